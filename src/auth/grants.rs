@@ -1,0 +1,27 @@
+//! What somebody may subscribe to and publish on.
+
+use crate::config::GrantLists;
+use crate::topic_name::{Pattern, TopicName};
+
+/// Rights as two lists of patterns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    lists: GrantLists,
+}
+
+impl Grants {
+    /// These lists.
+    pub fn new(lists: GrantLists) -> Self {
+        Self { lists }
+    }
+
+    /// Whether one grant covers all of `pattern`.
+    pub fn may_subscribe(&self, pattern: &Pattern) -> bool {
+        self.lists.subscribe.iter().any(|grant| grant.covers(pattern))
+    }
+
+    /// Whether `topic` may be published on; the gateway's own may not, whatever the grants say.
+    pub fn may_publish(&self, topic: &TopicName) -> bool {
+        !topic.is_own() && self.lists.publish.iter().any(|grant| grant.matches(topic))
+    }
+}

@@ -1,0 +1,83 @@
+//! What time it is, handed in: the machine's clock, or one that a test turns by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Unix time in milliseconds, as clients see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(pub u64);
+
+/// A point on the monotonic clock, counted from the clock's making.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// The time from `earlier` to here; nothing if that lies ahead.
+    pub fn since(self, earlier: Moment) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The time since the clock was made.
+    pub fn elapsed_at_start(self) -> Duration {
+        self.0
+    }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Moment;
+
+    fn add(self, duration: Duration) -> Moment {
+        Moment(self.0.saturating_add(duration))
+    }
+}
+
+/// Tells the time; clones tell the same.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    unix_at_start: Duration,
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Machine(Instant),
+    ByHand(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn machine() -> Self {
+        let unix_at_start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { unix_at_start, source: Source::Machine(Instant::now()) }
+    }
+
+    /// A clock that stands at `start` until it is turned.
+    pub fn by_hand(start: Timestamp) -> Self {
+        Self { unix_at_start: Duration::from_millis(start.0), source: Source::ByHand(Arc::default()) }
+    }
+
+    /// Turns a clock made by [`Clock::by_hand`] on; the machine's goes by itself.
+    pub fn turn(&self, by: Duration) {
+        if let Source::ByHand(nanos) = &self.source {
+            nanos.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Now, on the monotonic clock.
+    pub fn moment(&self) -> Moment {
+        Moment(match &self.source {
+            Source::Machine(start) => start.elapsed(),
+            Source::ByHand(nanos) => Duration::from_nanos(nanos.load(Ordering::Relaxed)),
+        })
+    }
+
+    /// Now, in Unix milliseconds. The machine's clock may be set meanwhile, so it is asked each time.
+    pub fn now(&self) -> Timestamp {
+        let since_unix = match &self.source {
+            Source::Machine(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(self.unix_at_start),
+            Source::ByHand(_) => self.unix_at_start + self.moment().0,
+        };
+        Timestamp(since_unix.as_millis() as u64)
+    }
+}

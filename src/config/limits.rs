@@ -1,0 +1,65 @@
+//! The bounds of `[limits]` (PROTOCOL section 7), each default written once.
+
+use std::time::Duration;
+
+/// Every bound, by the name of its key.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "each field is the contract's key; docs/configuration.md explains it")]
+pub struct Limits {
+    pub message_bytes: usize,
+    pub sessions: usize,
+    pub sessions_per_address: usize,
+    pub subscriptions_per_session: usize,
+    pub outbox_bytes: usize,
+    pub inbox_bytes: usize,
+    pub commands_per_second: u32,
+    pub commands_burst: u32,
+    pub handshake_timeout: Duration,
+    pub header_bytes: usize,
+    pub body_timeout: Duration,
+    pub keep_alive: Duration,
+    pub pending: usize,
+    pub frames_per_second: u32,
+    pub frames_burst: u32,
+    pub message_timeout: Duration,
+    pub write_timeout: Duration,
+    /// In bytes; a configured 0 has become a quarter of memory here.
+    pub outbox_total_bytes: usize,
+    pub topics: usize,
+    pub history_bytes: usize,
+    pub subscriptions_total: usize,
+    pub ping_interval: Duration,
+    pub pong_timeout: Duration,
+    pub auth_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 64 << 10,
+            sessions: 100_000,
+            sessions_per_address: 1_000,
+            subscriptions_per_session: 1_000,
+            outbox_bytes: 1 << 20,
+            inbox_bytes: 64 << 20,
+            commands_per_second: 100,
+            commands_burst: 200,
+            handshake_timeout: Duration::from_secs(5),
+            header_bytes: 16 << 10,
+            body_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(60),
+            pending: 4_096,
+            frames_per_second: 1_000,
+            frames_burst: 2_000,
+            message_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
+            outbox_total_bytes: 1 << 30,
+            topics: 1_000_000,
+            history_bytes: 1 << 30,
+            subscriptions_total: 5_000_000,
+            ping_interval: Duration::from_secs(30),
+            pong_timeout: Duration::from_secs(15),
+            auth_timeout: Duration::from_secs(5),
+        }
+    }
+}

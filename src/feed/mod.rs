@@ -1,0 +1,1 @@
+//! Feeds: publishers that live in the gateway.

@@ -1,0 +1,33 @@
+//! Belfry, a push gateway: every message published on a topic reaches all of its subscribers at once.
+//!
+//! The modules are the floors of a house; a file imports from lower floors only (`ARCHITECTURE.md` has the map,
+//! `tests/house.rs` holds it to the code).
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 8 | [`cli`] |
+//! | 7 | [`server`] |
+//! | 6 | [`session`] |
+//! | 5 | [`shard`] |
+//! | 4 | [`dialect`], [`feed`] |
+//! | 3 | [`hub`], [`auth`] |
+//! | 2 | [`frame`] |
+//! | 1 | [`config`], [`metrics`] |
+//! | 0 | [`topic_name`], [`position`], [`session_id`], [`codes`], [`clock`] |
+
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod codes;
+pub mod config;
+pub mod dialect;
+pub mod feed;
+pub mod frame;
+pub mod hub;
+pub mod metrics;
+pub mod position;
+pub mod server;
+pub mod session;
+pub mod session_id;
+pub mod shard;
+pub mod topic_name;
