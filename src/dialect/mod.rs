@@ -8,7 +8,7 @@ pub mod json_write;
 pub mod raw;
 
 pub use command::{Command, Refusal, Request, RequestId, Since};
-pub use encoded::{Encoded, Encoder, Variant};
+pub use encoded::{Encoded, Encoder, Variant, echo_frame, event_frame, replay_frame};
 pub use event::{Event, SubscribedTopic};
 
 /// What a session speaks.

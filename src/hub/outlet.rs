@@ -1,8 +1,9 @@
 //! Where a topic's messages go: the hub's side of a shard.
 
 use std::sync::Arc;
+use std::task::Waker;
 
-use super::Message;
+use super::message::Message;
 use crate::session_id::Member;
 use crate::topic_name::TopicName;
 
@@ -21,8 +22,14 @@ pub struct PresenceChange {
 pub trait Outlet: Send + Sync {
     /// Whether it may be offered more now.
     fn has_room(&self) -> bool;
+    /// Wakes `waker` once when it has room again.
+    fn when_room(&self, waker: &Waker);
     /// Takes a message; a topic's come in the order of their offsets.
     fn offer(&self, message: &Arc<Message>);
     /// Takes a change of presence.
     fn tell(&self, change: &Arc<PresenceChange>);
 }
+
+/// An outlet's place in the hub's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutletId(pub u16);

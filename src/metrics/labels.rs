@@ -108,3 +108,10 @@ pub enum LimitKey {
     AuthTimeout,
     Fds,
 }
+
+impl CloseReason {
+    /// stub
+    pub fn as_str(self) -> &'static str {
+        ""
+    }
+}

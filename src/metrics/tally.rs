@@ -15,7 +15,7 @@ pub struct Tally {
 
 impl Tally {
     /// An empty tally for `metrics`.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub fn new(metrics: Arc<Metrics>, _shard: usize) -> Self {
         Self { _metrics: metrics }
     }
     /// `messages` × subscribers were routed under `rule`.
@@ -44,6 +44,8 @@ impl Tally {
     pub fn session_opened(&mut self) {}
     /// A session ended.
     pub fn session_closed(&mut self, _reason: CloseReason) {}
+    /// Messages left in the shard's inbox.
+    pub fn inbox_messages(&mut self, _messages: usize) {}
     /// A command came.
     pub fn command(&mut self, _op: CommandOp) {}
     /// A command was refused.

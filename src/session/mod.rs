@@ -1,76 +1,215 @@
 //! One connection from its upgrade to its close: the reading side.
 
+mod commands;
+mod opening;
+mod publish;
+mod rate_limit;
+mod standing;
+mod subscribe;
+
+pub use opening::{Opening, Purpose, Surroundings};
+pub use rate_limit::TokenBucket;
+
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::auth::{Auth, AuthError, Identity};
-use crate::clock::Clock;
-use crate::config::Live;
-use crate::dialect::Dialect;
-use crate::frame::Agreement;
-use crate::hub::Hub;
-use crate::session_id::SessionId;
-use crate::shard::Reader;
-use crate::topic_name::{Pattern, TopicName, TopicNameError};
+use standing::Session;
 
-/// What every session is given.
-#[derive(Clone)]
-pub struct Surroundings {
-    /// Topics.
-    pub hub: Arc<Hub>,
-    /// Who may what.
-    pub auth: Arc<Auth>,
-    /// The configuration in force.
-    pub live: Arc<Live>,
-    /// The time.
-    pub clock: Clock,
+use crate::auth::AuthError;
+use crate::codes::CloseCode;
+use crate::dialect::{Dialect, Event, Request, json_read};
+use crate::frame::{FrameReader, Inflater, OpCode, Received, Violation};
+use crate::metrics::{CloseReason, LimitKey};
+use crate::shard::{Reader, Seat};
+
+/// Frames that one session may have acted on in one turn, so that the others get theirs.
+const FRAMES_PER_READ: u32 = 256;
+
+/// A session's reading side, ready for a shard.
+pub fn open(opening: Opening, surroundings: &Surroundings) -> Box<dyn Reader> {
+    let config = surroundings.live.load();
+    let now = surroundings.clock.moment();
+    Box::new(Session {
+        id: opening.id,
+        purpose: opening.purpose,
+        frames: FrameReader::new(config.limits.message_bytes, opening.agreement.as_ref()),
+        identity: opening.identity,
+        auth: Arc::clone(&surroundings.auth),
+        clock: surroundings.clock.clone(),
+        opened_at: now,
+        message_since: None,
+        frame_rate: TokenBucket::new(config.limits.frames_burst, now),
+        command_rate: TokenBucket::new(config.limits.commands_burst, now),
+        refused: 0,
+        unpublished: None,
+    })
 }
 
-/// How a session begins, as its upgrade request said.
-pub struct Opening {
-    /// Its name.
-    pub id: SessionId,
-    /// What is spoken and what is wanted at once.
-    pub purpose: Purpose,
-    /// Who it is; `Ok(None)`: nobody yet, and there are no anonymous grants; an error closes it at once with 4001 or 4002.
-    pub identity: Result<Option<Identity>, AuthError>,
-    /// permessage-deflate, if it was agreed on.
-    pub agreement: Option<Agreement>,
-}
-
-/// What a session is for.
-pub enum Purpose {
-    /// The native dialect, with what `?topics=` and `?last=` ask for.
-    Native {
-        /// Names that are no topics are answered with an error.
-        topics: Vec<Result<Pattern, TopicNameError>>,
-        /// `?last=n`.
-        last: Option<usize>,
-    },
-    /// A plain WebSocket that is a topic; the right to subscribe was checked before the 101.
-    Raw {
-        /// Which.
-        topic: TopicName,
-        /// `?last=n`.
-        last: Option<usize>,
-        /// `?echo=true`.
-        echo: bool,
-    },
-    /// Every message comes back.
-    Echo,
-}
-
-impl Purpose {
-    /// The dialect that goes with it.
-    pub fn dialect(&self) -> Dialect {
-        match self {
-            Self::Native { .. } => Dialect::Json,
-            Self::Raw { .. } => Dialect::Raw,
-            Self::Echo => Dialect::Echo,
+impl Reader for Session {
+    fn open(&mut self, seat: &mut Seat<'_>) {
+        if let Dialect::Json = self.purpose.dialect() {
+            let config = seat.config();
+            let ping_interval = config.limits.ping_interval;
+            seat.say(&Event::Welcome { session: self.id, ping_interval, max_message_bytes: config.limits.message_bytes });
         }
+        if let Err(error) = &self.identity {
+            let why = if *error == AuthError::Expired { CloseReason::TokenExpired } else { CloseReason::TokenInvalid };
+            return seat.close(error.close_code(), &error.to_string(), why);
+        }
+        match &mut self.purpose {
+            Purpose::Native { topics, last } => {
+                let (topics, last) = (std::mem::take(topics), *last);
+                if !topics.is_empty() {
+                    self.subscribe_at_upgrade(topics, last, seat);
+                }
+            }
+            Purpose::Raw { topic, last, .. } => {
+                let (topic, last) = (topic.clone(), *last);
+                self.subscribe_raw(&topic, last, seat);
+            }
+            Purpose::Echo => {}
+        }
+        self.set_deadline(seat);
+    }
+
+    fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, seat: &mut Seat<'_>) -> usize {
+        let mut used = 0;
+        let mut frames = 0;
+        if !self.publish_again(seat) {
+            return used;
+        }
+        while used < input.len() && frames < FRAMES_PER_READ && self.unpublished.is_none() && seat.can_go_on() {
+            // What was received borrows from its reader, and acting on it needs the whole session.
+            let mut reader = std::mem::replace(&mut self.frames, FrameReader::new(0, None));
+            let (taken, received) = reader.read(&mut input[used..], inflater);
+            used += taken;
+            match received {
+                Ok(None) => {}
+                Ok(Some(received)) => self.act(received, seat),
+                Err(violation) => self.break_off(&violation, seat),
+            }
+            let begun = reader.take_frames();
+            self.frames = reader;
+            frames += begun;
+            self.count_frames(begun, seat);
+        }
+        let mid_message = self.frames.is_mid_message();
+        if mid_message != self.message_since.is_some() {
+            self.message_since = mid_message.then(|| seat.now());
+            self.set_deadline(seat);
+        }
+        if !seat.is_open() { input.len() } else { used }
+    }
+
+    fn deadline(&mut self, seat: &mut Seat<'_>) {
+        let config = seat.config();
+        let now = seat.now();
+        if self.is_anonymous_too_long(now, config.limits.auth_timeout) {
+            seat.limit_hit(LimitKey::AuthTimeout);
+            return seat.close(CloseCode::Policy, "not authenticated in time", CloseReason::Policy);
+        }
+        if self.message_since.is_some_and(|since| now.since(since) >= config.limits.message_timeout) {
+            seat.limit_hit(LimitKey::MessageTimeout);
+            return seat.close(CloseCode::Policy, "a message was not whole in time", CloseReason::Policy);
+        }
+        if self.until_expiry() == Some(Duration::ZERO) {
+            return seat.close(CloseCode::TokenExpired, "the token has expired", CloseReason::TokenExpired);
+        }
+        self.set_deadline(seat);
+    }
+
+    fn reload(&mut self, seat: &mut Seat<'_>) {
+        match &self.identity {
+            Ok(Some(identity)) => match self.auth.renew(identity) {
+                Ok(renewed) => {
+                    self.identity = Ok(Some(renewed));
+                    self.end_uncovered(seat);
+                }
+                Err(error) => return seat.close(error.close_code(), &error.to_string(), CloseReason::TokenInvalid),
+            },
+            Ok(None) => self.identity = Ok(self.auth.anonymous()),
+            Err(_) => {}
+        }
+        self.set_deadline(seat);
+    }
+
+    fn user(&self) -> Option<Arc<str>> {
+        Session::user(self)
     }
 }
 
-/// A session's reading side, ready for a shard.
-pub fn open(_opening: Opening, _surroundings: &Surroundings) -> Box<dyn Reader> {
-    unimplemented!()
+impl Session {
+    fn act(&mut self, received: Received<'_>, seat: &mut Seat<'_>) {
+        match received {
+            Received::Text(text) => self.take_message(text, true, seat),
+            Received::Binary(bytes) => self.take_message(bytes, false, seat),
+            Received::Ping(payload) => seat.pong(payload),
+            Received::Pong => {}
+            Received::Close(None) => seat.answer_close(None, CloseReason::Normal),
+            Received::Close(Some((code, _))) => {
+                let why = if code == CloseCode::GoingAway.number() { CloseReason::GoingAway } else { CloseReason::Normal };
+                seat.answer_close(Some(code), why);
+            }
+        }
+    }
+
+    fn take_message(&mut self, payload: &[u8], text: bool, seat: &mut Seat<'_>) {
+        match &self.purpose {
+            Purpose::Echo => seat.echo(if text { OpCode::Text } else { OpCode::Binary }, payload),
+            Purpose::Raw { topic, echo, .. } => {
+                let (topic, echo) = (topic.clone(), *echo);
+                self.publish_raw(&topic, payload, text, echo, seat);
+            }
+            Purpose::Native { .. } if text => self.take_command(payload, seat),
+            Purpose::Native { .. } => seat.close(CloseCode::NotAcceptable, "commands are JSON in text frames", CloseReason::NotAcceptable),
+        }
+    }
+
+    fn take_command(&mut self, text: &[u8], seat: &mut Seat<'_>) {
+        let request = json_read::request(text);
+        let (id, op) = match &request {
+            Ok(request) => (request.id, commands::op(&request.command)),
+            Err(refusal) => (refusal.id, refusal.op),
+        };
+        seat.tally().command(op);
+        if !self.may_command(id, seat) {
+            return;
+        }
+        match request {
+            Ok(Request { id, command }) => self.obey(id, command, seat),
+            Err(refusal) => seat.refuse(refusal.id, refusal.code, &refusal.message),
+        }
+    }
+
+    fn break_off(&mut self, violation: &Violation, seat: &mut Seat<'_>) {
+        let why = match violation.code {
+            CloseCode::NotUtf8 => CloseReason::NotUtf8,
+            CloseCode::MessageTooBig => CloseReason::MessageTooBig,
+            _ => CloseReason::Protocol,
+        };
+        if why == CloseReason::MessageTooBig {
+            seat.limit_hit(LimitKey::MessageBytes);
+        }
+        seat.close(violation.code, violation.reason, why);
+    }
+
+    fn count_frames(&mut self, begun: u32, seat: &mut Seat<'_>) {
+        let config = seat.config();
+        let limits = &config.limits;
+        if begun > 0 && !self.frame_rate.take(begun, limits.frames_per_second, limits.frames_burst, seat.now()) && seat.is_open() {
+            seat.limit_hit(LimitKey::FramesPerSecond);
+            seat.close(CloseCode::RateLimited, "too many frames; see limits.frames_per_second", CloseReason::RateLimited);
+        }
+    }
+
+    /// Asks to be called when the next of its time-outs can have passed.
+    fn set_deadline(&self, seat: &mut Seat<'_>) {
+        let config = seat.config();
+        let waits_for_auth = self.purpose.dialect() != Dialect::Echo && matches!(self.identity, Ok(None));
+        let auth = waits_for_auth.then(|| self.opened_at + config.limits.auth_timeout);
+        let message = self.message_since.map(|since| since + config.limits.message_timeout);
+        // A machine's clock may be set meanwhile, so a far expiry is looked at again within the hour.
+        let expiry = self.until_expiry().map(|left| seat.now() + left.min(Duration::from_secs(3600)));
+        seat.wake_at([auth, message, expiry].into_iter().flatten().min());
+    }
 }

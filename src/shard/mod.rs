@@ -1,100 +1,124 @@
-//! Shards: one thread each, with the sessions that it owns.
+//! Shards: one thread each, with the sessions that it owns and no lock that another shard holds for long.
 
+mod budget;
+mod control;
+mod due;
+mod fanout;
+mod flush;
+mod inbox;
+mod newcomer;
+mod outbox;
+mod pace;
 mod reader;
+mod ready;
+mod replay;
+mod seat;
+mod sessions;
+mod slot;
+mod socket;
+mod subscribers;
+mod sweep;
+mod turn;
+mod worker;
 
-pub use reader::{Lent, Reader};
+pub use newcomer::{Newcomer, SessionView, Stream};
+pub use reader::Reader;
+pub use seat::{Begun, Options, Seat};
 
+use std::cmp::Reverse;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+use control::Control;
+use inbox::Inbox;
+use sessions::Parts;
 
 use crate::clock::Clock;
 use crate::codes::CloseCode;
 use crate::config::Live;
-use crate::dialect::{Dialect, Variant};
-use crate::hub::Hub;
-use crate::metrics::Metrics;
+use crate::hub::{Hub, Outlet};
+use crate::metrics::{Metrics, Tally};
 use crate::session_id::SessionId;
-use crate::topic_name::TopicName;
 
 /// All shards.
-pub struct Shards {}
-
-/// A connection right after its 101, to become a session of a shard.
-pub struct Newcomer {
-    /// The socket, plain or under TLS, out of its first runtime.
-    pub stream: Stream,
-    /// What the client sent behind its request's head.
-    pub already_read: Bytes,
-    /// Its name.
-    pub id: SessionId,
-    /// Who is at the other end, as limits count it.
-    pub address: SocketAddr,
-    /// Which frames it takes.
-    pub variant: Variant,
-    /// What reads and decides for it.
-    pub reader: Box<dyn Reader>,
-    /// Given back when the session has ended: its place in the totals.
-    pub pass: Box<dyn Send>,
-}
-
-/// A session's socket on its way to a shard.
-pub enum Stream {
-    /// TCP alone.
-    Plain(std::net::TcpStream),
-    /// TCP and the TLS spoken on it.
-    Tls(std::net::TcpStream, Box<rustls::ServerConnection>),
-}
-
-/// A session as `/v1/sessions` shows it.
-#[derive(Debug, Clone)]
-pub struct SessionView {
-    /// Its name.
-    pub id: SessionId,
-    /// Its user.
-    pub user: Option<Arc<str>>,
-    /// Its address.
-    pub address: SocketAddr,
-    /// What it speaks.
-    pub dialect: Dialect,
-    /// What waits for it.
-    pub outbox_bytes: usize,
-    /// The oldest message that waits: its topic and age.
-    pub oldest: Option<(TopicName, Duration)>,
+pub struct Shards {
+    inboxes: Vec<Arc<Inbox>>,
+    next: AtomicUsize,
 }
 
 impl Shards {
     /// Starts `count` threads.
-    pub fn start(_count: usize, _hub: &Arc<Hub>, _live: &Arc<Live>, _metrics: &Arc<Metrics>, _clock: &Clock) -> io::Result<Arc<Self>> {
-        unimplemented!()
+    pub fn start(count: usize, hub: &Arc<Hub>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> io::Result<Arc<Self>> {
+        let subscriptions_total = Arc::<AtomicUsize>::default();
+        let mut inboxes = Vec::with_capacity(count);
+        for index in 0..count {
+            let inbox = Arc::new(Inbox::new(live.load().limits.inbox_bytes));
+            let parts = Parts {
+                outlet: hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>),
+                inbox: Arc::clone(&inbox),
+                subscriptions_total: Arc::clone(&subscriptions_total),
+                tally: Tally::new(Arc::clone(metrics), index),
+                hub: Arc::clone(hub),
+                live: Arc::clone(live),
+                clock: clock.clone(),
+            };
+            let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || worker::run_on_this_thread(&runtime, parts, count))?;
+            inboxes.push(inbox);
+        }
+        Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0) }))
     }
 
-    /// Gives the newcomer to a shard.
-    pub fn adopt(&self, _newcomer: Newcomer) {
-        unimplemented!()
+    /// Gives the newcomer to the next shard in turn.
+    pub fn adopt(&self, newcomer: Newcomer) {
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        self.inboxes[next].control(Control::Adopt(Box::new(newcomer)));
     }
 
     /// The `limit` sessions with the fullest outboxes, fullest first.
-    pub async fn slowest(&self, _limit: usize) -> Vec<SessionView> {
-        unimplemented!()
+    pub async fn slowest(&self, limit: usize) -> Vec<SessionView> {
+        let mut views: Vec<SessionView> = self.ask(|answer| Control::Slowest { limit, answer }).await.into_iter().flatten().collect();
+        views.sort_by_key(|view| Reverse(view.outbox_bytes));
+        views.truncate(limit);
+        views
     }
 
     /// Closes one session; `false`: there is none of that name.
-    pub async fn close(&self, _id: SessionId, _code: CloseCode, _reason: &'static str) -> bool {
-        unimplemented!()
+    pub async fn close(&self, id: SessionId, code: CloseCode, reason: &'static str) -> bool {
+        self.ask(|answer| Control::Close { id, code, reason, answer }).await.contains(&true)
     }
 
     /// Tells every session that the gateway drains and closes each with 1001 at its own random moment within `over`;
     /// done when no session is left.
-    pub async fn drain(&self, _over: Duration) {
-        unimplemented!()
+    pub async fn drain(&self, over: Duration) {
+        self.ask(|answer| Control::Drain { over, answer }).await;
     }
 
     /// Ends the threads, whatever sessions are left.
     pub fn stop(&self) {
-        unimplemented!()
+        self.inboxes.iter().for_each(|inbox| inbox.control(Control::Stop));
+    }
+
+    /// Asks every shard at once; the answers of those that gave one.
+    async fn ask<A>(&self, question: impl Fn(oneshot::Sender<A>) -> Control) -> Vec<A> {
+        let waiting: Vec<oneshot::Receiver<A>> = self
+            .inboxes
+            .iter()
+            .map(|inbox| {
+                let (answer, waiting) = oneshot::channel();
+                inbox.control(question(answer));
+                waiting
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(waiting.len());
+        for answer in waiting {
+            answers.extend(answer.await);
+        }
+        answers
     }
 }

@@ -1,0 +1,61 @@
+//! What a session publishes, as a command or as a raw message, until it has its position.
+
+use bytes::Bytes;
+
+use super::standing::{Session, Unpublished};
+use crate::codes::CloseCode;
+use crate::dialect::{Dialect, Event, RequestId};
+use crate::hub::{PayloadKind, Publication};
+use crate::metrics::{CloseReason, CommandOp, LimitKey, PublishSource};
+use crate::shard::Seat;
+use crate::topic_name::TopicName;
+
+impl Session {
+    /// A raw message is a publish: its command, its grant, its rate.
+    pub fn publish_raw(&mut self, topic: &TopicName, payload: &[u8], text: bool, echo: bool, seat: &mut Seat<'_>) {
+        seat.tally().command(CommandOp::Publish);
+        let config = seat.config();
+        let (rate, burst) = self.rate(&config.limits);
+        if !self.command_rate.take(1, rate, burst, seat.now()) {
+            seat.limit_hit(LimitKey::CommandsPerSecond);
+            return seat.close(CloseCode::RateLimited, "too many messages; see limits.commands_per_second", CloseReason::RateLimited);
+        }
+        if !self.grants().is_some_and(|grants| grants.may_publish(topic)) {
+            let reason = format!("publishing to {topic} is not allowed for this session");
+            return seat.close(CloseCode::Policy, &reason, CloseReason::Policy);
+        }
+        let publication = Publication {
+            payload: Bytes::copy_from_slice(payload),
+            kind: if text { PayloadKind::Text } else { PayloadKind::Binary },
+            except: (!echo).then_some(self.id),
+            source: PublishSource::Session,
+        };
+        self.publish(Unpublished { topic: topic.clone(), publication, id: None }, seat);
+    }
+
+    /// Publishes, or keeps what is to be published until there is room for it.
+    pub fn publish(&mut self, unpublished: Unpublished, seat: &mut Seat<'_>) {
+        let Unpublished { topic, publication, id } = &unpublished;
+        let Some(published) = seat.try_publish(topic, publication) else {
+            self.unpublished = Some(Box::new(unpublished));
+            return;
+        };
+        let id = id.as_deref().map(RequestId);
+        match (published, id) {
+            (Ok(position), Some(id)) => seat.say(&Event::Published { id, topic, offset: position.offset }),
+            (Ok(_), None) => {}
+            (Err(error), _) if self.purpose.dialect() == Dialect::Raw => {
+                seat.close(CloseCode::Policy, &error.to_string(), CloseReason::Policy);
+            }
+            (Err(error), id) => seat.refuse(id, error.code(), &error.to_string()),
+        }
+    }
+
+    /// `true`: nothing is left to be published first.
+    pub fn publish_again(&mut self, seat: &mut Seat<'_>) -> bool {
+        if let Some(unpublished) = self.unpublished.take() {
+            self.publish(*unpublished, seat);
+        }
+        self.unpublished.is_none()
+    }
+}

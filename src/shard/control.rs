@@ -1,0 +1,42 @@
+//! What the gateway wants of a shard, beside messages.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::newcomer::{Newcomer, SessionView};
+use crate::codes::CloseCode;
+use crate::session_id::SessionId;
+
+/// A wish of the gateway.
+pub enum Control {
+    /// A connection becomes a session of the shard.
+    Adopt(Box<Newcomer>),
+    /// The sessions with the fullest outboxes, fullest first.
+    Slowest {
+        /// At most so many.
+        limit: usize,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Vec<SessionView>>,
+    },
+    /// A session is to be closed, if it is here.
+    Close {
+        /// Which.
+        id: SessionId,
+        /// With what.
+        code: CloseCode,
+        /// And why.
+        reason: &'static str,
+        /// Whether it was here.
+        answer: oneshot::Sender<bool>,
+    },
+    /// Every session is told that the gateway drains, and closed at its own moment within `over`.
+    Drain {
+        /// How long that takes.
+        over: Duration,
+        /// Answered when no session is left.
+        answer: oneshot::Sender<()>,
+    },
+    /// The thread ends, whatever is left.
+    Stop,
+}

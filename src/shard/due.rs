@@ -1,0 +1,59 @@
+//! Messages held back by `interval_ms`, by due time: one heap and one timer a shard.
+
+use std::cmp::Ordering;
+
+use super::sessions::Sessions;
+use crate::clock::Moment;
+use crate::session_id::SessionId;
+use crate::topic_name::TopicName;
+
+/// A topic's interval for one session is over then. The earliest is the greatest, as a heap has it.
+#[derive(PartialEq, Eq)]
+pub struct Due {
+    /// When.
+    pub at: Moment,
+    /// Whose.
+    pub slot: u32,
+    /// The session that had the slot; another may have it by then.
+    pub session: SessionId,
+    /// Of which topic.
+    pub topic: TopicName,
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.at.cmp(&self.at)
+    }
+}
+
+impl Sessions {
+    /// Sends what has fallen due by now.
+    pub fn send_due(&mut self) {
+        while self.due.peek().is_some_and(|due| due.at <= self.now) {
+            let Some(Due { slot, session, topic, .. }) = self.due.pop() else { return };
+            self.send_held(slot, session, &topic);
+        }
+    }
+
+    fn send_held(&mut self, slot: u32, session: SessionId, topic: &TopicName) {
+        let now = self.now;
+        let Some(held_by) = self.slot(slot).filter(|held_by| held_by.id == session) else { return };
+        let interval = held_by.interval(topic);
+        let Some((message, next)) = held_by.paces.as_mut().and_then(|paces| paces.fall_due(topic, interval, now)) else { return };
+        if let Some(at) = next {
+            self.due.push(Due { at, slot, session, topic: topic.clone() });
+        }
+        self.tally.queued(message.rule.id, -1);
+        let frame = self.turn.add_message(&message);
+        let Self { slots, turn, .. } = self;
+        if let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) {
+            turn.link(slot, &mut session.chain, frame);
+        }
+    }
+}

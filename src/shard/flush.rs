@@ -1,0 +1,254 @@
+//! The flush: one write for each session that has something, and what its socket does not take waits.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use super::outbox::{Offered, Outbox, Queued, What};
+use super::sessions::Sessions;
+use super::slot::Stage;
+use crate::codes::CloseCode;
+use crate::dialect::{Event, event_frame, replay_frame};
+use crate::hub::ReplayPiece;
+use crate::metrics::{CloseReason, LimitKey};
+use crate::topic_name::TopicName;
+
+/// Frames up to this size are copied together for one write; longer ones are written from where they are.
+const COPIED_FRAME_BYTES_MAX: usize = 4 << 10;
+
+/// Pieces of history that one session may be given in one turn.
+const PIECES_PER_TURN: usize = 4;
+
+/// What flushing keeps from session to session: the last chain and its bytes, since the subscribers of a topic mostly have
+/// the same chain.
+#[derive(Default)]
+pub struct Flush {
+    dirty: Vec<u32>,
+    chain: Vec<u32>,
+    joined: Vec<u8>,
+    /// The chain, and the variant, that `joined` holds.
+    joined_of: Vec<u32>,
+    joined_variant: Option<crate::dialect::Variant>,
+}
+
+impl Sessions {
+    /// Writes what this turn has for its sessions.
+    pub fn flush(&mut self, flush: &mut Flush) {
+        let mut dirty = std::mem::take(&mut flush.dirty);
+        // Ending a session while flushing may queue nothing new, but closing one queues its Close: so until none is dirty.
+        while !self.turn.is_empty() {
+            self.turn.take_dirty(&mut dirty);
+            for slot in dirty.drain(..) {
+                self.flush_slot(slot, flush);
+            }
+        }
+        flush.dirty = dirty;
+        flush.joined_of.clear();
+        flush.joined_variant = None;
+        let took = self.clock.moment();
+        for message in self.turn.messages() {
+            self.tally.fanout(took.since(message.moment));
+        }
+        self.turn.clear();
+        self.free_slots();
+    }
+
+    fn flush_slot(&mut self, slot: u32, flush: &mut Flush) {
+        let Self { slots, turn, .. } = self;
+        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        turn.frames_of(session.chain, &mut flush.chain);
+        turn.unlink(&mut session.chain);
+        let chain = std::mem::take(&mut flush.chain);
+        if session.outbox.is_none() && !chain.is_empty() {
+            self.write_chain(slot, &chain, flush);
+        } else {
+            self.offer_chain(slot, &chain);
+        }
+        flush.chain = chain;
+        self.write_outbox(slot);
+    }
+
+    /// Writes a chain straight to the socket; what that does not take begins the outbox.
+    fn write_chain(&mut self, slot: u32, chain: &[u32], flush: &mut Flush) {
+        let Self { slots, turn, encoder, tally, now, backlogged, .. } = self;
+        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let variant = session.variant;
+        let mut queue: VecDeque<Queued> = VecDeque::new();
+        let same = flush.joined_variant == Some(variant) && flush.joined_of == chain;
+        queue.extend(chain.iter().filter_map(|&frame| turn.queued(frame, variant, encoder, tally)));
+        let copied = same || queue.iter().all(|queued| queued.frame.len() <= COPIED_FRAME_BYTES_MAX);
+        let waker = session.waker();
+        let mut context = Context::from_waker(&waker);
+        let written = if copied && queue.len() > 1 {
+            if !same {
+                flush.joined.clear();
+                queue.iter().for_each(|queued| flush.joined.extend_from_slice(&queued.frame));
+                flush.joined_of.clear();
+                flush.joined_of.extend_from_slice(chain);
+                flush.joined_variant = Some(variant);
+            }
+            session.socket.poll_write(&mut context, &[IoSlice::new(&flush.joined)])
+        } else {
+            let parts: Vec<IoSlice<'_>> = queue.iter().take(64).map(|queued| IoSlice::new(&queued.frame)).collect();
+            session.socket.poll_write(&mut context, &parts)
+        };
+        let mut written = match written {
+            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Err(error)) => return self.lose(slot, queue, &error),
+            Poll::Pending => 0,
+        };
+        tally.delivered_bytes(written as u64);
+        while let Some(first) = queue.front().filter(|queued| queued.frame.len() <= written) {
+            written -= first.frame.len();
+            if let Some(message) = first.message() {
+                tally.delivered(message.rule.id, 1);
+            }
+            queue.pop_front();
+        }
+        let Some(first) = queue.pop_front() else { return };
+        let mut outbox = Box::new(Outbox::new(*now));
+        outbox.begin(first, written, tally);
+        tally.slow_sessions(1);
+        backlogged.insert(slot);
+        session.outbox = Some(outbox);
+        queue.into_iter().for_each(|queued| self.offer(slot, queued));
+    }
+
+    fn offer_chain(&mut self, slot: u32, chain: &[u32]) {
+        for &frame in chain {
+            let Self { slots, turn, encoder, tally, .. } = self;
+            let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+            if let Some(queued) = turn.queued(frame, session.variant, encoder, tally) {
+                self.offer(slot, queued);
+            }
+        }
+    }
+
+    fn offer(&mut self, slot: u32, queued: Queued) {
+        let bytes_max = self.config.limits.outbox_bytes;
+        let Self { slots, tally, .. } = self;
+        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(outbox) = session.outbox.as_mut() else { return };
+        match outbox.offer(queued, bytes_max, tally) {
+            Offered::Queued => {}
+            Offered::GaveWay => tally.limit_hit(LimitKey::OutboxBytes),
+            Offered::Overflowed => {
+                tally.limit_hit(LimitKey::OutboxBytes);
+                self.cut_off(
+                    slot,
+                    CloseCode::SlowConsumer,
+                    "this session does not read fast enough; resume with `since`",
+                    CloseReason::Slow,
+                );
+            }
+        }
+    }
+
+    /// Writes what waits for a session, and goes on with its replay, as far as its socket takes it.
+    pub fn write_outbox(&mut self, slot: u32) {
+        for _ in 0..PIECES_PER_TURN {
+            if !self.drain_outbox(slot) {
+                return;
+            }
+            if !self.slot(slot).and_then(|session| session.replays.as_ref()).is_some_and(|replays| replays.has_more()) {
+                return self.after_emptying(slot);
+            }
+            self.pull_replay(slot);
+        }
+        self.again.push(slot);
+    }
+
+    /// `true`: nothing waits any more.
+    fn drain_outbox(&mut self, slot: u32) -> bool {
+        loop {
+            let (now, aged) = (self.now, self.config.rules.iter().any(|rule| rule.max_age.is_some()));
+            let Self { slots, tally, encoder, backlogged, .. } = self;
+            let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
+            let waker = session.waker();
+            let Some(outbox) = session.outbox.as_mut() else { return true };
+            if aged {
+                outbox.give_up_aged(now, tally);
+            }
+            for gap in outbox.take_gaps_before_next().into_iter().rev() {
+                let told = event_frame(&Event::Gap { topic: &gap.topic, from: gap.from, to: gap.to }, session.variant, encoder, tally);
+                told.into_iter().for_each(|frame| outbox.push_first(frame, tally));
+            }
+            if outbox.is_empty() {
+                if outbox.is_done() {
+                    session.outbox = None;
+                    tally.slow_sessions(-1);
+                    backlogged.remove(&slot);
+                }
+                return true;
+            }
+            match outbox.write(&mut session.socket, &mut Context::from_waker(&waker), now, tally) {
+                Poll::Ready(Ok(written)) => tally.delivered_bytes(written as u64),
+                Poll::Ready(Err(error)) => {
+                    self.lose(slot, VecDeque::new(), &error);
+                    return false;
+                }
+                Poll::Pending => return false,
+            }
+        }
+    }
+
+    /// Reads the next piece of history into the outbox.
+    fn pull_replay(&mut self, slot: u32) {
+        let now = self.now;
+        let inbox = std::sync::Arc::clone(&self.inbox);
+        let Some(session) = self.slot(slot) else { return };
+        let (id, variant) = (session.id, session.variant);
+        let Some((topic, piece)) = session.replays.as_mut().and_then(|replays| replays.pull(now, || inbox.pushed())) else { return };
+        if piece.caught_up {
+            self.floored.push((inbox.pushed(), slot));
+        }
+        let Self { slots, tally, encoder, backlogged, .. } = self;
+        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let outbox = session.outbox.get_or_insert_with(|| {
+            tally.slow_sessions(1);
+            backlogged.insert(slot);
+            Box::new(Outbox::new(now))
+        });
+        let ReplayPiece { gap, messages, .. } = piece;
+        if let Some(frame) = gap.and_then(|(from, to)| event_frame(&gap_event(&topic, from, to), variant, encoder, tally)) {
+            let _ = outbox.offer(Queued { frame, what: What::Reply }, usize::MAX, tally); // a notice is not bounded
+        }
+        for message in messages.into_iter().filter(|message| message.except != Some(id)) {
+            tally.routed(message.rule.id, 1);
+            let frame = replay_frame(&message, variant, encoder, tally);
+            let _ = outbox.offer(Queued { frame, what: What::Replayed(message) }, usize::MAX, tally); // pulled, so not bounded
+        }
+    }
+
+    /// All is written: TLS holds nothing back, a closing session ends its side, a paused one reads on.
+    fn after_emptying(&mut self, slot: u32) {
+        let Some(session) = self.slot(slot) else { return };
+        let waker = session.waker();
+        let mut context = Context::from_waker(&waker);
+        if session.socket.poll_flush(&mut context).is_pending() {
+            return;
+        }
+        match &mut session.stage {
+            Stage::Closing { ended, .. } if !*ended => {
+                *ended = true;
+                session.socket.end_writing(&mut context);
+                self.again.push(slot);
+            }
+            Stage::Open if !session.unread.is_empty() => self.again.push(slot),
+            _ => {}
+        }
+    }
+
+    /// The socket is broken: what was on its way to it is given up.
+    fn lose(&mut self, slot: u32, queue: VecDeque<Queued>, error: &io::Error) {
+        tracing::debug!(slot, %error, "a session's socket is broken");
+        for message in queue.iter().filter_map(Queued::message) {
+            self.tally.dropped(message.rule.id, crate::metrics::DropReason::Closed, 1);
+        }
+        self.end(slot, CloseReason::Gone);
+    }
+}
+
+fn gap_event(topic: &TopicName, from: crate::position::Offset, to: crate::position::Offset) -> Event<'_> {
+    Event::Gap { topic, from, to }
+}

@@ -1,0 +1,136 @@
+//! The mailbox that publishers fill and one shard empties.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use super::control::Control;
+use crate::hub::{Message, Outlet, PresenceChange};
+
+/// What a message costs in an inbox beside its payload, in bytes.
+const MESSAGE_OVERHEAD_BYTES: usize = 64;
+
+/// What a shard finds in its inbox.
+pub enum Item {
+    /// A message of a topic with a subscriber here, or one that has just left.
+    Message(Arc<Message>),
+    /// A change of presence of such a topic.
+    Presence(Arc<PresenceChange>),
+    /// Something that the gateway wants of this shard.
+    Control(Control),
+}
+
+/// One shard's inbox. Publishers push and wake the shard only if it is not awake already.
+pub struct Inbox {
+    /// Held for a push or for taking a turn's share; nothing waits under it.
+    state: Mutex<State>,
+    /// `limits.inbox_bytes`.
+    bytes_max: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    /// All that was ever pushed.
+    pushed: u64,
+    shard: Option<Waker>,
+    /// Publishers that found no room.
+    publishers: Vec<Waker>,
+}
+
+impl Inbox {
+    /// An empty one.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { state: Mutex::default(), bytes_max: AtomicUsize::new(bytes_max) }
+    }
+
+    /// Changes its bound.
+    pub fn set_bytes_max(&self, bytes: usize) {
+        self.bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Hands `control` to the shard.
+    pub fn control(&self, control: Control) {
+        self.push(Item::Control(control), 0);
+    }
+
+    /// How many items were ever pushed; what comes later has a higher number.
+    pub fn pushed(&self) -> u64 {
+        self.state.lock().pushed
+    }
+
+    /// Moves a turn's share into `share`: at most about `messages` and `bytes`. And how many items are left.
+    pub fn take(&self, share: &mut VecDeque<Item>, messages: usize, bytes: usize) -> usize {
+        let mut state = self.state.lock();
+        let mut taken_bytes = 0;
+        while share.len() < messages && taken_bytes < bytes {
+            let Some(item) = state.items.pop_front() else { break };
+            taken_bytes += cost(&item);
+            share.push_back(item);
+        }
+        state.bytes -= taken_bytes;
+        if state.items.is_empty() && state.items.capacity() > 4 * messages {
+            state.items = VecDeque::new();
+        }
+        if state.bytes < self.bytes_max.load(Ordering::Relaxed) {
+            state.publishers.drain(..).for_each(Waker::wake);
+        }
+        state.items.len()
+    }
+
+    /// Whether there is something to take; if not, `waker` is woken by the next push.
+    pub fn is_filled_or_wakes(&self, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        let filled = !state.items.is_empty();
+        if !filled {
+            state.shard = Some(waker.clone());
+        }
+        filled
+    }
+
+    fn push(&self, item: Item, bytes: usize) {
+        let mut state = self.state.lock();
+        state.items.push_back(item);
+        state.bytes += bytes;
+        state.pushed += 1;
+        let shard = state.shard.take();
+        drop(state);
+        if let Some(shard) = shard {
+            shard.wake();
+        }
+    }
+}
+
+impl Outlet for Inbox {
+    fn has_room(&self) -> bool {
+        self.state.lock().bytes < self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    fn when_room(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        if !state.publishers.iter().any(|known| known.will_wake(waker)) {
+            state.publishers.push(waker.clone());
+        }
+    }
+
+    fn offer(&self, message: &Arc<Message>) {
+        let item = Item::Message(Arc::clone(message));
+        let bytes = cost(&item);
+        self.push(item, bytes);
+    }
+
+    fn tell(&self, change: &Arc<PresenceChange>) {
+        self.push(Item::Presence(Arc::clone(change)), 0);
+    }
+}
+
+fn cost(item: &Item) -> usize {
+    match item {
+        Item::Message(message) => message.payload.len() + MESSAGE_OVERHEAD_BYTES,
+        Item::Presence(_) | Item::Control(_) => 0,
+    }
+}

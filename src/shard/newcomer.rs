@@ -1,0 +1,55 @@
+//! What comes into a shard, and what it shows of it: a connection as it arrives, a session as `/v1/sessions` lists it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::reader::Reader;
+use crate::dialect::{Dialect, Variant};
+use crate::session_id::SessionId;
+use crate::topic_name::TopicName;
+
+/// A connection right after its 101, to become a session of a shard.
+pub struct Newcomer {
+    /// The socket, plain or under TLS, out of its first runtime.
+    pub stream: Stream,
+    /// What the client sent behind its request's head.
+    pub already_read: Bytes,
+    /// Its name.
+    pub id: SessionId,
+    /// Who is at the other end, as limits count it.
+    pub address: SocketAddr,
+    /// Which frames it takes.
+    pub variant: Variant,
+    /// What reads and decides for it.
+    pub reader: Box<dyn Reader>,
+    /// Given back when the session has ended: its place in the totals.
+    pub pass: Box<dyn Send>,
+}
+
+/// A session's socket on its way to a shard.
+pub enum Stream {
+    /// TCP alone.
+    Plain(std::net::TcpStream),
+    /// TCP and the TLS spoken on it.
+    Tls(std::net::TcpStream, Box<rustls::ServerConnection>),
+}
+
+/// A session as `/v1/sessions` shows it.
+#[derive(Debug, Clone)]
+pub struct SessionView {
+    /// Its name.
+    pub id: SessionId,
+    /// Its user.
+    pub user: Option<Arc<str>>,
+    /// Its address.
+    pub address: SocketAddr,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// What waits for it.
+    pub outbox_bytes: usize,
+    /// The oldest message that waits: its topic and age.
+    pub oldest: Option<(TopicName, Duration)>,
+}

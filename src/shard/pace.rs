@@ -1,0 +1,78 @@
+//! What `interval_ms` holds back for one session: of each topic at most the newest message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+
+use crate::clock::Moment;
+use crate::hub::Message;
+use crate::topic_name::TopicName;
+
+/// One session's paced topics. A topic is in it only while its interval runs.
+#[derive(Default)]
+pub struct Paces {
+    by_topic: HashMap<TopicName, Pace>,
+}
+
+struct Pace {
+    due: Moment,
+    held: Option<Arc<Message>>,
+}
+
+/// What becomes of a message under an interval.
+pub enum Paced {
+    /// It goes out now; its topic is due again then.
+    Now(Moment),
+    /// It waits for the topic's due time, in place of the message given back, if there was one.
+    Held(Option<Arc<Message>>),
+}
+
+impl Paces {
+    /// Decides about a message of a topic with `interval`.
+    pub fn pace(&mut self, message: &Arc<Message>, interval: Duration, now: Moment) -> Paced {
+        match self.by_topic.get_mut(&message.topic) {
+            Some(pace) => Paced::Held(pace.held.replace(Arc::clone(message))),
+            None => {
+                let due = now + interval;
+                self.by_topic.insert(message.topic.clone(), Pace { due, held: None });
+                Paced::Now(due)
+            }
+        }
+    }
+
+    /// The interval of `topic` is over: the held message, which goes out now with another interval to follow, or nothing.
+    pub fn fall_due(&mut self, topic: &TopicName, interval: Option<Duration>, now: Moment) -> Option<(Arc<Message>, Option<Moment>)> {
+        let pace = self.by_topic.get_mut(topic).filter(|pace| pace.due <= now)?;
+        let Some(message) = pace.held.take() else {
+            self.by_topic.remove(topic);
+            return None;
+        };
+        let next = interval.map(|interval| now + interval);
+        match next {
+            Some(next) => pace.due = next,
+            None => {
+                self.by_topic.remove(topic);
+            }
+        }
+        Some((message, next))
+    }
+
+    /// Ends the pacing of topics that `left` names; what was held is given back.
+    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) -> Vec<Arc<Message>> {
+        let (gone, kept) = std::mem::take(&mut self.by_topic).into_iter().partition(|(topic, _)| left(topic));
+        self.by_topic = kept;
+        let gone: HashMap<TopicName, Pace> = gone;
+        gone.into_values().filter_map(|pace| pace.held).collect()
+    }
+
+    /// Whether nothing is paced now.
+    pub fn is_empty(&self) -> bool {
+        self.by_topic.is_empty()
+    }
+
+    /// The oldest message that is held.
+    pub fn oldest(&self) -> Option<&Arc<Message>> {
+        self.by_topic.values().filter_map(|pace| pace.held.as_ref()).min_by_key(|message| message.moment)
+    }
+}

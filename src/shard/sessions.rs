@@ -1,0 +1,370 @@
+//! The sessions that a shard owns, from the moment it takes them over to their end.
+
+use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::due::Due;
+use super::inbox::Inbox;
+use super::newcomer::Newcomer;
+use super::outbox::{End, Queued, What};
+use super::pace::Paces;
+use super::reader::Reader;
+use super::ready::{ReadyList, SlotWaker};
+use super::seat::Seat;
+use super::slot::{Slot, Stage, smallest_interval};
+use super::socket::Socket;
+use super::subscribers::Subscribers;
+use super::turn::{Chain, Turn};
+use crate::clock::{Clock, Moment};
+use crate::codes::CloseCode;
+use crate::config::{Config, Live};
+use crate::dialect::{Encoder, Event, event_frame};
+use crate::frame::write_close;
+use crate::hub::{Attempt, Hub, Message, OutletId, Publication, PublishError};
+use crate::metrics::{CloseReason, DropReason, LimitKey, Tally};
+use crate::position::Position;
+use crate::topic_name::{Pattern, TopicName};
+
+/// How long a session's connection outlives its Close, at most.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// One shard's sessions and all that acting for them needs.
+pub struct Sessions {
+    /// By slot; a free slot is `None`.
+    pub slots: Vec<Option<Slot>>,
+    /// Free slots, and those that become free at the turn's end: none is reused while this turn may still name it.
+    free: Vec<u32>,
+    freed: Vec<u32>,
+    /// Sessions that are open.
+    pub open: usize,
+    /// Who takes what.
+    pub subscribers: Subscribers,
+    /// What this turn has to write.
+    pub turn: Turn,
+    /// Makes frames.
+    pub encoder: Encoder,
+    /// Counts.
+    pub tally: Tally,
+    /// What `interval_ms` holds back, by due time.
+    pub due: BinaryHeap<Due>,
+    /// Slots with floors, and how many items the shard will have taken when each can go.
+    pub floored: Vec<(u64, u32)>,
+    /// Slots that want to be looked at in the next turn, though no socket woke them.
+    pub again: Vec<u32>,
+    /// Slots with an outbox.
+    pub backlogged: BTreeSet<u32>,
+    /// The bytes of replies that this turn has for the session that is being read.
+    pub turn_reply_bytes: usize,
+    /// Items that were taken from the inbox.
+    pub taken: u64,
+    /// Now, as of this turn.
+    pub now: Moment,
+    /// The configuration of this turn.
+    pub config: Arc<Config>,
+    /// The shard's place in the hub.
+    pub outlet: OutletId,
+    /// The shard's mailbox.
+    pub inbox: Arc<Inbox>,
+    /// The shard's list of ready slots.
+    pub ready: Arc<ReadyList>,
+    /// Subscriptions of all shards.
+    pub subscriptions_total: Arc<AtomicUsize>,
+    /// Topics.
+    pub hub: Arc<Hub>,
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What a shard is made of.
+pub struct Parts {
+    /// The shard's place in the hub.
+    pub outlet: OutletId,
+    /// The shard's mailbox.
+    pub inbox: Arc<Inbox>,
+    /// Subscriptions of all shards.
+    pub subscriptions_total: Arc<AtomicUsize>,
+    /// Counts.
+    pub tally: Tally,
+    /// Topics.
+    pub hub: Arc<Hub>,
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Sessions {
+    /// No sessions yet.
+    pub fn new(parts: Parts) -> Self {
+        let config = parts.live.load();
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            freed: Vec::new(),
+            open: 0,
+            subscribers: Subscribers::default(),
+            turn: Turn::default(),
+            encoder: encoder(&config),
+            tally: parts.tally,
+            due: BinaryHeap::new(),
+            floored: Vec::new(),
+            again: Vec::new(),
+            backlogged: BTreeSet::new(),
+            turn_reply_bytes: 0,
+            taken: 0,
+            now: parts.clock.moment(),
+            config,
+            outlet: parts.outlet,
+            inbox: parts.inbox,
+            ready: Arc::default(),
+            subscriptions_total: parts.subscriptions_total,
+            hub: parts.hub,
+            live: parts.live,
+            clock: parts.clock,
+        }
+    }
+
+    /// The session in `slot`, if there is one.
+    pub fn slot(&mut self, slot: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Takes a newcomer over; what it has sent already is read in this turn.
+    pub fn adopt(&mut self, newcomer: Newcomer) {
+        let Newcomer { stream, already_read, id, address, variant, reader, pass } = newcomer;
+        let socket = match Socket::new(stream) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(session = %id, %error, "a new session's socket can't be used");
+                return;
+            }
+        };
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            (self.slots.len() - 1) as u32
+        });
+        self.slots[place as usize] = Some(Slot {
+            id,
+            address,
+            variant,
+            socket,
+            waker: SlotWaker::new(place, &self.ready),
+            reader: Some(reader),
+            chain: Chain::default(),
+            outbox: None,
+            unread: already_read.into(),
+            subscriptions: Vec::new(),
+            replays: None,
+            paces: None,
+            stamp: 0,
+            stage: Stage::Open,
+            heard_at: self.now,
+            pinged_at: self.now,
+            deadline: None,
+            leaves_at: None,
+            pass: Some(pass),
+        });
+        self.open += 1;
+        self.tally.session_opened();
+        self.call(place, |reader, seat| reader.open(seat));
+        self.again.push(place);
+    }
+
+    /// Calls the session's reader with its seat.
+    pub fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut Seat<'_>) -> R) -> Option<R> {
+        let mut reader = self.slot(slot)?.reader.take()?;
+        let result = act(&mut *reader, &mut Seat::new(self, slot));
+        if let Some(slot) = self.slot(slot) {
+            slot.reader = Some(reader);
+        }
+        Some(result)
+    }
+
+    /// Puts a frame for one session behind what this turn has for it.
+    pub fn queue(&mut self, slot: u32, queued: Queued) {
+        let Self { slots, turn, turn_reply_bytes, .. } = self;
+        if let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) {
+            if matches!(queued.what, What::Reply) {
+                *turn_reply_bytes += queued.frame.len();
+            }
+            let frame = turn.add_frame(queued);
+            turn.link(slot, &mut session.chain, frame);
+        }
+    }
+
+    /// Tells one session something, in its dialect; nothing where that has no word for it.
+    pub fn say(&mut self, slot: u32, event: &Event<'_>, what: What) {
+        let Some(variant) = self.slot(slot).map(|slot| slot.variant) else { return };
+        if let Some(frame) = event_frame(event, variant, &mut self.encoder, &mut self.tally) {
+            self.queue(slot, Queued { frame, what });
+        }
+    }
+
+    /// Gives up a message that was routed to a session and waits nowhere any more.
+    pub fn give_up(&mut self, message: &Message, end: End) {
+        match end {
+            End::Delivered => self.tally.delivered(message.rule.id, 1),
+            End::Conflated => self.tally.conflated(message.rule.id, 1),
+            End::Dropped(reason) => self.tally.dropped(message.rule.id, reason, 1),
+        }
+    }
+
+    /// Publishes for a session; `None`: it is to be tried again, and the session's waker will say when.
+    pub fn try_publish(&mut self, slot: u32, topic: &TopicName, publication: &Publication) -> Option<Result<Position, PublishError>> {
+        match self.hub.try_publish(topic, publication) {
+            Ok(Attempt::Published(position)) => Some(Ok(position)),
+            Ok(Attempt::NoRoom(outlet)) => {
+                let waker = self.slot(slot)?.waker();
+                outlet.when_room(&waker);
+                if outlet.has_room() {
+                    waker.wake();
+                }
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Queues a Close behind what waits, and ends the session but for that. `code` is what goes on the wire, `None`: nothing.
+    pub fn close(&mut self, slot: u32, code: Option<u16>, reason: &str, why: CloseReason) {
+        if self.begin_to_close(slot, why) {
+            self.queue_close(slot, code, reason);
+        }
+    }
+
+    /// Closes a session that takes nothing: what waits is discarded, but for the frame that has begun.
+    pub fn cut_off(&mut self, slot: u32, code: CloseCode, reason: &str, why: CloseReason) {
+        if !self.begin_to_close(slot, why) {
+            return;
+        }
+        self.drop_chain(slot);
+        let Self { slots, tally, .. } = self;
+        if let Some(outbox) = slots.get_mut(slot as usize).and_then(Option::as_mut).and_then(|slot| slot.outbox.as_mut()) {
+            outbox.discard(DropReason::Closed, tally);
+        }
+        self.queue_close(slot, Some(code.number()), reason);
+    }
+
+    /// The peer has gone, or its time after the Close is over: the slot becomes free at the turn's end.
+    pub fn end(&mut self, slot: u32, why: CloseReason) {
+        self.begin_to_close(slot, why);
+        self.drop_chain(slot);
+        let Some(mut session) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        if let Some(outbox) = session.outbox.as_mut() {
+            outbox.abandon(&mut self.tally);
+            self.tally.slow_sessions(-1);
+            self.backlogged.remove(&slot);
+        }
+        self.freed.push(slot);
+    }
+
+    /// The slots that ended in this turn may be used again.
+    pub fn free_slots(&mut self) {
+        self.free.append(&mut self.freed);
+    }
+
+    /// Takes a session out of everything but its socket; `false`: it was closing already.
+    fn begin_to_close(&mut self, slot: u32, why: CloseReason) -> bool {
+        let until = self.now + LINGER;
+        let Some(session) = self.slot(slot).filter(|slot| slot.is_open()) else { return false };
+        session.stage = Stage::Closing { until, ended: false };
+        session.unread = Vec::new();
+        session.deadline = None;
+        session.pass = None;
+        tracing::debug!(session = %session.id, address = %session.address, reason = why.as_str(), "a session ends");
+        let subscriptions = std::mem::take(&mut session.subscriptions);
+        session.replays = None;
+        self.forget_paces(slot, |_| true);
+        for subscription in &subscriptions {
+            self.leave(slot, &subscription.pattern);
+        }
+        self.open -= 1;
+        self.tally.session_closed(why);
+        true
+    }
+
+    /// Takes `slot` off a name or pattern that it was subscribed to, here and in the hub.
+    pub fn leave(&mut self, slot: u32, pattern: &Pattern) {
+        let Some(id) = self.slot(slot).map(|slot| slot.id) else { return };
+        let last = self.subscribers.remove(pattern, slot);
+        match pattern.as_name() {
+            Some(name) => self.hub.unsubscribe(&name, self.outlet, id),
+            None if last => self.hub.unsubscribe_pattern(pattern, self.outlet),
+            None => {}
+        }
+        self.subscriptions_total.fetch_sub(1, Ordering::Relaxed);
+        self.tally.subscriptions(-1);
+    }
+
+    /// Gives up what is held back for topics that the session has left, and the pacing itself once no subscription has it.
+    pub fn forget_paces(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
+        let Some(session) = self.slot(slot) else { return };
+        let Some(paces) = session.paces.as_mut() else { return };
+        let held = paces.leave(left);
+        if !session.subscriptions.iter().any(|subscription| subscription.interval.is_some()) && paces.is_empty() {
+            session.paces = None;
+        }
+        for message in held {
+            self.tally.queued(message.rule.id, -1);
+            self.give_up(&message, End::Dropped(DropReason::Closed));
+        }
+    }
+
+    /// Ends the pacing of topics that the session has left; what was held goes out now, before the answer.
+    pub fn release_held(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
+        let Some(paces) = self.slot(slot).and_then(|session| session.paces.as_mut()) else { return };
+        for message in paces.leave(left) {
+            self.tally.queued(message.rule.id, -1);
+            let frame = self.turn.add_message(&message);
+            let Self { slots, turn, .. } = self;
+            if let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) {
+                turn.link(slot, &mut session.chain, frame);
+            }
+        }
+        self.forget_paces(slot, |_| false);
+    }
+
+    /// A session's subscriptions have changed: it is paced if one has an interval, and what is held of topics without one goes out.
+    pub fn follow_intervals(&mut self, slot: u32) {
+        let Some(session) = self.slot(slot) else { return };
+        if session.subscriptions.iter().any(|subscription| subscription.interval.is_some()) {
+            session.paces.get_or_insert_with(|| Box::new(Paces::default()));
+        }
+        if session.paces.is_some() {
+            let subscriptions = session.subscriptions.clone();
+            self.release_held(slot, |topic| smallest_interval(&subscriptions, topic).is_none());
+        }
+    }
+
+    /// A limit bit one session.
+    pub fn limit_hit(&mut self, limit: LimitKey) {
+        self.tally.limit_hit(limit);
+    }
+
+    fn queue_close(&mut self, slot: u32, code: Option<u16>, reason: &str) {
+        let mut frame = Vec::with_capacity(4 + reason.len());
+        write_close(&mut frame, code, reason);
+        self.queue(slot, Queued { frame: frame.into(), what: What::Reply });
+    }
+
+    /// Gives up what this turn had for a session.
+    fn drop_chain(&mut self, slot: u32) {
+        let mut frames = Vec::new();
+        let Self { slots, turn, tally, .. } = self;
+        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        turn.frames_of(session.chain, &mut frames);
+        turn.unlink(&mut session.chain);
+        for message in frames.iter().filter_map(|&frame| turn.message(frame)) {
+            tally.dropped(message.rule.id, DropReason::Closed, 1);
+        }
+    }
+}
+
+/// What makes frames as `config` says.
+pub fn encoder(config: &Config) -> Encoder {
+    Encoder::new(config.deflate.level, config.deflate.threshold)
+}

@@ -1,0 +1,130 @@
+//! What one turn has to write: its frames, each once, and for each session a chain of links to those it takes.
+
+use std::sync::Arc;
+
+use super::outbox::{Queued, What};
+use crate::dialect::{Encoded, Encoder, Variant};
+use crate::hub::Message;
+use crate::metrics::Tally;
+
+const NONE: u32 = u32::MAX;
+
+/// A session's frames of this turn: 8 bytes at rest.
+#[derive(Debug, Clone, Copy)]
+pub struct Chain {
+    first: u32,
+    last: u32,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { first: NONE, last: NONE }
+    }
+}
+
+struct Link {
+    frame: u32,
+    next: u32,
+}
+
+enum Frame {
+    /// A message for any number of sessions.
+    Message(Encoded),
+    /// A frame for one session; taken when it is flushed.
+    Made(Option<Queued>),
+}
+
+/// One turn's arena; emptied at its end, its memory kept.
+#[derive(Default)]
+pub struct Turn {
+    frames: Vec<Frame>,
+    links: Vec<Link>,
+    /// Slots with a chain, in the order in which they got it.
+    dirty: Vec<u32>,
+}
+
+impl Turn {
+    /// Adds a message; the number to link to.
+    pub fn add_message(&mut self, message: &Arc<Message>) -> u32 {
+        self.frames.push(Frame::Message(Encoded::new(Arc::clone(message))));
+        (self.frames.len() - 1) as u32
+    }
+
+    /// Adds a frame for one session; the number to link to.
+    pub fn add_frame(&mut self, queued: Queued) -> u32 {
+        self.frames.push(Frame::Made(Some(queued)));
+        (self.frames.len() - 1) as u32
+    }
+
+    /// Links `frame` to the end of the chain of `slot`.
+    pub fn link(&mut self, slot: u32, chain: &mut Chain, frame: u32) {
+        let link = self.links.len() as u32;
+        self.links.push(Link { frame, next: NONE });
+        if chain.first == NONE {
+            chain.first = link;
+            self.dirty.push(slot);
+        } else {
+            self.links[chain.last as usize].next = link;
+        }
+        chain.last = link;
+    }
+
+    /// Forgets a chain; its slot may stay on the list of dirty ones, and gets another link as if it were not.
+    pub fn unlink(&mut self, chain: &mut Chain) {
+        *chain = Chain::default();
+    }
+
+    /// Whether nobody has a chain.
+    pub fn is_empty(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
+    /// The slots with a chain; they count as clean from then on.
+    pub fn take_dirty(&mut self, dirty: &mut Vec<u32>) {
+        std::mem::swap(dirty, &mut self.dirty);
+    }
+
+    /// The numbers of a chain's frames, in order.
+    pub fn frames_of(&self, chain: Chain, frames: &mut Vec<u32>) {
+        frames.clear();
+        let mut link = chain.first;
+        while link != NONE {
+            let Link { frame, next } = self.links[link as usize];
+            frames.push(frame);
+            link = next;
+        }
+    }
+
+    /// A frame as one session takes it.
+    pub fn queued(&mut self, frame: u32, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<Queued> {
+        match &mut self.frames[frame as usize] {
+            Frame::Message(encoded) => {
+                let frame = encoded.frame(variant, encoder, tally);
+                Some(Queued { frame, what: What::Message(Arc::clone(encoded.message())) })
+            }
+            Frame::Made(queued) => queued.take(),
+        }
+    }
+
+    /// The message that a frame carries, if it does.
+    pub fn message(&self, frame: u32) -> Option<&Arc<Message>> {
+        match &self.frames[frame as usize] {
+            Frame::Message(encoded) => Some(encoded.message()),
+            Frame::Made(queued) => queued.as_ref().and_then(Queued::message),
+        }
+    }
+
+    /// The messages of this turn.
+    pub fn messages(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.frames.iter().filter_map(|frame| match frame {
+            Frame::Message(encoded) => Some(encoded.message()),
+            Frame::Made(_) => None,
+        })
+    }
+
+    /// Empties it; every chain has been flushed.
+    pub fn clear(&mut self) {
+        self.frames.clear();
+        self.links.clear();
+    }
+}

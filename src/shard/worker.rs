@@ -1,0 +1,318 @@
+//! A shard's loop: read what is ready, drain the inbox, fan out, flush, sweep.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::control::Control;
+use super::flush::Flush;
+use super::inbox::Item;
+use super::newcomer::SessionView;
+use super::sessions::{Parts, Sessions, encoder};
+use super::slot::{Slot, Stage};
+use super::sweep::sweep_interval;
+use crate::clock::Moment;
+use crate::dialect::Event;
+use crate::frame::Inflater;
+use crate::metrics::CloseReason;
+
+use super::outbox::What;
+
+/// The buffer that a shard lends to the session whose socket it reads, in bytes. It bounds a session's share of a turn.
+const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// Messages that one turn takes from the inbox, at most.
+const TURN_MESSAGES: usize = 1_024;
+
+/// Their bytes, at most; and never more than a quarter of an outbox.
+const TURN_BYTES: usize = 256 << 10;
+
+/// Between two sweeps while the gateway drains, so that sessions leave at their own moments.
+const DRAIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
+
+/// One shard at work.
+pub struct Worker {
+    sessions: Sessions,
+    shards: usize,
+    buffer: Vec<u8>,
+    inflater: Inflater,
+    flush: Flush,
+    share: VecDeque<Item>,
+    ready: Vec<u32>,
+    generation: u64,
+    swept_at: Moment,
+    drained: Option<oneshot::Sender<()>>,
+    stopped: bool,
+}
+
+impl Worker {
+    /// A shard without sessions, one of `shards`.
+    pub fn new(parts: Parts, shards: usize) -> Self {
+        let sessions = Sessions::new(parts);
+        Self {
+            generation: sessions.live.generation(),
+            swept_at: sessions.now,
+            sessions,
+            shards,
+            buffer: vec![0; READ_BUFFER_BYTES],
+            inflater: Inflater::default(),
+            flush: Flush::default(),
+            share: VecDeque::new(),
+            ready: Vec::new(),
+            drained: None,
+            stopped: false,
+        }
+    }
+
+    /// Works until it is stopped.
+    pub async fn run(mut self) {
+        while !self.stopped {
+            if self.turn() {
+                // The runtime looks at the sockets in between.
+                tokio::task::yield_now().await;
+            } else {
+                self.rest().await;
+            }
+        }
+    }
+
+    /// One turn; whether there is more to do at once.
+    fn turn(&mut self) -> bool {
+        self.sessions.now = self.sessions.clock.moment();
+        self.follow_config();
+        self.read_ready();
+        let left = self.drain_inbox();
+        self.sessions.send_due();
+        self.sweep_if_due();
+        self.sessions.flush(&mut self.flush);
+        self.sessions.keep_budget(self.sessions.config.limits.outbox_total_bytes / self.shards);
+        self.settle_floors();
+        self.sessions.flush(&mut self.flush);
+        self.sessions.tally.hand_over();
+        if self.sessions.open == 0
+            && self.sessions.slots.iter().all(Option::is_none)
+            && let Some(drained) = self.drained.take()
+        {
+            let _ = drained.send(()); // whoever asked may have stopped waiting
+        }
+        left || !self.sessions.again.is_empty()
+    }
+
+    /// Waits for the inbox, for a socket or for the next thing that is due.
+    async fn rest(&mut self) {
+        let now = self.sessions.clock.moment();
+        let sweep_at = self.swept_at + self.sweep_interval();
+        let next = self.sessions.due.peek().map_or(sweep_at, |due| due.at.min(sweep_at));
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::now() + next.since(now)));
+        let (inbox, ready) = (&self.sessions.inbox, &self.sessions.ready);
+        poll_fn(|context: &mut Context<'_>| {
+            let filled = inbox.is_filled_or_wakes(context.waker()) | ready.is_filled_or_wakes(context.waker());
+            if filled { Poll::Ready(()) } else { timer.as_mut().poll(context) }
+        })
+        .await;
+    }
+
+    fn follow_config(&mut self) {
+        let generation = self.sessions.live.generation();
+        if self.generation == generation {
+            return;
+        }
+        self.generation = generation;
+        let config = self.sessions.live.load();
+        self.sessions.inbox.set_bytes_max(config.limits.inbox_bytes);
+        self.sessions.encoder = encoder(&config);
+        self.sessions.config = config;
+        for slot in self.sessions.occupied() {
+            self.sessions.call(slot, |reader, seat| reader.reload(seat));
+        }
+    }
+
+    fn read_ready(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.append(&mut self.sessions.again);
+        self.sessions.ready.take(&mut ready);
+        ready.sort_unstable();
+        ready.dedup();
+        for slot in ready.drain(..) {
+            self.read(slot);
+            self.sessions.write_outbox(slot);
+        }
+        self.ready = ready;
+    }
+
+    /// Reads what one session's socket has, at most a buffer's worth.
+    fn read(&mut self, slot: u32) {
+        self.sessions.turn_reply_bytes = 0;
+        let Some(session) = self.sessions.slot(slot) else { return };
+        if session.is_open() && !session.unread.is_empty() {
+            let mut unread = std::mem::take(&mut session.unread);
+            let used = self.hand_up(slot, &mut unread);
+            unread.drain(..used);
+            let Some(session) = self.sessions.slot(slot).filter(|session| session.is_open()) else { return };
+            if !unread.is_empty() {
+                session.unread = unread;
+                return;
+            }
+        }
+        let now = self.sessions.now;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        // A short read tells the runtime that the socket is empty; the poll after it arms the waker without a system call.
+        for _ in 0..2 {
+            let Some(session) = self.sessions.slot(slot) else { break };
+            let waker = session.waker();
+            match session.socket.poll_read(&mut Context::from_waker(&waker), &mut buffer) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => {
+                    self.sessions.end(slot, CloseReason::Gone);
+                    break;
+                }
+                Poll::Ready(Ok(read)) => {
+                    session.heard_at = now;
+                    let open = session.is_open();
+                    self.sessions.tally.received_bytes(read as u64);
+                    if !open {
+                        self.sessions.again.push(slot);
+                        continue;
+                    }
+                    let used = self.hand_up(slot, &mut buffer[..read]);
+                    if let Some(session) = self.sessions.slot(slot).filter(|session| session.is_open() && used < read) {
+                        session.unread.extend_from_slice(&buffer[used..read]);
+                        break;
+                    }
+                    if read == buffer.len() {
+                        self.sessions.again.push(slot);
+                        break;
+                    }
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn hand_up(&mut self, slot: u32, input: &mut [u8]) -> usize {
+        let Self { sessions, inflater, .. } = self;
+        sessions.call(slot, |reader, seat| reader.read(input, inflater, seat)).unwrap_or(input.len())
+    }
+
+    /// Whether items are left.
+    fn drain_inbox(&mut self) -> bool {
+        let mut share = std::mem::take(&mut self.share);
+        let bytes = TURN_BYTES.min(self.sessions.config.limits.outbox_bytes / 4).max(1);
+        let left = self.sessions.inbox.take(&mut share, TURN_MESSAGES, bytes);
+        for item in share.drain(..) {
+            self.sessions.taken += 1;
+            match item {
+                Item::Message(message) => self.sessions.fan_out(&message),
+                Item::Presence(change) => self.sessions.fan_out_presence(&change),
+                Item::Control(control) => self.obey(control),
+            }
+        }
+        self.share = share;
+        self.sessions.tally.inbox_messages(left);
+        left > 0
+    }
+
+    fn obey(&mut self, control: Control) {
+        match control {
+            Control::Adopt(newcomer) => self.sessions.adopt(*newcomer),
+            Control::Slowest { limit, answer } => {
+                let _ = answer.send(self.slowest(limit)); // whoever asked may have gone
+            }
+            Control::Close { id, code, reason, answer } => {
+                let found = self.sessions.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.id == id && slot.is_open()));
+                if let Some(slot) = found {
+                    self.sessions.close(slot as u32, Some(code.number()), reason, CloseReason::Operator);
+                }
+                let _ = answer.send(found.is_some());
+            }
+            Control::Drain { over, answer } => {
+                self.drained = Some(answer);
+                self.drain(over);
+            }
+            Control::Stop => self.stopped = true,
+        }
+    }
+
+    fn slowest(&self, limit: usize) -> Vec<SessionView> {
+        let now = self.sessions.now;
+        let open = self.sessions.slots.iter().flatten().filter(|slot| slot.is_open());
+        let mut views: Vec<SessionView> = open.map(|slot| view(slot, now)).collect();
+        views.sort_by_key(|view| std::cmp::Reverse(view.outbox_bytes));
+        views.truncate(limit);
+        views
+    }
+
+    fn drain(&mut self, over: Duration) {
+        let now = self.sessions.now;
+        for slot in self.sessions.occupied() {
+            let mut rng = rand::rng();
+            let retry_after = over + over.mul_f64(rng.random::<f64>());
+            if let Some(session) = self.sessions.slot(slot) {
+                session.leaves_at = Some(now + over.mul_f64(rng.random::<f64>()));
+            }
+            self.sessions.say(slot, &Event::Draining { retry_after }, What::Reply);
+        }
+    }
+
+    fn sweep_interval(&self) -> Duration {
+        match self.drained {
+            Some(_) => DRAIN_SWEEP_INTERVAL,
+            None => sweep_interval(&self.sessions.config.limits),
+        }
+    }
+
+    fn sweep_if_due(&mut self) {
+        let now = self.sessions.now;
+        if now.since(self.swept_at) >= self.sweep_interval() {
+            self.swept_at = now;
+            self.sessions.sweep();
+        }
+    }
+
+    fn settle_floors(&mut self) {
+        let Sessions { floored, slots, taken, .. } = &mut self.sessions;
+        floored.retain(|&(until_taken, slot)| {
+            let passed = until_taken <= *taken;
+            if passed && let Some(session) = slots[slot as usize].as_mut() {
+                let left = session.replays.as_mut().is_some_and(|replays| replays.settle(*taken));
+                if !left {
+                    session.replays = None;
+                }
+            }
+            !passed
+        });
+    }
+}
+
+fn view(slot: &Slot, now: Moment) -> SessionView {
+    let queued = slot.outbox.as_ref().and_then(|outbox| outbox.oldest());
+    let held = slot.paces.as_ref().and_then(|paces| paces.oldest());
+    let oldest = [queued, held].into_iter().flatten().min_by_key(|message| message.moment);
+    SessionView {
+        id: slot.id,
+        user: slot.reader.as_ref().and_then(|reader| reader.user()),
+        address: slot.address,
+        dialect: slot.variant.dialect,
+        outbox_bytes: slot.outbox_bytes(),
+        oldest: oldest.map(|message| (message.topic.clone(), now.since(message.moment))),
+    }
+}
+
+impl Sessions {
+    /// The slots that have an open session.
+    fn occupied(&self) -> Vec<u32> {
+        let open = self.slots.iter().enumerate().filter(|(_, slot)| slot.as_ref().is_some_and(|slot| slot.stage == Stage::Open));
+        open.map(|(slot, _)| slot as u32).collect()
+    }
+}
+
+/// Runs a worker on the current thread, in a runtime of its own.
+pub fn run_on_this_thread(runtime: &tokio::runtime::Runtime, parts: Parts, shards: usize) {
+    // The runtime's co-operative budget would tell a turn's later sockets that they are full.
+    runtime.block_on(tokio::task::unconstrained(Worker::new(parts, shards).run()));
+}
