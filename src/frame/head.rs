@@ -2,15 +2,112 @@
 
 use fastwebsockets::OpCode;
 
+use super::violation::Violation;
+
 /// The longest head of a frame that the gateway writes, in bytes (unmasked, 64-bit length).
 pub const HEAD_BYTES_MAX: usize = 10;
 
-/// Appends the head of a whole, unmasked frame; `compressed` sets RSV1 (RFC 7692 §6).
-pub fn write_head(_frame: &mut Vec<u8>, _opcode: OpCode, _compressed: bool, _payload_bytes: usize) {
-    unimplemented!()
+/// The longest head of a frame that a client sends, in bytes (masked, 64-bit length).
+pub(super) const CLIENT_HEAD_BYTES_MAX: usize = 14;
+
+/// The longest payload of a control frame, in bytes (RFC 6455 §5.5).
+pub(super) const CONTROL_BYTES_MAX: usize = 125;
+
+const FIN: u8 = 0x80;
+const RSV1: u8 = 0x40;
+const RSV2_AND_3: u8 = 0x30;
+const MASKED: u8 = 0x80;
+const LENGTH_16: u8 = 126;
+const LENGTH_64: u8 = 127;
+
+/// The head of a client's frame, allowed by everything that can be seen in the head alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Whether the frame is its message's last.
+    pub fin: bool,
+    /// RSV1: its message is compressed, if the extension was agreed on (RFC 7692 §6).
+    pub compressed: bool,
+    /// What the frame is.
+    pub opcode: OpCode,
+    /// What its payload is masked with.
+    pub mask: [u8; 4],
+    /// The declared length.
+    pub payload_bytes: usize,
 }
 
-/// Appends a whole Close frame; the reason is cut to 123 bytes at a character's boundary. Code `None`: an empty Close.
-pub fn write_close(_frame: &mut Vec<u8>, _code: Option<u16>, _reason: &str) {
-    unimplemented!()
+impl Head {
+    /// Reads the head at the front of `bytes` and says how long it is; `Ok(None)`: it isn't whole yet.
+    /// What is wrong is told as soon as the byte is there that shows it, so a head that never becomes whole can be refused.
+    pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
+        let Some(&first) = bytes.first() else { return Ok(None) };
+        if first & RSV2_AND_3 != 0 {
+            return Err(Violation::protocol("a reserved bit is set"));
+        }
+        let (fin, compressed) = (first & FIN != 0, first & RSV1 != 0);
+        let opcode = OpCode::try_from(first & 0x0f).map_err(|_| Violation::protocol("the opcode is reserved"))?;
+        if is_control(opcode) && !fin {
+            return Err(Violation::protocol("a control frame is fragmented"));
+        }
+        let Some(&second) = bytes.get(1) else { return Ok(None) };
+        if second & MASKED == 0 {
+            return Err(Violation::protocol("the frame is not masked"));
+        }
+        if is_control(opcode) && usize::from(second & !MASKED) > CONTROL_BYTES_MAX {
+            return Err(Violation::protocol("a control frame has more than 125 bytes"));
+        }
+        let Some((payload_bytes, length_bytes)) = length(second & !MASKED, &bytes[2..])? else { return Ok(None) };
+        let mask_at = 2 + length_bytes;
+        let Some(mask) = bytes[mask_at..].first_chunk() else { return Ok(None) };
+        Ok(Some((Self { fin, compressed, opcode, mask: *mask, payload_bytes }, mask_at + mask.len())))
+    }
+
+    /// Whether it is a Close, a Ping or a Pong.
+    pub fn is_control(&self) -> bool {
+        is_control(self.opcode)
+    }
 }
+
+fn is_control(opcode: OpCode) -> bool {
+    matches!(opcode, OpCode::Close | OpCode::Ping | OpCode::Pong)
+}
+
+/// The payload's length and how many bytes of `extended` told it. RFC 6455 §5.2 binds the sender to the shortest form;
+/// another one is refused, because two spellings of one frame are what middleboxes disagree about.
+fn length(short: u8, extended: &[u8]) -> Result<Option<(usize, usize)>, Violation> {
+    let (length, length_bytes, least) = match short {
+        LENGTH_16 => match extended.first_chunk() {
+            Some(length) => (u64::from(u16::from_be_bytes(*length)), 2, 126),
+            None => return Ok(None),
+        },
+        LENGTH_64 => match extended.first_chunk() {
+            Some(length) => (u64::from_be_bytes(*length), 8, 1 << 16),
+            None => return Ok(None),
+        },
+        _ => (u64::from(short), 0, 0),
+    };
+    if length >> 63 != 0 {
+        return Err(Violation::protocol("the top bit of a 64-bit length is set"));
+    }
+    if length < least {
+        return Err(Violation::protocol("the length is not in its shortest form"));
+    }
+    let length = usize::try_from(length).map_err(|_| Violation::too_big())?;
+    Ok(Some((length, length_bytes)))
+}
+
+/// Appends the head of a whole, unmasked frame; `compressed` sets RSV1 (RFC 7692 §6).
+pub fn write_head(frame: &mut Vec<u8>, opcode: OpCode, compressed: bool, payload_bytes: usize) {
+    frame.push(FIN | if compressed { RSV1 } else { 0 } | opcode as u8);
+    if payload_bytes < usize::from(LENGTH_16) {
+        frame.push(payload_bytes as u8);
+    } else if let Ok(length) = u16::try_from(payload_bytes) {
+        frame.push(LENGTH_16);
+        frame.extend_from_slice(&length.to_be_bytes());
+    } else {
+        frame.push(LENGTH_64);
+        frame.extend_from_slice(&(payload_bytes as u64).to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,20 @@
 //! WebSocket frames (RFC 6455) and permessage-deflate (RFC 7692) over buffers that others own.
 
 mod assembly;
+mod close;
 mod deflate;
 mod head;
 mod inflate;
 mod offer;
 mod reader;
+mod violation;
 
+pub use close::write_close;
 pub use deflate::Deflater;
-pub use head::{HEAD_BYTES_MAX, write_close, write_head};
+pub use head::{HEAD_BYTES_MAX, write_head};
 pub use inflate::Inflater;
 pub use offer::{Agreement, negotiate};
-pub use reader::{FrameReader, Received, Violation};
+pub use reader::{FrameReader, Received};
+pub use violation::Violation;
 
 pub use fastwebsockets::OpCode;

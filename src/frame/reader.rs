@@ -1,7 +1,13 @@
 //! From lent bytes to messages: one session's frames, read wherever they are cut.
 
-use super::{Agreement, Inflater};
-use crate::codes::CloseCode;
+use fastwebsockets::{OpCode, unmask};
+
+use super::assembly::{Assembly, Whole, check_utf8};
+use super::close::read_close;
+use super::head::{CLIENT_HEAD_BYTES_MAX, Head};
+use super::inflate::{Inflater, NotInflated};
+use super::offer::Agreement;
+use super::violation::Violation;
 
 /// What a session said, whole.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,41 +24,191 @@ pub enum Received<'a> {
     Close(Option<(u16, &'a str)>),
 }
 
-/// The peer broke a rule; the session is to be closed with the code, after what came before was answered.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason} ({code})")]
-pub struct Violation {
-    /// 1002, 1007 or 1009.
-    pub code: CloseCode,
-    /// What was wrong, for the Close frame and the log.
-    pub reason: &'static str,
-}
-
 /// One session's place in its stream of frames. At rest it owns no memory on the heap.
 #[derive(Debug)]
-pub struct FrameReader {}
+pub struct FrameReader {
+    message_bytes: usize,
+    assembly: Option<Box<Assembly>>,
+    /// Frames begun and not yet taken by [`Self::take_frames`].
+    frames: u32,
+    /// A head that isn't whole, the first `head_bytes` of it.
+    head: [u8; CLIENT_HEAD_BYTES_MAX],
+    head_bytes: u8,
+    deflate: bool,
+    /// After a Close or an error nothing more is read (RFC 6455 §1.4, §7.1.7).
+    ended: bool,
+}
 
 impl FrameReader {
     /// A reader of a client's frames: messages up to `message_bytes`, with permessage-deflate if that was agreed on.
-    pub fn new(_message_bytes: usize, _agreement: Option<&Agreement>) -> Self {
-        Self {}
+    pub fn new(message_bytes: usize, agreement: Option<&Agreement>) -> Self {
+        Self {
+            message_bytes,
+            assembly: None,
+            frames: 0,
+            head: [0; CLIENT_HEAD_BYTES_MAX],
+            head_bytes: 0,
+            deflate: agreement.is_some(),
+            ended: false,
+        }
     }
 
     /// Reads on in `input`, at most to the end of the next frame, and says how many bytes of it were used.
     /// `Ok(None)`: that frame was a fragment, or it isn't whole yet; call again while bytes are left.
-    /// A whole frame's payload is unmasked in place and lent; what is not whole is kept here, so every byte is used once.
-    /// After an error the reader must not be called again.
-    pub fn read<'a>(&'a mut self, _input: &'a mut [u8], _inflater: &'a mut Inflater) -> (usize, Result<Option<Received<'a>>, Violation>) {
-        unimplemented!()
+    /// A whole frame's payload is unmasked in place and lent; what was put together or inflated is lent by `inflater`,
+    /// which takes its buffer, so that the reader is at rest as soon as a message is whole. What is not whole is kept here:
+    /// every byte is used once. After a Close or an error all that follows is used and means nothing.
+    pub fn read<'a>(&mut self, input: &'a mut [u8], inflater: &'a mut Inflater) -> (usize, Result<Option<Received<'a>>, Violation>) {
+        inflater.trim();
+        if self.ended {
+            return (input.len(), Ok(None));
+        }
+        let (used, received) = self.read_on(input, inflater);
+        if matches!(received, Err(_) | Ok(Some(Received::Close(_)))) {
+            self.ended = true;
+            self.assembly = None;
+        }
+        (used, received)
     }
 
     /// Frames that have begun since the last call (rate limits count them).
     pub fn take_frames(&mut self) -> u32 {
-        unimplemented!()
+        std::mem::take(&mut self.frames)
     }
 
     /// Whether a fragmented message or a frame has begun and isn't whole (`message_timeout` counts from then).
     pub fn is_mid_message(&self) -> bool {
-        unimplemented!()
+        self.assembly.is_some() || self.head_bytes > 0
+    }
+
+    fn read_on<'a>(&mut self, input: &'a mut [u8], inflater: &'a mut Inflater) -> (usize, Result<Option<Received<'a>>, Violation>) {
+        let mut used = 0;
+        if !self.assembly.as_ref().is_some_and(|assembly| assembly.is_mid_frame()) {
+            let head = match self.read_head(input) {
+                Ok(Some((head, bytes))) => {
+                    used = bytes;
+                    head
+                }
+                Ok(None) => return (input.len(), Ok(None)),
+                Err(violation) => return (input.len(), Err(violation)),
+            };
+            if let Err(violation) = self.admit(&head) {
+                return (used, Err(violation));
+            }
+            let alone = head.is_control() || (head.fin && head.opcode != OpCode::Continuation);
+            if alone && head.payload_bytes <= input.len() - used {
+                let payload = &mut input[used..used + head.payload_bytes];
+                unmask(payload, head.mask);
+                return (used + head.payload_bytes, self.receive_lent(&head, payload, inflater).map(Some));
+            }
+            self.assembly.get_or_insert_default().begin(&head);
+        }
+        let (taken, whole) = self.absorb(&mut input[used..]);
+        let received = match whole {
+            Ok(Some(whole)) => self.receive_whole(whole, inflater).map(Some),
+            Ok(None) => Ok(None),
+            Err(violation) => Err(violation),
+        };
+        (used + taken, received)
+    }
+
+    /// The next frame's head, and how many bytes of `input` belonged to it; `Ok(None)`: all of them did, and it isn't whole.
+    fn read_head(&mut self, input: &[u8]) -> Result<Option<(Head, usize)>, Violation> {
+        let held = usize::from(self.head_bytes);
+        if held == 0 && !input.is_empty() {
+            self.frames = self.frames.saturating_add(1);
+            if let Some(whole) = Head::parse(input)? {
+                return Ok(Some(whole));
+            }
+        }
+        let taken = input.len().min(CLIENT_HEAD_BYTES_MAX - held);
+        self.head[held..held + taken].copy_from_slice(&input[..taken]);
+        if let Some((head, bytes)) = Head::parse(&self.head[..held + taken])? {
+            self.head_bytes = 0;
+            return Ok(Some((head, bytes - held)));
+        }
+        self.head_bytes = (held + taken) as u8;
+        Ok(None)
+    }
+
+    /// Whether a frame may come here, and its declared length fits, before anything is allocated for it.
+    fn admit(&self, head: &Head) -> Result<(), Violation> {
+        let message = self.assembly.as_ref().and_then(|assembly| assembly.message());
+        let (held, compressed) = match (head.opcode, message) {
+            (OpCode::Close | OpCode::Ping | OpCode::Pong, _) if head.compressed => {
+                return Err(Violation::protocol("RSV1 is set on a control frame"));
+            }
+            (OpCode::Close | OpCode::Ping | OpCode::Pong, _) => return Ok(()),
+            (OpCode::Continuation, None) => return Err(Violation::protocol("a continuation without a message to continue")),
+            (OpCode::Continuation, Some(_)) if head.compressed => return Err(Violation::protocol("RSV1 is set on a continuation")),
+            (OpCode::Continuation, Some(message)) => message,
+            (_, Some(_)) => return Err(Violation::protocol("a new message begins inside a fragmented one")),
+            (_, None) if head.compressed && !self.deflate => {
+                return Err(Violation::protocol("RSV1 is set and no extension was agreed on"));
+            }
+            (_, None) => (0, head.compressed),
+        };
+        if head.payload_bytes > self.bound(compressed) - held {
+            return Err(Violation::too_big());
+        }
+        Ok(())
+    }
+
+    /// The most that a message may have on the wire. What doesn't compress grows a little, and a message of exactly `message_bytes`
+    /// is to pass however its sender packed it: stored blocks of 127 bytes, the shortest that zlib makes, add 1/25.
+    fn bound(&self, compressed: bool) -> usize {
+        if compressed { self.message_bytes.saturating_add(self.message_bytes / 16 + 64) } else { self.message_bytes }
+    }
+
+    fn absorb(&mut self, input: &mut [u8]) -> (usize, Result<Option<Whole>, Violation>) {
+        let message = self.assembly.as_ref().and_then(|assembly| assembly.message());
+        let bound = self.bound(message.is_some_and(|(_, compressed)| compressed));
+        let Some(assembly) = &mut self.assembly else { return (0, Ok(None)) };
+        let absorbed = assembly.absorb(input, bound);
+        if assembly.is_empty() {
+            self.assembly = None;
+        }
+        absorbed
+    }
+
+    fn receive_lent<'a>(&self, head: &Head, payload: &'a [u8], inflater: &'a mut Inflater) -> Result<Received<'a>, Violation> {
+        let payload = if head.compressed { self.inflate(payload, inflater)? } else { payload };
+        if head.opcode == OpCode::Text {
+            check_utf8(payload)?;
+        }
+        received(head.opcode, payload)
+    }
+
+    fn receive_whole<'a>(&self, whole: Whole, inflater: &'a mut Inflater) -> Result<Received<'a>, Violation> {
+        if !whole.compressed {
+            return received(whole.opcode, inflater.lend(whole.payload));
+        }
+        let payload = self.inflate(&whole.payload, inflater)?;
+        if whole.opcode == OpCode::Text {
+            check_utf8(payload)?;
+        }
+        received(whole.opcode, payload)
+    }
+
+    /// Neither RFC gives a code for a damaged deflate stream; 1007 is RFC 6455's for data that is not what its type says.
+    fn inflate<'a>(&self, payload: &[u8], inflater: &'a mut Inflater) -> Result<&'a [u8], Violation> {
+        inflater.inflate(payload, self.message_bytes).map_err(|not_inflated| match not_inflated {
+            NotInflated::TooBig => Violation::too_big(),
+            NotInflated::Corrupt => Violation::not_consistent("a compressed message is not a deflate stream"),
+        })
     }
 }
+
+fn received(opcode: OpCode, payload: &[u8]) -> Result<Received<'_>, Violation> {
+    Ok(match opcode {
+        OpCode::Text => Received::Text(payload),
+        OpCode::Binary => Received::Binary(payload),
+        OpCode::Ping => Received::Ping(payload),
+        OpCode::Pong => Received::Pong,
+        OpCode::Close => Received::Close(read_close(payload)?),
+        OpCode::Continuation => return Err(Violation::protocol("a continuation without a message to continue")),
+    })
+}
+
+#[cfg(test)]
+mod tests;

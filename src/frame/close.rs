@@ -1,0 +1,88 @@
+//! The payload of a Close frame (RFC 6455 §5.5.1, §7.4).
+
+use fastwebsockets::OpCode;
+
+use super::head::{CONTROL_BYTES_MAX, write_head};
+use super::violation::Violation;
+
+/// A code's bytes at the front of the payload.
+const CODE_BYTES: usize = 2;
+
+/// Appends a whole Close frame; the reason is cut to 123 bytes at a character's boundary. Code `None`: an empty Close.
+pub fn write_close(frame: &mut Vec<u8>, code: Option<u16>, reason: &str) {
+    let Some(code) = code else {
+        write_head(frame, OpCode::Close, false, 0);
+        return;
+    };
+    let mut end = reason.len().min(CONTROL_BYTES_MAX - CODE_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let reason = &reason[..end];
+    write_head(frame, OpCode::Close, false, CODE_BYTES + reason.len());
+    frame.extend_from_slice(&code.to_be_bytes());
+    frame.extend_from_slice(reason.as_bytes());
+}
+
+/// Checks what a client's Close says: nothing, or a code that may stand on the wire and a reason in UTF-8.
+pub(super) fn read_close(payload: &[u8]) -> Result<Option<(u16, &str)>, Violation> {
+    if payload.is_empty() {
+        return Ok(None);
+    }
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return Err(Violation::protocol("the payload of a Close has one byte"));
+    };
+    let code = u16::from_be_bytes(*code);
+    if !may_be_sent(code) {
+        return Err(Violation::protocol("the code of a Close may not stand on the wire"));
+    }
+    let reason = str::from_utf8(reason).map_err(|_| Violation::not_consistent("the reason of a Close is not UTF-8"))?;
+    Ok(Some((code, reason)))
+}
+
+/// RFC 6455 §7.4 and the registry that it founded: 1004 to 1006 and 1015 are never sent, what is unassigned below 3000 is refused.
+fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codes::CloseCode;
+
+    /// RFC 6455 §7.4.1, §7.4.2.
+    #[test]
+    fn only_codes_for_the_wire_are_taken() {
+        for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
+            assert_eq!(read_close(&u16::to_be_bytes(code)), Ok(Some((code, ""))));
+        }
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
+            assert_eq!(read_close(&u16::to_be_bytes(code)).unwrap_err().code, CloseCode::Protocol, "{code}");
+        }
+    }
+
+    /// RFC 6455 §5.5.1: nothing, or two bytes and UTF-8.
+    #[test]
+    fn a_payload_is_nothing_or_a_code_with_text() {
+        assert_eq!(read_close(b""), Ok(None));
+        assert_eq!(read_close(b"\x03").unwrap_err().code, CloseCode::Protocol);
+        assert_eq!(read_close(b"\x03\xe8bye"), Ok(Some((1000, "bye"))));
+        assert_eq!(read_close(b"\x03\xe8\xff").unwrap_err().code, CloseCode::NotUtf8);
+        assert_eq!(read_close(b"\x03\xe8\xe2\x82").unwrap_err().code, CloseCode::NotUtf8);
+    }
+
+    /// RFC 6455 §5.5: a control frame has at most 125 bytes.
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let mut frame = Vec::new();
+        write_close(&mut frame, Some(1008), &"€".repeat(100));
+        assert_eq!(frame[..4], [0x88, 2 + 123, 0x03, 0xf0]);
+        assert_eq!(str::from_utf8(&frame[4..]), Ok("€".repeat(41).as_str()));
+        frame.clear();
+        write_close(&mut frame, Some(1008), &format!("x{}", "€".repeat(100)));
+        assert_eq!(frame.len(), 4 + 1 + 120);
+        frame.clear();
+        write_close(&mut frame, None, "unheard");
+        assert_eq!(frame, [0x88, 0]);
+    }
+}
