@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use super::Config;
+use super::settings::Config;
 
 /// The configuration in force.
 #[derive(Debug)]

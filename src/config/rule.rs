@@ -92,6 +92,12 @@ pub struct Rules {
     own: Arc<Rule>,
 }
 
+impl Default for Rules {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
 impl Rules {
     /// The rules in the order of the file.
     pub fn new(entries: Vec<Rule>) -> Self {

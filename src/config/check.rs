@@ -1,0 +1,265 @@
+//! Raw to typed: every problem is told at once, with its key, its value and what would be right.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::check_auth::auth;
+use super::check_feed::feed;
+use super::limits::Limits;
+use super::memory;
+use super::origin::Origin;
+use super::raw::{Problem, Raw, Sources};
+use super::rule::{OnSlow, Rule, Rules};
+use super::section::{Entry, Report, Section};
+use super::settings::{Admin, Config, Deflate, Server, Tls};
+use crate::topic_name::TopicName;
+
+/// The most shards: as many cores as one machine has today.
+const SHARDS_MAX: u64 = 256;
+/// The most rules: each is a label of the metrics for the life of the process.
+const RULES_MAX: usize = 10_000;
+/// The paths that are the gateway's own, with all below those that end in `/`.
+const OWN_PATHS: [&str; 8] = ["/ws", "/echo", "/metrics", "/healthz", "/readyz", "/belfry.js", "/v1/", "/raw/"];
+/// A file in which every table is there once, so that reading it asks for every key.
+const EVERY_TABLE: &str = "auth = { keys = [{}], api_keys = [{}] }\ntopics = [{}]\nfeed = { simulator = {}, replay = [{}] }";
+
+impl Config {
+    /// Reads and checks all layers, telling every problem at once.
+    pub fn load(sources: &Sources) -> Result<Arc<Config>, Vec<Problem>> {
+        let raw = sources.laid_over()?;
+        let report = Report::default();
+        let config = config(&raw, &report);
+        let problems = report.into_problems(keys);
+        if problems.is_empty() { Ok(Arc::new(config)) } else { Err(problems) }
+    }
+}
+
+/// Every key that a file may hold, `[]` standing for a list's index; of `[endpoints]`, whose keys are free, the table alone.
+pub fn keys() -> Vec<String> {
+    let report = Report::default();
+    config(&Raw::of(EVERY_TABLE), &report);
+    report.into_asked().into_iter().collect()
+}
+
+fn config(raw: &Raw, report: &Report) -> Config {
+    let root = Section::root(&raw.root, report);
+    let config = Config {
+        server: server(root.section("server"), raw),
+        admin: admin(root.section("admin")),
+        auth: auth(root.section("auth"), raw),
+        limits: limits(root.section("limits")),
+        deflate: deflate(root.section("deflate")),
+        rules: rules(&root),
+        endpoints: endpoints(root.section("endpoints")),
+        feed: feed(root.section("feed"), raw),
+    };
+    root.finish();
+    if let Some(apart) = config.admin.listen
+        && apart == config.server.listen
+        && apart.port() != 0
+    {
+        report.tell(format!("admin.listen = \"{apart}\" is server.listen too; write another port, or \"\" to share the listener"));
+    }
+    config
+}
+
+fn server(section: Section<'_>, raw: &Raw) -> Server {
+    let default = Server::default();
+    let shards = section.whole("shards", 0, 0..=SHARDS_MAX);
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX as usize);
+    let server = Server {
+        listen: section.entry("listen").and_then(|entry| entry.parsed(address)).unwrap_or(default.listen),
+        shards: if shards == 0 { cores() } else { shards },
+        drain: section.duration("drain", default.drain, ("0s", "1d")),
+        origins: section.list("origins", |entry| entry.parsed(Origin::parse).map(|origin| origin.to_string())),
+        tls: tls(section.section("tls"), raw),
+        coalesce: section.duration("coalesce", default.coalesce, ("0s", "1s")),
+        trusted_proxies: section.list("trusted_proxies", |entry| entry.parsed(network)),
+    };
+    section.finish();
+    server
+}
+
+fn tls(section: Section<'_>, raw: &Raw) -> Option<Tls> {
+    let file = |key| {
+        let entry = section.entry(key)?;
+        match entry.text()? {
+            "" => None,
+            _ => pem_file(&entry, raw).map(|(file, _)| file).or(Some(PathBuf::new())),
+        }
+    };
+    let files = (file("cert"), file("key"));
+    let missing = match &files {
+        (Some(_), None) => Some("key"),
+        (None, Some(_)) => Some("cert"),
+        _ => None,
+    };
+    if let Some(missing) = missing {
+        section.tell(format_args!("{missing} is missing; set both to PEM files, or none for a listener without TLS"));
+    }
+    section.finish();
+    Some(Tls { cert: files.0?, key: files.1? })
+}
+
+fn admin(section: Section<'_>) -> Admin {
+    let entry = section.entry("listen").filter(|entry| entry.text_or_none() != Some(""));
+    let admin = Admin { listen: entry.and_then(|entry| entry.parsed(address)) };
+    section.finish();
+    admin
+}
+
+fn limits(section: Section<'_>) -> Limits {
+    const RATE: std::ops::RangeInclusive<u64> = 1..=1_000_000_000;
+    const BYTES_MAX: u64 = 1 << 40;
+    const WAIT: (&str, &str) = ("1ms", "1d");
+    let default = Limits::default();
+    let limits = Limits {
+        message_bytes: section.whole("message_bytes", default.message_bytes, 1..=64 << 20),
+        sessions: section.whole("sessions", default.sessions, 1..=10_000_000),
+        sessions_per_address: section.whole("sessions_per_address", default.sessions_per_address, 1..=10_000_000),
+        subscriptions_per_session: section.whole("subscriptions_per_session", default.subscriptions_per_session, 1..=10_000_000),
+        outbox_bytes: section.whole("outbox_bytes", default.outbox_bytes, 256..=1 << 30),
+        inbox_bytes: section.whole("inbox_bytes", default.inbox_bytes, 1..=BYTES_MAX),
+        commands_per_second: section.whole("commands_per_second", default.commands_per_second, RATE),
+        commands_burst: section.whole("commands_burst", default.commands_burst, RATE),
+        handshake_timeout: section.duration("handshake_timeout", default.handshake_timeout, WAIT),
+        // hyper holds a head in a buffer that it makes no smaller than 8 KiB.
+        header_bytes: section.whole("header_bytes", default.header_bytes, 8 << 10..=1 << 20),
+        body_timeout: section.duration("body_timeout", default.body_timeout, WAIT),
+        keep_alive: section.duration("keep_alive", default.keep_alive, WAIT),
+        pending: section.whole("pending", default.pending, 1..=1_000_000),
+        frames_per_second: section.whole("frames_per_second", default.frames_per_second, RATE),
+        frames_burst: section.whole("frames_burst", default.frames_burst, RATE),
+        message_timeout: section.duration("message_timeout", default.message_timeout, WAIT),
+        write_timeout: section.duration("write_timeout", default.write_timeout, WAIT),
+        outbox_total_bytes: match section.whole("outbox_total_bytes", 0, 0..=BYTES_MAX) {
+            0 => memory::available().and_then(|bytes| usize::try_from(bytes / 4).ok()).unwrap_or(default.outbox_total_bytes),
+            bytes => bytes,
+        },
+        topics: section.whole("topics", default.topics, 1..=100_000_000),
+        history_bytes: section.whole("history_bytes", default.history_bytes, 0..=BYTES_MAX),
+        subscriptions_total: section.whole("subscriptions_total", default.subscriptions_total, 1..=1_000_000_000),
+        ping_interval: section.duration("ping_interval", default.ping_interval, WAIT),
+        pong_timeout: section.duration("pong_timeout", default.pong_timeout, WAIT),
+        auth_timeout: section.duration("auth_timeout", default.auth_timeout, WAIT),
+    };
+    section.finish();
+    limits
+}
+
+fn deflate(section: Section<'_>) -> Deflate {
+    let default = Deflate::default();
+    let deflate = Deflate {
+        enabled: section.truth("enabled", default.enabled),
+        threshold: section.whole("threshold", default.threshold, 0..=1 << 30),
+        level: section.whole("level", default.level, 1..=9),
+    };
+    section.finish();
+    deflate
+}
+
+fn rules(root: &Section<'_>) -> Rules {
+    let sections = root.sections("topics");
+    if sections.len() > RULES_MAX {
+        root.tell(format_args!("topics has {} entries, the most is {RULES_MAX}; put patterns together", sections.len()));
+        return Rules::new(Vec::new());
+    }
+    Rules::new(sections.into_iter().map(rule).collect())
+}
+
+fn rule(section: Section<'_>) -> Rule {
+    let pattern = section.required("match", "write the pattern of the topics that it rules, as in \"chat.>\"");
+    let default = Rule::plain(pattern.and_then(|(_, entry)| entry.pattern()));
+    let on_slow = |text: &str| match text {
+        "conflate" => Ok(OnSlow::Conflate),
+        "drop_oldest" => Ok(OnSlow::DropOldest),
+        "disconnect" => Ok(OnSlow::Disconnect),
+        _ => Err("is not known; write \"conflate\", \"drop_oldest\" or \"disconnect\""),
+    };
+    let rule = Rule {
+        history: section.whole("history", default.history, 0..=10_000_000),
+        history_ttl: section.duration("history_ttl", default.history_ttl, ("1ms", "3650d")),
+        last: section.whole("last", default.last, 0..=10_000_000),
+        on_slow: section.entry("on_slow").and_then(|entry| entry.parsed(on_slow)).unwrap_or(default.on_slow),
+        max_age: section.entry("max_age").and_then(|entry| entry.duration(("1ms", "3650d"))),
+        presence: section.truth("presence", default.presence),
+        ..default
+    };
+    section.finish();
+    rule
+}
+
+fn endpoints(section: Section<'_>) -> BTreeMap<String, TopicName> {
+    let name = |text: &str| TopicName::parse(text).map_err(|error| format!("is not a topic: {error}"));
+    let entries = section.free_entries().into_iter().filter_map(|(path, entry)| {
+        if let Err(reason) = endpoint_path(path) {
+            entry.refuse(reason);
+        }
+        Some((path.to_owned(), entry.parsed(name)?))
+    });
+    entries.collect()
+}
+
+fn endpoint_path(path: &str) -> Result<(), &'static str> {
+    let is_own = |own: &&str| path == *own || own.strip_suffix('/').is_some_and(|above| path == above || path.starts_with(*own));
+    if !path.starts_with('/') {
+        Err("stands at a path without a leading slash; write it as in \"/rooms/lobby\"")
+    } else if OWN_PATHS.iter().any(is_own) {
+        Err("stands at a path of the gateway's own; choose another, as in \"/rooms/lobby\"")
+    } else if path.contains(|character: char| character.is_whitespace() || character.is_control() || "?#".contains(character)) {
+        Err("stands at a path that no request has; write one without white space, ? and #, as in \"/rooms/lobby\"")
+    } else {
+        Ok(())
+    }
+}
+
+/// An address to listen on, or a host's name in its place.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let malformed = "is not an address; write host and port, as in \"127.0.0.1:8765\" (port 0 picks one)";
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or(malformed)?;
+    let is_name = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    // Digits and dots alone are a damaged address, which a resolver may still take (127.1).
+    let is_number = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let port: u16 = port.parse().map_err(|_| malformed)?;
+    if !is_name || is_number {
+        return Err(malformed.to_owned());
+    }
+    let unresolved = |error: &dyn Display| format!("names a host without address here ({error}); write one, as in \"127.0.0.1:{port}\"");
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| unresolved(&error))?.collect();
+    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied().ok_or_else(|| unresolved(&"none found"))
+}
+
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    network.ok_or("is neither an address nor a network; write as in \"10.0.0.7\" or \"10.0.0.0/8\"")
+}
+
+/// A file of PEM text: where it is, and its text.
+pub(super) fn pem_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
+    let (file, text) = text_file(entry, raw)?;
+    if !text.contains("-----BEGIN ") {
+        entry.refuse("is not a PEM file; give one that holds a line with -----BEGIN …-----");
+        return None;
+    }
+    Some((file, text))
+}
+
+/// A file of text: where it is, and its text.
+pub(super) fn text_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
+    let file = raw.resolve(entry.text()?, entry.origin());
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Some((file, text)),
+        Err(error) => {
+            entry.refuse(format_args!("can't be read ({}: {error}); give a file that is there and that may be read", file.display()));
+            None
+        }
+    }
+}

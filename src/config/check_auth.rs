@@ -1,0 +1,125 @@
+//! `[auth]`, raw to typed.
+
+use std::collections::BTreeSet;
+
+use super::auth::{ApiKey, Auth, GrantLists, TokenKey};
+use super::check::{pem_file, text_file};
+use super::raw::Raw;
+use super::section::{Entry, Section};
+
+const SECRET_ALGORITHMS: [&str; 3] = ["HS256", "HS384", "HS512"];
+const PUBLIC_ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
+
+/// Reads `[auth]`. Key files are read too, as text; what they hold is checked where keys are made of it.
+pub(super) fn auth(section: Section<'_>, raw: &Raw) -> Auth {
+    let auth = Auth {
+        anonymous: anonymous(section.section("anonymous")),
+        keys: section.sections("keys").into_iter().filter_map(|key| token_key(key, raw)).collect(),
+        api_keys: api_keys(section.sections("api_keys")),
+    };
+    section.finish();
+    auth
+}
+
+fn anonymous(section: Section<'_>) -> Option<GrantLists> {
+    let grants = grants(&section);
+    section.finish();
+    (grants != GrantLists::default()).then_some(grants)
+}
+
+fn grants(section: &Section<'_>) -> GrantLists {
+    GrantLists { subscribe: section.patterns("subscribe"), publish: section.patterns("publish") }
+}
+
+fn token_key(section: Section<'_>, raw: &Raw) -> Option<TokenKey> {
+    let given = |key| section.entry(key).filter(|entry| entry.text_or_none() != Some(""));
+    let (secret, public_key, jwks) = (given("secret"), given("public_key"), given("jwks"));
+    let algorithm = section.entry("algorithm");
+    let key = match (secret, public_key, jwks) {
+        (Some(secret), None, None) => secret_key(&secret, algorithm),
+        (None, Some(file), None) => public_key_of(&file, algorithm, raw),
+        (None, None, Some(file)) => {
+            if let Some(algorithm) = algorithm {
+                algorithm.refuse("has no place beside jwks, whose keys name their own; take it out");
+            }
+            jwks_of(&file, raw)
+        }
+        _ => {
+            section.tell("secret, public_key and jwks: one of the three must be set and not empty; write one key an entry");
+            None
+        }
+    };
+    section.finish();
+    key
+}
+
+fn secret_key(secret: &Entry<'_>, algorithm: Option<Entry<'_>>) -> Option<TokenKey> {
+    let algorithm = match algorithm {
+        Some(algorithm) => one_of(&algorithm, &SECRET_ALGORITHMS, "secret")?,
+        None => SECRET_ALGORITHMS[0].to_owned(),
+    };
+    Some(TokenKey::Secret { algorithm, secret: secret.text()?.to_owned() })
+}
+
+fn public_key_of(file: &Entry<'_>, algorithm: Option<Entry<'_>>, raw: &Raw) -> Option<TokenKey> {
+    let algorithm = algorithm.and_then(|algorithm| one_of(&algorithm, &PUBLIC_ALGORITHMS, "public_key"));
+    let (_, pem) = pem_file(file, raw)?;
+    if pem.contains("PRIVATE KEY-----") {
+        file.refuse("holds a private key; give the public one, which is enough to verify tokens");
+        return None;
+    }
+    Some(TokenKey::PublicKey { algorithm, pem })
+}
+
+fn jwks_of(file: &Entry<'_>, raw: &Raw) -> Option<TokenKey> {
+    let (_, json) = text_file(file, raw)?;
+    let has_keys =
+        serde_json::from_str::<serde_json::Value>(&json).is_ok_and(|set| set.get("keys").is_some_and(serde_json::Value::is_array));
+    if !has_keys {
+        file.refuse("is not a JSON Web Key Set; give a file of the form {\"keys\": […]} (RFC 7517 §5)");
+        return None;
+    }
+    Some(TokenKey::Jwks { json })
+}
+
+fn one_of(entry: &Entry<'_>, known: &[&str; 3], beside: &str) -> Option<String> {
+    let [first, second, third] = known;
+    let fitting = |text: &str| {
+        let is_known = known.contains(&text);
+        is_known
+            .then(|| text.to_owned())
+            .ok_or_else(|| format!("does not go with {beside}; write \"{first}\", \"{second}\" or \"{third}\""))
+    };
+    entry.parsed(fitting)
+}
+
+fn api_keys(sections: Vec<Section<'_>>) -> Vec<ApiKey> {
+    let (mut names, mut credentials) = (BTreeSet::new(), BTreeSet::new());
+    let mut keys = Vec::new();
+    for section in sections {
+        let name = section.required("name", "write what the log and presence call it, as in \"feed\"");
+        if let Some((text, entry)) = &name
+            && !names.insert(*text)
+        {
+            entry.refuse("names an earlier key too; write another, since a name says whose work it was");
+        }
+        let key = section.required("key", "write the credential, at best 32 random characters or more");
+        if let Some((text, entry)) = &key {
+            if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                entry.refuse("holds what no Authorization header can; write ASCII without white space");
+            } else if !credentials.insert(*text) {
+                entry.refuse("is an earlier entry's key too; write another, or put the two entries together");
+            }
+        }
+        let read = ApiKey {
+            name: name.map(|(text, _)| text.to_owned()).unwrap_or_default(),
+            key: key.map(|(text, _)| text.to_owned()).unwrap_or_default(),
+            grants: grants(&section),
+            admin: section.truth("admin", false),
+            commands_per_second: section.entry("commands_per_second").and_then(|entry| entry.whole(1..=1_000_000_000)),
+        };
+        section.finish();
+        keys.push(read);
+    }
+    keys
+}

@@ -1,0 +1,98 @@
+//! `[feed]`, raw to typed.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::raw::Raw;
+use super::section::{Entry, Section};
+use super::settings::{Feed, Replay, Simulator};
+use crate::topic_name::TopicName;
+
+/// Reads `[feed]`.
+pub(super) fn feed(section: Section<'_>, raw: &Raw) -> Feed {
+    let feed = Feed {
+        simulator: simulator(section.section("simulator")),
+        replay: section.sections("replay").into_iter().filter_map(|replayed| replay(replayed, raw)).collect(),
+    };
+    section.finish();
+    feed
+}
+
+fn simulator(section: Section<'_>) -> Option<Simulator> {
+    let default = Simulator::default();
+    let mut seen = BTreeSet::new();
+    let enabled = section.truth("enabled", false);
+    let given = section.entry("symbols").is_some();
+    let symbols = section.list("symbols", |entry| {
+        let symbol = entry.parsed(symbol)?;
+        if !seen.insert(symbol.clone()) {
+            entry.refuse("stands there twice; write each symbol once");
+        }
+        Some(symbol)
+    });
+    if enabled && given && seen.is_empty() {
+        section.tell("symbols = [] leaves nothing to quote; write at least one symbol, as in [\"AAPL\"], or enabled = false");
+    }
+    let simulator = Simulator {
+        symbols: if given { symbols } else { default.symbols },
+        interval: section.duration("interval", default.interval, ("1us", "1d")),
+        seed: section.whole("seed", default.seed, 0..=i64::MAX as u64),
+    };
+    section.finish();
+    enabled.then_some(simulator)
+}
+
+/// A symbol is one token, since its quotes go to `quotes.SYMBOL`.
+fn symbol(text: &str) -> Result<String, String> {
+    match TopicName::parse(&format!("quotes.{text}")) {
+        Ok(topic) if topic.tokens().count() == 2 => Ok(text.to_owned()),
+        Ok(_) => Err("is not a symbol; write one token, without a dot, as in \"AAPL\"".to_owned()),
+        Err(error) => Err(format!("is not a symbol, which is one token as in \"AAPL\": {error}")),
+    }
+}
+
+fn replay(section: Section<'_>, raw: &Raw) -> Option<Replay> {
+    let file = section.required("file", "write the recording's path, as in \"ticks.csv\"").and_then(|(_, entry)| recording(&entry, raw));
+    let topic = section.required("topic", "write the topic to publish on, as in \"quotes.USDJPY\" or \"quotes.{symbol}\"");
+    let topic = topic.and_then(|(text, entry)| entry.parsed(topic_form).map(|()| text.to_owned()));
+    let time = match section.entry("time") {
+        Some(_) => section.required("time", "write the column that paces it, as in \"timestamp\"").map(|(text, _)| text.to_owned()),
+        None => Some("timestamp".to_owned()),
+    };
+    let speed = section.entry("speed").map_or(Some(1.0), |entry| entry.number());
+    let repeat = section.truth("repeat", false);
+    section.finish();
+    Some(Replay { file: file?, topic: topic?, time: time?, speed: speed?, repeat })
+}
+
+fn recording(entry: &Entry<'_>, raw: &Raw) -> Option<PathBuf> {
+    let file = raw.resolve(entry.text()?, entry.origin());
+    let kind_is_known = file.extension().is_some_and(|kind| kind == "csv" || kind == "jsonl");
+    if !kind_is_known {
+        entry.refuse("says by its name neither kind of recording; give a file that ends in .csv or .jsonl");
+    } else if let Err(error) = std::fs::File::open(&file) {
+        entry.refuse(format_args!("can't be read ({}: {error}); give a file that is there and that may be read", file.display()));
+    } else if file.is_dir() {
+        entry.refuse("is a folder; give a file that ends in .csv or .jsonl");
+    }
+    Some(file)
+}
+
+/// A topic's name in which columns may stand in braces, anywhere in a token.
+fn topic_form(text: &str) -> Result<(), String> {
+    let mut name = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let column_ends =
+            after.find('}').filter(|end| *end > 0).ok_or("has a brace without column and end; write as in \"quotes.{symbol}\"")?;
+        name.push_str(before);
+        name.push('x');
+        rest = &after[column_ends + 1..];
+    }
+    name.push_str(rest);
+    match TopicName::parse(&name) {
+        Ok(topic) if topic.is_own() => Err("is the gateway's own; write a topic that does not begin with $".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("is not a topic: {error}")),
+    }
+}

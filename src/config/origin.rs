@@ -1,0 +1,120 @@
+//! `Origin`: what an `Origin` header names, in the form in which two are compared (RFC 6454 §4).
+
+use std::fmt;
+
+/// Scheme, host and port of an origin; equal ones are the same origin.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// In lower case.
+    pub scheme: String,
+    /// In lower case; an IPv6 address keeps its brackets.
+    pub host: String,
+    /// The scheme's own where none was written.
+    pub port: u16,
+}
+
+/// Why a text is not an origin; the message says what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OriginError {
+    /// `null`, which every sandboxed page and local file sends.
+    #[error("never passes, for any sandboxed page sends it; write the page's scheme and host, as in \"https://example.com\"")]
+    Null,
+    /// No scheme and host, or more than these and a port.
+    #[error("is not an origin; write scheme, host and perhaps a port, without a path, as in \"https://example.com\"")]
+    Malformed,
+    /// A scheme whose port is not known.
+    #[error("has no port, and its scheme has none of its own; write one, as in \"app://example.com:443\"")]
+    NoPort,
+}
+
+impl Origin {
+    /// Reads what an `Origin` header or an entry of `server.origins` says.
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        if text.eq_ignore_ascii_case("null") {
+            return Err(OriginError::Null);
+        }
+        let (scheme, authority) = text.split_once("://").ok_or(OriginError::Malformed)?;
+        let scheme_fits = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        let (host, port) = split_port(authority)?;
+        if !scheme_fits || !is_host(host) {
+            return Err(OriginError::Malformed);
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        let port = match (port, scheme.as_str()) {
+            (Some(port), _) => port,
+            (None, "http" | "ws") => 80,
+            (None, "https" | "wss") => 443,
+            (None, _) => return Err(OriginError::NoPort),
+        };
+        Ok(Self { scheme, host: host.to_ascii_lowercase(), port })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}:{}", self.scheme, self.host, self.port)
+    }
+}
+
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), OriginError> {
+    match authority.rsplit_once(':') {
+        // A colon within brackets belongs to an IPv6 address.
+        Some((host, port)) if !port.ends_with(']') => {
+            let digits_only = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+            let port = port.parse().ok().filter(|_| digits_only).ok_or(OriginError::Malformed)?;
+            Ok((host, Some(port)))
+        }
+        _ => Ok((authority, None)),
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PROTOCOL 7: listed origins compare scheme, host and port.
+    #[test]
+    fn equal_origins_have_one_form() {
+        for (text, form) in [
+            ("https://example.com", "https://example.com:443"),
+            ("HTTPS://Example.COM:443", "https://example.com:443"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("http://[::1]", "http://[::1]:80"),
+            ("app://shell:1", "app://shell:1"),
+        ] {
+            assert_eq!(Origin::parse(text).unwrap().to_string(), form);
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        assert_eq!(Origin::parse("null"), Err(OriginError::Null));
+        assert_eq!(Origin::parse("app://shell"), Err(OriginError::NoPort));
+        for text in [
+            "",
+            "*",
+            "example.com",
+            "https://",
+            "https://a/",
+            "https://a/b",
+            "https://u@a",
+            "https://a:",
+            "https://a:+1",
+            "https://a:99999",
+            "https://*.a",
+            "://a",
+            "https://[x]",
+            "https://a b",
+        ] {
+            assert_eq!(Origin::parse(text), Err(OriginError::Malformed), "{text}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The TOML as written: the layers of a configuration, laid over each other.
+
+use std::path::{Path, PathBuf};
+
+use ::config::{ConfigError, Map, Source, Value, ValueKind};
+
+/// What stands in for a file when none is given; `belfry check --print-default` prints it.
+pub const DEFAULT_FILE: &str = include_str!("default.toml");
+
+/// How a variable of the gateway's begins; the same marks its levels.
+const PREFIX: &str = "BELFRY__";
+/// What [`DEFAULT_FILE`] is called in a problem.
+const BUILT_IN: &str = "the built-in file";
+
+/// One thing that is wrong with a configuration: where it stands, the key, the value, what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Problem(pub String);
+
+/// Where a configuration comes from, later layers over earlier ones.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `--config FILE`; without it, [`DEFAULT_FILE`].
+    pub file: Option<PathBuf>,
+    /// `BELFRY__…` variables; others may be among them and are passed over.
+    pub environment: Vec<(String, String)>,
+    /// `--set KEY=VALUE` and `--listen ADDR` (as `server.listen`); of one key, the last holds.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// Takes the variables of this process.
+    #[must_use]
+    pub fn with_environment(mut self) -> Self {
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        self.environment.extend(std::env::vars_os().map(|(name, value)| (text(name), text(value))));
+        self.environment.retain(|(name, _)| name.starts_with(PREFIX));
+        self
+    }
+
+    /// Takes one `KEY=VALUE` as `--set` has it. The key ends at the first `=` outside of quotes.
+    pub fn set(&mut self, assignment: &str) -> Result<(), Problem> {
+        let mut quote = None;
+        let end = assignment.find(|character| match (quote, character) {
+            (None, '"' | '\'') => {
+                quote = Some(character);
+                false
+            }
+            (Some(open), _) => {
+                quote = quote.filter(|_| open != character);
+                false
+            }
+            (None, _) => character == '=',
+        });
+        let Some(end) = end else {
+            return Err(Problem(format!("--set {assignment:?} has no value; write KEY=VALUE, as in limits.sessions=1000")));
+        };
+        self.settings.push((assignment[..end].trim().to_owned(), assignment[end + 1..].trim().to_owned()));
+        Ok(())
+    }
+
+    /// All layers as one tree in which every value knows where it was written; or why a layer can't be read.
+    pub(super) fn laid_over(&self) -> Result<Raw, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut layers = Vec::new();
+        let mut keep = |layer: Result<Layer, Problem>| match layer {
+            Ok(layer) => layers.push(layer),
+            Err(problem) => problems.push(problem),
+        };
+        keep(self.base());
+        let variables = self.environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
+        for (name, key, value) in variables {
+            let path = key.split("__").map(str::to_ascii_lowercase).collect();
+            keep(Ok(Layer { origin: name.clone(), path, value: value_of(value) }));
+        }
+        for (key, value) in &self.settings {
+            keep(path_of(key).map(|path| Layer { origin: "--set".into(), path, value: value_of(value) }));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let layers = layers.into_iter().fold(::config::Config::builder(), |layers, layer| layers.add_source(layer)).build();
+        let root = layers.map_err(|error| vec![Problem(error.to_string())])?.cache;
+        Ok(Raw { root, file: self.file.clone() })
+    }
+
+    fn base(&self) -> Result<Layer, Problem> {
+        let (origin, text) = match &self.file {
+            Some(file) => (file.display().to_string(), read(file)?),
+            None => (BUILT_IN.to_owned(), DEFAULT_FILE.to_owned()),
+        };
+        let table = text.parse::<toml::Table>().map_err(|error| {
+            // Only the parser's reason is told, not the line's text: a secret may stand there, and this goes to the log.
+            let line = line_at(text.as_bytes(), error.span().map_or(0, |span| span.start));
+            Problem(format!("{origin}, line {line}: not TOML: {}", error.message().replace('\n', ", ")))
+        })?;
+        Ok(Layer { origin, path: Vec::new(), value: toml::Value::Table(table) })
+    }
+}
+
+/// All layers as one tree.
+pub(super) struct Raw {
+    /// A table.
+    pub(super) root: Value,
+    file: Option<PathBuf>,
+}
+
+impl Raw {
+    /// The tree of `text` alone, as the keys are listed from it.
+    pub(super) fn of(text: &str) -> Self {
+        let value = text.parse::<toml::Table>().map(toml::Value::Table).unwrap_or_else(|_| toml::Value::Table(toml::Table::new()));
+        Self { root: tree(&String::new(), value), file: None }
+    }
+
+    /// `path` as a value from `origin` means it: in the configuration file relative to its folder, elsewhere to the
+    /// working directory.
+    pub(super) fn resolve(&self, path: &str, origin: Option<&str>) -> PathBuf {
+        let written_in = self.file.as_ref().filter(|file| origin == Some(&*file.display().to_string()));
+        written_in.and_then(|file| file.parent()).map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
+    }
+}
+
+/// A value that takes the place of all that earlier layers put at its path. The crate's own layers merge tables instead,
+/// by which `--set auth.anonymous={}` would leave everybody's grants as they were.
+#[derive(Debug, Clone)]
+struct Layer {
+    origin: String,
+    path: Vec<String>,
+    value: toml::Value,
+}
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let mut root = Value::default();
+        self.collect_to(&mut root)?;
+        root.into_table()
+    }
+
+    fn collect_to(&self, cache: &mut Value) -> Result<(), ConfigError> {
+        let mut place = cache;
+        for key in &self.path {
+            if !matches!(place.kind, ValueKind::Table(_)) {
+                *place = Value::new(Some(&self.origin), Map::<String, Value>::new());
+            }
+            let ValueKind::Table(table) = &mut place.kind else { return Ok(()) };
+            place = table.entry(key.clone()).or_default();
+        }
+        *place = tree(&self.origin, self.value.clone());
+        Ok(())
+    }
+}
+
+fn tree(origin: &String, value: toml::Value) -> Value {
+    let kind = match value {
+        toml::Value::String(text) => ValueKind::String(text),
+        toml::Value::Integer(number) => ValueKind::I64(number),
+        toml::Value::Float(number) => ValueKind::Float(number),
+        toml::Value::Boolean(truth) => ValueKind::Boolean(truth),
+        // No key is a date; as text it fails like any other.
+        toml::Value::Datetime(date) => ValueKind::String(date.to_string()),
+        toml::Value::Array(items) => ValueKind::Array(items.into_iter().map(|item| tree(origin, item)).collect()),
+        toml::Value::Table(table) => ValueKind::Table(table.into_iter().map(|(key, value)| (key, tree(origin, value))).collect()),
+    };
+    Value::new(Some(origin), kind)
+}
+
+/// PROTOCOL 8: a value of `--set` or the environment is TOML, else a string.
+fn value_of(text: &str) -> toml::Value {
+    text.parse().unwrap_or_else(|_| toml::Value::String(text.to_owned()))
+}
+
+/// A dotted key as TOML spells it: `server.listen`, `endpoints."/rooms/a.b"`.
+fn path_of(key: &str) -> Result<Vec<String>, Problem> {
+    let wrong = || Problem(format!("--set {key:?} is not a key; write its names joined by dots, as in limits.sessions=1000"));
+    let mut path = Vec::new();
+    let mut value = format!("{key} = 0").parse::<toml::Table>().map(toml::Value::Table).map_err(|_| wrong())?;
+    loop {
+        match value {
+            toml::Value::Integer(_) => return Ok(path),
+            toml::Value::Table(table) if table.len() == 1 => {
+                let (name, below) = table.into_iter().next().ok_or_else(wrong)?;
+                path.push(name);
+                value = below;
+            }
+            _ => return Err(wrong()),
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<String, Problem> {
+    let bytes = std::fs::read(file).map_err(|error| Problem(format!("can't read {}: {error}", file.display())))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line = line_at(error.as_bytes(), error.utf8_error().valid_up_to());
+        Problem(format!("{}, line {line}: not TOML: the text is not UTF-8", file.display()))
+    })
+}
+
+/// The line of the byte at `position`, counted from 1.
+fn line_at(bytes: &[u8], position: usize) -> usize {
+    1 + bytes.iter().take(position).filter(|byte| **byte == b'\n').count()
+}

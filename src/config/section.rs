@@ -1,0 +1,364 @@
+//! One table of the raw tree, read key by key: whatever is not asked for is unknown.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ::config::{Map, Value, ValueKind};
+
+use super::duration;
+use super::raw::Problem;
+use crate::topic_name::Pattern;
+
+/// How much of a value a problem shows, in characters.
+const SHOWN_MAX: usize = 64;
+
+/// What came to light while a tree was read.
+#[derive(Default)]
+pub(super) struct Report {
+    problems: RefCell<Vec<Problem>>,
+    unknown: RefCell<Vec<Unknown>>,
+    /// Every key that was asked for, lists without their indices.
+    asked: RefCell<BTreeSet<String>>,
+}
+
+/// A key that nobody asked for.
+struct Unknown {
+    /// Without indices.
+    key: String,
+    told: String,
+}
+
+impl Report {
+    /// Notes one problem.
+    pub(super) fn tell(&self, problem: String) {
+        self.problems.borrow_mut().push(Problem(problem));
+    }
+
+    /// Every key that was asked for.
+    pub(super) fn into_asked(self) -> BTreeSet<String> {
+        self.asked.into_inner()
+    }
+
+    /// All problems; each unknown key with the nearest of `keys`, which is called only if there is one.
+    pub(super) fn into_problems(self, keys: impl FnOnce() -> Vec<String>) -> Vec<Problem> {
+        let mut problems = self.problems.into_inner();
+        let unknown = self.unknown.into_inner();
+        let keys = if unknown.is_empty() { Vec::new() } else { keys() };
+        problems.extend(unknown.into_iter().map(|unknown| {
+            let advice = match nearest(&unknown.key, &keys) {
+                Some(key) => format!("did you mean {key}"),
+                None => "take it out, or see docs/configuration.md for the keys that there are".to_owned(),
+            };
+            Problem(format!("{} is not a key; {advice}", unknown.told))
+        }));
+        problems
+    }
+}
+
+/// One table, or nothing where it was left out.
+pub(super) struct Section<'a> {
+    /// As written, with indices; empty for the root.
+    path: String,
+    /// The same without indices.
+    key: String,
+    table: Option<&'a Map<String, Value>>,
+    asked: RefCell<BTreeSet<String>>,
+    report: &'a Report,
+}
+
+impl<'a> Section<'a> {
+    /// The whole tree.
+    pub(super) fn root(value: &'a Value, report: &'a Report) -> Self {
+        Self::new(String::new(), String::new(), table_of(value), report)
+    }
+
+    fn new(path: String, key: String, table: Option<&'a Map<String, Value>>, report: &'a Report) -> Self {
+        Self { path, key, table, asked: RefCell::default(), report }
+    }
+
+    /// Notes what is wrong with the table: `reason` goes on from its path, and says what would be right.
+    pub(super) fn tell(&self, reason: impl Display) {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        self.report.tell(format!("{}{dot}{reason}", self.path));
+    }
+
+    /// The value of `key`, if it was written.
+    pub(super) fn entry(&self, key: &str) -> Option<Entry<'a>> {
+        let full_key = join(&self.key, key);
+        self.report.asked.borrow_mut().insert(full_key.clone());
+        self.asked.borrow_mut().insert(key.to_owned());
+        let value = self.table?.get(key)?;
+        Some(Entry { path: join(&self.path, key), key: full_key, value, report: self.report })
+    }
+
+    /// A table below this one.
+    pub(super) fn section(&self, key: &str) -> Section<'a> {
+        let table = self.entry(key).and_then(|entry| {
+            let table = table_of(entry.value);
+            if table.is_none() {
+                entry.refuse(format_args!("is not a table; write [{}] and its keys below", entry.path));
+            }
+            table
+        });
+        Section::new(join(&self.path, key), join(&self.key, key), table, self.report)
+    }
+
+    /// A list of tables below this one.
+    pub(super) fn sections(&self, key: &str) -> Vec<Section<'a>> {
+        let items = self.entry(key).map(|entry| entry.items()).unwrap_or_default();
+        items.into_iter().filter_map(|item| item.into_section()).collect()
+    }
+
+    /// Every entry by its key, in order, where the keys are free.
+    pub(super) fn free_entries(&self) -> Vec<(&'a str, Entry<'a>)> {
+        let mut names: Vec<_> = self.table.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+        names.sort_unstable();
+        names.into_iter().filter_map(|name| Some((name, self.entry(name)?))).collect()
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn whole<T: TryFrom<u64>>(&self, key: &str, default: T, range: RangeInclusive<u64>) -> T {
+        self.entry(key).and_then(|entry| entry.whole(range)).unwrap_or(default)
+    }
+
+    /// A duration within `range`, whose ends are spelt as in a file.
+    pub(super) fn duration(&self, key: &str, default: Duration, range: (&str, &str)) -> Duration {
+        self.entry(key).and_then(|entry| entry.duration(range)).unwrap_or(default)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&self, key: &str, default: bool) -> bool {
+        self.entry(key).and_then(|entry| entry.truth()).unwrap_or(default)
+    }
+
+    /// A text that is not empty, or a problem that says `right`.
+    pub(super) fn required(&self, key: &str, right: &str) -> Option<(&'a str, Entry<'a>)> {
+        let Some(entry) = self.entry(key) else {
+            self.tell(format_args!("{key} is missing; {right}"));
+            return None;
+        };
+        match entry.text()? {
+            "" => {
+                entry.refuse(format_args!("is empty; {right}"));
+                None
+            }
+            text => Some((text, entry)),
+        }
+    }
+
+    /// A list of texts, each read by `read`, which tells what is wrong with it.
+    pub(super) fn list<T>(&self, key: &str, read: impl FnMut(&Entry<'a>) -> Option<T>) -> Vec<T> {
+        self.entry(key).map(|entry| entry.items()).unwrap_or_default().iter().filter_map(read).collect()
+    }
+
+    /// A list of patterns.
+    pub(super) fn patterns(&self, key: &str) -> Vec<Pattern> {
+        self.list(key, |entry| entry.pattern())
+    }
+
+    /// Tells of each key that was not asked for.
+    pub(super) fn finish(self) {
+        let asked = self.asked.into_inner();
+        let mut names: Vec<_> = self.table.into_iter().flat_map(Map::keys).filter(|name| !asked.contains(*name)).collect();
+        names.sort_unstable();
+        for name in names {
+            let Some(value) = self.table.and_then(|table| table.get(name)) else { continue };
+            let entry = Entry { path: join(&self.path, name), key: join(&self.key, name), value, report: self.report };
+            self.report.unknown.borrow_mut().push(Unknown { told: entry.told(), key: entry.key });
+        }
+    }
+}
+
+/// One value and where it stands.
+pub(super) struct Entry<'a> {
+    path: String,
+    key: String,
+    value: &'a Value,
+    report: &'a Report,
+}
+
+impl<'a> Entry<'a> {
+    /// Notes what is wrong with it: `reason` goes on from key and value, and says what would be right.
+    pub(super) fn refuse(&self, reason: impl Display) {
+        self.report.tell(format!("{} {reason}", self.told()));
+    }
+
+    /// Where it was written.
+    pub(super) fn origin(&self) -> Option<&'a str> {
+        self.value.origin()
+    }
+
+    /// A text.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        let text = self.text_or_none();
+        if text.is_none() {
+            self.refuse("is not a text; write one in quotes");
+        }
+        text
+    }
+
+    /// A text, or nothing where another type stands.
+    pub(super) fn text_or_none(&self) -> Option<&'a str> {
+        match &self.value.kind {
+            ValueKind::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A text that `parse` takes; its error goes on from key and value.
+    pub(super) fn parsed<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        parse(self.text()?).map_err(|error| self.refuse(error)).ok()
+    }
+
+    /// A pattern.
+    pub(super) fn pattern(&self) -> Option<Pattern> {
+        self.parsed(|text| Pattern::parse(text).map_err(|error| format!("is not a pattern: {error}")))
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn whole<T: TryFrom<u64>>(&self, range: RangeInclusive<u64>) -> Option<T> {
+        let (least, most) = (range.start(), range.end());
+        let right = format!("write a whole number from {least} to {most}, without quotes");
+        let ValueKind::I64(number) = self.value.kind else {
+            self.refuse(format_args!("is not a whole number; {right}"));
+            return None;
+        };
+        let fitting = u64::try_from(number).ok().filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
+        if fitting.is_none() {
+            self.refuse(format_args!("is out of range; {right}"));
+        }
+        fitting
+    }
+
+    /// A number that is not negative.
+    pub(super) fn number(&self) -> Option<f64> {
+        let number = match self.value.kind {
+            ValueKind::I64(number) => number as f64,
+            ValueKind::Float(number) => number,
+            _ => f64::NAN,
+        };
+        let fits = number.is_finite() && number >= 0.0;
+        if !fits {
+            self.refuse("is not a number from 0 up; write one without quotes, as in 1.0");
+        }
+        fits.then_some(number)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&self) -> Option<bool> {
+        match self.value.kind {
+            ValueKind::Boolean(truth) => Some(truth),
+            _ => {
+                self.refuse("is neither true nor false; write one of these, without quotes");
+                None
+            }
+        }
+    }
+
+    /// A duration within `range`, whose ends are spelt as in a file.
+    pub(super) fn duration(&self, range: (&str, &str)) -> Option<Duration> {
+        if let ValueKind::I64(number) = self.value.kind {
+            self.refuse(format_args!("has no unit; write \"{number}s\" for seconds (units: us, ms, s, m, h, d)"));
+            return None;
+        }
+        let duration = self.parsed(duration::parse)?;
+        let (Ok(least), Ok(most)) = (duration::parse(range.0), duration::parse(range.1)) else { return Some(duration) };
+        let fits = (least..=most).contains(&duration);
+        if !fits {
+            self.refuse(format_args!("is out of range; write \"{}\" to \"{}\"", range.0, range.1));
+        }
+        fits.then_some(duration)
+    }
+
+    /// What a list holds.
+    pub(super) fn items(&self) -> Vec<Entry<'a>> {
+        let ValueKind::Array(items) = &self.value.kind else {
+            self.refuse("is not a list; write one in square brackets, as in [] for none");
+            return Vec::new();
+        };
+        let item =
+            |(index, value)| Entry { path: format!("{}[{index}]", self.path), key: format!("{}[]", self.key), value, report: self.report };
+        items.iter().enumerate().map(item).collect()
+    }
+
+    fn into_section(self) -> Option<Section<'a>> {
+        let table = table_of(self.value);
+        if table.is_none() {
+            self.refuse("is not a table; write its keys in braces, as in { name = \"value\" }");
+        }
+        Some(Section::new(self.path, self.key, Some(table?), self.report))
+    }
+
+    fn told(&self) -> String {
+        let shown = if is_secret(&self.key) { "(not shown)".to_owned() } else { shown(self.value) };
+        match self.origin() {
+            Some(origin) => format!("{origin}: {} = {shown}", self.path),
+            None => format!("{} = {shown}", self.path),
+        }
+    }
+}
+
+/// Whether a value may be a secret, so that it goes to no log: all of `[auth]` but what is known to be none. A misspelt
+/// `secret` is an unknown key with a secret in it.
+fn is_secret(key: &str) -> bool {
+    const OPEN: [&str; 9] =
+        ["name", "algorithm", "subscribe", "subscribe[]", "publish", "publish[]", "admin", "commands_per_second", "public_key"];
+    let own = key.rsplit('.').next().unwrap_or(key);
+    key.starts_with("auth.") && !key.starts_with("auth.anonymous") && !OPEN.contains(&own) && own != "jwks"
+}
+
+fn shown(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::String(text) if text.chars().nth(SHOWN_MAX).is_some() => {
+            format!("{:?}…", text.chars().take(SHOWN_MAX).collect::<String>())
+        }
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Float(number) => format!("{number:?}"),
+        ValueKind::Table(table) if table.is_empty() => "{}".to_owned(),
+        ValueKind::Table(_) => "{…}".to_owned(),
+        ValueKind::Array(items) if items.is_empty() => "[]".to_owned(),
+        ValueKind::Array(_) => "[…]".to_owned(),
+        ValueKind::Nil => "nothing".to_owned(),
+        number_or_truth => number_or_truth.to_string(),
+    }
+}
+
+fn table_of(value: &Value) -> Option<&Map<String, Value>> {
+    match &value.kind {
+        ValueKind::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
+/// Spells a key as TOML does, quoted where it is not bare.
+fn join(path: &str, key: &str) -> String {
+    let is_bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let key = if is_bare { key.to_owned() } else { format!("{key:?}") };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
+}
+
+/// The key that was probably meant: the same name elsewhere, else the one with the fewest letters to change.
+fn nearest<'k>(key: &str, keys: &'k [String]) -> Option<&'k String> {
+    let own = |key: &'k str| key.rsplit('.').next().unwrap_or(key);
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let near = |known: &&'k String| edits(key, known).min(edits(name, own(known)) + 1);
+    keys.iter().min_by_key(near).filter(|known| near(known) <= 1 + name.chars().count() / 3)
+}
+
+/// Levenshtein's distance.
+fn edits(source: &str, target: &str) -> usize {
+    let target: Vec<char> = target.chars().collect();
+    let mut row: Vec<usize> = (0..=target.len()).collect();
+    for (line, from) in source.chars().take(4 * SHOWN_MAX).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
+        for (column, to) in target.iter().enumerate() {
+            let changed = diagonal + usize::from(from != *to);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[target.len()]
+}

@@ -1,0 +1,149 @@
+//! `Config`, the typed whole: every part of the gateway gets its share of it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::auth::Auth;
+use super::limits::Limits;
+use super::origin::Origin;
+use super::rule::Rules;
+use crate::topic_name::TopicName;
+
+/// Everything that the gateway was told, checked and with each default filled in. Its own default is what an empty file
+/// says, but for what depends on the machine: one shard, and `outbox_total_bytes` of 1 GiB.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[deflate]`.
+    pub deflate: Deflate,
+    /// `[[topics]]`.
+    pub rules: Rules,
+    /// `[endpoints]`: a path of a plain WebSocket to its topic.
+    pub endpoints: BTreeMap<String, TopicName>,
+    /// `[feed]`.
+    pub feed: Feed,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Where the gateway listens.
+    pub listen: SocketAddr,
+    /// Worker threads; at least 1 (the file's 0 is one per core).
+    pub shards: usize,
+    /// How long SIGTERM waits.
+    pub drain: Duration,
+    /// Allowed `Origin` headers, each in the form that [`Origin`] displays; empty: same host.
+    pub origins: Vec<String>,
+    /// TLS on this listener.
+    pub tls: Option<Tls>,
+    /// The longest rest after a flush.
+    pub coalesce: Duration,
+    /// Whose `Forwarded` and `X-Forwarded-For` count.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 8765).into(),
+            shards: 1,
+            drain: Duration::from_secs(10),
+            origins: Vec::new(),
+            tls: None,
+            coalesce: Duration::from_micros(100),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Server {
+    /// Whether `origin`, a request's `Origin` header, is one of those listed. `null` never is.
+    pub fn lists_origin(&self, origin: &str) -> bool {
+        Origin::parse(origin).is_ok_and(|origin| self.origins.contains(&origin.to_string()))
+    }
+}
+
+/// PEM files for TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admin {
+    /// A listener of its own for the `/v1` reads, sessions and `/metrics`.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[deflate]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deflate {
+    /// Whether permessage-deflate is negotiated.
+    pub enabled: bool,
+    /// Messages shorter than this go uncompressed, in bytes.
+    pub threshold: usize,
+    /// 1 (fast) to 9 (small).
+    pub level: u32,
+}
+
+impl Default for Deflate {
+    fn default() -> Self {
+        Self { enabled: true, threshold: 256, level: 3 }
+    }
+}
+
+/// `[feed]`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Feed {
+    /// The simulated market, if it is enabled.
+    pub simulator: Option<Simulator>,
+    /// Recorded ticks.
+    pub replay: Vec<Replay>,
+}
+
+/// `[feed.simulator]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Simulator {
+    /// One topic `quotes.SYMBOL` each.
+    pub symbols: Vec<String>,
+    /// Between two quotes of a symbol.
+    pub interval: Duration,
+    /// 0: a new market every time.
+    pub seed: u64,
+}
+
+impl Default for Simulator {
+    fn default() -> Self {
+        let symbols = ["AAPL", "MSFT", "GOOG", "AMZN", "TSLA", "NVDA"].map(str::to_owned).into();
+        Self { symbols, interval: Duration::from_secs(1), seed: 0 }
+    }
+}
+
+/// One of `[[feed.replay]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replay {
+    /// `.csv` with a header or `.jsonl`.
+    pub file: PathBuf,
+    /// A topic, or one with `{column}` in it.
+    pub topic: String,
+    /// The column that paces it.
+    pub time: String,
+    /// 0: as fast as it goes.
+    pub speed: f64,
+    /// Whether it starts over at the end.
+    pub repeat: bool,
+}

@@ -1,0 +1,254 @@
+//! What single keys, layers and reloads do; `tests/configuration.rs` holds every key to the reference.
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn load_text(text: &str) -> Result<std::sync::Arc<Config>, Vec<Problem>> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("belfry.toml");
+    std::fs::write(&file, text).unwrap();
+    load(&file, &[])
+}
+
+fn load(file: &Path, settings: &[&str]) -> Result<std::sync::Arc<Config>, Vec<Problem>> {
+    let mut sources = Sources { file: Some(file.to_owned()), ..Sources::default() };
+    settings.iter().for_each(|setting| sources.set(setting).unwrap());
+    Config::load(&sources)
+}
+
+fn with_settings(settings: &[&str]) -> Result<std::sync::Arc<Config>, Vec<Problem>> {
+    let mut sources = Sources::default();
+    settings.iter().for_each(|setting| sources.set(setting).unwrap());
+    Config::load(&sources)
+}
+
+fn told(result: Result<std::sync::Arc<Config>, Vec<Problem>>) -> String {
+    result.unwrap_err().iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+/// PROTOCOL 8: without `--config` the gateway runs on the built-in file.
+#[test]
+fn the_built_in_file_says_what_the_contract_says() {
+    let config = Config::load(&Sources::default()).unwrap();
+    assert_eq!(config.server, Server { shards: config.server.shards, ..Server::default() });
+    let anonymous = config.auth.anonymous.as_ref().unwrap();
+    let patterns: Vec<_> = anonymous.subscribe.iter().map(|pattern| pattern.as_str()).collect();
+    assert_eq!(patterns, ["quotes.>", "chat.>", "$belfry.>"]);
+    assert_eq!(config.limits, Limits { outbox_total_bytes: config.limits.outbox_total_bytes, ..Limits::default() });
+    assert_eq!(config.deflate, Deflate::default());
+    let labels: Vec<_> = config.rules.iter().map(|rule| (rule.id.label(), rule.history, rule.last, rule.on_slow, rule.presence)).collect();
+    let expected = [("quotes.>".into(), 100, 1, OnSlow::Conflate, false), ("chat.>".into(), 100, 0, OnSlow::Disconnect, true)];
+    assert_eq!(labels, expected);
+    assert_eq!(config.endpoints["/rooms/lobby"].as_str(), "chat.lobby");
+    assert_eq!(config.feed.simulator, Some(Simulator::default()));
+    assert_eq!(config.warnings(), [""; 0]);
+}
+
+/// PROTOCOL 8: with `--config` yours stands in its place: no anonymous grants, no simulator, no rules but what it says.
+#[test]
+fn an_empty_file_grants_nothing() {
+    let config = load_text("").unwrap();
+    let machines = Config {
+        server: Server { shards: config.server.shards, ..Server::default() },
+        limits: Limits { outbox_total_bytes: config.limits.outbox_total_bytes, ..Limits::default() },
+        ..Config::default()
+    };
+    assert_eq!(*config, machines);
+    assert_eq!(load_text("[auth]\nanonymous = { subscribe = [], publish = [] }").unwrap().auth.anonymous, None);
+}
+
+/// PROTOCOL 8: variables override the file, flags override both.
+#[test]
+fn later_layers_lie_over_earlier_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("belfry.toml");
+    std::fs::write(&file, "limits = { sessions = 1, topics = 1, pending = 1 }").unwrap();
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let sources = Sources {
+        file: Some(file),
+        environment: vec![
+            variable("BELFRY__LIMITS__SESSIONS", "2"),
+            variable("BELFRY__LIMITS__TOPICS", "2"),
+            variable("BELFRY__SERVER__DRAIN", "2s"),
+            variable("BELFRY_LOG", "debug"),
+            variable("PATH", "/bin"),
+        ],
+        settings: vec![variable("limits.topics", "3"), variable("server.listen", "127.0.0.1:0")],
+    };
+    let config = Config::load(&sources).unwrap();
+    assert_eq!((config.limits.pending, config.limits.sessions, config.limits.topics), (1, 2, 3));
+    assert_eq!((config.server.drain, config.server.listen.port()), (Duration::from_secs(2), 0));
+}
+
+/// PROTOCOL 8: a value of `--set` or the environment is TOML, else a string; it takes the place of what was there.
+#[test]
+fn a_setting_replaces_the_whole_value() {
+    let config = with_settings(&["auth.anonymous={subscribe=[\">\"],publish=[]}", "endpoints.\"/a=b\"=chat.x", "topics=[]"]).unwrap();
+    let anonymous = config.auth.anonymous.clone().unwrap();
+    assert_eq!((anonymous.subscribe[0].as_str(), anonymous.publish.len()), (">", 0));
+    assert_eq!(config.endpoints["/a=b"].as_str(), "chat.x");
+    assert_eq!(config.rules.iter().count(), 0);
+    assert_eq!(with_settings(&["auth.anonymous={}"]).unwrap().auth.anonymous, None);
+}
+
+#[test]
+fn a_problem_says_where_it_stands() {
+    let problems = told(load_text("[limits]\nsessions = \"many\"\n[server]\ndrain = 10"));
+    assert!(problems.contains("belfry.toml: limits.sessions = \"many\" is not a whole number; write a whole number from 1"), "{problems}");
+    assert!(problems.contains("belfry.toml: server.drain = 10 has no unit; write \"10s\""), "{problems}");
+    let environment = vec![("BELFRY__SERVER__LISSTEN".to_owned(), "x:1".to_owned())];
+    let problems = told(Config::load(&Sources { environment, ..Sources::default() }));
+    assert_eq!(problems, "BELFRY__SERVER__LISSTEN: server.lissten = \"x:1\" is not a key; did you mean server.listen\n");
+    let problems = told(with_settings(&["server.message_bytes=1"]));
+    assert_eq!(problems, "--set: server.message_bytes = 1 is not a key; did you mean limits.message_bytes\n");
+    assert!(Sources::default().set("limits.sessions").is_err());
+    assert!(told(with_settings(&["a b=1"])).contains("is not a key; write its names joined by dots"));
+}
+
+/// PROTOCOL 8: a file that isn't TOML, with the line.
+#[test]
+fn a_file_that_is_not_toml_is_told_with_its_line() {
+    let problems = told(load_text("[server]\nshards = 1\nlisten = = 3\n"));
+    assert!(problems.contains("belfry.toml, line 3: not TOML: "), "{problems}");
+    assert_eq!(problems.lines().count(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("latin.toml");
+    std::fs::write(&file, b"# fine\n# caf\xe9\n").unwrap();
+    assert!(told(load(&file, &[])).contains("latin.toml, line 2: not TOML: the text is not UTF-8"));
+    assert!(told(load(&folder.path().join("absent.toml"), &[])).contains("can't read"));
+}
+
+#[test]
+fn no_problem_shows_a_secret() {
+    let keys = "keys = [{ secret = 5550123 }, { secret = \"5550123\", algorithm = \"RS256\" }, { sekret = \"5550123\" }, \"5550123\"]";
+    let api_keys = "api_keys = [{ name = \"a\", key = \"5550123 \" }, { name = \"b\", kye = \"5550123\" }]";
+    let problems = told(load_text(&format!("[auth]\n{keys}\n{api_keys}\nsecret = \"5550123\"")));
+    assert!(problems.contains("auth.keys[0].secret = (not shown) is not a text"), "{problems}");
+    assert!(!problems.contains("5550123"), "{problems}");
+    let problems = told(load_text("[auth]\nkeys = [{ secret = \"5550123\" \n x"));
+    assert!(!problems.contains("5550123"), "{problems}");
+    let config = load_text("[auth]\nkeys = [{ secret = \"5550123\" }]\napi_keys = [{ name = \"a\", key = \"5550124\" }]").unwrap();
+    assert!(!format!("{config:?}").contains("555012"));
+}
+
+/// threats.md row 14: a secret shorter than its hash is a warning.
+#[test]
+fn warnings_keep_nobody_from_starting() {
+    let rules = "[[topics]]\nmatch = \"a.>\"\nlast = 2\n[[topics]]\nmatch = \"a.*\"";
+    let config = load_text(&format!("[auth]\nkeys = [{{ algorithm = \"HS256\", secret = \"short\" }}]\n{rules}")).unwrap();
+    let warnings = config.warnings().join("\n");
+    for part in ["auth.keys[0].secret has 5 bytes", "topics[0].last = 2", "topics[1].match = \"a.*\" never rules"] {
+        assert!(warnings.contains(part), "{warnings}");
+    }
+}
+
+#[test]
+fn files_lie_beside_the_file_that_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("public.pem", "-----BEGIN PUBLIC KEY-----\n");
+    write("private.pem", "-----BEGIN PRIVATE KEY-----\n");
+    write("keys.json", "{\"keys\": []}");
+    write("ticks.csv", "timestamp,symbol\n");
+    let text = "server.tls = { cert = \"public.pem\", key = \"private.pem\" }\n\
+        auth.keys = [{ public_key = \"public.pem\" }, { algorithm = \"ES256\", public_key = \"public.pem\" }, { jwks = \"keys.json\" }]\n\
+        feed.replay = [{ file = \"ticks.csv\", topic = \"quotes.{symbol}\", speed = 2 }]";
+    write("belfry.toml", text);
+    let file = folder.path().join("belfry.toml");
+    let config = load(&file, &[]).unwrap();
+    assert_eq!(config.server.tls.as_ref().unwrap().cert, folder.path().join("public.pem"));
+    assert_eq!(config.auth.keys.len(), 3);
+    assert_eq!((config.feed.replay[0].speed, &*config.feed.replay[0].time), (2.0, "timestamp"));
+    let problems = told(load(&file, &["server.tls.cert=public.pem", "auth.keys=[{public_key=\"private.pem\"}]"]));
+    assert!(problems.contains("--set: server.tls.cert = \"public.pem\" can't be read"), "{problems}");
+    let in_folder = |name: &str| format!("auth.keys=[{{public_key={:?}}}]", folder.path().join(name));
+    assert!(told(load(&file, &[&in_folder("private.pem")])).contains("holds a private key"));
+    assert!(told(load(&file, &[&in_folder("ticks.csv")])).contains("is not a PEM file"));
+}
+
+/// PROTOCOL 8: SIGHUP can't change four keys, and names each of those that differs.
+#[test]
+fn a_reload_keeps_what_it_can_not_change() {
+    let old = Config::load(&Sources::default()).unwrap();
+    let settings = ["server.listen=127.0.0.1:1", "server.shards=200", "admin.listen=127.0.0.1:2", "limits.sessions=5"];
+    let new = with_settings(&settings).unwrap();
+    assert_eq!(old.fixed_differences(&new), ["server.listen", "server.shards", "admin.listen"]);
+    let in_force = new.as_ref().clone().with_fixed_of(&old);
+    assert_eq!(old.fixed_differences(&in_force), [""; 0]);
+    assert_eq!((in_force.server.listen, in_force.limits.sessions), (old.server.listen, 5));
+}
+
+/// PROTOCOL 7: listed origins compare scheme, host and port; `null` never passes.
+#[test]
+fn listed_origins_compare_scheme_host_and_port() {
+    let server = with_settings(&["server.origins=[\"https://Example.com\"]"]).unwrap().server.clone();
+    assert!(server.lists_origin("https://example.com:443"));
+    for other in ["http://example.com", "https://example.com:8443", "https://example.com.evil", "null", ""] {
+        assert!(!server.lists_origin(other), "{other}");
+    }
+}
+
+#[test]
+fn values_that_work_are_taken() {
+    let settings = [
+        "limits={outbox_bytes=4096,message_bytes=128,sessions=1,ping_interval=\"50ms\",handshake_timeout=\"100ms\",subscriptions_total=1}",
+        "server={drain=\"0s\",listen=\"localhost:0\",coalesce=\"0s\",trusted_proxies=[\"10.0.0.0/8\",\"::1\"],origins=[\"http://a:1\"]}",
+        "topics=[{match=\">\",history=1,max_age=\"1.5s\",on_slow=\"drop_oldest\"}]",
+        "endpoints={\"/\"=\"chat.lobby\",\"/wss\"=\"$belfry.stats\"}",
+        "feed.simulator.enabled=false",
+    ];
+    let config = with_settings(&settings).unwrap();
+    assert_eq!(config.limits.ping_interval, Duration::from_millis(50));
+    assert!(config.server.listen.ip().is_loopback());
+    assert_eq!(config.rules.iter().next().unwrap().max_age, Some(Duration::from_millis(1500)));
+    assert_eq!(config.feed.simulator, None);
+}
+
+/// Relations between keys, each with the key that breaks it.
+#[test]
+fn keys_that_do_not_go_together_are_told() {
+    for (setting, part) in [
+        ("admin.listen=127.0.0.1:8765", "admin.listen = \"127.0.0.1:8765\" is server.listen too"),
+        ("server.tls={cert=\"Cargo.toml\"}", "server.tls.cert = \"Cargo.toml\" is not a PEM file"),
+        ("server.tls.key=absent.pem", "server.tls.cert is missing"),
+        ("auth.keys=[{secret=\"a\",jwks=\"b\"}]", "auth.keys[0].secret, public_key and jwks: one of the three"),
+        ("auth.keys=[{secret=\"a\",algorithm=\"RS256\"}]", "auth.keys[0].algorithm = \"RS256\" does not go with secret"),
+        ("auth.api_keys=[{name=\"a\",key=\"x\"},{name=\"a\",key=\"y\"}]", "auth.api_keys[1].name = \"a\" names an earlier key too"),
+        (
+            "auth.api_keys=[{name=\"a\",key=\"x\"},{name=\"b\",key=\"x\"}]",
+            "auth.api_keys[1].key = (not shown) is an earlier entry's key too",
+        ),
+        ("endpoints={\"/v1/x\"=\"a\"}", "endpoints.\"/v1/x\" = \"a\" stands at a path of the gateway's own"),
+        ("endpoints={\"/ws\"=\"a\"}", "stands at a path of the gateway's own"),
+        ("endpoints={x=\"a\"}", "endpoints.x = \"a\" stands at a path without a leading slash"),
+        ("feed.simulator.symbols=[\"A\",\"A\"]", "feed.simulator.symbols[1] = \"A\" stands there twice"),
+        ("feed.replay=[{file=\"Cargo.toml\",topic=\"a\"}]", "feed.replay[0].file = \"Cargo.toml\" says by its name"),
+        ("feed.replay=[{file=\"absent.csv\",topic=\"a.{\"}]", "feed.replay[0].topic = \"a.{\" has a brace without column"),
+    ] {
+        let problems = told(with_settings(&[setting]));
+        assert!(problems.contains(part), "{setting}: {problems}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// No text of a file, a key or a value panics.
+    #[test]
+    fn no_text_panics(text in "(\\PC|\n|[\\[\\]{}=\".,#])*", key in "[a-z_.\"\\[\\]]{0,20}", value in "\\PC{0,20}") {
+        let _ = load_text(&text);
+        let environment = vec![(format!("BELFRY__{key}"), value.clone())];
+        let _ = Config::load(&Sources { environment, settings: vec![(key, value)], ..Sources::default() });
+    }
+
+    /// Nor does any value at any key.
+    #[test]
+    fn no_value_panics(key in prop::sample::select(keys()), value in "(-?[0-9]{1,25}[a-z.]{0,2}|\\[.{0,9}\\]|\\{.{0,9}\\}|\\PC{0,9})") {
+        let key = key.replace("[]", "");
+        let _ = Config::load(&Sources { settings: vec![(key, value)], ..Sources::default() });
+    }
+}
