@@ -5,6 +5,8 @@ mod identity;
 mod jwks;
 mod keys;
 mod mint;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use grants::Grants;
