@@ -15,6 +15,18 @@ impl Grants {
         Self { lists }
     }
 
+    /// What either allows.
+    pub fn union(&self, other: &Grants) -> Self {
+        let joined = |own: &[Pattern], more: &[Pattern]| {
+            let new = more.iter().filter(|pattern| !own.contains(pattern));
+            own.iter().chain(new).cloned().collect()
+        };
+        Self::new(GrantLists {
+            subscribe: joined(&self.lists.subscribe, &other.lists.subscribe),
+            publish: joined(&self.lists.publish, &other.lists.publish),
+        })
+    }
+
     /// Whether one grant covers all of `pattern`.
     pub fn may_subscribe(&self, pattern: &Pattern) -> bool {
         self.lists.subscribe.iter().any(|grant| grant.covers(pattern))

@@ -1,89 +1,107 @@
 //! Who somebody is and what they may: credentials to [`Identity`].
 
 mod grants;
+mod identity;
+mod jwks;
+mod keys;
+mod mint;
+#[cfg(test)]
+mod tests;
+mod token;
 
 pub use grants::Grants;
+pub use identity::{AuthError, Identity};
+pub use mint::{MintError, SigningKey, mint};
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+
 use crate::clock::Clock;
-use crate::codes::{CloseCode, ErrorCode};
 use crate::config;
-
-/// Whoever stands behind a session or a request.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// The token's `sub` or the key's name; `None` when anonymous.
-    pub user: Option<Arc<str>>,
-    /// What it may, everybody's rights included.
-    pub grants: Arc<Grants>,
-    /// The token's `exp`, in Unix seconds; a key has none.
-    pub expires: Option<u64>,
-    /// The API key's name, if it is one.
-    pub key: Option<Arc<str>>,
-    /// Whether it may administer.
-    pub admin: bool,
-    /// The key's own rate, in place of `limits.commands_per_second`.
-    pub commands_per_second: Option<u32>,
-}
-
-/// Why a credential was refused. Nothing of the credential itself is in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AuthError {
-    /// Not a token or key that the gateway knows.
-    #[error("the token is not valid: {0}")]
-    Invalid(String),
-    /// Past its `exp`.
-    #[error("the token has expired")]
-    Expired,
-}
-
-impl AuthError {
-    /// The reply's code.
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::Invalid(_) => ErrorCode::TokenInvalid,
-            Self::Expired => ErrorCode::TokenExpired,
-        }
-    }
-
-    /// The Close frame's code, for a credential that came with the upgrade.
-    pub fn close_code(&self) -> CloseCode {
-        match self {
-            Self::Invalid(_) => CloseCode::TokenInvalid,
-            Self::Expired => CloseCode::TokenExpired,
-        }
-    }
-}
+use identity::Origin;
+use keys::{ApiKey, KeySet};
 
 /// Checks credentials against the keys in force.
 #[derive(Debug)]
-pub struct Auth {}
+pub struct Auth {
+    clock: Clock,
+    /// Held for one clone of the `Arc`, so that a reload never waits for a signature.
+    keys: RwLock<Arc<KeySet>>,
+}
 
 impl Auth {
-    /// With the keys of `settings`.
-    pub fn new(_settings: &config::Auth, _clock: Clock) -> Result<Self, config::Problem> {
-        unimplemented!()
+    /// With the keys of `settings`; a key that can't be used is told with its place and what would be right.
+    pub fn new(settings: &config::Auth, clock: Clock) -> Result<Self, config::Problem> {
+        Ok(Self { clock, keys: RwLock::new(Arc::new(KeySet::new(settings)?)) })
     }
 
-    /// Takes other keys and grants; sessions ask again through [`Auth::renew`].
-    pub fn reload(&self, _settings: &config::Auth) -> Result<(), config::Problem> {
-        unimplemented!()
+    /// Takes other keys and grants; sessions ask again through [`Auth::renew`]. A problem changes nothing.
+    pub fn reload(&self, settings: &config::Auth) -> Result<(), config::Problem> {
+        let keys = Arc::new(KeySet::new(settings)?);
+        *self.keys.write() = keys;
+        Ok(())
     }
 
     /// Everybody's identity, where there are anonymous grants.
     pub fn anonymous(&self) -> Option<Identity> {
-        unimplemented!()
+        self.keys().anonymous.clone().map(Identity::anonymous)
     }
 
     /// Whose token or API key this is. Everybody's grants come on top of its own.
-    pub fn identify(&self, _credential: &str) -> Result<Identity, AuthError> {
-        unimplemented!()
+    pub fn identify(&self, credential: &str) -> Result<Identity, AuthError> {
+        if credential.len() > token::CREDENTIAL_BYTES_MAX {
+            return Err(AuthError::Invalid(format!("it has {} bytes, the most is {}", credential.len(), token::CREDENTIAL_BYTES_MAX)));
+        }
+        let keys = self.keys();
+        if let Some(key) = keys.api_key(credential) {
+            return Ok(by_api_key(key));
+        }
+        let verified = token::verify(credential, &keys, self.clock.now())?;
+        Ok(Identity {
+            user: Some(verified.user),
+            grants: keys.with_everybodys(&verified.own),
+            expires: Some(verified.expires),
+            key: None,
+            admin: false,
+            commands_per_second: None,
+            origin: Origin::Token { key: verified.key, own: verified.own },
+        })
     }
 
     /// What `identity` has become after a reload: other grants, or refused because its key is gone. A token keeps its own
-    /// grants as long as it lives and its key is still there.
-    pub fn renew(&self, _identity: &Identity) -> Result<Identity, AuthError> {
-        unimplemented!()
+    /// grants as long as it lives and its key is still there; an API key becomes what its entry says now. Who is
+    /// anonymous stays so, and may do nothing where there are no anonymous grants any more.
+    pub fn renew(&self, identity: &Identity) -> Result<Identity, AuthError> {
+        let keys = self.keys();
+        match &identity.origin {
+            Origin::Anonymous => Ok(Identity::anonymous(keys.anonymous.clone().unwrap_or_default())),
+            Origin::ApiKey(key) => key.renewed(&keys).map(by_api_key).ok_or_else(|| AuthError::invalid("its API key is gone")),
+            Origin::Token { key, own } => {
+                if !keys.still_has(key) {
+                    return Err(AuthError::invalid("the key that signed it is gone"));
+                }
+                if identity.expires.is_some_and(|expires| expires.saturating_mul(1_000) <= self.clock.now().0) {
+                    return Err(AuthError::Expired);
+                }
+                Ok(Identity { grants: keys.with_everybodys(own), ..identity.clone() })
+            }
+        }
+    }
+
+    fn keys(&self) -> Arc<KeySet> {
+        Arc::clone(&self.keys.read())
+    }
+}
+
+fn by_api_key(key: &Arc<ApiKey>) -> Identity {
+    Identity {
+        user: Some(Arc::clone(&key.name)),
+        grants: Arc::clone(&key.grants),
+        expires: None,
+        key: Some(Arc::clone(&key.name)),
+        admin: key.admin,
+        commands_per_second: key.commands_per_second,
+        origin: Origin::ApiKey(Arc::clone(key)),
     }
 }

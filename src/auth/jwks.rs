@@ -1,0 +1,68 @@
+//! A file of public keys (RFC 7517) to the keys in it that verify tokens.
+
+use jsonwebtoken::DecodingKey;
+use serde::Deserialize;
+
+use super::keys::VerifyingKey;
+use crate::config::Problem;
+
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<serde_json::Value>,
+}
+
+/// One key as the file has it; what else it says (`x5c`, `x5u`, …) is not looked at.
+#[derive(Deserialize)]
+struct Entry {
+    kty: String,
+    alg: Option<String>,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    crv: Option<String>,
+    #[serde(default)]
+    n: String,
+    #[serde(default)]
+    e: String,
+    #[serde(default)]
+    x: String,
+    #[serde(default)]
+    y: String,
+}
+
+impl Entry {
+    /// The algorithm of its kind, unless the key is for something else: encryption, or an algorithm that isn't verified here.
+    /// A secret (`oct`) in a file of public keys is not one of ours.
+    fn algorithm(&self) -> Option<&'static str> {
+        let algorithm = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", _) => "RS256",
+            ("EC", Some("P-256")) => "ES256",
+            ("OKP", Some("Ed25519")) => "EdDSA",
+            _ => return None,
+        };
+        let wanted = self.alg.as_deref().is_none_or(|alg| alg == algorithm) && self.usage.as_deref().is_none_or(|usage| usage == "sig");
+        wanted.then_some(algorithm)
+    }
+}
+
+/// The keys in `json` that can verify tokens; others are passed over (RFC 7517 §5), but there must be one that can.
+pub(super) fn read(place: &str, json: &str) -> Result<Vec<VerifyingKey>, Problem> {
+    let set: Set = serde_json::from_str(json).map_err(|error| Problem(format!("{place}.jwks is not a JSON Web Key Set: {error}")))?;
+    let mut keys = Vec::new();
+    for (index, value) in set.keys.into_iter().enumerate() {
+        let place = format!("{place}.jwks: keys[{index}]");
+        let entry: Entry = serde_json::from_value(value).map_err(|error| Problem(format!("{place} is not a JSON Web Key: {error}")))?;
+        let Some(algorithm) = entry.algorithm() else { continue };
+        let key = match algorithm {
+            "RS256" => DecodingKey::from_rsa_components(&entry.n, &entry.e),
+            "ES256" => DecodingKey::from_ec_components(&entry.x, &entry.y),
+            _ => DecodingKey::from_ed_components(&entry.x),
+        };
+        let key = key.map_err(|error| Problem(format!("{place} is not a key for {algorithm}: {error}")))?;
+        keys.push(VerifyingKey::public(&place, algorithm, entry.kid, key)?);
+    }
+    if keys.is_empty() {
+        return Err(Problem(format!("{place}.jwks has no key that verifies tokens; one for RS256, ES256 or EdDSA is needed")));
+    }
+    Ok(keys)
+}

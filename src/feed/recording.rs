@@ -1,0 +1,292 @@
+//! A recorded file to its ticks: when each was, on which topic, with what payload.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::csv;
+use super::records::{Record, Records};
+use super::time_stamp;
+use crate::config::{Problem, Replay};
+use crate::topic_name::TopicName;
+
+/// One recorded message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tick {
+    /// Its time stamp, in nanoseconds since 1970; 0 where nothing is paced.
+    pub nanos: i128,
+    /// Where it goes.
+    pub topic: TopicName,
+    /// JSON text.
+    pub payload: Bytes,
+}
+
+/// A record that is no tick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BadRecord {
+    /// The line that it begins on, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Reads a recording from its beginning to its end, a record at a time.
+pub(super) struct Recording {
+    records: Records<BufReader<File>>,
+    form: Form,
+    time: String,
+    topic: TopicTemplate,
+}
+
+enum Form {
+    /// The header's names, and the same as JSON strings.
+    Csv {
+        names: Vec<String>,
+        keys: Vec<String>,
+    },
+    JsonLines,
+}
+
+impl Recording {
+    /// Opens the file of `settings`. That its columns are there is found out here, not with the first tick.
+    pub fn open(settings: &Replay) -> Result<Self, Problem> {
+        let shown = settings.file.display();
+        let is_csv = match settings.file.extension().and_then(|extension| extension.to_str()) {
+            Some("csv") => true,
+            Some("jsonl") => false,
+            _ => return Err(Problem(format!("feed.replay.file: {shown} is neither a .csv nor a .jsonl file by its name"))),
+        };
+        let topic = TopicTemplate::parse(&settings.topic)?;
+        if settings.time.is_empty() && settings.speed != 0.0 {
+            return Err(Problem(format!("feed.replay.time is empty for {shown}; name the column that paces it, or set `speed = 0`")));
+        }
+        let open = || File::open(&settings.file).map(|file| Records::new(BufReader::new(file), is_csv));
+        let unreadable = |error: io::Error| Problem(format!("feed.replay.file: {shown} can't be read: {error}"));
+        let mut records = open().map_err(unreadable)?;
+        let first = records.next().map_err(unreadable)?;
+        let columns = match first {
+            Some(Record { text: Ok(text), .. }) if is_csv => {
+                let names = csv::cells(text).map_err(|error| Problem(format!("feed.replay.file: {shown}, line 1: {error}")))?;
+                names.into_iter().map(Cow::into_owned).collect()
+            }
+            Some(Record { text: Ok(text), .. }) => fields(text).map(|fields| fields.into_keys().collect()).unwrap_or_default(),
+            Some(Record { text: Err(reason), .. }) => return Err(Problem(format!("feed.replay.file: {shown}, line 1: {reason}"))),
+            None if is_csv => return Err(Problem(format!("feed.replay.file: {shown} is empty; its first line names the columns"))),
+            None => Vec::new(),
+        };
+        // A first line that is bad is passed over later like any other; then there is nothing to look for columns in.
+        if !columns.is_empty() {
+            let wanted = topic.columns().chain([settings.time.as_str()].into_iter().filter(|time| !time.is_empty()));
+            for column in wanted {
+                if !columns.iter().any(|name| name == column) {
+                    return Err(Problem(format!("feed.replay: {shown} has no column {column:?}; it has {}", columns.join(", "))));
+                }
+            }
+        }
+        let form = if is_csv { csv_form(columns, settings)? } else { Form::JsonLines };
+        if matches!(form, Form::JsonLines) {
+            records = open().map_err(unreadable)?;
+        }
+        Ok(Self { records, form, time: settings.time.clone(), topic })
+    }
+
+    /// The next tick, or what is wrong with its record; `None` at the end.
+    pub fn next(&mut self) -> io::Result<Option<Result<Tick, BadRecord>>> {
+        let Some(Record { line, text }) = self.records.next()? else { return Ok(None) };
+        let tick = text.map_err(str::to_owned).and_then(|text| match &self.form {
+            Form::Csv { names, keys } => from_row(text, names, keys, &self.time, &self.topic),
+            Form::JsonLines => from_line(text, &self.time, &self.topic),
+        });
+        Ok(Some(tick.map_err(|reason| BadRecord { line, reason })))
+    }
+}
+
+fn csv_form(names: Vec<String>, settings: &Replay) -> Result<Form, Problem> {
+    if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+        return Err(Problem(format!("feed.replay.file: {} has the column {:?} twice", settings.file.display(), twice.1)));
+    }
+    let keys = names.iter().map(|name| csv::json_string(name)).collect();
+    Ok(Form::Csv { names, keys })
+}
+
+fn from_row(row: &str, names: &[String], keys: &[String], time: &str, topic: &TopicTemplate) -> Result<Tick, String> {
+    let cells = csv::cells(row).map_err(|error| error.to_string())?;
+    if cells.len() != names.len() {
+        return Err(format!("it has {} cells, the header has {}", cells.len(), names.len()));
+    }
+    let cell = |column: &str| names.iter().position(|name| name == column).map(|index| cells[index].clone());
+    Ok(Tick { nanos: nanos(time, cell)?, topic: topic.fill(cell)?, payload: csv::object(keys, &cells).into() })
+}
+
+fn from_line(line: &str, time: &str, topic: &TopicTemplate) -> Result<Tick, String> {
+    let fields = fields(line)?;
+    let field = |column: &str| fields.get(column).map(|value| text_of(value));
+    Ok(Tick { nanos: nanos(time, field)?, topic: topic.fill(field)?, payload: Bytes::copy_from_slice(line.as_bytes()) })
+}
+
+/// The fields of a line that is a JSON object, their values as they stand.
+fn fields(line: &str) -> Result<BTreeMap<String, &RawValue>, String> {
+    serde_json::from_str(line).map_err(|error| format!("it is not a JSON object: {error}"))
+}
+
+/// A string's content; anything else as it is written.
+fn text_of(value: &RawValue) -> Cow<'_, str> {
+    serde_json::from_str::<String>(value.get()).map_or(Cow::Borrowed(value.get()), Cow::Owned)
+}
+
+fn nanos<'a>(time: &str, cell: impl Fn(&str) -> Option<Cow<'a, str>>) -> Result<i128, String> {
+    if time.is_empty() {
+        return Ok(0);
+    }
+    let text = cell(time).ok_or_else(|| format!("it has no {time:?}"))?;
+    time_stamp::parse(&text).map_err(|error| error.to_string())
+}
+
+/// A topic, or one with `{column}` in it.
+enum TopicTemplate {
+    Whole(TopicName),
+    Parts(Vec<Part>),
+}
+
+enum Part {
+    Text(String),
+    Column(String),
+}
+
+impl TopicTemplate {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (column, after) = after
+                .split_once('}')
+                .ok_or_else(|| Problem(format!("feed.replay.topic: {text:?} has a `{{` without its `}}`; write `quotes.{{symbol}}`")))?;
+            parts.extend([Part::Text(before.to_owned()), Part::Column(column.to_owned())]);
+            rest = after;
+        }
+        if parts.is_empty() {
+            return match TopicName::parse(text) {
+                Ok(topic) if topic.is_own() => {
+                    Err(Problem(format!("feed.replay.topic: {text:?} is the gateway's own; a feed publishes elsewhere")))
+                }
+                Ok(topic) => Ok(Self::Whole(topic)),
+                Err(error) => Err(Problem(format!("feed.replay.topic: {error}"))),
+            };
+        }
+        parts.push(Part::Text(rest.to_owned()));
+        Ok(Self::Parts(parts))
+    }
+
+    fn columns(&self) -> impl Iterator<Item = &str> {
+        let parts = if let Self::Parts(parts) = self { parts.as_slice() } else { &[] };
+        parts.iter().filter_map(|part| if let Part::Column(column) = part { Some(column.as_str()) } else { None })
+    }
+
+    fn fill<'a>(&self, cell: impl Fn(&str) -> Option<Cow<'a, str>>) -> Result<TopicName, String> {
+        let parts = match self {
+            Self::Whole(topic) => return Ok(topic.clone()),
+            Self::Parts(parts) => parts,
+        };
+        let mut name = String::new();
+        for part in parts {
+            match part {
+                Part::Text(text) => name.push_str(text),
+                Part::Column(column) => name.push_str(&cell(column).ok_or_else(|| format!("it has no {column:?}"))?),
+            }
+        }
+        match TopicName::parse(&name) {
+            Ok(topic) if topic.is_own() => Err(format!("topic {name:?} is the gateway's own")),
+            Ok(topic) => Ok(topic),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(name: &str, content: &str) -> (tempfile::TempDir, Replay) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        (folder, Replay { file, topic: "quotes.{symbol}".into(), time: "time".into(), speed: 1.0, repeat: false })
+    }
+
+    fn read(name: &str, content: &str) -> Vec<Result<(i128, String, String), BadRecord>> {
+        let (_folder, settings) = settings(name, content);
+        let mut recording = Recording::open(&settings).unwrap();
+        let mut all = Vec::new();
+        while let Some(tick) = recording.next().unwrap() {
+            let shown = |tick: Tick| (tick.nanos, tick.topic.to_string(), String::from_utf8(tick.payload.to_vec()).unwrap());
+            all.push(tick.map(shown));
+        }
+        all
+    }
+
+    fn problem(name: &str, content: &str, change: impl FnOnce(&mut Replay)) -> String {
+        let (_folder, mut settings) = settings(name, content);
+        change(&mut settings);
+        Recording::open(&settings).err().unwrap().0
+    }
+
+    /// PROTOCOL 8: a row becomes an object, the header's names in order, numbers with the digits of the file.
+    #[test]
+    fn a_csv_row_becomes_an_object() {
+        let all = read(
+            "t.csv",
+            "time,symbol,bid,\"the \"\"note\"\"\"\r\n2013-01-01 22:00:00+00:00,USDJPY,86.650,007\r\n1,EURUSD,1.10,\"a\nb\"\r\n",
+        );
+        let note = r#""the \"note\"""#;
+        let first = format!(r#"{{"time":"2013-01-01 22:00:00+00:00","symbol":"USDJPY","bid":86.650,{note}:"007"}}"#);
+        assert_eq!(all[0], Ok((1_357_077_600_000_000_000, "quotes.USDJPY".into(), first)));
+        assert_eq!(
+            all[1],
+            Ok((1_000_000_000, "quotes.EURUSD".into(), format!(r#"{{"time":1,"symbol":"EURUSD","bid":1.10,{note}:"a\nb"}}"#)))
+        );
+    }
+
+    /// PROTOCOL 8: a JSON line goes as it stands.
+    #[test]
+    fn a_json_line_goes_as_it_stands() {
+        let lines = [
+            "{ \"time\": 1732233600123, \"symbol\":\"A\\u0042\", \"price\": 1.10, \"big\":123456789012345678901 }",
+            r#"{"symbol":7,"time":"2013-01-01T22:00:00Z"}"#,
+        ];
+        let all = read("t.jsonl", &format!("{}\r\n\n{}", lines[0], lines[1]));
+        assert_eq!(all[0], Ok((1_732_233_600_123_000_000, "quotes.AB".into(), lines[0].into())));
+        assert_eq!(all[1], Ok((1_357_077_600_000_000_000, "quotes.7".into(), lines[1].into())));
+    }
+
+    #[test]
+    fn bad_records_say_line_and_reason() {
+        let all = read("t.csv", "time,symbol\n1,A\n2\nsoon,A\n3,A B\n4,$A\n5,\"A\nB\"x\n6,B\n");
+        let bad: Vec<_> = all.iter().filter_map(|tick| tick.as_ref().err()).map(|bad| (bad.line, bad.reason.as_str())).collect();
+        assert_eq!(bad.iter().map(|bad| bad.0).collect::<Vec<_>>(), [3, 4, 5, 7]);
+        assert!(bad[0].1.contains("1 cells, the header has 2") && bad[1].1.contains("\"soon\"") && bad[2].1.contains("A B"), "{bad:?}");
+        assert_eq!(all.iter().filter(|tick| tick.is_ok()).count(), 3, "a `$` within a name is nothing special");
+
+        let all =
+            read("t.jsonl", "[1]\n{\"time\":1}\n{\"time\":1,\"symbol\":\"A\"} x\n{\"symbol\":\"A\"}\n{\"time\":1,\"symbol\":\"A\"}\n");
+        assert_eq!(all.iter().map(|tick| tick.is_ok()).collect::<Vec<_>>(), [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn what_cannot_be_replayed_is_told_at_the_start() {
+        let csv = "when,symbol\n1,A\n";
+        assert!(problem("t.csv", csv, |_| {}).ends_with("has no column \"time\"; it has when, symbol"));
+        assert!(problem("t.jsonl", "{\"when\":1,\"symbol\":\"A\"}", |_| {}).ends_with("has no column \"time\"; it has symbol, when"));
+        assert!(problem("t.csv", csv, |replay| replay.topic = "quotes.{name}".into()).contains("no column \"name\""));
+        assert!(problem("t.csv", csv, |replay| replay.topic = "quotes.{name".into()).contains("quotes.{symbol}"));
+        assert!(problem("t.csv", csv, |replay| replay.topic = "$belfry.x".into()).contains("the gateway's own"));
+        assert!(problem("t.csv", csv, |replay| replay.time.clear()).contains("speed = 0"));
+        assert!(problem("t.csv", "", |_| {}).contains("is empty"));
+        assert!(problem("t.csv", "time,symbol,time\n", |_| {}).contains("\"time\" twice"));
+        assert!(problem("t.txt", csv, |_| {}).contains("neither a .csv nor a .jsonl"));
+        assert!(problem("t.csv", csv, |replay| replay.file.push("x.csv")).contains("can't be read"));
+    }
+}

@@ -1,0 +1,196 @@
+//! Recorded ticks, published at the pace of their own time stamps.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::outflow::Outflow;
+use super::recording::{BadRecord, Recording, Tick};
+use crate::config::{Problem, Replay};
+use crate::metrics::PublishSource;
+
+/// How many ticks are read ahead.
+const AHEAD: usize = 256;
+/// Bad records of a file that are told one by one; the rest are only counted, so that a wrong file doesn't fill the log.
+const TOLD_MAX: u64 = 100;
+
+/// A replay whose file was found good enough to start.
+pub(super) struct Prepared {
+    settings: Replay,
+    first: Recording,
+}
+
+/// Opens the file of `settings`; a missing column is told here.
+pub(super) fn prepare(settings: &Replay) -> Result<Prepared, Problem> {
+    Ok(Prepared { first: Recording::open(settings)?, settings: settings.clone() })
+}
+
+/// Publishes to the end of the file, or for ever with `repeat`; ends early when its task is ended.
+pub(super) async fn run(prepared: Prepared, outflow: impl Outflow) {
+    let Prepared { settings, first } = prepared;
+    let file = settings.file.clone();
+    let mut pace = Pace::new(settings.speed, Instant::now());
+    let (ahead, mut ticks) = mpsc::channel(AHEAD);
+    // A thread of its own: a slow disk must not hold up the runtime. It ends when `ticks` is dropped.
+    let spawned =
+        thread::Builder::new().name("replay".into()).spawn(move || Reading::new(settings.file.clone()).read(first, &settings, &ahead));
+    if let Err(error) = spawned {
+        tracing::warn!(file = %file.display(), %error, "no thread for a replay");
+        return;
+    }
+    let (mut published, mut refused) = (0_u64, 0_u64);
+    while let Some(tick) = ticks.recv().await {
+        if let Some(due) = pace.due(tick.nanos, Instant::now()) {
+            sleep_until(due).await;
+        }
+        match outflow.publish(&tick.topic, tick.payload, PublishSource::Feed).await {
+            Ok(()) => published += 1,
+            Err(error) => {
+                if refused == 0 {
+                    tracing::warn!(file = %file.display(), topic = %tick.topic, %error, "a recorded message was not taken");
+                }
+                refused += 1;
+            }
+        }
+    }
+    tracing::info!(file = %file.display(), published, refused, "a replay has ended");
+}
+
+/// The reading side: file to ticks, over and over with `repeat`.
+struct Reading {
+    file: PathBuf,
+    /// Bad records of the pass under way.
+    skipped: u64,
+    /// Whether the file is read for the first time; its bad records are told once, not with each pass.
+    first_pass: bool,
+}
+
+impl Reading {
+    fn new(file: PathBuf) -> Self {
+        Self { file, skipped: 0, first_pass: true }
+    }
+
+    fn read(&mut self, mut recording: Recording, settings: &Replay, ahead: &mpsc::Sender<Tick>) {
+        loop {
+            let mut any = false;
+            loop {
+                match recording.next() {
+                    Ok(Some(Ok(tick))) => {
+                        any = true;
+                        if ahead.blocking_send(tick).is_err() {
+                            return;
+                        }
+                    }
+                    Ok(Some(Err(bad))) => self.skip(&bad),
+                    Ok(None) => break,
+                    Err(error) => return tracing::warn!(file = %self.shown(), %error, "a recording can't be read on"),
+                }
+            }
+            if self.skipped > 0 && self.first_pass {
+                tracing::warn!(file = %self.shown(), skipped = self.skipped, "bad records of a recording were skipped");
+            }
+            if !settings.repeat {
+                return;
+            }
+            if !any {
+                return tracing::warn!(file = %self.shown(), "a recording without a good record isn't repeated");
+            }
+            self.first_pass = false;
+            recording = match Recording::open(settings) {
+                Ok(recording) => recording,
+                Err(problem) => return tracing::warn!(file = %self.shown(), %problem, "a recording can't be repeated"),
+            };
+        }
+    }
+
+    fn skip(&mut self, bad: &BadRecord) {
+        if !self.first_pass {
+            return;
+        }
+        self.skipped += 1;
+        if self.skipped <= TOLD_MAX {
+            tracing::warn!(file = %self.shown(), line = bad.line, reason = %bad.reason, "a bad record was skipped");
+        }
+    }
+
+    fn shown(&self) -> impl std::fmt::Display {
+        Path::display(&self.file)
+    }
+}
+
+/// When ticks are due: the steps between their time stamps, divided by the speed, added up. A step back, as at the start of a
+/// repetition, is no wait.
+struct Pace {
+    speed: f64,
+    due: Instant,
+    last: Option<i128>,
+}
+
+impl Pace {
+    fn new(speed: f64, start: Instant) -> Self {
+        Self { speed, due: start, last: None }
+    }
+
+    /// When the tick of `nanos` is due; `None`: at once. What a stall has delayed is not hurried after: the distance
+    /// between two ticks holds from the moment the first could go.
+    fn due(&mut self, nanos: i128, now: Instant) -> Option<Instant> {
+        let step = self.last.replace(nanos).map_or(0, |last| (nanos - last).max(0));
+        if self.speed <= 0.0 || step == 0 {
+            return None;
+        }
+        // A timer is late by up to some milliseconds each time; only more than that is a stall.
+        if now.saturating_duration_since(self.due) > STALL {
+            self.due = now;
+        }
+        let wait = Duration::try_from_secs_f64(step as f64 / 1e9 / self.speed).unwrap_or(Duration::MAX);
+        self.due = self.due.checked_add(wait.min(WAIT_MAX)).unwrap_or(self.due);
+        Some(self.due)
+    }
+}
+
+/// How late a tick may be before the replay goes on from there.
+const STALL: Duration = Duration::from_secs(1);
+/// The longest wait that a timer takes: some years.
+const WAIT_MAX: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i128 = 1_000_000_000;
+
+    fn dues(speed: f64, stamps: &[i128]) -> Vec<Option<u128>> {
+        let start = Instant::now();
+        let mut pace = Pace::new(speed, start);
+        stamps.iter().map(|&nanos| pace.due(nanos, start).map(|due| due.duration_since(start).as_millis())).collect()
+    }
+
+    /// PROTOCOL 8: `speed` 2 is twice as fast, 0 as fast as it goes; a step back is no wait.
+    #[test]
+    fn ticks_keep_their_distances() {
+        let stamps = [10 * SECOND, 11 * SECOND, 11 * SECOND, 13 * SECOND, 10 * SECOND, 11 * SECOND];
+        assert_eq!(dues(1.0, &stamps), [None, Some(1_000), None, Some(3_000), None, Some(4_000)]);
+        assert_eq!(dues(2.0, &stamps), [None, Some(500), None, Some(1_500), None, Some(2_000)]);
+        assert_eq!(dues(0.0, &stamps), [None; 6]);
+    }
+
+    #[test]
+    fn a_stall_is_not_hurried_after() {
+        let start = Instant::now();
+        let mut pace = Pace::new(1.0, start);
+        pace.due(0, start);
+        let late = start + Duration::from_secs(100);
+        assert_eq!(pace.due(SECOND, late), Some(late + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn no_step_overflows() {
+        let start = Instant::now();
+        let mut pace = Pace::new(1e-300, start);
+        pace.due(i128::from(i64::MIN), start);
+        assert!(pace.due(i128::from(u64::MAX) * 1_000, start).is_some());
+    }
+}

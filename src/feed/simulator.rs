@@ -1,0 +1,106 @@
+//! The simulated market's beat: each symbol's quote once in the interval, spread evenly over it.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::market::Market;
+use super::outflow::Outflow;
+use crate::clock::Clock;
+use crate::config::{self, Problem};
+use crate::metrics::PublishSource;
+use crate::topic_name::TopicName;
+
+/// The topics of `settings`, one a symbol, in its order.
+pub(super) fn topics(settings: &config::Simulator) -> Result<Vec<TopicName>, Problem> {
+    let topic = |symbol: &String| {
+        TopicName::parse(&format!("quotes.{symbol}")).map_err(|error| Problem(format!("feed.simulator.symbols: {symbol:?}: {error}")))
+    };
+    settings.symbols.iter().map(topic).collect()
+}
+
+/// Quotes for ever; ends when its task is ended, which may happen at each wait.
+pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, outflow: impl Outflow, clock: Clock) {
+    if topics.is_empty() {
+        return;
+    }
+    let seed = if settings.seed == 0 { rand::random() } else { settings.seed };
+    let mut market = Market::new(&settings.symbols, seed);
+    let mut beat = Beat::new(settings.interval, topics.len());
+    let mut refused = false;
+    loop {
+        sleep_until(beat.next(Instant::now())).await;
+        let index = beat.index();
+        let quote = market.quote(index, clock.now());
+        let outcome = outflow.publish(&topics[index], quote, PublishSource::Feed).await;
+        // Told once for each time that it begins, not with every quote.
+        if let (Err(error), false) = (&outcome, refused) {
+            tracing::warn!(topic = %topics[index], %error, "a quote was not taken");
+        }
+        refused = outcome.is_err();
+    }
+}
+
+/// When the quotes are due: `count` of them in each interval, at even distances.
+struct Beat {
+    start: Option<Instant>,
+    interval: Duration,
+    count: usize,
+    /// Beats given since `start`.
+    given: u64,
+}
+
+impl Beat {
+    fn new(interval: Duration, count: usize) -> Self {
+        Self { start: None, interval, count, given: 0 }
+    }
+
+    /// The next beat's time. After a stall of more than an interval it goes on from `now`: what was missed would be no news.
+    fn next(&mut self, now: Instant) -> Instant {
+        let start = *self.start.get_or_insert(now);
+        let nanos = self.interval.as_nanos() * u128::from(self.given) / self.count as u128;
+        let mut due = start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        if now.saturating_duration_since(due) > self.interval {
+            self.start = Some(start + now.saturating_duration_since(due));
+            due = now;
+        }
+        self.given += 1;
+        due
+    }
+
+    /// Which symbol the beat given last is for.
+    fn index(&self) -> usize {
+        (self.given.saturating_sub(1) % self.count as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beats_are_spread_over_the_interval() {
+        let now = Instant::now();
+        let mut beat = Beat::new(Duration::from_millis(900), 3);
+        let given: Vec<_> = (0..5).map(|_| (beat.next(now).duration_since(now).as_millis(), beat.index())).collect();
+        assert_eq!(given, [(0, 0), (300, 1), (600, 2), (900, 0), (1_200, 1)]);
+    }
+
+    /// After a stall the market goes on; it doesn't make up for what nobody saw.
+    #[test]
+    fn a_stall_is_not_made_up_for() {
+        let start = Instant::now();
+        let mut beat = Beat::new(Duration::from_secs(1), 2);
+        beat.next(start);
+        let late = start + Duration::from_secs(100);
+        assert_eq!(beat.next(late), late);
+        assert_eq!(beat.next(late), late + Duration::from_millis(500));
+        assert_eq!(beat.index(), 0);
+    }
+
+    #[test]
+    fn a_symbol_that_is_no_token_is_told() {
+        let settings = config::Simulator { symbols: vec!["A B".into()], interval: Duration::from_secs(1), seed: 1 };
+        assert!(topics(&settings).unwrap_err().0.contains("feed.simulator.symbols: \"A B\""));
+    }
+}

@@ -1,0 +1,51 @@
+//! The gateway's own figures, once a second on `$belfry.stats` (PROTOCOL section 2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::outflow::Outflow;
+use crate::clock::Clock;
+use crate::metrics::{Metrics, PublishSource, Totals};
+use crate::topic_name::TopicName;
+
+const TOPIC: &str = "$belfry.stats";
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Publishes for ever; ends when its task is ended.
+pub(super) async fn run(outflow: impl Outflow, metrics: Arc<Metrics>, clock: Clock) {
+    let topic = TopicName::parse(TOPIC).expect("the topic's name is a constant");
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let figures = figures(&metrics.totals(), clock.moment().elapsed_at_start());
+        if let Err(error) = outflow.publish(&topic, figures, PublishSource::Gateway).await {
+            tracing::debug!(topic = TOPIC, %error, "the figures were not taken");
+        }
+    }
+}
+
+fn figures(totals: &Totals, uptime: Duration) -> Bytes {
+    let Totals { sessions, topics, subscriptions, published, delivered, outbox_bytes } = totals;
+    let uptime_s = uptime.as_secs();
+    Bytes::from(format!(
+        r#"{{"sessions":{sessions},"topics":{topics},"subscriptions":{subscriptions},"published":{published},"delivered":{delivered},"outbox_bytes":{outbox_bytes},"uptime_s":{uptime_s}}}"#
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PROTOCOL 2: at least these fields, as totals.
+    #[test]
+    fn the_figures_have_the_contract_s_fields() {
+        let totals = Totals { sessions: 1, topics: 2, subscriptions: 3, published: 4, delivered: u64::MAX, outbox_bytes: 6 };
+        let expected =
+            r#"{"sessions":1,"topics":2,"subscriptions":3,"published":4,"delivered":18446744073709551615,"outbox_bytes":6,"uptime_s":61}"#;
+        assert_eq!(figures(&totals, Duration::from_millis(61_900)), expected);
+    }
+}

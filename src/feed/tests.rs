@@ -1,0 +1,126 @@
+//! The feeds' loops over a stand-in for the hub (PROTOCOL section 8).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::hub::PublishError;
+use crate::metrics::PublishSource;
+use crate::topic_name::TopicName;
+
+/// Holds one message at a time, so that a feed waits until it was looked at.
+struct Shelf(mpsc::Sender<(String, String, PublishSource)>);
+
+impl Outflow for Shelf {
+    async fn publish(&self, topic: &TopicName, payload: Bytes, source: PublishSource) -> Result<(), PublishError> {
+        let payload = String::from_utf8(payload.to_vec()).unwrap();
+        // A test that has seen enough looks no more.
+        let _ = self.0.send((topic.to_string(), payload, source)).await;
+        Ok(())
+    }
+}
+
+struct Seen(mpsc::Receiver<(String, String, PublishSource)>);
+
+impl Seen {
+    async fn next(&mut self) -> Option<(String, String, PublishSource)> {
+        timeout(Duration::from_secs(20), self.0.recv()).await.expect("a feed that publishes")
+    }
+}
+
+fn shelf() -> (Shelf, Seen) {
+    let (sender, receiver) = mpsc::channel(1);
+    (Shelf(sender), Seen(receiver))
+}
+
+fn clock() -> Clock {
+    Clock::by_hand(Timestamp(1_732_233_600_123))
+}
+
+fn replay_of(content: &str, repeat: bool) -> (tempfile::TempDir, config::Replay) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ticks.csv");
+    std::fs::write(&file, content).unwrap();
+    (folder, config::Replay { file, topic: "quotes.USDJPY".into(), time: "t".into(), speed: 1_000.0, repeat })
+}
+
+/// Each symbol in its turn, on its topic.
+#[tokio::test]
+async fn the_market_quotes_each_symbol() {
+    let settings = config::Simulator { symbols: vec!["AAPL".into(), "MSFT".into()], interval: Duration::from_millis(4), seed: 7 };
+    let (shelf, mut seen) = shelf();
+    let _task = simulate(&settings, shelf, clock()).unwrap();
+    for expected in ["AAPL", "MSFT", "AAPL", "MSFT", "AAPL"] {
+        let (topic, payload, source) = seen.next().await.unwrap();
+        assert_eq!((topic, source), (format!("quotes.{expected}"), PublishSource::Feed));
+        assert!(payload.starts_with(&format!(r#"{{"stock_id":"{expected}","price":"#)), "{payload}");
+    }
+}
+
+/// A dropped task publishes no more: its end of the shelf is gone.
+#[tokio::test]
+async fn a_feed_ends_with_its_task() {
+    let settings = config::Simulator { symbols: vec!["AAPL".into()], interval: Duration::from_millis(1), seed: 7 };
+    let (shelf, mut seen) = shelf();
+    let task = simulate(&settings, shelf, clock()).unwrap();
+    seen.next().await.unwrap();
+    drop(task);
+    while seen.next().await.is_some() {}
+}
+
+/// A bad row is skipped, the others come in order, and the replay ends with the file.
+#[tokio::test]
+async fn a_replay_publishes_the_file() {
+    let (_folder, settings) = replay_of("t,bid\n1,86.650\nbad,1\n2,86.70\n1.5,0\n", false);
+    let (shelf, mut seen) = shelf();
+    let _task = Task::spawn(replay::run(replay::prepare(&settings).unwrap(), shelf));
+    for expected in [r#"{"t":1,"bid":86.650}"#, r#"{"t":2,"bid":86.70}"#, r#"{"t":1.5,"bid":0}"#] {
+        assert_eq!(seen.next().await.unwrap(), ("quotes.USDJPY".into(), expected.into(), PublishSource::Feed));
+    }
+    assert!(seen.next().await.is_none());
+}
+
+/// `repeat` starts over.
+#[tokio::test]
+async fn a_replay_repeats() {
+    let (_folder, settings) = replay_of("t\n1\n2\n", true);
+    let (shelf, mut seen) = shelf();
+    let _task = Task::spawn(replay::run(replay::prepare(&settings).unwrap(), shelf));
+    for expected in [1, 2, 1, 2, 1] {
+        assert_eq!(seen.next().await.unwrap().1, format!(r#"{{"t":{expected}}}"#));
+    }
+}
+
+/// A file without a good row ends instead of being read for ever.
+#[tokio::test]
+async fn nothing_is_not_repeated() {
+    let (_folder, settings) = replay_of("t\nbad\n", true);
+    let (shelf, mut seen) = shelf();
+    let _task = Task::spawn(replay::run(replay::prepare(&settings).unwrap(), shelf));
+    assert!(seen.next().await.is_none());
+}
+
+/// PROTOCOL 2: the first figures come at once.
+#[tokio::test]
+async fn figures_are_published() {
+    let (shelf, mut seen) = shelf();
+    let _task = Task::spawn(stats::run(shelf, Arc::new(Metrics::new()), clock()));
+    let (topic, payload, source) = seen.next().await.unwrap();
+    assert_eq!((topic.as_str(), source), ("$belfry.stats", PublishSource::Gateway));
+    assert!(payload.starts_with(r#"{"sessions":0,"#), "{payload}");
+}
+
+/// All problems at once, each with its key.
+#[test]
+fn everything_wrong_is_told() {
+    let (_folder, good) = replay_of("t\n1\n", false);
+    let simulator = config::Simulator { symbols: vec!["*".into()], interval: Duration::from_secs(1), seed: 0 };
+    let bad = config::Replay { time: "time".into(), ..good.clone() };
+    let problems = check(&config::Feed { simulator: Some(simulator), replay: vec![bad, good] });
+    assert_eq!(problems.len(), 2);
+    assert!(problems[0].0.starts_with("feed.simulator") && problems[1].0.starts_with("feed.replay"), "{problems:?}");
+}
