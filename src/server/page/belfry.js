@@ -411,7 +411,9 @@ export class Subscription {
   /** Between the gateway's `subscribed` and the session's end. @internal */
   live = false;
 
-  #positions = new Map(); // a position with `replaying` is where a replay is to begin; older messages may still come
+  // Each topic's epoch and offset. With `replaying` it is where a replay is to begin, and older messages may still come;
+  // `until` is where a resumed topic stood when it was resumed: up to there no offset may be left out.
+  #positions = new Map();
   #topics = new Set();
   #patterns = [];
   #leave;
@@ -426,7 +428,7 @@ export class Subscription {
     this.#leave = leave;
     for (const topic of this.topics) isPattern(topic) ? this.#patterns.push(topic) : this.#topics.add(topic);
     for (const [topic, { epoch, offset }] of Object.entries(options.since ?? {})) {
-      if (this.covers(topic)) this.#positions.set(topic, { epoch, offset });
+      if (this.covers(topic)) this.#positions.set(topic, { epoch, offset, until: 0 });
     }
     this.ready = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     this.ready.catch(() => {}); // Who does not wait for it hears of it by `onError`.
@@ -510,10 +512,14 @@ export class Subscription {
     this.#ended = false;
     for (const { topic, epoch, offset, recovered } of entries) {
       const before = this.#positions.get(topic);
-      if (before && recovered !== false) continue;
+      if (before && recovered !== false) {
+        // What was missed comes whole from here up to `until`, unless an interval thins it out.
+        Object.assign(before, { replaying: false, until: this.options.intervalMs ? 0 : offset });
+        continue;
+      }
       if (recovered === false) this.#lose(topic, isPattern(topic) ? 'pattern' : before?.epoch === epoch ? 'history' : 'epoch', before);
       // Until its first message comes, a topic stands where its replay begins: so a session that ends within resumes there.
-      if (epoch) this.#positions.set(topic, { epoch, offset: Math.max(0, offset - (this.options.last ?? 0)), replaying: true });
+      if (epoch) this.#positions.set(topic, { epoch, offset: Math.max(0, offset - (this.options.last ?? 0)), until: 0, replaying: true });
       else this.#positions.delete(topic);
     }
     this.#settle.resolve(entries);
@@ -529,11 +535,18 @@ export class Subscription {
   accept(message) {
     const { topic, epoch, offset } = message;
     const before = this.#positions.get(topic);
-    if (before?.epoch === epoch && !before.replaying && offset <= before.offset) return;
-    this.#positions.set(topic, { epoch, offset });
-    if (before && before.epoch !== epoch) this.#lose(topic, 'epoch', before);
+    const same = before?.epoch === epoch;
+    const hole = same && before.until > before.offset && offset !== before.offset + 1;
+    if (same && !before.replaying && offset <= before.offset) return;
+    if (hole && offset <= before.until) return; // Another subscription's replay; ours brings what lies between.
+    this.#positions.set(topic, { epoch, offset, until: same ? before.until : 0 });
+    if (before && !same) this.#lose(topic, 'epoch', before);
+    if (hole) this.#lose(topic, 'history', before);
     tell(this.options.onMessage, message);
-    for (const reader of this.#readers) if (reader.unread.push(message) <= UNREAD_MAX + 1) reader.wake();
+    for (const reader of this.#readers) {
+      if (reader.unread.length <= UNREAD_MAX) reader.unread.push(message); // One too many says the rest.
+      reader.wake();
+    }
   }
 
   /** @internal */
