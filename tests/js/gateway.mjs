@@ -1,0 +1,113 @@
+// A real gateway for the end-to-end tests: started, killed, drained, and cut off by a proxy in between.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** The gateway's binary: `BELFRY`, else the newest habit's build; undefined where there is none. */
+export const binary = [process.env.BELFRY, join(root, 'target/debug/belfry'), join(root, 'target/release/belfry')].find((path) => path && existsSync(path));
+
+/** Node's own WebSocket, or the `ws` that `tests/js/run` puts below `target/`. */
+export const WebSocket = globalThis.WebSocket ?? createRequire(join(root, 'target/js-test/'))('ws');
+
+const defaults = `
+[auth]
+anonymous = { subscribe = [">"], publish = [">"] }
+[[topics]]
+match = ">"
+history = 10000
+presence = true
+`;
+
+/** Starts a gateway that ends with the test. `config` is TOML; `server` the lines of its `[server]`. */
+export async function startGateway(test, { config = defaults, server = '' } = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'belfry-js-'));
+  const gateway = new Gateway(folder, config, server);
+  test.after(async () => {
+    await gateway.stop('SIGKILL');
+    rmSync(folder, { recursive: true });
+  });
+  await gateway.start('127.0.0.1:0');
+  return gateway;
+}
+
+class Gateway {
+  #process = null;
+
+  constructor(folder, config, server) {
+    this.folder = folder;
+    writeFileSync(join(folder, 'belfry.toml'), `[server]\n${server}\n${config}`);
+  }
+
+  get url() {
+    return `ws://${this.address}/ws`;
+  }
+
+  /** Starts it on `listen`; left out, where it was before. */
+  async start(listen = this.address) {
+    const portFile = join(this.folder, 'port');
+    rmSync(portFile, { force: true });
+    const words = [];
+    const child = spawn(binary, ['serve', '--config', join(this.folder, 'belfry.toml'), '--listen', listen, '--port-file', portFile], { stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => words.push(text));
+    this.#process = child;
+    const address = () => existsSync(portFile) && readFileSync(portFile, 'utf8').trim();
+    await until(() => {
+      if (child.exitCode !== null) throw new Error(`the gateway did not start:\n${words.join('')}`);
+      return address();
+    }, 'the port file');
+    this.address = address();
+  }
+
+  /** Sends `signal` and waits for the end; the exit status, or null after a kill. */
+  async stop(signal) {
+    const child = this.#process;
+    if (child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill(signal);
+      await ended;
+    }
+    return child.exitCode;
+  }
+}
+
+/** A TCP proxy before `gateway` whose connections `cut()` breaks, without a word to either side. */
+export async function startProxy(test, gateway) {
+  const sockets = new Set();
+  const server = net.createServer((near) => {
+    const [host, port] = gateway.address.split(':');
+    const far = net.connect(Number(port), host);
+    for (const [socket, other] of [[near, far], [far, near]]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => other.destroy());
+      socket.pipe(other);
+    }
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+    sockets.clear();
+  };
+  test.after(() => {
+    cut();
+    server.close();
+  });
+  return { url: `ws://127.0.0.1:${server.address().port}/ws`, cut };
+}
+
+/** Waits until `fact()` holds, for at most `seconds`. */
+export async function until(fact, what, seconds = 20) {
+  const deadline = Date.now() + seconds * 1000;
+  for (;;) {
+    const value = fact();
+    if (value) return value;
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${seconds} s`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

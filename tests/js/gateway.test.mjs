@@ -1,0 +1,201 @@
+// belfry.js against a real gateway that is cut off, killed and drained.
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { test } from 'node:test';
+import { Belfry } from '../../src/server/page/belfry.js';
+import { WebSocket, binary, startGateway, startProxy, until } from './gateway.mjs';
+
+const missing = !binary && !process.env.CI && 'no gateway: build it (cargo build), or name it in BELFRY';
+
+function end_to_end(name, body) {
+  test(name, { skip: missing, timeout: 60_000 }, body);
+}
+
+/** A session that ends with the test, and comes back fast. */
+function connect(test, url, options = {}) {
+  const gateway = new Belfry(url, { WebSocket, backoffMs: 50, backoffMaxMs: 200, ...options });
+  test.after(() => gateway.close());
+  return gateway;
+}
+
+/** Publishes 1, 2, 3 … to `topic`, one after the other's answer, until told to stop. */
+function publishNumbers(gateway, topic) {
+  const acknowledged = new Map(); // number → offset
+  const publisher = { acknowledged, last: 0, unknown: [] };
+  let running = true;
+  const done = (async () => {
+    while (running) {
+      const number = (publisher.last += 1);
+      try {
+        acknowledged.set(number, await gateway.publish(topic, number));
+      } catch (error) {
+        assert.equal(error.code, 'unknown');
+        publisher.unknown.push(number);
+      }
+    }
+  })();
+  return Object.assign(publisher, { stop: () => ((running = false), done) });
+}
+
+function listen(gateway, topics, options = {}) {
+  const heard = { messages: [], lost: [], gaps: [] };
+  const subscription = gateway.subscribe(topics, {
+    onMessage: (message) => heard.messages.push(message),
+    onLost: (lost) => heard.lost.push(lost),
+    onGap: (gap) => heard.gaps.push(gap),
+    ...options,
+  });
+  return Object.assign(heard, { subscription, numbers: () => heard.messages.map(({ data }) => data) });
+}
+
+const increasing = (numbers) => numbers.every((number, index) => index === 0 || number > numbers[index - 1]);
+const settings = (commands) => `
+[auth]
+anonymous = { subscribe = [">"], publish = [">"] }
+[limits]
+commands_per_second = ${commands}
+commands_burst = ${commands}
+[[topics]]
+match = ">"
+history = 100000
+presence = true
+`;
+
+end_to_end('publish, history, presence and errors', async (t) => {
+  const gateway = await startGateway(t);
+  const [ana, ben] = [connect(t, gateway.url), connect(t, gateway.url)];
+  const comings = [];
+  const heard = listen(ana, 'chat.房間', { presence: true, onJoin: ({ member }) => comings.push(`join ${member.session}`), onLeave: ({ member }) => comings.push(`leave ${member.session}`) });
+  await heard.subscription.ready;
+  const other = listen(ben, 'chat.房間');
+  await other.subscription.ready;
+  assert.equal(await ben.publish('chat.房間', { text: '你好' }), 1);
+  assert.equal(await ben.publish('chat.房間', 'not for me', { echo: false }), 2);
+  await until(() => heard.messages.length === 2, 'both messages');
+  assert.deepEqual(heard.numbers(), [{ text: '你好' }, 'not for me']);
+  const { messages, epoch } = await ana.history('chat.房間', { since: 1 });
+  assert.deepEqual(messages.map(({ offset, data }) => [offset, data]), [[2, 'not for me']]);
+  assert.equal(epoch, heard.messages[0].epoch);
+  const { count, members } = await ana.presence('chat.房間');
+  assert.equal(count, 2);
+  assert.deepEqual(members.map(({ session }) => session).sort(), [ana.session, ben.session].sort());
+  const bensSession = ben.session;
+  ben.close();
+  await until(() => comings.length === 2, 'join and leave');
+  assert.deepEqual(comings, [`join ${bensSession}`, `leave ${bensSession}`]);
+  await assert.rejects(ana.publish('bad topic', 1), { code: 'bad_topic' });
+  assert.ok((await ana.ping()) >= 0);
+});
+
+end_to_end('cut off again and again, it hears everything once and in order', async (t) => {
+  const gateway = await startGateway(t, { config: settings(100_000) });
+  const proxy = await startProxy(t, gateway);
+  const subscriber = connect(t, proxy.url);
+  const named = listen(subscriber, 'feed.a', { last: 0 });
+  const byPattern = listen(subscriber, 'feed.*', { last: 0 });
+  await Promise.all([named.subscription.ready, byPattern.subscription.ready]);
+  const publisher = publishNumbers(connect(t, gateway.url), 'feed.a');
+  for (let cuts = 0; cuts < 5; cuts += 1) {
+    const before = named.messages.length;
+    await until(() => named.messages.length > before + 50, 'messages to flow');
+    proxy.cut();
+    await until(() => subscriber.state !== 'open', 'the cut to be noticed');
+  }
+  await publisher.stop();
+  await until(() => named.messages.length >= publisher.last && byPattern.messages.length >= publisher.last, 'the last message');
+  const all = Array.from({ length: publisher.last }, (_, index) => index + 1);
+  assert.deepEqual(named.numbers(), all);
+  assert.deepEqual(byPattern.numbers(), all);
+  assert.deepEqual([...named.lost, ...byPattern.lost], []);
+});
+
+end_to_end('killed and started again: no doubles, order kept, the loss told', async (t) => {
+  const gateway = await startGateway(t, { config: settings(100_000) });
+  const heard = listen(connect(t, gateway.url), 'feed.a', { last: 10_000 });
+  await heard.subscription.ready;
+  const publisher = publishNumbers(connect(t, gateway.url), 'feed.a');
+  await until(() => heard.messages.length > 100, 'messages to flow');
+  await gateway.stop('SIGKILL');
+  await gateway.start();
+  await until(() => heard.lost.length, 'the loss to be told');
+  const epochs = () => [...new Set(heard.messages.map(({ epoch }) => epoch))];
+  await until(() => epochs().length === 2 && heard.messages.length > 300, 'messages to flow again');
+  await publisher.stop();
+  const acknowledgedLast = Math.max(...publisher.acknowledged.keys());
+  await until(() => heard.numbers().at(-1) >= acknowledgedLast, 'the last message');
+
+  assert.ok(increasing(heard.numbers()), 'each number once, in order');
+  const [before, after] = epochs().map((epoch) => heard.messages.filter((message) => message.epoch === epoch));
+  for (const life of [before, after]) assert.deepEqual(life.map(({ offset }) => offset), life.map((_, index) => index + 1), 'no hole in a life of the topic');
+  assert.deepEqual(heard.lost.map(({ topic, reason }) => [topic, reason]), [['feed.a', 'epoch']]);
+  assert.deepEqual(heard.lost[0].before, { epoch: before[0].epoch, offset: before.length });
+  const numbers = new Set(heard.numbers());
+  const first = after[0].data;
+  for (const number of publisher.acknowledged.keys()) if (number >= first) assert.ok(numbers.has(number), `${number} was acknowledged after the start`);
+});
+
+end_to_end('drained: what was published arrives, and it comes back when it was told to', async (t) => {
+  const gateway = await startGateway(t, { server: 'drain = "1s"' });
+  const states = [];
+  const subscriber = connect(t, gateway.url, { onState: (state, detail) => states.push({ state, at: Date.now(), ...detail }) });
+  const heard = listen(subscriber, 'chat.a');
+  await heard.subscription.ready;
+  const publisher = connect(t, gateway.url);
+  for (let number = 1; number <= 20; number += 1) await publisher.publish('chat.a', number);
+  assert.equal(await gateway.stop('SIGTERM'), 0);
+  await gateway.start();
+  await until(() => states.filter(({ state }) => state === 'open').length === 2, 'to be back');
+  assert.deepEqual(heard.numbers(), Array.from({ length: 20 }, (_, index) => index + 1));
+  const [waiting, connecting] = states.slice(states.findIndex(({ state }) => state === 'waiting'));
+  assert.equal(waiting.code, 1001);
+  assert.ok(waiting.retryInMs >= 0 && waiting.retryInMs <= 2000, `${waiting.retryInMs} ms: at most twice the drain`);
+  assert.ok(connecting.at - waiting.at >= waiting.retryInMs - 5, 'not before its moment');
+});
+
+end_to_end('conflated subscriptions get the newest, and resume', async (t) => {
+  const gateway = await startGateway(t, { config: settings(100_000) });
+  const proxy = await startProxy(t, gateway);
+  const subscriber = connect(t, proxy.url);
+  const heard = listen(subscriber, 'feed.*', { intervalMs: 100 });
+  await heard.subscription.ready;
+  const publisher = publishNumbers(connect(t, gateway.url), 'feed.a');
+  await until(() => heard.messages.length > 5, 'messages to flow');
+  assert.ok(heard.messages.length < publisher.last, 'some were left out');
+  proxy.cut();
+  await until(() => subscriber.state !== 'open', 'the cut to be noticed');
+  await until(() => subscriber.state === 'open', 'to be back');
+  await publisher.stop();
+  await until(() => heard.numbers().at(-1) === publisher.last, 'the newest');
+  assert.ok(increasing(heard.numbers()));
+  assert.deepEqual(heard.lost, []);
+});
+
+end_to_end('a token function keeps a session alive past its first token', async (t) => {
+  const secret = 'a secret of at least thirty-two bytes';
+  const gateway = await startGateway(t, { config: `[auth]\nkeys = [{ algorithm = "HS256", secret = "${secret}" }]` });
+  const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  let tokens = 0;
+  const token = () => {
+    tokens += 1;
+    const exp = Math.floor(Date.now() / 1000) + 4;
+    const body = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ sub: 'ana', exp, subscribe: ['chat.>'], publish: ['chat.>'] })}`;
+    return `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`;
+  };
+  const states = [];
+  const ana = connect(t, gateway.url, { token, onState: (state) => states.push(state) });
+  const heard = listen(ana, 'chat.a');
+  await heard.subscription.ready;
+  assert.equal(ana.user, 'ana');
+  await until(() => tokens >= 3, 'two renewals');
+  assert.equal(await ana.publish('chat.a', 'still here'), 1);
+  assert.deepEqual(states, ['connecting', 'open']);
+  await assert.rejects(ana.publish('quotes.a', 1), { code: 'not_allowed' });
+});
+
+end_to_end('without a token it ends for good, and says why', async (t) => {
+  const gateway = await startGateway(t, { config: '[auth]\n[limits]\nauth_timeout = "300ms"' });
+  const states = [];
+  connect(t, gateway.url, { onState: (state, { code } = {}) => states.push([state, code]) });
+  await until(() => states.at(-1)[0] === 'closed', 'the end');
+  assert.deepEqual(states.at(-1), ['closed', 1008]);
+});
