@@ -1,0 +1,250 @@
+//! PROTOCOL 7: who may come in: origins, upgrades, totals, and the deadline of the first request.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::gateway::{ADMIN, Gateway, Setup, eventually, read_reply};
+
+/// PROTOCOL 7: 403 for an `Origin` of another host, of another port, of none; the same host passes, and who sends none.
+#[test]
+fn origins_must_be_of_the_same_host() {
+    let gateway = Gateway::start();
+    let port = gateway.address().port();
+    for origin in [
+        "https://example.com",
+        "http://127.0.0.1",
+        "http://127.0.0.1:1",
+        "null",
+        &format!("http://127.0.0.1:{port}.evil"),
+        &format!("http://127.0.0.1.evil:{port}"),
+    ] {
+        for path in ["/ws", "/raw/chat.a", "/echo"] {
+            assert_eq!(gateway.refusal(path, &[("Origin", origin)]).status, 403, "{origin} on {path}");
+        }
+    }
+    let same = format!("http://127.0.0.1:{port}");
+    gateway.dial_with("/ws", &[("Origin", &same)]).expect("the same host passes");
+    gateway.expect_metric("handshakes_rejected_total{reason=\"origin\"}", 18.0);
+}
+
+/// PROTOCOL 7: the same-host rule compares host and port with `Host`, the port defaulting by the Origin's scheme.
+#[test]
+fn the_port_defaults_by_the_origins_scheme() {
+    let gateway = Gateway::start();
+    let passes = |host: &str, origin: &str| gateway.dial_with("/ws", &[("Host", host), ("Origin", origin)]).is_ok();
+    assert!(passes("example.com", "http://example.com"));
+    assert!(passes("example.com", "https://example.com"));
+    assert!(passes("example.com:443", "https://example.com"));
+    assert!(passes("example.com", "https://example.com:443"));
+    assert!(passes("EXAMPLE.com", "http://example.com"));
+    assert!(!passes("example.com:80", "https://example.com"));
+    assert!(!passes("example.com:8080", "http://example.com"));
+    assert!(!passes("example.com", "http://www.example.com"));
+}
+
+/// PROTOCOL 7: listed origins replace the same-host rule and compare scheme, host and port; `null` never passes.
+#[test]
+fn listed_origins_replace_the_same_host_rule() {
+    let gateway = Setup::new().server("origins = [\"https://example.com\", \"http://localhost:3000\"]").start();
+    let passes = |origin: &str| gateway.dial_with("/ws", &[("Origin", origin)]).is_ok();
+    assert!(passes("https://example.com") && passes("https://example.com:443") && passes("http://localhost:3000"));
+    let same = format!("http://{}", gateway.address());
+    for origin in ["http://example.com", "https://example.com:8443", "https://example.com.evil", "http://localhost", "null", &same] {
+        assert!(!passes(origin), "{origin}");
+    }
+    gateway.session().expect_quiet();
+}
+
+/// PROTOCOL 7: the same holds for every POST and DELETE, and not for a GET.
+#[test]
+fn origins_hold_for_posts_and_deletes() {
+    let gateway = Gateway::start();
+    let foreign = ("Origin", "https://example.com");
+    for (method, path) in [("POST", "/v1/topics/chat.a"), ("POST", "/v1/publish"), ("DELETE", "/v1/sessions/nobody")] {
+        gateway.request(method, path, &[ADMIN, foreign], b"").problem(403);
+    }
+    assert_eq!(gateway.request("GET", "/healthz", &[foreign], b"").status, 200);
+}
+
+/// PROTOCOL 7: 426 for `/ws` without an upgrade, or with a version other than 13; the answer says 13.
+#[test]
+fn an_upgrade_is_required_in_version_13() {
+    let gateway = Gateway::start();
+    for reply in [gateway.get("/ws"), gateway.refusal("/ws", &[("Sec-WebSocket-Version", "8")])] {
+        assert_eq!((reply.status, reply.header("Sec-WebSocket-Version")), (426, Some("13")), "{reply:?}");
+    }
+    gateway.expect_metric("handshakes_rejected_total{reason=\"bad_upgrade\"}", 2.0);
+}
+
+/// PROTOCOL 7: 404 for an upgrade elsewhere.
+#[test]
+fn an_upgrade_elsewhere_is_not_found() {
+    let gateway = Gateway::start();
+    assert_eq!(gateway.refusal("/nothing", &[]).status, 404);
+    gateway.expect_metric("handshakes_rejected_total{reason=\"not_found\"}", 1.0);
+}
+
+/// An upgrade that lacks its key, or has a bad one, is a bad request.
+#[test]
+fn an_upgrade_needs_its_key() {
+    let gateway = Gateway::start();
+    for key in ["", "Sec-WebSocket-Key: short\r\n"] {
+        let mut socket = gateway.socket();
+        let head = format!(
+            "GET /ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n{key}\r\n",
+            gateway.address()
+        );
+        socket.write_all(head.as_bytes()).unwrap();
+        assert_eq!(read_reply(&mut socket).unwrap().status, 400);
+    }
+}
+
+/// Frames that come with the head of the upgrade are read after it.
+#[test]
+fn frames_may_come_with_the_head() {
+    let gateway = Gateway::start();
+    let mut socket = gateway.socket();
+    let head = format!(
+        "GET /echo HTTP/1.1\r\nHost: {}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        gateway.address()
+    );
+    socket.write_all(&[head.as_bytes(), &[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']].concat()).unwrap();
+    assert_eq!(read_reply(&mut socket).unwrap().status, 101);
+    let mut echo = [0; 4];
+    socket.read_exact(&mut echo).unwrap();
+    assert_eq!(echo, [0x81, 2, b'h', b'i']);
+}
+
+/// PROTOCOL 7: past `sessions`: 503 before the upgrade, with `Retry-After`; a session that ends makes room.
+#[test]
+fn sessions_are_bounded() {
+    let gateway = Gateway::with_limits("sessions = 2");
+    let (first, _second) = (gateway.session(), gateway.session());
+    let reply = gateway.refusal("/ws", &[]);
+    assert_eq!((reply.status, reply.header("Retry-After").is_some()), (503, true), "{reply:?}");
+    gateway.expect_limit_hit("sessions");
+    gateway.expect_metric("handshakes_rejected_total{reason=\"sessions\"}", 1.0);
+    drop(first);
+    eventually("room for another session", || gateway.dial_with("/ws", &[]).ok());
+}
+
+/// PROTOCOL 7: past `sessions_per_address`: 429 before the upgrade.
+#[test]
+fn sessions_of_an_address_are_bounded() {
+    let gateway = Gateway::with_limits("sessions_per_address = 1");
+    let first = gateway.session();
+    assert_eq!(gateway.refusal("/ws", &[]).status, 429);
+    gateway.expect_limit_hit("sessions_per_address");
+    gateway.expect_metric("handshakes_rejected_total{reason=\"sessions_per_address\"}", 1.0);
+    drop(first);
+    eventually("room for another session", || gateway.dial_with("/ws", &[]).ok());
+}
+
+/// PROTOCOL 8: `trusted_proxies`: only theirs is the forwarded address that counts.
+#[test]
+fn a_trusted_proxy_tells_the_address() {
+    let from = |address: &'static str| [("X-Forwarded-For", address)];
+    let trusting = Setup::new().server("trusted_proxies = [\"127.0.0.0/8\"]").limits("sessions_per_address = 1").start();
+    let _one = trusting.dial_with("/ws", &from("192.0.2.1")).expect("the first of its address");
+    let _two = trusting.dial_with("/ws", &from("192.0.2.2")).expect("the first of its address");
+    assert_eq!(trusting.refusal("/ws", &from("192.0.2.1")).status, 429);
+    let wary = Gateway::with_limits("sessions_per_address = 1");
+    let _one = wary.dial_with("/ws", &from("192.0.2.1")).expect("the first of its address");
+    assert_eq!(wary.refusal("/ws", &from("192.0.2.2")).status, 429);
+}
+
+fn expect_end(socket: &mut TcpStream) {
+    let mut rest = Vec::new();
+    let end = socket.read_to_end(&mut rest).map_err(|error| error.kind());
+    assert!(!matches!(end, Err(std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)), "the connection should have ended");
+}
+
+/// PROTOCOL 7: who does not finish the first request's head in time gets 408 or is just closed.
+#[test]
+fn the_handshake_has_a_deadline() {
+    let gateway = Gateway::with_limits("handshake_timeout = \"200ms\"");
+    for begun in ["", "GET /ws HTTP/1.1\r\nHost: a"] {
+        let mut socket = gateway.socket();
+        socket.write_all(begun.as_bytes()).unwrap();
+        if let Ok(reply) = read_reply(&mut socket) {
+            assert_eq!(reply.status, 408);
+        }
+        expect_end(&mut socket);
+    }
+    gateway.expect_limit_hit("handshake_timeout");
+    eventually("both to be counted", || (gateway.metrics().value("handshakes_rejected_total{reason=\"timeout\"}") >= 2.0).then_some(()));
+}
+
+/// PROTOCOL 7: a head past `header_bytes`, or of more than 64 fields: 431.
+#[test]
+fn the_head_is_bounded() {
+    let gateway = Gateway::with_limits("header_bytes = 8192");
+    let long = "x".repeat(8192);
+    let many: Vec<_> = (0..65).map(|n| (format!("X-{n}"), "1")).collect();
+    let many: Vec<_> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    for headers in [&[("X-Long", long.as_str())][..], &many] {
+        assert_eq!(gateway.refusal("/ws", headers).status, 431);
+    }
+    gateway.expect_metric("limit_hits_total{limit=\"header_bytes\"}", 2.0);
+    gateway.expect_metric("handshakes_rejected_total{reason=\"header_bytes\"}", 2.0);
+}
+
+/// PROTOCOL 7: a body that does not come whole in time: 408.
+#[test]
+fn a_body_has_a_deadline() {
+    let gateway = Gateway::with_limits("body_timeout = \"200ms\"");
+    let mut socket = gateway.socket();
+    write!(socket, "POST /v1/topics/chat.a HTTP/1.1\r\nHost: {}\r\nContent-Length: 10\r\n\r\nhalf", gateway.address()).unwrap();
+    assert_eq!(read_reply(&mut socket).unwrap().status, 408);
+    gateway.expect_limit_hit("body_timeout");
+}
+
+/// PROTOCOL 7: an idle kept-alive connection is closed after `keep_alive`.
+#[test]
+fn an_idle_connection_is_closed() {
+    let gateway = Gateway::with_limits("keep_alive = \"200ms\"");
+    let mut socket = gateway.socket();
+    write!(socket, "GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", gateway.address()).unwrap();
+    assert_eq!(read_reply(&mut socket).unwrap().status, 200);
+    expect_end(&mut socket);
+    gateway.expect_limit_hit("keep_alive");
+}
+
+/// PROTOCOL 7: past `pending` a connection is closed at accept; those that wait are served all the same.
+#[test]
+fn pending_connections_are_bounded() {
+    let gateway = Gateway::with_limits("pending = 2\nhandshake_timeout = \"30s\"");
+    let mut waiting: Vec<_> = (0..2).map(|_| gateway.socket()).collect();
+    eventually("a connection to be closed at accept", || {
+        let mut socket = gateway.socket();
+        let asked = write!(socket, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+        (asked.is_err() || read_reply(&mut socket).is_err()).then_some(())
+    });
+    write!(waiting[0], "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let metrics = read_reply(&mut waiting[0]).expect("who waited is served").text();
+    assert!(metrics.contains("belfry_limit_hits_total{limit=\"pending\"}"), "the limit is counted");
+    assert!(metrics.contains("belfry_handshakes_rejected_total{reason=\"pending\"}"), "the rejection is counted");
+}
+
+/// PROTOCOL 5: a head that can't be read is a 400.
+#[test]
+fn a_head_that_can_not_be_read_is_a_400() {
+    let gateway = Gateway::start();
+    let mut socket = gateway.socket();
+    socket.write_all(b"nonsense\r\n\r\n").unwrap();
+    assert_eq!(read_reply(&mut socket).unwrap().status, 400);
+}
+
+/// A request with both a length and chunks, or an upgrade with a body, is not served (request smuggling).
+#[test]
+fn ambiguous_bodies_are_refused() {
+    let gateway = Gateway::start();
+    let both = "POST /v1/topics/chat.a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n";
+    let body = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 1\r\n\r\n1";
+    for request in [both, body] {
+        let mut socket = gateway.socket();
+        socket.write_all(request.as_bytes()).unwrap();
+        assert_eq!(read_reply(&mut socket).unwrap().status, 400, "{request}");
+        expect_end(&mut socket);
+    }
+}

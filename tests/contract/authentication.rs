@@ -1,0 +1,173 @@
+//! PROTOCOL 3, 6 and 8: tokens, keys, grants and their renewal.
+
+use serde_json::{Value, json};
+
+use crate::gateway::{Gateway, SECRET, Setup, expiring, forever, message, signed, token, unix_seconds};
+
+/// PROTOCOL 3: authenticated tells the user and the token's `exp`; its grants hold at once.
+#[test]
+fn auth_gives_the_tokens_grants() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    let exp = unix_seconds() + 600;
+    let reply = session.ask(json!({"op": "auth", "id": 6, "token": expiring("alice", exp, &["private.>"], &["private.>"])}));
+    assert_eq!(reply, json!({"op": "authenticated", "id": 6, "user": "alice", "expires": exp}));
+    session.subscribe(&["private.a"]);
+    session.send(json!({"op": "publish", "topic": "private.a", "data": 1}));
+    assert_eq!(session.receive()["data"], 1);
+}
+
+/// PROTOCOL 3: without `id` the success of auth is silent.
+#[test]
+fn auth_is_silent_without_id() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.send(json!({"op": "auth", "token": token("alice", &["private.>"], &[])}));
+    session.expect_quiet();
+    session.subscribe(&["private.a"]);
+}
+
+/// PROTOCOL 3: a renewal's grants replace the old ones; subscriptions no longer covered end with a `not_allowed` that names them.
+#[test]
+fn a_renewal_ends_what_it_does_not_cover() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session_as(&token("alice", &["private.>"], &[]));
+    session.subscribe(&["private.a", "private.b.*", "private.c", "chat.a"]);
+    session.send(json!({"op": "auth", "id": 6, "token": token("alice", &["private.c"], &[])}));
+    let mut replies = session.receive_all(2);
+    replies.sort_by_key(|reply| reply["op"].to_string());
+    assert_eq!(replies[0]["op"], "authenticated");
+    let words = replies[1]["message"].as_str().unwrap();
+    assert_eq!(replies[1]["code"], "not_allowed");
+    assert!(words.contains("private.a") && words.contains("private.b.*") && !words.contains("private.c"), "{words}");
+    let mut left = session.ask(json!({"op": "subscriptions", "id": 8}))["topics"].take();
+    left.as_array_mut().unwrap().sort_by_key(Value::to_string);
+    assert_eq!(left, json!(["chat.a", "private.c"]));
+}
+
+/// PROTOCOL 3: in the `auth` command a bad token is an error, an expired one another; the session lives on as it was.
+#[test]
+fn a_bad_token_in_the_command_is_an_error() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session_as(&token("alice", &["private.>"], &[]));
+    let wrong_secret = signed("another secret of the tests, 32 bytes or more", &json!({"sub": "eve", "exp": unix_seconds() + 60}));
+    for token in ["", "nonsense", "a.b.c", &wrong_secret, &forever("eve"), "eyJhbGciOiJub25lIn0.eyJzdWIiOiJldmUiLCJleHAiOjk5OTk5OTk5OTl9."]
+    {
+        session.send(json!({"op": "auth", "id": 6, "token": token}));
+        session.expect_error(6, "token_invalid");
+    }
+    session.send(json!({"op": "auth", "id": 7, "token": expiring("alice", unix_seconds() - 3600, &[], &[])}));
+    session.expect_error(7, "token_expired");
+    session.subscribe(&["private.a"]);
+}
+
+/// PROTOCOL 6: a bad token at the upgrade: 101, then at once 4001; an expired one: 4002.
+#[test]
+fn a_bad_token_at_the_upgrade_closes_at_once() {
+    let gateway = Gateway::start();
+    gateway.dial("/ws?token=nonsense").expect_close(4001);
+    gateway.dial(&format!("/ws?token={}", forever("alice"))).expect_close(4001);
+    gateway.dial(&format!("/ws?token={}", expiring("alice", unix_seconds() - 3600, &[], &[]))).expect_close(4002);
+    gateway.dial(&format!("/raw/chat.a?token={}", forever("alice"))).expect_close(4001);
+    gateway.expect_metric("sessions_closed_total{reason=\"token_invalid\"}", 3.0);
+    gateway.expect_metric("sessions_closed_total{reason=\"token_expired\"}", 1.0);
+}
+
+/// PROTOCOL 8: a token comes as `?token=` or as `Authorization: Bearer`; an API key comes as the latter.
+#[test]
+fn a_token_comes_by_query_or_header() {
+    let gateway = Gateway::start();
+    let token = token("alice", &["private.>"], &[]);
+    gateway.session_as(&token).subscribe(&["private.a"]);
+    for bearer in [format!("Bearer {token}"), "Bearer feed-key".to_owned()] {
+        let mut session = gateway.dial_with("/ws", &[("Authorization", &bearer)]).expect("the upgrade is accepted");
+        session.read_welcome();
+        session.subscribe(&["private.a"]);
+    }
+}
+
+/// PROTOCOL 6: a session is closed with 4002 when its token expires.
+#[test]
+fn a_session_ends_with_its_token() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session_as(&expiring("alice", unix_seconds() + 2, &["private.>"], &[]));
+    session.expect_close(4002);
+    gateway.expect_metric("sessions_closed_total{reason=\"token_expired\"}", 1.0);
+}
+
+/// PROTOCOL 3: a token is renewed before it expires; the session then lives as long as the new one.
+#[test]
+fn a_renewed_session_outlives_its_first_token() {
+    let gateway = Gateway::start();
+    let mut renewed = gateway.session_as(&expiring("alice", unix_seconds() + 2, &[], &[]));
+    let mut left = gateway.session_as(&expiring("bob", unix_seconds() + 3, &[], &[]));
+    renewed.ask(json!({"op": "auth", "id": 6, "token": token("alice", &[], &[])}));
+    left.expect_close(4002);
+    renewed.expect_quiet();
+}
+
+/// PROTOCOL 7 and 8: with no anonymous grants, a session that has not authenticated in time is closed with 1008.
+#[test]
+fn who_does_not_authenticate_in_time_is_closed() {
+    let gateway = Setup::new().without_anonymous().limits("auth_timeout = \"300ms\"").start();
+    let mut session = gateway.session();
+    session.expect_close(1008);
+    gateway.expect_limit_hit("auth_timeout");
+    gateway.expect_metric("sessions_closed_total{reason=\"policy\"}", 1.0);
+}
+
+/// PROTOCOL 7: who authenticates in time stays, by the command and at the upgrade.
+#[test]
+fn who_authenticates_in_time_stays() {
+    let gateway = Setup::new().without_anonymous().limits("auth_timeout = \"600ms\"").start();
+    let (mut by_command, mut at_upgrade) = (gateway.session(), gateway.session_as(&token("alice", &["chat.>"], &[])));
+    by_command.ask(json!({"op": "auth", "id": 6, "token": token("bob", &["chat.>"], &[])}));
+    gateway.session().expect_close(1008);
+    by_command.expect_quiet();
+    at_upgrade.expect_quiet();
+}
+
+/// PROTOCOL 8: a token's grants come on top of everybody's.
+#[test]
+fn everybodys_grants_come_on_top_of_a_tokens() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session_as(&token("alice", &["private.>"], &[]));
+    session.subscribe(&["private.a", "chat.a"]);
+    let place = gateway.publish("chat.a", "1");
+    session.expect(message("chat.a", &place, 1));
+}
+
+/// PROTOCOL 7: a session may subscribe to a pattern only where one grant covers all of it.
+#[test]
+fn one_grant_covers_all_of_a_pattern() {
+    let gateway = Setup::new().without_anonymous().start();
+    let mut session = gateway.session_as(&token("alice", &["a.>", "b.*", "c.x.>", "c.y.>"], &[]));
+    session.subscribe(&["a.>", "a.*", "a.b", "a.*.c", "a.b.>", "b.*", "b.x", "c.x.*"]);
+    for pattern in [">", "*", "*.b", "*.>", "a", "b.>", "b.*.c", "b.x.y", "c.*.z", "c.>"] {
+        session.send(json!({"op": "subscribe", "id": 1, "topics": [pattern]}));
+        session.expect_error(1, "not_allowed");
+    }
+}
+
+/// PROTOCOL 8: other algorithms than the key's are refused, and a token's own idea of its key is not followed.
+#[test]
+fn the_algorithm_is_the_keys() {
+    let gateway = Gateway::start();
+    let claims = json!({"sub": "eve", "exp": unix_seconds() + 60, "subscribe": ["private.>"], "publish": []});
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS512);
+    let token = jsonwebtoken::encode(&header, &claims, &key).unwrap();
+    gateway.dial(&format!("/ws?token={token}")).expect_close(4001);
+}
+
+/// PROTOCOL 8: grants that are not lists of patterns make a token invalid.
+#[test]
+fn bad_grants_make_a_token_invalid() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    for subscribe in [json!("chat.>"), json!([1]), json!(["chat..a"])] {
+        let token = signed(SECRET, &json!({"sub": "eve", "exp": unix_seconds() + 60, "subscribe": subscribe, "publish": []}));
+        session.send(json!({"op": "auth", "id": 1, "token": token}));
+        session.expect_error(1, "token_invalid");
+    }
+}

@@ -1,0 +1,325 @@
+//! PROTOCOL 5: the HTTP calls.
+
+use serde_json::{Value, json};
+
+use crate::gateway::{ADMIN, FEED, Gateway, Reply, Setup, token};
+
+fn names(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// PROTOCOL 5: a publish answers topic, offset and epoch.
+#[test]
+fn a_publish_tells_its_place() {
+    let gateway = Gateway::start();
+    let reply = gateway.post("/v1/topics/chat.lobby", "1");
+    let said = reply.json();
+    assert_eq!((reply.status, &said["topic"], &said["offset"]), (200, &json!("chat.lobby"), &json!(1)));
+    assert_eq!(names(&said), ["epoch", "offset", "topic"]);
+    assert_eq!(gateway.post("/v1/topics/chat.lobby", "1").json()["offset"], 2);
+}
+
+/// PROTOCOL 5: a batch publishes what it can and tells of each other line, counted from 1.
+#[test]
+fn a_batch_tells_its_bad_lines() {
+    let gateway = Gateway::start();
+    let lines = [
+        r#"{"topic":"test.a","data":{"n": 1.0}}"#,
+        r#"{"topic":"private.a","data":2}"#,
+        r#"{"topic":"test..a","data":3}"#,
+        "nonsense",
+        r#"{"topic":"test.a"}"#,
+        r#"{"topic":"test.a","data":"six"}"#,
+    ];
+    let reply = gateway.post("/v1/publish", lines.join("\n"));
+    let said = reply.json();
+    assert_eq!((reply.status, &said["published"]), (200, &json!(2)), "{reply:?}");
+    let errors: Vec<_> = said["errors"].as_array().unwrap().iter().map(|error| (error["line"].as_u64(), error["code"].as_str())).collect();
+    let code = |line, code| (Some(line), Some(code));
+    assert_eq!(errors, [code(2, "not_allowed"), code(3, "bad_topic"), code(4, "bad_request"), code(5, "bad_request")]);
+    assert_eq!(names(&said["errors"][0]), ["code", "line", "message"]);
+    let history = gateway.admin("/v1/topics/test.a/history").text();
+    assert!(history.contains(r#"{"n": 1.0}"#), "payloads are never re-serialised: {history}");
+}
+
+/// PROTOCOL 5: each `data` of a batch is bounded by `message_bytes`, the batch itself is not.
+#[test]
+fn a_batch_may_be_larger_than_a_message() {
+    let gateway = Gateway::with_limits("message_bytes = 1000");
+    let line = |bytes: usize| json!({"topic": "test.a", "data": "x".repeat(bytes - 2)}).to_string();
+    let reply = gateway.post("/v1/publish", [line(1000), line(1001), line(900)].join("\n") + "\n");
+    let said = reply.json();
+    assert_eq!((reply.status, &said["published"]), (200, &json!(2)), "{reply:?}");
+    assert_eq!((&said["errors"][0]["line"], &said["errors"][0]["code"]), (&json!(2), &json!("message_too_large")));
+    gateway.expect_limit_hit("message_bytes");
+}
+
+/// PROTOCOL 5: a batch has 16 MiB at most.
+#[test]
+fn a_batch_has_16_mib_at_most() {
+    let gateway = Gateway::start();
+    let mut socket = gateway.socket();
+    let head = format!("POST /v1/publish HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", gateway.address(), (16 << 20) + 1);
+    std::io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
+    let reply = crate::gateway::read_reply(&mut socket).expect("the length alone is refused");
+    assert_eq!(reply.problem(413), "message_too_large");
+}
+
+/// PROTOCOL 5 and 7: a body larger than `message_bytes`: 413; one of just that size is taken.
+#[test]
+fn a_body_has_message_bytes_at_most() {
+    let gateway = Gateway::with_limits("message_bytes = 1000");
+    gateway.publish("test.a", "x".repeat(1000));
+    assert_eq!(gateway.post("/v1/topics/test.a", "x".repeat(1001)).problem(413), "message_too_large");
+    gateway.expect_limit_hit("message_bytes");
+}
+
+/// PROTOCOL 5: a chunked body is bounded as well.
+#[test]
+fn a_chunked_body_is_bounded_too() {
+    let gateway = Gateway::with_limits("message_bytes = 1000");
+    let mut socket = gateway.socket();
+    let head = format!("POST /v1/topics/test.a HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n", gateway.address());
+    let chunk = format!("258\r\n{}\r\n", "x".repeat(600));
+    std::io::Write::write_all(&mut socket, format!("{head}{chunk}{chunk}0\r\n\r\n").as_bytes()).unwrap();
+    assert_eq!(crate::gateway::read_reply(&mut socket).unwrap().problem(413), "message_too_large");
+}
+
+/// PROTOCOL 5: a bad topic is a 400 with its code, over every call that names one.
+#[test]
+fn a_bad_topic_is_a_400() {
+    let gateway = Gateway::start();
+    assert_eq!(gateway.post("/v1/topics/test..a", "1").problem(400), "bad_topic");
+    assert_eq!(gateway.post("/v1/topics/test.%3E", "1").problem(400), "bad_topic");
+    assert_eq!(gateway.admin("/v1/topics/test.a%20b/history").problem(400), "bad_topic");
+}
+
+/// PROTOCOL 5: no credentials 401, credentials that do not cover it 403, a bad token 401.
+#[test]
+fn grants_hold_for_http() {
+    let gateway = Gateway::start();
+    let publish = |headers: &[(&str, &str)]| gateway.request("POST", "/v1/topics/private.a", headers, b"1");
+    let bearer = format!("Bearer {}", token("alice", &[], &["other.>"]));
+    assert_eq!(publish(&[]).problem(401), "not_allowed");
+    assert_eq!(publish(&[("Authorization", &bearer)]).problem(403), "not_allowed");
+    assert_eq!(publish(&[("Authorization", "Bearer nonsense")]).problem(401), "token_invalid");
+    assert_eq!(publish(&[FEED]).status, 200);
+    let old = format!("Bearer {}", crate::gateway::expiring("alice", crate::gateway::unix_seconds() - 3600, &[], &["private.>"]));
+    assert_eq!(publish(&[("Authorization", &old)]).problem(401), "token_expired");
+}
+
+/// PROTOCOL 5 and 8: a token may come as `?token=` over HTTP too.
+#[test]
+fn a_token_may_come_in_the_query() {
+    let gateway = Gateway::start();
+    let path = format!("/v1/topics/private.a?token={}", token("alice", &[], &["private.>"]));
+    assert_eq!(gateway.post(&path, "1").status, 200);
+}
+
+/// PROTOCOL 5: topics, sessions and their deletion need a key with `admin = true`.
+#[test]
+fn the_operators_calls_need_an_admin_key() {
+    let gateway = Gateway::start();
+    gateway.publish("chat.a", "1");
+    for (method, path) in [("GET", "/v1/topics"), ("GET", "/v1/topics/chat.a"), ("GET", "/v1/sessions"), ("DELETE", "/v1/sessions/nobody")]
+    {
+        assert_eq!(gateway.request(method, path, &[], b"").problem(401), "not_allowed", "{method} {path}");
+        assert_eq!(gateway.request(method, path, &[FEED], b"").problem(403), "not_allowed", "{method} {path}");
+        assert!(![401, 403].contains(&gateway.request(method, path, &[ADMIN], b"").status), "{method} {path}");
+    }
+}
+
+fn topics(gateway: &Gateway, query: &str) -> Vec<String> {
+    let said = gateway.admin(&format!("/v1/topics{query}")).json();
+    said["topics"].as_array().unwrap().iter().map(|topic| topic["topic"].as_str().unwrap().to_owned()).collect()
+}
+
+/// PROTOCOL 5: topics come by name, as `match`, `limit` and `after` say.
+#[test]
+fn topics_are_listed_by_name() {
+    let gateway = Gateway::start();
+    ["quotes.C", "quotes.A", "quotes.B", "chat.a"].into_iter().for_each(|topic| drop(gateway.publish(topic, "1")));
+    assert_eq!(topics(&gateway, "?match=quotes.%3E"), ["quotes.A", "quotes.B", "quotes.C"]);
+    assert_eq!(topics(&gateway, "?match=quotes.%3E&limit=2"), ["quotes.A", "quotes.B"]);
+    assert_eq!(topics(&gateway, "?match=quotes.%3E&limit=2&after=quotes.B"), ["quotes.C"]);
+    assert_eq!(topics(&gateway, "?match=chat.a"), ["chat.a"]);
+    let all = topics(&gateway, "");
+    assert!(all.is_sorted() && all.contains(&"chat.a".to_owned()) && all.contains(&"quotes.C".to_owned()), "{all:?}");
+}
+
+/// PROTOCOL 5: a topic tells its subscribers by name, its place and its rule; an unknown one is a 404.
+#[test]
+fn a_topic_tells_its_state() {
+    let gateway = Gateway::start();
+    let place = gateway.publish_all("chat.a", ["1", "2"]);
+    let (mut named, mut pattern) = (gateway.session(), gateway.session());
+    named.subscribe(&["chat.a", "plain.a"]);
+    pattern.subscribe(&["chat.*"]);
+    let right = json!({"topic": "chat.a", "subscribers": 1, "offset": 2, "epoch": place.epoch, "rule": "chat.>"});
+    assert_eq!(gateway.admin("/v1/topics/chat.a").json(), right);
+    assert_eq!(gateway.admin("/v1/topics?match=chat.a").json(), json!({"topics": [right]}));
+    assert_eq!(gateway.admin("/v1/topics/plain.a").json()["rule"], "", "the label where no rule matches");
+    gateway.admin("/v1/topics/chat.none").problem(404);
+}
+
+/// PROTOCOL 5: history over HTTP is as in the command.
+#[test]
+fn history_over_http() {
+    let gateway = Gateway::start();
+    let place = gateway.publish_all("chat.a", ["1", "2", "3"]);
+    let offsets = |reply: Reply| -> Vec<u64> {
+        reply.json()["messages"].as_array().unwrap().iter().map(|message| message["offset"].as_u64().unwrap()).collect()
+    };
+    let reply = gateway.get("/v1/topics/chat.a/history");
+    let said = reply.json();
+    assert_eq!((reply.status, &said["topic"], &said["epoch"]), (200, &json!("chat.a"), &json!(place.epoch)));
+    assert_eq!(names(&said["messages"][0]), ["data", "offset", "ts"]);
+    assert_eq!(offsets(reply), [1, 2, 3]);
+    assert_eq!(offsets(gateway.get("/v1/topics/chat.a/history?limit=2")), [2, 3]);
+    assert_eq!(offsets(gateway.get("/v1/topics/chat.a/history?since=1&limit=1")), [2]);
+}
+
+/// PROTOCOL 5: presence over HTTP is as in the command.
+#[test]
+fn presence_over_http() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session_as(&token("alice", &[], &[]));
+    session.subscribe(&["chat.a"]);
+    let said = gateway.get("/v1/topics/chat.a/presence").json();
+    assert_eq!((&said["topic"], &said["count"], &said["members"]), (&json!("chat.a"), &json!(1), &json!([session.member("alice")])));
+}
+
+/// PROTOCOL 5: where it is off: 404 with `history_off`, `presence_off`.
+#[test]
+fn history_and_presence_may_be_off() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["plain.a"]);
+    assert_eq!(gateway.get("/v1/topics/plain.a/history").problem(404), "history_off");
+    assert_eq!(gateway.get("/v1/topics/plain.a/presence").problem(404), "presence_off");
+}
+
+/// PROTOCOL 5: history and presence need the grant to subscribe; an admin key may read every one.
+#[test]
+fn an_admin_key_may_read_everything() {
+    let gateway = Gateway::start();
+    gateway.publish_as("private.a", "1", &[FEED]);
+    for path in ["/v1/topics/private.a/history", "/v1/topics/private.a/presence"] {
+        assert_eq!(gateway.get(path).problem(401), "not_allowed");
+        let bearer = format!("Bearer {}", token("alice", &["other.>"], &[]));
+        assert_eq!(gateway.request("GET", path, &[("Authorization", &bearer)], b"").problem(403), "not_allowed");
+        assert_eq!(gateway.request("GET", path, &[FEED], b"").status, 200);
+        assert_eq!(gateway.admin(path).status, 200);
+    }
+}
+
+/// PROTOCOL 5: sessions tell who is connected.
+#[test]
+fn sessions_tell_who_is_there() {
+    let gateway = Gateway::start();
+    let (anonymous, alice) = (gateway.session(), gateway.session_as(&token("alice", &[], &[])));
+    let said = gateway.admin("/v1/sessions?order=outbox&limit=20").json();
+    let sessions = said["sessions"].as_array().unwrap();
+    let of = |id: &str| sessions.iter().find(|session| session["session"] == id).unwrap_or_else(|| panic!("{id} is missing in {said}"));
+    assert_eq!((sessions.len(), &of(anonymous.id())["user"], &of(alice.id())["user"]), (2, &Value::Null, &json!("alice")));
+    assert_eq!((&of(alice.id())["dialect"], &of(alice.id())["outbox_bytes"]), (&json!("json"), &json!(0)));
+    assert!(of(alice.id())["address"].as_str().is_some_and(|address| address.starts_with("127.0.0.1")), "{said}");
+    assert_eq!(gateway.admin("/v1/sessions?limit=1").json()["sessions"].as_array().unwrap().len(), 1);
+}
+
+/// PROTOCOL 5: the slowest session comes first, with what it has waited longest for.
+#[test]
+fn the_slowest_session_comes_first() {
+    let gateway = Setup::new().without_rates().start();
+    let (_idle, mut held) = (gateway.session(), gateway.session());
+    held.subscribe_with(&["test.a"], json!({"interval_ms": 3_600_000}));
+    gateway.publish_all("test.a", ["1", "2"]);
+    held.receive();
+    let first = crate::gateway::eventually("the message held back to be seen", || {
+        let first = gateway.admin("/v1/sessions?order=outbox&limit=1").json()["sessions"][0].take();
+        (first["outbox_bytes"].as_u64() > Some(0)).then_some(first)
+    });
+    assert_eq!((&first["session"], &first["oldest"]["topic"]), (&json!(held.id()), &json!("test.a")), "{first}");
+    assert!(first["oldest"]["age_ms"].is_u64(), "{first}");
+}
+
+/// PROTOCOL 5 and 6: an operator closes one session: 204, 4009; an unknown one: 404.
+#[test]
+fn an_operator_closes_a_session() {
+    let gateway = Gateway::start();
+    let (mut one, mut other) = (gateway.session(), gateway.session());
+    assert_eq!(gateway.request("DELETE", &format!("/v1/sessions/{}", one.id()), &[ADMIN], b"").status, 204);
+    one.expect_close(4009);
+    other.expect_quiet();
+    gateway.expect_metric("sessions_closed_total{reason=\"operator\"}", 1.0);
+    for id in ["nobody", one.id()] {
+        gateway.request("DELETE", &format!("/v1/sessions/{id}"), &[ADMIN], b"").problem(404);
+    }
+}
+
+/// PROTOCOL 5: the page, the script, metrics and health need nothing.
+#[test]
+fn page_metrics_and_health_need_nothing() {
+    let gateway = Setup::new().without_anonymous().start();
+    for (path, kind) in
+        [("/", "text/html"), ("/belfry.js", "text/javascript"), ("/metrics", "text/plain"), ("/healthz", ""), ("/readyz", "")]
+    {
+        let reply = gateway.get(path);
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
+        assert!(reply.header("Content-Type").unwrap_or_default().starts_with(kind), "{path}: {reply:?}");
+    }
+}
+
+/// PROTOCOL 5 and 8: with `admin.listen`, the `/v1` reads, sessions and `/metrics` are only there.
+#[test]
+fn an_admin_listener_takes_the_operators_calls() {
+    let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Setup::new().more(&format!("[admin]\nlisten = \"{listen}\"")).start();
+    let place = gateway.publish("chat.a", "1");
+    for path in ["/v1/topics", "/v1/topics/chat.a", "/v1/topics/chat.a/history", "/v1/topics/chat.a/presence", "/v1/sessions", "/metrics"] {
+        assert_eq!(gateway.admin(path).status, 404, "{path} on the main listener");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {listen}\r\nAuthorization: Bearer admin-key\r\n\r\n");
+        let mut socket = std::net::TcpStream::connect(listen).unwrap();
+        std::io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
+        assert_eq!(crate::gateway::read_reply(&mut socket).unwrap().status, 200, "{path} on the operators' listener");
+    }
+    assert_eq!((gateway.get("/healthz").status, gateway.get("/readyz").status), (200, 200));
+    assert_eq!(gateway.publish("chat.a", "2"), place.at(2), "publishing stays where it was");
+    gateway.session().expect_quiet();
+}
+
+/// PROTOCOL 7: 404 for a path that is not known, 405 for a method that it does not take.
+#[test]
+fn unknown_paths_and_methods() {
+    let gateway = Gateway::start();
+    for path in ["/nothing", "/v1", "/v1/nothing", "/v1/topics/a/b/c", "/raw"] {
+        gateway.admin(path).problem(404);
+    }
+    for (method, path) in [("DELETE", "/v1/topics/chat.a"), ("GET", "/v1/publish"), ("POST", "/metrics"), ("PUT", "/v1/sessions")] {
+        let reply = gateway.request(method, path, &[ADMIN], b"");
+        reply.problem(405);
+        assert!(reply.header("Allow").is_some(), "RFC 9110 §15.5.6: {method} {path}: {reply:?}");
+    }
+}
+
+/// PROTOCOL 5: a query that can't be read is a bad request.
+#[test]
+fn a_bad_query_is_a_400() {
+    let gateway = Gateway::start();
+    gateway.publish("chat.a", "1");
+    for path in ["/v1/topics/chat.a/history?limit=many", "/v1/topics/chat.a/history?since=-1", "/v1/sessions?limit=x"] {
+        assert_eq!(gateway.admin(path).problem(400), "bad_request", "{path}");
+    }
+    assert_eq!(gateway.admin("/v1/topics?match=a..b").status, 400);
+}
+
+/// PROTOCOL 5: one connection carries several requests, in order, pipelined too.
+#[test]
+fn a_connection_is_kept_alive() {
+    let gateway = Gateway::start();
+    let mut socket = gateway.socket();
+    let request = format!("POST /v1/topics/chat.a HTTP/1.1\r\nHost: {}\r\nContent-Length: 1\r\n\r\n1", gateway.address());
+    std::io::Write::write_all(&mut socket, request.repeat(3).as_bytes()).unwrap();
+    let offsets: Vec<_> = (0..3).map(|_| crate::gateway::read_reply(&mut socket).unwrap().json()["offset"].as_u64()).collect();
+    assert_eq!(offsets, [Some(1), Some(2), Some(3)]);
+}

@@ -1,0 +1,270 @@
+//! PROTOCOL 7: the bounds of a session and of the whole, each counted in `limit_hits_total`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::gateway::{FEED, Gateway, Setup, eventually, message, ping, pong, within};
+
+/// PROTOCOL 7: a session has `subscriptions_per_session`, a pattern counts as one; past it: `too_many_subscriptions`.
+#[test]
+fn subscriptions_of_a_session_are_bounded() {
+    let gateway = Gateway::with_limits("subscriptions_per_session = 2");
+    let mut session = gateway.session();
+    session.subscribe(&["chat.a", "chat.>"]);
+    session.send(json!({"op": "subscribe", "id": 1, "topics": ["chat.b"]}));
+    session.expect_error(1, "too_many_subscriptions");
+    session.subscribe(&["chat.a"]);
+    session.ask(json!({"op": "unsubscribe", "id": 2, "topics": ["chat.>"]}));
+    session.subscribe(&["chat.b"]);
+    gateway.expect_metric("limit_hits_total{limit=\"subscriptions_per_session\"}", 1.0);
+    gateway.expect_metric("command_errors_total{code=\"too_many_subscriptions\"}", 1.0);
+    gateway.expect_metric("subscriptions", 2.0);
+}
+
+/// PROTOCOL 7: all sessions together have `subscriptions_total`.
+#[test]
+fn subscriptions_in_all_are_bounded() {
+    let gateway = Gateway::with_limits("subscriptions_total = 2");
+    let (mut one, mut other) = (gateway.session(), gateway.session());
+    one.subscribe(&["chat.a"]);
+    other.subscribe(&["chat.*"]);
+    other.send(json!({"op": "subscribe", "id": 1, "topics": ["chat.b"]}));
+    other.expect_error(1, "too_many_subscriptions");
+    gateway.expect_limit_hit("subscriptions_total");
+    drop(one);
+    eventually("a subscription to be free", || {
+        let reply = other.ask(json!({"op": "subscribe", "id": 2, "topics": ["chat.b"]}));
+        (reply["op"] == "subscribed").then_some(())
+    });
+}
+
+/// PROTOCOL 7: past the burst a command is `rate_limited`; a bucket fills up again.
+#[test]
+fn commands_are_bounded_by_a_rate() {
+    let gateway = Gateway::with_limits("commands_per_second = 10\ncommands_burst = 5");
+    let mut session = gateway.session();
+    (0..10).for_each(|n| session.send(json!({"op": "ping", "id": n})));
+    let replies = session.receive_all(10);
+    assert!(replies[..5].iter().all(|reply| reply["op"] == "pong"), "{replies:?}");
+    assert_eq!((&replies[9]["code"], &replies[9]["id"]), (&json!("rate_limited"), &json!(9)));
+    gateway.expect_limit_hit("commands_per_second");
+    eventually("the bucket to fill", || (session.ask(json!({"op": "ping"}))["op"] == "pong").then_some(()));
+}
+
+/// PROTOCOL 7: 4003 once ten bursts' worth was refused without the bucket having filled up in between.
+#[test]
+fn ten_bursts_refused_close_with_4003() {
+    let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 3");
+    let mut session = gateway.session();
+    (0..60).for_each(|_| session.send(json!({"op": "ping"})));
+    let (events, code) = session.read_to_close();
+    let refused = events.iter().filter(|event| event["code"] == "rate_limited").count();
+    assert!(code == 4003 && (29..=31).contains(&refused), "{refused} were refused before {code}");
+    gateway.expect_metric("sessions_closed_total{reason=\"rate_limited\"}", 1.0);
+}
+
+/// PROTOCOL 7: HTTP publishes have the same buckets, per address without credentials: 429.
+#[test]
+fn http_publishes_are_bounded_by_the_rate() {
+    let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 3");
+    (0..3).for_each(|_| drop(gateway.publish("chat.a", "1")));
+    assert_eq!(gateway.post("/v1/topics/chat.a", "1").problem(429), "rate_limited");
+    gateway.expect_limit_hit("commands_per_second");
+    gateway.publish_as("quotes.A", "1", &[FEED]);
+}
+
+/// PROTOCOL 7: an API key may set its own `commands_per_second`.
+#[test]
+fn an_api_key_may_have_its_own_rate() {
+    let auth = r#"api_keys = [{ name = "fast", key = "fast", publish = [">"], commands_per_second = 1000000 }, { name = "slow", key = "slow", publish = [">"] }]"#;
+    let gateway = Setup::new().auth(auth).limits("commands_per_second = 1\ncommands_burst = 3").start();
+    let publish = |key: &str| gateway.request("POST", "/v1/topics/chat.a", &[("Authorization", &format!("Bearer {key}"))], b"1").status;
+    assert!((0..20).all(|_| publish("fast") == 200));
+    let slow: Vec<_> = (0..5).map(|_| publish("slow")).collect();
+    assert_eq!(slow[..3], [200, 200, 200]);
+    assert_eq!(slow[4], 429);
+}
+
+/// PROTOCOL 7: past the rate of frames of any kind: 4003.
+#[test]
+fn frames_are_bounded_by_a_rate() {
+    let gateway = Gateway::with_limits("frames_per_second = 1\nframes_burst = 10");
+    for path in ["/ws", "/echo"] {
+        let mut session = gateway.dial(path);
+        (0..20).for_each(|_| session.send_frame(pong(b"")));
+        let end = std::iter::repeat_with(|| session.next_message()).find(|frame| frame.as_ref().is_none_or(|frame| frame.opcode == 8));
+        assert_eq!(end.flatten().and_then(|close| close.close_code()), Some(4003), "{path}");
+    }
+    gateway.expect_metric("limit_hits_total{limit=\"frames_per_second\"}", 2.0);
+}
+
+/// PROTOCOL 7: a fragmented message must be whole in `message_timeout`: 1008.
+#[test]
+fn a_message_must_be_whole_in_time() {
+    let gateway = Gateway::with_limits("message_timeout = \"200ms\"");
+    let mut session = gateway.session();
+    session.send_raw_frame(0x01, b"{\"op\":");
+    session.expect_close(1008);
+    gateway.expect_limit_hit("message_timeout");
+}
+
+/// PROTOCOL 7: a session is pinged; who does not answer is closed with 4005, who does stays.
+#[test]
+fn who_does_not_answer_a_ping_is_closed() {
+    let gateway = Gateway::with_limits("ping_interval = \"200ms\"\npong_timeout = \"200ms\"");
+    let (mut mute, mut alive) = (gateway.session(), gateway.session());
+    let pinged = mute.next_frame().expect("a ping comes");
+    assert_eq!(pinged.opcode, 9);
+    let end = std::iter::repeat_with(|| {
+        let frame = alive.next_frame().expect("who answers stays");
+        assert_eq!(frame.opcode, 9);
+        alive.send_frame(pong(&frame.payload));
+        mute.next_frame().expect("a Close comes")
+    });
+    let close = end.into_iter().find(|frame| frame.opcode != 9);
+    assert_eq!(close.and_then(|frame| frame.close_code()), Some(4005));
+    gateway.expect_metric("limit_hits_total{limit=\"pong_timeout\"}", 1.0);
+    gateway.expect_metric("sessions_closed_total{reason=\"pong_timeout\"}", 1.0);
+    alive.expect_quiet();
+}
+
+/// PROTOCOL 7: any sign of life will do in place of a pong.
+#[test]
+fn any_sign_of_life_counts_as_a_pong() {
+    let gateway = Gateway::with_limits("ping_interval = \"200ms\"\npong_timeout = \"200ms\"");
+    let mut session = gateway.session();
+    for _ in 0..4 {
+        while session.next_frame().expect("the session lives").opcode != 9 {}
+        session.send(json!({"op": "ping"}));
+    }
+}
+
+/// PROTOCOL 3 and 7: the welcome tells the interval of pings and the largest message.
+#[test]
+fn the_welcome_tells_the_limits() {
+    let gateway = Gateway::with_limits("ping_interval = \"1500ms\"\nmessage_bytes = 1234");
+    let welcome = gateway.dial("/ws").read_welcome();
+    assert_eq!((&welcome["ping_interval_ms"], &welcome["max_message_bytes"]), (&json!(1500), &json!(1234)));
+}
+
+/// PROTOCOL 7: past `topics` the topic without named subscribers that was unused longest gives way.
+#[test]
+fn the_topic_unused_longest_gives_way() {
+    let gateway = Setup::new().more("").limits("topics = 3").start();
+    // The gateway's own `$belfry.stats` may be one of the topics, so more are made than the bound by two.
+    let old = gateway.publish("chat.old", "1");
+    ["chat.b", "chat.c", "chat.d"].into_iter().for_each(|topic| drop(gateway.publish(topic, "1")));
+    assert_ne!(gateway.publish("chat.old", "1").epoch, old.epoch, "PROTOCOL 1: a new epoch after an eviction");
+    gateway.expect_limit_hit("topics");
+    gateway.expect_metric("topics", 3.0);
+}
+
+/// PROTOCOL 7: where every topic has a named subscriber: `rate_limited`, over HTTP 429.
+#[test]
+fn topics_in_use_do_not_give_way() {
+    let gateway = Gateway::with_limits("topics = 3");
+    let mut session = gateway.session();
+    let refused = (0..4).find_map(|n| {
+        let reply = session.ask(json!({"op": "subscribe", "id": n, "topics": [format!("plain.{n}")]}));
+        (reply["op"] != "subscribed").then_some(reply)
+    });
+    let refused = refused.expect("the fourth topic at the latest is past the bound");
+    assert_eq!((&refused["op"], &refused["code"]), (&json!("error"), &json!("rate_limited")));
+    session.send(json!({"op": "publish", "id": 9, "topic": "chat.new", "data": 1}));
+    session.expect_error(9, "rate_limited");
+    assert_eq!(gateway.post("/v1/topics/chat.new", "1").problem(429), "rate_limited");
+    gateway.expect_limit_hit("topics");
+}
+
+/// PROTOCOL 7: past `history_bytes` the oldest messages of the topics published to longest ago give way; epochs stay.
+#[test]
+fn histories_together_are_bounded() {
+    let gateway = Setup::new().without_rates().limits("history_bytes = 100000").start();
+    let old = gateway.publish("test.old", "x".repeat(20_000));
+    gateway.publish_many("test.new", 20, 10_000);
+    within(Duration::from_secs(5), "the oldest to give way", || {
+        let old = gateway.admin("/v1/topics/test.old/history");
+        (old.status == 404 || old.json()["messages"] == json!([])).then_some(())
+    });
+    eventually("the histories to be within their bound", || (gateway.metrics().value("history_bytes") <= 100_000.0).then_some(()));
+    let newest = gateway.admin("/v1/topics/test.new/history").json();
+    assert_eq!(newest["messages"].as_array().unwrap().last().unwrap()["offset"], 20, "the newest stays");
+    gateway.expect_limit_hit("history_bytes");
+    let mut session = gateway.session();
+    session.subscribe(&["test.old"]);
+    let next = gateway.publish("test.old", "1");
+    assert_eq!(next, old.at(2));
+    session.expect(message("test.old", &next, 1));
+}
+
+/// PROTOCOL 7: an outbox that does not move at all is closed after `write_timeout`, whatever its rules: 4004.
+#[test]
+fn an_outbox_that_does_not_move_is_closed() {
+    let gateway = Setup::new().without_rates().limits("write_timeout = \"300ms\"\noutbox_bytes = 100000").start();
+    let mut session = gateway.slow_session();
+    session.subscribe(&["quotes.>"]);
+    (0..10).for_each(|n| gateway.publish_many(&format!("quotes.{n}"), 10, 20_000));
+    gateway.expect_limit_hit("write_timeout");
+    gateway.expect_metric("sessions_closed_total{reason=\"slow\"}", 1.0);
+    gateway.expect_metric("sessions", 0.0);
+    gateway.expect_accounts_closed();
+}
+
+/// PROTOCOL 7: while replies fill the outbox, the session's commands are not read: none is dropped, none causes 4004.
+#[test]
+fn replies_are_never_dropped() {
+    let gateway = Setup::new().without_rates().limits("outbox_bytes = 10000").start();
+    gateway.publish_many("chat.a", 20, 5_000);
+    let mut session = gateway.slow_session();
+    (0..20).for_each(|n| session.send(json!({"op": "history", "id": n, "topic": "chat.a", "limit": 20})));
+    let ids: Vec<_> = session.receive_all(20).iter().map(|reply| reply["id"].clone()).collect();
+    assert_eq!(ids, (0..20).map(Value::from).collect::<Vec<_>>());
+    session.expect_quiet();
+}
+
+/// PROTOCOL 7: the same holds for echoes.
+#[test]
+fn echoes_are_never_dropped() {
+    let gateway = Setup::new().without_rates().limits("outbox_bytes = 10000").start();
+    let mut echo = gateway.dial("/echo");
+    for n in 0..30_u8 {
+        echo.send_raw_frame(0x82, &[n; 50_000]);
+        echo.send_frame(ping(&[n]));
+    }
+    for n in 0..30_u8 {
+        let frame = echo.next_message().expect("the session lives");
+        assert_eq!((frame.opcode, frame.payload.len(), frame.payload[0]), (2, 50_000, n));
+    }
+}
+
+/// PROTOCOL 7: an empty outbox takes one item of any size.
+#[test]
+fn an_empty_outbox_takes_one_item_of_any_size() {
+    let gateway = Gateway::with_limits("outbox_bytes = 4096");
+    let mut session = gateway.session();
+    session.subscribe(&["chat.a"]);
+    let large = "x".repeat(60_000);
+    for _ in 0..3 {
+        let place = gateway.publish("chat.a", &large);
+        session.expect(message("chat.a", &place, large.as_str()));
+    }
+}
+
+/// PROTOCOL 7: the limits have no say below their bound: nothing is counted by a session that behaves.
+#[test]
+fn a_session_that_behaves_hits_no_limit() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["chat.a"]);
+    gateway.publish("chat.a", "1");
+    session.receive();
+    gateway.expect_accounts_closed();
+    let samples = gateway.metrics();
+    let hits: Vec<_> = samples
+        .series()
+        .into_iter()
+        .filter(|series| series.starts_with("belfry_limit_hits_total") && samples.value(&series[7..]) > 0.0)
+        .collect();
+    assert_eq!(hits, [] as [String; 0]);
+}

@@ -1,0 +1,458 @@
+//! PROTOCOL 3: the native dialect's commands, replies and words.
+
+use serde_json::{Value, json};
+
+use crate::gateway::{FEED, Gateway, Setup, binary, message, replayed, text, unix_seconds};
+
+/// PROTOCOL 3: the welcome has these four members.
+#[test]
+fn the_welcome_comes_first() {
+    let gateway = Gateway::start();
+    let mut session = gateway.dial("/ws");
+    let welcome = session.read_welcome();
+    assert_eq!(welcome, json!({"op": "welcome", "session": session.id(), "ping_interval_ms": 30000, "max_message_bytes": 65536}));
+}
+
+/// PROTOCOL 3: the native dialect is on `/` too, unless `[endpoints]` says otherwise.
+#[test]
+fn the_root_speaks_the_native_dialect() {
+    let gateway = Gateway::start();
+    gateway.session_at("/").expect_quiet();
+}
+
+/// PROTOCOL 3: subprotocol `belfry.json.v1`, or none; who offers only others gets none.
+#[test]
+fn the_subprotocol_is_chosen() {
+    let gateway = Gateway::start();
+    for (offer, answer) in [("belfry.json.v1", Some("belfry.json.v1")), ("a.b, belfry.json.v1", Some("belfry.json.v1")), ("mqtt", None)] {
+        let mut session = gateway.dial_with("/ws", &[("Sec-WebSocket-Protocol", offer)]).expect("the upgrade is accepted");
+        assert_eq!(session.upgrade.header("Sec-WebSocket-Protocol"), answer, "offered {offer}");
+        session.read_welcome();
+    }
+    assert_eq!(gateway.dial("/ws").upgrade.header("Sec-WebSocket-Protocol"), None);
+}
+
+/// PROTOCOL 3: a topic's entry tells its epoch and offset, a pattern's its name alone; an epoch has 6 or more of A–Z, a–z, 0–9.
+#[test]
+fn subscribed_tells_where_each_topic_stands() {
+    let gateway = Gateway::start();
+    let place = gateway.publish_all("test.a", ["1", "2"]);
+    let mut session = gateway.session();
+    let reply = session.ask(json!({"op": "subscribe", "id": 1, "topics": ["test.a", "chat.>"]}));
+    let entries = json!([{"topic": "test.a", "epoch": place.epoch, "offset": 2}, {"topic": "chat.>"}]);
+    assert_eq!(reply, json!({"op": "subscribed", "id": 1, "topics": entries}));
+    assert!(place.epoch.len() >= 6 && place.epoch.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{place:?}");
+}
+
+/// PROTOCOL 1 and 3: a topic that nobody has published to stands at offset 0; the first message is 1.
+#[test]
+fn a_new_topic_stands_at_0() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    let entries = session.subscribe(&["plain.new"]);
+    assert_eq!(entries[0]["offset"], 0, "{entries}");
+    let place = gateway.publish("plain.new", "1");
+    assert_eq!((place.offset, Some(place.epoch.as_str())), (1, entries[0]["epoch"].as_str()));
+}
+
+/// PROTOCOL 3: `id` is an integer or a string and comes back as it was.
+#[test]
+fn the_id_comes_back() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    for id in [json!(0), json!(7), json!(-1), json!("a \"quoted\" one"), json!(9_007_199_254_740_993_u64)] {
+        assert_eq!(session.ask(json!({"op": "ping", "id": id})), json!({"op": "pong", "id": id}));
+    }
+}
+
+/// PROTOCOL 3: an id that is neither integer nor string is a bad request.
+#[test]
+fn any_other_id_is_a_bad_request() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    for id in [json!([1]), json!({}), json!(true)] {
+        session.send(json!({"op": "ping", "id": id}));
+        session.expect_error(Value::Null, "bad_request");
+    }
+}
+
+/// PROTOCOL 3: without `id` the success of subscribe, unsubscribe and publish is silent.
+#[test]
+fn success_is_silent_without_id() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.send(json!({"op": "subscribe", "topics": ["test.a"]}));
+    session.send(json!({"op": "publish", "topic": "test.a", "data": 1, "echo": false}));
+    session.send(json!({"op": "unsubscribe", "topics": ["test.a"]}));
+    session.expect_quiet();
+}
+
+/// PROTOCOL 3: history, presence, subscriptions and ping always answer, without `id` too.
+#[test]
+fn questions_are_answered_without_id() {
+    let gateway = Gateway::start();
+    gateway.publish("chat.a", "1");
+    let mut session = gateway.session();
+    assert_eq!(session.ask(json!({"op": "ping"})), json!({"op": "pong"}));
+    assert_eq!(session.ask(json!({"op": "subscriptions"})), json!({"op": "subscriptions", "topics": []}));
+    assert_eq!(
+        session.ask(json!({"op": "presence", "topic": "chat.a"})),
+        json!({"op": "presence", "topic": "chat.a", "count": 0, "members": []})
+    );
+    let history = session.ask(json!({"op": "history", "topic": "chat.a"}));
+    assert_eq!((&history["op"], history.get("id")), (&json!("history"), None), "{history}");
+}
+
+/// PROTOCOL 3: a publish is answered with its topic and offset.
+#[test]
+fn published_tells_the_offset() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    for offset in 1..=2 {
+        let reply = session.ask(json!({"op": "publish", "id": 3, "topic": "chat.lobby", "data": {"text": "hi"}}));
+        assert_eq!(reply, json!({"op": "published", "id": 3, "topic": "chat.lobby", "offset": offset}));
+    }
+}
+
+/// PROTOCOL 3: a sender who subscribes gets its own message; `"echo":false` keeps it away.
+#[test]
+fn echo_false_keeps_a_message_from_its_sender() {
+    let gateway = Gateway::start();
+    let (mut sender, mut other) = (gateway.session(), gateway.session());
+    let entries = sender.subscribe(&["test.a"]);
+    other.subscribe(&["test.a"]);
+    let place = crate::gateway::Position { epoch: entries[0]["epoch"].as_str().unwrap().to_owned(), offset: 1 };
+    sender.send(json!({"op": "publish", "topic": "test.a", "data": 1, "echo": false}));
+    sender.send(json!({"op": "publish", "topic": "test.a", "data": 2}));
+    sender.expect(message("test.a", &place.at(2), 2));
+    other.expect_all([message("test.a", &place, 1), message("test.a", &place.at(2), 2)]);
+}
+
+/// PROTOCOL 3: `data` is byte for byte as published: digits, trailing zeros, escapes, key order and white space.
+#[test]
+fn data_is_byte_for_byte_as_published() {
+    let gateway = Gateway::start();
+    let (mut sender, mut other) = (gateway.session(), gateway.session());
+    other.subscribe(&["test.a"]);
+    let payloads = [
+        r#"{ "price" : 187.30, "bid":1.0E+5 , "a":[ ] }"#,
+        "12345678901234567890123456789.10",
+        r#"{"b":1,"a":2,"b":3}"#,
+        r#""caf\u00e9 \/ 大""#,
+        "1e999",
+        "null",
+    ];
+    for data in payloads {
+        sender.send_text(&format!(r#"{{"op":"publish","topic":"test.a","data":{data}}}"#));
+        let event = other.receive_text();
+        assert!(event.contains(&format!(r#""data":{data}"#)), "{data} came as {event}");
+    }
+}
+
+/// PROTOCOL 3: an HTTP body that is JSON text passes byte for byte too, live, replayed and in the history.
+#[test]
+fn a_json_body_is_byte_for_byte_everywhere() {
+    let gateway = Gateway::start();
+    let data = r#"{"p":1.50, "n":18446744073709551616}"#;
+    let mut live = gateway.session();
+    live.subscribe(&["test.a"]);
+    gateway.publish("test.a", data);
+    let mut late = gateway.session();
+    late.subscribe_with(&["test.a"], json!({"last": 1}));
+    let (seen, again) = (live.receive_text(), late.receive_text());
+    late.send(json!({"op": "history", "topic": "test.a"}));
+    for event in [seen, again, late.receive_text()] {
+        assert!(event.contains(&format!(r#""data":{data}"#)), "{event}");
+    }
+}
+
+/// PROTOCOL 3: a payload that is not JSON text goes as a JSON string; an empty one too.
+#[test]
+fn a_payload_that_is_not_json_goes_as_a_string() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["test.a"]);
+    for payload in ["hello", "", "{\"a\":", "a \"b\" \\ \n \u{1} 大", "01", "1 2", "NaN", "'a'"] {
+        let place = gateway.publish("test.a", payload);
+        session.expect(message("test.a", &place, payload));
+    }
+}
+
+/// PROTOCOL 3: bytes that are not UTF-8 go as `data_base64`.
+#[test]
+fn bytes_that_are_not_utf8_go_as_base64() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["test.a"]);
+    let place = gateway.publish("test.a", [0xff, 0xfe, 0x00]);
+    session.expect(json!({"op": "message", "topic": "test.a", "epoch": place.epoch, "offset": 1, "data_base64": "//4A"}));
+}
+
+/// PROTOCOL 3: history answers oldest first, with offset, time and data of each.
+#[test]
+fn history_answers_oldest_first() {
+    let gateway = Gateway::start();
+    let place = gateway.publish_all("chat.a", ["1", "\"b\"", "plain text"]);
+    let mut reply = gateway.session().ask(json!({"op": "history", "id": 4, "topic": "chat.a"}));
+    for entry in reply["messages"].as_array_mut().unwrap() {
+        let ts = entry.as_object_mut().unwrap().remove("ts").and_then(|ts| ts.as_u64()).expect("ts is in Unix milliseconds");
+        assert!((ts / 1000).abs_diff(unix_seconds()) < 60, "{ts} is not about now");
+    }
+    let messages = json!([{"offset": 1, "data": 1}, {"offset": 2, "data": "b"}, {"offset": 3, "data": "plain text"}]);
+    assert_eq!(reply, json!({"op": "history", "id": 4, "topic": "chat.a", "epoch": place.epoch, "messages": messages}));
+}
+
+fn offsets(history: &Value) -> Vec<u64> {
+    history["messages"].as_array().unwrap().iter().map(|entry| entry["offset"].as_u64().unwrap()).collect()
+}
+
+/// PROTOCOL 3: `since` leaves out what is not after it; without it the newest `limit` come, 100 where it is left out.
+#[test]
+fn history_is_bounded_by_since_and_limit() {
+    let gateway = Setup::new().without_rates().start();
+    gateway.publish_many("test.a", 120, 10);
+    let mut session = gateway.session();
+    let mut ask = |options: Value| {
+        let mut command = json!({"op": "history", "id": 1, "topic": "test.a"});
+        command.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        offsets(&session.ask(command))
+    };
+    assert_eq!(ask(json!({})), (21..=120).collect::<Vec<_>>());
+    assert_eq!(ask(json!({"limit": 3})), [118, 119, 120]);
+    assert_eq!(ask(json!({"since": 117})), [118, 119, 120]);
+    assert_eq!(ask(json!({"since": 10, "limit": 3})), [11, 12, 13]);
+    assert_eq!(ask(json!({"since": 120})), [] as [u64; 0]);
+    assert_eq!(ask(json!({"limit": 1000})), (1..=120).collect::<Vec<_>>());
+}
+
+/// PROTOCOL 3: a history reply stops at 1 MiB and says so; what is left is had from there.
+#[test]
+fn a_history_reply_stops_at_1_mib() {
+    let gateway = Setup::new().without_rates().start();
+    gateway.publish_many("test.a", 30, 60_000);
+    let mut session = gateway.session();
+    let first = session.ask(json!({"op": "history", "id": 1, "topic": "test.a", "since": 0, "limit": 100}));
+    assert_eq!(first["more"], true);
+    let seen = offsets(&first);
+    assert!(seen.len() >= 10 && first.to_string().len() <= (1 << 20) + 1024, "{seen:?}");
+    let rest = session.ask(json!({"op": "history", "id": 2, "topic": "test.a", "since": seen.last(), "limit": 100}));
+    assert_eq!(rest.get("more").and_then(Value::as_bool).unwrap_or(false), false);
+    assert_eq!([seen, offsets(&rest)].concat(), (1..=30).collect::<Vec<_>>());
+}
+
+/// PROTOCOL 3: where the rule keeps nothing, history is off.
+#[test]
+fn history_is_off_where_the_rule_keeps_nothing() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.send(json!({"op": "history", "id": 4, "topic": "plain.a"}));
+    session.expect_error(4, "history_off");
+}
+
+/// PROTOCOL 3: subscriptions lists names and patterns.
+#[test]
+fn subscriptions_lists_what_one_has() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["quotes.AAPL", "chat.>"]);
+    let mut reply = session.ask(json!({"op": "subscriptions", "id": 8}));
+    reply["topics"].as_array_mut().unwrap().sort_by_key(|topic| std::cmp::Reverse(topic.to_string()));
+    assert_eq!(reply, json!({"op": "subscriptions", "id": 8, "topics": ["quotes.AAPL", "chat.>"]}));
+}
+
+/// PROTOCOL 3: unsubscribed comes after what was queued, and nothing comes after it.
+#[test]
+fn unsubscribed_comes_after_what_was_queued() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["test.a", "test.b"]);
+    let place = gateway.publish_all("test.a", ["1", "2"]);
+    session.send(json!({"op": "unsubscribe", "id": 2, "topics": ["test.a"]}));
+    session.expect_all([message("test.a", &place.at(1), 1), message("test.a", &place, 2)]);
+    session.expect(json!({"op": "unsubscribed", "id": 2, "topics": ["test.a"]}));
+    gateway.publish("test.a", "3");
+    let other = gateway.publish("test.b", "4");
+    session.expect(message("test.b", &other, 4));
+}
+
+/// PROTOCOL 3: a pattern is unsubscribed by its own spelling; what matches by another subscription still comes.
+#[test]
+fn a_pattern_is_unsubscribed_by_its_spelling() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["test.>", "test.a"]);
+    session.ask(json!({"op": "unsubscribe", "id": 1, "topics": ["test.>"]}));
+    gateway.publish("test.b", "1");
+    let place = gateway.publish("test.a", "2");
+    session.expect(message("test.a", &place, 2));
+}
+
+/// PROTOCOL 3: who unsubscribes from what it has not is told so.
+#[test]
+fn unsubscribing_from_what_one_has_not_is_an_error() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["test.>"]);
+    session.send(json!({"op": "unsubscribe", "id": 2, "topics": ["test.a"]}));
+    let words = session.expect_error(2, "not_subscribed");
+    assert!(words.contains("test.a"), "{words}");
+}
+
+/// PROTOCOL 3: a subscribe with some bad topics does the good ones; one error names each bad one, with the code of the first.
+#[test]
+fn the_good_topics_of_a_subscribe_are_done() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.send(json!({"op": "subscribe", "id": 1, "topics": ["test.a", "private.x", "test..b", "test.c"]}));
+    let mut replies = session.receive_all(2);
+    replies.sort_by_key(|reply| reply["op"].to_string());
+    let [error, subscribed] = [&replies[0], &replies[1]];
+    assert_eq!((&error["op"], &error["id"], &error["code"]), (&json!("error"), &json!(1), &json!("not_allowed")), "{error}");
+    let words = error["message"].as_str().unwrap();
+    assert!(words.contains("private.x") && words.contains("test..b"), "{words}");
+    let names: Vec<_> = subscribed["topics"].as_array().unwrap().iter().map(|entry| &entry["topic"]).collect();
+    assert_eq!((&subscribed["id"], names), (&json!(1), vec![&json!("test.a"), &json!("test.c")]));
+    session.expect_quiet();
+}
+
+/// PROTOCOL 3: a subscribe without a good topic is answered by the error alone.
+#[test]
+fn a_subscribe_without_a_good_topic_is_an_error_alone() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.send(json!({"op": "subscribe", "id": 1, "topics": ["test..b", "private.x"]}));
+    let words = session.expect_error(1, "bad_topic");
+    assert!(words.contains("private.x") && words.contains("test..b"), "{words}");
+    session.expect_quiet();
+}
+
+/// PROTOCOL 3: an unsubscribe does its good topics too and names the bad ones in one error.
+#[test]
+fn the_good_topics_of_an_unsubscribe_are_done() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["test.a"]);
+    session.send(json!({"op": "unsubscribe", "id": 1, "topics": ["test.b", "test.a"]}));
+    let mut replies = session.receive_all(2);
+    replies.sort_by_key(|reply| reply["op"].to_string());
+    assert_eq!((&replies[0]["code"], &replies[0]["id"]), (&json!("not_subscribed"), &json!(1)), "{replies:?}");
+    assert_eq!(replies[1], json!({"op": "unsubscribed", "id": 1, "topics": ["test.a"]}));
+}
+
+/// PROTOCOL 3: what can't be read as a command is a bad request, an op that is not known an unknown one; the session lives on.
+#[test]
+fn a_bad_command_is_an_error_and_the_session_lives_on() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    for command in ["", "hello", "[]", "1", "null", "{}", r#"{"op":1}"#, r#"{"op":"ping""#, r#"{"op":"ping","op":"ping"}"#] {
+        session.send_text(command);
+        session.expect_error(Value::Null, "bad_request");
+    }
+    session.send(json!({"op": "fly", "id": 9}));
+    session.expect_error(9, "unknown_op");
+    session.expect_quiet();
+}
+
+/// PROTOCOL 3: a command that lacks what it needs, or has it in another type, is a bad request with its id.
+#[test]
+fn a_command_without_what_it_needs_is_a_bad_request() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    let commands = [
+        json!({"op": "subscribe", "id": 1}),
+        json!({"op": "subscribe", "id": 1, "topics": "chat.a"}),
+        json!({"op": "subscribe", "id": 1, "topics": [1]}),
+        json!({"op": "subscribe", "id": 1, "topics": ["chat.a"], "last": "one"}),
+        json!({"op": "subscribe", "id": 1, "topics": ["chat.a"], "since": 3}),
+        json!({"op": "publish", "id": 1, "topic": "chat.a"}),
+        json!({"op": "publish", "id": 1, "data": 1}),
+        json!({"op": "history", "id": 1}),
+        json!({"op": "presence", "id": 1}),
+        json!({"op": "auth", "id": 1}),
+    ];
+    for command in commands {
+        session.send(command);
+        session.expect_error(1, "bad_request");
+    }
+}
+
+/// PROTOCOL 3: what the grants do not cover is not allowed; the words name the topic.
+#[test]
+fn what_the_grants_do_not_cover_is_not_allowed() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    let commands = [
+        json!({"op": "publish", "id": 1, "topic": "private.a", "data": 1}),
+        json!({"op": "subscribe", "id": 1, "topics": ["private.a"]}),
+        json!({"op": "history", "id": 1, "topic": "private.a"}),
+        json!({"op": "presence", "id": 1, "topic": "private.a"}),
+    ];
+    for command in commands {
+        session.send(command);
+        let words = session.expect_error(1, "not_allowed");
+        assert!(words.contains("private.a"), "{words}");
+    }
+}
+
+/// PROTOCOL 3: a binary frame closes with 1003.
+#[test]
+fn a_binary_frame_closes_with_1003() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.send_frame(binary(br#"{"op":"ping"}"#));
+    session.expect_close(1003);
+    gateway.expect_metric("sessions_closed_total{reason=\"not_acceptable\"}", 1.0);
+}
+
+/// PROTOCOL 3: `?topics=` subscribes at the upgrade; its answer follows the welcome, without `id`, then the replay.
+#[test]
+fn topics_in_the_url_are_subscribed_at_the_upgrade() {
+    let gateway = Gateway::start();
+    let quote = gateway.publish_all("quotes.AAPL", ["1", "2"]);
+    let chat = gateway.publish("chat.a", "3");
+    let mut session = gateway.session_at("/ws?topics=quotes.AAPL,chat.%3E&last=1");
+    let entries = json!([{"topic": "quotes.AAPL", "epoch": quote.epoch, "offset": 2}, {"topic": "chat.>"}]);
+    session.expect(json!({"op": "subscribed", "topics": entries}));
+    session.expect_all([replayed("quotes.AAPL", &quote, 2), replayed("chat.a", &chat, 3)]);
+}
+
+/// PROTOCOL 3: a topic of the URL that is not allowed is an error after the welcome.
+#[test]
+fn a_topic_in_the_url_that_is_not_allowed_is_an_error() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session_at("/ws?topics=private.a");
+    session.expect_error(Value::Null, "not_allowed");
+    session.expect_quiet();
+}
+
+/// PROTOCOL 3: messages of one topic come in the order of their offsets, whoever published them.
+#[test]
+fn messages_come_in_the_order_of_their_offsets() {
+    let gateway = Setup::new().without_rates().start();
+    let mut session = gateway.session();
+    session.subscribe(&["test.a"]);
+    gateway.publish_many("test.a", 200, 20);
+    let offsets: Vec<_> = session.receive_all(200).iter().map(|event| event["offset"].as_u64().unwrap()).collect();
+    assert_eq!(offsets, (1..=200).collect::<Vec<_>>());
+    gateway.expect_accounts_closed();
+}
+
+/// PROTOCOL 3 and 4: what a session publishes as JSON reaches the raw dialect as its JSON text.
+#[test]
+fn a_published_value_reaches_the_raw_dialect_as_json_text() {
+    let gateway = Gateway::start();
+    let mut raw = gateway.dial("/raw/test.a");
+    let mut session = gateway.session();
+    session.send_text(r#"{"op":"publish","id":1,"topic":"test.a","data":{"a": 1.0}}"#);
+    raw.expect_message(text(r#"{"a": 1.0}"#));
+    session.send(json!({"op": "publish", "id": 1, "topic": "test.a", "data": "hi"}));
+    raw.expect_message(text("\"hi\""));
+}
+
+/// PROTOCOL 8: everybody's grants hold beside a key's own, over HTTP too.
+#[test]
+fn everybodys_grants_come_on_top_of_a_keys() {
+    let gateway = Gateway::start();
+    gateway.publish_as("chat.a", "1", &[FEED]);
+    gateway.publish_as("private.a", "1", &[FEED]);
+}
