@@ -33,7 +33,7 @@ impl KeySet {
             let place = format!("auth.keys[{index}]");
             match key {
                 TokenKey::Secret { algorithm, secret } => verifying.push(VerifyingKey::from_secret(&place, algorithm, secret)?),
-                TokenKey::PublicKey { algorithm, pem } => verifying.push(VerifyingKey::from_pem(&place, algorithm, pem)?),
+                TokenKey::PublicKey { algorithm, pem } => verifying.push(VerifyingKey::from_pem(&place, algorithm.as_deref(), pem)?),
                 TokenKey::Jwks { json } => verifying.extend(jwks::read(&place, json)?),
             }
         }
@@ -103,8 +103,8 @@ impl VerifyingKey {
         Ok(Self { name, algorithm, kid: None, key: DecodingKey::from_secret(secret.as_bytes()) })
     }
 
-    /// A key from a public key's PEM text, which must be of the kind that `algorithm` says.
-    fn from_pem(place: &str, algorithm: &str, pem: &str) -> Result<Self, Problem> {
+    /// A key from a public key's PEM text, which must be of the kind that `algorithm` says; without one, its own kind counts.
+    fn from_pem(place: &str, algorithm: Option<&str>, pem: &str) -> Result<Self, Problem> {
         if pem.contains("PRIVATE KEY") {
             return Err(Problem(format!(
                 "{place}.public_key is a private key; the gateway needs the public one alone (openssl pkey -pubout)"
@@ -113,6 +113,10 @@ impl VerifyingKey {
         if !pem.contains("PUBLIC KEY") {
             return Err(Problem(format!("{place}.public_key is no public key in PEM; it begins with `-----BEGIN PUBLIC KEY-----`")));
         }
+        let Some(algorithm) = algorithm else {
+            let fitting = ["RS256", "ES256", "EdDSA"].into_iter().find_map(|algorithm| Self::from_pem(place, Some(algorithm), pem).ok());
+            return fitting.ok_or_else(|| Problem(format!("{place}.public_key is not a key for RS256, ES256 or EdDSA")));
+        };
         let key = match algorithm {
             "RS256" => DecodingKey::from_rsa_pem(pem.as_bytes()),
             "ES256" => DecodingKey::from_ec_pem(pem.as_bytes()),

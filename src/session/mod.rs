@@ -79,17 +79,14 @@ impl Reader for Session {
             return used;
         }
         while used < input.len() && frames < FRAMES_PER_READ && self.unpublished.is_none() && seat.can_go_on() {
-            // What was received borrows from its reader, and acting on it needs the whole session.
-            let mut reader = std::mem::replace(&mut self.frames, FrameReader::new(0, None));
-            let (taken, received) = reader.read(&mut input[used..], inflater);
+            let (taken, received) = self.frames.read(&mut input[used..], inflater);
             used += taken;
+            let begun = self.frames.take_frames();
             match received {
                 Ok(None) => {}
                 Ok(Some(received)) => self.act(received, seat),
                 Err(violation) => self.break_off(&violation, seat),
             }
-            let begun = reader.take_frames();
-            self.frames = reader;
             frames += begun;
             self.count_frames(begun, seat);
         }
