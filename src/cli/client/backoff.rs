@@ -1,0 +1,51 @@
+//! How long to wait before the next attempt to come back.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Waits that double, each with a random half: those who lost their gateway together don't come back together.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: FIRST }
+    }
+}
+
+impl Backoff {
+    /// The wait before the next attempt: half of it certain, half by chance.
+    pub fn wait(&mut self) -> Duration {
+        let half = self.next / 2;
+        self.next = (self.next * 2).min(LONGEST);
+        half + half.mul_f64(rand::rng().random::<f64>())
+    }
+
+    /// Starts over, after an attempt that went well.
+    pub fn reset(&mut self) {
+        self.next = FIRST;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_bound() {
+        let mut backoff = Backoff::default();
+        for attempt in 0..20 {
+            let longest = (FIRST * 2u32.pow(attempt.min(16))).min(LONGEST);
+            let wait = backoff.wait();
+            assert!(wait >= longest / 2 && wait <= longest, "attempt {attempt}: {wait:?}");
+        }
+        backoff.reset();
+        assert!(backoff.wait() <= FIRST);
+    }
+}

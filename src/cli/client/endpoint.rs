@@ -1,0 +1,100 @@
+//! The URL of a gateway's WebSocket, taken apart.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{anyhow, ensure};
+use hyper::Uri;
+
+/// Where a gateway listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Whether TLS is spoken: `wss`.
+    pub tls: bool,
+    /// A name or an address; one of IPv6 without its brackets.
+    pub host: String,
+    /// The port, the scheme's own where the URL has none.
+    pub port: u16,
+    /// The path and query; `/ws` where the URL has no path.
+    pub path: String,
+}
+
+impl Endpoint {
+    /// Takes `ws://HOST[:PORT][/PATH]` or `wss://…` apart.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let example = "write it as ws://127.0.0.1:8765/ws or wss://push.example.org/ws";
+        let uri = Uri::from_str(text).map_err(|error| anyhow!("{text:?} is no URL ({error}); {example}"))?;
+        let tls = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            _ => return Err(anyhow!("{text:?} is no WebSocket's URL; {example}")),
+        };
+        let authority = uri.authority().ok_or_else(|| anyhow!("{text:?} names no host; {example}"))?;
+        ensure!(!authority.as_str().contains('@'), "{text:?} holds a user's name; give a token by --token instead");
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        ensure!(!host.is_empty(), "{text:?} names no host; {example}");
+        let after_host = &authority.as_str()[authority.host().len()..];
+        let port = match after_host.strip_prefix(':') {
+            None => Self::default_port(tls),
+            Some(port) => port.parse().map_err(|_| anyhow!("port {port:?} in {text:?} is not one of 1 to 65535"))?,
+        };
+        let path = match uri.path_and_query().map(|path| path.as_str()) {
+            None | Some("" | "/") => "/ws".to_owned(),
+            Some(path) if path.starts_with('?') => format!("/ws{path}"),
+            Some(path) => path.to_owned(),
+        };
+        Ok(Self { tls, host, port, path })
+    }
+
+    /// `Host` as HTTP writes it, without the scheme's own port.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == Self::default_port(self.tls) { host } else { format!("{host}:{}", self.port) }
+    }
+
+    fn default_port(tls: bool) -> u16 {
+        if tls { 443 } else { 80 }
+    }
+}
+
+/// Without the query, which may hold a token.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.split('?').next().unwrap_or_default();
+        write!(f, "{}://{}{path}", if self.tls { "wss" } else { "ws" }, self.authority())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(tls: bool, host: &str, port: u16, path: &str) -> Endpoint {
+        Endpoint { tls, host: host.into(), port, path: path.into() }
+    }
+
+    #[test]
+    fn urls_that_are_taken() {
+        for (text, expected, shown) in [
+            ("ws://127.0.0.1:8765/ws", endpoint(false, "127.0.0.1", 8765, "/ws"), "ws://127.0.0.1:8765/ws"),
+            ("ws://127.0.0.1:8765", endpoint(false, "127.0.0.1", 8765, "/ws"), "ws://127.0.0.1:8765/ws"),
+            ("ws://localhost/", endpoint(false, "localhost", 80, "/ws"), "ws://localhost/ws"),
+            ("wss://push.example.org", endpoint(true, "push.example.org", 443, "/ws"), "wss://push.example.org/ws"),
+            ("ws://[::1]:9/a?token=t", endpoint(false, "::1", 9, "/a?token=t"), "ws://[::1]:9/a"),
+            ("wss://[::1]/push/ws", endpoint(true, "::1", 443, "/push/ws"), "wss://[::1]/push/ws"),
+        ] {
+            let parsed = Endpoint::parse(text).unwrap();
+            assert_eq!(parsed, expected, "{text}");
+            assert_eq!(parsed.to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn urls_that_are_refused() {
+        for text in
+            ["", "localhost:8765", "http://localhost/ws", "ws://", "ws://host:0x1/", "ws://host:99999/", "ws://u:p@host/", "ws://a b/"]
+        {
+            assert!(Endpoint::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! When the next line may be published, so that none is lost and none overtakes another.
+//!
+//! The gateway refuses what comes past its rate and takes what comes later, so two lines under way may swap where the first is
+//! refused. Lines are therefore under way together only while a bucket smaller than the default one (`commands_per_second` 100,
+//! `commands_burst` 200) has room, which can't be refused by default; past that a line waits for the answer to the one before.
+//! The first refusal ends the pipelining, and sets a pace.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clock::Moment;
+
+const LINES_MAX: usize = 64;
+const BUCKET: f64 = 150.0;
+const LINES_PER_SECOND: f64 = 90.0;
+/// Just under the default of 100 commands a second.
+const FIRST_PACE: Duration = Duration::from_millis(11);
+const SLOWEST_PACE: Duration = Duration::from_secs(2);
+
+/// A line as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its number, from 1; it is the command's `id`.
+    pub number: u64,
+    /// The command.
+    pub text: String,
+}
+
+/// Whether a line may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// At once.
+    Now,
+    /// Not before then.
+    At(Moment),
+    /// When an answer has come.
+    AfterAnswer,
+}
+
+/// The lines under way.
+#[derive(Debug)]
+pub struct Window {
+    under_way: BTreeMap<u64, Line>,
+    /// Refused for their rate, to be sent again before any other.
+    refused: BTreeMap<u64, Line>,
+    bucket: f64,
+    filled_at: Moment,
+    /// Between two lines, once one was refused.
+    pace: Option<Duration>,
+    /// Whether `pace` has grown since the last line was sent: refusals of one burst count as one.
+    slowed: bool,
+    not_before: Moment,
+}
+
+impl Window {
+    /// Nothing under way, and the bucket full.
+    pub fn new(now: Moment) -> Self {
+        let (under_way, refused) = (BTreeMap::new(), BTreeMap::new());
+        Self { under_way, refused, bucket: BUCKET, filled_at: now, pace: None, slowed: false, not_before: now }
+    }
+
+    /// Whether a line may be sent now.
+    pub fn turn(&mut self, now: Moment) -> Turn {
+        self.bucket = (self.bucket + now.since(self.filled_at).as_secs_f64() * LINES_PER_SECOND).min(BUCKET);
+        self.filled_at = now;
+        if self.under_way.is_empty() {
+            return if now >= self.not_before { Turn::Now } else { Turn::At(self.not_before) };
+        }
+        let room = self.pace.is_none() && self.under_way.len() < LINES_MAX && self.bucket >= 1.0;
+        if room { Turn::Now } else { Turn::AfterAnswer }
+    }
+
+    /// The line to send before any new one.
+    pub fn take_refused(&mut self) -> Option<Line> {
+        self.refused.pop_first().map(|(_, line)| line)
+    }
+
+    /// Whether a line waits to be sent again.
+    pub fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// Notes that `line` is under way.
+    pub fn sent(&mut self, line: Line, now: Moment) {
+        self.under_way.insert(line.number, line);
+        self.bucket = (self.bucket - 1.0).max(0.0);
+        self.slowed = false;
+        self.not_before = now + self.pace.unwrap_or_default();
+    }
+
+    /// Notes the last word on a line, be it published or not. Whether it was under way.
+    pub fn settled(&mut self, number: u64) -> bool {
+        self.under_way.remove(&number).is_some()
+    }
+
+    /// Notes that a line came past the rate.
+    pub fn rate_limited(&mut self, number: u64, now: Moment) {
+        let Some(line) = self.under_way.remove(&number) else { return };
+        self.refused.insert(number, line);
+        if !std::mem::replace(&mut self.slowed, true) {
+            self.pace = Some(self.pace.map_or(FIRST_PACE, |pace| (pace * 3 / 2).min(SLOWEST_PACE)));
+        }
+        self.not_before = now + self.pace.unwrap_or_default();
+    }
+
+    /// How many lines wait for an answer.
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Whether every line sent has been settled.
+    pub fn is_settled(&self) -> bool {
+        self.under_way.is_empty() && self.refused.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, Timestamp};
+
+    fn line(number: u64) -> Line {
+        Line { number, text: String::new() }
+    }
+
+    /// A gateway's token bucket (PROTOCOL 7) with a turn-around of a millisecond; gives back the order in which lines were taken.
+    fn publish_all(lines: u64, per_second: f64, burst: f64) -> (Vec<u64>, u64, Duration) {
+        let clock = Clock::by_hand(Timestamp(0));
+        let mut window = Window::new(clock.moment());
+        let (mut taken, mut refusals, mut next, mut tokens, mut filled_at) = (Vec::new(), 0, 1, burst, clock.moment());
+        while taken.len() < lines as usize {
+            let mut batch = Vec::new();
+            while window.turn(clock.moment()) == Turn::Now {
+                let Some(line) = window.take_refused().or_else(|| {
+                    (next <= lines).then(|| {
+                        next += 1;
+                        line(next - 1)
+                    })
+                }) else {
+                    break;
+                };
+                batch.push(line.number);
+                window.sent(line, clock.moment());
+            }
+            clock.turn(Duration::from_millis(1));
+            for number in batch {
+                tokens = f64::min(tokens + clock.moment().since(filled_at).as_secs_f64() * per_second, burst);
+                filled_at = clock.moment();
+                if tokens >= 1.0 {
+                    tokens -= 1.0;
+                    taken.push(number);
+                    assert!(window.settled(number));
+                } else {
+                    refusals += 1;
+                    window.rate_limited(number, clock.moment());
+                }
+            }
+        }
+        assert!(window.is_settled());
+        (taken, refusals, clock.moment().elapsed_at_start())
+    }
+
+    #[test]
+    fn the_default_limits_keep_every_line_in_order() {
+        let (taken, refusals, time) = publish_all(2_000, 100.0, 200.0);
+        assert_eq!(taken, (1..=2_000).collect::<Vec<_>>());
+        assert!(refusals <= 5, "{refusals}");
+        assert!(time < Duration::from_secs(21), "{time:?}");
+    }
+
+    #[test]
+    fn a_generous_gateway_is_not_held_back_by_the_default_rate() {
+        let (taken, refusals, time) = publish_all(5_000, 1e6, 1e6);
+        assert_eq!(taken, (1..=5_000).collect::<Vec<_>>());
+        assert_eq!(refusals, 0);
+        assert!(time < Duration::from_secs(6), "{time:?}");
+    }
+
+    /// A gateway with less than the default: all lines arrive once each, and it isn't hammered (4003 comes after ten bursts).
+    #[test]
+    fn a_stricter_gateway_loses_no_line() {
+        let (mut taken, refusals, _) = publish_all(300, 5.0, 10.0);
+        taken.sort_unstable();
+        assert_eq!(taken, (1..=300).collect::<Vec<_>>());
+        assert!(refusals < 100, "{refusals}");
+    }
+
+    #[test]
+    fn a_window_has_an_end() {
+        let now = Clock::by_hand(Timestamp(0)).moment();
+        let mut window = Window::new(now);
+        for number in 0..LINES_MAX as u64 {
+            assert_eq!(window.turn(now), Turn::Now);
+            window.sent(line(number), now);
+        }
+        assert_eq!(window.turn(now), Turn::AfterAnswer);
+        assert!(window.settled(0));
+        assert!(!window.settled(0));
+        assert_eq!(window.turn(now), Turn::Now);
+    }
+
+    #[test]
+    fn after_a_refusal_lines_go_one_by_one() {
+        let now = Clock::by_hand(Timestamp(0)).moment();
+        let mut window = Window::new(now);
+        window.sent(line(1), now);
+        window.sent(line(2), now);
+        window.rate_limited(1, now);
+        window.rate_limited(2, now);
+        assert_eq!(window.turn(now), Turn::At(now + FIRST_PACE));
+        let later = now + FIRST_PACE;
+        assert_eq!(window.turn(later), Turn::Now);
+        assert_eq!(window.take_refused(), Some(line(1)));
+        window.sent(line(1), later);
+        assert_eq!(window.turn(later), Turn::AfterAnswer);
+    }
+}
