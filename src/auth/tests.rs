@@ -32,7 +32,7 @@ fn secret_key(secret: &str) -> TokenKey {
 }
 
 fn public_key(algorithm: &str, pem: &str) -> TokenKey {
-    TokenKey::PublicKey { algorithm: algorithm.into(), pem: pem.into() }
+    TokenKey::PublicKey { algorithm: Some(algorithm.into()), pem: pem.into() }
 }
 
 fn api_key(name: &str, key: &str, publish: &[&str]) -> config::ApiKey {

@@ -337,3 +337,6 @@ fn info(topic: &Topic) -> TopicInfo {
     let (position, subscribers, rule) = topic.view();
     TopicInfo { topic: topic.name().clone(), subscribers, position, rule: rule.id.label() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! The hub against outlets that only remember, with a clock turned by hand.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::config::{Config, Sources};
+use crate::metrics::PublishSource;
+
+#[derive(Default)]
+struct Remembered {
+    messages: Mutex<Vec<Arc<Message>>>,
+    changes: Mutex<Vec<Arc<PresenceChange>>>,
+}
+
+impl Outlet for Remembered {
+    fn has_room(&self) -> bool {
+        true
+    }
+    fn when_room(&self, _: &Waker) {}
+    fn offer(&self, message: &Arc<Message>) {
+        self.messages.lock().push(Arc::clone(message));
+    }
+    fn tell(&self, change: &Arc<PresenceChange>) {
+        self.changes.lock().push(Arc::clone(change));
+    }
+}
+
+impl Remembered {
+    fn offsets(&self) -> Vec<u64> {
+        self.messages.lock().iter().map(|message| message.position.offset.0).collect()
+    }
+}
+
+struct House {
+    hub: Arc<Hub>,
+    clock: Clock,
+    outlet: Arc<Remembered>,
+    id: OutletId,
+}
+
+fn house(settings: &[(&str, &str)]) -> House {
+    let settings = settings.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let config = Config::load(&Sources { settings, ..Sources::default() }).unwrap();
+    let clock = Clock::by_hand(Timestamp(1_000));
+    let hub = Hub::new(Arc::new(Live::new(config)), Arc::new(Metrics::new()), clock.clone());
+    let outlet = Arc::<Remembered>::default();
+    let id = hub.attach(Arc::clone(&outlet) as Arc<dyn Outlet>);
+    House { hub, clock, outlet, id }
+}
+
+fn name(text: &str) -> TopicName {
+    TopicName::parse(text).unwrap()
+}
+
+fn member() -> Member {
+    Member { session: SessionId::random(), user: None }
+}
+
+impl House {
+    fn publish(&self, topic: &str, payload: &'static str) -> Position {
+        let payload = Bytes::from_static(payload.as_bytes());
+        let publication = Publication { payload, kind: PayloadKind::Text, except: None, source: PublishSource::Http };
+        match self.hub.try_publish(&name(topic), &publication) {
+            Ok(Attempt::Published(position)) => position,
+            Ok(Attempt::NoRoom(_)) => panic!("this outlet always has room"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn start(&self, topic: &str, since: Option<(&str, u64)>, last: Option<usize>) -> Start {
+        let wanted = Wanted { since: since.map(|(epoch, offset)| (epoch, Offset(offset))), last };
+        self.hub.subscribe(&name(topic), self.id, &member(), wanted).unwrap().1
+    }
+
+    fn look_after(&self, later: Duration) {
+        self.clock.turn(later);
+        while self.hub.look_after() {}
+    }
+}
+
+/// PROTOCOL 1: offsets are 1, 2, 3 … per topic, without holes.
+#[test]
+fn offsets_count_per_topic() {
+    let house = house(&[]);
+    assert_eq!([1, 2, 3].map(|_| house.publish("chat.a", "x").offset.0), [1, 2, 3]);
+    assert_eq!(house.publish("chat.b", "x").offset.0, 1);
+}
+
+/// PROTOCOL 3: every case of `since`.
+#[test]
+fn since_is_kept_or_said_to_be_lost() {
+    let house = house(&[]);
+    for _ in 0..150 {
+        house.publish("chat.a", "x"); // history = 100, so 51 is the first that is left
+    }
+    let epoch = house.hub.topic(&name("chat.a")).unwrap().position.epoch;
+    let asked = |epoch: &str, offset| {
+        let start = house.start("chat.a", Some((epoch, offset)), Some(2));
+        (start.recovered, start.replay_from.map(|offset| offset.0))
+    };
+    assert_eq!(asked(epoch.as_str(), 149), (Some(true), Some(150)));
+    assert_eq!(asked(epoch.as_str(), 150), (Some(true), None), "nothing was missed");
+    assert_eq!(asked(epoch.as_str(), 50), (Some(true), Some(51)), "history just reaches back");
+    assert_eq!(asked(epoch.as_str(), 49), (Some(false), Some(149)), "history no longer reaches back: as with `last`");
+    assert_eq!(asked("another1", 149), (Some(false), Some(149)), "another epoch");
+    assert_eq!(asked(epoch.as_str(), 151), (Some(false), Some(149)), "the offset lies ahead");
+}
+
+/// PROTOCOL 2: a topic lives from its first use until it has no named subscriber and no history left; then it is gone within 5 s.
+#[test]
+fn a_topic_that_nobody_needs_is_gone_within_5_s() {
+    let house = house(&[("topics", r#"[{ match = "short.>", history = 5, history_ttl = "1m" }]"#)]);
+    house.publish("plain.a", "x");
+    house.publish("short.a", "x");
+    let subscriber = member();
+    house.hub.subscribe(&name("plain.b"), house.id, &subscriber, Wanted::default()).unwrap();
+    house.look_after(Duration::from_secs(5));
+    let alive = |topic: &str| house.hub.topic(&name(topic)).is_some();
+    assert_eq!([alive("plain.a"), alive("short.a"), alive("plain.b")], [false, true, true]);
+    house.look_after(Duration::from_secs(60));
+    house.look_after(Duration::from_secs(5));
+    assert_eq!([alive("short.a"), alive("plain.b")], [false, true]);
+    house.hub.unsubscribe(&name("plain.b"), house.id, subscriber.session);
+    house.look_after(Duration::from_secs(5));
+    assert!(!alive("plain.b"));
+}
+
+/// PROTOCOL 7: past `history_bytes`, the oldest messages of the topics published to longest ago give way; epochs stay.
+#[test]
+fn histories_give_way_from_the_topic_published_to_longest_ago() {
+    let house = house(&[("limits.history_bytes", "2000")]);
+    let old = house.publish("chat.old", "x");
+    house.clock.turn(Duration::from_secs(1));
+    for _ in 0..15 {
+        house.publish("chat.new", "x");
+    }
+    let kept = |topic: &str| house.hub.history(&name(topic), None, 1_000).unwrap().messages.len();
+    assert_eq!(kept("chat.old"), 0);
+    assert!((5..15).contains(&kept("chat.new")));
+    assert_eq!(house.hub.topic(&name("chat.old")).unwrap().position, old);
+}
+
+/// PROTOCOL 7: past `topics`, the one without named subscribers that was unused longest gives way; with none, publishing is refused.
+#[test]
+fn the_topic_unused_longest_gives_way() {
+    let house = house(&[("limits.topics", "2")]);
+    house.publish("chat.a", "x");
+    house.clock.turn(Duration::from_secs(1));
+    house.publish("chat.b", "x");
+    house.publish("chat.c", "x");
+    let names = |house: &House| house.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&house), ["chat.b", "chat.c"]);
+    house.start("chat.b", None, None);
+    house.start("chat.c", None, None);
+    let publication = Publication { payload: Bytes::new(), kind: PayloadKind::Text, except: None, source: PublishSource::Http };
+    assert_eq!(house.hub.try_publish(&name("chat.d"), &publication).err(), Some(PublishError::TopicsFull));
+}
+
+/// A pattern hears topics that live already and those that come later, and each message once.
+#[test]
+fn a_pattern_hears_old_and_new_topics() {
+    let house = house(&[]);
+    house.publish("chat.old", "x");
+    let pattern = Pattern::parse("chat.*").unwrap();
+    house.hub.subscribe_pattern(&pattern, house.id);
+    house.start("chat.old", None, None);
+    house.publish("chat.old", "x");
+    house.publish("chat.new", "x");
+    assert_eq!(house.outlet.offsets(), [2, 1]);
+    house.hub.unsubscribe_pattern(&pattern, house.id);
+    house.publish("chat.new", "x");
+    house.publish("chat.old", "x");
+    assert_eq!(house.outlet.offsets(), [2, 1, 3], "the one by name goes on");
+}
+
+/// PROTOCOL 3: members come and go; a member that subscribes again is not told twice.
+#[test]
+fn presence_tells_of_members_once() {
+    let house = house(&[]);
+    let subscriber = member();
+    house.hub.subscribe(&name("chat.a"), house.id, &subscriber, Wanted::default()).unwrap();
+    assert_eq!(house.hub.presence(&name("chat.a")).unwrap(), vec![subscriber.clone()]);
+    house.start("chat.a", None, None);
+    house.hub.unsubscribe(&name("chat.a"), house.id, subscriber.session);
+    let joined: Vec<bool> = house.outlet.changes.lock().iter().map(|change| change.joined).collect();
+    assert_eq!(joined, [true, false], "the first join had no outlet yet");
+    assert_eq!(house.hub.presence(&name("quotes.a")), Err(Off::Presence));
+}
+
+/// T17 in small: publishers on several threads; each outlet hears each topic's offsets in order, without a hole.
+#[test]
+fn outlets_hear_offsets_in_order() {
+    let house = Arc::new(house(&[]));
+    house.start("chat.a", None, None);
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let house = Arc::clone(&house);
+            std::thread::spawn(move || (0..500).for_each(|_| drop(house.publish("chat.a", "x"))))
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(house.outlet.offsets(), (1..=2_000).collect::<Vec<u64>>());
+}
