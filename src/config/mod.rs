@@ -202,3 +202,15 @@ impl Config {
         unimplemented!()
     }
 }
+
+impl Config {
+    /// Which keys that can't change while the gateway runs are others in `new`.
+    pub fn fixed_differences(&self, _new: &Config) -> Vec<&'static str> {
+        unimplemented!()
+    }
+
+    /// With what can't change taken from `old`.
+    pub fn with_fixed_of(self, _old: &Config) -> Config {
+        unimplemented!()
+    }
+}
