@@ -69,7 +69,8 @@ pub struct Running {
     reload: Reload,
     admission: Arc<Admission>,
     shards: Arc<Shards>,
-    listeners: Vec<JoinHandle<()>>,
+    /// The listeners, and what looks after the hub.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Why the gateway did not start.
@@ -136,15 +137,19 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
     let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).map_err(StartError::Shards)?;
     let admission = Admission::new(Arc::clone(&live), sessions_possible);
-    let surroundings = Surroundings { hub, auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone() };
-    let routes = Arc::new(routes(&surroundings, &metrics, &shards, &admission));
+    let surroundings = Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone() };
+    let routes = Arc::new(routes(&surroundings, &hub, &metrics, &shards, &admission));
     let tls = Arc::new(TlsInForce::new(certificate));
-    let listeners = accept(main, admin, &routes, &tls);
-    let feeds = Feeds::start(&config.feed, Arc::clone(&surroundings.hub), metrics, clock).map_err(StartError::Feeds)?;
+    let mut tasks = accept(main, admin, &routes, &tls);
+    tasks.push(tokio::spawn({
+        let hub = Arc::clone(&hub);
+        async move { hub.keep_up().await }
+    }));
+    let feeds = Feeds::start(&config.feed, Arc::clone(&hub), metrics, clock).map_err(StartError::Feeds)?;
     let summary = summary::summary(address, admin_address, &config, run_key.as_ref().map(|key| key.key.as_str()));
     tell(address, admin_address);
     let reload = Reload { sources, run_key, live, auth, tls, feeds };
-    Ok(Running { address, admin_address, summary, signals, reload, admission, shards, listeners })
+    Ok(Running { address, admin_address, summary, signals, reload, admission, shards, tasks })
 }
 
 impl Running {
@@ -161,9 +166,7 @@ impl Running {
         }
         drain::drain(&mut self.signals, &self.admission, &self.shards, &self.reload.live).await;
         self.reload.feeds.stop();
-        for listener in &self.listeners {
-            listener.abort();
-        }
+        self.tasks.iter().for_each(JoinHandle::abort);
         self.shards.stop();
     }
 }
@@ -205,8 +208,8 @@ fn local_address(key: &'static str, address: SocketAddr, socket: &TcpListener) -
     socket.local_addr().map_err(|source| StartError::Listen { key, address, source })
 }
 
-fn routes(surroundings: &Surroundings, metrics: &Arc<Metrics>, shards: &Arc<Shards>, admission: &Arc<Admission>) -> Routes {
-    let Surroundings { hub, auth, live, clock } = surroundings;
+fn routes(surroundings: &Surroundings, hub: &Arc<Hub>, metrics: &Arc<Metrics>, shards: &Arc<Shards>, admission: &Arc<Admission>) -> Routes {
+    let Surroundings { auth, live, clock } = surroundings;
     let rejections = Arc::new(Rejections::new(Arc::clone(metrics), clock.clone()));
     Routes {
         auth: Arc::clone(auth),
