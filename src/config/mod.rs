@@ -3,11 +3,13 @@
 //! The way in: [`Sources`] are laid over each other (`raw.rs`), read section by section (`section.rs`), checked with every
 //! problem told at once (`check.rs`), and handed out typed (`settings.rs`).
 
+mod address;
 mod auth;
 mod check;
 mod check_auth;
 mod check_feed;
 mod duration;
+mod files;
 mod limits;
 mod live;
 mod memory;
