@@ -12,8 +12,9 @@ use super::limits::Limits;
 use super::memory;
 use super::origin::Origin;
 use super::raw::{Problem, Raw, Sources};
+use super::report::Report;
 use super::rule::{OnSlow, Rule, Rules};
-use super::section::{Report, Section};
+use super::section::Section;
 use super::settings::{Admin, Config, Deflate, Server, Tls};
 use crate::topic_name::TopicName;
 

@@ -16,6 +16,7 @@ mod memory;
 mod origin;
 mod raw;
 mod reload;
+mod report;
 mod rule;
 mod section;
 mod settings;
