@@ -42,7 +42,7 @@ use crate::clock::Clock;
 use crate::codes::CloseCode;
 use crate::config::Live;
 use crate::hub::{Hub, Outlet};
-use crate::metrics::{Metrics, Tally};
+use crate::metrics::Metrics;
 use crate::session_id::SessionId;
 
 /// All shards.
@@ -62,7 +62,8 @@ impl Shards {
                 outlet: hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>),
                 inbox: Arc::clone(&inbox),
                 subscriptions_total: Arc::clone(&subscriptions_total),
-                tally: Tally::new(Arc::clone(metrics), index),
+                index,
+                metrics: Arc::clone(metrics),
                 hub: Arc::clone(hub),
                 live: Arc::clone(live),
                 clock: clock.clone(),

@@ -94,7 +94,7 @@ impl<'a> Seat<'a> {
     /// Sends a message of the session's own back.
     pub fn echo(&mut self, opcode: OpCode, payload: &[u8]) {
         let Some(variant) = self.sessions.slot(self.slot).map(|slot| slot.variant) else { return };
-        let frame = echo_frame(opcode, payload, variant, &mut self.sessions.encoder, &mut self.sessions.tally);
+        let frame = echo_frame(opcode, payload, variant.window_bits, &mut self.sessions.encoder, &mut self.sessions.tally);
         self.sessions.queue(self.slot, Queued { frame, what: What::Reply });
     }
 

@@ -21,9 +21,9 @@ use crate::clock::{Clock, Moment};
 use crate::codes::CloseCode;
 use crate::config::{Config, Live};
 use crate::dialect::{Encoder, Event, event_frame};
-use crate::frame::write_close;
+use crate::frame::{Deflater, write_close};
 use crate::hub::{Attempt, Hub, Message, OutletId, Publication, PublishError};
-use crate::metrics::{CloseReason, DropReason, LimitKey, Tally};
+use crate::metrics::{CloseReason, DropReason, LimitKey, Metrics, Tally};
 use crate::position::Position;
 use crate::topic_name::{Pattern, TopicName};
 
@@ -45,6 +45,10 @@ pub struct Sessions {
     pub turn: Turn,
     /// Makes frames.
     pub encoder: Encoder,
+    /// Which shard this is.
+    pub index: usize,
+    /// What the shard counts that is no sum.
+    pub metrics: Arc<Metrics>,
     /// Counts.
     pub tally: Tally,
     /// What `interval_ms` holds back, by due time.
@@ -81,14 +85,16 @@ pub struct Sessions {
 
 /// What a shard is made of.
 pub struct Parts {
+    /// Which shard this is.
+    pub index: usize,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
     /// The shard's place in the hub.
     pub outlet: OutletId,
     /// The shard's mailbox.
     pub inbox: Arc<Inbox>,
     /// Subscriptions of all shards.
     pub subscriptions_total: Arc<AtomicUsize>,
-    /// Counts.
-    pub tally: Tally,
     /// Topics.
     pub hub: Arc<Hub>,
     /// The configuration in force.
@@ -109,7 +115,9 @@ impl Sessions {
             subscribers: Subscribers::default(),
             turn: Turn::default(),
             encoder: encoder(&config),
-            tally: parts.tally,
+            index: parts.index,
+            tally: Tally::new(Arc::clone(&parts.metrics)),
+            metrics: parts.metrics,
             due: BinaryHeap::new(),
             floored: Vec::new(),
             again: Vec::new(),
@@ -366,5 +374,5 @@ impl Sessions {
 
 /// What makes frames as `config` says.
 pub fn encoder(config: &Config) -> Encoder {
-    Encoder::new(config.deflate.level, config.deflate.threshold)
+    Encoder { deflater: Deflater::new(config.deflate.level), threshold: config.deflate.threshold }
 }

@@ -213,7 +213,7 @@ impl Worker {
             }
         }
         self.share = share;
-        self.sessions.tally.inbox_messages(left);
+        self.sessions.metrics.set_shard_inbox(self.sessions.index, left);
         left > 0
     }
 
