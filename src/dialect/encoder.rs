@@ -61,6 +61,8 @@ impl Encoder {
         if !self.deflater.compress(payload, window_bits, &mut frame) {
             return None;
         }
+        // The compressor took room for the whole payload, and the frame may lie in outboxes for long.
+        frame.shrink_to_fit();
         tally.deflated(payload.len() as u64, (frame.len() - HEAD_BYTES_MAX) as u64);
         Some(with_head(frame, plain.opcode, true).0)
     }

@@ -1,11 +1,9 @@
 //! The contract of section 9, held to the registry.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::codes::ErrorCode;
 use crate::config::Rule;
 use crate::topic_name::Pattern;
 
@@ -53,10 +51,6 @@ fn value(metrics: &Metrics, series: &str) -> String {
     line.and_then(|line| line.split(' ').next_back()).unwrap_or_else(|| panic!("no {series} in\n{text}")).to_owned()
 }
 
-fn series(metrics: &Metrics) -> BTreeSet<String> {
-    metrics.render().lines().filter(|line| !line.starts_with('#')).filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
-}
-
 #[test]
 fn every_name_of_the_contract_is_there_with_help_and_type() {
     let metrics = Arc::new(Metrics::new());
@@ -81,23 +75,6 @@ fn every_name_of_the_contract_is_there_with_help_and_type() {
     assert_eq!(value(&metrics, r#"belfry_shard_inbox_messages{shard="0"}"#), "0");
     assert_eq!(value(&metrics, r#"belfry_limit_hits_total{limit="outbox_total_bytes"}"#), "0");
     assert_eq!(value(&metrics, &format!(r#"belfry_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"))), "1");
-}
-
-/// What a client sends can't make a new series.
-#[test]
-fn ten_thousand_unknown_ops_add_no_series() {
-    let metrics = Arc::new(Metrics::new());
-    let before = series(&metrics);
-    let mut tally = Tally::new(Arc::clone(&metrics));
-    for op in 0..10_000 {
-        let text = format!(r#"{{"op":"op{op}"}}"#);
-        let label = if text.contains("ping") { CommandOp::Ping } else { CommandOp::Other };
-        tally.command(label);
-        tally.command_error(ErrorCode::UnknownOp);
-    }
-    tally.hand_over();
-    assert_eq!(series(&metrics), before);
-    assert_eq!(value(&metrics, r#"belfry_commands_total{op="other"}"#), "10000");
 }
 
 #[test]

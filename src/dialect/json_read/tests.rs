@@ -1,8 +1,12 @@
 //! PROTOCOL section 3, what a client sends.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::metrics::{Metrics, Tally};
 
 fn command(text: &str) -> Command<'_> {
     request(text.as_bytes()).unwrap_or_else(|refusal| panic!("{text} was refused: {refusal:?}")).command
@@ -112,6 +116,25 @@ fn unknown_ops_are_named() {
     assert_eq!((code, id), (ErrorCode::UnknownOp, Some(r#""q""#)));
     assert!(message.starts_with(r#"op "Other" is unknown; the ops are subscribe, "#), "{message}");
     assert_eq!(refusal(r#"{"op":"other"}"#).0, ErrorCode::UnknownOp);
+}
+
+/// PROTOCOL 9: what a client sends can't make a new series.
+#[test]
+fn ten_thousand_unknown_ops_add_no_series() {
+    let metrics = Arc::new(Metrics::new());
+    let series = |text: String| text.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect::<BTreeSet<_>>();
+    let before = series(metrics.render());
+    let mut tally = Tally::new(Arc::clone(&metrics));
+    for number in 0..10_000 {
+        let text = format!(r#"{{"op":"op{number}"}}"#);
+        let refusal = request(text.as_bytes()).expect_err("the op is unknown");
+        tally.command(refusal.op);
+        tally.command_error(refusal.code);
+    }
+    tally.hand_over();
+    let text = metrics.render();
+    assert!(text.contains("belfry_commands_total{op=\"other\"} 10000\n"), "{text}");
+    assert_eq!(series(text), before);
 }
 
 #[test]

@@ -168,7 +168,8 @@ proptest! {
         let request = crate::dialect::json_read::request(publish.as_bytes()).unwrap();
         let crate::dialect::Command::Publish { data: read, .. } = request.command else { panic!("not a publish") };
         let event = message_event(read.to_vec(), PayloadKind::Json, false);
-        prop_assert!(event.ends_with(&format!(r#""offset":18,"data":{data}}}"#)));
+        let end = format!(r#""offset":18,"data":{data}}}"#);
+        prop_assert!(event.ends_with(&end), "{} does not end in {}", event, end);
         prop_assert_eq!(message_event(read.to_vec(), PayloadKind::Text, false), event);
     }
 
