@@ -33,6 +33,22 @@ fn every_window_and_level_inflates_to_the_same() {
     }
 }
 
+/// An echo of a compressed message is compressed, though it be longer; an empty one is `00` (RFC 7692 §7.2.3.6).
+#[test]
+fn what_must_be_compressed_is_compressed() {
+    let mut inflater = Inflater::default();
+    for level in 1..=9 {
+        let mut deflater = Deflater::new(level);
+        for length in [0, 1, 3, 300, 100_000] {
+            let (message, mut packed) = (noise(length), b"head".to_vec());
+            assert!(deflater.compress_always(&message, 15, &mut packed), "{length} bytes at level {level}");
+            assert_eq!(inflater.inflate(&packed[4..], length), Ok(&message[..]));
+        }
+        let mut packed = Vec::new();
+        assert!(deflater.compress_always(b"", 15, &mut packed) && packed == [0]);
+    }
+}
+
 /// RFC 7692 §7.1.2.1: no distance reaches behind the agreed window, 8 bits included, at any level.
 #[test]
 fn no_distance_is_larger_than_the_window() {
