@@ -83,14 +83,8 @@ struct Sub {
 
 impl Sub {
     fn start(arguments: &[&str]) -> Self {
-        let mut process = belfry()
-            .arg("sub")
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut process =
+            belfry().arg("sub").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = lines_of(process.stdout.take().unwrap());
         let told = lines_of(process.stderr.take().unwrap());
         Self { process, lines, told }
@@ -198,7 +192,9 @@ fn a_token_opens_what_it_names() {
     let token = text(&token.stdout).trim().to_owned();
     let with_token = run(&["pub", "desk.a", "1", "--token", &token, "--url", &gateway.url()]);
     assert!(with_token.status.success(), "{}", text(&with_token.stderr));
-    for refused in [&["pub", "desk.a", "1"][..], &["pub", "other.a", "1", "--token", &token], &["pub", "chat.lobby", "1", "--token", "nonsense"]] {
+    for refused in
+        [&["pub", "desk.a", "1"][..], &["pub", "other.a", "1", "--token", &token], &["pub", "chat.lobby", "1", "--token", "nonsense"]]
+    {
         let output = belfry().args(refused).args(["--url", &gateway.url()]).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{refused:?}");
     }
@@ -299,12 +295,8 @@ fn a_thousand_lines_arrive_in_order() {
 #[test]
 fn a_line_too_long_is_told_by_its_number() {
     let gateway = Gateway::start("127.0.0.1:0", &["limits.message_bytes=1000"]);
-    let mut publisher = belfry()
-        .args(["pub", "chat.lines", "--url", &gateway.url()])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut publisher =
+        belfry().args(["pub", "chat.lines", "--url", &gateway.url()]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut input = publisher.stdin.take().unwrap();
     writeln!(input, "1\n\"{}\"\n3", "x".repeat(2_000)).unwrap();
     drop(input);
