@@ -385,7 +385,7 @@ fn functions_fit_a_screen() {
 /// House 5.1: each file says its subject in its first line.
 #[test]
 fn every_file_says_its_subject() {
-    let silent = sources().into_iter().filter(|source| !source.text.starts_with("//! "));
+    let silent = sources().into_iter().filter(|source| source.lines > 0 && !source.text.starts_with("//! "));
     expect_none(&silent.map(|source| source.path).collect::<Vec<_>>(), "a file's first line is `//! ` and its subject");
 }
 
