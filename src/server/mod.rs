@@ -139,8 +139,8 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let surroundings = Surroundings { hub, auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone() };
     let routes = Arc::new(routes(&surroundings, &metrics, &shards, &admission));
     let tls = Arc::new(TlsInForce::new(certificate));
-    let listeners = accept(main, admin, &routes, &tls);
     let feeds = Feeds::start(&config.feed, Arc::clone(&surroundings.hub), metrics, clock).map_err(StartError::Feeds)?;
+    let listeners = accept(main, admin, &routes, &tls);
     let summary = summary::summary(address, admin_address, &config, run_key.as_ref().map(|key| key.key.as_str()));
     tell(address, admin_address);
     let reload = Reload { sources, run_key, live, auth, tls, feeds };
