@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::guarded::{Guarded, Phase, Progress, Transport};
+use super::problem::Answer;
 use super::rejections::Rejections;
 use super::routes::{Routes, Surface};
 use super::tls::TlsInForce;
@@ -138,40 +139,61 @@ impl Listener {
     }
 
     async fn serve(&self, guarded: Guarded, peer: SocketAddr, progress: &Arc<Progress>, limits: &Limits) {
-        let service = service_fn(|request: Request<Incoming>| async move {
-            progress.head_came();
+        let answer = |request| async move {
             let answer = self.routes.answer(request, peer, self.surface).await;
-            progress.answered(self.live.load().limits.keep_alive);
-            Ok::<_, Infallible>(answer)
-        });
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(None)
-            .max_headers(HEADERS_MAX)
-            .max_header_size(limits.header_bytes)
-            .max_buf_size(limits.header_bytes.max(UNSENT_BYTES as usize))
-            .serve_connection(TokioIo::new(guarded), service)
-            .with_upgrades()
-            .await;
+            (answer, self.live.load().limits.keep_alive)
+        };
+        let served = converse(guarded, limits, progress, answer).await;
         self.account(served, peer, progress);
     }
 
     /// Counts how a connection ended that no handler could count.
     fn account(&self, served: hyper::Result<()>, peer: SocketAddr, progress: &Progress) {
-        let Err(error) = served else { return };
         let before_first_head = matches!(progress.phase(), Phase::FirstHead { .. });
+        // hyper takes a read that fails before any byte came for a peaceful end.
+        match progress.ended_late() {
+            true if before_first_head => {
+                return self.rejections.count(RejectReason::Timeout, peer.ip(), "before the end of the first head");
+            }
+            true => return self.rejections.limit_hit(LimitKey::KeepAlive),
+            false => {}
+        }
+        let Err(error) = served else { return };
         if error.is_parse_too_large() {
             self.rejections.count(RejectReason::HeaderBytes, peer.ip(), "the head is too long or has too many headers");
-        } else if progress.ended_late() && before_first_head {
-            self.rejections.count(RejectReason::Timeout, peer.ip(), "before the end of the first head");
-        } else if progress.ended_late() {
-            self.rejections.limit_hit(LimitKey::KeepAlive);
         } else if error.is_parse() && before_first_head {
             self.rejections.count(RejectReason::BadUpgrade, peer.ip(), "the head is not HTTP/1.1");
         } else {
             tracing::trace!(%error, %peer, "connection ended");
         }
     }
+}
+
+/// Speaks HTTP/1.1 until the connection ends or becomes a session. `answer` also says how long the next request may take.
+async fn converse<F: Future<Output = (Answer, Duration)>>(
+    guarded: Guarded,
+    limits: &Limits,
+    progress: &Arc<Progress>,
+    answer: impl Fn(Request<Incoming>) -> F,
+) -> hyper::Result<()> {
+    let service = service_fn(|request: Request<Incoming>| {
+        progress.head_came();
+        let answering = answer(request);
+        async {
+            let (answer, keep_alive) = answering.await;
+            progress.answered(keep_alive);
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes.max(UNSENT_BYTES as usize))
+        .serve_connection(TokioIo::new(guarded), service)
+        .with_upgrades()
+        .await
 }
 
 async fn handshake(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<Transport> {
@@ -206,6 +228,55 @@ mod tests {
         drop(first);
         assert!(Pending::take(&count, 1).is_some());
         assert_eq!(count.load(Ordering::Acquire), 0);
+    }
+
+    /// What a peer hears that sends `request`, with a first head due and a next request due in `patience` each.
+    async fn heard(request: &str, patience: Duration, limits: Limits) -> (String, bool) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let socket = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let mut peer = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = socket.accept().await.unwrap();
+        let progress = Progress::new(Instant::now() + patience, Box::new(()));
+        let guarded = Guarded::new(Transport::Plain(stream), Arc::clone(&progress), limits.write_timeout);
+        peer.write_all(request.as_bytes()).await.unwrap();
+        let answer = |_| async move { (super::super::problem::json(b"{}".to_vec()), patience) };
+        let mut text = String::new();
+        let (_, read) = tokio::join!(converse(guarded, &limits, &progress, answer), peer.read_to_string(&mut text));
+        read.unwrap();
+        (text, progress.ended_late())
+    }
+
+    /// PROTOCOL 7: a first head that isn't whole in time gets 408, one that never began is just closed.
+    #[tokio::test]
+    async fn a_late_head_ends_the_connection() {
+        let patience = Duration::from_millis(50);
+        let (text, late) = heard("GET / HTTP/1.1\r\nHost: a\r\n", patience, Limits::default()).await;
+        assert!(text.starts_with("HTTP/1.1 408 ") && late, "{text}");
+        assert_eq!(heard("", patience, Limits::default()).await, (String::new(), true));
+    }
+
+    /// PROTOCOL 7: an idle kept-alive connection is closed after `keep_alive`.
+    #[tokio::test]
+    async fn an_idle_connection_is_closed() {
+        let (text, late) = heard("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Duration::from_millis(50), Limits::default()).await;
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("{}") && late, "{text}");
+    }
+
+    /// PROTOCOL 7: `header_bytes` holds to the byte, below hyper's smallest buffer too; 64 headers pass and 65 don't.
+    #[tokio::test]
+    async fn heads_are_bounded() {
+        let limits = Limits { header_bytes: 1_000, ..Limits::default() };
+        let patience = Duration::from_secs(5);
+        let padded = |len: usize| {
+            let rest = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: \r\n\r\n".len();
+            format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {}\r\n\r\n", "x".repeat(len - rest))
+        };
+        let status = |text: &str| text.get(9..12).unwrap_or_default().to_owned();
+        assert_eq!(status(&heard(&padded(1_000), patience, limits.clone()).await.0), "200");
+        assert_eq!(status(&heard(&padded(1_001), patience, limits).await.0), "431");
+        let many = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{}\r\n", "X: y\r\n".repeat(count - 2));
+        assert_eq!(status(&heard(&many(64), patience, Limits::default()).await.0), "200");
+        assert_eq!(status(&heard(&many(65), patience, Limits::default()).await.0), "431");
     }
 
     #[tokio::test]

@@ -140,12 +140,12 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let surroundings = Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone() };
     let routes = Arc::new(routes(&surroundings, &hub, &metrics, &shards, &admission));
     let tls = Arc::new(TlsInForce::new(certificate));
+    let feeds = Feeds::start(&config.feed, Arc::clone(&hub), metrics, clock).map_err(StartError::Feeds)?;
     let mut tasks = accept(main, admin, &routes, &tls);
     tasks.push(tokio::spawn({
         let hub = Arc::clone(&hub);
         async move { hub.keep_up().await }
     }));
-    let feeds = Feeds::start(&config.feed, Arc::clone(&hub), metrics, clock).map_err(StartError::Feeds)?;
     let summary = summary::summary(address, admin_address, &config, run_key.as_ref().map(|key| key.key.as_str()));
     tell(address, admin_address);
     let reload = Reload { sources, run_key, live, auth, tls, feeds };
