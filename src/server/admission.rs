@@ -142,8 +142,8 @@ impl Drop for Pass {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
-    use crate::server::testing;
 
     fn admission(sessions: usize, per_address: usize, possible: usize) -> Arc<Admission> {
         let mut config = testing::config();

@@ -80,7 +80,7 @@ fn escaped(text: &str) -> String {
     let mut line = String::new();
     for character in text.chars() {
         let piece = character.escape_debug();
-        if line.len() + piece.len() > LOGGED_BYTES_MAX {
+        if line.len() + piece.clone().map(char::len_utf8).sum::<usize>() > LOGGED_BYTES_MAX {
             line.push('…');
             break;
         }

@@ -57,8 +57,11 @@ impl Reload {
     }
 }
 
+/// What the files say: the configuration and the certificate that it names.
+type Read = (Arc<Config>, Option<Arc<ServerConfig>>);
+
 /// Everything that can fail, before anything changes.
-fn read(sources: &Sources) -> Result<(Arc<Config>, Option<Arc<ServerConfig>>), Vec<Problem>> {
+fn read(sources: &Sources) -> Result<Read, Vec<Problem>> {
     let config = Config::load(sources)?;
     let certificate = tls::read(config.server.tls.as_ref()).map_err(|error| vec![Problem(error.to_string())])?;
     Ok((config, certificate))

@@ -320,8 +320,8 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
-    use crate::server::testing;
 
     fn methods(path: &str, surface: Surface) -> &'static str {
         Place::of(path, &testing::config()).map_or("", |place| place.methods(surface))

@@ -33,8 +33,8 @@ fn reachable(address: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing;
     use super::*;
-    use crate::server::testing;
 
     #[test]
     fn it_says_where_everything_is() {
