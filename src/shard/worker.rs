@@ -140,7 +140,10 @@ impl Worker {
         ready.dedup();
         for slot in ready.drain(..) {
             self.read(slot);
-            self.sessions.write_outbox(slot);
+            // What this turn has for it already goes first; the flush does both.
+            if self.sessions.slot(slot).is_some_and(|session| session.chain.is_empty()) {
+                self.sessions.write_outbox(slot);
+            }
         }
         self.ready = ready;
     }
