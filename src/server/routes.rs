@@ -138,7 +138,7 @@ impl Routes {
         let address = forwarded::address(peer, request.headers(), &config.server.trusted_proxies);
         let is_upgrade = handshake::is_asked(request.headers()) && surface != Surface::Admin;
         if is_upgrade && request.method() == Method::GET {
-            return self.upgrade(request, address, &config);
+            return self.upgrade(request, address, &config).await;
         }
         let from = Sender::of(&request, &config);
         if request.method() == Method::OPTIONS
@@ -152,11 +152,11 @@ impl Routes {
         answer
     }
 
-    fn upgrade(&self, request: Request<Incoming>, address: SocketAddr, config: &Config) -> Answer {
+    async fn upgrade(&self, request: Request<Incoming>, address: SocketAddr, config: &Config) -> Answer {
         // The head alone is copied, since the request itself goes on into the upgrade.
         let path = request.uri().path().to_owned();
         match upgrade::target(&path, &config.endpoints) {
-            Some(target) => self.upgrades.answer(request, &target, address),
+            Some(target) => self.upgrades.answer(request, &target, address).await,
             None => {
                 self.rejections.count(RejectReason::NotFound, address.ip(), &path);
                 Problem::not_found("no WebSocket is spoken on this path").closing().into()

@@ -29,7 +29,7 @@ use crate::frame::{self, Agreement};
 use crate::metrics::RejectReason;
 use crate::session::{self, Opening, Purpose, Surroundings};
 use crate::session_id::SessionId;
-use crate::shard::{Newcomer, Shards, Stream};
+use crate::shard::{Arrived, Newcomer, Shards, Stream};
 use crate::topic_name::{Pattern, TopicName};
 
 /// What upgrading takes.
@@ -79,9 +79,10 @@ impl From<QueryError> for Refused {
 }
 
 impl Upgrades {
-    /// Answers the handshake with 101 and sends the socket after it to a shard, or says why not.
-    pub fn answer(&self, request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> Answer {
-        match self.begin(request, target, address) {
+    /// Answers the handshake with 101 and sends the socket after it to a shard, or says why not. The session is seated before
+    /// the answer goes out: what is published once the client has it reaches the session.
+    pub async fn answer(&self, request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> Answer {
+        match self.begin(request, target, address).await {
             Ok(answer) => answer,
             Err(Refused(reason, problem)) => {
                 self.rejections.count(reason, address.ip(), problem.detail());
@@ -90,7 +91,7 @@ impl Upgrades {
         }
     }
 
-    fn begin(&self, mut request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> Result<Answer, Refused> {
+    async fn begin(&self, mut request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> Result<Answer, Refused> {
         let config = self.surroundings.live.load();
         let (opening, head) = self.opening(&request, target, &config)?;
         let pass = self.admission.admit(address.ip()).map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
@@ -98,13 +99,16 @@ impl Upgrades {
             .map_err(|error| Refused(RejectReason::BadUpgrade, Problem::bad_request(error.to_string()).closing()))?;
         let mut answer = switching.map(|_| Full::new(Bytes::new()));
         answer.headers_mut().extend(head);
-        let arrival = Arrival { opening, address, pass: Box::new(pass) };
-        let (surroundings, shards) = (self.surroundings.clone(), Arc::clone(&self.shards));
+        let window_bits = opening.agreement.as_ref().map(|agreed| agreed.server_window_bits);
+        let (id, variant) = (opening.id, Variant { dialect: opening.purpose.dialect(), window_bits });
+        let reader = session::open(opening, &self.surroundings);
+        let expected = self.shards.expect(Newcomer { id, address, variant, reader, pass: Box::new(pass) }).await;
         let rejections = Arc::clone(&self.rejections);
         let timeout = config.limits.handshake_timeout;
         tokio::spawn(async move {
-            if !arrival.hand_over(upgraded, timeout, &surroundings, &shards).await {
-                rejections.count(RejectReason::Timeout, address.ip(), "gone before the 101 was written");
+            match arrival(upgraded, timeout).await {
+                Some(arrived) => expected.arrive(arrived),
+                None => rejections.count(RejectReason::Timeout, address.ip(), "gone before the 101 was written"),
             }
         });
         Ok(answer)
@@ -174,39 +178,18 @@ fn may_open(purpose: &Purpose, identity: &Result<Option<Identity>, AuthError>, c
     Err(Refused(RejectReason::Unauthorized, problem))
 }
 
-/// A session that waits for its 101 to be written.
-struct Arrival {
-    opening: Opening,
-    address: SocketAddr,
-    pass: Box<dyn Send>,
-}
-
-impl Arrival {
-    /// Takes the socket back out of hyper and gives it to a shard; `false` if the peer vanished meanwhile.
-    async fn hand_over(
-        self,
-        upgraded: fastwebsockets::upgrade::UpgradeFut,
-        timeout: Duration,
-        surroundings: &Surroundings,
-        shards: &Shards,
-    ) -> bool {
-        let Ok(Ok(websocket)) = tokio::time::timeout(timeout, upgraded).await else { return false };
-        let Ok(parts) = websocket.into_inner().into_inner().downcast::<TokioIo<Guarded>>() else { return false };
-        let stream = match parts.io.into_inner().into_transport() {
-            Transport::Plain(stream) => stream.into_std().map(Stream::Plain),
-            Transport::Tls(stream) => {
-                let (stream, tls) = stream.into_inner();
-                stream.into_std().map(|stream| Stream::Tls(stream, Box::new(tls)))
-            }
-        };
-        let Ok(stream) = stream else { return false };
-        let Self { opening, address, pass } = self;
-        let window_bits = opening.agreement.as_ref().map(|agreed| agreed.server_window_bits);
-        let (id, variant) = (opening.id, Variant { dialect: opening.purpose.dialect(), window_bits });
-        let reader = session::open(opening, surroundings);
-        shards.adopt(Newcomer { stream, already_read: parts.read_buf, id, address, variant, reader, pass });
-        true
-    }
+/// Takes the socket back out of hyper once the 101 is written; `None` if the peer vanished meanwhile.
+async fn arrival(upgraded: fastwebsockets::upgrade::UpgradeFut, timeout: Duration) -> Option<Arrived> {
+    let websocket = tokio::time::timeout(timeout, upgraded).await.ok()?.ok()?;
+    let parts = websocket.into_inner().into_inner().downcast::<TokioIo<Guarded>>().ok()?;
+    let stream = match parts.io.into_inner().into_transport() {
+        Transport::Plain(stream) => Stream::Plain(stream.into_std().ok()?),
+        Transport::Tls(stream) => {
+            let (stream, tls) = stream.into_inner();
+            Stream::Tls(stream.into_std().ok()?, Box::new(tls))
+        }
+    };
+    Some(Arrived { stream, already_read: parts.read_buf })
 }
 
 /// The answer to a plain request for a path that speaks WebSocket alone: 426.

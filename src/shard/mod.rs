@@ -21,7 +21,7 @@ mod sweep;
 mod turn;
 mod worker;
 
-pub use newcomer::{Newcomer, SessionView, Stream};
+pub use newcomer::{Arrived, Newcomer, SessionView, Stream};
 pub use reader::Reader;
 pub use seat::{Begun, Options, Seat};
 
@@ -51,6 +51,30 @@ pub struct Shards {
     next: AtomicUsize,
 }
 
+/// A session whose socket is on its way. Dropped, the session ends.
+pub struct Expected {
+    id: SessionId,
+    /// Its shard's inbox, until the socket has arrived.
+    inbox: Option<Arc<Inbox>>,
+}
+
+impl Expected {
+    /// Sends the socket to the session's shard.
+    pub fn arrive(mut self, arrived: Arrived) {
+        if let Some(inbox) = self.inbox.take() {
+            inbox.control(Control::Arrive { id: self.id, arrived: Box::new(arrived) });
+        }
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if let Some(inbox) = self.inbox.take() {
+            inbox.control(Control::Forsake { id: self.id });
+        }
+    }
+}
+
 impl Shards {
     /// Starts `count` threads.
     pub fn start(count: usize, hub: &Arc<Hub>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> io::Result<Arc<Self>> {
@@ -75,10 +99,15 @@ impl Shards {
         Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0) }))
     }
 
-    /// Gives the newcomer to the next shard in turn.
-    pub fn adopt(&self, newcomer: Newcomer) {
+    /// Seats the newcomer in the next shard in turn; done once it hears its topics. Its socket follows by [`Expected::arrive`].
+    pub async fn expect(&self, newcomer: Newcomer) -> Expected {
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
-        self.inboxes[next].control(Control::Adopt(Box::new(newcomer)));
+        let inbox = Arc::clone(&self.inboxes[next]);
+        let expected = Expected { id: newcomer.id, inbox: Some(inbox) };
+        let (answer, seated) = oneshot::channel();
+        self.inboxes[next].control(Control::Expect { newcomer: Box::new(newcomer), answer });
+        let _ = seated.await; // a shard that stops answers nobody
+        expected
     }
 
     /// The `limit` sessions with the fullest outboxes, fullest first.

@@ -133,6 +133,25 @@ impl<'a> Seat<'a> {
         self.sessions.try_publish(self.slot, topic, publication)
     }
 
+    /// The session has a command that can't be done yet: its reader is called again, input or not, once its waker was
+    /// woken, or in the next turn.
+    pub fn pause(&mut self) {
+        if let Some(slot) = self.sessions.slot(self.slot) {
+            slot.paused = true;
+        }
+        self.sessions.again.push(self.slot);
+    }
+
+    /// How many items the shard's inbox has had by now.
+    pub fn pushed(&self) -> u64 {
+        self.sessions.inbox.pushed()
+    }
+
+    /// Whether the shard has taken the first `pushed` items of its inbox.
+    pub fn has_taken(&self, pushed: u64) -> bool {
+        self.sessions.taken >= pushed
+    }
+
     /// What the session is subscribed to.
     pub fn subscriptions(&mut self) -> Vec<Pattern> {
         let slot = self.sessions.slot(self.slot);

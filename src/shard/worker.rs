@@ -152,12 +152,13 @@ impl Worker {
     fn read(&mut self, slot: u32) {
         self.sessions.turn_reply_bytes = 0;
         let Some(session) = self.sessions.slot(slot) else { return };
-        if session.is_open() && !session.unread.is_empty() {
+        if session.is_open() && (session.paused || !session.unread.is_empty()) {
+            session.paused = false;
             let mut unread = std::mem::take(&mut session.unread);
             let used = self.hand_up(slot, &mut unread);
             unread.drain(..used);
             let Some(session) = self.sessions.slot(slot).filter(|session| session.is_open()) else { return };
-            if !unread.is_empty() {
+            if session.paused || !unread.is_empty() {
                 session.unread = unread;
                 return;
             }
@@ -183,7 +184,7 @@ impl Worker {
                         continue;
                     }
                     let used = self.hand_up(slot, &mut buffer[..read]);
-                    if let Some(session) = self.sessions.slot(slot).filter(|session| session.is_open() && used < read) {
+                    if let Some(session) = self.sessions.slot(slot).filter(|session| session.is_open() && (used < read || session.paused)) {
                         session.unread.extend_from_slice(&buffer[used..read]);
                         break;
                     }
@@ -222,7 +223,12 @@ impl Worker {
 
     fn obey(&mut self, control: Control) {
         match control {
-            Control::Adopt(newcomer) => self.sessions.adopt(*newcomer),
+            Control::Expect { newcomer, answer } => {
+                self.sessions.expect(*newcomer);
+                let _ = answer.send(()); // whoever waits may have gone
+            }
+            Control::Arrive { id, arrived } => self.sessions.arrive(id, *arrived),
+            Control::Forsake { id } => self.sessions.forsake(id),
             Control::Slowest { limit, answer } => {
                 let _ = answer.send(self.slowest(limit)); // whoever asked may have gone
             }
