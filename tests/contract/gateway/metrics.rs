@@ -49,7 +49,8 @@ impl Samples {
 /// Prometheus writes labels by name, whatever order they were asked for in.
 fn sorted(series: &str) -> String {
     let Some((metric, labels)) = series.split_once('{') else { return series.to_owned() };
-    let mut labels: Vec<&str> = labels.trim_end_matches('}').split("\",").map(|label| label.trim_end_matches('"')).collect();
+    let labels = labels.strip_suffix("\"}").unwrap_or(labels);
+    let mut labels: Vec<&str> = labels.split("\",").collect();
     labels.sort_unstable();
     let labels: Vec<String> = labels.into_iter().map(|label| format!("{label}\"")).collect();
     format!("{metric}{{{}}}", labels.join(","))
