@@ -22,8 +22,7 @@ mod turn;
 mod worker;
 
 pub use newcomer::{Arrived, Newcomer, SessionView, Stream};
-pub use reader::Reader;
-pub use seat::{Begun, Options, Seat};
+pub use reader::{Begun, Options, Reader, Seat};
 
 use std::cmp::Reverse;
 use std::io;

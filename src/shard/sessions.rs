@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 
-use super::due::Due;
 use super::inbox::Inbox;
 use super::newcomer::{Arrived, Newcomer};
 use super::outbox::{End, Queued, What};
-use super::pace::Paces;
-use super::reader::Reader;
+use super::pace::{Due, Paces};
+use super::reader::{Reader, Seat};
 use super::ready::{ReadyList, SlotWaker};
-use super::seat::Seat;
+use super::seat::Seated;
 use super::slot::{Slot, Stage, smallest_interval};
 use super::socket::Socket;
 use super::subscribers::Subscribers;
@@ -207,9 +206,9 @@ impl Sessions {
     }
 
     /// Calls the session's reader with its seat.
-    pub fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut Seat<'_>) -> R) -> Option<R> {
+    pub fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut dyn Seat) -> R) -> Option<R> {
         let mut reader = self.slot(slot)?.reader.take()?;
-        let result = act(&mut *reader, &mut Seat::new(self, slot));
+        let result = act(&mut *reader, &mut Seated::new(self, slot));
         if let Some(slot) = self.slot(slot) {
             slot.reader = Some(reader);
         }
