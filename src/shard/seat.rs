@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::outbox::{Queued, What};
-use super::reader::{Begun, Options, Seat};
+use super::reader::{Begun, Options, Reader, Seat};
 use super::sessions::Sessions;
 use super::slot::Subscription;
 use crate::clock::Moment;
@@ -243,5 +243,17 @@ impl Seat for Seated<'_> {
 
     fn id(&mut self) -> Option<SessionId> {
         self.sessions.slot(self.slot).map(|slot| slot.id)
+    }
+}
+
+impl Sessions {
+    /// Calls the session's reader with its seat.
+    pub fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut dyn Seat) -> R) -> Option<R> {
+        let mut reader = self.slot(slot)?.reader.take()?;
+        let result = act(&mut *reader, &mut Seated::new(self, slot));
+        if let Some(slot) = self.slot(slot) {
+            slot.reader = Some(reader);
+        }
+        Some(result)
     }
 }

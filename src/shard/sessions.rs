@@ -13,7 +13,6 @@ use super::outbox::{End, Queued, What};
 use super::pace::{Due, Paces};
 use super::reader::{Reader, Seat};
 use super::ready::{ReadyList, SlotWaker};
-use super::seat::Seated;
 use super::slot::{Slot, Stage, smallest_interval};
 use super::socket::Socket;
 use super::subscribers::Subscribers;
@@ -203,16 +202,6 @@ impl Sessions {
         if let Some(place) = self.expected.remove(&id) {
             self.end(place, CloseReason::Gone);
         }
-    }
-
-    /// Calls the session's reader with its seat.
-    pub fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut dyn Seat) -> R) -> Option<R> {
-        let mut reader = self.slot(slot)?.reader.take()?;
-        let result = act(&mut *reader, &mut Seated::new(self, slot));
-        if let Some(slot) = self.slot(slot) {
-            slot.reader = Some(reader);
-        }
-        Some(result)
     }
 
     /// Puts a frame for one session behind what this turn has for it.
