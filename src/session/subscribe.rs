@@ -159,7 +159,7 @@ impl Session {
     /// has gone out.
     pub fn unsubscribe(&mut self, unsubscribing: Unsubscribing, seat: &mut dyn Seat) {
         if !seat.has_taken(unsubscribing.pushed) {
-            seat.pause();
+            seat.pause_for_a_turn();
             self.pending = Some(Box::new(Pending::Unsubscribe(unsubscribing)));
             return;
         }

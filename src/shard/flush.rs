@@ -186,7 +186,12 @@ impl Sessions {
                 return true;
             }
             match outbox.write(&mut session.socket, &mut Context::from_waker(&waker), now, tally) {
-                Poll::Ready(Ok(written)) => tally.delivered_bytes(written as u64),
+                Poll::Ready(Ok(written)) => {
+                    tally.delivered_bytes(written as u64);
+                    if !session.unread.is_empty() {
+                        session.heard_at = now; // it is not read while its replies wait, so taking them is its sign of life
+                    }
+                }
                 Poll::Ready(Err(error)) => {
                     self.lose(slot, VecDeque::new(), &error);
                     return false;

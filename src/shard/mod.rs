@@ -12,6 +12,7 @@ mod pace;
 mod reader;
 mod ready;
 mod replay;
+mod rest;
 mod seat;
 mod sessions;
 mod slot;

@@ -80,9 +80,11 @@ pub trait Seat {
     /// Publishes; `None`: an inbox is full, and the session is read again when it has room.
     fn try_publish(&mut self, topic: &TopicName, publication: &Publication) -> Option<Result<Position, PublishError>>;
 
-    /// The session has a command that can't be done yet: its reader is called again, input or not, once its waker was
-    /// woken, or in the next turn.
+    /// The session has a command that can't be done yet: its reader is called again, input or not, once its waker is woken.
     fn pause(&mut self);
+
+    /// The same, and the waker is as good as woken: the next turn will do.
+    fn pause_for_a_turn(&mut self);
 
     /// How many items the shard's inbox has had by now.
     fn pushed(&self) -> u64;

@@ -124,6 +124,10 @@ impl Seat for Seated<'_> {
         if let Some(slot) = self.sessions.slot(self.slot) {
             slot.paused = true;
         }
+    }
+
+    fn pause_for_a_turn(&mut self) {
+        self.pause();
         self.sessions.again.push(self.slot);
     }
 

@@ -11,7 +11,6 @@ use super::inbox::Inbox;
 use super::newcomer::{Arrived, Newcomer};
 use super::outbox::{End, Queued, What};
 use super::pace::{Due, Paces};
-use super::reader::{Reader, Seat};
 use super::ready::{ReadyList, SlotWaker};
 use super::slot::{Slot, Stage, smallest_interval};
 use super::socket::Socket;
@@ -40,6 +39,8 @@ pub struct Sessions {
     freed: Vec<u32>,
     /// Sessions whose socket is on its way.
     expected: HashMap<SessionId, u32>,
+    /// The gateway drains: who comes now is sent away at once.
+    pub draining: bool,
     /// Sessions that are open.
     pub open: usize,
     /// Who takes what.
@@ -115,6 +116,7 @@ impl Sessions {
             free: Vec::new(),
             freed: Vec::new(),
             expected: HashMap::default(),
+            draining: false,
             open: 0,
             subscribers: Subscribers::default(),
             turn: Turn::default(),
@@ -171,7 +173,7 @@ impl Sessions {
             heard_at: self.now,
             pinged_at: self.now,
             deadline: None,
-            leaves_at: None,
+            leaves_at: self.draining.then_some(self.now),
             pass: Some(pass),
         });
         self.open += 1;
