@@ -99,6 +99,15 @@ test('the page shows quotes, chat and figures as they are', { skip, timeout: 120
     await carol.close();
   });
 
+  await t.test('programs name this gateway, and their tabs answer to keys', async () => {
+    await ana.click('#own [data-language=python]');
+    assert.match(await ana.textContent('#own-text'), new RegExp(`ws://${gateway.address}/raw/quotes\\.AAPL`));
+    await ana.keyboard.press('ArrowRight');
+    assert.match(await ana.textContent('#own-text'), /^belfry sub --url ws:/);
+    await ana.keyboard.press('ArrowRight');
+    assert.equal(await ana.getAttribute('#own [aria-selected=true]', 'data-language'), 'browser');
+  });
+
   await t.test('figures come from $belfry.stats, with rates', async () => {
     await ana.waitForFunction(() => /^[1-9]/.test(document.querySelector('[data-figure=sessions]').textContent));
     await ana.waitForFunction(() => /^\d.*\/s$/.test(document.querySelector('[data-figure=published]').textContent));

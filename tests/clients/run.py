@@ -61,9 +61,8 @@ def gateway(config=None):
 
 def test_three_websocket_clients_chat_at_the_root():
     with gateway(CHAT) as address:
-        _, port = address.rsplit(":", 1)
-        names = ["ana", "ben", "你好"]
-        sockets = [websocket.create_connection(f"ws://localhost:{port}/", timeout=SECONDS) for _ in names]
+        names, url = ["ana", "ben", "你好"], f"ws://localhost:{address.rpartition(':')[2]}/"
+        sockets = [websocket.create_connection(url, timeout=SECONDS) for _ in names]
         for name, socket in zip(names, sockets):
             socket.send(f"{name} is here")
             for other in sockets:
@@ -104,8 +103,7 @@ def test_quotes_come_as_json_texts_at_the_root():
             return [json.loads(await socket.recv()) for _ in range(20)]
 
     with gateway(QUOTES) as address:
-        _, port = address.rsplit(":", 1)
-        quotes = asyncio.run(read(f"ws://localhost:{port}/"))
+        quotes = asyncio.run(read(f"ws://localhost:{address.rpartition(':')[2]}/"))
     assert {quote["stock_id"] for quote in quotes} == {"AAPL"}
     assert all(isinstance(quote["price"], (int, float)) and quote["price"] > 0 for quote in quotes)
     times = [quote["ts"] for quote in quotes]
