@@ -281,3 +281,35 @@ def matches(pattern, topic):
         if index >= len(tokens) or token not in ("*", tokens[index]):
             return False
     return len(wanted) == len(tokens)
+
+
+class Errand:
+    """A process that does one thing and answers with what came of it."""
+
+    def __init__(self, work, *arguments):
+        self.receiver, sender = FORK.Pipe(False)
+        self.process = FORK.Process(target=run_errand, args=(sender, work, arguments), daemon=True)
+        self.process.start()
+
+    def answer(self, seconds):
+        try:
+            if not self.receiver.poll(seconds):
+                raise AssertionError(f"no answer within {seconds} s from a process of subscribers")
+            good, answer = self.receiver.recv()
+        except EOFError:
+            raise AssertionError("a process of subscribers ended without an answer") from None
+        finally:
+            if self.process.is_alive():
+                self.process.join(1)
+                self.process.kill()
+        if not good:
+            raise AssertionError(answer)
+        return answer
+
+
+def run_errand(sender, work, arguments):
+    random.seed()
+    try:
+        sender.send((True, asyncio.run(work(*arguments))))
+    except AssertionError as error:
+        sender.send((False, str(error)))
