@@ -111,6 +111,14 @@ class Subscriber:
                 self.accounts[topic].begin(entry["epoch"])
         self.ledger.note_seated(self.index, time.monotonic())
 
+    async def notice_silence(self, flags, seconds):
+        """The gateway pings; who hears nothing for that long has lost it, whatever the kernel says."""
+        while not flags["ends"]:
+            await asyncio.sleep(0.2)
+            websocket = self.websocket
+            if websocket and asyncio.get_running_loop().time() - websocket.heard_at > seconds:
+                websocket.transport.abort()
+
     async def drop_at_times(self, flags, every):
         while not flags["ends"]:
             await asyncio.sleep(random.expovariate(1 / every))
@@ -232,16 +240,18 @@ async def live_together(flags, makes):
     await asyncio.gather(*lives, return_exceptions=True)
 
 
-def crews_of(flags, ledger, wishes, port, processes, restarts=False, strict=True, drop_every=None):
-    """The subscribers of `wishes`, dealt to so many processes."""
+def crews_of(flags, ledger, wishes, ports, processes, restarts=False, strict=True, drop_every=None, silence=None):
+    """The subscribers of `wishes`, dealt to so many processes, and in turn to `ports`."""
 
     def make(indices):
         def lives():
             for index in indices:
-                subscriber = Subscriber(index, ledger, wishes[index], port, restarts, strict)
+                subscriber = Subscriber(index, ledger, wishes[index], ports[index % len(ports)], restarts, strict)
                 yield subscriber.live(flags)
                 if drop_every:
                     yield subscriber.drop_at_times(flags, drop_every)
+                if silence:
+                    yield subscriber.notice_silence(flags, silence)
 
         return lives
 

@@ -17,7 +17,7 @@ def dropping_sessions(long):
     topics, wishes = mixed_wishes(count, 10 if long else 5, 4, seed=5)
     ledger, books, flags = Ledger(count, topics), Books(PUBLISHERS), Flags()
     with Gateway(rules=KEPT) as gateway:
-        crews = crews_of(flags, ledger, wishes, gateway.port, processes, drop_every=2.0)
+        crews = crews_of(flags, ledger, wishes, [gateway.port], processes, drop_every=2.0)
         publishers = publishers_of(flags, books, topics, gateway.port, per_second)
         flags["publishes"] = flags["drops"] = True
         kills = 0
@@ -49,7 +49,7 @@ def killed_gateway(long):
     topics, wishes = mixed_wishes(count, 10 if long else 5, group, seed=6)
     ledger, books, flags = Ledger(count, topics), Books(PUBLISHERS), Flags()
     with Gateway(rules=KEPT) as gateway:
-        crews = crews_of(flags, ledger, wishes, gateway.port, 4, restarts=True, strict=False, drop_every=20.0)
+        crews = crews_of(flags, ledger, wishes, [gateway.port], 4, restarts=True, strict=False, drop_every=20.0)
         publishers = publishers_of(flags, books, topics, gateway.port, per_second)
         flags["publishes"] = flags["drops"] = True
         returns = []

@@ -26,6 +26,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self.held = bytearray()  # received, and not yet a whole frame
         self.parts = bytearray()  # of a fragmented message
         self.read_again = None
+        self.heard_at = loop.time()
 
     def connection_made(self, transport):
         self.transport = transport
@@ -35,6 +36,7 @@ class WebSocket(asyncio.BufferedProtocol):
         return room if self.bytes_per_second is None else room[: max(1, self.bytes_per_second // 10)]
 
     def buffer_updated(self, size):
+        self.heard_at = asyncio.get_running_loop().time()
         self.held += memoryview(self.room)[:size]
         if self.bytes_per_second is not None and self.open.done():
             self.transport.pause_reading()
