@@ -48,9 +48,10 @@ impl KeySet {
         Ok(Self { anonymous, verifying: verifying.into_iter().map(Arc::new).collect(), api })
     }
 
-    /// The API key that `credential` is. Each key is compared whole, so that the time tells nothing but lengths.
+    /// The API key that `credential` is, the first if it is there twice. Every key is compared, each in a time that only its
+    /// length can be read from.
     pub fn api_key(&self, credential: &str) -> Option<&Arc<ApiKey>> {
-        self.api.iter().fold(None, |found, key| if key.is(credential) { Some(key) } else { found })
+        self.api.iter().fold(None, |found, key| found.or(key.is(credential).then_some(key)))
     }
 
     /// The keys that may have signed a token with this head. A `kid` chooses among the keys that have one.
@@ -58,7 +59,8 @@ impl KeySet {
         self.verifying.iter().filter(move |key| key.name == algorithm && (kid.is_none() || key.kid.is_none() || key.kid.as_deref() == kid))
     }
 
-    /// Whether `key` is still among the keys, whichever file it is in now.
+    /// Whether `key` is still among the keys, wherever it stands now; an RSA key that has moved between PEM and JWKS is taken for
+    /// another one.
     pub fn still_has(&self, key: &VerifyingKey) -> bool {
         self.verifying.iter().any(|other| other.is_same_key(key))
     }
@@ -103,8 +105,8 @@ impl VerifyingKey {
         Ok(Self { name, algorithm, kid: None, key: DecodingKey::from_secret(secret.as_bytes()) })
     }
 
-    /// A key from a public key's PEM text, which must be of the kind that `algorithm` says; without one, its own kind counts.
-    fn from_pem(place: &str, algorithm: Option<&str>, pem: &str) -> Result<Self, Problem> {
+    /// A key from a public key's PEM text. Its kind says the algorithm; one that is `given` must be the same.
+    fn from_pem(place: &str, given: Option<&str>, pem: &str) -> Result<Self, Problem> {
         if pem.contains("PRIVATE KEY") {
             return Err(Problem(format!(
                 "{place}.public_key is a private key; the gateway needs the public one alone (openssl pkey -pubout)"
@@ -113,18 +115,19 @@ impl VerifyingKey {
         if !pem.contains("PUBLIC KEY") {
             return Err(Problem(format!("{place}.public_key is no public key in PEM; it begins with `-----BEGIN PUBLIC KEY-----`")));
         }
-        let Some(algorithm) = algorithm else {
-            let fitting = ["RS256", "ES256", "EdDSA"].into_iter().find_map(|algorithm| Self::from_pem(place, Some(algorithm), pem).ok());
-            return fitting.ok_or_else(|| Problem(format!("{place}.public_key is not a key for RS256, ES256 or EdDSA")));
+        let bytes = pem.as_bytes();
+        let kinds = [
+            ("RS256", DecodingKey::from_rsa_pem(bytes)),
+            ("ES256", DecodingKey::from_ec_pem(bytes)),
+            ("EdDSA", DecodingKey::from_ed_pem(bytes)),
+        ];
+        let Some((algorithm, key)) = kinds.into_iter().find_map(|(algorithm, key)| Some((algorithm, key.ok()?))) else {
+            return Err(Problem(format!("{place}.public_key is not a key for RS256, ES256 or EdDSA")));
         };
-        let key = match algorithm {
-            "RS256" => DecodingKey::from_rsa_pem(pem.as_bytes()),
-            "ES256" => DecodingKey::from_ec_pem(pem.as_bytes()),
-            "EdDSA" => DecodingKey::from_ed_pem(pem.as_bytes()),
-            _ => return Err(Problem(format!("{place}.algorithm: {algorithm:?} is not for a public key; write RS256, ES256 or EdDSA"))),
-        };
-        let key = key.map_err(|_| Problem(format!("{place}.public_key is not a key for {algorithm}")))?;
-        Self::public(place, algorithm, None, key)
+        if let Some(given) = given.filter(|&given| given != algorithm) {
+            return Err(Problem(format!("{place}.algorithm: {given:?} is not for this public_key, which is one for {algorithm}")));
+        }
+        Self::public(&format!("{place}.public_key"), algorithm, None, key)
     }
 
     /// A public key for `algorithm`, if it can be one: of this kind, on this curve, of a length that is safe.

@@ -1,17 +1,14 @@
 //! The command line: what can be asked, and whom it is handed to (PROTOCOL section 8).
 
 mod client;
+mod layers;
 mod serve;
 mod token;
 mod top;
 
-use std::path::PathBuf;
-
 use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
-
-use crate::config::Sources;
+use clap::{Parser, Subcommand};
 
 /// The program's arguments.
 #[derive(Debug, Parser)]
@@ -43,40 +40,6 @@ enum Command {
     /// Watch a gateway's rates, and with an admin key its slowest sessions and busiest topics
     #[command(after_help = "Example:\n  belfry top --token \"$ADMIN_KEY\"")]
     Top(top::TopArguments),
-}
-
-/// Where the configuration comes from.
-#[derive(Debug, Args)]
-struct ConfigArguments {
-    /// The configuration, TOML; it stands in place of the built-in one
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// One key's value, over the file's and the environment's: TOML, else a string
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
-    settings: Vec<(String, String)>,
-}
-
-impl ConfigArguments {
-    /// The layers: the file, the environment, then what the command line says.
-    fn into_sources(self) -> Sources {
-        let environment = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value)))
-            .filter(|(key, _)| key.starts_with("BELFRY__"))
-            .map(|(key, value)| (key, value.to_string_lossy().into_owned()))
-            .collect();
-        Sources { file: self.config, environment, settings: self.settings }
-    }
-}
-
-/// Which gateway, and as whom.
-#[derive(Debug, Clone, Args)]
-struct GatewayArguments {
-    /// The gateway's WebSocket
-    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8765/ws", value_parser = client::Endpoint::parse)]
-    url: client::Endpoint,
-    /// A token or an API key
-    #[arg(long, value_name = "TOKEN", env = "BELFRY_TOKEN", hide_env_values = true)]
-    token: Option<String>,
 }
 
 /// Parses the arguments and does what they say.
@@ -122,13 +85,6 @@ fn one_line(error: &str) -> String {
     let said = error.split("\n\nUsage:").next().unwrap_or(error).split("\n\nFor more").next().unwrap_or(error);
     let words: Vec<&str> = said.trim_start_matches("error: ").split_whitespace().collect();
     format!("{}; `belfry --help` tells more", words.join(" "))
-}
-
-fn parse_setting(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is no setting; write KEY=VALUE, as in limits.sessions=50000")),
-    }
 }
 
 #[cfg(test)]
@@ -181,12 +137,6 @@ mod tests {
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
-    }
-
-    #[test]
-    fn a_settings_value_may_hold_an_equals_sign() {
-        assert_eq!(parse_setting("a.b=c=d"), Ok(("a.b".into(), "c=d".into())));
-        assert!(parse_setting("=d").is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
-use super::ConfigArguments;
+use super::layers::ConfigArguments;
 use crate::config::{Config, DEFAULT_FILE, Sources};
 use crate::server;
 
@@ -48,20 +48,19 @@ pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
         sources.settings.push(("server.listen".to_owned(), listen));
     }
     let config = load(&sources)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("belfry-front")
-        .enable_all()
-        .build()
-        .context("can't start the runtime")?;
-    runtime.block_on(async {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_name("belfry-front").enable_all().build().context("can't start the runtime")?;
+    let outcome = runtime.block_on(async {
         let running = server::start(config, sources).await?;
         if let Some(file) = &arguments.port_file {
             write_port_file(file, running.address).with_context(|| format!("can't write the port file {}", file.display()))?;
         }
         running.run_until_drained().await;
         Ok(())
-    })
+    });
+    // A listener that still finishes a handshake has no session to wait for.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Checks a configuration, or prints the built-in one.
@@ -102,7 +101,7 @@ fn write_port_file(file: &Path, address: SocketAddr) -> std::io::Result<()> {
     let mut beside = file.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
-    std::fs::write(&beside, format!("{address}\n"))?;
+    std::fs::write(&beside, address.to_string())?;
     std::fs::rename(&beside, file)
 }
 
@@ -116,7 +115,7 @@ mod tests {
         let file = folder.path().join("port");
         std::fs::write(&file, "old").unwrap();
         write_port_file(&file, "127.0.0.1:40123".parse().unwrap()).unwrap();
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "127.0.0.1:40123\n");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "127.0.0.1:40123");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -1,11 +1,14 @@
 //! `belfry token`: a JWT on standard output.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::auth::{SigningKey, mint};
+use crate::clock::Clock;
 use crate::config::GrantLists;
 use crate::topic_name::Pattern;
 
@@ -45,14 +48,14 @@ pub(super) fn print_token(arguments: TokenArguments) -> anyhow::Result<()> {
         Some(file) => Some(std::fs::read_to_string(file).with_context(|| format!("can't read the key {}", file.display()))?),
         None => None,
     };
+    let key = match (&arguments.secret, &pem) {
+        (_, Some(pem)) => SigningKey::Pem(pem),
+        (Some(secret), None) => SigningKey::Secret(secret),
+        (None, None) => bail!("a token needs --secret or --key"),
+    };
     let grants = GrantLists { subscribe: arguments.subscribe, publish: arguments.publish };
-    let token = sign(arguments.secret.as_deref(), pem.as_deref(), &arguments.sub, &grants, arguments.ttl)?;
-    println!("{token}");
-    Ok(())
-}
-
-fn sign(_secret: Option<&str>, _pem: Option<&str>, _sub: &str, _grants: &GrantLists, _ttl: Duration) -> anyhow::Result<String> {
-    bail!("tokens can't be signed yet")
+    let token = mint(key, &arguments.sub, &grants, arguments.ttl, &Clock::machine())?;
+    writeln!(std::io::stdout(), "{token}").context("can't write to standard output")
 }
 
 /// A time as the configuration writes it, of at least a second: a token's times are whole seconds.

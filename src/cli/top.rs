@@ -9,8 +9,7 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use serde::Deserialize;
 
-use super::GatewayArguments;
-use super::client::{ConnectError, Endpoint, Incoming, Message, Wire, fetch, upgrade};
+use super::client::{ConnectError, Endpoint, GatewayArguments, Incoming, Message, Wire, fetch, upgrade};
 
 const SUBSCRIBE: &str = r#"{"op":"subscribe","id":1,"topics":["$belfry.stats"],"last":1}"#;
 /// The stats come once a second; without them for so long the gateway is gone.

@@ -1,21 +1,20 @@
 //! Raw to typed: every problem is told at once, with its key, its value and what would be right.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
+use super::address::{address, network};
 use super::check_auth::auth;
 use super::check_feed::feed;
+use super::files::pem_file;
 use super::limits::Limits;
 use super::memory;
 use super::origin::Origin;
 use super::raw::{Problem, Raw, Sources};
+use super::report::Report;
 use super::rule::{OnSlow, Rule, Rules};
-use super::section::{Entry, Report, Section};
+use super::section::Section;
 use super::settings::{Admin, Config, Deflate, Server, Tls};
 use crate::topic_name::TopicName;
 
@@ -215,51 +214,5 @@ fn endpoint_path(path: &str) -> Result<(), &'static str> {
         Err("stands at a path that no request has; write one without white space, ? and #, as in \"/rooms/lobby\"")
     } else {
         Ok(())
-    }
-}
-
-/// An address to listen on, or a host's name in its place.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let malformed = "is not an address; write host and port, as in \"127.0.0.1:8765\" (port 0 picks one)";
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let (host, port) = text.rsplit_once(':').ok_or(malformed)?;
-    let is_name = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    // Digits and dots alone are a damaged address, which a resolver may still take (127.1).
-    let is_number = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let port: u16 = port.parse().map_err(|_| malformed)?;
-    if !is_name || is_number {
-        return Err(malformed.to_owned());
-    }
-    let unresolved = |error: &dyn Display| format!("names a host without address here ({error}); write one, as in \"127.0.0.1:{port}\"");
-    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|error| unresolved(&error))?.collect();
-    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied().ok_or_else(|| unresolved(&"none found"))
-}
-
-fn network(text: &str) -> Result<IpNet, &'static str> {
-    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    network.ok_or("is neither an address nor a network; write as in \"10.0.0.7\" or \"10.0.0.0/8\"")
-}
-
-/// A file of PEM text: where it is, and its text.
-pub(super) fn pem_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
-    let (file, text) = text_file(entry, raw)?;
-    if !text.contains("-----BEGIN ") {
-        entry.refuse("is not a PEM file; give one that holds a line with -----BEGIN …-----");
-        return None;
-    }
-    Some((file, text))
-}
-
-/// A file of text: where it is, and its text.
-pub(super) fn text_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
-    let file = raw.resolve(entry.text()?, entry.origin());
-    match std::fs::read_to_string(&file) {
-        Ok(text) => Some((file, text)),
-        Err(error) => {
-            entry.refuse(format_args!("can't be read ({}: {error}); give a file that is there and that may be read", file.display()));
-            None
-        }
     }
 }

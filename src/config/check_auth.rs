@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::auth::{ApiKey, Auth, GrantLists, TokenKey};
-use super::check::{pem_file, text_file};
+use super::files::{pem_file, text_file};
 use super::raw::Raw;
 use super::section::{Entry, Section};
 

@@ -3,17 +3,20 @@
 //! The way in: [`Sources`] are laid over each other (`raw.rs`), read section by section (`section.rs`), checked with every
 //! problem told at once (`check.rs`), and handed out typed (`settings.rs`).
 
+mod address;
 mod auth;
 mod check;
 mod check_auth;
 mod check_feed;
 mod duration;
+mod files;
 mod limits;
 mod live;
 mod memory;
 mod origin;
 mod raw;
 mod reload;
+mod report;
 mod rule;
 mod section;
 mod settings;

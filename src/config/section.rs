@@ -9,54 +9,11 @@ use std::time::Duration;
 use ::config::{Map, Value, ValueKind};
 
 use super::duration;
-use super::raw::Problem;
+use super::report::Report;
 use crate::topic_name::Pattern;
 
 /// How much of a value a problem shows, in characters.
 const SHOWN_MAX: usize = 64;
-
-/// What came to light while a tree was read.
-#[derive(Default)]
-pub(super) struct Report {
-    problems: RefCell<Vec<Problem>>,
-    unknown: RefCell<Vec<Unknown>>,
-    /// Every key that was asked for, lists without their indices.
-    asked: RefCell<BTreeSet<String>>,
-}
-
-/// A key that nobody asked for.
-struct Unknown {
-    /// Without indices.
-    key: String,
-    told: String,
-}
-
-impl Report {
-    /// Notes one problem.
-    pub(super) fn tell(&self, problem: String) {
-        self.problems.borrow_mut().push(Problem(problem));
-    }
-
-    /// Every key that was asked for.
-    pub(super) fn into_asked(self) -> BTreeSet<String> {
-        self.asked.into_inner()
-    }
-
-    /// All problems; each unknown key with the nearest of `keys`, which is called only if there is one.
-    pub(super) fn into_problems(self, keys: impl FnOnce() -> Vec<String>) -> Vec<Problem> {
-        let mut problems = self.problems.into_inner();
-        let unknown = self.unknown.into_inner();
-        let keys = if unknown.is_empty() { Vec::new() } else { keys() };
-        problems.extend(unknown.into_iter().map(|unknown| {
-            let advice = match nearest(&unknown.key, &keys) {
-                Some(key) => format!("did you mean {key}"),
-                None => "take it out, or see docs/configuration.md for the keys that there are".to_owned(),
-            };
-            Problem(format!("{} is not a key; {advice}", unknown.told))
-        }));
-        problems
-    }
-}
 
 /// One table, or nothing where it was left out.
 pub(super) struct Section<'a> {
@@ -88,7 +45,7 @@ impl<'a> Section<'a> {
     /// The value of `key`, if it was written.
     pub(super) fn entry(&self, key: &str) -> Option<Entry<'a>> {
         let full_key = join(&self.key, key);
-        self.report.asked.borrow_mut().insert(full_key.clone());
+        self.report.ask(full_key.clone());
         self.asked.borrow_mut().insert(key.to_owned());
         let value = self.table?.get(key)?;
         Some(Entry { path: join(&self.path, key), key: full_key, value, report: self.report })
@@ -167,7 +124,7 @@ impl<'a> Section<'a> {
         for name in names {
             let Some(value) = self.table.and_then(|table| table.get(name)) else { continue };
             let entry = Entry { path: join(&self.path, name), key: join(&self.key, name), value, report: self.report };
-            self.report.unknown.borrow_mut().push(Unknown { told: entry.told(), key: entry.key });
+            self.report.unknown(entry.key.clone(), entry.told());
         }
     }
 }
@@ -338,27 +295,4 @@ fn join(path: &str, key: &str) -> String {
     let is_bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     let key = if is_bare { key.to_owned() } else { format!("{key:?}") };
     if path.is_empty() { key } else { format!("{path}.{key}") }
-}
-
-/// The key that was probably meant: the same name elsewhere, else the one with the fewest letters to change.
-fn nearest<'k>(key: &str, keys: &'k [String]) -> Option<&'k String> {
-    let own = |key: &'k str| key.rsplit('.').next().unwrap_or(key);
-    let name = key.rsplit('.').next().unwrap_or(key);
-    let near = |known: &&'k String| edits(key, known).min(edits(name, own(known)) + 1);
-    keys.iter().min_by_key(near).filter(|known| near(known) <= 1 + name.chars().count() / 3)
-}
-
-/// Levenshtein's distance.
-fn edits(source: &str, target: &str) -> usize {
-    let target: Vec<char> = target.chars().collect();
-    let mut row: Vec<usize> = (0..=target.len()).collect();
-    for (line, from) in source.chars().take(4 * SHOWN_MAX).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for (column, to) in target.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[target.len()]
 }

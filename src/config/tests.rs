@@ -139,9 +139,12 @@ fn no_problem_shows_a_secret() {
 #[test]
 fn warnings_keep_nobody_from_starting() {
     let rules = "[[topics]]\nmatch = \"a.>\"\nlast = 2\n[[topics]]\nmatch = \"a.*\"";
-    let config = load_text(&format!("[auth]\nkeys = [{{ algorithm = \"HS256\", secret = \"short\" }}]\n{rules}")).unwrap();
+    let auth = "keys = [{ secret = \"short\" }]\napi_keys = [{ name = \"root\", key = \"k\", admin = true }]";
+    let config = load_text(&format!("server.listen = \"0.0.0.0:0\"\n[auth]\n{auth}\n{rules}")).unwrap();
     let warnings = config.warnings().join("\n");
-    for part in ["auth.keys[0].secret has 5 bytes", "topics[0].last = 2", "topics[1].match = \"a.*\" never rules"] {
+    for part in
+        ["auth.keys[0].secret has 5 bytes", "admin.listen = \"\" lets", "topics[0].last = 2", "topics[1].match = \"a.*\" never rules"]
+    {
         assert!(warnings.contains(part), "{warnings}");
     }
 }

@@ -18,6 +18,12 @@ impl Config {
                 warnings.push(format!("auth.keys[{index}].secret has {bytes} bytes and may be guessed; use at least {SECRET_BYTES_MIN}"));
             }
         }
+        let listen = self.server.listen;
+        if self.admin.listen.is_none() && !listen.ip().is_loopback() && self.auth.api_keys.iter().any(|key| key.admin) {
+            warnings.push(format!(
+                "admin.listen = \"\" lets whoever reaches server.listen = \"{listen}\" try an admin key; give it an address"
+            ));
+        }
         let rules: Vec<_> = self.rules.iter().collect();
         for (index, rule) in rules.iter().enumerate() {
             if rule.last > rule.history {

@@ -4,58 +4,33 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Dialect;
-use crate::frame::Deflater;
+use super::encoder::{Encoder, PlainFrame};
+use super::variant::{Dialect, Variant};
 use crate::hub::Message;
 use crate::metrics::Tally;
-
-/// Which frame of a message a session takes: its dialect and its compression.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Variant {
-    /// What the session speaks.
-    pub dialect: Dialect,
-    /// The server's window in bits, if permessage-deflate was agreed on.
-    pub window_bits: Option<u8>,
-}
-
-/// What encoding needs from its shard.
-#[derive(Debug)]
-pub struct Encoder {
-    /// Compresses for all.
-    pub deflater: Deflater,
-    /// Payloads shorter than this go uncompressed, in bytes.
-    pub threshold: usize,
-}
 
 /// A message and the frames made of it so far.
 #[derive(Debug)]
 pub struct Encoded {
     message: Arc<Message>,
+    json: Frames,
+    raw: Frames,
 }
 
-impl Encoder {
-    /// stub
-    pub fn new(_level: u32, _threshold: usize) -> Self {
-        unimplemented!()
-    }
-}
-/// stub
-pub fn event_frame(_event: &super::Event<'_>, _variant: Variant, _encoder: &mut Encoder, _tally: &mut Tally) -> Option<Bytes> {
-    unimplemented!()
-}
-/// stub
-pub fn replay_frame(_message: &Message, _variant: Variant, _encoder: &mut Encoder, _tally: &mut Tally) -> Bytes {
-    unimplemented!()
-}
-/// stub
-pub fn echo_frame(_opcode: crate::frame::OpCode, _payload: &[u8], _variant: Variant, _encoder: &mut Encoder, _tally: &mut Tally) -> Bytes {
-    unimplemented!()
+/// One dialect's frames of a message.
+#[derive(Debug, Default)]
+struct Frames {
+    /// Also what is compressed.
+    plain: Option<PlainFrame>,
+    /// By window bits, in the order of first need. Windows other than 15 are rare and there are eight at most, so a
+    /// search is shorter than a table.
+    packed: Vec<(u8, Bytes)>,
 }
 
 impl Encoded {
     /// Nothing encoded yet.
     pub fn new(message: Arc<Message>) -> Self {
-        Self { message }
+        Self { message, json: Frames::default(), raw: Frames::default() }
     }
 
     /// The message itself.
@@ -63,8 +38,24 @@ impl Encoded {
         &self.message
     }
 
-    /// The whole frame, head and payload, for `variant`; encoded at its first call, then shared.
-    pub fn frame(&mut self, _variant: Variant, _encoder: &mut Encoder, _tally: &mut Tally) -> Bytes {
-        unimplemented!()
+    /// The whole frame, head and payload, for `variant`; encoded at its first call, then shared. A message that is not
+    /// worth compressing has the plain frame in every variant.
+    pub fn frame(&mut self, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Bytes {
+        let frames = match variant.dialect {
+            Dialect::Json => &mut self.json,
+            Dialect::Raw | Dialect::Echo => &mut self.raw,
+        };
+        let message = &self.message;
+        let plain = frames.plain.get_or_insert_with(|| PlainFrame::of_message(message, variant.dialect, false));
+        let Some(bits) = variant.window_bits else { return plain.frame.clone() };
+        if let Some((_, frame)) = frames.packed.iter().find(|(known, _)| *known == bits) {
+            return frame.clone();
+        }
+        let frame = encoder.fit(plain, Some(bits), tally);
+        frames.packed.push((bits, frame.clone()));
+        frame
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RequestId;
+use super::command::RequestId;
 use crate::codes::ErrorCode;
 use crate::hub::{HistoryPage, PresenceChange};
 use crate::position::{Offset, Position};

@@ -1,13 +1,329 @@
 //! The native dialect's commands: bytes to [`Request`].
+//!
+//! The whole object is walked first and each member kept as raw text, so that a refusal finds the `id` wherever it stands;
+//! then the members that the `op` knows are read. Others are ignored, whatever they hold, so that newer clients can talk to
+//! older gateways. Nothing is allocated for a publish but its topic's name.
 
-use super::{Refusal, Request};
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::time::Duration;
 
-/// Reads one command. Duplicate envelope keys, JSON deeper than 64 and members of the wrong type are refused.
-pub fn request(_text: &[u8]) -> Result<Request<'_>, Refusal<'_>> {
-    unimplemented!()
+use super::command::{Command, Refusal, Request, RequestId, Since};
+use super::json_items::{Elements, Members};
+use super::json_scan::{self, unescape};
+use crate::codes::ErrorCode;
+use crate::metrics::CommandOp;
+use crate::position::Offset;
+use crate::topic_name::{Pattern, TopicName, TopicNameError};
+
+const INTERVAL_MS_MIN: u64 = 10;
+const INTERVAL_MS_MAX: u64 = 3_600_000;
+const HISTORY_LIMIT_DEFAULT: usize = 100;
+const HISTORY_LIMIT_MAX: usize = 1_000;
+/// Larger offsets, of any number of digits, are taken as this one: no topic gets there, and the next one is still a `u64`.
+const OFFSET_MAX: u64 = i64::MAX as u64;
+/// How much of what a client sent a refusal repeats, in characters.
+const SHOWN_MAX: usize = 64;
+
+/// Reads one command. Duplicate keys of the envelope, members of the wrong type (`null` is one), and values that nest deeper
+/// than 64 levels are refused; the envelope itself is not counted among them, so `data` may hold what any payload may.
+pub fn request(text: &[u8]) -> Result<Request<'_>, Refusal<'_>> {
+    let mut envelope = Envelope::default();
+    let collected = envelope.collect(text);
+    let (id, op) = (envelope.id(), envelope.op());
+    let (known_id, known_op) = (*id.as_ref().unwrap_or(&None), *op.as_ref().unwrap_or(&CommandOp::Other));
+    let command = collected.and(id).and(op).and_then(|op| envelope.command(op));
+    match command {
+        Ok(command) => Ok(Request { id: known_id, command }),
+        Err(Fault { code, message }) => Err(Refusal { id: known_id, op: known_op, code, message }),
+    }
 }
 
 /// Whether `bytes` are one JSON text (RFC 8259), at most 64 deep, any number.
-pub fn is_json_text(_bytes: &[u8]) -> bool {
-    unimplemented!()
+pub fn is_json_text(bytes: &[u8]) -> bool {
+    json_scan::is_json_text(bytes)
 }
+
+/// The members of one command as raw text.
+#[derive(Default)]
+struct Envelope<'a> {
+    op: Option<&'a str>,
+    id: Option<&'a str>,
+    topic: Option<&'a str>,
+    data: Option<&'a str>,
+    echo: Option<&'a str>,
+    topics: Option<&'a str>,
+    last: Option<&'a str>,
+    since: Option<&'a str>,
+    interval_ms: Option<&'a str>,
+    presence: Option<&'a str>,
+    limit: Option<&'a str>,
+    token: Option<&'a str>,
+    /// Whether `id` came twice, so that no reply can carry it.
+    id_is_ambiguous: bool,
+}
+
+impl<'a> Envelope<'a> {
+    /// Takes every member of the command that `text` is. A duplicate is told at the end, so that the `id` is found behind it.
+    fn collect(&mut self, text: &'a [u8]) -> Result<(), Fault> {
+        let text = std::str::from_utf8(text).map_err(|_| Fault::bad_request("the command is not UTF-8".to_owned()))?;
+        let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
+        if !text.is_empty() && !text.starts_with('{') {
+            return Err(Fault::bad_request(format!("the command is {}; it must be a JSON object", kind(text))));
+        }
+        let mut duplicate = None;
+        let mut unknown = HashSet::new();
+        for member in Members::of(text)? {
+            let (key, raw) = member?;
+            let is_duplicate = match self.slot(&key) {
+                Some(slot) => slot.replace(raw).is_some(),
+                None => !unknown.insert(key.clone()),
+            };
+            if is_duplicate {
+                self.id_is_ambiguous |= key == "id";
+                duplicate.get_or_insert(key);
+            }
+        }
+        match duplicate {
+            Some(key) => Err(Fault::bad_request(format!("`{}` is given twice", shown(&key)))),
+            None => Ok(()),
+        }
+    }
+
+    fn slot(&mut self, key: &str) -> Option<&mut Option<&'a str>> {
+        Some(match key {
+            "op" => &mut self.op,
+            "id" => &mut self.id,
+            "topic" => &mut self.topic,
+            "data" => &mut self.data,
+            "echo" => &mut self.echo,
+            "topics" => &mut self.topics,
+            "last" => &mut self.last,
+            "since" => &mut self.since,
+            "interval_ms" => &mut self.interval_ms,
+            "presence" => &mut self.presence,
+            "limit" => &mut self.limit,
+            "token" => &mut self.token,
+            _ => return None,
+        })
+    }
+
+    fn id(&self) -> Result<Option<RequestId<'a>>, Fault> {
+        match self.id {
+            _ if self.id_is_ambiguous => Ok(None),
+            None => Ok(None),
+            Some(raw) if raw.starts_with('"') || is_integer(raw) => Ok(Some(RequestId(raw))),
+            Some(raw) => Err(Fault::wrong("id", raw, "an integer or a string")),
+        }
+    }
+
+    /// What is asked for; [`CommandOp::Other`] where this gateway doesn't know it.
+    fn op(&self) -> Result<CommandOp, Fault> {
+        let op = text("op", self.op)?;
+        Ok(CommandOp::ALL.into_iter().find(|known| known.as_str() == op).unwrap_or(CommandOp::Other))
+    }
+
+    fn unknown_op(&self) -> Fault {
+        let op = self.op.unwrap_or_default();
+        let ops = CommandOp::ALL.into_iter().filter(|known| *known != CommandOp::Other).map(CommandOp::as_str);
+        let ops = ops.collect::<Vec<_>>().join(", ");
+        Fault { code: ErrorCode::UnknownOp, message: format!("op {} is unknown; the ops are {ops}", shown(op)) }
+    }
+
+    fn command(&self, op: CommandOp) -> Result<Command<'a>, Fault> {
+        Ok(match op {
+            CommandOp::Subscribe => Command::Subscribe {
+                topics: patterns(self.topics)?,
+                last: self.last.map(|raw| integer("last", raw, 0, u64::MAX)).transpose()?.map(size),
+                since: self.since.map_or(Ok(Vec::new()), since)?,
+                interval: self.interval_ms.map(interval).transpose()?,
+                presence: boolean("presence", self.presence, false)?,
+            },
+            CommandOp::Unsubscribe => Command::Unsubscribe { topics: patterns(self.topics)? },
+            CommandOp::Publish => Command::Publish {
+                topic: topic(self.topic)?,
+                data: self.data.ok_or_else(|| Fault::missing("data", "any JSON value"))?.as_bytes(),
+                echo: boolean("echo", self.echo, true)?,
+            },
+            CommandOp::History => Command::History {
+                topic: topic(self.topic)?,
+                since: self.since.map(|raw| integer("since", raw, 0, OFFSET_MAX)).transpose()?.map(Offset),
+                limit: match self.limit {
+                    Some(raw) => size(integer("limit", raw, 1, HISTORY_LIMIT_MAX as u64)?),
+                    None => HISTORY_LIMIT_DEFAULT,
+                },
+            },
+            CommandOp::Presence => Command::Presence { topic: topic(self.topic)? },
+            CommandOp::Auth => Command::Auth { token: text("token", self.token)? },
+            CommandOp::Subscriptions => Command::Subscriptions,
+            CommandOp::Ping => Command::Ping,
+            CommandOp::Other => return Err(self.unknown_op()),
+        })
+    }
+}
+
+/// What is wrong with a command, before it is known whose it is.
+struct Fault {
+    code: ErrorCode,
+    message: String,
+}
+
+impl Fault {
+    fn bad_request(message: String) -> Self {
+        Self { code: ErrorCode::BadRequest, message }
+    }
+
+    /// `member` is there and holds `raw`, where `right` should be.
+    fn wrong(member: &str, raw: &str, right: &str) -> Self {
+        Self::bad_request(format!("`{member}` is {}; it must be {right}", kind(raw)))
+    }
+
+    fn below(member: &str, raw: &str, right: &str) -> Self {
+        Self::bad_request(format!("`{member}` is {}; it must be {right}", shown(raw)))
+    }
+
+    fn missing(member: &str, right: &str) -> Self {
+        Self::bad_request(format!("`{member}` is missing; it must be {right}"))
+    }
+}
+
+impl From<TopicNameError> for Fault {
+    fn from(error: TopicNameError) -> Self {
+        Self { code: error.code(), message: error.to_string() }
+    }
+}
+
+impl From<json_scan::Fault> for Fault {
+    fn from(fault: json_scan::Fault) -> Self {
+        Self::bad_request(format!("the command is not JSON as it is taken here: {fault}"))
+    }
+}
+
+fn topic(raw: Option<&str>) -> Result<TopicName, Fault> {
+    Ok(TopicName::parse(&text("topic", raw)?)?)
+}
+
+fn patterns(raw: Option<&str>) -> Result<Vec<Result<Pattern, TopicNameError>>, Fault> {
+    const RIGHT: &str = "a list of one or more topics or patterns";
+    let raw = raw.ok_or_else(|| Fault::missing("topics", RIGHT))?;
+    if !raw.starts_with('[') {
+        return Err(Fault::wrong("topics", raw, RIGHT));
+    }
+    let mut patterns = Vec::new();
+    for (index, element) in Elements::of(raw)?.enumerate() {
+        patterns.push(Pattern::parse(&text(&format!("topics[{index}]"), Some(element?))?));
+    }
+    if patterns.is_empty() { Err(Fault::bad_request(format!("`topics` is empty; it must be {RIGHT}"))) } else { Ok(patterns) }
+}
+
+/// A subscribe's `since`. A name in it that is no topic is refused whole: it can't have come from the gateway.
+fn since(raw: &str) -> Result<Vec<Since<'_>>, Fault> {
+    if !raw.starts_with('{') {
+        return Err(Fault::wrong("since", raw, "an object of topics, each with `epoch` and `offset`"));
+    }
+    let mut topics = Vec::new();
+    let mut seen = HashSet::new();
+    for member in Members::of(raw)? {
+        let (key, raw) = member?;
+        let topic = TopicName::parse(&key).map_err(|error| Fault::bad_request(format!("`since`: {error}")))?;
+        if !seen.insert(topic.clone()) {
+            return Err(Fault::bad_request(format!("`since` names {topic} twice")));
+        }
+        topics.push(since_one(topic, raw)?);
+    }
+    Ok(topics)
+}
+
+fn since_one(topic: TopicName, raw: &str) -> Result<Since<'_>, Fault> {
+    let name = |member: &str| format!("since.{topic}{member}");
+    if !raw.starts_with('{') {
+        return Err(Fault::wrong(&name(""), raw, "an object with `epoch` and `offset`"));
+    }
+    let (mut epoch, mut offset) = (None, None);
+    for member in Members::of(raw)? {
+        let (key, raw) = member?;
+        let slot = match &*key {
+            "epoch" => &mut epoch,
+            "offset" => &mut offset,
+            _ => continue,
+        };
+        if slot.replace(raw).is_some() {
+            return Err(Fault::bad_request(format!("`{}.{key}` is given twice", name(""))));
+        }
+    }
+    let epoch = text(&name(".epoch"), epoch)?;
+    let offset = offset.ok_or_else(|| Fault::missing(&name(".offset"), "an integer of 0 or more"))?;
+    let offset = Offset(integer(&name(".offset"), offset, 0, OFFSET_MAX)?);
+    Ok(Since { topic, epoch, offset })
+}
+
+fn interval(raw: &str) -> Result<Duration, Fault> {
+    let milliseconds = integer("interval_ms", raw, 0, u64::MAX)?;
+    if !(INTERVAL_MS_MIN..=INTERVAL_MS_MAX).contains(&milliseconds) {
+        let right = format!("{INTERVAL_MS_MIN} to {INTERVAL_MS_MAX}");
+        return Err(Fault::bad_request(format!("`interval_ms` is {milliseconds}; it must be {right}")));
+    }
+    Ok(Duration::from_millis(milliseconds))
+}
+
+/// An integer of `min` or more; one past `max`, of any number of digits, is taken as `max`.
+fn integer(member: &str, raw: &str, min: u64, max: u64) -> Result<u64, Fault> {
+    let right = || format!("an integer of {min} or more");
+    if !is_integer(raw) {
+        return Err(Fault::wrong(member, raw, &right()));
+    }
+    let value = match raw.strip_prefix('-') {
+        Some("0") => 0,
+        Some(_) => return Err(Fault::below(member, raw, &right())),
+        None => raw.parse().unwrap_or(u64::MAX),
+    };
+    if value < min { Err(Fault::below(member, raw, &right())) } else { Ok(value.min(max)) }
+}
+
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn boolean(member: &str, raw: Option<&str>, default: bool) -> Result<bool, Fault> {
+    match raw {
+        None => Ok(default),
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(raw) => Err(Fault::wrong(member, raw, "true or false")),
+    }
+}
+
+fn text<'a>(member: &str, raw: Option<&'a str>) -> Result<Cow<'a, str>, Fault> {
+    let raw = raw.ok_or_else(|| Fault::missing(member, "a string"))?;
+    if !raw.starts_with('"') {
+        return Err(Fault::wrong(member, raw, "a string"));
+    }
+    unescape(raw).ok_or_else(|| Fault::bad_request(format!("`{member}` holds half a surrogate pair, which is no character")))
+}
+
+/// Whether a raw value is a number without fraction and exponent.
+fn is_integer(raw: &str) -> bool {
+    raw.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
+}
+
+/// What a raw value is, for an error.
+fn kind(raw: &str) -> &'static str {
+    match raw.as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        Some(b'-' | b'0'..=b'9') if is_integer(raw) => "an integer",
+        Some(b'-' | b'0'..=b'9') => "a number with a fraction or an exponent",
+        _ => "no JSON",
+    }
+}
+
+/// The beginning of what a client sent, so that an error stays short.
+fn shown(sent: &str) -> &str {
+    sent.char_indices().nth(SHOWN_MAX).map_or(sent, |(end, _)| &sent[..end])
+}
+
+#[cfg(test)]
+mod tests;

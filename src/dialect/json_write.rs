@@ -1,26 +1,293 @@
 //! The native dialect's events: messages and [`Event`]s to JSON text. Frame heads are put on elsewhere.
+//!
+//! Topics, patterns, epochs, offsets, sessions and codes never need escaping (PROTOCOL section 2) and are copied as they are.
 
-use super::Event;
-use crate::hub::{HistoryPage, Message};
-use crate::session_id::Member;
-use crate::topic_name::TopicName;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::command::RequestId;
+use super::event::{Event, SubscribedTopic};
+use super::json_scan::is_json_text;
+use crate::hub::{HistoryPage, Message, PayloadKind};
+use crate::session_id::{Member, SessionId};
+use crate::topic_name::{Pattern, TopicName};
+
+/// What a message's event has around its topic, epoch and payload, at most, in bytes.
+pub(super) const ENVELOPE_BYTES_MAX: usize = 112;
 
 /// Appends `message`'s event; a replayed one says so.
-pub fn message(_json: &mut Vec<u8>, _message: &Message, _replay: bool) {
-    unimplemented!()
+pub fn message(json: &mut Vec<u8>, message: &Message, replay: bool) {
+    text(json, r#"{"op":"message","topic":""#);
+    text(json, message.topic.as_str());
+    text(json, r#"","epoch":""#);
+    text(json, message.position.epoch.as_str());
+    text(json, r#"","offset":"#);
+    number(json, message.position.offset.0);
+    text(json, if replay { r#","replay":true,"# } else { "," });
+    data(json, message);
+    json.push(b'}');
 }
 
 /// Appends `event`.
-pub fn event(_json: &mut Vec<u8>, _event: &Event<'_>) {
-    unimplemented!()
+pub fn event(json: &mut Vec<u8>, event: &Event<'_>) {
+    match *event {
+        Event::Welcome { session, ping_interval, max_message_bytes } => {
+            text(json, r#"{"op":"welcome","session":"#);
+            session_id(json, session);
+            text(json, r#","ping_interval_ms":"#);
+            milliseconds(json, ping_interval);
+            text(json, r#","max_message_bytes":"#);
+            number(json, max_message_bytes as u64);
+        }
+        Event::Subscribed { id, topics } => {
+            reply(json, "subscribed", id);
+            text(json, r#","topics":"#);
+            list(json, topics, subscribed_topic);
+        }
+        Event::Unsubscribed { id, topics } => {
+            reply(json, "unsubscribed", id);
+            patterns(json, topics);
+        }
+        Event::Published { id, topic, offset } => {
+            reply(json, "published", Some(id));
+            name_member(json, topic);
+            text(json, r#","offset":"#);
+            number(json, offset.0);
+        }
+        Event::History { id, topic, page } => {
+            reply(json, "history", id);
+            json.push(b',');
+            history_members(json, topic, page);
+        }
+        Event::Presence { id, topic, members } => {
+            reply(json, "presence", id);
+            json.push(b',');
+            presence_members(json, topic, members);
+        }
+        Event::Authenticated { id, user, expires } => {
+            reply(json, "authenticated", id);
+            text(json, r#","user":"#);
+            string_or_null(json, user.map(|user| &**user));
+            text(json, r#","expires":"#);
+            match expires {
+                Some(expires) => number(json, expires),
+                None => text(json, "null"),
+            }
+        }
+        Event::Subscriptions { id, topics } => {
+            reply(json, "subscriptions", id);
+            patterns(json, topics);
+        }
+        Event::Pong { id } => reply(json, "pong", id),
+        Event::Error { id, code, message } => {
+            reply(json, "error", id);
+            text(json, r#","code":""#);
+            text(json, code.as_str());
+            text(json, r#"","message":"#);
+            string(json, message);
+        }
+        Event::PresenceChange(change) => {
+            reply(json, if change.joined { "join" } else { "leave" }, None);
+            name_member(json, &change.topic);
+            text(json, r#","member":"#);
+            member(json, &change.member);
+        }
+        Event::Gap { topic, from, to } => {
+            reply(json, "gap", None);
+            name_member(json, topic);
+            text(json, r#","from":"#);
+            number(json, from.0);
+            text(json, r#","to":"#);
+            number(json, to.0);
+        }
+        Event::Draining { retry_after } => {
+            reply(json, "draining", None);
+            text(json, r#","retry_after_ms":"#);
+            milliseconds(json, retry_after);
+        }
+    }
+    json.push(b'}');
 }
 
-/// Appends the members of a history's answer, without braces: `"topic":…,"epoch":…,"messages":[…]` (HTTP shares them).
-pub fn history_members(_json: &mut Vec<u8>, _topic: &TopicName, _page: &HistoryPage) {
-    unimplemented!()
+/// Appends the members of a history's answer, without braces: `"topic":…,"epoch":…,"messages":[…]` (HTTP shares them), then
+/// `"more":true` where messages follow that the page does not hold.
+pub fn history_members(json: &mut Vec<u8>, topic: &TopicName, page: &HistoryPage) {
+    text(json, r#""topic":""#);
+    text(json, topic.as_str());
+    text(json, r#"","epoch":"#);
+    string_or_null(json, page.epoch.as_ref().map(|epoch| epoch.as_str()));
+    text(json, r#","messages":"#);
+    list(json, &page.messages, |json, message| {
+        text(json, r#"{"offset":"#);
+        number(json, message.position.offset.0);
+        text(json, r#","ts":"#);
+        number(json, message.published_at.0);
+        json.push(b',');
+        data(json, message);
+        json.push(b'}');
+    });
+    if page.more {
+        text(json, r#","more":true"#);
+    }
 }
 
 /// Appends the members of a presence's answer, without braces: `"topic":…,"count":…,"members":[…]`.
-pub fn presence_members(_json: &mut Vec<u8>, _topic: &TopicName, _members: &[Member]) {
-    unimplemented!()
+pub fn presence_members(json: &mut Vec<u8>, topic: &TopicName, members: &[Member]) {
+    text(json, r#""topic":""#);
+    text(json, topic.as_str());
+    text(json, r#"","count":"#);
+    number(json, members.len() as u64);
+    text(json, r#","members":"#);
+    list(json, members, member);
 }
+
+/// Appends `value` as a JSON string, quotes included.
+pub fn string(json: &mut Vec<u8>, value: &str) {
+    json.push(b'"');
+    let mut rest = value.as_bytes();
+    while let Some(at) = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < b' ') {
+        json.extend_from_slice(&rest[..at]);
+        escaped(json, rest[at]);
+        rest = &rest[at + 1..];
+    }
+    json.extend_from_slice(rest);
+    json.push(b'"');
+}
+
+/// Appends a whole number in decimal.
+pub fn number(json: &mut Vec<u8>, value: u64) {
+    const DIGITS_MAX: usize = 20;
+    let mut digits = [0; DIGITS_MAX];
+    let mut start = DIGITS_MAX;
+    let mut rest = value;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    json.extend_from_slice(&digits[start..]);
+}
+
+/// The payload's member: JSON text byte for byte, other text as a string, other bytes as Base64 (RFC 4648 §4).
+fn data(json: &mut Vec<u8>, message: &Message) {
+    if message.kind == PayloadKind::Json {
+        text(json, r#""data":"#);
+        json.extend_from_slice(&message.payload);
+        return;
+    }
+    match std::str::from_utf8(&message.payload) {
+        Ok(payload) => {
+            text(json, r#""data":"#);
+            if is_json_text(&message.payload) { text(json, payload) } else { string(json, payload) }
+        }
+        Err(_) => {
+            text(json, r#""data_base64":""#);
+            text(json, &STANDARD.encode(&message.payload));
+            json.push(b'"');
+        }
+    }
+}
+
+/// `{"op":…` and the `id` of what is answered.
+fn reply(json: &mut Vec<u8>, op: &str, id: Option<RequestId<'_>>) {
+    text(json, r#"{"op":""#);
+    text(json, op);
+    json.push(b'"');
+    if let Some(RequestId(id)) = id {
+        text(json, r#","id":"#);
+        text(json, id);
+    }
+}
+
+fn subscribed_topic(json: &mut Vec<u8>, entry: &SubscribedTopic) {
+    text(json, r#"{"topic":""#);
+    text(json, entry.topic.as_str());
+    json.push(b'"');
+    if let Some(position) = &entry.position {
+        text(json, r#","epoch":""#);
+        text(json, position.epoch.as_str());
+        text(json, r#"","offset":"#);
+        number(json, position.offset.0);
+    }
+    if let Some(recovered) = entry.recovered {
+        text(json, if recovered { r#","recovered":true"# } else { r#","recovered":false"# });
+    }
+    json.push(b'}');
+}
+
+fn member(json: &mut Vec<u8>, member: &Member) {
+    text(json, r#"{"session":"#);
+    session_id(json, member.session);
+    text(json, r#","user":"#);
+    string_or_null(json, member.user.as_deref());
+    json.push(b'}');
+}
+
+fn patterns(json: &mut Vec<u8>, topics: &[Pattern]) {
+    text(json, r#","topics":"#);
+    list(json, topics, |json, pattern| {
+        json.push(b'"');
+        text(json, pattern.as_str());
+        json.push(b'"');
+    });
+}
+
+fn name_member(json: &mut Vec<u8>, topic: &TopicName) {
+    text(json, r#","topic":""#);
+    text(json, topic.as_str());
+    json.push(b'"');
+}
+
+fn list<T>(json: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
+    json.push(b'[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        write(json, item);
+    }
+    json.push(b']');
+}
+
+fn session_id(json: &mut Vec<u8>, session: SessionId) {
+    json.push(b'"');
+    text(json, &session.to_string());
+    json.push(b'"');
+}
+
+fn string_or_null(json: &mut Vec<u8>, value: Option<&str>) {
+    match value {
+        Some(value) => string(json, value),
+        None => text(json, "null"),
+    }
+}
+
+fn milliseconds(json: &mut Vec<u8>, duration: std::time::Duration) {
+    number(json, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+}
+
+/// One byte that may not stand in a JSON string as it is (RFC 8259 §7).
+fn escaped(json: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' => text(json, r#"\""#),
+        b'\\' => text(json, r"\\"),
+        b'\n' => text(json, r"\n"),
+        b'\r' => text(json, r"\r"),
+        b'\t' => text(json, r"\t"),
+        _ => {
+            text(json, r"\u00");
+            json.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+fn text(json: &mut Vec<u8>, text: &str) {
+    json.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests;

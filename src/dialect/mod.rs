@@ -2,33 +2,17 @@
 
 mod command;
 mod encoded;
+mod encoder;
 mod event;
+mod json_items;
 pub mod json_read;
+mod json_scan;
 pub mod json_write;
 pub mod raw;
+mod variant;
 
 pub use command::{Command, Refusal, Request, RequestId, Since};
-pub use encoded::{Encoded, Encoder, Variant, echo_frame, event_frame, replay_frame};
+pub use encoded::Encoded;
+pub use encoder::{Encoder, echo_frame, event_frame, replay_frame};
 pub use event::{Event, SubscribedTopic};
-
-/// What a session speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Dialect {
-    /// The native one: JSON objects in text frames (PROTOCOL section 3).
-    Json,
-    /// Payloads alone, of one topic (section 4).
-    Raw,
-    /// Every message comes back (section 4, `/echo`).
-    Echo,
-}
-
-impl Dialect {
-    /// Its name in `/v1/sessions`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Raw => "raw",
-            Self::Echo => "echo",
-        }
-    }
-}
+pub use variant::{Dialect, Variant};

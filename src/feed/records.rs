@@ -48,7 +48,7 @@ impl<R: BufRead> Records<R> {
                     break;
                 }
                 self.lines_read += 1;
-                quoting = quoting.after(&self.bytes[before..]);
+                quoting = quoting.after(without_mark(&self.bytes[before..], self.lines_read));
                 if !self.quoted || quoting != Quoting::Quoted {
                     break;
                 }
@@ -76,9 +76,14 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-/// `bytes` without their line end, nor the mark (U+FEFF) that some programs begin a file with.
+/// `bytes` without the mark (U+FEFF) that some programs begin a file with.
+fn without_mark(bytes: &[u8], line: u64) -> &[u8] {
+    if line == 1 { bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes) } else { bytes }
+}
+
+/// `bytes` without the mark and their line end.
 fn trimmed(bytes: &[u8], line: u64) -> &[u8] {
-    let bytes = if line == 1 { bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes) } else { bytes };
+    let bytes = without_mark(bytes, line);
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     bytes.strip_suffix(b"\r").unwrap_or(bytes)
 }
@@ -105,6 +110,7 @@ mod tests {
     /// RFC 4180 §2.6: a line end within quotes belongs to the cell; a JSON line ends all the same.
     #[test]
     fn a_row_over_several_lines() {
+        assert_eq!(read("\u{feff}\"a\nb\"\n".as_bytes(), true), [(1, Ok("\"a\nb\"".into()))]);
         let source = b"a,\"b\r\nc\"\"\nd\"\ne\n";
         assert_eq!(read(source, true), [(1, Ok("a,\"b\r\nc\"\"\nd\"".into())), (4, Ok("e".into()))]);
         assert_eq!(read(source, false).len(), 4);

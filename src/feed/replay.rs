@@ -1,6 +1,5 @@
 //! Recorded ticks, published at the pace of their own time stamps.
 
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +15,10 @@ use crate::metrics::PublishSource;
 const AHEAD: usize = 256;
 /// Bad records of a file that are told one by one; the rest are only counted, so that a wrong file doesn't fill the log.
 const TOLD_MAX: u64 = 100;
+/// How late a tick may be before the replay goes on from there, instead of hurrying after.
+const STALL: Duration = Duration::from_secs(1);
+/// The longest wait between two ticks, well below what overflows a timer.
+const WAIT_MAX: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// A replay whose file was found good enough to start.
 pub(super) struct Prepared {
@@ -35,8 +38,7 @@ pub(super) async fn run(prepared: Prepared, outflow: impl Outflow) {
     let mut pace = Pace::new(settings.speed, Instant::now());
     let (ahead, mut ticks) = mpsc::channel(AHEAD);
     // A thread of its own: a slow disk must not hold up the runtime. It ends when `ticks` is dropped.
-    let spawned =
-        thread::Builder::new().name("replay".into()).spawn(move || Reading::new(settings.file.clone()).read(first, &settings, &ahead));
+    let spawned = thread::Builder::new().name("replay".into()).spawn(move || Reading::new(settings).read(first, &ahead));
     if let Err(error) = spawned {
         tracing::warn!(file = %file.display(), %error, "no thread for a replay");
         return;
@@ -61,7 +63,7 @@ pub(super) async fn run(prepared: Prepared, outflow: impl Outflow) {
 
 /// The reading side: file to ticks, over and over with `repeat`.
 struct Reading {
-    file: PathBuf,
+    settings: Replay,
     /// Bad records of the pass under way.
     skipped: u64,
     /// Whether the file is read for the first time; its bad records are told once, not with each pass.
@@ -69,11 +71,11 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(file: PathBuf) -> Self {
-        Self { file, skipped: 0, first_pass: true }
+    fn new(settings: Replay) -> Self {
+        Self { settings, skipped: 0, first_pass: true }
     }
 
-    fn read(&mut self, mut recording: Recording, settings: &Replay, ahead: &mpsc::Sender<Tick>) {
+    fn read(&mut self, mut recording: Recording, ahead: &mpsc::Sender<Tick>) {
         loop {
             let mut any = false;
             loop {
@@ -92,14 +94,14 @@ impl Reading {
             if self.skipped > 0 && self.first_pass {
                 tracing::warn!(file = %self.shown(), skipped = self.skipped, "bad records of a recording were skipped");
             }
-            if !settings.repeat {
+            if !self.settings.repeat {
                 return;
             }
             if !any {
                 return tracing::warn!(file = %self.shown(), "a recording without a good record isn't repeated");
             }
             self.first_pass = false;
-            recording = match Recording::open(settings) {
+            recording = match Recording::open(&self.settings) {
                 Ok(recording) => recording,
                 Err(problem) => return tracing::warn!(file = %self.shown(), %problem, "a recording can't be repeated"),
             };
@@ -117,7 +119,7 @@ impl Reading {
     }
 
     fn shown(&self) -> impl std::fmt::Display {
-        Path::display(&self.file)
+        self.settings.file.display()
     }
 }
 
@@ -150,11 +152,6 @@ impl Pace {
         Some(self.due)
     }
 }
-
-/// How late a tick may be before the replay goes on from there.
-const STALL: Duration = Duration::from_secs(1);
-/// The longest wait that a timer takes: some years.
-const WAIT_MAX: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,28 @@ impl Deflater {
     /// A window of 8 bits is served by a compressor of 9: zlib looks back no further than its window less 262 bytes
     /// (the longest match and its lookahead), so 250 bytes where 256 are allowed. A test reads the distances.
     pub fn compress(&mut self, message: &[u8], window_bits: u8, packed: &mut Vec<u8>) -> bool {
+        let start = packed.len();
+        // Room for a result that is one byte too long: whatever fills it did not get smaller.
+        if self.flush(message, window_bits, packed, message.len() + TAIL.len()) && packed.len() - start < message.len() {
+            return true;
+        }
+        packed.truncate(start);
+        false
+    }
+
+    /// As [`Self::compress`], but also where it gets longer: for an echo, which goes back as it came.
+    pub fn compress_always(&mut self, message: &[u8], window_bits: u8, packed: &mut Vec<u8>) -> bool {
+        let start = packed.len();
+        // Nine bits for a literal are the most that deflate writes, and each flush and block has a few bytes of its own.
+        let flushed = self.flush(message, window_bits, packed, message.len() + message.len() / 8 + message.len() / 64 + 64);
+        if !flushed {
+            packed.truncate(start);
+        }
+        flushed
+    }
+
+    /// Appends the flushed stream without its tail, if it takes less than `room` or what is free anyhow.
+    fn flush(&mut self, message: &[u8], window_bits: u8, packed: &mut Vec<u8>, room: usize) -> bool {
         if !(8..=WINDOW_BITS_MAX).contains(&window_bits) {
             return false;
         }
@@ -39,19 +61,15 @@ impl Deflater {
             .get_or_insert_with(|| Compress::new_with_window_bits(self.level, false, window_bits));
         stream.reset();
         let start = packed.len();
-        // Room for a result that is one byte too long: whatever fills it did not get smaller.
-        packed.reserve(message.len() + TAIL.len());
+        packed.reserve(room);
         let flushed = stream.compress_vec(message, packed, FlushCompress::Sync).is_ok()
             && stream.total_in() == message.len() as u64
             && packed.len() < packed.capacity()
             && packed[start..].ends_with(&TAIL);
-        let length = packed.len() - start;
-        if flushed && length < message.len() + TAIL.len() {
+        if flushed {
             packed.truncate(packed.len() - TAIL.len());
-            return true;
         }
-        packed.truncate(start);
-        false
+        flushed
     }
 }
 

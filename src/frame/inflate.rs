@@ -44,7 +44,7 @@ impl Inflater {
         }
         let stream = stream.get_or_insert_with(|| Decompress::new(false));
         stream.reset(false);
-        let expected = payload.len().saturating_mul(4).max(SCRATCH_BYTES_FIRST).min(SCRATCH_BYTES_KEPT);
+        let expected = payload.len().saturating_mul(4).clamp(SCRATCH_BYTES_FIRST, SCRATCH_BYTES_KEPT);
         reserve(scratch, expected, limit);
         // A sender that ends its stream with a last block owes one more empty block (RFC 7692 §7.2.3.5); without that it is whole all the same.
         if !feed(stream, payload, scratch, limit)? {

@@ -201,7 +201,7 @@ fn outlets_hear_offsets_in_order() {
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let house = Arc::clone(&house);
-            std::thread::spawn(move || (0..500).for_each(|_| drop(house.publish("chat.a", "x"))))
+            std::thread::spawn(move || (0..500).for_each(|_| _ = house.publish("chat.a", "x")))
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());

@@ -1,117 +1,163 @@
 //! The values that labels take, as closed sets (PROTOCOL section 9).
 
-/// `sessions_closed_total{reason}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each variant is the contract's word for itself")]
-pub enum CloseReason {
-    Normal,
-    GoingAway,
-    Protocol,
-    NotAcceptable,
-    NotUtf8,
-    Policy,
-    MessageTooBig,
-    TooFull,
-    TokenInvalid,
-    TokenExpired,
-    RateLimited,
-    Slow,
-    PongTimeout,
-    Operator,
-    Gone,
+use crate::codes::CloseCode;
+
+/// Declares one label's values: the enum, all of them in order, and each one's text. The order of `ALL` is that of the
+/// variants by construction, so that a variant as a number is its place in a table of counts.
+macro_rules! label {
+    ($(#[$attribute:meta])* $name:ident: $count:literal { $($variant:ident = $text:literal,)+ }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "each variant is the contract's word for itself")]
+        pub enum $name {
+            $($variant,)+
+        }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: [Self; $count] = [$(Self::$variant,)+];
+
+            /// The value as Prometheus sees it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+
+            /// Its place in a table of counts.
+            pub fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
 }
 
-/// `handshakes_rejected_total{reason}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each variant is the contract's word for itself")]
-pub enum RejectReason {
-    Origin,
-    Unauthorized,
-    Timeout,
-    BadUpgrade,
-    NotFound,
-    Sessions,
-    SessionsPerAddress,
-    HeaderBytes,
-    Pending,
-    Draining,
-    Tls,
+label! {
+    /// `sessions_closed_total{reason}`.
+    CloseReason: 15 {
+        Normal = "normal",
+        GoingAway = "going_away",
+        Protocol = "protocol",
+        NotAcceptable = "not_acceptable",
+        NotUtf8 = "not_utf8",
+        Policy = "policy",
+        MessageTooBig = "message_too_big",
+        TooFull = "too_full",
+        TokenInvalid = "token_invalid",
+        TokenExpired = "token_expired",
+        RateLimited = "rate_limited",
+        Slow = "slow",
+        PongTimeout = "pong_timeout",
+        Operator = "operator",
+        Gone = "gone",
+    }
 }
 
-/// `messages_published_total{source}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each variant is the contract's word for itself")]
-pub enum PublishSource {
-    Session,
-    Http,
-    Feed,
-    Gateway,
+label! {
+    /// `handshakes_rejected_total{reason}`.
+    RejectReason: 11 {
+        Origin = "origin",
+        Unauthorized = "unauthorized",
+        Timeout = "timeout",
+        BadUpgrade = "bad_upgrade",
+        NotFound = "not_found",
+        Sessions = "sessions",
+        SessionsPerAddress = "sessions_per_address",
+        HeaderBytes = "header_bytes",
+        Pending = "pending",
+        Draining = "draining",
+        Tls = "tls",
+    }
 }
 
-/// `messages_dropped_total{reason}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each variant is the contract's word for itself")]
-pub enum DropReason {
-    Slow,
-    Closed,
-    Age,
-    Total,
+label! {
+    /// `messages_published_total{source}`.
+    PublishSource: 4 {
+        Session = "session",
+        Http = "http",
+        Feed = "feed",
+        Gateway = "gateway",
+    }
 }
 
-/// `commands_total{op}`: what a client sends can't make a new series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each variant is the contract's word for itself")]
-pub enum CommandOp {
-    Subscribe,
-    Unsubscribe,
-    Publish,
-    History,
-    Presence,
-    Auth,
-    Subscriptions,
-    Ping,
-    Other,
+label! {
+    /// `messages_dropped_total{reason}`.
+    DropReason: 4 {
+        Slow = "slow",
+        Closed = "closed",
+        Age = "age",
+        Total = "total",
+    }
 }
 
-/// `recoveries_total{result}`: whether `since` could be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each variant says itself")]
-pub enum Recovery {
-    Recovered,
-    Lost,
+label! {
+    /// `commands_total{op}`: what a client sends can't make a new series.
+    CommandOp: 9 {
+        Subscribe = "subscribe",
+        Unsubscribe = "unsubscribe",
+        Publish = "publish",
+        History = "history",
+        Presence = "presence",
+        Auth = "auth",
+        Subscriptions = "subscriptions",
+        Ping = "ping",
+        Other = "other",
+    }
 }
 
-/// `limit_hits_total{limit}`: the key of section 7; of a rate and its burst, the rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each variant is the contract's key")]
-pub enum LimitKey {
-    MessageBytes,
-    Sessions,
-    SessionsPerAddress,
-    SubscriptionsPerSession,
-    OutboxBytes,
-    InboxBytes,
-    CommandsPerSecond,
-    HandshakeTimeout,
-    HeaderBytes,
-    BodyTimeout,
-    KeepAlive,
-    Pending,
-    FramesPerSecond,
-    MessageTimeout,
-    WriteTimeout,
-    OutboxTotalBytes,
-    Topics,
-    HistoryBytes,
-    SubscriptionsTotal,
-    PongTimeout,
-    AuthTimeout,
-    Fds,
+label! {
+    /// `recoveries_total{result}`: whether `since` could be kept.
+    Recovery: 2 {
+        Recovered = "recovered",
+        Lost = "lost",
+    }
 }
 
-impl CloseReason {
-    /// stub
-    pub fn as_str(self) -> &'static str {
-        ""
+label! {
+    /// `limit_hits_total{limit}`: the key of section 7; of a rate and its burst, the rate.
+    LimitKey: 22 {
+        MessageBytes = "message_bytes",
+        Sessions = "sessions",
+        SessionsPerAddress = "sessions_per_address",
+        SubscriptionsPerSession = "subscriptions_per_session",
+        OutboxBytes = "outbox_bytes",
+        InboxBytes = "inbox_bytes",
+        CommandsPerSecond = "commands_per_second",
+        HandshakeTimeout = "handshake_timeout",
+        HeaderBytes = "header_bytes",
+        BodyTimeout = "body_timeout",
+        KeepAlive = "keep_alive",
+        Pending = "pending",
+        FramesPerSecond = "frames_per_second",
+        MessageTimeout = "message_timeout",
+        WriteTimeout = "write_timeout",
+        OutboxTotalBytes = "outbox_total_bytes",
+        Topics = "topics",
+        HistoryBytes = "history_bytes",
+        SubscriptionsTotal = "subscriptions_total",
+        PongTimeout = "pong_timeout",
+        AuthTimeout = "auth_timeout",
+        Fds = "fds",
+    }
+}
+
+impl From<CloseCode> for CloseReason {
+    fn from(code: CloseCode) -> Self {
+        match code {
+            CloseCode::Normal => Self::Normal,
+            CloseCode::GoingAway => Self::GoingAway,
+            CloseCode::Protocol => Self::Protocol,
+            CloseCode::NotAcceptable => Self::NotAcceptable,
+            CloseCode::NotUtf8 => Self::NotUtf8,
+            CloseCode::Policy => Self::Policy,
+            CloseCode::MessageTooBig => Self::MessageTooBig,
+            CloseCode::TryAgainLater => Self::TooFull,
+            CloseCode::TokenInvalid => Self::TokenInvalid,
+            CloseCode::TokenExpired => Self::TokenExpired,
+            CloseCode::RateLimited => Self::RateLimited,
+            CloseCode::SlowConsumer => Self::Slow,
+            CloseCode::NoPong => Self::PongTimeout,
+            CloseCode::Operator => Self::Operator,
+        }
     }
 }

@@ -1,61 +1,268 @@
 //! One shard's counts: plain additions without atomics, handed to the registry once a turn.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CloseReason, CommandOp, DropReason, LimitKey, Metrics, Recovery};
+use prometheus::IntCounter;
+use prometheus::local::LocalHistogram;
+
+use super::families::RuleSeries;
+use super::labels::{CloseReason, CommandOp, DropReason, LimitKey, Recovery};
+use super::registry::Metrics;
 use crate::codes::ErrorCode;
 use crate::config::RuleId;
 
 /// One shard's counts since its last [`Tally::hand_over`].
 #[derive(Debug)]
 pub struct Tally {
-    _metrics: Arc<Metrics>,
+    metrics: Arc<Metrics>,
+    /// Whether anything was counted since the last hand-over.
+    changed: bool,
+    /// By the rule's index; `None` where this shard has not met the rule.
+    rules: Vec<Option<RuleCounts>>,
+    fanout: LocalHistogram,
+    outbox_bytes: i64,
+    slow_sessions: i64,
+    subscriptions: i64,
+    delivered_bytes: u64,
+    received_bytes: u64,
+    deflate_in_bytes: u64,
+    deflate_out_bytes: u64,
+    sessions_opened: u64,
+    sessions_closed: [u64; CloseReason::ALL.len()],
+    commands: [u64; CommandOp::ALL.len()],
+    command_errors: [u64; ErrorCode::ALL.len()],
+    recoveries: [u64; Recovery::ALL.len()],
+    limit_hits: [u64; LimitKey::ALL.len()],
+}
+
+/// One rule's counts, and where they go.
+#[derive(Debug)]
+struct RuleCounts {
+    series: RuleSeries,
+    routed: u64,
+    delivered: u64,
+    conflated: u64,
+    dropped: [u64; DropReason::ALL.len()],
+    queued: i64,
 }
 
 impl Tally {
     /// An empty tally for `metrics`.
-    pub fn new(metrics: Arc<Metrics>, _shard: usize) -> Self {
-        Self { _metrics: metrics }
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            fanout: metrics.families.fanout.local(),
+            metrics,
+            changed: false,
+            rules: Vec::new(),
+            outbox_bytes: 0,
+            slow_sessions: 0,
+            subscriptions: 0,
+            delivered_bytes: 0,
+            received_bytes: 0,
+            deflate_in_bytes: 0,
+            deflate_out_bytes: 0,
+            sessions_opened: 0,
+            sessions_closed: [0; CloseReason::ALL.len()],
+            commands: [0; CommandOp::ALL.len()],
+            command_errors: [0; ErrorCode::ALL.len()],
+            recoveries: [0; Recovery::ALL.len()],
+            limit_hits: [0; LimitKey::ALL.len()],
+        }
     }
+
     /// `messages` × subscribers were routed under `rule`.
-    pub fn routed(&mut self, _rule: RuleId, _messages: u64) {}
+    pub fn routed(&mut self, rule: RuleId, messages: u64) {
+        self.rule(rule).routed += messages;
+    }
+
     /// Messages wholly written to a socket.
-    pub fn delivered(&mut self, _rule: RuleId, _messages: u64) {}
+    pub fn delivered(&mut self, rule: RuleId, messages: u64) {
+        self.rule(rule).delivered += messages;
+    }
+
     /// Queued messages that gave way to newer ones.
-    pub fn conflated(&mut self, _rule: RuleId, _messages: u64) {}
+    pub fn conflated(&mut self, rule: RuleId, messages: u64) {
+        self.rule(rule).conflated += messages;
+    }
+
     /// Messages given up.
-    pub fn dropped(&mut self, _rule: RuleId, _reason: DropReason, _messages: u64) {}
+    pub fn dropped(&mut self, rule: RuleId, reason: DropReason, messages: u64) {
+        self.rule(rule).dropped[reason.index()] += messages;
+    }
+
     /// The change of `outbox_messages{rule}`.
-    pub fn queued(&mut self, _rule: RuleId, _change: i64) {}
+    pub fn queued(&mut self, rule: RuleId, change: i64) {
+        self.rule(rule).queued += change;
+    }
+
     /// The change of `outbox_bytes`.
-    pub fn outbox_bytes(&mut self, _change: i64) {}
-    /// The change of `slow_sessions`.
-    pub fn slow_sessions(&mut self, _change: i64) {}
+    pub fn outbox_bytes(&mut self, change: i64) {
+        self.changed = true;
+        self.outbox_bytes += change;
+    }
+
+    /// The change of `slow_sessions`: sessions whose outbox isn't empty because their socket is full.
+    pub fn slow_sessions(&mut self, change: i64) {
+        self.changed = true;
+        self.slow_sessions += change;
+    }
+
     /// The change of `subscriptions`.
-    pub fn subscriptions(&mut self, _change: i64) {}
+    pub fn subscriptions(&mut self, change: i64) {
+        self.changed = true;
+        self.subscriptions += change;
+    }
+
     /// Bytes written to sockets.
-    pub fn delivered_bytes(&mut self, _bytes: u64) {}
+    pub fn delivered_bytes(&mut self, bytes: u64) {
+        self.changed = true;
+        self.delivered_bytes += bytes;
+    }
+
     /// Bytes read from sockets.
-    pub fn received_bytes(&mut self, _bytes: u64) {}
+    pub fn received_bytes(&mut self, bytes: u64) {
+        self.changed = true;
+        self.received_bytes += bytes;
+    }
+
     /// From a message's publish to this shard's last write of it.
-    pub fn fanout(&mut self, _took: Duration) {}
+    pub fn fanout(&mut self, took: Duration) {
+        self.changed = true;
+        self.fanout.observe(took.as_secs_f64());
+    }
+
     /// A session began.
-    pub fn session_opened(&mut self) {}
+    pub fn session_opened(&mut self) {
+        self.changed = true;
+        self.sessions_opened += 1;
+    }
+
     /// A session ended.
-    pub fn session_closed(&mut self, _reason: CloseReason) {}
-    /// Messages left in the shard's inbox.
-    pub fn inbox_messages(&mut self, _messages: usize) {}
+    pub fn session_closed(&mut self, reason: CloseReason) {
+        self.changed = true;
+        self.sessions_closed[reason.index()] += 1;
+    }
+
     /// A command came.
-    pub fn command(&mut self, _op: CommandOp) {}
+    pub fn command(&mut self, op: CommandOp) {
+        self.changed = true;
+        self.commands[op.index()] += 1;
+    }
+
     /// A command was refused.
-    pub fn command_error(&mut self, _code: ErrorCode) {}
+    pub fn command_error(&mut self, code: ErrorCode) {
+        self.changed = true;
+        self.command_errors[code as usize] += 1;
+    }
+
     /// A `since` was kept or not.
-    pub fn recovery(&mut self, _result: Recovery) {}
+    pub fn recovery(&mut self, result: Recovery) {
+        self.changed = true;
+        self.recoveries[result.index()] += 1;
+    }
+
     /// A limit bit.
-    pub fn limit_hit(&mut self, _limit: LimitKey) {}
+    pub fn limit_hit(&mut self, limit: LimitKey) {
+        self.changed = true;
+        self.limit_hits[limit.index()] += 1;
+    }
+
     /// A message was deflated from `plain` to `packed` bytes.
-    pub fn deflated(&mut self, _plain: u64, _packed: u64) {}
-    /// Adds everything to the registry and starts over from zero; nothing is allocated when nothing happened.
-    pub fn hand_over(&mut self) {}
+    pub fn deflated(&mut self, plain: u64, packed: u64) {
+        self.changed = true;
+        self.deflate_in_bytes += plain;
+        self.deflate_out_bytes += packed;
+    }
+
+    /// Adds everything to the registry and starts over from zero; nothing is touched when nothing happened, and nothing is allocated.
+    pub fn hand_over(&mut self) {
+        if !take(&mut self.changed) {
+            return;
+        }
+        self.rules.iter_mut().flatten().for_each(RuleCounts::hand_over);
+        self.fanout.flush();
+        let families = &self.metrics.families;
+        let closed: u64 = self.sessions_closed.iter().sum();
+        let sessions = take(&mut self.sessions_opened);
+        families.sessions_opened.inc_by(sessions);
+        let gauges = [
+            (&families.sessions, sessions.cast_signed().wrapping_sub(closed.cast_signed())),
+            (&families.outbox_bytes, take(&mut self.outbox_bytes)),
+            (&families.slow_sessions, take(&mut self.slow_sessions)),
+            (&families.subscriptions, take(&mut self.subscriptions)),
+        ];
+        for (gauge, change) in gauges {
+            if change != 0 {
+                gauge.add(change);
+            }
+        }
+        let plain = [
+            (&families.delivered_bytes, &mut self.delivered_bytes),
+            (&families.received_bytes, &mut self.received_bytes),
+            (&families.deflate_in_bytes, &mut self.deflate_in_bytes),
+            (&families.deflate_out_bytes, &mut self.deflate_out_bytes),
+        ];
+        for (counter, count) in plain {
+            add(counter, count);
+        }
+        add_each(&families.sessions_closed, &mut self.sessions_closed);
+        add_each(&families.commands, &mut self.commands);
+        add_each(&families.command_errors, &mut self.command_errors);
+        add_each(&families.recoveries, &mut self.recoveries);
+        add_each(&families.limit_hits, &mut self.limit_hits);
+    }
+
+    fn rule(&mut self, rule: RuleId) -> &mut RuleCounts {
+        self.changed = true;
+        if !matches!(self.rules.get(rule.index()), Some(Some(_))) {
+            self.meet(rule);
+        }
+        self.rules[rule.index()].as_mut().expect("the rule was met above")
+    }
+
+    /// A reload may bring rules at any time, so the table grows when one is first met.
+    #[cold]
+    fn meet(&mut self, rule: RuleId) {
+        if self.rules.len() <= rule.index() {
+            self.rules.resize_with(rule.index() + 1, || None);
+        }
+        self.rules[rule.index()] = Some(RuleCounts::new(self.metrics.rule_series(rule)));
+    }
+}
+
+impl Drop for Tally {
+    /// What a shard counted last is not lost with it.
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+impl RuleCounts {
+    fn new(series: RuleSeries) -> Self {
+        Self { series, routed: 0, delivered: 0, conflated: 0, dropped: [0; DropReason::ALL.len()], queued: 0 }
+    }
+
+    fn hand_over(&mut self) {
+        add(&self.series.routed, &mut self.routed);
+        add(&self.series.deliveries, &mut self.delivered);
+        add(&self.series.conflated, &mut self.conflated);
+        add_each(&self.series.dropped, &mut self.dropped);
+        match take(&mut self.queued) {
+            0 => {}
+            change => self.series.outbox_messages.add(change),
+        }
+    }
+}
+
+fn add(counter: &IntCounter, count: &mut u64) {
+    match take(count) {
+        0 => {}
+        count => counter.inc_by(count),
+    }
+}
+
+fn add_each<const N: usize>(counters: &[IntCounter; N], counts: &mut [u64; N]) {
+    counters.iter().zip(counts).for_each(|(counter, count)| add(counter, count));
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::standing::{Session, Unpublished};
+use super::standing::{Pending, Session, Unpublished, Unsubscribing};
 use crate::codes::{CloseCode, ErrorCode};
 use crate::dialect::{Command, Event, RequestId};
 use crate::hub::{PayloadKind, Publication};
@@ -60,7 +60,10 @@ impl Session {
                 let wish = super::subscribe::Wish { last, since, interval, presence };
                 self.subscribe(id, topics, &wish, seat);
             }
-            Command::Unsubscribe { topics } => self.unsubscribe(id, topics, seat),
+            Command::Unsubscribe { topics } => {
+                let id = id.map(|RequestId(id)| id.into());
+                self.unsubscribe(Unsubscribing { topics, id, pushed: seat.pushed() }, seat);
+            }
             Command::Publish { topic, data, echo } => self.obey_publish(id, topic, data, echo, seat),
             Command::History { topic, since, limit } => self.tell_history(id, &topic, since, limit, seat),
             Command::Presence { topic } => self.tell_presence(id, &topic, seat),
@@ -71,6 +74,16 @@ impl Session {
             }
             Command::Ping => seat.say(&Event::Pong { id }),
         }
+    }
+
+    /// Does what had to wait; `true`: nothing waits any more.
+    pub fn finish_pending(&mut self, seat: &mut Seat<'_>) -> bool {
+        match self.pending.take().map(|pending| *pending) {
+            Some(Pending::Publish(unpublished)) => self.publish(unpublished, seat),
+            Some(Pending::Unsubscribe(unsubscribing)) => self.unsubscribe(unsubscribing, seat),
+            None => {}
+        }
+        self.pending.is_none()
     }
 
     fn obey_publish(&mut self, id: Option<RequestId<'_>>, topic: TopicName, data: &[u8], echo: bool, seat: &mut Seat<'_>) {

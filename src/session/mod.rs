@@ -41,20 +41,20 @@ pub fn open(opening: Opening, surroundings: &Surroundings) -> Box<dyn Reader> {
         frame_rate: TokenBucket::new(config.limits.frames_burst, now),
         command_rate: TokenBucket::new(config.limits.commands_burst, now),
         refused: 0,
-        unpublished: None,
+        pending: None,
     })
 }
 
 impl Reader for Session {
     fn open(&mut self, seat: &mut Seat<'_>) {
-        if let Dialect::Json = self.purpose.dialect() {
-            let config = seat.config();
-            let ping_interval = config.limits.ping_interval;
-            seat.say(&Event::Welcome { session: self.id, ping_interval, max_message_bytes: config.limits.message_bytes });
-        }
         if let Err(error) = &self.identity {
             let why = if *error == AuthError::Expired { CloseReason::TokenExpired } else { CloseReason::TokenInvalid };
             return seat.close(error.close_code(), &error.to_string(), why);
+        }
+        if self.purpose.dialect() == Dialect::Json {
+            let config = seat.config();
+            let ping_interval = config.limits.ping_interval;
+            seat.say(&Event::Welcome { session: self.id, ping_interval, max_message_bytes: config.limits.message_bytes });
         }
         match &mut self.purpose {
             Purpose::Native { topics, last } => {
@@ -75,10 +75,10 @@ impl Reader for Session {
     fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, seat: &mut Seat<'_>) -> usize {
         let mut used = 0;
         let mut frames = 0;
-        if !self.publish_again(seat) {
+        if !self.finish_pending(seat) {
             return used;
         }
-        while used < input.len() && frames < FRAMES_PER_READ && self.unpublished.is_none() && seat.can_go_on() {
+        while used < input.len() && frames < FRAMES_PER_READ && self.pending.is_none() && seat.can_go_on() {
             let (taken, received) = self.frames.read(&mut input[used..], inflater);
             used += taken;
             let begun = self.frames.take_frames();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::standing::{Session, Unpublished};
+use super::standing::{Pending, Session, Unpublished};
 use crate::codes::CloseCode;
 use crate::dialect::{Dialect, Event, RequestId};
 use crate::hub::{PayloadKind, Publication};
@@ -37,7 +37,8 @@ impl Session {
     pub fn publish(&mut self, unpublished: Unpublished, seat: &mut Seat<'_>) {
         let Unpublished { topic, publication, id } = &unpublished;
         let Some(published) = seat.try_publish(topic, publication) else {
-            self.unpublished = Some(Box::new(unpublished));
+            seat.pause();
+            self.pending = Some(Box::new(Pending::Publish(unpublished)));
             return;
         };
         let id = id.as_deref().map(RequestId);
@@ -49,13 +50,5 @@ impl Session {
             }
             (Err(error), id) => seat.refuse(id, error.code(), &error.to_string()),
         }
-    }
-
-    /// `true`: nothing is left to be published first.
-    pub fn publish_again(&mut self, seat: &mut Seat<'_>) -> bool {
-        if let Some(unpublished) = self.unpublished.take() {
-            self.publish(*unpublished, seat);
-        }
-        self.unpublished.is_none()
     }
 }

@@ -12,7 +12,7 @@ use crate::dialect::Dialect;
 use crate::frame::FrameReader;
 use crate::hub::Publication;
 use crate::session_id::{Member, SessionId};
-use crate::topic_name::TopicName;
+use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// One connection's reading side.
 pub struct Session {
@@ -29,11 +29,29 @@ pub struct Session {
     pub command_rate: TokenBucket,
     /// Commands refused by the rate since the bucket was last full.
     pub refused: u32,
-    /// A publish that found an inbox full; nothing more is read before it is done.
-    pub unpublished: Option<Box<Unpublished>>,
+    /// A command that can't be done yet; nothing more is read before it is.
+    pub pending: Option<Box<Pending>>,
 }
 
-/// A publish that waits for room, with what its reply needs.
+/// A command that waits, with what its reply needs.
+pub enum Pending {
+    /// An inbox is full.
+    Publish(Unpublished),
+    /// What the shard's inbox holds goes out before the answer.
+    Unsubscribe(Unsubscribing),
+}
+
+/// An unsubscribe that waits until the shard has taken what was pushed before it.
+pub struct Unsubscribing {
+    /// From what.
+    pub topics: Vec<Result<Pattern, TopicNameError>>,
+    /// The client's `id`, as JSON text.
+    pub id: Option<Box<str>>,
+    /// How many items the inbox had had.
+    pub pushed: u64,
+}
+
+/// A publish that waits for room.
 pub struct Unpublished {
     pub topic: TopicName,
     pub publication: Publication,

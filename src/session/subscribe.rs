@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::standing::Session;
+use super::standing::{Pending, Session, Unsubscribing};
 use crate::codes::{CloseCode, ErrorCode};
 use crate::dialect::{Event, RequestId, Since, SubscribedTopic};
 use crate::hub::Wanted;
@@ -155,8 +155,16 @@ impl Session {
         }
     }
 
-    /// Ends the subscriptions that it has and answers one error for those that it hasn't.
-    pub fn unsubscribe(&mut self, id: Option<RequestId<'_>>, topics: Vec<Result<Pattern, TopicNameError>>, seat: &mut Seat<'_>) {
+    /// Ends the subscriptions that it has and answers one error for those that it hasn't; once what was published before
+    /// has gone out.
+    pub fn unsubscribe(&mut self, unsubscribing: Unsubscribing, seat: &mut Seat<'_>) {
+        if !seat.has_taken(unsubscribing.pushed) {
+            seat.pause();
+            self.pending = Some(Box::new(Pending::Unsubscribe(unsubscribing)));
+            return;
+        }
+        let Unsubscribing { topics, id, .. } = unsubscribing;
+        let id = id.as_deref().map(RequestId);
         let mut refused = Refused::default();
         let mut done = Vec::with_capacity(topics.len());
         for topic in topics {

@@ -4,14 +4,31 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::newcomer::{Newcomer, SessionView};
+use super::newcomer::{Arrived, Newcomer, SessionView};
 use crate::codes::CloseCode;
 use crate::session_id::SessionId;
 
 /// A wish of the gateway.
 pub enum Control {
-    /// A connection becomes a session of the shard.
-    Adopt(Box<Newcomer>),
+    /// A connection becomes a session of the shard; its socket follows.
+    Expect {
+        /// The session.
+        newcomer: Box<Newcomer>,
+        /// Answered once it is seated.
+        answer: oneshot::Sender<()>,
+    },
+    /// An expected session's socket is here.
+    Arrive {
+        /// Whose.
+        id: SessionId,
+        /// The socket.
+        arrived: Box<Arrived>,
+    },
+    /// An expected session's client has gone before its 101 was written.
+    Forsake {
+        /// Whose.
+        id: SessionId,
+    },
     /// The sessions with the fullest outboxes, fullest first.
     Slowest {
         /// At most so many.

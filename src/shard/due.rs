@@ -49,7 +49,7 @@ impl Sessions {
         if let Some(at) = next {
             self.due.push(Due { at, slot, session, topic: topic.clone() });
         }
-        self.tally.queued(message.rule.id, -1);
+        self.unhold(&message);
         let frame = self.turn.add_message(&message);
         let Self { slots, turn, .. } = self;
         if let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) {

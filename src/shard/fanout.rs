@@ -55,9 +55,9 @@ impl Sessions {
         self.tally.routed(message.rule.id, 1);
         match paced {
             Some(Paced::Held(older)) => {
-                self.tally.queued(message.rule.id, 1);
+                self.hold(message);
                 if let Some(older) = older {
-                    self.tally.queued(older.rule.id, -1);
+                    self.unhold(&older);
                     self.give_up(&older, End::Conflated);
                 }
                 return;

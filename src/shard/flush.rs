@@ -10,7 +10,7 @@ use super::slot::Stage;
 use crate::codes::CloseCode;
 use crate::dialect::{Event, event_frame, replay_frame};
 use crate::hub::ReplayPiece;
-use crate::metrics::{CloseReason, LimitKey};
+use crate::metrics::{CloseReason, DropReason, LimitKey};
 use crate::topic_name::TopicName;
 
 /// Frames up to this size are copied together for one write; longer ones are written from where they are.
@@ -128,6 +128,10 @@ impl Sessions {
         let bytes_max = self.config.limits.outbox_bytes;
         let Self { slots, tally, .. } = self;
         let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if session.is_cut_off() && !matches!(queued.what, What::Close) {
+            let message = queued.message();
+            return message.into_iter().for_each(|message| tally.dropped(message.rule.id, DropReason::Closed, 1));
+        }
         let Some(outbox) = session.outbox.as_mut() else { return };
         match outbox.offer(queued, bytes_max, tally) {
             Offered::Queued => {}
@@ -243,7 +247,7 @@ impl Sessions {
     fn lose(&mut self, slot: u32, queue: VecDeque<Queued>, error: &io::Error) {
         tracing::debug!(slot, %error, "a session's socket is broken");
         for message in queue.iter().filter_map(Queued::message) {
-            self.tally.dropped(message.rule.id, crate::metrics::DropReason::Closed, 1);
+            self.tally.dropped(message.rule.id, DropReason::Closed, 1);
         }
         self.end(slot, CloseReason::Gone);
     }

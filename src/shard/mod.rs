@@ -21,7 +21,7 @@ mod sweep;
 mod turn;
 mod worker;
 
-pub use newcomer::{Newcomer, SessionView, Stream};
+pub use newcomer::{Arrived, Newcomer, SessionView, Stream};
 pub use reader::Reader;
 pub use seat::{Begun, Options, Seat};
 
@@ -42,13 +42,37 @@ use crate::clock::Clock;
 use crate::codes::CloseCode;
 use crate::config::Live;
 use crate::hub::{Hub, Outlet};
-use crate::metrics::{Metrics, Tally};
+use crate::metrics::Metrics;
 use crate::session_id::SessionId;
 
 /// All shards.
 pub struct Shards {
     inboxes: Vec<Arc<Inbox>>,
     next: AtomicUsize,
+}
+
+/// A session whose socket is on its way. Dropped, the session ends.
+pub struct Expected {
+    id: SessionId,
+    /// Its shard's inbox, until the socket has arrived.
+    inbox: Option<Arc<Inbox>>,
+}
+
+impl Expected {
+    /// Sends the socket to the session's shard.
+    pub fn arrive(mut self, arrived: Arrived) {
+        if let Some(inbox) = self.inbox.take() {
+            inbox.control(Control::Arrive { id: self.id, arrived: Box::new(arrived) });
+        }
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if let Some(inbox) = self.inbox.take() {
+            inbox.control(Control::Forsake { id: self.id });
+        }
+    }
 }
 
 impl Shards {
@@ -62,7 +86,8 @@ impl Shards {
                 outlet: hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>),
                 inbox: Arc::clone(&inbox),
                 subscriptions_total: Arc::clone(&subscriptions_total),
-                tally: Tally::new(Arc::clone(metrics), index),
+                index,
+                metrics: Arc::clone(metrics),
                 hub: Arc::clone(hub),
                 live: Arc::clone(live),
                 clock: clock.clone(),
@@ -74,10 +99,15 @@ impl Shards {
         Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0) }))
     }
 
-    /// Gives the newcomer to the next shard in turn.
-    pub fn adopt(&self, newcomer: Newcomer) {
+    /// Seats the newcomer in the next shard in turn; done once it hears its topics. Its socket follows by [`Expected::arrive`].
+    pub async fn expect(&self, newcomer: Newcomer) -> Expected {
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
-        self.inboxes[next].control(Control::Adopt(Box::new(newcomer)));
+        let inbox = Arc::clone(&self.inboxes[next]);
+        let expected = Expected { id: newcomer.id, inbox: Some(inbox) };
+        let (answer, seated) = oneshot::channel();
+        self.inboxes[next].control(Control::Expect { newcomer: Box::new(newcomer), answer });
+        let _ = seated.await; // a shard that stops answers nobody
+        expected
     }
 
     /// The `limit` sessions with the fullest outboxes, fullest first.

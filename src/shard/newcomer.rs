@@ -11,12 +11,9 @@ use crate::dialect::{Dialect, Variant};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
-/// A connection right after its 101, to become a session of a shard.
+/// A connection whose upgrade was granted. It is a session of its shard before the client hears of that, so that
+/// what is published as soon as the client knows reaches it.
 pub struct Newcomer {
-    /// The socket, plain or under TLS, out of its first runtime.
-    pub stream: Stream,
-    /// What the client sent behind its request's head.
-    pub already_read: Bytes,
     /// Its name.
     pub id: SessionId,
     /// Who is at the other end, as limits count it.
@@ -27,6 +24,14 @@ pub struct Newcomer {
     pub reader: Box<dyn Reader>,
     /// Given back when the session has ended: its place in the totals.
     pub pass: Box<dyn Send>,
+}
+
+/// The socket of a newcomer, once its 101 is written.
+pub struct Arrived {
+    /// Plain or under TLS, out of its first runtime.
+    pub stream: Stream,
+    /// What the client sent behind its request's head.
+    pub already_read: Bytes,
 }
 
 /// A session's socket on its way to a shard.

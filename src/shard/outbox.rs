@@ -42,6 +42,8 @@ pub enum What {
     Reply,
     /// The answer to a Ping.
     Pong,
+    /// The last frame.
+    Close,
 }
 
 /// How a message's way to one session ends; each that was routed has one end.

@@ -66,6 +66,11 @@ impl Paces {
         gone.into_values().filter_map(|pace| pace.held).collect()
     }
 
+    /// The payloads' bytes that are held.
+    pub fn bytes(&self) -> usize {
+        self.by_topic.values().filter_map(|pace| pace.held.as_ref()).map(|message| message.payload.len()).sum()
+    }
+
     /// Whether nothing is paced now.
     pub fn is_empty(&self) -> bool {
         self.by_topic.is_empty()

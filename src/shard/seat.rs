@@ -94,7 +94,7 @@ impl<'a> Seat<'a> {
     /// Sends a message of the session's own back.
     pub fn echo(&mut self, opcode: OpCode, payload: &[u8]) {
         let Some(variant) = self.sessions.slot(self.slot).map(|slot| slot.variant) else { return };
-        let frame = echo_frame(opcode, payload, variant, &mut self.sessions.encoder, &mut self.sessions.tally);
+        let frame = echo_frame(opcode, payload, variant.window_bits, &mut self.sessions.encoder, &mut self.sessions.tally);
         self.sessions.queue(self.slot, Queued { frame, what: What::Reply });
     }
 
@@ -131,6 +131,25 @@ impl<'a> Seat<'a> {
     /// Publishes; `None`: an inbox is full, and the session is read again when it has room.
     pub fn try_publish(&mut self, topic: &TopicName, publication: &Publication) -> Option<Result<Position, PublishError>> {
         self.sessions.try_publish(self.slot, topic, publication)
+    }
+
+    /// The session has a command that can't be done yet: its reader is called again, input or not, once its waker was
+    /// woken, or in the next turn.
+    pub fn pause(&mut self) {
+        if let Some(slot) = self.sessions.slot(self.slot) {
+            slot.paused = true;
+        }
+        self.sessions.again.push(self.slot);
+    }
+
+    /// How many items the shard's inbox has had by now.
+    pub fn pushed(&self) -> u64 {
+        self.sessions.inbox.pushed()
+    }
+
+    /// Whether the shard has taken the first `pushed` items of its inbox.
+    pub fn has_taken(&self, pushed: u64) -> bool {
+        self.sessions.taken >= pushed
     }
 
     /// What the session is subscribed to.

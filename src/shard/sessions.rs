@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use foldhash::HashMap;
+
 use super::due::Due;
 use super::inbox::Inbox;
-use super::newcomer::Newcomer;
+use super::newcomer::{Arrived, Newcomer};
 use super::outbox::{End, Queued, What};
 use super::pace::Paces;
 use super::reader::Reader;
@@ -21,10 +23,11 @@ use crate::clock::{Clock, Moment};
 use crate::codes::CloseCode;
 use crate::config::{Config, Live};
 use crate::dialect::{Encoder, Event, event_frame};
-use crate::frame::write_close;
+use crate::frame::{Deflater, write_close};
 use crate::hub::{Attempt, Hub, Message, OutletId, Publication, PublishError};
-use crate::metrics::{CloseReason, DropReason, LimitKey, Tally};
+use crate::metrics::{CloseReason, DropReason, LimitKey, Metrics, Tally};
 use crate::position::Position;
+use crate::session_id::SessionId;
 use crate::topic_name::{Pattern, TopicName};
 
 /// How long a session's connection outlives its Close, at most.
@@ -37,6 +40,8 @@ pub struct Sessions {
     /// Free slots, and those that become free at the turn's end: none is reused while this turn may still name it.
     free: Vec<u32>,
     freed: Vec<u32>,
+    /// Sessions whose socket is on its way.
+    expected: HashMap<SessionId, u32>,
     /// Sessions that are open.
     pub open: usize,
     /// Who takes what.
@@ -45,6 +50,10 @@ pub struct Sessions {
     pub turn: Turn,
     /// Makes frames.
     pub encoder: Encoder,
+    /// Which shard this is.
+    pub index: usize,
+    /// What the shard counts that is no sum.
+    pub metrics: Arc<Metrics>,
     /// Counts.
     pub tally: Tally,
     /// What `interval_ms` holds back, by due time.
@@ -81,14 +90,16 @@ pub struct Sessions {
 
 /// What a shard is made of.
 pub struct Parts {
+    /// Which shard this is.
+    pub index: usize,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
     /// The shard's place in the hub.
     pub outlet: OutletId,
     /// The shard's mailbox.
     pub inbox: Arc<Inbox>,
     /// Subscriptions of all shards.
     pub subscriptions_total: Arc<AtomicUsize>,
-    /// Counts.
-    pub tally: Tally,
     /// Topics.
     pub hub: Arc<Hub>,
     /// The configuration in force.
@@ -105,11 +116,14 @@ impl Sessions {
             slots: Vec::new(),
             free: Vec::new(),
             freed: Vec::new(),
+            expected: HashMap::default(),
             open: 0,
             subscribers: Subscribers::default(),
             turn: Turn::default(),
             encoder: encoder(&config),
-            tally: parts.tally,
+            index: parts.index,
+            tally: Tally::new(Arc::clone(&parts.metrics)),
+            metrics: parts.metrics,
             due: BinaryHeap::new(),
             floored: Vec::new(),
             again: Vec::new(),
@@ -133,16 +147,9 @@ impl Sessions {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    /// Takes a newcomer over; what it has sent already is read in this turn.
-    pub fn adopt(&mut self, newcomer: Newcomer) {
-        let Newcomer { stream, already_read, id, address, variant, reader, pass } = newcomer;
-        let socket = match Socket::new(stream) {
-            Ok(socket) => socket,
-            Err(error) => {
-                tracing::warn!(session = %id, %error, "a new session's socket can't be used");
-                return;
-            }
-        };
+    /// Takes a newcomer over; its socket follows.
+    pub fn expect(&mut self, newcomer: Newcomer) {
+        let Newcomer { id, address, variant, reader, pass } = newcomer;
         let place = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
@@ -151,12 +158,13 @@ impl Sessions {
             id,
             address,
             variant,
-            socket,
+            socket: Socket::Expected,
             waker: SlotWaker::new(place, &self.ready),
             reader: Some(reader),
             chain: Chain::default(),
             outbox: None,
-            unread: already_read.into(),
+            unread: Vec::new(),
+            paused: false,
             subscriptions: Vec::new(),
             replays: None,
             paces: None,
@@ -170,8 +178,32 @@ impl Sessions {
         });
         self.open += 1;
         self.tally.session_opened();
+        self.expected.insert(id, place);
         self.call(place, |reader, seat| reader.open(seat));
-        self.again.push(place);
+    }
+
+    /// An expected session's socket is here; what its client has sent already is read in the next turn.
+    pub fn arrive(&mut self, id: SessionId, arrived: Arrived) {
+        let Some(place) = self.expected.remove(&id) else { return };
+        let Some(session) = self.slot(place).filter(|session| session.id == id) else { return };
+        match Socket::new(arrived.stream) {
+            Ok(socket) => {
+                session.socket = socket;
+                session.unread = arrived.already_read.into();
+                self.again.push(place);
+            }
+            Err(error) => {
+                tracing::warn!(session = %id, %error, "a new session's socket can't be used");
+                self.end(place, CloseReason::Gone);
+            }
+        }
+    }
+
+    /// An expected session's client has gone.
+    pub fn forsake(&mut self, id: SessionId) {
+        if let Some(place) = self.expected.remove(&id) {
+            self.end(place, CloseReason::Gone);
+        }
     }
 
     /// Calls the session's reader with its seat.
@@ -202,6 +234,18 @@ impl Sessions {
         if let Some(frame) = event_frame(event, variant, &mut self.encoder, &mut self.tally) {
             self.queue(slot, Queued { frame, what });
         }
+    }
+
+    /// Books a message as held back by an interval: it counts as in the outbox.
+    pub fn hold(&mut self, message: &Message) {
+        self.tally.queued(message.rule.id, 1);
+        self.tally.outbox_bytes(message.payload.len() as i64);
+    }
+
+    /// Undoes [`Sessions::hold`].
+    pub fn unhold(&mut self, message: &Message) {
+        self.tally.queued(message.rule.id, -1);
+        self.tally.outbox_bytes(-(message.payload.len() as i64));
     }
 
     /// Gives up a message that was routed to a session and waits nowhere any more.
@@ -241,6 +285,9 @@ impl Sessions {
         if !self.begin_to_close(slot, why) {
             return;
         }
+        if let Some(Stage::Closing { cut_off, .. }) = self.slot(slot).map(|session| &mut session.stage) {
+            *cut_off = true;
+        }
         self.drop_chain(slot);
         let Self { slots, tally, .. } = self;
         if let Some(outbox) = slots.get_mut(slot as usize).and_then(Option::as_mut).and_then(|slot| slot.outbox.as_mut()) {
@@ -271,7 +318,7 @@ impl Sessions {
     fn begin_to_close(&mut self, slot: u32, why: CloseReason) -> bool {
         let until = self.now + LINGER;
         let Some(session) = self.slot(slot).filter(|slot| slot.is_open()) else { return false };
-        session.stage = Stage::Closing { until, ended: false };
+        session.stage = Stage::Closing { until, ended: false, cut_off: false };
         session.unread = Vec::new();
         session.deadline = None;
         session.pass = None;
@@ -309,7 +356,7 @@ impl Sessions {
             session.paces = None;
         }
         for message in held {
-            self.tally.queued(message.rule.id, -1);
+            self.unhold(&message);
             self.give_up(&message, End::Dropped(DropReason::Closed));
         }
     }
@@ -318,7 +365,7 @@ impl Sessions {
     pub fn release_held(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
         let Some(paces) = self.slot(slot).and_then(|session| session.paces.as_mut()) else { return };
         for message in paces.leave(left) {
-            self.tally.queued(message.rule.id, -1);
+            self.unhold(&message);
             let frame = self.turn.add_message(&message);
             let Self { slots, turn, .. } = self;
             if let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) {
@@ -348,7 +395,7 @@ impl Sessions {
     fn queue_close(&mut self, slot: u32, code: Option<u16>, reason: &str) {
         let mut frame = Vec::with_capacity(4 + reason.len());
         write_close(&mut frame, code, reason);
-        self.queue(slot, Queued { frame: frame.into(), what: What::Reply });
+        self.queue(slot, Queued { frame: frame.into(), what: What::Close });
     }
 
     /// Gives up what this turn had for a session.
@@ -366,5 +413,5 @@ impl Sessions {
 
 /// What makes frames as `config` says.
 pub fn encoder(config: &Config) -> Encoder {
-    Encoder::new(config.deflate.level, config.deflate.threshold)
+    Encoder { deflater: Deflater::new(config.deflate.level), threshold: config.deflate.threshold }
 }

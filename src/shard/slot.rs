@@ -37,6 +37,8 @@ pub struct Slot {
     pub outbox: Option<Box<Outbox>>,
     /// What was read and can't be acted on yet.
     pub unread: Vec<u8>,
+    /// Its reader is to be called, input or not: a command waits.
+    pub paused: bool,
     /// Sorted by pattern.
     pub subscriptions: Vec<Subscription>,
     /// What is still read out of history for it.
@@ -70,6 +72,8 @@ pub enum Stage {
         until: Moment,
         /// All is written and the writing side ended.
         ended: bool,
+        /// It takes nothing but its Close any more.
+        cut_off: bool,
     },
 }
 
@@ -83,6 +87,11 @@ pub struct Subscription {
 }
 
 impl Slot {
+    /// Whether it was cut off: what comes for it but its Close is given up.
+    pub fn is_cut_off(&self) -> bool {
+        matches!(self.stage, Stage::Closing { cut_off: true, .. })
+    }
+
     /// Whether it takes messages.
     pub fn is_open(&self) -> bool {
         self.stage == Stage::Open
@@ -95,7 +104,7 @@ impl Slot {
 
     /// The bytes that wait for it.
     pub fn outbox_bytes(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes())
+        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes()) + self.paces.as_ref().map_or(0, |paces| paces.bytes())
     }
 
     /// Where `pattern` is, or would be, among its subscriptions.

@@ -14,8 +14,10 @@ use super::newcomer::Stream;
 /// How much TLS may hold of what it could not write yet, in bytes.
 const TLS_BUFFER_BYTES: usize = 64 << 10;
 
-/// An open socket in its shard's runtime.
+/// A session's socket in its shard's runtime.
 pub enum Socket {
+    /// It is on its way; until it is here, nothing is read and nothing can be written.
+    Expected,
     /// TCP alone.
     Plain(TcpStream),
     /// TCP under TLS.
@@ -43,6 +45,7 @@ impl Socket {
     /// Reads what there is; 0 bytes: the peer has ended its side.
     pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
+            Self::Expected => Poll::Pending,
             Self::Plain(tcp) => {
                 let mut read = ReadBuf::new(buffer);
                 Pin::new(tcp).poll_read(context, &mut read).map_ok(|()| read.filled().len())
@@ -54,6 +57,7 @@ impl Socket {
     /// Writes what the socket takes of `parts`, in order.
     pub fn poll_write(&mut self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match (self, parts) {
+            (Self::Expected, _) => Poll::Pending,
             (Self::Plain(tcp), [part]) => Pin::new(tcp).poll_write(context, part),
             (Self::Plain(tcp), _) => Pin::new(tcp).poll_write_vectored(context, parts),
             (Self::Tls(socket), _) => socket.poll_write(context, parts),
@@ -63,6 +67,7 @@ impl Socket {
     /// Writes what TLS still holds.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
+            Self::Expected => Poll::Pending,
             Self::Plain(_) => Poll::Ready(Ok(())),
             Self::Tls(socket) => socket.poll_flush(context),
         }
@@ -71,6 +76,7 @@ impl Socket {
     /// Ends the writing side once all is written; the reading side stays open.
     pub fn end_writing(&mut self, context: &mut Context<'_>) {
         match self {
+            Self::Expected => {}
             Self::Plain(tcp) => shut_down_writing(tcp),
             Self::Tls(socket) => {
                 socket.tls.send_close_notify();

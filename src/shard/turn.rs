@@ -22,6 +22,13 @@ impl Default for Chain {
     }
 }
 
+impl Chain {
+    /// Whether it has no link.
+    pub fn is_empty(&self) -> bool {
+        self.first == NONE
+    }
+}
+
 struct Link {
     frame: u32,
     next: u32,

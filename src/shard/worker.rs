@@ -140,7 +140,10 @@ impl Worker {
         ready.dedup();
         for slot in ready.drain(..) {
             self.read(slot);
-            self.sessions.write_outbox(slot);
+            // What this turn has for it already goes first; the flush does both.
+            if self.sessions.slot(slot).is_some_and(|session| session.chain.is_empty()) {
+                self.sessions.write_outbox(slot);
+            }
         }
         self.ready = ready;
     }
@@ -149,12 +152,13 @@ impl Worker {
     fn read(&mut self, slot: u32) {
         self.sessions.turn_reply_bytes = 0;
         let Some(session) = self.sessions.slot(slot) else { return };
-        if session.is_open() && !session.unread.is_empty() {
+        if session.is_open() && (session.paused || !session.unread.is_empty()) {
+            session.paused = false;
             let mut unread = std::mem::take(&mut session.unread);
             let used = self.hand_up(slot, &mut unread);
             unread.drain(..used);
             let Some(session) = self.sessions.slot(slot).filter(|session| session.is_open()) else { return };
-            if !unread.is_empty() {
+            if session.paused || !unread.is_empty() {
                 session.unread = unread;
                 return;
             }
@@ -180,7 +184,7 @@ impl Worker {
                         continue;
                     }
                     let used = self.hand_up(slot, &mut buffer[..read]);
-                    if let Some(session) = self.sessions.slot(slot).filter(|session| session.is_open() && used < read) {
+                    if let Some(session) = self.sessions.slot(slot).filter(|session| session.is_open() && (used < read || session.paused)) {
                         session.unread.extend_from_slice(&buffer[used..read]);
                         break;
                     }
@@ -213,13 +217,18 @@ impl Worker {
             }
         }
         self.share = share;
-        self.sessions.tally.inbox_messages(left);
+        self.sessions.metrics.set_shard_inbox(self.sessions.index, left);
         left > 0
     }
 
     fn obey(&mut self, control: Control) {
         match control {
-            Control::Adopt(newcomer) => self.sessions.adopt(*newcomer),
+            Control::Expect { newcomer, answer } => {
+                self.sessions.expect(*newcomer);
+                let _ = answer.send(()); // whoever waits may have gone
+            }
+            Control::Arrive { id, arrived } => self.sessions.arrive(id, *arrived),
+            Control::Forsake { id } => self.sessions.forsake(id),
             Control::Slowest { limit, answer } => {
                 let _ = answer.send(self.slowest(limit)); // whoever asked may have gone
             }

@@ -1,1 +1,156 @@
-//! To come.
+//! PROTOCOL 9: the metrics.
+
+use serde_json::json;
+
+use crate::gateway::{FEED, Gateway, Setup, message};
+
+/// PROTOCOL 9: what has no labels is there from the start, with help and type.
+#[test]
+fn every_metric_without_labels_is_there_from_the_start() {
+    let gateway = Gateway::start();
+    let text = gateway.get("/metrics").text();
+    let names = [
+        "sessions",
+        "sessions_opened_total",
+        "topics",
+        "subscriptions",
+        "delivered_bytes_total",
+        "received_bytes_total",
+        "fanout_seconds_bucket",
+        "fanout_seconds_sum",
+        "fanout_seconds_count",
+        "outbox_bytes",
+        "slow_sessions",
+        "deflate_in_bytes_total",
+        "deflate_out_bytes_total",
+        "history_bytes",
+    ];
+    for name in names {
+        assert!(
+            text.lines().any(|line| line.starts_with(&format!("belfry_{name} ")) || line.starts_with(&format!("belfry_{name}{{"))),
+            "{name} is missing"
+        );
+        let family = name.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count");
+        assert!(
+            text.contains(&format!("# HELP belfry_{family} ")) && text.contains(&format!("# TYPE belfry_{family} ")),
+            "{family} is not described"
+        );
+    }
+    assert!(text.contains(&format!("belfry_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))), "{text}");
+    assert!(text.contains("process_resident_memory_bytes"), "the process_* family is there");
+}
+
+/// PROTOCOL 9: what has labels appears with its first use.
+#[test]
+fn every_labelled_metric_appears_with_its_use() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    let place = gateway.publish_all("quotes.A", ["1", "2"]);
+    session.subscribe_with(&["quotes.A"], json!({"since": {"quotes.A": place.json()}}));
+    session.ask(json!({"op": "fly"}));
+    gateway.refusal("/nothing", &[]);
+    gateway.post("/v1/topics/quotes.A", "x".repeat(70_000));
+    drop(session);
+    gateway.expect_metric("sessions_closed_total{reason=\"gone\"}", 1.0);
+    let series = [
+        "messages_published_total{rule=\"quotes.>\",source=\"http\"}",
+        "commands_total{op=\"subscribe\"}",
+        "commands_total{op=\"other\"}",
+        "command_errors_total{code=\"unknown_op\"}",
+        "recoveries_total{result=\"recovered\"}",
+        "handshakes_rejected_total{reason=\"not_found\"}",
+        "limit_hits_total{limit=\"message_bytes\"}",
+    ];
+    for name in series {
+        crate::gateway::eventually(name, || (gateway.metrics().value(name) >= 1.0).then_some(()));
+    }
+    let all = gateway.metrics().series();
+    for shard in ["0", "1"] {
+        assert!(all.contains(&format!("belfry_shard_inbox_messages{{shard=\"{shard}\"}}")), "{all:?}");
+    }
+}
+
+/// PROTOCOL 9: `messages_published_total` tells the source: a session, HTTP, the gateway itself.
+#[test]
+fn publishes_are_counted_by_their_source() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.ask(json!({"op": "publish", "id": 1, "topic": "chat.a", "data": 1}));
+    gateway.publish("chat.a", "2");
+    gateway.post("/v1/publish", "{\"topic\":\"chat.a\",\"data\":3}\n{\"topic\":\"plain.a\",\"data\":4}");
+    gateway.publish_as("private.a", "5", &[FEED]);
+    gateway.expect_metric("messages_published_total{rule=\"chat.>\",source=\"session\"}", 1.0);
+    gateway.expect_metric("messages_published_total{rule=\"chat.>\",source=\"http\"}", 2.0);
+    gateway.expect_metric("messages_published_total{rule=\"\",source=\"http\"}", 1.0);
+    gateway.expect_metric("messages_published_total{rule=\"private.>\",source=\"http\"}", 1.0);
+    crate::gateway::eventually("the stats to be counted", || {
+        (gateway.metrics().value("messages_published_total{rule=\"\",source=\"gateway\"}") >= 1.0).then_some(())
+    });
+}
+
+/// PROTOCOL 9: routed is message × subscriber; `echo:false` is not routed to its sender; the accounts close.
+#[test]
+fn routed_is_message_times_subscriber() {
+    let gateway = Gateway::start();
+    let (mut one, mut two, mut raw) = (gateway.session(), gateway.session(), gateway.dial("/raw/chat.a"));
+    one.subscribe(&["chat.a", "chat.>"]);
+    two.subscribe(&["chat.*"]);
+    let place = gateway.publish("chat.a", "1");
+    one.expect(message("chat.a", &place, 1));
+    two.expect(message("chat.a", &place, 1));
+    one.send(json!({"op": "publish", "topic": "chat.a", "data": 2, "echo": false}));
+    two.expect(message("chat.a", &place.at(2), 2));
+    raw.next_message();
+    raw.next_message();
+    gateway.expect_metric("messages_routed_total{rule=\"chat.>\"}", 5.0);
+    gateway.expect_metric("deliveries_total{rule=\"chat.>\"}", 5.0);
+    gateway.expect_accounts_closed();
+    let samples = gateway.metrics();
+    assert!(samples.value("delivered_bytes_total") > 0.0 && samples.value("received_bytes_total") > 0.0);
+    assert!(samples.value("fanout_seconds_count") > 0.0);
+}
+
+/// PROTOCOL 9: what a client sends can't make a new series.
+#[test]
+fn what_a_client_sends_makes_no_series() {
+    let gateway = Setup::new().without_rates().start();
+    let mut session = gateway.session();
+    let use_once = |session: &mut crate::gateway::Session, n: usize| {
+        let word = format!("w{n}");
+        let topic = format!("chat.{word}");
+        session.ask(json!({"op": word, "id": word}));
+        session.subscribe(&[&topic]);
+        gateway.publish(&topic, "1");
+        session.receive();
+        session.ask(json!({"op": "publish", "id": n, "topic": "private.x", "data": 1}));
+        gateway.refusal(&format!("/{word}"), &[]);
+        gateway.request(["BREW", "FETCH"][n & 1], &format!("/{word}"), &[("User-Agent", &word)], b"");
+    };
+    use_once(&mut session, 0);
+    use_once(&mut session, 1);
+    gateway.expect_accounts_closed();
+    let before = gateway.metrics().series();
+    (2..40).for_each(|n| use_once(&mut session, n));
+    gateway.expect_accounts_closed();
+    let after = gateway.metrics().series();
+    assert_eq!(after.difference(&before).collect::<Vec<_>>(), [] as [&String; 0]);
+    assert!(after.iter().all(|series| !series.contains("chat.w")), "no topic is a label");
+}
+
+/// PROTOCOL 9: `topics` and `subscriptions` tell what is.
+#[test]
+fn topics_and_subscriptions_are_counted() {
+    let gateway = Gateway::start();
+    let before = gateway.metrics().value("topics");
+    let mut session = gateway.session();
+    session.subscribe(&["chat.a", "chat.b", "chat.>"]);
+    gateway.expect_metric("subscriptions", 3.0);
+    crate::gateway::eventually("two topics more, beside the gateway's own", || {
+        let now = gateway.metrics().value("topics") - before;
+        (2.0..=3.0).contains(&now).then_some(())
+    });
+    session.ask(json!({"op": "unsubscribe", "id": 1, "topics": ["chat.a"]}));
+    gateway.expect_metric("subscriptions", 2.0);
+    drop(session);
+    gateway.expect_metric("subscriptions", 0.0);
+}

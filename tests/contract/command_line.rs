@@ -1,1 +1,192 @@
-//! To come.
+//! PROTOCOL 8: the rest of the command line.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Child, Output, Stdio};
+
+use serde_json::json;
+
+use crate::gateway::{DEADLINE, Gateway, SECRET, belfry, found_within, program, replayed, token};
+
+fn url(gateway: &Gateway) -> String {
+    format!("ws://{}/ws", gateway.address())
+}
+
+fn start(arguments: &[&str]) -> Child {
+    program().args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits for the end with a deadline; a child that does not end is killed.
+fn end(mut child: Child) -> Output {
+    drop(child.stdin.take());
+    let ended = found_within(DEADLINE, || child.try_wait().unwrap());
+    if ended.is_none() {
+        child.kill().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(ended.is_some(), "the command did not end: {output:?}");
+    output
+}
+
+fn history(gateway: &Gateway, topic: &str) -> Vec<String> {
+    let said = gateway.admin(&format!("/v1/topics/{topic}/history")).json();
+    said["messages"].as_array().unwrap().iter().map(|message| message["data"].to_string()).collect()
+}
+
+/// PROTOCOL 8: `belfry --version`.
+#[test]
+fn the_version_is_told() {
+    let output = belfry(&["--version"]);
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("belfry {}", env!("CARGO_PKG_VERSION")));
+}
+
+/// PROTOCOL 8: `belfry pub TOPIC DATA`: JSON goes as it stands, what is not JSON as a JSON string.
+#[test]
+fn pub_publishes_its_data() {
+    let gateway = Gateway::start();
+    for data in ["{\"p\": 1.50}", "hello"] {
+        let output = end(start(&["pub", "chat.a", data, "--url", &url(&gateway)]));
+        assert!(output.status.success(), "{output:?}");
+    }
+    let text = gateway.admin("/v1/topics/chat.a/history").text();
+    assert!(text.contains("\"data\":{\"p\": 1.50}") && text.contains("\"data\":\"hello\""), "{text}");
+}
+
+/// PROTOCOL 8: `belfry pub TOPIC` and `… -`: a message per line of standard input; ends when all are acknowledged.
+#[test]
+fn pub_reads_lines() {
+    let gateway = Gateway::start();
+    for (topic, arguments) in [("chat.a", &["pub", "chat.a"][..]), ("chat.b", &["pub", "chat.b", "-"])] {
+        let mut child = start(&[arguments, &["--url", &url(&gateway)]].concat());
+        child.stdin.as_mut().unwrap().write_all(b"1\n\"two\"\nthree\n").unwrap();
+        assert!(end(child).status.success());
+        assert_eq!(history(&gateway, topic), ["1", "\"two\"", "\"three\""]);
+    }
+}
+
+/// PROTOCOL 8: `belfry sub --json --count N`: the events as received, and then it ends.
+#[test]
+fn sub_prints_events() {
+    let gateway = Gateway::start();
+    let place = gateway.publish_all("chat.a", ["1", "{\"p\": 1.50}"]);
+    let output = end(start(&["sub", "chat.a", "--url", &url(&gateway), "--last", "2", "--count", "2", "--json"]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events, [replayed("chat.a", &place.at(1), 1), replayed("chat.a", &place, json!({"p": 1.5}))]);
+    assert!(output.status.success() && text.contains("{\"p\": 1.50}"), "{text}");
+}
+
+/// PROTOCOL 8: `belfry sub`: a message a line, live ones too, of several topics and patterns.
+#[test]
+fn sub_prints_a_message_a_line() {
+    let gateway = Gateway::start();
+    let child = start(&["sub", "chat.a", "test.>", "--url", &url(&gateway), "--count", "2"]);
+    gateway.expect_metric("subscriptions", 2.0);
+    gateway.publish("chat.a", "\"hello\"");
+    gateway.publish("test.a", "42");
+    let output = end(child);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert!(output.status.success() && lines.len() == 2, "{text}");
+    assert!(text.contains("hello") && text.contains("42"), "{text}");
+}
+
+/// PROTOCOL 8: `--token` brings a token's grants.
+#[test]
+fn a_token_is_sent_along() {
+    let gateway = Gateway::start();
+    let token = token("alice", &["private.>"], &["private.>"]);
+    let output = end(start(&["pub", "private.a", "1", "--url", &url(&gateway), "--token", &token]));
+    assert!(output.status.success(), "{output:?}");
+    let output = end(start(&["sub", "private.a", "--url", &url(&gateway), "--token", &token, "--last", "1", "--count", "1"]));
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// PROTOCOL 8: exit 1 with one line on standard error.
+#[test]
+fn what_goes_wrong_is_one_line() {
+    let gateway = Gateway::start();
+    let nowhere = "ws://127.0.0.1:1/ws";
+    let (url, none): (_, &[&str]) = (url(&gateway), &[]);
+    for arguments in [
+        &["pub", "private.a", "1", "--url", &url][..],
+        &["pub", "a..b", "1", "--url", &url],
+        &["pub", "chat.a", "1", "--url", nowhere],
+        &["sub", "private.a", "--url", &url],
+    ] {
+        let output = end(start(&[arguments, none].concat()));
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{arguments:?}: {told}");
+    }
+}
+
+/// PROTOCOL 8: `belfry token` prints a JWT that the gateway takes.
+#[test]
+fn a_token_is_made() {
+    let gateway = Gateway::start();
+    let output = belfry(&[
+        "token",
+        "--secret",
+        SECRET,
+        "--sub",
+        "alice",
+        "--subscribe",
+        "private.a",
+        "--subscribe",
+        "private.b",
+        "--publish",
+        "private.>",
+        "--ttl",
+        "1h",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let token = String::from_utf8(output.stdout).unwrap();
+    let mut session = gateway.session();
+    let reply = session.ask(json!({"op": "auth", "id": 1, "token": token.trim()}));
+    let left = reply["expires"].as_u64().unwrap() - crate::gateway::unix_seconds();
+    assert!(reply["user"] == "alice" && (3500..=3600).contains(&left), "{reply}");
+    session.subscribe(&["private.a", "private.b"]);
+    session.send(json!({"op": "subscribe", "id": 2, "topics": ["private.c"]}));
+    session.expect_error(2, "not_allowed");
+}
+
+/// Hands one connection at a time on to the gateway; dropping what it returns cuts that connection.
+fn hand_on(listener: &TcpListener, gateway: &Gateway) -> Cut {
+    let (near, _) = listener.accept().unwrap();
+    let far = TcpStream::connect(gateway.address()).unwrap();
+    for (source, target) in [(&near, &far), (&far, &near)] {
+        let (mut source, mut target) = (source.try_clone().unwrap(), target.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut source, &mut target));
+    }
+    Cut(near, far)
+}
+
+struct Cut(TcpStream, TcpStream);
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        [&self.0, &self.1].into_iter().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
+    }
+}
+
+/// PROTOCOL 8: `belfry sub` reconnects and resumes by offset when its connection was cut: nothing missing, nothing twice.
+#[test]
+fn sub_resumes_by_offset() {
+    let gateway = Gateway::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/ws", listener.local_addr().unwrap());
+    let mut child = start(&["sub", "chat.a", "--url", &url, "--count", "4", "--json"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = hand_on(&listener, &gateway);
+    gateway.expect_metric("subscriptions", 1.0);
+    gateway.publish_all("chat.a", ["1", "2"]);
+    let mut seen: Vec<_> = lines.by_ref().take(2).map(Result::unwrap).collect();
+    drop(first);
+    gateway.publish_all("chat.a", ["3", "4"]);
+    let _second = hand_on(&listener, &gateway);
+    seen.extend(lines.map(Result::unwrap));
+    assert!(end(child).status.success());
+    let offset = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["offset"].as_u64().unwrap();
+    assert_eq!(seen.iter().map(offset).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}

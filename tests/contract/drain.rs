@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::gateway::{Gateway, Session, Setup, close, eventually};
+use crate::gateway::{Session, Setup, close, eventually};
 
 fn expect_draining(session: &mut Session, drain_ms: u64) {
     let event = session.receive();

@@ -1,5 +1,7 @@
 //! Holds the running gateway to its contract, clause by clause: a module for each of its sections.
 
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its failure")]
+
 mod gateway;
 
 mod accounts;

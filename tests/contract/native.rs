@@ -236,7 +236,7 @@ fn a_history_reply_stops_at_1_mib() {
     let seen = offsets(&first);
     assert!(seen.len() >= 10 && first.to_string().len() <= (1 << 20) + 1024, "{seen:?}");
     let rest = session.ask(json!({"op": "history", "id": 2, "topic": "test.a", "since": seen.last(), "limit": 100}));
-    assert_eq!(rest.get("more").and_then(Value::as_bool).unwrap_or(false), false);
+    assert_ne!(rest.get("more"), Some(&json!(true)));
     assert_eq!([seen, offsets(&rest)].concat(), (1..=30).collect::<Vec<_>>());
 }
 

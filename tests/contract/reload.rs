@@ -1,1 +1,147 @@
-//! To come.
+//! PROTOCOL 8: SIGHUP.
+
+use serde_json::{Value, json};
+
+use crate::gateway::{FEED, Gateway, Setup, eventually, text, token};
+
+const KEYS: &str = r#"keys = [{ algorithm = "HS256", secret = "a secret of the tests, 32 bytes or more" }]"#;
+
+fn largest_message(gateway: &Gateway) -> Value {
+    gateway.dial("/ws").read_welcome()["max_message_bytes"].take()
+}
+
+fn expect_reloaded(gateway: &Gateway, message_bytes: u64) {
+    eventually("the new limits to hold", || (largest_message(gateway) == message_bytes).then_some(()));
+}
+
+/// PROTOCOL 8: `message_bytes` holds for new sessions only; a running one keeps its own.
+#[test]
+fn message_bytes_hold_for_new_sessions_only() {
+    let gateway = Gateway::start();
+    let mut old = gateway.dial("/echo");
+    gateway.reload(&Setup::new().limits("message_bytes = 1000"));
+    expect_reloaded(&gateway, 1000);
+    old.send_text(&"x".repeat(2000));
+    old.expect_message(text(&"x".repeat(2000)));
+    let mut new = gateway.dial("/echo");
+    new.send_text(&"x".repeat(2000));
+    new.expect_close(1009);
+}
+
+/// PROTOCOL 8: running sessions get the other limits.
+#[test]
+fn running_sessions_get_the_new_limits() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["chat.a", "chat.b"]);
+    gateway.reload(&Setup::new().limits("subscriptions_per_session = 2\nmessage_bytes = 1000"));
+    expect_reloaded(&gateway, 1000);
+    session.send(json!({"op": "subscribe", "id": 1, "topics": ["chat.c"]}));
+    session.expect_error(1, "too_many_subscriptions");
+}
+
+/// PROTOCOL 8: grants hold at once, as with `auth`: what is no longer covered ends with a `not_allowed` that names it.
+#[test]
+fn grants_hold_at_once() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["chat.a", "test.a", "test.*"]);
+    gateway.reload(&Setup::new().auth(&format!("anonymous = {{ subscribe = [\"chat.>\"], publish = [] }}\n{KEYS}")));
+    let words = session.expect_error(Value::Null, "not_allowed");
+    assert!(words.contains("test.a") && words.contains("test.*") && !words.contains("chat.a"), "{words}");
+    session.send(json!({"op": "publish", "id": 1, "topic": "chat.a", "data": 1}));
+    session.expect_error(1, "not_allowed");
+    assert_eq!(session.ask(json!({"op": "subscriptions", "id": 2}))["topics"], json!(["chat.a"]));
+}
+
+/// PROTOCOL 8: a removed key closes its sessions with 4001: an API key, and a key that verified tokens; others live on.
+#[test]
+fn a_removed_key_closes_its_sessions() {
+    let gateway = Gateway::start();
+    let mut feed = gateway.dial_with("/ws", &[FEED]).expect("the upgrade is accepted");
+    feed.read_welcome();
+    let (mut alice, mut anonymous) = (gateway.session_as(&token("alice", &[], &[])), gateway.session());
+    gateway.reload(&Setup::new().auth("anonymous = { subscribe = [\"chat.>\"], publish = [] }"));
+    feed.expect_close(4001);
+    alice.expect_close(4001);
+    anonymous.expect_quiet();
+    gateway.expect_metric("sessions_closed_total{reason=\"token_invalid\"}", 2.0);
+}
+
+/// PROTOCOL 8: rules are reloaded: a topic's history begins with the next message; one published before keeps its rule.
+#[test]
+fn rules_hold_from_the_next_message_on() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["plain.a"]);
+    gateway.publish("plain.a", "1");
+    gateway.reload(&Setup::new().rule("plain.>", "history = 10").limits("message_bytes = 1000"));
+    expect_reloaded(&gateway, 1000);
+    gateway.publish("plain.a", "2");
+    let offsets: Vec<_> = gateway.get("/v1/topics/plain.a/history").json()["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["offset"].clone())
+        .collect();
+    assert_eq!(offsets, [2]);
+    session.receive_all(2);
+    gateway.expect_metric("messages_published_total{rule=\"\",source=\"http\"}", 1.0);
+    gateway.expect_metric("messages_published_total{rule=\"plain.>\",source=\"http\"}", 1.0);
+    gateway.expect_accounts_closed();
+}
+
+/// PROTOCOL 8: origins, endpoints and deflate are reloaded.
+#[test]
+fn origins_endpoints_and_deflate_are_reloaded() {
+    let gateway = Gateway::start();
+    let more = "[endpoints]\n\"/lobby\" = \"chat.lobby\"\n[deflate]\nenabled = false";
+    assert_eq!(gateway.refusal("/lobby", &[]).status, 404);
+    gateway.reload(&Setup::new().server("origins = [\"https://example.com\"]").more(more));
+    eventually("the endpoint to be there", || gateway.dial_with("/lobby", &[]).ok());
+    gateway.dial_with("/ws", &[("Origin", "https://example.com")]).expect("the origin is listed now");
+    let offered = gateway.dial_with("/ws", &[("Sec-WebSocket-Extensions", "permessage-deflate")]).expect("the upgrade is accepted");
+    assert_eq!(offered.upgrade.header("Sec-WebSocket-Extensions"), None);
+}
+
+/// PROTOCOL 8: a bad file changes nothing and is logged as `check` would.
+#[test]
+fn a_bad_file_changes_nothing() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    session.subscribe(&["chat.a"]);
+    let bad = Setup::new().limits("message_bytes = 1000\nsessions = \"plenty\"").server("nonsense = 1").text().unwrap();
+    gateway.reload_text(&bad);
+    eventually("the log to name both problems", || {
+        let log = gateway.log();
+        (log.contains("limits.sessions") && log.contains("plenty") && log.contains("server.nonsense")).then_some(())
+    });
+    gateway.reload_text("this is = = not TOML");
+    eventually("the log to name the line", || gateway.log().contains("line 1").then_some(()));
+    assert_eq!(largest_message(&gateway), 65536);
+    session.expect_quiet();
+}
+
+/// PROTOCOL 8: what a reload can't change is named in the log, each of those that differs; the rest is done.
+#[test]
+fn what_a_reload_can_not_change_is_named() {
+    let gateway = Gateway::start();
+    let text = Setup::new().limits("message_bytes = 1000").more("[admin]\nlisten = \"127.0.0.1:0\"").text().unwrap();
+    gateway.reload_text(&text.replace("shards = 2", "shards = 3"));
+    expect_reloaded(&gateway, 1000);
+    eventually("the log to name both", || {
+        let log = gateway.log();
+        (log.contains("server.shards") && log.contains("admin.listen")).then_some(())
+    });
+    assert!(!gateway.log().contains("feed.replay"), "which does not differ");
+    assert_eq!(gateway.get("/metrics").status, 200);
+}
+
+/// PROTOCOL 8: a flag stays over the file through a reload.
+#[test]
+fn flags_stay_over_the_file() {
+    let gateway = Setup::new().argument("--set").argument("limits.message_bytes=2000").start();
+    gateway.reload(&Setup::new().limits("message_bytes = 1000\nping_interval = \"7s\""));
+    eventually("the reload to be done", || (gateway.dial("/ws").read_welcome()["ping_interval_ms"] == 7000).then_some(()));
+    assert_eq!(largest_message(&gateway), 2000);
+}

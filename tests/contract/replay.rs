@@ -254,6 +254,7 @@ fn unsubscribing_ends_a_replay() {
     gateway.publish_many("test.a", 200, 50_000);
     let mut session = gateway.slow_session();
     session.send(json!({"op": "subscribe", "topics": ["test.a"], "last": 1000}));
+    session.receive();
     session.send(json!({"op": "unsubscribe", "id": 2, "topics": ["test.a"]}));
     let events = std::iter::repeat_with(|| session.receive()).take_while(|event| event["op"] != "unsubscribed").count();
     assert!(events < 200, "the replay went on to its end");

@@ -1,6 +1,6 @@
 // What belfry.js promises, against a scripted gateway: no network, no waiting.
 import assert from 'node:assert/strict';
-import { afterEach, test } from 'node:test';
+import { afterEach, mock, test } from 'node:test';
 import { matches } from '../../src/server/page/belfry.js';
 import { message, settled, stage } from './stage.mjs';
 
@@ -278,6 +278,31 @@ test('after silence it pings, and gives up without a sign of life', () => {
   s.pass(10_000);
   assert.equal(s.gateway.state, 'waiting');
   assert.ok(s.socket().closedHere);
+});
+
+test('a timer that ran late asks before it gives up', () => {
+  s = stage();
+  s.welcome();
+  mock.timers.setTime(Date.now() + 300_000); // as in a tab in the background
+  s.pass(0);
+  assert.equal(s.sent('ping').length, 1);
+  s.say({ op: 'pong' });
+  mock.timers.setTime(Date.now() + 300_000);
+  s.pass(0);
+  assert.equal(s.sent('ping').length, 2);
+  assert.equal(s.gateway.state, 'open');
+});
+
+test('what a listener subscribes and publishes as the session opens goes out once', () => {
+  s = stage({ onState: (state) => {
+    if (state !== 'open') return;
+    s.gateway.subscribe('chat.b');
+    s.gateway.publish('chat.b', 1).catch(() => {});
+  } });
+  s.gateway.subscribe('chat.a');
+  s.welcome();
+  assert.deepEqual(s.sent('subscribe').map(({ topics }) => topics[0]), ['chat.a', 'chat.b']);
+  assert.equal(s.sent('publish').length, 1);
 });
 
 test('no welcome in time is a failed attempt', () => {

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** The gateway's binary: `BELFRY`, else the newest habit's build; undefined where there is none. */
+/** The gateway's binary: `BELFRY`, else the debug build before the release build; undefined where there is none. */
 export const binary = [process.env.BELFRY, join(root, 'target/debug/belfry'), join(root, 'target/release/belfry')].find((path) => path && existsSync(path));
 
 /** Node's own WebSocket, or the `ws` that `tests/js/run` puts below `target/`. */
@@ -24,10 +24,19 @@ history = 10000
 presence = true
 `;
 
-/** Starts a gateway that ends with the test. `config` is TOML; `server` the lines of its `[server]`. */
-export async function startGateway(test, { config = defaults, server = '' } = {}) {
+/**
+ * Starts a gateway that ends with the test. `config` is TOML, null for the built-in file; `server` the lines of its
+ * `[server]`; `settings` go to `--set`.
+ */
+export async function startGateway(test, { config = defaults, server = '', settings = [] } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'belfry-js-'));
-  const gateway = new Gateway(folder, config, server);
+  const words = settings.flatMap((setting) => ['--set', setting]);
+  if (config !== null) {
+    const file = join(folder, 'belfry.toml');
+    writeFileSync(file, `[server]\n${server}\n${config}`);
+    words.push('--config', file);
+  }
+  const gateway = new Gateway(folder, words);
   test.after(async () => {
     await gateway.stop('SIGKILL');
     rmSync(folder, { recursive: true });
@@ -39,9 +48,11 @@ export async function startGateway(test, { config = defaults, server = '' } = {}
 class Gateway {
   #process = null;
 
-  constructor(folder, config, server) {
+  #words;
+
+  constructor(folder, words) {
     this.folder = folder;
-    writeFileSync(join(folder, 'belfry.toml'), `[server]\n${server}\n${config}`);
+    this.#words = words;
   }
 
   get url() {
@@ -52,13 +63,13 @@ class Gateway {
   async start(listen = this.address) {
     const portFile = join(this.folder, 'port');
     rmSync(portFile, { force: true });
-    const words = [];
-    const child = spawn(binary, ['serve', '--config', join(this.folder, 'belfry.toml'), '--listen', listen, '--port-file', portFile], { stdio: ['ignore', 'pipe', 'pipe'] });
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => words.push(text));
+    const told = [];
+    const child = spawn(binary, ['serve', ...this.#words, '--listen', listen, '--port-file', portFile], { stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => told.push(text));
     this.#process = child;
     const address = () => existsSync(portFile) && readFileSync(portFile, 'utf8').trim();
     await until(() => {
-      if (child.exitCode !== null) throw new Error(`the gateway did not start:\n${words.join('')}`);
+      if (child.exitCode !== null) throw new Error(`the gateway did not start:\n${told.join('')}`);
       return address();
     }, 'the port file');
     this.address = address();

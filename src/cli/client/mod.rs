@@ -4,6 +4,7 @@ mod backoff;
 mod connect;
 mod endpoint;
 mod event;
+mod gateway;
 mod publish;
 mod resume;
 mod sub;
@@ -13,11 +14,11 @@ mod wire;
 pub use connect::{ConnectError, fetch, upgrade};
 pub use endpoint::Endpoint;
 pub use event::Message;
+pub use gateway::GatewayArguments;
 pub use wire::{Incoming, Wire};
 
 use clap::Args;
 
-use super::GatewayArguments;
 use crate::topic_name::{Pattern, TopicName};
 
 /// `belfry sub`.

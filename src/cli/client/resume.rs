@@ -24,8 +24,10 @@ pub struct Resume {
 #[derive(Debug)]
 struct Seen {
     epoch: String,
-    /// Everything up to here was printed, or was there before the first `subscribe` asked for it.
+    /// What the next session asks for is after this.
     offset: u64,
+    /// The topic's newest offset, as far as this side knows.
+    newest: u64,
     /// Whether a message was printed; before that `offset` only says where the topic was found.
     printed: bool,
     heard: u64,
@@ -66,7 +68,8 @@ impl Resume {
             return (recovered == Some(false)).then(|| format!("{topic}: topics not heard of before may have missed messages"));
         };
         // Where nothing was printed yet, coming back owes what the first `subscribe` owed: the newest `last`, then all after.
-        let found = Seen { epoch, offset: offset.saturating_sub(self.last.unwrap_or(0).into()), printed: false, heard: self.heard };
+        let owed_after = offset.saturating_sub(self.last.unwrap_or(0).into());
+        let found = Seen { epoch, offset: owed_after, newest: offset, printed: false, heard: self.heard };
         let Some(seen) = self.seen.get_mut(&topic) else {
             self.remember(topic, found);
             return None;
@@ -75,10 +78,8 @@ impl Resume {
             *seen = found;
             return Some(format!("{topic}: the gateway has begun its messages anew; some may be lost"));
         }
-        let lost = recovered != Some(true)
-            && offset > seen.offset
-            && (seen.printed || offset > found.offset.max(seen.offset) + self.last.map_or(0, u64::from));
-        lost.then(|| format!("{topic}: its history no longer reaches back to message {}; some may be lost", seen.offset))
+        let lost = recovered != Some(true) && offset > seen.newest;
+        lost.then(|| format!("{topic}: its history no longer reaches back to message {}; some may be lost", seen.newest))
     }
 
     /// Whether a message is to be printed: it was not seen before.
@@ -91,9 +92,9 @@ impl Resume {
                 if seen.epoch != epoch {
                     seen.epoch = epoch.to_owned();
                 }
-                (seen.offset, seen.printed, seen.heard) = (offset, true, heard);
+                (seen.offset, seen.newest, seen.printed, seen.heard) = (offset, offset, true, heard);
             }
-            None => self.remember(topic.to_owned(), Seen { epoch: epoch.to_owned(), offset, printed: true, heard }),
+            None => self.remember(topic.to_owned(), Seen { epoch: epoch.to_owned(), offset, newest: offset, printed: true, heard }),
         }
         true
     }
@@ -153,6 +154,9 @@ mod tests {
         let mut with_last = resume(Some(5));
         with_last.subscribed(vec![entry("quotes.AAPL", "e1", 17, None)]);
         assert_eq!(command(&with_last)["since"]["quotes.AAPL"]["offset"], 12);
+        // Its history had expired and nothing has come since: nothing is lost.
+        assert!(with_last.subscribed(vec![entry("quotes.AAPL", "e1", 17, Some(false))]).is_empty());
+        assert_eq!(with_last.subscribed(vec![entry("quotes.AAPL", "e1", 18, Some(false))]).len(), 1);
     }
 
     #[test]

@@ -1,1 +1,178 @@
+mod client;
+mod properties;
+mod reference;
 
+use super::*;
+use crate::frame::negotiate;
+use client::{Heard, deflated, frame, hear};
+
+const LIMIT: usize = 1000;
+
+fn plain() -> FrameReader {
+    FrameReader::new(LIMIT, None)
+}
+
+fn with_deflate() -> FrameReader {
+    FrameReader::new(LIMIT, negotiate([&b"permessage-deflate"[..]]).as_ref())
+}
+
+/// What is heard of `frames`, which must be the same read at once and byte for byte.
+fn heard(make: fn() -> FrameReader, frames: &[Vec<u8>]) -> Vec<Heard> {
+    let stream = frames.concat();
+    let at_once = hear(&mut make(), &[&stream]);
+    let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+    assert_eq!(hear(&mut make(), &bytes), at_once, "read byte for byte");
+    at_once
+}
+
+fn text(text: &str) -> Heard {
+    Heard::Text(text.as_bytes().to_vec())
+}
+
+/// DESIGN, "an idle session costs next to nothing".
+#[test]
+fn a_reader_at_rest_is_small_and_owns_nothing() {
+    assert!(size_of::<FrameReader>() <= 48, "{}", size_of::<FrameReader>());
+    let mut reader = plain();
+    let stream = [frame(0x01, b"Hel"), frame(0x89, b"ping"), frame(0x80, b"lo")].concat();
+    let mut inflater = Inflater::default();
+    for (at, &byte) in stream.iter().enumerate() {
+        assert_eq!(reader.is_mid_message(), at > 0, "before byte {at}");
+        let mut piece = [byte];
+        let (used, received) = reader.read(&mut piece, &mut inflater);
+        assert!(used == 1 && received.is_ok());
+    }
+    assert!(!reader.is_mid_message() && reader.assembly.is_none());
+    assert_eq!(reader.take_frames(), 3);
+    assert_eq!(reader.take_frames(), 0);
+}
+
+/// DESIGN, Frames: a whole frame is unmasked in place and lent.
+#[test]
+fn a_whole_message_is_lent_from_the_input() {
+    let mut input = [frame(0x81, b"Hello"), frame(0x82, b"next")].concat();
+    let at = input.as_ptr().addr() + 6;
+    let (mut reader, mut inflater) = (plain(), Inflater::default());
+    let (used, received) = reader.read(&mut input, &mut inflater);
+    let Ok(Some(Received::Text(payload))) = received else { panic!("{received:?}") };
+    assert_eq!((used, payload, payload.as_ptr().addr()), (11, &b"Hello"[..], at));
+    assert!(!reader.is_mid_message());
+}
+
+/// RFC 6455 §5.4: control frames come between fragments; a Close there is a Close.
+#[test]
+fn control_frames_come_between_fragments() {
+    let fragments = [frame(0x01, b"He"), frame(0x89, b"?"), frame(0x00, b""), frame(0x8a, b"!"), frame(0x80, b"llo"), frame(0x82, b"")];
+    assert_eq!(heard(plain, &fragments), [Heard::Ping(b"?".to_vec()), Heard::Pong, text("Hello"), Heard::Binary(vec![])]);
+    let closed = [frame(0x01, b"He"), frame(0x88, b"\x03\xe8bye"), frame(0x80, b"llo")];
+    assert_eq!(heard(plain, &closed), [Heard::Close(Some((1000, "bye".to_owned())))]);
+}
+
+/// RFC 6455 §5.4: no new message inside one, no continuation of none; what came before is heard.
+#[test]
+fn fragments_out_of_order_are_refused() {
+    let before = frame(0x81, b"before");
+    assert_eq!(heard(plain, &[before.clone(), frame(0x80, b"x")]), [text("before"), Heard::Violated(1002)]);
+    assert_eq!(heard(plain, &[before.clone(), frame(0x01, b"x"), frame(0x81, b"y")]), [text("before"), Heard::Violated(1002)]);
+    assert_eq!(heard(plain, &[before, frame(0x81, b"x"), frame(0x00, b"y")]), [text("before"), text("x"), Heard::Violated(1002)]);
+}
+
+/// RFC 6455 §8.1: characters may be cut anywhere; what can't become one is an error at its first byte, before the frame is whole.
+#[test]
+fn text_is_checked_as_it_arrives() {
+    let text = "κόσμε 聊天 🦀".as_bytes();
+    for cut in 0..=text.len() {
+        let fragments = [frame(0x01, &text[..cut]), frame(0x80, &text[cut..])];
+        assert_eq!(heard(plain, &fragments), [Heard::Text(text.to_vec())]);
+    }
+    let mut bad = "κόσμε".as_bytes().to_vec();
+    let good = bad.len();
+    bad.extend(b"\xf4\x90\x80\x80edited");
+    let stream = frame(0x81, &bad);
+    assert_eq!(hear(&mut plain(), &[&stream]), [Heard::Violated(1007)]);
+    let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+    assert_eq!(hear(&mut plain(), &bytes[..6 + good + 1]), []);
+    assert_eq!(hear(&mut plain(), &bytes[..6 + good + 2]), [Heard::Violated(1007)]);
+    assert_eq!(heard(plain, &[frame(0x01, "κ".as_bytes()), frame(0x00, b"\xce"), frame(0x80, b"")]), [Heard::Violated(1007)]);
+    assert_eq!(heard(plain, &[frame(0x02, b"\xff"), frame(0x80, b"\xff")]), [Heard::Binary(b"\xff\xff".to_vec())]);
+}
+
+/// PROTOCOL 7: `message_bytes`, fragments together; a declared length is refused before its payload is there.
+#[test]
+fn messages_past_the_limit_are_refused() {
+    assert_eq!(heard(plain, &[frame(0x82, &[7; LIMIT])]), [Heard::Binary(vec![7; LIMIT])]);
+    assert_eq!(heard(plain, &[frame(0x02, &[7; 999]), frame(0x80, &[7])]), [Heard::Binary(vec![7; LIMIT])]);
+    assert_eq!(heard(plain, &[frame(0x82, &[7; LIMIT + 1])]), [Heard::Violated(1009)]);
+    assert_eq!(heard(plain, &[frame(0x02, &[7; 999]), frame(0x00, &[]), frame(0x80, &[7; 2])]), [Heard::Violated(1009)]);
+    let lie = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4];
+    assert_eq!(heard(plain, &[lie.to_vec()]), [Heard::Violated(1009)]);
+}
+
+/// Any number of fragments is one buffer of no more than the limit.
+#[test]
+fn fragments_cost_their_bytes() {
+    let mut reader = FrameReader::new(70_000, None);
+    let mut stream = frame(0x02, b"");
+    for _ in 0..65_536 {
+        stream.extend(frame(0x00, b"x"));
+    }
+    stream.extend(frame(0x80, b""));
+    assert_eq!(hear(&mut reader, &[&stream]), [Heard::Binary(vec![b'x'; 65_536])]);
+    assert_eq!(reader.take_frames(), 65_538);
+}
+
+/// RFC 6455 §5.2: RSV1 without the extension; RFC 7692 §6.1: on a control frame or on a continuation.
+#[test]
+fn rsv1_stands_only_on_a_compressed_message() {
+    let hello = deflated(b"Hello");
+    assert_eq!(heard(plain, &[frame(0xc1, &hello)]), [Heard::Violated(1002)]);
+    assert_eq!(heard(with_deflate, &[frame(0xc1, &hello), frame(0x81, b"plain")]), [text("Hello"), text("plain")]);
+    assert_eq!(heard(with_deflate, &[frame(0x41, &hello[..2]), frame(0xc0, &hello[2..])]), [Heard::Violated(1002)]);
+    assert_eq!(heard(with_deflate, &[frame(0x01, b"He"), frame(0xc0, b"llo")]), [Heard::Violated(1002)]);
+    for opcode in [0xc8, 0xc9, 0xca] {
+        assert_eq!(heard(with_deflate, &[frame(opcode, b"")]), [Heard::Violated(1002)]);
+        assert_eq!(heard(plain, &[frame(opcode, b"")]), [Heard::Violated(1002)]);
+    }
+}
+
+/// RFC 7692 §6.2, §7.2.2: fragments of one stream, and what it inflates to is held to the same rules.
+#[test]
+fn compressed_messages() {
+    let hello = deflated(b"Hello");
+    for cut in 0..=hello.len() {
+        let frames = [frame(0x41, &hello[..cut]), frame(0x89, b"?"), frame(0x80, &hello[cut..])];
+        assert_eq!(heard(with_deflate, &frames), [Heard::Ping(b"?".to_vec()), text("Hello")]);
+    }
+    assert_eq!(heard(with_deflate, &[frame(0xc1, b"\x00"), frame(0xc2, b"")]), [text(""), Heard::Binary(vec![])]);
+    assert_eq!(heard(with_deflate, &[frame(0xc1, &deflated(b"\xff"))]), [Heard::Violated(1007)]);
+    assert_eq!(heard(with_deflate, &[frame(0x41, &deflated(b"\xff")), frame(0x80, b"")]), [Heard::Violated(1007)]);
+    assert_eq!(heard(with_deflate, &[frame(0xc2, &deflated(b"\xff"))]), [Heard::Binary(vec![0xff])]);
+    assert_eq!(heard(with_deflate, &[frame(0xc1, &hello[..4])]), [Heard::Violated(1007)]);
+    assert_eq!(heard(with_deflate, &[frame(0xc2, &deflated(&[0; LIMIT]))]), [Heard::Binary(vec![0; LIMIT])]);
+    assert_eq!(heard(with_deflate, &[frame(0xc2, &deflated(&[0; LIMIT + 1]))]), [Heard::Violated(1009)]);
+    assert_eq!(heard(with_deflate, &[frame(0xc2, &deflated(&vec![0; 10_000_000]))]), [Heard::Violated(1009)]);
+}
+
+/// A message of `message_bytes` that doesn't compress is larger on the wire, and passes; much larger ones don't.
+#[test]
+fn what_grew_by_compression_is_held_to_its_size_inflated() {
+    let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    let noise: Vec<u8> = std::iter::successors(Some(1), next).map(|state| state.to_be_bytes()[0]).take(LIMIT).collect();
+    let packed = deflated(&noise);
+    assert!(packed.len() > LIMIT);
+    assert_eq!(heard(with_deflate, &[frame(0xc2, &packed)]), [Heard::Binary(noise)]);
+    let padded = [0u8, 0, 0, 0xff, 0xff].repeat(LIMIT);
+    assert_eq!(heard(with_deflate, &[frame(0xc2, &padded)]), [Heard::Violated(1009)]);
+}
+
+/// RFC 6455 §1.4: after a Close nothing counts; nor after an error.
+#[test]
+fn what_follows_the_end_is_discarded() {
+    for end in [frame(0x88, b""), frame(0x83, b"")] {
+        let mut reader = plain();
+        let heard = hear(&mut reader, &[&end, &frame(0x81, b"late")]);
+        assert_eq!(heard.len(), 1);
+        assert_eq!(reader.read(&mut frame(0x81, b"late"), &mut Inflater::default()), (10, Ok(None)));
+        assert!(!reader.is_mid_message());
+    }
+}

@@ -228,9 +228,9 @@ export class Belfry {
       return this.#finish({ code: 4001, reason: error.message });
     }
     if (socket !== this.#socket) return;
-    this.#become('open');
     for (const subscription of this.#subscriptions) this.#sendSubscribe(subscription);
     for (const request of this.#held.splice(0)) this.#send(request);
+    this.#become('open'); // Told last: a listener may subscribe and publish more.
   }
 
   async #authenticate() {
@@ -247,13 +247,16 @@ export class Belfry {
     this.#renewTimer = setTimeout(renew, Math.min(renewInMs, TIMER_MAX_MS));
   }
 
-  // A browser sees no WebSocket pings, so after silence it asks by itself, and gives up where no sign of life follows.
-  #watch() {
+  // A browser sees no WebSocket pings, so after silence it asks by itself, and gives up where no sign of life follows. What
+  // counts is an unanswered ping, not the time alone: a page in the background has its timers run late.
+  #watch(pingedAt = 0) {
     const silentMs = Date.now() - this.#heardAt;
-    if (silentMs >= this.#pingIntervalMs + this.#options.timeoutMs) return this.#drop('no sign of life');
-    if (silentMs >= this.#pingIntervalMs) this.#socket.send('{"op":"ping"}');
-    const next = silentMs >= this.#pingIntervalMs ? this.#options.timeoutMs : this.#pingIntervalMs - silentMs;
-    this.#watchTimer = setTimeout(() => this.#watch(), next);
+    const silent = silentMs >= this.#pingIntervalMs;
+    if (silent && pingedAt > this.#heardAt) return this.#drop('no sign of life');
+    if (silent) this.#socket.send('{"op":"ping"}');
+    const nextInMs = silent ? this.#options.timeoutMs : Math.min(this.#pingIntervalMs, this.#pingIntervalMs - silentMs);
+    const askedAt = silent ? Date.now() : 0;
+    this.#watchTimer = setTimeout(() => this.#watch(askedAt), nextInMs);
   }
 
   // Gives a session up without waiting for its close, which may never come.
@@ -445,7 +448,10 @@ export class Subscription {
     this.end(new BelfryError('closed', 'unsubscribed'));
   }
 
-  /** The messages as they come, from now on. Whoever falls 10,000 behind gets an error with the code `overflow`. */
+  /**
+   * The messages as they come, from now on, until `unsubscribe` or `close`; leaving the loop does not unsubscribe.
+   * Whoever falls 10,000 behind gets an error with the code `overflow`.
+   */
   async *[Symbol.asyncIterator]() {
     const reader = { unread: [], wake: () => {} };
     this.#readers.add(reader);

@@ -15,9 +15,9 @@ impl Samples {
         Self(samples.filter_map(|(series, value)| Some((series.to_owned(), value.parse().ok()?))).collect())
     }
 
-    /// The value of a series given without the prefix; one that is not there yet counts as 0.
+    /// The value of a series given without the prefix, its labels in any order; one that is not there yet counts as 0.
     pub fn value(&self, series: &str) -> f64 {
-        self.0.get(&format!("belfry_{series}")).copied().unwrap_or(0.0)
+        self.0.get(&format!("belfry_{}", sorted(series))).copied().unwrap_or(0.0)
     }
 
     /// Every series.
@@ -44,6 +44,16 @@ impl Samples {
         let of = |sums: &BTreeMap<String, f64>, rule: &str| sums.get(rule).copied().unwrap_or(0.0);
         rules.into_iter().map(|rule| (rule.clone(), (of(&routed, &rule), ends.each_ref().map(|sums| of(sums, &rule))))).collect()
     }
+}
+
+/// Prometheus writes labels by name, whatever order they were asked for in.
+fn sorted(series: &str) -> String {
+    let Some((metric, labels)) = series.split_once('{') else { return series.to_owned() };
+    let labels = labels.strip_suffix("\"}").unwrap_or(labels);
+    let mut labels: Vec<&str> = labels.split("\",").collect();
+    labels.sort_unstable();
+    let labels: Vec<String> = labels.into_iter().map(|label| format!("{label}\"")).collect();
+    format!("{metric}{{{}}}", labels.join(","))
 }
 
 /// Waits until a series has a value that satisfies `right`.

@@ -8,13 +8,12 @@ mod token;
 
 pub use http::{Reply, read_reply};
 pub use metrics::Samples;
-pub use session::{Frame, Session, binary, close, ping, pong, text};
+pub use session::{Session, binary, close, ping, pong, text};
 pub use setup::Setup;
 pub use token::{SECRET, expiring, forever, signed, token};
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -106,11 +105,6 @@ impl Gateway {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// The folder that it runs in, which has `belfry.toml`.
-    pub fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
     }
 
     /// What it has said on its standard output and error so far.
@@ -301,7 +295,7 @@ pub fn within<T>(limit: Duration, what: &str, fact: impl FnMut() -> Option<T>) -
 }
 
 /// A fact, if it comes true before `limit` has passed.
-fn found_within<T>(limit: Duration, mut fact: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn found_within<T>(limit: Duration, mut fact: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
         let found = fact();

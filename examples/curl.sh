@@ -1,0 +1,21 @@
+#!/bin/sh
+# The gateway from a shell: sh curl.sh [http://host:port]
+set -eu
+gateway=${1:-http://127.0.0.1:8765}
+
+# Publish: the body is the message, as it stands.
+curl -fsS "$gateway/v1/topics/chat.lobby" --data '{"nickname":"curl","text":"hi"}'; echo
+
+# Several at once, a line each; what was refused is told by its line.
+printf '%s\n' '{"topic":"chat.lobby","data":"one"}' '{"topic":"chat.ops","data":"two"}' |
+    curl -fsS "$gateway/v1/publish" --data-binary @-; echo
+
+# What was said, and who is there.
+curl -fsS "$gateway/v1/topics/chat.lobby/history?limit=3"; echo
+curl -fsS "$gateway/v1/topics/chat.lobby/presence"; echo
+
+# Alive, ready, and in figures. An admin key opens more: -H "Authorization: Bearer $KEY" "$gateway/v1/sessions"
+curl -fsS "$gateway/readyz"; echo
+curl -fsS "$gateway/metrics" | grep '^belfry_sessions '
+
+# A WebSocket from curl 8.11 on:  curl -N "ws://127.0.0.1:8765/ws?topics=quotes.*&last=1"

@@ -1,0 +1,12 @@
+//! The extension's negotiation takes any header, and its answer is one that it would accept itself (RFC 7692 §7.1).
+#![no_main]
+
+use belfry::frame::negotiate;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some(agreement) = negotiate(data.split(|&byte| byte == b'\n')) else { return };
+    assert!((8..=15).contains(&agreement.server_window_bits));
+    let again = negotiate([agreement.response.as_bytes()]);
+    assert_eq!(again.as_ref(), Some(&agreement));
+});

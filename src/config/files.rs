@@ -1,0 +1,28 @@
+//! The files that a configuration names, read when it is, so that `check` finds a bad one.
+
+use std::path::PathBuf;
+
+use super::raw::Raw;
+use super::section::Entry;
+
+/// A file of PEM text: where it is, and its text.
+pub(super) fn pem_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
+    let (file, text) = text_file(entry, raw)?;
+    if !text.contains("-----BEGIN ") {
+        entry.refuse("is not a PEM file; give one that holds a line with -----BEGIN …-----");
+        return None;
+    }
+    Some((file, text))
+}
+
+/// A file of text: where it is, and its text.
+pub(super) fn text_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
+    let file = raw.resolve(entry.text()?, entry.origin());
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Some((file, text)),
+        Err(error) => {
+            entry.refuse(format_args!("can't be read ({}: {error}); give a file that is there and that may be read", file.display()));
+            None
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What came to light while a configuration was read: all of its problems, and the keys that there are.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use super::raw::Problem;
+
+/// How much of an unknown key is compared with those that there are, in characters.
+const KEY_MAX: usize = 256;
+
+/// Filled by the sections as they are read.
+#[derive(Default)]
+pub(super) struct Report {
+    problems: RefCell<Vec<Problem>>,
+    unknown: RefCell<Vec<Unknown>>,
+    /// Every key that was asked for, lists without their indices.
+    asked: RefCell<BTreeSet<String>>,
+}
+
+/// A key that nobody asked for.
+struct Unknown {
+    key: String,
+    told: String,
+}
+
+impl Report {
+    /// Notes one problem.
+    pub(super) fn tell(&self, problem: String) {
+        self.problems.borrow_mut().push(Problem(problem));
+    }
+
+    /// Notes that `key` is one that there is.
+    pub(super) fn ask(&self, key: String) {
+        self.asked.borrow_mut().insert(key);
+    }
+
+    /// Notes that nobody asked for `key` (without indices), which stands in the configuration as `told`.
+    pub(super) fn unknown(&self, key: String, told: String) {
+        self.unknown.borrow_mut().push(Unknown { key, told });
+    }
+
+    /// Every key that was asked for.
+    pub(super) fn into_asked(self) -> BTreeSet<String> {
+        self.asked.into_inner()
+    }
+
+    /// All problems; each unknown key with the nearest of `keys`, which is called only if there is one.
+    pub(super) fn into_problems(self, keys: impl FnOnce() -> Vec<String>) -> Vec<Problem> {
+        let mut problems = self.problems.into_inner();
+        let unknown = self.unknown.into_inner();
+        let keys = if unknown.is_empty() { Vec::new() } else { keys() };
+        problems.extend(unknown.into_iter().map(|unknown| {
+            let advice = match nearest(&unknown.key, &keys) {
+                Some(key) => format!("did you mean {key}"),
+                None => "take it out, or see docs/configuration.md for the keys that there are".to_owned(),
+            };
+            Problem(format!("{} is not a key; {advice}", unknown.told))
+        }));
+        problems
+    }
+}
+
+/// The key that was probably meant: the same name elsewhere, else the one with the fewest letters to change.
+fn nearest<'k>(key: &str, keys: &'k [String]) -> Option<&'k String> {
+    let own = |key: &'k str| key.rsplit('.').next().unwrap_or(key);
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let near = |known: &&'k String| edits(key, known).min(edits(name, own(known)) + 1);
+    keys.iter().min_by_key(near).filter(|known| near(known) <= 1 + name.chars().count() / 3)
+}
+
+/// Levenshtein's distance.
+fn edits(source: &str, target: &str) -> usize {
+    let target: Vec<char> = target.chars().collect();
+    let mut row: Vec<usize> = (0..=target.len()).collect();
+    for (line, from) in source.chars().take(KEY_MAX).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
+        for (column, to) in target.iter().enumerate() {
+            let changed = diagonal + usize::from(from != *to);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[target.len()]
+}

@@ -1,0 +1,127 @@
+//! Each message once per variant, whatever the number of sessions.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::{Moment, Timestamp};
+use crate::config::Rule;
+use crate::dialect::{Event, echo_frame, event_frame, replay_frame};
+use crate::frame::{Deflater, OpCode};
+use crate::hub::PayloadKind;
+use crate::metrics::Metrics;
+use crate::position::{Epoch, Offset, Position};
+use crate::topic_name::TopicName;
+
+const RSV1: u8 = 0x40;
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+
+fn message(payload: impl Into<Bytes>, kind: PayloadKind) -> Arc<Message> {
+    Arc::new(Message {
+        topic: TopicName::parse("chat.lobby").unwrap(),
+        position: Position { epoch: Epoch::random(), offset: Offset(1) },
+        published_at: Timestamp(0),
+        moment: Moment::default(),
+        payload: payload.into(),
+        kind,
+        except: None,
+        rule: Arc::new(Rule::plain(None)),
+    })
+}
+
+fn tools() -> (Encoder, Tally, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new());
+    (Encoder { deflater: Deflater::new(3), threshold: 256 }, Tally::new(Arc::clone(&metrics)), metrics)
+}
+
+fn variant(dialect: Dialect, window_bits: Option<u8>) -> Variant {
+    Variant { dialect, window_bits }
+}
+
+fn is_same(one: &Bytes, other: &Bytes) -> bool {
+    one.as_ptr() == other.as_ptr() && one.len() == other.len()
+}
+
+/// What a session that takes `frame` reads: its first byte and its payload, inflated.
+fn read(frame: &[u8]) -> (u8, Vec<u8>) {
+    let head_bytes = match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let payload = &frame[head_bytes..];
+    if frame[0] & RSV1 == 0 {
+        return (frame[0], payload.to_vec());
+    }
+    let mut plain = Vec::with_capacity(1 << 20);
+    let tail = [payload, &[0, 0, 0xff, 0xff]].concat();
+    flate2::Decompress::new(false).decompress_vec(&tail, &mut plain, flate2::FlushDecompress::Sync).unwrap();
+    (frame[0], plain)
+}
+
+/// DESIGN, rule 1: encoded once per dialect, compressed once per window.
+#[test]
+fn each_variant_is_made_once() {
+    let (mut encoder, mut tally, metrics) = tools();
+    let mut encoded = Encoded::new(message(format!("[{}1]", "187.30,".repeat(200)), PayloadKind::Json));
+    for dialect in [Dialect::Json, Dialect::Raw] {
+        let frames = [None, Some(15), Some(12), Some(10)].map(|bits| encoded.frame(variant(dialect, bits), &mut encoder, &mut tally));
+        for (bits, frame) in [None, Some(15), Some(12), Some(10)].into_iter().zip(&frames) {
+            assert!(
+                is_same(frame, &encoded.frame(variant(dialect, bits), &mut encoder, &mut tally)),
+                "{dialect:?} {bits:?} was made twice"
+            );
+            assert_eq!(read(frame).1, read(&frames[0]).1);
+            assert_eq!(frame[0], if bits.is_some() { TEXT | RSV1 } else { TEXT });
+        }
+    }
+    tally.hand_over();
+    let text = metrics.render();
+    let counted = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<usize>().ok()).unwrap();
+    let plain = [Dialect::Json, Dialect::Raw].map(|dialect| read(&encoded.frame(variant(dialect, None), &mut encoder, &mut tally)).1.len());
+    assert_eq!(counted("belfry_deflate_in_bytes_total"), 3 * (plain[0] + plain[1]));
+    assert!(counted("belfry_deflate_out_bytes_total") < counted("belfry_deflate_in_bytes_total"));
+}
+
+/// The threshold is of what is sent: the JSON event, or the payload alone.
+#[test]
+fn a_small_message_is_one_frame_for_all() {
+    let (mut encoder, mut tally, _) = tools();
+    let mut encoded = Encoded::new(message("a".repeat(255), PayloadKind::Text));
+    let plain = encoded.frame(variant(Dialect::Raw, None), &mut encoder, &mut tally);
+    assert!(is_same(&plain, &encoded.frame(variant(Dialect::Raw, Some(15)), &mut encoder, &mut tally)));
+    assert_eq!(encoded.frame(variant(Dialect::Json, Some(15)), &mut encoder, &mut tally)[0], TEXT | RSV1);
+}
+
+#[test]
+fn raw_frames_are_payloads_alone() {
+    let (mut encoder, mut tally, _) = tools();
+    for (kind, first) in [(PayloadKind::Json, TEXT), (PayloadKind::Text, TEXT), (PayloadKind::Binary, BINARY)] {
+        let frame = Encoded::new(message("7", kind)).frame(variant(Dialect::Raw, None), &mut encoder, &mut tally);
+        assert_eq!(frame[..], [first, 1, b'7']);
+    }
+}
+
+#[test]
+fn events_replays_and_echoes() {
+    let (mut encoder, mut tally, _) = tools();
+    let pong = Event::Pong { id: None };
+    let frame = event_frame(&pong, variant(Dialect::Json, Some(15)), &mut encoder, &mut tally).unwrap();
+    assert_eq!(read(&frame), (TEXT, br#"{"op":"pong"}"#.to_vec()));
+    assert_eq!(event_frame(&pong, variant(Dialect::Raw, None), &mut encoder, &mut tally), None);
+    let replayed = replay_frame(&message("1", PayloadKind::Json), variant(Dialect::Json, None), &mut encoder, &mut tally);
+    assert!(read(&replayed).1.ends_with(br#","offset":1,"replay":true,"data":1}"#));
+    let echo = echo_frame(OpCode::Binary, &[7; 300], Some(15), &mut encoder, &mut tally);
+    assert_eq!(read(&echo), (BINARY | RSV1, vec![7; 300]));
+}
+
+proptest! {
+    /// Whatever the length and the window, what is read is what was published.
+    #[test]
+    fn every_length_has_its_head(length in prop_oneof![0usize..300, 65_400usize..65_700], bits in prop::option::of(9u8..=15)) {
+        let (mut encoder, mut tally, _) = tools();
+        let payload: Vec<u8> = (0..length).map(|index| (index % 7) as u8).collect();
+        let frame = Encoded::new(message(payload.clone(), PayloadKind::Binary)).frame(variant(Dialect::Raw, bits), &mut encoder, &mut tally);
+        prop_assert_eq!(read(&frame).1, payload);
+    }
+}

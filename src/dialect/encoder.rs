@@ -1,0 +1,114 @@
+//! Whole server frames: head and payload in one buffer, compressed where that was agreed on and pays.
+
+use bytes::Bytes;
+
+use super::event::Event;
+use super::variant::{Dialect, Variant};
+use super::{json_write, raw};
+use crate::frame::{Deflater, HEAD_BYTES_MAX, OpCode, write_head};
+use crate::hub::Message;
+use crate::metrics::Tally;
+
+/// What a small event takes; a longer one lets its buffer grow.
+const EVENT_BYTES_USUAL: usize = 256;
+
+/// What encoding needs from its shard.
+#[derive(Debug)]
+pub struct Encoder {
+    /// Compresses for all.
+    pub deflater: Deflater,
+    /// Payloads shorter than this go uncompressed, in bytes.
+    pub threshold: usize,
+}
+
+/// The frame of `event` for a session that takes `variant`; `None` where its dialect has no words for it: the raw dialect
+/// carries payloads alone, and its drops are silent.
+pub fn event_frame(event: &Event<'_>, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<Bytes> {
+    match variant.dialect {
+        Dialect::Json => {
+            let plain = PlainFrame::build(OpCode::Text, EVENT_BYTES_USUAL, |json| json_write::event(json, event));
+            Some(encoder.fit(&plain, variant.window_bits, tally))
+        }
+        Dialect::Raw | Dialect::Echo => None,
+    }
+}
+
+/// The frame of a message out of history, for one session alone.
+pub fn replay_frame(message: &Message, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Bytes {
+    let plain = PlainFrame::of_message(message, variant.dialect, true);
+    encoder.fit(&plain, variant.window_bits, tally)
+}
+
+/// The frame that sends `payload` back as it came (PROTOCOL section 4, `/echo`).
+pub fn echo_frame(opcode: OpCode, payload: &[u8], window_bits: Option<u8>, encoder: &mut Encoder, tally: &mut Tally) -> Bytes {
+    let plain = PlainFrame::build(opcode, payload.len(), |frame| frame.extend_from_slice(payload));
+    encoder.fit(&plain, window_bits, tally)
+}
+
+impl Encoder {
+    /// `plain` itself, or its compressed form where `window_bits` were agreed on and that is worth it.
+    pub(super) fn fit(&mut self, plain: &PlainFrame, window_bits: Option<u8>, tally: &mut Tally) -> Bytes {
+        window_bits.and_then(|bits| self.pack(plain, bits, tally)).unwrap_or_else(|| plain.frame.clone())
+    }
+
+    /// `None`: the payload is below the threshold, or would not get smaller.
+    fn pack(&mut self, plain: &PlainFrame, window_bits: u8, tally: &mut Tally) -> Option<Bytes> {
+        let payload = plain.payload();
+        if payload.len() < self.threshold {
+            return None;
+        }
+        let mut frame = vec![0; HEAD_BYTES_MAX];
+        if !self.deflater.compress(payload, window_bits, &mut frame) {
+            return None;
+        }
+        // The compressor took room for the whole payload, and the frame may lie in outboxes for long.
+        frame.shrink_to_fit();
+        tally.deflated(payload.len() as u64, (frame.len() - HEAD_BYTES_MAX) as u64);
+        Some(with_head(frame, plain.opcode, true).0)
+    }
+}
+
+/// An uncompressed frame, and where its payload begins.
+#[derive(Debug)]
+pub(super) struct PlainFrame {
+    pub frame: Bytes,
+    opcode: OpCode,
+    head_bytes: usize,
+}
+
+impl PlainFrame {
+    /// The frame of `message` in `dialect`. An echo session subscribes to nothing; if it did, it would take payloads alone.
+    pub fn of_message(message: &Message, dialect: Dialect, replay: bool) -> Self {
+        match dialect {
+            Dialect::Json => {
+                let usual = json_write::ENVELOPE_BYTES_MAX + message.topic.as_str().len() + message.payload.len();
+                Self::build(OpCode::Text, usual, |json| json_write::message(json, message, replay))
+            }
+            Dialect::Raw | Dialect::Echo => {
+                Self::build(raw::opcode(message), message.payload.len(), |frame| frame.extend_from_slice(&message.payload))
+            }
+        }
+    }
+
+    fn build(opcode: OpCode, payload_bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut frame = Vec::with_capacity(HEAD_BYTES_MAX + payload_bytes_usual);
+        frame.resize(HEAD_BYTES_MAX, 0);
+        write(&mut frame);
+        let (frame, head_bytes) = with_head(frame, opcode, false);
+        Self { frame, opcode, head_bytes }
+    }
+
+    fn payload(&self) -> &[u8] {
+        &self.frame[self.head_bytes..]
+    }
+}
+
+/// Puts the head right before the payload, which has [`HEAD_BYTES_MAX`] spare bytes before it, and says how long it is.
+/// A head's length depends on the payload's, which is known only once it is written; this way it need not be moved.
+fn with_head(mut frame: Vec<u8>, opcode: OpCode, compressed: bool) -> (Bytes, usize) {
+    let mut head = Vec::with_capacity(HEAD_BYTES_MAX);
+    write_head(&mut head, opcode, compressed, frame.len() - HEAD_BYTES_MAX);
+    let start = HEAD_BYTES_MAX - head.len();
+    frame[start..HEAD_BYTES_MAX].copy_from_slice(&head);
+    (Bytes::from(frame).slice(start..), head.len())
+}

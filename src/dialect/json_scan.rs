@@ -1,0 +1,320 @@
+//! JSON's grammar (RFC 8259), walked over borrowed text: values are found whole and never read.
+//!
+//! No stack of its own and no recursion: the nesting is 64 bits, one per level, so no text can use up memory here.
+
+use std::borrow::Cow;
+
+/// The deepest nesting of arrays and objects that a value may have.
+pub(super) const DEPTH_MAX: u32 = u64::BITS;
+
+/// Why a text is not JSON, or more than is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("the text ends at byte {at}, before its JSON does")]
+    Ends { at: usize },
+    #[error("byte {at} can't stand there in JSON")]
+    Unexpected { at: usize },
+    #[error("the value at byte {at} is nested deeper than 64 levels")]
+    TooDeep { at: usize },
+    #[error("a key holds half a surrogate pair, which is no character")]
+    HalfSurrogate,
+}
+
+/// Whether `bytes` are one JSON text, at most [`DEPTH_MAX`] deep, any number.
+pub(super) fn is_json_text(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let mut scan = Scan::new(text);
+    scan.value().and_then(|_| scan.end()).is_ok()
+}
+
+/// What a JSON string says, its raw text given with the quotes; `None`: half a surrogate pair, which no text can hold.
+pub(super) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
+
+/// A place in a text.
+#[derive(Debug)]
+pub(super) struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+/// The arrays and objects that are open around a place: bit 0 is the innermost, 1 for an object.
+#[derive(Debug, Default)]
+struct Nesting {
+    objects: u64,
+    depth: u32,
+}
+
+impl<'a> Scan<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// The next value's raw text, without the white space around it.
+    pub fn value(&mut self) -> Result<&'a str, Fault> {
+        self.skip_space();
+        let start = self.at;
+        let mut nesting = Nesting::default();
+        loop {
+            if self.scalar_or_open(&mut nesting)? {
+                continue;
+            }
+            loop {
+                if nesting.depth == 0 {
+                    return Ok(&self.text[start..self.at]);
+                }
+                if self.close_or_comma(&mut nesting)? {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The next string's raw text, with its quotes.
+    pub fn string(&mut self) -> Result<&'a str, Fault> {
+        let start = self.at;
+        self.expect(b'"')?;
+        loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            let plain = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < b' ');
+            self.at += plain.unwrap_or(rest.len());
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(&self.text[start..self.at]);
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.fault()),
+            }
+        }
+    }
+
+    /// An object's next key, raw and with its quotes, and the `:` behind it.
+    pub fn key(&mut self) -> Result<&'a str, Fault> {
+        self.skip_space();
+        let key = self.string()?;
+        self.skip_space();
+        self.expect(b':')?;
+        Ok(key)
+    }
+
+    /// Steps over `byte` if it is next.
+    pub fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Steps over `byte`, which must be next.
+    pub fn expect(&mut self, byte: u8) -> Result<(), Fault> {
+        if self.take(byte) { Ok(()) } else { Err(self.fault()) }
+    }
+
+    /// Nothing but white space may be left.
+    pub fn end(&mut self) -> Result<(), Fault> {
+        self.skip_space();
+        if self.at == self.text.len() { Ok(()) } else { Err(self.fault()) }
+    }
+
+    pub fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// Where a value is due. `true`: an array or object was opened and its first value is due now.
+    fn scalar_or_open(&mut self, nesting: &mut Nesting) -> Result<bool, Fault> {
+        self.skip_space();
+        match self.peek() {
+            Some(open @ (b'{' | b'[')) => {
+                let is_object = open == b'{';
+                if !nesting.enter(is_object) {
+                    return Err(Fault::TooDeep { at: self.at });
+                }
+                self.at += 1;
+                self.skip_space();
+                if self.take(if is_object { b'}' } else { b']' }) {
+                    nesting.leave();
+                    return Ok(false);
+                }
+                if is_object {
+                    self.key()?;
+                }
+                return Ok(true);
+            }
+            Some(b'"') => {
+                self.string()?;
+            }
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            _ => self.literal()?,
+        }
+        Ok(false)
+    }
+
+    /// Behind a value within an array or object. `true`: a comma was there, and the next value is due now.
+    fn close_or_comma(&mut self, nesting: &mut Nesting) -> Result<bool, Fault> {
+        self.skip_space();
+        let is_object = nesting.is_in_object();
+        if self.take(b',') {
+            if is_object {
+                self.key()?;
+            }
+            return Ok(true);
+        }
+        self.expect(if is_object { b'}' } else { b']' })?;
+        nesting.leave();
+        Ok(false)
+    }
+
+    fn escape(&mut self) -> Result<(), Fault> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                        return Err(self.fault());
+                    }
+                    self.at += 1;
+                }
+            }
+            _ => return Err(self.fault()),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Fault> {
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _sign = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Fault> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.fault()) } else { Ok(()) }
+    }
+
+    fn literal(&mut self) -> Result<(), Fault> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let word = [&b"true"[..], b"false", b"null"].into_iter().find(|word| rest.starts_with(word));
+        self.at += word.ok_or_else(|| self.fault())?.len();
+        Ok(())
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn fault(&self) -> Fault {
+        if self.at == self.text.len() { Fault::Ends { at: self.at } } else { Fault::Unexpected { at: self.at } }
+    }
+}
+
+impl Nesting {
+    /// `false`: that would be too deep.
+    fn enter(&mut self, is_object: bool) -> bool {
+        if self.depth == DEPTH_MAX {
+            return false;
+        }
+        self.depth += 1;
+        self.objects = self.objects << 1 | u64::from(is_object);
+        true
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+        self.objects >>= 1;
+    }
+
+    fn is_in_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+
+    /// PROTOCOL 3: payloads are RFC 8259, any number, at most 64 deep.
+    #[test]
+    fn json_texts_are_told_from_others() {
+        let taken = [
+            "0",
+            "-0.0e-1",
+            "1e999",
+            "\"\\ud800\"",
+            " [1 , {\"a\" : null}] ",
+            "{}",
+            "[]",
+            "\"\u{2028}聊\"",
+            "1234567890123456789012345678901234567890",
+        ];
+        let refused = [
+            "",
+            " ",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "[1,]",
+            "{\"a\"}",
+            "{a:1}",
+            "{\"a\":1,}",
+            "nul",
+            "[1}",
+            "\"\n\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"",
+            "1 2",
+            "NaN",
+            "\u{feff}1",
+            "[",
+            "]",
+        ];
+        taken.iter().for_each(|text| assert!(is_json_text(text.as_bytes()), "{text:?}"));
+        refused.iter().for_each(|text| assert!(!is_json_text(text.as_bytes()), "{text:?}"));
+        assert!(!is_json_text(b"\"\xff\""));
+    }
+
+    #[test]
+    fn sixty_four_levels_are_taken_and_no_more() {
+        let nested = |open: &str, close: &str, depth| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+        assert!(is_json_text(nested("[", "]", 64).as_bytes()));
+        assert!(is_json_text(nested("{\"a\":", "}", 64).as_bytes()));
+        assert!(!is_json_text(nested("[", "]", 65).as_bytes()));
+        assert!(!is_json_text(nested("[{\"a\":", "}]", 33).as_bytes()));
+        assert!(!is_json_text("[".repeat(1 << 20).as_bytes()));
+    }
+
+    proptest! {
+        /// The grammar is serde_json's, on texts that are nearly JSON.
+        #[test]
+        fn the_grammar_is_that_of_a_parser(text in "([\\[\\]{},:\" 0-9.eE+\\-]|\"a\":|\\\\u00e9|true|null|\"x\"){0,24}") {
+            prop_assert_eq!(is_json_text(text.as_bytes()), serde_json::from_str::<IgnoredAny>(&text).is_ok());
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = is_json_text(&bytes);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! PROTOCOL section 3, what the gateway answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::{Moment, Timestamp};
+use crate::codes::ErrorCode;
+use crate::config::Rule;
+use crate::hub::PresenceChange;
+use crate::metrics::PublishSource;
+use crate::position::{Epoch, Offset, Position};
+
+fn published(payload: impl Into<Bytes>, kind: PayloadKind) -> Message {
+    let publication = crate::hub::Publication { payload: payload.into(), kind, except: None, source: PublishSource::Feed };
+    Message {
+        topic: TopicName::parse("chat.大厅").unwrap(),
+        position: Position { epoch: Epoch::random(), offset: Offset(18) },
+        published_at: Timestamp(1_732_233_600_123),
+        moment: Moment::default(),
+        payload: publication.payload,
+        kind: publication.kind,
+        except: None,
+        rule: Arc::new(Rule::plain(None)),
+    }
+}
+
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut json = Vec::new();
+    write(&mut json);
+    String::from_utf8(json).unwrap()
+}
+
+fn said(event: &Event<'_>) -> String {
+    written(|json| super::event(json, event))
+}
+
+fn message_event(payload: impl Into<Bytes>, kind: PayloadKind, replay: bool) -> String {
+    let published = published(payload, kind);
+    written(|json| message(json, &published, replay)).replace(published.position.epoch.as_str(), "EPOCH")
+}
+
+#[test]
+fn a_message_has_its_members_in_the_contract_s_order() {
+    let start = r#"{"op":"message","topic":"chat.大厅","epoch":"EPOCH","offset":18,"#;
+    assert_eq!(message_event("187.30", PayloadKind::Json, false), format!(r#"{start}"data":187.30}}"#));
+    assert_eq!(message_event("187.30", PayloadKind::Json, true), format!(r#"{start}"replay":true,"data":187.30}}"#));
+}
+
+/// JSON text goes as it is, other text as a string, other bytes as Base64.
+#[test]
+fn a_payload_goes_by_what_it_is() {
+    let ends = |payload: &'static [u8], kind, end: &str| {
+        let event = message_event(payload, kind, false);
+        assert!(event.ends_with(end), "{event} does not end in {end}");
+    };
+    ends(b"{\"a\": 1.0}", PayloadKind::Text, r#","data":{"a": 1.0}}"#);
+    ends(b"hi \"you\"\n\x01", PayloadKind::Text, r#","data":"hi \"you\"\n\u0001"}"#);
+    ends(b"", PayloadKind::Text, r#","data":""}"#);
+    ends(b"[1]", PayloadKind::Binary, r#","data":[1]}"#);
+    ends(b"hi", PayloadKind::Binary, r#","data":"hi"}"#);
+    ends(b"\xff\xfe\xfd\xfc", PayloadKind::Binary, r#","data_base64":"//79/A=="}"#);
+}
+
+#[test]
+fn replies_are_the_contract_s() {
+    let topic = TopicName::parse("quotes.AAPL").unwrap();
+    let patterns = [Pattern::parse("quotes.AAPL").unwrap(), Pattern::parse("chat.>").unwrap()];
+    let position = Position { epoch: Epoch::random(), offset: Offset(17) };
+    let topics = [
+        SubscribedTopic { topic: patterns[0].clone(), position: Some(position), recovered: Some(true) },
+        SubscribedTopic { topic: patterns[1].clone(), position: None, recovered: None },
+        SubscribedTopic { topic: patterns[1].clone(), position: None, recovered: Some(false) },
+    ];
+    let id = Some(RequestId("1"));
+    assert_eq!(
+        said(&Event::Subscribed { id, topics: &topics }),
+        format!(
+            r#"{{"op":"subscribed","id":1,"topics":[{{"topic":"quotes.AAPL","epoch":"{}","offset":17,"recovered":true}},{{"topic":"chat.>"}},{{"topic":"chat.>","recovered":false}}]}}"#,
+            position.epoch
+        )
+    );
+    assert_eq!(said(&Event::Unsubscribed { id: None, topics: &patterns }), r#"{"op":"unsubscribed","topics":["quotes.AAPL","chat.>"]}"#);
+    assert_eq!(said(&Event::Subscriptions { id, topics: &[] }), r#"{"op":"subscriptions","id":1,"topics":[]}"#);
+    assert_eq!(
+        said(&Event::Published { id: RequestId("\"x\""), topic: &topic, offset: Offset(18) }),
+        r#"{"op":"published","id":"x","topic":"quotes.AAPL","offset":18}"#
+    );
+    assert_eq!(
+        said(&Event::Authenticated { id, user: Some(&"a\"b".into()), expires: Some(5) }),
+        r#"{"op":"authenticated","id":1,"user":"a\"b","expires":5}"#
+    );
+    assert_eq!(said(&Event::Pong { id: None }), r#"{"op":"pong"}"#);
+    assert_eq!(
+        said(&Event::Error { id, code: ErrorCode::NotAllowed, message: "no \\" }),
+        r#"{"op":"error","id":1,"code":"not_allowed","message":"no \\"}"#
+    );
+}
+
+#[test]
+fn what_the_gateway_says_of_itself() {
+    let topic = TopicName::parse("chat.lobby").unwrap();
+    let session = SessionId::random();
+    assert_eq!(
+        said(&Event::Welcome { session, ping_interval: Duration::from_secs(30), max_message_bytes: 65_536 }),
+        format!(r#"{{"op":"welcome","session":"{session}","ping_interval_ms":30000,"max_message_bytes":65536}}"#)
+    );
+    let member = Member { session, user: None };
+    let mut change = PresenceChange { topic: topic.clone(), member: member.clone(), joined: true };
+    let tail = format!(r#","topic":"chat.lobby","member":{{"session":"{session}","user":null}}}}"#);
+    assert_eq!(said(&Event::PresenceChange(&change)), format!(r#"{{"op":"join"{tail}"#));
+    change.joined = false;
+    assert_eq!(said(&Event::PresenceChange(&change)), format!(r#"{{"op":"leave"{tail}"#));
+    assert_eq!(
+        said(&Event::Presence { id: Some(RequestId("5")), topic: &topic, members: &[member] }),
+        format!(r#"{{"op":"presence","id":5,"topic":"chat.lobby","count":1,"members":[{{"session":"{session}","user":null}}]}}"#)
+    );
+    assert_eq!(
+        said(&Event::Gap { topic: &topic, from: Offset(19), to: Offset(u64::MAX) }),
+        r#"{"op":"gap","topic":"chat.lobby","from":19,"to":18446744073709551615}"#
+    );
+    assert_eq!(said(&Event::Draining { retry_after: Duration::from_micros(3_120_900) }), r#"{"op":"draining","retry_after_ms":3120}"#);
+}
+
+#[test]
+fn a_history_says_more_only_where_more_is() {
+    let topic = TopicName::parse("a").unwrap();
+    let mut page = HistoryPage { epoch: None, messages: Vec::new(), more: false };
+    let id = Some(RequestId("4"));
+    let empty = said(&Event::History { id, topic: &topic, page: &page });
+    assert_eq!(empty, r#"{"op":"history","id":4,"topic":"a","epoch":null,"messages":[]}"#);
+    let message = Arc::new(published("1.50", PayloadKind::Json));
+    let epoch = message.position.epoch;
+    page = HistoryPage { epoch: Some(epoch), messages: vec![message, Arc::new(published(&b"\xff"[..], PayloadKind::Binary))], more: true };
+    assert_eq!(
+        written(|json| history_members(json, &topic, &page)),
+        format!(
+            r#""topic":"a","epoch":"{epoch}","messages":[{{"offset":18,"ts":1732233600123,"data":1.50}},{{"offset":18,"ts":1732233600123,"data_base64":"/w=="}}],"more":true"#
+        )
+    );
+}
+
+fn any_json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?",
+        any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+        Just("true".to_owned()),
+        Just("\"\\uD800\\/\"".to_owned()),
+        Just("null".to_owned()),
+    ];
+    leaf.prop_recursive(5, 30, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[ {}]", items.join(" ,"))),
+            prop::collection::vec(inner, 0..4)
+                .prop_map(|items| format!("{{{}}}", items.iter().map(|item| format!("\"k\" :{item}")).collect::<Vec<_>>().join(", "))),
+        ]
+    })
+}
+
+proptest! {
+    /// PROTOCOL 3: `data` byte for byte as published.
+    #[test]
+    fn any_json_comes_back_byte_for_byte(data in any_json()) {
+        let publish = format!(r#"{{"op":"publish","topic":"a","data":{data},"id":1}}"#);
+        let request = crate::dialect::json_read::request(publish.as_bytes()).unwrap();
+        let crate::dialect::Command::Publish { data: read, .. } = request.command else { panic!("not a publish") };
+        let event = message_event(read.to_vec(), PayloadKind::Json, false);
+        let end = format!(r#""offset":18,"data":{data}}}"#);
+        prop_assert!(event.ends_with(&end), "{} does not end in {}", event, end);
+        prop_assert_eq!(message_event(read.to_vec(), PayloadKind::Text, false), event);
+    }
+
+    #[test]
+    fn strings_round_trip(value: String) {
+        let json = written(|json| string(json, &value));
+        prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), value);
+    }
+
+    /// Whatever the payload is, the event is one JSON object.
+    #[test]
+    fn every_payload_makes_json(payload: Vec<u8>) {
+        let event = message_event(payload, PayloadKind::Binary, true);
+        prop_assert!(is_json_text(event.as_bytes()), "{}", event);
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are(value: u64) {
+        prop_assert_eq!(written(|json| number(json, value)), value.to_string());
+    }
+}

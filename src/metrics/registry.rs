@@ -1,0 +1,148 @@
+//! The gateway's metrics as a whole: what parts report as it happens, sums, and the text of `/metrics`.
+
+use parking_lot::RwLock;
+use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
+
+use super::families::{Families, RuleSeries};
+use super::labels::{LimitKey, PublishSource, RejectReason};
+use crate::codes::ErrorCode;
+use crate::config::RuleId;
+
+/// The gateway's metrics; shared by all parts, each of which calls what it has seen happen. What happens per message and
+/// subscriber goes through a shard's [`Tally`](super::Tally).
+pub struct Metrics {
+    /// Its own, and not the crate's global one, so that several gateways can live in one process.
+    registry: Registry,
+    pub(super) families: Families,
+    /// Every rule's series by its index. Written when a rule is first used; otherwise held for one addition.
+    rules: RwLock<Vec<Option<RuleSeries>>>,
+    /// `shard_inbox_messages` by shard, held as `rules` is.
+    inboxes: RwLock<Vec<IntGauge>>,
+}
+
+/// Sums for `$belfry.stats`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each field is the contract's key")]
+pub struct Totals {
+    pub sessions: u64,
+    pub topics: u64,
+    pub subscriptions: u64,
+    pub published: u64,
+    pub delivered: u64,
+    pub outbox_bytes: u64,
+}
+
+impl Metrics {
+    /// A fresh set, everything at zero.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let families = Families::register(&registry);
+        Self { registry, families, rules: RwLock::default(), inboxes: RwLock::default() }
+    }
+
+    /// A message got its offset.
+    pub fn published(&self, rule: RuleId, source: PublishSource) {
+        if let Some(Some(series)) = self.rules.read().get(rule.index()) {
+            series.published[source.index()].inc();
+            return;
+        }
+        self.rule_series(rule).published[source.index()].inc();
+    }
+
+    /// A connection did not become a session.
+    pub fn handshake_rejected(&self, reason: RejectReason) {
+        self.families.handshakes_rejected[reason.index()].inc();
+    }
+
+    /// A limit of section 7 bit.
+    pub fn limit_hit(&self, limit: LimitKey) {
+        self.families.limit_hits[limit.index()].inc();
+    }
+
+    /// Log lines that were held back by the rate limit of the log.
+    pub fn log_suppressed(&self, lines: u64) {
+        self.families.log_suppressed.inc_by(lines);
+    }
+
+    /// Topics that live now.
+    pub fn set_topics(&self, topics: usize) {
+        self.families.topics.set(gauge_value(topics));
+    }
+
+    /// Bytes of all histories now.
+    pub fn set_history_bytes(&self, bytes: usize) {
+        self.families.history_bytes.set(gauge_value(bytes));
+    }
+
+    /// Sets `shard_inbox_messages{shard}`. Shards are counted from 0 without holes.
+    pub fn set_shard_inbox(&self, shard: usize, messages: usize) {
+        if let Some(inbox) = self.inboxes.read().get(shard) {
+            inbox.set(gauge_value(messages));
+            return;
+        }
+        let mut inboxes = self.inboxes.write();
+        while inboxes.len() <= shard {
+            let label = inboxes.len().to_string();
+            inboxes.push(self.families.shard_inbox_messages.with_label_values(&[&label]));
+        }
+        inboxes[shard].set(gauge_value(messages));
+    }
+
+    /// A command refused over HTTP; a session's go through its shard's tally.
+    pub fn command_error(&self, code: ErrorCode) {
+        self.families.command_errors[code as usize].inc();
+    }
+
+    /// What `$belfry.stats` tells.
+    pub fn totals(&self) -> Totals {
+        let rules = self.rules.read();
+        let used = || rules.iter().flatten();
+        Totals {
+            sessions: total(&self.families.sessions),
+            topics: total(&self.families.topics),
+            subscriptions: total(&self.families.subscriptions),
+            published: used().flat_map(|series| &series.published).map(IntCounter::get).sum(),
+            delivered: used().map(|series| series.deliveries.get()).sum(),
+            outbox_bytes: total(&self.families.outbox_bytes),
+        }
+    }
+
+    /// The text of `/metrics`, in Prometheus's text format 0.0.4.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            tracing::warn!(%error, "the metrics could not be written");
+        }
+        text
+    }
+
+    /// The series of `rule`, made if it is new.
+    pub(super) fn rule_series(&self, rule: RuleId) -> RuleSeries {
+        let mut rules = self.rules.write();
+        if rules.len() <= rule.index() {
+            rules.resize(rule.index() + 1, None);
+        }
+        rules[rule.index()].get_or_insert_with(|| self.families.rules.series(rule)).clone()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("totals", &self.totals()).finish_non_exhaustive()
+    }
+}
+
+fn gauge_value(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A gauge may be below zero for a moment, when a shard's decrease is handed over before another's increase.
+fn total(gauge: &IntGauge) -> u64 {
+    u64::try_from(gauge.get()).unwrap_or(0)
+}

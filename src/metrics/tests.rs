@@ -1,0 +1,119 @@
+//! The contract of section 9, held to the registry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::config::Rule;
+use crate::topic_name::Pattern;
+
+/// Section 9, in its order, and what was added since.
+const NAMES: [&str; 29] = [
+    "sessions",
+    "sessions_opened_total",
+    "sessions_closed_total",
+    "handshakes_rejected_total",
+    "topics",
+    "subscriptions",
+    "messages_published_total",
+    "messages_routed_total",
+    "deliveries_total",
+    "messages_conflated_total",
+    "messages_dropped_total",
+    "outbox_messages",
+    "delivered_bytes_total",
+    "received_bytes_total",
+    "fanout_seconds",
+    "outbox_bytes",
+    "slow_sessions",
+    "commands_total",
+    "command_errors_total",
+    "recoveries_total",
+    "deflate_in_bytes_total",
+    "deflate_out_bytes_total",
+    "history_bytes",
+    "shard_inbox_messages",
+    "limit_hits_total",
+    "build_info",
+    "log_suppressed_total",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+];
+
+fn rule(pattern: &str) -> Rule {
+    Rule::plain(Some(Pattern::parse(pattern).unwrap()))
+}
+
+/// The value of the series that `line` begins with.
+fn value(metrics: &Metrics, series: &str) -> String {
+    let text = metrics.render();
+    let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
+    line.and_then(|line| line.split(' ').next_back()).unwrap_or_else(|| panic!("no {series} in\n{text}")).to_owned()
+}
+
+#[test]
+fn every_name_of_the_contract_is_there_with_help_and_type() {
+    let metrics = Arc::new(Metrics::new());
+    metrics.published(rule("quotes.>").id, PublishSource::Feed);
+    metrics.set_shard_inbox(1, 5);
+    let text = metrics.render();
+    for name in NAMES {
+        let name = if name.starts_with("process_") { name.to_owned() } else { format!("belfry_{name}") };
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
+        let kind = if name.ends_with("_total") {
+            "counter"
+        } else if name.ends_with("_seconds") {
+            "histogram"
+        } else {
+            "gauge"
+        };
+        assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name} is no {kind}");
+    }
+    let told = text.lines().filter(|line| line.starts_with("# TYPE belfry_")).count();
+    assert_eq!(told, NAMES.iter().filter(|name| !name.starts_with("process_")).count(), "a metric is not in the list");
+    assert_eq!(value(&metrics, r#"belfry_messages_published_total{rule="quotes.>",source="feed"}"#), "1");
+    assert_eq!(value(&metrics, r#"belfry_shard_inbox_messages{shard="0"}"#), "0");
+    assert_eq!(value(&metrics, r#"belfry_limit_hits_total{limit="outbox_total_bytes"}"#), "0");
+    assert_eq!(value(&metrics, &format!(r#"belfry_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"))), "1");
+}
+
+#[test]
+fn a_hand_over_adds_what_was_counted_and_starts_over() {
+    let metrics = Arc::new(Metrics::new());
+    let mut tally = Tally::new(Arc::clone(&metrics));
+    let (quotes, chat) = (rule("tally.quotes.>"), rule("tally.chat.>"));
+    tally.routed(chat.id, 6);
+    tally.routed(quotes.id, 2);
+    tally.delivered(chat.id, 3);
+    tally.conflated(chat.id, 1);
+    tally.dropped(chat.id, DropReason::Age, 1);
+    tally.queued(chat.id, 4);
+    tally.queued(chat.id, -3);
+    tally.session_opened();
+    tally.session_opened();
+    tally.session_closed(CloseReason::Gone);
+    tally.outbox_bytes(70);
+    tally.fanout(Duration::from_micros(80));
+    assert_eq!(metrics.totals(), Totals::default());
+    tally.hand_over();
+    tally.hand_over();
+    assert_eq!(value(&metrics, r#"belfry_messages_routed_total{rule="tally.chat.>"}"#), "6");
+    assert_eq!(value(&metrics, r#"belfry_messages_dropped_total{reason="age",rule="tally.chat.>"}"#), "1");
+    assert_eq!(value(&metrics, r#"belfry_outbox_messages{rule="tally.chat.>"}"#), "1");
+    assert_eq!(value(&metrics, r#"belfry_sessions_closed_total{reason="gone"}"#), "1");
+    assert_eq!(value(&metrics, r#"belfry_fanout_seconds_bucket{le="0.0001"}"#), "1");
+    assert_eq!(value(&metrics, r#"belfry_fanout_seconds_bucket{le="0.00005"}"#), "0");
+    assert_eq!(metrics.totals(), Totals { sessions: 1, delivered: 3, outbox_bytes: 70, ..Totals::default() });
+    tally.outbox_bytes(-70);
+    drop(tally);
+    assert_eq!(metrics.totals().outbox_bytes, 0);
+}
+
+/// Two gateways in one process count apart.
+#[test]
+fn a_registry_is_its_own() {
+    let (here, there) = (Metrics::new(), Metrics::new());
+    here.limit_hit(LimitKey::Fds);
+    assert_eq!(value(&here, r#"belfry_limit_hits_total{limit="fds"}"#), "1");
+    assert_eq!(value(&there, r#"belfry_limit_hits_total{limit="fds"}"#), "0");
+}

@@ -1,0 +1,232 @@
+//! The socket under hyper, with the deadlines that hyper doesn't keep by itself.
+//!
+//! hyper's own header timeout begins with the first request's first byte and knows nothing of TLS, so it lets a slow
+//! handshake live; here one deadline runs from accept to the end of the first head.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
+
+/// What a peer hears whose head did not come in time.
+const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// TCP alone, or TLS on it.
+pub enum Transport {
+    /// TCP alone.
+    Plain(TcpStream),
+    /// TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Where a connection is in its life; a deadline holds for reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the end of the first request's head.
+    FirstHead {
+        /// Until when it has to be there.
+        until: Instant,
+    },
+    /// A request is being answered; its body has a deadline of its own.
+    Serving,
+    /// Answered, and kept alive for the next request.
+    Idle {
+        /// Until when its head has to be there.
+        until: Instant,
+    },
+}
+
+impl Phase {
+    fn until(self) -> Option<Instant> {
+        match self {
+            Self::FirstHead { until } | Self::Idle { until } => Some(until),
+            Self::Serving => None,
+        }
+    }
+}
+
+/// The phase, shared by the socket and the service above it. Both run in one task, so the lock is never waited for.
+#[derive(Debug)]
+pub struct Progress(Mutex<State>);
+
+struct State {
+    phase: Phase,
+    bytes_came: bool,
+    ended_late: bool,
+    /// Held until the first head is whole.
+    pending: Option<Box<dyn Send>>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("phase", &self.phase).field("bytes_came", &self.bytes_came).finish_non_exhaustive()
+    }
+}
+
+impl Progress {
+    /// A connection whose first head has to be there `until` then; `pending` is dropped when it is.
+    pub fn new(until: Instant, pending: Box<dyn Send>) -> Arc<Self> {
+        let state = State { phase: Phase::FirstHead { until }, bytes_came: false, ended_late: false, pending: Some(pending) };
+        Arc::new(Self(Mutex::new(state)))
+    }
+
+    /// A head came whole.
+    pub fn head_came(&self) {
+        let mut state = self.0.lock();
+        state.phase = Phase::Serving;
+        state.pending = None;
+    }
+
+    /// The request was answered; the next may take `keep_alive` to come.
+    pub fn answered(&self, keep_alive: Duration) {
+        let mut state = self.0.lock();
+        state.phase = Phase::Idle { until: Instant::now() + keep_alive };
+        state.bytes_came = false;
+    }
+
+    /// Where the connection is.
+    pub fn phase(&self) -> Phase {
+        self.0.lock().phase
+    }
+
+    /// Whether it was ended because nothing, or not enough, came in time.
+    pub fn ended_late(&self) -> bool {
+        self.0.lock().ended_late
+    }
+
+    fn bytes_came(&self) {
+        self.0.lock().bytes_came = true;
+    }
+
+    /// Ends it; says whether a head had begun.
+    fn end_late(&self) -> bool {
+        let mut state = self.0.lock();
+        state.ended_late = true;
+        state.bytes_came
+    }
+}
+
+/// The socket of one connection until it becomes a session or ends.
+pub struct Guarded {
+    transport: Transport,
+    progress: Arc<Progress>,
+    read_timer: Option<(Instant, Pin<Box<Sleep>>)>,
+    write_timeout: Duration,
+    /// Runs while the peer takes nothing.
+    write_timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guarded {
+    /// Guards `transport`; a peer that takes nothing for `write_timeout` is given up.
+    pub fn new(transport: Transport, progress: Arc<Progress>, write_timeout: Duration) -> Self {
+        Self { transport, progress, read_timer: None, write_timeout, write_timer: None }
+    }
+
+    /// The socket itself.
+    pub fn into_transport(self) -> Transport {
+        self.transport
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(until) = self.progress.phase().until() else {
+            self.read_timer = None;
+            return Poll::Pending;
+        };
+        if self.read_timer.as_ref().is_none_or(|(set, _)| *set != until) {
+            self.read_timer = Some((until, Box::pin(tokio::time::sleep_until(until))));
+        }
+        let Some((_, timer)) = &mut self.read_timer else { return Poll::Pending };
+        ready!(timer.as_mut().poll(cx));
+        if self.progress.end_late() {
+            // A fresh socket takes these bytes at once; if it doesn't, the peer goes without them.
+            let _ = self.poll_transport_write(cx, LATE);
+            let _ = self.poll_transport_flush(cx);
+        }
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request in time")))
+    }
+
+    fn poll_transport_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_transport_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// Lets `written` through; while it waits, the write timer runs.
+    fn bounded<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write_timer = None;
+            return written;
+        }
+        let write_timeout = self.write_timeout;
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_timeout)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        if buffer.filled().len() > before {
+            self.progress.bytes_came();
+        }
+        match read {
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending => self.poll_deadline(cx),
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.poll_transport_write(cx, bytes);
+        self.bounded(cx, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.poll_transport_flush(cx);
+        self.bounded(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        };
+        self.bounded(cx, shut)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        };
+        self.bounded(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Accepting: who may connect at all, TLS, and one deadline from accept to the end of the first request's head.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+use super::guarded::{Guarded, Phase, Progress, Transport};
+use super::problem::Answer;
+use super::rejections::Rejections;
+use super::routes::{Routes, Surface};
+use super::tls::TlsInForce;
+use crate::config::{Limits, Live};
+use crate::metrics::{LimitKey, RejectReason};
+
+/// Connections that the kernel keeps ready between two accepts.
+const BACKLOG: i32 = 4_096;
+/// What the kernel may hold unsent of one socket, in bytes. Without a bound it grows to megabytes, and what an outbox's
+/// rule gives up then reaches a slow session minutes late.
+const UNSENT_BYTES: u32 = 64 << 10;
+/// The most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// How long nothing is accepted after the process ran out of file descriptors.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// At most one log line in this time about file descriptors.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
+
+/// One listening socket and what its connections need.
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// What it serves.
+    pub surface: Surface,
+    /// Who answers.
+    pub routes: Arc<Routes>,
+    /// TLS, where this listener has it.
+    pub tls: Option<Arc<TlsInForce>>,
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// Where refusals are counted.
+    pub rejections: Arc<Rejections>,
+    /// Connections before the end of their first head; all listeners share it.
+    pub pending: Arc<AtomicUsize>,
+}
+
+/// One connection's place among the pending; given back when dropped.
+struct Pending(Arc<AtomicUsize>);
+
+impl Pending {
+    fn take(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let place = Self(Arc::clone(count));
+        (count.fetch_add(1, Ordering::AcqRel) < most).then_some(place)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Listens on `address`; port 0 picks one.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+impl Listener {
+    /// Accepts until it is dropped.
+    pub async fn run(self) {
+        let listener = Arc::new(self);
+        let mut told: Option<Instant> = None;
+        loop {
+            match listener.socket.accept().await {
+                Ok((stream, peer)) => listener.welcome(stream, peer),
+                Err(error) if is_exhausted(&error) => {
+                    listener.rejections.limit_hit(LimitKey::Fds);
+                    if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {
+                        told = Some(Instant::now());
+                        tracing::warn!(%error, "can't accept; raise the limit of open files (ulimit -n) or lower limits.sessions");
+                    }
+                    tokio::time::sleep(BACK_OFF).await;
+                }
+                Err(error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
+            }
+        }
+    }
+
+    fn welcome(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let config = self.live.load();
+        let Some(pending) = Pending::take(&self.pending, config.limits.pending) else {
+            self.rejections.count(RejectReason::Pending, peer.ip(), "closed at accept");
+            return;
+        };
+        if let Err(error) = set_options(&stream) {
+            tracing::debug!(%error, %peer, "socket options");
+        }
+        let listener = Arc::clone(self);
+        let until = Instant::now() + config.limits.handshake_timeout;
+        let progress = Progress::new(until, Box::new(pending));
+        tokio::spawn(async move {
+            let Some(transport) = listener.secured(stream, peer, until).await else { return };
+            let guarded = Guarded::new(transport, Arc::clone(&progress), config.limits.write_timeout);
+            listener.serve(guarded, peer, &progress, &config.limits).await;
+        });
+    }
+
+    /// The stream, under TLS where that is on.
+    async fn secured(&self, stream: TcpStream, peer: SocketAddr, until: Instant) -> Option<Transport> {
+        let Some(config) = self.tls.as_ref().and_then(|tls| tls.load()) else { return Some(Transport::Plain(stream)) };
+        match tokio::time::timeout_at(until, handshake(config, stream)).await {
+            Ok(Ok(transport)) => Some(transport),
+            Ok(Err(error)) => {
+                self.rejections.count(RejectReason::Tls, peer.ip(), &error.to_string());
+                None
+            }
+            Err(_) => {
+                self.rejections.count(RejectReason::Timeout, peer.ip(), "in the TLS handshake");
+                None
+            }
+        }
+    }
+
+    async fn serve(&self, guarded: Guarded, peer: SocketAddr, progress: &Arc<Progress>, limits: &Limits) {
+        let answer = |request| async move {
+            let answer = self.routes.answer(request, peer, self.surface).await;
+            (answer, self.live.load().limits.keep_alive)
+        };
+        let served = converse(guarded, limits, progress, answer).await;
+        self.account(served, peer, progress);
+    }
+
+    /// Counts how a connection ended that no handler could count.
+    fn account(&self, served: hyper::Result<()>, peer: SocketAddr, progress: &Progress) {
+        let before_first_head = matches!(progress.phase(), Phase::FirstHead { .. });
+        // hyper takes a read that fails before any byte came for a peaceful end.
+        match progress.ended_late() {
+            true if before_first_head => {
+                return self.rejections.count(RejectReason::Timeout, peer.ip(), "before the end of the first head");
+            }
+            true => return self.rejections.limit_hit(LimitKey::KeepAlive),
+            false => {}
+        }
+        let Err(error) = served else { return };
+        if error.is_parse_too_large() {
+            self.rejections.count(RejectReason::HeaderBytes, peer.ip(), "the head is too long or has too many headers");
+        } else if error.is_parse() && before_first_head {
+            self.rejections.count(RejectReason::BadUpgrade, peer.ip(), "the head is not HTTP/1.1");
+        } else {
+            tracing::trace!(%error, %peer, "connection ended");
+        }
+    }
+}
+
+/// Speaks HTTP/1.1 until the connection ends or becomes a session. `answer` also says how long the next request may take.
+async fn converse<F: Future<Output = (Answer, Duration)>>(
+    guarded: Guarded,
+    limits: &Limits,
+    progress: &Arc<Progress>,
+    answer: impl Fn(Request<Incoming>) -> F,
+) -> hyper::Result<()> {
+    let service = service_fn(|request: Request<Incoming>| {
+        progress.head_came();
+        let answering = answer(request);
+        async {
+            let (answer, keep_alive) = answering.await;
+            progress.answered(keep_alive);
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes.max(UNSENT_BYTES as usize))
+        .serve_connection(TokioIo::new(guarded), service)
+        .with_upgrades()
+        .await
+}
+
+async fn handshake(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<Transport> {
+    Ok(Transport::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
+}
+
+fn set_options(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    #[cfg(target_os = "linux")]
+    return socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+    #[cfg(not(target_os = "linux"))]
+    socket.set_send_buffer_size(UNSENT_BYTES as usize)
+}
+
+/// Whether the process or the machine has no file descriptor or no memory left for a socket; trying again at once would spin.
+fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PROTOCOL 7: connections past `pending` are closed at accept; a place is given back.
+    #[test]
+    fn pending_places_are_counted() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let first = Pending::take(&count, 1).unwrap();
+        assert!(Pending::take(&count, 1).is_none());
+        drop(first);
+        assert!(Pending::take(&count, 1).is_some());
+        assert_eq!(count.load(Ordering::Acquire), 0);
+    }
+
+    /// What a peer hears that sends `request`, with a first head due and a next request due in `patience` each.
+    async fn heard(request: &str, patience: Duration, limits: Limits) -> (String, bool) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let socket = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let mut peer = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = socket.accept().await.unwrap();
+        let progress = Progress::new(Instant::now() + patience, Box::new(()));
+        let guarded = Guarded::new(Transport::Plain(stream), Arc::clone(&progress), limits.write_timeout);
+        peer.write_all(request.as_bytes()).await.unwrap();
+        let answer = |_| async move { (super::super::problem::json(b"{}".to_vec()), patience) };
+        let mut text = String::new();
+        let (_, read) = tokio::join!(converse(guarded, &limits, &progress, answer), peer.read_to_string(&mut text));
+        read.unwrap();
+        (text, progress.ended_late())
+    }
+
+    /// PROTOCOL 7: a first head that isn't whole in time gets 408, one that never began is just closed.
+    #[tokio::test]
+    async fn a_late_head_ends_the_connection() {
+        let patience = Duration::from_millis(50);
+        let (text, late) = heard("GET / HTTP/1.1\r\nHost: a\r\n", patience, Limits::default()).await;
+        assert!(text.starts_with("HTTP/1.1 408 ") && late, "{text}");
+        assert_eq!(heard("", patience, Limits::default()).await, (String::new(), true));
+    }
+
+    /// PROTOCOL 7: an idle kept-alive connection is closed after `keep_alive`.
+    #[tokio::test]
+    async fn an_idle_connection_is_closed() {
+        let (text, late) = heard("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Duration::from_millis(50), Limits::default()).await;
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("{}") && late, "{text}");
+    }
+
+    /// PROTOCOL 7: `header_bytes` holds to the byte, below hyper's smallest buffer too; 64 headers pass and 65 don't.
+    #[tokio::test]
+    async fn heads_are_bounded() {
+        let limits = Limits { header_bytes: 1_000, ..Limits::default() };
+        let patience = Duration::from_secs(5);
+        let padded = |len: usize| {
+            let rest = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: \r\n\r\n".len();
+            format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {}\r\n\r\n", "x".repeat(len - rest))
+        };
+        let status = |text: &str| text.get(9..12).unwrap_or_default().to_owned();
+        assert_eq!(status(&heard(&padded(1_000), patience, limits.clone()).await.0), "200");
+        assert_eq!(status(&heard(&padded(1_001), patience, limits).await.0), "431");
+        let many = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{}\r\n", "X: y\r\n".repeat(count - 2));
+        assert_eq!(status(&heard(&many(64), patience, Limits::default()).await.0), "200");
+        assert_eq!(status(&heard(&many(65), patience, Limits::default()).await.0), "431");
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_told() {
+        let first = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let error = bind(first.local_addr().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,150 @@
+//! Which pages of which sites may come in: the `Origin` header against the configuration (RFC 6454, PROTOCOL section 7).
+
+use hyper::HeaderMap;
+use hyper::header;
+
+/// An origin's three parts; the port is there, given or by the scheme.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin<'a> {
+    scheme: &'a str,
+    host: &'a str,
+    port: u16,
+}
+
+/// Whether a request with these headers may come in. `authority` is the request target's, where it has one of its own.
+/// No `Origin` passes: only browsers are bound to send one. `listed` replaces the same-host rule.
+pub fn is_allowed(headers: &HeaderMap, authority: Option<&str>, listed: &[String]) -> bool {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let Some(first) = origins.next() else { return true };
+    if origins.next().is_some() {
+        return false;
+    }
+    let Some(origin) = first.to_str().ok().and_then(parse) else { return false };
+    if !listed.is_empty() {
+        return listed.iter().filter_map(|text| parse(text)).any(|listed| listed.is(&origin));
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = match (authority, hosts.next(), hosts.next()) {
+        (Some(authority), _, _) => Some(authority),
+        (None, Some(host), None) => host.to_str().ok(),
+        _ => None,
+    };
+    host.and_then(|host| split_port(host, default_port(origin.scheme)))
+        .is_some_and(|(host, port)| host.eq_ignore_ascii_case(origin.host) && port == origin.port)
+}
+
+impl Origin<'_> {
+    fn is(&self, other: &Origin<'_>) -> bool {
+        self.scheme.eq_ignore_ascii_case(other.scheme) && self.host.eq_ignore_ascii_case(other.host) && self.port == other.port
+    }
+}
+
+/// `null` and whatever else is no `scheme://host[:port]` is nothing.
+fn parse(text: &str) -> Option<Origin<'_>> {
+    let (scheme, rest) = text.split_once("://")?;
+    let known = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let (host, port) = split_port(rest, default_port(scheme))?;
+    known.then_some(Origin { scheme, host, port })
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("ws") {
+        Some(80)
+    } else if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss") {
+        Some(443)
+    } else {
+        None
+    }
+}
+
+/// `host[:port]`, where an IPv6 address stands in brackets. Without a port and without a default there is none to compare: 0.
+fn split_port(authority: &str, default: Option<u16>) -> Option<(&str, u16)> {
+    let host_end = match authority.starts_with('[') {
+        true => authority.find(']')? + 1,
+        false => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, rest) = authority.split_at(host_end);
+    let port = match rest.strip_prefix(':') {
+        None if rest.is_empty() => default.unwrap_or(0),
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+        _ => return None,
+    };
+    let plain = !host.is_empty() && !host.bytes().any(|byte| b"/?#@\\ ".contains(&byte));
+    plain.then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    fn headers(origin: Option<&str>, host: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
+        }
+        headers
+    }
+
+    /// PROTOCOL 7: the same-host rule compares host and port with `Host`, the port defaulting by the Origin's scheme.
+    #[test]
+    fn same_host_rule() {
+        for (origin, host, allowed) in [
+            (Some("http://localhost:8765"), "localhost:8765", true),
+            (Some("http://LocalHost:8765"), "localhost:8765", true),
+            (Some("http://example.com"), "example.com", true),
+            (Some("http://example.com"), "example.com:80", true),
+            (Some("https://example.com"), "example.com", true),
+            (Some("https://example.com"), "example.com:443", true),
+            (Some("https://example.com"), "example.com:80", false),
+            (Some("https://example.com:443"), "example.com", true),
+            (Some("http://[::1]:8765"), "[::1]:8765", true),
+            (Some("http://[::1]"), "[::1]:8765", false),
+            (Some("http://localhost:8766"), "localhost:8765", false),
+            (Some("http://localhost"), "localhost:8765", false),
+            (Some("http://example.com.evil"), "example.com", false),
+            (Some("http://evil.example.com"), "example.com", false),
+            (Some("http://example.com@evil"), "example.com", false),
+            (Some("http://example.com/"), "example.com", false),
+            (Some("null"), "example.com", false),
+            (Some(""), "example.com", false),
+            (Some("example.com"), "example.com", false),
+            (Some("http://example.com:"), "example.com", false),
+            (Some("http://example.com:+80"), "example.com", false),
+            (None, "example.com", true),
+        ] {
+            assert_eq!(is_allowed(&headers(origin, host), None, &[]), allowed, "{origin:?} at {host}");
+        }
+    }
+
+    /// PROTOCOL 7: `origins` replaces the same-host rule; scheme, host and port are compared.
+    #[test]
+    fn listed_origins() {
+        let listed = ["https://app.example.com".to_owned(), "http://localhost:3000".to_owned()];
+        for (origin, allowed) in [
+            (Some("https://app.example.com"), true),
+            (Some("https://app.example.com:443"), true),
+            (Some("https://APP.example.com"), true),
+            (Some("http://app.example.com"), false),
+            (Some("http://app.example.com:443"), false),
+            (Some("https://app.example.com:8443"), false),
+            (Some("http://localhost:3000"), true),
+            (Some("http://gateway:8765"), false),
+            (Some("null"), false),
+            (None, true),
+        ] {
+            assert_eq!(is_allowed(&headers(origin, "gateway:8765"), None, &listed), allowed, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn two_origins_or_two_hosts_never_pass() {
+        let mut twice = headers(Some("http://a"), "a");
+        twice.append(header::ORIGIN, HeaderValue::from_static("http://a"));
+        assert!(!is_allowed(&twice, None, &[]));
+        let mut hosts = headers(Some("http://a"), "a");
+        hosts.append(header::HOST, HeaderValue::from_static("a"));
+        assert!(!is_allowed(&hosts, None, &[]));
+    }
+}

@@ -1,0 +1,116 @@
+//! Connections that don't become sessions: each is counted, and logged at a bounded rate.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::metrics::{LimitKey, Metrics, RejectReason};
+
+/// Log lines a second for one reason; more are only counted.
+const LINES_PER_SECOND: u32 = 10;
+/// The longest text of a peer's that goes into the log, in bytes.
+const LOGGED_BYTES_MAX: usize = 128;
+
+/// Counts and logs rejections.
+#[derive(Debug)]
+pub struct Rejections {
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    /// The second that runs and the lines written in it, by reason. Held for one look-up.
+    windows: Mutex<HashMap<RejectReason, (u64, u32)>>,
+}
+
+impl Rejections {
+    /// None yet.
+    pub fn new(metrics: Arc<Metrics>, clock: Clock) -> Self {
+        Self { metrics, clock, windows: Mutex::default() }
+    }
+
+    /// `peer` was turned away; `detail` says why and may hold what the peer sent, but never a credential.
+    pub fn count(&self, reason: RejectReason, peer: IpAddr, detail: &str) {
+        self.metrics.handshake_rejected(reason);
+        if let Some(limit) = limit_behind(reason) {
+            self.metrics.limit_hit(limit);
+        }
+        if self.may_log(reason) {
+            tracing::debug!(?reason, %peer, detail = escaped(detail), "rejected");
+        } else {
+            self.metrics.log_suppressed(1);
+        }
+    }
+
+    /// A limit bit that rejects no handshake: `limit_hits_total` alone.
+    pub fn limit_hit(&self, limit: LimitKey) {
+        self.metrics.limit_hit(limit);
+    }
+
+    fn may_log(&self, reason: RejectReason) -> bool {
+        let second = self.clock.moment().elapsed_at_start().as_secs();
+        let mut windows = self.windows.lock();
+        let window = windows.entry(reason).or_insert((second, 0));
+        if window.0 != second {
+            *window = (second, 0);
+        }
+        window.1 += 1;
+        window.1 <= LINES_PER_SECOND
+    }
+}
+
+fn limit_behind(reason: RejectReason) -> Option<LimitKey> {
+    match reason {
+        RejectReason::Timeout => Some(LimitKey::HandshakeTimeout),
+        RejectReason::Sessions => Some(LimitKey::Sessions),
+        RejectReason::SessionsPerAddress => Some(LimitKey::SessionsPerAddress),
+        RejectReason::HeaderBytes => Some(LimitKey::HeaderBytes),
+        RejectReason::Pending => Some(LimitKey::Pending),
+        RejectReason::Origin
+        | RejectReason::Unauthorized
+        | RejectReason::BadUpgrade
+        | RejectReason::NotFound
+        | RejectReason::Draining
+        | RejectReason::Tls => None,
+    }
+}
+
+/// `text` as the log may hold it: control characters escaped, so that no peer writes lines or terminal codes of its own.
+fn escaped(text: &str) -> String {
+    let mut line = String::new();
+    for character in text.chars() {
+        let piece = character.escape_debug();
+        if line.len() + piece.clone().map(char::len_utf8).sum::<usize>() > LOGGED_BYTES_MAX {
+            line.push('…');
+            break;
+        }
+        line.extend(piece);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use std::time::Duration;
+
+    /// Threats, row 17: at most 10 lines a second for a reason, and each reason has its own.
+    #[test]
+    fn the_log_is_bounded_per_reason() {
+        let clock = Clock::by_hand(Timestamp(0));
+        let rejections = Rejections::new(Arc::new(Metrics::new()), clock.clone());
+        let written = |reason| (0..25).filter(|_| rejections.may_log(reason)).count();
+        assert_eq!(written(RejectReason::Origin), 10);
+        assert_eq!(written(RejectReason::Tls), 10);
+        clock.turn(Duration::from_secs(1));
+        assert_eq!(written(RejectReason::Origin), 10);
+    }
+
+    /// Threats, row 17: what a peer sends is escaped and cut.
+    #[test]
+    fn what_a_peer_sent_is_escaped_and_cut() {
+        assert_eq!(escaped("a\r\nlevel=error \u{1b}[2J"), "a\\r\\nlevel=error \\u{1b}[2J");
+        assert!(escaped(&"聊".repeat(500)).len() <= LOGGED_BYTES_MAX + "…".len());
+    }
+}

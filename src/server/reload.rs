@@ -1,0 +1,74 @@
+//! SIGHUP: the configuration is read again and put in force in every part, or nothing changes.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use super::tls::{self, TlsInForce};
+use crate::auth::Auth;
+use crate::config::{ApiKey, Config, Live, Problem, Sources};
+use crate::feed::Feeds;
+
+/// The parts that a reload reaches.
+pub struct Reload {
+    /// Where the configuration comes from.
+    pub sources: Sources,
+    /// The admin key of a run without a file; it outlives every reload.
+    pub run_key: Option<ApiKey>,
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// Who may what.
+    pub auth: Arc<Auth>,
+    /// The certificate in force.
+    pub tls: Arc<TlsInForce>,
+    /// Publishers that live in the gateway.
+    pub feeds: Feeds,
+}
+
+impl Reload {
+    /// Reads everything again. What is wrong is logged as `belfry check` would say it, and changes nothing.
+    pub async fn run(&self) {
+        let sources = self.sources.clone();
+        let read = tokio::task::spawn_blocking(move || read(&sources)).await;
+        match read.map_err(|error| vec![Problem(format!("the configuration could not be read: {error}"))]).and_then(|read| read) {
+            Ok((config, certificate)) => self.put_in_force(&config, certificate),
+            Err(problems) => tell(&problems),
+        }
+    }
+
+    fn put_in_force(&self, new: &Config, certificate: Option<Arc<ServerConfig>>) {
+        let old = self.live.load();
+        for key in old.fixed_differences(new) {
+            tracing::warn!(key, "differs, but can't change while the gateway runs; restart it for that");
+        }
+        let mut config = new.clone().with_fixed_of(&old);
+        config.auth.api_keys.extend(self.run_key.clone());
+        if let Err(problem) = self.auth.reload(&config.auth) {
+            tell(&[problem]);
+            return;
+        }
+        let config = Arc::new(config);
+        self.tls.replace(certificate);
+        self.live.replace(Arc::clone(&config));
+        if let Err(problem) = self.feeds.reload(&config.feed) {
+            tell(&[problem]);
+        }
+        tracing::info!("configuration reloaded");
+    }
+}
+
+/// What the files say: the configuration and the certificate that it names.
+type Read = (Arc<Config>, Option<Arc<ServerConfig>>);
+
+/// Everything that can fail, before anything changes.
+fn read(sources: &Sources) -> Result<Read, Vec<Problem>> {
+    let config = Config::load(sources)?;
+    let certificate = tls::read(config.server.tls.as_ref()).map_err(|error| vec![Problem(error.to_string())])?;
+    Ok((config, certificate))
+}
+
+fn tell(problems: &[Problem]) {
+    for problem in problems {
+        tracing::error!(%problem, "configuration not reloaded");
+    }
+}

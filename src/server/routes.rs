@@ -1,0 +1,368 @@
+//! From path and method to whoever answers (PROTOCOL section 5).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+
+use super::admission::Admission;
+use super::batch::BATCH_BYTES_MAX;
+use super::body::{self, BodyError};
+use super::credentials::Caller;
+use super::problem::{Answer, Problem, of_type};
+use super::publishing::Publishing;
+use super::query::{Query, decoded};
+use super::rejections::Rejections;
+use super::sessions::Sessions;
+use super::topics::Topics;
+use super::upgrade::{self, Upgrades};
+use super::{forwarded, handshake, origin, page};
+use crate::auth::Auth;
+use crate::config::{Config, Live};
+use crate::metrics::{LimitKey, Metrics, RejectReason};
+use crate::topic_name::TopicName;
+
+/// What a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// Everything: there is one listener.
+    Whole,
+    /// All but what the administrators' listener has.
+    Public,
+    /// The `/v1` reads, sessions, `/metrics` and health.
+    Admin,
+}
+
+/// Everything that a listener's requests can reach.
+pub struct Routes {
+    /// Who may what.
+    pub auth: Arc<Auth>,
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// Whether the gateway drains.
+    pub admission: Arc<Admission>,
+    /// Where refusals are counted.
+    pub rejections: Arc<Rejections>,
+    /// WebSocket.
+    pub upgrades: Upgrades,
+    /// `POST`.
+    pub publishing: Publishing,
+    /// `/v1/topics`.
+    pub topics: Topics,
+    /// `/v1/sessions`.
+    pub sessions: Sessions,
+}
+
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+enum Place<'a> {
+    Page,
+    Library,
+    Healthz,
+    Readyz,
+    Metrics,
+    Topics,
+    Topic(&'a str),
+    History(&'a str),
+    Presence(&'a str),
+    Publish,
+    Sessions,
+    Session(&'a str),
+    /// A path that speaks WebSocket alone.
+    WebSocket,
+}
+
+impl<'a> Place<'a> {
+    fn of(path: &'a str, config: &Config) -> Option<Self> {
+        let place = match path {
+            "/" => Self::Page,
+            "/belfry.js" => Self::Library,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            "/metrics" => Self::Metrics,
+            "/v1/topics" => Self::Topics,
+            "/v1/publish" => Self::Publish,
+            "/v1/sessions" => Self::Sessions,
+            _ => return Self::below(path).or_else(|| upgrade::target(path, &config.endpoints).map(|_| Self::WebSocket)),
+        };
+        Some(place)
+    }
+
+    fn below(path: &'a str) -> Option<Self> {
+        if let Some(id) = path.strip_prefix("/v1/sessions/") {
+            return (!id.is_empty() && !id.contains('/')).then_some(Self::Session(id));
+        }
+        let rest = path.strip_prefix("/v1/topics/")?;
+        match rest.split_once('/') {
+            None => (!rest.is_empty()).then_some(Self::Topic(rest)),
+            Some(("", _)) => None,
+            Some((topic, "history")) => Some(Self::History(topic)),
+            Some((topic, "presence")) => Some(Self::Presence(topic)),
+            Some(_) => None,
+        }
+    }
+
+    /// The methods that the place takes on `surface`; none: it isn't there.
+    fn methods(&self, surface: Surface) -> &'static str {
+        const NONE: &str = "";
+        const READ: &str = "GET, HEAD";
+        match (self, surface) {
+            (Self::Healthz | Self::Readyz, _) => READ,
+            (Self::Page | Self::Library, Surface::Whole | Surface::Public) => READ,
+            (Self::WebSocket, Surface::Whole | Surface::Public) => "GET",
+            (Self::Topic(_), Surface::Whole) => "GET, HEAD, POST",
+            (Self::Publish, Surface::Whole | Surface::Public) | (Self::Topic(_), Surface::Public) => "POST",
+            (
+                Self::Metrics | Self::Topics | Self::Topic(_) | Self::History(_) | Self::Presence(_) | Self::Sessions,
+                Surface::Whole | Surface::Admin,
+            ) => READ,
+            (Self::Session(_), Surface::Whole | Surface::Admin) => "DELETE",
+            (Self::Page | Self::Library | Self::WebSocket | Self::Publish, Surface::Admin) => NONE,
+            (Self::Metrics | Self::Topics | Self::History(_) | Self::Presence(_) | Self::Sessions | Self::Session(_), Surface::Public) => {
+                NONE
+            }
+        }
+    }
+}
+
+impl Routes {
+    /// Answers one request of `peer`.
+    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, surface: Surface) -> Answer {
+        let config = self.live.load();
+        let address = forwarded::address(peer, request.headers(), &config.server.trusted_proxies);
+        let is_upgrade = handshake::is_asked(request.headers()) && surface != Surface::Admin;
+        if is_upgrade && request.method() == Method::GET {
+            return self.upgrade(request, address, &config).await;
+        }
+        let from = Sender::of(&request, &config);
+        if request.method() == Method::OPTIONS
+            && from.is_allowed_page
+            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        {
+            return from.preflight();
+        }
+        let mut answer = self.respond(request, address.ip(), surface, &config, &from).await.unwrap_or_else(Answer::from);
+        from.mark(&mut answer);
+        answer
+    }
+
+    async fn upgrade(&self, request: Request<Incoming>, address: SocketAddr, config: &Config) -> Answer {
+        // The head alone is copied, since the request itself goes on into the upgrade.
+        let path = request.uri().path().to_owned();
+        match upgrade::target(&path, &config.endpoints) {
+            Some(target) => self.upgrades.answer(request, &target, address).await,
+            None => {
+                self.rejections.count(RejectReason::NotFound, address.ip(), &path);
+                Problem::not_found("no WebSocket is spoken on this path").closing().into()
+            }
+        }
+    }
+
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        address: IpAddr,
+        surface: Surface,
+        config: &Config,
+        from: &Sender,
+    ) -> Result<Answer, Problem> {
+        let (head, body) = request.into_parts();
+        let place = Place::of(head.uri.path(), config);
+        let methods = place.as_ref().map_or("", |place| place.methods(surface));
+        let (Some(place), false) = (place, methods.is_empty()) else {
+            return Err(self.absent(&head.method, &head.uri));
+        };
+        if !methods.split(", ").any(|method| method == head.method.as_str()) {
+            return Err(self.other_method(methods, &head.method, surface));
+        }
+        if matches!(head.method, Method::POST | Method::DELETE) && from.is_foreign_page {
+            self.rejections.count(RejectReason::Origin, address, "this Origin is not allowed");
+            return Err(Problem::forbidden("this Origin is not allowed").closing());
+        }
+        let query = Query::new(head.uri.query());
+        if head.method == Method::POST {
+            return self.publish(&place, &head.headers, &query, body, address, config).await;
+        }
+        let caller = || Caller::of(&self.auth, &head.headers, &query);
+        match place {
+            Place::Page => Ok(page::page(&head.headers)),
+            Place::Library => Ok(page::library(&head.headers)),
+            Place::Healthz => Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))),
+            Place::Readyz => self.ready(),
+            Place::Metrics => Ok(of_type("text/plain; version=0.0.4; charset=utf-8", Bytes::from(self.metrics.render()))),
+            Place::Topics => self.topics.list(&caller()?, &query),
+            Place::Topic(topic) => self.topics.one(&caller()?, &topic_name(topic)?),
+            Place::History(topic) => self.topics.history(&caller()?, &topic_name(topic)?, &query),
+            Place::Presence(topic) => self.topics.presence(&caller()?, &topic_name(topic)?),
+            Place::Sessions => self.sessions.list(&caller()?, &query).await,
+            Place::Session(id) => self.sessions.close(&caller()?, id).await,
+            Place::WebSocket | Place::Publish => Ok(upgrade::required()),
+        }
+    }
+
+    fn absent(&self, method: &Method, uri: &Uri) -> Problem {
+        tracing::trace!(%method, path = uri.path(), "no such path");
+        Problem::not_found("there is nothing on this path")
+    }
+
+    /// 405; a read that only the administrators' listener answers is as good as not there.
+    fn other_method(&self, methods: &'static str, method: &Method, surface: Surface) -> Problem {
+        if surface == Surface::Public && methods == "POST" && matches!(*method, Method::GET | Method::HEAD) {
+            return Problem::not_found("there is nothing to read on this path");
+        }
+        Problem::method_not_allowed(methods)
+    }
+
+    fn ready(&self) -> Result<Answer, Problem> {
+        match self.admission.is_draining() {
+            true => Err(self.admission.draining_problem()),
+            false => Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ready\n"))),
+        }
+    }
+
+    async fn publish(
+        &self,
+        place: &Place<'_>,
+        headers: &HeaderMap,
+        query: &Query<'_>,
+        body: Incoming,
+        address: IpAddr,
+        config: &Config,
+    ) -> Result<Answer, Problem> {
+        let limits = &config.limits;
+        let (caller, topic) = match self.may_publish(place, headers, query) {
+            Ok(may) => may,
+            Err(problem) => {
+                body::discard(headers, body, limits.body_timeout).await;
+                return Err(problem);
+            }
+        };
+        let bytes_max = if topic.is_some() { limits.message_bytes } else { BATCH_BYTES_MAX };
+        let body = body::read(headers, body, bytes_max, limits.body_timeout).await.inspect_err(|error| match error {
+            BodyError::TooLong { .. } => self.rejections.limit_hit(LimitKey::MessageBytes),
+            BodyError::TooSlow => self.rejections.limit_hit(LimitKey::BodyTimeout),
+            BodyError::Broken => {}
+        })?;
+        match topic {
+            Some(topic) => self.publishing.one(&caller, address, &topic, body).await,
+            None => self.publishing.batch(&caller, address, &body).await,
+        }
+    }
+
+    /// Everything that can be said before the body was read. A batch asks for the right to each topic line by line.
+    fn may_publish<'a>(
+        &self,
+        place: &Place<'_>,
+        headers: &'a HeaderMap,
+        query: &Query<'a>,
+    ) -> Result<(Caller<'a>, Option<TopicName>), Problem> {
+        if self.admission.is_draining() {
+            return Err(self.admission.draining_problem());
+        }
+        let caller = Caller::of(&self.auth, headers, query)?;
+        let Place::Topic(topic) = place else {
+            caller.require("publishing", |_| true)?;
+            return Ok((caller, None));
+        };
+        let topic = topic_name(topic)?;
+        caller.require(&format!("publishing to {topic}"), |identity| identity.grants.may_publish(&topic))?;
+        Ok((caller, Some(topic)))
+    }
+}
+
+/// A topic as a path has it: percent-decoded, then checked.
+fn topic_name(segment: &str) -> Result<TopicName, Problem> {
+    let text = decoded(segment, "the topic").map_err(|error| Problem::bad_request(error.to_string()))?;
+    TopicName::parse(&text).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()))
+}
+
+/// Which page a request comes from, if from any (the CORS protocol of the Fetch standard).
+struct Sender {
+    origin: Option<HeaderValue>,
+    is_allowed_page: bool,
+    is_foreign_page: bool,
+}
+
+impl Sender {
+    fn of(request: &Request<Incoming>, config: &Config) -> Self {
+        let authority = request.uri().authority().map(|authority| authority.as_str());
+        let allowed = origin::is_allowed(request.headers(), authority, &config.server.origins);
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let is_v1 = request.uri().path().starts_with("/v1/");
+        Self { is_allowed_page: allowed && origin.is_some() && is_v1, is_foreign_page: !allowed, origin }
+    }
+
+    /// Lets an allowed page read the answer; caches must not give it to another.
+    fn mark(&self, answer: &mut Answer) {
+        if let (true, Some(origin)) = (self.is_allowed_page, &self.origin) {
+            answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            answer.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+    }
+
+    fn preflight(&self) -> Answer {
+        let mut answer = Response::new(Full::new(Bytes::new()));
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+        let headers = answer.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, DELETE"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        self.mark(&mut answer);
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn methods(path: &str, surface: Surface) -> &'static str {
+        Place::of(path, &testing::config()).map_or("", |place| place.methods(surface))
+    }
+
+    /// PROTOCOL 5: the table of paths, and what `admin.listen` moves away.
+    #[test]
+    fn the_table_of_paths() {
+        for (path, whole, public, admin) in [
+            ("/", "GET, HEAD", "GET, HEAD", ""),
+            ("/belfry.js", "GET, HEAD", "GET, HEAD", ""),
+            ("/healthz", "GET, HEAD", "GET, HEAD", "GET, HEAD"),
+            ("/readyz", "GET, HEAD", "GET, HEAD", "GET, HEAD"),
+            ("/metrics", "GET, HEAD", "", "GET, HEAD"),
+            ("/v1/topics", "GET, HEAD", "", "GET, HEAD"),
+            ("/v1/topics/a.b", "GET, HEAD, POST", "POST", "GET, HEAD"),
+            ("/v1/topics/a.b/history", "GET, HEAD", "", "GET, HEAD"),
+            ("/v1/topics/a.b/presence", "GET, HEAD", "", "GET, HEAD"),
+            ("/v1/publish", "POST", "POST", ""),
+            ("/v1/sessions", "GET, HEAD", "", "GET, HEAD"),
+            ("/v1/sessions/0123456789abcdef", "DELETE", "", "DELETE"),
+            ("/ws", "GET", "GET", ""),
+            ("/raw/a.b", "GET", "GET", ""),
+            ("/echo", "GET", "GET", ""),
+            ("/v1/topics/", "", "", ""),
+            ("/v1/topics/a/b", "", "", ""),
+            ("/v1/topics//history", "", "", ""),
+            ("/v1/sessions/a/b", "", "", ""),
+            ("/nothing", "", "", ""),
+        ] {
+            let seen = (methods(path, Surface::Whole), methods(path, Surface::Public), methods(path, Surface::Admin));
+            assert_eq!(seen, (whole, public, admin), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_topic_in_a_path_is_checked_once_decoded() {
+        assert_eq!(topic_name("chat.%E5%A4%A7").unwrap().as_str(), "chat.大");
+        for segment in ["a%2Fb", "a.%3E", "%ff", "a%20b", "a..b"] {
+            assert_eq!(topic_name(segment).unwrap_err().status(), 400, "{segment}");
+        }
+        assert_eq!(topic_name("a..b").unwrap_err().code(), "bad_topic");
+    }
+}

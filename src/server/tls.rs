@@ -1,0 +1,110 @@
+//! TLS on the listener: the certificate in force, changed by a reload without a restart.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config;
+
+/// Why a certificate can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file can't be read as what it should be.
+    #[error("server.tls.{key} {path:?} can't be read as PEM: {source}")]
+    File {
+        /// `cert` or `key`.
+        key: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// No certificate in the file.
+    #[error("server.tls.cert {path:?} holds no certificate; it should hold the chain, the server's own first")]
+    NoCertificate {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The two don't go together.
+    #[error("server.tls.cert and server.tls.key can't be used together: {0}")]
+    Pair(#[from] rustls::Error),
+}
+
+/// What the listener offers now; nothing: plain TCP.
+#[derive(Debug)]
+pub struct TlsInForce {
+    /// Held for one clone of the `Arc`.
+    current: RwLock<Option<Arc<ServerConfig>>>,
+}
+
+impl TlsInForce {
+    /// Begins with `current`.
+    pub fn new(current: Option<Arc<ServerConfig>>) -> Self {
+        Self { current: RwLock::new(current) }
+    }
+
+    /// What holds for a connection that begins now.
+    pub fn load(&self) -> Option<Arc<ServerConfig>> {
+        self.current.read().clone()
+    }
+
+    /// New connections get `next`.
+    pub fn replace(&self, next: Option<Arc<ServerConfig>>) {
+        *self.current.write() = next;
+    }
+}
+
+/// Reads the files that `settings` names, if it names any.
+pub fn read(settings: Option<&config::Tls>) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+    let Some(settings) = settings else { return Ok(None) };
+    let chain = CertificateDer::pem_file_iter(&settings.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| file("cert", &settings.cert, source))?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate { path: settings.cert.clone() });
+    }
+    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|source| file("key", &settings.key, source))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Some(Arc::new(config)))
+}
+
+fn file(key: &'static str, path: &Path, source: rustls_pki_types::pem::Error) -> TlsError {
+    TlsError::File { key, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(cert: &str, key: &str) -> (tempfile::TempDir, config::Tls) {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = config::Tls { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
+        std::fs::write(&tls.cert, cert).unwrap();
+        std::fs::write(&tls.key, key).unwrap();
+        (folder, tls)
+    }
+
+    #[test]
+    fn a_pair_is_taken_and_a_wrong_one_is_named() {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (_folder, good) = files(&pair.cert.pem(), &pair.signing_key.serialize_pem());
+        assert!(read(Some(&good)).unwrap().is_some());
+        assert!(read(None).unwrap().is_none());
+        let (_folder, mixed) = files(&pair.cert.pem(), &other.signing_key.serialize_pem());
+        assert!(matches!(read(Some(&mixed)), Err(TlsError::Pair(_))));
+        let (_folder, empty) = files("", &pair.signing_key.serialize_pem());
+        assert!(read(Some(&empty)).unwrap_err().to_string().starts_with("server.tls.cert"));
+        let missing = config::Tls { cert: "/nowhere/cert.pem".into(), ..good };
+        assert!(read(Some(&missing)).unwrap_err().to_string().contains("/nowhere/cert.pem"));
+    }
+}

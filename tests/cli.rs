@@ -1,0 +1,309 @@
+//! The command line against the real program (PROTOCOL section 8).
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn belfry() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_belfry"));
+    for (key, _) in std::env::vars_os() {
+        if key.to_string_lossy().starts_with("BELFRY_") {
+            command.env_remove(key);
+        }
+    }
+    command.env("RUST_LOG", "warn");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    belfry().args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A gateway of its own, ended with the test.
+struct Gateway {
+    process: Child,
+    address: String,
+}
+
+impl Gateway {
+    fn start(listen: &str, settings: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let port_file = folder.path().join("port");
+        let mut command = belfry();
+        command.args(["serve", "--listen", listen, "--set", "feed.simulator.enabled=false", "--set", "server.drain=100ms", "--port-file"]);
+        command.arg(&port_file);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut gateway = Self { process, address: String::new() };
+        gateway.address = until(|| std::fs::read_to_string(&port_file).ok()).trim().to_owned();
+        gateway
+    }
+
+    fn url(&self) -> String {
+        format!("ws://{}/ws", self.address)
+    }
+
+    fn publish(&self, topic: &str, data: &str) {
+        let output = run(&["pub", topic, data, "--url", &self.url()]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    fn kill(mut self) -> String {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.address.clone()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A `belfry sub` whose lines come one by one.
+struct Sub {
+    process: Child,
+    lines: Receiver<String>,
+    told: Receiver<String>,
+}
+
+impl Sub {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process =
+            belfry().arg("sub").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = lines_of(process.stdout.take().unwrap());
+        let told = lines_of(process.stderr.take().unwrap());
+        Self { process, lines, told }
+    }
+
+    fn next(&self) -> String {
+        self.lines.recv_timeout(DEADLINE).expect("a line within the deadline")
+    }
+
+    fn ends_well(mut self) {
+        let status = until(|| self.process.try_wait().unwrap());
+        assert!(status.success());
+    }
+}
+
+impl Drop for Sub {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn lines_of(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    lines
+}
+
+/// Asks again until there is an answer or the deadline has passed.
+fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "no answer within {DEADLINE:?}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+fn write(folder: &Path, name: &str, content: &str) -> String {
+    let file = folder.join(name);
+    std::fs::write(&file, content).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+/// PROTOCOL 8: `check --print-default` prints the built-in file, which `check` finds right.
+#[test]
+fn the_built_in_file_is_right() {
+    let folder = TempDir::new().unwrap();
+    let printed = run(&["check", "--print-default"]);
+    assert!(printed.status.success());
+    let file = write(folder.path(), "belfry.toml", &text(&printed.stdout));
+    assert!(run(&["check", "--config", &file]).status.success());
+    assert!(run(&["check"]).status.success());
+}
+
+/// PROTOCOL 8: everything that is wrong at once, a line each.
+#[test]
+fn check_tells_every_problem() {
+    let folder = TempDir::new().unwrap();
+    let file = write(folder.path(), "bad.toml", "[server]\nlisten = \"nowhere\"\ncolour = 3\n[limits]\nping_interval = \"soon\"\n");
+    let output = run(&["check", "--config", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    for key in ["listen", "colour", "ping_interval"] {
+        assert!(told.lines().any(|line| line.contains(key)), "{key} is not in {told}");
+    }
+}
+
+/// PROTOCOL 8: exit 1 with one line on standard error.
+#[test]
+fn failures_are_one_line() {
+    for arguments in [
+        &["sub", "quotes.AAPL", "--url", "ws://127.0.0.1:1/ws"][..],
+        &["pub", "chat.lobby", "hi", "--url", "ws://127.0.0.1:1/ws"],
+        &["top", "--url", "ws://127.0.0.1:1/ws"],
+        &["sub"],
+        &["sub", "a..b"],
+        &["serve", "--colour"],
+        &["check", "--config", "no-such-file.toml"],
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let told = text(&output.stderr);
+        assert_eq!(told.lines().count(), 1, "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn version_and_help_are_no_failures() {
+    for arguments in [&["--version"][..], &["--help"], &["sub", "--help"]] {
+        assert!(run(arguments).status.success(), "{arguments:?}");
+    }
+}
+
+/// PROTOCOL 8: what `token` prints opens what it names, and nothing else.
+#[test]
+fn a_token_opens_what_it_names() {
+    let secret = "a secret of more than thirty-two bytes";
+    let keys = format!("auth.keys=[{{ algorithm = \"HS256\", secret = \"{secret}\" }}]");
+    let gateway = Gateway::start("127.0.0.1:0", &[&keys]);
+    let token = run(&["token", "--secret", secret, "--sub", "ann", "--subscribe", "desk.>", "--publish", "desk.*", "--ttl", "5m"]);
+    assert!(token.status.success(), "{}", text(&token.stderr));
+    let token = text(&token.stdout).trim().to_owned();
+    let with_token = run(&["pub", "desk.a", "1", "--token", &token, "--url", &gateway.url()]);
+    assert!(with_token.status.success(), "{}", text(&with_token.stderr));
+    for refused in
+        [&["pub", "desk.a", "1"][..], &["pub", "other.a", "1", "--token", &token], &["pub", "chat.lobby", "1", "--token", "nonsense"]]
+    {
+        let output = belfry().args(refused).args(["--url", &gateway.url()]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{refused:?}");
+    }
+}
+
+/// PROTOCOL 8: a message a line, the payload as it was published; `--count` ends it.
+#[test]
+fn sub_prints_payloads_and_ends_after_count() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    gateway.publish("chat.lobby", r#"{"price":187.300}"#);
+    gateway.publish("chat.lobby", "plain words");
+    let sub = Sub::start(&["chat.lobby", "--last", "2", "--count", "3", "--url", &gateway.url()]);
+    assert_eq!(sub.next(), r#"{"price":187.300}"#);
+    assert_eq!(sub.next(), r#""plain words""#);
+    gateway.publish("chat.lobby", "3");
+    assert_eq!(sub.next(), "3");
+    sub.ends_well();
+}
+
+/// PROTOCOL 8: `--json` prints the event as received.
+#[test]
+fn sub_prints_events_with_json() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    gateway.publish("chat.lobby", "1.50");
+    let sub = Sub::start(&["chat.>", "--last", "1", "--count", "1", "--json", "--url", &gateway.url()]);
+    let event = sub.next();
+    assert!(event.starts_with(r#"{"op":"message","topic":"chat.lobby","epoch":""#) && event.contains(r#""data":1.50"#), "{event}");
+    sub.ends_well();
+}
+
+/// PROTOCOL 8: sub reconnects; after a restart the epoch is another, and standard error says so.
+#[test]
+fn sub_comes_back_after_a_restart() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    gateway.publish("chat.lobby", "1");
+    let sub = Sub::start(&["chat.lobby", "--last", "1", "--url", &gateway.url()]);
+    assert_eq!(sub.next(), "1");
+    let address = gateway.kill();
+    let told = sub.told.recv_timeout(DEADLINE).unwrap();
+    assert!(told.contains("reconnecting"), "{told}");
+    let gateway = Gateway::start(&address, &[]);
+    gateway.publish("chat.lobby", "2");
+    assert_eq!(sub.next(), "2");
+}
+
+/// PROTOCOL 8: a subscribe that the gateway refuses ends it with its words.
+#[test]
+fn sub_ends_where_it_may_not() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    let output = run(&["sub", "secret.a", "--url", &gateway.url()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("not_allowed"), "{}", text(&output.stderr));
+}
+
+/// A reader that leaves (as `head` does) ends it quietly.
+#[test]
+fn sub_ends_with_its_reader() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    let mut process = belfry()
+        .args(["sub", "chat.lobby", "--last", "1", "--url", &gateway.url()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    gateway.publish("chat.lobby", "1");
+    let mut reader: BufReader<ChildStdout> = BufReader::new(process.stdout.take().unwrap());
+    let mut first = String::new();
+    reader.read_line(&mut first).unwrap();
+    drop(reader);
+    let status = until(|| {
+        gateway.publish("chat.lobby", "2");
+        process.try_wait().unwrap()
+    });
+    assert!(status.success());
+}
+
+/// PROTOCOL 8 and 7: a thousand lines, past the burst of the default rate, arrive each once and in order.
+#[test]
+fn a_thousand_lines_arrive_in_order() {
+    // The rule keeps 1,000 messages, so the subscriber may come after them: nothing here waits for a subscription.
+    let rule = r#"topics=[{ match = "chat.>", history = 1000 }]"#;
+    let gateway = Gateway::start("127.0.0.1:0", &[rule]);
+    let mut publisher = belfry().args(["pub", "chat.lines", "-", "--url", &gateway.url()]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = publisher.stdin.take().unwrap();
+    for number in 1..=1_000 {
+        writeln!(input, "{number}").unwrap();
+    }
+    drop(input);
+    assert!(publisher.wait().unwrap().success());
+    let sub = Sub::start(&["chat.lines", "--last", "1000", "--count", "1000", "--url", &gateway.url()]);
+    for number in 1..=1_000 {
+        assert_eq!(sub.next(), number.to_string());
+    }
+    sub.ends_well();
+}
+
+/// Lines that can't be published are told, the others are published.
+#[test]
+fn a_line_too_long_is_told_by_its_number() {
+    let gateway = Gateway::start("127.0.0.1:0", &["limits.message_bytes=1000"]);
+    let mut publisher =
+        belfry().args(["pub", "chat.lines", "--url", &gateway.url()]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = publisher.stdin.take().unwrap();
+    writeln!(input, "1\n\"{}\"\n3", "x".repeat(2_000)).unwrap();
+    drop(input);
+    let output = publisher.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("line 2"), "{}", text(&output.stderr));
+    let sub = Sub::start(&["chat.lines", "--last", "10", "--count", "2", "--url", &gateway.url()]);
+    assert_eq!([sub.next(), sub.next()], ["1", "3"]);
+    sub.ends_well();
+}

@@ -1,0 +1,237 @@
+//! Holds the configuration to its reference, `docs/configuration.md`: keys, defaults, ranges, and what a wrong value is told.
+
+#![allow(clippy::unwrap_used, reason = "a test says by its panic what is wrong")]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use belfry::config::{Config, DEFAULT_FILE, Problem, Sources, keys};
+
+const REFERENCE: &str = include_str!("../docs/configuration.md");
+
+/// One row of the reference.
+struct Row {
+    key: &'static str,
+    kind: &'static str,
+    /// As TOML; left out where there is none.
+    default: Option<&'static str>,
+    /// Both ends as TOML.
+    range: Option<(&'static str, &'static str)>,
+    meaning: &'static str,
+}
+
+fn rows() -> Vec<Row> {
+    REFERENCE.lines().filter_map(row).collect()
+}
+
+fn row(line: &'static str) -> Option<Row> {
+    let cells: Vec<_> = line.strip_prefix("| `")?.strip_suffix(" |")?.split('|').map(str::trim).collect();
+    let [key, kind, default, range, meaning] = cells[..] else { panic!("{line} has {} cells", cells.len()) };
+    let literal = |cell: &'static str| cell.strip_prefix('`')?.strip_suffix('`');
+    let range = range.split_once(" to ").map(|(least, most)| (literal(least).unwrap(), literal(most).unwrap()));
+    Some(Row { key: key.strip_suffix('`')?, kind, default: literal(default), range, meaning })
+}
+
+/// A folder with what the files below name.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ticks.csv"), "timestamp,symbol\n").unwrap();
+        Self(folder)
+    }
+
+    fn load(&self, text: &str) -> Result<Arc<Config>, Vec<Problem>> {
+        let file: PathBuf = self.0.path().join("belfry.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::load(&Sources { file: Some(file), ..Sources::default() })
+    }
+}
+
+/// What an entry of the list that `key` stands in needs besides it.
+fn siblings(key: &str) -> &'static str {
+    match key {
+        "auth.keys[].public_key" | "auth.keys[].jwks" => "",
+        key if key.starts_with("auth.keys[]") => "secret = '0123456789abcdef0123456789abcdef'",
+        key if key.starts_with("auth.api_keys[]") => "name = 'feed'\nkey = 'k'",
+        key if key.starts_with("topics[]") => "match = 't.>'",
+        key if key.starts_with("feed.replay[]") => "file = 'ticks.csv'\ntopic = 'quotes.{symbol}'",
+        "feed.simulator.enabled" => "",
+        key if key.starts_with("feed.simulator.") => "enabled = true",
+        _ => "",
+    }
+}
+
+/// A file in which `key` is `value`, with what must stand beside it; without a value, the siblings alone.
+fn file_with(key: &str, value: Option<&str>) -> String {
+    let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let own = format!("{name} = ");
+    let lines = siblings(key).lines().filter(|line| value.is_none() || !line.starts_with(&own)).map(str::to_owned);
+    let body = lines.chain(value.map(|value| own.clone() + value)).collect::<Vec<_>>().join("\n");
+    match table.strip_suffix("[]") {
+        _ if table.is_empty() => body,
+        Some(list) => format!("[[{list}]]\n{body}"),
+        None => format!("[{table}]\n{body}"),
+    }
+}
+
+fn told(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+/// PROTOCOL 8: keys left out have the default of the reference, so each key must stand in it, and nothing else.
+#[test]
+fn every_key_stands_in_the_reference() {
+    let documented: BTreeSet<_> = rows().iter().map(|row| row.key.to_owned()).collect();
+    assert_eq!(documented, keys().into_iter().collect());
+    assert_eq!(documented.len(), rows().len(), "a key stands there twice");
+}
+
+#[test]
+fn every_default_is_as_documented() {
+    let folder = Folder::new();
+    for row in rows() {
+        let Some(default) = row.default else { continue };
+        let (left_out, written) = (file_with(row.key, None), file_with(row.key, Some(default)));
+        let left_out = folder.load(&left_out).unwrap_or_else(|problems| panic!("{left_out}\n{}", told(&problems)));
+        let written = folder.load(&written).unwrap_or_else(|problems| panic!("{written}\n{}", told(&problems)));
+        assert_eq!(left_out, written, "{} = {default}", row.key);
+    }
+}
+
+#[test]
+fn every_range_is_as_documented() {
+    let folder = Folder::new();
+    for row in rows() {
+        let Some((least, most)) = row.range else { continue };
+        for end in [least, most] {
+            let file = file_with(row.key, Some(end));
+            assert!(folder.load(&file).is_ok(), "{} = {end} is within its range", row.key);
+        }
+        let beyond = match row.kind {
+            "duration" => vec!["\"4000d\"".to_owned(), "\"0.5us\"".to_owned()],
+            _ => [least.parse::<i128>().unwrap() - 1, most.parse::<i128>().unwrap() + 1].map(|end| end.to_string()).into(),
+        };
+        for value in beyond {
+            // Some ends are those of TOML's integers, and 0.5us lies within a range that begins at 0.
+            let is_sayable = value.parse::<toml::Value>().is_ok() && !(least == "\"0s\"" && value == "\"0.5us\"");
+            if is_sayable {
+                let problems = folder.load(&file_with(row.key, Some(&value))).expect_err(&format!("{} = {value}", row.key));
+                assert!(told(&problems).contains("is out of range; write "), "{}", told(&problems));
+            }
+        }
+    }
+}
+
+/// Values that no key of `kind` takes.
+fn wrong_values(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "whole number" => &["\"1\"", "\"\"", "1.5", "true", "[]", "{}", "-1", "\"64K\""],
+        "duration" => &["10", "\"10\"", "\"\"", "\"ten\"", "\"-1s\"", "\"10 s\"", "\"1 parsec\"", "1.5", "true", "[]", "{}", "\"99999d\""],
+        "true or false" => &["\"true\"", "\"\"", "1", "[]", "{}"],
+        "number" => &["\"1\"", "\"\"", "true", "-1", "-0.5", "[]", "{}"],
+        "address" => &["8765", "true", "[]", "{}", "\"localhost\"", "\":8765\"", "\"127.0.0.1:x\"", "\"127.0.0.1:65536\"", "\"1.2.3:4\""],
+        "file" => &["5", "true", "[]", "{}", "\"absent.pem\""],
+        "text" => &["5", "true", "[]", "{}"],
+        "pattern" => &["5", "true", "[]", "{}", "\"a.>.b\"", "\"a b\"", "\"a..b\""],
+        "list of patterns" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"a.>.b\"]", "[\"a b\"]"],
+        "list of origins" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"null\"]", "[\"*\"]", "[\"https://a/b\"]", "[\"app://a\"]"],
+        "list of networks" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"10.0.0.0/33\"]", "[\"localhost\"]"],
+        "list of symbols" => &["\"a\"", "5", "{}", "[]", "[5]", "[\"\"]", "[\"a.b\"]", "[\"*\"]", "[\"a b\"]"],
+        "list of tables" => &["\"a\"", "5", "{}", "[5]", "[\"\"]"],
+        "table" => &["\"a\"", "\"\"", "5", "[]"],
+        other => panic!("{other:?} is a type that this test does not know"),
+    }
+}
+
+/// How a problem shows `value`: of a list, its only item.
+fn shown(key: &str, value: &str) -> String {
+    let is_secret = ["auth.keys", "auth.api_keys", "auth.keys[].secret", "auth.api_keys[].key"].contains(&key);
+    let item = value.strip_prefix('[').and_then(|value| value.strip_suffix(']')).filter(|item| !item.is_empty());
+    let shown = if is_secret { "(not shown)" } else { item.unwrap_or(value) };
+    let index = if item.is_some() { "[0]" } else { "" };
+    format!("{}{index} = {shown} ", key.replace("[]", "[0]"))
+}
+
+/// threats.md T14: every key × {wrong type, out of range, empty, unit missing}; each is told with key, value and remedy.
+#[test]
+fn every_wrong_value_is_told_with_key_value_and_remedy() {
+    let folder = Folder::new();
+    let mut files = 0;
+    for row in rows() {
+        for value in wrong_values(row.kind) {
+            let problems = folder.load(&file_with(row.key, Some(value))).expect_err(&format!("{} = {value}", row.key));
+            let expected = shown(row.key, value);
+            let names_it = |problem: &&Problem| problem.0.contains(&expected) && problem.0.contains("; ");
+            assert!(problems.iter().any(|problem| names_it(&problem)), "{expected}: {}", told(&problems));
+            files += 1;
+        }
+    }
+    assert!(files >= 200, "{files} files");
+}
+
+/// threats.md T14: an unknown key beside each key; the nearest one that there is, is proposed.
+#[test]
+fn every_unknown_key_is_told_with_the_nearest() {
+    let folder = Folder::new();
+    for row in rows() {
+        let misspelt = format!("{}x", row.key);
+        let text = file_with(&misspelt, Some("1"));
+        let problems = folder.load(&text).expect_err(&misspelt);
+        let (named, advice) = (format!("{} = ", misspelt.replace("[]", "[0]")), format!("is not a key; did you mean {}", row.key));
+        assert!(problems.iter().any(|problem| problem.0.contains(&named) && problem.0.ends_with(&advice)), "{text}\n{}", told(&problems));
+    }
+}
+
+/// What may not be left out, or be empty.
+#[test]
+fn what_is_required_is_told() {
+    let folder = Folder::new();
+    for (text, key) in [
+        ("[[topics]]\nhistory = 1", "topics[0].match is missing; "),
+        ("[[topics]]\nmatch = ''", "topics[0].match = \"\" is empty; "),
+        ("[[auth.api_keys]]\nname = 'a'", "auth.api_keys[0].key is missing; "),
+        ("[[auth.api_keys]]\nname = ''\nkey = ''", "auth.api_keys[0].name = \"\" is empty; "),
+        ("[[auth.api_keys]]\nname = 'a'\nkey = ''", "auth.api_keys[0].key = (not shown) is empty; "),
+        ("[[auth.keys]]\nalgorithm = 'HS256'", "auth.keys[0].secret, public_key and jwks: "),
+        ("[[auth.keys]]\nsecret = ''", "auth.keys[0].secret, public_key and jwks: "),
+        ("[[feed.replay]]\ntopic = 'a'", "feed.replay[0].file is missing; "),
+        ("[[feed.replay]]\nfile = 'ticks.csv'", "feed.replay[0].topic is missing; "),
+        ("[[feed.replay]]\nfile = ''\ntopic = ''\ntime = ''", "feed.replay[0].time = \"\" is empty; "),
+    ] {
+        let problems = told(&folder.load(text).expect_err(text));
+        assert!(problems.contains(key), "{text}: {problems}");
+    }
+}
+
+/// PROTOCOL 8: `check` says everything that is wrong at once.
+#[test]
+fn all_problems_are_told_at_once() {
+    let text = "colour = 1\nserver.shards = -1\nlimits.sessions = 0\n[[topics]]\nmatch = 'a'\nlast = 'x'\n[feed.simulator]\nseed = true";
+    let problems = Folder::new().load(text).unwrap_err();
+    assert_eq!(problems.len(), 5, "{}", told(&problems));
+}
+
+/// The examples of the reference, and the built-in file through the eyes of `--config`.
+#[test]
+fn every_example_is_right() {
+    let folder = Folder::new();
+    let examples: Vec<_> = REFERENCE.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```")).collect();
+    assert!(!examples.is_empty());
+    for text in examples.into_iter().map(|(text, _)| text).chain([DEFAULT_FILE]) {
+        folder.load(text).unwrap_or_else(|problems| panic!("{text}\n{}", told(&problems)));
+    }
+}
+
+/// PROTOCOL 8: SIGHUP can't change `server.listen`, `server.shards`, `admin.listen`, `feed.replay`.
+#[test]
+fn what_needs_a_restart_is_marked() {
+    let folder = Folder::new();
+    let changed = "server = { listen = '127.0.0.1:1', shards = 200 }\nadmin.listen = '127.0.0.1:2'\n\
+        feed.replay = [{ file = 'ticks.csv', topic = 'a' }]";
+    let (old, new) = (folder.load("").unwrap(), folder.load(changed).unwrap());
+    let marked: Vec<_> = rows().iter().filter(|row| row.meaning.contains("*Restart*")).map(|row| row.key).collect();
+    assert_eq!(old.fixed_differences(&new), marked);
+}
