@@ -1,9 +1,15 @@
 //! The command line.
 
+use std::path::PathBuf;
+
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use crate::floor::{self, Sends};
+use crate::gateway::Server;
 use crate::report::Report;
-use crate::scenario::{Arguments, Scenario};
+use crate::scenario::{self, Arguments, Scenario, Settings};
+use crate::wire::Dialect;
 
 /// Offers load to a gateway at scheduled times, checks every delivery, and tells what it cost
 #[derive(Debug, Parser)]
@@ -17,6 +23,15 @@ struct Cli {
 enum Command {
     /// One topic, many subscribers
     Fanout(Run),
+    /// The same fan-out by plain sends: what the kernel alone costs on this machine
+    Floor(Run),
+    #[command(hide = true)]
+    FloorServe {
+        #[arg(long, value_enum)]
+        sends: Sends,
+        #[arg(long)]
+        port_file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -27,7 +42,7 @@ struct Run {
     output: Output,
 }
 
-/// Where the report goes besides standard output.
+/// How the report is told.
 #[derive(Debug, Clone, Args)]
 struct Output {
     /// Print the report as JSON
@@ -39,19 +54,29 @@ struct Output {
 pub fn run() -> anyhow::Result<bool> {
     match Cli::parse().command {
         Command::Fanout(run) => run_scenario(Scenario::Fanout, &run),
+        Command::Floor(run) => run_floor(&run),
+        Command::FloorServe { sends, port_file } => floor::serve(sends, &port_file).context("the floor gave way").map(|()| true),
     }
 }
 
 fn run_scenario(scenario: Scenario, run: &Run) -> anyhow::Result<bool> {
-    let report = scenario.run(&run.arguments)?;
-    tell(&report, &run.output)
+    tell(&[scenario::run(Settings::resolve(scenario, &run.arguments)?)?], &run.output)
 }
 
-fn tell(report: &Report, output: &Output) -> anyhow::Result<bool> {
-    if output.json {
-        println!("{}", serde_json::to_string_pretty(report)?);
-    } else {
-        print!("{report}");
+/// One message per write; where several come at once, coalesced in both ways too.
+fn run_floor(run: &Run) -> anyhow::Result<bool> {
+    let settings = Settings::resolve(Scenario::Fanout, &run.arguments)?;
+    let alone = settings.burst == 1 && settings.ahead.is_none_or(|ahead| ahead == 1);
+    let kinds: &[Sends] = if alone { &[Sends::Single] } else { &[Sends::Single, Sends::Joined, Sends::Vectored] };
+    let reports = kinds.iter().map(|sends| scenario::run(settings.clone().on(Server::Floor(*sends), Dialect::Plain)));
+    tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
+}
+
+fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
+    match reports {
+        [report] if output.json => println!("{}", serde_json::to_string_pretty(report)?),
+        reports if output.json => println!("{}", serde_json::to_string_pretty(reports)?),
+        reports => reports.iter().for_each(|report| print!("{report}")),
     }
-    Ok(report.holds())
+    Ok(reports.iter().all(Report::holds))
 }

@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::Serialize;
+
+use crate::floor::Sends;
 
 /// How long a server may take until it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,36 +25,53 @@ pub struct Started {
     folder: PathBuf,
 }
 
-/// How a gateway is started.
-#[derive(Debug, Clone, Default)]
-pub struct Start {
-    /// `server.shards`.
-    pub shards: usize,
-    /// Pin the server to the first core and this process to the last.
-    pub pin: bool,
-    /// `--set` for the gateway.
-    pub set: Vec<String>,
+/// What is tested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Server {
+    /// It runs already.
+    Running,
+    /// A gateway of this program, started for the run.
+    Belfry {
+        /// The gateway's binary.
+        program: PathBuf,
+        /// `server.shards`.
+        shards: usize,
+        /// `--set` for it.
+        set: Vec<String>,
+    },
+    /// Plain sends, by this program itself.
+    Floor(Sends),
+    /// Another server, started by a script that takes `--port-file FILE`.
+    Peer(PathBuf),
 }
 
 impl Started {
-    /// Starts the gateway `program` with limits that a load test does not reach; everything else is on: history, accounts, presence.
-    pub fn belfry(program: &Path, start: &Start) -> anyhow::Result<Self> {
+    /// Starts `server`, unless it runs already. With `pin`, it gets the first core, and this process the last.
+    pub fn start(server: &Server, pin: bool) -> anyhow::Result<Option<Self>> {
         let folder = folder()?;
-        let config = folder.join("belfry.toml");
-        fs::write(&config, configuration(start.shards))?;
-        let mut command = Command::new(program);
-        command.args(["serve", "--log", "warn", "--config"]).arg(&config).arg("--port-file").arg(folder.join("port"));
-        for set in &start.set {
-            command.args(["--set", set]);
-        }
-        Self::launch(command, folder, start.pin).with_context(|| format!("can't start {}", program.display()))
-    }
-
-    /// Starts this program itself as a server, or a peer: whatever writes its address to the file `port` in the folder given.
-    pub fn other(mut command: Command, pin: bool) -> anyhow::Result<Self> {
-        let folder = folder()?;
+        let mut command = match server {
+            Server::Running => return Ok(None),
+            Server::Belfry { program, shards, set } => {
+                // Its limits are out of a load test's reach; all else is on: history, accounts, presence.
+                let config = folder.join("belfry.toml");
+                fs::write(&config, configuration(*shards))?;
+                let mut command = Command::new(program);
+                command.args(["serve", "--log", "warn", "--config"]).arg(&config);
+                set.iter().for_each(|set| {
+                    command.args(["--set", set]);
+                });
+                command
+            }
+            Server::Floor(sends) => {
+                let mut command = Command::new(std::env::current_exe().context("can't find this program itself")?);
+                command.args(["floor-serve", "--sends", sends.name()]);
+                command
+            }
+            Server::Peer(script) => Command::new(script),
+        };
         command.arg("--port-file").arg(folder.join("port"));
-        Self::launch(command, folder, pin)
+        Self::launch(command, folder, pin).map(Some)
     }
 
     fn launch(mut command: Command, folder: PathBuf, pin: bool) -> anyhow::Result<Self> {
@@ -104,8 +125,12 @@ pub fn terminate(pid: u32) -> anyhow::Result<()> {
 
 /// A child inherits the cores of its parent, so the parent moves there for a moment; afterwards it takes the last core.
 fn on_first_core<T>(start: impl FnOnce() -> T) -> T {
-    let cores = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
-    let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| cores.is_set(*core)).collect();
+    // What was allowed at first: after one start this process is pinned itself.
+    static ALLOWED: OnceLock<Vec<usize>> = OnceLock::new();
+    let allowed = ALLOWED.get_or_init(|| {
+        let cores = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+        (0..CpuSet::MAX_CPU).filter(|core| cores.is_set(*core)).collect()
+    });
     let (Some(first), Some(last)) = (allowed.first(), allowed.last()) else { return start() };
     pin_to(*first);
     let started = start();

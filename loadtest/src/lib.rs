@@ -1,7 +1,7 @@
 //! The load test of Belfry: it offers load at scheduled times, checks every delivery, and tells what it cost.
 //!
-//! Floors, a file imports from lower ones: 5 `cli` · 4 `report`, `gateway` · 3 `scenario` · 2 `engine` ·
-//! 1 `wire`, `measure` · 0 `clock`, `stamp`, `check`.
+//! Floors, a file imports from lower ones: 5 `cli` · 4 `scenario`, `report` · 3 `gateway` · 2 `engine`, `floor` · 1 `wire`, `measure` ·
+//! 0 `clock`, `stamp`, `check`.
 //!
 //! The walk of a delivery: `engine/mod.rs` `read` (one read into the one buffer) → `engine/intake.rs` (frame heads alone) →
 //! `stamp.rs` (who, which, when, from the payload) → `check.rs` (loss, duplicate, order) → `measure/latency.rs`.
@@ -10,6 +10,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod engine;
+pub mod floor;
 pub mod gateway;
 pub mod measure;
 pub mod report;

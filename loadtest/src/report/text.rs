@@ -2,8 +2,12 @@
 
 use std::fmt::{Display, Formatter, Result};
 
+use clap::ValueEnum;
+
 use super::Report;
+use crate::gateway::Server;
 use crate::measure::Quantiles;
+use crate::scenario::Settings;
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -15,9 +19,9 @@ impl Display for Report {
         };
         writeln!(
             f,
-            "{} · {:?}{} · {} sessions · {load} · {} bytes · {:.1} s measured after {:.1} s",
+            "{} · {}{} · {} sessions · {load} · {} bytes · {:.1} s measured after {:.1} s",
             settings.scenario.name(),
-            settings.dialect,
+            served(settings),
             if settings.deflate { " + deflate" } else { "" },
             settings.sessions,
             settings.payload_bytes,
@@ -80,6 +84,17 @@ impl Report {
             row(f, "FAILED", failure)?;
         }
         Ok(())
+    }
+}
+
+/// Who served, in which dialect.
+pub(super) fn served(settings: &Settings) -> String {
+    match &settings.server {
+        Server::Floor(sends) => format!("plain sends, {}", sends.name()),
+        Server::Peer(script) => script.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        Server::Running | Server::Belfry { .. } => {
+            settings.dialect.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -10,7 +9,7 @@ use anyhow::{Context, bail};
 use super::Settings;
 use crate::clock::nanoseconds;
 use crate::engine::{Engine, Flow, Pace, Picks, Spread, Target, Verdict, raise_file_limit};
-use crate::gateway::{Start, Started};
+use crate::gateway::Started;
 use crate::measure::{Latency, Machine, Quantiles, Scrape, Usage};
 use crate::report::{Live, Report};
 use crate::stamp::Stamper;
@@ -59,7 +58,7 @@ impl Bench {
     /// Finds or starts the server, and makes an engine for it.
     pub(super) fn open(settings: Settings) -> anyhow::Result<Self> {
         raise_file_limit(settings.sessions + settings.publishers)?;
-        let started = settings.start.as_deref().map(|program| start(program, &settings)).transpose()?;
+        let started = Started::start(&settings.server, settings.pin)?;
         let publisher = match settings.dialect {
             Dialect::Raw => Dialect::Json,
             other => other,
@@ -237,10 +236,6 @@ impl Bench {
     pub(super) fn verdict(&self) -> Verdict {
         self.engine.verdict()
     }
-}
-
-fn start(program: &Path, settings: &Settings) -> anyhow::Result<Started> {
-    Started::belfry(program, &Start { shards: settings.shards, pin: settings.pin, set: settings.set.clone() })
 }
 
 /// Tells runs apart, so that none takes another's messages for its own.

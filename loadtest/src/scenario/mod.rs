@@ -25,13 +25,13 @@ impl Scenario {
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
+}
 
-    /// Runs it.
-    pub fn run(self, arguments: &Arguments) -> anyhow::Result<Report> {
-        let settings = Settings::resolve(self, arguments)?;
-        let bench = Bench::open(settings)?;
-        match self {
-            Self::Fanout => fanout::run(bench),
-        }
+/// Runs the scenario that `settings` name.
+pub fn run(settings: Settings) -> anyhow::Result<Report> {
+    let scenario = settings.scenario;
+    let bench = Bench::open(settings)?;
+    match scenario {
+        Scenario::Fanout => fanout::run(bench),
     }
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Scenario;
+use crate::gateway::Server;
 use crate::stamp::BYTES_MIN;
 use crate::wire::Dialect;
 
@@ -70,6 +71,15 @@ pub struct Arguments {
     pub server_pid: Option<u32>,
 }
 
+impl Arguments {
+    fn server(&self) -> Server {
+        match &self.start {
+            Some(program) => Server::Belfry { program: program.clone(), shards: self.shards, set: self.set.clone() },
+            None => Server::Running,
+        }
+    }
+}
+
 /// A run's settings, whole.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "each is the argument of its name")]
@@ -88,10 +98,7 @@ pub struct Settings {
     pub publishers: usize,
     pub deflate: bool,
     pub spread: Option<usize>,
-    #[serde(skip)]
-    pub start: Option<PathBuf>,
-    pub shards: usize,
-    pub set: Vec<String>,
+    pub server: Server,
     pub pin: bool,
     #[serde(skip)]
     pub server_pid: Option<u32>,
@@ -140,9 +147,7 @@ impl Settings {
             publishers: arguments.publishers.unwrap_or(publishers),
             deflate: arguments.deflate,
             spread: arguments.spread,
-            start: arguments.start.clone(),
-            shards: arguments.shards,
-            set: arguments.set.clone(),
+            server: arguments.server(),
             pin: arguments.pin,
             server_pid: arguments.server_pid,
         };
@@ -164,6 +169,14 @@ impl Settings {
             "--duration and --warmup are seconds, up to a day"
         );
         Ok(())
+    }
+
+    /// The same load on another server.
+    pub fn on(mut self, server: Server, dialect: Dialect) -> Self {
+        self.server = server;
+        self.dialect = dialect;
+        self.publishers = 1;
+        self
     }
 
     /// The time to measure.
