@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::floor::{self, Sends};
 use crate::gateway::Server;
@@ -23,6 +23,22 @@ struct Cli {
 enum Command {
     /// One topic, many subscribers
     Fanout(Run),
+    /// Many topics of skewed popularity, ten of them for each subscriber
+    Market(Run),
+    /// Many rooms, everyone speaks
+    Chat(Run),
+    /// Memory of sessions that hear nothing
+    Idle(Run),
+    /// Nine in ten leave at once and come back for what they missed
+    Storm(Run),
+    /// One subscriber in ten stops reading
+    Slow(Run),
+    /// Subscriptions come and go
+    Churn(Run),
+    /// The gateway is told to end, under load
+    Drain(Run),
+    /// All of them, one after the other; `drain` only with --start
+    All(Run),
     /// The same fan-out by plain sends: what the kernel alone costs on this machine
     Floor(Run),
     #[command(hide = true)]
@@ -54,6 +70,14 @@ struct Output {
 pub fn run() -> anyhow::Result<bool> {
     match Cli::parse().command {
         Command::Fanout(run) => run_scenario(Scenario::Fanout, &run),
+        Command::Market(run) => run_scenario(Scenario::Market, &run),
+        Command::Chat(run) => run_scenario(Scenario::Chat, &run),
+        Command::Idle(run) => run_scenario(Scenario::Idle, &run),
+        Command::Storm(run) => run_scenario(Scenario::Storm, &run),
+        Command::Slow(run) => run_scenario(Scenario::Slow, &run),
+        Command::Churn(run) => run_scenario(Scenario::Churn, &run),
+        Command::Drain(run) => run_scenario(Scenario::Drain, &run),
+        Command::All(run) => run_all(&run),
         Command::Floor(run) => run_floor(&run),
         Command::FloorServe { sends, port_file } => floor::serve(sends, &port_file).context("the floor gave way").map(|()| true),
     }
@@ -61,6 +85,12 @@ pub fn run() -> anyhow::Result<bool> {
 
 fn run_scenario(scenario: Scenario, run: &Run) -> anyhow::Result<bool> {
     tell(&[scenario::run(Settings::resolve(scenario, &run.arguments)?)?], &run.output)
+}
+
+fn run_all(run: &Run) -> anyhow::Result<bool> {
+    let scenarios = Scenario::value_variants().iter().filter(|scenario| **scenario != Scenario::Drain || run.arguments.start.is_some());
+    let reports = scenarios.map(|scenario| scenario::run(Settings::resolve(*scenario, &run.arguments)?));
+    tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
 }
 
 /// One message per write; where several come at once, coalesced in both ways too.

@@ -29,6 +29,8 @@ pub struct Tally {
     pub recovered: u64,
     pub unrecovered: u64,
     pub draining: u64,
+    /// The most that a session had not got of what was sent when the server closed it.
+    pub behind_at_close: u64,
     /// Due while their publisher was not connected.
     pub unsent: u64,
     /// By code: how many, and the words of the first.
@@ -125,6 +127,11 @@ impl Desk {
 
     /// The session is subscribed: from now on deliveries are owed to it, what it missed included.
     pub(super) fn admit(&mut self, session: &mut Session, standings: &[Standing]) {
+        if !standings.is_empty() && !standings.iter().any(|standing| self.names(&session.topics).contains(&standing.topic.as_str())) {
+            // The answer to a subscribe that the session has already taken back.
+            return;
+        }
+        self.excuse(session);
         for standing in standings {
             self.note_standing(session, standing);
         }
@@ -184,6 +191,9 @@ impl Desk {
 
     /// The session is over; by the server if `closed`.
     pub(super) fn dismiss(&mut self, session: &mut Session, closed: bool) {
+        if closed && session.counts {
+            self.tally.behind_at_close = self.tally.behind_at_close.max(self.owed(session) as u64);
+        }
         self.excuse(session);
         if closed && session.phase == Phase::Open {
             *self.tally.closes.entry(session.close_code.unwrap_or(1006)).or_default() += 1;
@@ -231,7 +241,9 @@ impl Desk {
         }
         if session.counts {
             self.outstanding -= 1;
-            self.latency.record(stamp.scheduled, now);
+            if session.timed {
+                self.latency.record(stamp.scheduled, now);
+            }
         }
     }
 

@@ -33,6 +33,9 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// How many sessions may be on their way at once; a listener's backlog is often no longer than this.
 const PENDING_MAX: usize = 128;
 
+/// Is told each slice of the time line.
+pub type Watch = Box<dyn FnMut(&Slice, &Tally)>;
+
 /// Runs the sessions of one scenario.
 pub struct Engine {
     clock: Clock,
@@ -46,7 +49,7 @@ pub struct Engine {
     buffer: Box<[u8]>,
     desk: Desk,
     flow: Option<Flow>,
-    watch: Option<Box<dyn FnMut(&Slice, &Tally)>>,
+    watch: Option<Watch>,
     /// When the socket that is being read was read, in nanoseconds of the clock.
     now: u64,
 }
@@ -70,7 +73,7 @@ impl Engine {
     }
 
     /// Tells `watch` each slice of the time line as it ends.
-    pub fn watch(&mut self, watch: Box<dyn FnMut(&Slice, &Tally)>) {
+    pub fn watch(&mut self, watch: Watch) {
         self.watch = Some(watch);
     }
 
@@ -179,6 +182,13 @@ impl Engine {
         }
     }
 
+    /// The delays of `sessions` are not measured: they come back, and get late what they missed.
+    pub fn leave_untimed(&mut self, sessions: impl IntoIterator<Item = usize>) {
+        for index in sessions {
+            self.sessions[index].timed = false;
+        }
+    }
+
     /// `sessions` take other topics: an unsubscribe, then a subscribe.
     pub fn resubscribe(&mut self, sessions: impl IntoIterator<Item = (usize, Vec<u32>)>) {
         for (index, topics) in sessions {
@@ -205,6 +215,11 @@ impl Engine {
     /// How many of `sessions` are connected and subscribed.
     pub fn open_sessions(&self) -> usize {
         self.sessions.iter().filter(|session| session.phase == Phase::Open).count()
+    }
+
+    /// How many subscribers are owed messages.
+    pub fn reading_sessions(&self) -> usize {
+        self.sessions.iter().filter(|session| session.phase == Phase::Open && session.counts && !session.topics.is_empty()).count()
     }
 
     /// What was lost, doubled, reordered so far.

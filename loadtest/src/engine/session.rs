@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) deflated: bool,
     /// Its deliveries are owed and timed; false for one that stalls, or is away.
     pub(super) counts: bool,
+    /// Its delays are measured.
+    pub(super) timed: bool,
     /// It has been subscribed before, and asks for what it missed.
     pub(super) resumes: bool,
     /// A close frame came, with this code.
@@ -61,6 +63,7 @@ impl Session {
             wants: Wants::ReadWrite,
             deflated: false,
             counts: false,
+            timed: true,
             resumes: false,
             close_code: None,
             rest: Vec::new(),

@@ -28,6 +28,8 @@ pub struct Verdict {
     pub gaps: u64,
     /// Topics of returning sessions that were, and were not, recovered.
     pub recovered: (u64, u64),
+    /// The most that a session had not got of what was sent when the server closed it.
+    pub behind_at_close: u64,
     /// Sessions that were told of a drain.
     pub draining: u64,
     /// Due while their publisher was not connected.
@@ -53,6 +55,7 @@ impl Verdict {
             wrong_offsets: tally.wrong_offsets,
             gaps: tally.gaps,
             recovered: (tally.recovered, tally.unrecovered),
+            behind_at_close: tally.behind_at_close,
             draining: tally.draining,
             unsent: tally.unsent,
             errors: tally.errors.clone(),

@@ -53,8 +53,9 @@ impl Latency {
         Self { measured_from: u64::MAX, measured: histogram(), warm_up: histogram(), slice: histogram(), slice_ends: 0, slices: Vec::new() }
     }
 
-    /// Messages due at `moment` or later count.
+    /// Messages due at `moment` or later count, and nothing that was measured before.
     pub fn measure_from(&mut self, moment: u64) {
+        self.measured.reset();
         self.measured_from = moment;
     }
 

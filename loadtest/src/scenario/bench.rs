@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use super::Settings;
 use crate::clock::nanoseconds;
-use crate::engine::{Engine, Flow, Pace, Picks, Spread, Target, Verdict, raise_file_limit};
-use crate::gateway::Started;
+use crate::engine::{Engine, Flow, Pace, Picks, Spread, Target, raise_file_limit};
+use crate::gateway::{Server, Started};
 use crate::measure::{Latency, Machine, Quantiles, Scrape, Usage};
 use crate::report::{Live, Report};
 use crate::stamp::Stamper;
 use crate::wire::Dialect;
 
 /// How long a connect of many may take in all.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
 /// How long nothing may come before what is owed counts as lost.
 pub(super) const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -78,7 +78,7 @@ impl Bench {
         Ok(Self {
             server_pid: started.as_ref().map(Started::pid).or(settings.server_pid),
             machine: Machine::here(),
-            scrape_before: Scrape::fetch(target.address),
+            scrape_before: target.subscriber.is_belfry().then(|| Scrape::fetch(target.address)).flatten(),
             engine,
             target,
             run,
@@ -89,6 +89,33 @@ impl Bench {
             window: None,
             settings,
         })
+    }
+
+    /// Ends the run unless the dialect can do what the scenario needs.
+    pub(super) fn require_json(&self) -> anyhow::Result<()> {
+        ensure!(self.settings.dialect == Dialect::Json, "{} needs --dialect json", self.settings.scenario.name());
+        Ok(())
+    }
+
+    /// The first token of topics: a running gateway lets everybody publish to `chat.>`; one of our own keeps long histories of `kept.>`.
+    pub(super) fn prefix(&self) -> &'static str {
+        if matches!(self.settings.server, Server::Belfry { .. }) { "kept" } else { "chat" }
+    }
+
+    /// The delays measured so far.
+    pub(super) fn latency(&self) -> Quantiles {
+        self.engine.desk().latency.measured()
+    }
+
+    /// The server's CPU time so far, in nanoseconds, and all deliveries.
+    pub(super) fn server_busy(&self) -> Option<(u64, u64)> {
+        let moment = self.moment();
+        Some((moment.server?.busy, moment.deliveries))
+    }
+
+    /// Notes a figure of the scenario's own.
+    pub(super) fn note(&mut self, name: &str, value: f64) {
+        self.figures.insert(name.to_owned(), value);
     }
 
     /// A topic of this run: no other has it, so its offsets begin at 1.
@@ -183,7 +210,10 @@ impl Bench {
     pub(super) fn finish(mut self) -> anyhow::Result<Report> {
         self.engine.settle(SETTLE_PATIENCE)?;
         let verdict = self.engine.verdict();
-        let after = Scrape::fetch(self.target.address);
+        if !self.settings.scenario.expects_closes() && !verdict.closes.is_empty() {
+            self.failures.push("the server closed sessions that behaved".to_owned());
+        }
+        let after = self.scrape_before.as_ref().and_then(|_| Scrape::fetch(self.target.address));
         let metrics = match (&self.scrape_before, &after) {
             (Some(before), Some(after)) => after.since(before),
             _ => BTreeMap::new(),
@@ -230,11 +260,6 @@ impl Bench {
             deliveries: tally.deliveries,
             published: tally.published,
         }
-    }
-
-    /// What was found so far.
-    pub(super) fn verdict(&self) -> Verdict {
-        self.engine.verdict()
     }
 }
 

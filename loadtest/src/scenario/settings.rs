@@ -117,6 +117,14 @@ impl Defaults {
         let base = Self { sessions: 1_000, rate: 100.0, topics: 1, duration: 10.0, payload: 128 };
         match scenario {
             Scenario::Fanout => base,
+            Scenario::Market => Self { sessions: 2_000, rate: 2_000.0, topics: 200, ..base },
+            Scenario::Chat => Self { rate: 200.0, topics: 20, ..base },
+            Scenario::Idle => Self { sessions: 10_000, duration: 5.0, ..base },
+            Scenario::Storm => Self { sessions: 2_000, rate: 50.0, ..base },
+            // Enough bytes that outboxes overflow within a second or two.
+            Scenario::Slow => Self { sessions: 200, payload: 8_000, ..base },
+            Scenario::Churn => Self { sessions: 500, topics: 50, ..base },
+            Scenario::Drain => base,
         }
     }
 }

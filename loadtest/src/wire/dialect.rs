@@ -63,9 +63,15 @@ impl Dialect {
     /// Where a session that takes `topics` upgrades, from the path of the URL.
     pub fn path(self, path: &str, topics: &[&str]) -> String {
         match (self, topics) {
-            (Self::Raw, [topic, ..]) => format!("/raw/{topic}"),
+            // A member of a chat hears itself, so that everybody is owed the same.
+            (Self::Raw, [topic, ..]) => format!("/raw/{topic}?echo=true"),
             _ => path.to_owned(),
         }
+    }
+
+    /// Whether the server is Belfry, with its `/metrics`.
+    pub fn is_belfry(self) -> bool {
+        matches!(self, Self::Json | Self::Raw)
     }
 
     /// Whether the session takes messages from the upgrade on, without a word.

@@ -1,18 +1,27 @@
-//! Inflating what a server compressed (RFC 7692), cheaply: the frame that came before is often the same frame.
+//! Inflating what a server compressed (RFC 7692), cheaply: most frames have come before, to another session.
+
+use std::collections::{HashMap, VecDeque};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
 /// The four bytes that end each message's deflate stream and do not travel (RFC 7692 §7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
+/// The largest message that is inflated.
+const PLAIN_BYTES_MAX: usize = 64 << 20;
+/// How many results are kept; a subscriber that lags has this many messages to catch up with.
+const KEPT_MAX: usize = 1024;
+
 /// One inflater for all sessions whose server keeps no window.
 ///
-/// A gateway that compresses once for all sends the same bytes to each subscriber, so the last result is kept and a frame that is
-/// equal to it costs a comparison.
+/// A gateway that compresses once for all sends the same bytes to each subscriber, so results are kept, and a frame that was seen
+/// before costs a look-up.
 #[derive(Debug)]
 pub struct Inflater {
     state: Decompress,
-    source: Vec<u8>,
+    kept: HashMap<Box<[u8]>, Box<[u8]>, foldhash::fast::FixedState>,
+    /// The keys in the order in which they came.
+    order: VecDeque<Box<[u8]>>,
     plain: Vec<u8>,
 }
 
@@ -24,27 +33,28 @@ pub struct BadDeflate;
 impl Inflater {
     /// With an empty window.
     pub fn new() -> Self {
-        Self { state: Decompress::new(false), source: Vec::new(), plain: Vec::new() }
+        Self { state: Decompress::new(false), kept: HashMap::default(), order: VecDeque::new(), plain: Vec::new() }
     }
 
     /// Inflates one message.
     pub fn inflate(&mut self, deflated: &[u8]) -> Result<&[u8], BadDeflate> {
-        if self.source != deflated || self.plain.is_empty() {
-            self.source.clear();
-            self.source.extend_from_slice(deflated);
-            self.state.reset(false);
-            let inflated = self.run();
-            if inflated.is_err() {
-                self.source.clear();
+        if !self.kept.contains_key(deflated) {
+            self.run(deflated)?;
+            if self.order.len() == KEPT_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.kept.remove(&oldest);
             }
-            inflated?;
+            self.order.push_back(deflated.into());
+            self.kept.insert(deflated.into(), self.plain.as_slice().into());
         }
-        Ok(&self.plain)
+        Ok(&self.kept[deflated])
     }
 
-    fn run(&mut self) -> Result<(), BadDeflate> {
+    fn run(&mut self, deflated: &[u8]) -> Result<(), BadDeflate> {
+        self.state.reset(false);
         self.plain.clear();
-        for piece in [&self.source[..], &TAIL[..]] {
+        for piece in [deflated, &TAIL[..]] {
             let mut taken = 0;
             loop {
                 self.plain.reserve(piece.len() * 4 + 1024);
@@ -54,7 +64,7 @@ impl Inflater {
                 if status == Status::StreamEnd || (taken == piece.len() && self.plain.len() < self.plain.capacity()) {
                     break;
                 }
-                if self.plain.len() > 64 << 20 {
+                if self.plain.len() > PLAIN_BYTES_MAX {
                     return Err(BadDeflate);
                 }
             }
