@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -7,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::floor::{self, Sends};
 use crate::gateway::Server;
-use crate::report::Report;
+use crate::report::{Report, page};
 use crate::scenario::{self, Arguments, Scenario, Settings};
 use crate::wire::Dialect;
 
@@ -64,6 +65,9 @@ struct Output {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
+    /// Write the report as one page, with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// Runs what the command line says; whether all checks held.
@@ -103,6 +107,9 @@ fn run_floor(run: &Run) -> anyhow::Result<bool> {
 }
 
 fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
+    if let Some(file) = &output.html {
+        fs::write(file, page(reports)).with_context(|| format!("can't write the page {}", file.display()))?;
+    }
     match reports {
         [report] if output.json => println!("{}", serde_json::to_string_pretty(report)?),
         reports if output.json => println!("{}", serde_json::to_string_pretty(reports)?),

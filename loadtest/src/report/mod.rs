@@ -1,12 +1,15 @@
 //! What a run found, for people and for machines.
 
+mod html;
 mod live;
+mod plot;
 mod text;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use html::page;
 pub use live::Live;
 
 use crate::engine::Verdict;
