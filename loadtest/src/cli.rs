@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::compare::{self, Contender};
 use crate::floor::{self, Sends};
 use crate::gateway::Server;
 use crate::report::{Report, page};
@@ -42,6 +43,8 @@ enum Command {
     All(Run),
     /// The same fan-out by plain sends: what the kernel alone costs on this machine
     Floor(Run),
+    /// The same fan-out on several servers, interleaved and repeated
+    Compare(Compare),
     #[command(hide = true)]
     FloorServe {
         #[arg(long, value_enum)]
@@ -57,6 +60,26 @@ struct Run {
     arguments: Arguments,
     #[command(flatten)]
     output: Output,
+}
+
+#[derive(Debug, Args)]
+struct Compare {
+    #[command(flatten)]
+    arguments: Arguments,
+    #[command(flatten)]
+    output: Output,
+    /// What runs against each other; ratios are to the first
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SERVERS", default_value = "json,raw,floor,python-websockets,node-ws")]
+    with: Vec<Contender>,
+    /// What is done
+    #[arg(long, value_enum, default_value = "fanout")]
+    scenario: Scenario,
+    /// Rounds; in each, every server has its turn
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    repeat: usize,
+    /// The folder of the scripts that start other servers
+    #[arg(long, value_name = "FOLDER", default_value = "loadtest/peers")]
+    peers: PathBuf,
 }
 
 /// How the report is told.
@@ -83,6 +106,7 @@ pub fn run() -> anyhow::Result<bool> {
         Command::Drain(run) => run_scenario(Scenario::Drain, &run),
         Command::All(run) => run_all(&run),
         Command::Floor(run) => run_floor(&run),
+        Command::Compare(run) => run_compare(&run),
         Command::FloorServe { sends, port_file } => floor::serve(sends, &port_file).context("the floor gave way").map(|()| true),
     }
 }
@@ -106,14 +130,29 @@ fn run_floor(run: &Run) -> anyhow::Result<bool> {
     tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
 }
 
-fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
-    if let Some(file) = &output.html {
-        fs::write(file, page(reports)).with_context(|| format!("can't write the page {}", file.display()))?;
+fn run_compare(run: &Compare) -> anyhow::Result<bool> {
+    let settings = Settings::resolve(run.scenario, &run.arguments)?;
+    let rounds = compare::run(&settings, &run.with, run.repeat.max(1), &run.peers)?;
+    if run.output.json {
+        return tell(&rounds.into_reports(), &run.output);
     }
+    print!("{}", rounds.table());
+    let reports = rounds.into_reports();
+    write_page(&reports, &run.output)?;
+    Ok(reports.iter().all(Report::holds))
+}
+
+fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
+    write_page(reports, output)?;
     match reports {
         [report] if output.json => println!("{}", serde_json::to_string_pretty(report)?),
         reports if output.json => println!("{}", serde_json::to_string_pretty(reports)?),
         reports => reports.iter().for_each(|report| print!("{report}")),
     }
     Ok(reports.iter().all(Report::holds))
+}
+
+fn write_page(reports: &[Report], output: &Output) -> anyhow::Result<()> {
+    let Some(file) = &output.html else { return Ok(()) };
+    fs::write(file, page(reports)).with_context(|| format!("can't write the page {}", file.display()))
 }

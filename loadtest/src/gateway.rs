@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::floor::Sends;
 
-/// How long a server may take until it listens.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server may take until it listens; a peer's script may have to install it first.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A server that this run started; it ends with it.
 pub struct Started {
