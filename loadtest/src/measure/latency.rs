@@ -24,8 +24,10 @@ pub struct Quantiles {
 /// What happened within 100 ms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Slice {
-    /// When it ended, in seconds since measuring began; negative during the warm-up.
+    /// When it ended, in seconds since measuring began; negative before.
     pub at: f64,
+    /// How long it was in seconds; a busy load test ends one late.
+    pub seconds: f64,
     /// Messages that arrived.
     pub deliveries: u64,
     /// Half of them took at most this, in microseconds.
@@ -36,6 +38,13 @@ pub struct Slice {
     pub max: f64,
 }
 
+impl Slice {
+    /// Messages a second.
+    pub fn rate(&self) -> f64 {
+        self.deliveries as f64 / self.seconds.max(1e-9)
+    }
+}
+
 /// The delays of one run; a message belongs to the part in which it was due.
 pub struct Latency {
     /// Due from here on, in nanoseconds of the run's clock: measured; before: the warm-up.
@@ -43,14 +52,24 @@ pub struct Latency {
     measured: Histogram<u64>,
     warm_up: Histogram<u64>,
     slice: Histogram<u64>,
+    slice_began: u64,
     slice_ends: u64,
-    slices: Vec<Slice>,
+    /// The end of each slice in nanoseconds of the run's clock, with what happened in it.
+    slices: Vec<(u64, Slice)>,
 }
 
 impl Latency {
     /// Nothing yet; all is warm-up until [`Self::measure_from`].
     pub fn new() -> Self {
-        Self { measured_from: u64::MAX, measured: histogram(), warm_up: histogram(), slice: histogram(), slice_ends: 0, slices: Vec::new() }
+        Self {
+            measured_from: u64::MAX,
+            measured: histogram(),
+            warm_up: histogram(),
+            slice: histogram(),
+            slice_began: 0,
+            slice_ends: 0,
+            slices: Vec::new(),
+        }
     }
 
     /// Messages due at `moment` or later count, and nothing that was measured before.
@@ -76,16 +95,17 @@ impl Latency {
             return None;
         }
         let begun = self.slice_ends > 0;
+        let seconds = (now - self.slice_began) as f64 / 1e9;
+        self.slice_began = now;
         self.slice_ends = now - now % SLICE + SLICE;
         if !begun {
             return None;
         }
         let quantiles = Quantiles::of(&self.slice);
-        let origin = if self.measured_from == u64::MAX { now } else { self.measured_from };
-        let at = (now as f64 - origin as f64) / 1e9;
-        let slice = Slice { at, deliveries: quantiles.count, p50: quantiles.p50, p99: quantiles.p99, max: quantiles.max };
+        let at = self.seconds_measured(now).unwrap_or(0.0);
+        let slice = Slice { at, seconds, deliveries: quantiles.count, p50: quantiles.p50, p99: quantiles.p99, max: quantiles.max };
         self.slice.reset();
-        self.slices.push(slice);
+        self.slices.push((now, slice));
         Some(slice)
     }
 
@@ -104,9 +124,14 @@ impl Latency {
         Quantiles::of(&self.warm_up)
     }
 
-    /// The whole time line.
-    pub fn slices(&self) -> &[Slice] {
-        &self.slices
+    /// The time line, from the first message that came.
+    pub fn slices(&self) -> Vec<Slice> {
+        let heard = self.slices.iter().skip_while(|(_, slice)| slice.deliveries == 0);
+        heard.map(|(ended, slice)| Slice { at: self.seconds_measured(*ended).unwrap_or(slice.at), ..*slice }).collect()
+    }
+
+    fn seconds_measured(&self, moment: u64) -> Option<f64> {
+        (self.measured_from != u64::MAX).then_some((moment as f64 - self.measured_from as f64) / 1e9)
     }
 
     /// The curve of percentiles: `(percentile, microseconds)`, denser towards 100.
@@ -160,6 +185,19 @@ mod tests {
         latency.record(1_000_000, 1_000_000 + 250_000);
         assert_eq!((latency.warm_up().count, latency.measured().count), (1, 1));
         assert!((latency.measured().p50 - 250.0).abs() < 1.0, "{:?}", latency.measured());
+    }
+
+    #[test]
+    fn the_time_line_counts_from_the_measured_part() {
+        let mut latency = Latency::new();
+        latency.turn(1);
+        latency.turn(SLICE);
+        latency.record(0, 1_000);
+        latency.turn(2 * SLICE);
+        latency.measure_from(2 * SLICE);
+        latency.turn(3 * SLICE);
+        let ends: Vec<f64> = latency.slices().iter().map(|slice| slice.at).collect();
+        assert_eq!(ends, [0.0, 0.1], "what came before the first message is left out");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::Report;
 use super::plot::{Axis, Line, svg};
 use super::text::{served, time};
+use crate::measure::Slice;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -116,9 +117,8 @@ fn plots(out: &mut String, report: &Report) {
     let seldom =
         Axis { logarithmic: true, label: |rarity| format!("{}%", 100.0 - 100.0 / rarity), marks: vec![1.0, 10.0, 100.0, 1e3, 1e4, 1e5] };
     out.push_str(&svg("Delay by percentile", &seldom, &delays(), &[Line { name: "measured", class: "a", points: curve }]));
-    let over_time =
-        |value: fn(&crate::measure::Slice) -> f64| report.slices.iter().map(|slice| (slice.at, value(slice))).collect::<Vec<_>>();
-    let heard = |value: fn(&crate::measure::Slice) -> f64| {
+    let over_time = |value: fn(&Slice) -> f64| report.slices.iter().map(|slice| (slice.at, value(slice))).collect::<Vec<_>>();
+    let heard = |value: fn(&Slice) -> f64| {
         let slices = report.slices.iter().filter(|slice| slice.deliveries > 0);
         slices.map(|slice| (slice.at, value(slice))).collect::<Vec<_>>()
     };
@@ -127,8 +127,8 @@ fn plots(out: &mut String, report: &Report) {
         Line { name: "p99", class: "b", points: heard(|slice| slice.p99) },
         Line { name: "p50", class: "a", points: heard(|slice| slice.p50) },
     ];
-    out.push_str(&svg("Delay over time (before 0: warm-up)", &seconds(), &delays(), &lines));
-    let rate = over_time(|slice| slice.deliveries as f64 * 10.0);
+    out.push_str(&svg("Delay over time (before 0: not measured)", &seconds(), &delays(), &lines));
+    let rate = over_time(Slice::rate);
     let rates = Axis {
         logarithmic: false,
         label: |rate| if rate >= 1e3 { format!("{}k/s", rate / 1e3) } else { format!("{rate}/s") },

@@ -24,7 +24,7 @@ impl Live {
 
     /// Shows a slice of the time line on standard error.
     pub fn tell(&mut self, slice: &Slice, tally: &Tally) {
-        self.rates.push(slice.deliveries);
+        self.rates.push(slice.rate() as u64);
         if self.rates.len() > HISTORY {
             self.rates.remove(0);
         }
@@ -43,7 +43,7 @@ impl Live {
             "{} {:5.1} s {bars:24} {:>9}/s  p50 {:.2} ms  p99 {:.2} ms  {wrong}",
             self.name,
             slice.at,
-            slice.deliveries * 10,
+            slice.rate() as u64,
             slice.p50 / 1e3,
             slice.p99 / 1e3
         )

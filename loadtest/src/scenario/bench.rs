@@ -245,7 +245,7 @@ impl Bench {
             warnings: Vec::new(),
             metrics,
             curve: latency.curve(),
-            slices: latency.slices().to_vec(),
+            slices: latency.slices(),
         };
         report.warn();
         Ok(report)
