@@ -1,4 +1,4 @@
-"""A chat in the terminal: python chat.py [nickname] [topic]   (pip install websocket-client)
+"""A chat in the terminal: python chat.py [nickname] [topic] [url]   (pip install websocket-client)
 
 The raw dialect makes a topic a plain WebSocket: what is sent is published, what is published arrives.
 """
@@ -10,16 +10,17 @@ import websocket
 
 nickname = sys.argv[1] if len(sys.argv) > 1 else "python"
 topic = sys.argv[2] if len(sys.argv) > 2 else "chat.lobby"
-socket = websocket.create_connection(f"ws://127.0.0.1:8765/raw/{topic}?last=10")
+gateway = sys.argv[3] if len(sys.argv) > 3 else "ws://127.0.0.1:8765"
+socket = websocket.create_connection(f"{gateway}/raw/{topic}?last=10")
 
 
 def show():
     for message in iter(socket.recv, ""):  # An empty text is the end.
         try:  # Others may send plain text, the built-in page sends JSON.
             said = json.loads(message)
-            print(f"{said['nickname']}: {said['text']}")
+            print(f"{said['nickname']}: {said['text']}", flush=True)
         except (ValueError, KeyError, TypeError):
-            print(message)
+            print(message, flush=True)
 
 
 threading.Thread(target=show, daemon=True).start()

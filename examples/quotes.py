@@ -1,14 +1,16 @@
-"""Quotes that survive a lost connection: python quotes.py   (pip install websockets)"""
+"""Quotes that survive a lost connection: python quotes.py [url]   (pip install websockets)"""
 import asyncio
 import json
+import sys
 
 from websockets.asyncio.client import connect
 
+url = sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:8765/ws"
 seen = {}  # topic -> the position of the newest message
 
 
 async def main():
-    async for socket in connect("ws://127.0.0.1:8765/ws"):  # connects again by itself, ever more slowly
+    async for socket in connect(url):  # connects again by itself, ever more slowly
         command = {"op": "subscribe", "id": 1, "topics": ["quotes.*"]}
         if seen:
             command["since"] = seen  # What was missed comes first, in order, each message once.
@@ -17,7 +19,7 @@ async def main():
             event = json.loads(text)
             if event["op"] == "message":
                 seen[event["topic"]] = {"epoch": event["epoch"], "offset": event["offset"]}
-                print(event["topic"], event["offset"], event["data"]["price"])
+                print(event["topic"], event["offset"], event["data"]["price"], flush=True)
             elif event["op"] == "error":
                 raise SystemExit(event["message"])
 

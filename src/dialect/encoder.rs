@@ -42,23 +42,29 @@ pub fn replay_frame(message: &Message, variant: Variant, encoder: &mut Encoder, 
 /// The frame that sends `payload` back as it came (PROTOCOL section 4, `/echo`).
 pub fn echo_frame(opcode: OpCode, payload: &[u8], window_bits: Option<u8>, encoder: &mut Encoder, tally: &mut Tally) -> Bytes {
     let plain = PlainFrame::build(opcode, payload.len(), |frame| frame.extend_from_slice(payload));
-    encoder.fit(&plain, window_bits, tally)
+    // An echo goes back as it came, so also what is short or gets longer is compressed where that was agreed on.
+    window_bits.and_then(|bits| encoder.pack(&plain, bits, Deflater::compress_always, tally)).unwrap_or(plain.frame)
 }
 
 impl Encoder {
     /// `plain` itself, or its compressed form where `window_bits` were agreed on and that is worth it.
     pub(super) fn fit(&mut self, plain: &PlainFrame, window_bits: Option<u8>, tally: &mut Tally) -> Bytes {
-        window_bits.and_then(|bits| self.pack(plain, bits, tally)).unwrap_or_else(|| plain.frame.clone())
+        let worth_it = plain.payload().len() >= self.threshold;
+        let packed = window_bits.filter(|_| worth_it).and_then(|bits| self.pack(plain, bits, Deflater::compress, tally));
+        packed.unwrap_or_else(|| plain.frame.clone())
     }
 
-    /// `None`: the payload is below the threshold, or would not get smaller.
-    fn pack(&mut self, plain: &PlainFrame, window_bits: u8, tally: &mut Tally) -> Option<Bytes> {
+    /// `None`: the compressor gave up.
+    fn pack(
+        &mut self,
+        plain: &PlainFrame,
+        window_bits: u8,
+        compress: impl Fn(&mut Deflater, &[u8], u8, &mut Vec<u8>) -> bool,
+        tally: &mut Tally,
+    ) -> Option<Bytes> {
         let payload = plain.payload();
-        if payload.len() < self.threshold {
-            return None;
-        }
         let mut frame = vec![0; HEAD_BYTES_MAX];
-        if !self.deflater.compress(payload, window_bits, &mut frame) {
+        if !compress(&mut self.deflater, payload, window_bits, &mut frame) {
             return None;
         }
         // The compressor took room for the whole payload, and the frame may lie in outboxes for long.

@@ -2,6 +2,8 @@
 //!
 //! Topics, patterns, epochs, offsets, sessions and codes never need escaping (PROTOCOL section 2) and are copied as they are.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -32,12 +34,7 @@ pub fn message(json: &mut Vec<u8>, message: &Message, replay: bool) {
 pub fn event(json: &mut Vec<u8>, event: &Event<'_>) {
     match *event {
         Event::Welcome { session, ping_interval, max_message_bytes } => {
-            text(json, r#"{"op":"welcome","session":"#);
-            session_id(json, session);
-            text(json, r#","ping_interval_ms":"#);
-            milliseconds(json, ping_interval);
-            text(json, r#","max_message_bytes":"#);
-            number(json, max_message_bytes as u64);
+            welcome(json, session, ping_interval, max_message_bytes);
         }
         Event::Subscribed { id, topics } => {
             reply(json, "subscribed", id);
@@ -66,13 +63,7 @@ pub fn event(json: &mut Vec<u8>, event: &Event<'_>) {
         }
         Event::Authenticated { id, user, expires } => {
             reply(json, "authenticated", id);
-            text(json, r#","user":"#);
-            string_or_null(json, user.map(|user| &**user));
-            text(json, r#","expires":"#);
-            match expires {
-                Some(expires) => number(json, expires),
-                None => text(json, "null"),
-            }
+            identity_members(json, user.map(|user| &**user), expires);
         }
         Event::Subscriptions { id, topics } => {
             reply(json, "subscriptions", id);
@@ -107,6 +98,25 @@ pub fn event(json: &mut Vec<u8>, event: &Event<'_>) {
         }
     }
     json.push(b'}');
+}
+
+fn welcome(json: &mut Vec<u8>, session: SessionId, ping_interval: Duration, max_message_bytes: usize) {
+    text(json, r#"{"op":"welcome","session":"#);
+    session_id(json, session);
+    text(json, r#","ping_interval_ms":"#);
+    milliseconds(json, ping_interval);
+    text(json, r#","max_message_bytes":"#);
+    number(json, max_message_bytes as u64);
+}
+
+fn identity_members(json: &mut Vec<u8>, user: Option<&str>, expires: Option<u64>) {
+    text(json, r#","user":"#);
+    string_or_null(json, user);
+    text(json, r#","expires":"#);
+    match expires {
+        Some(expires) => number(json, expires),
+        None => text(json, "null"),
+    }
 }
 
 /// Appends the members of a history's answer, without braces: `"topic":…,"epoch":…,"messages":[…]` (HTTP shares them), then

@@ -48,6 +48,8 @@ pub struct Hub {
     /// By [`OutletId`]; written at start alone.
     outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     histories_bytes: Arc<AtomicUsize>,
+    /// `limits.history_bytes`, as of the last upkeep.
+    histories_bytes_max: AtomicUsize,
     live: Arc<Live>,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -130,6 +132,7 @@ impl Hub {
             expiry: Expiry::default(),
             outlets: RwLock::default(),
             histories_bytes,
+            histories_bytes_max: AtomicUsize::new(live.load().limits.history_bytes),
             live,
             metrics,
             clock,
@@ -296,6 +299,7 @@ impl Hub {
 
     /// One slice of what has ended by now; whether more has.
     pub fn look_after(&self) -> bool {
+        self.histories_bytes_max.store(self.live.load().limits.history_bytes, Ordering::Relaxed);
         self.trim_histories();
         self.expiry.look_after(&self.registry, self.clock.moment())
     }
@@ -325,7 +329,7 @@ impl Hub {
     /// Past `history_bytes`, frees a sixteenth more than it must, so that the next publishes need not.
     fn trim_histories(&self) {
         let bytes = self.histories_bytes.load(Ordering::Relaxed);
-        let most = self.live.load().limits.history_bytes;
+        let most = self.histories_bytes_max.load(Ordering::Relaxed);
         if bytes > most {
             self.metrics.limit_hit(LimitKey::HistoryBytes);
             self.expiry.trim_histories(&self.registry, bytes - most + most / 16);

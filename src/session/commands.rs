@@ -33,7 +33,7 @@ pub fn op(command: &Command<'_>) -> CommandOp {
 
 impl Session {
     /// Whether the rate allows one more command; if not, it was answered, or the session closed.
-    pub fn may_command(&mut self, id: Option<RequestId<'_>>, seat: &mut Seat<'_>) -> bool {
+    pub fn may_command(&mut self, id: Option<RequestId<'_>>, seat: &mut dyn Seat) -> bool {
         let config = seat.config();
         let (rate, burst) = self.rate(&config.limits);
         if self.refused > 0 && self.command_rate.is_full(rate, burst, seat.now()) {
@@ -54,7 +54,7 @@ impl Session {
     }
 
     /// Does what `command` says.
-    pub fn obey(&mut self, id: Option<RequestId<'_>>, command: Command<'_>, seat: &mut Seat<'_>) {
+    pub fn obey(&mut self, id: Option<RequestId<'_>>, command: Command<'_>, seat: &mut dyn Seat) {
         match command {
             Command::Subscribe { topics, last, since, interval, presence } => {
                 let wish = super::subscribe::Wish { last, since, interval, presence };
@@ -77,7 +77,7 @@ impl Session {
     }
 
     /// Does what had to wait; `true`: nothing waits any more.
-    pub fn finish_pending(&mut self, seat: &mut Seat<'_>) -> bool {
+    pub fn finish_pending(&mut self, seat: &mut dyn Seat) -> bool {
         match self.pending.take().map(|pending| *pending) {
             Some(Pending::Publish(unpublished)) => self.publish(unpublished, seat),
             Some(Pending::Unsubscribe(unsubscribing)) => self.unsubscribe(unsubscribing, seat),
@@ -86,7 +86,7 @@ impl Session {
         self.pending.is_none()
     }
 
-    fn obey_publish(&mut self, id: Option<RequestId<'_>>, topic: TopicName, data: &[u8], echo: bool, seat: &mut Seat<'_>) {
+    fn obey_publish(&mut self, id: Option<RequestId<'_>>, topic: TopicName, data: &[u8], echo: bool, seat: &mut dyn Seat) {
         if !self.grants().is_some_and(|grants| grants.may_publish(&topic)) {
             let message = format!("publishing to {topic} is not allowed for this session");
             return seat.refuse(id, ErrorCode::NotAllowed, &message);
@@ -100,7 +100,7 @@ impl Session {
         self.publish(Unpublished { topic, publication, id: id.map(|RequestId(id)| id.into()) }, seat);
     }
 
-    fn tell_history(&mut self, id: Option<RequestId<'_>>, topic: &TopicName, since: Option<Offset>, limit: usize, seat: &mut Seat<'_>) {
+    fn tell_history(&mut self, id: Option<RequestId<'_>>, topic: &TopicName, since: Option<Offset>, limit: usize, seat: &mut dyn Seat) {
         if !self.may_read(topic) {
             return seat.refuse(id, ErrorCode::NotAllowed, &format!("reading {topic} is not allowed for this session"));
         }
@@ -116,7 +116,7 @@ impl Session {
         }
     }
 
-    fn tell_presence(&mut self, id: Option<RequestId<'_>>, topic: &TopicName, seat: &mut Seat<'_>) {
+    fn tell_presence(&mut self, id: Option<RequestId<'_>>, topic: &TopicName, seat: &mut dyn Seat) {
         if !self.may_read(topic) {
             return seat.refuse(id, ErrorCode::NotAllowed, &format!("reading {topic} is not allowed for this session"));
         }
@@ -126,7 +126,7 @@ impl Session {
         }
     }
 
-    fn authenticate(&mut self, id: Option<RequestId<'_>>, token: &str, seat: &mut Seat<'_>) {
+    fn authenticate(&mut self, id: Option<RequestId<'_>>, token: &str, seat: &mut dyn Seat) {
         let identity = match self.auth.identify(token) {
             Ok(identity) => identity,
             Err(error) => return seat.refuse(id, error.code(), &error.to_string()),
@@ -146,7 +146,7 @@ impl Session {
     }
 
     /// Ends the subscriptions that the session's grants do not cover any more, and says which.
-    pub fn end_uncovered(&mut self, seat: &mut Seat<'_>) {
+    pub fn end_uncovered(&mut self, seat: &mut dyn Seat) {
         let may = |pattern: &Pattern| self.grants().is_some_and(|grants| grants.may_subscribe(pattern));
         let uncovered: Vec<Pattern> = seat.subscriptions().into_iter().filter(|pattern| !may(pattern)).collect();
         if uncovered.is_empty() {

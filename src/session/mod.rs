@@ -46,7 +46,7 @@ pub fn open(opening: Opening, surroundings: &Surroundings) -> Box<dyn Reader> {
 }
 
 impl Reader for Session {
-    fn open(&mut self, seat: &mut Seat<'_>) {
+    fn open(&mut self, seat: &mut dyn Seat) {
         if let Err(error) = &self.identity {
             let why = if *error == AuthError::Expired { CloseReason::TokenExpired } else { CloseReason::TokenInvalid };
             return seat.close(error.close_code(), &error.to_string(), why);
@@ -72,7 +72,7 @@ impl Reader for Session {
         self.set_deadline(seat);
     }
 
-    fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, seat: &mut Seat<'_>) -> usize {
+    fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, seat: &mut dyn Seat) -> usize {
         let mut used = 0;
         let mut frames = 0;
         if !self.finish_pending(seat) {
@@ -98,7 +98,7 @@ impl Reader for Session {
         if !seat.is_open() { input.len() } else { used }
     }
 
-    fn deadline(&mut self, seat: &mut Seat<'_>) {
+    fn deadline(&mut self, seat: &mut dyn Seat) {
         let config = seat.config();
         let now = seat.now();
         if self.is_anonymous_too_long(now, config.limits.auth_timeout) {
@@ -115,7 +115,7 @@ impl Reader for Session {
         self.set_deadline(seat);
     }
 
-    fn reload(&mut self, seat: &mut Seat<'_>) {
+    fn reload(&mut self, seat: &mut dyn Seat) {
         match &self.identity {
             Ok(Some(identity)) => match self.auth.renew(identity) {
                 Ok(renewed) => {
@@ -136,7 +136,7 @@ impl Reader for Session {
 }
 
 impl Session {
-    fn act(&mut self, received: Received<'_>, seat: &mut Seat<'_>) {
+    fn act(&mut self, received: Received<'_>, seat: &mut dyn Seat) {
         match received {
             Received::Text(text) => self.take_message(text, true, seat),
             Received::Binary(bytes) => self.take_message(bytes, false, seat),
@@ -150,7 +150,7 @@ impl Session {
         }
     }
 
-    fn take_message(&mut self, payload: &[u8], text: bool, seat: &mut Seat<'_>) {
+    fn take_message(&mut self, payload: &[u8], text: bool, seat: &mut dyn Seat) {
         match &self.purpose {
             Purpose::Echo => seat.echo(if text { OpCode::Text } else { OpCode::Binary }, payload),
             Purpose::Raw { topic, echo, .. } => {
@@ -162,7 +162,7 @@ impl Session {
         }
     }
 
-    fn take_command(&mut self, text: &[u8], seat: &mut Seat<'_>) {
+    fn take_command(&mut self, text: &[u8], seat: &mut dyn Seat) {
         let request = json_read::request(text);
         let (id, op) = match &request {
             Ok(request) => (request.id, commands::op(&request.command)),
@@ -178,7 +178,7 @@ impl Session {
         }
     }
 
-    fn break_off(&mut self, violation: &Violation, seat: &mut Seat<'_>) {
+    fn break_off(&mut self, violation: &Violation, seat: &mut dyn Seat) {
         let why = match violation.code {
             CloseCode::NotUtf8 => CloseReason::NotUtf8,
             CloseCode::MessageTooBig => CloseReason::MessageTooBig,
@@ -190,7 +190,7 @@ impl Session {
         seat.close(violation.code, violation.reason, why);
     }
 
-    fn count_frames(&mut self, begun: u32, seat: &mut Seat<'_>) {
+    fn count_frames(&mut self, begun: u32, seat: &mut dyn Seat) {
         let config = seat.config();
         let limits = &config.limits;
         if begun > 0 && !self.frame_rate.take(begun, limits.frames_per_second, limits.frames_burst, seat.now()) && seat.is_open() {
@@ -200,7 +200,7 @@ impl Session {
     }
 
     /// Asks to be called when the next of its time-outs can have passed.
-    fn set_deadline(&self, seat: &mut Seat<'_>) {
+    fn set_deadline(&self, seat: &mut dyn Seat) {
         let config = seat.config();
         let waits_for_auth = self.purpose.dialect() != Dialect::Echo && matches!(self.identity, Ok(None));
         let auth = waits_for_auth.then(|| self.opened_at + config.limits.auth_timeout);

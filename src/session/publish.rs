@@ -12,7 +12,7 @@ use crate::topic_name::TopicName;
 
 impl Session {
     /// A raw message is a publish: its command, its grant, its rate.
-    pub fn publish_raw(&mut self, topic: &TopicName, payload: &[u8], text: bool, echo: bool, seat: &mut Seat<'_>) {
+    pub fn publish_raw(&mut self, topic: &TopicName, payload: &[u8], text: bool, echo: bool, seat: &mut dyn Seat) {
         seat.tally().command(CommandOp::Publish);
         let config = seat.config();
         let (rate, burst) = self.rate(&config.limits);
@@ -34,7 +34,7 @@ impl Session {
     }
 
     /// Publishes, or keeps what is to be published until there is room for it.
-    pub fn publish(&mut self, unpublished: Unpublished, seat: &mut Seat<'_>) {
+    pub fn publish(&mut self, unpublished: Unpublished, seat: &mut dyn Seat) {
         let Unpublished { topic, publication, id } = &unpublished;
         let Some(published) = seat.try_publish(topic, publication) else {
             seat.pause();

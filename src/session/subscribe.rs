@@ -37,7 +37,7 @@ impl Refused {
         self.reasons.push(reason);
     }
 
-    fn answer(self, id: Option<RequestId<'_>>, seat: &mut Seat<'_>) {
+    fn answer(self, id: Option<RequestId<'_>>, seat: &mut dyn Seat) {
         if let Some(code) = self.code {
             seat.refuse(id, code, &self.reasons.join("; "));
         }
@@ -78,7 +78,7 @@ impl Session {
         id: Option<RequestId<'_>>,
         topics: Vec<Result<Pattern, TopicNameError>>,
         wish: &Wish<'_>,
-        seat: &mut Seat<'_>,
+        seat: &mut dyn Seat,
     ) {
         let done = self.take_seats(topics, wish, seat);
         if id.is_some() && !done.entries.is_empty() {
@@ -88,7 +88,7 @@ impl Session {
     }
 
     /// What `?topics=` asks for; its answer comes without an `id`.
-    pub fn subscribe_at_upgrade(&mut self, topics: Vec<Result<Pattern, TopicNameError>>, last: Option<usize>, seat: &mut Seat<'_>) {
+    pub fn subscribe_at_upgrade(&mut self, topics: Vec<Result<Pattern, TopicNameError>>, last: Option<usize>, seat: &mut dyn Seat) {
         let wish = Wish { last, ..Wish::default() };
         let done = self.take_seats(topics, &wish, seat);
         if !done.entries.is_empty() {
@@ -98,7 +98,7 @@ impl Session {
     }
 
     /// The one topic of a raw session; the right to it was checked before the upgrade.
-    pub fn subscribe_raw(&mut self, topic: &TopicName, last: Option<usize>, seat: &mut Seat<'_>) {
+    pub fn subscribe_raw(&mut self, topic: &TopicName, last: Option<usize>, seat: &mut dyn Seat) {
         let wish = Wish { last, ..Wish::default() };
         let mut done = self.take_seats(vec![Ok(Pattern::from(topic.clone()))], &wish, seat);
         for begun in done.to_begin.drain(..) {
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    fn take_seats<'a>(&mut self, topics: Vec<Result<Pattern, TopicNameError>>, wish: &'a Wish<'a>, seat: &mut Seat<'_>) -> Subscribing<'a> {
+    fn take_seats<'a>(&mut self, topics: Vec<Result<Pattern, TopicNameError>>, wish: &'a Wish<'a>, seat: &mut dyn Seat) -> Subscribing<'a> {
         let mut subscribing = Subscribing {
             wish,
             entries: Vec::with_capacity(topics.len()),
@@ -129,7 +129,7 @@ impl Session {
         subscribing
     }
 
-    fn take_seat(&mut self, pattern: &Pattern, subscribing: &mut Subscribing<'_>, seat: &mut Seat<'_>) {
+    fn take_seat(&mut self, pattern: &Pattern, subscribing: &mut Subscribing<'_>, seat: &mut dyn Seat) {
         if !self.grants().is_some_and(|grants| grants.may_subscribe(pattern)) {
             let reason = format!("subscribing to {pattern} is not allowed for this session");
             return subscribing.refused.add(ErrorCode::NotAllowed, reason);
@@ -157,9 +157,9 @@ impl Session {
 
     /// Ends the subscriptions that it has and answers one error for those that it hasn't; once what was published before
     /// has gone out.
-    pub fn unsubscribe(&mut self, unsubscribing: Unsubscribing, seat: &mut Seat<'_>) {
+    pub fn unsubscribe(&mut self, unsubscribing: Unsubscribing, seat: &mut dyn Seat) {
         if !seat.has_taken(unsubscribing.pushed) {
-            seat.pause();
+            seat.pause_for_a_turn();
             self.pending = Some(Box::new(Pending::Unsubscribe(unsubscribing)));
             return;
         }
@@ -183,7 +183,7 @@ impl Session {
 
 impl Subscribing<'_> {
     /// A subscription that the session has gets this command's options; nothing is replayed.
-    fn replace_options(&mut self, pattern: &Pattern, seat: &mut Seat<'_>) {
+    fn replace_options(&mut self, pattern: &Pattern, seat: &mut dyn Seat) {
         seat.set_options(pattern, self.wish.options());
         let position = pattern.as_name().and_then(|name| seat.hub().topic(&name)).map(|info| info.position);
         self.tell(pattern.clone(), position, None);
@@ -192,7 +192,7 @@ impl Subscribing<'_> {
         }
     }
 
-    fn by_name(&mut self, name: &TopicName, member: &crate::session_id::Member, seat: &mut Seat<'_>) {
+    fn by_name(&mut self, name: &TopicName, member: &crate::session_id::Member, seat: &mut dyn Seat) {
         match seat.subscribe(name, self.wish.options(), member, self.wish.wanted(name)) {
             Ok((begun, presence)) => {
                 self.tell(Pattern::from(name.clone()), Some(begun.start.position), begun.start.recovered);
@@ -209,7 +209,7 @@ impl Subscribing<'_> {
     }
 
     /// Each living topic of the pattern that `since` does not name begins by `last` alone.
-    fn by_pattern(&mut self, pattern: &Pattern, seat: &mut Seat<'_>) {
+    fn by_pattern(&mut self, pattern: &Pattern, seat: &mut dyn Seat) {
         seat.subscribe_pattern(pattern, self.wish.options());
         let starts = seat.hub().starts(pattern, Wanted { since: None, last: self.wish.last });
         let mut unnamed = false;
@@ -223,7 +223,7 @@ impl Subscribing<'_> {
     }
 
     /// A topic in `since` that only a pattern of this command takes gets an entry of its own.
-    fn recover_covered(&mut self, seat: &mut Seat<'_>) {
+    fn recover_covered(&mut self, seat: &mut dyn Seat) {
         let wish = self.wish;
         for since in &wish.since {
             let told = self.entries.iter().any(|entry| entry.topic.as_str() == since.topic.as_str());
@@ -244,7 +244,7 @@ impl Subscribing<'_> {
     }
 
     /// Has a topic begin, unless it has already; one that an older subscription takes goes on as it was.
-    fn begin(&mut self, begun: Begun, seat: &mut Seat<'_>) {
+    fn begin(&mut self, begun: Begun, seat: &mut dyn Seat) {
         let name = begun.topic.name().clone();
         let goes_on = begun.start.recovered != Some(true) && self.before.iter().any(|pattern| pattern.matches(&name));
         if goes_on || seat.is_replaying(&name) || !self.begun.insert(name) {
@@ -268,7 +268,7 @@ impl Subscribing<'_> {
 }
 
 /// After the answer: what begins, then what was refused.
-fn finish(id: Option<RequestId<'_>>, done: Subscribing<'_>, seat: &mut Seat<'_>) {
+fn finish(id: Option<RequestId<'_>>, done: Subscribing<'_>, seat: &mut dyn Seat) {
     for begun in done.to_begin {
         seat.begin(begun);
     }

@@ -1,36 +1,9 @@
 //! Messages held back by `interval_ms`, by due time: one heap and one timer a shard.
 
-use std::cmp::Ordering;
-
+use super::pace::Due;
 use super::sessions::Sessions;
-use crate::clock::Moment;
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
-
-/// A topic's interval for one session is over then. The earliest is the greatest, as a heap has it.
-#[derive(PartialEq, Eq)]
-pub struct Due {
-    /// When.
-    pub at: Moment,
-    /// Whose.
-    pub slot: u32,
-    /// The session that had the slot; another may have it by then.
-    pub session: SessionId,
-    /// Of which topic.
-    pub topic: TopicName,
-}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.at.cmp(&self.at)
-    }
-}
 
 impl Sessions {
     /// Sends what has fallen due by now.

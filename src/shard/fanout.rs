@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::due::Due;
 use super::outbox::{End, What};
-use super::pace::Paced;
+use super::pace::{Due, Paced};
 use super::sessions::Sessions;
 use crate::dialect::Event;
 use crate::hub::{Message, PresenceChange};

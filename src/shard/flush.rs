@@ -2,15 +2,21 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::task::{Context, Poll};
+
+use bytes::Bytes;
 
 use super::outbox::{Offered, Outbox, Queued, What};
 use super::sessions::Sessions;
 use super::slot::Stage;
+use super::turn::Turn;
 use crate::codes::CloseCode;
-use crate::dialect::{Event, event_frame, replay_frame};
+use crate::config::RuleId;
+use crate::dialect::{Encoder, Event, Variant, event_frame, replay_frame};
 use crate::hub::ReplayPiece;
-use crate::metrics::{CloseReason, DropReason, LimitKey};
+use crate::metrics::{CloseReason, DropReason, LimitKey, Tally};
+use crate::position::Offset;
 use crate::topic_name::TopicName;
 
 /// Frames up to this size are copied together for one write; longer ones are written from where they are.
@@ -19,16 +25,70 @@ const COPIED_FRAME_BYTES_MAX: usize = 4 << 10;
 /// Pieces of history that one session may be given in one turn.
 const PIECES_PER_TURN: usize = 4;
 
-/// What flushing keeps from session to session: the last chain and its bytes, since the subscribers of a topic mostly have
-/// the same chain.
+/// What flushing keeps from session to session.
 #[derive(Default)]
 pub struct Flush {
     dirty: Vec<u32>,
     chain: Vec<u32>,
-    joined: Vec<u8>,
-    /// The chain, and the variant, that `joined` holds.
-    joined_of: Vec<u32>,
-    joined_variant: Option<crate::dialect::Variant>,
+    joined: Joined,
+}
+
+/// The last chain's bytes, since the subscribers of a topic mostly have the same chain: joined once, written for each.
+#[derive(Default)]
+struct Joined {
+    chain: Vec<u32>,
+    variant: Option<Variant>,
+    bytes: Vec<u8>,
+    /// A lone frame that is too long to be copied.
+    long: Option<Bytes>,
+    /// How many messages of each rule are in it.
+    messages: Vec<(RuleId, u64)>,
+}
+
+impl Joined {
+    fn is_of(&self, chain: &[u32], variant: Variant) -> bool {
+        self.variant == Some(variant) && self.chain == chain
+    }
+
+    /// Joins the frames of `chain`; `false`: one among several is too long to be copied.
+    fn join(&mut self, chain: &[u32], variant: Variant, turn: &mut Turn, encoder: &mut Encoder, tally: &mut Tally) -> bool {
+        self.clear();
+        for &frame in chain {
+            let Some(bytes) = turn.bytes(frame, variant, encoder, tally) else { continue };
+            if bytes.len() <= COPIED_FRAME_BYTES_MAX {
+                self.bytes.extend_from_slice(&bytes);
+            } else if chain.len() == 1 {
+                self.long = Some(bytes);
+            } else {
+                return false;
+            }
+            if let Some(message) = turn.message(frame) {
+                self.count(message.rule.id);
+            }
+        }
+        self.chain.extend_from_slice(chain);
+        self.variant = Some(variant);
+        true
+    }
+
+    fn count(&mut self, rule: RuleId) {
+        match self.messages.iter_mut().find(|(known, _)| *known == rule) {
+            Some((_, messages)) => *messages += 1,
+            None => self.messages.push((rule, 1)),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.long.as_deref().unwrap_or(&self.bytes)
+    }
+
+    fn clear(&mut self) {
+        self.chain.clear();
+        self.variant = None;
+        self.bytes.clear();
+        self.long = None;
+        self.messages.clear();
+    }
 }
 
 impl Sessions {
@@ -43,8 +103,7 @@ impl Sessions {
             }
         }
         flush.dirty = dirty;
-        flush.joined_of.clear();
-        flush.joined_variant = None;
+        flush.joined.clear();
         let took = self.clock.moment();
         for message in self.turn.messages() {
             self.tally.fanout(took.since(message.moment));
@@ -60,7 +119,7 @@ impl Sessions {
         turn.unlink(&mut session.chain);
         let chain = std::mem::take(&mut flush.chain);
         if session.outbox.is_none() && !chain.is_empty() {
-            self.write_chain(slot, &chain, flush);
+            self.write_chain(slot, &chain, &mut flush.joined);
         } else {
             self.offer_chain(slot, &chain);
         }
@@ -69,35 +128,39 @@ impl Sessions {
     }
 
     /// Writes a chain straight to the socket; what that does not take begins the outbox.
-    fn write_chain(&mut self, slot: u32, chain: &[u32], flush: &mut Flush) {
-        let Self { slots, turn, encoder, tally, now, backlogged, .. } = self;
+    fn write_chain(&mut self, slot: u32, chain: &[u32], joined: &mut Joined) {
+        let Self { slots, turn, encoder, tally, .. } = self;
         let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let variant = session.variant;
-        let mut queue: VecDeque<Queued> = VecDeque::new();
-        let same = flush.joined_variant == Some(variant) && flush.joined_of == chain;
-        queue.extend(chain.iter().filter_map(|&frame| turn.queued(frame, variant, encoder, tally)));
-        let copied = same || queue.iter().all(|queued| queued.frame.len() <= COPIED_FRAME_BYTES_MAX);
+        if !joined.is_of(chain, variant) && !joined.join(chain, variant, turn, encoder, tally) {
+            joined.clear();
+            return self.begin_outbox(slot, chain, 0);
+        }
         let waker = session.waker();
-        let mut context = Context::from_waker(&waker);
-        let written = if copied && queue.len() > 1 {
-            if !same {
-                flush.joined.clear();
-                queue.iter().for_each(|queued| flush.joined.extend_from_slice(&queued.frame));
-                flush.joined_of.clear();
-                flush.joined_of.extend_from_slice(chain);
-                flush.joined_variant = Some(variant);
+        match session.socket.poll_write(&mut Context::from_waker(&waker), &[IoSlice::new(joined.bytes())]) {
+            Poll::Ready(Ok(written)) => {
+                tally.delivered_bytes(written as u64);
+                if written == joined.bytes().len() {
+                    joined.messages.iter().for_each(|&(rule, messages)| tally.delivered(rule, messages));
+                } else {
+                    self.begin_outbox(slot, chain, written);
+                }
             }
-            session.socket.poll_write(&mut context, &[IoSlice::new(&flush.joined)])
-        } else {
-            let parts: Vec<IoSlice<'_>> = queue.iter().take(64).map(|queued| IoSlice::new(&queued.frame)).collect();
-            session.socket.poll_write(&mut context, &parts)
-        };
-        let mut written = match written {
-            Poll::Ready(Ok(written)) => written,
-            Poll::Ready(Err(error)) => return self.lose(slot, queue, &error),
-            Poll::Pending => 0,
-        };
-        tally.delivered_bytes(written as u64);
+            Poll::Ready(Err(error)) => {
+                for message in chain.iter().filter_map(|&frame| turn.message(frame)) {
+                    tally.dropped(message.rule.id, DropReason::Closed, 1);
+                }
+                self.lose(slot, &error);
+            }
+            Poll::Pending => self.begin_outbox(slot, chain, 0),
+        }
+    }
+
+    /// Puts into a new outbox what the socket did not take of a chain.
+    fn begin_outbox(&mut self, slot: u32, chain: &[u32], mut written: usize) {
+        let Self { slots, turn, encoder, tally, now, backlogged, .. } = self;
+        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let mut queue: VecDeque<Queued> = chain.iter().filter_map(|&frame| turn.queued(frame, session.variant, encoder, tally)).collect();
         while let Some(first) = queue.front().filter(|queued| queued.frame.len() <= written) {
             written -= first.frame.len();
             if let Some(message) = first.message() {
@@ -186,9 +249,14 @@ impl Sessions {
                 return true;
             }
             match outbox.write(&mut session.socket, &mut Context::from_waker(&waker), now, tally) {
-                Poll::Ready(Ok(written)) => tally.delivered_bytes(written as u64),
+                Poll::Ready(Ok(written)) => {
+                    tally.delivered_bytes(written as u64);
+                    if !session.unread.is_empty() {
+                        session.heard_at = now; // it is not read while its replies wait, so taking them is its sign of life
+                    }
+                }
                 Poll::Ready(Err(error)) => {
-                    self.lose(slot, VecDeque::new(), &error);
+                    self.lose(slot, &error);
                     return false;
                 }
                 Poll::Pending => return false,
@@ -199,7 +267,7 @@ impl Sessions {
     /// Reads the next piece of history into the outbox.
     fn pull_replay(&mut self, slot: u32) {
         let now = self.now;
-        let inbox = std::sync::Arc::clone(&self.inbox);
+        let inbox = Arc::clone(&self.inbox);
         let Some(session) = self.slot(slot) else { return };
         let (id, variant) = (session.id, session.variant);
         let Some((topic, piece)) = session.replays.as_mut().and_then(|replays| replays.pull(now, || inbox.pushed())) else { return };
@@ -243,16 +311,13 @@ impl Sessions {
         }
     }
 
-    /// The socket is broken: what was on its way to it is given up.
-    fn lose(&mut self, slot: u32, queue: VecDeque<Queued>, error: &io::Error) {
+    /// The socket is broken.
+    fn lose(&mut self, slot: u32, error: &io::Error) {
         tracing::debug!(slot, %error, "a session's socket is broken");
-        for message in queue.iter().filter_map(Queued::message) {
-            self.tally.dropped(message.rule.id, DropReason::Closed, 1);
-        }
         self.end(slot, CloseReason::Gone);
     }
 }
 
-fn gap_event(topic: &TopicName, from: crate::position::Offset, to: crate::position::Offset) -> Event<'_> {
+fn gap_event(topic: &TopicName, from: Offset, to: Offset) -> Event<'_> {
     Event::Gap { topic, from, to }
 }

@@ -12,6 +12,7 @@ mod pace;
 mod reader;
 mod ready;
 mod replay;
+mod rest;
 mod seat;
 mod sessions;
 mod slot;
@@ -22,8 +23,7 @@ mod turn;
 mod worker;
 
 pub use newcomer::{Arrived, Newcomer, SessionView, Stream};
-pub use reader::Reader;
-pub use seat::{Begun, Options, Seat};
+pub use reader::{Begun, Options, Reader, Seat};
 
 use std::cmp::Reverse;
 use std::io;

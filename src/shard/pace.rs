@@ -1,5 +1,6 @@
 //! What `interval_ms` holds back for one session: of each topic at most the newest message.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use foldhash::HashMap;
 
 use crate::clock::Moment;
 use crate::hub::Message;
+use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
 /// One session's paced topics. A topic is in it only while its interval runs.
@@ -79,5 +81,30 @@ impl Paces {
     /// The oldest message that is held.
     pub fn oldest(&self) -> Option<&Arc<Message>> {
         self.by_topic.values().filter_map(|pace| pace.held.as_ref()).min_by_key(|message| message.moment)
+    }
+}
+
+/// A topic's interval for one session is over then. The earliest is the greatest, as a heap has it.
+#[derive(PartialEq, Eq)]
+pub struct Due {
+    /// When.
+    pub at: Moment,
+    /// Whose.
+    pub slot: u32,
+    /// The session that had the slot; another may have it by then.
+    pub session: SessionId,
+    /// Of which topic.
+    pub topic: TopicName,
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.at.cmp(&self.at)
     }
 }

@@ -7,14 +7,11 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 
-use super::due::Due;
 use super::inbox::Inbox;
 use super::newcomer::{Arrived, Newcomer};
 use super::outbox::{End, Queued, What};
-use super::pace::Paces;
-use super::reader::Reader;
+use super::pace::{Due, Paces};
 use super::ready::{ReadyList, SlotWaker};
-use super::seat::Seat;
 use super::slot::{Slot, Stage, smallest_interval};
 use super::socket::Socket;
 use super::subscribers::Subscribers;
@@ -42,6 +39,8 @@ pub struct Sessions {
     freed: Vec<u32>,
     /// Sessions whose socket is on its way.
     expected: HashMap<SessionId, u32>,
+    /// The gateway drains: who comes now is sent away at once.
+    pub draining: bool,
     /// Sessions that are open.
     pub open: usize,
     /// Who takes what.
@@ -117,6 +116,7 @@ impl Sessions {
             free: Vec::new(),
             freed: Vec::new(),
             expected: HashMap::default(),
+            draining: false,
             open: 0,
             subscribers: Subscribers::default(),
             turn: Turn::default(),
@@ -173,7 +173,7 @@ impl Sessions {
             heard_at: self.now,
             pinged_at: self.now,
             deadline: None,
-            leaves_at: None,
+            leaves_at: self.draining.then_some(self.now),
             pass: Some(pass),
         });
         self.open += 1;
@@ -204,16 +204,6 @@ impl Sessions {
         if let Some(place) = self.expected.remove(&id) {
             self.end(place, CloseReason::Gone);
         }
-    }
-
-    /// Calls the session's reader with its seat.
-    pub fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut Seat<'_>) -> R) -> Option<R> {
-        let mut reader = self.slot(slot)?.reader.take()?;
-        let result = act(&mut *reader, &mut Seat::new(self, slot));
-        if let Some(slot) = self.slot(slot) {
-            slot.reader = Some(reader);
-        }
-        Some(result)
     }
 
     /// Puts a frame for one session behind what this turn has for it.

@@ -1,5 +1,6 @@
 //! The sweep: pings, lost pongs, stuck outboxes, deadlines and ends, in one pass without a timer for each session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::outbox::{Queued, What};
@@ -35,10 +36,9 @@ pub fn sweep_interval(limits: &Limits) -> Duration {
 impl Sessions {
     /// Looks at every session once.
     pub fn sweep(&mut self) {
+        let (config, now) = (Arc::clone(&self.config), self.now);
         for slot in 0..self.slots.len() as u32 {
-            let limits = self.config.clone();
-            let now = self.now;
-            let Some(found) = self.slot(slot).and_then(|session| session.look(&limits.limits, now)) else { continue };
+            let Some(found) = self.slot(slot).and_then(|session| session.look(&config.limits, now)) else { continue };
             self.act_on(slot, found);
         }
         let backlogged: Vec<u32> = self.backlogged.iter().copied().collect();

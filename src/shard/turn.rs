@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::outbox::{Queued, What};
 use crate::dialect::{Encoded, Encoder, Variant};
 use crate::hub::Message;
@@ -99,6 +101,14 @@ impl Turn {
             let Link { frame, next } = self.links[link as usize];
             frames.push(frame);
             link = next;
+        }
+    }
+
+    /// A frame's bytes as one session takes them.
+    pub fn bytes(&mut self, frame: u32, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<Bytes> {
+        match &mut self.frames[frame as usize] {
+            Frame::Message(encoded) => Some(encoded.frame(variant, encoder, tally)),
+            Frame::Made(queued) => queued.as_ref().map(|queued| queued.frame.clone()),
         }
     }
 

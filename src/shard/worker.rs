@@ -13,6 +13,7 @@ use super::control::Control;
 use super::flush::Flush;
 use super::inbox::Item;
 use super::newcomer::SessionView;
+use super::rest::{Rest, rest_after};
 use super::sessions::{Parts, Sessions, encoder};
 use super::slot::{Slot, Stage};
 use super::sweep::sweep_interval;
@@ -25,6 +26,9 @@ use super::outbox::What;
 
 /// The buffer that a shard lends to the session whose socket it reads, in bytes. It bounds a session's share of a turn.
 const READ_BUFFER_BYTES: usize = 64 << 10;
+
+/// Reads of one socket in a turn: under TLS each gives a record of 16 KiB at most.
+const READS_PER_TURN: usize = 4;
 
 /// Messages that one turn takes from the inbox, at most.
 const TURN_MESSAGES: usize = 1_024;
@@ -46,6 +50,8 @@ pub struct Worker {
     ready: Vec<u32>,
     generation: u64,
     swept_at: Moment,
+    /// How long the last flush took.
+    flushed_for: Duration,
     drained: Option<oneshot::Sender<()>>,
     stopped: bool,
 }
@@ -64,6 +70,7 @@ impl Worker {
             flush: Flush::default(),
             share: VecDeque::new(),
             ready: Vec::new(),
+            flushed_for: Duration::ZERO,
             drained: None,
             stopped: false,
         }
@@ -71,12 +78,18 @@ impl Worker {
 
     /// Works until it is stopped.
     pub async fn run(mut self) {
+        let timer = Rest::new().inspect_err(|error| tracing::warn!(%error, "no timer for server.coalesce, so it does nothing")).ok();
         while !self.stopped {
-            if self.turn() {
-                // The runtime looks at the sockets in between.
-                tokio::task::yield_now().await;
-            } else {
-                self.rest().await;
+            let more = self.turn();
+            // The runtime looks at the sockets during each of these.
+            match (&timer, rest_after(self.flushed_for, self.sessions.config.server.coalesce)) {
+                (Some(timer), Some(rest)) => {
+                    if let Err(error) = timer.take(rest).await {
+                        tracing::warn!(%error, "the timer for server.coalesce failed");
+                    }
+                }
+                _ if more => tokio::task::yield_now().await,
+                _ => self.wait().await,
             }
         }
     }
@@ -89,7 +102,9 @@ impl Worker {
         let left = self.drain_inbox();
         self.sessions.send_due();
         self.sweep_if_due();
+        let flush_began = self.sessions.clock.moment();
         self.sessions.flush(&mut self.flush);
+        self.flushed_for = self.sessions.clock.moment().since(flush_began);
         self.sessions.keep_budget(self.sessions.config.limits.outbox_total_bytes / self.shards);
         self.settle_floors();
         self.sessions.flush(&mut self.flush);
@@ -104,7 +119,7 @@ impl Worker {
     }
 
     /// Waits for the inbox, for a socket or for the next thing that is due.
-    async fn rest(&mut self) {
+    async fn wait(&mut self) {
         let now = self.sessions.clock.moment();
         let sweep_at = self.swept_at + self.sweep_interval();
         let next = self.sessions.due.peek().map_or(sweep_at, |due| due.at.min(sweep_at));
@@ -165,8 +180,14 @@ impl Worker {
         }
         let now = self.sessions.now;
         let mut buffer = std::mem::take(&mut self.buffer);
+        let mut reads = 0;
         // A short read tells the runtime that the socket is empty; the poll after it arms the waker without a system call.
-        for _ in 0..2 {
+        loop {
+            if reads == READS_PER_TURN {
+                self.sessions.again.push(slot);
+                break;
+            }
+            reads += 1;
             let Some(session) = self.sessions.slot(slot) else { break };
             let waker = session.waker();
             match session.socket.poll_read(&mut Context::from_waker(&waker), &mut buffer) {
@@ -180,8 +201,7 @@ impl Worker {
                     let open = session.is_open();
                     self.sessions.tally.received_bytes(read as u64);
                     if !open {
-                        self.sessions.again.push(slot);
-                        continue;
+                        continue; // what comes after our Close is discarded
                     }
                     let used = self.hand_up(slot, &mut buffer[..read]);
                     if let Some(session) = self.sessions.slot(slot).filter(|session| session.is_open() && (used < read || session.paused)) {
@@ -257,6 +277,7 @@ impl Worker {
     }
 
     fn drain(&mut self, over: Duration) {
+        self.sessions.draining = true;
         let now = self.sessions.now;
         for slot in self.sessions.occupied() {
             let mut rng = rand::rng();

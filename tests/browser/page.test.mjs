@@ -99,6 +99,15 @@ test('the page shows quotes, chat and figures as they are', { skip, timeout: 120
     await carol.close();
   });
 
+  await t.test('programs name this gateway, and their tabs answer to keys', async () => {
+    await ana.click('#own [data-language=python]');
+    assert.match(await ana.textContent('#own-text'), new RegExp(`ws://${gateway.address}/raw/quotes\\.AAPL`));
+    await ana.keyboard.press('ArrowRight');
+    assert.match(await ana.textContent('#own-text'), /^belfry sub --url ws:/);
+    await ana.keyboard.press('ArrowRight');
+    assert.equal(await ana.getAttribute('#own [aria-selected=true]', 'data-language'), 'browser');
+  });
+
   await t.test('figures come from $belfry.stats, with rates', async () => {
     await ana.waitForFunction(() => /^[1-9]/.test(document.querySelector('[data-figure=sessions]').textContent));
     await ana.waitForFunction(() => /^\d.*\/s$/.test(document.querySelector('[data-figure=published]').textContent));
@@ -135,18 +144,21 @@ test('the page shows quotes, chat and figures as they are', { skip, timeout: 120
 /** In the page: texts whose contrast is below 4.5 to 1. */
 function paleTexts() {
   const channels = (color) => color.match(/[\d.]+/g).map(Number);
-  const light = (color) => {
-    const [red, green, blue] = channels(color).map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  const light = ([red, green, blue]) => {
+    const [r, g, b] = [red, green, blue].map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
+  // What lies behind a text: a wash that fades lets the ground below it through.
   const ground = (element) => {
-    const color = getComputedStyle(element).backgroundColor;
-    return channels(color)[3] === 0 ? ground(element.parentElement) : color;
+    const [red, green, blue, alpha = 1] = channels(getComputedStyle(element).backgroundColor);
+    if (alpha === 1) return [red, green, blue];
+    const below = element.parentElement ? ground(element.parentElement) : [255, 255, 255];
+    return [red, green, blue].map((value, index) => value * alpha + below[index] * (1 - alpha));
   };
   return [...document.querySelectorAll('body *')]
     .filter((element) => element.checkVisibility() && !element.disabled && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
     .filter((element) => {
-      const [a, b] = [light(getComputedStyle(element).color), light(ground(element))];
+      const [a, b] = [light(channels(getComputedStyle(element).color)), light(ground(element))];
       return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
     })
     .map((element) => `${element.tagName} ${element.textContent.slice(0, 30)}`);

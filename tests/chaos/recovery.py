@@ -1,0 +1,110 @@
+"""Sessions that drop at random moments, and a gateway that dies: what `since` brings back."""
+
+import random
+import time
+
+from crew import Books, Flags, crews_of, matches, mixed_wishes, publishers_of
+from gateway import Gateway, until
+from ledger import Ledger
+
+KEPT = '[[topics]]\nmatch = ">"\nhistory = 1000000\nhistory_ttl = "1h"\non_slow = "disconnect"\n'
+PUBLISHERS = 5
+
+
+def dropping_sessions(long):
+    """Subscribers that are cut, reset, stalled and killed: at the end each has every message once, in order, and none was lost."""
+    count, seconds, per_second, processes = (200, 60, 1000, 4) if long else (200, 8, 300, 4)
+    topics, wishes = mixed_wishes(count, 10 if long else 5, 4, seed=5)
+    ledger, books, flags = Ledger(count, topics), Books(PUBLISHERS), Flags()
+    with Gateway(rules=KEPT) as gateway:
+        crews = crews_of(flags, ledger, wishes, gateway.port, processes, drop_every=2.0)
+        publishers = publishers_of(flags, books, topics, gateway.port, per_second)
+        flags["publishes"] = flags["drops"] = True
+        kills = 0
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(random.uniform(0.5, 1.5))
+            crew = random.choice(crews)
+            crew.kill()
+            crew.start()
+            kills += 1
+        flags["publishes"] = flags["drops"] = False
+        settle(gateway, ledger, books, wishes, exact=True)
+        flags["ends"] = True
+        for crew in [*crews, publishers]:
+            crew.end()
+        gateway.close_accounts(">")
+        recovered, lost = ledger.recoveries()
+        sessions = gateway.total("sessions_opened_total")
+        assert recovered > count, f"only {recovered} topics were resumed: the drops did not happen"
+        return (
+            f"{count} subscribers, {books.totals()[0]} messages, {sessions} sessions, {kills} killed processes: "
+            f"{ledger.received()} received once and in order, {recovered} topics recovered, {lost} lost"
+        )
+
+
+def killed_gateway(long):
+    """kill -9 of the gateway under load, three times: a new epoch says so, and all are back within 5 s."""
+    count, between, per_second, group = (200, 15, 2000, 5) if long else (200, 3, 300, 4)
+    topics, wishes = mixed_wishes(count, 10 if long else 5, group, seed=6)
+    ledger, books, flags = Ledger(count, topics), Books(PUBLISHERS), Flags()
+    with Gateway(rules=KEPT) as gateway:
+        crews = crews_of(flags, ledger, wishes, gateway.port, 4, restarts=True, strict=False, drop_every=20.0)
+        publishers = publishers_of(flags, books, topics, gateway.port, per_second)
+        flags["publishes"] = flags["drops"] = True
+        returns = []
+        for _ in range(3):
+            time.sleep(between)
+            gateway.kill()
+            time.sleep(random.uniform(0, 0.3))
+            listens = gateway.start()
+            until(
+                lambda: f"all back; missing are {sum(ledger.seated_at(index) < listens for index in range(count))} of {count}",
+                lambda: all(ledger.seated_at(index) >= listens for index in range(count)),
+                15,
+            )
+            returns.append(max(ledger.seated_at(index) for index in range(count)) - listens)
+        time.sleep(1)
+        flags["publishes"] = flags["drops"] = False
+        settle(gateway, ledger, books, wishes, exact=False)
+        flags["ends"] = True
+        for crew in crews:
+            crew.end()
+        publishers.kill()
+        gateway.close_accounts(">")
+        assert max(returns) <= 5, f"it took {max(returns):.1f} s until all were back"
+        recovered, lost = ledger.recoveries()
+        assert lost, "no topic was told as lost, though the gateway was killed"
+        back = ", ".join(f"{seconds:.2f}" for seconds in returns)
+        return f"{count} subscribers, {books.totals()[0]} messages, 3 kills: all back after {back} s; {recovered} topics recovered, {lost} begun anew"
+
+
+def settle(gateway, ledger, books, wishes, exact):
+    """Waits until every subscriber has every topic's newest message, and holds the ledger to it."""
+    time.sleep(0.2)
+    if exact:
+        until(lambda: f"all acknowledged: {books.totals()}", lambda: len(set(books.totals())) == 1, 15)
+    newest = gateway.offsets("room.>")
+    if exact:
+        published = sum(offset for _, offset in newest.values())
+        assert published == books.totals()[0], f"{books.totals()[0]} messages were acknowledged, the topics hold {published}"
+    until(
+        lambda: f"each has each topic's newest message; {behind(ledger, newest, wishes)} have not; faults: {ledger.faults()}",
+        lambda: not behind(ledger, newest, wishes),
+        30,
+    )
+    assert not ledger.faults(), f"faults: {ledger.faults()}"
+    if exact:
+        expected = sum(offset for topic, (_, offset) in newest.items() for wanted in wishes if any(matches(wish, topic) for wish in wanted))
+        assert ledger.received() == expected, f"{expected} messages were due to all subscribers together, {ledger.received()} came"
+
+
+def behind(ledger, newest, wishes):
+    """How many subscribers × topics are not where the topic is."""
+    count = 0
+    for position, (epoch, offset, *_) in enumerate(ledger.rows()):
+        subscriber, index = divmod(position, len(ledger.topics))
+        topic = ledger.topics[index]
+        if topic in newest and any(matches(wish, topic) for wish in wishes[subscriber]):
+            count += (epoch.rstrip(b"\0").decode(), offset) != newest[topic]
+    return count

@@ -1,0 +1,215 @@
+"""Sessions that read too slowly, or nothing: each rule's way with them, the others' latency, and accounts that close."""
+
+import asyncio
+import json
+import time
+
+from crew import Errand, Flags
+from gateway import Gateway, until
+from websocket import connect
+
+RULES = """
+[[topics]]
+match = "conflated.>"
+on_slow = "conflate"
+history = 100
+[[topics]]
+match = "dropping.>"
+on_slow = "drop_oldest"
+[[topics]]
+match = "closing.>"
+on_slow = "disconnect"
+history = 1000000
+"""
+LIMITS = 'outbox_bytes = 16384\nwrite_timeout = "1h"'
+TOPICS = 3
+FILLING = "x" * 512
+TRICKLE_BYTES_PER_SECOND = 1024
+# The kernel doubles it; what it takes in for a session that does not read is not the gateway's any more.
+RECEIVE_BUFFER = 4096
+
+
+class Listener:
+    """One session on all topics of a rule, which checks what its rule promises."""
+
+    def __init__(self, port, topics, flags, kind):
+        self.port, self.topics, self.flags, self.kind = port, topics, flags, kind
+        self.rule = topics[0].partition(".")[0]
+        self.offsets = dict.fromkeys(topics, 0)
+        self.values = dict.fromkeys(topics, 0)
+        self.epochs = {}
+        self.latencies = []
+        self.codes = []
+        self.jumped = self.in_gaps = self.recovered = 0
+        self.websocket = None
+
+    async def live(self):
+        slow = self.kind != "fast"
+        rate = TRICKLE_BYTES_PER_SECOND if self.kind == "trickling" else None
+        self.websocket = await connect(self.port, self.hear, receive_buffer=RECEIVE_BUFFER if slow else None, bytes_per_second=rate)
+        self.websocket.say({"op": "subscribe", "topics": self.topics, "id": 1, "last": 0})
+        if self.kind == "stalled":
+            await asyncio.sleep(0.2)
+            self.websocket.pause()
+        while not self.flags["ends"]:
+            closed, _ = await asyncio.wait({self.websocket.closed}, timeout=0.05)
+            if closed:
+                self.codes.append(self.websocket.code)
+                await self.resume()
+            elif slow and not self.flags["drops"]:
+                slow = False
+                self.websocket.bytes_per_second = None
+                self.websocket.resume()
+        self.websocket.transport.abort()
+
+    async def resume(self):
+        assert self.rule == "closing", f"a session under {self.rule} was closed with {self.codes[-1]}"
+        self.websocket = await connect(self.port, self.hear)
+        since = {topic: {"epoch": self.epochs[topic], "offset": self.offsets[topic]} for topic in self.topics}
+        self.websocket.say({"op": "subscribe", "topics": self.topics, "id": 2, "since": since})
+
+    def hear(self, text):
+        event = json.loads(text)
+        op = event["op"]
+        if op == "message":
+            self.hear_message(event)
+        elif op == "gap":
+            assert self.rule == "dropping", f"a gap under {self.rule}: {event}"
+            expected = self.offsets[event["topic"]] + 1
+            assert event["from"] == expected and event["to"] >= expected, f"{event} where {expected} was next"
+            self.offsets[event["topic"]] = event["to"]
+            self.in_gaps += event["to"] - expected + 1
+        elif op == "subscribed":
+            for entry in event["topics"]:
+                if event["id"] == 2:
+                    assert entry["recovered"] is True, f"after 4004, since was answered {entry}"
+                    self.recovered += 1
+                else:
+                    self.epochs[entry["topic"]], self.offsets[entry["topic"]] = entry["epoch"], entry["offset"]
+        elif op != "welcome":
+            raise AssertionError(f"a session was told {event}")
+
+    def hear_message(self, event):
+        topic, offset = event["topic"], event["offset"]
+        expected = self.offsets[topic] + 1
+        exact = self.rule != "conflated" or self.kind == "fast"
+        assert offset == expected or (offset > expected and not exact), f"{self.kind} under {self.rule}: offset {offset} of {topic} where {expected} was next"
+        self.jumped += offset - expected
+        self.offsets[topic], self.values[topic] = offset, event["data"]["n"]
+        if self.kind == "fast":
+            self.latencies.append(time.monotonic() - event["data"]["t"])
+
+
+async def listen(port, topics, flags, kinds):
+    """Listeners of these kinds until the scenario ends; answers what each has seen."""
+    failed = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failed.append(context.get("exception") or context["message"]))
+    listeners = [Listener(port, topics, flags, kind) for kind in kinds]
+    lives = [asyncio.ensure_future(listener.live()) for listener in listeners]
+    while not flags["ends"] and not failed:
+        await asyncio.sleep(0.05)
+        failed.extend(life.exception() for life in lives if life.done() and life.exception())
+    assert not failed, f"{failed[0]!r}" if not isinstance(failed[0], AssertionError) else str(failed[0])
+    await asyncio.gather(*lives)
+    return [
+        {name: getattr(listener, name) for name in ("kind", "offsets", "values", "latencies", "codes", "jumped", "in_gaps", "recovered")}
+        for listener in listeners
+    ]
+
+
+async def publish(port, topics, flags, per_second):
+    """Publishes in turn to the topics, with the number and the moment of each message; answers the last number of each."""
+    numbers = dict.fromkeys(topics, 0)
+    websocket = await connect(port, lambda _text: None)
+    while not flags["publishes"] and not flags["ends"]:
+        await asyncio.sleep(0.01)
+    begun, sent = time.monotonic(), 0
+    while flags["publishes"]:
+        await asyncio.sleep(0.002)
+        while sent < (time.monotonic() - begun) * per_second:
+            topic = topics[sent % len(topics)]
+            numbers[topic] += 1
+            sent += 1
+            websocket.say({"op": "publish", "topic": topic, "data": {"n": numbers[topic], "t": time.monotonic(), "x": FILLING}})
+    await websocket.close()
+    return numbers
+
+
+def load(gateway, rule, fast, slow, seconds, per_second):
+    """One load under one rule; answers what the listeners saw, and the last number of each topic."""
+    topics = [f"{rule}.t{index}" for index in range(TOPICS)]
+    flags = Flags()
+    flags["drops"] = True
+    before = gateway.total("sessions")
+    closed_before = gateway.total("sessions_closed_total", reason="slow")
+    errands = [Errand(listen, gateway.port, topics, flags, ["fast"] * (fast // 2)) for _ in range(2)]
+    errands.append(Errand(listen, gateway.port, topics, flags, slow))
+    publisher = Errand(publish, gateway.port, topics, flags, per_second)
+    count = fast // 2 * 2 + len(slow)
+    until("all sessions and their subscriptions", lambda: gateway.total("sessions") - before == count + 1 and gateway.total("subscriptions") == count * TOPICS, 30)
+    time.sleep(0.5)
+    flags["publishes"] = True
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        stalled = slow.count("stalled")
+        if rule == "closing" and flags["drops"] and stalled and gateway.total("sessions_closed_total", reason="slow") - closed_before >= stalled:
+            flags["drops"] = slow.count("trickling") > 0 and gateway.total("sessions_closed_total", reason="slow") - closed_before < len(slow)
+    flags["publishes"] = False
+    numbers = publisher.answer(20)
+    slow_closed = gateway.total("sessions_closed_total", reason="slow") - closed_before
+    peak = gateway.total("outbox_bytes")
+    flags["drops"] = False
+    until("all outboxes empty", lambda: gateway.total("outbox_bytes") == 0, 30)
+    time.sleep(0.7)
+    accounts = gateway.close_accounts(f"{rule}.>")
+    flags["ends"] = True
+    seen = [listener for errand in errands for listener in errand.answer(20)]
+    for listener in seen:
+        assert listener["values"] == numbers, f"a {listener['kind']} session under {rule} ended at {listener['values']}, the newest are {numbers}"
+    until("no session left", lambda: gateway.total("sessions") == before, 10)
+    return seen, accounts, slow_closed, peak
+
+
+def p99(seen):
+    latencies = sorted(latency for listener in seen for latency in listener["latencies"])
+    return latencies[int(len(latencies) * 0.99)] * 1000
+
+
+def slow_sessions(long):
+    """Twelve in a hundred read 1 KiB/s or nothing: conflated, dropped with exact gaps, or closed with 4004 and recovered."""
+    count, seconds, per_second = (1000, 20, 30) if long else (100, 5, 150)
+    trickling, stalled = count // 10, count // 50
+    slow = ["trickling"] * trickling + ["stalled"] * stalled
+    fast = count - len(slow)
+    figures = []
+    with Gateway(rules=RULES, limits=LIMITS) as gateway:
+        for rule in ("conflated", "dropping", "closing"):
+            alone, *_ = load(gateway, rule, fast, [], seconds / 2, per_second)
+            seen, accounts, closed, peak = load(gateway, rule, fast, slow, seconds, per_second)
+            routed, delivered, conflated, dropped, _ = accounts
+            before, beside = p99(alone), p99(seen)
+            assert beside <= max(4 * before, 50), f"p99 of the fast sessions under {rule}: {before:.1f} ms alone, {beside:.1f} ms beside slow ones"
+            assert peak <= len(slow) * 20_000, f"{peak} bytes wait for {len(slow)} slow sessions of 16 KiB each"
+            jumped, in_gaps = sum(one["jumped"] for one in seen), sum(one["in_gaps"] for one in seen)
+            if rule == "conflated":
+                assert conflated == jumped > 0 and dropped == 0, f"{jumped} offsets were jumped, {conflated} conflated, {dropped} dropped"
+                told = f"{conflated} conflated"
+            elif rule == "dropping":
+                assert dropped == in_gaps > 0 and conflated == 0, f"gaps named {in_gaps} offsets, {dropped} were dropped, {conflated} conflated"
+                told = f"{dropped} dropped and named in gaps"
+            else:
+                told = check_closed(seen, closed, slow)
+            figures.append(f"{rule}: {routed} routed, {told}, p99 {before:.1f} → {beside:.1f} ms ({beside / before:.2f} ×)")
+    return f"{fast} fast and {len(slow)} slow sessions; " + "; ".join(figures)
+
+
+def check_closed(seen, closed, slow):
+    assert closed == len(slow), f"{closed} sessions were closed as slow, {len(slow)} are"
+    codes = [(one["kind"], one["codes"]) for one in seen if one["codes"]]
+    stalled = [found for kind, found in codes if kind == "stalled"]
+    assert stalled == [[4004]] * slow.count("stalled"), f"sessions that read on at once after being closed saw {stalled}, not 4004"
+    assert all(kind != "fast" and found in ([4004], [1006]) for kind, found in codes), f"sessions were closed with {codes}"
+    recovered = sum(one["recovered"] for one in seen)
+    assert recovered == len(slow) * TOPICS, f"{recovered} topics were recovered, {len(slow) * TOPICS} were due"
+    return f"{closed} closed with 4004, {recovered} topics recovered"

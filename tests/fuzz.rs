@@ -1,0 +1,129 @@
+//! The fuzz targets of `fuzz/` on a stable toolchain: their corpora, and inputs made from those by a seeded mutator.
+//!
+//! Coverage guides nothing here, so `tests/fuzz/run` goes on with cargo-fuzz where that is installed. `FUZZ_SECONDS` has each
+//! target run for that long in place of [`INPUTS`] inputs, `FUZZ_SEED` with another seed.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+extern crate self as libfuzzer_sys;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// Makes a test of each target.
+macro_rules! targets {
+    ($($name:ident in $path:literal,)*) => {$(
+        #[path = $path]
+        #[allow(unused_attributes, reason = "`no_main` is for the program that the fuzzer makes of the file")]
+        mod $name;
+
+        #[test]
+        fn $name() {
+            hold(stringify!($name), $name::run);
+        }
+    )*
+        /// Each target in `fuzz/` is run here.
+        #[test]
+        fn no_target_is_left_out() {
+            let known = [$(stringify!($name)),*];
+            let found = names("fuzz/fuzz_targets");
+            assert!(found.iter().all(|file| known.contains(&file.trim_end_matches(".rs"))), "{found:?}");
+        }
+    };
+}
+
+targets! {
+    frame_reader in "../fuzz/fuzz_targets/frame_reader.rs",
+    inflate in "../fuzz/fuzz_targets/inflate.rs",
+    json_command in "../fuzz/fuzz_targets/json_command.rs",
+    offer in "../fuzz/fuzz_targets/offer.rs",
+    topic_name in "../fuzz/fuzz_targets/topic_name.rs",
+}
+
+/// Stands in for libfuzzer's macro: the target becomes a function.
+/// It stands below its users, which take it by its path as they take libfuzzer's.
+#[macro_export]
+macro_rules! fuzz_target {
+    (|$data:ident: &[u8]| $body:block) => {
+        pub fn run($data: &[u8]) $body
+    };
+    (|$text:ident: &str| $body:block) => {
+        pub fn run(bytes: &[u8]) {
+            let Ok($text) = str::from_utf8(bytes) else { return };
+            $body
+        }
+    };
+}
+
+/// Inputs to a target in the ordinary run, beside its corpus.
+const INPUTS: usize = 3_000;
+const INPUT_BYTES_MAX: usize = 4_096;
+/// Bytes that mean something to one of the readers.
+const TELLING: &[u8] = b"\x00\x01\x7d\x7e\x7f\x80\x81\x82\x88\x89\x8a\xc1\xc2\xfe\xff\xed\xa0{}[]\":,\\.*>$ =;\n09-eE";
+
+fn names(folder: &str) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn hold(target: &str, run: fn(&[u8])) {
+    let folder = format!("fuzz/corpus/{target}");
+    let corpus: Vec<Vec<u8>> =
+        names(&folder).iter().map(|name| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder).join(name)).unwrap()).collect();
+    assert!(!corpus.is_empty(), "{folder} has nothing");
+    corpus.iter().for_each(|input| try_one(target, run, input));
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is no number")));
+    let seconds = number("FUZZ_SECONDS").map(Duration::from_secs);
+    let mut random = StdRng::seed_from_u64(number("FUZZ_SEED").unwrap_or(1));
+    let began = Instant::now();
+    let mut tried = 0;
+    while seconds.map_or(tried < INPUTS, |seconds| began.elapsed() < seconds) {
+        try_one(target, run, &mutated(&corpus, &mut random));
+        tried += 1;
+    }
+    println!("{target}: {} inputs of the corpus, {tried} made from them", corpus.len());
+}
+
+/// Runs one input; where it fails, the input is told, ready for the corpus.
+fn try_one(target: &str, run: fn(&[u8]), input: &[u8]) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
+        eprintln!("{target} fails with the input b\"{}\"", input.escape_ascii());
+        resume_unwind(panic);
+    }
+}
+
+/// A few changes to one input of the corpus.
+fn mutated(corpus: &[Vec<u8>], random: &mut StdRng) -> Vec<u8> {
+    let mut input = corpus[random.random_range(0..corpus.len())].clone();
+    for _ in 0..random.random_range(1..=6) {
+        let at = random.random_range(0..=input.len());
+        let rest = input.len() - at;
+        match random.random_range(0..7) {
+            0 if rest > 0 => input[at] ^= 1 << random.random_range(0..8),
+            1 if rest > 0 => input[at] = random.random(),
+            2 if rest > 0 => input[at] = TELLING[random.random_range(0..TELLING.len())],
+            3 => input.insert(at, TELLING[random.random_range(0..TELLING.len())]),
+            4 => drop(input.drain(at..at + random.random_range(0..=rest.min(16)))),
+            5 => {
+                let piece = input[at..at + random.random_range(0..=rest.min(64))].repeat(random.random_range(1..=20));
+                input.splice(at..at, piece);
+            }
+            _ => {
+                let other = &corpus[random.random_range(0..corpus.len())];
+                input.splice(at.., other[random.random_range(0..=other.len())..].iter().copied());
+            }
+        }
+        input.truncate(INPUT_BYTES_MAX);
+    }
+    input
+}
