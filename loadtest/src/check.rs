@@ -1,0 +1,97 @@
+//! What one subscriber got of one stream: in order, missing, late or twice.
+
+use std::collections::BTreeSet;
+
+/// How a message stands to those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// The next one.
+    InOrder,
+    /// Later than the next: this many before it have not come (yet).
+    AfterHole(u32),
+    /// One that was missed: reordered.
+    Late,
+    /// One that was there already.
+    Duplicate,
+}
+
+/// The place of one subscriber in one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Track {
+    /// The next sequence number; 0 where the subscriber came later and takes the first that it sees.
+    next: u32,
+}
+
+/// What is missing of a subscriber's streams: `(stream, sequence)`. Empty, and nothing allocated, as long as all is well.
+#[derive(Debug, Default)]
+pub struct Missing(BTreeSet<(u32, u32)>);
+
+impl Track {
+    /// From the stream's first message on.
+    pub const FROM_START: Self = Self { next: 1 };
+    /// From whatever comes first.
+    pub const FROM_ANYWHERE: Self = Self { next: 0 };
+
+    /// From the message after `sequence` on.
+    pub fn after(sequence: u32) -> Self {
+        Self { next: sequence + 1 }
+    }
+
+    /// Takes the message `sequence` of `stream`.
+    pub fn take(&mut self, stream: u32, sequence: u32, missing: &mut Missing) -> Arrival {
+        if sequence == self.next || self.next == 0 {
+            self.next = sequence + 1;
+            return Arrival::InOrder;
+        }
+        if sequence > self.next {
+            let hole = self.next..sequence;
+            self.next = sequence + 1;
+            let length = hole.end - hole.start;
+            missing.0.extend(hole.map(|lost| (stream, lost)));
+            return Arrival::AfterHole(length);
+        }
+        if missing.0.remove(&(stream, sequence)) { Arrival::Late } else { Arrival::Duplicate }
+    }
+
+    /// How many of the `sent` messages have not come at the end of what came.
+    pub fn tail(&self, sent: u32) -> u32 {
+        if self.next == 0 { 0 } else { (sent + 1).saturating_sub(self.next) }
+    }
+}
+
+impl Missing {
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrivals(sequences: &[u32]) -> (Vec<Arrival>, u64, Track) {
+        let (mut track, mut missing) = (Track::FROM_START, Missing::default());
+        let arrivals = sequences.iter().map(|sequence| track.take(9, *sequence, &mut missing)).collect();
+        (arrivals, missing.count(), track)
+    }
+
+    #[test]
+    fn what_comes_in_order_is_in_order() {
+        assert_eq!(arrivals(&[1, 2, 3]), (vec![Arrival::InOrder; 3], 0, Track::after(3)));
+    }
+
+    #[test]
+    fn a_hole_is_lost_until_it_is_filled_and_filling_it_is_reordering() {
+        use Arrival::{AfterHole, Duplicate, InOrder, Late};
+        assert_eq!(arrivals(&[1, 4]), (vec![InOrder, AfterHole(2)], 2, Track::after(4)));
+        assert_eq!(arrivals(&[1, 4, 2, 2]), (vec![InOrder, AfterHole(2), Late, Duplicate], 1, Track::after(4)));
+    }
+
+    #[test]
+    fn the_tail_is_what_was_sent_and_never_came() {
+        assert_eq!(Track::after(7).tail(10), 3);
+        assert_eq!(Track::FROM_START.tail(10), 10);
+        assert_eq!(Track::FROM_ANYWHERE.tail(10), 0);
+    }
+}

@@ -1,0 +1,158 @@
+//! The command line.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::compare::{self, Contender};
+use crate::floor::{self, Sends};
+use crate::gateway::Server;
+use crate::report::{Report, page};
+use crate::scenario::{self, Arguments, Scenario, Settings};
+use crate::wire::Dialect;
+
+/// Offers load to a gateway at scheduled times, checks every delivery, and tells what it cost
+#[derive(Debug, Parser)]
+#[command(name = "belfry-loadtest", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One topic, many subscribers
+    Fanout(Run),
+    /// Many topics of skewed popularity, ten of them for each subscriber
+    Market(Run),
+    /// Many rooms, everyone speaks
+    Chat(Run),
+    /// Memory of sessions that hear nothing
+    Idle(Run),
+    /// Nine in ten leave at once and come back for what they missed
+    Storm(Run),
+    /// One subscriber in ten stops reading
+    Slow(Run),
+    /// Subscriptions come and go
+    Churn(Run),
+    /// The gateway is told to end, under load
+    Drain(Run),
+    /// All of them, one after the other; `drain` only with --start
+    All(Run),
+    /// The same fan-out by plain sends: what the kernel alone costs on this machine
+    Floor(Run),
+    /// The same fan-out on several servers, interleaved and repeated
+    Compare(Compare),
+    #[command(hide = true)]
+    FloorServe {
+        #[arg(long, value_enum)]
+        sends: Sends,
+        #[arg(long)]
+        port_file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    arguments: Arguments,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct Compare {
+    #[command(flatten)]
+    arguments: Arguments,
+    #[command(flatten)]
+    output: Output,
+    /// What runs against each other; ratios are to the first
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SERVERS", default_value = "json,raw,floor,python-websockets,node-ws")]
+    with: Vec<Contender>,
+    /// What is done
+    #[arg(long, value_enum, default_value = "fanout")]
+    scenario: Scenario,
+    /// Rounds; in each, every server has its turn
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    repeat: usize,
+    /// The folder of the scripts that start other servers
+    #[arg(long, value_name = "FOLDER", default_value = "loadtest/peers")]
+    peers: PathBuf,
+}
+
+/// How the report is told.
+#[derive(Debug, Clone, Args)]
+struct Output {
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write the report as one page, with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// Runs what the command line says; whether all checks held.
+pub fn run() -> anyhow::Result<bool> {
+    match Cli::parse().command {
+        Command::Fanout(run) => run_scenario(Scenario::Fanout, &run),
+        Command::Market(run) => run_scenario(Scenario::Market, &run),
+        Command::Chat(run) => run_scenario(Scenario::Chat, &run),
+        Command::Idle(run) => run_scenario(Scenario::Idle, &run),
+        Command::Storm(run) => run_scenario(Scenario::Storm, &run),
+        Command::Slow(run) => run_scenario(Scenario::Slow, &run),
+        Command::Churn(run) => run_scenario(Scenario::Churn, &run),
+        Command::Drain(run) => run_scenario(Scenario::Drain, &run),
+        Command::All(run) => run_all(&run),
+        Command::Floor(run) => run_floor(&run),
+        Command::Compare(run) => run_compare(&run),
+        Command::FloorServe { sends, port_file } => floor::serve(sends, &port_file).context("the floor gave way").map(|()| true),
+    }
+}
+
+fn run_scenario(scenario: Scenario, run: &Run) -> anyhow::Result<bool> {
+    tell(&[scenario::run(Settings::resolve(scenario, &run.arguments)?)?], &run.output)
+}
+
+fn run_all(run: &Run) -> anyhow::Result<bool> {
+    let scenarios = Scenario::value_variants().iter().filter(|scenario| **scenario != Scenario::Drain || run.arguments.start.is_some());
+    let reports = scenarios.map(|scenario| scenario::run(Settings::resolve(*scenario, &run.arguments)?));
+    tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
+}
+
+/// One message per write; where several come at once, coalesced in both ways too.
+fn run_floor(run: &Run) -> anyhow::Result<bool> {
+    let settings = Settings::resolve(Scenario::Fanout, &run.arguments)?;
+    let alone = settings.burst == 1 && settings.ahead.is_none_or(|ahead| ahead == 1);
+    let kinds: &[Sends] = if alone { &[Sends::Single] } else { &[Sends::Single, Sends::Joined, Sends::Vectored] };
+    let reports = kinds.iter().map(|sends| scenario::run(settings.clone().on(Server::Floor(*sends), Dialect::Plain)));
+    tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
+}
+
+fn run_compare(run: &Compare) -> anyhow::Result<bool> {
+    let settings = Settings::resolve(run.scenario, &run.arguments)?;
+    let rounds = compare::run(&settings, &run.with, run.repeat.max(1), &run.peers)?;
+    if run.output.json {
+        return tell(&rounds.into_reports(), &run.output);
+    }
+    print!("{}", rounds.table());
+    let reports = rounds.into_reports();
+    write_page(&reports, &run.output)?;
+    Ok(reports.iter().all(Report::holds))
+}
+
+fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
+    write_page(reports, output)?;
+    match reports {
+        [report] if output.json => println!("{}", serde_json::to_string_pretty(report)?),
+        reports if output.json => println!("{}", serde_json::to_string_pretty(reports)?),
+        reports => reports.iter().for_each(|report| print!("{report}")),
+    }
+    Ok(reports.iter().all(Report::holds))
+}
+
+fn write_page(reports: &[Report], output: &Output) -> anyhow::Result<()> {
+    let Some(file) = &output.html else { return Ok(()) };
+    fs::write(file, page(reports)).with_context(|| format!("can't write the page {}", file.display()))
+}

@@ -1,0 +1,96 @@
+//! Readiness: epoll, level-triggered, so that one read per wake is enough, with a timer finer than its own.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
+
+const TIMER: u64 = u64::MAX;
+/// How many sockets one wait may tell of.
+const EVENTS_MAX: usize = 1024;
+
+/// What a socket is watched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// A stalled subscriber.
+    Nothing,
+    /// The rule.
+    Read,
+    /// There is something left to write.
+    ReadWrite,
+}
+
+/// A socket that can go on.
+pub(super) struct Ready {
+    pub(super) index: usize,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+}
+
+pub(super) struct Poll {
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    events: Vec<Event>,
+    ready: Vec<Ready>,
+}
+
+impl Poll {
+    pub(super) fn new() -> io::Result<Self> {
+        // The kernel groups timers within 50 µs otherwise, and a publisher's schedule would show it.
+        let _ = rustix::thread::set_current_timer_slack(std::num::NonZero::new(1));
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
+        Ok(Self { epoll, timer, events: Vec::with_capacity(EVENTS_MAX), ready: Vec::new() })
+    }
+
+    /// Watches `socket`, which is being connected.
+    pub(super) fn add(&self, socket: impl AsFd, index: usize) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, socket, EventData::new_u64(index as u64), EventFlags::IN | EventFlags::OUT)?)
+    }
+
+    pub(super) fn change(&self, socket: impl AsFd, index: usize, wants: Wants) -> io::Result<()> {
+        let flags = match wants {
+            Wants::Nothing => EventFlags::empty(),
+            Wants::Read => EventFlags::IN,
+            Wants::ReadWrite => EventFlags::IN | EventFlags::OUT,
+        };
+        Ok(epoll::modify(&self.epoll, socket, EventData::new_u64(index as u64), flags)?)
+    }
+
+    /// Waits for sockets, `nanoseconds` at most.
+    pub(super) fn wait(&mut self, nanoseconds: u64) -> Vec<Ready> {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.events.clear();
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let timeout = if nanoseconds == 0 {
+            Some(zero)
+        } else {
+            // Arming it anew also takes back that it has expired.
+            let value = Timespec { tv_sec: (nanoseconds / 1_000_000_000) as i64, tv_nsec: (nanoseconds % 1_000_000_000) as _ };
+            match timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: zero, it_value: value }) {
+                Ok(_) => None,
+                Err(_) => Some(Timespec { tv_sec: 0, tv_nsec: 1_000_000 }),
+            }
+        };
+        if epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()).is_ok() {
+            let told = self.events.iter().filter(|event| event.data.u64() != TIMER);
+            ready.extend(told.map(|event| {
+                let flags = event.flags;
+                Ready {
+                    index: event.data.u64() as usize,
+                    readable: flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR),
+                    writable: flags.contains(EventFlags::OUT),
+                }
+            }));
+        }
+        ready
+    }
+
+    /// Takes back the list that [`Self::wait`] gave, so that it is not allocated anew.
+    pub(super) fn give_back(&mut self, ready: Vec<Ready>) {
+        self.ready = ready;
+    }
+}

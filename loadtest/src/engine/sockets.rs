@@ -1,0 +1,162 @@
+//! Where sessions go and where they come from: the target, source addresses, file descriptors, ports.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::wire::{Dialect, upgrade};
+
+/// What is tested.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The `Host` of the upgrade.
+    pub host: String,
+    /// Where native sessions upgrade.
+    pub path: String,
+    /// What subscribers speak.
+    pub subscriber: Dialect,
+    /// What publishers speak.
+    pub publisher: Dialect,
+    /// Offer permessage-deflate.
+    pub deflate: bool,
+    /// Where sessions come from.
+    pub spread: Spread,
+}
+
+/// How sessions are spread over source addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spread {
+    /// So many sessions from each of 127.0.0.1, 127.0.0.2 …; 0: the kernel chooses.
+    pub sessions_per_address: usize,
+}
+
+/// Why sessions can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The process' limit.
+    #[error("out of file descriptors (the hard limit is {0}); raise it with `ulimit -Hn`, or ask for fewer --sessions")]
+    Files(u64),
+    /// 28,000 or so per pair of addresses.
+    #[error(
+        "out of ports from {0} to the target; use more source addresses with a smaller --spread, or widen net.ipv4.ip_local_port_range"
+    )]
+    Ports(IpAddr),
+    /// Anything else.
+    #[error("can't connect to {address}: {error}")]
+    Other {
+        /// The target.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The poll.
+    #[error("can't watch a socket: {0}")]
+    Poll(io::Error),
+    /// Some never came through.
+    #[error("{left} sessions were not subscribed within {} s", patience.as_secs())]
+    TooSlow {
+        /// How many.
+        left: usize,
+        /// What they had.
+        patience: Duration,
+    },
+}
+
+/// A URL that is none for a load test.
+#[derive(Debug, thiserror::Error)]
+#[error("{url:?} is not an address that can be tested: {reason}; write ws://127.0.0.1:8765/ws")]
+pub struct BadUrl {
+    url: String,
+    reason: String,
+}
+
+impl Target {
+    /// The server at `url`.
+    pub fn parse(url: &str, subscriber: Dialect, publisher: Dialect) -> Result<Self, BadUrl> {
+        let bad = |reason: &str| BadUrl { url: url.to_owned(), reason: reason.to_owned() };
+        let rest = url.strip_prefix("ws://").ok_or_else(|| bad("it does not begin with ws:// (TLS is not measured here)"))?;
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+        let address = with_port.to_socket_addrs().map_err(|error| bad(&error.to_string()))?.next();
+        let address = address.ok_or_else(|| bad("the name has no address"))?;
+        let spread = Spread { sessions_per_address: if address.ip().is_loopback() && address.is_ipv4() { 900 } else { 0 } };
+        let path = if path.is_empty() { "/" } else { path }.to_owned();
+        Ok(Self { address, host: host.to_owned(), path, subscriber, publisher, deflate: false, spread })
+    }
+}
+
+impl Spread {
+    fn source(self, index: usize) -> Option<Ipv4Addr> {
+        let number = index.checked_div(self.sessions_per_address)?;
+        Some(Ipv4Addr::new(127, 0, (number / 250 % 250) as u8, (1 + number % 250) as u8))
+    }
+}
+
+/// Begins to connect the session `index`.
+pub(super) fn connect(target: &Target, index: usize) -> Result<TcpStream, ConnectError> {
+    let source = target.spread.source(index);
+    open(target.address, source).map_err(|error| match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
+            ConnectError::Files(getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX))
+        }
+        Some(rustix::io::Errno::ADDRNOTAVAIL | rustix::io::Errno::ADDRINUSE) => {
+            ConnectError::Ports(source.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4))
+        }
+        _ => ConnectError::Other { address: target.address, error },
+    })
+}
+
+fn open(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error),
+        _ => Ok(socket.into()),
+    }
+}
+
+/// The request of a session that takes `topics`.
+pub(super) fn upgrade_request(target: &Target, dialect: Dialect, topics: &[&str]) -> Vec<u8> {
+    let protocol = (dialect == Dialect::Json).then_some("belfry.json.v1");
+    upgrade::request(&target.host, &dialect.path(&target.path, topics), target.deflate, protocol)
+}
+
+/// Raises the soft limit of open files to the hard one; an error if that is less than `sessions` need.
+pub fn raise_file_limit(sessions: usize) -> Result<(), ConnectError> {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    match limit.maximum {
+        Some(maximum) if maximum < sessions as u64 + 32 => Err(ConnectError::Files(maximum)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let target = Target::parse("ws://127.0.0.1:8765/ws", Dialect::Json, Dialect::Json).unwrap();
+        assert_eq!((target.address.port(), target.path.as_str(), target.host.as_str()), (8765, "/ws", "127.0.0.1:8765"));
+        assert!(Target::parse("wss://127.0.0.1/", Dialect::Json, Dialect::Json).is_err());
+    }
+
+    #[test]
+    fn sessions_are_spread_over_addresses() {
+        let spread = Spread { sessions_per_address: 900 };
+        assert_eq!(spread.source(899), Some(Ipv4Addr::new(127, 0, 0, 1)));
+        assert_eq!(spread.source(900), Some(Ipv4Addr::new(127, 0, 0, 2)));
+        assert_eq!(spread.source(250 * 900), Some(Ipv4Addr::new(127, 0, 1, 1)));
+        assert_eq!(Spread { sessions_per_address: 0 }.source(900), None);
+    }
+}

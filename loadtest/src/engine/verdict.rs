@@ -1,0 +1,84 @@
+//! What every subscriber got of every message, summed up.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::desk::Desk;
+use super::session::{Phase, Session};
+
+/// The sum of all checks; exact, for every message and every subscriber.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Verdict {
+    /// Deliveries that never came, to sessions that were there.
+    pub lost: u64,
+    /// Sessions that lack the newest messages: they lost them, or the server stalled.
+    pub behind_sessions: u64,
+    /// Came twice.
+    pub duplicated: u64,
+    /// Came after a later one.
+    pub reordered: u64,
+    /// Came with other bytes than were sent.
+    pub altered: u64,
+    /// Were none of this run's.
+    pub foreign: u64,
+    /// Native messages whose offset was not their place in the topic.
+    pub wrong_offsets: u64,
+    /// Dropped, and told by a `gap`.
+    pub gaps: u64,
+    /// Topics of returning sessions that were, and were not, recovered.
+    pub recovered: (u64, u64),
+    /// The most that a session had not got of what was sent when the server closed it.
+    pub behind_at_close: u64,
+    /// Sessions that were told of a drain.
+    pub draining: u64,
+    /// Due while their publisher was not connected.
+    pub unsent: u64,
+    /// Errors of the server, by code.
+    pub errors: BTreeMap<String, (u64, String)>,
+    /// Refused upgrades, by reason.
+    pub refusals: BTreeMap<String, u64>,
+    /// Sessions that the server closed, by code.
+    pub closes: BTreeMap<u16, u64>,
+    /// What broke sessions otherwise.
+    pub faults: BTreeMap<String, u64>,
+}
+
+impl Verdict {
+    pub(super) fn of(sessions: &[Session], desk: &Desk) -> Self {
+        let tally = &desk.tally;
+        let mut verdict = Self {
+            duplicated: tally.duplicated,
+            reordered: tally.reordered,
+            altered: tally.altered,
+            foreign: tally.foreign,
+            wrong_offsets: tally.wrong_offsets,
+            gaps: tally.gaps,
+            recovered: (tally.recovered, tally.unrecovered),
+            behind_at_close: tally.behind_at_close,
+            draining: tally.draining,
+            unsent: tally.unsent,
+            errors: tally.errors.clone(),
+            refusals: tally.refusals.clone(),
+            closes: tally.closes.clone(),
+            faults: tally.faults.clone(),
+            ..Self::default()
+        };
+        for session in sessions {
+            // A hole is a loss wherever it is; a missing end only where somebody was there to take it.
+            verdict.lost += session.missing.count();
+            if session.counts && session.phase == Phase::Open {
+                let tail = desk.owed(session) as u64;
+                verdict.lost += tail;
+                verdict.behind_sessions += u64::from(tail > 0);
+            }
+        }
+        verdict
+    }
+
+    /// Whether a server that keeps its word could have done so.
+    pub fn holds(&self) -> bool {
+        let deliveries = self.lost + self.duplicated + self.reordered + self.altered + self.foreign + self.wrong_offsets;
+        deliveries == 0 && self.errors.is_empty() && self.refusals.is_empty() && self.faults.is_empty()
+    }
+}

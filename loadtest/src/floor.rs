@@ -1,0 +1,167 @@
+//! The floor of the machine: a server that only sends, and no gateway can do less.
+//!
+//! It speaks just enough WebSocket for the same sessions to read it: a fixed answer to the upgrade, and frames. Everything that a
+//! session sends goes to all sessions, by one plain write for each message and socket, or by fewer.
+
+use std::fs;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+
+use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, poll};
+use serde::Serialize;
+
+use crate::wire::head::push_unmasked;
+use crate::wire::{Opcode, upgrade};
+
+/// How what was read at once goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sends {
+    /// One write per message and socket
+    Single,
+    /// One write per socket, of a copy of all messages in a row
+    Joined,
+    /// One write per socket, of a list of the messages
+    Vectored,
+}
+
+impl Sends {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Joined => "joined",
+            Self::Vectored => "vectored",
+        }
+    }
+}
+
+/// Serves on a port of its own, told in `port_file`, until it is ended.
+pub fn serve(sends: Sends, port_file: &Path) -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    fs::write(port_file, listener.local_addr()?.to_string())?;
+    // The first session is the publisher; the engine connects it before all others.
+    let mut sockets: Vec<TcpStream> = vec![accept(&listener)?];
+    listener.set_nonblocking(true)?;
+    let mut incoming = Incoming::default();
+    loop {
+        let ready = {
+            let mut watched = [PollFd::new(&listener, PollFlags::IN), PollFd::new(&sockets[0], PollFlags::IN)];
+            poll(&mut watched, None)?;
+            watched.map(|watched| !watched.revents().is_empty())
+        };
+        if ready[0] {
+            match accept(&listener) {
+                Ok(socket) => sockets.push(socket),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if ready[1] {
+            let frames = incoming.read(&sockets[0])?;
+            if frames.is_empty() && incoming.ended {
+                return Ok(());
+            }
+            send(sends, &mut sockets, &frames);
+        }
+    }
+}
+
+/// Accepts one session and answers its upgrade, which comes in one piece from the load test.
+fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (mut socket, _) = listener.accept()?;
+    socket.set_nonblocking(false)?;
+    socket.set_nodelay(true)?;
+    let mut request = [0; 4096];
+    let mut length = 0;
+    while !request[..length].ends_with(b"\r\n\r\n") {
+        match socket.read(&mut request[length..])? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            more => length += more,
+        }
+    }
+    write!(
+        socket,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        upgrade::ACCEPT
+    )?;
+    Ok(socket)
+}
+
+fn send(sends: Sends, sockets: &mut Vec<TcpStream>, frames: &[Vec<u8>]) {
+    let joined = frames.concat();
+    // The publisher hears nothing of its own.
+    let mut number = 0;
+    sockets.retain(|socket| {
+        number += 1;
+        if number == 1 || frames.is_empty() {
+            return true;
+        }
+        let mut socket: &TcpStream = socket;
+        match sends {
+            Sends::Single => frames.iter().all(|frame| socket.write_all(frame).is_ok()),
+            Sends::Joined => socket.write_all(&joined).is_ok(),
+            Sends::Vectored => {
+                let slices: Vec<IoSlice> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
+                let written = socket.write_vectored(&slices).unwrap_or(0);
+                joined.get(written..).is_none_or(|rest| socket.write_all(rest).is_ok())
+            }
+        }
+    });
+}
+
+/// What the publisher sent: its frames, unmasked.
+#[derive(Default)]
+struct Incoming {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Incoming {
+    fn read(&mut self, mut socket: &TcpStream) -> io::Result<Vec<Vec<u8>>> {
+        let mut buffer = [0; 64 << 10];
+        let length = socket.read(&mut buffer)?;
+        self.ended = length == 0;
+        self.bytes.extend_from_slice(&buffer[..length]);
+        let mut frames = Vec::new();
+        let mut taken = 0;
+        while let Some((payload, end)) = masked_payload(&self.bytes[taken..]) {
+            let mut frame = Vec::with_capacity(payload.len() + 4);
+            push_unmasked(&mut frame, Opcode::Text, &self.bytes[taken..][payload]);
+            frames.push(frame);
+            taken += end;
+        }
+        self.bytes.drain(..taken);
+        Ok(frames)
+    }
+}
+
+/// Where the payload of the first frame lies, and where the frame ends. The load test's masking key is zero, so nothing is unmasked.
+fn masked_payload(bytes: &[u8]) -> Option<(std::ops::Range<usize>, usize)> {
+    let length = usize::from(bytes.get(1)? & 0x7f);
+    let (start, length) = match length {
+        126 => (8, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
+        127 => (14, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
+        short => (6, short),
+    };
+    (bytes.len() >= start + length).then_some((start..start + length, start + length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::head::push_masked;
+
+    #[test]
+    fn a_clients_frames_are_found_whole() {
+        for length in [5, 126, 70_000] {
+            let mut frame = Vec::new();
+            push_masked(&mut frame, Opcode::Text, &vec![b'x'; length]);
+            assert_eq!(masked_payload(&frame[..frame.len() - 1]), None);
+            let (payload, end) = masked_payload(&frame).unwrap();
+            assert_eq!((payload.len(), end), (length, frame.len()));
+        }
+    }
+}

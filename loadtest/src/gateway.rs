@@ -1,0 +1,191 @@
+//! A gateway of one's own for a run: started, found, pinned to a core, and stopped again.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::Serialize;
+
+use crate::floor::Sends;
+
+/// How long a server may take until it listens; a peer's script may have to install it first.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A server that this run started; it ends with it.
+pub struct Started {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    folder: PathBuf,
+}
+
+/// What is tested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Server {
+    /// It runs already.
+    Running,
+    /// A gateway of this program, started for the run.
+    Belfry {
+        /// The gateway's binary.
+        program: PathBuf,
+        /// `server.shards`.
+        shards: usize,
+        /// `--set` for it.
+        set: Vec<String>,
+    },
+    /// Plain sends, by this program itself.
+    Floor(Sends),
+    /// Another server, started by a script that takes `--port-file FILE`.
+    Peer(PathBuf),
+}
+
+impl Started {
+    /// Starts `server`, unless it runs already. With `pin`, it gets the first core, and this process the last.
+    pub fn start(server: &Server, pin: bool) -> anyhow::Result<Option<Self>> {
+        let folder = folder()?;
+        let mut command = match server {
+            Server::Running => return Ok(None),
+            Server::Belfry { program, shards, set } => {
+                // Its limits are out of a load test's reach; all else is on: history, accounts, presence.
+                let config = folder.join("belfry.toml");
+                fs::write(&config, configuration(*shards))?;
+                let mut command = Command::new(program);
+                command.args(["serve", "--log", "warn", "--config"]).arg(&config);
+                set.iter().for_each(|set| {
+                    command.args(["--set", set]);
+                });
+                command
+            }
+            Server::Floor(sends) => {
+                let mut command = Command::new(std::env::current_exe().context("can't find this program itself")?);
+                command.args(["floor-serve", "--sends", sends.name()]);
+                command
+            }
+            Server::Peer(script) => Command::new(script),
+        };
+        command.arg("--port-file").arg(folder.join("port"));
+        Self::launch(command, folder, pin).map(Some)
+    }
+
+    fn launch(mut command: Command, folder: PathBuf, pin: bool) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = if pin { on_first_core(|| command.spawn()) } else { command.spawn() };
+        let child = child.with_context(|| format!("can't run {:?}", command.get_program()))?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut started = Self { child, address, folder };
+        started.address = started.wait_for_address()?;
+        Ok(started)
+    }
+
+    fn wait_for_address(&mut self) -> anyhow::Result<SocketAddr> {
+        let (file, deadline) = (self.folder.join("port"), Instant::now() + START_TIMEOUT);
+        while Instant::now() < deadline {
+            if let Some(address) = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()) {
+                return Ok(address);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended before it listened ({status})");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        bail!("the server did not say where it listens within {} s", START_TIMEOUT.as_secs())
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended, and with success.
+    pub fn ended(&mut self) -> Option<bool> {
+        self.child.try_wait().ok().flatten().map(|status| status.success())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Sends SIGTERM.
+pub fn terminate(pid: u32) -> anyhow::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("0 is no process")?;
+    kill_process(pid, Signal::TERM).context("can't send SIGTERM to the server")
+}
+
+/// A child inherits the cores of its parent, so the parent moves there for a moment; afterwards it takes the last core.
+fn on_first_core<T>(start: impl FnOnce() -> T) -> T {
+    // What was allowed at first: after one start this process is pinned itself.
+    static ALLOWED: OnceLock<Vec<usize>> = OnceLock::new();
+    let allowed = ALLOWED.get_or_init(|| {
+        let cores = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+        (0..CpuSet::MAX_CPU).filter(|core| cores.is_set(*core)).collect()
+    });
+    let (Some(first), Some(last)) = (allowed.first(), allowed.last()) else { return start() };
+    pin_to(*first);
+    let started = start();
+    pin_to(*last);
+    started
+}
+
+fn pin_to(core: usize) {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    let _ = sched_setaffinity(None, &cores);
+}
+
+fn folder() -> anyhow::Result<PathBuf> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("belfry-loadtest-{}-{number}", std::process::id()));
+    fs::create_dir_all(&folder).with_context(|| format!("can't make the folder {}", folder.display()))?;
+    Ok(folder)
+}
+
+fn configuration(shards: usize) -> String {
+    format!(
+        r#"[server]
+listen = "127.0.0.1:0"
+shards = {shards}
+drain = "2s"
+
+[auth]
+anonymous = {{ subscribe = [">"], publish = [">"] }}
+
+[limits]
+sessions_per_address = 100000
+commands_per_second = 10000000
+commands_burst = 10000000
+frames_per_second = 10000000
+frames_burst = 10000000
+
+[[topics]]
+match = "chat.>"
+history = 100
+history_ttl = "1h"
+on_slow = "disconnect"
+presence = true
+[[topics]]
+match = "quotes.>"
+history = 100
+history_ttl = "1h"
+on_slow = "conflate"
+[[topics]]
+match = "kept.>"
+history = 10000
+history_ttl = "1h"
+on_slow = "drop_oldest"
+"#
+    )
+}

@@ -1,0 +1,103 @@
+//! What a process cost, from `/proc`.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+/// The totals of a process at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// On a CPU, in nanoseconds, all threads together.
+    pub busy: u64,
+    /// Ready, but waiting for a CPU, in nanoseconds.
+    pub waited: u64,
+    /// Resident memory in bytes.
+    pub resident_bytes: u64,
+}
+
+/// What a process cost between two moments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Cost {
+    /// CPU time per wall time; 1 is one core.
+    pub cpu_share: f64,
+    /// CPU time per delivered message, in microseconds.
+    pub cpu_us_per_delivery: f64,
+    /// The share of the time in which a thread was ready but had no CPU.
+    pub waited_share: f64,
+    /// Resident memory before and after, in bytes.
+    pub resident_bytes: (u64, u64),
+}
+
+impl Usage {
+    /// Of the process `pid`; `None` if there is none.
+    pub fn of(pid: u32) -> Option<Self> {
+        let folder = format!("/proc/{pid}");
+        let status = fs::read_to_string(format!("{folder}/status")).ok()?;
+        let resident_kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        let (busy, waited) = threads(Path::new(&folder).join("task").as_path())?;
+        Some(Self { busy, waited, resident_bytes: resident_kib.unwrap_or(0) * 1024 })
+    }
+
+    /// Of this process.
+    pub fn own() -> Self {
+        Self::of(std::process::id()).unwrap_or_default()
+    }
+
+    /// What it cost since `before`, within `nanoseconds` and for `deliveries`.
+    pub fn since(&self, before: &Self, nanoseconds: u64, deliveries: u64) -> Cost {
+        // A thread that ended took its time along, so that the sum may shrink.
+        let busy = self.busy.saturating_sub(before.busy) as f64;
+        let waited = self.waited.saturating_sub(before.waited) as f64;
+        Cost {
+            cpu_share: busy / nanoseconds.max(1) as f64,
+            cpu_us_per_delivery: if deliveries == 0 { 0.0 } else { busy / 1e3 / deliveries as f64 },
+            waited_share: waited / nanoseconds.max(1) as f64,
+            resident_bytes: (before.resident_bytes, self.resident_bytes),
+        }
+    }
+}
+
+/// `schedstat` counts nanoseconds where `stat` counts ticks of 10 ms.
+fn threads(folder: &Path) -> Option<(u64, u64)> {
+    let mut sum = (0, 0);
+    for thread in fs::read_dir(folder).ok()?.flatten() {
+        let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
+        let mut numbers = text.split_ascii_whitespace().map(|number| number.parse::<u64>().unwrap_or(0));
+        sum.0 += numbers.next().unwrap_or(0);
+        sum.1 += numbers.next().unwrap_or(0);
+    }
+    Some(sum)
+}
+
+/// Memory of all the machine's TCP sockets that lies in the kernel, in bytes: the buffers alone.
+pub fn kernel_socket_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/net/sockstat").ok()?;
+    let line = text.lines().find(|line| line.starts_with("TCP:"))?;
+    let mut words = line.split_ascii_whitespace();
+    words.find(|word| *word == "mem")?;
+    Some(words.next()?.parse::<u64>().ok()? * rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_shows_in_the_usage() {
+        let before = Usage::own();
+        let mut sum = 0_u64;
+        while Usage::own().busy < before.busy + 20_000_000 {
+            sum = (0..100_000).fold(sum, |sum, number| sum ^ number);
+        }
+        let after = Usage::own();
+        let cost = after.since(&before, 40_000_000, 1_000);
+        assert!(cost.cpu_us_per_delivery >= 20.0, "{cost:?} {sum}");
+        assert!(after.resident_bytes > 100_000);
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_has_no_usage() {
+        assert_eq!(Usage::of(u32::MAX), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! The line that a terminal shows while a run goes on.
+
+use std::io::Write;
+
+use crate::engine::Tally;
+use crate::measure::Slice;
+use crate::scenario::Settings;
+
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const HISTORY: usize = 24;
+
+/// Ten times a second: rate, delays, what is wrong, and bars of the last rates.
+pub struct Live {
+    name: String,
+    until: f64,
+    rates: Vec<u64>,
+}
+
+impl Live {
+    /// For a run with `settings`.
+    pub fn new(settings: &Settings) -> Self {
+        Self { name: settings.scenario.name(), until: settings.duration_s, rates: Vec::new() }
+    }
+
+    /// Shows a slice of the time line on standard error.
+    pub fn tell(&mut self, slice: &Slice, tally: &Tally) {
+        self.rates.push(slice.rate() as u64);
+        if self.rates.len() > HISTORY {
+            self.rates.remove(0);
+        }
+        let line = self.line(slice, tally);
+        let end = if slice.at + 0.1 >= self.until { "\r\x1b[K" } else { "" };
+        let _ = write!(std::io::stderr(), "\r\x1b[K{line}{end}");
+        let _ = std::io::stderr().flush();
+    }
+
+    fn line(&self, slice: &Slice, tally: &Tally) -> String {
+        let top = self.rates.iter().copied().max().unwrap_or(0).max(1);
+        let bars: String = self.rates.iter().map(|rate| BARS[(rate * 7 / top) as usize]).collect();
+        let wrong = tally.duplicated + tally.reordered + tally.altered + tally.holes;
+        let wrong = if wrong == 0 { "no loss".to_owned() } else { format!("{wrong} WRONG") };
+        format!(
+            "{} {:5.1} s {bars:24} {:>9}/s  p50 {:.2} ms  p99 {:.2} ms  {wrong}",
+            self.name,
+            slice.at,
+            slice.rate() as u64,
+            slice.p50 / 1e3,
+            slice.p99 / 1e3
+        )
+    }
+}

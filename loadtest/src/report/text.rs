@@ -1,0 +1,134 @@
+//! The report as a page of text.
+
+use std::fmt::{Display, Formatter, Result};
+
+use clap::ValueEnum;
+
+use super::Report;
+use crate::gateway::Server;
+use crate::measure::Quantiles;
+use crate::scenario::Settings;
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let settings = &self.settings;
+        let load = match settings.ahead {
+            Some(ahead) => format!("{ahead} messages ahead"),
+            None if settings.burst > 1 => format!("{} messages/s in bursts of {}", settings.rate, settings.burst),
+            None => format!("{} messages/s", settings.rate),
+        };
+        writeln!(
+            f,
+            "{} · {}{} · {} sessions · {load} · {} bytes · {:.1} s measured after {:.1} s",
+            settings.scenario.name(),
+            served(settings),
+            if settings.deflate { " + deflate" } else { "" },
+            settings.sessions,
+            settings.payload_bytes,
+            self.measured_s,
+            settings.warmup_s
+        )?;
+        row(f, "published", &format!("{} ({:.0}/s)", self.published, self.published as f64 / self.measured_s.max(1e-9)))?;
+        row(f, "delivered", &format!("{} ({:.0}/s)", self.deliveries, self.deliveries as f64 / self.measured_s.max(1e-9)))?;
+        if self.latency.count > 0 {
+            row(f, "delay", &quantiles(&self.latency))?;
+        }
+        if self.lateness.count > 0 {
+            row(f, "of it, sent late", &format!("p50 {}  p99 {}", time(self.lateness.p50), time(self.lateness.p99)))?;
+        }
+        if let Some(server) = &self.server {
+            row(f, "server", &cost(server))?;
+        }
+        row(f, "load test", &cost(&self.own))?;
+        for (name, value) in &self.figures {
+            row(f, &name.replace('_', " "), &format!("{value:.1}"))?;
+        }
+        self.checks(f)?;
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn checks(&self, f: &mut Formatter<'_>) -> Result {
+        let verdict = &self.verdict;
+        let counts = [
+            ("lost", verdict.lost),
+            ("sessions behind", verdict.behind_sessions),
+            ("duplicated", verdict.duplicated),
+            ("reordered", verdict.reordered),
+            ("altered", verdict.altered),
+            ("foreign", verdict.foreign),
+            ("at a wrong offset", verdict.wrong_offsets),
+            ("in gaps that were told", verdict.gaps),
+            ("unsent, the publisher being away", verdict.unsent),
+        ];
+        let found: Vec<String> = counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+        let found =
+            if found.is_empty() { "every message reached every subscriber once, in order, unchanged".to_owned() } else { found.join(", ") };
+        row(f, "checks", &found)?;
+        for (code, (count, words)) in &verdict.errors {
+            row(f, "error", &format!("{count} × {code}: {words}"))?;
+        }
+        for (kind, reasons) in [("refused", &verdict.refusals), ("fault", &verdict.faults)] {
+            for (reason, count) in reasons {
+                row(f, kind, &format!("{count} × {reason}"))?;
+            }
+        }
+        for (code, count) in &verdict.closes {
+            row(f, "closed by the server", &format!("{count} × {code}"))?;
+        }
+        for failure in &self.failures {
+            row(f, "FAILED", failure)?;
+        }
+        Ok(())
+    }
+}
+
+/// Who served, in which dialect.
+pub(super) fn served(settings: &Settings) -> String {
+    match &settings.server {
+        Server::Floor(sends) => format!("plain sends, {}", sends.name()),
+        Server::Peer(script) => script.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        Server::Running | Server::Belfry { .. } => {
+            settings.dialect.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+        }
+    }
+}
+
+fn row(f: &mut Formatter<'_>, name: &str, value: &str) -> Result {
+    writeln!(f, "  {name:<28} {value}")
+}
+
+fn cost(cost: &crate::measure::Cost) -> String {
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    format!(
+        "{:.2} µs CPU a delivery, {:.0} % of a core, {:.1} → {:.1} MiB",
+        cost.cpu_us_per_delivery,
+        cost.cpu_share * 100.0,
+        mebibytes(cost.resident_bytes.0),
+        mebibytes(cost.resident_bytes.1)
+    )
+}
+
+fn quantiles(quantiles: &Quantiles) -> String {
+    format!(
+        "p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
+        time(quantiles.p50),
+        time(quantiles.p90),
+        time(quantiles.p99),
+        time(quantiles.p999),
+        time(quantiles.max)
+    )
+}
+
+/// Microseconds, in the unit that reads best.
+pub(super) fn time(microseconds: f64) -> String {
+    match microseconds {
+        short if short < 1_000.0 => format!("{short:.0} µs"),
+        middle if middle < 1_000_000.0 => format!("{:.2} ms", middle / 1e3),
+        long => format!("{:.2} s", long / 1e6),
+    }
+}

@@ -1,0 +1,270 @@
+//! What all scenarios do alike: find or start the server, connect, warm up, measure, settle, sum up.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+
+use super::Settings;
+use crate::clock::nanoseconds;
+use crate::engine::{Engine, Flow, Pace, Picks, Spread, Target, raise_file_limit};
+use crate::gateway::{Server, Started};
+use crate::measure::{Latency, Machine, Quantiles, Scrape, Usage};
+use crate::report::{Live, Report};
+use crate::stamp::Stamper;
+use crate::wire::Dialect;
+
+/// How long a connect of many may take in all.
+pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
+/// How long nothing may come before what is owed counts as lost.
+pub(super) const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// One run.
+pub(super) struct Bench {
+    pub(super) settings: Settings,
+    pub(super) engine: Engine,
+    /// Figures that only this scenario has, by name with the unit last.
+    pub(super) figures: BTreeMap<String, f64>,
+    /// Where checks of the scenario's own failed, what they say.
+    pub(super) failures: Vec<String>,
+    target: Target,
+    run: u16,
+    started: Option<Started>,
+    server_pid: Option<u32>,
+    machine: Machine,
+    scrape_before: Option<Scrape>,
+    lateness: Quantiles,
+    window: Option<Window>,
+}
+
+/// The totals at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    at: u64,
+    own: Usage,
+    server: Option<Usage>,
+    deliveries: u64,
+    published: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    from: Moment,
+    to: Moment,
+}
+
+impl Bench {
+    /// Finds or starts the server, and makes an engine for it.
+    pub(super) fn open(settings: Settings) -> anyhow::Result<Self> {
+        raise_file_limit(settings.sessions + settings.publishers)?;
+        let started = Started::start(&settings.server, settings.pin)?;
+        let publisher = match settings.dialect {
+            Dialect::Raw => Dialect::Json,
+            other => other,
+        };
+        let url = started.as_ref().map_or_else(|| settings.url.clone(), |started| format!("ws://{}/ws", started.address));
+        let mut target = Target::parse(&url, settings.dialect, publisher)?;
+        target.deflate = settings.deflate;
+        if let Some(sessions_per_address) = settings.spread {
+            target.spread = Spread { sessions_per_address };
+        }
+        let run = run_number();
+        let mut engine = Engine::new(target.clone(), Stamper::new(run, settings.payload_bytes)).context("can't make an epoll")?;
+        if std::io::stderr().is_terminal() {
+            let mut live = Live::new(&settings);
+            engine.watch(Box::new(move |slice, tally| live.tell(slice, tally)));
+        }
+        Ok(Self {
+            server_pid: started.as_ref().map(Started::pid).or(settings.server_pid),
+            machine: Machine::here(),
+            scrape_before: target.subscriber.is_belfry().then(|| Scrape::fetch(target.address)).flatten(),
+            engine,
+            target,
+            run,
+            started,
+            figures: BTreeMap::new(),
+            failures: Vec::new(),
+            lateness: Quantiles::default(),
+            window: None,
+            settings,
+        })
+    }
+
+    /// Ends the run unless the dialect can do what the scenario needs.
+    pub(super) fn require_json(&self) -> anyhow::Result<()> {
+        ensure!(self.settings.dialect == Dialect::Json, "{} needs --dialect json", self.settings.scenario.name());
+        Ok(())
+    }
+
+    /// The first token of topics: a running gateway lets everybody publish to `chat.>`; one of our own keeps long histories of `kept.>`.
+    pub(super) fn prefix(&self) -> &'static str {
+        if matches!(self.settings.server, Server::Belfry { .. }) { "kept" } else { "chat" }
+    }
+
+    /// The delays measured so far.
+    pub(super) fn latency(&self) -> Quantiles {
+        self.engine.desk().latency.measured()
+    }
+
+    /// The server's CPU time so far, in nanoseconds, and all deliveries.
+    pub(super) fn server_busy(&self) -> Option<(u64, u64)> {
+        let moment = self.moment();
+        Some((moment.server?.busy, moment.deliveries))
+    }
+
+    /// Notes a figure of the scenario's own.
+    pub(super) fn note(&mut self, name: &str, value: f64) {
+        self.figures.insert(name.to_owned(), value);
+    }
+
+    /// A topic of this run: no other has it, so its offsets begin at 1.
+    pub(super) fn topic(&mut self, prefix: &str, number: usize) -> u32 {
+        let name = format!("{prefix}.load{:04x}.{number}", self.run);
+        self.engine.topic(name)
+    }
+
+    /// The publishing sessions, connected.
+    pub(super) fn publishers(&mut self) -> anyhow::Result<Vec<usize>> {
+        let publishers: Vec<usize> = (0..self.settings.publishers).map(|_| self.engine.seat_publisher()).collect();
+        self.engine.connect(publishers.iter().copied(), CONNECT_PATIENCE)?;
+        self.check_open(publishers.len())?;
+        Ok(publishers)
+    }
+
+    /// Connects `sessions`, and notes what that cost the server.
+    pub(super) fn connect(&mut self, sessions: &[usize]) -> anyhow::Result<()> {
+        let (open, before, began) = (self.engine.open_sessions(), self.moment(), self.engine.now());
+        let connected = self.engine.connect(sessions.iter().copied(), CONNECT_PATIENCE);
+        self.check_open(open + sessions.len())?;
+        connected?;
+        self.figures.insert("connects_per_s".to_owned(), sessions.len() as f64 * 1e9 / (self.engine.now() - began) as f64);
+        if let (Some(before), Some(after)) = (before.server, self.moment().server) {
+            let each = |total: u64| total as f64 / sessions.len() as f64;
+            self.figures.insert("handshake_cpu_us".to_owned(), each(after.busy.saturating_sub(before.busy)) / 1e3);
+            self.figures.insert("resident_bytes_per_session".to_owned(), each(after.resident_bytes.saturating_sub(before.resident_bytes)));
+        }
+        Ok(())
+    }
+
+    /// An error with its remedy if fewer than `wanted` sessions are open.
+    pub(super) fn check_open(&self, wanted: usize) -> anyhow::Result<()> {
+        let (open, tally) = (self.engine.open_sessions(), &self.engine.desk().tally);
+        if open >= wanted {
+            return Ok(());
+        }
+        let why: Vec<String> = tally.refusals.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+        let faults = tally.faults.iter().map(|(fault, count)| format!("{count} × {fault}"));
+        let errors = tally.errors.iter().map(|(code, (count, words))| format!("{count} × {code}: {words}"));
+        let why: Vec<String> = why.into_iter().chain(faults).chain(errors).collect();
+        let remedy = if tally.refusals.keys().any(|reason| reason.starts_with("429")) {
+            "; the gateway holds each address to `limits.sessions_per_address`: spread the sessions with --spread, raise the key, or let --start start a gateway"
+        } else if tally.errors.contains_key("not_allowed") {
+            "; the gateway's anonymous grants must cover `chat.>`, or let --start start a gateway"
+        } else {
+            ""
+        };
+        let why = if why.is_empty() { "nobody said why".to_owned() } else { why.join(", ") };
+        bail!("{open} of {wanted} sessions with {} are subscribed: {why}{remedy}", self.target.address)
+    }
+
+    /// The flow that the settings ask for.
+    pub(super) fn flow(&self, picks: Picks) -> Flow {
+        let pace = match self.settings.ahead {
+            Some(ahead) => Pace::Ahead(ahead),
+            None => Pace::Scheduled { rate: self.settings.rate, burst: self.settings.burst },
+        };
+        Flow::new(pace, picks)
+    }
+
+    /// Warms up with `flow`, then measures while `meanwhile` runs the engine for the settings' duration.
+    pub(super) fn measure(&mut self, flow: Flow, meanwhile: impl FnOnce(&mut Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        self.engine.publish(flow);
+        self.engine.run_for(self.settings.warmup())?;
+        let from = self.moment();
+        self.engine.measure();
+        meanwhile(self)?;
+        self.window = Some(Window { from, to: self.moment() });
+        if let Some(flow) = self.engine.stop_publishing() {
+            self.lateness = Quantiles::of(&flow.lateness);
+        }
+        Ok(())
+    }
+
+    /// Runs the engine for the settings' duration.
+    pub(super) fn run(&mut self) -> anyhow::Result<()> {
+        Ok(self.engine.run_for(self.settings.duration())?)
+    }
+
+    /// The server's process, where it is known.
+    pub(super) fn server_pid(&self) -> Option<u32> {
+        self.server_pid
+    }
+
+    /// The server, if this run started it.
+    pub(super) fn started(&mut self) -> Option<&mut Started> {
+        self.started.as_mut()
+    }
+
+    /// Waits for what is still owed, and sums up.
+    pub(super) fn finish(mut self) -> anyhow::Result<Report> {
+        self.engine.settle(SETTLE_PATIENCE)?;
+        let verdict = self.engine.verdict();
+        if !self.settings.scenario.expects_closes() && !verdict.closes.is_empty() {
+            self.failures.push("the server closed sessions that behaved".to_owned());
+        }
+        let after = self.scrape_before.as_ref().and_then(|_| Scrape::fetch(self.target.address));
+        let metrics = match (&self.scrape_before, &after) {
+            (Some(before), Some(after)) => after.since(before),
+            _ => BTreeMap::new(),
+        };
+        let window = self.window.unwrap_or_else(|| {
+            let moment = self.moment();
+            Window { from: moment, to: moment }
+        });
+        let (from, to) = (window.from, window.to);
+        let nanoseconds = to.at - from.at;
+        let deliveries = to.deliveries - from.deliveries;
+        let server = from.server.zip(to.server).map(|(before, after)| after.since(&before, nanoseconds, deliveries));
+        let own = to.own.since(&from.own, nanoseconds, deliveries);
+        let latency: &Latency = &self.engine.desk().latency;
+        let mut report = Report {
+            settings: self.settings.clone(),
+            machine: self.machine.clone(),
+            measured_s: nanoseconds as f64 / 1e9,
+            published: to.published - from.published,
+            deliveries,
+            latency: latency.measured(),
+            warm_up: latency.warm_up(),
+            lateness: self.lateness,
+            verdict,
+            server,
+            own,
+            figures: std::mem::take(&mut self.figures),
+            failures: std::mem::take(&mut self.failures),
+            warnings: Vec::new(),
+            metrics,
+            curve: latency.curve(),
+            slices: latency.slices(),
+        };
+        report.warn();
+        Ok(report)
+    }
+
+    fn moment(&self) -> Moment {
+        let tally = &self.engine.desk().tally;
+        Moment {
+            at: self.engine.now(),
+            own: Usage::own(),
+            server: self.server_pid.and_then(Usage::of),
+            deliveries: tally.deliveries,
+            published: tally.published,
+        }
+    }
+}
+
+/// Tells runs apart, so that none takes another's messages for its own.
+fn run_number() -> u16 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, nanoseconds);
+    (now / 1_000_000) as u16 ^ std::process::id() as u16
+}

@@ -1,0 +1,21 @@
+//! `chat`: many rooms, everyone speaks.
+
+use super::Bench;
+use crate::engine::Picks;
+use crate::report::Report;
+
+pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
+    let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic("chat", number)).collect();
+    let sessions = bench.settings.sessions;
+    let members: Vec<usize> = (0..sessions).map(|member| bench.engine.seat(vec![topics[member % topics.len()]])).collect();
+    // The streams of a topic stand in a row; speaking goes round all rooms.
+    let mut spoken = vec![0; sessions];
+    for (room, topic) in topics.iter().enumerate() {
+        for (position, member) in members.iter().enumerate().skip(room).step_by(topics.len()) {
+            spoken[position] = bench.engine.stream(*topic, *member);
+        }
+    }
+    bench.connect(&members)?;
+    bench.measure(bench.flow(Picks::InTurn(spoken)), Bench::run)?;
+    bench.finish()
+}

@@ -1,0 +1,78 @@
+//! `drain`: SIGTERM under load; everybody must be told, lose nothing before the end, and not be sent away all at once.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::Bench;
+use crate::engine::Picks;
+use crate::gateway::terminate;
+use crate::report::Report;
+use crate::wire::Dialect;
+
+/// How long a drain may take in all.
+const PATIENCE: Duration = Duration::from_secs(30);
+const STEP: Duration = Duration::from_millis(20);
+
+pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
+    let pid = bench.server_pid().context("drain ends the server: name it with --server-pid, or let --start start one")?;
+    let topic = bench.topic("chat", 0);
+    let publishers = bench.publishers()?;
+    let streams: Vec<u32> = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
+    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.seat(vec![topic])).collect();
+    bench.connect(&subscribers)?;
+    bench.measure(bench.flow(Picks::InTurn(streams.clone())), Bench::run)?;
+    bench.engine.publish(bench.flow(Picks::InTurn(streams)));
+    terminate(pid)?;
+    watch(&mut bench)?;
+    check(&mut bench)?;
+    bench.finish()
+}
+
+/// Runs until nobody is left, and notes how the closes were spread.
+fn watch(bench: &mut Bench) -> anyhow::Result<()> {
+    let (began, total) = (bench.engine.now(), bench.engine.open_sessions());
+    let seconds = |now: u64| (now - began) as f64 / 1e9;
+    let (mut first, mut last, mut most, mut open) = (None, 0.0, 0, total);
+    while open > 0 && seconds(bench.engine.now()) < PATIENCE.as_secs_f64() {
+        bench.engine.run_for(STEP)?;
+        let left = bench.engine.open_sessions();
+        if left < open {
+            last = seconds(bench.engine.now());
+            first.get_or_insert(last);
+            most = most.max(open - left);
+        }
+        open = left;
+    }
+    bench.engine.stop_publishing();
+    bench.note("first_close_s", first.unwrap_or(0.0));
+    bench.note("last_close_s", last);
+    bench.note("most_closes_in_20_ms", most as f64);
+    if open > 0 {
+        bench.failures.push(format!("{open} of {total} sessions were still there {} s after SIGTERM", PATIENCE.as_secs()));
+    }
+    Ok(())
+}
+
+fn check(bench: &mut Bench) -> anyhow::Result<()> {
+    let verdict = bench.engine.verdict();
+    bench.note("messages_behind_at_close_most", verdict.behind_at_close as f64);
+    let others: u64 = verdict.closes.iter().filter(|(code, _)| **code != 1001).map(|(_, count)| count).sum();
+    if others > 0 {
+        bench.failures.push(format!("{others} sessions were closed, but not with 1001"));
+    }
+    let total = (bench.settings.sessions + bench.settings.publishers) as u64;
+    if bench.settings.dialect == Dialect::Json && verdict.draining < total {
+        bench.failures.push(format!("{} of {total} sessions were told of the drain", verdict.draining));
+    }
+    let Some(started) = bench.started() else { return Ok(()) };
+    for _ in 0..100 {
+        match started.ended() {
+            Some(true) => return Ok(()),
+            Some(false) => break,
+            None => std::thread::sleep(STEP),
+        }
+    }
+    bench.failures.push("the server did not exit with status 0 within 2 s after its last session".to_owned());
+    Ok(())
+}

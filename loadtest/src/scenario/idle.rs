@@ -1,0 +1,33 @@
+//! `idle`: what sessions cost that hear nothing, the kernel's part beside it; at the end each proves that it lives.
+
+use std::time::Duration;
+
+use super::Bench;
+use crate::engine::{Flow, Pace, Picks};
+use crate::measure::process::{Usage, kernel_socket_bytes};
+use crate::report::Report;
+
+pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
+    let topic = bench.topic("chat", 0);
+    let publishers = bench.publishers()?;
+    let stream = bench.engine.stream(topic, publishers[0]);
+    let sessions = bench.settings.sessions;
+    let subscribers: Vec<usize> = (0..sessions).map(|_| bench.engine.seat(vec![topic])).collect();
+    let usage = |bench: &Bench| bench.server_pid().and_then(Usage::of);
+    let (before, kernel_before) = (usage(&bench), kernel_socket_bytes());
+    bench.connect(&subscribers)?;
+    let (connected, began) = (usage(&bench), bench.engine.now());
+    bench.run()?;
+    if let (Some(before), Some(connected), Some(after)) = (before, connected, usage(&bench)) {
+        let each = |total: u64| total as f64 / sessions as f64;
+        let seconds = (bench.engine.now() - began) as f64 / 1e9;
+        bench.note("resident_bytes_per_session", each(after.resident_bytes.saturating_sub(before.resident_bytes)));
+        bench.note("idle_cpu_us_per_session_and_second", each(after.busy.saturating_sub(connected.busy)) / 1e3 / seconds);
+    }
+    if let (Some(before), Some(after)) = (kernel_before, kernel_socket_bytes()) {
+        bench.note("kernel_buffer_bytes_per_session", after.saturating_sub(before) as f64 / sessions as f64);
+    }
+    let pace = Pace::Scheduled { rate: 1.0, burst: 1 };
+    bench.measure(Flow::new(pace, Picks::InTurn(vec![stream])), |bench| Ok(bench.engine.run_for(Duration::from_secs(1))?))?;
+    bench.finish()
+}

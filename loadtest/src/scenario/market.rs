@@ -1,0 +1,56 @@
+//! `market`: many topics of skewed popularity, some of them for each subscriber.
+
+use super::Bench;
+use crate::engine::Picks;
+use crate::report::Report;
+
+/// How many topics each subscriber takes.
+const TOPICS_PER_SUBSCRIBER: usize = 10;
+
+pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
+    bench.require_json()?;
+    let publishers = bench.publishers()?;
+    let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic("chat", number)).collect();
+    for (number, topic) in topics.iter().enumerate() {
+        bench.engine.stream(*topic, publishers[number % publishers.len()]);
+    }
+    let subscribers: Vec<usize> =
+        (0..bench.settings.sessions).map(|subscriber| bench.engine.seat(portfolio(subscriber, &topics))).collect();
+    bench.connect(&subscribers)?;
+    bench.measure(bench.flow(Picks::skewed(topics.len() as u32)), Bench::run)?;
+    bench.finish()
+}
+
+/// The topics of one subscriber: a walk through all of them with a step of its own, so that each topic has about as many subscribers.
+fn portfolio(subscriber: usize, topics: &[u32]) -> Vec<u32> {
+    let mut chosen: Vec<u32> = Vec::new();
+    let mut at = subscriber * TOPICS_PER_SUBSCRIBER + subscriber / 7;
+    while chosen.len() < TOPICS_PER_SUBSCRIBER.min(topics.len()) {
+        let topic = topics[at % topics.len()];
+        if chosen.contains(&topic) {
+            at += 1;
+        } else {
+            chosen.push(topic);
+            at += 1 + subscriber % 13;
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portfolio_has_each_topic_once_and_topics_are_evenly_taken() {
+        let topics: Vec<u32> = (0..200).collect();
+        let mut taken = [0; 200];
+        for subscriber in 0..2_000 {
+            let mut portfolio = portfolio(subscriber, &topics);
+            portfolio.iter().for_each(|topic| taken[*topic as usize] += 1);
+            portfolio.dedup();
+            assert_eq!(portfolio.len(), TOPICS_PER_SUBSCRIBER);
+        }
+        assert!(taken.iter().all(|count| (60..=140).contains(count)), "{taken:?}");
+    }
+}

@@ -1,0 +1,199 @@
+//! What a run is told, and each scenario's defaults where it is told nothing.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::ensure;
+use clap::Args;
+use serde::Serialize;
+
+use super::Scenario;
+use crate::gateway::Server;
+use crate::stamp::BYTES_MIN;
+use crate::wire::Dialect;
+
+/// The arguments that all scenarios share; what is left out has the scenario's default.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// The server; ignored with --start
+    #[arg(long, default_value = "ws://127.0.0.1:8765/ws")]
+    pub url: String,
+    /// What subscribers speak; `plain` is a server that sends each text to everybody
+    #[arg(long, value_enum, default_value = "json")]
+    pub dialect: Dialect,
+    /// Subscribers, or members for `chat`
+    #[arg(long, short = 'n', value_name = "N", alias = "subscribers")]
+    pub sessions: Option<usize>,
+    /// Messages a second, all publishers together
+    #[arg(long, short, value_name = "N")]
+    pub rate: Option<f64>,
+    /// Messages published at each moment, `rate` still being messages a second
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub burst: u32,
+    /// Keep N messages under way instead of a rate: finds the limit
+    #[arg(long, value_name = "N", conflicts_with_all = ["rate", "burst"])]
+    pub ahead: Option<u32>,
+    /// Seconds to measure
+    #[arg(long, short, value_name = "SECONDS")]
+    pub duration: Option<f64>,
+    /// Seconds of load before measuring
+    #[arg(long, value_name = "SECONDS")]
+    pub warmup: Option<f64>,
+    /// Bytes of a payload
+    #[arg(long, short, value_name = "BYTES")]
+    pub payload: Option<usize>,
+    /// Topics, for those scenarios that have many
+    #[arg(long, value_name = "N")]
+    pub topics: Option<usize>,
+    /// Publishing sessions; each may be held to `commands_per_second`
+    #[arg(long, value_name = "N")]
+    pub publishers: Option<usize>,
+    /// Offer permessage-deflate
+    #[arg(long)]
+    pub deflate: bool,
+    /// Sessions from each source address 127.0.0.x; 0: all from one
+    #[arg(long, value_name = "N")]
+    pub spread: Option<usize>,
+    /// Start this gateway for the run, with limits that a load test does not reach
+    #[arg(long, value_name = "BELFRY")]
+    pub start: Option<PathBuf>,
+    /// Shards of a gateway that --start starts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub shards: usize,
+    /// A `--set` for the gateway that --start starts
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Pin what --start starts to the first core, and the load to the last
+    #[arg(long)]
+    pub pin: bool,
+    /// The server's process, for its CPU and memory
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+}
+
+impl Arguments {
+    fn server(&self) -> Server {
+        match &self.start {
+            Some(program) => Server::Belfry { program: program.clone(), shards: self.shards, set: self.set.clone() },
+            None => Server::Running,
+        }
+    }
+}
+
+/// A run's settings, whole.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "each is the argument of its name")]
+pub struct Settings {
+    pub scenario: Scenario,
+    pub url: String,
+    pub dialect: Dialect,
+    pub sessions: usize,
+    pub rate: f64,
+    pub burst: u32,
+    pub ahead: Option<u32>,
+    pub duration_s: f64,
+    pub warmup_s: f64,
+    pub payload_bytes: usize,
+    pub topics: usize,
+    pub publishers: usize,
+    pub deflate: bool,
+    pub spread: Option<usize>,
+    pub server: Server,
+    pub pin: bool,
+    #[serde(skip)]
+    pub server_pid: Option<u32>,
+}
+
+struct Defaults {
+    sessions: usize,
+    rate: f64,
+    topics: usize,
+    duration: f64,
+    payload: usize,
+}
+
+impl Defaults {
+    fn of(scenario: Scenario) -> Self {
+        let base = Self { sessions: 1_000, rate: 100.0, topics: 1, duration: 10.0, payload: 128 };
+        match scenario {
+            Scenario::Fanout => base,
+            Scenario::Market => Self { sessions: 2_000, rate: 2_000.0, topics: 200, ..base },
+            Scenario::Chat => Self { rate: 200.0, topics: 20, ..base },
+            Scenario::Idle => Self { sessions: 10_000, duration: 5.0, ..base },
+            Scenario::Storm => Self { sessions: 2_000, rate: 50.0, ..base },
+            // Enough bytes that outboxes overflow within a second or two.
+            Scenario::Slow => Self { sessions: 200, payload: 8_000, ..base },
+            Scenario::Churn => Self { sessions: 500, topics: 50, ..base },
+            Scenario::Drain => base,
+        }
+    }
+}
+
+/// What one session may publish a second without meeting the default `commands_per_second` of 100.
+const RATE_PER_PUBLISHER: f64 = 100.0;
+
+impl Settings {
+    /// `arguments`, over the defaults of `scenario`.
+    pub fn resolve(scenario: Scenario, arguments: &Arguments) -> anyhow::Result<Self> {
+        let defaults = Defaults::of(scenario);
+        let rate = arguments.rate.unwrap_or(defaults.rate);
+        // A gateway of one's own has no such limit, and one publisher makes one stream whose offsets can be checked.
+        let publishers =
+            if arguments.start.is_some() || arguments.ahead.is_some() { 1 } else { (rate / RATE_PER_PUBLISHER).ceil().max(1.0) as usize };
+        let settings = Self {
+            scenario,
+            url: arguments.url.clone(),
+            dialect: arguments.dialect,
+            sessions: arguments.sessions.unwrap_or(defaults.sessions),
+            rate,
+            burst: arguments.burst,
+            ahead: arguments.ahead,
+            duration_s: arguments.duration.unwrap_or(defaults.duration),
+            warmup_s: arguments.warmup.unwrap_or(1.0),
+            payload_bytes: arguments.payload.unwrap_or(defaults.payload),
+            topics: arguments.topics.unwrap_or(defaults.topics),
+            publishers: arguments.publishers.unwrap_or(publishers),
+            deflate: arguments.deflate,
+            spread: arguments.spread,
+            server: arguments.server(),
+            pin: arguments.pin,
+            server_pid: arguments.server_pid,
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.payload_bytes >= BYTES_MIN,
+            "--payload {} is too small: a payload carries {BYTES_MIN} bytes at least",
+            self.payload_bytes
+        );
+        ensure!(self.sessions > 0 && self.topics > 0 && self.publishers > 0, "--sessions, --topics and --publishers must be 1 at least");
+        ensure!(self.rate > 0.0 && self.rate <= 10_000_000.0, "--rate {} is none: write a number of messages a second", self.rate);
+        ensure!(self.burst > 0 && self.ahead != Some(0), "--burst and --ahead must be 1 at least");
+        ensure!(
+            (0.0..=86_400.0).contains(&self.duration_s) && (0.0..=3_600.0).contains(&self.warmup_s),
+            "--duration and --warmup are seconds, up to a day"
+        );
+        Ok(())
+    }
+
+    /// The same load on another server.
+    pub fn on(mut self, server: Server, dialect: Dialect) -> Self {
+        self.server = server;
+        self.dialect = dialect;
+        self.publishers = 1;
+        self
+    }
+
+    /// The time to measure.
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.duration_s)
+    }
+
+    /// The time of load before it.
+    pub fn warmup(&self) -> Duration {
+        Duration::from_secs_f64(self.warmup_s)
+    }
+}

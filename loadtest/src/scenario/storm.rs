@@ -1,0 +1,45 @@
+//! `storm`: nine in ten leave at once and come back at once for what they missed, while one in ten stays and is measured.
+
+use std::time::Duration;
+
+use super::bench::CONNECT_PATIENCE;
+use super::{Bench, compare_halves};
+use crate::engine::Picks;
+use crate::report::Report;
+
+/// One subscriber in so many stays.
+const STAYING_SHARE: usize = 10;
+/// How long the others are away.
+const AWAY: Duration = Duration::from_millis(300);
+
+pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
+    bench.require_json()?;
+    let topic = bench.topic(bench.prefix(), 0);
+    let publishers = bench.publishers()?;
+    let streams = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
+    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.seat(vec![topic])).collect();
+    bench.connect(&subscribers)?;
+    let leaving: Vec<usize> = subscribers.iter().copied().filter(|subscriber| subscriber % STAYING_SHARE != 0).collect();
+    bench.engine.leave_untimed(leaving.iter().copied());
+    let flow = bench.flow(Picks::InTurn(streams));
+    bench.measure(flow, |bench| compare_halves(bench, |bench| storm(bench, &leaving)))?;
+    let (recovered, unrecovered) = bench.engine.verdict().recovered;
+    bench.note("recovered_sessions", recovered as f64);
+    if unrecovered > 0 {
+        bench
+            .failures
+            .push(format!("{unrecovered} sessions came back and history no longer reached them; keep more of it, or publish less"));
+    }
+    bench.finish()
+}
+
+fn storm(bench: &mut Bench, leaving: &[usize]) -> anyhow::Result<()> {
+    let open = bench.engine.open_sessions();
+    bench.engine.disconnect(leaving.iter().copied());
+    bench.engine.run_for(AWAY)?;
+    let began = bench.engine.now();
+    bench.engine.connect(leaving.iter().copied(), CONNECT_PATIENCE)?;
+    bench.check_open(open)?;
+    bench.note("reconnect_s", (bench.engine.now() - began) as f64 / 1e9);
+    bench.run()
+}

@@ -1,0 +1,258 @@
+//! What each kind of server wants to hear, and what it says besides messages.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::head::{Opcode, push_masked};
+use crate::stamp::MARKER;
+
+/// What a session speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// Belfry's native dialect.
+    Json,
+    /// Belfry's raw dialect: the path is the topic.
+    Raw,
+    /// A server that sends each text to everybody; it knows no topics.
+    Plain,
+    /// NATS over WebSocket.
+    Nats,
+}
+
+/// What a server says besides messages.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// The subscriptions stand; of each topic its name, epoch, newest offset and, after a `since`, whether it was recovered.
+    Subscribed(Vec<Standing>),
+    /// Messages of a topic were dropped for this session, and it was told.
+    Gap {
+        /// How many.
+        dropped: u64,
+    },
+    /// A drain begins.
+    Draining,
+    /// An error, with its code.
+    Error {
+        /// A code of the contract.
+        code: String,
+        /// The words.
+        message: String,
+    },
+    /// Answered at once with these bytes.
+    Ask(&'static [u8]),
+    /// Nothing that a load test cares for.
+    Other,
+}
+
+/// One topic of a `subscribed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its name.
+    pub topic: String,
+    /// The life of its offsets.
+    pub epoch: String,
+    /// Its newest offset.
+    pub offset: u64,
+    /// Said after a `since`.
+    pub recovered: Option<bool>,
+}
+
+impl Dialect {
+    /// Where a session that takes `topics` upgrades, from the path of the URL.
+    pub fn path(self, path: &str, topics: &[&str]) -> String {
+        match (self, topics) {
+            // A member of a chat hears itself, so that everybody is owed the same.
+            (Self::Raw, [topic, ..]) => format!("/raw/{topic}?echo=true"),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// Whether the server is Belfry, with its `/metrics`.
+    pub fn is_belfry(self) -> bool {
+        matches!(self, Self::Json | Self::Raw)
+    }
+
+    /// Whether the session takes messages from the upgrade on, without a word.
+    pub fn subscribes_by_path(self) -> bool {
+        matches!(self, Self::Raw | Self::Plain)
+    }
+
+    /// Appends what asks for `topics`; with the positions in `since`, for what was missed too.
+    pub fn push_subscribe(self, out: &mut Vec<u8>, topics: &[&str], since: &[(&str, &str, u64)]) {
+        match self {
+            Self::Json => {
+                let mut text = format!("{{\"op\":\"subscribe\",\"id\":1,\"topics\":[\"{}\"]", topics.join("\",\""));
+                for (at, (topic, epoch, offset)) in since.iter().enumerate() {
+                    let before = if at == 0 { ",\"since\":{" } else { "," };
+                    let _ = write!(text, "{before}\"{topic}\":{{\"epoch\":\"{epoch}\",\"offset\":{offset}}}");
+                }
+                text.push_str(if since.is_empty() { "}" } else { "}}" });
+                push_masked(out, Opcode::Text, text.as_bytes());
+            }
+            Self::Nats => {
+                let mut text = "CONNECT {\"verbose\":false,\"pedantic\":false}\r\n".to_owned();
+                for (at, topic) in topics.iter().enumerate() {
+                    let _ = write!(text, "SUB {topic} {}\r\n", at + 1);
+                }
+                text.push_str("PING\r\n");
+                push_masked(out, Opcode::Binary, text.as_bytes());
+            }
+            Self::Raw | Self::Plain => {}
+        }
+    }
+
+    /// Appends what ends the subscription to `topics`.
+    pub fn push_unsubscribe(self, out: &mut Vec<u8>, topics: &[&str]) {
+        if self == Self::Json {
+            let text = format!("{{\"op\":\"unsubscribe\",\"id\":2,\"topics\":[\"{}\"]}}", topics.join("\",\""));
+            push_masked(out, Opcode::Text, text.as_bytes());
+        }
+    }
+
+    /// Appends what publishes `payload`.
+    pub fn push_publish(self, out: &mut Vec<u8>, topic: &str, payload: &[u8]) {
+        match self {
+            Self::Json => {
+                let mut text = Vec::with_capacity(payload.len() + topic.len() + 40);
+                text.extend_from_slice(b"{\"op\":\"publish\",\"topic\":\"");
+                text.extend_from_slice(topic.as_bytes());
+                text.extend_from_slice(b"\",\"data\":");
+                text.extend_from_slice(payload);
+                text.push(b'}');
+                push_masked(out, Opcode::Text, &text);
+            }
+            Self::Nats => {
+                let mut text = format!("PUB {topic} {}\r\n", payload.len()).into_bytes();
+                text.extend_from_slice(payload);
+                text.extend_from_slice(b"\r\n");
+                push_masked(out, Opcode::Binary, &text);
+            }
+            Self::Raw | Self::Plain => push_masked(out, Opcode::Text, payload),
+        }
+    }
+
+    /// Where the first message's payload of `bytes` lies in what a frame carries, from `from` on.
+    ///
+    /// In both of Belfry's dialects the payload is the end of the frame; only where it isn't there, it is searched for.
+    pub fn find_payload(self, frame: &[u8], from: usize, bytes: usize) -> Option<usize> {
+        let behind = match self {
+            Self::Json => 1,
+            Self::Raw | Self::Plain => 0,
+            Self::Nats => return search(frame, from),
+        };
+        match frame.len().checked_sub(bytes + behind) {
+            Some(start) if start >= from && frame[start..].starts_with(MARKER) => Some(start),
+            _ => search(frame, from),
+        }
+    }
+
+    /// The offset that stands before a payload at `payload`; Belfry's native dialect alone says one.
+    pub fn offset_before(self, frame: &[u8], payload: usize) -> Option<u64> {
+        if self != Self::Json {
+            return None;
+        }
+        let head = frame[..payload].strip_suffix(b",\"data\":").unwrap_or(&frame[..payload]);
+        let digits = head.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = match digits {
+            0 => {
+                let start = memchr::memmem::find(head, b"\"offset\":")? + 9;
+                let length = head[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                &head[start..start + length]
+            }
+            length => &head[head.len() - length..],
+        };
+        Some(digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
+    }
+
+    /// What a frame without a message says.
+    pub fn said(self, frame: &[u8]) -> Said {
+        match self {
+            Self::Json => said_in_json(frame),
+            Self::Nats => said_in_nats(frame),
+            Self::Raw | Self::Plain => Said::Other,
+        }
+    }
+}
+
+fn search(frame: &[u8], from: usize) -> Option<usize> {
+    Some(from + memchr::memmem::find(frame.get(from..)?, MARKER)?)
+}
+
+fn said_in_json(frame: &[u8]) -> Said {
+    let Ok(value) = serde_json::from_slice::<Value>(frame) else { return Said::Other };
+    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or("").to_owned();
+    match value["op"].as_str() {
+        Some("subscribed") => Said::Subscribed(
+            value["topics"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default()
+                .iter()
+                .map(|entry| Standing {
+                    topic: text(entry, "topic"),
+                    epoch: text(entry, "epoch"),
+                    offset: entry["offset"].as_u64().unwrap_or(0),
+                    recovered: entry["recovered"].as_bool(),
+                })
+                .collect(),
+        ),
+        Some("gap") => {
+            let at = |key: &str| value[key].as_u64().unwrap_or(0);
+            Said::Gap { dropped: (at("to") + 1).saturating_sub(at("from")) }
+        }
+        Some("draining") => Said::Draining,
+        Some("error") => Said::Error { code: text(&value, "code"), message: text(&value, "message") },
+        _ => Said::Other,
+    }
+}
+
+fn said_in_nats(frame: &[u8]) -> Said {
+    if frame.starts_with(b"PONG") {
+        Said::Subscribed(Vec::new())
+    } else if frame.starts_with(b"PING") {
+        Said::Ask(b"PONG\r\n")
+    } else if frame.starts_with(b"-ERR") {
+        Said::Error { code: "nats".to_owned(), message: String::from_utf8_lossy(frame).trim().to_owned() }
+    } else {
+        Said::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PROTOCOL 3: `data` is byte for byte as published; a replayed message says so, wherever the word stands.
+    #[test]
+    fn a_payload_is_found_at_the_end_or_anywhere() {
+        let payload = r#"{"m":"0001"}"#;
+        for frame in [
+            format!(r#"{{"op":"message","topic":"a","epoch":"k3f9x2","offset":18,"data":{payload}}}"#),
+            format!(r#"{{"op":"message","topic":"a","epoch":"k3f9x2","offset":18,"replay":true,"data":{payload}}}"#),
+            format!(r#"{{"op":"message","topic":"a","epoch":"k3f9x2","offset":18,"data":{payload},"replay":true}}"#),
+        ] {
+            let at = Dialect::Json.find_payload(frame.as_bytes(), 0, payload.len()).unwrap();
+            assert_eq!(&frame[at..at + payload.len()], payload, "{frame}");
+            assert_eq!(Dialect::Json.offset_before(frame.as_bytes(), at), Some(18), "{frame}");
+        }
+    }
+
+    #[test]
+    fn a_subscribed_tells_each_topics_position() {
+        let said =
+            Dialect::Json.said(br#"{"op":"subscribed","id":1,"topics":[{"topic":"a.b","epoch":"k3f9x2","offset":17,"recovered":true}]}"#);
+        let standing = Standing { topic: "a.b".to_owned(), epoch: "k3f9x2".to_owned(), offset: 17, recovered: Some(true) };
+        assert_eq!(said, Said::Subscribed(vec![standing]));
+    }
+
+    #[test]
+    fn a_subscribe_with_since_is_json() {
+        let mut out = Vec::new();
+        Dialect::Json.push_subscribe(&mut out, &["a", "b"], &[("a", "k3f9x2", 3), ("b", "k3f9x2", 4)]);
+        let start = out.iter().position(|byte| *byte == b'{').unwrap();
+        let value: Value = serde_json::from_slice(&out[start..]).unwrap();
+        assert_eq!(value["since"]["b"]["offset"], 4);
+    }
+}

@@ -1,0 +1,149 @@
+//! Frame heads (RFC 6455 §5.2): read as a server writes them, written as a client must.
+
+/// What a frame is (RFC 6455 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opcode {
+    /// The rest of a message.
+    Continuation,
+    /// UTF-8.
+    Text,
+    /// Bytes.
+    Binary,
+    /// The end.
+    Close,
+    /// Asks for a pong.
+    Ping,
+    /// The answer to a ping.
+    Pong,
+}
+
+/// The head of a server's frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The last frame of its message.
+    pub whole: bool,
+    /// Compressed (RFC 7692 §6).
+    pub deflated: bool,
+    /// What it is.
+    pub opcode: Opcode,
+    /// The head's own size in bytes.
+    pub head_bytes: usize,
+    /// The payload's size in bytes.
+    pub payload_bytes: usize,
+}
+
+/// A server's frame that RFC 6455 forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadHead {
+    /// §5.1: a server must not mask.
+    #[error("the server masked a frame")]
+    Masked,
+    /// §5.2: reserved.
+    #[error("the server sent the reserved opcode {0:#x} or a reserved bit")]
+    Reserved(u8),
+    /// More than this machine can hold.
+    #[error("the server announced a frame of {0} bytes")]
+    TooBig(u64),
+}
+
+/// The largest frame that is read at all.
+const PAYLOAD_BYTES_MAX: u64 = 64 << 20;
+
+impl Head {
+    /// Reads the head at the start of `bytes`; `None` until enough of it is there.
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, BadHead> {
+        let [first, second, ..] = *bytes else { return Ok(None) };
+        let opcode = match first & 0x0f {
+            0 => Opcode::Continuation,
+            1 => Opcode::Text,
+            2 => Opcode::Binary,
+            8 => Opcode::Close,
+            9 => Opcode::Ping,
+            10 => Opcode::Pong,
+            reserved => return Err(BadHead::Reserved(reserved)),
+        };
+        if first & 0x30 != 0 {
+            return Err(BadHead::Reserved(first));
+        }
+        if second & 0x80 != 0 {
+            return Err(BadHead::Masked);
+        }
+        let (head_bytes, payload_bytes) = match second {
+            126 => match bytes.get(2..4) {
+                Some(length) => (4, u64::from(u16::from_be_bytes([length[0], length[1]]))),
+                None => return Ok(None),
+            },
+            127 => match bytes.get(2..10).and_then(|length| <[u8; 8]>::try_from(length).ok()) {
+                Some(length) => (10, u64::from_be_bytes(length)),
+                None => return Ok(None),
+            },
+            length => (2, u64::from(length)),
+        };
+        if payload_bytes > PAYLOAD_BYTES_MAX {
+            return Err(BadHead::TooBig(payload_bytes));
+        }
+        Ok(Some(Self { whole: first & 0x80 != 0, deflated: first & 0x40 != 0, opcode, head_bytes, payload_bytes: payload_bytes as usize }))
+    }
+}
+
+/// Appends a client's frame. The masking key is zero: the server has the same work with it, and the load test none.
+pub fn push_masked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    push_head(out, opcode, payload.len(), 0x80);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(payload);
+}
+
+/// Appends a server's frame.
+pub fn push_unmasked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    push_head(out, opcode, payload.len(), 0);
+    out.extend_from_slice(payload);
+}
+
+fn push_head(out: &mut Vec<u8>, opcode: Opcode, length: usize, mask: u8) {
+    let opcode = match opcode {
+        Opcode::Continuation => 0,
+        Opcode::Text => 1,
+        Opcode::Binary => 2,
+        Opcode::Close => 8,
+        Opcode::Ping => 9,
+        Opcode::Pong => 10,
+    };
+    out.push(0x80 | opcode);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short), _) if short < 126 => out.push(mask | short),
+        (_, Ok(middle)) => {
+            out.push(mask | 126);
+            out.extend_from_slice(&middle.to_be_bytes());
+        }
+        _ => {
+            out.push(mask | 127);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_length_is_read_as_it_was_written() {
+        for length in [0, 125, 126, 65_535, 65_536] {
+            let mut frame = Vec::new();
+            push_unmasked(&mut frame, Opcode::Text, &vec![b'x'; length]);
+            let head = Head::read(&frame).unwrap().unwrap();
+            assert_eq!((head.whole, head.opcode, head.payload_bytes), (true, Opcode::Text, length));
+            assert_eq!(head.head_bytes + length, frame.len());
+            for cut in 0..head.head_bytes {
+                assert_eq!(Head::read(&frame[..cut]), Ok(None), "{cut} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_masked_frame_of_a_server_is_refused() {
+        let mut frame = Vec::new();
+        push_masked(&mut frame, Opcode::Text, b"x");
+        assert_eq!(Head::read(&frame), Err(BadHead::Masked));
+    }
+}

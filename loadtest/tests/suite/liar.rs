@@ -1,0 +1,121 @@
+//! A server that sends each text to everybody, but lies to one subscriber.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use belfry_loadtest::wire::head::push_unmasked;
+use belfry_loadtest::wire::{Opcode, upgrade};
+
+/// The message that is lied about; early enough for the shortest run.
+pub const LIED_ABOUT: usize = 10;
+
+/// What the subscriber that connected first gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// The truth.
+    None,
+    /// One message never comes.
+    Loss,
+    /// One message comes twice.
+    Duplicate,
+    /// One message comes after the next one.
+    Reordering,
+    /// One byte of one message is another.
+    Alteration,
+    /// Nothing comes from one message on.
+    Stall,
+    /// The session ends without a word.
+    Cut,
+}
+
+/// Starts a server that tells `lie`; it lives as long as the test's process.
+pub fn start(lie: Lie) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("a listener has an address");
+    thread::spawn(move || {
+        let subscribers = Arc::new(Mutex::new(Vec::new()));
+        // The publisher connects first.
+        let publisher = accept(&listener, |socket| socket);
+        let audience = Arc::clone(&subscribers);
+        thread::spawn(move || broadcast(publisher, &audience, lie));
+        loop {
+            // In the audience before it hears that it is.
+            accept(&listener, |socket| {
+                let copy = socket.try_clone().expect("a descriptor is free");
+                subscribers.lock().expect("no one panics with it").push(copy);
+                socket
+            });
+        }
+    });
+    address
+}
+
+fn accept(listener: &TcpListener, seat: impl FnOnce(TcpStream) -> TcpStream) -> TcpStream {
+    let (mut socket, _) = listener.accept().expect("a session comes");
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") && socket.read_exact(&mut byte).is_ok() {
+        request.push(byte[0]);
+    }
+    let mut socket = seat(socket);
+    let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n\r\n", upgrade::ACCEPT);
+    let _ = socket.write_all(answer.as_bytes());
+    socket
+}
+
+fn broadcast(mut publisher: TcpStream, subscribers: &Mutex<Vec<TcpStream>>, lie: Lie) {
+    let mut held = None;
+    for number in 1.. {
+        let Some(payload) = read_payload(&mut publisher) else { return };
+        let frame = frame(&payload);
+        let mut subscribers = subscribers.lock().expect("no one panics with it");
+        for (at, subscriber) in subscribers.iter_mut().enumerate() {
+            let told = if at == 0 { twist(lie, number, &payload, &frame, &mut held) } else { vec![frame.clone()] };
+            for frame in told {
+                let _ = subscriber.write_all(&frame);
+            }
+            if at == 0 && lie == Lie::Cut && number == LIED_ABOUT {
+                let _ = subscriber.shutdown(std::net::Shutdown::Both);
+            }
+        }
+    }
+}
+
+/// The frames that the first subscriber gets in place of `frame`, the message `number`.
+fn twist(lie: Lie, number: usize, payload: &[u8], frame: &[u8], held: &mut Option<Vec<u8>>) -> Vec<Vec<u8>> {
+    let truth = vec![frame.to_vec()];
+    match (lie, number) {
+        (Lie::Loss, LIED_ABOUT) => Vec::new(),
+        (Lie::Duplicate, LIED_ABOUT) => vec![frame.to_vec(); 2],
+        (Lie::Reordering, LIED_ABOUT) => {
+            *held = Some(frame.to_vec());
+            Vec::new()
+        }
+        (Lie::Reordering, _) => truth.into_iter().chain(held.take()).collect(),
+        (Lie::Alteration, LIED_ABOUT) => {
+            let mut altered = payload.to_vec();
+            altered[100] ^= 1;
+            vec![self::frame(&altered)]
+        }
+        (Lie::Stall, number) if number >= LIED_ABOUT => Vec::new(),
+        _ => truth,
+    }
+}
+
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    push_unmasked(&mut frame, Opcode::Text, payload);
+    frame
+}
+
+/// The next frame's payload; the program's frames are of 126 bytes or more here, and masked with zeros.
+fn read_payload(socket: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut head = [0; 8];
+    socket.read_exact(&mut head).ok()?;
+    assert_eq!(head[1], 0x80 | 126, "a payload of 128 bytes has a length of two bytes");
+    let mut payload = vec![0; usize::from(u16::from_be_bytes([head[2], head[3]]))];
+    socket.read_exact(&mut payload).ok()?;
+    Some(payload)
+}

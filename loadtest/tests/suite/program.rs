@@ -1,0 +1,78 @@
+//! The program as a user runs it, and the gateway that it starts.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// What one run of the program came to.
+pub struct Outcome {
+    pub status: i32,
+    pub report: Value,
+    pub errors: String,
+}
+
+impl Outcome {
+    /// A number of the report, by its path.
+    pub fn number(&self, pointer: &str) -> f64 {
+        self.report.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number at {pointer} in {self:?}"))
+    }
+
+    /// All checks held, and something was delivered.
+    pub fn expect_all_well(&self) {
+        assert_eq!(self.status, 0, "{self:?}");
+        assert!(self.number("/deliveries") > 0.0, "{self:?}");
+        assert!(self.number("/latency/p50") > 0.0, "{self:?}");
+    }
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let part = |key: &str| &self.report[key];
+        write!(
+            f,
+            "status {}: {}\nverdict {}\nfailures {}\nfigures {}",
+            self.status,
+            self.errors,
+            part("verdict"),
+            part("failures"),
+            part("figures")
+        )
+    }
+}
+
+/// Runs the program for a short time.
+pub fn run(arguments: &[&str]) -> Outcome {
+    let output = Command::new(env!("CARGO_BIN_EXE_belfry-loadtest"))
+        .args(arguments)
+        .args(["--duration", "0.6", "--warmup", "0.2", "--json"])
+        .output()
+        .expect("the program runs");
+    Outcome {
+        status: output.status.code().unwrap_or(-1),
+        report: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
+        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs the program with a gateway of its own.
+pub fn run_with_gateway(arguments: &[&str]) -> Outcome {
+    let gateway = gateway().to_str().expect("the path of the target folder is text");
+    run(&[arguments, &["--start", gateway]].concat())
+}
+
+/// The gateway's binary lies beside the program; it is built if nobody has done so yet.
+fn gateway() -> &'static Path {
+    static GATEWAY: OnceLock<PathBuf> = OnceLock::new();
+    GATEWAY.get_or_init(|| {
+        let beside = Path::new(env!("CARGO_BIN_EXE_belfry-loadtest")).with_file_name("belfry");
+        if !beside.exists() {
+            let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+            let built =
+                Command::new(env!("CARGO")).args(["build", "--package", "belfry", "--bin", "belfry", "--profile", profile]).status();
+            assert!(built.is_ok_and(|status| status.success()), "the gateway can't be built");
+        }
+        beside
+    })
+}

@@ -1,0 +1,89 @@
+//! Each scenario at a small scale against a real gateway.
+
+use crate::program::{run, run_with_gateway};
+
+#[test]
+fn fanout_reaches_everybody_in_both_dialects() {
+    for dialect in ["json", "raw"] {
+        let outcome = run_with_gateway(&["fanout", "--sessions", "50", "--dialect", dialect]);
+        outcome.expect_all_well();
+        assert!(outcome.number("/server/cpu_us_per_delivery") > 0.0, "{outcome:?}");
+        assert!(outcome.number("/metrics/belfry_deliveries_total") >= outcome.number("/deliveries"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn fanout_with_deflate_reaches_everybody() {
+    run_with_gateway(&["fanout", "--sessions", "50", "--deflate", "--payload", "600"]).expect_all_well();
+}
+
+#[test]
+fn fanout_ahead_publishes_as_fast_as_it_goes() {
+    let outcome = run_with_gateway(&["fanout", "--sessions", "5", "--ahead", "4"]);
+    outcome.expect_all_well();
+    assert!(outcome.number("/published") > 100.0, "{outcome:?}");
+}
+
+#[test]
+fn market_reaches_everybody() {
+    run_with_gateway(&["market", "--sessions", "40", "--topics", "20", "--rate", "200"]).expect_all_well();
+}
+
+#[test]
+fn chat_lets_everybody_hear_everybody() {
+    for dialect in ["json", "raw"] {
+        run_with_gateway(&["chat", "--sessions", "40", "--topics", "4", "--dialect", dialect]).expect_all_well();
+    }
+}
+
+#[test]
+fn idle_tells_the_memory_of_a_session() {
+    let outcome = run_with_gateway(&["idle", "--sessions", "200"]);
+    outcome.expect_all_well();
+    assert!(outcome.number("/figures/resident_bytes_per_session") > 0.0, "{outcome:?}");
+    assert_eq!(outcome.number("/deliveries") % 200.0, 0.0, "{outcome:?}");
+}
+
+#[test]
+fn storm_brings_everybody_back_to_what_they_missed() {
+    let outcome = run_with_gateway(&["storm", "--sessions", "50"]);
+    outcome.expect_all_well();
+    assert_eq!(outcome.number("/figures/recovered_sessions"), 45.0, "{outcome:?}");
+}
+
+#[test]
+fn slow_keeps_the_others_whole() {
+    let outcome = run_with_gateway(&["slow", "--sessions", "20", "--payload", "20000"]);
+    outcome.expect_all_well();
+    assert_eq!(outcome.number("/figures/stalled_sessions"), 2.0, "{outcome:?}");
+}
+
+#[test]
+fn churn_loses_nothing_from_each_subscribe_on() {
+    let outcome = run_with_gateway(&["churn", "--sessions", "50", "--topics", "5", "--rate", "300"]);
+    outcome.expect_all_well();
+    assert!(outcome.number("/figures/subscriptions_changed") > 0.0, "{outcome:?}");
+}
+
+#[test]
+fn drain_tells_everybody_and_ends_well() {
+    let outcome = run_with_gateway(&["drain", "--sessions", "50", "--set", "server.drain=500ms"]);
+    outcome.expect_all_well();
+    assert_eq!(outcome.number("/verdict/closes/1001"), 51.0, "{outcome:?}");
+}
+
+#[test]
+fn floor_sends_in_each_way() {
+    let outcome = run(&["floor", "--sessions", "20", "--ahead", "4"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let reports = outcome.report.as_array().expect("several reports");
+    assert_eq!(reports.len(), 3);
+    assert!(reports.iter().all(|report| report["deliveries"].as_u64() > Some(0)), "{reports:?}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_said_so() {
+    let outcome = run(&["fanout", "--url", "ws://127.0.0.1:1/ws"]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.errors.contains("127.0.0.1:1") && outcome.errors.contains("refused"), "{}", outcome.errors);
+}
