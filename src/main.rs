@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Sessions live long among short-lived handshakes; the system's allocator leaves holes of kilobytes between them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match belfry::cli::run() {
         Ok(()) => ExitCode::SUCCESS,
