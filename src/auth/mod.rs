@@ -4,7 +4,7 @@ mod grants;
 mod identity;
 mod jwks;
 mod keys;
-mod mint;
+mod minting;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -12,7 +12,7 @@ mod verifying;
 
 pub use grants::Grants;
 pub use identity::{AuthError, Identity};
-pub use mint::{MintError, SigningKey, mint};
+pub use minting::{MintError, SigningKey, mint};
 
 use std::sync::Arc;
 
