@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -74,6 +74,9 @@ struct State {
     bytes_came: bool,
     ended: Option<Ended>,
     framing: Framing,
+    /// Whoever waits for bytes while a request is answered; hyper doesn't ask again by itself when the answer is written, so the
+    /// deadline of the next request would never be set.
+    reader: Option<Waker>,
     /// Held until the first head is whole.
     pending: Option<Box<dyn Send>>,
 }
@@ -88,7 +91,7 @@ impl Progress {
     /// A connection whose first head has to be there `until` then; `pending` is dropped when it is.
     pub fn new(until: Instant, pending: Box<dyn Send>) -> Arc<Self> {
         let phase = Phase::FirstHead { until };
-        let state = State { phase, bytes_came: false, ended: None, framing: Framing::default(), pending: Some(pending) };
+        let state = State { phase, bytes_came: false, ended: None, framing: Framing::default(), reader: None, pending: Some(pending) };
         Arc::new(Self(Mutex::new(state)))
     }
 
@@ -105,6 +108,15 @@ impl Progress {
         state.phase = Phase::Idle { until: Instant::now() + keep_alive };
         state.bytes_came = false;
         state.framing.next();
+        state.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// The deadline that holds now, if one does; else `reader` is woken when the request is answered.
+    fn until(&self, reader: &Waker) -> Option<Instant> {
+        let mut state = self.0.lock();
+        let until = state.phase.until();
+        state.reader = until.is_none().then(|| reader.clone());
+        until
     }
 
     /// Whether the end of the request that came can be read in two ways; `has_coding`: it has a `Transfer-Encoding`.
@@ -162,7 +174,7 @@ impl Guarded {
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(until) = self.progress.phase().until() else {
+        let Some(until) = self.progress.until(cx.waker()) else {
             self.read_timer = None;
             return Poll::Pending;
         };
