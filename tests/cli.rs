@@ -83,8 +83,11 @@ struct Sub {
 
 impl Sub {
     fn start(arguments: &[&str]) -> Self {
-        let mut process =
-            belfry().arg("sub").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(belfry().arg("sub").args(arguments))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = lines_of(process.stdout.take().unwrap());
         let told = lines_of(process.stderr.take().unwrap());
         Self { process, lines, told }
@@ -306,4 +309,76 @@ fn a_line_too_long_is_told_by_its_number() {
     let sub = Sub::start(&["chat.lines", "--last", "10", "--count", "2", "--url", &gateway.url()]);
     assert_eq!([sub.next(), sub.next()], ["1", "3"]);
     sub.ends_well();
+}
+
+/// A certificate for 127.0.0.1, written as the gateway's; gives the file that a reader trusts it by.
+fn certify(folder: &Path, name: &str) -> String {
+    let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    write(folder, "cert.pem", &pair.cert.pem());
+    write(folder, "key.pem", &pair.signing_key.serialize_pem());
+    write(folder, name, &pair.cert.pem())
+}
+
+/// Publishes over TLS with these roots; says whether that went well, and what was told.
+fn publish_trusting(roots: &str, url: &str, data: &str) -> Result<(), String> {
+    let output = belfry().args(["pub", "chat.lobby", data, "--url", url]).env("SSL_CERT_FILE", roots).output().unwrap();
+    if output.status.success() { Ok(()) } else { Err(text(&output.stderr)) }
+}
+
+/// PROTOCOL 8: `wss` with the system's roots; SIGHUP renews the certificate, and running sessions are not touched.
+#[test]
+fn a_certificate_is_renewed_under_running_sessions() {
+    let folder = TempDir::new().unwrap();
+    let old = certify(folder.path(), "old.pem");
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let tls = format!("server.tls={{ cert = {:?}, key = {:?} }}", file("cert.pem"), file("key.pem"));
+    let gateway = Gateway::start("127.0.0.1:0", &[&tls]);
+    let url = format!("wss://{}/ws", gateway.address);
+    publish_trusting(&old, &url, "1").unwrap();
+    let sub = Sub::of(belfry().env("SSL_CERT_FILE", &old).args(["sub", "chat.lobby", "--last", "1", "--count", "3", "--url", &url]));
+    assert_eq!(sub.next(), "1");
+    let new = certify(folder.path(), "new.pem");
+    assert!(publish_trusting(&new, &url, "no").unwrap_err().contains("no TLS with"), "the old one is still in force");
+    let process = rustix::process::Pid::from_child(&gateway.process);
+    rustix::process::kill_process(process, rustix::process::Signal::HUP).unwrap();
+    until(|| publish_trusting(&new, &url, "2").ok());
+    assert_eq!(sub.next(), "2");
+    let refused = publish_trusting(&old, &url, "no").unwrap_err();
+    assert!(refused.contains("certificate") && refused.lines().count() == 1, "{refused}");
+    publish_trusting(&new, &url, "3").unwrap();
+    assert_eq!(sub.next(), "3");
+    sub.ends_well();
+}
+
+/// PROTOCOL 8: `check` finds what only using keys and recordings shows, all of it at once; `serve` starts with none of it.
+#[test]
+fn keys_and_recordings_are_tried() {
+    let folder = TempDir::new().unwrap();
+    write(folder.path(), "keys.json", r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA"}]}"#);
+    write(folder.path(), "public.pem", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    write(folder.path(), "ticks.csv", "when,symbol\n1,A\n");
+    let bad = r#"
+server.listen = "127.0.0.1:0"
+auth.keys = [{ public_key = "public.pem" }, { jwks = "keys.json" }]
+[[feed.replay]]
+file = "ticks.csv"
+topic = "quotes.{symbol}"
+"#;
+    let file = write(folder.path(), "bad.toml", bad);
+    for command in ["check", "serve"] {
+        let output = run(&[command, "--config", &file]);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        for place in ["auth.keys[0].public_key", "auth.keys[1].jwks", "no column \"timestamp\""] {
+            assert!(told.lines().any(|line| line.contains(place)), "{command}: {place} is not in {told}");
+        }
+    }
+}
+
+/// What holds but is hardly meant is told, and is no failure.
+#[test]
+fn check_warns() {
+    let output = run(&["check", "--set", "auth.keys=[{ secret = \"short\" }]"]);
+    let told = text(&output.stderr);
+    assert!(output.status.success() && told.contains("warning") && told.contains("auth.keys[0].secret"), "{told}");
 }

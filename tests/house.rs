@@ -207,9 +207,26 @@ fn module_of(path: &[String], modules: &BTreeSet<Vec<String>>) -> Vec<String> {
         .unwrap_or_default()
 }
 
+/// The modules that there are, and those that their roof hands out whole (`pub mod`), as a part of itself.
+struct Modules {
+    all: BTreeSet<Vec<String>>,
+    public: BTreeSet<Vec<String>>,
+}
+
+impl Modules {
+    fn of(sources: &[Source]) -> Self {
+        let all = sources.iter().map(|source| source.module.clone()).collect();
+        let handed_out = |source: &Source| -> Vec<Vec<String>> {
+            let names = source.own_lines().filter_map(|(_, line)| line.trim().strip_prefix("pub mod ")?.strip_suffix(';'));
+            names.map(|name| [&source.module[..], &[name.to_owned()]].concat()).collect()
+        };
+        Self { all, public: sources.iter().flat_map(handed_out).collect() }
+    }
+}
+
 /// What is wrong with one import, if anything is.
-fn misdeed(source: &Source, path: &[String], modules: &BTreeSet<Vec<String>>, floors: &BTreeMap<String, u32>) -> Option<String> {
-    let target = module_of(path, modules);
+fn misdeed(source: &Source, path: &[String], modules: &Modules, floors: &BTreeMap<String, u32>) -> Option<String> {
+    let target = module_of(path, &modules.all);
     let floor = |module: &[String]| module.first().and_then(|top| floors.get(top)).copied().unwrap_or(PROGRAM_FLOOR);
     let (here, there) = (floor(&source.module), floor(&target));
     let [own, top] = [source.module.first(), target.first()];
@@ -220,7 +237,8 @@ fn misdeed(source: &Source, path: &[String], modules: &BTreeSet<Vec<String>>, fl
         return if there > here {
             Some(format!("goes up from floor {here} to floor {there}"))
         } else {
-            (target.len() > 1).then(|| format!("reaches past the roof of `{}` to `{}`", target[0], target.join("::")))
+            let past_the_roof = (2..=target.len()).any(|length| !modules.public.contains(&target[..length]));
+            past_the_roof.then(|| format!("reaches past the roof of `{}` to `{}`", target[0], target.join("::")))
         };
     }
     let is_roof_of_here = target.len() < source.module.len() && source.module.starts_with(&target);
@@ -248,7 +266,7 @@ fn every_module_has_a_floor() {
 #[test]
 fn no_arrow_goes_up() {
     let (sources, floors) = (sources(), floors());
-    let modules: BTreeSet<_> = sources.iter().map(|source| source.module.clone()).collect();
+    let modules = Modules::of(&sources);
     let mut found = Vec::new();
     for source in &sources {
         for (line, import) in source.imports() {

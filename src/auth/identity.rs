@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::grants::Grants;
-use super::keys::{ApiKey, VerifyingKey};
+use super::keys::ApiKey;
+use super::verifying::VerifyingKey;
 use crate::codes::{CloseCode, ErrorCode};
 
 /// Whoever stands behind a session or a request.

@@ -3,7 +3,7 @@
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 
-use super::keys::VerifyingKey;
+use super::verifying::VerifyingKey;
 use crate::config::Problem;
 
 #[derive(Deserialize)]
@@ -46,23 +46,30 @@ impl Entry {
 }
 
 /// The keys in `json` that can verify tokens; others are passed over (RFC 7517 §5), but there must be one that can.
-pub(super) fn read(place: &str, json: &str) -> Result<Vec<VerifyingKey>, Problem> {
-    let set: Set = serde_json::from_str(json).map_err(|error| Problem(format!("{place}.jwks is not a JSON Web Key Set: {error}")))?;
-    let mut keys = Vec::new();
+pub(super) fn read(place: &str, json: &str) -> Result<Vec<VerifyingKey>, Vec<Problem>> {
+    let set: Set = serde_json::from_str(json).map_err(|error| vec![Problem(format!("{place}.jwks is not a JSON Web Key Set: {error}"))])?;
+    let (mut keys, mut problems) = (Vec::new(), Vec::new());
     for (index, value) in set.keys.into_iter().enumerate() {
-        let place = format!("{place}.jwks: keys[{index}]");
-        let entry: Entry = serde_json::from_value(value).map_err(|error| Problem(format!("{place} is not a JSON Web Key: {error}")))?;
-        let Some(algorithm) = entry.algorithm() else { continue };
-        let key = match algorithm {
-            "RS256" => DecodingKey::from_rsa_components(&entry.n, &entry.e),
-            "ES256" => DecodingKey::from_ec_components(&entry.x, &entry.y),
-            _ => DecodingKey::from_ed_components(&entry.x),
-        };
-        let key = key.map_err(|error| Problem(format!("{place} is not a key for {algorithm}: {error}")))?;
-        keys.push(VerifyingKey::public(&place, algorithm, entry.kid, key)?);
+        match key(&format!("{place}.jwks: keys[{index}]"), value) {
+            Ok(key) => keys.extend(key),
+            Err(problem) => problems.push(problem),
+        }
     }
-    if keys.is_empty() {
-        return Err(Problem(format!("{place}.jwks has no key that verifies tokens; one for RS256, ES256 or EdDSA is needed")));
+    if keys.is_empty() && problems.is_empty() {
+        problems.push(Problem(format!("{place}.jwks has no key that verifies tokens; one for RS256, ES256 or EdDSA is needed")));
     }
-    Ok(keys)
+    if problems.is_empty() { Ok(keys) } else { Err(problems) }
+}
+
+/// One key of a set; nothing if it is for something else.
+fn key(place: &str, value: serde_json::Value) -> Result<Option<VerifyingKey>, Problem> {
+    let entry: Entry = serde_json::from_value(value).map_err(|error| Problem(format!("{place} is not a JSON Web Key: {error}")))?;
+    let Some(algorithm) = entry.algorithm() else { return Ok(None) };
+    let key = match algorithm {
+        "RS256" => DecodingKey::from_rsa_components(&entry.n, &entry.e),
+        "ES256" => DecodingKey::from_ec_components(&entry.x, &entry.y),
+        _ => DecodingKey::from_ed_components(&entry.x),
+    };
+    let key = key.map_err(|error| Problem(format!("{place} is not a key for {algorithm}: {error}")))?;
+    VerifyingKey::public(place, algorithm, entry.kid, key).map(Some)
 }

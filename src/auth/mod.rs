@@ -4,14 +4,15 @@ mod grants;
 mod identity;
 mod jwks;
 mod keys;
-mod mint;
+mod minting;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verifying;
 
 pub use grants::Grants;
 pub use identity::{AuthError, Identity};
-pub use mint::{MintError, SigningKey, mint};
+pub use minting::{MintError, SigningKey, mint};
 
 use std::sync::Arc;
 
@@ -22,6 +23,11 @@ use crate::config;
 use identity::Origin;
 use keys::{ApiKey, KeySet};
 
+/// Everything wrong with the keys of `settings` that only using them shows, for `belfry check`; empty if all can be used.
+pub fn check(settings: &config::Auth) -> Vec<config::Problem> {
+    KeySet::new(settings).err().unwrap_or_default()
+}
+
 /// Checks credentials against the keys in force.
 #[derive(Debug)]
 pub struct Auth {
@@ -31,14 +37,14 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// With the keys of `settings`; a key that can't be used is told with its place and what would be right.
+    /// With the keys of `settings`; each that can't be used is told with its place and what would be right.
     pub fn new(settings: &config::Auth, clock: Clock) -> Result<Self, config::Problem> {
-        Ok(Self { clock, keys: RwLock::new(Arc::new(KeySet::new(settings)?)) })
+        Ok(Self { clock, keys: RwLock::new(Arc::new(KeySet::new(settings).map_err(joined)?)) })
     }
 
     /// Takes other keys and grants; sessions ask again through [`Auth::renew`]. A problem changes nothing.
     pub fn reload(&self, settings: &config::Auth) -> Result<(), config::Problem> {
-        let keys = Arc::new(KeySet::new(settings)?);
+        let keys = Arc::new(KeySet::new(settings).map_err(joined)?);
         *self.keys.write() = keys;
         Ok(())
     }
@@ -92,6 +98,10 @@ impl Auth {
     fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.keys.read())
     }
+}
+
+fn joined(problems: Vec<config::Problem>) -> config::Problem {
+    config::Problem(problems.into_iter().map(|problem| problem.0).collect::<Vec<_>>().join("; "))
 }
 
 fn by_api_key(key: &Arc<ApiKey>) -> Identity {

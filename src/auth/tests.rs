@@ -277,6 +277,15 @@ fn keys_that_cannot_verify_are_told() {
     }
 }
 
+/// PROTOCOL 8: everything that is wrong is told at once, in a set of keys too.
+#[test]
+fn every_bad_key_is_told() {
+    let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA"},7]}"#.into();
+    let keys = vec![secret_key(""), secret_key(SECRET), public_key("RS256", RSA), TokenKey::Jwks { json: set }];
+    let places: Vec<_> = check(&settings(keys)).into_iter().map(|Problem(text)| text.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(places, ["auth.keys[0].secret", "auth.keys[2].public_key", "auth.keys[3].jwks:", "auth.keys[3].jwks:"]);
+}
+
 /// The Ed25519 test key as a JWK: the last 32 bytes of its DER are the key.
 fn jwk_of_ed(kid: &str) -> String {
     let base64: String = ED_PUBLIC.lines().filter(|line| !line.starts_with('-')).collect();

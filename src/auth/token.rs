@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::grants::Grants;
 use super::identity::AuthError;
-use super::keys::{KeySet, VerifyingKey};
+use super::keys::KeySet;
+use super::verifying::VerifyingKey;
 use crate::clock::Timestamp;
 use crate::config::GrantLists;
 use crate::topic_name::Pattern;

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::layers::ConfigArguments;
 use crate::config::{Config, DEFAULT_FILE, Sources};
-use crate::server;
+use crate::{auth, feed, server};
 
 /// `belfry serve`.
 #[derive(Debug, Args)]
@@ -48,6 +48,9 @@ pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
         sources.settings.push(("server.listen".to_owned(), listen));
     }
     let config = load(&sources)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().thread_name("belfry-front").enable_all().build().context("can't start the runtime")?;
     let outcome = runtime.block_on(async {
@@ -55,6 +58,8 @@ pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
         if let Some(file) = &arguments.port_file {
             write_port_file(file, running.address).with_context(|| format!("can't write the port file {}", file.display()))?;
         }
+        // It holds the key of this run: it goes to the terminal, past every log filter.
+        eprint!("{}", running.summary());
         running.run_until_drained().await;
         Ok(())
     });
@@ -71,17 +76,23 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
             _ => Ok(()),
         };
     }
-    load(&arguments.config.into_sources()).map(drop)
+    for warning in load(&arguments.config.into_sources())?.warnings() {
+        eprintln!("belfry: warning: {warning}");
+    }
+    Ok(())
 }
 
-/// The configuration; every problem but the last goes to standard error here, and the last is the error itself, so that
+/// The configuration, its keys and recordings tried as well; every problem but the last goes to standard error here, and the last is the error itself, so that
 /// each has a line.
 fn load(sources: &Sources) -> anyhow::Result<Arc<Config>> {
-    let problems = match Config::load(sources) {
-        Ok(config) => return Ok(config),
-        Err(problems) => problems,
+    let (config, problems) = match Config::load(sources) {
+        Ok(config) => {
+            let problems = auth::check(&config.auth).into_iter().chain(feed::check(&config.feed)).collect();
+            (Some(config), problems)
+        }
+        Err(problems) => (None, problems),
     };
-    let Some((last, others)) = problems.split_last() else { bail!("the configuration can't be used") };
+    let Some((last, others)) = problems.split_last() else { return config.context("the configuration can't be used") };
     for problem in others {
         eprintln!("belfry: {problem}");
     }

@@ -182,10 +182,10 @@ fn rule(section: Section<'_>) -> Rule {
     };
     let rule = Rule {
         history: section.whole("history", default.history, 0..=10_000_000),
-        history_ttl: section.duration("history_ttl", default.history_ttl, ("1ms", "3650d")),
+        history_ttl: section.duration("history_ttl", default.history_ttl, ("1us", "3650d")),
         last: section.whole("last", default.last, 0..=10_000_000),
         on_slow: section.entry("on_slow").and_then(|entry| entry.parsed(on_slow)).unwrap_or(default.on_slow),
-        max_age: section.entry("max_age").and_then(|entry| entry.duration(("1ms", "3650d"))),
+        max_age: section.entry("max_age").and_then(|entry| entry.duration(("1us", "3650d"))),
         presence: section.truth("presence", default.presence),
         ..default
     };

@@ -22,6 +22,12 @@ pub enum OriginError {
     /// No scheme and host, or more than these and a port.
     #[error("is not an origin; write scheme, host and perhaps a port, without a path, as in \"https://example.com\"")]
     Malformed,
+    /// An origin but for the slash behind it, as an address bar shows it.
+    #[error("ends in a slash, which no Origin header has; write \"{right}\"")]
+    Slash {
+        /// The same without it.
+        right: String,
+    },
     /// A scheme whose port is not known.
     #[error("has no port, and its scheme has none of its own; write one, as in \"app://example.com:443\"")]
     NoPort,
@@ -32,6 +38,9 @@ impl Origin {
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         if text.eq_ignore_ascii_case("null") {
             return Err(OriginError::Null);
+        }
+        if let Some(right) = text.strip_suffix('/').filter(|right| Self::parse(right).is_ok()) {
+            return Err(OriginError::Slash { right: right.to_owned() });
         }
         let (scheme, authority) = text.split_once("://").ok_or(OriginError::Malformed)?;
         let scheme_fits = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -98,12 +107,12 @@ mod tests {
     fn what_is_no_origin_is_refused() {
         assert_eq!(Origin::parse("null"), Err(OriginError::Null));
         assert_eq!(Origin::parse("app://shell"), Err(OriginError::NoPort));
+        assert_eq!(Origin::parse("https://a/"), Err(OriginError::Slash { right: "https://a".to_owned() }));
         for text in [
             "",
             "*",
             "example.com",
             "https://",
-            "https://a/",
             "https://a/b",
             "https://u@a",
             "https://a:",

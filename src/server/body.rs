@@ -33,18 +33,24 @@ pub enum BodyError {
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::TooLong { .. } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge, error.to_string()),
+            BodyError::TooLong { .. } => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge, error.to_string()).closing()
+            }
             BodyError::TooSlow => Problem::of_http(StatusCode::REQUEST_TIMEOUT, "timeout", error.to_string()).closing(),
             BodyError::Broken => Problem::bad_request(error.to_string()).closing(),
         }
     }
 }
 
-/// Reads all of `body`, at most `bytes_max` bytes, in `timeout`. The bytes are a copy of their own: a small message must
-/// not keep the buffer alive that it was read into.
+/// Reads all of `body`, at most `bytes_max` bytes, in `timeout`; a longer one is refused by its declared length alone. The
+/// bytes are a copy of their own: a small message must not keep the buffer alive that it was read into.
 pub async fn read(headers: &HeaderMap, body: Incoming, bytes_max: usize, timeout: Duration) -> Result<Bytes, BodyError> {
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if declared > bytes_max && (waits_for_leave(headers) || declared > bytes_max.saturating_add(DISCARDED_BYTES_MAX)) {
+    if declared > bytes_max {
+        if !waits_for_leave(headers) {
+            // Closing on a peer that still sends would reset the connection under the answer that is on its way.
+            tokio::spawn(tokio::time::timeout(timeout, collect(body, 0, 0)));
+        }
         return Err(BodyError::TooLong { bytes_max });
     }
     tokio::time::timeout(timeout, collect(body, declared, bytes_max)).await.unwrap_or(Err(BodyError::TooSlow))

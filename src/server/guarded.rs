@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,6 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
+
+mod framing;
+
+use framing::Framing;
 
 /// What a peer hears whose head did not come in time.
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -43,6 +47,15 @@ pub enum Phase {
     },
 }
 
+/// The deadline that ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing, or not enough, came in time.
+    Late,
+    /// The peer took nothing of its answer for `write_timeout`.
+    Stuck,
+}
+
 impl Phase {
     fn until(self) -> Option<Instant> {
         match self {
@@ -59,7 +72,11 @@ pub struct Progress(Mutex<State>);
 struct State {
     phase: Phase,
     bytes_came: bool,
-    ended_late: bool,
+    ended: Option<Ended>,
+    framing: Framing,
+    /// Whoever waits for bytes while a request is answered; hyper doesn't ask again by itself when the answer is written, so the
+    /// deadline of the next request would never be set.
+    reader: Option<Waker>,
     /// Held until the first head is whole.
     pending: Option<Box<dyn Send>>,
 }
@@ -73,7 +90,8 @@ impl std::fmt::Debug for State {
 impl Progress {
     /// A connection whose first head has to be there `until` then; `pending` is dropped when it is.
     pub fn new(until: Instant, pending: Box<dyn Send>) -> Arc<Self> {
-        let state = State { phase: Phase::FirstHead { until }, bytes_came: false, ended_late: false, pending: Some(pending) };
+        let phase = Phase::FirstHead { until };
+        let state = State { phase, bytes_came: false, ended: None, framing: Framing::default(), reader: None, pending: Some(pending) };
         Arc::new(Self(Mutex::new(state)))
     }
 
@@ -89,6 +107,21 @@ impl Progress {
         let mut state = self.0.lock();
         state.phase = Phase::Idle { until: Instant::now() + keep_alive };
         state.bytes_came = false;
+        state.framing.next();
+        state.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// The deadline that holds now, if one does; else `reader` is woken when the request is answered.
+    fn until(&self, reader: &Waker) -> Option<Instant> {
+        let mut state = self.0.lock();
+        let until = state.phase.until();
+        state.reader = until.is_none().then(|| reader.clone());
+        until
+    }
+
+    /// Whether the end of the request that came can be read in two ways; `has_coding`: it has a `Transfer-Encoding`.
+    pub fn is_ambiguous(&self, has_coding: bool) -> bool {
+        self.0.lock().framing.is_ambiguous(has_coding)
     }
 
     /// Where the connection is.
@@ -96,20 +129,26 @@ impl Progress {
         self.0.lock().phase
     }
 
-    /// Whether it was ended because nothing, or not enough, came in time.
-    pub fn ended_late(&self) -> bool {
-        self.0.lock().ended_late
+    /// Which deadline ended it, if one did.
+    pub fn ended(&self) -> Option<Ended> {
+        self.0.lock().ended
     }
 
-    fn bytes_came(&self) {
-        self.0.lock().bytes_came = true;
+    fn bytes_came(&self, bytes: &[u8]) {
+        let mut state = self.0.lock();
+        state.bytes_came = true;
+        state.framing.came(bytes);
     }
 
     /// Ends it; says whether a head had begun.
     fn end_late(&self) -> bool {
         let mut state = self.0.lock();
-        state.ended_late = true;
+        state.ended = Some(Ended::Late);
         state.bytes_came
+    }
+
+    fn end_stuck(&self) {
+        self.0.lock().ended = Some(Ended::Stuck);
     }
 }
 
@@ -135,7 +174,7 @@ impl Guarded {
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(until) = self.progress.phase().until() else {
+        let Some(until) = self.progress.until(cx.waker()) else {
             self.read_timer = None;
             return Poll::Pending;
         };
@@ -175,6 +214,7 @@ impl Guarded {
         let write_timeout = self.write_timeout;
         let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_timeout)));
         ready!(timer.as_mut().poll(cx));
+        self.progress.end_stuck();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")))
     }
 }
@@ -186,8 +226,9 @@ impl AsyncRead for Guarded {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
-        if buffer.filled().len() > before {
-            self.progress.bytes_came();
+        let came = &buffer.filled()[before..];
+        if !came.is_empty() {
+            self.progress.bytes_came(came);
         }
         match read {
             Poll::Ready(read) => Poll::Ready(read),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -18,8 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::guarded::{Guarded, Phase, Progress, Transport};
-use super::problem::Answer;
+use super::guarded::{Ended, Guarded, Phase, Progress, Transport};
+use super::problem::{Answer, Problem};
 use super::rejections::Rejections;
 use super::routes::{Routes, Surface};
 use super::tls::TlsInForce;
@@ -139,24 +139,36 @@ impl Listener {
     }
 
     async fn serve(&self, guarded: Guarded, peer: SocketAddr, progress: &Arc<Progress>, limits: &Limits) {
-        let answer = |request| async move {
-            let answer = self.routes.answer(request, peer, self.surface).await;
+        let answer = |request: Request<Incoming>| async move {
+            let answer = match progress.is_ambiguous(request.headers().contains_key(header::TRANSFER_ENCODING)) {
+                true => self.ambiguous(peer),
+                false => self.routes.answer(request, peer, self.surface).await,
+            };
             (answer, self.live.load().limits.keep_alive)
         };
         let served = converse(guarded, limits, progress, answer).await;
         self.account(served, peer, progress);
     }
 
+    /// The answer to a request whose end a proxy may see elsewhere than hyper: nothing that follows on the connection can be
+    /// trusted.
+    fn ambiguous(&self, peer: SocketAddr) -> Answer {
+        let detail = "the request has both Content-Length and Transfer-Encoding, or was sent ahead with a Transfer-Encoding";
+        self.rejections.count(RejectReason::BadUpgrade, peer.ip(), detail);
+        Problem::bad_request(detail).closing().into()
+    }
+
     /// Counts how a connection ended that no handler could count.
     fn account(&self, served: hyper::Result<()>, peer: SocketAddr, progress: &Progress) {
         let before_first_head = matches!(progress.phase(), Phase::FirstHead { .. });
         // hyper takes a read that fails before any byte came for a peaceful end.
-        match progress.ended_late() {
-            true if before_first_head => {
+        match progress.ended() {
+            Some(Ended::Late) if before_first_head => {
                 return self.rejections.count(RejectReason::Timeout, peer.ip(), "before the end of the first head");
             }
-            true => return self.rejections.limit_hit(LimitKey::KeepAlive),
-            false => {}
+            Some(Ended::Late) => return self.rejections.limit_hit(LimitKey::KeepAlive),
+            Some(Ended::Stuck) => return self.rejections.limit_hit(LimitKey::WriteTimeout),
+            None => {}
         }
         let Err(error) = served else { return };
         if error.is_parse_too_large() {
@@ -243,7 +255,7 @@ mod tests {
         let mut text = String::new();
         let (_, read) = tokio::join!(converse(guarded, &limits, &progress, answer), peer.read_to_string(&mut text));
         read.unwrap();
-        (text, progress.ended_late())
+        (text, progress.ended() == Some(Ended::Late))
     }
 
     /// PROTOCOL 7: a first head that isn't whole in time gets 408, one that never began is just closed.

@@ -15,6 +15,7 @@ pub type Answer = Response<Full<Bytes>>;
 pub struct Problem {
     status: StatusCode,
     code: &'static str,
+    error: Option<ErrorCode>,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -31,12 +32,12 @@ struct Body<'a> {
 impl Problem {
     /// A problem with one of the contract's codes.
     pub fn new(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self::of_http(status, code.as_str(), detail)
+        Self { error: Some(code), ..Self::of_http(status, code.as_str(), detail) }
     }
 
     /// A problem that only HTTP has; `code` is a word in the manner of the contract's.
     pub fn of_http(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), headers: Vec::new() }
+        Self { status, code, error: None, detail: detail.into(), headers: Vec::new() }
     }
 
     /// The request can't be understood: 400.
@@ -93,6 +94,11 @@ impl Problem {
     /// Its code.
     pub fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// Its code, where it is one of the contract's.
+    pub fn error(&self) -> Option<ErrorCode> {
+        self.error
     }
 
     /// Its sentence.

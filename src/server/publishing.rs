@@ -66,7 +66,7 @@ impl Publishing {
         let allowance = self.allowance(caller, address);
         self.rates.take(&allowance.key, allowance.rate).map_err(|wait| self.too_fast(wait))?;
         let kind = if std::str::from_utf8(&body).is_ok() { PayloadKind::Text } else { PayloadKind::Binary };
-        let position = self.hub.publish(topic, publication(body, kind)).await.map_err(|error| self.full(&error))?;
+        let position = self.hub.publish(topic, publication(body, kind)).await.map_err(|error| full(&error))?;
         let published = Published { topic: topic.as_str(), offset: position.offset.0, epoch: position.epoch.as_str() };
         Ok(json(serde_json::to_vec(&published).expect("strings and a number are always JSON")))
     }
@@ -142,15 +142,13 @@ impl Publishing {
 
     fn too_fast(&self, wait: Duration) -> Problem {
         self.metrics.limit_hit(LimitKey::CommandsPerSecond);
-        self.metrics.command_error(ErrorCode::RateLimited);
         Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, too_fast_text(wait))
             .retry_after(wait.as_secs_f64().ceil() as u64)
     }
+}
 
-    fn full(&self, error: &PublishError) -> Problem {
-        self.metrics.command_error(error.code());
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, error.code(), error.to_string()).retry_after(1)
-    }
+fn full(error: &PublishError) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, error.code(), error.to_string()).retry_after(1)
 }
 
 fn publication(payload: Bytes, kind: PayloadKind) -> Publication {

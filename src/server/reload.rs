@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 
 use super::tls::{self, TlsInForce};
-use crate::auth::Auth;
+use crate::auth::{self, Auth};
 use crate::config::{ApiKey, Config, Live, Problem, Sources};
-use crate::feed::Feeds;
+use crate::feed::{self, Feeds};
 
 /// The parts that a reload reaches.
 pub struct Reload {
@@ -53,6 +53,9 @@ impl Reload {
         if let Err(problem) = self.feeds.reload(&config.feed) {
             tell(&[problem]);
         }
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
         tracing::info!("configuration reloaded");
     }
 }
@@ -63,8 +66,14 @@ type Read = (Arc<Config>, Option<Arc<ServerConfig>>);
 /// Everything that can fail, before anything changes.
 fn read(sources: &Sources) -> Result<Read, Vec<Problem>> {
     let config = Config::load(sources)?;
-    let certificate = tls::read(config.server.tls.as_ref()).map_err(|error| vec![Problem(error.to_string())])?;
-    Ok((config, certificate))
+    let mut problems = auth::check(&config.auth);
+    problems.extend(feed::check(&config.feed));
+    match tls::read(config.server.tls.as_ref()) {
+        Ok(certificate) if problems.is_empty() => return Ok((config, certificate)),
+        Ok(_) => {}
+        Err(error) => problems.push(Problem(error.to_string())),
+    }
+    Err(problems)
 }
 
 fn tell(problems: &[Problem]) {

@@ -22,6 +22,7 @@ use super::topics::Topics;
 use super::upgrade::{self, Upgrades};
 use super::{forwarded, handshake, origin, page};
 use crate::auth::Auth;
+use crate::codes::ErrorCode;
 use crate::config::{Config, Live};
 use crate::metrics::{LimitKey, Metrics, RejectReason};
 use crate::topic_name::TopicName;
@@ -187,7 +188,8 @@ impl Routes {
         }
         let query = Query::new(head.uri.query());
         if head.method == Method::POST {
-            return self.publish(&place, &head.headers, &query, body, address, config).await;
+            let published = self.publish(&place, &head.headers, &query, body, address, config).await;
+            return published.inspect_err(|problem| problem.error().into_iter().for_each(|code| self.metrics.command_error(code)));
         }
         let caller = || Caller::of(&self.auth, &head.headers, &query);
         match place {
@@ -202,7 +204,10 @@ impl Routes {
             Place::Presence(topic) => self.topics.presence(&caller()?, &topic_name(topic)?),
             Place::Sessions => self.sessions.list(&caller()?, &query).await,
             Place::Session(id) => self.sessions.close(&caller()?, id).await,
-            Place::WebSocket | Place::Publish => Ok(upgrade::required()),
+            Place::WebSocket | Place::Publish => {
+                self.rejections.count(RejectReason::BadUpgrade, address, "no upgrade was asked for");
+                Ok(upgrade::required())
+            }
         }
     }
 
@@ -278,8 +283,9 @@ impl Routes {
 
 /// A topic as a path has it: percent-decoded, then checked.
 fn topic_name(segment: &str) -> Result<TopicName, Problem> {
-    let text = decoded(segment, "the topic").map_err(|error| Problem::bad_request(error.to_string()))?;
-    TopicName::parse(&text).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()))
+    let bad = |reason: String| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadTopic, reason);
+    let text = decoded(segment, "the topic").map_err(|error| bad(error.to_string()))?;
+    TopicName::parse(&text).map_err(|error| bad(error.to_string()))
 }
 
 /// Which page a request comes from, if from any (the CORS protocol of the Fetch standard).
@@ -361,8 +367,8 @@ mod tests {
     fn a_topic_in_a_path_is_checked_once_decoded() {
         assert_eq!(topic_name("chat.%E5%A4%A7").unwrap().as_str(), "chat.大");
         for segment in ["a%2Fb", "a.%3E", "%ff", "a%20b", "a..b"] {
-            assert_eq!(topic_name(segment).unwrap_err().status(), 400, "{segment}");
+            let problem = topic_name(segment).unwrap_err();
+            assert_eq!((problem.status().as_u16(), problem.code()), (400, "bad_topic"), "{segment}");
         }
-        assert_eq!(topic_name("a..b").unwrap_err().code(), "bad_topic");
     }
 }

@@ -7,23 +7,19 @@ use anyhow::{Context, anyhow, bail};
 use base64::Engine;
 use bytes::{Bytes, BytesMut};
 use hyper::{Request, StatusCode};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use super::endpoint::Endpoint;
-use super::wire::Wire;
+use super::wire::{Stream, Wire};
 
 /// From the first packet to the end of the answer's head.
 const DEADLINE: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 const BODY_BYTES_MAX: u64 = 64 << 20;
-
-/// TCP, plain or under TLS.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Why there is no WebSocket.
 #[derive(Debug)]

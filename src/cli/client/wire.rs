@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use super::connect::Stream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The longest message that is taken; a `history` reply stops at 1 MiB, a message at the gateway's `message_bytes`.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -17,6 +15,10 @@ const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
+
+/// TCP, plain or under TLS.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// What came from the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,107 @@
+//! A key that verifies tokens, with its one algorithm.
+
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, crypto};
+use subtle::ConstantTimeEq;
+
+use crate::config::Problem;
+
+/// The shortest secret that is no weaker than its hash (RFC 7518 §3.2), in bytes.
+const SECRET_BYTES_ADVISED: usize = 32;
+/// The lengths of a PKCS#1 public key of 2,048 bits (the least of RFC 7518 §3.3) and of 4,096 (the most that is verified).
+const RSA_DER_BYTES: std::ops::RangeInclusive<usize> = 266..=530;
+
+/// A key that verifies tokens. Its algorithm is its own: a token's `alg` must be the same and chooses nothing.
+#[derive(Debug)]
+pub(super) struct VerifyingKey {
+    name: &'static str,
+    algorithm: Algorithm,
+    kid: Option<String>,
+    key: DecodingKey,
+}
+
+impl VerifyingKey {
+    /// A key that is a shared secret.
+    pub fn from_secret(place: &str, algorithm: &str, secret: &str) -> Result<Self, Problem> {
+        let (name, algorithm) = match algorithm {
+            "HS256" => ("HS256", Algorithm::HS256),
+            "HS384" => ("HS384", Algorithm::HS384),
+            "HS512" => ("HS512", Algorithm::HS512),
+            _ => return Err(Problem(format!("{place}.algorithm: {algorithm:?} is not for a secret; write HS256, HS384 or HS512"))),
+        };
+        if secret.is_empty() {
+            return Err(Problem(format!("{place}.secret is empty; give {SECRET_BYTES_ADVISED} random bytes or more")));
+        }
+        Ok(Self { name, algorithm, kid: None, key: DecodingKey::from_secret(secret.as_bytes()) })
+    }
+
+    /// A key from a public key's PEM text. Its kind says the algorithm; one that is `given` must be the same.
+    pub fn from_pem(place: &str, given: Option<&str>, pem: &str) -> Result<Self, Problem> {
+        if pem.contains("PRIVATE KEY") {
+            return Err(Problem(format!(
+                "{place}.public_key is a private key; the gateway needs the public one alone (openssl pkey -pubout)"
+            )));
+        }
+        if !pem.contains("PUBLIC KEY") {
+            return Err(Problem(format!("{place}.public_key is no public key in PEM; it begins with `-----BEGIN PUBLIC KEY-----`")));
+        }
+        let bytes = pem.as_bytes();
+        let kinds = [
+            ("RS256", DecodingKey::from_rsa_pem(bytes)),
+            ("ES256", DecodingKey::from_ec_pem(bytes)),
+            ("EdDSA", DecodingKey::from_ed_pem(bytes)),
+        ];
+        let Some((algorithm, key)) = kinds.into_iter().find_map(|(algorithm, key)| Some((algorithm, key.ok()?))) else {
+            return Err(Problem(format!("{place}.public_key is not a key for RS256, ES256 or EdDSA")));
+        };
+        if let Some(given) = given.filter(|&given| given != algorithm) {
+            return Err(Problem(format!("{place}.algorithm: {given:?} is not for this public_key, which is one for {algorithm}")));
+        }
+        Self::public(&format!("{place}.public_key"), algorithm, None, key)
+    }
+
+    /// A public key for `algorithm`, if it can be one: of this kind, on this curve, of a length that is safe.
+    pub fn public(place: &str, algorithm: &str, kid: Option<String>, key: DecodingKey) -> Result<Self, Problem> {
+        let (name, algorithm) = match algorithm {
+            "RS256" => ("RS256", Algorithm::RS256),
+            "ES256" => ("ES256", Algorithm::ES256),
+            "EdDSA" => ("EdDSA", Algorithm::EdDSA),
+            _ => return Err(Problem(format!("{place}: {algorithm:?} is not for a public key; write RS256, ES256 or EdDSA"))),
+        };
+        let fits = match (algorithm, key.kind()) {
+            (Algorithm::RS256, DecodingKeyKind::SecretOrDer(der)) => RSA_DER_BYTES.contains(&der.len()),
+            (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => (256..=512).contains(&n.len()) && !e.is_empty(),
+            (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(bytes)) if bytes.len() != 32 => false,
+            // Trying the key on nothing parses it; what it says of the signature is of no interest.
+            _ => crypto::verify("", b"", &key, algorithm).is_ok(),
+        };
+        if fits {
+            return Ok(Self { name, algorithm, kid, key });
+        }
+        let right = match algorithm {
+            Algorithm::RS256 => "RSA has 2,048 to 4,096 bits",
+            Algorithm::ES256 => "the curve is P-256",
+            _ => "the curve is Ed25519",
+        };
+        Err(Problem(format!("{place} is not a key for {name}: {right}")))
+    }
+
+    /// Whether a token with this head may be signed by it. A `kid` chooses among the keys that have one.
+    pub fn may_have_signed(&self, algorithm: &str, kid: Option<&str>) -> bool {
+        self.name == algorithm && (kid.is_none() || self.kid.is_none() || self.kid.as_deref() == kid)
+    }
+
+    /// Whether `signature` (base64url) is this key's over `message`.
+    pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
+        crypto::verify(signature, message, &self.key, self.algorithm).unwrap_or(false)
+    }
+
+    /// Whether both are the same key, in the same form.
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.algorithm == other.algorithm
+            && match (self.key.kind(), other.key.kind()) {
+                (DecodingKeyKind::SecretOrDer(one), DecodingKeyKind::SecretOrDer(two)) => one.ct_eq(two).into(),
+                (DecodingKeyKind::RsaModulusExponent { n, e }, DecodingKeyKind::RsaModulusExponent { n: n2, e: e2 }) => n == n2 && e == e2,
+                _ => false,
+            }
+    }
+}
