@@ -1,5 +1,7 @@
 //! The command line against the real program (PROTOCOL section 8).
 
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its failure")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};

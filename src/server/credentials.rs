@@ -96,8 +96,7 @@ mod tests {
     /// PROTOCOL 5: no credentials 401, credentials that don't cover it 403.
     #[test]
     fn what_is_missing_decides_the_status() {
-        let identity =
-            Identity { user: None, grants: Arc::new(Grants::default()), expires: None, key: None, admin: false, commands_per_second: None };
+        let identity = Identity::anonymous(Arc::new(Grants::default()));
         let nobody = Caller { identity: None, credential: None };
         let anonymous = Caller { identity: Some(identity.clone()), credential: None };
         let known = Caller { identity: Some(identity), credential: Some("x".into()) };

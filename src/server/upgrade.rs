@@ -153,11 +153,9 @@ fn purpose(target: &Target<'_>, query: &Query<'_>) -> Result<Purpose, Refused> {
         Target::Endpoint(topic) => raw(topic.clone()),
         Target::Echo => Ok(Purpose::Echo),
         Target::RawPath(path) => {
-            let text = decoded(path, "the topic")?;
-            let topic = TopicName::parse(&text).map_err(|error| {
-                let problem = Problem::new(hyper::StatusCode::BAD_REQUEST, error.code(), error.to_string());
-                Refused(RejectReason::BadUpgrade, problem)
-            })?;
+            let bad = |reason| Refused(RejectReason::BadUpgrade, Problem::new(hyper::StatusCode::BAD_REQUEST, ErrorCode::BadTopic, reason));
+            let text = decoded(path, "the topic").map_err(|error| bad(error.to_string()))?;
+            let topic = TopicName::parse(&text).map_err(|error| bad(error.to_string()))?;
             raw(topic)
         }
     }
