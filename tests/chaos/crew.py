@@ -279,7 +279,7 @@ def mixed_wishes(count, groups, per_group, seed):
         elif kind == 2:
             wishes.append([f"room.g{group}.*"])
         else:
-            wishes.append([f"room.g{group}.>", f"room.g{group}.t0", f"room.*.t{rng.randrange(per_group)}"])
+            wishes.append([f"room.g{group}.>", f"room.g{group}.t0", f"room.g{rng.randrange(groups)}.*"])
     return topics, wishes
 
 
