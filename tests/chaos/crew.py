@@ -10,7 +10,7 @@ import signal
 import struct
 import time
 
-from ledger import Ledger, payload
+from ledger import payload
 from websocket import connect
 
 FORK = multiprocessing.get_context("fork")
