@@ -10,7 +10,7 @@ import signal
 import struct
 import time
 
-from ledger import Ledger, payload
+from ledger import payload
 from websocket import connect
 
 FORK = multiprocessing.get_context("fork")
@@ -279,7 +279,7 @@ def mixed_wishes(count, groups, per_group, seed):
         elif kind == 2:
             wishes.append([f"room.g{group}.*"])
         else:
-            wishes.append([f"room.g{group}.>", f"room.g{group}.t0", f"room.*.t{rng.randrange(per_group)}"])
+            wishes.append([f"room.g{group}.>", f"room.g{group}.t0", f"room.g{rng.randrange(groups)}.*"])
     return topics, wishes
 
 

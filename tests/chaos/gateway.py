@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -44,7 +45,7 @@ class Gateway:
         self.config = pathlib.Path(self.folder.name) / "belfry.toml"
         self.config.write_text(HEAD.format(drain=drain, key=KEY, limits=limits) + rules)
         self.log = open(pathlib.Path(self.folder.name) / "log", "w+b")
-        self.port = 0
+        self.port = free_port()
         self.process = None
         self.start()
 
@@ -179,9 +180,15 @@ class Gateway:
 
 
 def free_port():
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        return own.getsockname()[1]
+    """A port below those that the kernel gives to outgoing connections, so that none of them takes it meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as own:
+            try:
+                own.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def until(what, fact, seconds):

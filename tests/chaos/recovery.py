@@ -9,12 +9,16 @@ from ledger import Ledger
 
 KEPT = '[[topics]]\nmatch = ">"\nhistory = 1000000\nhistory_ttl = "1h"\non_slow = "disconnect"\n'
 PUBLISHERS = 5
+# Groups, and topics in each; a subscriber takes one or two groups' worth. More would be too much for its own process, not for
+# the gateway.
+TOPICS = (5, 4)
+LONG_TOPICS = (25, 2)
 
 
 def dropping_sessions(long):
     """Subscribers that are cut, reset, stalled and killed: at the end each has every message once, in order, and none was lost."""
     count, seconds, per_second, processes = (200, 60, 1000, 4) if long else (200, 8, 300, 4)
-    topics, wishes = mixed_wishes(count, 10 if long else 5, 4, seed=5)
+    topics, wishes = mixed_wishes(count, *LONG_TOPICS if long else TOPICS, seed=5)
     ledger, books, flags = Ledger(count, topics), Books(PUBLISHERS), Flags()
     with Gateway(rules=KEPT) as gateway:
         crews = crews_of(flags, ledger, wishes, [gateway.port], processes, drop_every=2.0)
@@ -45,8 +49,8 @@ def dropping_sessions(long):
 
 def killed_gateway(long):
     """kill -9 of the gateway under load, three times: a new epoch says so, and all are back within 5 s."""
-    count, between, per_second, group = (200, 15, 2000, 5) if long else (200, 3, 300, 4)
-    topics, wishes = mixed_wishes(count, 10 if long else 5, group, seed=6)
+    count, between, per_second = (200, 15, 2000) if long else (200, 3, 300)
+    topics, wishes = mixed_wishes(count, *LONG_TOPICS if long else TOPICS, seed=6)
     ledger, books, flags = Ledger(count, topics), Books(PUBLISHERS), Flags()
     with Gateway(rules=KEPT) as gateway:
         crews = crews_of(flags, ledger, wishes, [gateway.port], 4, restarts=True, strict=False, drop_every=20.0)

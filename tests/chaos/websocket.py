@@ -129,6 +129,8 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def reset(self):
         """A RST; what was on its way in either direction is lost."""
+        if self.transport.is_closing():
+            return
         own = self.transport.get_extra_info("socket")
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
