@@ -3,13 +3,24 @@
 use proptest::prelude::*;
 
 /// The last tokens of a case's topics; the first says which rule.
-pub const TOPICS: [&str; 9] =
-    ["conflate.a", "conflate.b", "drop.a", "drop.b", "cut.a", "cut.b", "aged.a", "bare.a", "bare.b"];
+pub const TOPICS: [&str; 9] = ["conflate.a", "conflate.b", "drop.a", "drop.b", "cut.a", "cut.b", "aged.a", "bare.a", "bare.b"];
 
 /// What sessions subscribe to: each topic by name, and some patterns.
 pub const TARGETS: [&str; 14] = [
-    "conflate.a", "conflate.b", "drop.a", "drop.b", "cut.a", "cut.b", "aged.a", "bare.a", "bare.b",
-    "conflate.*", "drop.>", "*.a", "*.b", ">",
+    "conflate.a",
+    "conflate.b",
+    "drop.a",
+    "drop.b",
+    "cut.a",
+    "cut.b",
+    "aged.a",
+    "bare.a",
+    "bare.b",
+    "conflate.*",
+    "drop.>",
+    "*.a",
+    "*.b",
+    ">",
 ];
 
 /// How many sessions a case has.

@@ -128,7 +128,8 @@ impl Gateway {
         loop {
             let text = self.metrics.render();
             let accounts = accounts(&text);
-            let closed = |account: &Account| account.waiting == 0.0 && account.routed == account.delivered + account.conflated + account.dropped;
+            let closed =
+                |account: &Account| account.waiting == 0.0 && account.routed == account.delivered + account.conflated + account.dropped;
             let at_rest = ["sessions", "subscriptions", "outbox_bytes", "slow_sessions"].map(|name| (name, sample(&text, name)));
             if accounts.values().all(closed) && at_rest.iter().all(|(_, value)| *value == 0.0) {
                 return Ok(accounts);

@@ -26,7 +26,9 @@ fn delivery_is_as_the_model_says() {
     }
     let gateway = Mutex::new(gateway::Gateway::start());
     let mut runner = TestRunner::new(config);
-    if let Err(failure) = runner.run(&case::cases(), |case| run::run(&mut gateway.lock().unwrap(), &case).inspect_err(|why| eprintln!("{why}"))) {
+    if let Err(failure) =
+        runner.run(&case::cases(), |case| run::run(&mut gateway.lock().unwrap(), &case).inspect_err(|why| eprintln!("{why}")))
+    {
         panic!("{failure}\n{runner}");
     }
 }

@@ -175,11 +175,15 @@ impl<'a> Run<'a> {
         self.topics.iter().for_each(|topic| self.publisher.publish(topic, 1, 0));
         let last = newest();
         for session in &mut self.sessions {
-            session.read_until("each topic's newest message", &newest, |session| {
-                let covered = last.iter().filter(|(topic, _)| covers(&session.subscriptions, topic));
-                covered.into_iter().all(|(topic, last)| session.positions.get(topic).is_some_and(|(_, offset)| offset == last))
-            })?;
-            session.fence(&newest)?;
+            let behind = |session: &Session| {
+                // What an interval holds back may become too old by that, and then it is dropped.
+                let owed = last.iter().filter(|(topic, _)| !topic.contains(".aged."));
+                let covered = owed.filter(|(topic, _)| covers(&session.subscriptions, topic));
+                let behind = covered.filter(|(topic, last)| session.positions.get(*topic).is_none_or(|(_, offset)| offset != *last));
+                behind.map(|(topic, last)| format!("{topic} {last}")).collect::<Vec<_>>()
+            };
+            let outcome = session.read_until("each topic's newest message", &newest, |session| behind(session).is_empty());
+            outcome.and_then(|()| session.fence(&newest)).map_err(|why| format!("{why}: {:?}\n{}", behind(session), told(session)))?;
         }
         Ok(())
     }
@@ -188,10 +192,8 @@ impl<'a> Run<'a> {
         let published = self.publisher.published.lock().unwrap();
         let rules = |topic: &str| Rule::of(topic.split('.').nth(1).unwrap_or_default());
         for session in self.ended.iter().chain(&self.sessions) {
-            Judge::new(&self.topics, &published, session, rules).hear_all(&session.trace).map_err(|why| {
-                let trace: Vec<String> = session.trace.iter().map(brief).collect();
-                format!("{why}\ntight: {}; its connection:\n{}", session.tight, trace.join("\n"))
-            })?;
+            let outcome = Judge::new(&self.topics, &published, session, rules).hear_all(&session.trace);
+            outcome.map_err(|why| format!("{why}\n{}", told(session)))?;
         }
         Ok(())
     }
@@ -218,12 +220,24 @@ fn covers(subscriptions: &std::collections::BTreeSet<String>, topic: &str) -> bo
     subscriptions.iter().any(|pattern| Pattern::parse(pattern).unwrap().matches(&topic))
 }
 
+/// A connection's trace.
+fn told(session: &Session) -> String {
+    let trace: Vec<String> = session.trace.iter().map(brief).collect();
+    format!("tight: {}; its connection:\n{}", session.tight, trace.join("\n"))
+}
+
 /// An entry without its padding.
 fn brief(entry: &Entry) -> String {
     match entry {
         Entry::Said(command, _) => format!("> {command}"),
         Entry::Heard(event, _) if event["op"] == "message" => {
-            format!("< {} {}{} n={}", event["topic"], event["offset"], if event["replay"] == true { " replay" } else { "" }, event["data"]["n"])
+            format!(
+                "< {} {}{} n={}",
+                event["topic"],
+                event["offset"],
+                if event["replay"] == true { " replay" } else { "" },
+                event["data"]["n"]
+            )
         }
         Entry::Heard(event, _) => format!("< {event}"),
         Entry::Closed(code) => format!("closed {code}"),
