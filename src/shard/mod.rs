@@ -18,6 +18,8 @@ mod slot;
 mod socket;
 mod subscribers;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod worker;
 
