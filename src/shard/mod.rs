@@ -19,6 +19,8 @@ mod slot;
 mod socket;
 mod subscribers;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod worker;
 

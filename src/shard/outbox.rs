@@ -407,3 +407,6 @@ fn settle(queued: &Queued, end: End, tally: &mut Tally) {
         End::Dropped(reason) => tally.dropped(message.rule.id, reason, 1),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,312 @@
+//! What waits for one session: what gives way, in which order, and that each message has one end.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Rule;
+use crate::hub::PayloadKind;
+use crate::metrics::Metrics;
+use crate::position::{Epoch, Position};
+use crate::session_id::{Member, SessionId};
+use crate::topic_name::Pattern;
+
+const FRAME_BYTES: usize = 100;
+
+/// An outbox, a rule for each `on_slow`, and the books.
+struct Desk {
+    outbox: Outbox,
+    tally: Tally,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    epoch: Epoch,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let (metrics, clock) = (Arc::new(Metrics::new()), Clock::by_hand(Timestamp(1_000)));
+        let (outbox, tally) = (Outbox::new(clock.moment()), Tally::new(Arc::clone(&metrics)));
+        Self { outbox, tally, metrics, clock, epoch: Epoch::random() }
+    }
+
+    /// A message of `topic`, whose first token says its rule: `c` conflates, `d` drops the oldest, any other disconnects;
+    /// a second token `aged` has a `max_age` of 1 s.
+    fn message(&self, topic: &str, offset: u64) -> Arc<Message> {
+        let label = topic.split('.').next().unwrap_or_default();
+        let on_slow = match label {
+            "c" => OnSlow::Conflate,
+            "d" => OnSlow::DropOldest,
+            _ => OnSlow::Disconnect,
+        };
+        let max_age = topic.contains("aged").then_some(Duration::from_secs(1));
+        let pattern = Pattern::parse(&format!("{label}.>")).ok();
+        Arc::new(Message {
+            topic: TopicName::parse(topic).unwrap(),
+            position: Position { epoch: self.epoch, offset: Offset(offset) },
+            published_at: self.clock.now(),
+            moment: self.clock.moment(),
+            payload: Bytes::from_static(b"1"),
+            kind: PayloadKind::Json,
+            except: None,
+            rule: Arc::new(Rule { on_slow, max_age, ..Rule::plain(pattern) }),
+        })
+    }
+
+    fn offer(&mut self, topic: &str, offset: u64, bytes_max: usize) -> Offered {
+        let what = What::Message(self.message(topic, offset));
+        self.outbox.offer(Queued { frame: vec![0; FRAME_BYTES].into(), what }, bytes_max, &mut self.tally)
+    }
+
+    /// Offers each, with room for all.
+    fn fill(&mut self, messages: &[(&str, u64)]) {
+        for (topic, offset) in messages {
+            assert_eq!(self.offer(topic, *offset, usize::MAX), Offered::Queued);
+        }
+    }
+
+    fn tell(&mut self, joined: bool, session: SessionId, user: Option<&str>) {
+        let member = Member { session, user: user.map(Into::into) };
+        let change = Arc::new(PresenceChange { topic: TopicName::parse("p").unwrap(), member, joined });
+        let queued = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Presence(change) };
+        assert_eq!(self.outbox.offer(queued, usize::MAX, &mut self.tally), Offered::Queued);
+    }
+
+    fn waiting(&self) -> Vec<String> {
+        let name = |queued: &Queued| queued.message().map(|message| format!("{} {}", message.topic, message.position.offset));
+        self.outbox.queue.iter().map(|queued| name(queued).unwrap_or_else(|| "-".to_owned())).collect()
+    }
+
+    fn gaps(&self) -> Vec<(u64, u64)> {
+        self.outbox.gaps.iter().map(|gap| (gap.from.0, gap.to.0)).collect()
+    }
+
+    /// The figure of `series`, given without its prefix.
+    fn figure(&mut self, series: &str) -> i64 {
+        self.tally.hand_over();
+        let text = self.metrics.render();
+        text.lines().find_map(|line| line.strip_prefix(&format!("belfry_{series} "))?.parse().ok()).unwrap_or(0)
+    }
+
+    /// `[waiting, conflated, dropped as slow, dropped by age, dropped at the close]` of the rule `label.>`.
+    fn books(&mut self, label: &str) -> [i64; 5] {
+        let dropped = |reason| format!("messages_dropped_total{{reason=\"{reason}\",rule=\"{label}.>\"}}");
+        [
+            self.figure(&format!("outbox_messages{{rule=\"{label}.>\"}}")),
+            self.figure(&format!("messages_conflated_total{{rule=\"{label}.>\"}}")),
+            self.figure(&dropped("slow")),
+            self.figure(&dropped("age")),
+            self.figure(&dropped("closed")),
+        ]
+    }
+}
+
+/// PROTOCOL 7: past the bound, queued `conflate` messages are conflated, each newest taking the oldest's place.
+#[test]
+fn each_newest_takes_the_oldests_place() {
+    let mut desk = Desk::new();
+    desk.fill(&[("c.a", 1), ("x.a", 1), ("c.b", 1), ("c.a", 2), ("c.b", 2)]);
+    assert_eq!(desk.offer("c.a", 3, 3 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["c.a 3", "x.a 1", "c.b 2"]);
+    assert_eq!((desk.gaps(), desk.outbox.bytes()), (vec![], 3 * FRAME_BYTES));
+    assert_eq!((desk.books("c"), desk.figure("outbox_bytes")), ([2, 3, 0, 0, 0], 3 * FRAME_BYTES as i64));
+}
+
+/// PROTOCOL 7: up to the bound nothing is conflated or dropped.
+#[test]
+fn up_to_the_bound_nothing_gives_way() {
+    let mut desk = Desk::new();
+    desk.fill(&[("c.a", 1), ("d.a", 1)]);
+    assert_eq!(desk.offer("c.a", 2, 3 * FRAME_BYTES), Offered::Queued);
+    assert_eq!(desk.waiting(), ["c.a 1", "d.a 1", "c.a 2"]);
+}
+
+/// PROTOCOL 7: where conflating frees too little, the oldest of `conflate` and `drop_oldest` topics go, with exact gaps.
+#[test]
+fn the_oldest_are_dropped_with_exact_gaps() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 1), ("d.a", 2), ("x.a", 1), ("d.b", 7), ("d.a", 3)]);
+    assert_eq!(desk.offer("d.a", 4, 3 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["x.a 1", "d.a 3", "d.a 4"]);
+    assert_eq!(desk.gaps(), [(1, 2), (7, 7)]);
+    assert_eq!(desk.books("d"), [2, 0, 3, 0, 0]);
+}
+
+/// PROTOCOL 3: a gap is told before the next message of its topic, and not before another's.
+#[test]
+fn a_gap_waits_for_its_topics_next_message() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 1), ("x.a", 1), ("d.a", 2)]);
+    assert_eq!(desk.outbox.shrink(2 * FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
+    assert_eq!(desk.outbox.take_gaps_before_next(), [], "the next message is another topic's");
+    desk.outbox.queue.pop_front();
+    let topic = TopicName::parse("d.a").unwrap();
+    assert_eq!(desk.outbox.take_gaps_before_next(), [Gap { topic, from: Offset(1), to: Offset(1) }]);
+    assert_eq!(desk.outbox.take_gaps_before_next(), [], "it is told once");
+}
+
+/// PROTOCOL 3: a topic's live messages come after its replay; so what was dropped of them is told behind what is replayed.
+#[test]
+fn a_gap_of_live_messages_waits_for_the_end_of_the_replay() {
+    let mut desk = Desk::new();
+    let replayed = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Replayed(desk.message("d.a", 3)) };
+    assert_eq!(desk.outbox.offer(replayed, usize::MAX, &mut desk.tally), Offered::Queued);
+    desk.fill(&[("d.a", 4), ("d.a", 5)]);
+    assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
+    assert_eq!((desk.waiting(), desk.gaps()), (vec!["d.a 3".to_owned(), "d.a 5".to_owned()], vec![(4, 4)]));
+    assert_eq!(desk.outbox.take_gaps_before_next(), [], "3 is replayed first");
+    desk.outbox.queue.pop_front();
+    assert_eq!(desk.outbox.take_gaps_before_next().len(), 1);
+}
+
+/// PROTOCOL 7: where no rule frees enough, the queue has overflowed; an empty outbox takes one item of any size.
+#[test]
+fn what_may_not_give_way_overflows() {
+    let mut desk = Desk::new();
+    assert_eq!(desk.offer("x.a", 1, FRAME_BYTES / 2), Offered::Queued);
+    assert_eq!(desk.offer("x.a", 2, FRAME_BYTES / 2), Offered::Overflowed);
+    desk.outbox.discard(DropReason::Closed, &mut desk.tally);
+    assert_eq!((desk.books("x"), desk.outbox.bytes()), ([0, 0, 0, 0, 2], 0));
+}
+
+/// RFC 6455 §5.2: a frame that has begun is ended, whatever gives way behind it.
+#[test]
+fn what_has_begun_never_gives_way() {
+    let mut desk = Desk::new();
+    let begun = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Message(desk.message("c.aged", 1)) };
+    desk.outbox.begin(begun, 10, &mut desk.tally);
+    desk.fill(&[("c.aged", 2), ("d.aged", 1)]);
+    assert_eq!(desk.offer("c.aged", 3, 2 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!((desk.waiting().len(), desk.waiting()[0].as_str()), (2, "c.aged 1"));
+    desk.clock.turn(Duration::from_secs(2));
+    desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
+    assert_eq!(desk.waiting()[0], "c.aged 1");
+    desk.outbox.discard(DropReason::Closed, &mut desk.tally);
+    assert_eq!(desk.waiting(), ["c.aged 1"]);
+    desk.outbox.abandon(&mut desk.tally);
+    assert!(desk.outbox.is_done() && desk.figure("outbox_bytes") == 0);
+}
+
+/// PROTOCOL 7: `max_age`: too old is conflated or dropped as the rule says, with `disconnect` dropped with a gap; of a
+/// conflated topic the newest goes out at any age.
+#[test]
+fn what_is_too_old_gives_way_as_its_rule_says() {
+    let mut desk = Desk::new();
+    desk.fill(&[("c.aged", 1), ("c.aged", 2), ("d.aged", 1), ("x.aged", 1), ("x.b", 1)]);
+    desk.clock.turn(Duration::from_millis(1_001));
+    desk.fill(&[("d.aged", 2)]);
+    desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
+    assert_eq!(desk.waiting(), ["c.aged 2", "x.b 1", "d.aged 2"]);
+    assert_eq!(desk.gaps(), [(1, 1), (1, 1)]);
+    assert_eq!((desk.books("c"), desk.books("d"), desk.books("x")), ([1, 1, 0, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 1, 0]));
+}
+
+/// PROTOCOL 3: joins and leaves of one member that are still queued cancel out; another name's don't.
+#[test]
+fn a_join_and_a_leave_cancel_out() {
+    let (mut desk, session) = (Desk::new(), SessionId::random());
+    desk.tell(true, session, None);
+    desk.tell(true, SessionId::random(), None);
+    desk.tell(false, session, None);
+    assert_eq!((desk.waiting().len(), desk.outbox.bytes()), (1, FRAME_BYTES));
+    desk.tell(false, session, Some("ann"));
+    desk.tell(true, session, Some("bob"));
+    assert_eq!(desk.waiting().len(), 3, "a leave and a join under another name are both told");
+    desk.outbox.abandon(&mut desk.tally);
+    let change = PresenceChange { topic: TopicName::parse("p").unwrap(), member: Member { session, user: None }, joined: true };
+    let begun = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Presence(Arc::new(change)) };
+    desk.outbox.begin(begun, 1, &mut desk.tally);
+    desk.tell(false, session, None);
+    assert_eq!(desk.waiting().len(), 2, "what has begun is no more cancelled");
+}
+
+/// RFC 6455 §5.5.3: of many pongs that wait, the last is the newest ping's.
+#[test]
+fn pongs_are_bounded() {
+    let mut desk = Desk::new();
+    for number in 0..100_u8 {
+        let queued = Queued { frame: vec![number; 2].into(), what: What::Pong };
+        assert_eq!(desk.outbox.offer(queued, 0, &mut desk.tally), Offered::Queued);
+    }
+    assert_eq!((desk.outbox.queue.len(), desk.outbox.bytes()), (PONGS_MAX, 2 * PONGS_MAX));
+    assert_eq!(desk.outbox.queue.back().unwrap().frame[0], 99);
+}
+
+/// PROTOCOL 7: replies are never dropped and don't count against the bound.
+#[test]
+fn replies_never_give_way() {
+    let mut desk = Desk::new();
+    let reply = || Queued { frame: vec![0; 10 * FRAME_BYTES].into(), what: What::Reply };
+    assert_eq!(desk.outbox.offer(reply(), FRAME_BYTES, &mut desk.tally), Offered::Queued);
+    desk.fill(&[("d.a", 1)]);
+    assert_eq!(desk.offer("d.a", 2, FRAME_BYTES), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["-", "d.a 2"]);
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Offer(usize),
+    Shrink(usize),
+    Age,
+    Begin(usize),
+    LeaveTopic(usize),
+}
+
+const TOPICS: [&str; 6] = ["c.a", "c.aged", "d.a", "d.aged", "x.a", "x.aged"];
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        8 => (0..TOPICS.len()).prop_map(Act::Offer),
+        1 => (1_usize..1_000).prop_map(Act::Shrink),
+        1 => Just(Act::Age),
+        1 => (1..FRAME_BYTES).prop_map(Act::Begin),
+        1 => (0..TOPICS.len()).prop_map(Act::LeaveTopic),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// PROTOCOL 9: whatever happens, what was queued waits or has one end, per rule; the bytes are those of the frames that
+    /// wait; each topic's offsets rise; and no offset is in a gap and in the queue.
+    #[test]
+    fn each_message_has_one_end(acts in prop::collection::vec(act(), 1..120), bytes_max in 1_usize..1_500) {
+        let mut desk = Desk::new();
+        let mut offered = [0_u64; TOPICS.len()];
+        for act in acts {
+            match act {
+                Act::Offer(topic) => {
+                    offered[topic] += 1;
+                    let _ = desk.offer(TOPICS[topic], offered[topic], bytes_max);
+                }
+                Act::Shrink(bytes) => {
+                    let _ = desk.outbox.shrink(bytes, DropReason::Slow, &mut desk.tally);
+                }
+                Act::Age => {
+                    desk.clock.turn(Duration::from_millis(600));
+                    desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
+                }
+                Act::Begin(bytes) if !desk.outbox.is_empty() => desk.outbox.begun = bytes,
+                Act::Begin(_) => {}
+                Act::LeaveTopic(topic) => desk.outbox.leave_topic(&TopicName::parse(TOPICS[topic]).unwrap()),
+            }
+            for topic in TOPICS {
+                let of_topic = desk.outbox.queue.iter().filter_map(Queued::message).filter(|message| message.topic.as_str() == topic);
+                let offsets: Vec<Offset> = of_topic.map(|message| message.position.offset).collect();
+                prop_assert!(offsets.is_sorted(), "{topic}: {offsets:?}");
+                let told = |offset: &Offset| desk.outbox.gaps.iter().any(|gap| gap.topic.as_str() == topic && gap.from <= *offset && *offset <= gap.to);
+                prop_assert!(!offsets.iter().any(told), "{topic}: {offsets:?} {:?}", desk.outbox.gaps);
+            }
+            prop_assert_eq!(desk.outbox.bytes(), desk.outbox.queue.len() * FRAME_BYTES);
+        }
+        let bytes = desk.outbox.bytes() as i64;
+        prop_assert_eq!(desk.figure("outbox_bytes"), bytes);
+        for (label, topics) in [("c", 0..2), ("d", 2..4), ("x", 4..6)] {
+            let routed: u64 = offered[topics].iter().sum();
+            prop_assert_eq!(desk.books(label).iter().sum::<i64>(), routed as i64);
+        }
+        desk.outbox.abandon(&mut desk.tally);
+        prop_assert_eq!(desk.figure("outbox_bytes"), 0);
+    }
+}

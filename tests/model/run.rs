@@ -1,0 +1,245 @@
+//! One case on the gateway, step by step, and then the verdict.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use belfry::hub::{Attempt, Hub, PayloadKind, Publication};
+use belfry::metrics::PublishSource;
+use belfry::topic_name::{Pattern, TopicName};
+use proptest::test_runner::TestCaseError;
+use serde_json::{Value, json};
+
+use crate::case::{Case, Step, TARGETS, TOPICS};
+use crate::gateway::{Account, Gateway};
+use crate::judge::{Judge, Published, Rule};
+use crate::session::{Entry, Offsets, Session};
+
+/// Runs `case` and judges what each session heard, and the accounts.
+pub fn run(gateway: &mut Gateway, case: &Case) -> Result<(), TestCaseError> {
+    let number = gateway.next_case();
+    let before = gateway.closed_accounts().map_err(TestCaseError::fail)?;
+    let mut run = Run::new(gateway, case, number);
+    let outcome = run.go(&case.steps).and_then(|()| run.finish());
+    let verdict = outcome.and_then(|()| run.judge());
+    let (heard, whole) = (run.heard(), run.is_whole());
+    drop(run);
+    verdict.map_err(TestCaseError::fail)?;
+    let after = gateway.closed_accounts().map_err(TestCaseError::fail)?;
+    let delivered = sum(&after, |account| account.delivered) - sum(&before, |account| account.delivered);
+    let agrees = if whole { delivered == heard } else { delivered >= heard };
+    if agrees { Ok(()) } else { Err(TestCaseError::fail(format!("{delivered} messages were delivered, {heard} were heard"))) }
+}
+
+fn sum(accounts: &BTreeMap<String, Account>, figure: impl Fn(&Account) -> f64) -> f64 {
+    accounts.values().map(figure).sum()
+}
+
+/// Publishes past the sessions, from any thread.
+#[derive(Clone)]
+struct Publisher {
+    hub: Arc<Hub>,
+    next: Arc<AtomicU64>,
+    published: Arc<Mutex<Published>>,
+}
+
+impl Publisher {
+    fn data(&self, bytes: usize) -> (u64, Value) {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        (n, json!({"n": n, "pad": "x".repeat(bytes)}))
+    }
+
+    fn publish(&self, topic: &TopicName, count: usize, bytes: usize) {
+        for _ in 0..count {
+            let (n, data) = self.data(bytes);
+            let payload = data.to_string().into();
+            let publication = Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Http };
+            let position = loop {
+                match self.hub.try_publish(topic, &publication).unwrap() {
+                    Attempt::Published(position) => break position,
+                    Attempt::NoRoom(_) => std::thread::yield_now(),
+                }
+            };
+            self.published.lock().unwrap().note(topic.as_str(), position.offset.0, n);
+        }
+    }
+}
+
+struct Run<'a> {
+    gateway: &'a Gateway,
+    prefix: String,
+    topics: Vec<TopicName>,
+    publisher: Publisher,
+    sessions: Vec<Session>,
+    /// Connections that have ended before the case's end.
+    ended: Vec<Session>,
+    storms: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl<'a> Run<'a> {
+    fn new(gateway: &'a Gateway, case: &Case, number: u64) -> Self {
+        let prefix = format!("m{number}");
+        let topics = TOPICS.iter().map(|topic| TopicName::parse(&format!("{prefix}.{topic}")).unwrap()).collect();
+        let publisher = Publisher { hub: Arc::clone(&gateway.hub), next: Arc::default(), published: Arc::default() };
+        let sessions = case.tight.iter().map(|&tight| Session::new(gateway.connect(tight), tight)).collect();
+        Self { gateway, prefix, topics, publisher, sessions, ended: Vec::new(), storms: Vec::new() }
+    }
+
+    fn newest(&self) -> impl Fn() -> Offsets + use<> {
+        let (hub, topics) = (Arc::clone(&self.gateway.hub), self.topics.clone());
+        move || {
+            let living = topics.iter().filter_map(|topic| hub.topic(topic));
+            living.map(|info| (info.topic.as_str().to_owned(), info.position.offset.0)).collect()
+        }
+    }
+
+    fn go(&mut self, steps: &[Step]) -> Result<(), String> {
+        steps.iter().try_for_each(|step| self.step(step))
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let newest = self.newest();
+        match *step {
+            Step::Publish { topic, count, bytes } => self.publisher.publish(&self.topics[topic], count, bytes),
+            Step::Storm { topic, count, bytes } => {
+                let (publisher, topic) = (self.publisher.clone(), self.topics[topic].clone());
+                self.storms.push(std::thread::spawn(move || publisher.publish(&topic, count, bytes)));
+            }
+            Step::Say { session, topic, echo } => return self.say(session, topic, echo),
+            Step::Subscribe { session, ref targets, last, interval } => {
+                let targets: Vec<String> = targets.iter().map(|&target| format!("{}.{}", self.prefix, TARGETS[target])).collect();
+                let mut command = json!({"op": "subscribe", "topics": targets});
+                last.into_iter().for_each(|last| command["last"] = last.into());
+                interval.into_iter().for_each(|interval| command["interval_ms"] = interval.into());
+                let session = &mut self.sessions[session];
+                session.say(command, newest());
+                session.subscriptions.extend(targets);
+            }
+            Step::Unsubscribe { session, target } => {
+                let target = format!("{}.{}", self.prefix, TARGETS[target]);
+                let session = &mut self.sessions[session];
+                if session.subscriptions.remove(&target) {
+                    session.say(json!({"op": "unsubscribe", "topics": [target]}), Offsets::new());
+                }
+            }
+            Step::Read { session } => self.sessions[session].read_on(&newest),
+            Step::Fence { session } => return self.sessions[session].fence(&newest),
+            Step::Reconnect { session, back } => self.reconnect(session, back),
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, session: usize, topic: usize, echo: bool) -> Result<(), String> {
+        let (newest, (n, data)) = (self.newest(), self.publisher.data(20));
+        let topic = self.topics[topic].as_str().to_owned();
+        let session = &mut self.sessions[session];
+        if !session.open {
+            return Ok(());
+        }
+        let id = session.say(json!({"op": "publish", "topic": topic, "data": data, "echo": echo}), Offsets::new());
+        session.read_until("the answer to a publish", &newest, |session| session.has_answer(id))?;
+        if let Some(offset) = session.answer(id).and_then(|answer| answer["offset"].as_u64()) {
+            self.publisher.published.lock().unwrap().note(&topic, offset, n);
+            if !echo {
+                session.unheard.insert((topic, offset));
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts a connection and resumes on another, as a client does that remembers what it has heard.
+    fn reconnect(&mut self, index: usize, back: u64) {
+        let newest = self.newest();
+        let (tight, subscriptions) = (self.sessions[index].tight, self.sessions[index].subscriptions.clone());
+        let mut session = Session::new(self.gateway.connect(tight), tight);
+        let known = self.sessions[index].positions.iter();
+        let since: BTreeMap<String, Value> = known
+            .filter(|(topic, _)| covers(&subscriptions, topic))
+            .map(|(topic, (epoch, offset))| (topic.clone(), json!({"epoch": epoch, "offset": offset.saturating_sub(back)})))
+            .collect();
+        session.positions = self.sessions[index].positions.clone();
+        if !subscriptions.is_empty() {
+            session.say(json!({"op": "subscribe", "topics": subscriptions, "since": since}), newest());
+            session.subscriptions = subscriptions;
+        }
+        let mut old = std::mem::replace(&mut self.sessions[index], session);
+        old.cut();
+        self.ended.push(old);
+    }
+
+    /// Lets all come to rest, publishes once more to each topic, and has each session hear that.
+    fn finish(&mut self) -> Result<(), String> {
+        let newest = self.newest();
+        self.storms.drain(..).for_each(|storm| storm.join().unwrap());
+        self.sessions.iter_mut().try_for_each(|session| session.fence(&newest))?;
+        self.topics.iter().for_each(|topic| self.publisher.publish(topic, 1, 0));
+        let last = newest();
+        for session in &mut self.sessions {
+            let behind = |session: &Session| {
+                // What an interval holds back may become too old by that, and then it is dropped.
+                let owed = last.iter().filter(|(topic, _)| !topic.contains(".aged."));
+                let covered = owed.filter(|(topic, _)| covers(&session.subscriptions, topic));
+                let behind = covered.filter(|(topic, last)| session.positions.get(*topic).is_none_or(|(_, offset)| offset != *last));
+                behind.map(|(topic, last)| format!("{topic} {last}")).collect::<Vec<_>>()
+            };
+            let outcome = session.read_until("each topic's newest message", &newest, |session| behind(session).is_empty());
+            outcome.and_then(|()| session.fence(&newest)).map_err(|why| format!("{why}: {:?}\n{}", behind(session), told(session)))?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self) -> Result<(), String> {
+        let published = self.publisher.published.lock().unwrap();
+        let rules = |topic: &str| Rule::of(topic.split('.').nth(1).unwrap_or_default());
+        for session in self.ended.iter().chain(&self.sessions) {
+            let outcome = Judge::new(&self.topics, &published, session, rules).hear_all(&session.trace);
+            outcome.map_err(|why| format!("{why}\n{}", told(session)))?;
+        }
+        Ok(())
+    }
+
+    fn heard(&self) -> f64 {
+        let entries = self.ended.iter().chain(&self.sessions).flat_map(|session| &session.trace);
+        entries.filter(|entry| matches!(entry, Entry::Heard(event, _) if event["op"] == "message")).count() as f64
+    }
+
+    /// Whether every connection has read all that was written to it.
+    fn is_whole(&self) -> bool {
+        self.ended.is_empty() && self.sessions.iter().all(|session| session.open)
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.storms.drain(..).for_each(|storm| storm.join().unwrap());
+    }
+}
+
+fn covers(subscriptions: &std::collections::BTreeSet<String>, topic: &str) -> bool {
+    let topic = TopicName::parse(topic).unwrap();
+    subscriptions.iter().any(|pattern| Pattern::parse(pattern).unwrap().matches(&topic))
+}
+
+/// A connection's trace.
+fn told(session: &Session) -> String {
+    let trace: Vec<String> = session.trace.iter().map(brief).collect();
+    format!("tight: {}; its connection:\n{}", session.tight, trace.join("\n"))
+}
+
+/// An entry without its padding.
+fn brief(entry: &Entry) -> String {
+    match entry {
+        Entry::Said(command, _) => format!("> {command}"),
+        Entry::Heard(event, _) if event["op"] == "message" => {
+            format!(
+                "< {} {}{} n={}",
+                event["topic"],
+                event["offset"],
+                if event["replay"] == true { " replay" } else { "" },
+                event["data"]["n"]
+            )
+        }
+        Entry::Heard(event, _) => format!("< {event}"),
+        Entry::Closed(code) => format!("closed {code}"),
+    }
+}
