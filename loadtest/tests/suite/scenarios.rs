@@ -82,6 +82,13 @@ fn floor_sends_in_each_way() {
 }
 
 #[test]
+fn compare_tells_ratios_to_the_first() {
+    let outcome = run_with_gateway(&["compare", "--with", "json,floor", "--repeat", "2", "--sessions", "10"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    assert_eq!(outcome.report.as_array().map(Vec::len), Some(4), "{outcome:?}");
+}
+
+#[test]
 fn a_server_that_is_not_there_is_said_so() {
     let outcome = run(&["fanout", "--url", "ws://127.0.0.1:1/ws"]);
     assert_eq!(outcome.status, 1);
