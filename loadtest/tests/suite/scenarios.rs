@@ -53,9 +53,10 @@ fn storm_brings_everybody_back_to_what_they_missed() {
 
 #[test]
 fn slow_keeps_the_others_whole() {
-    let outcome = run_with_gateway(&["slow", "--sessions", "20", "--payload", "20000"]);
+    let outcome = run_with_gateway(&["slow", "--sessions", "20", "--payload", "60000"]);
     outcome.expect_all_well();
     assert_eq!(outcome.number("/figures/stalled_sessions"), 2.0, "{outcome:?}");
+    assert_eq!(outcome.number("/metrics/belfry_sessions_closed_total"), 2.0, "a rule that says disconnect does so: {outcome:?}");
 }
 
 #[test]
