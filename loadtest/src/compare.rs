@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
 use crate::floor::Sends;
@@ -19,6 +19,13 @@ pub enum Contender {
     Json,
     /// Belfry's raw dialect
     Raw,
+    /// Belfry's native dialect, compressed
+    JsonDeflate,
+    /// Belfry's native dialect with `server.coalesce` at 1 ms
+    #[value(name = "json-coalesce-1ms")]
+    JsonCoalesce,
+    /// Belfry's native dialect on two shards
+    JsonTwoShards,
     /// Plain sends, one for each message
     Floor,
     /// Plain sends, one for all messages that came at once
@@ -56,10 +63,10 @@ impl Contender {
             Ok(Server::Peer(script))
         };
         Ok(match self {
-            Self::Json | Self::Raw if *belfry == Server::Running => {
-                bail!("compare starts what it compares: name the gateway's binary with --start")
-            }
             Self::Json => settings.on(belfry.clone(), Dialect::Json),
+            Self::JsonDeflate => Settings { deflate: true, ..settings.on(belfry.clone(), Dialect::Json) },
+            Self::JsonCoalesce => settings.on(belfry.with_setting("server.coalesce=1ms"), Dialect::Json),
+            Self::JsonTwoShards => settings.on(belfry.with_setting("server.shards=2"), Dialect::Json),
             Self::Raw => settings.on(belfry.clone(), Dialect::Raw),
             Self::Floor => settings.on(Server::Floor(Sends::Single), Dialect::Plain),
             Self::FloorJoined => settings.on(Server::Floor(Sends::Joined), Dialect::Plain),
@@ -77,6 +84,7 @@ pub struct Rounds {
 
 /// Runs `contenders` in turn, `repeat` times.
 pub fn run(settings: &Settings, contenders: &[Contender], repeat: usize, peers: &Path) -> anyhow::Result<Rounds> {
+    ensure!(settings.server != Server::Running, "compare starts what it compares: name the gateway's binary with --start");
     let each =
         contenders.iter().map(|contender| contender.settings(settings, &settings.server, peers)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut rounds = Vec::new();

@@ -14,6 +14,17 @@ use serde::Serialize;
 
 use crate::floor::Sends;
 
+impl Server {
+    /// The same gateway with one more `--set`.
+    pub fn with_setting(&self, setting: &str) -> Self {
+        let mut server = self.clone();
+        if let Self::Belfry { set, .. } = &mut server {
+            set.push(setting.to_owned());
+        }
+        server
+    }
+}
+
 /// How long a server may take until it listens; a peer's script may have to install it first.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 

@@ -30,6 +30,8 @@ use session::{Phase, Session};
 
 /// The one read buffer in bytes: with less, a burst to one subscriber would take several reads.
 const BUFFER_BYTES: usize = 256 << 10;
+/// What the kernel takes for a session that stopped reading.
+const STALLED_BUFFER_BYTES: usize = 32 << 10;
 /// How many sessions may be on their way at once; a listener's backlog is often no longer than this.
 const PENDING_MAX: usize = 128;
 
@@ -172,11 +174,12 @@ impl Engine {
         }
     }
 
-    /// `sessions` stop reading.
+    /// `sessions` stop reading. Their receive buffers stay small from now on, else the kernel would read for them for a long time.
     pub fn stall(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
             self.desk.excuse(&mut self.sessions[index]);
             if let Some(socket) = &self.sessions[index].socket {
+                let _ = socket2::SockRef::from(socket).set_recv_buffer_size(STALLED_BUFFER_BYTES);
                 let _ = self.poll.change(socket, index, Wants::Nothing);
             }
         }
@@ -289,10 +292,7 @@ impl Engine {
                 self.proceed(index, progress);
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(error) => {
-                self.desk.tally.broken(&error);
-                self.leave(index, Phase::Closed);
-            }
+            Err(error) => self.break_off(index, &error),
         }
     }
 
@@ -337,11 +337,17 @@ impl Engine {
                     session.wants = wants;
                 }
             }
-            Err(error) => {
-                self.desk.tally.broken(&error);
-                self.leave(index, Phase::Closed);
-            }
+            Err(error) => self.break_off(index, &error),
         }
+    }
+
+    /// The connection broke. A reset is an end without a close frame, and counted as that; all else is a fault.
+    fn break_off(&mut self, index: usize, error: &std::io::Error) {
+        let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+        if !reset || self.sessions[index].phase != Phase::Open {
+            self.desk.tally.broken(error);
+        }
+        self.leave(index, Phase::Closed);
     }
 
     /// The session is over; closing the socket takes it out of the poll.

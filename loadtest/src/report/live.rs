@@ -39,10 +39,10 @@ impl Live {
         let bars: String = self.rates.iter().map(|rate| BARS[(rate * 7 / top) as usize]).collect();
         let wrong = tally.duplicated + tally.reordered + tally.altered + tally.holes;
         let wrong = if wrong == 0 { "no loss".to_owned() } else { format!("{wrong} WRONG") };
+        let when = if slice.at > 0.0 { format!("{:.1} s", slice.at) } else { "warm-up".to_owned() };
         format!(
-            "{} {:5.1} s {bars:24} {:>9}/s  p50 {:.2} ms  p99 {:.2} ms  {wrong}",
+            "{} {when:>7} {bars:24} {:>9}/s  p50 {:.2} ms  p99 {:.2} ms  {wrong}",
             self.name,
-            slice.at,
             slice.rate() as u64,
             slice.p50 / 1e3,
             slice.p99 / 1e3

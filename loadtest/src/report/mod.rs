@@ -90,7 +90,7 @@ impl Report {
         }
         if self.verdict.errors.contains_key("rate_limited") {
             warnings.push(
-                "the gateway refused publishes by `limits.commands_per_second`: use more --publishers, raise the key, or let --start start a gateway".to_owned(),
+                "the gateway refused publishes by `limits.commands_per_second`, and they count as lost: use more --publishers, raise the key, or let --start start a gateway".to_owned(),
             );
         }
         self.warnings = warnings;

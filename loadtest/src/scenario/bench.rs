@@ -20,6 +20,10 @@ pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
 /// How long nothing may come before what is owed counts as lost.
 pub(super) const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How often, and how long apart, a gateway is asked whether its accounts close.
+const REST_TRIES: usize = 20;
+const REST_PAUSE: Duration = Duration::from_millis(100);
+
 /// One run.
 pub(super) struct Bench {
     pub(super) settings: Settings,
@@ -213,7 +217,8 @@ impl Bench {
         if !self.settings.scenario.expects_closes() && !verdict.closes.is_empty() {
             self.failures.push("the server closed sessions that behaved".to_owned());
         }
-        let after = self.scrape_before.as_ref().and_then(|_| Scrape::fetch(self.target.address));
+        let after = self.scrape_at_rest();
+        self.check_accounts(after.as_ref());
         let metrics = match (&self.scrape_before, &after) {
             (Some(before), Some(after)) => after.since(before),
             _ => BTreeMap::new(),
@@ -249,6 +254,33 @@ impl Bench {
         };
         report.warn();
         Ok(report)
+    }
+
+    /// The gateway's figures once its accounts close, or as they stand after two seconds.
+    fn scrape_at_rest(&self) -> Option<Scrape> {
+        self.scrape_before.as_ref()?;
+        let mut scrape = Scrape::fetch(self.target.address)?;
+        for _ in 0..REST_TRIES {
+            if scrape.unaccounted() == 0.0 {
+                break;
+            }
+            std::thread::sleep(REST_PAUSE);
+            scrape = Scrape::fetch(self.target.address)?;
+        }
+        Some(scrape)
+    }
+
+    /// A gateway of our own has no other sessions: what it says it delivered must be what came (PROTOCOL 9).
+    fn check_accounts(&mut self, after: Option<&Scrape>) {
+        let (Server::Belfry { .. }, Some(after)) = (&self.settings.server, after) else { return };
+        let open = after.unaccounted();
+        if open != 0.0 {
+            self.failures.push(format!("the gateway's accounts do not close: routed − delivered − conflated − dropped − queued is {open}"));
+        }
+        let (said, came) = (after.value("belfry_deliveries_total"), self.engine.desk().tally.deliveries as f64);
+        if self.settings.scenario.keeps_all_sessions() && said != came {
+            self.failures.push(format!("the gateway says that it delivered {said} messages, but {came} came"));
+        }
     }
 
     fn moment(&self) -> Moment {

@@ -8,10 +8,10 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic("chat", number)).collect();
     let sessions = bench.settings.sessions;
     let members: Vec<usize> = (0..sessions).map(|member| bench.engine.seat(vec![topics[member % topics.len()]])).collect();
-    // The streams of a topic stand in a row; speaking goes round all rooms.
+    // The streams of a topic stand in a row; speaking goes round all topics.
     let mut spoken = vec![0; sessions];
-    for (room, topic) in topics.iter().enumerate() {
-        for (position, member) in members.iter().enumerate().skip(room).step_by(topics.len()) {
+    for (number, topic) in topics.iter().enumerate() {
+        for (position, member) in members.iter().enumerate().skip(number).step_by(topics.len()) {
             spoken[position] = bench.engine.stream(*topic, *member);
         }
     }

@@ -47,6 +47,11 @@ impl Scenario {
         matches!(self, Self::Slow | Self::Drain)
     }
 
+    /// Whether each session keeps its subscriptions from beginning to end, so that nothing is under way that nobody counts.
+    pub fn keeps_all_sessions(self) -> bool {
+        matches!(self, Self::Fanout | Self::Market | Self::Chat | Self::Idle)
+    }
+
     /// Its name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()

@@ -53,9 +53,10 @@ fn storm_brings_everybody_back_to_what_they_missed() {
 
 #[test]
 fn slow_keeps_the_others_whole() {
-    let outcome = run_with_gateway(&["slow", "--sessions", "20", "--payload", "20000"]);
+    let outcome = run_with_gateway(&["slow", "--sessions", "20", "--payload", "60000"]);
     outcome.expect_all_well();
     assert_eq!(outcome.number("/figures/stalled_sessions"), 2.0, "{outcome:?}");
+    assert_eq!(outcome.number("/metrics/belfry_sessions_closed_total"), 2.0, "a rule that says disconnect does so: {outcome:?}");
 }
 
 #[test]
@@ -79,6 +80,13 @@ fn floor_sends_in_each_way() {
     let reports = outcome.report.as_array().expect("several reports");
     assert_eq!(reports.len(), 3);
     assert!(reports.iter().all(|report| report["deliveries"].as_u64() > Some(0)), "{reports:?}");
+}
+
+#[test]
+fn compare_tells_ratios_to_the_first() {
+    let outcome = run_with_gateway(&["compare", "--with", "json,floor", "--repeat", "2", "--sessions", "10"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    assert_eq!(outcome.report.as_array().map(Vec::len), Some(4), "{outcome:?}");
 }
 
 #[test]
