@@ -65,6 +65,7 @@ impl Expiry {
 
     /// One slice of what is due at `now`; whether more is.
     pub fn look_after(&self, registry: &Registry, now: Moment) -> bool {
+        self.forget_gone(registry.len());
         for _ in 0..SLICE {
             let Some(topic) = self.next_due(now) else { return false };
             let Some(topic) = topic.upgrade() else { continue };
@@ -75,6 +76,15 @@ impl Expiry {
             }
         }
         true
+    }
+
+    /// Topics that gave way are still awaited, and each keeps its memory; past as many again as live, they are let go.
+    fn forget_gone(&self, living: usize) {
+        let mut due = self.due.lock();
+        if due.len() > 2 * living + SLICE {
+            due.retain(|Reverse(timed)| timed.topic.strong_count() > 0);
+            due.shrink_to_fit();
+        }
     }
 
     fn next_due(&self, now: Moment) -> Option<Weak<Topic>> {

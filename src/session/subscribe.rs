@@ -51,6 +51,10 @@ struct Subscribing<'a> {
     /// Topics that begin with this command, so that one is replayed once, whatever matches.
     begun: HashSet<TopicName>,
     to_begin: Vec<Begun>,
+    /// Topics that this command names; each begins where its own entry says, not where a pattern's look found it.
+    names: HashSet<TopicName>,
+    /// What a pattern found of them, for the case that a name is refused.
+    found_by_pattern: Vec<Begun>,
     /// Subscriptions from before this command; what they take is not begun again.
     before: Vec<Pattern>,
     refused: Refused,
@@ -115,6 +119,8 @@ impl Session {
             entries: Vec::with_capacity(topics.len()),
             begun: HashSet::new(),
             to_begin: Vec::new(),
+            names: topics.iter().flatten().filter_map(Pattern::as_name).collect(),
+            found_by_pattern: Vec::new(),
             before: seat.subscriptions(),
             refused: Refused::default(),
             presence_off: Vec::new(),
@@ -124,6 +130,9 @@ impl Session {
                 Ok(pattern) => self.take_seat(&pattern, &mut subscribing, seat),
                 Err(error) => subscribing.refused.add(error.code(), error.to_string()),
             }
+        }
+        for begun in std::mem::take(&mut subscribing.found_by_pattern) {
+            subscribing.begin(begun, seat);
         }
         subscribing.recover_covered(seat);
         subscribing
@@ -214,9 +223,13 @@ impl Subscribing<'_> {
         let starts = seat.hub().starts(pattern, Wanted { since: None, last: self.wish.last });
         let mut unnamed = false;
         for (topic, start) in starts {
-            if self.wish.since_of(topic.name()).is_none() {
-                unnamed = true;
-                self.begin(Begun { topic, start }, seat);
+            if self.wish.since_of(topic.name()).is_some() {
+                continue;
+            }
+            unnamed = true;
+            match self.names.contains(topic.name()) {
+                true => self.found_by_pattern.push(Begun { topic, start }),
+                false => self.begin(Begun { topic, start }, seat),
             }
         }
         self.tell(pattern.clone(), None, (unnamed && !self.wish.since.is_empty()).then_some(false));

@@ -96,6 +96,13 @@ pub struct Gap {
     pub to: Offset,
 }
 
+impl Gap {
+    /// Whether it is to be told before `message`: what was dropped lies behind the replayed messages that still wait.
+    fn is_before(&self, message: &Message) -> bool {
+        self.topic == message.topic && self.to < message.position.offset
+    }
+}
+
 impl Outbox {
     /// Nothing waits yet.
     pub fn new(now: Moment) -> Self {
@@ -312,7 +319,7 @@ impl Outbox {
         let Some(What::Message(message) | What::Replayed(message)) = self.queue.front().map(|queued| &queued.what) else {
             return Vec::new();
         };
-        let (told, left) = std::mem::take(&mut self.gaps).into_iter().partition(|gap| gap.topic == message.topic);
+        let (told, left) = std::mem::take(&mut self.gaps).into_iter().partition(|gap| gap.is_before(message));
         self.gaps = left;
         told
     }
@@ -329,7 +336,7 @@ impl Outbox {
         let mut parts = [IoSlice::new(&[]); PARTS_MAX];
         let mut count = 0;
         for (part, queued) in parts.iter_mut().zip(&self.queue) {
-            if count > 0 && queued.message().is_some_and(|message| self.gaps.iter().any(|gap| gap.topic == message.topic)) {
+            if count > 0 && queued.message().is_some_and(|message| self.gaps.iter().any(|gap| gap.is_before(message))) {
                 break;
             }
             let skipped = if count == 0 { self.begun } else { 0 };
@@ -374,12 +381,11 @@ impl Outbox {
         self.discard(DropReason::Closed, tally);
     }
 
-    /// The session has left `topic`: what was dropped of it is told only if a message of it still waits.
-    pub fn leave_topic(&mut self, topic: &TopicName) {
-        let waits = self.queue.iter().any(|queued| queued.message().is_some_and(|message| message.topic == *topic));
-        if !waits {
-            self.gaps.retain(|gap| gap.topic != *topic);
-        }
+    /// The session has left the topics that `left` names: what was dropped of one is told only if a message of it still waits.
+    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
+        let Self { queue, gaps, .. } = self;
+        let waits = |topic: &TopicName| queue.iter().filter_map(Queued::message).any(|message| message.topic == *topic);
+        gaps.retain(|gap| !left(&gap.topic) || waits(&gap.topic));
     }
 }
 

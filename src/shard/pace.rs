@@ -60,6 +60,18 @@ impl Paces {
         Some((message, next))
     }
 
+    /// Topics' intervals have changed: none is due later than its interval from now. The topics that moved, and when they are due.
+    pub fn shorten(&mut self, now: Moment, interval: impl Fn(&TopicName) -> Option<Duration>) -> Vec<(TopicName, Moment)> {
+        let mut moved = Vec::new();
+        for (topic, pace) in &mut self.by_topic {
+            if let Some(due) = interval(topic).map(|interval| now + interval).filter(|&due| due < pace.due) {
+                pace.due = due;
+                moved.push((topic.clone(), due));
+            }
+        }
+        moved
+    }
+
     /// Ends the pacing of topics that `left` names; what was held is given back.
     pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) -> Vec<Arc<Message>> {
         let (gone, kept) = std::mem::take(&mut self.by_topic).into_iter().partition(|(topic, _)| left(topic));

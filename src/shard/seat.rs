@@ -229,8 +229,8 @@ impl Seat for Seated<'_> {
         if let Some(replays) = session.replays.as_mut() {
             replays.leave(left);
         }
-        if let (Some(outbox), Some(name)) = (session.outbox.as_mut(), pattern.as_name()) {
-            outbox.leave_topic(&name);
+        if let Some(outbox) = session.outbox.as_mut() {
+            outbox.leave(left);
         }
         self.sessions.release_held(slot, left);
         self.sessions.leave(slot, pattern);

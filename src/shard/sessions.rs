@@ -367,14 +367,17 @@ impl Sessions {
 
     /// A session's subscriptions have changed: it is paced if one has an interval, and what is held of topics without one goes out.
     pub fn follow_intervals(&mut self, slot: u32) {
+        let now = self.now;
         let Some(session) = self.slot(slot) else { return };
         if session.subscriptions.iter().any(|subscription| subscription.interval.is_some()) {
             session.paces.get_or_insert_with(|| Box::new(Paces::default()));
         }
-        if session.paces.is_some() {
-            let subscriptions = session.subscriptions.clone();
-            self.release_held(slot, |topic| smallest_interval(&subscriptions, topic).is_none());
-        }
+        let Some(paces) = session.paces.as_mut() else { return };
+        let subscriptions = session.subscriptions.clone();
+        let id = session.id;
+        let moved = paces.shorten(now, |topic| smallest_interval(&subscriptions, topic));
+        self.due.extend(moved.into_iter().map(|(topic, at)| Due { at, slot, session: id, topic }));
+        self.release_held(slot, |topic| smallest_interval(&subscriptions, topic).is_none());
     }
 
     /// A limit bit one session.
