@@ -30,11 +30,11 @@ const READ_BUFFER_BYTES: usize = 64 << 10;
 /// Reads of one socket in a turn: under TLS each gives a record of 16 KiB at most.
 const READS_PER_TURN: usize = 4;
 
-/// Messages that one turn takes from the inbox, at most.
-const TURN_MESSAGES: usize = 1_024;
+/// Messages that a turn takes from the inbox at once, at most; it takes twice.
+const SHARE_MESSAGES: usize = 512;
 
-/// Their bytes, at most; and never more than a quarter of an outbox.
-const TURN_BYTES: usize = 256 << 10;
+/// Their bytes, at most; and never more than an eighth of an outbox, so that a turn can't fill one before a write was tried.
+const SHARE_BYTES: usize = 128 << 10;
 
 /// Between two sweeps while the gateway drains, so that sessions leave at their own moments.
 const DRAIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
@@ -98,6 +98,8 @@ impl Worker {
     fn turn(&mut self) -> bool {
         self.sessions.now = self.sessions.clock.moment();
         self.follow_config();
+        // What was published before a command came goes out before its answer; what a command publishes, in the same turn.
+        self.drain_inbox();
         self.read_ready();
         let left = self.drain_inbox();
         self.sessions.send_due();
@@ -223,11 +225,11 @@ impl Worker {
         sessions.call(slot, |reader, seat| reader.read(input, inflater, seat)).unwrap_or(input.len())
     }
 
-    /// Whether items are left.
+    /// Takes a share of the inbox; whether items are left.
     fn drain_inbox(&mut self) -> bool {
         let mut share = std::mem::take(&mut self.share);
-        let bytes = TURN_BYTES.min(self.sessions.config.limits.outbox_bytes / 4).max(1);
-        let left = self.sessions.inbox.take(&mut share, TURN_MESSAGES, bytes);
+        let bytes = SHARE_BYTES.min(self.sessions.config.limits.outbox_bytes / 8).max(1);
+        let left = self.sessions.inbox.take(&mut share, SHARE_MESSAGES, bytes);
         for item in share.drain(..) {
             self.sessions.taken += 1;
             match item {

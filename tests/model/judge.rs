@@ -113,7 +113,8 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
                 self.seen.retain(|topic, _| matching(subscriptions, topic).next().is_some());
                 Ok(())
             }
-            "welcome" | "pong" | "published" => Ok(()),
+            "welcome" | "published" => Ok(()),
+            "error" if event["code"] == "not_subscribed" && command.is_some_and(|(said, _)| said["topics"][0] == "nothing") => Ok(()),
             _ => Err(format!("unexpected: {event}")),
         }
     }

@@ -22,7 +22,9 @@ pub fn run(gateway: &mut Gateway, case: &Case) -> Result<(), TestCaseError> {
     let mut run = Run::new(gateway, case, number);
     let outcome = run.go(&case.steps).and_then(|()| run.finish());
     let verdict = outcome.and_then(|()| run.judge());
-    let (heard, whole) = (run.heard(), run.is_whole());
+    // What an interval holds back of an aged topic may come after the case's end.
+    let paced = case.steps.iter().any(|step| matches!(step, Step::Subscribe { interval: Some(_), .. }));
+    let (heard, whole) = (run.heard(), run.is_whole() && !paced);
     drop(run);
     verdict.map_err(TestCaseError::fail)?;
     let after = gateway.closed_accounts().map_err(TestCaseError::fail)?;

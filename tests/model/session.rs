@@ -100,13 +100,13 @@ impl Session {
         Ok(())
     }
 
-    /// Reads until the gateway has answered all that was said.
+    /// Reads until all has come that was published before: an unsubscribe is answered after that, even if it ends nothing.
     pub fn fence(&mut self, newest: &impl Fn() -> Offsets) -> Result<(), String> {
         if !self.open {
             return Ok(());
         }
-        let id = self.say(json!({"op": "ping"}), Offsets::new());
-        self.read_until("the answer to a ping", newest, |session| session.has_answer(id))
+        let id = self.say(json!({"op": "unsubscribe", "topics": ["nothing"]}), Offsets::new());
+        self.read_until("the answer to a fence", newest, |session| session.has_answer(id))
     }
 
     /// Whether the command `id` was answered.
