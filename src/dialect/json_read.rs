@@ -69,7 +69,8 @@ impl<'a> Envelope<'a> {
         let text = std::str::from_utf8(text).map_err(|_| Fault::bad_request("the command is not UTF-8".to_owned()))?;
         let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
         if !text.is_empty() && !text.starts_with('{') {
-            return Err(Fault::bad_request(format!("the command is {}; it must be a JSON object", kind(text))));
+            let what = if is_json_text(text.as_bytes()) { kind(text) } else { "no JSON" };
+            return Err(Fault::bad_request(format!("the command is {what}; it must be a JSON object")));
         }
         let mut duplicate = None;
         let mut unknown = HashSet::new();

@@ -201,7 +201,8 @@ impl Sessions {
 
     /// An expected session's client has gone.
     pub fn forsake(&mut self, id: SessionId) {
-        if let Some(place) = self.expected.remove(&id) {
+        let Some(place) = self.expected.remove(&id) else { return };
+        if self.slot(place).is_some_and(|session| session.id == id) {
             self.end(place, CloseReason::Gone);
         }
     }
