@@ -80,11 +80,14 @@ impl Session {
         Some(&self.identity.as_ref().ok()?.as_ref()?.grants)
     }
 
-    /// Its rate of commands and the burst; an API key may have a rate of its own.
+    /// Its rate of commands and the burst; an API key may have a rate of its own, and the burst keeps its proportion.
     pub fn rate(&self, limits: &Limits) -> (u32, u32) {
         let own = self.identity.as_ref().ok().and_then(|identity| identity.as_ref()?.commands_per_second);
         match own {
-            Some(rate) => (rate, rate.max(limits.commands_burst)),
+            Some(rate) => {
+                let burst = u64::from(limits.commands_burst) * u64::from(rate) / u64::from(limits.commands_per_second.max(1));
+                (rate, u32::try_from(burst).unwrap_or(u32::MAX).max(1))
+            }
             None => (limits.commands_per_second, limits.commands_burst),
         }
     }
