@@ -73,8 +73,8 @@ impl Reader for Session {
     }
 
     fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, seat: &mut dyn Seat) -> usize {
-        let mut used = 0;
-        let mut frames = 0;
+        let (mut used, mut frames) = (0, 0);
+        let mut message_ended = false;
         if !self.finish_pending(seat) {
             return used;
         }
@@ -84,15 +84,20 @@ impl Reader for Session {
             let begun = self.frames.take_frames();
             match received {
                 Ok(None) => {}
-                Ok(Some(received)) => self.act(received, seat),
+                Ok(Some(received)) => {
+                    message_ended |= matches!(received, Received::Text(_) | Received::Binary(_));
+                    self.act(received, seat);
+                }
                 Err(violation) => self.break_off(&violation, seat),
             }
             frames += begun;
             self.count_frames(begun, seat);
         }
-        let mid_message = self.frames.is_mid_message();
-        if mid_message != self.message_since.is_some() {
-            self.message_since = mid_message.then(|| seat.now());
+        // The time of a message counts from its own beginning: one that ended in this reading had the time before.
+        let began = self.message_since.filter(|_| !message_ended).unwrap_or(seat.now());
+        let message_since = self.frames.is_mid_message().then_some(began);
+        if message_since != self.message_since {
+            self.message_since = message_since;
             self.set_deadline(seat);
         }
         if !seat.is_open() { input.len() } else { used }

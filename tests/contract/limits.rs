@@ -109,6 +109,21 @@ fn a_message_must_be_whole_in_time() {
     gateway.expect_limit_hit("message_timeout");
 }
 
+/// PROTOCOL 7: the time of a message is its own. A session that always had begun the next one when the last ended was closed
+/// as if one message had lasted all the while.
+#[test]
+fn each_message_has_its_own_time() {
+    let gateway = Gateway::with_limits("message_timeout = \"300ms\"");
+    let mut echo = gateway.dial_with("/echo", &[]).expect("the upgrade is accepted");
+    let (begin, end) = ([0x01, 0x81, 0, 0, 0, 0, b'a'], [0x80, 0x81, 0, 0, 0, 0, b'b']);
+    let began = std::time::Instant::now();
+    echo.send_bytes(&begin);
+    while began.elapsed() < std::time::Duration::from_secs(1) {
+        echo.send_bytes(&[end, begin].concat());
+        assert_eq!(echo.next_message().expect("it is not closed").text(), "ab");
+    }
+}
+
 /// PROTOCOL 7: a session is pinged; who does not answer is closed with 4005, who does stays.
 #[test]
 fn who_does_not_answer_a_ping_is_closed() {
