@@ -35,6 +35,10 @@ impl<'a> Seated<'a> {
         let slot = self.slot;
         let Some(session) = self.sessions.slot(slot) else { return false };
         if let Err(index) = session.find(pattern) {
+            // Most sessions have one or a few: room for just these.
+            if session.subscriptions.len() == session.subscriptions.capacity() {
+                session.subscriptions.reserve_exact(1 + session.subscriptions.len() / 2);
+            }
             session.subscriptions.insert(index, Subscription { pattern: pattern.clone(), interval: options.interval });
         }
         let first = self.sessions.subscribers.add(pattern, slot);
