@@ -78,10 +78,10 @@ impl Expiry {
         true
     }
 
-    /// Topics that gave way are still awaited, and each keeps its memory; past as many again as live, they are let go.
+    /// Topics that gave way are still awaited, and each keeps its memory; past a quarter of those that live, they are let go.
     fn forget_gone(&self, living: usize) {
         let mut due = self.due.lock();
-        if due.len() > 2 * living + SLICE {
+        if due.len() > living + living / 4 + SLICE {
             due.retain(|Reverse(timed)| timed.topic.strong_count() > 0);
             due.shrink_to_fit();
         }
