@@ -189,7 +189,8 @@ impl Sessions {
         match Socket::new(arrived.stream) {
             Ok(socket) => {
                 session.socket = socket;
-                session.unread = arrived.already_read.into();
+                // A copy: the bytes lie in the 8 KiB that the head was read into, which would stay with the session.
+                session.unread = arrived.already_read.to_vec();
                 self.again.push(place);
             }
             Err(error) => {
