@@ -113,7 +113,7 @@ fn a_message_must_be_whole_in_time() {
 /// as if one message had lasted all the while.
 #[test]
 fn each_message_has_its_own_time() {
-    let gateway = Gateway::with_limits("message_timeout = \"300ms\"");
+    let gateway = Setup::new().without_rates().limits("message_timeout = \"300ms\"").start();
     let mut echo = gateway.dial_with("/echo", &[]).expect("the upgrade is accepted");
     let (begin, end) = ([0x01, 0x81, 0, 0, 0, 0, b'a'], [0x80, 0x81, 0, 0, 0, 0, b'b']);
     let began = std::time::Instant::now();
