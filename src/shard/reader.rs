@@ -11,7 +11,7 @@ use crate::frame::{Inflater, OpCode};
 use crate::hub::{Hub, Publication, PublishError, Start, Topic, Wanted};
 use crate::metrics::{CloseReason, LimitKey, Tally};
 use crate::position::Position;
-use crate::session_id::{Member, SessionId};
+use crate::session_id::Member;
 use crate::topic_name::{Pattern, TopicName};
 
 /// Reads what one session said and decides what follows. Its shard calls it, on the shard's thread, and it never waits.
@@ -136,9 +136,6 @@ pub trait Seat {
 
     /// The session's user is another one from now on, where presence tells of it.
     fn rename(&mut self, member: &Member);
-
-    /// The session's name.
-    fn id(&mut self) -> Option<SessionId>;
 }
 
 /// A subscription's options.

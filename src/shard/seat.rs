@@ -15,7 +15,7 @@ use crate::frame::{HEAD_BYTES_MAX, OpCode, write_head};
 use crate::hub::{Hub, Publication, PublishError, Wanted};
 use crate::metrics::{CloseReason, LimitKey, Tally};
 use crate::position::Position;
-use crate::session_id::{Member, SessionId};
+use crate::session_id::Member;
 use crate::topic_name::{Pattern, TopicName};
 
 /// One session in its shard, for the time of one call.
@@ -247,10 +247,6 @@ impl Seat for Seated<'_> {
                 self.sessions.hub.rename(&topic, member);
             }
         }
-    }
-
-    fn id(&mut self) -> Option<SessionId> {
-        self.sessions.slot(self.slot).map(|slot| slot.id)
     }
 }
 
