@@ -61,13 +61,13 @@ def killed_gateway(long):
             time.sleep(between)
             gateway.kill()
             time.sleep(random.uniform(0, 0.3))
-            listens = gateway.start()
+            began = gateway.start()
             until(
-                lambda: f"all back; missing are {sum(ledger.seated_at(index) < listens for index in range(count))} of {count}",
-                lambda: all(ledger.seated_at(index) >= listens for index in range(count)),
+                lambda: f"all back; missing are {sum(ledger.seated_at(index) < began for index in range(count))} of {count}",
+                lambda: all(ledger.seated_at(index) >= began for index in range(count)),
                 15,
             )
-            returns.append(max(ledger.seated_at(index) for index in range(count)) - listens)
+            returns.append(max(ledger.seated_at(index) for index in range(count)) - began)
         time.sleep(1)
         flags["publishes"] = flags["drops"] = False
         settle(gateway, ledger, books, wishes, exact=False)
