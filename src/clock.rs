@@ -1,5 +1,6 @@
 //! What time it is, handed in: the machine's clock, or one that a test turns by hand.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,18 +10,29 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Timestamp(pub u64);
 
 /// A point on the monotonic clock, counted from the clock's making.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Moment(Duration);
+/// In nanoseconds and one more, so that an absent one takes no room beside it: every session keeps several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(NonZeroU64);
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self::at(Duration::ZERO)
+    }
+}
 
 impl Moment {
+    fn at(since_start: Duration) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// The time from `earlier` to here; nothing if that lies ahead.
     pub fn since(self, earlier: Moment) -> Duration {
-        self.0.saturating_sub(earlier.0)
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
 
     /// The time since the clock was made.
     pub fn elapsed_at_start(self) -> Duration {
-        self.0
+        self.since(Self::default())
     }
 }
 
@@ -28,7 +40,7 @@ impl std::ops::Add<Duration> for Moment {
     type Output = Moment;
 
     fn add(self, duration: Duration) -> Moment {
-        Moment(self.0.saturating_add(duration))
+        Moment::at(self.elapsed_at_start().saturating_add(duration))
     }
 }
 
@@ -66,7 +78,7 @@ impl Clock {
 
     /// Now, on the monotonic clock.
     pub fn moment(&self) -> Moment {
-        Moment(match &self.source {
+        Moment::at(match &self.source {
             Source::Machine(start) => start.elapsed(),
             Source::ByHand(nanos) => Duration::from_nanos(nanos.load(Ordering::Relaxed)),
         })
@@ -76,7 +88,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         let since_unix = match &self.source {
             Source::Machine(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(self.unix_at_start),
-            Source::ByHand(_) => self.unix_at_start + self.moment().0,
+            Source::ByHand(_) => self.unix_at_start + self.moment().elapsed_at_start(),
         };
         Timestamp(since_unix.as_millis() as u64)
     }

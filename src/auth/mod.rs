@@ -50,12 +50,12 @@ impl Auth {
     }
 
     /// Everybody's identity, where there are anonymous grants.
-    pub fn anonymous(&self) -> Option<Identity> {
-        self.keys().anonymous.clone().map(Identity::anonymous)
+    pub fn anonymous(&self) -> Option<Arc<Identity>> {
+        self.keys().anonymous.clone()
     }
 
     /// Whose token or API key this is. Everybody's grants come on top of its own.
-    pub fn identify(&self, credential: &str) -> Result<Identity, AuthError> {
+    pub fn identify(&self, credential: &str) -> Result<Arc<Identity>, AuthError> {
         if credential.len() > token::CREDENTIAL_BYTES_MAX {
             return Err(AuthError::Invalid(format!("it has {} bytes, the most is {}", credential.len(), token::CREDENTIAL_BYTES_MAX)));
         }
@@ -64,7 +64,7 @@ impl Auth {
             return Ok(by_api_key(key));
         }
         let verified = token::verify(credential, &keys, self.clock.now())?;
-        Ok(Identity {
+        Ok(Arc::new(Identity {
             user: Some(verified.user),
             grants: keys.with_everybodys(&verified.own),
             expires: Some(verified.expires),
@@ -72,16 +72,16 @@ impl Auth {
             admin: false,
             commands_per_second: None,
             origin: Origin::Token { key: verified.key, own: verified.own },
-        })
+        }))
     }
 
     /// What `identity` has become after a reload: other grants, or refused because its key is gone. A token keeps its own
     /// grants as long as it lives and its key is still there; an API key becomes what its entry says now. Who is
     /// anonymous stays so, and may do nothing where there are no anonymous grants any more.
-    pub fn renew(&self, identity: &Identity) -> Result<Identity, AuthError> {
+    pub fn renew(&self, identity: &Identity) -> Result<Arc<Identity>, AuthError> {
         let keys = self.keys();
         match &identity.origin {
-            Origin::Anonymous => Ok(Identity::anonymous(keys.anonymous.clone().unwrap_or_default())),
+            Origin::Anonymous => Ok(keys.anonymous.clone().unwrap_or_else(|| Arc::new(Identity::anonymous(Arc::default())))),
             Origin::ApiKey(key) => key.renewed(&keys).map(by_api_key).ok_or_else(|| AuthError::invalid("its API key is gone")),
             Origin::Token { key, own } => {
                 if !keys.still_has(key) {
@@ -90,7 +90,7 @@ impl Auth {
                 if identity.expires.is_some_and(|expires| expires.saturating_mul(1_000) <= self.clock.now().0) {
                     return Err(AuthError::Expired);
                 }
-                Ok(Identity { grants: keys.with_everybodys(own), ..identity.clone() })
+                Ok(Arc::new(Identity { grants: keys.with_everybodys(own), ..identity.clone() }))
             }
         }
     }
@@ -104,8 +104,8 @@ fn joined(problems: Vec<config::Problem>) -> config::Problem {
     config::Problem(problems.into_iter().map(|problem| problem.0).collect::<Vec<_>>().join("; "))
 }
 
-fn by_api_key(key: &Arc<ApiKey>) -> Identity {
-    Identity {
+fn by_api_key(key: &Arc<ApiKey>) -> Arc<Identity> {
+    Arc::new(Identity {
         user: Some(Arc::clone(&key.name)),
         grants: Arc::clone(&key.grants),
         expires: None,
@@ -113,5 +113,5 @@ fn by_api_key(key: &Arc<ApiKey>) -> Identity {
         admin: key.admin,
         commands_per_second: key.commands_per_second,
         origin: Origin::ApiKey(Arc::clone(key)),
-    }
+    })
 }

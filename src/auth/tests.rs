@@ -1,5 +1,6 @@
 //! Tokens and keys that are taken, and the many that are not (PROTOCOL sections 3, 6 and 8; threats 14 and 15).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -112,7 +113,7 @@ fn forty_bad_tokens() {
     let bad = bad_shapes().into_iter().chain(bad_heads()).chain(bad_claims()).collect::<Vec<_>>();
     assert!(bad.len() >= 40, "{}", bad.len());
     for (what, token) in bad {
-        let refused = auth.identify(&token).map(|identity| identity.user).unwrap_err();
+        let refused = auth.identify(&token).map(|identity| identity.user.clone()).unwrap_err();
         assert!(matches!(refused, AuthError::Invalid(_)), "{what}: {refused}");
     }
     for exp in ["1732233600", "1732233599.9", "0", "-1", "-1e300"] {
@@ -372,7 +373,7 @@ proptest! {
         let settings = config::Auth { anonymous: Some(both(&everybodys)), keys: vec![secret_key(SECRET)], api_keys: vec![] };
         let auth = Auth::new(&settings, clock()).unwrap();
         let token = mint(SigningKey::Secret(SECRET), "ann", &both(&own), Duration::from_secs(9), &clock()).unwrap();
-        let grants = auth.identify(&token).unwrap().grants;
+        let grants = Arc::clone(&auth.identify(&token).unwrap().grants);
         let all: Vec<_> = texts(&everybodys).into_iter().chain(texts(&own)).collect();
         prop_assert_eq!(grants.may_publish(&topic(&asked)), all.iter().any(|one| one.matches(&topic(&asked))));
         prop_assert_eq!(grants.may_subscribe(&pattern(&wide)), all.iter().any(|one| one.covers(&pattern(&wide))));

@@ -1,6 +1,7 @@
 //! Who sends a request, and whether that suffices: `Authorization: Bearer`, else `?token=`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header;
@@ -28,7 +29,7 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 /// Whoever sends an HTTP request.
 #[derive(Debug)]
 pub struct Caller<'a> {
-    identity: Option<Identity>,
+    identity: Option<Arc<Identity>>,
     credential: Option<Cow<'a, str>>,
 }
 
@@ -45,7 +46,7 @@ impl<'a> Caller<'a> {
 
     /// Who it is; `None`: nobody known, and nobody unknown may do anything.
     pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
+        self.identity.as_deref()
     }
 
     /// The credential as it came.
@@ -56,7 +57,7 @@ impl<'a> Caller<'a> {
     /// Lets pass whom `may` lets; else 401 where no credential came and 403 where one did.
     /// `what` ends the sentence "… is not allowed".
     pub fn require(&self, what: &str, may: impl FnOnce(&Identity) -> bool) -> Result<(), Problem> {
-        if self.identity.as_ref().is_some_and(may) {
+        if self.identity().is_some_and(may) {
             return Ok(());
         }
         Err(match self.credential {
@@ -71,7 +72,6 @@ mod tests {
     use super::*;
     use crate::auth::Grants;
     use hyper::header::HeaderValue;
-    use std::sync::Arc;
 
     fn found(authorization: Option<&'static str>, query: &'static str) -> Option<String> {
         let mut headers = HeaderMap::new();
@@ -96,7 +96,7 @@ mod tests {
     /// PROTOCOL 5: no credentials 401, credentials that don't cover it 403.
     #[test]
     fn what_is_missing_decides_the_status() {
-        let identity = Identity::anonymous(Arc::new(Grants::default()));
+        let identity = Arc::new(Identity::anonymous(Arc::new(Grants::default())));
         let nobody = Caller { identity: None, credential: None };
         let anonymous = Caller { identity: Some(identity.clone()), credential: None };
         let known = Caller { identity: Some(identity), credential: Some("x".into()) };

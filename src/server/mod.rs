@@ -137,7 +137,7 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
     let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).map_err(StartError::Shards)?;
     let admission = Admission::new(Arc::clone(&live), sessions_possible);
-    let surroundings = Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone() };
+    let surroundings = Arc::new(Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone() });
     let routes = Arc::new(routes(&surroundings, &hub, &metrics, &shards, &admission));
     let tls = Arc::new(TlsInForce::new(certificate));
     let feeds = Feeds::start(&config.feed, Arc::clone(&hub), metrics, clock).map_err(StartError::Feeds)?;
@@ -208,8 +208,8 @@ fn local_address(key: &'static str, address: SocketAddr, socket: &TcpListener) -
     socket.local_addr().map_err(|source| StartError::Listen { key, address, source })
 }
 
-fn routes(surroundings: &Surroundings, hub: &Arc<Hub>, metrics: &Arc<Metrics>, shards: &Arc<Shards>, admission: &Arc<Admission>) -> Routes {
-    let Surroundings { auth, live, clock } = surroundings;
+fn routes(surroundings: &Arc<Surroundings>, hub: &Arc<Hub>, metrics: &Arc<Metrics>, shards: &Arc<Shards>, admission: &Arc<Admission>) -> Routes {
+    let Surroundings { auth, live, clock } = &**surroundings;
     let rejections = Arc::new(Rejections::new(Arc::clone(metrics), clock.clone()));
     Routes {
         auth: Arc::clone(auth),

@@ -35,7 +35,7 @@ use crate::topic_name::{Pattern, TopicName};
 /// What upgrading takes.
 pub struct Upgrades {
     /// What every session is given.
-    pub surroundings: Surroundings,
+    pub surroundings: Arc<Surroundings>,
     /// Where sessions live.
     pub shards: Arc<Shards>,
     /// Who may come in.
@@ -163,7 +163,7 @@ fn purpose(target: &Target<'_>, query: &Query<'_>) -> Result<Purpose, Refused> {
 
 /// A plain WebSocket can't be told what it may not, so its right is checked before the 101. A bad credential is not
 /// refused here: a browser would not see the 401, but it sees the Close frame that the session sends.
-fn may_open(purpose: &Purpose, identity: &Result<Option<Identity>, AuthError>, credential: Option<&Cow<'_, str>>) -> Result<(), Refused> {
+fn may_open(purpose: &Purpose, identity: &Result<Option<Arc<Identity>>, AuthError>, credential: Option<&Cow<'_, str>>) -> Result<(), Refused> {
     let (Purpose::Raw { topic, .. }, Ok(identity)) = (purpose, identity) else { return Ok(()) };
     let pattern = Pattern::from(topic.clone());
     if identity.as_ref().is_some_and(|identity| identity.grants.may_subscribe(&pattern)) {

@@ -127,13 +127,13 @@ impl Session {
     }
 
     fn authenticate(&mut self, id: Option<RequestId<'_>>, token: &str, seat: &mut dyn Seat) {
-        let identity = match self.auth.identify(token) {
+        let identity = match self.surroundings.auth.identify(token) {
             Ok(identity) => identity,
             Err(error) => return seat.refuse(id, error.code(), &error.to_string()),
         };
         let before = self.user();
         let expires = identity.expires;
-        self.identity = Ok(Some(identity));
+        self.identity = Some(identity);
         let user = self.user();
         if id.is_some() {
             seat.say(&Event::Authenticated { id, user: user.as_ref(), expires });

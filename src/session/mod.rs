@@ -13,11 +13,11 @@ pub use rate_limit::TokenBucket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use standing::Session;
+use standing::{Session, Speaks, Unopened};
 
 use crate::auth::AuthError;
 use crate::codes::CloseCode;
-use crate::dialect::{Dialect, Event, Request, json_read};
+use crate::dialect::{Event, Request, json_read};
 use crate::frame::{FrameReader, Inflater, OpCode, Received, Violation};
 use crate::metrics::{CloseReason, LimitKey};
 use crate::shard::{Reader, Seat};
@@ -26,16 +26,20 @@ use crate::shard::{Reader, Seat};
 const FRAMES_PER_READ: u32 = 256;
 
 /// A session's reading side, ready for a shard.
-pub fn open(opening: Opening, surroundings: &Surroundings) -> Box<dyn Reader> {
+pub fn open(opening: Opening, surroundings: &Arc<Surroundings>) -> Box<dyn Reader> {
     let config = surroundings.live.load();
     let now = surroundings.clock.moment();
+    let (identity, refused) = match opening.identity {
+        Ok(identity) => (identity, None),
+        Err(error) => (None, Some(error)),
+    };
     Box::new(Session {
         id: opening.id,
-        purpose: opening.purpose,
+        speaks: Speaks::of(&opening.purpose),
         frames: FrameReader::new(config.limits.message_bytes, opening.agreement.as_ref()),
-        identity: opening.identity,
-        auth: Arc::clone(&surroundings.auth),
-        clock: surroundings.clock.clone(),
+        identity,
+        unopened: Some(Box::new(Unopened { purpose: opening.purpose, refused })),
+        surroundings: Arc::clone(surroundings),
         opened_at: now,
         message_since: None,
         frame_rate: TokenBucket::new(config.limits.frames_burst, now),
@@ -47,27 +51,20 @@ pub fn open(opening: Opening, surroundings: &Surroundings) -> Box<dyn Reader> {
 
 impl Reader for Session {
     fn open(&mut self, seat: &mut dyn Seat) {
-        if let Err(error) = &self.identity {
-            let why = if *error == AuthError::Expired { CloseReason::TokenExpired } else { CloseReason::TokenInvalid };
+        let Some(unopened) = self.unopened.take() else { return };
+        if let Some(error) = unopened.refused {
+            let why = if error == AuthError::Expired { CloseReason::TokenExpired } else { CloseReason::TokenInvalid };
             return seat.close(error.close_code(), &error.to_string(), why);
         }
-        if self.purpose.dialect() == Dialect::Json {
+        if matches!(self.speaks, Speaks::Native) {
             let config = seat.config();
             let ping_interval = config.limits.ping_interval;
             seat.say(&Event::Welcome { session: self.id, ping_interval, max_message_bytes: config.limits.message_bytes });
         }
-        match &mut self.purpose {
-            Purpose::Native { topics, last } => {
-                let (topics, last) = (std::mem::take(topics), *last);
-                if !topics.is_empty() {
-                    self.subscribe_at_upgrade(topics, last, seat);
-                }
-            }
-            Purpose::Raw { topic, last, .. } => {
-                let (topic, last) = (topic.clone(), *last);
-                self.subscribe_raw(&topic, last, seat);
-            }
-            Purpose::Echo => {}
+        match unopened.purpose {
+            Purpose::Native { topics, last } if !topics.is_empty() => self.subscribe_at_upgrade(topics, last, seat),
+            Purpose::Raw { topic, last, .. } => self.subscribe_raw(&topic, last, seat),
+            Purpose::Native { .. } | Purpose::Echo => {}
         }
         self.set_deadline(seat);
     }
@@ -122,15 +119,14 @@ impl Reader for Session {
 
     fn reload(&mut self, seat: &mut dyn Seat) {
         match &self.identity {
-            Ok(Some(identity)) => match self.auth.renew(identity) {
+            Some(identity) => match self.surroundings.auth.renew(identity) {
                 Ok(renewed) => {
-                    self.identity = Ok(Some(renewed));
+                    self.identity = Some(renewed);
                     self.end_uncovered(seat);
                 }
                 Err(error) => return seat.close(error.close_code(), &error.to_string(), CloseReason::TokenInvalid),
             },
-            Ok(None) => self.identity = Ok(self.auth.anonymous()),
-            Err(_) => {}
+            None => self.identity = self.surroundings.auth.anonymous(),
         }
         self.set_deadline(seat);
     }
@@ -156,14 +152,14 @@ impl Session {
     }
 
     fn take_message(&mut self, payload: &[u8], text: bool, seat: &mut dyn Seat) {
-        match &self.purpose {
-            Purpose::Echo => seat.echo(if text { OpCode::Text } else { OpCode::Binary }, payload),
-            Purpose::Raw { topic, echo, .. } => {
+        match &self.speaks {
+            Speaks::Echo => seat.echo(if text { OpCode::Text } else { OpCode::Binary }, payload),
+            Speaks::Raw { topic, echo } => {
                 let (topic, echo) = (topic.clone(), *echo);
                 self.publish_raw(&topic, payload, text, echo, seat);
             }
-            Purpose::Native { .. } if text => self.take_command(payload, seat),
-            Purpose::Native { .. } => seat.close(CloseCode::NotAcceptable, "commands are JSON in text frames", CloseReason::NotAcceptable),
+            Speaks::Native if text => self.take_command(payload, seat),
+            Speaks::Native => seat.close(CloseCode::NotAcceptable, "commands are JSON in text frames", CloseReason::NotAcceptable),
         }
     }
 
@@ -207,8 +203,7 @@ impl Session {
     /// Asks to be called when the next of its time-outs can have passed.
     fn set_deadline(&self, seat: &mut dyn Seat) {
         let config = seat.config();
-        let waits_for_auth = self.purpose.dialect() != Dialect::Echo && matches!(self.identity, Ok(None));
-        let auth = waits_for_auth.then(|| self.opened_at + config.limits.auth_timeout);
+        let auth = self.waits_for_auth().then(|| self.opened_at + config.limits.auth_timeout);
         let message = self.message_since.map(|since| since + config.limits.message_timeout);
         // A machine's clock may be set meanwhile, so a far expiry is looked at again within the hour.
         let expiry = self.until_expiry().map(|left| seat.now() + left.min(Duration::from_secs(3600)));

@@ -17,7 +17,7 @@ pub struct Opening {
     /// What is spoken and what is wanted at once.
     pub purpose: Purpose,
     /// Who it is; `Ok(None)`: nobody yet, and there are no anonymous grants; an error closes it at once with 4001 or 4002.
-    pub identity: Result<Option<Identity>, AuthError>,
+    pub identity: Result<Option<Arc<Identity>>, AuthError>,
     /// permessage-deflate, if it was agreed on.
     pub agreement: Option<Agreement>,
 }
@@ -55,8 +55,7 @@ impl Purpose {
     }
 }
 
-/// What every session is given.
-#[derive(Clone)]
+/// What every session is given; one for all.
 pub struct Surroundings {
     /// Who may what.
     pub auth: Arc<Auth>,

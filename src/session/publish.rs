@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::standing::{Pending, Session, Unpublished};
 use crate::codes::CloseCode;
-use crate::dialect::{Dialect, Event, RequestId};
+use crate::dialect::{Event, RequestId};
 use crate::hub::{PayloadKind, Publication};
 use crate::metrics::{CloseReason, CommandOp, LimitKey, PublishSource};
 use crate::shard::Seat;
@@ -45,7 +45,7 @@ impl Session {
         match (published, id) {
             (Ok(position), Some(id)) => seat.say(&Event::Published { id, topic, offset: position.offset }),
             (Ok(_), None) => {}
-            (Err(error), _) if self.purpose.dialect() == Dialect::Raw => {
+            (Err(error), _) if self.is_raw() => {
                 seat.close(CloseCode::Policy, &error.to_string(), CloseReason::Policy);
             }
             (Err(error), id) => seat.refuse(id, error.code(), &error.to_string()),

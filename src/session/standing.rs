@@ -3,25 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::opening::Purpose;
+use super::opening::{Purpose, Surroundings};
 use super::rate_limit::TokenBucket;
-use crate::auth::{Auth, AuthError, Grants, Identity};
-use crate::clock::{Clock, Moment};
+use crate::auth::{AuthError, Grants, Identity};
+use crate::clock::Moment;
 use crate::config::Limits;
-use crate::dialect::Dialect;
 use crate::frame::FrameReader;
 use crate::hub::Publication;
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
-/// One connection's reading side.
+/// One connection's reading side. There is one for each session at rest, so what all share, and what few need, is behind a pointer.
 pub struct Session {
     pub id: SessionId,
-    pub purpose: Purpose,
+    pub speaks: Speaks,
     pub frames: FrameReader,
-    pub identity: Result<Option<Identity>, AuthError>,
-    pub auth: Arc<Auth>,
-    pub clock: Clock,
+    /// Who it is; `None`: nobody yet, and there are no anonymous grants.
+    pub identity: Option<Arc<Identity>>,
+    /// What it begins with, until it has begun.
+    pub unopened: Option<Box<Unopened>>,
+    pub surroundings: Arc<Surroundings>,
     pub opened_at: Moment,
     /// Since when a message has begun and isn't whole.
     pub message_since: Option<Moment>,
@@ -31,6 +32,39 @@ pub struct Session {
     pub refused: u32,
     /// A command that can't be done yet; nothing more is read before it is.
     pub pending: Option<Box<Pending>>,
+}
+
+/// What a session speaks.
+pub enum Speaks {
+    /// Commands and events.
+    Native,
+    /// Payloads of one topic.
+    Raw {
+        /// Which.
+        topic: TopicName,
+        /// Whether its own come back.
+        echo: bool,
+    },
+    /// What it hears.
+    Echo,
+}
+
+impl Speaks {
+    /// What goes with a purpose.
+    pub fn of(purpose: &Purpose) -> Self {
+        match purpose {
+            Purpose::Native { .. } => Self::Native,
+            Purpose::Raw { topic, echo, .. } => Self::Raw { topic: topic.clone(), echo: *echo },
+            Purpose::Echo => Self::Echo,
+        }
+    }
+}
+
+/// What a session begins with.
+pub struct Unopened {
+    pub purpose: Purpose,
+    /// Its credential was refused: it is told why, and closed.
+    pub refused: Option<AuthError>,
 }
 
 /// A command that waits, with what its reply needs.
@@ -62,7 +96,7 @@ pub struct Unpublished {
 impl Session {
     /// Its user: the token's `sub`, the key's name.
     pub fn user(&self) -> Option<Arc<str>> {
-        self.identity.as_ref().ok()?.as_ref()?.user.clone()
+        self.identity.as_ref()?.user.clone()
     }
 
     /// The session as presence shows it.
@@ -72,17 +106,17 @@ impl Session {
 
     /// Whether it is a plain WebSocket that is a topic.
     pub fn is_raw(&self) -> bool {
-        self.purpose.dialect() == Dialect::Raw
+        matches!(self.speaks, Speaks::Raw { .. })
     }
 
     /// What it may; `None`: nobody yet, so nothing.
     pub fn grants(&self) -> Option<&Grants> {
-        Some(&self.identity.as_ref().ok()?.as_ref()?.grants)
+        Some(&self.identity.as_ref()?.grants)
     }
 
     /// Its rate of commands and the burst; an API key may have a rate of its own, and the burst keeps its proportion.
     pub fn rate(&self, limits: &Limits) -> (u32, u32) {
-        let own = self.identity.as_ref().ok().and_then(|identity| identity.as_ref()?.commands_per_second);
+        let own = self.identity.as_ref().and_then(|identity| identity.commands_per_second);
         match own {
             Some(rate) => {
                 let burst = u64::from(limits.commands_burst) * u64::from(rate) / u64::from(limits.commands_per_second.max(1));
@@ -94,13 +128,17 @@ impl Session {
 
     /// Whether it should have said by now who it is.
     pub fn is_anonymous_too_long(&self, now: Moment, auth_timeout: Duration) -> bool {
-        let needs_nobody = self.purpose.dialect() == Dialect::Echo;
-        !needs_nobody && matches!(self.identity, Ok(None)) && now.since(self.opened_at) >= auth_timeout
+        self.waits_for_auth() && now.since(self.opened_at) >= auth_timeout
+    }
+
+    /// Whether it has still to say who it is.
+    pub fn waits_for_auth(&self) -> bool {
+        self.identity.is_none() && !matches!(self.speaks, Speaks::Echo)
     }
 
     /// How long its token lives still.
     pub fn until_expiry(&self) -> Option<Duration> {
-        let expires = self.identity.as_ref().ok()?.as_ref()?.expires?;
-        Some(Duration::from_millis(expires.saturating_mul(1_000).saturating_sub(self.clock.now().0)))
+        let expires = self.identity.as_ref()?.expires?;
+        Some(Duration::from_millis(expires.saturating_mul(1_000).saturating_sub(self.surroundings.clock.now().0)))
     }
 }

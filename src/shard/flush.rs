@@ -124,7 +124,9 @@ impl Sessions {
             self.offer_chain(slot, &chain);
         }
         flush.chain = chain;
-        self.write_outbox(slot);
+        if self.slot(slot).is_some_and(|session| !session.is_at_rest()) {
+            self.write_outbox(slot);
+        }
     }
 
     /// Writes a chain straight to the socket; what that does not take begins the outbox.

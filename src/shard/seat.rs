@@ -39,7 +39,7 @@ impl<'a> Seated<'a> {
             if session.subscriptions.len() == session.subscriptions.capacity() {
                 session.subscriptions.reserve_exact(1 + session.subscriptions.len() / 2);
             }
-            session.subscriptions.insert(index, Subscription { pattern: pattern.clone(), interval: options.interval });
+            session.subscriptions.insert(index, Subscription::new(pattern.clone(), options.interval));
         }
         let first = self.sessions.subscribers.add(pattern, slot);
         if options.presence {
@@ -192,7 +192,7 @@ impl Seat for Seated<'_> {
         let slot = self.slot;
         let Some(session) = self.sessions.slot(slot) else { return };
         let Ok(index) = session.find(pattern) else { return };
-        session.subscriptions[index].interval = options.interval;
+        session.subscriptions[index].set_interval(options.interval);
         self.sessions.subscribers.set_watching(pattern, slot, options.presence);
         self.sessions.follow_intervals(slot);
     }

@@ -1,6 +1,7 @@
 //! One session's writing side: its socket, its outbox, its subscriptions, its last sign of life.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -82,8 +83,27 @@ pub enum Stage {
 pub struct Subscription {
     /// Its topic or pattern.
     pub pattern: Pattern,
-    /// At most one message per topic in that time.
-    pub interval: Option<Duration>,
+    /// At most one message per topic in so many milliseconds; a whole `Duration` would double what a subscription takes.
+    interval_ms: Option<NonZeroU32>,
+}
+
+impl Subscription {
+    /// To `pattern`, at most one message per topic in `interval`.
+    pub fn new(pattern: Pattern, interval: Option<Duration>) -> Self {
+        let mut subscription = Self { pattern, interval_ms: None };
+        subscription.set_interval(interval);
+        subscription
+    }
+
+    /// Paces it anew, or no more. In whole milliseconds, as the contract has it.
+    pub fn set_interval(&mut self, interval: Option<Duration>) {
+        self.interval_ms = interval.and_then(|interval| NonZeroU32::new(u32::try_from(interval.as_millis()).unwrap_or(u32::MAX)));
+    }
+
+    /// Whether it is paced.
+    pub fn is_paced(&self) -> bool {
+        self.interval_ms.is_some()
+    }
 }
 
 impl Slot {
@@ -122,6 +142,11 @@ impl Slot {
         smallest_interval(&self.subscriptions, topic)
     }
 
+    /// Whether nothing is left to be done for it once its socket took all that it was given.
+    pub fn is_at_rest(&self) -> bool {
+        self.outbox.is_none() && self.replays.is_none() && self.unread.is_empty() && self.is_open() && matches!(self.socket, Socket::Plain(_))
+    }
+
     /// Whether a message needs a closer look before it is given to this session.
     pub fn is_plain(&self) -> bool {
         self.replays.is_none() && self.paces.is_none()
@@ -131,5 +156,6 @@ impl Slot {
 /// The smallest interval among those of `subscriptions` that take `topic`; one without an interval counts as none.
 pub fn smallest_interval(subscriptions: &[Subscription], topic: &TopicName) -> Option<Duration> {
     let matching = subscriptions.iter().filter(|subscription| subscription.pattern.matches(topic));
-    matching.map(|subscription| subscription.interval).min().flatten()
+    let smallest = matching.map(|subscription| subscription.interval_ms).min().flatten();
+    smallest.map(|interval| Duration::from_millis(interval.get().into()))
 }

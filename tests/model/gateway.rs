@@ -58,7 +58,7 @@ pub struct Gateway {
     pub hub: Arc<Hub>,
     pub metrics: Arc<Metrics>,
     shards: Arc<Shards>,
-    surroundings: Surroundings,
+    surroundings: Arc<Surroundings>,
     listener: TcpListener,
     runtime: tokio::runtime::Runtime,
     cases: u64,
@@ -85,7 +85,7 @@ impl Gateway {
         let live = Arc::new(Live::new(Arc::clone(&config)));
         let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
         let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).unwrap();
-        let surroundings = Surroundings { auth, live, clock };
+        let surroundings = Arc::new(Surroundings { auth, live, clock });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { hub, metrics, shards, surroundings, listener, runtime, cases: 0 }
