@@ -208,7 +208,13 @@ fn local_address(key: &'static str, address: SocketAddr, socket: &TcpListener) -
     socket.local_addr().map_err(|source| StartError::Listen { key, address, source })
 }
 
-fn routes(surroundings: &Arc<Surroundings>, hub: &Arc<Hub>, metrics: &Arc<Metrics>, shards: &Arc<Shards>, admission: &Arc<Admission>) -> Routes {
+fn routes(
+    surroundings: &Arc<Surroundings>,
+    hub: &Arc<Hub>,
+    metrics: &Arc<Metrics>,
+    shards: &Arc<Shards>,
+    admission: &Arc<Admission>,
+) -> Routes {
     let Surroundings { auth, live, clock } = &**surroundings;
     let rejections = Arc::new(Rejections::new(Arc::clone(metrics), clock.clone()));
     Routes {

@@ -79,8 +79,8 @@ impl From<QueryError> for Refused {
 }
 
 impl Upgrades {
-    /// Answers the handshake with 101 and sends the socket after it to a shard, or says why not. The session is seated before
-    /// the answer goes out: what is published once the client has it reaches the session.
+    /// Answers the handshake with 101 and sends the socket after it to a shard, or says why not. A session that
+    /// subscribes at once is seated before the answer goes out: what is published once the client has it reaches the session.
     pub async fn answer(&self, request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> Answer {
         match self.begin(request, target, address).await {
             Ok(answer) => answer,
@@ -101,8 +101,9 @@ impl Upgrades {
         answer.headers_mut().extend(head);
         let window_bits = opening.agreement.as_ref().map(|agreed| agreed.server_window_bits);
         let (id, variant) = (opening.id, Variant { dialect: opening.purpose.dialect(), window_bits });
+        let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open(opening, &self.surroundings);
-        let expected = self.shards.expect(Newcomer { id, address, variant, reader, pass: Box::new(pass) }).await;
+        let expected = self.shards.expect(Newcomer { id, address, variant, reader, pass: Box::new(pass), subscribes_at_once }).await;
         let rejections = Arc::clone(&self.rejections);
         let timeout = config.limits.handshake_timeout;
         tokio::spawn(async move {
@@ -163,7 +164,11 @@ fn purpose(target: &Target<'_>, query: &Query<'_>) -> Result<Purpose, Refused> {
 
 /// A plain WebSocket can't be told what it may not, so its right is checked before the 101. A bad credential is not
 /// refused here: a browser would not see the 401, but it sees the Close frame that the session sends.
-fn may_open(purpose: &Purpose, identity: &Result<Option<Arc<Identity>>, AuthError>, credential: Option<&Cow<'_, str>>) -> Result<(), Refused> {
+fn may_open(
+    purpose: &Purpose,
+    identity: &Result<Option<Arc<Identity>>, AuthError>,
+    credential: Option<&Cow<'_, str>>,
+) -> Result<(), Refused> {
     let (Purpose::Raw { topic, .. }, Ok(identity)) = (purpose, identity) else { return Ok(()) };
     let pattern = Pattern::from(topic.clone());
     if identity.as_ref().is_some_and(|identity| identity.grants.may_subscribe(&pattern)) {

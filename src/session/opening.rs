@@ -45,6 +45,15 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Whether the session takes topics as it opens, without a command.
+    pub fn subscribes_at_once(&self) -> bool {
+        match self {
+            Self::Native { topics, .. } => !topics.is_empty(),
+            Self::Raw { .. } => true,
+            Self::Echo => false,
+        }
+    }
+
     /// The dialect that goes with it.
     pub fn dialect(&self) -> Dialect {
         match self {

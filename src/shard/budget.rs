@@ -23,7 +23,7 @@ impl Sessions {
                 return;
             }
             let Self { slots, tally, .. } = self;
-            let Some(session) = slots[slot as usize].as_mut().filter(|session| session.is_open()) else { continue };
+            let Some(session) = slots.get_mut(slot).filter(|session| session.is_open()) else { continue };
             let Some(outbox) = session.outbox.as_mut() else { continue };
             if outbox.shrink(bytes.saturating_sub(over), DropReason::Total, tally) == Offered::Overflowed {
                 self.cut_off(slot, CloseCode::TryAgainLater, "the gateway's memory for outboxes is full", CloseReason::TooFull);
@@ -33,6 +33,6 @@ impl Sessions {
     }
 
     fn outbox_bytes(&self, slot: u32) -> usize {
-        self.slots[slot as usize].as_ref().map_or(0, |session| session.outbox_bytes())
+        self.slots.get(slot).map_or(0, |session| session.outbox_bytes())
     }
 }

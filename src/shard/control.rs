@@ -17,6 +17,13 @@ pub enum Control {
         /// Answered once it is seated.
         answer: oneshot::Sender<()>,
     },
+    /// A connection becomes a session of the shard, and its socket is here.
+    Seat {
+        /// The session.
+        newcomer: Box<Newcomer>,
+        /// The socket.
+        arrived: Box<Arrived>,
+    },
     /// An expected session's socket is here.
     Arrive {
         /// Whose.

@@ -25,7 +25,7 @@ impl Sessions {
         self.unhold(&message);
         let frame = self.turn.add_message(&message);
         let Self { slots, turn, .. } = self;
-        if let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) {
+        if let Some(session) = slots.get_mut(slot) {
             turn.link(slot, &mut session.chain, frame);
         }
     }

@@ -18,7 +18,7 @@ impl Sessions {
         let Self { subscribers, slots, turn, .. } = self;
         subscribers.lists(&message.topic, |subscribed| {
             for &slot in &subscribed.slots {
-                let Some(session) = slots[slot as usize].as_mut() else { continue };
+                let Some(session) = slots.get_mut(slot) else { continue };
                 if session.stamp == stamp || message.except == Some(session.id) {
                     continue;
                 }
@@ -66,7 +66,7 @@ impl Sessions {
         }
         let Self { slots, turn, .. } = self;
         let frame = *frame.get_or_insert_with(|| turn.add_message(message));
-        if let Some(session) = slots[slot as usize].as_mut() {
+        if let Some(session) = slots.get_mut(slot) {
             turn.link(slot, &mut session.chain, frame);
         }
     }
@@ -78,7 +78,7 @@ impl Sessions {
         let Self { subscribers, slots, .. } = self;
         subscribers.lists(&change.topic, |subscribed| {
             for &slot in &subscribed.watchers {
-                let Some(session) = slots[slot as usize].as_mut() else { continue };
+                let Some(session) = slots.get_mut(slot) else { continue };
                 if session.stamp != stamp && session.id != change.member.session {
                     session.stamp = stamp;
                     watching.push(slot);

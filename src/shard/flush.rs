@@ -109,12 +109,12 @@ impl Sessions {
             self.tally.fanout(took.since(message.moment));
         }
         self.turn.clear();
-        self.free_slots();
+        self.slots.end_turn();
     }
 
     fn flush_slot(&mut self, slot: u32, flush: &mut Flush) {
         let Self { slots, turn, .. } = self;
-        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = slots.get_mut(slot) else { return };
         turn.frames_of(session.chain, &mut flush.chain);
         turn.unlink(&mut session.chain);
         let chain = std::mem::take(&mut flush.chain);
@@ -132,7 +132,7 @@ impl Sessions {
     /// Writes a chain straight to the socket; what that does not take begins the outbox.
     fn write_chain(&mut self, slot: u32, chain: &[u32], joined: &mut Joined) {
         let Self { slots, turn, encoder, tally, .. } = self;
-        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = slots.get_mut(slot) else { return };
         let variant = session.variant;
         if !joined.is_of(chain, variant) && !joined.join(chain, variant, turn, encoder, tally) {
             joined.clear();
@@ -161,7 +161,7 @@ impl Sessions {
     /// Puts into a new outbox what the socket did not take of a chain.
     fn begin_outbox(&mut self, slot: u32, chain: &[u32], mut written: usize) {
         let Self { slots, turn, encoder, tally, now, backlogged, .. } = self;
-        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = slots.get_mut(slot) else { return };
         let mut queue: VecDeque<Queued> = chain.iter().filter_map(|&frame| turn.queued(frame, session.variant, encoder, tally)).collect();
         while let Some(first) = queue.front().filter(|queued| queued.frame.len() <= written) {
             written -= first.frame.len();
@@ -182,7 +182,7 @@ impl Sessions {
     fn offer_chain(&mut self, slot: u32, chain: &[u32]) {
         for &frame in chain {
             let Self { slots, turn, encoder, tally, .. } = self;
-            let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+            let Some(session) = slots.get_mut(slot) else { return };
             if let Some(queued) = turn.queued(frame, session.variant, encoder, tally) {
                 self.offer(slot, queued);
             }
@@ -192,7 +192,7 @@ impl Sessions {
     fn offer(&mut self, slot: u32, queued: Queued) {
         let bytes_max = self.config.limits.outbox_bytes;
         let Self { slots, tally, .. } = self;
-        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = slots.get_mut(slot) else { return };
         if session.is_cut_off() && !matches!(queued.what, What::Close) {
             let message = queued.message();
             return message.into_iter().for_each(|message| tally.dropped(message.rule.id, DropReason::Closed, 1));
@@ -232,7 +232,7 @@ impl Sessions {
         loop {
             let (now, aged) = (self.now, self.config.rules.iter().any(|rule| rule.max_age.is_some()));
             let Self { slots, tally, encoder, backlogged, .. } = self;
-            let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return false };
+            let Some(session) = slots.get_mut(slot) else { return false };
             let waker = session.waker();
             let Some(outbox) = session.outbox.as_mut() else { return true };
             if aged {
@@ -277,7 +277,7 @@ impl Sessions {
             self.floored.push((inbox.pushed(), slot));
         }
         let Self { slots, tally, encoder, backlogged, .. } = self;
-        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = slots.get_mut(slot) else { return };
         let outbox = session.outbox.get_or_insert_with(|| {
             tally.slow_sessions(1);
             backlogged.insert(slot);

@@ -16,6 +16,7 @@ mod rest;
 mod seat;
 mod sessions;
 mod slot;
+mod slots;
 mod socket;
 mod subscribers;
 mod sweep;
@@ -55,24 +56,35 @@ pub struct Shards {
 
 /// A session whose socket is on its way. Dropped, the session ends.
 pub struct Expected {
-    id: SessionId,
-    /// Its shard's inbox, until the socket has arrived.
-    inbox: Option<Arc<Inbox>>,
+    inbox: Arc<Inbox>,
+    /// `None` once the socket has arrived.
+    awaited: Option<Awaited>,
+}
+
+/// Who waits for a socket.
+enum Awaited {
+    /// A session that its shard has.
+    Seated(SessionId),
+    /// One that comes with its socket.
+    Unseated(Box<Newcomer>),
 }
 
 impl Expected {
     /// Sends the socket to the session's shard.
     pub fn arrive(mut self, arrived: Arrived) {
-        if let Some(inbox) = self.inbox.take() {
-            inbox.control(Control::Arrive { id: self.id, arrived: Box::new(arrived) });
+        let arrived = Box::new(arrived);
+        match self.awaited.take() {
+            Some(Awaited::Seated(id)) => self.inbox.control(Control::Arrive { id, arrived }),
+            Some(Awaited::Unseated(newcomer)) => self.inbox.control(Control::Seat { newcomer, arrived }),
+            None => {}
         }
     }
 }
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        if let Some(inbox) = self.inbox.take() {
-            inbox.control(Control::Forsake { id: self.id });
+        if let Some(Awaited::Seated(id)) = self.awaited.take() {
+            self.inbox.control(Control::Forsake { id });
         }
     }
 }
@@ -101,11 +113,15 @@ impl Shards {
         Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0) }))
     }
 
-    /// Seats the newcomer in the next shard in turn; done once it hears its topics. Its socket follows by [`Expected::arrive`].
+    /// Finds the newcomer a place in the next shard in turn; done once it hears its topics. Its socket follows by
+    /// [`Expected::arrive`].
     pub async fn expect(&self, newcomer: Newcomer) -> Expected {
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         let inbox = Arc::clone(&self.inboxes[next]);
-        let expected = Expected { id: newcomer.id, inbox: Some(inbox) };
+        if !newcomer.subscribes_at_once {
+            return Expected { inbox, awaited: Some(Awaited::Unseated(Box::new(newcomer))) };
+        }
+        let expected = Expected { inbox, awaited: Some(Awaited::Seated(newcomer.id)) };
         let (answer, seated) = oneshot::channel();
         self.inboxes[next].control(Control::Expect { newcomer: Box::new(newcomer), answer });
         let _ = seated.await; // a shard that stops answers nobody

@@ -11,8 +11,7 @@ use crate::dialect::{Dialect, Variant};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
-/// A connection whose upgrade was granted. It is a session of its shard before the client hears of that, so that
-/// what is published as soon as the client knows reaches it.
+/// A connection whose upgrade was granted.
 pub struct Newcomer {
     /// Its name.
     pub id: SessionId,
@@ -24,6 +23,9 @@ pub struct Newcomer {
     pub reader: Box<dyn Reader>,
     /// Given back when the session has ended: its place in the totals.
     pub pass: Box<dyn Send>,
+    /// It subscribes as it opens. So it is a session of its shard before the client hears of that, and what is published as soon
+    /// as the client knows reaches it; others are seated with their socket, which spares the shard a turn for each.
+    pub subscribes_at_once: bool,
 }
 
 /// The socket of a newcomer, once its 101 is written.

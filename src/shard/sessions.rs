@@ -13,6 +13,7 @@ use super::outbox::{End, Queued, What};
 use super::pace::{Due, Paces};
 use super::ready::{ReadyList, SlotWaker};
 use super::slot::{Slot, Stage, smallest_interval};
+use super::slots::Slots;
 use super::socket::Socket;
 use super::subscribers::Subscribers;
 use super::turn::{Chain, Turn};
@@ -32,11 +33,8 @@ pub const LINGER: Duration = Duration::from_secs(2);
 
 /// One shard's sessions and all that acting for them needs.
 pub struct Sessions {
-    /// By slot; a free slot is `None`.
-    pub slots: Vec<Option<Slot>>,
-    /// Free slots, and those that become free at the turn's end: none is reused while this turn may still name it.
-    free: Vec<u32>,
-    freed: Vec<u32>,
+    /// By slot.
+    pub slots: Slots,
     /// Sessions whose socket is on its way.
     expected: HashMap<SessionId, u32>,
     /// The gateway drains: who comes now is sent away at once.
@@ -112,9 +110,7 @@ impl Sessions {
     pub fn new(parts: Parts) -> Self {
         let config = parts.live.load();
         Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            freed: Vec::new(),
+            slots: Slots::default(),
             expected: HashMap::default(),
             draining: false,
             open: 0,
@@ -144,17 +140,13 @@ impl Sessions {
 
     /// The session in `slot`, if there is one.
     pub fn slot(&mut self, slot: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        self.slots.get_mut(slot)
     }
 
     /// Takes a newcomer over; its socket follows.
     pub fn expect(&mut self, newcomer: Newcomer) {
-        let Newcomer { id, address, variant, reader, pass } = newcomer;
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            (self.slots.len() - 1) as u32
-        });
-        self.slots[place as usize] = Some(Slot {
+        let Newcomer { id, address, variant, reader, pass, .. } = newcomer;
+        let place = self.slots.seat(|place| Slot {
             id,
             address,
             variant,
@@ -211,7 +203,7 @@ impl Sessions {
     /// Puts a frame for one session behind what this turn has for it.
     pub fn queue(&mut self, slot: u32, queued: Queued) {
         let Self { slots, turn, turn_reply_bytes, .. } = self;
-        if let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) {
+        if let Some(session) = slots.get_mut(slot) {
             if matches!(queued.what, What::Reply) {
                 *turn_reply_bytes += queued.frame.len();
             }
@@ -282,7 +274,7 @@ impl Sessions {
         }
         self.drop_chain(slot);
         let Self { slots, tally, .. } = self;
-        if let Some(outbox) = slots.get_mut(slot as usize).and_then(Option::as_mut).and_then(|slot| slot.outbox.as_mut()) {
+        if let Some(outbox) = slots.get_mut(slot).and_then(|slot| slot.outbox.as_mut()) {
             outbox.discard(DropReason::Closed, tally);
         }
         self.queue_close(slot, Some(code.number()), reason);
@@ -292,18 +284,12 @@ impl Sessions {
     pub fn end(&mut self, slot: u32, why: CloseReason) {
         self.begin_to_close(slot, why);
         self.drop_chain(slot);
-        let Some(mut session) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        let Some(mut session) = self.slots.take(slot) else { return };
         if let Some(outbox) = session.outbox.as_mut() {
             outbox.abandon(&mut self.tally);
             self.tally.slow_sessions(-1);
             self.backlogged.remove(&slot);
         }
-        self.freed.push(slot);
-    }
-
-    /// The slots that ended in this turn may be used again.
-    pub fn free_slots(&mut self) {
-        self.free.append(&mut self.freed);
     }
 
     /// Takes a session out of everything but its socket; `false`: it was closing already.
@@ -360,7 +346,7 @@ impl Sessions {
             self.unhold(&message);
             let frame = self.turn.add_message(&message);
             let Self { slots, turn, .. } = self;
-            if let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) {
+            if let Some(session) = slots.get_mut(slot) {
                 turn.link(slot, &mut session.chain, frame);
             }
         }
@@ -397,7 +383,7 @@ impl Sessions {
     fn drop_chain(&mut self, slot: u32) {
         let mut frames = Vec::new();
         let Self { slots, turn, tally, .. } = self;
-        let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = slots.get_mut(slot) else { return };
         turn.frames_of(session.chain, &mut frames);
         turn.unlink(&mut session.chain);
         for message in frames.iter().filter_map(|&frame| turn.message(frame)) {

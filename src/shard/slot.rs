@@ -144,7 +144,11 @@ impl Slot {
 
     /// Whether nothing is left to be done for it once its socket took all that it was given.
     pub fn is_at_rest(&self) -> bool {
-        self.outbox.is_none() && self.replays.is_none() && self.unread.is_empty() && self.is_open() && matches!(self.socket, Socket::Plain(_))
+        self.outbox.is_none()
+            && self.replays.is_none()
+            && self.unread.is_empty()
+            && self.is_open()
+            && matches!(self.socket, Socket::Plain(_))
     }
 
     /// Whether a message needs a closer look before it is given to this session.

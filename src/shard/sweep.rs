@@ -37,14 +37,14 @@ impl Sessions {
     /// Looks at every session once.
     pub fn sweep(&mut self) {
         let (config, now) = (Arc::clone(&self.config), self.now);
-        for slot in 0..self.slots.len() as u32 {
+        for slot in 0..self.slots.end() {
             let Some(found) = self.slot(slot).and_then(|session| session.look(&config.limits, now)) else { continue };
             self.act_on(slot, found);
         }
         let backlogged: Vec<u32> = self.backlogged.iter().copied().collect();
         for slot in backlogged {
             let Self { slots, tally, now, .. } = self;
-            if let Some(outbox) = slots[slot as usize].as_mut().and_then(|session| session.outbox.as_mut()) {
+            if let Some(outbox) = slots.get_mut(slot).and_then(|session| session.outbox.as_mut()) {
                 outbox.give_up_aged(*now, tally);
             }
         }

@@ -15,7 +15,7 @@ use super::inbox::Item;
 use super::newcomer::SessionView;
 use super::rest::{Rest, rest_after};
 use super::sessions::{Parts, Sessions, encoder};
-use super::slot::{Slot, Stage};
+use super::slot::Slot;
 use super::sweep::sweep_interval;
 use crate::clock::Moment;
 use crate::dialect::Event;
@@ -112,7 +112,7 @@ impl Worker {
         self.sessions.flush(&mut self.flush);
         self.sessions.tally.hand_over();
         if self.sessions.open == 0
-            && self.sessions.slots.iter().all(Option::is_none)
+            && self.sessions.slots.is_empty()
             && let Some(drained) = self.drained.take()
         {
             let _ = drained.send(()); // whoever asked may have stopped waiting
@@ -249,15 +249,20 @@ impl Worker {
                 self.sessions.expect(*newcomer);
                 let _ = answer.send(()); // whoever waits may have gone
             }
+            Control::Seat { newcomer, arrived } => {
+                let id = newcomer.id;
+                self.sessions.expect(*newcomer);
+                self.sessions.arrive(id, *arrived);
+            }
             Control::Arrive { id, arrived } => self.sessions.arrive(id, *arrived),
             Control::Forsake { id } => self.sessions.forsake(id),
             Control::Slowest { limit, answer } => {
                 let _ = answer.send(self.slowest(limit)); // whoever asked may have gone
             }
             Control::Close { id, code, reason, answer } => {
-                let found = self.sessions.slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.id == id && slot.is_open()));
+                let found = self.sessions.slots.iter().find(|(_, session)| session.id == id && session.is_open()).map(|(slot, _)| slot);
                 if let Some(slot) = found {
-                    self.sessions.close(slot as u32, Some(code.number()), reason, CloseReason::Operator);
+                    self.sessions.close(slot, Some(code.number()), reason, CloseReason::Operator);
                 }
                 let _ = answer.send(found.is_some());
             }
@@ -271,7 +276,7 @@ impl Worker {
 
     fn slowest(&self, limit: usize) -> Vec<SessionView> {
         let now = self.sessions.now;
-        let open = self.sessions.slots.iter().flatten().filter(|slot| slot.is_open());
+        let open = self.sessions.slots.iter().map(|(_, session)| session).filter(|session| session.is_open());
         let mut views: Vec<SessionView> = open.map(|slot| view(slot, now)).collect();
         views.sort_by_key(|view| std::cmp::Reverse(view.outbox_bytes));
         views.truncate(limit);
@@ -310,7 +315,7 @@ impl Worker {
         let Sessions { floored, slots, taken, .. } = &mut self.sessions;
         floored.retain(|&(until_taken, slot)| {
             let passed = until_taken <= *taken;
-            if passed && let Some(session) = slots[slot as usize].as_mut() {
+            if passed && let Some(session) = slots.get_mut(slot) {
                 let left = session.replays.as_mut().is_some_and(|replays| replays.settle(*taken));
                 if !left {
                     session.replays = None;
@@ -338,8 +343,7 @@ fn view(slot: &Slot, now: Moment) -> SessionView {
 impl Sessions {
     /// The slots that have an open session.
     fn occupied(&self) -> Vec<u32> {
-        let open = self.slots.iter().enumerate().filter(|(_, slot)| slot.as_ref().is_some_and(|slot| slot.stage == Stage::Open));
-        open.map(|(slot, _)| slot as u32).collect()
+        self.slots.iter().filter(|(_, session)| session.is_open()).map(|(slot, _)| slot).collect()
     }
 }
 

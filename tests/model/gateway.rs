@@ -116,7 +116,7 @@ impl Gateway {
         let opening = Opening { id, purpose, identity: Ok(self.surroundings.auth.anonymous()), agreement: None };
         let variant = Variant { dialect: Dialect::Json, window_bits: None };
         let reader = session::open(opening, &self.surroundings);
-        let newcomer = Newcomer { id, address, variant, reader, pass: Box::new(()) };
+        let newcomer = Newcomer { id, address, variant, reader, pass: Box::new(()), subscribes_at_once: false };
         let expected = self.runtime.block_on(self.shards.expect(newcomer));
         expected.arrive(Arrived { stream: Stream::Plain(near), already_read: bytes::Bytes::new() });
         far.into()
