@@ -39,7 +39,10 @@ impl<'a> Seated<'a> {
             if session.subscriptions.len() == session.subscriptions.capacity() {
                 session.subscriptions.reserve_exact(1 + session.subscriptions.len() / 2);
             }
-            session.subscriptions.insert(index, Subscription { pattern: pattern.clone(), interval: options.interval });
+            let number = session.subscriptions.iter().map(|older| older.number.saturating_add(1)).max().unwrap_or(0);
+            let mut subscription = Subscription { pattern: pattern.clone(), interval_ms: None, number };
+            subscription.set_interval(options.interval);
+            session.subscriptions.insert(index, subscription);
         }
         let first = self.sessions.subscribers.add(pattern, slot);
         if options.presence {
@@ -144,8 +147,10 @@ impl Seat for Seated<'_> {
     }
 
     fn subscriptions(&mut self) -> Vec<Pattern> {
-        let slot = self.sessions.slot(self.slot);
-        slot.map(|slot| slot.subscriptions.iter().map(|subscription| subscription.pattern.clone()).collect()).unwrap_or_default()
+        let Some(slot) = self.sessions.slot(self.slot) else { return Vec::new() };
+        let mut subscriptions: Vec<&Subscription> = slot.subscriptions.iter().collect();
+        subscriptions.sort_unstable_by_key(|subscription| subscription.number);
+        subscriptions.into_iter().map(|subscription| subscription.pattern.clone()).collect()
     }
 
     fn subscription_count(&mut self) -> usize {
@@ -192,7 +197,7 @@ impl Seat for Seated<'_> {
         let slot = self.slot;
         let Some(session) = self.sessions.slot(slot) else { return };
         let Ok(index) = session.find(pattern) else { return };
-        session.subscriptions[index].interval = options.interval;
+        session.subscriptions[index].set_interval(options.interval);
         self.sessions.subscribers.set_watching(pattern, slot, options.presence);
         self.sessions.follow_intervals(slot);
     }

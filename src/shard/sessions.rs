@@ -344,7 +344,7 @@ impl Sessions {
         let Some(session) = self.slot(slot) else { return };
         let Some(paces) = session.paces.as_mut() else { return };
         let held = paces.leave(left);
-        if !session.subscriptions.iter().any(|subscription| subscription.interval.is_some()) && paces.is_empty() {
+        if !session.subscriptions.iter().any(|subscription| subscription.interval_ms.is_some()) && paces.is_empty() {
             session.paces = None;
         }
         for message in held {
@@ -371,7 +371,7 @@ impl Sessions {
     pub fn follow_intervals(&mut self, slot: u32) {
         let now = self.now;
         let Some(session) = self.slot(slot) else { return };
-        if session.subscriptions.iter().any(|subscription| subscription.interval.is_some()) {
+        if session.subscriptions.iter().any(|subscription| subscription.interval_ms.is_some()) {
             session.paces.get_or_insert_with(|| Box::new(Paces::default()));
         }
         let Some(paces) = session.paces.as_mut() else { return };

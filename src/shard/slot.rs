@@ -1,6 +1,7 @@
 //! One session's writing side: its socket, its outbox, its subscriptions, its last sign of life.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -82,8 +83,18 @@ pub enum Stage {
 pub struct Subscription {
     /// Its topic or pattern.
     pub pattern: Pattern,
-    /// At most one message per topic in that time.
-    pub interval: Option<Duration>,
+    /// At most one message per topic in that time; in milliseconds, as subscriptions are many.
+    pub interval_ms: Option<NonZeroU32>,
+    /// Larger than those of the session's older subscriptions.
+    pub number: u32,
+}
+
+impl Subscription {
+    /// Replaces its interval.
+    pub fn set_interval(&mut self, interval: Option<Duration>) {
+        let milliseconds = interval.map(|interval| u32::try_from(interval.as_millis()).unwrap_or(u32::MAX));
+        self.interval_ms = milliseconds.and_then(NonZeroU32::new);
+    }
 }
 
 impl Slot {
@@ -131,5 +142,6 @@ impl Slot {
 /// The smallest interval among those of `subscriptions` that take `topic`; one without an interval counts as none.
 pub fn smallest_interval(subscriptions: &[Subscription], topic: &TopicName) -> Option<Duration> {
     let matching = subscriptions.iter().filter(|subscription| subscription.pattern.matches(topic));
-    matching.map(|subscription| subscription.interval).min().flatten()
+    let smallest = matching.map(|subscription| subscription.interval_ms).min().flatten();
+    smallest.map(|interval_ms| Duration::from_millis(interval_ms.get().into()))
 }

@@ -271,15 +271,20 @@ fn history_is_off_where_the_rule_keeps_nothing() {
     session.expect_error(4, "history_off");
 }
 
-/// PROTOCOL 3: subscriptions lists names and patterns.
+/// PROTOCOL 3: subscriptions lists names and patterns, in the order of their subscribing. (They were sorted by name.)
 #[test]
 fn subscriptions_lists_what_one_has() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.subscribe(&["quotes.AAPL", "chat.>"]);
-    let mut reply = session.ask(json!({"op": "subscriptions", "id": 8}));
-    reply["topics"].as_array_mut().unwrap().sort_by_key(|topic| std::cmp::Reverse(topic.to_string()));
-    assert_eq!(reply, json!({"op": "subscriptions", "id": 8, "topics": ["quotes.AAPL", "chat.>"]}));
+    assert_eq!(
+        session.ask(json!({"op": "subscriptions", "id": 8})),
+        json!({"op": "subscriptions", "id": 8, "topics": ["quotes.AAPL", "chat.>"]})
+    );
+    session.subscribe_with(&["quotes.AAPL", "test.a"], json!({"interval_ms": 10}));
+    session.send(json!({"op": "unsubscribe", "topics": ["chat.>"]}));
+    session.subscribe(&["chat.>"]);
+    assert_eq!(session.ask(json!({"op": "subscriptions", "id": 9}))["topics"], json!(["quotes.AAPL", "test.a", "chat.>"]));
 }
 
 /// PROTOCOL 3: unsubscribed comes after what was queued, and nothing comes after it.
