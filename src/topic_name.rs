@@ -10,14 +10,15 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// The most tokens that a name may have.
 pub const TOKENS_MAX: usize = 16;
 
-/// Why a text is not a topic name or not a pattern; the message says what would be right.
+/// Why a text is not a topic name or not a pattern; the message says what would be right. It repeats the text as it was given,
+/// so that a client finds it there: whatever shows it to a terminal escapes it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicNameError {
     /// Nothing at all.
     #[error("the topic name is empty; write tokens joined by dots, as in `chat.lobby`")]
     Empty,
     /// More bytes than [`NAME_BYTES_MAX`].
-    #[error("topic {name:?}… has {bytes} bytes, the most is 255")]
+    #[error("topic \"{name}…\" has {bytes} bytes, the most is 255")]
     TooLong {
         /// The first 32 characters of what was given.
         name: String,
@@ -25,7 +26,7 @@ pub enum TopicNameError {
         bytes: usize,
     },
     /// More tokens than [`TOKENS_MAX`].
-    #[error("topic {name:?} has {tokens} tokens, the most is 16")]
+    #[error("topic \"{name}\" has {tokens} tokens, the most is 16")]
     TooManyTokens {
         /// What was given.
         name: String,
@@ -33,7 +34,7 @@ pub enum TopicNameError {
         tokens: usize,
     },
     /// Two dots in a row, or one at an end.
-    #[error("token {index} of topic {name:?} is empty; write `a.b`, not `a..b`")]
+    #[error("token {index} of topic \"{name}\" is empty; write `a.b`, not `a..b`")]
     EmptyToken {
         /// What was given.
         name: String,
@@ -41,7 +42,7 @@ pub enum TopicNameError {
         index: usize,
     },
     /// A character that no token may hold.
-    #[error("topic {name:?} holds {character:?}; a token is text without white space, control characters and . * > / \" \\")]
+    #[error("topic \"{name}\" holds {character:?}; a token is text without white space, control characters and . * > / \" \\")]
     Character {
         /// What was given.
         name: String,
@@ -49,13 +50,13 @@ pub enum TopicNameError {
         character: char,
     },
     /// A wildcard where one topic is meant.
-    #[error("{name:?} is a pattern; one topic by its name is meant here")]
+    #[error("\"{name}\" is a pattern; one topic by its name is meant here")]
     Wildcard {
         /// What was given.
         name: String,
     },
     /// `>` before the last token.
-    #[error("`>` in pattern {name:?} stands before the end; it may only be the last token")]
+    #[error("`>` in pattern \"{name}\" stands before the end; it may only be the last token")]
     TailNotLast {
         /// What was given.
         name: String,

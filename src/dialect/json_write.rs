@@ -17,6 +17,9 @@ use crate::topic_name::{Pattern, TopicName};
 /// What a message's event has around its topic, epoch and payload, at most, in bytes.
 pub(super) const ENVELOPE_BYTES_MAX: usize = 112;
 
+/// Where an answer from history stops, in bytes as it is written.
+const HISTORY_ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// Appends `message`'s event; a replayed one says so.
 pub fn message(json: &mut Vec<u8>, message: &Message, replay: bool) {
     text(json, r#"{"op":"message","topic":""#);
@@ -52,9 +55,10 @@ pub fn event(json: &mut Vec<u8>, event: &Event<'_>) {
             number(json, offset.0);
         }
         Event::History { id, topic, page } => {
+            let begin = json.len();
             reply(json, "history", id);
             json.push(b',');
-            history_members(json, topic, page);
+            history_members(json, begin, topic, page);
         }
         Event::Presence { id, topic, members } => {
             reply(json, "presence", id);
@@ -120,25 +124,43 @@ fn identity_members(json: &mut Vec<u8>, user: Option<&str>, expires: Option<u64>
 }
 
 /// Appends the members of a history's answer, without braces: `"topic":…,"epoch":…,"messages":[…]` (HTTP shares them), then
-/// `"more":true` where messages follow that the page does not hold.
-pub fn history_members(json: &mut Vec<u8>, topic: &TopicName, page: &HistoryPage) {
+/// `"more":true` where messages follow that it does not hold. The answer, which lies in `json` from `begin` on, stops at 1 MiB
+/// as it is written, escapes and Base64 included; one message goes whatever its size, so that each call gets further.
+pub fn history_members(json: &mut Vec<u8>, begin: usize, topic: &TopicName, page: &HistoryPage) {
+    const MORE: &str = r#","more":true"#;
+    let end_max = begin + HISTORY_ANSWER_BYTES_MAX - "]".len() - MORE.len() - "}".len();
     text(json, r#""topic":""#);
     text(json, topic.as_str());
     text(json, r#"","epoch":"#);
     string_or_null(json, page.epoch.as_ref().map(|epoch| epoch.as_str()));
-    text(json, r#","messages":"#);
-    list(json, &page.messages, |json, message| {
-        text(json, r#"{"offset":"#);
-        number(json, message.position.offset.0);
-        text(json, r#","ts":"#);
-        number(json, message.published_at.0);
-        json.push(b',');
-        data(json, message);
-        json.push(b'}');
-    });
-    if page.more {
-        text(json, r#","more":true"#);
+    text(json, r#","messages":["#);
+    let mut more = page.more;
+    for (index, message) in page.messages.iter().enumerate() {
+        let before = json.len();
+        if index > 0 {
+            json.push(b',');
+        }
+        past_message(json, message);
+        if index > 0 && json.len() > end_max {
+            json.truncate(before);
+            more = true;
+            break;
+        }
     }
+    json.push(b']');
+    if more {
+        text(json, MORE);
+    }
+}
+
+fn past_message(json: &mut Vec<u8>, message: &Message) {
+    text(json, r#"{"offset":"#);
+    number(json, message.position.offset.0);
+    text(json, r#","ts":"#);
+    number(json, message.published_at.0);
+    json.push(b',');
+    data(json, message);
+    json.push(b'}');
 }
 
 /// Appends the members of a presence's answer, without braces: `"topic":…,"count":…,"members":[…]`.

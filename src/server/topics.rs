@@ -66,7 +66,7 @@ impl Topics {
         let since = query.number("since").map_err(bad)?.map(Offset);
         let limit = query.number("limit").map_err(bad)?.unwrap_or(HISTORY_LISTED).min(HISTORY_LISTED_MAX);
         let page = self.hub.history(topic, since, limit).map_err(off)?;
-        Ok(object(|members| json_write::history_members(members, topic, &page)))
+        Ok(object(|members| json_write::history_members(members, 0, topic, &page)))
     }
 
     /// `GET /v1/topics/{topic}/presence`.

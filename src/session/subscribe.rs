@@ -250,8 +250,9 @@ impl Subscribing<'_> {
             let position = begun.as_ref().map(|(_, start)| start.position);
             let recovered = begun.as_ref().and_then(|(_, start)| start.recovered).unwrap_or(false);
             self.tell(Pattern::from(since.topic.clone()), position, Some(recovered));
-            if let Some((topic, start)) = begun {
-                self.begin(Begun { topic, start }, seat);
+            match begun {
+                Some((topic, start)) => self.begin(Begun { topic, start }, seat),
+                None => seat.tally().recovery(Recovery::Lost),
             }
         }
     }

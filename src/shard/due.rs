@@ -14,6 +14,17 @@ impl Sessions {
         }
     }
 
+    /// A replay has given the session in `slot` a message of `topic`, so the topic's interval, if it has one, counts from now.
+    pub fn begin_interval(&mut self, slot: u32, topic: &TopicName) {
+        let now = self.now;
+        let Some(session) = self.slot(slot) else { return };
+        let Some(interval) = session.interval(topic) else { return };
+        let (at, id) = (now + interval, session.id);
+        let Some(paces) = session.paces.as_mut() else { return };
+        paces.begin(topic, at);
+        self.due.push(Due { at, slot, session: id, topic: topic.clone() });
+    }
+
     fn send_held(&mut self, slot: u32, session: SessionId, topic: &TopicName) {
         let now = self.now;
         let Some(held_by) = self.slot(slot).filter(|held_by| held_by.id == session) else { return };

@@ -287,10 +287,15 @@ impl Sessions {
         if let Some(frame) = gap.and_then(|(from, to)| event_frame(&gap_event(&topic, from, to), variant, encoder, tally)) {
             let _ = outbox.offer(Queued { frame, what: What::Reply }, usize::MAX, tally); // a notice is not bounded
         }
+        let mut replayed = false;
         for message in messages.into_iter().filter(|message| message.except != Some(id)) {
+            replayed = true;
             tally.routed(message.rule.id, 1);
             let frame = replay_frame(&message, variant, encoder, tally);
             let _ = outbox.offer(Queued { frame, what: What::Replayed(message) }, usize::MAX, tally); // pulled, so not bounded
+        }
+        if replayed {
+            self.begin_interval(slot, &topic);
         }
     }
 

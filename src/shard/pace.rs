@@ -43,6 +43,16 @@ impl Paces {
         }
     }
 
+    /// A replay has given the session a message of `topic`: the next one is not due before `due`.
+    pub fn begin(&mut self, topic: &TopicName, due: Moment) {
+        match self.by_topic.get_mut(topic) {
+            Some(pace) => pace.due = pace.due.max(due),
+            None => {
+                self.by_topic.insert(topic.clone(), Pace { due, held: None });
+            }
+        }
+    }
+
     /// The interval of `topic` is over: the held message, which goes out now with another interval to follow, or nothing.
     pub fn fall_due(&mut self, topic: &TopicName, interval: Option<Duration>, now: Moment) -> Option<(Arc<Message>, Option<Moment>)> {
         let pace = self.by_topic.get_mut(topic).filter(|pace| pace.due <= now)?;

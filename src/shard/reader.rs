@@ -92,7 +92,7 @@ pub trait Seat {
     /// Whether the shard has taken the first `pushed` items of its inbox.
     fn has_taken(&self, pushed: u64) -> bool;
 
-    /// What the session is subscribed to.
+    /// What the session is subscribed to, in the order of its subscribing.
     fn subscriptions(&mut self) -> Vec<Pattern>;
 
     /// How many that are.

@@ -39,7 +39,8 @@ impl<'a> Seated<'a> {
             if session.subscriptions.len() == session.subscriptions.capacity() {
                 session.subscriptions.reserve_exact(1 + session.subscriptions.len() / 2);
             }
-            session.subscriptions.insert(index, Subscription::new(pattern.clone(), options.interval));
+            let number = session.subscriptions.iter().map(|older| older.number.saturating_add(1)).max().unwrap_or(0);
+            session.subscriptions.insert(index, Subscription::new(pattern.clone(), options.interval, number));
         }
         let first = self.sessions.subscribers.add(pattern, slot);
         if options.presence {
@@ -144,8 +145,10 @@ impl Seat for Seated<'_> {
     }
 
     fn subscriptions(&mut self) -> Vec<Pattern> {
-        let slot = self.sessions.slot(self.slot);
-        slot.map(|slot| slot.subscriptions.iter().map(|subscription| subscription.pattern.clone()).collect()).unwrap_or_default()
+        let Some(slot) = self.sessions.slot(self.slot) else { return Vec::new() };
+        let mut subscriptions: Vec<&Subscription> = slot.subscriptions.iter().collect();
+        subscriptions.sort_unstable_by_key(|subscription| subscription.number);
+        subscriptions.into_iter().map(|subscription| subscription.pattern.clone()).collect()
     }
 
     fn subscription_count(&mut self) -> usize {

@@ -83,14 +83,16 @@ pub enum Stage {
 pub struct Subscription {
     /// Its topic or pattern.
     pub pattern: Pattern,
-    /// At most one message per topic in so many milliseconds; a whole `Duration` would double what a subscription takes.
+    /// At most one message per topic in so many milliseconds; a whole `Duration` would take twice the room.
     interval_ms: Option<NonZeroU32>,
+    /// Larger than those of the session's older subscriptions.
+    pub number: u32,
 }
 
 impl Subscription {
     /// To `pattern`, at most one message per topic in `interval`.
-    pub fn new(pattern: Pattern, interval: Option<Duration>) -> Self {
-        let mut subscription = Self { pattern, interval_ms: None };
+    pub fn new(pattern: Pattern, interval: Option<Duration>, number: u32) -> Self {
+        let mut subscription = Self { pattern, interval_ms: None, number };
         subscription.set_interval(interval);
         subscription
     }

@@ -59,7 +59,10 @@ impl Sessions {
                 }
                 self.call(slot, |reader, seat| reader.deadline(seat));
             }
-            Finding::Leaves => self.close(slot, Some(CloseCode::GoingAway.number()), "the gateway is going away", CloseReason::GoingAway),
+            Finding::Leaves => {
+                self.release_held(slot, |_| true); // its outbox is flushed, and what an interval holds back is a part of that
+                self.close(slot, Some(CloseCode::GoingAway.number()), "the gateway is going away", CloseReason::GoingAway);
+            }
             Finding::Stuck => {
                 self.limit_hit(LimitKey::WriteTimeout);
                 self.cut_off(slot, CloseCode::SlowConsumer, "nothing was read in time", CloseReason::Slow);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::gateway::{Session, Setup, close, eventually};
+use crate::gateway::{Session, Setup, close, eventually, message};
 
 fn expect_draining(session: &mut Session, drain_ms: u64) {
     let event = session.receive();
@@ -60,6 +60,20 @@ fn a_session_publishes_until_its_1001() {
     assert_eq!((&reply["op"], &reply["offset"]), (&json!("published"), &json!(1)));
     let mut reached = sessions[1..].iter_mut().filter_map(|session| session.next_message()).filter(|frame| frame.opcode == 1);
     assert!(reached.all(|frame| frame.text().contains(r#""data":1"#)));
+}
+
+/// PROTOCOL 6 and 9: what an interval holds back is in the outbox, so it comes before the 1001. (It was dropped.)
+#[test]
+fn what_an_interval_holds_back_comes_before_the_1001() {
+    let gateway = Setup::new().server("drain = \"1s\"").start();
+    let mut session = gateway.session();
+    session.subscribe_with(&["test.a"], json!({"interval_ms": 3_600_000}));
+    let place = gateway.publish_all("test.a", ["1", "2", "3"]);
+    session.expect(message("test.a", &place.at(1), 1));
+    gateway.terminate();
+    expect_draining(&mut session, 1000);
+    session.expect(message("test.a", &place, 3));
+    session.expect_close(1001);
 }
 
 /// PROTOCOL 6: with no session left it exits at once, status 0.

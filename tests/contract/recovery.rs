@@ -165,6 +165,16 @@ fn a_pattern_says_that_a_topic_was_not_named() {
     assert_eq!(events, [replayed("quotes.A", &a, 2), replayed("quotes.B", &b, 4)]);
 }
 
+/// PROTOCOL 3 and 9: a topic that isn't there any more has its entry, which has no position, and counts as lost. (It counted as nothing.)
+#[test]
+fn a_pattern_s_named_topic_that_is_not_there_is_lost() {
+    let gateway = Gateway::start();
+    let mut session = gateway.session();
+    let entries = session.subscribe_with(&["test.>"], json!({"since": {"test.gone": {"epoch": "abcdef", "offset": 3}}}));
+    assert_eq!(entries, json!([{"topic": "test.>"}, {"topic": "test.gone", "recovered": false}]));
+    gateway.expect_metric("recoveries_total{result=\"lost\"}", 1.0);
+}
+
 /// PROTOCOL 3: a pattern's named topic that can't be recovered has its own `"recovered":false`.
 #[test]
 fn a_pattern_tells_of_a_topic_that_it_cannot_recover() {

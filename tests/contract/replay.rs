@@ -164,6 +164,35 @@ fn an_interval_brings_the_first_and_then_the_newest() {
     gateway.expect_accounts_closed();
 }
 
+/// PROTOCOL 3: at most one message per topic in the interval, and a replayed one is the first. (A live one followed it at once.)
+#[test]
+fn an_interval_counts_from_the_replay() {
+    let gateway = Gateway::start();
+    let place = gateway.publish("test.a", "1");
+    let mut session = gateway.session();
+    session.subscribe_with(&["test.a"], json!({"interval_ms": 3_600_000, "last": 1}));
+    session.expect(replayed("test.a", &place, 1));
+    gateway.publish("test.a", "2");
+    session.expect_quiet();
+    gateway.expect_metric("outbox_messages{rule=\"test.>\"}", 1.0);
+    session.send(json!({"op": "subscribe", "topics": ["test.a"], "interval_ms": 10}));
+    session.expect(message("test.a", &place.at(2), 2));
+    gateway.expect_accounts_closed();
+}
+
+/// PROTOCOL 3: `since` brings all that was missed, whatever the interval, which counts from the last of it.
+#[test]
+fn an_interval_leaves_a_recovery_whole() {
+    let gateway = Gateway::start();
+    let place = gateway.publish_all("test.a", ["1", "2", "3"]);
+    let mut session = gateway.session();
+    session.subscribe_with(&["test.a"], json!({"interval_ms": 3_600_000, "since": {"test.a": place.at(1).json()}}));
+    session.expect_all([replayed("test.a", &place.at(2), 2), replayed("test.a", &place, 3)]);
+    gateway.publish("test.a", "4");
+    session.expect_quiet();
+    gateway.expect_accounts_closed();
+}
+
 /// PROTOCOL 9: a message held back by `interval_ms` is in the outbox.
 #[test]
 fn a_message_held_back_is_in_the_outbox() {

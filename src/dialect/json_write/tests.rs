@@ -136,7 +136,7 @@ fn a_history_says_more_only_where_more_is() {
     let epoch = message.position.epoch;
     page = HistoryPage { epoch: Some(epoch), messages: vec![message, Arc::new(published(&b"\xff"[..], PayloadKind::Binary))], more: true };
     assert_eq!(
-        written(|json| history_members(json, &topic, &page)),
+        written(|json| history_members(json, 0, &topic, &page)),
         format!(
             r#""topic":"a","epoch":"{epoch}","messages":[{{"offset":18,"ts":1732233600123,"data":1.50}},{{"offset":18,"ts":1732233600123,"data_base64":"/w=="}}],"more":true"#
         )
