@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::opening::Purpose;
-use super::rate_limit::TokenBucket;
 use crate::auth::{Auth, AuthError, Grants, Identity};
 use crate::clock::{Clock, Moment};
 use crate::config::Limits;
@@ -12,6 +11,7 @@ use crate::dialect::Dialect;
 use crate::frame::FrameReader;
 use crate::hub::Publication;
 use crate::session_id::{Member, SessionId};
+use crate::token_bucket::TokenBucket;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// One connection's reading side.
