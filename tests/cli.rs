@@ -245,6 +245,60 @@ fn sub_comes_back_after_a_restart() {
     assert_eq!(sub.next(), "2");
 }
 
+/// PROTOCOL 8: what a new gateway published before the subscriber was back arrives as well: its topics began anew, so all of it
+/// is newer than what was seen. It was lost, but for the newest `--last`.
+#[test]
+fn sub_misses_nothing_of_a_new_gateway() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    gateway.publish("chat.lobby", "1");
+    let sub = Sub::start(&["chat.lobby", "--last", "1", "--count", "4", "--url", &gateway.url()]);
+    assert_eq!(sub.next(), "1");
+    let process = rustix::process::Pid::from_child(&sub.process);
+    rustix::process::kill_process(process, rustix::process::Signal::STOP).unwrap();
+    let gateway = Gateway::start(&gateway.kill(), &[]);
+    ["2", "3", "4"].iter().for_each(|data| gateway.publish("chat.lobby", data));
+    rustix::process::kill_process(process, rustix::process::Signal::CONT).unwrap();
+    assert_eq!([sub.next(), sub.next(), sub.next()], ["2", "3", "4"]);
+    sub.ends_well();
+}
+
+/// PROTOCOL 8: sub reconnects and resumes by offset when an operator has closed its session; it gave up.
+#[test]
+fn sub_resumes_after_an_operator() {
+    let key = r#"auth.api_keys=[{ name = "admin", key = "admin-key", admin = true, publish = ["chat.>"] }]"#;
+    let gateway = Gateway::start("127.0.0.1:0", &[key]);
+    gateway.publish("chat.lobby", "1");
+    let sub = Sub::start(&["chat.lobby", "--last", "1", "--count", "3", "--url", &gateway.url()]);
+    assert_eq!(sub.next(), "1");
+    let listed = http(&gateway.address, "GET", "/v1/sessions");
+    let id = listed.split("\"session\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    assert!(http(&gateway.address, "DELETE", &format!("/v1/sessions/{id}")).contains(" 204 "));
+    ["2", "3"].iter().for_each(|data| gateway.publish("chat.lobby", data));
+    assert_eq!([sub.next(), sub.next()], ["2", "3"]);
+    sub.ends_well();
+}
+
+/// One request with the admin's key, and all of its answer.
+fn http(address: &str, method: &str, path: &str) -> String {
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    write!(socket, "{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer admin-key\r\nConnection: close\r\n\r\n").unwrap();
+    std::io::read_to_string(socket).unwrap()
+}
+
+/// PROTOCOL 8: `top` shows an admin the slowest sessions and the busiest topics, into a pipe as well.
+#[test]
+fn top_shows_an_admin_who_is_slow() {
+    let key = r#"auth.api_keys=[{ name = "admin", key = "admin-key", admin = true }]"#;
+    let gateway = Gateway::start("127.0.0.1:0", &[key]);
+    let mut top = belfry().args(["top", "--token", "admin-key", "--url", &gateway.url()]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = lines_of(top.stdout.take().unwrap());
+    for wanted in ["published", "slowest sessions", "busiest topics"] {
+        until(|| lines.recv_timeout(DEADLINE).expect(wanted).contains(wanted).then_some(()));
+    }
+    top.kill().unwrap();
+    top.wait().unwrap();
+}
+
 /// PROTOCOL 8: a subscribe that the gateway refuses ends it with its words.
 #[test]
 fn sub_ends_where_it_may_not() {
