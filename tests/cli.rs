@@ -425,9 +425,36 @@ topic = "quotes.{symbol}"
         let output = run(&[command, "--config", &file]);
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{told}");
-        for place in ["auth.keys[0].public_key", "auth.keys[1].jwks", "no column \"timestamp\""] {
+        for place in ["auth.keys[0].public_key", "auth.keys[1].jwks", "feed.replay[0].time = \"timestamp\""] {
             assert!(told.lines().any(|line| line.contains(place)), "{command}: {place} is not in {told}");
         }
+    }
+}
+
+/// PROTOCOL 8: `check` tries the certificate with its key, and tells what is wrong with them beside all else: it only looked
+/// whether the files are PEM, and with one problem in the file itself it tried neither keys nor recordings.
+#[test]
+fn check_tries_the_certificate_beside_all_else() {
+    let folder = TempDir::new().unwrap();
+    certify(folder.path(), "old.pem");
+    std::fs::rename(folder.path().join("key.pem"), folder.path().join("other.pem")).unwrap();
+    certify(folder.path(), "new.pem");
+    write(folder.path(), "public.pem", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    let file = |key: &str, more: &str| {
+        let keys = "auth.keys = [{ public_key = \"public.pem\" }]";
+        let keys = if more.is_empty() { "" } else { keys };
+        write(folder.path(), "belfry.toml", &format!("server.tls = {{ cert = \"cert.pem\", key = \"{key}\" }}\n{keys}\n{more}\n"))
+    };
+    assert!(run(&["check", "--config", &file("key.pem", "")]).status.success());
+    for (key, more, told) in [
+        ("other.pem", "", &["server.tls.cert = ", "other.pem", "was made for"][..]),
+        ("new.pem", "", &["server.tls.key = ", "new.pem", "private key"]),
+        ("other.pem", "colour = 3", &["colour", "auth.keys[0].public_key", "other.pem"]),
+    ] {
+        let output = run(&["check", "--config", &file(key, more)]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(told.iter().all(|words| said.contains(words)), "{said}");
     }
 }
 

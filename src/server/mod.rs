@@ -6,6 +6,7 @@ mod body;
 mod credentials;
 mod descriptors;
 mod drain;
+mod examine;
 mod forwarded;
 mod guarded;
 mod handshake;
@@ -26,6 +27,8 @@ mod testing;
 mod tls;
 mod topics;
 mod upgrade;
+
+pub use examine::{Examined, examine};
 
 use std::io;
 use std::net::SocketAddr;
