@@ -21,6 +21,7 @@ mod rejections;
 mod reload;
 mod routes;
 mod sessions;
+mod spare;
 mod summary;
 #[cfg(test)]
 mod testing;
