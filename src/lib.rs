@@ -13,7 +13,7 @@
 //! | 3 | [`hub`], [`auth`] |
 //! | 2 | [`frame`] |
 //! | 1 | [`config`], [`metrics`] |
-//! | 0 | [`topic_name`], [`position`], [`session_id`], [`codes`], [`clock`] |
+//! | 0 | [`topic_name`], [`position`], [`session_id`], [`codes`], [`clock`], [`token_bucket`] |
 
 pub mod auth;
 pub mod cli;
@@ -30,4 +30,5 @@ pub mod server;
 pub mod session;
 pub mod session_id;
 pub mod shard;
+pub mod token_bucket;
 pub mod topic_name;

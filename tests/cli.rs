@@ -245,6 +245,60 @@ fn sub_comes_back_after_a_restart() {
     assert_eq!(sub.next(), "2");
 }
 
+/// PROTOCOL 8: what a new gateway published before the subscriber was back arrives as well: its topics began anew, so all of it
+/// is newer than what was seen. It was lost, but for the newest `--last`.
+#[test]
+fn sub_misses_nothing_of_a_new_gateway() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    gateway.publish("chat.lobby", "1");
+    let sub = Sub::start(&["chat.lobby", "--last", "1", "--count", "4", "--url", &gateway.url()]);
+    assert_eq!(sub.next(), "1");
+    let process = rustix::process::Pid::from_child(&sub.process);
+    rustix::process::kill_process(process, rustix::process::Signal::STOP).unwrap();
+    let gateway = Gateway::start(&gateway.kill(), &[]);
+    ["2", "3", "4"].iter().for_each(|data| gateway.publish("chat.lobby", data));
+    rustix::process::kill_process(process, rustix::process::Signal::CONT).unwrap();
+    assert_eq!([sub.next(), sub.next(), sub.next()], ["2", "3", "4"]);
+    sub.ends_well();
+}
+
+/// PROTOCOL 8: sub reconnects and resumes by offset when an operator has closed its session; it gave up.
+#[test]
+fn sub_resumes_after_an_operator() {
+    let key = r#"auth.api_keys=[{ name = "admin", key = "admin-key", admin = true, publish = ["chat.>"] }]"#;
+    let gateway = Gateway::start("127.0.0.1:0", &[key]);
+    gateway.publish("chat.lobby", "1");
+    let sub = Sub::start(&["chat.lobby", "--last", "1", "--count", "3", "--url", &gateway.url()]);
+    assert_eq!(sub.next(), "1");
+    let listed = http(&gateway.address, "GET", "/v1/sessions");
+    let id = listed.split("\"session\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    assert!(http(&gateway.address, "DELETE", &format!("/v1/sessions/{id}")).contains(" 204 "));
+    ["2", "3"].iter().for_each(|data| gateway.publish("chat.lobby", data));
+    assert_eq!([sub.next(), sub.next()], ["2", "3"]);
+    sub.ends_well();
+}
+
+/// One request with the admin's key, and all of its answer.
+fn http(address: &str, method: &str, path: &str) -> String {
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    write!(socket, "{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer admin-key\r\nConnection: close\r\n\r\n").unwrap();
+    std::io::read_to_string(socket).unwrap()
+}
+
+/// PROTOCOL 8: `top` shows an admin the slowest sessions and the busiest topics, into a pipe as well.
+#[test]
+fn top_shows_an_admin_who_is_slow() {
+    let key = r#"auth.api_keys=[{ name = "admin", key = "admin-key", admin = true }]"#;
+    let gateway = Gateway::start("127.0.0.1:0", &[key]);
+    let mut top = belfry().args(["top", "--token", "admin-key", "--url", &gateway.url()]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = lines_of(top.stdout.take().unwrap());
+    for wanted in ["published", "slowest sessions", "busiest topics"] {
+        until(|| lines.recv_timeout(DEADLINE).expect(wanted).contains(wanted).then_some(()));
+    }
+    top.kill().unwrap();
+    top.wait().unwrap();
+}
+
 /// PROTOCOL 8: a subscribe that the gateway refuses ends it with its words.
 #[test]
 fn sub_ends_where_it_may_not() {
@@ -371,9 +425,36 @@ topic = "quotes.{symbol}"
         let output = run(&[command, "--config", &file]);
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{told}");
-        for place in ["auth.keys[0].public_key", "auth.keys[1].jwks", "no column \"timestamp\""] {
+        for place in ["auth.keys[0].public_key", "auth.keys[1].jwks", "feed.replay[0].time = \"timestamp\""] {
             assert!(told.lines().any(|line| line.contains(place)), "{command}: {place} is not in {told}");
         }
+    }
+}
+
+/// PROTOCOL 8: `check` tries the certificate with its key, and tells what is wrong with them beside all else: it only looked
+/// whether the files are PEM, and with one problem in the file itself it tried neither keys nor recordings.
+#[test]
+fn check_tries_the_certificate_beside_all_else() {
+    let folder = TempDir::new().unwrap();
+    certify(folder.path(), "old.pem");
+    std::fs::rename(folder.path().join("key.pem"), folder.path().join("other.pem")).unwrap();
+    certify(folder.path(), "new.pem");
+    write(folder.path(), "public.pem", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
+    let file = |key: &str, more: &str| {
+        let keys = "auth.keys = [{ public_key = \"public.pem\" }]";
+        let keys = if more.is_empty() { "" } else { keys };
+        write(folder.path(), "belfry.toml", &format!("server.tls = {{ cert = \"cert.pem\", key = \"{key}\" }}\n{keys}\n{more}\n"))
+    };
+    assert!(run(&["check", "--config", &file("key.pem", "")]).status.success());
+    for (key, more, told) in [
+        ("other.pem", "", &["server.tls.cert = ", "other.pem", "was made for"][..]),
+        ("new.pem", "", &["server.tls.key = ", "new.pem", "private key"]),
+        ("other.pem", "colour = 3", &["colour", "auth.keys[0].public_key", "other.pem"]),
+    ] {
+        let output = run(&["check", "--config", &file(key, more)]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(told.iter().all(|words| said.contains(words)), "{said}");
     }
 }
 

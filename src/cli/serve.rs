@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::layers::ConfigArguments;
 use crate::config::{Config, DEFAULT_FILE, Sources};
-use crate::{auth, feed, server};
+use crate::server;
 
 /// `belfry serve`.
 #[derive(Debug, Args)]
@@ -82,17 +82,14 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The configuration, its keys and recordings tried as well; every problem but the last goes to standard error here, and the last is the error itself, so that
-/// each has a line.
+/// The configuration, with all that it names tried; every problem but the last goes to standard error here, and the last is
+/// the error itself, so that each has a line.
 fn load(sources: &Sources) -> anyhow::Result<Arc<Config>> {
-    let (config, problems) = match Config::load(sources) {
-        Ok(config) => {
-            let problems = auth::check(&config.auth).into_iter().chain(feed::check(&config.feed)).collect();
-            (Some(config), problems)
-        }
-        Err(problems) => (None, problems),
+    let problems = match server::examine(sources) {
+        Ok((config, _)) => return Ok(config),
+        Err(problems) => problems,
     };
-    let Some((last, others)) = problems.split_last() else { return config.context("the configuration can't be used") };
+    let Some((last, others)) = problems.split_last() else { bail!("the configuration can't be used") };
     for problem in others {
         eprintln!("belfry: {problem}");
     }

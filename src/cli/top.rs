@@ -102,7 +102,7 @@ pub(super) async fn watch(arguments: TopArguments) -> anyhow::Result<()> {
         let rates = earlier.and_then(|earlier| stats.rates_since(&earlier));
         earlier = Some(stats);
         let mut text = if in_place { screen(&url, &stats, rates) } else { line(&stats, rates) };
-        if in_place && token.is_some() {
+        if token.is_some() {
             text.push_str(&admin_tables(&url, token.as_deref(), &mut busiest, stats.uptime_s).await?);
         }
         // Home, then each line over the older one, its rest cleared: nothing flickers.

@@ -30,11 +30,17 @@ const EVERY_TABLE: &str = "auth = { keys = [{}], api_keys = [{}] }\ntopics = [{}
 impl Config {
     /// Reads and checks all layers, telling every problem at once.
     pub fn load(sources: &Sources) -> Result<Arc<Config>, Vec<Problem>> {
+        let (config, problems) = Self::draft(sources)?;
+        if problems.is_empty() { Ok(Arc::new(config)) } else { Err(problems) }
+    }
+
+    /// Reads and checks all layers; what comes with problems is for further checks alone. Where something is wrong with
+    /// `[auth]`, `[feed]` or `server.tls`, that part is as if left out, so that nothing is told twice.
+    pub fn draft(sources: &Sources) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
         let raw = sources.laid_over()?;
         let report = Report::default();
         let config = config(&raw, &report);
-        let problems = report.into_problems(keys);
-        if problems.is_empty() { Ok(Arc::new(config)) } else { Err(problems) }
+        Ok((config, report.into_problems(keys)))
     }
 }
 
@@ -48,14 +54,14 @@ pub fn keys() -> Vec<String> {
 fn config(raw: &Raw, report: &Report) -> Config {
     let root = Section::root(&raw.root, report);
     let config = Config {
-        server: server(root.section("server"), raw),
+        server: server(root.section("server"), raw, report),
         admin: admin(root.section("admin")),
-        auth: auth(root.section("auth"), raw),
+        auth: sound(report, || auth(root.section("auth"), raw)),
         limits: limits(root.section("limits")),
         deflate: deflate(root.section("deflate")),
         rules: rules(&root),
         endpoints: endpoints(root.section("endpoints")),
-        feed: feed(root.section("feed"), raw),
+        feed: sound(report, || feed(root.section("feed"), raw)),
     };
     root.finish();
     if let Some(apart) = config.admin.listen
@@ -67,7 +73,14 @@ fn config(raw: &Raw, report: &Report) -> Config {
     config
 }
 
-fn server(section: Section<'_>, raw: &Raw) -> Server {
+/// What `read` gives, or nothing where it tells of a problem.
+fn sound<T: Default>(report: &Report, read: impl FnOnce() -> T) -> T {
+    let told = report.told();
+    let part = read();
+    if report.told() == told { part } else { T::default() }
+}
+
+fn server(section: Section<'_>, raw: &Raw, report: &Report) -> Server {
     let default = Server::default();
     let shards = section.whole("shards", 0, 0..=SHARDS_MAX);
     let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX as usize);
@@ -76,7 +89,7 @@ fn server(section: Section<'_>, raw: &Raw) -> Server {
         shards: if shards == 0 { cores() } else { shards },
         drain: section.duration("drain", default.drain, ("0s", "1d")),
         origins: section.list("origins", |entry| entry.parsed(Origin::parse).map(|origin| origin.to_string())),
-        tls: tls(section.section("tls"), raw),
+        tls: sound(report, || tls(section.section("tls"), raw)),
         coalesce: section.duration("coalesce", default.coalesce, ("0s", "1s")),
         trusted_proxies: section.list("trusted_proxies", |entry| entry.parsed(network)),
     };
@@ -127,8 +140,7 @@ fn limits(section: Section<'_>) -> Limits {
         commands_per_second: section.whole("commands_per_second", default.commands_per_second, RATE),
         commands_burst: section.whole("commands_burst", default.commands_burst, RATE),
         handshake_timeout: section.duration("handshake_timeout", default.handshake_timeout, WAIT),
-        // hyper holds a head in a buffer that it makes no smaller than 8 KiB.
-        header_bytes: section.whole("header_bytes", default.header_bytes, 8 << 10..=1 << 20),
+        header_bytes: section.whole("header_bytes", default.header_bytes, 256..=1 << 20),
         body_timeout: section.duration("body_timeout", default.body_timeout, WAIT),
         keep_alive: section.duration("keep_alive", default.keep_alive, WAIT),
         pending: section.whole("pending", default.pending, 1..=1_000_000),

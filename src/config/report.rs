@@ -29,6 +29,11 @@ impl Report {
         self.problems.borrow_mut().push(Problem(problem));
     }
 
+    /// How many problems were noted, unknown keys aside.
+    pub(super) fn told(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
     /// Notes that `key` is one that there is.
     pub(super) fn ask(&self, key: String) {
         self.asked.borrow_mut().insert(key);

@@ -27,7 +27,11 @@ use outflow::Outflow;
 /// Everything wrong with `settings` that only the files and topics show, for `belfry check`; empty if they can be started.
 pub fn check(settings: &config::Feed) -> Vec<Problem> {
     let simulator = settings.simulator.iter().filter_map(|simulator| simulator::topics(simulator).err());
-    simulator.chain(settings.replay.iter().filter_map(|replay| replay::prepare(replay).err())).collect()
+    let replays = settings.replay.iter().enumerate().filter_map(|(index, replay)| {
+        let Problem(told) = replay::prepare(replay).err()?;
+        Some(Problem(told.replacen("feed.replay", &format!("feed.replay[{index}]"), 1)))
+    });
+    simulator.chain(replays).collect()
 }
 
 /// The feeds that run; dropped, they end.

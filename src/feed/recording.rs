@@ -80,10 +80,13 @@ impl Recording {
         };
         // A first line that is bad is passed over later like any other; then there is nothing to look for columns in.
         if !columns.is_empty() {
-            let wanted = topic.columns().chain([settings.time.as_str()].into_iter().filter(|time| !time.is_empty()));
-            for column in wanted {
+            let time = settings.time.as_str();
+            let paced = [("time", time, time)].into_iter().filter(|_| !time.is_empty());
+            let wanted = topic.columns().map(|column| ("topic", settings.topic.as_str(), column)).chain(paced);
+            for (key, value, column) in wanted {
                 if !columns.iter().any(|name| name == column) {
-                    return Err(Problem(format!("feed.replay: {shown} has no column {column:?}; it has {}", columns.join(", "))));
+                    let there = columns.join(", ");
+                    return Err(Problem(format!("feed.replay.{key} = {value:?}: {shown} has no column {column:?}; it has {there}")));
                 }
             }
         }

@@ -22,6 +22,7 @@ use super::guarded::{Ended, Guarded, Phase, Progress, Transport};
 use super::problem::{Answer, Problem};
 use super::rejections::Rejections;
 use super::routes::{Routes, Surface};
+use super::spare::Spare;
 use super::tls::TlsInForce;
 use crate::config::{Limits, Live};
 use crate::metrics::{LimitKey, RejectReason};
@@ -33,7 +34,7 @@ const BACKLOG: i32 = 4_096;
 const UNSENT_BYTES: u32 = 64 << 10;
 /// The most headers of a request.
 const HEADERS_MAX: usize = 64;
-/// How long nothing is accepted after the process ran out of file descriptors.
+/// How long nothing is accepted after the process ran out of file descriptors and nobody could be told so.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// At most one log line in this time about file descriptors.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
@@ -87,6 +88,7 @@ impl Listener {
     pub async fn run(self) {
         let listener = Arc::new(self);
         let mut told: Option<Instant> = None;
+        let mut spare = Spare::new();
         loop {
             match listener.socket.accept().await {
                 Ok((stream, peer)) => listener.welcome(stream, peer),
@@ -96,7 +98,10 @@ impl Listener {
                         told = Some(Instant::now());
                         tracing::warn!(%error, "can't accept; raise the limit of open files (ulimit -n) or lower limits.sessions");
                     }
-                    tokio::time::sleep(BACK_OFF).await;
+                    let is_plain = listener.tls.as_ref().and_then(|tls| tls.load()).is_none();
+                    if !spare.turn_away(&listener.socket, is_plain).await {
+                        tokio::time::sleep(BACK_OFF).await;
+                    }
                 }
                 Err(error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
             }

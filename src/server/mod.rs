@@ -6,6 +6,7 @@ mod body;
 mod credentials;
 mod descriptors;
 mod drain;
+mod examine;
 mod forwarded;
 mod guarded;
 mod handshake;
@@ -20,12 +21,15 @@ mod rejections;
 mod reload;
 mod routes;
 mod sessions;
+mod spare;
 mod summary;
 #[cfg(test)]
 mod testing;
 mod tls;
 mod topics;
 mod upgrade;
+
+pub use examine::{Examined, examine};
 
 use std::io;
 use std::net::SocketAddr;

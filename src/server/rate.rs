@@ -1,4 +1,4 @@
-//! How fast one credential, or one address without any, may publish over HTTP: token buckets (PROTOCOL section 7).
+//! How fast one credential, or one address without any, may publish over HTTP (PROTOCOL section 7).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, Moment};
+use crate::token_bucket::TokenBucket;
 
 /// The most buckets that are kept at once. Full ones are thrown away before, since a new one would be the same.
 const BUCKETS_MAX: usize = 65_536;
@@ -56,10 +57,10 @@ struct Buckets {
     swept: Moment,
 }
 
+/// One sender's bucket, and the rate it was last asked for, by which a sweep tells whether it is full.
 #[derive(Debug)]
 struct Bucket {
-    tokens: f64,
-    filled: Moment,
+    tokens: TokenBucket,
     rate: Rate,
 }
 
@@ -76,7 +77,7 @@ impl Rates {
         if !buckets.by_key.contains_key(key) {
             buckets.make_room(now)?;
         }
-        let full = Bucket { tokens: f64::from(rate.burst.max(1)), filled: now, rate };
+        let full = Bucket { tokens: TokenBucket::new(rate.burst, now), rate };
         buckets.by_key.entry(key.clone()).or_insert(full).take(now, rate)
     }
 }
@@ -97,24 +98,14 @@ impl Buckets {
 }
 
 impl Bucket {
-    fn tokens_at(&self, now: Moment) -> f64 {
-        let came = now.since(self.filled).as_secs_f64() * f64::from(self.rate.per_second.max(1));
-        (self.tokens + came).min(f64::from(self.rate.burst.max(1)))
-    }
-
-    fn is_full(&self, now: Moment) -> bool {
-        self.tokens_at(now) >= f64::from(self.rate.burst.max(1))
+    fn is_full(&mut self, now: Moment) -> bool {
+        self.tokens.is_full(self.rate.per_second, self.rate.burst, now)
     }
 
     fn take(&mut self, now: Moment, rate: Rate) -> Result<(), Duration> {
         self.rate = rate;
-        self.tokens = self.tokens_at(now);
-        self.filled = now;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return Ok(());
-        }
-        Err(Duration::from_secs_f64((1.0 - self.tokens) / f64::from(rate.per_second.max(1))))
+        let Rate { per_second, burst } = rate;
+        if self.tokens.take(1, per_second, burst, now) { Ok(()) } else { Err(self.tokens.wait_for(1, per_second)) }
     }
 }
 

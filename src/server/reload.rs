@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use super::tls::{self, TlsInForce};
-use crate::auth::{self, Auth};
+use super::examine::examine;
+use super::tls::TlsInForce;
+use crate::auth::Auth;
 use crate::config::{ApiKey, Config, Live, Problem, Sources};
-use crate::feed::{self, Feeds};
+use crate::feed::Feeds;
 
 /// The parts that a reload reaches.
 pub struct Reload {
@@ -29,7 +30,7 @@ impl Reload {
     /// Reads everything again. What is wrong is logged as `belfry check` would say it, and changes nothing.
     pub async fn run(&self) {
         let sources = self.sources.clone();
-        let read = tokio::task::spawn_blocking(move || read(&sources)).await;
+        let read = tokio::task::spawn_blocking(move || examine(&sources)).await;
         match read.map_err(|error| vec![Problem(format!("the configuration could not be read: {error}"))]).and_then(|read| read) {
             Ok((config, certificate)) => self.put_in_force(&config, certificate),
             Err(problems) => tell(&problems),
@@ -58,22 +59,6 @@ impl Reload {
         }
         tracing::info!("configuration reloaded");
     }
-}
-
-/// What the files say: the configuration and the certificate that it names.
-type Read = (Arc<Config>, Option<Arc<ServerConfig>>);
-
-/// Everything that can fail, before anything changes.
-fn read(sources: &Sources) -> Result<Read, Vec<Problem>> {
-    let config = Config::load(sources)?;
-    let mut problems = auth::check(&config.auth);
-    problems.extend(feed::check(&config.feed));
-    match tls::read(config.server.tls.as_ref()) {
-        Ok(certificate) if problems.is_empty() => return Ok((config, certificate)),
-        Ok(_) => {}
-        Err(error) => problems.push(Problem(error.to_string())),
-    }
-    Err(problems)
 }
 
 fn tell(problems: &[Problem]) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::admission::Admission;
 use super::batch::BATCH_BYTES_MAX;
@@ -137,20 +137,36 @@ impl Routes {
     pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, surface: Surface) -> Answer {
         let config = self.live.load();
         let address = forwarded::address(peer, request.headers(), &config.server.trusted_proxies);
-        let is_upgrade = handshake::is_asked(request.headers()) && surface != Surface::Admin;
-        if is_upgrade && request.method() == Method::GET {
+        if !has_one_host(&request) {
+            return self.turn_down(
+                RejectReason::BadUpgrade,
+                address.ip(),
+                Problem::bad_request("a request has one Host, no more and no fewer"),
+            );
+        }
+        let is_upgrade = handshake::is_asked(request.headers()) && surface != Surface::Admin && request.method() == Method::GET;
+        let from = Sender::of(&request, &config);
+        if from.is_foreign_page && (is_upgrade || matches!(*request.method(), Method::POST | Method::DELETE)) {
+            return self.turn_down(RejectReason::Origin, address.ip(), Problem::forbidden("this Origin is not allowed"));
+        }
+        if is_upgrade {
             return self.upgrade(request, address, &config).await;
         }
-        let from = Sender::of(&request, &config);
         if request.method() == Method::OPTIONS
             && from.is_allowed_page
             && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
         {
             return from.preflight();
         }
-        let mut answer = self.respond(request, address.ip(), surface, &config, &from).await.unwrap_or_else(Answer::from);
+        let mut answer = self.respond(request, address.ip(), surface, &config).await.unwrap_or_else(Answer::from);
         from.mark(&mut answer);
         answer
+    }
+
+    /// Refuses a request before anything else is looked at, and with it whatever may follow on the connection.
+    fn turn_down(&self, reason: RejectReason, address: IpAddr, problem: Problem) -> Answer {
+        self.rejections.count(reason, address, problem.detail());
+        problem.closing().into()
     }
 
     async fn upgrade(&self, request: Request<Incoming>, address: SocketAddr, config: &Config) -> Answer {
@@ -165,14 +181,7 @@ impl Routes {
         }
     }
 
-    async fn respond(
-        &self,
-        request: Request<Incoming>,
-        address: IpAddr,
-        surface: Surface,
-        config: &Config,
-        from: &Sender,
-    ) -> Result<Answer, Problem> {
+    async fn respond(&self, request: Request<Incoming>, address: IpAddr, surface: Surface, config: &Config) -> Result<Answer, Problem> {
         let (head, body) = request.into_parts();
         let place = Place::of(head.uri.path(), config);
         let methods = place.as_ref().map_or("", |place| place.methods(surface));
@@ -181,10 +190,6 @@ impl Routes {
         };
         if !methods.split(", ").any(|method| method == head.method.as_str()) {
             return Err(self.other_method(methods, &head.method, surface));
-        }
-        if matches!(head.method, Method::POST | Method::DELETE) && from.is_foreign_page {
-            self.rejections.count(RejectReason::Origin, address, "this Origin is not allowed");
-            return Err(Problem::forbidden("this Origin is not allowed").closing());
         }
         let query = Query::new(head.uri.query());
         if head.method == Method::POST {
@@ -279,6 +284,12 @@ impl Routes {
         caller.require(&format!("publishing to {topic}"), |identity| identity.grants.may_publish(&topic))?;
         Ok((caller, Some(topic)))
     }
+}
+
+/// Whether a request names one host, as HTTP/1.1 wants it (RFC 9112 §3.2): where there are two, a proxy may have gone by the other.
+fn has_one_host(request: &Request<Incoming>) -> bool {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    hosts == 1 || (hosts == 0 && request.version() == Version::HTTP_10)
 }
 
 /// A topic as a path has it: percent-decoded, then checked.

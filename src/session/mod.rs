@@ -3,12 +3,10 @@
 mod commands;
 mod opening;
 mod publish;
-mod rate_limit;
 mod standing;
 mod subscribe;
 
 pub use opening::{Opening, Purpose, Surroundings};
-pub use rate_limit::TokenBucket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +19,7 @@ use crate::dialect::{Event, Request, json_read};
 use crate::frame::{FrameReader, Inflater, OpCode, Received, Violation};
 use crate::metrics::{CloseReason, LimitKey};
 use crate::shard::{Reader, Seat};
+use crate::token_bucket::TokenBucket;
 
 /// Frames that one session may have acted on in one turn, so that the others get theirs.
 const FRAMES_PER_READ: u32 = 256;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::opening::{Purpose, Surroundings};
-use super::rate_limit::TokenBucket;
 use crate::auth::{AuthError, Grants, Identity};
 use crate::clock::Moment;
 use crate::config::Limits;
 use crate::frame::FrameReader;
 use crate::hub::Publication;
 use crate::session_id::{Member, SessionId};
+use crate::token_bucket::TokenBucket;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// One connection's reading side. There is one for each session at rest, so what all share, and what few need, is behind a pointer.

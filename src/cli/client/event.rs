@@ -84,7 +84,7 @@ pub fn read_event(text: &str) -> Option<Event> {
 pub struct Subscribe<'a> {
     pub op: &'static str,
     pub id: u64,
-    pub topics: &'a [String],
+    pub topics: &'a [&'a String],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<u32>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -3,9 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::event::{Since, Subscribe, SubscribedTopic};
+use crate::topic_name::{Pattern, TopicName};
 
-/// The `id` of every `subscribe` that this sends; a session sends one.
+/// The `id` of every `subscribe` that this sends.
 pub const SUBSCRIBE_ID: u64 = 1;
+
+/// The `last` of whoever comes back to a topic by name: where `since` finds no way back, all that the history holds is newer
+/// than what was seen, be it because the rest has expired or because the topic began anew.
+const ALL: u32 = u32::MAX;
 
 /// How many topics are remembered; past it those heard of least recently are forgotten, and resume by `last` alone.
 const TOPICS_MAX: usize = 65_536;
@@ -16,6 +21,8 @@ pub struct Resume {
     topics: Vec<String>,
     last: Option<u32>,
     seen: HashMap<String, Seen>,
+    /// Whether this is not the first session.
+    is_back: bool,
     /// Counts what was heard, so that `Seen::heard` tells what is recent.
     heard: u64,
 }
@@ -36,18 +43,42 @@ struct Seen {
 impl Resume {
     /// Nothing seen yet of `topics`, names or patterns.
     pub fn new(topics: Vec<String>, last: Option<u32>) -> Self {
-        Self { topics, last, seen: HashMap::new(), heard: 0 }
+        Self { topics, last, seen: HashMap::new(), is_back: false, heard: 0 }
     }
 
-    /// The `subscribe` of the next session, in at most `bytes_max` as far as names allow: where not all that was seen fits, what was
-    /// heard of most recently does.
-    pub fn command(&self, bytes_max: usize) -> String {
-        let mut recent: Vec<_> = self.seen.iter().collect();
+    /// The `subscribe`s of the next session, each in at most `bytes_max` as far as names allow: where not all that was seen fits,
+    /// what was heard of most recently does. Names and patterns come back apart: of a topic that only a pattern matches
+    /// nobody knows here whether it was there before, so `--last` bounds what comes of it.
+    pub fn commands(&self, bytes_max: usize) -> Vec<String> {
+        if !self.is_back {
+            return vec![self.command(&self.topics.iter().collect::<Vec<_>>(), self.last, |_| true, bytes_max)];
+        }
+        let (names, patterns): (Vec<_>, Vec<_>) = self.topics.iter().partition(|topic| self.stands_alone(topic));
+        let is_name = |topic: &str| names.iter().any(|name| *name == topic);
+        let mut commands = Vec::new();
+        if !names.is_empty() {
+            commands.push(self.command(&names, Some(ALL), is_name, bytes_max));
+        }
+        if !patterns.is_empty() {
+            commands.push(self.command(&patterns, self.last, |topic| !is_name(topic), bytes_max));
+        }
+        commands
+    }
+
+    /// Whether `topic` is a name that none of the patterns matches too: two replays of one topic could cross.
+    fn stands_alone(&self, topic: &str) -> bool {
+        let Ok(topic) = TopicName::parse(topic).map(Pattern::from) else { return false };
+        let others = self.topics.iter().filter_map(|other| Pattern::parse(other).ok());
+        others.filter(|other| other.covers(&topic)).all(|other| other == topic)
+    }
+
+    fn command(&self, topics: &[&String], last: Option<u32>, covers: impl Fn(&str) -> bool, bytes_max: usize) -> String {
+        let mut recent: Vec<_> = self.seen.iter().filter(|(topic, _)| covers(topic)).collect();
         recent.sort_unstable_by_key(|(_, seen)| std::cmp::Reverse(seen.heard));
         loop {
             let since: BTreeMap<_, _> =
                 recent.iter().map(|(topic, seen)| (topic.as_str(), Since { epoch: &seen.epoch, offset: seen.offset })).collect();
-            let command = Subscribe { op: "subscribe", id: SUBSCRIBE_ID, topics: &self.topics, last: self.last, since };
+            let command = Subscribe { op: "subscribe", id: SUBSCRIBE_ID, topics, last, since };
             let text = serde_json::to_string(&command).expect("strings and numbers are always JSON");
             if text.len() <= bytes_max || recent.is_empty() {
                 return text;
@@ -59,6 +90,7 @@ impl Resume {
 
     /// Takes the gateway's answer; what comes back is for the user's eyes: where messages were lost.
     pub fn subscribed(&mut self, entries: Vec<SubscribedTopic>) -> Vec<String> {
+        self.is_back = true;
         entries.into_iter().filter_map(|entry| self.subscribed_to(entry)).collect()
     }
 
@@ -123,14 +155,37 @@ mod tests {
         SubscribedTopic { topic: topic.into(), epoch: Some(epoch.into()), offset: Some(offset), recovered }
     }
 
-    fn command(resume: &Resume) -> Value {
-        serde_json::from_str(&resume.command(65_536)).unwrap()
+    fn commands(resume: &Resume, bytes_max: usize) -> Vec<Value> {
+        resume.commands(bytes_max).iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+    }
+
+    /// What the next session names in `since`, in whichever command.
+    fn since(resume: &Resume) -> Value {
+        let commands = commands(resume, 65_536);
+        let entries = commands.iter().filter_map(|command| command["since"].as_object()).flatten();
+        entries.map(|(topic, since)| (topic.clone(), since.clone())).collect()
     }
 
     #[test]
     fn the_first_command_asks_for_no_since() {
-        assert_eq!(command(&resume(Some(3))), json!({"op":"subscribe","id":1,"topics":["quotes.AAPL","chat.>"],"last":3}));
-        assert_eq!(command(&resume(None)), json!({"op":"subscribe","id":1,"topics":["quotes.AAPL","chat.>"]}));
+        assert_eq!(commands(&resume(Some(3)), 65_536), [json!({"op":"subscribe","id":1,"topics":["quotes.AAPL","chat.>"],"last":3})]);
+        assert_eq!(commands(&resume(None), 65_536), [json!({"op":"subscribe","id":1,"topics":["quotes.AAPL","chat.>"]})]);
+    }
+
+    /// Of a topic that began anew, or whose history no longer reaches back, all that is there is owed.
+    #[test]
+    fn whoever_comes_back_asks_for_all_that_is_newer() {
+        let mut resume = resume(Some(3));
+        resume.subscribed(vec![entry("quotes.AAPL", "e1", 17, None)]);
+        assert!(resume.is_new("quotes.AAPL", "e1", 18) && resume.is_new("chat.lobby", "e2", 4));
+        let since = |topic: &str, epoch, offset| json!({topic: {"epoch": epoch, "offset": offset}});
+        let names = json!({"op":"subscribe","id":1,"topics":["quotes.AAPL"],"last":u32::MAX,"since":since("quotes.AAPL", "e1", 18)});
+        let patterns = json!({"op":"subscribe","id":1,"topics":["chat.>"],"last":3,"since":since("chat.lobby", "e2", 4)});
+        assert_eq!(commands(&resume, 65_536), [names, patterns]);
+        let mut crossing = Resume::new(vec!["chat.lobby".into(), "chat.>".into()], None);
+        crossing.subscribed(vec![entry("chat.lobby", "e2", 4, None)]);
+        let topics: Vec<_> = commands(&crossing, 65_536).into_iter().map(|command| command["topics"].clone()).collect();
+        assert_eq!(topics, [json!(["chat.lobby", "chat.>"])]);
     }
 
     /// PROTOCOL 3: a topic in `since` may be covered by a subscribed pattern.
@@ -141,8 +196,7 @@ mod tests {
         assert!(resume.is_new("quotes.AAPL", "e1", 17));
         assert!(resume.is_new("quotes.AAPL", "e1", 18));
         assert!(resume.is_new("chat.lobby", "e2", 4));
-        let since = &command(&resume)["since"];
-        assert_eq!(*since, json!({"quotes.AAPL":{"epoch":"e1","offset":18},"chat.lobby":{"epoch":"e2","offset":4}}));
+        assert_eq!(since(&resume), json!({"quotes.AAPL":{"epoch":"e1","offset":18},"chat.lobby":{"epoch":"e2","offset":4}}));
     }
 
     /// A topic that was silent until the break: what was published meanwhile is owed, from where it was found.
@@ -150,10 +204,10 @@ mod tests {
     fn a_silent_topic_resumes_from_where_it_was_found() {
         let mut silent = resume(None);
         silent.subscribed(vec![entry("quotes.AAPL", "e1", 17, None)]);
-        assert_eq!(command(&silent)["since"]["quotes.AAPL"]["offset"], 17);
+        assert_eq!(since(&silent)["quotes.AAPL"]["offset"], 17);
         let mut with_last = resume(Some(5));
         with_last.subscribed(vec![entry("quotes.AAPL", "e1", 17, None)]);
-        assert_eq!(command(&with_last)["since"]["quotes.AAPL"]["offset"], 12);
+        assert_eq!(since(&with_last)["quotes.AAPL"]["offset"], 12);
         // Its history had expired and nothing has come since: nothing is lost.
         assert!(with_last.subscribed(vec![entry("quotes.AAPL", "e1", 17, Some(false))]).is_empty());
         assert_eq!(with_last.subscribed(vec![entry("quotes.AAPL", "e1", 18, Some(false))]).len(), 1);
@@ -178,7 +232,7 @@ mod tests {
         resume.is_new("quotes.AAPL", "e1", 4);
         assert_eq!(resume.subscribed(vec![entry("quotes.AAPL", "e9", 1, Some(false))]).len(), 1);
         assert!(resume.is_new("quotes.AAPL", "e9", 1));
-        assert_eq!(command(&resume)["since"]["quotes.AAPL"], json!({"epoch":"e9","offset":1}));
+        assert_eq!(since(&resume)["quotes.AAPL"], json!({"epoch":"e9","offset":1}));
     }
 
     #[test]
@@ -199,9 +253,8 @@ mod tests {
         for number in 0..2_000 {
             resume.is_new(&format!("chat.room{number}"), "epoch1", 1);
         }
-        let text = resume.command(4_096);
-        assert!(text.len() <= 4_096);
-        let command: Value = serde_json::from_str(&text).unwrap();
+        assert!(resume.commands(4_096).iter().all(|text| text.len() <= 4_096));
+        let command = &commands(&resume, 4_096)[0];
         assert!(command["since"].get("chat.room1999").is_some());
         assert!(command["since"].get("chat.room0").is_none());
         assert!(command["since"].as_object().unwrap().len() > 40);

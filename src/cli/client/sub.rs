@@ -16,6 +16,9 @@ use super::wire::{Incoming, Wire};
 /// How long the gateway may be silent before its welcome has said how often it pings.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long whoever was closed by an operator stays away.
+const AFTER_OPERATOR: Duration = Duration::from_secs(1);
+
 /// What the user asked for.
 #[derive(Debug)]
 pub struct Wanted {
@@ -148,7 +151,7 @@ impl Subscriber {
         }
         match read_event(text) {
             Some(Event::Welcome { ping_interval_ms, max_message_bytes }) => {
-                wire.queue_text(&self.resume.command(max_message_bytes));
+                self.resume.commands(max_message_bytes).iter().for_each(|command| wire.queue_text(command));
                 // Two pings that didn't come, and the way here.
                 let silence_max = Duration::from_millis(ping_interval_ms.saturating_mul(2)) + Duration::from_secs(5);
                 return Ok(Heard::Welcome { silence_max });
@@ -212,7 +215,8 @@ fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::
         4001 => bail!("{said}: the token is not one that it knows; give another --token"),
         4002 => bail!("{said}: the token has expired; give a new --token"),
         1008 => bail!("{said}: not allowed without credentials? give a --token"),
-        4009 => bail!("{said}: an operator ended this session"),
+        // The operator wanted this session gone, not its reader; the key is what keeps somebody out.
+        4009 => Ok(End::Lost(said, Some(not_before.unwrap_or_else(|| Instant::now() + AFTER_OPERATOR)))),
         1002 | 1003 | 1007 | 1009 | 1010 => bail!("{said}: it doesn't understand this version of belfry"),
         _ => Ok(End::Lost(said, not_before)),
     }
@@ -222,13 +226,13 @@ fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::
 mod tests {
     use super::*;
 
-    /// PROTOCOL 6: a drain or a slow session comes back, a bad token doesn't.
+    /// PROTOCOL 6, 8: a drain, a slow session or one that an operator closed comes back, a bad token doesn't.
     #[test]
     fn some_closes_are_final() {
-        for code in [1000, 1001, 1005, 1011, 1013, 4003, 4004, 4005] {
+        for code in [1000, 1001, 1005, 1011, 1013, 4003, 4004, 4005, 4009] {
             assert!(after_close(code, "", None).is_ok(), "{code}");
         }
-        for code in [1002, 1008, 4001, 4002, 4009] {
+        for code in [1002, 1008, 4001, 4002] {
             let error = after_close(code, "why", None).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains("why") && error.contains(&code.to_string()), "{error}");
         }

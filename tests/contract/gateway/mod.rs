@@ -17,7 +17,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -254,9 +254,21 @@ impl Gateway {
         eventually("the gateway to exit", || process.try_wait().expect("a child can be waited for"))
     }
 
+    /// From now on the process gets no file descriptor more than it has.
+    pub fn bound_descriptors(&self) {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("the descriptors of a child can be listed");
+        let open: Vec<u64> = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+        // The bound is on numbers, and the lowest free one is given out next.
+        let most = (0..).find(|number| !open.contains(number));
+        prlimit(Some(self.id()), Resource::Nofile, Rlimit { current: most, maximum: most }).expect("a child's limits can be lowered");
+    }
+
+    fn id(&self) -> Pid {
+        i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a child's id is one of a process")
+    }
+
     fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a child's id is one of a process");
-        kill_process(id, signal).expect("a child can be signalled");
+        kill_process(self.id(), signal).expect("a child can be signalled");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Token buckets: what one sender may do in a second, and at once.
 
+use std::time::Duration;
+
 use crate::clock::Moment;
 
 /// Fills by a rate up to a burst; each act takes from it.
@@ -38,6 +40,11 @@ impl TokenBucket {
         self.tokens >= f64::from(burst)
     }
 
+    /// In what time it will hold `cost` tokens, counted from when it was last asked; nothing where it does already.
+    pub fn wait_for(&self, cost: u32, per_second: u32) -> Duration {
+        Duration::from_secs_f64((f64::from(cost) - self.tokens).max(0.0) / f64::from(per_second.max(1)))
+    }
+
     fn fill(&mut self, per_second: u32, burst: u32, now: Moment) {
         let elapsed = now.since(self.filled_at).as_secs_f64();
         self.tokens = (self.tokens + elapsed * f64::from(per_second)).min(f64::from(burst));
@@ -47,8 +54,6 @@ impl TokenBucket {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock::{Clock, Timestamp};
 
@@ -64,6 +69,8 @@ mod tests {
         clock.turn(Duration::from_secs(60));
         assert!(bucket.is_full(2, 3, clock.moment()));
         assert_eq!(taken(&mut bucket), 3);
+        assert_eq!(bucket.wait_for(1, 2), Duration::from_millis(500));
+        assert_eq!(bucket.wait_for(0, 2), Duration::ZERO);
     }
 
     #[test]
