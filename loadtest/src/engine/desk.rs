@@ -6,8 +6,7 @@ use super::session::{Phase, Session};
 use crate::check::{Arrival, Track};
 use crate::measure::Latency;
 use crate::stamp::{Mismatch, Stamper};
-use crate::wire::Inflater;
-use crate::wire::dialect::Standing;
+use crate::wire::{Inflater, Standing};
 
 /// What was counted so far, over all sessions.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -138,6 +137,15 @@ impl Desk {
         session.phase = Phase::Open;
         session.resumes = true;
         self.owe(session);
+    }
+
+    /// One part of what the session asked for stands; with the last it is subscribed.
+    pub(super) fn acknowledge(&mut self, session: &mut Session) {
+        session.acknowledged += 1;
+        // One for the session itself.
+        if session.phase == Phase::Subscribing && session.acknowledged > session.topics.len() {
+            self.admit(session, &[]);
+        }
     }
 
     fn owe(&mut self, session: &mut Session) {

@@ -9,6 +9,7 @@ use super::session::{Phase, Session};
 use crate::clock::nanoseconds;
 use crate::measure::latency::histogram;
 use crate::stamp::Stamp;
+use crate::wire::post;
 
 /// When messages are published.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -138,7 +139,11 @@ impl Flow {
         stream.sent += 1;
         let topic = &desk.topics[stream.topic as usize];
         let payload = desk.stamper.write(Stamp { stream: number, sequence: stream.sent, scheduled: due });
-        session.dialect.push_publish(&mut session.outgoing, &topic.name, payload);
+        if session.posts {
+            post::push(session.dialect, &mut session.outgoing, &mut session.batch, &topic.name, payload);
+        } else {
+            session.dialect.push_publish(&mut session.outgoing, &topic.name, payload);
+        }
         desk.outstanding += i64::from(topic.subscribers);
         desk.tally.published += 1;
         if self.touched.last() != Some(&stream.publisher) {

@@ -2,8 +2,6 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use clap::ValueEnum;
-
 use super::Report;
 use crate::gateway::Server;
 use crate::measure::Quantiles;
@@ -89,12 +87,13 @@ impl Report {
 
 /// Who served, in which dialect.
 pub(super) fn served(settings: &Settings) -> String {
+    if let Some(name) = &settings.server_name {
+        return name.clone();
+    }
     match &settings.server {
         Server::Floor(sends) => format!("plain sends, {}", sends.name()),
         Server::Peer(script) => script.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        Server::Running | Server::Belfry { .. } => {
-            settings.dialect.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-        }
+        Server::Running | Server::Belfry { .. } => settings.dialect.name(),
     }
 }
 

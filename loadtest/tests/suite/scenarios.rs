@@ -45,6 +45,34 @@ fn idle_tells_the_memory_of_a_session() {
 }
 
 #[test]
+fn handshake_tells_what_a_session_costs_to_take_in() {
+    for dialect in ["json", "raw"] {
+        let outcome = run_with_gateway(&["handshake", "--sessions", "100", "--dialect", dialect]);
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        assert!(outcome.number("/figures/handshake_cpu_us") > 0.0, "{outcome:?}");
+        assert_eq!(outcome.number("/metrics/belfry_sessions_opened_total"), 111.0, "the publisher, a tenth before, all: {outcome:?}");
+    }
+}
+
+/// PROTOCOL 5: a batch by POST /v1/publish; what is due at one moment is one batch.
+#[test]
+fn publishing_over_http_reaches_everybody() {
+    for (dialect, topics) in [("json", "market"), ("raw", "fanout")] {
+        let outcome = run_with_gateway(&[topics, "--sessions", "20", "--publish-by", "http", "--burst", "5", "--dialect", dialect]);
+        outcome.expect_all_well();
+        assert_eq!(outcome.number("/metrics/belfry_sessions_opened_total"), 20.0, "no session publishes: {outcome:?}");
+    }
+}
+
+#[test]
+fn publishing_over_http_tells_what_is_refused() {
+    let once = ["--set", "limits.commands_per_second=1", "--set", "limits.commands_burst=1"];
+    let outcome = run_with_gateway(&[&["fanout", "--sessions", "2", "--publish-by", "http"], &once[..]].concat());
+    assert_eq!(outcome.status, 2, "{outcome:?}");
+    assert!(outcome.number("/verdict/errors/http 429/0") > 0.0, "{outcome:?}");
+}
+
+#[test]
 fn storm_brings_everybody_back_to_what_they_missed() {
     let outcome = run_with_gateway(&["storm", "--sessions", "50"]);
     outcome.expect_all_well();
@@ -87,6 +115,16 @@ fn compare_tells_ratios_to_the_first() {
     let outcome = run_with_gateway(&["compare", "--with", "json,floor", "--repeat", "2", "--sessions", "10"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
     assert_eq!(outcome.report.as_array().map(Vec::len), Some(4), "{outcome:?}");
+}
+
+#[test]
+fn compare_does_each_kind_of_work() {
+    for work in [&["market", "--topics", "10"][..], &["idle"], &["handshake"], &["fanout", "--ahead", "4"], &["fanout", "--burst", "4"]] {
+        let arguments = ["compare", "--with", "json,json+deflate", "--repeat", "1", "--sessions", "20", "--payload", "400", "--scenario"];
+        let outcome = run_with_gateway(&[&arguments[..], work].concat());
+        assert_eq!(outcome.status, 0, "{work:?}: {outcome:?}");
+        assert_eq!(outcome.report.as_array().map(Vec::len), Some(2), "{work:?}: {outcome:?}");
+    }
 }
 
 #[test]
