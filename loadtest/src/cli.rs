@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::compare::{self, Contender};
 use crate::floor::{self, Sends};
 use crate::gateway::Server;
-use crate::report::{Report, page};
+use crate::report::{Comparison, Report, page};
 use crate::scenario::{self, Arguments, Scenario, Settings};
 use crate::wire::Dialect;
 
@@ -70,7 +70,8 @@ struct Compare {
     arguments: Arguments,
     #[command(flatten)]
     output: Output,
-    /// What runs against each other, each by the name of a --target, with `+deflate` if it shall compress; ratios are to the first
+    /// What runs against each other, each by the name of a --target, with `+deflate` if it shall compress; ratios are to the first, and
+    /// of a server that compresses to the same one without
     #[arg(long, value_delimiter = ',', value_name = "SERVERS", default_value = "json,raw,floor,node-ws,python-websockets")]
     with: Vec<Contender>,
     /// What is done
@@ -79,9 +80,9 @@ struct Compare {
     /// Rounds; in each, every server has its turn
     #[arg(long, value_name = "N", default_value_t = 5)]
     repeat: usize,
-    /// Leave out other servers that can't be started here, instead of ending
+    /// Leave out servers of others' that can't be started here, and go on where a run fails
     #[arg(long)]
-    skip_absent: bool,
+    keep_going: bool,
 }
 
 /// How the report is told.
@@ -138,21 +139,23 @@ fn run_floor(run: &Run) -> anyhow::Result<bool> {
 fn run_compare(run: &Compare) -> anyhow::Result<bool> {
     let settings = Settings::resolve(run.scenario, &run.arguments)?;
     let mut contenders = compare::settings(&settings, &run.with, &run.arguments.peers)?;
-    if run.skip_absent {
+    if run.keep_going {
         compare::leave_out_absent(&mut contenders)?;
     }
-    let rounds = compare::run(contenders, run.repeat.max(1))?;
-    if run.output.json {
-        return tell(&rounds.into_reports(), &run.output);
-    }
-    print!("{}", rounds.table());
+    let rounds = compare::run(contenders, run.repeat.max(1), run.keep_going)?;
+    let (hold, comparison) = (rounds.hold(), rounds.comparison());
     let reports = rounds.into_reports();
-    write_page(&reports, &run.output)?;
-    Ok(reports.iter().all(Report::holds))
+    write_page(&reports, Some(&comparison), &run.output)?;
+    if run.output.json {
+        println!("{}", serde_json::to_string_pretty(&reports)?);
+    } else {
+        print!("{comparison}");
+    }
+    Ok(hold)
 }
 
 fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
-    write_page(reports, output)?;
+    write_page(reports, None, output)?;
     match reports {
         [report] if output.json => println!("{}", serde_json::to_string_pretty(report)?),
         reports if output.json => println!("{}", serde_json::to_string_pretty(reports)?),
@@ -161,7 +164,7 @@ fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
     Ok(reports.iter().all(Report::holds))
 }
 
-fn write_page(reports: &[Report], output: &Output) -> anyhow::Result<()> {
+fn write_page(reports: &[Report], comparison: Option<&Comparison>, output: &Output) -> anyhow::Result<()> {
     let Some(file) = &output.html else { return Ok(()) };
-    fs::write(file, page(reports)).with_context(|| format!("can't write the page {}", file.display()))
+    fs::write(file, page(reports, comparison)).with_context(|| format!("can't write the page {}", file.display()))
 }

@@ -1,6 +1,5 @@
 //! The same load on several servers in turn, interleaved and repeated, so that whatever else the machine does meets all of them.
 
-use std::fmt::Write;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -9,8 +8,11 @@ use clap::ValueEnum;
 
 use crate::gateway::{Server, Started};
 use crate::preset::Preset;
-use crate::report::Report;
+use crate::report::{Cell, Comparison, Report, Row};
 use crate::scenario::{self, Scenario, Settings};
+
+/// What stands behind the name of a contender that compresses.
+const DEFLATE: &str = "+deflate";
 
 /// One of those that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,7 @@ impl FromStr for Contender {
     type Err = UnknownContender;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, deflate) = text.strip_suffix("+deflate").map_or((text, false), |name| (name, true));
+        let (name, deflate) = text.strip_suffix(DEFLATE).map_or((text, false), |name| (name, true));
         let preset = Preset::from_str(name, false).map_err(|_| UnknownContender(text.to_owned()))?;
         if deflate && !preset.deflates() { Err(UnknownContender(text.to_owned())) } else { Ok(Self { preset, deflate }) }
     }
@@ -42,7 +44,7 @@ impl FromStr for Contender {
 
 impl Contender {
     fn name(self) -> String {
-        format!("{}{}", self.preset.name(), if self.deflate { "+deflate" } else { "" })
+        format!("{}{}", self.preset.name(), if self.deflate { DEFLATE } else { "" })
     }
 
     /// The settings of a run on it.
@@ -107,20 +109,26 @@ pub fn leave_out_absent(contenders: &mut Vec<Settings>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All runs, round by round; each row is a round.
+/// All runs, round by round; each row is a round, with nothing where a run came to no report.
 pub struct Rounds {
     contenders: Vec<Settings>,
-    rounds: Vec<Vec<Report>>,
+    rounds: Vec<Vec<Option<Report>>>,
 }
 
-/// Runs `contenders` in turn, `repeat` times.
-pub fn run(contenders: Vec<Settings>, repeat: usize) -> anyhow::Result<Rounds> {
+/// Runs `contenders` in turn, `repeat` times; with `keep_going` past runs that come to no report.
+pub fn run(contenders: Vec<Settings>, repeat: usize, keep_going: bool) -> anyhow::Result<Rounds> {
     let mut rounds = Vec::new();
     for round in 1..=repeat {
         let mut reports = Vec::new();
         for settings in &contenders {
             eprintln!("round {round} of {repeat}: {}", name(settings));
-            reports.push(scenario::run(settings.clone()).with_context(|| format!("{} did not run", name(settings)))?);
+            match scenario::run(settings.clone()).with_context(|| format!("{} did not run", name(settings))) {
+                Err(error) if keep_going => {
+                    eprintln!("{error:#}");
+                    reports.push(None);
+                }
+                report => reports.push(Some(report?)),
+            }
         }
         rounds.push(reports);
     }
@@ -134,72 +142,50 @@ fn name(settings: &Settings) -> &str {
 impl Rounds {
     /// All reports, in the order in which they were made.
     pub fn into_reports(self) -> Vec<Report> {
-        self.rounds.into_iter().flatten().collect()
+        self.rounds.into_iter().flatten().flatten().collect()
     }
 
-    /// A table in Markdown: of each figure the median, and its ratio to the first contender's in the same round, with the spread.
-    pub fn table(&self) -> String {
+    /// Whether each run came to a report whose checks held.
+    pub fn hold(&self) -> bool {
+        self.rounds.iter().flatten().all(|report| report.as_ref().is_some_and(Report::holds))
+    }
+
+    /// What came of it: of each figure the median, and its ratio to the base's in the same round.
+    pub fn comparison(&self) -> Comparison {
         let figures = figures(self.contenders[0].scenario);
-        let mut out = String::from("| server |");
-        for (name, _) in figures {
-            let _ = write!(out, " {name} | ratio |");
+        let rows = self.contenders.iter().enumerate().map(|(at, contender)| {
+            let base = self.base(at);
+            let cells = figures.iter().map(|(_, figure)| {
+                let values = self.rounds.iter().filter_map(|round| figure(round[at].as_ref()?));
+                let ratios = self.rounds.iter().filter_map(|round| Some(figure(round[at].as_ref()?)? / figure(round[base].as_ref()?)?));
+                Cell::of(values.collect(), ratios.collect())
+            });
+            Row { server: name(contender).to_owned(), cells: cells.collect(), checks: self.checks(at) }
+        });
+        Comparison { figures: figures.iter().map(|(name, _)| *name).collect(), rows: rows.collect() }
+    }
+
+    fn checks(&self, at: usize) -> String {
+        let reports = || self.rounds.iter().map(|round| round[at].as_ref());
+        let (absent, failed) = (reports().filter(Option::is_none).count(), reports().flatten().filter(|report| !report.holds()).count());
+        match (absent, failed) {
+            (0, 0) => "held".to_owned(),
+            (0, failed) => format!("FAILED in {failed} of {}", self.rounds.len()),
+            (absent, _) => format!("did not run in {absent} of {}", self.rounds.len()),
         }
-        out.push_str(" checks |\n| --- |");
-        figures.iter().for_each(|_| out.push_str(" --- | --- |"));
-        out.push_str(" --- |\n");
-        for (at, contender) in self.contenders.iter().enumerate() {
-            let _ = write!(out, "| {} |", name(contender));
-            for (_, figure) in figures {
-                let values: Vec<f64> = self.rounds.iter().filter_map(|round| figure(&round[at])).collect();
-                let ratios = self.rounds.iter().filter_map(|round| Some(figure(&round[at])? / figure(&round[0])?));
-                let _ = write!(out, " {} | {} |", number(median(values)), spread(ratios.collect()));
-            }
-            let failed = self.rounds.iter().filter(|round| !round[at].holds()).count();
-            let held = if failed == 0 { "held".to_owned() } else { format!("FAILED in {failed} of {}", self.rounds.len()) };
-            let _ = writeln!(out, " {held} |");
-        }
-        out
     }
-}
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        odd if odd % 2 == 1 => values[odd / 2],
-        even => (values[even / 2 - 1] + values[even / 2]) / 2.0,
-    }
-}
-
-/// The median, and from where to where; nothing where a ratio has no sense.
-fn spread(values: Vec<f64>) -> String {
-    if values.iter().any(|value| !value.is_finite()) || values.is_empty() {
-        return "–".to_owned();
-    }
-    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{:.2} ({low:.2}–{high:.2})", median(values))
-}
-
-fn number(value: f64) -> String {
-    match value {
-        none if none.is_nan() => "–".to_owned(),
-        small if small < 1.0 => format!("{small:.3}"),
-        middle if middle < 100.0 => format!("{middle:.2}"),
-        large => format!("{large:.0}"),
+    /// What ratios are to: the first; for a server that compresses, the same one without, where that runs too.
+    fn base(&self, at: usize) -> usize {
+        let plain = name(&self.contenders[at]).strip_suffix(DEFLATE);
+        let without = |plain| self.contenders.iter().position(|contender| name(contender) == plain);
+        plain.and_then(without).unwrap_or(0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_spread_tells_median_and_ends() {
-        assert_eq!(spread(vec![3.0, 1.0, 2.0]), "2.00 (1.00–3.00)");
-        assert_eq!(spread(vec![1.0, 2.0]), "1.50 (1.00–2.00)");
-        assert_eq!(spread(vec![f64::NAN]), "–");
-    }
 
     #[test]
     fn a_contender_is_named_with_or_without_deflate() {

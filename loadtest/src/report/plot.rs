@@ -7,7 +7,7 @@ const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 32.0;
+const BOTTOM: f64 = 36.0;
 
 /// One line: its name, its class in the style sheet, its points.
 pub(super) struct Line {
@@ -51,7 +51,7 @@ pub(super) fn svg(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
     for mark in across.marks(x, 6) {
         let at = place_across(across, mark);
         let _ = write!(out, "<path class=\"grid\" d=\"M{at:.1} {TOP}V{}\"/>", HEIGHT - BOTTOM);
-        let _ = write!(out, "<text x=\"{at:.1}\" y=\"{}\" class=\"below\">{}</text>", HEIGHT - BOTTOM + 18.0, (x.label)(mark));
+        let _ = write!(out, "<text x=\"{at:.1}\" y=\"{}\" class=\"below\">{}</text>", HEIGHT - BOTTOM + 24.0, (x.label)(mark));
     }
     for line in lines {
         let _ = write!(out, "<path class=\"line {}\" d=\"", line.class);

@@ -112,8 +112,13 @@ fn floor_sends_in_each_way() {
 
 #[test]
 fn compare_tells_ratios_to_the_first() {
-    let outcome = run_with_gateway(&["compare", "--with", "json,floor", "--repeat", "2", "--sessions", "10"]);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("page.html");
+    let page = file.to_str().expect("the folder's path is text");
+    let outcome = run_with_gateway(&["compare", "--with", "json,floor", "--repeat", "2", "--sessions", "10", "--html", page]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
+    let page = std::fs::read_to_string(file).expect("the page is written");
+    assert!(page.contains("<small>1.00 (1.00–1.00)</small>") && !page.contains("NaN"), "{page}");
     assert_eq!(outcome.report.as_array().map(Vec::len), Some(4), "{outcome:?}");
 }
 
