@@ -98,7 +98,7 @@ pub(super) fn served(settings: &Settings) -> String {
 }
 
 fn row(f: &mut Formatter<'_>, name: &str, value: &str) -> Result {
-    writeln!(f, "  {name:<28} {value}")
+    writeln!(f, "  {name:<35} {value}")
 }
 
 fn cost(cost: &crate::measure::Cost) -> String {
