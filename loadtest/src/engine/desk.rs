@@ -50,6 +50,8 @@ pub struct Desk {
     pub tally: Tally,
     /// Deliveries that are owed and have not come.
     pub outstanding: i64,
+    /// The subscribers of all topics together.
+    pub(super) subscriptions: u64,
     pub(super) stamper: Stamper,
     pub(super) inflater: Inflater,
     pub(super) topics: Vec<Topic>,
@@ -77,6 +79,7 @@ impl Desk {
             latency: Latency::new(),
             tally: Tally::default(),
             outstanding: 0,
+            subscriptions: 0,
             stamper,
             inflater: Inflater::new(),
             topics: Vec::new(),
@@ -154,6 +157,7 @@ impl Desk {
         for topic in &session.topics {
             self.topics[*topic as usize].subscribers += 1;
         }
+        self.subscriptions += session.topics.len() as u64;
     }
 
     fn note_standing(&mut self, session: &mut Session, standing: &Standing) {
@@ -195,6 +199,7 @@ impl Desk {
         for topic in &session.topics {
             self.topics[*topic as usize].subscribers -= 1;
         }
+        self.subscriptions -= session.topics.len() as u64;
     }
 
     /// The session is over; by the server if `closed`.

@@ -154,8 +154,7 @@ impl Flow {
 
 /// Whether fewer than `ahead` messages are under way, counted in whole messages of the average audience.
 fn has_room(desk: &Desk, ahead: u32) -> bool {
-    let subscribers: u64 = desk.topics.iter().map(|topic| u64::from(topic.subscribers)).sum();
-    let audience = (subscribers / desk.topics.len().max(1) as u64).max(1) as i64;
+    let audience = (desk.subscriptions / desk.topics.len().max(1) as u64).max(1) as i64;
     desk.outstanding <= audience * (i64::from(ahead) - 1)
 }
 
