@@ -1,48 +1,76 @@
 #!/usr/bin/env bash
-# Makes every table of docs/performance.md on this machine: a folder with one Markdown table and one page per series.
-#   loadtest/compare.sh [FOLDER]        rounds: REPEAT (5), seconds per run: SECONDS_EACH (10)
+# Makes the tables of docs/performance.md on this machine: for each series one Markdown table and one page with plots.
+#   loadtest/compare.sh [SERIES…]       all of them where none is named; `loadtest/compare.sh --list` names them
+# Rounds: REPEAT (5). Seconds of each run: SECONDS_EACH (4). Where reports go: FOLDER (target/performance).
+# BUILD=0 takes the binaries that are there. Servers that can't be started here are left out; loadtest/peers/ says what each needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-folder="${1:-target/performance}"
+folder="${FOLDER:-target/performance}"
 repeat="${REPEAT:-5}"
-seconds="${SECONDS_EACH:-10}"
+seconds="${SECONDS_EACH:-4}"
+belfry="${BELFRY:-target/release/belfry}"
+loadtest="${LOADTEST:-target/release/belfry-loadtest}"
+broadcasters="uwebsockets,nchan,centrifugo,nats,node-ws,python-websockets"
 
-cargo build --release --workspace
-belfry=target/release/belfry
-loadtest=target/release/belfry-loadtest
-mkdir -p "$folder"
+# SERIES | SERVERS | ARGUMENT…
+compared='
+fanout-50 | json,raw,floor,PEERS | --rate 50
+fanout-100 | json,raw,floor,uwebsockets | --rate 100
+fanout-8-ahead | json,raw,floor-joined,PEERS | --ahead 8
+fanout-32-ahead | json,raw,floor-joined,PEERS | --ahead 32
+fanout-burst | json,raw,floor,floor-joined,uwebsockets | --rate 400 --burst 8
+fanout-http | json,raw,nchan | --rate 50 --publish-by http
+market | json,json-coalesce-1ms,uwebsockets,centrifugo,nats | --scenario market
+market-200 | json,PEERS | --scenario market --rate 200
+market-64-ahead | json,json-coalesce-1ms,PEERS | --scenario market --ahead 64
+deflate | json,json+deflate,raw,raw+deflate,uwebsockets,uwebsockets+deflate,nchan,nchan+deflate,centrifugo,centrifugo+deflate,nats,nats+deflate | --payload 600 --rate 10
+handshake | json,raw,floor,PEERS | --scenario handshake
+idle | json,json+deflate,raw,PEERS | --scenario idle --sessions 5000
+two-shards | json,json-two-shards | --rate 100
+growth-100 | json,floor,uwebsockets | --sessions 100 --rate 500
+growth-1000 | json,floor,uwebsockets | --sessions 1000 --rate 50
+growth-15000 | json,floor,uwebsockets | --sessions 15000 --rate 3
+'
+alone="slow storm churn chat drain"
 
-# series NAME SERVERS ARGUMENT…: a table; checks that failed are told in it, and do not end the script.
-series() {
-  local name="$1" servers="$2"
-  shift 2
-  echo "== $name"
-  "$loadtest" compare --start "$belfry" --pin --with "$servers" --repeat "$repeat" --duration "$seconds" \
-    --html "$folder/$name.html" "$@" >"$folder/$name.md" || [ $? -eq 2 ]
-  cat "$folder/$name.md"
-}
+names() { sed -n 's/^\([a-z0-9-]*\) |.*/\1/p' <<<"$compared"; tr ' ' '\n' <<<"$alone"; }
 
-# alone NAME ARGUMENT…: a report of one run.
-alone() {
-  local name="$1"
+# tell NAME FILE COMMAND…: what was run and what came out; checks that failed are told in it, and do not end the script.
+tell() {
+  local name="$1" file="$folder/$1.md"
   shift
-  echo "== $name"
-  "$loadtest" "$@" --start "$belfry" --pin --html "$folder/$name.html" >"$folder/$name.txt" || [ $? -eq 2 ]
-  cat "$folder/$name.txt"
+  echo "== $name" >&2
+  { "$@" >"$file.out" || [ $? -eq 2 ]; } || { echo "$name did not run" >&2; return 1; }
+  { printf '### %s\n\n`%s`\n\n' "$name" "${*//$loadtest/belfry-loadtest}"; cat "$file.out"; echo; } >"$file"
+  rm "$file.out"
+  cat "$file"
 }
 
-series fanout-50 json,raw,floor,python-websockets,node-ws --rate 50
-series fanout-100 json,raw,floor --rate 100
-series fanout-8-ahead json,raw,floor-joined,floor --ahead 8
-series fanout-32-ahead json,raw,floor-joined,floor --ahead 32
-series fanout-deflate json,json-deflate --payload 600 --rate 10
-series market json,json-coalesce-1ms --scenario market
-series market-64-ahead json,json-coalesce-1ms --scenario market --ahead 64
-for sessions in 100 1000 10000; do
-  series "growth-$sessions" json,floor --sessions "$sessions" --rate "$((50000 / sessions))"
-done
-for scenario in idle storm slow churn chat drain; do
-  alone "$scenario" "$scenario"
-done
-alone idle-deflate idle --deflate
-echo "all reports are in $folder"
+compare() {
+  local name="$1" servers="${2//PEERS/$broadcasters}"
+  shift 2
+  tell "$name" "$loadtest" compare --start "$belfry" --pin --keep-going --with "$servers" --repeat "$repeat" --duration "$seconds" \
+    --html "$folder/$name.html" "$@"
+}
+
+run() {
+  local name="$1" servers arguments
+  if grep -qw -- "$name" <<<"$alone"; then
+    tell "$name" "$loadtest" "$name" --start "$belfry" --pin --html "$folder/$name.html"
+    return
+  fi
+  IFS='|' read -r _ servers arguments < <(grep "^$name |" <<<"$compared") || {
+    echo "$name is no series; write one of: $(names | tr '\n' ' ')" >&2
+    return 1
+  }
+  # The arguments are words of this file's own.
+  # shellcheck disable=SC2086
+  compare "$name" "${servers// /}" $arguments
+}
+
+[ "${1:-}" != "--list" ] || { names; exit; }
+[ "${BUILD:-1}" = 0 ] || cargo build --release --workspace
+mkdir -p "$folder"
+[ $# -gt 0 ] || mapfile -t all < <(names)
+for name in "${@:-${all[@]}}"; do run "$name"; done
+echo "the reports are in $folder" >&2

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::compare::{self, Contender};
 use crate::floor::{self, Sends};
 use crate::gateway::Server;
-use crate::report::{Report, page};
+use crate::report::{Comparison, Report, page};
 use crate::scenario::{self, Arguments, Scenario, Settings};
 use crate::wire::Dialect;
 
@@ -31,6 +31,8 @@ enum Command {
     Chat(Run),
     /// Memory of sessions that hear nothing
     Idle(Run),
+    /// What it costs to take a session in
+    Handshake(Run),
     /// Nine in ten leave at once and come back for what they missed
     Storm(Run),
     /// One subscriber in ten stops reading
@@ -43,7 +45,7 @@ enum Command {
     All(Run),
     /// The same fan-out by plain sends: what the kernel alone costs on this machine
     Floor(Run),
-    /// The same fan-out on several servers, interleaved and repeated
+    /// The same work on several servers, interleaved and repeated
     Compare(Compare),
     #[command(hide = true)]
     FloorServe {
@@ -68,8 +70,9 @@ struct Compare {
     arguments: Arguments,
     #[command(flatten)]
     output: Output,
-    /// What runs against each other; ratios are to the first
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "SERVERS", default_value = "json,raw,floor,python-websockets,node-ws")]
+    /// What runs against each other, each by the name of a --target, with `+deflate` if it shall compress; ratios are to the first, and
+    /// of a server that compresses to the same one without
+    #[arg(long, value_delimiter = ',', value_name = "SERVERS", default_value = "json,raw,floor,node-ws,python-websockets")]
     with: Vec<Contender>,
     /// What is done
     #[arg(long, value_enum, default_value = "fanout")]
@@ -77,9 +80,9 @@ struct Compare {
     /// Rounds; in each, every server has its turn
     #[arg(long, value_name = "N", default_value_t = 5)]
     repeat: usize,
-    /// The folder of the scripts that start other servers
-    #[arg(long, value_name = "FOLDER", default_value = "loadtest/peers")]
-    peers: PathBuf,
+    /// Leave out servers of others' that can't be started here, and go on where a run fails
+    #[arg(long)]
+    keep_going: bool,
 }
 
 /// How the report is told.
@@ -100,6 +103,7 @@ pub fn run() -> anyhow::Result<bool> {
         Command::Market(run) => run_scenario(Scenario::Market, &run),
         Command::Chat(run) => run_scenario(Scenario::Chat, &run),
         Command::Idle(run) => run_scenario(Scenario::Idle, &run),
+        Command::Handshake(run) => run_scenario(Scenario::Handshake, &run),
         Command::Storm(run) => run_scenario(Scenario::Storm, &run),
         Command::Slow(run) => run_scenario(Scenario::Slow, &run),
         Command::Churn(run) => run_scenario(Scenario::Churn, &run),
@@ -126,24 +130,32 @@ fn run_floor(run: &Run) -> anyhow::Result<bool> {
     let settings = Settings::resolve(Scenario::Fanout, &run.arguments)?;
     let alone = settings.burst == 1 && settings.ahead.is_none_or(|ahead| ahead == 1);
     let kinds: &[Sends] = if alone { &[Sends::Single] } else { &[Sends::Single, Sends::Joined, Sends::Vectored] };
-    let reports = kinds.iter().map(|sends| scenario::run(settings.clone().on(Server::Floor(*sends), Dialect::Plain)));
+    let reports = kinds
+        .iter()
+        .map(|sends| scenario::run(settings.clone().on(format!("plain sends, {}", sends.name()), Server::Floor(*sends), Dialect::Plain)));
     tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
 }
 
 fn run_compare(run: &Compare) -> anyhow::Result<bool> {
     let settings = Settings::resolve(run.scenario, &run.arguments)?;
-    let rounds = compare::run(&settings, &run.with, run.repeat.max(1), &run.peers)?;
-    if run.output.json {
-        return tell(&rounds.into_reports(), &run.output);
+    let mut contenders = compare::settings(&settings, &run.with, &run.arguments.peers)?;
+    if run.keep_going {
+        compare::leave_out_absent(&mut contenders)?;
     }
-    print!("{}", rounds.table());
+    let rounds = compare::run(contenders, run.repeat.max(1), run.keep_going)?;
+    let (hold, comparison) = (rounds.hold(), rounds.comparison());
     let reports = rounds.into_reports();
-    write_page(&reports, &run.output)?;
-    Ok(reports.iter().all(Report::holds))
+    write_page(&reports, Some(&comparison), &run.output)?;
+    if run.output.json {
+        println!("{}", serde_json::to_string_pretty(&reports)?);
+    } else {
+        print!("{comparison}");
+    }
+    Ok(hold)
 }
 
 fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
-    write_page(reports, output)?;
+    write_page(reports, None, output)?;
     match reports {
         [report] if output.json => println!("{}", serde_json::to_string_pretty(report)?),
         reports if output.json => println!("{}", serde_json::to_string_pretty(reports)?),
@@ -152,7 +164,7 @@ fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
     Ok(reports.iter().all(Report::holds))
 }
 
-fn write_page(reports: &[Report], output: &Output) -> anyhow::Result<()> {
+fn write_page(reports: &[Report], comparison: Option<&Comparison>, output: &Output) -> anyhow::Result<()> {
     let Some(file) = &output.html else { return Ok(()) };
-    fs::write(file, page(reports)).with_context(|| format!("can't write the page {}", file.display()))
+    fs::write(file, page(reports, comparison)).with_context(|| format!("can't write the page {}", file.display()))
 }

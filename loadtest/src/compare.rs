@@ -1,151 +1,186 @@
 //! The same load on several servers in turn, interleaved and repeated, so that whatever else the machine does meets all of them.
 
-use std::fmt::Write;
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
-use crate::floor::Sends;
-use crate::gateway::Server;
-use crate::report::Report;
-use crate::scenario::{self, Settings};
-use crate::wire::Dialect;
+use crate::gateway::{Server, Started};
+use crate::preset::Preset;
+use crate::report::{Cell, Comparison, Report, Row};
+use crate::scenario::{self, Scenario, Settings};
 
-/// What users would run instead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Contender {
-    /// Belfry's native dialect
-    Json,
-    /// Belfry's raw dialect
-    Raw,
-    /// Belfry's native dialect, compressed
-    JsonDeflate,
-    /// Belfry's native dialect with `server.coalesce` at 1 ms
-    #[value(name = "json-coalesce-1ms")]
-    JsonCoalesce,
-    /// Belfry's native dialect on two shards
-    JsonTwoShards,
-    /// Plain sends, one for each message
-    Floor,
-    /// Plain sends, one for all messages that came at once
-    FloorJoined,
-    /// The Python `websockets` broadcast server
-    PythonWebsockets,
-    /// The Node `ws` broadcast server
-    NodeWs,
-    /// nats-server over WebSocket
-    Nats,
+/// What stands behind the name of a contender that compresses.
+const DEFLATE: &str = "+deflate";
+
+/// One of those that are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contender {
+    preset: Preset,
+    /// With permessage-deflate, whatever the others do.
+    deflate: bool,
 }
 
-type Figure = fn(&Report) -> Option<f64>;
+/// A name that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no server; write one of {names}, and `+deflate` behind it if it shall compress", names = names())]
+pub struct UnknownContender(String);
 
-/// The figures that are compared, and how each is read from a report.
-const FIGURES: [(&str, Figure); 4] = [
+fn names() -> String {
+    let names: Vec<String> = Preset::value_variants().iter().map(|preset| preset.name()).collect();
+    names.join(", ")
+}
+
+impl FromStr for Contender {
+    type Err = UnknownContender;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, deflate) = text.strip_suffix(DEFLATE).map_or((text, false), |name| (name, true));
+        let preset = Preset::from_str(name, false).map_err(|_| UnknownContender(text.to_owned()))?;
+        if deflate && !preset.deflates() { Err(UnknownContender(text.to_owned())) } else { Ok(Self { preset, deflate }) }
+    }
+}
+
+impl Contender {
+    fn name(self) -> String {
+        format!("{}{}", self.preset.name(), if self.deflate { DEFLATE } else { "" })
+    }
+
+    /// The settings of a run on it.
+    fn settings(self, settings: &Settings, peers: &Path) -> anyhow::Result<Settings> {
+        ensure!(
+            !self.preset.is_belfry() || settings.server != Server::Running,
+            "compare starts what it compares: name the gateway's binary with --start"
+        );
+        let server = self.preset.server(&settings.server, peers)?;
+        let deflate = self.preset.deflates() && (settings.deflate || self.deflate);
+        let settings = Settings { deflate, ..settings.clone().on(self.name(), server, self.preset.dialect()) };
+        settings.fits()?;
+        Ok(settings)
+    }
+}
+
+type Figure = (&'static str, fn(&Report) -> Option<f64>);
+
+/// What traffic is compared by.
+const TRAFFIC: &[Figure] = &[
     ("CPU µs a delivery", |report| Some(report.server?.cpu_us_per_delivery)),
     ("p50 µs", |report| Some(report.latency.p50)),
     ("p99 µs", |report| Some(report.latency.p99)),
     ("delivered/s", |report| Some(report.deliveries as f64 / report.measured_s)),
 ];
+/// What sessions at rest are compared by.
+const REST: &[Figure] = &[
+    ("resident bytes a session", |report| report.figures.get("resident_bytes_per_session").copied()),
+    ("kernel's buffers, bytes a session", |report| report.figures.get("kernel_buffer_bytes_per_session").copied()),
+    ("CPU µs a session and second", |report| report.figures.get("idle_cpu_us_per_session_and_second").copied()),
+];
+/// What sessions that come are compared by.
+const ARRIVALS: &[Figure] = &[
+    ("CPU µs a handshake", |report| report.figures.get("handshake_cpu_us").copied()),
+    ("connects/s", |report| report.figures.get("connects_per_s").copied()),
+];
 
-impl Contender {
-    /// Its name on the command line.
-    pub fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-
-    /// The settings of a run on it.
-    fn settings(self, settings: &Settings, belfry: &Server, peers: &Path) -> anyhow::Result<Settings> {
-        let settings = settings.clone();
-        let script = || -> anyhow::Result<Server> {
-            let script = peers.join(self.name());
-            ensure!(script.exists(), "there is no {}: name the folder of the scripts with --peers", script.display());
-            Ok(Server::Peer(script))
-        };
-        Ok(match self {
-            Self::Json => settings.on(belfry.clone(), Dialect::Json),
-            Self::JsonDeflate => Settings { deflate: true, ..settings.on(belfry.clone(), Dialect::Json) },
-            Self::JsonCoalesce => settings.on(belfry.with_setting("server.coalesce=1ms"), Dialect::Json),
-            Self::JsonTwoShards => settings.on(belfry.with_setting("server.shards=2"), Dialect::Json),
-            Self::Raw => settings.on(belfry.clone(), Dialect::Raw),
-            Self::Floor => settings.on(Server::Floor(Sends::Single), Dialect::Plain),
-            Self::FloorJoined => settings.on(Server::Floor(Sends::Joined), Dialect::Plain),
-            Self::PythonWebsockets | Self::NodeWs => settings.on(script()?, Dialect::Plain),
-            Self::Nats => settings.on(script()?, Dialect::Nats),
-        })
+fn figures(scenario: Scenario) -> &'static [Figure] {
+    match scenario {
+        Scenario::Idle => REST,
+        Scenario::Handshake => ARRIVALS,
+        _ => TRAFFIC,
     }
 }
 
-/// All runs, round by round; each row is a round.
+/// The settings of each of `contenders`: the same work, as `settings` say, for all.
+pub fn settings(settings: &Settings, contenders: &[Contender], peers: &Path) -> anyhow::Result<Vec<Settings>> {
+    ensure!(!contenders.is_empty(), "compare needs a server: name some by --with");
+    contenders.iter().map(|contender| contender.settings(settings, peers)).collect()
+}
+
+/// Starts each server of others' once, and leaves out those that can't be had here; their scripts say why.
+pub fn leave_out_absent(contenders: &mut Vec<Settings>) -> anyhow::Result<()> {
+    contenders.retain(|contender| {
+        let there = !matches!(contender.server, Server::Peer(_)) || Started::start(&contender.server, false, contender.deflate).is_ok();
+        if !there {
+            eprintln!("{} is left out", name(contender));
+        }
+        there
+    });
+    ensure!(!contenders.is_empty(), "none of the servers can be started here");
+    Ok(())
+}
+
+/// All runs, round by round; each row is a round, with nothing where a run came to no report.
 pub struct Rounds {
-    contenders: Vec<Contender>,
-    rounds: Vec<Vec<Report>>,
+    contenders: Vec<Settings>,
+    rounds: Vec<Vec<Option<Report>>>,
 }
 
-/// Runs `contenders` in turn, `repeat` times.
-pub fn run(settings: &Settings, contenders: &[Contender], repeat: usize, peers: &Path) -> anyhow::Result<Rounds> {
-    ensure!(settings.server != Server::Running, "compare starts what it compares: name the gateway's binary with --start");
-    let each =
-        contenders.iter().map(|contender| contender.settings(settings, &settings.server, peers)).collect::<anyhow::Result<Vec<_>>>()?;
+/// Runs `contenders` in turn, `repeat` times; with `keep_going` past runs that come to no report.
+pub fn run(contenders: Vec<Settings>, repeat: usize, keep_going: bool) -> anyhow::Result<Rounds> {
     let mut rounds = Vec::new();
     for round in 1..=repeat {
         let mut reports = Vec::new();
-        for (contender, settings) in contenders.iter().zip(&each) {
-            eprintln!("round {round} of {repeat}: {}", contender.name());
-            reports.push(scenario::run(settings.clone()).with_context(|| format!("{} did not run", contender.name()))?);
+        for settings in &contenders {
+            eprintln!("round {round} of {repeat}: {}", name(settings));
+            match scenario::run(settings.clone()).with_context(|| format!("{} did not run", name(settings))) {
+                Err(error) if keep_going => {
+                    eprintln!("{error:#}");
+                    reports.push(None);
+                }
+                report => reports.push(Some(report?)),
+            }
         }
         rounds.push(reports);
     }
-    Ok(Rounds { contenders: contenders.to_vec(), rounds })
+    Ok(Rounds { contenders, rounds })
+}
+
+fn name(settings: &Settings) -> &str {
+    settings.server_name.as_deref().unwrap_or("the server")
 }
 
 impl Rounds {
     /// All reports, in the order in which they were made.
     pub fn into_reports(self) -> Vec<Report> {
-        self.rounds.into_iter().flatten().collect()
+        self.rounds.into_iter().flatten().flatten().collect()
     }
 
-    /// A table in Markdown: of each figure the median, and its ratio to the first contender's in the same round, with the spread.
-    pub fn table(&self) -> String {
-        let mut out = String::from("| server |");
-        for (name, _) in FIGURES {
-            let _ = write!(out, " {name} | ratio |");
+    /// Whether each run came to a report whose checks held.
+    pub fn hold(&self) -> bool {
+        self.rounds.iter().flatten().all(|report| report.as_ref().is_some_and(Report::holds))
+    }
+
+    /// What came of it: of each figure the median, and its ratio to the base's in the same round.
+    pub fn comparison(&self) -> Comparison {
+        let figures = figures(self.contenders[0].scenario);
+        let rows = self.contenders.iter().enumerate().map(|(at, contender)| {
+            let base = self.base(at);
+            let cells = figures.iter().map(|(_, figure)| {
+                let values = self.rounds.iter().filter_map(|round| figure(round[at].as_ref()?));
+                let ratios = self.rounds.iter().filter_map(|round| Some(figure(round[at].as_ref()?)? / figure(round[base].as_ref()?)?));
+                Cell::of(values.collect(), ratios.collect())
+            });
+            Row { server: name(contender).to_owned(), cells: cells.collect(), checks: self.checks(at) }
+        });
+        Comparison { figures: figures.iter().map(|(name, _)| *name).collect(), rows: rows.collect() }
+    }
+
+    fn checks(&self, at: usize) -> String {
+        let reports = || self.rounds.iter().map(|round| round[at].as_ref());
+        let (absent, failed) = (reports().filter(Option::is_none).count(), reports().flatten().filter(|report| !report.holds()).count());
+        match (absent, failed) {
+            (0, 0) => "held".to_owned(),
+            (0, failed) => format!("FAILED in {failed} of {}", self.rounds.len()),
+            (absent, _) => format!("did not run in {absent} of {}", self.rounds.len()),
         }
-        out.push_str(" checks |\n| --- |");
-        FIGURES.iter().for_each(|_| out.push_str(" --- | --- |"));
-        out.push_str(" --- |\n");
-        for (at, contender) in self.contenders.iter().enumerate() {
-            let _ = write!(out, "| {} |", contender.name());
-            for (_, figure) in FIGURES {
-                let values: Vec<f64> = self.rounds.iter().filter_map(|round| figure(&round[at])).collect();
-                let ratios = self.rounds.iter().filter_map(|round| Some(figure(&round[at])? / figure(&round[0])?));
-                let _ = write!(out, " {} | {} |", number(median(values)), spread(ratios.collect()));
-            }
-            let held = self.rounds.iter().all(|round| round[at].holds());
-            let _ = writeln!(out, " {} |", if held { "held" } else { "FAILED" });
-        }
-        out
     }
-}
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        odd if odd % 2 == 1 => values[odd / 2],
-        even => (values[even / 2 - 1] + values[even / 2]) / 2.0,
+    /// What ratios are to: the first; for a server that compresses, the same one without, where that runs too.
+    fn base(&self, at: usize) -> usize {
+        let plain = name(&self.contenders[at]).strip_suffix(DEFLATE);
+        let without = |plain| self.contenders.iter().position(|contender| name(contender) == plain);
+        plain.and_then(without).unwrap_or(0)
     }
-}
-
-/// The median, and from where to where.
-fn spread(values: Vec<f64>) -> String {
-    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    format!("{:.2} ({low:.2}–{high:.2})", median(values))
-}
-
-fn number(value: f64) -> String {
-    if value < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") }
 }
 
 #[cfg(test)]
@@ -153,8 +188,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_tells_median_and_ends() {
-        assert_eq!(spread(vec![3.0, 1.0, 2.0]), "2.00 (1.00–3.00)");
-        assert_eq!(spread(vec![1.0, 2.0]), "1.50 (1.00–2.00)");
+    fn a_contender_is_named_with_or_without_deflate() {
+        for text in ["json", "raw+deflate", "json-coalesce-1ms", "uwebsockets+deflate"] {
+            assert_eq!(Contender::from_str(text).unwrap().name(), text);
+        }
+        assert!(Contender::from_str("floor+deflate").is_err(), "plain sends compress nothing");
+        let unknown = Contender::from_str("nonsense").unwrap_err().to_string();
+        assert!(unknown.contains("\"nonsense\"") && unknown.contains("uwebsockets"), "{unknown}");
     }
 }

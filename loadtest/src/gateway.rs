@@ -59,7 +59,8 @@ pub enum Server {
 
 impl Started {
     /// Starts `server`, unless it runs already. With `pin`, it gets the first core, and this process the last.
-    pub fn start(server: &Server, pin: bool) -> anyhow::Result<Option<Self>> {
+    /// A peer is told of `deflate`; Belfry has it anyway.
+    pub fn start(server: &Server, pin: bool, deflate: bool) -> anyhow::Result<Option<Self>> {
         let folder = folder()?;
         let mut command = match server {
             Server::Running => return Ok(None),
@@ -79,7 +80,13 @@ impl Started {
                 command.args(["floor-serve", "--sends", sends.name()]);
                 command
             }
-            Server::Peer(script) => Command::new(script),
+            Server::Peer(script) => {
+                let mut command = Command::new(script);
+                if deflate {
+                    command.env("PEER_DEFLATE", "1");
+                }
+                command
+            }
         };
         command.arg("--port-file").arg(folder.join("port"));
         Self::launch(command, folder, pin).map(Some)

@@ -1,6 +1,6 @@
 //! The load test of Belfry: it offers load at scheduled times, checks every delivery, and tells what it cost.
 //!
-//! Floors, a file imports from lower ones: 6 `cli` · 5 `compare` · 4 `scenario`, `report` · 3 `gateway` · 2 `engine`, `floor` · 1 `wire`, `measure` ·
+//! Floors, a file imports from lower ones: 6 `cli` · 5 `compare` · 4 `scenario`, `report` · 3 `preset` on `gateway` · 2 `engine`, `floor` · 1 `wire`, `measure` ·
 //! 0 `clock`, `stamp`, `check`.
 //!
 //! The walk of a delivery: `engine/mod.rs` `read` (one read into the one buffer) → `engine/intake.rs` (frame heads alone) →
@@ -14,6 +14,7 @@ pub mod engine;
 pub mod floor;
 pub mod gateway;
 pub mod measure;
+pub mod preset;
 pub mod report;
 pub mod scenario;
 pub mod stamp;

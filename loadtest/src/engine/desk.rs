@@ -6,8 +6,7 @@ use super::session::{Phase, Session};
 use crate::check::{Arrival, Track};
 use crate::measure::Latency;
 use crate::stamp::{Mismatch, Stamper};
-use crate::wire::Inflater;
-use crate::wire::dialect::Standing;
+use crate::wire::{Inflater, Standing};
 
 /// What was counted so far, over all sessions.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,6 +50,8 @@ pub struct Desk {
     pub tally: Tally,
     /// Deliveries that are owed and have not come.
     pub outstanding: i64,
+    /// The subscribers of all topics together.
+    pub(super) subscriptions: u64,
     pub(super) stamper: Stamper,
     pub(super) inflater: Inflater,
     pub(super) topics: Vec<Topic>,
@@ -78,6 +79,7 @@ impl Desk {
             latency: Latency::new(),
             tally: Tally::default(),
             outstanding: 0,
+            subscriptions: 0,
             stamper,
             inflater: Inflater::new(),
             topics: Vec::new(),
@@ -140,12 +142,22 @@ impl Desk {
         self.owe(session);
     }
 
+    /// One part of what the session asked for stands; with the last it is subscribed.
+    pub(super) fn acknowledge(&mut self, session: &mut Session) {
+        session.acknowledged += 1;
+        // One for the session itself.
+        if session.phase == Phase::Subscribing && session.acknowledged > session.topics.len() {
+            self.admit(session, &[]);
+        }
+    }
+
     fn owe(&mut self, session: &mut Session) {
         session.counts = true;
         self.outstanding += self.owed(session) + session.missing.count() as i64;
         for topic in &session.topics {
             self.topics[*topic as usize].subscribers += 1;
         }
+        self.subscriptions += session.topics.len() as u64;
     }
 
     fn note_standing(&mut self, session: &mut Session, standing: &Standing) {
@@ -187,6 +199,7 @@ impl Desk {
         for topic in &session.topics {
             self.topics[*topic as usize].subscribers -= 1;
         }
+        self.subscriptions -= session.topics.len() as u64;
     }
 
     /// The session is over; by the server if `closed`.

@@ -9,6 +9,7 @@ use super::session::{Phase, Session};
 use crate::clock::nanoseconds;
 use crate::measure::latency::histogram;
 use crate::stamp::Stamp;
+use crate::wire::post;
 
 /// When messages are published.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -138,7 +139,11 @@ impl Flow {
         stream.sent += 1;
         let topic = &desk.topics[stream.topic as usize];
         let payload = desk.stamper.write(Stamp { stream: number, sequence: stream.sent, scheduled: due });
-        session.dialect.push_publish(&mut session.outgoing, &topic.name, payload);
+        if session.posts {
+            post::push(session.dialect, &mut session.outgoing, &mut session.batch, &topic.name, payload);
+        } else {
+            session.dialect.push_publish(&mut session.outgoing, &topic.name, payload);
+        }
         desk.outstanding += i64::from(topic.subscribers);
         desk.tally.published += 1;
         if self.touched.last() != Some(&stream.publisher) {
@@ -149,8 +154,7 @@ impl Flow {
 
 /// Whether fewer than `ahead` messages are under way, counted in whole messages of the average audience.
 fn has_room(desk: &Desk, ahead: u32) -> bool {
-    let subscribers: u64 = desk.topics.iter().map(|topic| u64::from(topic.subscribers)).sum();
-    let audience = (subscribers / desk.topics.len().max(1) as u64).max(1) as i64;
+    let audience = (desk.subscriptions / desk.topics.len().max(1) as u64).max(1) as i64;
     desk.outstanding <= audience * (i64::from(ahead) - 1)
 }
 

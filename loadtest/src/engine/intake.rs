@@ -3,8 +3,9 @@
 use super::desk::Desk;
 use super::session::{Phase, Session};
 use crate::wire::head::push_masked;
+use crate::wire::post;
 use crate::wire::upgrade::{self, Answer, Takeover};
-use crate::wire::{Dialect, Head, Opcode, Said};
+use crate::wire::{Head, Opcode, Said};
 
 /// What became of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub(super) fn take(session: &mut Session, desk: &mut Desk, bytes: &[u8], now: u6
 
 /// Takes what is whole of `bytes`; how much that was.
 fn walk(session: &mut Session, desk: &mut Desk, bytes: &[u8], now: u64) -> (usize, Progress) {
+    if session.posts {
+        return (answers(desk, bytes), Progress::Nothing);
+    }
     let was_pending = session.is_pending();
     let mut taken = 0;
     if session.phase == Phase::Upgrading {
@@ -59,6 +63,18 @@ fn walk(session: &mut Session, desk: &mut Desk, bytes: &[u8], now: u64) -> (usiz
     (taken, if opened { Progress::Opened } else { Progress::Nothing })
 }
 
+/// Takes the whole answers to what was posted; how much that was.
+fn answers(desk: &mut Desk, bytes: &[u8]) -> usize {
+    let mut taken = 0;
+    while let post::Answer::Whole { bytes, refused } = post::answer(&bytes[taken..]) {
+        if let Some((code, words)) = refused {
+            desk.tally.error(code, words);
+        }
+        taken += bytes;
+    }
+    taken
+}
+
 /// How the upgrade went.
 enum Opening {
     Partial,
@@ -82,7 +98,7 @@ fn open(session: &mut Session, desk: &mut Desk, bytes: &[u8]) -> Opening {
     };
     session.deflated = deflate.is_some();
     session.phase = Phase::Subscribing;
-    if session.topics.is_empty() && session.dialect != Dialect::Nats || session.dialect.subscribes_by_path() {
+    if session.topics.is_empty() && !session.dialect.introduces_itself() || session.dialect.subscribes_by_path() {
         desk.admit(session, &[]);
         return Opening::Open(head_bytes);
     }
@@ -139,19 +155,20 @@ fn plain(session: &mut Session, desk: &mut Desk, frame: &[u8], now: u64) {
         desk.deliver(session, &frame[start..end], offset, now);
         from = end;
     }
-    if from == 0 {
-        said(session, desk, frame);
+    if from == 0 || session.dialect.mixes_words_with_messages() {
+        session.dialect.words(frame).for_each(|words| said(session, desk, words));
     }
 }
 
-fn said(session: &mut Session, desk: &mut Desk, frame: &[u8]) {
-    match session.dialect.said(frame) {
+fn said(session: &mut Session, desk: &mut Desk, words: &[u8]) {
+    match session.dialect.said(words) {
         Said::Subscribed(standings) => desk.admit(session, &standings),
         Said::Gap { dropped } => desk.tally.gaps += dropped,
         Said::Draining => desk.tally.draining += 1,
         Said::Error { code, message } => desk.tally.error(code, message),
-        Said::Ask(answer) => push_masked(&mut session.outgoing, Opcode::Binary, answer),
-        Said::Other if matches!(session.dialect, Dialect::Json | Dialect::Nats) => {}
+        Said::Acknowledged => desk.acknowledge(session),
+        Said::Ask(answer) => push_masked(&mut session.outgoing, session.dialect.opcode(), answer),
+        Said::Other if session.dialect.is_talkative() => {}
         Said::Other => desk.tally.foreign += 1,
     }
 }

@@ -23,7 +23,7 @@ pub use verdict::Verdict;
 use crate::clock::{Clock, nanoseconds};
 use crate::measure::Slice;
 use crate::stamp::Stamper;
-use crate::wire::Dialect;
+use crate::wire::{Dialect, post};
 use intake::Progress;
 use poll::{Poll, Ready, Wants};
 use session::{Phase, Session};
@@ -91,7 +91,9 @@ impl Engine {
 
     /// A new session that only publishes; its number.
     pub fn seat_publisher(&mut self) -> usize {
-        self.seat_with(self.target.publisher, Vec::new())
+        let index = self.seat_with(self.target.publisher, Vec::new());
+        self.sessions[index].posts = self.target.publishers_post;
+        index
     }
 
     fn seat_with(&mut self, dialect: Dialect, topics: Vec<u32>) -> usize {
@@ -215,6 +217,11 @@ impl Engine {
         self.desk.latency.measure_from(self.clock.now());
     }
 
+    /// How many of `sessions` have permessage-deflate.
+    pub fn deflated_sessions(&self) -> usize {
+        self.sessions.iter().filter(|session| session.phase == Phase::Open && session.deflated).count()
+    }
+
     /// How many of `sessions` are connected and subscribed.
     pub fn open_sessions(&self) -> usize {
         self.sessions.iter().filter(|session| session.phase == Phase::Open).count()
@@ -274,6 +281,8 @@ impl Engine {
         let Some(mut flow) = self.flow.take() else { return };
         flow.publish_due(now, &mut self.desk, &mut self.sessions);
         for publisher in flow.touched.drain(..) {
+            let session = &mut self.sessions[publisher];
+            post::seal(&mut session.outgoing, &mut session.batch);
             self.flush(publisher);
         }
         self.flow = Some(flow);
@@ -315,6 +324,11 @@ impl Engine {
             if let Some(error) = refused {
                 self.desk.tally.refuse(format!("connecting failed: {error}"));
                 return self.leave(index, Phase::Closed);
+            }
+            if session.posts {
+                self.desk.admit(session, &[]);
+                self.pending = self.pending.saturating_sub(1);
+                return self.flush(index);
             }
             session.phase = Phase::Upgrading;
             let topics = self.desk.names(&session.topics);

@@ -28,6 +28,12 @@ pub(super) struct Session {
     pub(super) socket: Option<TcpStream>,
     pub(super) phase: Phase,
     pub(super) dialect: Dialect,
+    /// It publishes over HTTP, and is no WebSocket at all.
+    pub(super) posts: bool,
+    /// What its next request publishes.
+    pub(super) batch: Vec<u8>,
+    /// How much of what it asked for stands; counted where the server acknowledges each subscription.
+    pub(super) acknowledged: usize,
     /// What the poll watches for.
     pub(super) wants: Wants,
     /// The server compresses.
@@ -60,6 +66,9 @@ impl Session {
             socket: None,
             phase: Phase::Away,
             dialect,
+            posts: false,
+            batch: Vec::new(),
+            acknowledged: 0,
             wants: Wants::ReadWrite,
             deflated: false,
             counts: false,
@@ -82,6 +91,7 @@ impl Session {
         self.phase = Phase::Connecting;
         self.wants = Wants::ReadWrite;
         self.deflated = false;
+        self.acknowledged = 0;
         self.close_code = None;
     }
 

@@ -22,6 +22,8 @@ pub struct Target {
     pub subscriber: Dialect,
     /// What publishers speak.
     pub publisher: Dialect,
+    /// Publishers speak HTTP.
+    pub publishers_post: bool,
     /// Offer permessage-deflate.
     pub deflate: bool,
     /// Where sessions come from.
@@ -86,7 +88,7 @@ impl Target {
         let address = address.ok_or_else(|| bad("the name has no address"))?;
         let spread = Spread { sessions_per_address: if address.ip().is_loopback() && address.is_ipv4() { 900 } else { 0 } };
         let path = if path.is_empty() { "/" } else { path }.to_owned();
-        Ok(Self { address, host: host.to_owned(), path, subscriber, publisher, deflate: false, spread })
+        Ok(Self { address, host: host.to_owned(), path, subscriber, publisher, publishers_post: false, deflate: false, spread })
     }
 }
 

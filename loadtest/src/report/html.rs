@@ -2,15 +2,19 @@
 
 use std::fmt::Write;
 
-use super::Report;
 use super::plot::{Axis, Line, svg};
 use super::text::{served, time};
+use super::{Comparison, Report};
 use crate::measure::Slice;
+use crate::scenario::Scenario;
 
 const STYLE: &str = include_str!("page.css");
 
-/// A page of all `reports`.
-pub fn page(reports: &[Report]) -> String {
+/// With more runs than this on a page, each is folded up.
+const UNFOLDED_MAX: usize = 10;
+
+/// A page of all `reports`, and of what they come to beside each other.
+pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>Belfry load test</title><style>{STYLE}</style><main><h1>Belfry load test</h1>"
@@ -27,12 +31,35 @@ pub fn page(reports: &[Report]) -> String {
             machine.load_before
         );
     }
-    if reports.len() > 1 {
-        overview(&mut out, reports);
+    match comparison {
+        Some(comparison) => side_by_side(&mut out, comparison),
+        None if reports.len() > 1 => overview(&mut out, reports),
+        None => {}
     }
-    reports.iter().for_each(|report| section(&mut out, report));
+    let unfolded = if reports.len() > UNFOLDED_MAX { "" } else { " open" };
+    reports.iter().for_each(|report| section(&mut out, report, unfolded));
     out.push_str("</main></html>\n");
     out
+}
+
+/// Each figure with a bar as long as it is against the largest of its column.
+fn side_by_side(out: &mut String, comparison: &Comparison) {
+    out.push_str("<div class=\"scroll\"><table class=\"compared\"><thead><tr><th>server");
+    comparison.figures.iter().for_each(|figure| {
+        let _ = write!(out, "<th>{figure}");
+    });
+    out.push_str("<th>checks</thead><tbody>");
+    let largest = |column: usize| comparison.rows.iter().map(|row| row.cells[column].median).fold(0.0, f64::max);
+    for row in &comparison.rows {
+        let _ = write!(out, "<tr><td>{}", escape(&row.server));
+        for (column, cell) in row.cells.iter().enumerate() {
+            let share = if cell.median > 0.0 { cell.median / largest(column) * 100.0 } else { 0.0 };
+            let _ = write!(out, "<td>{} <small>{}</small><i style=\"width:{share:.1}%\"></i>", cell.value(), cell.ratio());
+        }
+        let class = if row.checks == "held" { "good" } else { "bad" };
+        let _ = write!(out, "<td><b class=\"{class}\">{}</b>", escape(&row.checks));
+    }
+    out.push_str("</tbody></table></div><p class=\"machine\">Medians over all rounds; behind each its ratio to the first row's in the same round, of a row with +deflate to the same server's without, and from where to where.</p>");
 }
 
 fn overview(out: &mut String, reports: &[Report]) {
@@ -60,10 +87,10 @@ fn badge(report: &Report) -> &'static str {
     if report.holds() { "<b class=\"good\">held</b>" } else { "<b class=\"bad\">failed</b>" }
 }
 
-fn section(out: &mut String, report: &Report) {
+fn section(out: &mut String, report: &Report, unfolded: &str) {
     let _ = write!(
         out,
-        "<section><h2>{} <small>{}</small> {}</h2>",
+        "<section><details{unfolded}><summary><h2>{} <small>{}</small> {}</h2></summary>",
         report.settings.scenario.name(),
         escape(&served(&report.settings)),
         badge(report)
@@ -71,16 +98,8 @@ fn section(out: &mut String, report: &Report) {
     for warning in &report.warnings {
         let _ = write!(out, "<p class=\"warning\">{}</p>", escape(warning));
     }
-    let tiles = [
-        ("delivered", format!("{:.0}/s", report.deliveries as f64 / report.measured_s.max(1e-9))),
-        ("p50", time(report.latency.p50)),
-        ("p99", time(report.latency.p99)),
-        ("p99.9", time(report.latency.p999)),
-        ("slowest", time(report.latency.max)),
-        ("server CPU a delivery", report.server.map_or_else(|| "–".to_owned(), |server| format!("{:.2} µs", server.cpu_us_per_delivery))),
-    ];
     out.push_str("<dl class=\"tiles\">");
-    for (name, value) in tiles {
+    for (name, value) in tiles(report) {
         let _ = write!(out, "<div><dt>{name}<dd>{value}</div>");
     }
     out.push_str("</dl><div class=\"plots\">");
@@ -90,7 +109,51 @@ fn section(out: &mut String, report: &Report) {
     table(out, "Settings", &settings(report));
     let metrics: Vec<(String, String)> = report.metrics.iter().map(|(name, value)| (name.clone(), format!("{value}"))).collect();
     table(out, "The gateway's own figures, and how its counters moved", &metrics);
-    out.push_str("</section>");
+    out.push_str("</details></section>");
+}
+
+/// A figure's name in the report, its name on the page, and how its value is written.
+type Tile = (&'static str, &'static str, fn(f64) -> String);
+
+/// What only some scenarios measure.
+const FIGURES: [Tile; 9] = [
+    ("calm_p99_us", "p99 before", time),
+    ("resident_bytes_per_session", "memory a session", bytes),
+    ("kernel_buffer_bytes_per_session", "kernel's buffers a session", bytes),
+    ("handshake_cpu_us", "CPU a session taken in", time),
+    ("connects_per_s", "sessions taken in", |rate| format!("{rate:.0}/s")),
+    ("reconnect_s", "all came back in", |seconds| time(seconds * 1e6)),
+    ("recovered_sessions", "recovered", |count| format!("{count}")),
+    ("stalled_sessions", "stalled", |count| format!("{count}")),
+    ("subscriptions_changed", "changes of topic", |count| format!("{count}")),
+];
+
+fn bytes(bytes: f64) -> String {
+    format!("{bytes:.0} B")
+}
+
+fn tiles(report: &Report) -> Vec<(&'static str, String)> {
+    let mut tiles = Vec::new();
+    if report.deliveries > 0 {
+        tiles.push(("delivered", format!("{:.0}/s", report.deliveries as f64 / report.measured_s.max(1e-9))));
+    }
+    if report.latency.count > 0 {
+        let latency = &report.latency;
+        let delays = [("p50", latency.p50), ("p99", latency.p99), ("p99.9", latency.p999), ("slowest", latency.max)];
+        tiles.extend(delays.map(|(name, value)| (name, time(value))));
+    }
+    if let Some(server) = report.server.filter(|_| report.deliveries > 0) {
+        tiles.push(("CPU a delivery", format!("{:.2} µs", server.cpu_us_per_delivery)));
+    }
+    let about_sessions = matches!(report.settings.scenario, Scenario::Idle | Scenario::Handshake);
+    for (name, title, written) in FIGURES {
+        // Every scenario connects, but not every one is about that.
+        let beside = ["resident_bytes_per_session", "handshake_cpu_us", "connects_per_s"].contains(&name) && !about_sessions;
+        if let Some(value) = report.figures.get(name).filter(|_| !beside) {
+            tiles.push((title, written(*value)));
+        }
+    }
+    tiles
 }
 
 fn settings(report: &Report) -> Vec<(String, String)> {

@@ -1,5 +1,6 @@
 //! What a run found, for people and for machines.
 
+mod comparison;
 mod html;
 mod live;
 mod plot;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use comparison::{Cell, Comparison, Row};
 pub use html::page;
 pub use live::Live;
 

@@ -7,7 +7,7 @@ const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 32.0;
+const BOTTOM: f64 = 36.0;
 
 /// One line: its name, its class in the style sheet, its points.
 pub(super) struct Line {
@@ -51,7 +51,7 @@ pub(super) fn svg(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
     for mark in across.marks(x, 6) {
         let at = place_across(across, mark);
         let _ = write!(out, "<path class=\"grid\" d=\"M{at:.1} {TOP}V{}\"/>", HEIGHT - BOTTOM);
-        let _ = write!(out, "<text x=\"{at:.1}\" y=\"{}\" class=\"below\">{}</text>", HEIGHT - BOTTOM + 18.0, (x.label)(mark));
+        let _ = write!(out, "<text x=\"{at:.1}\" y=\"{}\" class=\"below\">{}</text>", HEIGHT - BOTTOM + 24.0, (x.label)(mark));
     }
     for line in lines {
         let _ = write!(out, "<path class=\"line {}\" d=\"", line.class);
@@ -126,8 +126,13 @@ impl Span {
                 2.0
             };
         let first = (self.low / step).ceil() as i64;
-        (first..).map(|number| number as f64 * step).take_while(|mark| *mark <= self.high).collect()
+        (first..).map(|number| tidy(number as f64 * step)).take_while(|mark| *mark <= self.high).collect()
     }
+}
+
+/// Without what a product of fractions leaves behind: 0.6, and not 0.6000000000000001.
+fn tidy(value: f64) -> f64 {
+    (value * 1e9).round() / 1e9
 }
 
 #[cfg(test)]
@@ -139,6 +144,8 @@ mod tests {
         let axis = Axis { logarithmic: false, label: |value| value.to_string(), marks: Vec::new() };
         let span = Span::of([3.0, 97.0].into_iter(), &axis);
         assert_eq!(span.marks(&axis, 4), [0.0, 50.0]);
+        let short = Span::of([-0.85, 0.1].into_iter(), &axis);
+        assert_eq!(short.marks(&axis, 6), [-0.8, -0.6, -0.4, -0.2, 0.0]);
         let axis = Axis { logarithmic: true, ..axis };
         let span = Span::of([30.0, 900.0].into_iter(), &axis);
         assert_eq!(span.marks(&axis, 4), [10.0, 100.0, 1000.0]);

@@ -2,8 +2,6 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use clap::ValueEnum;
-
 use super::Report;
 use crate::gateway::Server;
 use crate::measure::Quantiles;
@@ -89,17 +87,18 @@ impl Report {
 
 /// Who served, in which dialect.
 pub(super) fn served(settings: &Settings) -> String {
+    if let Some(name) = &settings.server_name {
+        return name.clone();
+    }
     match &settings.server {
         Server::Floor(sends) => format!("plain sends, {}", sends.name()),
         Server::Peer(script) => script.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        Server::Running | Server::Belfry { .. } => {
-            settings.dialect.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-        }
+        Server::Running | Server::Belfry { .. } => settings.dialect.name(),
     }
 }
 
 fn row(f: &mut Formatter<'_>, name: &str, value: &str) -> Result {
-    writeln!(f, "  {name:<28} {value}")
+    writeln!(f, "  {name:<35} {value}")
 }
 
 fn cost(cost: &crate::measure::Cost) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-use super::Settings;
+use super::{PublishBy, Settings};
 use crate::clock::nanoseconds;
 use crate::engine::{Engine, Flow, Pace, Picks, Spread, Target, raise_file_limit};
 use crate::gateway::{Server, Started};
@@ -62,14 +62,17 @@ impl Bench {
     /// Finds or starts the server, and makes an engine for it.
     pub(super) fn open(settings: Settings) -> anyhow::Result<Self> {
         raise_file_limit(settings.sessions + settings.publishers)?;
-        let started = Started::start(&settings.server, settings.pin)?;
+        let started = Started::start(&settings.server, settings.pin, settings.deflate)?;
         let publisher = match settings.dialect {
             Dialect::Raw => Dialect::Json,
             other => other,
         };
-        let url = started.as_ref().map_or_else(|| settings.url.clone(), |started| format!("ws://{}/ws", started.address));
+        let url = started
+            .as_ref()
+            .map_or_else(|| settings.url.clone(), |started| format!("ws://{}{}", started.address, settings.dialect.default_path()));
         let mut target = Target::parse(&url, settings.dialect, publisher)?;
         target.deflate = settings.deflate;
+        target.publishers_post = settings.publish_by == PublishBy::Http;
         if let Some(sessions_per_address) = settings.spread {
             target.spread = Spread { sessions_per_address };
         }
@@ -93,12 +96,6 @@ impl Bench {
             window: None,
             settings,
         })
-    }
-
-    /// Ends the run unless the dialect can do what the scenario needs.
-    pub(super) fn require_json(&self) -> anyhow::Result<()> {
-        ensure!(self.settings.dialect == Dialect::Json, "{} needs --dialect json", self.settings.scenario.name());
-        Ok(())
     }
 
     /// The first token of topics: a running gateway lets everybody publish to `chat.>`; one of our own keeps long histories of `kept.>`.
@@ -142,6 +139,12 @@ impl Bench {
         let connected = self.engine.connect(sessions.iter().copied(), CONNECT_PATIENCE);
         self.check_open(open + sessions.len())?;
         connected?;
+        let deflated = self.engine.deflated_sessions();
+        ensure!(
+            !self.settings.deflate || deflated > 0,
+            "{} does not take permessage-deflate, and --deflate asks for it",
+            self.target.address
+        );
         self.figures.insert("connects_per_s".to_owned(), sessions.len() as f64 * 1e9 / (self.engine.now() - began) as f64);
         if let (Some(before), Some(after)) = (before.server, self.moment().server) {
             let each = |total: u64| total as f64 / sessions.len() as f64;

@@ -14,7 +14,6 @@ const STEP: Duration = Duration::from_millis(10);
 const STEPS_PER_ROUND: usize = 100;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    bench.require_json()?;
     let publishers = bench.publishers()?;
     let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic("chat", number)).collect();
     let streams: Vec<u32> =

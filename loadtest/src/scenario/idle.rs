@@ -27,7 +27,8 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     if let (Some(before), Some(after)) = (kernel_before, kernel_socket_bytes()) {
         bench.note("kernel_buffer_bytes_per_session", after.saturating_sub(before) as f64 / sessions as f64);
     }
-    let pace = Pace::Scheduled { rate: 1.0, burst: 1 };
+    // Two a second, so that one is due well within the second.
+    let pace = Pace::Scheduled { rate: 2.0, burst: 1 };
     bench.measure(Flow::new(pace, Picks::InTurn(vec![stream])), |bench| Ok(bench.engine.run_for(Duration::from_secs(1))?))?;
     bench.finish()
 }

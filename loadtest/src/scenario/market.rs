@@ -8,7 +8,6 @@ use crate::report::Report;
 const TOPICS_PER_SUBSCRIBER: usize = 10;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    bench.require_json()?;
     let publishers = bench.publishers()?;
     let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic("chat", number)).collect();
     for (number, topic) in topics.iter().enumerate() {

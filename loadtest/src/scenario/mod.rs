@@ -5,6 +5,7 @@ mod chat;
 mod churn;
 mod drain;
 mod fanout;
+mod handshake;
 mod idle;
 mod market;
 mod settings;
@@ -14,7 +15,7 @@ mod storm;
 use clap::ValueEnum;
 use serde::Serialize;
 
-pub use settings::{Arguments, Settings};
+pub use settings::{Arguments, PublishBy, Settings};
 
 use crate::report::Report;
 use bench::Bench;
@@ -31,6 +32,8 @@ pub enum Scenario {
     Chat,
     /// Memory of sessions that hear nothing
     Idle,
+    /// What it costs to take a session in
+    Handshake,
     /// All leave at once and come back for what they missed
     Storm,
     /// A share of the subscribers stops reading
@@ -49,7 +52,7 @@ impl Scenario {
 
     /// Whether each session keeps its subscriptions from beginning to end, so that nothing is under way that nobody counts.
     pub fn keeps_all_sessions(self) -> bool {
-        matches!(self, Self::Fanout | Self::Market | Self::Chat | Self::Idle)
+        matches!(self, Self::Fanout | Self::Market | Self::Chat | Self::Idle | Self::Handshake)
     }
 
     /// Its name on the command line.
@@ -61,12 +64,14 @@ impl Scenario {
 /// Runs the scenario that `settings` name.
 pub fn run(settings: Settings) -> anyhow::Result<Report> {
     let scenario = settings.scenario;
+    settings.fits()?;
     let bench = Bench::open(settings)?;
     match scenario {
         Scenario::Fanout => fanout::run(bench),
         Scenario::Market => market::run(bench),
         Scenario::Chat => chat::run(bench),
         Scenario::Idle => idle::run(bench),
+        Scenario::Handshake => handshake::run(bench),
         Scenario::Storm => storm::run(bench),
         Scenario::Slow => slow::run(bench),
         Scenario::Churn => churn::run(bench),

@@ -9,15 +9,22 @@ use serde::Serialize;
 
 use super::Scenario;
 use crate::gateway::Server;
+use crate::preset::Preset;
 use crate::stamp::BYTES_MIN;
 use crate::wire::Dialect;
 
 /// The arguments that all scenarios share; what is left out has the scenario's default.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// The server; ignored with --start
-    #[arg(long, default_value = "ws://127.0.0.1:8765/ws")]
-    pub url: String,
+    /// The server; ignored with --start [default: ws://127.0.0.1:8765/ws]
+    #[arg(long)]
+    pub url: Option<String>,
+    /// A server by its name and in its dialect; without --url it is started
+    #[arg(long, value_enum, value_name = "SERVER", conflicts_with = "dialect")]
+    pub target: Option<Preset>,
+    /// The folder of the scripts that start other servers
+    #[arg(long, value_name = "FOLDER", default_value = "loadtest/peers")]
+    pub peers: PathBuf,
     /// What subscribers speak; `plain` is a server that sends each text to everybody
     #[arg(long, value_enum, default_value = "json")]
     pub dialect: Dialect,
@@ -48,6 +55,9 @@ pub struct Arguments {
     /// Publishing sessions; each may be held to `commands_per_second`
     #[arg(long, value_name = "N")]
     pub publishers: Option<usize>,
+    /// How publishers publish; `http` in batches by POST /v1/publish
+    #[arg(long, value_enum, default_value = "session")]
+    pub publish_by: PublishBy,
     /// Offer permessage-deflate
     #[arg(long)]
     pub deflate: bool,
@@ -71,11 +81,25 @@ pub struct Arguments {
     pub server_pid: Option<u32>,
 }
 
+/// The way of what is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PublishBy {
+    /// In the dialect of the subscribers
+    Session,
+    /// By POST
+    Http,
+}
+
 impl Arguments {
-    fn server(&self) -> Server {
-        match &self.start {
+    fn server(&self) -> anyhow::Result<Server> {
+        let belfry = match &self.start {
             Some(program) => Server::Belfry { program: program.clone(), shards: self.shards, set: self.set.clone() },
             None => Server::Running,
+        };
+        match self.target {
+            Some(preset) if self.url.is_none() => preset.server(&belfry, &self.peers),
+            _ => Ok(belfry),
         }
     }
 }
@@ -85,6 +109,8 @@ impl Arguments {
 #[allow(missing_docs, reason = "each is the argument of its name")]
 pub struct Settings {
     pub scenario: Scenario,
+    /// What reports call the server, where the dialect alone would not tell it.
+    pub server_name: Option<String>,
     pub url: String,
     pub dialect: Dialect,
     pub sessions: usize,
@@ -96,6 +122,7 @@ pub struct Settings {
     pub payload_bytes: usize,
     pub topics: usize,
     pub publishers: usize,
+    pub publish_by: PublishBy,
     pub deflate: bool,
     pub spread: Option<usize>,
     pub server: Server,
@@ -120,6 +147,7 @@ impl Defaults {
             Scenario::Market => Self { sessions: 2_000, rate: 2_000.0, topics: 200, ..base },
             Scenario::Chat => Self { rate: 200.0, topics: 20, ..base },
             Scenario::Idle => Self { sessions: 10_000, duration: 5.0, ..base },
+            Scenario::Handshake => Self { sessions: 5_000, ..base },
             Scenario::Storm => Self { sessions: 2_000, rate: 50.0, ..base },
             // Enough bytes that outboxes overflow within a second or two.
             Scenario::Slow => Self { sessions: 200, payload: 8_000, ..base },
@@ -137,13 +165,16 @@ impl Settings {
     pub fn resolve(scenario: Scenario, arguments: &Arguments) -> anyhow::Result<Self> {
         let defaults = Defaults::of(scenario);
         let rate = arguments.rate.unwrap_or(defaults.rate);
+        let server = arguments.server()?;
+        let dialect = arguments.target.map_or(arguments.dialect, Preset::dialect);
         // A gateway of one's own has no such limit, and one publisher makes one stream whose offsets can be checked.
         let publishers =
-            if arguments.start.is_some() || arguments.ahead.is_some() { 1 } else { (rate / RATE_PER_PUBLISHER).ceil().max(1.0) as usize };
+            if server != Server::Running || arguments.ahead.is_some() { 1 } else { (rate / RATE_PER_PUBLISHER).ceil().max(1.0) as usize };
         let settings = Self {
             scenario,
-            url: arguments.url.clone(),
-            dialect: arguments.dialect,
+            server_name: arguments.target.map(Preset::name),
+            url: arguments.url.clone().unwrap_or_else(|| format!("ws://127.0.0.1:8765{}", dialect.default_path())),
+            dialect,
             sessions: arguments.sessions.unwrap_or(defaults.sessions),
             rate,
             burst: arguments.burst,
@@ -153,9 +184,11 @@ impl Settings {
             payload_bytes: arguments.payload.unwrap_or(defaults.payload),
             topics: arguments.topics.unwrap_or(defaults.topics),
             publishers: arguments.publishers.unwrap_or(publishers),
+            // nchan takes messages over HTTP alone.
+            publish_by: if dialect.subscribers_publish() { arguments.publish_by } else { PublishBy::Http },
             deflate: arguments.deflate,
             spread: arguments.spread,
-            server: arguments.server(),
+            server,
             pin: arguments.pin,
             server_pid: arguments.server_pid,
         };
@@ -179,12 +212,31 @@ impl Settings {
         Ok(())
     }
 
-    /// The same load on another server.
-    pub fn on(mut self, server: Server, dialect: Dialect) -> Self {
+    /// The same load on another server, which reports call `name`.
+    pub fn on(mut self, name: String, server: Server, dialect: Dialect) -> Self {
+        self.server_name = Some(name);
         self.server = server;
         self.dialect = dialect;
         self.publishers = 1;
+        if !dialect.subscribers_publish() {
+            self.publish_by = PublishBy::Http;
+        }
         self
+    }
+
+    /// Whether the scenario can run in this dialect; what would be right if not.
+    pub fn fits(&self) -> anyhow::Result<()> {
+        let (scenario, dialect) = (self.scenario.name(), self.dialect.name());
+        let needs_json = matches!(self.scenario, Scenario::Storm | Scenario::Churn);
+        ensure!(!needs_json || self.dialect == Dialect::Json, "{scenario} needs --dialect json, not {dialect}");
+        let needs_topics = self.scenario == Scenario::Market;
+        ensure!(!needs_topics || self.dialect.takes_many_topics(), "{scenario} takes many topics a session, and {dialect} takes one");
+        let by_http = self.publish_by == PublishBy::Http;
+        let speaks = matches!(self.scenario, Scenario::Chat | Scenario::Drain);
+        ensure!(!by_http || !speaks, "in {scenario} sessions publish: it can't be had with --publish-by http, or with nchan");
+        let takes_posts = self.dialect.is_belfry() || self.dialect == Dialect::Nchan;
+        ensure!(!by_http || takes_posts, "{dialect} takes no --publish-by http; Belfry's dialects and nchan do");
+        Ok(())
     }
 
     /// The time to measure.

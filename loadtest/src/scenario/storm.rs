@@ -13,7 +13,6 @@ const STAYING_SHARE: usize = 10;
 const AWAY: Duration = Duration::from_millis(300);
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    bench.require_json()?;
     let topic = bench.topic(bench.prefix(), 0);
     let publishers = bench.publishers()?;
     let streams = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();

@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
+use clap::ValueEnum as _;
 use serde_json::Value;
 
+use super::centrifugo;
 use super::head::{Opcode, push_masked};
+use super::said::{Said, Standing};
 use crate::stamp::MARKER;
 
 /// What a session speaks.
@@ -17,56 +20,65 @@ pub enum Dialect {
     Raw,
     /// A server that sends each text to everybody; it knows no topics.
     Plain,
+    /// A server with topics and without envelopes: `SUB a b`, answered by `SUB`; `PUB a`, then the payload on the next line.
+    Bare,
     /// NATS over WebSocket.
     Nats,
-}
-
-/// What a server says besides messages.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Said {
-    /// The subscriptions stand; of each topic its name, epoch, newest offset and, after a `since`, whether it was recovered.
-    Subscribed(Vec<Standing>),
-    /// Messages of a topic were dropped for this session, and it was told.
-    Gap {
-        /// How many.
-        dropped: u64,
-    },
-    /// A drain begins.
-    Draining,
-    /// An error, with its code.
-    Error {
-        /// A code of the contract.
-        code: String,
-        /// The words.
-        message: String,
-    },
-    /// Answered at once with these bytes.
-    Ask(&'static [u8]),
-    /// Nothing that a load test cares for.
-    Other,
-}
-
-/// One topic of a `subscribed`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// Its name.
-    pub topic: String,
-    /// The life of its offsets.
-    pub epoch: String,
-    /// Its newest offset.
-    pub offset: u64,
-    /// Said after a `since`.
-    pub recovered: Option<bool>,
+    /// nchan: topics in the path, published to over HTTP.
+    Nchan,
+    /// Centrifugo's JSON protocol.
+    Centrifugo,
 }
 
 impl Dialect {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     /// Where a session that takes `topics` upgrades, from the path of the URL.
     pub fn path(self, path: &str, topics: &[&str]) -> String {
         match (self, topics) {
             // A member of a chat hears itself, so that everybody is owed the same.
             (Self::Raw, [topic, ..]) => format!("/raw/{topic}?echo=true"),
+            (Self::Nchan, topics) => format!("/sub/{}", topics.join(",")),
             _ => path.to_owned(),
         }
+    }
+
+    /// Where a server that was started for a run takes sessions.
+    pub fn default_path(self) -> &'static str {
+        if self == Self::Centrifugo { "/connection/websocket" } else { "/ws" }
+    }
+
+    /// Whether one session can take several topics.
+    pub fn takes_many_topics(self) -> bool {
+        !matches!(self, Self::Raw | Self::Plain)
+    }
+
+    /// Whether a session can publish beside its subscriptions; if not, publishers speak HTTP.
+    pub fn subscribers_publish(self) -> bool {
+        self != Self::Nchan
+    }
+
+    /// Whether a session without topics has something to say before it may publish.
+    pub fn introduces_itself(self) -> bool {
+        matches!(self, Self::Nats | Self::Centrifugo)
+    }
+
+    /// Whether what the server says besides may share a frame with messages.
+    pub fn mixes_words_with_messages(self) -> bool {
+        self == Self::Centrifugo
+    }
+
+    /// Whether the server says more than was asked for, and nothing has to be made of it.
+    pub fn is_talkative(self) -> bool {
+        matches!(self, Self::Json | Self::Nats | Self::Centrifugo)
+    }
+
+    /// What its commands travel in.
+    pub fn opcode(self) -> Opcode {
+        if self == Self::Nats { Opcode::Binary } else { Opcode::Text }
     }
 
     /// Whether the server is Belfry, with its `/metrics`.
@@ -76,7 +88,7 @@ impl Dialect {
 
     /// Whether the session takes messages from the upgrade on, without a word.
     pub fn subscribes_by_path(self) -> bool {
-        matches!(self, Self::Raw | Self::Plain)
+        matches!(self, Self::Raw | Self::Plain | Self::Nchan)
     }
 
     /// Appends what asks for `topics`; with the positions in `since`, for what was missed too.
@@ -99,7 +111,9 @@ impl Dialect {
                 text.push_str("PING\r\n");
                 push_masked(out, Opcode::Binary, text.as_bytes());
             }
-            Self::Raw | Self::Plain => {}
+            Self::Bare => push_masked(out, Opcode::Text, format!("SUB {}", topics.join(" ")).as_bytes()),
+            Self::Centrifugo => push_masked(out, Opcode::Text, centrifugo::subscribe(topics).as_bytes()),
+            Self::Raw | Self::Plain | Self::Nchan => {}
         }
     }
 
@@ -129,7 +143,14 @@ impl Dialect {
                 text.extend_from_slice(b"\r\n");
                 push_masked(out, Opcode::Binary, &text);
             }
+            Self::Bare => {
+                let text = [b"PUB ", topic.as_bytes(), b"\n", payload].concat();
+                push_masked(out, Opcode::Text, &text);
+            }
+            Self::Centrifugo => push_masked(out, Opcode::Text, &centrifugo::publish(topic, payload)),
             Self::Raw | Self::Plain => push_masked(out, Opcode::Text, payload),
+            // Its publishers speak HTTP: wire/post.rs.
+            Self::Nchan => {}
         }
     }
 
@@ -139,8 +160,8 @@ impl Dialect {
     pub fn find_payload(self, frame: &[u8], from: usize, bytes: usize) -> Option<usize> {
         let behind = match self {
             Self::Json => 1,
-            Self::Raw | Self::Plain => 0,
-            Self::Nats => return search(frame, from),
+            Self::Raw | Self::Plain | Self::Bare | Self::Nchan => 0,
+            Self::Nats | Self::Centrifugo => return search(frame, from),
         };
         match frame.len().checked_sub(bytes + behind) {
             Some(start) if start >= from && frame[start..].starts_with(MARKER) => Some(start),
@@ -166,12 +187,20 @@ impl Dialect {
         Some(digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
     }
 
-    /// What a frame without a message says.
+    /// What a frame says besides messages, a piece at a time.
+    pub fn words(self, frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let (lines, whole) = if self == Self::Centrifugo { (Some(centrifugo::words(frame)), None) } else { (None, Some(frame)) };
+        lines.into_iter().flatten().chain(whole)
+    }
+
+    /// What one of [`Self::words`] says.
     pub fn said(self, frame: &[u8]) -> Said {
         match self {
             Self::Json => said_in_json(frame),
             Self::Nats => said_in_nats(frame),
-            Self::Raw | Self::Plain => Said::Other,
+            Self::Bare if frame == b"SUB" => Said::Subscribed(Vec::new()),
+            Self::Centrifugo => centrifugo::said(frame),
+            Self::Raw | Self::Plain | Self::Bare | Self::Nchan => Said::Other,
         }
     }
 }

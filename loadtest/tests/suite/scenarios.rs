@@ -45,6 +45,34 @@ fn idle_tells_the_memory_of_a_session() {
 }
 
 #[test]
+fn handshake_tells_what_a_session_costs_to_take_in() {
+    for dialect in ["json", "raw"] {
+        let outcome = run_with_gateway(&["handshake", "--sessions", "100", "--dialect", dialect]);
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        assert!(outcome.number("/figures/handshake_cpu_us") > 0.0, "{outcome:?}");
+        assert_eq!(outcome.number("/metrics/belfry_sessions_opened_total"), 111.0, "the publisher, a tenth before, all: {outcome:?}");
+    }
+}
+
+/// PROTOCOL 5: a batch by POST /v1/publish; what is due at one moment is one batch.
+#[test]
+fn publishing_over_http_reaches_everybody() {
+    for (dialect, topics) in [("json", "market"), ("raw", "fanout")] {
+        let outcome = run_with_gateway(&[topics, "--sessions", "20", "--publish-by", "http", "--burst", "5", "--dialect", dialect]);
+        outcome.expect_all_well();
+        assert_eq!(outcome.number("/metrics/belfry_sessions_opened_total"), 20.0, "no session publishes: {outcome:?}");
+    }
+}
+
+#[test]
+fn publishing_over_http_tells_what_is_refused() {
+    let once = ["--set", "limits.commands_per_second=1", "--set", "limits.commands_burst=1"];
+    let outcome = run_with_gateway(&[&["fanout", "--sessions", "2", "--publish-by", "http"], &once[..]].concat());
+    assert_eq!(outcome.status, 2, "{outcome:?}");
+    assert!(outcome.number("/verdict/errors/http 429/0") > 0.0, "{outcome:?}");
+}
+
+#[test]
 fn storm_brings_everybody_back_to_what_they_missed() {
     let outcome = run_with_gateway(&["storm", "--sessions", "50"]);
     outcome.expect_all_well();
@@ -53,7 +81,8 @@ fn storm_brings_everybody_back_to_what_they_missed() {
 
 #[test]
 fn slow_keeps_the_others_whole() {
-    let outcome = run_with_gateway(&["slow", "--sessions", "20", "--payload", "60000"]);
+    // 17 messages fill an outbox: a third of a second, which a session that reads may be held up on a busy machine.
+    let outcome = run_with_gateway(&["slow", "--sessions", "20", "--payload", "60000", "--rate", "50"]);
     outcome.expect_all_well();
     assert_eq!(outcome.number("/figures/stalled_sessions"), 2.0, "{outcome:?}");
     assert_eq!(outcome.number("/metrics/belfry_sessions_closed_total"), 2.0, "a rule that says disconnect does so: {outcome:?}");
@@ -84,9 +113,24 @@ fn floor_sends_in_each_way() {
 
 #[test]
 fn compare_tells_ratios_to_the_first() {
-    let outcome = run_with_gateway(&["compare", "--with", "json,floor", "--repeat", "2", "--sessions", "10"]);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("page.html");
+    let page = file.to_str().expect("the folder's path is text");
+    let outcome = run_with_gateway(&["compare", "--with", "json,floor", "--repeat", "2", "--sessions", "10", "--html", page]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
+    let page = std::fs::read_to_string(file).expect("the page is written");
+    assert!(page.contains("<small>1.00 (1.00–1.00)</small>") && !page.contains("NaN"), "{page}");
     assert_eq!(outcome.report.as_array().map(Vec::len), Some(4), "{outcome:?}");
+}
+
+#[test]
+fn compare_does_each_kind_of_work() {
+    for work in [&["market", "--topics", "10"][..], &["idle"], &["handshake"], &["fanout", "--ahead", "4"], &["fanout", "--burst", "4"]] {
+        let arguments = ["compare", "--with", "json,json+deflate", "--repeat", "1", "--sessions", "20", "--payload", "400", "--scenario"];
+        let outcome = run_with_gateway(&[&arguments[..], work].concat());
+        assert_eq!(outcome.status, 0, "{work:?}: {outcome:?}");
+        assert_eq!(outcome.report.as_array().map(Vec::len), Some(2), "{work:?}: {outcome:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,16 @@
+# Sourced by the scripts of servers that don't say themselves where they listen.
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# tell_once_listening PORT FILE: the watcher writes the file once somebody answers, and ends by itself.
+tell_once_listening() {
+  (
+    for _ in $(seq 200); do
+      if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then
+        echo "127.0.0.1:$1" >"$2.new" && mv "$2.new" "$2"
+        exit
+      fi
+      sleep 0.05
+    done
+  ) &
+}

@@ -1,0 +1,92 @@
+//! What can be tested by its name: Belfry in its dialects, the floor, and what users would run instead.
+
+use std::path::Path;
+
+use anyhow::ensure;
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::floor::Sends;
+use crate::gateway::Server;
+use crate::wire::Dialect;
+
+/// A server and what it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// Belfry's native dialect
+    Json,
+    /// Belfry's raw dialect
+    Raw,
+    /// Belfry's native dialect with `server.coalesce` at 1 ms
+    #[value(name = "json-coalesce-1ms")]
+    JsonCoalesce,
+    /// Belfry's native dialect on two shards
+    JsonTwoShards,
+    /// Plain sends, one for each message
+    Floor,
+    /// Plain sends, one for all messages that came at once
+    FloorJoined,
+    /// A broadcast server on uWebSockets
+    Uwebsockets,
+    /// The same with Python before it: PyPI's `socketify`
+    Socketify,
+    /// nginx with nchan
+    Nchan,
+    /// Centrifugo, by its JSON protocol
+    Centrifugo,
+    /// nats-server over WebSocket
+    Nats,
+    /// A broadcast server on Node's `ws`
+    NodeWs,
+    /// A broadcast server on Python's `websockets`
+    PythonWebsockets,
+}
+
+impl Preset {
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// What its subscribers speak.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::Json | Self::JsonCoalesce | Self::JsonTwoShards => Dialect::Json,
+            Self::Raw => Dialect::Raw,
+            Self::Floor | Self::FloorJoined => Dialect::Plain,
+            Self::Uwebsockets | Self::Socketify | Self::NodeWs | Self::PythonWebsockets => Dialect::Bare,
+            Self::Nats => Dialect::Nats,
+            Self::Nchan => Dialect::Nchan,
+            Self::Centrifugo => Dialect::Centrifugo,
+        }
+    }
+
+    /// Whether it is Belfry.
+    pub fn is_belfry(self) -> bool {
+        self.dialect().is_belfry()
+    }
+
+    /// Whether it can speak permessage-deflate.
+    pub fn deflates(self) -> bool {
+        self.dialect() != Dialect::Plain
+    }
+
+    /// How it is started: `belfry` where it is Belfry, else itself, by a script in `peers` if it is another's.
+    pub fn server(self, belfry: &Server, peers: &Path) -> anyhow::Result<Server> {
+        let tuned = matches!(self, Self::JsonCoalesce | Self::JsonTwoShards);
+        ensure!(!tuned || *belfry != Server::Running, "{} is a gateway of one's own: name the gateway's binary with --start", self.name());
+        Ok(match self {
+            Self::Json | Self::Raw => belfry.clone(),
+            Self::JsonCoalesce => belfry.with_setting("server.coalesce=1ms"),
+            Self::JsonTwoShards => belfry.with_setting("server.shards=2"),
+            Self::Floor => Server::Floor(Sends::Single),
+            Self::FloorJoined => Server::Floor(Sends::Joined),
+            _ => {
+                let script = peers.join(self.name());
+                ensure!(script.exists(), "there is no {}: name the folder of the scripts with --peers", script.display());
+                Server::Peer(script)
+            }
+        })
+    }
+}

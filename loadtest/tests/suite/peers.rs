@@ -1,0 +1,79 @@
+//! Other servers' protocols, against small fakes of them: the work is done, and a loss is found in each.
+
+use crate::fake::{Fake, Speaks};
+use crate::program::{Outcome, run, run_with_gateway};
+
+const SESSIONS: usize = 12;
+
+fn market(fake: &Fake, target: &str) -> Outcome {
+    let url = format!("ws://{}/ws", fake.address);
+    run(&["market", "--target", target, "--url", &url, "--sessions", "12", "--topics", "12", "--rate", "200", "--publishers", "1"])
+}
+
+fn expect_honest_and_liar(speaks: Speaks, target: &str) {
+    market(&Fake::start(speaks, 0), target).expect_all_well();
+    let outcome = market(&Fake::start(speaks, 100), target);
+    assert_eq!(outcome.status, 2, "{outcome:?}");
+    assert_eq!(outcome.number("/verdict/lost"), 1.0, "{outcome:?}");
+}
+
+#[test]
+fn bare_topics_are_spoken() {
+    expect_honest_and_liar(Speaks::Bare, "uwebsockets");
+}
+
+#[test]
+fn nchan_is_published_to_over_http() {
+    expect_honest_and_liar(Speaks::Nchan, "nchan");
+}
+
+#[test]
+fn centrifugos_protocol_is_spoken() {
+    expect_honest_and_liar(Speaks::Centrifugo, "centrifugo");
+}
+
+/// Centrifugo ends sessions that leave its pings unanswered, and a ping may share its frame with something else.
+#[test]
+fn centrifugos_pings_are_answered() {
+    let fake = Fake::start(Speaks::Centrifugo, 0);
+    market(&fake, "centrifugo").expect_all_well();
+    assert_eq!(fake.pongs(), SESSIONS + 1, "each subscriber, and the publisher");
+}
+
+#[test]
+fn a_server_that_takes_no_deflate_is_not_measured_as_if_it_did() {
+    let fake = Fake::start(Speaks::Bare, 0);
+    let outcome = run(&["fanout", "--target", "uwebsockets", "--url", &format!("ws://{}/", fake.address), "--deflate", "-n", "2"]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.errors.contains("permessage-deflate"), "{}", outcome.errors);
+}
+
+#[test]
+fn a_server_that_is_not_installed_is_said_so_or_left_out() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    std::fs::write(folder.path().join("centrifugo"), "not a program").expect("the folder takes files");
+    let peers = folder.path().to_str().expect("the folder's path is text");
+    let arguments = ["compare", "--with", "json,centrifugo", "--repeat", "1", "--sessions", "3", "--peers", peers];
+    let outcome = run_with_gateway(&arguments);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.errors.contains("centrifugo"), "{}", outcome.errors);
+    let outcome = run_with_gateway(&[&arguments[..], &["--keep-going"]].concat());
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    assert!(outcome.errors.contains("centrifugo is left out"), "{}", outcome.errors);
+}
+
+#[test]
+fn what_a_dialect_cannot_do_is_said_before_anything_runs() {
+    for (arguments, words) in [
+        (&["market", "--dialect", "raw"][..], "market takes many topics a session, and raw takes one"),
+        (&["storm", "--dialect", "raw"], "storm needs --dialect json"),
+        (&["chat", "--publish-by", "http"], "--publish-by http"),
+        (&["fanout", "--dialect", "nats", "--publish-by", "http"], "nats takes no --publish-by http"),
+        (&["fanout", "--target", "json-two-shards"], "--start"),
+        (&["compare", "--with", "nonsense"], "\"nonsense\" is no server"),
+    ] {
+        let outcome = run(arguments);
+        assert_ne!(outcome.status, 0, "{arguments:?}: {outcome:?}");
+        assert!(outcome.errors.contains(words), "{arguments:?}: {}", outcome.errors);
+    }
+}
