@@ -171,7 +171,6 @@ impl Sessions {
         let Some(first) = queue.pop_front() else { return };
         let mut outbox = Box::new(Outbox::new(*now));
         outbox.begin(first, written, tally);
-        tally.slow_sessions(1);
         backlogged.insert(slot);
         session.outbox = Some(outbox);
         queue.into_iter().for_each(|queued| self.offer(slot, queued));
@@ -241,9 +240,9 @@ impl Sessions {
                 told.into_iter().for_each(|frame| outbox.push_first(frame, tally));
             }
             if outbox.is_empty() {
+                outbox.book_slow(now, tally);
                 if outbox.is_done() {
                     session.outbox = None;
-                    tally.slow_sessions(-1);
                     backlogged.remove(&slot);
                 }
                 return true;
@@ -259,7 +258,10 @@ impl Sessions {
                     self.lose(slot, &error);
                     return false;
                 }
-                Poll::Pending => return false,
+                Poll::Pending => {
+                    outbox.book_slow(now, tally);
+                    return false;
+                }
             }
         }
     }
@@ -277,7 +279,6 @@ impl Sessions {
         let Self { slots, tally, encoder, backlogged, .. } = self;
         let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let outbox = session.outbox.get_or_insert_with(|| {
-            tally.slow_sessions(1);
             backlogged.insert(slot);
             Box::new(Outbox::new(now))
         });

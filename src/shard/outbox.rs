@@ -85,6 +85,8 @@ pub struct Outbox {
     ages_at: Option<Moment>,
     /// A `conflate` topic's newest message waits that is too old: it goes out, unless another comes.
     holds_aged: bool,
+    /// It is among the `slow_sessions`.
+    is_slow: bool,
     /// When the socket last took something, or the queue began.
     moved_at: Moment,
 }
@@ -123,6 +125,17 @@ impl Outbox {
     /// The oldest message that waits.
     pub fn oldest(&self) -> Option<&Arc<Message>> {
         self.line.iter().find_map(|(_, queued)| queued.message())
+    }
+
+    /// Books whether the session is slow: something waits for its socket. A gap that waits for its topic's next message doesn't.
+    pub fn book_slow(&mut self, now: Moment, tally: &mut Tally) {
+        let is_slow = !self.line.is_empty();
+        if is_slow != self.is_slow {
+            tally.slow_sessions(if is_slow { 1 } else { -1 });
+            self.is_slow = is_slow;
+            self.moved_at = now;
+        }
+        self.line.shrink();
     }
 
     /// Queues a frame whose first `begun` bytes the socket has already taken; only into an empty queue.
@@ -415,6 +428,7 @@ impl Outbox {
     pub fn abandon(&mut self, tally: &mut Tally) {
         self.begun = 0;
         self.discard(DropReason::Closed, tally);
+        self.book_slow(self.moved_at, tally);
     }
 
     /// The session has left the topics that `left` names: what was dropped of one is told only if a message of it still waits.

@@ -295,7 +295,6 @@ impl Sessions {
         let Some(mut session) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         if let Some(outbox) = session.outbox.as_mut() {
             outbox.abandon(&mut self.tally);
-            self.tally.slow_sessions(-1);
             self.backlogged.remove(&slot);
         }
         self.freed.push(slot);

@@ -99,6 +99,13 @@ impl Line {
         self.iter().take_while(|(at, _)| *at < place).count()
     }
 
+    /// Gives its memory back, if nothing waits.
+    pub fn shrink(&mut self) {
+        if self.places.is_empty() {
+            self.places = VecDeque::new();
+        }
+    }
+
     fn index(&self, place: i64) -> Option<usize> {
         usize::try_from(place - self.first).ok()
     }

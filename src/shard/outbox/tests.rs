@@ -261,6 +261,25 @@ fn replies_never_give_way() {
     assert_eq!(desk.waiting(), ["-", "d.a 2"]);
 }
 
+/// PROTOCOL 3: a gap that waits for its topic's next message, with nothing queued, makes no session a slow one.
+#[test]
+fn a_gap_alone_is_not_slow() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 1), ("x.a", 1)]);
+    desk.outbox.book_slow(desk.clock.moment(), &mut desk.tally);
+    assert_eq!(desk.figure("slow_sessions"), 1);
+    assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
+    desk.send_first();
+    desk.outbox.book_slow(desk.clock.moment(), &mut desk.tally);
+    assert_eq!((desk.figure("slow_sessions"), desk.gaps(), desk.outbox.is_done()), (0, vec![(1, 1)], false));
+    desk.clock.turn(Duration::from_secs(60));
+    desk.fill(&[("d.a", 2)]);
+    desk.outbox.book_slow(desk.clock.moment(), &mut desk.tally);
+    assert_eq!((desk.figure("slow_sessions"), desk.outbox.moved_at()), (1, desk.clock.moment()), "it has only begun to stand still");
+    desk.outbox.abandon(&mut desk.tally);
+    assert_eq!(desk.figure("slow_sessions"), 0);
+}
+
 /// PROTOCOL 3: a gap is of one life of its topic; in the next, the epoch says what was lost.
 #[test]
 fn a_gap_is_of_its_epoch() {
