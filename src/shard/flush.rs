@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::outbox::{Offered, Outbox, Queued, What};
+use super::outbox::{Offered, Outbox, Queued, Routed, What};
 use super::sessions::Sessions;
 use super::slot::Stage;
 use super::turn::Turn;
@@ -62,8 +62,8 @@ impl Joined {
             } else {
                 return false;
             }
-            if let Some(message) = turn.message(frame) {
-                self.count(message.rule.id);
+            if let Some(rule) = turn.rule(frame) {
+                self.count(rule);
             }
         }
         self.chain.extend_from_slice(chain);
@@ -147,8 +147,8 @@ impl Sessions {
                 }
             }
             Poll::Ready(Err(error)) => {
-                for message in chain.iter().filter_map(|&frame| turn.message(frame)) {
-                    tally.dropped(message.rule.id, DropReason::Closed, 1);
+                for rule in chain.iter().filter_map(|&frame| turn.rule(frame)) {
+                    tally.dropped(rule, DropReason::Closed, 1);
                 }
                 self.lose(slot, &error);
             }
@@ -289,7 +289,7 @@ impl Sessions {
         for message in messages.into_iter().filter(|message| message.except != Some(id)) {
             tally.routed(message.rule.id, 1);
             let frame = replay_frame(&message, variant, encoder, tally);
-            let _ = outbox.offer(Queued { frame, what: What::Replayed(message) }, usize::MAX, tally); // pulled, so not bounded
+            let _ = outbox.offer(Queued { frame, what: What::Replayed(Arc::new(Routed::from(&*message))) }, usize::MAX, tally); // pulled, so not bounded
         }
     }
 

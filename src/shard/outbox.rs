@@ -11,7 +11,7 @@ use foldhash::{HashMap, HashSet};
 use super::socket::Socket;
 use crate::clock::Moment;
 use crate::config::OnSlow;
-use crate::hub::{Message, PresenceChange};
+use crate::hub::PresenceChange;
 use crate::metrics::{DropReason, Tally};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
@@ -22,7 +22,7 @@ mod queued;
 
 use gaps::{Gap, Gaps};
 use line::Line;
-pub use queued::{Queued, What};
+pub use queued::{Queued, Routed, What};
 
 /// Frames that go to the socket in one vectored write.
 const PARTS_MAX: usize = 64;
@@ -123,7 +123,7 @@ impl Outbox {
     }
 
     /// The oldest message that waits.
-    pub fn oldest(&self) -> Option<&Arc<Message>> {
+    pub fn oldest(&self) -> Option<&Arc<Routed>> {
         self.line.iter().find_map(|(_, queued)| queued.message())
     }
 

@@ -399,8 +399,8 @@ impl Sessions {
         let Some(session) = slots.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         turn.frames_of(session.chain, &mut frames);
         turn.unlink(&mut session.chain);
-        for message in frames.iter().filter_map(|&frame| turn.message(frame)) {
-            tally.dropped(message.rule.id, DropReason::Closed, 1);
+        for rule in frames.iter().filter_map(|&frame| turn.rule(frame)) {
+            tally.dropped(rule, DropReason::Closed, 1);
         }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
+use super::queued::Routed;
 use crate::config::Rule;
-use crate::hub::Message;
 use crate::position::{Epoch, Offset};
 use crate::topic_name::TopicName;
 
@@ -51,7 +51,7 @@ impl Gaps {
     }
 
     /// Notes that `message` was dropped.
-    pub fn note(&mut self, message: &Message) {
+    pub fn note(&mut self, message: &Routed) {
         let (epoch, offset, rule) = (message.position.epoch, message.position.offset, &message.rule);
         let Some(topic) = self.by_topic.get_mut(&message.topic).filter(|topic| topic.epoch == epoch) else {
             let topic = Topic { epoch, spans: vec![(offset, offset)], rule: Arc::clone(rule) };
@@ -73,14 +73,14 @@ impl Gaps {
     }
 
     /// Whether one is to be told before `message`: what was dropped lies behind the replayed messages that still wait.
-    pub fn has_before(&self, message: &Message) -> bool {
+    pub fn has_before(&self, message: &Routed) -> bool {
         let of_its_life = self.by_topic.get(&message.topic).filter(|topic| topic.epoch == message.position.epoch);
         let first = of_its_life.and_then(|topic| topic.spans.first());
         first.is_some_and(|(_, to)| *to < message.position.offset)
     }
 
     /// Takes those that are to be told before `message`, in order.
-    pub fn take_before(&mut self, message: &Message) -> Vec<Gap> {
+    pub fn take_before(&mut self, message: &Routed) -> Vec<Gap> {
         let of_its_life = self.by_topic.get_mut(&message.topic).filter(|topic| topic.epoch == message.position.epoch);
         let Some(topic) = of_its_life else { return Vec::new() };
         let told = topic.spans.partition_point(|(_, to)| *to < message.position.offset);

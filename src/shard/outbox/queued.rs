@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::OnSlow;
+use crate::clock::Moment;
+use crate::config::{OnSlow, Rule};
 use crate::hub::{Message, PresenceChange};
+use crate::position::Position;
 use crate::topic_name::TopicName;
 
 /// A frame on its way to one session.
@@ -16,12 +18,31 @@ pub struct Queued {
     pub what: What,
 }
 
+/// What is kept of a message whose frame waits: all but its payload, which is in the frame. So what waits is not held twice.
+#[derive(Debug)]
+pub struct Routed {
+    /// Its topic.
+    pub topic: TopicName,
+    /// Where it stands there.
+    pub position: Position,
+    /// When it was published.
+    pub moment: Moment,
+    /// The rule that it was published under.
+    pub rule: Arc<Rule>,
+}
+
+impl From<&Message> for Routed {
+    fn from(message: &Message) -> Self {
+        Self { topic: message.topic.clone(), position: message.position, moment: message.moment, rule: Arc::clone(&message.rule) }
+    }
+}
+
 /// What a queued frame is, for the accounts and for what may give way.
 pub enum What {
     /// A live message.
-    Message(Arc<Message>),
+    Message(Arc<Routed>),
     /// A message out of history; it is read as the socket takes it, and does not count against the bound.
-    Replayed(Arc<Message>),
+    Replayed(Arc<Routed>),
     /// A join or a leave.
     Presence(Arc<PresenceChange>),
     /// A reply, an echo or a notice; never dropped.
@@ -34,7 +55,7 @@ pub enum What {
 
 impl Queued {
     /// The message that it carries, if it is one.
-    pub fn message(&self) -> Option<&Arc<Message>> {
+    pub fn message(&self) -> Option<&Arc<Routed>> {
         match &self.what {
             What::Message(message) | What::Replayed(message) => Some(message),
             _ => None,

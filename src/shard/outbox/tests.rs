@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Rule;
-use crate::hub::PayloadKind;
 use crate::metrics::Metrics;
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
@@ -38,7 +37,7 @@ impl Desk {
 
     /// A message of `topic`, whose first token says its rule: `c` conflates, `d` drops the oldest, any other disconnects;
     /// a second token `aged` has a `max_age` of 1 s.
-    fn message(&self, topic: &str, offset: u64) -> Arc<Message> {
+    fn message(&self, topic: &str, offset: u64) -> Arc<Routed> {
         let label = topic.split('.').next().unwrap_or_default();
         let on_slow = match label {
             "c" => OnSlow::Conflate,
@@ -47,14 +46,10 @@ impl Desk {
         };
         let max_age = topic.contains("aged").then_some(MAX_AGE);
         let pattern = Pattern::parse(&format!("{label}.>")).ok();
-        Arc::new(Message {
+        Arc::new(Routed {
             topic: TopicName::parse(topic).unwrap(),
             position: Position { epoch: self.epoch, offset: Offset(offset) },
-            published_at: self.clock.now(),
             moment: self.clock.moment(),
-            payload: Bytes::from_static(b"1"),
-            kind: PayloadKind::Json,
-            except: None,
             rule: Arc::new(Rule { on_slow, max_age, ..Rule::plain(pattern) }),
         })
     }
