@@ -48,7 +48,7 @@ async def come_and_go(port, count, per_second, seed):
             websocket.cut_mid_frame(rng.randrange(60))
         else:
             websocket.reset()
-        await asyncio.wait_for(websocket.closed, 10)
+        await asyncio.wait_for(websocket.closed, 40)
 
     async def noted(number):
         try:
@@ -122,14 +122,14 @@ async def subscribe_in_turn(port, count, prefix):
         websocket.say({"op": "subscribe", "id": begin, "topics": names})
         if begin + 1000 < count:
             websocket.say({"op": "unsubscribe", "id": begin, "topics": names})
-        while (reply := await asyncio.wait_for(replies.get(), 20))["op"] != ("unsubscribed" if begin + 1000 < count else "subscribed"):
+        while (reply := await asyncio.wait_for(replies.get(), 60))["op"] != ("unsubscribed" if begin + 1000 < count else "subscribed"):
             assert reply["op"] in ("welcome", "subscribed"), f"the session was told {reply}"
     websocket.reset()
 
 
 def crowd_of_topics(long):
     """Topic names published to and subscribed to once: when they have died, the gauge and the memory are back."""
-    count = 500_000 if long else 100_000
+    count = 1_000_000 if long else 100_000
     with Gateway(rules=RULES, limits="topics = 2000000") as gateway:
         start, measures = gateway.rss(), []
         for generation in range(2):
