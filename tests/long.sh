@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The slow suites at full size: an hour and a half, on a machine with nothing else to do. `tests/long.sh NAME…` runs only the named
-# parts. Some of it needs root and nftables, and says so where it is left out. docs/operations.md has the last figures.
+# parts. Some of it needs root and nftables, and says so where it is left out. docs/security.md has the last figures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export BELFRY="${BELFRY:-$PWD/target/release/belfry}"

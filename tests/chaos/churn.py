@@ -11,6 +11,8 @@ from gateway import Gateway, until
 from websocket import connect
 
 MIB = 1 << 20
+# What bodies under way and the allocator keep; on a slow machine topics die before there are many, and this is most of it.
+SLACK_BYTES = 24 * MIB
 RULES = """
 [[topics]]
 match = "kept.>"
@@ -146,8 +148,8 @@ def crowd_of_topics(long):
             measures.append((peak, topics, took, gateway.rss()))
         (peak, topics, took, first), (_, _, _, second) = measures
         told = f"memory {start / MIB:.0f} MiB at the start, {peak / MIB:.0f} with {topics} topics, {first / MIB:.0f} after them, {second / MIB:.0f} after as many again"
-        assert first - start <= (peak - start) * 0.5 + 8 * MIB, f"the memory of topics that died does not return: {told}"
-        assert second - first <= 0.2 * (peak - start) + 8 * MIB, f"memory grows with each generation of topics: {told}"
+        assert first - start <= (peak - start) * 0.5 + SLACK_BYTES, f"the memory of topics that died does not return: {told}"
+        assert second - first <= 0.2 * (peak - start) + SLACK_BYTES, f"memory grows with each generation of topics: {told}"
         return f"2 × {count} names, {took:.1f} s: all died; {told}"
 
 

@@ -304,6 +304,12 @@ class Errand:
         self.process = FORK.Process(target=run_errand, args=(sender, work, arguments), daemon=True)
         self.process.start()
 
+    def look(self):
+        """Fails with what went wrong there, if it has ended before it was to."""
+        if self.receiver.poll(0):
+            self.answer(0)
+            raise AssertionError("a process of subscribers ended early")
+
     def answer(self, seconds):
         try:
             if not self.receiver.poll(PATIENCE * seconds):
