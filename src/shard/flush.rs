@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::outbox::{Offered, Outbox, Queued, What};
+use super::outbox::{Offered, Outbox, Queued, Routed, What};
 use super::sessions::Sessions;
 use super::slot::Stage;
 use super::turn::Turn;
@@ -62,8 +62,8 @@ impl Joined {
             } else {
                 return false;
             }
-            if let Some(message) = turn.message(frame) {
-                self.count(message.rule.id);
+            if let Some(rule) = turn.rule(frame) {
+                self.count(rule);
             }
         }
         self.chain.extend_from_slice(chain);
@@ -149,8 +149,8 @@ impl Sessions {
                 }
             }
             Poll::Ready(Err(error)) => {
-                for message in chain.iter().filter_map(|&frame| turn.message(frame)) {
-                    tally.dropped(message.rule.id, DropReason::Closed, 1);
+                for rule in chain.iter().filter_map(|&frame| turn.rule(frame)) {
+                    tally.dropped(rule, DropReason::Closed, 1);
                 }
                 self.lose(slot, &error);
             }
@@ -173,7 +173,6 @@ impl Sessions {
         let Some(first) = queue.pop_front() else { return };
         let mut outbox = Box::new(Outbox::new(*now));
         outbox.begin(first, written, tally);
-        tally.slow_sessions(1);
         backlogged.insert(slot);
         session.outbox = Some(outbox);
         queue.into_iter().for_each(|queued| self.offer(slot, queued));
@@ -243,9 +242,9 @@ impl Sessions {
                 told.into_iter().for_each(|frame| outbox.push_first(frame, tally));
             }
             if outbox.is_empty() {
+                outbox.book_slow(now, tally);
                 if outbox.is_done() {
                     session.outbox = None;
-                    tally.slow_sessions(-1);
                     backlogged.remove(&slot);
                 }
                 return true;
@@ -261,7 +260,10 @@ impl Sessions {
                     self.lose(slot, &error);
                     return false;
                 }
-                Poll::Pending => return false,
+                Poll::Pending => {
+                    outbox.book_slow(now, tally);
+                    return false;
+                }
             }
         }
     }
@@ -279,7 +281,6 @@ impl Sessions {
         let Self { slots, tally, encoder, backlogged, .. } = self;
         let Some(session) = slots.get_mut(slot) else { return };
         let outbox = session.outbox.get_or_insert_with(|| {
-            tally.slow_sessions(1);
             backlogged.insert(slot);
             Box::new(Outbox::new(now))
         });
@@ -292,7 +293,7 @@ impl Sessions {
             replayed = true;
             tally.routed(message.rule.id, 1);
             let frame = replay_frame(&message, variant, encoder, tally);
-            let _ = outbox.offer(Queued { frame, what: What::Replayed(message) }, usize::MAX, tally); // pulled, so not bounded
+            let _ = outbox.offer(Queued { frame, what: What::Replayed(Arc::new(Routed::from(&*message))) }, usize::MAX, tally); // pulled, so not bounded
         }
         if replayed {
             self.begin_interval(slot, &topic);

@@ -1,20 +1,28 @@
 //! What waits for one session whose socket is full, and what gives way when it is too much.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashSet};
 
 use super::socket::Socket;
 use crate::clock::Moment;
 use crate::config::OnSlow;
-use crate::hub::{Message, PresenceChange};
+use crate::hub::PresenceChange;
 use crate::metrics::{DropReason, Tally};
-use crate::position::Offset;
+use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
+
+mod gaps;
+mod line;
+mod queued;
+
+use gaps::{Gap, Gaps};
+use line::Line;
+pub use queued::{Queued, Routed, What};
 
 /// Frames that go to the socket in one vectored write.
 const PARTS_MAX: usize = 64;
@@ -22,29 +30,8 @@ const PARTS_MAX: usize = 64;
 /// Pongs that wait at once; past that only the newest is kept (RFC 6455 §5.5.3 asks for no more).
 const PONGS_MAX: usize = 16;
 
-/// A frame on its way to one session.
-pub struct Queued {
-    /// The whole frame, shared with whoever else takes it.
-    pub frame: Bytes,
-    /// What it is.
-    pub what: What,
-}
-
-/// What a queued frame is, for the accounts and for what may give way.
-pub enum What {
-    /// A live message.
-    Message(Arc<Message>),
-    /// A message out of history; it is read as the socket takes it, and does not count against the bound.
-    Replayed(Arc<Message>),
-    /// A join or a leave.
-    Presence(Arc<PresenceChange>),
-    /// A reply, an echo or a notice; never dropped.
-    Reply,
-    /// The answer to a Ping.
-    Pong,
-    /// The last frame.
-    Close,
-}
+/// Gaps that may wait to be told to one session; each is remembered until its topic's next message, and none counts against the bound.
+const GAPS_MAX: usize = 65_536;
 
 /// How a message's way to one session ends; each that was routed has one end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,38 +56,39 @@ pub enum Offered {
     Overflowed,
 }
 
-/// What waits for one session.
+/// What waits for one session. What an offer costs doesn't grow with what waits: places of the queue keep their numbers, and
+/// whatever may be replaced or taken out is found by an index.
 #[derive(Default)]
 pub struct Outbox {
-    queue: VecDeque<Queued>,
+    line: Line,
     /// Of messages and presence; the bound is for these.
     bytes: usize,
+    /// How many these are.
+    counted: usize,
     /// Of replies, echoes and replayed messages.
     uncounted_bytes: usize,
     /// What the socket has of the first frame already. That frame gives way no more.
     begun: usize,
     /// Messages dropped and not yet told: before the next message of the topic, a `gap` says so.
-    gaps: Vec<Gap>,
+    gaps: Gaps,
+    /// Of each `conflate` topic the one place before `conflated_to` where it waits; nothing until the bound is first passed.
+    latest: HashMap<TopicName, i64>,
+    /// Before this place each `conflate` topic waits once, but for the frame that has begun.
+    conflated_to: i64,
+    /// Before this place nothing may be dropped.
+    kept_to: i64,
+    /// The changes of one member on one topic that wait, in order.
+    changes: HashMap<(TopicName, SessionId), Vec<i64>>,
+    pongs: usize,
+    newest_pong: Option<i64>,
+    /// Until then nothing is too old.
+    ages_at: Option<Moment>,
+    /// A `conflate` topic's newest message waits that is too old: it goes out, unless another comes.
+    holds_aged: bool,
+    /// It is among the `slow_sessions`.
+    is_slow: bool,
     /// When the socket last took something, or the queue began.
     moved_at: Moment,
-}
-
-/// Offsets that were dropped, both ends included.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap {
-    /// Of which topic.
-    pub topic: TopicName,
-    /// The first.
-    pub from: Offset,
-    /// The last.
-    pub to: Offset,
-}
-
-impl Gap {
-    /// Whether it is to be told before `message`: what was dropped lies behind the replayed messages that still wait.
-    fn is_before(&self, message: &Message) -> bool {
-        self.topic == message.topic && self.to < message.position.offset
-    }
 }
 
 impl Outbox {
@@ -111,12 +99,12 @@ impl Outbox {
 
     /// Whether nothing waits and nothing is left to be told.
     pub fn is_done(&self) -> bool {
-        self.queue.is_empty() && self.gaps.is_empty()
+        self.line.is_empty() && self.gaps.is_empty()
     }
 
     /// Whether no frame waits.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.line.is_empty()
     }
 
     /// All bytes that wait.
@@ -135,8 +123,19 @@ impl Outbox {
     }
 
     /// The oldest message that waits.
-    pub fn oldest(&self) -> Option<&Arc<Message>> {
-        self.queue.iter().find_map(|queued| queued.message())
+    pub fn oldest(&self) -> Option<&Arc<Routed>> {
+        self.line.iter().find_map(|(_, queued)| queued.message())
+    }
+
+    /// Books whether the session is slow: something waits for its socket. A gap that waits for its topic's next message doesn't.
+    pub fn book_slow(&mut self, now: Moment, tally: &mut Tally) {
+        let is_slow = !self.line.is_empty();
+        if is_slow != self.is_slow {
+            tally.slow_sessions(if is_slow { 1 } else { -1 });
+            self.is_slow = is_slow;
+            self.moved_at = now;
+        }
+        self.line.shrink();
     }
 
     /// Queues a frame whose first `begun` bytes the socket has already taken; only into an empty queue.
@@ -164,125 +163,116 @@ impl Outbox {
         }
         self.conflate(tally);
         self.drop_oldest(bytes_max, reason, tally);
-        if self.fits(bytes_max) { Offered::GaveWay } else { Offered::Overflowed }
+        self.close_up();
+        if self.fits(bytes_max) && self.gaps.len() <= GAPS_MAX { Offered::GaveWay } else { Offered::Overflowed }
     }
 
     fn fits(&self, bytes_max: usize) -> bool {
-        self.bytes <= bytes_max || self.queue.iter().filter(|queued| queued.is_counted()).nth(1).is_none()
+        self.bytes <= bytes_max || self.counted <= 1
     }
 
-    /// Each `conflate` topic's newest message takes the place of its oldest; the others end here.
+    /// The place of the frame that has begun.
+    fn pinned(&self) -> Option<i64> {
+        (self.begun > 0).then(|| self.line.first())
+    }
+
+    /// The first place that may give way.
+    fn first_loose(&self) -> i64 {
+        self.line.first() + i64::from(self.begun > 0)
+    }
+
+    /// Each `conflate` topic's newest message takes the place of its oldest; the others end here. What was looked at by an
+    /// earlier call is not looked at again.
     fn conflate(&mut self, tally: &mut Tally) {
-        let pinned = usize::from(self.begun > 0);
-        let mut places: HashMap<TopicName, usize> = HashMap::new();
-        let mut kept: VecDeque<Queued> = VecDeque::with_capacity(self.queue.len());
-        let (mut freed, mut index) = (0, 0);
-        for queued in self.queue.drain(..) {
-            let topic = match &queued.what {
-                What::Message(message) if message.rule.on_slow == OnSlow::Conflate && index >= pinned => Some(message.topic.clone()),
-                _ => None,
+        let pinned = self.pinned();
+        for place in self.conflated_to.max(self.first_loose())..self.line.end() {
+            let Some(topic) = self.line.get(place).and_then(Queued::conflated_topic) else { continue };
+            let Some(older) = self.latest.get(topic).copied().filter(|older| Some(*older) != pinned) else {
+                self.latest.insert(topic.clone(), place);
+                continue;
             };
-            index += 1;
-            match topic {
-                Some(topic) => match places.get(&topic).copied() {
-                    Some(place) => {
-                        let older = std::mem::replace(&mut kept[place], queued);
-                        freed += older.frame.len();
-                        settle(&older, End::Conflated, tally);
-                    }
-                    None => {
-                        places.insert(topic, kept.len());
-                        kept.push_back(queued);
-                    }
-                },
-                None => kept.push_back(queued),
-            }
+            let Some(newer) = self.line.remove(place) else { continue };
+            let Some(waiting) = self.line.get_mut(older) else { continue };
+            let older = std::mem::replace(waiting, newer);
+            self.took(&older, tally);
+            settle(&older, End::Conflated, tally);
         }
-        self.queue = kept;
-        self.bytes -= freed;
-        tally.outbox_bytes(-(freed as i64));
+        self.conflated_to = self.line.end();
+        self.kept_to = self.kept_to.min(self.line.end());
     }
 
     fn drop_oldest(&mut self, bytes_max: usize, reason: DropReason, tally: &mut Tally) {
-        let mut index = usize::from(self.begun > 0);
-        while index < self.queue.len() && !self.fits(bytes_max) {
-            let may_go = matches!(&self.queue[index].what, What::Message(message) if message.rule.on_slow != OnSlow::Disconnect);
-            if !may_go {
-                index += 1;
-                continue;
+        self.kept_to = self.kept_to.max(self.first_loose());
+        while self.kept_to < self.line.end() && !self.fits(bytes_max) {
+            if self.line.get(self.kept_to).is_some_and(Queued::may_be_dropped) {
+                self.drop_at(self.kept_to, reason, tally);
+            } else {
+                self.kept_to += 1;
             }
-            self.drop_at(index, reason, tally);
         }
     }
 
-    fn drop_at(&mut self, index: usize, reason: DropReason, tally: &mut Tally) {
-        let Some(queued) = self.queue.remove(index) else { return };
-        self.took(&queued, tally);
+    fn drop_at(&mut self, place: i64, reason: DropReason, tally: &mut Tally) {
+        let Some(queued) = self.remove(place, tally) else { return };
         settle(&queued, End::Dropped(reason), tally);
         if let What::Message(message) = &queued.what {
-            self.note_gap(message.topic.clone(), message.position.offset);
-        }
-    }
-
-    fn note_gap(&mut self, topic: TopicName, offset: Offset) {
-        let adjoining = self.gaps.iter_mut().rev().find(|gap| gap.topic == topic).filter(|gap| gap.to.next() == offset);
-        match adjoining {
-            Some(gap) => gap.to = offset,
-            None => self.gaps.push(Gap { topic, from: offset, to: offset }),
+            self.gaps.note(message);
         }
     }
 
     /// Gives up what is older than its rule allows: conflated where a newer one of its topic waits, else dropped; the newest
     /// message of a `conflate` topic always goes out.
     pub fn give_up_aged(&mut self, now: Moment, tally: &mut Tally) {
-        let mut index = usize::from(self.begun > 0);
-        while index < self.queue.len() {
-            let What::Message(message) = &self.queue[index].what else {
-                index += 1;
-                continue;
-            };
-            let aged = message.rule.max_age.is_some_and(|max_age| now.since(message.moment) > max_age);
-            let conflates = message.rule.on_slow == OnSlow::Conflate;
-            let has_newer = aged && conflates && self.has_newer(index, &message.topic);
-            match (aged, conflates) {
-                (true, true) if has_newer => {
-                    if let Some(queued) = self.queue.remove(index) {
-                        self.took(&queued, tally);
-                        settle(&queued, End::Conflated, tally);
-                    }
-                }
-                (true, false) => self.drop_at(index, DropReason::Age, tally),
-                _ => index += 1,
+        if self.ages_at.is_none_or(|at| now <= at) {
+            return;
+        }
+        for (place, end) in self.look_for_aged(now) {
+            match end {
+                End::Dropped(reason) => self.drop_at(place, reason, tally),
+                end => self.remove(place, tally).into_iter().for_each(|queued| settle(&queued, end, tally)),
             }
         }
+        self.close_up();
     }
 
-    fn has_newer(&self, index: usize, topic: &TopicName) -> bool {
-        self.queue.range(index + 1..).any(|queued| matches!(&queued.what, What::Message(newer) if newer.topic == *topic))
+    /// What is too old, in order, and how it ends; and notes when to look again.
+    fn look_for_aged(&mut self, now: Moment) -> Vec<(i64, End)> {
+        let (pinned, mut found, mut newer) = (self.pinned(), Vec::new(), HashSet::default());
+        (self.ages_at, self.holds_aged) = (None, false);
+        let mut next: Option<Moment> = None;
+        for (place, queued) in self.line.iter().rev() {
+            let What::Message(message) = &queued.what else { continue };
+            let has_newer = !newer.insert(&message.topic);
+            let Some(max_age) = message.rule.max_age.filter(|_| Some(place) != pinned) else { continue };
+            match (now.since(message.moment) > max_age, message.rule.on_slow == OnSlow::Conflate) {
+                (false, _) => next = earlier(next, message.moment, max_age),
+                (true, false) => found.push((place, End::Dropped(DropReason::Age))),
+                (true, true) if has_newer => found.push((place, End::Conflated)),
+                (true, true) => self.holds_aged = true,
+            }
+        }
+        self.ages_at = next;
+        found.reverse();
+        found
     }
 
     /// A join and a leave of one member, under one name, cancel out while the first still waits.
     fn cancels(&mut self, change: &PresenceChange, tally: &mut Tally) -> bool {
-        let pinned = usize::from(self.begun > 0);
-        let earlier = self.queue.iter().enumerate().skip(pinned).rev().find_map(|(index, queued)| match &queued.what {
-            What::Presence(earlier) if earlier.topic == change.topic && earlier.member.session == change.member.session => {
-                Some((index, earlier))
-            }
-            _ => None,
-        });
-        let Some((index, _)) = earlier.filter(|(_, earlier)| earlier.joined != change.joined && earlier.member == change.member) else {
-            return false;
+        let key = (change.topic.clone(), change.member.session);
+        let Some(&place) = self.changes.get(&key).and_then(|places| places.last()) else { return false };
+        let is_undone = match self.line.get(place).map(|queued| &queued.what) {
+            Some(What::Presence(earlier)) => earlier.joined != change.joined && earlier.member == change.member,
+            _ => false,
         };
-        if let Some(queued) = self.queue.remove(index) {
-            self.took(&queued, tally);
-        }
-        true
+        is_undone && self.pinned() != Some(place) && self.remove(place, tally).is_some()
     }
 
     fn replaces_pong(&mut self, pong: &Queued) -> bool {
-        let pinned = usize::from(self.begun > 0);
-        let mut waiting = self.queue.iter_mut().skip(pinned).filter(|queued| matches!(queued.what, What::Pong));
-        let Some(newest) = waiting.nth(PONGS_MAX - 1) else { return false };
+        let pinned = self.pinned().and_then(|place| self.line.get(place));
+        let waiting = self.pongs - usize::from(pinned.is_some_and(|queued| matches!(queued.what, What::Pong)));
+        let Some(newest) = self.newest_pong.filter(|_| waiting >= PONGS_MAX).and_then(|place| self.line.get_mut(place)) else {
+            return false;
+        };
         self.uncounted_bytes = self.uncounted_bytes - newest.frame.len() + pong.frame.len();
         newest.frame = pong.frame.clone();
         true
@@ -291,24 +281,91 @@ impl Outbox {
     fn push(&mut self, queued: Queued, tally: &mut Tally) {
         let bytes = queued.frame.len();
         match queued.is_counted() {
-            true => self.bytes += bytes,
+            true => (self.bytes, self.counted) = (self.bytes + bytes, self.counted + 1),
             false => self.uncounted_bytes += bytes,
         }
         tally.outbox_bytes(bytes as i64);
         if let Some(message) = queued.message() {
             tally.queued(message.rule.id, 1);
         }
-        self.queue.push_back(queued);
+        if let (What::Message(message), Some(max_age)) = (&queued.what, queued.message().and_then(|message| message.rule.max_age)) {
+            let waits_for_it = self.holds_aged && message.rule.on_slow == OnSlow::Conflate;
+            self.ages_at = if waits_for_it { Some(Moment::default()) } else { earlier(self.ages_at, message.moment, max_age) };
+        }
+        let place = self.line.push_back(queued);
+        self.enter(place);
+    }
+
+    /// Enters what was put at `place` into the index, but for `latest`, which [`Outbox::conflate`] keeps.
+    fn enter(&mut self, place: i64) {
+        match self.line.get(place).map(|queued| &queued.what) {
+            Some(What::Presence(change)) => {
+                let key = (change.topic.clone(), change.member.session);
+                self.changes.entry(key).or_default().push(place);
+            }
+            Some(What::Pong) => (self.pongs, self.newest_pong) = (self.pongs + 1, Some(place)),
+            _ => {}
+        }
+    }
+
+    /// Takes out what is at `place`, off the index and the books of bytes.
+    fn remove(&mut self, place: i64, tally: &mut Tally) -> Option<Queued> {
+        let queued = self.line.remove(place)?;
+        // The next frame may get the number of a place that was the last.
+        self.conflated_to = self.conflated_to.min(self.line.end());
+        self.kept_to = self.kept_to.min(self.line.end());
+        self.took(&queued, tally);
+        match &queued.what {
+            What::Presence(change) => {
+                let key = (change.topic.clone(), change.member.session);
+                if let Some(places) = self.changes.get_mut(&key) {
+                    places.retain(|other| *other != place);
+                    if places.is_empty() {
+                        self.changes.remove(&key);
+                    }
+                }
+            }
+            What::Pong => {
+                self.pongs -= 1;
+                self.newest_pong = self.newest_pong.filter(|newest| *newest != place);
+            }
+            _ => {
+                if let Some(topic) = queued.conflated_topic().filter(|topic| self.latest.get(*topic) == Some(&place)) {
+                    self.latest.remove(topic);
+                }
+            }
+        }
+        Some(queued)
     }
 
     /// Takes a frame that has left the queue off the books of bytes.
     fn took(&mut self, queued: &Queued, tally: &mut Tally) {
         let bytes = queued.frame.len();
         match queued.is_counted() {
-            true => self.bytes -= bytes,
+            true => (self.bytes, self.counted) = (self.bytes - bytes, self.counted - 1),
             false => self.uncounted_bytes -= bytes,
         }
         tally.outbox_bytes(-(bytes as i64));
+    }
+
+    /// Closes the queue up once it is mostly empty places, and makes the index anew.
+    fn close_up(&mut self) {
+        if !self.line.is_sparse() {
+            return;
+        }
+        let (conflated, kept) = (self.line.count_before(self.conflated_to), self.line.count_before(self.kept_to));
+        self.line.close_up();
+        self.conflated_to = self.line.first() + conflated as i64;
+        self.kept_to = self.line.first() + kept as i64;
+        self.latest.clear();
+        self.changes.clear();
+        (self.pongs, self.newest_pong) = (0, None);
+        for place in self.line.first()..self.line.end() {
+            self.enter(place);
+            if let Some(topic) = self.line.get(place).and_then(Queued::conflated_topic).filter(|_| place < self.conflated_to) {
+                self.latest.insert(topic.clone(), place);
+            }
+        }
     }
 
     /// The gaps to be told before the next frame, if that is a message of their topic; the raw dialect drops them unsaid.
@@ -316,27 +373,22 @@ impl Outbox {
         if self.gaps.is_empty() || self.begun > 0 {
             return Vec::new();
         }
-        let Some(What::Message(message) | What::Replayed(message)) = self.queue.front().map(|queued| &queued.what) else {
-            return Vec::new();
-        };
-        let (told, left) = std::mem::take(&mut self.gaps).into_iter().partition(|gap| gap.is_before(message));
-        self.gaps = left;
-        told
+        self.line.front().and_then(Queued::message).map(|message| self.gaps.take_before(message)).unwrap_or_default()
     }
 
     /// Puts a notice before everything that waits.
     pub fn push_first(&mut self, frame: Bytes, tally: &mut Tally) {
         self.uncounted_bytes += frame.len();
         tally.outbox_bytes(frame.len() as i64);
-        self.queue.push_front(Queued { frame, what: What::Reply });
+        self.line.push_front(Queued { frame, what: What::Reply });
     }
 
     /// Writes what the socket takes now, up to the next frame that a gap must be told before. And the bytes that it took.
     pub fn write(&mut self, socket: &mut Socket, context: &mut Context<'_>, now: Moment, tally: &mut Tally) -> Poll<io::Result<usize>> {
         let mut parts = [IoSlice::new(&[]); PARTS_MAX];
         let mut count = 0;
-        for (part, queued) in parts.iter_mut().zip(&self.queue) {
-            if count > 0 && queued.message().is_some_and(|message| self.gaps.iter().any(|gap| gap.is_before(message))) {
+        for (part, (_, queued)) in parts.iter_mut().zip(self.line.iter()) {
+            if count > 0 && queued.message().is_some_and(|message| self.gaps.has_before(message)) {
                 break;
             }
             let skipped = if count == 0 { self.begun } else { 0 };
@@ -353,10 +405,9 @@ impl Outbox {
         };
         self.moved_at = now;
         self.begun += written;
-        while let Some(first) = self.queue.front().map(|queued| queued.frame.len()).filter(|&first| self.begun >= first) {
+        while let Some(first) = self.line.front().map(|queued| queued.frame.len()).filter(|&first| self.begun >= first) {
             self.begun -= first;
-            if let Some(queued) = self.queue.pop_front() {
-                self.took(&queued, tally);
+            if let Some(queued) = self.remove(self.line.first(), tally) {
                 settle(&queued, End::Delivered, tally);
             }
         }
@@ -365,10 +416,8 @@ impl Outbox {
 
     /// Discards everything but the frame that has begun; each message ends as `reason` says.
     pub fn discard(&mut self, reason: DropReason, tally: &mut Tally) {
-        let pinned = usize::from(self.begun > 0);
-        while self.queue.len() > pinned {
-            if let Some(queued) = self.queue.pop_back() {
-                self.took(&queued, tally);
+        while self.line.end() > self.first_loose() {
+            if let Some(queued) = self.remove(self.line.end() - 1, tally) {
                 settle(&queued, End::Dropped(reason), tally);
             }
         }
@@ -379,28 +428,24 @@ impl Outbox {
     pub fn abandon(&mut self, tally: &mut Tally) {
         self.begun = 0;
         self.discard(DropReason::Closed, tally);
+        self.book_slow(self.moved_at, tally);
     }
 
     /// The session has left the topics that `left` names: what was dropped of one is told only if a message of it still waits.
     pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
-        let Self { queue, gaps, .. } = self;
-        let waits = |topic: &TopicName| queue.iter().filter_map(Queued::message).any(|message| message.topic == *topic);
-        gaps.retain(|gap| !left(&gap.topic) || waits(&gap.topic));
+        if self.gaps.is_empty() {
+            return;
+        }
+        let waiting: HashSet<&TopicName> =
+            self.line.iter().filter_map(|(_, queued)| queued.message()).map(|message| &message.topic).collect();
+        self.gaps.leave(|topic| left(topic) && !waiting.contains(topic));
     }
 }
 
-impl Queued {
-    /// The message that it carries, if it is one.
-    pub fn message(&self) -> Option<&Arc<Message>> {
-        match &self.what {
-            What::Message(message) | What::Replayed(message) => Some(message),
-            _ => None,
-        }
-    }
-
-    fn is_counted(&self) -> bool {
-        matches!(self.what, What::Message(_) | What::Presence(_))
-    }
+/// The earlier of `next` and the moment that a message of `moment` is too old.
+fn earlier(next: Option<Moment>, moment: Moment, max_age: Duration) -> Option<Moment> {
+    let at = moment + max_age;
+    Some(next.map_or(at, |next| next.min(at)))
 }
 
 /// Books how a message that was in a queue has ended.

@@ -287,7 +287,6 @@ impl Sessions {
         let Some(mut session) = self.slots.take(slot) else { return };
         if let Some(outbox) = session.outbox.as_mut() {
             outbox.abandon(&mut self.tally);
-            self.tally.slow_sessions(-1);
             self.backlogged.remove(&slot);
         }
     }
@@ -386,8 +385,8 @@ impl Sessions {
         let Some(session) = slots.get_mut(slot) else { return };
         turn.frames_of(session.chain, &mut frames);
         turn.unlink(&mut session.chain);
-        for message in frames.iter().filter_map(|&frame| turn.message(frame)) {
-            tally.dropped(message.rule.id, DropReason::Closed, 1);
+        for rule in frames.iter().filter_map(|&frame| turn.rule(frame)) {
+            tally.dropped(rule, DropReason::Closed, 1);
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::outbox::{Queued, What};
+use super::outbox::{Queued, Routed, What};
+use crate::config::RuleId;
 use crate::dialect::{Encoded, Encoder, Variant};
 use crate::hub::Message;
 use crate::metrics::Tally;
@@ -38,7 +39,11 @@ struct Link {
 
 enum Frame {
     /// A message for any number of sessions.
-    Message(Encoded),
+    Message {
+        encoded: Encoded,
+        /// Made when the first socket doesn't take it at once.
+        routed: Option<Arc<Routed>>,
+    },
     /// A frame for one session; taken when it is flushed.
     Made(Option<Queued>),
 }
@@ -55,7 +60,7 @@ pub struct Turn {
 impl Turn {
     /// Adds a message; the number to link to.
     pub fn add_message(&mut self, message: &Arc<Message>) -> u32 {
-        self.frames.push(Frame::Message(Encoded::new(Arc::clone(message))));
+        self.frames.push(Frame::Message { encoded: Encoded::new(Arc::clone(message)), routed: None });
         (self.frames.len() - 1) as u32
     }
 
@@ -107,7 +112,7 @@ impl Turn {
     /// A frame's bytes as one session takes them.
     pub fn bytes(&mut self, frame: u32, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<Bytes> {
         match &mut self.frames[frame as usize] {
-            Frame::Message(encoded) => Some(encoded.frame(variant, encoder, tally)),
+            Frame::Message { encoded, .. } => Some(encoded.frame(variant, encoder, tally)),
             Frame::Made(queued) => queued.as_ref().map(|queued| queued.frame.clone()),
         }
     }
@@ -115,26 +120,27 @@ impl Turn {
     /// A frame as one session takes it.
     pub fn queued(&mut self, frame: u32, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<Queued> {
         match &mut self.frames[frame as usize] {
-            Frame::Message(encoded) => {
+            Frame::Message { encoded, routed } => {
                 let frame = encoded.frame(variant, encoder, tally);
-                Some(Queued { frame, what: What::Message(Arc::clone(encoded.message())) })
+                let routed = routed.get_or_insert_with(|| Arc::new(Routed::from(&**encoded.message())));
+                Some(Queued { frame, what: What::Message(Arc::clone(routed)) })
             }
             Frame::Made(queued) => queued.take(),
         }
     }
 
-    /// The message that a frame carries, if it does.
-    pub fn message(&self, frame: u32) -> Option<&Arc<Message>> {
+    /// The rule of the message that a frame carries, if it does.
+    pub fn rule(&self, frame: u32) -> Option<RuleId> {
         match &self.frames[frame as usize] {
-            Frame::Message(encoded) => Some(encoded.message()),
-            Frame::Made(queued) => queued.as_ref().and_then(Queued::message),
+            Frame::Message { encoded, .. } => Some(encoded.message().rule.id),
+            Frame::Made(queued) => queued.as_ref().and_then(Queued::message).map(|message| message.rule.id),
         }
     }
 
     /// The messages of this turn.
     pub fn messages(&self) -> impl Iterator<Item = &Arc<Message>> {
         self.frames.iter().filter_map(|frame| match frame {
-            Frame::Message(encoded) => Some(encoded.message()),
+            Frame::Message { encoded, .. } => Some(encoded.message()),
             Frame::Made(_) => None,
         })
     }

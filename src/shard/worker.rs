@@ -327,16 +327,16 @@ impl Worker {
 }
 
 fn view(slot: &Slot, now: Moment) -> SessionView {
-    let queued = slot.outbox.as_ref().and_then(|outbox| outbox.oldest());
-    let held = slot.paces.as_ref().and_then(|paces| paces.oldest());
-    let oldest = [queued, held].into_iter().flatten().min_by_key(|message| message.moment);
+    let queued = slot.outbox.as_ref().and_then(|outbox| outbox.oldest()).map(|message| (&message.topic, message.moment));
+    let held = slot.paces.as_ref().and_then(|paces| paces.oldest()).map(|message| (&message.topic, message.moment));
+    let oldest = [queued, held].into_iter().flatten().min_by_key(|&(_, moment)| moment);
     SessionView {
         id: slot.id,
         user: slot.reader.as_ref().and_then(|reader| reader.user()),
         address: slot.address,
         dialect: slot.variant.dialect,
         outbox_bytes: slot.outbox_bytes(),
-        oldest: oldest.map(|message| (message.topic.clone(), now.since(message.moment))),
+        oldest: oldest.map(|(topic, moment)| (topic.clone(), now.since(moment))),
     }
 }
 

@@ -11,6 +11,8 @@ from gateway import Gateway, until
 from websocket import connect
 
 MIB = 1 << 20
+# What bodies under way and the allocator keep; on a slow machine topics die before there are many, and this is most of it.
+SLACK_BYTES = 24 * MIB
 RULES = """
 [[topics]]
 match = "kept.>"
@@ -48,7 +50,7 @@ async def come_and_go(port, count, per_second, seed):
             websocket.cut_mid_frame(rng.randrange(60))
         else:
             websocket.reset()
-        await asyncio.wait_for(websocket.closed, 10)
+        await asyncio.wait_for(websocket.closed, 40)
 
     async def noted(number):
         try:
@@ -122,14 +124,14 @@ async def subscribe_in_turn(port, count, prefix):
         websocket.say({"op": "subscribe", "id": begin, "topics": names})
         if begin + 1000 < count:
             websocket.say({"op": "unsubscribe", "id": begin, "topics": names})
-        while (reply := await asyncio.wait_for(replies.get(), 20))["op"] != ("unsubscribed" if begin + 1000 < count else "subscribed"):
+        while (reply := await asyncio.wait_for(replies.get(), 60))["op"] != ("unsubscribed" if begin + 1000 < count else "subscribed"):
             assert reply["op"] in ("welcome", "subscribed"), f"the session was told {reply}"
     websocket.reset()
 
 
 def crowd_of_topics(long):
     """Topic names published to and subscribed to once: when they have died, the gauge and the memory are back."""
-    count = 500_000 if long else 100_000
+    count = 1_000_000 if long else 100_000
     with Gateway(rules=RULES, limits="topics = 2000000") as gateway:
         start, measures = gateway.rss(), []
         for generation in range(2):
@@ -146,8 +148,8 @@ def crowd_of_topics(long):
             measures.append((peak, topics, took, gateway.rss()))
         (peak, topics, took, first), (_, _, _, second) = measures
         told = f"memory {start / MIB:.0f} MiB at the start, {peak / MIB:.0f} with {topics} topics, {first / MIB:.0f} after them, {second / MIB:.0f} after as many again"
-        assert first - start <= (peak - start) * 0.5 + 8 * MIB, f"the memory of topics that died does not return: {told}"
-        assert second - first <= 0.2 * (peak - start) + 8 * MIB, f"memory grows with each generation of topics: {told}"
+        assert first - start <= (peak - start) * 0.5 + SLACK_BYTES, f"the memory of topics that died does not return: {told}"
+        assert second - first <= 0.2 * (peak - start) + SLACK_BYTES, f"memory grows with each generation of topics: {told}"
         return f"2 × {count} names, {took:.1f} s: all died; {told}"
 
 

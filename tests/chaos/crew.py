@@ -10,6 +10,7 @@ import signal
 import struct
 import time
 
+from gateway import PATIENCE
 from ledger import payload
 from websocket import connect
 
@@ -53,8 +54,8 @@ class Books:
 class Subscriber:
     """Keeps topic, epoch and offset of what it takes, and resumes by `since` whatever happens to its session."""
 
-    def __init__(self, index, ledger, wishes, port, restarts=False, strict=True):
-        self.index, self.ledger, self.port = index, ledger, port
+    def __init__(self, index, ledger, wishes, port, restarts=False, strict=True, host="127.0.0.1"):
+        self.index, self.ledger, self.port, self.host = index, ledger, port, host
         self.wishes = wishes
         self.restarts, self.strict = restarts, strict
         covered = [topic for topic in ledger.topics if any(matches(wish, topic) for wish in wishes)]
@@ -69,7 +70,7 @@ class Subscriber:
     async def live(self, flags):
         while not flags["ends"]:
             try:
-                self.websocket = await connect(self.port, self.hear)
+                self.websocket = await connect(self.port, self.hear, host=self.host)
             except (OSError, asyncio.TimeoutError):
                 await asyncio.sleep(random.uniform(0.02, 0.1))
                 continue
@@ -153,8 +154,8 @@ class Subscriber:
 class Publisher:
     """Publishes to topics at random at a steady rate, each message with its number."""
 
-    def __init__(self, index, books, topics, port, per_second, size=64):
-        self.index, self.books, self.topics, self.port, self.size = index, books, topics, port, size
+    def __init__(self, index, books, topics, port, per_second, size=64, host="127.0.0.1"):
+        self.index, self.books, self.topics, self.port, self.host, self.size = index, books, topics, port, host, size
         self.per_second = per_second
         self.numbers = dict.fromkeys(topics, 0)
         self.sent = self.acknowledged = 0
@@ -162,7 +163,7 @@ class Publisher:
     async def live(self, flags):
         while not flags["ends"]:
             try:
-                websocket = await connect(self.port, self.hear)
+                websocket = await connect(self.port, self.hear, host=self.host)
             except (OSError, asyncio.TimeoutError):
                 await asyncio.sleep(0.05)
                 continue
@@ -213,7 +214,7 @@ class Crew:
         self.process.join()
 
     def end(self, seconds=10):
-        self.process.join(seconds)
+        self.process.join(PATIENCE * seconds)
         if self.process.is_alive():
             self.kill()
             raise AssertionError("a process of subscribers did not end")
@@ -240,13 +241,15 @@ async def live_together(flags, makes):
     await asyncio.gather(*lives, return_exceptions=True)
 
 
-def crews_of(flags, ledger, wishes, ports, processes, restarts=False, strict=True, drop_every=None, silence=None):
-    """The subscribers of `wishes`, dealt to so many processes, and in turn to `ports`."""
+def crews_of(flags, ledger, wishes, ports, processes, restarts=False, strict=True, drop_every=None, silence=None, host="127.0.0.1", enter=None):
+    """The subscribers of `wishes`, dealt to so many processes, and in turn to `ports`; `enter` is called first in each process."""
 
     def make(indices):
         def lives():
+            if enter:
+                enter()
             for index in indices:
-                subscriber = Subscriber(index, ledger, wishes[index], ports[index % len(ports)], restarts, strict)
+                subscriber = Subscriber(index, ledger, wishes[index], ports[index % len(ports)], restarts, strict, host)
                 yield subscriber.live(flags)
                 if drop_every:
                     yield subscriber.drop_at_times(flags, drop_every)
@@ -258,10 +261,10 @@ def crews_of(flags, ledger, wishes, ports, processes, restarts=False, strict=Tru
     return [Crew(flags, make(range(process, len(wishes), processes))) for process in range(processes)]
 
 
-def publishers_of(flags, books, topics, port, per_second, size=64):
+def publishers_of(flags, books, topics, port, per_second, size=64, host="127.0.0.1"):
     def lives():
         for index in range(books.publishers):
-            yield Publisher(index, books, topics, port, per_second / books.publishers, size).live(flags)
+            yield Publisher(index, books, topics, port, per_second / books.publishers, size, host).live(flags)
 
     return Crew(flags, lives)
 
@@ -301,10 +304,16 @@ class Errand:
         self.process = FORK.Process(target=run_errand, args=(sender, work, arguments), daemon=True)
         self.process.start()
 
+    def look(self):
+        """Fails with what went wrong there, if it has ended before it was to."""
+        if self.receiver.poll(0):
+            self.answer(0)
+            raise AssertionError("a process of subscribers ended early")
+
     def answer(self, seconds):
         try:
-            if not self.receiver.poll(seconds):
-                raise AssertionError(f"no answer within {seconds} s from a process of subscribers")
+            if not self.receiver.poll(PATIENCE * seconds):
+                raise AssertionError(f"no answer within {PATIENCE * seconds} s from a process of subscribers")
             good, answer = self.receiver.recv()
         except EOFError:
             raise AssertionError("a process of subscribers ended without an answer") from None

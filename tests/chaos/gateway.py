@@ -15,6 +15,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("BELFRY", str(ROOT / "target" / "release" / "belfry"))
 KEY = "the-operator-of-this-test"
+# Waits are this much longer than they should be: the machine may be slow, or busy with something else. What comes earlier isn't waited for.
+PATIENCE = 4
 SERIES = re.compile(r"^belfry_([a-z_]+)(?:\{(.*)\})? (\S+)$")
 
 HEAD = """
@@ -29,21 +31,25 @@ api_keys = [{{ name = "operator", key = "{key}", subscribe = [">"], publish = ["
 
 [limits]
 sessions_per_address = 100000
-commands_per_second = 1000000
-commands_burst = 1000000
-frames_per_second = 1000000
-frames_burst = 1000000
+{rates}
 {limits}
 """
+# What a load never reaches.
+NO_RATES = "commands_per_second = 1000000\ncommands_burst = 1000000\nframes_per_second = 1000000\nframes_burst = 1000000"
+
+
+class Skipped(Exception):
+    """A scenario can't be had here; the words say what it needs."""
 
 
 class Gateway:
-    """One process; leaving the `with` kills it."""
+    """One process; leaving the `with` kills it. `host` is where it listens, `wrapper` a command that it is started by."""
 
-    def __init__(self, rules="", limits="", drain="10s"):
+    def __init__(self, rules="", limits="", drain="10s", rates=NO_RATES, host="127.0.0.1", wrapper=()):
         self.folder = tempfile.TemporaryDirectory(prefix="belfry-chaos-")
         self.config = pathlib.Path(self.folder.name) / "belfry.toml"
-        self.config.write_text(HEAD.format(drain=drain, key=KEY, limits=limits) + rules)
+        self.config.write_text(HEAD.format(drain=drain, key=KEY, rates=rates, limits=limits) + rules)
+        self.host, self.wrapper = host, wrapper
         self.log = open(pathlib.Path(self.folder.name) / "log", "w+b")
         self.port = free_port()
         self.process = None
@@ -63,7 +69,7 @@ class Gateway:
         """Starts it, on the port that it had before; back when it listens. Answers the time before it could."""
         port_file = pathlib.Path(self.folder.name) / "port"
         port_file.unlink(missing_ok=True)
-        command = [BINARY, "serve", "--config", self.config, "--listen", f"127.0.0.1:{self.port}", "--port-file", port_file, "--log", "warn"]
+        command = [*self.wrapper, BINARY, "serve", "--config", self.config, "--listen", f"{self.host}:{self.port}", "--port-file", port_file, "--log", "warn"]
         began = time.monotonic()  # a subscriber may be back before the port file has been looked at
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         deadline = began + 20
@@ -97,7 +103,7 @@ class Gateway:
 
     def request(self, method, path, body=None):
         """Status and body of one request, with the operator's key."""
-        asked = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        asked = http.client.HTTPConnection(self.host, self.port, timeout=30)
         try:
             asked.request(method, path, body, {"Authorization": f"Bearer {KEY}"})
             answer = asked.getresponse()
@@ -163,7 +169,7 @@ class Gateway:
 
     def close_accounts(self, rule, seconds=10):
         """Waits until routed = delivered + conflated + dropped + in outboxes; answers the five."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE * seconds
         while True:
             routed, *ends = accounts = self.accounts(rule)
             if routed == sum(ends):
@@ -175,6 +181,14 @@ class Gateway:
         """Resident bytes."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+    def peak(self):
+        """The most resident bytes since the start, or since the last `forget_peak`."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+    def forget_peak(self):
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -194,10 +208,10 @@ def free_port():
 
 def until(what, fact, seconds):
     """Waits for `fact()` to be true, and answers it; `what` says which fact was missed."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE * seconds
     while True:
         if found := fact():
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
+            raise AssertionError(f"not within {PATIENCE * seconds} s: {what() if callable(what) else what}")
         time.sleep(0.05)

@@ -82,7 +82,7 @@ async def watch(port, flags):
     websocket.say({"op": "subscribe", "id": 1, "topics": ["meet.>"], "presence": True})
     for topic in TOPICS:
         websocket.say({"op": "presence", "id": topic, "topic": topic})
-    await asyncio.wait_for(ready.wait(), 10)
+    await asyncio.wait_for(ready.wait(), 40)
     while not flags["ends"]:
         await asyncio.sleep(0.05)
     assert not faults, f"{len(faults)} joins and leaves don't fit: {faults[0]}"

@@ -76,7 +76,8 @@ def killed_gateway(long):
             crew.end()
         publishers.kill()
         gateway.close_accounts(">")
-        assert max(returns) <= 5, f"it took {max(returns):.1f} s until all were back"
+        # Without --long this may be any machine, with whatever runs beside it.
+        assert max(returns) <= (5 if long else 30), f"it took {max(returns):.1f} s until all were back"
         recovered, lost = ledger.recoveries()
         assert lost, "no topic was told as lost, though the gateway was killed"
         back = ", ".join(f"{seconds:.2f}" for seconds in returns)

@@ -148,7 +148,7 @@ def frame(opcode, payload):
     return head + NO_MASK + bytes(payload)
 
 
-async def connect(port, on_text, path="/ws", receive_buffer=None, bytes_per_second=None):
+async def connect(port, on_text, path="/ws", receive_buffer=None, bytes_per_second=None, host="127.0.0.1"):
     """A WebSocket that the gateway has answered with 101; `receive_buffer` in bytes bounds what the kernel takes in for it."""
     own = socket.socket()
     own.setblocking(False)
@@ -156,7 +156,7 @@ async def connect(port, on_text, path="/ws", receive_buffer=None, bytes_per_seco
         own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     loop = asyncio.get_running_loop()
     try:
-        await loop.sock_connect(own, ("127.0.0.1", port))
+        await asyncio.wait_for(loop.sock_connect(own, (host, port)), 10)
         own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport, websocket = await loop.create_connection(lambda: WebSocket(on_text, bytes_per_second), sock=own)
     except BaseException:
@@ -164,7 +164,7 @@ async def connect(port, on_text, path="/ws", receive_buffer=None, bytes_per_seco
         raise
     key = base64.b64encode(os.urandom(16)).decode()
     transport.write(
-        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
     )
     try:

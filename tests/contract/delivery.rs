@@ -94,6 +94,7 @@ fn a_gap_names_topic_and_range() {
     assert_eq!(gap, json!({"op": "gap", "topic": "test.a", "from": gap["from"], "to": gap["to"]}));
     let next = slow.receive();
     assert_eq!(next["offset"].as_u64(), gap["to"].as_u64().map(|to| to + 1), "the gap is just before the next message");
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 4: drops are silent in the raw dialect.
@@ -147,6 +148,7 @@ fn a_slow_session_that_reads_sees_4004() {
     slow.subscribe(&["chat.a"]);
     gateway.publish_many("chat.a", COUNT, BYTES);
     assert_eq!(slow.read_to_close().1, 4004);
+    gateway.expect_accounts_closed();
 }
 
 /// P4: one slow session does not slow another.

@@ -15,6 +15,7 @@ fn what_is_sent_is_published() {
     other.expect_message(binary(&[0xff, 0]));
     gateway.publish("test.a", "end");
     sender.expect_message(text("end"));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 4: `?echo=true` brings the sender's own messages back.
@@ -37,6 +38,7 @@ fn a_body_is_text_if_it_is_utf8() {
     raw.expect_message(binary(&[0xc3, 0x28]));
     gateway.publish("test.a", "");
     raw.expect_message(text(""));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 4 with 3: what a plain WebSocket sends reaches the native dialect as JSON, as a string, or as base64.
@@ -66,6 +68,7 @@ fn last_replays_payloads() {
     let mut none = gateway.dial("/raw/quotes.A?last=0");
     gateway.publish("quotes.A", "4");
     none.expect_message(text("4"));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 4: replayed binary stays binary.
@@ -88,6 +91,7 @@ fn the_path_names_the_topic() {
     for path in ["/raw/test..a", "/raw/test.%3E", "/raw/test.*", "/raw/test.%20a", "/raw/test.%ff", "/raw/test.a%2Fb"] {
         assert_eq!(gateway.refusal(path, &[]).problem(400), "bad_topic", "{path}");
     }
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 4: `[endpoints]` maps a path to a topic; a GET of `/` without upgrade stays the page.
@@ -102,6 +106,7 @@ fn an_endpoint_is_a_topic() {
     let page = gateway.get("/");
     assert_eq!(page.status, 200);
     assert!(page.header("Content-Type").is_some_and(|kind| kind.starts_with("text/html")), "{page:?}");
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 4: no right to subscribe: 401 without credentials, 403 with, before the upgrade.

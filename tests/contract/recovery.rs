@@ -17,6 +17,7 @@ fn since_brings_what_was_missed() {
     let next = gateway.publish("chat.lobby", "4");
     late.expect(message("chat.lobby", &next, 4));
     gateway.expect_metric("recoveries_total{result=\"recovered\"}", 1.0);
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: `since` and not `last` says what comes where the history reaches back.
@@ -28,6 +29,7 @@ fn since_goes_before_last() {
     late.subscribe_with(&["quotes.A"], json!({"last": 3, "since": {"quotes.A": newest.at(2).json()}}));
     late.expect(replayed("quotes.A", &newest, 3));
     late.expect_quiet();
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: who has missed nothing is recovered, and nothing is replayed, whatever `last` says.
@@ -50,6 +52,7 @@ fn since_0_brings_everything() {
     let entries = late.subscribe_with(&["chat.a"], json!({"since": {"chat.a": newest.at(0).json()}}));
     assert_eq!(entries[0]["recovered"], true, "{entries}");
     late.expect_all([replayed("chat.a", &newest.at(1), 1), replayed("chat.a", &newest, 2)]);
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: where history no longer reaches back, `"recovered":false`, then as with `last`.
@@ -67,6 +70,7 @@ fn history_that_no_longer_reaches_back_is_not_recovered() {
     other.subscribe_with(&["quotes.short"], json!({"since": since, "last": 2}));
     other.expect_all([replayed("quotes.short", &newest.at(3), 3), replayed("quotes.short", &newest, 4)]);
     gateway.expect_metric("recoveries_total{result=\"lost\"}", 2.0);
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: the oldest message that is kept is the first after the offset: still recovered.
@@ -78,6 +82,7 @@ fn history_that_just_reaches_back_is_recovered() {
     let entries = late.subscribe_with(&["quotes.short"], json!({"since": {"quotes.short": newest.at(2).json()}}));
     assert_eq!(entries[0]["recovered"], true, "{entries}");
     late.expect_all([replayed("quotes.short", &newest.at(3), 3), replayed("quotes.short", &newest, 4)]);
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: another epoch is not recovered, then as with `last`.
@@ -89,6 +94,7 @@ fn another_epoch_is_not_recovered() {
     let entries = late.subscribe_with(&["quotes.A"], json!({"since": {"quotes.A": {"epoch": "anotherlife", "offset": 1}}}));
     assert_eq!(entries, json!([{"topic": "quotes.A", "epoch": newest.epoch, "offset": 2, "recovered": false}]));
     late.expect(replayed("quotes.A", &newest, 2));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: an offset that lies ahead is not recovered, then as with `last`.
@@ -100,6 +106,7 @@ fn an_offset_ahead_is_not_recovered() {
     let entries = late.subscribe_with(&["quotes.A"], json!({"since": {"quotes.A": newest.at(3).json()}}));
     assert_eq!(entries[0]["recovered"], false, "{entries}");
     late.expect(replayed("quotes.A", &newest, 2));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 1: a restart begins another life of each topic.
@@ -134,6 +141,7 @@ fn a_topic_that_since_does_not_name_is_replayed_by_last() {
     let mut events = late.receive_all(2);
     events.sort_by_key(|event| event["topic"].to_string());
     assert_eq!(events, [replayed("quotes.A", &a, 2), replayed("quotes.B", &b, 4)]);
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: a topic in `since` that a pattern covers has an entry of its own; where nothing else matches the pattern's says nothing.
@@ -147,6 +155,7 @@ fn a_pattern_recovers_the_topics_that_since_names() {
     assert_eq!(entries, json!([{"topic": "chat.a", "epoch": newest.epoch, "offset": 2, "recovered": true}, {"topic": "chat.>"}]));
     late.expect(replayed("chat.a", &newest, 2));
     late.expect_quiet();
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: a matching topic that `since` does not name is replayed by `last` alone, and the pattern's entry says `"recovered":false`.
@@ -163,6 +172,7 @@ fn a_pattern_says_that_a_topic_was_not_named() {
     let mut events = late.receive_all(2);
     events.sort_by_key(|event| event["topic"].to_string());
     assert_eq!(events, [replayed("quotes.A", &a, 2), replayed("quotes.B", &b, 4)]);
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3 and 9: a topic that isn't there any more has its entry, which has no position, and counts as lost. (It counted as nothing.)
@@ -186,6 +196,7 @@ fn a_pattern_tells_of_a_topic_that_it_cannot_recover() {
     assert_eq!(entry, &json!({"topic": "quotes.A", "epoch": newest.epoch, "offset": 2, "recovered": false}));
     late.expect(replayed("quotes.A", &newest, 2));
     late.expect_quiet();
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: without history, who missed something is not recovered, and who missed nothing is.
@@ -199,6 +210,7 @@ fn without_history_only_who_missed_nothing_is_recovered() {
         let entries = gateway.session().subscribe_with(&["plain.a"], json!({"since": {"plain.a": newest.at(offset).json()}}));
         assert_eq!(entries[0]["recovered"], recovered, "since {offset}: {entries}");
     }
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: messages published while a recovery is under way are neither missing nor twice.

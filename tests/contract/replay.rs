@@ -16,6 +16,7 @@ fn last_replays_the_newest_before_what_is_live() {
     session.expect_all([replayed("chat.a", &place.at(2), 2), replayed("chat.a", &place, 3)]);
     let next = gateway.publish("chat.a", "4");
     session.expect(message("chat.a", &next, 4));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: `last` past the history replays all of it; `last` 0 nothing.
@@ -29,6 +30,7 @@ fn last_is_bounded_by_the_history() {
     let mut other = gateway.session();
     other.subscribe_with(&["quotes.A"], json!({"last": 0}));
     other.expect_quiet();
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: the rule's `last` is the default: a subscriber sees a price at once, and no old chat.
@@ -41,6 +43,7 @@ fn the_rules_last_is_the_default() {
     session.subscribe(&["quotes.A", "chat.a"]);
     session.expect(replayed("quotes.A", &place, 2));
     session.expect_quiet();
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: `last` brings the newest of each existing topic of a pattern, and a rule's default holds for each.
@@ -54,6 +57,7 @@ fn last_replays_each_topic_of_a_pattern() {
     events.sort_by_key(|event| event["topic"].to_string());
     assert_eq!(events, [replayed("quotes.A", &a, 2), replayed("quotes.B", &b, 3)]);
     session.expect_quiet();
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: one subscribe replays a message once, whatever matches.
@@ -65,6 +69,7 @@ fn one_subscribe_replays_a_message_once() {
     session.subscribe_with(&["chat.a", "chat.*", "chat.>"], json!({"last": 10}));
     session.expect(replayed("chat.a", &place, 1));
     session.expect_quiet();
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: what the history no longer has is not replayed.
@@ -75,6 +80,7 @@ fn the_history_keeps_what_its_rule_says() {
     let mut session = gateway.session();
     session.subscribe_with(&["test.short"], json!({"last": 10}));
     session.expect_all([replayed("test.short", &place.at(2), 2), replayed("test.short", &place, 3)]);
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 8: what is older than `history_ttl` is not replayed.
@@ -219,6 +225,7 @@ fn an_interval_holds_for_each_topic_by_itself() {
     let (a, b) = (gateway.publish_all("test.a", ["1", "2"]), gateway.publish("test.b", "3"));
     session.expect_all([message("test.a", &a.at(1), 1), message("test.b", &b, 3)]);
     session.expect_quiet();
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: an interval is from 10 to 3,600,000 ms.
@@ -249,6 +256,7 @@ fn the_smallest_interval_of_several_holds() {
     let place = gateway.publish_all("test.a", ["3", "4"]);
     let newest = std::iter::repeat_with(|| session.receive()).find(|event| event["offset"] == 4);
     assert_eq!(newest, Some(message("test.a", &place, 4)));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: subscribing to what one has replaces its options.
@@ -261,6 +269,7 @@ fn subscribing_again_replaces_the_options() {
     let place = gateway.publish_all("test.a", ["1", "2", "3"]);
     session.expect_all([message("test.a", &place.at(1), 1), message("test.a", &place.at(2), 2), message("test.a", &place, 3)]);
     assert_eq!(session.ask(json!({"op": "subscriptions", "id": 1}))["topics"], json!(["test.a"]));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: subscribing to what one has replays nothing for `last`, and `since` is ignored.
@@ -274,6 +283,7 @@ fn subscribing_again_replays_nothing() {
     let entries = session.subscribe_with(&["test.a"], json!({"last": 10, "since": {"test.a": place.at(1).json()}}));
     assert_eq!(entries[0].get("recovered"), None::<&Value>, "{entries}");
     session.expect_quiet();
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 3: unsubscribing ends a replay.

@@ -12,6 +12,7 @@ fn a_topic_may_have_a_chinese_name() {
     session.subscribe(&["chat.大厅.游戏"]);
     let place = gateway.publish("chat.%E5%A4%A7%E5%8E%85.%E6%B8%B8%E6%88%8F", "1");
     session.expect(message("chat.大厅.游戏", &place, 1));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 2: bytes are compared, nothing is normalised: two spellings of é are two topics.
@@ -23,6 +24,7 @@ fn names_are_not_normalised() {
     gateway.publish("test.cafe%CC%81", "1");
     let place = gateway.publish("test.caf%C3%A9", "2");
     session.expect(message("test.caf\u{e9}", &place, 2));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 2: 16 tokens and 255 bytes are the most.
@@ -94,6 +96,7 @@ fn a_star_stands_for_one_token() {
     gateway.publish("test.a.d", "1");
     let place = gateway.publish("test.b.c", "2");
     session.expect(message("test.b.c", &place, 2));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 2: `>` at the end stands for one or more tokens.
@@ -107,6 +110,7 @@ fn a_greater_sign_stands_for_one_or_more_tokens() {
     session.expect(message("test.a.b", &one, 1));
     let two = gateway.publish("test.a.b.c", "2");
     session.expect(message("test.a.b.c", &two, 2));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 2: a session gets each message at most once, however many of its subscriptions match it.
@@ -118,6 +122,7 @@ fn a_message_comes_once_however_many_subscriptions_match() {
     let place = gateway.publish_all("chat.a", ["1", "2"]);
     session.expect_all([message("chat.a", &place.at(1), 1), message("chat.a", &place, 2)]);
     session.expect_quiet();
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 2: nobody else publishes on the gateway's own topics, whatever their grants say.
@@ -155,6 +160,7 @@ fn a_subscription_to_everything_leaves_out_the_gateways_own_topics() {
     all.expect_quiet();
     let place = gateway.publish("plain.a", "1");
     all.expect(message("plain.a", &place, 1));
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 2: `$belfry.stats` has seven figures at least; they are totals, not rates.
@@ -171,6 +177,7 @@ fn the_stats_have_their_figures() {
     for figure in ["sessions", "topics", "subscriptions", "published", "delivered", "outbox_bytes", "uptime_s"] {
         assert!(stats[figure].is_number(), "{figure} is missing in {stats}");
     }
+    gateway.expect_accounts_closed();
 }
 
 /// PROTOCOL 2: `$belfry.stats` comes once a second, and `last` is 1: who subscribes later has the newest at once.

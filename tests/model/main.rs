@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use proptest::test_runner::{Config, TestRunner};
 
 /// Runs that every CI does; `PROPTEST_CASES` asks for more.
-const CASES: u32 = 1_000;
+const CASES: u32 = 2_000;
 
 /// PROTOCOL 3, 7 and 9: whatever publishers, subscribers, slow readers, disconnects and recoveries do, each session hears
 /// each topic in order, no message twice, no hole that nothing explains; and each rule's accounts close.

@@ -1,0 +1,116 @@
+//! What was dropped for one session and is not yet told.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use super::queued::Routed;
+use crate::config::Rule;
+use crate::position::{Epoch, Offset};
+use crate::topic_name::TopicName;
+
+/// Past so many of one topic, the last grows over what was conflated between: those offsets don't come either.
+const GAPS_PER_TOPIC_MAX: usize = 16;
+
+/// Offsets that were dropped, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Of which topic.
+    pub topic: TopicName,
+    /// The first.
+    pub from: Offset,
+    /// The last.
+    pub to: Offset,
+}
+
+/// Of each topic what was dropped since its last message went out.
+#[derive(Default)]
+pub struct Gaps {
+    by_topic: HashMap<TopicName, Topic>,
+    count: usize,
+}
+
+struct Topic {
+    /// The life of the topic that they are of; in the next, the epoch says what was lost.
+    epoch: Epoch,
+    /// Rising; both ends included.
+    spans: Vec<(Offset, Offset)>,
+    /// Of the last one dropped. Under one rule the oldest goes first, so nothing that was dropped has an older one waiting.
+    rule: Arc<Rule>,
+}
+
+impl Gaps {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_topic.is_empty()
+    }
+
+    /// Notes that `message` was dropped.
+    pub fn note(&mut self, message: &Routed) {
+        let (epoch, offset, rule) = (message.position.epoch, message.position.offset, &message.rule);
+        let Some(topic) = self.by_topic.get_mut(&message.topic).filter(|topic| topic.epoch == epoch) else {
+            let topic = Topic { epoch, spans: vec![(offset, offset)], rule: Arc::clone(rule) };
+            let former = self.by_topic.insert(message.topic.clone(), topic);
+            self.count = self.count + 1 - former.map_or(0, |former| former.spans.len());
+            return;
+        };
+        let is_full = topic.spans.len() >= GAPS_PER_TOPIC_MAX && Arc::ptr_eq(&topic.rule, rule);
+        match topic.spans.last_mut().filter(|(_, to)| to.next() == offset || is_full) {
+            Some((_, to)) => *to = offset,
+            None => {
+                topic.spans.push((offset, offset));
+                self.count += 1;
+            }
+        }
+        if !Arc::ptr_eq(&topic.rule, rule) {
+            topic.rule = Arc::clone(rule);
+        }
+    }
+
+    /// Whether one is to be told before `message`: what was dropped lies behind the replayed messages that still wait.
+    pub fn has_before(&self, message: &Routed) -> bool {
+        let of_its_life = self.by_topic.get(&message.topic).filter(|topic| topic.epoch == message.position.epoch);
+        let first = of_its_life.and_then(|topic| topic.spans.first());
+        first.is_some_and(|(_, to)| *to < message.position.offset)
+    }
+
+    /// Takes those that are to be told before `message`, in order.
+    pub fn take_before(&mut self, message: &Routed) -> Vec<Gap> {
+        let of_its_life = self.by_topic.get_mut(&message.topic).filter(|topic| topic.epoch == message.position.epoch);
+        let Some(topic) = of_its_life else { return Vec::new() };
+        let told = topic.spans.partition_point(|(_, to)| *to < message.position.offset);
+        let gap = |(from, to)| Gap { topic: message.topic.clone(), from, to };
+        let gaps: Vec<Gap> = topic.spans.drain(..told).map(gap).collect();
+        if topic.spans.is_empty() {
+            self.by_topic.remove(&message.topic);
+        }
+        self.count -= gaps.len();
+        gaps
+    }
+
+    /// Forgets the topics that `left` names.
+    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
+        self.by_topic.retain(|topic, _| !left(topic));
+        self.count = self.by_topic.values().map(|topic| topic.spans.len()).sum();
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// All, in no order.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = Gap> {
+        let of_topic = |(topic, gaps): (&TopicName, &Topic)| {
+            let gap = |&(from, to): &(Offset, Offset)| Gap { topic: topic.clone(), from, to };
+            gaps.spans.iter().map(gap).collect::<Vec<_>>()
+        };
+        self.by_topic.iter().flat_map(of_topic)
+    }
+}

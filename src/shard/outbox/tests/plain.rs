@@ -1,0 +1,131 @@
+//! The same outbox told plainly: a list that is looked through from its beginning each time, as PROTOCOL 3 and 7 have it.
+
+use super::*;
+
+/// What waits, and the gaps not yet told.
+#[derive(Default)]
+pub struct Plain {
+    list: Vec<Entry>,
+    gaps: Vec<(String, u64, u64)>,
+    begun: bool,
+}
+
+/// One frame.
+#[derive(Clone)]
+pub struct Entry {
+    /// How [`Desk::waiting`] shows it.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a frame is.
+#[derive(Clone)]
+pub enum Kind {
+    Message { topic: String, offset: u64, at: Moment },
+    Change { session: SessionId, joined: bool },
+    Reply,
+}
+
+impl Entry {
+    fn topic(&self) -> Option<&str> {
+        if let Kind::Message { topic, .. } = &self.kind { Some(topic) } else { None }
+    }
+
+    fn conflates(&self) -> bool {
+        self.topic().is_some_and(|topic| topic.starts_with('c'))
+    }
+
+    fn is_counted(&self) -> bool {
+        !matches!(self.kind, Kind::Reply)
+    }
+}
+
+impl Plain {
+    fn loose(&self) -> usize {
+        usize::from(self.begun && !self.list.is_empty())
+    }
+
+    pub fn begin(&mut self) {
+        self.begun = !self.list.is_empty();
+    }
+
+    pub fn send_first(&mut self) {
+        self.begun = false;
+        if !self.list.is_empty() {
+            self.list.remove(0);
+        }
+    }
+
+    pub fn offer(&mut self, entry: Entry, bytes_max: usize) {
+        if let Kind::Change { session, joined } = entry.kind {
+            let is_earlier = |other: &Entry| matches!(other.kind, Kind::Change { session: of, .. } if of == session);
+            let earlier = (self.loose()..self.list.len()).rev().find(|&index| is_earlier(&self.list[index]));
+            let undone = earlier.filter(|&index| matches!(self.list[index].kind, Kind::Change { joined: was, .. } if was != joined));
+            if let Some(index) = undone {
+                self.list.remove(index);
+                return;
+            }
+        }
+        self.list.push(entry);
+        self.shrink(bytes_max);
+    }
+
+    pub fn shrink(&mut self, bytes_max: usize) {
+        if self.fits(bytes_max) {
+            return;
+        }
+        let mut index = self.loose();
+        while index < self.list.len() {
+            let of_topic = |other: &Entry| other.conflates() && other.topic() == self.list[index].topic();
+            let older = (self.loose()..index).find(|&older| of_topic(&self.list[older]));
+            match older.filter(|_| self.list[index].conflates()) {
+                Some(older) => self.list[older] = self.list.remove(index),
+                None => index += 1,
+            }
+        }
+        let mut index = self.loose();
+        while index < self.list.len() && !self.fits(bytes_max) {
+            if self.list[index].topic().is_some_and(|topic| !topic.starts_with('x')) { self.drop_at(index) } else { index += 1 }
+        }
+    }
+
+    fn fits(&self, bytes_max: usize) -> bool {
+        let counted = self.list.iter().filter(|entry| entry.is_counted()).count();
+        counted * FRAME_BYTES <= bytes_max || counted <= 1
+    }
+
+    fn drop_at(&mut self, index: usize) {
+        let Kind::Message { topic, offset, .. } = self.list.remove(index).kind else { return };
+        match self.gaps.iter_mut().rev().find(|gap| gap.0 == topic).filter(|gap| gap.2 + 1 == offset) {
+            Some(gap) => gap.2 = offset,
+            None => self.gaps.push((topic, offset, offset)),
+        }
+    }
+
+    pub fn give_up_aged(&mut self, now: Moment) {
+        let mut index = self.loose();
+        while index < self.list.len() {
+            let is_aged =
+                matches!(&self.list[index].kind, Kind::Message { topic, at, .. } if topic.contains("aged") && now.since(*at) > MAX_AGE);
+            let has_newer = self.list[index + 1..].iter().any(|newer| newer.topic() == self.list[index].topic());
+            match (is_aged, self.list[index].conflates()) {
+                (true, false) => self.drop_at(index),
+                (true, true) if has_newer => drop(self.list.remove(index)),
+                _ => index += 1,
+            }
+        }
+    }
+
+    pub fn leave(&mut self, left: &str) {
+        let waits = self.list.iter().any(|entry| entry.topic() == Some(left));
+        self.gaps.retain(|gap| gap.0 != left || waits);
+    }
+
+    /// As [`Desk::waiting`] and [`Desk::gaps`] have it.
+    pub fn told(&self) -> (Vec<String>, Vec<(u64, u64)>) {
+        let mut gaps = self.gaps.clone();
+        gaps.sort();
+        (self.list.iter().map(|entry| entry.name.clone()).collect(), gaps.into_iter().map(|(_, from, to)| (from, to)).collect())
+    }
+}

@@ -1,0 +1,44 @@
+"""One subscriber in ten stops reading: what the others' latency says of it, by the load test."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+from gateway import BINARY, ROOT, Skipped
+
+LOADTEST = pathlib.Path(os.environ.get("BELFRY_LOADTEST", ROOT / "target" / "release" / "belfry-loadtest"))
+SESSIONS, PER_SECOND, SECONDS, PAYLOAD_BYTES = 1000, 100, 20, 200
+# So that those who don't read come to their bound within their half of the time.
+OUTBOX_BYTES = 32_768
+RATIO = 1.25
+ACCOUNTS = ("belfry_messages_routed_total", "belfry_deliveries_total", "belfry_messages_conflated_total", "belfry_messages_dropped_total")
+MIB = 1 << 20
+
+
+def stalled_sessions(long):
+    """A hundred of 1,000 stop reading for 10 s at 100 messages a second: the others' p99 beside 10 s without; the gateway on one core."""
+    if not long:
+        raise Skipped("takes a machine of its own; only with --long")
+    if not LOADTEST.exists():
+        raise Skipped(f"needs {LOADTEST}, of cargo build --release --workspace")
+    sizes = ["-n", str(SESSIONS), "-r", str(PER_SECOND), "-d", str(SECONDS), "-p", str(PAYLOAD_BYTES)]
+    command = [LOADTEST, "slow", *sizes, "--pin", "--start", BINARY, "--set", f"limits.outbox_bytes={OUTBOX_BYTES}", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.startswith("{"), f"the load test ended with {done.returncode}: {done.stderr[-300:]}"
+    report = json.loads(done.stdout)
+    figures, verdict, metrics = report["figures"], report["verdict"], report["metrics"]
+    assert done.returncode == 0, f"the load test's own checks failed: {report['failures']} {verdict}"
+    before, beside = figures["calm_p99_us"] / 1000, figures["troubled_p99_us"] / 1000
+    # In doubt the load test says so; then the ratio is only told.
+    assert report["warnings"] or beside <= RATIO * before, f"p99 of those who read: {before:.2f} ms, and {beside:.2f} ms beside the stalled"
+    _, resident = report["server"]["resident_bytes"]
+    assert resident <= SESSIONS * OUTBOX_BYTES + 64 * MIB, f"{resident / MIB:.0f} MiB resident"
+    routed, delivered, conflated, dropped = (int(metrics.get(name, 0)) for name in ACCOUNTS)
+    assert routed == delivered + conflated + dropped, f"{routed} routed, {delivered} delivered, {conflated} conflated, {dropped} dropped"
+    stalled, closed = int(figures["stalled_sessions"]), int(metrics.get("belfry_sessions_closed_total", 0))
+    doubts = "".join(f" (in doubt: {warning})" for warning in report["warnings"])
+    return (
+        f"{stalled} of {SESSIONS} stalled, {closed} of them closed with 4004; {routed} routed = {delivered} delivered + {conflated} conflated + "
+        f"{dropped} dropped; p99 {before:.2f} → {beside:.2f} ms ({beside / before:.2f} ×), {resident / MIB:.0f} MiB resident{doubts}"
+    )
