@@ -6,7 +6,6 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 use super::grants::Grants;
-use super::identity::Identity;
 use super::jwks;
 use super::verifying::VerifyingKey;
 use crate::config::{self, GrantLists, Problem, TokenKey};
@@ -14,8 +13,8 @@ use crate::config::{self, GrantLists, Problem, TokenKey};
 /// Every key and the grants of everybody, as one configuration has them; a reload makes another.
 #[derive(Debug)]
 pub(super) struct KeySet {
-    /// Everybody's identity, one for all; `None` when nobody may do anything without a credential.
-    pub anonymous: Option<Arc<Identity>>,
+    /// What everybody may; `None` when nobody may do anything without a credential.
+    pub anonymous: Option<Arc<Grants>>,
     verifying: Vec<Arc<VerifyingKey>>,
     api: Vec<Arc<ApiKey>>,
 }
@@ -39,7 +38,7 @@ impl KeySet {
             return Err(problems);
         }
         let api = settings.api_keys.iter().map(|key| Arc::new(ApiKey::new(key, &everybody))).collect();
-        let anonymous = settings.anonymous.clone().map(|lists| Arc::new(Identity::anonymous(Arc::new(Grants::new(lists)))));
+        let anonymous = settings.anonymous.clone().map(|lists| Arc::new(Grants::new(lists)));
         Ok(Self { anonymous, verifying: verifying.into_iter().map(Arc::new).collect(), api })
     }
 
@@ -63,7 +62,7 @@ impl KeySet {
     /// `own` with everybody's grants on top.
     pub fn with_everybodys(&self, own: &Grants) -> Arc<Grants> {
         Arc::new(match &self.anonymous {
-            Some(everybody) => own.union(&everybody.grants),
+            Some(everybody) => own.union(everybody),
             None => own.clone(),
         })
     }

@@ -33,25 +33,41 @@ pub fn check(settings: &config::Auth) -> Vec<config::Problem> {
 pub struct Auth {
     clock: Clock,
     /// Held for one clone of the `Arc`, so that a reload never waits for a signature.
-    keys: RwLock<Arc<KeySet>>,
+    in_force: RwLock<Arc<InForce>>,
+}
+
+/// What one configuration says.
+#[derive(Debug)]
+struct InForce {
+    keys: KeySet,
+    /// One for all who come without a credential: there may be a hundred thousand.
+    anonymous: Option<Arc<Identity>>,
+}
+
+impl InForce {
+    fn new(settings: &config::Auth) -> Result<Arc<Self>, config::Problem> {
+        let keys = KeySet::new(settings).map_err(joined)?;
+        let anonymous = keys.anonymous.clone().map(|grants| Arc::new(Identity::anonymous(grants)));
+        Ok(Arc::new(Self { keys, anonymous }))
+    }
 }
 
 impl Auth {
     /// With the keys of `settings`; each that can't be used is told with its place and what would be right.
     pub fn new(settings: &config::Auth, clock: Clock) -> Result<Self, config::Problem> {
-        Ok(Self { clock, keys: RwLock::new(Arc::new(KeySet::new(settings).map_err(joined)?)) })
+        Ok(Self { clock, in_force: RwLock::new(InForce::new(settings)?) })
     }
 
     /// Takes other keys and grants; sessions ask again through [`Auth::renew`]. A problem changes nothing.
     pub fn reload(&self, settings: &config::Auth) -> Result<(), config::Problem> {
-        let keys = Arc::new(KeySet::new(settings).map_err(joined)?);
-        *self.keys.write() = keys;
+        let in_force = InForce::new(settings)?;
+        *self.in_force.write() = in_force;
         Ok(())
     }
 
     /// Everybody's identity, where there are anonymous grants.
     pub fn anonymous(&self) -> Option<Arc<Identity>> {
-        self.keys().anonymous.clone()
+        self.in_force().anonymous.clone()
     }
 
     /// Whose token or API key this is. Everybody's grants come on top of its own.
@@ -59,11 +75,12 @@ impl Auth {
         if credential.len() > token::CREDENTIAL_BYTES_MAX {
             return Err(AuthError::Invalid(format!("it has {} bytes, the most is {}", credential.len(), token::CREDENTIAL_BYTES_MAX)));
         }
-        let keys = self.keys();
+        let in_force = self.in_force();
+        let keys = &in_force.keys;
         if let Some(key) = keys.api_key(credential) {
             return Ok(by_api_key(key));
         }
-        let verified = token::verify(credential, &keys, self.clock.now())?;
+        let verified = token::verify(credential, keys, self.clock.now())?;
         Ok(Arc::new(Identity {
             user: Some(verified.user),
             grants: keys.with_everybodys(&verified.own),
@@ -79,10 +96,11 @@ impl Auth {
     /// grants as long as it lives and its key is still there; an API key becomes what its entry says now. Who is
     /// anonymous stays so, and may do nothing where there are no anonymous grants any more.
     pub fn renew(&self, identity: &Identity) -> Result<Arc<Identity>, AuthError> {
-        let keys = self.keys();
+        let in_force = self.in_force();
+        let keys = &in_force.keys;
         match &identity.origin {
-            Origin::Anonymous => Ok(keys.anonymous.clone().unwrap_or_else(|| Arc::new(Identity::anonymous(Arc::default())))),
-            Origin::ApiKey(key) => key.renewed(&keys).map(by_api_key).ok_or_else(|| AuthError::invalid("its API key is gone")),
+            Origin::Anonymous => Ok(in_force.anonymous.clone().unwrap_or_else(|| Arc::new(Identity::anonymous(Arc::default())))),
+            Origin::ApiKey(key) => key.renewed(keys).map(by_api_key).ok_or_else(|| AuthError::invalid("its API key is gone")),
             Origin::Token { key, own } => {
                 if !keys.still_has(key) {
                     return Err(AuthError::invalid("the key that signed it is gone"));
@@ -95,8 +113,8 @@ impl Auth {
         }
     }
 
-    fn keys(&self) -> Arc<KeySet> {
-        Arc::clone(&self.keys.read())
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read())
     }
 }
 
