@@ -215,8 +215,12 @@ impl Outbox {
     fn drop_at(&mut self, place: i64, reason: DropReason, tally: &mut Tally) {
         let Some(queued) = self.remove(place, tally) else { return };
         settle(&queued, End::Dropped(reason), tally);
-        if let What::Message(message) = &queued.what {
-            self.gaps.note(message);
+        match &queued.what {
+            What::Message(message) => self.gaps.note(message),
+            What::Left(message) if self.gaps.has(&message.topic) && !self.has_left(&message.topic) => {
+                self.gaps.leave(|topic| *topic == message.topic);
+            }
+            _ => {}
         }
     }
 
@@ -241,7 +245,7 @@ impl Outbox {
         (self.ages_at, self.holds_aged) = (None, false);
         let mut next: Option<Moment> = None;
         for (place, queued) in self.line.iter().rev() {
-            let What::Message(message) = &queued.what else { continue };
+            let (What::Message(message) | What::Left(message)) = &queued.what else { continue };
             let has_newer = !newer.insert(&message.topic);
             let Some(max_age) = message.rule.max_age.filter(|_| Some(place) != pinned) else { continue };
             match (now.since(message.moment) > max_age, message.rule.on_slow == OnSlow::Conflate) {
@@ -431,8 +435,22 @@ impl Outbox {
         self.book_slow(self.moved_at, tally);
     }
 
-    /// The session has left the topics that `left` names: what was dropped of one is told only if a message of it still waits.
+    fn has_left(&self, topic: &TopicName) -> bool {
+        self.line.iter().any(|(_, queued)| matches!(&queued.what, What::Left(message) if message.topic == *topic))
+    }
+
+    /// The session has left the topics that `left` names: what was dropped of one is told only if a message of it still waits,
+    /// and should the session come back to it, what is new neither takes the place of what waits nor tells of what is dropped of it.
     pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
+        for place in self.line.first()..self.line.end() {
+            let Some(queued) = self.line.get_mut(place) else { continue };
+            if let What::Message(message) = &queued.what
+                && left(&message.topic)
+            {
+                queued.what = What::Left(Arc::clone(message));
+            }
+        }
+        self.latest.retain(|topic, _| !left(topic));
         if self.gaps.is_empty() {
             return;
         }

@@ -214,6 +214,20 @@ fn what_is_too_old_gives_way_as_its_rule_says() {
     assert_eq!((desk.books("c"), desk.books("d"), desk.books("x")), ([1, 1, 0, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 1, 0]));
 }
 
+/// PROTOCOL 3: what waits of a topic that was left belongs to the life before `unsubscribed`; taken again, the topic told of gaps
+/// from before, and its new messages stood before their `subscribed`.
+#[test]
+fn a_topic_taken_again_begins_anew() {
+    let mut desk = Desk::new();
+    desk.fill(&[("x.a", 1), ("c.a", 10)]);
+    desk.outbox.leave(|topic| topic.as_str() == "c.a");
+    desk.fill(&[("x.a", 2), ("c.a", 12)]);
+    assert_eq!(desk.offer("c.a", 13, 4 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["x.a 1", "c.a 10", "x.a 2", "c.a 13"]);
+    assert_eq!(desk.offer("x.a", 3, 4 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!((desk.waiting(), desk.gaps()), (["x.a 1", "x.a 2", "c.a 13", "x.a 3"].map(str::to_owned).to_vec(), vec![]));
+}
+
 /// PROTOCOL 3: joins and leaves of one member that are still queued cancel out; another name's don't.
 #[test]
 fn a_join_and_a_leave_cancel_out() {
@@ -379,7 +393,7 @@ proptest! {
                     offered[topic] += 1;
                     let (topic, offset, at) = (TOPICS[topic], offered[topic], desk.clock.moment());
                     let _ = desk.offer(topic, offset, bytes_max);
-                    plain.offer(Entry { name: format!("{topic} {offset}"), kind: Kind::Message { topic: topic.into(), offset, at } }, bytes_max);
+                    plain.offer(Entry { name: format!("{topic} {offset}"), kind: Kind::Message { topic: topic.into(), offset, at, left: false } }, bytes_max);
                 }
                 Act::Shrink(bytes) => {
                     let _ = desk.outbox.shrink(bytes, DropReason::Slow, &mut desk.tally);

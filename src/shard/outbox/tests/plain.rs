@@ -22,7 +22,7 @@ pub struct Entry {
 /// What a frame is.
 #[derive(Clone)]
 pub enum Kind {
-    Message { topic: String, offset: u64, at: Moment },
+    Message { topic: String, offset: u64, at: Moment, left: bool },
     Change { session: SessionId, joined: bool },
     Reply,
 }
@@ -34,6 +34,10 @@ impl Entry {
 
     fn conflates(&self) -> bool {
         self.topic().is_some_and(|topic| topic.starts_with('c'))
+    }
+
+    fn is_left(&self) -> bool {
+        matches!(self.kind, Kind::Message { left: true, .. })
     }
 
     fn is_counted(&self) -> bool {
@@ -77,9 +81,9 @@ impl Plain {
         }
         let mut index = self.loose();
         while index < self.list.len() {
-            let of_topic = |other: &Entry| other.conflates() && other.topic() == self.list[index].topic();
+            let of_topic = |other: &Entry| other.conflates() && !other.is_left() && other.topic() == self.list[index].topic();
             let older = (self.loose()..index).find(|&older| of_topic(&self.list[older]));
-            match older.filter(|_| self.list[index].conflates()) {
+            match older.filter(|_| self.list[index].conflates() && !self.list[index].is_left()) {
                 Some(older) => self.list[older] = self.list.remove(index),
                 None => index += 1,
             }
@@ -96,7 +100,11 @@ impl Plain {
     }
 
     fn drop_at(&mut self, index: usize) {
-        let Kind::Message { topic, offset, .. } = self.list.remove(index).kind else { return };
+        let Kind::Message { topic, offset, left, .. } = self.list.remove(index).kind else { return };
+        if left {
+            let waits = self.list.iter().any(|entry| entry.is_left() && entry.topic() == Some(&topic));
+            return self.gaps.retain(|gap| gap.0 != topic || waits);
+        }
         match self.gaps.iter_mut().rev().find(|gap| gap.0 == topic).filter(|gap| gap.2 + 1 == offset) {
             Some(gap) => gap.2 = offset,
             None => self.gaps.push((topic, offset, offset)),
@@ -119,6 +127,12 @@ impl Plain {
 
     pub fn leave(&mut self, left: &str) {
         let waits = self.list.iter().any(|entry| entry.topic() == Some(left));
+        for entry in &mut self.list {
+            match &mut entry.kind {
+                Kind::Message { topic, left: is_left, .. } if topic == left => *is_left = true,
+                _ => {}
+            }
+        }
         self.gaps.retain(|gap| gap.0 != left || waits);
     }
 
