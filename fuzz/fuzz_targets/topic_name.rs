@@ -36,7 +36,9 @@ fn find_in_trie(patterns: &[Pattern], name: &TopicName) {
         let mut expected: Vec<_> = kept.iter().filter(|pattern| !removed.contains(pattern) && pattern.matches(name)).cloned().collect();
         let mut found = Vec::new();
         trie.matches(name, |pattern| found.push(pattern.clone()));
-        (found.sort(), expected.sort(), expected.dedup());
+        found.sort();
+        expected.sort();
+        expected.dedup();
         assert_eq!(found, expected, "of {kept:?} for {name}");
         if let Some(next) = kept.first() {
             assert_eq!(trie.remove(next).is_some(), !removed.contains(next), "{next}");
