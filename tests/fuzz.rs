@@ -38,10 +38,12 @@ macro_rules! targets {
 }
 
 targets! {
+    config_toml in "../fuzz/fuzz_targets/config_toml.rs",
     frame_reader in "../fuzz/fuzz_targets/frame_reader.rs",
     inflate in "../fuzz/fuzz_targets/inflate.rs",
     json_command in "../fuzz/fuzz_targets/json_command.rs",
     offer in "../fuzz/fuzz_targets/offer.rs",
+    token in "../fuzz/fuzz_targets/token.rs",
     topic_name in "../fuzz/fuzz_targets/topic_name.rs",
 }
 

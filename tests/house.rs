@@ -495,6 +495,23 @@ fn the_docs_have_every_metric() {
     expect_in_page("docs/metrics.md", &names.collect());
 }
 
+/// House 5.14: each test that `docs/conformance.md` names is there.
+#[test]
+fn the_docs_name_tests_that_are_there() {
+    let page = fs::read_to_string(root().join("docs/conformance.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.rsplit_once(" | ")?.1.strip_suffix(" |"));
+    let named = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| !name.contains(['/', '.', '-', ' ']));
+    let code: String = ["src", "tests", "benches"]
+        .iter()
+        .flat_map(|folder| files(&root().join(folder)))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let missing: BTreeSet<_> = named.filter(|name| !code.contains(&format!("fn {name}("))).map(str::to_owned).collect();
+    assert!(page.contains("`the_limit_is_exact`"), "this test reads the names of tests");
+    expect_none(&missing.into_iter().collect::<Vec<_>>(), "docs/conformance.md names tests that are not there");
+}
+
 /// This file reads what it judges rightly: comments and literals are no code, and a tree of imports is spelled out.
 #[test]
 fn the_reader_of_code_reads_rightly() {

@@ -1,12 +1,41 @@
-//! A command of the native dialect may be any bytes (PROTOCOL section 3).
+//! A command of the native dialect may be any bytes, and what is taken for JSON is what a parser takes (PROTOCOL section 3).
 #![no_main]
 
-use belfry::dialect::json_read;
+use belfry::dialect::{Command, json_read};
 use libfuzzer_sys::fuzz_target;
+use serde::de::IgnoredAny;
+
+/// The deepest value that is taken, and the deepest that the parser takes, which refuses deeper ones.
+const DEPTH_MAX: usize = 64;
+const PARSER_DEPTH_MAX: usize = 127;
 
 fuzz_target!(|text: &[u8]| {
-    let _ = json_read::request(text);
-    if json_read::is_json_text(text) {
-        assert!(str::from_utf8(text).is_ok());
+    let depth = depth(text);
+    if depth <= PARSER_DEPTH_MAX {
+        let is_json = str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+        assert_eq!(json_read::is_json_text(text), is_json && depth <= DEPTH_MAX);
+    }
+    let Ok(request) = json_read::request(text) else { return };
+    assert!(serde_json::from_slice::<IgnoredAny>(text).is_ok(), "what is no JSON is no command");
+    if let Command::Publish { data, .. } = request.command {
+        assert!(json_read::is_json_text(data));
+        assert!(text.as_ptr_range().contains(&data.as_ptr()), "the payload is lent, not copied");
     }
 });
+
+/// How deep brackets nest outside of strings.
+fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for &byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::event::Event;
 use super::variant::{Dialect, Variant};
 use super::{json_write, raw};
-use crate::frame::{Deflater, HEAD_BYTES_MAX, OpCode, write_head};
+use crate::frame::{Deflater, HEAD_BYTES_MAX, OpCode, server_head};
 use crate::hub::Message;
 use crate::metrics::Tally;
 
@@ -112,9 +112,8 @@ impl PlainFrame {
 /// Puts the head right before the payload, which has [`HEAD_BYTES_MAX`] spare bytes before it, and says how long it is.
 /// A head's length depends on the payload's, which is known only once it is written; this way it need not be moved.
 fn with_head(mut frame: Vec<u8>, opcode: OpCode, compressed: bool) -> (Bytes, usize) {
-    let mut head = Vec::with_capacity(HEAD_BYTES_MAX);
-    write_head(&mut head, opcode, compressed, frame.len() - HEAD_BYTES_MAX);
-    let start = HEAD_BYTES_MAX - head.len();
-    frame[start..HEAD_BYTES_MAX].copy_from_slice(&head);
-    (Bytes::from(frame).slice(start..), head.len())
+    let (head, length) = server_head(opcode, compressed, frame.len() - HEAD_BYTES_MAX);
+    let start = HEAD_BYTES_MAX - length;
+    frame[start..HEAD_BYTES_MAX].copy_from_slice(&head[..length]);
+    (Bytes::from(frame).slice(start..), length)
 }

@@ -95,18 +95,28 @@ fn length(short: u8, extended: &[u8]) -> Result<Option<(usize, usize)>, Violatio
     Ok(Some((length, length_bytes)))
 }
 
-/// Appends the head of a whole, unmasked frame; `compressed` sets RSV1 (RFC 7692 §6).
-pub fn write_head(frame: &mut Vec<u8>, opcode: OpCode, compressed: bool, payload_bytes: usize) {
-    frame.push(FIN | if compressed { RSV1 } else { 0 } | opcode as u8);
+/// The head of a whole, unmasked frame, and how many of the bytes it has; `compressed` sets RSV1 (RFC 7692 §6).
+pub fn server_head(opcode: OpCode, compressed: bool, payload_bytes: usize) -> ([u8; HEAD_BYTES_MAX], usize) {
+    let mut head = [0; HEAD_BYTES_MAX];
+    head[0] = FIN | if compressed { RSV1 } else { 0 } | opcode as u8;
     if payload_bytes < usize::from(LENGTH_16) {
-        frame.push(payload_bytes as u8);
-    } else if let Ok(length) = u16::try_from(payload_bytes) {
-        frame.push(LENGTH_16);
-        frame.extend_from_slice(&length.to_be_bytes());
-    } else {
-        frame.push(LENGTH_64);
-        frame.extend_from_slice(&(payload_bytes as u64).to_be_bytes());
+        head[1] = payload_bytes as u8;
+        return (head, 2);
     }
+    if let Ok(length) = u16::try_from(payload_bytes) {
+        head[1] = LENGTH_16;
+        head[2..4].copy_from_slice(&length.to_be_bytes());
+        return (head, 4);
+    }
+    head[1] = LENGTH_64;
+    head[2..].copy_from_slice(&(payload_bytes as u64).to_be_bytes());
+    (head, HEAD_BYTES_MAX)
+}
+
+/// Appends the head of a whole, unmasked frame.
+pub fn write_head(frame: &mut Vec<u8>, opcode: OpCode, compressed: bool, payload_bytes: usize) {
+    let (head, length) = server_head(opcode, compressed, payload_bytes);
+    frame.extend_from_slice(&head[..length]);
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod violation;
 
 pub use close::write_close;
 pub use deflate::Deflater;
-pub use head::{HEAD_BYTES_MAX, write_head};
+pub use head::{HEAD_BYTES_MAX, server_head, write_head};
 pub use inflate::Inflater;
 pub use offer::{Agreement, negotiate};
 pub use reader::{FrameReader, Received};

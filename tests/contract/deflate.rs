@@ -101,6 +101,44 @@ fn compressed_messages_are_read() {
     }
 }
 
+/// RFC 7692 §7.2.3: blocks of every kind, a last block before the end and at it, and nothing at all in each of its spellings.
+#[test]
+fn every_form_of_a_compressed_message_is_read() {
+    let gateway = Gateway::start();
+    let mut echo = dial(&gateway, "/echo", "permessage-deflate");
+    let forms: [(&[u8], &[u8]); 8] = [
+        (&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], b"Hello"),
+        (&[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00], b"Hello"), // a stored block
+        (&[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00], b"Hello"),                   // a last block, and the empty one owed
+        (&[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], b"Hello"),                         // a last block alone
+        (&[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], b"HelloHello"), // and more
+        (&[0x00], b""),
+        (&[], b""),
+        (&[0x03, 0x00], b""),
+    ];
+    for (packed, plain) in forms {
+        for cut in 0..=packed.len() {
+            echo.send_raw_frame(0x42, &packed[..cut]);
+            echo.send_raw_frame(0x80, &packed[cut..]);
+            let frame = echo.next_message().unwrap();
+            assert!(frame.rsv1 && inflated(&frame.payload) == plain, "{packed:02x?} cut at {cut} came back as {frame:?}");
+        }
+    }
+}
+
+/// A stream that ends in the middle of a block, and one with damage behind its last block.
+#[test]
+fn a_message_that_is_no_whole_stream_closes_with_1007() {
+    let gateway = Gateway::start();
+    let whole = deflated("what goes on repeats, and what repeats goes on".repeat(4).as_bytes());
+    let damaged = [&[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..], &[0x06]].concat();
+    for packed in [&whole[..whole.len() / 2], &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48], &damaged] {
+        let mut session = dial(&gateway, "/echo", "permessage-deflate");
+        session.send_raw_frame(0xc2, packed);
+        session.expect_close(1007);
+    }
+}
+
 /// PROTOCOL 7: `message_bytes` holds after inflation too: a bomb closes with 1009, one of just the limit passes.
 #[test]
 fn a_bomb_closes_with_1009() {
@@ -116,21 +154,49 @@ fn a_bomb_closes_with_1009() {
     gateway.expect_metric("limit_hits_total{limit=\"message_bytes\"}", 2.0);
 }
 
-/// RSV1 on a continuation, on a control frame, or data that does not inflate: 1002 (or 1007 for the data).
+/// PROTOCOL 7: inflation stops at the limit while it runs: 10 MB of zeros cost the gateway no more than a message may have.
+#[test]
+fn a_bomb_costs_no_more_than_the_limit() {
+    let gateway = Gateway::start();
+    let bomb = deflated(&vec![0; 10_000_000]);
+    assert!(bomb.len() < 64 << 10, "the bomb itself is within the limit");
+    // What a session and its shard need anyhow is there before.
+    for _ in 0..20 {
+        let mut session = dial(&gateway, "/echo", "permessage-deflate");
+        session.send_raw_frame(0xc2, &deflated(&[7; 60_000]));
+        session.next_message();
+    }
+    gateway.expect_metric("sessions", 0.0);
+    let before = gateway.peak_memory_bytes();
+    for _ in 0..20 {
+        let mut session = dial(&gateway, "/echo", "permessage-deflate");
+        session.send_raw_frame(0xc2, &bomb);
+        session.expect_close(1009);
+    }
+    let grown = gateway.peak_memory_bytes() - before;
+    println!("twenty bombs of 10 MB, one after the other, made the peak grow by {grown} bytes");
+    assert!(grown < 5 << 20, "the peak grew by {grown} bytes: inflated whole, one bomb alone would take 10 MB");
+}
+
+/// RSV1 on a continuation, on a control frame, or without the extension: 1002; data that does not inflate: 1007.
 #[test]
 fn damaged_compression_closes() {
     let gateway = Gateway::start();
-    let mut control = dial(&gateway, "/echo", "permessage-deflate");
-    control.send_raw_frame(0xc9, b"");
-    control.expect_close(1002);
+    for first in [0xc8, 0xc9, 0xca] {
+        let mut control = dial(&gateway, "/echo", "permessage-deflate");
+        control.send_raw_frame(first, b"");
+        control.expect_close(1002);
+    }
     let mut continuation = dial(&gateway, "/echo", "permessage-deflate");
     continuation.send_raw_frame(0x01, b"a");
     continuation.send_raw_frame(0xc0, b"b");
     continuation.expect_close(1002);
+    let mut unasked = gateway.dial("/echo");
+    unasked.send_raw_frame(0xc1, &deflated(b"hello"));
+    unasked.expect_close(1002);
     let mut garbage = dial(&gateway, "/echo", "permessage-deflate");
     garbage.send_raw_frame(0xc1, &[0xff; 20]);
-    let code = garbage.next_message().and_then(|frame| frame.close_code());
-    assert!([Some(1002), Some(1007)].contains(&code), "closed with {code:?}");
+    garbage.expect_close(1007);
 }
 
 /// PROTOCOL 6: compressed text that inflates to what is not UTF-8: 1007.

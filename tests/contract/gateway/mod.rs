@@ -107,6 +107,13 @@ impl Gateway {
         self.address
     }
 
+    /// The most memory that it has had so far, resident.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a process has a status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        peak.expect("the status tells the peak") * 1024
+    }
+
     /// What it has said on its standard output and error so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -1,0 +1,99 @@
+//! Encoding: a message's frame is made once for all who take it, and compressed once for each window.
+
+#[path = "stage/allocations.rs"]
+mod allocations;
+#[path = "stage/hub.rs"]
+#[allow(dead_code, reason = "this bench needs a part of it")]
+mod hub;
+#[path = "stage/wire.rs"]
+#[allow(dead_code, reason = "this bench needs a part of it")]
+mod wire;
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use allocations::allocations;
+use belfry::clock::{Clock, Timestamp};
+use belfry::config::Rule;
+use belfry::dialect::{Dialect, Encoded, Encoder, Variant};
+use belfry::frame::Deflater;
+use belfry::hub::{Message, PayloadKind};
+use belfry::metrics::{Metrics, Tally};
+use belfry::position::{Epoch, Offset, Position};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use hub::name;
+use wire::json;
+
+const TAKERS: usize = 1_000;
+
+fn message(payload: Vec<u8>) -> Arc<Message> {
+    let clock = Clock::by_hand(Timestamp(1_732_233_600_123));
+    Arc::new(Message {
+        topic: name("quotes.AAPL"),
+        position: Position { epoch: Epoch::random(), offset: Offset(12_345) },
+        published_at: clock.now(),
+        moment: clock.moment(),
+        payload: payload.into(),
+        kind: PayloadKind::Json,
+        except: None,
+        rule: Arc::new(Rule::plain(None)),
+    })
+}
+
+fn encoder() -> Encoder {
+    Encoder { deflater: Deflater::new(3), threshold: 256 }
+}
+
+/// Each kind of session that there is: both dialects, plain and with windows of 9 and of 15 bits.
+fn variants() -> impl Iterator<Item = Variant> {
+    let windows = [None, Some(9), Some(15)];
+    [Dialect::Json, Dialect::Raw].into_iter().flat_map(move |dialect| windows.map(|window_bits| Variant { dialect, window_bits }))
+}
+
+/// A count: whatever the first taker of a kind costs, a thousand more cost nothing, and all share the same bytes.
+fn fanout_encodes_once(_: &mut Criterion) {
+    let metrics = Arc::new(Metrics::new());
+    let (mut encoder, mut tally) = (encoder(), Tally::new(Arc::clone(&metrics)));
+    let mut encoded = Encoded::new(message(json(2_048)));
+    for variant in variants() {
+        let mut first = None;
+        let of_first = allocations(|| first = Some(encoded.frame(variant, &mut encoder, &mut tally)));
+        let first = first.expect("it has just been made");
+        let of_others = allocations(|| {
+            for _ in 1..TAKERS {
+                let frame = encoded.frame(variant, &mut encoder, &mut tally);
+                assert!(std::ptr::eq(frame.as_ptr(), first.as_ptr()) && frame.len() == first.len());
+            }
+        });
+        println!(
+            "fanout_encodes_once: {variant:?}: {} allocations ({} bytes) for the first of {TAKERS}, {} for the others",
+            of_first.count, of_first.bytes, of_others.count
+        );
+        assert_eq!(of_others.count, 0);
+    }
+    tally.hand_over();
+    let plain = Encoded::new(message(json(2_048))).frame(Variant { dialect: Dialect::Json, window_bits: None }, &mut encoder, &mut tally);
+    let payloads = (plain.len() - 4 + 2_048) * 2;
+    let told = format!("belfry_deflate_in_bytes_total {payloads}");
+    assert!(metrics.render().lines().any(|line| line == told), "both dialects were compressed once for each of two windows: {told}");
+}
+
+fn an_envelope_is_written_around_the_payload(criterion: &mut Criterion) {
+    for variant in variants() {
+        let window = variant.window_bits.map_or("plain".to_owned(), |bits| format!("window_{bits}"));
+        let mut group =
+            criterion.benchmark_group(format!("an_envelope_is_written_around_the_payload/{}_{window}", variant.dialect.as_str()));
+        for bytes in [128, 2_048] {
+            let (mut encoder, mut tally) = (encoder(), Tally::new(Arc::new(Metrics::new())));
+            let message = message(json(bytes));
+            group.throughput(Throughput::Elements(1));
+            group.bench_function(bytes.to_string(), |bencher| {
+                bencher.iter(|| Encoded::new(Arc::clone(black_box(&message))).frame(variant, &mut encoder, &mut tally));
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, fanout_encodes_once, an_envelope_is_written_around_the_payload);
+criterion_main!(benches);

@@ -1,0 +1,102 @@
+//! Presence: coming, going and being listed cost the same in a room of 10,000 as in one of 10.
+
+#[path = "stage/hub.rs"]
+#[allow(dead_code, reason = "this bench needs a part of it")]
+mod hub;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use belfry::dialect::{Dialect, Variant};
+use belfry::frame::Inflater;
+use belfry::hub::Wanted;
+use belfry::session_id::{Member, SessionId};
+use belfry::shard::{Expected, Newcomer, Options, Reader, Seat, Shards};
+use belfry::topic_name::TopicName;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use hub::{Stage, name};
+
+const MEMBERS: [usize; 3] = [10, 1_000, 10_000];
+const RULES: &str = "[{ match = \"chat.>\", presence = true }]";
+
+/// In the hub alone: under the topic's lock.
+fn joining_and_leaving_cost_the_same_in_any_room(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("joining_and_leaving_cost_the_same_in_any_room/hub");
+    for members in MEMBERS {
+        let (stage, room) = (Stage::new(RULES), name("chat.lobby"));
+        let join = |member: &Member| stage.hub.subscribe(&room, stage.outlet, member, Wanted::default()).is_ok_and(|joined| joined.2);
+        (0..members).for_each(|_| assert!(join(&Member { session: SessionId::random(), user: None })));
+        let member = Member { session: SessionId::random(), user: Some("ann".into()) };
+        group.bench_function(members.to_string(), |bencher| {
+            bencher.iter(|| {
+                assert!(join(&member));
+                stage.hub.unsubscribe(&room, stage.outlet, member.session);
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The time of one member, as the list's throughput.
+fn a_list_costs_its_members(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("a_list_costs_its_members");
+    for members in MEMBERS {
+        let (stage, room) = (Stage::new(RULES), name("chat.lobby"));
+        for _ in 0..members {
+            let member = Member { session: SessionId::random(), user: Some("ann".into()) };
+            assert!(stage.hub.subscribe(&room, stage.outlet, &member, Wanted::default()).is_ok());
+        }
+        group.throughput(Throughput::Elements(members as u64));
+        group.bench_function(members.to_string(), |bencher| bencher.iter(|| stage.hub.presence(&room).map(|listed| listed.len())));
+    }
+    group.finish();
+}
+
+/// With a shard: its lists of subscribers, its slots, and the way to its thread and back, which is most of it.
+fn sessions_come_and_go_alike_in_any_room(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("joining_and_leaving_cost_the_same_in_any_room/shard");
+    for members in MEMBERS {
+        let stage = Stage::new(RULES);
+        let shards = Shards::start(1, &stage.hub, &stage.live, &stage.metrics, &stage.clock).expect("a thread can be had");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be had");
+        let come = || -> Expected { runtime.block_on(shards.expect(newcomer(&name("chat.lobby")))) };
+        let _room: Vec<Expected> = (0..members).map(|_| come()).collect();
+        group.bench_function(members.to_string(), |bencher| bencher.iter(|| drop(come())));
+        shards.stop();
+    }
+    group.finish();
+}
+
+/// A session that is a member of a room and says nothing.
+fn newcomer(room: &TopicName) -> Newcomer {
+    let id = SessionId::random();
+    let variant = Variant { dialect: Dialect::Raw, window_bits: None };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    Newcomer { id, address, variant, reader: Box::new(Quiet { id, room: room.clone() }), pass: Box::new(()) }
+}
+
+struct Quiet {
+    id: SessionId,
+    room: TopicName,
+}
+
+impl Reader for Quiet {
+    fn open(&mut self, seat: &mut dyn Seat) {
+        let member = Member { session: self.id, user: None };
+        assert!(seat.take_place());
+        if let Ok((begun, _)) = seat.subscribe(&self.room, Options::default(), &member, Wanted::default()) {
+            seat.begin(begun);
+        }
+    }
+    fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut dyn Seat) -> usize {
+        input.len()
+    }
+    fn deadline(&mut self, _: &mut dyn Seat) {}
+    fn reload(&mut self, _: &mut dyn Seat) {}
+    fn user(&self) -> Option<Arc<str>> {
+        None
+    }
+}
+
+criterion_group!(benches, joining_and_leaving_cost_the_same_in_any_room, a_list_costs_its_members, sessions_come_and_go_alike_in_any_room);
+criterion_main!(benches);

@@ -1,0 +1,46 @@
+//! The raw dialect from socket to socket: what a small message allocates on its way through the whole gateway.
+
+#[path = "stage/allocations.rs"]
+mod allocations;
+#[path = "stage/gateway.rs"]
+#[allow(dead_code, reason = "this bench needs a part of it")]
+mod gateway;
+#[path = "stage/wire.rs"]
+#[allow(dead_code, reason = "this bench needs a part of it")]
+mod wire;
+
+use allocations::{Allocations, allocations};
+use belfry::frame::OpCode;
+use criterion::{Criterion, criterion_group, criterion_main};
+use gateway::Gateway;
+use wire::{client_frame, json};
+
+/// Messages at once: few enough that no socket is ever full.
+const AT_ONCE: usize = 64;
+const ROUNDS: usize = 100;
+/// The payload and the count of who shares it, the message, the frame and the count of who shares that. Reading and routing add nothing.
+const ALLOCATIONS: usize = 5;
+/// What the rest of the process may allocate meanwhile: its statistics once a second, the hub's upkeep.
+const ELSEWHERE: usize = 500;
+
+fn a_raw_message_allocates_its_payload_itself_and_its_frame(_: &mut Criterion) {
+    let gateway = Gateway::start(&[]);
+    let mut publisher = gateway.dial("/raw/bench.raw", None);
+    let mut subscriber = gateway.dial("/raw/bench.raw", None);
+    let frames = client_frame(OpCode::Text, false, &json(128)).repeat(AT_ONCE);
+    let mut exchange = |rounds| {
+        for _ in 0..rounds {
+            publisher.send(&frames);
+            (0..AT_ONCE).for_each(|_| assert_eq!(subscriber.next().len(), 128));
+        }
+    };
+    exchange(10);
+    let Allocations { count, bytes } = allocations(|| exchange(ROUNDS));
+    let messages = ROUNDS * AT_ONCE;
+    let each = count as f64 / messages as f64;
+    println!("a_raw_message_allocates_its_payload_itself_and_its_frame: {each:.2} ({} bytes) a message", bytes / messages);
+    assert!(count <= ALLOCATIONS * messages + ELSEWHERE, "{each:.2} allocations a message");
+}
+
+criterion_group!(benches, a_raw_message_allocates_its_payload_itself_and_its_frame);
+criterion_main!(benches);

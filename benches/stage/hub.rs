@@ -1,0 +1,80 @@
+//! A hub with one outlet that takes everything, and no sockets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+use belfry::clock::Clock;
+use belfry::config::{Config, Live, Sources};
+use belfry::hub::{Attempt, Hub, Message, Outlet, OutletId, PayloadKind, PresenceChange, Publication};
+use belfry::metrics::{Metrics, PublishSource};
+use belfry::position::Position;
+use belfry::topic_name::{Pattern, TopicName};
+
+/// Counts what it is told and forgets it.
+#[derive(Default)]
+pub struct Sink {
+    /// Messages and changes of presence.
+    pub heard: AtomicU64,
+}
+
+impl Outlet for Sink {
+    fn has_room(&self) -> bool {
+        true
+    }
+    fn when_room(&self, _: &Waker) {}
+    fn offer(&self, _: &Arc<Message>) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+    fn tell(&self, _: &Arc<PresenceChange>) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A hub and its outlet.
+pub struct Stage {
+    pub hub: Arc<Hub>,
+    pub metrics: Arc<Metrics>,
+    pub live: Arc<Live>,
+    pub clock: Clock,
+    pub sink: Arc<Sink>,
+    pub outlet: OutletId,
+}
+
+impl Stage {
+    /// One whose topics follow the rules of `topics`, as a configuration has them.
+    pub fn new(topics: &str) -> Self {
+        let mut sources = Sources::default();
+        let settings = [&format!("topics={topics}"), "limits.ping_interval=1h"];
+        settings.iter().for_each(|setting| sources.set(setting).expect("KEY=VALUE"));
+        let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let (metrics, live, clock) = (Arc::new(Metrics::new()), Arc::new(Live::new(config)), Clock::machine());
+        let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
+        let sink = Arc::<Sink>::default();
+        let outlet = hub.attach(Arc::clone(&sink) as Arc<dyn Outlet>);
+        Self { hub, metrics, live, clock, sink, outlet }
+    }
+
+    /// Publishes.
+    pub fn publish(&self, topic: &TopicName, publication: &Publication) -> Position {
+        match self.hub.try_publish(topic, publication) {
+            Ok(Attempt::Published(position)) => position,
+            Ok(Attempt::NoRoom(_)) | Err(_) => unreachable!("the outlet has room, and there may be a million topics"),
+        }
+    }
+}
+
+/// A payload as a feed publishes it.
+pub fn publication(payload: Vec<u8>) -> Publication {
+    Publication { payload: payload.into(), kind: PayloadKind::Json, except: None, source: PublishSource::Feed }
+}
+
+/// A name that is one.
+pub fn name(text: &str) -> TopicName {
+    TopicName::parse(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A pattern that is one.
+pub fn pattern(text: &str) -> Pattern {
+    Pattern::parse(text).unwrap_or_else(|error| panic!("{error}"))
+}

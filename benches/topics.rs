@@ -1,0 +1,68 @@
+//! Topics: finding one, and the patterns that match one, costs the same among any number of others.
+
+#[path = "stage/hub.rs"]
+#[allow(dead_code, reason = "this bench needs a part of it")]
+mod hub;
+
+use std::hint::black_box;
+
+use belfry::hub::{PatternTrie, Wanted};
+use belfry::session_id::{Member, SessionId};
+use belfry::topic_name::TopicName;
+use criterion::{Criterion, criterion_group, criterion_main};
+use hub::{Stage, name, pattern, publication};
+
+const COUNTS: [usize; 4] = [1, 1_000, 10_000, 100_000];
+
+/// As many topics of three tokens.
+fn names(count: usize) -> Vec<TopicName> {
+    (0..count).map(|at| name(&format!("quotes.{}.{}", at % 97, at))).collect()
+}
+
+/// One topic among others (`one`), and each of them in turn, which is the caches' affair, too (`each`).
+fn a_publish_costs_the_same_among_any_number_of_topics(criterion: &mut Criterion) {
+    let publication = publication(b"1".to_vec());
+    for count in COUNTS {
+        let (stage, names) = (Stage::new("[]"), names(count));
+        for name in &names {
+            let member = Member { session: SessionId::random(), user: None };
+            assert!(stage.hub.subscribe(name, stage.outlet, &member, Wanted::default()).is_ok());
+        }
+        let mut group = criterion.benchmark_group("a_publish_costs_the_same_among_any_number_of_topics");
+        group.bench_function(format!("one/{count}"), |bencher| bencher.iter(|| stage.publish(&names[count / 2], &publication)));
+        let mut turns = names.iter().cycle();
+        group.bench_function(format!("each/{count}"), |bencher| {
+            bencher.iter(|| stage.publish(turns.next().expect("it has no end"), &publication));
+        });
+        group.finish();
+    }
+}
+
+/// Of all the patterns, three match: by name, by `*`, by `>`.
+fn matching_costs_the_same_among_any_number_of_patterns(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("matching_costs_the_same_among_any_number_of_patterns");
+    for count in COUNTS {
+        let mut trie = PatternTrie::default();
+        for at in 0..count {
+            *trie.entry(&pattern(&format!("quotes.*.{at}"))) = Some(at);
+            *trie.entry(&pattern(&format!("quotes.{}.{at}", at % 97))) = Some(at);
+            *trie.entry(&pattern(&format!("chat.{at}.>"))) = Some(at);
+        }
+        *trie.entry(&pattern("quotes.>")) = Some(count);
+        let topic = name("quotes.0.0");
+        let mut found = 0;
+        trie.matches(&topic, |_| found += 1);
+        assert_eq!(found, 3, "of {count}");
+        group.bench_function(count.to_string(), |bencher| {
+            bencher.iter(|| {
+                let mut sum = 0;
+                trie.matches(black_box(&topic), |&at| sum += at);
+                sum
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, a_publish_costs_the_same_among_any_number_of_topics, matching_costs_the_same_among_any_number_of_patterns);
+criterion_main!(benches);
