@@ -2,7 +2,7 @@
 //! The input is a credential as it comes; with a line feed in it, the head and the claims of a token, which is then signed.
 #![no_main]
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn identify(credential: &str) -> Result<Identity, AuthError> {
+fn identify(credential: &str) -> Result<Arc<Identity>, AuthError> {
     AUTH.identify(credential)
 }
 
@@ -47,7 +47,7 @@ fn signed(head: &[u8], claims: &[u8]) -> String {
     format!("{message}.{signature}")
 }
 
-fn look_into(identity: Result<Identity, AuthError>, head: &[u8]) {
+fn look_into(identity: Result<Arc<Identity>, AuthError>, head: &[u8]) {
     match identity {
         Ok(identity) => {
             assert!(identity.user.is_some() && identity.key.is_none() && !identity.admin, "{identity:?}");
