@@ -24,9 +24,10 @@ struct Unknown {
 }
 
 impl Report {
-    /// Notes one problem.
+    /// Notes one problem. It may repeat what the file says, and is shown on a terminal: so control characters are escaped.
     pub(super) fn tell(&self, problem: String) {
-        self.problems.borrow_mut().push(Problem(problem));
+        let escaped = |text: char| if text.is_control() { text.escape_default().to_string() } else { text.to_string() };
+        self.problems.borrow_mut().push(Problem(problem.chars().map(escaped).collect()));
     }
 
     /// How many problems were noted, unknown keys aside.

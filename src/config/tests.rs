@@ -255,3 +255,10 @@ proptest! {
         let _ = Config::load(&Sources { settings: vec![(key, value)], ..Sources::default() });
     }
 }
+
+/// A problem is one line for a terminal, whatever the file says: a bad topic's name once broke its line.
+#[test]
+fn a_problem_is_one_line() {
+    let told = told(load_text("[endpoints]\n\"/a\" = \"a\\nb\\u001b[2J\"\n"));
+    assert!(told.lines().count() == 1 && !told.contains('\u{1b}') && told.contains("a\\nb"), "{told}");
+}

@@ -148,7 +148,7 @@ impl Outbox {
     pub fn offer(&mut self, queued: Queued, bytes_max: usize, tally: &mut Tally) -> Offered {
         match &queued.what {
             What::Presence(change) if self.cancels(change, tally) => return Offered::Queued,
-            What::Pong if self.replaces_pong(&queued) => return Offered::Queued,
+            What::Pong if self.replaces_pong(&queued, tally) => return Offered::Queued,
             _ => {}
         }
         self.push(queued, tally);
@@ -271,13 +271,14 @@ impl Outbox {
         is_undone && self.pinned() != Some(place) && self.remove(place, tally).is_some()
     }
 
-    fn replaces_pong(&mut self, pong: &Queued) -> bool {
+    fn replaces_pong(&mut self, pong: &Queued, tally: &mut Tally) -> bool {
         let pinned = self.pinned().and_then(|place| self.line.get(place));
         let waiting = self.pongs - usize::from(pinned.is_some_and(|queued| matches!(queued.what, What::Pong)));
         let Some(newest) = self.newest_pong.filter(|_| waiting >= PONGS_MAX).and_then(|place| self.line.get_mut(place)) else {
             return false;
         };
         self.uncounted_bytes = self.uncounted_bytes - newest.frame.len() + pong.frame.len();
+        tally.outbox_bytes(pong.frame.len() as i64 - newest.frame.len() as i64);
         newest.frame = pong.frame.clone();
         true
     }

@@ -153,7 +153,7 @@ impl Slot {
             && matches!(self.socket, Socket::Plain(_))
     }
 
-    /// Whether a message needs a closer look before it is given to this session.
+    /// Whether a message needs no closer look before it is given to this session.
     pub fn is_plain(&self) -> bool {
         self.replays.is_none() && self.paces.is_none()
     }
