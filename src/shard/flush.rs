@@ -178,6 +178,20 @@ impl Sessions {
         queue.into_iter().for_each(|queued| self.offer(slot, queued));
     }
 
+    /// Tells the outbox of a slow session, if it has one, which topics were left. What this turn has for it goes there first: it is
+    /// of the subscription that ends, too.
+    pub fn leave_outbox(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
+        let mut chain = Vec::new();
+        let Self { slots, turn, .. } = self;
+        let Some(session) = slots.get_mut(slot).filter(|session| session.outbox.is_some()) else { return };
+        turn.frames_of(session.chain, &mut chain);
+        turn.unlink(&mut session.chain);
+        self.offer_chain(slot, &chain);
+        if let Some(outbox) = self.slot(slot).and_then(|session| session.outbox.as_mut()) {
+            outbox.leave(left);
+        }
+    }
+
     fn offer_chain(&mut self, slot: u32, chain: &[u32]) {
         for &frame in chain {
             let Self { slots, turn, encoder, tally, .. } = self;

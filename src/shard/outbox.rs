@@ -437,10 +437,11 @@ impl Outbox {
     }
 
     fn has_left(&self, topic: &TopicName) -> bool {
-        self.line.iter().any(|(_, queued)| matches!(&queued.what, What::Left(message) if message.topic == *topic))
+        let is_told_before = |message: &Routed| message.topic == *topic && self.gaps.has_before(message);
+        self.line.iter().any(|(_, queued)| matches!(&queued.what, What::Left(message) if is_told_before(message)))
     }
 
-    /// The session has left the topics that `left` names: what was dropped of one is told only if a message of it still waits,
+    /// The session has left the topics that `left` names: what was dropped of one is told only before a message of it that still waits,
     /// and should the session come back to it, what is new neither takes the place of what waits nor tells of what is dropped of it.
     pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
         for place in self.line.first()..self.line.end() {
@@ -455,9 +456,10 @@ impl Outbox {
         if self.gaps.is_empty() {
             return;
         }
-        let waiting: HashSet<&TopicName> =
-            self.line.iter().filter_map(|(_, queued)| queued.message()).map(|message| &message.topic).collect();
-        self.gaps.leave(|topic| left(topic) && !waiting.contains(topic));
+        let Self { line, gaps, .. } = self;
+        let waiting = line.iter().filter_map(|(_, queued)| queued.message());
+        let told: HashSet<TopicName> = waiting.filter(|message| gaps.has_before(message)).map(|message| message.topic.clone()).collect();
+        gaps.leave(|topic| left(topic) && !told.contains(topic));
     }
 }
 

@@ -236,10 +236,8 @@ impl Seat for Seated<'_> {
         if let Some(replays) = session.replays.as_mut() {
             replays.leave(left);
         }
-        if let Some(outbox) = session.outbox.as_mut() {
-            outbox.leave(left);
-        }
         self.sessions.release_held(slot, left);
+        self.sessions.leave_outbox(slot, left);
         self.sessions.leave(slot, pattern);
         true
     }

@@ -102,7 +102,7 @@ impl Plain {
     fn drop_at(&mut self, index: usize) {
         let Kind::Message { topic, offset, left, .. } = self.list.remove(index).kind else { return };
         if left {
-            let waits = self.list.iter().any(|entry| entry.is_left() && entry.topic() == Some(&topic));
+            let waits = self.tells_before(&topic, Entry::is_left);
             return self.gaps.retain(|gap| gap.0 != topic || waits);
         }
         match self.gaps.iter_mut().rev().find(|gap| gap.0 == topic).filter(|gap| gap.2 + 1 == offset) {
@@ -125,8 +125,15 @@ impl Plain {
         }
     }
 
+    /// Whether a gap of `topic` is to be told before an entry of it that is `such`.
+    fn tells_before(&self, topic: &str, such: impl Fn(&Entry) -> bool) -> bool {
+        let first = self.gaps.iter().filter(|gap| gap.0 == topic).map(|gap| gap.2).min();
+        let is_behind = |entry: &Entry| matches!(&entry.kind, Kind::Message { topic: of, offset, .. } if of == topic && first.is_some_and(|to| to < *offset));
+        self.list.iter().any(|entry| such(entry) && is_behind(entry))
+    }
+
     pub fn leave(&mut self, left: &str) {
-        let waits = self.list.iter().any(|entry| entry.topic() == Some(left));
+        let waits = self.tells_before(left, |_| true);
         for entry in &mut self.list {
             match &mut entry.kind {
                 Kind::Message { topic, left: is_left, .. } if topic == left => *is_left = true,
