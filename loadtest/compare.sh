@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the tables of docs/performance.md on this machine: for each series one Markdown table and one page with plots.
+# Measures Belfry beside other servers on this machine: for each series one Markdown table and one page with plots.
 #   loadtest/compare.sh [SERIES…]       all of them where none is named; `loadtest/compare.sh --list` names them
 # Rounds: REPEAT (5). Seconds of each run: SECONDS_EACH (4). Where reports go: FOLDER (target/performance).
 # BUILD=0 takes the binaries that are there. Servers that can't be started here are left out; loadtest/peers/ says what each needs.
