@@ -64,6 +64,8 @@ anonymous = { subscribe = [">"], publish = [">"] }
 [limits]
 commands_per_second = ${commands}
 commands_burst = ${commands}
+frames_per_second = ${commands}
+frames_burst = ${commands}
 [[topics]]
 match = ">"
 history = 100000
