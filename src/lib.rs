@@ -15,6 +15,8 @@
 //! | 1 | [`config`], [`metrics`] |
 //! | 0 | [`topic_name`], [`position`], [`session_id`], [`codes`], [`clock`], [`token_bucket`] |
 
+#![forbid(unsafe_code)]
+
 pub mod auth;
 pub mod cli;
 pub mod clock;

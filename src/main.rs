@@ -1,12 +1,11 @@
 //! The `belfry` program: parses, runs, prints the chain of an error, exits.
 
+mod allocator;
+
 use std::process::ExitCode;
 
-/// Sessions live long among short-lived handshakes; the system's allocator leaves holes of kilobytes between them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::return_free_pages_at_once();
     match belfry::cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
