@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -79,6 +79,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    set_options(&socket)?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
@@ -114,9 +115,6 @@ impl Listener {
             self.rejections.count(RejectReason::Pending, peer.ip(), "closed at accept");
             return;
         };
-        if let Err(error) = set_options(&stream) {
-            tracing::debug!(%error, %peer, "socket options");
-        }
         let listener = Arc::clone(self);
         let until = Instant::now() + config.limits.handshake_timeout;
         let progress = Progress::new(until, Box::new(pending));
@@ -217,9 +215,9 @@ async fn handshake(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<T
     Ok(Transport::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
 }
 
-fn set_options(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
+/// What every connection is to have: accepted sockets inherit it, which spares each its own system calls.
+fn set_options(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
     #[cfg(target_os = "linux")]
     return socket.set_tcp_notsent_lowat(UNSENT_BYTES);
     #[cfg(not(target_os = "linux"))]
@@ -294,6 +292,17 @@ mod tests {
         let many = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{}\r\n", "X: y\r\n".repeat(count - 2));
         assert_eq!(status(&heard(&many(64), patience, Limits::default()).await.0), "200");
         assert_eq!(status(&heard(&many(65), patience, Limits::default()).await.0), "431");
+    }
+
+    /// Accepted sockets send at once, and the kernel keeps little of what they have not sent.
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn accepted_sockets_inherit_the_options() {
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let unsent_bytes = socket2::SockRef::from(&accepted).tcp_notsent_lowat().unwrap();
+        assert_eq!((accepted.nodelay().unwrap(), unsent_bytes), (true, UNSENT_BYTES));
     }
 
     #[tokio::test]

@@ -108,7 +108,7 @@ impl Upgrades {
         let timeout = config.limits.handshake_timeout;
         tokio::spawn(async move {
             match arrival(upgraded, timeout).await {
-                Some(arrived) => expected.arrive(arrived),
+                Some(arrived) => expected.arrive(arrived).await,
                 None => rejections.count(RejectReason::Timeout, address.ip(), "gone before the 101 was written"),
             }
         });

@@ -58,6 +58,23 @@ impl Inbox {
         self.push(Item::Control(control), 0);
     }
 
+    /// Hands `control` to the shard, which finds it when it wakes; [`Inbox::rouse`] sees to that.
+    pub fn leave(&self, control: Control) {
+        let mut state = self.state.lock();
+        state.items.push_back(Item::Control(control));
+        state.pushed += 1;
+    }
+
+    /// Wakes the shard if it has something to take and sleeps.
+    pub fn rouse(&self) {
+        let mut state = self.state.lock();
+        let shard = if state.items.is_empty() { None } else { state.shard.take() };
+        drop(state);
+        if let Some(shard) = shard {
+            shard.wake();
+        }
+    }
+
     /// How many items were ever pushed; what comes later has a higher number.
     pub fn pushed(&self) -> u64 {
         self.state.lock().pushed

@@ -70,14 +70,17 @@ enum Awaited {
 }
 
 impl Expected {
-    /// Sends the socket to the session's shard.
-    pub fn arrive(mut self, arrived: Arrived) {
+    /// Sends the socket to the session's shard. Those that arrive at one time wake it once: two threads that take turns on a core
+    /// for each handshake cost more than the handshake's own work.
+    pub async fn arrive(mut self, arrived: Arrived) {
         let arrived = Box::new(arrived);
         match self.awaited.take() {
-            Some(Awaited::Seated(id)) => self.inbox.control(Control::Arrive { id, arrived }),
-            Some(Awaited::Unseated(newcomer)) => self.inbox.control(Control::Seat { newcomer, arrived }),
+            Some(Awaited::Seated(id)) => self.inbox.leave(Control::Arrive { id, arrived }),
+            Some(Awaited::Unseated(newcomer)) => self.inbox.leave(Control::Seat { newcomer, arrived }),
             None => {}
         }
+        tokio::task::yield_now().await;
+        self.inbox.rouse();
     }
 }
 
