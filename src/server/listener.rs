@@ -128,7 +128,8 @@ impl Listener {
     /// The stream, under TLS where that is on.
     async fn secured(&self, stream: TcpStream, peer: SocketAddr, until: Instant) -> Option<Transport> {
         let Some(config) = self.tls.as_ref().and_then(|tls| tls.load()) else { return Some(Transport::Plain(stream)) };
-        match tokio::time::timeout_at(until, handshake(config, stream)).await {
+        // Boxed, as a connection without TLS would carry its room along.
+        match Box::pin(tokio::time::timeout_at(until, handshake(config, stream))).await {
             Ok(Ok(transport)) => Some(transport),
             Ok(Err(error)) => {
                 self.rejections.count(RejectReason::Tls, peer.ip(), &error.to_string());

@@ -158,7 +158,8 @@ impl Routes {
         {
             return from.preflight();
         }
-        let mut answer = self.respond(request, address.ip(), surface, &config).await.unwrap_or_else(Answer::from);
+        // Boxed, as an upgrade would carry its room along.
+        let mut answer = Box::pin(self.respond(request, address.ip(), surface, &config)).await.unwrap_or_else(Answer::from);
         from.mark(&mut answer);
         answer
     }

@@ -6,13 +6,16 @@
 /// The longest name that matters, with its colon.
 const NAME_BYTES_MAX: usize = "transfer-encoding:".len();
 
+/// What is kept of a line that tells the length; digits past those of a u64 are refused by hyper.
+const LENGTH_LINE_BYTES_MAX: usize = 64;
+
 /// What is known of the head that comes now.
 #[derive(Debug, Default)]
 pub struct Framing {
     /// The beginning of the line that comes now, in lower case.
     line: Vec<u8>,
-    /// Bytes of that line, its end not counted.
-    line_bytes: usize,
+    /// That line has a byte beside its end.
+    has_text: bool,
     request_line_came: bool,
     ended: bool,
     has_length: bool,
@@ -27,16 +30,17 @@ pub struct Framing {
 impl Framing {
     /// These bytes came.
     pub fn came(&mut self, bytes: &[u8]) {
-        for (index, &byte) in bytes.iter().enumerate() {
+        let mut rest = bytes;
+        while !rest.is_empty() {
             if self.ended || self.is_lost {
-                self.behind += (bytes.len() - index) as u64;
+                self.behind += rest.len() as u64;
                 return;
             }
-            match byte {
-                b'\n' => self.line_ended(),
-                b'\r' => {}
-                _ => self.within_line(byte),
-            }
+            let Some(end) = rest.iter().position(|&byte| byte == b'\n') else { return self.within_line(rest) };
+            let (line, next) = rest.split_at(end);
+            self.within_line(line);
+            self.line_ended();
+            rest = &next[1..];
         }
     }
 
@@ -51,29 +55,34 @@ impl Framing {
         *self = Self { is_lost: self.is_lost || !whole, ..Self::default() };
     }
 
-    fn within_line(&mut self, byte: u8) {
-        self.line_bytes += 1;
-        // What follows the length's name is the length; digits past those of a u64 are refused by hyper.
-        if self.line.len() < NAME_BYTES_MAX || self.line.starts_with(b"content-length:") && self.line.len() < 64 {
+    fn within_line(&mut self, bytes: &[u8]) {
+        self.line.reserve(LENGTH_LINE_BYTES_MAX.saturating_sub(self.line.len()));
+        for byte in bytes.iter().filter(|&&byte| byte != b'\r') {
+            self.has_text = true;
+            let most = if self.line.starts_with(b"content-length:") { LENGTH_LINE_BYTES_MAX } else { NAME_BYTES_MAX };
+            if self.line.len() == most {
+                return;
+            }
             self.line.push(byte.to_ascii_lowercase());
         }
     }
 
     fn line_ended(&mut self) {
-        let line = std::mem::take(&mut self.line);
+        let line = &self.line;
         // Empty lines before the request line are passed over (RFC 9112 §2.2).
-        match (self.line_bytes, self.request_line_came) {
-            (0, came) => self.ended = came,
-            (_, false) => self.request_line_came = true,
-            (_, true) if line.starts_with(b"transfer-encoding:") => self.has_coding = true,
-            (_, true) => {
+        match (self.has_text, self.request_line_came) {
+            (false, came) => self.ended = came,
+            (true, false) => self.request_line_came = true,
+            (true, true) if line.starts_with(b"transfer-encoding:") => self.has_coding = true,
+            (true, true) => {
                 if let Some(length) = line.strip_prefix(b"content-length:") {
                     self.has_length = true;
                     self.length = std::str::from_utf8(length).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
                 }
             }
         }
-        self.line_bytes = 0;
+        self.line.clear();
+        self.has_text = false;
     }
 }
 
