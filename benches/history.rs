@@ -24,7 +24,7 @@ fn publish_one(stage: &Stage, topic: &TopicName, publication: &Publication) {
 
 /// A count: once a history is full, the message itself is all that is allocated.
 fn an_append_allocates_its_message_alone(_: &mut Criterion) {
-    let (stage, topic, publication) = (keeping(100), name("quotes.AAPL"), publication(vec![b'1'; 128]));
+    let (stage, topic, publication) = (keeping(100), name("quotes.AAPL"), publication(&[b'1'; 128]));
     (0..1_000).for_each(|_| publish_one(&stage, &topic, &publication));
     let Allocations { count, bytes } = allocations(|| (0..1_000).for_each(|_| publish_one(&stage, &topic, &publication)));
     println!("an_append_allocates_its_message_alone: {count} ({bytes} bytes) for 1000 messages");
@@ -34,7 +34,7 @@ fn an_append_allocates_its_message_alone(_: &mut Criterion) {
 fn an_append_costs_the_same_whatever_is_kept(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("an_append_costs_the_same_whatever_is_kept");
     for history in [0, 1, 100, 10_000] {
-        let (stage, topic, publication) = (keeping(history), name("quotes.AAPL"), publication(vec![b'1'; 128]));
+        let (stage, topic, publication) = (keeping(history), name("quotes.AAPL"), publication(&[b'1'; 128]));
         (0..history).for_each(|_| publish_one(&stage, &topic, &publication));
         group.bench_function(history.to_string(), |bencher| bencher.iter(|| stage.publish(&topic, &publication)));
     }
@@ -48,8 +48,8 @@ fn a_replay_reads_without_copying(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a_replay_reads_without_copying");
     for missed in [1, 100, 10_000] {
         let (stage, topic) = (keeping(10_000), name("quotes.AAPL"));
-        let publication = publication(vec![b'1'; 128]);
-        let newest = (0..10_000).map(|_| stage.publish(&topic, &publication)).last().expect("there are some");
+        let publication = publication(&[b'1'; 128]);
+        let newest = (0..10_000).fold(None, |_, _| Some(stage.publish(&topic, &publication))).expect("there are some");
         let since = Some((newest.epoch.as_str(), Offset(newest.offset.0 - missed)));
         group.throughput(Throughput::Elements(missed));
         group.bench_function(missed.to_string(), |bencher| {

@@ -21,7 +21,7 @@ fn names(count: usize) -> Vec<TopicName> {
 
 /// One topic among others (`one`), and each of them in turn, which is the caches' affair, too (`each`).
 fn a_publish_costs_the_same_among_any_number_of_topics(criterion: &mut Criterion) {
-    let publication = publication(b"1".to_vec());
+    let publication = publication(b"1");
     for count in COUNTS {
         let (stage, names) = (Stage::new("[]"), names(count));
         for name in &names {

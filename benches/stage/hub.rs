@@ -23,7 +23,7 @@ impl Outlet for Sink {
         true
     }
     fn when_room(&self, _: &Waker) {}
-    fn offer(&self, _: &Arc<Message>) {
+    fn offer(&self, _: &Message) {
         self.heard.fetch_add(1, Ordering::Relaxed);
     }
     fn tell(&self, _: &Arc<PresenceChange>) {
@@ -56,7 +56,7 @@ impl Stage {
     }
 
     /// Publishes.
-    pub fn publish(&self, topic: &TopicName, publication: &Publication) -> Position {
+    pub fn publish(&self, topic: &TopicName, publication: &Publication<'_>) -> Position {
         match self.hub.try_publish(topic, publication) {
             Ok(Attempt::Published(position)) => position,
             Ok(Attempt::NoRoom(_)) | Err(_) => unreachable!("the outlet has room, and there may be a million topics"),
@@ -65,8 +65,8 @@ impl Stage {
 }
 
 /// A payload as a feed publishes it.
-pub fn publication(payload: Vec<u8>) -> Publication {
-    Publication { payload: payload.into(), kind: PayloadKind::Json, except: None, source: PublishSource::Feed }
+pub fn publication(payload: &[u8]) -> Publication<'_> {
+    Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Feed }
 }
 
 /// A name that is one.

@@ -1,10 +1,7 @@
 //! One message's frames: each variant made once, at first need, and shared by every session that takes it.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-
 use super::encoder::{Encoder, PlainFrame};
+use super::frame_bytes::FrameBytes;
 use super::variant::{Dialect, Variant};
 use crate::hub::Message;
 use crate::metrics::Tally;
@@ -12,7 +9,7 @@ use crate::metrics::Tally;
 /// A message and the frames made of it so far.
 #[derive(Debug)]
 pub struct Encoded {
-    message: Arc<Message>,
+    message: Message,
     json: Frames,
     raw: Frames,
 }
@@ -24,23 +21,23 @@ struct Frames {
     plain: Option<PlainFrame>,
     /// By window bits, in the order of first need. Windows other than 15 are rare and there are eight at most, so a
     /// search is shorter than a table.
-    packed: Vec<(u8, Bytes)>,
+    packed: Vec<(u8, FrameBytes)>,
 }
 
 impl Encoded {
     /// Nothing encoded yet.
-    pub fn new(message: Arc<Message>) -> Self {
+    pub fn new(message: Message) -> Self {
         Self { message, json: Frames::default(), raw: Frames::default() }
     }
 
     /// The message itself.
-    pub fn message(&self) -> &Arc<Message> {
+    pub fn message(&self) -> &Message {
         &self.message
     }
 
     /// The whole frame, head and payload, for `variant`; encoded at its first call, then shared. A message that is not
     /// worth compressing has the plain frame in every variant.
-    pub fn frame(&mut self, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Bytes {
+    pub fn frame(&mut self, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
         let frames = match variant.dialect {
             Dialect::Json => &mut self.json,
             Dialect::Raw | Dialect::Echo => &mut self.raw,

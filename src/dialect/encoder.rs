@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::event::Event;
+use super::frame_bytes::FrameBytes;
+use super::json_write;
 use super::variant::{Dialect, Variant};
-use super::{json_write, raw};
 use crate::frame::{Deflater, HEAD_BYTES_MAX, OpCode, server_head};
 use crate::hub::Message;
 use crate::metrics::Tally;
@@ -23,7 +24,7 @@ pub struct Encoder {
 
 /// The frame of `event` for a session that takes `variant`; `None` where its dialect has no words for it: the raw dialect
 /// carries payloads alone, and its drops are silent.
-pub fn event_frame(event: &Event<'_>, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<Bytes> {
+pub fn event_frame(event: &Event<'_>, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
     match variant.dialect {
         Dialect::Json => {
             let plain = PlainFrame::build(OpCode::Text, EVENT_BYTES_USUAL, |json| json_write::event(json, event));
@@ -34,13 +35,13 @@ pub fn event_frame(event: &Event<'_>, variant: Variant, encoder: &mut Encoder, t
 }
 
 /// The frame of a message out of history, for one session alone.
-pub fn replay_frame(message: &Message, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Bytes {
+pub fn replay_frame(message: &Message, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
     let plain = PlainFrame::of_message(message, variant.dialect, true);
     encoder.fit(&plain, variant.window_bits, tally)
 }
 
 /// The frame that sends `payload` back as it came (PROTOCOL section 4, `/echo`).
-pub fn echo_frame(opcode: OpCode, payload: &[u8], window_bits: Option<u8>, encoder: &mut Encoder, tally: &mut Tally) -> Bytes {
+pub fn echo_frame(opcode: OpCode, payload: &[u8], window_bits: Option<u8>, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
     let plain = PlainFrame::build(opcode, payload.len(), |frame| frame.extend_from_slice(payload));
     // An echo goes back as it came, so also what is short or gets longer is compressed where that was agreed on.
     window_bits.and_then(|bits| encoder.pack(&plain, bits, Deflater::compress_always, tally)).unwrap_or(plain.frame)
@@ -48,7 +49,7 @@ pub fn echo_frame(opcode: OpCode, payload: &[u8], window_bits: Option<u8>, encod
 
 impl Encoder {
     /// `plain` itself, or its compressed form where `window_bits` were agreed on and that is worth it.
-    pub(super) fn fit(&mut self, plain: &PlainFrame, window_bits: Option<u8>, tally: &mut Tally) -> Bytes {
+    pub(super) fn fit(&mut self, plain: &PlainFrame, window_bits: Option<u8>, tally: &mut Tally) -> FrameBytes {
         let worth_it = plain.payload().len() >= self.threshold;
         let packed = window_bits.filter(|_| worth_it).and_then(|bits| self.pack(plain, bits, Deflater::compress, tally));
         packed.unwrap_or_else(|| plain.frame.clone())
@@ -61,7 +62,7 @@ impl Encoder {
         window_bits: u8,
         compress: impl Fn(&mut Deflater, &[u8], u8, &mut Vec<u8>) -> bool,
         tally: &mut Tally,
-    ) -> Option<Bytes> {
+    ) -> Option<FrameBytes> {
         let payload = plain.payload();
         let mut frame = vec![0; HEAD_BYTES_MAX];
         if !compress(&mut self.deflater, payload, window_bits, &mut frame) {
@@ -77,7 +78,7 @@ impl Encoder {
 /// An uncompressed frame, and where its payload begins.
 #[derive(Debug)]
 pub(super) struct PlainFrame {
-    pub frame: Bytes,
+    pub frame: FrameBytes,
     opcode: OpCode,
     head_bytes: usize,
 }
@@ -87,11 +88,12 @@ impl PlainFrame {
     pub fn of_message(message: &Message, dialect: Dialect, replay: bool) -> Self {
         match dialect {
             Dialect::Json => {
-                let usual = json_write::ENVELOPE_BYTES_MAX + message.topic.as_str().len() + message.payload.len();
+                let usual = json_write::ENVELOPE_BYTES_MAX + message.topic.as_str().len() + message.payload().len();
                 Self::build(OpCode::Text, usual, |json| json_write::message(json, message, replay))
             }
             Dialect::Raw | Dialect::Echo => {
-                Self::build(raw::opcode(message), message.payload.len(), |frame| frame.extend_from_slice(&message.payload))
+                let (frame, head_bytes) = (FrameBytes::OfMessage(message.clone()), message.frame().len() - message.payload().len());
+                Self { frame, opcode: message.kind.opcode(), head_bytes }
             }
         }
     }
@@ -111,9 +113,9 @@ impl PlainFrame {
 
 /// Puts the head right before the payload, which has [`HEAD_BYTES_MAX`] spare bytes before it, and says how long it is.
 /// A head's length depends on the payload's, which is known only once it is written; this way it need not be moved.
-fn with_head(mut frame: Vec<u8>, opcode: OpCode, compressed: bool) -> (Bytes, usize) {
+fn with_head(mut frame: Vec<u8>, opcode: OpCode, compressed: bool) -> (FrameBytes, usize) {
     let (head, length) = server_head(opcode, compressed, frame.len() - HEAD_BYTES_MAX);
     let start = HEAD_BYTES_MAX - length;
     frame[start..HEAD_BYTES_MAX].copy_from_slice(&head[..length]);
-    (Bytes::from(frame).slice(start..), length)
+    (FrameBytes::Made(Bytes::from(frame).slice(start..)), length)
 }

@@ -207,17 +207,17 @@ pub fn number(json: &mut Vec<u8>, value: u64) {
 fn data(json: &mut Vec<u8>, message: &Message) {
     if message.kind == PayloadKind::Json {
         text(json, r#""data":"#);
-        json.extend_from_slice(&message.payload);
+        json.extend_from_slice(message.payload());
         return;
     }
-    match std::str::from_utf8(&message.payload) {
+    match std::str::from_utf8(message.payload()) {
         Ok(payload) => {
             text(json, r#""data":"#);
-            if is_json_text(&message.payload) { text(json, payload) } else { string(json, payload) }
+            if is_json_text(message.payload()) { text(json, payload) } else { string(json, payload) }
         }
         Err(_) => {
             text(json, r#""data_base64":""#);
-            text(json, &STANDARD.encode(&message.payload));
+            text(json, &STANDARD.encode(message.payload()));
             json.push(b'"');
         }
     }

@@ -48,7 +48,7 @@ pub(super) async fn run(prepared: Prepared, outflow: impl Outflow) {
         if let Some(due) = pace.due(tick.nanos, Instant::now()) {
             sleep_until(due).await;
         }
-        match outflow.publish(&tick.topic, tick.payload, PublishSource::Feed).await {
+        match outflow.publish(&tick.topic, &tick.payload, PublishSource::Feed).await {
             Ok(()) => published += 1,
             Err(error) => {
                 if refused == 0 {

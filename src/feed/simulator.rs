@@ -32,7 +32,7 @@ pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, out
         sleep_until(beat.next(Instant::now())).await;
         let index = beat.index();
         let quote = market.quote(index, clock.now());
-        let outcome = outflow.publish(&topics[index], quote, PublishSource::Feed).await;
+        let outcome = outflow.publish(&topics[index], &quote, PublishSource::Feed).await;
         // Told once for each time that it begins, not with every quote.
         if let (Err(error), false) = (&outcome, refused) {
             tracing::warn!(topic = %topics[index], %error, "a quote was not taken");

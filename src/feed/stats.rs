@@ -22,7 +22,7 @@ pub(super) async fn run(outflow: impl Outflow, metrics: Arc<Metrics>, clock: Clo
     loop {
         ticks.tick().await;
         let figures = figures(&metrics.totals(), clock.moment().elapsed_at_start());
-        if let Err(error) = outflow.publish(&topic, figures, PublishSource::Gateway).await {
+        if let Err(error) = outflow.publish(&topic, &figures, PublishSource::Gateway).await {
             tracing::debug!(topic = TOPIC, %error, "the figures were not taken");
         }
     }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -16,7 +15,7 @@ use crate::topic_name::TopicName;
 struct Shelf(mpsc::Sender<(String, String, PublishSource)>);
 
 impl Outflow for Shelf {
-    async fn publish(&self, topic: &TopicName, payload: Bytes, source: PublishSource) -> Result<(), PublishError> {
+    async fn publish(&self, topic: &TopicName, payload: &[u8], source: PublishSource) -> Result<(), PublishError> {
         let payload = String::from_utf8(payload.to_vec()).unwrap();
         // A test that has seen enough looks no more.
         let _ = self.0.send((topic.to_string(), payload, source)).await;

@@ -1,31 +1,31 @@
 //! One topic's history: what `since` and `last` are owed.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::message::Message;
 use crate::clock::Moment;
 use crate::config::Rule;
 use crate::position::Offset;
 
-/// What a kept message costs beside its payload, in bytes: the message, its place in the queue, the allocator's share.
-const MESSAGE_OVERHEAD_BYTES: usize = 160;
+/// What a kept message costs beside its payload, in bytes: what is known of it, its frame's head, its place in the queue, the
+/// allocator's share.
+const MESSAGE_OVERHEAD_BYTES: usize = 128;
 
 /// The newest messages of one topic, without holes, oldest first.
 #[derive(Debug, Default)]
 pub struct History {
-    messages: VecDeque<Arc<Message>>,
+    messages: VecDeque<Message>,
     bytes: usize,
 }
 
 impl History {
     /// Keeps `message` if its rule keeps any, and gives up what that pushes out.
-    pub fn keep(&mut self, message: &Arc<Message>) {
+    pub fn keep(&mut self, message: &Message) {
         if message.rule.history == 0 {
             return self.clear();
         }
         self.bytes += cost(message);
-        self.messages.push_back(Arc::clone(message));
+        self.messages.push_back(message.clone());
         while self.messages.len() > message.rule.history {
             self.give_up_oldest();
         }
@@ -65,7 +65,7 @@ impl History {
     }
 
     /// Its messages from `offset` on.
-    pub fn from(&self, offset: Offset) -> impl Iterator<Item = &Arc<Message>> {
+    pub fn from(&self, offset: Offset) -> impl Iterator<Item = &Message> {
         let skipped = self.first().map_or(0, |first| offset.0.saturating_sub(first.0) as usize);
         self.messages.range(skipped.min(self.messages.len())..)
     }
@@ -87,5 +87,5 @@ impl History {
 }
 
 fn cost(message: &Message) -> usize {
-    message.payload.len() + MESSAGE_OVERHEAD_BYTES
+    message.payload().len() + MESSAGE_OVERHEAD_BYTES
 }

@@ -1,11 +1,14 @@
 //! What is published: a `Publication` as it comes, a `Message` once it has its position.
 
+use std::iter::repeat_n;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use triomphe::HeaderSlice;
 
 use crate::clock::{Moment, Timestamp};
 use crate::config::Rule;
+use crate::frame::{OpCode, server_head};
 use crate::metrics::PublishSource;
 use crate::position::Position;
 use crate::session_id::SessionId;
@@ -22,11 +25,21 @@ pub enum PayloadKind {
     Binary,
 }
 
-/// One payload for one topic, not yet published.
-#[derive(Debug, Clone)]
-pub struct Publication {
+impl PayloadKind {
+    /// The opcode that such a payload goes out with by itself: text stays text, binary stays binary.
+    pub fn opcode(self) -> OpCode {
+        match self {
+            Self::Json | Self::Text => OpCode::Text,
+            Self::Binary => OpCode::Binary,
+        }
+    }
+}
+
+/// One payload for one topic, not yet published; it lies where it was read, and is copied once it has its position.
+#[derive(Debug, Clone, Copy)]
+pub struct Publication<'a> {
     /// The bytes, as published.
-    pub payload: Bytes,
+    pub payload: &'a [u8],
     /// What is known of them.
     pub kind: PayloadKind,
     /// A session that does not get it: its own sender without echo.
@@ -35,9 +48,21 @@ pub struct Publication {
     pub source: PublishSource,
 }
 
-/// A published message.
+/// A published message: one piece of memory, shared by whoever holds it.
+#[derive(Debug, Clone)]
+pub struct Message(triomphe::Arc<HeaderSlice<Header, [u8]>>);
+
+/// What lies before a message's frame.
 #[derive(Debug)]
-pub struct Message {
+struct Header {
+    about: About,
+    /// The frame's head, which the payload follows.
+    head_bytes: usize,
+}
+
+/// What is known of a message beside its payload.
+#[derive(Debug)]
+pub struct About {
     /// Its topic.
     pub topic: TopicName,
     /// Where it stands there.
@@ -46,12 +71,41 @@ pub struct Message {
     pub published_at: Timestamp,
     /// The same on the monotonic clock.
     pub moment: Moment,
-    /// The bytes, as published.
-    pub payload: Bytes,
-    /// What is known of them.
+    /// What is known of its payload.
     pub kind: PayloadKind,
     /// A session that does not get it.
     pub except: Option<SessionId>,
     /// The rule that it was published under.
     pub rule: Arc<Rule>,
+}
+
+impl Message {
+    /// Copies `payload`, right behind the head of a frame: a raw subscriber's frame is written with it, and costs nothing more.
+    pub fn new(about: About, payload: &[u8]) -> Self {
+        let (head, head_bytes) = server_head(about.kind.opcode(), false, payload.len());
+        let header = Header { about, head_bytes };
+        let mut made = triomphe::Arc::from_header_and_iter(header, repeat_n(0, head_bytes + payload.len()));
+        let frame = &mut triomphe::Arc::get_mut(&mut made).expect("nobody else has what was just made").slice;
+        frame[..head_bytes].copy_from_slice(&head[..head_bytes]);
+        frame[head_bytes..].copy_from_slice(payload);
+        Self(made)
+    }
+
+    /// The bytes, as published.
+    pub fn payload(&self) -> &[u8] {
+        &self.frame()[self.0.header.head_bytes..]
+    }
+
+    /// The whole frame that carries the payload alone, uncompressed.
+    pub fn frame(&self) -> &[u8] {
+        &self.0.slice
+    }
+}
+
+impl Deref for Message {
+    type Target = About;
+
+    fn deref(&self) -> &About {
+        &self.0.header.about
+    }
 }

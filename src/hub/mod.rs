@@ -9,7 +9,7 @@ mod presence;
 mod registry;
 mod topic;
 
-pub use message::{Message, PayloadKind, Publication};
+pub use message::{About, Message, PayloadKind, Publication};
 pub use outlet::{Outlet, OutletId, PresenceChange};
 pub use patterns::PatternTrie;
 pub use topic::{ReplayPiece, Start, Topic, Wanted};
@@ -105,7 +105,7 @@ pub struct HistoryPage {
     /// The topic's epoch; `None` where the topic does not live.
     pub epoch: Option<Epoch>,
     /// Its messages.
-    pub messages: Vec<Arc<Message>>,
+    pub messages: Vec<Message>,
     /// Whether more messages follow than the page holds.
     pub more: bool,
 }
@@ -148,7 +148,7 @@ impl Hub {
 
     /// Gives `publication` its position and hands it to every shard with a subscriber; waits, before the offset is
     /// assigned, while one of them has `inbox_bytes` before it. For feeds and HTTP; sessions don't wait in a future.
-    pub async fn publish(&self, topic: &TopicName, publication: Publication) -> Result<Position, PublishError> {
+    pub async fn publish(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Position, PublishError> {
         poll_fn(|context| match self.try_publish(topic, &publication) {
             Ok(Attempt::Published(position)) => Poll::Ready(Ok(position)),
             Ok(Attempt::NoRoom(outlet)) => {
@@ -164,7 +164,7 @@ impl Hub {
     }
 
     /// The same without waiting.
-    pub fn try_publish(&self, name: &TopicName, publication: &Publication) -> Result<Attempt, PublishError> {
+    pub fn try_publish(&self, name: &TopicName, publication: &Publication<'_>) -> Result<Attempt, PublishError> {
         loop {
             let topic = self.open(name)?;
             match topic.publish(publication, &self.live, &self.clock) {

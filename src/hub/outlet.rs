@@ -25,7 +25,7 @@ pub trait Outlet: Send + Sync {
     /// Wakes `waker` once when it has room again.
     fn when_room(&self, waker: &Waker);
     /// Takes a message; a topic's come in the order of their offsets.
-    fn offer(&self, message: &Arc<Message>);
+    fn offer(&self, message: &Message);
     /// Takes a change of presence.
     fn tell(&self, change: &Arc<PresenceChange>);
 }

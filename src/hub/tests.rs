@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::*;
@@ -14,7 +13,7 @@ use crate::metrics::PublishSource;
 
 #[derive(Default)]
 struct Remembered {
-    messages: Mutex<Vec<Arc<Message>>>,
+    messages: Mutex<Vec<Message>>,
     changes: Mutex<Vec<Arc<PresenceChange>>>,
 }
 
@@ -23,8 +22,8 @@ impl Outlet for Remembered {
         true
     }
     fn when_room(&self, _: &Waker) {}
-    fn offer(&self, message: &Arc<Message>) {
-        self.messages.lock().push(Arc::clone(message));
+    fn offer(&self, message: &Message) {
+        self.messages.lock().push(message.clone());
     }
     fn tell(&self, change: &Arc<PresenceChange>) {
         self.changes.lock().push(Arc::clone(change));
@@ -64,8 +63,7 @@ fn member() -> Member {
 
 impl House {
     fn publish(&self, topic: &str, payload: &'static str) -> Position {
-        let payload = Bytes::from_static(payload.as_bytes());
-        let publication = Publication { payload, kind: PayloadKind::Text, except: None, source: PublishSource::Http };
+        let publication = Publication { payload: payload.as_bytes(), kind: PayloadKind::Text, except: None, source: PublishSource::Http };
         match self.hub.try_publish(&name(topic), &publication) {
             Ok(Attempt::Published(position)) => position,
             Ok(Attempt::NoRoom(_)) => panic!("this outlet always has room"),
@@ -158,7 +156,7 @@ fn the_topic_unused_longest_gives_way() {
     assert_eq!(names(&house), ["chat.b", "chat.c"]);
     house.start("chat.b", None, None);
     house.start("chat.c", None, None);
-    let publication = Publication { payload: Bytes::new(), kind: PayloadKind::Text, except: None, source: PublishSource::Http };
+    let publication = Publication { payload: b"", kind: PayloadKind::Text, except: None, source: PublishSource::Http };
     assert_eq!(house.hub.try_publish(&name("chat.d"), &publication).err(), Some(PublishError::TopicsFull));
 }
 

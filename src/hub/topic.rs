@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::history::History;
-use super::message::{Message, Publication};
+use super::message::{About, Message, Publication};
 use super::outlet::{Outlet, OutletId, PresenceChange};
 use super::presence::Presence;
 use crate::clock::{Clock, Moment};
@@ -89,7 +89,7 @@ pub struct ReplayPiece {
     /// Offsets that history no longer has: from, to.
     pub gap: Option<(Offset, Offset)>,
     /// The messages after the gap.
-    pub messages: Vec<Arc<Message>>,
+    pub messages: Vec<Message>,
     /// All is read; what is published from now on is live.
     pub caught_up: bool,
 }
@@ -131,12 +131,13 @@ impl Topic {
     }
 
     /// Gives `publication` the next offset and offers it to every outlet.
-    /// Each outlet hears offsets in order because both happen under this lock.
-    pub fn publish(&self, publication: &Publication, live: &Live, clock: &Clock) -> Result<Published, Gone> {
+    /// Each outlet hears offsets in order because both happen under this lock. The payload is copied here too: a message is one
+    /// piece of memory, and knows its position from the beginning.
+    pub fn publish(&self, publication: &Publication<'_>, live: &Live, clock: &Clock) -> Result<Published, Gone> {
         self.with(|state| self.publish_in(state, publication, live, clock))
     }
 
-    fn publish_in(&self, state: &mut State, publication: &Publication, live: &Live, clock: &Clock) -> Result<Published, Gone> {
+    fn publish_in(&self, state: &mut State, publication: &Publication<'_>, live: &Live, clock: &Clock) -> Result<Published, Gone> {
         if state.gone {
             return Err(Gone);
         }
@@ -147,16 +148,16 @@ impl Topic {
         let moment = clock.moment();
         state.newest = state.newest.next();
         (state.used_at, state.published_at) = (moment, moment);
-        let message = Arc::new(Message {
+        let about = About {
             topic: self.name.clone(),
             position: self.position(state),
             published_at: clock.now(),
             moment,
-            payload: publication.payload.clone(),
             kind: publication.kind,
             except: publication.except,
             rule: Arc::clone(&state.rule),
-        });
+        };
+        let message = Message::new(about, publication.payload);
         state.history.keep(&message);
         state.interests.iter().for_each(|interest| interest.outlet.offer(&message));
         Ok(Published::At(message.position, message.rule.id))
@@ -241,14 +242,7 @@ impl Topic {
     }
 
     /// A part of the history: after `since`, or the newest `limit`; at most about `bytes`. The flag: more follow.
-    pub fn history(
-        &self,
-        since: Option<Offset>,
-        limit: usize,
-        bytes: usize,
-        live: &Live,
-        now: Moment,
-    ) -> Option<(Vec<Arc<Message>>, bool)> {
+    pub fn history(&self, since: Option<Offset>, limit: usize, bytes: usize, live: &Live, now: Moment) -> Option<(Vec<Message>, bool)> {
         self.with(|state| {
             state.follow(live, &self.name);
             state.expire(now);
@@ -383,26 +377,26 @@ impl State {
             if bytes == 0 {
                 break;
             }
-            bytes = bytes.saturating_sub(message.payload.len());
+            bytes = bytes.saturating_sub(message.payload().len());
             reached = message.position.offset.next();
-            piece.messages.push(Arc::clone(message));
+            piece.messages.push(message.clone());
         }
         piece.caught_up = reached > newest;
         piece
     }
 
-    fn page(&self, since: Option<Offset>, limit: usize, mut bytes: usize) -> (Vec<Arc<Message>>, bool) {
+    fn page(&self, since: Option<Offset>, limit: usize, mut bytes: usize) -> (Vec<Message>, bool) {
         let first = match since {
             Some(offset) => offset.next(),
             None => Offset(self.newest.0.saturating_sub(limit as u64) + 1),
         };
-        let mut messages: Vec<Arc<Message>> = Vec::new();
+        let mut messages: Vec<Message> = Vec::new();
         for message in self.history.from(first).take(limit) {
-            if message.payload.len() > bytes && !messages.is_empty() {
+            if message.payload().len() > bytes && !messages.is_empty() {
                 break;
             }
-            bytes = bytes.saturating_sub(message.payload.len());
-            messages.push(Arc::clone(message));
+            bytes = bytes.saturating_sub(message.payload().len());
+            messages.push(message.clone());
         }
         let more = messages.last().is_some_and(|last| last.position.offset < self.newest);
         (messages, more)

@@ -1,8 +1,6 @@
 //! One command to its effect and its reply.
 
-use bytes::Bytes;
-
-use super::standing::{Pending, Session, Unpublished, Unsubscribing};
+use super::standing::{Pending, Session, Unsubscribing};
 use crate::codes::{CloseCode, ErrorCode};
 use crate::dialect::{Command, Event, RequestId};
 use crate::hub::{PayloadKind, Publication};
@@ -79,7 +77,7 @@ impl Session {
     /// Does what had to wait; `true`: nothing waits any more.
     pub fn finish_pending(&mut self, seat: &mut dyn Seat) -> bool {
         match self.pending.take().map(|pending| *pending) {
-            Some(Pending::Publish(unpublished)) => self.publish(unpublished, seat),
+            Some(Pending::Publish(unpublished)) => self.publish_again(unpublished, seat),
             Some(Pending::Unsubscribe(unsubscribing)) => self.unsubscribe(unsubscribing, seat),
             None => {}
         }
@@ -91,13 +89,9 @@ impl Session {
             let message = format!("publishing to {topic} is not allowed for this session");
             return seat.refuse(id, ErrorCode::NotAllowed, &message);
         }
-        let publication = Publication {
-            payload: Bytes::copy_from_slice(data),
-            kind: PayloadKind::Json,
-            except: (!echo).then_some(self.id),
-            source: PublishSource::Session,
-        };
-        self.publish(Unpublished { topic, publication, id: id.map(|RequestId(id)| id.into()) }, seat);
+        let publication =
+            Publication { payload: data, kind: PayloadKind::Json, except: (!echo).then_some(self.id), source: PublishSource::Session };
+        self.publish(&topic, &publication, id, seat);
     }
 
     fn tell_history(&mut self, id: Option<RequestId<'_>>, topic: &TopicName, since: Option<Offset>, limit: usize, seat: &mut dyn Seat) {
@@ -106,7 +100,7 @@ impl Session {
         }
         match seat.hub().history(topic, since, limit) {
             Ok(page) => {
-                let bytes: usize = page.messages.iter().map(|message| message.payload.len()).sum();
+                let bytes: usize = page.messages.iter().map(|message| message.payload().len()).sum();
                 let config = seat.config();
                 let (rate, burst) = self.rate(&config.limits);
                 self.command_rate.charge((bytes / BYTES_PER_COMMAND) as u32, rate, burst, seat.now());

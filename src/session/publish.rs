@@ -1,7 +1,5 @@
 //! What a session publishes, as a command or as a raw message, until it has its position.
 
-use bytes::Bytes;
-
 use super::standing::{Pending, Session, Unpublished};
 use crate::codes::CloseCode;
 use crate::dialect::{Event, RequestId};
@@ -25,23 +23,32 @@ impl Session {
             return seat.close(CloseCode::Policy, &reason, CloseReason::Policy);
         }
         let publication = Publication {
-            payload: Bytes::copy_from_slice(payload),
+            payload,
             kind: if text { PayloadKind::Text } else { PayloadKind::Binary },
             except: (!echo).then_some(self.id),
             source: PublishSource::Session,
         };
-        self.publish(Unpublished { topic: topic.clone(), publication, id: None }, seat);
+        self.publish(topic, &publication, None, seat);
     }
 
-    /// Publishes, or keeps what is to be published until there is room for it.
-    pub fn publish(&mut self, unpublished: Unpublished, seat: &mut dyn Seat) {
-        let Unpublished { topic, publication, id } = &unpublished;
-        let Some(published) = seat.try_publish(topic, publication) else {
-            seat.pause();
-            self.pending = Some(Box::new(Pending::Publish(unpublished)));
-            return;
-        };
-        let id = id.as_deref().map(RequestId);
+    /// Publishes, or keeps a copy of what is to be published until there is room for it.
+    pub fn publish(&mut self, topic: &TopicName, publication: &Publication<'_>, id: Option<RequestId<'_>>, seat: &mut dyn Seat) {
+        if !self.publish_now(topic, publication, id, seat) {
+            self.wait_for_room(Unpublished::new(topic, publication, id), seat);
+        }
+    }
+
+    /// Publishes what had to wait, or lets it wait on.
+    pub fn publish_again(&mut self, unpublished: Unpublished, seat: &mut dyn Seat) {
+        let id = unpublished.id.as_deref().map(RequestId);
+        if !self.publish_now(&unpublished.topic, &unpublished.publication(), id, seat) {
+            self.wait_for_room(unpublished, seat);
+        }
+    }
+
+    /// `false`: there is no room.
+    fn publish_now(&mut self, topic: &TopicName, publication: &Publication<'_>, id: Option<RequestId<'_>>, seat: &mut dyn Seat) -> bool {
+        let Some(published) = seat.try_publish(topic, publication) else { return false };
         match (published, id) {
             (Ok(position), Some(id)) => seat.say(&Event::Published { id, topic, offset: position.offset }),
             (Ok(_), None) => {}
@@ -50,5 +57,11 @@ impl Session {
             }
             (Err(error), id) => seat.refuse(id, error.code(), &error.to_string()),
         }
+        true
+    }
+
+    fn wait_for_room(&mut self, unpublished: Unpublished, seat: &mut dyn Seat) {
+        seat.pause();
+        self.pending = Some(Box::new(Pending::Publish(unpublished)));
     }
 }

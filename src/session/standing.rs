@@ -7,8 +7,10 @@ use super::opening::{Purpose, Surroundings};
 use crate::auth::{AuthError, Grants, Identity};
 use crate::clock::Moment;
 use crate::config::Limits;
+use crate::dialect::RequestId;
 use crate::frame::FrameReader;
-use crate::hub::Publication;
+use crate::hub::{PayloadKind, Publication};
+use crate::metrics::PublishSource;
 use crate::session_id::{Member, SessionId};
 use crate::token_bucket::TokenBucket;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
@@ -85,12 +87,27 @@ pub struct Unsubscribing {
     pub pushed: u64,
 }
 
-/// A publish that waits for room.
+/// A publish that waits for room, with a payload of its own.
 pub struct Unpublished {
     pub topic: TopicName,
-    pub publication: Publication,
+    pub payload: Box<[u8]>,
+    pub kind: PayloadKind,
+    pub except: Option<SessionId>,
     /// The client's `id`, as JSON text.
     pub id: Option<Box<str>>,
+}
+
+impl Unpublished {
+    /// Copies what is to wait.
+    pub fn new(topic: &TopicName, publication: &Publication<'_>, id: Option<RequestId<'_>>) -> Self {
+        let Publication { payload, kind, except, .. } = *publication;
+        Self { topic: topic.clone(), payload: payload.into(), kind, except, id: id.map(|RequestId(id)| id.into()) }
+    }
+
+    /// The publication as it came.
+    pub fn publication(&self) -> Publication<'_> {
+        Publication { payload: &self.payload, kind: self.kind, except: self.except, source: PublishSource::Session }
+    }
 }
 
 impl Session {

@@ -10,7 +10,7 @@ use crate::hub::{Message, PresenceChange};
 
 impl Sessions {
     /// Gives `message` to each of its subscribers once.
-    pub fn fan_out(&mut self, message: &Arc<Message>) {
+    pub fn fan_out(&mut self, message: &Message) {
         let stamp = self.taken;
         let mut routed = 0;
         let mut frame = None;
@@ -39,7 +39,7 @@ impl Sessions {
     }
 
     /// Gives a message to a session that replays or paces something.
-    fn give(&mut self, slot: u32, message: &Arc<Message>, frame: &mut Option<u32>) {
+    fn give(&mut self, slot: u32, message: &Message, frame: &mut Option<u32>) {
         let now = self.now;
         let Some(session) = self.slot(slot) else { return };
         if session.replays.as_ref().is_some_and(|replays| replays.withholds(&message.topic, message.position.offset)) {

@@ -5,15 +5,13 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-
 use super::outbox::{Offered, Outbox, Queued, Routed, What};
 use super::sessions::Sessions;
 use super::slot::Stage;
 use super::turn::Turn;
 use crate::codes::CloseCode;
 use crate::config::RuleId;
-use crate::dialect::{Encoder, Event, Variant, event_frame, replay_frame};
+use crate::dialect::{Encoder, Event, FrameBytes, Variant, event_frame, replay_frame};
 use crate::hub::ReplayPiece;
 use crate::metrics::{CloseReason, DropReason, LimitKey, Tally};
 use crate::position::Offset;
@@ -40,7 +38,7 @@ struct Joined {
     variant: Option<Variant>,
     bytes: Vec<u8>,
     /// A lone frame that is too long to be copied.
-    long: Option<Bytes>,
+    long: Option<FrameBytes>,
     /// How many messages of each rule are in it.
     messages: Vec<(RuleId, u64)>,
 }
@@ -307,7 +305,7 @@ impl Sessions {
             replayed = true;
             tally.routed(message.rule.id, 1);
             let frame = replay_frame(&message, variant, encoder, tally);
-            let _ = outbox.offer(Queued { frame, what: What::Replayed(Arc::new(Routed::from(&*message))) }, usize::MAX, tally); // pulled, so not bounded
+            let _ = outbox.offer(Queued { frame, what: What::Replayed(Arc::new(Routed::from(&message))) }, usize::MAX, tally); // pulled, so not bounded
         }
         if replayed {
             self.begin_interval(slot, &topic);

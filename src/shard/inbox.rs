@@ -16,7 +16,7 @@ const MESSAGE_OVERHEAD_BYTES: usize = 64;
 /// What a shard finds in its inbox.
 pub enum Item {
     /// A message of a topic with a subscriber here, or one that has just left.
-    Message(Arc<Message>),
+    Message(Message),
     /// A change of presence of such a topic.
     Presence(Arc<PresenceChange>),
     /// Something that the gateway wants of this shard.
@@ -134,8 +134,8 @@ impl Outlet for Inbox {
         }
     }
 
-    fn offer(&self, message: &Arc<Message>) {
-        let item = Item::Message(Arc::clone(message));
+    fn offer(&self, message: &Message) {
+        let item = Item::Message(message.clone());
         let bytes = cost(&item);
         self.push(item, bytes);
     }
@@ -147,7 +147,7 @@ impl Outlet for Inbox {
 
 fn cost(item: &Item) -> usize {
     match item {
-        Item::Message(message) => message.payload.len() + MESSAGE_OVERHEAD_BYTES,
+        Item::Message(message) => message.payload().len() + MESSAGE_OVERHEAD_BYTES,
         Item::Presence(_) | Item::Control(_) => 0,
     }
 }

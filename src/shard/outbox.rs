@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use foldhash::{HashMap, HashSet};
 
 use super::socket::Socket;
 use crate::clock::Moment;
 use crate::config::OnSlow;
+use crate::dialect::FrameBytes;
 use crate::hub::PresenceChange;
 use crate::metrics::{DropReason, Tally};
 use crate::session_id::SessionId;
@@ -382,7 +382,7 @@ impl Outbox {
     }
 
     /// Puts a notice before everything that waits.
-    pub fn push_first(&mut self, frame: Bytes, tally: &mut Tally) {
+    pub fn push_first(&mut self, frame: FrameBytes, tally: &mut Tally) {
         self.uncounted_bytes += frame.len();
         tally.outbox_bytes(frame.len() as i64);
         self.line.push_front(Queued { frame, what: What::Reply });

@@ -1,7 +1,6 @@
 //! What `interval_ms` holds back for one session: of each topic at most the newest message.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::HashMap;
@@ -19,7 +18,7 @@ pub struct Paces {
 
 struct Pace {
     due: Moment,
-    held: Option<Arc<Message>>,
+    held: Option<Message>,
 }
 
 /// What becomes of a message under an interval.
@@ -27,14 +26,14 @@ pub enum Paced {
     /// It goes out now; its topic is due again then.
     Now(Moment),
     /// It waits for the topic's due time, in place of the message given back, if there was one.
-    Held(Option<Arc<Message>>),
+    Held(Option<Message>),
 }
 
 impl Paces {
     /// Decides about a message of a topic with `interval`.
-    pub fn pace(&mut self, message: &Arc<Message>, interval: Duration, now: Moment) -> Paced {
+    pub fn pace(&mut self, message: &Message, interval: Duration, now: Moment) -> Paced {
         match self.by_topic.get_mut(&message.topic) {
-            Some(pace) => Paced::Held(pace.held.replace(Arc::clone(message))),
+            Some(pace) => Paced::Held(pace.held.replace(message.clone())),
             None => {
                 let due = now + interval;
                 self.by_topic.insert(message.topic.clone(), Pace { due, held: None });
@@ -54,7 +53,7 @@ impl Paces {
     }
 
     /// The interval of `topic` is over: the held message, which goes out now with another interval to follow, or nothing.
-    pub fn fall_due(&mut self, topic: &TopicName, interval: Option<Duration>, now: Moment) -> Option<(Arc<Message>, Option<Moment>)> {
+    pub fn fall_due(&mut self, topic: &TopicName, interval: Option<Duration>, now: Moment) -> Option<(Message, Option<Moment>)> {
         let pace = self.by_topic.get_mut(topic).filter(|pace| pace.due <= now)?;
         let Some(message) = pace.held.take() else {
             self.by_topic.remove(topic);
@@ -83,7 +82,7 @@ impl Paces {
     }
 
     /// Ends the pacing of topics that `left` names; what was held is given back.
-    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) -> Vec<Arc<Message>> {
+    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) -> Vec<Message> {
         let (gone, kept) = std::mem::take(&mut self.by_topic).into_iter().partition(|(topic, _)| left(topic));
         self.by_topic = kept;
         let gone: HashMap<TopicName, Pace> = gone;
@@ -92,7 +91,7 @@ impl Paces {
 
     /// The payloads' bytes that are held.
     pub fn bytes(&self) -> usize {
-        self.by_topic.values().filter_map(|pace| pace.held.as_ref()).map(|message| message.payload.len()).sum()
+        self.by_topic.values().filter_map(|pace| pace.held.as_ref()).map(|message| message.payload().len()).sum()
     }
 
     /// Whether nothing is paced now.
@@ -101,7 +100,7 @@ impl Paces {
     }
 
     /// The oldest message that is held.
-    pub fn oldest(&self) -> Option<&Arc<Message>> {
+    pub fn oldest(&self) -> Option<&Message> {
         self.by_topic.values().filter_map(|pace| pace.held.as_ref()).min_by_key(|message| message.moment)
     }
 }

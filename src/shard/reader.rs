@@ -78,7 +78,7 @@ pub trait Seat {
     fn wake_at(&mut self, moment: Option<Moment>);
 
     /// Publishes; `None`: an inbox is full, and the session is read again when it has room.
-    fn try_publish(&mut self, topic: &TopicName, publication: &Publication) -> Option<Result<Position, PublishError>>;
+    fn try_publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Option<Result<Position, PublishError>>;
 
     /// The session has a command that can't be done yet: its reader is called again, input or not, once its waker is woken.
     fn pause(&mut self);

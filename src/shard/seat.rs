@@ -121,7 +121,7 @@ impl Seat for Seated<'_> {
         }
     }
 
-    fn try_publish(&mut self, topic: &TopicName, publication: &Publication) -> Option<Result<Position, PublishError>> {
+    fn try_publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Option<Result<Position, PublishError>> {
         self.sessions.try_publish(self.slot, topic, publication)
     }
 

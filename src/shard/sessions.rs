@@ -223,13 +223,13 @@ impl Sessions {
     /// Books a message as held back by an interval: it counts as in the outbox.
     pub fn hold(&mut self, message: &Message) {
         self.tally.queued(message.rule.id, 1);
-        self.tally.outbox_bytes(message.payload.len() as i64);
+        self.tally.outbox_bytes(message.payload().len() as i64);
     }
 
     /// Undoes [`Sessions::hold`].
     pub fn unhold(&mut self, message: &Message) {
         self.tally.queued(message.rule.id, -1);
-        self.tally.outbox_bytes(-(message.payload.len() as i64));
+        self.tally.outbox_bytes(-(message.payload().len() as i64));
     }
 
     /// Gives up a message that was routed to a session and waits nowhere any more.
@@ -242,7 +242,7 @@ impl Sessions {
     }
 
     /// Publishes for a session; `None`: it is to be tried again, and the session's waker will say when.
-    pub fn try_publish(&mut self, slot: u32, topic: &TopicName, publication: &Publication) -> Option<Result<Position, PublishError>> {
+    pub fn try_publish(&mut self, slot: u32, topic: &TopicName, publication: &Publication<'_>) -> Option<Result<Position, PublishError>> {
         match self.hub.try_publish(topic, publication) {
             Ok(Attempt::Published(position)) => Some(Ok(position)),
             Ok(Attempt::NoRoom(outlet)) => {

@@ -9,7 +9,7 @@ use super::replay::Replays;
 use super::subscribers::Subscribers;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Live, Rule, Rules};
-use crate::hub::{Attempt, Hub, Message, PayloadKind, Publication, ReplayPiece, Topic, Wanted};
+use crate::hub::{About, Attempt, Hub, Message, PayloadKind, Publication, ReplayPiece, Topic, Wanted};
 use crate::metrics::{Metrics, PublishSource};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::{Pattern, TopicName};
@@ -24,17 +24,17 @@ fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap()
 }
 
-fn message(topic: &str, offset: u64, clock: &Clock) -> Arc<Message> {
-    Arc::new(Message {
+fn message(topic: &str, offset: u64, clock: &Clock) -> Message {
+    let about = About {
         topic: name(topic),
         position: Position { epoch: Epoch::random(), offset: Offset(offset) },
         published_at: clock.now(),
         moment: clock.moment(),
-        payload: bytes::Bytes::from_static(b"12345"),
         kind: PayloadKind::Json,
         except: None,
         rule: Arc::new(Rule::plain(None)),
-    })
+    };
+    Message::new(about, b"12345")
 }
 
 /// PROTOCOL 3: at most one message per topic in the interval, the first at once, always the newest.
@@ -86,8 +86,7 @@ impl Archive {
     }
 
     fn publish(&self, topic: &str, count: usize, bytes: usize) -> Arc<Topic> {
-        let publication =
-            Publication { payload: vec![b'1'; bytes].into(), kind: PayloadKind::Json, except: None, source: PublishSource::Http };
+        let publication = Publication { payload: &vec![b'1'; bytes], kind: PayloadKind::Json, except: None, source: PublishSource::Http };
         for _ in 0..count {
             assert!(matches!(self.hub.try_publish(&name(topic), &publication), Ok(Attempt::Published(_))));
         }

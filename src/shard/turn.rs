@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::outbox::{Queued, Routed, What};
 use crate::config::RuleId;
-use crate::dialect::{Encoded, Encoder, Variant};
+use crate::dialect::{Encoded, Encoder, FrameBytes, Variant};
 use crate::hub::Message;
 use crate::metrics::Tally;
 
@@ -59,8 +57,8 @@ pub struct Turn {
 
 impl Turn {
     /// Adds a message; the number to link to.
-    pub fn add_message(&mut self, message: &Arc<Message>) -> u32 {
-        self.frames.push(Frame::Message { encoded: Encoded::new(Arc::clone(message)), routed: None });
+    pub fn add_message(&mut self, message: &Message) -> u32 {
+        self.frames.push(Frame::Message { encoded: Encoded::new(message.clone()), routed: None });
         (self.frames.len() - 1) as u32
     }
 
@@ -110,7 +108,7 @@ impl Turn {
     }
 
     /// A frame's bytes as one session takes them.
-    pub fn bytes(&mut self, frame: u32, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<Bytes> {
+    pub fn bytes(&mut self, frame: u32, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
         match &mut self.frames[frame as usize] {
             Frame::Message { encoded, .. } => Some(encoded.frame(variant, encoder, tally)),
             Frame::Made(queued) => queued.as_ref().map(|queued| queued.frame.clone()),
@@ -122,7 +120,7 @@ impl Turn {
         match &mut self.frames[frame as usize] {
             Frame::Message { encoded, routed } => {
                 let frame = encoded.frame(variant, encoder, tally);
-                let routed = routed.get_or_insert_with(|| Arc::new(Routed::from(&**encoded.message())));
+                let routed = routed.get_or_insert_with(|| Arc::new(Routed::from(encoded.message())));
                 Some(Queued { frame, what: What::Message(Arc::clone(routed)) })
             }
             Frame::Made(queued) => queued.take(),
@@ -138,7 +136,7 @@ impl Turn {
     }
 
     /// The messages of this turn.
-    pub fn messages(&self) -> impl Iterator<Item = &Arc<Message>> {
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.frames.iter().filter_map(|frame| match frame {
             Frame::Message { encoded, .. } => Some(encoded.message()),
             Frame::Made(_) => None,

@@ -30,14 +30,14 @@ enum Way {
 
 /// An inbox that says how many items it has had, as a shard's does.
 #[derive(Default)]
-struct Mailbox(Mutex<(VecDeque<Arc<Message>>, u64)>);
+struct Mailbox(Mutex<(VecDeque<Message>, u64)>);
 
 impl Mailbox {
     fn pushed(&self) -> u64 {
         self.0.lock().unwrap().1
     }
 
-    fn take(&self, most: usize) -> Vec<Arc<Message>> {
+    fn take(&self, most: usize) -> Vec<Message> {
         let queue = &mut self.0.lock().unwrap().0;
         let count = queue.len().min(most);
         queue.drain(..count).collect()
@@ -49,9 +49,9 @@ impl Outlet for Mailbox {
         self.0.lock().unwrap().0.len() < 500
     }
     fn when_room(&self, _: &Waker) {}
-    fn offer(&self, message: &Arc<Message>) {
+    fn offer(&self, message: &Message) {
         let mut state = self.0.lock().unwrap();
-        state.0.push_back(Arc::clone(message));
+        state.0.push_back(message.clone());
         state.1 += 1;
     }
     fn tell(&self, _: &Arc<PresenceChange>) {}
@@ -143,8 +143,7 @@ fn joins(way: Way, rounds: usize, company: bool) -> Result<(), String> {
         .map(|_| {
             let (hub, topic, stop) = (Arc::clone(&house.hub), house.topic.clone(), Arc::clone(&stop));
             std::thread::spawn(move || {
-                let payload = "1".into();
-                let publication = Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Feed };
+                let publication = Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Feed };
                 while !stop.load(Ordering::Relaxed) {
                     if let Attempt::NoRoom(_) = hub.try_publish(&topic, &publication).unwrap() {
                         std::thread::yield_now();

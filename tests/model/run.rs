@@ -54,8 +54,9 @@ impl Publisher {
     fn publish(&self, topic: &TopicName, count: usize, bytes: usize) {
         for _ in 0..count {
             let (n, data) = self.data(bytes);
-            let payload = data.to_string().into();
-            let publication = Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Http };
+            let payload = data.to_string();
+            let publication =
+                Publication { payload: payload.as_bytes(), kind: PayloadKind::Json, except: None, source: PublishSource::Http };
             let position = loop {
                 match self.hub.try_publish(topic, &publication).unwrap() {
                     Attempt::Published(position) => break position,

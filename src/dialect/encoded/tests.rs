@@ -1,5 +1,7 @@
 //! Each message once per variant, whatever the number of sessions.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -7,7 +9,7 @@ use crate::clock::{Moment, Timestamp};
 use crate::config::Rule;
 use crate::dialect::{Event, echo_frame, event_frame, replay_frame};
 use crate::frame::{Deflater, OpCode};
-use crate::hub::PayloadKind;
+use crate::hub::{About, PayloadKind};
 use crate::metrics::Metrics;
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
@@ -16,17 +18,17 @@ const RSV1: u8 = 0x40;
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 
-fn message(payload: impl Into<Bytes>, kind: PayloadKind) -> Arc<Message> {
-    Arc::new(Message {
+fn message(payload: impl AsRef<[u8]>, kind: PayloadKind) -> Message {
+    let about = About {
         topic: TopicName::parse("chat.lobby").unwrap(),
         position: Position { epoch: Epoch::random(), offset: Offset(1) },
         published_at: Timestamp(0),
         moment: Moment::default(),
-        payload: payload.into(),
         kind,
         except: None,
         rule: Arc::new(Rule::plain(None)),
-    })
+    };
+    Message::new(about, payload.as_ref())
 }
 
 fn tools() -> (Encoder, Tally, Arc<Metrics>) {
@@ -38,7 +40,7 @@ fn variant(dialect: Dialect, window_bits: Option<u8>) -> Variant {
     Variant { dialect, window_bits }
 }
 
-fn is_same(one: &Bytes, other: &Bytes) -> bool {
+fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.as_ptr() == other.as_ptr() && one.len() == other.len()
 }
 
@@ -97,8 +99,10 @@ fn a_small_message_is_one_frame_for_all() {
 fn raw_frames_are_payloads_alone() {
     let (mut encoder, mut tally, _) = tools();
     for (kind, first) in [(PayloadKind::Json, TEXT), (PayloadKind::Text, TEXT), (PayloadKind::Binary, BINARY)] {
-        let frame = Encoded::new(message("7", kind)).frame(variant(Dialect::Raw, None), &mut encoder, &mut tally);
+        let message = message("7", kind);
+        let frame = Encoded::new(message.clone()).frame(variant(Dialect::Raw, None), &mut encoder, &mut tally);
         assert_eq!(frame[..], [first, 1, b'7']);
+        assert!(is_same(&frame, message.frame()), "a plain frame is the message's own");
     }
 }
 
@@ -108,7 +112,7 @@ fn events_replays_and_echoes() {
     let pong = Event::Pong { id: None };
     let frame = event_frame(&pong, variant(Dialect::Json, Some(15)), &mut encoder, &mut tally).unwrap();
     assert_eq!(read(&frame), (TEXT, br#"{"op":"pong"}"#.to_vec()));
-    assert_eq!(event_frame(&pong, variant(Dialect::Raw, None), &mut encoder, &mut tally), None);
+    assert!(event_frame(&pong, variant(Dialect::Raw, None), &mut encoder, &mut tally).is_none());
     let replayed = replay_frame(&message("1", PayloadKind::Json), variant(Dialect::Json, None), &mut encoder, &mut tally);
     assert!(read(&replayed).1.ends_with(br#","offset":1,"replay":true,"data":1}"#));
     let echo = echo_frame(OpCode::Binary, &[7; 300], Some(15), &mut encoder, &mut tally);

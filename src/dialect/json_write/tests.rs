@@ -3,29 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{Moment, Timestamp};
 use crate::codes::ErrorCode;
 use crate::config::Rule;
-use crate::hub::PresenceChange;
-use crate::metrics::PublishSource;
+use crate::hub::{About, PresenceChange};
 use crate::position::{Epoch, Offset, Position};
 
-fn published(payload: impl Into<Bytes>, kind: PayloadKind) -> Message {
-    let publication = crate::hub::Publication { payload: payload.into(), kind, except: None, source: PublishSource::Feed };
-    Message {
+fn published(payload: impl AsRef<[u8]>, kind: PayloadKind) -> Message {
+    let about = About {
         topic: TopicName::parse("chat.大厅").unwrap(),
         position: Position { epoch: Epoch::random(), offset: Offset(18) },
         published_at: Timestamp(1_732_233_600_123),
         moment: Moment::default(),
-        payload: publication.payload,
-        kind: publication.kind,
+        kind,
         except: None,
         rule: Arc::new(Rule::plain(None)),
-    }
+    };
+    Message::new(about, payload.as_ref())
 }
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -38,7 +35,7 @@ fn said(event: &Event<'_>) -> String {
     written(|json| super::event(json, event))
 }
 
-fn message_event(payload: impl Into<Bytes>, kind: PayloadKind, replay: bool) -> String {
+fn message_event(payload: impl AsRef<[u8]>, kind: PayloadKind, replay: bool) -> String {
     let published = published(payload, kind);
     written(|json| message(json, &published, replay)).replace(published.position.epoch.as_str(), "EPOCH")
 }
@@ -132,9 +129,9 @@ fn a_history_says_more_only_where_more_is() {
     let id = Some(RequestId("4"));
     let empty = said(&Event::History { id, topic: &topic, page: &page });
     assert_eq!(empty, r#"{"op":"history","id":4,"topic":"a","epoch":null,"messages":[]}"#);
-    let message = Arc::new(published("1.50", PayloadKind::Json));
+    let message = published("1.50", PayloadKind::Json);
     let epoch = message.position.epoch;
-    page = HistoryPage { epoch: Some(epoch), messages: vec![message, Arc::new(published(&b"\xff"[..], PayloadKind::Binary))], more: true };
+    page = HistoryPage { epoch: Some(epoch), messages: vec![message, published(b"\xff", PayloadKind::Binary)], more: true };
     assert_eq!(
         written(|json| history_members(json, 0, &topic, &page)),
         format!(
@@ -167,10 +164,10 @@ proptest! {
         let publish = format!(r#"{{"op":"publish","topic":"a","data":{data},"id":1}}"#);
         let request = crate::dialect::json_read::request(publish.as_bytes()).unwrap();
         let crate::dialect::Command::Publish { data: read, .. } = request.command else { panic!("not a publish") };
-        let event = message_event(read.to_vec(), PayloadKind::Json, false);
+        let event = message_event(read, PayloadKind::Json, false);
         let end = format!(r#""offset":18,"data":{data}}}"#);
         prop_assert!(event.ends_with(&end), "{} does not end in {}", event, end);
-        prop_assert_eq!(message_event(read.to_vec(), PayloadKind::Text, false), event);
+        prop_assert_eq!(message_event(read, PayloadKind::Text, false), event);
     }
 
     #[test]

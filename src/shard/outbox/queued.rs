@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::clock::Moment;
 use crate::config::{OnSlow, Rule};
+use crate::dialect::FrameBytes;
 use crate::hub::{Message, PresenceChange};
 use crate::position::Position;
 use crate::topic_name::TopicName;
@@ -13,7 +12,7 @@ use crate::topic_name::TopicName;
 /// A frame on its way to one session.
 pub struct Queued {
     /// The whole frame, shared with whoever else takes it.
-    pub frame: Bytes,
+    pub frame: FrameBytes,
     /// What it is.
     pub what: What,
 }
