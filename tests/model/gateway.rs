@@ -118,7 +118,7 @@ impl Gateway {
         let reader = session::open(opening, &self.surroundings);
         let newcomer = Newcomer { id, address, variant, reader, pass: Box::new(()), subscribes_at_once: false };
         let expected = self.runtime.block_on(self.shards.expect(newcomer));
-        expected.arrive(Arrived { stream: Stream::Plain(near), already_read: bytes::Bytes::new() });
+        self.runtime.block_on(expected.arrive(Arrived { stream: Stream::Plain(near), already_read: bytes::Bytes::new() }));
         far.into()
     }
 
