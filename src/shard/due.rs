@@ -1,6 +1,6 @@
-//! Messages held back by `interval_ms`, by due time: one heap and one timer a shard.
+//! Messages held back by `interval_ms`, sent at their due time: one schedule and one timer a shard.
 
-use super::pace::Due;
+use super::schedule::Due;
 use super::sessions::Sessions;
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
@@ -8,8 +8,7 @@ use crate::topic_name::TopicName;
 impl Sessions {
     /// Sends what has fallen due by now.
     pub fn send_due(&mut self) {
-        while self.due.peek().is_some_and(|due| due.at <= self.now) {
-            let Some(Due { slot, session, topic, .. }) = self.due.pop() else { return };
+        while let Some(Due { slot, session, topic, .. }) = self.due.take_due(self.now) {
             self.send_held(slot, session, &topic);
         }
     }
@@ -21,8 +20,18 @@ impl Sessions {
         let Some(interval) = session.interval(topic) else { return };
         let (at, id) = (now + interval, session.id);
         let Some(paces) = session.paces.as_mut() else { return };
-        paces.begin(topic, at);
-        self.due.push(Due { at, slot, session: id, topic: topic.clone() });
+        if paces.begin(topic, at) {
+            self.note_due(Due { at, slot, session: id, topic: topic.clone() });
+        }
+    }
+
+    /// Notes when a topic is due for a session, which has it in its paces already.
+    pub fn note_due(&mut self, due: Due) {
+        let Self { due: schedule, slots, .. } = self;
+        schedule.note(due, |older| {
+            let session = slots.get(older.slot).filter(|session| session.id == older.session);
+            session.and_then(|session| session.paces.as_ref()).is_some_and(|paces| paces.is_due_at(&older.topic, older.at))
+        });
     }
 
     fn send_held(&mut self, slot: u32, session: SessionId, topic: &TopicName) {
@@ -31,7 +40,7 @@ impl Sessions {
         let interval = held_by.interval(topic);
         let Some((message, next)) = held_by.paces.as_mut().and_then(|paces| paces.fall_due(topic, interval, now)) else { return };
         if let Some(at) = next {
-            self.due.push(Due { at, slot, session, topic: topic.clone() });
+            self.note_due(Due { at, slot, session, topic: topic.clone() });
         }
         self.unhold(&message);
         let frame = self.turn.add_message(&message);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::outbox::{End, What};
-use super::pace::{Due, Paced};
+use super::pace::Paced;
+use super::schedule::Due;
 use super::sessions::Sessions;
 use crate::dialect::Event;
 use crate::hub::{Message, PresenceChange};
@@ -61,7 +62,7 @@ impl Sessions {
                 }
                 return;
             }
-            Some(Paced::Now(at)) => self.due.push(Due { at, slot, session: id, topic: message.topic.clone() }),
+            Some(Paced::Now(at)) => self.note_due(Due { at, slot, session: id, topic: message.topic.clone() }),
             None => {}
         }
         let Self { slots, turn, .. } = self;

@@ -13,6 +13,7 @@ mod reader;
 mod ready;
 mod replay;
 mod rest;
+mod schedule;
 mod seat;
 mod sessions;
 mod slot;

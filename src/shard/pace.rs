@@ -1,13 +1,11 @@
 //! What `interval_ms` holds back for one session: of each topic at most the newest message.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 use foldhash::HashMap;
 
 use crate::clock::Moment;
 use crate::hub::Message;
-use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
 /// One session's paced topics. A topic is in it only while its interval runs.
@@ -42,14 +40,21 @@ impl Paces {
         }
     }
 
-    /// A replay has given the session a message of `topic`: the next one is not due before `due`.
-    pub fn begin(&mut self, topic: &TopicName, due: Moment) {
+    /// A replay has given the session a message of `topic`: the next one is not due before `due`. `true`: that is news.
+    pub fn begin(&mut self, topic: &TopicName, due: Moment) -> bool {
         match self.by_topic.get_mut(topic) {
-            Some(pace) => pace.due = pace.due.max(due),
+            Some(pace) if pace.due >= due => return false,
+            Some(pace) => pace.due = due,
             None => {
                 self.by_topic.insert(topic.clone(), Pace { due, held: None });
             }
         }
+        true
+    }
+
+    /// Whether `topic` is due at that very moment.
+    pub fn is_due_at(&self, topic: &TopicName, at: Moment) -> bool {
+        self.by_topic.get(topic).is_some_and(|pace| pace.due == at)
     }
 
     /// The interval of `topic` is over: the held message, which goes out now with another interval to follow, or nothing.
@@ -102,30 +107,5 @@ impl Paces {
     /// The oldest message that is held.
     pub fn oldest(&self) -> Option<&Message> {
         self.by_topic.values().filter_map(|pace| pace.held.as_ref()).min_by_key(|message| message.moment)
-    }
-}
-
-/// A topic's interval for one session is over then. The earliest is the greatest, as a heap has it.
-#[derive(PartialEq, Eq)]
-pub struct Due {
-    /// When.
-    pub at: Moment,
-    /// Whose.
-    pub slot: u32,
-    /// The session that had the slot; another may have it by then.
-    pub session: SessionId,
-    /// Of which topic.
-    pub topic: TopicName,
-}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.at.cmp(&self.at)
     }
 }

@@ -1,6 +1,6 @@
 //! The sessions that a shard owns, from the moment it takes them over to their end.
 
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,8 +10,9 @@ use foldhash::HashMap;
 use super::inbox::Inbox;
 use super::newcomer::{Arrived, Newcomer};
 use super::outbox::{End, Queued, What};
-use super::pace::{Due, Paces};
+use super::pace::Paces;
 use super::ready::{ReadyList, SlotWaker};
+use super::schedule::{Due, Schedule};
 use super::slot::{Slot, Stage, smallest_interval};
 use super::slots::Slots;
 use super::socket::Socket;
@@ -53,8 +54,8 @@ pub struct Sessions {
     pub metrics: Arc<Metrics>,
     /// Counts.
     pub tally: Tally,
-    /// What `interval_ms` holds back, by due time.
-    pub due: BinaryHeap<Due>,
+    /// When what `interval_ms` holds back is due.
+    pub due: Schedule,
     /// Slots with floors, and how many items the shard will have taken when each can go.
     pub floored: Vec<(u64, u32)>,
     /// Slots that want to be looked at in the next turn, though no socket woke them.
@@ -120,7 +121,7 @@ impl Sessions {
             index: parts.index,
             tally: Tally::new(Arc::clone(&parts.metrics)),
             metrics: parts.metrics,
-            due: BinaryHeap::new(),
+            due: Schedule::default(),
             floored: Vec::new(),
             again: Vec::new(),
             backlogged: BTreeSet::new(),
@@ -363,7 +364,7 @@ impl Sessions {
         let subscriptions = session.subscriptions.clone();
         let id = session.id;
         let moved = paces.shorten(now, |topic| smallest_interval(&subscriptions, topic));
-        self.due.extend(moved.into_iter().map(|(topic, at)| Due { at, slot, session: id, topic }));
+        moved.into_iter().for_each(|(topic, at)| self.note_due(Due { at, slot, session: id, topic }));
         self.release_held(slot, |topic| smallest_interval(&subscriptions, topic).is_none());
     }
 

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use super::pace::{Paced, Paces};
 use super::replay::Replays;
+use super::schedule::{Due, Schedule};
 use super::subscribers::Subscribers;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Live, Rule, Rules};
 use crate::hub::{About, Attempt, Hub, Message, PayloadKind, Publication, ReplayPiece, Topic, Wanted};
 use crate::metrics::{Metrics, PublishSource};
 use crate::position::{Epoch, Offset, Position};
+use crate::session_id::SessionId;
 use crate::topic_name::{Pattern, TopicName};
 
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -70,6 +72,30 @@ fn leaving_gives_back_what_was_held() {
     assert_eq!(back.iter().map(|message| message.topic.as_str()).collect::<Vec<_>>(), ["q.a"]);
     assert_eq!(paces.leave(|_| true).len(), 1);
     assert!(paces.is_empty());
+}
+
+/// Threats, row 22: whoever takes a topic with a long interval, gets a message and leaves, again and again, leaves nothing behind that
+/// grows. (Each left an entry, for up to an hour.) What still counts stays, and comes in its order.
+#[test]
+fn what_was_left_does_not_wait_for_its_time() {
+    let (mut paces, mut schedule, clock) = (Paces::default(), Schedule::default(), Clock::by_hand(Timestamp(0)));
+    let (hour, session, mut most) = (Duration::from_secs(3600), SessionId::random(), 0);
+    let mut pace = |paces: &mut Paces, topic: &str| {
+        let Paced::Now(at) = paces.pace(&message(topic, 1, &clock), hour, clock.moment()) else { panic!("{topic} is paced already") };
+        schedule.note(Due { at, slot: 0, session, topic: name(topic) }, |older| paces.is_due_at(&older.topic, older.at));
+        clock.turn(Duration::from_millis(1));
+        most = most.max(schedule.len());
+    };
+    let kept: Vec<String> = (0..800).map(|number| format!("kept.{number}")).collect();
+    kept.iter().for_each(|topic| pace(&mut paces, topic));
+    for _ in 0..20_000 {
+        pace(&mut paces, "q.a");
+        paces.leave(|topic| topic.as_str() == "q.a");
+    }
+    assert!(most <= 2 * kept.len(), "{most} waited, and {} of them counted", kept.len());
+    clock.turn(2 * hour);
+    let due: Vec<String> = std::iter::from_fn(|| schedule.take_due(clock.moment())).map(|due| due.topic.to_string()).collect();
+    assert_eq!(due.into_iter().filter(|topic| topic != "q.a").collect::<Vec<_>>(), kept);
 }
 
 /// A hub whose topics keep 100 messages.

@@ -124,7 +124,7 @@ impl Worker {
     async fn wait(&mut self) {
         let now = self.sessions.clock.moment();
         let sweep_at = self.swept_at + self.sweep_interval();
-        let next = self.sessions.due.peek().map_or(sweep_at, |due| due.at.min(sweep_at));
+        let next = self.sessions.due.next().map_or(sweep_at, |at| at.min(sweep_at));
         let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::now() + next.since(now)));
         let (inbox, ready) = (&self.sessions.inbox, &self.sessions.ready);
         poll_fn(|context: &mut Context<'_>| {
