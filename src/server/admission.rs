@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::StatusCode;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::forwarded;
 use super::problem::Problem;
@@ -23,9 +24,12 @@ pub struct Admission {
     live: Arc<Live>,
     /// What the process's file descriptors allow, whatever `limits.sessions` says.
     sessions_possible: usize,
+    /// Set under the lock of `counts`: whoever was let in before is counted there.
     draining: AtomicBool,
     /// Held for one look-up.
     counts: Mutex<Counts>,
+    /// Told whenever the last one has gone.
+    emptied: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -69,17 +73,17 @@ pub struct Pass {
 impl Admission {
     /// Nobody is in. `sessions_possible` bounds `limits.sessions`, through reloads too.
     pub fn new(live: Arc<Live>, sessions_possible: usize) -> Arc<Self> {
-        Arc::new(Self { live, sessions_possible, draining: AtomicBool::new(false), counts: Mutex::default() })
+        Arc::new(Self { live, sessions_possible, draining: AtomicBool::new(false), counts: Mutex::default(), emptied: Notify::new() })
     }
 
     /// A place for a session from `address`.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Pass, Refusal> {
-        if self.is_draining() {
-            return Err(Refusal::Draining);
-        }
         let address = forwarded::counted_as(address);
         let config = self.live.load();
         let mut counts = self.counts.lock();
+        if self.is_draining() {
+            return Err(Refusal::Draining);
+        }
         if counts.sessions >= config.limits.sessions.min(self.sessions_possible) {
             return Err(Refusal::Sessions);
         }
@@ -111,7 +115,20 @@ impl Admission {
 
     /// From now on nobody comes in.
     pub fn begin_drain(&self) {
+        let _counts = self.counts.lock();
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// Done when nobody is in: no session of a shard, and none whose 101 is on its way.
+    pub async fn emptied(&self) {
+        while !self.is_empty() {
+            self.emptied.notified().await;
+        }
+    }
+
+    /// Whether nobody is in.
+    pub fn is_empty(&self) -> bool {
+        self.counts.lock().sessions == 0
     }
 
     /// Whether the gateway drains.
@@ -131,6 +148,9 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let mut counts = self.admission.counts.lock();
         counts.sessions -= 1;
+        if counts.sessions == 0 {
+            self.admission.emptied.notify_one();
+        }
         if let Some(here) = counts.by_address.get_mut(&self.address) {
             *here -= 1;
             if *here == 0 {

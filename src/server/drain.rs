@@ -59,10 +59,46 @@ pub async fn drain(signals: &mut Signals, admission: &Arc<Admission>, shards: &A
     let over = live.load().server.drain;
     tracing::info!(?over, "draining");
     tokio::select! {
-        drained = tokio::time::timeout(over.saturating_add(GRACE), shards.drain(over)) => match drained {
+        drained = tokio::time::timeout(over.saturating_add(GRACE), all_left(admission, shards, over)) => match drained {
             Ok(()) => tracing::info!("drained"),
             Err(_) => tracing::warn!("sessions were left at the end of the drain"),
         },
         () = signals.end() => tracing::warn!("a second signal; sessions are dropped"),
+    }
+}
+
+/// Done when no session is left. A shard knows of one whose 101 is on its way only once it is there; so they are asked again then.
+async fn all_left(admission: &Admission, shards: &Shards, over: Duration) {
+    shards.drain(over).await;
+    while !admission.is_empty() {
+        admission.emptied().await;
+        shards.drain(over).await; // the last one's Close may still wait for its socket
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::super::testing::{self, Parts};
+    use super::*;
+
+    /// PROTOCOL 6: the drain waits for a session whose 101 is on its way as it begins, which is told `draining` and closed with
+    /// 1001 like all others. (The process could end before that, and if it did not, the session was told nothing.)
+    #[tokio::test]
+    async fn a_session_on_its_way_is_told_and_waited_for() {
+        let mut config = testing::config();
+        config.server.drain = Duration::from_millis(300);
+        let parts = Parts::new(config);
+        let mut signals = Signals::new().unwrap();
+        let expected = parts.expect(Ok(None)).await;
+        let mut draining = pin!(drain(&mut signals, &parts.admission, &parts.shards, &parts.surroundings.live));
+        tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = parts.let_turns_pass() => {} }
+        tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = std::future::ready(()) => {} }
+        let mut client = parts.arrive(expected).await;
+        let leaving = async move { client.read_to_close().await };
+        let (heard, ()) = tokio::join!(leaving, draining);
+        assert_eq!(heard.iter().map(|(op, _)| op.as_str()).collect::<Vec<_>>(), ["welcome", "draining", "1001"]);
+        assert!(parts.admission.is_empty());
     }
 }

@@ -66,3 +66,35 @@ fn tell(problems: &[Problem]) {
         tracing::error!(%problem, "configuration not reloaded");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{self, Parts};
+    use super::*;
+    use crate::config::GrantLists;
+    use crate::session::Surroundings;
+
+    /// PROTOCOL 8: a removed key closes 4001 also where the reload comes between the upgrade and the moment that the shard has the
+    /// session. (It kept what it was opened with, until the next reload.)
+    #[tokio::test]
+    async fn a_session_on_its_way_hears_of_a_reload() {
+        let without = testing::config();
+        let mut config = testing::config();
+        let grants = GrantLists { subscribe: Vec::new(), publish: Vec::new() };
+        config.auth.api_keys.push(ApiKey {
+            name: "feed".into(),
+            key: "its secret key".into(),
+            grants,
+            admin: false,
+            commands_per_second: None,
+        });
+        let parts = Parts::new(config);
+        let Surroundings { auth, live, .. } = &*parts.surroundings;
+        let expected = parts.expect(auth.identify("its secret key").map(Some)).await;
+        auth.reload(&without.auth).unwrap();
+        live.replace(Arc::new(without));
+        parts.let_turns_pass().await;
+        let heard = parts.arrive(expected).await.read_to_close().await;
+        assert_eq!(heard.iter().map(|(op, _)| op.as_str()).collect::<Vec<_>>(), ["welcome", "4001"], "{heard:?}");
+    }
+}

@@ -52,8 +52,7 @@ impl Reader for Session {
     fn open(&mut self, seat: &mut dyn Seat) {
         let Some(unopened) = self.unopened.take() else { return };
         if let Some(error) = unopened.refused {
-            let why = if error == AuthError::Expired { CloseReason::TokenExpired } else { CloseReason::TokenInvalid };
-            return seat.close(error.close_code(), &error.to_string(), why);
+            return turn_away(&error, seat);
         }
         if matches!(self.speaks, Speaks::Native) {
             let config = seat.config();
@@ -65,7 +64,7 @@ impl Reader for Session {
             Purpose::Raw { topic, last, .. } => self.subscribe_raw(&topic, last, seat),
             Purpose::Native { .. } | Purpose::Echo => {}
         }
-        self.set_deadline(seat);
+        self.reload(seat); // there may have been one since the upgrade was granted, and the shard told only those that it had
     }
 
     fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, seat: &mut dyn Seat) -> usize {
@@ -123,7 +122,7 @@ impl Reader for Session {
                     self.identity = Some(renewed);
                     self.end_uncovered(seat);
                 }
-                Err(error) => return seat.close(error.close_code(), &error.to_string(), CloseReason::TokenInvalid),
+                Err(error) => return turn_away(&error, seat),
             },
             None => self.identity = self.surroundings.auth.anonymous(),
         }
@@ -208,4 +207,10 @@ impl Session {
         let expiry = self.until_expiry().map(|left| seat.now() + left.min(Duration::from_secs(3600)));
         seat.wake_at([auth, message, expiry].into_iter().flatten().min());
     }
+}
+
+/// Closes a session whose credential is good no more.
+fn turn_away(error: &AuthError, seat: &mut dyn Seat) {
+    let why = if *error == AuthError::Expired { CloseReason::TokenExpired } else { CloseReason::TokenInvalid };
+    seat.close(error.close_code(), &error.to_string(), why);
 }

@@ -54,7 +54,7 @@ pub enum Control {
         /// Whether it was here.
         answer: oneshot::Sender<bool>,
     },
-    /// Every session is told that the gateway drains, and closed at its own moment within `over`.
+    /// Every session is told that the gateway drains, and closed at its own moment within `over`, which began when this was first said.
     Drain {
         /// How long that takes.
         over: Duration,

@@ -2,6 +2,7 @@
 
 mod budget;
 mod control;
+mod drain;
 mod due;
 mod fanout;
 mod flush;
@@ -146,7 +147,7 @@ impl Shards {
     }
 
     /// Tells every session that the gateway drains and closes each with 1001 at its own random moment within `over`;
-    /// done when no session is left.
+    /// done when no session is left. Those that come later are told and closed too: asked again, this waits for them.
     pub async fn drain(&self, over: Duration) {
         self.ask(|answer| Control::Drain { over, answer }).await;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 
+use super::drain::Drain;
 use super::inbox::Inbox;
 use super::newcomer::{Arrived, Newcomer};
 use super::outbox::{End, Queued, What};
@@ -38,8 +39,8 @@ pub struct Sessions {
     pub slots: Slots,
     /// Sessions whose socket is on its way.
     expected: HashMap<SessionId, u32>,
-    /// The gateway drains: who comes now is sent away at once.
-    pub draining: bool,
+    /// The gateway drains: who comes now is sent away too.
+    pub draining: Option<Drain>,
     /// Sessions that are open.
     pub open: usize,
     /// Who takes what.
@@ -113,7 +114,7 @@ impl Sessions {
         Self {
             slots: Slots::default(),
             expected: HashMap::default(),
-            draining: false,
+            draining: None,
             open: 0,
             subscribers: Subscribers::default(),
             turn: Turn::default(),
@@ -166,13 +167,23 @@ impl Sessions {
             heard_at: self.now,
             pinged_at: self.now,
             deadline: None,
-            leaves_at: self.draining.then_some(self.now),
+            leaves_at: None,
             pass: Some(pass),
         });
         self.open += 1;
         self.tally.session_opened();
         self.expected.insert(id, place);
         self.call(place, |reader, seat| reader.open(seat));
+        self.send_away(place);
+    }
+
+    /// Where the gateway drains: tells the session so, and that it leaves at its own moment.
+    pub fn send_away(&mut self, slot: u32) {
+        let (Some(drain), now) = (self.draining, self.now) else { return };
+        let Some(session) = self.slot(slot).filter(|session| session.is_open()) else { return };
+        let (leaves_at, retry_after) = drain.draw(now);
+        session.leaves_at = Some(leaves_at);
+        self.say(slot, &Event::Draining { retry_after }, What::Reply);
     }
 
     /// An expected session's socket is here; what its client has sent already is read in the next turn.

@@ -5,11 +5,11 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rand::Rng;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::control::Control;
+use super::drain::Drain;
 use super::flush::Flush;
 use super::inbox::Item;
 use super::newcomer::SessionView;
@@ -18,11 +18,8 @@ use super::sessions::{Parts, Sessions, encoder};
 use super::slot::Slot;
 use super::sweep::sweep_interval;
 use crate::clock::Moment;
-use crate::dialect::Event;
 use crate::frame::Inflater;
 use crate::metrics::CloseReason;
-
-use super::outbox::What;
 
 /// The buffer that a shard lends to the session whose socket it reads, in bytes. It bounds a session's share of a turn.
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -284,20 +281,17 @@ impl Worker {
     }
 
     fn drain(&mut self, over: Duration) {
-        self.sessions.draining = true;
-        let now = self.sessions.now;
+        if self.sessions.draining.is_some() {
+            return; // all have been told
+        }
+        self.sessions.draining = Some(Drain::new(over, self.sessions.now));
         for slot in self.sessions.occupied() {
-            let mut rng = rand::rng();
-            let retry_after = over + over.mul_f64(rng.random::<f64>());
-            if let Some(session) = self.sessions.slot(slot) {
-                session.leaves_at = Some(now + over.mul_f64(rng.random::<f64>()));
-            }
-            self.sessions.say(slot, &Event::Draining { retry_after }, What::Reply);
+            self.sessions.send_away(slot);
         }
     }
 
     fn sweep_interval(&self) -> Duration {
-        match self.drained {
+        match self.sessions.draining {
             Some(_) => DRAIN_SWEEP_INTERVAL,
             None => sweep_interval(&self.sessions.config.limits),
         }
