@@ -176,12 +176,15 @@ impl Sessions {
         queue.into_iter().for_each(|queued| self.offer(slot, queued));
     }
 
-    /// Tells the outbox of a slow session, if it has one, which topics were left. What this turn has for it goes there first: it is
-    /// of the subscription that ends, too.
-    pub fn leave_outbox(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
+    /// Marks what waits for a session of the topics that it has left, and what this turn has for it: that is of the subscription that
+    /// ends, too. Of a slow session it goes into the outbox first, so that a gap before it is still told.
+    pub fn leave_waiting(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
         let mut chain = Vec::new();
         let Self { slots, turn, .. } = self;
-        let Some(session) = slots.get_mut(slot).filter(|session| session.outbox.is_some()) else { return };
+        let Some(session) = slots.get_mut(slot) else { return };
+        if session.outbox.is_none() {
+            return turn.leave(session.chain, left); // its socket may not take it all
+        }
         turn.frames_of(session.chain, &mut chain);
         turn.unlink(&mut session.chain);
         self.offer_chain(slot, &chain);

@@ -293,7 +293,9 @@ impl Outbox {
         if let Some(message) = queued.message() {
             tally.queued(message.rule.id, 1);
         }
-        if let (What::Message(message), Some(max_age)) = (&queued.what, queued.message().and_then(|message| message.rule.max_age)) {
+        if let What::Message(message) | What::Left(message) = &queued.what
+            && let Some(max_age) = message.rule.max_age
+        {
             let waits_for_it = self.holds_aged && message.rule.on_slow == OnSlow::Conflate;
             self.ages_at = if waits_for_it { Some(Moment::default()) } else { earlier(self.ages_at, message.moment, max_age) };
         }

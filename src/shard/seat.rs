@@ -237,7 +237,7 @@ impl Seat for Seated<'_> {
             replays.leave(left);
         }
         self.sessions.release_held(slot, left);
-        self.sessions.leave_outbox(slot, left);
+        self.sessions.leave_waiting(slot, left);
         self.sessions.leave(slot, pattern);
         true
     }

@@ -7,8 +7,12 @@ use crate::config::RuleId;
 use crate::dialect::{Encoded, Encoder, FrameBytes, Variant};
 use crate::hub::Message;
 use crate::metrics::Tally;
+use crate::topic_name::TopicName;
 
 const NONE: u32 = u32::MAX;
+
+/// Set in a link's number of a message whose topic the session has left since. A turn has far fewer frames.
+const LEFT: u32 = 1 << 31;
 
 /// A session's frames of this turn: 8 bytes at rest.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +90,20 @@ impl Turn {
         *chain = Chain::default();
     }
 
+    /// Marks the messages in `chain` whose topics `left` names: the session has left these.
+    pub fn leave(&mut self, chain: Chain, left: impl Fn(&TopicName) -> bool) {
+        let mut next = chain.first;
+        while next != NONE {
+            let link = &mut self.links[next as usize];
+            if let Frame::Message { encoded, .. } = &self.frames[index(link.frame)]
+                && left(&encoded.message().topic)
+            {
+                link.frame |= LEFT;
+            }
+            next = link.next;
+        }
+    }
+
     /// Whether nobody has a chain.
     pub fn is_empty(&self) -> bool {
         self.dirty.is_empty()
@@ -109,7 +127,7 @@ impl Turn {
 
     /// A frame's bytes as one session takes them.
     pub fn bytes(&mut self, frame: u32, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
-        match &mut self.frames[frame as usize] {
+        match &mut self.frames[index(frame)] {
             Frame::Message { encoded, .. } => Some(encoded.frame(variant, encoder, tally)),
             Frame::Made(queued) => queued.as_ref().map(|queued| queued.frame.clone()),
         }
@@ -117,11 +135,13 @@ impl Turn {
 
     /// A frame as one session takes it.
     pub fn queued(&mut self, frame: u32, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<Queued> {
-        match &mut self.frames[frame as usize] {
+        match &mut self.frames[index(frame)] {
             Frame::Message { encoded, routed } => {
-                let frame = encoded.frame(variant, encoder, tally);
+                let bytes = encoded.frame(variant, encoder, tally);
                 let routed = routed.get_or_insert_with(|| Arc::new(Routed::from(encoded.message())));
-                Some(Queued { frame, what: What::Message(Arc::clone(routed)) })
+                let routed = Arc::clone(routed);
+                let what = if frame & LEFT == 0 { What::Message(routed) } else { What::Left(routed) };
+                Some(Queued { frame: bytes, what })
             }
             Frame::Made(queued) => queued.take(),
         }
@@ -129,7 +149,7 @@ impl Turn {
 
     /// The rule of the message that a frame carries, if it does.
     pub fn rule(&self, frame: u32) -> Option<RuleId> {
-        match &self.frames[frame as usize] {
+        match &self.frames[index(frame)] {
             Frame::Message { encoded, .. } => Some(encoded.message().rule.id),
             Frame::Made(queued) => queued.as_ref().and_then(Queued::message).map(|message| message.rule.id),
         }
@@ -148,4 +168,9 @@ impl Turn {
         self.frames.clear();
         self.links.clear();
     }
+}
+
+/// Where a frame is in the arena, by its number in a link.
+fn index(frame: u32) -> usize {
+    (frame & !LEFT) as usize
 }
