@@ -313,13 +313,27 @@ test('no welcome in time is a failed attempt', () => {
 
 test('section 6: closes that would only repeat end it; others come back', async () => {
   for (const [code, state] of [[1000, 'waiting'], [1001, 'waiting'], [1006, 'waiting'], [1013, 'waiting'], [4003, 'waiting'], [4004, 'waiting'], [4005, 'waiting'],
-    [1008, 'closed'], [4001, 'closed'], [4002, 'closed'], [4009, 'closed']]) {
+    [4009, 'waiting'], [1008, 'closed'], [4001, 'closed'], [4002, 'closed']]) {
     s = stage();
     s.welcome();
     const { ready } = s.gateway.subscribe('chat.a');
     s.drop(code, 'why');
     assert.equal(s.gateway.state, state, `${code}`);
     if (state === 'closed') await assert.rejects(ready, { code: 'closed', message: 'why' });
+    s.end();
+  }
+});
+
+test('section 6: a session that an operator closed comes back, a second later than others', () => {
+  for (const [code, retryInMs] of [[4004, 250], [4009, 1250]]) {
+    s = stage();
+    s.welcome();
+    s.drop(code);
+    assert.equal(s.states.at(-1).retryInMs, retryInMs);
+    s.pass(retryInMs - 1);
+    assert.equal(s.sockets.length, 1);
+    s.pass(1);
+    assert.equal(s.sockets.length, 2);
     s.end();
   }
 });

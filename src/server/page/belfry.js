@@ -12,8 +12,9 @@
  * - Each subscription remembers the epoch and the last offset of every topic that it has seen, resumes from there, and hands
  *   on no message twice. What can't be recovered is told to `onLost`, what the gateway dropped to `onGap`.
  * - A publish is sent once. If the session ends before its answer, it rejects with the code `unknown` and isn't sent again.
- * - It ends for good, with state `closed`, after `close()`; after 4009 (an operator wanted the session gone); and, unless
- *   `token` is a function that may bring a better one, after 1008, 4001, 4002 and a token that was refused.
+ * - After 4009 (an operator wanted the session gone) it comes back too, a second later than otherwise.
+ * - It ends for good, with state `closed`, after `close()`; and, unless `token` is a function that may bring a better one, after
+ *   1008, 4001, 4002 and a token that was refused.
  *
  * Node has a WebSocket of its own from version 22 on; before, hand one in: `new Belfry(url, { WebSocket })`.
  */
@@ -72,6 +73,7 @@
 const HELD_MAX = 1000; // commands that wait for a session
 const UNREAD_MAX = 10_000; // messages that wait for an iterator
 const SETTLED_MS = 5000; // a session that lived so long starts the back-off anew
+const AFTER_OPERATOR_MS = 1000; // how long a session that an operator closed stays away, beside the back-off
 const TIMER_MAX_MS = 2 ** 31 - 1; // what setTimeout can count
 
 /** An error with one of the gateway's codes, or `unknown`, `disconnected`, `closed`, `overflow` of this module. */
@@ -277,8 +279,9 @@ export class Belfry {
     if (Date.now() - this.#openedAt >= SETTLED_MS && this.state === 'open') this.#attempts = 0;
     this.#forget();
     const { backoffMs, backoffMaxMs, random } = this.#options;
+    const awayMs = code === 4009 ? AFTER_OPERATOR_MS : 0;
     const retryInMs = this.#returnAt === null
-      ? random() * Math.min(backoffMaxMs, backoffMs * 2 ** this.#attempts++)
+      ? awayMs + random() * Math.min(backoffMaxMs, backoffMs * 2 ** this.#attempts++)
       : Math.max(0, this.#returnAt - Date.now());
     this.#returnTimer = setTimeout(() => this.#connect(), retryInMs);
     this.#become('waiting', { code, reason, retryInMs });
@@ -308,9 +311,8 @@ export class Belfry {
     }
   }
 
-  // 4009 is an operator's wish. Without a function that brings another token, the same one would be refused again.
+  // Without a function that brings another token, the same one would be refused again.
   #mayReturn(code) {
-    if (code === 4009) return false;
     return typeof this.#options.token === 'function' || ![1008, 4001, 4002].includes(code);
   }
 
