@@ -79,6 +79,8 @@ pub struct Outbox {
     kept_to: i64,
     /// The changes of one member on one topic that wait, in order.
     changes: HashMap<(TopicName, SessionId), Vec<i64>>,
+    /// How often its session has left something.
+    leavings: u32,
     pongs: usize,
     newest_pong: Option<i64>,
     /// Until then nothing is too old.
@@ -217,8 +219,11 @@ impl Outbox {
         settle(&queued, End::Dropped(reason), tally);
         match &queued.what {
             What::Message(message) => self.gaps.note(message),
-            What::Left(message) if self.gaps.has(&message.topic) && !self.has_left(&message.topic) => {
-                self.gaps.leave(|topic| *topic == message.topic);
+            What::Left(message, leaving) => {
+                self.gaps.note(message);
+                if !self.has_left(&message.topic, *leaving) {
+                    self.gaps.leave(|topic| *topic == message.topic);
+                }
             }
             _ => {}
         }
@@ -245,7 +250,7 @@ impl Outbox {
         (self.ages_at, self.holds_aged) = (None, false);
         let mut next: Option<Moment> = None;
         for (place, queued) in self.line.iter().rev() {
-            let (What::Message(message) | What::Left(message)) = &queued.what else { continue };
+            let (What::Message(message) | What::Left(message, _)) = &queued.what else { continue };
             let has_newer = !newer.insert(&message.topic);
             let Some(max_age) = message.rule.max_age.filter(|_| Some(place) != pinned) else { continue };
             match (now.since(message.moment) > max_age, message.rule.on_slow == OnSlow::Conflate) {
@@ -293,7 +298,7 @@ impl Outbox {
         if let Some(message) = queued.message() {
             tally.queued(message.rule.id, 1);
         }
-        if let What::Message(message) | What::Left(message) = &queued.what
+        if let What::Message(message) | What::Left(message, _) = &queued.what
             && let Some(max_age) = message.rule.max_age
         {
             let waits_for_it = self.holds_aged && message.rule.on_slow == OnSlow::Conflate;
@@ -438,20 +443,22 @@ impl Outbox {
         self.book_slow(self.moved_at, tally);
     }
 
-    fn has_left(&self, topic: &TopicName) -> bool {
+    /// Whether a message of `topic` waits from before that `leaving`, and a gap is told before it.
+    fn has_left(&self, topic: &TopicName, leaving: u32) -> bool {
         let is_told_before = |message: &Routed| message.topic == *topic && self.gaps.has_before(message);
-        self.line.iter().any(|(_, queued)| matches!(&queued.what, What::Left(message) if is_told_before(message)))
+        self.line.iter().any(|(_, queued)| matches!(&queued.what, What::Left(message, of) if *of == leaving && is_told_before(message)))
     }
 
     /// The session has left the topics that `left` names: what was dropped of one is told only before a message of it that still waits,
     /// and should the session come back to it, what is new neither takes the place of what waits nor tells of what is dropped of it.
     pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
+        self.leavings += 1;
         for place in self.line.first()..self.line.end() {
             let Some(queued) = self.line.get_mut(place) else { continue };
             if let What::Message(message) = &queued.what
                 && left(&message.topic)
             {
-                queued.what = What::Left(Arc::clone(message));
+                queued.what = What::Left(Arc::clone(message), self.leavings);
             }
         }
         self.latest.retain(|topic, _| !left(topic));

@@ -140,7 +140,8 @@ impl Turn {
                 let bytes = encoded.frame(variant, encoder, tally);
                 let routed = routed.get_or_insert_with(|| Arc::new(Routed::from(encoded.message())));
                 let routed = Arc::clone(routed);
-                let what = if frame & LEFT == 0 { What::Message(routed) } else { What::Left(routed) };
+                // No outbox has seen it leave.
+                let what = if frame & LEFT == 0 { What::Message(routed) } else { What::Left(routed, 0) };
                 Some(Queued { frame: bytes, what })
             }
             Frame::Made(queued) => queued.take(),

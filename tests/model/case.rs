@@ -48,6 +48,8 @@ pub enum Step {
     Subscribe { session: usize, targets: Vec<usize>, last: Option<usize>, interval: Option<u64> },
     /// A session unsubscribes from one target.
     Unsubscribe { session: usize, target: usize },
+    /// A session leaves a topic and comes back to it at once, while so many messages of it are published, each of so many bytes.
+    Return { session: usize, topic: usize, count: usize, bytes: usize },
     /// A session reads what is there.
     Read { session: usize },
     /// A session reads until all that was said before has come.
@@ -70,11 +72,13 @@ fn step() -> impl Strategy<Value = Step> {
     let targets = prop::collection::vec(target.clone(), 1..4);
     prop_oneof![
         6 => (topic.clone(), 1_usize..12, bytes.clone()).prop_map(|(topic, count, bytes)| Step::Publish { topic, count, bytes }),
-        2 => (topic.clone(), 20_usize..120, bytes).prop_map(|(topic, count, bytes)| Step::Storm { topic, count, bytes }),
-        2 => (session.clone(), topic, any::<bool>()).prop_map(|(session, topic, echo)| Step::Say { session, topic, echo }),
+        2 => (topic.clone(), 20_usize..120, bytes.clone()).prop_map(|(topic, count, bytes)| Step::Storm { topic, count, bytes }),
+        2 => (session.clone(), topic.clone(), any::<bool>()).prop_map(|(session, topic, echo)| Step::Say { session, topic, echo }),
         5 => (session.clone(), targets, last, interval)
             .prop_map(|(session, targets, last, interval)| Step::Subscribe { session, targets, last, interval }),
         2 => (session.clone(), target).prop_map(|(session, target)| Step::Unsubscribe { session, target }),
+        2 => (session.clone(), topic, 1_usize..40, bytes)
+            .prop_map(|(session, topic, count, bytes)| Step::Return { session, topic, count, bytes }),
         2 => session.clone().prop_map(|session| Step::Read { session }),
         2 => session.clone().prop_map(|session| Step::Fence { session }),
         2 => (session, prop_oneof![3 => Just(0_u64), 1 => 1_u64..60]).prop_map(|(session, back)| Step::Reconnect { session, back }),

@@ -125,11 +125,27 @@ impl<'a> Run<'a> {
                     session.say(json!({"op": "unsubscribe", "topics": [target]}), Offsets::new());
                 }
             }
+            Step::Return { session, topic, count, bytes } => self.leave_and_return(session, topic, count, bytes),
             Step::Read { session } => self.sessions[session].read_on(&newest),
             Step::Fence { session } => return self.sessions[session].fence(&newest),
             Step::Reconnect { session, back } => self.reconnect(session, back),
         }
         Ok(())
+    }
+
+    fn leave_and_return(&mut self, session: usize, topic: usize, count: usize, bytes: usize) {
+        let (publisher, topic, newest) = (self.publisher.clone(), self.topics[topic].clone(), self.newest());
+        let session = &mut self.sessions[session];
+        let command = |op: &str| json!({"op": op, "topics": [topic.as_str()]});
+        if session.subscriptions.insert(topic.as_str().to_owned()) {
+            session.say(command("subscribe"), newest());
+        }
+        self.storms.push(std::thread::spawn({
+            let topic = topic.clone();
+            move || publisher.publish(&topic, count, bytes)
+        }));
+        session.say(command("unsubscribe"), Offsets::new());
+        session.say(command("subscribe"), newest());
     }
 
     fn say(&mut self, session: usize, topic: usize, echo: bool) -> Result<(), String> {

@@ -50,11 +50,6 @@ impl Gaps {
         self.by_topic.is_empty()
     }
 
-    /// Whether there are any of `topic`.
-    pub fn has(&self, topic: &TopicName) -> bool {
-        self.by_topic.contains_key(topic)
-    }
-
     /// Notes that `message` was dropped.
     pub fn note(&mut self, message: &Routed) {
         let (epoch, offset, rule) = (message.position.epoch, message.position.offset, &message.rule);

@@ -228,6 +228,21 @@ fn a_topic_taken_again_begins_anew() {
     assert_eq!((desk.waiting(), desk.gaps()), (["x.a 1", "x.a 2", "c.a 13", "x.a 3"].map(str::to_owned).to_vec(), vec![]));
 }
 
+/// PROTOCOL 3: what comes before `unsubscribed` is of the subscription that ends, so what was dropped between is told, also if that
+/// was after the topic was left (it was not); but not before what is of another, later subscription.
+#[test]
+fn a_topic_that_was_left_is_told_of_gaps_to_its_end() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 1), ("d.a", 2), ("d.a", 3)]);
+    desk.outbox.leave(|_| true);
+    desk.fill(&[("d.a", 4)]);
+    desk.outbox.leave(|_| true);
+    assert_eq!(desk.offer("x.a", 1, 3 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!((desk.waiting(), desk.gaps()), (["d.a 3", "d.a 4", "x.a 1"].map(str::to_owned).to_vec(), vec![(1, 2)]));
+    assert_eq!(desk.offer("x.a", 2, 3 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!((desk.waiting(), desk.gaps()), (["d.a 4", "x.a 1", "x.a 2"].map(str::to_owned).to_vec(), vec![]));
+}
+
 /// PROTOCOL 3: joins and leaves of one member that are still queued cancel out; another name's don't.
 #[test]
 fn a_join_and_a_leave_cancel_out() {
@@ -393,7 +408,7 @@ proptest! {
                     offered[topic] += 1;
                     let (topic, offset, at) = (TOPICS[topic], offered[topic], desk.clock.moment());
                     let _ = desk.offer(topic, offset, bytes_max);
-                    plain.offer(Entry { name: format!("{topic} {offset}"), kind: Kind::Message { topic: topic.into(), offset, at, left: false } }, bytes_max);
+                    plain.offer(Entry { name: format!("{topic} {offset}"), kind: Kind::Message { topic: topic.into(), offset, at, left: None } }, bytes_max);
                 }
                 Act::Shrink(bytes) => {
                     let _ = desk.outbox.shrink(bytes, DropReason::Slow, &mut desk.tally);

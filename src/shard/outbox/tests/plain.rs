@@ -8,6 +8,7 @@ pub struct Plain {
     list: Vec<Entry>,
     gaps: Vec<(String, u64, u64)>,
     begun: bool,
+    leavings: u32,
 }
 
 /// One frame.
@@ -22,7 +23,7 @@ pub struct Entry {
 /// What a frame is.
 #[derive(Clone)]
 pub enum Kind {
-    Message { topic: String, offset: u64, at: Moment, left: bool },
+    Message { topic: String, offset: u64, at: Moment, left: Option<u32> },
     Change { session: SessionId, joined: bool },
     Reply,
 }
@@ -36,8 +37,12 @@ impl Entry {
         self.topic().is_some_and(|topic| topic.starts_with('c'))
     }
 
+    fn leaving(&self) -> Option<u32> {
+        if let Kind::Message { left, .. } = self.kind { left } else { None }
+    }
+
     fn is_left(&self) -> bool {
-        matches!(self.kind, Kind::Message { left: true, .. })
+        self.leaving().is_some()
     }
 
     fn is_counted(&self) -> bool {
@@ -101,13 +106,12 @@ impl Plain {
 
     fn drop_at(&mut self, index: usize) {
         let Kind::Message { topic, offset, left, .. } = self.list.remove(index).kind else { return };
-        if left {
-            let waits = self.tells_before(&topic, Entry::is_left);
-            return self.gaps.retain(|gap| gap.0 != topic || waits);
-        }
         match self.gaps.iter_mut().rev().find(|gap| gap.0 == topic).filter(|gap| gap.2 + 1 == offset) {
             Some(gap) => gap.2 = offset,
-            None => self.gaps.push((topic, offset, offset)),
+            None => self.gaps.push((topic.clone(), offset, offset)),
+        }
+        if left.is_some() && !self.tells_before(&topic, |entry| entry.leaving() == left) {
+            self.gaps.retain(|gap| gap.0 != topic);
         }
     }
 
@@ -134,9 +138,10 @@ impl Plain {
 
     pub fn leave(&mut self, left: &str) {
         let waits = self.tells_before(left, |_| true);
+        self.leavings += 1;
         for entry in &mut self.list {
             match &mut entry.kind {
-                Kind::Message { topic, left: is_left, .. } if topic == left => *is_left = true,
+                Kind::Message { topic, left: leaving @ None, .. } if topic == left => *leaving = Some(self.leavings),
                 _ => {}
             }
         }
