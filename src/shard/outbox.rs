@@ -158,7 +158,7 @@ impl Outbox {
     }
 
     /// Makes the queue fit into `bytes_max`: `conflate` messages conflated, then the oldest of `conflate` and `drop_oldest`
-    /// topics dropped. One item may be of any size.
+    /// topics dropped. One item may be of any size, and behind a frame that has begun, a topic's newest that conflates.
     pub fn shrink(&mut self, bytes_max: usize, reason: DropReason, tally: &mut Tally) -> Offered {
         if self.fits(bytes_max) {
             return Offered::Queued;
@@ -166,7 +166,16 @@ impl Outbox {
         self.conflate(tally);
         self.drop_oldest(bytes_max, reason, tally);
         self.close_up();
-        if self.fits(bytes_max) && self.gaps.len() <= GAPS_MAX { Offered::GaveWay } else { Offered::Overflowed }
+        if self.gave_enough(bytes_max, reason) && self.gaps.len() <= GAPS_MAX { Offered::GaveWay } else { Offered::Overflowed }
+    }
+
+    /// Whether nothing more need give way, once all is conflated. The last newest message stays even behind a frame of any size
+    /// that the socket is taking, for no other may come and bring the price up to date; not where the total is passed.
+    fn gave_enough(&self, bytes_max: usize, reason: DropReason) -> bool {
+        let pinned = self.pinned();
+        let begun = pinned.and_then(|place| self.line.get(place)).is_some_and(Queued::is_counted);
+        let is_newest_alone = || self.counted - usize::from(begun) == 1 && self.latest.values().any(|place| Some(*place) != pinned);
+        self.fits(bytes_max) || reason == DropReason::Slow && is_newest_alone()
     }
 
     fn fits(&self, bytes_max: usize) -> bool {
@@ -205,7 +214,7 @@ impl Outbox {
 
     fn drop_oldest(&mut self, bytes_max: usize, reason: DropReason, tally: &mut Tally) {
         self.kept_to = self.kept_to.max(self.first_loose());
-        while self.kept_to < self.line.end() && !self.fits(bytes_max) {
+        while self.kept_to < self.line.end() && !self.gave_enough(bytes_max, reason) {
             if self.line.get(self.kept_to).is_some_and(Queued::may_be_dropped) {
                 self.drop_at(self.kept_to, reason, tally);
             } else {

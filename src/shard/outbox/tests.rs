@@ -200,6 +200,22 @@ fn what_has_begun_never_gives_way() {
     assert!(desk.outbox.is_done() && desk.figure("outbox_bytes") == 0);
 }
 
+/// PROTOCOL 3 and 7: of a topic that conflates the newest comes, also where it is too long to wait beside the frame that has begun. (It
+/// was dropped, and where no other followed, without a word.) What may not be conflated still overflows.
+#[test]
+fn the_newest_waits_behind_a_long_frame() {
+    let mut desk = Desk::new();
+    let begun = Queued { frame: vec![0; 10 * FRAME_BYTES].into(), what: What::Message(desk.message("c.a", 1)) };
+    desk.outbox.begin(begun, 10, &mut desk.tally);
+    for offset in 2..5 {
+        assert_eq!(desk.offer("c.a", offset, 10 * FRAME_BYTES), Offered::GaveWay);
+    }
+    assert_eq!((desk.waiting(), desk.gaps()), (["c.a 1", "c.a 4"].map(str::to_owned).to_vec(), vec![]));
+    assert_eq!(desk.outbox.shrink(0, DropReason::Total, &mut desk.tally), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["c.a 1"], "where the total is passed, it gives way");
+    assert_eq!(desk.offer("x.a", 1, 10 * FRAME_BYTES), Offered::Overflowed);
+}
+
 /// PROTOCOL 7: `max_age`: too old is conflated or dropped as the rule says, with `disconnect` dropped with a gap; of a
 /// conflated topic the newest goes out at any age.
 #[test]

@@ -94,7 +94,7 @@ impl Plain {
             }
         }
         let mut index = self.loose();
-        while index < self.list.len() && !self.fits(bytes_max) {
+        while index < self.list.len() && !self.fits(bytes_max) && !self.is_newest_alone() {
             if self.list[index].topic().is_some_and(|topic| !topic.starts_with('x')) { self.drop_at(index) } else { index += 1 }
         }
     }
@@ -102,6 +102,12 @@ impl Plain {
     fn fits(&self, bytes_max: usize) -> bool {
         let counted = self.list.iter().filter(|entry| entry.is_counted()).count();
         counted * FRAME_BYTES <= bytes_max || counted <= 1
+    }
+
+    /// Behind the frame that has begun only one other waits, and that is its topic's newest, which conflates.
+    fn is_newest_alone(&self) -> bool {
+        let mut loose = self.list[self.loose()..].iter().filter(|entry| entry.is_counted());
+        loose.next().is_some_and(|entry| entry.conflates() && !entry.is_left()) && loose.next().is_none()
     }
 
     fn drop_at(&mut self, index: usize) {
