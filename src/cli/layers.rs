@@ -25,7 +25,7 @@ impl ConfigArguments {
             .filter(|(key, _)| key.starts_with("BELFRY__"))
             .map(|(key, value)| (key, value.to_string_lossy().into_owned()))
             .collect();
-        Sources { file: self.config, environment, settings: self.settings }
+        Sources { file: self.config, environment, settings: self.settings, listen: None }
     }
 }
 

@@ -42,11 +42,7 @@ pub(super) struct CheckArguments {
 /// Runs the gateway until it is drained.
 pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     start_log(&arguments.log)?;
-    let mut sources = arguments.config.into_sources();
-    if let Some(listen) = arguments.listen {
-        // The flag has the last word, over a `--set server.listen` too.
-        sources.settings.push(("server.listen".to_owned(), listen));
-    }
+    let sources = Sources { listen: arguments.listen, ..arguments.config.into_sources() };
     let config = load(&sources)?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");

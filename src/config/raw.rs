@@ -24,8 +24,10 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// `BELFRY__…` variables; others may be among them and are passed over.
     pub environment: Vec<(String, String)>,
-    /// `--set KEY=VALUE` and `--listen ADDR` (as `server.listen`); of one key, the last holds.
+    /// `--set KEY=VALUE`; of one key, the last holds.
     pub settings: Vec<(String, String)>,
+    /// `--listen ADDR`: it has the last word, over a `--set server.listen` too.
+    pub listen: Option<String>,
 }
 
 impl Sources {
@@ -75,6 +77,10 @@ impl Sources {
         }
         for (key, value) in &self.settings {
             keep(path_of(key).map(|path| Layer { origin: "--set".into(), path, value: value_of(value) }));
+        }
+        if let Some(address) = &self.listen {
+            let path = ["server", "listen"].map(str::to_owned).to_vec();
+            keep(Ok(Layer { origin: "--listen".into(), path, value: toml::Value::String(address.clone()) }));
         }
         if !problems.is_empty() {
             return Err(problems);

@@ -77,7 +77,8 @@ fn later_layers_lie_over_earlier_ones() {
             variable("BELFRY_LOG", "debug"),
             variable("PATH", "/bin"),
         ],
-        settings: vec![variable("limits.topics", "3"), variable("server.listen", "127.0.0.1:0")],
+        settings: vec![variable("limits.topics", "3"), variable("server.listen", "127.0.0.1:1")],
+        listen: Some("127.0.0.1:0".to_owned()),
     };
     let config = Config::load(&sources).unwrap();
     assert_eq!((config.limits.pending, config.limits.sessions, config.limits.topics), (1, 2, 3));

@@ -175,6 +175,9 @@ fn a_bad_flag_is_told() {
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&output.stderr).contains(key.split('=').next().unwrap()));
     }
+    let output = belfry(&["serve", "--listen", "nowhere", "--set", "server.listen=127.0.0.1:0"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && told.contains("--listen: server.listen = \"nowhere\""), "{told}");
     let output = program().args(["serve", "--listen", "127.0.0.1:0"]).env("BELFRY__LIMITS__SESSIONS", "many").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("limits.sessions"));
