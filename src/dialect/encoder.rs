@@ -88,8 +88,7 @@ impl PlainFrame {
     pub fn of_message(message: &Message, dialect: Dialect, replay: bool) -> Self {
         match dialect {
             Dialect::Json => {
-                let usual = json_write::ENVELOPE_BYTES_MAX + message.topic.as_str().len() + message.payload().len();
-                Self::build(OpCode::Text, usual, |json| json_write::message(json, message, replay))
+                Self::build(OpCode::Text, json_write::message_bytes(message, replay), |json| json_write::message(json, message, replay))
             }
             Dialect::Raw | Dialect::Echo => {
                 let (frame, head_bytes) = (FrameBytes::OfMessage(message.clone()), message.frame().len() - message.payload().len());
@@ -101,7 +100,11 @@ impl PlainFrame {
     fn build(opcode: OpCode, payload_bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut frame = Vec::with_capacity(HEAD_BYTES_MAX + payload_bytes_usual);
         frame.resize(HEAD_BYTES_MAX, 0);
+        let room = frame.capacity();
         write(&mut frame);
+        if frame.capacity() > room {
+            frame.shrink_to_fit(); // growing has doubled it, and it may lie in outboxes for long
+        }
         let (frame, head_bytes) = with_head(frame, opcode, false);
         Self { frame, opcode, head_bytes }
     }

@@ -14,23 +14,42 @@ use crate::hub::{HistoryPage, Message, PayloadKind};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
-/// What a message's event has around its topic, epoch and payload, at most, in bytes.
-pub(super) const ENVELOPE_BYTES_MAX: usize = 112;
+/// What a message's event has around its values, in their order.
+const MESSAGE: &str = r#"{"op":"message","topic":""#;
+const EPOCH: &str = r#"","epoch":""#;
+const OFFSET: &str = r#"","offset":"#;
+const REPLAY: &str = r#","replay":true,"#;
+const DATA: &str = r#""data":"#;
+const DATA_BASE64: &str = r#""data_base64":""#;
 
 /// Where an answer from history stops, in bytes as it is written.
 const HISTORY_ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Appends `message`'s event; a replayed one says so.
 pub fn message(json: &mut Vec<u8>, message: &Message, replay: bool) {
-    text(json, r#"{"op":"message","topic":""#);
+    text(json, MESSAGE);
     text(json, message.topic.as_str());
-    text(json, r#"","epoch":""#);
+    text(json, EPOCH);
     text(json, message.position.epoch.as_str());
-    text(json, r#"","offset":"#);
+    text(json, OFFSET);
     number(json, message.position.offset.0);
-    text(json, if replay { r#","replay":true,"# } else { "," });
+    text(json, if replay { REPLAY } else { "," });
     data(json, message);
     json.push(b'}');
+}
+
+/// How many bytes [`message`] appends: what lies in outboxes takes no more room than it is booked with. Only a text that is no JSON
+/// may take more, for what has to be escaped in it, or less, if it is JSON after all.
+pub fn message_bytes(message: &Message, replay: bool) -> usize {
+    let digits = message.position.offset.0.checked_ilog10().unwrap_or(0) as usize + 1;
+    let values = message.topic.as_str().len() + message.position.epoch.as_str().len() + digits;
+    let payload = message.payload().len();
+    let data = match message.kind {
+        PayloadKind::Json => DATA.len() + payload,
+        PayloadKind::Binary if std::str::from_utf8(message.payload()).is_err() => DATA_BASE64.len() + payload.div_ceil(3) * 4 + 1,
+        PayloadKind::Text | PayloadKind::Binary => DATA.len() + payload + 2,
+    };
+    MESSAGE.len() + EPOCH.len() + OFFSET.len() + values + if replay { REPLAY.len() } else { 1 } + data + 1
 }
 
 /// Appends `event`.
@@ -206,17 +225,17 @@ pub fn number(json: &mut Vec<u8>, value: u64) {
 /// The payload's member: JSON text byte for byte, other text as a string, other bytes as Base64 (RFC 4648 §4).
 fn data(json: &mut Vec<u8>, message: &Message) {
     if message.kind == PayloadKind::Json {
-        text(json, r#""data":"#);
+        text(json, DATA);
         json.extend_from_slice(message.payload());
         return;
     }
     match std::str::from_utf8(message.payload()) {
         Ok(payload) => {
-            text(json, r#""data":"#);
+            text(json, DATA);
             if is_json_text(message.payload()) { text(json, payload) } else { string(json, payload) }
         }
         Err(_) => {
-            text(json, r#""data_base64":""#);
+            text(json, DATA_BASE64);
             text(json, &STANDARD.encode(message.payload()));
             json.push(b'"');
         }

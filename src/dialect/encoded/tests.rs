@@ -129,3 +129,19 @@ proptest! {
         prop_assert_eq!(read(&frame).1, payload);
     }
 }
+
+/// PROTOCOL 7: what lies in an outbox takes the room that it is booked with: a frame's buffer has at most the rest of the longest head
+/// beside it. (It had an envelope of the longest kind, so that 4,000 bytes went into the allocator's next larger block.)
+#[test]
+fn a_frames_buffer_is_as_long_as_the_frame() {
+    let (mut encoder, mut tally, _) = tools();
+    let quoted = "\"".repeat(4_000);
+    let payloads =
+        [(vec![b'1'; 4_000], PayloadKind::Json), (quoted.into_bytes(), PayloadKind::Text), (vec![0xff; 4_000], PayloadKind::Binary)];
+    for (payload, kind) in payloads {
+        let frame = replay_frame(&message(payload, kind), variant(Dialect::Json, None), &mut encoder, &mut tally);
+        let FrameBytes::Made(frame) = frame else { panic!("not encoded") };
+        let (length, room) = (frame.len(), Vec::from(frame).capacity());
+        assert!(room <= length + crate::frame::HEAD_BYTES_MAX, "{kind:?}: {length} bytes in {room}");
+    }
+}

@@ -13,9 +13,13 @@ use crate::hub::{About, PresenceChange};
 use crate::position::{Epoch, Offset, Position};
 
 fn published(payload: impl AsRef<[u8]>, kind: PayloadKind) -> Message {
+    published_at(Offset(18), payload, kind)
+}
+
+fn published_at(offset: Offset, payload: impl AsRef<[u8]>, kind: PayloadKind) -> Message {
     let about = About {
         topic: TopicName::parse("chat.大厅").unwrap(),
-        position: Position { epoch: Epoch::random(), offset: Offset(18) },
+        position: Position { epoch: Epoch::random(), offset },
         published_at: Timestamp(1_732_233_600_123),
         moment: Moment::default(),
         kind,
@@ -186,5 +190,25 @@ proptest! {
     #[test]
     fn numbers_are_written_as_they_are(value: u64) {
         prop_assert_eq!(written(|json| number(json, value)), value.to_string());
+    }
+}
+
+/// PROTOCOL 7: `outbox_bytes` counts what a frame has, so its buffer has room for that and no more.
+#[test]
+fn a_messages_length_is_known_before() {
+    for (payload, kind, exact) in [
+        (&b"{\"price\":187.3}"[..], PayloadKind::Json, true),
+        (b"hello", PayloadKind::Text, true),
+        (b"hello", PayloadKind::Binary, true),
+        (b"\xff\x00\x01", PayloadKind::Binary, true),
+        (b"\xff\x00\x01\x02", PayloadKind::Binary, true),
+        (b"17", PayloadKind::Text, false),
+        (b"say \"hi\"", PayloadKind::Text, false),
+    ] {
+        for (offset, replay) in [(0, false), (9, true), (10, false), (u64::MAX, true)] {
+            let published = published_at(Offset(offset), payload, kind);
+            let is_exact = written(|json| message(json, &published, replay)).len() == message_bytes(&published, replay);
+            assert_eq!(is_exact, exact, "{published:?}");
+        }
     }
 }
