@@ -243,6 +243,13 @@ impl Hub {
         }
     }
 
+    /// A session that is subscribed to `topic` by name already is a member from now on, where the rule knows presence.
+    pub fn enter(&self, topic: &TopicName, member: &Member) {
+        if let Some(topic) = self.registry.find(topic) {
+            topic.enter(member, &self.live);
+        }
+    }
+
     /// The history of `topic` after `since`, or its newest `limit` messages; stops at 1 MiB of payloads.
     pub fn history(&self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Result<HistoryPage, Off> {
         let Some(topic) = self.registry.find(topic) else {

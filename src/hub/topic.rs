@@ -215,6 +215,15 @@ impl Topic {
         self.tell(&state, member.clone(), true);
     }
 
+    /// A subscriber by name from before presence was turned on is a member from now on. Nobody came, so no join is told.
+    pub fn enter(&self, member: &Member, live: &Live) {
+        let mut state = self.state.lock();
+        state.follow(live, &self.name);
+        if state.rule.presence {
+            state.presence.get_or_insert_default().join(member);
+        }
+    }
+
     /// Adds a pattern's count for `outlet`.
     pub fn pattern_in(&self, id: OutletId, outlet: &Arc<dyn Outlet>) {
         self.state.lock().count_in(id, outlet);

@@ -18,8 +18,11 @@ use super::sessions::{Parts, Sessions, encoder};
 use super::slot::Slot;
 use super::sweep::sweep_interval;
 use crate::clock::Moment;
+use crate::config::Rules;
 use crate::frame::Inflater;
 use crate::metrics::CloseReason;
+use crate::session_id::Member;
+use crate::topic_name::TopicName;
 
 /// The buffer that a shard lends to the session whose socket it reads, in bytes. It bounds a session's share of a turn.
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -140,10 +143,11 @@ impl Worker {
         let config = self.sessions.live.load();
         self.sessions.inbox.set_bytes_max(config.limits.inbox_bytes);
         self.sessions.encoder = encoder(&config);
-        self.sessions.config = config;
+        let former = std::mem::replace(&mut self.sessions.config, config);
         for slot in self.sessions.occupied() {
             self.sessions.call(slot, |reader, seat| reader.reload(seat));
         }
+        self.sessions.enter_presence(&former.rules);
     }
 
     fn read_ready(&mut self) {
@@ -335,6 +339,20 @@ fn view(slot: &Slot, now: Moment) -> SessionView {
 }
 
 impl Sessions {
+    /// Where the rules in force turn presence on and `former` had it off, whoever is subscribed by name is there from now on.
+    fn enter_presence(&self, former: &Rules) {
+        let rules = &self.config.rules;
+        if rules == former || !rules.iter().any(|rule| rule.presence) {
+            return;
+        }
+        let turned_on = |topic: &TopicName| rules.of(topic).presence && !former.of(topic).presence;
+        for (_, session) in self.slots.iter().filter(|(_, session)| session.is_open()) {
+            let member = Member { session: session.id, user: session.reader.as_ref().and_then(|reader| reader.user()) };
+            let names = session.subscriptions.iter().filter_map(|subscription| subscription.pattern.as_name());
+            names.filter(turned_on).for_each(|topic| self.hub.enter(&topic, &member));
+        }
+    }
+
     /// The slots that have an open session.
     fn occupied(&self) -> Vec<u32> {
         self.slots.iter().filter(|(_, session)| session.is_open()).map(|(slot, _)| slot).collect()

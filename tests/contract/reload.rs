@@ -91,6 +91,23 @@ fn rules_hold_from_the_next_message_on() {
     gateway.expect_accounts_closed();
 }
 
+/// PROTOCOL 3 and 8: where a reload turns presence on, members are also those who are subscribed already, and their leave is told.
+/// (Only those who subscribed later were.)
+#[test]
+fn presence_turned_on_knows_who_is_there() {
+    let gateway = Gateway::start();
+    let (mut member, mut watcher) = (gateway.session(), gateway.session());
+    member.subscribe(&["plain.a"]);
+    watcher.send(json!({"op": "subscribe", "topics": ["plain.*"], "presence": true}));
+    let _raw = gateway.dial("/raw/plain.a");
+    gateway.expect_metric("subscriptions", 3.0);
+    gateway.reload(&Setup::new().rule("plain.>", "presence = true"));
+    eventually("both members to be there", || (gateway.admin("/v1/topics/plain.a/presence").json()["count"] == 2).then_some(()));
+    let left = member.member(Value::Null);
+    member.cut();
+    watcher.expect(json!({"op": "leave", "topic": "plain.a", "member": left}));
+}
+
 /// PROTOCOL 8: origins, endpoints and deflate are reloaded.
 #[test]
 fn origins_endpoints_and_deflate_are_reloaded() {
