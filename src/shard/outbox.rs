@@ -16,10 +16,13 @@ use crate::metrics::{DropReason, Tally};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
+mod end;
 mod gaps;
 mod line;
 mod queued;
 
+pub use end::End;
+use end::settle;
 use gaps::{Gap, Gaps};
 use line::Line;
 pub use queued::{Queued, Routed, What};
@@ -32,17 +35,6 @@ const PONGS_MAX: usize = 16;
 
 /// Gaps that may wait to be told to one session; each is remembered until its topic's next message, and none counts against the bound.
 const GAPS_MAX: usize = 65_536;
-
-/// How a message's way to one session ends; each that was routed has one end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Written to the socket, whole.
-    Delivered,
-    /// A newer one of its topic took its place.
-    Conflated,
-    /// Given up.
-    Dropped(DropReason),
-}
 
 /// What one offer did to the queue.
 #[must_use]
@@ -485,17 +477,6 @@ impl Outbox {
 fn earlier(next: Option<Moment>, moment: Moment, max_age: Duration) -> Option<Moment> {
     let at = moment + max_age;
     Some(next.map_or(at, |next| next.min(at)))
-}
-
-/// Books how a message that was in a queue has ended.
-fn settle(queued: &Queued, end: End, tally: &mut Tally) {
-    let Some(message) = queued.message() else { return };
-    tally.queued(message.rule.id, -1);
-    match end {
-        End::Delivered => tally.delivered(message.rule.id, 1),
-        End::Conflated => tally.conflated(message.rule.id, 1),
-        End::Dropped(reason) => tally.dropped(message.rule.id, reason, 1),
-    }
 }
 
 #[cfg(test)]

@@ -246,11 +246,7 @@ impl Sessions {
 
     /// Gives up a message that was routed to a session and waits nowhere any more.
     pub fn give_up(&mut self, message: &Message, end: End) {
-        match end {
-            End::Delivered => self.tally.delivered(message.rule.id, 1),
-            End::Conflated => self.tally.conflated(message.rule.id, 1),
-            End::Dropped(reason) => self.tally.dropped(message.rule.id, reason, 1),
-        }
+        end.book(message.rule.id, &mut self.tally);
     }
 
     /// Publishes for a session; `None`: it is to be tried again, and the session's waker will say when.
