@@ -19,7 +19,8 @@ use socket2::SockRef;
 /// How long a fact may take to come true, on the slowest of machines.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Small bounds, so that little traffic reaches them; a total of histories so small that a case's own last, and no older one's.
+/// Small bounds, so that little traffic reaches them, and no pings, which these clients don't answer: a long replay into little room
+/// in the kernel takes its time; a total of histories so small that a case's own last, and no older one's.
 const FILE: &str = r#"
 [server]
 shards = 2
@@ -32,6 +33,7 @@ commands_per_second = 1000000
 commands_burst = 1000000
 frames_per_second = 1000000
 frames_burst = 1000000
+ping_interval = "1h"
 [[topics]]
 match = "*.conflate.>"
 history = 20
