@@ -23,7 +23,7 @@ pub fn return_free_pages_at_once() {
 
 #[allow(unsafe_code, reason = "a call of C; its argument is checked there")]
 fn set_purge_delay(milliseconds: c_long) {
-    // SAFETY: mimalloc checks the index into its fixed table of options; it is called before there is another thread to read it.
+    // SAFETY: mimalloc checks the index into its fixed table of options; `main` sets it before there is another thread to read it.
     unsafe { mi_option_set(PURGE_DELAY, milliseconds) }
 }
 

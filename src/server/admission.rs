@@ -119,7 +119,7 @@ impl Admission {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Done when nobody is in: no session of a shard, and none whose 101 is on its way.
+    /// Done when nobody is in: no open session of a shard, and none whose 101 is on its way.
     pub async fn emptied(&self) {
         while !self.is_empty() {
             self.emptied.notified().await;

@@ -69,10 +69,13 @@ pub async fn drain(signals: &mut Signals, admission: &Arc<Admission>, shards: &A
 
 /// Done when no session is left. A shard knows of one whose 101 is on its way only once it is there; so they are asked again then.
 async fn all_left(admission: &Admission, shards: &Shards, over: Duration) {
-    shards.drain(over).await;
-    while !admission.is_empty() {
+    loop {
+        let nobody_was_in = admission.is_empty();
+        shards.drain(over).await;
+        if nobody_was_in {
+            return; // whoever was closing then had its socket with a shard, which has waited for it
+        }
         admission.emptied().await;
-        shards.drain(over).await; // the last one's Close may still wait for its socket
     }
 }
 

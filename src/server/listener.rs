@@ -79,7 +79,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    set_options(&socket)?;
+    if let Err(error) = set_options(&socket) {
+        tracing::warn!(%error, %address, "connections do without TCP_NODELAY or a bound on what the kernel holds unsent");
+    }
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }

@@ -59,12 +59,16 @@ impl Reader for Session {
             let ping_interval = config.limits.ping_interval;
             seat.say(&Event::Welcome { session: self.id, ping_interval, max_message_bytes: config.limits.message_bytes });
         }
+        // There may have been one since the upgrade was granted, and the shard told only those that it had.
+        self.reload(seat);
+        if !seat.is_open() {
+            return;
+        }
         match unopened.purpose {
             Purpose::Native { topics, last } if !topics.is_empty() => self.subscribe_at_upgrade(topics, last, seat),
             Purpose::Raw { topic, last, .. } => self.subscribe_raw(&topic, last, seat),
             Purpose::Native { .. } | Purpose::Echo => {}
         }
-        self.reload(seat); // there may have been one since the upgrade was granted, and the shard told only those that it had
     }
 
     fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, seat: &mut dyn Seat) -> usize {

@@ -59,7 +59,7 @@ impl Inbox {
     }
 
     /// Hands `control` to the shard, which finds it when it wakes; [`Inbox::rouse`] sees to that.
-    pub fn leave(&self, control: Control) {
+    pub fn deposit(&self, control: Control) {
         let mut state = self.state.lock();
         state.items.push_back(Item::Control(control));
         state.pushed += 1;

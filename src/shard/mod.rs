@@ -77,8 +77,8 @@ impl Expected {
     pub async fn arrive(mut self, arrived: Arrived) {
         let arrived = Box::new(arrived);
         match self.awaited.take() {
-            Some(Awaited::Seated(id)) => self.inbox.leave(Control::Arrive { id, arrived }),
-            Some(Awaited::Unseated(newcomer)) => self.inbox.leave(Control::Seat { newcomer, arrived }),
+            Some(Awaited::Seated(id)) => self.inbox.deposit(Control::Arrive { id, arrived }),
+            Some(Awaited::Unseated(newcomer)) => self.inbox.deposit(Control::Seat { newcomer, arrived }),
             None => {}
         }
         tokio::task::yield_now().await;

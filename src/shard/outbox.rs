@@ -73,6 +73,8 @@ pub struct Outbox {
     changes: HashMap<(TopicName, SessionId), Vec<i64>>,
     /// How often its session has left something.
     leavings: u32,
+    /// Of each topic in each leaving the place of the newest message that waits from before it.
+    newest_left: HashMap<(TopicName, u32), i64>,
     pongs: usize,
     newest_pong: Option<i64>,
     /// Until then nothing is too old.
@@ -145,8 +147,9 @@ impl Outbox {
             What::Pong if self.replaces_pong(&queued, tally) => return Offered::Queued,
             _ => {}
         }
+        let is_counted = queued.is_counted();
         self.push(queued, tally);
-        self.shrink(bytes_max, DropReason::Slow, tally)
+        if is_counted { self.shrink(bytes_max, DropReason::Slow, tally) } else { Offered::Queued }
     }
 
     /// Makes the queue fit into `bytes_max`: `conflate` messages conflated, then the oldest of `conflate` and `drop_oldest`
@@ -162,7 +165,7 @@ impl Outbox {
     }
 
     /// Whether nothing more need give way, once all is conflated. The last newest message stays even behind a frame of any size
-    /// that the socket is taking, for no other may come and bring the price up to date; not where the total is passed.
+    /// that the socket is taking, for no other may come and bring its reader up to date; not where the total is passed.
     fn gave_enough(&self, bytes_max: usize, reason: DropReason) -> bool {
         let pinned = self.pinned();
         let begun = pinned.and_then(|place| self.line.get(place)).is_some_and(Queued::is_counted);
@@ -222,8 +225,8 @@ impl Outbox {
             What::Message(message) => self.gaps.note(message),
             What::Left(message, leaving) => {
                 self.gaps.note(message);
-                if !self.has_left(&message.topic, *leaving) {
-                    self.gaps.leave(|topic| *topic == message.topic);
+                if !self.is_told_before_leaving(&message.topic, *leaving) {
+                    self.gaps.forget(&message.topic);
                 }
             }
             _ => {}
@@ -251,8 +254,12 @@ impl Outbox {
         (self.ages_at, self.holds_aged) = (None, false);
         let mut next: Option<Moment> = None;
         for (place, queued) in self.line.iter().rev() {
-            let (What::Message(message) | What::Left(message, _)) = &queued.what else { continue };
-            let has_newer = !newer.insert(&message.topic);
+            let (message, leaving) = match &queued.what {
+                What::Message(message) => (message, None),
+                What::Left(message, leaving) => (message, Some(*leaving)),
+                _ => continue,
+            };
+            let has_newer = !newer.insert((&message.topic, leaving));
             let Some(max_age) = message.rule.max_age.filter(|_| Some(place) != pinned) else { continue };
             match (now.since(message.moment) > max_age, message.rule.on_slow == OnSlow::Conflate) {
                 (false, _) => next = earlier(next, message.moment, max_age),
@@ -317,6 +324,9 @@ impl Outbox {
                 self.changes.entry(key).or_default().push(place);
             }
             Some(What::Pong) => (self.pongs, self.newest_pong) = (self.pongs + 1, Some(place)),
+            Some(What::Left(message, leaving)) => {
+                self.newest_left.insert((message.topic.clone(), *leaving), place);
+            }
             _ => {}
         }
     }
@@ -341,6 +351,12 @@ impl Outbox {
             What::Pong => {
                 self.pongs -= 1;
                 self.newest_pong = self.newest_pong.filter(|newest| *newest != place);
+            }
+            What::Left(message, leaving) => {
+                let key = (message.topic.clone(), *leaving);
+                if self.newest_left.get(&key) == Some(&place) {
+                    self.newest_left.remove(&key);
+                }
             }
             _ => {
                 if let Some(topic) = queued.conflated_topic().filter(|topic| self.latest.get(*topic) == Some(&place)) {
@@ -372,6 +388,7 @@ impl Outbox {
         self.kept_to = self.line.first() + kept as i64;
         self.latest.clear();
         self.changes.clear();
+        self.newest_left.clear();
         (self.pongs, self.newest_pong) = (0, None);
         for place in self.line.first()..self.line.end() {
             self.enter(place);
@@ -445,21 +462,22 @@ impl Outbox {
     }
 
     /// Whether a message of `topic` waits from before that `leaving`, and a gap is told before it.
-    fn has_left(&self, topic: &TopicName, leaving: u32) -> bool {
-        let is_told_before = |message: &Routed| message.topic == *topic && self.gaps.has_before(message);
-        self.line.iter().any(|(_, queued)| matches!(&queued.what, What::Left(message, of) if *of == leaving && is_told_before(message)))
+    fn is_told_before_leaving(&self, topic: &TopicName, leaving: u32) -> bool {
+        let newest = self.newest_left.get(&(topic.clone(), leaving)).and_then(|place| self.line.get(*place));
+        newest.and_then(Queued::message).is_some_and(|message| self.gaps.has_before(message))
     }
 
     /// The session has left the topics that `left` names: what was dropped of one is told only before a message of it that still waits,
     /// and should the session come back to it, what is new neither takes the place of what waits nor tells of what is dropped of it.
     pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
-        self.leavings += 1;
+        self.leavings = self.leavings.wrapping_add(1);
         for place in self.line.first()..self.line.end() {
             let Some(queued) = self.line.get_mut(place) else { continue };
             if let What::Message(message) = &queued.what
                 && left(&message.topic)
             {
                 queued.what = What::Left(Arc::clone(message), self.leavings);
+                self.enter(place);
             }
         }
         self.latest.retain(|topic, _| !left(topic));

@@ -7,7 +7,7 @@ use crate::clock::Moment;
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
-/// So many may wait before it is asked for the first time which of them still count.
+/// So many may wait before they are looked through for the first time.
 const LOOK_AT: usize = 1_024;
 
 /// By due time. A topic that is left or moved leaves its old entry behind, and nobody else takes that out before its time, up to an

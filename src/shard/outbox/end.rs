@@ -4,7 +4,7 @@ use super::queued::Queued;
 use crate::config::RuleId;
 use crate::metrics::{DropReason, Tally};
 
-/// An end.
+/// What became of a message that was routed to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// Written to the socket, whole.

@@ -93,6 +93,11 @@ impl Gaps {
         gaps
     }
 
+    /// Forgets those of `topic`.
+    pub fn forget(&mut self, topic: &TopicName) {
+        self.count -= self.by_topic.remove(topic).map_or(0, |topic| topic.spans.len());
+    }
+
     /// Forgets the topics that `left` names.
     pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
         self.by_topic.retain(|topic, _| !left(topic));

@@ -259,6 +259,17 @@ fn a_topic_that_was_left_is_told_of_gaps_to_its_end() {
     assert_eq!((desk.waiting(), desk.gaps()), (["d.a 4", "x.a 1", "x.a 2"].map(str::to_owned).to_vec(), vec![]));
 }
 
+/// PROTOCOL 7: what only bytes of messages can pass is not passed again by a reply or a pong behind them.
+#[test]
+fn a_reply_pushes_nothing_out() {
+    let mut desk = Desk::new();
+    let begun = Queued { frame: vec![0; 10 * FRAME_BYTES].into(), what: What::Message(desk.message("c.a", 1)) };
+    desk.outbox.begin(begun, 10, &mut desk.tally);
+    assert_eq!(desk.offer("c.a", 2, FRAME_BYTES), Offered::GaveWay);
+    let reply = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Reply };
+    assert_eq!(desk.outbox.offer(reply, FRAME_BYTES, &mut desk.tally), Offered::Queued);
+}
+
 /// PROTOCOL 3: joins and leaves of one member that are still queued cancel out; another name's don't.
 #[test]
 fn a_join_and_a_leave_cancel_out() {
@@ -436,6 +447,7 @@ proptest! {
                     plain.give_up_aged(desk.clock.moment());
                 }
                 Act::Begin(bytes) if !desk.outbox.is_empty() => {
+                    drop(desk.outbox.take_gaps_before_next()); // told before the frame begins
                     desk.outbox.begun = bytes;
                     plain.begin();
                 }

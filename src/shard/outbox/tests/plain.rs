@@ -56,6 +56,9 @@ impl Plain {
     }
 
     pub fn begin(&mut self) {
+        if let (false, Some(Kind::Message { topic, offset, .. })) = (self.begun, self.list.first().map(|entry| &entry.kind)) {
+            self.gaps.retain(|gap| gap.0 != *topic || gap.2 >= *offset);
+        }
         self.begun = !self.list.is_empty();
     }
 
@@ -76,8 +79,11 @@ impl Plain {
                 return;
             }
         }
+        let is_counted = entry.is_counted();
         self.list.push(entry);
-        self.shrink(bytes_max);
+        if is_counted {
+            self.shrink(bytes_max);
+        }
     }
 
     pub fn shrink(&mut self, bytes_max: usize) {
@@ -126,7 +132,8 @@ impl Plain {
         while index < self.list.len() {
             let is_aged =
                 matches!(&self.list[index].kind, Kind::Message { topic, at, .. } if topic.contains("aged") && now.since(*at) > MAX_AGE);
-            let has_newer = self.list[index + 1..].iter().any(|newer| newer.topic() == self.list[index].topic());
+            let of = |entry: &Entry| (entry.topic().map(str::to_owned), entry.leaving());
+            let has_newer = self.list[index + 1..].iter().any(|newer| of(newer) == of(&self.list[index]));
             match (is_aged, self.list[index].conflates()) {
                 (true, false) => self.drop_at(index),
                 (true, true) if has_newer => drop(self.list.remove(index)),
