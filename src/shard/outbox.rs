@@ -3,7 +3,6 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use foldhash::{HashMap, HashSet};
 
@@ -16,11 +15,13 @@ use crate::metrics::{DropReason, Tally};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
+mod age;
 mod end;
 mod gaps;
 mod line;
 mod queued;
 
+use age::{earlier, look_for_aged};
 pub use end::End;
 use end::settle;
 use gaps::{Gap, Gaps};
@@ -239,38 +240,15 @@ impl Outbox {
         if self.ages_at.is_none_or(|at| now <= at) {
             return;
         }
-        for (place, end) in self.look_for_aged(now) {
+        let aged = look_for_aged(&self.line, self.pinned(), now);
+        (self.ages_at, self.holds_aged) = (aged.until, aged.holds_newest);
+        for (place, end) in aged.ends {
             match end {
                 End::Dropped(reason) => self.drop_at(place, reason, tally),
                 end => self.remove(place, tally).into_iter().for_each(|queued| settle(&queued, end, tally)),
             }
         }
         self.close_up();
-    }
-
-    /// What is too old, in order, and how it ends; and notes when to look again.
-    fn look_for_aged(&mut self, now: Moment) -> Vec<(i64, End)> {
-        let (pinned, mut found, mut newer) = (self.pinned(), Vec::new(), HashSet::default());
-        (self.ages_at, self.holds_aged) = (None, false);
-        let mut next: Option<Moment> = None;
-        for (place, queued) in self.line.iter().rev() {
-            let (message, leaving) = match &queued.what {
-                What::Message(message) => (message, None),
-                What::Left(message, leaving) => (message, Some(*leaving)),
-                _ => continue,
-            };
-            let has_newer = !newer.insert((&message.topic, leaving));
-            let Some(max_age) = message.rule.max_age.filter(|_| Some(place) != pinned) else { continue };
-            match (now.since(message.moment) > max_age, message.rule.on_slow == OnSlow::Conflate) {
-                (false, _) => next = earlier(next, message.moment, max_age),
-                (true, false) => found.push((place, End::Dropped(DropReason::Age))),
-                (true, true) if has_newer => found.push((place, End::Conflated)),
-                (true, true) => self.holds_aged = true,
-            }
-        }
-        self.ages_at = next;
-        found.reverse();
-        found
     }
 
     /// A join and a leave of one member, under one name, cancel out while the first still waits.
@@ -489,12 +467,6 @@ impl Outbox {
         let told: HashSet<TopicName> = waiting.filter(|message| gaps.has_before(message)).map(|message| message.topic.clone()).collect();
         gaps.leave(|topic| left(topic) && !told.contains(topic));
     }
-}
-
-/// The earlier of `next` and the moment that a message of `moment` is too old.
-fn earlier(next: Option<Moment>, moment: Moment, max_age: Duration) -> Option<Moment> {
-    let at = moment + max_age;
-    Some(next.map_or(at, |next| next.min(at)))
 }
 
 #[cfg(test)]

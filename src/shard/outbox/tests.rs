@@ -1,5 +1,7 @@
 //! What waits for one session: what gives way, in which order, and that each message has one end.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
