@@ -40,7 +40,7 @@ pub fn message(json: &mut Vec<u8>, message: &Message, replay: bool) {
 
 /// How many bytes [`message`] appends: what lies in outboxes takes no more room than it is booked with. Exact but for text: what has to
 /// be escaped takes more, and text that is JSON takes no quotes.
-pub fn message_bytes(message: &Message, replay: bool) -> usize {
+pub(super) fn message_bytes(message: &Message, replay: bool) -> usize {
     let digits = message.position.offset.0.checked_ilog10().unwrap_or(0) as usize + 1;
     let values = message.topic.as_str().len() + message.position.epoch.as_str().len() + digits;
     let payload = message.payload().len();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::control::Control;
 use crate::hub::{Message, Outlet, PresenceChange};
@@ -60,18 +60,14 @@ impl Inbox {
 
     /// Hands `control` to the shard, which finds it when it wakes; [`Inbox::rouse`] sees to that.
     pub fn deposit(&self, control: Control) {
-        let mut state = self.state.lock();
-        state.items.push_back(Item::Control(control));
-        state.pushed += 1;
+        self.state.lock().put(Item::Control(control), 0);
     }
 
     /// Wakes the shard if it has something to take and sleeps.
     pub fn rouse(&self) {
-        let mut state = self.state.lock();
-        let shard = if state.items.is_empty() { None } else { state.shard.take() };
-        drop(state);
-        if let Some(shard) = shard {
-            shard.wake();
+        let state = self.state.lock();
+        if !state.items.is_empty() {
+            wake(state);
         }
     }
 
@@ -111,14 +107,25 @@ impl Inbox {
 
     fn push(&self, item: Item, bytes: usize) {
         let mut state = self.state.lock();
-        state.items.push_back(item);
-        state.bytes += bytes;
-        state.pushed += 1;
-        let shard = state.shard.take();
-        drop(state);
-        if let Some(shard) = shard {
-            shard.wake();
-        }
+        state.put(item, bytes);
+        wake(state);
+    }
+}
+
+impl State {
+    fn put(&mut self, item: Item, bytes: usize) {
+        self.items.push_back(item);
+        self.bytes += bytes;
+        self.pushed += 1;
+    }
+}
+
+/// Wakes the shard if it sleeps, once the lock is free for it.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let shard = state.shard.take();
+    drop(state);
+    if let Some(shard) = shard {
+        shard.wake();
     }
 }
 

@@ -72,8 +72,8 @@ enum Awaited {
 }
 
 impl Expected {
-    /// Sends the socket to the session's shard. Those that arrive at one time wake it once: two threads that take turns on a core
-    /// for each handshake cost more than the handshake's own work.
+    /// Sends the socket to the session's shard. Those that arrive at one time wake it once: where the front and the shard
+    /// share a core, taking turns for each cost up to a tenth of its handshake.
     pub async fn arrive(mut self, arrived: Arrived) {
         let arrived = Box::new(arrived);
         match self.awaited.take() {
