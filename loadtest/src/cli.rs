@@ -35,7 +35,7 @@ enum Command {
     Handshake(Run),
     /// Nine in ten leave at once and come back for what they missed
     Storm(Run),
-    /// One subscriber in ten stops reading
+    /// One subscriber in ten stops reading, then comes back
     Slow(Run),
     /// Subscriptions come and go
     Churn(Run),

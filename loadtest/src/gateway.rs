@@ -195,6 +195,11 @@ history_ttl = "1h"
 on_slow = "disconnect"
 presence = true
 [[topics]]
+match = "closing.>"
+history = 10000
+history_ttl = "1h"
+on_slow = "disconnect"
+[[topics]]
 match = "quotes.>"
 history = 100
 history_ttl = "1h"

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
+
+use super::tcp::Tcp;
 
 mod framing;
 
@@ -25,9 +26,9 @@ const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\nconte
 /// TCP alone, or TLS on it.
 pub enum Transport {
     /// TCP alone.
-    Plain(TcpStream),
+    Plain(Tcp),
     /// TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Tcp>>),
 }
 
 /// Where a connection is in its life; a deadline holds for reading.
@@ -40,6 +41,8 @@ pub enum Phase {
     },
     /// A request is being answered; its body has a deadline of its own.
     Serving,
+    /// Answered with 101. What is written is held back, to leave together with the session's first words.
+    Switching,
     /// Answered, and kept alive for the next request.
     Idle {
         /// Until when its head has to be there.
@@ -60,7 +63,7 @@ impl Phase {
     fn until(self) -> Option<Instant> {
         match self {
             Self::FirstHead { until } | Self::Idle { until } => Some(until),
-            Self::Serving => None,
+            Self::Serving | Self::Switching => None,
         }
     }
 }
@@ -111,6 +114,11 @@ impl Progress {
         state.reader.take().into_iter().for_each(Waker::wake);
     }
 
+    /// The request was answered with 101, which is held back.
+    pub fn switched(&self) {
+        self.0.lock().phase = Phase::Switching;
+    }
+
     /// The deadline that holds now, if one does; else `reader` is woken when the request is answered.
     fn until(&self, reader: &Waker) -> Option<Instant> {
         let mut state = self.0.lock();
@@ -155,6 +163,10 @@ impl Progress {
 /// The socket of one connection until it becomes a session or ends.
 pub struct Guarded {
     transport: Transport,
+    /// The 101.
+    held: Vec<u8>,
+    /// A read was put off once until the first request's answer was begun.
+    put_off: bool,
     progress: Arc<Progress>,
     read_timer: Option<(Instant, Pin<Box<Sleep>>)>,
     write_timeout: Duration,
@@ -165,12 +177,21 @@ pub struct Guarded {
 impl Guarded {
     /// Guards `transport`; a peer that takes nothing for `write_timeout` is given up.
     pub fn new(transport: Transport, progress: Arc<Progress>, write_timeout: Duration) -> Self {
-        Self { transport, progress, read_timer: None, write_timeout, write_timer: None }
+        Self { transport, held: Vec::new(), put_off: false, progress, read_timer: None, write_timeout, write_timer: None }
     }
 
-    /// The socket itself.
-    pub fn into_transport(self) -> Transport {
-        self.transport
+    /// The socket itself, and the 101 that it has not sent.
+    pub fn into_parts(self) -> (Transport, Vec<u8>) {
+        (self.transport, self.held)
+    }
+
+    /// Whether `bytes` are of a 101 and were held back.
+    fn holds(&mut self, bytes: &[u8]) -> bool {
+        let holds = self.progress.phase() == Phase::Switching;
+        if holds {
+            self.held.extend_from_slice(bytes);
+        }
+        holds
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -221,6 +242,12 @@ impl Guarded {
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // hyper looks for more before it asks for the answer; with a 101 no more is read here, and the runtime need not know the socket.
+        if !self.put_off && self.progress.phase() == Phase::Serving {
+            self.put_off = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let read = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -239,6 +266,9 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.holds(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = self.poll_transport_write(cx, bytes);
         self.bounded(cx, written)
     }
@@ -257,6 +287,11 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Some(first) = slices.iter().find(|slice| !slice.is_empty())
+            && self.holds(first)
+        {
+            return Poll::Ready(Ok(first.len()));
+        }
         let written = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),

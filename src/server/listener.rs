@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper::{Request, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
@@ -23,9 +25,12 @@ use super::problem::{Answer, Problem};
 use super::rejections::Rejections;
 use super::routes::{Routes, Surface};
 use super::spare::Spare;
+use super::tcp::{Accepting, Tcp};
 use super::tls::TlsInForce;
+use super::upgrade;
 use crate::config::{Limits, Live};
 use crate::metrics::{LimitKey, RejectReason};
+use crate::shard::Expected;
 
 /// Connections that the kernel keeps ready between two accepts.
 const BACKLOG: i32 = 4_096;
@@ -42,7 +47,7 @@ const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// One listening socket and what its connections need.
 pub struct Listener {
     /// The socket.
-    pub socket: TcpListener,
+    pub socket: Accepting,
     /// What it serves.
     pub surface: Surface,
     /// Who answers.
@@ -74,7 +79,7 @@ impl Drop for Pending {
 }
 
 /// Listens on `address`; port 0 picks one.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn bind(address: SocketAddr) -> io::Result<Accepting> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -83,7 +88,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         tracing::warn!(%error, %address, "connections do without TCP_NODELAY or a bound on what the kernel holds unsent");
     }
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Accepting::new(socket.into())
 }
 
 impl Listener {
@@ -111,7 +116,7 @@ impl Listener {
         }
     }
 
-    fn welcome(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    fn welcome(self: &Arc<Self>, stream: Tcp, peer: SocketAddr) {
         let config = self.live.load();
         let Some(pending) = Pending::take(&self.pending, config.limits.pending) else {
             self.rejections.count(RejectReason::Pending, peer.ip(), "closed at accept");
@@ -128,7 +133,7 @@ impl Listener {
     }
 
     /// The stream, under TLS where that is on.
-    async fn secured(&self, stream: TcpStream, peer: SocketAddr, until: Instant) -> Option<Transport> {
+    async fn secured(&self, stream: Tcp, peer: SocketAddr, until: Instant) -> Option<Transport> {
         let Some(config) = self.tls.as_ref().and_then(|tls| tls.load()) else { return Some(Transport::Plain(stream)) };
         // Boxed, as a connection without TLS would carry its room along.
         match Box::pin(tokio::time::timeout_at(until, handshake(config, stream))).await {
@@ -146,14 +151,20 @@ impl Listener {
 
     async fn serve(&self, guarded: Guarded, peer: SocketAddr, progress: &Arc<Progress>, limits: &Limits) {
         let answer = |request: Request<Incoming>| async move {
-            let answer = match progress.is_ambiguous(request.headers().contains_key(header::TRANSFER_ENCODING)) {
-                true => self.ambiguous(peer),
+            let (answer, expected) = match progress.is_ambiguous(request.headers().contains_key(header::TRANSFER_ENCODING)) {
+                true => (self.ambiguous(peer), None),
                 false => self.routes.answer(request, peer, self.surface).await,
             };
-            (answer, self.live.load().limits.keep_alive)
+            (answer, expected, self.live.load().limits.keep_alive)
         };
-        let served = converse(guarded, limits, progress, answer).await;
-        self.account(served, peer, progress);
+        match converse(guarded, limits, progress, answer).await {
+            Ok(None) => self.account(Ok(()), peer, progress),
+            Err(error) => self.account(Err(error), peer, progress),
+            Ok(Some((expected, guarded, already_read))) => match upgrade::arrived(guarded, already_read) {
+                Some(arrived) => expected.arrive(arrived).await,
+                None => tracing::warn!(%peer, "a new session's socket can't be used"),
+            },
+        }
     }
 
     /// The answer to a request whose end a proxy may see elsewhere than hyper: nothing that follows on the connection can be
@@ -187,34 +198,48 @@ impl Listener {
     }
 }
 
-/// Speaks HTTP/1.1 until the connection ends or becomes a session. `answer` also says how long the next request may take.
-async fn converse<F: Future<Output = (Answer, Duration)>>(
+/// A connection that becomes a session: who expects it, its socket, and what was read behind its request.
+type Switched = (Expected, Guarded, Bytes);
+
+/// Speaks HTTP/1.1 until the connection ends or is to become a session. `answer` also says how long the next request may take.
+async fn converse<F: Future<Output = (Answer, Option<Expected>, Duration)> + Send>(
     guarded: Guarded,
     limits: &Limits,
     progress: &Arc<Progress>,
     answer: impl Fn(Request<Incoming>) -> F,
-) -> hyper::Result<()> {
+) -> hyper::Result<Option<Switched>> {
+    let expecting = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         progress.head_came();
-        let answering = answer(request);
-        async {
-            let (answer, keep_alive) = answering.await;
-            progress.answered(keep_alive);
+        let (answering, expecting) = (answer(request), &expecting);
+        Box::pin(async move {
+            let (answer, expected, keep_alive) = answering.await;
+            if expected.is_some() {
+                *expecting.lock() = expected;
+                progress.switched();
+            } else {
+                progress.answered(keep_alive);
+            }
             Ok::<_, Infallible>(answer)
-        }
+        })
     });
-    http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes.max(UNSENT_BYTES as usize))
-        .serve_connection(TokioIo::new(guarded), service)
-        .with_upgrades()
-        .await
+        .serve_connection(TokioIo::new(guarded), service);
+    let Parts { io, read_buf, .. } = connection.without_shutdown().await?;
+    let mut guarded = io.into_inner();
+    let expected = expecting.lock().take();
+    if expected.is_none() {
+        let _ = guarded.shutdown().await; // the peer may have gone
+    }
+    Ok(expected.map(|expected| (expected, guarded, read_buf)))
 }
 
-async fn handshake(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<Transport> {
+async fn handshake(config: Arc<ServerConfig>, stream: Tcp) -> io::Result<Transport> {
     Ok(Transport::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
 }
 
@@ -252,12 +277,12 @@ mod tests {
     async fn heard(request: &str, patience: Duration, limits: Limits) -> (String, bool) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let socket = bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let mut peer = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let mut peer = tokio::net::TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         let (stream, _) = socket.accept().await.unwrap();
         let progress = Progress::new(Instant::now() + patience, Box::new(()));
         let guarded = Guarded::new(Transport::Plain(stream), Arc::clone(&progress), limits.write_timeout);
         peer.write_all(request.as_bytes()).await.unwrap();
-        let answer = |_| async move { (super::super::problem::json(b"{}".to_vec()), patience) };
+        let answer = |_| async move { (super::super::problem::json(b"{}".to_vec()), None, patience) };
         let mut text = String::new();
         let (_, read) = tokio::join!(converse(guarded, &limits, &progress, answer), peer.read_to_string(&mut text));
         read.unwrap();
@@ -302,8 +327,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     async fn accepted_sockets_inherit_the_options() {
         let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (accepted, _) = listener.accept().await.unwrap();
+        let _peer = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let accepted = listener.accept().await.unwrap().0.into_std().unwrap();
         let unsent_bytes = socket2::SockRef::from(&accepted).tcp_notsent_lowat().unwrap();
         assert_eq!((accepted.nodelay().unwrap(), unsent_bytes), (true, UNSENT_BYTES));
     }

@@ -23,6 +23,7 @@ mod routes;
 mod sessions;
 mod spare;
 mod summary;
+mod tcp;
 #[cfg(test)]
 mod testing;
 mod tls;
@@ -37,7 +38,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use rand::Rng;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::auth::Auth;
@@ -58,6 +58,7 @@ use rejections::Rejections;
 use reload::Reload;
 use routes::{Routes, Surface};
 use sessions::Sessions;
+use tcp::Accepting;
 use tls::{TlsError, TlsInForce};
 use topics::Topics;
 use upgrade::Upgrades;
@@ -204,11 +205,11 @@ fn with_key(config: Arc<Config>, key: Option<&ApiKey>) -> Arc<Config> {
     Arc::new(config)
 }
 
-fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+fn listen(key: &'static str, address: SocketAddr) -> Result<Accepting, StartError> {
     listener::bind(address).map_err(|source| StartError::Listen { key, address, source })
 }
 
-fn local_address(key: &'static str, address: SocketAddr, socket: &TcpListener) -> Result<SocketAddr, StartError> {
+fn local_address(key: &'static str, address: SocketAddr, socket: &Accepting) -> Result<SocketAddr, StartError> {
     socket.local_addr().map_err(|source| StartError::Listen { key, address, source })
 }
 
@@ -240,7 +241,7 @@ fn routes(
 }
 
 /// Begins to accept. The administrators' listener, where there is one, speaks plain HTTP.
-fn accept(main: TcpListener, admin: Option<TcpListener>, routes: &Arc<Routes>, tls: &Arc<TlsInForce>) -> Vec<JoinHandle<()>> {
+fn accept(main: Accepting, admin: Option<Accepting>, routes: &Arc<Routes>, tls: &Arc<TlsInForce>) -> Vec<JoinHandle<()>> {
     let pending = Arc::new(AtomicUsize::new(0));
     let listener = |socket, surface, tls| Listener {
         socket,

@@ -25,6 +25,7 @@ use crate::auth::Auth;
 use crate::codes::ErrorCode;
 use crate::config::{Config, Live};
 use crate::metrics::{LimitKey, Metrics, RejectReason};
+use crate::shard::Expected;
 use crate::topic_name::TopicName;
 
 /// What a listener serves.
@@ -133,21 +134,18 @@ impl<'a> Place<'a> {
 }
 
 impl Routes {
-    /// Answers one request of `peer`.
-    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, surface: Surface) -> Answer {
+    /// Answers one request of `peer`; with 101, for the session that expects its socket.
+    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, surface: Surface) -> (Answer, Option<Expected>) {
         let config = self.live.load();
         let address = forwarded::address(peer, request.headers(), &config.server.trusted_proxies);
         if !has_one_host(&request) {
-            return self.turn_down(
-                RejectReason::BadUpgrade,
-                address.ip(),
-                Problem::bad_request("a request has one Host, no more and no fewer"),
-            );
+            let problem = Problem::bad_request("a request has one Host, no more and no fewer");
+            return (self.turn_down(RejectReason::BadUpgrade, address.ip(), problem), None);
         }
         let is_upgrade = handshake::is_asked(request.headers()) && surface != Surface::Admin && request.method() == Method::GET;
         let from = Sender::of(&request, &config);
         if from.is_foreign_page && (is_upgrade || matches!(*request.method(), Method::POST | Method::DELETE)) {
-            return self.turn_down(RejectReason::Origin, address.ip(), Problem::forbidden("this Origin is not allowed"));
+            return (self.turn_down(RejectReason::Origin, address.ip(), Problem::forbidden("this Origin is not allowed")), None);
         }
         if is_upgrade {
             return self.upgrade(request, address, &config).await;
@@ -156,12 +154,12 @@ impl Routes {
             && from.is_allowed_page
             && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
         {
-            return from.preflight();
+            return (from.preflight(), None);
         }
         // Boxed, as an upgrade would carry its room along.
         let mut answer = Box::pin(self.respond(request, address.ip(), surface, &config)).await.unwrap_or_else(Answer::from);
         from.mark(&mut answer);
-        answer
+        (answer, None)
     }
 
     /// Refuses a request before anything else is looked at, and with it whatever may follow on the connection.
@@ -170,14 +168,14 @@ impl Routes {
         problem.closing().into()
     }
 
-    async fn upgrade(&self, request: Request<Incoming>, address: SocketAddr, config: &Config) -> Answer {
+    async fn upgrade(&self, request: Request<Incoming>, address: SocketAddr, config: &Config) -> (Answer, Option<Expected>) {
         // The head alone is copied, since the request itself goes on into the upgrade.
         let path = request.uri().path().to_owned();
         match upgrade::target(&path, &config.endpoints) {
             Some(target) => self.upgrades.answer(request, &target, address).await,
             None => {
                 self.rejections.count(RejectReason::NotFound, address.ip(), &path);
-                Problem::not_found("no WebSocket is spoken on this path").closing().into()
+                (Problem::not_found("no WebSocket is spoken on this path").closing().into(), None)
             }
         }
     }

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::problem::{Answer, Problem};
+use super::tcp::{Accepting, Tcp};
 
 /// When somebody who was turned away may come again, in seconds.
 const RETRY_SECONDS: u64 = 5;
@@ -31,7 +31,7 @@ impl Spare {
 
     /// Gives the descriptor up for the connection that has waited longest, answers it 503 where `is_plain` (a listener with TLS
     /// just closes it), and takes the descriptor back. `false`: nobody could be turned away, so there is cause to rest.
-    pub async fn turn_away(&mut self, socket: &TcpListener, is_plain: bool) -> bool {
+    pub async fn turn_away(&mut self, socket: &Accepting, is_plain: bool) -> bool {
         if self.0.take().is_none() {
             self.0 = nothing();
             return false;
@@ -56,7 +56,7 @@ fn nothing() -> Option<File> {
 }
 
 /// Says 503, then reads what the peer has sent or still sends: closing on that would reset the connection under the answer.
-async fn answer(mut stream: TcpStream) -> io::Result<()> {
+async fn answer(mut stream: Tcp) -> io::Result<()> {
     stream.write_all(&refusal().await).await?;
     stream.shutdown().await?;
     let mut unread = [0; 1024];
@@ -89,8 +89,8 @@ mod tests {
     /// Threats, row 25: who comes when there are no descriptors left is told so, and when to come again.
     #[tokio::test]
     async fn who_is_turned_away_is_told() {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut peer = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let socket = super::super::listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let mut peer = tokio::net::TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let mut spare = Spare::new();
         let mut heard = String::new();

@@ -77,7 +77,7 @@ impl Parts {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let stream = Stream::Plain(listener.accept().await.unwrap().0.into_std().unwrap());
-        expected.arrive(Arrived { stream, already_read: Bytes::new() }).await;
+        expected.arrive(Arrived { stream, head: Vec::new(), already_read: Bytes::new() }).await;
         Client(client)
     }
 

@@ -1,17 +1,15 @@
-//! HTTP to WebSocket: the checks before the 101, and the socket on its way to a shard after it.
+//! HTTP to WebSocket: the checks before the 101, and the socket on its way to a shard with it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
-use hyper_util::rt::TokioIo;
 
 use super::admission::Admission;
 use super::credentials;
@@ -28,7 +26,7 @@ use crate::frame::{self, Agreement};
 use crate::metrics::RejectReason;
 use crate::session::{self, Opening, Purpose, Surroundings};
 use crate::session_id::SessionId;
-use crate::shard::{Arrived, Newcomer, Shards, Stream};
+use crate::shard::{Arrived, Expected, Newcomer, Shards, Stream};
 use crate::topic_name::{Pattern, TopicName};
 
 /// What upgrading takes.
@@ -78,24 +76,24 @@ impl From<QueryError> for Refused {
 }
 
 impl Upgrades {
-    /// Answers the handshake with 101 and sends the socket after it to a shard, or says why not. A session that
+    /// Answers the handshake with 101 and with the session that expects the socket, or says why not. A session that
     /// subscribes at once is seated before the answer goes out: what is published once the client has it reaches the session.
-    pub async fn answer(&self, request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> Answer {
+    pub async fn answer(&self, request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> (Answer, Option<Expected>) {
         match self.begin(request, target, address).await {
-            Ok(answer) => answer,
+            Ok((answer, expected)) => (answer, Some(expected)),
             Err(Refused(reason, problem)) => {
                 self.rejections.count(reason, address.ip(), problem.detail());
                 // A proxy that took the refusal for a 101 would pass on as frames what a client hides behind its handshake.
-                problem.closing().into()
+                (problem.closing().into(), None)
             }
         }
     }
 
-    async fn begin(&self, mut request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> Result<Answer, Refused> {
+    async fn begin(&self, mut request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> Result<(Answer, Expected), Refused> {
         let config = self.surroundings.live.load();
         let (opening, head) = self.opening(&request, target, &config)?;
         let pass = self.admission.admit(address.ip()).map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
-        let (switching, upgraded) = fastwebsockets::upgrade::upgrade(&mut request)
+        let (switching, _) = fastwebsockets::upgrade::upgrade(&mut request)
             .map_err(|error| Refused(RejectReason::BadUpgrade, Problem::bad_request(error.to_string()).closing()))?;
         let mut answer = switching.map(|_| Full::new(Bytes::new()));
         answer.headers_mut().extend(head);
@@ -104,15 +102,7 @@ impl Upgrades {
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open(opening, &self.surroundings);
         let expected = self.shards.expect(Newcomer { id, address, variant, reader, pass: Box::new(pass), subscribes_at_once }).await;
-        let rejections = Arc::clone(&self.rejections);
-        let timeout = config.limits.handshake_timeout;
-        tokio::spawn(async move {
-            match arrival(upgraded, timeout).await {
-                Some(arrived) => expected.arrive(arrived).await,
-                None => rejections.count(RejectReason::Timeout, address.ip(), "gone before the 101 was written"),
-            }
-        });
-        Ok(answer)
+        Ok((answer, expected))
     }
 
     /// Checks everything that a request says, and answers with what the session begins with and the 101's own headers.
@@ -178,18 +168,17 @@ fn may_open(
     Err(Refused(RejectReason::Unauthorized, problem))
 }
 
-/// Takes the socket back out of hyper once the 101 is written; `None` if the peer vanished meanwhile.
-async fn arrival(upgraded: fastwebsockets::upgrade::UpgradeFut, timeout: Duration) -> Option<Arrived> {
-    let websocket = tokio::time::timeout(timeout, upgraded).await.ok()?.ok()?;
-    let parts = websocket.into_inner().into_inner().downcast::<TokioIo<Guarded>>().ok()?;
-    let stream = match parts.io.into_inner().into_transport() {
-        Transport::Plain(stream) => Stream::Plain(stream.into_std().ok()?),
+/// The socket on its way to its shard, with the 101 that was held back; `None`: it can't be used.
+pub fn arrived(guarded: Guarded, already_read: Bytes) -> Option<Arrived> {
+    let (transport, head) = guarded.into_parts();
+    let stream = match transport {
+        Transport::Plain(tcp) => Stream::Plain(tcp.into_std().ok()?),
         Transport::Tls(stream) => {
-            let (stream, tls) = stream.into_inner();
-            Stream::Tls(stream.into_std().ok()?, Box::new(tls))
+            let (tcp, tls) = stream.into_inner();
+            Stream::Tls(tcp.into_std().ok()?, Box::new(tls))
         }
     };
-    Some(Arrived { stream, already_read: parts.read_buf })
+    Some(Arrived { stream, head, already_read })
 }
 
 /// The answer to a plain request for a path that speaks WebSocket alone: 426.

@@ -1,5 +1,6 @@
 //! Shards: one thread each, with the sessions that it owns and no lock that another shard holds for long.
 
+mod arrival;
 mod budget;
 mod control;
 mod drain;

@@ -28,10 +28,12 @@ pub struct Newcomer {
     pub subscribes_at_once: bool,
 }
 
-/// The socket of a newcomer, once its 101 is written.
+/// The socket of a newcomer whose 101 is due.
 pub struct Arrived {
-    /// Plain or under TLS, out of its first runtime.
+    /// Plain or under TLS, in no runtime.
     pub stream: Stream,
+    /// The 101, which goes out before all else: with the session's first words it takes one write.
+    pub head: Vec<u8>,
     /// What the client sent behind its request's head.
     pub already_read: Bytes,
 }

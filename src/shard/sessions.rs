@@ -1,4 +1,4 @@
-//! The sessions that a shard owns, from the moment it takes them over to their end.
+//! The sessions that a shard owns, what is done for one of them, and their end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,16 +9,14 @@ use foldhash::HashMap;
 
 use super::drain::Drain;
 use super::inbox::Inbox;
-use super::newcomer::{Arrived, Newcomer};
 use super::outbox::{End, Queued, What};
 use super::pace::Paces;
-use super::ready::{ReadyList, SlotWaker};
+use super::ready::ReadyList;
 use super::schedule::{Due, Schedule};
 use super::slot::{Slot, Stage, smallest_interval};
 use super::slots::Slots;
-use super::socket::Socket;
 use super::subscribers::Subscribers;
-use super::turn::{Chain, Turn};
+use super::turn::Turn;
 use crate::clock::{Clock, Moment};
 use crate::codes::CloseCode;
 use crate::config::{Config, Live};
@@ -38,7 +36,7 @@ pub struct Sessions {
     /// By slot.
     pub slots: Slots,
     /// Sessions whose socket is on its way.
-    expected: HashMap<SessionId, u32>,
+    pub expected: HashMap<SessionId, u32>,
     /// The gateway drains: who comes now is sent away too.
     pub draining: Option<Drain>,
     /// Sessions that are open.
@@ -145,38 +143,6 @@ impl Sessions {
         self.slots.get_mut(slot)
     }
 
-    /// Takes a newcomer over; its socket follows.
-    pub fn expect(&mut self, newcomer: Newcomer) {
-        let Newcomer { id, address, variant, reader, pass, .. } = newcomer;
-        let place = self.slots.seat(|place| Slot {
-            id,
-            address,
-            variant,
-            socket: Socket::Expected,
-            waker: SlotWaker::new(place, &self.ready),
-            reader: Some(reader),
-            chain: Chain::default(),
-            outbox: None,
-            unread: Vec::new(),
-            paused: false,
-            subscriptions: Vec::new(),
-            replays: None,
-            paces: None,
-            stamp: 0,
-            stage: Stage::Open,
-            heard_at: self.now,
-            pinged_at: self.now,
-            deadline: None,
-            leaves_at: None,
-            pass: Some(pass),
-        });
-        self.open += 1;
-        self.tally.session_opened();
-        self.expected.insert(id, place);
-        self.call(place, |reader, seat| reader.open(seat));
-        self.send_away(place);
-    }
-
     /// Where the gateway drains: tells the session so, and that it leaves at its own moment.
     pub fn send_away(&mut self, slot: u32) {
         let (Some(drain), now) = (self.draining, self.now) else { return };
@@ -184,32 +150,6 @@ impl Sessions {
         let (leaves_at, retry_after) = drain.draw(now);
         session.leaves_at = Some(leaves_at);
         self.say(slot, &Event::Draining { retry_after }, What::Reply);
-    }
-
-    /// An expected session's socket is here; what its client has sent already is read in the next turn.
-    pub fn arrive(&mut self, id: SessionId, arrived: Arrived) {
-        let Some(place) = self.expected.remove(&id) else { return };
-        let Some(session) = self.slot(place).filter(|session| session.id == id) else { return };
-        match Socket::new(arrived.stream) {
-            Ok(socket) => {
-                session.socket = socket;
-                // A copy: the bytes lie in the 8 KiB that the head was read into, which would stay with the session.
-                session.unread = arrived.already_read.to_vec();
-                self.again.push(place);
-            }
-            Err(error) => {
-                tracing::warn!(session = %id, %error, "a new session's socket can't be used");
-                self.end(place, CloseReason::Gone);
-            }
-        }
-    }
-
-    /// An expected session's client has gone.
-    pub fn forsake(&mut self, id: SessionId) {
-        let Some(place) = self.expected.remove(&id) else { return };
-        if self.slot(place).is_some_and(|session| session.id == id) {
-            self.end(place, CloseReason::Gone);
-        }
     }
 
     /// Puts a frame for one session behind what this turn has for it.

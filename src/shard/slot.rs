@@ -153,6 +153,11 @@ impl Slot {
             && matches!(self.socket, Socket::Plain(_))
     }
 
+    /// Whether its first words are still to go out, which the runtime need not know its socket for, as it must to read.
+    pub fn has_first_words(&self) -> bool {
+        matches!(self.socket, Socket::Fresh(_)) && !self.chain.is_empty()
+    }
+
     /// Whether a message needs no closer look before it is given to this session.
     pub fn is_plain(&self) -> bool {
         self.replays.is_none() && self.paces.is_none()

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -18,6 +19,8 @@ const TLS_BUFFER_BYTES: usize = 64 << 10;
 pub enum Socket {
     /// It is on its way; until it is here, nothing is read and nothing can be written.
     Expected,
+    /// TCP alone whose first bytes go out before the runtime knows it: it would first have to hear that the socket takes any.
+    Fresh(std::net::TcpStream),
     /// TCP alone.
     Plain(TcpStream),
     /// TCP under TLS.
@@ -31,10 +34,10 @@ pub struct TlsSocket {
 }
 
 impl Socket {
-    /// Registers `stream` with the runtime of the current thread.
+    /// `stream` in the runtime of the current thread.
     pub fn new(stream: Stream) -> io::Result<Self> {
         Ok(match stream {
-            Stream::Plain(tcp) => Self::Plain(TcpStream::from_std(tcp)?),
+            Stream::Plain(tcp) => Self::Fresh(tcp),
             Stream::Tls(tcp, mut tls) => {
                 tls.set_buffer_limit(Some(TLS_BUFFER_BYTES));
                 Self::Tls(Box::new(TlsSocket { tcp: TcpStream::from_std(tcp)?, tls: *tls }))
@@ -44,8 +47,9 @@ impl Socket {
 
     /// Reads what there is; 0 bytes: the peer has ended its side.
     pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.register()?;
         match self {
-            Self::Expected => Poll::Pending,
+            Self::Expected | Self::Fresh(_) => Poll::Pending,
             Self::Plain(tcp) => {
                 let mut read = ReadBuf::new(buffer);
                 Pin::new(tcp).poll_read(context, &mut read).map_ok(|()| read.filled().len())
@@ -56,19 +60,35 @@ impl Socket {
 
     /// Writes what the socket takes of `parts`, in order.
     pub fn poll_write(&mut self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Self::Fresh(tcp) = self {
+            let written = if let [part] = parts { tcp.write(part) } else { tcp.write_vectored(parts) };
+            match written {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.register()?,
+                written => return Poll::Ready(written),
+            }
+        }
         match (self, parts) {
-            (Self::Expected, _) => Poll::Pending,
+            (Self::Expected | Self::Fresh(_), _) => Poll::Pending,
             (Self::Plain(tcp), [part]) => Pin::new(tcp).poll_write(context, part),
             (Self::Plain(tcp), _) => Pin::new(tcp).poll_write_vectored(context, parts),
             (Self::Tls(socket), _) => socket.poll_write(context, parts),
         }
     }
 
+    fn register(&mut self) -> io::Result<()> {
+        if matches!(self, Self::Fresh(_))
+            && let Self::Fresh(tcp) = std::mem::replace(self, Self::Expected)
+        {
+            *self = Self::Plain(TcpStream::from_std(tcp)?);
+        }
+        Ok(())
+    }
+
     /// Writes what TLS still holds.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Expected => Poll::Pending,
-            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Fresh(_) | Self::Plain(_) => Poll::Ready(Ok(())),
             Self::Tls(socket) => socket.poll_flush(context),
         }
     }
@@ -77,6 +97,7 @@ impl Socket {
     pub fn end_writing(&mut self, context: &mut Context<'_>) {
         match self {
             Self::Expected => {}
+            Self::Fresh(tcp) => shut_down_writing(tcp),
             Self::Plain(tcp) => shut_down_writing(tcp),
             Self::Tls(socket) => {
                 socket.tls.send_close_notify();
@@ -87,7 +108,7 @@ impl Socket {
     }
 }
 
-fn shut_down_writing(tcp: &TcpStream) {
+fn shut_down_writing(tcp: &impl AsFd) {
     let _ = socket2::SockRef::from(tcp).shutdown(Shutdown::Write); // fails only where the peer has gone
 }
 

@@ -157,6 +157,10 @@ impl Worker {
         ready.sort_unstable();
         ready.dedup();
         for slot in ready.drain(..) {
+            if self.sessions.slot(slot).is_some_and(|session| session.has_first_words()) {
+                self.sessions.again.push(slot);
+                continue;
+            }
             self.read(slot);
             // What this turn has for it already goes first; the flush does both.
             if self.sessions.slot(slot).is_some_and(|session| session.chain.is_empty()) {
@@ -250,11 +254,7 @@ impl Worker {
                 self.sessions.expect(*newcomer);
                 let _ = answer.send(()); // whoever waits may have gone
             }
-            Control::Seat { newcomer, arrived } => {
-                let id = newcomer.id;
-                self.sessions.expect(*newcomer);
-                self.sessions.arrive(id, *arrived);
-            }
+            Control::Seat { newcomer, arrived } => self.sessions.seat(*newcomer, *arrived),
             Control::Arrive { id, arrived } => self.sessions.arrive(id, *arrived),
             Control::Forsake { id } => self.sessions.forsake(id),
             Control::Slowest { limit, answer } => {

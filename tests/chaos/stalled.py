@@ -1,4 +1,4 @@
-"""One subscriber in ten stops reading: what the others' latency says of it, by the load test."""
+"""One subscriber in ten stops reading, is closed, and comes back: what the others' latency says of it, by the load test."""
 
 import json
 import os
@@ -8,7 +8,9 @@ import subprocess
 from gateway import BINARY, ROOT, Skipped
 
 LOADTEST = pathlib.Path(os.environ.get("BELFRY_LOADTEST", ROOT / "target" / "release" / "belfry-loadtest"))
-SESSIONS, PER_SECOND, SECONDS, PAYLOAD_BYTES = 1000, 100, 20, 200
+SESSIONS, PER_SECOND, SECONDS, PAYLOAD_BYTES = 1000, 100, 20, 512
+# A run whose figures the load test itself doubts is repeated so often.
+TRIES = 5
 # So that those who don't read come to their bound within their half of the time.
 OUTBOX_BYTES = 32_768
 RATIO = 1.25
@@ -17,16 +19,19 @@ MIB = 1 << 20
 
 
 def stalled_sessions(long):
-    """A hundred of 1,000 stop reading for 10 s at 100 messages a second: the others' p99 beside 10 s without; the gateway on one core."""
+    """A hundred of 1,000 stop reading for 10 s at 100 messages a second, then come back: the others' p99 beside 20 s without; the gateway on one core."""
     if not long:
         raise Skipped("takes a machine of its own; only with --long")
     if not LOADTEST.exists():
         raise Skipped(f"needs {LOADTEST}, of cargo build --release --workspace")
     sizes = ["-n", str(SESSIONS), "-r", str(PER_SECOND), "-d", str(SECONDS), "-p", str(PAYLOAD_BYTES)]
     command = [LOADTEST, "slow", *sizes, "--pin", "--start", BINARY, "--set", f"limits.outbox_bytes={OUTBOX_BYTES}", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.stdout.startswith("{"), f"the load test ended with {done.returncode}: {done.stderr[-300:]}"
-    report = json.loads(done.stdout)
+    for _ in range(TRIES):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.stdout.startswith("{"), f"the load test ended with {done.returncode}: {done.stderr[-300:]}"
+        report = json.loads(done.stdout)
+        if not report["warnings"]:
+            break
     figures, verdict, metrics = report["figures"], report["verdict"], report["metrics"]
     assert done.returncode == 0, f"the load test's own checks failed: {report['failures']} {verdict}"
     before, beside = figures["calm_p99_us"] / 1000, figures["troubled_p99_us"] / 1000
@@ -37,8 +42,9 @@ def stalled_sessions(long):
     routed, delivered, conflated, dropped = (int(metrics.get(name, 0)) for name in ACCOUNTS)
     assert routed == delivered + conflated + dropped, f"{routed} routed, {delivered} delivered, {conflated} conflated, {dropped} dropped"
     stalled, closed = int(figures["stalled_sessions"]), int(metrics.get("belfry_sessions_closed_total", 0))
+    assert figures["recovered_sessions"] == stalled == closed, f"{stalled} stalled, {closed} were closed, {figures['recovered_sessions']} came back and recovered"
     doubts = "".join(f" (in doubt: {warning})" for warning in report["warnings"])
     return (
-        f"{stalled} of {SESSIONS} stalled, {closed} of them closed with 4004; {routed} routed = {delivered} delivered + {conflated} conflated + "
+        f"{stalled} of {SESSIONS} stalled, {closed} of them closed with 4004, and back; {routed} routed = {delivered} delivered + {conflated} conflated + "
         f"{dropped} dropped; p99 {before:.2f} → {beside:.2f} ms ({beside / before:.2f} ×), {resident / MIB:.0f} MiB resident{doubts}"
     )

@@ -120,7 +120,11 @@ impl Gateway {
         let reader = session::open(opening, &self.surroundings);
         let newcomer = Newcomer { id, address, variant, reader, pass: Box::new(()), subscribes_at_once: false };
         let expected = self.runtime.block_on(self.shards.expect(newcomer));
-        self.runtime.block_on(expected.arrive(Arrived { stream: Stream::Plain(near), already_read: bytes::Bytes::new() }));
+        self.runtime.block_on(expected.arrive(Arrived {
+            stream: Stream::Plain(near),
+            head: Vec::new(),
+            already_read: bytes::Bytes::new(),
+        }));
         far.into()
     }
 

@@ -1,31 +1,50 @@
-//! `slow`: a share of the subscribers stops reading; the others must not feel it.
+//! `slow`: a share of the subscribers stops reading, then comes back for what it missed; the others must not feel it.
 
+use super::bench::CONNECT_PATIENCE;
 use super::{Bench, compare_halves};
 use crate::engine::Picks;
+use crate::gateway::Server;
 use crate::report::Report;
+use crate::wire::Dialect;
 
 /// One subscriber in so many stops reading.
 const STALLED_SHARE: usize = 10;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let topic = bench.topic("chat", 0);
+    let has_rule = matches!(bench.settings.server, Server::Belfry { .. });
+    let topic = bench.topic(if has_rule { "closing" } else { "chat" }, 0);
     let publishers = bench.publishers()?;
     let streams = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
     let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.seat(vec![topic])).collect();
     bench.connect(&subscribers)?;
     let stalled: Vec<usize> = subscribers.iter().copied().step_by(STALLED_SHARE).collect();
     bench.note("stalled_sessions", stalled.len() as f64);
+    bench.engine.leave_untimed(stalled.iter().copied());
     let flow = bench.flow(Picks::InTurn(streams));
-    bench.measure(flow, |bench| {
-        compare_halves(bench, |bench| {
-            bench.engine.stall(stalled);
-            bench.run()
-        })
-    })?;
-    let healthy = bench.settings.sessions - bench.figures["stalled_sessions"] as usize;
+    bench.measure(flow, |bench| compare_halves(bench, |bench| stall(bench, &stalled)))?;
+    let healthy = bench.settings.sessions - stalled.len();
     let reading = bench.engine.reading_sessions();
     if reading < healthy {
         bench.failures.push(format!("{} sessions that read were closed", healthy - reading));
     }
+    let (recovered, unrecovered) = bench.engine.verdict().recovered;
+    bench.note("recovered_sessions", recovered as f64);
+    if has_rule && unrecovered > 0 {
+        bench.failures.push(format!("{unrecovered} sessions came back and history no longer reached them; publish less"));
+    }
     bench.finish()
+}
+
+/// They stall for half of the time; then those whose dialect can ask for it come back for what they missed.
+fn stall(bench: &mut Bench, stalled: &[usize]) -> anyhow::Result<()> {
+    let half = bench.settings.duration() / 2;
+    bench.engine.stall(stalled.iter().copied());
+    bench.engine.run_for(half)?;
+    if bench.settings.dialect == Dialect::Json {
+        let began = bench.engine.now();
+        bench.engine.disconnect(stalled.iter().copied());
+        bench.engine.connect(stalled.iter().copied(), CONNECT_PATIENCE)?;
+        bench.note("reconnect_s", (bench.engine.now() - began) as f64 / 1e9);
+    }
+    Ok(bench.engine.run_for(half)?)
 }

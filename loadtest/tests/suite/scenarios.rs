@@ -86,6 +86,7 @@ fn slow_keeps_the_others_whole() {
     outcome.expect_all_well();
     assert_eq!(outcome.number("/figures/stalled_sessions"), 2.0, "{outcome:?}");
     assert_eq!(outcome.number("/metrics/belfry_sessions_closed_total"), 2.0, "a rule that says disconnect does so: {outcome:?}");
+    assert_eq!(outcome.number("/figures/recovered_sessions"), 2.0, "they came back for what they missed: {outcome:?}");
 }
 
 #[test]

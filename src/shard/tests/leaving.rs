@@ -96,7 +96,7 @@ impl Bench {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let stream = listener.accept().unwrap().0;
         stream.set_nonblocking(true).unwrap();
-        self.sessions.arrive(self.session, Arrived { stream: Stream::Plain(stream), already_read: bytes::Bytes::new() });
+        self.sessions.arrive(self.session, Arrived { stream: Stream::Plain(stream), head: Vec::new(), already_read: bytes::Bytes::new() });
         while self.sessions.slot(0).and_then(|session| session.outbox.as_ref()).is_some_and(|outbox| !outbox.is_empty()) {
             self.sessions.write_outbox(0);
             tokio::task::yield_now().await; // the runtime has to see the socket first

@@ -1,0 +1,179 @@
+//! A connection's TCP as it was accepted: tried at once, and known to the runtime only if it ever has to wait.
+//!
+//! A handshake's request is mostly there when it is first looked for, and its session goes on in another runtime: most
+//! sockets are registered but once, there.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A listening socket whose connections the runtime doesn't know yet.
+#[derive(Debug)]
+pub struct Accepting {
+    socket: AsyncFd<TcpListener>,
+}
+
+impl Accepting {
+    /// Accepts on `socket`, which must not block, in the runtime of the caller.
+    #[allow(deprecated, reason = "its successor is unsafe; the socket is owned here and open for as long as it is registered")]
+    pub fn new(socket: TcpListener) -> io::Result<Self> {
+        Ok(Self { socket: AsyncFd::new(socket)? })
+    }
+
+    /// The next connection, and who is at its other end.
+    pub async fn accept(&self) -> io::Result<(Tcp, std::net::SocketAddr)> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            if let Ok(accepted) = ready.try_io(|socket| socket.get_ref().accept()) {
+                let (stream, peer) = accepted?;
+                stream.set_nonblocking(true)?;
+                return Ok((Tcp::Untried(stream), peer));
+            }
+        }
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<std::net::SocketAddr> {
+        self.socket.get_ref().local_addr()
+    }
+}
+
+/// One connection.
+pub enum Tcp {
+    /// It never had to wait.
+    Untried(TcpStream),
+    /// It has, and the runtime knows it.
+    Registered(tokio::net::TcpStream),
+    /// It could not be registered.
+    Lost,
+}
+
+impl Tcp {
+    /// The socket, in no runtime any more.
+    pub fn into_std(self) -> io::Result<TcpStream> {
+        match self {
+            Self::Untried(stream) => Ok(stream),
+            Self::Registered(stream) => stream.into_std(),
+            Self::Lost => Err(lost()),
+        }
+    }
+
+    /// What `attempt` makes of a socket that never had to wait; `None`: it has to now, or had to before.
+    fn at_once<T>(&self, attempt: impl FnOnce(&TcpStream) -> io::Result<T>) -> Option<io::Result<T>> {
+        let Self::Untried(stream) = self else { return None };
+        let done = attempt(stream);
+        let waits = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+        if done.as_ref().is_err_and(waits) { None } else { Some(done) }
+    }
+
+    /// The socket as the runtime knows it from now on.
+    fn registered(&mut self) -> io::Result<Pin<&mut tokio::net::TcpStream>> {
+        if matches!(self, Self::Untried(_))
+            && let Self::Untried(stream) = std::mem::replace(self, Self::Lost)
+        {
+            *self = Self::Registered(tokio::net::TcpStream::from_std(stream)?);
+        }
+        match self {
+            Self::Registered(stream) => Ok(Pin::new(stream)),
+            Self::Untried(_) | Self::Lost => Err(lost()),
+        }
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the socket could not be registered")
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(read) = self.at_once(|mut stream| stream.read(buffer.initialize_unfilled())) {
+            return Poll::Ready(read.map(|bytes| buffer.advance(bytes)));
+        }
+        self.registered()?.poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(written) = self.at_once(|mut stream| stream.write(bytes)) {
+            return Poll::Ready(written);
+        }
+        self.registered()?.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Some(written) = self.at_once(|mut stream| stream.write_vectored(slices)) {
+            return Poll::Ready(written);
+        }
+        self.registered()?.poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // TCP holds nothing back
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Untried(stream) => Poll::Ready(stream.shutdown(Shutdown::Write)),
+            Self::Registered(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Lost => Poll::Ready(Err(lost())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn pair() -> (Tcp, tokio::net::TcpStream) {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let accepting = Accepting::new(socket).unwrap();
+        let peer = tokio::net::TcpStream::connect(accepting.local_addr().unwrap()).await.unwrap();
+        (accepting.accept().await.unwrap().0, peer)
+    }
+
+    /// What is there is read, and an answer written, before the runtime knows the socket.
+    #[tokio::test]
+    async fn a_socket_that_need_not_wait_is_not_registered() {
+        let (mut tcp, mut peer) = pair().await;
+        peer.write_all(b"hello").await.unwrap();
+        let Tcp::Untried(stream) = &tcp else { panic!("registered") };
+        stream.set_nonblocking(false).unwrap();
+        stream.peek(&mut [0]).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut read = [0; 8];
+        assert_eq!(tcp.read(&mut read).await.unwrap(), 5);
+        tcp.write_all(b"well").await.unwrap();
+        assert!(matches!(tcp, Tcp::Untried(_)));
+        assert_eq!(peer.read(&mut read).await.unwrap(), 4);
+    }
+
+    /// Who has to wait is woken, and reads on.
+    #[tokio::test]
+    async fn a_socket_that_has_to_wait_is_woken() {
+        let (mut tcp, mut peer) = pair().await;
+        let mut read = [0; 8];
+        for _ in 0..2 {
+            let (came, said) = tokio::join!(tcp.read(&mut read), async {
+                tokio::task::yield_now().await;
+                peer.write_all(b"late").await
+            });
+            assert_eq!((came.unwrap(), said.is_ok()), (4, true));
+            assert!(matches!(tcp, Tcp::Registered(_)));
+        }
+        tcp.shutdown().await.unwrap();
+        assert_eq!(peer.read(&mut read).await.unwrap(), 0);
+        assert_eq!(tcp.into_std().unwrap().peer_addr().unwrap(), peer.local_addr().unwrap());
+    }
+}
