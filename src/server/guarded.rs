@@ -1,4 +1,4 @@
-//! The socket under hyper, with the deadlines that hyper doesn't keep by itself.
+//! The socket under hyper, with the deadlines that hyper doesn't keep by itself, and a hold on the 101.
 //!
 //! hyper's own header timeout begins with the first request's first byte and knows nothing of TLS, so it lets a slow
 //! handshake live; here one deadline runs from accept to the end of the first head.
@@ -132,6 +132,12 @@ impl Progress {
         self.0.lock().framing.is_ambiguous(has_coding)
     }
 
+    /// Whether a request is being answered that came whole with its head, so that nothing more need come before its answer.
+    fn awaits_answer_alone(&self) -> bool {
+        let state = self.0.lock();
+        state.phase == Phase::Serving && state.framing.is_head_alone()
+    }
+
     /// Where the connection is.
     pub fn phase(&self) -> Phase {
         self.0.lock().phase
@@ -165,8 +171,6 @@ pub struct Guarded {
     transport: Transport,
     /// The 101.
     held: Vec<u8>,
-    /// A read was put off once until the first request's answer was begun.
-    put_off: bool,
     progress: Arc<Progress>,
     read_timer: Option<(Instant, Pin<Box<Sleep>>)>,
     write_timeout: Duration,
@@ -177,7 +181,7 @@ pub struct Guarded {
 impl Guarded {
     /// Guards `transport`; a peer that takes nothing for `write_timeout` is given up.
     pub fn new(transport: Transport, progress: Arc<Progress>, write_timeout: Duration) -> Self {
-        Self { transport, held: Vec::new(), put_off: false, progress, read_timer: None, write_timeout, write_timer: None }
+        Self { transport, held: Vec::new(), progress, read_timer: None, write_timeout, write_timer: None }
     }
 
     /// The socket itself, and the 101 that it has not sent.
@@ -242,11 +246,9 @@ impl Guarded {
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // hyper looks for more before it asks for the answer; with a 101 no more is read here, and the runtime need not know the socket.
-        if !self.put_off && self.progress.phase() == Phase::Serving {
-            self.put_off = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        // hyper looks for more before it asks for the answer. With a 101 no more is read here, and the runtime need not know the socket.
+        if self.progress.awaits_answer_alone() {
+            return self.poll_deadline(cx);
         }
         let before = buffer.filled().len();
         let read = match &mut self.transport {

@@ -1,4 +1,4 @@
-//! A connection's TCP as it was accepted: tried at once, and known to the runtime only if it ever has to wait.
+//! TCP that is tried at once, and known to the runtime only if it ever has to wait.
 //!
 //! A handshake's request is mostly there when it is first looked for, and its session goes on in another runtime: most
 //! sockets are registered but once, there.
@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
 
 /// A listening socket whose connections the runtime doesn't know yet.
 #[derive(Debug)]
@@ -27,11 +28,13 @@ impl Accepting {
     /// The next connection, and who is at its other end.
     pub async fn accept(&self) -> io::Result<(Tcp, std::net::SocketAddr)> {
         loop {
+            // Those that are accepted are served meanwhile, however many wait.
+            coop::consume_budget().await;
             let mut ready = self.socket.readable().await?;
             if let Ok(accepted) = ready.try_io(|socket| socket.get_ref().accept()) {
                 let (stream, peer) = accepted?;
                 stream.set_nonblocking(true)?;
-                return Ok((Tcp::Untried(stream), peer));
+                return Ok((Tcp::Unregistered(stream), peer));
             }
         }
     }
@@ -45,7 +48,7 @@ impl Accepting {
 /// One connection.
 pub enum Tcp {
     /// It never had to wait.
-    Untried(TcpStream),
+    Unregistered(TcpStream),
     /// It has, and the runtime knows it.
     Registered(tokio::net::TcpStream),
     /// It could not be registered.
@@ -56,30 +59,36 @@ impl Tcp {
     /// The socket, in no runtime any more.
     pub fn into_std(self) -> io::Result<TcpStream> {
         match self {
-            Self::Untried(stream) => Ok(stream),
+            Self::Unregistered(stream) => Ok(stream),
             Self::Registered(stream) => stream.into_std(),
             Self::Lost => Err(lost()),
         }
     }
 
-    /// What `attempt` makes of a socket that never had to wait; `None`: it has to now, or had to before.
-    fn at_once<T>(&self, attempt: impl FnOnce(&TcpStream) -> io::Result<T>) -> Option<io::Result<T>> {
-        let Self::Untried(stream) = self else { return None };
+    /// What `attempt` makes of a socket that never had to wait, within its task's share of the thread; `None`: it has to wait now, or
+    /// had to before.
+    fn at_once<T>(&self, cx: &mut Context<'_>, attempt: impl FnOnce(&TcpStream) -> io::Result<T>) -> Option<Poll<io::Result<T>>> {
+        let Self::Unregistered(stream) = self else { return None };
+        let Poll::Ready(share) = coop::poll_proceed(cx) else { return Some(Poll::Pending) };
         let done = attempt(stream);
         let waits = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
-        if done.as_ref().is_err_and(waits) { None } else { Some(done) }
+        if done.as_ref().is_err_and(waits) {
+            return None;
+        }
+        share.made_progress();
+        Some(Poll::Ready(done))
     }
 
     /// The socket as the runtime knows it from now on.
     fn registered(&mut self) -> io::Result<Pin<&mut tokio::net::TcpStream>> {
-        if matches!(self, Self::Untried(_))
-            && let Self::Untried(stream) = std::mem::replace(self, Self::Lost)
+        if matches!(self, Self::Unregistered(_))
+            && let Self::Unregistered(stream) = std::mem::replace(self, Self::Lost)
         {
             *self = Self::Registered(tokio::net::TcpStream::from_std(stream)?);
         }
         match self {
             Self::Registered(stream) => Ok(Pin::new(stream)),
-            Self::Untried(_) | Self::Lost => Err(lost()),
+            Self::Unregistered(_) | Self::Lost => Err(lost()),
         }
     }
 }
@@ -90,8 +99,8 @@ fn lost() -> io::Error {
 
 impl AsyncRead for Tcp {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Some(read) = self.at_once(|mut stream| stream.read(buffer.initialize_unfilled())) {
-            return Poll::Ready(read.map(|bytes| buffer.advance(bytes)));
+        if let Some(read) = self.at_once(cx, |mut stream| stream.read(buffer.initialize_unfilled())) {
+            return read.map_ok(|bytes| buffer.advance(bytes));
         }
         self.registered()?.poll_read(cx, buffer)
     }
@@ -99,15 +108,15 @@ impl AsyncRead for Tcp {
 
 impl AsyncWrite for Tcp {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(written) = self.at_once(|mut stream| stream.write(bytes)) {
-            return Poll::Ready(written);
+        if let Some(written) = self.at_once(cx, |mut stream| stream.write(bytes)) {
+            return written;
         }
         self.registered()?.poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if let Some(written) = self.at_once(|mut stream| stream.write_vectored(slices)) {
-            return Poll::Ready(written);
+        if let Some(written) = self.at_once(cx, |mut stream| stream.write_vectored(slices)) {
+            return written;
         }
         self.registered()?.poll_write_vectored(cx, slices)
     }
@@ -122,7 +131,7 @@ impl AsyncWrite for Tcp {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Untried(stream) => Poll::Ready(stream.shutdown(Shutdown::Write)),
+            Self::Unregistered(stream) => Poll::Ready(stream.shutdown(Shutdown::Write)),
             Self::Registered(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Lost => Poll::Ready(Err(lost())),
         }
@@ -148,15 +157,40 @@ mod tests {
     async fn a_socket_that_need_not_wait_is_not_registered() {
         let (mut tcp, mut peer) = pair().await;
         peer.write_all(b"hello").await.unwrap();
-        let Tcp::Untried(stream) = &tcp else { panic!("registered") };
+        let Tcp::Unregistered(stream) = &tcp else { panic!("registered") };
         stream.set_nonblocking(false).unwrap();
         stream.peek(&mut [0]).unwrap();
         stream.set_nonblocking(true).unwrap();
         let mut read = [0; 8];
         assert_eq!(tcp.read(&mut read).await.unwrap(), 5);
         tcp.write_all(b"well").await.unwrap();
-        assert!(matches!(tcp, Tcp::Untried(_)));
+        assert!(matches!(tcp, Tcp::Unregistered(_)));
         assert_eq!(peer.read(&mut read).await.unwrap(), 4);
+    }
+
+    /// However many wait to be accepted, others have their turns meanwhile.
+    #[tokio::test]
+    async fn accepting_leaves_others_their_turns() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let accepting = Accepting::new(socket).unwrap();
+        let address = accepting.local_addr().unwrap();
+        let (mut peers, mut turns, mut accepted) = (Vec::new(), 0, 0);
+        while turns == 0 {
+            // A listener of std's keeps 128 ready at least.
+            peers.extend((0..100).map(|_| TcpStream::connect(address).unwrap()));
+            tokio::select! {
+                biased;
+                () = async {
+                    while accepted < peers.len() {
+                        accepting.accept().await.unwrap();
+                        accepted += 1;
+                    }
+                } => {}
+                () = async {} => turns += 1,
+            }
+            assert!(peers.len() < 1_000, "{accepted} were accepted in one go");
+        }
     }
 
     /// Who has to wait is woken, and reads on.

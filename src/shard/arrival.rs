@@ -89,7 +89,8 @@ impl Sessions {
         }
     }
 
-    /// Puts the 101 before everything that the session has been told while its socket was on its way.
+    /// Puts the 101 before everything that the session has been told while its socket was on its way. What waits goes out with it
+    /// at once: an outbox that overflows later is discarded, and the 101 must not be.
     fn say_first(&mut self, slot: u32, head: Vec<u8>) {
         let now = self.now;
         let Self { slots, tally, backlogged, .. } = self;
@@ -102,6 +103,7 @@ impl Sessions {
             Box::new(Outbox::new(now))
         });
         outbox.push_first(head.into(), tally);
+        self.write_outbox(slot);
     }
 
     /// An expected session's client has gone.

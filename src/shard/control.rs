@@ -31,7 +31,7 @@ pub enum Control {
         /// The socket.
         arrived: Box<Arrived>,
     },
-    /// An expected session's client has gone before its 101 was written.
+    /// An expected session's client has gone before its socket came.
     Forsake {
         /// Whose.
         id: SessionId,

@@ -153,7 +153,7 @@ impl Slot {
             && matches!(self.socket, Socket::Plain(_))
     }
 
-    /// Whether its first words are still to go out, which the runtime need not know its socket for, as it must to read.
+    /// Whether its first words go out with this turn, before the runtime knows its socket, as it must to read.
     pub fn has_first_words(&self) -> bool {
         matches!(self.socket, Socket::Fresh(_)) && !self.chain.is_empty()
     }

@@ -62,9 +62,9 @@ impl Socket {
     pub fn poll_write(&mut self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if let Self::Fresh(tcp) = self {
             let written = if let [part] = parts { tcp.write(part) } else { tcp.write_vectored(parts) };
-            match written {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.register()?,
-                written => return Poll::Ready(written),
+            self.register()?;
+            if !written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return Poll::Ready(written);
             }
         }
         match (self, parts) {
@@ -79,7 +79,8 @@ impl Socket {
         if matches!(self, Self::Fresh(_))
             && let Self::Fresh(tcp) = std::mem::replace(self, Self::Expected)
         {
-            *self = Self::Plain(TcpStream::from_std(tcp)?);
+            let registered = TcpStream::from_std(tcp);
+            *self = Self::Plain(registered.inspect_err(|error| tracing::warn!(%error, "a new session's socket can't be used"))?);
         }
         Ok(())
     }

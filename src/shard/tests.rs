@@ -16,6 +16,8 @@ use crate::position::{Epoch, Offset, Position};
 use crate::session_id::SessionId;
 use crate::topic_name::{Pattern, TopicName};
 
+mod arrival;
+mod bench;
 mod leaving;
 
 const INTERVAL: Duration = Duration::from_millis(250);

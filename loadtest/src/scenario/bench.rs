@@ -114,6 +114,12 @@ impl Bench {
         Some((moment.server?.busy, moment.deliveries))
     }
 
+    /// The sessions that a gateway of our own has closed so far.
+    pub(super) fn closed_by_server(&self) -> Option<f64> {
+        let before = self.scrape_before.as_ref()?.value("belfry_sessions_closed_total");
+        Scrape::fetch(self.target.address).map(|now| now.value("belfry_sessions_closed_total") - before)
+    }
+
     /// Notes a figure of the scenario's own.
     pub(super) fn note(&mut self, name: &str, value: f64) {
         self.figures.insert(name.to_owned(), value);

@@ -85,7 +85,7 @@ fn slow_keeps_the_others_whole() {
     let outcome = run_with_gateway(&["slow", "--sessions", "20", "--payload", "60000", "--rate", "50"]);
     outcome.expect_all_well();
     assert_eq!(outcome.number("/figures/stalled_sessions"), 2.0, "{outcome:?}");
-    assert_eq!(outcome.number("/metrics/belfry_sessions_closed_total"), 2.0, "a rule that says disconnect does so: {outcome:?}");
+    assert_eq!(outcome.number("/figures/closed_sessions"), 2.0, "a rule that says disconnect does so: {outcome:?}");
     assert_eq!(outcome.number("/figures/recovered_sessions"), 2.0, "they came back for what they missed: {outcome:?}");
 }
 

@@ -38,7 +38,11 @@ impl Framing {
             }
             let Some(end) = rest.iter().position(|&byte| byte == b'\n') else { return self.within_line(rest) };
             let (line, next) = rest.split_at(end);
-            self.within_line(line);
+            if self.has_text || matters(line) {
+                self.within_line(line);
+            } else {
+                self.has_text = true;
+            }
             self.line_ended();
             rest = &next[1..];
         }
@@ -47,6 +51,11 @@ impl Framing {
     /// Whether the head has both a length and a coding, or has a coding and wasn't seen whole.
     pub fn is_ambiguous(&self, has_coding: bool) -> bool {
         if self.is_lost { has_coding } else { self.has_length && self.has_coding }
+    }
+
+    /// Whether the request that came is its head, and nothing has come behind that.
+    pub fn is_head_alone(&self) -> bool {
+        self.ended && !self.is_lost && !self.has_coding && self.length == 0 && self.behind == 0
     }
 
     /// The request was answered and its body read: the next head begins, if it didn't begin before.
@@ -86,6 +95,11 @@ impl Framing {
     }
 }
 
+/// Whether a whole line is empty or may be one of those that are looked for; most begin otherwise, and are passed over.
+fn matters(line: &[u8]) -> bool {
+    line.first().is_none_or(|first| matches!(first, b'\r' | b'c' | b'C' | b't' | b'T'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +130,23 @@ mod tests {
         assert!(!seen(&mut framing, LENGTH, 1_000));
         framing.next();
         assert!(seen(&mut framing, BOTH, 1_000));
+    }
+
+    /// A body that is announced, or whatever lies behind the head already, makes it more than a head.
+    #[test]
+    fn a_head_alone_is_known() {
+        for (text, alone) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: a\r\n", false),
+            ("GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\nx", false),
+            (CHUNKED, false),
+        ] {
+            let mut framing = Framing::default();
+            framing.came(text.as_bytes());
+            assert_eq!(framing.is_head_alone(), alone, "{text}");
+        }
     }
 
     /// A head that came with the body before it can't be judged, so it may have no coding at all.

@@ -1,0 +1,52 @@
+//! How a session's first bytes leave.
+
+use std::io::Read;
+
+use super::bench::{Bench, events};
+use crate::shard::socket::Socket;
+
+const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+
+/// The 101 and what the session was told before its socket came leave in one write, so that one read has them.
+#[tokio::test]
+async fn the_head_leaves_with_the_first_words() {
+    let mut bench = Bench::new();
+    bench.subscribe("c.a");
+    bench.publish("c.a");
+    bench.flush();
+    let mut client = bench.arrive(HEAD);
+    let mut read = [0; 4096];
+    let bytes = client.read(&mut read).unwrap();
+    assert_eq!(&read[..HEAD.len()], HEAD);
+    assert_eq!(events(&read[HEAD.len()..bytes]), ["message 1"]);
+}
+
+/// RFC 6455 §4.2.2: the 101 comes first, even where an outbox that was full before the socket came would have ended the session.
+#[tokio::test]
+async fn the_head_is_never_discarded() {
+    let mut bench = Bench::new();
+    bench.subscribe("k.a");
+    bench.publish("k.a");
+    bench.publish("k.a");
+    bench.flush();
+    let mut client = bench.arrive(HEAD);
+    bench.publish("k.a");
+    bench.flush();
+    let read = bench.read(&mut client).await;
+    assert_eq!(&read[..HEAD.len()], HEAD);
+    assert_eq!(events(&read[HEAD.len()..]), ["message 1", "message 2", "message 3"]);
+}
+
+/// A session that is given something in every turn is read all the same: only its first words go before.
+#[tokio::test]
+async fn a_busy_session_is_read_after_its_first_words() {
+    let mut bench = Bench::new();
+    bench.subscribe("c.a");
+    let _client = bench.arrive(HEAD);
+    assert!(bench.sessions.slot(0).is_some_and(|session| session.has_first_words()));
+    bench.flush();
+    bench.publish("c.a");
+    let session = bench.sessions.slot(0).unwrap();
+    assert!(!session.chain.is_empty() && !session.has_first_words());
+    assert!(matches!(session.socket, Socket::Plain(_)));
+}

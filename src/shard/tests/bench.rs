@@ -1,0 +1,135 @@
+//! A shard with one session whose socket comes when a test wants it to.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+
+use super::{name, pattern};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, Limits, Live, OnSlow, Rule, Rules};
+use crate::dialect::{Dialect, Event, Variant};
+use crate::frame::Inflater;
+use crate::hub::{Attempt, Hub, Outlet, PayloadKind, Publication, Wanted};
+use crate::metrics::{CloseReason, Metrics, PublishSource};
+use crate::session_id::{Member, SessionId};
+use crate::shard::flush::Flush;
+use crate::shard::inbox::{Inbox, Item};
+use crate::shard::newcomer::{Arrived, Newcomer, Stream};
+use crate::shard::reader::{Options, Reader, Seat};
+use crate::shard::seat::Seated;
+use crate::shard::sessions::{Parts, Sessions};
+
+/// Says and does nothing by itself.
+struct Silent;
+
+impl Reader for Silent {
+    fn open(&mut self, _: &mut dyn Seat) {}
+    fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut dyn Seat) -> usize {
+        input.len()
+    }
+    fn deadline(&mut self, _: &mut dyn Seat) {}
+    fn reload(&mut self, _: &mut dyn Seat) {}
+    fn user(&self) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// A shard with one session, whose socket has not come yet: so nothing can be written to it.
+pub struct Bench {
+    pub sessions: Sessions,
+    flush: Flush,
+    session: SessionId,
+}
+
+impl Bench {
+    /// Topics of `c.>` conflate, those of `d.>` drop the oldest, those of `k.>` disconnect; with room for two messages.
+    pub fn new() -> Self {
+        let rule = |text, on_slow| Rule { on_slow, ..Rule::plain(Some(pattern(text))) };
+        let rules = Rules::new(vec![rule("c.>", OnSlow::Conflate), rule("d.>", OnSlow::DropOldest), rule("k.>", OnSlow::Disconnect)]);
+        let limits = Limits { outbox_bytes: 900, ..Limits::default() };
+        let live = Arc::new(Live::new(Arc::new(Config { rules, limits, ..Config::default() })));
+        let (clock, metrics, inbox) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()), Arc::new(Inbox::new(1 << 20)));
+        let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
+        let outlet = hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>);
+        let subscriptions_total = Arc::default();
+        let mut sessions = Sessions::new(Parts { index: 0, metrics, outlet, inbox, subscriptions_total, hub, live, clock });
+        let session = SessionId::random();
+        let variant = Variant { dialect: Dialect::Json, window_bits: None };
+        let (address, reader, pass) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
+        sessions.expect(Newcomer { id: session, address, variant, reader, pass, subscribes_at_once: true });
+        Self { sessions, flush: Flush::default(), session }
+    }
+
+    pub fn subscribe(&mut self, topic: &str) {
+        let member = Member { session: self.session, user: None };
+        let mut seat = Seated::new(&mut self.sessions, 0);
+        assert!(seat.take_place() && seat.subscribe(&name(topic), Options::default(), &member, Wanted::default()).is_ok());
+    }
+
+    pub fn unsubscribe(&mut self, topic: &str) {
+        let mut seat = Seated::new(&mut self.sessions, 0);
+        assert!(seat.unsubscribe(&pattern(topic)));
+        seat.say(&Event::Unsubscribed { id: None, topics: &[pattern(topic)] });
+    }
+
+    /// One message of about 400 bytes, given to the session.
+    pub fn publish(&mut self, topic: &str) {
+        let publication = Publication { payload: &[b'1'; 300], kind: PayloadKind::Json, except: None, source: PublishSource::Http };
+        assert!(matches!(self.sessions.hub.try_publish(&name(topic), &publication), Ok(Attempt::Published(_))));
+        let mut share = VecDeque::new();
+        self.sessions.inbox.take(&mut share, 1, usize::MAX);
+        for item in share {
+            let Item::Message(message) = item else { continue };
+            self.sessions.taken += 1;
+            self.sessions.fan_out(&message);
+        }
+    }
+
+    pub fn flush(&mut self) {
+        self.sessions.flush(&mut self.flush);
+    }
+
+    /// The socket comes, with `head` before all else; the client's end of it.
+    pub fn arrive(&mut self, head: &[u8]) -> TcpStream {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        let arrived = Arrived { stream: Stream::Plain(stream), head: head.to_vec(), already_read: bytes::Bytes::new() };
+        self.sessions.arrive(self.session, arrived);
+        client
+    }
+
+    /// Writes all that waits for the session, and ends it; what `client` reads.
+    pub async fn read(&mut self, client: &mut TcpStream) -> Vec<u8> {
+        while self.sessions.slot(0).and_then(|session| session.outbox.as_ref()).is_some_and(|outbox| !outbox.is_empty()) {
+            self.sessions.write_outbox(0);
+            tokio::task::yield_now().await; // after its first words the runtime has to see the socket first
+        }
+        self.sessions.end(0, CloseReason::Gone);
+        let mut read = Vec::new();
+        match client.read_to_end(&mut read) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+            _ => read,
+        }
+    }
+}
+
+/// Of each event its `op`, of a message its offset, of a Close its code.
+pub fn events(mut frames: &[u8]) -> Vec<String> {
+    let mut told = Vec::new();
+    while !frames.is_empty() {
+        let (head, bytes) =
+            if frames[1] == 126 { (4, usize::from(u16::from_be_bytes([frames[2], frames[3]]))) } else { (2, frames[1].into()) };
+        if frames[0] == 0x88 {
+            told.push(u16::from_be_bytes([frames[2], frames[3]]).to_string());
+            break;
+        }
+        let event: serde_json::Value = serde_json::from_slice(&frames[head..head + bytes]).unwrap();
+        let offset = event["offset"].as_u64().map(|offset| format!(" {offset}"));
+        told.push(event["op"].as_str().unwrap().to_owned() + &offset.unwrap_or_default());
+        frames = &frames[head + bytes..];
+    }
+    told
+}
