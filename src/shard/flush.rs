@@ -23,6 +23,10 @@ const COPIED_FRAME_BYTES_MAX: usize = 4 << 10;
 /// Pieces of history that one session may be given in one turn.
 const PIECES_PER_TURN: usize = 4;
 
+/// Pieces of history that all sessions together are given in one turn, about a millisecond's work: where many come back at once,
+/// what is live is not to wait until all have had their share.
+const PIECES_OF_ALL_PER_TURN: usize = 16;
+
 /// What flushing keeps from session to session.
 #[derive(Default)]
 pub struct Flush {
@@ -90,6 +94,12 @@ impl Joined {
 }
 
 impl Sessions {
+    /// A turn begins.
+    pub fn begin_turn(&mut self) {
+        self.now = self.clock.moment();
+        self.pieces_left = PIECES_OF_ALL_PER_TURN;
+    }
+
     /// Writes what this turn has for its sessions.
     pub fn flush(&mut self, flush: &mut Flush) {
         let mut dirty = std::mem::take(&mut flush.dirty);
@@ -236,6 +246,11 @@ impl Sessions {
             if !self.slot(slot).and_then(|session| session.replays.as_ref()).is_some_and(|replays| replays.has_more()) {
                 return self.after_emptying(slot);
             }
+            if self.pieces_left == 0 {
+                break;
+            }
+            self.pieces_left -= 1;
+            self.replayed_last = slot;
             self.pull_replay(slot);
         }
         self.again.push(slot);

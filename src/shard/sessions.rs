@@ -59,6 +59,10 @@ pub struct Sessions {
     pub floored: Vec<(u64, u32)>,
     /// Slots that want to be looked at in the next turn, though no socket woke them.
     pub again: Vec<u32>,
+    /// Pieces of history that this turn may still give.
+    pub pieces_left: usize,
+    /// The slot that was given a piece of history last.
+    pub replayed_last: u32,
     /// Slots with an outbox.
     pub backlogged: BTreeSet<u32>,
     /// The bytes of replies that this turn has for the session that is being read.
@@ -123,6 +127,8 @@ impl Sessions {
             due: Schedule::default(),
             floored: Vec::new(),
             again: Vec::new(),
+            pieces_left: 0,
+            replayed_last: 0,
             backlogged: BTreeSet::new(),
             turn_reply_bytes: 0,
             taken: 0,

@@ -9,8 +9,8 @@ from gateway import BINARY, ROOT, Skipped
 
 LOADTEST = pathlib.Path(os.environ.get("BELFRY_LOADTEST", ROOT / "target" / "release" / "belfry-loadtest"))
 SESSIONS, PER_SECOND, SECONDS, PAYLOAD_BYTES = 1000, 100, 20, 512
-# A run whose figures the load test itself doubts is repeated so often.
-TRIES = 5
+# So many runs whose figures the load test itself does not doubt, out of so many at the most.
+SOUND_RUNS, TRIES = 3, 6
 # So that those who don't read come to their bound within their half of the time.
 OUTBOX_BYTES = 32_768
 RATIO = 1.25
@@ -26,25 +26,35 @@ def stalled_sessions(long):
         raise Skipped(f"needs {LOADTEST}, of cargo build --release --workspace")
     sizes = ["-n", str(SESSIONS), "-r", str(PER_SECOND), "-d", str(SECONDS), "-p", str(PAYLOAD_BYTES)]
     command = [LOADTEST, "slow", *sizes, "--pin", "--start", BINARY, "--set", f"limits.outbox_bytes={OUTBOX_BYTES}", "--json"]
+    reports = []
     for _ in range(TRIES):
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.stdout.startswith("{"), f"the load test ended with {done.returncode}: {done.stderr[-300:]}"
         report = json.loads(done.stdout)
         assert done.returncode == 0, f"the load test's own checks failed: {report['failures']} {report['verdict']}"
-        if not report["warnings"]:
+        reports.append(report)
+        if sum(not report["warnings"] for report in reports) == SOUND_RUNS:
             break
+    # In doubt the load test says so; where it doubts most runs the ratio is only told.
+    sound = [report for report in reports if not report["warnings"]]
+    ratios = sorted(ratio(report["figures"]) for report in sound or reports)
+    median = ratios[len(ratios) // 2]
+    assert len(sound) < SOUND_RUNS or median <= RATIO, f"p99 of those who read, beside the stalled and before: {ratios}"
+    report = reports[-1]
     figures, metrics = report["figures"], report["metrics"]
-    before, beside = figures["calm_p99_us"] / 1000, figures["troubled_p99_us"] / 1000
-    # In doubt the load test says so; then the ratio is only told.
-    assert report["warnings"] or beside <= RATIO * before, f"p99 of those who read: {before:.2f} ms, and {beside:.2f} ms beside the stalled"
     _, resident = report["server"]["resident_bytes"]
     assert resident <= SESSIONS * OUTBOX_BYTES + 64 * MIB, f"{resident / MIB:.0f} MiB resident"
     routed, delivered, conflated, dropped = (int(metrics.get(name, 0)) for name in ACCOUNTS)
     assert routed == delivered + conflated + dropped, f"{routed} routed, {delivered} delivered, {conflated} conflated, {dropped} dropped"
     stalled, closed = int(figures["stalled_sessions"]), int(figures["closed_sessions"])
     assert figures["recovered_sessions"] == stalled == closed, f"{stalled} stalled, {closed} were closed, {figures['recovered_sessions']} came back and recovered"
-    doubts = "".join(f" (in doubt: {warning})" for warning in report["warnings"])
     return (
         f"{stalled} of {SESSIONS} stalled, {closed} of them closed with 4004, and back; {routed} routed = {delivered} delivered + {conflated} conflated + "
-        f"{dropped} dropped; p99 {before:.2f} → {beside:.2f} ms ({beside / before:.2f} ×), {resident / MIB:.0f} MiB resident{doubts}"
+        f"{dropped} dropped; p99 of the others {median:.2f} × ({ratios[0]:.2f}–{ratios[-1]:.2f}, {len(sound)} of {len(reports)} runs sound), "
+        f"{resident / MIB:.0f} MiB resident"
     )
+
+
+def ratio(figures):
+    """The p99 of those who read while others stall and come back, of what it was before."""
+    return figures["troubled_p99_us"] / figures["calm_p99_us"]

@@ -178,6 +178,25 @@ fn frames_may_come_with_the_head() {
     assert_eq!(echo, [0x81, 2, b'h', b'i']);
 }
 
+/// RFC 9112 §9.3: the upgrade may be a connection's second request; its 101 comes after the first one's answer.
+#[test]
+fn an_upgrade_may_follow_another_request() {
+    let gateway = Gateway::start();
+    let mut socket = gateway.socket();
+    let address = gateway.address();
+    let plain = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let upgrade = format!(
+        "GET /raw/chat.a HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    socket.write_all([&plain[..], &upgrade[..]].concat().as_bytes()).unwrap();
+    assert_eq!(read_reply(&mut socket).unwrap().status, 200);
+    assert_eq!(read_reply(&mut socket).unwrap().status, 101);
+    socket.write_all(&[0x89, 0x80, 0, 0, 0, 0]).unwrap();
+    let mut pong = [0; 2];
+    socket.read_exact(&mut pong).unwrap();
+    assert_eq!(pong, [0x8a, 0]);
+}
+
 /// PROTOCOL 7: past `sessions`: 503 before the upgrade, with `Retry-After`; a session that ends makes room.
 #[test]
 fn sessions_are_bounded() {

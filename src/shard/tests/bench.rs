@@ -43,10 +43,11 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Topics of `c.>` conflate, those of `d.>` drop the oldest, those of `k.>` disconnect; with room for two messages.
+    /// Topics of `c.>` conflate, those of `d.>` drop the oldest, those of `k.>` disconnect, with room for two messages; those of `h.>` have a history.
     pub fn new() -> Self {
         let rule = |text, on_slow| Rule { on_slow, ..Rule::plain(Some(pattern(text))) };
-        let rules = Rules::new(vec![rule("c.>", OnSlow::Conflate), rule("d.>", OnSlow::DropOldest), rule("k.>", OnSlow::Disconnect)]);
+        let kept = Rule { history: 1_000, ..rule("h.>", OnSlow::DropOldest) };
+        let rules = Rules::new(vec![rule("c.>", OnSlow::Conflate), rule("d.>", OnSlow::DropOldest), rule("k.>", OnSlow::Disconnect), kept]);
         let limits = Limits { outbox_bytes: 900, ..Limits::default() };
         let live = Arc::new(Live::new(Arc::new(Config { rules, limits, ..Config::default() })));
         let (clock, metrics, inbox) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()), Arc::new(Inbox::new(1 << 20)));
@@ -54,17 +55,34 @@ impl Bench {
         let outlet = hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>);
         let subscriptions_total = Arc::default();
         let mut sessions = Sessions::new(Parts { index: 0, metrics, outlet, inbox, subscriptions_total, hub, live, clock });
-        let session = SessionId::random();
-        let variant = Variant { dialect: Dialect::Json, window_bits: None };
-        let (address, reader, pass) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
-        sessions.expect(Newcomer { id: session, address, variant, reader, pass, subscribes_at_once: true });
+        let session = expect(&mut sessions);
         Self { sessions, flush: Flush::default(), session }
     }
 
+    /// One more session; its slot.
+    pub fn join(&mut self) -> u32 {
+        let before = self.sessions.slots.iter().count() as u32;
+        expect(&mut self.sessions);
+        before
+    }
+
     pub fn subscribe(&mut self, topic: &str) {
+        self.begin(0, topic, Wanted::default());
+    }
+
+    /// Subscribes the session in `slot`, with the newest `last` messages.
+    pub fn subscribe_with(&mut self, slot: u32, topic: &str, last: usize) {
+        self.begin(slot, topic, Wanted { last: Some(last), ..Wanted::default() });
+    }
+
+    fn begin(&mut self, slot: u32, topic: &str, wanted: Wanted<'_>) {
         let member = Member { session: self.session, user: None };
-        let mut seat = Seated::new(&mut self.sessions, 0);
-        assert!(seat.take_place() && seat.subscribe(&name(topic), Options::default(), &member, Wanted::default()).is_ok());
+        let mut seat = Seated::new(&mut self.sessions, slot);
+        assert!(seat.take_place());
+        let (begun, _) = seat.subscribe(&name(topic), Options::default(), &member, wanted).unwrap();
+        if wanted.last.is_some() {
+            seat.begin(begun);
+        }
     }
 
     pub fn unsubscribe(&mut self, topic: &str) {
@@ -114,6 +132,14 @@ impl Bench {
             _ => read,
         }
     }
+}
+
+fn expect(sessions: &mut Sessions) -> SessionId {
+    let id = SessionId::random();
+    let variant = Variant { dialect: Dialect::Json, window_bits: None };
+    let (address, reader, pass) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
+    sessions.expect(Newcomer { id, address, variant, reader, pass, subscribes_at_once: true });
+    id
 }
 
 /// Of each event its `op`, of a message its offset, of a Close its code.
