@@ -42,11 +42,13 @@ impl std::fmt::Debug for Outcome {
     }
 }
 
-/// Runs the program for a short time.
+/// Runs the program for a short time, unless `arguments` say how long.
 pub fn run(arguments: &[&str]) -> Outcome {
+    let duration: &[&str] = if arguments.contains(&"--duration") { &[] } else { &["--duration", "0.6"] };
     let output = Command::new(env!("CARGO_BIN_EXE_belfry-loadtest"))
         .args(arguments)
-        .args(["--duration", "0.6", "--warmup", "0.2", "--json"])
+        .args(duration)
+        .args(["--warmup", "0.2", "--json"])
         .output()
         .expect("the program runs");
     Outcome {

@@ -81,8 +81,8 @@ fn storm_brings_everybody_back_to_what_they_missed() {
 
 #[test]
 fn slow_keeps_the_others_whole() {
-    // 17 messages fill an outbox: a third of a second, which a session that reads may be held up on a busy machine.
-    let outcome = run_with_gateway(&["slow", "--sessions", "20", "--payload", "60000", "--rate", "50"]);
+    // 17 messages fill an outbox: a third of a second, which a session that reads may be held up on a busy machine; one that stalls does for 0.8 s.
+    let outcome = run_with_gateway(&["slow", "--sessions", "20", "--payload", "60000", "--rate", "50", "--duration", "1.6"]);
     outcome.expect_all_well();
     assert_eq!(outcome.number("/figures/stalled_sessions"), 2.0, "{outcome:?}");
     assert_eq!(outcome.number("/figures/closed_sessions"), 2.0, "a rule that says disconnect does so: {outcome:?}");
