@@ -40,6 +40,7 @@ impl Sessions {
             outbox: None,
             unread: Vec::new(),
             paused: false,
+            awaits_history: false,
             subscriptions: Vec::new(),
             replays: None,
             paces: None,
@@ -103,7 +104,7 @@ impl Sessions {
             Box::new(Outbox::new(now))
         });
         outbox.push_first(head.into(), tally);
-        self.write_outbox(slot);
+        self.drain_outbox(slot);
     }
 
     /// An expected session's client has gone.

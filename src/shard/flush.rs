@@ -2,30 +2,20 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::outbox::{Offered, Outbox, Queued, Routed, What};
+use super::outbox::{Offered, Outbox, Queued, What};
 use super::sessions::Sessions;
 use super::slot::Stage;
 use super::turn::Turn;
 use crate::codes::CloseCode;
 use crate::config::RuleId;
-use crate::dialect::{Encoder, Event, FrameBytes, Variant, event_frame, replay_frame};
-use crate::hub::ReplayPiece;
+use crate::dialect::{Encoder, Event, FrameBytes, Variant, event_frame};
 use crate::metrics::{CloseReason, DropReason, LimitKey, Tally};
-use crate::position::Offset;
 use crate::topic_name::TopicName;
 
 /// Frames up to this size are copied together for one write; longer ones are written from where they are.
 const COPIED_FRAME_BYTES_MAX: usize = 4 << 10;
-
-/// Pieces of history that one session may be given in one turn.
-const PIECES_PER_TURN: usize = 4;
-
-/// Pieces of history that all sessions together are given in one turn, about a millisecond's work: where many come back at once,
-/// what is live is not to wait until all have had their share.
-const PIECES_OF_ALL_PER_TURN: usize = 16;
 
 /// What flushing keeps from session to session.
 #[derive(Default)]
@@ -94,12 +84,6 @@ impl Joined {
 }
 
 impl Sessions {
-    /// A turn begins.
-    pub fn begin_turn(&mut self) {
-        self.now = self.clock.moment();
-        self.pieces_left = PIECES_OF_ALL_PER_TURN;
-    }
-
     /// Writes what this turn has for its sessions.
     pub fn flush(&mut self, flush: &mut Flush) {
         let mut dirty = std::mem::take(&mut flush.dirty);
@@ -237,27 +221,16 @@ impl Sessions {
         }
     }
 
-    /// Writes what waits for a session, and goes on with its replay, as far as its socket takes it.
+    /// Writes what waits for a session; once that is nothing, it may go on with its replay.
     pub fn write_outbox(&mut self, slot: u32) {
-        for _ in 0..PIECES_PER_TURN {
-            if !self.drain_outbox(slot) {
-                return;
-            }
-            if !self.slot(slot).and_then(|session| session.replays.as_ref()).is_some_and(|replays| replays.has_more()) {
-                return self.after_emptying(slot);
-            }
-            if self.pieces_left == 0 {
-                break;
-            }
-            self.pieces_left -= 1;
-            self.replayed_last = slot;
-            self.pull_replay(slot);
+        if !self.drain_outbox(slot) {
+            return;
         }
-        self.again.push(slot);
+        if self.is_replaying(slot) { self.await_history(slot) } else { self.after_emptying(slot) }
     }
 
-    /// `true`: nothing waits any more.
-    fn drain_outbox(&mut self, slot: u32) -> bool {
+    /// Writes what waits for a session; `true`: nothing waits any more.
+    pub fn drain_outbox(&mut self, slot: u32) -> bool {
         loop {
             let (now, aged) = (self.now, self.config.rules.iter().any(|rule| rule.max_age.is_some()));
             let Self { slots, tally, encoder, backlogged, .. } = self;
@@ -298,38 +271,6 @@ impl Sessions {
         }
     }
 
-    /// Reads the next piece of history into the outbox.
-    fn pull_replay(&mut self, slot: u32) {
-        let now = self.now;
-        let inbox = Arc::clone(&self.inbox);
-        let Some(session) = self.slot(slot) else { return };
-        let (id, variant) = (session.id, session.variant);
-        let Some((topic, piece)) = session.replays.as_mut().and_then(|replays| replays.pull(now, || inbox.pushed())) else { return };
-        if piece.caught_up {
-            self.floored.push((inbox.pushed(), slot));
-        }
-        let Self { slots, tally, encoder, backlogged, .. } = self;
-        let Some(session) = slots.get_mut(slot) else { return };
-        let outbox = session.outbox.get_or_insert_with(|| {
-            backlogged.insert(slot);
-            Box::new(Outbox::new(now))
-        });
-        let ReplayPiece { gap, messages, .. } = piece;
-        if let Some(frame) = gap.and_then(|(from, to)| event_frame(&gap_event(&topic, from, to), variant, encoder, tally)) {
-            let _ = outbox.offer(Queued { frame, what: What::Reply }, usize::MAX, tally); // a notice is not bounded
-        }
-        let mut replayed = false;
-        for message in messages.into_iter().filter(|message| message.except != Some(id)) {
-            replayed = true;
-            tally.routed(message.rule.id, 1);
-            let frame = replay_frame(&message, variant, encoder, tally);
-            let _ = outbox.offer(Queued { frame, what: What::Replayed(Arc::new(Routed::from(&message))) }, usize::MAX, tally); // pulled, so not bounded
-        }
-        if replayed {
-            self.begin_interval(slot, &topic);
-        }
-    }
-
     /// All is written: TLS holds nothing back, a closing session ends its side, a paused one reads on.
     fn after_emptying(&mut self, slot: u32) {
         let Some(session) = self.slot(slot) else { return };
@@ -354,8 +295,4 @@ impl Sessions {
         tracing::debug!(slot, %error, "a session's socket is broken");
         self.end(slot, CloseReason::Gone);
     }
-}
-
-fn gap_event(topic: &TopicName, from: Offset, to: Offset) -> Event<'_> {
-    Event::Gap { topic, from, to }
 }

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod budget;
+mod catch_up;
 mod control;
 mod drain;
 mod due;

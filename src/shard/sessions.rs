@@ -1,6 +1,6 @@
 //! The sessions that a shard owns, what is done for one of them, and their end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -59,10 +59,8 @@ pub struct Sessions {
     pub floored: Vec<(u64, u32)>,
     /// Slots that want to be looked at in the next turn, though no socket woke them.
     pub again: Vec<u32>,
-    /// Pieces of history that this turn may still give.
-    pub pieces_left: usize,
-    /// The slot that was given a piece of history last.
-    pub replayed_last: u32,
+    /// Slots that want a share of history, in the order in which they get it.
+    pub awaiting: VecDeque<u32>,
     /// Slots with an outbox.
     pub backlogged: BTreeSet<u32>,
     /// The bytes of replies that this turn has for the session that is being read.
@@ -127,8 +125,7 @@ impl Sessions {
             due: Schedule::default(),
             floored: Vec::new(),
             again: Vec::new(),
-            pieces_left: 0,
-            replayed_last: 0,
+            awaiting: VecDeque::new(),
             backlogged: BTreeSet::new(),
             turn_reply_bytes: 0,
             taken: 0,
@@ -220,6 +217,9 @@ impl Sessions {
 
     /// Closes a session that takes nothing: what waits is discarded, but for the frame that has begun.
     pub fn cut_off(&mut self, slot: u32, code: CloseCode, reason: &str, why: CloseReason) {
+        if self.slot(slot).is_some_and(|session| session.is_fresh()) {
+            self.drain_outbox(slot); // the 101 is the first that waits
+        }
         if !self.begin_to_close(slot, why) {
             return;
         }

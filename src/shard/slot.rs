@@ -40,6 +40,8 @@ pub struct Slot {
     pub unread: Vec<u8>,
     /// Its reader is to be called, input or not: a command waits.
     pub paused: bool,
+    /// It is on the list of those that want a share of history.
+    pub awaits_history: bool,
     /// Sorted by pattern.
     pub subscriptions: Vec<Subscription>,
     /// What is still read out of history for it.
@@ -155,7 +157,12 @@ impl Slot {
 
     /// Whether its first words go out with this turn, before the runtime knows its socket, as it must to read.
     pub fn has_first_words(&self) -> bool {
-        matches!(self.socket, Socket::Fresh(_)) && !self.chain.is_empty()
+        self.is_fresh() && !self.chain.is_empty()
+    }
+
+    /// Whether nothing was written to its socket yet, which would take it at once.
+    pub fn is_fresh(&self) -> bool {
+        matches!(self.socket, Socket::Fresh(_))
     }
 
     /// Whether a message needs no closer look before it is given to this session.

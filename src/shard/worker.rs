@@ -96,7 +96,7 @@ impl Worker {
 
     /// One turn; whether there is more to do at once.
     fn turn(&mut self) -> bool {
-        self.sessions.begin_turn();
+        self.sessions.now = self.sessions.clock.moment();
         self.follow_config();
         // What was published before a command came goes out before its answer; what a command publishes, in the same turn.
         self.drain_inbox();
@@ -107,6 +107,7 @@ impl Worker {
         let flush_began = self.sessions.clock.moment();
         self.sessions.flush(&mut self.flush);
         self.flushed_for = self.sessions.clock.moment().since(flush_began);
+        self.sessions.give_out_history();
         self.sessions.keep_budget(self.sessions.config.limits.outbox_total_bytes / self.shards);
         self.settle_floors();
         self.sessions.flush(&mut self.flush);
@@ -117,7 +118,7 @@ impl Worker {
         {
             let _ = drained.send(()); // whoever asked may have stopped waiting
         }
-        left || !self.sessions.again.is_empty()
+        left || !self.sessions.again.is_empty() || !self.sessions.awaiting.is_empty()
     }
 
     /// Waits for the inbox, for a socket or for the next thing that is due.
@@ -156,7 +157,6 @@ impl Worker {
         self.sessions.ready.take(&mut ready);
         ready.sort_unstable();
         ready.dedup();
-        begin_behind(&mut ready, self.sessions.replayed_last);
         for slot in ready.drain(..) {
             if self.sessions.slot(slot).is_some_and(|session| session.has_first_words()) {
                 self.sessions.again.push(slot);
@@ -325,12 +325,6 @@ impl Worker {
     }
 }
 
-/// Turns `ready`, which is sorted, so that it begins behind `last`: what a turn gives out in order, such as pieces of history, all come to.
-fn begin_behind(ready: &mut [u32], last: u32) {
-    let first = ready.partition_point(|&slot| slot <= last);
-    ready.rotate_left(first);
-}
-
 fn view(slot: &Slot, now: Moment) -> SessionView {
     let queued = slot.outbox.as_ref().and_then(|outbox| outbox.oldest()).map(|message| (&message.topic, message.moment));
     let held = slot.paces.as_ref().and_then(|paces| paces.oldest()).map(|message| (&message.topic, message.moment));
@@ -370,18 +364,4 @@ impl Sessions {
 pub fn run_on_this_thread(runtime: &tokio::runtime::Runtime, parts: Parts, shards: usize) {
     // The runtime's co-operative budget would tell a turn's later sockets that they are full.
     runtime.block_on(tokio::task::unconstrained(Worker::new(parts, shards).run()));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_turn_begins_behind_who_had_the_last_share() {
-        for (last, order) in [(0, [2, 5, 9]), (2, [5, 9, 2]), (6, [9, 2, 5]), (9, [2, 5, 9])] {
-            let mut ready = [2, 5, 9];
-            begin_behind(&mut ready, last);
-            assert_eq!(ready, order, "{last}");
-        }
-    }
 }

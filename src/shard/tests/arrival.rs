@@ -2,10 +2,8 @@
 
 use std::io::Read;
 
-use super::bench::{Bench, events};
+use super::bench::{Bench, HEAD, events};
 use crate::shard::socket::Socket;
-
-const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
 /// The 101 and what the session was told before its socket came leave in one write, so that one read has them.
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{name, pattern};
 use crate::clock::{Clock, Timestamp};
@@ -19,6 +20,8 @@ use crate::shard::newcomer::{Arrived, Newcomer, Stream};
 use crate::shard::reader::{Options, Reader, Seat};
 use crate::shard::seat::Seated;
 use crate::shard::sessions::{Parts, Sessions};
+
+pub const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
 /// Says and does nothing by itself.
 struct Silent;
@@ -104,6 +107,11 @@ impl Bench {
         }
     }
 
+    /// Answers the session in `slot` with something.
+    pub fn say(&mut self, slot: u32) {
+        Seated::new(&mut self.sessions, slot).say(&Event::Pong { id: None });
+    }
+
     pub fn flush(&mut self) {
         self.sessions.flush(&mut self.flush);
     }
@@ -112,6 +120,7 @@ impl Bench {
     pub fn arrive(&mut self, head: &[u8]) -> TcpStream {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let stream = listener.accept().unwrap().0;
         stream.set_nonblocking(true).unwrap();
         let arrived = Arrived { stream: Stream::Plain(stream), head: head.to_vec(), already_read: bytes::Bytes::new() };
@@ -121,8 +130,9 @@ impl Bench {
 
     /// Writes all that waits for the session, and ends it; what `client` reads.
     pub async fn read(&mut self, client: &mut TcpStream) -> Vec<u8> {
-        while self.sessions.slot(0).and_then(|session| session.outbox.as_ref()).is_some_and(|outbox| !outbox.is_empty()) {
+        while self.sessions.is_replaying(0) || self.sessions.slot(0).is_some_and(|session| session.outbox_bytes() > 0) {
             self.sessions.write_outbox(0);
+            self.sessions.give_out_history();
             tokio::task::yield_now().await; // after its first words the runtime has to see the socket first
         }
         self.sessions.end(0, CloseReason::Gone);
