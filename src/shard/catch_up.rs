@@ -26,7 +26,7 @@ impl Sessions {
     pub fn await_history(&mut self, slot: u32) {
         let Some(session) = self.slots.get_mut(slot) else { return };
         if !std::mem::replace(&mut session.awaits_history, true) {
-            self.awaiting.push_back(slot);
+            self.awaiting.push_back((slot, session.id));
         }
     }
 
@@ -34,10 +34,10 @@ impl Sessions {
     pub fn give_out_history(&mut self) {
         let mut pieces = PIECES_PER_TURN;
         while pieces > 0
-            && let Some(slot) = self.awaiting.pop_front()
+            && let Some((slot, id)) = self.awaiting.pop_front()
         {
-            // Not so where another has the slot by now.
-            if self.slots.get_mut(slot).is_some_and(|session| std::mem::take(&mut session.awaits_history)) {
+            if let Some(session) = self.slots.get_mut(slot).filter(|session| session.id == id) {
+                session.awaits_history = false;
                 pieces -= self.give_share(slot, pieces.min(PIECES_PER_SHARE));
             }
         }

@@ -190,7 +190,10 @@ impl Sessions {
     fn offer_chain(&mut self, slot: u32, chain: &[u32]) {
         for &frame in chain {
             let Self { slots, turn, encoder, tally, .. } = self;
-            let Some(session) = slots.get_mut(slot) else { return };
+            let Some(session) = slots.get_mut(slot) else {
+                turn.rule(frame).into_iter().for_each(|rule| tally.dropped(rule, DropReason::Closed, 1));
+                continue;
+            };
             if let Some(queued) = turn.queued(frame, session.variant, encoder, tally) {
                 self.offer(slot, queued);
             }
@@ -200,11 +203,12 @@ impl Sessions {
     fn offer(&mut self, slot: u32, queued: Queued) {
         let bytes_max = self.config.limits.outbox_bytes;
         let Self { slots, tally, .. } = self;
-        let Some(session) = slots.get_mut(slot) else { return };
-        if session.is_cut_off() && !matches!(queued.what, What::Close) {
+        // Cutting it off may have shown that the peer has gone.
+        let open = slots.get_mut(slot).filter(|session| !session.is_cut_off() || matches!(queued.what, What::Close));
+        let Some(session) = open else {
             let message = queued.message();
             return message.into_iter().for_each(|message| tally.dropped(message.rule.id, DropReason::Closed, 1));
-        }
+        };
         let Some(outbox) = session.outbox.as_mut() else { return };
         match outbox.offer(queued, bytes_max, tally) {
             Offered::Queued => {}
@@ -226,7 +230,10 @@ impl Sessions {
         if !self.drain_outbox(slot) {
             return;
         }
-        if self.is_replaying(slot) { self.await_history(slot) } else { self.after_emptying(slot) }
+        if self.is_replaying(slot) {
+            self.await_history(slot);
+        }
+        self.after_emptying(slot);
     }
 
     /// Writes what waits for a session; `true`: nothing waits any more.
@@ -273,7 +280,8 @@ impl Sessions {
 
     /// All is written: TLS holds nothing back, a closing session ends its side, a paused one reads on.
     fn after_emptying(&mut self, slot: u32) {
-        let Some(session) = self.slot(slot) else { return };
+        // What was queued meanwhile, such as a Close, goes first; the flush comes back here.
+        let Some(session) = self.slot(slot).filter(|session| session.chain.is_empty()) else { return };
         let waker = session.waker();
         let mut context = Context::from_waker(&waker);
         if session.socket.poll_flush(&mut context).is_pending() {

@@ -59,8 +59,8 @@ pub struct Sessions {
     pub floored: Vec<(u64, u32)>,
     /// Slots that want to be looked at in the next turn, though no socket woke them.
     pub again: Vec<u32>,
-    /// Slots that want a share of history, in the order in which they get it.
-    pub awaiting: VecDeque<u32>,
+    /// Sessions that want a share of history, in the order in which they get it.
+    pub awaiting: VecDeque<(u32, SessionId)>,
     /// Slots with an outbox.
     pub backlogged: BTreeSet<u32>,
     /// The bytes of replies that this turn has for the session that is being read.

@@ -83,7 +83,7 @@ impl Worker {
             let more = self.turn();
             // The runtime looks at the sockets during each of these.
             match (&timer, rest_after(self.flushed_for, self.sessions.config.server.coalesce)) {
-                (Some(timer), Some(rest)) => {
+                (Some(timer), Some(rest)) if self.sessions.awaiting.is_empty() => {
                     if let Err(error) = timer.take(rest).await {
                         tracing::warn!(%error, "the timer for server.coalesce failed");
                     }

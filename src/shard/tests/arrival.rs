@@ -48,3 +48,19 @@ async fn a_busy_session_is_read_after_its_first_words() {
     assert!(!session.chain.is_empty() && !session.has_first_words());
     assert!(matches!(session.socket, Socket::Plain(_)));
 }
+
+/// PROTOCOL 6: who is too slow is told so, also where its socket took nothing of what it had.
+#[tokio::test]
+async fn who_is_cut_off_in_a_flush_hears_why() {
+    let mut bench = Bench::new();
+    bench.subscribe("k.a");
+    let mut client = bench.arrive(HEAD);
+    bench.flush();
+    bench.publish("k.a");
+    bench.flush();
+    bench.publish("k.a");
+    bench.publish("k.a");
+    bench.flush();
+    let read = bench.read(&mut client).await;
+    assert_eq!(events(&read[HEAD.len()..]), ["4004"]);
+}

@@ -20,6 +20,7 @@ use crate::shard::newcomer::{Arrived, Newcomer, Stream};
 use crate::shard::reader::{Options, Reader, Seat};
 use crate::shard::seat::Seated;
 use crate::shard::sessions::{Parts, Sessions};
+use crate::shard::slot::Slot;
 
 pub const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
@@ -130,7 +131,8 @@ impl Bench {
 
     /// Writes all that waits for the session, and ends it; what `client` reads.
     pub async fn read(&mut self, client: &mut TcpStream) -> Vec<u8> {
-        while self.sessions.is_replaying(0) || self.sessions.slot(0).is_some_and(|session| session.outbox_bytes() > 0) {
+        let waits = |session: &mut Slot| session.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty());
+        while self.sessions.is_replaying(0) || self.sessions.slot(0).is_some_and(waits) {
             self.sessions.write_outbox(0);
             self.sessions.give_out_history();
             tokio::task::yield_now().await; // after its first words the runtime has to see the socket first

@@ -10,7 +10,7 @@ fn given(bench: &mut Bench) -> (usize, Vec<u32>) {
     bench.sessions.give_out_history();
     let bytes: usize = bench.sessions.slots.iter().map(|(_, session)| session.outbox_bytes()).sum();
     let of_one = bench.sessions.slot(1).map_or(0, |session| session.outbox_bytes());
-    (bytes / of_one, bench.sessions.awaiting.iter().copied().collect())
+    (bytes / of_one, bench.sessions.awaiting.iter().map(|&(slot, _)| slot).collect())
 }
 
 /// Threats, row T6: a turn gives out no more than so much of history, so that what is live doesn't wait for all who come back;
