@@ -174,6 +174,6 @@ def topics_past_the_cap(long):
         # The least of each half: what the allocator gives back a moment later is nothing that is left behind.
         half = (generations - warm) // 2
         grown = (min(measures[-half:]) - min(measures[warm : warm + half])) / MIB / (generations - warm - half)
-        # A topic with its message takes 400 bytes at least; the allocator's own store grows by a quarter of that now and then.
+        # A topic with its message takes about 650 bytes, by `crowd-of-topics`; the allocator's own store grows by a fifth of that now and then.
         assert grown * MIB / cap <= 200, f"each {cap} topics that gave way leave {grown:.1f} MiB behind ({grown * MIB / cap:.0f} bytes a topic)"
         return f"{generations} × {cap} names, {cap} at once: each generation leaves {grown:+.1f} MiB behind"
