@@ -3,17 +3,17 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use hyper::HeaderMap;
 use hyper::header;
 
+use super::head::Fields;
 use super::problem::Problem;
 use super::query::{Query, QueryError};
 use crate::auth::{Auth, Identity};
 use crate::codes::ErrorCode;
 
 /// The credential of a request. A bearer credential that is no text is an empty one, which no key matches.
-pub fn credential<'a>(headers: &'a HeaderMap, query: &Query<'a>) -> Result<Option<Cow<'a, str>>, QueryError> {
-    match headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes())) {
+pub fn credential<'a>(fields: impl Fields<'a>, query: &Query<'a>) -> Result<Option<Cow<'a, str>>, QueryError> {
+    match fields.first(header::AUTHORIZATION).and_then(bearer) {
         Some(token) => Ok(Some(Cow::Borrowed(std::str::from_utf8(token).unwrap_or("")))),
         None => query.text("token"),
     }
@@ -35,8 +35,8 @@ pub struct Caller<'a> {
 
 impl<'a> Caller<'a> {
     /// Reads the credential and asks whose it is; a bad or expired one is a 401.
-    pub fn of(auth: &Auth, headers: &'a HeaderMap, query: &Query<'a>) -> Result<Self, Problem> {
-        let credential = credential(headers, query).map_err(|error| Problem::bad_request(error.to_string()))?;
+    pub fn of(auth: &Auth, fields: impl Fields<'a>, query: &Query<'a>) -> Result<Self, Problem> {
+        let credential = credential(fields, query).map_err(|error| Problem::bad_request(error.to_string()))?;
         let identity = match &credential {
             None => auth.anonymous(),
             Some(text) => Some(auth.identify(text).map_err(|error| Problem::unauthorized(error.code(), error.to_string()))?),
@@ -71,6 +71,7 @@ impl<'a> Caller<'a> {
 mod tests {
     use super::*;
     use crate::auth::Grants;
+    use hyper::HeaderMap;
     use hyper::header::HeaderValue;
 
     fn found(authorization: Option<&'static str>, query: &'static str) -> Option<String> {

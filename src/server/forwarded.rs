@@ -2,22 +2,23 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use hyper::HeaderMap;
 use hyper::header::{self, HeaderName};
 use ipnet::IpNet;
+
+use super::head::{self, Fields};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address that limits count: the peer's, or, where the peer is one of `trusted`, the right-most hop that is not.
 /// A hop that can't be read ends the search at the last one that could: nothing further left was vouched for.
-pub fn address(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> SocketAddr {
+pub fn address<'a>(peer: SocketAddr, fields: impl Fields<'a>, trusted: &[IpNet]) -> SocketAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if !is_trusted(peer.ip()) {
         return peer;
     }
     let mut hop = peer;
-    for next in hops(headers) {
+    for next in hops(fields) {
         let Some(next) = next else { break };
         hop = next;
         if !is_trusted(hop.ip()) {
@@ -36,9 +37,9 @@ pub fn counted_as(address: IpAddr) -> IpAddr {
 }
 
 /// The hops from right to left; `None` for one that names no address. `Forwarded` counts alone where there is one.
-fn hops(headers: &HeaderMap) -> Vec<Option<SocketAddr>> {
-    let texts = |name: HeaderName| headers.get_all(name).iter().rev().map(|value| value.to_str().unwrap_or(""));
-    if headers.contains_key(header::FORWARDED) {
+fn hops<'a>(fields: impl Fields<'a>) -> Vec<Option<SocketAddr>> {
+    let texts = |name: HeaderName| fields.all(name).rev().map(|value| head::text(value).unwrap_or(""));
+    if fields.first(header::FORWARDED).is_some() {
         texts(header::FORWARDED).flat_map(|line| line.rsplit(',')).map(|element| for_parameter(element).and_then(node)).collect()
     } else {
         texts(X_FORWARDED_FOR).flat_map(|line| line.rsplit(',')).map(|hop| node(hop.trim())).collect()
@@ -65,6 +66,7 @@ fn node(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::HeaderMap;
     use hyper::header::HeaderValue;
 
     fn seen(peer: &str, lines: &[(&'static str, &str)]) -> String {

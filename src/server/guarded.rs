@@ -3,12 +3,14 @@
 //! hyper's own header timeout begins with the first request's first byte and knows nothing of TLS, so it lets a slow
 //! handshake live; here one deadline runs from accept to the end of the first head.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -22,6 +24,9 @@ use framing::Framing;
 
 /// What a peer hears whose head did not come in time.
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// How much of a first request is looked at before HTTP is spoken: heads of browsers have up to a kilobyte, cookies aside.
+const LOOK_AHEAD_BYTES: usize = 2 << 10;
 
 /// TCP alone, or TLS on it.
 pub enum Transport {
@@ -169,6 +174,8 @@ impl Progress {
 /// The socket of one connection until it becomes a session or ends.
 pub struct Guarded {
     transport: Transport,
+    /// Bytes that came and were only looked at.
+    ahead: Bytes,
     /// The 101.
     held: Vec<u8>,
     progress: Arc<Progress>,
@@ -181,12 +188,25 @@ pub struct Guarded {
 impl Guarded {
     /// Guards `transport`; a peer that takes nothing for `write_timeout` is given up.
     pub fn new(transport: Transport, progress: Arc<Progress>, write_timeout: Duration) -> Self {
-        Self { transport, held: Vec::new(), progress, read_timer: None, write_timeout, write_timer: None }
+        Self { transport, ahead: Bytes::new(), held: Vec::new(), progress, read_timer: None, write_timeout, write_timer: None }
     }
 
     /// The socket itself, and the 101 that it has not sent.
     pub fn into_parts(self) -> (Transport, Vec<u8>) {
         (self.transport, self.held)
+    }
+
+    /// What the first read brings, which the next one brings again; nothing where the peer has ended its side.
+    pub async fn look_ahead(&mut self) -> io::Result<Bytes> {
+        let came = poll_fn(|cx| {
+            let mut room = [0; LOOK_AHEAD_BYTES];
+            let mut buffer = ReadBuf::new(&mut room);
+            ready!(self.poll_transport_read(cx, &mut buffer))?;
+            Poll::Ready(io::Result::Ok(Bytes::copy_from_slice(buffer.filled())))
+        });
+        let came = came.await?;
+        self.ahead = came.clone();
+        Ok(came)
     }
 
     /// Whether `bytes` are of a 101 and were held back.
@@ -214,6 +234,14 @@ impl Guarded {
             let _ = self.poll_transport_flush(cx);
         }
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request in time")))
+    }
+
+    fn poll_transport_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        if read.is_pending() { self.poll_deadline(cx) } else { read }
     }
 
     fn poll_transport_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -251,18 +279,18 @@ impl AsyncRead for Guarded {
             return self.poll_deadline(cx);
         }
         let before = buffer.filled().len();
-        let read = match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        };
+        if self.ahead.is_empty() {
+            ready!(self.poll_transport_read(cx, buffer))?;
+        } else {
+            let len = buffer.remaining().min(self.ahead.len());
+            let part = self.ahead.split_to(len);
+            buffer.put_slice(&part);
+        }
         let came = &buffer.filled()[before..];
         if !came.is_empty() {
             self.progress.bytes_came(came);
         }
-        match read {
-            Poll::Ready(read) => Poll::Ready(read),
-            Poll::Pending => self.poll_deadline(cx),
-        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,14 +1,26 @@
-//! Whether a request is a WebSocket handshake that can be answered (RFC 6455 §4.2.1).
+//! Whether a request is a WebSocket handshake that can be answered (RFC 6455 §4.2.1), and the 101 that does (§4.2.2).
 
 use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{HeaderMap, StatusCode, Version};
+use hyper::{Response, StatusCode, Version};
+use sha1::{Digest, Sha1};
 
-use super::problem::Problem;
+use super::head::Fields;
+use super::problem::{Answer, Problem};
 use crate::codes::ErrorCode;
 
 /// The native dialect's subprotocol.
 pub const NATIVE_SUBPROTOCOL: &str = "belfry.json.v1";
+
+/// The bytes that a key stands for.
+const KEY_BYTES: usize = 16;
+/// What a key is hashed with (RFC 6455 §1.3).
+const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// Room for a 101 without extensions.
+const WRITTEN_BYTES: usize = 192;
 
 /// What is wrong with a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,55 +60,97 @@ impl From<BadUpgrade> for Problem {
 }
 
 /// Whether the request asks for WebSocket; h2c and others are as good as nothing asked.
-pub fn is_asked(headers: &HeaderMap) -> bool {
-    has_token(headers, header::UPGRADE, b"websocket")
+pub fn is_asked<'a>(fields: impl Fields<'a>) -> bool {
+    has_token(fields, header::UPGRADE, b"websocket")
 }
 
-/// Checks all of the handshake but its method.
-pub fn check(version: Version, headers: &HeaderMap) -> Result<(), BadUpgrade> {
-    if !is_asked(headers) {
+/// Checks all of the handshake but its method, and answers with its key.
+pub fn check<'a>(version: Version, fields: impl Fields<'a>) -> Result<&'a [u8], BadUpgrade> {
+    if !is_asked(fields) {
         return Err(BadUpgrade::NotAsked);
     }
     if version != Version::HTTP_11 {
         return Err(BadUpgrade::Http);
     }
-    if !has_token(headers, header::CONNECTION, b"upgrade") {
+    if !has_token(fields, header::CONNECTION, b"upgrade") {
         return Err(BadUpgrade::Connection);
     }
-    if only(headers, header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
+    if fields.only(header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
         return Err(BadUpgrade::Version);
     }
-    let key = only(headers, header::SEC_WEBSOCKET_KEY).and_then(|key| base64::engine::general_purpose::STANDARD.decode(key).ok());
-    if key.is_none_or(|key| key.len() != 16) {
-        return Err(BadUpgrade::Key);
-    }
-    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
-        || headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0");
-    if has_body { Err(BadUpgrade::Body) } else { Ok(()) }
+    let key = fields.only(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)).ok_or(BadUpgrade::Key)?;
+    let has_body = fields.first(header::TRANSFER_ENCODING).is_some() || fields.all(header::CONTENT_LENGTH).any(|length| length != b"0");
+    if has_body { Err(BadUpgrade::Body) } else { Ok(key) }
+}
+
+fn is_key(text: &[u8]) -> bool {
+    let mut room = [0; 2 * KEY_BYTES];
+    STANDARD.decode_slice(text, &mut room) == Ok(KEY_BYTES)
 }
 
 /// Whether [`NATIVE_SUBPROTOCOL`] is among the subprotocols offered.
-pub fn offers_native(headers: &HeaderMap) -> bool {
-    tokens(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|token| token == NATIVE_SUBPROTOCOL.as_bytes())
+pub fn offers_native<'a>(fields: impl Fields<'a>) -> bool {
+    fields.elements(header::SEC_WEBSOCKET_PROTOCOL).any(|token| token == NATIVE_SUBPROTOCOL.as_bytes())
 }
 
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &[u8]) -> bool {
-    tokens(headers, name).any(|found| found.eq_ignore_ascii_case(token))
+fn has_token<'a>(fields: impl Fields<'a>, name: HeaderName, token: &[u8]) -> bool {
+    fields.elements(name).any(|found| found.eq_ignore_ascii_case(token))
 }
 
-fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+/// The 101.
+#[derive(Debug)]
+pub struct Switching {
+    /// What the client knows by that its handshake was understood.
+    accept: String,
+    /// Whether the native subprotocol was chosen.
+    is_native: bool,
+    /// The extensions agreed on.
+    extensions: Option<String>,
 }
 
-/// The value of a header that is there once.
-fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
-    values.next().is_none().then(|| first.as_bytes())
+impl Switching {
+    /// The answer to a handshake with this `key`.
+    pub fn new(key: &[u8], is_native: bool, extensions: Option<String>) -> Self {
+        let digest = Sha1::new().chain_update(key).chain_update(KEY_SUFFIX).finalize();
+        Self { accept: STANDARD.encode(digest), is_native, extensions }
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (HeaderName, &str)> {
+        let always =
+            [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, self.accept.as_str())];
+        let subprotocol = self.is_native.then_some((header::SEC_WEBSOCKET_PROTOCOL, NATIVE_SUBPROTOCOL));
+        let extensions = self.extensions.as_deref().map(|agreed| (header::SEC_WEBSOCKET_EXTENSIONS, agreed));
+        always.into_iter().chain(subprotocol).chain(extensions)
+    }
+
+    /// The answer as it goes over the wire.
+    pub fn written(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(WRITTEN_BYTES);
+        text.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        for (name, value) in self.fields() {
+            for part in [name.as_str(), ": ", value, "\r\n"] {
+                text.extend_from_slice(part.as_bytes());
+            }
+        }
+        text.extend_from_slice(b"\r\n");
+        text
+    }
+}
+
+impl From<Switching> for Answer {
+    fn from(switching: Switching) -> Self {
+        let mut answer = Response::new(Full::new(Bytes::new()));
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let valid = |(name, value)| Some((name, HeaderValue::from_str(value).ok()?));
+        answer.headers_mut().extend(switching.fields().filter_map(valid));
+        answer
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::HeaderMap;
+
     use super::*;
 
     fn handshake(changes: &[(&'static str, Option<&'static str>)]) -> HeaderMap {
@@ -137,15 +191,34 @@ mod tests {
             ("content-length", Some("5"), Err(BadUpgrade::Body)),
             ("transfer-encoding", Some("chunked"), Err(BadUpgrade::Body)),
         ] {
-            assert_eq!(check(Version::HTTP_11, &handshake(&[(name, value)])), expected, "{name}: {value:?}");
+            assert_eq!(check(Version::HTTP_11, &handshake(&[(name, value)])).map(drop), expected, "{name}: {value:?}");
         }
         assert_eq!(check(Version::HTTP_10, &handshake(&[])), Err(BadUpgrade::Http));
+    }
+
+    /// RFC 6455 §1.3 has the key and what it is accepted by; both ways to send the answer say the same.
+    #[test]
+    fn a_key_is_accepted() {
+        let handshake = handshake(&[]);
+        let key = check(Version::HTTP_11, &handshake).unwrap();
+        let plain = String::from_utf8(Switching::new(key, false, None).written()).unwrap();
+        let expected = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                        sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        assert_eq!(plain, expected);
+        let full = || Switching::new(key, true, Some("permessage-deflate".to_owned()));
+        let text = String::from_utf8(full().written()).unwrap();
+        assert!(text.ends_with("sec-websocket-protocol: belfry.json.v1\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"), "{text}");
+        let answer = Answer::from(full());
+        assert_eq!((answer.status().as_u16(), answer.headers().len()), (101, 5));
+        for (name, value) in answer.headers() {
+            assert!(text.contains(&format!("\r\n{name}: {}\r\n", value.to_str().unwrap())), "{name}");
+        }
     }
 
     /// PROTOCOL 7: 426 for another version, and the answer says 13.
     #[test]
     fn a_wrong_version_is_told_the_right_one() {
-        let answer = super::super::problem::Answer::from(Problem::from(BadUpgrade::Version));
+        let answer = Answer::from(Problem::from(BadUpgrade::Version));
         assert_eq!(answer.status(), 426);
         assert_eq!(answer.headers()["sec-websocket-version"], "13");
         assert_eq!(answer.headers()["connection"], "close");

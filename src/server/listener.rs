@@ -20,6 +20,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
+use super::first_head::{self, FIELDS_MAX};
 use super::guarded::{Ended, Guarded, Phase, Progress, Transport};
 use super::problem::{Answer, Problem};
 use super::rejections::Rejections;
@@ -27,7 +28,7 @@ use super::routes::{Routes, Surface};
 use super::spare::Spare;
 use super::tcp::{Accepting, Tcp};
 use super::tls::TlsInForce;
-use super::upgrade;
+use super::upgrade::{self, Granted};
 use crate::config::{Limits, Live};
 use crate::metrics::{LimitKey, RejectReason};
 use crate::shard::Expected;
@@ -37,8 +38,6 @@ const BACKLOG: i32 = 4_096;
 /// What the kernel may hold unsent of one socket, in bytes. Without a bound it grows to megabytes, and what an outbox's
 /// rule gives up then reaches a slow session minutes late.
 const UNSENT_BYTES: u32 = 64 << 10;
-/// The most headers of a request.
-const HEADERS_MAX: usize = 64;
 /// How long nothing is accepted after the process ran out of file descriptors and nobody could be told so.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// At most one log line in this time about file descriptors.
@@ -127,8 +126,19 @@ impl Listener {
         let progress = Progress::new(until, Box::new(pending));
         tokio::spawn(async move {
             let Some(transport) = listener.secured(stream, peer, until).await else { return };
-            let guarded = Guarded::new(transport, Arc::clone(&progress), config.limits.write_timeout);
-            listener.serve(guarded, peer, &progress, &config.limits).await;
+            let mut guarded = Guarded::new(transport, Arc::clone(&progress), config.limits.write_timeout);
+            let Ok(came) = guarded.look_ahead().await else { return listener.account(Ok(()), peer, &progress) };
+            match listener.granted(&came, peer, config.limits.header_bytes) {
+                Some((granted, len)) => {
+                    progress.head_came();
+                    let Granted { switching, newcomer } = granted;
+                    let expected = listener.routes.upgrades.expect(newcomer).await;
+                    let (transport, _) = guarded.into_parts();
+                    arrive(expected, transport, switching.written(), came.slice(len..), peer).await;
+                }
+                // Boxed, as a session on its way would carry hyper's room along.
+                None => Box::pin(listener.serve(guarded, peer, &progress, &config.limits)).await,
+            }
         });
     }
 
@@ -149,6 +159,13 @@ impl Listener {
         }
     }
 
+    /// The session that `came`, a connection's first bytes, asks for in full and may have; and how long their head is.
+    fn granted(&self, came: &[u8], peer: SocketAddr, header_bytes: usize) -> Option<(Granted, usize)> {
+        let mut room = first_head::room();
+        let (head, len) = first_head::read(came, &mut room).filter(|&(_, len)| len <= header_bytes)?;
+        Some((self.routes.grant(&head, peer, self.surface)?, len))
+    }
+
     async fn serve(&self, guarded: Guarded, peer: SocketAddr, progress: &Arc<Progress>, limits: &Limits) {
         let answer = |request: Request<Incoming>| async move {
             let (answer, expected) = match progress.is_ambiguous(request.headers().contains_key(header::TRANSFER_ENCODING)) {
@@ -160,10 +177,10 @@ impl Listener {
         match converse(guarded, limits, progress, answer).await {
             Ok(None) => self.account(Ok(()), peer, progress),
             Err(error) => self.account(Err(error), peer, progress),
-            Ok(Some((expected, guarded, already_read))) => match upgrade::arrived(guarded, already_read) {
-                Some(arrived) => expected.arrive(arrived).await,
-                None => tracing::warn!(%peer, "a new session's socket can't be used"),
-            },
+            Ok(Some((expected, guarded, already_read))) => {
+                let (transport, head) = guarded.into_parts();
+                arrive(expected, transport, head, already_read, peer).await;
+            }
         }
     }
 
@@ -226,7 +243,7 @@ async fn converse<F: Future<Output = (Answer, Option<Expected>, Duration)> + Sen
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
-        .max_headers(HEADERS_MAX)
+        .max_headers(FIELDS_MAX)
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes.max(UNSENT_BYTES as usize))
         .serve_connection(TokioIo::new(guarded), service);
@@ -239,6 +256,14 @@ async fn converse<F: Future<Output = (Answer, Option<Expected>, Duration)> + Sen
         let _ = guarded.shutdown().await;
     }
     Ok(expected.map(|expected| (expected, guarded, read_buf)))
+}
+
+/// Sends a session its socket.
+async fn arrive(expected: Expected, transport: Transport, head: Vec<u8>, already_read: Bytes, peer: SocketAddr) {
+    match upgrade::arrived(transport, head, already_read) {
+        Some(arrived) => expected.arrive(arrived).await,
+        None => tracing::warn!(%peer, "a new session's socket can't be used"),
+    }
 }
 
 async fn handshake(config: Arc<ServerConfig>, stream: Tcp) -> io::Result<Transport> {

@@ -7,9 +7,11 @@ mod credentials;
 mod descriptors;
 mod drain;
 mod examine;
+mod first_head;
 mod forwarded;
 mod guarded;
 mod handshake;
+mod head;
 mod listener;
 mod origin;
 mod page;
@@ -227,8 +229,8 @@ fn routes(
         live: Arc::clone(live),
         metrics: Arc::clone(metrics),
         admission: Arc::clone(admission),
-        rejections: Arc::clone(&rejections),
-        upgrades: Upgrades { surroundings: surroundings.clone(), shards: Arc::clone(shards), admission: Arc::clone(admission), rejections },
+        rejections,
+        upgrades: Upgrades { surroundings: surroundings.clone(), shards: Arc::clone(shards), admission: Arc::clone(admission) },
         publishing: Publishing {
             hub: Arc::clone(hub),
             live: Arc::clone(live),

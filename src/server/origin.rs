@@ -1,7 +1,8 @@
 //! Which pages of which sites may come in: the `Origin` header against the configuration (RFC 6454, PROTOCOL section 7).
 
-use hyper::HeaderMap;
 use hyper::header;
+
+use super::head::{self, Fields};
 
 /// An origin's three parts; the port is there, given or by the scheme.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,25 +12,21 @@ struct Origin<'a> {
     port: u16,
 }
 
-/// Whether a request with these headers may come in. `authority` is the request target's, where it has one of its own.
+/// Whether a request with these header fields may come in. `authority` is the request target's, where it has one of its own.
 /// No `Origin` passes: only browsers are bound to send one. `listed` replaces the same-host rule.
-pub fn is_allowed(headers: &HeaderMap, authority: Option<&str>, listed: &[String]) -> bool {
-    let mut origins = headers.get_all(header::ORIGIN).iter();
+pub fn is_allowed<'a>(fields: impl Fields<'a>, authority: Option<&str>, listed: &[String]) -> bool {
+    let mut origins = fields.all(header::ORIGIN);
     let Some(first) = origins.next() else { return true };
     if origins.next().is_some() {
         return false;
     }
-    let Some(origin) = first.to_str().ok().and_then(parse) else { return false };
+    let Some(origin) = head::text(first).and_then(parse) else { return false };
     if !listed.is_empty() {
         return listed.iter().filter_map(|text| parse(text)).any(|listed| listed.is(&origin));
     }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = match (authority, hosts.next(), hosts.next()) {
-        (Some(authority), _, _) => Some(authority),
-        (None, Some(host), None) => host.to_str().ok(),
-        _ => None,
-    };
-    host.and_then(|host| split_port(host, default_port(origin.scheme)))
+    authority
+        .or_else(|| fields.only(header::HOST).and_then(head::text))
+        .and_then(|host| split_port(host, default_port(origin.scheme)))
         .is_some_and(|(host, port)| host.eq_ignore_ascii_case(origin.host) && port == origin.port)
 }
 
@@ -76,6 +73,7 @@ fn split_port(authority: &str, default: Option<u16>) -> Option<(&str, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::HeaderMap;
     use hyper::header::HeaderValue;
 
     fn headers(origin: Option<&str>, host: &str) -> HeaderMap {

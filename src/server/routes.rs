@@ -7,19 +7,21 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::admission::Admission;
 use super::batch::BATCH_BYTES_MAX;
 use super::body::{self, BodyError};
 use super::credentials::Caller;
+use super::head::{Fields, Head};
 use super::problem::{Answer, Problem, of_type};
 use super::publishing::Publishing;
 use super::query::{Query, decoded};
 use super::rejections::Rejections;
 use super::sessions::Sessions;
 use super::topics::Topics;
-use super::upgrade::{self, Upgrades};
+use super::upgrade::{self, Granted, Refused, Upgrades};
 use super::{forwarded, handshake, origin, page};
 use crate::auth::Auth;
 use crate::codes::ErrorCode;
@@ -137,51 +139,46 @@ impl Routes {
     /// Answers one request of `peer`; with 101, for the session that expects its socket.
     pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, surface: Surface) -> (Answer, Option<Expected>) {
         let config = self.live.load();
-        let address = forwarded::address(peer, request.headers(), &config.server.trusted_proxies);
-        if !has_one_host(&request) {
-            let problem = Problem::bad_request("a request has one Host, no more and no fewer");
-            return (self.turn_down(RejectReason::BadUpgrade, address.ip(), problem), None);
+        let (parts, body) = request.into_parts();
+        let head = Head::from(&parts);
+        let address = forwarded::address(peer, head.fields, &config.server.trusted_proxies);
+        let from = Sender::of(&head, &config);
+        let granted = match is_handshake(&head, &from, surface) {
+            Ok(false) => None,
+            Ok(true) => Some(self.upgrades.grant(&head, address)),
+            Err(refused) => Some(Err(refused)),
+        };
+        match granted {
+            Some(Ok(Granted { switching, newcomer })) => return (switching.into(), Some(self.upgrades.expect(newcomer).await)),
+            Some(Err(Refused(reason, problem))) => return (self.turn_down(reason, address.ip(), problem), None),
+            None => {}
         }
-        let is_upgrade = handshake::is_asked(request.headers()) && surface != Surface::Admin && request.method() == Method::GET;
-        let from = Sender::of(&request, &config);
-        if from.is_foreign_page && (is_upgrade || matches!(*request.method(), Method::POST | Method::DELETE)) {
-            return (self.turn_down(RejectReason::Origin, address.ip(), Problem::forbidden("this Origin is not allowed")), None);
-        }
-        if is_upgrade {
-            return self.upgrade(request, address, &config).await;
-        }
-        if request.method() == Method::OPTIONS
-            && from.is_allowed_page
-            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-        {
+        if parts.method == Method::OPTIONS && from.is_allowed_page && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
             return (from.preflight(), None);
         }
         // Boxed, as an upgrade would carry its room along.
-        let mut answer = Box::pin(self.respond(request, address.ip(), surface, &config)).await.unwrap_or_else(Answer::from);
+        let mut answer = Box::pin(self.respond(&parts, body, address.ip(), surface, &config)).await.unwrap_or_else(Answer::from);
         from.mark(&mut answer);
         (answer, None)
     }
 
-    /// Refuses a request before anything else is looked at, and with it whatever may follow on the connection.
+    /// Grants a request if it is a handshake that can be granted. `None`: [`Self::answer`] is to see it, and nothing was done.
+    pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr, surface: Surface) -> Option<Granted> {
+        let config = self.live.load();
+        if !is_handshake(head, &Sender::of(head, &config), surface).unwrap_or(false) {
+            return None;
+        }
+        self.upgrades.grant(head, forwarded::address(peer, head.fields, &config.server.trusted_proxies)).ok()
+    }
+
+    /// Refuses a request before anything else is looked at, and with it whatever may follow on the connection: a proxy that took
+    /// the refusal of a handshake for a 101 would pass on as frames what a client hides behind it.
     fn turn_down(&self, reason: RejectReason, address: IpAddr, problem: Problem) -> Answer {
         self.rejections.count(reason, address, problem.detail());
         problem.closing().into()
     }
 
-    async fn upgrade(&self, request: Request<Incoming>, address: SocketAddr, config: &Config) -> (Answer, Option<Expected>) {
-        // The head alone is copied, since the request itself goes on into the upgrade.
-        let path = request.uri().path().to_owned();
-        match upgrade::target(&path, &config.endpoints) {
-            Some(target) => self.upgrades.answer(request, &target, address).await,
-            None => {
-                self.rejections.count(RejectReason::NotFound, address.ip(), &path);
-                (Problem::not_found("no WebSocket is spoken on this path").closing().into(), None)
-            }
-        }
-    }
-
-    async fn respond(&self, request: Request<Incoming>, address: IpAddr, surface: Surface, config: &Config) -> Result<Answer, Problem> {
-        let (head, body) = request.into_parts();
+    async fn respond(&self, head: &Parts, body: Incoming, address: IpAddr, surface: Surface, config: &Config) -> Result<Answer, Problem> {
         let place = Place::of(head.uri.path(), config);
         let methods = place.as_ref().map_or("", |place| place.methods(surface));
         let (Some(place), false) = (place, methods.is_empty()) else {
@@ -285,10 +282,22 @@ impl Routes {
     }
 }
 
+/// Whether a request is to become a session, or why it isn't looked at.
+fn is_handshake<'a>(head: &Head<'a, impl Fields<'a>>, from: &Sender<'_>, surface: Surface) -> Result<bool, Refused> {
+    if !has_one_host(head) {
+        return Err(Refused(RejectReason::BadUpgrade, Problem::bad_request("a request has one Host, no more and no fewer")));
+    }
+    let is_handshake = *head.method == Method::GET && surface != Surface::Admin && handshake::is_asked(head.fields);
+    if from.is_foreign_page && (is_handshake || matches!(*head.method, Method::POST | Method::DELETE)) {
+        return Err(Refused(RejectReason::Origin, Problem::forbidden("this Origin is not allowed")));
+    }
+    Ok(is_handshake)
+}
+
 /// Whether a request names one host, as HTTP/1.1 wants it (RFC 9112 §3.2): where there are two, a proxy may have gone by the other.
-fn has_one_host(request: &Request<Incoming>) -> bool {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    hosts == 1 || (hosts == 0 && request.version() == Version::HTTP_10)
+fn has_one_host<'a>(head: &Head<'a, impl Fields<'a>>) -> bool {
+    let hosts = head.fields.all(header::HOST).count();
+    hosts == 1 || (hosts == 0 && head.version == Version::HTTP_10)
 }
 
 /// A topic as a path has it: percent-decoded, then checked.
@@ -299,25 +308,24 @@ fn topic_name(segment: &str) -> Result<TopicName, Problem> {
 }
 
 /// Which page a request comes from, if from any (the CORS protocol of the Fetch standard).
-struct Sender {
-    origin: Option<HeaderValue>,
+struct Sender<'a> {
+    origin: Option<&'a [u8]>,
     is_allowed_page: bool,
     is_foreign_page: bool,
 }
 
-impl Sender {
-    fn of(request: &Request<Incoming>, config: &Config) -> Self {
-        let authority = request.uri().authority().map(|authority| authority.as_str());
-        let allowed = origin::is_allowed(request.headers(), authority, &config.server.origins);
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        let is_v1 = request.uri().path().starts_with("/v1/");
+impl<'a> Sender<'a> {
+    fn of(head: &Head<'a, impl Fields<'a>>, config: &Config) -> Self {
+        let allowed = origin::is_allowed(head.fields, head.authority, &config.server.origins);
+        let origin = head.fields.first(header::ORIGIN);
+        let is_v1 = head.path.starts_with("/v1/");
         Self { is_allowed_page: allowed && origin.is_some() && is_v1, is_foreign_page: !allowed, origin }
     }
 
     /// Lets an allowed page read the answer; caches must not give it to another.
     fn mark(&self, answer: &mut Answer) {
-        if let (true, Some(origin)) = (self.is_allowed_page, &self.origin) {
-            answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        if let (true, Some(Ok(origin))) = (self.is_allowed_page, self.origin.map(HeaderValue::from_bytes)) {
+            answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             answer.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
         }
     }

@@ -6,23 +6,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
-use hyper::{HeaderMap, Request, Response};
+use hyper::header;
 
 use super::admission::Admission;
 use super::credentials;
-use super::guarded::{Guarded, Transport};
-use super::handshake::{self, NATIVE_SUBPROTOCOL};
+use super::guarded::Transport;
+use super::handshake::{self, Switching};
+use super::head::{Fields, Head};
 use super::problem::{Answer, Problem};
 use super::query::{Query, QueryError, decoded};
-use super::rejections::Rejections;
 use crate::auth::{AuthError, Identity};
 use crate::codes::ErrorCode;
 use crate::config::Config;
 use crate::dialect::Variant;
-use crate::frame::{self, Agreement};
+use crate::frame;
 use crate::metrics::RejectReason;
 use crate::session::{self, Opening, Purpose, Surroundings};
 use crate::session_id::SessionId;
@@ -37,8 +34,6 @@ pub struct Upgrades {
     pub shards: Arc<Shards>,
     /// Who may come in.
     pub admission: Arc<Admission>,
-    /// Where refusals are counted.
-    pub rejections: Arc<Rejections>,
 }
 
 /// What a path's WebSocket is for.
@@ -66,8 +61,16 @@ pub fn target<'a>(path: &'a str, endpoints: &BTreeMap<String, TopicName>) -> Opt
     }
 }
 
-/// A refusal on the way to the 101, and the label that it is counted under.
-struct Refused(RejectReason, Problem);
+/// A handshake that is granted: the answer to it, and the session that it becomes.
+pub struct Granted {
+    /// The answer.
+    pub switching: Switching,
+    /// The session.
+    pub newcomer: Newcomer,
+}
+
+/// A refusal of a request before it is looked at in full, and the label that it is counted under.
+pub struct Refused(pub RejectReason, pub Problem);
 
 impl From<QueryError> for Refused {
     fn from(error: QueryError) -> Self {
@@ -76,62 +79,42 @@ impl From<QueryError> for Refused {
 }
 
 impl Upgrades {
-    /// Answers the handshake with 101 and with the session that expects the socket, or says why not. A session that
-    /// subscribes at once is seated before the answer goes out: what is published once the client has it reaches the session.
-    pub async fn answer(&self, request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> (Answer, Option<Expected>) {
-        match self.begin(request, target, address).await {
-            Ok((answer, expected)) => (answer, Some(expected)),
-            Err(Refused(reason, problem)) => {
-                self.rejections.count(reason, address.ip(), problem.detail());
-                // A proxy that took the refusal for a 101 would pass on as frames what a client hides behind its handshake.
-                (problem.closing().into(), None)
-            }
-        }
-    }
-
-    async fn begin(&self, mut request: Request<Incoming>, target: &Target<'_>, address: SocketAddr) -> Result<(Answer, Expected), Refused> {
+    /// Checks everything that a handshake says, and takes a place for its session. A refusal has done nothing.
+    pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<Granted, Refused> {
         let config = self.surroundings.live.load();
-        let (opening, head) = self.opening(&request, target, &config)?;
+        let absent = || Refused(RejectReason::NotFound, Problem::not_found(format!("no WebSocket is spoken on {}", head.path)));
+        let target = target(head.path, &config.endpoints).ok_or_else(absent)?;
+        let key = handshake::check(head.version, head.fields).map_err(|bad| Refused(RejectReason::BadUpgrade, bad.into()))?;
+        let opening = self.opening(head, &target, &config)?;
         let pass = self.admission.admit(address.ip()).map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
-        let (switching, _) = fastwebsockets::upgrade::upgrade(&mut request)
-            .map_err(|error| Refused(RejectReason::BadUpgrade, Problem::bad_request(error.to_string()).closing()))?;
-        let mut answer = switching.map(|_| Full::new(Bytes::new()));
-        answer.headers_mut().extend(head);
+        let is_native = matches!(opening.purpose, Purpose::Native { .. }) && handshake::offers_native(head.fields);
+        let extensions = opening.agreement.as_ref().map(|agreed| agreed.response.clone());
         let window_bits = opening.agreement.as_ref().map(|agreed| agreed.server_window_bits);
         let (id, variant) = (opening.id, Variant { dialect: opening.purpose.dialect(), window_bits });
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open(opening, &self.surroundings);
-        let expected = self.shards.expect(Newcomer { id, address, variant, reader, pass: Box::new(pass), subscribes_at_once }).await;
-        Ok((answer, expected))
+        let newcomer = Newcomer { id, address, variant, reader, pass: Box::new(pass), subscribes_at_once };
+        Ok(Granted { switching: Switching::new(key, is_native, extensions), newcomer })
     }
 
-    /// Checks everything that a request says, and answers with what the session begins with and the 101's own headers.
-    fn opening(&self, request: &Request<Incoming>, target: &Target<'_>, config: &Config) -> Result<(Opening, HeaderMap), Refused> {
-        let headers = request.headers();
-        handshake::check(request.version(), headers).map_err(|bad| Refused(RejectReason::BadUpgrade, bad.into()))?;
-        let query = Query::new(request.uri().query());
+    /// Finds a newcomer its shard. A session that subscribes at once is seated before the answer goes out: what is published
+    /// once the client has it reaches the session.
+    pub async fn expect(&self, newcomer: Newcomer) -> Expected {
+        self.shards.expect(newcomer).await
+    }
+
+    fn opening<'a>(&self, head: &Head<'a, impl Fields<'a>>, target: &Target<'_>, config: &Config) -> Result<Opening, Refused> {
+        let query = Query::new(head.query);
         let purpose = purpose(target, &query)?;
-        let credential = credentials::credential(headers, &query)?;
+        let credential = credentials::credential(head.fields, &query)?;
         let identity = match &credential {
             None => Ok(self.surroundings.auth.anonymous()),
             Some(text) => self.surroundings.auth.identify(text).map(Some),
         };
         may_open(&purpose, &identity, credential.as_ref())?;
-        let mut head = HeaderMap::new();
-        if matches!(purpose, Purpose::Native { .. }) && handshake::offers_native(headers) {
-            head.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(NATIVE_SUBPROTOCOL));
-        }
-        let agreement = agreement(headers, config);
-        if let Some(value) = agreement.as_ref().and_then(|agreed| HeaderValue::from_str(&agreed.response).ok()) {
-            head.insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
-        }
-        Ok((Opening { id: SessionId::random(), purpose, identity, agreement }, head))
+        let agreement = config.deflate.enabled.then(|| frame::negotiate(head.fields.all(header::SEC_WEBSOCKET_EXTENSIONS))).flatten();
+        Ok(Opening { id: SessionId::random(), purpose, identity, agreement })
     }
-}
-
-fn agreement(headers: &HeaderMap, config: &Config) -> Option<Agreement> {
-    let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::as_bytes);
-    config.deflate.enabled.then(|| frame::negotiate(offers)).flatten()
 }
 
 fn purpose(target: &Target<'_>, query: &Query<'_>) -> Result<Purpose, Refused> {
@@ -168,9 +151,8 @@ fn may_open(
     Err(Refused(RejectReason::Unauthorized, problem))
 }
 
-/// The socket on its way to its shard, with the 101 that was held back; `None`: it can't be used.
-pub fn arrived(guarded: Guarded, already_read: Bytes) -> Option<Arrived> {
-    let (transport, head) = guarded.into_parts();
+/// The socket on its way to its shard, behind the 101; `None`: it can't be used.
+pub fn arrived(transport: Transport, head: Vec<u8>, already_read: Bytes) -> Option<Arrived> {
     let stream = match transport {
         Transport::Plain(tcp) => Stream::Plain(tcp.into_std().ok()?),
         Transport::Tls(stream) => {
@@ -183,7 +165,7 @@ pub fn arrived(guarded: Guarded, already_read: Bytes) -> Option<Arrived> {
 
 /// The answer to a plain request for a path that speaks WebSocket alone: 426.
 pub fn required() -> Answer {
-    Response::from(Problem::from(handshake::BadUpgrade::NotAsked))
+    Answer::from(Problem::from(handshake::BadUpgrade::NotAsked))
 }
 
 #[cfg(test)]

@@ -1,0 +1,106 @@
+//! A request's head as the routes look at it, whoever has read it: hyper, or the look ahead at a connection's first bytes.
+
+use hyper::header::HeaderName;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Version};
+
+/// Header fields (RFC 9110 §5).
+pub trait Fields<'a>: Copy {
+    /// The values of the field `name`, in their order.
+    fn all(self, name: HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]>;
+
+    /// The first value of the field `name`.
+    fn first(self, name: HeaderName) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// The value of a field that is there once.
+    fn only(self, name: HeaderName) -> Option<&'a [u8]> {
+        let mut values = self.all(name);
+        let first = values.next()?;
+        values.next().is_none().then_some(first)
+    }
+
+    /// The elements of a field that is a list (RFC 9110 §5.6.1).
+    fn elements(self, name: HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.all(name).flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+    }
+}
+
+impl<'a> Fields<'a> for &'a HeaderMap {
+    fn all(self, name: HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        self.get_all(name).into_iter().map(|value| value.as_bytes())
+    }
+}
+
+impl<'a> Fields<'a> for &'a [httparse::Header<'a>] {
+    fn all(self, name: HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        self.iter().filter(move |line| line.name.eq_ignore_ascii_case(name.as_str())).map(|line| line.value)
+    }
+}
+
+/// A field's value as text; `None` where it isn't ASCII.
+pub fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok().filter(|text| text.is_ascii())
+}
+
+/// All of a request but its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a, F> {
+    /// What is to be done.
+    pub method: &'a Method,
+    /// HTTP's version.
+    pub version: Version,
+    /// Whom the target names, where it is more than a path.
+    pub authority: Option<&'a str>,
+    /// On what.
+    pub path: &'a str,
+    /// What stands behind the path's question mark.
+    pub query: Option<&'a str>,
+    /// The header fields.
+    pub fields: F,
+}
+
+impl<'a> From<&'a Parts> for Head<'a, &'a HeaderMap> {
+    fn from(parts: &'a Parts) -> Self {
+        let Parts { method, uri, version, headers, .. } = parts;
+        let authority = uri.authority().map(|authority| authority.as_str());
+        Self { method, version: *version, authority, path: uri.path(), query: uri.query(), fields: headers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::{self, HeaderValue};
+
+    use super::*;
+
+    const HOPS: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+    fn check<'a>(fields: impl Fields<'a>) {
+        assert_eq!(fields.all(HOPS).rev().collect::<Vec<_>>(), [&b"3 ,4"[..], b"1, 2"]);
+        assert_eq!(fields.elements(HOPS).collect::<Vec<_>>(), [b"1", b"2", b"3", b"4"]);
+        assert_eq!((fields.only(header::HOST), fields.only(HOPS)), (Some(&b"a"[..]), None));
+        assert_eq!((fields.first(HOPS), fields.first(header::ORIGIN)), (Some(&b"1, 2"[..]), None));
+    }
+
+    /// Both kinds of fields say the same, in order and whatever the case of the names.
+    #[test]
+    fn fields_are_found_by_name() {
+        const LINES: &[(&str, &str)] =
+            &[("Host", "a"), ("X-Forwarded-For", "1, 2"), ("connection", "Upgrade"), ("x-forwarded-for", "3 ,4")];
+        let mut map = HeaderMap::new();
+        for (name, value) in LINES {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static(value));
+        }
+        check(&map);
+        let lines: Vec<httparse::Header<'_>> =
+            LINES.iter().map(|(name, value)| httparse::Header { name, value: value.as_bytes() }).collect();
+        check(lines.as_slice());
+    }
+
+    #[test]
+    fn text_is_ascii() {
+        assert_eq!((text(b"a b"), text("ä".as_bytes()), text(b"\xff")), (Some("a b"), None, None));
+    }
+}
