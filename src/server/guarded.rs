@@ -3,7 +3,6 @@
 //! hyper's own header timeout begins with the first request's first byte and knows nothing of TLS, so it lets a slow
 //! handshake live; here one deadline runs from accept to the end of the first head.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,9 +23,6 @@ use framing::Framing;
 
 /// What a peer hears whose head did not come in time.
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
-/// How much of a first request is looked at before HTTP is spoken: heads of browsers have up to a kilobyte, cookies aside.
-const LOOK_AHEAD_BYTES: usize = 2 << 10;
 
 /// TCP alone, or TLS on it.
 pub enum Transport {
@@ -174,7 +170,7 @@ impl Progress {
 /// The socket of one connection until it becomes a session or ends.
 pub struct Guarded {
     transport: Transport,
-    /// Bytes that came and were only looked at.
+    /// What was read of it before.
     ahead: Bytes,
     /// The 101.
     held: Vec<u8>,
@@ -186,27 +182,14 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Guards `transport`; a peer that takes nothing for `write_timeout` is given up.
-    pub fn new(transport: Transport, progress: Arc<Progress>, write_timeout: Duration) -> Self {
-        Self { transport, ahead: Bytes::new(), held: Vec::new(), progress, read_timer: None, write_timeout, write_timer: None }
+    /// Guards `transport`, of which `ahead` was read before; a peer that takes nothing for `write_timeout` is given up.
+    pub fn new(transport: Transport, ahead: Bytes, progress: Arc<Progress>, write_timeout: Duration) -> Self {
+        Self { transport, ahead, held: Vec::new(), progress, read_timer: None, write_timeout, write_timer: None }
     }
 
     /// The socket itself, and the 101 that it has not sent.
     pub fn into_parts(self) -> (Transport, Vec<u8>) {
         (self.transport, self.held)
-    }
-
-    /// What the first read brings, which the next one brings again; nothing where the peer has ended its side.
-    pub async fn look_ahead(&mut self) -> io::Result<Bytes> {
-        let came = poll_fn(|cx| {
-            let mut room = [0; LOOK_AHEAD_BYTES];
-            let mut buffer = ReadBuf::new(&mut room);
-            ready!(self.poll_transport_read(cx, &mut buffer))?;
-            Poll::Ready(io::Result::Ok(Bytes::copy_from_slice(buffer.filled())))
-        });
-        let came = came.await?;
-        self.ahead = came.clone();
-        Ok(came)
     }
 
     /// Whether `bytes` are of a 101 and were held back.

@@ -1,5 +1,6 @@
 //! The whole gateway: builds each part and hands it only what it needs.
 
+mod accepted;
 mod admission;
 mod batch;
 mod body;
@@ -12,6 +13,7 @@ mod forwarded;
 mod guarded;
 mod handshake;
 mod head;
+mod http;
 mod listener;
 mod origin;
 mod page;
@@ -35,11 +37,12 @@ mod upgrade;
 pub use examine::{Examined, examine};
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use rand::Rng;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::auth::Auth;
@@ -53,6 +56,7 @@ use crate::shard::Shards;
 use crate::topic_name::Pattern;
 use admission::Admission;
 use drain::{Signals, Wish};
+use http::Http;
 use listener::Listener;
 use publishing::Publishing;
 use rate::Rates;
@@ -93,6 +97,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// No connection would be heard of.
+    #[error("connections can't be waited for")]
+    Accept(#[source] io::Error),
     /// The certificate can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -148,7 +155,7 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let routes = Arc::new(routes(&surroundings, &hub, &metrics, &shards, &admission));
     let tls = Arc::new(TlsInForce::new(certificate));
     let feeds = Feeds::start(&config.feed, Arc::clone(&hub), metrics, clock).map_err(StartError::Feeds)?;
-    let mut tasks = accept(main, admin, &routes, &tls);
+    let mut tasks = accept(main, admin, &routes, &tls).map_err(StartError::Accept)?;
     tasks.push(tokio::spawn({
         let hub = Arc::clone(&hub);
         async move { hub.keep_up().await }
@@ -207,11 +214,11 @@ fn with_key(config: Arc<Config>, key: Option<&ApiKey>) -> Arc<Config> {
     Arc::new(config)
 }
 
-fn listen(key: &'static str, address: SocketAddr) -> Result<Accepting, StartError> {
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     listener::bind(address).map_err(|source| StartError::Listen { key, address, source })
 }
 
-fn local_address(key: &'static str, address: SocketAddr, socket: &Accepting) -> Result<SocketAddr, StartError> {
+fn local_address(key: &'static str, address: SocketAddr, socket: &TcpListener) -> Result<SocketAddr, StartError> {
     socket.local_addr().map_err(|source| StartError::Listen { key, address, source })
 }
 
@@ -242,22 +249,25 @@ fn routes(
     }
 }
 
-/// Begins to accept. The administrators' listener, where there is one, speaks plain HTTP.
-fn accept(main: Accepting, admin: Option<Accepting>, routes: &Arc<Routes>, tls: &Arc<TlsInForce>) -> Vec<JoinHandle<()>> {
+/// Begins to accept, on the first shard's thread. The administrators' listener, where there is one, speaks plain HTTP.
+fn accept(main: TcpListener, admin: Option<TcpListener>, routes: &Arc<Routes>, tls: &Arc<TlsInForce>) -> io::Result<Vec<JoinHandle<()>>> {
     let pending = Arc::new(AtomicUsize::new(0));
-    let listener = |socket, surface, tls| Listener {
-        socket,
-        surface,
-        routes: Arc::clone(routes),
-        tls,
-        live: Arc::clone(&routes.live),
-        rejections: Arc::clone(&routes.rejections),
-        pending: Arc::clone(&pending),
+    let (front, first) = (Handle::current(), routes.upgrades.shards.first());
+    let _first = first.enter();
+    let begin = |socket, surface, tls| -> io::Result<JoinHandle<()>> {
+        let listener = Listener {
+            socket: Accepting::new(socket)?,
+            http: Arc::new(Http { routes: Arc::clone(routes), surface }),
+            tls,
+            pending: Arc::clone(&pending),
+            front: front.clone(),
+        };
+        Ok(first.spawn(listener.run()))
     };
     let surface = if admin.is_some() { Surface::Public } else { Surface::Whole };
-    let main = listener(main, surface, Some(Arc::clone(tls)));
-    let admin = admin.map(|socket| listener(socket, Surface::Admin, None));
-    std::iter::once(main).chain(admin).map(|listener| tokio::spawn(listener.run())).collect()
+    let main = begin(main, surface, Some(Arc::clone(tls)))?;
+    let admin = admin.map(|socket| begin(socket, Surface::Admin, None)).transpose()?;
+    Ok(std::iter::once(main).chain(admin).collect())
 }
 
 fn tell(address: SocketAddr, admin_address: Option<SocketAddr>) {

@@ -40,7 +40,7 @@ impl Spare {
         let turned_away = if let Ok(Ok((stream, _))) = accepted {
             if is_plain {
                 // A peer that doesn't read is closed on all the same.
-                let _ = timeout(PATIENCE, answer(stream)).await;
+                let _ = timeout(PATIENCE, answer(Tcp::Unregistered(stream))).await;
             }
             true
         } else {
@@ -91,6 +91,7 @@ mod tests {
     async fn who_is_turned_away_is_told() {
         let socket = super::super::listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let mut peer = tokio::net::TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let socket = Accepting::new(socket).unwrap();
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let mut spare = Spare::new();
         let mut heard = String::new();

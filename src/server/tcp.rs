@@ -4,7 +4,7 @@
 //! sockets are registered but once, there.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -26,7 +26,7 @@ impl Accepting {
     }
 
     /// The next connection, and who is at its other end.
-    pub async fn accept(&self) -> io::Result<(Tcp, std::net::SocketAddr)> {
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             // Those that are accepted are served meanwhile, however many wait.
             coop::consume_budget().await;
@@ -34,14 +34,9 @@ impl Accepting {
             if let Ok(accepted) = ready.try_io(|socket| socket.get_ref().accept()) {
                 let (stream, peer) = accepted?;
                 stream.set_nonblocking(true)?;
-                return Ok((Tcp::Unregistered(stream), peer));
+                return Ok((stream, peer));
             }
         }
-    }
-
-    /// Where it listens.
-    pub fn local_addr(&self) -> io::Result<std::net::SocketAddr> {
-        self.socket.get_ref().local_addr()
     }
 }
 
@@ -147,9 +142,10 @@ mod tests {
     async fn pair() -> (Tcp, tokio::net::TcpStream) {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
         let accepting = Accepting::new(socket).unwrap();
-        let peer = tokio::net::TcpStream::connect(accepting.local_addr().unwrap()).await.unwrap();
-        (accepting.accept().await.unwrap().0, peer)
+        let peer = tokio::net::TcpStream::connect(address).await.unwrap();
+        (Tcp::Unregistered(accepting.accept().await.unwrap().0), peer)
     }
 
     /// What is there is read, and an answer written, before the runtime knows the socket.
@@ -173,8 +169,8 @@ mod tests {
     async fn accepting_leaves_others_their_turns() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
         let accepting = Accepting::new(socket).unwrap();
-        let address = accepting.local_addr().unwrap();
         let mut peers = vec![TcpStream::connect(address).unwrap()];
         accepting.accept().await.unwrap(); // from now on the runtime knows that there is something
         let (mut turns, mut accepted) = (0, 1);

@@ -10,7 +10,7 @@ use hyper::header;
 
 use super::admission::Admission;
 use super::credentials;
-use super::guarded::Transport;
+use super::guarded::{Guarded, Transport};
 use super::handshake::{self, Switching};
 use super::head::{Fields, Head};
 use super::problem::{Answer, Problem};
@@ -151,8 +151,9 @@ fn may_open(
     Err(Refused(RejectReason::Unauthorized, problem))
 }
 
-/// The socket on its way to its shard, behind the 101; `None`: it can't be used.
-pub fn arrived(transport: Transport, head: Vec<u8>, already_read: Bytes) -> Option<Arrived> {
+/// The socket on its way to its shard, with the 101 that was held back; `None`: it can't be used.
+pub fn arrived(guarded: Guarded, already_read: Bytes) -> Option<Arrived> {
+    let (transport, head) = guarded.into_parts();
     let stream = match transport {
         Transport::Plain(tcp) => Stream::Plain(tcp.into_std().ok()?),
         Transport::Tls(stream) => {

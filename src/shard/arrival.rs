@@ -1,4 +1,6 @@
-//! How a session gets into its shard: seated before its socket, or with it.
+//! How a session gets into its shard: out of its lobby, or from elsewhere, seated before its socket or with it.
+
+use tokio::net::TcpStream;
 
 use super::newcomer::{Arrived, Newcomer};
 use super::outbox::{Outbox, Queued, What};
@@ -11,6 +13,19 @@ use crate::metrics::CloseReason;
 use crate::session_id::SessionId;
 
 impl Sessions {
+    /// Takes a newcomer over whose socket the runtime of this thread knows, and what it has said already. Its 101 goes out
+    /// first; until then nothing may happen that could discard it.
+    pub fn admit(&mut self, newcomer: Newcomer, tcp: TcpStream, head: Vec<u8>, unread: &[u8]) {
+        let place = self.take_in(newcomer);
+        if let Some(session) = self.slot(place) {
+            session.socket = Socket::Plain(tcp);
+            session.unread = unread.to_vec();
+        }
+        self.again.push(place); // its waker is to be known to the socket
+        self.queue(place, Queued { frame: head.into(), what: What::Reply });
+        self.open(place);
+    }
+
     /// Takes a newcomer over whose socket follows.
     pub fn expect(&mut self, newcomer: Newcomer) {
         let id = newcomer.id;

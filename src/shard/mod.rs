@@ -9,6 +9,7 @@ mod due;
 mod fanout;
 mod flush;
 mod inbox;
+mod lobby;
 mod newcomer;
 mod outbox;
 mod pace;
@@ -29,7 +30,7 @@ mod tests;
 mod turn;
 mod worker;
 
-pub use newcomer::{Arrived, Newcomer, SessionView, Stream};
+pub use newcomer::{Admitted, Arrived, Caller, Newcomer, Porter, SessionView, Stream};
 pub use reader::{Begun, Options, Reader, Seat};
 
 use std::cmp::Reverse;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::runtime;
+use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
 use control::Control;
@@ -56,6 +57,8 @@ use crate::session_id::SessionId;
 pub struct Shards {
     inboxes: Vec<Arc<Inbox>>,
     next: AtomicUsize,
+    /// The runtime of the first shard's thread.
+    first: Handle,
 }
 
 /// A session whose socket is on its way. Dropped, the session ends.
@@ -101,6 +104,7 @@ impl Shards {
     pub fn start(count: usize, hub: &Arc<Hub>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> io::Result<Arc<Self>> {
         let subscriptions_total = Arc::<AtomicUsize>::default();
         let mut inboxes = Vec::with_capacity(count);
+        let mut first = None;
         for index in 0..count {
             let inbox = Arc::new(Inbox::new(live.load().limits.inbox_bytes));
             let parts = Parts {
@@ -114,23 +118,38 @@ impl Shards {
                 clock: clock.clone(),
             };
             let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+            first.get_or_insert_with(|| runtime.handle().clone());
             std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || worker::run_on_this_thread(&runtime, parts, count))?;
             inboxes.push(inbox);
         }
-        Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0) }))
+        Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0), first: first.ok_or(io::ErrorKind::InvalidInput)? }))
+    }
+
+    /// The runtime of the first shard's thread. What is accepted there is a caller without another thread's being woken.
+    pub fn first(&self) -> &Handle {
+        &self.first
+    }
+
+    /// Lets a caller into the next shard in turn, which learns of it by [`Shards::rouse`].
+    pub fn receive(&self, caller: Caller) {
+        self.next_inbox().deposit(Control::Receive(Box::new(caller)));
+    }
+
+    /// Wakes the shards that have something in their inboxes and sleep.
+    pub fn rouse(&self) {
+        self.inboxes.iter().for_each(|inbox| inbox.rouse());
     }
 
     /// Finds the newcomer a place in the next shard in turn; done once it hears its topics. Its socket follows by
     /// [`Expected::arrive`].
     pub async fn expect(&self, newcomer: Newcomer) -> Expected {
-        let next = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
-        let inbox = Arc::clone(&self.inboxes[next]);
+        let inbox = Arc::clone(self.next_inbox());
         if !newcomer.subscribes_at_once {
             return Expected { inbox, awaited: Some(Awaited::Unseated(Box::new(newcomer))) };
         }
         let expected = Expected { inbox, awaited: Some(Awaited::Seated(newcomer.id)) };
         let (answer, seated) = oneshot::channel();
-        self.inboxes[next].control(Control::Expect { newcomer: Box::new(newcomer), answer });
+        expected.inbox.control(Control::Expect { newcomer: Box::new(newcomer), answer });
         let _ = seated.await; // a shard that stops answers nobody
         expected
     }
@@ -157,6 +176,11 @@ impl Shards {
     /// Ends the threads, whatever sessions are left.
     pub fn stop(&self) {
         self.inboxes.iter().for_each(|inbox| inbox.control(Control::Stop));
+    }
+
+    fn next_inbox(&self) -> &Arc<Inbox> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        &self.inboxes[next]
     }
 
     /// Asks every shard at once; the answers of those that gave one.

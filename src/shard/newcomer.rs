@@ -1,15 +1,45 @@
 //! What comes into a shard, and what it shows of it: a connection as it arrives, a session as `/v1/sessions` lists it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::reader::Reader;
 use crate::dialect::{Dialect, Variant};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
+
+/// A connection that has not said anything yet.
+pub struct Caller {
+    /// TCP alone, in no runtime.
+    pub stream: TcpStream,
+    /// When it goes back if it has not said anything by then.
+    pub until: Instant,
+    /// Who looks at what it says.
+    pub porter: Box<dyn Porter>,
+}
+
+/// Looks at what one caller says first, on the shard's thread, and never waits.
+pub trait Porter: Send {
+    /// The session that `said`, the caller's first bytes, asks for in full and may have; `None`: the caller is to be taken back.
+    fn admit(&mut self, said: &[u8]) -> Option<Admitted>;
+
+    /// Takes the caller back with what it `said`: nothing, if its time is over or it has gone.
+    fn take_back(self: Box<Self>, stream: TcpStream, said: &[u8]);
+}
+
+/// A caller that becomes a session.
+pub struct Admitted {
+    /// The session.
+    pub newcomer: Newcomer,
+    /// The 101.
+    pub head: Vec<u8>,
+    /// How many of the first bytes were its request.
+    pub used: usize,
+}
 
 /// A connection whose upgrade was granted.
 pub struct Newcomer {
@@ -41,9 +71,9 @@ pub struct Arrived {
 /// A session's socket on its way to a shard.
 pub enum Stream {
     /// TCP alone.
-    Plain(std::net::TcpStream),
+    Plain(TcpStream),
     /// TCP and the TLS spoken on it.
-    Tls(std::net::TcpStream, Box<rustls::ServerConnection>),
+    Tls(TcpStream, Box<rustls::ServerConnection>),
 }
 
 /// A session as `/v1/sessions` shows it.

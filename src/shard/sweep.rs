@@ -28,9 +28,9 @@ enum Finding {
 
 /// Between two sweeps: an eighth of the shortest time-out, so that none is late by more.
 pub fn sweep_interval(limits: &Limits) -> Duration {
-    let shortest =
-        [limits.ping_interval, limits.pong_timeout, limits.write_timeout, limits.auth_timeout, limits.message_timeout].into_iter().min();
-    (shortest.unwrap_or(SWEEP_INTERVAL_MAX) / 8).clamp(SWEEP_INTERVAL_MIN, SWEEP_INTERVAL_MAX)
+    let Limits { ping_interval, pong_timeout, write_timeout, auth_timeout, message_timeout, handshake_timeout, .. } = limits;
+    let shortest = [ping_interval, pong_timeout, write_timeout, auth_timeout, message_timeout, handshake_timeout].into_iter().min();
+    (shortest.copied().unwrap_or(SWEEP_INTERVAL_MAX) / 8).clamp(SWEEP_INTERVAL_MIN, SWEEP_INTERVAL_MAX)
 }
 
 impl Sessions {

@@ -12,6 +12,7 @@ use super::control::Control;
 use super::drain::Drain;
 use super::flush::Flush;
 use super::inbox::Item;
+use super::lobby::Lobby;
 use super::newcomer::SessionView;
 use super::rest::{Rest, rest_after};
 use super::sessions::{Parts, Sessions, encoder};
@@ -42,6 +43,7 @@ const DRAIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 /// One shard at work.
 pub struct Worker {
     sessions: Sessions,
+    lobby: Lobby,
     shards: usize,
     buffer: Vec<u8>,
     inflater: Inflater,
@@ -64,6 +66,7 @@ impl Worker {
             generation: sessions.live.generation(),
             swept_at: sessions.now,
             sessions,
+            lobby: Lobby::default(),
             shards,
             buffer: vec![0; READ_BUFFER_BYTES],
             inflater: Inflater::default(),
@@ -104,6 +107,8 @@ impl Worker {
         let left = self.drain_inbox();
         self.sessions.send_due();
         self.sweep_if_due();
+        // Right before the flush: nothing comes between a session's 101 and its being written.
+        let all_answered = self.lobby.answer(&mut self.buffer, &self.sessions.clock.clone(), &mut self.sessions);
         let flush_began = self.sessions.clock.moment();
         self.sessions.flush(&mut self.flush);
         self.flushed_for = self.sessions.clock.moment().since(flush_began);
@@ -118,7 +123,7 @@ impl Worker {
         {
             let _ = drained.send(()); // whoever asked may have stopped waiting
         }
-        left || !self.sessions.again.is_empty() || !self.sessions.awaiting.is_empty()
+        left || !all_answered || !self.sessions.again.is_empty() || !self.sessions.awaiting.is_empty()
     }
 
     /// Waits for the inbox, for a socket or for the next thing that is due.
@@ -127,9 +132,10 @@ impl Worker {
         let sweep_at = self.swept_at + self.sweep_interval();
         let next = self.sessions.due.next().map_or(sweep_at, |at| at.min(sweep_at));
         let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::now() + next.since(now)));
-        let (inbox, ready) = (&self.sessions.inbox, &self.sessions.ready);
+        let (inbox, ready, lobby) = (&self.sessions.inbox, &self.sessions.ready, &self.lobby);
         poll_fn(|context: &mut Context<'_>| {
-            let filled = inbox.is_filled_or_wakes(context.waker()) | ready.is_filled_or_wakes(context.waker());
+            let waker = context.waker();
+            let filled = inbox.is_filled_or_wakes(waker) | ready.is_filled_or_wakes(waker) | lobby.is_heard_or_wakes(waker);
             if filled { Poll::Ready(()) } else { timer.as_mut().poll(context) }
         })
         .await;
@@ -251,6 +257,7 @@ impl Worker {
 
     fn obey(&mut self, control: Control) {
         match control {
+            Control::Receive(caller) => self.lobby.receive(*caller),
             Control::Expect { newcomer, answer } => {
                 self.sessions.expect(*newcomer);
                 let _ = answer.send(()); // whoever waits may have gone
@@ -307,6 +314,7 @@ impl Worker {
         if now.since(self.swept_at) >= self.sweep_interval() {
             self.swept_at = now;
             self.sessions.sweep();
+            self.lobby.sweep(Instant::now());
         }
     }
 
