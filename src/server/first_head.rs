@@ -51,6 +51,19 @@ mod tests {
         assert_eq!(target("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Some(("/".to_owned(), None, 27)));
     }
 
+    proptest::proptest! {
+        /// A target is taken apart as hyper would.
+        #[test]
+        fn targets_are_read_alike(target in "/[ -~]{0,12}") {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let mut room = room();
+            if let Some((head, _)) = read(head.as_bytes(), &mut room) {
+                let uri: hyper::Uri = target.parse().unwrap();
+                proptest::prop_assert_eq!((head.path, head.query, None), (uri.path(), uri.query(), uri.authority()));
+            }
+        }
+    }
+
     /// All else is hyper's: what hasn't come whole, what isn't a GET of a path, what can't be read.
     #[test]
     fn what_is_unusual_is_left() {

@@ -23,7 +23,7 @@ pub struct Lobby {
     callers: Vec<Option<Waiting>>,
     free: Vec<u32>,
     ready: Arc<ReadyList>,
-    /// Callers to be looked at.
+    /// Callers to be looked at, the first at the end.
     heard: Vec<u32>,
 }
 
@@ -48,7 +48,7 @@ impl Lobby {
         });
         let waker = Waker::from(SlotWaker::new(place, &self.ready));
         if tcp.poll_read_ready(&mut Context::from_waker(&waker)).is_ready() {
-            self.heard.push(place);
+            waker.wake_by_ref();
         }
         self.callers[place as usize] = Some(Waiting { tcp, waker, until, porter });
     }
@@ -58,7 +58,10 @@ impl Lobby {
         if self.is_empty() {
             return true;
         }
-        self.ready.take(&mut self.heard);
+        if self.heard.is_empty() {
+            self.ready.take(&mut self.heard);
+            self.heard.reverse();
+        }
         let began = clock.moment();
         while let Some(place) = self.heard.pop() {
             self.look(place, buffer, sessions);
@@ -80,7 +83,7 @@ impl Lobby {
 
     /// Whether a caller has said something; if not, `waker` is woken by the next that does.
     pub fn is_heard_or_wakes(&self, waker: &Waker) -> bool {
-        !self.is_empty() && self.ready.is_filled_or_wakes(waker)
+        !self.heard.is_empty() || (!self.is_empty() && self.ready.is_filled_or_wakes(waker))
     }
 
     fn is_empty(&self) -> bool {

@@ -19,6 +19,7 @@ use crate::topic_name::{Pattern, TopicName};
 mod arrival;
 mod bench;
 mod leaving;
+mod lobby;
 mod returning;
 
 const INTERVAL: Duration = Duration::from_millis(250);

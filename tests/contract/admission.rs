@@ -118,6 +118,55 @@ fn a_refused_upgrade_ends_the_connection() {
     }
 }
 
+/// PROTOCOL 3 and 4: a handshake is answered alike whether it comes whole, with a frame behind it, in pieces, or on a connection
+/// that has carried a request before. The answers differ in the date at most.
+#[test]
+fn a_handshake_may_come_in_any_way() {
+    const FRAME: &[u8] = b"\x81\x8d\0\0\0\0{\"op\":\"ping\"}";
+    let gateway = Gateway::start();
+    let head = |path: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: belfry.json.v1\r\n\
+             Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        )
+    };
+    for (path, answer) in [("/ws", &b"pong"[..]), ("/echo", b"\xc1")] {
+        let whole = [head(path).as_bytes(), FRAME].concat();
+        let mut heads = Vec::new();
+        for way in ["whole", "in pieces", "kept alive"] {
+            let mut socket = gateway.socket();
+            socket.set_nodelay(true).unwrap();
+            match way {
+                "in pieces" => whole.chunks(50).for_each(|piece| {
+                    socket.write_all(piece).unwrap();
+                    gateway.get("/healthz"); // so that the gateway has seen it before the next
+                }),
+                "kept alive" => {
+                    write!(socket, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                    assert_eq!(read_reply(&mut socket).unwrap().status, 200);
+                    socket.write_all(&whole).unwrap();
+                }
+                _ => socket.write_all(&whole).unwrap(),
+            }
+            let (mut heard, mut piece) = (Vec::new(), [0; 1024]);
+            while !heard.windows(answer.len()).any(|part| part == answer) {
+                let read =
+                    socket.read(&mut piece).unwrap_or_else(|error| panic!("{path}, {way}: {error}: {}", String::from_utf8_lossy(&heard)));
+                assert!(read > 0, "{path}, {way}: {}", String::from_utf8_lossy(&heard));
+                heard.extend_from_slice(&piece[..read]);
+            }
+            let text = String::from_utf8_lossy(&heard).into_owned();
+            let lines = text.split("\r\n\r\n").next().unwrap().lines();
+            let mut lines: Vec<String> = lines.filter(|line| !line.starts_with("date:")).map(str::to_owned).collect();
+            lines.sort_unstable();
+            assert!(lines.iter().any(|line| line == "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{path}, {way}: {text}");
+            heads.push(lines);
+        }
+        assert!(heads.windows(2).all(|two| two[0] == two[1]), "{path}: {heads:#?}");
+    }
+}
+
 /// PROTOCOL 7: the same holds for every POST and DELETE, and not for a GET.
 #[test]
 fn origins_hold_for_posts_and_deletes() {

@@ -147,11 +147,17 @@ impl Bench {
 }
 
 fn expect(sessions: &mut Sessions) -> SessionId {
-    let id = SessionId::random();
+    let newcomer = newcomer();
+    let id = newcomer.id;
+    sessions.expect(newcomer);
+    id
+}
+
+/// Somebody who speaks the native dialect.
+pub fn newcomer() -> Newcomer {
     let variant = Variant { dialect: Dialect::Json, window_bits: None };
     let (address, reader, pass) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
-    sessions.expect(Newcomer { id, address, variant, reader, pass, subscribes_at_once: true });
-    id
+    Newcomer { id: SessionId::random(), address, variant, reader, pass, subscribes_at_once: true }
 }
 
 /// Of each event its `op`, of a message its offset, of a Close its code.
