@@ -81,7 +81,7 @@ impl Porter for Accepted {
         Some(Admitted { newcomer, head: switching.written(), used })
     }
 
-    fn take_back(self: Box<Self>, stream: TcpStream, said: &[u8]) {
+    fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]) {
         let (front, said) = (self.front.clone(), Bytes::copy_from_slice(said));
         front.spawn(self.serve(Transport::Plain(Tcp::Unregistered(stream)), said));
     }

@@ -187,9 +187,9 @@ impl Guarded {
         Self { transport, ahead, held: Vec::new(), progress, read_timer: None, write_timeout, write_timer: None }
     }
 
-    /// The socket itself, and the 101 that it has not sent.
-    pub fn into_parts(self) -> (Transport, Vec<u8>) {
-        (self.transport, self.held)
+    /// The socket itself, the 101 that it has not sent, and what was read of it before and not asked for.
+    pub fn into_parts(self) -> (Transport, Vec<u8>, Bytes) {
+        (self.transport, self.held, self.ahead)
     }
 
     /// Whether `bytes` are of a 101 and were held back.

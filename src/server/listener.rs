@@ -19,7 +19,7 @@ use super::spare::Spare;
 use super::tcp::Accepting;
 use super::tls::TlsInForce;
 use crate::metrics::{LimitKey, RejectReason};
-use crate::shard::{Caller, Porter, Shards};
+use crate::shard::{Porter, Shards, Visitor};
 
 /// Connections that the kernel keeps ready between two accepts.
 const BACKLOG: i32 = 4_096;
@@ -107,8 +107,8 @@ impl Listener {
         let accepted = Box::new(Accepted { http: Arc::clone(&self.http), front: self.front.clone(), peer, until, pending, config });
         match self.tls.as_ref().and_then(|tls| tls.load()) {
             Some(tls) => drop(self.front.spawn(accepted.secure(stream, tls))),
-            None if *surface == Surface::Admin => accepted.take_back(stream, &[]), // none becomes a session
-            None => self.shards().receive(Caller { stream, until, porter: accepted }),
+            None if *surface == Surface::Admin => accepted.hand_on(stream, &[]), // none becomes a session
+            None => self.shards().receive(Visitor { stream, until, porter: accepted }),
         }
     }
 

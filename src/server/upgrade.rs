@@ -82,8 +82,10 @@ impl Upgrades {
     /// Checks everything that a handshake says, and takes a place for its session. A refusal has done nothing.
     pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<Granted, Refused> {
         let config = self.surroundings.live.load();
-        let absent = || Refused(RejectReason::NotFound, Problem::not_found(format!("no WebSocket is spoken on {}", head.path)));
-        let target = target(head.path, &config.endpoints).ok_or_else(absent)?;
+        let target = target(head.path, &config.endpoints).ok_or_else(|| {
+            tracing::trace!(path = head.path, "no such path");
+            Refused(RejectReason::NotFound, Problem::not_found("no WebSocket is spoken on this path"))
+        })?;
         let key = handshake::check(head.version, head.fields).map_err(|bad| Refused(RejectReason::BadUpgrade, bad.into()))?;
         let opening = self.opening(head, &target, &config)?;
         let pass = self.admission.admit(address.ip()).map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
@@ -153,7 +155,8 @@ fn may_open(
 
 /// The socket on its way to its shard, with the 101 that was held back; `None`: it can't be used.
 pub fn arrived(guarded: Guarded, already_read: Bytes) -> Option<Arrived> {
-    let (transport, head) = guarded.into_parts();
+    let (transport, head, ahead) = guarded.into_parts();
+    let already_read = if ahead.is_empty() { already_read } else { [already_read, ahead].concat().into() };
     let stream = match transport {
         Transport::Plain(tcp) => Stream::Plain(tcp.into_std().ok()?),
         Transport::Tls(stream) => {

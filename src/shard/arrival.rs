@@ -4,11 +4,11 @@ use tokio::net::TcpStream;
 
 use super::newcomer::{Arrived, Newcomer};
 use super::outbox::{Outbox, Queued, What};
+use super::pass::Chain;
 use super::ready::SlotWaker;
 use super::sessions::Sessions;
 use super::slot::{Slot, Stage};
 use super::socket::Socket;
-use super::turn::Chain;
 use crate::metrics::CloseReason;
 use crate::session_id::SessionId;
 
@@ -68,6 +68,7 @@ impl Sessions {
             pass: Some(pass),
         });
         self.open += 1;
+        self.inbox.occupy();
         self.tally.session_opened();
         place
     }

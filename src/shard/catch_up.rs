@@ -30,16 +30,21 @@ impl Sessions {
         }
     }
 
-    /// Gives out a turn's share of history. It comes after the flush: a `subscribed` goes before what is replayed.
+    /// Gives out a turn's share of history to those to whom all else is written: a `subscribed` goes before what is replayed.
     pub fn give_out_history(&mut self) {
         let mut pieces = PIECES_PER_TURN;
-        while pieces > 0
-            && let Some((slot, id)) = self.awaiting.pop_front()
-        {
-            if let Some(session) = self.slots.get_mut(slot).filter(|session| session.id == id) {
-                session.awaits_history = false;
-                pieces -= self.give_share(slot, pieces.min(PIECES_PER_SHARE));
+        for _ in 0..self.awaiting.len() {
+            if pieces == 0 {
+                break;
             }
+            let Some((slot, id)) = self.awaiting.pop_front() else { break };
+            let Some(session) = self.slots.get_mut(slot).filter(|session| session.id == id) else { continue };
+            if !session.chain.is_empty() {
+                self.awaiting.push_back((slot, id));
+                continue;
+            }
+            session.awaits_history = false;
+            pieces -= self.give_share(slot, pieces.min(PIECES_PER_SHARE));
         }
     }
 

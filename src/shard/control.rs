@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::newcomer::{Arrived, Caller, Newcomer, SessionView};
+use super::newcomer::{Arrived, Newcomer, SessionView};
 use crate::codes::CloseCode;
 use crate::session_id::SessionId;
 
 /// A wish of the gateway.
 pub enum Control {
-    /// A connection that has not said anything yet waits here.
-    Receive(Box<Caller>),
     /// A connection becomes a session of the shard; its socket follows.
     Expect {
         /// The session.

@@ -43,10 +43,10 @@ impl Sessions {
             self.note_due(Due { at, slot, session, topic: topic.clone() });
         }
         self.unhold(&message);
-        let frame = self.turn.add_message(&message);
-        let Self { slots, turn, .. } = self;
+        let frame = self.pass.add_message(&message);
+        let Self { slots, pass, .. } = self;
         if let Some(session) = slots.get_mut(slot) {
-            turn.link(slot, &mut session.chain, frame);
+            pass.link(slot, &mut session.chain, frame);
         }
     }
 }

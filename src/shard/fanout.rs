@@ -16,7 +16,7 @@ impl Sessions {
         let mut routed = 0;
         let mut frame = None;
         let mut closer_look = Vec::new();
-        let Self { subscribers, slots, turn, .. } = self;
+        let Self { subscribers, slots, pass, .. } = self;
         subscribers.lists(&message.topic, |subscribed| {
             for &slot in &subscribed.slots {
                 let Some(session) = slots.get_mut(slot) else { continue };
@@ -28,8 +28,8 @@ impl Sessions {
                     closer_look.push(slot);
                     continue;
                 }
-                let frame = *frame.get_or_insert_with(|| turn.add_message(message));
-                turn.link(slot, &mut session.chain, frame);
+                let frame = *frame.get_or_insert_with(|| pass.add_message(message));
+                pass.link(slot, &mut session.chain, frame);
                 routed += 1;
             }
         });
@@ -65,10 +65,10 @@ impl Sessions {
             Some(Paced::Now(at)) => self.note_due(Due { at, slot, session: id, topic: message.topic.clone() }),
             None => {}
         }
-        let Self { slots, turn, .. } = self;
-        let frame = *frame.get_or_insert_with(|| turn.add_message(message));
+        let Self { slots, pass, .. } = self;
+        let frame = *frame.get_or_insert_with(|| pass.add_message(message));
         if let Some(session) = slots.get_mut(slot) {
-            turn.link(slot, &mut session.chain, frame);
+            pass.link(slot, &mut session.chain, frame);
         }
     }
 

@@ -1,13 +1,14 @@
-//! The flush: one write for each session that has something, and what its socket does not take waits.
+//! The flush: one write for each session that has something, and what its socket does not take waits. A turn flushes a
+//! part of them, so that what comes meanwhile is read, and joins what waits for the others.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
 use super::outbox::{Offered, Outbox, Queued, What};
+use super::pass::Pass;
 use super::sessions::Sessions;
 use super::slot::Stage;
-use super::turn::Turn;
 use crate::codes::CloseCode;
 use crate::config::RuleId;
 use crate::dialect::{Encoder, Event, FrameBytes, Variant, event_frame};
@@ -20,7 +21,6 @@ const COPIED_FRAME_BYTES_MAX: usize = 4 << 10;
 /// What flushing keeps from session to session.
 #[derive(Default)]
 pub struct Flush {
-    dirty: Vec<u32>,
     chain: Vec<u32>,
     joined: Joined,
 }
@@ -43,10 +43,10 @@ impl Joined {
     }
 
     /// Joins the frames of `chain`; `false`: one among several is too long to be copied.
-    fn join(&mut self, chain: &[u32], variant: Variant, turn: &mut Turn, encoder: &mut Encoder, tally: &mut Tally) -> bool {
+    fn join(&mut self, chain: &[u32], variant: Variant, pass: &mut Pass, encoder: &mut Encoder, tally: &mut Tally) -> bool {
         self.clear();
         for &frame in chain {
-            let Some(bytes) = turn.bytes(frame, variant, encoder, tally) else { continue };
+            let Some(bytes) = pass.bytes(frame, variant, encoder, tally) else { continue };
             if bytes.len() <= COPIED_FRAME_BYTES_MAX {
                 self.bytes.extend_from_slice(&bytes);
             } else if chain.len() == 1 {
@@ -54,7 +54,7 @@ impl Joined {
             } else {
                 return false;
             }
-            if let Some(rule) = turn.rule(frame) {
+            if let Some(rule) = pass.rule(frame) {
                 self.count(rule);
             }
         }
@@ -84,31 +84,30 @@ impl Joined {
 }
 
 impl Sessions {
-    /// Writes what this turn has for its sessions.
-    pub fn flush(&mut self, flush: &mut Flush) {
-        let mut dirty = std::mem::take(&mut flush.dirty);
-        // Ending a session while flushing may queue nothing new, but closing one queues its Close: so until none is dirty.
-        while !self.turn.is_empty() {
-            self.turn.take_dirty(&mut dirty);
-            for slot in dirty.drain(..) {
-                self.flush_slot(slot, flush);
-            }
+    /// Writes what waits for at most so many sessions, those first that have waited longest; whether that was all.
+    pub fn flush(&mut self, flush: &mut Flush, sessions: usize) -> bool {
+        self.pass.mark();
+        for _ in 0..sessions {
+            let Some(slot) = self.pass.next_dirty() else { break };
+            self.flush_slot(slot, flush);
         }
-        flush.dirty = dirty;
-        flush.joined.clear();
         let took = self.clock.moment();
-        for message in self.turn.messages() {
-            self.tally.fanout(took.since(message.moment));
+        let Self { pass, tally, .. } = self;
+        pass.settle(|message| tally.fanout(took.since(message.moment)));
+        if !pass.is_empty() {
+            return false;
         }
-        self.turn.clear();
-        self.slots.end_turn();
+        flush.joined.clear();
+        pass.clear();
+        self.slots.end_pass();
+        true
     }
 
     fn flush_slot(&mut self, slot: u32, flush: &mut Flush) {
-        let Self { slots, turn, .. } = self;
+        let Self { slots, pass, .. } = self;
         let Some(session) = slots.get_mut(slot) else { return };
-        turn.frames_of(session.chain, &mut flush.chain);
-        turn.unlink(&mut session.chain);
+        pass.frames_of(session.chain, &mut flush.chain);
+        pass.unlink(&mut session.chain);
         let chain = std::mem::take(&mut flush.chain);
         if session.outbox.is_none() && !chain.is_empty() {
             self.write_chain(slot, &chain, &mut flush.joined);
@@ -123,10 +122,10 @@ impl Sessions {
 
     /// Writes a chain straight to the socket; what that does not take begins the outbox.
     fn write_chain(&mut self, slot: u32, chain: &[u32], joined: &mut Joined) {
-        let Self { slots, turn, encoder, tally, .. } = self;
+        let Self { slots, pass, encoder, tally, .. } = self;
         let Some(session) = slots.get_mut(slot) else { return };
         let variant = session.variant;
-        if !joined.is_of(chain, variant) && !joined.join(chain, variant, turn, encoder, tally) {
+        if !joined.is_of(chain, variant) && !joined.join(chain, variant, pass, encoder, tally) {
             joined.clear();
             return self.begin_outbox(slot, chain, 0);
         }
@@ -141,7 +140,7 @@ impl Sessions {
                 }
             }
             Poll::Ready(Err(error)) => {
-                for rule in chain.iter().filter_map(|&frame| turn.rule(frame)) {
+                for rule in chain.iter().filter_map(|&frame| pass.rule(frame)) {
                     tally.dropped(rule, DropReason::Closed, 1);
                 }
                 self.lose(slot, &error);
@@ -152,9 +151,9 @@ impl Sessions {
 
     /// Puts into a new outbox what the socket did not take of a chain.
     fn begin_outbox(&mut self, slot: u32, chain: &[u32], mut written: usize) {
-        let Self { slots, turn, encoder, tally, now, backlogged, .. } = self;
+        let Self { slots, pass, encoder, tally, now, backlogged, .. } = self;
         let Some(session) = slots.get_mut(slot) else { return };
-        let mut queue: VecDeque<Queued> = chain.iter().filter_map(|&frame| turn.queued(frame, session.variant, encoder, tally)).collect();
+        let mut queue: VecDeque<Queued> = chain.iter().filter_map(|&frame| pass.queued(frame, session.variant, encoder, tally)).collect();
         while let Some(first) = queue.front().filter(|queued| queued.frame.len() <= written) {
             written -= first.frame.len();
             if let Some(message) = first.message() {
@@ -174,13 +173,13 @@ impl Sessions {
     /// ends, too. Of a slow session it goes into the outbox first, so that a gap before it is still told.
     pub fn leave_waiting(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
         let mut chain = Vec::new();
-        let Self { slots, turn, .. } = self;
+        let Self { slots, pass, .. } = self;
         let Some(session) = slots.get_mut(slot) else { return };
         if session.outbox.is_none() {
-            return turn.leave(session.chain, left); // its socket may not take it all
+            return pass.leave(session.chain, left); // its socket may not take it all
         }
-        turn.frames_of(session.chain, &mut chain);
-        turn.unlink(&mut session.chain);
+        pass.frames_of(session.chain, &mut chain);
+        pass.unlink(&mut session.chain);
         self.offer_chain(slot, &chain);
         if let Some(outbox) = self.slot(slot).and_then(|session| session.outbox.as_mut()) {
             outbox.leave(left);
@@ -189,12 +188,12 @@ impl Sessions {
 
     fn offer_chain(&mut self, slot: u32, chain: &[u32]) {
         for &frame in chain {
-            let Self { slots, turn, encoder, tally, .. } = self;
+            let Self { slots, pass, encoder, tally, .. } = self;
             let Some(session) = slots.get_mut(slot) else {
-                turn.rule(frame).into_iter().for_each(|rule| tally.dropped(rule, DropReason::Closed, 1));
+                pass.rule(frame).into_iter().for_each(|rule| tally.dropped(rule, DropReason::Closed, 1));
                 continue;
             };
-            if let Some(queued) = turn.queued(frame, session.variant, encoder, tally) {
+            if let Some(queued) = pass.queued(frame, session.variant, encoder, tally) {
                 self.offer(slot, queued);
             }
         }

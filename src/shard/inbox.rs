@@ -8,6 +8,7 @@ use std::task::Waker;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::control::Control;
+use super::newcomer::Visitor;
 use crate::hub::{Message, Outlet, PresenceChange};
 
 /// What a message costs in an inbox beside its payload, in bytes.
@@ -29,6 +30,8 @@ pub struct Inbox {
     state: Mutex<State>,
     /// `limits.inbox_bytes`.
     bytes_max: AtomicUsize,
+    /// The sessions and visitors of the shard, by which connections are spread.
+    occupied: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -40,12 +43,14 @@ struct State {
     shard: Option<Waker>,
     /// Publishers that found no room.
     publishers: Vec<Waker>,
+    /// Connections; they don't queue behind messages.
+    visitors: Vec<Visitor>,
 }
 
 impl Inbox {
     /// An empty one.
     pub fn new(bytes_max: usize) -> Self {
-        Self { state: Mutex::default(), bytes_max: AtomicUsize::new(bytes_max) }
+        Self { state: Mutex::default(), bytes_max: AtomicUsize::new(bytes_max), occupied: AtomicUsize::new(0) }
     }
 
     /// Changes its bound.
@@ -63,10 +68,36 @@ impl Inbox {
         self.state.lock().put(Item::Control(control), 0);
     }
 
+    /// Leaves a visitor for the shard; [`Inbox::rouse`] tells it.
+    pub fn announce(&self, visitor: Visitor) {
+        self.occupy();
+        self.state.lock().visitors.push(visitor);
+    }
+
+    /// Moves the visitors into `visitors`.
+    pub fn take_visitors(&self, visitors: &mut Vec<Visitor>) {
+        visitors.append(&mut self.state.lock().visitors);
+    }
+
+    /// The shard has a session or a visitor more.
+    pub fn occupy(&self) {
+        self.occupied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has one less.
+    pub fn vacate(&self) {
+        self.occupied.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many sessions and visitors it has.
+    pub fn occupied(&self) -> usize {
+        self.occupied.load(Ordering::Relaxed)
+    }
+
     /// Wakes the shard if it has something to take and sleeps.
     pub fn rouse(&self) {
         let state = self.state.lock();
-        if !state.items.is_empty() {
+        if !state.is_empty() {
             wake(state);
         }
     }
@@ -98,7 +129,7 @@ impl Inbox {
     /// Whether there is something to take; if not, `waker` is woken by the next push.
     pub fn is_filled_or_wakes(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
-        let filled = !state.items.is_empty();
+        let filled = !state.is_empty();
         if !filled {
             state.shard = Some(waker.clone());
         }
@@ -113,6 +144,10 @@ impl Inbox {
 }
 
 impl State {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.visitors.is_empty()
+    }
+
     fn put(&mut self, item: Item, bytes: usize) {
         self.items.push_back(item);
         self.bytes += bytes;

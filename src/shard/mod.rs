@@ -13,6 +13,7 @@ mod lobby;
 mod newcomer;
 mod outbox;
 mod pace;
+mod pass;
 mod reader;
 mod ready;
 mod replay;
@@ -27,10 +28,9 @@ mod subscribers;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod turn;
 mod worker;
 
-pub use newcomer::{Admitted, Arrived, Caller, Newcomer, Porter, SessionView, Stream};
+pub use newcomer::{Admitted, Arrived, Newcomer, Porter, SessionView, Stream, Visitor};
 pub use reader::{Begun, Options, Reader, Seat};
 
 use std::cmp::Reverse;
@@ -125,14 +125,14 @@ impl Shards {
         Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0), first: first.ok_or(io::ErrorKind::InvalidInput)? }))
     }
 
-    /// The runtime of the first shard's thread. What is accepted there is a caller without another thread's being woken.
+    /// The runtime of the first shard's thread. What is accepted there is a visitor without another thread's being woken.
     pub fn first(&self) -> &Handle {
         &self.first
     }
 
-    /// Lets a caller into the next shard in turn, which learns of it by [`Shards::rouse`].
-    pub fn receive(&self, caller: Caller) {
-        self.next_inbox().deposit(Control::Receive(Box::new(caller)));
+    /// Lets a visitor into the emptiest shard, which learns of it by [`Shards::rouse`].
+    pub fn receive(&self, visitor: Visitor) {
+        self.next_inbox().announce(visitor);
     }
 
     /// Wakes the shards that have something in their inboxes and sleep.
@@ -140,7 +140,7 @@ impl Shards {
         self.inboxes.iter().for_each(|inbox| inbox.rouse());
     }
 
-    /// Finds the newcomer a place in the next shard in turn; done once it hears its topics. Its socket follows by
+    /// Finds the newcomer a place in the emptiest shard; done once it hears its topics. Its socket follows by
     /// [`Expected::arrive`].
     pub async fn expect(&self, newcomer: Newcomer) -> Expected {
         let inbox = Arc::clone(self.next_inbox());
@@ -178,9 +178,11 @@ impl Shards {
         self.inboxes.iter().for_each(|inbox| inbox.control(Control::Stop));
     }
 
+    /// The inbox of the shard with the fewest sessions and visitors; among equals each has its turn.
     fn next_inbox(&self) -> &Arc<Inbox> {
-        let next = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
-        &self.inboxes[next]
+        let first = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        let from_first = (first..self.inboxes.len()).chain(0..first).map(|index| &self.inboxes[index]);
+        from_first.min_by_key(|inbox| inbox.occupied()).unwrap_or(&self.inboxes[first])
     }
 
     /// Asks every shard at once; the answers of those that gave one.

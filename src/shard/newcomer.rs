@@ -13,7 +13,7 @@ use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
 /// A connection that has not said anything yet.
-pub struct Caller {
+pub struct Visitor {
     /// TCP alone, in no runtime.
     pub stream: TcpStream,
     /// When it goes back if it has not said anything by then.
@@ -22,16 +22,16 @@ pub struct Caller {
     pub porter: Box<dyn Porter>,
 }
 
-/// Looks at what one caller says first, on the shard's thread, and never waits.
+/// Looks at what one visitor says first, on the shard's thread, and never waits.
 pub trait Porter: Send {
-    /// The session that `said`, the caller's first bytes, asks for in full and may have; `None`: the caller is to be taken back.
+    /// The session that `said`, the visitor's first bytes, asks for in full and may have; `None`: the visitor is to be taken back.
     fn admit(&mut self, said: &[u8]) -> Option<Admitted>;
 
-    /// Takes the caller back with what it `said`: nothing, if its time is over or it has gone.
-    fn take_back(self: Box<Self>, stream: TcpStream, said: &[u8]);
+    /// Takes the visitor back with what it `said`: nothing, if its time is over or it has gone.
+    fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]);
 }
 
-/// A caller that becomes a session.
+/// A visitor that becomes a session.
 pub struct Admitted {
     /// The session.
     pub newcomer: Newcomer,

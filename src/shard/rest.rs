@@ -9,6 +9,12 @@ const REST_MIN: Duration = Duration::from_micros(20);
 /// The rest that is as long as the flush before it; a longer bound stretches it in proportion.
 const EVEN_REST_MAX: Duration = Duration::from_micros(100);
 
+/// Whether a flush is to be whole before anything else is read. Whoever asks for a longer rest would rather have messages
+/// gather than leave early.
+pub fn flushes_whole(rest_max: Duration) -> bool {
+    rest_max > EVEN_REST_MAX
+}
+
 /// How long to rest after a flush that took `flushed`; `rest_max` is `server.coalesce`. `None`: not at all.
 pub fn rest_after(flushed: Duration, rest_max: Duration) -> Option<Duration> {
     let stretch = rest_max.div_duration_f64(EVEN_REST_MAX).max(1.0);

@@ -75,7 +75,7 @@ impl Seat for Seated<'_> {
 
     fn can_go_on(&mut self) -> bool {
         let most = self.sessions.config.limits.outbox_bytes;
-        let turn_bytes = self.sessions.turn_reply_bytes;
+        let turn_bytes = self.sessions.reply_bytes;
         let Some(slot) = self.sessions.slot(self.slot) else { return false };
         let waiting = slot.outbox.as_ref().map_or(0, |outbox| outbox.uncounted_bytes());
         slot.is_open() && waiting + turn_bytes < most

@@ -11,12 +11,12 @@ use super::drain::Drain;
 use super::inbox::Inbox;
 use super::outbox::{End, Queued, What};
 use super::pace::Paces;
+use super::pass::Pass;
 use super::ready::ReadyList;
 use super::schedule::{Due, Schedule};
 use super::slot::{Slot, Stage, smallest_interval};
 use super::slots::Slots;
 use super::subscribers::Subscribers;
-use super::turn::Turn;
 use crate::clock::{Clock, Moment};
 use crate::codes::CloseCode;
 use crate::config::{Config, Live};
@@ -43,8 +43,8 @@ pub struct Sessions {
     pub open: usize,
     /// Who takes what.
     pub subscribers: Subscribers,
-    /// What this turn has to write.
-    pub turn: Turn,
+    /// What is to be written.
+    pub pass: Pass,
     /// Makes frames.
     pub encoder: Encoder,
     /// Which shard this is.
@@ -63,8 +63,8 @@ pub struct Sessions {
     pub awaiting: VecDeque<(u32, SessionId)>,
     /// Slots with an outbox.
     pub backlogged: BTreeSet<u32>,
-    /// The bytes of replies that this turn has for the session that is being read.
-    pub turn_reply_bytes: usize,
+    /// The bytes of replies that wait for the session that is being read.
+    pub reply_bytes: usize,
     /// Items that were taken from the inbox.
     pub taken: u64,
     /// Now, as of this turn.
@@ -117,7 +117,7 @@ impl Sessions {
             draining: None,
             open: 0,
             subscribers: Subscribers::default(),
-            turn: Turn::default(),
+            pass: Pass::default(),
             encoder: encoder(&config),
             index: parts.index,
             tally: Tally::new(Arc::clone(&parts.metrics)),
@@ -127,7 +127,7 @@ impl Sessions {
             again: Vec::new(),
             awaiting: VecDeque::new(),
             backlogged: BTreeSet::new(),
-            turn_reply_bytes: 0,
+            reply_bytes: 0,
             taken: 0,
             now: parts.clock.moment(),
             config,
@@ -157,13 +157,13 @@ impl Sessions {
 
     /// Puts a frame for one session behind what this turn has for it.
     pub fn queue(&mut self, slot: u32, queued: Queued) {
-        let Self { slots, turn, turn_reply_bytes, .. } = self;
+        let Self { slots, pass, reply_bytes, .. } = self;
         if let Some(session) = slots.get_mut(slot) {
             if matches!(queued.what, What::Reply) {
-                *turn_reply_bytes += queued.frame.len();
+                *reply_bytes += queued.frame.len();
             }
-            let frame = turn.add_frame(queued);
-            turn.link(slot, &mut session.chain, frame);
+            let frame = pass.add_frame(queued);
+            pass.link(slot, &mut session.chain, frame);
         }
     }
 
@@ -261,6 +261,7 @@ impl Sessions {
             self.leave(slot, &subscription.pattern);
         }
         self.open -= 1;
+        self.inbox.vacate();
         self.tally.session_closed(why);
         true
     }
@@ -297,10 +298,10 @@ impl Sessions {
         let Some(paces) = self.slot(slot).and_then(|session| session.paces.as_mut()) else { return };
         for message in paces.leave(left) {
             self.unhold(&message);
-            let frame = self.turn.add_message(&message);
-            let Self { slots, turn, .. } = self;
+            let frame = self.pass.add_message(&message);
+            let Self { slots, pass, .. } = self;
             if let Some(session) = slots.get_mut(slot) {
-                turn.link(slot, &mut session.chain, frame);
+                pass.link(slot, &mut session.chain, frame);
             }
         }
         self.forget_paces(slot, |_| false);
@@ -335,11 +336,11 @@ impl Sessions {
     /// Gives up what this turn had for a session.
     fn drop_chain(&mut self, slot: u32) {
         let mut frames = Vec::new();
-        let Self { slots, turn, tally, .. } = self;
+        let Self { slots, pass, tally, .. } = self;
         let Some(session) = slots.get_mut(slot) else { return };
-        turn.frames_of(session.chain, &mut frames);
-        turn.unlink(&mut session.chain);
-        for rule in frames.iter().filter_map(|&frame| turn.rule(frame)) {
+        pass.frames_of(session.chain, &mut frames);
+        pass.unlink(&mut session.chain);
+        for rule in frames.iter().filter_map(|&frame| pass.rule(frame)) {
             tally.dropped(rule, DropReason::Closed, 1);
         }
     }

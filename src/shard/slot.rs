@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::outbox::Outbox;
 use super::pace::Paces;
+use super::pass::Chain;
 use super::reader::Reader;
 use super::ready::SlotWaker;
 use super::replay::Replays;
 use super::socket::Socket;
-use super::turn::Chain;
 use crate::clock::Moment;
 use crate::dialect::Variant;
 use crate::session_id::SessionId;

@@ -13,7 +13,7 @@ pub struct Slots {
     /// How many slots are in use.
     taken: usize,
     free: Vec<u32>,
-    /// They become free at the turn's end: none is reused while this turn may still name it.
+    /// They become free at the pass's end: none is reused while the pass may still name it.
     freed: Vec<u32>,
 }
 
@@ -51,7 +51,7 @@ impl Slots {
         slot
     }
 
-    /// Takes a session out; its slot may be used again after [`Slots::end_turn`].
+    /// Takes a session out; its slot may be used again after [`Slots::end_pass`].
     pub fn take(&mut self, slot: u32) -> Option<Slot> {
         let session = self.pieces.get_mut(slot as usize / PIECE_SLOTS)?[slot as usize % PIECE_SLOTS].take()?;
         self.taken -= 1;
@@ -59,8 +59,8 @@ impl Slots {
         Some(session)
     }
 
-    /// The slots that were freed in this turn may be used again.
-    pub fn end_turn(&mut self) {
+    /// The slots that were freed in this pass may be used again.
+    pub fn end_pass(&mut self) {
         self.free.append(&mut self.freed);
     }
 

@@ -13,8 +13,8 @@ use super::drain::Drain;
 use super::flush::Flush;
 use super::inbox::Item;
 use super::lobby::Lobby;
-use super::newcomer::SessionView;
-use super::rest::{Rest, rest_after};
+use super::newcomer::{SessionView, Visitor};
+use super::rest::{Rest, flushes_whole, rest_after};
 use super::sessions::{Parts, Sessions, encoder};
 use super::slot::Slot;
 use super::sweep::sweep_interval;
@@ -31,11 +31,14 @@ const READ_BUFFER_BYTES: usize = 64 << 10;
 /// Reads of one socket in a turn: under TLS each gives a record of 16 KiB at most.
 const READS_PER_TURN: usize = 4;
 
-/// Messages that a turn takes from the inbox at once, at most; it takes twice.
+/// Messages that a turn takes from the inbox at once, at most; it takes twice. No more than two shares wait to be written.
 const SHARE_MESSAGES: usize = 512;
 
-/// Their bytes, at most; and never more than an eighth of an outbox, so that a turn can't fill one before a write was tried.
+/// Their bytes, at most; and never more than an eighth of an outbox, so that a pass can't fill one before a write was tried.
 const SHARE_BYTES: usize = 128 << 10;
+
+/// Sessions that a turn writes to before it looks at its sockets and its inbox again: about half a millisecond.
+const FLUSHED_PER_TURN: usize = 128;
 
 /// Between two sweeps while the gateway drains, so that sessions leave at their own moments.
 const DRAIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
@@ -50,9 +53,10 @@ pub struct Worker {
     flush: Flush,
     share: VecDeque<Item>,
     ready: Vec<u32>,
+    visitors: Vec<Visitor>,
     generation: u64,
     swept_at: Moment,
-    /// How long the last flush took.
+    /// How long this pass's flush has taken.
     flushed_for: Duration,
     drained: Option<oneshot::Sender<()>>,
     stopped: bool,
@@ -73,6 +77,7 @@ impl Worker {
             flush: Flush::default(),
             share: VecDeque::new(),
             ready: Vec::new(),
+            visitors: Vec::new(),
             flushed_for: Duration::ZERO,
             drained: None,
             stopped: false,
@@ -86,7 +91,7 @@ impl Worker {
             let more = self.turn();
             // The runtime looks at the sockets during each of these.
             match (&timer, rest_after(self.flushed_for, self.sessions.config.server.coalesce)) {
-                (Some(timer), Some(rest)) if self.sessions.awaiting.is_empty() => {
+                (Some(timer), Some(rest)) if self.sessions.awaiting.is_empty() && self.sessions.pass.is_empty() => {
                     if let Err(error) = timer.take(rest).await {
                         tracing::warn!(%error, "the timer for server.coalesce failed");
                     }
@@ -100,6 +105,9 @@ impl Worker {
     /// One turn; whether there is more to do at once.
     fn turn(&mut self) -> bool {
         self.sessions.now = self.sessions.clock.moment();
+        if self.sessions.pass.is_empty() {
+            self.flushed_for = Duration::ZERO;
+        }
         self.follow_config();
         // What was published before a command came goes out before its answer; what a command publishes, in the same turn.
         self.drain_inbox();
@@ -108,14 +116,17 @@ impl Worker {
         self.sessions.send_due();
         self.sweep_if_due();
         // Right before the flush: nothing comes between a session's 101 and its being written.
+        self.sessions.inbox.take_visitors(&mut self.visitors);
+        self.visitors.drain(..).for_each(|visitor| self.lobby.receive(visitor, &self.sessions.inbox));
         let all_answered = self.lobby.answer(&mut self.buffer, &self.sessions.clock.clone(), &mut self.sessions);
         let flush_began = self.sessions.clock.moment();
-        self.sessions.flush(&mut self.flush);
-        self.flushed_for = self.sessions.clock.moment().since(flush_began);
+        let most = if flushes_whole(self.sessions.config.server.coalesce) { usize::MAX } else { FLUSHED_PER_TURN };
+        let all_written = self.sessions.flush(&mut self.flush, most);
+        self.flushed_for += self.sessions.clock.moment().since(flush_began);
         self.sessions.give_out_history();
         self.sessions.keep_budget(self.sessions.config.limits.outbox_total_bytes / self.shards);
         self.settle_floors();
-        self.sessions.flush(&mut self.flush);
+        let all_written = all_written && self.sessions.flush(&mut self.flush, most);
         self.sessions.tally.hand_over();
         if self.sessions.open == 0
             && self.sessions.slots.is_empty()
@@ -123,7 +134,7 @@ impl Worker {
         {
             let _ = drained.send(()); // whoever asked may have stopped waiting
         }
-        left || !all_answered || !self.sessions.again.is_empty() || !self.sessions.awaiting.is_empty()
+        left || !all_answered || !all_written || !self.sessions.again.is_empty() || !self.sessions.awaiting.is_empty()
     }
 
     /// Waits for the inbox, for a socket or for the next thing that is due.
@@ -133,12 +144,18 @@ impl Worker {
         let next = self.sessions.due.next().map_or(sweep_at, |at| at.min(sweep_at));
         let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::now() + next.since(now)));
         let (inbox, ready, lobby) = (&self.sessions.inbox, &self.sessions.ready, &self.lobby);
+        let mut waited = false;
         poll_fn(|context: &mut Context<'_>| {
             let waker = context.waker();
             let filled = inbox.is_filled_or_wakes(waker) | ready.is_filled_or_wakes(waker) | lobby.is_heard_or_wakes(waker);
-            if filled { Poll::Ready(()) } else { timer.as_mut().poll(context) }
+            let over = if filled { Poll::Ready(()) } else { timer.as_mut().poll(context) };
+            waited |= over.is_pending();
+            over
         })
         .await;
+        if !waited {
+            tokio::task::yield_now().await; // however much comes, the runtime has its turn
+        }
     }
 
     fn follow_config(&mut self) {
@@ -179,7 +196,9 @@ impl Worker {
 
     /// Reads what one session's socket has, at most a buffer's worth.
     fn read(&mut self, slot: u32) {
-        self.sessions.turn_reply_bytes = 0;
+        let Some(session) = self.sessions.slot(slot) else { return };
+        let chain = session.chain;
+        self.sessions.reply_bytes = self.sessions.pass.reply_bytes(chain);
         let Some(session) = self.sessions.slot(slot) else { return };
         if session.is_open() && (session.paused || !session.unread.is_empty()) {
             session.paused = false;
@@ -241,7 +260,8 @@ impl Worker {
     fn drain_inbox(&mut self) -> bool {
         let mut share = std::mem::take(&mut self.share);
         let bytes = SHARE_BYTES.min(self.sessions.config.limits.outbox_bytes / 8).max(1);
-        let left = self.sessions.inbox.take(&mut share, SHARE_MESSAGES, bytes);
+        let room = self.sessions.pass.room(2 * SHARE_MESSAGES, 2 * bytes);
+        let left = self.sessions.inbox.take(&mut share, SHARE_MESSAGES.min(room.0), bytes.min(room.1));
         for item in share.drain(..) {
             self.sessions.taken += 1;
             match item {
@@ -257,7 +277,6 @@ impl Worker {
 
     fn obey(&mut self, control: Control) {
         match control {
-            Control::Receive(caller) => self.lobby.receive(*caller),
             Control::Expect { newcomer, answer } => {
                 self.sessions.expect(*newcomer);
                 let _ = answer.send(()); // whoever waits may have gone
@@ -314,7 +333,7 @@ impl Worker {
         if now.since(self.swept_at) >= self.sweep_interval() {
             self.swept_at = now;
             self.sessions.sweep();
-            self.lobby.sweep(Instant::now());
+            self.lobby.sweep(Instant::now(), &self.sessions.inbox);
         }
     }
 

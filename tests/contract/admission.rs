@@ -167,6 +167,28 @@ fn a_handshake_may_come_in_any_way() {
     }
 }
 
+/// What comes with a handshake is read, however much it is, and also where the handshake's target names a host.
+#[test]
+fn nothing_behind_a_handshake_is_lost() {
+    const FRAMES: usize = 5;
+    let gateway = Gateway::start();
+    let frame = [&b"\x81\xfe\x0f\xa0\0\0\0\0"[..], &[b'x'; 4_000]].concat();
+    for target in ["/echo", "http://a/echo"] {
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let mut socket = gateway.socket();
+        socket.write_all(&[head.as_bytes(), &frame.repeat(FRAMES)].concat()).unwrap();
+        let (mut heard, mut piece) = (Vec::new(), [0; 4096]);
+        while heard.iter().filter(|&&byte| byte == b'x').count() < FRAMES * 4_000 {
+            let read = socket.read(&mut piece).unwrap();
+            assert!(read > 0, "{target}: {} bytes came", heard.len());
+            heard.extend_from_slice(&piece[..read]);
+        }
+    }
+}
+
 /// PROTOCOL 7: the same holds for every POST and DELETE, and not for a GET.
 #[test]
 fn origins_hold_for_posts_and_deletes() {

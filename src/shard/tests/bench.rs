@@ -114,7 +114,7 @@ impl Bench {
     }
 
     pub fn flush(&mut self) {
-        self.sessions.flush(&mut self.flush);
+        assert!(self.sessions.flush(&mut self.flush, usize::MAX));
     }
 
     /// The socket comes, with `head` before all else; the client's end of it.

@@ -3,27 +3,31 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::bench::{Bench, HEAD, newcomer};
 use crate::clock::Clock;
+use crate::shard::Shards;
+use crate::shard::inbox::Inbox;
 use crate::shard::lobby::Lobby;
-use crate::shard::newcomer::{Admitted, Caller, Porter};
+use crate::shard::newcomer::{Admitted, Porter, Visitor};
 
 const REQUEST: &[u8] = b"let me in";
 
 /// What was taken back: each with what it said.
-type TakenBack = Arc<Mutex<Vec<(TcpStream, Vec<u8>)>>>;
+type HandedOn = Arc<Mutex<Vec<(TcpStream, Vec<u8>)>>>;
 
 /// Lets in who says [`REQUEST`], after having looked at it for a time.
 struct Doorkeeper {
     clock: Clock,
     looks_for: Duration,
-    taken_back: TakenBack,
+    handed_on: HandedOn,
 }
 
 impl Porter for Doorkeeper {
@@ -32,8 +36,8 @@ impl Porter for Doorkeeper {
         said.starts_with(REQUEST).then(|| Admitted { newcomer: newcomer(), head: HEAD.to_vec(), used: REQUEST.len() })
     }
 
-    fn take_back(self: Box<Self>, stream: TcpStream, said: &[u8]) {
-        self.taken_back.lock().push((stream, said.to_vec()));
+    fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]) {
+        self.handed_on.lock().push((stream, said.to_vec()));
     }
 }
 
@@ -42,25 +46,27 @@ struct House {
     bench: Bench,
     lobby: Lobby,
     looks_for: Duration,
-    taken_back: TakenBack,
+    handed_on: HandedOn,
     until: Instant,
 }
 
 impl House {
     fn new() -> Self {
         let until = Instant::now() + Duration::from_secs(60);
-        Self { bench: Bench::new(), lobby: Lobby::default(), looks_for: Duration::ZERO, taken_back: Arc::default(), until }
+        Self { bench: Bench::new(), lobby: Lobby::default(), looks_for: Duration::ZERO, handed_on: Arc::default(), until }
     }
 
-    /// The caller's end of its connection.
+    /// The visitor's end of its connection.
     fn call(&mut self) -> TcpStream {
         let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let stream = socket.accept().unwrap().0;
         stream.set_nonblocking(true).unwrap();
-        let (clock, looks_for, taken_back) = (self.bench.sessions.clock.clone(), self.looks_for, Arc::clone(&self.taken_back));
-        self.lobby.receive(Caller { stream, until: self.until, porter: Box::new(Doorkeeper { clock, looks_for, taken_back }) });
+        let (clock, looks_for, handed_on) = (self.bench.sessions.clock.clone(), self.looks_for, Arc::clone(&self.handed_on));
+        self.bench.sessions.inbox.occupy();
+        let visitor = Visitor { stream, until: self.until, porter: Box::new(Doorkeeper { clock, looks_for, handed_on }) };
+        self.lobby.receive(visitor, &self.bench.sessions.inbox);
         client
     }
 
@@ -77,8 +83,8 @@ impl House {
         self.bench.sessions.slots.iter().count() - 1 // the bench has one of its own
     }
 
-    fn taken_back(&self) -> Vec<Vec<u8>> {
-        self.taken_back.lock().iter().map(|(_, said)| said.clone()).collect()
+    fn handed_on(&self) -> Vec<Vec<u8>> {
+        self.handed_on.lock().iter().map(|(_, said)| said.clone()).collect()
     }
 }
 
@@ -88,10 +94,10 @@ async fn who_may_come_in_is_a_session() {
     let mut house = House::new();
     let mut client = house.call();
     assert!(house.lobby.answer(&mut [0; 64], &Clock::machine(), &mut house.bench.sessions));
-    assert_eq!((house.sessions(), house.taken_back().len()), (0, 0), "nothing was said yet");
+    assert_eq!((house.sessions(), house.handed_on().len()), (0, 0), "nothing was said yet");
     client.write_all(&[REQUEST, b"and more"].concat()).unwrap();
     assert!(house.answer().await);
-    assert_eq!((house.sessions(), house.taken_back().len()), (1, 0));
+    assert_eq!((house.sessions(), house.handed_on().len()), (1, 0));
     assert_eq!(house.bench.sessions.slot(1).unwrap().unread, b"and more");
     house.bench.flush();
     let mut read = [0; HEAD.len()];
@@ -109,12 +115,12 @@ async fn all_others_go_back() {
     drop(house.call());
     house.answer().await;
     let _silent = house.call();
-    house.lobby.sweep(house.until - Duration::from_millis(1));
-    assert_eq!(house.taken_back(), [b"GET / ".to_vec(), Vec::new()]);
-    house.lobby.sweep(house.until);
-    assert_eq!(house.taken_back(), [b"GET / ".to_vec(), Vec::new(), Vec::new()]);
+    house.lobby.sweep(house.until - Duration::from_millis(1), &house.bench.sessions.inbox);
+    assert_eq!(house.handed_on(), [b"GET / ".to_vec(), Vec::new()]);
+    house.lobby.sweep(house.until, &house.bench.sessions.inbox);
+    assert_eq!(house.handed_on(), [b"GET / ".to_vec(), Vec::new(), Vec::new()]);
     assert_eq!(house.sessions(), 0);
-    let (mut stream, mut rest) = (house.taken_back.lock().remove(0).0, [0; 8]);
+    let (mut stream, mut rest) = (house.handed_on.lock().remove(0).0, [0; 8]);
     stream.write_all(b"well?").unwrap();
     assert_eq!(client.read(&mut rest).unwrap(), 5);
 }
@@ -131,4 +137,33 @@ async fn a_turn_looks_for_a_bounded_time() {
         assert_eq!(house.sessions(), seated);
     }
     assert!(house.lobby.answer(&mut [0; 64], &Clock::machine(), &mut house.bench.sessions), "nobody is left");
+}
+
+/// Whose time is over while others are looked at is gone, and nobody waits for them.
+#[tokio::test]
+async fn who_was_heard_too_late_keeps_nobody_awake() {
+    let mut house = House::new();
+    house.looks_for = Duration::from_millis(50);
+    let mut clients: Vec<TcpStream> = (0..2).map(|_| house.call()).collect();
+    clients.iter_mut().for_each(|client| client.write_all(REQUEST).unwrap());
+    while !house.answer().await && house.sessions() == 0 {}
+    house.lobby.sweep(house.until, &house.bench.sessions.inbox);
+    assert_eq!((house.sessions(), house.handed_on().len()), (1, 1));
+    assert!(house.lobby.answer(&mut [0; 64], &Clock::machine(), &mut house.bench.sessions));
+    assert!(!house.lobby.is_heard_or_wakes(Waker::noop()));
+    assert_eq!(house.bench.sessions.inbox.occupied(), 2, "the bench has a session of its own");
+}
+
+/// Connections are spread evenly, whatever comes and goes between: here a request of HTTP before each session.
+#[tokio::test]
+async fn connections_go_to_the_emptiest_shard() {
+    let inboxes = (0..2).map(|_| Arc::new(Inbox::new(1))).collect();
+    let shards = Shards { inboxes, next: AtomicUsize::new(0), first: Handle::current() };
+    for _ in 0..10 {
+        let visitor = shards.next_inbox();
+        visitor.occupy();
+        visitor.vacate();
+        shards.next_inbox().occupy();
+    }
+    assert_eq!(shards.inboxes.iter().map(|inbox| inbox.occupied()).collect::<Vec<_>>(), [5, 5]);
 }

@@ -1,5 +1,8 @@
-//! What one turn has to write: its frames, each once, and for each session a chain of links to those it takes.
+//! What was given to sessions and is not written yet: its frames, each once, and for each session a chain of links to those it
+//! takes. A pass begins when the first session has something and ends when none has; under load that takes many turns, and
+//! what comes meanwhile joins what still waits for the same sessions.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::outbox::{Queued, Routed, What};
@@ -11,10 +14,17 @@ use crate::topic_name::TopicName;
 
 const NONE: u32 = u32::MAX;
 
-/// Set in a link's number of a message whose topic the session has left since. A turn has far fewer frames.
+/// Set in a link's number of a message whose topic the session has left since. A pass has far fewer frames.
 const LEFT: u32 = 1 << 31;
 
-/// A session's frames of this turn: 8 bytes at rest.
+/// What a message costs in a pass beside its payload, in bytes.
+const MESSAGE_OVERHEAD_BYTES: usize = 64;
+
+/// How large a pass grows: then nothing is added until all is written, and its memory is used anew.
+const FRAMES_MAX: usize = 1 << 16;
+const LINKS_MAX: usize = 1 << 18;
+
+/// A session's frames of this pass: 8 bytes at rest.
 #[derive(Debug, Clone, Copy)]
 pub struct Chain {
     first: u32,
@@ -50,18 +60,36 @@ enum Frame {
     Made(Option<Queued>),
 }
 
-/// One turn's arena; emptied at its end, its memory kept.
+/// Everything that waits to be written; emptied at its end, its memory kept.
 #[derive(Default)]
-pub struct Turn {
+pub struct Pass {
     frames: Vec<Frame>,
     links: Vec<Link>,
     /// Slots with a chain, in the order in which they got it.
-    dirty: Vec<u32>,
+    dirty: VecDeque<u32>,
+    /// How many slots have been taken off that list.
+    taken: usize,
+    marks: VecDeque<Mark>,
+    /// The frames before this one are written.
+    written: usize,
+    /// The messages that are not written to all yet.
+    messages: usize,
+    /// Their bytes.
+    bytes: usize,
 }
 
-impl Turn {
+/// The first `frames` frames are written to all who take them once `taken` slots have been taken off the list: whoever has
+/// something is on it, behind no later one.
+struct Mark {
+    frames: usize,
+    taken: usize,
+}
+
+impl Pass {
     /// Adds a message; the number to link to.
     pub fn add_message(&mut self, message: &Message) -> u32 {
+        self.messages += 1;
+        self.bytes += cost(message);
         self.frames.push(Frame::Message { encoded: Encoded::new(message.clone()), routed: None });
         (self.frames.len() - 1) as u32
     }
@@ -78,7 +106,7 @@ impl Turn {
         self.links.push(Link { frame, next: NONE });
         if chain.first == NONE {
             chain.first = link;
-            self.dirty.push(slot);
+            self.dirty.push_back(slot);
         } else {
             self.links[chain.last as usize].next = link;
         }
@@ -109,9 +137,54 @@ impl Turn {
         self.dirty.is_empty()
     }
 
-    /// The slots with a chain; they count as clean from then on.
-    pub fn take_dirty(&mut self, dirty: &mut Vec<u32>) {
-        std::mem::swap(dirty, &mut self.dirty);
+    /// How many messages, and of how many bytes, may be added now where so many may wait in all.
+    pub fn room(&self, messages: usize, bytes: usize) -> (usize, usize) {
+        if self.frames.len() >= FRAMES_MAX || self.links.len() >= LINKS_MAX {
+            return (0, 0);
+        }
+        (messages.saturating_sub(self.messages), bytes.saturating_sub(self.bytes))
+    }
+
+    /// Everything that was added goes out with the slots that are on the list now.
+    pub fn mark(&mut self) {
+        if self.marks.back().map_or(self.written, |mark| mark.frames) < self.frames.len() {
+            self.marks.push_back(Mark { frames: self.frames.len(), taken: self.taken + self.dirty.len() });
+        }
+    }
+
+    /// Takes the slot off the list that has waited longest; it counts as clean from then on.
+    pub fn next_dirty(&mut self) -> Option<u32> {
+        let slot = self.dirty.pop_front()?;
+        self.taken += 1;
+        Some(slot)
+    }
+
+    /// Gives up what all who take it have been written; `written` is told of each message among that.
+    pub fn settle(&mut self, mut written: impl FnMut(&Message)) {
+        while let Some(&Mark { frames, .. }) = self.marks.front().filter(|mark| mark.taken <= self.taken) {
+            for frame in &mut self.frames[self.written..frames] {
+                if let Frame::Message { encoded, .. } = std::mem::replace(frame, Frame::Made(None)) {
+                    self.messages -= 1;
+                    self.bytes -= cost(encoded.message());
+                    written(encoded.message());
+                }
+            }
+            self.written = frames;
+            self.marks.pop_front();
+        }
+    }
+
+    /// The bytes of replies in a chain.
+    pub fn reply_bytes(&self, chain: Chain) -> usize {
+        let (mut link, mut bytes) = (chain.first, 0);
+        while link != NONE {
+            let Link { frame, next } = self.links[link as usize];
+            if let Frame::Made(Some(Queued { frame, what: What::Reply })) = &self.frames[index(frame)] {
+                bytes += frame.len();
+            }
+            link = next;
+        }
+        bytes
     }
 
     /// The numbers of a chain's frames, in order.
@@ -156,19 +229,22 @@ impl Turn {
         }
     }
 
-    /// The messages of this turn.
-    pub fn messages(&self) -> impl Iterator<Item = &Message> {
-        self.frames.iter().filter_map(|frame| match frame {
-            Frame::Message { encoded, .. } => Some(encoded.message()),
-            Frame::Made(_) => None,
-        })
-    }
-
     /// Empties it; every chain has been flushed.
     pub fn clear(&mut self) {
+        *self = Self {
+            frames: std::mem::take(&mut self.frames),
+            links: std::mem::take(&mut self.links),
+            dirty: std::mem::take(&mut self.dirty),
+            marks: std::mem::take(&mut self.marks),
+            ..Self::default()
+        };
         self.frames.clear();
         self.links.clear();
     }
+}
+
+fn cost(message: &Message) -> usize {
+    message.payload().len() + MESSAGE_OVERHEAD_BYTES
 }
 
 /// Where a frame is in the arena, by its number in a link.
