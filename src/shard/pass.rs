@@ -22,7 +22,7 @@ const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 /// How large a pass grows: then nothing is added until all is written, and its memory is used anew.
 const FRAMES_MAX: usize = 1 << 16;
-const LINKS_MAX: usize = 1 << 18;
+pub(super) const LINKS_MAX: usize = 1 << 18;
 
 /// A session's frames of this pass: 8 bytes at rest.
 #[derive(Debug, Clone, Copy)]

@@ -20,6 +20,7 @@ mod arrival;
 mod bench;
 mod leaving;
 mod lobby;
+mod pass;
 mod returning;
 
 const INTERVAL: Duration = Duration::from_millis(250);
