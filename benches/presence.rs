@@ -72,7 +72,7 @@ fn newcomer(room: &TopicName) -> Newcomer {
     let id = SessionId::random();
     let variant = Variant { dialect: Dialect::Raw, window_bits: None };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    Newcomer { id, address, variant, reader: Box::new(Quiet { id, room: room.clone() }), pass: Box::new(()), subscribes_at_once: true }
+    Newcomer { id, address, variant, reader: Box::new(Quiet { id, room: room.clone() }), permit: Box::new(()), subscribes_at_once: true }
 }
 
 struct Quiet {

@@ -68,8 +68,8 @@ impl Parts {
         let (id, address) = (SessionId::random(), ([127, 0, 0, 1], 1).into());
         let opening = Opening { id, purpose: Purpose::Native { topics: Vec::new(), last: None }, identity, agreement: None };
         let variant = Variant { dialect: Dialect::Json, window_bits: None };
-        let (reader, pass) = (session::open(opening, &self.surroundings), Box::new(self.admission.admit([127, 0, 0, 1].into()).unwrap()));
-        self.shards.expect(Newcomer { id, address, variant, reader, pass, subscribes_at_once: false }).await
+        let (reader, permit) = (session::open(opening, &self.surroundings), Box::new(self.admission.admit([127, 0, 0, 1].into()).unwrap()));
+        self.shards.expect(Newcomer { id, address, variant, reader, permit, subscribes_at_once: false }).await
     }
 
     /// Sends a session's socket to its shard; the client's end of it.

@@ -95,7 +95,7 @@ impl Upgrades {
         let (id, variant) = (opening.id, Variant { dialect: opening.purpose.dialect(), window_bits });
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open(opening, &self.surroundings);
-        let newcomer = Newcomer { id, address, variant, reader, pass: Box::new(pass), subscribes_at_once };
+        let newcomer = Newcomer { id, address, variant, reader, permit: Box::new(pass), subscribes_at_once };
         Ok(Granted { switching: Switching::new(key, is_native, extensions), newcomer })
     }
 

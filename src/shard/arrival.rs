@@ -43,7 +43,7 @@ impl Sessions {
     }
 
     fn take_in(&mut self, newcomer: Newcomer) -> u32 {
-        let Newcomer { id, address, variant, reader, pass, .. } = newcomer;
+        let Newcomer { id, address, variant, reader, permit, .. } = newcomer;
         let place = self.slots.seat(|place| Slot {
             id,
             address,
@@ -65,7 +65,7 @@ impl Sessions {
             pinged_at: self.now,
             deadline: None,
             leaves_at: None,
-            pass: Some(pass),
+            permit: Some(permit),
         });
         self.open += 1;
         self.inbox.occupy();

@@ -9,10 +9,6 @@ use crate::hub::ReplayPiece;
 use crate::position::Offset;
 use crate::topic_name::TopicName;
 
-/// Pieces of history that a turn gives out, about a millisecond's work: where many come back at once, what is live does not wait
-/// until all have had theirs.
-const PIECES_PER_TURN: usize = 16;
-
 /// Pieces that one session is given before the next.
 const PIECES_PER_SHARE: usize = 4;
 
@@ -30,22 +26,20 @@ impl Sessions {
         }
     }
 
-    /// Gives out a turn's share of history to those to whom all else is written: a `subscribed` goes before what is replayed.
-    pub fn give_out_history(&mut self) {
-        let mut pieces = PIECES_PER_TURN;
-        for _ in 0..self.awaiting.len() {
-            if pieces == 0 {
-                break;
-            }
-            let Some((slot, id)) = self.awaiting.pop_front() else { break };
-            let Some(session) = self.slots.get_mut(slot).filter(|session| session.id == id) else { continue };
-            if !session.chain.is_empty() {
-                self.awaiting.push_back((slot, id));
-                continue;
+    /// Gives out so many pieces of history, to those to whom all else is written: a `subscribed` goes before what is replayed.
+    pub fn give_out_history(&mut self, mut pieces: usize) {
+        let mut waiting = std::mem::take(&mut self.awaiting);
+        waiting.retain(|&(slot, id)| {
+            let Some(session) = self.slots.get_mut(slot).filter(|session| session.id == id) else { return false };
+            if pieces == 0 || !session.chain.is_empty() {
+                return true;
             }
             session.awaits_history = false;
             pieces -= self.give_share(slot, pieces.min(PIECES_PER_SHARE));
-        }
+            false
+        });
+        waiting.append(&mut self.awaiting);
+        self.awaiting = waiting;
     }
 
     /// Gives a session `pieces` of history at most, as far as its socket takes them; how many it was given.

@@ -126,8 +126,7 @@ impl Sessions {
         let Some(session) = slots.get_mut(slot) else { return };
         let variant = session.variant;
         if !joined.is_of(chain, variant) && !joined.join(chain, variant, pass, encoder, tally) {
-            joined.clear();
-            return self.begin_outbox(slot, chain, 0);
+            return self.write_first(slot, chain, joined);
         }
         let waker = session.waker();
         match session.socket.poll_write(&mut Context::from_waker(&waker), &[IoSlice::new(joined.bytes())]) {
@@ -146,6 +145,18 @@ impl Sessions {
                 self.lose(slot, &error);
             }
             Poll::Pending => self.begin_outbox(slot, chain, 0),
+        }
+    }
+
+    /// Writes a chain that is too long to be joined: its first frame by itself, so that no outbox overflows before a write was
+    /// tried; the rest out of the outbox.
+    fn write_first(&mut self, slot: u32, chain: &[u32], joined: &mut Joined) {
+        let (first, rest) = chain.split_at(1);
+        self.write_chain(slot, first, joined);
+        if self.slot(slot).is_some_and(|session| session.outbox.is_none()) {
+            self.begin_outbox(slot, rest, 0);
+        } else {
+            self.offer_chain(slot, rest);
         }
     }
 

@@ -14,6 +14,9 @@ use crate::hub::{Message, Outlet, PresenceChange};
 /// What a message costs in an inbox beside its payload, in bytes.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
+/// Room that an empty inbox keeps, in items.
+const ITEMS_KEPT: usize = 2_048;
+
 /// What a shard finds in its inbox.
 pub enum Item {
     /// A message of a topic with a subscriber here, or one that has just left.
@@ -117,7 +120,7 @@ impl Inbox {
             share.push_back(item);
         }
         state.bytes -= taken_bytes;
-        if state.items.is_empty() && state.items.capacity() > 4 * messages {
+        if state.items.is_empty() && state.items.capacity() > ITEMS_KEPT {
             state.items = VecDeque::new();
         }
         if state.bytes < self.bytes_max.load(Ordering::Relaxed) {

@@ -17,7 +17,7 @@ use super::sessions::Sessions;
 use crate::clock::Clock;
 
 /// How long a turn looks at those that have said something. Some have signatures to check; running sessions wait meanwhile.
-const SHARE: Duration = Duration::from_micros(500);
+const SHARE: Duration = Duration::from_micros(100);
 
 /// A shard's visitors.
 #[derive(Default)]

@@ -93,6 +93,7 @@ impl Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
+        self.inbox.vacate(); // its session counts by itself
         if let Some(Awaited::Seated(id)) = self.awaited.take() {
             self.inbox.control(Control::Forsake { id });
         }
@@ -144,6 +145,7 @@ impl Shards {
     /// [`Expected::arrive`].
     pub async fn expect(&self, newcomer: Newcomer) -> Expected {
         let inbox = Arc::clone(self.next_inbox());
+        inbox.occupy();
         if !newcomer.subscribes_at_once {
             return Expected { inbox, awaited: Some(Awaited::Unseated(Box::new(newcomer))) };
         }

@@ -52,7 +52,7 @@ pub struct Newcomer {
     /// What reads and decides for it.
     pub reader: Box<dyn Reader>,
     /// Given back when the session has ended: its place in the totals.
-    pub pass: Box<dyn Send>,
+    pub permit: Box<dyn Send>,
     /// It subscribes as it opens. So it is a session of its shard before the client hears of that, and what is published as soon
     /// as the client knows reaches it; others are seated with their socket, which spares the shard a turn for each.
     pub subscribes_at_once: bool,

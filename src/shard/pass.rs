@@ -20,7 +20,7 @@ const LEFT: u32 = 1 << 31;
 /// What a message costs in a pass beside its payload, in bytes.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
-/// How large a pass grows: then nothing is added until all is written, and its memory is used anew.
+/// How large a pass grows: then all is written before anything is read, so that it ends and its memory is used anew.
 const FRAMES_MAX: usize = 1 << 16;
 pub(super) const LINKS_MAX: usize = 1 << 18;
 
@@ -137,11 +137,13 @@ impl Pass {
         self.dirty.is_empty()
     }
 
+    /// Whether it is to end before anything is added.
+    pub fn is_full(&self) -> bool {
+        self.frames.len() >= FRAMES_MAX || self.links.len() >= LINKS_MAX
+    }
+
     /// How many messages, and of how many bytes, may be added now where so many may wait in all.
     pub fn room(&self, messages: usize, bytes: usize) -> (usize, usize) {
-        if self.frames.len() >= FRAMES_MAX || self.links.len() >= LINKS_MAX {
-            return (0, 0);
-        }
         (messages.saturating_sub(self.messages), bytes.saturating_sub(self.bytes))
     }
 
@@ -174,17 +176,19 @@ impl Pass {
         }
     }
 
-    /// The bytes of replies in a chain.
-    pub fn reply_bytes(&self, chain: Chain) -> usize {
-        let (mut link, mut bytes) = (chain.first, 0);
+    /// Whether a chain has something that answers its session: not a message, nor what others do.
+    pub fn has_answers(&self, chain: Chain) -> bool {
+        let mut link = chain.first;
         while link != NONE {
             let Link { frame, next } = self.links[link as usize];
-            if let Frame::Made(Some(Queued { frame, what: What::Reply })) = &self.frames[index(frame)] {
-                bytes += frame.len();
+            if let Frame::Made(Some(Queued { what, .. })) = &self.frames[index(frame)]
+                && !matches!(what, What::Message(_) | What::Presence(_))
+            {
+                return true;
             }
             link = next;
         }
-        bytes
+        false
     }
 
     /// The numbers of a chain's frames, in order.

@@ -252,7 +252,7 @@ impl Sessions {
         session.stage = Stage::Closing { until, ended: false, cut_off: false };
         session.unread = Vec::new();
         session.deadline = None;
-        session.pass = None;
+        session.permit = None;
         tracing::debug!(session = %session.id, address = %session.address, reason = why.as_str(), "a session ends");
         let subscriptions = std::mem::take(&mut session.subscriptions);
         session.replays = None;

@@ -61,7 +61,7 @@ pub struct Slot {
     /// When a drain closes it.
     pub leaves_at: Option<Moment>,
     /// Given back when the session ends.
-    pub pass: Option<Box<dyn Send>>,
+    pub permit: Option<Box<dyn Send>>,
 }
 
 /// A session's life.

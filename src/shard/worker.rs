@@ -40,6 +40,16 @@ const SHARE_BYTES: usize = 128 << 10;
 /// Sessions that a turn writes to before it looks at its sockets and its inbox again: about half a millisecond.
 const FLUSHED_PER_TURN: usize = 128;
 
+/// Pieces of history that a turn gives out, about a millisecond's work: where many come back at once, what is live does not wait
+/// until all have had theirs.
+const PIECES_PER_TURN: usize = 16;
+
+/// The same where the turn has written a part of what waits.
+const PIECES_WITHIN_PASS: usize = 2;
+
+/// So many turns of a pass may go by before all outboxes are counted together.
+const BUDGET_TURNS: u64 = 8;
+
 /// Between two sweeps while the gateway drains, so that sessions leave at their own moments.
 const DRAIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -58,6 +68,7 @@ pub struct Worker {
     swept_at: Moment,
     /// How long this pass's flush has taken.
     flushed_for: Duration,
+    turns: u64,
     drained: Option<oneshot::Sender<()>>,
     stopped: bool,
 }
@@ -79,6 +90,7 @@ impl Worker {
             ready: Vec::new(),
             visitors: Vec::new(),
             flushed_for: Duration::ZERO,
+            turns: 0,
             drained: None,
             stopped: false,
         }
@@ -120,11 +132,15 @@ impl Worker {
         self.visitors.drain(..).for_each(|visitor| self.lobby.receive(visitor, &self.sessions.inbox));
         let all_answered = self.lobby.answer(&mut self.buffer, &self.sessions.clock.clone(), &mut self.sessions);
         let flush_began = self.sessions.clock.moment();
-        let most = if flushes_whole(self.sessions.config.server.coalesce) { usize::MAX } else { FLUSHED_PER_TURN };
+        let whole = self.stopped || self.sessions.pass.is_full() || flushes_whole(self.sessions.config.server.coalesce);
+        let most = if whole { usize::MAX } else { FLUSHED_PER_TURN };
         let all_written = self.sessions.flush(&mut self.flush, most);
         self.flushed_for += self.sessions.clock.moment().since(flush_began);
-        self.sessions.give_out_history();
-        self.sessions.keep_budget(self.sessions.config.limits.outbox_total_bytes / self.shards);
+        self.sessions.give_out_history(if all_written { PIECES_PER_TURN } else { PIECES_WITHIN_PASS });
+        self.turns += 1;
+        if all_written || self.turns.is_multiple_of(BUDGET_TURNS) {
+            self.sessions.keep_budget(self.sessions.config.limits.outbox_total_bytes / self.shards);
+        }
         self.settle_floors();
         let all_written = all_written && self.sessions.flush(&mut self.flush, most);
         self.sessions.tally.hand_over();
@@ -181,12 +197,14 @@ impl Worker {
         ready.sort_unstable();
         ready.dedup();
         for slot in ready.drain(..) {
-            if self.sessions.slot(slot).is_some_and(|session| session.has_first_words()) {
+            // What answers a session leaves before more is asked, so that no chain grows by what its own session sends.
+            let Sessions { slots, pass, .. } = &self.sessions;
+            if slots.get(slot).is_some_and(|session| session.has_first_words() || pass.has_answers(session.chain)) {
                 self.sessions.again.push(slot);
                 continue;
             }
             self.read(slot);
-            // What this turn has for it already goes first; the flush does both.
+            // What waits for it already goes first; the flush does both.
             if self.sessions.slot(slot).is_some_and(|session| session.chain.is_empty()) {
                 self.sessions.write_outbox(slot);
             }
@@ -196,9 +214,7 @@ impl Worker {
 
     /// Reads what one session's socket has, at most a buffer's worth.
     fn read(&mut self, slot: u32) {
-        let Some(session) = self.sessions.slot(slot) else { return };
-        let chain = session.chain;
-        self.sessions.reply_bytes = self.sessions.pass.reply_bytes(chain);
+        self.sessions.reply_bytes = 0;
         let Some(session) = self.sessions.slot(slot) else { return };
         if session.is_open() && (session.paused || !session.unread.is_empty()) {
             session.paused = false;

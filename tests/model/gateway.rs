@@ -118,7 +118,7 @@ impl Gateway {
         let opening = Opening { id, purpose, identity: Ok(self.surroundings.auth.anonymous()), agreement: None };
         let variant = Variant { dialect: Dialect::Json, window_bits: None };
         let reader = session::open(opening, &self.surroundings);
-        let newcomer = Newcomer { id, address, variant, reader, pass: Box::new(()), subscribes_at_once: false };
+        let newcomer = Newcomer { id, address, variant, reader, permit: Box::new(()), subscribes_at_once: false };
         let expected = self.runtime.block_on(self.shards.expect(newcomer));
         self.runtime.block_on(expected.arrive(Arrived {
             stream: Stream::Plain(near),

@@ -64,3 +64,37 @@ async fn who_is_cut_off_in_a_flush_hears_why() {
     let read = bench.read(&mut client).await;
     assert_eq!(events(&read[HEAD.len()..]), ["4004"]);
 }
+
+/// The same for one that was in the lobby, whose outbox is too small for what comes before its first flush: the 101 is written, and
+/// so is a part of the rest, before anything overflows.
+#[tokio::test]
+async fn the_head_of_who_was_in_the_lobby_is_never_discarded() {
+    let mut bench = Bench::new();
+    let mut client = bench.admit("k.a");
+    tokio::task::yield_now().await; // the runtime sees that the socket takes something
+    bench.publish_bytes("k.a", 5_000);
+    bench.publish_bytes("k.a", 5_000);
+    bench.flush();
+    let mut read = [0; HEAD.len()];
+    client.read_exact(&mut read).unwrap();
+    assert_eq!(read, HEAD);
+}
+
+/// What comes when a part of those who are owed something was written to joins what waits for the others, in one write.
+#[tokio::test]
+async fn what_comes_during_a_flush_joins() {
+    let mut bench = Bench::new();
+    let (mut first, mut second) = (bench.admit("c.a"), bench.admit("c.a"));
+    tokio::task::yield_now().await;
+    bench.publish("c.a");
+    assert!(!bench.flush_part(1));
+    bench.publish("c.a");
+    let mut read = [0; 4096];
+    let bytes = first.read(&mut read).unwrap();
+    assert_eq!(events(&read[HEAD.len()..bytes]), ["message 1"]);
+    assert!(!bench.flush_part(1) && bench.flush_part(1));
+    let bytes = second.read(&mut read).unwrap();
+    assert_eq!(events(&read[HEAD.len()..bytes]), ["message 1", "message 2"]);
+    let bytes = first.read(&mut read).unwrap();
+    assert_eq!(events(&read[..bytes]), ["message 2"]);
+}

@@ -97,7 +97,12 @@ impl Bench {
 
     /// One message of about 400 bytes, given to the session.
     pub fn publish(&mut self, topic: &str) {
-        let publication = Publication { payload: &[b'1'; 300], kind: PayloadKind::Json, except: None, source: PublishSource::Http };
+        self.publish_bytes(topic, 300);
+    }
+
+    /// One message of so many bytes, given to the session.
+    pub fn publish_bytes(&mut self, topic: &str, bytes: usize) {
+        let publication = Publication { payload: &vec![b'1'; bytes], kind: PayloadKind::Json, except: None, source: PublishSource::Http };
         assert!(matches!(self.sessions.hub.try_publish(&name(topic), &publication), Ok(Attempt::Published(_))));
         let mut share = VecDeque::new();
         self.sessions.inbox.take(&mut share, 1, usize::MAX);
@@ -113,17 +118,27 @@ impl Bench {
         Seated::new(&mut self.sessions, slot).say(&Event::Pong { id: None });
     }
 
+    /// Writes to so many sessions at most.
+    pub fn flush_part(&mut self, sessions: usize) -> bool {
+        self.sessions.flush(&mut self.flush, sessions)
+    }
+
     pub fn flush(&mut self) {
         assert!(self.sessions.flush(&mut self.flush, usize::MAX));
     }
 
+    /// A session that was in the lobby, subscribed to `topic`; the client's end of its socket.
+    pub fn admit(&mut self, topic: &str) -> TcpStream {
+        let (stream, client) = connected();
+        let slot = self.sessions.slots.iter().count() as u32;
+        self.sessions.admit(newcomer(), tokio::net::TcpStream::from_std(stream).unwrap(), HEAD.to_vec(), b"");
+        self.begin(slot, topic, Wanted::default());
+        client
+    }
+
     /// The socket comes, with `head` before all else; the client's end of it.
     pub fn arrive(&mut self, head: &[u8]) -> TcpStream {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let stream = listener.accept().unwrap().0;
-        stream.set_nonblocking(true).unwrap();
+        let (stream, client) = connected();
         let arrived = Arrived { stream: Stream::Plain(stream), head: head.to_vec(), already_read: bytes::Bytes::new() };
         self.sessions.arrive(self.session, arrived);
         client
@@ -134,7 +149,7 @@ impl Bench {
         let waits = |session: &mut Slot| session.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty());
         while self.sessions.is_replaying(0) || self.sessions.slot(0).is_some_and(waits) {
             self.sessions.write_outbox(0);
-            self.sessions.give_out_history();
+            self.sessions.give_out_history(16);
             tokio::task::yield_now().await; // after its first words the runtime has to see the socket first
         }
         self.sessions.end(0, CloseReason::Gone);
@@ -144,6 +159,16 @@ impl Bench {
             _ => read,
         }
     }
+}
+
+/// Both ends of a connection; the first doesn't wait.
+pub fn connected() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let stream = listener.accept().unwrap().0;
+    stream.set_nonblocking(true).unwrap();
+    (stream, client)
 }
 
 fn expect(sessions: &mut Sessions) -> SessionId {
@@ -156,8 +181,8 @@ fn expect(sessions: &mut Sessions) -> SessionId {
 /// Somebody who speaks the native dialect.
 pub fn newcomer() -> Newcomer {
     let variant = Variant { dialect: Dialect::Json, window_bits: None };
-    let (address, reader, pass) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
-    Newcomer { id: SessionId::random(), address, variant, reader, pass, subscribes_at_once: true }
+    let (address, reader, permit) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
+    Newcomer { id: SessionId::random(), address, variant, reader, permit, subscribes_at_once: true }
 }
 
 /// Of each event its `op`, of a message its offset, of a Close its code.

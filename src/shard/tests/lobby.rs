@@ -1,7 +1,7 @@
 //! Who waits for their first bytes, and what becomes of them.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::bench::{Bench, HEAD, newcomer};
+use super::bench::{Bench, HEAD, connected, newcomer};
 use crate::clock::Clock;
 use crate::shard::Shards;
 use crate::shard::inbox::Inbox;
@@ -58,11 +58,7 @@ impl House {
 
     /// The visitor's end of its connection.
     fn call(&mut self) -> TcpStream {
-        let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let stream = socket.accept().unwrap().0;
-        stream.set_nonblocking(true).unwrap();
+        let (stream, client) = connected();
         let (clock, looks_for, handed_on) = (self.bench.sessions.clock.clone(), self.looks_for, Arc::clone(&self.handed_on));
         self.bench.sessions.inbox.occupy();
         let visitor = Visitor { stream, until: self.until, porter: Box::new(Doorkeeper { clock, looks_for, handed_on }) };

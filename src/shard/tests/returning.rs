@@ -7,7 +7,7 @@ const MESSAGES: usize = 64;
 
 /// What a turn gives: how many pieces wait for all sessions, and who is left for the next turn.
 fn given(bench: &mut Bench) -> (usize, Vec<u32>) {
-    bench.sessions.give_out_history();
+    bench.sessions.give_out_history(16);
     let bytes: usize = bench.sessions.slots.iter().map(|(_, session)| session.outbox_bytes()).sum();
     let of_one = bench.sessions.slot(1).map_or(0, |session| session.outbox_bytes());
     (bytes / of_one, bench.sessions.awaiting.iter().map(|&(slot, _)| slot).collect())
