@@ -59,7 +59,7 @@ pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
         running.run_until_drained().await;
         Ok(())
     });
-    // A listener that still finishes a handshake has no session to wait for.
+    // Whoever still speaks HTTP has no session to wait for.
     runtime.shutdown_background();
     outcome
 }

@@ -41,7 +41,7 @@ impl Drop for Pending {
 pub struct Accepted {
     /// What is spoken with it.
     pub http: Arc<Http>,
-    /// The runtime in which it is.
+    /// The runtime in which HTTP is spoken.
     pub front: Handle,
     /// Who is at its other end.
     pub peer: SocketAddr,

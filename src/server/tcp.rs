@@ -1,7 +1,5 @@
-//! TCP that is tried at once, and known to the runtime only if it ever has to wait.
-//!
-//! A handshake's request is mostly there when it is first looked for, and its session goes on in another runtime: most
-//! sockets are registered but once, there.
+//! TCP that is tried at once, and known to the front's runtime only if it has to wait there: what is handed on from a lobby is
+//! mostly a request that is answered, or a handshake whose session goes on in its shard.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -42,7 +40,7 @@ impl Accepting {
 
 /// One connection.
 pub enum Tcp {
-    /// It never had to wait.
+    /// It has not had to wait here.
     Unregistered(TcpStream),
     /// It has, and the runtime knows it.
     Registered(tokio::net::TcpStream),

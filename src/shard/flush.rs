@@ -180,7 +180,7 @@ impl Sessions {
         queue.into_iter().for_each(|queued| self.offer(slot, queued));
     }
 
-    /// Marks what waits for a session of the topics that it has left, and what this turn has for it: that is of the subscription that
+    /// Marks what waits for a session of the topics that it has left, and what is to be written to it: that is of the subscription that
     /// ends, too. Of a slow session it goes into the outbox first, so that a gap before it is still told.
     pub fn leave_waiting(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
         let mut chain = Vec::new();

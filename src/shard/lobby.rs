@@ -58,7 +58,7 @@ impl Lobby {
         self.visitors[place as usize] = Some(Waiting { tcp, waker, until, porter });
     }
 
-    /// Looks at those that have said something: they become sessions, or go back. `false`: some are left for the next turn.
+    /// Looks at those that have said something: they become sessions, or are handed on. `false`: some are left for the next turn.
     pub fn answer(&mut self, buffer: &mut [u8], clock: &Clock, sessions: &mut Sessions) -> bool {
         if self.is_empty() {
             self.heard.clear(); // of those whose time was over
@@ -78,7 +78,7 @@ impl Lobby {
         self.heard.is_empty()
     }
 
-    /// Sends those back whose time is over.
+    /// Hands those on whose time is over.
     pub fn sweep(&mut self, now: Instant, inbox: &Inbox) {
         for place in 0..self.visitors.len() as u32 {
             if self.visitors[place as usize].as_ref().is_some_and(|visitor| visitor.until <= now) {

@@ -16,7 +16,7 @@ use crate::topic_name::TopicName;
 pub struct Visitor {
     /// TCP alone, in no runtime.
     pub stream: TcpStream,
-    /// When it goes back if it has not said anything by then.
+    /// When it is handed on if it has not said anything by then.
     pub until: Instant,
     /// Who looks at what it says.
     pub porter: Box<dyn Porter>,
@@ -24,10 +24,10 @@ pub struct Visitor {
 
 /// Looks at what one visitor says first, on the shard's thread, and never waits.
 pub trait Porter: Send {
-    /// The session that `said`, the visitor's first bytes, asks for in full and may have; `None`: the visitor is to be taken back.
+    /// The session that `said`, the visitor's first bytes, asks for in full and may have; `None`: the visitor is to be handed on.
     fn admit(&mut self, said: &[u8]) -> Option<Admitted>;
 
-    /// Takes the visitor back with what it `said`: nothing, if its time is over or it has gone.
+    /// Hands the visitor on to where HTTP is spoken, with what it `said`: nothing, if its time is over or it has gone.
     fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]);
 }
 

@@ -155,7 +155,7 @@ impl Sessions {
         self.say(slot, &Event::Draining { retry_after }, What::Reply);
     }
 
-    /// Puts a frame for one session behind what this turn has for it.
+    /// Puts a frame for one session behind what is to be written to it.
     pub fn queue(&mut self, slot: u32, queued: Queued) {
         let Self { slots, pass, reply_bytes, .. } = self;
         if let Some(session) = slots.get_mut(slot) {
@@ -234,7 +234,7 @@ impl Sessions {
         self.queue_close(slot, Some(code.number()), reason);
     }
 
-    /// The peer has gone, or its time after the Close is over: the slot becomes free at the turn's end.
+    /// The peer has gone, or its time after the Close is over: the slot becomes free at the pass's end.
     pub fn end(&mut self, slot: u32, why: CloseReason) {
         self.begin_to_close(slot, why);
         self.drop_chain(slot);
@@ -333,7 +333,7 @@ impl Sessions {
         self.queue(slot, Queued { frame: frame.into(), what: What::Close });
     }
 
-    /// Gives up what this turn had for a session.
+    /// Gives up what was to be written to a session.
     fn drop_chain(&mut self, slot: u32) {
         let mut frames = Vec::new();
         let Self { slots, pass, tally, .. } = self;

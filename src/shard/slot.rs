@@ -32,7 +32,7 @@ pub struct Slot {
     pub waker: Arc<SlotWaker>,
     /// Decides for it; absent while it is being called.
     pub reader: Option<Box<dyn Reader>>,
-    /// What this turn has for it.
+    /// What is to be written to it.
     pub chain: Chain,
     /// What waits for its socket.
     pub outbox: Option<Box<Outbox>>,
@@ -155,7 +155,7 @@ impl Slot {
             && matches!(self.socket, Socket::Plain(_))
     }
 
-    /// Whether its first words go out with this turn, before the runtime knows its socket, as it must to read.
+    /// Whether its first words go out with the next flush, before the runtime knows its socket, as it must to read.
     pub fn has_first_words(&self) -> bool {
         self.is_fresh() && !self.chain.is_empty()
     }

@@ -121,16 +121,13 @@ impl Worker {
             self.flushed_for = Duration::ZERO;
         }
         self.follow_config();
-        // What was published before a command came goes out before its answer; what a command publishes, in the same turn.
+        // What was published before a command came goes out before its answer.
         self.drain_inbox();
         self.read_ready();
         let left = self.drain_inbox();
         self.sessions.send_due();
         self.sweep_if_due();
-        // Right before the flush: nothing comes between a session's 101 and its being written.
-        self.sessions.inbox.take_visitors(&mut self.visitors);
-        self.visitors.drain(..).for_each(|visitor| self.lobby.receive(visitor, &self.sessions.inbox));
-        let all_answered = self.lobby.answer(&mut self.buffer, &self.sessions.clock.clone(), &mut self.sessions);
+        let all_answered = self.meet_visitors();
         let flush_began = self.sessions.clock.moment();
         let whole = self.stopped || self.sessions.pass.is_full() || flushes_whole(self.sessions.config.server.coalesce);
         let most = if whole { usize::MAX } else { FLUSHED_PER_TURN };
@@ -151,6 +148,14 @@ impl Worker {
             let _ = drained.send(()); // whoever asked may have stopped waiting
         }
         left || !all_answered || !all_written || !self.sessions.again.is_empty() || !self.sessions.awaiting.is_empty()
+    }
+
+    /// Lets in who has come, and looks at those that have said something; whether at all of them.
+    fn meet_visitors(&mut self) -> bool {
+        let Self { sessions, lobby, visitors, buffer, .. } = self;
+        sessions.inbox.take_visitors(visitors);
+        visitors.drain(..).for_each(|visitor| lobby.receive(visitor, &sessions.inbox));
+        lobby.answer(buffer, &sessions.clock.clone(), sessions)
     }
 
     /// Waits for the inbox, for a socket or for the next thing that is due.
