@@ -21,7 +21,7 @@ const LEFT: u32 = 1 << 31;
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 /// How large a pass grows: then all is written before anything is read, so that it ends and its memory is used anew.
-const FRAMES_MAX: usize = 1 << 16;
+const FRAMES_MAX: usize = 1 << 14;
 pub(super) const LINKS_MAX: usize = 1 << 18;
 
 /// A session's frames of this pass: 8 bytes at rest.

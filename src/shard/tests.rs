@@ -17,7 +17,7 @@ use crate::session_id::SessionId;
 use crate::topic_name::{Pattern, TopicName};
 
 mod arrival;
-mod bench;
+pub(super) mod bench;
 mod leaving;
 mod lobby;
 mod pass;

@@ -413,3 +413,31 @@ pub fn run_on_this_thread(runtime: &tokio::runtime::Runtime, parts: Parts, shard
     // The runtime's co-operative budget would tell a turn's later sockets that they are full.
     runtime.block_on(tokio::task::unconstrained(Worker::new(parts, shards).run()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::outbox::{Queued, What};
+    use super::super::tests::bench::{newcomer, parts};
+    use super::*;
+
+    /// A pass ends however long there is always something for somebody, and its memory is used anew.
+    #[test]
+    fn a_pass_ends_under_load_without_end() {
+        const SESSIONS: usize = 2 * FLUSHED_PER_TURN;
+        let mut worker = Worker::new(parts(), 1);
+        (0..SESSIONS).for_each(|_| worker.sessions.expect(newcomer()));
+        let (mut passes, mut given) = (0, 0);
+        for _ in 0..1_000 {
+            for slot in worker.sessions.occupied() {
+                if worker.sessions.slot(slot).is_some_and(|session| session.chain.is_empty()) {
+                    worker.sessions.queue(slot, Queued { frame: b"1".to_vec().into(), what: What::Reply });
+                    given += 1;
+                }
+            }
+            worker.turn();
+            passes += usize::from(worker.sessions.pass.is_empty());
+            assert!(!worker.sessions.pass.is_full(), "after {given} frames and {passes} passes");
+        }
+        assert!((1..100).contains(&passes), "{passes} passes of {given} frames");
+    }
+}

@@ -49,16 +49,7 @@ pub struct Bench {
 impl Bench {
     /// Topics of `c.>` conflate, those of `d.>` drop the oldest, those of `k.>` disconnect, with room for two messages; those of `h.>` have a history.
     pub fn new() -> Self {
-        let rule = |text, on_slow| Rule { on_slow, ..Rule::plain(Some(pattern(text))) };
-        let kept = Rule { history: 1_000, ..rule("h.>", OnSlow::DropOldest) };
-        let rules = Rules::new(vec![rule("c.>", OnSlow::Conflate), rule("d.>", OnSlow::DropOldest), rule("k.>", OnSlow::Disconnect), kept]);
-        let limits = Limits { outbox_bytes: 900, ..Limits::default() };
-        let live = Arc::new(Live::new(Arc::new(Config { rules, limits, ..Config::default() })));
-        let (clock, metrics, inbox) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()), Arc::new(Inbox::new(1 << 20)));
-        let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
-        let outlet = hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>);
-        let subscriptions_total = Arc::default();
-        let mut sessions = Sessions::new(Parts { index: 0, metrics, outlet, inbox, subscriptions_total, hub, live, clock });
+        let mut sessions = Sessions::new(parts());
         let session = expect(&mut sessions);
         Self { sessions, flush: Flush::default(), session }
     }
@@ -159,6 +150,20 @@ impl Bench {
             _ => read,
         }
     }
+}
+
+/// What a shard with the rules of [`Bench::new`] is made of.
+pub fn parts() -> Parts {
+    let rule = |text, on_slow| Rule { on_slow, ..Rule::plain(Some(pattern(text))) };
+    let kept = Rule { history: 1_000, ..rule("h.>", OnSlow::DropOldest) };
+    let rules = Rules::new(vec![rule("c.>", OnSlow::Conflate), rule("d.>", OnSlow::DropOldest), rule("k.>", OnSlow::Disconnect), kept]);
+    let limits = Limits { outbox_bytes: 900, ..Limits::default() };
+    let live = Arc::new(Live::new(Arc::new(Config { rules, limits, ..Config::default() })));
+    let (clock, metrics, inbox) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()), Arc::new(Inbox::new(1 << 20)));
+    let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
+    let outlet = hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>);
+    let subscriptions_total = Arc::default();
+    Parts { index: 0, metrics, outlet, inbox, subscriptions_total, hub, live, clock }
 }
 
 /// Both ends of a connection; the first doesn't wait.
