@@ -149,7 +149,7 @@ impl Routes {
             Err(refused) => Some(Err(refused)),
         };
         match granted {
-            Some(Ok(Granted { switching, newcomer })) => return (switching.into(), Some(self.upgrades.expect(newcomer).await)),
+            Some(Ok(Granted { switching, newcomer })) => return (switching.into(), Some(self.upgrades.shards.expect(newcomer).await)),
             Some(Err(Refused(reason, problem))) => return (self.turn_down(reason, address.ip(), problem), None),
             None => {}
         }

@@ -58,7 +58,7 @@ impl Tcp {
         }
     }
 
-    /// What `attempt` makes of a socket that never had to wait, within its task's share of the thread; `None`: it has to wait now, or
+    /// What `attempt` makes of a socket that has not had to wait here, within its task's share of the thread; `None`: it has to wait now, or
     /// had to before.
     fn at_once<T>(&self, cx: &mut Context<'_>, attempt: impl FnOnce(&TcpStream) -> io::Result<T>) -> Option<Poll<io::Result<T>>> {
         let Self::Unregistered(stream) = self else { return None };

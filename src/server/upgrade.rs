@@ -23,7 +23,7 @@ use crate::frame;
 use crate::metrics::RejectReason;
 use crate::session::{self, Opening, Purpose, Surroundings};
 use crate::session_id::SessionId;
-use crate::shard::{Arrived, Expected, Newcomer, Shards, Stream};
+use crate::shard::{Arrived, Newcomer, Shards, Stream};
 use crate::topic_name::{Pattern, TopicName};
 
 /// What upgrading takes.
@@ -97,12 +97,6 @@ impl Upgrades {
         let reader = session::open(opening, &self.surroundings);
         let newcomer = Newcomer { id, address, variant, reader, permit: Box::new(pass), subscribes_at_once };
         Ok(Granted { switching: Switching::new(key, is_native, extensions), newcomer })
-    }
-
-    /// Finds a newcomer its shard. A session that subscribes at once is seated before the answer goes out: what is published
-    /// once the client has it reaches the session.
-    pub async fn expect(&self, newcomer: Newcomer) -> Expected {
-        self.shards.expect(newcomer).await
     }
 
     fn opening<'a>(&self, head: &Head<'a, impl Fields<'a>>, target: &Target<'_>, config: &Config) -> Result<Opening, Refused> {

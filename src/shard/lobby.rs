@@ -14,7 +14,6 @@ use super::inbox::Inbox;
 use super::newcomer::{Admitted, Porter, Visitor};
 use super::ready::{ReadyList, SlotWaker};
 use super::sessions::Sessions;
-use crate::clock::Clock;
 
 /// How long a turn looks at those that have said something. Some have signatures to check; running sessions wait meanwhile.
 const SHARE: Duration = Duration::from_micros(100);
@@ -25,7 +24,7 @@ pub struct Lobby {
     visitors: Vec<Option<Waiting>>,
     free: Vec<u32>,
     ready: Arc<ReadyList>,
-    /// Callers to be looked at, the first at the end.
+    /// Visitors to be looked at, the first at the end.
     heard: Vec<u32>,
 }
 
@@ -59,7 +58,7 @@ impl Lobby {
     }
 
     /// Looks at those that have said something: they become sessions, or are handed on. `false`: some are left for the next turn.
-    pub fn answer(&mut self, buffer: &mut [u8], clock: &Clock, sessions: &mut Sessions) -> bool {
+    pub fn answer(&mut self, buffer: &mut [u8], sessions: &mut Sessions) -> bool {
         if self.is_empty() {
             self.heard.clear(); // of those whose time was over
             return true;
@@ -68,10 +67,10 @@ impl Lobby {
             self.ready.take(&mut self.heard);
             self.heard.reverse();
         }
-        let began = clock.moment();
+        let began = sessions.clock.moment();
         while let Some(place) = self.heard.pop() {
             self.look(place, buffer, sessions);
-            if clock.moment().since(began) >= SHARE {
+            if sessions.clock.moment().since(began) >= SHARE {
                 break;
             }
         }

@@ -141,7 +141,8 @@ impl Shards {
         self.inboxes.iter().for_each(|inbox| inbox.rouse());
     }
 
-    /// Finds the newcomer a place in the emptiest shard; done once it hears its topics. Its socket follows by
+    /// Finds the newcomer a place in the emptiest shard; done once it hears its topics, so that what is published as soon as its client
+    /// has the 101 reaches it. Its socket follows by
     /// [`Expected::arrive`].
     pub async fn expect(&self, newcomer: Newcomer) -> Expected {
         let inbox = Arc::clone(self.next_inbox());

@@ -235,15 +235,10 @@ impl Pass {
 
     /// Empties it; every chain has been flushed.
     pub fn clear(&mut self) {
-        *self = Self {
-            frames: std::mem::take(&mut self.frames),
-            links: std::mem::take(&mut self.links),
-            dirty: std::mem::take(&mut self.dirty),
-            marks: std::mem::take(&mut self.marks),
-            ..Self::default()
-        };
         self.frames.clear();
         self.links.clear();
+        self.marks.clear();
+        (self.taken, self.written, self.messages, self.bytes) = (0, 0, 0, 0);
     }
 }
 

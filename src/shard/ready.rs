@@ -1,4 +1,4 @@
-//! Which sessions' sockets have something to say: a list of slots, in place of a task for each.
+//! Which sockets have something to say: a list of slots, or of places in the lobby, instead of a task for each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

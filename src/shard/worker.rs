@@ -155,7 +155,7 @@ impl Worker {
         let Self { sessions, lobby, visitors, buffer, .. } = self;
         sessions.inbox.take_visitors(visitors);
         visitors.drain(..).for_each(|visitor| lobby.receive(visitor, &sessions.inbox));
-        lobby.answer(buffer, &sessions.clock.clone(), sessions)
+        lobby.answer(buffer, sessions)
     }
 
     /// Waits for the inbox, for a socket or for the next thing that is due.

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::bench::{Bench, HEAD, events};
+use super::bench::{Bench, HEAD, events, read_head};
 use crate::shard::socket::Socket;
 
 /// The 101 and what the session was told before its socket came leave in one write, so that one read has them.
@@ -75,9 +75,7 @@ async fn the_head_of_who_was_in_the_lobby_is_never_discarded() {
     bench.publish_bytes("k.a", 5_000);
     bench.publish_bytes("k.a", 5_000);
     bench.flush();
-    let mut read = [0; HEAD.len()];
-    client.read_exact(&mut read).unwrap();
-    assert_eq!(read, HEAD);
+    read_head(&mut client);
 }
 
 /// What comes when a part of those who are owed something was written to joins what waits for the others, in one write.

@@ -166,6 +166,13 @@ pub fn parts() -> Parts {
     Parts { index: 0, metrics, outlet, inbox, subscriptions_total, hub, live, clock }
 }
 
+/// Reads the 101, and that alone.
+pub fn read_head(client: &mut TcpStream) {
+    let mut read = [0; HEAD.len()];
+    client.read_exact(&mut read).unwrap();
+    assert_eq!(read, HEAD);
+}
+
 /// Both ends of a connection; the first doesn't wait.
 pub fn connected() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();

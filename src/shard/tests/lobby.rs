@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::bench::{Bench, HEAD, connected, newcomer};
+use super::bench::{Bench, HEAD, connected, newcomer, read_head};
 use crate::clock::Clock;
 use crate::shard::Shards;
 use crate::shard::inbox::Inbox;
@@ -66,13 +66,19 @@ impl House {
         client
     }
 
+    /// So many callers, all of whom have asked to come in.
+    fn call_and_ask(&mut self, callers: usize) -> Vec<TcpStream> {
+        let mut clients: Vec<TcpStream> = (0..callers).map(|_| self.call()).collect();
+        clients.iter_mut().for_each(|client| client.write_all(REQUEST).unwrap());
+        clients
+    }
+
     /// Answers once, as soon as somebody has said something; whether all were answered.
     async fn answer(&mut self) -> bool {
         while !self.lobby.is_heard_or_wakes(Waker::noop()) {
             tokio::task::yield_now().await;
         }
-        let (mut buffer, clock) = ([0; 64], self.bench.sessions.clock.clone());
-        self.lobby.answer(&mut buffer, &clock, &mut self.bench.sessions)
+        self.lobby.answer(&mut [0; 64], &mut self.bench.sessions)
     }
 
     fn sessions(&self) -> usize {
@@ -89,16 +95,14 @@ impl House {
 async fn who_may_come_in_is_a_session() {
     let mut house = House::new();
     let mut client = house.call();
-    assert!(house.lobby.answer(&mut [0; 64], &Clock::machine(), &mut house.bench.sessions));
+    assert!(house.lobby.answer(&mut [0; 64], &mut house.bench.sessions));
     assert_eq!((house.sessions(), house.handed_on().len()), (0, 0), "nothing was said yet");
     client.write_all(&[REQUEST, b"and more"].concat()).unwrap();
     assert!(house.answer().await);
     assert_eq!((house.sessions(), house.handed_on().len()), (1, 0));
     assert_eq!(house.bench.sessions.slot(1).unwrap().unread, b"and more");
     house.bench.flush();
-    let mut read = [0; HEAD.len()];
-    client.read_exact(&mut read).unwrap();
-    assert_eq!(read, HEAD);
+    read_head(&mut client);
 }
 
 /// Whoever asks for anything else, has gone, or says nothing in time goes back, with its socket and all that it said.
@@ -126,13 +130,12 @@ async fn all_others_go_back() {
 async fn a_turn_looks_for_a_bounded_time() {
     let mut house = House::new();
     house.looks_for = Duration::from_millis(50);
-    let mut clients: Vec<TcpStream> = (0..3).map(|_| house.call()).collect();
-    clients.iter_mut().for_each(|client| client.write_all(REQUEST).unwrap());
+    let _clients = house.call_and_ask(3);
     for seated in 1..=3 {
         house.answer().await;
         assert_eq!(house.sessions(), seated);
     }
-    assert!(house.lobby.answer(&mut [0; 64], &Clock::machine(), &mut house.bench.sessions), "nobody is left");
+    assert!(house.lobby.answer(&mut [0; 64], &mut house.bench.sessions), "nobody is left");
 }
 
 /// Whose time is over while others are looked at is gone, and nobody waits for them.
@@ -140,12 +143,11 @@ async fn a_turn_looks_for_a_bounded_time() {
 async fn who_was_heard_too_late_keeps_nobody_awake() {
     let mut house = House::new();
     house.looks_for = Duration::from_millis(50);
-    let mut clients: Vec<TcpStream> = (0..2).map(|_| house.call()).collect();
-    clients.iter_mut().for_each(|client| client.write_all(REQUEST).unwrap());
+    let _clients = house.call_and_ask(2);
     while !house.answer().await && house.sessions() == 0 {}
     house.lobby.sweep(house.until, &house.bench.sessions.inbox);
     assert_eq!((house.sessions(), house.handed_on().len()), (1, 1));
-    assert!(house.lobby.answer(&mut [0; 64], &Clock::machine(), &mut house.bench.sessions));
+    assert!(house.lobby.answer(&mut [0; 64], &mut house.bench.sessions));
     assert!(!house.lobby.is_heard_or_wakes(Waker::noop()));
     assert_eq!(house.bench.sessions.inbox.occupied(), 2, "the bench has a session of its own");
 }
