@@ -15,7 +15,7 @@ use std::sync::Arc;
 use allocations::allocations;
 use belfry::clock::{Clock, Timestamp};
 use belfry::config::Rule;
-use belfry::dialect::{Dialect, Encoded, Encoder, Variant};
+use belfry::dialect::{Dialect, Encoded, Encoder, Encoding, Framing};
 use belfry::frame::Deflater;
 use belfry::hub::{About, Message, PayloadKind};
 use belfry::metrics::{Metrics, Tally};
@@ -45,9 +45,9 @@ fn encoder() -> Encoder {
 }
 
 /// Each kind of session that there is: both dialects, plain and with windows of 9 and of 15 bits.
-fn variants() -> impl Iterator<Item = Variant> {
+fn encodings() -> impl Iterator<Item = Encoding> {
     let windows = [None, Some(9), Some(15)];
-    [Dialect::Json, Dialect::Raw].into_iter().flat_map(move |dialect| windows.map(|window_bits| Variant { dialect, window_bits }))
+    [Dialect::Json, Dialect::Raw].into_iter().flat_map(move |dialect| windows.map(|window_bits| Encoding::websocket(dialect, window_bits)))
 }
 
 /// A count: whatever the first taker of a kind costs, a thousand more cost nothing, and all share the same bytes.
@@ -55,43 +55,44 @@ fn fanout_encodes_once(_: &mut Criterion) {
     let metrics = Arc::new(Metrics::new());
     let (mut encoder, mut tally) = (encoder(), Tally::new(Arc::clone(&metrics)));
     let mut encoded = Encoded::new(message(&json(2_048)));
-    for variant in variants() {
+    for encoding in encodings() {
         let mut first = None;
-        let of_first = allocations(|| first = Some(encoded.frame(variant, &mut encoder, &mut tally)));
+        let of_first = allocations(|| first = Some(encoded.frame(encoding, &mut encoder, &mut tally)));
         let first = first.expect("it has just been made");
         let of_others = allocations(|| {
             for _ in 1..TAKERS {
-                let frame = encoded.frame(variant, &mut encoder, &mut tally);
+                let frame = encoded.frame(encoding, &mut encoder, &mut tally);
                 assert!(std::ptr::eq(frame.as_ptr(), first.as_ptr()) && frame.len() == first.len());
             }
         });
         println!(
-            "fanout_encodes_once: {variant:?}: {} allocations ({} bytes) for the first of {TAKERS}, {} for the others",
+            "fanout_encodes_once: {encoding:?}: {} allocations ({} bytes) for the first of {TAKERS}, {} for the others",
             of_first.count, of_first.bytes, of_others.count
         );
         assert_eq!(of_others.count, 0);
-        if variant == (Variant { dialect: Dialect::Raw, window_bits: None }) {
+        if encoding == (Encoding::websocket(Dialect::Raw, None)) {
             assert_eq!(of_first.count, 0, "a message carries this frame from the beginning");
         }
     }
     tally.hand_over();
-    let plain = Encoded::new(message(&json(2_048))).frame(Variant { dialect: Dialect::Json, window_bits: None }, &mut encoder, &mut tally);
+    let plain = Encoded::new(message(&json(2_048))).frame(Encoding::websocket(Dialect::Json, None), &mut encoder, &mut tally);
     let payloads = (plain.len() - 4 + 2_048) * 2;
     let told = format!("belfry_deflate_in_bytes_total {payloads}");
     assert!(metrics.render().lines().any(|line| line == told), "both dialects were compressed once for each of two windows: {told}");
 }
 
 fn an_envelope_is_written_around_the_payload(criterion: &mut Criterion) {
-    for variant in variants() {
-        let window = variant.window_bits.map_or("plain".to_owned(), |bits| format!("window_{bits}"));
+    for encoding in encodings() {
+        let Framing::WebSocket { window_bits } = encoding.framing;
+        let window = window_bits.map_or("plain".to_owned(), |bits| format!("window_{bits}"));
         let mut group =
-            criterion.benchmark_group(format!("an_envelope_is_written_around_the_payload/{}_{window}", variant.dialect.as_str()));
+            criterion.benchmark_group(format!("an_envelope_is_written_around_the_payload/{}_{window}", encoding.dialect.as_str()));
         for bytes in [128, 2_048] {
             let (mut encoder, mut tally) = (encoder(), Tally::new(Arc::new(Metrics::new())));
             let message = message(&json(bytes));
             group.throughput(Throughput::Elements(1));
             group.bench_function(bytes.to_string(), |bencher| {
-                bencher.iter(|| Encoded::new(black_box(&message).clone()).frame(variant, &mut encoder, &mut tally));
+                bencher.iter(|| Encoded::new(black_box(&message).clone()).frame(encoding, &mut encoder, &mut tally));
             });
         }
         group.finish();

@@ -7,7 +7,7 @@ mod hub;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use belfry::dialect::{Dialect, Variant};
+use belfry::dialect::{Dialect, Encoding};
 use belfry::frame::Inflater;
 use belfry::hub::Wanted;
 use belfry::session_id::{Member, SessionId};
@@ -70,7 +70,7 @@ fn sessions_come_and_go_alike_in_any_room(criterion: &mut Criterion) {
 /// A session that is a member of a room and says nothing.
 fn newcomer(room: &TopicName) -> Newcomer {
     let id = SessionId::random();
-    let variant = Variant { dialect: Dialect::Raw, window_bits: None };
+    let variant = Encoding::websocket(Dialect::Raw, None);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     Newcomer { id, address, variant, reader: Box::new(Quiet { id, room: room.clone() }), permit: Box::new(()), subscribes_at_once: true }
 }

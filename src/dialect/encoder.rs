@@ -1,55 +1,58 @@
-//! Whole server frames: head and payload in one buffer, compressed where that was agreed on and pays.
+//! Whole server frames: head and payload in one buffer, compressed where that was agreed on and is shorter.
 
 use bytes::Bytes;
 
+use super::encoding::{Dialect, Encoding};
 use super::event::Event;
 use super::frame_bytes::FrameBytes;
+use super::framing::Framing;
 use super::json_write;
-use super::variant::{Dialect, Variant};
 use crate::frame::{Deflater, HEAD_BYTES_MAX, OpCode, server_head};
 use crate::hub::Message;
 use crate::metrics::Tally;
 
-/// What a small event takes; a longer one lets its buffer grow.
+/// The room for a small event, in bytes; a longer one lets its buffer grow.
 const EVENT_BYTES_USUAL: usize = 256;
 
-/// What encoding needs from its shard.
+/// What a shard encodes with.
 #[derive(Debug)]
 pub struct Encoder {
-    /// Compresses for all.
+    /// One compressor for all sessions of the shard.
     pub deflater: Deflater,
     /// Payloads shorter than this go uncompressed, in bytes.
     pub threshold: usize,
 }
 
-/// The frame of `event` for a session that takes `variant`; `None` where its dialect has no words for it: the raw dialect
-/// carries payloads alone, and its drops are silent.
-pub fn event_frame(event: &Event<'_>, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
-    match variant.dialect {
+/// The frame of `event` in `encoding`; `None` where its dialect has no words for it: the raw dialect carries payloads alone,
+/// and its drops are silent.
+pub fn event_frame(event: &Event<'_>, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
+    match encoding.dialect {
         Dialect::Json => {
             let plain = PlainFrame::build(OpCode::Text, EVENT_BYTES_USUAL, |json| json_write::event(json, event));
-            Some(encoder.fit(&plain, variant.window_bits, tally))
+            Some(encoder.fit(&plain, encoding.framing, tally))
         }
         Dialect::Raw | Dialect::Echo => None,
     }
 }
 
 /// The frame of a message out of history, for one session alone.
-pub fn replay_frame(message: &Message, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
-    let plain = PlainFrame::of_message(message, variant.dialect, true);
-    encoder.fit(&plain, variant.window_bits, tally)
+pub fn replay_frame(message: &Message, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
+    let plain = PlainFrame::of_message(message, encoding.dialect, true);
+    encoder.fit(&plain, encoding.framing, tally)
 }
 
 /// The frame that sends `payload` back as it came (PROTOCOL section 4, `/echo`).
-pub fn echo_frame(opcode: OpCode, payload: &[u8], window_bits: Option<u8>, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
+pub fn echo_frame(opcode: OpCode, payload: &[u8], framing: Framing, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
+    let Framing::WebSocket { window_bits } = framing;
     let plain = PlainFrame::build(opcode, payload.len(), |frame| frame.extend_from_slice(payload));
     // An echo goes back as it came, so also what is short or gets longer is compressed where that was agreed on.
     window_bits.and_then(|bits| encoder.pack(&plain, bits, Deflater::compress_always, tally)).unwrap_or(plain.frame)
 }
 
 impl Encoder {
-    /// `plain` itself, or its compressed form where `window_bits` were agreed on and that is worth it.
-    pub(super) fn fit(&mut self, plain: &PlainFrame, window_bits: Option<u8>, tally: &mut Tally) -> FrameBytes {
+    /// `plain` itself, or its compressed form where a window was agreed on and the payload is not too short.
+    pub(super) fn fit(&mut self, plain: &PlainFrame, framing: Framing, tally: &mut Tally) -> FrameBytes {
+        let Framing::WebSocket { window_bits } = framing;
         let worth_it = plain.payload().len() >= self.threshold;
         let packed = window_bits.filter(|_| worth_it).and_then(|bits| self.pack(plain, bits, Deflater::compress, tally));
         packed.unwrap_or_else(|| plain.frame.clone())

@@ -2,26 +2,20 @@
 
 use fastwebsockets::OpCode;
 
-use super::head::{CONTROL_BYTES_MAX, write_head};
+use super::head::{CONTROL_BYTES_MAX, control_frame};
 use super::violation::Violation;
 
 /// A code's bytes at the front of the payload.
 const CODE_BYTES: usize = 2;
 
-/// Appends a whole Close frame; the reason is cut to 123 bytes at a character's boundary. Code `None`: an empty Close.
-pub fn write_close(frame: &mut Vec<u8>, code: Option<u16>, reason: &str) {
-    let Some(code) = code else {
-        write_head(frame, OpCode::Close, false, 0);
-        return;
-    };
+/// A whole Close frame. The reason is cut to 123 bytes at a character's boundary; without a `code` the frame is empty.
+pub fn close_frame(code: Option<u16>, reason: &str) -> Vec<u8> {
+    let Some(code) = code else { return control_frame(OpCode::Close, &[]) };
     let mut end = reason.len().min(CONTROL_BYTES_MAX - CODE_BYTES);
     while !reason.is_char_boundary(end) {
         end -= 1;
     }
-    let reason = &reason[..end];
-    write_head(frame, OpCode::Close, false, CODE_BYTES + reason.len());
-    frame.extend_from_slice(&code.to_be_bytes());
-    frame.extend_from_slice(reason.as_bytes());
+    control_frame(OpCode::Close, &[&code.to_be_bytes(), &reason.as_bytes()[..end]].concat())
 }
 
 /// Checks what a client's Close says: nothing, or a code that may stand on the wire and a reason in UTF-8.
@@ -74,15 +68,10 @@ mod tests {
     /// RFC 6455 §5.5: a control frame has at most 125 bytes.
     #[test]
     fn a_long_reason_is_cut_between_characters() {
-        let mut frame = Vec::new();
-        write_close(&mut frame, Some(1008), &"€".repeat(100));
+        let frame = close_frame(Some(1008), &"€".repeat(100));
         assert_eq!(frame[..4], [0x88, 2 + 123, 0x03, 0xf0]);
         assert_eq!(str::from_utf8(&frame[4..]), Ok("€".repeat(41).as_str()));
-        frame.clear();
-        write_close(&mut frame, Some(1008), &format!("x{}", "€".repeat(100)));
-        assert_eq!(frame.len(), 4 + 1 + 120);
-        frame.clear();
-        write_close(&mut frame, None, "unheard");
-        assert_eq!(frame, [0x88, 0]);
+        assert_eq!(close_frame(Some(1008), &format!("x{}", "€".repeat(100))).len(), 4 + 1 + 120);
+        assert_eq!(close_frame(None, "unheard"), [0x88, 0]);
     }
 }

@@ -113,6 +113,13 @@ pub fn server_head(opcode: OpCode, compressed: bool, payload_bytes: usize) -> ([
     (head, HEAD_BYTES_MAX)
 }
 
+/// A whole control frame; its payload has at most 125 bytes (RFC 6455 §5.5).
+pub fn control_frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    debug_assert!(payload.len() <= CONTROL_BYTES_MAX);
+    let (head, head_bytes) = server_head(opcode, false, payload.len());
+    [&head[..head_bytes], payload].concat()
+}
+
 /// Appends the head of a whole, unmasked frame.
 pub fn write_head(frame: &mut Vec<u8>, opcode: OpCode, compressed: bool, payload_bytes: usize) {
     let (head, length) = server_head(opcode, compressed, payload_bytes);

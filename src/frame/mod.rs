@@ -9,9 +9,9 @@ mod offer;
 mod reader;
 mod violation;
 
-pub use close::write_close;
+pub use close::close_frame;
 pub use deflate::Deflater;
-pub use head::{HEAD_BYTES_MAX, server_head, write_head};
+pub use head::{HEAD_BYTES_MAX, control_frame, server_head, write_head};
 pub use inflate::Inflater;
 pub use offer::{Agreement, negotiate};
 pub use reader::{FrameReader, Received};

@@ -12,7 +12,7 @@ use super::admission::Admission;
 use crate::auth::{self, AuthError, Identity};
 use crate::clock::Clock;
 use crate::config::{Admin, Auth, Config, Deflate, Feed, Limits, Live, Rules, Server};
-use crate::dialect::{Dialect, Variant};
+use crate::dialect::{Dialect, Encoding};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::session::{self, Opening, Purpose, Surroundings};
@@ -67,7 +67,7 @@ impl Parts {
     pub async fn expect(&self, identity: Result<Option<Arc<Identity>>, AuthError>) -> Expected {
         let (id, address) = (SessionId::random(), ([127, 0, 0, 1], 1).into());
         let opening = Opening { id, purpose: Purpose::Native { topics: Vec::new(), last: None }, identity, agreement: None };
-        let variant = Variant { dialect: Dialect::Json, window_bits: None };
+        let variant = Encoding::websocket(Dialect::Json, None);
         let (reader, permit) = (session::open(opening, &self.surroundings), Box::new(self.admission.admit([127, 0, 0, 1].into()).unwrap()));
         self.shards.expect(Newcomer { id, address, variant, reader, permit, subscribes_at_once: false }).await
     }

@@ -18,7 +18,7 @@ use super::query::{Query, QueryError, decoded};
 use crate::auth::{AuthError, Identity};
 use crate::codes::ErrorCode;
 use crate::config::Config;
-use crate::dialect::Variant;
+use crate::dialect::Encoding;
 use crate::frame;
 use crate::metrics::RejectReason;
 use crate::session::{self, Opening, Purpose, Surroundings};
@@ -92,7 +92,7 @@ impl Upgrades {
         let is_native = matches!(opening.purpose, Purpose::Native { .. }) && handshake::offers_native(head.fields);
         let extensions = opening.agreement.as_ref().map(|agreed| agreed.response.clone());
         let window_bits = opening.agreement.as_ref().map(|agreed| agreed.server_window_bits);
-        let (id, variant) = (opening.id, Variant { dialect: opening.purpose.dialect(), window_bits });
+        let (id, variant) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window_bits));
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open(opening, &self.surroundings);
         let newcomer = Newcomer { id, address, variant, reader, permit: Box::new(pass), subscribes_at_once };

@@ -11,7 +11,7 @@ use super::sessions::Sessions;
 use super::slot::Stage;
 use crate::codes::CloseCode;
 use crate::config::RuleId;
-use crate::dialect::{Encoder, Event, FrameBytes, Variant, event_frame};
+use crate::dialect::{Encoder, Encoding, Event, FrameBytes, event_frame};
 use crate::metrics::{CloseReason, DropReason, LimitKey, Tally};
 use crate::topic_name::TopicName;
 
@@ -29,7 +29,7 @@ pub struct Flush {
 #[derive(Default)]
 struct Joined {
     chain: Vec<u32>,
-    variant: Option<Variant>,
+    variant: Option<Encoding>,
     bytes: Vec<u8>,
     /// A lone frame that is too long to be copied.
     long: Option<FrameBytes>,
@@ -38,12 +38,12 @@ struct Joined {
 }
 
 impl Joined {
-    fn is_of(&self, chain: &[u32], variant: Variant) -> bool {
+    fn is_of(&self, chain: &[u32], variant: Encoding) -> bool {
         self.variant == Some(variant) && self.chain == chain
     }
 
     /// Joins the frames of `chain`; `false`: one among several is too long to be copied.
-    fn join(&mut self, chain: &[u32], variant: Variant, pass: &mut Pass, encoder: &mut Encoder, tally: &mut Tally) -> bool {
+    fn join(&mut self, chain: &[u32], variant: Encoding, pass: &mut Pass, encoder: &mut Encoder, tally: &mut Tally) -> bool {
         self.clear();
         for &frame in chain {
             let Some(bytes) = pass.bytes(frame, variant, encoder, tally) else { continue };

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::reader::Reader;
-use crate::dialect::{Dialect, Variant};
+use crate::dialect::{Dialect, Encoding};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
@@ -48,7 +48,7 @@ pub struct Newcomer {
     /// Who is at the other end, as limits count it.
     pub address: SocketAddr,
     /// Which frames it takes.
-    pub variant: Variant,
+    pub variant: Encoding,
     /// What reads and decides for it.
     pub reader: Box<dyn Reader>,
     /// Given back when the session has ended: its place in the totals.

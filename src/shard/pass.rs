@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::outbox::{Queued, Routed, What};
 use crate::config::RuleId;
-use crate::dialect::{Encoded, Encoder, FrameBytes, Variant};
+use crate::dialect::{Encoded, Encoder, Encoding, FrameBytes};
 use crate::hub::Message;
 use crate::metrics::Tally;
 use crate::topic_name::TopicName;
@@ -203,7 +203,7 @@ impl Pass {
     }
 
     /// A frame's bytes as one session takes them.
-    pub fn bytes(&mut self, frame: u32, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
+    pub fn bytes(&mut self, frame: u32, variant: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
         match &mut self.frames[index(frame)] {
             Frame::Message { encoded, .. } => Some(encoded.frame(variant, encoder, tally)),
             Frame::Made(queued) => queued.as_ref().map(|queued| queued.frame.clone()),
@@ -211,7 +211,7 @@ impl Pass {
     }
 
     /// A frame as one session takes it.
-    pub fn queued(&mut self, frame: u32, variant: Variant, encoder: &mut Encoder, tally: &mut Tally) -> Option<Queued> {
+    pub fn queued(&mut self, frame: u32, variant: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<Queued> {
         match &mut self.frames[index(frame)] {
             Frame::Message { encoded, routed } => {
                 let bytes = encoded.frame(variant, encoder, tally);

@@ -11,7 +11,7 @@ use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::config::Config;
 use crate::dialect::{Event, RequestId, echo_frame};
-use crate::frame::{HEAD_BYTES_MAX, OpCode, write_head};
+use crate::frame::OpCode;
 use crate::hub::{Hub, Publication, PublishError, Wanted};
 use crate::metrics::{CloseReason, LimitKey, Tally};
 use crate::position::Position;
@@ -92,15 +92,13 @@ impl Seat for Seated<'_> {
 
     fn echo(&mut self, opcode: OpCode, payload: &[u8]) {
         let Some(variant) = self.sessions.slot(self.slot).map(|slot| slot.variant) else { return };
-        let frame = echo_frame(opcode, payload, variant.window_bits, &mut self.sessions.encoder, &mut self.sessions.tally);
+        let frame = echo_frame(opcode, payload, variant.framing, &mut self.sessions.encoder, &mut self.sessions.tally);
         self.sessions.queue(self.slot, Queued { frame, what: What::Reply });
     }
 
     fn pong(&mut self, payload: &[u8]) {
-        let mut frame = Vec::with_capacity(HEAD_BYTES_MAX + payload.len());
-        write_head(&mut frame, OpCode::Pong, false, payload.len());
-        frame.extend_from_slice(payload);
-        self.sessions.queue(self.slot, Queued { frame: frame.into(), what: What::Pong });
+        let Some(framing) = self.sessions.slot(self.slot).map(|slot| slot.variant.framing) else { return };
+        self.sessions.queue(self.slot, Queued { frame: framing.heartbeat_answer(payload), what: What::Pong });
     }
 
     fn close(&mut self, code: CloseCode, reason: &str, why: CloseReason) {

@@ -21,7 +21,7 @@ use crate::clock::{Clock, Moment};
 use crate::codes::CloseCode;
 use crate::config::{Config, Live};
 use crate::dialect::{Encoder, Event, event_frame};
-use crate::frame::{Deflater, write_close};
+use crate::frame::Deflater;
 use crate::hub::{Attempt, Hub, Message, OutletId, Publication, PublishError};
 use crate::metrics::{CloseReason, DropReason, LimitKey, Metrics, Tally};
 use crate::position::Position;
@@ -328,9 +328,8 @@ impl Sessions {
     }
 
     fn queue_close(&mut self, slot: u32, code: Option<u16>, reason: &str) {
-        let mut frame = Vec::with_capacity(4 + reason.len());
-        write_close(&mut frame, code, reason);
-        self.queue(slot, Queued { frame: frame.into(), what: What::Close });
+        let Some(framing) = self.slot(slot).map(|session| session.variant.framing) else { return };
+        self.queue(slot, Queued { frame: framing.goodbye(code, reason), what: What::Close });
     }
 
     /// Gives up what was to be written to a session.

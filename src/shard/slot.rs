@@ -14,7 +14,7 @@ use super::ready::SlotWaker;
 use super::replay::Replays;
 use super::socket::Socket;
 use crate::clock::Moment;
-use crate::dialect::Variant;
+use crate::dialect::Encoding;
 use crate::session_id::SessionId;
 use crate::topic_name::{Pattern, TopicName};
 
@@ -25,7 +25,7 @@ pub struct Slot {
     /// Who is at the other end.
     pub address: SocketAddr,
     /// Which frames it takes.
-    pub variant: Variant,
+    pub variant: Encoding,
     /// Its connection.
     pub socket: Socket,
     /// Lists this slot as ready.

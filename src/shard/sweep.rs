@@ -8,7 +8,6 @@ use super::sessions::Sessions;
 use super::slot::{Slot, Stage};
 use crate::codes::CloseCode;
 use crate::config::Limits;
-use crate::frame::{OpCode, write_head};
 use crate::metrics::{CloseReason, LimitKey};
 
 /// The longest time between two sweeps.
@@ -73,12 +72,10 @@ impl Sessions {
             }
             Finding::Ping => {
                 let now = self.now;
-                if let Some(session) = self.slot(slot) {
-                    session.pinged_at = now;
-                }
-                let mut frame = Vec::with_capacity(2);
-                write_head(&mut frame, OpCode::Ping, false, 0);
-                self.queue(slot, Queued { frame: frame.into(), what: What::Reply });
+                let Some(session) = self.slot(slot) else { return };
+                session.pinged_at = now;
+                let frame = session.variant.framing.heartbeat();
+                self.queue(slot, Queued { frame, what: What::Reply });
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use belfry::auth::Auth;
 use belfry::clock::Clock;
 use belfry::config::{Config, Live, Sources};
-use belfry::dialect::{Dialect, Variant};
+use belfry::dialect::{Dialect, Encoding};
 use belfry::hub::Hub;
 use belfry::metrics::Metrics;
 use belfry::session::{self, Opening, Purpose, Surroundings};
@@ -116,7 +116,7 @@ impl Gateway {
         let id = SessionId::random();
         let purpose = Purpose::Native { topics: Vec::new(), last: None };
         let opening = Opening { id, purpose, identity: Ok(self.surroundings.auth.anonymous()), agreement: None };
-        let variant = Variant { dialect: Dialect::Json, window_bits: None };
+        let variant = Encoding::websocket(Dialect::Json, None);
         let reader = session::open(opening, &self.surroundings);
         let newcomer = Newcomer { id, address, variant, reader, permit: Box::new(()), subscribes_at_once: false };
         let expected = self.runtime.block_on(self.shards.expect(newcomer));

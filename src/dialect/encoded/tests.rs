@@ -1,4 +1,4 @@
-//! Each message once per variant, whatever the number of sessions.
+//! Each message once per encoding, whatever the number of sessions.
 
 use std::sync::Arc;
 
@@ -36,10 +36,6 @@ fn tools() -> (Encoder, Tally, Arc<Metrics>) {
     (Encoder { deflater: Deflater::new(3), threshold: 256 }, Tally::new(Arc::clone(&metrics)), metrics)
 }
 
-fn variant(dialect: Dialect, window_bits: Option<u8>) -> Variant {
-    Variant { dialect, window_bits }
-}
-
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.as_ptr() == other.as_ptr() && one.len() == other.len()
 }
@@ -63,14 +59,15 @@ fn read(frame: &[u8]) -> (u8, Vec<u8>) {
 
 /// DESIGN, rule 1: encoded once per dialect, compressed once per window.
 #[test]
-fn each_variant_is_made_once() {
+fn each_encoding_is_made_once() {
     let (mut encoder, mut tally, metrics) = tools();
     let mut encoded = Encoded::new(message(format!("[{}1]", "187.30,".repeat(200)), PayloadKind::Json));
     for dialect in [Dialect::Json, Dialect::Raw] {
-        let frames = [None, Some(15), Some(12), Some(10)].map(|bits| encoded.frame(variant(dialect, bits), &mut encoder, &mut tally));
+        let frames =
+            [None, Some(15), Some(12), Some(10)].map(|bits| encoded.frame(Encoding::websocket(dialect, bits), &mut encoder, &mut tally));
         for (bits, frame) in [None, Some(15), Some(12), Some(10)].into_iter().zip(&frames) {
             assert!(
-                is_same(frame, &encoded.frame(variant(dialect, bits), &mut encoder, &mut tally)),
+                is_same(frame, &encoded.frame(Encoding::websocket(dialect, bits), &mut encoder, &mut tally)),
                 "{dialect:?} {bits:?} was made twice"
             );
             assert_eq!(read(frame).1, read(&frames[0]).1);
@@ -80,7 +77,8 @@ fn each_variant_is_made_once() {
     tally.hand_over();
     let text = metrics.render();
     let counted = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<usize>().ok()).unwrap();
-    let plain = [Dialect::Json, Dialect::Raw].map(|dialect| read(&encoded.frame(variant(dialect, None), &mut encoder, &mut tally)).1.len());
+    let plain = [Dialect::Json, Dialect::Raw]
+        .map(|dialect| read(&encoded.frame(Encoding::websocket(dialect, None), &mut encoder, &mut tally)).1.len());
     assert_eq!(counted("belfry_deflate_in_bytes_total"), 3 * (plain[0] + plain[1]));
     assert!(counted("belfry_deflate_out_bytes_total") < counted("belfry_deflate_in_bytes_total"));
 }
@@ -90,9 +88,9 @@ fn each_variant_is_made_once() {
 fn a_small_message_is_one_frame_for_all() {
     let (mut encoder, mut tally, _) = tools();
     let mut encoded = Encoded::new(message("a".repeat(255), PayloadKind::Text));
-    let plain = encoded.frame(variant(Dialect::Raw, None), &mut encoder, &mut tally);
-    assert!(is_same(&plain, &encoded.frame(variant(Dialect::Raw, Some(15)), &mut encoder, &mut tally)));
-    assert_eq!(encoded.frame(variant(Dialect::Json, Some(15)), &mut encoder, &mut tally)[0], TEXT | RSV1);
+    let plain = encoded.frame(Encoding::websocket(Dialect::Raw, None), &mut encoder, &mut tally);
+    assert!(is_same(&plain, &encoded.frame(Encoding::websocket(Dialect::Raw, Some(15)), &mut encoder, &mut tally)));
+    assert_eq!(encoded.frame(Encoding::websocket(Dialect::Json, Some(15)), &mut encoder, &mut tally)[0], TEXT | RSV1);
 }
 
 #[test]
@@ -100,7 +98,7 @@ fn raw_frames_are_payloads_alone() {
     let (mut encoder, mut tally, _) = tools();
     for (kind, first) in [(PayloadKind::Json, TEXT), (PayloadKind::Text, TEXT), (PayloadKind::Binary, BINARY)] {
         let message = message("7", kind);
-        let frame = Encoded::new(message.clone()).frame(variant(Dialect::Raw, None), &mut encoder, &mut tally);
+        let frame = Encoded::new(message.clone()).frame(Encoding::websocket(Dialect::Raw, None), &mut encoder, &mut tally);
         assert_eq!(frame[..], [first, 1, b'7']);
         assert!(is_same(&frame, message.frame()), "a plain frame is the message's own");
     }
@@ -110,12 +108,12 @@ fn raw_frames_are_payloads_alone() {
 fn events_replays_and_echoes() {
     let (mut encoder, mut tally, _) = tools();
     let pong = Event::Pong { id: None };
-    let frame = event_frame(&pong, variant(Dialect::Json, Some(15)), &mut encoder, &mut tally).unwrap();
+    let frame = event_frame(&pong, Encoding::websocket(Dialect::Json, Some(15)), &mut encoder, &mut tally).unwrap();
     assert_eq!(read(&frame), (TEXT, br#"{"op":"pong"}"#.to_vec()));
-    assert!(event_frame(&pong, variant(Dialect::Raw, None), &mut encoder, &mut tally).is_none());
-    let replayed = replay_frame(&message("1", PayloadKind::Json), variant(Dialect::Json, None), &mut encoder, &mut tally);
+    assert!(event_frame(&pong, Encoding::websocket(Dialect::Raw, None), &mut encoder, &mut tally).is_none());
+    let replayed = replay_frame(&message("1", PayloadKind::Json), Encoding::websocket(Dialect::Json, None), &mut encoder, &mut tally);
     assert!(read(&replayed).1.ends_with(br#","offset":1,"replay":true,"data":1}"#));
-    let echo = echo_frame(OpCode::Binary, &[7; 300], Some(15), &mut encoder, &mut tally);
+    let echo = echo_frame(OpCode::Binary, &[7; 300], Framing::WebSocket { window_bits: Some(15) }, &mut encoder, &mut tally);
     assert_eq!(read(&echo), (BINARY | RSV1, vec![7; 300]));
 }
 
@@ -125,7 +123,7 @@ proptest! {
     fn every_length_has_its_head(length in prop_oneof![0usize..300, 65_400usize..65_700], bits in prop::option::of(9u8..=15)) {
         let (mut encoder, mut tally, _) = tools();
         let payload: Vec<u8> = (0..length).map(|index| (index % 7) as u8).collect();
-        let frame = Encoded::new(message(payload.clone(), PayloadKind::Binary)).frame(variant(Dialect::Raw, bits), &mut encoder, &mut tally);
+        let frame = Encoded::new(message(payload.clone(), PayloadKind::Binary)).frame(Encoding::websocket(Dialect::Raw, bits), &mut encoder, &mut tally);
         prop_assert_eq!(read(&frame).1, payload);
     }
 }
@@ -139,7 +137,7 @@ fn a_frames_buffer_is_as_long_as_the_frame() {
     let payloads =
         [(vec![b'1'; 4_000], PayloadKind::Json), (quoted.into_bytes(), PayloadKind::Text), (vec![0xff; 4_000], PayloadKind::Binary)];
     for (payload, kind) in payloads {
-        let frame = replay_frame(&message(payload, kind), variant(Dialect::Json, None), &mut encoder, &mut tally);
+        let frame = replay_frame(&message(payload, kind), Encoding::websocket(Dialect::Json, None), &mut encoder, &mut tally);
         let FrameBytes::Made(frame) = frame else { panic!("not encoded") };
         let (length, room) = (frame.len(), Vec::from(frame).capacity());
         assert!(room <= length + crate::frame::HEAD_BYTES_MAX, "{kind:?}: {length} bytes in {room}");

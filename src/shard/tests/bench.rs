@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{name, pattern};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Limits, Live, OnSlow, Rule, Rules};
-use crate::dialect::{Dialect, Event, Variant};
+use crate::dialect::{Dialect, Encoding, Event};
 use crate::frame::Inflater;
 use crate::hub::{Attempt, Hub, Outlet, PayloadKind, Publication, Wanted};
 use crate::metrics::{CloseReason, Metrics, PublishSource};
@@ -192,7 +192,7 @@ fn expect(sessions: &mut Sessions) -> SessionId {
 
 /// Somebody who speaks the native dialect.
 pub fn newcomer() -> Newcomer {
-    let variant = Variant { dialect: Dialect::Json, window_bits: None };
+    let variant = Encoding::websocket(Dialect::Json, None);
     let (address, reader, permit) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
     Newcomer { id: SessionId::random(), address, variant, reader, permit, subscribes_at_once: true }
 }
