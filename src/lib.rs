@@ -1,9 +1,9 @@
 //! Belfry, a push gateway: every message published on a topic reaches all of its subscribers at once.
 //!
-//! The modules are the floors of a house; a file imports from lower floors only (`ARCHITECTURE.md` has the map,
-//! `tests/house.rs` holds it to the code).
+//! Each module has a layer, and a file imports from lower layers only (`ARCHITECTURE.md` has the map,
+//! `tests/house/` holds it to the code).
 //!
-//! | floor | modules |
+//! | layer | modules |
 //! |---|---|
 //! | 8 | [`cli`] |
 //! | 7 | [`server`] |

@@ -1,0 +1,76 @@
+//! The lists in the docs, compared with the source.
+
+use std::collections::BTreeSet;
+
+use crate::project::{expect_none, read, rust_files};
+
+/// Each spelling of the closed sets in the source: `Self::BadRequest => "bad_request"`, `Self::Normal => 1000`.
+fn spellings(path: &str, keep: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let text = read(path);
+    let arms = text.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => "));
+    arms.map(|(_, value)| value.trim_end_matches(',').trim_matches('"').to_owned()).filter(|value| keep(value)).collect()
+}
+
+/// Fails if a page of the docs lacks one of these as a word of its own.
+fn expect_in_page(page: &str, names: &BTreeSet<String>) {
+    let text = read(page);
+    let words: BTreeSet<_> = text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+    let missing: Vec<_> = names.iter().filter(|name| !words.contains(name.as_str())).cloned().collect();
+    expect_none(&missing, &format!("{page} lacks what the source has"));
+}
+
+/// House 5.14: the codes of errors and closes are those of `docs/protocol.md`.
+#[test]
+fn the_docs_have_every_code() {
+    let errors = spellings("src/codes.rs", |value| value.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_'));
+    let closes = spellings("src/codes.rs", |value| value.chars().all(|letter| letter.is_ascii_digit()));
+    assert!(errors.contains("bad_request") && closes.contains("4009"), "this test reads the codes: {errors:?} {closes:?}");
+    expect_in_page("docs/protocol.md", &errors);
+    expect_in_page("docs/protocol.md", &closes);
+}
+
+/// House 5.14: no close code of the docs is unknown to the source.
+#[test]
+fn the_docs_have_no_code_too_many() {
+    let text = read("docs/protocol.md");
+    let known = spellings("src/codes.rs", |value| value.chars().all(|letter| letter.is_ascii_digit()));
+    let told = text
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| word.len() == 4 && word.starts_with("40") && word.parse::<u16>().is_ok());
+    let unknown: BTreeSet<_> = told.filter(|code| !known.contains(*code)).map(str::to_owned).collect();
+    expect_none(&unknown.into_iter().collect::<Vec<_>>(), "docs/protocol.md has close codes that the source lacks");
+}
+
+/// House 5.14: every key of `[limits]` is in `docs/configuration.md`.
+#[test]
+fn the_docs_have_every_limit() {
+    let text = read("src/config/limits.rs");
+    let of_struct = text.split_once("pub struct Limits {").unwrap().1.split_once("\n}").unwrap().0;
+    let keys: BTreeSet<_> =
+        of_struct.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next()).map(str::to_owned).collect();
+    assert!(keys.contains("message_bytes"), "this test reads the limits: {keys:?}");
+    expect_in_page("docs/configuration.md", &keys);
+}
+
+/// House 5.14: every metric that the source names is in `docs/metrics.md`.
+#[test]
+fn the_docs_have_every_metric() {
+    let families = read("src/metrics/families.rs");
+    let names = families.split("make.").skip(1).filter_map(|call| call.split('"').nth(1));
+    let names: BTreeSet<_> = names.map(|name| format!("belfry_{name}")).collect();
+    assert!(names.contains("belfry_sessions"), "this test reads the metrics: {names:?}");
+    expect_in_page("docs/metrics.md", &names);
+}
+
+/// House 5.14: each test that `docs/conformance.md` names is there.
+#[test]
+fn the_docs_name_tests_that_are_there() {
+    let page = read("docs/conformance.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.rsplit_once(" | ")?.1.strip_suffix(" |"));
+    let named = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| !name.contains(['/', '.', '-', ' ']));
+    let files = ["src", "tests", "benches"].iter().flat_map(|folder| rust_files(folder));
+    let code: String = files.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let missing: BTreeSet<_> = named.filter(|name| !code.contains(&format!("fn {name}("))).map(str::to_owned).collect();
+    assert!(page.contains("`the_limit_is_exact`"), "this test reads the names of tests");
+    expect_none(&missing.into_iter().collect::<Vec<_>>(), "docs/conformance.md names tests that are not there");
+}

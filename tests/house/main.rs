@@ -1,0 +1,12 @@
+//! Holds the structure of the project to its rules: layers, sizes, types, words, and the lists in the docs.
+
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its failure")]
+
+mod docs;
+mod layers;
+mod lexer;
+mod project;
+mod sizes;
+mod source;
+mod types;
+mod words;

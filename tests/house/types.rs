@@ -1,0 +1,168 @@
+//! The openness of types: how many fields others may touch, and over how many files the methods of a type are spread.
+//!
+//! The bound on fields is for the parts of a running program. Data (a section of the configuration, a message, a report) may
+//! show all of its fields, and is known by `derive(Clone)`: a socket, a queue or a registry can't be copied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::lexer::{is_word, item_lines};
+use crate::project::expect_none;
+use crate::source::{CRATES, Source, sources};
+
+/// The most fields with any visibility but private in a type that is not data.
+const OPEN_FIELDS_MAX: usize = 8;
+
+/// The most files that hold an inherent `impl` of one type, tests not counted.
+const IMPL_FILES_MAX: usize = 3;
+
+/// A type that may go further than the others.
+struct Exception {
+    name: &'static str,
+    most: usize,
+    why: &'static str,
+}
+
+/// Types with more open fields.
+const MORE_OPEN_FIELDS: &[Exception] = &[
+    Exception { name: "Families", most: 30, why: "a flat list: one field is one metric family" },
+    Exception { name: "Routes", most: 9, why: "to be split" },
+    Exception { name: "Session", most: 12, why: "to be split" },
+    Exception { name: "Slot", most: 21, why: "to be split" },
+    Exception { name: "Sessions", most: 26, why: "to be split" },
+    Exception { name: "Session", most: 19, why: "to be split" },
+];
+
+/// Types with an `impl` in more files.
+const MORE_IMPL_FILES: &[Exception] =
+    &[Exception { name: "Session", most: 5, why: "to be split" }, Exception { name: "Sessions", most: 10, why: "to be split" }];
+
+/// What a crate says of one type.
+#[derive(Default)]
+struct Type {
+    open_fields: usize,
+    is_data: bool,
+    impl_files: BTreeSet<String>,
+}
+
+/// The type whose inherent `impl` begins with this line; `None` for the `impl` of a trait and for any other line.
+fn inherent_impl(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("impl")?;
+    let rest = match rest.strip_prefix('<') {
+        Some(generic) => &generic[closing_bracket(generic)?..],
+        None => rest.strip_prefix(' ')?,
+    };
+    let header = rest.split(['{']).next()?.trim();
+    let is_of_a_trait = header.contains(" for ");
+    let name_end = header.find(|letter: char| !is_word(letter) && letter != ':').unwrap_or(header.len());
+    (!is_of_a_trait).then(|| header[..name_end].rsplit(':').next().unwrap_or_default()).filter(|name| !name.is_empty())
+}
+
+/// The position behind the `>` that closes a list of generic parameters whose `<` was read.
+fn closing_bracket(text: &str) -> Option<usize> {
+    let mut depth = 1;
+    text.char_indices().find_map(|(index, letter)| {
+        depth += i32::from(letter == '<') - i32::from(letter == '>' && !text[..index].ends_with('-'));
+        (depth == 0).then_some(index + 1)
+    })
+}
+
+/// The struct that a line declares, if it does.
+fn declared_struct(line: &str) -> Option<&str> {
+    let rest = line.trim_start();
+    let rest = match rest.strip_prefix("pub") {
+        Some(after) if after.starts_with('(') => after.split_once(") ")?.1,
+        Some(after) => after.strip_prefix(' ')?,
+        None => rest,
+    };
+    rest.strip_prefix("struct ")?.split(|letter: char| !is_word(letter)).next()
+}
+
+/// The traits that are derived for the item on line `index`, counted from 0.
+fn derives(code: &str, index: usize) -> Vec<&str> {
+    let lines: Vec<&str> = code.lines().take(index).collect();
+    let above = lines.into_iter().rev().take_while(|line| line.trim().is_empty() || line.trim().starts_with("#["));
+    let lists = above.filter_map(|line| line.trim().strip_prefix("#[derive(")?.strip_suffix(")]"));
+    lists.flat_map(|list| list.split(',').map(str::trim)).collect()
+}
+
+/// The module that declares the type named `name` which a file of `module` means: of several, the one that shares the longest
+/// beginning with `module`.
+fn nearest<'a>(declared: &'a BTreeMap<String, Vec<Vec<String>>>, name: &str, module: &[String]) -> Option<&'a Vec<String>> {
+    let shared = |other: &&Vec<String>| other.iter().zip(module).take_while(|(one, two)| one == two).count();
+    declared.get(name)?.iter().max_by_key(shared)
+}
+
+/// Every struct of a crate, by its path.
+fn types(sources: &[Source]) -> BTreeMap<String, Type> {
+    let mut declared: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
+    let mut types: BTreeMap<String, Type> = BTreeMap::new();
+    let path = |module: &[String], name: &str| module.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join("::");
+    for source in sources {
+        let lines: Vec<&str> = source.own_lines().map(|(_, line)| line).collect();
+        for (index, name) in lines.iter().enumerate().filter_map(|(index, line)| Some((index, declared_struct(line)?))) {
+            let open = item_lines(&lines[index..]).iter().skip(1).filter(|line| line.trim_start().starts_with("pub")).count();
+            declared.entry(name.to_owned()).or_default().push(source.module.clone());
+            let is_data = derives(&source.code, index).contains(&"Clone");
+            types.entry(path(&source.module, name)).or_insert(Type { open_fields: open, is_data, ..Type::default() });
+        }
+    }
+    for source in sources {
+        for name in source.own_lines().filter_map(|(_, line)| inherent_impl(line)) {
+            let Some(module) = nearest(&declared, name, &source.module) else { continue };
+            types.entry(path(module, name)).or_default().impl_files.insert(source.path.clone());
+        }
+    }
+    types
+}
+
+fn allowed(exceptions: &[Exception], path: &str, most: usize) -> usize {
+    let of_type = exceptions.iter().filter(|exception| path.rsplit("::").next() == Some(exception.name));
+    of_type.map(|exception| exception.most).max().unwrap_or(most)
+}
+
+/// House 1: a part of the running program keeps its fields to itself.
+#[test]
+fn parts_are_closed() {
+    let mut found = Vec::new();
+    for (path, ty) in CRATES.into_iter().flat_map(|krate| types(&sources(krate))) {
+        let most = allowed(MORE_OPEN_FIELDS, &path, OPEN_FIELDS_MAX);
+        if !ty.is_data && ty.open_fields > most {
+            found.push(format!("{path}: {} open fields, {most} at most", ty.open_fields));
+        }
+    }
+    expect_none(&found, "a part shows few fields: give it verbs, or split it by what changes together");
+}
+
+/// House 1: the methods of a type stand together.
+#[test]
+fn methods_of_a_type_stand_together() {
+    let mut found = Vec::new();
+    for (path, ty) in CRATES.into_iter().flat_map(|krate| types(&sources(krate))) {
+        let most = allowed(MORE_IMPL_FILES, &path, IMPL_FILES_MAX);
+        if ty.impl_files.len() > most {
+            let files = ty.impl_files.iter().cloned().collect::<Vec<_>>().join(", ");
+            found.push(format!("{path}: `impl` in {} files, {most} at most: {files}", ty.impl_files.len()));
+        }
+    }
+    expect_none(&found, "a type's methods stand in few files: split the type by what changes together");
+}
+
+/// Each exception has its reason.
+#[test]
+fn exceptions_have_reasons() {
+    let silent = MORE_OPEN_FIELDS.iter().chain(MORE_IMPL_FILES).filter(|exception| exception.why.is_empty());
+    expect_none(&silent.map(|exception| exception.name.to_owned()).collect::<Vec<_>>(), "an exception has its reason");
+}
+
+/// The reader of declarations tells inherent from trait `impl`s, with generics and without.
+#[test]
+fn declarations_are_read() {
+    assert_eq!(inherent_impl("impl<'a, T: Fn() -> u8> outer::Name<'a, T> {"), Some("Name"));
+    assert_eq!(inherent_impl("impl Name {"), Some("Name"));
+    assert_eq!(inherent_impl("impl<T> fmt::Display for Name<T> {"), None);
+    assert_eq!(inherent_impl("implement()"), None);
+    assert_eq!(declared_struct("pub(in crate::a) struct Name<T> {"), Some("Name"));
+    assert_eq!(declared_struct("struct Name(u8);"), Some("Name"));
+    assert_eq!(declared_struct("pub fn structure() {"), None);
+    assert_eq!(derives("#[derive(Debug)]\nstruct A;\n#[derive(Clone, Default)]\n#[must_use]\nstruct B;", 4), ["Clone", "Default"]);
+}
