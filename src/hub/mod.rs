@@ -1,20 +1,24 @@
-//! The hub: topics, their positions and histories, and who is to hear of them. The only door to all of it.
+//! The hub: all topics, what is published to them and who hears it.
 
+mod audience;
 mod expiry;
 mod history;
+mod log;
 mod message;
 mod outlet;
 mod patterns;
 mod presence;
+mod refusal;
 mod registry;
 mod topic;
 
+pub use log::{HistoryPage, ReplayPiece, Start, Wanted};
 pub use message::{About, Message, PayloadKind, Publication};
 pub use outlet::{Outlet, OutletId, PresenceChange};
 pub use patterns::PatternTrie;
-pub use topic::{ReplayPiece, Start, Topic, Wanted};
+pub use refusal::{Off, PublishError};
+pub use topic::{Topic, TopicInfo};
 
-use std::collections::BinaryHeap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,24 +32,23 @@ use registry::Registry;
 use topic::Published;
 
 use crate::clock::Clock;
-use crate::codes::ErrorCode;
 use crate::config::Live;
 use crate::metrics::{LimitKey, Metrics};
-use crate::position::{Epoch, Offset, Position};
+use crate::position::{Offset, Position};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The most bytes of payloads in one answer to `history`.
 const HISTORY_ANSWER_BYTES: usize = 1 << 20;
 
-/// Between two looks at what has ended.
+/// The time between two upkeeps.
 const UPKEEP_INTERVAL: Duration = Duration::from_millis(250);
 
 /// All topics.
 pub struct Hub {
     registry: Registry,
     expiry: Expiry,
-    /// By [`OutletId`]; written at start alone.
+    /// Indexed by [`OutletId`]. Written only while the gateway starts.
     outlets: RwLock<Vec<Arc<dyn Outlet>>>,
     histories_bytes: Arc<AtomicUsize>,
     /// `limits.history_bytes`, as of the last upkeep.
@@ -55,72 +58,12 @@ pub struct Hub {
     clock: Clock,
 }
 
-/// What came of an attempt to publish.
+/// The outcome of an attempt to publish.
 pub enum Attempt {
-    /// It has its position.
+    /// The message has this position.
     Published(Position),
-    /// This outlet has no room; no offset was assigned. Try again once [`Outlet::when_room`] has woken.
+    /// This outlet has no room; no offset was assigned. The publisher tries again once [`Outlet::when_room`] has woken it.
     NoRoom(Arc<dyn Outlet>),
-}
-
-/// Why a message was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    /// As many topics as `limits.topics` allows, each with a subscriber.
-    #[error("there are as many topics as limits.topics allows, and each has a subscriber")]
-    TopicsFull,
-}
-
-impl PublishError {
-    /// The contract's code for it.
-    pub fn code(&self) -> ErrorCode {
-        ErrorCode::RateLimited
-    }
-}
-
-/// What a topic is asked for that its rule has off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Off {
-    /// `history = 0`.
-    #[error("this topic keeps no history; its rule has `history = 0`")]
-    History,
-    /// `presence = false`.
-    #[error("this topic doesn't tell who is there; its rule has `presence = false`")]
-    Presence,
-}
-
-impl Off {
-    /// The contract's code for it.
-    pub fn code(self) -> ErrorCode {
-        match self {
-            Off::History => ErrorCode::HistoryOff,
-            Off::Presence => ErrorCode::PresenceOff,
-        }
-    }
-}
-
-/// A part of a topic's history, oldest first.
-#[derive(Debug, Clone)]
-pub struct HistoryPage {
-    /// The topic's epoch; `None` where the topic does not live.
-    pub epoch: Option<Epoch>,
-    /// Its messages.
-    pub messages: Vec<Message>,
-    /// Whether more messages follow than the page holds.
-    pub more: bool,
-}
-
-/// A topic as `/v1/topics` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicInfo {
-    /// Its name.
-    pub topic: TopicName,
-    /// Sessions subscribed by name.
-    pub subscribers: usize,
-    /// Its newest message's position.
-    pub position: Position,
-    /// Its rule's label.
-    pub rule: Arc<str>,
 }
 
 impl Hub {
@@ -139,23 +82,20 @@ impl Hub {
         })
     }
 
-    /// Adds an outlet; topics know it by its id from then on.
+    /// Adds an outlet and gives it its id.
     pub fn attach(&self, outlet: Arc<dyn Outlet>) -> OutletId {
         let mut outlets = self.outlets.write();
         outlets.push(outlet);
         OutletId((outlets.len() - 1) as u16)
     }
 
-    /// Gives `publication` its position and hands it to every shard with a subscriber; waits, before the offset is
-    /// assigned, while one of them has `inbox_bytes` before it. For feeds and HTTP; sessions don't wait in a future.
+    /// Gives `publication` its position and delivers it to every outlet with a subscriber. Waits for room in each of them before
+    /// the offset is assigned. For feeds and HTTP: a session does not wait in a future.
     pub async fn publish(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Position, PublishError> {
         poll_fn(|context| match self.try_publish(topic, &publication) {
             Ok(Attempt::Published(position)) => Poll::Ready(Ok(position)),
             Ok(Attempt::NoRoom(outlet)) => {
                 outlet.when_room(context.waker());
-                if outlet.has_room() {
-                    context.waker().wake_by_ref();
-                }
                 Poll::Pending
             }
             Err(error) => Poll::Ready(Err(error)),
@@ -163,7 +103,7 @@ impl Hub {
         .await
     }
 
-    /// The same without waiting.
+    /// Does what [`Hub::publish`] does, without waiting.
     pub fn try_publish(&self, name: &TopicName, publication: &Publication<'_>) -> Result<Attempt, PublishError> {
         loop {
             let topic = self.open(name)?;
@@ -185,7 +125,7 @@ impl Hub {
         }
     }
 
-    /// Seats a session on a topic by name. The flag: the topic's rule knows presence.
+    /// Subscribes a session to a topic by name. The flag: the topic's rule has presence on.
     pub fn subscribe(
         &self,
         name: &TopicName,
@@ -203,7 +143,7 @@ impl Hub {
         }
     }
 
-    /// Takes a session away from a topic that it was subscribed to by name.
+    /// Undoes [`Hub::subscribe`].
     pub fn unsubscribe(&self, name: &TopicName, outlet: OutletId, session: SessionId) {
         let Some(topic) = self.registry.find(name) else { return };
         topic.unsubscribe(outlet, session, self.clock.moment());
@@ -212,56 +152,54 @@ impl Hub {
         }
     }
 
-    /// From now on `outlet` hears every topic that `pattern` matches; called for an outlet's first session on it.
+    /// From now on `outlet` hears every topic that `pattern` matches. Called for an outlet's first session with that pattern.
     pub fn subscribe_pattern(&self, pattern: &Pattern, outlet: OutletId) {
         self.registry.add_pattern(pattern, outlet, &self.outlet(outlet));
     }
 
-    /// Undoes [`Hub::subscribe_pattern`], after an outlet's last session on it.
+    /// Undoes [`Hub::subscribe_pattern`]. Called after an outlet's last session with that pattern.
     pub fn unsubscribe_pattern(&self, pattern: &Pattern, outlet: OutletId) {
         self.registry.remove_pattern(pattern, outlet);
     }
 
-    /// Each living topic of `pattern` and how a subscriber who wants that begins there.
+    /// Each living topic that `pattern` matches, with where a subscriber begins there.
     pub fn starts(&self, pattern: &Pattern, wanted: Wanted<'_>) -> Vec<(Arc<Topic>, Start)> {
         let now = self.clock.moment();
         let matching = self.registry.matching(pattern).into_iter();
         matching.filter_map(|topic| topic.start_by_pattern(wanted, &self.live, now).map(|start| (topic, start))).collect()
     }
 
-    /// How a subscriber by pattern begins on one topic; `None`: it does not live.
+    /// Where a subscriber by pattern begins on one topic; `None`: the topic does not live.
     pub fn start(&self, name: &TopicName, wanted: Wanted<'_>) -> Option<(Arc<Topic>, Start)> {
         let topic = self.registry.find(name)?;
         let start = topic.start_by_pattern(wanted, &self.live, self.clock.moment())?;
         Some((topic, start))
     }
 
-    /// A member of `topic` goes by another name from now on.
+    /// A member of `topic` has another user from now on.
     pub fn rename(&self, topic: &TopicName, member: &Member) {
         if let Some(topic) = self.registry.find(topic) {
             topic.rename(member);
         }
     }
 
-    /// A session that is subscribed to `topic` by name already is a member from now on, where the rule knows presence.
+    /// A session that is subscribed to `topic` by name is a member from now on, if the topic's rule has presence on.
     pub fn enter(&self, topic: &TopicName, member: &Member) {
         if let Some(topic) = self.registry.find(topic) {
             topic.enter(member, &self.live);
         }
     }
 
-    /// The history of `topic` after `since`, or its newest `limit` messages; stops at 1 MiB of payloads.
+    /// The history of `topic` after `since`, or its newest `limit` messages; at most about 1 MiB of payloads.
     pub fn history(&self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Result<HistoryPage, Off> {
         let Some(topic) = self.registry.find(topic) else {
             let kept = self.live.load().rules.of(topic).history > 0;
             return if kept { Ok(HistoryPage { epoch: None, messages: Vec::new(), more: false }) } else { Err(Off::History) };
         };
-        let page = topic.history(since, limit, HISTORY_ANSWER_BYTES, &self.live, self.clock.moment());
-        let (messages, more) = page.ok_or(Off::History)?;
-        Ok(HistoryPage { epoch: Some(topic.view().0.epoch), messages, more })
+        topic.history(since, limit, HISTORY_ANSWER_BYTES, &self.live, self.clock.moment()).ok_or(Off::History)
     }
 
-    /// Who is subscribed to `topic` by name.
+    /// The sessions subscribed to `topic` by name.
     pub fn presence(&self, topic: &TopicName) -> Result<Vec<Member>, Off> {
         match self.registry.find(topic) {
             Some(topic) => topic.members(&self.live).ok_or(Off::Presence),
@@ -272,26 +210,15 @@ impl Hub {
 
     /// One living topic.
     pub fn topic(&self, topic: &TopicName) -> Option<TopicInfo> {
-        self.registry.find(topic).map(|topic| info(&topic))
+        self.registry.find(topic).map(|topic| topic.info())
     }
 
     /// Living topics that match, by name, from after `after`, at most `limit`.
     pub fn topics(&self, matching: Option<&Pattern>, after: Option<&str>, limit: usize) -> Vec<TopicInfo> {
-        let found = matching.map_or_else(|| self.registry.all(), |pattern| self.registry.matching(pattern));
-        let mut first = BinaryHeap::with_capacity(limit.min(found.len()) + 1);
-        for topic in &found {
-            if after.is_some_and(|after| topic.name().as_str() <= after) {
-                continue;
-            }
-            first.push(topic.name().clone());
-            if first.len() > limit {
-                first.pop();
-            }
-        }
-        first.into_sorted_vec().iter().filter_map(|name| self.topic(name)).collect()
+        self.registry.page(matching, after, limit).iter().map(|topic| topic.info()).collect()
     }
 
-    /// Looks after what ends, for as long as it is awaited.
+    /// Gives up what has ended, for as long as the future is polled.
     pub async fn keep_up(&self) {
         let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
         loop {
@@ -304,7 +231,7 @@ impl Hub {
         }
     }
 
-    /// One slice of what has ended by now; whether more has.
+    /// Gives up one slice of what has ended by now; whether more has.
     pub fn look_after(&self) -> bool {
         self.histories_bytes_max.store(self.live.load().limits.history_bytes, Ordering::Relaxed);
         self.trim_histories();
@@ -342,11 +269,6 @@ impl Hub {
             self.expiry.trim_histories(&self.registry, bytes - most + most / 16);
         }
     }
-}
-
-fn info(topic: &Topic) -> TopicInfo {
-    let (position, subscribers, rule) = topic.view();
-    TopicInfo { topic: topic.name().clone(), subscribers, position, rule: rule.id.label() }
 }
 
 #[cfg(test)]

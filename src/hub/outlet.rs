@@ -7,24 +7,24 @@ use super::message::Message;
 use crate::session_id::Member;
 use crate::topic_name::TopicName;
 
-/// A member came to a topic or left it.
+/// A member joined a topic or left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresenceChange {
-    /// Which topic.
+    /// The topic.
     pub topic: TopicName,
-    /// Who.
+    /// The member.
     pub member: Member,
-    /// Whether it came.
+    /// Whether the member joined.
     pub joined: bool,
 }
 
-/// Takes what topics give out. It is called under a topic's lock, so it never waits and never calls the hub.
+/// Takes what topics deliver. Topics call an outlet under their lock, so an outlet never waits and never calls the hub.
 pub trait Outlet: Send + Sync {
-    /// Whether it may be offered more now.
+    /// Whether the outlet may be offered another message now.
     fn has_room(&self) -> bool;
-    /// Wakes `waker` once when it has room again.
+    /// Wakes `waker` once the outlet has room; at once if it has room now. A publisher that found no room waits by this alone.
     fn when_room(&self, waker: &Waker);
-    /// Takes a message; a topic's come in the order of their offsets.
+    /// Takes a message. The messages of a topic come in the order of their offsets.
     fn offer(&self, message: &Message);
     /// Takes a change of presence.
     fn tell(&self, change: &Arc<PresenceChange>);

@@ -1,5 +1,6 @@
 //! Topics by name: made at first use, dropped at last.
 
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -94,6 +95,19 @@ impl Registry {
         let mut found = Vec::new();
         self.index.read().topics.matching(pattern, |topic| found.push(Arc::clone(topic)));
         found
+    }
+
+    /// The living topics that `matching` matches, by name, from after `after`, at most `limit`.
+    pub fn page(&self, matching: Option<&Pattern>, after: Option<&str>, limit: usize) -> Vec<Arc<Topic>> {
+        let found = matching.map_or_else(|| self.all(), |pattern| self.matching(pattern));
+        let mut first = BinaryHeap::with_capacity(limit.min(found.len()) + 1);
+        for topic in found.iter().filter(|topic| after.is_none_or(|after| topic.name().as_str() > after)) {
+            first.push(topic.name());
+            if first.len() > limit {
+                first.pop();
+            }
+        }
+        first.into_sorted_vec().into_iter().filter_map(|name| self.find(name)).collect()
     }
 
     /// All living topics.

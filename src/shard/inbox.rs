@@ -174,6 +174,10 @@ impl Outlet for Inbox {
 
     fn when_room(&self, waker: &Waker) {
         let mut state = self.state.lock();
+        if state.bytes < self.bytes_max.load(Ordering::Relaxed) {
+            drop(state);
+            return waker.wake_by_ref();
+        }
         if !state.publishers.iter().any(|known| known.will_wake(waker)) {
             state.publishers.push(waker.clone());
         }

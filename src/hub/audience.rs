@@ -1,0 +1,112 @@
+//! One topic's audience: the outlets that hear it, and the sessions that are subscribed to it by name.
+
+use std::sync::Arc;
+
+use super::message::Message;
+use super::outlet::{Outlet, OutletId, PresenceChange};
+use super::presence::Presence;
+use crate::session_id::{Member, SessionId};
+use crate::topic_name::TopicName;
+
+/// Who hears a topic. The audience knows nothing of offsets and histories.
+#[derive(Default)]
+pub struct Audience {
+    interests: Vec<Interest>,
+    /// Sessions subscribed by name.
+    named: usize,
+    /// Made for the first member; a topic whose rule has presence off has none.
+    presence: Option<Box<Presence>>,
+}
+
+/// An outlet with subscribers.
+struct Interest {
+    id: OutletId,
+    outlet: Arc<dyn Outlet>,
+    /// One for each session by name and one for each pattern.
+    count: u32,
+}
+
+impl Audience {
+    /// The first outlet that has no room for another message.
+    pub fn outlet_without_room(&self) -> Option<&Arc<dyn Outlet>> {
+        self.interests.iter().map(|interest| &interest.outlet).find(|outlet| !outlet.has_room())
+    }
+
+    /// Offers `message` to every outlet.
+    pub fn offer(&self, message: &Message) {
+        self.interests.iter().for_each(|interest| interest.outlet.offer(message));
+    }
+
+    /// How many sessions are subscribed by name.
+    pub fn named(&self) -> usize {
+        self.named
+    }
+
+    /// A session of an outlet subscribes by name.
+    pub fn add_named(&mut self, id: OutletId, outlet: &Arc<dyn Outlet>) {
+        self.named += 1;
+        self.count_in(id, outlet);
+    }
+
+    /// A session of an outlet is no longer subscribed by name.
+    pub fn remove_named(&mut self, id: OutletId) {
+        self.named = self.named.saturating_sub(1);
+        self.count_out(id);
+    }
+
+    /// Counts one reason more for which an outlet hears the topic.
+    pub fn count_in(&mut self, id: OutletId, outlet: &Arc<dyn Outlet>) {
+        match self.interests.iter_mut().find(|interest| interest.id == id) {
+            Some(interest) => interest.count += 1,
+            None => self.interests.push(Interest { id, outlet: Arc::clone(outlet), count: 1 }),
+        }
+    }
+
+    /// Counts one reason less; the outlet hears no more once the last is gone.
+    pub fn count_out(&mut self, id: OutletId) {
+        let Some(index) = self.interests.iter().position(|interest| interest.id == id) else { return };
+        self.interests[index].count -= 1;
+        if self.interests[index].count == 0 {
+            self.interests.swap_remove(index);
+        }
+    }
+
+    /// `member` joins; every outlet is told unless it was a member already.
+    pub fn join(&mut self, topic: &TopicName, member: &Member) {
+        if self.presence.get_or_insert_default().join(member) {
+            self.tell(topic, member.clone(), true);
+        }
+    }
+
+    /// `member` is one from now on, and no outlet is told.
+    pub fn enter(&mut self, member: &Member) {
+        self.presence.get_or_insert_default().join(member);
+    }
+
+    /// A session is no member any more; every outlet is told if it was one.
+    pub fn leave(&mut self, topic: &TopicName, session: SessionId) {
+        let left = self.presence.as_mut().and_then(|presence| presence.leave(session));
+        if let Some(member) = left {
+            self.tell(topic, member, false);
+        }
+    }
+
+    /// A member has another user from now on: a leave, then a join.
+    pub fn rename(&mut self, topic: &TopicName, member: &Member) {
+        let Some(presence) = self.presence.as_mut() else { return };
+        let Some(before) = presence.leave(member.session) else { return };
+        presence.join(member);
+        self.tell(topic, before, false);
+        self.tell(topic, member.clone(), true);
+    }
+
+    /// All members.
+    pub fn members(&self) -> Vec<Member> {
+        self.presence.as_ref().map(|presence| presence.members()).unwrap_or_default()
+    }
+
+    fn tell(&self, topic: &TopicName, member: Member, joined: bool) {
+        let change = Arc::new(PresenceChange { topic: topic.clone(), member, joined });
+        self.interests.iter().for_each(|interest| interest.outlet.tell(&change));
+    }
+}
