@@ -14,11 +14,11 @@ broadcasters="uwebsockets,nchan,centrifugo,nats,node-ws,python-websockets"
 
 # SERIES | SERVERS | ARGUMENT…
 compared='
-fanout-50 | json,raw,floor,PEERS | --rate 50
-fanout-100 | json,raw,floor,uwebsockets | --rate 100
-fanout-8-ahead | json,raw,floor-joined,PEERS | --ahead 8
-fanout-32-ahead | json,raw,floor-joined,PEERS | --ahead 32
-fanout-burst | json,raw,floor,floor-joined,uwebsockets | --rate 400 --burst 8
+fanout-50 | json,raw,baseline,PEERS | --rate 50
+fanout-100 | json,raw,baseline,uwebsockets | --rate 100
+fanout-8-ahead | json,raw,baseline-joined,PEERS | --ahead 8
+fanout-32-ahead | json,raw,baseline-joined,PEERS | --ahead 32
+fanout-burst | json,raw,baseline,baseline-joined,uwebsockets | --rate 400 --burst 8
 fanout-http | json,raw,nchan | --rate 50 --publish-by http
 market | json,json-coalesce-1ms,uwebsockets,centrifugo,nats | --scenario market
 market-200 | json,PEERS | --scenario market --rate 200
@@ -26,12 +26,12 @@ market-64-ahead | json,json-coalesce-1ms,PEERS | --scenario market --ahead 64
 deflate-128 | json,json+deflate,raw,raw+deflate | --rate 100
 deflate-2048 | json,json+deflate,raw,raw+deflate | --rate 100 --payload 2048
 deflate | json,json+deflate,raw,raw+deflate,uwebsockets,uwebsockets+deflate,nchan,nchan+deflate,centrifugo,centrifugo+deflate,nats,nats+deflate | --payload 600 --rate 10
-handshake | json,raw,floor,PEERS | --scenario handshake
+handshake | json,raw,baseline,PEERS | --scenario handshake
 idle | json,json+deflate,raw,PEERS | --scenario idle --sessions 5000
 two-shards | json,json-two-shards | --rate 100
-growth-100 | json,floor,uwebsockets | --sessions 100 --rate 500
-growth-1000 | json,floor,uwebsockets | --sessions 1000 --rate 50
-growth-15000 | json,floor,uwebsockets | --sessions 15000 --rate 3
+growth-100 | json,baseline,uwebsockets | --sessions 100 --rate 500
+growth-1000 | json,baseline,uwebsockets | --sessions 1000 --rate 50
+growth-15000 | json,baseline,uwebsockets | --sessions 15000 --rate 3
 '
 alone="slow storm churn chat drain"
 

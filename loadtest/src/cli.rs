@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::baseline;
 use crate::compare::{self, Contender};
-use crate::floor::{self, Sends};
-use crate::gateway::Server;
+use crate::plan::{Arguments, Scenario, Sends, Server, Settings};
 use crate::report::{Comparison, Report, page};
-use crate::scenario::{self, Arguments, Scenario, Settings};
+use crate::scenario;
 use crate::wire::Dialect;
 
 /// Offers load to a gateway at scheduled times, checks every delivery, and tells what it cost
@@ -44,11 +44,11 @@ enum Command {
     /// All of them, one after the other; `drain` only with --start
     All(Run),
     /// The same fan-out by plain sends: what the kernel alone costs on this machine
-    Floor(Run),
+    Baseline(Run),
     /// The same work on several servers, interleaved and repeated
     Compare(Compare),
     #[command(hide = true)]
-    FloorServe {
+    BaselineServe {
         #[arg(long, value_enum)]
         sends: Sends,
         #[arg(long)]
@@ -72,7 +72,7 @@ struct Compare {
     output: Output,
     /// What runs against each other, each by the name of a --target, with `+deflate` if it shall compress; ratios are to the first, and
     /// of a server that compresses to the same one without
-    #[arg(long, value_delimiter = ',', value_name = "SERVERS", default_value = "json,raw,floor,node-ws,python-websockets")]
+    #[arg(long, value_delimiter = ',', value_name = "SERVERS", default_value = "json,raw,baseline,node-ws,python-websockets")]
     with: Vec<Contender>,
     /// What is done
     #[arg(long, value_enum, default_value = "fanout")]
@@ -109,9 +109,11 @@ pub fn run() -> anyhow::Result<bool> {
         Command::Churn(run) => run_scenario(Scenario::Churn, &run),
         Command::Drain(run) => run_scenario(Scenario::Drain, &run),
         Command::All(run) => run_all(&run),
-        Command::Floor(run) => run_floor(&run),
+        Command::Baseline(run) => run_baseline(&run),
         Command::Compare(run) => run_compare(&run),
-        Command::FloorServe { sends, port_file } => floor::serve(sends, &port_file).context("the floor gave way").map(|()| true),
+        Command::BaselineServe { sends, port_file } => {
+            baseline::serve(sends, &port_file).context("the baseline server failed").map(|()| true)
+        }
     }
 }
 
@@ -126,13 +128,13 @@ fn run_all(run: &Run) -> anyhow::Result<bool> {
 }
 
 /// One message per write; where several come at once, coalesced in both ways too.
-fn run_floor(run: &Run) -> anyhow::Result<bool> {
+fn run_baseline(run: &Run) -> anyhow::Result<bool> {
     let settings = Settings::resolve(Scenario::Fanout, &run.arguments)?;
     let alone = settings.burst == 1 && settings.ahead.is_none_or(|ahead| ahead == 1);
     let kinds: &[Sends] = if alone { &[Sends::Single] } else { &[Sends::Single, Sends::Joined, Sends::Vectored] };
-    let reports = kinds
-        .iter()
-        .map(|sends| scenario::run(settings.clone().on(format!("plain sends, {}", sends.name()), Server::Floor(*sends), Dialect::Plain)));
+    let reports = kinds.iter().map(|sends| {
+        scenario::run(settings.clone().on(format!("plain sends, {}", sends.name()), Server::Baseline(*sends), Dialect::Plain))
+    });
     tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
 }
 

@@ -6,10 +6,12 @@ use std::str::FromStr;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
-use crate::gateway::{Server, Started};
-use crate::preset::Preset;
+use crate::launch::Started;
+use crate::plan::Preset;
+use crate::plan::Server;
+use crate::plan::{Scenario, Settings};
 use crate::report::{Cell, Comparison, Report, Row};
-use crate::scenario::{self, Scenario, Settings};
+use crate::scenario;
 
 /// What stands behind the name of a contender that compresses.
 const DEFLATE: &str = "+deflate";
@@ -192,7 +194,7 @@ mod tests {
         for text in ["json", "raw+deflate", "json-coalesce-1ms", "uwebsockets+deflate"] {
             assert_eq!(Contender::from_str(text).unwrap().name(), text);
         }
-        assert!(Contender::from_str("floor+deflate").is_err(), "plain sends compress nothing");
+        assert!(Contender::from_str("baseline+deflate").is_err(), "plain sends compress nothing");
         let unknown = Contender::from_str("nonsense").unwrap_err().to_string();
         assert!(unknown.contains("\"nonsense\"") && unknown.contains("uwebsockets"), "{unknown}");
     }

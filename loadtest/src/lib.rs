@@ -1,21 +1,31 @@
-//! The load test of Belfry: it offers load at scheduled times, checks every delivery, and tells what it cost.
+//! The load test of Belfry: offers load at scheduled times, checks every delivery, and reports what it cost.
 //!
-//! Floors, a file imports from lower ones: 6 `cli` · 5 `compare` · 4 `scenario`, `report` · 3 `preset` on `gateway` · 2 `engine`, `floor` · 1 `wire`, `measure` ·
-//! 0 `clock`, `stamp`, `check`.
+//! A file imports from lower floors, or from siblings below it; `mod.rs` is its folder's roof.
 //!
-//! The walk of a delivery: `engine/mod.rs` `read` (one read into the one buffer) → `engine/intake.rs` (frame heads alone) →
-//! `stamp.rs` (who, which, when, from the payload) → `check.rs` (loss, duplicate, order) → `measure/latency.rs`.
+//! | floor | modules |
+//! |---|---|
+//! | 6 | [`cli`] |
+//! | 5 | [`compare`] |
+//! | 4 | [`scenario`] |
+//! | 3 | [`report`], [`launch`], [`baseline`] |
+//! | 2 | [`engine`], [`plan`] |
+//! | 1 | [`wire`], [`measure`] |
+//! | 0 | [`clock`], [`stamp`], [`sequence`] |
+//!
+//! The walk of a delivery: `engine/event_loop.rs` `read` (one read into the one buffer) → `engine/receive.rs` (frame heads alone) →
+//! `engine/ledger.rs` `deliver` → `stamp.rs` (stream, sequence and time, from the payload) → `sequence.rs` (loss, duplicate, order) →
+//! `measure/latency.rs`.
 
-pub mod check;
+pub mod baseline;
 pub mod cli;
 pub mod clock;
 pub mod compare;
 pub mod engine;
-pub mod floor;
-pub mod gateway;
+pub mod launch;
 pub mod measure;
-pub mod preset;
+pub mod plan;
 pub mod report;
 pub mod scenario;
+pub mod sequence;
 pub mod stamp;
 pub mod wire;

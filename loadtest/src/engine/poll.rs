@@ -8,17 +8,17 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
 
 const TIMER: u64 = u64::MAX;
-/// How many sockets one wait may tell of.
+/// The most sockets that one wait reports.
 const EVENTS_MAX: usize = 1024;
 
-/// What a socket is watched for.
+/// The readiness that a socket is watched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wants {
-    /// A stalled subscriber.
-    Nothing,
-    /// The rule.
+pub(super) enum Interest {
+    /// Nothing: the session is stalled.
+    None,
+    /// Readability.
     Read,
-    /// There is something left to write.
+    /// Readability and writability: bytes wait to be written.
     ReadWrite,
 }
 
@@ -51,11 +51,11 @@ impl Poll {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(index as u64), EventFlags::IN | EventFlags::OUT)?)
     }
 
-    pub(super) fn change(&self, socket: impl AsFd, index: usize, wants: Wants) -> io::Result<()> {
-        let flags = match wants {
-            Wants::Nothing => EventFlags::empty(),
-            Wants::Read => EventFlags::IN,
-            Wants::ReadWrite => EventFlags::IN | EventFlags::OUT,
+    pub(super) fn change(&self, socket: impl AsFd, index: usize, interest: Interest) -> io::Result<()> {
+        let flags = match interest {
+            Interest::None => EventFlags::empty(),
+            Interest::Read => EventFlags::IN,
+            Interest::ReadWrite => EventFlags::IN | EventFlags::OUT,
         };
         Ok(epoll::modify(&self.epoll, socket, EventData::new_u64(index as u64), flags)?)
     }

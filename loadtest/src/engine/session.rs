@@ -3,15 +3,15 @@
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 
-use super::poll::Wants;
-use crate::check::{Missing, Track};
+use super::poll::Interest;
+use crate::sequence::{Missing, Track};
 use crate::wire::Dialect;
 
 /// How far a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Not connected, as the scenario wants it.
-    Away,
+    /// Not connected, as the scenario interest it.
+    Disconnected,
     /// TCP.
     Connecting,
     /// HTTP.
@@ -35,11 +35,11 @@ pub(super) struct Session {
     /// How much of what it asked for stands; counted where the server acknowledges each subscription.
     pub(super) acknowledged: usize,
     /// What the poll watches for.
-    pub(super) wants: Wants,
+    pub(super) interest: Interest,
     /// The server compresses.
     pub(super) deflated: bool,
     /// Its deliveries are owed and timed; false for one that stalls, or is away.
-    pub(super) counts: bool,
+    pub(super) expects_deliveries: bool,
     /// Its delays are measured.
     pub(super) timed: bool,
     /// It has been subscribed before, and asks for what it missed.
@@ -64,14 +64,14 @@ impl Session {
     pub(super) fn new(dialect: Dialect, topics: Vec<u32>) -> Self {
         Self {
             socket: None,
-            phase: Phase::Away,
+            phase: Phase::Disconnected,
             dialect,
             posts: false,
             batch: Vec::new(),
             acknowledged: 0,
-            wants: Wants::ReadWrite,
+            interest: Interest::ReadWrite,
             deflated: false,
-            counts: false,
+            expects_deliveries: false,
             timed: true,
             resumes: false,
             close_code: None,
@@ -89,7 +89,7 @@ impl Session {
     pub(super) fn begin(&mut self, socket: TcpStream) {
         self.socket = Some(socket);
         self.phase = Phase::Connecting;
-        self.wants = Wants::ReadWrite;
+        self.interest = Interest::ReadWrite;
         self.deflated = false;
         self.acknowledged = 0;
         self.close_code = None;
@@ -110,8 +110,8 @@ impl Session {
     }
 
     /// Writes what the socket takes; what to watch for from now on.
-    pub(super) fn flush(&mut self) -> io::Result<Wants> {
-        let Some(socket) = &self.socket else { return Ok(self.wants) };
+    pub(super) fn flush(&mut self) -> io::Result<Interest> {
+        let Some(socket) = &self.socket else { return Ok(self.interest) };
         let mut socket: &TcpStream = socket;
         let mut written = 0;
         while written < self.outgoing.len() {
@@ -124,6 +124,6 @@ impl Session {
             }
         }
         self.outgoing.drain(..written);
-        Ok(if self.outgoing.is_empty() { Wants::Read } else { Wants::ReadWrite })
+        Ok(if self.outgoing.is_empty() { Interest::Read } else { Interest::ReadWrite })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::desk::Desk;
+use super::ledger::Ledger;
 use super::session::{Phase, Session};
 
 /// The sum of all checks; exact, for every message and every subscriber.
@@ -45,30 +45,30 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(sessions: &[Session], desk: &Desk) -> Self {
-        let tally = &desk.tally;
+    pub(super) fn of(sessions: &[Session], ledger: &Ledger) -> Self {
+        let counts = &ledger.counts;
         let mut verdict = Self {
-            duplicated: tally.duplicated,
-            reordered: tally.reordered,
-            altered: tally.altered,
-            foreign: tally.foreign,
-            wrong_offsets: tally.wrong_offsets,
-            gaps: tally.gaps,
-            recovered: (tally.recovered, tally.unrecovered),
-            behind_at_close: tally.behind_at_close,
-            draining: tally.draining,
-            unsent: tally.unsent,
-            errors: tally.errors.clone(),
-            refusals: tally.refusals.clone(),
-            closes: tally.closes.clone(),
-            faults: tally.faults.clone(),
+            duplicated: counts.duplicated,
+            reordered: counts.reordered,
+            altered: counts.altered,
+            foreign: counts.foreign,
+            wrong_offsets: counts.wrong_offsets,
+            gaps: counts.gaps,
+            recovered: (counts.recovered, counts.unrecovered),
+            behind_at_close: counts.behind_at_close,
+            draining: counts.draining,
+            unsent: counts.unsent,
+            errors: counts.errors.clone(),
+            refusals: counts.refusals.clone(),
+            closes: counts.closes.clone(),
+            faults: counts.faults.clone(),
             ..Self::default()
         };
         for session in sessions {
             // A hole is a loss wherever it is; a missing end only where somebody was there to take it.
             verdict.lost += session.missing.count();
-            if session.counts && session.phase == Phase::Open {
-                let tail = desk.owed(session) as u64;
+            if session.expects_deliveries && session.phase == Phase::Open {
+                let tail = ledger.owed(session) as u64;
                 verdict.lost += tail;
                 verdict.behind_sessions += u64::from(tail > 0);
             }

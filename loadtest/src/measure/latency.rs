@@ -1,4 +1,4 @@
-//! Delays from the scheduled moment of a message to its arrival, for the whole run and over its time.
+//! Latency from the scheduled moment of a message to its arrival, for the whole run and over time.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -8,7 +8,7 @@ pub const SLICE: u64 = 100_000_000;
 /// Longer delays are recorded as this, in nanoseconds.
 const DELAY_MAX: u64 = 600_000_000_000;
 
-/// A summary of delays; all in microseconds.
+/// A summary of latencies, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Quantiles {
@@ -21,12 +21,12 @@ pub struct Quantiles {
     pub max: f64,
 }
 
-/// What happened within 100 ms.
+/// One slice of the time line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Slice {
-    /// When it ended, in seconds since measuring began; negative before.
+    /// When it ended, in seconds since the measurement began; negative during the warm-up.
     pub at: f64,
-    /// How long it was in seconds; a busy load test ends one late.
+    /// Its length in seconds. A busy load test ends a slice late.
     pub seconds: f64,
     /// Messages that arrived.
     pub deliveries: u64,
@@ -45,16 +45,16 @@ impl Slice {
     }
 }
 
-/// The delays of one run; a message belongs to the part in which it was due.
+/// The latencies of one run. A message belongs to the part, warm-up or measurement, in which it was due.
 pub struct Latency {
-    /// Due from here on, in nanoseconds of the run's clock: measured; before: the warm-up.
+    /// Messages due from here on, in nanoseconds of the run's clock, are measured; earlier ones are warm-up.
     measured_from: u64,
     measured: Histogram<u64>,
     warm_up: Histogram<u64>,
     slice: Histogram<u64>,
     slice_began: u64,
     slice_ends: u64,
-    /// The end of each slice in nanoseconds of the run's clock, with what happened in it.
+    /// Each slice with its end, in nanoseconds of the run's clock.
     slices: Vec<(u64, Slice)>,
 }
 
@@ -72,7 +72,7 @@ impl Latency {
         }
     }
 
-    /// Messages due at `moment` or later count, and nothing that was measured before.
+    /// Discards what was measured so far. Messages due at `moment` or later are measured.
     pub fn measure_from(&mut self, moment: u64) {
         self.measured.reset();
         self.measured_from = moment;
@@ -89,8 +89,8 @@ impl Latency {
         }
     }
 
-    /// Ends the slice if its time is over; then it is told.
-    pub fn turn(&mut self, now: u64) -> Option<Slice> {
+    /// Ends the current slice if its time is over, and returns it.
+    pub fn end_slice(&mut self, now: u64) -> Option<Slice> {
         if now < self.slice_ends {
             return None;
         }
@@ -109,8 +109,8 @@ impl Latency {
         Some(slice)
     }
 
-    /// The next moment at which [`Self::turn`] wants to be called.
-    pub fn next_turn(&self) -> u64 {
+    /// When the current slice ends, in nanoseconds of the run's clock.
+    pub fn slice_end(&self) -> u64 {
         self.slice_ends
     }
 
@@ -190,12 +190,12 @@ mod tests {
     #[test]
     fn the_time_line_counts_from_the_measured_part() {
         let mut latency = Latency::new();
-        latency.turn(1);
-        latency.turn(SLICE);
+        latency.end_slice(1);
+        latency.end_slice(SLICE);
         latency.record(0, 1_000);
-        latency.turn(2 * SLICE);
+        latency.end_slice(2 * SLICE);
         latency.measure_from(2 * SLICE);
-        latency.turn(3 * SLICE);
+        latency.end_slice(3 * SLICE);
         let ends: Vec<f64> = latency.slices().iter().map(|slice| slice.at).collect();
         assert_eq!(ends, [0.0, 0.1], "what came before the first message is left out");
     }
@@ -203,10 +203,10 @@ mod tests {
     #[test]
     fn a_slice_holds_its_own_time_alone() {
         let mut latency = Latency::new();
-        assert_eq!(latency.turn(5), None);
+        assert_eq!(latency.end_slice(5), None);
         latency.record(0, 1_000);
-        assert_eq!(latency.turn(SLICE - 1), None);
-        assert_eq!(latency.turn(SLICE).unwrap().deliveries, 1);
-        assert_eq!(latency.turn(2 * SLICE).unwrap().deliveries, 0);
+        assert_eq!(latency.end_slice(SLICE - 1), None);
+        assert_eq!(latency.end_slice(SLICE).unwrap().deliveries, 1);
+        assert_eq!(latency.end_slice(2 * SLICE).unwrap().deliveries, 0);
     }
 }

@@ -6,7 +6,7 @@ use super::plot::{Axis, Line, svg};
 use super::text::{served, time};
 use super::{Comparison, Report};
 use crate::measure::Slice;
-use crate::scenario::Scenario;
+use crate::plan::Scenario;
 
 const STYLE: &str = include_str!("page.css");
 

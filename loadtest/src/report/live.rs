@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use crate::engine::Tally;
+use crate::engine::Counts;
 use crate::measure::Slice;
-use crate::scenario::Settings;
+use crate::plan::Settings;
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const HISTORY: usize = 24;
@@ -23,21 +23,21 @@ impl Live {
     }
 
     /// Shows a slice of the time line on standard error.
-    pub fn tell(&mut self, slice: &Slice, tally: &Tally) {
+    pub fn tell(&mut self, slice: &Slice, counts: &Counts) {
         self.rates.push(slice.rate() as u64);
         if self.rates.len() > HISTORY {
             self.rates.remove(0);
         }
-        let line = self.line(slice, tally);
+        let line = self.line(slice, counts);
         let end = if slice.at + 0.1 >= self.until { "\r\x1b[K" } else { "" };
         let _ = write!(std::io::stderr(), "\r\x1b[K{line}{end}");
         let _ = std::io::stderr().flush();
     }
 
-    fn line(&self, slice: &Slice, tally: &Tally) -> String {
+    fn line(&self, slice: &Slice, counts: &Counts) -> String {
         let top = self.rates.iter().copied().max().unwrap_or(0).max(1);
         let bars: String = self.rates.iter().map(|rate| BARS[(rate * 7 / top) as usize]).collect();
-        let wrong = tally.duplicated + tally.reordered + tally.altered + tally.holes;
+        let wrong = counts.duplicated + counts.reordered + counts.altered + counts.holes;
         let wrong = if wrong == 0 { "no loss".to_owned() } else { format!("{wrong} WRONG") };
         let when = if slice.at > 0.0 { format!("{:.1} s", slice.at) } else { "warm-up".to_owned() };
         format!(

@@ -16,7 +16,7 @@ pub use live::Live;
 
 use crate::engine::Verdict;
 use crate::measure::{Cost, Machine, Quantiles, Slice};
-use crate::scenario::Settings;
+use crate::plan::Settings;
 
 /// The whole of it; `--json` prints this.
 #[derive(Debug, Clone, Serialize)]

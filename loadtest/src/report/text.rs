@@ -3,9 +3,9 @@
 use std::fmt::{Display, Formatter, Result};
 
 use super::Report;
-use crate::gateway::Server;
 use crate::measure::Quantiles;
-use crate::scenario::Settings;
+use crate::plan::Server;
+use crate::plan::Settings;
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -91,7 +91,7 @@ pub(super) fn served(settings: &Settings) -> String {
         return name.clone();
     }
     match &settings.server {
-        Server::Floor(sends) => format!("plain sends, {}", sends.name()),
+        Server::Baseline(sends) => format!("plain sends, {}", sends.name()),
         Server::Peer(script) => script.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         Server::Running | Server::Belfry { .. } => settings.dialect.name(),
     }

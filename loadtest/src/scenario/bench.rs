@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
-use super::{PublishBy, Settings};
 use crate::clock::nanoseconds;
-use crate::engine::{Engine, Flow, Pace, Picks, Spread, Target, raise_file_limit};
-use crate::gateway::{Server, Started};
+use crate::engine::{Engine, Load, Pace, Spread, StreamOrder, Target, raise_file_limit};
+use crate::launch::Started;
 use crate::measure::{Latency, Machine, Quantiles, Scrape, Usage};
+use crate::plan::Server;
+use crate::plan::{PublishBy, Settings};
 use crate::report::{Live, Report};
 use crate::stamp::Stamper;
 use crate::wire::Dialect;
@@ -80,7 +81,7 @@ impl Bench {
         let mut engine = Engine::new(target.clone(), Stamper::new(run, settings.payload_bytes)).context("can't make an epoll")?;
         if std::io::stderr().is_terminal() {
             let mut live = Live::new(&settings);
-            engine.watch(Box::new(move |slice, tally| live.tell(slice, tally)));
+            engine.watch(Box::new(move |slice, counts| live.tell(slice, counts)));
         }
         Ok(Self {
             server_pid: started.as_ref().map(Started::pid).or(settings.server_pid),
@@ -105,7 +106,7 @@ impl Bench {
 
     /// The delays measured so far.
     pub(super) fn latency(&self) -> Quantiles {
-        self.engine.desk().latency.measured()
+        self.engine.ledger().latency.measured()
     }
 
     /// The server's CPU time so far, in nanoseconds, and all deliveries.
@@ -133,7 +134,7 @@ impl Bench {
 
     /// The publishing sessions, connected.
     pub(super) fn publishers(&mut self) -> anyhow::Result<Vec<usize>> {
-        let publishers: Vec<usize> = (0..self.settings.publishers).map(|_| self.engine.seat_publisher()).collect();
+        let publishers: Vec<usize> = (0..self.settings.publishers).map(|_| self.engine.add_publisher()).collect();
         self.engine.connect(publishers.iter().copied(), CONNECT_PATIENCE)?;
         self.check_open(publishers.len())?;
         Ok(publishers)
@@ -162,17 +163,17 @@ impl Bench {
 
     /// An error with its remedy if fewer than `wanted` sessions are open.
     pub(super) fn check_open(&self, wanted: usize) -> anyhow::Result<()> {
-        let (open, tally) = (self.engine.open_sessions(), &self.engine.desk().tally);
+        let (open, counts) = (self.engine.open_sessions(), &self.engine.ledger().counts);
         if open >= wanted {
             return Ok(());
         }
-        let why: Vec<String> = tally.refusals.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
-        let faults = tally.faults.iter().map(|(fault, count)| format!("{count} × {fault}"));
-        let errors = tally.errors.iter().map(|(code, (count, words))| format!("{count} × {code}: {words}"));
+        let why: Vec<String> = counts.refusals.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+        let faults = counts.faults.iter().map(|(fault, count)| format!("{count} × {fault}"));
+        let errors = counts.errors.iter().map(|(code, (count, words))| format!("{count} × {code}: {words}"));
         let why: Vec<String> = why.into_iter().chain(faults).chain(errors).collect();
-        let remedy = if tally.refusals.keys().any(|reason| reason.starts_with("429")) {
+        let remedy = if counts.refusals.keys().any(|reason| reason.starts_with("429")) {
             "; the gateway holds each address to `limits.sessions_per_address`: spread the sessions with --spread, raise the key, or let --start start a gateway"
-        } else if tally.errors.contains_key("not_allowed") {
+        } else if counts.errors.contains_key("not_allowed") {
             "; the gateway's anonymous grants must cover `chat.>`, or let --start start a gateway"
         } else {
             ""
@@ -181,25 +182,25 @@ impl Bench {
         bail!("{open} of {wanted} sessions with {} are subscribed: {why}{remedy}", self.target.address)
     }
 
-    /// The flow that the settings ask for.
-    pub(super) fn flow(&self, picks: Picks) -> Flow {
+    /// The load that the settings ask for.
+    pub(super) fn load(&self, picks: StreamOrder) -> Load {
         let pace = match self.settings.ahead {
-            Some(ahead) => Pace::Ahead(ahead),
-            None => Pace::Scheduled { rate: self.settings.rate, burst: self.settings.burst },
+            Some(ahead) => Pace::ClosedLoop(ahead),
+            None => Pace::OpenLoop { rate: self.settings.rate, burst: self.settings.burst },
         };
-        Flow::new(pace, picks)
+        Load::new(pace, picks)
     }
 
-    /// Warms up with `flow`, then measures while `meanwhile` runs the engine for the settings' duration.
-    pub(super) fn measure(&mut self, flow: Flow, meanwhile: impl FnOnce(&mut Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        self.engine.publish(flow);
+    /// Warms up with `load`, then measures while `meanwhile` runs the engine for the settings' duration.
+    pub(super) fn measure(&mut self, load: Load, meanwhile: impl FnOnce(&mut Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        self.engine.publish(load);
         self.engine.run_for(self.settings.warmup())?;
         let from = self.moment();
         self.engine.measure();
         meanwhile(self)?;
         self.window = Some(Window { from, to: self.moment() });
-        if let Some(flow) = self.engine.stop_publishing() {
-            self.lateness = Quantiles::of(&flow.lateness);
+        if let Some(load) = self.engine.stop_publishing() {
+            self.lateness = Quantiles::of(&load.lateness);
         }
         Ok(())
     }
@@ -241,7 +242,7 @@ impl Bench {
         let deliveries = to.deliveries - from.deliveries;
         let server = from.server.zip(to.server).map(|(before, after)| after.since(&before, nanoseconds, deliveries));
         let own = to.own.since(&from.own, nanoseconds, deliveries);
-        let latency: &Latency = &self.engine.desk().latency;
+        let latency: &Latency = &self.engine.ledger().latency;
         let mut report = Report {
             settings: self.settings.clone(),
             machine: self.machine.clone(),
@@ -286,20 +287,20 @@ impl Bench {
         if open != 0.0 {
             self.failures.push(format!("the gateway's accounts do not close: routed − delivered − conflated − dropped − queued is {open}"));
         }
-        let (said, came) = (after.value("belfry_deliveries_total"), self.engine.desk().tally.deliveries as f64);
+        let (said, came) = (after.value("belfry_deliveries_total"), self.engine.ledger().counts.deliveries as f64);
         if self.settings.scenario.keeps_all_sessions() && said != came {
             self.failures.push(format!("the gateway says that it delivered {said} messages, but {came} came"));
         }
     }
 
     fn moment(&self) -> Moment {
-        let tally = &self.engine.desk().tally;
+        let counts = &self.engine.ledger().counts;
         Moment {
             at: self.engine.now(),
             own: Usage::own(),
             server: self.server_pid.and_then(Usage::of),
-            deliveries: tally.deliveries,
-            published: tally.published,
+            deliveries: counts.deliveries,
+            published: counts.published,
         }
     }
 }

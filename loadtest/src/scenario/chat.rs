@@ -1,13 +1,13 @@
 //! `chat`: many rooms, everyone speaks.
 
-use super::Bench;
-use crate::engine::Picks;
+use super::bench::Bench;
+use crate::engine::StreamOrder;
 use crate::report::Report;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic("chat", number)).collect();
     let sessions = bench.settings.sessions;
-    let members: Vec<usize> = (0..sessions).map(|member| bench.engine.seat(vec![topics[member % topics.len()]])).collect();
+    let members: Vec<usize> = (0..sessions).map(|member| bench.engine.add_subscriber(vec![topics[member % topics.len()]])).collect();
     // The streams of a topic stand in a row; speaking goes round all topics.
     let mut spoken = vec![0; sessions];
     for (number, topic) in topics.iter().enumerate() {
@@ -16,6 +16,6 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
         }
     }
     bench.connect(&members)?;
-    bench.measure(bench.flow(Picks::InTurn(spoken)), Bench::run)?;
+    bench.measure(bench.load(StreamOrder::RoundRobin(spoken)), Bench::run)?;
     bench.finish()
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Bench;
-use crate::engine::Picks;
+use super::bench::Bench;
+use crate::engine::StreamOrder;
 use crate::report::Report;
 
 /// One session in so many goes from topic to topic; the others stay with theirs.
@@ -18,11 +18,12 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic("chat", number)).collect();
     let streams: Vec<u32> =
         topics.iter().enumerate().map(|(number, topic)| bench.engine.stream(*topic, publishers[number % publishers.len()])).collect();
-    let sessions: Vec<usize> = (0..bench.settings.sessions).map(|number| bench.engine.seat(vec![topics[number % topics.len()]])).collect();
+    let sessions: Vec<usize> =
+        (0..bench.settings.sessions).map(|number| bench.engine.add_subscriber(vec![topics[number % topics.len()]])).collect();
     bench.connect(&sessions)?;
     let roaming: Vec<usize> = sessions.iter().copied().step_by(ROAMING_SHARE).collect();
-    let flow = bench.flow(Picks::InTurn(streams));
-    bench.measure(flow, |bench| roam(bench, &roaming, &topics))?;
+    let load = bench.load(StreamOrder::RoundRobin(streams));
+    bench.measure(load, |bench| roam(bench, &roaming, &topics))?;
     bench.finish()
 }
 

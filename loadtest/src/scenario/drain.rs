@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::Bench;
-use crate::engine::Picks;
-use crate::gateway::terminate;
+use super::bench::Bench;
+use crate::engine::StreamOrder;
+use crate::launch::terminate;
 use crate::report::Report;
 use crate::wire::Dialect;
 
@@ -19,10 +19,10 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let topic = bench.topic("chat", 0);
     let publishers = bench.publishers()?;
     let streams: Vec<u32> = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
-    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.seat(vec![topic])).collect();
+    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();
     bench.connect(&subscribers)?;
-    bench.measure(bench.flow(Picks::InTurn(streams.clone())), Bench::run)?;
-    bench.engine.publish(bench.flow(Picks::InTurn(streams)));
+    bench.measure(bench.load(StreamOrder::RoundRobin(streams.clone())), Bench::run)?;
+    bench.engine.publish(bench.load(StreamOrder::RoundRobin(streams)));
     terminate(pid)?;
     watch(&mut bench)?;
     check(&mut bench)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Bench;
+use super::bench::Bench;
 use crate::report::Report;
 
 /// One session in so many comes and goes before, so that the server has its memory.
@@ -15,7 +15,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     bench.publishers()?;
     // Where the path is the subscription there is no session without one.
     let topics = if bench.settings.dialect.subscribes_by_path() { vec![topic] } else { Vec::new() };
-    let sessions: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.seat(topics.clone())).collect();
+    let sessions: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(topics.clone())).collect();
     let warm_up: Vec<usize> = sessions.iter().copied().step_by(WARM_UP_SHARE).collect();
     bench.connect(&warm_up)?;
     bench.engine.disconnect(warm_up);

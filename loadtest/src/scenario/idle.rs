@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Bench;
-use crate::engine::{Flow, Pace, Picks};
+use super::bench::Bench;
+use crate::engine::{Load, Pace, StreamOrder};
 use crate::measure::process::{Usage, kernel_socket_bytes};
 use crate::report::Report;
 
@@ -12,7 +12,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let publishers = bench.publishers()?;
     let stream = bench.engine.stream(topic, publishers[0]);
     let sessions = bench.settings.sessions;
-    let subscribers: Vec<usize> = (0..sessions).map(|_| bench.engine.seat(vec![topic])).collect();
+    let subscribers: Vec<usize> = (0..sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();
     let usage = |bench: &Bench| bench.server_pid().and_then(Usage::of);
     let (before, kernel_before) = (usage(&bench), kernel_socket_bytes());
     bench.connect(&subscribers)?;
@@ -28,7 +28,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
         bench.note("kernel_buffer_bytes_per_session", after.saturating_sub(before) as f64 / sessions as f64);
     }
     // Two a second, so that one is due well within the second.
-    let pace = Pace::Scheduled { rate: 2.0, burst: 1 };
-    bench.measure(Flow::new(pace, Picks::InTurn(vec![stream])), |bench| Ok(bench.engine.run_for(Duration::from_secs(1))?))?;
+    let pace = Pace::OpenLoop { rate: 2.0, burst: 1 };
+    bench.measure(Load::new(pace, StreamOrder::RoundRobin(vec![stream])), |bench| Ok(bench.engine.run_for(Duration::from_secs(1))?))?;
     bench.finish()
 }

@@ -1,7 +1,7 @@
 //! `market`: many topics of skewed popularity, some of them for each subscriber.
 
-use super::Bench;
-use crate::engine::Picks;
+use super::bench::Bench;
+use crate::engine::StreamOrder;
 use crate::report::Report;
 
 /// How many topics each subscriber takes.
@@ -14,9 +14,9 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
         bench.engine.stream(*topic, publishers[number % publishers.len()]);
     }
     let subscribers: Vec<usize> =
-        (0..bench.settings.sessions).map(|subscriber| bench.engine.seat(portfolio(subscriber, &topics))).collect();
+        (0..bench.settings.sessions).map(|subscriber| bench.engine.add_subscriber(portfolio(subscriber, &topics))).collect();
     bench.connect(&subscribers)?;
-    bench.measure(bench.flow(Picks::skewed(topics.len() as u32)), Bench::run)?;
+    bench.measure(bench.load(StreamOrder::zipf(topics.len() as u32)), Bench::run)?;
     bench.finish()
 }
 

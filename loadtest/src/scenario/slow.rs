@@ -1,9 +1,9 @@
 //! `slow`: a share of the subscribers stops reading, then comes back for what it missed; the others must not feel it.
 
-use super::bench::CONNECT_PATIENCE;
-use super::{Bench, compare_halves};
-use crate::engine::Picks;
-use crate::gateway::Server;
+use super::bench::{Bench, CONNECT_PATIENCE};
+use super::halves::compare_halves;
+use crate::engine::StreamOrder;
+use crate::plan::Server;
 use crate::report::Report;
 use crate::wire::Dialect;
 
@@ -15,13 +15,13 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let topic = bench.topic(if has_rule { "closing" } else { "chat" }, 0);
     let publishers = bench.publishers()?;
     let streams = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
-    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.seat(vec![topic])).collect();
+    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();
     bench.connect(&subscribers)?;
     let stalled: Vec<usize> = subscribers.iter().copied().step_by(STALLED_SHARE).collect();
     bench.note("stalled_sessions", stalled.len() as f64);
-    bench.engine.leave_untimed(stalled.iter().copied());
-    let flow = bench.flow(Picks::InTurn(streams));
-    bench.measure(flow, |bench| compare_halves(bench, |bench| stall(bench, &stalled)))?;
+    bench.engine.exclude_from_latency(stalled.iter().copied());
+    let load = bench.load(StreamOrder::RoundRobin(streams));
+    bench.measure(load, |bench| compare_halves(bench, |bench| stall(bench, &stalled)))?;
     let away = if comes_back(&bench) { 0 } else { stalled.len() };
     let due = bench.settings.sessions - away;
     let reading = bench.engine.reading_sessions();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::bench::CONNECT_PATIENCE;
-use super::{Bench, compare_halves};
-use crate::engine::Picks;
+use super::bench::{Bench, CONNECT_PATIENCE};
+use super::halves::compare_halves;
+use crate::engine::StreamOrder;
 use crate::report::Report;
 
 /// One subscriber in so many stays.
@@ -16,12 +16,12 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let topic = bench.topic(bench.prefix(), 0);
     let publishers = bench.publishers()?;
     let streams = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
-    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.seat(vec![topic])).collect();
+    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();
     bench.connect(&subscribers)?;
     let leaving: Vec<usize> = subscribers.iter().copied().filter(|subscriber| subscriber % STAYING_SHARE != 0).collect();
-    bench.engine.leave_untimed(leaving.iter().copied());
-    let flow = bench.flow(Picks::InTurn(streams));
-    bench.measure(flow, |bench| compare_halves(bench, |bench| storm(bench, &leaving)))?;
+    bench.engine.exclude_from_latency(leaving.iter().copied());
+    let load = bench.load(StreamOrder::RoundRobin(streams));
+    bench.measure(load, |bench| compare_halves(bench, |bench| storm(bench, &leaving)))?;
     let (recovered, unrecovered) = bench.engine.verdict().recovered;
     bench.note("recovered_sessions", recovered as f64);
     if unrecovered > 0 {

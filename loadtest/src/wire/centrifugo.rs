@@ -1,12 +1,12 @@
-//! Centrifugo's JSON protocol: commands and replies are objects, one or more of them a frame, a line each.
+//! Centrifugo's JSON protocol: a frame holds commands or replies, one object a line.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::said::Said;
+use super::reply::Reply;
 
-/// What opens a session that takes `topics`; each part is acknowledged by a reply of its own.
+/// The commands that open a session with `topics`. Each is acknowledged by a reply of its own.
 pub(super) fn subscribe(topics: &[&str]) -> String {
     let mut text = "{\"id\":1,\"connect\":{}}".to_owned();
     for topic in topics {
@@ -15,35 +15,35 @@ pub(super) fn subscribe(topics: &[&str]) -> String {
     text
 }
 
-/// What publishes `payload`.
+/// A publish of `payload`.
 pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     [b"{\"id\":3,\"publish\":{\"channel\":\"", topic.as_bytes(), b"\",\"data\":", payload, b"}}"].concat()
 }
 
 /// The lines of a frame that are no messages.
-pub(super) fn words(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
     frame.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"{\"push\""))
 }
 
-/// What one line says.
-pub(super) fn said(line: &[u8]) -> Said {
-    // An empty object is its ping, and the pong to it.
+/// Reads one line.
+pub(super) fn reply(line: &[u8]) -> Reply {
+    // An empty object is a ping, and the pong to it.
     if line == b"{}" {
-        return Said::Ask(b"{}");
+        return Reply::Ping(b"{}");
     }
-    let Ok(reply) = serde_json::from_slice::<Value>(line) else { return Said::Other };
-    let failure = |of: &Value, words: &str| Said::Error {
+    let Ok(said) = serde_json::from_slice::<Value>(line) else { return Reply::Other };
+    let failure = |of: &Value, key: &str| Reply::Error {
         code: format!("centrifugo {}", of["code"]),
-        message: of[words].as_str().unwrap_or("").to_owned(),
+        message: of[key].as_str().unwrap_or("").to_owned(),
     };
-    if let Some(error) = reply.get("error") {
+    if let Some(error) = said.get("error") {
         failure(error, "message")
-    } else if let Some(end) = reply.get("disconnect") {
+    } else if let Some(end) = said.get("disconnect") {
         failure(end, "reason")
-    } else if reply.get("connect").is_some() || reply.get("subscribe").is_some() {
-        Said::Acknowledged
+    } else if said.get("connect").is_some() || said.get("subscribe").is_some() {
+        Reply::Acknowledged
     } else {
-        Said::Other
+        Reply::Other
     }
 }
 
@@ -70,9 +70,9 @@ mod tests {
     #[test]
     fn each_line_of_a_frame_says_something_but_messages() {
         let frame = b"{\"id\":1,\"connect\":{\"client\":\"x\"}}\n{\"push\":{\"channel\":\"a\",\"pub\":{\"data\":1}}}\n{}\n{\"id\":3,\"publish\":{}}\n";
-        let all: Vec<Said> = words(frame).map(said).collect();
-        assert_eq!(all, [Said::Acknowledged, Said::Ask(b"{}"), Said::Other]);
-        let error = said(b"{\"id\":2,\"error\":{\"code\":103,\"message\":\"permission denied\"}}");
-        assert_eq!(error, Said::Error { code: "centrifugo 103".to_owned(), message: "permission denied".to_owned() });
+        let all: Vec<Reply> = super::replies(frame).map(super::reply).collect();
+        assert_eq!(all, [Reply::Acknowledged, Reply::Ping(b"{}"), Reply::Other]);
+        let error = super::reply(b"{\"id\":2,\"error\":{\"code\":103,\"message\":\"permission denied\"}}");
+        assert_eq!(error, Reply::Error { code: "centrifugo 103".to_owned(), message: "permission denied".to_owned() });
     }
 }

@@ -1,16 +1,15 @@
-//! What each kind of server wants to hear, and what it says besides messages.
+//! What each kind of server interest to hear, and what it says besides messages.
 
 use std::fmt::Write as _;
 
-use clap::ValueEnum as _;
-use serde_json::Value;
-
 use super::centrifugo;
-use super::head::{Opcode, push_masked};
-use super::said::{Said, Standing};
+use super::frame::{Opcode, push_masked};
+use super::json_reply;
+use super::reply::Reply;
 use crate::stamp::MARKER;
+use clap::ValueEnum as _;
 
-/// What a session speaks.
+/// The protocol of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
@@ -18,7 +17,7 @@ pub enum Dialect {
     Json,
     /// Belfry's raw dialect: the path is the topic.
     Raw,
-    /// A server that sends each text to everybody; it knows no topics.
+    /// A server without topics, which sends each text to everybody.
     Plain,
     /// A server with topics and without envelopes: `SUB a b`, answered by `SUB`; `PUB a`, then the payload on the next line.
     Bare,
@@ -36,17 +35,17 @@ impl Dialect {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Where a session that takes `topics` upgrades, from the path of the URL.
+    /// The request target at which a session that takes `topics` upgrades; `path` is the URL's.
     pub fn path(self, path: &str, topics: &[&str]) -> String {
         match (self, topics) {
-            // A member of a chat hears itself, so that everybody is owed the same.
+            // With `echo`, all members of a chat are owed the same messages.
             (Self::Raw, [topic, ..]) => format!("/raw/{topic}?echo=true"),
             (Self::Nchan, topics) => format!("/sub/{}", topics.join(",")),
             _ => path.to_owned(),
         }
     }
 
-    /// Where a server that was started for a run takes sessions.
+    /// The path at which a server that was started for a run takes sessions.
     pub fn default_path(self) -> &'static str {
         if self == Self::Centrifugo { "/connection/websocket" } else { "/ws" }
     }
@@ -56,27 +55,27 @@ impl Dialect {
         !matches!(self, Self::Raw | Self::Plain)
     }
 
-    /// Whether a session can publish beside its subscriptions; if not, publishers speak HTTP.
+    /// Whether sessions can publish; if not, publishers use HTTP.
     pub fn subscribers_publish(self) -> bool {
         self != Self::Nchan
     }
 
-    /// Whether a session without topics has something to say before it may publish.
+    /// Whether a session must send a command before it may publish.
     pub fn introduces_itself(self) -> bool {
         matches!(self, Self::Nats | Self::Centrifugo)
     }
 
-    /// Whether what the server says besides may share a frame with messages.
-    pub fn mixes_words_with_messages(self) -> bool {
+    /// Whether replies may share a frame with messages.
+    pub fn mixes_replies_with_messages(self) -> bool {
         self == Self::Centrifugo
     }
 
-    /// Whether the server says more than was asked for, and nothing has to be made of it.
-    pub fn is_talkative(self) -> bool {
+    /// Whether the server sends events of other kinds, which are ignored.
+    pub fn sends_other_events(self) -> bool {
         matches!(self, Self::Json | Self::Nats | Self::Centrifugo)
     }
 
-    /// What its commands travel in.
+    /// The opcode of its commands.
     pub fn opcode(self) -> Opcode {
         if self == Self::Nats { Opcode::Binary } else { Opcode::Text }
     }
@@ -86,12 +85,12 @@ impl Dialect {
         matches!(self, Self::Json | Self::Raw)
     }
 
-    /// Whether the session takes messages from the upgrade on, without a word.
+    /// Whether the upgrade itself subscribes.
     pub fn subscribes_by_path(self) -> bool {
         matches!(self, Self::Raw | Self::Plain | Self::Nchan)
     }
 
-    /// Appends what asks for `topics`; with the positions in `since`, for what was missed too.
+    /// Appends a subscribe to `topics`, which resumes from the positions in `since`.
     pub fn push_subscribe(self, out: &mut Vec<u8>, topics: &[&str], since: &[(&str, &str, u64)]) {
         match self {
             Self::Json => {
@@ -117,7 +116,7 @@ impl Dialect {
         }
     }
 
-    /// Appends what ends the subscription to `topics`.
+    /// Appends an unsubscribe from `topics`.
     pub fn push_unsubscribe(self, out: &mut Vec<u8>, topics: &[&str]) {
         if self == Self::Json {
             let text = format!("{{\"op\":\"unsubscribe\",\"id\":2,\"topics\":[\"{}\"]}}", topics.join("\",\""));
@@ -125,7 +124,7 @@ impl Dialect {
         }
     }
 
-    /// Appends what publishes `payload`.
+    /// Appends a publish of `payload`.
     pub fn push_publish(self, out: &mut Vec<u8>, topic: &str, payload: &[u8]) {
         match self {
             Self::Json => {
@@ -149,14 +148,14 @@ impl Dialect {
             }
             Self::Centrifugo => push_masked(out, Opcode::Text, &centrifugo::publish(topic, payload)),
             Self::Raw | Self::Plain => push_masked(out, Opcode::Text, payload),
-            // Its publishers speak HTTP: wire/post.rs.
+            // Published by `wire/publish_http.rs`.
             Self::Nchan => {}
         }
     }
 
-    /// Where the first message's payload of `bytes` lies in what a frame carries, from `from` on.
+    /// Where the next payload of `bytes` begins in the content of a frame, at `from` or after it.
     ///
-    /// In both of Belfry's dialects the payload is the end of the frame; only where it isn't there, it is searched for.
+    /// In both of Belfry's dialects the payload ends the frame. Elsewhere it is searched for.
     pub fn find_payload(self, frame: &[u8], from: usize, bytes: usize) -> Option<usize> {
         let behind = match self {
             Self::Json => 1,
@@ -169,7 +168,7 @@ impl Dialect {
         }
     }
 
-    /// The offset that stands before a payload at `payload`; Belfry's native dialect alone says one.
+    /// The offset before the payload at `payload`, in Belfry's native dialect.
     pub fn offset_before(self, frame: &[u8], payload: usize) -> Option<u64> {
         if self != Self::Json {
             return None;
@@ -187,20 +186,20 @@ impl Dialect {
         Some(digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
     }
 
-    /// What a frame says besides messages, a piece at a time.
-    pub fn words(self, frame: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let (lines, whole) = if self == Self::Centrifugo { (Some(centrifugo::words(frame)), None) } else { (None, Some(frame)) };
+    /// The parts of a frame that are no messages, one reply each.
+    pub fn replies(self, frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let (lines, whole) = if self == Self::Centrifugo { (Some(centrifugo::replies(frame)), None) } else { (None, Some(frame)) };
         lines.into_iter().flatten().chain(whole)
     }
 
-    /// What one of [`Self::words`] says.
-    pub fn said(self, frame: &[u8]) -> Said {
+    /// Reads one of [`Self::replies`].
+    pub fn reply(self, frame: &[u8]) -> Reply {
         match self {
-            Self::Json => said_in_json(frame),
-            Self::Nats => said_in_nats(frame),
-            Self::Bare if frame == b"SUB" => Said::Subscribed(Vec::new()),
-            Self::Centrifugo => centrifugo::said(frame),
-            Self::Raw | Self::Plain | Self::Bare | Self::Nchan => Said::Other,
+            Self::Json => json_reply::read(frame),
+            Self::Nats => nats_reply(frame),
+            Self::Bare if frame == b"SUB" => Reply::Subscribed(Vec::new()),
+            Self::Centrifugo => centrifugo::reply(frame),
+            Self::Raw | Self::Plain | Self::Bare | Self::Nchan => Reply::Other,
         }
     }
 }
@@ -209,49 +208,24 @@ fn search(frame: &[u8], from: usize) -> Option<usize> {
     Some(from + memchr::memmem::find(frame.get(from..)?, MARKER)?)
 }
 
-fn said_in_json(frame: &[u8]) -> Said {
-    let Ok(value) = serde_json::from_slice::<Value>(frame) else { return Said::Other };
-    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or("").to_owned();
-    match value["op"].as_str() {
-        Some("subscribed") => Said::Subscribed(
-            value["topics"]
-                .as_array()
-                .map(Vec::as_slice)
-                .unwrap_or_default()
-                .iter()
-                .map(|entry| Standing {
-                    topic: text(entry, "topic"),
-                    epoch: text(entry, "epoch"),
-                    offset: entry["offset"].as_u64().unwrap_or(0),
-                    recovered: entry["recovered"].as_bool(),
-                })
-                .collect(),
-        ),
-        Some("gap") => {
-            let at = |key: &str| value[key].as_u64().unwrap_or(0);
-            Said::Gap { dropped: (at("to") + 1).saturating_sub(at("from")) }
-        }
-        Some("draining") => Said::Draining,
-        Some("error") => Said::Error { code: text(&value, "code"), message: text(&value, "message") },
-        _ => Said::Other,
-    }
-}
-
-fn said_in_nats(frame: &[u8]) -> Said {
+fn nats_reply(frame: &[u8]) -> Reply {
     if frame.starts_with(b"PONG") {
-        Said::Subscribed(Vec::new())
+        Reply::Subscribed(Vec::new())
     } else if frame.starts_with(b"PING") {
-        Said::Ask(b"PONG\r\n")
+        Reply::Ping(b"PONG\r\n")
     } else if frame.starts_with(b"-ERR") {
-        Said::Error { code: "nats".to_owned(), message: String::from_utf8_lossy(frame).trim().to_owned() }
+        Reply::Error { code: "nats".to_owned(), message: String::from_utf8_lossy(frame).trim().to_owned() }
     } else {
-        Said::Other
+        Reply::Other
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::wire::reply::SubscribedTopic;
 
     /// PROTOCOL 3: `data` is byte for byte as published; a replayed message says so, wherever the word stands.
     #[test]
@@ -270,10 +244,10 @@ mod tests {
 
     #[test]
     fn a_subscribed_tells_each_topics_position() {
-        let said =
-            Dialect::Json.said(br#"{"op":"subscribed","id":1,"topics":[{"topic":"a.b","epoch":"k3f9x2","offset":17,"recovered":true}]}"#);
-        let standing = Standing { topic: "a.b".to_owned(), epoch: "k3f9x2".to_owned(), offset: 17, recovered: Some(true) };
-        assert_eq!(said, Said::Subscribed(vec![standing]));
+        let reply =
+            Dialect::Json.reply(br#"{"op":"subscribed","id":1,"topics":[{"topic":"a.b","epoch":"k3f9x2","offset":17,"recovered":true}]}"#);
+        let told = SubscribedTopic { topic: "a.b".to_owned(), epoch: "k3f9x2".to_owned(), offset: 17, recovered: Some(true) };
+        assert_eq!(reply, Reply::Subscribed(vec![told]));
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! What goes over the socket: frame heads, the upgrade, what each dialect says, and publishing over HTTP.
+//! The bytes on the socket: frames, the upgrade, each dialect, and publishing over HTTP.
 
 mod centrifugo;
 pub mod dialect;
-pub mod head;
+pub mod frame;
+mod http;
 pub mod inflate;
-pub mod post;
-pub mod said;
+mod json_reply;
+pub mod publish_http;
+pub mod reply;
 pub mod upgrade;
 
 pub use dialect::Dialect;
-pub use head::{Head, Opcode};
+pub use frame::{Head, Opcode};
 pub use inflate::Inflater;
-pub use said::{Said, Standing};
+pub use reply::{Reply, SubscribedTopic};

@@ -2,46 +2,48 @@
 
 use std::fmt::Write as _;
 
-/// The key and the answer to it are RFC 6455's own example (§1.3): an answer that fits shows that the server computes it, and nobody here needs SHA-1.
+use super::http::{Head, NoHttp, first_line};
+
+/// The key of every upgrade: the example of RFC 6455 §1.3, whose answer is known, so that no SHA-1 is needed here.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// What a server answers to [`KEY`].
+/// The `Sec-WebSocket-Accept` that answers [`KEY`].
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/// What is offered where deflate is asked for.
+/// The `Sec-WebSocket-Extensions` of an offer of deflate.
 pub const DEFLATE_OFFER: &str = "permessage-deflate; client_no_context_takeover; server_no_context_takeover";
 
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// What the server said to the upgrade.
+/// The server's answer to the upgrade.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Not all of it is there yet.
+    /// Not whole yet.
     Partial,
     /// Frames follow after `head_bytes`.
     Accepted {
         /// The answer's size in bytes.
         head_bytes: usize,
-        /// The server compresses; with its window kept from message to message if `takeover`.
+        /// Whether the server compresses, and whether it keeps its window.
         deflate: Option<Takeover>,
     },
-    /// Not a WebSocket; the status, and a line of the body.
+    /// Not a WebSocket.
     Refused {
-        /// 0 where the answer isn't HTTP.
+        /// The status; 0 where the answer isn't HTTP.
         status: u16,
-        /// What the server said about it.
+        /// The first line of the body, or what is wrong with the answer.
         reason: String,
     },
 }
 
-/// Whether the server's window lives from message to message (RFC 7692 §7.1.1).
+/// Whether the server keeps its deflate window from message to message (RFC 7692 §7.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takeover {
-    /// Each message stands alone.
+    /// Each message is compressed alone.
     No,
-    /// Each refers to those before.
+    /// Messages may refer to earlier ones.
     Yes,
 }
 
-/// The request.
+/// The request of an upgrade.
 pub fn request(host: &str, path: &str, deflate: bool, protocol: Option<&str>) -> Vec<u8> {
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n"
@@ -58,32 +60,25 @@ pub fn request(host: &str, path: &str, deflate: bool, protocol: Option<&str>) ->
 
 /// Reads the server's answer.
 pub fn answer(bytes: &[u8]) -> Answer {
-    let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
-        if bytes.len() > HEAD_BYTES_MAX {
-            return Answer::Refused { status: 0, reason: "an answer without an end".to_owned() };
-        }
-        return Answer::Partial;
+    let head = match Head::read(bytes) {
+        Ok(Some(head)) => head,
+        Ok(None) if bytes.len() <= HEAD_BYTES_MAX => return Answer::Partial,
+        Ok(None) => return refused(0, format!("its answer's head is longer than {HEAD_BYTES_MAX} bytes")),
+        Err(NoHttp) => return refused(0, format!("its answer is not HTTP/1.1: {}", first_line(bytes))),
     };
-    let head = String::from_utf8_lossy(&bytes[..end]);
-    let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).and_then(|rest| rest.get(..3)?.parse().ok()).unwrap_or(0);
-    if status != 101 {
-        let body = String::from_utf8_lossy(&bytes[end + 4..]);
-        return Answer::Refused { status, reason: body.lines().next().unwrap_or("").chars().take(200).collect() };
+    if head.status != 101 {
+        return refused(head.status, first_line(&bytes[head.bytes..]));
     }
-    let (mut accepted, mut deflate) = (false, None);
-    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        let value = value.trim();
-        if name.eq_ignore_ascii_case("sec-websocket-accept") {
-            accepted = value == ACCEPT;
-        } else if name.eq_ignore_ascii_case("sec-websocket-extensions") && value.starts_with("permessage-deflate") {
-            deflate = Some(if value.contains("server_no_context_takeover") { Takeover::No } else { Takeover::Yes });
-        }
+    if head.header("sec-websocket-accept") != Some(ACCEPT) {
+        return refused(head.status, "the Sec-WebSocket-Accept does not fit the key".to_owned());
     }
-    if !accepted {
-        return Answer::Refused { status, reason: "the Sec-WebSocket-Accept does not fit the key".to_owned() };
-    }
-    Answer::Accepted { head_bytes: end + 4, deflate }
+    let deflate = head.header("sec-websocket-extensions").filter(|value| value.starts_with("permessage-deflate"));
+    let takeover = |value: &str| if value.contains("server_no_context_takeover") { Takeover::No } else { Takeover::Yes };
+    Answer::Accepted { head_bytes: head.bytes, deflate: deflate.map(takeover) }
+}
+
+fn refused(status: u16, reason: String) -> Answer {
+    Answer::Refused { status, reason }
 }
 
 #[cfg(test)]

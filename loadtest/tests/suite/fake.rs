@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use belfry_loadtest::wire::head::push_unmasked;
+use belfry_loadtest::wire::frame::push_unmasked;
 use belfry_loadtest::wire::{Opcode, upgrade};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use belfry_loadtest::wire::head::push_unmasked;
+use belfry_loadtest::wire::frame::push_unmasked;
 use belfry_loadtest::wire::{Opcode, upgrade};
 
 /// The message that is lied about; early enough for the shortest run.

@@ -104,8 +104,8 @@ fn drain_tells_everybody_and_ends_well() {
 }
 
 #[test]
-fn floor_sends_in_each_way() {
-    let outcome = run(&["floor", "--sessions", "20", "--ahead", "4"]);
+fn baseline_sends_in_each_way() {
+    let outcome = run(&["baseline", "--sessions", "20", "--ahead", "4"]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let reports = outcome.report.as_array().expect("several reports");
     assert_eq!(reports.len(), 3);
@@ -117,7 +117,7 @@ fn compare_tells_ratios_to_the_first() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("page.html");
     let page = file.to_str().expect("the folder's path is text");
-    let outcome = run_with_gateway(&["compare", "--with", "json,floor", "--repeat", "2", "--sessions", "10", "--html", page]);
+    let outcome = run_with_gateway(&["compare", "--with", "json,baseline", "--repeat", "2", "--sessions", "10", "--html", page]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let page = std::fs::read_to_string(file).expect("the page is written");
     assert!(page.contains("<small>1.00 (1.00–1.00)</small>") && !page.contains("NaN"), "{page}");

@@ -1,108 +1,16 @@
 //! What a run is told, and each scenario's defaults where it is told nothing.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::ensure;
-use clap::Args;
 use serde::Serialize;
 
-use super::Scenario;
-use crate::gateway::Server;
-use crate::preset::Preset;
+use super::arguments::{Arguments, PublishBy};
+use super::preset::Preset;
+use super::scenario::Scenario;
+use super::server::Server;
 use crate::stamp::BYTES_MIN;
 use crate::wire::Dialect;
-
-/// The arguments that all scenarios share; what is left out has the scenario's default.
-#[derive(Debug, Clone, Args)]
-pub struct Arguments {
-    /// The server; ignored with --start [default: ws://127.0.0.1:8765/ws]
-    #[arg(long)]
-    pub url: Option<String>,
-    /// A server by its name and in its dialect; without --url it is started
-    #[arg(long, value_enum, value_name = "SERVER", conflicts_with = "dialect")]
-    pub target: Option<Preset>,
-    /// The folder of the scripts that start other servers
-    #[arg(long, value_name = "FOLDER", default_value = "loadtest/peers")]
-    pub peers: PathBuf,
-    /// What subscribers speak; `plain` is a server that sends each text to everybody
-    #[arg(long, value_enum, default_value = "json")]
-    pub dialect: Dialect,
-    /// Subscribers, or members for `chat`
-    #[arg(long, short = 'n', value_name = "N", alias = "subscribers")]
-    pub sessions: Option<usize>,
-    /// Messages a second, all publishers together
-    #[arg(long, short, value_name = "N")]
-    pub rate: Option<f64>,
-    /// Messages published at each moment, `rate` still being messages a second
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub burst: u32,
-    /// Keep N messages under way instead of a rate: finds the limit
-    #[arg(long, value_name = "N", conflicts_with_all = ["rate", "burst"])]
-    pub ahead: Option<u32>,
-    /// Seconds to measure
-    #[arg(long, short, value_name = "SECONDS")]
-    pub duration: Option<f64>,
-    /// Seconds of load before measuring
-    #[arg(long, value_name = "SECONDS")]
-    pub warmup: Option<f64>,
-    /// Bytes of a payload
-    #[arg(long, short, value_name = "BYTES")]
-    pub payload: Option<usize>,
-    /// Topics, for those scenarios that have many
-    #[arg(long, value_name = "N")]
-    pub topics: Option<usize>,
-    /// Publishing sessions; each may be held to `commands_per_second`
-    #[arg(long, value_name = "N")]
-    pub publishers: Option<usize>,
-    /// How publishers publish; `http` in batches by POST /v1/publish
-    #[arg(long, value_enum, default_value = "session")]
-    pub publish_by: PublishBy,
-    /// Offer permessage-deflate
-    #[arg(long)]
-    pub deflate: bool,
-    /// Sessions from each source address 127.0.0.x; 0: all from one
-    #[arg(long, value_name = "N")]
-    pub spread: Option<usize>,
-    /// Start this gateway for the run, with limits that a load test does not reach
-    #[arg(long, value_name = "BELFRY")]
-    pub start: Option<PathBuf>,
-    /// Shards of a gateway that --start starts
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub shards: usize,
-    /// A `--set` for the gateway that --start starts
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Pin what --start starts to the first core, and the load to the last
-    #[arg(long)]
-    pub pin: bool,
-    /// The server's process, for its CPU and memory
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
-}
-
-/// The way of what is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PublishBy {
-    /// In the dialect of the subscribers
-    Session,
-    /// By POST
-    Http,
-}
-
-impl Arguments {
-    fn server(&self) -> anyhow::Result<Server> {
-        let belfry = match &self.start {
-            Some(program) => Server::Belfry { program: program.clone(), shards: self.shards, set: self.set.clone() },
-            None => Server::Running,
-        };
-        match self.target {
-            Some(preset) if self.url.is_none() => preset.server(&belfry, &self.peers),
-            _ => Ok(belfry),
-        }
-    }
-}
 
 /// A run's settings, whole.
 #[derive(Debug, Clone, Serialize)]

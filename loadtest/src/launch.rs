@@ -1,4 +1,4 @@
-//! A gateway of one's own for a run: started, found, pinned to a core, and stopped again.
+//! Starts a server for a run, finds its address, pins it to a core, and stops it afterwards.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,25 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use serde::Serialize;
 
-use crate::floor::Sends;
+use crate::plan::Server;
 
-impl Server {
-    /// The same gateway with one more `--set`.
-    pub fn with_setting(&self, setting: &str) -> Self {
-        let mut server = self.clone();
-        if let Self::Belfry { set, .. } = &mut server {
-            set.push(setting.to_owned());
-        }
-        server
-    }
-}
-
-/// How long a server may take until it listens; a peer's script may have to install it first.
+/// How long a server may take until it listens. A peer's script may have to install the server first.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A server that this run started; it ends with it.
+/// A server that this run started. Dropping it kills the process and removes its folder.
 pub struct Started {
     child: Child,
     /// Where it listens.
@@ -36,30 +24,9 @@ pub struct Started {
     folder: PathBuf,
 }
 
-/// What is tested.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Server {
-    /// It runs already.
-    Running,
-    /// A gateway of this program, started for the run.
-    Belfry {
-        /// The gateway's binary.
-        program: PathBuf,
-        /// `server.shards`.
-        shards: usize,
-        /// `--set` for it.
-        set: Vec<String>,
-    },
-    /// Plain sends, by this program itself.
-    Floor(Sends),
-    /// Another server, started by a script that takes `--port-file FILE`.
-    Peer(PathBuf),
-}
-
 impl Started {
     /// Starts `server`, unless it runs already. With `pin`, it gets the first core, and this process the last.
-    /// A peer is told of `deflate`; Belfry has it anyway.
+    /// A peer's script hears of `deflate`; Belfry always offers it.
     pub fn start(server: &Server, pin: bool, deflate: bool) -> anyhow::Result<Option<Self>> {
         let folder = folder()?;
         let mut command = match server {
@@ -75,9 +42,9 @@ impl Started {
                 });
                 command
             }
-            Server::Floor(sends) => {
+            Server::Baseline(sends) => {
                 let mut command = Command::new(std::env::current_exe().context("can't find this program itself")?);
-                command.args(["floor-serve", "--sends", sends.name()]);
+                command.args(["baseline-serve", "--sends", sends.name()]);
                 command
             }
             Server::Peer(script) => {
@@ -141,9 +108,9 @@ pub fn terminate(pid: u32) -> anyhow::Result<()> {
     kill_process(pid, Signal::TERM).context("can't send SIGTERM to the server")
 }
 
-/// A child inherits the cores of its parent, so the parent moves there for a moment; afterwards it takes the last core.
+/// Runs `start` on the first core, because a child inherits the cores of its parent, then moves this process to the last core.
 fn on_first_core<T>(start: impl FnOnce() -> T) -> T {
-    // What was allowed at first: after one start this process is pinned itself.
+    // Read once: after the first start this process is pinned itself.
     static ALLOWED: OnceLock<Vec<usize>> = OnceLock::new();
     let allowed = ALLOWED.get_or_init(|| {
         let cores = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());

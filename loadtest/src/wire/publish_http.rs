@@ -1,24 +1,25 @@
-//! Publishing over HTTP/1.1 on a connection that is kept: Belfry's batches (PROTOCOL 5), and nchan's way, a request for each message.
+//! Publishing over a kept HTTP/1.1 connection: Belfry's batches (PROTOCOL section 5), and nchan's requests, one for each message.
 
-use serde_json::Value;
+use serde::Deserialize;
 
-use super::Dialect;
+use super::dialect::Dialect;
+use super::http::{Head, NoHttp, first_line};
 
-/// What one answer says.
+/// One answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Not all of it is there yet.
+    /// Not whole yet.
     Partial,
-    /// It has so many bytes; what it refused, with code and words.
+    /// A whole answer.
     Whole {
         /// Its size, head and body.
         bytes: usize,
-        /// `None` where all was taken.
+        /// Code and message of what was refused; `None` where everything was published.
         refused: Option<(String, String)>,
     },
 }
 
-/// Takes what publishes `payload`: into `batch` where the server takes several in one request, else as a request of its own into `out`.
+/// Appends a publish of `payload` to `batch` where the server takes batches, else a request to `out`.
 pub fn push(dialect: Dialect, out: &mut Vec<u8>, batch: &mut Vec<u8>, topic: &str, payload: &[u8]) {
     if dialect == Dialect::Nchan {
         return request(out, &format!("/pub/{topic}"), payload);
@@ -30,7 +31,7 @@ pub fn push(dialect: Dialect, out: &mut Vec<u8>, batch: &mut Vec<u8>, topic: &st
     batch.extend_from_slice(b"}\n");
 }
 
-/// Makes one request of what was gathered.
+/// Appends the request that publishes `batch` to `out`.
 pub fn seal(out: &mut Vec<u8>, batch: &mut Vec<u8>) {
     if !batch.is_empty() {
         request(out, "/v1/publish", batch);
@@ -45,25 +46,36 @@ fn request(out: &mut Vec<u8>, path: &str, body: &[u8]) {
 
 /// Reads the answer at the start of `bytes`.
 pub fn answer(bytes: &[u8]) -> Answer {
-    let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Answer::Partial };
-    let head = String::from_utf8_lossy(&bytes[..end]);
-    let mut lines = head.split("\r\n");
-    let status: u16 = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0);
-    let length = lines.filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let length: usize = length.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0);
-    let Some(body) = bytes.get(end + 4..end + 4 + length) else { return Answer::Partial };
-    Answer::Whole { bytes: end + 4 + length, refused: refused(status, body) }
+    let head = match Head::read(bytes) {
+        Ok(Some(head)) => head,
+        Ok(None) => return Answer::Partial,
+        Err(NoHttp) => return Answer::Whole { bytes: bytes.len(), refused: Some(("http".to_owned(), first_line(bytes))) },
+    };
+    let length: usize = head.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+    let Some(body) = bytes.get(head.bytes..head.bytes.saturating_add(length)) else { return Answer::Partial };
+    Answer::Whole { bytes: head.bytes + length, refused: refused(head.status, body) }
+}
+
+/// A batch's answer (PROTOCOL section 5), as far as a load test reads it.
+#[derive(Deserialize)]
+struct Batch {
+    #[serde(default)]
+    errors: Vec<LineError>,
+}
+
+#[derive(Deserialize)]
+struct LineError {
+    code: String,
+    #[serde(default)]
+    message: String,
 }
 
 fn refused(status: u16, body: &[u8]) -> Option<(String, String)> {
     if !(200..300).contains(&status) {
-        let words = String::from_utf8_lossy(body);
-        return Some((format!("http {status}"), words.lines().next().unwrap_or("").chars().take(200).collect()));
+        return Some((format!("http {status}"), first_line(body)));
     }
-    let said: Value = serde_json::from_slice(body).ok()?;
-    let first = said["errors"].as_array()?.first()?;
-    let text = |key: &str| first[key].as_str().unwrap_or("").to_owned();
-    Some((text("code"), text("message")))
+    let batch: Batch = serde_json::from_slice(body).ok()?;
+    batch.errors.into_iter().next().map(|error| (error.code, error.message))
 }
 
 #[cfg(test)]

@@ -1,44 +1,20 @@
-//! The floor of the machine: a server that only sends, and no gateway can do less.
+//! The baseline of this machine: a server that only sends. A gateway can't do less.
 //!
-//! It speaks just enough WebSocket for the same sessions to read it: a fixed answer to the upgrade, and frames. Everything that a
-//! session sends goes to all sessions, by one plain write for each message and socket, or by fewer.
+//! The server speaks as much WebSocket as the load test's sessions need: a fixed answer to the upgrade, and frames. It sends each
+//! message of the publisher to all other sessions, by one plain write for each message and socket, or by fewer.
 
 use std::fs;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
-use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, poll};
-use serde::Serialize;
 
-use crate::wire::head::push_unmasked;
+use crate::plan::Sends;
+use crate::wire::frame::push_unmasked;
 use crate::wire::{Opcode, upgrade};
 
-/// How what was read at once goes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sends {
-    /// One write per message and socket
-    Single,
-    /// One write per socket, of a copy of all messages in a row
-    Joined,
-    /// One write per socket, of a list of the messages
-    Vectored,
-}
-
-impl Sends {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Single => "single",
-            Self::Joined => "joined",
-            Self::Vectored => "vectored",
-        }
-    }
-}
-
-/// Serves on a port of its own, told in `port_file`, until it is ended.
+/// Serves on a free port, which it writes to `port_file`, until the publisher leaves.
 pub fn serve(sends: Sends, port_file: &Path) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     fs::write(port_file, listener.local_addr()?.to_string())?;
@@ -69,7 +45,7 @@ pub fn serve(sends: Sends, port_file: &Path) -> io::Result<()> {
     }
 }
 
-/// Accepts one session and answers its upgrade, which comes in one piece from the load test.
+/// Accepts one session and answers its upgrade.
 fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let (mut socket, _) = listener.accept()?;
     socket.set_nonblocking(false)?;
@@ -92,7 +68,7 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
 
 fn send(sends: Sends, sockets: &mut Vec<TcpStream>, frames: &[Vec<u8>]) {
     let joined = frames.concat();
-    // The publisher hears nothing of its own.
+    // The first socket is the publisher's, which subscribes to nothing.
     let mut number = 0;
     sockets.retain(|socket| {
         number += 1;
@@ -112,7 +88,7 @@ fn send(sends: Sends, sockets: &mut Vec<TcpStream>, frames: &[Vec<u8>]) {
     });
 }
 
-/// What the publisher sent: its frames, unmasked.
+/// Bytes from the publisher, from which whole frames are taken.
 #[derive(Default)]
 struct Incoming {
     bytes: Vec<u8>,
@@ -138,7 +114,7 @@ impl Incoming {
     }
 }
 
-/// Where the payload of the first frame lies, and where the frame ends. The load test's masking key is zero, so nothing is unmasked.
+/// The range of the first frame's payload, and where the frame ends. The load test masks with zero, so nothing is unmasked.
 fn masked_payload(bytes: &[u8]) -> Option<(std::ops::Range<usize>, usize)> {
     let length = usize::from(bytes.get(1)? & 0x7f);
     let (start, length) = match length {
@@ -152,7 +128,7 @@ fn masked_payload(bytes: &[u8]) -> Option<(std::ops::Range<usize>, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::head::push_masked;
+    use crate::wire::frame::push_masked;
 
     #[test]
     fn a_clients_frames_are_found_whole() {

@@ -1,4 +1,4 @@
-//! What can be tested by its name: Belfry in its dialects, the floor, and what users would run instead.
+//! What can be tested by its name: Belfry in its dialects, the baseline, and what users would run instead.
 
 use std::path::Path;
 
@@ -6,8 +6,7 @@ use anyhow::ensure;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::floor::Sends;
-use crate::gateway::Server;
+use super::server::{Sends, Server};
 use crate::wire::Dialect;
 
 /// A server and what it speaks.
@@ -24,9 +23,9 @@ pub enum Preset {
     /// Belfry's native dialect on two shards
     JsonTwoShards,
     /// Plain sends, one for each message
-    Floor,
+    Baseline,
     /// Plain sends, one for all messages that came at once
-    FloorJoined,
+    BaselineJoined,
     /// A broadcast server on uWebSockets
     Uwebsockets,
     /// The same with Python before it: PyPI's `socketify`
@@ -54,7 +53,7 @@ impl Preset {
         match self {
             Self::Json | Self::JsonCoalesce | Self::JsonTwoShards => Dialect::Json,
             Self::Raw => Dialect::Raw,
-            Self::Floor | Self::FloorJoined => Dialect::Plain,
+            Self::Baseline | Self::BaselineJoined => Dialect::Plain,
             Self::Uwebsockets | Self::Socketify | Self::NodeWs | Self::PythonWebsockets => Dialect::Bare,
             Self::Nats => Dialect::Nats,
             Self::Nchan => Dialect::Nchan,
@@ -80,8 +79,8 @@ impl Preset {
             Self::Json | Self::Raw => belfry.clone(),
             Self::JsonCoalesce => belfry.with_setting("server.coalesce=1ms"),
             Self::JsonTwoShards => belfry.with_setting("server.shards=2"),
-            Self::Floor => Server::Floor(Sends::Single),
-            Self::FloorJoined => Server::Floor(Sends::Joined),
+            Self::Baseline => Server::Baseline(Sends::Single),
+            Self::BaselineJoined => Server::Baseline(Sends::Joined),
             _ => {
                 let script = peers.join(self.name());
                 ensure!(script.exists(), "there is no {}: name the folder of the scripts with --peers", script.display());

@@ -1,56 +1,56 @@
-//! Where deliveries are counted: topics, streams, what is owed, what came.
+//! The ledger: topics and streams, which deliveries are owed, which arrived.
 
 use std::collections::BTreeMap;
 
 use super::session::{Phase, Session};
-use crate::check::{Arrival, Track};
 use crate::measure::Latency;
+use crate::sequence::{Arrival, Track};
 use crate::stamp::{Mismatch, Stamper};
-use crate::wire::{Inflater, Standing};
+use crate::wire::{Inflater, SubscribedTopic};
 
-/// What was counted so far, over all sessions.
+/// Counts over all sessions since the run began.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
-pub struct Tally {
+pub struct Counts {
     pub published: u64,
     pub deliveries: u64,
     pub received_bytes: u64,
     pub duplicated: u64,
     pub reordered: u64,
-    /// Missed so far, whether or not they come late.
+    /// Messages that a later one overtook, whether or not they arrived afterwards.
     pub holes: u64,
     pub altered: u64,
     pub foreign: u64,
-    /// Told by a `gap`.
+    /// Messages that the server reported as dropped by a `gap`.
     pub gaps: u64,
-    /// A native message's offset was not the one that its place in the stream says.
+    /// Native messages whose offset was not their sequence number.
     pub wrong_offsets: u64,
     pub recovered: u64,
     pub unrecovered: u64,
     pub draining: u64,
-    /// The most that a session had not got of what was sent when the server closed it.
+    /// The most deliveries that one session lacked when the server closed it.
     pub behind_at_close: u64,
-    /// Due while their publisher was not connected.
+    /// Messages that were due while their publisher was not connected.
     pub unsent: u64,
-    /// By code: how many, and the words of the first.
+    /// Errors by code: how many, and the message of the first.
     pub errors: BTreeMap<String, (u64, String)>,
-    /// Upgrades that were refused, by reason.
+    /// Refused upgrades, by reason.
     pub refusals: BTreeMap<String, u64>,
-    /// Sessions that the server closed, by code; 1006 without one.
+    /// Sessions that the server closed, by close code; 1006 without one.
     pub closes: BTreeMap<u16, u64>,
-    /// What broke a session otherwise.
+    /// Other failures of a session, by error.
     pub faults: BTreeMap<String, u64>,
 }
 
-/// The books of one engine.
-pub struct Desk {
-    /// Delays of what came.
+/// The ledger of one engine.
+pub struct Ledger {
+    /// Latencies of deliveries.
     pub latency: Latency,
-    /// Counts of what came.
-    pub tally: Tally,
-    /// Deliveries that are owed and have not come.
+    /// Counts of deliveries and failures.
+    pub counts: Counts,
+    /// Deliveries that are owed and have not arrived.
     pub outstanding: i64,
-    /// The subscribers of all topics together.
+    /// Subscribers, summed over all topics.
     pub(super) subscriptions: u64,
     pub(super) stamper: Stamper,
     pub(super) inflater: Inflater,
@@ -61,7 +61,7 @@ pub struct Desk {
 pub(super) struct Topic {
     pub(super) name: String,
     pub(super) epoch: String,
-    /// Sessions whose deliveries are owed.
+    /// Sessions to which deliveries are owed.
     pub(super) subscribers: u32,
     pub(super) first_stream: u32,
     pub(super) streams: u32,
@@ -73,11 +73,11 @@ pub(super) struct Stream {
     pub(super) sent: u32,
 }
 
-impl Desk {
+impl Ledger {
     pub(super) fn new(stamper: Stamper) -> Self {
         Self {
             latency: Latency::new(),
-            tally: Tally::default(),
+            counts: Counts::default(),
             outstanding: 0,
             subscriptions: 0,
             stamper,
@@ -108,7 +108,7 @@ impl Desk {
         topics.iter().map(|topic| self.topics[*topic as usize].name.as_str()).collect()
     }
 
-    /// A session is about to connect: its tracks, unless it goes on with the old ones.
+    /// Prepares a session that will connect: new tracks, unless it resumes with the old ones.
     pub(super) fn prepare(&self, session: &mut Session) {
         if session.resumes {
             return;
@@ -116,7 +116,7 @@ impl Desk {
         session.tracks = self.tracks(&session.topics);
     }
 
-    /// From the start where nothing was published yet; else from wherever `subscribed` says.
+    /// Tracks that begin at the first message where nothing was published yet, else at the next one to arrive.
     fn tracks(&self, topics: &[u32]) -> Vec<Track> {
         let streams = topics.iter().flat_map(|topic| self.streams_of(*topic));
         streams.map(|stream| if stream.sent == 0 { Track::FROM_START } else { Track::FROM_ANYWHERE }).collect()
@@ -127,32 +127,32 @@ impl Desk {
         &self.streams[topic.first_stream as usize..(topic.first_stream + topic.streams) as usize]
     }
 
-    /// The session is subscribed: from now on deliveries are owed to it, what it missed included.
-    pub(super) fn admit(&mut self, session: &mut Session, standings: &[Standing]) {
-        if !standings.is_empty() && !standings.iter().any(|standing| self.names(&session.topics).contains(&standing.topic.as_str())) {
-            // The answer to a subscribe that the session has already taken back.
+    /// The session is subscribed: from now on deliveries are owed to it, including those it missed.
+    pub(super) fn subscribed(&mut self, session: &mut Session, topics: &[SubscribedTopic]) {
+        if !topics.is_empty() && !topics.iter().any(|told| self.names(&session.topics).contains(&told.topic.as_str())) {
+            // Answers a subscribe that the session has replaced by another since.
             return;
         }
-        self.excuse(session);
-        for standing in standings {
-            self.note_standing(session, standing);
+        self.stop_expecting(session);
+        for told in topics {
+            self.note_position(session, told);
         }
         session.phase = Phase::Open;
         session.resumes = true;
-        self.owe(session);
+        self.start_expecting(session);
     }
 
-    /// One part of what the session asked for stands; with the last it is subscribed.
+    /// The server acknowledged the session, or one of its subscriptions. The last one completes the subscribe.
     pub(super) fn acknowledge(&mut self, session: &mut Session) {
         session.acknowledged += 1;
-        // One for the session itself.
+        // One acknowledgement is for the session itself.
         if session.phase == Phase::Subscribing && session.acknowledged > session.topics.len() {
-            self.admit(session, &[]);
+            self.subscribed(session, &[]);
         }
     }
 
-    fn owe(&mut self, session: &mut Session) {
-        session.counts = true;
+    fn start_expecting(&mut self, session: &mut Session) {
+        session.expects_deliveries = true;
         self.outstanding += self.owed(session) + session.missing.count() as i64;
         for topic in &session.topics {
             self.topics[*topic as usize].subscribers += 1;
@@ -160,19 +160,19 @@ impl Desk {
         self.subscriptions += session.topics.len() as u64;
     }
 
-    fn note_standing(&mut self, session: &mut Session, standing: &Standing) {
-        let Some(at) = session.topics.iter().position(|topic| self.topics[*topic as usize].name == standing.topic) else { return };
+    fn note_position(&mut self, session: &mut Session, told: &SubscribedTopic) {
+        let Some(at) = session.topics.iter().position(|topic| self.topics[*topic as usize].name == told.topic) else { return };
         let topic = session.topics[at];
-        self.topics[topic as usize].epoch.clone_from(&standing.epoch);
-        match standing.recovered {
-            Some(true) => self.tally.recovered += 1,
+        self.topics[topic as usize].epoch.clone_from(&told.epoch);
+        match told.recovered {
+            Some(true) => self.counts.recovered += 1,
             recovered => {
-                self.tally.unrecovered += u64::from(recovered.is_some());
-                session.offsets[at] = standing.offset;
-                // With one publisher a topic's offsets are its sequence numbers, and it is known what must come first.
+                self.counts.unrecovered += u64::from(recovered.is_some());
+                session.offsets[at] = told.offset;
+                // With one publisher the offsets of a topic are its sequence numbers, so the next message is known.
                 let first = self.first_track(&session.topics, at);
                 match self.streams_of(topic) {
-                    [_] => session.tracks[first] = Track::after(standing.offset as u32),
+                    [_] => session.tracks[first] = Track::after(told.offset as u32),
                     streams if recovered.is_some() => session.tracks[first..first + streams.len()].fill(Track::FROM_ANYWHERE),
                     _ => {}
                 }
@@ -184,15 +184,15 @@ impl Desk {
         topics[..at].iter().map(|topic| self.topics[*topic as usize].streams as usize).sum()
     }
 
-    /// What was sent to the session's topics and has not come at the end of what came.
+    /// Messages that were sent to the session's topics after the newest it has.
     pub(super) fn owed(&self, session: &Session) -> i64 {
         let streams = session.topics.iter().flat_map(|topic| self.streams_of(*topic));
         session.tracks.iter().zip(streams).map(|(track, stream)| i64::from(track.tail(stream.sent))).sum()
     }
 
-    /// Nothing is owed to the session any more.
-    pub(super) fn excuse(&mut self, session: &mut Session) {
-        if !std::mem::take(&mut session.counts) {
+    /// From now on nothing is owed to the session.
+    pub(super) fn stop_expecting(&mut self, session: &mut Session) {
+        if !std::mem::take(&mut session.expects_deliveries) {
             return;
         }
         self.outstanding -= self.owed(session) + session.missing.count() as i64;
@@ -202,20 +202,20 @@ impl Desk {
         self.subscriptions -= session.topics.len() as u64;
     }
 
-    /// The session is over; by the server if `closed`.
-    pub(super) fn dismiss(&mut self, session: &mut Session, closed: bool) {
-        if closed && session.counts {
-            self.tally.behind_at_close = self.tally.behind_at_close.max(self.owed(session) as u64);
+    /// The session ended; the server ended it if `closed`.
+    pub(super) fn session_ended(&mut self, session: &mut Session, closed: bool) {
+        if closed && session.expects_deliveries {
+            self.counts.behind_at_close = self.counts.behind_at_close.max(self.owed(session) as u64);
         }
-        self.excuse(session);
+        self.stop_expecting(session);
         if closed && session.phase == Phase::Open {
-            *self.tally.closes.entry(session.close_code.unwrap_or(1006)).or_default() += 1;
+            *self.counts.closes.entry(session.close_code.unwrap_or(1006)).or_default() += 1;
         }
     }
 
-    /// The session takes `topics` from now on.
+    /// Replaces the session's topics, by an unsubscribe and a subscribe.
     pub(super) fn change_topics(&mut self, session: &mut Session, topics: Vec<u32>) {
-        self.excuse(session);
+        self.stop_expecting(session);
         let dialect = session.dialect;
         dialect.push_unsubscribe(&mut session.outgoing, &self.names(&session.topics));
         session.tracks = self.tracks(&topics);
@@ -224,35 +224,35 @@ impl Desk {
         dialect.push_subscribe(&mut session.outgoing, &self.names(&session.topics), &[]);
     }
 
-    /// One message of `payload` came to `session`.
+    /// A message with `payload` arrived at `session`.
     pub(super) fn deliver(&mut self, session: &mut Session, payload: &[u8], offset: Option<u64>, now: u64) {
         let stamp = match self.stamper.read(payload) {
             Ok(stamp) => stamp,
-            Err(Mismatch::Altered) => return self.tally.altered += 1,
-            Err(Mismatch::Foreign) => return self.tally.foreign += 1,
+            Err(Mismatch::Altered) => return self.counts.altered += 1,
+            Err(Mismatch::Foreign) => return self.counts.foreign += 1,
         };
-        let Some(stream) = self.streams.get(stamp.stream as usize) else { return self.tally.foreign += 1 };
+        let Some(stream) = self.streams.get(stamp.stream as usize) else { return self.counts.foreign += 1 };
         if stamp.sequence == 0 || stamp.sequence > stream.sent {
-            return self.tally.altered += 1;
+            return self.counts.altered += 1;
         }
-        let Some((at, track)) = self.place(session, stamp.stream, stream.topic) else {
-            // What was under way as the session changed its topics, or what a server without topics sends to everybody.
+        let Some((at, track)) = self.locate(session, stamp.stream, stream.topic) else {
+            // In flight as the session changed its topics, or from a server without topics, which sends everything to everybody.
             return;
         };
-        self.tally.deliveries += 1;
+        self.counts.deliveries += 1;
         if let Some(offset) = offset {
             session.offsets[at] = session.offsets[at].max(offset);
             if self.topics[stream.topic as usize].streams == 1 && offset != u64::from(stamp.sequence) {
-                self.tally.wrong_offsets += 1;
+                self.counts.wrong_offsets += 1;
             }
         }
         match session.tracks[track].take(stamp.stream, stamp.sequence, &mut session.missing) {
             Arrival::InOrder => {}
-            Arrival::AfterHole(length) => self.tally.holes += u64::from(length),
-            Arrival::Late => self.tally.reordered += 1,
-            Arrival::Duplicate => return self.tally.duplicated += 1,
+            Arrival::AfterHole(length) => self.counts.holes += u64::from(length),
+            Arrival::Late => self.counts.reordered += 1,
+            Arrival::Duplicate => return self.counts.duplicated += 1,
         }
-        if session.counts {
+        if session.expects_deliveries {
             self.outstanding -= 1;
             if session.timed {
                 self.latency.record(stamp.scheduled, now);
@@ -260,8 +260,8 @@ impl Desk {
         }
     }
 
-    /// Which of the session's topics and tracks the stream is.
-    fn place(&self, session: &Session, stream: u32, topic: u32) -> Option<(usize, usize)> {
+    /// The index of the stream's topic and of its track in the session.
+    fn locate(&self, session: &Session, stream: u32, topic: u32) -> Option<(usize, usize)> {
         let mut first = 0;
         for (at, own) in session.topics.iter().enumerate() {
             let known = &self.topics[*own as usize];
@@ -274,7 +274,7 @@ impl Desk {
     }
 }
 
-impl Tally {
+impl Counts {
     /// An error of the server.
     pub(super) fn error(&mut self, code: String, message: String) {
         self.errors.entry(code).or_insert((0, message)).0 += 1;

@@ -1,0 +1,210 @@
+//! The event loop: connects sessions, publishes what is due, reads and writes sockets that are ready.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read};
+
+use super::ledger::{Counts, Ledger};
+use super::load::Load;
+use super::poll::{Poll, Ready};
+use super::receive::{self, Progress};
+use super::session::{Phase, Session};
+use super::sockets::{self, ConnectError, Target};
+use crate::clock::Clock;
+use crate::measure::Slice;
+use crate::stamp::Stamper;
+use crate::wire::publish_http;
+
+/// The one read buffer in bytes. With less, a burst to one subscriber would take several reads.
+const BUFFER_BYTES: usize = 256 << 10;
+/// How many sessions connect at once. A listener's backlog is often no longer than this.
+const PENDING_MAX: usize = 128;
+
+/// Receives each slice of the time line as it ends.
+pub type Watch = Box<dyn FnMut(&Slice, &Counts)>;
+
+pub(super) struct EventLoop {
+    pub(super) clock: Clock,
+    pub(super) poll: Poll,
+    pub(super) sessions: Vec<Session>,
+    pub(super) target: Target,
+    pub(super) ledger: Ledger,
+    pub(super) load: Option<Load>,
+    pub(super) watch: Option<Watch>,
+    /// Sessions to connect, in order.
+    waiting: VecDeque<usize>,
+    /// Sessions that are connecting, or connected and not yet subscribed.
+    pending: usize,
+    buffer: Box<[u8]>,
+    /// When the current socket was read, in nanoseconds of the clock.
+    now: u64,
+}
+
+impl EventLoop {
+    pub(super) fn new(target: Target, stamper: Stamper) -> std::io::Result<Self> {
+        Ok(Self {
+            clock: Clock::start(),
+            poll: Poll::new()?,
+            sessions: Vec::new(),
+            target,
+            ledger: Ledger::new(stamper),
+            load: None,
+            watch: None,
+            waiting: VecDeque::new(),
+            pending: 0,
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            now: 0,
+        })
+    }
+
+    /// Sessions that wait to connect, or are connecting.
+    pub(super) fn connecting(&self) -> usize {
+        self.pending + self.waiting.len()
+    }
+
+    pub(super) fn is_connecting(&self) -> bool {
+        self.connecting() > 0
+    }
+
+    /// The session `index` connects as soon as fewer than [`PENDING_MAX`] do.
+    pub(super) fn enqueue(&mut self, index: usize) {
+        self.ledger.prepare(&mut self.sessions[index]);
+        self.waiting.push_back(index);
+    }
+
+    /// Lets waiting sessions connect, as many as may be on their way at once.
+    pub(super) fn begin_connecting(&mut self) -> Result<(), ConnectError> {
+        while self.pending < PENDING_MAX {
+            let Some(index) = self.waiting.pop_front() else { break };
+            let socket = sockets::connect(&self.target, index)?;
+            self.poll.add(&socket, index).map_err(ConnectError::Poll)?;
+            let session = &mut self.sessions[index];
+            session.begin(socket);
+            self.pending += 1;
+        }
+        Ok(())
+    }
+
+    /// Publishes what is due, waits for what happens next, `deadline` at most, and takes it.
+    pub(super) fn tick(&mut self, deadline: u64) {
+        let now = self.clock.now();
+        self.publish_due(now);
+        if let Some(slice) = self.ledger.latency.end_slice(now)
+            && let Some(watch) = &mut self.watch
+        {
+            watch(&slice, &self.ledger.counts);
+        }
+        let next = self.load.as_ref().map_or(u64::MAX, Load::next_due);
+        let wake = deadline.min(next).min(self.ledger.latency.slice_end());
+        let mut ready = self.poll.wait(wake.saturating_sub(self.clock.now()));
+        for Ready { index, readable, writable } in ready.drain(..) {
+            if writable {
+                self.write(index);
+            }
+            if readable {
+                self.read(index);
+                // A long row of subscribers must not delay the next message.
+                if self.load.as_ref().is_some_and(|load| load.is_due(self.now, &self.ledger)) {
+                    self.publish_due(self.now);
+                }
+            }
+        }
+        self.poll.give_back(ready);
+    }
+
+    fn publish_due(&mut self, now: u64) {
+        let Some(mut load) = self.load.take() else { return };
+        load.publish_due(now, &mut self.ledger, &mut self.sessions);
+        for publisher in load.touched.drain(..) {
+            let session = &mut self.sessions[publisher];
+            publish_http::seal(&mut session.outgoing, &mut session.batch);
+            self.flush(publisher);
+        }
+        self.load = Some(load);
+    }
+
+    fn read(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        let Some(socket) = &session.socket else { return };
+        let mut socket: &std::net::TcpStream = socket;
+        match socket.read(&mut self.buffer) {
+            Ok(0) => self.leave(index, Phase::Closed),
+            Ok(length) => {
+                self.now = self.clock.now();
+                self.ledger.counts.received_bytes += length as u64;
+                let progress = receive::take(session, &mut self.ledger, &self.buffer[..length], self.now);
+                self.proceed(index, progress);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => self.break_off(index, &error),
+        }
+    }
+
+    fn proceed(&mut self, index: usize, progress: Progress) {
+        match progress {
+            Progress::Nothing => {}
+            Progress::Opened => self.pending = self.pending.saturating_sub(1),
+            Progress::Ended => return self.leave(index, Phase::Closed),
+        }
+        if !self.sessions[index].outgoing.is_empty() {
+            self.flush(index);
+        }
+    }
+
+    /// The socket takes more, or is connected at last.
+    fn write(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        if session.phase == Phase::Connecting {
+            let refused = session.socket.as_ref().and_then(|socket| socket.take_error().ok().flatten());
+            if let Some(error) = refused {
+                self.ledger.counts.refuse(format!("connecting failed: {error}"));
+                return self.leave(index, Phase::Closed);
+            }
+            if session.posts {
+                self.ledger.subscribed(session, &[]);
+                self.pending = self.pending.saturating_sub(1);
+                return self.flush(index);
+            }
+            session.phase = Phase::Upgrading;
+            let topics = self.ledger.names(&session.topics);
+            session.outgoing = sockets::upgrade_request(&self.target, session.dialect, &topics);
+        }
+        self.flush(index);
+    }
+
+    pub(super) fn flush(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        if session.phase == Phase::Connecting {
+            return;
+        }
+        match session.flush() {
+            Ok(interest) => {
+                if let Some(socket) = &session.socket
+                    && interest != session.interest
+                    && self.poll.change(socket, index, interest).is_ok()
+                {
+                    session.interest = interest;
+                }
+            }
+            Err(error) => self.break_off(index, &error),
+        }
+    }
+
+    /// The connection broke. A reset is an end without a close frame, and counted as that; all else is a fault.
+    fn break_off(&mut self, index: usize, error: &std::io::Error) {
+        let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+        if !reset || self.sessions[index].phase != Phase::Open {
+            self.ledger.counts.broken(error);
+        }
+        self.leave(index, Phase::Closed);
+    }
+
+    /// The session is over; closing the socket takes it out of the poll.
+    pub(super) fn leave(&mut self, index: usize, phase: Phase) {
+        let session = &mut self.sessions[index];
+        if session.is_pending() {
+            self.pending = self.pending.saturating_sub(1);
+        }
+        self.ledger.session_ended(session, phase == Phase::Closed);
+        session.end(phase);
+    }
+}

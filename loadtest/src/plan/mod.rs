@@ -1,0 +1,13 @@
+//! What a run is to do: its scenario, its server, its load.
+
+mod arguments;
+mod preset;
+mod scenario;
+mod server;
+mod settings;
+
+pub use arguments::{Arguments, PublishBy};
+pub use preset::Preset;
+pub use scenario::Scenario;
+pub use server::{Sends, Server};
+pub use settings::Settings;

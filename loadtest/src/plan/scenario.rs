@@ -1,0 +1,45 @@
+//! The kinds of load.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// The kinds of load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scenario {
+    /// One topic, many subscribers
+    Fanout,
+    /// Many topics of skewed popularity, some of them for each subscriber
+    Market,
+    /// Many rooms, everyone speaks
+    Chat,
+    /// Memory of sessions that hear nothing
+    Idle,
+    /// What it costs to take a session in
+    Handshake,
+    /// All leave at once and come back for what they missed
+    Storm,
+    /// A share of the subscribers stops reading
+    Slow,
+    /// Subscriptions come and go
+    Churn,
+    /// The gateway is told to end, under load
+    Drain,
+}
+
+impl Scenario {
+    /// Whether the server may close sessions.
+    pub fn expects_closes(self) -> bool {
+        matches!(self, Self::Slow | Self::Drain)
+    }
+
+    /// Whether each session keeps its subscriptions from beginning to end, so that nothing is under way that nobody counts.
+    pub fn keeps_all_sessions(self) -> bool {
+        matches!(self, Self::Fanout | Self::Market | Self::Chat | Self::Idle | Self::Handshake)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,61 @@
+//! Which server is tested, and how it comes to run.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// What is tested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Server {
+    /// It runs already.
+    Running,
+    /// A gateway of this program, started for the run.
+    Belfry {
+        /// The gateway's binary.
+        program: PathBuf,
+        /// `server.shards`.
+        shards: usize,
+        /// `--set` for it.
+        set: Vec<String>,
+    },
+    /// Plain sends, by this program itself.
+    Baseline(Sends),
+    /// Another server, started by a script that takes `--port-file FILE`.
+    Peer(PathBuf),
+}
+
+impl Server {
+    /// The same gateway with one more `--set`.
+    pub fn with_setting(&self, setting: &str) -> Self {
+        let mut server = self.clone();
+        if let Self::Belfry { set, .. } = &mut server {
+            set.push(setting.to_owned());
+        }
+        server
+    }
+}
+
+/// How what was read at once goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sends {
+    /// One write per message and socket
+    Single,
+    /// One write per socket, of a copy of all messages in a row
+    Joined,
+    /// One write per socket, of a list of the messages
+    Vectored,
+}
+
+impl Sends {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Joined => "joined",
+            Self::Vectored => "vectored",
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The head of an HTTP/1.1 answer, as it lies at the start of what was read.
+
+/// The most header fields of an answer.
+const HEADERS_MAX: usize = 64;
+
+/// A whole head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head<'a> {
+    pub(super) status: u16,
+    /// The size of the head, its empty line included.
+    pub(super) bytes: usize,
+    headers: Vec<(&'a str, &'a [u8])>,
+}
+
+/// The bytes are no HTTP/1.1 answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoHttp;
+
+impl<'a> Head<'a> {
+    /// Reads the head at the start of `bytes`; `None` until it is whole.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Option<Self>, NoHttp> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut headers);
+        match response.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) => Ok(Some(Self {
+                status: response.code.unwrap_or(0),
+                bytes: length,
+                headers: response.headers.iter().map(|header| (header.name, header.value)).collect(),
+            })),
+            Ok(httparse::Status::Partial) => Ok(None),
+            Err(_) => Err(NoHttp),
+        }
+    }
+
+    /// The value of the first header field called `name`.
+    pub(super) fn header(&self, name: &str) -> Option<&'a str> {
+        let (_, value) = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(value).ok().map(str::trim)
+    }
+}
+
+/// The first line of a body, for people: at most 200 characters.
+pub(super) fn first_line(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).lines().next().unwrap_or("").chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_once_it_is_whole() {
+        let bytes = b"HTTP/1.1 200 OK\r\nContent-Length:  2 \r\n\r\nok";
+        assert_eq!(Head::read(&bytes[..20]), Ok(None));
+        let head = Head::read(bytes).unwrap().unwrap();
+        assert_eq!((head.status, head.bytes, head.header("content-length")), (200, bytes.len() - 2, Some("2")));
+        assert_eq!(Head::read(b"SSH-2.0-OpenSSH\r\n"), Err(NoHttp));
+    }
+}
