@@ -23,7 +23,8 @@ fn commands() -> Vec<(&'static str, Vec<u8>)> {
         ("subscribe", br#"{"op":"subscribe","id":1,"topics":["quotes.AAPL","chat.>"],"last":1}"#.to_vec()),
         ("publish_32", publish(32)),
         ("publish_128", publish(128)),
-        ("publish_2048", publish(2_048)),
+        ("publish_1024", publish(1_024)),
+        ("publish_16384", publish(16_384)),
     ]
 }
 
