@@ -48,7 +48,8 @@ impl Stage {
         let settings = [&format!("topics={topics}"), "limits.ping_interval=1h"];
         settings.iter().for_each(|setting| sources.set(setting).expect("KEY=VALUE"));
         let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems:?}"));
-        let (metrics, live, clock) = (Arc::new(Metrics::new()), Arc::new(Live::new(config)), Clock::machine());
+        let (metrics, clock) = (Arc::new(Metrics::new()), Clock::machine());
+        let live = Arc::new(Live::new(&config, &metrics));
         let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
         let sink = Arc::<Sink>::default();
         let outlet = hub.attach(Arc::clone(&sink) as Arc<dyn Outlet>);

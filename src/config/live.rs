@@ -6,19 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use super::settings::Config;
+use crate::metrics::Metrics;
 
 /// The configuration in force.
 #[derive(Debug)]
 pub struct Live {
+    /// Who says what each rule is counted under.
+    metrics: Arc<Metrics>,
     /// Held for one clone of the `Arc`.
     current: RwLock<Arc<Config>>,
     generation: AtomicU64,
 }
 
 impl Live {
-    /// Starts with `config`.
-    pub fn new(config: Arc<Config>) -> Self {
-        Self { current: RwLock::new(config), generation: AtomicU64::new(0) }
+    /// Starts with `config`, whose rules are counted in `metrics`.
+    pub fn new(config: &Config, metrics: &Arc<Metrics>) -> Self {
+        Self { current: RwLock::new(counted(config, metrics)), metrics: Arc::clone(metrics), generation: AtomicU64::new(0) }
     }
 
     /// What holds now.
@@ -32,8 +35,38 @@ impl Live {
     }
 
     /// Puts `config` in force.
-    pub fn replace(&self, config: Arc<Config>) {
+    pub fn replace(&self, config: &Config) {
+        let config = counted(config, &self.metrics);
         *self.current.write() = config;
         self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// `config` with its rules' places in `metrics`: a rule's pattern is the same series before and after a reload.
+fn counted(config: &Config, metrics: &Metrics) -> Arc<Config> {
+    let rules = config.rules.with_ids(|label| metrics.rule(label));
+    Arc::new(Config { rules, ..config.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Rule, Rules};
+    use crate::topic_name::Pattern;
+
+    /// PROTOCOL 9: the label `rule` is the matching rule's pattern, before and after a reload that moves it.
+    #[test]
+    fn a_rule_keeps_its_place_in_the_metrics() {
+        let config = |patterns: &[&str]| {
+            let rule = |text: &&str| Rule::plain(Some(Pattern::parse(text).unwrap()));
+            Config { rules: Rules::new(patterns.iter().map(rule).collect()), ..Config::default() }
+        };
+        let metrics = Arc::new(Metrics::new());
+        let live = Live::new(&config(&["a.>", "b.>"]), &metrics);
+        let before: Vec<_> = live.load().rules.iter().map(|rule| rule.id).collect();
+        live.replace(&config(&["c.>", "b.>"]));
+        let after: Vec<_> = live.load().rules.iter().map(|rule| rule.id).collect();
+        assert_eq!((before[1], live.generation()), (after[1], 1));
+        assert_ne!(before[0], after[0]);
     }
 }

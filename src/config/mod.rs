@@ -31,5 +31,5 @@ pub use limits::Limits;
 pub use live::Live;
 pub use origin::{Origin, OriginError};
 pub use raw::{DEFAULT_FILE, Problem, Sources};
-pub use rule::{OnSlow, Rule, RuleId, Rules};
+pub use rule::{OnSlow, Rule, Rules};
 pub use settings::{Admin, Config, Deflate, Feed, Replay, Server, Simulator, Tls};

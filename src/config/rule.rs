@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
+use crate::metrics::RuleId;
 use crate::topic_name::{Pattern, TopicName};
 
 /// What happens to a session's queue when it is past its bound.
@@ -18,39 +17,10 @@ pub enum OnSlow {
     Disconnect,
 }
 
-/// The index of a rule's label in every table of counts. One pattern has one index for the life of the process,
-/// through reloads too, as its series in Prometheus does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RuleId(u16);
-
-/// Every label ever given, by index. The lock is held for one look-up, at load time alone.
-static LABELS: Mutex<Vec<Arc<str>>> = Mutex::new(Vec::new());
-
-impl RuleId {
-    fn of(label: &str) -> Self {
-        let mut labels = LABELS.lock();
-        let index = labels.iter().position(|known| &**known == label).unwrap_or_else(|| {
-            labels.push(label.into());
-            labels.len() - 1
-        });
-        Self(u16::try_from(index).unwrap_or(u16::MAX))
-    }
-
-    /// Its place in a table of counts.
-    pub fn index(self) -> usize {
-        usize::from(self.0)
-    }
-
-    /// The label's text: the pattern, or nothing where no rule matches.
-    pub fn label(self) -> Arc<str> {
-        LABELS.lock().get(self.index()).cloned().unwrap_or_else(|| "".into())
-    }
-}
-
 /// What a topic gets from the entry that matches it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// Its label in the metrics.
+    /// What it is counted under, from the moment that its configuration is in force; until then, the empty label.
     pub id: RuleId,
     /// What it matches; `None` for the rule of topics that no entry matches.
     pub pattern: Option<Pattern>,
@@ -72,7 +42,7 @@ impl Rule {
     /// The rule of topics that no entry matches, in the shape of `pattern`'s if that is given.
     pub fn plain(pattern: Option<Pattern>) -> Self {
         Self {
-            id: RuleId::of(pattern.as_ref().map_or("", Pattern::as_str)),
+            id: RuleId::default(),
             pattern,
             history: 0,
             history_ttl: Duration::from_secs(3600),
@@ -81,6 +51,11 @@ impl Rule {
             max_age: None,
             presence: false,
         }
+    }
+
+    /// The label `rule` in the metrics: the pattern, or nothing where no entry matches.
+    pub fn label(&self) -> &str {
+        self.pattern.as_ref().map_or("", Pattern::as_str)
     }
 }
 
@@ -112,6 +87,12 @@ impl Rules {
     pub fn of(&self, topic: &TopicName) -> &Arc<Rule> {
         let unmatched = if topic.is_own() { &self.own } else { &self.unmatched };
         self.entries.iter().find(|rule| rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(topic))).unwrap_or(unmatched)
+    }
+
+    /// The same rules, each with the index that `id_of` gives its label.
+    pub(super) fn with_ids(&self, id_of: impl Fn(&str) -> RuleId) -> Self {
+        let numbered = |rule: &Arc<Rule>| Arc::new(Rule { id: id_of(rule.label()), ..Rule::clone(rule) });
+        Self { entries: self.entries.iter().map(numbered).collect(), unmatched: numbered(&self.unmatched), own: numbered(&self.own) }
     }
 
     /// Every entry in order.

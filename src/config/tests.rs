@@ -40,8 +40,8 @@ fn the_built_in_file_says_what_the_contract_says() {
     assert_eq!(patterns, ["quotes.>", "chat.>", "$belfry.>"]);
     assert_eq!(config.limits, Limits { outbox_total_bytes: config.limits.outbox_total_bytes, ..Limits::default() });
     assert_eq!(config.deflate, Deflate::default());
-    let labels: Vec<_> = config.rules.iter().map(|rule| (rule.id.label(), rule.history, rule.last, rule.on_slow, rule.presence)).collect();
-    let expected = [("quotes.>".into(), 100, 1, OnSlow::Conflate, false), ("chat.>".into(), 100, 0, OnSlow::Disconnect, true)];
+    let labels: Vec<_> = config.rules.iter().map(|rule| (rule.label(), rule.history, rule.last, rule.on_slow, rule.presence)).collect();
+    let expected = [("quotes.>", 100, 1, OnSlow::Conflate, false), ("chat.>", 100, 0, OnSlow::Disconnect, true)];
     assert_eq!(labels, expected);
     assert_eq!(config.endpoints["/rooms/lobby"].as_str(), "chat.lobby");
     assert_eq!(config.feed.simulator, Some(Simulator::default()));

@@ -46,8 +46,8 @@ struct House {
 fn house(settings: &[(&str, &str)]) -> House {
     let settings = settings.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
     let config = Config::load(&Sources { settings, ..Sources::default() }).unwrap();
-    let clock = Clock::by_hand(Timestamp(1_000));
-    let hub = Hub::new(Arc::new(Live::new(config)), Arc::new(Metrics::new()), clock.clone());
+    let (clock, metrics) = (Clock::by_hand(Timestamp(1_000)), Arc::new(Metrics::new()));
+    let hub = Hub::new(Arc::new(Live::new(&config, &metrics)), metrics, clock.clone());
     let outlet = Arc::<Remembered>::default();
     let id = hub.attach(Arc::clone(&outlet) as Arc<dyn Outlet>);
     House { hub, clock, outlet, id }

@@ -11,7 +11,8 @@ use super::log::{HistoryPage, Log, ReplayPiece, Start, Wanted};
 use super::message::{About, Message, Publication};
 use super::outlet::{Outlet, OutletId};
 use crate::clock::{Clock, Moment};
-use crate::config::{Live, Rule, RuleId};
+use crate::config::{Live, Rule};
+use crate::metrics::RuleId;
 use crate::position::{Offset, Position};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
@@ -216,7 +217,7 @@ impl Topic {
     /// The topic as `/v1/topics` shows it.
     pub fn info(&self) -> TopicInfo {
         let state = self.state.lock();
-        let (position, subscribers, rule) = (state.log.position(), state.audience.named(), state.rule.id.label());
+        let (position, subscribers, rule) = (state.log.position(), state.audience.named(), state.rule.label().into());
         TopicInfo { topic: self.name.clone(), subscribers, position, rule }
     }
 

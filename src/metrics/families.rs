@@ -7,7 +7,6 @@ use prometheus::{
 
 use super::labels::{CloseReason, CommandOp, DropReason, LimitKey, PublishSource, Recovery, RejectReason};
 use crate::codes::ErrorCode;
-use crate::config::RuleId;
 
 const NAMESPACE: &str = "belfry";
 
@@ -142,10 +141,8 @@ impl RuleFamilies {
         }
     }
 
-    /// The series of one rule; they appear with this, at zero.
-    pub fn series(&self, rule: RuleId) -> RuleSeries {
-        let label = rule.label();
-        let label = &*label;
+    /// The series of the rule with this label; they appear with this call, at zero.
+    pub fn series(&self, label: &str) -> RuleSeries {
         RuleSeries {
             published: PublishSource::ALL.map(|source| self.published.with_label_values(&[label, source.as_str()])),
             routed: self.routed.with_label_values(&[label]),

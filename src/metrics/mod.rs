@@ -3,10 +3,12 @@
 mod families;
 mod labels;
 mod registry;
+mod rule_id;
 mod tally;
 
 pub use labels::{CloseReason, CommandOp, DropReason, LimitKey, PublishSource, Recovery, RejectReason};
 pub use registry::{Metrics, Totals};
+pub use rule_id::RuleId;
 pub use tally::Tally;
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 
 use super::families::{Families, RuleSeries};
 use super::labels::{LimitKey, PublishSource, RejectReason};
+use super::rule_id::{RuleId, RuleTable};
 use crate::codes::ErrorCode;
-use crate::config::RuleId;
 
 /// The gateway's metrics; shared by all parts, each of which calls what it has seen happen. What happens per message and
 /// subscriber goes through a shard's [`Tally`](super::Tally).
@@ -14,8 +14,9 @@ pub struct Metrics {
     /// Its own, and not the crate's global one, so that several gateways can live in one process.
     registry: Registry,
     pub(super) families: Families,
-    /// Every rule's series by its index. Written when a rule is first used; otherwise held for one addition.
-    rules: RwLock<Vec<Option<RuleSeries>>>,
+    /// Every rule's label and series. Written when a configuration comes into force and when a rule is first used; otherwise
+    /// held for one addition.
+    rules: RwLock<RuleTable>,
     /// `shard_inbox_messages` by shard, held as `rules` is.
     inboxes: RwLock<Vec<IntGauge>>,
 }
@@ -37,12 +38,17 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let families = Families::register(&registry);
-        Self { registry, families, rules: RwLock::default(), inboxes: RwLock::default() }
+        Self { registry, families, rules: RwLock::new(RuleTable::new()), inboxes: RwLock::default() }
+    }
+
+    /// What is counted under `label` from now on: a rule's pattern, or nothing.
+    pub fn rule(&self, label: &str) -> RuleId {
+        self.rules.write().id(label)
     }
 
     /// A message got its offset.
     pub fn published(&self, rule: RuleId, source: PublishSource) {
-        if let Some(Some(series)) = self.rules.read().get(rule.index()) {
+        if let Some(series) = self.rules.read().series(rule) {
             series.published[source.index()].inc();
             return;
         }
@@ -96,7 +102,7 @@ impl Metrics {
     /// What `$belfry.stats` tells.
     pub fn totals(&self) -> Totals {
         let rules = self.rules.read();
-        let used = || rules.iter().flatten();
+        let used = || rules.used();
         Totals {
             sessions: total(&self.families.sessions),
             topics: total(&self.families.topics),
@@ -118,11 +124,7 @@ impl Metrics {
 
     /// The series of `rule`, made if it is new.
     pub(super) fn rule_series(&self, rule: RuleId) -> RuleSeries {
-        let mut rules = self.rules.write();
-        if rules.len() <= rule.index() {
-            rules.resize(rule.index() + 1, None);
-        }
-        rules[rule.index()].get_or_insert_with(|| self.families.rules.series(rule)).clone()
+        self.rules.write().series_or_make(rule, |label| self.families.rules.series(label)).clone()
     }
 }
 

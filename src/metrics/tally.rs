@@ -10,8 +10,8 @@ use prometheus::local::LocalHistogram;
 use super::families::RuleSeries;
 use super::labels::{CloseReason, CommandOp, DropReason, LimitKey, Recovery};
 use super::registry::Metrics;
+use super::rule_id::RuleId;
 use crate::codes::ErrorCode;
-use crate::config::RuleId;
 
 /// One shard's counts since its last [`Tally::hand_over`].
 #[derive(Debug)]

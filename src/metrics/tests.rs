@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::Rule;
-use crate::topic_name::Pattern;
 
 /// Section 9, in its order, and what was added since.
 const NAMES: [&str; 29] = [
@@ -40,10 +38,6 @@ const NAMES: [&str; 29] = [
     "process_resident_memory_bytes",
 ];
 
-fn rule(pattern: &str) -> Rule {
-    Rule::plain(Some(Pattern::parse(pattern).unwrap()))
-}
-
 /// The value of the series that `line` begins with.
 fn value(metrics: &Metrics, series: &str) -> String {
     let text = metrics.render();
@@ -54,7 +48,7 @@ fn value(metrics: &Metrics, series: &str) -> String {
 #[test]
 fn every_name_of_the_contract_is_there_with_help_and_type() {
     let metrics = Arc::new(Metrics::new());
-    metrics.published(rule("quotes.>").id, PublishSource::Feed);
+    metrics.published(metrics.rule("quotes.>"), PublishSource::Feed);
     metrics.set_shard_inbox(1, 5);
     let text = metrics.render();
     for name in NAMES {
@@ -81,14 +75,14 @@ fn every_name_of_the_contract_is_there_with_help_and_type() {
 fn a_hand_over_adds_what_was_counted_and_starts_over() {
     let metrics = Arc::new(Metrics::new());
     let mut tally = Tally::new(Arc::clone(&metrics));
-    let (quotes, chat) = (rule("tally.quotes.>"), rule("tally.chat.>"));
-    tally.routed(chat.id, 6);
-    tally.routed(quotes.id, 2);
-    tally.delivered(chat.id, 3);
-    tally.conflated(chat.id, 1);
-    tally.dropped(chat.id, DropReason::Age, 1);
-    tally.queued(chat.id, 4);
-    tally.queued(chat.id, -3);
+    let (quotes, chat) = (metrics.rule("tally.quotes.>"), metrics.rule("tally.chat.>"));
+    tally.routed(chat, 6);
+    tally.routed(quotes, 2);
+    tally.delivered(chat, 3);
+    tally.conflated(chat, 1);
+    tally.dropped(chat, DropReason::Age, 1);
+    tally.queued(chat, 4);
+    tally.queued(chat, -3);
     tally.session_opened();
     tally.session_opened();
     tally.session_closed(CloseReason::Gone);
@@ -116,4 +110,16 @@ fn a_registry_is_its_own() {
     here.limit_hit(LimitKey::Fds);
     assert_eq!(value(&here, r#"belfry_limit_hits_total{limit="fds"}"#), "1");
     assert_eq!(value(&there, r#"belfry_limit_hits_total{limit="fds"}"#), "0");
+}
+
+/// A rule keeps its series through reloads, and no two rules share one. (Past 65,535 labels they did.)
+#[test]
+fn a_label_has_one_index_and_an_index_one_label() {
+    let metrics = Metrics::new();
+    let first: Vec<_> = (0..70_000).map(|number| metrics.rule(&format!("room{number}.>"))).collect();
+    assert_eq!(metrics.rule("room69999.>"), first[69_999]);
+    assert_eq!(metrics.rule(""), RuleId::default());
+    metrics.published(first[69_999], PublishSource::Http);
+    metrics.published(first[65_535], PublishSource::Http);
+    assert_eq!(value(&metrics, r#"belfry_messages_published_total{rule="room69999.>",source="http"}"#), "1");
 }

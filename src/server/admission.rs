@@ -169,7 +169,7 @@ mod tests {
         let mut config = testing::config();
         config.limits.sessions = sessions;
         config.limits.sessions_per_address = per_address;
-        Admission::new(Arc::new(Live::new(Arc::new(config))), possible)
+        Admission::new(Arc::new(Live::new(&config, &Arc::default())), possible)
     }
 
     fn at(last: u8) -> IpAddr {

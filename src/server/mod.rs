@@ -142,7 +142,7 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let config = with_key(config, run_key.as_ref());
     let (clock, metrics) = (Clock::machine(), Arc::new(Metrics::new()));
     let auth = Arc::new(Auth::new(&config.auth, clock.clone())?);
-    let live = Arc::new(Live::new(Arc::clone(&config)));
+    let live = Arc::new(Live::new(&config, &metrics));
     let main = listen("server.listen", config.server.listen)?;
     let admin = config.admin.listen.map(|address| listen("admin.listen", address)).transpose()?;
     let address = local_address("server.listen", config.server.listen, &main)?;

@@ -48,9 +48,8 @@ impl Reload {
             tell(&[problem]);
             return;
         }
-        let config = Arc::new(config);
         self.tls.replace(certificate);
-        self.live.replace(Arc::clone(&config));
+        self.live.replace(&config);
         if let Err(problem) = self.feeds.reload(&config.feed) {
             tell(&[problem]);
         }
@@ -92,7 +91,7 @@ mod tests {
         let Surroundings { auth, live, .. } = &*parts.surroundings;
         let expected = parts.expect(auth.identify("its secret key").map(Some)).await;
         auth.reload(&without.auth).unwrap();
-        live.replace(Arc::new(without));
+        live.replace(&without);
         parts.let_turns_pass().await;
         let heard = parts.arrive(expected).await.read_to_close().await;
         assert_eq!(heard.iter().map(|(op, _)| op.as_str()).collect::<Vec<_>>(), ["welcome", "4001"], "{heard:?}");

@@ -56,7 +56,7 @@ impl Parts {
     pub fn new(config: Config) -> Self {
         let (clock, metrics) = (Clock::machine(), Arc::new(Metrics::new()));
         let auth = Arc::new(auth::Auth::new(&config.auth, clock.clone()).unwrap());
-        let live = Arc::new(Live::new(Arc::new(config)));
+        let live = Arc::new(Live::new(&config, &metrics));
         let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
         let shards = Shards::start(1, &hub, &live, &metrics, &clock).unwrap();
         let admission = Admission::new(Arc::clone(&live), usize::MAX);

@@ -10,9 +10,8 @@ use super::pass::Pass;
 use super::sessions::Sessions;
 use super::slot::Stage;
 use crate::codes::CloseCode;
-use crate::config::RuleId;
 use crate::dialect::{Encoder, Encoding, Event, FrameBytes, event_frame};
-use crate::metrics::{CloseReason, DropReason, LimitKey, Tally};
+use crate::metrics::{CloseReason, DropReason, LimitKey, RuleId, Tally};
 use crate::topic_name::TopicName;
 
 /// Frames up to this size are copied together for one write; longer ones are written from where they are.

@@ -6,10 +6,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::outbox::{Queued, Routed, What};
-use crate::config::RuleId;
 use crate::dialect::{Encoded, Encoder, Encoding, FrameBytes};
 use crate::hub::Message;
-use crate::metrics::Tally;
+use crate::metrics::{RuleId, Tally};
 use crate::topic_name::TopicName;
 
 const NONE: u32 = u32::MAX;

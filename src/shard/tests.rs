@@ -114,8 +114,9 @@ struct Archive {
 impl Archive {
     fn new() -> Self {
         let rules = Rules::new(vec![Rule { history: 100, ..Rule::plain(Some(pattern(">"))) }]);
-        let (live, clock) = (Live::new(Arc::new(Config { rules, ..Config::default() })), Clock::by_hand(Timestamp(0)));
-        Self { hub: Hub::new(Arc::new(live), Arc::new(Metrics::new()), clock.clone()), clock }
+        let (clock, metrics) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()));
+        let live = Live::new(&Config { rules, ..Config::default() }, &metrics);
+        Self { hub: Hub::new(Arc::new(live), metrics, clock.clone()), clock }
     }
 
     fn publish(&self, topic: &str, count: usize, bytes: usize) -> Arc<Topic> {

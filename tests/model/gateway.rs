@@ -84,7 +84,7 @@ impl Gateway {
         let config = Config::load(&Sources { file: Some(file.path().to_owned()), ..Sources::default() }).unwrap();
         let (clock, metrics) = (Clock::machine(), Arc::new(Metrics::new()));
         let auth = Arc::new(Auth::new(&config.auth, clock.clone()).unwrap());
-        let live = Arc::new(Live::new(Arc::clone(&config)));
+        let live = Arc::new(Live::new(&config, &metrics));
         let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
         let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).unwrap();
         let surroundings = Arc::new(Surroundings { auth, live, clock });

@@ -71,8 +71,8 @@ impl House {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[[topics]]\nmatch = \">\"\nhistory = 10000\n").unwrap();
         let config = Config::load(&Sources { file: Some(file.path().to_owned()), ..Sources::default() }).unwrap();
-        let clock = Clock::machine();
-        let hub = Hub::new(Arc::new(Live::new(config)), Arc::new(Metrics::new()), clock.clone());
+        let (clock, metrics) = (Clock::machine(), Arc::new(Metrics::new()));
+        let hub = Hub::new(Arc::new(Live::new(&config, &metrics)), metrics, clock.clone());
         let mailbox = Arc::<Mailbox>::default();
         let outlet = hub.attach(Arc::clone(&mailbox) as Arc<dyn Outlet>);
         Self { hub, clock, mailbox, outlet, topic: TopicName::parse("race").unwrap(), taken: 0 }

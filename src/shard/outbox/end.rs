@@ -1,8 +1,7 @@
 //! How a message's way to one session ends; each that was routed has one end.
 
 use super::queued::Queued;
-use crate::config::RuleId;
-use crate::metrics::{DropReason, Tally};
+use crate::metrics::{DropReason, RuleId, Tally};
 
 /// What became of a message that was routed to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,6 @@ use crate::config::Rule;
 use crate::metrics::Metrics;
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
-use crate::topic_name::Pattern;
 
 mod plain;
 
@@ -47,12 +46,12 @@ impl Desk {
             _ => OnSlow::Disconnect,
         };
         let max_age = topic.contains("aged").then_some(MAX_AGE);
-        let pattern = Pattern::parse(&format!("{label}.>")).ok();
+        let id = self.metrics.rule(&format!("{label}.>"));
         Arc::new(Routed {
             topic: TopicName::parse(topic).unwrap(),
             position: Position { epoch: self.epoch, offset: Offset(offset) },
             moment: self.clock.moment(),
-            rule: Arc::new(Rule { on_slow, max_age, ..Rule::plain(pattern) }),
+            rule: Arc::new(Rule { id, on_slow, max_age, ..Rule::plain(None) }),
         })
     }
 

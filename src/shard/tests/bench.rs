@@ -158,8 +158,8 @@ pub fn parts() -> Parts {
     let kept = Rule { history: 1_000, ..rule("h.>", OnSlow::DropOldest) };
     let rules = Rules::new(vec![rule("c.>", OnSlow::Conflate), rule("d.>", OnSlow::DropOldest), rule("k.>", OnSlow::Disconnect), kept]);
     let limits = Limits { outbox_bytes: 900, ..Limits::default() };
-    let live = Arc::new(Live::new(Arc::new(Config { rules, limits, ..Config::default() })));
     let (clock, metrics, inbox) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()), Arc::new(Inbox::new(1 << 20)));
+    let live = Arc::new(Live::new(&Config { rules, limits, ..Config::default() }, &metrics));
     let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
     let outlet = hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>);
     let subscriptions_total = Arc::default();
