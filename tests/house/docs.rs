@@ -2,7 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::project::{expect_none, read, rust_files};
+use crate::project::{expect_none, files, read, relative, root, rust_files};
+
+/// The most columns of a line of prose.
+const PROSE_COLUMNS_MAX: usize = 120;
+
+/// The most columns of a row of a table.
+const TABLE_COLUMNS_MAX: usize = 200;
 
 /// Each spelling of the closed sets in the source: `Self::BadRequest => "bad_request"`, `Self::Normal => 1000`.
 fn spellings(path: &str, keep: impl Fn(&str) -> bool) -> BTreeSet<String> {
@@ -73,4 +79,43 @@ fn the_docs_name_tests_that_are_there() {
     let missing: BTreeSet<_> = named.filter(|name| !code.contains(&format!("fn {name}("))).map(str::to_owned).collect();
     assert!(page.contains("`the_limit_is_exact`"), "this test reads the names of tests");
     expect_none(&missing.into_iter().collect::<Vec<_>>(), "docs/conformance.md names tests that are not there");
+}
+
+/// The pages of the docs, with their paths.
+fn pages() -> Vec<(String, String)> {
+    let in_docs = files(&root().join("docs")).into_iter().map(|path| relative(&path)).filter(|path| path.ends_with(".md"));
+    let beside = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(str::to_owned);
+    beside.into_iter().chain(in_docs).map(|path| (path.clone(), read(&path))).collect()
+}
+
+/// House 3: lines of the docs can be read in a diff. A line of code or a figure's command may be longer.
+#[test]
+fn lines_of_the_docs_are_short() {
+    let mut found = Vec::new();
+    for (path, text) in pages() {
+        let mut is_code = false;
+        for (index, line) in text.lines().enumerate() {
+            is_code ^= line.starts_with("```");
+            let most = if line.starts_with('|') { TABLE_COLUMNS_MAX } else { PROSE_COLUMNS_MAX };
+            let columns = line.chars().count();
+            if columns > most && !is_code && !line.starts_with("    ") {
+                found.push(format!("{path}:{}: {columns} columns, {most} at most", index + 1));
+            }
+        }
+    }
+    expect_none(&found, "lines of the docs are short");
+}
+
+/// Links between the pages lead to files that are there.
+#[test]
+fn links_lead_somewhere() {
+    let mut found = Vec::new();
+    for (path, text) in pages() {
+        let folder = root().join(&path).parent().unwrap().to_path_buf();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ', '\n']).next());
+        let files = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
+        let missing = files.filter(|target| !folder.join(target.split('#').next().unwrap()).exists());
+        found.extend(missing.map(|target| format!("{path}: {target}")));
+    }
+    expect_none(&found, "a link leads to a file that is there");
 }
