@@ -4,8 +4,9 @@ import asyncio
 import os
 import pathlib
 
-from crew import Errand, Flags
-from gateway import Gateway, until
+from errand import Errand, Flags
+from gateway import Gateway
+from process import until
 from websocket import connect
 
 MIB = 1 << 20

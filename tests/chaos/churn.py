@@ -6,8 +6,9 @@ import random
 import struct
 import time
 
-from crew import Errand
-from gateway import Gateway, until
+from errand import Errand
+from gateway import Gateway
+from process import until
 from websocket import connect
 
 MIB = 1 << 20

@@ -3,35 +3,19 @@
 import asyncio
 import json
 import mmap
-import multiprocessing
 import os
 import random
 import signal
 import struct
 import time
 
-from gateway import PATIENCE
+from errand import FORK
 from ledger import payload
+from process import PATIENCE
 from websocket import connect
 
-FORK = multiprocessing.get_context("fork")
 ALL_OF_HISTORY = 1_000_000
 DROPS = ("close", "cut", "cut mid-frame", "reset", "stall and reset", "leave")
-
-
-class Flags:
-    """What all processes of a scenario are told: whether to drop, to publish, to end."""
-
-    NAMES = ("drops", "publishes", "ends")
-
-    def __init__(self):
-        self.memory = mmap.mmap(-1, 64)
-
-    def __getitem__(self, name):
-        return bool(self.memory[self.NAMES.index(name)])
-
-    def __setitem__(self, name, value):
-        self.memory[self.NAMES.index(name)] = value
 
 
 class Books:
@@ -294,41 +278,3 @@ def matches(pattern, topic):
         if index >= len(tokens) or token not in ("*", tokens[index]):
             return False
     return len(wanted) == len(tokens)
-
-
-class Errand:
-    """A process that does one thing and answers with what came of it."""
-
-    def __init__(self, work, *arguments):
-        self.receiver, sender = FORK.Pipe(False)
-        self.process = FORK.Process(target=run_errand, args=(sender, work, arguments), daemon=True)
-        self.process.start()
-
-    def look(self):
-        """Fails with what went wrong there, if it has ended before it was to."""
-        if self.receiver.poll(0):
-            self.answer(0)
-            raise AssertionError("a process of subscribers ended early")
-
-    def answer(self, seconds):
-        try:
-            if not self.receiver.poll(PATIENCE * seconds):
-                raise AssertionError(f"no answer within {PATIENCE * seconds} s from a process of subscribers")
-            good, answer = self.receiver.recv()
-        except EOFError:
-            raise AssertionError("a process of subscribers ended without an answer") from None
-        finally:
-            if self.process.is_alive():
-                self.process.join(1)
-                self.process.kill()
-        if not good:
-            raise AssertionError(answer)
-        return answer
-
-
-def run_errand(sender, work, arguments):
-    random.seed()
-    try:
-        sender.send((True, asyncio.run(work(*arguments))))
-    except AssertionError as error:
-        sender.send((False, str(error)))

@@ -7,9 +7,11 @@ import signal
 import threading
 import time
 
-from crew import Books, Errand, Flags, crews_of, mixed_wishes, publishers_of
-from gateway import Gateway, until
+from crew import Books, crews_of, mixed_wishes, publishers_of
+from errand import Errand, Flags
+from gateway import Gateway
 from ledger import Ledger
+from process import until
 from recovery import KEPT, settle
 from websocket import connect
 

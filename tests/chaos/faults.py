@@ -2,9 +2,11 @@
 
 import time
 
-from crew import Books, Crew, Flags, crews_of, mixed_wishes, publishers_of
-from gateway import Gateway, free_port, until
+from crew import Books, Crew, crews_of, mixed_wishes, publishers_of
+from errand import Flags
+from gateway import Gateway, free_port
 from ledger import Ledger
+from process import until
 from proxy import TOXICS, Proxy
 from recovery import KEPT, settle
 

@@ -6,8 +6,9 @@ import struct
 import time
 import zlib
 
-from crew import Errand, Flags
-from gateway import Gateway, until
+from errand import Errand, Flags
+from gateway import Gateway
+from process import until
 from websocket import NO_MASK, connect, frame
 
 MIB = 1 << 20

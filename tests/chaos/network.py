@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import time
 
-from crew import Books, Flags, crews_of, mixed_wishes, publishers_of
-from gateway import Gateway, Skipped, until
+from crew import Books, crews_of, mixed_wishes, publishers_of
+from errand import Flags
+from gateway import Gateway
 from ledger import Ledger
+from process import Skipped, until
 from recovery import KEPT, settle
 
 CLONE_NEWNET = 0x40000000

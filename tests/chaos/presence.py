@@ -5,8 +5,10 @@ import json
 import random
 import time
 
-from crew import Crew, Errand, Flags
-from gateway import Gateway, until
+from crew import Crew
+from errand import Errand, Flags
+from gateway import Gateway
+from process import until
 from websocket import connect
 
 RULES = '[[topics]]\nmatch = "meet.>"\npresence = true\nhistory = 10\n'

@@ -3,9 +3,11 @@
 import random
 import time
 
-from crew import Books, Flags, crews_of, matches, mixed_wishes, publishers_of
-from gateway import Gateway, until
+from crew import Books, crews_of, matches, mixed_wishes, publishers_of
+from errand import Flags
+from gateway import Gateway
 from ledger import Ledger
+from process import until
 
 KEPT = '[[topics]]\nmatch = ">"\nhistory = 1000000\nhistory_ttl = "1h"\non_slow = "disconnect"\n'
 PUBLISHERS = 5

@@ -7,8 +7,9 @@ import re
 import struct
 import time
 
-from crew import Errand, Flags
-from gateway import Gateway, until
+from errand import Errand, Flags
+from gateway import Gateway
+from process import until
 from websocket import connect
 
 RULES = """

@@ -2,9 +2,11 @@
 
 import time
 
-from crew import Books, Flags, crews_of, publishers_of
-from gateway import Gateway, Skipped, until
+from crew import Books, crews_of, publishers_of
+from errand import Flags
+from gateway import Gateway
 from ledger import Ledger
+from process import Skipped, until
 from recovery import settle
 
 MIB = 1 << 20

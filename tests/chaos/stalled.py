@@ -5,7 +5,7 @@ import os
 import pathlib
 import subprocess
 
-from gateway import BINARY, ROOT, Skipped
+from process import BINARY, ROOT, Skipped
 
 LOADTEST = pathlib.Path(os.environ.get("BELFRY_LOADTEST", ROOT / "target" / "release" / "belfry-loadtest"))
 SESSIONS, PER_SECOND, SECONDS, PAYLOAD_BYTES = 1000, 100, 20, 512
