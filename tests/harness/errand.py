@@ -65,3 +65,5 @@ def run_errand(sender, work, arguments, nice):
         sender.send((True, asyncio.run(answer) if asyncio.iscoroutine(answer) else answer))
     except AssertionError as error:
         sender.send((False, str(error)))
+    except Exception as error:  # it is told where the answer is waited for
+        sender.send((False, f"{type(error).__name__}: {error}"))

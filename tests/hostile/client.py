@@ -1,0 +1,257 @@
+"""A client as an attacker has it: blocking sockets, any source address, frames in bulk, no manners."""
+
+import base64
+import json
+import os
+import select
+import socket
+import ssl
+import struct
+import time
+import zlib
+
+from process import any_certificate
+from websocket import frame
+
+# Every attack comes from this address or from those of `other_address`, so that no limit per address is spent for the witness.
+ADDRESS = "127.0.0.66"
+SECONDS = 60
+
+
+def other_address(number):
+    """One of 60,000 loopback addresses; none is the witness's, and none is `ADDRESS`."""
+    return f"127.1.{number // 250}.{1 + number % 250}"
+
+
+def dial(gateway, address=ADDRESS, receive_buffer=None):
+    """A TCP connection, with TLS where the gateway has it."""
+    own = socket.socket()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if receive_buffer is not None:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    own.bind((address, 0))
+    own.settimeout(SECONDS)
+    own.connect((gateway.host, gateway.port))
+    own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return any_certificate().wrap_socket(own) if gateway.tls else own
+
+
+class Closed(Exception):
+    """The gateway has closed the WebSocket; `code` is 1006 where no Close came."""
+
+    def __init__(self, code, reason=""):
+        super().__init__(f"closed with {code} {reason}")
+        self.code = code
+
+
+class Refused(Exception):
+    """The upgrade was answered with another status than 101."""
+
+    def __init__(self, status):
+        super().__init__(f"the upgrade was answered {status}")
+        self.status = status
+
+
+class Session:
+    """One WebSocket. `deflate` offers compression; `granted` says whether it was agreed to."""
+
+    def __init__(self, gateway, path="/ws", address=ADDRESS, deflate=False, receive_buffer=None, headers=()):
+        self.socket = dial(gateway, address, receive_buffer)
+        self.held = bytearray()
+        self.inflater = zlib.decompressobj(wbits=-15)
+        self.events = []  # received while something else was waited for
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = [f"GET {path} HTTP/1.1", f"Host: {gateway.host}:{gateway.port}", "Upgrade: websocket", "Connection: Upgrade"]
+        lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", *headers]
+        if deflate:
+            lines.append("Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover")
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        head = self.read_until(b"\r\n\r\n").decode(errors="replace")
+        self.granted = "permessage-deflate" in head.lower()
+        status = int(head.split(" ", 2)[1]) if head.startswith("HTTP/") else 0
+        if status != 101:
+            self.socket.close()
+            raise Refused(status)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.drop()
+
+    def drop(self):
+        """A reset, without a word."""
+        try:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass
+        self.socket.close()
+
+    def read_until(self, end):
+        while (found := self.held.find(end)) < 0:
+            self.fill()
+        whole = bytes(self.held[: found + len(end)])
+        del self.held[: found + len(end)]
+        return whole
+
+    def read_exactly(self, size):
+        while len(self.held) < size:
+            self.fill()
+        whole = bytes(self.held[:size])
+        del self.held[:size]
+        return whole
+
+    def fill(self):
+        try:
+            received = self.socket.recv(1 << 18)
+        except (ConnectionError, BrokenPipeError):
+            received = b""
+        if not received:
+            raise Closed(1006)
+        self.held += received
+
+    def receive_frame(self):
+        """First byte and payload of the next frame."""
+        first, length = self.read_exactly(2)
+        if length == 126:
+            length = int.from_bytes(self.read_exactly(2), "big")
+        elif length == 127:
+            length = int.from_bytes(self.read_exactly(8), "big")
+        return first, self.read_exactly(length)
+
+    def receive(self):
+        """The next text; a ping is answered on the way."""
+        while True:
+            first, payload = self.receive_frame()
+            if first & 15 == 8:
+                code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
+                raise Closed(code, payload[2:].decode(errors="replace"))
+            if first & 15 == 9:
+                self.send(frame(10, payload))
+            elif first & 15 in (1, 2):
+                return self.inflater.decompress(payload + b"\x00\x00\xff\xff") if first & 0x40 else payload
+
+    def send(self, data):
+        try:
+            self.socket.sendall(data)
+        except (ConnectionError, BrokenPipeError):
+            raise Closed(1006) from None
+
+    def say(self, **command):
+        self.send(command_frame(**command))
+
+    def hear(self, wanted, seconds=SECONDS):
+        """The next event that `wanted` takes; the others are kept in `events`."""
+        self.socket.settimeout(seconds)
+        while True:
+            event = json.loads(self.receive())
+            if wanted(event):
+                return event
+            self.events.append(event)
+
+    def ask(self, seconds=SECONDS, **command):
+        """Says it, and answers the reply: also an error, which then has its `code`."""
+        command.setdefault("id", 1)
+        self.say(**command)
+        return self.hear(lambda event: event.get("id") == command["id"], seconds)
+
+    def ask_until_done(self, seconds=SECONDS, **command):
+        """The same again while the answer is `rate_limited`, in the pace that the bucket allows."""
+        deadline = time.monotonic() + seconds
+        while (answer := self.ask(seconds, **command)).get("code") == "rate_limited" and time.monotonic() < deadline:
+            time.sleep(0.25)
+        return answer
+
+    def close_code(self):
+        """Reads on up to the Close, and answers its code."""
+        try:
+            while True:
+                self.receive()
+        except Closed as closed:
+            return closed.code
+
+
+def command_frame(**command):
+    return frame(1, json.dumps(command, separators=(",", ":")).encode())
+
+
+def deflated_frame(text):
+    """One compressed text, as a client without context takeover sends it."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH)
+    plain = frame(1, packed[:-4])
+    return bytes([plain[0] | 0x40]) + plain[1:]
+
+
+def is_closed(own):
+    """Whether the other side has ended this connection; nothing is waited for, what came is thrown away."""
+    own.settimeout(0)
+    try:
+        while own.recv(1 << 16):
+            pass
+        return True
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return False
+    except OSError:
+        return True
+
+
+def read_all(sessions, until):
+    """Reads and drops what comes on all of them until `until()` says so; answers the bytes. Closed ones are left out from then on."""
+    own = {session.socket.fileno(): session.socket for session in sessions}
+    poll, total = select.epoll(), 0
+    for descriptor in own:
+        poll.register(descriptor, select.EPOLLIN)
+    while own and not until():
+        for descriptor, _ in poll.poll(0.05):
+            try:
+                received = own[descriptor].recv(1 << 18)
+            except (ConnectionError, OSError):
+                received = b""
+            if not received:
+                poll.unregister(descriptor)
+                del own[descriptor]
+            total += len(received)
+    return total
+
+
+def exchange(own, method, path, headers=(), body=b"", host="127.0.0.1"):
+    """One request on an open connection; status, header lines in lower case, body."""
+    length = [f"Content-Length: {len(body)}"] if body or method == "POST" else []
+    own.sendall("\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}", *length, *headers, "", ""]).encode() + body)
+    return read_response(own, method == "HEAD")
+
+
+def read_response(own, is_head=False):
+    held = bytearray()
+    while b"\r\n\r\n" not in held:
+        received = own.recv(1 << 16)
+        if not received:
+            raise Closed(1006, f"after {len(held)} bytes of a response's head")
+        held += received
+    head, _, body = bytes(held).partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").lower().split("\r\n")
+    fields = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
+    status = int(lines[0].split(" ")[1])
+    if is_head or status in (204, 304):
+        return status, fields, b""
+    body = bytearray(body)
+    whole = is_whole(fields)
+    while not whole(body):
+        received = own.recv(1 << 18)
+        if not received:
+            if "content-length" not in fields and "transfer-encoding" not in fields:
+                break
+            raise Closed(1006, f"after {len(body)} bytes of a response's body")
+        body += received
+    return status, fields, bytes(body)
+
+
+def is_whole(fields):
+    """Whether a body with these header fields is there; chunks are left as they came."""
+    if "content-length" in fields:
+        length = int(fields["content-length"])
+        return lambda body: len(body) >= length
+    if "chunked" in fields.get("transfer-encoding", ""):
+        return lambda body: body.endswith(b"0\r\n\r\n")
+    return lambda body: False

@@ -1,0 +1,160 @@
+"""Floods within the rates: joins and leaves, echoes that inflate, publishers that fill an inbox."""
+
+import threading
+import time
+
+from client import Closed, Session, command_frame, deflated_frame, other_address, read_all
+from errand import Errand, Flags
+from outcome import MIB, Outcome
+from process import until
+from stage import Gateway, measured
+from websocket import frame
+
+
+def watch(gateway, count, flags):
+    """So many sessions that watch all rooms and read what comes."""
+    sessions = [Session(gateway, address=other_address(5)) for _ in range(count)]
+    for session in sessions:
+        session.say(op="subscribe", topics=["chat.>"], presence=True, last=0)
+    return read_all(sessions, lambda: flags["ends"])
+
+
+def presence_storm():
+    """Row 11: three sessions join and leave 1,000 rooms, and 30 watch them all."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        flags = Flags()
+        watchers = Errand(watch, gateway, 30, flags, nice=True)
+        until("the watchers watch", lambda: gateway.total("subscriptions") == 30, 10)
+        resting = gateway.rss()
+        gateway.forget_peak()
+
+        def join_and_leave(gateway):
+            rooms = [f"chat.room.r{number}" for number in range(1000)]
+            sessions, rounds = [Session(gateway) for _ in range(3)], 0
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                for op in ("subscribe", "unsubscribe"):
+                    for session in sessions:
+                        session.say(op=op, id=op, topics=rooms)
+                    for session in sessions:
+                        rounds += session.hear(lambda event: event.get("id") == op)["op"] == op + "d"
+                        session.events.clear()
+                time.sleep(0.02)
+            return rounds
+
+        commands, witness, used = measured(gateway, join_and_leave, seconds=60)
+        flags["ends"] = True
+        received = watchers.answer(20)
+        outcome.note("commands done", str(commands), True)
+        outcome.note("MiB to watchers", str(received // MIB), True)
+        outcome.at_least("commands refused", gateway.total("limit_hits_total", limit="commands_per_second"), 1)
+        outcome.at_most("memory rose by MiB", (gateway.peak() - resting) // MIB, 96)
+        outcome.at_most("CPU seconds", used, 3.5)
+    outcome.beside(witness)
+    return outcome
+
+
+def inflating_echoes():
+    """Row 13: 20 sessions of `/echo` send 85 bytes that inflate to 64 KiB, as fast as frames may come."""
+    outcome = Outcome()
+    bomb = deflated_frame(b"a" * 65_000)
+    with Gateway() as gateway:
+
+        def flood(gateway):
+            granted, codes = 0, []
+
+            def one(number):
+                nonlocal granted
+                with Session(gateway, "/echo", deflate=True) as session:
+                    granted += session.granted
+                    data = bomb if session.granted else frame(1, b"a" * 65_000)
+                    session.socket.settimeout(8)
+                    reader = threading.Thread(target=lambda: codes.append(session.close_code()))
+                    reader.start()
+                    try:
+                        deadline = time.monotonic() + 4
+                        while time.monotonic() < deadline and reader.is_alive():
+                            session.send(data * (20 if session.granted else 1))
+                            time.sleep(0.02)
+                        session.send(frame(8, b"\x03\xe8"))
+                    except (Closed, OSError):
+                        pass
+                    reader.join(8)
+
+            threads = [threading.Thread(target=one, args=(number,)) for number in range(20)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return granted, sorted(set(codes))
+
+        (granted, codes), witness, used = measured(gateway, flood, seconds=40)
+        outcome.equal("echoes that agree to compression", granted, 0)
+        outcome.note("closed with", str(codes), True)
+        outcome.at_most("CPU seconds", used, 3.5)
+    outcome.beside(witness)
+    return outcome
+
+
+def full_inbox():
+    """Row 24: four sessions publish as fast as a small inbox takes it; each gets its share, and none is found silent while it has to wait."""
+    outcome = Outcome()
+    settings = [
+        "limits.inbox_bytes=65536", "limits.commands_per_second=1000000", "limits.commands_burst=1000000", "limits.frames_per_second=1000000",
+        "limits.frames_burst=1000000", 'limits.ping_interval="1s"', 'limits.pong_timeout="1s"', "limits.outbox_bytes=67108864",
+    ]  # fmt: skip
+    with Gateway(settings=settings) as gateway:
+        flags = Flags()
+        listeners = [Errand(listen, gateway, 60, flags) for _ in range(2)]
+        until("all listen", lambda: gateway.total("subscriptions") == 120, 10)
+        publishers = [Errand(publish_on, gateway, f"chat.flood.p{number}", flags) for number in range(4)]
+        time.sleep(6)
+        counts = {}
+        for number in range(4):
+            status, body = gateway.admin_request("GET", f"/v1/topics/chat.flood.p{number}")
+            counts[number] = int(body.split(b'"offset":')[1].split(b",")[0].split(b"}")[0]) if status == 200 else 0
+        waited = gateway.total("limit_hits_total", limit="inbox_bytes")
+        silent = gateway.total("sessions_closed_total", reason="pong_timeout")
+        flags["ends"] = True
+        for errand in publishers + listeners:
+            errand.answer(20)
+        outcome.note("messages of each", str(sorted(counts.values())), True)
+        outcome.at_least("times that the inbox was full", waited, 1)
+        outcome.at_least("the fewest of the most", min(counts.values()) / max(1, *counts.values()), 0.5)
+        outcome.equal("closed as silent", silent, 0)
+    return outcome
+
+
+def listen(gateway, count, flags):
+    sessions = [Session(gateway, address=other_address(7)) for _ in range(count)]
+    for session in sessions:
+        session.say(op="subscribe", topics=["chat.flood.*"], last=0)
+    alive = time.monotonic()
+
+    def ends():
+        nonlocal alive
+        if time.monotonic() - alive > 0.3:  # a pong that nobody asked for is a sign of life (RFC 6455 §5.5.3)
+            alive = time.monotonic()
+            for session in sessions:
+                session.send(frame(10, b""))
+        return flags["ends"]
+
+    return read_all(sessions, ends)
+
+
+def publish_on(gateway, topic, flags):
+    """Publishes until the end, as much as the gateway takes; its bytes are its signs of life."""
+    with Session(gateway) as session:
+        many = command_frame(op="publish", topic=topic, data="f" * 1000) * 20
+        session.socket.settimeout(0)
+        waiting = b""
+        while not flags["ends"]:
+            waiting = waiting or many
+            try:
+                waiting = waiting[session.socket.send(waiting) :]
+            except BlockingIOError:
+                time.sleep(0.001)
+            except OSError:
+                return "closed"
+    return "open"

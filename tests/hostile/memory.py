@@ -1,0 +1,163 @@
+"""Memory that no account has: held messages, answers and bodies of HTTP, replay cursors, compressed copies."""
+
+import threading
+import time
+
+from client import Session, dial, other_address
+from outcome import MIB, Outcome
+from stage import Gateway, measured, populate
+from process import until
+
+
+def held_messages():
+    """Row 5: `interval_ms` of an hour and 2,000 topics, the newest message of each 60 KB; and another session with a small outbox of its own."""
+    outcome = Outcome()
+    settings = ["limits.history_bytes=1048576", "limits.outbox_total_bytes=33554432"]
+    with Gateway(settings=settings) as gateway:
+        topics = [f"chat.held.t{number}" for number in range(2000)]
+        holder = Session(gateway)
+        assert holder.ask(op="subscribe", topics=["chat.held.*"], interval_ms=3_600_000, last=0)["op"] == "subscribed"
+        populate(gateway, topics, "first")
+        for _ in topics:
+            holder.hear(lambda event: event["op"] == "message")
+        other = Session(gateway, address=other_address(1), receive_buffer=4096)
+        other.ask(op="subscribe", topics=["chat.other"], last=0)
+        gateway.publish_batch([("chat.other", "o" * 60_000) for _ in range(8)], other_address(2))
+        resting = gateway.rss()
+        gateway.forget_peak()
+
+        def publish(gateway):
+            for part in range(0, len(topics), 150):
+                gateway.publish_batch(((topic, "h" * 60_000) for topic in topics[part : part + 150]), other_address(100 + part // 150))
+            time.sleep(1)
+
+        _, witness, _ = measured(gateway, publish)
+        outcome.at_most("memory rose by MiB", (gateway.rss() - resting) // MIB, 48)
+        outcome.at_most("bytes in outboxes", gateway.total("outbox_bytes"), 2 * MIB)
+        outcome.at_least("limit_hits_total{outbox_bytes}", gateway.total("limit_hits_total", limit="outbox_bytes"), 1)
+        outcome.equal("others closed as too_full", gateway.total("sessions_closed_total", reason="too_full"), 0)
+    outcome.beside(witness)
+    return outcome
+
+
+def fill_history(gateway, topic, messages=100, size=10_300):
+    """About 1 MiB of history."""
+    gateway.publish_batch([(topic, "h" * size) for _ in range(messages)], other_address(50))
+
+
+def unread_answers():
+    """Row 6: 1,500 HTTP connections of fifteen addresses ask for 1 MiB of history and don't read."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        fill_history(gateway, "chat.long")
+        gateway.forget_peak()
+        resting = gateway.rss()
+
+        def ask(gateway):
+            asked = []
+            request = b"GET /v1/topics/chat.long/history?limit=100 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+            for number in range(1500):
+                try:
+                    own = dial(gateway, other_address(number % 15), receive_buffer=4096)
+                    own.sendall(request)
+                    asked.append(own)
+                except OSError:
+                    continue
+            time.sleep(2)
+            return len(asked)
+
+        asked, witness, _ = measured(gateway, ask)
+        outcome.note("connections that asked", str(asked), True)
+        outcome.at_most("memory rose by MiB", (gateway.peak() - resting) // MIB, 300)
+    outcome.beside(witness)
+    return outcome
+
+
+def held_bodies():
+    """Row 7: 60 batches of 16 MiB without a grant for what is in them, whose last byte never comes."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        gateway.forget_peak()
+        resting = gateway.rss()
+        line = b'{"topic":"quotes.AAPL","data":"' + b"x" * 60_000 + b'"}\n'
+        bodies = [line * (16 * MIB // len(line)), b"x" * (16 * MIB)]
+
+        def send(gateway):
+            def one(number):
+                body = bodies[number % 2]
+                try:
+                    own = dial(gateway, other_address(number % 3))
+                    own.settimeout(6)
+                    own.sendall(f"POST /v1/publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+                    own.sendall(memoryview(body)[:-1])
+                    held.append(own)
+                except OSError:
+                    return
+
+            held = []
+            threads = [threading.Thread(target=one, args=(number,)) for number in range(60)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            time.sleep(1)
+            return len(held)
+
+        taken, witness, _ = measured(gateway, send, seconds=60)
+        outcome.note("bodies taken to their last byte but one", str(taken), True)
+        outcome.at_most("memory rose by MiB", (gateway.peak() - resting) // MIB, 128)
+    outcome.beside(witness)
+    return outcome
+
+
+def replay_cursors():
+    """Row 12: 100 readers that don't read, each with the replay of 19,500 topics before it, and 300 messages meanwhile."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        populate(gateway, (f"chat.c.t{number}" for number in range(19_500)), "c" * 100)
+        resting = gateway.rss()
+        readers = [Session(gateway, receive_buffer=4096) for _ in range(100)]
+        for reader in readers:
+            reader.say(op="subscribe", topics=["chat.c.*"], last=1)
+        until("all are subscribed", lambda: gateway.total("subscriptions") == len(readers), 10)
+        time.sleep(1)
+
+        def publish(gateway):
+            with Session(gateway) as session:
+                session.ask(op="subscribe", topics=["chat.c.live"])
+                for number in range(300):
+                    session.say(op="publish", topic="chat.c.live", data=number)
+                    time.sleep(0.011)
+                return session.ask(op="publish", id=2, topic="chat.c.live", data="last")["op"]
+
+        answer, witness, used = measured(gateway, publish)
+        outcome.equal("the last publish", answer, "published")
+        outcome.at_most("CPU seconds", used, 0.8)
+        outcome.at_most("memory rose by MiB", (gateway.rss() - resting) // MIB, 80)
+    outcome.beside(witness)
+    return outcome
+
+
+def paced_copies():
+    """Row 25: 200 compressed sessions with `interval_ms`; each message is deflated once for all of them, not once for each."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        sessions = [Session(gateway, deflate=True) for _ in range(200)]
+        for session in sessions:
+            session.say(op="subscribe", topics=["chat.paced"], interval_ms=100, last=0)
+        until("all are subscribed", lambda: gateway.total("subscriptions") == 200, 10)
+
+        def publish(gateway):
+            with Session(gateway) as session:
+                for number in range(30):
+                    session.say(op="publish", topic="chat.paced", data=f"{number:05}" + "lorem ipsum " * 166)
+                    time.sleep(0.05)
+            time.sleep(0.5)
+
+        before = gateway.total("deflate_in_bytes_total")
+        _, witness, used = measured(gateway, publish)
+        deflated = gateway.total("deflate_in_bytes_total") - before
+        outcome.at_most("bytes deflated for each byte published", deflated / (30 * 1997), 8.0)
+        outcome.at_most("CPU seconds", used, 1.0)
+    outcome.beside(witness)
+    return outcome

@@ -1,0 +1,144 @@
+"""Requests that cost more than they are charged: reads, wrong credentials, batches of nothing."""
+
+import time
+
+from client import ADDRESS, Closed, Refused, Session, dial, exchange, other_address
+from memory import fill_history
+from outcome import MIB, Outcome
+from stage import Gateway, measured
+
+SECONDS = 3
+
+
+def statuses_of(gateway, method, path, headers=(), connections=8, body=b""):
+    """How often each status came in three seconds of one request after the other."""
+    statuses = {}
+    held = []
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        while len(held) < connections:
+            held.append(dial(gateway, ADDRESS))
+        for own in list(held):
+            try:
+                status = exchange(own, method, path, headers, body)[0]
+            except (OSError, Closed) as error:
+                status = type(error).__name__
+                own.close()
+                held.remove(own)
+            statuses[status] = statuses.get(status, 0) + 1
+    return statuses
+
+
+def wrong_keys():
+    """Row 15: as many wrong keys of an administrator as fit into three seconds."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        statuses, witness, used = measured(gateway, statuses_of, "GET", "/v1/sessions", ("Authorization: Bearer guessed",))
+        outcome.note("answers", str(statuses), True)
+        outcome.at_most("401", statuses.get(401, 0), 70)
+        outcome.at_least("429", statuses.get(429, 0), 1)
+        outcome.at_least("limit_hits_total{failures_per_minute}", gateway.total("limit_hits_total", limit="failures_per_minute"), 1)
+        outcome.equal("another address may try", gateway.request("GET", "/v1/sessions", headers={"Authorization": "Bearer other"}, address=other_address(9))[0], 401)
+    outcome.beside(witness)
+    return outcome
+
+
+def history_reads(method):
+    """Row 15: GET (or HEAD) of 1 MiB of history without end."""
+
+    def attack():
+        outcome = Outcome()
+        with Gateway() as gateway:
+            fill_history(gateway, "chat.long")
+            statuses, witness, used = measured(gateway, statuses_of, method, "/v1/topics/chat.long/history?limit=100")
+            outcome.note("answers", str(statuses), True)
+            # Each costs 17; there are 200 in the bucket, and 100 more a second.
+            outcome.at_most("200", statuses.get(200, 0), 45)
+            outcome.at_least("429", statuses.get(429, 0), 1)
+            outcome.at_least("limit_hits_total{commands_per_second}", gateway.total("limit_hits_total", limit="commands_per_second"), 1)
+            outcome.at_most("CPU seconds", used, 2.5)
+        outcome.beside(witness)
+        return outcome
+
+    return attack
+
+
+def bad_tokens():
+    """Row 15: upgrades with a token that is none."""
+    outcome = Outcome()
+    token = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhIiwiZXhwIjo0MTAyNDQ0ODAwfQ." + "A" * 342
+    with Gateway() as gateway:
+
+        def come(gateway):
+            codes = {}
+            deadline = time.monotonic() + SECONDS
+            while time.monotonic() < deadline:
+                try:
+                    with Session(gateway, f"/ws?token={token}") as session:
+                        code = session.close_code()
+                except Refused as refused:
+                    code = refused.status
+                codes[code] = codes.get(code, 0) + 1
+            return codes
+
+        codes, witness, _ = measured(gateway, come)
+        outcome.note("answers", str(codes), True)
+        outcome.at_most("4001", codes.get(4001, 0), 70)
+        outcome.at_least("429", codes.get(429, 0), 1)
+        outcome.at_least("limit_hits_total{failures_per_minute}", gateway.total("limit_hits_total", limit="failures_per_minute"), 1)
+    outcome.beside(witness)
+    return outcome
+
+
+def lines_of_nothing():
+    """Row 14: batches of 16 MiB whose lines are not JSON, of four addresses in turn."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        body = b"x\n" * (8 * MIB)
+
+        def send(gateway):
+            statuses = {}
+            for number in range(8):
+                try:
+                    own = dial(gateway, other_address(number % 4))
+                    own.settimeout(10)
+                    status = exchange(own, "POST", "/v1/publish", body=body)[0]
+                except (OSError, Closed) as error:
+                    status = type(error).__name__
+                statuses[status] = statuses.get(status, 0) + 1
+            return statuses
+
+        statuses, witness, used = measured(gateway, send, seconds=60)
+        outcome.note("answers", str(statuses), True)
+        outcome.at_most("CPU seconds", used, 1.5)
+        outcome.at_least("limit_hits_total{commands_per_second}", gateway.total("limit_hits_total", limit="commands_per_second"), 1)
+    outcome.beside(witness)
+    return outcome
+
+
+def slowly_read_answer():
+    """Row 26: a client reads 1 MiB for longer than `keep_alive`, a little at a time."""
+    outcome = Outcome()
+    with Gateway(settings=['limits.keep_alive="1s"']) as gateway:
+        fill_history(gateway, "chat.long")
+
+        def read(gateway):
+            own = dial(gateway, ADDRESS, receive_buffer=8192)
+            own.sendall(b"GET /v1/topics/chat.long/history?limit=100 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            received = bytearray()
+            while True:
+                try:
+                    data = own.recv(32 << 10)
+                except ConnectionError:
+                    break
+                if not data:
+                    break
+                received += data
+                time.sleep(0.08 if len(received) < 800_000 else 0)
+            return len(received), b'"epoch"' in received and received.rstrip(b"\r\n0").endswith(b"}")
+
+        (size, whole), witness, _ = measured(gateway, read, seconds=60)
+        outcome.note("bytes read", str(size), True)
+        outcome.true("the answer is whole", whole and size > 1_000_000)
+    outcome.beside(witness)
+    return outcome

@@ -1,0 +1,64 @@
+"""The gateway that is attacked: a release build with the default configuration."""
+
+import pathlib
+import re
+import subprocess
+import tempfile
+
+from client import other_address
+from errand import Errand
+from process import Process
+from witness import Witness
+
+# Whether every gateway listens with TLS, and so every session has it.
+TLS = False
+# A certificate of this run, made once.
+MADE = None
+
+
+class Gateway(Process):
+    """Without `config`, the built-in configuration; `settings` go over it."""
+
+    def __init__(self, config=None, settings=(), descriptors=None):
+        settings = list(settings)
+        if TLS:
+            certificate, key = certificate_files()
+            settings += [f'server.tls={{ cert = "{certificate}", key = "{key}" }}']
+        super().__init__(config, settings, descriptors=descriptors, tls=TLS)
+
+    def admin_key(self):
+        """The key that a gateway without a file makes for its run."""
+        return re.search(r"admin key\s+(\S+)", self.log_text())[1]
+
+    def admin_request(self, method, path):
+        return self.request(method, path, headers={"Authorization": f"Bearer {self.admin_key()}"})
+
+
+def certificate_files():
+    """A certificate for 127.0.0.1 and its key, as files that last as long as this run."""
+    global MADE
+    if MADE is None:
+        folder = tempfile.TemporaryDirectory(prefix="belfry-hostile-")
+        certificate, key = (pathlib.Path(folder.name) / name for name in ("cert.pem", "key.pem"))
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        MADE = folder, certificate, key
+    return MADE[1:]
+
+
+def populate(gateway, topics, data):
+    """Publishes `data` once to each topic, over HTTP from as many addresses as their rates demand."""
+    topics = list(topics)
+    for part in range(0, len(topics), 150):
+        gateway.publish_batch(((topic, data) for topic in topics[part : part + 150]), other_address(10_000 + part // 150))
+
+
+def measured(gateway, attack, *arguments, seconds=30):
+    """Runs `attack` in a process that is nice, beside a witness; answers what it answered, the witness, and the gateway's processor seconds."""
+    with Witness(gateway) as witness:
+        before = gateway.cpu_seconds()
+        witness.restart()
+        answer = Errand(attack, gateway, *arguments, nice=True).answer(seconds)
+        witness.stop()
+        used = gateway.cpu_seconds() - before
+    return answer, witness, used

@@ -1,0 +1,131 @@
+"""Subscribing in ways whose work was the product of two things that a client chooses."""
+
+import itertools
+import time
+
+from client import Session
+from outcome import Outcome
+from stage import Gateway, measured, populate
+
+
+def wild(count, tokens, first="chat"):
+    """`count` patterns that all match `chat` and so many tokens `a`."""
+    made = itertools.islice(itertools.product("*a", repeat=tokens), count + 1)
+    return [".".join((first, *tail)) for tail in made if "*" in tail][:count]
+
+
+def replaced_options():
+    """Row 1: 1,000 wildcard subscriptions with `interval_ms`, 250 topics seen, and the same `subscribe` again."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        topics = [f"chat.room.r{number}" for number in range(250)]
+        patterns = ["chat.room.*"] + [f"chat.*.x{number}" for number in range(999)]
+        session = Session(gateway)
+        first = session.ask(op="subscribe", topics=patterns, interval_ms=60_000)
+        outcome.equal("subscribed", first["op"], "subscribed")
+        populate(gateway, topics, "seen")
+        heard = sum(1 for _ in range(250) if session.hear(lambda event: event["op"] == "message"))
+        outcome.equal("topics seen", heard, 250)
+
+        def again(gateway):
+            began = time.monotonic()
+            try:
+                answer = session.ask_until_done(8, op="subscribe", topics=patterns, interval_ms=60_000)
+            except TimeoutError:
+                answer = {"op": "none within 8 s"}
+            return answer["op"], time.monotonic() - began
+
+        (op, took), witness, used = measured(gateway, again, seconds=15)
+        outcome.equal("the answer", op, "subscribed")
+        outcome.at_most("seconds for it", took, 4.0)
+        outcome.at_most("CPU seconds", used, 2.0)
+    outcome.beside(witness)
+    return outcome
+
+
+def many_matches():
+    """Row 2: 20,000 topics, and one `subscribe` with 1,000 patterns that all match them."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        tail = ".".join("a" * 11)
+        named = [Session(gateway) for _ in range(20)]
+        for index, session in enumerate(named):
+            answer = session.ask(op="subscribe", topics=[f"chat.t{index}x{number}.{tail}" for number in range(1000)])
+            assert answer["op"] == "subscribed", f"naming topics was answered {answer}"
+        patterns = [pattern.replace("chat.", "chat.*.") for pattern in wild(1000, 11)]
+
+        def subscribe(gateway):
+            codes = []
+            with Session(gateway) as session:
+                try:
+                    session.ask(8, op="subscribe", topics=patterns)
+                except TimeoutError:
+                    return ["no answer within 8 s"]
+                codes += [session.ask(id=number, op="ping").get("code", "pong") for number in range(2, 12)]
+            return codes
+
+        codes, witness, used = measured(gateway, subscribe)
+        outcome.at_most("CPU seconds", used, 2.0)
+        outcome.at_least("of ten commands behind it, refused", codes.count("rate_limited"), 10)
+    outcome.beside(witness)
+    return outcome
+
+
+def many_patterns():
+    """Row 3: 2^15 patterns of `a` and `*`; then publishes that match them all, and 1,000 new names."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        patterns = wild((1 << 15) - 1, 15)
+        holders = [Session(gateway) for _ in range(33)]
+        taken = 0
+        for index, session in enumerate(holders):
+            answer = session.ask(op="subscribe", topics=patterns[index::33])
+            taken += len(answer.get("topics", ()))
+        outcome.note("patterns taken", str(taken), True)
+        topic = ".".join(("chat", *"a" * 15))
+
+        def publish(gateway):
+            with Session(gateway) as session:
+                for number in range(150):
+                    session.say(op="publish", topic=topic, data=number)
+                last = session.ask(op="publish", id=2, topic=topic, data="last")
+                names = [topic[:-1] + f"n{number}" for number in range(1000)]
+                subscribed = session.ask_until_done(op="subscribe", id=3, topics=names)
+            return last["op"], subscribed["op"]
+
+        answers, witness, used = measured(gateway, publish, seconds=40)
+        outcome.equal("answers", answers, ("published", "subscribed"))
+        outcome.at_most("CPU seconds", used, 2.0)
+    outcome.beside(witness)
+    return outcome
+
+
+def much_since():
+    """Row 4: `since` of 1,150 topics on top of 1,000 subscriptions, again and again."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        since = {f"chat.q.n{number}": {"epoch": "aaaaaa", "offset": 1} for number in range(1150)}
+        before = [f"chat.x.o{number}.*" for number in range(998)]
+
+        def subscribe(gateway):
+            answers = 0
+            sessions = [Session(gateway) for _ in range(3)]
+            for session in sessions:
+                assert session.ask(op="subscribe", topics=before)["op"] == "subscribed"
+            deadline = time.monotonic() + 4
+            while time.monotonic() < deadline:
+                for session in sessions:
+                    session.say(op="subscribe", id=2, topics=["chat.q.*", "chat.q.>"], since=since)
+                    session.say(op="unsubscribe", id=3, topics=["chat.q.*", "chat.q.>"])
+                for session in sessions:
+                    session.hear(lambda event: event.get("id") == 3)
+                    session.events.clear()
+                    answers += 1
+                time.sleep(0.05)
+            return answers
+
+        answers, witness, used = measured(gateway, subscribe, seconds=60)
+        outcome.at_least("times answered", answers, 3)
+        outcome.at_most("CPU milliseconds for each", used * 1000 / answers, 50.0)
+    outcome.beside(witness)
+    return outcome
