@@ -46,5 +46,41 @@ ATTACKS = {
     "lingering-places": ("read", shares.lingering_places),
 }
 
-# Each with the reason; a program that passes has to leave this list.
-KNOWN_GAPS = {}
+# Each with what is missing; a program that passes has to leave this list.
+KNOWN_GAPS = {
+    "replaced-options": "not charged or not bounded yet",
+    "many-matches": "not charged or not bounded yet",
+    "many-patterns": "not charged or not bounded yet",
+    "much-since": "not charged or not bounded yet",
+    "held-messages": "not charged or not bounded yet",
+    "unread-answers": "not charged or not bounded yet",
+    "held-bodies": "not charged or not bounded yet",
+    "all-topics": "not charged or not bounded yet",
+    "crowded-out": "not charged or not bounded yet",
+    "silent-connections": "not charged or not bounded yet",
+    "idle-connections": "not charged or not bounded yet",
+    "presence-storm": "not charged or not bounded yet",
+    "replay-cursors": "not charged or not bounded yet",
+    "inflating-echoes": "not charged or not bounded yet",
+    "lines-of-nothing": "not charged or not bounded yet",
+    "wrong-keys": "not charged or not bounded yet",
+    "history-reads": "not charged or not bounded yet",
+    "history-heads": "not charged or not bounded yet",
+    "bad-tokens": "not charged or not bounded yet",
+    "chosen-address": "not charged or not bounded yet",
+    "told-secrets": "not charged or not bounded yet",
+    "lost-tls": "not charged or not bounded yet",
+    "weak-keys": "not charged or not bounded yet",
+    "rebound-names": "not charged or not bounded yet",
+    "header-fields": "not charged or not bounded yet",
+    "empty-names": "not charged or not bounded yet",
+    "transfer-codings": "not charged or not bounded yet",
+    "full-inbox": "not charged or not bounded yet",
+    "paced-copies": "not charged or not bounded yet",
+    "slowly-read-answer": "not charged or not bounded yet",
+    "stale-gauges": "not charged or not bounded yet",
+    "trimmed-histories": "not charged or not bounded yet",
+    "many-gaps": "not charged or not bounded yet",
+    "many-rules": "not charged or not bounded yet",
+    "lingering-places": "not charged or not bounded yet",
+}

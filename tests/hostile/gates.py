@@ -70,7 +70,7 @@ def told_secrets():
             done = subprocess.run([BINARY, "check", "--config", file], capture_output=True, text=True)
             if MARK in done.stdout + done.stderr:
                 told.append(name)
-            outcome.misses += [f"{name} is taken"] if done.returncode == 0 else []
+            outcome.note(name, "is taken", False) if done.returncode == 0 else None
         environment = os.environ | {"BELFRY__AUTH__KEYS": f'[{{ sekret = "{MARK}" }}]'}
         done = subprocess.run([BINARY, "serve", "--listen", "127.0.0.1:0"], capture_output=True, text=True, env=environment, timeout=20)
         if MARK in done.stdout + done.stderr:

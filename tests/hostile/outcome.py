@@ -6,15 +6,15 @@ MIB = 1 << 20
 
 
 class Outcome:
-    """The figures of one attack; `misses` are those that break their bound."""
+    """The figures of one attack; `misses` are those that break their bound, `late` those of a witness that had to wait."""
 
     def __init__(self):
         self.figures, self.misses, self.late = [], [], []
 
     def note(self, name, told, good, misses=None):
-        self.figures.append(f"{name} {told}")
+        self.figures.append(f"{name} {told}" if good else f"✗ {name} {told}")
         if not good:
-            (self.misses if misses is None else misses).append(f"{name} {told}")
+            (self.misses if misses is None else misses).append(name)
 
     def at_most(self, name, value, bound):
         self.note(name, f"{told(value)} (at most {told(bound)})", value <= bound)
