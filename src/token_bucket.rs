@@ -4,6 +4,25 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 
+/// A bucket's size and how fast it fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Tokens that flow in, in one second; at least 1.
+    pub per_second: u32,
+    /// Tokens that it holds; at least 1.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// The rate of a key that has its own `commands_per_second`: the burst keeps its proportion.
+    #[must_use]
+    pub fn with_own(self, per_second: Option<u32>) -> Self {
+        let Some(own) = per_second else { return self };
+        let burst = u64::from(self.burst) * u64::from(own) / u64::from(self.per_second.max(1));
+        Self { per_second: own.max(1), burst: u32::try_from(burst).unwrap_or(u32::MAX).max(1) }
+    }
+}
+
 /// Fills by a rate up to a burst; each act takes from it.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenBucket {
@@ -71,6 +90,14 @@ mod tests {
         assert_eq!(taken(&mut bucket), 3);
         assert_eq!(bucket.wait_for(1, 2), Duration::from_millis(500));
         assert_eq!(bucket.wait_for(0, 2), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_keys_own_rate_scales_the_burst() {
+        let rate = Rate { per_second: 10, burst: 20 };
+        assert_eq!(rate.with_own(Some(5)), Rate { per_second: 5, burst: 10 });
+        assert_eq!(rate.with_own(Some(100_000)), Rate { per_second: 100_000, burst: 200_000 });
+        assert_eq!(rate.with_own(None), rate);
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
 /// The configuration, with all that it names tried; every problem but the last goes to standard error here, and the last is
 /// the error itself, so that each has a line.
 fn load(sources: &Sources) -> anyhow::Result<Arc<Config>> {
-    let problems = match server::examine(sources) {
+    let problems = match server::preflight(sources) {
         Ok((config, _)) => return Ok(config),
         Err(problems) => problems,
     };

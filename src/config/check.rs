@@ -88,7 +88,7 @@ fn server(section: Section<'_>, raw: &Raw, report: &Report) -> Server {
         listen: section.entry("listen").and_then(|entry| entry.parsed(address)).unwrap_or(default.listen),
         shards: if shards == 0 { cores() } else { shards },
         drain: section.duration("drain", default.drain, ("0s", "1d")),
-        origins: section.list("origins", |entry| entry.parsed(Origin::parse).map(|origin| origin.to_string())),
+        origins: section.list("origins", |entry| entry.parsed(Origin::parse)),
         tls: sound(report, || tls(section.section("tls"), raw)),
         coalesce: section.duration("coalesce", default.coalesce, ("0s", "1s")),
         trusted_proxies: section.list("trusted_proxies", |entry| entry.parsed(network)),

@@ -50,19 +50,29 @@ impl Origin {
             return Err(OriginError::Malformed);
         }
         let scheme = scheme.to_ascii_lowercase();
-        let port = match (port, scheme.as_str()) {
-            (Some(port), _) => port,
-            (None, "http" | "ws") => 80,
-            (None, "https" | "wss") => 443,
-            (None, _) => return Err(OriginError::NoPort),
-        };
+        let port = port.or(port_of(&scheme)).ok_or(OriginError::NoPort)?;
         Ok(Self { scheme, host: host.to_ascii_lowercase(), port })
+    }
+
+    /// Whether `authority`, as a `Host` header has it, is this origin's host and port. A port left out is that of the scheme.
+    pub fn is_at(&self, authority: &str) -> bool {
+        split_port(authority)
+            .is_ok_and(|(host, port)| host.eq_ignore_ascii_case(&self.host) && port.or(port_of(&self.scheme)) == Some(self.port))
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}:{}", self.scheme, self.host, self.port)
+    }
+}
+
+/// The port that URLs of `scheme`, in lower case, mean without saying it.
+fn port_of(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
     }
 }
 

@@ -42,8 +42,8 @@ pub struct Server {
     pub shards: usize,
     /// How long SIGTERM waits.
     pub drain: Duration,
-    /// Allowed `Origin` headers, each in the form that [`Origin`] displays; empty: same host.
-    pub origins: Vec<String>,
+    /// Allowed `Origin` headers; empty: same host.
+    pub origins: Vec<Origin>,
     /// TLS on this listener.
     pub tls: Option<Tls>,
     /// The longest rest after a flush.
@@ -63,13 +63,6 @@ impl Default for Server {
             coalesce: Duration::from_micros(100),
             trusted_proxies: Vec::new(),
         }
-    }
-}
-
-impl Server {
-    /// Whether `origin`, a request's `Origin` header, is one of those listed. `null` never is.
-    pub fn lists_origin(&self, origin: &str) -> bool {
-        Origin::parse(origin).is_ok_and(|origin| self.origins.contains(&origin.to_string()))
     }
 }
 

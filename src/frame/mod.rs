@@ -1,5 +1,6 @@
 //! WebSocket frames (RFC 6455) and permessage-deflate (RFC 7692) over buffers that others own.
 
+mod accept;
 mod assembly;
 mod close;
 mod deflate;
@@ -9,6 +10,7 @@ mod offer;
 mod reader;
 mod violation;
 
+pub use accept::accept_key;
 pub use close::close_frame;
 pub use deflate::Deflater;
 pub use head::{HEAD_BYTES_MAX, control_frame, server_head, write_head};

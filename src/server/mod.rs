@@ -1,73 +1,41 @@
 //! The whole gateway: builds each part and hands it only what it needs.
 
-mod accepted;
-mod admission;
-mod batch;
-mod body;
-mod credentials;
-mod descriptors;
-mod drain;
-mod examine;
-mod first_head;
-mod forwarded;
-mod guarded;
-mod handshake;
-mod head;
-mod http;
-mod listener;
-mod origin;
-mod page;
-mod problem;
-mod publishing;
-mod query;
-mod rate;
-mod rejections;
-mod reload;
+mod accept;
+mod api;
+mod connection;
+mod lifecycle;
+mod limits;
+mod request;
+mod response;
 mod routes;
-mod sessions;
-mod spare;
-mod summary;
-mod tcp;
-#[cfg(test)]
-mod testing;
-mod tls;
-mod topics;
-mod upgrade;
+mod start_error;
+mod websocket;
 
-pub use examine::{Examined, examine};
+pub use lifecycle::{Preflighted, preflight};
+pub use start_error::StartError;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
-use rand::Rng;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::{self, ApiKey, Config, GrantLists, Live, Sources};
+use crate::config::{Config, Live, Sources};
 use crate::feed::Feeds;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::session::Surroundings;
 use crate::shard::Shards;
-use crate::topic_name::Pattern;
-use admission::Admission;
-use drain::{Signals, Wish};
-use http::Http;
-use listener::Listener;
-use publishing::Publishing;
-use rate::Rates;
-use rejections::Rejections;
-use reload::Reload;
-use routes::{Routes, Surface};
-use sessions::Sessions;
-use tcp::Accepting;
-use tls::{TlsError, TlsInForce};
-use topics::Topics;
-use upgrade::Upgrades;
+use accept::Listener;
+use api::{Api, Surface};
+use connection::{Accepting, Http, TlsInForce, read_certificate};
+use lifecycle::{Order, Reload, Signals, drain, run_key, summary, with_key};
+use limits::{Admission, PendingHandshakes, Rejections};
+use routes::Routes;
+use websocket::Upgrades;
 
 /// A running gateway.
 pub struct Running {
@@ -84,60 +52,12 @@ pub struct Running {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Why the gateway did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The address can't be had.
-    #[error("can't listen on {address} ({key}): {}", remedy(.source))]
-    Listen {
-        /// The key that names it.
-        key: &'static str,
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-    /// No connection would be heard of.
-    #[error("connections can't be waited for")]
-    Accept(#[source] io::Error),
-    /// The certificate can't be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A key can't be used.
-    #[error(transparent)]
-    Auth(#[from] config::Problem),
-    /// A feed can't be started.
-    #[error("{}", joined(.0))]
-    Feeds(Vec<config::Problem>),
-    /// The threads can't be had.
-    #[error("the shards' threads could not be started")]
-    Shards(#[source] io::Error),
-    /// Signals can't be heard.
-    #[error("signals can't be listened for")]
-    Signals(#[source] io::Error),
-}
-
-fn remedy(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "the address is in use; stop what listens there, or choose another (port 0 picks a free one)".to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address; 0.0.0.0 means all that it has".to_owned(),
-        io::ErrorKind::PermissionDenied => "not permitted; ports below 1024 need privileges, choose a higher one".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-fn joined(problems: &[config::Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
 /// Starts everything that `config` asks for; `sources` are read again on SIGHUP.
 /// Where `sources` name no file, an admin key for this run is made; [`Running::summary`] tells it.
 pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, StartError> {
     let signals = Signals::new().map_err(StartError::Signals)?;
     let sessions_possible = bounded_sessions(&config);
-    let certificate = tls::read(config.server.tls.as_ref())?;
+    let certificate = read_certificate(config.server.tls.as_ref())?;
     let run_key = sources.file.is_none().then(run_key);
     let config = with_key(config, run_key.as_ref());
     let (clock, metrics) = (Clock::machine(), Arc::new(Metrics::new()));
@@ -152,15 +72,15 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).map_err(StartError::Shards)?;
     let admission = Admission::new(Arc::clone(&live), sessions_possible);
     let surroundings = Arc::new(Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone() });
-    let routes = Arc::new(routes(&surroundings, &hub, &metrics, &shards, &admission));
+    let front = Front::new(&surroundings, &hub, &metrics, &shards, &admission);
     let tls = Arc::new(TlsInForce::new(certificate));
     let feeds = Feeds::start(&config.feed, Arc::clone(&hub), metrics, clock).map_err(StartError::Feeds)?;
-    let mut tasks = accept(main, admin, &routes, &tls).map_err(StartError::Accept)?;
+    let mut tasks = front.accept(main, admin, &tls).map_err(StartError::Accept)?;
     tasks.push(tokio::spawn({
         let hub = Arc::clone(&hub);
         async move { hub.keep_up().await }
     }));
-    let summary = summary::summary(address, admin_address, &config, run_key.as_ref().map(|key| key.key.as_str()));
+    let summary = summary(address, admin_address, &config, run_key.as_ref().map(|key| key.key.as_str()));
     tell(address, admin_address);
     let reload = Reload { sources, run_key, live, auth, tls, feeds };
     Ok(Running { address, admin_address, summary, signals, reload, admission, shards, tasks })
@@ -175,10 +95,10 @@ impl Running {
 
     /// Until SIGTERM or SIGINT has drained it; a second one ends it at once. SIGHUP reloads meanwhile.
     pub async fn run_until_drained(mut self) {
-        while self.signals.next().await == Wish::Reload {
+        while self.signals.next().await == Order::Reload {
             self.reload.run().await;
         }
-        drain::drain(&mut self.signals, &self.admission, &self.shards, &self.reload.live).await;
+        drain(&mut self.signals, &self.admission, &self.shards, &self.reload.live).await;
         self.reload.feeds.stop();
         self.tasks.iter().for_each(JoinHandle::abort);
         self.shards.stop();
@@ -187,7 +107,7 @@ impl Running {
 
 /// Raises the limit of open files, and says where `limits.sessions` can't be had.
 fn bounded_sessions(config: &Config) -> usize {
-    let possible = descriptors::raise();
+    let possible = accept::raise_open_files();
     if config.limits.sessions > possible {
         tracing::warn!(
             sessions = config.limits.sessions,
@@ -198,76 +118,61 @@ fn bounded_sessions(config: &Config) -> usize {
     possible
 }
 
-/// An admin key for one run, drawn anew each time.
-fn run_key() -> ApiKey {
-    const KEY_LEN: usize = 32;
-    let key = rand::rng().sample_iter(rand::distr::Alphanumeric).take(KEY_LEN).map(char::from).collect();
-    let everything = |texts: &[&str]| texts.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
-    let grants = GrantLists { subscribe: everything(&[">", "$belfry.>"]), publish: everything(&[">"]) };
-    ApiKey { name: "admin".to_owned(), key, grants, admin: true, commands_per_second: None }
-}
-
-fn with_key(config: Arc<Config>, key: Option<&ApiKey>) -> Arc<Config> {
-    let Some(key) = key else { return config };
-    let mut config = Config::clone(&config);
-    config.auth.api_keys.push(key.clone());
-    Arc::new(config)
-}
-
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    listener::bind(address).map_err(|source| StartError::Listen { key, address, source })
+    accept::bind(address).map_err(|source| StartError::Listen { key, address, source })
 }
 
 fn local_address(key: &'static str, address: SocketAddr, socket: &TcpListener) -> Result<SocketAddr, StartError> {
     socket.local_addr().map_err(|source| StartError::Listen { key, address, source })
 }
 
-fn routes(
-    surroundings: &Arc<Surroundings>,
-    hub: &Arc<Hub>,
-    metrics: &Arc<Metrics>,
-    shards: &Arc<Shards>,
-    admission: &Arc<Admission>,
-) -> Routes {
-    let Surroundings { auth, live, clock } = &**surroundings;
-    let rejections = Arc::new(Rejections::new(Arc::clone(metrics), clock.clone()));
-    Routes {
-        auth: Arc::clone(auth),
-        live: Arc::clone(live),
-        metrics: Arc::clone(metrics),
-        admission: Arc::clone(admission),
-        rejections,
-        upgrades: Upgrades { surroundings: surroundings.clone(), shards: Arc::clone(shards), admission: Arc::clone(admission) },
-        publishing: Publishing {
-            hub: Arc::clone(hub),
-            live: Arc::clone(live),
-            metrics: Arc::clone(metrics),
-            rates: Rates::new(clock.clone()),
-        },
-        topics: Topics { hub: Arc::clone(hub) },
-        sessions: Sessions { shards: Arc::clone(shards) },
-    }
+/// What both listeners hand their connections to.
+struct Front {
+    routes: Arc<Routes>,
+    rejections: Arc<Rejections>,
+    live: Arc<Live>,
+    shards: Arc<Shards>,
 }
 
-/// Begins to accept, on the first shard's thread. The administrators' listener, where there is one, speaks plain HTTP.
-fn accept(main: TcpListener, admin: Option<TcpListener>, routes: &Arc<Routes>, tls: &Arc<TlsInForce>) -> io::Result<Vec<JoinHandle<()>>> {
-    let pending = Arc::new(AtomicUsize::new(0));
-    let (front, first) = (Handle::current(), routes.upgrades.shards.first());
-    let _first = first.enter();
-    let begin = |socket, surface, tls| -> io::Result<JoinHandle<()>> {
-        let listener = Listener {
-            socket: Accepting::new(socket)?,
-            http: Arc::new(Http { routes: Arc::clone(routes), surface }),
-            tls,
-            pending: Arc::clone(&pending),
-            front: front.clone(),
+impl Front {
+    fn new(
+        surroundings: &Arc<Surroundings>,
+        hub: &Arc<Hub>,
+        metrics: &Arc<Metrics>,
+        shards: &Arc<Shards>,
+        admission: &Arc<Admission>,
+    ) -> Self {
+        let Surroundings { live, clock, .. } = &**surroundings;
+        let rejections = Arc::new(Rejections::new(Arc::clone(metrics), clock.clone()));
+        let api = Api::new(surroundings, hub, shards, metrics, admission, &rejections);
+        let upgrades = Upgrades::new(surroundings, shards, admission);
+        let routes = Arc::new(Routes::new(live, &rejections, upgrades, api));
+        Self { routes, rejections, live: Arc::clone(live), shards: Arc::clone(shards) }
+    }
+
+    /// Begins to accept, on the first shard's thread. The administrators' listener, where there is one, speaks plain HTTP.
+    fn accept(&self, main: TcpListener, admin: Option<TcpListener>, tls: &Arc<TlsInForce>) -> io::Result<Vec<JoinHandle<()>>> {
+        let pending = PendingHandshakes::default();
+        let (front, first) = (Handle::current(), self.shards.first());
+        let _first = first.enter();
+        let begin = |socket, surface, tls| -> io::Result<JoinHandle<()>> {
+            let listener = Listener {
+                socket: Accepting::new(socket)?,
+                http: Arc::new(Http::new(&self.routes, surface, &self.live, &self.rejections)),
+                tls,
+                sessions: (surface != Surface::Admin).then(|| Arc::clone(&self.shards)),
+                live: Arc::clone(&self.live),
+                rejections: Arc::clone(&self.rejections),
+                pending: pending.clone(),
+                front: front.clone(),
+            };
+            Ok(first.spawn(listener.run()))
         };
-        Ok(first.spawn(listener.run()))
-    };
-    let surface = if admin.is_some() { Surface::Public } else { Surface::Whole };
-    let main = begin(main, surface, Some(Arc::clone(tls)))?;
-    let admin = admin.map(|socket| begin(socket, Surface::Admin, None)).transpose()?;
-    Ok(std::iter::once(main).chain(admin).collect())
+        let surface = if admin.is_some() { Surface::Public } else { Surface::Whole };
+        let main = begin(main, surface, Some(Arc::clone(tls)))?;
+        let admin = admin.map(|socket| begin(socket, Surface::Admin, None)).transpose()?;
+        Ok(std::iter::once(main).chain(admin).collect())
+    }
 }
 
 fn tell(address: SocketAddr, admin_address: Option<SocketAddr>) {
@@ -286,15 +191,6 @@ fn tell(address: SocketAddr, admin_address: Option<SocketAddr>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// PROTOCOL 8: without `--config` an admin key for this run is made; each run has another.
-    #[test]
-    fn a_runs_key_is_an_admins_and_new_each_time() {
-        let (one, other) = (run_key(), run_key());
-        assert!(one.admin && one.key.len() == 32 && one.key != other.key);
-        let config = with_key(Arc::new(testing::config()), Some(&one));
-        assert_eq!(config.auth.api_keys, [one]);
-    }
 
     #[tokio::test]
     async fn an_address_in_use_says_what_to_do() {

@@ -12,7 +12,7 @@ use crate::frame::FrameReader;
 use crate::hub::{PayloadKind, Publication};
 use crate::metrics::PublishSource;
 use crate::session_id::{Member, SessionId};
-use crate::token_bucket::TokenBucket;
+use crate::token_bucket::{Rate, TokenBucket};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// One connection's reading side. There is one for each session at rest, so what all share, and what few need, is behind a pointer.
@@ -134,13 +134,8 @@ impl Session {
     /// Its rate of commands and the burst; an API key may have a rate of its own, and the burst keeps its proportion.
     pub fn rate(&self, limits: &Limits) -> (u32, u32) {
         let own = self.identity.as_ref().and_then(|identity| identity.commands_per_second);
-        match own {
-            Some(rate) => {
-                let burst = u64::from(limits.commands_burst) * u64::from(rate) / u64::from(limits.commands_per_second.max(1));
-                (rate, u32::try_from(burst).unwrap_or(u32::MAX).max(1))
-            }
-            None => (limits.commands_per_second, limits.commands_burst),
-        }
+        let Rate { per_second, burst } = Rate { per_second: limits.commands_per_second, burst: limits.commands_burst }.with_own(own);
+        (per_second, burst)
     }
 
     /// Whether it should have said by now who it is.

@@ -1,0 +1,71 @@
+//! An accepted connection before its first bytes, as it waits in a shard. A handshake that comes whole with them is granted
+//! there; every other connection is handed on to HTTP.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustls::ServerConfig;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Config;
+use crate::metrics::RejectReason;
+use crate::server::connection::{Http, Progress, Tcp, TimedStream, Transport};
+use crate::server::limits::{PendingPlace, Rejections};
+use crate::server::request::{head_room, read_head};
+use crate::server::websocket::Granted;
+use crate::shard::{Admitted, Porter};
+
+/// One accepted connection.
+pub struct Accepted {
+    /// What is spoken with it.
+    pub http: Arc<Http>,
+    /// Where it is counted if it fails before HTTP.
+    pub rejections: Arc<Rejections>,
+    /// The runtime in which HTTP is spoken.
+    pub front: Handle,
+    /// Who is at its other end.
+    pub peer: SocketAddr,
+    /// Until when its first head has to be there.
+    pub until: Instant,
+    /// Its place among those without one.
+    pub pending: PendingPlace,
+    /// The configuration that it was accepted under.
+    pub config: Arc<Config>,
+}
+
+impl Accepted {
+    /// Speaks TLS with it, then HTTP; one deadline holds for both.
+    pub async fn secure(self: Box<Self>, stream: TcpStream, tls: Arc<ServerConfig>) {
+        let accepting = TlsAcceptor::from(tls).accept(Tcp::Unregistered(stream));
+        let rejected = match tokio::time::timeout_at(self.until, accepting).await {
+            Ok(Ok(stream)) => return self.serve(Transport::Tls(Box::new(stream)), Bytes::new()).await,
+            Ok(Err(error)) => (RejectReason::Tls, error.to_string()),
+            Err(_) => (RejectReason::Timeout, "in the TLS handshake".to_owned()),
+        };
+        self.rejections.count(rejected.0, self.peer.ip(), &rejected.1);
+    }
+
+    async fn serve(self: Box<Self>, transport: Transport, said: Bytes) {
+        let Self { http, peer, until, pending, config, .. } = *self;
+        let progress = Progress::new(until, Box::new(pending));
+        let stream = TimedStream::new(transport, said, Arc::clone(&progress), config.limits.write_timeout);
+        http.serve(stream, peer, &progress, &config.limits).await;
+    }
+}
+
+impl Porter for Accepted {
+    fn admit(&mut self, said: &[u8]) -> Option<Admitted> {
+        let mut room = head_room();
+        let (head, used) = read_head(said, &mut room).filter(|&(_, used)| used <= self.config.limits.header_bytes)?;
+        let Granted { switching, newcomer } = self.http.grant(&head, self.peer)?;
+        Some(Admitted { newcomer, head: switching.written(), used })
+    }
+
+    fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]) {
+        let (front, said) = (self.front.clone(), Bytes::copy_from_slice(said));
+        front.spawn(self.serve(Transport::Plain(Tcp::Unregistered(stream)), said));
+    }
+}

@@ -1,0 +1,12 @@
+//! Plain HTTP requests and their answers (PROTOCOL section 5).
+
+mod batch;
+mod dispatch;
+mod page;
+mod place;
+mod publishing;
+mod sessions;
+mod topics;
+
+pub use dispatch::Api;
+pub use place::Surface;

@@ -1,0 +1,128 @@
+//! The paths of the HTTP side and the methods that each takes (PROTOCOL section 5).
+
+use crate::config::Config;
+use crate::server::websocket::target;
+
+/// What a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// Everything: there is one listener.
+    Whole,
+    /// All but what the administrators' listener has.
+    Public,
+    /// The `/v1` reads, sessions, `/metrics` and health.
+    Admin,
+}
+
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the path of the table that `Place::of` spells")]
+pub enum Place<'a> {
+    Page,
+    Library,
+    Healthz,
+    Readyz,
+    Metrics,
+    Topics,
+    Topic(&'a str),
+    History(&'a str),
+    Presence(&'a str),
+    Publish,
+    Sessions,
+    Session(&'a str),
+    /// A path that speaks WebSocket alone.
+    WebSocket,
+}
+
+impl<'a> Place<'a> {
+    /// The place of `path`, if there is one.
+    pub fn of(path: &'a str, config: &Config) -> Option<Self> {
+        let place = match path {
+            "/" => Self::Page,
+            "/belfry.js" => Self::Library,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            "/metrics" => Self::Metrics,
+            "/v1/topics" => Self::Topics,
+            "/v1/publish" => Self::Publish,
+            "/v1/sessions" => Self::Sessions,
+            _ => return Self::below(path).or_else(|| target(path, &config.endpoints).map(|_| Self::WebSocket)),
+        };
+        Some(place)
+    }
+
+    fn below(path: &'a str) -> Option<Self> {
+        if let Some(id) = path.strip_prefix("/v1/sessions/") {
+            return (!id.is_empty() && !id.contains('/')).then_some(Self::Session(id));
+        }
+        let rest = path.strip_prefix("/v1/topics/")?;
+        match rest.split_once('/') {
+            None => (!rest.is_empty()).then_some(Self::Topic(rest)),
+            Some(("", _)) => None,
+            Some((topic, "history")) => Some(Self::History(topic)),
+            Some((topic, "presence")) => Some(Self::Presence(topic)),
+            Some(_) => None,
+        }
+    }
+
+    /// The methods that the place takes on `surface`; none: it isn't there.
+    pub fn methods(&self, surface: Surface) -> &'static str {
+        const NONE: &str = "";
+        const READ: &str = "GET, HEAD";
+        match (self, surface) {
+            (Self::Healthz | Self::Readyz, _) => READ,
+            (Self::Page | Self::Library, Surface::Whole | Surface::Public) => READ,
+            (Self::WebSocket, Surface::Whole | Surface::Public) => "GET",
+            (Self::Topic(_), Surface::Whole) => "GET, HEAD, POST",
+            (Self::Publish, Surface::Whole | Surface::Public) | (Self::Topic(_), Surface::Public) => "POST",
+            (
+                Self::Metrics | Self::Topics | Self::Topic(_) | Self::History(_) | Self::Presence(_) | Self::Sessions,
+                Surface::Whole | Surface::Admin,
+            ) => READ,
+            (Self::Session(_), Surface::Whole | Surface::Admin) => "DELETE",
+            (Self::Page | Self::Library | Self::WebSocket | Self::Publish, Surface::Admin) => NONE,
+            (Self::Metrics | Self::Topics | Self::History(_) | Self::Presence(_) | Self::Sessions | Self::Session(_), Surface::Public) => {
+                NONE
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn methods(path: &str, surface: Surface) -> &'static str {
+        Place::of(path, &Config::default()).map_or("", |place| place.methods(surface))
+    }
+
+    /// PROTOCOL 5: the table of paths, and what `admin.listen` moves away.
+    #[test]
+    fn the_table_of_paths() {
+        for (path, whole, public, admin) in [
+            ("/", "GET, HEAD", "GET, HEAD", ""),
+            ("/belfry.js", "GET, HEAD", "GET, HEAD", ""),
+            ("/healthz", "GET, HEAD", "GET, HEAD", "GET, HEAD"),
+            ("/readyz", "GET, HEAD", "GET, HEAD", "GET, HEAD"),
+            ("/metrics", "GET, HEAD", "", "GET, HEAD"),
+            ("/v1/topics", "GET, HEAD", "", "GET, HEAD"),
+            ("/v1/topics/a.b", "GET, HEAD, POST", "POST", "GET, HEAD"),
+            ("/v1/topics/a.b/history", "GET, HEAD", "", "GET, HEAD"),
+            ("/v1/topics/a.b/presence", "GET, HEAD", "", "GET, HEAD"),
+            ("/v1/publish", "POST", "POST", ""),
+            ("/v1/sessions", "GET, HEAD", "", "GET, HEAD"),
+            ("/v1/sessions/0123456789abcdef", "DELETE", "", "DELETE"),
+            ("/ws", "GET", "GET", ""),
+            ("/raw/a.b", "GET", "GET", ""),
+            ("/echo", "GET", "GET", ""),
+            ("/v1/topics/", "", "", ""),
+            ("/v1/topics/a/b", "", "", ""),
+            ("/v1/topics//history", "", "", ""),
+            ("/v1/sessions/a/b", "", "", ""),
+            ("/nothing", "", "", ""),
+        ] {
+            let seen = (methods(path, Surface::Whole), methods(path, Surface::Public), methods(path, Surface::Admin));
+            assert_eq!(seen, (whole, public, admin), "{path}");
+        }
+    }
+}

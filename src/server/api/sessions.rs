@@ -1,0 +1,92 @@
+//! `/v1/sessions`: who is connected, the slowest first, and the end of one by an operator.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+
+use crate::codes::CloseCode;
+use crate::server::request::{Caller, Query, QueryError};
+use crate::server::response::{Answer, Problem, empty, json_of};
+use crate::session_id::SessionId;
+use crate::shard::{SessionView, Shards};
+
+/// Sessions in one answer, where the query doesn't say.
+const SESSIONS_LISTED: usize = 20;
+/// The most sessions in one answer.
+const SESSIONS_LISTED_MAX: usize = 1_000;
+
+/// Looks sessions up.
+pub struct SessionsApi {
+    shards: Arc<Shards>,
+}
+
+#[derive(serde::Serialize)]
+struct Listed<'a> {
+    session: String,
+    user: Option<&'a str>,
+    address: String,
+    dialect: &'static str,
+    outbox_bytes: usize,
+    oldest: Option<Oldest<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Oldest<'a> {
+    topic: &'a str,
+    age_ms: u64,
+}
+
+#[derive(serde::Serialize)]
+struct List<'a> {
+    sessions: Vec<Listed<'a>>,
+}
+
+impl SessionsApi {
+    /// Looks up the sessions of `shards`.
+    pub fn new(shards: &Arc<Shards>) -> Self {
+        Self { shards: Arc::clone(shards) }
+    }
+
+    /// `GET /v1/sessions?order=outbox&limit=20`.
+    pub async fn list(&self, caller: &Caller<'_>, query: &Query<'_>) -> Result<Answer, Problem> {
+        caller.require("listing sessions", |identity| identity.admin)?;
+        let bad = |error: QueryError| Problem::bad_request(error.to_string());
+        if query.text("order").map_err(bad)?.is_some_and(|order| order != "outbox") {
+            return Err(Problem::bad_request("order is not outbox, the only one there is"));
+        }
+        let limit = query.number("limit").map_err(bad)?.unwrap_or(SESSIONS_LISTED).min(SESSIONS_LISTED_MAX);
+        let views = self.shards.slowest(limit).await;
+        let list = List { sessions: views.iter().map(Listed::from).collect() };
+        Ok(json_of(&list))
+    }
+
+    /// `DELETE /v1/sessions/{id}`: closes it with 4009.
+    pub async fn close(&self, caller: &Caller<'_>, id: &str) -> Result<Answer, Problem> {
+        caller.require("closing sessions", |identity| identity.admin)?;
+        let closed = match id.parse::<SessionId>() {
+            Ok(id) => self.shards.close(id, CloseCode::Operator, "closed by an operator").await,
+            Err(_) => false,
+        };
+        if !closed {
+            return Err(Problem::not_found("there is no session of that id"));
+        }
+        Ok(empty(StatusCode::NO_CONTENT))
+    }
+}
+
+impl<'a> From<&'a SessionView> for Listed<'a> {
+    fn from(view: &'a SessionView) -> Self {
+        Self {
+            session: view.id.to_string(),
+            user: view.user.as_deref(),
+            // A hop that a proxy named has no port.
+            address: if view.address.port() == 0 { view.address.ip().to_string() } else { view.address.to_string() },
+            dialect: view.dialect.as_str(),
+            outbox_bytes: view.outbox_bytes,
+            oldest: view
+                .oldest
+                .as_ref()
+                .map(|(topic, age)| Oldest { topic: topic.as_str(), age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX) }),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `/v1/topics`: which topics there are, their histories and who is there.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+
+use crate::dialect::json_write;
+use crate::hub::{Hub, Off, TopicInfo};
+use crate::position::Offset;
+use crate::server::request::{Caller, Query, QueryError};
+use crate::server::response::{Answer, Problem, json, json_of};
+use crate::topic_name::{Pattern, TopicName};
+
+/// Topics in one answer, where the query doesn't say; also the most.
+const TOPICS_LISTED_MAX: usize = 1_000;
+/// Messages of a history in one answer, where the query doesn't say.
+const HISTORY_LISTED: usize = 100;
+/// The most messages of a history in one answer.
+const HISTORY_LISTED_MAX: usize = 1_000;
+
+/// Looks topics up.
+pub struct TopicsApi {
+    hub: Arc<Hub>,
+}
+
+#[derive(serde::Serialize)]
+struct Listed<'a> {
+    topic: &'a str,
+    subscribers: usize,
+    offset: u64,
+    epoch: &'a str,
+    rule: &'a str,
+}
+
+#[derive(serde::Serialize)]
+struct List<'a> {
+    topics: Vec<Listed<'a>>,
+}
+
+impl TopicsApi {
+    /// Looks up the topics of `hub`.
+    pub fn new(hub: &Arc<Hub>) -> Self {
+        Self { hub: Arc::clone(hub) }
+    }
+
+    /// `GET /v1/topics?match=&limit=&after=`.
+    pub fn list(&self, caller: &Caller<'_>, query: &Query<'_>) -> Result<Answer, Problem> {
+        caller.require("listing topics", |identity| identity.admin)?;
+        let bad = |error: QueryError| Problem::bad_request(error.to_string());
+        let matching = query.text("match").map_err(bad)?.map(|text| Pattern::parse(&text)).transpose();
+        let matching = matching.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()))?;
+        let limit = query.number("limit").map_err(bad)?.unwrap_or(TOPICS_LISTED_MAX).min(TOPICS_LISTED_MAX);
+        let after = query.text("after").map_err(bad)?;
+        let found = self.hub.topics(matching.as_ref(), after.as_deref(), limit);
+        Ok(json_of(&List { topics: found.iter().map(Listed::from).collect() }))
+    }
+
+    /// `GET /v1/topics/{topic}`.
+    pub fn one(&self, caller: &Caller<'_>, topic: &TopicName) -> Result<Answer, Problem> {
+        caller.require("looking topics up", |identity| identity.admin)?;
+        let info = self.hub.topic(topic).ok_or_else(|| Problem::not_found(format!("there is no topic {topic} now")))?;
+        Ok(json_of(&Listed::from(&info)))
+    }
+
+    /// `GET /v1/topics/{topic}/history?since=&limit=`.
+    pub fn history(&self, caller: &Caller<'_>, topic: &TopicName, query: &Query<'_>) -> Result<Answer, Problem> {
+        may_read(caller, topic)?;
+        let bad = |error: QueryError| Problem::bad_request(error.to_string());
+        let since = query.number("since").map_err(bad)?.map(Offset);
+        let limit = query.number("limit").map_err(bad)?.unwrap_or(HISTORY_LISTED).min(HISTORY_LISTED_MAX);
+        let page = self.hub.history(topic, since, limit).map_err(off)?;
+        Ok(object(|members| json_write::history_members(members, 0, topic, &page)))
+    }
+
+    /// `GET /v1/topics/{topic}/presence`.
+    pub fn presence(&self, caller: &Caller<'_>, topic: &TopicName) -> Result<Answer, Problem> {
+        may_read(caller, topic)?;
+        let members = self.hub.presence(topic).map_err(off)?;
+        Ok(object(|json| json_write::presence_members(json, topic, &members)))
+    }
+}
+
+impl<'a> From<&'a TopicInfo> for Listed<'a> {
+    fn from(info: &'a TopicInfo) -> Self {
+        Self {
+            topic: info.topic.as_str(),
+            subscribers: info.subscribers,
+            offset: info.position.offset.0,
+            epoch: info.position.epoch.as_str(),
+            rule: &info.rule,
+        }
+    }
+}
+
+/// A history or a presence is read by whoever may subscribe, and by every admin.
+fn may_read(caller: &Caller<'_>, topic: &TopicName) -> Result<(), Problem> {
+    let pattern = Pattern::from(topic.clone());
+    caller.require(&format!("reading {topic}"), |identity| identity.admin || identity.grants.may_subscribe(&pattern))
+}
+
+fn off(off: Off) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, off.code(), off.to_string())
+}
+
+fn object(write_members: impl FnOnce(&mut Vec<u8>)) -> Answer {
+    let mut text = vec![b'{'];
+    write_members(&mut text);
+    text.push(b'}');
+    json(text)
+}

@@ -1,0 +1,224 @@
+//! Speaking HTTP/1.1 with one connection, until it ends or becomes a session.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::server::conn::http1::{self, Parts};
+use hyper::service::service_fn;
+use hyper::{Request, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt;
+
+use super::progress::{Ended, Phase, Progress};
+use super::timed_stream::TimedStream;
+use crate::config::{Limits, Live};
+use crate::metrics::{LimitKey, RejectReason};
+use crate::server::api::Surface;
+use crate::server::limits::Rejections;
+use crate::server::request::{FIELDS_MAX, Fields, Head};
+use crate::server::response::{Answer, Problem};
+use crate::server::routes::Routes;
+use crate::server::websocket::Granted;
+use crate::shard::Expected;
+
+/// What hyper may buffer of one connection at least, in bytes.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// What is spoken with the connections of one listener.
+pub struct Http {
+    routes: Arc<Routes>,
+    surface: Surface,
+    live: Arc<Live>,
+    rejections: Arc<Rejections>,
+}
+
+impl Http {
+    /// Requests are answered by `routes`, as a listener that serves `surface` does.
+    pub fn new(routes: &Arc<Routes>, surface: Surface, live: &Arc<Live>, rejections: &Arc<Rejections>) -> Self {
+        Self { routes: Arc::clone(routes), surface, live: Arc::clone(live), rejections: Arc::clone(rejections) }
+    }
+
+    /// Grants the handshake that `head` is, if it is one and may be; nothing was done else.
+    pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr) -> Option<Granted> {
+        self.routes.grant(head, peer, self.surface)
+    }
+
+    /// Speaks HTTP/1.1 with `peer` until the connection ends or becomes a session.
+    pub async fn serve(&self, stream: TimedStream, peer: SocketAddr, progress: &Arc<Progress>, limits: &Limits) {
+        let answer = |request: Request<Incoming>| async move {
+            let (answer, expected) = match progress.is_ambiguous(request.headers().contains_key(header::TRANSFER_ENCODING)) {
+                true => (self.ambiguous(peer), None),
+                false => self.routes.answer(request, peer, self.surface).await,
+            };
+            (answer, expected, self.live.load().limits.keep_alive)
+        };
+        match converse(stream, limits, progress, answer).await {
+            Ok(None) => self.account(Ok(()), peer, progress),
+            Err(error) => self.account(Err(error), peer, progress),
+            Ok(Some((expected, stream, already_read))) => match stream.into_arrived(already_read) {
+                Some(arrived) => expected.arrive(arrived).await,
+                None => tracing::warn!(%peer, "a new session's socket can't be used"),
+            },
+        }
+    }
+
+    /// The answer to a request whose end a proxy may see elsewhere than hyper: nothing that follows on the connection can be
+    /// trusted.
+    fn ambiguous(&self, peer: SocketAddr) -> Answer {
+        let detail = "the request has both Content-Length and Transfer-Encoding, or was sent ahead with a Transfer-Encoding";
+        self.rejections.count(RejectReason::BadUpgrade, peer.ip(), detail);
+        Problem::bad_request(detail).closing().into()
+    }
+
+    /// Counts how a connection ended that no handler could count.
+    fn account(&self, served: hyper::Result<()>, peer: SocketAddr, progress: &Progress) {
+        let before_first_head = matches!(progress.phase(), Phase::FirstHead { .. });
+        // hyper takes a read that fails before any byte came for a peaceful end.
+        match progress.ended() {
+            Some(Ended::Late) if before_first_head => {
+                return self.rejections.count(RejectReason::Timeout, peer.ip(), "before the end of the first head");
+            }
+            Some(Ended::Late) => return self.rejections.limit_hit(LimitKey::KeepAlive),
+            Some(Ended::Stuck) => return self.rejections.limit_hit(LimitKey::WriteTimeout),
+            None => {}
+        }
+        let Err(error) = served else { return };
+        if error.is_parse_too_large() {
+            self.rejections.count(RejectReason::HeaderBytes, peer.ip(), "the head is too long or has too many headers");
+        } else if error.is_parse() && before_first_head {
+            self.rejections.count(RejectReason::BadUpgrade, peer.ip(), "the head is not HTTP/1.1");
+        } else {
+            tracing::trace!(%error, %peer, "connection ended");
+        }
+    }
+}
+
+/// A connection that becomes a session: who expects it, its socket, and what was read behind its request.
+type Switched = (Expected, TimedStream, Bytes);
+
+/// Speaks HTTP/1.1 until the connection ends or is to become a session. `answer` also says how long the next request may take.
+async fn converse<F: Future<Output = (Answer, Option<Expected>, Duration)> + Send>(
+    stream: TimedStream,
+    limits: &Limits,
+    progress: &Arc<Progress>,
+    answer: impl Fn(Request<Incoming>) -> F,
+) -> hyper::Result<Option<Switched>> {
+    let expecting = Mutex::new(None);
+    let service = service_fn(|request: Request<Incoming>| {
+        progress.head_came();
+        let (answering, expecting) = (answer(request), &expecting);
+        async move {
+            let (answer, expected, keep_alive) = answering.await;
+            if expected.is_some() {
+                *expecting.lock() = expected;
+                progress.switched();
+            } else {
+                progress.answered(keep_alive);
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_headers(FIELDS_MAX)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes.max(BUFFER_BYTES))
+        .serve_connection(TokioIo::new(stream), service);
+    (&mut connection).await?;
+    let Parts { io, read_buf, .. } = connection.into_parts();
+    let mut stream = io.into_inner();
+    let expected = expecting.lock().take();
+    if expected.is_none() {
+        // hyper leaves that out where an upgrade was asked for and refused; else it is done already.
+        let _ = stream.shutdown().await;
+    }
+    Ok(expected.map(|expected| (expected, stream, read_buf)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::super::tcp::Tcp;
+    use super::super::timed_stream::Transport;
+    use super::*;
+
+    /// Both ends of a connection.
+    async fn connected() -> (std::net::TcpStream, tokio::net::TcpStream) {
+        let socket = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let peer = tokio::net::TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        (socket.accept().await.unwrap().0.into_std().unwrap(), peer)
+    }
+
+    /// What a peer hears that sends `request`, with a first head due and a next request due in `patience` each.
+    async fn heard(request: &str, patience: Duration, limits: Limits) -> (String, bool) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (stream, mut peer) = connected().await;
+        let progress = Progress::new(Instant::now() + patience, Box::new(()));
+        let stream =
+            TimedStream::new(Transport::Plain(Tcp::Unregistered(stream)), Bytes::new(), Arc::clone(&progress), limits.write_timeout);
+        peer.write_all(request.as_bytes()).await.unwrap();
+        let answer = |_| async move { (crate::server::response::json(b"{}".to_vec()), None, patience) };
+        let mut text = String::new();
+        let (_, read) = tokio::join!(converse(stream, &limits, &progress, answer), peer.read_to_string(&mut text));
+        read.unwrap();
+        (text, progress.ended() == Some(Ended::Late))
+    }
+
+    /// PROTOCOL 7: a first head that isn't whole in time gets 408, one that never began is just closed.
+    #[tokio::test]
+    async fn a_late_head_ends_the_connection() {
+        let patience = Duration::from_millis(50);
+        let (text, late) = heard("GET / HTTP/1.1\r\nHost: a\r\n", patience, Limits::default()).await;
+        assert!(text.starts_with("HTTP/1.1 408 ") && late, "{text}");
+        assert_eq!(heard("", patience, Limits::default()).await, (String::new(), true));
+    }
+
+    /// PROTOCOL 7: an idle kept-alive connection is closed after `keep_alive`.
+    #[tokio::test]
+    async fn an_idle_connection_is_closed() {
+        let (text, late) = heard("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Duration::from_millis(50), Limits::default()).await;
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("{}") && late, "{text}");
+    }
+
+    /// An answer that is longer than the socket takes at once arrives whole, though the request's body never came.
+    #[tokio::test]
+    async fn a_long_answer_is_not_cut_short() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let limits = Limits::default();
+        let (stream, mut peer) = connected().await;
+        let progress = Progress::new(Instant::now() + limits.handshake_timeout, Box::new(()));
+        let transport = Transport::Plain(Tcp::Unregistered(stream));
+        let stream = TimedStream::new(transport, Bytes::new(), Arc::clone(&progress), limits.write_timeout);
+        peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await.unwrap();
+        const BYTES: usize = 16 << 20;
+        let answer = |_| async { (crate::server::response::json(vec![b'1'; BYTES]), None, Duration::from_secs(5)) };
+        let mut text = Vec::new();
+        let (_, read) = tokio::join!(converse(stream, &limits, &progress, answer), peer.read_to_end(&mut text));
+        read.unwrap();
+        assert!(text.len() > BYTES, "{} bytes came", text.len());
+    }
+
+    /// PROTOCOL 7: `header_bytes` holds to the byte, below hyper's smallest buffer too; 64 headers pass and 65 don't.
+    #[tokio::test]
+    async fn heads_are_bounded() {
+        let limits = Limits { header_bytes: 1_000, ..Limits::default() };
+        let patience = Duration::from_secs(5);
+        let padded = |len: usize| {
+            let rest = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: \r\n\r\n".len();
+            format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {}\r\n\r\n", "x".repeat(len - rest))
+        };
+        let status = |text: &str| text.get(9..12).unwrap_or_default().to_owned();
+        assert_eq!(status(&heard(&padded(1_000), patience, limits.clone()).await.0), "200");
+        assert_eq!(status(&heard(&padded(1_001), patience, limits).await.0), "431");
+        let many = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{}\r\n", "X: y\r\n".repeat(count - 2));
+        assert_eq!(status(&heard(&many(64), patience, Limits::default()).await.0), "200");
+        assert_eq!(status(&heard(&many(65), patience, Limits::default()).await.0), "431");
+    }
+}

@@ -1,0 +1,193 @@
+//! The socket under hyper, with the deadlines that hyper doesn't keep by itself, and a hold on the 101.
+//!
+//! hyper's own header timeout begins with the first request's first byte and knows nothing of TLS, so it lets a slow
+//! handshake live; here one deadline runs from accept to the end of the first head.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
+
+use super::progress::{Phase, Progress};
+use super::tcp::Tcp;
+use crate::shard::{Arrived, Stream};
+
+/// What a peer hears whose head did not come in time.
+const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// TCP alone, or TLS on it.
+pub enum Transport {
+    /// TCP alone.
+    Plain(Tcp),
+    /// TLS.
+    Tls(Box<TlsStream<Tcp>>),
+}
+
+/// The socket of one connection until it becomes a session or ends.
+pub struct TimedStream {
+    transport: Transport,
+    /// What was read of it before.
+    ahead: Bytes,
+    /// The 101.
+    held: Vec<u8>,
+    progress: Arc<Progress>,
+    read_timer: Option<(Instant, Pin<Box<Sleep>>)>,
+    write_timeout: Duration,
+    /// Runs while the peer takes nothing.
+    write_timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl TimedStream {
+    /// Guards `transport`, of which `ahead` was read before; a peer that takes nothing for `write_timeout` is given up.
+    pub fn new(transport: Transport, ahead: Bytes, progress: Arc<Progress>, write_timeout: Duration) -> Self {
+        Self { transport, ahead, held: Vec::new(), progress, read_timer: None, write_timeout, write_timer: None }
+    }
+
+    /// The socket on its way to its shard, with the 101 that was held back. `already_read` was read behind the request's head.
+    /// `None`: the socket can't be used.
+    pub fn into_arrived(self, already_read: Bytes) -> Option<Arrived> {
+        let Self { transport, ahead, held: head, .. } = self;
+        let already_read = if ahead.is_empty() { already_read } else { [already_read, ahead].concat().into() };
+        let stream = match transport {
+            Transport::Plain(tcp) => Stream::Plain(tcp.into_std().ok()?),
+            Transport::Tls(stream) => {
+                let (tcp, tls) = stream.into_inner();
+                Stream::Tls(tcp.into_std().ok()?, Box::new(tls))
+            }
+        };
+        Some(Arrived { stream, head, already_read })
+    }
+
+    /// Whether `bytes` are of a 101 and were held back.
+    fn holds(&mut self, bytes: &[u8]) -> bool {
+        let holds = self.progress.phase() == Phase::Switching;
+        if holds {
+            self.held.extend_from_slice(bytes);
+        }
+        holds
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(until) = self.progress.until(cx.waker()) else {
+            self.read_timer = None;
+            return Poll::Pending;
+        };
+        if self.read_timer.as_ref().is_none_or(|(set, _)| *set != until) {
+            self.read_timer = Some((until, Box::pin(tokio::time::sleep_until(until))));
+        }
+        let Some((_, timer)) = &mut self.read_timer else { return Poll::Pending };
+        ready!(timer.as_mut().poll(cx));
+        if self.progress.end_late() {
+            // A fresh socket takes these bytes at once; if it doesn't, the peer goes without them.
+            let _ = self.poll_transport_write(cx, LATE);
+            let _ = self.poll_transport_flush(cx);
+        }
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request in time")))
+    }
+
+    fn poll_transport_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        if read.is_pending() { self.poll_deadline(cx) } else { read }
+    }
+
+    fn poll_transport_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_transport_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// Lets `written` through; while it waits, the write timer runs.
+    fn bounded<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write_timer = None;
+            return written;
+        }
+        let write_timeout = self.write_timeout;
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_timeout)));
+        ready!(timer.as_mut().poll(cx));
+        self.progress.end_stuck();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")))
+    }
+}
+
+impl AsyncRead for TimedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // hyper looks for more before it asks for the answer. With a 101 no more is read here, and the runtime need not know the socket.
+        if self.progress.awaits_answer_alone() {
+            return self.poll_deadline(cx);
+        }
+        let before = buffer.filled().len();
+        if self.ahead.is_empty() {
+            ready!(self.poll_transport_read(cx, buffer))?;
+        } else {
+            let len = buffer.remaining().min(self.ahead.len());
+            let part = self.ahead.split_to(len);
+            buffer.put_slice(&part);
+        }
+        let came = &buffer.filled()[before..];
+        if !came.is_empty() {
+            self.progress.bytes_came(came);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for TimedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.holds(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = self.poll_transport_write(cx, bytes);
+        self.bounded(cx, written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.poll_transport_flush(cx);
+        self.bounded(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        };
+        self.bounded(cx, shut)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Some(first) = slices.iter().find(|slice| !slice.is_empty())
+            && self.holds(first)
+        {
+            return Poll::Ready(Ok(first.len()));
+        }
+        let written = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        };
+        self.bounded(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}

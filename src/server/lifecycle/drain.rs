@@ -1,0 +1,66 @@
+//! SIGTERM: nobody comes in any more, and every session is closed at its own moment (PROTOCOL section 6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::signals::Signals;
+use crate::config::Live;
+use crate::server::limits::Admission;
+use crate::shard::Shards;
+
+/// What a drain may take beyond `server.drain`: a session that doesn't answer its Close is dropped after 2 s.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Drains until no session is left, or until a second signal.
+pub async fn drain(signals: &mut Signals, admission: &Arc<Admission>, shards: &Arc<Shards>, live: &Arc<Live>) {
+    admission.begin_drain();
+    let over = live.load().server.drain;
+    tracing::info!(?over, "draining");
+    tokio::select! {
+        drained = tokio::time::timeout(over.saturating_add(GRACE), all_left(admission, shards, over)) => match drained {
+            Ok(()) => tracing::info!("drained"),
+            Err(_) => tracing::warn!("sessions were left at the end of the drain"),
+        },
+        () = signals.drain_ordered() => tracing::warn!("a second signal; sessions are dropped"),
+    }
+}
+
+/// Done when no session is left. A shard knows of one whose 101 is on its way only once it is there; so they are asked again then.
+async fn all_left(admission: &Admission, shards: &Shards, over: Duration) {
+    loop {
+        let nobody_was_in = admission.is_empty();
+        shards.drain(over).await;
+        if nobody_was_in {
+            return; // whoever was closing then had its socket with a shard, which has waited for it
+        }
+        admission.emptied().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::super::testing::TestGateway;
+    use super::*;
+    use crate::config::Config;
+
+    /// PROTOCOL 6: the drain waits for a session whose 101 is on its way as it begins, which is told `draining` and closed with
+    /// 1001 like all others. (The process could end before that, and if it did not, the session was told nothing.)
+    #[tokio::test]
+    async fn a_session_on_its_way_is_told_and_waited_for() {
+        let mut config = Config::default();
+        config.server.drain = Duration::from_millis(300);
+        let gateway = TestGateway::new(config);
+        let mut signals = Signals::new().unwrap();
+        let expected = gateway.expect(Ok(None)).await;
+        let mut draining = pin!(drain(&mut signals, &gateway.admission, &gateway.shards, &gateway.surroundings.live));
+        tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = gateway.let_turns_pass() => {} }
+        tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = std::future::ready(()) => {} }
+        let mut client = gateway.arrive(expected).await;
+        let leaving = async move { client.read_to_close().await };
+        let (heard, ()) = tokio::join!(leaving, draining);
+        assert_eq!(heard.iter().map(|(op, _)| op.as_str()).collect::<Vec<_>>(), ["welcome", "draining", "1001"]);
+        assert!(gateway.admission.is_empty());
+    }
+}

@@ -1,0 +1,17 @@
+//! The gateway as a whole over time: what is tried before a start, signals, reloads, and the drain.
+
+mod drain;
+mod preflight;
+mod reload;
+mod run_key;
+mod signals;
+mod summary;
+#[cfg(test)]
+mod testing;
+
+pub use drain::drain;
+pub use preflight::{Preflighted, preflight};
+pub use reload::Reload;
+pub use run_key::{run_key, with_key};
+pub use signals::{Order, Signals};
+pub use summary::summary;

@@ -1,0 +1,99 @@
+//! SIGHUP: the configuration is read again and put in force in every part, or nothing changes.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use super::preflight::preflight;
+use crate::auth::Auth;
+use crate::config::{ApiKey, Config, Live, Problem, Sources};
+use crate::feed::Feeds;
+use crate::server::connection::TlsInForce;
+
+/// The parts that a reload reaches.
+pub struct Reload {
+    /// Where the configuration comes from.
+    pub sources: Sources,
+    /// The admin key of a run without a file; it outlives every reload.
+    pub run_key: Option<ApiKey>,
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// Who may what.
+    pub auth: Arc<Auth>,
+    /// The certificate in force.
+    pub tls: Arc<TlsInForce>,
+    /// Publishers that live in the gateway.
+    pub feeds: Feeds,
+}
+
+impl Reload {
+    /// Reads everything again. What is wrong is logged as `belfry check` would say it, and changes nothing.
+    pub async fn run(&self) {
+        let sources = self.sources.clone();
+        let read = tokio::task::spawn_blocking(move || preflight(&sources)).await;
+        match read.map_err(|error| vec![Problem(format!("the configuration could not be read: {error}"))]).and_then(|read| read) {
+            Ok((config, certificate)) => self.put_in_force(&config, certificate),
+            Err(problems) => tell(&problems),
+        }
+    }
+
+    fn put_in_force(&self, new: &Config, certificate: Option<Arc<ServerConfig>>) {
+        let old = self.live.load();
+        for key in old.fixed_differences(new) {
+            tracing::warn!(key, "differs, but can't change while the gateway runs; restart it for that");
+        }
+        let mut config = new.clone().with_fixed_of(&old);
+        config.auth.api_keys.extend(self.run_key.clone());
+        if let Err(problem) = self.auth.reload(&config.auth) {
+            tell(&[problem]);
+            return;
+        }
+        self.tls.replace(certificate);
+        self.live.replace(&config);
+        if let Err(problem) = self.feeds.reload(&config.feed) {
+            tell(&[problem]);
+        }
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        tracing::info!("configuration reloaded");
+    }
+}
+
+fn tell(problems: &[Problem]) {
+    for problem in problems {
+        tracing::error!(%problem, "configuration not reloaded");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::TestGateway;
+    use super::*;
+    use crate::config::GrantLists;
+    use crate::session::Surroundings;
+
+    /// PROTOCOL 8: a removed key closes 4001 also where the reload comes between the upgrade and the moment that the shard has the
+    /// session. (It kept what it was opened with, until the next reload.)
+    #[tokio::test]
+    async fn a_session_on_its_way_hears_of_a_reload() {
+        let without = Config::default();
+        let mut config = Config::default();
+        let grants = GrantLists { subscribe: Vec::new(), publish: Vec::new() };
+        config.auth.api_keys.push(ApiKey {
+            name: "feed".into(),
+            key: "its secret key".into(),
+            grants,
+            admin: false,
+            commands_per_second: None,
+        });
+        let gateway = TestGateway::new(config);
+        let Surroundings { auth, live, .. } = &*gateway.surroundings;
+        let expected = gateway.expect(auth.identify("its secret key").map(Some)).await;
+        auth.reload(&without.auth).unwrap();
+        live.replace(&without);
+        gateway.let_turns_pass().await;
+        let heard = gateway.arrive(expected).await.read_to_close().await;
+        assert_eq!(heard.iter().map(|(op, _)| op.as_str()).collect::<Vec<_>>(), ["welcome", "4001"], "{heard:?}");
+    }
+}

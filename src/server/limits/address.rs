@@ -1,0 +1,25 @@
+//! What limits per address count together.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// What one limit per address counts together: an IPv4 address, or an IPv6 network of 64 bits, since a host has all of that.
+pub fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv6_is_counted_by_its_64_bits() {
+        let counted = |text: &str| counted_as(text.parse().unwrap());
+        assert_eq!(counted("2001:db8:1:2:3::4"), counted("2001:db8:1:2:ffff::1"));
+        assert_ne!(counted("2001:db8:1:2::1"), counted("2001:db8:1:3::1"));
+        assert_eq!(counted("::ffff:1.2.3.4"), counted("1.2.3.4"));
+        assert_ne!(counted("1.2.3.4"), counted("1.2.3.5"));
+    }
+}

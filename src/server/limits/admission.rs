@@ -1,0 +1,209 @@
+//! Who may come in: sessions in all, per address, and nobody while the gateway drains.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper::StatusCode;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::address::counted_as;
+use crate::codes::ErrorCode;
+use crate::config::Live;
+use crate::metrics::RejectReason;
+use crate::server::response::Problem;
+
+/// When somebody who found the house full may ask again, in seconds.
+const RETRY_WHEN_FULL_SECONDS: u64 = 5;
+
+/// Counts who is in.
+#[derive(Debug)]
+pub struct Admission {
+    live: Arc<Live>,
+    /// What the process's file descriptors allow, whatever `limits.sessions` says.
+    sessions_possible: usize,
+    /// Set under the lock of `counts`: whoever was let in before is counted there.
+    draining: AtomicBool,
+    /// Held for one look-up.
+    counts: Mutex<Counts>,
+    /// Told whenever the last one has gone.
+    emptied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    sessions: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// Why somebody may not come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The gateway is going away.
+    #[error("the gateway is draining")]
+    Draining,
+    /// `limits.sessions`.
+    #[error("there are as many sessions as limits.sessions allows")]
+    Sessions,
+    /// `limits.sessions_per_address`.
+    #[error("there are as many sessions from this address as limits.sessions_per_address allows")]
+    SessionsPerAddress,
+}
+
+impl Refusal {
+    /// The label that it is counted under.
+    pub fn reason(self) -> RejectReason {
+        match self {
+            Self::Draining => RejectReason::Draining,
+            Self::Sessions => RejectReason::Sessions,
+            Self::SessionsPerAddress => RejectReason::SessionsPerAddress,
+        }
+    }
+}
+
+/// A session's place in the totals; given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    admission: Arc<Admission>,
+    address: IpAddr,
+}
+
+impl Admission {
+    /// Nobody is in. `sessions_possible` bounds `limits.sessions`, through reloads too.
+    pub fn new(live: Arc<Live>, sessions_possible: usize) -> Arc<Self> {
+        Arc::new(Self { live, sessions_possible, draining: AtomicBool::new(false), counts: Mutex::default(), emptied: Notify::new() })
+    }
+
+    /// A place for a session from `address`.
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refusal> {
+        let address = counted_as(address);
+        let config = self.live.load();
+        let mut counts = self.counts.lock();
+        if self.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        if counts.sessions >= config.limits.sessions.min(self.sessions_possible) {
+            return Err(Refusal::Sessions);
+        }
+        let here = counts.by_address.entry(address).or_default();
+        if *here >= config.limits.sessions_per_address {
+            if *here == 0 {
+                counts.by_address.remove(&address);
+            }
+            return Err(Refusal::SessionsPerAddress);
+        }
+        *here += 1;
+        counts.sessions += 1;
+        Ok(Permit { admission: Arc::clone(self), address })
+    }
+
+    /// The answer to somebody refused.
+    pub fn problem(&self, refusal: Refusal) -> Problem {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::Draining => self.draining_problem(),
+            Refusal::Sessions => {
+                Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "too_many_sessions", detail).retry_after(RETRY_WHEN_FULL_SECONDS)
+            }
+            Refusal::SessionsPerAddress => {
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail).retry_after(RETRY_WHEN_FULL_SECONDS)
+            }
+        }
+    }
+
+    /// From now on nobody comes in.
+    pub fn begin_drain(&self) {
+        let _counts = self.counts.lock();
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Done when nobody is in: no open session of a shard, and none whose 101 is on its way.
+    pub async fn emptied(&self) {
+        while !self.is_empty() {
+            self.emptied.notified().await;
+        }
+    }
+
+    /// Whether nobody is in.
+    pub fn is_empty(&self) -> bool {
+        self.counts.lock().sessions == 0
+    }
+
+    /// Whether the gateway drains.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// What anyone is told who comes while the gateway drains: to come back once it must be gone.
+    pub fn draining_problem(&self) -> Problem {
+        let drain = self.live.load().server.drain;
+        Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "draining", Refusal::Draining.to_string())
+            .retry_after(drain.as_secs_f64().ceil() as u64)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut counts = self.admission.counts.lock();
+        counts.sessions -= 1;
+        if counts.sessions == 0 {
+            self.admission.emptied.notify_one();
+        }
+        if let Some(here) = counts.by_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                counts.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn admission(sessions: usize, per_address: usize, possible: usize) -> Arc<Admission> {
+        let mut config = Config::default();
+        config.limits.sessions = sessions;
+        config.limits.sessions_per_address = per_address;
+        Admission::new(Arc::new(Live::new(&config, &Arc::default())), possible)
+    }
+
+    fn at(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    /// PROTOCOL 7: 503 for sessions in all, 429 for one address; a place that is given back can be had again.
+    #[test]
+    fn places_are_counted_and_given_back() {
+        let admission = admission(3, 2, 100);
+        let passes = (admission.admit(at(1)).unwrap(), admission.admit(at(1)).unwrap());
+        assert_eq!(admission.admit(at(1)).unwrap_err(), Refusal::SessionsPerAddress);
+        let other = admission.admit(at(2)).unwrap();
+        assert_eq!(admission.admit(at(3)).unwrap_err(), Refusal::Sessions);
+        drop((passes, other));
+        assert!(admission.counts.lock().by_address.is_empty());
+        assert!(admission.admit(at(1)).is_ok());
+    }
+
+    /// Threats, row 25: more sessions than there are file descriptors are not taken.
+    #[test]
+    fn file_descriptors_bound_the_sessions() {
+        let admission = admission(100, 100, 1);
+        let _pass = admission.admit(at(1)).unwrap();
+        assert_eq!(admission.admit(at(2)).unwrap_err(), Refusal::Sessions);
+    }
+
+    /// PROTOCOL 6: new upgrades get 503 with `Retry-After` while the gateway drains.
+    #[test]
+    fn nobody_comes_in_while_draining() {
+        let admission = admission(3, 2, 100);
+        admission.begin_drain();
+        let refusal = admission.admit(at(1)).unwrap_err();
+        let answer = crate::server::response::Answer::from(admission.problem(refusal));
+        assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (503, &"10".parse().unwrap()));
+    }
+}

@@ -1,0 +1,131 @@
+//! How fast one credential, or one address without any, may publish over HTTP (PROTOCOL section 7).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, Moment};
+use crate::token_bucket::{Rate, TokenBucket};
+
+/// The most buckets that are kept at once. Full ones are thrown away before, since a new one would be the same.
+const BUCKETS_MAX: usize = 65_536;
+
+/// Whose bucket it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RateKey {
+    /// An API key, by its name.
+    ApiKey(Arc<str>),
+    /// A token's user: a renewed token goes on with the same bucket.
+    User(Arc<str>),
+    /// An address, as limits count it.
+    Address(IpAddr),
+}
+
+/// All buckets.
+#[derive(Debug)]
+pub struct Rates {
+    clock: Clock,
+    /// Held for one look-up, and once in a while for a sweep.
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug, Default)]
+struct Buckets {
+    by_key: HashMap<RateKey, Bucket>,
+    swept: Moment,
+}
+
+/// One sender's bucket, and the rate it was last asked for, by which a sweep tells whether it is full.
+#[derive(Debug)]
+struct Bucket {
+    tokens: TokenBucket,
+    rate: Rate,
+}
+
+impl Rates {
+    /// No buckets yet; each is full at its first use.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, buckets: Mutex::default() }
+    }
+
+    /// Takes one token of `key`'s bucket, or says in what time there will be one.
+    pub fn take(&self, key: &RateKey, rate: Rate) -> Result<(), Duration> {
+        let now = self.clock.moment();
+        let mut buckets = self.buckets.lock();
+        if !buckets.by_key.contains_key(key) {
+            buckets.make_room(now)?;
+        }
+        let full = Bucket { tokens: TokenBucket::new(rate.burst, now), rate };
+        buckets.by_key.entry(key.clone()).or_insert(full).take(now, rate)
+    }
+}
+
+impl Buckets {
+    /// Sweeps at most once a second; where that frees nothing, every new key waits: those there have all just published.
+    fn make_room(&mut self, now: Moment) -> Result<(), Duration> {
+        const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+        if self.by_key.len() < BUCKETS_MAX {
+            return Ok(());
+        }
+        if now.since(self.swept) >= SWEEP_INTERVAL {
+            self.swept = now;
+            self.by_key.retain(|_, bucket| !bucket.is_full(now));
+        }
+        if self.by_key.len() < BUCKETS_MAX { Ok(()) } else { Err(SWEEP_INTERVAL) }
+    }
+}
+
+impl Bucket {
+    fn is_full(&mut self, now: Moment) -> bool {
+        self.tokens.is_full(self.rate.per_second, self.rate.burst, now)
+    }
+
+    fn take(&mut self, now: Moment, rate: Rate) -> Result<(), Duration> {
+        self.rate = rate;
+        let Rate { per_second, burst } = rate;
+        if self.tokens.take(1, per_second, burst, now) { Ok(()) } else { Err(self.tokens.wait_for(1, per_second)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    const RATE: Rate = Rate { per_second: 10, burst: 20 };
+
+    fn passed(rates: &Rates, key: &RateKey, rate: Rate, tries: usize) -> usize {
+        (0..tries).filter(|_| rates.take(key, rate).is_ok()).count()
+    }
+
+    /// PROTOCOL 7: a burst passes at once, then the rate; each credential has its own bucket.
+    #[test]
+    fn a_burst_and_then_the_rate() {
+        let clock = Clock::by_hand(Timestamp(0));
+        let rates = Rates::new(clock.clone());
+        let (feed, other) = (RateKey::ApiKey("feed".into()), RateKey::Address([127, 0, 0, 1].into()));
+        assert_eq!(passed(&rates, &feed, RATE, 100), 20);
+        assert_eq!(rates.take(&feed, RATE), Err(Duration::from_millis(100)));
+        assert_eq!(passed(&rates, &other, RATE, 100), 20);
+        clock.turn(Duration::from_millis(500));
+        assert_eq!(passed(&rates, &feed, RATE, 100), 5);
+        clock.turn(Duration::from_secs(60));
+        assert_eq!(passed(&rates, &feed, RATE, 100), 20);
+    }
+
+    /// However many keys come, the table stays bounded, and full buckets make room.
+    #[test]
+    fn the_table_is_bounded() {
+        let clock = Clock::by_hand(Timestamp(0));
+        let rates = Rates::new(clock.clone());
+        let key = |index: u32| RateKey::Address(std::net::Ipv4Addr::from_bits(index).into());
+        let taken = (0..70_000).filter(|&index| rates.take(&key(index), RATE).is_ok()).count();
+        assert_eq!(taken, BUCKETS_MAX);
+        clock.turn(Duration::from_secs(10));
+        assert!(rates.take(&key(100_000), RATE).is_ok());
+        assert_eq!(rates.buckets.lock().by_key.len(), 1);
+    }
+}

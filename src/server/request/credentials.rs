@@ -1,0 +1,108 @@
+//! Who sends a request, and whether that suffices: `Authorization: Bearer`, else `?token=`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use hyper::header;
+
+use super::head::Fields;
+use super::query::{Query, QueryError};
+use crate::auth::{Auth, Identity};
+use crate::codes::ErrorCode;
+use crate::server::response::Problem;
+
+/// The credential of a request. A bearer credential that is no text is an empty one, which no key matches.
+pub fn credential<'a>(fields: impl Fields<'a>, query: &Query<'a>) -> Result<Option<Cow<'a, str>>, QueryError> {
+    match fields.first(header::AUTHORIZATION).and_then(bearer) {
+        Some(token) => Ok(Some(Cow::Borrowed(std::str::from_utf8(token).unwrap_or("")))),
+        None => query.text("token"),
+    }
+}
+
+/// What follows the scheme `Bearer` (RFC 6750 §2.1); other schemes are somebody else's, a proxy's for example.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked("bearer".len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && rest.first().is_none_or(|&byte| byte == b' ');
+    is_bearer.then(|| rest.trim_ascii())
+}
+
+/// Whoever sends an HTTP request.
+#[derive(Debug)]
+pub struct Caller<'a> {
+    identity: Option<Arc<Identity>>,
+    credential: Option<Cow<'a, str>>,
+}
+
+impl<'a> Caller<'a> {
+    /// Reads the credential and asks whose it is; a bad or expired one is a 401.
+    pub fn of(auth: &Auth, fields: impl Fields<'a>, query: &Query<'a>) -> Result<Self, Problem> {
+        let credential = credential(fields, query).map_err(|error| Problem::bad_request(error.to_string()))?;
+        let identity = match &credential {
+            None => auth.anonymous(),
+            Some(text) => Some(auth.identify(text).map_err(|error| Problem::unauthorized(error.code(), error.to_string()))?),
+        };
+        Ok(Self { identity, credential })
+    }
+
+    /// Who it is; `None`: nobody known, and nobody unknown may do anything.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
+    /// The credential as it came.
+    pub fn credential(&self) -> Option<&str> {
+        self.credential.as_deref()
+    }
+
+    /// Lets pass whom `may` lets; else 401 where no credential came and 403 where one did.
+    /// `what` ends the sentence "… is not allowed".
+    pub fn require(&self, what: &str, may: impl FnOnce(&Identity) -> bool) -> Result<(), Problem> {
+        if self.identity().is_some_and(may) {
+            return Ok(());
+        }
+        Err(match self.credential {
+            None => Problem::unauthorized(ErrorCode::NotAllowed, format!("{what} is not allowed without credentials")),
+            Some(_) => Problem::forbidden(format!("{what} is not allowed for these credentials")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Grants;
+    use hyper::HeaderMap;
+    use hyper::header::HeaderValue;
+
+    fn found(authorization: Option<&'static str>, query: &'static str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        credential(&headers, &Query::new(Some(query))).unwrap().map(Cow::into_owned)
+    }
+
+    /// PROTOCOL 8: a token comes as `Authorization: Bearer` or as `?token=`.
+    #[test]
+    fn the_header_goes_before_the_query() {
+        assert_eq!(found(Some("Bearer abc"), "token=def").as_deref(), Some("abc"));
+        assert_eq!(found(Some("bearer  abc "), "").as_deref(), Some("abc"));
+        assert_eq!(found(Some("Basic abc"), "token=def").as_deref(), Some("def"));
+        assert_eq!(found(Some("Bearerabc"), "").as_deref(), None);
+        assert_eq!(found(Some("Bearer"), "token=def").as_deref(), Some(""));
+        assert_eq!(found(None, "token=d%2Fef").as_deref(), Some("d/ef"));
+        assert_eq!(found(None, ""), None);
+    }
+
+    /// PROTOCOL 5: no credentials 401, credentials that don't cover it 403.
+    #[test]
+    fn what_is_missing_decides_the_status() {
+        let identity = Arc::new(Identity::anonymous(Arc::new(Grants::default())));
+        let nobody = Caller { identity: None, credential: None };
+        let anonymous = Caller { identity: Some(identity.clone()), credential: None };
+        let known = Caller { identity: Some(identity), credential: Some("x".into()) };
+        let status = |caller: &Caller<'_>| caller.require("this", |identity| identity.admin).unwrap_err().status().as_u16();
+        assert_eq!((status(&nobody), status(&anonymous), status(&known)), (401, 401, 403));
+        assert!(known.require("this", |_| true).is_ok());
+    }
+}

@@ -1,0 +1,20 @@
+//! What an HTTP request says: its head, query and body, its credential, the page and the address that it comes from.
+
+mod body;
+mod credentials;
+mod first_head;
+mod forwarded;
+mod head;
+mod origin;
+mod path;
+mod query;
+mod sender;
+
+pub use body::{BodyError, discard as discard_body, read as read_body};
+pub use credentials::{Caller, credential};
+pub use first_head::{FIELDS_MAX, read as read_head, room as head_room};
+pub use forwarded::address as client_address;
+pub use head::{Fields, Head};
+pub use path::topic_name;
+pub use query::{Query, QueryError};
+pub use sender::Sender;

@@ -1,0 +1,29 @@
+//! What a segment of a path names.
+
+use hyper::StatusCode;
+
+use super::query::decoded;
+use crate::codes::ErrorCode;
+use crate::server::response::Problem;
+use crate::topic_name::TopicName;
+
+/// A topic as a path has it: percent-decoded, then checked.
+pub fn topic_name(segment: &str) -> Result<TopicName, Problem> {
+    let bad = |reason: String| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadTopic, reason);
+    let text = decoded(segment, "the topic").map_err(|error| bad(error.to_string()))?;
+    TopicName::parse(&text).map_err(|error| bad(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_in_a_path_is_checked_once_decoded() {
+        assert_eq!(topic_name("chat.%E5%A4%A7").unwrap().as_str(), "chat.大");
+        for segment in ["a%2Fb", "a.%3E", "%ff", "a%20b", "a..b"] {
+            let problem = topic_name(segment).unwrap_err();
+            assert_eq!((problem.status().as_u16(), problem.code()), (400, "bad_topic"), "{segment}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Answers to HTTP requests.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// An answer, whole in memory.
+pub type Answer = Response<Full<Bytes>>;
+
+/// An answer of JSON text, 200.
+pub fn json(text: Vec<u8>) -> Answer {
+    of_type("application/json", Bytes::from(text))
+}
+
+/// `value` as an answer of JSON text, 200. Its keys must be strings.
+pub fn json_of(value: &impl serde::Serialize) -> Answer {
+    json(serde_json::to_vec(value).expect("an object of strings, numbers and lists is always JSON"))
+}
+
+/// An answer of `content_type`, 200.
+pub fn of_type(content_type: &'static str, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()));
+    *answer.status_mut() = status;
+    answer
+}

@@ -1,0 +1,7 @@
+//! What an HTTP request is answered with: a problem (RFC 9457), JSON, or another body.
+
+mod answer;
+mod problem;
+
+pub use answer::{Answer, empty, json, json_of, of_type};
+pub use problem::Problem;

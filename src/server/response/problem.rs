@@ -1,0 +1,148 @@
+//! Problem bodies (RFC 9457): what an HTTP request is told that could not be answered.
+
+use hyper::StatusCode;
+use hyper::header::{self, HeaderName, HeaderValue};
+
+use super::answer::{Answer, json_of};
+use crate::codes::ErrorCode;
+
+/// One problem: a status, the contract's code or a word of HTTP's own, and a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    error: Option<ErrorCode>,
+    detail: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(serde::Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+}
+
+impl Problem {
+    /// A problem with one of the contract's codes.
+    pub fn new(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self { error: Some(code), ..Self::of_http(status, code.as_str(), detail) }
+    }
+
+    /// A problem that only HTTP has; `code` is a word in the manner of the contract's.
+    pub fn of_http(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, error: None, detail: detail.into(), headers: Vec::new() }
+    }
+
+    /// The request can't be understood: 400.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, detail)
+    }
+
+    /// There is no such thing: 404.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::of_http(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// The path takes other methods: 405, with `Allow`.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        Self::of_http(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("this path takes {allow}"))
+            .with_header(header::ALLOW, HeaderValue::from_static(allow))
+    }
+
+    /// Who asks is unknown: 401, with the scheme that would be right.
+    pub fn unauthorized(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
+            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"belfry\""))
+    }
+
+    /// Who asks may not: 403.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::NotAllowed, detail)
+    }
+
+    /// The same with a header more.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The same with `Retry-After`, in seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    /// The same, after which the connection is closed: what follows on it can't be trusted or isn't wanted.
+    #[must_use]
+    pub fn closing(self) -> Self {
+        self.with_header(header::CONNECTION, HeaderValue::from_static("close"))
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Its code, where it is one of the contract's.
+    pub fn error(&self) -> Option<ErrorCode> {
+        self.error
+    }
+
+    /// Its sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl From<Problem> for Answer {
+    fn from(problem: Problem) -> Answer {
+        let body = Body {
+            r#type: "about:blank",
+            title: problem.status.canonical_reason().unwrap_or("Error"),
+            status: problem.status.as_u16(),
+            detail: &problem.detail,
+            code: problem.code,
+        };
+        let mut answer = json_of(&body);
+        *answer.status_mut() = problem.status;
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        answer.headers_mut().extend(problem.headers);
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    /// PROTOCOL 5: errors are `application/problem+json` with the `code` in it.
+    #[tokio::test]
+    async fn a_problem_has_its_members_and_headers() {
+        let answer = Answer::from(Problem::unauthorized(ErrorCode::TokenExpired, "the token has \"expired\""));
+        assert_eq!(answer.status(), 401);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"belfry\"");
+        let body: serde_json::Value = serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
+        let expected = serde_json::json!({
+            "type": "about:blank", "title": "Unauthorized", "status": 401,
+            "detail": "the token has \"expired\"", "code": "token_expired",
+        });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn retry_after_is_never_zero() {
+        let answer = Answer::from(Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "draining", "").retry_after(0));
+        assert_eq!(answer.headers()["retry-after"], "1");
+    }
+}

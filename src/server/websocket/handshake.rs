@@ -1,0 +1,234 @@
+//! Whether a request is a WebSocket handshake that can be answered (RFC 6455 §4.2.1), and the 101 that does (§4.2.2).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{StatusCode, Version};
+
+use crate::codes::ErrorCode;
+use crate::frame::accept_key;
+use crate::server::request::Fields;
+use crate::server::response::{Answer, Problem, empty};
+
+/// The native dialect's subprotocol.
+pub const NATIVE_SUBPROTOCOL: &str = "belfry.json.v1";
+
+/// The bytes that a key stands for.
+const KEY_BYTES: usize = 16;
+/// Room for a 101 without extensions.
+const WRITTEN_BYTES: usize = 192;
+
+/// What is wrong with a handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadUpgrade {
+    /// No `Upgrade: websocket`.
+    #[error("this path speaks WebSocket; the request has no `Upgrade: websocket`")]
+    NotAsked,
+    /// Not version 13.
+    #[error("the WebSocket version has to be 13")]
+    Version,
+    /// HTTP/1.0.
+    #[error("a WebSocket handshake is HTTP/1.1")]
+    Http,
+    /// No `Connection: upgrade`.
+    #[error("the request has no `Connection: upgrade`")]
+    Connection,
+    /// No key, several, or one that is not 16 bytes.
+    #[error("Sec-WebSocket-Key has to be 16 bytes in base64, once")]
+    Key,
+    /// What follows the head can't be told from frames.
+    #[error("a WebSocket handshake has no body")]
+    Body,
+}
+
+impl From<BadUpgrade> for Problem {
+    fn from(bad: BadUpgrade) -> Self {
+        match bad {
+            BadUpgrade::NotAsked | BadUpgrade::Version => {
+                Problem::new(StatusCode::UPGRADE_REQUIRED, ErrorCode::BadRequest, bad.to_string())
+                    .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+                    .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+            }
+            BadUpgrade::Http | BadUpgrade::Connection | BadUpgrade::Key | BadUpgrade::Body => Problem::bad_request(bad.to_string()),
+        }
+        .closing()
+    }
+}
+
+/// The answer to a plain request for a path that speaks WebSocket alone: 426.
+pub fn required() -> Answer {
+    Answer::from(Problem::from(BadUpgrade::NotAsked))
+}
+
+/// Whether the request asks for WebSocket; h2c and others are as good as nothing asked.
+pub fn is_asked<'a>(fields: impl Fields<'a>) -> bool {
+    has_token(fields, header::UPGRADE, b"websocket")
+}
+
+/// Checks all of the handshake but its method, and answers with its key.
+pub fn check<'a>(version: Version, fields: impl Fields<'a>) -> Result<&'a [u8], BadUpgrade> {
+    if !is_asked(fields) {
+        return Err(BadUpgrade::NotAsked);
+    }
+    if version != Version::HTTP_11 {
+        return Err(BadUpgrade::Http);
+    }
+    if !has_token(fields, header::CONNECTION, b"upgrade") {
+        return Err(BadUpgrade::Connection);
+    }
+    if fields.only(header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
+        return Err(BadUpgrade::Version);
+    }
+    let key = fields.only(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)).ok_or(BadUpgrade::Key)?;
+    let has_body = fields.first(header::TRANSFER_ENCODING).is_some() || fields.all(header::CONTENT_LENGTH).any(|length| length != b"0");
+    if has_body { Err(BadUpgrade::Body) } else { Ok(key) }
+}
+
+fn is_key(text: &[u8]) -> bool {
+    let mut room = [0; 2 * KEY_BYTES];
+    STANDARD.decode_slice(text, &mut room) == Ok(KEY_BYTES)
+}
+
+/// Whether [`NATIVE_SUBPROTOCOL`] is among the subprotocols offered.
+pub fn offers_native<'a>(fields: impl Fields<'a>) -> bool {
+    fields.elements(header::SEC_WEBSOCKET_PROTOCOL).any(|token| token == NATIVE_SUBPROTOCOL.as_bytes())
+}
+
+fn has_token<'a>(fields: impl Fields<'a>, name: HeaderName, token: &[u8]) -> bool {
+    fields.elements(name).any(|found| found.eq_ignore_ascii_case(token))
+}
+
+/// The 101.
+#[derive(Debug)]
+pub struct Switching {
+    /// `Sec-WebSocket-Accept` (RFC 6455 §4.2.2).
+    accept: String,
+    /// Whether the native subprotocol was chosen.
+    is_native: bool,
+    /// The extensions agreed on.
+    extensions: Option<String>,
+}
+
+impl Switching {
+    /// The answer to a handshake with this `key`.
+    pub fn new(key: &[u8], is_native: bool, extensions: Option<String>) -> Self {
+        Self { accept: accept_key(key), is_native, extensions }
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (HeaderName, &str)> {
+        let always =
+            [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, self.accept.as_str())];
+        let subprotocol = self.is_native.then_some((header::SEC_WEBSOCKET_PROTOCOL, NATIVE_SUBPROTOCOL));
+        let extensions = self.extensions.as_deref().map(|agreed| (header::SEC_WEBSOCKET_EXTENSIONS, agreed));
+        always.into_iter().chain(subprotocol).chain(extensions)
+    }
+
+    /// The answer as it goes over the wire.
+    pub fn written(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(WRITTEN_BYTES);
+        text.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        for (name, value) in self.fields() {
+            for part in [name.as_str(), ": ", value, "\r\n"] {
+                text.extend_from_slice(part.as_bytes());
+            }
+        }
+        text.extend_from_slice(b"\r\n");
+        text
+    }
+}
+
+impl From<Switching> for Answer {
+    fn from(switching: Switching) -> Self {
+        let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
+        let valid = |(name, value)| Some((name, HeaderValue::from_str(value).ok()?));
+        answer.headers_mut().extend(switching.fields().filter_map(valid));
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::HeaderMap;
+
+    use super::*;
+
+    fn handshake(changes: &[(&'static str, Option<&'static str>)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let sound = [
+            ("upgrade", "WebSocket"),
+            ("connection", "keep-alive, Upgrade"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        for (name, value) in sound {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        for (name, value) in changes {
+            headers.remove(*name);
+            if let Some(value) = value {
+                headers.insert(*name, HeaderValue::from_static(value));
+            }
+        }
+        headers
+    }
+
+    /// RFC 6455 §4.2.1, threats row 19.
+    #[test]
+    fn every_part_is_checked() {
+        for (name, value, expected) in [
+            ("upgrade", None, Err(BadUpgrade::NotAsked)),
+            ("upgrade", Some("h2c"), Err(BadUpgrade::NotAsked)),
+            ("upgrade", Some("h2c, websocket"), Ok(())),
+            ("connection", Some("keep-alive"), Err(BadUpgrade::Connection)),
+            ("connection", Some("upgrades"), Err(BadUpgrade::Connection)),
+            ("sec-websocket-version", None, Err(BadUpgrade::Version)),
+            ("sec-websocket-version", Some("8"), Err(BadUpgrade::Version)),
+            ("sec-websocket-key", None, Err(BadUpgrade::Key)),
+            ("sec-websocket-key", Some("c2hvcnQ="), Err(BadUpgrade::Key)),
+            ("sec-websocket-key", Some("!!!"), Err(BadUpgrade::Key)),
+            ("content-length", Some("0"), Ok(())),
+            ("content-length", Some("5"), Err(BadUpgrade::Body)),
+            ("transfer-encoding", Some("chunked"), Err(BadUpgrade::Body)),
+        ] {
+            assert_eq!(check(Version::HTTP_11, &handshake(&[(name, value)])).map(drop), expected, "{name}: {value:?}");
+        }
+        assert_eq!(check(Version::HTTP_10, &handshake(&[])), Err(BadUpgrade::Http));
+    }
+
+    /// RFC 6455 §1.3 has the key and what it is accepted by; both ways to send the answer say the same.
+    #[test]
+    fn a_key_is_accepted() {
+        let handshake = handshake(&[]);
+        let key = check(Version::HTTP_11, &handshake).unwrap();
+        let plain = String::from_utf8(Switching::new(key, false, None).written()).unwrap();
+        let expected = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                        sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        assert_eq!(plain, expected);
+        let full = || Switching::new(key, true, Some("permessage-deflate".to_owned()));
+        let text = String::from_utf8(full().written()).unwrap();
+        assert!(text.ends_with("sec-websocket-protocol: belfry.json.v1\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"), "{text}");
+        let answer = Answer::from(full());
+        assert_eq!((answer.status().as_u16(), answer.headers().len()), (101, 5));
+        for (name, value) in answer.headers() {
+            assert!(text.contains(&format!("\r\n{name}: {}\r\n", value.to_str().unwrap())), "{name}");
+        }
+    }
+
+    /// PROTOCOL 7: 426 for another version, and the answer says 13.
+    #[test]
+    fn a_wrong_version_is_told_the_right_one() {
+        let answer = Answer::from(Problem::from(BadUpgrade::Version));
+        assert_eq!(answer.status(), 426);
+        assert_eq!(answer.headers()["sec-websocket-version"], "13");
+        assert_eq!(answer.headers()["connection"], "close");
+    }
+
+    /// PROTOCOL 3: `belfry.json.v1`, or none at all.
+    #[test]
+    fn the_native_subprotocol_is_found_among_others() {
+        for (offer, found) in [("belfry.json.v1", true), ("mqtt, belfry.json.v1", true), ("mqtt", false), ("belfry.json.v2", false)] {
+            assert_eq!(offers_native(&handshake(&[("sec-websocket-protocol", Some(offer))])), found, "{offer}");
+        }
+        assert!(!offers_native(&handshake(&[])));
+    }
+}

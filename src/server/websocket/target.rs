@@ -1,0 +1,78 @@
+//! Paths that speak WebSocket, and what each is for.
+
+use std::collections::BTreeMap;
+
+use super::refused::Refused;
+use crate::metrics::RejectReason;
+use crate::server::request::{Query, topic_name};
+use crate::session::Purpose;
+use crate::topic_name::TopicName;
+
+/// What a path's WebSocket is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// `/ws` and `/`.
+    Native,
+    /// `/raw/{topic}`, its topic as it stands in the path.
+    RawPath(&'a str),
+    /// One of `[endpoints]`.
+    Endpoint(TopicName),
+    /// `/echo`.
+    Echo,
+}
+
+/// What `path` is, as a WebSocket; `[endpoints]` goes before all others.
+pub fn target<'a>(path: &'a str, endpoints: &BTreeMap<String, TopicName>) -> Option<Target<'a>> {
+    if let Some(topic) = endpoints.get(path) {
+        return Some(Target::Endpoint(topic.clone()));
+    }
+    match path {
+        "/ws" | "/" => Some(Target::Native),
+        "/echo" => Some(Target::Echo),
+        _ => path.strip_prefix("/raw/").filter(|topic| !topic.is_empty() && !topic.contains('/')).map(Target::RawPath),
+    }
+}
+
+/// What a session on `target` is for, as its query says.
+pub fn purpose(target: &Target<'_>, query: &Query<'_>) -> Result<Purpose, Refused> {
+    let raw = |topic| Ok(Purpose::Raw { topic, last: query.number("last")?, echo: query.flag("echo")? });
+    match target {
+        Target::Native => Ok(Purpose::Native { topics: query.topics("topics")?, last: query.number("last")? }),
+        Target::Endpoint(topic) => raw(topic.clone()),
+        Target::Echo => Ok(Purpose::Echo),
+        Target::RawPath(path) => raw(topic_name(path).map_err(|problem| Refused(RejectReason::BadUpgrade, problem))?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PROTOCOL 4: `/raw/{topic}`, `[endpoints]`, `/echo`; section 3: `/ws`, and `/` unless `[endpoints]` says otherwise.
+    #[test]
+    fn paths_and_their_purposes() {
+        let topic = TopicName::parse("chat.lobby").unwrap();
+        let none = BTreeMap::new();
+        let mapped = BTreeMap::from([("/".to_owned(), topic.clone())]);
+        assert_eq!(target("/ws", &none), Some(Target::Native));
+        assert_eq!(target("/", &none), Some(Target::Native));
+        assert_eq!(target("/", &mapped), Some(Target::Endpoint(topic)));
+        assert_eq!(target("/raw/chat.lobby", &none), Some(Target::RawPath("chat.lobby")));
+        assert_eq!(target("/echo", &none), Some(Target::Echo));
+        for path in ["/raw", "/raw/", "/raw/a/b", "/wss", "/echo/", "/healthz"] {
+            assert_eq!(target(path, &none), None, "{path}");
+        }
+    }
+
+    /// PROTOCOL 2 and 4: the topic is percent-decoded, then checked.
+    #[test]
+    fn a_raw_topic_is_checked_once_decoded() {
+        let query = Query::new(Some("last=3&echo=true"));
+        let Ok(Purpose::Raw { topic, last, echo }) = purpose(&Target::RawPath("%E8%81%8A.a"), &query) else { panic!("not raw") };
+        assert_eq!((topic.as_str(), last, echo), ("聊.a", Some(3), true));
+        for path in ["a%2Fb", "a%00", "a.%3E", "%ff", "a%20b", "..", "*"] {
+            assert!(purpose(&Target::RawPath(path), &query).is_err(), "{path}");
+        }
+        assert!(purpose(&Target::Native, &Query::new(Some("last=x"))).is_err());
+    }
+}

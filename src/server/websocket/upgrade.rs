@@ -1,0 +1,103 @@
+//! The checks of a handshake before its 101, and the session that it becomes.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::header;
+
+use super::handshake::{self, Switching};
+use super::refused::Refused;
+use super::target::{Target, purpose, target};
+use crate::auth::{AuthError, Identity};
+use crate::codes::ErrorCode;
+use crate::config::Config;
+use crate::dialect::Encoding;
+use crate::frame;
+use crate::metrics::RejectReason;
+use crate::server::limits::Admission;
+use crate::server::request::{Fields, Head, Query, credential};
+use crate::server::response::Problem;
+use crate::session::{self, Opening, Purpose, Surroundings};
+use crate::session_id::SessionId;
+use crate::shard::{Expected, Newcomer, Shards};
+use crate::topic_name::Pattern;
+
+/// Grants handshakes.
+pub struct Upgrades {
+    surroundings: Arc<Surroundings>,
+    shards: Arc<Shards>,
+    admission: Arc<Admission>,
+}
+
+/// A handshake that is granted: the answer to it, and the session that it becomes.
+pub struct Granted {
+    /// The answer.
+    pub switching: Switching,
+    /// The session.
+    pub newcomer: Newcomer,
+}
+
+impl Upgrades {
+    /// Sessions are given `surroundings`, live in `shards`, and are counted by `admission`.
+    pub fn new(surroundings: &Arc<Surroundings>, shards: &Arc<Shards>, admission: &Arc<Admission>) -> Self {
+        Self { surroundings: Arc::clone(surroundings), shards: Arc::clone(shards), admission: Arc::clone(admission) }
+    }
+
+    /// Finds a granted session its shard; its socket follows.
+    pub async fn expect(&self, newcomer: Newcomer) -> Expected {
+        self.shards.expect(newcomer).await
+    }
+
+    /// Checks everything that a handshake says, and takes a place for its session. A refusal has done nothing.
+    pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<Granted, Refused> {
+        let config = self.surroundings.live.load();
+        let target = target(head.path, &config.endpoints).ok_or_else(|| {
+            tracing::trace!(path = head.path, "no such path");
+            Refused(RejectReason::NotFound, Problem::not_found("no WebSocket is spoken on this path"))
+        })?;
+        let key = handshake::check(head.version, head.fields).map_err(|bad| Refused(RejectReason::BadUpgrade, bad.into()))?;
+        let opening = self.opening(head, &target, &config)?;
+        let pass = self.admission.admit(address.ip()).map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
+        let is_native = matches!(opening.purpose, Purpose::Native { .. }) && handshake::offers_native(head.fields);
+        let extensions = opening.agreement.as_ref().map(|agreed| agreed.response.clone());
+        let window_bits = opening.agreement.as_ref().map(|agreed| agreed.server_window_bits);
+        let (id, variant) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window_bits));
+        let subscribes_at_once = opening.purpose.subscribes_at_once();
+        let reader = session::open(opening, &self.surroundings);
+        let newcomer = Newcomer { id, address, variant, reader, permit: Box::new(pass), subscribes_at_once };
+        Ok(Granted { switching: Switching::new(key, is_native, extensions), newcomer })
+    }
+
+    fn opening<'a>(&self, head: &Head<'a, impl Fields<'a>>, target: &Target<'_>, config: &Config) -> Result<Opening, Refused> {
+        let query = Query::new(head.query);
+        let purpose = purpose(target, &query)?;
+        let credential = credential(head.fields, &query)?;
+        let identity = match &credential {
+            None => Ok(self.surroundings.auth.anonymous()),
+            Some(text) => self.surroundings.auth.identify(text).map(Some),
+        };
+        may_open(&purpose, &identity, credential.as_ref())?;
+        let agreement = config.deflate.enabled.then(|| frame::negotiate(head.fields.all(header::SEC_WEBSOCKET_EXTENSIONS))).flatten();
+        Ok(Opening { id: SessionId::random(), purpose, identity, agreement })
+    }
+}
+
+/// A plain WebSocket can't be told what it may not, so its right is checked before the 101. A bad credential is not
+/// refused here: a browser would not see the 401, but it sees the Close frame that the session sends.
+fn may_open(
+    purpose: &Purpose,
+    identity: &Result<Option<Arc<Identity>>, AuthError>,
+    credential: Option<&Cow<'_, str>>,
+) -> Result<(), Refused> {
+    let (Purpose::Raw { topic, .. }, Ok(identity)) = (purpose, identity) else { return Ok(()) };
+    let pattern = Pattern::from(topic.clone());
+    if identity.as_ref().is_some_and(|identity| identity.grants.may_subscribe(&pattern)) {
+        return Ok(());
+    }
+    let problem = match credential {
+        None => Problem::unauthorized(ErrorCode::NotAllowed, format!("subscribing to {topic} is not allowed without credentials")),
+        Some(_) => Problem::forbidden(format!("subscribing to {topic} is not allowed for these credentials")),
+    };
+    Err(Refused(RejectReason::Unauthorized, problem))
+}
