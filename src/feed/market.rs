@@ -1,4 +1,4 @@
-//! A market that moves plausibly: what the next quote of a symbol is, from a seed.
+//! The simulated market: the next quote of a symbol, from a seed.
 
 use std::fmt;
 
@@ -7,16 +7,18 @@ use bytes::Bytes;
 use super::dice::Dice;
 use crate::clock::Timestamp;
 
-/// The usual move from one quote to the next, as a part of the price.
+/// The mean of a symbol's volatility: the standard deviation of the move from one quote to the next, relative to the price.
 const VOLATILITY: f64 = 0.0004;
-/// How much of its distance to the usual a symbol's volatility, and to its first price the price, loses with each quote.
-const REVERSION: (f64, f64) = (0.05, 0.0005);
-/// No price goes below this, so that a bid stays above zero, in cents.
+/// Mean-reversion rate of the volatility, per quote.
+const VOLATILITY_REVERSION: f64 = 0.05;
+/// Mean-reversion rate of the price towards the first price, per quote.
+const PRICE_REVERSION: f64 = 0.0005;
+/// The lowest price, in cents. The bid below it is above zero.
 const CENTS_MIN: f64 = 100.0;
 /// Shares in a lot.
 const LOT: u64 = 100;
 
-/// Prices of shares, in steps of 0.01. What it quotes follows from its seed, its symbols and the order of the calls.
+/// Prices of shares, in steps of 0.01. The same seed, symbols and order of calls give the same quotes.
 #[derive(Debug)]
 pub(super) struct Market {
     symbols: Vec<Share>,
@@ -25,7 +27,7 @@ pub(super) struct Market {
 #[derive(Debug)]
 struct Share {
     symbol: String,
-    /// Its first price, to which it tends to come back, in cents.
+    /// Its first price, to which the price reverts, in cents.
     first: f64,
     /// The price before rounding, in cents.
     price: f64,
@@ -66,19 +68,19 @@ impl Market {
 }
 
 impl Share {
-    /// Moves the price on; gives it with half the spread, both in cents.
+    /// Moves the price. Returns it with half the spread, both in cents.
     fn step(&mut self) -> (u64, u64) {
-        let calm = REVERSION.0 * (VOLATILITY - self.volatility);
+        let reversion = VOLATILITY_REVERSION * (VOLATILITY - self.volatility);
         let stir = 0.15 * self.volatility * self.dice.normal();
-        self.volatility = (self.volatility + calm + stir).clamp(VOLATILITY / 4.0, VOLATILITY * 4.0);
-        let home = REVERSION.1 * (self.first / self.price - 1.0);
-        self.price = (self.price * (1.0 + home + self.volatility * self.dice.normal())).max(CENTS_MIN);
-        // A nervous market has wide spreads: one cent to some, about a quarter of a usual move.
+        self.volatility = (self.volatility + reversion + stir).clamp(VOLATILITY / 4.0, VOLATILITY * 4.0);
+        let drift = PRICE_REVERSION * (self.first / self.price - 1.0);
+        self.price = (self.price * (1.0 + drift + self.volatility * self.dice.normal())).max(CENTS_MIN);
+        // The spread grows with the volatility: about a quarter of a usual move, at least one cent.
         let half_spread = (self.price * self.volatility * 0.25 * (0.5 + self.dice.even())).round().clamp(1.0, 50.0);
         (self.price.round() as u64, half_spread as u64)
     }
 
-    /// Small volumes often, large ones seldom; more of them in a nervous market.
+    /// Small volumes often, large volumes seldom; volumes grow with the volatility.
     fn volume(&mut self) -> u64 {
         let even = self.dice.even();
         let lots = 1.0 + 12.0 * even * even * even * (1.0 + self.volatility / VOLATILITY);
@@ -86,7 +88,7 @@ impl Share {
     }
 }
 
-/// What well-known shares begin with, in cents; about what they cost.
+/// The first prices of well-known shares, in cents.
 fn first_price(symbol: &str) -> Option<f64> {
     Some(match symbol {
         "AAPL" => 18_731.0,

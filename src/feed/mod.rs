@@ -1,14 +1,15 @@
 //! Feeds: publishers that live in the gateway.
 
-mod csv;
 mod dice;
+mod lines;
 mod market;
-mod outflow;
 mod recording;
-mod records;
 mod replay;
+mod rows;
 mod simulator;
+mod sink;
 mod stats;
+mod template;
 #[cfg(test)]
 mod tests;
 mod time_stamp;
@@ -22,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::{self, Problem};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
-use outflow::Outflow;
+use sink::FeedSink;
 
 /// Everything wrong with `settings` that only the files and topics show, for `belfry check`; empty if they can be started.
 pub fn check(settings: &config::Feed) -> Vec<Problem> {
@@ -34,13 +35,13 @@ pub fn check(settings: &config::Feed) -> Vec<Problem> {
     simulator.chain(replays).collect()
 }
 
-/// The feeds that run; dropped, they end.
+/// The feeds that run. They end when this is dropped.
 pub struct Feeds {
     hub: Arc<Hub>,
     clock: Clock,
-    /// The simulated market with what it was started with. Held for the start or end of its task, never while waiting.
+    /// The simulated market's task with its settings. Locked while the task is started or ended; nothing waits under the lock.
     simulator: Mutex<Option<(config::Simulator, Task)>>,
-    /// Replays and figures, which a reload leaves alone. Emptied by [`Feeds::stop`].
+    /// The tasks of replays and of `$belfry.stats`. A reload does not change them.
     others: Mutex<Vec<Task>>,
 }
 
@@ -83,12 +84,13 @@ impl Feeds {
     }
 }
 
-fn simulate(settings: &config::Simulator, outflow: impl Outflow, clock: Clock) -> Result<Task, Problem> {
+fn simulate(settings: &config::Simulator, sink: impl FeedSink, clock: Clock) -> Result<Task, Problem> {
     let topics = simulator::topics(settings)?;
-    Ok(Task::spawn(simulator::run(settings.clone(), topics, outflow, clock)))
+    Ok(Task::spawn(simulator::run(settings.clone(), topics, sink, clock)))
 }
 
-/// A running feed; dropped, it ends where it waits: for the next tick, or for room before its message has an offset.
+/// A running feed. Dropped, the feed ends where it waits: for its next tick, or for room in an inbox, before its message has an
+/// offset.
 struct Task(JoinHandle<()>);
 
 impl Task {

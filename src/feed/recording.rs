@@ -1,4 +1,4 @@
-//! A recorded file to its ticks: when each was, on which topic, with what payload.
+//! A recorded file's ticks: the time, topic and payload of each.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,8 +8,9 @@ use std::io::{self, BufReader};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::csv;
-use super::records::{Record, Records};
+use super::lines::{Line, Lines};
+use super::rows::{self, Row, Rows};
+use super::template::TopicTemplate;
 use super::time_stamp;
 use crate::config::{Problem, Replay};
 use crate::topic_name::TopicName;
@@ -17,15 +18,15 @@ use crate::topic_name::TopicName;
 /// One recorded message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tick {
-    /// Its time stamp, in nanoseconds since 1970; 0 where nothing is paced.
+    /// Its time stamp, in nanoseconds since 1970; 0 where no column paces the replay.
     pub nanos: i128,
-    /// Where it goes.
+    /// The topic it is published to.
     pub topic: TopicName,
     /// JSON text.
     pub payload: Bytes,
 }
 
-/// A record that is no tick.
+/// A record that is skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadRecord {
     /// The line that it begins on, from 1.
@@ -36,93 +37,110 @@ pub(super) struct BadRecord {
 
 /// Reads a recording from its beginning to its end, a record at a time.
 pub(super) struct Recording {
-    records: Records<BufReader<File>>,
-    form: Form,
+    source: Source,
     time: String,
     topic: TopicTemplate,
 }
 
-enum Form {
-    /// The header's names, and the same as JSON strings.
-    Csv {
-        names: Vec<String>,
-        keys: Vec<String>,
-    },
-    JsonLines,
+enum Source {
+    Csv { rows: Rows<File>, header: Header },
+    JsonLines(Lines<BufReader<File>>),
+}
+
+/// The first row of a CSV file.
+struct Header {
+    names: Vec<String>,
+    /// The names as JSON strings.
+    keys: Vec<String>,
 }
 
 impl Recording {
-    /// Opens the file of `settings`. That its columns are there is found out here, not with the first tick.
+    /// Opens the file of `settings`. A column that is missing is told here, not with the first tick.
     pub fn open(settings: &Replay) -> Result<Self, Problem> {
-        let shown = settings.file.display();
-        let is_csv = match settings.file.extension().and_then(|extension| extension.to_str()) {
-            Some("csv") => true,
-            Some("jsonl") => false,
-            _ => return Err(Problem(format!("feed.replay.file: {shown} is neither a .csv nor a .jsonl file by its name"))),
-        };
         let topic = TopicTemplate::parse(&settings.topic)?;
+        let shown = settings.file.display();
         if settings.time.is_empty() && settings.speed != 0.0 {
             return Err(Problem(format!("feed.replay.time is empty for {shown}; name the column that paces it, or set `speed = 0`")));
         }
-        let open = || File::open(&settings.file).map(|file| Records::new(BufReader::new(file), is_csv));
-        let unreadable = |error: io::Error| Problem(format!("feed.replay.file: {shown} can't be read: {error}"));
-        let mut records = open().map_err(unreadable)?;
-        let first = records.next().map_err(unreadable)?;
-        let columns = match first {
-            Some(Record { text: Ok(text), .. }) if is_csv => {
-                let names = csv::cells(text).map_err(|error| Problem(format!("feed.replay.file: {shown}, line 1: {error}")))?;
-                names.into_iter().map(Cow::into_owned).collect()
-            }
-            Some(Record { text: Ok(text), .. }) => fields(text).map(|fields| fields.into_keys().collect()).unwrap_or_default(),
-            Some(Record { text: Err(reason), .. }) => return Err(Problem(format!("feed.replay.file: {shown}, line 1: {reason}"))),
-            None if is_csv => return Err(Problem(format!("feed.replay.file: {shown} is empty; its first line names the columns"))),
-            None => Vec::new(),
+        let source = match settings.file.extension().and_then(|extension| extension.to_str()) {
+            Some("csv") => open_csv(settings, &topic)?,
+            Some("jsonl") => open_json_lines(settings, &topic)?,
+            _ => return Err(Problem(format!("feed.replay.file: {shown} is neither a .csv nor a .jsonl file by its name"))),
         };
-        // A first line that is bad is passed over later like any other; then there is nothing to look for columns in.
-        if !columns.is_empty() {
-            let time = settings.time.as_str();
-            let paced = [("time", time, time)].into_iter().filter(|_| !time.is_empty());
-            let wanted = topic.columns().map(|column| ("topic", settings.topic.as_str(), column)).chain(paced);
-            for (key, value, column) in wanted {
-                if !columns.iter().any(|name| name == column) {
-                    let there = columns.join(", ");
-                    return Err(Problem(format!("feed.replay.{key} = {value:?}: {shown} has no column {column:?}; it has {there}")));
-                }
-            }
-        }
-        let form = if is_csv { csv_form(columns, settings)? } else { Form::JsonLines };
-        if matches!(form, Form::JsonLines) {
-            records = open().map_err(unreadable)?;
-        }
-        Ok(Self { records, form, time: settings.time.clone(), topic })
+        Ok(Self { source, time: settings.time.clone(), topic })
     }
 
     /// The next tick, or what is wrong with its record; `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Result<Tick, BadRecord>>> {
-        let Some(Record { line, text }) = self.records.next()? else { return Ok(None) };
-        let tick = text.map_err(str::to_owned).and_then(|text| match &self.form {
-            Form::Csv { names, keys } => from_row(text, names, keys, &self.time, &self.topic),
-            Form::JsonLines => from_line(text, &self.time, &self.topic),
-        });
+        let (line, tick) = match &mut self.source {
+            Source::Csv { rows, header } => {
+                let Some(Row { line, cells }) = rows.next()? else { return Ok(None) };
+                let tick = cells.map_err(str::to_owned).and_then(|cells| from_row(&cells, header, &self.time, &self.topic));
+                (line, tick)
+            }
+            Source::JsonLines(lines) => {
+                let Some(Line { number, text }) = lines.next()? else { return Ok(None) };
+                (number, text.map_err(str::to_owned).and_then(|text| from_line(text, &self.time, &self.topic)))
+            }
+        };
         Ok(Some(tick.map_err(|reason| BadRecord { line, reason })))
     }
 }
 
-fn csv_form(names: Vec<String>, settings: &Replay) -> Result<Form, Problem> {
+fn open_csv(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem> {
+    let shown = settings.file.display();
+    let mut rows = Rows::new(File::open(&settings.file).map_err(|error| unreadable(settings, &error))?);
+    let names: Vec<String> = match rows.next().map_err(|error| unreadable(settings, &error))? {
+        Some(Row { cells: Ok(cells), .. }) => cells.into_iter().map(str::to_owned).collect(),
+        Some(Row { cells: Err(reason), .. }) => return Err(Problem(format!("feed.replay.file: {shown}, line 1: {reason}"))),
+        None => return Err(Problem(format!("feed.replay.file: {shown} is empty; its first line names the columns"))),
+    };
+    check_columns(&names, settings, topic)?;
     if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
-        return Err(Problem(format!("feed.replay.file: {} has the column {:?} twice", settings.file.display(), twice.1)));
+        return Err(Problem(format!("feed.replay.file: {shown} has the column {:?} twice", twice.1)));
     }
-    let keys = names.iter().map(|name| csv::json_string(name)).collect();
-    Ok(Form::Csv { names, keys })
+    let keys = names.iter().map(|name| rows::json_string(name)).collect();
+    Ok(Source::Csv { rows, header: Header { names, keys } })
 }
 
-fn from_row(row: &str, names: &[String], keys: &[String], time: &str, topic: &TopicTemplate) -> Result<Tick, String> {
-    let cells = csv::cells(row).map_err(|error| error.to_string())?;
+/// The columns are looked for in the first line. A first line that is bad is skipped later like any other.
+fn open_json_lines(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem> {
+    let open = || File::open(&settings.file).map(|file| Lines::new(BufReader::new(file)));
+    let mut lines = open().map_err(|error| unreadable(settings, &error))?;
+    if let Some(Line { text: Ok(text), .. }) = lines.next().map_err(|error| unreadable(settings, &error))?
+        && let Ok(fields) = fields(text)
+        && !fields.is_empty()
+    {
+        check_columns(&fields.into_keys().collect::<Vec<_>>(), settings, topic)?;
+    }
+    open().map(Source::JsonLines).map_err(|error| unreadable(settings, &error))
+}
+
+fn unreadable(settings: &Replay, error: &io::Error) -> Problem {
+    Problem(format!("feed.replay.file: {} can't be read: {error}", settings.file.display()))
+}
+
+/// Whether the columns that `settings` names are there.
+fn check_columns(columns: &[String], settings: &Replay, topic: &TopicTemplate) -> Result<(), Problem> {
+    let time = settings.time.as_str();
+    let paced = [("time", time, time)].into_iter().filter(|_| !time.is_empty());
+    let mut wanted = topic.columns().map(|column| ("topic", settings.topic.as_str(), column)).chain(paced);
+    match wanted.find(|(_, _, column)| !columns.iter().any(|name| name == column)) {
+        None => Ok(()),
+        Some((key, value, column)) => {
+            let (shown, there) = (settings.file.display(), columns.join(", "));
+            Err(Problem(format!("feed.replay.{key} = {value:?}: {shown} has no column {column:?}; it has {there}")))
+        }
+    }
+}
+
+fn from_row(cells: &[&str], header: &Header, time: &str, topic: &TopicTemplate) -> Result<Tick, String> {
+    let Header { names, keys } = header;
     if cells.len() != names.len() {
         return Err(format!("it has {} cells, the header has {}", cells.len(), names.len()));
     }
-    let cell = |column: &str| names.iter().position(|name| name == column).map(|index| cells[index].clone());
-    Ok(Tick { nanos: nanos(time, cell)?, topic: topic.fill(cell)?, payload: csv::object(keys, &cells).into() })
+    let cell = |column: &str| names.iter().position(|name| name == column).map(|index| Cow::Borrowed(cells[index]));
+    Ok(Tick { nanos: nanos(time, cell)?, topic: topic.fill(cell)?, payload: rows::object(keys, cells).into() })
 }
 
 fn from_line(line: &str, time: &str, topic: &TopicTemplate) -> Result<Tick, String> {
@@ -133,7 +151,10 @@ fn from_line(line: &str, time: &str, topic: &TopicTemplate) -> Result<Tick, Stri
 
 /// The fields of a line that is a JSON object, their values as they stand.
 fn fields(line: &str) -> Result<BTreeMap<String, &RawValue>, String> {
-    serde_json::from_str(line).map_err(|error| format!("it is not a JSON object: {error}"))
+    serde_json::from_str(line).map_err(|error| match line.contains('\r') {
+        true => "it is not a JSON object, and holds a carriage return; lines end with LF or CR LF".to_owned(),
+        false => format!("it is not a JSON object: {error}"),
+    })
 }
 
 /// A string's content; anything else as it is written.
@@ -147,66 +168,6 @@ fn nanos<'a>(time: &str, cell: impl Fn(&str) -> Option<Cow<'a, str>>) -> Result<
     }
     let text = cell(time).ok_or_else(|| format!("it has no {time:?}"))?;
     time_stamp::parse(&text).map_err(|error| error.to_string())
-}
-
-/// A topic, or one with `{column}` in it.
-enum TopicTemplate {
-    Whole(TopicName),
-    Parts(Vec<Part>),
-}
-
-enum Part {
-    Text(String),
-    Column(String),
-}
-
-impl TopicTemplate {
-    fn parse(text: &str) -> Result<Self, Problem> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (column, after) = after
-                .split_once('}')
-                .ok_or_else(|| Problem(format!("feed.replay.topic: {text:?} has a `{{` without its `}}`; write `quotes.{{symbol}}`")))?;
-            parts.extend([Part::Text(before.to_owned()), Part::Column(column.to_owned())]);
-            rest = after;
-        }
-        if parts.is_empty() {
-            return match TopicName::parse(text) {
-                Ok(topic) if topic.is_own() => {
-                    Err(Problem(format!("feed.replay.topic: {text:?} is the gateway's own; a feed publishes elsewhere")))
-                }
-                Ok(topic) => Ok(Self::Whole(topic)),
-                Err(error) => Err(Problem(format!("feed.replay.topic: {error}"))),
-            };
-        }
-        parts.push(Part::Text(rest.to_owned()));
-        Ok(Self::Parts(parts))
-    }
-
-    fn columns(&self) -> impl Iterator<Item = &str> {
-        let parts = if let Self::Parts(parts) = self { parts.as_slice() } else { &[] };
-        parts.iter().filter_map(|part| if let Part::Column(column) = part { Some(column.as_str()) } else { None })
-    }
-
-    fn fill<'a>(&self, cell: impl Fn(&str) -> Option<Cow<'a, str>>) -> Result<TopicName, String> {
-        let parts = match self {
-            Self::Whole(topic) => return Ok(topic.clone()),
-            Self::Parts(parts) => parts,
-        };
-        let mut name = String::new();
-        for part in parts {
-            match part {
-                Part::Text(text) => name.push_str(text),
-                Part::Column(column) => name.push_str(&cell(column).ok_or_else(|| format!("it has no {column:?}"))?),
-            }
-        }
-        match TopicName::parse(&name) {
-            Ok(topic) if topic.is_own() => Err(format!("topic {name:?} is the gateway's own")),
-            Ok(topic) => Ok(topic),
-            Err(error) => Err(error.to_string()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -276,6 +237,14 @@ mod tests {
         let all =
             read("t.jsonl", "[1]\n{\"time\":1}\n{\"time\":1,\"symbol\":\"A\"} x\n{\"symbol\":\"A\"}\n{\"time\":1,\"symbol\":\"A\"}\n");
         assert_eq!(all.iter().map(|tick| tick.is_ok()).collect::<Vec<_>>(), [false, false, false, false, true]);
+    }
+
+    /// Lines that end with CR alone: rows are read, and a JSON line says what is wrong with it.
+    #[test]
+    fn carriage_returns_as_line_ends() {
+        assert_eq!(read("t.csv", "time,symbol\r1,A\r2,B\r").iter().filter(|tick| tick.is_ok()).count(), 2);
+        let bad = read("t.jsonl", "{\"time\":1,\"symbol\":\"A\"}\r{\"time\":2,\"symbol\":\"A\"}\r");
+        assert!(bad[0].as_ref().unwrap_err().reason.contains("lines end with LF or CR LF"), "{bad:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Recorded ticks, published at the pace of their own time stamps.
+//! The replay of a recording, at the pace of its time stamps.
 
 use std::thread;
 use std::time::Duration;
@@ -6,38 +6,38 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::outflow::Outflow;
 use super::recording::{BadRecord, Recording, Tick};
+use super::sink::FeedSink;
 use crate::config::{Problem, Replay};
 use crate::metrics::PublishSource;
 
 /// How many ticks are read ahead.
 const AHEAD: usize = 256;
-/// Bad records of a file that are told one by one; the rest are only counted, so that a wrong file doesn't fill the log.
+/// How many bad records of a file are logged one by one. The others are only counted, so that a wrong file does not fill the log.
 const TOLD_MAX: u64 = 100;
-/// How late a tick may be before the replay goes on from there, instead of hurrying after.
+/// A tick that is later than this restarts the pace at its own time.
 const STALL: Duration = Duration::from_secs(1);
-/// The longest wait between two ticks, well below what overflows a timer.
+/// The longest wait between two ticks. A timer overflows well above it.
 const WAIT_MAX: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
-/// A replay whose file was found good enough to start.
+/// A replay whose file can be read and has its columns.
 pub(super) struct Prepared {
     settings: Replay,
     first: Recording,
 }
 
-/// Opens the file of `settings`; a missing column is told here.
+/// Opens the file of `settings`. A missing column is told here.
 pub(super) fn prepare(settings: &Replay) -> Result<Prepared, Problem> {
     Ok(Prepared { first: Recording::open(settings)?, settings: settings.clone() })
 }
 
-/// Publishes to the end of the file, or for ever with `repeat`; ends early when its task is ended.
-pub(super) async fn run(prepared: Prepared, outflow: impl Outflow) {
+/// Publishes to the end of the file, or for ever with `repeat`.
+pub(super) async fn run(prepared: Prepared, sink: impl FeedSink) {
     let Prepared { settings, first } = prepared;
     let file = settings.file.clone();
     let mut pace = Pace::new(settings.speed, Instant::now());
     let (ahead, mut ticks) = mpsc::channel(AHEAD);
-    // A thread of its own: a slow disk must not hold up the runtime. It ends when `ticks` is dropped.
+    // The file is read by a thread of its own: a slow disk must not block the runtime. The thread ends when `ticks` is dropped.
     let spawned = thread::Builder::new().name("replay".into()).spawn(move || Reading::new(settings).read(first, &ahead));
     if let Err(error) = spawned {
         tracing::warn!(file = %file.display(), %error, "no thread for a replay");
@@ -48,7 +48,7 @@ pub(super) async fn run(prepared: Prepared, outflow: impl Outflow) {
         if let Some(due) = pace.due(tick.nanos, Instant::now()) {
             sleep_until(due).await;
         }
-        match outflow.publish(&tick.topic, &tick.payload, PublishSource::Feed).await {
+        match sink.publish(&tick.topic, &tick.payload, PublishSource::Feed).await {
             Ok(()) => published += 1,
             Err(error) => {
                 if refused == 0 {
@@ -61,25 +61,27 @@ pub(super) async fn run(prepared: Prepared, outflow: impl Outflow) {
     tracing::info!(file = %file.display(), published, refused, "a replay has ended");
 }
 
-/// The reading side: file to ticks, over and over with `repeat`.
+/// Reads the file's ticks, again and again with `repeat`.
 struct Reading {
     settings: Replay,
-    /// Bad records of the pass under way.
+    /// Bad records of the first reading.
     skipped: u64,
-    /// Whether the file is read for the first time; its bad records are told once, not with each pass.
-    first_pass: bool,
+    /// Whether the file is read for the first time. Its bad records are logged then, not with each repetition.
+    first_reading: bool,
 }
 
 impl Reading {
     fn new(settings: Replay) -> Self {
-        Self { settings, skipped: 0, first_pass: true }
+        Self { settings, skipped: 0, first_reading: true }
     }
 
     fn read(&mut self, mut recording: Recording, ahead: &mpsc::Sender<Tick>) {
         loop {
-            let mut any = false;
+            let (mut any, mut empty) = (false, true);
             loop {
-                match recording.next() {
+                let next = recording.next();
+                empty &= matches!(next, Ok(None));
+                match next {
                     Ok(Some(Ok(tick))) => {
                         any = true;
                         if ahead.blocking_send(tick).is_err() {
@@ -91,8 +93,11 @@ impl Reading {
                     Err(error) => return tracing::warn!(file = %self.shown(), %error, "a recording can't be read on"),
                 }
             }
-            if self.skipped > 0 && self.first_pass {
+            if self.skipped > 0 && self.first_reading {
                 tracing::warn!(file = %self.shown(), skipped = self.skipped, "bad records of a recording were skipped");
+            }
+            if empty {
+                return tracing::warn!(file = %self.shown(), "a recording has no record; a .csv file has a header and then rows");
             }
             if !self.settings.repeat {
                 return;
@@ -100,7 +105,7 @@ impl Reading {
             if !any {
                 return tracing::warn!(file = %self.shown(), "a recording without a good record isn't repeated");
             }
-            self.first_pass = false;
+            self.first_reading = false;
             recording = match Recording::open(&self.settings) {
                 Ok(recording) => recording,
                 Err(problem) => return tracing::warn!(file = %self.shown(), %problem, "a recording can't be repeated"),
@@ -109,7 +114,7 @@ impl Reading {
     }
 
     fn skip(&mut self, bad: &BadRecord) {
-        if !self.first_pass {
+        if !self.first_reading {
             return;
         }
         self.skipped += 1;
@@ -123,8 +128,8 @@ impl Reading {
     }
 }
 
-/// When ticks are due: the steps between their time stamps, divided by the speed, added up. A step back, as at the start of a
-/// repetition, is no wait.
+/// The times of the ticks: the distances between their time stamps, divided by the speed, added up. A time stamp before the last
+/// one, as at the start of a repetition, is due at once.
 struct Pace {
     speed: f64,
     due: Instant,
@@ -136,14 +141,14 @@ impl Pace {
         Self { speed, due: start, last: None }
     }
 
-    /// When the tick of `nanos` is due; `None`: at once. What a stall has delayed is not hurried after: the distance
-    /// between two ticks holds from the moment the first could go.
+    /// When the tick of `nanos` is due; `None`: at once. After a stall the distances count from `now`, so that delayed ticks are
+    /// not published in a burst.
     fn due(&mut self, nanos: i128, now: Instant) -> Option<Instant> {
         let step = self.last.replace(nanos).map_or(0, |last| (nanos - last).max(0));
         if self.speed <= 0.0 || step == 0 {
             return None;
         }
-        // A timer is late by up to some milliseconds each time; only more than that is a stall.
+        // Timers are late by some milliseconds. That is no stall.
         if now.saturating_duration_since(self.due) > STALL {
             self.due = now;
         }

@@ -1,11 +1,11 @@
-//! The simulated market's beat: each symbol's quote once in the interval, spread evenly over it.
+//! The simulated market's feed: one quote of each symbol in an interval, spread evenly over it.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use super::market::Market;
-use super::outflow::Outflow;
+use super::sink::FeedSink;
 use crate::clock::Clock;
 use crate::config::{self, Problem};
 use crate::metrics::PublishSource;
@@ -19,8 +19,8 @@ pub(super) fn topics(settings: &config::Simulator) -> Result<Vec<TopicName>, Pro
     settings.symbols.iter().map(topic).collect()
 }
 
-/// Quotes for ever; ends when its task is ended, which may happen at each wait.
-pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, outflow: impl Outflow, clock: Clock) {
+/// Publishes quotes until its task is aborted.
+pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, sink: impl FeedSink, clock: Clock) {
     if topics.is_empty() {
         return;
     }
@@ -32,8 +32,8 @@ pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, out
         sleep_until(beat.next(Instant::now())).await;
         let index = beat.index();
         let quote = market.quote(index, clock.now());
-        let outcome = outflow.publish(&topics[index], &quote, PublishSource::Feed).await;
-        // Told once for each time that it begins, not with every quote.
+        let outcome = sink.publish(&topics[index], &quote, PublishSource::Feed).await;
+        // Logged when refusals begin, not for every quote.
         if let (Err(error), false) = (&outcome, refused) {
             tracing::warn!(topic = %topics[index], %error, "a quote was not taken");
         }
@@ -41,12 +41,12 @@ pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, out
     }
 }
 
-/// When the quotes are due: `count` of them in each interval, at even distances.
+/// The times of the quotes: `count` in each interval, at even distances.
 struct Beat {
     start: Option<Instant>,
     interval: Duration,
     count: usize,
-    /// Beats given since `start`.
+    /// How many times were given since `start`.
     given: u64,
 }
 
@@ -55,7 +55,8 @@ impl Beat {
         Self { start: None, interval, count, given: 0 }
     }
 
-    /// The next beat's time. After a stall of more than an interval it goes on from `now`: what was missed would be no news.
+    /// The time of the next quote. After a stall of more than an interval the beat continues from `now`: quotes that were missed
+    /// are not made up for.
     fn next(&mut self, now: Instant) -> Instant {
         let start = *self.start.get_or_insert(now);
         let nanos = self.interval.as_nanos() * u128::from(self.given) / self.count as u128;
@@ -68,7 +69,7 @@ impl Beat {
         due
     }
 
-    /// Which symbol the beat given last is for.
+    /// The symbol of the quote whose time was given last.
     fn index(&self) -> usize {
         (self.given.saturating_sub(1) % self.count as u64) as usize
     }

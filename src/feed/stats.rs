@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::outflow::Outflow;
+use super::sink::FeedSink;
 use crate::clock::Clock;
 use crate::metrics::{Metrics, PublishSource, Totals};
 use crate::topic_name::TopicName;
@@ -15,14 +15,14 @@ const TOPIC: &str = "$belfry.stats";
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Publishes for ever; ends when its task is ended.
-pub(super) async fn run(outflow: impl Outflow, metrics: Arc<Metrics>, clock: Clock) {
+pub(super) async fn run(sink: impl FeedSink, metrics: Arc<Metrics>, clock: Clock) {
     let topic = TopicName::parse(TOPIC).expect("the topic's name is a constant");
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let figures = figures(&metrics.totals(), clock.moment().elapsed_at_start());
-        if let Err(error) = outflow.publish(&topic, &figures, PublishSource::Gateway).await {
+        if let Err(error) = sink.publish(&topic, &figures, PublishSource::Gateway).await {
             tracing::debug!(topic = TOPIC, %error, "the figures were not taken");
         }
     }

@@ -14,7 +14,7 @@ use crate::topic_name::TopicName;
 /// Holds one message at a time, so that a feed waits until it was looked at.
 struct Shelf(mpsc::Sender<(String, String, PublishSource)>);
 
-impl Outflow for Shelf {
+impl FeedSink for Shelf {
     async fn publish(&self, topic: &TopicName, payload: &[u8], source: PublishSource) -> Result<(), PublishError> {
         let payload = String::from_utf8(payload.to_vec()).unwrap();
         // A test that has seen enough looks no more.

@@ -1,20 +1,21 @@
-//! Time stamps as recordings have them, to nanoseconds since 1970.
+//! Time stamps of recordings, in nanoseconds since 1970.
 
-use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
+use time::format_description::well_known::Iso8601;
+use time::{Date, OffsetDateTime, PrimitiveDateTime};
 
-/// Why a text is no time stamp.
+/// A text that is no time stamp.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the time {0:?} is neither ISO 8601 nor Unix seconds or milliseconds")]
 pub(super) struct TimeStampError(String);
 
-/// ISO 8601 (`T` or a blank before the time; no zone: UTC), or a number: the time since 1970 in the unit that its size tells.
+/// ISO 8601, or a number: the time since 1970, in a unit that follows from its size.
 pub(super) fn parse(text: &str) -> Result<i128, TimeStampError> {
     let text = text.trim();
     let error = || TimeStampError(text.chars().take(64).collect());
     unix(text).or_else(|| iso(text)).ok_or_else(error)
 }
 
-/// Seconds up to the year 5138, milliseconds from 1973 on; then microseconds and nanoseconds in the same way.
+/// Below 10^11 (the year 5138) a number counts seconds, from there to 10^14 milliseconds, then microseconds, then nanoseconds.
 fn unix(text: &str) -> Option<i128> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -24,13 +25,13 @@ fn unix(text: &str) -> Option<i128> {
     }
     let whole: i128 = whole.parse().ok()?;
     let unit = unit_nanos(whole);
-    // Digits beyond a nanosecond are cut.
+    // Digits below a nanosecond are cut.
     let cut = &fraction[..fraction.len().min(9)];
     let fraction: i128 = format!("{cut:0<9}").parse().ok()?;
     Some(sign * (whole * unit + fraction * unit / 1_000_000_000))
 }
 
-/// A number with an exponent, as some writers of JSON have them.
+/// A number with an exponent, as some programs write JSON.
 fn exponent(text: &str) -> Option<i128> {
     let number: f64 = text.parse().ok().filter(|number: &f64| number.abs() < 1e19 && text.contains(['e', 'E']))?;
     let unit = unit_nanos(number.abs() as i128);
@@ -46,59 +47,18 @@ fn unit_nanos(count: i128) -> i128 {
     }
 }
 
-/// `YYYY-MM-DD`, then perhaps `T` or a blank, `HH:MM[:SS[.fraction]]`, and a zone: `Z`, `+HH`, `+HHMM`, `+HH:MM`.
+/// A date, or a date and a time, which is UTC without a zone. Many programs write a blank in place of the `T` and another one
+/// before the zone.
 fn iso(text: &str) -> Option<i128> {
-    let (date, rest) = text.split_at_checked(10)?;
-    let date = iso_date(date)?;
-    if rest.is_empty() {
-        return Some(PrimitiveDateTime::new(date, Time::MIDNIGHT).assume_utc().unix_timestamp_nanos());
+    let (date, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, ""));
+    if time.is_empty() {
+        let date = Date::parse(date, &Iso8601::PARSING).ok()?;
+        return Some(date.midnight().assume_utc().unix_timestamp_nanos());
     }
-    let rest = rest.strip_prefix(['T', 't', ' '])?;
-    let zone_at = rest.find(['Z', 'z', '+', '-', ' ']).unwrap_or(rest.len());
-    let (clock, zone) = rest.split_at(zone_at);
-    Some(PrimitiveDateTime::new(date, iso_time(clock)?).assume_offset(iso_zone(zone.trim_start())?).unix_timestamp_nanos())
-}
-
-fn iso_date(text: &str) -> Option<Date> {
-    let mut parts = text.split('-');
-    let (year, month, day) = (digits(parts.next()?, 4)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
-    let month = Month::try_from(month as u8).ok()?;
-    parts.next().is_none().then(|| Date::from_calendar_date(year as i32, month, day as u8).ok()).flatten()
-}
-
-fn iso_time(text: &str) -> Option<Time> {
-    let (text, fraction) = text.split_once(['.', ',']).map_or((text, None), |(text, fraction)| (text, Some(fraction)));
-    let mut parts = text.split(':');
-    let (hour, minute) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
-    let second = parts.next().map_or(Some(0), |second| digits(second, 2))?;
-    let nanos = match fraction {
-        None => 0,
-        Some(fraction) if !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit()) => {
-            format!("{:0<9}", &fraction[..fraction.len().min(9)]).parse().ok()?
-        }
-        Some(_) => return None,
-    };
-    parts.next().is_none().then(|| Time::from_hms_nano(hour as u8, minute as u8, second as u8, nanos).ok()).flatten()
-}
-
-fn iso_zone(text: &str) -> Option<UtcOffset> {
-    let (sign, rest) = match text.as_bytes().first() {
-        None => return Some(UtcOffset::UTC),
-        Some(b'Z' | b'z') => return (text.len() == 1).then_some(UtcOffset::UTC),
-        Some(b'+') => (1, &text[1..]),
-        Some(b'-') => (-1, &text[1..]),
-        Some(_) => return None,
-    };
-    let (hours, minutes) = match rest.len() {
-        2 => (rest, "00"),
-        _ => rest.split_once(':').or_else(|| rest.split_at_checked(2))?,
-    };
-    UtcOffset::from_hms(sign * digits(hours, 2)? as i8, sign * digits(minutes, 2)? as i8, 0).ok()
-}
-
-/// Exactly `count` digits.
-fn digits(text: &str, count: usize) -> Option<u16> {
-    (text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+    let text = format!("{date}T{}", time.replacen(' ', "", 1).to_uppercase());
+    let in_zone = OffsetDateTime::parse(&text, &Iso8601::PARSING);
+    let moment = in_zone.or_else(|_| PrimitiveDateTime::parse(&text, &Iso8601::PARSING).map(PrimitiveDateTime::assume_utc));
+    Some(moment.ok()?.unix_timestamp_nanos())
 }
 
 #[cfg(test)]
