@@ -35,6 +35,12 @@ impl Epoch {
         Self(std::array::from_fn(|_| ALPHABET[rng.random_range(0..ALPHABET.len())]))
     }
 
+    /// The epoch of that text; `None` where no epoch is spelt like it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let letters: [u8; EPOCH_LEN] = text.as_bytes().try_into().ok()?;
+        letters.iter().all(u8::is_ascii_alphanumeric).then_some(Self(letters))
+    }
+
     /// The epoch as a client sees it.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an epoch is drawn from ASCII letters and digits")

@@ -15,6 +15,16 @@ impl SessionId {
     pub fn random() -> Self {
         Self(rand::rng().random())
     }
+
+    /// The name as a number, to be written down.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The name that was written down as `number`.
+    pub fn from_number(number: u64) -> Self {
+        Self(number)
+    }
 }
 
 impl fmt::Display for SessionId {
