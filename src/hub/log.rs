@@ -64,6 +64,18 @@ impl Log {
         Self { epoch: Epoch::random(), newest: Offset(0), history: History::default(), published_at: now }
     }
 
+    /// A life that goes on at `position` with its last `messages`, oldest first.
+    pub fn restored(position: Position, messages: impl Iterator<Item = Message>, now: Moment) -> Self {
+        let mut log = Self { epoch: position.epoch, newest: position.offset, history: History::default(), published_at: now };
+        messages.for_each(|message| log.append(&message));
+        log
+    }
+
+    /// The messages that are kept, oldest first.
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.history.from(Offset(0))
+    }
+
     /// The position of the newest message.
     pub fn position(&self) -> Position {
         Position { epoch: self.epoch, offset: self.newest }

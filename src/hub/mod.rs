@@ -10,6 +10,7 @@ mod patterns;
 mod presence;
 mod refusal;
 mod registry;
+mod state;
 mod topic;
 
 pub use log::{HistoryPage, ReplayPiece, Start, Wanted};
@@ -17,6 +18,7 @@ pub use message::{About, Message, PayloadKind, Publication};
 pub use outlet::{Outlet, OutletId, PresenceChange};
 pub use patterns::PatternTrie;
 pub use refusal::{Off, PublishError};
+pub use state::{KeptMessage, TopicState};
 pub use topic::{Topic, TopicInfo};
 
 use std::future::poll_fn;
@@ -236,6 +238,20 @@ impl Hub {
         self.histories_bytes_max.store(self.live.load().limits.history_bytes, Ordering::Relaxed);
         self.trim_histories();
         self.expiry.look_after(&self.registry, self.clock.moment())
+    }
+
+    /// Takes every topic out of the hub, as it can be written down. A topic that is used after that begins a new life.
+    pub fn take_out(&self) -> impl Iterator<Item = TopicState> {
+        self.registry.all().into_iter().filter_map(|topic| topic.take_out())
+    }
+
+    /// Lets a topic that was taken out go on, before anybody uses it. It counts as used until `grace` from now, so that its subscribers
+    /// find it. `false`: there is no room for it.
+    pub fn restore(&self, state: TopicState, grace: Duration) -> bool {
+        let Ok(topic) = self.open(&state.name) else { return false };
+        topic.restore(state, &self.live, &self.clock, self.clock.moment() + grace);
+        self.trim_histories();
+        true
     }
 
     fn outlet(&self, id: OutletId) -> Arc<dyn Outlet> {

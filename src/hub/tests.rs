@@ -1,5 +1,6 @@
 //! The hub against outlets that only remember, with a clock turned by hand.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -204,4 +205,38 @@ fn outlets_hear_offsets_in_order() {
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(house.outlet.offsets(), (1..=2_000).collect::<Vec<u64>>());
+}
+
+/// What one hub gives out another goes on with: positions, histories and ages, but no audience. Whoever uses a topic after that has a
+/// new life of it, so that no offset is given out twice.
+#[test]
+fn a_topic_that_is_taken_out_goes_on_elsewhere() {
+    let rules = [("topics", "[{ match = \"chat.>\", history = 2, history_ttl = \"10s\" }]")];
+    let (one, other) = (house(&rules), house(&rules));
+    let topic = name("chat.a");
+    ["1", "2", "3"].into_iter().for_each(|payload| {
+        one.publish("chat.a", payload);
+    });
+    let newest = one.publish("plain.b", "x");
+    one.clock.turn(Duration::from_secs(4));
+    other.clock.turn(Duration::from_secs(8)); // four seconds go by without any gateway
+    let taken: Vec<TopicState> = one.hub.take_out().collect();
+    assert_eq!(
+        taken.iter().map(|state| (state.name.as_str(), state.messages.len())).collect::<BTreeMap<_, _>>(),
+        [("chat.a", 2), ("plain.b", 0)].into()
+    );
+    assert_ne!(one.publish("plain.b", "x").epoch, newest.epoch, "a new life");
+    for state in taken {
+        assert!(other.hub.restore(state, Duration::from_secs(60)));
+    }
+    let page = other.hub.history(&topic, None, 10).unwrap();
+    assert_eq!(page.messages.iter().map(|message| message.position.offset.0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(other.publish("plain.b", "x"), Position { offset: Offset(2), ..newest });
+    other.clock.turn(Duration::from_secs(3)); // 11 s old now
+    other.hub.look_after();
+    assert!(other.hub.history(&topic, None, 10).unwrap().messages.is_empty());
+    assert_eq!(other.hub.topic(&topic).unwrap().position.offset, Offset(3), "held for its subscribers");
+    other.clock.turn(Duration::from_secs(70));
+    while other.hub.look_after() {}
+    assert!(other.hub.topic(&topic).is_none(), "nobody came");
 }

@@ -10,6 +10,7 @@ use super::audience::Audience;
 use super::log::{HistoryPage, Log, ReplayPiece, Start, Wanted};
 use super::message::{About, Message, Publication};
 use super::outlet::{Outlet, OutletId};
+use super::state::{KeptMessage, TopicState};
 use crate::clock::{Clock, Moment};
 use crate::config::{Live, Rule};
 use crate::metrics::RuleId;
@@ -33,6 +34,7 @@ struct State {
     rule: Arc<Rule>,
     /// The configuration's generation that `rule` is of.
     generation: u64,
+    /// When the topic was last used. It lies ahead for one that was restored and is held for its subscribers.
     used_at: Moment,
     /// Whether expiry has the topic in its queue.
     awaited: bool,
@@ -265,6 +267,44 @@ impl Topic {
                 }
             }
         })
+    }
+
+    /// Marks the topic as gone and gives what can be written down of it; `None`: it is gone already.
+    pub fn take_out(&self) -> Option<TopicState> {
+        self.with(|state| {
+            if state.gone {
+                return None;
+            }
+            let rule = state.rule.label().into();
+            let (position, messages) = (state.log.position(), state.log.messages().map(KeptMessage::from).collect());
+            state.die();
+            Some(TopicState { name: self.name.clone(), epoch: position.epoch, newest: position.offset, rule, messages })
+        })
+    }
+
+    /// Goes on from `kept`. The topic is a new one that nobody uses yet; it counts as used until `used_until`.
+    pub fn restore(&self, kept: TopicState, live: &Live, clock: &Clock, used_until: Moment) {
+        let config = live.load();
+        let rules = &config.rules;
+        let has_label = |rule: &&Arc<Rule>| rule.label() == &*kept.rule;
+        let rule = rules.iter().find(has_label).unwrap_or_else(|| rules.of(&self.name));
+        let (epoch, newest) = (kept.epoch, kept.newest);
+        let messages = kept.messages.into_iter().map(|message| {
+            let about = About {
+                topic: self.name.clone(),
+                position: Position { epoch, offset: message.offset },
+                published_at: message.published_at,
+                moment: clock.moment_of(message.published_at),
+                kind: message.kind,
+                except: message.except,
+                rule: Arc::clone(rule),
+            };
+            Message::new(about, &message.payload)
+        });
+        self.with(|state| {
+            state.log = Log::restored(Position { epoch, offset: newest }, messages, clock.moment());
+            state.used_at = used_until;
+        });
     }
 
     /// Runs `act` under the lock, and adds the change of the history's bytes to the sum of all topics.

@@ -1,0 +1,51 @@
+//! Topics as they can be written down, and made again from that: what outlives a planned restart.
+
+use std::sync::Arc;
+
+use super::message::{Message, PayloadKind};
+use crate::clock::Timestamp;
+use crate::position::{Epoch, Offset};
+use crate::session_id::SessionId;
+use crate::topic_name::TopicName;
+
+/// A topic without its subscribers: these come again by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicState {
+    /// Its name.
+    pub name: TopicName,
+    /// Its life.
+    pub epoch: Epoch,
+    /// The offset of its newest message, kept or not.
+    pub newest: Offset,
+    /// The label of the rule that it has: the rule's pattern.
+    pub rule: Arc<str>,
+    /// Its history, oldest first and without holes; the last message is at `newest`.
+    pub messages: Vec<KeptMessage>,
+}
+
+/// A message of a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptMessage {
+    /// Its place in the topic.
+    pub offset: Offset,
+    /// When it was published, in Unix milliseconds.
+    pub published_at: Timestamp,
+    /// What is known of its payload.
+    pub kind: PayloadKind,
+    /// A session that does not get it.
+    pub except: Option<SessionId>,
+    /// The bytes, as published.
+    pub payload: Box<[u8]>,
+}
+
+impl From<&Message> for KeptMessage {
+    fn from(message: &Message) -> Self {
+        Self {
+            offset: message.position.offset,
+            published_at: message.published_at,
+            kind: message.kind,
+            except: message.except,
+            payload: message.payload().into(),
+        }
+    }
+}
