@@ -9,7 +9,7 @@
 //! | 7 | [`server`] |
 //! | 6 | [`session`] |
 //! | 5 | [`shard`] |
-//! | 4 | [`dialect`], [`feed`] |
+//! | 4 | [`dialect`], [`feed`], [`store`] |
 //! | 3 | [`hub`], [`auth`] |
 //! | 2 | [`frame`] |
 //! | 1 | [`config`], [`metrics`] |
@@ -32,5 +32,6 @@ pub mod server;
 pub mod session;
 pub mod session_id;
 pub mod shard;
+pub mod store;
 pub mod token_bucket;
 pub mod topic_name;

@@ -134,7 +134,7 @@ fn wrong_values(kind: &str) -> &'static [&'static str] {
         "number" => &["\"1\"", "\"\"", "true", "-1", "-0.5", "[]", "{}"],
         "address" => &["8765", "true", "[]", "{}", "\"localhost\"", "\":8765\"", "\"127.0.0.1:x\"", "\"127.0.0.1:65536\"", "\"1.2.3:4\""],
         "file" => &["5", "true", "[]", "{}", "\"absent.pem\""],
-        "text" => &["5", "true", "[]", "{}"],
+        "text" | "folder" => &["5", "true", "[]", "{}"],
         "pattern" => &["5", "true", "[]", "{}", "\"a.>.b\"", "\"a b\"", "\"a..b\""],
         "list of patterns" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"a.>.b\"]", "[\"a b\"]"],
         "list of origins" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"null\"]", "[\"*\"]", "[\"https://a/b\"]", "[\"app://a\"]"],
@@ -225,12 +225,12 @@ fn every_example_is_right() {
     }
 }
 
-/// PROTOCOL 8: SIGHUP can't change `server.listen`, `server.shards`, `admin.listen`, `feed.replay`.
+/// PROTOCOL 8: SIGHUP can't change `server.listen`, `server.shards`, `admin.listen`, `feed.replay`; nor `store.dir`.
 #[test]
 fn what_needs_a_restart_is_marked() {
     let folder = Folder::new();
     let changed = "server = { listen = '127.0.0.1:1', shards = 200 }\nadmin.listen = '127.0.0.1:2'\n\
-        feed.replay = [{ file = 'ticks.csv', topic = 'a' }]";
+        feed.replay = [{ file = 'ticks.csv', topic = 'a' }]\nstore.dir = '/var/lib/belfry'";
     let (old, new) = (folder.load("").unwrap(), folder.load(changed).unwrap());
     let marked: Vec<_> = rows().iter().filter(|row| row.meaning.contains("*Restart*")).map(|row| row.key).collect();
     assert_eq!(old.fixed_differences(&new), marked);

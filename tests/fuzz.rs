@@ -43,6 +43,7 @@ targets! {
     inflate in "../fuzz/fuzz_targets/inflate.rs",
     json_command in "../fuzz/fuzz_targets/json_command.rs",
     offer in "../fuzz/fuzz_targets/offer.rs",
+    store_file in "../fuzz/fuzz_targets/store_file.rs",
     token in "../fuzz/fuzz_targets/token.rs",
     topic_name in "../fuzz/fuzz_targets/topic_name.rs",
 }

@@ -15,7 +15,7 @@ use super::raw::{Problem, Raw, Sources};
 use super::report::Report;
 use super::rule::{OnSlow, Rule, Rules};
 use super::section::Section;
-use super::settings::{Admin, Config, Deflate, Server, Tls};
+use super::settings::{Admin, Config, Deflate, Server, Store, Tls};
 use crate::topic_name::TopicName;
 
 /// The most shards: as many cores as one machine has today.
@@ -62,6 +62,7 @@ fn config(raw: &Raw, report: &Report) -> Config {
         rules: rules(&root),
         endpoints: endpoints(root.section("endpoints")),
         feed: sound(report, || feed(root.section("feed"), raw)),
+        store: store(root.section("store"), raw),
     };
     root.finish();
     if let Some(apart) = config.admin.listen
@@ -172,6 +173,15 @@ fn deflate(section: Section<'_>) -> Deflate {
     };
     section.finish();
     deflate
+}
+
+fn store(section: Section<'_>, raw: &Raw) -> Store {
+    let default = Store::default();
+    let dir = section.entry("dir").and_then(|entry| Some((entry.text().filter(|text| !text.is_empty())?, entry.origin())));
+    let store =
+        Store { dir: dir.map(|(text, origin)| raw.resolve(text, origin)), grace: section.duration("grace", default.grace, ("0s", "1d")) };
+    section.finish();
+    store
 }
 
 fn rules(root: &Section<'_>) -> Rules {

@@ -32,4 +32,4 @@ pub use live::Live;
 pub use origin::{Origin, OriginError};
 pub use raw::{DEFAULT_FILE, Problem, Sources};
 pub use rule::{OnSlow, Rule, Rules};
-pub use settings::{Admin, Config, Deflate, Feed, Replay, Server, Simulator, Tls};
+pub use settings::{Admin, Config, Deflate, Feed, Replay, Server, Simulator, Store, Tls};

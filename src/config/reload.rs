@@ -10,6 +10,7 @@ impl Config {
             ("server.shards", self.server.shards != new.server.shards),
             ("admin.listen", self.admin.listen != new.admin.listen),
             ("feed.replay", self.feed.replay != new.feed.replay),
+            ("store.dir", self.store.dir != new.store.dir),
         ];
         differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
@@ -21,6 +22,7 @@ impl Config {
         self.server.shards = old.server.shards;
         self.admin.listen = old.admin.listen;
         self.feed.replay.clone_from(&old.feed.replay);
+        self.store.dir.clone_from(&old.store.dir);
         self
     }
 }

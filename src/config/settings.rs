@@ -31,6 +31,8 @@ pub struct Config {
     pub endpoints: BTreeMap<String, TopicName>,
     /// `[feed]`.
     pub feed: Feed,
+    /// `[store]`.
+    pub store: Store,
 }
 
 /// `[server]`.
@@ -139,4 +141,19 @@ pub struct Replay {
     pub speed: f64,
     /// Whether it starts over at the end.
     pub repeat: bool,
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Where a clean stop leaves the topics for the next start; `None`: a stop ends them.
+    pub dir: Option<PathBuf>,
+    /// How long topics that a start found there live on without a subscriber or a message.
+    pub grace: Duration,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { dir: None, grace: Duration::from_secs(60) }
+    }
 }

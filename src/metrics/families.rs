@@ -5,7 +5,7 @@ use prometheus::{
     process_collector::ProcessCollector,
 };
 
-use super::labels::{CloseReason, CommandOp, DropReason, LimitKey, PublishSource, Recovery, RejectReason};
+use super::labels::{CloseReason, CommandOp, DropReason, LimitKey, PublishSource, RecoveredEpoch, Recovery, RejectReason};
 use crate::codes::ErrorCode;
 
 const NAMESPACE: &str = "belfry";
@@ -38,6 +38,7 @@ pub(super) struct Families {
     pub shard_inbox_messages: IntGaugeVec,
     pub limit_hits: [IntCounter; LimitKey::ALL.len()],
     pub log_suppressed: IntCounter,
+    pub store_recovered_topics: [IntGauge; RecoveredEpoch::ALL.len()],
 }
 
 /// The families that have the label `rule`.
@@ -122,6 +123,11 @@ impl Families {
                 LimitKey::ALL.map(LimitKey::as_str),
             ),
             log_suppressed: make.counter("log_suppressed_total", "Log lines held back by the log's own rate limit."),
+            store_recovered_topics: {
+                let family =
+                    make.gauges("store_recovered_topics", "Topics found in `store.dir` at the start, by their epoch now.", "epoch");
+                RecoveredEpoch::ALL.map(|epoch| family.with_label_values(&[epoch.as_str()]))
+            },
         };
         make.gauges("build_info", "The gateway's version; always 1.", "version").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(ProcessCollector::for_self())).expect(REGISTERED_ONCE);

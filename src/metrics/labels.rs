@@ -114,6 +114,14 @@ label! {
 }
 
 label! {
+    /// `store_recovered_topics{epoch}`: whether a topic goes on, or was found and had to begin anew.
+    RecoveredEpoch: 2 {
+        Kept = "kept",
+        New = "new",
+    }
+}
+
+label! {
     /// `limit_hits_total{limit}`: the key of section 7; of a rate and its burst, the rate.
     LimitKey: 22 {
         MessageBytes = "message_bytes",

@@ -6,7 +6,7 @@ mod registry;
 mod rule_id;
 mod tally;
 
-pub use labels::{CloseReason, CommandOp, DropReason, LimitKey, PublishSource, Recovery, RejectReason};
+pub use labels::{CloseReason, CommandOp, DropReason, LimitKey, PublishSource, RecoveredEpoch, Recovery, RejectReason};
 pub use registry::{Metrics, Totals};
 pub use rule_id::RuleId;
 pub use tally::Tally;

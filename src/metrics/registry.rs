@@ -4,7 +4,7 @@ use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 
 use super::families::{Families, RuleSeries};
-use super::labels::{LimitKey, PublishSource, RejectReason};
+use super::labels::{LimitKey, PublishSource, RecoveredEpoch, RejectReason};
 use super::rule_id::{RuleId, RuleTable};
 use crate::codes::ErrorCode;
 
@@ -78,6 +78,11 @@ impl Metrics {
     /// Bytes of all histories now.
     pub fn set_history_bytes(&self, bytes: usize) {
         self.families.history_bytes.set(gauge_value(bytes));
+    }
+
+    /// What a start found in `store.dir`.
+    pub fn set_store_recovered_topics(&self, epoch: RecoveredEpoch, topics: usize) {
+        self.families.store_recovered_topics[epoch.index()].set(gauge_value(topics));
     }
 
     /// Sets `shard_inbox_messages{shard}`. Shards are counted from 0 without holes.

@@ -32,7 +32,7 @@ use crate::shard::Shards;
 use accept::Listener;
 use api::{Api, Surface};
 use connection::{Accepting, Http, TlsInForce, read_certificate};
-use lifecycle::{Order, Reload, Signals, drain, run_key, summary, with_key};
+use lifecycle::{Handover, Order, Reload, Signals, drain, run_key, summary, with_key};
 use limits::{Admission, PendingHandshakes, Rejections};
 use routes::Routes;
 use websocket::Upgrades;
@@ -50,6 +50,8 @@ pub struct Running {
     shards: Arc<Shards>,
     /// The listeners, and what looks after the hub.
     tasks: Vec<JoinHandle<()>>,
+    /// Where the topics go, if they are to outlive the process.
+    handover: Option<Handover>,
 }
 
 /// Starts everything that `config` asks for; `sources` are read again on SIGHUP.
@@ -69,6 +71,7 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let admin_address =
         admin.as_ref().zip(config.admin.listen).map(|(socket, wanted)| local_address("admin.listen", wanted, socket)).transpose()?;
     let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
+    let handover = Handover::begin(&config.store, &hub, &metrics, &clock)?;
     let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).map_err(StartError::Shards)?;
     let admission = Admission::new(Arc::clone(&live), sessions_possible);
     let surroundings = Arc::new(Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone() });
@@ -83,7 +86,7 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let summary = summary(address, admin_address, &config, run_key.as_ref().map(|key| key.key.as_str()));
     tell(address, admin_address);
     let reload = Reload { sources, run_key, live, auth, tls, feeds };
-    Ok(Running { address, admin_address, summary, signals, reload, admission, shards, tasks })
+    Ok(Running { address, admin_address, summary, signals, reload, admission, shards, tasks, handover })
 }
 
 impl Running {
@@ -101,6 +104,9 @@ impl Running {
         drain(&mut self.signals, &self.admission, &self.shards, &self.reload.live).await;
         self.reload.feeds.stop();
         self.tasks.iter().for_each(JoinHandle::abort);
+        if let Some(handover) = &self.handover {
+            handover.leave();
+        }
         self.shards.stop();
     }
 }

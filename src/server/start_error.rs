@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::connection::TlsError;
 use crate::config;
+use crate::store::FolderError;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum StartError {
     /// The threads can't be had.
     #[error("the shards' threads could not be started")]
     Shards(#[source] io::Error),
+    /// The folder of `[store]` can't be had.
+    #[error(transparent)]
+    Store(#[from] FolderError),
     /// Signals can't be heard.
     #[error("signals can't be listened for")]
     Signals(#[source] io::Error),

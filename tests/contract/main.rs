@@ -21,4 +21,5 @@ mod raw;
 mod recovery;
 mod reload;
 mod replay;
+mod restart;
 mod topics;

@@ -1,6 +1,7 @@
 //! The gateway as a whole over time: what is tried before a start, signals, reloads, and the drain.
 
 mod drain;
+mod handover;
 mod preflight;
 mod reload;
 mod run_key;
@@ -10,6 +11,7 @@ mod summary;
 mod testing;
 
 pub use drain::drain;
+pub use handover::Handover;
 pub use preflight::{Preflighted, preflight};
 pub use reload::Reload;
 pub use run_key::{run_key, with_key};

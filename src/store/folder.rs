@@ -1,0 +1,169 @@
+//! The folder of a store: who has it, and its one file from its writing to its end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::damage::Damage;
+use super::snapshot::{self, Totals};
+use crate::clock::Timestamp;
+use crate::hub::TopicState;
+
+/// The topics of the last clean stop.
+const TOPICS: &str = "topics";
+
+/// Where they are written before they are whole.
+const TOPICS_UNFINISHED: &str = "topics.unfinished";
+
+/// A file that could not be used, kept for whoever wants to know why.
+const TOPICS_DAMAGED: &str = "topics.damaged";
+
+/// Whose lock says that a gateway has the folder.
+const LOCK: &str = "lock";
+
+/// A folder that this process has for itself.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// Open and locked for as long as the folder is held.
+    _lock: File,
+}
+
+/// Why a folder can't be had or a file not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The folder is missing and can't be made, or nothing can be written there.
+    #[error("store.dir = {path:?} can't be used ({reason}); name a folder that this user may write to")]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+    /// Another process has it.
+    #[error("store.dir = {path:?} is used by another gateway; give each a folder of its own")]
+    Taken {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+impl Folder {
+    /// Makes the folder if it is missing, and locks it.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let unusable = |reason| FolderError::Unusable { path: path.to_owned(), reason };
+        fs::create_dir_all(path).map_err(unusable)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK)).map_err(unusable)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::Taken { path: path.to_owned() }),
+            Err(error) => Err(unusable(error.into())),
+        }
+    }
+
+    /// Whether a gateway could have the folder: it is there or can be made, and can be written to. A gateway that runs may have it.
+    pub fn check(path: &Path) -> Result<(), FolderError> {
+        let unusable = |reason| FolderError::Unusable { path: path.to_owned(), reason };
+        fs::create_dir_all(path).map_err(unusable)?;
+        let tried = path.join(format!("check.{}", std::process::id()));
+        let written = File::create(&tried).and_then(|file| file.sync_all());
+        let removed = fs::remove_file(&tried);
+        written.and(removed).map_err(unusable)
+    }
+
+    /// Writes `topics`: on the disk and whole under its name, or not there at all.
+    pub fn write(&self, topics: impl Iterator<Item = TopicState>, written_at: Timestamp) -> io::Result<Totals> {
+        let unfinished = self.path.join(TOPICS_UNFINISHED);
+        let written = File::create(&unfinished).and_then(|file| {
+            let totals = snapshot::write(&file, topics, written_at)?;
+            file.sync_all()?;
+            fs::rename(&unfinished, self.path.join(TOPICS))?;
+            Ok(totals)
+        });
+        let written = written.and_then(|totals| self.sync().map(|()| totals));
+        if written.is_err() {
+            // A rename that is not known to be on the disk is undone too: whoever starts next must not believe half of it.
+            let _ = fs::remove_file(&unfinished);
+            let _ = fs::remove_file(self.path.join(TOPICS));
+        }
+        written
+    }
+
+    /// Takes the topics of the last clean stop and gives each to `found`; `None`: there are none. The file is looked through first, then
+    /// off the disk before anything is given out, so that no later start can find what has moved on since.
+    pub fn take(&self, found: impl FnMut(TopicState)) -> Result<Option<Totals>, Damage> {
+        let path = self.path.join(TOPICS);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if let Err(damage) = snapshot::read(io::BufReader::new(&file), drop) {
+            fs::rename(&path, self.path.join(TOPICS_DAMAGED))?;
+            return Err(damage);
+        }
+        fs::remove_file(&path)?;
+        self.sync()?;
+        io::Seek::rewind(&mut &file)?;
+        snapshot::read(io::BufReader::new(&file), found).map(Some)
+    }
+
+    /// The folder's entries are on the disk.
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Folder) -> Totals {
+        folder.write(std::iter::empty(), Timestamp(1)).unwrap()
+    }
+
+    /// What a clean stop left is taken once: a later start, after a crash, finds nothing.
+    #[test]
+    fn what_was_written_is_taken_once() {
+        let path = tempfile::tempdir().unwrap();
+        let folder = Folder::open(path.path()).unwrap();
+        let written = write(&folder);
+        assert_eq!(folder.take(drop).unwrap(), Some(written));
+        assert_eq!(folder.take(drop).unwrap(), None);
+    }
+
+    /// Damage is told once and kept aside.
+    #[test]
+    fn a_damaged_file_is_kept_aside() {
+        let path = tempfile::tempdir().unwrap();
+        let folder = Folder::open(path.path()).unwrap();
+        write(&folder);
+        OpenOptions::new().append(true).open(path.path().join(TOPICS)).and_then(|mut file| io::Write::write_all(&mut file, b"x")).unwrap();
+        assert!(matches!(folder.take(drop), Err(Damage::Order(_))));
+        assert!(path.path().join(TOPICS_DAMAGED).exists());
+        assert_eq!(folder.take(drop).unwrap(), None);
+    }
+
+    /// Two gateways on one folder would each believe that the other's offsets are its own.
+    #[test]
+    fn a_folder_has_one_gateway() {
+        let path = tempfile::tempdir().unwrap();
+        let first = Folder::open(path.path()).unwrap();
+        assert!(matches!(Folder::open(path.path()), Err(FolderError::Taken { .. })));
+        Folder::check(path.path()).unwrap();
+        drop(first);
+        Folder::open(path.path()).unwrap();
+    }
+
+    /// A write that fails leaves no file at all, neither half of a new one nor the one before.
+    #[test]
+    fn a_write_that_fails_leaves_nothing() {
+        let path = tempfile::tempdir().unwrap();
+        let folder = Folder::open(path.path()).unwrap();
+        fs::create_dir(path.path().join(TOPICS_UNFINISHED)).unwrap();
+        assert!(folder.write(std::iter::empty(), Timestamp(1)).is_err());
+        assert_eq!(folder.take(drop).unwrap(), None);
+    }
+}
