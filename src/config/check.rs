@@ -23,7 +23,7 @@ const SHARDS_MAX: u64 = 256;
 /// The most rules: each is a label of the metrics for the life of the process.
 const RULES_MAX: usize = 10_000;
 /// The paths that are the gateway's own, with all below those that end in `/`.
-const OWN_PATHS: [&str; 8] = ["/ws", "/echo", "/metrics", "/healthz", "/readyz", "/belfry.js", "/v1/", "/raw/"];
+const OWN_PATHS: [&str; 9] = ["/ws", "/echo", "/metrics", "/healthz", "/readyz", "/belfry.js", "/page/", "/v1/", "/raw/"];
 /// A file in which every table is there once, so that reading it asks for every key.
 const EVERY_TABLE: &str = "auth = { keys = [{}], api_keys = [{}] }\ntopics = [{}]\nfeed = { simulator = {}, replay = [{}] }";
 

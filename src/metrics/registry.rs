@@ -31,6 +31,8 @@ pub struct Totals {
     pub published: u64,
     pub delivered: u64,
     pub outbox_bytes: u64,
+    /// Bytes that compression kept off the wire.
+    pub saved_bytes: u64,
 }
 
 impl Metrics {
@@ -115,6 +117,7 @@ impl Metrics {
             published: used().flat_map(|series| &series.published).map(IntCounter::get).sum(),
             delivered: used().map(|series| series.deliveries.get()).sum(),
             outbox_bytes: total(&self.families.outbox_bytes),
+            saved_bytes: self.families.deflate_in_bytes.get().saturating_sub(self.families.deflate_out_bytes.get()),
         }
     }
 

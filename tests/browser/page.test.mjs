@@ -131,7 +131,10 @@ test('the page shows quotes, chat and figures as they are', { skip, timeout: 120
 
   await t.test('a killed gateway is rejoined, and the talk goes on', async () => {
     await gateway.stop('SIGKILL');
-    await ana.waitForSelector('#state:not([data-state=open])');
+    await ana.waitForSelector('#state[data-state=waiting]');
+    assert.match(await ana.textContent('#state span'), /^the gateway is gone, next try in \d+ s$/);
+    assert.ok(Number(await ana.evaluate(() => getComputedStyle(document.querySelector('#figures')).opacity)) < 1, 'figures are grey');
+    assert.ok(await ana.isVisible('#retry'));
     await gateway.start();
     await connected(ana);
     await line(ana, 'Messages may be missing here.');
@@ -139,6 +142,99 @@ test('the page shows quotes, chat and figures as they are', { skip, timeout: 120
     await ana.press('#text', 'Enter');
     await line(ana, 'and on');
   });
+});
+
+const isAtEnd = (page, selector) => page.waitForFunction((where) => {
+  const log = document.querySelector(where);
+  return log.scrollHeight > log.clientHeight && log.scrollHeight - log.scrollTop - log.clientHeight < 4;
+}, selector);
+
+test('the log follows at any width, whoever comes', { skip, timeout: 120_000 }, async (t) => {
+  const gateway = await startGateway(t, { config: null });
+  const { browser, complaints } = await startBrowser(t);
+  const page = await openPage(browser, gateway, 'ana');
+  for (const [width, height] of [[390, 844], [800, 1000], [1280, 800], [1920, 1080]]) {
+    await page.setViewportSize({ width, height });
+    for (let index = 0; index < 30; index += 1) {
+      await page.fill('#text', `line ${index} at ${width}`);
+      await page.press('#text', 'Enter');
+      await page.waitForFunction(() => document.querySelector('#text').value === '');
+    }
+    await line(page, `line 29 at ${width}`);
+    await isAtEnd(page, '#log');
+    await page.evaluate(() => (document.querySelector('#members').style.minHeight = '74px')); // As with a crowd.
+    await isAtEnd(page, '#log');
+    await page.evaluate(() => (document.querySelector('#members').style.minHeight = ''));
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
+    await page.screenshot({ path: join(folder, `log-${width}.png`), fullPage: true });
+  }
+  await t.test('a reader who looks back stays there, until they speak', async () => {
+    await page.evaluate(() => (document.querySelector('#log').scrollTop = 0));
+    await page.waitForTimeout(100); // The event of the scroll comes with the next frame.
+    await fetch(`http://${gateway.address}/v1/topics/chat.lobby`, { method: 'POST', body: '{"text":"from elsewhere"}' });
+    await line(page, 'from elsewhere');
+    assert.equal(await page.evaluate(() => document.querySelector('#log').scrollTop), 0);
+    await page.fill('#text', 'back again');
+    await page.press('#text', 'Enter');
+    await line(page, 'back again');
+    await isAtEnd(page, '#log');
+  });
+  assert.deepEqual(complaints, []);
+});
+
+test('any topic is watched and published to', { skip, timeout: 60_000 }, async (t) => {
+  const gateway = await startGateway(t, { config: null });
+  const { browser, complaints } = await startBrowser(t);
+  const page = await openPage(browser, gateway, 'ana');
+  const seen = (text) => page.waitForFunction((wanted) => document.querySelector('#watch-log').textContent.includes(wanted), text);
+  await page.fill('#watch-topic', 'chat.>');
+  await page.press('#watch-topic', 'Enter');
+  for (const topic of ['chat.deep.er', 'chat.lobby']) {
+    await page.fill('#publish-topic', topic);
+    await page.fill('#publish-data', '{"n":1.5}');
+    await page.press('#publish-data', 'Enter');
+    await seen(`${topic} `);
+  }
+  assert.match(await page.textContent('#watch-log'), /\{"n":1\.5\}/);
+  await t.test('the topic of another panel', async () => {
+    await page.fill('#watch-topic', 'chat.lobby');
+    await page.press('#watch-topic', 'Enter');
+    await page.press('#publish-data', 'Enter');
+    await seen('chat.lobby 2');
+  });
+  await t.test('a refusal is told, and goes with its cause', async () => {
+    await page.fill('#watch-topic', 'secret.>');
+    await page.press('#watch-topic', 'Enter');
+    await page.waitForFunction(() => /not allowed/.test(document.querySelector('#watch-outcome').textContent));
+    await page.fill('#watch-topic', 'chat.>');
+    await page.press('#watch-topic', 'Enter');
+    await page.waitForFunction(() => document.querySelector('#watch-outcome').textContent === '');
+  });
+  assert.equal(await page.textContent('#notice'), '');
+  assert.deepEqual(complaints, []);
+});
+
+test('a gateway that shows visitors nothing offers a token', { skip, timeout: 60_000 }, async (t) => {
+  const key = 'a-key-of-32-bytes-for-this-test!!';
+  const gateway = await startGateway(t, {
+    config: `[auth]\nanonymous = { subscribe = ["news.>"], publish = [] }\napi_keys = [{ name = "ann", key = "${key}", subscribe = ["chat.>"], publish = ["chat.>"] }]`,
+  });
+  const { browser, complaints } = await startBrowser(t);
+  const page = await browser.newPage();
+  await page.goto(`http://${gateway.address}/`);
+  await connected(page);
+  await page.waitForSelector('#entry:not([hidden])');
+  for (const panel of ['#figures', '#quotes-panel']) await page.waitForSelector(panel, { state: 'hidden' });
+  assert.equal(await page.textContent('#notice') + await page.textContent('#trouble'), '', 'nothing is red');
+  await line(page, 'You may not read chat.lobby.');
+  await page.fill('#token', key);
+  await page.press('#token', 'Enter');
+  await page.waitForSelector('#entry', { state: 'hidden' });
+  await page.fill('#text', 'let in');
+  await page.press('#text', 'Enter');
+  await line(page, 'let in');
+  assert.doesNotMatch(await page.textContent('#log'), /may not read/);
+  assert.deepEqual(complaints, []);
 });
 
 /** In the page: texts whose contrast is below 4.5 to 1. */

@@ -9,7 +9,6 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Uri};
 
 use super::batch::BATCH_BYTES_MAX;
-use super::page;
 use super::place::{Place, Surface};
 use super::publishing::Publishing;
 use super::sessions::SessionsApi;
@@ -79,8 +78,7 @@ impl Api {
         }
         let caller = || Caller::of(&self.auth, &head.headers, &query);
         match place {
-            Place::Page => Ok(page::page(&head.headers)),
-            Place::Library => Ok(page::library(&head.headers)),
+            Place::Asset(asset) => Ok(asset.answer(&head.headers)),
             Place::Healthz => Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))),
             Place::Readyz => self.ready(),
             Place::Metrics => Ok(of_type("text/plain; version=0.0.4; charset=utf-8", Bytes::from(self.metrics.render()))),

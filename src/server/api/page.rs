@@ -8,38 +8,60 @@ use hyper::{HeaderMap, StatusCode};
 
 use crate::server::response::{Answer, empty, of_type};
 
-const PAGE: &str = include_str!("../page/index.html");
-const LIBRARY: &str = include_str!("../page/belfry.js");
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 
-/// Nothing comes from another origin; the page's own style and script stand in it.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
-     connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Every file that is served, at its path. A module of the page stands in a file of its own.
+const ASSETS: [Asset; 11] = [
+    Asset { path: "/", content_type: HTML, text: include_str!("../page/index.html") },
+    Asset { path: "/belfry.js", content_type: SCRIPT, text: include_str!("../page/belfry.js") },
+    Asset { path: "/page/page.css", content_type: STYLE, text: include_str!("../page/page.css") },
+    Asset { path: "/page/page.js", content_type: SCRIPT, text: include_str!("../page/page.js") },
+    Asset { path: "/page/dom.js", content_type: SCRIPT, text: include_str!("../page/dom.js") },
+    Asset { path: "/page/session.js", content_type: SCRIPT, text: include_str!("../page/session.js") },
+    Asset { path: "/page/figures.js", content_type: SCRIPT, text: include_str!("../page/figures.js") },
+    Asset { path: "/page/quotes.js", content_type: SCRIPT, text: include_str!("../page/quotes.js") },
+    Asset { path: "/page/chat.js", content_type: SCRIPT, text: include_str!("../page/chat.js") },
+    Asset { path: "/page/watch.js", content_type: SCRIPT, text: include_str!("../page/watch.js") },
+    Asset { path: "/page/programs.js", content_type: SCRIPT, text: include_str!("../page/programs.js") },
+];
 
-/// `GET /`.
-pub fn page(request: &HeaderMap) -> Answer {
-    let mut answer = file(request, PAGE, "text/html; charset=utf-8");
-    answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
-    answer
+/// Nothing comes from another origin, and nothing stands inside the page: styles and scripts are files of their own.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A file of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asset {
+    path: &'static str,
+    content_type: &'static str,
+    text: &'static str,
 }
 
-/// `GET /belfry.js`.
-pub fn library(request: &HeaderMap) -> Answer {
-    file(request, LIBRARY, "text/javascript; charset=utf-8")
-}
+impl Asset {
+    /// The file at `path`.
+    pub fn at(path: &str) -> Option<Self> {
+        ASSETS.into_iter().find(|asset| asset.path == path)
+    }
 
-/// A file, or 304 where the browser has this very one.
-fn file(request: &HeaderMap, text: &'static str, content_type: &'static str) -> Answer {
-    let tag = entity_tag(text);
-    let has_it = request.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &tag));
-    let mut answer = match has_it {
-        true => empty(StatusCode::NOT_MODIFIED),
-        false => of_type(content_type, Bytes::from_static(text.as_bytes())),
-    };
-    let headers = answer.headers_mut();
-    headers.insert(header::ETAG, HeaderValue::from_str(&tag).expect("an entity tag is hexadecimal digits in quotes"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
+    /// The answer to a GET: the file, or 304 if the browser has this very one.
+    pub fn answer(self, request: &HeaderMap) -> Answer {
+        let tag = entity_tag(self.text);
+        let has_it = request.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &tag));
+        let mut answer = match has_it {
+            true => empty(StatusCode::NOT_MODIFIED),
+            false => of_type(self.content_type, Bytes::from_static(self.text.as_bytes())),
+        };
+        let headers = answer.headers_mut();
+        headers.insert(header::ETAG, HeaderValue::from_str(&tag).expect("an entity tag is hexadecimal digits in quotes"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if self.content_type == HTML {
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+        }
+        answer
+    }
 }
 
 fn entity_tag(text: &str) -> String {
@@ -57,20 +79,40 @@ fn names(tags: &HeaderValue, tag: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn asset(path: &str) -> Asset {
+        Asset::at(path).unwrap()
+    }
+
     #[test]
     fn a_browser_that_has_the_page_gets_304() {
-        let first = page(&HeaderMap::new());
+        let first = asset("/").answer(&HeaderMap::new());
         assert_eq!((first.status().as_u16(), &first.headers()["content-type"]), (200, &"text/html; charset=utf-8".parse().unwrap()));
         let mut again = HeaderMap::new();
         again.insert(header::IF_NONE_MATCH, first.headers()["etag"].clone());
-        assert_eq!(page(&again).status(), 304);
-        assert_eq!(library(&again).status(), 200);
+        assert_eq!(asset("/").answer(&again).status(), 304);
+        assert_eq!(asset("/belfry.js").answer(&again).status(), 200);
     }
 
-    /// The page may fetch nothing from elsewhere.
+    /// The page may fetch nothing from elsewhere, and runs nothing that stands inside it.
     #[test]
-    fn the_policy_names_no_other_origin() {
-        assert!(!CONTENT_SECURITY_POLICY.contains("http") && !CONTENT_SECURITY_POLICY.contains('*'));
-        assert_eq!(page(&HeaderMap::new()).headers()["content-security-policy"], CONTENT_SECURITY_POLICY);
+    fn the_policy_names_no_other_origin_and_nothing_inline() {
+        assert!(!["http", "*", "unsafe"].iter().any(|word| CONTENT_SECURITY_POLICY.contains(word)));
+        assert_eq!(asset("/").answer(&HeaderMap::new()).headers()["content-security-policy"], CONTENT_SECURITY_POLICY);
+        let page = asset("/").text;
+        assert!(!["<style", "<script>", " style=", " onclick="].iter().any(|inline| page.contains(inline)));
+    }
+
+    /// What the page and its modules ask for is served.
+    #[test]
+    fn every_file_that_the_page_names_is_there() {
+        for file in ASSETS {
+            let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let quoted = file.text.split(['"', '\'']).filter(|word| word.ends_with(".js") || word.ends_with(".css"));
+            for word in quoted.filter(|word| word.starts_with('/') || word.starts_with("./")) {
+                let path = word.strip_prefix("./").map_or(word.to_owned(), |name| format!("{folder}/{name}"));
+                let is_example = file.path == "/page/programs.js" && word.ends_with("belfry.js");
+                assert!(is_example || Asset::at(&path).is_some(), "{}: {word}", file.path);
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The paths of the HTTP side and the methods that each takes (PROTOCOL section 5).
 
+use super::page::Asset;
 use crate::config::Config;
 use crate::server::websocket::target;
 
@@ -18,8 +19,7 @@ pub enum Surface {
 #[derive(Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the path of the table that `Place::of` spells")]
 pub enum Place<'a> {
-    Page,
-    Library,
+    Asset(Asset),
     Healthz,
     Readyz,
     Metrics,
@@ -37,9 +37,10 @@ pub enum Place<'a> {
 impl<'a> Place<'a> {
     /// The place of `path`, if there is one.
     pub fn of(path: &'a str, config: &Config) -> Option<Self> {
+        if let Some(asset) = Asset::at(path) {
+            return Some(Self::Asset(asset));
+        }
         let place = match path {
-            "/" => Self::Page,
-            "/belfry.js" => Self::Library,
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
             "/metrics" => Self::Metrics,
@@ -71,7 +72,7 @@ impl<'a> Place<'a> {
         const READ: &str = "GET, HEAD";
         match (self, surface) {
             (Self::Healthz | Self::Readyz, _) => READ,
-            (Self::Page | Self::Library, Surface::Whole | Surface::Public) => READ,
+            (Self::Asset(_), Surface::Whole | Surface::Public) => READ,
             (Self::WebSocket, Surface::Whole | Surface::Public) => "GET",
             (Self::Topic(_), Surface::Whole) => "GET, HEAD, POST",
             (Self::Publish, Surface::Whole | Surface::Public) | (Self::Topic(_), Surface::Public) => "POST",
@@ -80,7 +81,7 @@ impl<'a> Place<'a> {
                 Surface::Whole | Surface::Admin,
             ) => READ,
             (Self::Session(_), Surface::Whole | Surface::Admin) => "DELETE",
-            (Self::Page | Self::Library | Self::WebSocket | Self::Publish, Surface::Admin) => NONE,
+            (Self::Asset(_) | Self::WebSocket | Self::Publish, Surface::Admin) => NONE,
             (Self::Metrics | Self::Topics | Self::History(_) | Self::Presence(_) | Self::Sessions | Self::Session(_), Surface::Public) => {
                 NONE
             }
@@ -102,6 +103,8 @@ mod tests {
         for (path, whole, public, admin) in [
             ("/", "GET, HEAD", "GET, HEAD", ""),
             ("/belfry.js", "GET, HEAD", "GET, HEAD", ""),
+            ("/page/page.css", "GET, HEAD", "GET, HEAD", ""),
+            ("/page/absent.js", "", "", ""),
             ("/healthz", "GET, HEAD", "GET, HEAD", "GET, HEAD"),
             ("/readyz", "GET, HEAD", "GET, HEAD", "GET, HEAD"),
             ("/metrics", "GET, HEAD", "", "GET, HEAD"),

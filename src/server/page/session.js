@@ -1,0 +1,121 @@
+// The session with the gateway: its state, the token, and which panels the gateway grants.
+
+import { Belfry } from '/belfry.js';
+import { find } from './dom.js';
+
+const COUNT_MS = 250;
+const NO_ACCESS = [1008, 4001, 4002];
+
+// A token may come in the fragment, which no request carries.
+const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? undefined;
+if (token) history.replaceState(null, '', location.pathname); // The address that is copied or shared has no token.
+
+const panels = [];
+let countdown = 0;
+
+export const gateway = new Belfry(undefined, { token, onState: showState, onError: complain });
+
+// Leaving a subscription that was refused is an error to the gateway, and no news.
+function complain(error) {
+  if (error.code !== 'not_subscribed') notify(error.message);
+}
+
+/**
+ * A part of the page that stands on one subscription. It is hidden while the gateway does not grant the subscription, and
+ * comes back with a token that does.
+ */
+export class Panel {
+  #element;
+  #topic;
+  #options;
+  #subscription = null;
+  refused = false;
+
+  constructor(element, topic, options) {
+    this.#element = element;
+    this.#topic = topic;
+    this.#options = options;
+    panels.push(this);
+    this.begin();
+  }
+
+  begin() {
+    this.#subscription?.unsubscribe();
+    this.#subscription = gateway.subscribe(this.#topic, {
+      ...this.#options,
+      onSubscribed: () => this.#show(true),
+      onError: (error) => (error.code === 'not_allowed' ? this.#show(false) : notify(error.message)),
+    });
+  }
+
+  #show(granted) {
+    this.refused = !granted;
+    this.#element.hidden = !granted;
+    showAccess();
+  }
+}
+
+/** Tells something that went wrong, until the next change of state or the next thing that goes right. */
+export function notify(text) {
+  find('#notice').textContent = text;
+}
+
+function showState(state, { code, reason, retryInMs = 0 } = {}) {
+  clearInterval(countdown);
+  document.documentElement.dataset.state = state;
+  find('#state').dataset.state = state;
+  find('#retry').hidden = state !== 'waiting' && !(state === 'closed' && !NO_ACCESS.includes(code));
+  if (state === 'waiting') {
+    const returnsAt = performance.now() + retryInMs;
+    const count = () => {
+      const seconds = Math.max(1, Math.ceil((returnsAt - performance.now()) / 1000));
+      const cause = code === 1001 ? 'the gateway is restarting' : 'the gateway is gone';
+      find('#state span').textContent = `${cause}, next try in ${seconds} s`;
+    };
+    count();
+    countdown = setInterval(count, COUNT_MS);
+  } else {
+    const closed = `closed${code ? ` with ${code}` : ''}${reason ? `: ${reason}` : ''}`;
+    find('#state span').textContent = { connecting: 'connecting', open: 'connected', closed }[state];
+  }
+  if (state === 'open') notify('');
+  for (const button of document.querySelectorAll('button[data-needs-session]')) button.disabled = state !== 'open';
+  queueMicrotask(() => { // `gateway` has no value yet when the first state is told.
+    showAccess(state === 'closed' ? code : undefined);
+    const name = gateway.user ? ` as ${gateway.user}` : '';
+    find('#session').textContent = gateway.session ? `Session ${gateway.session}${name}` : 'No session';
+  });
+}
+
+/** Opens the token form if a visitor without a token sees nothing, the chat neither. */
+export function showAccess(code) {
+  const nothing = gateway.user == null && panels.every(({ refused }) => refused) && find('#chat').hasAttribute('data-refused');
+  const words = { 1008: 'The gateway wants a token.', 4001: 'The gateway refused the token.', 4002: 'The token has expired.' };
+  if (words[code] || nothing) {
+    find('#entry').hidden = false;
+    find('#refusal').textContent = words[code] ?? 'A visitor without a token sees nothing here.';
+  }
+  find('#token-button').setAttribute('aria-expanded', String(!find('#entry').hidden));
+}
+
+find('#retry').addEventListener('click', () => gateway.reconnect());
+
+find('#token-button').addEventListener('click', () => {
+  find('#entry').hidden = !find('#entry').hidden;
+  find('#token-button').setAttribute('aria-expanded', String(!find('#entry').hidden));
+  if (!find('#entry').hidden) find('#token').focus();
+});
+
+find('#entry form').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  notify('');
+  try {
+    await gateway.authenticate(find('#token').value.trim());
+    find('#entry').hidden = true;
+    for (const panel of panels) if (panel.refused) panel.begin();
+    dispatchEvent(new Event('authenticated'));
+  } catch (error) {
+    find('#refusal').textContent = `The gateway refused the token: ${error.message}`;
+  }
+  showAccess();
+});
