@@ -148,7 +148,7 @@ fn wrong_values(kind: &str) -> &'static [&'static str] {
 
 /// How a problem shows `value`: of a list, its only item.
 fn shown(key: &str, value: &str) -> String {
-    let is_secret = ["auth.keys", "auth.api_keys", "auth.keys[].secret", "auth.api_keys[].key"].contains(&key);
+    let is_secret = ["auth.anonymous", "auth.keys", "auth.api_keys", "auth.keys[].secret", "auth.api_keys[].key"].contains(&key);
     let item = value.strip_prefix('[').and_then(|value| value.strip_suffix(']')).filter(|item| !item.is_empty());
     let shown = if is_secret { "(not shown)" } else { item.unwrap_or(value) };
     let index = if item.is_some() { "[0]" } else { "" };

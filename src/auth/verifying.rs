@@ -3,10 +3,8 @@
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, crypto};
 use subtle::ConstantTimeEq;
 
-use crate::config::Problem;
+use crate::config::{Problem, SECRET_BYTES_ADVISED};
 
-/// The shortest secret that is no weaker than its hash (RFC 7518 §3.2), in bytes.
-const SECRET_BYTES_ADVISED: usize = 32;
 /// The lengths of a PKCS#1 public key of 2,048 bits (the least of RFC 7518 §3.3) and of 4,096 (the most that is verified).
 const RSA_DER_BYTES: std::ops::RangeInclusive<usize> = 266..=530;
 

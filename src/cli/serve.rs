@@ -42,7 +42,7 @@ pub(super) struct CheckArguments {
 /// Runs the gateway until it is drained.
 pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     start_log(&arguments.log)?;
-    let sources = Sources { listen: arguments.listen, ..arguments.config.into_sources() };
+    let sources = Sources { listen: arguments.listen, ..arguments.config.into_sources()? };
     let config = load(&sources)?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
@@ -72,7 +72,7 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
             _ => Ok(()),
         };
     }
-    for warning in load(&arguments.config.into_sources())?.warnings() {
+    for warning in load(&arguments.config.into_sources()?)?.warnings() {
         eprintln!("belfry: warning: {warning}");
     }
     Ok(())

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::topic_name::Pattern;
 
+/// The shortest secret that is no weaker than its hash, in bytes: HS256's is the shortest (RFC 7518 §3.2).
+pub const SECRET_BYTES_ADVISED: usize = 32;
+
 /// `[auth]`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Auth {
@@ -46,6 +49,16 @@ pub enum TokenKey {
         /// The file's JSON text.
         json: String,
     },
+}
+
+impl TokenKey {
+    /// The secret, where it is one.
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Secret { secret, .. } => Some(secret),
+            Self::PublicKey { .. } | Self::Jwks { .. } => None,
+        }
+    }
 }
 
 /// One of `auth.api_keys`.

@@ -1,7 +1,7 @@
 //! Raw to typed: every problem is told at once, with its key, its value and what would be right.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::address::{address, network};
@@ -53,18 +53,22 @@ pub fn keys() -> Vec<String> {
 
 fn config(raw: &Raw, report: &Report) -> Config {
     let root = Section::root(&raw.root, report);
-    let config = Config {
+    let mut config = Config {
         server: server(root.section("server"), raw, report),
         admin: admin(root.section("admin")),
-        auth: sound(report, || auth(root.section("auth"), raw)),
+        auth: sound(report, || auth(root.section("auth").with_secrets(), raw)),
         limits: limits(root.section("limits")),
         deflate: deflate(root.section("deflate")),
         rules: rules(&root),
         endpoints: endpoints(root.section("endpoints")),
         feed: sound(report, || feed(root.section("feed"), raw)),
         store: store(root.section("store"), raw),
+        secret_files: Vec::new(),
     };
     root.finish();
+    let written = report.origins_of_secrets();
+    config.secret_files = written.iter().filter_map(|origin| raw.file_of(origin)).map(Path::to_owned).collect();
+    config.secret_files.extend(config.server.tls.iter().map(|tls| tls.key.clone()));
     if let Some(apart) = config.admin.listen
         && apart == config.server.listen
         && apart.port() != 0
@@ -100,7 +104,7 @@ fn server(section: Section<'_>, raw: &Raw, report: &Report) -> Server {
 
 fn tls(section: Section<'_>, raw: &Raw) -> Option<Tls> {
     let file = |key| {
-        let entry = section.entry(key)?;
+        let entry = section.path(key)?;
         match entry.text()? {
             "" => None,
             _ => pem_file(&entry, raw).map(|(file, _)| file).or(Some(PathBuf::new())),
@@ -194,7 +198,7 @@ fn rules(root: &Section<'_>) -> Rules {
 }
 
 fn rule(section: Section<'_>) -> Rule {
-    let pattern = section.required("match", "write the pattern of the topics that it rules, as in \"chat.>\"");
+    let pattern = section.required("match", section.entry("match"), "write the pattern of the topics that it rules, as in \"chat.>\"");
     let default = Rule::plain(pattern.and_then(|(_, entry)| entry.pattern()));
     let on_slow = |text: &str| match text {
         "conflate" => Ok(OnSlow::Conflate),

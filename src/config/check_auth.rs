@@ -32,9 +32,10 @@ fn grants(section: &Section<'_>) -> GrantLists {
 }
 
 fn token_key(section: Section<'_>, raw: &Raw) -> Option<TokenKey> {
-    let given = |key| section.entry(key).filter(|entry| entry.text_or_none() != Some(""));
-    let (secret, public_key, jwks) = (given("secret"), given("public_key"), given("jwks"));
-    let algorithm = section.entry("algorithm");
+    let is_given = |entry: &Entry<'_>| entry.text_or_none() != Some("");
+    let secret = section.secret("secret").filter(is_given);
+    let (public_key, jwks) = (section.path("public_key").filter(is_given), section.path("jwks").filter(is_given));
+    let algorithm = section.entry("algorithm").map(Entry::open);
     let key = match (secret, public_key, jwks) {
         (Some(secret), None, None) => secret_key(&secret, algorithm),
         (None, Some(file), None) => public_key_of(&file, algorithm, raw),
@@ -97,13 +98,14 @@ fn api_keys(sections: Vec<Section<'_>>) -> Vec<ApiKey> {
     let (mut names, mut credentials) = (BTreeSet::new(), BTreeSet::new());
     let mut keys = Vec::new();
     for section in sections {
-        let name = section.required("name", "write what the log and presence call it, as in \"feed\"");
+        let name =
+            section.required("name", section.entry("name").map(Entry::open), "write what the log and presence call it, as in \"feed\"");
         if let Some((text, entry)) = &name
             && !names.insert(*text)
         {
             entry.refuse("names an earlier key too; write another, since a name says whose work it was");
         }
-        let key = section.required("key", "write the credential, at best 32 random characters or more");
+        let key = section.required("key", section.secret("key"), "write the credential, at best 32 random characters or more");
         if let Some((text, entry)) = &key {
             if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
                 entry.refuse("holds what no Authorization header can; write ASCII without white space");
@@ -116,7 +118,7 @@ fn api_keys(sections: Vec<Section<'_>>) -> Vec<ApiKey> {
             key: key.map(|(text, _)| text.to_owned()).unwrap_or_default(),
             grants: grants(&section),
             admin: section.truth("admin", false),
-            commands_per_second: section.entry("commands_per_second").and_then(|entry| entry.whole(1..=1_000_000_000)),
+            commands_per_second: section.entry("commands_per_second").and_then(|entry| entry.open().whole(1..=1_000_000_000)),
         };
         section.finish();
         keys.push(read);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::files::refuse_unread;
 use super::raw::Raw;
 use super::section::{Entry, Section};
 use super::settings::{Feed, Replay, Simulator};
@@ -52,11 +53,16 @@ fn symbol(text: &str) -> Result<String, String> {
 }
 
 fn replay(section: Section<'_>, raw: &Raw) -> Option<Replay> {
-    let file = section.required("file", "write the recording's path, as in \"ticks.csv\"").and_then(|(_, entry)| recording(&entry, raw));
-    let topic = section.required("topic", "write the topic to publish on, as in \"quotes.USDJPY\" or \"quotes.{symbol}\"");
+    let file = section
+        .required("file", section.entry("file"), "write the recording's path, as in \"ticks.csv\"")
+        .and_then(|(_, entry)| recording(&entry, raw));
+    let topic =
+        section.required("topic", section.entry("topic"), "write the topic to publish on, as in \"quotes.USDJPY\" or \"quotes.{symbol}\"");
     let topic = topic.and_then(|(text, entry)| entry.parsed(topic_form).map(|()| text.to_owned()));
     let time = match section.entry("time") {
-        Some(_) => section.required("time", "write the column that paces it, as in \"timestamp\"").map(|(text, _)| text.to_owned()),
+        entry @ Some(_) => {
+            section.required("time", entry, "write the column that paces it, as in \"timestamp\"").map(|(text, _)| text.to_owned())
+        }
         None => Some("timestamp".to_owned()),
     };
     let speed = section.entry("speed").map_or(Some(1.0), |entry| entry.number());
@@ -71,7 +77,7 @@ fn recording(entry: &Entry<'_>, raw: &Raw) -> Option<PathBuf> {
     if !kind_is_known {
         entry.refuse("says by its name neither kind of recording; give a file that ends in .csv or .jsonl");
     } else if let Err(error) = std::fs::File::open(&file) {
-        entry.refuse(format_args!("can't be read ({}: {error}); give a file that is there and that may be read", file.display()));
+        refuse_unread(entry, &file, &error);
     } else if file.is_dir() {
         entry.refuse("is a folder; give a file that ends in .csv or .jsonl");
     }

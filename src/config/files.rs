@@ -1,6 +1,6 @@
 //! The files that a configuration names, read when it is, so that `check` finds a bad one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::raw::Raw;
 use super::section::Entry;
@@ -21,8 +21,14 @@ pub(super) fn text_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String
     match std::fs::read_to_string(&file) {
         Ok(text) => Some((file, text)),
         Err(error) => {
-            entry.refuse(format_args!("can't be read ({}: {error}); give a file that is there and that may be read", file.display()));
+            refuse_unread(entry, &file, &error);
             None
         }
     }
+}
+
+/// Tells that `file`, which `entry` names, can't be read.
+pub(super) fn refuse_unread(entry: &Entry<'_>, file: &Path, error: &std::io::Error) {
+    let place = if entry.is_shown() { format!("{}: ", file.display()) } else { String::new() };
+    entry.refuse(format_args!("can't be read ({place}{error}); give a file that is there and that may be read"));
 }

@@ -18,13 +18,15 @@ mod raw;
 mod reload;
 mod report;
 mod rule;
+mod secrecy;
 mod section;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod value;
 mod warnings;
 
-pub use auth::{ApiKey, Auth, GrantLists, TokenKey};
+pub use auth::{ApiKey, Auth, GrantLists, SECRET_BYTES_ADVISED, TokenKey};
 pub use check::keys;
 pub use duration::{DurationError, parse as parse_duration};
 pub use limits::Limits;

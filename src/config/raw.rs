@@ -1,8 +1,9 @@
 //! The TOML as written: the layers of a configuration, laid over each other.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ::config::{ConfigError, Map, Source, Value, ValueKind};
+use super::value::Value;
 
 /// What stands in for a file when none is given; `belfry check --print-default` prints it.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
@@ -55,7 +56,9 @@ impl Sources {
             (None, _) => character == '=',
         });
         let Some(end) = end else {
-            return Err(Problem(format!("--set {assignment:?} has no value; write KEY=VALUE, as in limits.sessions=1000")));
+            // Not repeated: it may be a secret alone.
+            let number = self.settings.len() + 1;
+            return Err(Problem(format!("--set number {number} has no \"=\"; write KEY=VALUE, as in limits.sessions=1000")));
         };
         self.settings.push((assignment[..end].trim().to_owned(), assignment[end + 1..].trim().to_owned()));
         Ok(())
@@ -85,8 +88,8 @@ impl Sources {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let layers = layers.into_iter().fold(::config::Config::builder(), |layers, layer| layers.add_source(layer)).build();
-        let root = layers.map_err(|error| vec![Problem(error.to_string())])?.cache;
+        let mut root = Value::new(&BUILT_IN.into(), toml::Value::Table(toml::Table::new()));
+        layers.into_iter().for_each(|Layer { origin, path, value }| root.put(&path, Value::new(&origin.into(), value)));
         Ok(Raw { root, file: self.file.clone() })
     }
 
@@ -115,63 +118,27 @@ impl Raw {
     /// The tree of `text` alone, as the keys are listed from it.
     pub(super) fn of(text: &str) -> Self {
         let value = text.parse::<toml::Table>().map(toml::Value::Table).unwrap_or_else(|_| toml::Value::Table(toml::Table::new()));
-        Self { root: tree(&String::new(), value), file: None }
+        Self { root: Value::new(&Arc::from(""), value), file: None }
     }
 
     /// `path` as a value from `origin` means it: in the configuration file relative to its folder, elsewhere to the
     /// working directory.
-    pub(super) fn resolve(&self, path: &str, origin: Option<&str>) -> PathBuf {
-        let written_in = self.file.as_ref().filter(|file| origin == Some(&*file.display().to_string()));
-        written_in.and_then(|file| file.parent()).map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
+    pub(super) fn resolve(&self, path: &str, origin: &str) -> PathBuf {
+        let folder = self.file_of(origin).and_then(Path::parent);
+        folder.map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
+    }
+
+    /// The configuration file, if that is what `origin` names.
+    pub(super) fn file_of(&self, origin: &str) -> Option<&Path> {
+        self.file.as_deref().filter(|file| origin == file.display().to_string())
     }
 }
 
-/// A value that takes the place of all that earlier layers put at its path. The crate's own layers merge tables instead,
-/// by which `--set auth.anonymous={}` would leave everybody's grants as they were.
-#[derive(Debug, Clone)]
+/// One value and the path at which it is put.
 struct Layer {
     origin: String,
     path: Vec<String>,
     value: toml::Value,
-}
-
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        let mut root = Value::default();
-        self.collect_to(&mut root)?;
-        root.into_table()
-    }
-
-    fn collect_to(&self, cache: &mut Value) -> Result<(), ConfigError> {
-        let mut place = cache;
-        for key in &self.path {
-            if !matches!(place.kind, ValueKind::Table(_)) {
-                *place = Value::new(Some(&self.origin), Map::<String, Value>::new());
-            }
-            let ValueKind::Table(table) = &mut place.kind else { return Ok(()) };
-            place = table.entry(key.clone()).or_default();
-        }
-        *place = tree(&self.origin, self.value.clone());
-        Ok(())
-    }
-}
-
-fn tree(origin: &String, value: toml::Value) -> Value {
-    let kind = match value {
-        toml::Value::String(text) => ValueKind::String(text),
-        toml::Value::Integer(number) => ValueKind::I64(number),
-        toml::Value::Float(number) => ValueKind::Float(number),
-        toml::Value::Boolean(truth) => ValueKind::Boolean(truth),
-        // No key is a date; as text it fails like any other.
-        toml::Value::Datetime(date) => ValueKind::String(date.to_string()),
-        toml::Value::Array(items) => ValueKind::Array(items.into_iter().map(|item| tree(origin, item)).collect()),
-        toml::Value::Table(table) => ValueKind::Table(table.into_iter().map(|(key, value)| (key, tree(origin, value))).collect()),
-    };
-    Value::new(Some(origin), kind)
 }
 
 /// PROTOCOL 8: a value of `--set` or the environment is TOML, else a string.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::raw::Problem;
 
@@ -15,6 +16,8 @@ pub(super) struct Report {
     unknown: RefCell<Vec<Unknown>>,
     /// Every key that was asked for, lists without their indices.
     asked: RefCell<BTreeSet<String>>,
+    /// Where secrets were written.
+    secrets: RefCell<BTreeSet<Arc<str>>>,
 }
 
 /// A key that nobody asked for.
@@ -38,6 +41,16 @@ impl Report {
     /// Notes that `key` is one that there is.
     pub(super) fn ask(&self, key: String) {
         self.asked.borrow_mut().insert(key);
+    }
+
+    /// Notes that a secret was written in `origin`.
+    pub(super) fn found_secret(&self, origin: Arc<str>) {
+        self.secrets.borrow_mut().insert(origin);
+    }
+
+    /// Where secrets were written.
+    pub(super) fn origins_of_secrets(&self) -> Vec<Arc<str>> {
+        self.secrets.borrow().iter().cloned().collect()
     }
 
     /// Notes that nobody asked for `key` (without indices), which stands in the configuration as `told`.

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
-
-use ::config::{Map, Value, ValueKind};
 
 use super::duration;
 use super::report::Report;
+use super::secrecy;
+use super::value::{Kind, Table, Value};
 use crate::topic_name::Pattern;
 
 /// How much of a value a problem shows, in characters.
@@ -21,7 +22,9 @@ pub(super) struct Section<'a> {
     path: String,
     /// The same without indices.
     key: String,
-    table: Option<&'a Map<String, Value>>,
+    table: Option<&'a Table>,
+    /// Whether its values are shown in problems, but for those that look like a secret.
+    shown: bool,
     asked: RefCell<BTreeSet<String>>,
     report: &'a Report,
 }
@@ -29,11 +32,18 @@ pub(super) struct Section<'a> {
 impl<'a> Section<'a> {
     /// The whole tree.
     pub(super) fn root(value: &'a Value, report: &'a Report) -> Self {
-        Self::new(String::new(), String::new(), table_of(value), report)
+        Self::new(String::new(), String::new(), value.table(), true, report)
     }
 
-    fn new(path: String, key: String, table: Option<&'a Map<String, Value>>, report: &'a Report) -> Self {
-        Self { path, key, table, asked: RefCell::default(), report }
+    fn new(path: String, key: String, table: Option<&'a Table>, shown: bool, report: &'a Report) -> Self {
+        Self { path, key, table, shown, asked: RefCell::default(), report }
+    }
+
+    /// Marks a table among whose keys are secrets: a misspelt one is an unknown key with a secret in it. No problem shows a
+    /// value of it, or of a table below it, unless its reader says that it is [`open`](Entry::open).
+    #[must_use]
+    pub(super) fn with_secrets(self) -> Self {
+        Self { shown: false, ..self }
     }
 
     /// Notes what is wrong with the table: `reason` goes on from its path, and says what would be right.
@@ -48,19 +58,33 @@ impl<'a> Section<'a> {
         self.report.ask(full_key.clone());
         self.asked.borrow_mut().insert(key.to_owned());
         let value = self.table?.get(key)?;
-        Some(Entry { path: join(&self.path, key), key: full_key, value, report: self.report })
+        Some(Entry { path: join(&self.path, key), key: full_key, value, shown: self.shown, report: self.report })
+    }
+
+    /// The value of `key`, which is a secret: no problem shows it, and the file that it stands in is one that holds secrets.
+    pub(super) fn secret(&self, key: &str) -> Option<Entry<'a>> {
+        let entry = self.entry(key)?;
+        self.report.found_secret(Arc::clone(&entry.value.origin));
+        Some(Entry { shown: false, ..entry })
+    }
+
+    /// The value of `key`, which names a file; where a secret was pasted in place of the path, no problem shows it.
+    pub(super) fn path(&self, key: &str) -> Option<Entry<'a>> {
+        let entry = self.entry(key)?;
+        let shown = entry.text_or_none().is_none_or(secrecy::looks_like_path);
+        Some(Entry { shown, ..entry })
     }
 
     /// A table below this one.
     pub(super) fn section(&self, key: &str) -> Section<'a> {
         let table = self.entry(key).and_then(|entry| {
-            let table = table_of(entry.value);
+            let table = entry.value.table();
             if table.is_none() {
                 entry.refuse(format_args!("is not a table; write [{}] and its keys below", entry.path));
             }
             table
         });
-        Section::new(join(&self.path, key), join(&self.key, key), table, self.report)
+        Section::new(join(&self.path, key), join(&self.key, key), table, self.shown, self.report)
     }
 
     /// A list of tables below this one.
@@ -71,14 +95,14 @@ impl<'a> Section<'a> {
 
     /// Every entry by its key, in order, where the keys are free.
     pub(super) fn free_entries(&self) -> Vec<(&'a str, Entry<'a>)> {
-        let mut names: Vec<_> = self.table.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+        let mut names: Vec<_> = self.table.into_iter().flat_map(Table::keys).map(String::as_str).collect();
         names.sort_unstable();
         names.into_iter().filter_map(|name| Some((name, self.entry(name)?))).collect()
     }
 
     /// A whole number within `range`.
     pub(super) fn whole<T: TryFrom<u64>>(&self, key: &str, default: T, range: RangeInclusive<u64>) -> T {
-        self.entry(key).and_then(|entry| entry.whole(range)).unwrap_or(default)
+        self.entry(key).and_then(|entry| entry.open().whole(range)).unwrap_or(default)
     }
 
     /// A duration within `range`, whose ends are spelt as in a file.
@@ -88,12 +112,12 @@ impl<'a> Section<'a> {
 
     /// `true` or `false`.
     pub(super) fn truth(&self, key: &str, default: bool) -> bool {
-        self.entry(key).and_then(|entry| entry.truth()).unwrap_or(default)
+        self.entry(key).and_then(|entry| entry.open().truth()).unwrap_or(default)
     }
 
-    /// A text that is not empty, or a problem that says `right`.
-    pub(super) fn required(&self, key: &str, right: &str) -> Option<(&'a str, Entry<'a>)> {
-        let Some(entry) = self.entry(key) else {
+    /// The text of `entry`, which stands at `key` and is not empty, or a problem that says `right`.
+    pub(super) fn required(&self, key: &str, entry: Option<Entry<'a>>, right: &str) -> Option<(&'a str, Entry<'a>)> {
+        let Some(entry) = entry else {
             self.tell(format_args!("{key} is missing; {right}"));
             return None;
         };
@@ -113,17 +137,19 @@ impl<'a> Section<'a> {
 
     /// A list of patterns.
     pub(super) fn patterns(&self, key: &str) -> Vec<Pattern> {
-        self.list(key, |entry| entry.pattern())
+        let items = self.entry(key).map(|entry| entry.open().items()).unwrap_or_default();
+        items.iter().filter_map(Entry::pattern).collect()
     }
 
     /// Tells of each key that was not asked for.
     pub(super) fn finish(self) {
         let asked = self.asked.into_inner();
-        let mut names: Vec<_> = self.table.into_iter().flat_map(Map::keys).filter(|name| !asked.contains(*name)).collect();
+        let mut names: Vec<_> = self.table.into_iter().flat_map(Table::keys).filter(|name| !asked.contains(*name)).collect();
         names.sort_unstable();
         for name in names {
             let Some(value) = self.table.and_then(|table| table.get(name)) else { continue };
-            let entry = Entry { path: join(&self.path, name), key: join(&self.key, name), value, report: self.report };
+            let shown = self.shown && !secrecy::may_hold_secret(name);
+            let entry = Entry { path: join(&self.path, name), key: join(&self.key, name), value, shown, report: self.report };
             self.report.unknown(entry.key.clone(), entry.told());
         }
     }
@@ -134,18 +160,31 @@ pub(super) struct Entry<'a> {
     path: String,
     key: String,
     value: &'a Value,
+    /// Whether a problem may show it.
+    shown: bool,
     report: &'a Report,
 }
 
 impl<'a> Entry<'a> {
+    /// Says that it is no secret, within a table that has some.
+    #[must_use]
+    pub(super) fn open(self) -> Self {
+        Self { shown: true, ..self }
+    }
+
+    /// Whether a problem may repeat the value, whole or in part.
+    pub(super) fn is_shown(&self) -> bool {
+        self.shown && !self.text_or_none().is_some_and(secrecy::looks_secret)
+    }
+
     /// Notes what is wrong with it: `reason` goes on from key and value, and says what would be right.
     pub(super) fn refuse(&self, reason: impl Display) {
         self.report.tell(format!("{} {reason}", self.told()));
     }
 
     /// Where it was written.
-    pub(super) fn origin(&self) -> Option<&'a str> {
-        self.value.origin()
+    pub(super) fn origin(&self) -> &'a str {
+        &self.value.origin
     }
 
     /// A text.
@@ -160,14 +199,26 @@ impl<'a> Entry<'a> {
     /// A text, or nothing where another type stands.
     pub(super) fn text_or_none(&self) -> Option<&'a str> {
         match &self.value.kind {
-            ValueKind::String(text) => Some(text),
+            Kind::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    /// A text that `parse` takes; its error goes on from key and value.
+    /// A text that `parse` takes; its error goes on from key and value. The error may quote the text, and so it is told only
+    /// where the text may be shown.
     pub(super) fn parsed<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
-        parse(self.text()?).map_err(|error| self.refuse(error)).ok()
+        let read = parse(self.text()?);
+        match read {
+            Ok(value) => Some(value),
+            Err(error) if self.is_shown() => {
+                self.refuse(error);
+                None
+            }
+            Err(_) => {
+                self.refuse("is not what belongs there, and may be a secret; see docs/configuration.md for what it takes");
+                None
+            }
+        }
     }
 
     /// A pattern.
@@ -179,7 +230,7 @@ impl<'a> Entry<'a> {
     pub(super) fn whole<T: TryFrom<u64>>(&self, range: RangeInclusive<u64>) -> Option<T> {
         let (least, most) = (range.start(), range.end());
         let right = format!("write a whole number from {least} to {most}, without quotes");
-        let ValueKind::I64(number) = self.value.kind else {
+        let Kind::Whole(number) = self.value.kind else {
             self.refuse(format_args!("is not a whole number; {right}"));
             return None;
         };
@@ -193,8 +244,8 @@ impl<'a> Entry<'a> {
     /// A number that is not negative.
     pub(super) fn number(&self) -> Option<f64> {
         let number = match self.value.kind {
-            ValueKind::I64(number) => number as f64,
-            ValueKind::Float(number) => number,
+            Kind::Whole(number) => number as f64,
+            Kind::Number(number) => number,
             _ => f64::NAN,
         };
         let fits = number.is_finite() && number >= 0.0;
@@ -207,7 +258,7 @@ impl<'a> Entry<'a> {
     /// `true` or `false`.
     pub(super) fn truth(&self) -> Option<bool> {
         match self.value.kind {
-            ValueKind::Boolean(truth) => Some(truth),
+            Kind::Truth(truth) => Some(truth),
             _ => {
                 self.refuse("is neither true nor false; write one of these, without quotes");
                 None
@@ -217,7 +268,7 @@ impl<'a> Entry<'a> {
 
     /// A duration within `range`, whose ends are spelt as in a file.
     pub(super) fn duration(&self, range: (&str, &str)) -> Option<Duration> {
-        if let ValueKind::I64(number) = self.value.kind {
+        if let Kind::Whole(number) = self.value.kind {
             self.refuse(format_args!("has no unit; write \"{number}s\" for seconds (units: us, ms, s, m, h, d)"));
             return None;
         }
@@ -232,61 +283,47 @@ impl<'a> Entry<'a> {
 
     /// What a list holds.
     pub(super) fn items(&self) -> Vec<Entry<'a>> {
-        let ValueKind::Array(items) = &self.value.kind else {
+        let Kind::List(items) = &self.value.kind else {
             self.refuse("is not a list; write one in square brackets, as in [] for none");
             return Vec::new();
         };
-        let item =
-            |(index, value)| Entry { path: format!("{}[{index}]", self.path), key: format!("{}[]", self.key), value, report: self.report };
+        let item = |(index, value)| Entry {
+            path: format!("{}[{index}]", self.path),
+            key: format!("{}[]", self.key),
+            value,
+            shown: self.shown,
+            report: self.report,
+        };
         items.iter().enumerate().map(item).collect()
     }
 
     fn into_section(self) -> Option<Section<'a>> {
-        let table = table_of(self.value);
+        let table = self.value.table();
         if table.is_none() {
             self.refuse("is not a table; write its keys in braces, as in { name = \"value\" }");
         }
-        Some(Section::new(self.path, self.key, Some(table?), self.report))
+        Some(Section::new(self.path, self.key, Some(table?), self.shown, self.report))
     }
 
     fn told(&self) -> String {
-        let shown = if is_secret(&self.key) { "(not shown)".to_owned() } else { shown(self.value) };
-        match self.origin() {
-            Some(origin) => format!("{origin}: {} = {shown}", self.path),
-            None => format!("{} = {shown}", self.path),
-        }
+        let shown = if self.is_shown() { shown(self.value) } else { "(not shown)".to_owned() };
+        format!("{}: {} = {shown}", self.origin(), self.path)
     }
-}
-
-/// Whether a value may be a secret, so that it goes to no log: all of `[auth]` but what is known to be none. A misspelt
-/// `secret` is an unknown key with a secret in it.
-fn is_secret(key: &str) -> bool {
-    const OPEN: [&str; 9] =
-        ["name", "algorithm", "subscribe", "subscribe[]", "publish", "publish[]", "admin", "commands_per_second", "public_key"];
-    let own = key.rsplit('.').next().unwrap_or(key);
-    key.starts_with("auth.") && !key.starts_with("auth.anonymous") && !OPEN.contains(&own) && own != "jwks"
 }
 
 fn shown(value: &Value) -> String {
     match &value.kind {
-        ValueKind::String(text) if text.chars().nth(SHOWN_MAX).is_some() => {
+        Kind::Text(text) if text.chars().nth(SHOWN_MAX).is_some() => {
             format!("{:?}…", text.chars().take(SHOWN_MAX).collect::<String>())
         }
-        ValueKind::String(text) => format!("{text:?}"),
-        ValueKind::Float(number) => format!("{number:?}"),
-        ValueKind::Table(table) if table.is_empty() => "{}".to_owned(),
-        ValueKind::Table(_) => "{…}".to_owned(),
-        ValueKind::Array(items) if items.is_empty() => "[]".to_owned(),
-        ValueKind::Array(_) => "[…]".to_owned(),
-        ValueKind::Nil => "nothing".to_owned(),
-        number_or_truth => number_or_truth.to_string(),
-    }
-}
-
-fn table_of(value: &Value) -> Option<&Map<String, Value>> {
-    match &value.kind {
-        ValueKind::Table(table) => Some(table),
-        _ => None,
+        Kind::Text(text) => format!("{text:?}"),
+        Kind::Whole(number) => number.to_string(),
+        Kind::Number(number) => format!("{number:?}"),
+        Kind::Truth(truth) => truth.to_string(),
+        Kind::Table(table) if table.is_empty() => "{}".to_owned(),
+        Kind::Table(_) => "{…}".to_owned(),
+        Kind::List(items) if items.is_empty() => "[]".to_owned(),
+        Kind::List(_) => "[…]".to_owned(),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Config {
     pub feed: Feed,
     /// `[store]`.
     pub store: Store,
+    /// The files that secrets were read from: whoever may read one may do what its secrets allow.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// `[server]`.

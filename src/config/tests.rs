@@ -136,6 +136,66 @@ fn no_problem_shows_a_secret() {
     assert!(!format!("{config:?}").contains("555012"));
 }
 
+/// A secret in the wrong place is told without it: in any key, an unknown one, the environment, or a broken `--set`. (A PEM in
+/// place of its file's path was printed whole.)
+#[test]
+fn no_problem_shows_a_secret_in_the_wrong_place() {
+    const SECRET: &str = "kX9vQ2mR7tB4nL8wJ5hG";
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n");
+    for value in [SECRET, pem.as_str(), &format!("secret={SECRET}"), &format!("{{\"k\":\"{SECRET}\"}}")] {
+        for key in keys().into_iter().filter(|key| !key.contains("[]")).chain(["sekret", "auth.sekret", "feed.a"].map(str::to_owned)) {
+            let settings = vec![(key.clone(), format!("{value:?}"))];
+            let problems = Config::load(&Sources { settings, ..Sources::default() })
+                .map_or_else(|problems| format!("{problems:?}"), |_| String::new());
+            assert!(!problems.contains("Q2mR7"), "{key}: {problems}");
+            let environment = vec![(format!("BELFRY__{}", key.to_uppercase().replace('.', "__")), value.to_owned())];
+            let problems = Config::load(&Sources { environment, ..Sources::default() })
+                .map_or_else(|problems| format!("{problems:?}"), |_| String::new());
+            assert!(!problems.contains("Q2mR7"), "{key}: {problems}");
+        }
+        let quoted = format!("{value:?}");
+        for text in [
+            format!("auth.keys = [{{ public_key = {quoted} }}]"),
+            format!("auth.keys = [{{ jwks = {quoted} }}]"),
+            format!("auth.keys = [{{ algorithm = {quoted}, secret = 'a' }}]"),
+            format!("auth.keys = [{{ secret = [{quoted}] }}]"),
+            format!("auth.api_keys = [{{ name = {quoted}, key = 'a' }}, {{ name = {quoted}, key = 'b' }}]"),
+            format!("auth.api_keys = [{{ name = 'a', key = 'b', subscribe = [{quoted}], admin = {quoted} }}]"),
+            format!("topics = [{{ match = {quoted}, on_slow = {quoted} }}]"),
+            format!("feed.replay = [{{ file = {quoted}, topic = 'a' }}]"),
+            format!("endpoints = {{ '/a' = {quoted} }}"),
+            format!("server.origins = [{quoted}]"),
+        ] {
+            let problems = load_text(&text).map_or_else(|problems| format!("{problems:?}"), |_| String::new());
+            assert!(!problems.contains("Q2mR7"), "{problems}");
+        }
+        assert!(!Sources::default().set(value.split('=').next().unwrap()).unwrap_err().0.contains("Q2mR7"));
+    }
+    // A word is no path, and may be a password.
+    let problems = told(load_text("auth.keys = [{ public_key = 'hunter2' }]\nserver.tls.key = 'hunter2'\napi_key = 'hunter2'"));
+    assert!(problems.lines().count() >= 3 && !problems.contains("hunter2"), "{problems}");
+}
+
+/// A key that can be guessed, and a file with secrets that everybody may read, are told at the start and by `check`.
+#[test]
+fn weak_keys_and_open_files_are_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("belfry.toml");
+    let warnings = |text: &str, mode: u32| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        load(&file, &[]).unwrap().warnings().join("\n")
+    };
+    let key = |key: &str| format!("auth.api_keys = [{{ name = 'a', key = '{key}', admin = true }}]");
+    assert!(warnings(&key("7"), 0o600).contains("auth.api_keys[0].key has 1 characters and may be guessed, and admin = true"));
+    assert!(warnings(&key(&"ab".repeat(20)), 0o600).contains("auth.api_keys[0].key has 2 different characters"));
+    let strong = key("3f2504e04f8911d39a0c0305e82c3301");
+    assert_eq!(warnings(&strong, 0o640), "");
+    assert!(warnings(&strong, 0o644).contains("belfry.toml holds a secret, and its mode 0644 lets everybody read it; chmod 640 "));
+    assert_eq!(warnings("limits.sessions = 5", 0o644), "", "there is no secret in it");
+}
+
 /// threats.md row 14: a secret shorter than its hash is a warning.
 #[test]
 fn warnings_keep_nobody_from_starting() {

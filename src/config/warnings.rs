@@ -1,29 +1,47 @@
-//! What holds but is hardly meant: told by `serve` and `check`, and no reason not to start.
+//! Settings that are valid and probably not intended. `serve` and `check` tell them; they keep nobody from starting.
 
-use super::auth::TokenKey;
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::auth::{ApiKey, SECRET_BYTES_ADVISED};
 use super::settings::Config;
 
-/// RFC 7518 §3.2: a secret has at least as many bits as its hash; HS256's is the shortest.
-const SECRET_BYTES_MIN: usize = 32;
+/// The shortest API key that can't be guessed over the network, in bytes.
+const API_KEY_BYTES_ADVISED: usize = 20;
+/// The fewest different bytes in such a key; 20 random hexadecimal digits nearly always have more.
+const API_KEY_VARIETY_ADVISED: usize = 8;
+/// The permission of everybody to read a file.
+const READ_BY_ALL: u32 = 0o004;
 
 impl Config {
-    /// Each with its key and what would be better.
+    /// Each with its key, and what would be better.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for (index, key) in self.auth.keys.iter().enumerate() {
-            if let TokenKey::Secret { secret, .. } = key
-                && secret.len() < SECRET_BYTES_MIN
-            {
-                let bytes = secret.len();
-                warnings.push(format!("auth.keys[{index}].secret has {bytes} bytes and may be guessed; use at least {SECRET_BYTES_MIN}"));
-            }
-        }
+        self.weak_secrets(&mut warnings);
+        warnings.extend(self.secret_files.iter().filter_map(|file| readable_by_all(file)));
         let listen = self.server.listen;
         if self.admin.listen.is_none() && !listen.ip().is_loopback() && self.auth.api_keys.iter().any(|key| key.admin) {
             warnings.push(format!(
                 "admin.listen = \"\" lets whoever reaches server.listen = \"{listen}\" try an admin key; give it an address"
             ));
         }
+        self.idle_rules(&mut warnings);
+        warnings
+    }
+
+    fn weak_secrets(&self, warnings: &mut Vec<String>) {
+        for (index, key) in self.auth.keys.iter().enumerate() {
+            if let Some(secret) = key.secret().filter(|secret| secret.len() < SECRET_BYTES_ADVISED) {
+                let bytes = secret.len();
+                warnings
+                    .push(format!("auth.keys[{index}].secret has {bytes} bytes and may be guessed; use at least {SECRET_BYTES_ADVISED}"));
+            }
+        }
+        warnings.extend(self.auth.api_keys.iter().enumerate().filter_map(|(index, key)| weak_key(index, key)));
+    }
+
+    fn idle_rules(&self, warnings: &mut Vec<String>) {
         let rules: Vec<_> = self.rules.iter().collect();
         for (index, rule) in rules.iter().enumerate() {
             if rule.last > rule.history {
@@ -37,6 +55,24 @@ impl Config {
                 warnings.push(format!("topics[{index}].match = \"{pattern}\" never rules, for topics[{earlier}] covers it; put it before"));
             }
         }
-        warnings
     }
+}
+
+fn weak_key(index: usize, key: &ApiKey) -> Option<String> {
+    let (bytes, variety) = (key.key.len(), key.key.bytes().collect::<BTreeSet<_>>().len());
+    let weakness = if bytes < API_KEY_BYTES_ADVISED {
+        format!("{bytes} characters")
+    } else if variety < API_KEY_VARIETY_ADVISED {
+        format!("{variety} different characters")
+    } else {
+        return None;
+    };
+    let power = if key.admin { ", and admin = true gives it the whole gateway" } else { "" };
+    Some(format!("auth.api_keys[{index}].key has {weakness} and may be guessed{power}; use 32 random ones"))
+}
+
+fn readable_by_all(file: &Path) -> Option<String> {
+    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o7777;
+    let name = file.display();
+    (mode & READ_BY_ALL != 0).then(|| format!("{name} holds a secret, and its mode {mode:04o} lets everybody read it; chmod 640 {name}"))
 }
