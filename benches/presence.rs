@@ -11,7 +11,7 @@ use belfry::dialect::{Dialect, Encoding};
 use belfry::frame::Inflater;
 use belfry::hub::Wanted;
 use belfry::session_id::{Member, SessionId};
-use belfry::shard::{Expected, Newcomer, Options, Reader, Seat, Shards};
+use belfry::shard::{Expected, NewSession, Reader, SessionContext, Shards, SubscriptionOptions};
 use belfry::topic_name::TopicName;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hub::{Stage, name};
@@ -68,11 +68,11 @@ fn sessions_come_and_go_alike_in_any_room(criterion: &mut Criterion) {
 }
 
 /// A session that is a member of a room and says nothing.
-fn newcomer(room: &TopicName) -> Newcomer {
+fn newcomer(room: &TopicName) -> NewSession {
     let id = SessionId::random();
     let variant = Encoding::websocket(Dialect::Raw, None);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    Newcomer { id, address, variant, reader: Box::new(Quiet { id, room: room.clone() }), permit: Box::new(()), subscribes_at_once: true }
+    NewSession { id, address, variant, reader: Box::new(Quiet { id, room: room.clone() }), permit: Box::new(()), subscribes_at_once: true }
 }
 
 struct Quiet {
@@ -81,18 +81,18 @@ struct Quiet {
 }
 
 impl Reader for Quiet {
-    fn open(&mut self, seat: &mut dyn Seat) {
+    fn open(&mut self, context: &mut SessionContext<'_>) {
         let member = Member { session: self.id, user: None };
-        assert!(seat.take_place());
-        if let Ok((begun, _)) = seat.subscribe(&self.room, Options::default(), &member, Wanted::default()) {
-            seat.begin(begun);
+        assert!(context.take_place());
+        if let Ok((begun, _)) = context.subscribe(&self.room, SubscriptionOptions::default(), &member, Wanted::default()) {
+            context.begin(begun);
         }
     }
-    fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut dyn Seat) -> usize {
+    fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
         input.len()
     }
-    fn deadline(&mut self, _: &mut dyn Seat) {}
-    fn reload(&mut self, _: &mut dyn Seat) {}
+    fn deadline(&mut self, _: &mut SessionContext<'_>) {}
+    fn reload(&mut self, _: &mut SessionContext<'_>) {}
     fn user(&self) -> Option<Arc<str>> {
         None
     }

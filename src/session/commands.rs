@@ -1,12 +1,11 @@
 //! One command to its effect and its reply.
 
-use super::standing::{Pending, Session, Unsubscribing};
+use super::state::{AskedHistory, AskedPresence, Pending, Session, Unsubscribing};
 use crate::codes::{CloseCode, ErrorCode};
 use crate::dialect::{Command, Event, RequestId};
 use crate::hub::{PayloadKind, Publication};
 use crate::metrics::{CloseReason, CommandOp, LimitKey, PublishSource};
-use crate::position::Offset;
-use crate::shard::Seat;
+use crate::shard::{Answer, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
 
 /// How many bursts' worth of refused commands close a session.
@@ -31,130 +30,144 @@ pub fn op(command: &Command<'_>) -> CommandOp {
 
 impl Session {
     /// Whether the rate allows one more command; if not, it was answered, or the session closed.
-    pub fn may_command(&mut self, id: Option<RequestId<'_>>, seat: &mut dyn Seat) -> bool {
-        let config = seat.config();
+    pub fn may_command(&mut self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) -> bool {
+        let config = context.config();
         let (rate, burst) = self.rate(&config.limits);
-        if self.refused > 0 && self.command_rate.is_full(rate, burst, seat.now()) {
+        if self.refused > 0 && self.command_rate.is_full(rate, burst, context.now()) {
             self.refused = 0;
         }
-        if self.command_rate.take(1, rate, burst, seat.now()) {
+        if self.command_rate.take(1, rate, burst, context.now()) {
             return true;
         }
         self.refused += 1;
-        seat.limit_hit(LimitKey::CommandsPerSecond);
+        context.limit_hit(LimitKey::CommandsPerSecond);
         if self.refused >= burst.saturating_mul(REFUSED_BURSTS_MAX) {
-            seat.close(CloseCode::RateLimited, "too many commands; see limits.commands_per_second", CloseReason::RateLimited);
+            context.close(CloseCode::RateLimited, "too many commands; see limits.commands_per_second", CloseReason::RateLimited);
         } else {
             let message = format!("more than {rate} commands a second; this one was not done");
-            seat.refuse(id, ErrorCode::RateLimited, &message);
+            context.refuse(id, ErrorCode::RateLimited, &message);
         }
         false
     }
 
     /// Does what `command` says.
-    pub fn obey(&mut self, id: Option<RequestId<'_>>, command: Command<'_>, seat: &mut dyn Seat) {
+    pub fn obey(&mut self, id: Option<RequestId<'_>>, command: Command<'_>, context: &mut SessionContext<'_>) {
         match command {
             Command::Subscribe { topics, last, since, interval, presence } => {
-                let wish = super::subscribe::Wish { last, since, interval, presence };
-                self.subscribe(id, topics, &wish, seat);
+                let options = super::subscribe::SubscribeOptions { last, since, interval, presence };
+                self.subscribe(id, topics, &options, context);
             }
             Command::Unsubscribe { topics } => {
                 let id = id.map(|RequestId(id)| id.into());
-                self.unsubscribe(Unsubscribing { topics, id, pushed: seat.pushed() }, seat);
+                self.unsubscribe(Unsubscribing { topics, id, pushed: context.pushed() }, context);
             }
-            Command::Publish { topic, data, echo } => self.obey_publish(id, topic, data, echo, seat),
-            Command::History { topic, since, limit } => self.tell_history(id, &topic, since, limit, seat),
-            Command::Presence { topic } => self.tell_presence(id, &topic, seat),
-            Command::Auth { token } => self.authenticate(id, &token, seat),
+            Command::Publish { topic, data, echo } => self.obey_publish(id, topic, data, echo, context),
+            Command::History { topic, since, limit } => {
+                let id = id.map(|RequestId(id)| id.into());
+                self.tell_history(AskedHistory { topic, since, limit, id }, context);
+            }
+            Command::Presence { topic } => {
+                let id = id.map(|RequestId(id)| id.into());
+                self.tell_presence(AskedPresence { topic, id }, context);
+            }
+            Command::Auth { token } => self.authenticate(id, &token, context),
             Command::Subscriptions => {
-                let topics = seat.subscriptions();
-                seat.say(&Event::Subscriptions { id, topics: &topics });
+                let topics = context.subscriptions();
+                context.say(&Event::Subscriptions { id, topics: &topics });
             }
-            Command::Ping => seat.say(&Event::Pong { id }),
+            Command::Ping => context.say(&Event::Pong { id }),
         }
     }
 
     /// Does what had to wait; `true`: nothing waits any more.
-    pub fn finish_pending(&mut self, seat: &mut dyn Seat) -> bool {
+    pub fn finish_pending(&mut self, context: &mut SessionContext<'_>) -> bool {
         match self.pending.take().map(|pending| *pending) {
-            Some(Pending::Publish(unpublished)) => self.publish_again(unpublished, seat),
-            Some(Pending::Unsubscribe(unsubscribing)) => self.unsubscribe(unsubscribing, seat),
+            Some(Pending::Publish(unpublished)) => self.publish_again(unpublished, context),
+            Some(Pending::Unsubscribe(unsubscribing)) => self.unsubscribe(unsubscribing, context),
+            Some(Pending::History(asked)) => self.tell_history(asked, context),
+            Some(Pending::Presence(asked)) => self.tell_presence(asked, context),
             None => {}
         }
         self.pending.is_none()
     }
 
-    fn obey_publish(&mut self, id: Option<RequestId<'_>>, topic: TopicName, data: &[u8], echo: bool, seat: &mut dyn Seat) {
+    fn obey_publish(&mut self, id: Option<RequestId<'_>>, topic: TopicName, data: &[u8], echo: bool, context: &mut SessionContext<'_>) {
         if !self.grants().is_some_and(|grants| grants.may_publish(&topic)) {
             let message = format!("publishing to {topic} is not allowed for this session");
-            return seat.refuse(id, ErrorCode::NotAllowed, &message);
+            return context.refuse(id, ErrorCode::NotAllowed, &message);
         }
         let publication =
             Publication { payload: data, kind: PayloadKind::Json, except: (!echo).then_some(self.id), source: PublishSource::Session };
-        self.publish(&topic, &publication, id, seat);
+        self.publish(&topic, &publication, id, context);
     }
 
-    fn tell_history(&mut self, id: Option<RequestId<'_>>, topic: &TopicName, since: Option<Offset>, limit: usize, seat: &mut dyn Seat) {
+    fn tell_history(&mut self, asked: AskedHistory, context: &mut SessionContext<'_>) {
+        let id = asked.id.as_deref().map(RequestId);
+        let topic = &asked.topic;
         if !self.may_read(topic) {
-            return seat.refuse(id, ErrorCode::NotAllowed, &format!("reading {topic} is not allowed for this session"));
+            return context.refuse(id, ErrorCode::NotAllowed, &format!("reading {topic} is not allowed for this session"));
         }
-        match seat.hub().history(topic, since, limit) {
-            Ok(page) => {
+        match context.history(topic, asked.since, asked.limit) {
+            Answer::Ready(Ok(page)) => {
                 let bytes: usize = page.messages.iter().map(|message| message.payload().len()).sum();
-                let config = seat.config();
+                let config = context.config();
                 let (rate, burst) = self.rate(&config.limits);
-                self.command_rate.charge((bytes / BYTES_PER_COMMAND) as u32, rate, burst, seat.now());
-                seat.say(&Event::History { id, topic, page: &page });
+                self.command_rate.charge((bytes / BYTES_PER_COMMAND) as u32, rate, burst, context.now());
+                context.say(&Event::History { id, topic, page: &page });
             }
-            Err(off) => seat.refuse(id, off.code(), &format!("{topic}: {off}")),
+            Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
+            Answer::Pending => self.pending = Some(Box::new(Pending::History(asked))),
         }
     }
 
-    fn tell_presence(&mut self, id: Option<RequestId<'_>>, topic: &TopicName, seat: &mut dyn Seat) {
+    fn tell_presence(&mut self, asked: AskedPresence, context: &mut SessionContext<'_>) {
+        let id = asked.id.as_deref().map(RequestId);
+        let topic = &asked.topic;
         if !self.may_read(topic) {
-            return seat.refuse(id, ErrorCode::NotAllowed, &format!("reading {topic} is not allowed for this session"));
+            return context.refuse(id, ErrorCode::NotAllowed, &format!("reading {topic} is not allowed for this session"));
         }
-        match seat.hub().presence(topic) {
-            Ok(members) => seat.say(&Event::Presence { id, topic, members: &members }),
-            Err(off) => seat.refuse(id, off.code(), &format!("{topic}: {off}")),
+        match context.presence(topic) {
+            Answer::Ready(Ok(members)) => context.say(&Event::Presence { id, topic, members: &members }),
+            Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
+            Answer::Pending => self.pending = Some(Box::new(Pending::Presence(asked))),
         }
     }
 
-    fn authenticate(&mut self, id: Option<RequestId<'_>>, token: &str, seat: &mut dyn Seat) {
+    fn authenticate(&mut self, id: Option<RequestId<'_>>, token: &str, context: &mut SessionContext<'_>) {
         let identity = match self.surroundings.auth.identify(token) {
             Ok(identity) => identity,
-            Err(error) => return seat.refuse(id, error.code(), &error.to_string()),
+            Err(error) => return context.refuse(id, error.code(), &error.to_string()),
         };
         let before = self.user();
         let expires = identity.expires;
         self.identity = Some(identity);
         let user = self.user();
         if id.is_some() {
-            seat.say(&Event::Authenticated { id, user: user.as_ref(), expires });
+            context.say(&Event::Authenticated { id, user: user.as_ref(), expires });
         }
         if before != user {
-            seat.rename(&self.member());
+            context.rename(&self.member());
         }
-        self.end_uncovered(seat);
-        self.set_deadline(seat);
+        self.end_uncovered(context);
+        self.set_deadline(context);
     }
 
     /// Ends the subscriptions that the session's grants do not cover any more, and says which.
-    pub fn end_uncovered(&mut self, seat: &mut dyn Seat) {
+    pub fn end_uncovered(&mut self, context: &mut SessionContext<'_>) {
         let may = |pattern: &Pattern| self.grants().is_some_and(|grants| grants.may_subscribe(pattern));
-        let uncovered: Vec<Pattern> = seat.subscriptions().into_iter().filter(|pattern| !may(pattern)).collect();
+        let uncovered: Vec<Pattern> = context.subscriptions().into_iter().filter(|pattern| !may(pattern)).collect();
         if uncovered.is_empty() {
             return;
         }
         for pattern in &uncovered {
-            seat.unsubscribe(pattern);
+            context.unsubscribe(pattern);
         }
         let names: Vec<&str> = uncovered.iter().map(Pattern::as_str).collect();
         let message = format!("no longer allowed, so these subscriptions have ended: {}", names.join(", "));
         if self.is_raw() {
-            return seat.close(CloseCode::Policy, &message, CloseReason::Policy);
+            return context.close(CloseCode::Policy, &message, CloseReason::Policy);
         }
-        seat.refuse(None, ErrorCode::NotAllowed, &message);
+        context.refuse(None, ErrorCode::NotAllowed, &message);
     }
 
     fn may_read(&self, topic: &TopicName) -> bool {

@@ -3,7 +3,7 @@
 mod commands;
 mod opening;
 mod publish;
-mod standing;
+mod state;
 mod subscribe;
 
 pub use opening::{Opening, Purpose, Surroundings};
@@ -11,14 +11,14 @@ pub use opening::{Opening, Purpose, Surroundings};
 use std::sync::Arc;
 use std::time::Duration;
 
-use standing::{Session, Speaks, Unopened};
+use state::{Session, Speaks, Unopened};
 
 use crate::auth::AuthError;
 use crate::codes::CloseCode;
 use crate::dialect::{Event, Request, json_read};
 use crate::frame::{FrameReader, Inflater, OpCode, Received, Violation};
 use crate::metrics::{CloseReason, LimitKey};
-use crate::shard::{Reader, Seat};
+use crate::shard::{Reader, SessionContext};
 use crate::token_bucket::TokenBucket;
 
 /// Frames that one session may have acted on in one turn, so that the others get theirs.
@@ -49,35 +49,35 @@ pub fn open(opening: Opening, surroundings: &Arc<Surroundings>) -> Box<dyn Reade
 }
 
 impl Reader for Session {
-    fn open(&mut self, seat: &mut dyn Seat) {
+    fn open(&mut self, context: &mut SessionContext<'_>) {
         let Some(unopened) = self.unopened.take() else { return };
         if let Some(error) = unopened.refused {
-            return turn_away(&error, seat);
+            return turn_away(&error, context);
         }
         if matches!(self.speaks, Speaks::Native) {
-            let config = seat.config();
+            let config = context.config();
             let ping_interval = config.limits.ping_interval;
-            seat.say(&Event::Welcome { session: self.id, ping_interval, max_message_bytes: config.limits.message_bytes });
+            context.say(&Event::Welcome { session: self.id, ping_interval, max_message_bytes: config.limits.message_bytes });
         }
         // There may have been one since the upgrade was granted, and the shard told only those that it had.
-        self.reload(seat);
-        if !seat.is_open() {
+        self.reload(context);
+        if !context.is_open() {
             return;
         }
         match unopened.purpose {
-            Purpose::Native { topics, last } if !topics.is_empty() => self.subscribe_at_upgrade(topics, last, seat),
-            Purpose::Raw { topic, last, .. } => self.subscribe_raw(&topic, last, seat),
+            Purpose::Native { topics, last } if !topics.is_empty() => self.subscribe_at_upgrade(topics, last, context),
+            Purpose::Raw { topic, last, .. } => self.subscribe_raw(&topic, last, context),
             Purpose::Native { .. } | Purpose::Echo => {}
         }
     }
 
-    fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, seat: &mut dyn Seat) -> usize {
+    fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, context: &mut SessionContext<'_>) -> usize {
         let (mut used, mut frames) = (0, 0);
         let mut message_ended = false;
-        if !self.finish_pending(seat) {
+        if !self.finish_pending(context) {
             return used;
         }
-        while used < input.len() && frames < FRAMES_PER_READ && self.pending.is_none() && seat.can_go_on() {
+        while used < input.len() && frames < FRAMES_PER_READ && self.pending.is_none() && context.can_go_on() {
             let (taken, received) = self.frames.read(&mut input[used..], inflater);
             used += taken;
             let begun = self.frames.take_frames();
@@ -85,52 +85,52 @@ impl Reader for Session {
                 Ok(None) => {}
                 Ok(Some(received)) => {
                     message_ended |= matches!(received, Received::Text(_) | Received::Binary(_));
-                    self.act(received, seat);
+                    self.act(received, context);
                 }
-                Err(violation) => self.break_off(&violation, seat),
+                Err(violation) => self.break_off(&violation, context),
             }
             frames += begun;
-            self.count_frames(begun, seat);
+            self.count_frames(begun, context);
         }
-        // The time of a message counts from its own beginning: one that ended in this reading had the time before.
-        let began = self.message_since.filter(|_| !message_ended).unwrap_or(seat.now());
+        // The time-out restarts with each message.
+        let began = self.message_since.filter(|_| !message_ended).unwrap_or(context.now());
         let message_since = self.frames.is_mid_message().then_some(began);
         if message_since != self.message_since {
             self.message_since = message_since;
-            self.set_deadline(seat);
+            self.set_deadline(context);
         }
-        if !seat.is_open() { input.len() } else { used }
+        if !context.is_open() { input.len() } else { used }
     }
 
-    fn deadline(&mut self, seat: &mut dyn Seat) {
-        let config = seat.config();
-        let now = seat.now();
+    fn deadline(&mut self, context: &mut SessionContext<'_>) {
+        let config = context.config();
+        let now = context.now();
         if self.is_anonymous_too_long(now, config.limits.auth_timeout) {
-            seat.limit_hit(LimitKey::AuthTimeout);
-            return seat.close(CloseCode::Policy, "not authenticated in time", CloseReason::Policy);
+            context.limit_hit(LimitKey::AuthTimeout);
+            return context.close(CloseCode::Policy, "not authenticated in time", CloseReason::Policy);
         }
         if self.message_since.is_some_and(|since| now.since(since) >= config.limits.message_timeout) {
-            seat.limit_hit(LimitKey::MessageTimeout);
-            return seat.close(CloseCode::Policy, "a message was not whole in time", CloseReason::Policy);
+            context.limit_hit(LimitKey::MessageTimeout);
+            return context.close(CloseCode::Policy, "a message was not whole in time", CloseReason::Policy);
         }
         if self.until_expiry() == Some(Duration::ZERO) {
-            return seat.close(CloseCode::TokenExpired, "the token has expired", CloseReason::TokenExpired);
+            return context.close(CloseCode::TokenExpired, "the token has expired", CloseReason::TokenExpired);
         }
-        self.set_deadline(seat);
+        self.set_deadline(context);
     }
 
-    fn reload(&mut self, seat: &mut dyn Seat) {
+    fn reload(&mut self, context: &mut SessionContext<'_>) {
         match &self.identity {
             Some(identity) => match self.surroundings.auth.renew(identity) {
                 Ok(renewed) => {
                     self.identity = Some(renewed);
-                    self.end_uncovered(seat);
+                    self.end_uncovered(context);
                 }
-                Err(error) => return turn_away(&error, seat),
+                Err(error) => return turn_away(&error, context),
             },
             None => self.identity = self.surroundings.auth.anonymous(),
         }
-        self.set_deadline(seat);
+        self.set_deadline(context);
     }
 
     fn user(&self) -> Option<Arc<str>> {
@@ -139,82 +139,82 @@ impl Reader for Session {
 }
 
 impl Session {
-    fn act(&mut self, received: Received<'_>, seat: &mut dyn Seat) {
+    fn act(&mut self, received: Received<'_>, context: &mut SessionContext<'_>) {
         match received {
-            Received::Text(text) => self.take_message(text, true, seat),
-            Received::Binary(bytes) => self.take_message(bytes, false, seat),
-            Received::Ping(payload) => seat.pong(payload),
+            Received::Text(text) => self.take_message(text, true, context),
+            Received::Binary(bytes) => self.take_message(bytes, false, context),
+            Received::Ping(payload) => context.pong(payload),
             Received::Pong => {}
-            Received::Close(None) => seat.answer_close(None, CloseReason::Normal),
+            Received::Close(None) => context.answer_close(None, CloseReason::Normal),
             Received::Close(Some((code, _))) => {
                 let why = if code == CloseCode::GoingAway.number() { CloseReason::GoingAway } else { CloseReason::Normal };
-                seat.answer_close(Some(code), why);
+                context.answer_close(Some(code), why);
             }
         }
     }
 
-    fn take_message(&mut self, payload: &[u8], text: bool, seat: &mut dyn Seat) {
+    fn take_message(&mut self, payload: &[u8], text: bool, context: &mut SessionContext<'_>) {
         match &self.speaks {
-            Speaks::Echo => seat.echo(if text { OpCode::Text } else { OpCode::Binary }, payload),
+            Speaks::Echo => context.echo(if text { OpCode::Text } else { OpCode::Binary }, payload),
             Speaks::Raw { topic, echo } => {
                 let (topic, echo) = (topic.clone(), *echo);
-                self.publish_raw(&topic, payload, text, echo, seat);
+                self.publish_raw(&topic, payload, text, echo, context);
             }
-            Speaks::Native if text => self.take_command(payload, seat),
-            Speaks::Native => seat.close(CloseCode::NotAcceptable, "commands are JSON in text frames", CloseReason::NotAcceptable),
+            Speaks::Native if text => self.take_command(payload, context),
+            Speaks::Native => context.close(CloseCode::NotAcceptable, "commands are JSON in text frames", CloseReason::NotAcceptable),
         }
     }
 
-    fn take_command(&mut self, text: &[u8], seat: &mut dyn Seat) {
+    fn take_command(&mut self, text: &[u8], context: &mut SessionContext<'_>) {
         let request = json_read::request(text);
         let (id, op) = match &request {
             Ok(request) => (request.id, commands::op(&request.command)),
             Err(refusal) => (refusal.id, refusal.op),
         };
-        seat.tally().command(op);
-        if !self.may_command(id, seat) {
+        context.count_command(op);
+        if !self.may_command(id, context) {
             return;
         }
         match request {
-            Ok(Request { id, command }) => self.obey(id, command, seat),
-            Err(refusal) => seat.refuse(refusal.id, refusal.code, &refusal.message),
+            Ok(Request { id, command }) => self.obey(id, command, context),
+            Err(refusal) => context.refuse(refusal.id, refusal.code, &refusal.message),
         }
     }
 
-    fn break_off(&mut self, violation: &Violation, seat: &mut dyn Seat) {
+    fn break_off(&mut self, violation: &Violation, context: &mut SessionContext<'_>) {
         let why = match violation.code {
             CloseCode::NotUtf8 => CloseReason::NotUtf8,
             CloseCode::MessageTooBig => CloseReason::MessageTooBig,
             _ => CloseReason::Protocol,
         };
         if why == CloseReason::MessageTooBig {
-            seat.limit_hit(LimitKey::MessageBytes);
+            context.limit_hit(LimitKey::MessageBytes);
         }
-        seat.close(violation.code, violation.reason, why);
+        context.close(violation.code, violation.reason, why);
     }
 
-    fn count_frames(&mut self, begun: u32, seat: &mut dyn Seat) {
-        let config = seat.config();
+    fn count_frames(&mut self, begun: u32, context: &mut SessionContext<'_>) {
+        let config = context.config();
         let limits = &config.limits;
-        if begun > 0 && !self.frame_rate.take(begun, limits.frames_per_second, limits.frames_burst, seat.now()) && seat.is_open() {
-            seat.limit_hit(LimitKey::FramesPerSecond);
-            seat.close(CloseCode::RateLimited, "too many frames; see limits.frames_per_second", CloseReason::RateLimited);
+        if begun > 0 && !self.frame_rate.take(begun, limits.frames_per_second, limits.frames_burst, context.now()) && context.is_open() {
+            context.limit_hit(LimitKey::FramesPerSecond);
+            context.close(CloseCode::RateLimited, "too many frames; see limits.frames_per_second", CloseReason::RateLimited);
         }
     }
 
     /// Asks to be called when the next of its time-outs can have passed.
-    fn set_deadline(&self, seat: &mut dyn Seat) {
-        let config = seat.config();
+    fn set_deadline(&self, context: &mut SessionContext<'_>) {
+        let config = context.config();
         let auth = self.waits_for_auth().then(|| self.opened_at + config.limits.auth_timeout);
         let message = self.message_since.map(|since| since + config.limits.message_timeout);
         // A machine's clock may be set meanwhile, so a far expiry is looked at again within the hour.
-        let expiry = self.until_expiry().map(|left| seat.now() + left.min(Duration::from_secs(3600)));
-        seat.wake_at([auth, message, expiry].into_iter().flatten().min());
+        let expiry = self.until_expiry().map(|left| context.now() + left.min(Duration::from_secs(3600)));
+        context.wake_at([auth, message, expiry].into_iter().flatten().min());
     }
 }
 
 /// Closes a session whose credential is good no more.
-fn turn_away(error: &AuthError, seat: &mut dyn Seat) {
+fn turn_away(error: &AuthError, context: &mut SessionContext<'_>) {
     let why = if *error == AuthError::Expired { CloseReason::TokenExpired } else { CloseReason::TokenInvalid };
-    seat.close(error.close_code(), &error.to_string(), why);
+    context.close(error.close_code(), &error.to_string(), why);
 }

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::standing::{Pending, Session, Unsubscribing};
+use super::state::{Pending, Session, Unsubscribing};
 use crate::codes::{CloseCode, ErrorCode};
 use crate::dialect::{Event, RequestId, Since, SubscribedTopic};
 use crate::hub::Wanted;
 use crate::metrics::{CloseReason, LimitKey, Recovery};
-use crate::shard::{Begun, Options, Seat};
+use crate::shard::{Answer, Begun, SessionContext, SubscriptionOptions};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// What a subscribe asks for beside its topics.
 #[derive(Debug, Default)]
-pub struct Wish<'a> {
+pub struct SubscribeOptions<'a> {
     /// The newest messages of each topic; its rule's where it says nothing.
     pub last: Option<usize>,
     /// Where the client says it was.
@@ -37,16 +37,16 @@ impl Refused {
         self.reasons.push(reason);
     }
 
-    fn answer(self, id: Option<RequestId<'_>>, seat: &mut dyn Seat) {
+    fn answer(self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) {
         if let Some(code) = self.code {
-            seat.refuse(id, code, &self.reasons.join("; "));
+            context.refuse(id, code, &self.reasons.join("; "));
         }
     }
 }
 
 /// One subscribe on its way: what was done and is to be told, then what is to be replayed.
 struct Subscribing<'a> {
-    wish: &'a Wish<'a>,
+    options: &'a SubscribeOptions<'a>,
     entries: Vec<SubscribedTopic>,
     /// Topics that begin with this command, so that one is replayed once, whatever matches.
     begun: HashSet<TopicName>,
@@ -61,7 +61,7 @@ struct Subscribing<'a> {
     presence_off: Vec<TopicName>,
 }
 
-impl<'a> Wish<'a> {
+impl<'a> SubscribeOptions<'a> {
     fn since_of(&self, topic: &TopicName) -> Option<&Since<'a>> {
         self.since.iter().find(|since| since.topic == *topic)
     }
@@ -70,8 +70,8 @@ impl<'a> Wish<'a> {
         Wanted { since: self.since_of(topic).map(|since| (&*since.epoch, since.offset)), last: self.last }
     }
 
-    fn options(&self) -> Options {
-        Options { interval: self.interval, presence: self.presence }
+    fn options(&self) -> SubscriptionOptions {
+        SubscriptionOptions { interval: self.interval, presence: self.presence }
     }
 }
 
@@ -81,94 +81,103 @@ impl Session {
         &mut self,
         id: Option<RequestId<'_>>,
         topics: Vec<Result<Pattern, TopicNameError>>,
-        wish: &Wish<'_>,
-        seat: &mut dyn Seat,
+        options: &SubscribeOptions<'_>,
+        context: &mut SessionContext<'_>,
     ) {
-        let done = self.take_seats(topics, wish, seat);
+        let done = self.take_places(topics, options, context);
         if id.is_some() && !done.entries.is_empty() {
-            seat.say(&Event::Subscribed { id, topics: &done.entries });
+            context.say(&Event::Subscribed { id, topics: &done.entries });
         }
-        finish(id, done, seat);
+        finish(id, done, context);
     }
 
     /// What `?topics=` asks for; its answer comes without an `id`.
-    pub fn subscribe_at_upgrade(&mut self, topics: Vec<Result<Pattern, TopicNameError>>, last: Option<usize>, seat: &mut dyn Seat) {
-        let wish = Wish { last, ..Wish::default() };
-        let done = self.take_seats(topics, &wish, seat);
+    pub fn subscribe_at_upgrade(
+        &mut self,
+        topics: Vec<Result<Pattern, TopicNameError>>,
+        last: Option<usize>,
+        context: &mut SessionContext<'_>,
+    ) {
+        let options = SubscribeOptions { last, ..SubscribeOptions::default() };
+        let done = self.take_places(topics, &options, context);
         if !done.entries.is_empty() {
-            seat.say(&Event::Subscribed { id: None, topics: &done.entries });
+            context.say(&Event::Subscribed { id: None, topics: &done.entries });
         }
-        finish(None, done, seat);
+        finish(None, done, context);
     }
 
     /// The one topic of a raw session; the right to it was checked before the upgrade.
-    pub fn subscribe_raw(&mut self, topic: &TopicName, last: Option<usize>, seat: &mut dyn Seat) {
-        let wish = Wish { last, ..Wish::default() };
-        let mut done = self.take_seats(vec![Ok(Pattern::from(topic.clone()))], &wish, seat);
+    pub fn subscribe_raw(&mut self, topic: &TopicName, last: Option<usize>, context: &mut SessionContext<'_>) {
+        let options = SubscribeOptions { last, ..SubscribeOptions::default() };
+        let mut done = self.take_places(vec![Ok(Pattern::from(topic.clone()))], &options, context);
         for begun in done.to_begin.drain(..) {
-            seat.begin(begun);
+            context.begin(begun);
         }
         if let Some(reason) = done.refused.reasons.first() {
-            seat.close(CloseCode::Policy, reason, CloseReason::Policy);
+            context.close(CloseCode::Policy, reason, CloseReason::Policy);
         }
     }
 
-    fn take_seats<'a>(&mut self, topics: Vec<Result<Pattern, TopicNameError>>, wish: &'a Wish<'a>, seat: &mut dyn Seat) -> Subscribing<'a> {
+    fn take_places<'a>(
+        &mut self,
+        topics: Vec<Result<Pattern, TopicNameError>>,
+        options: &'a SubscribeOptions<'a>,
+        context: &mut SessionContext<'_>,
+    ) -> Subscribing<'a> {
         let mut subscribing = Subscribing {
-            wish,
+            options,
             entries: Vec::with_capacity(topics.len()),
             begun: HashSet::new(),
             to_begin: Vec::new(),
             names: topics.iter().flatten().filter_map(Pattern::as_name).collect(),
             found_by_pattern: Vec::new(),
-            before: seat.subscriptions(),
+            before: context.subscriptions(),
             refused: Refused::default(),
             presence_off: Vec::new(),
         };
         for topic in topics {
             match topic {
-                Ok(pattern) => self.take_seat(&pattern, &mut subscribing, seat),
+                Ok(pattern) => self.take_place_for(&pattern, &mut subscribing, context),
                 Err(error) => subscribing.refused.add(error.code(), error.to_string()),
             }
         }
         for begun in std::mem::take(&mut subscribing.found_by_pattern) {
-            subscribing.begin(begun, seat);
+            subscribing.begin(begun, context);
         }
-        subscribing.recover_covered(seat);
+        subscribing.recover_covered(context);
         subscribing
     }
 
-    fn take_seat(&mut self, pattern: &Pattern, subscribing: &mut Subscribing<'_>, seat: &mut dyn Seat) {
+    fn take_place_for(&mut self, pattern: &Pattern, subscribing: &mut Subscribing<'_>, context: &mut SessionContext<'_>) {
         if !self.grants().is_some_and(|grants| grants.may_subscribe(pattern)) {
             let reason = format!("subscribing to {pattern} is not allowed for this session");
             return subscribing.refused.add(ErrorCode::NotAllowed, reason);
         }
-        if seat.is_subscribed(pattern) {
-            return subscribing.replace_options(pattern, seat);
+        if context.is_subscribed(pattern) {
+            return subscribing.replace_options(pattern, context);
         }
-        let most = seat.config().limits.subscriptions_per_session;
-        let taken = seat.subscription_count();
+        let most = context.config().limits.subscriptions_per_session;
+        let taken = context.subscription_count();
         if taken >= most {
-            seat.limit_hit(LimitKey::SubscriptionsPerSession);
+            context.limit_hit(LimitKey::SubscriptionsPerSession);
             let reason = format!("{pattern}: this session has {taken} subscriptions already, the most is {most}");
             return subscribing.refused.add(ErrorCode::TooManySubscriptions, reason);
         }
-        if !seat.take_place() {
-            seat.limit_hit(LimitKey::SubscriptionsTotal);
+        if !context.take_place() {
+            context.limit_hit(LimitKey::SubscriptionsTotal);
             let reason = format!("{pattern}: the gateway has as many subscriptions as limits.subscriptions_total allows");
             return subscribing.refused.add(ErrorCode::TooManySubscriptions, reason);
         }
         match pattern.as_name() {
-            Some(name) => subscribing.by_name(&name, &self.member(), seat),
-            None => subscribing.by_pattern(pattern, seat),
+            Some(name) => subscribing.by_name(&name, &self.member(), context),
+            None => subscribing.by_pattern(pattern, context),
         }
     }
 
     /// Ends the subscriptions that it has and answers one error for those that it hasn't; once what was published before
     /// has gone out.
-    pub fn unsubscribe(&mut self, unsubscribing: Unsubscribing, seat: &mut dyn Seat) {
-        if !seat.has_taken(unsubscribing.pushed) {
-            seat.pause_for_a_turn();
+    pub fn unsubscribe(&mut self, unsubscribing: Unsubscribing, context: &mut SessionContext<'_>) {
+        if context.taken(unsubscribing.pushed) == Answer::Pending {
             self.pending = Some(Box::new(Pending::Unsubscribe(unsubscribing)));
             return;
         }
@@ -178,67 +187,68 @@ impl Session {
         let mut done = Vec::with_capacity(topics.len());
         for topic in topics {
             match topic {
-                Ok(pattern) if seat.unsubscribe(&pattern) => done.push(pattern),
+                Ok(pattern) if context.unsubscribe(&pattern) => done.push(pattern),
                 Ok(pattern) => refused.add(ErrorCode::NotSubscribed, format!("this session is not subscribed to {pattern}")),
                 Err(error) => refused.add(error.code(), error.to_string()),
             }
         }
         if id.is_some() && !done.is_empty() {
-            seat.say(&Event::Unsubscribed { id, topics: &done });
+            context.say(&Event::Unsubscribed { id, topics: &done });
         }
-        refused.answer(id, seat);
+        refused.answer(id, context);
     }
 }
 
 impl Subscribing<'_> {
     /// A subscription that the session has gets this command's options; nothing is replayed.
-    fn replace_options(&mut self, pattern: &Pattern, seat: &mut dyn Seat) {
-        seat.set_options(pattern, self.wish.options());
-        let position = pattern.as_name().and_then(|name| seat.hub().topic(&name)).map(|info| info.position);
+    fn replace_options(&mut self, pattern: &Pattern, context: &mut SessionContext<'_>) {
+        context.set_options(pattern, self.options.options());
+        let position = pattern.as_name().and_then(|name| context.position(&name));
         self.tell(pattern.clone(), position, None);
-        if let Some(name) = pattern.as_name().filter(|_| self.wish.presence) {
-            self.note_presence(&name, seat.config().rules.of(&name).presence);
+        if let Some(name) = pattern.as_name().filter(|_| self.options.presence) {
+            self.note_presence(&name, context.config().rules.of(&name).presence);
         }
     }
 
-    fn by_name(&mut self, name: &TopicName, member: &crate::session_id::Member, seat: &mut dyn Seat) {
-        match seat.subscribe(name, self.wish.options(), member, self.wish.wanted(name)) {
+    fn by_name(&mut self, name: &TopicName, member: &crate::session_id::Member, context: &mut SessionContext<'_>) {
+        match context.subscribe(name, self.options.options(), member, self.options.wanted(name)) {
             Ok((begun, presence)) => {
                 self.tell(Pattern::from(name.clone()), Some(begun.start.position), begun.start.recovered);
-                self.begin(begun, seat);
-                if self.wish.presence {
+                self.begin(begun, context);
+                if self.options.presence {
                     self.note_presence(name, presence);
                 }
             }
             Err(error) => {
-                seat.give_place_back();
+                context.give_place_back();
                 self.refused.add(error.code(), format!("{name}: {error}"));
             }
         }
     }
 
     /// Each living topic of the pattern that `since` does not name begins by `last` alone.
-    fn by_pattern(&mut self, pattern: &Pattern, seat: &mut dyn Seat) {
-        seat.subscribe_pattern(pattern, self.wish.options());
-        let starts = seat.hub().starts(pattern, Wanted { since: None, last: self.wish.last });
+    fn by_pattern(&mut self, pattern: &Pattern, context: &mut SessionContext<'_>) {
+        context.subscribe_pattern(pattern, self.options.options());
+        let starts = context.starts(pattern, Wanted { since: None, last: self.options.last });
         let mut unnamed = false;
-        for (topic, start) in starts {
-            if self.wish.since_of(topic.name()).is_some() {
+        for begun in starts {
+            let topic = begun.topic.name();
+            if self.options.since_of(topic).is_some() {
                 continue;
             }
             unnamed = true;
-            match self.names.contains(topic.name()) {
-                true => self.found_by_pattern.push(Begun { topic, start }),
-                false => self.begin(Begun { topic, start }, seat),
+            match self.names.contains(topic) {
+                true => self.found_by_pattern.push(begun),
+                false => self.begin(begun, context),
             }
         }
-        self.tell(pattern.clone(), None, (unnamed && !self.wish.since.is_empty()).then_some(false));
+        self.tell(pattern.clone(), None, (unnamed && !self.options.since.is_empty()).then_some(false));
     }
 
     /// A topic in `since` that only a pattern of this command takes gets an entry of its own.
-    fn recover_covered(&mut self, seat: &mut dyn Seat) {
-        let wish = self.wish;
-        for since in &wish.since {
+    fn recover_covered(&mut self, context: &mut SessionContext<'_>) {
+        let options = self.options;
+        for since in &options.since {
             let told = self.entries.iter().any(|entry| entry.topic.as_str() == since.topic.as_str());
             let covered = self.entries.iter().any(|entry| entry.topic.is_wild() && entry.topic.matches(&since.topic));
             let had =
@@ -246,26 +256,26 @@ impl Subscribing<'_> {
             if told || !covered || had {
                 continue;
             }
-            let begun = seat.hub().start(&since.topic, wish.wanted(&since.topic));
-            let position = begun.as_ref().map(|(_, start)| start.position);
-            let recovered = begun.as_ref().and_then(|(_, start)| start.recovered).unwrap_or(false);
+            let begun = context.start(&since.topic, options.wanted(&since.topic));
+            let position = begun.as_ref().map(|begun| begun.start.position);
+            let recovered = begun.as_ref().and_then(|begun| begun.start.recovered).unwrap_or(false);
             self.tell(Pattern::from(since.topic.clone()), position, Some(recovered));
             match begun {
-                Some((topic, start)) => self.begin(Begun { topic, start }, seat),
-                None => seat.tally().recovery(Recovery::Lost),
+                Some(begun) => self.begin(begun, context),
+                None => context.count_recovery(Recovery::Lost),
             }
         }
     }
 
     /// Has a topic begin, unless it has already; one that an older subscription takes goes on as it was.
-    fn begin(&mut self, begun: Begun, seat: &mut dyn Seat) {
+    fn begin(&mut self, begun: Begun, context: &mut SessionContext<'_>) {
         let name = begun.topic.name().clone();
         let goes_on = begun.start.recovered != Some(true) && self.before.iter().any(|pattern| pattern.matches(&name));
-        if goes_on || seat.is_replaying(&name) || !self.begun.insert(name) {
+        if goes_on || context.is_replaying(&name) || !self.begun.insert(name) {
             return;
         }
         if let Some(recovered) = begun.start.recovered {
-            seat.tally().recovery(if recovered { Recovery::Recovered } else { Recovery::Lost });
+            context.count_recovery(if recovered { Recovery::Recovered } else { Recovery::Lost });
         }
         self.to_begin.push(begun);
     }
@@ -282,14 +292,14 @@ impl Subscribing<'_> {
 }
 
 /// After the answer: what begins, then what was refused.
-fn finish(id: Option<RequestId<'_>>, done: Subscribing<'_>, seat: &mut dyn Seat) {
+fn finish(id: Option<RequestId<'_>>, done: Subscribing<'_>, context: &mut SessionContext<'_>) {
     for begun in done.to_begin {
-        seat.begin(begun);
+        context.begin(begun);
     }
-    done.refused.answer(id, seat);
+    done.refused.answer(id, context);
     if !done.presence_off.is_empty() {
         let names: Vec<&str> = done.presence_off.iter().map(TopicName::as_str).collect();
         let message = format!("subscribed, but without joins and leaves, which the rule has off: {}", names.join(", "));
-        seat.refuse(id, ErrorCode::PresenceOff, &message);
+        context.refuse(id, ErrorCode::PresenceOff, &message);
     }
 }

@@ -1,37 +1,28 @@
 //! Shards: one thread each, with the sessions that it owns and no lock that another shard holds for long.
 
-mod arrival;
-mod budget;
-mod catch_up;
-mod control;
-mod drain;
-mod due;
-mod fanout;
-mod flush;
-mod inbox;
-mod lobby;
-mod newcomer;
-mod outbox;
-mod pace;
-mod pass;
+mod answer;
+mod catchup;
+mod context;
+mod delivery;
+mod env;
+mod intake;
+mod load;
+mod pacing;
 mod reader;
-mod ready;
-mod replay;
-mod rest;
-mod schedule;
-mod seat;
 mod sessions;
 mod slot;
-mod slots;
-mod socket;
-mod subscribers;
-mod sweep;
+mod state;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod worker;
 
-pub use newcomer::{Admitted, Arrived, Newcomer, Porter, SessionView, Stream, Visitor};
-pub use reader::{Begun, Options, Reader, Seat};
+pub use answer::Answer;
+pub use context::{Begun, SessionContext};
+pub use delivery::SubscriptionOptions;
+pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnection, SessionView};
+pub use reader::Reader;
+pub use slot::Stream;
 
 use std::cmp::Reverse;
 use std::io;
@@ -42,9 +33,8 @@ use std::time::Duration;
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
-use control::Control;
-use inbox::Inbox;
-use sessions::Parts;
+use env::Parts;
+use intake::{Control, Inbox};
 
 use crate::clock::Clock;
 use crate::codes::CloseCode;
@@ -70,10 +60,10 @@ pub struct Expected {
 
 /// Who waits for a socket.
 enum Awaited {
-    /// A session that its shard has.
-    Seated(SessionId),
+    /// A session that is registered in its shard.
+    Registered(SessionId),
     /// One that comes with its socket.
-    Unseated(Box<Newcomer>),
+    Unregistered(Box<NewSession>),
 }
 
 impl Expected {
@@ -82,8 +72,8 @@ impl Expected {
     pub async fn arrive(mut self, arrived: Arrived) {
         let arrived = Box::new(arrived);
         match self.awaited.take() {
-            Some(Awaited::Seated(id)) => self.inbox.deposit(Control::Arrive { id, arrived }),
-            Some(Awaited::Unseated(newcomer)) => self.inbox.deposit(Control::Seat { newcomer, arrived }),
+            Some(Awaited::Registered(id)) => self.inbox.deposit(Control::Arrive { id, arrived }),
+            Some(Awaited::Unregistered(session)) => self.inbox.deposit(Control::Begin { session, arrived }),
             None => {}
         }
         tokio::task::yield_now().await;
@@ -93,8 +83,8 @@ impl Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        self.inbox.vacate(); // its session counts by itself
-        if let Some(Awaited::Seated(id)) = self.awaited.take() {
+        self.inbox.load().vacate(); // its session counts by itself
+        if let Some(Awaited::Registered(id)) = self.awaited.take() {
             self.inbox.control(Control::Forsake { id });
         }
     }
@@ -110,7 +100,7 @@ impl Shards {
             let inbox = Arc::new(Inbox::new(live.load().limits.inbox_bytes));
             let parts = Parts {
                 outlet: hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>),
-                inbox: Arc::clone(&inbox),
+                load: Arc::clone(inbox.load()),
                 subscriptions_total: Arc::clone(&subscriptions_total),
                 index,
                 metrics: Arc::clone(metrics),
@@ -120,20 +110,21 @@ impl Shards {
             };
             let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
             first.get_or_insert_with(|| runtime.handle().clone());
-            std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || worker::run_on_this_thread(&runtime, parts, count))?;
-            inboxes.push(inbox);
+            inboxes.push(Arc::clone(&inbox));
+            let run = move || worker::run_on_this_thread(&runtime, parts, inbox, count);
+            std::thread::Builder::new().name(format!("shard-{index}")).spawn(run)?;
         }
         Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0), first: first.ok_or(io::ErrorKind::InvalidInput)? }))
     }
 
-    /// The runtime of the first shard's thread. What is accepted there is a visitor without another thread's being woken.
+    /// The runtime of the first shard's thread. What is accepted there is pending in its shard without another thread's being woken.
     pub fn first(&self) -> &Handle {
         &self.first
     }
 
-    /// Lets a visitor into the emptiest shard, which learns of it by [`Shards::rouse`].
-    pub fn receive(&self, visitor: Visitor) {
-        self.next_inbox().announce(visitor);
+    /// Gives a connection to the emptiest shard, which learns of it by [`Shards::rouse`].
+    pub fn receive(&self, connection: PendingConnection) {
+        self.next_inbox().announce(connection);
     }
 
     /// Wakes the shards that have something in their inboxes and sleep.
@@ -141,19 +132,18 @@ impl Shards {
         self.inboxes.iter().for_each(|inbox| inbox.rouse());
     }
 
-    /// Finds the newcomer a place in the emptiest shard; done once it hears its topics, so that what is published as soon as its client
-    /// has the 101 reaches it. Its socket follows by
-    /// [`Expected::arrive`].
-    pub async fn expect(&self, newcomer: Newcomer) -> Expected {
+    /// Finds a new session its place in the emptiest shard; done once it hears its topics, so that what is published as soon as its
+    /// client has the 101 reaches it. Its socket follows by [`Expected::arrive`].
+    pub async fn expect(&self, session: NewSession) -> Expected {
         let inbox = Arc::clone(self.next_inbox());
-        inbox.occupy();
-        if !newcomer.subscribes_at_once {
-            return Expected { inbox, awaited: Some(Awaited::Unseated(Box::new(newcomer))) };
+        inbox.load().occupy();
+        if !session.subscribes_at_once {
+            return Expected { inbox, awaited: Some(Awaited::Unregistered(Box::new(session))) };
         }
-        let expected = Expected { inbox, awaited: Some(Awaited::Seated(newcomer.id)) };
-        let (answer, seated) = oneshot::channel();
-        expected.inbox.control(Control::Expect { newcomer: Box::new(newcomer), answer });
-        let _ = seated.await; // a shard that stops answers nobody
+        let expected = Expected { inbox, awaited: Some(Awaited::Registered(session.id)) };
+        let (answer, registered) = oneshot::channel();
+        expected.inbox.control(Control::Expect { session: Box::new(session), answer });
+        let _ = registered.await; // a shard that stops answers nobody
         expected
     }
 
@@ -181,11 +171,11 @@ impl Shards {
         self.inboxes.iter().for_each(|inbox| inbox.control(Control::Stop));
     }
 
-    /// The inbox of the shard with the fewest sessions and visitors; among equals each has its turn.
+    /// The inbox of the shard with the fewest sessions and pending connections; among equals each has its turn.
     fn next_inbox(&self) -> &Arc<Inbox> {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         let from_first = (first..self.inboxes.len()).chain(0..first).map(|index| &self.inboxes[index]);
-        from_first.min_by_key(|inbox| inbox.occupied()).unwrap_or(&self.inboxes[first])
+        from_first.min_by_key(|inbox| inbox.load().occupied()).unwrap_or(&self.inboxes[first])
     }
 
     /// Asks every shard at once; the answers of those that gave one.

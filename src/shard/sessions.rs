@@ -1,351 +1,370 @@
-//! The sessions that a shard owns, what is done for one of them, and their end.
+//! A shard's sessions whole: its state, and by slot what reads and decides for each session.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::Poll;
 
-use foldhash::HashMap;
+use tokio::net::TcpStream;
 
-use super::drain::Drain;
-use super::inbox::Inbox;
-use super::outbox::{End, Queued, What};
-use super::pace::Paces;
-use super::pass::Pass;
-use super::ready::ReadyList;
-use super::schedule::{Due, Schedule};
-use super::slot::{Slot, Stage, smallest_interval};
-use super::slots::Slots;
-use super::subscribers::Subscribers;
-use crate::clock::{Clock, Moment};
-use crate::codes::CloseCode;
-use crate::config::{Config, Live};
-use crate::dialect::{Encoder, Event, event_frame};
-use crate::frame::Deflater;
-use crate::hub::{Attempt, Hub, Message, OutletId, Publication, PublishError};
-use crate::metrics::{CloseReason, DropReason, LimitKey, Metrics, Tally};
-use crate::position::Position;
-use crate::session_id::SessionId;
-use crate::topic_name::{Pattern, TopicName};
+use super::context::SessionContext;
+use super::delivery::{Queued, What};
+use super::env::Parts;
+use super::intake::{Admitted, Arrived, NewSession, SessionView};
+use super::reader::Reader;
+use super::slot::{BySlot, Connection, Finding, Socket};
+use super::state::ShardState;
+use super::upkeep::{Drain, act_on, due_for};
+use crate::config::Rules;
+use crate::dialect::Event;
+use crate::frame::Inflater;
+use crate::metrics::CloseReason;
+use crate::session_id::{Member, SessionId};
+use crate::topic_name::TopicName;
 
-/// How long a session's connection outlives its Close, at most.
-pub const LINGER: Duration = Duration::from_secs(2);
+/// Reads of one socket in a tick: under TLS each gives a record of 16 KiB at most.
+const READS_PER_TICK: usize = 4;
 
-/// One shard's sessions and all that acting for them needs.
+/// One shard's sessions.
 pub struct Sessions {
-    /// By slot.
-    pub slots: Slots,
-    /// Sessions whose socket is on its way.
-    pub expected: HashMap<SessionId, u32>,
+    /// All but the readers.
+    pub state: ShardState,
+    /// The reading sides of open sessions.
+    readings: BySlot<Reading>,
+    inflater: Inflater,
+    ready: Vec<u32>,
     /// The gateway drains: who comes now is sent away too.
-    pub draining: Option<Drain>,
-    /// Sessions that are open.
-    pub open: usize,
-    /// Who takes what.
-    pub subscribers: Subscribers,
-    /// What is to be written.
-    pub pass: Pass,
-    /// Makes frames.
-    pub encoder: Encoder,
-    /// Which shard this is.
-    pub index: usize,
-    /// What the shard counts that is no sum.
-    pub metrics: Arc<Metrics>,
-    /// Counts.
-    pub tally: Tally,
-    /// When what `interval_ms` holds back is due.
-    pub due: Schedule,
-    /// Slots with floors, and how many items the shard will have taken when each can go.
-    pub floored: Vec<(u64, u32)>,
-    /// Slots that want to be looked at in the next turn, though no socket woke them.
-    pub again: Vec<u32>,
-    /// Sessions that want a share of history, in the order in which they get it.
-    pub awaiting: VecDeque<(u32, SessionId)>,
-    /// Slots with an outbox.
-    pub backlogged: BTreeSet<u32>,
-    /// The bytes of replies that wait for the session that is being read.
-    pub reply_bytes: usize,
-    /// Items that were taken from the inbox.
-    pub taken: u64,
-    /// Now, as of this turn.
-    pub now: Moment,
-    /// The configuration of this turn.
-    pub config: Arc<Config>,
-    /// The shard's place in the hub.
-    pub outlet: OutletId,
-    /// The shard's mailbox.
-    pub inbox: Arc<Inbox>,
-    /// The shard's list of ready slots.
-    pub ready: Arc<ReadyList>,
-    /// Subscriptions of all shards.
-    pub subscriptions_total: Arc<AtomicUsize>,
-    /// Topics.
-    pub hub: Arc<Hub>,
-    /// The configuration in force.
-    pub live: Arc<Live>,
-    /// The time.
-    pub clock: Clock,
+    draining: Option<Drain>,
 }
 
-/// What a shard is made of.
-pub struct Parts {
-    /// Which shard this is.
-    pub index: usize,
-    /// The process's metrics.
-    pub metrics: Arc<Metrics>,
-    /// The shard's place in the hub.
-    pub outlet: OutletId,
-    /// The shard's mailbox.
-    pub inbox: Arc<Inbox>,
-    /// Subscriptions of all shards.
-    pub subscriptions_total: Arc<AtomicUsize>,
-    /// Topics.
-    pub hub: Arc<Hub>,
-    /// The configuration in force.
-    pub live: Arc<Live>,
-    /// The time.
-    pub clock: Clock,
+/// One session's reading side.
+struct Reading {
+    /// Decides for it; absent while it is being called.
+    reader: Option<Box<dyn Reader>>,
+    /// What was read and can't be acted on yet.
+    unread: Vec<u8>,
+    /// Its reader is to be called, input or not: a command waits.
+    waits: bool,
+}
+
+/// What became of one read of a socket.
+enum ReadOn {
+    /// There may be more.
+    More,
+    /// There is no more now, or the session takes no more.
+    Enough,
 }
 
 impl Sessions {
     /// No sessions yet.
     pub fn new(parts: Parts) -> Self {
-        let config = parts.live.load();
-        Self {
-            slots: Slots::default(),
-            expected: HashMap::default(),
-            draining: None,
-            open: 0,
-            subscribers: Subscribers::default(),
-            pass: Pass::default(),
-            encoder: encoder(&config),
-            index: parts.index,
-            tally: Tally::new(Arc::clone(&parts.metrics)),
-            metrics: parts.metrics,
-            due: Schedule::default(),
-            floored: Vec::new(),
-            again: Vec::new(),
-            awaiting: VecDeque::new(),
-            backlogged: BTreeSet::new(),
-            reply_bytes: 0,
-            taken: 0,
-            now: parts.clock.moment(),
-            config,
-            outlet: parts.outlet,
-            inbox: parts.inbox,
-            ready: Arc::default(),
-            subscriptions_total: parts.subscriptions_total,
-            hub: parts.hub,
-            live: parts.live,
-            clock: parts.clock,
+        let state = ShardState::new(parts);
+        Self { state, readings: BySlot::default(), inflater: Inflater::default(), ready: Vec::new(), draining: None }
+    }
+
+    /// Begins a session whose socket the runtime of this thread knows; `rest` is what it has said already. Its 101 goes out first;
+    /// until then nothing may happen that could discard it.
+    pub fn admit(&mut self, admitted: Admitted, tcp: TcpStream, rest: &[u8]) {
+        let slot = self.enter(admitted.session);
+        self.attach(slot, Socket::Plain(tcp), rest);
+        self.state.delivery.queue(slot, Queued { frame: admitted.head.into(), what: What::Reply });
+        self.open(slot);
+    }
+
+    /// Begins a session whose socket follows.
+    pub fn expect(&mut self, session: NewSession) {
+        let slot = self.enter(session);
+        self.state.table.expect(slot);
+        self.open(slot);
+    }
+
+    /// Begins a session with its socket.
+    pub fn begin(&mut self, session: NewSession, arrived: Arrived) {
+        let slot = self.enter(session);
+        if self.land(slot, arrived) {
+            self.open(slot);
         }
     }
 
-    /// The session in `slot`, if there is one.
-    pub fn slot(&mut self, slot: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(slot)
+    /// An expected session's socket is here.
+    pub fn arrive(&mut self, id: SessionId, arrived: Arrived) {
+        if let Some(slot) = self.state.table.take_expected(id) {
+            self.land(slot, arrived);
+        }
+    }
+
+    /// An expected session's client has gone.
+    pub fn forsake(&mut self, id: SessionId) {
+        if let Some(slot) = self.state.table.take_expected(id) {
+            self.state.end(slot, CloseReason::Gone);
+        }
+    }
+
+    /// Closes the session of that name; `false`: there is none.
+    pub fn close(&mut self, id: SessionId, code: u16, reason: &str) -> bool {
+        let found = self.state.table.open().find(|(_, connection)| connection.id() == id).map(|(slot, _)| slot);
+        if let Some(slot) = found {
+            self.state.close(slot, Some(code), reason, CloseReason::Operator);
+        }
+        found.is_some()
+    }
+
+    /// The gateway drains: every session is told so, and that it leaves at its own moment; those to come are, too.
+    pub fn drain(&mut self, drain: Drain) {
+        if self.draining.is_some() {
+            return; // all have been told
+        }
+        self.draining = Some(drain);
+        for slot in self.state.table.open_slots() {
+            self.send_away(slot);
+        }
+    }
+
+    /// Whether the gateway drains.
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
+    /// Takes over the configuration in force, if it is another.
+    pub fn follow_config(&mut self) {
+        let Some(former) = self.state.env.follow_config() else { return };
+        self.state.delivery.follow_config(&self.state.env.config);
+        for slot in self.state.table.open_slots() {
+            self.call(slot, |reader, context, _| reader.reload(context));
+        }
+        self.enter_presence(&former.rules);
+    }
+
+    /// The `limit` sessions with the fullest outboxes, fullest first.
+    pub fn slowest(&self, limit: usize) -> Vec<SessionView> {
+        let mut views: Vec<SessionView> = self.state.table.open().filter_map(|(slot, connection)| self.view(slot, connection)).collect();
+        views.sort_by_key(|view| std::cmp::Reverse(view.outbox_bytes));
+        views.truncate(limit);
+        views
+    }
+
+    /// Looks at every session once for what is due, and does it.
+    pub fn sweep(&mut self) {
+        for slot in 0..self.state.table.end() {
+            match due_for(&self.state, slot) {
+                Some(Finding::Deadline) => {
+                    if let Some(connection) = self.state.table.get_mut(slot) {
+                        connection.liveness().set_deadline(None);
+                    }
+                    self.call(slot, |reader, context, _| reader.deadline(context));
+                }
+                Some(found) => act_on(&mut self.state, slot, found),
+                None => {}
+            }
+        }
+        let env = &mut self.state.env;
+        self.state.delivery.give_up_aged(env.now, &mut env.tally);
+    }
+
+    /// Reads the sockets that have something.
+    pub fn read_ready(&mut self, buffer: &mut [u8]) {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.state.table.take_ready(&mut ready);
+        for slot in ready.drain(..) {
+            // What answers a session leaves before more is asked, so that no chain grows by what its own session sends. The first write
+            // comes before the first read, which registers the socket.
+            let ShardState { table, delivery, .. } = &mut self.state;
+            let is_fresh = table.get(slot).is_some_and(Connection::is_fresh);
+            if is_fresh && !delivery.owes_nothing(slot) || delivery.owes_answers(slot) {
+                table.look_again(slot);
+                continue;
+            }
+            self.read(slot, buffer);
+            // What waits for it already goes first; the flush does both.
+            if self.state.delivery.owes_nothing(slot) {
+                self.state.write_outbox(slot);
+            }
+        }
+        self.ready = ready;
+    }
+
+    /// Drops the reading sides of sessions that have ended but for their Close.
+    pub fn drop_closing(&mut self) {
+        while let Some(slot) = self.state.table.take_closing() {
+            self.readings.take(slot);
+        }
+    }
+
+    /// What was read of a session and waits for its reader.
+    #[cfg(test)]
+    pub fn unread(&self, slot: u32) -> &[u8] {
+        self.readings.get(slot).map_or(&[], |reading| &reading.unread)
+    }
+
+    fn enter(&mut self, session: NewSession) -> u32 {
+        let NewSession { id, address, variant, reader, permit, .. } = session;
+        let ShardState { table, delivery, env, .. } = &mut self.state;
+        let slot = table.add(|waker| Connection::new(id, address, permit, waker, env.now));
+        delivery.open(slot, variant);
+        self.readings.put(slot, Reading { reader: Some(reader), unread: Vec::new(), waits: false });
+        env.occupy();
+        env.tally.session_opened();
+        slot
+    }
+
+    fn open(&mut self, slot: u32) {
+        self.call(slot, |reader, context, _| reader.open(context));
+        self.send_away(slot);
+    }
+
+    /// Gives a session its socket; what its client has sent already is read in the next tick. `false`: the socket can't be used.
+    fn land(&mut self, slot: u32, arrived: Arrived) -> bool {
+        match Socket::new(arrived.stream) {
+            Ok(socket) => {
+                self.attach(slot, socket, &arrived.already_read);
+                let env = &mut self.state.env;
+                if self.state.delivery.queue_head(slot, arrived.head, env.now, &mut env.tally) {
+                    // It goes out at once: an outbox that overflows later is discarded, and the 101 must not be.
+                    self.state.drain_outbox(slot);
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(slot, %error, "a new session's socket can't be used");
+                self.state.end(slot, CloseReason::Gone);
+                false
+            }
+        }
+    }
+
+    /// Gives a session its socket, and copies what was read ahead: the bytes lie in a buffer that would stay with the session.
+    fn attach(&mut self, slot: u32, socket: Socket, read_ahead: &[u8]) {
+        let (Some(connection), Some(reading)) = (self.state.table.get_mut(slot), self.readings.get_mut(slot)) else { return };
+        connection.attach(socket);
+        connection.set_input_waits(!read_ahead.is_empty());
+        reading.unread = read_ahead.to_vec();
+        self.state.table.look_again(slot); // the socket is to know its waker
     }
 
     /// Where the gateway drains: tells the session so, and that it leaves at its own moment.
-    pub fn send_away(&mut self, slot: u32) {
-        let (Some(drain), now) = (self.draining, self.now) else { return };
-        let Some(session) = self.slot(slot).filter(|session| session.is_open()) else { return };
-        let (leaves_at, retry_after) = drain.draw(now);
-        session.leaves_at = Some(leaves_at);
-        self.say(slot, &Event::Draining { retry_after }, What::Reply);
+    fn send_away(&mut self, slot: u32) {
+        let Some(drain) = self.draining else { return };
+        let Some(connection) = self.state.table.get_mut(slot).filter(|connection| connection.is_open()) else { return };
+        let (leaves_at, retry_after) = drain.draw(self.state.env.now);
+        connection.liveness().leaves_at(leaves_at);
+        self.state.say(slot, &Event::Draining { retry_after });
     }
 
-    /// Puts a frame for one session behind what is to be written to it.
-    pub fn queue(&mut self, slot: u32, queued: Queued) {
-        let Self { slots, pass, reply_bytes, .. } = self;
-        if let Some(session) = slots.get_mut(slot) {
-            if matches!(queued.what, What::Reply) {
-                *reply_bytes += queued.frame.len();
-            }
-            let frame = pass.add_frame(queued);
-            pass.link(slot, &mut session.chain, frame);
-        }
-    }
-
-    /// Tells one session something, in its dialect; nothing where that has no word for it.
-    pub fn say(&mut self, slot: u32, event: &Event<'_>, what: What) {
-        let Some(variant) = self.slot(slot).map(|slot| slot.variant) else { return };
-        if let Some(frame) = event_frame(event, variant, &mut self.encoder, &mut self.tally) {
-            self.queue(slot, Queued { frame, what });
-        }
-    }
-
-    /// Books a message as held back by an interval: it counts as in the outbox.
-    pub fn hold(&mut self, message: &Message) {
-        self.tally.queued(message.rule.id, 1);
-        self.tally.outbox_bytes(message.payload().len() as i64);
-    }
-
-    /// Undoes [`Sessions::hold`].
-    pub fn unhold(&mut self, message: &Message) {
-        self.tally.queued(message.rule.id, -1);
-        self.tally.outbox_bytes(-(message.payload().len() as i64));
-    }
-
-    /// Gives up a message that was routed to a session and waits nowhere any more.
-    pub fn give_up(&mut self, message: &Message, end: End) {
-        end.book(message.rule.id, &mut self.tally);
-    }
-
-    /// Publishes for a session; `None`: it is to be tried again, and the session's waker will say when.
-    pub fn try_publish(&mut self, slot: u32, topic: &TopicName, publication: &Publication<'_>) -> Option<Result<Position, PublishError>> {
-        match self.hub.try_publish(topic, publication) {
-            Ok(Attempt::Published(position)) => Some(Ok(position)),
-            Ok(Attempt::NoRoom(outlet)) => {
-                let waker = self.slot(slot)?.waker();
-                outlet.when_room(&waker);
-                if outlet.has_room() {
-                    waker.wake();
-                }
-                None
-            }
-            Err(error) => Some(Err(error)),
-        }
-    }
-
-    /// Queues a Close behind what waits, and ends the session but for that. `code` is what goes on the wire, `None`: nothing.
-    pub fn close(&mut self, slot: u32, code: Option<u16>, reason: &str, why: CloseReason) {
-        if self.begin_to_close(slot, why) {
-            self.queue_close(slot, code, reason);
-        }
-    }
-
-    /// Closes a session that takes nothing: what waits is discarded, but for the frame that has begun.
-    pub fn cut_off(&mut self, slot: u32, code: CloseCode, reason: &str, why: CloseReason) {
-        if self.slot(slot).is_some_and(|session| session.is_fresh()) {
-            self.drain_outbox(slot); // the 101 is the first that waits
-        }
-        if !self.begin_to_close(slot, why) {
+    /// Reads what one session's socket has, at most a buffer's worth.
+    fn read(&mut self, slot: u32, buffer: &mut [u8]) {
+        self.state.delivery.begin_reading();
+        if !self.read_unread(slot) {
             return;
         }
-        if let Some(Stage::Closing { cut_off, .. }) = self.slot(slot).map(|session| &mut session.stage) {
-            *cut_off = true;
-        }
-        self.drop_chain(slot);
-        let Self { slots, tally, .. } = self;
-        if let Some(outbox) = slots.get_mut(slot).and_then(|slot| slot.outbox.as_mut()) {
-            outbox.discard(DropReason::Closed, tally);
-        }
-        self.queue_close(slot, Some(code.number()), reason);
-    }
-
-    /// The peer has gone, or its time after the Close is over: the slot becomes free at the pass's end.
-    pub fn end(&mut self, slot: u32, why: CloseReason) {
-        self.begin_to_close(slot, why);
-        self.drop_chain(slot);
-        let Some(mut session) = self.slots.take(slot) else { return };
-        if let Some(outbox) = session.outbox.as_mut() {
-            outbox.abandon(&mut self.tally);
-            self.backlogged.remove(&slot);
-        }
-    }
-
-    /// Takes a session out of everything but its socket; `false`: it was closing already.
-    fn begin_to_close(&mut self, slot: u32, why: CloseReason) -> bool {
-        let until = self.now + LINGER;
-        let Some(session) = self.slot(slot).filter(|slot| slot.is_open()) else { return false };
-        session.stage = Stage::Closing { until, ended: false, cut_off: false };
-        session.unread = Vec::new();
-        session.deadline = None;
-        session.permit = None;
-        tracing::debug!(session = %session.id, address = %session.address, reason = why.as_str(), "a session ends");
-        let subscriptions = std::mem::take(&mut session.subscriptions);
-        session.replays = None;
-        self.forget_paces(slot, |_| true);
-        for subscription in &subscriptions {
-            self.leave(slot, &subscription.pattern);
-        }
-        self.open -= 1;
-        self.inbox.vacate();
-        self.tally.session_closed(why);
-        true
-    }
-
-    /// Takes `slot` off a name or pattern that it was subscribed to, here and in the hub.
-    pub fn leave(&mut self, slot: u32, pattern: &Pattern) {
-        let Some(id) = self.slot(slot).map(|slot| slot.id) else { return };
-        let last = self.subscribers.remove(pattern, slot);
-        match pattern.as_name() {
-            Some(name) => self.hub.unsubscribe(&name, self.outlet, id),
-            None if last => self.hub.unsubscribe_pattern(pattern, self.outlet),
-            None => {}
-        }
-        self.subscriptions_total.fetch_sub(1, Ordering::Relaxed);
-        self.tally.subscriptions(-1);
-    }
-
-    /// Gives up what is held back for topics that the session has left, and the pacing itself once no subscription has it.
-    pub fn forget_paces(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
-        let Some(session) = self.slot(slot) else { return };
-        let Some(paces) = session.paces.as_mut() else { return };
-        let held = paces.leave(left);
-        if !session.subscriptions.iter().any(|subscription| subscription.is_paced()) && paces.is_empty() {
-            session.paces = None;
-        }
-        for message in held {
-            self.unhold(&message);
-            self.give_up(&message, End::Dropped(DropReason::Closed));
-        }
-    }
-
-    /// Ends the pacing of topics that the session has left; what was held goes out now, before the answer.
-    pub fn release_held(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
-        let Some(paces) = self.slot(slot).and_then(|session| session.paces.as_mut()) else { return };
-        for message in paces.leave(left) {
-            self.unhold(&message);
-            let frame = self.pass.add_message(&message);
-            let Self { slots, pass, .. } = self;
-            if let Some(session) = slots.get_mut(slot) {
-                pass.link(slot, &mut session.chain, frame);
+        // A short read tells the runtime that the socket is empty; the poll after it arms the waker without a system call.
+        for _ in 0..READS_PER_TICK {
+            if let ReadOn::Enough = self.read_once(slot, buffer) {
+                return;
             }
         }
-        self.forget_paces(slot, |_| false);
+        self.state.table.look_again(slot);
     }
 
-    /// A session's subscriptions have changed: it is paced if one has an interval, and what is held of topics without one goes out.
-    pub fn follow_intervals(&mut self, slot: u32) {
-        let now = self.now;
-        let Some(session) = self.slot(slot) else { return };
-        if session.subscriptions.iter().any(|subscription| subscription.is_paced()) {
-            session.paces.get_or_insert_with(|| Box::new(Paces::default()));
+    /// Has the reader go on with what was read before; `false`: it takes no more now.
+    fn read_unread(&mut self, slot: u32) -> bool {
+        if !self.state.table.is_open(slot) {
+            return true;
         }
-        let Some(paces) = session.paces.as_mut() else { return };
-        let subscriptions = session.subscriptions.clone();
-        let id = session.id;
-        let moved = paces.shorten(now, |topic| smallest_interval(&subscriptions, topic));
-        moved.into_iter().for_each(|(topic, at)| self.note_due(Due { at, slot, session: id, topic }));
-        self.release_held(slot, |topic| smallest_interval(&subscriptions, topic).is_none());
+        let Some(reading) = self.readings.get_mut(slot).filter(|reading| reading.waits || !reading.unread.is_empty()) else { return true };
+        let mut unread = std::mem::take(&mut reading.unread);
+        let used = self.hand_up(slot, &mut unread);
+        unread.drain(..used);
+        self.keep_unread(slot, unread)
     }
 
-    /// A limit bit one session.
-    pub fn limit_hit(&mut self, limit: LimitKey) {
-        self.tally.limit_hit(limit);
+    /// Keeps what a session's reader did not use; `true`: it used all, and waits for nothing.
+    fn keep_unread(&mut self, slot: u32, unread: Vec<u8>) -> bool {
+        let Some(connection) = self.state.table.get_mut(slot).filter(|connection| connection.is_open()) else { return false };
+        let Some(reading) = self.readings.get_mut(slot) else { return false };
+        connection.set_input_waits(!unread.is_empty());
+        reading.unread = unread;
+        !reading.waits && reading.unread.is_empty()
     }
 
-    fn queue_close(&mut self, slot: u32, code: Option<u16>, reason: &str) {
-        let Some(framing) = self.slot(slot).map(|session| session.variant.framing) else { return };
-        self.queue(slot, Queued { frame: framing.goodbye(code, reason), what: What::Close });
+    fn read_once(&mut self, slot: u32, buffer: &mut [u8]) -> ReadOn {
+        let now = self.state.env.now;
+        let Some(connection) = self.state.table.get_mut(slot) else { return ReadOn::Enough };
+        let read = match connection.poll_read(buffer) {
+            Poll::Pending => return ReadOn::Enough,
+            Poll::Ready(Ok(0) | Err(_)) => {
+                self.state.end(slot, CloseReason::Gone);
+                return ReadOn::Enough;
+            }
+            Poll::Ready(Ok(read)) => read,
+        };
+        connection.liveness().heard(now);
+        let is_open = connection.is_open();
+        self.state.env.tally.received_bytes(read as u64);
+        if !is_open {
+            return ReadOn::More; // what comes after our Close is discarded
+        }
+        let used = self.hand_up(slot, &mut buffer[..read]);
+        let waits = self.readings.get(slot).is_some_and(|reading| reading.waits);
+        if (used < read || waits) && self.state.table.is_open(slot) {
+            self.keep_unread(slot, buffer[used..read].to_vec());
+            return ReadOn::Enough;
+        }
+        if read == buffer.len() {
+            self.state.table.look_again(slot);
+            return ReadOn::Enough;
+        }
+        ReadOn::More
     }
 
-    /// Gives up what was to be written to a session.
-    fn drop_chain(&mut self, slot: u32) {
-        let mut frames = Vec::new();
-        let Self { slots, pass, tally, .. } = self;
-        let Some(session) = slots.get_mut(slot) else { return };
-        pass.frames_of(session.chain, &mut frames);
-        pass.unlink(&mut session.chain);
-        for rule in frames.iter().filter_map(|&frame| pass.rule(frame)) {
-            tally.dropped(rule, DropReason::Closed, 1);
+    fn hand_up(&mut self, slot: u32, input: &mut [u8]) -> usize {
+        if let Some(reading) = self.readings.get_mut(slot) {
+            reading.waits = false; // what waits is tried again
+        }
+        self.call(slot, |reader, context, inflater| reader.read(input, inflater, context)).unwrap_or(input.len())
+    }
+
+    /// Calls the session's reader with its context.
+    fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut SessionContext<'_>, &mut Inflater) -> R) -> Option<R> {
+        let mut reader = self.readings.get_mut(slot)?.reader.take()?;
+        let mut context = SessionContext::new(&mut self.state, slot);
+        let result = act(&mut *reader, &mut context, &mut self.inflater);
+        let waits = context.waits();
+        if let Some(reading) = self.readings.get_mut(slot) {
+            reading.reader = Some(reader);
+            reading.waits |= waits;
+        }
+        Some(result)
+    }
+
+    fn view(&self, slot: u32, connection: &Connection) -> Option<SessionView> {
+        let state = &self.state;
+        let queued = state.delivery.oldest(slot).map(|message| (&message.topic, message.moment));
+        let held = state.pacing.oldest(slot).map(|message| (&message.topic, message.moment));
+        let oldest = [queued, held].into_iter().flatten().min_by_key(|&(_, moment)| moment);
+        Some(SessionView {
+            id: connection.id(),
+            user: self.user(slot),
+            address: connection.address(),
+            dialect: state.delivery.variant(slot)?.dialect,
+            outbox_bytes: state.owed_bytes(slot),
+            oldest: oldest.map(|(topic, moment)| (topic.clone(), state.env.now.since(moment))),
+        })
+    }
+
+    fn user(&self, slot: u32) -> Option<Arc<str>> {
+        self.readings.get(slot)?.reader.as_ref()?.user()
+    }
+
+    /// Where the rules in force turn presence on and `former` had it off, whoever is subscribed by name is there from now on.
+    fn enter_presence(&self, former: &Rules) {
+        let ShardState { table, delivery, env, .. } = &self.state;
+        let rules = &env.config.rules;
+        if rules == former || !rules.iter().any(|rule| rule.presence) {
+            return;
+        }
+        let turned_on = |topic: &TopicName| rules.of(topic).presence && !former.of(topic).presence;
+        for (slot, connection) in table.open() {
+            let member = Member { session: connection.id(), user: self.user(slot) };
+            let names = delivery.subscribers.of(slot).iter().filter_map(|subscription| subscription.pattern().as_name());
+            names.filter(turned_on).for_each(|topic| env.hub().enter(&topic, &member));
         }
     }
-}
-
-/// What makes frames as `config` says.
-pub fn encoder(config: &Config) -> Encoder {
-    Encoder { deflater: Deflater::new(config.deflate.level), threshold: config.deflate.threshold }
 }

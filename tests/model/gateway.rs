@@ -13,7 +13,7 @@ use belfry::hub::Hub;
 use belfry::metrics::Metrics;
 use belfry::session::{self, Opening, Purpose, Surroundings};
 use belfry::session_id::SessionId;
-use belfry::shard::{Arrived, Newcomer, Shards, Stream};
+use belfry::shard::{Arrived, NewSession, Shards, Stream};
 use socket2::SockRef;
 
 /// How long a fact may take to come true, on the slowest of machines.
@@ -118,7 +118,7 @@ impl Gateway {
         let opening = Opening { id, purpose, identity: Ok(self.surroundings.auth.anonymous()), agreement: None };
         let variant = Encoding::websocket(Dialect::Json, None);
         let reader = session::open(opening, &self.surroundings);
-        let newcomer = Newcomer { id, address, variant, reader, permit: Box::new(()), subscribes_at_once: false };
+        let newcomer = NewSession { id, address, variant, reader, permit: Box::new(()), subscribes_at_once: false };
         let expected = self.runtime.block_on(self.shards.expect(newcomer));
         self.runtime.block_on(expected.arrive(Arrived {
             stream: Stream::Plain(near),

@@ -16,7 +16,7 @@ use crate::server::connection::{Http, Progress, Tcp, TimedStream, Transport};
 use crate::server::limits::{PendingPlace, Rejections};
 use crate::server::request::{head_room, read_head};
 use crate::server::websocket::Granted;
-use crate::shard::{Admitted, Porter};
+use crate::shard::{Admitted, HandshakeHandler};
 
 /// One accepted connection.
 pub struct Accepted {
@@ -56,12 +56,12 @@ impl Accepted {
     }
 }
 
-impl Porter for Accepted {
+impl HandshakeHandler for Accepted {
     fn admit(&mut self, said: &[u8]) -> Option<Admitted> {
         let mut room = head_room();
         let (head, used) = read_head(said, &mut room).filter(|&(_, used)| used <= self.config.limits.header_bytes)?;
         let Granted { switching, newcomer } = self.http.grant(&head, self.peer)?;
-        Some(Admitted { newcomer, head: switching.written(), used })
+        Some(Admitted { session: newcomer, head: switching.written(), used })
     }
 
     fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]) {

@@ -17,7 +17,7 @@ use crate::config::Live;
 use crate::metrics::{LimitKey, RejectReason};
 use crate::server::connection::{Accepting, Http, TlsInForce};
 use crate::server::limits::{PendingHandshakes, Rejections};
-use crate::shard::{Porter, Shards, Visitor};
+use crate::shard::{HandshakeHandler, PendingConnection, Shards};
 
 /// Connections that the kernel keeps ready between two accepts.
 const BACKLOG: i32 = 4_096;
@@ -112,7 +112,7 @@ impl Listener {
         match (self.tls.as_ref().and_then(|tls| tls.load()), &self.sessions) {
             (Some(tls), _) => drop(self.front.spawn(accepted.secure(stream, tls))),
             (None, None) => accepted.hand_on(stream, &[]),
-            (None, Some(shards)) => shards.receive(Visitor { stream, until, porter: accepted }),
+            (None, Some(shards)) => shards.receive(PendingConnection { stream, until, handler: accepted }),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::server::limits::Admission;
 use crate::session::{self, Opening, Purpose, Surroundings};
 use crate::session_id::SessionId;
-use crate::shard::{Arrived, Expected, Newcomer, Shards, Stream};
+use crate::shard::{Arrived, Expected, NewSession, Shards, Stream};
 
 /// What takes a session in once its upgrade was granted.
 pub struct TestGateway {
@@ -45,7 +45,7 @@ impl TestGateway {
         let opening = Opening { id, purpose: Purpose::Native { topics: Vec::new(), last: None }, identity, agreement: None };
         let variant = Encoding::websocket(Dialect::Json, None);
         let (reader, permit) = (session::open(opening, &self.surroundings), Box::new(self.admission.admit([127, 0, 0, 1].into()).unwrap()));
-        self.shards.expect(Newcomer { id, address, variant, reader, permit, subscribes_at_once: false }).await
+        self.shards.expect(NewSession { id, address, variant, reader, permit, subscribes_at_once: false }).await
     }
 
     /// Sends a session's socket to its shard; the client's end of it.

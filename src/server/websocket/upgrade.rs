@@ -20,7 +20,7 @@ use crate::server::request::{Fields, Head, Query, credential};
 use crate::server::response::Problem;
 use crate::session::{self, Opening, Purpose, Surroundings};
 use crate::session_id::SessionId;
-use crate::shard::{Expected, Newcomer, Shards};
+use crate::shard::{Expected, NewSession, Shards};
 use crate::topic_name::Pattern;
 
 /// Grants handshakes.
@@ -35,7 +35,7 @@ pub struct Granted {
     /// The answer.
     pub switching: Switching,
     /// The session.
-    pub newcomer: Newcomer,
+    pub newcomer: NewSession,
 }
 
 impl Upgrades {
@@ -45,7 +45,7 @@ impl Upgrades {
     }
 
     /// Finds a granted session its shard; its socket follows.
-    pub async fn expect(&self, newcomer: Newcomer) -> Expected {
+    pub async fn expect(&self, newcomer: NewSession) -> Expected {
         self.shards.expect(newcomer).await
     }
 
@@ -65,7 +65,7 @@ impl Upgrades {
         let (id, variant) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window_bits));
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open(opening, &self.surroundings);
-        let newcomer = Newcomer { id, address, variant, reader, permit: Box::new(pass), subscribes_at_once };
+        let newcomer = NewSession { id, address, variant, reader, permit: Box::new(pass), subscribes_at_once };
         Ok(Granted { switching: Switching::new(key, is_native, extensions), newcomer })
     }
 

@@ -3,7 +3,6 @@
 use std::io::Read;
 
 use super::bench::{Bench, HEAD, events, read_head};
-use crate::shard::socket::Socket;
 
 /// The 101 and what the session was told before its socket came leave in one write, so that one read has them.
 #[tokio::test]
@@ -35,18 +34,20 @@ async fn the_head_is_never_discarded() {
     assert_eq!(events(&read[HEAD.len()..]), ["message 1", "message 2", "message 3"]);
 }
 
-/// A session that is given something in every turn is read all the same: only its first words go before.
+/// A session that is given something in every tick is read all the same: only its first words go before.
 #[tokio::test]
 async fn a_busy_session_is_read_after_its_first_words() {
     let mut bench = Bench::new();
     bench.subscribe("c.a");
     let _client = bench.arrive(HEAD);
-    assert!(bench.sessions.slot(0).is_some_and(|session| session.has_first_words()));
+    let owes_first_words = |bench: &mut Bench| {
+        bench.state().table.get(0).is_some_and(|connection| connection.is_fresh()) && !bench.state().delivery.owes_nothing(0)
+    };
+    assert!(owes_first_words(&mut bench));
     bench.flush();
     bench.publish("c.a");
-    let session = bench.sessions.slot(0).unwrap();
-    assert!(!session.chain.is_empty() && !session.has_first_words());
-    assert!(matches!(session.socket, Socket::Plain(_)));
+    assert!(!bench.state().delivery.owes_nothing(0) && !owes_first_words(&mut bench));
+    assert!(bench.state().table.get(0).is_some_and(|connection| connection.is_registered()));
 }
 
 /// PROTOCOL 6: who is too slow is told so, also where its socket took nothing of what it had.
@@ -65,10 +66,10 @@ async fn who_is_cut_off_in_a_flush_hears_why() {
     assert_eq!(events(&read[HEAD.len()..]), ["4004"]);
 }
 
-/// The same for one that was in the lobby, whose outbox is too small for what comes before its first flush: the 101 is written, and
+/// The same for one whose handshake was pending, whose outbox is too small for what comes before its first flush: the 101 is written, and
 /// so is a part of the rest, before anything overflows.
 #[tokio::test]
-async fn the_head_of_who_was_in_the_lobby_is_never_discarded() {
+async fn the_head_of_an_admitted_session_is_never_discarded() {
     let mut bench = Bench::new();
     let mut client = bench.admit("k.a");
     tokio::task::yield_now().await; // the runtime sees that the socket takes something

@@ -14,13 +14,14 @@ use crate::frame::Inflater;
 use crate::hub::{Attempt, Hub, Outlet, PayloadKind, Publication, Wanted};
 use crate::metrics::{CloseReason, Metrics, PublishSource};
 use crate::session_id::{Member, SessionId};
-use crate::shard::flush::Flush;
-use crate::shard::inbox::{Inbox, Item};
-use crate::shard::newcomer::{Arrived, Newcomer, Stream};
-use crate::shard::reader::{Options, Reader, Seat};
-use crate::shard::seat::Seated;
-use crate::shard::sessions::{Parts, Sessions};
-use crate::shard::slot::Slot;
+use crate::shard::context::SessionContext;
+use crate::shard::delivery::SubscriptionOptions;
+use crate::shard::env::Parts;
+use crate::shard::intake::{Admitted, Arrived, Inbox, Item, NewSession};
+use crate::shard::reader::Reader;
+use crate::shard::sessions::Sessions;
+use crate::shard::slot::Stream;
+use crate::shard::state::ShardState;
 
 pub const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
@@ -28,12 +29,12 @@ pub const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 struct Silent;
 
 impl Reader for Silent {
-    fn open(&mut self, _: &mut dyn Seat) {}
-    fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut dyn Seat) -> usize {
+    fn open(&mut self, _: &mut SessionContext<'_>) {}
+    fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
         input.len()
     }
-    fn deadline(&mut self, _: &mut dyn Seat) {}
-    fn reload(&mut self, _: &mut dyn Seat) {}
+    fn deadline(&mut self, _: &mut SessionContext<'_>) {}
+    fn reload(&mut self, _: &mut SessionContext<'_>) {}
     fn user(&self) -> Option<Arc<str>> {
         None
     }
@@ -42,21 +43,26 @@ impl Reader for Silent {
 /// A shard with one session, whose socket has not come yet: so nothing can be written to it.
 pub struct Bench {
     pub sessions: Sessions,
-    flush: Flush,
+    pub inbox: Arc<Inbox>,
     session: SessionId,
 }
 
 impl Bench {
     /// Topics of `c.>` conflate, those of `d.>` drop the oldest, those of `k.>` disconnect, with room for two messages; those of `h.>` have a history.
     pub fn new() -> Self {
-        let mut sessions = Sessions::new(parts());
+        let (parts, inbox) = parts();
+        let mut sessions = Sessions::new(parts);
         let session = expect(&mut sessions);
-        Self { sessions, flush: Flush::default(), session }
+        Self { sessions, inbox, session }
+    }
+
+    pub fn state(&mut self) -> &mut ShardState {
+        &mut self.sessions.state
     }
 
     /// One more session; its slot.
     pub fn join(&mut self) -> u32 {
-        let before = self.sessions.slots.iter().count() as u32;
+        let before = self.sessions.state.table.end();
         expect(&mut self.sessions);
         before
     }
@@ -72,18 +78,18 @@ impl Bench {
 
     fn begin(&mut self, slot: u32, topic: &str, wanted: Wanted<'_>) {
         let member = Member { session: self.session, user: None };
-        let mut seat = Seated::new(&mut self.sessions, slot);
-        assert!(seat.take_place());
-        let (begun, _) = seat.subscribe(&name(topic), Options::default(), &member, wanted).unwrap();
+        let mut context = SessionContext::new(&mut self.sessions.state, slot);
+        assert!(context.take_place());
+        let (begun, _) = context.subscribe(&name(topic), SubscriptionOptions::default(), &member, wanted).unwrap();
         if wanted.last.is_some() {
-            seat.begin(begun);
+            context.begin(begun);
         }
     }
 
     pub fn unsubscribe(&mut self, topic: &str) {
-        let mut seat = Seated::new(&mut self.sessions, 0);
-        assert!(seat.unsubscribe(&pattern(topic)));
-        seat.say(&Event::Unsubscribed { id: None, topics: &[pattern(topic)] });
+        let mut context = SessionContext::new(&mut self.sessions.state, 0);
+        assert!(context.unsubscribe(&pattern(topic)));
+        context.say(&Event::Unsubscribed { id: None, topics: &[pattern(topic)] });
     }
 
     /// One message of about 400 bytes, given to the session.
@@ -94,35 +100,36 @@ impl Bench {
     /// One message of so many bytes, given to the session.
     pub fn publish_bytes(&mut self, topic: &str, bytes: usize) {
         let publication = Publication { payload: &vec![b'1'; bytes], kind: PayloadKind::Json, except: None, source: PublishSource::Http };
-        assert!(matches!(self.sessions.hub.try_publish(&name(topic), &publication), Ok(Attempt::Published(_))));
+        assert!(matches!(self.sessions.state.env.hub().try_publish(&name(topic), &publication), Ok(Attempt::Published(_))));
         let mut share = VecDeque::new();
-        self.sessions.inbox.take(&mut share, 1, usize::MAX);
+        self.inbox.take(&mut share, 1, usize::MAX);
         for item in share {
             let Item::Message(message) = item else { continue };
-            self.sessions.taken += 1;
-            self.sessions.fan_out(&message);
+            self.state().env.take_item();
+            self.state().fan_out(&message);
         }
     }
 
     /// Answers the session in `slot` with something.
     pub fn say(&mut self, slot: u32) {
-        Seated::new(&mut self.sessions, slot).say(&Event::Pong { id: None });
+        self.state().say(slot, &Event::Pong { id: None });
     }
 
     /// Writes to so many sessions at most.
     pub fn flush_part(&mut self, sessions: usize) -> bool {
-        self.sessions.flush(&mut self.flush, sessions)
+        self.state().flush(sessions)
     }
 
     pub fn flush(&mut self) {
-        assert!(self.sessions.flush(&mut self.flush, usize::MAX));
+        assert!(self.state().flush(usize::MAX));
     }
 
-    /// A session that was in the lobby, subscribed to `topic`; the client's end of its socket.
+    /// A session whose handshake was pending, subscribed to `topic`; the client's end of its socket.
     pub fn admit(&mut self, topic: &str) -> TcpStream {
         let (stream, client) = connected();
-        let slot = self.sessions.slots.iter().count() as u32;
-        self.sessions.admit(newcomer(), tokio::net::TcpStream::from_std(stream).unwrap(), HEAD.to_vec(), b"");
+        let slot = self.sessions.state.table.end();
+        let admitted = Admitted { session: new_session(), head: HEAD.to_vec(), used: 0 };
+        self.sessions.admit(admitted, tokio::net::TcpStream::from_std(stream).unwrap(), b"");
         self.begin(slot, topic, Wanted::default());
         client
     }
@@ -137,13 +144,13 @@ impl Bench {
 
     /// Writes all that waits for the session, and ends it; what `client` reads.
     pub async fn read(&mut self, client: &mut TcpStream) -> Vec<u8> {
-        let waits = |session: &mut Slot| session.outbox.as_ref().is_some_and(|outbox| !outbox.is_empty());
-        while self.sessions.is_replaying(0) || self.sessions.slot(0).is_some_and(waits) {
-            self.sessions.write_outbox(0);
-            self.sessions.give_out_history(16);
+        let now = self.state().env.now;
+        while self.state().catch_up.is_replaying(0) || self.state().delivery.stuck_for(0, now).is_some() {
+            self.state().write_outbox(0);
+            self.state().give_out_history(16);
             tokio::task::yield_now().await; // after its first words the runtime has to see the socket first
         }
-        self.sessions.end(0, CloseReason::Gone);
+        self.state().end(0, CloseReason::Gone);
         let mut read = Vec::new();
         match client.read_to_end(&mut read) {
             Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
@@ -153,7 +160,7 @@ impl Bench {
 }
 
 /// What a shard with the rules of [`Bench::new`] is made of.
-pub fn parts() -> Parts {
+pub fn parts() -> (Parts, Arc<Inbox>) {
     let rule = |text, on_slow| Rule { on_slow, ..Rule::plain(Some(pattern(text))) };
     let kept = Rule { history: 1_000, ..rule("h.>", OnSlow::DropOldest) };
     let rules = Rules::new(vec![rule("c.>", OnSlow::Conflate), rule("d.>", OnSlow::DropOldest), rule("k.>", OnSlow::Disconnect), kept]);
@@ -163,7 +170,8 @@ pub fn parts() -> Parts {
     let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
     let outlet = hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>);
     let subscriptions_total = Arc::default();
-    Parts { index: 0, metrics, outlet, inbox, subscriptions_total, hub, live, clock }
+    let load = Arc::clone(inbox.load());
+    (Parts { index: 0, metrics, outlet, load, subscriptions_total, hub, live, clock }, inbox)
 }
 
 /// Reads the 101, and that alone.
@@ -184,17 +192,17 @@ pub fn connected() -> (TcpStream, TcpStream) {
 }
 
 fn expect(sessions: &mut Sessions) -> SessionId {
-    let newcomer = newcomer();
-    let id = newcomer.id;
-    sessions.expect(newcomer);
+    let session = new_session();
+    let id = session.id;
+    sessions.expect(session);
     id
 }
 
 /// Somebody who speaks the native dialect.
-pub fn newcomer() -> Newcomer {
+pub fn new_session() -> NewSession {
     let variant = Encoding::websocket(Dialect::Json, None);
     let (address, reader, permit) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
-    Newcomer { id: SessionId::random(), address, variant, reader, permit, subscribes_at_once: true }
+    NewSession { id: SessionId::random(), address, variant, reader, permit, subscribes_at_once: true }
 }
 
 /// Of each event its `op`, of a message its offset, of a Close its code.

@@ -5,31 +5,30 @@ use super::bench::{Bench, HEAD, events};
 const SESSIONS: u32 = 20;
 const MESSAGES: usize = 64;
 
-/// What a turn gives: how many pieces wait for all sessions, and who is left for the next turn.
+/// What a tick gives: how many pieces wait for all sessions, and who is left for the next tick.
 fn given(bench: &mut Bench) -> (usize, Vec<u32>) {
-    bench.sessions.give_out_history(16);
-    let bytes: usize = bench.sessions.slots.iter().map(|(_, session)| session.outbox_bytes()).sum();
-    let of_one = bench.sessions.slot(1).map_or(0, |session| session.outbox_bytes());
-    (bytes / of_one, bench.sessions.awaiting.iter().map(|&(slot, _)| slot).collect())
+    bench.state().give_out_history(16);
+    let bytes: usize = (0..=SESSIONS).map(|slot| bench.state().owed_bytes(slot)).sum();
+    (bytes / bench.state().owed_bytes(1), bench.state().catch_up.awaiting())
 }
 
-/// Threats, row T6: a turn gives out no more than so much of history, so that what is live doesn't wait for all who come back;
+/// Threats, row T6: a tick gives out no more than so much of history, so that what is live doesn't wait for all who come back;
 /// the others have theirs in the next.
 #[tokio::test]
-async fn a_turn_gives_out_a_share_of_history() {
+async fn a_tick_gives_out_a_share_of_history() {
     let mut bench = Bench::new();
     (0..MESSAGES).for_each(|_| bench.publish("h.a"));
     for _ in 0..SESSIONS {
         let slot = bench.join();
         bench.subscribe_with(slot, "h.a", MESSAGES);
-        bench.sessions.write_outbox(slot);
-        bench.sessions.write_outbox(slot); // on the list it is but once
+        bench.state().write_outbox(slot);
+        bench.state().write_outbox(slot); // on the list it is but once
     }
     assert_eq!(given(&mut bench), (16, vec![17, 18, 19, 20]));
     assert_eq!(given(&mut bench), (20, vec![]));
 }
 
-/// PROTOCOL 3: what answers the subscribe comes before what is replayed, also where the socket comes in the same turn.
+/// PROTOCOL 3: what answers the subscribe comes before what is replayed, also where the socket comes in the same tick.
 #[tokio::test]
 async fn history_comes_behind_the_answer() {
     let mut bench = Bench::new();

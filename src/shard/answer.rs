@@ -1,0 +1,14 @@
+//! Answers that may come later.
+
+/// What a session gets for a question to the hub or to its shard.
+///
+/// A pending question is asked again: the session keeps its command, acts on no later one, and its reader is called once the
+/// session's waker is woken. Everybody else goes on meanwhile.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// The answer.
+    Ready(T),
+    /// There is none yet.
+    Pending,
+}

@@ -1,0 +1,492 @@
+//! What waits for one session: what gives way, in which order, and that each message has one end.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Rule;
+use crate::metrics::Metrics;
+use crate::position::{Epoch, Offset, Position};
+use crate::session_id::{Member, SessionId};
+
+mod plain;
+
+use plain::{Entry, Kind, Plain};
+
+const FRAME_BYTES: usize = 100;
+
+/// Of the rules that have one.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// An outbox, a rule for each `on_slow`, and the books.
+struct Desk {
+    outbox: Outbox,
+    tally: Tally,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    epoch: Epoch,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let (metrics, clock) = (Arc::new(Metrics::new()), Clock::by_hand(Timestamp(1_000)));
+        let (outbox, tally) = (Outbox::new(clock.moment()), Tally::new(Arc::clone(&metrics)));
+        Self { outbox, tally, metrics, clock, epoch: Epoch::random() }
+    }
+
+    /// A message of `topic`, whose first token says its rule: `c` conflates, `d` drops the oldest, any other disconnects;
+    /// a second token `aged` has a `max_age` of 1 s.
+    fn message(&self, topic: &str, offset: u64) -> Arc<Routed> {
+        let label = topic.split('.').next().unwrap_or_default();
+        let on_slow = match label {
+            "c" => OnSlow::Conflate,
+            "d" => OnSlow::DropOldest,
+            _ => OnSlow::Disconnect,
+        };
+        let max_age = topic.contains("aged").then_some(MAX_AGE);
+        let id = self.metrics.rule(&format!("{label}.>"));
+        Arc::new(Routed {
+            topic: TopicName::parse(topic).unwrap(),
+            position: Position { epoch: self.epoch, offset: Offset(offset) },
+            moment: self.clock.moment(),
+            rule: Arc::new(Rule { id, on_slow, max_age, ..Rule::plain(None) }),
+        })
+    }
+
+    fn offer(&mut self, topic: &str, offset: u64, bytes_max: usize) -> Offered {
+        let what = What::Message(self.message(topic, offset));
+        self.outbox.offer(Queued { frame: vec![0; FRAME_BYTES].into(), what }, bytes_max, &mut self.tally)
+    }
+
+    /// Offers each, with room for all.
+    fn fill(&mut self, messages: &[(&str, u64)]) {
+        for (topic, offset) in messages {
+            assert_eq!(self.offer(topic, *offset, usize::MAX), Offered::Queued);
+        }
+    }
+
+    fn tell(&mut self, joined: bool, session: SessionId, user: Option<&str>) {
+        let member = Member { session, user: user.map(Into::into) };
+        let change = Arc::new(PresenceChange { topic: TopicName::parse("p").unwrap(), member, joined });
+        let queued = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Presence(change) };
+        assert_eq!(self.outbox.offer(queued, usize::MAX, &mut self.tally), Offered::Queued);
+    }
+
+    /// The socket takes the first frame.
+    fn send_first(&mut self) {
+        self.outbox.begun = 0;
+        if let Some(queued) = self.outbox.remove(self.outbox.queue.first(), &mut self.tally) {
+            settle(&queued, End::Delivered, &mut self.tally);
+        }
+    }
+
+    fn waiting(&self) -> Vec<String> {
+        let name = |queued: &Queued| queued.message().map(|message| format!("{} {}", message.topic, message.position.offset));
+        self.outbox.queue.iter().map(|(_, queued)| name(queued).unwrap_or_else(|| "-".to_owned())).collect()
+    }
+
+    fn gaps(&self) -> Vec<(u64, u64)> {
+        {
+            let mut gaps: Vec<Gap> = self.outbox.gaps.iter().collect();
+            gaps.sort_by(|one, other| (one.topic.as_str(), one.from).cmp(&(other.topic.as_str(), other.from)));
+            gaps.iter().map(|gap| (gap.from.0, gap.to.0)).collect()
+        }
+    }
+
+    /// The figure of `series`, given without its prefix.
+    fn figure(&mut self, series: &str) -> i64 {
+        self.tally.hand_over();
+        let text = self.metrics.render();
+        text.lines().find_map(|line| line.strip_prefix(&format!("belfry_{series} "))?.parse().ok()).unwrap_or(0)
+    }
+
+    /// `[waiting, conflated, dropped as slow, dropped by age, dropped at the close]` of the rule `label.>`.
+    fn books(&mut self, label: &str) -> [i64; 5] {
+        let dropped = |reason| format!("messages_dropped_total{{reason=\"{reason}\",rule=\"{label}.>\"}}");
+        [
+            self.figure(&format!("outbox_messages{{rule=\"{label}.>\"}}")),
+            self.figure(&format!("messages_conflated_total{{rule=\"{label}.>\"}}")),
+            self.figure(&dropped("slow")),
+            self.figure(&dropped("age")),
+            self.figure(&dropped("closed")),
+        ]
+    }
+}
+
+/// PROTOCOL 7: past the bound, queued `conflate` messages are conflated, each newest taking the oldest's place.
+#[test]
+fn each_newest_takes_the_oldests_place() {
+    let mut desk = Desk::new();
+    desk.fill(&[("c.a", 1), ("x.a", 1), ("c.b", 1), ("c.a", 2), ("c.b", 2)]);
+    assert_eq!(desk.offer("c.a", 3, 3 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["c.a 3", "x.a 1", "c.b 2"]);
+    assert_eq!((desk.gaps(), desk.outbox.bytes()), (vec![], 3 * FRAME_BYTES));
+    assert_eq!((desk.books("c"), desk.figure("outbox_bytes")), ([2, 3, 0, 0, 0], 3 * FRAME_BYTES as i64));
+}
+
+/// PROTOCOL 7: up to the bound nothing is conflated or dropped.
+#[test]
+fn up_to_the_bound_nothing_gives_way() {
+    let mut desk = Desk::new();
+    desk.fill(&[("c.a", 1), ("d.a", 1)]);
+    assert_eq!(desk.offer("c.a", 2, 3 * FRAME_BYTES), Offered::Queued);
+    assert_eq!(desk.waiting(), ["c.a 1", "d.a 1", "c.a 2"]);
+}
+
+/// PROTOCOL 7: where conflating frees too little, the oldest of `conflate` and `drop_oldest` topics go, with exact gaps.
+#[test]
+fn the_oldest_are_dropped_with_exact_gaps() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 1), ("d.a", 2), ("x.a", 1), ("d.b", 7), ("d.a", 3)]);
+    assert_eq!(desk.offer("d.a", 4, 3 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["x.a 1", "d.a 3", "d.a 4"]);
+    assert_eq!(desk.gaps(), [(1, 2), (7, 7)]);
+    assert_eq!(desk.books("d"), [2, 0, 3, 0, 0]);
+}
+
+/// PROTOCOL 3: a gap is told before the next message of its topic, and not before another's.
+#[test]
+fn a_gap_waits_for_its_topics_next_message() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 1), ("x.a", 1), ("d.a", 2)]);
+    assert_eq!(desk.outbox.shrink(2 * FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
+    assert_eq!(desk.outbox.take_gaps_before_next(), [], "the next message is another topic's");
+    desk.send_first();
+    let topic = TopicName::parse("d.a").unwrap();
+    assert_eq!(desk.outbox.take_gaps_before_next(), [Gap { topic, from: Offset(1), to: Offset(1) }]);
+    assert_eq!(desk.outbox.take_gaps_before_next(), [], "it is told once");
+}
+
+/// PROTOCOL 3: a topic's live messages come after its replay; so what was dropped of them is told behind what is replayed.
+#[test]
+fn a_gap_of_live_messages_waits_for_the_end_of_the_replay() {
+    let mut desk = Desk::new();
+    let replayed = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Replayed(desk.message("d.a", 3)) };
+    assert_eq!(desk.outbox.offer(replayed, usize::MAX, &mut desk.tally), Offered::Queued);
+    desk.fill(&[("d.a", 4), ("d.a", 5)]);
+    assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
+    assert_eq!((desk.waiting(), desk.gaps()), (vec!["d.a 3".to_owned(), "d.a 5".to_owned()], vec![(4, 4)]));
+    assert_eq!(desk.outbox.take_gaps_before_next(), [], "3 is replayed first");
+    desk.send_first();
+    assert_eq!(desk.outbox.take_gaps_before_next().len(), 1);
+}
+
+/// PROTOCOL 7: where no rule frees enough, the queue has overflowed; an empty outbox takes one item of any size.
+#[test]
+fn what_may_not_give_way_overflows() {
+    let mut desk = Desk::new();
+    assert_eq!(desk.offer("x.a", 1, FRAME_BYTES / 2), Offered::Queued);
+    assert_eq!(desk.offer("x.a", 2, FRAME_BYTES / 2), Offered::Overflowed);
+    desk.outbox.discard(DropReason::Closed, &mut desk.tally);
+    assert_eq!((desk.books("x"), desk.outbox.bytes()), ([0, 0, 0, 0, 2], 0));
+}
+
+/// RFC 6455 §5.2: a frame that has begun is ended, whatever gives way behind it.
+#[test]
+fn what_has_begun_never_gives_way() {
+    let mut desk = Desk::new();
+    let begun = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Message(desk.message("c.aged", 1)) };
+    desk.outbox.begin(begun, 10, &mut desk.tally);
+    desk.fill(&[("c.aged", 2), ("d.aged", 1)]);
+    assert_eq!(desk.offer("c.aged", 3, 2 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!((desk.waiting().len(), desk.waiting()[0].as_str()), (2, "c.aged 1"));
+    desk.clock.turn(Duration::from_secs(2));
+    desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
+    assert_eq!(desk.waiting()[0], "c.aged 1");
+    desk.outbox.discard(DropReason::Closed, &mut desk.tally);
+    assert_eq!(desk.waiting(), ["c.aged 1"]);
+    desk.outbox.abandon(&mut desk.tally);
+    assert!(desk.outbox.is_done() && desk.figure("outbox_bytes") == 0);
+}
+
+/// PROTOCOL 3 and 7: of a topic that conflates the newest comes, also where it is too long to wait beside the frame that has begun. (It
+/// was dropped, and where no other followed, without a word.) What may not be conflated still overflows.
+#[test]
+fn the_newest_waits_behind_a_long_frame() {
+    let mut desk = Desk::new();
+    let begun = Queued { frame: vec![0; 10 * FRAME_BYTES].into(), what: What::Message(desk.message("c.a", 1)) };
+    desk.outbox.begin(begun, 10, &mut desk.tally);
+    for offset in 2..5 {
+        assert_eq!(desk.offer("c.a", offset, 10 * FRAME_BYTES), Offered::GaveWay);
+    }
+    assert_eq!((desk.waiting(), desk.gaps()), (["c.a 1", "c.a 4"].map(str::to_owned).to_vec(), vec![]));
+    assert_eq!(desk.outbox.shrink(0, DropReason::Total, &mut desk.tally), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["c.a 1"], "where the total is passed, it gives way");
+    assert_eq!(desk.offer("x.a", 1, 10 * FRAME_BYTES), Offered::Overflowed);
+}
+
+/// PROTOCOL 7: `max_age`: too old is conflated or dropped as the rule says, with `disconnect` dropped with a gap; of a
+/// conflated topic the newest goes out at any age.
+#[test]
+fn what_is_too_old_gives_way_as_its_rule_says() {
+    let mut desk = Desk::new();
+    desk.fill(&[("c.aged", 1), ("c.aged", 2), ("d.aged", 1), ("x.aged", 1), ("x.b", 1)]);
+    desk.clock.turn(Duration::from_millis(1_001));
+    desk.fill(&[("d.aged", 2)]);
+    desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
+    assert_eq!(desk.waiting(), ["c.aged 2", "x.b 1", "d.aged 2"]);
+    assert_eq!(desk.gaps(), [(1, 1), (1, 1)]);
+    assert_eq!((desk.books("c"), desk.books("d"), desk.books("x")), ([1, 1, 0, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 1, 0]));
+}
+
+/// PROTOCOL 3: what waits of a topic that was left belongs to the life before `unsubscribed`; taken again, the topic told of gaps
+/// from before, and its new messages stood before their `subscribed`.
+#[test]
+fn a_topic_taken_again_begins_anew() {
+    let mut desk = Desk::new();
+    desk.fill(&[("x.a", 1), ("c.a", 10)]);
+    desk.outbox.leave(|topic| topic.as_str() == "c.a");
+    desk.fill(&[("x.a", 2), ("c.a", 12)]);
+    assert_eq!(desk.offer("c.a", 13, 4 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["x.a 1", "c.a 10", "x.a 2", "c.a 13"]);
+    assert_eq!(desk.offer("x.a", 3, 4 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!((desk.waiting(), desk.gaps()), (["x.a 1", "x.a 2", "c.a 13", "x.a 3"].map(str::to_owned).to_vec(), vec![]));
+}
+
+/// PROTOCOL 3: what comes before `unsubscribed` is of the subscription that ends, so what was dropped between is told, also if that
+/// was after the topic was left (it was not); but not before what is of another, later subscription.
+#[test]
+fn a_topic_that_was_left_is_told_of_gaps_to_its_end() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 1), ("d.a", 2), ("d.a", 3)]);
+    desk.outbox.leave(|_| true);
+    desk.fill(&[("d.a", 4)]);
+    desk.outbox.leave(|_| true);
+    assert_eq!(desk.offer("x.a", 1, 3 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!((desk.waiting(), desk.gaps()), (["d.a 3", "d.a 4", "x.a 1"].map(str::to_owned).to_vec(), vec![(1, 2)]));
+    assert_eq!(desk.offer("x.a", 2, 3 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!((desk.waiting(), desk.gaps()), (["d.a 4", "x.a 1", "x.a 2"].map(str::to_owned).to_vec(), vec![]));
+}
+
+/// PROTOCOL 7: what only bytes of messages can pass is not passed again by a reply or a pong behind them.
+#[test]
+fn a_reply_pushes_nothing_out() {
+    let mut desk = Desk::new();
+    let begun = Queued { frame: vec![0; 10 * FRAME_BYTES].into(), what: What::Message(desk.message("c.a", 1)) };
+    desk.outbox.begin(begun, 10, &mut desk.tally);
+    assert_eq!(desk.offer("c.a", 2, FRAME_BYTES), Offered::GaveWay);
+    let reply = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Reply };
+    assert_eq!(desk.outbox.offer(reply, FRAME_BYTES, &mut desk.tally), Offered::Queued);
+}
+
+/// PROTOCOL 3: joins and leaves of one member that are still queued cancel out; another name's don't.
+#[test]
+fn a_join_and_a_leave_cancel_out() {
+    let (mut desk, session) = (Desk::new(), SessionId::random());
+    desk.tell(true, session, None);
+    desk.tell(true, SessionId::random(), None);
+    desk.tell(false, session, None);
+    assert_eq!((desk.waiting().len(), desk.outbox.bytes()), (1, FRAME_BYTES));
+    desk.tell(false, session, Some("ann"));
+    desk.tell(true, session, Some("bob"));
+    assert_eq!(desk.waiting().len(), 3, "a leave and a join under another name are both told");
+    desk.outbox.abandon(&mut desk.tally);
+    let change = PresenceChange { topic: TopicName::parse("p").unwrap(), member: Member { session, user: None }, joined: true };
+    let begun = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Presence(Arc::new(change)) };
+    desk.outbox.begin(begun, 1, &mut desk.tally);
+    desk.tell(false, session, None);
+    assert_eq!(desk.waiting().len(), 2, "what has begun is no more cancelled");
+}
+
+/// RFC 6455 §5.5.3: of many pongs that wait, the last is the newest ping's.
+#[test]
+fn pongs_are_bounded() {
+    let mut desk = Desk::new();
+    for number in 0..100_u8 {
+        let queued = Queued { frame: vec![number; 2].into(), what: What::Pong };
+        assert_eq!(desk.outbox.offer(queued, 0, &mut desk.tally), Offered::Queued);
+    }
+    assert_eq!((desk.waiting().len(), desk.outbox.bytes()), (PONGS_MAX, 2 * PONGS_MAX));
+    assert_eq!(desk.outbox.queue.iter().last().unwrap().1.frame[0], 99);
+}
+
+/// PROTOCOL 7: replies are never dropped and don't count against the bound.
+#[test]
+fn replies_never_give_way() {
+    let mut desk = Desk::new();
+    let reply = || Queued { frame: vec![0; 10 * FRAME_BYTES].into(), what: What::Reply };
+    assert_eq!(desk.outbox.offer(reply(), FRAME_BYTES, &mut desk.tally), Offered::Queued);
+    desk.fill(&[("d.a", 1)]);
+    assert_eq!(desk.offer("d.a", 2, FRAME_BYTES), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["-", "d.a 2"]);
+}
+
+/// PROTOCOL 3: a gap that waits for its topic's next message, with nothing queued, makes no session a slow one.
+#[test]
+fn a_gap_alone_is_not_slow() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 1), ("x.a", 1)]);
+    desk.outbox.book_slow(desk.clock.moment(), &mut desk.tally);
+    assert_eq!(desk.figure("slow_sessions"), 1);
+    assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
+    desk.send_first();
+    desk.outbox.book_slow(desk.clock.moment(), &mut desk.tally);
+    assert_eq!((desk.figure("slow_sessions"), desk.gaps(), desk.outbox.is_done()), (0, vec![(1, 1)], false));
+    desk.clock.turn(Duration::from_secs(60));
+    desk.fill(&[("d.a", 2)]);
+    desk.outbox.book_slow(desk.clock.moment(), &mut desk.tally);
+    assert_eq!((desk.figure("slow_sessions"), desk.outbox.moved_at()), (1, desk.clock.moment()), "it has only begun to stand still");
+    desk.outbox.abandon(&mut desk.tally);
+    assert_eq!(desk.figure("slow_sessions"), 0);
+}
+
+/// PROTOCOL 3: a gap is of one life of its topic; in the next, the epoch says what was lost.
+#[test]
+fn a_gap_is_of_its_epoch() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 7), ("x.a", 1)]);
+    assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
+    desk.send_first();
+    desk.epoch = Epoch::random();
+    desk.fill(&[("d.a", 8), ("x.a", 2)]);
+    assert_eq!(desk.outbox.take_gaps_before_next(), []);
+    assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
+    assert_eq!((desk.gaps(), desk.outbox.gaps.len()), (vec![(8, 8)], 1));
+}
+
+/// PROTOCOL 3: gaps are exact, until one topic has so many that they grow over what was conflated between.
+#[test]
+fn the_gaps_of_one_topic_are_bounded() {
+    let mut desk = Desk::new();
+    let rule = Arc::clone(&desk.message("c.a", 1).rule);
+    for offset in (1..=99).step_by(2) {
+        let mut message = desk.message("c.a", offset);
+        if let Some(message) = Arc::get_mut(&mut message) {
+            message.rule = Arc::clone(&rule);
+        }
+        desk.outbox.gaps.note(&message);
+    }
+    let gaps = desk.gaps();
+    assert_eq!((gaps.len(), gaps[..2].to_vec(), gaps[15]), (16, vec![(1, 1), (3, 3)], (31, 99)));
+    desk.outbox.gaps.note(&desk.message("c.a", 102));
+    assert_eq!(desk.gaps()[16], (102, 102), "under another rule an older one may wait");
+}
+
+/// What an offer costs doesn't grow with what waits: 10,000 topics whose newest messages alone fill the bound, and 100,000
+/// offers more, each of which replaces one; against as many offers to an outbox of 100 topics.
+#[test]
+fn an_offer_to_a_full_outbox_costs_the_same_however_much_waits() {
+    let per_offer = |topics: usize, rule: &str| {
+        let mut desk = Desk::new();
+        let names: Vec<String> = (0..topics).map(|topic| format!("{rule}.{topic}")).collect();
+        let mut offered = 0;
+        let mut rounds = |desk: &mut Desk, offers: usize| {
+            for _ in 0..offers {
+                let _ = desk.offer(&names[offered % topics], (offered / topics) as u64 + 1, topics * FRAME_BYTES);
+                offered += 1;
+            }
+        };
+        rounds(&mut desk, topics);
+        let begun = std::time::Instant::now();
+        rounds(&mut desk, 100_000);
+        (begun.elapsed(), desk.waiting().len(), desk.outbox.queue.end() - desk.outbox.queue.first())
+    };
+    for rule in ["c", "d"] {
+        let ((few, ..), (many, waiting, places)) = (per_offer(100, rule), per_offer(10_000, rule));
+        assert_eq!((waiting, places as usize), (10_000, 10_000), "what gave way leaves no room behind");
+        println!("{rule}: 100,000 offers in {few:?} with 100 topics, in {many:?} with 10,000");
+        // A pass over the queue for each would make it a hundred times as long.
+        assert!(many < few * 20, "rule {rule}: {few:?} with 100 topics, {many:?} with 10,000");
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Offer(usize),
+    Shrink(usize),
+    Age,
+    Begin(usize),
+    Send,
+    Tell(usize),
+    Reply,
+    LeaveTopic(usize),
+}
+
+const TOPICS: [&str; 6] = ["c.a", "c.aged", "d.a", "d.aged", "x.a", "x.aged"];
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        8 => (0..TOPICS.len()).prop_map(Act::Offer),
+        1 => (1_usize..1_000).prop_map(Act::Shrink),
+        1 => Just(Act::Age),
+        1 => (1..FRAME_BYTES).prop_map(Act::Begin),
+        1 => Just(Act::Send),
+        2 => (0_usize..4).prop_map(Act::Tell),
+        1 => Just(Act::Reply),
+        1 => (0..TOPICS.len()).prop_map(Act::LeaveTopic),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// PROTOCOL 3, 7 and 9: whatever happens, the outbox has what the plain one has, in its order, and the same gaps; what was
+    /// queued waits or has one end, per rule; and the bytes are those of the frames that wait.
+    #[test]
+    fn each_message_has_one_end(acts in prop::collection::vec(act(), 1..150), bytes_max in 1_usize..1_500) {
+        let (mut desk, mut plain) = (Desk::new(), Plain::default());
+        let mut offered = [0_u64; TOPICS.len()];
+        let mut members = [(SessionId::random(), false), (SessionId::random(), false)];
+        let mut delivered = [0; 3];
+        for act in acts {
+            match act {
+                Act::Offer(topic) => {
+                    offered[topic] += 1;
+                    let (topic, offset, at) = (TOPICS[topic], offered[topic], desk.clock.moment());
+                    let _ = desk.offer(topic, offset, bytes_max);
+                    plain.offer(Entry { name: format!("{topic} {offset}"), kind: Kind::Message { topic: topic.into(), offset, at, left: None } }, bytes_max);
+                }
+                Act::Shrink(bytes) => {
+                    let _ = desk.outbox.shrink(bytes, DropReason::Slow, &mut desk.tally);
+                    plain.shrink(bytes);
+                }
+                Act::Age => {
+                    desk.clock.turn(Duration::from_millis(600));
+                    desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
+                    plain.give_up_aged(desk.clock.moment());
+                }
+                Act::Begin(bytes) if !desk.outbox.is_empty() => {
+                    drop(desk.outbox.take_gaps_before_next()); // told before the frame begins
+                    desk.outbox.begun = bytes;
+                    plain.begin();
+                }
+                Act::Begin(_) => {}
+                Act::Send => {
+                    let first = desk.waiting().first().and_then(|name| "cdx".find(name.chars().next()?));
+                    first.into_iter().for_each(|rule| delivered[rule] += 1);
+                    desk.send_first();
+                    plain.send_first();
+                }
+                Act::Tell(which) => {
+                    let (session, there) = &mut members[which % 2];
+                    // Mostly in turn, and now and then the same again.
+                    *there = if which < 2 { !*there } else { true };
+                    let (session, joined) = (*session, *there);
+                    desk.tell(joined, session, None);
+                    plain.offer(Entry { name: "-".into(), kind: Kind::Change { session, joined } }, usize::MAX);
+                }
+                Act::Reply => {
+                    let reply = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Reply };
+                    let _ = desk.outbox.offer(reply, bytes_max, &mut desk.tally);
+                    plain.offer(Entry { name: "-".into(), kind: Kind::Reply }, bytes_max);
+                }
+                Act::LeaveTopic(topic) => {
+                    desk.outbox.leave(|left| left.as_str() == TOPICS[topic]);
+                    plain.leave(TOPICS[topic]);
+                }
+            }
+            prop_assert_eq!((desk.waiting(), desk.gaps()), plain.told());
+            prop_assert_eq!(desk.outbox.bytes(), desk.waiting().len() * FRAME_BYTES);
+        }
+        let bytes = desk.outbox.bytes() as i64;
+        prop_assert_eq!(desk.figure("outbox_bytes"), bytes);
+        for (index, (label, topics)) in [("c", 0..2), ("d", 2..4), ("x", 4..6)].into_iter().enumerate() {
+            let routed: u64 = offered[topics].iter().sum();
+            prop_assert_eq!(desk.books(label).iter().sum::<i64>() + delivered[index], routed as i64);
+        }
+        desk.outbox.abandon(&mut desk.tally);
+        prop_assert_eq!(desk.figure("outbox_bytes"), 0);
+    }
+}

@@ -1,0 +1,264 @@
+//! What each of a shard's sessions is owed: links into the write batch, and the outbox of those whose socket is full.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::outbox::{Offered, Outbox, Queued, Routed, What};
+use super::subscribers::Subscribers;
+use super::write_batch::{Chain, WriteBatch};
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::dialect::{Encoder, Encoding, Event, echo_frame, event_frame};
+use crate::frame::{Deflater, OpCode};
+use crate::hub::Message;
+use crate::metrics::{DropReason, Tally};
+use crate::shard::slot::BySlot;
+
+/// What a shard has to write, and to whom.
+pub struct Delivery {
+    /// Who takes what.
+    pub subscribers: Subscribers,
+    pub(super) outgoing: BySlot<Outgoing>,
+    pub(super) batch: WriteBatch,
+    pub(super) encoder: Encoder,
+    /// Slots with an outbox.
+    pub(super) backlogged: BTreeSet<u32>,
+    pub(super) scratch: super::flush::Scratch,
+    /// The bytes of replies that wait for the session that is being read.
+    reply_bytes: usize,
+}
+
+/// What one session is owed.
+pub struct Outgoing {
+    /// Which frames it takes.
+    pub variant: Encoding,
+    /// What it takes of the write batch.
+    pub chain: Chain,
+    /// What its socket has not taken.
+    pub outbox: Option<Box<Outbox>>,
+    /// The message that it was last given, by its number in this shard.
+    pub stamp: u64,
+    /// It may replay or pace something, so a message needs a closer look before it is given to this session.
+    pub needs_closer_look: bool,
+}
+
+impl Delivery {
+    /// Nothing to write yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            subscribers: Subscribers::default(),
+            outgoing: BySlot::default(),
+            batch: WriteBatch::default(),
+            encoder: encoder(config),
+            backlogged: BTreeSet::new(),
+            scratch: super::flush::Scratch::default(),
+            reply_bytes: 0,
+        }
+    }
+
+    /// Makes frames as `config` says from now on.
+    pub fn follow_config(&mut self, config: &Config) {
+        self.encoder = encoder(config);
+    }
+
+    /// A session that takes `variant` begins in `slot`.
+    pub fn open(&mut self, slot: u32, variant: Encoding) {
+        let outgoing = Outgoing { variant, chain: Chain::default(), outbox: None, stamp: 0, needs_closer_look: false };
+        self.outgoing.put(slot, outgoing);
+    }
+
+    /// The session in `slot` is gone: what it was owed is given up.
+    pub fn close(&mut self, slot: u32, tally: &mut Tally) {
+        self.drop_chain(slot, tally);
+        if let Some(mut outbox) = self.outgoing.take(slot).and_then(|outgoing| outgoing.outbox) {
+            outbox.abandon(tally);
+            self.backlogged.remove(&slot);
+        }
+    }
+
+    /// Which frames the session in `slot` takes.
+    pub fn variant(&self, slot: u32) -> Option<Encoding> {
+        self.outgoing.get(slot).map(|outgoing| outgoing.variant)
+    }
+
+    /// Has messages for the session in `slot` looked at more closely: it replays or paces something.
+    pub fn look_closer(&mut self, slot: u32) {
+        if let Some(outgoing) = self.outgoing.get_mut(slot) {
+            outgoing.needs_closer_look = true;
+        }
+    }
+
+    /// Puts a frame for one session behind what is to be written to it.
+    pub fn queue(&mut self, slot: u32, queued: Queued) {
+        let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
+        if matches!(queued.what, What::Reply) {
+            self.reply_bytes += queued.frame.len();
+        }
+        let frame = self.batch.add_frame(queued);
+        self.batch.link(slot, &mut outgoing.chain, frame);
+    }
+
+    /// Puts a message for one session behind what is to be written to it.
+    pub fn queue_message(&mut self, slot: u32, message: &Message) {
+        let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
+        let frame = self.batch.add_message(message);
+        self.batch.link(slot, &mut outgoing.chain, frame);
+    }
+
+    /// Tells one session something, in its dialect; nothing where that has no word for it.
+    pub fn say(&mut self, slot: u32, event: &Event<'_>, what: What, tally: &mut Tally) {
+        let Some(variant) = self.variant(slot) else { return };
+        if let Some(frame) = event_frame(event, variant, &mut self.encoder, tally) {
+            self.queue(slot, Queued { frame, what });
+        }
+    }
+
+    /// Sends a message of the session's own back.
+    pub fn echo(&mut self, slot: u32, opcode: OpCode, payload: &[u8], tally: &mut Tally) {
+        let Some(variant) = self.variant(slot) else { return };
+        let frame = echo_frame(opcode, payload, variant.framing, &mut self.encoder, tally);
+        self.queue(slot, Queued { frame, what: What::Reply });
+    }
+
+    /// Queues a heartbeat.
+    pub fn queue_heartbeat(&mut self, slot: u32) {
+        let Some(framing) = self.variant(slot).map(|variant| variant.framing) else { return };
+        self.queue(slot, Queued { frame: framing.heartbeat(), what: What::Reply });
+    }
+
+    /// Queues the answer to the client's heartbeat.
+    pub fn queue_heartbeat_answer(&mut self, slot: u32, payload: &[u8]) {
+        let Some(framing) = self.variant(slot).map(|variant| variant.framing) else { return };
+        self.queue(slot, Queued { frame: framing.heartbeat_answer(payload), what: What::Pong });
+    }
+
+    /// Queues a Close; `code` is what goes on the wire, `None`: nothing.
+    pub fn queue_close(&mut self, slot: u32, code: Option<u16>, reason: &str) {
+        let Some(framing) = self.variant(slot).map(|variant| variant.framing) else { return };
+        self.queue(slot, Queued { frame: framing.goodbye(code, reason), what: What::Close });
+    }
+
+    /// Puts the 101 before everything that the session was told while its socket was on its way; `true`: all of it is in the outbox.
+    pub fn queue_head(&mut self, slot: u32, head: Vec<u8>, now: Moment, tally: &mut Tally) -> bool {
+        let Some(outgoing) = self.outgoing.get_mut(slot) else { return false };
+        if outgoing.outbox.is_none() && outgoing.chain.is_empty() {
+            self.queue(slot, Queued { frame: head.into(), what: What::Reply });
+            return false;
+        }
+        if let Some(outbox) = self.outbox(slot, now) {
+            outbox.push_first(head.into(), tally);
+        }
+        true
+    }
+
+    /// Gives up what waits for a session that is cut off, but for the frame that has begun.
+    pub fn discard(&mut self, slot: u32, tally: &mut Tally) {
+        self.drop_chain(slot, tally);
+        if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
+            outbox.discard(DropReason::Closed, tally);
+        }
+    }
+
+    /// A socket is to be read: the replies that follow are counted from zero.
+    pub fn begin_reading(&mut self) {
+        self.reply_bytes = 0;
+    }
+
+    /// The bytes of replies that wait for the session in `slot`, which is being read.
+    pub fn reply_bytes(&self, slot: u32) -> usize {
+        let waiting = self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref());
+        waiting.map_or(0, |outbox| outbox.uncounted_bytes()) + self.reply_bytes
+    }
+
+    /// Whether the write batch has nothing for the session in `slot`.
+    pub fn owes_nothing(&self, slot: u32) -> bool {
+        self.outgoing.get(slot).is_none_or(|outgoing| outgoing.chain.is_empty())
+    }
+
+    /// Whether the write batch has an answer for the session in `slot`: not a message, nor what others do.
+    pub fn owes_answers(&self, slot: u32) -> bool {
+        self.outgoing.get(slot).is_some_and(|outgoing| self.batch.has_answers(outgoing.chain))
+    }
+
+    /// Whether the session in `slot` has an outbox.
+    pub fn is_backlogged(&self, slot: u32) -> bool {
+        self.outgoing.get(slot).is_some_and(|outgoing| outgoing.outbox.is_some())
+    }
+
+    /// The slots with an outbox.
+    pub fn backlogged(&self) -> Vec<u32> {
+        self.backlogged.iter().copied().collect()
+    }
+
+    /// The bytes in the outbox of the session in `slot`.
+    pub fn outbox_bytes(&self, slot: u32) -> usize {
+        self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).map_or(0, |outbox| outbox.bytes())
+    }
+
+    /// The oldest message in the outbox of the session in `slot`.
+    pub fn oldest(&self, slot: u32) -> Option<&Routed> {
+        self.outgoing.get(slot)?.outbox.as_ref()?.oldest().map(|message| &**message)
+    }
+
+    /// How long the socket of the session in `slot` has taken nothing of what waits for it; `None`: nothing waits.
+    pub fn stuck_for(&self, slot: u32, now: Moment) -> Option<Duration> {
+        let outbox = self.outgoing.get(slot)?.outbox.as_ref()?;
+        (!outbox.is_empty()).then(|| now.since(outbox.moved_at()))
+    }
+
+    /// Makes the outbox of the session in `slot` fit into `bytes_max`, as far as the rules of its messages allow.
+    pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) -> Offered {
+        let outbox = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut());
+        outbox.map_or(Offered::Queued, |outbox| outbox.shrink(bytes_max, reason, tally))
+    }
+
+    /// Gives up, in all outboxes, what is older than its rule allows.
+    pub fn give_up_aged(&mut self, now: Moment, tally: &mut Tally) {
+        for &slot in &self.backlogged {
+            if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
+                outbox.give_up_aged(now, tally);
+            }
+        }
+    }
+
+    /// How many messages, and of how many bytes, may join the write batch where so many may wait in all.
+    pub fn room(&self, messages: usize, bytes: usize) -> (usize, usize) {
+        self.batch.room(messages, bytes)
+    }
+
+    /// Whether the write batch is to end before anything is added.
+    pub fn is_full(&self) -> bool {
+        self.batch.is_full()
+    }
+
+    /// Whether the write batch has nothing for anybody.
+    pub fn is_idle(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// The outbox of the session in `slot`, made if it has none.
+    pub(super) fn outbox(&mut self, slot: u32, now: Moment) -> Option<&mut Outbox> {
+        let outgoing = self.outgoing.get_mut(slot)?;
+        let backlogged = &mut self.backlogged;
+        Some(outgoing.outbox.get_or_insert_with(|| {
+            backlogged.insert(slot);
+            Box::new(Outbox::new(now))
+        }))
+    }
+
+    /// Gives up what the write batch has for a session.
+    fn drop_chain(&mut self, slot: u32, tally: &mut Tally) {
+        let mut frames = Vec::new();
+        let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
+        self.batch.frames_of(outgoing.chain, &mut frames);
+        self.batch.unlink(&mut outgoing.chain);
+        for rule in frames.iter().filter_map(|&frame| self.batch.rule(frame)) {
+            tally.dropped(rule, DropReason::Closed, 1);
+        }
+    }
+}
+
+/// What makes frames as `config` says.
+fn encoder(config: &Config) -> Encoder {
+    Encoder { deflater: Deflater::new(config.deflate.level), threshold: config.deflate.threshold }
+}

@@ -1,0 +1,151 @@
+//! Who takes what, and that what is given to sessions is written once, in order, and given up when all have it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::subscribers::Subscribers;
+use super::subscriptions::SubscriptionOptions;
+use super::write_batch::{Chain, FrameNumber, LINKS_MAX, WriteBatch};
+use crate::clock::{Clock, Timestamp};
+use crate::shard::tests::{message, name, pattern};
+
+const QUIET: SubscriptionOptions = SubscriptionOptions { interval: None, presence: false };
+
+const SLOTS: usize = 6;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A message for the slots of this mask.
+    Give(u8),
+    /// So many slots are written to.
+    Flush(usize),
+    /// A slot's session has ended, or its chain went elsewhere.
+    Drop(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1_u8..1 << SLOTS).prop_map(Step::Give),
+        2 => (0..SLOTS).prop_map(Step::Flush),
+        1 => (0..SLOTS).prop_map(Step::Drop),
+    ]
+}
+
+/// A write batch and what it should be: for each slot the frames that it has not been written.
+#[derive(Default)]
+struct Checked {
+    batch: WriteBatch,
+    chains: [Chain; SLOTS],
+    owed: [Vec<FrameNumber>; SLOTS],
+    /// By frame the offset of its message, until it is given up.
+    waiting: BTreeMap<FrameNumber, u64>,
+    given: u64,
+}
+
+impl Checked {
+    fn give(&mut self, mask: u8, clock: &Clock) {
+        self.given += 1;
+        let frame = self.batch.add_message(&message("a", self.given, clock));
+        self.waiting.insert(frame, self.given);
+        for slot in (0..SLOTS).filter(|slot| mask & (1 << slot) != 0) {
+            self.batch.link(slot as u32, &mut self.chains[slot], frame);
+            self.owed[slot].push(frame);
+        }
+    }
+
+    fn flush(&mut self, slots: usize) {
+        self.batch.mark();
+        let mut frames = Vec::new();
+        for _ in 0..slots {
+            let Some(slot) = self.batch.next_dirty().map(|slot| slot as usize) else { break };
+            self.batch.frames_of(self.chains[slot], &mut frames);
+            self.batch.unlink(&mut self.chains[slot]);
+            assert_eq!(frames.iter().map(|frame| frame.number()).collect::<Vec<_>>(), self.owed[slot]);
+            assert!(frames.iter().all(|frame| self.batch.rule(*frame).is_some()), "a message was given up too early");
+            self.owed[slot].clear();
+        }
+        let Self { batch, owed, waiting, .. } = self;
+        batch.settle(|message| {
+            let frame = *waiting.iter().find(|(_, offset)| **offset == message.position.offset.0).expect("given up once").0;
+            waiting.remove(&frame);
+            assert!(!owed.iter().flatten().any(|owed| *owed == frame), "somebody still waits for it");
+        });
+        if batch.is_empty() {
+            assert_eq!(batch.room(100, 1 << 20), (100, 1 << 20), "nothing waits");
+            batch.clear();
+        }
+    }
+}
+
+proptest! {
+    /// DESIGN: a message that comes in the middle of a flush joins what waits for the same sessions.
+    #[test]
+    fn whatever_comes_during_a_flush_is_written_once(steps in prop::collection::vec(step(), 1..60)) {
+        let (mut checked, clock) = (Checked::default(), Clock::by_hand(Timestamp(0)));
+        for step in steps {
+            match step {
+                Step::Give(mask) => checked.give(mask, &clock),
+                Step::Flush(slots) => checked.flush(slots),
+                Step::Drop(slot) => {
+                    checked.batch.unlink(&mut checked.chains[slot]);
+                    checked.owed[slot].clear();
+                }
+            }
+        }
+        checked.flush(usize::MAX);
+        prop_assert!(checked.owed.iter().all(Vec::is_empty) && checked.waiting.is_empty());
+    }
+}
+
+/// No more is taken in than leaves, and a batch that has grown large is to end.
+#[test]
+fn a_batch_takes_in_as_much_as_leaves() {
+    let (mut checked, clock) = (Checked::default(), Clock::by_hand(Timestamp(0)));
+    checked.give(0b11, &clock);
+    checked.give(0b10, &clock);
+    let (messages, bytes) = checked.batch.room(3, 1_000);
+    assert!(messages == 1 && bytes < 1_000, "{messages} {bytes}");
+    checked.flush(1);
+    assert_eq!(checked.batch.room(3, 1_000).0, 1, "the second slot waits for both");
+    checked.flush(1);
+    assert_eq!(checked.batch.room(3, 1_000), (3, 1_000));
+    let frame = checked.batch.add_message(&message("a", 9, &clock));
+    for _ in 0..LINKS_MAX {
+        checked.batch.link(0, &mut checked.chains[0], frame);
+    }
+    assert!(checked.batch.is_full(), "its memory is to be used anew first");
+}
+
+fn takers(subscribers: &Subscribers, topic: &str) -> (BTreeSet<u32>, BTreeSet<u32>) {
+    let (mut slots, mut watchers) = (BTreeSet::new(), BTreeSet::new());
+    subscribers.lists(&name(topic), |subscribed| {
+        assert!(subscribed.slots.is_sorted() && subscribed.watchers.is_sorted());
+        slots.extend(&subscribed.slots);
+        watchers.extend(&subscribed.watchers);
+    });
+    (slots, watchers)
+}
+
+/// PROTOCOL 2: names and patterns find their sessions; the first and the last on each are told.
+#[test]
+fn subscribers_are_found_by_name_and_by_pattern() {
+    let mut subscribers = Subscribers::default();
+    assert!(
+        subscribers.add(&pattern("q.a"), 7, QUIET)
+            && subscribers.add(&pattern("q.*"), 7, QUIET)
+            && subscribers.add(&pattern("q.>"), 2, QUIET)
+    );
+    assert!(!subscribers.add(&pattern("q.a"), 3, QUIET) && !subscribers.add(&pattern("q.>"), 9, QUIET));
+    subscribers.set_options(&pattern("q.a"), 3, SubscriptionOptions { presence: true, ..QUIET });
+    subscribers.set_options(&pattern("q.>"), 9, SubscriptionOptions { presence: true, ..QUIET });
+    assert_eq!(takers(&subscribers, "q.a"), ([2, 3, 7, 9].into(), [3, 9].into()));
+    assert_eq!(takers(&subscribers, "q.a.b"), ([2, 9].into(), [9].into()));
+    subscribers.set_options(&pattern("q.>"), 9, SubscriptionOptions { presence: false, ..QUIET });
+    assert_eq!((subscribers.remove(&pattern("q.a"), 3), subscribers.remove(&pattern("q.a"), 7)), (Some(false), Some(true)));
+    assert_eq!(subscribers.remove(&pattern("q.a"), 7), None, "nobody is on it any more");
+    assert_eq!((subscribers.remove(&pattern("q.>"), 2), subscribers.remove(&pattern("q.>"), 9)), (Some(false), Some(true)));
+    assert_eq!(takers(&subscribers, "q.a"), ([7].into(), [].into()));
+    assert_eq!(subscribers.remove_all(7), [(pattern("q.*"), true)]);
+    assert_eq!(takers(&subscribers, "q.a"), ([].into(), [].into()));
+}

@@ -1,0 +1,186 @@
+//! The mailbox that publishers fill and one shard empties.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::control::Control;
+use super::new_session::PendingConnection;
+use crate::hub::{Message, Outlet, PresenceChange};
+use crate::shard::load::Load;
+
+/// What a message costs in an inbox beside its payload, in bytes.
+const MESSAGE_OVERHEAD_BYTES: usize = 64;
+
+/// Room that an empty inbox keeps, in items.
+const ITEMS_KEPT: usize = 2_048;
+
+/// What a shard finds in its inbox.
+pub enum Item {
+    /// A message of a topic with a subscriber here, or one that has just left.
+    Message(Message),
+    /// A change of presence of such a topic.
+    Presence(Arc<PresenceChange>),
+    /// Something that the gateway asks of this shard.
+    Control(Control),
+}
+
+/// One shard's inbox. Publishers push and wake the shard only if it is not awake already.
+pub struct Inbox {
+    /// Held for a push or for taking a tick's share; nothing waits under it.
+    state: Mutex<State>,
+    /// `limits.inbox_bytes`.
+    bytes_max: AtomicUsize,
+    /// What other threads see of the shard.
+    load: Arc<Load>,
+}
+
+#[derive(Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    shard: Option<Waker>,
+    /// Publishers that found no room.
+    publishers: Vec<Waker>,
+    /// Connections; they don't queue behind messages.
+    connections: Vec<PendingConnection>,
+}
+
+impl Inbox {
+    /// An empty one.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { state: Mutex::default(), bytes_max: AtomicUsize::new(bytes_max), load: Arc::default() }
+    }
+
+    /// What other threads see of the shard.
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+
+    /// Changes its bound.
+    pub fn set_bytes_max(&self, bytes: usize) {
+        self.bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Hands `control` to the shard.
+    pub fn control(&self, control: Control) {
+        self.push(Item::Control(control), 0);
+    }
+
+    /// Hands `control` to the shard, which finds it when it wakes; [`Inbox::rouse`] sees to that.
+    pub fn deposit(&self, control: Control) {
+        self.put(&mut self.state.lock(), Item::Control(control), 0);
+    }
+
+    /// Leaves a connection for the shard; [`Inbox::rouse`] tells it.
+    pub fn announce(&self, connection: PendingConnection) {
+        self.load.occupy();
+        self.state.lock().connections.push(connection);
+    }
+
+    /// Moves the connections that have come into `connections`.
+    pub fn take_connections(&self, connections: &mut Vec<PendingConnection>) {
+        connections.append(&mut self.state.lock().connections);
+    }
+
+    /// Wakes the shard if it has something to take and sleeps.
+    pub fn rouse(&self) {
+        let state = self.state.lock();
+        if !state.is_empty() {
+            wake(state);
+        }
+    }
+
+    /// Moves a tick's share into `share`: at most about `messages` and `bytes`. And how many items are left.
+    pub fn take(&self, share: &mut VecDeque<Item>, messages: usize, bytes: usize) -> usize {
+        let mut state = self.state.lock();
+        let mut taken_bytes = 0;
+        while share.len() < messages && taken_bytes < bytes {
+            let Some(item) = state.items.pop_front() else { break };
+            taken_bytes += cost(&item);
+            share.push_back(item);
+        }
+        state.bytes -= taken_bytes;
+        if state.items.is_empty() && state.items.capacity() > ITEMS_KEPT {
+            state.items = VecDeque::new();
+        }
+        if state.bytes < self.bytes_max.load(Ordering::Relaxed) {
+            state.publishers.drain(..).for_each(Waker::wake);
+        }
+        state.items.len()
+    }
+
+    /// Whether there is something to take; if not, `waker` is woken by the next push.
+    pub fn is_filled_or_wakes(&self, waker: &Waker) -> bool {
+        let mut state = self.state.lock();
+        let filled = !state.is_empty();
+        if !filled {
+            state.shard = Some(waker.clone());
+        }
+        filled
+    }
+
+    fn push(&self, item: Item, bytes: usize) {
+        let mut state = self.state.lock();
+        self.put(&mut state, item, bytes);
+        wake(state);
+    }
+
+    fn put(&self, state: &mut State, item: Item, bytes: usize) {
+        state.items.push_back(item);
+        state.bytes += bytes;
+        self.load.push();
+    }
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.connections.is_empty()
+    }
+}
+
+/// Wakes the shard if it sleeps, once the lock is free for it.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let shard = state.shard.take();
+    drop(state);
+    if let Some(shard) = shard {
+        shard.wake();
+    }
+}
+
+impl Outlet for Inbox {
+    fn has_room(&self) -> bool {
+        self.state.lock().bytes < self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    fn when_room(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        if state.bytes < self.bytes_max.load(Ordering::Relaxed) {
+            drop(state);
+            return waker.wake_by_ref();
+        }
+        if !state.publishers.iter().any(|known| known.will_wake(waker)) {
+            state.publishers.push(waker.clone());
+        }
+    }
+
+    fn offer(&self, message: &Message) {
+        let item = Item::Message(message.clone());
+        let bytes = cost(&item);
+        self.push(item, bytes);
+    }
+
+    fn tell(&self, change: &Arc<PresenceChange>) {
+        self.push(Item::Presence(Arc::clone(change)), 0);
+    }
+}
+
+fn cost(item: &Item) -> usize {
+    match item {
+        Item::Message(message) => message.payload().len() + MESSAGE_OVERHEAD_BYTES,
+        Item::Presence(_) | Item::Control(_) => 0,
+    }
+}

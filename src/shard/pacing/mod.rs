@@ -1,0 +1,149 @@
+//! Pacing: of each topic at most one message in `interval_ms` for one session, always the newest.
+
+mod paces;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use foldhash::HashMap;
+
+use paces::{Paced, Paces};
+use schedule::{Due, Schedule};
+
+use crate::clock::Moment;
+use crate::hub::Message;
+use crate::metrics::{DropReason, Tally};
+use crate::topic_name::TopicName;
+
+/// What a shard holds back for its sessions, and when each topic is due: one schedule and one timer for all.
+#[derive(Default)]
+pub struct Pacing {
+    /// By slot, of sessions with an interval.
+    paced: HashMap<u32, Paces>,
+    schedule: Schedule,
+}
+
+impl Pacing {
+    /// Whether the session in `slot` is paced.
+    pub fn has(&self, slot: u32) -> bool {
+        self.paced.contains_key(&slot)
+    }
+
+    /// Whether a message of a topic with `interval` goes out now to the session in `slot`. If not, it is held, in place of an older
+    /// one of its topic, which ends as conflated.
+    pub fn lets_through(&mut self, slot: u32, message: &Message, interval: Option<Duration>, now: Moment, tally: &mut Tally) -> bool {
+        let (Some(paces), Some(interval)) = (self.paced.get_mut(&slot), interval) else { return true };
+        match paces.pace(message, interval, now) {
+            Paced::Now(at) => {
+                self.note_due(Due { at, slot, topic: message.topic.clone() });
+                true
+            }
+            Paced::Held(older) => {
+                book(message, 1, tally);
+                if let Some(older) = older {
+                    book(&older, -1, tally);
+                    tally.conflated(older.rule.id, 1);
+                }
+                false
+            }
+        }
+    }
+
+    /// A replay has given the session in `slot` a message of `topic`, so the topic's `interval` counts from now.
+    pub fn begin_interval(&mut self, slot: u32, topic: &TopicName, interval: Option<Duration>, now: Moment) {
+        let (Some(paces), Some(interval)) = (self.paced.get_mut(&slot), interval) else { return };
+        let at = now + interval;
+        if paces.begin(topic, at) {
+            self.note_due(Due { at, slot, topic: topic.clone() });
+        }
+    }
+
+    /// When the next topic is due.
+    pub fn next(&self) -> Option<Moment> {
+        self.schedule.next()
+    }
+
+    /// Takes the next message that is due by `now`, with the slot that it goes to. `interval` tells how long that session's topic is
+    /// paced from now on.
+    pub fn take_due(
+        &mut self,
+        now: Moment,
+        interval: impl Fn(u32, &TopicName) -> Option<Duration>,
+        tally: &mut Tally,
+    ) -> Option<(u32, Message)> {
+        while let Some(Due { slot, topic, .. }) = self.schedule.take_due(now) {
+            let Some(paces) = self.paced.get_mut(&slot) else { continue };
+            let Some((message, next)) = paces.fall_due(&topic, interval(slot, &topic), now) else { continue };
+            if let Some(at) = next {
+                self.note_due(Due { at, slot, topic });
+            }
+            book(&message, -1, tally);
+            return Some((slot, message));
+        }
+        None
+    }
+
+    /// The subscriptions of the session in `slot` have changed: it is paced if `is_paced`, and by other intervals. What was held of
+    /// topics without one goes out now.
+    pub fn follow(
+        &mut self,
+        slot: u32,
+        is_paced: bool,
+        interval: impl Fn(&TopicName) -> Option<Duration>,
+        now: Moment,
+        tally: &mut Tally,
+    ) -> Vec<Message> {
+        if is_paced {
+            self.paced.entry(slot).or_default();
+        }
+        let Some(paces) = self.paced.get_mut(&slot) else { return Vec::new() };
+        let moved = paces.shorten(now, &interval);
+        moved.into_iter().for_each(|(topic, at)| self.note_due(Due { at, slot, topic }));
+        self.release(slot, is_paced, |topic| interval(topic).is_none(), tally)
+    }
+
+    /// Ends the pacing of topics that `left` names; what was held of them, to go out now. The session is paced on while a subscription
+    /// has an interval, as `is_paced` says, or a topic's interval runs.
+    pub fn release(&mut self, slot: u32, is_paced: bool, left: impl Fn(&TopicName) -> bool, tally: &mut Tally) -> Vec<Message> {
+        let Some(paces) = self.paced.get_mut(&slot) else { return Vec::new() };
+        let held = paces.leave(left);
+        if !is_paced && paces.is_empty() {
+            self.paced.remove(&slot);
+        }
+        held.iter().for_each(|message| book(message, -1, tally));
+        held
+    }
+
+    /// The session in `slot` ends: what was held for it is given up.
+    pub fn forget(&mut self, slot: u32, tally: &mut Tally) {
+        let Some(mut paces) = self.paced.remove(&slot) else { return };
+        for message in paces.leave(|_| true) {
+            book(&message, -1, tally);
+            tally.dropped(message.rule.id, DropReason::Closed, 1);
+        }
+    }
+
+    /// The bytes of payloads that are held for the session in `slot`.
+    pub fn bytes(&self, slot: u32) -> usize {
+        self.paced.get(&slot).map_or(0, Paces::bytes)
+    }
+
+    /// The oldest message that is held for the session in `slot`.
+    pub fn oldest(&self, slot: u32) -> Option<&Message> {
+        self.paced.get(&slot)?.oldest()
+    }
+
+    /// Notes when a topic is due for a session, which has it in its paces already.
+    fn note_due(&mut self, due: Due) {
+        let Self { schedule, paced } = self;
+        schedule.note(due, |older| paced.get(&older.slot).is_some_and(|paces| paces.is_due_at(&older.topic, older.at)));
+    }
+}
+
+/// Books that a message is held back, or no more: it counts as in the outbox.
+fn book(message: &Message, change: i64, tally: &mut Tally) {
+    tally.queued(message.rule.id, change);
+    tally.outbox_bytes(change * message.payload().len() as i64);
+}

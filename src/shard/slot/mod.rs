@@ -1,0 +1,15 @@
+//! What a shard knows of a session's connection: its slot, its socket, its stage, its signs of life.
+
+mod by_slot;
+mod connection;
+mod liveness;
+mod ready;
+mod socket;
+mod table;
+
+pub use by_slot::BySlot;
+pub use connection::{Connection, LINGER};
+pub use liveness::Finding;
+pub use ready::{ReadyList, SlotWaker};
+pub use socket::{Socket, Stream};
+pub use table::Table;

@@ -1,0 +1,148 @@
+//! The connections of a shard's sessions by slot, and which of them are to be looked at.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use foldhash::HashMap;
+
+use super::by_slot::BySlot;
+use super::connection::Connection;
+use super::ready::{ReadyList, SlotWaker};
+use crate::session_id::SessionId;
+
+/// A shard's connections.
+#[derive(Default)]
+pub struct Table {
+    connections: BySlot<Connection>,
+    /// How many slots are in use.
+    taken: usize,
+    /// How many of these have an open session.
+    open: usize,
+    /// The first slot that was never used.
+    unused_from: u32,
+    free: Vec<u32>,
+    /// Slots that become free at the write batch's end: none is reused while the batch may still name it.
+    freed: Vec<u32>,
+    /// Sessions whose socket is on its way.
+    expected: HashMap<SessionId, u32>,
+    /// Slots that a socket has woken.
+    ready: Arc<ReadyList>,
+    /// Slots that are to be looked at in the next tick, though no socket woke them.
+    again: Vec<u32>,
+    /// Slots whose sessions have begun to close.
+    closing: Vec<u32>,
+}
+
+impl Table {
+    /// Adds the connection of an open session, which is made with its slot's waker. And its slot.
+    pub fn add(&mut self, make: impl FnOnce(Arc<SlotWaker>) -> Connection) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.unused_from += 1;
+            self.unused_from - 1
+        });
+        self.connections.put(slot, make(SlotWaker::new(slot, &self.ready)));
+        self.taken += 1;
+        self.open += 1;
+        slot
+    }
+
+    /// The connection in `slot`, if there is one.
+    pub fn get(&self, slot: u32) -> Option<&Connection> {
+        self.connections.get(slot)
+    }
+
+    /// The connection in `slot`, if there is one.
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut Connection> {
+        self.connections.get_mut(slot)
+    }
+
+    /// Whether the session in `slot` takes messages.
+    pub fn is_open(&self, slot: u32) -> bool {
+        self.get(slot).is_some_and(Connection::is_open)
+    }
+
+    /// The session in `slot` has begun to close.
+    pub fn note_closing(&mut self, slot: u32) {
+        self.open -= 1;
+        self.closing.push(slot);
+    }
+
+    /// Takes a slot whose session has begun to close since this was last asked.
+    pub fn take_closing(&mut self) -> Option<u32> {
+        self.closing.pop()
+    }
+
+    /// Takes a connection out; its slot may be used again after [`Table::free_slots`].
+    pub fn remove(&mut self, slot: u32) -> Option<Connection> {
+        let connection = self.connections.take(slot)?;
+        self.taken -= 1;
+        self.freed.push(slot);
+        Some(connection)
+    }
+
+    /// The slots of connections that were taken out may be used again.
+    pub fn free_slots(&mut self) {
+        self.free.append(&mut self.freed);
+    }
+
+    /// One more than the highest slot that has been used.
+    pub fn end(&self) -> u32 {
+        self.unused_from
+    }
+
+    /// Whether no connection is left.
+    pub fn is_empty(&self) -> bool {
+        self.taken == 0
+    }
+
+    /// How many sessions are open.
+    pub fn open_sessions(&self) -> usize {
+        self.open
+    }
+
+    /// The connections of open sessions with their slots, in the order of these.
+    pub fn open(&self) -> impl Iterator<Item = (u32, &Connection)> {
+        self.connections.iter().filter(|(_, connection)| connection.is_open())
+    }
+
+    /// The slots of open sessions.
+    pub fn open_slots(&self) -> Vec<u32> {
+        self.open().map(|(slot, _)| slot).collect()
+    }
+
+    /// The socket of the session in `slot` is on its way.
+    pub fn expect(&mut self, slot: u32) {
+        if let Some(connection) = self.connections.get(slot) {
+            self.expected.insert(connection.id(), slot);
+        }
+    }
+
+    /// The slot of a session whose socket was on its way, and is so no more.
+    pub fn take_expected(&mut self, id: SessionId) -> Option<u32> {
+        let slot = self.expected.remove(&id)?;
+        self.get(slot).is_some_and(|connection| connection.id() == id).then_some(slot)
+    }
+
+    /// Has the session in `slot` looked at in the next tick, though no socket woke it.
+    pub fn look_again(&mut self, slot: u32) {
+        self.again.push(slot);
+    }
+
+    /// Whether a session is to be looked at in the next tick.
+    pub fn has_more(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// Moves the slots that are to be looked at into `slots`, each once, in their order.
+    pub fn take_ready(&mut self, slots: &mut Vec<u32>) {
+        slots.append(&mut self.again);
+        self.ready.take(slots);
+        slots.sort_unstable();
+        slots.dedup();
+    }
+
+    /// Whether a socket has woken its slot; if not, `waker` is woken by the next.
+    pub fn is_ready_or_wakes(&self, waker: &Waker) -> bool {
+        self.ready.is_filled_or_wakes(waker)
+    }
+}

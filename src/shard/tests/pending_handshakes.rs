@@ -1,0 +1,173 @@
+//! Connections that wait for their first bytes, and what becomes of them.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::task::Waker;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::bench::{Bench, HEAD, connected, new_session, read_head};
+use crate::clock::Clock;
+use crate::shard::Shards;
+use crate::shard::intake::{Admitted, HandshakeHandler, Inbox, PendingConnection, PendingHandshakes};
+
+const REQUEST: &[u8] = b"let me in";
+
+/// What was taken back: each with what it said.
+type HandedOn = Arc<Mutex<Vec<(TcpStream, Vec<u8>)>>>;
+
+/// Lets in who says [`REQUEST`], after having looked at it for a time.
+struct Doorkeeper {
+    clock: Clock,
+    looks_for: Duration,
+    handed_on: HandedOn,
+}
+
+impl HandshakeHandler for Doorkeeper {
+    fn admit(&mut self, said: &[u8]) -> Option<Admitted> {
+        self.clock.turn(self.looks_for);
+        said.starts_with(REQUEST).then(|| Admitted { session: new_session(), head: HEAD.to_vec(), used: REQUEST.len() })
+    }
+
+    fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]) {
+        self.handed_on.lock().push((stream, said.to_vec()));
+    }
+}
+
+/// Pending handshakes beside a shard's sessions.
+struct House {
+    bench: Bench,
+    pending: PendingHandshakes,
+    looks_for: Duration,
+    handed_on: HandedOn,
+    until: Instant,
+}
+
+impl House {
+    fn new() -> Self {
+        let until = Instant::now() + Duration::from_secs(60);
+        let bench = Bench::new();
+        let pending = PendingHandshakes::new(bench.inbox.load());
+        Self { bench, pending, looks_for: Duration::ZERO, handed_on: Arc::default(), until }
+    }
+
+    /// The client's end of a connection.
+    fn call(&mut self) -> TcpStream {
+        let (stream, client) = connected();
+        let (clock, looks_for, handed_on) = (self.bench.state().env.clock(), self.looks_for, Arc::clone(&self.handed_on));
+        self.bench.inbox.load().occupy();
+        let handler = Box::new(Doorkeeper { clock, looks_for, handed_on });
+        self.pending.receive(PendingConnection { stream, until: self.until, handler });
+        client
+    }
+
+    /// So many callers, all of whom have asked to come in.
+    fn call_and_ask(&mut self, callers: usize) -> Vec<TcpStream> {
+        let mut clients: Vec<TcpStream> = (0..callers).map(|_| self.call()).collect();
+        clients.iter_mut().for_each(|client| client.write_all(REQUEST).unwrap());
+        clients
+    }
+
+    /// Answers once, as soon as somebody has said something; whether all were answered.
+    async fn answer(&mut self) -> bool {
+        while !self.pending.is_heard_or_wakes(Waker::noop()) {
+            tokio::task::yield_now().await;
+        }
+        self.answer_now()
+    }
+
+    /// Looks once at who has said something.
+    fn answer_now(&mut self) -> bool {
+        let (clock, sessions) = (self.bench.state().env.clock(), &mut self.bench.sessions);
+        self.pending.answer(&mut [0; 64], |admitted, tcp, rest| sessions.admit(admitted, tcp, rest), || clock.moment())
+    }
+
+    fn sessions(&self) -> usize {
+        self.bench.sessions.state.table.open_sessions() - 1 // the bench has one of its own
+    }
+
+    fn handed_on(&self) -> Vec<Vec<u8>> {
+        self.handed_on.lock().iter().map(|(_, said)| said.clone()).collect()
+    }
+}
+
+/// Its 101 leaves with the tick, and what it has said behind its request is kept for its reader.
+#[tokio::test]
+async fn who_may_come_in_is_a_session() {
+    let mut house = House::new();
+    let mut client = house.call();
+    assert!(house.answer_now());
+    assert_eq!((house.sessions(), house.handed_on().len()), (0, 0), "nothing was said yet");
+    client.write_all(&[REQUEST, b"and more"].concat()).unwrap();
+    assert!(house.answer().await);
+    assert_eq!((house.sessions(), house.handed_on().len()), (1, 0));
+    assert_eq!(house.bench.sessions.unread(1), b"and more");
+    house.bench.flush();
+    read_head(&mut client);
+}
+
+/// Whoever asks for anything else, has gone, or says nothing in time goes back, with its socket and all that it said.
+#[tokio::test]
+async fn all_others_go_back() {
+    let mut house = House::new();
+    let mut client = house.call();
+    client.write_all(b"GET / ").unwrap();
+    house.answer().await;
+    drop(house.call());
+    house.answer().await;
+    let _silent = house.call();
+    house.pending.sweep(house.until - Duration::from_millis(1));
+    assert_eq!(house.handed_on(), [b"GET / ".to_vec(), Vec::new()]);
+    house.pending.sweep(house.until);
+    assert_eq!(house.handed_on(), [b"GET / ".to_vec(), Vec::new(), Vec::new()]);
+    assert_eq!(house.sessions(), 0);
+    let (mut stream, mut rest) = (house.handed_on.lock().remove(0).0, [0; 8]);
+    stream.write_all(b"well?").unwrap();
+    assert_eq!(client.read(&mut rest).unwrap(), 5);
+}
+
+/// However long each is looked at, those that wait are let in one tick after the other, and sessions have theirs between.
+#[tokio::test]
+async fn a_tick_looks_for_a_bounded_time() {
+    let mut house = House::new();
+    house.looks_for = Duration::from_millis(50);
+    let _clients = house.call_and_ask(3);
+    for seated in 1..=3 {
+        house.answer().await;
+        assert_eq!(house.sessions(), seated);
+    }
+    assert!(house.answer_now(), "nobody is left");
+}
+
+/// Whose time is over while others are looked at is gone, and nobody waits for them.
+#[tokio::test]
+async fn who_was_heard_too_late_keeps_nobody_awake() {
+    let mut house = House::new();
+    house.looks_for = Duration::from_millis(50);
+    let _clients = house.call_and_ask(2);
+    while !house.answer().await && house.sessions() == 0 {}
+    house.pending.sweep(house.until);
+    assert_eq!((house.sessions(), house.handed_on().len()), (1, 1));
+    assert!(house.answer_now());
+    assert!(!house.pending.is_heard_or_wakes(Waker::noop()));
+    assert_eq!(house.bench.inbox.load().occupied(), 2, "the bench has a session of its own");
+}
+
+/// Connections are spread evenly, whatever comes and goes between: here a request of HTTP before each session.
+#[tokio::test]
+async fn connections_go_to_the_emptiest_shard() {
+    let inboxes = (0..2).map(|_| Arc::new(Inbox::new(1))).collect();
+    let shards = Shards { inboxes, next: AtomicUsize::new(0), first: Handle::current() };
+    for _ in 0..10 {
+        let connection = shards.next_inbox().load();
+        connection.occupy();
+        connection.vacate();
+        shards.next_inbox().load().occupy();
+    }
+    assert_eq!(shards.inboxes.iter().map(|inbox| inbox.load().occupied()).collect::<Vec<_>>(), [5, 5]);
+}

@@ -1,0 +1,54 @@
+//! The sweep: pings, lost pongs, stuck outboxes, deadlines and ends, in one look at each session without a timer for any.
+
+use std::time::Duration;
+
+use crate::codes::CloseCode;
+use crate::config::Limits;
+use crate::metrics::{CloseReason, LimitKey};
+use crate::shard::slot::Finding;
+use crate::shard::state::ShardState;
+
+/// The longest time between two sweeps.
+const SWEEP_INTERVAL_MAX: Duration = Duration::from_millis(500);
+/// The shortest.
+const SWEEP_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// Between two sweeps: an eighth of the shortest time-out, so that none is late by more.
+pub fn sweep_interval(limits: &Limits) -> Duration {
+    let Limits { ping_interval, pong_timeout, write_timeout, auth_timeout, message_timeout, handshake_timeout, .. } = limits;
+    let shortest = [ping_interval, pong_timeout, write_timeout, auth_timeout, message_timeout, handshake_timeout].into_iter().min();
+    (shortest.copied().unwrap_or(SWEEP_INTERVAL_MAX) / 8).clamp(SWEEP_INTERVAL_MIN, SWEEP_INTERVAL_MAX)
+}
+
+/// What is due for the session in `slot`.
+pub fn due_for(state: &ShardState, slot: u32) -> Option<Finding> {
+    let stuck_for = state.delivery.stuck_for(slot, state.env.now);
+    state.table.get(slot)?.finding(&state.env.config.limits, state.env.now, stuck_for)
+}
+
+/// Does what is due for the session in `slot`; a deadline is its reader's.
+pub fn act_on(state: &mut ShardState, slot: u32, found: Finding) {
+    match found {
+        Finding::Deadline => {}
+        Finding::Over => state.end(slot, CloseReason::Gone),
+        Finding::Leaves => {
+            state.release_held(slot, |_| true); // its outbox is flushed, and what an interval holds back is a part of that
+            state.close(slot, Some(CloseCode::GoingAway.number()), "the gateway is going away", CloseReason::GoingAway);
+        }
+        Finding::Stuck => {
+            state.env.tally.limit_hit(LimitKey::WriteTimeout);
+            state.cut_off(slot, CloseCode::SlowConsumer, "nothing was read in time", CloseReason::Slow);
+        }
+        Finding::Silent => {
+            state.env.tally.limit_hit(LimitKey::PongTimeout);
+            state.cut_off(slot, CloseCode::NoPong, "no sign of life after a ping", CloseReason::PongTimeout);
+        }
+        Finding::Ping => {
+            let now = state.env.now;
+            if let Some(connection) = state.table.get_mut(slot) {
+                connection.liveness().pinged(now);
+            }
+            state.delivery.queue_heartbeat(slot);
+        }
+    }
+}
