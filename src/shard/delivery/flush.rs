@@ -8,82 +8,14 @@ use std::task::Poll;
 
 use super::outbox::{Offered, Outbox, Queued, Routed, What};
 use super::outgoing::Delivery;
-use super::write_batch::{LinkedFrame, WriteBatch};
-use crate::dialect::{Encoder, Encoding, Event, FrameBytes, event_frame, replay_frame};
+use super::write_batch::LinkedFrame;
+use crate::dialect::{Event, event_frame, replay_frame};
 use crate::hub::ReplayPiece;
-use crate::metrics::{DropReason, LimitKey, RuleId, Tally};
+use crate::metrics::{DropReason, LimitKey, RuleId};
 use crate::session_id::SessionId;
 use crate::shard::env::Env;
 use crate::shard::slot::Connection;
 use crate::topic_name::TopicName;
-
-/// Frames up to this size are copied together for one write; longer ones are written from where they are.
-const COPIED_FRAME_BYTES_MAX: usize = 4 << 10;
-
-/// What flushing keeps from session to session.
-#[derive(Default)]
-pub struct Scratch {
-    chain: Vec<LinkedFrame>,
-    joined: Joined,
-}
-
-/// The last chain's bytes, since the subscribers of a topic mostly have the same chain: joined once, written for each.
-#[derive(Default)]
-struct Joined {
-    chain: Vec<LinkedFrame>,
-    variant: Option<Encoding>,
-    bytes: Vec<u8>,
-    /// A lone frame that is too long to be copied.
-    long: Option<FrameBytes>,
-    /// How many messages of each rule are in it.
-    messages: Vec<(RuleId, u64)>,
-}
-
-impl Joined {
-    fn is_of(&self, chain: &[LinkedFrame], variant: Encoding) -> bool {
-        self.variant == Some(variant) && self.chain == chain
-    }
-
-    /// Joins the frames of `chain`; `false`: one among several is too long to be copied.
-    fn join(&mut self, chain: &[LinkedFrame], variant: Encoding, batch: &mut WriteBatch, encoder: &mut Encoder, tally: &mut Tally) -> bool {
-        self.clear();
-        for &frame in chain {
-            let Some(bytes) = batch.bytes(frame, variant, encoder, tally) else { continue };
-            if bytes.len() <= COPIED_FRAME_BYTES_MAX {
-                self.bytes.extend_from_slice(&bytes);
-            } else if chain.len() == 1 {
-                self.long = Some(bytes);
-            } else {
-                return false;
-            }
-            if let Some(rule) = batch.rule(frame) {
-                self.count(rule);
-            }
-        }
-        self.chain.extend_from_slice(chain);
-        self.variant = Some(variant);
-        true
-    }
-
-    fn count(&mut self, rule: RuleId) {
-        match self.messages.iter_mut().find(|(known, _)| *known == rule) {
-            Some((_, messages)) => *messages += 1,
-            None => self.messages.push((rule, 1)),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.long.as_deref().unwrap_or(&self.bytes)
-    }
-
-    fn clear(&mut self) {
-        self.chain.clear();
-        self.variant = None;
-        self.bytes.clear();
-        self.long = None;
-        self.messages.clear();
-    }
-}
 
 /// What a write to one session came to.
 #[must_use]
@@ -120,7 +52,7 @@ impl Delivery {
         if !self.batch.is_empty() {
             return false;
         }
-        self.scratch.joined.clear();
+        self.joined.clear();
         self.batch.clear();
         true
     }
@@ -128,21 +60,22 @@ impl Delivery {
     /// Writes what the write batch has for the session in `slot`, or puts it into its outbox.
     pub fn write_chain_of(&mut self, slot: u32, connection: &mut Connection, env: &mut Env) -> Written {
         let Some(session) = self.outgoing.get_mut(slot) else { return Written::All };
-        self.batch.frames_of(session.chain, &mut self.scratch.chain);
+        let mut chain = std::mem::take(&mut self.chain);
+        self.batch.frames_of(session.chain, &mut chain);
         self.batch.unlink(&mut session.chain);
-        let chain = std::mem::take(&mut self.scratch.chain);
+        let chain = std::mem::take(&mut chain);
         let written = if session.outbox.is_none() && !chain.is_empty() {
             self.write_chain(slot, &chain, connection, env)
         } else {
             offered(self.offer_chain(slot, &chain, connection, env))
         };
-        self.scratch.chain = chain;
+        self.chain = chain;
         written
     }
 
     /// Writes a chain straight to the socket; what that does not take begins the outbox.
     fn write_chain(&mut self, slot: u32, chain: &[LinkedFrame], connection: &mut Connection, env: &mut Env) -> Written {
-        let Self { outgoing, batch, encoder, scratch: Scratch { joined, .. }, .. } = self;
+        let Self { outgoing, batch, encoder, joined, .. } = self;
         let Some(session) = outgoing.get_mut(slot) else { return Written::All };
         let variant = session.variant;
         if !joined.is_of(chain, variant) && !joined.join(chain, variant, batch, encoder, &mut env.tally) {
@@ -152,7 +85,7 @@ impl Delivery {
             Poll::Ready(Ok(written)) => {
                 env.tally.delivered_bytes(written as u64);
                 if written == joined.bytes().len() {
-                    joined.messages.iter().for_each(|&(rule, messages)| env.tally.delivered(rule, messages));
+                    joined.messages().iter().for_each(|&(rule, messages)| env.tally.delivered(rule, messages));
                     return Written::All;
                 }
                 self.begin_outbox(slot, chain, written, connection, env)

@@ -3,6 +3,7 @@
 mod coalescing;
 mod fan_out;
 mod flush;
+mod joined;
 mod outbox;
 mod outgoing;
 mod subscribers;

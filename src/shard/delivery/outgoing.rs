@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::joined::Joined;
 use super::outbox::{Offered, Outbox, Queued, Routed, What};
 use super::subscribers::Subscribers;
-use super::write_batch::{Chain, WriteBatch};
+use super::write_batch::{Chain, LinkedFrame, WriteBatch};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::dialect::{Encoder, Encoding, Event, echo_frame, event_frame};
@@ -23,7 +24,10 @@ pub struct Delivery {
     pub(super) encoder: Encoder,
     /// Slots with an outbox.
     pub(super) backlogged: BTreeSet<u32>,
-    pub(super) scratch: super::flush::Scratch,
+    /// The last chain that was written.
+    pub(super) joined: Joined,
+    /// Room for the chain that is being written.
+    pub(super) chain: Vec<LinkedFrame>,
     /// The bytes of replies that wait for the session that is being read.
     reply_bytes: usize,
 }
@@ -51,7 +55,8 @@ impl Delivery {
             batch: WriteBatch::default(),
             encoder: encoder(config),
             backlogged: BTreeSet::new(),
-            scratch: super::flush::Scratch::default(),
+            joined: Joined::default(),
+            chain: Vec::new(),
             reply_bytes: 0,
         }
     }
