@@ -357,6 +357,26 @@ test('a token function is asked at each connect, also after 4002, and subscripti
   assert.deepEqual(s.sent('auth').map(({ token }) => token), ['token2']);
 });
 
+test('a clock that is ahead asks for no storm of tokens', async () => {
+  let tokens = 0;
+  s = stage({ token: () => `t${(tokens += 1)}` });
+  s.welcome();
+  const answered = new Set();
+  for (let second = 0; second < 600; second += 1) {
+    await settled();
+    const open = s.sent('auth').filter(({ id }) => !answered.has(id));
+    for (const { id } of open) {
+      answered.add(id);
+      s.say({ op: 'authenticated', id, user: 'ana', expires: 1_699_999_000 }); // To this clock it expired long ago.
+    }
+    s.say({ op: 'pong' });
+    await settled();
+    s.pass(1000);
+  }
+  await settled();
+  assert.ok(tokens > 5 && tokens < 20, `${tokens} tokens in ten minutes`);
+});
+
 test('a token from a function is renewed before it expires', async () => {
   let tokens = 0;
   s = stage({ token: () => `token${(tokens += 1)}` });

@@ -74,6 +74,8 @@ const HELD_MAX = 1000; // commands that wait for a session
 const UNREAD_MAX = 10_000; // messages that wait for an iterator
 const SETTLED_MS = 5000; // a session that lived so long starts the back-off anew
 const AFTER_OPERATOR_MS = 1000; // how long a session that an operator closed stays away, beside the back-off
+const RENEW_MIN_MS = 1000; // between two tokens
+const RENEW_BLIND_MAX_MS = 60_000; // between two tokens where this clock can't tell when one expires
 const TIMER_MAX_MS = 2 ** 31 - 1; // what setTimeout can count
 
 /** An error with one of the gateway's codes, or `unknown`, `disconnected`, `closed`, `overflow` of this module. */
@@ -108,6 +110,7 @@ export class Belfry {
   #heardAt = 0;
   #openedAt = 0;
   #attempts = 0;
+  #blindRenewals = 0;
   #returnAt = null; // when a draining gateway wants us back
   #watchTimer;
   #returnTimer;
@@ -244,7 +247,11 @@ export class Belfry {
     const { user, expires } = await new Promise((resolve, reject) => this.#send({ command: { op: 'auth', token: value }, resolve, reject }));
     this.user = user;
     if (typeof token !== 'function' || !expires) return;
-    const renewInMs = Math.max(1000, (expires * 1000 - Date.now()) * 0.8);
+    const dueInMs = (expires * 1000 - Date.now()) * 0.8;
+    // A token that was just taken and seems to expire at once: this clock is ahead. Renewals then keep a growing distance.
+    this.#blindRenewals = dueInMs < RENEW_MIN_MS ? this.#blindRenewals + 1 : 0;
+    const leastMs = Math.min(RENEW_BLIND_MAX_MS, RENEW_MIN_MS * 2 ** Math.max(0, this.#blindRenewals - 1));
+    const renewInMs = Math.max(leastMs, dueInMs);
     const renew = () => this.#authenticate().catch((error) => this.#complain(error));
     this.#renewTimer = setTimeout(renew, Math.min(renewInMs, TIMER_MAX_MS));
   }
