@@ -11,7 +11,10 @@ import websocket
 nickname = sys.argv[1] if len(sys.argv) > 1 else "python"
 topic = sys.argv[2] if len(sys.argv) > 2 else "chat.lobby"
 gateway = sys.argv[3] if len(sys.argv) > 3 else "ws://127.0.0.1:8765"
-socket = websocket.create_connection(f"{gateway}/raw/{topic}?last=10")
+try:
+    socket = websocket.create_connection(f"{gateway}/raw/{topic}?last=10")
+except (OSError, websocket.WebSocketException) as error:
+    raise SystemExit(f"no gateway at {gateway}: {error}; start one with `belfry serve`")
 
 
 def show():

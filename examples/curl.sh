@@ -2,6 +2,7 @@
 # The gateway from a shell: sh curl.sh [http://host:port]
 set -eu
 gateway=${1:-http://127.0.0.1:8765}
+curl -fsS -o /dev/null "$gateway/healthz" || { echo "no gateway at $gateway; start one with \`belfry serve\`" >&2; exit 1; }
 
 # Publish: the body is the message, as it stands.
 curl -fsS "$gateway/v1/topics/chat.lobby" --data '{"nickname":"curl","text":"hi"}'; echo

@@ -2,10 +2,12 @@
 // A project of yours takes the client from its gateway: curl -o belfry.mjs http://127.0.0.1:8765/belfry.js
 import { Belfry } from '../src/server/page/belfry.js';
 
-const WebSocket = globalThis.WebSocket ?? (await import('ws')).default;
+const missing = 'this Node has no WebSocket of its own: take Node 22, or run `npm install ws`';
+const WebSocket = globalThis.WebSocket ?? (await import('ws').catch(() => exit(missing))).default;
 const gateway = new Belfry(process.argv[2], {
   WebSocket,
-  onState: (state, { retryInMs }) => console.error(state, retryInMs ? `for ${Math.round(retryInMs)} ms` : ''),
+  onState: (state, { retryInMs }) =>
+    console.error(state, retryInMs ? `for ${Math.round(retryInMs)} ms; is the gateway running? \`belfry serve\` starts one` : ''),
   onError: (error) => console.error(error.code, error.message),
 });
 
@@ -16,3 +18,8 @@ const quotes = gateway.subscribe('quotes.*', {
 
 console.error('our greeting has offset', await gateway.publish('chat.lobby', { nickname: 'node', text: 'hi' }));
 for await (const { topic, offset, data } of quotes) console.log(topic, offset, data.price);
+
+function exit(words) {
+  console.error(words);
+  process.exit(1);
+}

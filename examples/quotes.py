@@ -3,14 +3,20 @@ import asyncio
 import json
 import sys
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import connect, process_exception
 
 url = sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:8765/ws"
 seen = {}  # topic -> the position of the newest message
 
 
+def explain(error):
+    """Says why there is no connection; `connect` tries again, ever more slowly, where that may help."""
+    print(f"no gateway at {url}: {error} (`belfry serve` starts one)", file=sys.stderr, flush=True)
+    return process_exception(error)
+
+
 async def main():
-    async for socket in connect(url):  # connects again by itself, ever more slowly
+    async for socket in connect(url, process_exception=explain):
         command = {"op": "subscribe", "id": 1, "topics": ["quotes.*"]}
         if seen:
             command["since"] = seen  # What was missed comes first, in order, each message once.
@@ -24,4 +30,7 @@ async def main():
                 raise SystemExit(event["message"])
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    pass

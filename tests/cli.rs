@@ -143,8 +143,10 @@ fn the_built_in_file_is_right() {
     let printed = run(&["check", "--print-default"]);
     assert!(printed.status.success());
     let file = write(folder.path(), "belfry.toml", &text(&printed.stdout));
-    assert!(run(&["check", "--config", &file]).status.success());
-    assert!(run(&["check"]).status.success());
+    let checked = run(&["check", "--config", &file, "--set", "limits.sessions=5"]);
+    assert!(checked.status.success());
+    assert_eq!(text(&checked.stdout), format!("ok: {file}, --set limits.sessions\n"));
+    assert_eq!(text(&run(&["check"]).stdout), "ok: the built-in configuration\n");
 }
 
 /// PROTOCOL 8: everything that is wrong at once, a line each.
@@ -167,16 +169,57 @@ fn failures_are_one_line() {
         &["sub", "quotes.AAPL", "--url", "ws://127.0.0.1:1/ws"][..],
         &["pub", "chat.lobby", "hi", "--url", "ws://127.0.0.1:1/ws"],
         &["top", "--url", "ws://127.0.0.1:1/ws"],
-        &["sub"],
-        &["sub", "a..b"],
-        &["serve", "--colour"],
         &["check", "--config", "no-such-file.toml"],
+        &["serve", "--log", "foo=bar=baz"],
+        &["sub", "a", "--url", "wss://127.0.0.1:1/", "--cacert", "no-such-file.pem"],
+        &["man", "nothing"],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         let told = text(&output.stderr);
         assert_eq!(told.lines().count(), 1, "{arguments:?}: {told}");
     }
+}
+
+/// Wrong arguments end with 2, with what clap says about them.
+#[test]
+fn wrong_arguments_are_told_with_a_hint() {
+    for (arguments, hint) in [
+        (&["sub"][..], "<TOPIC>"),
+        (&["sub", "a..b"], "is empty"),
+        (&["serve", "--colour"], "--colour"),
+        (&["sbu", "a"], "sub"),
+        (&["sub", "a", "--jsn"], "--json"),
+        (&["token", "--sub", "ann"], "--secret <SECRET>|--key <FILE>"),
+    ] {
+        let output = run(arguments);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        assert!(told.contains(hint) && told.contains("--help"), "{arguments:?}: {told}");
+    }
+}
+
+/// Each cause of a failure is told once: the log filter's and the address's were told twice.
+#[test]
+fn a_cause_is_told_once() {
+    let told = text(&run(&["serve", "--log", "foo=bar=baz"]).stderr);
+    assert_eq!(told.matches("error parsing level filter").count(), 1, "{told}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let told = text(&run(&["serve", "--listen", &address]).stderr);
+    assert_eq!(told.matches("in use").count(), 1, "{told}");
+}
+
+#[test]
+fn completions_and_manual_pages_name_what_there_is() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = text(&run(&["completions", shell]).stdout);
+        assert!(script.contains("belfry") && script.contains("completions"), "{shell}: {script}");
+    }
+    let page = text(&run(&["man"]).stdout);
+    assert!(page.contains(".TH") && page.contains("sub"), "{page}");
+    let page = text(&run(&["man", "pub"]).stdout);
+    assert!(page.contains("unthrottled"), "{page}");
 }
 
 #[test]
@@ -213,10 +256,79 @@ fn sub_prints_payloads_and_ends_after_count() {
     gateway.publish("chat.lobby", "plain words");
     let sub = Sub::start(&["chat.lobby", "--last", "2", "--count", "3", "--url", &gateway.url()]);
     assert_eq!(sub.next(), r#"{"price":187.300}"#);
-    assert_eq!(sub.next(), r#""plain words""#);
+    assert_eq!(sub.next(), "plain words");
     gateway.publish("chat.lobby", "3");
     assert_eq!(sub.next(), "3");
     sub.ends_well();
+}
+
+/// Where several topics can match, a message names its own; bytes are marked, and `--format raw` gives them back.
+#[test]
+fn messages_name_their_topic_and_bytes_are_marked() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    gateway.publish("chat.a", "hello");
+    let request = format!(
+        "POST /v1/topics/chat.b HTTP/1.1\r\nHost: {}\r\nContent-Type: application/octet-stream\r\nConnection: close\r\n",
+        gateway.address
+    );
+    let mut socket = std::net::TcpStream::connect(&gateway.address).unwrap();
+    socket.write_all(format!("{request}Content-Length: 2\r\n\r\n").as_bytes()).unwrap();
+    socket.write_all(&[0xff, 0x00]).unwrap();
+    let answer = std::io::read_to_string(&mut socket).unwrap();
+    assert!(answer.contains(" 200 "), "{answer}");
+    let sub = Sub::start(&["chat.*", "--last", "1", "--count", "2", "--url", &gateway.url()]);
+    let mut lines = [sub.next(), sub.next()];
+    lines.sort();
+    assert_eq!(lines, ["chat.a hello", "chat.b base64:/wA="]);
+    sub.ends_well();
+    let raw = run(&["sub", "chat.b", "--last", "1", "--count", "1", "--format", "raw", "--url", &gateway.url()]);
+    assert_eq!(raw.stdout, [0xff, 0x00, b'\n']);
+}
+
+/// The environment names the gateway, as HOST:PORT too, and an empty token is none.
+#[test]
+fn the_environment_names_the_gateway() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    let output = belfry().args(["pub", "chat.lobby", "1"]).env("BELFRY_URL", &gateway.address).env("BELFRY_TOKEN", "").output().unwrap();
+    let told = text(&output.stderr);
+    assert!(output.status.success() && told.contains("1 message published in"), "{told}");
+    let output = run(&["pub", "chat.lobby", "1", "--quiet", "--url", &gateway.address]);
+    assert_eq!(text(&output.stderr), "");
+}
+
+/// A refused topic is told, and the others go on; it ended all of them.
+#[test]
+fn a_refused_topic_leaves_the_others() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    gateway.publish("chat.lobby", "1");
+    let sub = Sub::start(&["secret.a", "chat.lobby", "--last", "1", "--count", "1", "--url", &gateway.url()]);
+    assert_eq!(sub.next(), "chat.lobby 1");
+    let told = sub.told.recv_timeout(DEADLINE).unwrap();
+    assert!(told.contains("secret.a") && told.contains("--token"), "{told}");
+    sub.ends_well();
+}
+
+/// A key with a rate of its own publishes as fast as the gateway answers.
+#[test]
+fn a_key_with_its_own_rate_is_not_held_back() {
+    let key = r#"auth.api_keys=[{ name = "feed", key = "feed-key", publish = ["chat.>"], commands_per_second = 1000000 }]"#;
+    let gateway = Gateway::start("127.0.0.1:0", &[key]);
+    let arguments = ["pub", "chat.lines", "--unthrottled", "--token", "feed-key", "--url", &gateway.url()];
+    let mut publisher = belfry().args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = publisher.stdin.take().unwrap();
+    (1..=2_000).for_each(|number| writeln!(input, "{number}").unwrap());
+    drop(input);
+    let output = publisher.wait_with_output().unwrap();
+    let told = text(&output.stderr);
+    assert!(output.status.success() && told.contains("2000 messages published") && !told.contains("held to"), "{told}");
+}
+
+/// A token signed with a short secret is printed, with a warning.
+#[test]
+fn a_short_secret_is_warned_of() {
+    let output = run(&["token", "--secret", "short", "--sub", "ann"]);
+    let told = text(&output.stderr);
+    assert!(output.status.success() && told.contains("5 bytes") && told.contains("32"), "{told}");
 }
 
 /// PROTOCOL 8: `--json` prints the event as received.
@@ -404,6 +516,23 @@ fn a_certificate_is_renewed_under_running_sessions() {
     publish_trusting(&new, &url, "3").unwrap();
     assert_eq!(sub.next(), "3");
     sub.ends_well();
+}
+
+/// A development certificate is trusted by its file, or by the user's word.
+#[test]
+fn a_development_certificate_is_trusted_by_file_or_word() {
+    let folder = TempDir::new().unwrap();
+    let roots = certify(folder.path(), "roots.pem");
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let tls = format!("server.tls={{ cert = {:?}, key = {:?} }}", file("cert.pem"), file("key.pem"));
+    let gateway = Gateway::start("127.0.0.1:0", &[&tls]);
+    let url = format!("wss://{}/ws", gateway.address);
+    let publish = |arguments: &[&str]| run(&[&["pub", "chat.lobby", "1", "--url", &url], arguments].concat());
+    assert!(publish(&["--cacert", &roots]).status.success());
+    let output = publish(&["--insecure"]);
+    assert!(output.status.success() && text(&output.stderr).contains("warning: --insecure"), "{output:?}");
+    let refused = text(&publish(&[]).stderr);
+    assert!(refused.contains("--cacert"), "{refused}");
 }
 
 /// PROTOCOL 8: `check` finds what only using keys and recordings shows, all of it at once; `serve` starts with none of it.

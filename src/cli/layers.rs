@@ -10,10 +10,10 @@ use crate::config::{Problem, Sources};
 #[derive(Debug, Args)]
 pub(super) struct ConfigArguments {
     /// The configuration, TOML; it stands in place of the built-in one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One key's value, over the file's and the environment's: TOML, else a string
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", short, value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }
 

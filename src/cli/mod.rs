@@ -1,14 +1,17 @@
-//! The command line: what can be asked, and whom it is handed to (PROTOCOL section 8).
+//! The command line: its arguments, and the program that each subcommand runs (PROTOCOL section 8).
 
-mod client;
+mod check;
+mod gateway;
 mod layers;
+mod publish;
 mod serve;
+mod shell;
+mod subscribe;
 mod token;
 mod top;
 
-use anyhow::{Context, anyhow};
-use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// The program's arguments.
 #[derive(Debug, Parser)]
@@ -25,13 +28,13 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Print the messages of topics, one a line
     #[command(after_help = "Example:\n  belfry sub quotes.AAPL 'chat.>' --last 5 --count 100")]
-    Sub(client::SubArguments),
+    Sub(subscribe::SubArguments),
     /// Publish a message, or one per line of standard input
     #[command(after_help = "Example:\n  belfry pub chat.lobby '{\"text\":\"hi\"}'\n  tail -F ticks.jsonl | belfry pub chat.ticks")]
-    Pub(client::PubArguments),
+    Pub(publish::PubArguments),
     /// Check a configuration and tell everything that is wrong with it
     #[command(after_help = "Example:\n  belfry check --config belfry.toml\n  belfry check --print-default > belfry.toml")]
-    Check(serve::CheckArguments),
+    Check(check::CheckArguments),
     /// Print a token (JWT) that a gateway with the same key accepts
     #[command(
         after_help = "Example:\n  belfry token --secret \"$SECRET\" --sub ann --subscribe 'chat.>' --publish chat.lobby --ttl 1h\n\nA secret on the command line can be seen by other users of the machine; BELFRY_TOKEN_SECRET keeps it from there."
@@ -40,29 +43,25 @@ enum Command {
     /// Watch a gateway's rates, and with an admin key its slowest sessions and busiest topics
     #[command(after_help = "Example:\n  belfry top --token \"$ADMIN_KEY\"")]
     Top(top::TopArguments),
+    /// Print the completions of a shell
+    #[command(after_help = "Example:\n  belfry completions bash > /etc/bash_completion.d/belfry")]
+    Completions(shell::CompletionsArguments),
+    /// Print a manual page
+    #[command(after_help = "Example:\n  belfry man sub | man -l -")]
+    Man(shell::ManArguments),
 }
 
-/// Parses the arguments and does what they say.
+/// Parses the arguments and runs what they name. Wrong arguments end the process with status 2, as clap has it.
 pub fn run() -> anyhow::Result<()> {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            return Err(anyhow!(one_line(&error.to_string())));
-        }
-        Err(error) => {
-            let status = i32::from(error.use_stderr());
-            // With nobody left to read the help, there is nobody to tell.
-            let _ = error.print();
-            std::process::exit(status)
-        }
-    };
-    match arguments.command {
+    match Arguments::parse().command {
         Command::Serve(arguments) => serve::serve(arguments),
-        Command::Check(arguments) => serve::check(arguments),
+        Command::Check(arguments) => check::check(arguments),
         Command::Token(arguments) => token::print_token(arguments),
-        Command::Sub(arguments) => on_runtime(client::subscribe(arguments)),
-        Command::Pub(arguments) => on_runtime(client::publish(arguments)),
+        Command::Sub(arguments) => on_runtime(subscribe::subscribe(arguments)),
+        Command::Pub(arguments) => on_runtime(publish::publish(arguments)),
         Command::Top(arguments) => on_runtime(top::watch(arguments)),
+        Command::Completions(arguments) => shell::print_completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => shell::print_manual(&arguments, Arguments::command()),
     }
 }
 
@@ -80,13 +79,6 @@ fn on_runtime(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Resu
     outcome
 }
 
-/// What clap says in a paragraph, without its usage, as the contract wants errors: on one line.
-fn one_line(error: &str) -> String {
-    let said = error.split("\n\nUsage:").next().unwrap_or(error).split("\n\nFor more").next().unwrap_or(error);
-    let words: Vec<&str> = said.trim_start_matches("error: ").split_whitespace().collect();
-    format!("{}; `belfry --help` tells more", words.join(" "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,7 +89,6 @@ mod tests {
 
     #[test]
     fn the_arguments_hang_together() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
 
@@ -108,6 +99,7 @@ mod tests {
             "belfry serve",
             "belfry serve --config a.toml --listen 127.0.0.1:0 --set limits.sessions=5 --set a.b=c=d --port-file p",
             "belfry sub quotes.AAPL chat.> --url ws://[::1]:1/ws --token t --last 3 --count 2 --json",
+            "belfry sub a -u localhost:8765 -t t -l 3 -n 2 -f raw",
             "belfry pub chat.lobby",
             "belfry pub chat.lobby -",
             "belfry pub chat.lobby {\"a\":1} --token t",
@@ -116,6 +108,9 @@ mod tests {
             "belfry top --url wss://a.example/ws",
             "belfry token --secret s --sub ann --subscribe a b.> --subscribe c --publish d --ttl 1h",
             "belfry token --key f.pem --sub ann",
+            "belfry completions zsh",
+            "belfry man",
+            "belfry man sub",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         }
@@ -128,9 +123,10 @@ mod tests {
             "belfry sub",
             "belfry sub a..b",
             "belfry pub chat.*",
-            "belfry serve --set nothing",
             "belfry sub a --url http://x/",
             "belfry sub a --count 0",
+            "belfry sub a --json --format raw",
+            "belfry sub a --cacert f --insecure",
             "belfry token --sub ann",
             "belfry token --secret s --key f --sub ann",
             "belfry token --secret s --sub ann --ttl soon",
@@ -139,16 +135,18 @@ mod tests {
         }
     }
 
+    /// clap's own hint: what was probably meant.
     #[test]
-    fn a_wrong_argument_is_told_on_one_line() {
-        let line = one_line(&parse("belfry serve --colour").unwrap_err().to_string());
-        assert!(line.contains("--colour") && !line.contains('\n') && !line.contains("Usage"), "{line}");
+    fn a_wrong_word_brings_a_hint() {
+        for (line, hint) in [("belfry serv", "serve"), ("belfry sub a --jsn", "--json")] {
+            let told = parse(line).unwrap_err().to_string();
+            assert!(told.contains("similar") && told.contains(hint), "{told}");
+        }
     }
 
     /// Each subcommand's help ends with an example.
     #[test]
     fn every_help_has_an_example() {
-        use clap::CommandFactory;
         for command in Arguments::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(&format!("belfry {}", command.get_name())), "{}", command.get_name());

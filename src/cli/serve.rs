@@ -1,16 +1,15 @@
-//! `belfry serve`, from its configuration to its last session; `belfry check` is the same without the gateway.
+//! `belfry serve`: the gateway, from its configuration to its last session.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
+use super::check::load;
 use super::layers::ConfigArguments;
-use crate::config::{Config, DEFAULT_FILE, Sources};
+use crate::config::Sources;
 use crate::server;
 
 /// `belfry serve`.
@@ -19,7 +18,7 @@ pub(super) struct ServeArguments {
     #[command(flatten)]
     config: ConfigArguments,
     /// Where to listen; port 0 picks one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, short, value_name = "ADDR")]
     listen: Option<String>,
     /// A file that gets the address, once the gateway listens
     #[arg(long, value_name = "FILE")]
@@ -27,16 +26,6 @@ pub(super) struct ServeArguments {
     /// What is logged, as RUST_LOG writes it: warn, debug, belfry=trace
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log: String,
-}
-
-/// `belfry check`.
-#[derive(Debug, Args)]
-pub(super) struct CheckArguments {
-    #[command(flatten)]
-    config: ConfigArguments,
-    /// Print the built-in configuration
-    #[arg(long)]
-    print_default: bool,
 }
 
 /// Runs the gateway until it is drained.
@@ -50,7 +39,7 @@ pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().thread_name("belfry-front").enable_all().build().context("can't start the runtime")?;
     let outcome = runtime.block_on(async {
-        let running = server::start(config, sources).await?;
+        let running = server::start(config, sources).await.map_err(told_once)?;
         if let Some(file) = &arguments.port_file {
             write_port_file(file, running.address).with_context(|| format!("can't write the port file {}", file.display()))?;
         }
@@ -64,37 +53,18 @@ pub(super) fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     outcome
 }
 
-/// Checks a configuration, or prints the built-in one.
-pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
-    if arguments.print_default {
-        return match std::io::stdout().write_all(DEFAULT_FILE.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("can't write to standard output"),
-            _ => Ok(()),
-        };
+/// An error whose text holds its source already, without the source.
+fn told_once(error: server::StartError) -> anyhow::Error {
+    match error {
+        server::StartError::Listen { .. } => anyhow!("{error}"),
+        error => error.into(),
     }
-    for warning in load(&arguments.config.into_sources()?)?.warnings() {
-        eprintln!("belfry: warning: {warning}");
-    }
-    Ok(())
-}
-
-/// The configuration, with all that it names tried; every problem but the last goes to standard error here, and the last is
-/// the error itself, so that each has a line.
-fn load(sources: &Sources) -> anyhow::Result<Arc<Config>> {
-    let problems = match server::preflight(sources) {
-        Ok((config, _)) => return Ok(config),
-        Err(problems) => problems,
-    };
-    let Some((last, others)) = problems.split_last() else { bail!("the configuration can't be used") };
-    for problem in others {
-        eprintln!("belfry: {problem}");
-    }
-    bail!("{last}")
 }
 
 fn start_log(filter: &str) -> anyhow::Result<()> {
-    let filter =
-        EnvFilter::try_new(filter).with_context(|| format!("the log filter {filter:?} can't be read; write `info` or `belfry=debug`"))?;
+    // The error's own text repeats its source, so the chain is not printed behind it.
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| anyhow!("the log filter {filter:?} can't be read: {error}; write as in `info` or `belfry=debug`"))?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     Ok(())

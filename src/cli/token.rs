@@ -5,25 +5,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::auth::{SigningKey, mint};
 use crate::clock::Clock;
-use crate::config::{GrantLists, parse_duration};
+use crate::config::{GrantLists, SECRET_BYTES_ADVISED, parse_duration};
 use crate::topic_name::Pattern;
 
 /// `belfry token`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("signing key").required(true).args(["secret", "key"])))]
 pub(super) struct TokenArguments {
     /// The shared secret that signs it (HS256)
-    #[arg(
-        long,
-        value_name = "SECRET",
-        env = "BELFRY_TOKEN_SECRET",
-        hide_env_values = true,
-        required_unless_present = "key",
-        conflicts_with = "key"
-    )]
+    #[arg(long, value_name = "SECRET", env = "BELFRY_TOKEN_SECRET", hide_env_values = true)]
     secret: Option<String>,
     /// The private key that signs it, PEM (RS256, ES256 or EdDSA)
     #[arg(long, value_name = "FILE")]
@@ -53,6 +47,14 @@ pub(super) fn print_token(arguments: TokenArguments) -> anyhow::Result<()> {
         (Some(secret), None) => SigningKey::Secret(secret),
         (None, None) => bail!("a token needs --secret or --key"),
     };
+    if let SigningKey::Secret(secret) = key
+        && secret.len() < SECRET_BYTES_ADVISED
+    {
+        eprintln!(
+            "belfry: warning: the secret has {} bytes; one of fewer than {SECRET_BYTES_ADVISED} can be guessed from a single token",
+            secret.len()
+        );
+    }
     let grants = GrantLists { subscribe: arguments.subscribe, publish: arguments.publish };
     let token = mint(key, &arguments.sub, &grants, arguments.ttl, &Clock::machine())?;
     writeln!(std::io::stdout(), "{token}").context("can't write to standard output")

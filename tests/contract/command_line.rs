@@ -109,12 +109,9 @@ fn what_goes_wrong_is_one_line() {
     let gateway = Gateway::start();
     let nowhere = "ws://127.0.0.1:1/ws";
     let (url, none): (_, &[&str]) = (url(&gateway), &[]);
-    for arguments in [
-        &["pub", "private.a", "1", "--url", &url][..],
-        &["pub", "a..b", "1", "--url", &url],
-        &["pub", "chat.a", "1", "--url", nowhere],
-        &["sub", "private.a", "--url", &url],
-    ] {
+    for arguments in
+        [&["pub", "private.a", "1", "--url", &url][..], &["pub", "chat.a", "1", "--url", nowhere], &["sub", "private.a", "--url", &url]]
+    {
         let output = end(start(&[arguments, none].concat()));
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{arguments:?}: {told}");

@@ -20,10 +20,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Takes `ws://HOST[:PORT][/PATH]` or `wss://…` apart.
+    /// Takes `ws://HOST[:PORT][/PATH]`, `wss://…` or `HOST:PORT` apart.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let example = "write it as ws://127.0.0.1:8765/ws or wss://push.example.org/ws";
-        let uri = Uri::from_str(text).map_err(|error| anyhow!("{text:?} is no URL ({error}); {example}"))?;
+        let example = "write it as ws://127.0.0.1:8765/ws, wss://push.example.org/ws or HOST:PORT";
+        let with_scheme = if text.contains("://") || !text.contains(':') { text.to_owned() } else { format!("ws://{text}") };
+        let uri = Uri::from_str(&with_scheme).map_err(|error| anyhow!("{text:?} is no URL ({error}); {example}"))?;
         let tls = match uri.scheme_str() {
             Some("ws") => false,
             Some("wss") => true,
@@ -81,6 +82,8 @@ mod tests {
             ("ws://localhost/", endpoint(false, "localhost", 80, "/ws"), "ws://localhost/ws"),
             ("wss://push.example.org", endpoint(true, "push.example.org", 443, "/ws"), "wss://push.example.org/ws"),
             ("ws://[::1]:9/a?token=t", endpoint(false, "::1", 9, "/a?token=t"), "ws://[::1]:9/a"),
+            ("localhost:8765", endpoint(false, "localhost", 8765, "/ws"), "ws://localhost:8765/ws"),
+            ("[::1]:8765", endpoint(false, "::1", 8765, "/ws"), "ws://[::1]:8765/ws"),
             ("wss://[::1]/push/ws", endpoint(true, "::1", 443, "/push/ws"), "wss://[::1]/push/ws"),
         ] {
             let parsed = Endpoint::parse(text).unwrap();
@@ -91,9 +94,17 @@ mod tests {
 
     #[test]
     fn urls_that_are_refused() {
-        for text in
-            ["", "localhost:8765", "http://localhost/ws", "ws://", "ws://host:0x1/", "ws://host:99999/", "ws://u:p@host/", "ws://a b/"]
-        {
+        for text in [
+            "",
+            "localhost",
+            "localhost:port",
+            "http://localhost/ws",
+            "ws://",
+            "ws://host:0x1/",
+            "ws://host:99999/",
+            "ws://u:p@host/",
+            "ws://a b/",
+        ] {
             assert!(Endpoint::parse(text).is_err(), "{text:?}");
         }
     }

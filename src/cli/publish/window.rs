@@ -1,9 +1,9 @@
-//! When the next line may be published, so that none is lost and none overtakes another.
+//! When the next line may be sent, so that none is lost and none overtakes another.
 //!
-//! The gateway refuses what comes past its rate and takes what comes later, so two lines under way may swap where the first is
-//! refused. Lines are therefore under way together only while a bucket smaller than the default one (`commands_per_second` 100,
-//! `commands_burst` 200) has room, which can't be refused by default; past that a line waits for the answer to the one before.
-//! The first refusal ends the pipelining, and sets a pace.
+//! The gateway refuses a line past its rate and takes a later one, so two lines in flight may change their order. Lines are
+//! therefore in flight together only while a bucket smaller than the default one (`commands_per_second` 100, `commands_burst`
+//! 200) has room, from which the default gateway refuses nothing. Past that a line waits for the answer to the one before, unless
+//! the user says that the key has a rate of its own. The first refusal ends the pipelining, and sets a pace.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,16 +19,16 @@ const SLOWEST_PACE: Duration = Duration::from_secs(2);
 
 /// A line as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub(super) struct Line {
     /// Its number, from 1; it is the command's `id`.
-    pub number: u64,
+    pub(super) number: u64,
     /// The command.
-    pub text: String,
+    pub(super) text: String,
 }
 
 /// Whether a line may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub(super) enum Turn {
     /// At once.
     Now,
     /// Not before then.
@@ -39,7 +39,7 @@ pub enum Turn {
 
 /// The lines under way.
 #[derive(Debug)]
-pub struct Window {
+pub(super) struct Window {
     under_way: BTreeMap<u64, Line>,
     /// Refused for their rate, to be sent again before any other.
     refused: BTreeMap<u64, Line>,
@@ -50,38 +50,49 @@ pub struct Window {
     /// Whether `pace` has grown since the last line was sent: refusals of one burst count as one.
     slowed: bool,
     not_before: Moment,
+    /// Whether lines are in flight together only within the default rate.
+    keeps_default_rate: bool,
 }
 
 impl Window {
-    /// Nothing under way, and the bucket full.
-    pub fn new(now: Moment) -> Self {
-        let (under_way, refused) = (BTreeMap::new(), BTreeMap::new());
-        Self { under_way, refused, bucket: BUCKET, filled_at: now, pace: None, slowed: false, not_before: now }
+    /// Nothing under way, and the bucket full; with `keeps_default_rate`, lines are in flight together only within the gateway's default rate.
+    pub(super) fn new(now: Moment, keeps_default_rate: bool) -> Self {
+        Self {
+            under_way: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            bucket: BUCKET,
+            filled_at: now,
+            pace: None,
+            slowed: false,
+            not_before: now,
+            keeps_default_rate,
+        }
     }
 
     /// Whether a line may be sent now.
-    pub fn turn(&mut self, now: Moment) -> Turn {
+    pub(super) fn turn(&mut self, now: Moment) -> Turn {
         self.bucket = (self.bucket + now.since(self.filled_at).as_secs_f64() * LINES_PER_SECOND).min(BUCKET);
         self.filled_at = now;
         if self.under_way.is_empty() {
             return if now >= self.not_before { Turn::Now } else { Turn::At(self.not_before) };
         }
-        let room = self.pace.is_none() && self.under_way.len() < LINES_MAX && self.bucket >= 1.0;
+        let within_rate = self.bucket >= 1.0 || !self.keeps_default_rate;
+        let room = self.pace.is_none() && self.under_way.len() < LINES_MAX && within_rate;
         if room { Turn::Now } else { Turn::AfterAnswer }
     }
 
     /// The line to send before any new one.
-    pub fn take_refused(&mut self) -> Option<Line> {
+    pub(super) fn take_refused(&mut self) -> Option<Line> {
         self.refused.pop_first().map(|(_, line)| line)
     }
 
     /// Whether a line waits to be sent again.
-    pub fn has_refused(&self) -> bool {
+    pub(super) fn has_refused(&self) -> bool {
         !self.refused.is_empty()
     }
 
     /// Notes that `line` is under way.
-    pub fn sent(&mut self, line: Line, now: Moment) {
+    pub(super) fn sent(&mut self, line: Line, now: Moment) {
         self.under_way.insert(line.number, line);
         self.bucket = (self.bucket - 1.0).max(0.0);
         self.slowed = false;
@@ -89,12 +100,12 @@ impl Window {
     }
 
     /// Notes the last word on a line, be it published or not. Whether it was under way.
-    pub fn settled(&mut self, number: u64) -> bool {
+    pub(super) fn settled(&mut self, number: u64) -> bool {
         self.under_way.remove(&number).is_some()
     }
 
     /// Notes that a line came past the rate.
-    pub fn rate_limited(&mut self, number: u64, now: Moment) {
+    pub(super) fn rate_limited(&mut self, number: u64, now: Moment) {
         let Some(line) = self.under_way.remove(&number) else { return };
         self.refused.insert(number, line);
         if !std::mem::replace(&mut self.slowed, true) {
@@ -103,13 +114,18 @@ impl Window {
         self.not_before = now + self.pace.unwrap_or_default();
     }
 
+    /// The lines a second that are sent since the gateway refused one for its rate.
+    pub(super) fn held_to(&self) -> Option<f64> {
+        self.pace.map(|pace| 1.0 / pace.as_secs_f64())
+    }
+
     /// How many lines wait for an answer.
-    pub fn under_way(&self) -> usize {
+    pub(super) fn under_way(&self) -> usize {
         self.under_way.len()
     }
 
     /// Whether every line sent has been settled.
-    pub fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.under_way.is_empty() && self.refused.is_empty()
     }
 }
@@ -126,7 +142,7 @@ mod tests {
     /// A gateway's token bucket (PROTOCOL 7) with a turn-around of a millisecond; gives back the order in which lines were taken.
     fn publish_all(lines: u64, per_second: f64, burst: f64) -> (Vec<u64>, u64, Duration) {
         let clock = Clock::by_hand(Timestamp(0));
-        let mut window = Window::new(clock.moment());
+        let mut window = Window::new(clock.moment(), true);
         let (mut taken, mut refusals, mut next, mut tokens, mut filled_at) = (Vec::new(), 0, 1, burst, clock.moment());
         while taken.len() < lines as usize {
             let mut batch = Vec::new();
@@ -185,10 +201,25 @@ mod tests {
         assert!(refusals < 100, "{refusals}");
     }
 
+    /// Past the default bucket a line waits for the one before it; a key with a rate of its own goes on.
+    #[test]
+    fn a_key_with_a_rate_of_its_own_goes_on() {
+        let now = Clock::by_hand(Timestamp(0)).moment();
+        for (keeps_default_rate, turn) in [(true, Turn::AfterAnswer), (false, Turn::Now)] {
+            let mut window = Window::new(now, keeps_default_rate);
+            for number in 1..=BUCKET as u64 {
+                window.sent(line(number), now);
+                window.settled(number);
+            }
+            window.sent(line(1_000), now);
+            assert_eq!(window.turn(now), turn);
+        }
+    }
+
     #[test]
     fn a_window_has_an_end() {
         let now = Clock::by_hand(Timestamp(0)).moment();
-        let mut window = Window::new(now);
+        let mut window = Window::new(now, true);
         for number in 0..LINES_MAX as u64 {
             assert_eq!(window.turn(now), Turn::Now);
             window.sent(line(number), now);
@@ -202,7 +233,7 @@ mod tests {
     #[test]
     fn after_a_refusal_lines_go_one_by_one() {
         let now = Clock::by_hand(Timestamp(0)).moment();
-        let mut window = Window::new(now);
+        let mut window = Window::new(now, true);
         window.sent(line(1), now);
         window.sent(line(2), now);
         window.rate_limited(1, now);

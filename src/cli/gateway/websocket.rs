@@ -1,68 +1,62 @@
-//! WebSocket frames on a subscriber's side (RFC 6455 §5): texts in and out, pings answered.
+//! One WebSocket of the native dialect, from the client's side: texts in and out, pings answered.
 
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// The longest message that is taken; a `history` reply stops at 1 MiB, a message at the gateway's `message_bytes`.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
-const CONTROL_BYTES_MAX: usize = 125;
+use super::frame::{BINARY, CLOSE, CONTINUATION, Frame, MESSAGE_BYTES_MAX, NoFrame, PING, PONG, TEXT, read_frame, write_frame};
 
-const CONTINUATION: u8 = 0x0;
-const TEXT: u8 = 0x1;
-const BINARY: u8 = 0x2;
-const CLOSE: u8 = 0x8;
-const PING: u8 = 0x9;
-const PONG: u8 = 0xA;
+/// How long [`WebSocket::close`] waits for the gateway's Close.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// TCP, plain or under TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// What came from the gateway.
+/// An event of the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// A whole text message.
     Text(String),
-    /// A sign of life without content.
+    /// A ping or a pong.
     Alive,
-    /// The gateway closes: its code (1005 where it gave none) and reason.
+    /// A Close, with its code (1005 where it has none) and reason.
     Close(u16, String),
 }
 
 /// Why a WebSocket can't be read on.
 #[derive(Debug, thiserror::Error)]
-pub enum WireError {
+pub enum SocketError {
     /// The stream broke, or ended without a Close.
     #[error("the gateway is gone: {0}")]
     Broken(#[from] std::io::Error),
     /// Not RFC 6455.
-    #[error("what the gateway sent is no WebSocket frame: {0}")]
-    Protocol(&'static str),
+    #[error(transparent)]
+    Protocol(#[from] NoFrame),
 }
 
-/// One WebSocket. Its methods may be dropped between two polls (as `select!` does) and lose nothing.
-pub struct Wire {
+/// One WebSocket. Its futures may be dropped between two polls, as `select!` does, and lose nothing.
+pub struct WebSocket {
     stream: Box<dyn Stream>,
     received: BytesMut,
     unsent: BytesMut,
     assembly: Assembly,
 }
 
-impl Wire {
-    /// Over `stream`, of which `received` was already read.
+impl WebSocket {
+    /// A WebSocket over `stream`; `received` was read from it already.
     pub fn new(stream: Box<dyn Stream>, received: BytesMut) -> Self {
         Self { stream, received, unsent: BytesMut::new(), assembly: Assembly::default() }
     }
 
-    /// Queues a text; [`Wire::flush`] and [`Wire::next`] send it.
+    /// Queues a text; [`WebSocket::flush`] and [`WebSocket::next`] send it.
     pub fn queue_text(&mut self, text: &str) {
         write_frame(&mut self.unsent, TEXT, text.as_bytes(), rand::random());
     }
 
     /// Sends what is queued.
-    pub async fn flush(&mut self) -> Result<(), WireError> {
+    pub async fn flush(&mut self) -> Result<(), SocketError> {
         while self.unsent.has_remaining() {
             self.stream.write_buf(&mut self.unsent).await?;
         }
@@ -70,8 +64,8 @@ impl Wire {
         Ok(())
     }
 
-    /// What is already here, without waiting.
-    pub fn take_received(&mut self) -> Result<Option<Incoming>, WireError> {
+    /// The next event that was received already.
+    pub fn take_received(&mut self) -> Result<Option<Incoming>, SocketError> {
         while let Some(frame) = read_frame(&mut self.received)? {
             if frame.opcode == PING {
                 write_frame(&mut self.unsent, PONG, &frame.payload, rand::random());
@@ -83,20 +77,20 @@ impl Wire {
         Ok(None)
     }
 
-    /// The next thing that comes; sends what is queued first.
-    pub async fn next(&mut self) -> Result<Incoming, WireError> {
+    /// The next event; sends what is queued first.
+    pub async fn next(&mut self) -> Result<Incoming, SocketError> {
         loop {
             if let Some(incoming) = self.take_received()? {
                 return Ok(incoming);
             }
             self.flush().await?;
             if self.stream.read_buf(&mut self.received).await? == 0 {
-                return Err(WireError::Broken(std::io::ErrorKind::UnexpectedEof.into()));
+                return Err(SocketError::Broken(std::io::ErrorKind::UnexpectedEof.into()));
             }
         }
     }
 
-    /// Says goodbye and waits a moment for the answer, so that what was sent is not lost with the socket.
+    /// Sends a Close and waits for the gateway's, so that what was sent before is not lost with the socket.
     pub async fn close(mut self) {
         write_frame(&mut self.unsent, CLOSE, &1000u16.to_be_bytes(), rand::random());
         let goodbye = async {
@@ -106,15 +100,9 @@ impl Wire {
                 }
             }
         };
-        // A gateway that doesn't answer in time is left all the same.
-        let _ = tokio::time::timeout(Duration::from_secs(2), goodbye).await;
+        // A gateway that doesn't answer in time is left without its Close.
+        let _ = tokio::time::timeout(CLOSE_WITHIN, goodbye).await;
     }
-}
-
-struct Frame {
-    fin: bool,
-    opcode: u8,
-    payload: Bytes,
 }
 
 /// Joins the fragments of a text (RFC 6455 §5.4).
@@ -124,96 +112,43 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn take(&mut self, frame: Frame) -> Result<Option<Incoming>, WireError> {
+    fn take(&mut self, frame: Frame) -> Result<Option<Incoming>, NoFrame> {
         match frame.opcode {
             PING | PONG => return Ok(Some(Incoming::Alive)),
             CLOSE => return close_of(&frame.payload).map(Some),
-            BINARY => return Err(WireError::Protocol("a binary message in the native dialect")),
-            TEXT if self.text.is_some() => return Err(WireError::Protocol("a new message before the last fragment of another")),
+            BINARY => return Err(NoFrame("a binary message in the native dialect")),
+            TEXT if self.text.is_some() => return Err(NoFrame("a new message before the last fragment of another")),
             TEXT => self.text = Some(BytesMut::from(frame.payload)),
             CONTINUATION => {
-                let text = self.text.as_mut().ok_or(WireError::Protocol("a fragment of no message"))?;
+                let text = self.text.as_mut().ok_or(NoFrame("a fragment of no message"))?;
                 if text.len() + frame.payload.len() > MESSAGE_BYTES_MAX {
-                    return Err(WireError::Protocol("a message longer than 64 MiB"));
+                    return Err(NoFrame("a message longer than 64 MiB"));
                 }
                 text.extend_from_slice(&frame.payload);
             }
-            _ => return Err(WireError::Protocol("an unknown opcode")),
+            _ => return Err(NoFrame("an unknown opcode")),
         }
         if !frame.fin {
             return Ok(None);
         }
         let text = self.text.take().unwrap_or_default();
-        String::from_utf8(text.into()).map(|text| Some(Incoming::Text(text))).map_err(|_| WireError::Protocol("a text that is not UTF-8"))
+        String::from_utf8(text.into()).map(|text| Some(Incoming::Text(text))).map_err(|_| NoFrame("a text that is not UTF-8"))
     }
 }
 
-fn close_of(payload: &[u8]) -> Result<Incoming, WireError> {
+fn close_of(payload: &[u8]) -> Result<Incoming, NoFrame> {
     match payload {
         [] => Ok(Incoming::Close(1005, String::new())),
-        [_] => Err(WireError::Protocol("a Close with half a code")),
+        [_] => Err(NoFrame("a Close with half a code")),
         [high, low, reason @ ..] => Ok(Incoming::Close(u16::from_be_bytes([*high, *low]), String::from_utf8_lossy(reason).into_owned())),
     }
 }
 
-/// Takes one whole frame off the front of `received`, or nothing while it is not whole.
-fn read_frame(received: &mut BytesMut) -> Result<Option<Frame>, WireError> {
-    let [first, second, rest @ ..] = &received[..] else { return Ok(None) };
-    let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
-    if first & 0x70 != 0 {
-        return Err(WireError::Protocol("a reserved bit is set"));
-    }
-    if second & 0x80 != 0 {
-        return Err(WireError::Protocol("the gateway masked it"));
-    }
-    let (head, length) = match (second & 0x7F, rest) {
-        (126, [a, b, ..]) => (4, usize::from(u16::from_be_bytes([*a, *b]))),
-        (127, [a, b, c, d, e, f, g, h, ..]) => {
-            let length = u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
-            (10, usize::try_from(length).unwrap_or(usize::MAX))
-        }
-        (126 | 127, _) => return Ok(None),
-        (length, _) => (2, usize::from(length)),
-    };
-    if opcode >= CLOSE && (!fin || length > CONTROL_BYTES_MAX) {
-        return Err(WireError::Protocol("a control frame that is fragmented or longer than 125 bytes"));
-    }
-    if length > MESSAGE_BYTES_MAX {
-        return Err(WireError::Protocol("a message longer than 64 MiB"));
-    }
-    if received.len() < head + length {
-        received.reserve(head + length - received.len());
-        return Ok(None);
-    }
-    received.advance(head);
-    Ok(Some(Frame { fin, opcode, payload: received.split_to(length).freeze() }))
-}
-
-/// Writes one whole frame, masked by `mask` as RFC 6455 §5.3 asks of this side.
-fn write_frame(unsent: &mut BytesMut, opcode: u8, payload: &[u8], mask: [u8; 4]) {
-    unsent.reserve(14 + payload.len());
-    unsent.put_u8(0x80 | opcode);
-    match payload.len() {
-        length @ 0..=125 => unsent.put_u8(0x80 | length as u8),
-        length @ 126..=0xFFFF => {
-            unsent.put_u8(0x80 | 126);
-            unsent.put_u16(length as u16);
-        }
-        length => {
-            unsent.put_u8(0x80 | 127);
-            unsent.put_u64(length as u64);
-        }
-    }
-    unsent.put_slice(&mask);
-    let start = unsent.len();
-    unsent.put_slice(payload);
-    fastwebsockets::unmask(&mut unsent[start..], mask);
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn unmasked(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![if fin { 0x80 } else { 0 } | opcode];
@@ -232,7 +167,7 @@ mod tests {
         frame
     }
 
-    fn take_all(bytes: &[u8], step: usize) -> Result<Vec<Incoming>, WireError> {
+    fn take_all(bytes: &[u8], step: usize) -> Result<Vec<Incoming>, NoFrame> {
         let (mut received, mut assembly, mut all) = (BytesMut::new(), Assembly::default(), Vec::new());
         for part in bytes.chunks(step) {
             received.extend_from_slice(part);
@@ -255,18 +190,6 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = take_all(&bytes, 7);
-        }
-
-        /// What is masked here is what the other side unmasks.
-        #[test]
-        fn masks_come_off(length in prop_oneof![0usize..300, 65_000usize..66_000], mask: [u8; 4]) {
-            let payload: Vec<u8> = (0..length).map(|index| index as u8).collect();
-            let mut sent = BytesMut::new();
-            write_frame(&mut sent, TEXT, &payload, mask);
-            let start = sent.len() - length;
-            prop_assert_eq!(&sent[start - 4..start], &mask);
-            let plain: Vec<u8> = sent[start..].iter().enumerate().map(|(index, byte)| byte ^ mask[index % 4]).collect();
-            prop_assert_eq!(plain, payload);
         }
     }
 

@@ -1,15 +1,14 @@
-//! What a subscriber has seen, so that it comes back without a loss or a double (PROTOCOL section 3, `since`).
+//! The offsets that a subscriber has seen, so that it resumes without loss or duplicate (PROTOCOL section 3, `since`).
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::event::{Since, Subscribe, SubscribedTopic};
+use crate::cli::gateway::{Since, Subscribe, SubscribedTopic};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The `id` of every `subscribe` that this sends.
 pub const SUBSCRIBE_ID: u64 = 1;
 
-/// The `last` of whoever comes back to a topic by name: where `since` finds no way back, all that the history holds is newer
-/// than what was seen, be it because the rest has expired or because the topic began anew.
+/// The `last` of a resumed topic: if `since` cannot recover, everything that the history keeps is newer than what was seen.
 const ALL: u32 = u32::MAX;
 
 /// How many topics are remembered; past it those heard of least recently are forgotten, and resume by `last` alone.

@@ -1,56 +1,38 @@
-//! `belfry sub`: prints messages, comes back when the gateway was gone.
+//! A subscriber over all of its sessions: prints messages, reconnects, resumes.
 
-use std::io::{BufWriter, ErrorKind, IsTerminal, Stdout, Write};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::connect::{ConnectError, upgrade};
-use super::endpoint::Endpoint;
-use super::event::{Event, Message, one_line, read_event};
+use super::output::Output;
 use super::resume::{Resume, SUBSCRIBE_ID};
-use super::wire::{Incoming, Wire};
+use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, Message, WebSocket, read_event};
 
-/// How long the gateway may be silent before its welcome has said how often it pings.
+/// How long the gateway may be silent before its welcome has told its ping interval.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long whoever was closed by an operator stays away.
+/// How long a session that an operator closed waits before it reconnects.
 const AFTER_OPERATOR: Duration = Duration::from_secs(1);
 
-/// What the user asked for.
-#[derive(Debug)]
-pub struct Wanted {
-    /// Names and patterns.
-    pub topics: Vec<String>,
-    /// `--last`.
-    pub last: Option<u32>,
-    /// `--count`.
-    pub count: Option<u64>,
-    /// `--json`.
-    pub json: bool,
-}
-
 /// One `belfry sub`, over all of its sessions.
-pub struct Subscriber {
-    endpoint: Endpoint,
-    token: Option<String>,
+pub(super) struct Subscriber {
+    gateway: Gateway,
     resume: Resume,
-    /// How many messages are still to be printed, if that has an end.
+    /// How many messages are still to be printed; `None` without a count.
     left: Option<u64>,
-    json: bool,
-    output: BufWriter<Stdout>,
-    /// A person reads along: each message is shown at once.
-    flush_each: bool,
+    output: Output,
     backoff: Backoff,
+    /// The `subscribe`s of this session that were not refused yet; `None` once the session has a topic.
+    unrefused: Option<usize>,
 }
 
 /// How a session ended.
 enum End {
-    /// `--count` is full, or nobody reads any more.
+    /// The count is reached, or standard output is closed.
     Done,
-    /// Gone, for this reason; not to be sought before then, if the gateway has said so.
+    /// Lost, for this reason; to be sought again, not before this moment if the gateway named one.
     Lost(String, Option<Instant>),
 }
 
@@ -63,31 +45,22 @@ enum Heard {
 }
 
 impl Subscriber {
-    /// Nothing is connected yet.
-    pub fn new(endpoint: Endpoint, token: Option<String>, wanted: Wanted) -> Self {
-        let output = std::io::stdout();
-        Self {
-            endpoint,
-            token,
-            resume: Resume::new(wanted.topics, wanted.last),
-            left: wanted.count,
-            json: wanted.json,
-            flush_each: output.is_terminal(),
-            output: BufWriter::new(output),
-            backoff: Backoff::default(),
-        }
+    /// A subscriber of `topics`, names or patterns, that is not connected yet.
+    pub(super) fn new(gateway: Gateway, topics: Vec<String>, last: Option<u32>, count: Option<u64>, output: Output) -> Self {
+        let resume = Resume::new(topics, last);
+        Self { gateway, resume, left: count, output, backoff: Backoff::default(), unrefused: None }
     }
 
-    /// Prints messages until there is nothing left to do, or nothing that could help.
-    pub async fn run(mut self) -> anyhow::Result<()> {
+    /// Prints messages until the count is reached, standard output is closed, or the gateway refuses for good.
+    pub(super) async fn run(mut self) -> anyhow::Result<()> {
         let mut was_connected = false;
         loop {
-            let not_before = match upgrade(&self.endpoint, self.token.as_deref()).await {
-                Ok(wire) => {
+            let not_before = match self.gateway.upgrade().await {
+                Ok(socket) => {
                     if std::mem::replace(&mut was_connected, true) {
-                        eprintln!("belfry: back at {}", self.endpoint);
+                        eprintln!("belfry: back at {}", self.gateway.endpoint);
                     }
-                    match self.listen(wire).await? {
+                    match self.listen(socket).await? {
                         End::Done => return Ok(()),
                         End::Lost(why, not_before) => {
                             eprintln!("belfry: {why}; reconnecting");
@@ -110,17 +83,17 @@ impl Subscriber {
     }
 
     /// One session, from its welcome to its end.
-    async fn listen(&mut self, mut wire: Wire) -> anyhow::Result<End> {
+    async fn listen(&mut self, mut socket: WebSocket) -> anyhow::Result<End> {
         let mut silence_max = WELCOME_WITHIN;
         let mut not_before = None;
         loop {
-            let incoming = match wire.take_received() {
+            let incoming = match socket.take_received() {
                 Ok(Some(incoming)) => Ok(incoming),
                 Ok(None) => {
                     if is_closed(self.output.flush())? {
                         return Ok(End::Done);
                     }
-                    match tokio::time::timeout(silence_max, wire.next()).await {
+                    match tokio::time::timeout(silence_max, socket.next()).await {
                         Ok(incoming) => incoming,
                         Err(_) => return Ok(End::Lost(format!("nothing heard for {} s", silence_max.as_secs()), not_before)),
                     }
@@ -130,13 +103,13 @@ impl Subscriber {
             match incoming {
                 Ok(Incoming::Alive) => {}
                 Ok(Incoming::Close(code, reason)) => return after_close(code, &reason, not_before),
-                Ok(Incoming::Text(text)) => match self.hear(&text, &mut wire)? {
+                Ok(Incoming::Text(text)) => match self.hear(&text, &mut socket)? {
                     Heard::Nothing => {}
                     Heard::Welcome { silence_max: longer } => silence_max = longer,
                     Heard::Draining(until) => not_before = Some(until),
                     Heard::Done => {
                         is_closed(self.output.flush())?;
-                        wire.close().await;
+                        socket.close().await;
                         return Ok(End::Done);
                     }
                 },
@@ -145,19 +118,22 @@ impl Subscriber {
         }
     }
 
-    fn hear(&mut self, text: &str, wire: &mut Wire) -> anyhow::Result<Heard> {
+    fn hear(&mut self, text: &str, socket: &mut WebSocket) -> anyhow::Result<Heard> {
         if let Some(message) = Message::read(text) {
             return self.print(text, &message);
         }
         match read_event(text) {
             Some(Event::Welcome { ping_interval_ms, max_message_bytes }) => {
-                self.resume.commands(max_message_bytes).iter().for_each(|command| wire.queue_text(command));
-                // Two pings that didn't come, and the way here.
+                let commands = self.resume.commands(max_message_bytes);
+                self.unrefused = Some(commands.len());
+                commands.iter().for_each(|command| socket.queue_text(command));
+                // The time of two pings, and five seconds for the way.
                 let silence_max = Duration::from_millis(ping_interval_ms.saturating_mul(2)) + Duration::from_secs(5);
                 return Ok(Heard::Welcome { silence_max });
             }
             Some(Event::Subscribed { topics }) => {
                 self.backoff.reset();
+                self.unrefused = None;
                 for notice in self.resume.subscribed(topics) {
                     eprintln!("belfry: {notice}");
                 }
@@ -169,28 +145,26 @@ impl Subscriber {
                 return Ok(Heard::Draining(Instant::now() + Duration::from_millis(retry_after_ms)));
             }
             Some(Event::Error { id, code, message }) => {
-                if id.and_then(|id| id.as_u64()) == Some(SUBSCRIBE_ID) {
-                    bail!("{code}: {message}");
+                let of_subscribe = id.and_then(|id| id.as_u64()) == Some(SUBSCRIBE_ID);
+                let told = format!("{code}: {message}{}", if of_subscribe { remedy(&code) } else { "" });
+                if of_subscribe {
+                    self.unrefused = self.unrefused.map(|left| left.saturating_sub(1));
+                    if self.unrefused == Some(0) {
+                        bail!(told);
+                    }
                 }
-                eprintln!("belfry: {code}: {message}");
+                eprintln!("belfry: {told}");
             }
             Some(Event::Published { .. } | Event::Other) | None => {}
         }
         Ok(Heard::Nothing)
     }
 
-    fn print(&mut self, text: &str, message: &Message<'_>) -> anyhow::Result<Heard> {
+    fn print(&mut self, event: &str, message: &Message<'_>) -> anyhow::Result<Heard> {
         if !self.resume.is_new(&message.topic, &message.epoch, message.offset) {
             return Ok(Heard::Nothing);
         }
-        let line = match (self.json, message.data, &message.data_base64) {
-            (true, ..) => one_line(text),
-            (false, Some(data), _) => one_line(data.get()),
-            (false, None, Some(base64)) => base64.clone(),
-            (false, None, None) => "null".into(),
-        };
-        let written = writeln!(self.output, "{line}").and_then(|()| if self.flush_each { self.output.flush() } else { Ok(()) });
-        if is_closed(written)? {
+        if is_closed(self.output.print(event, message))? {
             return Ok(Heard::Done);
         }
         self.left = self.left.map(|left| left.saturating_sub(1));
@@ -198,7 +172,18 @@ impl Subscriber {
     }
 }
 
-/// Whether whoever read standard output has left; that is no failure.
+/// What would be right where a subscribe was refused.
+fn remedy(code: &str) -> &'static str {
+    match code {
+        "not_allowed" => {
+            "; one grant must cover all of a topic or pattern (the built-in configuration lets everybody subscribe to \
+             quotes.>, chat.> and $belfry.>), and --token brings others"
+        }
+        _ => "",
+    }
+}
+
+/// Whether the reader of standard output has closed it, which is no failure.
 fn is_closed(written: std::io::Result<()>) -> anyhow::Result<bool> {
     match written {
         Ok(()) => Ok(false),
@@ -207,7 +192,7 @@ fn is_closed(written: std::io::Result<()>) -> anyhow::Result<bool> {
     }
 }
 
-/// What the gateway's Close means to a subscriber (PROTOCOL section 6): come back, or give up with its words.
+/// What a subscriber does after the gateway's Close (PROTOCOL section 6): reconnect, or give up with the reason.
 fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::Result<End> {
     let said =
         if reason.is_empty() { format!("the gateway closed with {code}") } else { format!("the gateway closed with {code}, {reason}") };
@@ -215,7 +200,7 @@ fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::
         4001 => bail!("{said}: the token is not one that it knows; give another --token"),
         4002 => bail!("{said}: the token has expired; give a new --token"),
         1008 => bail!("{said}: not allowed without credentials? give a --token"),
-        // The operator wanted this session gone, not its reader; the key is what keeps somebody out.
+        // An operator closes a session, not its user: removing a key is what keeps somebody out.
         4009 => Ok(End::Lost(said, Some(not_before.unwrap_or_else(|| Instant::now() + AFTER_OPERATOR)))),
         1002 | 1003 | 1007 | 1009 | 1010 => bail!("{said}: it doesn't understand this version of belfry"),
         _ => Ok(End::Lost(said, not_before)),

@@ -1,0 +1,69 @@
+//! `belfry check`: a configuration tried without the gateway.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::layers::ConfigArguments;
+use crate::config::{Config, DEFAULT_FILE, Sources};
+use crate::server;
+
+/// `belfry check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Print the built-in configuration
+    #[arg(long)]
+    print_default: bool,
+}
+
+/// Checks a configuration, or prints the built-in one.
+pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
+    if arguments.print_default {
+        return match std::io::stdout().write_all(DEFAULT_FILE.as_bytes()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("can't write to standard output"),
+            _ => Ok(()),
+        };
+    }
+    let sources = arguments.config.into_sources()?;
+    for warning in load(&sources)?.warnings() {
+        eprintln!("belfry: warning: {warning}");
+    }
+    // With nobody left to read it, nobody misses it.
+    let _ = writeln!(std::io::stdout(), "ok: {}", read_from(&sources));
+    Ok(())
+}
+
+/// What the configuration was read from.
+fn read_from(sources: &Sources) -> String {
+    let mut parts = vec![match &sources.file {
+        Some(file) => file.display().to_string(),
+        None => "the built-in configuration".to_owned(),
+    }];
+    if !sources.environment.is_empty() {
+        let names: Vec<_> = sources.environment.iter().map(|(name, _)| name.as_str()).collect();
+        parts.push(names.join(", "));
+    }
+    if !sources.settings.is_empty() {
+        let keys: Vec<_> = sources.settings.iter().map(|(key, _)| format!("--set {key}")).collect();
+        parts.push(keys.join(", "));
+    }
+    parts.join(", ")
+}
+
+/// The configuration, with all that it names tried; every problem but the last goes to standard error here, and the last is
+/// the error itself, so that each has a line.
+pub(super) fn load(sources: &Sources) -> anyhow::Result<Arc<Config>> {
+    let problems = match server::preflight(sources) {
+        Ok((config, _)) => return Ok(config),
+        Err(problems) => problems,
+    };
+    let Some((last, others)) = problems.split_last() else { bail!("the configuration can't be used") };
+    for problem in others {
+        eprintln!("belfry: {problem}");
+    }
+    bail!("{last}")
+}

@@ -1,0 +1,109 @@
+//! WebSocket frames (RFC 6455 §5.2): read as a server sends them, written as a client must.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+/// The longest message that is read, in bytes.
+pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 20;
+const CONTROL_BYTES_MAX: usize = 125;
+
+pub(super) const CONTINUATION: u8 = 0x0;
+pub(super) const TEXT: u8 = 0x1;
+pub(super) const BINARY: u8 = 0x2;
+pub(super) const CLOSE: u8 = 0x8;
+pub(super) const PING: u8 = 0x9;
+pub(super) const PONG: u8 = 0xA;
+
+/// The bytes are no frame that RFC 6455 allows; says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("what the gateway sent is no WebSocket frame: {0}")]
+pub struct NoFrame(pub(super) &'static str);
+
+/// One whole frame.
+pub(super) struct Frame {
+    /// Whether it is the last frame of its message.
+    pub(super) fin: bool,
+    pub(super) opcode: u8,
+    pub(super) payload: Bytes,
+}
+
+/// Takes one whole frame off the front of `received`; `None` while it is not whole.
+pub(super) fn read_frame(received: &mut BytesMut) -> Result<Option<Frame>, NoFrame> {
+    let [first, second, rest @ ..] = &received[..] else { return Ok(None) };
+    let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
+    if first & 0x70 != 0 {
+        return Err(NoFrame("a reserved bit is set"));
+    }
+    if second & 0x80 != 0 {
+        return Err(NoFrame("the gateway masked it"));
+    }
+    let (head, length) = match (second & 0x7F, rest) {
+        (126, [a, b, ..]) => (4, usize::from(u16::from_be_bytes([*a, *b]))),
+        (127, [a, b, c, d, e, f, g, h, ..]) => {
+            let length = u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
+            (10, usize::try_from(length).unwrap_or(usize::MAX))
+        }
+        (126 | 127, _) => return Ok(None),
+        (length, _) => (2, usize::from(length)),
+    };
+    if opcode >= CLOSE && (!fin || length > CONTROL_BYTES_MAX) {
+        return Err(NoFrame("a control frame that is fragmented or longer than 125 bytes"));
+    }
+    if length > MESSAGE_BYTES_MAX {
+        return Err(NoFrame("a message longer than 64 MiB"));
+    }
+    if received.len() < head + length {
+        received.reserve(head + length - received.len());
+        return Ok(None);
+    }
+    received.advance(head);
+    Ok(Some(Frame { fin, opcode, payload: received.split_to(length).freeze() }))
+}
+
+/// Appends a whole frame, masked by `mask` as RFC 6455 §5.3 asks of a client.
+pub(super) fn write_frame(unsent: &mut BytesMut, opcode: u8, payload: &[u8], mask: [u8; 4]) {
+    unsent.reserve(14 + payload.len());
+    unsent.put_u8(0x80 | opcode);
+    match payload.len() {
+        length @ 0..=125 => unsent.put_u8(0x80 | length as u8),
+        length @ 126..=0xFFFF => {
+            unsent.put_u8(0x80 | 126);
+            unsent.put_u16(length as u16);
+        }
+        length => {
+            unsent.put_u8(0x80 | 127);
+            unsent.put_u64(length as u64);
+        }
+    }
+    unsent.put_slice(&mask);
+    let start = unsent.len();
+    unsent.put_slice(payload);
+    fastwebsockets::unmask(&mut unsent[start..], mask);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is masked here is what the other side unmasks.
+        #[test]
+        fn masks_come_off(length in prop_oneof![0usize..300, 65_000usize..66_000], mask: [u8; 4]) {
+            let payload: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            let mut sent = BytesMut::new();
+            write_frame(&mut sent, TEXT, &payload, mask);
+            let start = sent.len() - length;
+            prop_assert_eq!(&sent[start - 4..start], &mask);
+            let plain: Vec<u8> = sent[start..].iter().enumerate().map(|(index, byte)| byte ^ mask[index % 4]).collect();
+            prop_assert_eq!(plain, payload);
+        }
+    }
+
+    #[test]
+    fn forbidden_frames_are_refused() {
+        for bytes in [&[0xC1, 0][..], &[0x81, 0x80, 0, 0, 0, 0], &[0x09, 0], &[0x89, 126, 0, 126]] {
+            assert!(read_frame(&mut BytesMut::from(bytes)).is_err(), "{bytes:?}");
+        }
+    }
+}

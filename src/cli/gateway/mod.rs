@@ -1,0 +1,14 @@
+//! A gateway as its clients on the command line reach it: address, credentials, TLS, WebSocket, events.
+
+mod arguments;
+mod connect;
+mod endpoint;
+mod event;
+mod frame;
+mod tls;
+mod websocket;
+
+pub use arguments::{Gateway, GatewayArguments};
+pub use connect::ConnectError;
+pub use event::{Event, Message, Since, Subscribe, SubscribedTopic, one_line, read_event};
+pub use websocket::{Incoming, WebSocket};

@@ -1,0 +1,46 @@
+//! The `publish` command of one payload.
+
+use serde_json::value::RawValue;
+
+use crate::topic_name::TopicName;
+
+/// The `publish` of one payload. The error says why the gateway would not take it.
+pub(super) fn command(number: u64, topic: &TopicName, payload: &[u8], bytes_max: usize) -> Result<String, String> {
+    let payload = std::str::from_utf8(payload).map_err(|_| "it is not UTF-8".to_owned())?;
+    // As it stands where it is JSON: prices keep their zeros. A topic's name never needs escaping.
+    let data = match serde_json::from_str::<&RawValue>(payload) {
+        Ok(json) => json.get().to_owned(),
+        Err(_) => serde_json::Value::from(payload).to_string(),
+    };
+    let text = format!(r#"{{"op":"publish","id":{number},"topic":"{topic}","data":{data}}}"#);
+    if text.len() > bytes_max {
+        return Err(format!("its command has {} bytes, the gateway takes {bytes_max} (message_bytes)", text.len()));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(payload: &str) -> String {
+        command(7, &TopicName::parse("chat.lobby").unwrap(), payload.as_bytes(), 1_000).unwrap()
+    }
+
+    /// PROTOCOL 8: DATA that isn't JSON is sent as a JSON string; what is goes byte for byte.
+    #[test]
+    fn payloads_go_as_they_are_or_as_a_string() {
+        assert_eq!(written(r#"{"price":187.300}"#), r#"{"op":"publish","id":7,"topic":"chat.lobby","data":{"price":187.300}}"#);
+        assert_eq!(written("12345678901234567890"), r#"{"op":"publish","id":7,"topic":"chat.lobby","data":12345678901234567890}"#);
+        assert_eq!(written("say \"hi\""), r#"{"op":"publish","id":7,"topic":"chat.lobby","data":"say \"hi\""}"#);
+        assert_eq!(written(""), r#"{"op":"publish","id":7,"topic":"chat.lobby","data":""}"#);
+        assert_eq!(written("{} {}"), r#"{"op":"publish","id":7,"topic":"chat.lobby","data":"{} {}"}"#);
+    }
+
+    #[test]
+    fn what_the_gateway_would_close_for_is_not_sent() {
+        let topic = TopicName::parse("a").unwrap();
+        assert!(command(1, &topic, &[b'1'; 200], 100).unwrap_err().contains("100"));
+        assert!(command(1, &topic, b"\xFF", 100).is_err());
+    }
+}

@@ -1,0 +1,44 @@
+//! `belfry pub`: a gateway's publisher on the command line.
+
+mod command;
+mod lines;
+mod outcome;
+mod publisher;
+mod window;
+
+use clap::Args;
+
+use super::gateway::GatewayArguments;
+use crate::topic_name::TopicName;
+use lines::Source;
+use publisher::Manner;
+
+/// `belfry pub`.
+#[derive(Debug, Args)]
+pub(super) struct PubArguments {
+    /// The topic
+    #[arg(value_name = "TOPIC", value_parser = TopicName::parse)]
+    topic: TopicName,
+    /// The payload; what isn't JSON is sent as a JSON string. `-` or nothing: a message per line of standard input
+    #[arg(value_name = "DATA | -", allow_negative_numbers = true)]
+    data: Option<String>,
+    #[command(flatten)]
+    gateway: GatewayArguments,
+    /// Keep 64 lines in flight whatever the default rate: for a key with a `commands_per_second` of its own
+    #[arg(long)]
+    unthrottled: bool,
+    /// Tell nothing but errors
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Publishes a payload, or the lines of standard input, until each is answered.
+pub(super) async fn publish(arguments: PubArguments) -> anyhow::Result<()> {
+    let PubArguments { topic, data, gateway, unthrottled, quiet } = arguments;
+    let source = match data {
+        Some(data) if data != "-" => Source::one(data),
+        _ => Source::standard_input(),
+    };
+    let manner = Manner { keeps_default_rate: !unthrottled, quiet };
+    publisher::publish(&gateway.into_gateway()?, &topic, source, manner).await
+}

@@ -1,0 +1,188 @@
+//! A publisher: sends lines within the gateway's rate, and waits until each is answered.
+
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+
+use super::command::command;
+use super::lines::Source;
+use super::outcome::Outcome;
+use super::window::{Line, Turn, Window};
+use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, WebSocket, read_event};
+use crate::clock::{Clock, Moment};
+use crate::topic_name::TopicName;
+
+/// How long an answer may take before the gateway counts as gone.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// After this time a publisher that is held back says so, once.
+const NOTICE_AFTER: Duration = Duration::from_secs(1);
+
+/// How fast lines are published, and whether that is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// Whether lines are in flight together only within the gateway's default rate.
+    pub(super) keeps_default_rate: bool,
+    /// Whether nothing but errors goes to standard error.
+    pub(super) quiet: bool,
+}
+
+/// Publishes everything from `source` on `topic`, in order, and waits for every answer.
+pub(super) async fn publish(gateway: &Gateway, topic: &TopicName, source: Source, manner: Manner) -> anyhow::Result<()> {
+    let mut socket = gateway.upgrade().await.map_err(ConnectError::into_error)?;
+    let message_bytes_max = welcome(&mut socket).await?;
+    let clock = Clock::machine();
+    let began = clock.moment();
+    let window = Window::new(began, manner.keeps_default_rate);
+    let outcome = Outcome::new(source.is_stream());
+    let topic = topic.clone();
+    Publisher { topic, source, ended: false, message_bytes_max, clock, began, window, outcome, manner, noticed: false }.run(socket).await
+}
+
+/// One `belfry pub`, from its welcome to its last answer.
+struct Publisher {
+    topic: TopicName,
+    source: Source,
+    /// Whether no further line is wanted: the source is at its end, or the gateway takes none of them.
+    ended: bool,
+    message_bytes_max: usize,
+    clock: Clock,
+    began: Moment,
+    window: Window,
+    outcome: Outcome,
+    manner: Manner,
+    /// Whether it was told that the rate holds lines back.
+    noticed: bool,
+}
+
+impl Publisher {
+    async fn run(mut self, mut socket: WebSocket) -> anyhow::Result<()> {
+        let outcome = self.publish_all(&mut socket).await;
+        if let Err(error) = outcome {
+            return Err(self.outcome.broken(&error, self.window.under_way(), self.ended && !self.window.has_refused()));
+        }
+        socket.close().await;
+        let summary = self.outcome.summary(self.clock.moment().since(self.began));
+        self.outcome.verdict()?;
+        if !self.manner.quiet {
+            eprintln!("belfry: {summary}");
+        }
+        Ok(())
+    }
+
+    async fn publish_all(&mut self, socket: &mut WebSocket) -> anyhow::Result<()> {
+        let mut heard_at = self.clock.moment();
+        loop {
+            if self.ended && self.window.is_settled() {
+                return Ok(());
+            }
+            let now = self.clock.moment();
+            let turn = self.window.turn(now);
+            if turn == Turn::Now
+                && let Some(line) = self.window.take_refused()
+            {
+                self.send(line, socket);
+                continue;
+            }
+            if self.window.under_way() == 0 {
+                heard_at = now;
+            }
+            self.notice(now);
+            let may_read = turn == Turn::Now && !self.ended;
+            let pause = match turn {
+                Turn::At(moment) => moment.since(now),
+                Turn::Now | Turn::AfterAnswer => ANSWER_WITHIN.saturating_sub(now.since(heard_at)),
+            };
+            tokio::select! {
+                // Lines first: what is ready is sent together.
+                biased;
+                line = self.source.next(), if may_read => match line {
+                    Some(line) => self.take_line(line?, socket),
+                    None => self.ended = true,
+                },
+                incoming = socket.next() => {
+                    heard_at = self.clock.moment();
+                    self.hear(incoming?)?;
+                }
+                () = tokio::time::sleep(pause) => {
+                    if self.window.under_way() > 0 && pause.is_zero() {
+                        bail!("the gateway has not answered for {} s", ANSWER_WITHIN.as_secs());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells once that the rate holds lines back.
+    fn notice(&mut self, now: Moment) {
+        let is_due = !self.noticed && !self.manner.quiet && self.source.is_stream() && now.since(self.began) >= NOTICE_AFTER;
+        if !is_due {
+            return;
+        }
+        if let Some(rate) = self.window.held_to() {
+            self.noticed = true;
+            eprintln!(
+                "belfry: held to {rate:.0} lines a second by the gateway's commands_per_second; an API key may have a rate of its own"
+            );
+        }
+    }
+
+    fn take_line(&mut self, line: Vec<u8>, socket: &mut WebSocket) {
+        let number = self.outcome.read();
+        match command(number, &self.topic, &line, self.message_bytes_max) {
+            Ok(text) => self.send(Line { number, text }, socket),
+            Err(why) => self.outcome.failed(number, &why),
+        }
+    }
+
+    fn send(&mut self, line: Line, socket: &mut WebSocket) {
+        socket.queue_text(&line.text);
+        self.window.sent(line, self.clock.moment());
+    }
+
+    fn hear(&mut self, incoming: Incoming) -> anyhow::Result<()> {
+        let text = match incoming {
+            Incoming::Text(text) => text,
+            Incoming::Alive => return Ok(()),
+            Incoming::Close(code, reason) => bail!(closed(code, &reason)),
+        };
+        match read_event(&text) {
+            Some(Event::Published { id }) if self.window.settled(id) => self.outcome.published(),
+            Some(Event::Error { id, code, message }) => match id.and_then(|id| id.as_u64()) {
+                Some(number) if code == "rate_limited" => self.window.rate_limited(number, self.clock.moment()),
+                Some(number) if self.window.settled(number) => {
+                    self.outcome.failed(number, &format!("{code}: {message}"));
+                    // The gateway would say the same to every other line, but for one that it can't read.
+                    self.ended |= code != "bad_request" && code != "message_too_large";
+                }
+                _ => eprintln!("belfry: {code}: {message}"),
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the welcome, which tells the longest message that the gateway takes.
+async fn welcome(socket: &mut WebSocket) -> anyhow::Result<usize> {
+    loop {
+        let incoming = tokio::time::timeout(ANSWER_WITHIN, socket.next()).await.map_err(|_| anyhow!("the gateway says no welcome"))??;
+        match incoming {
+            Incoming::Close(code, reason) => bail!("{}; nothing was published", closed(code, &reason)),
+            Incoming::Alive => {}
+            Incoming::Text(text) => {
+                if let Some(Event::Welcome { max_message_bytes, .. }) = read_event(&text) {
+                    return Ok(max_message_bytes);
+                }
+            }
+        }
+    }
+}
+
+fn closed(code: u16, reason: &str) -> String {
+    match code {
+        4001 => "the gateway does not know this token (4001); give another --token".to_owned(),
+        4002 => "the token has expired (4002); give a new --token".to_owned(),
+        _ if reason.is_empty() => format!("the gateway closed with {code}"),
+        _ => format!("the gateway closed with {code}, {reason}"),
+    }
+}

@@ -1,0 +1,132 @@
+//! What `/v1` shows an administrator: sessions by their outbox, topics by their rate.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::cli::gateway::Gateway;
+
+/// The most sessions that are asked for, those with the fullest outboxes first.
+const SESSIONS_MAX: usize = 200;
+/// The most topics that are read, in pages of [`TOPICS_PAGE`].
+pub(super) const TOPICS_MAX: usize = 5_000;
+const TOPICS_PAGE: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+struct Sessions {
+    sessions: Vec<Session>,
+}
+
+/// A session of `/v1/sessions`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Session {
+    pub(super) session: String,
+    pub(super) user: Option<String>,
+    pub(super) address: String,
+    pub(super) dialect: String,
+    pub(super) outbox_bytes: u64,
+    pub(super) oldest: Option<Oldest>,
+}
+
+/// The message that has been in an outbox for longest.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Oldest {
+    pub(super) topic: String,
+    pub(super) age_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Topics {
+    topics: Vec<Topic>,
+}
+
+/// A topic of `/v1/topics`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Topic {
+    pub(super) topic: String,
+    pub(super) subscribers: u64,
+    offset: u64,
+    epoch: String,
+}
+
+/// A topic and its messages a second.
+#[derive(Debug, Clone)]
+pub(super) struct RatedTopic {
+    pub(super) topic: String,
+    pub(super) subscribers: u64,
+    pub(super) rate: f64,
+}
+
+/// What an administrator sees at one moment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tables {
+    pub(super) sessions: Vec<Session>,
+    pub(super) topics: Vec<RatedTopic>,
+    /// Whether the gateway has more topics than were read.
+    pub(super) topics_cut: bool,
+}
+
+/// Asks `/v1`, and remembers the offsets of topics from one look to the next.
+#[derive(Debug, Default)]
+pub(super) struct Admin {
+    earlier: HashMap<String, Topic>,
+    earlier_s: f64,
+}
+
+impl Admin {
+    /// The tables at `now_s`, in seconds of the gateway's uptime; `None` if the credentials are no administrator's.
+    pub(super) async fn look(&mut self, gateway: &Gateway, now_s: f64) -> anyhow::Result<Option<Tables>> {
+        let Some(sessions) = gateway.fetch(&format!("/v1/sessions?order=outbox&limit={SESSIONS_MAX}")).await? else { return Ok(None) };
+        let Sessions { sessions } = serde_json::from_slice(&sessions)?;
+        let topics = all_topics(gateway).await?;
+        let topics_cut = topics.len() >= TOPICS_MAX;
+        Ok(Some(Tables { sessions, topics: self.rate(topics, now_s), topics_cut }))
+    }
+
+    /// Topics that were published to since the look before, the busiest first.
+    fn rate(&mut self, topics: Vec<Topic>, now_s: f64) -> Vec<RatedTopic> {
+        let seconds = now_s - self.earlier_s;
+        let rated = topics.iter().filter_map(|topic| {
+            let earlier = self.earlier.get(&topic.topic).filter(|earlier| earlier.epoch == topic.epoch)?;
+            let published = topic.offset.checked_sub(earlier.offset).filter(|&published| published > 0)?;
+            let rate = published as f64 / seconds;
+            (seconds > 0.0).then(|| RatedTopic { topic: topic.topic.clone(), subscribers: topic.subscribers, rate })
+        });
+        let mut rated: Vec<RatedTopic> = rated.collect();
+        rated.sort_by(|a, b| b.rate.total_cmp(&a.rate));
+        self.earlier = topics.into_iter().map(|topic| (topic.topic.clone(), topic)).collect();
+        self.earlier_s = now_s;
+        rated
+    }
+}
+
+async fn all_topics(gateway: &Gateway) -> anyhow::Result<Vec<Topic>> {
+    let mut topics: Vec<Topic> = Vec::new();
+    while topics.len() < TOPICS_MAX {
+        let after = topics.last().map(|topic| topic.topic.clone()).unwrap_or_default();
+        let after = percent_encoding::utf8_percent_encode(&after, percent_encoding::NON_ALPHANUMERIC);
+        let Some(page) = gateway.fetch(&format!("/v1/topics?limit={TOPICS_PAGE}&after={after}")).await? else { break };
+        let page: Topics = serde_json::from_slice(&page)?;
+        let full = page.topics.len() == TOPICS_PAGE;
+        topics.extend(page.topics);
+        if !full {
+            break;
+        }
+    }
+    Ok(topics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_come_first_and_a_new_epoch_counts_from_its_second_look() {
+        let topic = |name: &str, epoch: &str, offset| Topic { topic: name.into(), subscribers: 1, offset, epoch: epoch.into() };
+        let mut admin = Admin::default();
+        assert!(admin.rate(vec![topic("a", "e", 10), topic("b", "e", 10), topic("c", "e", 10)], 1.0).is_empty());
+        let rated = admin.rate(vec![topic("a", "e", 12), topic("b", "e", 30), topic("c", "f", 90)], 3.0);
+        let named: Vec<_> = rated.iter().map(|topic| (topic.topic.as_str(), topic.rate)).collect();
+        assert_eq!(named, [("b", 10.0), ("a", 1.0)]);
+    }
+}

@@ -1,0 +1,83 @@
+//! `belfry top`: a gateway's rates, and with an admin key its slowest sessions and busiest topics.
+
+mod admin;
+mod plain;
+mod screen;
+mod stats;
+mod terminal;
+mod view;
+mod words;
+
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::gateway::{ConnectError, Gateway, GatewayArguments};
+use admin::{Admin, Tables};
+use stats::{Stats, StatsFeed};
+use terminal::{Input, Terminal};
+use view::View;
+
+/// `belfry top`.
+#[derive(Debug, Args)]
+pub(super) struct TopArguments {
+    #[command(flatten)]
+    gateway: GatewayArguments,
+    /// Print a line a second, as it does where standard output is no terminal
+    #[arg(long)]
+    plain: bool,
+}
+
+/// Shows the rates until the gateway is gone or the user quits.
+pub(super) async fn watch(arguments: TopArguments) -> anyhow::Result<()> {
+    let gateway = arguments.gateway.into_gateway()?;
+    let feed = StatsFeed::subscribe(gateway.upgrade().await.map_err(ConnectError::into_error)?);
+    let on_screen = !arguments.plain && std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    if on_screen { watch_on_screen(gateway, feed).await } else { print_lines(&gateway, feed).await }
+}
+
+async fn print_lines(gateway: &Gateway, mut feed: StatsFeed) -> anyhow::Result<()> {
+    let (mut admin, mut earlier): (_, Option<Stats>) = (Admin::default(), None);
+    loop {
+        let stats = feed.next().await?;
+        let mut text = plain::line(&stats, earlier.and_then(|earlier| stats.rates_since(&earlier)));
+        earlier = Some(stats);
+        if let Some(tables) = look(&mut admin, gateway, &stats).await? {
+            text.push_str(&plain::tables(&tables));
+        }
+        let mut output = std::io::stdout().lock();
+        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            written => written.context("can't write to standard output")?,
+        }
+    }
+}
+
+async fn watch_on_screen(gateway: Gateway, mut feed: StatsFeed) -> anyhow::Result<()> {
+    let mut terminal = Terminal::open().context("can't take the terminal over; --plain prints lines")?;
+    let (mut admin, mut view) = (Admin::default(), View::new(gateway.endpoint.to_string()));
+    loop {
+        terminal.draw(&view).context("can't draw")?;
+        tokio::select! {
+            stats = feed.next() => {
+                let stats = stats?;
+                let tables = look(&mut admin, &gateway, &stats).await?;
+                view.update(stats, tables);
+            }
+            input = terminal.next() => match input {
+                Some(Input::Key(key)) if !view.press(key) => return Ok(()),
+                Some(_) => {}
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// An administrator's tables; `None` without credentials, or where they are no administrator's.
+async fn look(admin: &mut Admin, gateway: &Gateway, stats: &Stats) -> anyhow::Result<Option<Tables>> {
+    if gateway.token.is_none() {
+        return Ok(None);
+    }
+    admin.look(gateway, stats.uptime_s).await
+}

@@ -1,0 +1,55 @@
+//! `belfry top` without a terminal: a line a second, and an administrator's tables below it.
+
+use std::fmt::Write;
+
+use super::admin::{TOPICS_MAX, Tables};
+use super::stats::{Rates, Stats};
+use super::words::{bytes, printable, rate};
+
+/// The most rows of each table.
+const ROWS: usize = 10;
+
+/// The totals on one line.
+pub(super) fn line(stats: &Stats, rates: Option<Rates>) -> String {
+    let shown = |value: fn(Rates) -> f64| rates.map_or_else(|| "-".to_owned(), |rates| rate(value(rates)));
+    format!(
+        "up {:.0} s  sessions {}  topics {}  subscriptions {}  published {}/s  delivered {}/s  outboxes {}\n",
+        stats.uptime_s,
+        stats.sessions,
+        stats.topics,
+        stats.subscriptions,
+        shown(|rates| rates.published),
+        shown(|rates| rates.delivered),
+        bytes(stats.outbox_bytes),
+    )
+}
+
+/// The slowest sessions and the busiest topics.
+pub(super) fn tables(tables: &Tables) -> String {
+    let mut text = String::from("\nslowest sessions      outbox  user              dialect  address                oldest\n");
+    for session in tables.sessions.iter().take(ROWS) {
+        let oldest =
+            session.oldest.as_ref().map_or_else(|| "-".into(), |oldest| format!("{} ms, {}", oldest.age_ms, printable(&oldest.topic)));
+        let user = printable(session.user.as_deref().unwrap_or("-"));
+        let (name, dialect, address) = (printable(&session.session), printable(&session.dialect), printable(&session.address));
+        let _ = writeln!(text, "{name:<16} {:>11}  {user:<16.16}  {dialect:<7}  {address:<21}  {oldest}", bytes(session.outbox_bytes));
+    }
+    let cut = if tables.topics_cut { format!(" (of the first {TOPICS_MAX})") } else { String::new() };
+    let _ = writeln!(text, "\n{:<34} messages/s  subscribers", format!("busiest topics{cut}"));
+    for topic in tables.topics.iter().take(ROWS) {
+        let _ = writeln!(text, "{:<34.34} {:>10.1}  {:>11}", printable(&topic.topic), topic.rate, topic.subscribers);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_all_totals() {
+        let stats = Stats { sessions: 1, topics: 2, subscriptions: 3, published: 4, delivered: 5, outbox_bytes: 0, uptime_s: 61.4 };
+        let text = line(&stats, None);
+        assert!(text.starts_with("up 61 s") && text.ends_with("outboxes 0 B\n"), "{text}");
+    }
+}

@@ -1,0 +1,241 @@
+//! The view on a terminal of any size.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table as TableWidget};
+
+use super::view::{Order, Table, View};
+use super::words::{bytes, printable, rate};
+
+/// Below this height the charts give way to the tables.
+const CHART_HEIGHT_MIN: u16 = 16;
+/// Outboxes past these many bytes are yellow and red.
+const OUTBOX_YELLOW: u64 = 64 << 10;
+const OUTBOX_RED: u64 = 512 << 10;
+
+/// Draws `view` over the whole frame.
+pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
+    let area = frame.area();
+    let charts = if area.height >= CHART_HEIGHT_MIN { 4 } else { 0 };
+    let [title, totals, chart, tables, keys] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(2),
+        Constraint::Length(charts),
+        Constraint::Min(0),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    draw_title(frame, title, view);
+    draw_totals(frame, totals, view);
+    draw_charts(frame, chart, view);
+    draw_tables(frame, tables, view);
+    draw_keys(frame, keys, view);
+}
+
+fn draw_title(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let up = view.stats.map_or_else(|| "connecting".to_owned(), |stats| format!("up {}", duration(stats.uptime_s)));
+    let mut words = vec!["belfry ".bold().cyan(), Span::raw(view.url.clone()), Span::raw("  "), Span::raw(up)];
+    if view.choice.paused {
+        words.push("  paused".yellow());
+    }
+    frame.render_widget(Line::from(words), area);
+}
+
+fn draw_totals(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let Some(stats) = view.stats else { return };
+    let per_second = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{}/s", rate(value)));
+    let pair = |name: &'static str, value: String| [Span::raw(name).dark_gray(), Span::raw(value).bold(), Span::raw("   ")];
+    let published = per_second(view.rates.map(|rates| rates.published));
+    let delivered = per_second(view.rates.map(|rates| rates.delivered));
+    let first = [pair("published ", published), pair("delivered ", delivered), pair("outboxes ", bytes(stats.outbox_bytes))];
+    let count = |count: u64| rate(count as f64);
+    let second = [
+        pair("sessions ", count(stats.sessions)),
+        pair("subscriptions ", count(stats.subscriptions)),
+        pair("topics ", count(stats.topics)),
+    ];
+    frame.render_widget(Paragraph::new(vec![Line::from(first.concat()), Line::from(second.concat())]), area);
+}
+
+fn draw_charts(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
+    let charts =
+        [("published/s", &view.history.published, Color::Cyan, left), ("delivered/s", &view.history.delivered, Color::Green, right)];
+    for (title, history, colour, area) in charts {
+        let seen: Vec<u64> = history.iter().copied().skip(history.len().saturating_sub(usize::from(area.width))).collect();
+        let chart = Sparkline::default().block(Block::new().title(title.dark_gray())).data(&seen).style(Style::new().fg(colour));
+        frame.render_widget(chart, area);
+    }
+}
+
+fn draw_tables(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    if view.tables.is_none() {
+        let hint = "With an admin key as --token, the slowest sessions and the busiest topics stand here.";
+        frame.render_widget(Paragraph::new(hint.dark_gray()).wrap(ratatui::widgets::Wrap { trim: true }), area);
+        return;
+    }
+    // Where not both tables fit, the chosen one has the room.
+    let share = |table| if view.choice.table == table || area.height >= 12 { Constraint::Fill(1) } else { Constraint::Length(0) };
+    let [sessions, topics] = Layout::vertical([share(Table::Sessions), share(Table::Topics)]).areas(area);
+    draw_sessions(frame, sessions, view);
+    draw_topics(frame, topics, view);
+}
+
+fn draw_sessions(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let rows = view.sessions().into_iter().skip(first_row(view, Table::Sessions)).map(|session| {
+        let colour = match session.outbox_bytes {
+            OUTBOX_RED.. => Color::Red,
+            OUTBOX_YELLOW.. => Color::Yellow,
+            _ => Color::Reset,
+        };
+        let (age, topic) = session
+            .oldest
+            .as_ref()
+            .map_or_else(|| ("-".to_owned(), String::new()), |oldest| (format!("{} ms", oldest.age_ms), printable(&oldest.topic)));
+        Row::new([
+            Cell::from(bytes(session.outbox_bytes)).style(Style::new().fg(colour)),
+            Cell::from(age),
+            Cell::from(printable(session.user.as_deref().unwrap_or("-"))),
+            Cell::from(printable(&session.session)),
+            Cell::from(printable(&session.dialect)),
+            Cell::from(printable(&session.address)),
+            Cell::from(topic),
+        ])
+    });
+    let widths = [
+        Constraint::Length(10),
+        Constraint::Length(10),
+        Constraint::Max(18),
+        Constraint::Length(16),
+        Constraint::Length(10),
+        Constraint::Max(21),
+        Constraint::Fill(1),
+    ];
+    let names = ["outbox", "oldest", "user", "session", "dialect", "address", "its topic"];
+    let sorted = match view.choice.order {
+        Order::Load => 0,
+        Order::Second => 1,
+        Order::Name => 2,
+    };
+    let table = TableWidget::new(rows, widths).header(header(&names, sorted, view)).block(block("Slowest sessions", Table::Sessions, view));
+    frame.render_widget(table, area);
+}
+
+fn draw_topics(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let rows = view.topics().into_iter().skip(first_row(view, Table::Topics)).map(|topic| {
+        let subscribers = rate(topic.subscribers as f64);
+        Row::new([Cell::from(format!("{:.1}", topic.rate)), Cell::from(subscribers), Cell::from(printable(&topic.topic))])
+    });
+    let widths = [Constraint::Length(12), Constraint::Length(12), Constraint::Fill(1)];
+    let sorted = match view.choice.order {
+        Order::Load => 0,
+        Order::Second => 1,
+        Order::Name => 2,
+    };
+    let cut = view.tables.as_ref().is_some_and(|tables| tables.topics_cut);
+    let title = if cut { "Busiest topics of the first 5,000" } else { "Busiest topics" };
+    let names = ["messages/s", "subscribers", "topic"];
+    let table = TableWidget::new(rows, widths).header(header(&names, sorted, view)).block(block(title, Table::Topics, view));
+    frame.render_widget(table, area);
+}
+
+fn first_row(view: &View, table: Table) -> usize {
+    if view.choice.table == table { view.choice.scroll } else { 0 }
+}
+
+fn header(names: &[&'static str], sorted: usize, view: &View) -> Row<'static> {
+    let cells = names.iter().enumerate().map(|(index, name)| {
+        let arrow = if view.choice.reversed { "▴" } else { "▾" };
+        if index == sorted { Cell::from(format!("{name}{arrow}")).style(Style::new().fg(Color::Cyan)) } else { Cell::from(*name) }
+    });
+    Row::new(cells).style(Style::new().add_modifier(Modifier::BOLD))
+}
+
+fn block(title: &'static str, table: Table, view: &View) -> Block<'static> {
+    let style = if view.choice.table == table { Style::new().fg(Color::Cyan).bold() } else { Style::new().fg(Color::DarkGray) };
+    Block::new().borders(ratatui::widgets::Borders::TOP).border_style(style).title(Span::styled(title, style))
+}
+
+fn draw_keys(frame: &mut Frame<'_>, area: Rect, view: &View) {
+    let keys: &[(&str, &str)] = if view.tables.is_some() {
+        &[("q", "quit"), ("tab", "table"), ("s", "sort"), ("r", "reverse"), ("p", "pause"), ("↑↓", "scroll")]
+    } else {
+        &[("q", "quit"), ("p", "pause")]
+    };
+    let words: Vec<Span<'_>> =
+        keys.iter().flat_map(|(key, what)| [Span::raw(*key).bold().cyan(), Span::raw(format!(" {what}  ")).dark_gray()]).collect();
+    frame.render_widget(Line::from(words), area);
+}
+
+/// Seconds as days, hours, minutes and seconds, from the first that is not zero.
+fn duration(seconds: f64) -> String {
+    let whole = seconds as u64;
+    let (days, hours, minutes, seconds) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60, whole % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {seconds:02}s"),
+        (0, _, _) => format!("{hours}h {minutes:02}m"),
+        _ => format!("{days}d {hours:02}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+    use crate::cli::top::admin::{Oldest, RatedTopic, Session, Tables};
+    use crate::cli::top::stats::Stats;
+
+    fn view(tables: bool) -> View {
+        let stats = Stats { sessions: 1_234, topics: 2, subscriptions: 3, published: 0, delivered: 0, outbox_bytes: 9, uptime_s: 3_700.0 };
+        let mut view = View::new("ws://127.0.0.1:8765/ws".into());
+        let session = Session {
+            session: "00c0ffee00c0ffee".into(),
+            user: Some("ann\u{1b}[2J".into()),
+            address: "127.0.0.1:40000".into(),
+            dialect: "json".into(),
+            outbox_bytes: 2 << 20,
+            oldest: Some(Oldest { topic: "chat.lobby".into(), age_ms: 1_500 }),
+        };
+        let topic = RatedTopic { topic: "quotes.AAPL".into(), subscribers: 7, rate: 12.5 };
+        let shown = Tables { sessions: vec![session], topics: vec![topic], topics_cut: false };
+        view.update(stats, None);
+        view.update(Stats { published: 2_000, uptime_s: 3_701.0, ..stats }, tables.then_some(shown));
+        view
+    }
+
+    fn drawn(view: &View, width: u16, height: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, view)).unwrap();
+        let buffer = terminal.backend().buffer().clone();
+        let rows = buffer.content().chunks(usize::from(width.max(1)));
+        rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>() + "\n").collect()
+    }
+
+    #[test]
+    fn a_usual_terminal_shows_rates_and_both_tables() {
+        let text = drawn(&view(true), 110, 30);
+        for word in ["2,000/s", "1,234", "up 1h 01m", "2.0 MiB", "1500 ms", "chat.lobby", "quotes.AAPL", "12.5", "q quit", "outbox▾"] {
+            assert!(text.contains(word), "{word} is not in\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn without_an_admin_key_it_says_how_to_get_tables() {
+        assert!(drawn(&view(false), 100, 20).contains("admin key"));
+    }
+
+    #[test]
+    fn any_size_is_drawn() {
+        for (width, height) in [(1, 1), (3, 2), (20, 5), (40, 10), (80, 12), (300, 90)] {
+            drawn(&view(true), width, height);
+        }
+        let text = drawn(&view(true), 60, 10);
+        assert!(text.contains("Slowest sessions") && !text.contains("Busiest topics"), "{text}");
+    }
+}

@@ -1,0 +1,90 @@
+//! The gateway's totals and the rates between two of them.
+
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use serde::Deserialize;
+
+use crate::cli::gateway::{Event, Incoming, Message, WebSocket, read_event};
+
+const SUBSCRIBE: &str = r#"{"op":"subscribe","id":1,"topics":["$belfry.stats"],"last":1}"#;
+/// The stats come once a second. Without them for this long the gateway is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// The payload of `$belfry.stats`: totals, not rates (PROTOCOL section 2).
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct Stats {
+    pub(super) sessions: u64,
+    pub(super) topics: u64,
+    pub(super) subscriptions: u64,
+    pub(super) published: u64,
+    pub(super) delivered: u64,
+    pub(super) outbox_bytes: u64,
+    pub(super) uptime_s: f64,
+}
+
+/// Messages a second between two stats.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Rates {
+    pub(super) published: f64,
+    pub(super) delivered: f64,
+}
+
+impl Stats {
+    /// The rates since `earlier`; `None` if no time lies between the two, or the gateway has restarted.
+    pub(super) fn rates_since(&self, earlier: &Stats) -> Option<Rates> {
+        let seconds = self.uptime_s - earlier.uptime_s;
+        let published = self.published.checked_sub(earlier.published)?;
+        let delivered = self.delivered.checked_sub(earlier.delivered)?;
+        (seconds > 0.0).then(|| Rates { published: published as f64 / seconds, delivered: delivered as f64 / seconds })
+    }
+}
+
+/// A session that is subscribed to the stats.
+pub(super) struct StatsFeed {
+    socket: WebSocket,
+}
+
+impl StatsFeed {
+    pub(super) fn subscribe(mut socket: WebSocket) -> Self {
+        socket.queue_text(SUBSCRIBE);
+        Self { socket }
+    }
+
+    /// The next stats. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Stats> {
+        loop {
+            let heard = tokio::time::timeout(SILENCE_MAX, self.socket.next()).await;
+            match heard.map_err(|_| anyhow!("no stats for {} s; the gateway is gone or stuck", SILENCE_MAX.as_secs()))?? {
+                Incoming::Alive => {}
+                Incoming::Close(4001 | 4002, _) => bail!("the gateway does not take this token; give another --token"),
+                Incoming::Close(code, reason) => bail!("the gateway closed with {code} {reason}"),
+                Incoming::Text(text) => {
+                    if let Some(data) = Message::read(&text).and_then(|message| message.data) {
+                        return serde_json::from_str(data.get()).map_err(|error| anyhow!("the stats can't be read: {error}"));
+                    }
+                    if let Some(Event::Error { code, message, .. }) = read_event(&text) {
+                        bail!("{code}: {message}; a --token with a grant for $belfry.> is needed");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(published: u64, uptime_s: f64) -> Stats {
+        Stats { sessions: 1, topics: 2, subscriptions: 3, published, delivered: published * 10, outbox_bytes: 0, uptime_s }
+    }
+
+    #[test]
+    fn rates_are_differences_of_totals() {
+        let rates = stats(150, 12.0).rates_since(&stats(100, 10.0));
+        assert_eq!(rates, Some(Rates { published: 25.0, delivered: 250.0 }));
+        assert_eq!(stats(150, 10.0).rates_since(&stats(100, 10.0)), None);
+        assert_eq!(stats(5, 1.0).rates_since(&stats(100, 10.0)), None);
+    }
+}
