@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::message::Message;
 use super::outlet::{Outlet, OutletId, PresenceChange};
+use super::patterns::Patterns;
 use super::presence::Presence;
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
@@ -12,6 +13,8 @@ use crate::topic_name::TopicName;
 #[derive(Default)]
 pub struct Audience {
     interests: Vec<Interest>,
+    /// The generation of the patterns that `interests` is of.
+    generation: u64,
     /// Sessions subscribed by name.
     named: usize,
     /// Made for the first member; a topic whose rule has presence off has none.
@@ -22,8 +25,10 @@ pub struct Audience {
 struct Interest {
     id: OutletId,
     outlet: Arc<dyn Outlet>,
-    /// One for each session by name and one for each pattern.
-    count: u32,
+    /// How many of its sessions are subscribed by name.
+    named: u32,
+    /// Whether it has a pattern that matches the topic.
+    by_pattern: bool,
 }
 
 impl Audience {
@@ -42,31 +47,30 @@ impl Audience {
         self.named
     }
 
+    /// Takes in the changes of the patterns since the last call.
+    pub fn follow(&mut self, topic: &TopicName, patterns: &Patterns) {
+        if self.generation == patterns.generation() {
+            return;
+        }
+        self.interests.iter_mut().for_each(|interest| interest.by_pattern = false);
+        let interests = &mut self.interests;
+        (self.generation, _) = patterns.outlets_of(topic, |id, outlet| interest(interests, id, outlet).by_pattern = true);
+        self.interests.retain(|interest| interest.named > 0 || interest.by_pattern);
+    }
+
     /// A session of an outlet subscribes by name.
     pub fn add_named(&mut self, id: OutletId, outlet: &Arc<dyn Outlet>) {
         self.named += 1;
-        self.count_in(id, outlet);
+        interest(&mut self.interests, id, outlet).named += 1;
     }
 
     /// A session of an outlet is no longer subscribed by name.
     pub fn remove_named(&mut self, id: OutletId) {
-        self.named = self.named.saturating_sub(1);
-        self.count_out(id);
-    }
-
-    /// Counts one reason more for which an outlet hears the topic.
-    pub fn count_in(&mut self, id: OutletId, outlet: &Arc<dyn Outlet>) {
-        match self.interests.iter_mut().find(|interest| interest.id == id) {
-            Some(interest) => interest.count += 1,
-            None => self.interests.push(Interest { id, outlet: Arc::clone(outlet), count: 1 }),
-        }
-    }
-
-    /// Counts one reason less; the outlet hears no more once the last is gone.
-    pub fn count_out(&mut self, id: OutletId) {
         let Some(index) = self.interests.iter().position(|interest| interest.id == id) else { return };
-        self.interests[index].count -= 1;
-        if self.interests[index].count == 0 {
+        self.named = self.named.saturating_sub(1);
+        let interest = &mut self.interests[index];
+        interest.named = interest.named.saturating_sub(1);
+        if interest.named == 0 && !interest.by_pattern {
             self.interests.swap_remove(index);
         }
     }
@@ -109,4 +113,13 @@ impl Audience {
         let change = Arc::new(PresenceChange { topic: topic.clone(), member, joined });
         self.interests.iter().for_each(|interest| interest.outlet.tell(&change));
     }
+}
+
+/// The interest of outlet `id`, made if there is none.
+fn interest<'a>(interests: &'a mut Vec<Interest>, id: OutletId, outlet: &Arc<dyn Outlet>) -> &'a mut Interest {
+    let index = interests.iter().position(|interest| interest.id == id).unwrap_or_else(|| {
+        interests.push(Interest { id, outlet: Arc::clone(outlet), named: 0, by_pattern: false });
+        interests.len() - 1
+    });
+    &mut interests[index]
 }

@@ -7,18 +7,22 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::order::Order;
 use super::registry::Registry;
-use super::topic::{Topic, Upkeep};
+use super::topic::{Rank, Topic, Upkeep};
 use crate::clock::Moment;
 
-/// How long a topic without messages and named subscribers lives on, so that a quick return finds its epoch again.
+/// How long a topic without messages and named subscribers lives on, so that a subscriber who comes back soon finds its epoch.
 /// The contract gives 5 s; the rest is for the slices.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Topics that are looked after in one slice.
 const SLICE: usize = 4_096;
 
-/// A topic and the moment at which something of it ends, or when it was last used.
+/// Topics that one publisher trims, or asks to give way, at most.
+const STEPS_MAX: usize = 256;
+
+/// A topic and the moment of its next upkeep.
 struct Timed {
     at: Moment,
     topic: Weak<Topic>,
@@ -44,23 +48,35 @@ impl Ord for Timed {
     }
 }
 
-type Earliest = BinaryHeap<Reverse<Timed>>;
-
-/// What is to be looked after, and candidates for giving way. Each lock is held for one step of a heap;
-/// no topic's lock is taken under it.
-#[derive(Default)]
+/// What is to be looked after, and the orders in which topics and histories give way.
 pub struct Expiry {
-    due: Mutex<Earliest>,
-    /// Topics by their last use as it was when the heap was filled; each is asked again before it gives way.
-    unused: Mutex<Earliest>,
-    /// Topics with a history by their last publish, likewise.
-    histories: Mutex<Earliest>,
+    /// Held for one step of the heap; no other lock is taken under it.
+    due: Mutex<BinaryHeap<Reverse<Timed>>>,
+    /// Topics without named subscribers.
+    unused: Order,
+    /// Topics with a history.
+    histories: Order,
+    /// Held by the one who trims histories. Others go on: the one sees what they have added.
+    trimming: Mutex<()>,
+}
+
+impl Default for Expiry {
+    fn default() -> Self {
+        let (unused, histories) = (Order::new(Rank::LastUse), Order::new(Rank::LastPublish));
+        Self { due: Mutex::default(), unused, histories, trimming: Mutex::default() }
+    }
 }
 
 impl Expiry {
     /// Looks after `topic` at `at`.
     pub fn await_topic(&self, topic: &Arc<Topic>, at: Moment) {
         self.due.lock().push(Reverse(Timed { at, topic: Arc::downgrade(topic) }));
+    }
+
+    /// Notes that `topic` was used, or came to have something to give or no longer has.
+    pub fn place(&self, topic: &Arc<Topic>) {
+        self.unused.place(topic);
+        self.histories.place(topic);
     }
 
     /// One slice of what is due at `now`; whether more is.
@@ -73,6 +89,9 @@ impl Expiry {
                 Upkeep::Again(at) => self.await_topic(&topic, at.max(now + Duration::from_millis(100))),
                 Upkeep::Rests => {}
                 Upkeep::Dead => registry.remove(&topic),
+            }
+            if topic.is_misplaced() {
+                self.place(&topic);
             }
         }
         true
@@ -95,58 +114,42 @@ impl Expiry {
         }
     }
 
-    /// The topic without named subscribers that was unused longest gives way; `false`: there is none.
+    /// The topic without named subscribers that was unused longest gives way, those with a history or a feed after those without;
+    /// `false`: there is none.
     pub fn make_room(&self, registry: &Registry) -> bool {
-        take_oldest(&self.unused, registry, Topic::idle_since, |topic, since| {
-            let gave_way = topic.give_way(since);
+        for _ in 0..STEPS_MAX {
+            let Some((topic, rank)) = self.unused.first() else { return false };
+            let gave_way = topic.give_way(rank);
             if gave_way {
-                registry.remove(topic);
+                registry.remove(&topic);
             }
-            gave_way
-        })
-    }
-
-    /// The oldest messages of the topic published to longest ago give way, up to `bytes`; what was freed.
-    pub fn trim_histories(&self, registry: &Registry, bytes: usize) -> usize {
-        let mut freed = 0;
-        while freed < bytes {
-            let trimmed = take_oldest(&self.histories, registry, Topic::history_since, |topic, _| {
-                let from_topic = topic.give_up_history(bytes - freed);
-                freed += from_topic;
-                from_topic > 0
-            });
-            if !trimmed {
-                break;
-            }
-        }
-        freed
-    }
-}
-
-/// Lets `take` have the candidate that is oldest by `since`. The candidates are collected once and used up before the next
-/// collection, so that a flood does not scan all topics each time; one that was used meanwhile is passed over.
-fn take_oldest(
-    candidates: &Mutex<Earliest>,
-    registry: &Registry,
-    since: impl Fn(&Topic) -> Option<Moment>,
-    mut take: impl FnMut(&Arc<Topic>, Moment) -> bool,
-) -> bool {
-    for collected in [false, true] {
-        if collected {
-            let all = registry.all();
-            let timed = all.iter().filter_map(|topic| Some(Reverse(Timed { at: since(topic)?, topic: Arc::downgrade(topic) })));
-            *candidates.lock() = timed.collect();
-        }
-        loop {
-            let Some(Reverse(timed)) = candidates.lock().pop() else { break };
-            let Some(topic) = timed.topic.upgrade() else { continue };
-            if since(&topic) == Some(timed.at) && take(&topic, timed.at) {
-                if since(&topic) == Some(timed.at) {
-                    candidates.lock().push(Reverse(timed)); // it has more to give, and is still the oldest
-                }
+            self.place(&topic);
+            if gave_way {
                 return true;
             }
         }
+        false
     }
-    false
+
+    /// The oldest messages of the topics published to longest ago give way, as long as histories are `over` their bound by some bytes.
+    /// Whether more have to, which are left to the next call.
+    pub fn trim_histories(&self, over: impl Fn() -> usize) -> bool {
+        let Some(_alone) = self.trimming.try_lock() else { return false };
+        for _ in 0..STEPS_MAX {
+            let bytes = over();
+            if bytes == 0 {
+                return false;
+            }
+            let Some((topic, _)) = self.histories.first() else { return false };
+            topic.give_up_history(bytes);
+            self.histories.place(&topic);
+        }
+        over() > 0
+    }
+
+    /// How many topics could give way, and how many have a history.
+    #[cfg(test)]
+    pub fn placed(&self) -> (usize, usize) {
+        (self.unused.len(), self.histories.len())
+    }
 }

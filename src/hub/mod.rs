@@ -5,21 +5,25 @@ mod expiry;
 mod history;
 mod log;
 mod message;
+mod order;
 mod outlet;
+mod pattern_trie;
 mod patterns;
 mod presence;
 mod refusal;
 mod registry;
 mod state;
 mod topic;
+mod topic_tree;
 
 pub use log::{HistoryPage, ReplayPiece, Start, Wanted};
 pub use message::{About, Message, PayloadKind, Publication};
 pub use outlet::{Outlet, OutletId, PresenceChange};
-pub use patterns::PatternTrie;
+pub use pattern_trie::PatternTrie;
 pub use refusal::{Off, PublishError};
 pub use state::{KeptMessage, TopicState};
 pub use topic::{Topic, TopicInfo};
+pub use topic_tree::Cursor;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -31,7 +35,8 @@ use parking_lot::RwLock;
 
 use expiry::Expiry;
 use registry::Registry;
-use topic::Published;
+use topic::{Published, Shared};
+use topic_tree::Slice;
 
 use crate::clock::Clock;
 use crate::config::Live;
@@ -52,12 +57,23 @@ pub struct Hub {
     expiry: Expiry,
     /// Indexed by [`OutletId`]. Written only while the gateway starts.
     outlets: RwLock<Vec<Arc<dyn Outlet>>>,
-    histories_bytes: Arc<AtomicUsize>,
+    /// What topics share, the patterns among it.
+    shared: Arc<Shared>,
     /// `limits.history_bytes`, as of the last upkeep.
     histories_bytes_max: AtomicUsize,
     live: Arc<Live>,
     metrics: Arc<Metrics>,
     clock: Clock,
+}
+
+/// A slice of the topics that a pattern matches.
+pub struct Starts {
+    /// The topics, and where a subscriber begins on each.
+    pub starts: Vec<(Arc<Topic>, Start)>,
+    /// How many places in the index of topics were visited: the cost of the slice.
+    pub visited: usize,
+    /// Where the next slice begins; `None`: this is the last.
+    pub next: Option<Cursor>,
 }
 
 /// The outcome of an attempt to publish.
@@ -71,17 +87,25 @@ pub enum Attempt {
 impl Hub {
     /// No topics yet.
     pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, clock: Clock) -> Arc<Self> {
-        let histories_bytes = Arc::<AtomicUsize>::default();
-        Arc::new(Self {
-            registry: Registry::new(Arc::clone(&histories_bytes)),
+        let shared = Arc::<Shared>::default();
+        let hub = Arc::new(Self {
+            registry: Registry::new(Arc::clone(&shared)),
             expiry: Expiry::default(),
             outlets: RwLock::default(),
-            histories_bytes,
+            shared,
             histories_bytes_max: AtomicUsize::new(live.load().limits.history_bytes),
             live,
             metrics,
             clock,
-        })
+        });
+        let (weak, metrics) = (Arc::downgrade(&hub), &hub.metrics);
+        metrics.before_each_reading(move |metrics| {
+            if let Some(hub) = weak.upgrade() {
+                metrics.set_topics(hub.registry.len());
+                metrics.set_history_bytes(hub.shared.histories_bytes.load(Ordering::Relaxed));
+            }
+        });
+        hub
     }
 
     /// Adds an outlet and gives it its id.
@@ -115,8 +139,11 @@ impl Hub {
                     self.metrics.limit_hit(LimitKey::InboxBytes);
                     return Ok(Attempt::NoRoom(outlet));
                 }
-                Ok(Published::At(position, rule)) => {
+                Ok(Published::At(position, rule, is_misplaced)) => {
                     self.metrics.published(rule, publication.source);
+                    if is_misplaced {
+                        self.expiry.place(&topic);
+                    }
                     self.trim_histories();
                     if topic.begins_to_be_awaited() {
                         self.expiry.await_topic(&topic, self.clock.moment());
@@ -140,7 +167,10 @@ impl Hub {
             let topic = self.open(name)?;
             match topic.subscribe(outlet, &target, member, wanted, &self.live, self.clock.moment()) {
                 Err(topic::Gone) => self.registry.remove(&topic),
-                Ok((start, presence)) => return Ok((topic, start, presence)),
+                Ok((start, presence)) => {
+                    self.place(&topic);
+                    return Ok((topic, start, presence));
+                }
             }
         }
     }
@@ -149,6 +179,7 @@ impl Hub {
     pub fn unsubscribe(&self, name: &TopicName, outlet: OutletId, session: SessionId) {
         let Some(topic) = self.registry.find(name) else { return };
         topic.unsubscribe(outlet, session, self.clock.moment());
+        self.place(&topic);
         if topic.begins_to_be_awaited() {
             self.expiry.await_topic(&topic, self.clock.moment());
         }
@@ -156,19 +187,33 @@ impl Hub {
 
     /// From now on `outlet` hears every topic that `pattern` matches. Called for an outlet's first session with that pattern.
     pub fn subscribe_pattern(&self, pattern: &Pattern, outlet: OutletId) {
-        self.registry.add_pattern(pattern, outlet, &self.outlet(outlet));
+        self.shared.patterns.add(pattern, outlet, &self.outlet(outlet));
     }
 
     /// Undoes [`Hub::subscribe_pattern`]. Called after an outlet's last session with that pattern.
     pub fn unsubscribe_pattern(&self, pattern: &Pattern, outlet: OutletId) {
-        self.registry.remove_pattern(pattern, outlet);
+        self.shared.patterns.remove(pattern, outlet);
     }
 
-    /// Each living topic that `pattern` matches, with where a subscriber begins there.
-    pub fn starts(&self, pattern: &Pattern, wanted: Wanted<'_>) -> Vec<(Arc<Topic>, Start)> {
+    /// A slice of the living topics that `pattern` matches, from behind `after`, with where a subscriber begins on each. A slice takes
+    /// well below a millisecond, and nobody waits for it longer than that.
+    pub fn starts_from(&self, pattern: &Pattern, wanted: Wanted<'_>, after: Option<&Cursor>) -> Starts {
         let now = self.clock.moment();
-        let matching = self.registry.matching(pattern).into_iter();
-        matching.filter_map(|topic| topic.start_by_pattern(wanted, &self.live, now).map(|start| (topic, start))).collect()
+        let Slice { topics, visited, next } = self.registry.slice(Some(pattern), after);
+        let topics = topics.into_iter();
+        let starts = topics.filter_map(|topic| topic.start_by_pattern(wanted, &self.live, now).map(|start| (topic, start))).collect();
+        Starts { starts, visited, next }
+    }
+
+    /// All slices of [`Hub::starts_from`] in one.
+    pub fn starts(&self, pattern: &Pattern, wanted: Wanted<'_>) -> Vec<(Arc<Topic>, Start)> {
+        let mut slice = self.starts_from(pattern, wanted, None);
+        let mut all = slice.starts;
+        while let Some(after) = slice.next {
+            slice = self.starts_from(pattern, wanted, Some(&after));
+            all.append(&mut slice.starts);
+        }
+        all
     }
 
     /// Where a subscriber by pattern begins on one topic; `None`: the topic does not live.
@@ -228,21 +273,19 @@ impl Hub {
             while self.look_after() {
                 tokio::task::yield_now().await;
             }
-            self.metrics.set_topics(self.registry.len());
-            self.metrics.set_history_bytes(self.histories_bytes.load(Ordering::Relaxed));
         }
     }
 
     /// Gives up one slice of what has ended by now; whether more has.
     pub fn look_after(&self) -> bool {
         self.histories_bytes_max.store(self.live.load().limits.history_bytes, Ordering::Relaxed);
-        self.trim_histories();
-        self.expiry.look_after(&self.registry, self.clock.moment())
+        let trims_on = self.trim_histories();
+        self.expiry.look_after(&self.registry, self.clock.moment()) || trims_on
     }
 
     /// Takes every topic out of the hub, as it can be written down. A topic that is used after that begins a new life.
     pub fn take_out(&self) -> impl Iterator<Item = TopicState> {
-        self.registry.all().into_iter().filter_map(|topic| topic.take_out())
+        self.registry.matching(None).into_iter().filter_map(|topic| topic.take_out())
     }
 
     /// Lets a topic that was taken out go on, before anybody uses it. It counts as used until `grace` from now, so that its subscribers
@@ -250,6 +293,7 @@ impl Hub {
     pub fn restore(&self, state: TopicState, grace: Duration) -> bool {
         let Ok(topic) = self.open(&state.name) else { return false };
         topic.restore(state, &self.live, &self.clock, self.clock.moment() + grace);
+        self.place(&topic);
         self.trim_histories();
         true
     }
@@ -272,18 +316,28 @@ impl Hub {
         let (topic, new) = self.registry.find_or_make(name, &self.live, &self.clock);
         if new {
             self.expiry.await_topic(&topic, self.clock.moment());
+            self.place(&topic);
         }
         Ok(topic)
     }
 
-    /// Past `history_bytes`, frees a sixteenth more than it must, so that the next publishes need not.
-    fn trim_histories(&self) {
-        let bytes = self.histories_bytes.load(Ordering::Relaxed);
-        let most = self.histories_bytes_max.load(Ordering::Relaxed);
-        if bytes > most {
-            self.metrics.limit_hit(LimitKey::HistoryBytes);
-            self.expiry.trim_histories(&self.registry, bytes - most + most / 16);
+    fn place(&self, topic: &Arc<Topic>) {
+        if topic.is_misplaced() {
+            self.expiry.place(topic);
         }
+    }
+
+    /// Frees what histories have more than `history_bytes`. Whether more is left for the next call.
+    fn trim_histories(&self) -> bool {
+        let over = || {
+            let bytes = self.shared.histories_bytes.load(Ordering::Relaxed);
+            bytes.saturating_sub(self.histories_bytes_max.load(Ordering::Relaxed))
+        };
+        if over() == 0 {
+            return false;
+        }
+        self.metrics.limit_hit(LimitKey::HistoryBytes);
+        self.expiry.trim_histories(over)
     }
 }
 

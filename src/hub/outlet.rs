@@ -31,5 +31,5 @@ pub trait Outlet: Send + Sync {
 }
 
 /// An outlet's place in the hub's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutletId(pub u16);

@@ -1,7 +1,7 @@
 //! One topic: the lock over its log and its audience.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,19 +10,36 @@ use super::audience::Audience;
 use super::log::{HistoryPage, Log, ReplayPiece, Start, Wanted};
 use super::message::{About, Message, Publication};
 use super::outlet::{Outlet, OutletId};
+use super::patterns::Patterns;
 use super::state::{KeptMessage, TopicState};
 use crate::clock::{Clock, Moment};
 use crate::config::{Live, Rule};
-use crate::metrics::RuleId;
+use crate::metrics::{PublishSource, RuleId};
 use crate::position::{Offset, Position};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
 
+/// How much a topic's place in an order may be behind its rank, in nanoseconds.
+const RANK_NANOS_MAX: u64 = 1_000_000_000;
+
+/// The bit of a rank by which a topic gives way after those without it.
+const RANK_LATER: u64 = 1 << 63;
+
+/// What all topics share.
+#[derive(Default)]
+pub struct Shared {
+    /// The bytes of all topics' histories.
+    pub histories_bytes: AtomicUsize,
+    /// The patterns that outlets hear by.
+    pub patterns: Patterns,
+}
+
 /// One life of a topic.
 pub struct Topic {
     name: TopicName,
-    /// The bytes of all topics' histories.
-    histories_bytes: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+    /// The ranks at which the topic stands in the orders, by [`Rank`]; 0: in none. Each is written under its order's lock.
+    placed: [AtomicU64; 2],
     /// Held over log and audience together: so each outlet hears offsets in order, and a subscriber begins between two
     /// messages. Nothing waits under this lock, and no other topic's lock is taken.
     state: Mutex<State>,
@@ -36,6 +53,8 @@ struct State {
     generation: u64,
     /// When the topic was last used. It lies ahead for one that was restored and is held for its subscribers.
     used_at: Moment,
+    /// Whether a feed publishes to the topic.
+    fed: bool,
     /// Whether expiry has the topic in its queue.
     awaited: bool,
     /// The topic was taken out of the registry; its name has to be looked up again.
@@ -48,8 +67,8 @@ pub struct Gone;
 
 /// The outcome of an attempt to publish.
 pub enum Published {
-    /// The message has this position and this rule.
-    At(Position, RuleId),
+    /// The message has this position and this rule. The flag: the topic is to be placed in its orders.
+    At(Position, RuleId, bool),
     /// This outlet has no room; no offset was assigned.
     NoRoom(Arc<dyn Outlet>),
 }
@@ -62,6 +81,15 @@ pub enum Upkeep {
     Rests,
     /// Nobody needs the topic, and it is marked as gone.
     Dead,
+}
+
+/// What decides which topic gives way first.
+#[derive(Debug, Clone, Copy)]
+pub enum Rank {
+    /// The last use, of topics without named subscribers; those with a history or a feed come after the others.
+    LastUse,
+    /// The last publish, of topics with a history.
+    LastPublish,
 }
 
 /// A topic as `/v1/topics` shows it.
@@ -79,12 +107,12 @@ pub struct TopicInfo {
 
 impl Topic {
     /// A new life without messages and audience.
-    pub fn new(name: TopicName, live: &Live, histories_bytes: &Arc<AtomicUsize>, now: Moment) -> Self {
+    pub fn new(name: TopicName, live: &Live, shared: &Arc<Shared>, now: Moment) -> Self {
         let generation = live.generation();
         let rule = Arc::clone(live.load().rules.of(&name));
         let (log, audience) = (Log::new(now), Audience::default());
-        let state = State { log, audience, rule, generation, used_at: now, awaited: true, gone: false };
-        Self { name, histories_bytes: Arc::clone(histories_bytes), state: Mutex::new(state) }
+        let state = State { log, audience, rule, generation, used_at: now, fed: false, awaited: true, gone: false };
+        Self { name, shared: Arc::clone(shared), placed: Default::default(), state: Mutex::new(state) }
     }
 
     /// Its name.
@@ -99,12 +127,14 @@ impl Topic {
                 return Err(Gone);
             }
             state.follow(live, &self.name);
+            state.audience.follow(&self.name, &self.shared.patterns);
             if let Some(full) = state.audience.outlet_without_room() {
                 return Ok(Published::NoRoom(Arc::clone(full)));
             }
             let message = self.positioned(state, publication, clock);
             state.deliver(&message);
-            Ok(Published::At(message.position, message.rule.id))
+            state.fed |= publication.source == PublishSource::Feed;
+            Ok(Published::At(message.position, message.rule.id, self.is_misplaced_in(state)))
         })
     }
 
@@ -145,6 +175,7 @@ impl Topic {
             state.follow(live, &self.name);
             let start = state.start(wanted, now);
             if state.rule.presence {
+                state.audience.follow(&self.name, &self.shared.patterns);
                 state.audience.join(&self.name, member); // first: a session alone on its outlet does not hear of its own join
             }
             state.audience.add_named(id, outlet);
@@ -157,12 +188,15 @@ impl Topic {
         let mut state = self.state.lock();
         state.used_at = now;
         state.audience.remove_named(id);
+        state.audience.follow(&self.name, &self.shared.patterns);
         state.audience.leave(&self.name, session);
     }
 
     /// A member has another user from now on: a leave, then a join.
     pub fn rename(&self, member: &Member) {
-        self.state.lock().audience.rename(&self.name, member);
+        let mut state = self.state.lock();
+        state.audience.follow(&self.name, &self.shared.patterns);
+        state.audience.rename(&self.name, member);
     }
 
     /// A session that subscribed by name before presence was turned on is a member from now on. No join is told.
@@ -172,16 +206,6 @@ impl Topic {
         if state.rule.presence {
             state.audience.enter(member);
         }
-    }
-
-    /// Adds a pattern's count for `outlet`.
-    pub fn pattern_in(&self, id: OutletId, outlet: &Arc<dyn Outlet>) {
-        self.state.lock().audience.count_in(id, outlet);
-    }
-
-    /// Takes a pattern's count for an outlet away.
-    pub fn pattern_out(&self, id: OutletId) {
-        self.state.lock().audience.count_out(id);
     }
 
     /// Where a subscriber by pattern begins; `None` if the topic has died.
@@ -223,15 +247,26 @@ impl Topic {
         TopicInfo { topic: self.name.clone(), subscribers, position, rule }
     }
 
-    /// When the topic was last used, if no session is subscribed by name: then the topic may give way to others.
-    pub fn idle_since(&self) -> Option<Moment> {
-        let state = self.state.lock();
-        (state.audience.named() == 0 && !state.gone).then_some(state.used_at)
+    /// The topic's rank; 0: it has nothing to give.
+    pub fn rank(&self, rank: Rank) -> u64 {
+        self.state.lock().rank(rank)
     }
 
-    /// When the topic was last published to, if it has a history.
-    pub fn history_since(&self) -> Option<Moment> {
-        self.state.lock().log.kept_since()
+    /// The rank at which the topic stands in the order by `rank`; 0: it does not.
+    pub fn placed(&self, rank: Rank) -> &AtomicU64 {
+        &self.placed[rank as usize]
+    }
+
+    /// Whether the topic is to be placed in its orders again.
+    pub fn is_misplaced(&self) -> bool {
+        self.is_misplaced_in(&self.state.lock())
+    }
+
+    fn is_misplaced_in(&self, state: &State) -> bool {
+        [Rank::LastUse, Rank::LastPublish].into_iter().any(|rank| {
+            let (is, placed) = (state.rank(rank), self.placed(rank).load(Ordering::Relaxed));
+            (is == 0) != (placed == 0) || is.abs_diff(placed) >= RANK_NANOS_MAX
+        })
     }
 
     /// Gives up its oldest messages until `bytes` are freed or none is left; how many bytes were freed.
@@ -239,10 +274,10 @@ impl Topic {
         self.with(|state| state.log.give_up_oldest(bytes))
     }
 
-    /// Marks the topic as gone if it is still unused since `moment`.
-    pub fn give_way(&self, moment: Moment) -> bool {
+    /// Marks the topic as gone if its last use still has that rank.
+    pub fn give_way(&self, rank: u64) -> bool {
         self.with(|state| {
-            let gives_way = state.audience.named() == 0 && !state.gone && state.used_at == moment;
+            let gives_way = state.rank(Rank::LastUse) == rank;
             if gives_way {
                 state.die();
             }
@@ -314,9 +349,9 @@ impl Topic {
         let result = act(&mut state);
         let after = state.log.bytes();
         if after > before {
-            self.histories_bytes.fetch_add(after - before, Ordering::Relaxed);
+            self.shared.histories_bytes.fetch_add(after - before, Ordering::Relaxed);
         } else if before > after {
-            self.histories_bytes.fetch_sub(before - after, Ordering::Relaxed);
+            self.shared.histories_bytes.fetch_sub(before - after, Ordering::Relaxed);
         }
         result
     }
@@ -337,6 +372,18 @@ impl State {
         if self.generation != generation {
             self.generation = generation;
             self.rule = Arc::clone(live.load().rules.of(name));
+        }
+    }
+
+    fn rank(&self, rank: Rank) -> u64 {
+        let since_earliest = |moment: Moment| moment.since(moment.before(Duration::MAX)).as_nanos();
+        let nanos = |moment| 1 + u64::try_from(since_earliest(moment)).unwrap_or(u64::MAX).min(RANK_LATER - 2);
+        match rank {
+            _ if self.gone => 0,
+            Rank::LastUse if self.audience.named() > 0 => 0,
+            Rank::LastUse if self.fed || self.log.kept_since().is_some() => nanos(self.used_at) | RANK_LATER,
+            Rank::LastUse => nanos(self.used_at),
+            Rank::LastPublish => self.log.kept_since().map_or(0, nanos),
         }
     }
 

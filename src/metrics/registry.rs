@@ -19,6 +19,8 @@ pub struct Metrics {
     rules: RwLock<RuleTable>,
     /// `shard_inbox_messages` by shard, held as `rules` is.
     inboxes: RwLock<Vec<IntGauge>>,
+    /// Each sets gauges to what they are when the metrics are read.
+    readings: RwLock<Vec<Box<dyn Fn(&Metrics) + Send + Sync>>>,
 }
 
 /// Sums for `$belfry.stats`.
@@ -40,7 +42,7 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let families = Families::register(&registry);
-        Self { registry, families, rules: RwLock::new(RuleTable::new()), inboxes: RwLock::default() }
+        Self { registry, families, rules: RwLock::new(RuleTable::new()), inboxes: RwLock::default(), readings: RwLock::default() }
     }
 
     /// What is counted under `label` from now on: a rule's pattern, or nothing.
@@ -106,8 +108,18 @@ impl Metrics {
         self.families.command_errors[code as usize].inc();
     }
 
+    /// Calls `read` each time before the metrics are read, so that it sets gauges to what they are at that moment.
+    pub fn before_each_reading(&self, read: impl Fn(&Metrics) + Send + Sync + 'static) {
+        self.readings.write().push(Box::new(read));
+    }
+
+    fn read(&self) {
+        self.readings.read().iter().for_each(|read| read(self));
+    }
+
     /// What `$belfry.stats` tells.
     pub fn totals(&self) -> Totals {
+        self.read();
         let rules = self.rules.read();
         let used = || rules.used();
         Totals {
@@ -123,6 +135,7 @@ impl Metrics {
 
     /// The text of `/metrics`, in Prometheus's text format 0.0.4.
     pub fn render(&self) -> String {
+        self.read();
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::warn!(%error, "the metrics could not be written");
