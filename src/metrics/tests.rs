@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 
 /// Section 9, in its order, and what was added since.
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 30] = [
     "sessions",
     "sessions_opened_total",
     "sessions_closed_total",
@@ -34,6 +34,7 @@ const NAMES: [&str; 29] = [
     "limit_hits_total",
     "build_info",
     "log_suppressed_total",
+    "store_recovered_topics",
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
 ];
