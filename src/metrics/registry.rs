@@ -20,8 +20,11 @@ pub struct Metrics {
     /// `shard_inbox_messages` by shard, held as `rules` is.
     inboxes: RwLock<Vec<IntGauge>>,
     /// Each sets gauges to what they are when the metrics are read.
-    readings: RwLock<Vec<Box<dyn Fn(&Metrics) + Send + Sync>>>,
+    readings: RwLock<Vec<Reading>>,
 }
+
+/// Sets gauges to what they are.
+type Reading = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// Sums for `$belfry.stats`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
