@@ -56,7 +56,7 @@ pub struct Expiry {
     unused: Order,
     /// Topics with a history.
     histories: Order,
-    /// Held by the one who trims histories. Others go on: the one sees what they have added.
+    /// Held while histories are trimmed: each publisher frees what is over at its moment, which is nothing behind another.
     trimming: Mutex<()>,
 }
 
@@ -134,7 +134,7 @@ impl Expiry {
     /// The oldest messages of the topics published to longest ago give way, as long as histories are `over` their bound by some bytes.
     /// Whether more have to, which are left to the next call.
     pub fn trim_histories(&self, over: impl Fn() -> usize) -> bool {
-        let Some(_alone) = self.trimming.try_lock() else { return false };
+        let _alone = self.trimming.lock();
         for _ in 0..STEPS_MAX {
             let bytes = over();
             if bytes == 0 {
