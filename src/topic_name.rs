@@ -135,6 +135,8 @@ impl Pattern {
 
     /// Whether `topic` is one of its topics. A wildcard as first token never matches one that begins with `$`.
     pub fn matches(&self, topic: &TopicName) -> bool {
+        #[cfg(test)]
+        COMPARISONS.set(COMPARISONS.get() + 1);
         if !self.wild {
             return self.text == topic.0;
         }
@@ -145,6 +147,12 @@ impl Pattern {
     pub fn covers(&self, other: &Pattern) -> bool {
         covers(self.tokens(), other.tokens())
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has compared a pattern with a topic.
+    pub static COMPARISONS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl From<TopicName> for Pattern {

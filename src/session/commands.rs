@@ -54,7 +54,7 @@ impl Session {
     pub fn obey(&mut self, id: Option<RequestId<'_>>, command: Command<'_>, context: &mut SessionContext<'_>) {
         match command {
             Command::Subscribe { topics, last, since, interval, presence } => {
-                let options = super::subscribe::SubscribeOptions { last, since, interval, presence };
+                let options = super::subscribing::SubscribeOptions { last, since, interval, presence };
                 self.subscribe(id, topics, &options, context);
             }
             Command::Unsubscribe { topics } => {
@@ -159,9 +159,7 @@ impl Session {
         if uncovered.is_empty() {
             return;
         }
-        for pattern in &uncovered {
-            context.unsubscribe(pattern);
-        }
+        context.unsubscribe(&uncovered);
         let names: Vec<&str> = uncovered.iter().map(Pattern::as_str).collect();
         let message = format!("no longer allowed, so these subscriptions have ended: {}", names.join(", "));
         if self.is_raw() {

@@ -3,8 +3,10 @@
 mod commands;
 mod opening;
 mod publish;
+mod refused;
 mod state;
 mod subscribe;
+mod subscribing;
 
 pub use opening::{Opening, Purpose, Surroundings};
 

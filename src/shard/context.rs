@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 use super::delivery::SubscriptionOptions;
+use super::pattern_set::PatternSet;
 use super::state::ShardState;
 use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
@@ -164,6 +165,11 @@ impl<'a> SessionContext<'a> {
         self.state.delivery.subscribers.of(self.slot).in_order()
     }
 
+    /// The same as a set that topics are looked up in.
+    pub fn subscription_set(&self) -> PatternSet {
+        self.state.delivery.subscribers.of(self.slot).iter().map(|subscription| subscription.pattern()).collect()
+    }
+
     /// How many that are.
     pub fn subscription_count(&self) -> usize {
         self.state.delivery.subscribers.of(self.slot).len()
@@ -185,6 +191,7 @@ impl<'a> SessionContext<'a> {
     }
 
     /// Subscribes to a topic by name. The flag: its rule knows presence. A place was taken for it.
+    /// [`SessionContext::follow_intervals`] is to follow.
     pub fn subscribe(
         &mut self,
         topic: &TopicName,
@@ -197,7 +204,7 @@ impl<'a> SessionContext<'a> {
         Ok((Begun { topic, start }, presence))
     }
 
-    /// Subscribes to a pattern. A place was taken for it.
+    /// Subscribes to a pattern. A place was taken for it. [`SessionContext::follow_intervals`] is to follow.
     pub fn subscribe_pattern(&mut self, pattern: &Pattern, options: SubscriptionOptions) {
         if self.state.add_subscription(self.slot, pattern, options) {
             self.state.env.subscribe_pattern(pattern);
@@ -214,9 +221,13 @@ impl<'a> SessionContext<'a> {
         self.state.env.hub().start(topic, wanted).map(|(topic, start)| Begun { topic, start })
     }
 
-    /// Replaces the options of a subscription that the session has.
+    /// Replaces the options of a subscription that the session has. [`SessionContext::follow_intervals`] is to follow.
     pub fn set_options(&mut self, pattern: &Pattern, options: SubscriptionOptions) {
-        self.state.delivery.subscribers.set_options(pattern, self.slot, options);
+        self.state.set_options(self.slot, pattern, options);
+    }
+
+    /// The intervals of the session's subscriptions may have changed: from now on its topics are paced by these.
+    pub fn follow_intervals(&mut self) {
         self.state.follow_intervals(self.slot);
     }
 
@@ -240,9 +251,9 @@ impl<'a> SessionContext<'a> {
         self.state.catch_up.is_replaying_topic(self.slot, topic)
     }
 
-    /// Ends a subscription; `false`: there was none.
-    pub fn unsubscribe(&mut self, pattern: &Pattern) -> bool {
-        self.state.end_subscription(self.slot, pattern)
+    /// Ends subscriptions. What they alone brought is not replayed or held back any more.
+    pub fn unsubscribe(&mut self, patterns: &[Pattern]) {
+        self.state.end_subscriptions(self.slot, patterns);
     }
 
     /// The session's user is another one from now on, where presence tells of it.

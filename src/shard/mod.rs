@@ -8,12 +8,13 @@ mod env;
 mod intake;
 mod load;
 mod pacing;
+mod pattern_set;
 mod reader;
 mod sessions;
 mod slot;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upkeep;
 mod worker;
 
@@ -21,6 +22,7 @@ pub use answer::Answer;
 pub use context::{Begun, SessionContext};
 pub use delivery::SubscriptionOptions;
 pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnection, SessionView};
+pub use pattern_set::PatternSet;
 pub use reader::Reader;
 pub use slot::Stream;
 

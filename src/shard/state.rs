@@ -6,6 +6,7 @@ use super::catchup::CatchUp;
 use super::delivery::{Delivery, SubscriptionOptions, What, Written};
 use super::env::{Env, Parts};
 use super::pacing::Pacing;
+use super::pattern_set::PatternSet;
 use super::slot::{LINGER, Table};
 use crate::codes::CloseCode;
 use crate::dialect::Event;
@@ -51,9 +52,7 @@ impl ShardState {
     /// Sends the held messages that are due by now.
     pub fn send_due(&mut self) {
         let Self { delivery, pacing, env, .. } = self;
-        while let Some((slot, message)) =
-            pacing.take_due(env.now, |slot, topic| delivery.subscribers.of(slot).interval(topic), &mut env.tally)
-        {
+        while let Some((slot, message)) = pacing.take_due(env.now, &mut env.tally) {
             delivery.queue_message(slot, &message);
         }
     }
@@ -160,8 +159,8 @@ impl ShardState {
         let Self { table, delivery, catch_up, pacing, env } = self;
         let Some(id) = table.get(slot).map(|connection| connection.id()) else { return };
         let Some((topic, piece)) = catch_up.pull(slot, env.now, || env.pushed()) else { return };
-        if delivery.queue_replayed(slot, &topic, piece, id, env) && pacing.has(slot) {
-            pacing.begin_interval(slot, &topic, delivery.subscribers.of(slot).interval(&topic), env.now);
+        if delivery.queue_replayed(slot, &topic, piece, id, env) {
+            pacing.begin_interval(slot, &topic, env.now);
         }
     }
 
@@ -169,37 +168,52 @@ impl ShardState {
     pub fn follow_intervals(&mut self, slot: u32) {
         let Self { delivery, pacing, env, .. } = self;
         let subscriptions = delivery.subscribers.of(slot);
-        let is_paced = subscriptions.are_paced();
-        if !is_paced && !pacing.has(slot) {
-            return;
+        if subscriptions.are_paced() && !pacing.has(slot) {
+            pacing.begin(slot, subscriptions.iter().map(|subscription| (subscription.pattern(), subscription.interval())));
         }
-        let released = pacing.follow(slot, is_paced, |topic| subscriptions.interval(topic), env.now, &mut env.tally);
-        released.iter().for_each(|message| delivery.queue_message(slot, message));
-        delivery.look_closer(slot);
+        if pacing.has(slot) {
+            let released = pacing.follow(slot, env.now, &mut env.tally);
+            released.iter().for_each(|message| delivery.queue_message(slot, message));
+            delivery.look_closer(slot);
+        }
     }
 
-    /// Ends the pacing of topics that a session has left; what was held goes out now.
+    /// Ends the pacing of topics that `left` names; what was held goes out now.
     pub fn release_held(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
         let Self { delivery, pacing, env, .. } = self;
-        let is_paced = delivery.subscribers.of(slot).are_paced();
-        let released = pacing.release(slot, is_paced, left, &mut env.tally);
+        let released = pacing.release(slot, left, &mut env.tally);
         released.iter().for_each(|message| delivery.queue_message(slot, message));
     }
 
     /// Enters a subscription of a session, which has taken a place for it; `true`: it is the first on that name or pattern here.
     pub fn add_subscription(&mut self, slot: u32, pattern: &Pattern, options: SubscriptionOptions) -> bool {
         let first = self.delivery.subscribers.add(pattern, slot, options);
-        self.follow_intervals(slot);
+        self.pacing.set_interval(slot, pattern, options.interval);
         self.env.tally.subscriptions(1);
         first
     }
 
-    /// Ends a subscription of a session; `false`: there was none. What it alone brought is not replayed or held back any more.
-    pub fn end_subscription(&mut self, slot: u32, pattern: &Pattern) -> bool {
-        let Some(last) = self.delivery.subscribers.remove(pattern, slot) else { return false };
-        let Some(id) = self.table.get(slot).map(|connection| connection.id()) else { return false };
-        let kept: Vec<Pattern> = self.delivery.subscribers.of(slot).iter().map(|subscription| subscription.pattern().clone()).collect();
-        let left = |topic: &TopicName| pattern.matches(topic) && !kept.iter().any(|other| other.matches(topic));
+    /// Replaces the options of a subscription that a session has.
+    pub fn set_options(&mut self, slot: u32, pattern: &Pattern, options: SubscriptionOptions) {
+        if self.delivery.subscribers.of(slot).contains(pattern) {
+            self.delivery.subscribers.set_options(pattern, slot, options);
+            self.pacing.set_interval(slot, pattern, options.interval);
+        }
+    }
+
+    /// Ends subscriptions of a session. What they alone brought is not replayed or held back any more.
+    pub fn end_subscriptions(&mut self, slot: u32, patterns: &[Pattern]) {
+        let Some(id) = self.table.get(slot).map(|connection| connection.id()) else { return };
+        let mut ended = Vec::with_capacity(patterns.len());
+        for pattern in patterns {
+            if let Some(last) = self.delivery.subscribers.remove(pattern, slot) {
+                self.pacing.end_interval(slot, pattern);
+                ended.push((pattern, last));
+            }
+        }
+        let gone: PatternSet = ended.iter().map(|&(pattern, _)| pattern).collect();
+        let kept: PatternSet = self.delivery.subscribers.of(slot).iter().map(|subscription| subscription.pattern()).collect();
+        let left = |topic: &TopicName| gone.matches(topic) && !kept.matches(topic);
         self.catch_up.leave(slot, left);
         self.release_held(slot, left);
         let Self { table, delivery, env, .. } = self;
@@ -208,8 +222,9 @@ impl ShardState {
         {
             self.cut_off_slow(slot);
         }
-        self.env.unsubscribe(pattern, id, last);
-        true
+        for (pattern, last) in ended {
+            self.env.unsubscribe(pattern, id, last);
+        }
     }
 
     /// Queues a Close behind what waits, and ends the session but for that. `code` is what goes on the wire, `None`: nothing.

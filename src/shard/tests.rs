@@ -9,7 +9,7 @@ use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::{Pattern, TopicName};
 
 mod arrival;
-pub(super) mod bench;
+pub mod bench;
 mod leaving;
 mod pending_handshakes;
 mod returning;

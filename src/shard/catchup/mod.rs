@@ -56,7 +56,9 @@ impl CatchUp {
     /// What comes of `topic` is live for the session in `slot` above `offset` only, until the shard has taken `until_taken` items.
     pub fn set_watermark(&mut self, slot: u32, topic: TopicName, offset: Offset, until_taken: u64) {
         self.replays.entry(slot).or_default().set_watermark(topic, offset, until_taken);
-        self.watermarks.push((until_taken, slot));
+        if self.watermarks.last() != Some(&(until_taken, slot)) {
+            self.watermarks.push((until_taken, slot));
+        }
     }
 
     /// The session in `slot`, whose outbox is empty, wants its next share of history.

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashSet};
+
 use crate::clock::Moment;
 use crate::hub::{ReplayPiece, Topic};
 use crate::position::Offset;
@@ -19,7 +21,9 @@ const PIECE_BYTES: usize = 64 << 10;
 pub struct Replays {
     /// The first is being read; the others follow.
     cursors: VecDeque<Cursor>,
-    watermarks: Vec<Watermark>,
+    /// Their topics: a live message is not compared with each cursor.
+    replaying: HashSet<TopicName>,
+    watermarks: HashMap<TopicName, Watermark>,
     /// The session is on the list of those that want a share of history.
     awaits: bool,
 }
@@ -31,7 +35,6 @@ struct Cursor {
 
 /// Suppresses live messages of a topic at or below an offset: the session has them, or must not have them.
 struct Watermark {
-    topic: TopicName,
     offset: Offset,
     /// Once the shard has taken so many items, none at or below the offset can come any more.
     until_taken: u64,
@@ -40,22 +43,26 @@ struct Watermark {
 impl Replays {
     /// Reads `topic` from `next` on, after what it reads already.
     pub fn add(&mut self, topic: Arc<Topic>, next: Offset) {
-        self.cursors.push_back(Cursor { topic, next });
+        if self.replaying.insert(topic.name().clone()) {
+            self.cursors.push_back(Cursor { topic, next });
+        }
     }
 
     /// What comes of `topic` is live above `offset` only, until the shard has taken `until_taken` items.
     pub fn set_watermark(&mut self, topic: TopicName, offset: Offset, until_taken: u64) {
-        self.watermarks.push(Watermark { topic, offset, until_taken });
+        let mark = self.watermarks.entry(topic).or_insert(Watermark { offset, until_taken });
+        mark.offset = mark.offset.max(offset);
+        mark.until_taken = mark.until_taken.max(until_taken);
     }
 
     /// Whether a message of `topic` at `offset` is not to be given to the session as a live one.
     pub fn withholds(&self, topic: &TopicName, offset: Offset) -> bool {
-        self.is_replaying(topic) || self.watermarks.iter().any(|mark| mark.topic == *topic && offset <= mark.offset)
+        self.is_replaying(topic) || self.watermarks.get(topic).is_some_and(|mark| offset <= mark.offset)
     }
 
     /// Whether `topic` is still read from history.
     pub fn is_replaying(&self, topic: &TopicName) -> bool {
-        self.cursors.iter().any(|cursor| cursor.topic.name() == topic)
+        self.replaying.contains(topic)
     }
 
     /// Whether something is left to read.
@@ -66,12 +73,13 @@ impl Replays {
     /// Ends the replay of topics that `left` names; the session has left them.
     pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
         self.cursors.retain(|cursor| !left(cursor.topic.name()));
-        self.watermarks.retain(|mark| !left(&mark.topic));
+        self.replaying.retain(|topic| !left(topic));
+        self.watermarks.retain(|topic, _| !left(topic));
     }
 
     /// Forgets watermarks that nothing can come under any more; whether anything is left at all.
     pub fn settle(&mut self, taken: u64) -> bool {
-        self.watermarks.retain(|mark| mark.until_taken > taken);
+        self.watermarks.retain(|_, mark| mark.until_taken > taken);
         !self.watermarks.is_empty() || !self.cursors.is_empty()
     }
 
@@ -103,6 +111,7 @@ impl Replays {
         let live_above = piece.caught_up.then(|| Offset(cursor.next.0 - 1));
         if piece.caught_up {
             self.cursors.pop_front();
+            self.replaying.remove(&name);
         }
         Some((name, piece, live_above))
     }

@@ -110,3 +110,16 @@ fn leaving_ends_a_replay() {
     assert_eq!(archive.pull(&mut replays, 0).2, [1, 2]);
     assert!(!replays.has_more());
 }
+
+/// Issue 14, row 12: a live message is looked up among what a session still replays, and not compared with each of it.
+#[test]
+fn a_topic_is_replayed_once_and_found_by_name() {
+    let (archive, mut replays) = (Archive::new(), Replays::default());
+    let topic = archive.publish("t.a", 3, 1);
+    replays.add(Arc::clone(&topic), Offset(1));
+    replays.add(topic, Offset(2));
+    assert_eq!(archive.pull(&mut replays, 3).2, [1, 2, 3]);
+    assert!(!replays.has_more() && !replays.is_replaying(&name("t.a")));
+    replays.set_watermark(name("t.a"), Offset(2), 2);
+    assert!(replays.settle(2) && replays.withholds(&name("t.a"), Offset(3)), "the higher watermark counts");
+}

@@ -57,15 +57,11 @@ impl Delivery {
             return;
         }
         env.tally.routed(message.rule.id, 1);
-        let is_paced = pacing.has(slot);
-        if is_paced {
-            let interval = self.subscribers.of(slot).interval(&message.topic);
-            if !pacing.lets_through(slot, message, interval, env.now, &mut env.tally) {
-                return;
-            }
+        if !pacing.lets_through(slot, message, env.now, &mut env.tally) {
+            return;
         }
         let Some(session) = self.outgoing.get_mut(slot) else { return };
-        session.needs_closer_look = is_paced || catch_up.has(slot);
+        session.needs_closer_look = pacing.has(slot) || catch_up.has(slot);
         let frame = *frame.get_or_insert_with(|| self.batch.add_message(message));
         self.batch.link(slot, &mut session.chain, frame);
     }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::topic_name::{Pattern, TopicName};
+use crate::topic_name::Pattern;
 
 /// A subscription's options.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,17 +40,17 @@ impl Subscription {
     pub fn pattern(&self) -> &Pattern {
         &self.pattern
     }
+
+    /// At most one message per topic in that time.
+    pub fn interval(&self) -> Option<Duration> {
+        self.interval_ms.map(|interval| Duration::from_millis(interval.get().into()))
+    }
 }
 
 impl Subscriptions {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.list.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
     }
 
     /// All, in the order of their patterns.
@@ -70,21 +70,9 @@ impl Subscriptions {
         self.find(pattern).is_ok()
     }
 
-    /// Whether one of them takes `topic`.
-    pub fn cover(&self, topic: &TopicName) -> bool {
-        self.list.iter().any(|subscription| subscription.pattern.matches(topic))
-    }
-
     /// Whether one of them has an interval.
     pub fn are_paced(&self) -> bool {
         self.paced > 0
-    }
-
-    /// The smallest interval of those that take `topic`; one without an interval counts as none.
-    pub fn interval(&self, topic: &TopicName) -> Option<Duration> {
-        let matching = self.list.iter().filter(|subscription| subscription.pattern.matches(topic));
-        let smallest = matching.map(|subscription| subscription.interval_ms).min().flatten();
-        smallest.map(|interval| Duration::from_millis(interval.get().into()))
     }
 
     /// Adds one.

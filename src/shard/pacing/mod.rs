@@ -1,5 +1,6 @@
 //! Pacing: of each topic at most one message in `interval_ms` for one session, always the newest.
 
+mod intervals;
 mod paces;
 mod schedule;
 #[cfg(test)]
@@ -15,7 +16,7 @@ use schedule::{Due, Schedule};
 use crate::clock::Moment;
 use crate::hub::Message;
 use crate::metrics::{DropReason, Tally};
-use crate::topic_name::TopicName;
+use crate::topic_name::{Pattern, TopicName};
 
 /// What a shard holds back for its sessions, and when each topic is due: one schedule and one timer for all.
 #[derive(Default)]
@@ -31,11 +32,31 @@ impl Pacing {
         self.paced.contains_key(&slot)
     }
 
-    /// Whether a message of a topic with `interval` goes out now to the session in `slot`. If not, it is held, in place of an older
-    /// one of its topic, which ends as conflated.
-    pub fn lets_through(&mut self, slot: u32, message: &Message, interval: Option<Duration>, now: Moment, tally: &mut Tally) -> bool {
-        let (Some(paces), Some(interval)) = (self.paced.get_mut(&slot), interval) else { return true };
-        match paces.pace(message, interval, now) {
+    /// The session in `slot` is paced from now on, by the intervals of its subscriptions.
+    pub fn begin<'a>(&mut self, slot: u32, subscriptions: impl Iterator<Item = (&'a Pattern, Option<Duration>)>) {
+        let paces = self.paced.entry(slot).or_default();
+        subscriptions.for_each(|(pattern, interval)| paces.intervals().set(pattern, interval));
+    }
+
+    /// A subscription of the session in `slot` has this interval from now on. [`Pacing::follow`] is to be called after the last.
+    pub fn set_interval(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) {
+        if let Some(paces) = self.paced.get_mut(&slot) {
+            paces.intervals().set(pattern, interval);
+        }
+    }
+
+    /// A subscription of the session in `slot` has ended. [`Pacing::release`] is to be called after the last.
+    pub fn end_interval(&mut self, slot: u32, pattern: &Pattern) {
+        if let Some(paces) = self.paced.get_mut(&slot) {
+            paces.intervals().remove(pattern);
+        }
+    }
+
+    /// Whether a message goes out now to the session in `slot`. If not, it is held, in place of an older one of its topic, which ends
+    /// as conflated.
+    pub fn lets_through(&mut self, slot: u32, message: &Message, now: Moment, tally: &mut Tally) -> bool {
+        match self.paced.get_mut(&slot).map_or(Paced::Freely, |paces| paces.pace(message, now)) {
+            Paced::Freely => true,
             Paced::Now(at) => {
                 self.note_due(Due { at, slot, topic: message.topic.clone() });
                 true
@@ -51,11 +72,9 @@ impl Pacing {
         }
     }
 
-    /// A replay has given the session in `slot` a message of `topic`, so the topic's `interval` counts from now.
-    pub fn begin_interval(&mut self, slot: u32, topic: &TopicName, interval: Option<Duration>, now: Moment) {
-        let (Some(paces), Some(interval)) = (self.paced.get_mut(&slot), interval) else { return };
-        let at = now + interval;
-        if paces.begin(topic, at) {
+    /// A replay has given the session in `slot` a message of `topic`, so the topic's interval, if it has one, counts from now.
+    pub fn begin_interval(&mut self, slot: u32, topic: &TopicName, now: Moment) {
+        if let Some(at) = self.paced.get_mut(&slot).and_then(|paces| paces.begin(topic, now)) {
             self.note_due(Due { at, slot, topic: topic.clone() });
         }
     }
@@ -65,17 +84,11 @@ impl Pacing {
         self.schedule.next()
     }
 
-    /// Takes the next message that is due by `now`, with the slot that it goes to. `interval` tells how long that session's topic is
-    /// paced from now on.
-    pub fn take_due(
-        &mut self,
-        now: Moment,
-        interval: impl Fn(u32, &TopicName) -> Option<Duration>,
-        tally: &mut Tally,
-    ) -> Option<(u32, Message)> {
+    /// Takes the next message that is due by `now`, with the slot that it goes to.
+    pub fn take_due(&mut self, now: Moment, tally: &mut Tally) -> Option<(u32, Message)> {
         while let Some(Due { slot, topic, .. }) = self.schedule.take_due(now) {
             let Some(paces) = self.paced.get_mut(&slot) else { continue };
-            let Some((message, next)) = paces.fall_due(&topic, interval(slot, &topic), now) else { continue };
+            let Some((message, next)) = paces.fall_due(&topic, now) else { continue };
             if let Some(at) = next {
                 self.note_due(Due { at, slot, topic });
             }
@@ -85,31 +98,23 @@ impl Pacing {
         None
     }
 
-    /// The subscriptions of the session in `slot` have changed: it is paced if `is_paced`, and by other intervals. What was held of
-    /// topics without one goes out now.
-    pub fn follow(
-        &mut self,
-        slot: u32,
-        is_paced: bool,
-        interval: impl Fn(&TopicName) -> Option<Duration>,
-        now: Moment,
-        tally: &mut Tally,
-    ) -> Vec<Message> {
-        if is_paced {
-            self.paced.entry(slot).or_default();
-        }
+    /// The intervals of the session in `slot` were set: its topics are paced by these. What was held of topics without one goes out now.
+    pub fn follow(&mut self, slot: u32, now: Moment, tally: &mut Tally) -> Vec<Message> {
         let Some(paces) = self.paced.get_mut(&slot) else { return Vec::new() };
-        let moved = paces.shorten(now, &interval);
+        if !paces.intervals().take_changed() {
+            return Vec::new();
+        }
+        let (moved, freed) = paces.follow(now);
         moved.into_iter().for_each(|(topic, at)| self.note_due(Due { at, slot, topic }));
-        self.release(slot, is_paced, |topic| interval(topic).is_none(), tally)
+        self.release(slot, |topic| freed.contains(topic), tally)
     }
 
     /// Ends the pacing of topics that `left` names; what was held of them, to go out now. The session is paced on while a subscription
-    /// has an interval, as `is_paced` says, or a topic's interval runs.
-    pub fn release(&mut self, slot: u32, is_paced: bool, left: impl Fn(&TopicName) -> bool, tally: &mut Tally) -> Vec<Message> {
+    /// has an interval, or a topic's interval runs.
+    pub fn release(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool, tally: &mut Tally) -> Vec<Message> {
         let Some(paces) = self.paced.get_mut(&slot) else { return Vec::new() };
         let held = paces.leave(left);
-        if !is_paced && paces.is_empty() {
+        if !paces.intervals().are_paced() && paces.is_empty() {
             self.paced.remove(&slot);
         }
         held.iter().for_each(|message| book(message, -1, tally));
@@ -133,6 +138,12 @@ impl Pacing {
     /// The oldest message that is held for the session in `slot`.
     pub fn oldest(&self, slot: u32) -> Option<&Message> {
         self.paced.get(&slot)?.oldest()
+    }
+
+    /// How often the intervals of the session in `slot` were looked up.
+    #[cfg(test)]
+    fn looks(&mut self, slot: u32) -> usize {
+        self.paced.get_mut(&slot).map_or(0, |paces| paces.intervals().looks.get())
     }
 
     /// Notes when a topic is due for a session, which has it in its paces already.

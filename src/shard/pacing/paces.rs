@@ -1,9 +1,8 @@
 //! What `interval_ms` holds back for one session: of each topic at most the newest message.
 
-use std::time::Duration;
+use foldhash::{HashMap, HashSet};
 
-use foldhash::HashMap;
-
+use super::intervals::Intervals;
 use crate::clock::Moment;
 use crate::hub::Message;
 use crate::topic_name::TopicName;
@@ -12,6 +11,9 @@ use crate::topic_name::TopicName;
 #[derive(Default)]
 pub struct Paces {
     by_topic: HashMap<TopicName, Pace>,
+    intervals: Intervals,
+    /// The payloads' bytes that are held.
+    bytes: usize,
 }
 
 struct Pace {
@@ -21,6 +23,8 @@ struct Pace {
 
 /// What becomes of a message under an interval.
 pub enum Paced {
+    /// It goes out now; its topic has no interval.
+    Freely,
     /// It goes out now; its topic is due again then.
     Now(Moment),
     /// It waits for the topic's due time, in place of the message given back, if there was one.
@@ -28,28 +32,36 @@ pub enum Paced {
 }
 
 impl Paces {
-    /// Decides about a message of a topic with `interval`.
-    pub fn pace(&mut self, message: &Message, interval: Duration, now: Moment) -> Paced {
-        match self.by_topic.get_mut(&message.topic) {
-            Some(pace) => Paced::Held(pace.held.replace(message.clone())),
-            None => {
-                let due = now + interval;
-                self.by_topic.insert(message.topic.clone(), Pace { due, held: None });
-                Paced::Now(due)
-            }
-        }
+    /// The intervals of the session's subscriptions.
+    pub fn intervals(&mut self) -> &mut Intervals {
+        &mut self.intervals
     }
 
-    /// A replay has given the session a message of `topic`: the next one is not due before `due`. `true`: that is news.
-    pub fn begin(&mut self, topic: &TopicName, due: Moment) -> bool {
+    /// Decides about a message.
+    pub fn pace(&mut self, message: &Message, now: Moment) -> Paced {
+        let Some(interval) = self.intervals.of(&message.topic) else { return Paced::Freely };
+        let Some(pace) = self.by_topic.get_mut(&message.topic) else {
+            let due = now + interval;
+            self.by_topic.insert(message.topic.clone(), Pace { due, held: None });
+            return Paced::Now(due);
+        };
+        let older = pace.held.replace(message.clone());
+        self.bytes = self.bytes + message.payload().len() - bytes(older.as_ref());
+        Paced::Held(older)
+    }
+
+    /// A replay has given the session a message of `topic`: the next one is not due before its interval is over, counted from now. When
+    /// that is, if it is news.
+    pub fn begin(&mut self, topic: &TopicName, now: Moment) -> Option<Moment> {
+        let due = now + self.intervals.of(topic)?;
         match self.by_topic.get_mut(topic) {
-            Some(pace) if pace.due >= due => return false,
+            Some(pace) if pace.due >= due => return None,
             Some(pace) => pace.due = due,
             None => {
                 self.by_topic.insert(topic.clone(), Pace { due, held: None });
             }
         }
-        true
+        Some(due)
     }
 
     /// Whether `topic` is due at that very moment.
@@ -58,13 +70,14 @@ impl Paces {
     }
 
     /// The interval of `topic` is over: the held message, which goes out now with another interval to follow, or nothing.
-    pub fn fall_due(&mut self, topic: &TopicName, interval: Option<Duration>, now: Moment) -> Option<(Message, Option<Moment>)> {
+    pub fn fall_due(&mut self, topic: &TopicName, now: Moment) -> Option<(Message, Option<Moment>)> {
         let pace = self.by_topic.get_mut(topic).filter(|pace| pace.due <= now)?;
         let Some(message) = pace.held.take() else {
             self.by_topic.remove(topic);
             return None;
         };
-        let next = interval.map(|interval| now + interval);
+        self.bytes -= message.payload().len();
+        let next = self.intervals.of(topic).map(|interval| now + interval);
         match next {
             Some(next) => pace.due = next,
             None => {
@@ -74,29 +87,34 @@ impl Paces {
         Some((message, next))
     }
 
-    /// Topics' intervals have changed: none is due later than its interval from now. The topics that moved, and when they are due.
-    pub fn shorten(&mut self, now: Moment, interval: impl Fn(&TopicName) -> Option<Duration>) -> Vec<(TopicName, Moment)> {
-        let mut moved = Vec::new();
+    /// The intervals have changed: no topic is due later than its interval from now. The topics that moved, and when they are due; and
+    /// those that have no interval any more.
+    pub fn follow(&mut self, now: Moment) -> (Vec<(TopicName, Moment)>, HashSet<TopicName>) {
+        let (mut moved, mut freed) = (Vec::new(), HashSet::default());
         for (topic, pace) in &mut self.by_topic {
-            if let Some(due) = interval(topic).map(|interval| now + interval).filter(|&due| due < pace.due) {
-                pace.due = due;
-                moved.push((topic.clone(), due));
+            let Some(interval) = self.intervals.of(topic) else {
+                freed.insert(topic.clone());
+                continue;
+            };
+            if now + interval < pace.due {
+                pace.due = now + interval;
+                moved.push((topic.clone(), pace.due));
             }
         }
-        moved
+        (moved, freed)
     }
 
     /// Ends the pacing of topics that `left` names; what was held is given back.
     pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) -> Vec<Message> {
-        let (gone, kept) = std::mem::take(&mut self.by_topic).into_iter().partition(|(topic, _)| left(topic));
-        self.by_topic = kept;
-        let gone: HashMap<TopicName, Pace> = gone;
-        gone.into_values().filter_map(|pace| pace.held).collect()
+        let gone = self.by_topic.extract_if(|topic, _| left(topic));
+        let held: Vec<Message> = gone.filter_map(|(_, pace)| pace.held).collect();
+        self.bytes -= held.iter().map(|message| message.payload().len()).sum::<usize>();
+        held
     }
 
     /// The payloads' bytes that are held.
     pub fn bytes(&self) -> usize {
-        self.by_topic.values().filter_map(|pace| pace.held.as_ref()).map(|message| message.payload().len()).sum()
+        self.bytes
     }
 
     /// Whether nothing is paced now.
@@ -108,4 +126,8 @@ impl Paces {
     pub fn oldest(&self) -> Option<&Message> {
         self.by_topic.values().filter_map(|pace| pace.held.as_ref()).min_by_key(|message| message.moment)
     }
+}
+
+fn bytes(held: Option<&Message>) -> usize {
+    held.map_or(0, |message| message.payload().len())
 }
