@@ -15,6 +15,7 @@ use super::intake::{Control, Inbox, Item, PendingConnection, PendingHandshakes};
 use super::sessions::Sessions;
 use super::upkeep::{Drain, keep_budget, sweep_interval};
 use crate::clock::Moment;
+use crate::hub::Message;
 
 /// The buffer that a shard lends to the session whose socket it reads, in bytes. It bounds a session's share of a tick.
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -54,7 +55,8 @@ pub struct Worker {
     /// How long this write batch's flush has taken.
     flushed_for: Duration,
     ticks: u64,
-    drained: Option<oneshot::Sender<()>>,
+    /// Whoever waits until no session is left.
+    drained: Vec<oneshot::Sender<()>>,
     stopped: bool,
 }
 
@@ -73,14 +75,14 @@ impl Worker {
             connections: Vec::new(),
             flushed_for: Duration::ZERO,
             ticks: 0,
-            drained: None,
+            drained: Vec::new(),
             stopped: false,
         }
     }
 
     /// Works until it is stopped.
     pub async fn run(mut self) {
-        let timer =
+        let mut timer =
             CoalescingTimer::new().inspect_err(|error| tracing::warn!(%error, "no timer for server.coalesce, so it does nothing")).ok();
         while !self.stopped {
             let more = self.tick();
@@ -88,9 +90,10 @@ impl Worker {
             let may_pause = state.delivery.is_idle() && !state.catch_up.is_awaited();
             // The runtime looks at the sockets during each of these.
             match (&timer, pause_after(self.flushed_for, state.env.config.server.coalesce)) {
-                (Some(timer), Some(pause)) if may_pause => {
-                    if let Err(error) = timer.wait(pause).await {
-                        tracing::warn!(%error, "the timer for server.coalesce failed");
+                (Some(working), Some(pause)) if may_pause => {
+                    if let Err(error) = working.wait(pause).await {
+                        tracing::warn!(%error, "the timer for server.coalesce failed, so server.coalesce does nothing from now on");
+                        timer = None; // it would fail at once again, and the shard would spin
                     }
                 }
                 _ if more => tokio::task::yield_now().await,
@@ -117,11 +120,10 @@ impl Worker {
         self.sessions.drop_closing();
         let state = &mut self.sessions.state;
         state.env.tally.hand_over();
-        if state.table.open_sessions() == 0
-            && state.table.is_empty()
-            && let Some(drained) = self.drained.take()
-        {
-            let _ = drained.send(()); // whoever asked may have stopped waiting
+        if state.table.is_empty() {
+            for drained in self.drained.drain(..) {
+                let _ = drained.send(()); // whoever asked may have stopped waiting
+            }
         }
         left || !all_answered || !all_written || state.table.has_more() || state.catch_up.is_awaited()
     }
@@ -190,7 +192,7 @@ impl Worker {
         for item in share.drain(..) {
             self.sessions.state.env.take_item();
             match item {
-                Item::Message(message) => self.sessions.state.fan_out(&message),
+                Item::Message(message) => self.fan_out(&message),
                 Item::Presence(change) => self.sessions.state.fan_out_presence(&change),
                 Item::Control(control) => self.obey(control),
             }
@@ -198,6 +200,15 @@ impl Worker {
         self.share = share;
         self.sessions.state.env.show_inbox(left);
         left > 0
+    }
+
+    /// Gives a message to its subscribers; a write batch that has grown large with it ends before the next.
+    fn fan_out(&mut self, message: &Message) {
+        let state = &mut self.sessions.state;
+        state.fan_out(message);
+        if state.delivery.is_full() {
+            state.flush(usize::MAX);
+        }
     }
 
     fn obey(&mut self, control: Control) {
@@ -216,7 +227,7 @@ impl Worker {
                 let _ = answer.send(self.sessions.close(id, code.number(), reason));
             }
             Control::Drain { over, answer } => {
-                self.drained = Some(answer);
+                self.drained.push(answer);
                 self.sessions.drain(Drain::new(over, self.sessions.state.env.now));
             }
             Control::Stop => self.stopped = true,
@@ -270,5 +281,20 @@ mod tests {
             assert!(!worker.sessions.state.delivery.is_full(), "after {given} frames and {batches} batches");
         }
         assert!((1..100).contains(&batches), "{batches} batches of {given} frames");
+    }
+
+    /// Issue 14: whoever asks for a drain a second time does not take the first one's answer away.
+    #[test]
+    fn each_drain_is_answered() {
+        let (parts, inbox) = parts();
+        let mut worker = Worker::new(parts, inbox, 1);
+        let mut waiting: Vec<oneshot::Receiver<()>> = Vec::new();
+        for _ in 0..2 {
+            let (answer, drained) = oneshot::channel();
+            worker.obey(Control::Drain { over: Duration::ZERO, answer });
+            waiting.push(drained);
+        }
+        worker.tick();
+        assert!(waiting.iter_mut().all(|drained| drained.try_recv().is_ok()));
     }
 }
