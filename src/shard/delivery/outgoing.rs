@@ -103,10 +103,10 @@ impl Delivery {
         self.batch.link(slot, &mut outgoing.chain, frame);
     }
 
-    /// Puts a message for one session behind what is to be written to it.
+    /// Puts a message that was held for one session behind what is to be written to it; sessions that get it together share its frames.
     pub fn queue_message(&mut self, slot: u32, message: &Message) {
         let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
-        let frame = self.batch.add_message(message);
+        let frame = self.batch.share_message(message);
         self.batch.link(slot, &mut outgoing.chain, frame);
     }
 

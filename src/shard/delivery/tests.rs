@@ -149,3 +149,15 @@ fn subscribers_are_found_by_name_and_by_pattern() {
     assert_eq!(subscribers.remove_all(7), [(pattern("q.*"), true)]);
     assert_eq!(takers(&subscribers, "q.a"), ([].into(), [].into()));
 }
+
+/// Issue 14, row 25: a message that was held for many sessions is one frame for those that get it together, encoded once.
+#[test]
+fn held_messages_share_a_frame() {
+    let (mut batch, clock) = (WriteBatch::default(), Clock::by_hand(Timestamp(0)));
+    let (held, newer) = (message("q.a", 1, &clock), message("q.a", 2, &clock));
+    let frame = batch.share_message(&held);
+    assert_eq!(batch.share_message(&held), frame);
+    assert_ne!(batch.share_message(&newer), frame);
+    batch.mark();
+    assert_ne!(batch.share_message(&held), frame, "a frame before a mark may be given up before it is written");
+}

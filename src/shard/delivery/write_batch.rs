@@ -5,10 +5,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use foldhash::HashMap;
+
 use super::outbox::{Queued, Routed, What};
 use crate::dialect::{Encoded, Encoder, Encoding, FrameBytes};
 use crate::hub::Message;
 use crate::metrics::{RuleId, Tally};
+use crate::position::Position;
 use crate::topic_name::TopicName;
 
 const NONE: u32 = u32::MAX;
@@ -109,6 +112,8 @@ pub struct WriteBatch {
     messages: usize,
     /// Their bytes.
     bytes: usize,
+    /// Of each topic the message that was held for a session and added since the last mark: others may be given the same.
+    shared: HashMap<TopicName, (Position, FrameNumber)>,
 }
 
 /// The first `frames` frames are done once `taken` slots have been taken off the list of dirty slots: that list is a FIFO, and every
@@ -125,6 +130,18 @@ impl WriteBatch {
         self.bytes += cost(message);
         self.frames.push(Frame::Message { encoded: Encoded::new(message.clone()), routed: None });
         FrameNumber((self.frames.len() - 1) as u32)
+    }
+
+    /// Adds a message that others may have been given already, one session after the other: it is encoded once for all of them.
+    pub fn share_message(&mut self, message: &Message) -> FrameNumber {
+        if let Some(&(position, frame)) = self.shared.get(&message.topic)
+            && position == message.position
+        {
+            return frame;
+        }
+        let frame = self.add_message(message);
+        self.shared.insert(message.topic.clone(), (message.position, frame));
+        frame
     }
 
     /// Adds a frame for one session; the number to link to.
@@ -183,6 +200,7 @@ impl WriteBatch {
     /// Everything that was added goes out with the slots that are on the list now.
     pub fn mark(&mut self) {
         if self.marks.back().map_or(self.written, |mark| mark.frames) < self.frames.len() {
+            self.shared.clear(); // a frame before the mark is not linked to any more
             self.marks.push_back(Mark { frames: self.frames.len(), taken: self.taken + self.dirty.len() });
         }
     }
@@ -271,6 +289,7 @@ impl WriteBatch {
         self.frames.clear();
         self.links.clear();
         self.marks.clear();
+        self.shared.clear();
         (self.taken, self.written, self.messages, self.bytes) = (0, 0, 0, 0);
     }
 }
