@@ -27,8 +27,8 @@ pub struct Connection {
     /// Bytes that were read wait for its reader.
     input_waits: bool,
     liveness: Liveness,
-    /// Given back when the session ends.
-    permit: Option<Box<dyn Send>>,
+    /// Its place in the totals, given back when the connection is dropped.
+    _permit: Box<dyn Send>,
 }
 
 /// A session's life.
@@ -58,7 +58,7 @@ impl Connection {
             stage: Stage::Open,
             input_waits: false,
             liveness: Liveness::new(now),
-            permit: Some(permit),
+            _permit: permit,
         }
     }
 
@@ -130,12 +130,11 @@ impl Connection {
         self.input_waits = waits;
     }
 
-    /// The session ends but for its Close, and the connection at `until`. What its place in the totals was is given back.
+    /// The session ends but for its Close, and the connection at `until`. Its place in the totals is taken until then.
     pub fn begin_to_close(&mut self, until: Moment) {
         self.stage = Stage::Closing { until, ended: false, cut_off: false };
         self.input_waits = false;
         self.liveness.set_deadline(None);
-        self.permit = None;
     }
 
     /// A closing session takes nothing but its Close any more.
