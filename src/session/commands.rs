@@ -1,6 +1,7 @@
 //! One command to its effect and its reply.
 
 use super::state::{AskedHistory, AskedPresence, Pending, Session, Unsubscribing};
+use super::work;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::dialect::{Command, Event, RequestId};
 use crate::hub::{PayloadKind, Publication};
@@ -10,9 +11,6 @@ use crate::topic_name::{Pattern, TopicName};
 
 /// How many bursts' worth of refused commands close a session.
 const REFUSED_BURSTS_MAX: u32 = 10;
-
-/// Bytes of an answer from history that cost one command more.
-const BYTES_PER_COMMAND: usize = 64 << 10;
 
 /// The command's label in the metrics.
 pub fn op(command: &Command<'_>) -> CommandOp {
@@ -50,14 +48,24 @@ impl Session {
         false
     }
 
+    /// Charges work beyond a command's own unit, into debt if need be: the next commands are refused until it is paid.
+    pub fn charge(&mut self, units: u32, context: &mut SessionContext<'_>) {
+        if units > 0 {
+            let (rate, burst) = self.rate(&context.config().limits);
+            self.command_rate.charge(units, rate, burst, context.now());
+        }
+    }
+
     /// Does what `command` says.
     pub fn obey(&mut self, id: Option<RequestId<'_>>, command: Command<'_>, context: &mut SessionContext<'_>) {
         match command {
             Command::Subscribe { topics, last, since, interval, presence } => {
+                self.charge(work::of_names(topics.len()), context);
                 let options = super::subscribing::SubscribeOptions { last, since, interval, presence };
                 self.subscribe(id, topics, &options, context);
             }
             Command::Unsubscribe { topics } => {
+                self.charge(work::of_names(topics.len()), context);
                 let id = id.map(|RequestId(id)| id.into());
                 self.unsubscribe(Unsubscribing { topics, id, pushed: context.pushed() }, context);
             }
@@ -109,10 +117,7 @@ impl Session {
         }
         match context.history(topic, asked.since, asked.limit) {
             Answer::Ready(Ok(page)) => {
-                let bytes: usize = page.messages.iter().map(|message| message.payload().len()).sum();
-                let config = context.config();
-                let (rate, burst) = self.rate(&config.limits);
-                self.command_rate.charge((bytes / BYTES_PER_COMMAND) as u32, rate, burst, context.now());
+                self.charge(work::of_history(page.messages.iter().map(|message| message.payload().len()).sum()), context);
                 context.say(&Event::History { id, topic, page: &page });
             }
             Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
@@ -127,7 +132,10 @@ impl Session {
             return context.refuse(id, ErrorCode::NotAllowed, &format!("reading {topic} is not allowed for this session"));
         }
         match context.presence(topic) {
-            Answer::Ready(Ok(members)) => context.say(&Event::Presence { id, topic, members: &members }),
+            Answer::Ready(Ok(members)) => {
+                self.charge(work::of_members(members.len()), context);
+                context.say(&Event::Presence { id, topic, members: &members });
+            }
             Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
             Answer::Pending => self.pending = Some(Box::new(Pending::Presence(asked))),
         }

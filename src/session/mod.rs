@@ -7,6 +7,7 @@ mod refused;
 mod state;
 mod subscribe;
 mod subscribing;
+mod work;
 
 pub use opening::{Opening, Purpose, Surroundings};
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::refused::Refused;
 use super::state::{Pending, Session, Unsubscribing};
 use super::subscribing::{Plan, Step, SubscribeOptions, Subscribed};
+use super::work;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::dialect::{Event, RequestId};
 use crate::metrics::{CloseReason, LimitKey};
@@ -56,7 +57,9 @@ impl Session {
         context: &mut SessionContext<'_>,
     ) -> Subscribed<'a> {
         let plan = self.plan(topics, context);
-        Subscribed::by(plan, options, &self.member(), context)
+        let done = Subscribed::by(plan, options, &self.member(), context);
+        self.charge(work::of_topics(done.matched()), context);
+        done
     }
 
     /// What a command's topics come to: grants and limits are checked, and a place is taken for each new subscription.

@@ -56,6 +56,8 @@ pub struct Subscribed<'a> {
     to_begin: Vec<Begun>,
     refused: Refused,
     presence_off: Vec<TopicName>,
+    /// Topics that its patterns matched.
+    matched: usize,
 }
 
 impl<'a> SubscribeOptions<'a> {
@@ -82,6 +84,7 @@ impl<'a> Subscribed<'a> {
             to_begin: Vec::new(),
             refused: plan.refused,
             presence_off: Vec::new(),
+            matched: 0,
         };
         // A topic that this command names begins where its own entry says, not where a pattern's look found it.
         let named: HashSet<TopicName> = plan.steps.iter().filter_map(|step| step.pattern().as_name()).collect();
@@ -99,6 +102,11 @@ impl<'a> Subscribed<'a> {
         found_by_pattern.into_iter().for_each(|begun| done.begin(begun, context));
         done.recover_covered(context);
         done
+    }
+
+    /// How many topics its patterns matched.
+    pub fn matched(&self) -> usize {
+        self.matched
     }
 
     /// Says what was done, if anything was.
@@ -163,6 +171,7 @@ impl<'a> Subscribed<'a> {
         context.subscribe_pattern(&pattern, self.options.of_subscription());
         let mut unnamed = false;
         for begun in context.starts(&pattern, Wanted { since: None, last: self.options.last }) {
+            self.matched += 1;
             let topic = begun.topic.name();
             if self.since.contains_key(topic) {
                 continue;
