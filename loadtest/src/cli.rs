@@ -8,8 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::baseline;
 use crate::compare::{self, Contender};
-use crate::plan::{Arguments, Scenario, Sends, Server, Settings};
-use crate::report::{Comparison, Report, page};
+use crate::diff;
+use crate::plan::{Arguments, Scenario, Sends, Server, Settings, defaults};
+use crate::report::{Comparison, Report, page, percentiles};
 use crate::scenario;
 use crate::wire::Dialect;
 
@@ -24,29 +25,41 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// One topic, many subscribers
+    #[command(after_help = defaults(Scenario::Fanout))]
     Fanout(Run),
     /// Many topics of skewed popularity, ten of them for each subscriber
+    #[command(after_help = defaults(Scenario::Market))]
     Market(Run),
     /// Many rooms, everyone speaks
+    #[command(after_help = defaults(Scenario::Chat))]
     Chat(Run),
     /// Memory of sessions that hear nothing
+    #[command(after_help = defaults(Scenario::Idle))]
     Idle(Run),
     /// What it costs to take a session in
+    #[command(after_help = defaults(Scenario::Handshake))]
     Handshake(Run),
     /// Nine in ten leave at once and come back for what they missed
+    #[command(after_help = defaults(Scenario::Storm))]
     Storm(Run),
     /// One subscriber in ten stops reading, then comes back
+    #[command(after_help = defaults(Scenario::Slow))]
     Slow(Run),
     /// Subscriptions come and go
+    #[command(after_help = defaults(Scenario::Churn))]
     Churn(Run),
     /// The gateway is told to end, under load
+    #[command(after_help = defaults(Scenario::Drain))]
     Drain(Run),
     /// All of them, one after the other; `drain` only with --start
     All(Run),
     /// The same fan-out by plain sends: what the kernel alone costs on this machine
+    #[command(after_help = defaults(Scenario::Fanout))]
     Baseline(Run),
     /// The same work on several servers, interleaved and repeated
     Compare(Compare),
+    /// Compare two reports, made with --json
+    Diff(Diff),
     #[command(hide = true)]
     BaselineServe {
         #[arg(long, value_enum)]
@@ -85,6 +98,14 @@ struct Compare {
     keep_going: bool,
 }
 
+#[derive(Debug, Args)]
+struct Diff {
+    /// The report before
+    before: PathBuf,
+    /// The report after
+    after: PathBuf,
+}
+
 /// How the report is told.
 #[derive(Debug, Clone, Args)]
 struct Output {
@@ -94,6 +115,9 @@ struct Output {
     /// Write the report as one page, with plots
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write the latencies as a percentile distribution, as HdrHistogram's tools read it; of several runs, each with its number
+    #[arg(long, value_name = "FILE")]
+    hdr: Option<PathBuf>,
 }
 
 /// Runs what the command line says; whether all checks held.
@@ -111,6 +135,7 @@ pub fn run() -> anyhow::Result<bool> {
         Command::All(run) => run_all(&run),
         Command::Baseline(run) => run_baseline(&run),
         Command::Compare(run) => run_compare(&run),
+        Command::Diff(files) => run_diff(&files),
         Command::BaselineServe { sends, port_file } => {
             baseline::serve(sends, &port_file).context("the baseline server failed").map(|()| true)
         }
@@ -148,6 +173,7 @@ fn run_compare(run: &Compare) -> anyhow::Result<bool> {
     let (hold, comparison) = (rounds.hold(), rounds.comparison());
     let reports = rounds.into_reports();
     write_page(&reports, Some(&comparison), &run.output)?;
+    write_histograms(&reports, &run.output)?;
     if run.output.json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
     } else {
@@ -156,8 +182,18 @@ fn run_compare(run: &Compare) -> anyhow::Result<bool> {
     Ok(hold)
 }
 
+fn run_diff(files: &Diff) -> anyhow::Result<bool> {
+    let read = |file: &PathBuf| -> anyhow::Result<diff::Reports> {
+        let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+        diff::Reports::parse(&text).with_context(|| format!("{} is no report of --json", file.display()))
+    };
+    print!("{}", diff::table(&read(&files.before)?, &read(&files.after)?)?);
+    Ok(true)
+}
+
 fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
     write_page(reports, None, output)?;
+    write_histograms(reports, output)?;
     match reports {
         [report] if output.json => println!("{}", serde_json::to_string_pretty(report)?),
         reports if output.json => println!("{}", serde_json::to_string_pretty(reports)?),
@@ -169,4 +205,13 @@ fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
 fn write_page(reports: &[Report], comparison: Option<&Comparison>, output: &Output) -> anyhow::Result<()> {
     let Some(file) = &output.html else { return Ok(()) };
     fs::write(file, page(reports, comparison)).with_context(|| format!("can't write the page {}", file.display()))
+}
+
+fn write_histograms(reports: &[Report], output: &Output) -> anyhow::Result<()> {
+    let Some(file) = &output.hdr else { return Ok(()) };
+    for (number, report) in (1..).zip(reports) {
+        let file = if reports.len() == 1 { file.clone() } else { PathBuf::from(format!("{}.{number}", file.display())) };
+        fs::write(&file, percentiles(&report.histogram)).with_context(|| format!("can't write the latencies {}", file.display()))?;
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The same load on several servers in turn, interleaved and repeated, so that whatever else the machine does meets all of them.
+//! The same load on several servers in turn, interleaved and repeated, so that disturbances of the machine meet all of them.
 
 use std::path::Path;
 use std::str::FromStr;

@@ -5,7 +5,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 6 | [`cli`] |
-//! | 5 | [`compare`] |
+//! | 5 | [`compare`], [`diff`] |
 //! | 4 | [`scenario`] |
 //! | 3 | [`report`], [`launch`], [`baseline`] |
 //! | 2 | [`engine`], [`plan`] |
@@ -20,6 +20,7 @@ pub mod baseline;
 pub mod cli;
 pub mod clock;
 pub mod compare;
+pub mod diff;
 pub mod engine;
 pub mod launch;
 pub mod measure;

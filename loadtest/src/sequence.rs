@@ -1,38 +1,38 @@
-//! What one subscriber got of one stream: in order, missing, late or twice.
+//! The sequence numbers that one subscriber received of one stream: in order, missing, late, duplicated.
 
 use std::collections::BTreeSet;
 
-/// How a message stands to those before it.
+/// A message's place in the sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// The next one.
     InOrder,
-    /// Later than the next: this many before it have not come (yet).
+    /// A later one; this many before it have not arrived yet.
     AfterHole(u32),
-    /// One that was missed: reordered.
+    /// One that was missing: it was reordered.
     Late,
-    /// One that was there already.
+    /// One that arrived before.
     Duplicate,
 }
 
-/// The place of one subscriber in one stream.
+/// The position of one subscriber in one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Track {
-    /// The next sequence number; 0 where the subscriber came later and takes the first that it sees.
+    /// The next sequence number; 0 for a subscriber that joined later and begins with the first message to arrive.
     next: u32,
 }
 
-/// What is missing of a subscriber's streams: `(stream, sequence)`. Empty, and nothing allocated, as long as all is well.
+/// The missing messages of a subscriber, as `(stream, sequence)`. Empty and unallocated while nothing is missing.
 #[derive(Debug, Default)]
 pub struct Missing(BTreeSet<(u32, u32)>);
 
 impl Track {
-    /// From the stream's first message on.
+    /// Begins with the first message of the stream.
     pub const FROM_START: Self = Self { next: 1 };
-    /// From whatever comes first.
+    /// Begins with the first message to arrive.
     pub const FROM_ANYWHERE: Self = Self { next: 0 };
 
-    /// From the message after `sequence` on.
+    /// Begins with the message after `sequence`.
     pub fn after(sequence: u32) -> Self {
         Self { next: sequence + 1 }
     }
@@ -53,7 +53,7 @@ impl Track {
         if missing.0.remove(&(stream, sequence)) { Arrival::Late } else { Arrival::Duplicate }
     }
 
-    /// How many of the `sent` messages have not come at the end of what came.
+    /// How many of `sent` messages come after the newest that arrived.
     pub fn tail(&self, sent: u32) -> u32 {
         if self.next == 0 { 0 } else { (sent + 1).saturating_sub(self.next) }
     }

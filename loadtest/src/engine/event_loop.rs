@@ -1,7 +1,7 @@
 //! The event loop: connects sessions, publishes what is due, reads and writes sockets that are ready.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 
 use super::ledger::{Counts, Ledger};
 use super::load::Load;
@@ -9,6 +9,7 @@ use super::poll::{Poll, Ready};
 use super::receive::{self, Progress};
 use super::session::{Phase, Session};
 use super::sockets::{self, ConnectError, Target};
+use super::transport::Transport;
 use crate::clock::Clock;
 use crate::measure::Slice;
 use crate::stamp::Stamper;
@@ -71,20 +72,21 @@ impl EventLoop {
         self.waiting.push_back(index);
     }
 
-    /// Lets waiting sessions connect, as many as may be on their way at once.
+    /// Begins to connect waiting sessions, as many as may connect at once.
     pub(super) fn begin_connecting(&mut self) -> Result<(), ConnectError> {
         while self.pending < PENDING_MAX {
             let Some(index) = self.waiting.pop_front() else { break };
             let socket = sockets::connect(&self.target, index)?;
-            self.poll.add(&socket, index).map_err(ConnectError::Poll)?;
+            let transport = Transport::new(socket, self.target.tls.as_ref()).map_err(ConnectError::Tls)?;
+            self.poll.add(&transport, index).map_err(ConnectError::Poll)?;
             let session = &mut self.sessions[index];
-            session.begin(socket);
+            session.begin(transport);
             self.pending += 1;
         }
         Ok(())
     }
 
-    /// Publishes what is due, waits for what happens next, `deadline` at most, and takes it.
+    /// Publishes what is due, waits for the next event until `deadline`, and handles it.
     pub(super) fn tick(&mut self, deadline: u64) {
         let now = self.clock.now();
         self.publish_due(now);
@@ -116,27 +118,39 @@ impl EventLoop {
         load.publish_due(now, &mut self.ledger, &mut self.sessions);
         for publisher in load.touched.drain(..) {
             let session = &mut self.sessions[publisher];
-            publish_http::seal(&mut session.outgoing, &mut session.batch);
+            publish_http::seal(&mut session.outgoing, &mut session.batch, self.target.token.as_deref());
             self.flush(publisher);
         }
         self.load = Some(load);
     }
 
     fn read(&mut self, index: usize) {
+        while self.read_once(index) {}
+    }
+
+    /// Reads once; whether more may be there, of which the poll would not tell.
+    fn read_once(&mut self, index: usize) -> bool {
         let session = &mut self.sessions[index];
-        let Some(socket) = &session.socket else { return };
-        let mut socket: &std::net::TcpStream = socket;
-        match socket.read(&mut self.buffer) {
+        let Some(transport) = &mut session.transport else { return false };
+        let buffers_reads = transport.buffers_reads();
+        match transport.read(&mut self.buffer) {
             Ok(0) => self.leave(index, Phase::Closed),
             Ok(length) => {
                 self.now = self.clock.now();
                 self.ledger.counts.received_bytes += length as u64;
                 let progress = receive::take(session, &mut self.ledger, &self.buffer[..length], self.now);
                 self.proceed(index, progress);
+                return buffers_reads;
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                // The read may have completed the TLS handshake, for which the upgrade waits.
+                if buffers_reads && !session.outgoing.is_empty() {
+                    self.flush(index);
+                }
+            }
             Err(error) => self.break_off(index, &error),
         }
+        false
     }
 
     fn proceed(&mut self, index: usize, progress: Progress) {
@@ -150,11 +164,11 @@ impl EventLoop {
         }
     }
 
-    /// The socket takes more, or is connected at last.
+    /// The socket is writable, or TCP has connected.
     fn write(&mut self, index: usize) {
         let session = &mut self.sessions[index];
         if session.phase == Phase::Connecting {
-            let refused = session.socket.as_ref().and_then(|socket| socket.take_error().ok().flatten());
+            let refused = session.transport.as_ref().and_then(|transport| transport.tcp().take_error().ok().flatten());
             if let Some(error) = refused {
                 self.ledger.counts.refuse(format!("connecting failed: {error}"));
                 return self.leave(index, Phase::Closed);
@@ -178,9 +192,9 @@ impl EventLoop {
         }
         match session.flush() {
             Ok(interest) => {
-                if let Some(socket) = &session.socket
+                if let Some(transport) = &session.transport
                     && interest != session.interest
-                    && self.poll.change(socket, index, interest).is_ok()
+                    && self.poll.change(transport, index, interest).is_ok()
                 {
                     session.interest = interest;
                 }
@@ -189,16 +203,16 @@ impl EventLoop {
         }
     }
 
-    /// The connection broke. A reset is an end without a close frame, and counted as that; all else is a fault.
+    /// The connection broke. A reset, or TLS that ends without its alert, counts as a close without a code; all else is a fault.
     fn break_off(&mut self, index: usize, error: &std::io::Error) {
-        let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+        let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
         if !reset || self.sessions[index].phase != Phase::Open {
             self.ledger.counts.broken(error);
         }
         self.leave(index, Phase::Closed);
     }
 
-    /// The session is over; closing the socket takes it out of the poll.
+    /// Ends the session. Closing its socket removes it from the poll.
     pub(super) fn leave(&mut self, index: usize, phase: Phase) {
         let session = &mut self.sessions[index];
         if session.is_pending() {

@@ -208,7 +208,8 @@ impl Ledger {
             self.counts.behind_at_close = self.counts.behind_at_close.max(self.owed(session) as u64);
         }
         self.stop_expecting(session);
-        if closed && session.phase == Phase::Open {
+        // A session may be told why it is not wanted before it was subscribed.
+        if closed && (session.phase == Phase::Open || session.close_code.is_some()) {
             *self.counts.closes.entry(session.close_code.unwrap_or(1006)).or_default() += 1;
         }
     }

@@ -10,6 +10,7 @@ mod poll;
 mod receive;
 mod session;
 mod sockets;
+mod transport;
 mod verdict;
 
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 pub use event_loop::Watch;
 pub use ledger::{Counts, Ledger};
 pub use load::{Load, Pace, StreamOrder};
-pub use sockets::{ConnectError, Spread, Target, raise_file_limit};
+pub use sockets::{ConnectError, Spread, Target, Tls, raise_file_limit};
 pub use verdict::Verdict;
 
 use crate::clock::nanoseconds;
@@ -141,9 +142,9 @@ impl Engine {
     pub fn stall(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
             self.events.ledger.stop_expecting(&mut self.events.sessions[index]);
-            if let Some(socket) = &self.events.sessions[index].socket {
-                let _ = socket2::SockRef::from(socket).set_recv_buffer_size(STALLED_BUFFER_BYTES);
-                let _ = self.events.poll.change(socket, index, Interest::None);
+            if let Some(transport) = &self.events.sessions[index].transport {
+                let _ = socket2::SockRef::from(transport.tcp()).set_recv_buffer_size(STALLED_BUFFER_BYTES);
+                let _ = self.events.poll.change(transport, index, Interest::None);
             }
         }
     }

@@ -1,59 +1,59 @@
-//! One session: its socket, what is half read and half written, and its places in the streams.
+//! One session: its connection, its unfinished input and output, and its position in each stream.
 
-use std::io::{self, ErrorKind, Write};
-use std::net::TcpStream;
+use std::io;
 
 use super::poll::Interest;
+use super::transport::Transport;
 use crate::sequence::{Missing, Track};
 use crate::wire::Dialect;
 
-/// How far a session is.
+/// The state of a session's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Not connected, as the scenario interest it.
+    /// Not connected, by the scenario's will.
     Disconnected,
-    /// TCP.
+    /// TCP is connecting.
     Connecting,
-    /// HTTP.
+    /// The upgrade was sent.
     Upgrading,
-    /// Its subscriptions are asked for.
+    /// A subscribe was sent.
     Subscribing,
     /// Subscribed.
     Open,
-    /// Ended by the server, or broken.
+    /// The server closed the connection, or it broke.
     Closed,
 }
 
 pub(super) struct Session {
-    pub(super) socket: Option<TcpStream>,
+    pub(super) transport: Option<Transport>,
     pub(super) phase: Phase,
     pub(super) dialect: Dialect,
-    /// It publishes over HTTP, and is no WebSocket at all.
+    /// Whether it publishes over HTTP and is no WebSocket.
     pub(super) posts: bool,
-    /// What its next request publishes.
+    /// The lines of its next HTTP request.
     pub(super) batch: Vec<u8>,
-    /// How much of what it asked for stands; counted where the server acknowledges each subscription.
+    /// How many acknowledgements it has, where the server sends one for each subscription.
     pub(super) acknowledged: usize,
     /// What the poll watches for.
     pub(super) interest: Interest,
-    /// The server compresses.
+    /// Whether the server compresses.
     pub(super) deflated: bool,
-    /// Its deliveries are owed and timed; false for one that stalls, or is away.
+    /// Whether deliveries are owed to it; false while it stalls or is disconnected.
     pub(super) expects_deliveries: bool,
-    /// Its delays are measured.
+    /// Whether its latencies are measured.
     pub(super) timed: bool,
-    /// It has been subscribed before, and asks for what it missed.
+    /// Whether it was subscribed before and resumes.
     pub(super) resumes: bool,
-    /// A close frame came, with this code.
+    /// The code of the Close it received.
     pub(super) close_code: Option<u16>,
-    /// The start of a frame that a read cut.
+    /// The beginning of a frame whose rest was not read yet.
     pub(super) rest: Vec<u8>,
     /// The fragments of a message so far.
     pub(super) fragments: Vec<u8>,
     pub(super) outgoing: Vec<u8>,
-    /// What it takes.
+    /// Its topics.
     pub(super) topics: Box<[u32]>,
-    /// The newest offset of each topic that it saw.
+    /// The newest offset that it saw of each topic.
     pub(super) offsets: Box<[u64]>,
     /// One for each stream of each topic, in that order.
     pub(super) tracks: Vec<Track>,
@@ -63,7 +63,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(dialect: Dialect, topics: Vec<u32>) -> Self {
         Self {
-            socket: None,
+            transport: None,
             phase: Phase::Disconnected,
             dialect,
             posts: false,
@@ -85,9 +85,9 @@ impl Session {
         }
     }
 
-    /// A new connection is on its way.
-    pub(super) fn begin(&mut self, socket: TcpStream) {
-        self.socket = Some(socket);
+    /// Begins to connect over `transport`.
+    pub(super) fn begin(&mut self, transport: Transport) {
+        self.transport = Some(transport);
         self.phase = Phase::Connecting;
         self.interest = Interest::ReadWrite;
         self.deflated = false;
@@ -95,35 +95,25 @@ impl Session {
         self.close_code = None;
     }
 
-    /// The connection is over.
+    /// Drops the connection.
     pub(super) fn end(&mut self, phase: Phase) {
-        self.socket = None;
+        self.transport = None;
         self.phase = phase;
         self.rest = Vec::new();
         self.fragments = Vec::new();
         self.outgoing = Vec::new();
     }
 
-    /// On its way: neither away nor subscribed nor over.
+    /// Whether it is connecting, upgrading or subscribing.
     pub(super) fn is_pending(&self) -> bool {
         matches!(self.phase, Phase::Connecting | Phase::Upgrading | Phase::Subscribing)
     }
 
-    /// Writes what the socket takes; what to watch for from now on.
+    /// Writes as much as the connection accepts; returns what to watch for from now on.
     pub(super) fn flush(&mut self) -> io::Result<Interest> {
-        let Some(socket) = &self.socket else { return Ok(self.interest) };
-        let mut socket: &TcpStream = socket;
-        let mut written = 0;
-        while written < self.outgoing.len() {
-            match socket.write(&self.outgoing[written..]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(length) => written += length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let Some(transport) = &mut self.transport else { return Ok(self.interest) };
+        let (written, interest) = transport.write(&self.outgoing)?;
         self.outgoing.drain(..written);
-        Ok(if self.outgoing.is_empty() { Interest::Read } else { Interest::ReadWrite })
+        Ok(interest)
     }
 }

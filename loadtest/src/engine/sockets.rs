@@ -1,10 +1,13 @@
-//! Where sessions go and where they come from: the target, source addresses, file descriptors, ports.
+//! The target of sessions, and their sources: addresses, ports, file descriptors.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::wire::{Dialect, upgrade};
@@ -26,8 +29,21 @@ pub struct Target {
     pub publishers_post: bool,
     /// Offer permessage-deflate.
     pub deflate: bool,
-    /// Where sessions come from.
+    /// The addresses that sessions connect from.
     pub spread: Spread,
+    /// The credentials of each session.
+    pub token: Option<String>,
+    /// TLS, for `wss`.
+    pub tls: Option<Tls>,
+}
+
+/// How sessions speak TLS.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Its settings.
+    pub config: Arc<ClientConfig>,
+    /// The name that the certificate must bear.
+    pub name: ServerName<'static>,
 }
 
 /// How sessions are spread over source addresses.
@@ -56,6 +72,9 @@ pub enum ConnectError {
         /// Why not.
         error: io::Error,
     },
+    /// TLS.
+    #[error("TLS can't begin: {0}")]
+    Tls(rustls::Error),
     /// The poll.
     #[error("can't watch a socket: {0}")]
     Poll(io::Error),
@@ -71,24 +90,41 @@ pub enum ConnectError {
 
 /// A URL that is none for a load test.
 #[derive(Debug, thiserror::Error)]
-#[error("{url:?} is not an address that can be tested: {reason}; write ws://127.0.0.1:8765/ws")]
+#[error("{url:?} is not an address that can be tested: {reason}; write ws://127.0.0.1:8765/ws or wss://push.example.org/ws")]
 pub struct BadUrl {
     url: String,
     reason: String,
 }
 
 impl Target {
-    /// The server at `url`.
-    pub fn parse(url: &str, subscriber: Dialect, publisher: Dialect) -> Result<Self, BadUrl> {
+    /// The server at `url`. With `wss`, sessions speak TLS as `tls` sets it.
+    pub fn parse(url: &str, subscriber: Dialect, publisher: Dialect, tls: Option<Arc<ClientConfig>>) -> Result<Self, BadUrl> {
         let bad = |reason: &str| BadUrl { url: url.to_owned(), reason: reason.to_owned() };
-        let rest = url.strip_prefix("ws://").ok_or_else(|| bad("it does not begin with ws:// (TLS is not measured here)"))?;
+        let secure = url.starts_with("wss://");
+        let rest = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://"));
+        let rest = rest.ok_or_else(|| bad("it begins neither with ws:// nor with wss://"))?;
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+        let (name, has_port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, true),
+            _ => (host, false),
+        };
+        let with_port = if has_port { host.to_owned() } else { format!("{host}:{}", if secure { 443 } else { 80 }) };
         let address = with_port.to_socket_addrs().map_err(|error| bad(&error.to_string()))?.next();
         let address = address.ok_or_else(|| bad("the name has no address"))?;
         let spread = Spread { sessions_per_address: if address.ip().is_loopback() && address.is_ipv4() { 900 } else { 0 } };
         let path = if path.is_empty() { "/" } else { path }.to_owned();
-        Ok(Self { address, host: host.to_owned(), path, subscriber, publisher, publishers_post: false, deflate: false, spread })
+        let tls = match tls.filter(|_| secure) {
+            Some(config) => {
+                let name = name.trim_matches(['[', ']']).to_owned();
+                Some(Tls {
+                    config,
+                    name: ServerName::try_from(name).map_err(|_| bad("its host is no name that a certificate could bear"))?,
+                })
+            }
+            None => None,
+        };
+        let host = host.to_owned();
+        Ok(Self { address, host, path, subscriber, publisher, publishers_post: false, deflate: false, spread, token: None, tls })
     }
 }
 
@@ -129,7 +165,7 @@ fn open(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> 
 /// The request of a session that takes `topics`.
 pub(super) fn upgrade_request(target: &Target, dialect: Dialect, topics: &[&str]) -> Vec<u8> {
     let protocol = (dialect == Dialect::Json).then_some("belfry.json.v1");
-    upgrade::request(&target.host, &dialect.path(&target.path, topics), target.deflate, protocol)
+    upgrade::request(&target.host, &dialect.path(&target.path, topics), target.deflate, protocol, target.token.as_deref())
 }
 
 /// Raises the soft limit of open files to the hard one; an error if that is less than `sessions` need.
@@ -148,9 +184,11 @@ mod tests {
 
     #[test]
     fn a_url_is_taken_apart() {
-        let target = Target::parse("ws://127.0.0.1:8765/ws", Dialect::Json, Dialect::Json).unwrap();
+        let target = Target::parse("ws://127.0.0.1:8765/ws", Dialect::Json, Dialect::Json, None).unwrap();
         assert_eq!((target.address.port(), target.path.as_str(), target.host.as_str()), (8765, "/ws", "127.0.0.1:8765"));
-        assert!(Target::parse("wss://127.0.0.1/", Dialect::Json, Dialect::Json).is_err());
+        let target = Target::parse("wss://127.0.0.1/", Dialect::Json, Dialect::Json, None).unwrap();
+        assert_eq!((target.address.port(), target.path.as_str()), (443, "/"));
+        assert!(Target::parse("http://127.0.0.1/", Dialect::Json, Dialect::Json, None).is_err());
     }
 
     #[test]

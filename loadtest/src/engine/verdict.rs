@@ -1,4 +1,4 @@
-//! What every subscriber got of every message, summed up.
+//! The sum of all checks of deliveries.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::session::{Phase, Session};
 pub struct Verdict {
     /// Deliveries that never came, to sessions that were there.
     pub lost: u64,
-    /// Sessions that lack the newest messages: they lost them, or the server stalled.
+    /// Sessions that lack the newest messages.
     pub behind_sessions: u64,
     /// Came twice.
     pub duplicated: u64,

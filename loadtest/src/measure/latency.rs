@@ -1,7 +1,7 @@
 //! Latency from the scheduled moment of a message to its arrival, for the whole run and over time.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The length of a slice of the time line in nanoseconds.
 pub const SLICE: u64 = 100_000_000;
@@ -12,6 +12,8 @@ const DELAY_MAX: u64 = 600_000_000_000;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Quantiles {
+    /// The unit of all that follow.
+    pub unit: Microseconds,
     pub count: u64,
     pub mean: f64,
     pub p50: f64,
@@ -19,6 +21,16 @@ pub struct Quantiles {
     pub p99: f64,
     pub p999: f64,
     pub max: f64,
+}
+
+/// The unit of latencies, as reports name it: `us`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Microseconds;
+
+impl Serialize for Microseconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("us")
+    }
 }
 
 /// One slice of the time line.
@@ -134,6 +146,11 @@ impl Latency {
         (self.measured_from != u64::MAX).then_some((moment as f64 - self.measured_from as f64) / 1e9)
     }
 
+    /// The histogram of the measurement, in nanoseconds.
+    pub fn histogram(&self) -> &Histogram<u64> {
+        &self.measured
+    }
+
     /// The curve of percentiles: `(percentile, microseconds)`, denser towards 100.
     pub fn curve(&self) -> Vec<(f64, f64)> {
         if self.measured.is_empty() {
@@ -157,6 +174,7 @@ impl Quantiles {
         }
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
         Self {
+            unit: Microseconds,
             count: histogram.len(),
             mean: histogram.mean() / 1e3,
             p50: at(0.5),

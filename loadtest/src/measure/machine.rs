@@ -4,18 +4,18 @@ use std::fs;
 
 use serde::Serialize;
 
-/// What a reader must know to judge the figures.
+/// The machine, as far as it bears on the figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Machine {
     /// The processor's name.
     pub processor: String,
-    /// How many cores this process may use.
+    /// How many cores the machine has.
     pub cores: usize,
     /// Memory in bytes.
     pub memory_bytes: u64,
     /// The kernel's release.
     pub kernel: String,
-    /// What else kept the machine busy: the load average of the last minute at the start.
+    /// The load average of the last minute before the run.
     pub load_before: f64,
 }
 
@@ -30,7 +30,8 @@ impl Machine {
             .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
         Self {
             processor: processor.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            // Not `available_parallelism`, which counts the cores that a pinned process may use.
+            cores: read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count().max(1),
             memory_bytes: memory_kib.unwrap_or(0) * 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load_before: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),

@@ -1,4 +1,4 @@
-//! What is measured: delays, the processes' cost, the gateway's own figures.
+//! Measurements: latency, the cost of processes, the machine, the gateway's own figures.
 
 pub mod latency;
 pub mod machine;
@@ -8,4 +8,4 @@ pub mod scrape;
 pub use latency::{Latency, Quantiles, Slice};
 pub use machine::Machine;
 pub use process::{Cost, Usage};
-pub use scrape::Scrape;
+pub use scrape::{MetricsSource, Scrape};

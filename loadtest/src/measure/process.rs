@@ -1,4 +1,4 @@
-//! What a process cost, from `/proc`.
+//! The CPU time and memory of a process, from `/proc`.
 
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,7 @@ impl Usage {
 
     /// What it cost since `before`, within `nanoseconds` and for `deliveries`.
     pub fn since(&self, before: &Self, nanoseconds: u64, deliveries: u64) -> Cost {
-        // A thread that ended took its time along, so that the sum may shrink.
+        // A thread that ended takes its time out of the sum, which may shrink.
         let busy = self.busy.saturating_sub(before.busy) as f64;
         let waited = self.waited.saturating_sub(before.waited) as f64;
         Cost {

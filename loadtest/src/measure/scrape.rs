@@ -1,24 +1,70 @@
-//! The gateway's own figures: `/metrics` before and after.
+//! The gateway's own figures: `/metrics` before and after a run.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// The value of each family, its series summed up.
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// From the first packet to the end of the answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Where a gateway's `/metrics` are.
+#[derive(Debug, Clone)]
+pub struct MetricsSource {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The `Host` of the request.
+    pub host: String,
+    /// The credentials of the request.
+    pub token: Option<String>,
+    /// The settings of TLS and the name that the certificate must bear, where the gateway speaks TLS.
+    pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// The value of each family, summed over its series.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
-    /// Asks `address` for its `/metrics`; `None` where it has none.
-    pub fn fetch(address: SocketAddr) -> Option<Self> {
-        let mut socket = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
-        socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(socket, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        head.starts_with("HTTP/1.1 200").then(|| Self::parse(body))
+    /// Asks `source`; `None` where it has no metrics for these credentials.
+    pub fn fetch(source: &MetricsSource) -> Option<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        runtime.block_on(async { tokio::time::timeout(DEADLINE, Self::fetch_in_time(source)).await.ok()? })
+    }
+
+    async fn fetch_in_time(source: &MetricsSource) -> Option<Self> {
+        let tcp = TcpStream::connect(source.address).await.ok()?;
+        let stream: Box<dyn Stream> = match &source.tls {
+            Some((config, name)) => Box::new(TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await.ok()?),
+            None => Box::new(tcp),
+        };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        // It ends with the runtime; its errors are those of the request.
+        tokio::spawn(connection);
+        let mut request = Request::get("/metrics").header("Host", &source.host);
+        if let Some(token) = &source.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let response = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;
+        if response.status() != StatusCode::OK {
+            return None;
+        }
+        let body = response.into_body().collect().await.ok()?.to_bytes();
+        Some(Self::parse(std::str::from_utf8(&body).ok()?))
     }
 
     fn parse(text: &str) -> Self {
@@ -36,12 +82,12 @@ impl Scrape {
         Self(sums)
     }
 
-    /// The sum of a family's series; 0 where there is none.
+    /// The sum of a family's series; 0 without any.
     pub fn value(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 
-    /// What each counter that moved grew by since `before`; gauges as they stand.
+    /// The growth of each counter since `before`, and the value of each gauge; without zeros.
     pub fn since(&self, before: &Self) -> BTreeMap<String, f64> {
         let moved = self.0.iter().filter_map(|(name, value)| {
             let counts = ["_total", "_sum", "_count"].iter().any(|end| name.ends_with(end));
@@ -51,7 +97,7 @@ impl Scrape {
         moved.collect()
     }
 
-    /// What the accounts leave open: routed − delivered − conflated − dropped − still queued; 0 at rest.
+    /// Routed − delivered − conflated − dropped − still queued, which is 0 at rest.
     pub fn unaccounted(&self) -> f64 {
         self.value("belfry_messages_routed_total")
             - self.value("belfry_deliveries_total")

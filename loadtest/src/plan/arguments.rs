@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::expectation::Expectation;
 use super::preset::Preset;
 use super::server::Server;
 use crate::wire::Dialect;
@@ -12,9 +13,21 @@ use crate::wire::Dialect;
 /// The arguments that all scenarios share; what is left out has the scenario's default.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// The server; ignored with --start [default: ws://127.0.0.1:8765/ws]
+    /// The server, ws:// or wss://; ignored with --start [default: ws://127.0.0.1:8765/ws]
     #[arg(long)]
     pub url: Option<String>,
+    /// A token or an API key for each session
+    #[arg(long, value_name = "TOKEN", env = "BELFRY_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Trust the certificates of this PEM file for wss, in place of the system's roots
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// The first token of topics on a gateway that runs already; its rule decides what history stays behind
+    #[arg(long, value_name = "TOKEN", default_value = "chat")]
+    pub prefix: String,
+    /// Fail unless a figure keeps to a bound: p50, p90, p99, p99.9, max or lateness=TIME; lost, duplicated, reordered, closed or refused=N; cpu=TIME a delivery; delivered=N a second at least
+    #[arg(long, value_name = "FIGURE=BOUND")]
+    pub expect: Vec<Expectation>,
     /// A server by its name and in its dialect; without --url it is started
     #[arg(long, value_enum, value_name = "SERVER", conflicts_with = "dialect")]
     pub target: Option<Preset>,
@@ -24,7 +37,7 @@ pub struct Arguments {
     /// What subscribers speak; `plain` is a server that sends each text to everybody
     #[arg(long, value_enum, default_value = "json")]
     pub dialect: Dialect,
-    /// Subscribers, or members for `chat`
+    /// Subscribers; for `chat`, members
     #[arg(long, short = 'n', value_name = "N", alias = "subscribers")]
     pub sessions: Option<usize>,
     /// Messages a second, all publishers together
@@ -36,12 +49,12 @@ pub struct Arguments {
     /// Keep N messages under way instead of a rate: finds the limit
     #[arg(long, value_name = "N", conflicts_with_all = ["rate", "burst"])]
     pub ahead: Option<u32>,
-    /// Seconds to measure
+    /// Seconds of the measurement
     #[arg(long, short, value_name = "SECONDS")]
     pub duration: Option<f64>,
-    /// Seconds of load before measuring
-    #[arg(long, value_name = "SECONDS")]
-    pub warmup: Option<f64>,
+    /// Seconds of load before the measurement
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub warmup: f64,
     /// Bytes of a payload
     #[arg(long, short, value_name = "BYTES")]
     pub payload: Option<usize>,

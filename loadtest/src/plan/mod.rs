@@ -1,13 +1,15 @@
 //! What a run is to do: its scenario, its server, its load.
 
 mod arguments;
+mod expectation;
 mod preset;
 mod scenario;
 mod server;
 mod settings;
 
 pub use arguments::{Arguments, PublishBy};
+pub use expectation::{Expectation, Figure};
 pub use preset::Preset;
 pub use scenario::Scenario;
 pub use server::{Sends, Server};
-pub use settings::Settings;
+pub use settings::{Settings, defaults};

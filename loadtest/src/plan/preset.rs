@@ -1,4 +1,4 @@
-//! What can be tested by its name: Belfry in its dialects, the baseline, and what users would run instead.
+//! Servers that can be tested by name: Belfry in its dialects, the baseline, and other servers.
 
 use std::path::Path;
 

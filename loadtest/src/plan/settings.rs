@@ -1,11 +1,13 @@
 //! What a run is told, and each scenario's defaults where it is told nothing.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::ensure;
 use serde::Serialize;
 
 use super::arguments::{Arguments, PublishBy};
+use super::expectation::Expectation;
 use super::preset::Preset;
 use super::scenario::Scenario;
 use super::server::Server;
@@ -35,6 +37,12 @@ pub struct Settings {
     pub spread: Option<usize>,
     pub server: Server,
     pub pin: bool,
+    /// The first token of topics on a gateway that runs already.
+    pub prefix: String,
+    pub expect: Vec<Expectation>,
+    #[serde(skip)]
+    pub token: Option<String>,
+    pub cacert: Option<PathBuf>,
     #[serde(skip)]
     pub server_pid: Option<u32>,
 }
@@ -65,6 +73,12 @@ impl Defaults {
     }
 }
 
+/// The defaults of `scenario`, for its help.
+pub fn defaults(scenario: Scenario) -> String {
+    let Defaults { sessions, rate, topics, duration, payload } = Defaults::of(scenario);
+    format!("Defaults: --sessions {sessions} --rate {rate} --topics {topics} --duration {duration} --payload {payload}")
+}
+
 /// What one session may publish a second without meeting the default `commands_per_second` of 100.
 const RATE_PER_PUBLISHER: f64 = 100.0;
 
@@ -88,7 +102,7 @@ impl Settings {
             burst: arguments.burst,
             ahead: arguments.ahead,
             duration_s: arguments.duration.unwrap_or(defaults.duration),
-            warmup_s: arguments.warmup.unwrap_or(1.0),
+            warmup_s: arguments.warmup,
             payload_bytes: arguments.payload.unwrap_or(defaults.payload),
             topics: arguments.topics.unwrap_or(defaults.topics),
             publishers: arguments.publishers.unwrap_or(publishers),
@@ -98,6 +112,10 @@ impl Settings {
             spread: arguments.spread,
             server,
             pin: arguments.pin,
+            prefix: arguments.prefix.clone(),
+            expect: arguments.expect.clone(),
+            token: arguments.token.clone().filter(|token| !token.is_empty()),
+            cacert: arguments.cacert.clone(),
             server_pid: arguments.server_pid,
         };
         settings.check()?;
@@ -112,6 +130,11 @@ impl Settings {
         );
         ensure!(self.sessions > 0 && self.topics > 0 && self.publishers > 0, "--sessions, --topics and --publishers must be 1 at least");
         ensure!(self.rate > 0.0 && self.rate <= 10_000_000.0, "--rate {} is none: write a number of messages a second", self.rate);
+        let is_token = self.prefix.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-:".contains(letter));
+        ensure!(is_token && !self.prefix.is_empty(), "--prefix {:?} is no token of a topic: write letters, digits, - and _", self.prefix);
+        if let Some(token) = &self.token {
+            ensure!(token.bytes().all(|byte| byte.is_ascii_graphic()), "--token holds characters that no token has");
+        }
         ensure!(self.burst > 0 && self.ahead != Some(0), "--burst and --ahead must be 1 at least");
         ensure!(
             (0.0..=86_400.0).contains(&self.duration_s) && (0.0..=3_600.0).contains(&self.warmup_s),

@@ -2,8 +2,12 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
+use super::figures::FIGURES;
 use super::plot::{Axis, Line, svg};
-use super::text::{served, time};
+use super::text::served;
+use super::units::{rate, time};
 use super::{Comparison, Report};
 use crate::measure::Slice;
 use crate::plan::Scenario;
@@ -29,6 +33,14 @@ pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
             machine.memory_bytes as f64 / f64::from(1 << 30),
             escape(&machine.kernel),
             machine.load_before
+        );
+        let provenance = &report.provenance;
+        let _ = write!(
+            out,
+            "<p class=\"machine\">{} · belfry-loadtest {} · <code>{}</code></p>",
+            provenance.date,
+            provenance.version,
+            escape(&provenance.command)
         );
     }
     match comparison {
@@ -112,30 +124,10 @@ fn section(out: &mut String, report: &Report, unfolded: &str) {
     out.push_str("</details></section>");
 }
 
-/// A figure's name in the report, its name on the page, and how its value is written.
-type Tile = (&'static str, &'static str, fn(f64) -> String);
-
-/// What only some scenarios measure.
-const FIGURES: [Tile; 9] = [
-    ("calm_p99_us", "p99 before", time),
-    ("resident_bytes_per_session", "memory a session", bytes),
-    ("kernel_buffer_bytes_per_session", "kernel's buffers a session", bytes),
-    ("handshake_cpu_us", "CPU a session taken in", time),
-    ("connects_per_s", "sessions taken in", |rate| format!("{rate:.0}/s")),
-    ("reconnect_s", "all came back in", |seconds| time(seconds * 1e6)),
-    ("recovered_sessions", "recovered", |count| format!("{count}")),
-    ("stalled_sessions", "stalled", |count| format!("{count}")),
-    ("subscriptions_changed", "changes of topic", |count| format!("{count}")),
-];
-
-fn bytes(bytes: f64) -> String {
-    format!("{bytes:.0} B")
-}
-
 fn tiles(report: &Report) -> Vec<(&'static str, String)> {
     let mut tiles = Vec::new();
     if report.deliveries > 0 {
-        tiles.push(("delivered", format!("{:.0}/s", report.deliveries as f64 / report.measured_s.max(1e-9))));
+        tiles.push(("delivered", rate(report.deliveries as f64 / report.measured_s.max(1e-9))));
     }
     if report.latency.count > 0 {
         let latency = &report.latency;
@@ -146,20 +138,46 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
         tiles.push(("CPU a delivery", format!("{:.2} µs", server.cpu_us_per_delivery)));
     }
     let about_sessions = matches!(report.settings.scenario, Scenario::Idle | Scenario::Handshake);
-    for (name, title, written) in FIGURES {
+    for figure in &FIGURES {
         // Every scenario connects, but not every one is about that.
-        let beside = ["resident_bytes_per_session", "handshake_cpu_us", "connects_per_s"].contains(&name) && !about_sessions;
-        if let Some(value) = report.figures.get(name).filter(|_| !beside) {
-            tiles.push((title, written(*value)));
+        let beside = ["resident_bytes_per_session", "handshake_cpu_us", "connects_per_s"].contains(&figure.key) && !about_sessions;
+        if let Some(value) = report.figures.get(figure.key).filter(|_| !beside) {
+            tiles.push((figure.label, (figure.written)(*value)));
         }
     }
     tiles
 }
 
+/// The settings for people: a name, and a value with its unit.
 fn settings(report: &Report) -> Vec<(String, String)> {
     let value = serde_json::to_value(&report.settings).unwrap_or_default();
-    let entries = value.as_object().into_iter().flatten();
-    entries.map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))).collect()
+    let entries = value.as_object().into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), setting(value)?)));
+    entries.map(|(key, value)| unit_apart(&key, value)).collect()
+}
+
+/// A setting's value on one line; `None` where it is not set.
+fn setting(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Bool(yes) => Some(if *yes { "yes" } else { "no" }.to_owned()),
+        Value::String(text) => Some(text.clone()),
+        Value::Array(values) if values.is_empty() => None,
+        Value::Array(values) => Some(values.iter().filter_map(setting).collect::<Vec<_>>().join(", ")),
+        Value::Object(members) => {
+            let members = members.iter().filter_map(|(key, value)| Some(format!("{} {}", key.replace('_', " "), setting(value)?)));
+            Some(members.collect::<Vec<_>>().join(", "))
+        }
+        Value::Number(number) => Some(number.to_string()),
+    }
+}
+
+/// `duration_s` and 10 as `duration` and `10 s`.
+fn unit_apart(key: &str, value: String) -> (String, String) {
+    let units = [("_s", "s"), ("_bytes", "bytes")];
+    match units.iter().find_map(|(end, unit)| Some((key.strip_suffix(end)?, unit))) {
+        Some((name, unit)) => (name.replace('_', " "), format!("{value} {unit}")),
+        None => (key.replace('_', " "), value),
+    }
 }
 
 fn table(out: &mut String, title: &str, rows: &[(String, String)]) {
@@ -179,7 +197,7 @@ fn plots(out: &mut String, report: &Report) {
     let curve = report.curve.iter().map(|(percentile, value)| (rarity(*percentile), *value)).collect();
     let seldom =
         Axis { logarithmic: true, label: |rarity| format!("{}%", 100.0 - 100.0 / rarity), marks: vec![1.0, 10.0, 100.0, 1e3, 1e4, 1e5] };
-    out.push_str(&svg("Delay by percentile", &seldom, &delays(), &[Line { name: "measured", class: "a", points: curve }]));
+    out.push_str(&svg("Latency by percentile", &seldom, &delays(), &[Line { name: "measured", class: "a", points: curve }]));
     let over_time = |value: fn(&Slice) -> f64| report.slices.iter().map(|slice| (slice.at, value(slice))).collect::<Vec<_>>();
     let heard = |value: fn(&Slice) -> f64| {
         let slices = report.slices.iter().filter(|slice| slice.deliveries > 0);
@@ -190,7 +208,7 @@ fn plots(out: &mut String, report: &Report) {
         Line { name: "p99", class: "b", points: heard(|slice| slice.p99) },
         Line { name: "p50", class: "a", points: heard(|slice| slice.p50) },
     ];
-    out.push_str(&svg("Delay over time (before 0: not measured)", &seconds(), &delays(), &lines));
+    out.push_str(&svg("Latency over time (before 0: not measured)", &seconds(), &delays(), &lines));
     let rate = over_time(Slice::rate);
     let rates = Axis {
         logarithmic: false,

@@ -1,6 +1,7 @@
 //! The line that a terminal shows while a run goes on.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use crate::engine::Counts;
 use crate::measure::Slice;
@@ -8,18 +9,23 @@ use crate::plan::Settings;
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const HISTORY: usize = 24;
+/// How often a line is written where standard error is no terminal.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// Ten times a second: rate, delays, what is wrong, and bars of the last rates.
+/// On a terminal ten times a second one line in place: rate, latency, what is wrong, bars of the last rates. Elsewhere a line
+/// every [`PLAIN_EVERY`].
 pub struct Live {
     name: String,
     until: f64,
     rates: Vec<u64>,
+    in_place: bool,
+    plain_at: Option<Instant>,
 }
 
 impl Live {
     /// For a run with `settings`.
-    pub fn new(settings: &Settings) -> Self {
-        Self { name: settings.scenario.name(), until: settings.duration_s, rates: Vec::new() }
+    pub fn new(settings: &Settings, in_place: bool) -> Self {
+        Self { name: settings.scenario.name(), until: settings.duration_s, rates: Vec::new(), in_place, plain_at: None }
     }
 
     /// Shows a slice of the time line on standard error.
@@ -29,8 +35,22 @@ impl Live {
             self.rates.remove(0);
         }
         let line = self.line(slice, counts);
-        let end = if slice.at + 0.1 >= self.until { "\r\x1b[K" } else { "" };
-        let _ = write!(std::io::stderr(), "\r\x1b[K{line}{end}");
+        let text = if self.in_place {
+            let end = if slice.at + 0.1 >= self.until { "\r\x1b[K" } else { "" };
+            format!("\r\x1b[K{line}{end}")
+        } else {
+            let now = Instant::now();
+            if self.plain_at.is_some_and(|last| now.duration_since(last) < PLAIN_EVERY) {
+                return;
+            }
+            // A run shorter than that says nothing.
+            if self.plain_at.replace(now).is_none() {
+                return;
+            }
+            format!("{line}\n")
+        };
+        // Progress that can't be shown is no reason to end.
+        let _ = std::io::stderr().write_all(text.as_bytes());
         let _ = std::io::stderr().flush();
     }
 

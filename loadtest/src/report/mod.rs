@@ -1,29 +1,38 @@
-//! What a run found, for people and for machines.
+//! The report of a run, for people and for machines.
 
 mod comparison;
+mod figures;
+mod hdr;
 mod html;
 mod live;
 mod plot;
+mod provenance;
 mod text;
+mod units;
 
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 pub use comparison::{Cell, Comparison, Row};
+pub use hdr::percentiles;
 pub use html::page;
 pub use live::Live;
+pub use provenance::Provenance;
 
 use crate::engine::Verdict;
 use crate::measure::{Cost, Machine, Quantiles, Slice};
-use crate::plan::Settings;
+use crate::plan::{Expectation, Figure, Settings};
 
-/// The whole of it; `--json` prints this.
+/// The report of one run, as `--json` prints it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// What was asked for.
+    /// When, by which version, by which command line.
+    pub provenance: Provenance,
+    /// The settings of the run.
     pub settings: Settings,
-    /// Where.
+    /// The machine.
     pub machine: Machine,
     /// How long measuring took, in seconds.
     pub measured_s: f64,
@@ -39,18 +48,21 @@ pub struct Report {
     pub lateness: Quantiles,
     /// What the checks of every delivery found, the warm-up included.
     pub verdict: Verdict,
-    /// What it cost the server, where its process is known.
+    /// The cost of the server, where its process is known.
     pub server: Option<Cost>,
-    /// What it cost the load test.
+    /// The cost of the load test.
     pub own: Cost,
-    /// What only this scenario measures.
+    /// Figures of this scenario alone.
     pub figures: BTreeMap<String, f64>,
-    /// What the scenario's own checks found wrong.
+    /// Failed checks and broken bounds.
     pub failures: Vec<String>,
-    /// What makes the figures doubtful.
+    /// Reasons to doubt the figures.
     pub warnings: Vec<String>,
-    /// How the gateway's own figures moved.
+    /// How the gateway's own counters grew.
     pub metrics: BTreeMap<String, f64>,
+    /// All latencies of the measurement, in nanoseconds.
+    #[serde(skip)]
+    pub histogram: Histogram<u64>,
     /// `(percentile, microseconds)`.
     pub curve: Vec<(f64, f64)>,
     /// The time line.
@@ -61,6 +73,49 @@ impl Report {
     /// Whether all checks held.
     pub fn holds(&self) -> bool {
         self.verdict.holds() && self.failures.is_empty()
+    }
+
+    /// Holds the figures to the bounds of `--expect`.
+    pub(crate) fn judge(&mut self) {
+        let broken = self.settings.expect.iter().filter_map(|expectation| self.broken(*expectation));
+        let broken: Vec<String> = broken.collect();
+        self.failures.extend(broken);
+    }
+
+    /// What is wrong with one figure, if its bound is broken.
+    fn broken(&self, expectation: Expectation) -> Option<String> {
+        let figure = expectation.figure;
+        let value = self.value(figure);
+        let holds = match (figure, value) {
+            (Figure::Delivered, Some(value)) => value >= expectation.bound,
+            (_, Some(value)) => value <= expectation.bound,
+            (_, None) => false,
+        };
+        let written = |value: f64| if figure.is_time() { units::time(value) } else { units::count(value) };
+        (!holds).then(|| {
+            let found = value.map_or_else(|| "was not measured".to_owned(), |value| format!("is {}", written(value)));
+            format!("{} {found}, and --expect has {}", figure.name(), written(expectation.bound))
+        })
+    }
+
+    fn value(&self, figure: Figure) -> Option<f64> {
+        let (latency, verdict) = (&self.latency, &self.verdict);
+        let delay = |value: f64| (latency.count > 0).then_some(value);
+        match figure {
+            Figure::P50 => delay(latency.p50),
+            Figure::P90 => delay(latency.p90),
+            Figure::P99 => delay(latency.p99),
+            Figure::P999 => delay(latency.p999),
+            Figure::Max => delay(latency.max),
+            Figure::Lateness => Some(self.lateness.p99),
+            Figure::Lost => Some(verdict.lost as f64),
+            Figure::Duplicated => Some(verdict.duplicated as f64),
+            Figure::Reordered => Some(verdict.reordered as f64),
+            Figure::Closed => Some(verdict.closes.values().sum::<u64>() as f64),
+            Figure::Refused => Some(verdict.refusals.values().sum::<u64>() as f64),
+            Figure::Cpu => self.server.map(|server| server.cpu_us_per_delivery),
+            Figure::Delivered => Some(self.deliveries as f64 / self.measured_s.max(1e-9)),
+        }
     }
 
     /// Looks for what makes the figures doubtful.

@@ -94,6 +94,10 @@ impl Span {
         if high <= low {
             high = low + 1.0;
         }
+        if !axis.logarithmic && axis.marks.is_empty() {
+            // Room above the highest value, so that its line does not lie on the edge.
+            high += (high - low) * 0.05;
+        }
         Self { low, high, logarithmic: axis.logarithmic }
     }
 
@@ -143,7 +147,7 @@ mod tests {
     fn marks_are_round_numbers_within_the_axis() {
         let axis = Axis { logarithmic: false, label: |value| value.to_string(), marks: Vec::new() };
         let span = Span::of([3.0, 97.0].into_iter(), &axis);
-        assert_eq!(span.marks(&axis, 4), [0.0, 50.0]);
+        assert_eq!(span.marks(&axis, 4), [0.0, 50.0, 100.0], "with room above the highest value");
         let short = Span::of([-0.85, 0.1].into_iter(), &axis);
         assert_eq!(short.marks(&axis, 6), [-0.8, -0.6, -0.4, -0.2, 0.0]);
         let axis = Axis { logarithmic: true, ..axis };

@@ -3,6 +3,8 @@
 use std::fmt::{Display, Formatter, Result};
 
 use super::Report;
+use super::figures::{self, FIGURES};
+use super::units::{self, time};
 use crate::measure::Quantiles;
 use crate::plan::Server;
 use crate::plan::Settings;
@@ -21,15 +23,17 @@ impl Display for Report {
             settings.scenario.name(),
             served(settings),
             if settings.deflate { " + deflate" } else { "" },
-            settings.sessions,
+            units::count(settings.sessions as f64),
             settings.payload_bytes,
             self.measured_s,
             settings.warmup_s
         )?;
-        row(f, "published", &format!("{} ({:.0}/s)", self.published, self.published as f64 / self.measured_s.max(1e-9)))?;
-        row(f, "delivered", &format!("{} ({:.0}/s)", self.deliveries, self.deliveries as f64 / self.measured_s.max(1e-9)))?;
+        if self.published > 0 {
+            row(f, "published", &amount(self.published, self.measured_s))?;
+            row(f, "delivered", &amount(self.deliveries, self.measured_s))?;
+        }
         if self.latency.count > 0 {
-            row(f, "delay", &quantiles(&self.latency))?;
+            row(f, "latency", &quantiles(&self.latency))?;
         }
         if self.lateness.count > 0 {
             row(f, "of it, sent late", &format!("p50 {}  p99 {}", time(self.lateness.p50), time(self.lateness.p99)))?;
@@ -38,13 +42,22 @@ impl Display for Report {
             row(f, "server", &cost(server))?;
         }
         row(f, "load test", &cost(&self.own))?;
-        for (name, value) in &self.figures {
-            row(f, &name.replace('_', " "), &format!("{value:.1}"))?;
+        let known = FIGURES.iter().filter_map(|figure| Some((figure.key, *self.figures.get(figure.key)?)));
+        let others = self.figures.iter().filter(|(key, _)| FIGURES.iter().all(|figure| figure.key != *key));
+        for (key, value) in known.chain(others.map(|(key, value)| (key.as_str(), *value))) {
+            let (label, value) = figures::written(key, value);
+            row(f, &label, &value)?;
         }
         self.checks(f)?;
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }
+        let (provenance, machine) = (&self.provenance, &self.machine);
+        writeln!(
+            f,
+            "{}, version {}, {} with {} cores: {}",
+            provenance.date, provenance.version, machine.processor, machine.cores, provenance.command
+        )?;
         Ok(())
     }
 }
@@ -104,8 +117,8 @@ fn row(f: &mut Formatter<'_>, name: &str, value: &str) -> Result {
 fn cost(cost: &crate::measure::Cost) -> String {
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     format!(
-        "{:.2} µs CPU a delivery, {:.0} % of a core, {:.1} → {:.1} MiB",
-        cost.cpu_us_per_delivery,
+        "{}{:.0} % of a core, {:.1} → {:.1} MiB",
+        if cost.cpu_us_per_delivery > 0.0 { format!("{:.2} µs CPU a delivery, ", cost.cpu_us_per_delivery) } else { String::new() },
         cost.cpu_share * 100.0,
         mebibytes(cost.resident_bytes.0),
         mebibytes(cost.resident_bytes.1)
@@ -123,11 +136,7 @@ fn quantiles(quantiles: &Quantiles) -> String {
     )
 }
 
-/// Microseconds, in the unit that reads best.
-pub(super) fn time(microseconds: f64) -> String {
-    match microseconds {
-        short if short < 1_000.0 => format!("{short:.0} µs"),
-        middle if middle < 1_000_000.0 => format!("{:.2} ms", middle / 1e3),
-        long => format!("{:.2} s", long / 1e6),
-    }
+/// A count, and how many that are a second.
+fn amount(count: u64, seconds: f64) -> String {
+    format!("{} ({})", units::count(count as f64), units::rate(count as f64 / seconds.max(1e-9)))
 }

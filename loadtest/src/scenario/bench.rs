@@ -1,4 +1,4 @@
-//! What all scenarios do alike: find or start the server, connect, warm up, measure, settle, sum up.
+//! The steps of every scenario: find or start the server, connect, warm up, measure, settle, report.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -7,21 +7,22 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 
 use crate::clock::nanoseconds;
-use crate::engine::{Engine, Load, Pace, Spread, StreamOrder, Target, raise_file_limit};
+use crate::engine::{Counts, Engine, Load, Pace, Spread, StreamOrder, Target, raise_file_limit};
 use crate::launch::Started;
-use crate::measure::{Latency, Machine, Quantiles, Scrape, Usage};
+use crate::measure::{Latency, Machine, MetricsSource, Quantiles, Scrape, Usage};
 use crate::plan::Server;
 use crate::plan::{PublishBy, Settings};
-use crate::report::{Live, Report};
+use crate::report::{Live, Provenance, Report};
 use crate::stamp::Stamper;
 use crate::wire::Dialect;
+use crate::wire::tls::client_config;
 
-/// How long a connect of many may take in all.
+/// How long it may take until all sessions are connected.
 pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
-/// How long nothing may come before what is owed counts as lost.
+/// After this time without a delivery, those that are still owed count as lost.
 pub(super) const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How often, and how long apart, a gateway is asked whether its accounts close.
+/// How many times a gateway is asked whether its accounts close.
 const REST_TRIES: usize = 20;
 const REST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -29,9 +30,9 @@ const REST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Bench {
     pub(super) settings: Settings,
     pub(super) engine: Engine,
-    /// Figures that only this scenario has, by name with the unit last.
+    /// Figures of this scenario alone, by name with the unit last.
     pub(super) figures: BTreeMap<String, f64>,
-    /// Where checks of the scenario's own failed, what they say.
+    /// Failed checks of this scenario alone.
     pub(super) failures: Vec<String>,
     target: Target,
     run: u16,
@@ -71,7 +72,9 @@ impl Bench {
         let url = started
             .as_ref()
             .map_or_else(|| settings.url.clone(), |started| format!("ws://{}{}", started.address, settings.dialect.default_path()));
-        let mut target = Target::parse(&url, settings.dialect, publisher)?;
+        let tls = if url.starts_with("wss://") { Some(client_config(settings.cacert.as_deref())?) } else { None };
+        let mut target = Target::parse(&url, settings.dialect, publisher, tls)?;
+        target.token.clone_from(&settings.token);
         target.deflate = settings.deflate;
         target.publishers_post = settings.publish_by == PublishBy::Http;
         if let Some(sessions_per_address) = settings.spread {
@@ -79,14 +82,12 @@ impl Bench {
         }
         let run = run_number();
         let mut engine = Engine::new(target.clone(), Stamper::new(run, settings.payload_bytes)).context("can't make an epoll")?;
-        if std::io::stderr().is_terminal() {
-            let mut live = Live::new(&settings);
-            engine.watch(Box::new(move |slice, counts| live.tell(slice, counts)));
-        }
+        let mut live = Live::new(&settings, std::io::stderr().is_terminal());
+        engine.watch(Box::new(move |slice, counts| live.tell(slice, counts)));
         Ok(Self {
             server_pid: started.as_ref().map(Started::pid).or(settings.server_pid),
             machine: Machine::here(),
-            scrape_before: target.subscriber.is_belfry().then(|| Scrape::fetch(target.address)).flatten(),
+            scrape_before: target.subscriber.is_belfry().then(|| Scrape::fetch(&metrics_of(&target))).flatten(),
             engine,
             target,
             run,
@@ -99,12 +100,12 @@ impl Bench {
         })
     }
 
-    /// The first token of topics: a running gateway lets everybody publish to `chat.>`; one of our own keeps long histories of `kept.>`.
-    pub(super) fn prefix(&self) -> &'static str {
-        if matches!(self.settings.server, Server::Belfry { .. }) { "kept" } else { "chat" }
+    /// The first token of topics whose history must reach back: a gateway that this run started keeps a long one of `kept.>`.
+    pub(super) fn prefix_with_history(&self) -> String {
+        if matches!(self.settings.server, Server::Belfry { .. }) { "kept".to_owned() } else { self.settings.prefix.clone() }
     }
 
-    /// The delays measured so far.
+    /// The latencies measured so far.
     pub(super) fn latency(&self) -> Quantiles {
         self.engine.ledger().latency.measured()
     }
@@ -115,19 +116,25 @@ impl Bench {
         Some((moment.server?.busy, moment.deliveries))
     }
 
-    /// The sessions that a gateway of our own has closed so far.
+    /// How many sessions the gateway has closed since the run began.
     pub(super) fn closed_by_server(&self) -> Option<f64> {
         let before = self.scrape_before.as_ref()?.value("belfry_sessions_closed_total");
-        Scrape::fetch(self.target.address).map(|now| now.value("belfry_sessions_closed_total") - before)
+        Scrape::fetch(&metrics_of(&self.target)).map(|now| now.value("belfry_sessions_closed_total") - before)
     }
 
-    /// Notes a figure of the scenario's own.
+    /// Adds a figure of this scenario.
     pub(super) fn note(&mut self, name: &str, value: f64) {
         self.figures.insert(name.to_owned(), value);
     }
 
-    /// A topic of this run: no other has it, so its offsets begin at 1.
-    pub(super) fn topic(&mut self, prefix: &str, number: usize) -> u32 {
+    /// A topic of this run alone, so that its offsets begin at 1.
+    pub(super) fn topic(&mut self, number: usize) -> u32 {
+        let prefix = self.settings.prefix.clone();
+        self.topic_under(&prefix, number)
+    }
+
+    /// A topic of this run under another first token than `--prefix`.
+    pub(super) fn topic_under(&mut self, prefix: &str, number: usize) -> u32 {
         let name = format!("{prefix}.load{:04x}.{number}", self.run);
         self.engine.topic(name)
     }
@@ -140,7 +147,7 @@ impl Bench {
         Ok(publishers)
     }
 
-    /// Connects `sessions`, and notes what that cost the server.
+    /// Connects `sessions`, and adds what that cost the server as figures.
     pub(super) fn connect(&mut self, sessions: &[usize]) -> anyhow::Result<()> {
         let (open, before, began) = (self.engine.open_sessions(), self.moment(), self.engine.now());
         let connected = self.engine.connect(sessions.iter().copied(), CONNECT_PATIENCE);
@@ -170,15 +177,18 @@ impl Bench {
         let why: Vec<String> = counts.refusals.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
         let faults = counts.faults.iter().map(|(fault, count)| format!("{count} × {fault}"));
         let errors = counts.errors.iter().map(|(code, (count, words))| format!("{count} × {code}: {words}"));
-        let why: Vec<String> = why.into_iter().chain(faults).chain(errors).collect();
+        let closes = counts.closes.iter().map(|(code, count)| format!("{count} × closed with {code}"));
+        let why: Vec<String> = why.into_iter().chain(faults).chain(errors).chain(closes).collect();
         let remedy = if counts.refusals.keys().any(|reason| reason.starts_with("429")) {
             "; the gateway holds each address to `limits.sessions_per_address`: spread the sessions with --spread, raise the key, or let --start start a gateway"
+        } else if lacks_credentials(counts) {
+            "; is the --token right?"
         } else if counts.errors.contains_key("not_allowed") {
-            "; the gateway's anonymous grants must cover `chat.>`, or let --start start a gateway"
+            "; the grants must cover --prefix: give a --token or another --prefix, or let --start start a gateway"
         } else {
             ""
         };
-        let why = if why.is_empty() { "nobody said why".to_owned() } else { why.join(", ") };
+        let why = if why.is_empty() { "the server gave no reason".to_owned() } else { why.join(", ") };
         bail!("{open} of {wanted} sessions with {} are subscribed: {why}{remedy}", self.target.address)
     }
 
@@ -220,7 +230,7 @@ impl Bench {
         self.started.as_mut()
     }
 
-    /// Waits for what is still owed, and sums up.
+    /// Waits for deliveries that are still owed, and makes the report.
     pub(super) fn finish(mut self) -> anyhow::Result<Report> {
         self.engine.settle(SETTLE_PATIENCE)?;
         let verdict = self.engine.verdict();
@@ -255,6 +265,8 @@ impl Bench {
             verdict,
             server,
             own,
+            histogram: latency.histogram().clone(),
+            provenance: Provenance::here(),
             figures: std::mem::take(&mut self.figures),
             failures: std::mem::take(&mut self.failures),
             warnings: Vec::new(),
@@ -263,24 +275,25 @@ impl Bench {
             slices: latency.slices(),
         };
         report.warn();
+        report.judge();
         Ok(report)
     }
 
-    /// The gateway's figures once its accounts close, or as they stand after two seconds.
+    /// The gateway's figures once its accounts close, or after two seconds.
     fn scrape_at_rest(&self) -> Option<Scrape> {
         self.scrape_before.as_ref()?;
-        let mut scrape = Scrape::fetch(self.target.address)?;
+        let mut scrape = Scrape::fetch(&metrics_of(&self.target))?;
         for _ in 0..REST_TRIES {
             if scrape.unaccounted() == 0.0 {
                 break;
             }
             std::thread::sleep(REST_PAUSE);
-            scrape = Scrape::fetch(self.target.address)?;
+            scrape = Scrape::fetch(&metrics_of(&self.target))?;
         }
         Some(scrape)
     }
 
-    /// A gateway of our own has no other sessions: what it says it delivered must be what came (PROTOCOL 9).
+    /// A gateway that this run started has no other sessions, so it must count what arrived as delivered (PROTOCOL section 9).
     fn check_accounts(&mut self, after: Option<&Scrape>) {
         let (Server::Belfry { .. }, Some(after)) = (&self.settings.server, after) else { return };
         let open = after.unaccounted();
@@ -289,7 +302,7 @@ impl Bench {
         }
         let (said, came) = (after.value("belfry_deliveries_total"), self.engine.ledger().counts.deliveries as f64);
         if self.settings.scenario.keeps_all_sessions() && said != came {
-            self.failures.push(format!("the gateway says that it delivered {said} messages, but {came} came"));
+            self.failures.push(format!("the gateway counts {said} messages as delivered, but {came} arrived"));
         }
     }
 
@@ -303,6 +316,18 @@ impl Bench {
             published: counts.published,
         }
     }
+}
+
+/// Whether the server refused credentials, or wanted some.
+fn lacks_credentials(counts: &Counts) -> bool {
+    let refused = counts.refusals.keys().any(|reason| reason.starts_with("401") || reason.starts_with("403"));
+    refused || [1008, 4001, 4002].iter().any(|code| counts.closes.contains_key(code))
+}
+
+/// Where the metrics of `target` are.
+fn metrics_of(target: &Target) -> MetricsSource {
+    let tls = target.tls.as_ref().map(|tls| (tls.config.clone(), tls.name.clone()));
+    MetricsSource { address: target.address, host: target.host.clone(), token: target.token.clone(), tls }
 }
 
 /// Tells runs apart, so that none takes another's messages for its own.

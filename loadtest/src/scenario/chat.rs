@@ -5,7 +5,7 @@ use crate::engine::StreamOrder;
 use crate::report::Report;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic("chat", number)).collect();
+    let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic(number)).collect();
     let sessions = bench.settings.sessions;
     let members: Vec<usize> = (0..sessions).map(|member| bench.engine.add_subscriber(vec![topics[member % topics.len()]])).collect();
     // The streams of a topic stand in a row; speaking goes round all topics.

@@ -6,16 +6,16 @@ use super::bench::Bench;
 use crate::engine::StreamOrder;
 use crate::report::Report;
 
-/// One session in so many goes from topic to topic; the others stay with theirs.
+/// One session in this many changes its topic again and again.
 const ROAMING_SHARE: usize = 5;
-/// How often a part of them moves on.
+/// How often a part of them changes.
 const STEP: Duration = Duration::from_millis(10);
-/// How many steps it takes until each has moved once: a second, far below `commands_per_second`.
+/// The steps until each has changed once: a second in all, far below `commands_per_second`.
 const STEPS_PER_ROUND: usize = 100;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let publishers = bench.publishers()?;
-    let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic("chat", number)).collect();
+    let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic(number)).collect();
     let streams: Vec<u32> =
         topics.iter().enumerate().map(|(number, topic)| bench.engine.stream(*topic, publishers[number % publishers.len()])).collect();
     let sessions: Vec<usize> =

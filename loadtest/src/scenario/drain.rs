@@ -1,4 +1,4 @@
-//! `drain`: SIGTERM under load; everybody must be told, lose nothing before the end, and not be sent away all at once.
+//! `drain`: SIGTERM under load. Every session must be told, lose nothing before its close, and closes must be spread.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const STEP: Duration = Duration::from_millis(20);
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let pid = bench.server_pid().context("drain ends the server: name it with --server-pid, or let --start start one")?;
-    let topic = bench.topic("chat", 0);
+    let topic = bench.topic(0);
     let publishers = bench.publishers()?;
     let streams: Vec<u32> = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
     let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();
@@ -29,7 +29,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     bench.finish()
 }
 
-/// Runs until nobody is left, and notes how the closes were spread.
+/// Runs until no session is left, and adds how the closes were spread.
 fn watch(bench: &mut Bench) -> anyhow::Result<()> {
     let (began, total) = (bench.engine.now(), bench.engine.open_sessions());
     let seconds = |now: u64| (now - began) as f64 / 1e9;

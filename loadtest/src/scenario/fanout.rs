@@ -5,7 +5,7 @@ use crate::engine::StreamOrder;
 use crate::report::Report;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let topic = bench.topic("chat", 0);
+    let topic = bench.topic(0);
     let publishers = bench.publishers()?;
     let streams = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
     let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();

@@ -2,7 +2,7 @@
 
 use super::bench::Bench;
 
-/// Runs for the settings' duration in calm, then `troubled`; what is reported is the second part, and how it stands to the first.
+/// Runs in calm for the settings' duration, then runs `troubled`. The report has the second half, and figures of both.
 pub(super) fn compare_halves(bench: &mut Bench, troubled: impl FnOnce(&mut Bench) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let start = bench.server_busy();
     bench.run()?;

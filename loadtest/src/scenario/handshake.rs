@@ -1,17 +1,17 @@
-//! `handshake`: what it costs to take a session in: TCP, the upgrade, and the first words.
+//! `handshake`: the cost of a new session: TCP, the upgrade, the first events.
 
 use std::time::Duration;
 
 use super::bench::Bench;
 use crate::report::Report;
 
-/// One session in so many comes and goes before, so that the server has its memory.
+/// One session in this many connects and leaves before the measurement, so that the server has allocated its memory.
 const WARM_UP_SHARE: usize = 10;
-/// How long the server has for what it does after a session is in, or gone.
+/// The time that the server gets for work behind a connect or a disconnect.
 const REST: Duration = Duration::from_millis(200);
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let topic = bench.topic("chat", 0);
+    let topic = bench.topic(0);
     bench.publishers()?;
     // Where the path is the subscription there is no session without one.
     let topics = if bench.settings.dialect.subscribes_by_path() { vec![topic] } else { Vec::new() };

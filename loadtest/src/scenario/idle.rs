@@ -1,4 +1,4 @@
-//! `idle`: what sessions cost that hear nothing, the kernel's part beside it; at the end each proves that it lives.
+//! `idle`: the cost of sessions without messages, in the server and in the kernel. At the end each must receive one.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::measure::process::{Usage, kernel_socket_bytes};
 use crate::report::Report;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let topic = bench.topic("chat", 0);
+    let topic = bench.topic(0);
     let publishers = bench.publishers()?;
     let stream = bench.engine.stream(topic, publishers[0]);
     let sessions = bench.settings.sessions;

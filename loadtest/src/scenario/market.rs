@@ -9,7 +9,7 @@ const TOPICS_PER_SUBSCRIBER: usize = 10;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let publishers = bench.publishers()?;
-    let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic("chat", number)).collect();
+    let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic(number)).collect();
     for (number, topic) in topics.iter().enumerate() {
         bench.engine.stream(*topic, publishers[number % publishers.len()]);
     }

@@ -1,4 +1,4 @@
-//! What is published, who subscribes, what happens meanwhile, what is checked.
+//! The scenarios: who subscribes, what is published, what happens meanwhile, what is checked.
 
 mod bench;
 mod chat;

@@ -1,4 +1,4 @@
-//! `slow`: a share of the subscribers stops reading, then comes back for what it missed; the others must not feel it.
+//! `slow`: a share of the subscribers stops reading, then resumes. The latency of the others must not rise.
 
 use super::bench::{Bench, CONNECT_PATIENCE};
 use super::halves::compare_halves;
@@ -7,12 +7,12 @@ use crate::plan::Server;
 use crate::report::Report;
 use crate::wire::Dialect;
 
-/// One subscriber in so many stops reading.
+/// One subscriber in this many stops reading.
 const STALLED_SHARE: usize = 10;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let has_rule = matches!(bench.settings.server, Server::Belfry { .. });
-    let topic = bench.topic(if has_rule { "closing" } else { "chat" }, 0);
+    let topic = if has_rule { bench.topic_under("closing", 0) } else { bench.topic(0) };
     let publishers = bench.publishers()?;
     let streams = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
     let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();

@@ -1,4 +1,4 @@
-//! `storm`: nine in ten leave at once and come back at once for what they missed, while one in ten stays and is measured.
+//! `storm`: nine in ten sessions leave at once and resume at once, while one in ten stays and is measured.
 
 use std::time::Duration;
 
@@ -7,13 +7,14 @@ use super::halves::compare_halves;
 use crate::engine::StreamOrder;
 use crate::report::Report;
 
-/// One subscriber in so many stays.
+/// One subscriber in this many stays.
 const STAYING_SHARE: usize = 10;
 /// How long the others are away.
 const AWAY: Duration = Duration::from_millis(300);
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
-    let topic = bench.topic(bench.prefix(), 0);
+    let prefix = bench.prefix_with_history();
+    let topic = bench.topic_under(&prefix, 0);
     let publishers = bench.publishers()?;
     let streams = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
     let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();

@@ -1,4 +1,4 @@
-//! What each kind of server interest to hear, and what it says besides messages.
+//! How each kind of server is spoken to: its commands, and its frames.
 
 use std::fmt::Write as _;
 

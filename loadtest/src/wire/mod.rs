@@ -8,6 +8,7 @@ pub mod inflate;
 mod json_reply;
 pub mod publish_http;
 pub mod reply;
+pub mod tls;
 pub mod upgrade;
 
 pub use dialect::Dialect;

@@ -22,7 +22,7 @@ pub enum Answer {
 /// Appends a publish of `payload` to `batch` where the server takes batches, else a request to `out`.
 pub fn push(dialect: Dialect, out: &mut Vec<u8>, batch: &mut Vec<u8>, topic: &str, payload: &[u8]) {
     if dialect == Dialect::Nchan {
-        return request(out, &format!("/pub/{topic}"), payload);
+        return request(out, &format!("/pub/{topic}"), payload, None);
     }
     batch.extend_from_slice(b"{\"topic\":\"");
     batch.extend_from_slice(topic.as_bytes());
@@ -32,15 +32,17 @@ pub fn push(dialect: Dialect, out: &mut Vec<u8>, batch: &mut Vec<u8>, topic: &st
 }
 
 /// Appends the request that publishes `batch` to `out`.
-pub fn seal(out: &mut Vec<u8>, batch: &mut Vec<u8>) {
+pub fn seal(out: &mut Vec<u8>, batch: &mut Vec<u8>, token: Option<&str>) {
     if !batch.is_empty() {
-        request(out, "/v1/publish", batch);
+        request(out, "/v1/publish", batch, token);
         batch.clear();
     }
 }
 
-fn request(out: &mut Vec<u8>, path: &str, body: &[u8]) {
-    out.extend_from_slice(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes());
+fn request(out: &mut Vec<u8>, path: &str, body: &[u8], token: Option<&str>) {
+    let credentials = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{credentials}Content-Length: {}\r\n\r\n", body.len());
+    out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(body);
 }
 
@@ -87,12 +89,12 @@ mod tests {
         let (mut out, mut batch) = (Vec::new(), Vec::new());
         push(Dialect::Json, &mut out, &mut batch, "a", b"1");
         push(Dialect::Json, &mut out, &mut batch, "b", b"2");
-        seal(&mut out, &mut batch);
+        seal(&mut out, &mut batch, None);
         let text = String::from_utf8(std::mem::take(&mut out)).unwrap();
         assert!(text.starts_with("POST /v1/publish HTTP/1.1\r\n") && text.contains("Content-Length: 46\r\n"), "{text}");
         assert!(text.ends_with("{\"topic\":\"a\",\"data\":1}\n{\"topic\":\"b\",\"data\":2}\n"), "{text}");
         push(Dialect::Nchan, &mut out, &mut batch, "a", b"1");
-        seal(&mut out, &mut batch);
+        seal(&mut out, &mut batch, None);
         assert_eq!(out, b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1");
     }
 

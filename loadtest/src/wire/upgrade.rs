@@ -44,7 +44,7 @@ pub enum Takeover {
 }
 
 /// The request of an upgrade.
-pub fn request(host: &str, path: &str, deflate: bool, protocol: Option<&str>) -> Vec<u8> {
+pub fn request(host: &str, path: &str, deflate: bool, protocol: Option<&str>, token: Option<&str>) -> Vec<u8> {
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n"
     );
@@ -53,6 +53,9 @@ pub fn request(host: &str, path: &str, deflate: bool, protocol: Option<&str>) ->
     }
     if let Some(protocol) = protocol {
         let _ = write!(request, "Sec-WebSocket-Protocol: {protocol}\r\n");
+    }
+    if let Some(token) = token {
+        let _ = write!(request, "Authorization: Bearer {token}\r\n");
     }
     request.push_str("\r\n");
     request.into_bytes()

@@ -1,5 +1,6 @@
 //! The load test against gateways that keep their word, and against servers that lie.
 
+mod deployment;
 mod fake;
 mod liar;
 mod peers;

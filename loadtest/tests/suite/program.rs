@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -77,4 +78,48 @@ fn gateway() -> &'static Path {
         }
         beside
     })
+}
+
+/// Runs the program for what it prints.
+pub fn print(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_belfry-loadtest")).args(arguments).output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A gateway that runs beside the program, ended with the test.
+pub struct Served {
+    process: std::process::Child,
+    /// Where it listens.
+    pub address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Served {
+    /// Starts the gateway with its built-in configuration and `settings`.
+    pub fn start(settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let port_file = folder.path().join("port");
+        let mut command = Command::new(gateway());
+        command.args(["serve", "--log", "warn", "--listen", "127.0.0.1:0", "--port-file"]).arg(&port_file);
+        settings.iter().for_each(|setting| {
+            command.args(["--set", setting]);
+        });
+        let process = command.spawn().expect("the gateway starts");
+        let mut served = Self { process, address: String::new(), _folder: folder };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while served.address.is_empty() {
+            assert!(Instant::now() < deadline, "the gateway did not say where it listens");
+            served.address = std::fs::read_to_string(&port_file).unwrap_or_default();
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        served
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

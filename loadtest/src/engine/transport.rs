@@ -1,0 +1,85 @@
+//! A session's connection: TCP, plain or under TLS.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustls::{ClientConnection, StreamOwned};
+
+use super::poll::Interest;
+use super::sockets::Tls;
+
+pub(super) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Transport {
+    /// Over `socket`, which is connecting; under TLS if `tls` says so.
+    pub(super) fn new(socket: TcpStream, tls: Option<&Tls>) -> Result<Self, rustls::Error> {
+        let Some(tls) = tls else { return Ok(Self::Plain(socket)) };
+        let connection = ClientConnection::new(tls.config.clone(), tls.name.clone())?;
+        Ok(Self::Tls(Box::new(StreamOwned::new(connection, socket))))
+    }
+
+    pub(super) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    /// Whether bytes may be left after a read, of which the poll knows nothing.
+    pub(super) fn buffers_reads(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+
+    /// Writes the beginning of `bytes`, as much as the connection accepts; how much, and what to watch for from now on.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<(usize, Interest)> {
+        let written = match self {
+            Self::Plain(socket) => write_to(socket, bytes, ErrorKind::WriteZero.into())?,
+            Self::Tls(stream) => {
+                // A full TLS buffer takes nothing, and is no end.
+                let written = write_to(stream, bytes, ErrorKind::WouldBlock.into())?;
+                match stream.flush() {
+                    Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                    _ => written,
+                }
+            }
+        };
+        let wants_write = match self {
+            Self::Plain(_) => written < bytes.len(),
+            // Before the handshake is done, writability alone helps nobody.
+            Self::Tls(stream) => stream.conn.wants_write() || (written < bytes.len() && !stream.conn.is_handshaking()),
+        };
+        Ok((written, if wants_write { Interest::ReadWrite } else { Interest::Read }))
+    }
+}
+
+fn write_to(stream: &mut impl Write, bytes: &[u8], full: io::Error) -> io::Result<usize> {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match stream.write(rest) {
+            Ok(0) if full.kind() == ErrorKind::WouldBlock => break,
+            Ok(0) => return Err(full),
+            Ok(length) => written += length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
+impl AsFd for Transport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tcp().as_fd()
+    }
+}

@@ -1,0 +1,120 @@
+//! Bounds that a run must keep, from the command line: `p99=20ms`, `lost=0`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// A figure that can have a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Figure {
+    P50,
+    P90,
+    P99,
+    P999,
+    Max,
+    Lateness,
+    Lost,
+    Duplicated,
+    Reordered,
+    Closed,
+    Refused,
+    Cpu,
+    Delivered,
+}
+
+/// A figure and its bound: at most, or for [`Figure::Delivered`] at least.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expectation {
+    /// The figure.
+    pub figure: Figure,
+    /// The bound: microseconds, a count, or messages a second.
+    pub bound: f64,
+}
+
+/// A text that is no expectation.
+#[derive(Debug, thiserror::Error)]
+#[error("{text:?} is no FIGURE=BOUND: {why}; write p99=20ms, lost=0 or delivered=50000")]
+pub struct BadExpectation {
+    text: String,
+    why: &'static str,
+}
+
+const FIGURES: [(&str, Figure); 13] = [
+    ("p50", Figure::P50),
+    ("p90", Figure::P90),
+    ("p99", Figure::P99),
+    ("p99.9", Figure::P999),
+    ("max", Figure::Max),
+    ("lateness", Figure::Lateness),
+    ("lost", Figure::Lost),
+    ("duplicated", Figure::Duplicated),
+    ("reordered", Figure::Reordered),
+    ("closed", Figure::Closed),
+    ("refused", Figure::Refused),
+    ("cpu", Figure::Cpu),
+    ("delivered", Figure::Delivered),
+];
+
+impl Figure {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        FIGURES.iter().find(|(_, figure)| *figure == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether it is a time, in microseconds.
+    pub fn is_time(self) -> bool {
+        matches!(self, Self::P50 | Self::P90 | Self::P99 | Self::P999 | Self::Max | Self::Lateness | Self::Cpu)
+    }
+}
+
+impl FromStr for Expectation {
+    type Err = BadExpectation;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = |why| BadExpectation { text: text.to_owned(), why };
+        let (name, bound) = text.split_once('=').ok_or_else(|| bad("it has no ="))?;
+        let (_, figure) = FIGURES.iter().find(|(known, _)| *known == name).ok_or_else(|| bad("there is no such figure"))?;
+        let bound = if figure.is_time() { microseconds(bound) } else { bound.parse().ok() };
+        let bound = bound.filter(|bound| bound.is_finite() && *bound >= 0.0);
+        Ok(Self { figure: *figure, bound: bound.ok_or_else(|| bad("a time needs a unit (us, ms, s), a count is a number"))? })
+    }
+}
+
+/// As it was written, but for the unit.
+impl fmt::Display for Expectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}{}", self.figure.name(), self.bound, if self.figure.is_time() { "us" } else { "" })
+    }
+}
+
+impl Serialize for Expectation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn microseconds(text: &str) -> Option<f64> {
+    let (number, scale) =
+        [("us", 1.0), ("µs", 1.0), ("ms", 1e3), ("s", 1e6)].iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, *scale)))?;
+    Some(number.trim().parse::<f64>().ok()? * scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_have_units() {
+        let expectation = |text: &str| text.parse::<Expectation>().unwrap();
+        assert_eq!(expectation("p99=20ms"), Expectation { figure: Figure::P99, bound: 20_000.0 });
+        assert_eq!(expectation("cpu=1.5us").bound, 1.5);
+        assert_eq!(expectation("p99.9=1s").bound, 1e6);
+        assert_eq!(expectation("lost=0"), Expectation { figure: Figure::Lost, bound: 0.0 });
+        assert_eq!(expectation("p50=2ms").to_string(), "p50=2000us");
+        for wrong in ["p99", "p99=20", "p98=1ms", "lost=few", "lost=-1", "max=infs"] {
+            assert!(wrong.parse::<Expectation>().is_err(), "{wrong}");
+        }
+    }
+}
