@@ -17,6 +17,7 @@ ATTACKS = {
     "unread-answers": ("6", memory.unread_answers),
     "held-bodies": ("7", memory.held_bodies),
     "all-topics": ("8", shares.all_topics),
+    "all-topics-over-http": ("8", shares.all_topics_over_http),
     "crowded-out": ("8", shares.crowded_out),
     "silent-connections": ("9", shares.silent_connections),
     "idle-connections": ("10", shares.idle_connections),
@@ -27,6 +28,7 @@ ATTACKS = {
     "wrong-keys": ("15", reads.wrong_keys),
     "history-reads": ("15", reads.history_reads("GET")),
     "history-heads": ("15", reads.history_reads("HEAD")),
+    "presence-reads": ("15", reads.presence_reads),
     "bad-tokens": ("15", reads.bad_tokens),
     "chosen-address": ("16", gates.chosen_address),
     "told-secrets": ("17", gates.told_secrets),
@@ -48,6 +50,8 @@ ATTACKS = {
 
 # Each with what is missing; a program that passes has to leave this list.
 KNOWN_GAPS = {
+    "all-topics-over-http": "not charged or not bounded yet",
+    "presence-reads": "not charged or not bounded yet",
     "replaced-options": "not charged or not bounded yet",
     "many-matches": "not charged or not bounded yet",
     "many-patterns": "not charged or not bounded yet",

@@ -16,6 +16,7 @@ from websocket import frame
 # Every attack comes from this address or from those of `other_address`, so that no limit per address is spent for the witness.
 ADDRESS = "127.0.0.66"
 SECONDS = 60
+LOST = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 def other_address(number):
@@ -104,7 +105,7 @@ class Session:
     def fill(self):
         try:
             received = self.socket.recv(1 << 18)
-        except (ConnectionError, BrokenPipeError):
+        except LOST:
             received = b""
         if not received:
             raise Closed(1006)
@@ -134,7 +135,7 @@ class Session:
     def send(self, data):
         try:
             self.socket.sendall(data)
-        except (ConnectionError, BrokenPipeError):
+        except LOST:
             raise Closed(1006) from None
 
     def say(self, **command):
@@ -204,15 +205,23 @@ def read_all(sessions, until):
         poll.register(descriptor, select.EPOLLIN)
     while own and not until():
         for descriptor, _ in poll.poll(0.05):
-            try:
-                received = own[descriptor].recv(1 << 18)
-            except (ConnectionError, OSError):
-                received = b""
-            if not received:
+            size = read_what_is_there(own[descriptor])
+            if not size:
                 poll.unregister(descriptor)
                 del own[descriptor]
-            total += len(received)
+            total += size
     return total
+
+
+def read_what_is_there(own):
+    """How many bytes have come, at least one; 0 where the other side has ended the connection. TLS may hold more than its socket shows."""
+    try:
+        size = len(own.recv(1 << 18))
+        while size and isinstance(own, ssl.SSLSocket) and own.pending():
+            size += len(own.recv(1 << 18))
+        return size
+    except OSError:
+        return 0
 
 
 def exchange(own, method, path, headers=(), body=b"", host="127.0.0.1"):

@@ -89,8 +89,7 @@ def lost_tls():
     certificate, key = certificate_files()
     rest = '[auth]\nanonymous = { subscribe = ["chat.>"], publish = ["chat.>"] }\n'
     whole = f'[server]\ntls = {{ cert = "{certificate}", key = "{key}" }}\n' + rest
-    with Gateway(whole) as gateway:
-        gateway.tls = True
+    with Gateway(whole, own_tls=True) as gateway:
         for name, text in (("an empty file", ""), ("a file without tls", rest)):
             gateway.reload(text)
             plain = 0

@@ -5,6 +5,7 @@ import time
 from client import ADDRESS, Closed, Refused, Session, dial, exchange, other_address
 from memory import fill_history
 from outcome import MIB, Outcome
+from process import until
 from stage import Gateway, measured
 
 SECONDS = 3
@@ -61,6 +62,23 @@ def history_reads(method):
         return outcome
 
     return attack
+
+
+def presence_reads():
+    """Row 15: GET of a room's 800 members without end."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        members = [Session(gateway, address=other_address(3)) for _ in range(800)]
+        for member in members:
+            member.say(op="subscribe", topics=["chat.room"])
+        until("all are in the room", lambda: gateway.total("subscriptions") == len(members), 10)
+        statuses, witness, used = measured(gateway, statuses_of, "GET", "/v1/topics/chat.room/presence")
+        outcome.note("answers", str(statuses), True)
+        outcome.at_most("200", statuses.get(200, 0), 600)
+        outcome.at_least("429", statuses.get(429, 0), 1)
+        outcome.at_most("CPU seconds", used, 2.5)
+    outcome.beside(witness)
+    return outcome
 
 
 def bad_tokens():

@@ -1,5 +1,6 @@
 """What one address may take of the things that all share: topics, places of those who connect, descriptors."""
 
+import json
 import time
 
 from client import ADDRESS, Closed, Refused, Session, dial, exchange, is_closed, other_address
@@ -49,6 +50,42 @@ def all_topics():
         outcome.true("another's history is there", status == 200 and b"kept" in body)
         outcome.equal("another's new topic", gateway.request("POST", "/v1/topics/chat.new", b"1", OTHER)[0], 200)
         outcome.at_most("CPU seconds", used, 4.0)
+    outcome.beside(witness)
+    return outcome
+
+
+FED = """
+[auth]
+anonymous = { subscribe = ["chat.>"], publish = ["chat.>"] }
+api_keys = [{ name = "feed", key = "the-feed-of-this-test-has-a-key-too", publish = ["chat.>"], commands_per_second = 1000000 }]
+[[topics]]
+match = "chat.>"
+history = 1
+"""
+
+
+def all_topics_over_http():
+    """Row 8 over HTTP: one API key, whose rate would let it, publishes to 102,000 new topics."""
+    outcome = Outcome()
+    with Gateway(FED) as gateway:
+        gateway.key = "the-feed-of-this-test-has-a-key-too"
+
+        def publish(gateway):
+            published = refused = 0
+            for part in range(51):
+                lines = "".join(f'{{"topic":"chat.h{part}.t{number}","data":1}}\n' for number in range(2_000))
+                status, body = gateway.request("POST", "/v1/publish", lines, ADDRESS)
+                answer = json.loads(body) if status == 200 else {"published": 0, "errors": [], "errors_unlisted": 2_000}
+                published += answer["published"]
+                refused += len(answer["errors"]) + answer.get("errors_unlisted", 0)
+            return published, refused
+
+        (published, refused), witness, used = measured(gateway, publish, seconds=60)
+        gateway.key = None
+        outcome.at_most("published", published, 100_000)
+        outcome.at_least("refused", refused, 2_000)
+        outcome.at_least("limit_hits_total{topics_per_address}", gateway.total("limit_hits_total", limit="topics_per_address"), 1)
+        outcome.equal("another's new topic", gateway.request("POST", "/v1/topics/chat.new", b"1", OTHER)[0], 200)
     outcome.beside(witness)
     return outcome
 

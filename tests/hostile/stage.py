@@ -17,14 +17,14 @@ MADE = None
 
 
 class Gateway(Process):
-    """Without `config`, the built-in configuration; `settings` go over it."""
+    """Without `config`, the built-in configuration; `settings` go over it. `own_tls`: the configuration says whether it has TLS."""
 
-    def __init__(self, config=None, settings=(), descriptors=None):
+    def __init__(self, config=None, settings=(), descriptors=None, own_tls=False):
         settings = list(settings)
-        if TLS:
+        if TLS and not own_tls:
             certificate, key = certificate_files()
             settings += [f'server.tls={{ cert = "{certificate}", key = "{key}" }}']
-        super().__init__(config, settings, descriptors=descriptors, tls=TLS)
+        super().__init__(config, settings, descriptors=descriptors, tls=TLS or own_tls)
 
     def admin_key(self):
         """The key that a gateway without a file makes for its run."""
