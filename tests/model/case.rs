@@ -31,6 +31,8 @@ pub const SESSIONS: usize = 3;
 pub struct Case {
     /// Which sessions have so little room in the kernel that they are soon slow.
     pub tight: [bool; SESSIONS],
+    /// The topic of a plain WebSocket, and what it asks for of the topic's history.
+    pub raw: (usize, Option<usize>),
     /// What happens.
     pub steps: Vec<Step>,
 }
@@ -45,7 +47,7 @@ pub enum Step {
     /// A session publishes and waits for the answer.
     Say { session: usize, topic: usize, echo: bool },
     /// A session subscribes.
-    Subscribe { session: usize, targets: Vec<usize>, last: Option<usize>, interval: Option<u64> },
+    Subscribe { session: usize, targets: Vec<usize>, last: Option<usize>, interval: Option<u64>, presence: bool },
     /// A session unsubscribes from one target.
     Unsubscribe { session: usize, target: usize },
     /// A session leaves a topic and comes back to it at once, while so many messages of it are published, each of so many bytes.
@@ -54,6 +56,10 @@ pub enum Step {
     Read { session: usize },
     /// A session reads until all that was said before has come.
     Fence { session: usize },
+    /// The plain WebSocket sends a message.
+    RawSay,
+    /// Other bounds come into force, as by a SIGHUP.
+    Reload,
     /// A session's connection is cut; it comes back and resumes, each topic so many messages before what it has seen.
     Reconnect { session: usize, back: u64 },
 }
@@ -61,7 +67,8 @@ pub enum Step {
 /// Cases of any kind.
 pub fn cases() -> impl Strategy<Value = Case> {
     let steps = prop::collection::vec(step(), 5..45);
-    (prop::array::uniform3(prop::bool::weighted(0.6)), steps).prop_map(|(tight, steps)| Case { tight, steps })
+    let raw = (0..TOPICS.len(), prop::option::of(0_usize..20));
+    (prop::array::uniform3(prop::bool::weighted(0.6)), raw, steps).prop_map(|(tight, raw, steps)| Case { tight, raw, steps })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -74,11 +81,13 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (topic.clone(), 1_usize..12, bytes.clone()).prop_map(|(topic, count, bytes)| Step::Publish { topic, count, bytes }),
         2 => (topic.clone(), 20_usize..120, bytes.clone()).prop_map(|(topic, count, bytes)| Step::Storm { topic, count, bytes }),
         2 => (session.clone(), topic.clone(), any::<bool>()).prop_map(|(session, topic, echo)| Step::Say { session, topic, echo }),
-        5 => (session.clone(), targets, last, interval)
-            .prop_map(|(session, targets, last, interval)| Step::Subscribe { session, targets, last, interval }),
+        5 => (session.clone(), targets, last, interval, any::<bool>())
+            .prop_map(|(session, targets, last, interval, presence)| Step::Subscribe { session, targets, last, interval, presence }),
         2 => (session.clone(), target).prop_map(|(session, target)| Step::Unsubscribe { session, target }),
         2 => (session.clone(), topic, 1_usize..40, bytes)
             .prop_map(|(session, topic, count, bytes)| Step::Return { session, topic, count, bytes }),
+        1 => Just(Step::RawSay),
+        1 => Just(Step::Reload),
         2 => session.clone().prop_map(|session| Step::Read { session }),
         2 => session.clone().prop_map(|session| Step::Fence { session }),
         2 => (session, prop_oneof![3 => Just(0_u64), 1 => 1_u64..60]).prop_map(|(session, back)| Step::Reconnect { session, back }),

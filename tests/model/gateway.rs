@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use belfry::auth::Auth;
@@ -19,8 +20,9 @@ use socket2::SockRef;
 /// How long a fact may take to come true, on the slowest of machines.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Small bounds, so that little traffic reaches them, and no pings, which these clients don't answer: a long replay into little room
-/// in the kernel takes its time; a total of histories so small that a case's own last, and no older one's.
+/// Small bounds, so that little traffic reaches them (an inbox is full with a few messages), and no pings, which these clients don't
+/// answer: a long replay into little room in the kernel takes its time; a total of histories so small that a case's own last, and no
+/// older one's.
 const FILE: &str = r#"
 [server]
 shards = 2
@@ -28,6 +30,7 @@ shards = 2
 anonymous = { subscribe = [">"], publish = [">"] }
 [limits]
 outbox_bytes = 6000
+inbox_bytes = 10000
 history_bytes = 33554432
 commands_per_second = 1000000
 commands_burst = 1000000
@@ -38,10 +41,12 @@ ping_interval = "1h"
 match = "*.conflate.>"
 history = 20
 last = 1
+presence = true
 on_slow = "conflate"
 [[topics]]
 match = "*.drop.>"
 history = 30
+presence = true
 on_slow = "drop_oldest"
 [[topics]]
 match = "*.cut.>"
@@ -64,6 +69,9 @@ pub struct Gateway {
     listener: TcpListener,
     runtime: tokio::runtime::Runtime,
     cases: u64,
+    /// What a reload puts in force, in turn: the configuration as it began, and one with other bounds.
+    configs: [Config; 2],
+    reloads: AtomicUsize,
 }
 
 /// One rule's figures: what was routed, and its ends.
@@ -89,8 +97,12 @@ impl Gateway {
         let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).unwrap();
         let surroundings = Arc::new(Surroundings { auth, live, clock });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut other = (*config).clone();
+        other.limits.outbox_bytes = 9_000;
+        other.limits.inbox_bytes = 4_000;
+        let configs = [(*config).clone(), other];
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        Self { hub, metrics, shards, surroundings, listener, runtime, cases: 0 }
+        Self { hub, metrics, shards, surroundings, listener, runtime, cases: 0, configs, reloads: AtomicUsize::new(0) }
     }
 
     /// A number for the next case, which its topics are named by.
@@ -100,8 +112,15 @@ impl Gateway {
         self.cases
     }
 
+    /// Puts the other configuration in force, as SIGHUP does.
+    pub fn reload(&self) {
+        let count = self.reloads.fetch_add(1, Ordering::Relaxed) + 1;
+        self.surroundings.live.replace(&self.configs[count % 2]);
+        self.shards.rouse();
+    }
+
     /// A session's far end. With `tight`, the kernel takes as little for it as it can on both sides.
-    pub fn connect(&self, tight: bool) -> TcpStream {
+    pub fn connect(&self, tight: bool, purpose: Purpose) -> TcpStream {
         let far = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         if tight {
             far.set_recv_buffer_size(2048).unwrap();
@@ -114,11 +133,14 @@ impl Gateway {
             SockRef::from(&near).set_send_buffer_size(2048).unwrap();
         }
         let id = SessionId::random();
-        let purpose = Purpose::Native { topics: Vec::new(), last: None };
+        let (dialect, subscribes_at_once) = match purpose {
+            Purpose::Raw { .. } => (Dialect::Raw, true),
+            _ => (Dialect::Json, false),
+        };
         let opening = Opening { id, purpose, identity: Ok(self.surroundings.auth.anonymous()), agreement: None };
-        let variant = Encoding::websocket(Dialect::Json, None);
+        let variant = Encoding::websocket(dialect, None);
         let reader = session::open(opening, &self.surroundings);
-        let newcomer = NewSession { id, address, variant, reader, permit: Box::new(()), subscribes_at_once: false };
+        let newcomer = NewSession { id, address, variant, reader, permit: Box::new(()), subscribes_at_once };
         let expected = self.runtime.block_on(self.shards.expect(newcomer));
         self.runtime.block_on(expected.arrive(Arrived {
             stream: Stream::Plain(near),

@@ -16,6 +16,34 @@ impl Published {
     pub fn note(&mut self, topic: &str, offset: u64, n: u64) {
         self.0.insert((topic.to_owned(), offset), n);
     }
+
+    /// The number of the message at `offset`.
+    pub fn number(&self, topic: &str, offset: u64) -> Option<u64> {
+        self.0.get(&(topic.to_owned(), offset)).copied()
+    }
+
+    /// The numbers of a topic's messages, by offset.
+    fn of(&self, topic: &str) -> impl Iterator<Item = u64> {
+        self.0.range((topic.to_owned(), 0)..=(topic.to_owned(), u64::MAX)).map(|(_, &n)| n)
+    }
+}
+
+/// By topic, the sessions that are in it by name.
+pub type Present = BTreeMap<String, BTreeSet<String>>;
+
+/// PROTOCOL 4: a plain WebSocket that reads hears its topic's messages in order, from the first that it hears without a hole.
+/// Those that it sent itself are not in `published`.
+pub fn judge_raw(trace: &[Entry], topic: &str, published: &Published) -> Result<(), String> {
+    let mut heard = Vec::new();
+    for entry in trace {
+        match entry {
+            Entry::Heard(event, _) => heard.push(event["n"].as_u64().ok_or_else(|| format!("unexpected: {event}"))?),
+            other => return Err(format!("unexpected: {other:?}")),
+        }
+    }
+    let all: Vec<u64> = published.of(topic).collect();
+    let heard: Vec<u64> = heard.into_iter().filter(|n| all.contains(n)).collect();
+    if all.ends_with(&heard) { Ok(()) } else { Err(format!("a plain WebSocket heard {heard:?} of {all:?}")) }
 }
 
 /// What of a topic's rule the model needs.
@@ -68,16 +96,26 @@ pub struct Judge<'a, R> {
     rules: R,
     subscriptions: BTreeMap<String, Option<u64>>,
     seen: BTreeMap<String, Seen>,
+    /// The subscriptions that watch who comes and goes.
+    watched: BTreeSet<String>,
+    /// By topic and session, whether the last that was told is a join; of what came since `settled`.
+    members: BTreeMap<(String, String), bool>,
+    /// All that lay in the shard's inbox as the session last began to watch has been taken: until then it may hear of a join whose
+    /// leave, or of a leave whose return, its shard was not told.
+    settled: bool,
+    /// The session's own name.
+    name: String,
 }
 
 impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
     /// Nothing heard yet.
     pub fn new(topics: &'a [TopicName], published: &'a Published, session: &'a Session, rules: R) -> Self {
-        Self { topics, published, session, rules, subscriptions: BTreeMap::new(), seen: BTreeMap::new() }
+        let (subscriptions, seen, watched, members, settled, name) = Default::default();
+        Self { topics, published, session, rules, subscriptions, seen, watched, members, settled, name }
     }
 
-    /// What is wrong with `trace`, if something is.
-    pub fn hear_all(mut self, trace: &[Entry]) -> Result<(), String> {
+    /// What is wrong with `trace`, if something is; and with who is there in its end, where that is known.
+    pub fn hear_all(mut self, trace: &[Entry], present: Option<&Present>) -> Result<(), String> {
         let mut commands = BTreeMap::new();
         for (line, entry) in trace.iter().enumerate() {
             match entry {
@@ -94,7 +132,14 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
                 },
             }
         }
-        Ok(())
+        let wrong = |present: &Present| {
+            let wrong = self
+                .members
+                .iter()
+                .find(|((topic, session), joined)| present.get(topic).is_some_and(|members| members.contains(session) != **joined));
+            wrong.map(|((topic, session), joined)| format!("{session} is in {topic}: {joined}, by what was told"))
+        };
+        present.and_then(wrong).map_or(Ok(()), Err)
     }
 
     fn hear(&mut self, event: &Value, newest: &Offsets, command: Option<(&Value, &Offsets)>) -> Result<(), String> {
@@ -108,13 +153,23 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
             "unsubscribed" => {
                 for pattern in event["topics"].as_array().into_iter().flatten() {
                     self.subscriptions.remove(pattern.as_str().unwrap_or_default());
+                    self.watch(pattern.as_str().unwrap_or_default(), false);
                 }
                 let subscriptions = &self.subscriptions;
                 self.seen.retain(|topic, _| matching(subscriptions, topic).next().is_some());
                 Ok(())
             }
-            "welcome" | "published" => Ok(()),
-            "error" if event["code"] == "not_subscribed" && command.is_some_and(|(said, _)| said["topics"][0] == "nothing") => Ok(()),
+            "join" | "leave" => self.presence(event),
+            "welcome" => {
+                self.name = event["session"].as_str().unwrap_or_default().to_owned();
+                Ok(())
+            }
+            "published" => Ok(()),
+            "error" if event["code"] == "presence_off" && command.is_some_and(|(said, _)| said["presence"] == true) => Ok(()),
+            "error" if event["code"] == "not_subscribed" && command.is_some_and(|(said, _)| said["topics"][0] == "nothing") => {
+                self.settled = true;
+                Ok(())
+            }
             _ => Err(format!("unexpected: {event}")),
         }
     }
@@ -123,6 +178,7 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
         let before: BTreeSet<String> = self.seen.keys().cloned().collect();
         for pattern in command["topics"].as_array().into_iter().flatten() {
             self.subscriptions.insert(pattern.as_str().unwrap_or_default().to_owned(), command["interval_ms"].as_u64());
+            self.watch(pattern.as_str().unwrap_or_default(), command["presence"] == true);
         }
         for topic in self.topics.iter().map(|topic| topic.as_str()) {
             if matching(&self.subscriptions, topic).next().is_none() {
@@ -154,6 +210,33 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
                 }
             };
             self.seen.insert(topic.to_owned(), Seen { last, free, replaying: true, paced, ..Seen::default() });
+        }
+        Ok(())
+    }
+
+    /// A subscription begins or ceases to watch; what is watched no more is forgotten.
+    fn watch(&mut self, pattern: &str, watches: bool) {
+        if watches {
+            self.settled = false;
+            self.members.clear();
+            self.watched.insert(pattern.to_owned());
+        } else {
+            self.watched.remove(pattern);
+        }
+        let watched = &self.watched;
+        self.members.retain(|(topic, _), _| is_watched(watched, topic));
+    }
+
+    /// PROTOCOL 3: joins and leaves of others take turns, and come to those alone who watch.
+    fn presence(&mut self, event: &Value) -> Result<(), String> {
+        let topic = event["topic"].as_str().unwrap_or_default().to_owned();
+        let session = event["member"]["session"].as_str().unwrap_or_default().to_owned();
+        if !is_watched(&self.watched, &topic) || session == self.name {
+            return Err(format!("not to be told: {event}"));
+        }
+        let joins = event["op"] == "join";
+        if self.settled && self.members.insert((topic, session), joins) == Some(joins) {
+            return Err(format!("twice: {event}"));
         }
         Ok(())
     }
@@ -208,6 +291,11 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
         *seen = Seen { last: offset, free: 0, gaps: Vec::new(), replaying, paced };
         Ok(())
     }
+}
+
+fn is_watched(watched: &BTreeSet<String>, topic: &str) -> bool {
+    let topic = TopicName::parse(topic).unwrap();
+    watched.iter().any(|pattern| Pattern::parse(pattern).unwrap().matches(&topic))
 }
 
 fn matching<'s>(subscriptions: &'s BTreeMap<String, Option<u64>>, topic: &str) -> impl Iterator<Item = Option<u64>> + use<'s> {

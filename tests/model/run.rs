@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use belfry::hub::{Attempt, Hub, PayloadKind, Publication};
 use belfry::metrics::PublishSource;
+use belfry::session::Purpose;
 use belfry::topic_name::{Pattern, TopicName};
 use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 
 use crate::case::{Case, Step, TARGETS, TOPICS};
 use crate::gateway::{Account, Gateway};
-use crate::judge::{Judge, Published, Rule};
+use crate::judge::{Judge, Present, Published, Rule, judge_raw};
 use crate::session::{Entry, Offsets, Session};
 
 /// Runs `case` and judges what each session heard, and the accounts.
@@ -55,8 +56,9 @@ impl Publisher {
         for _ in 0..count {
             let (n, data) = self.data(bytes);
             let payload = data.to_string();
-            let publication =
-                Publication { payload: payload.as_bytes(), kind: PayloadKind::Json, except: None, source: PublishSource::Http };
+            // A line of a batch is JSON; the body of a POST is text of any kind.
+            let kind = if n % 2 == 0 { PayloadKind::Json } else { PayloadKind::Text };
+            let publication = Publication { payload: payload.as_bytes(), kind, except: None, source: PublishSource::Http };
             let position = loop {
                 match self.hub.try_publish(topic, &publication).unwrap() {
                     Attempt::Published(position) => break position,
@@ -74,18 +76,37 @@ struct Run<'a> {
     topics: Vec<TopicName>,
     publisher: Publisher,
     sessions: Vec<Session>,
+    /// The plain WebSocket, and its topic.
+    raw: Session,
+    raw_topic: TopicName,
     /// Connections that have ended before the case's end.
     ended: Vec<Session>,
     storms: Vec<std::thread::JoinHandle<()>>,
+    /// Who was in each topic in the end, as the hub has it.
+    present: Present,
 }
 
 impl<'a> Run<'a> {
     fn new(gateway: &'a Gateway, case: &Case, number: u64) -> Self {
         let prefix = format!("m{number}");
-        let topics = TOPICS.iter().map(|topic| TopicName::parse(&format!("{prefix}.{topic}")).unwrap()).collect();
+        let topics: Vec<TopicName> = TOPICS.iter().map(|topic| TopicName::parse(&format!("{prefix}.{topic}")).unwrap()).collect();
         let publisher = Publisher { hub: Arc::clone(&gateway.hub), next: Arc::default(), published: Arc::default() };
-        let sessions = case.tight.iter().map(|&tight| Session::new(gateway.connect(tight), tight)).collect();
-        Self { gateway, prefix, topics, publisher, sessions, ended: Vec::new(), storms: Vec::new() }
+        let sessions = case.tight.iter().map(|&tight| Session::new(gateway.connect(tight, native()), tight)).collect();
+        let raw_topic = topics[case.raw.0].clone();
+        let purpose = Purpose::Raw { topic: raw_topic.clone(), last: case.raw.1, echo: true };
+        let raw = Session::new(gateway.connect(false, purpose), false);
+        Self {
+            gateway,
+            prefix,
+            topics,
+            publisher,
+            sessions,
+            raw,
+            raw_topic,
+            ended: Vec::new(),
+            storms: Vec::new(),
+            present: Present::new(),
+        }
     }
 
     fn newest(&self) -> impl Fn() -> Offsets + use<> {
@@ -109,11 +130,14 @@ impl<'a> Run<'a> {
                 self.storms.push(std::thread::spawn(move || publisher.publish(&topic, count, bytes)));
             }
             Step::Say { session, topic, echo } => return self.say(session, topic, echo),
-            Step::Subscribe { session, ref targets, last, interval } => {
+            Step::Subscribe { session, ref targets, last, interval, presence } => {
                 let targets: Vec<String> = targets.iter().map(|&target| format!("{}.{}", self.prefix, TARGETS[target])).collect();
                 let mut command = json!({"op": "subscribe", "topics": targets});
                 last.into_iter().for_each(|last| command["last"] = last.into());
                 interval.into_iter().for_each(|interval| command["interval_ms"] = interval.into());
+                if presence {
+                    command["presence"] = true.into();
+                }
                 let session = &mut self.sessions[session];
                 session.say(command, newest());
                 session.subscriptions.extend(targets);
@@ -127,6 +151,11 @@ impl<'a> Run<'a> {
             }
             Step::Return { session, topic, count, bytes } => self.leave_and_return(session, topic, count, bytes),
             Step::Read { session } => self.sessions[session].read_on(&newest),
+            Step::RawSay => {
+                let (_, data) = self.publisher.data(20);
+                self.raw.send(&data);
+            }
+            Step::Reload => self.gateway.reload(),
             Step::Fence { session } => return self.sessions[session].fence(&newest),
             Step::Reconnect { session, back } => self.reconnect(session, back),
         }
@@ -170,7 +199,7 @@ impl<'a> Run<'a> {
     fn reconnect(&mut self, index: usize, back: u64) {
         let newest = self.newest();
         let (tight, subscriptions) = (self.sessions[index].tight, self.sessions[index].subscriptions.clone());
-        let mut session = Session::new(self.gateway.connect(tight), tight);
+        let mut session = Session::new(self.gateway.connect(tight, native()), tight);
         let known = self.sessions[index].positions.iter();
         let since: BTreeMap<String, Value> = known
             .filter(|(topic, _)| covers(&subscriptions, topic))
@@ -204,27 +233,54 @@ impl<'a> Run<'a> {
             let outcome = session.read_until("each topic's newest message", &newest, |session| behind(session).is_empty());
             outcome.and_then(|()| session.fence(&newest)).map_err(|why| format!("{why}: {:?}\n{}", behind(session), told(session)))?;
         }
+        self.hear_raw_out()?;
+        let before = self.members();
+        self.sessions.iter_mut().try_for_each(|session| session.fence(&newest))?;
+        // A session that was cut is gone when its shard notices; what changed meanwhile may not have been told yet.
+        let after = self.members();
+        self.present = before.into_iter().filter(|(topic, members)| after[topic] == *members).collect();
         Ok(())
+    }
+
+    /// Who is in each topic, as the hub has it.
+    fn members(&self) -> Present {
+        let members = |topic: &TopicName| self.gateway.hub.presence(topic).ok().into_iter().flatten();
+        let members = |topic: &TopicName| members(topic).map(|member| member.session.to_string()).collect();
+        self.topics.iter().map(|topic| (topic.as_str().to_owned(), members(topic))).collect()
+    }
+
+    /// The plain WebSocket reads the newest message of its topic.
+    fn hear_raw_out(&mut self) -> Result<(), String> {
+        let newest = self.newest();
+        let last = newest()[self.raw_topic.as_str()];
+        let n =
+            self.publisher.published.lock().unwrap().number(self.raw_topic.as_str(), last).ok_or("a last message that nobody published")?;
+        let has_newest = |session: &Session| session.trace.iter().any(|entry| matches!(entry, Entry::Heard(event, _) if event["n"] == n));
+        let outcome = self.raw.read_until("the newest message", &newest, has_newest);
+        let outcome =
+            outcome.and_then(|()| if has_newest(&self.raw) { Ok(()) } else { Err("closed before its newest message".to_owned()) });
+        outcome.map_err(|why| format!("the plain WebSocket on {}: {why}\n{}", self.raw_topic, told(&self.raw)))
     }
 
     fn judge(&self) -> Result<(), String> {
         let published = self.publisher.published.lock().unwrap();
         let rules = |topic: &str| Rule::of(topic.split('.').nth(1).unwrap_or_default());
         for session in self.ended.iter().chain(&self.sessions) {
-            let outcome = Judge::new(&self.topics, &published, session, rules).hear_all(&session.trace);
+            let present = session.open.then_some(&self.present);
+            let outcome = Judge::new(&self.topics, &published, session, rules).hear_all(&session.trace, present);
             outcome.map_err(|why| format!("{why}\n{}", told(session)))?;
         }
-        Ok(())
+        judge_raw(&self.raw.trace, self.raw_topic.as_str(), &published).map_err(|why| format!("{why}\n{}", told(&self.raw)))
     }
 
     fn heard(&self) -> f64 {
-        let entries = self.ended.iter().chain(&self.sessions).flat_map(|session| &session.trace);
-        entries.filter(|entry| matches!(entry, Entry::Heard(event, _) if event["op"] == "message")).count() as f64
+        let entries = self.ended.iter().chain(&self.sessions).chain([&self.raw]).flat_map(|session| &session.trace);
+        entries.filter(|entry| matches!(entry, Entry::Heard(event, _) if event["op"] == "message" || event["n"].is_u64())).count() as f64
     }
 
     /// Whether every connection has read all that was written to it.
     fn is_whole(&self) -> bool {
-        self.ended.is_empty() && self.sessions.iter().all(|session| session.open)
+        self.ended.is_empty() && self.sessions.iter().chain([&self.raw]).all(|session| session.open)
     }
 }
 
@@ -232,6 +288,10 @@ impl Drop for Run<'_> {
     fn drop(&mut self) {
         self.storms.drain(..).for_each(|storm| storm.join().unwrap());
     }
+}
+
+fn native() -> Purpose {
+    Purpose::Native { topics: Vec::new(), last: None }
 }
 
 fn covers(subscriptions: &std::collections::BTreeSet<String>, topic: &str) -> bool {

@@ -59,8 +59,14 @@ impl Session {
     pub fn say(&mut self, mut command: Value, newest: Offsets) -> u64 {
         self.said += 1;
         command["id"] = self.said.into();
-        let text = command.to_string();
+        self.send(&command);
         self.trace.push(Entry::Said(command, newest));
+        self.said
+    }
+
+    /// Sends `value` as one text.
+    pub fn send(&mut self, value: &Value) {
+        let text = value.to_string();
         let mut frame = vec![0x81];
         match text.len() {
             length @ 0..=125 => frame.push(0x80 | length as u8),
@@ -71,7 +77,6 @@ impl Session {
         self.socket.set_nonblocking(false).unwrap();
         // A connection that the gateway has given up shows that when it is read.
         let _ = self.socket.write_all(&frame);
-        self.said
     }
 
     /// Ends the connection without a word.
