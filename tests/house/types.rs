@@ -1,7 +1,8 @@
 //! The openness of types: how many fields others may touch, and over how many files the methods of a type are spread.
 //!
 //! The bound on fields is for the parts of a running program. Data (a section of the configuration, a message, a report) may
-//! show all of its fields, and is known by `derive(Clone)`: a socket, a queue or a registry can't be copied.
+//! show all of its fields, and is known by `derive(Clone)`: a socket, a queue or a registry can't be copied. The metrics are a
+//! flat list with a field for each, so they are not bounded either.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,21 +18,24 @@ const IMPL_FILES_MAX: usize = 3;
 
 /// A type that may go further than the others.
 struct Exception {
-    name: &'static str,
+    path: &'static str,
     most: usize,
     why: &'static str,
 }
 
 /// Types with more open fields.
 const MORE_OPEN_FIELDS: &[Exception] = &[
-    Exception { name: "Families", most: 30, why: "a flat list: one field is one metric family" },
-    Exception { name: "Routes", most: 9, why: "to be split" },
-    Exception { name: "Session", most: 12, why: "to be split" },
-    Exception { name: "Session", most: 19, why: "to be split" },
+    Exception {
+        path: "session::state::Session",
+        most: 12,
+        why: "a command's file reads and sets what it is about; `session/` alone sees it",
+    },
+    Exception { path: "engine::session::Session", most: 19, why: "the load test's record of one connection, for its engine alone" },
 ];
 
 /// Types with an `impl` in more files.
-const MORE_IMPL_FILES: &[Exception] = &[Exception { name: "Session", most: 5, why: "to be split" }];
+const MORE_IMPL_FILES: &[Exception] =
+    &[Exception { path: "session::state::Session", most: 5, why: "each family of commands has a file of its own" }];
 
 /// What a crate says of one type.
 #[derive(Default)]
@@ -113,8 +117,7 @@ fn types(sources: &[Source]) -> BTreeMap<String, Type> {
 }
 
 fn allowed(exceptions: &[Exception], path: &str, most: usize) -> usize {
-    let of_type = exceptions.iter().filter(|exception| path.rsplit("::").next() == Some(exception.name));
-    of_type.map(|exception| exception.most).max().unwrap_or(most)
+    exceptions.iter().find(|exception| exception.path == path).map_or(most, |exception| exception.most)
 }
 
 /// House 1: a part of the running program keeps its fields to itself.
@@ -123,7 +126,8 @@ fn parts_are_closed() {
     let mut found = Vec::new();
     for (path, ty) in CRATES.into_iter().flat_map(|krate| types(&sources(krate))) {
         let most = allowed(MORE_OPEN_FIELDS, &path, OPEN_FIELDS_MAX);
-        if !ty.is_data && ty.open_fields > most {
+        let is_list_of_metrics = path.starts_with("metrics::");
+        if !ty.is_data && !is_list_of_metrics && ty.open_fields > most {
             found.push(format!("{path}: {} open fields, {most} at most", ty.open_fields));
         }
     }
@@ -144,11 +148,24 @@ fn methods_of_a_type_stand_together() {
     expect_none(&found, "a type's methods stand in few files: split the type by what changes together");
 }
 
-/// Each exception has its reason.
+/// An exception has its reason, and goes no further than its type does: who makes a type smaller lowers its exception.
 #[test]
-fn exceptions_have_reasons() {
-    let silent = MORE_OPEN_FIELDS.iter().chain(MORE_IMPL_FILES).filter(|exception| exception.why.is_empty());
-    expect_none(&silent.map(|exception| exception.name.to_owned()).collect::<Vec<_>>(), "an exception has its reason");
+fn exceptions_are_exact() {
+    let types: BTreeMap<_, _> = CRATES.into_iter().flat_map(|krate| types(&sources(krate))).collect();
+    let fields = |ty: &Type| ty.open_fields;
+    let files = |ty: &Type| ty.impl_files.len();
+    let lists: [(&[Exception], usize, &dyn Fn(&Type) -> usize); 2] =
+        [(MORE_OPEN_FIELDS, OPEN_FIELDS_MAX, &fields), (MORE_IMPL_FILES, IMPL_FILES_MAX, &files)];
+    let mut found = Vec::new();
+    for (exceptions, most, count) in lists {
+        for exception in exceptions {
+            let now = types.get(exception.path).map_or(0, count);
+            if now != exception.most || now <= most || exception.why.is_empty() {
+                found.push(format!("{}: {now} now, {} in its exception", exception.path, exception.most));
+            }
+        }
+    }
+    expect_none(&found, "an exception is as large as it must be, and has its reason");
 }
 
 /// The reader of declarations tells inherent from trait `impl`s, with generics and without.
