@@ -8,8 +8,10 @@ use crate::source::all_sources;
 const FILE_LINES_MAX: usize = 400;
 
 /// Files that may be larger, with the most lines and the reason.
-const LARGER_FILES: &[(&str, usize, &str)] =
-    &[("src/shard/delivery/outbox.rs", 475, "one queue whose order, bounds and rules depend on each other")];
+const LARGER_FILES: &[(&str, usize, &str)] = &[
+    ("src/hub/topic.rs", 405, "what happens under a topic's one lock stands together"),
+    ("src/shard/delivery/outbox.rs", 475, "one queue whose order, bounds and rules depend on each other"),
+];
 
 /// The most lines of a function that is not one `match`.
 const FUNCTION_LINES_MAX: usize = 70;
