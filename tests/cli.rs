@@ -393,7 +393,7 @@ fn sub_resumes_after_an_operator() {
 /// One request with the admin's key, and all of its answer.
 fn http(address: &str, method: &str, path: &str) -> String {
     let mut socket = std::net::TcpStream::connect(address).unwrap();
-    write!(socket, "{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer admin-key\r\nConnection: close\r\n\r\n").unwrap();
+    write!(socket, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer admin-key\r\nConnection: close\r\n\r\n").unwrap();
     std::io::read_to_string(socket).unwrap()
 }
 

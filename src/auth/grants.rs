@@ -32,6 +32,11 @@ impl Grants {
         self.lists.subscribe.iter().any(|grant| grant.covers(pattern))
     }
 
+    /// Whether any topic at all may be published on.
+    pub fn may_publish_anywhere(&self) -> bool {
+        !self.lists.publish.is_empty()
+    }
+
     /// Whether `topic` may be published on; the gateway's own may not, whatever the grants say.
     pub fn may_publish(&self, topic: &TopicName) -> bool {
         !topic.is_own() && self.lists.publish.iter().any(|grant| grant.matches(topic))

@@ -58,7 +58,7 @@ fn read_from(sources: &Sources) -> String {
 /// the error itself, so that each has a line.
 pub(super) fn load(sources: &Sources) -> anyhow::Result<Arc<Config>> {
     let problems = match server::preflight(sources) {
-        Ok((config, _)) => return Ok(config),
+        Ok(preflighted) => return Ok(preflighted.config),
         Err(problems) => problems,
     };
     let Some((last, others)) = problems.split_last() else { bail!("the configuration can't be used") };

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// An address to listen on, or a host's name in its place.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
@@ -24,8 +24,31 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied().ok_or_else(|| unresolved(&"none found"))
 }
 
+/// An IPv4 network that is written as IPv6 (`::ffff:10.0.0.0/104`) as the IPv4 network that it is: peers are compared so.
+fn without_mapping(network: IpNet) -> IpNet {
+    const MAPPED_PREFIX: u8 = 96;
+    let IpNet::V6(mapped) = network else { return network };
+    let v4 = mapped.addr().to_ipv4_mapped().filter(|_| mapped.prefix_len() >= MAPPED_PREFIX);
+    v4.and_then(|address| Ipv4Net::new(address, mapped.prefix_len() - MAPPED_PREFIX).ok()).map_or(network, IpNet::V4)
+}
+
 /// A network, or an address that stands for itself.
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    network.ok_or("is neither an address nor a network; write as in \"10.0.0.7\" or \"10.0.0.0/8\"")
+    network.map(without_mapping).ok_or("is neither an address nor a network; write as in \"10.0.0.7\" or \"10.0.0.0/8\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mapped network is the IPv4 one, with and without its prefix.
+    #[test]
+    fn mapped_networks_are_ipv4() {
+        for (text, plain) in
+            [("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::ffff:10.0.0.7", "10.0.0.7/32"), ("::ffff:0.0.0.0/80", "::ffff:0.0.0.0/80")]
+        {
+            assert_eq!(network(text).unwrap(), plain.parse::<IpNet>().unwrap(), "{text}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use super::raw::{Problem, Raw, Sources};
 use super::report::Report;
 use super::rule::{OnSlow, Rule, Rules};
 use super::section::Section;
-use super::settings::{Admin, Config, Deflate, Server, Store, Tls};
+use super::settings::{Admin, ClientAddressHeader, Config, Deflate, Echo, Server, Store, Tls};
 use crate::topic_name::TopicName;
 
 /// The most shards: as many cores as one machine has today.
@@ -55,11 +55,12 @@ fn config(raw: &Raw, report: &Report) -> Config {
     let root = Section::root(&raw.root, report);
     let mut config = Config {
         server: server(root.section("server"), raw, report),
-        admin: admin(root.section("admin")),
+        admin: admin(root.section("admin"), raw, report),
         auth: sound(report, || auth(root.section("auth").with_secrets(), raw)),
         limits: limits(root.section("limits")),
         deflate: deflate(root.section("deflate")),
         rules: rules(&root),
+        echo: echo(root.section("echo")),
         endpoints: endpoints(root.section("endpoints")),
         feed: sound(report, || feed(root.section("feed"), raw)),
         store: store(root.section("store"), raw),
@@ -68,7 +69,7 @@ fn config(raw: &Raw, report: &Report) -> Config {
     root.finish();
     let written = report.origins_of_secrets();
     config.secret_files = written.iter().filter_map(|origin| raw.file_of(origin)).map(Path::to_owned).collect();
-    config.secret_files.extend(config.server.tls.iter().map(|tls| tls.key.clone()));
+    config.secret_files.extend(config.server.tls.iter().chain(&config.admin.tls).map(|tls| tls.key.clone()));
     if let Some(apart) = config.admin.listen
         && apart == config.server.listen
         && apart.port() != 0
@@ -97,9 +98,30 @@ fn server(section: Section<'_>, raw: &Raw, report: &Report) -> Server {
         tls: sound(report, || tls(section.section("tls"), raw)),
         coalesce: section.duration("coalesce", default.coalesce, ("0s", "1s")),
         trusted_proxies: section.list("trusted_proxies", |entry| entry.parsed(network)),
+        client_address_header: section
+            .entry("client_address_header")
+            .and_then(|entry| entry.parsed(client_address_header))
+            .unwrap_or(default.client_address_header),
+        hosts: section.list("hosts", |entry| entry.parsed(host)),
     };
     section.finish();
     server
+}
+
+fn client_address_header(text: &str) -> Result<ClientAddressHeader, &'static str> {
+    match text {
+        "x-forwarded-for" => Ok(ClientAddressHeader::XForwardedFor),
+        "forwarded" => Ok(ClientAddressHeader::Forwarded),
+        _ => Err("is not known; write \"x-forwarded-for\" or \"forwarded\""),
+    }
+}
+
+/// A host's name without its port, in lower case.
+fn host(text: &str) -> Result<String, &'static str> {
+    match Origin::parse(&format!("http://{text}")) {
+        Ok(origin) if origin.host.eq_ignore_ascii_case(text) => Ok(origin.host),
+        _ => Err("is not the name of a host; write it without scheme and port, as in \"gateway.example.com\""),
+    }
 }
 
 fn tls(section: Section<'_>, raw: &Raw) -> Option<Tls> {
@@ -123,9 +145,10 @@ fn tls(section: Section<'_>, raw: &Raw) -> Option<Tls> {
     Some(Tls { cert: files.0?, key: files.1? })
 }
 
-fn admin(section: Section<'_>) -> Admin {
+fn admin(section: Section<'_>, raw: &Raw, report: &Report) -> Admin {
     let entry = section.entry("listen").filter(|entry| entry.text_or_none() != Some(""));
-    let admin = Admin { listen: entry.and_then(|entry| entry.parsed(address)) };
+    let listen = entry.and_then(|entry| entry.parsed(address));
+    let admin = Admin { listen, tls: sound(report, || tls(section.section("tls"), raw)) };
     section.finish();
     admin
 }
@@ -149,6 +172,11 @@ fn limits(section: Section<'_>) -> Limits {
         body_timeout: section.duration("body_timeout", default.body_timeout, WAIT),
         keep_alive: section.duration("keep_alive", default.keep_alive, WAIT),
         pending: section.whole("pending", default.pending, 1..=1_000_000),
+        pending_per_address: section.whole("pending_per_address", default.pending_per_address, 1..=1_000_000),
+        http_connections: section.whole("http_connections", default.http_connections, 1..=10_000_000),
+        http_connections_per_address: section.whole("http_connections_per_address", default.http_connections_per_address, 1..=10_000_000),
+        http_bytes: section.whole("http_bytes", default.http_bytes, 1..=BYTES_MAX),
+        failures_per_minute: section.whole("failures_per_minute", default.failures_per_minute, RATE),
         frames_per_second: section.whole("frames_per_second", default.frames_per_second, RATE),
         frames_burst: section.whole("frames_burst", default.frames_burst, RATE),
         message_timeout: section.duration("message_timeout", default.message_timeout, WAIT),
@@ -186,6 +214,12 @@ fn store(section: Section<'_>, raw: &Raw) -> Store {
         Store { dir: dir.map(|(text, origin)| raw.resolve(text, origin)), grace: section.duration("grace", default.grace, ("0s", "1d")) };
     section.finish();
     store
+}
+
+fn echo(section: Section<'_>) -> Echo {
+    let echo = Echo { enabled: section.truth("enabled", Echo::default().enabled) };
+    section.finish();
+    echo
 }
 
 fn rules(root: &Section<'_>) -> Rules {

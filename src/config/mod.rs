@@ -34,4 +34,4 @@ pub use live::Live;
 pub use origin::{Origin, OriginError};
 pub use raw::{DEFAULT_FILE, Problem, Sources};
 pub use rule::{OnSlow, Rule, Rules};
-pub use settings::{Admin, Config, Deflate, Feed, Replay, Server, Simulator, Store, Tls};
+pub use settings::{Admin, ClientAddressHeader, Config, Deflate, Echo, Feed, Replay, Server, Simulator, Store, Tls};

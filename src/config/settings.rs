@@ -27,6 +27,8 @@ pub struct Config {
     pub deflate: Deflate,
     /// `[[topics]]`.
     pub rules: Rules,
+    /// `[echo]`.
+    pub echo: Echo,
     /// `[endpoints]`: a path of a plain WebSocket to its topic.
     pub endpoints: BTreeMap<String, TopicName>,
     /// `[feed]`.
@@ -52,8 +54,22 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// The longest rest after a flush.
     pub coalesce: Duration,
-    /// Whose `Forwarded` and `X-Forwarded-For` count.
+    /// Peers whose header for the client's address counts.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// The header in which they name the client; the other one is ignored.
+    pub client_address_header: ClientAddressHeader,
+    /// Names that `Host` may have on a loopback listener beside the loopback ones, in lower case.
+    pub hosts: Vec<String>,
+}
+
+/// A header in which a proxy names its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientAddressHeader {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 impl Default for Server {
@@ -66,6 +82,8 @@ impl Default for Server {
             tls: None,
             coalesce: Duration::from_micros(100),
             trusted_proxies: Vec::new(),
+            client_address_header: ClientAddressHeader::default(),
+            hosts: Vec::new(),
         }
     }
 }
@@ -84,6 +102,21 @@ pub struct Tls {
 pub struct Admin {
     /// A listener of its own for the `/v1` reads, sessions and `/metrics`.
     pub listen: Option<SocketAddr>,
+    /// TLS on that listener.
+    pub tls: Option<Tls>,
+}
+
+/// `[echo]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Echo {
+    /// Whether `/echo` is there.
+    pub enabled: bool,
+}
+
+impl Default for Echo {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 /// `[deflate]`.

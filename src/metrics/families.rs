@@ -39,6 +39,8 @@ pub(super) struct Families {
     pub limit_hits: [IntCounter; LimitKey::ALL.len()],
     pub log_suppressed: IntCounter,
     pub store_recovered_topics: [IntGauge; RecoveredEpoch::ALL.len()],
+    pub http_connections: IntGauge,
+    pub http_bytes: IntGauge,
 }
 
 /// The families that have the label `rule`.
@@ -128,6 +130,8 @@ impl Families {
                     make.gauges("store_recovered_topics", "Topics found in `store.dir` at the start, by their epoch now.", "epoch");
                 RecoveredEpoch::ALL.map(|epoch| family.with_label_values(&[epoch.as_str()]))
             },
+            http_connections: make.gauge("http_connections", "HTTP connections that are open now."),
+            http_bytes: make.gauge("http_bytes", "Bytes of HTTP bodies and answers held now."),
         };
         make.gauges("build_info", "The gateway's version; always 1.", "version").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(ProcessCollector::for_self())).expect(REGISTERED_ONCE);

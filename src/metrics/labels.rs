@@ -123,7 +123,7 @@ label! {
 
 label! {
     /// `limit_hits_total{limit}`: the key of section 7; of a rate and its burst, the rate.
-    LimitKey: 22 {
+    LimitKey: 27 {
         MessageBytes = "message_bytes",
         Sessions = "sessions",
         SessionsPerAddress = "sessions_per_address",
@@ -136,6 +136,11 @@ label! {
         BodyTimeout = "body_timeout",
         KeepAlive = "keep_alive",
         Pending = "pending",
+        PendingPerAddress = "pending_per_address",
+        HttpConnections = "http_connections",
+        HttpConnectionsPerAddress = "http_connections_per_address",
+        HttpBytes = "http_bytes",
+        FailuresPerMinute = "failures_per_minute",
         FramesPerSecond = "frames_per_second",
         MessageTimeout = "message_timeout",
         WriteTimeout = "write_timeout",

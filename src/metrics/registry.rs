@@ -82,6 +82,16 @@ impl Metrics {
         self.families.topics.set(gauge_value(topics));
     }
 
+    /// HTTP connections that are open now.
+    pub fn set_http_connections(&self, connections: usize) {
+        self.families.http_connections.set(gauge_value(connections));
+    }
+
+    /// Bytes of HTTP bodies and answers that are held from now on; fewer where it is negative.
+    pub fn add_http_bytes(&self, bytes: i64) {
+        self.families.http_bytes.add(bytes);
+    }
+
     /// Bytes of all histories now.
     pub fn set_history_bytes(&self, bytes: usize) {
         self.families.history_bytes.set(gauge_value(bytes));

@@ -33,7 +33,7 @@ use accept::Listener;
 use api::{Api, Surface};
 use connection::{Accepting, Http, TlsInForce, read_certificate};
 use lifecycle::{Handover, Order, Reload, Signals, drain, run_key, summary, with_key};
-use limits::{Admission, PendingHandshakes, Rejections};
+use limits::{Accounts, Admission, PendingHandshakes};
 use routes::Routes;
 use websocket::Upgrades;
 
@@ -59,7 +59,8 @@ pub struct Running {
 pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, StartError> {
     let signals = Signals::new().map_err(StartError::Signals)?;
     let sessions_possible = bounded_sessions(&config);
-    let certificate = read_certificate(config.server.tls.as_ref())?;
+    let certificate = read_certificate("server.tls", config.server.tls.as_ref())?;
+    let admin_certificate = read_certificate("admin.tls", config.admin.tls.as_ref())?;
     let run_key = sources.file.is_none().then(run_key);
     let config = with_key(config, run_key.as_ref());
     let (clock, metrics) = (Clock::machine(), Arc::new(Metrics::new()));
@@ -76,16 +77,16 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let admission = Admission::new(Arc::clone(&live), sessions_possible);
     let surroundings = Arc::new(Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone() });
     let front = Front::new(&surroundings, &hub, &metrics, &shards, &admission);
-    let tls = Arc::new(TlsInForce::new(certificate));
+    let [tls, admin_tls] = [certificate, admin_certificate].map(|certificate| Arc::new(TlsInForce::new(certificate)));
     let feeds = Feeds::start(&config.feed, Arc::clone(&hub), metrics, clock).map_err(StartError::Feeds)?;
-    let mut tasks = front.accept(main, admin, &tls).map_err(StartError::Accept)?;
+    let mut tasks = front.accept(main, admin, &tls, &admin_tls).map_err(StartError::Accept)?;
     tasks.push(tokio::spawn({
         let hub = Arc::clone(&hub);
         async move { hub.keep_up().await }
     }));
     let summary = summary(address, admin_address, &config, run_key.as_ref().map(|key| key.key.as_str()));
     tell(address, admin_address);
-    let reload = Reload { sources, run_key, live, auth, tls, feeds };
+    let reload = Reload { sources, run_key, live, auth, tls, admin_tls, feeds };
     Ok(Running { address, admin_address, summary, signals, reload, admission, shards, tasks, handover })
 }
 
@@ -135,7 +136,7 @@ fn local_address(key: &'static str, address: SocketAddr, socket: &TcpListener) -
 /// What both listeners hand their connections to.
 struct Front {
     routes: Arc<Routes>,
-    rejections: Arc<Rejections>,
+    accounts: Accounts,
     live: Arc<Live>,
     shards: Arc<Shards>,
 }
@@ -149,34 +150,40 @@ impl Front {
         admission: &Arc<Admission>,
     ) -> Self {
         let Surroundings { live, clock, .. } = &**surroundings;
-        let rejections = Arc::new(Rejections::new(Arc::clone(metrics), clock.clone()));
-        let api = Api::new(surroundings, hub, shards, metrics, admission, &rejections);
-        let upgrades = Upgrades::new(surroundings, shards, admission);
-        let routes = Arc::new(Routes::new(live, &rejections, upgrades, api));
-        Self { routes, rejections, live: Arc::clone(live), shards: Arc::clone(shards) }
+        let accounts = Accounts::new(live, metrics, clock);
+        let api = Api::new(surroundings, hub, shards, metrics, admission, &accounts);
+        let upgrades = Upgrades::new(surroundings, shards, admission, &accounts.failures);
+        let routes = Arc::new(Routes::new(live, &accounts.rejections, upgrades, api));
+        Self { routes, accounts, live: Arc::clone(live), shards: Arc::clone(shards) }
     }
 
-    /// Begins to accept, on the first shard's thread. The administrators' listener, where there is one, speaks plain HTTP.
-    fn accept(&self, main: TcpListener, admin: Option<TcpListener>, tls: &Arc<TlsInForce>) -> io::Result<Vec<JoinHandle<()>>> {
+    /// Begins to accept, on the first shard's thread. The administrators' listener, where there is one, has no sessions.
+    fn accept(
+        &self,
+        main: TcpListener,
+        admin: Option<TcpListener>,
+        tls: &Arc<TlsInForce>,
+        admin_tls: &Arc<TlsInForce>,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
         let pending = PendingHandshakes::default();
         let (front, first) = (Handle::current(), self.shards.first());
         let _first = first.enter();
-        let begin = |socket, surface, tls| -> io::Result<JoinHandle<()>> {
+        let begin = |socket, surface, tls: &Arc<TlsInForce>| -> io::Result<JoinHandle<()>> {
             let listener = Listener {
                 socket: Accepting::new(socket)?,
-                http: Arc::new(Http::new(&self.routes, surface, &self.live, &self.rejections)),
-                tls,
+                http: Arc::new(Http::new(&self.routes, surface, &self.live, &self.accounts)),
+                tls: Arc::clone(tls),
                 sessions: (surface != Surface::Admin).then(|| Arc::clone(&self.shards)),
                 live: Arc::clone(&self.live),
-                rejections: Arc::clone(&self.rejections),
+                rejections: Arc::clone(&self.accounts.rejections),
                 pending: pending.clone(),
                 front: front.clone(),
             };
             Ok(first.spawn(listener.run()))
         };
         let surface = if admin.is_some() { Surface::Public } else { Surface::Whole };
-        let main = begin(main, surface, Some(Arc::clone(tls)))?;
-        let admin = admin.map(|socket| begin(socket, Surface::Admin, None)).transpose()?;
+        let main = begin(main, surface, tls)?;
+        let admin = admin.map(|socket| begin(socket, Surface::Admin, admin_tls)).transpose()?;
         Ok(std::iter::once(main).chain(admin).collect())
     }
 }

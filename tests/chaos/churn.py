@@ -72,7 +72,7 @@ async def come_and_go(port, count, per_second, seed):
 async def break_handshake(port, rng):
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     whole = (
-        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
     writer.write(whole[: rng.randrange(1, len(whole) + 1)])

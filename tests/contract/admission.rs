@@ -30,7 +30,7 @@ fn origins_must_be_of_the_same_host() {
 /// PROTOCOL 7: the same-host rule compares host and port with `Host`, the port defaulting by the Origin's scheme.
 #[test]
 fn the_port_defaults_by_the_origins_scheme() {
-    let gateway = Gateway::start();
+    let gateway = Setup::new().server("hosts = [\"example.com\"]").start();
     let passes = |host: &str, origin: &str| gateway.dial_with("/ws", &[("Host", host), ("Origin", origin)]).is_ok();
     assert!(passes("example.com", "http://example.com"));
     assert!(passes("example.com", "https://example.com"));
@@ -72,7 +72,7 @@ fn an_origin_is_looked_at_first() {
 #[test]
 fn a_request_has_one_host() {
     let gateway = Gateway::start();
-    for (hosts, status) in [("", 400), ("Host: a\r\nHost: b\r\n", 400), ("Host: a\r\n", 200)] {
+    for (hosts, status) in [("", 400), ("Host: localhost\r\nHost: localhost:1\r\n", 400), ("Host: localhost\r\n", 200)] {
         let mut socket = gateway.socket();
         write!(socket, "GET /healthz HTTP/1.1\r\n{hosts}\r\n").unwrap();
         assert_eq!(read_reply(&mut socket).unwrap().status, status, "{hosts:?}");
@@ -93,7 +93,7 @@ fn without_descriptors_503_is_told() {
     let held: Vec<_> = (0..8).map(|_| gateway.session()).collect();
     gateway.bound_descriptors();
     let mut waiting = gateway.socket();
-    write!(waiting, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    write!(waiting, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let reply = read_reply(&mut waiting).unwrap();
     assert_eq!(reply.problem(503), "too_many_connections");
     assert!(reply.header("Retry-After").is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0)), "{reply:?}");
@@ -111,8 +111,9 @@ fn a_refused_upgrade_ends_the_connection() {
     for (path, status) in [("/ws", 503), ("/raw/a..b", 400), ("/raw/private.a", 401), ("/nowhere", 404)] {
         let mut socket = gateway.socket();
         let key = "dGhlIHNhbXBsZSBub25jZQ==";
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n").unwrap();
-        write!(socket, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n").unwrap();
+        write!(socket, "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .unwrap();
         assert_eq!(read_reply(&mut socket).unwrap().status, status, "{path}");
         assert!(read_reply(&mut socket).is_err(), "{path}: what was hidden behind the handshake was answered");
     }
@@ -126,12 +127,12 @@ fn a_handshake_may_come_in_any_way() {
     let gateway = Gateway::start();
     let head = |path: &str| {
         format!(
-            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: belfry.json.v1\r\n\
              Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
         )
     };
-    for (path, answer) in [("/ws", &b"pong"[..]), ("/echo", b"\xc1")] {
+    for (path, answer) in [("/ws", &b"pong"[..]), ("/echo", b"\x81\x0d")] {
         let whole = [head(path).as_bytes(), FRAME].concat();
         let mut heads = Vec::new();
         for way in ["whole", "in pieces", "kept alive"] {
@@ -143,7 +144,7 @@ fn a_handshake_may_come_in_any_way() {
                     gateway.get("/healthz"); // so that the gateway has seen it before the next
                 }),
                 "kept alive" => {
-                    write!(socket, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                    write!(socket, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
                     assert_eq!(read_reply(&mut socket).unwrap().status, 200);
                     socket.write_all(&whole).unwrap();
                 }
@@ -173,9 +174,9 @@ fn nothing_behind_a_handshake_is_lost() {
     const FRAMES: usize = 5;
     let gateway = Gateway::start();
     let frame = [&b"\x81\xfe\x0f\xa0\0\0\0\0"[..], &[b'x'; 4_000]].concat();
-    for target in ["/echo", "http://a/echo"] {
+    for target in ["/echo", "http://localhost/echo"] {
         let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         let mut socket = gateway.socket();
@@ -316,7 +317,7 @@ fn expect_end(socket: &mut TcpStream) {
 #[test]
 fn the_handshake_has_a_deadline() {
     let gateway = Gateway::with_limits("handshake_timeout = \"200ms\"");
-    for begun in ["", "GET /ws HTTP/1.1\r\nHost: a"] {
+    for begun in ["", "GET /ws HTTP/1.1\r\nHost: localhost"] {
         let mut socket = gateway.socket();
         socket.write_all(begun.as_bytes()).unwrap();
         if let Ok(reply) = read_reply(&mut socket) {
@@ -370,10 +371,10 @@ fn pending_connections_are_bounded() {
     let mut waiting: Vec<_> = (0..2).map(|_| gateway.socket()).collect();
     eventually("a connection to be closed at accept", || {
         let mut socket = gateway.socket();
-        let asked = write!(socket, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+        let asked = write!(socket, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
         (asked.is_err() || read_reply(&mut socket).is_err()).then_some(())
     });
-    write!(waiting[0], "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    write!(waiting[0], "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let metrics = read_reply(&mut waiting[0]).expect("who waited is served").text();
     assert!(metrics.contains("belfry_limit_hits_total{limit=\"pending\"}"), "the limit is counted");
     assert!(metrics.contains("belfry_handshakes_rejected_total{reason=\"pending\"}"), "the rejection is counted");
@@ -392,12 +393,117 @@ fn a_head_that_can_not_be_read_is_a_400() {
 #[test]
 fn ambiguous_bodies_are_refused() {
     let gateway = Gateway::start();
-    let both = "POST /v1/topics/chat.a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n";
-    let body = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 1\r\n\r\n1";
+    let both =
+        "POST /v1/topics/chat.a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n";
+    let body = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 1\r\n\r\n1";
     for request in [both, body] {
         let mut socket = gateway.socket();
         socket.write_all(request.as_bytes()).unwrap();
         assert_eq!(read_reply(&mut socket).unwrap().status, 400, "{request}");
         expect_end(&mut socket);
+    }
+}
+
+/// PROTOCOL 7: a listener on a loopback address takes loopback names in `Host`: a page whose name was made to point here (DNS
+/// rebinding) has an Origin that agrees with it. `server.hosts` names others.
+#[test]
+fn a_loopback_listener_takes_loopback_names() {
+    let gateway = Setup::new().server("hosts = [\"gateway.example\"]").start();
+    let evil = [("Host", "evil.example"), ("Origin", "http://evil.example")];
+    assert_eq!(gateway.refusal("/ws", &evil).problem(421), "misdirected");
+    for (method, path) in [("POST", "/v1/topics/chat.a"), ("GET", "/v1/topics/chat.a/history"), ("GET", "/")] {
+        assert_eq!(gateway.request(method, path, &evil, b"1").problem(421), "misdirected", "{method} {path}");
+    }
+    for host in ["localhost:1", "127.0.0.1", "[::1]:8765", "Gateway.Example"] {
+        assert_eq!(gateway.request("GET", "/healthz", &[("Host", host)], b"").status, 200, "{host}");
+    }
+    gateway.dial_with("/ws", &[("Host", "gateway.example"), ("Origin", "http://gateway.example")]).expect("a host of server.hosts passes");
+}
+
+/// PROTOCOL 7: one address has `pending_per_address` unfinished handshakes; the next is closed at accept, and counted.
+#[test]
+fn pending_handshakes_per_address_are_bounded() {
+    let gateway = Setup::new().limits("pending_per_address = 2\nhandshake_timeout = \"1m\"").start();
+    let silent: Vec<_> = (0..2).map(|_| gateway.socket()).collect();
+    expect_end(&mut gateway.socket());
+    drop(silent);
+    eventually("a place to be free again", || {
+        let mut socket = gateway.socket();
+        let asked = write!(socket, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        asked.and_then(|()| read_reply(&mut socket)).ok()
+    });
+    gateway.expect_limit_hit("pending_per_address");
+}
+
+fn kept_alive(gateway: &Gateway) -> TcpStream {
+    let mut socket = gateway.socket();
+    write!(socket, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    assert_eq!(read_reply(&mut socket).unwrap().status, 200);
+    socket
+}
+
+/// A connection whose request is being answered: its body doesn't come.
+fn busy(gateway: &Gateway) -> TcpStream {
+    let mut socket = gateway.socket();
+    write!(socket, "POST /v1/topics/chat.a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    assert_eq!(read_reply(&mut socket).unwrap().status, 100, "the body is waited for");
+    socket
+}
+
+/// PROTOCOL 7: past `http_connections_per_address` the longest idle connection is closed; where all are busy, 429.
+#[test]
+fn idle_connections_give_way() {
+    let gateway = Setup::new().limits("http_connections_per_address = 2").start();
+    let (mut first, mut second) = (kept_alive(&gateway), kept_alive(&gateway));
+    let _third = kept_alive(&gateway);
+    expect_end(&mut first);
+    write!(second, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    assert_eq!(read_reply(&mut second).unwrap().status, 200, "the other lives on");
+    gateway.session().expect_quiet();
+    let gateway = Setup::new().limits("http_connections_per_address = 2").start();
+    let _busy = (busy(&gateway), busy(&gateway));
+    let reply = gateway.get("/healthz");
+    assert_eq!(reply.problem(429), "rate_limited");
+    assert!(reply.header("Retry-After").is_some(), "{reply:?}");
+    gateway.session().expect_quiet();
+}
+
+/// PROTOCOL 7: past `http_connections` with none idle: 503 with `Retry-After`; sessions come in all the same.
+#[test]
+fn connections_in_all_are_bounded() {
+    let gateway = Setup::new().limits("http_connections = 2").start();
+    let held = (busy(&gateway), busy(&gateway));
+    let reply = gateway.get("/healthz");
+    assert_eq!(reply.problem(503), "too_many_connections");
+    assert!(reply.header("Retry-After").is_some(), "{reply:?}");
+    gateway.session().expect_quiet();
+    drop(held);
+    eventually("room again", || (gateway.get("/healthz").status == 200).then_some(()));
+    gateway.expect_limit_hit("http_connections");
+}
+
+/// Threats 19: a coding beside `chunked` is not understood: 501, and nothing that follows is taken for a request.
+#[test]
+fn other_codings_are_refused() {
+    let gateway = Gateway::start();
+    for coding in ["gzip, chunked", "identity, chunked"] {
+        let mut socket = gateway.socket();
+        write!(socket, "POST /v1/topics/chat.a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {coding}\r\n\r\n1\r\n1\r\n0\r\n\r\n")
+            .unwrap();
+        assert_eq!(read_reply(&mut socket).unwrap().problem(501), "not_implemented", "{coding}");
+        expect_end(&mut socket);
+    }
+}
+
+/// PROTOCOL 8: only the header that the proxies set names the client; its own other one is ignored.
+#[test]
+fn only_the_proxies_header_names_the_client() {
+    let headers = [("Forwarded", "for=192.0.2.6"), ("X-Forwarded-For", "192.0.2.1")];
+    for (named, address) in [("x-forwarded-for", "192.0.2.1"), ("forwarded", "192.0.2.6")] {
+        let server = format!("trusted_proxies = [\"::ffff:127.0.0.0/104\"]\nclient_address_header = \"{named}\"");
+        let gateway = Setup::new().server(&server).start();
+        let _session = gateway.dial_with("/ws", &headers).expect("a session");
+        let seen = gateway.admin("/v1/sessions").json();
+        assert_eq!(seen["sessions"][0]["address"], address, "{seen}");
     }
 }

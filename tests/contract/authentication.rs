@@ -171,3 +171,20 @@ fn bad_grants_make_a_token_invalid() {
         session.expect_error(1, "token_invalid");
     }
 }
+
+/// PROTOCOL 7: with the last wrong credential of `failures_per_minute` an address waits a minute, at upgrades too; expired tokens are
+/// no guesses.
+#[test]
+fn guessing_is_slow() {
+    let gateway = Gateway::with_limits("failures_per_minute = 3");
+    let tried = |key: &str| gateway.request("GET", "/v1/sessions", &[("Authorization", &format!("Bearer {key}"))], b"");
+    assert_eq!(tried("wrong-1").status, 401);
+    gateway.dial_with("/ws?token=wrong-2", &[]).expect("a browser sees a Close").read_to_close();
+    assert_eq!(tried("wrong-3").status, 401);
+    let reply = tried("admin-key");
+    assert_eq!(reply.problem(429), "rate_limited");
+    assert!(reply.header("Retry-After").is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|seconds| seconds > 50)), "{reply:?}");
+    assert_eq!(gateway.refusal("/ws?token=wrong-4", &[]).problem(429), "rate_limited");
+    gateway.session().expect_quiet();
+    gateway.expect_limit_hit("failures_per_minute");
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway::{ADMIN, FEED, Gateway, Reply, Setup, token};
+use crate::gateway::{ADMIN, FEED, Gateway, Reply, Setup, eventually, token};
 
 fn names(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -322,4 +322,104 @@ fn a_connection_is_kept_alive() {
     std::io::Write::write_all(&mut socket, request.repeat(3).as_bytes()).unwrap();
     let offsets: Vec<_> = (0..3).map(|_| crate::gateway::read_reply(&mut socket).unwrap().json()["offset"].as_u64()).collect();
     assert_eq!(offsets, [Some(1), Some(2), Some(3)]);
+}
+
+/// PROTOCOL 5: caches keep no answer of `/v1`, and browsers take each for what it says it is.
+#[test]
+fn answers_are_kept_by_no_cache() {
+    let gateway = Gateway::start();
+    for path in ["/v1/topics/chat.a/history", "/v1/topics", "/healthz", "/nowhere"] {
+        let reply = gateway.get(path);
+        let headers = ["Cache-Control", "X-Content-Type-Options", "Referrer-Policy"].map(|name| reply.header(name));
+        assert_eq!(headers, [Some("no-store"), Some("nosniff"), Some("no-referrer")], "{path}: {reply:?}");
+        assert_eq!(reply.header("Vary"), path.starts_with("/v1/").then_some("Origin"), "{path}: {reply:?}");
+    }
+    let page = gateway.get("/");
+    let policy = page.header("Content-Security-Policy").unwrap_or_default();
+    assert!(policy.contains("script-src 'self';") && !policy.contains("unsafe"), "{page:?}");
+    assert!(!page.text().contains("unsafe-inline"));
+}
+
+/// PROTOCOL 7: who may publish nowhere is told so before a byte of the batch is read.
+#[test]
+fn a_batch_without_a_grant_is_refused_by_its_head() {
+    let gateway = Setup::new().auth("anonymous = { subscribe = [\"chat.>\"], publish = [] }").start();
+    let mut socket = gateway.socket();
+    let head =
+        format!("POST /v1/publish HTTP/1.1\r\nHost: {}\r\nContent-Length: 16000000\r\nExpect: 100-continue\r\n\r\n", gateway.address());
+    std::io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
+    let reply = crate::gateway::read_reply(&mut socket).unwrap();
+    assert_eq!(reply.problem(401), "not_allowed");
+}
+
+/// PROTOCOL 7: each line takes one from the bucket; a batch that comes when it is empty is refused by its head.
+#[test]
+fn a_batch_pays_by_line() {
+    let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 3");
+    let lines = [r#"{"topic":"test.a","data":1}"#; 5].join("\n");
+    let said = gateway.post("/v1/publish", &lines).json();
+    assert_eq!(said["published"], 3, "{said}");
+    assert_eq!((&said["errors"][0]["line"], &said["errors"][0]["code"]), (&json!(4), &json!("rate_limited")), "{said}");
+    assert_eq!(gateway.post("/v1/publish", &lines).problem(429), "rate_limited");
+}
+
+/// PROTOCOL 5: lines are published as they come, before the body has ended.
+#[test]
+fn a_batch_is_published_as_it_comes() {
+    let gateway = Gateway::start();
+    let mut socket = gateway.socket();
+    let line = "{\"topic\":\"test.a\",\"data\":1}\n";
+    let head = format!("POST /v1/publish HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", gateway.address(), 2 * line.len());
+    std::io::Write::write_all(&mut socket, [head.as_bytes(), line.as_bytes()].concat().as_slice()).unwrap();
+    eventually("the first line", || (gateway.admin("/v1/topics/test.a").json()["offset"] == 1).then_some(()));
+    std::io::Write::write_all(&mut socket, line.as_bytes()).unwrap();
+    assert_eq!(crate::gateway::read_reply(&mut socket).unwrap().json()["published"], 2);
+}
+
+/// PROTOCOL 7: bodies and answers are in one account; past `http_bytes` there is 503 with `Retry-After`.
+#[test]
+fn bodies_and_answers_are_in_an_account() {
+    let gateway = Gateway::with_limits("http_bytes = 100000");
+    for _ in 0..4 {
+        gateway.publish("test.a", "x".repeat(30_000));
+    }
+    let reply = gateway.admin("/v1/topics/test.a/history");
+    assert_eq!(reply.problem(503), "too_busy");
+    assert!(reply.header("Retry-After").is_some(), "{reply:?}");
+    assert_eq!(gateway.admin("/v1/topics/test.a/history?limit=1").status, 200);
+    let head = |bytes: usize| format!("POST /v1/topics/test.a HTTP/1.1\r\nHost: {}\r\nContent-Length: {bytes}\r\n\r\n", gateway.address());
+    let mut held = gateway.socket();
+    std::io::Write::write_all(&mut held, head(60_000).as_bytes()).unwrap();
+    gateway.expect_metric("http_bytes", 60_000.0);
+    assert_eq!(gateway.post("/v1/topics/test.a", "x".repeat(50_000)).problem(503), "too_busy");
+    drop(held);
+    gateway.expect_limit_hit("http_bytes");
+}
+
+/// PROTOCOL 7: reads take from the bucket of their caller, by what they cost: 1, and 1 for each 64 KiB of history.
+#[test]
+fn reads_pay_for_their_work() {
+    let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 20");
+    for _ in 0..6 {
+        gateway.publish_as("quotes.a", "x".repeat(60_000), &[FEED]);
+    }
+    let read = || gateway.get("/v1/topics/quotes.a/history").status;
+    let answered = (0..20).take_while(|_| read() == 200).count();
+    assert_eq!(answered, 4, "each history of 360 KB takes 6 of 20, the last into debt");
+    gateway.expect_limit_hit("commands_per_second");
+}
+
+/// PROTOCOL 5: a HEAD is answered as its GET, without a body.
+#[test]
+fn a_head_has_no_body() {
+    let gateway = Gateway::start();
+    gateway.publish("test.a", "1");
+    for path in ["/v1/topics/test.a/history", "/v1/topics/test.a/presence"] {
+        let mut socket = gateway.socket();
+        let head = format!("HEAD {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", gateway.address());
+        std::io::Write::write_all(&mut socket, head.as_bytes()).unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut socket, &mut text).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("\r\n\r\n"), "{text}");
+    }
 }

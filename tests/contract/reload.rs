@@ -162,3 +162,27 @@ fn flags_stay_over_the_file() {
     eventually("the reload to be done", || (gateway.dial("/ws").read_welcome()["ping_interval_ms"] == 7000).then_some(()));
     assert_eq!(largest_message(&gateway), 2000);
 }
+
+/// PROTOCOL 8: a file that is empty or has lost its `tls` changes nothing: the port never answers plain HTTP.
+#[test]
+fn a_reload_takes_tls_from_no_listener() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (cert, key) = (file("cert.pem", pair.cert.pem()), file("key.pem", pair.signing_key.serialize_pem()));
+    let gateway = Setup::new().server(&format!("tls = {{ cert = {cert:?}, key = {key:?} }}")).start();
+    let refusals = || gateway.log().matches("server.tls is gone").count();
+    for (index, text) in [String::new(), Setup::new().text().unwrap()].into_iter().enumerate() {
+        gateway.reload_text(&text);
+        eventually("the refusal to be told", || (refusals() > index).then_some(()));
+    }
+    let mut socket = gateway.socket();
+    std::io::Write::write_all(&mut socket, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut socket, &mut answer); // a TLS alert at most
+    assert!(!answer.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&answer));
+}

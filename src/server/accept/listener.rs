@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use super::accepted::Accepted;
 use super::reserve_descriptor::ReserveDescriptor;
 use crate::config::Live;
-use crate::metrics::{LimitKey, RejectReason};
+use crate::metrics::LimitKey;
 use crate::server::connection::{Accepting, Http, TlsInForce};
-use crate::server::limits::{PendingHandshakes, Rejections};
+use crate::server::limits::{PendingHandshakes, Rejections, counted_as};
+use crate::server::request::is_trusted_proxy;
 use crate::shard::{HandshakeHandler, PendingConnection, Shards};
 
 /// Connections that the kernel keeps ready between two accepts.
@@ -35,8 +36,8 @@ pub struct Listener {
     pub socket: Accepting,
     /// What is spoken on it.
     pub http: Arc<Http>,
-    /// TLS, where this listener has it.
-    pub tls: Option<Arc<TlsInForce>>,
+    /// TLS, if this listener has it.
+    pub tls: Arc<TlsInForce>,
     /// Where sessions live, and connections wait for their first bytes. `None`: no connection becomes a session.
     pub sessions: Option<Arc<Shards>>,
     /// The configuration in force.
@@ -77,7 +78,7 @@ impl Listener {
                         told = Some(Instant::now());
                         tracing::warn!(%error, "can't accept; raise the limit of open files (ulimit -n) or lower limits.sessions");
                     }
-                    let is_plain = self.tls.as_ref().and_then(|tls| tls.load()).is_none();
+                    let is_plain = self.tls.load().is_none();
                     if !reserve.turn_away(&self.socket, is_plain).await {
                         tokio::time::sleep(BACK_OFF).await;
                     }
@@ -102,14 +103,15 @@ impl Listener {
 
     fn welcome(&self, stream: TcpStream, peer: SocketAddr) {
         let config = self.live.load();
-        let Some(pending) = self.pending.take(config.limits.pending) else {
-            self.rejections.count(RejectReason::Pending, peer.ip(), "closed at accept");
-            return;
+        let address = (!is_trusted_proxy(peer.ip(), &config.server)).then(|| counted_as(peer.ip()));
+        let pending = match self.pending.take(address, &config.limits) {
+            Ok(pending) => pending,
+            Err(limit) => return self.rejections.count_pending(limit, peer.ip()),
         };
         let until = Instant::now() + config.limits.handshake_timeout;
         let (http, rejections, front) = (Arc::clone(&self.http), Arc::clone(&self.rejections), self.front.clone());
         let accepted = Box::new(Accepted { http, rejections, front, peer, until, pending, config });
-        match (self.tls.as_ref().and_then(|tls| tls.load()), &self.sessions) {
+        match (self.tls.load(), &self.sessions) {
             (Some(tls), _) => drop(self.front.spawn(accepted.secure(stream, tls))),
             (None, None) => accepted.hand_on(stream, &[]),
             (None, Some(shards)) => shards.receive(PendingConnection { stream, until, handler: accepted }),

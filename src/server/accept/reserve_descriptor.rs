@@ -4,14 +4,12 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::server::connection::{Accepting, Tcp};
-use crate::server::response::{Answer, Problem};
+use crate::server::response::Problem;
 
 /// When somebody who was turned away may come again, in seconds.
 const RETRY_SECONDS: u64 = 5;
@@ -57,7 +55,7 @@ fn nothing() -> Option<File> {
 
 /// Says 503, then reads what the peer has sent or still sends: closing on that would reset the connection under the answer.
 async fn answer(mut stream: Tcp) -> io::Result<()> {
-    stream.write_all(&refusal().await).await?;
+    stream.write_all(&refusal().written()).await?;
     stream.shutdown().await?;
     let mut unread = [0; 1024];
     let reading = async {
@@ -67,19 +65,9 @@ async fn answer(mut stream: Tcp) -> io::Result<()> {
     timeout(LINGER, reading).await.unwrap_or(Ok(()))
 }
 
-/// The refusal as it goes over the wire, without the machinery that other answers have.
-async fn refusal() -> Vec<u8> {
+fn refusal() -> Problem {
     let detail = "the gateway has no file descriptor left for another connection";
-    let problem = Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", detail).retry_after(RETRY_SECONDS).closing();
-    let (head, body) = Answer::from(problem).into_parts();
-    let body: Bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let mut text = format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", head.status, body.len()).into_bytes();
-    for (name, value) in &head.headers {
-        text.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-    }
-    text.extend(b"\r\n");
-    text.extend(body);
-    text
+    Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", detail).retry_after(RETRY_SECONDS).closing()
 }
 
 #[cfg(test)]

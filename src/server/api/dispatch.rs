@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Uri};
 
-use super::batch::BATCH_BYTES_MAX;
+use super::batch::{BATCH_BYTES_MAX, ENVELOPE_BYTES_MAX};
+use super::metering::{Allowance, Metering};
 use super::place::{Place, Surface};
 use super::publishing::Publishing;
 use super::sessions::SessionsApi;
@@ -17,8 +19,8 @@ use crate::auth::Auth;
 use crate::config::{Limits, Live};
 use crate::hub::Hub;
 use crate::metrics::{LimitKey, Metrics, RejectReason};
-use crate::server::limits::{Admission, Rejections};
-use crate::server::request::{BodyError, Caller, Query, discard_body, read_body, topic_name};
+use crate::server::limits::{Accounts, Admission, HttpBytes};
+use crate::server::request::{BodyError, BodyLines, Bounds, Caller, Query, discard_body, read_body, topic_name};
 use crate::server::response::{Answer, Problem, of_type};
 use crate::server::websocket::required;
 use crate::session::Surroundings;
@@ -31,7 +33,8 @@ pub struct Api {
     live: Arc<Live>,
     metrics: Arc<Metrics>,
     admission: Arc<Admission>,
-    rejections: Arc<Rejections>,
+    accounts: Accounts,
+    metering: Metering,
     publishing: Publishing,
     topics: TopicsApi,
     sessions: SessionsApi,
@@ -45,16 +48,17 @@ impl Api {
         shards: &Arc<Shards>,
         metrics: &Arc<Metrics>,
         admission: &Arc<Admission>,
-        rejections: &Arc<Rejections>,
+        accounts: &Accounts,
     ) -> Self {
-        let Surroundings { auth, live, clock } = surroundings;
+        let Surroundings { auth, live, .. } = surroundings;
         Self {
             auth: Arc::clone(auth),
             live: Arc::clone(live),
             metrics: Arc::clone(metrics),
             admission: Arc::clone(admission),
-            rejections: Arc::clone(rejections),
-            publishing: Publishing::new(hub, live, metrics, clock),
+            accounts: accounts.clone(),
+            metering: Metering::new(&accounts.rates, live, metrics),
+            publishing: Publishing::new(hub, live, metrics),
             topics: TopicsApi::new(hub),
             sessions: SessionsApi::new(shards),
         }
@@ -76,23 +80,44 @@ impl Api {
             let published = self.publish(&place, &head.headers, &query, body, address, &config.limits).await;
             return published.inspect_err(|problem| problem.error().into_iter().for_each(|code| self.metrics.command_error(code)));
         }
-        let caller = || Caller::of(&self.auth, &head.headers, &query);
-        match place {
-            Place::Asset(asset) => Ok(asset.answer(&head.headers)),
-            Place::Healthz => Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))),
-            Place::Readyz => self.ready(),
-            Place::Metrics => Ok(of_type("text/plain; version=0.0.4; charset=utf-8", Bytes::from(self.metrics.render()))),
-            Place::Topics => self.topics.list(&caller()?, &query),
-            Place::Topic(topic) => self.topics.one(&caller()?, &topic_name(topic)?),
-            Place::History(topic) => self.topics.history(&caller()?, &topic_name(topic)?, &query),
-            Place::Presence(topic) => self.topics.presence(&caller()?, &topic_name(topic)?),
-            Place::Sessions => self.sessions.list(&caller()?, &query).await,
-            Place::Session(id) => self.sessions.close(&caller()?, id).await,
+        let answer = match place {
+            Place::Asset(asset) => return Ok(asset.answer(&head.headers)),
+            Place::Healthz => return Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))),
+            Place::Readyz => return self.ready(),
             Place::WebSocket | Place::Publish => {
-                self.rejections.count(RejectReason::BadUpgrade, address, "no upgrade was asked for");
-                Ok(required())
+                self.accounts.rejections.count(RejectReason::BadUpgrade, address, "no upgrade was asked for");
+                return Ok(required());
+            }
+            Place::Metrics => of_type("text/plain; version=0.0.4; charset=utf-8", Bytes::from(self.metrics.render())),
+            Place::Topics | Place::Topic(_) | Place::History(_) | Place::Presence(_) | Place::Sessions | Place::Session(_) => {
+                self.look_up(&place, head, &query, address).await?
+            }
+        };
+        held(answer, &self.accounts.bytes).await
+    }
+
+    /// Answers what a caller asks of topics and sessions, and charges it for that.
+    async fn look_up(&self, place: &Place<'_>, head: &Parts, query: &Query<'_>, address: IpAddr) -> Result<Answer, Problem> {
+        let caller = self.caller(&head.headers, query, address)?;
+        let allowance = self.metering.allowance(&caller, address);
+        self.metering.take(&allowance)?;
+        let has_body = head.method != Method::HEAD;
+        let cost = |amount, step| self.metering.charge(&allowance, amount, step);
+        match *place {
+            Place::Topics => self.topics.list(&caller, query, cost),
+            Place::Topic(topic) => self.topics.one(&caller, &topic_name(topic)?),
+            Place::History(topic) => self.topics.history(&caller, &topic_name(topic)?, query, has_body, cost),
+            Place::Presence(topic) => self.topics.presence(&caller, &topic_name(topic)?, has_body, cost),
+            Place::Sessions => self.sessions.list(&caller, query).await,
+            Place::Session(id) => self.sessions.close(&caller, id).await,
+            Place::Asset(_) | Place::Healthz | Place::Readyz | Place::Metrics | Place::Publish | Place::WebSocket => {
+                Err(Problem::not_found("there is nothing to look up on this path"))
             }
         }
+    }
+
+    fn caller<'a>(&self, headers: &'a HeaderMap, query: &Query<'a>, address: IpAddr) -> Result<Caller<'a>, Problem> {
+        Caller::of(&self.auth, &self.accounts.failures, address, headers, query)
     }
 
     fn absent(&self, method: &Method, uri: &Uri) -> Problem {
@@ -124,42 +149,66 @@ impl Api {
         address: IpAddr,
         limits: &Limits,
     ) -> Result<Answer, Problem> {
-        let (caller, topic) = match self.may_publish(place, headers, query) {
+        let (caller, allowance, topic) = match self.may_publish(place, headers, query, address) {
             Ok(may) => may,
             Err(problem) => {
                 discard_body(headers, body, limits.body_timeout).await;
                 return Err(problem);
             }
         };
-        let bytes_max = if topic.is_some() { limits.message_bytes } else { BATCH_BYTES_MAX };
-        let body = read_body(headers, body, bytes_max, limits.body_timeout).await.inspect_err(|error| match error {
-            BodyError::TooLong { .. } => self.rejections.limit_hit(LimitKey::MessageBytes),
-            BodyError::TooSlow => self.rejections.limit_hit(LimitKey::BodyTimeout),
-            BodyError::Broken => {}
-        })?;
-        match topic {
-            Some(topic) => self.publishing.one(&caller, address, &topic, body).await,
-            None => self.publishing.batch(&caller, address, &body).await,
-        }
+        let account = &self.accounts.bytes;
+        let published = match topic {
+            Some(topic) => match read_body(headers, body, limits.message_bytes, limits.body_timeout, account).await {
+                Ok((body, _held)) => return self.publishing.one(&topic, body).await,
+                Err(error) => Err(error),
+            },
+            None => {
+                let bounds = Bounds { body: BATCH_BYTES_MAX, line: limits.message_bytes + ENVELOPE_BYTES_MAX };
+                match BodyLines::new(headers, body, bounds, limits.body_timeout, account) {
+                    Ok(mut lines) => self.publishing.batch(&caller, &self.metering, &allowance, &mut lines).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        Ok(published.inspect_err(|error| match error {
+            BodyError::TooLong { .. } => self.accounts.rejections.limit_hit(LimitKey::MessageBytes),
+            BodyError::TooSlow => self.accounts.rejections.limit_hit(LimitKey::BodyTimeout),
+            BodyError::Broken | BodyError::NoRoom(_) => {}
+        })?)
     }
 
-    /// Everything that can be said before the body was read. A batch asks for the right to each topic line by line.
+    /// Everything that can be said before the body is read. A batch asks for the right to each topic line by line, and pays by line.
     fn may_publish<'a>(
         &self,
         place: &Place<'_>,
         headers: &'a HeaderMap,
         query: &Query<'a>,
-    ) -> Result<(Caller<'a>, Option<TopicName>), Problem> {
+        address: IpAddr,
+    ) -> Result<(Caller<'a>, Allowance, Option<TopicName>), Problem> {
         if self.admission.is_draining() {
             return Err(self.admission.draining_problem());
         }
-        let caller = Caller::of(&self.auth, headers, query)?;
+        let caller = self.caller(headers, query, address)?;
+        let allowance = self.metering.allowance(&caller, address);
         let Place::Topic(topic) = place else {
-            caller.require("publishing", |_| true)?;
-            return Ok((caller, None));
+            caller.require("publishing", |identity| identity.grants.may_publish_anywhere())?;
+            self.metering.check(&allowance)?;
+            return Ok((caller, allowance, None));
         };
         let topic = topic_name(topic)?;
         caller.require(&format!("publishing to {topic}"), |identity| identity.grants.may_publish(&topic))?;
-        Ok((caller, Some(topic)))
+        self.metering.take(&allowance)?;
+        Ok((caller, allowance, Some(topic)))
     }
+}
+
+/// `answer`, whose body is in `account` until it is written.
+async fn held(answer: Answer, account: &Arc<HttpBytes>) -> Result<Answer, Problem> {
+    let (head, body) = answer.into_parts();
+    let bytes = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(never) => match never {},
+    };
+    let bytes = account.reserve(bytes.len())?.into_holding(bytes);
+    Ok(Answer::from_parts(head, Full::new(bytes)))
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod dispatch;
+mod metering;
 mod page;
 mod place;
 mod publishing;

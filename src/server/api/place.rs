@@ -47,7 +47,7 @@ impl<'a> Place<'a> {
             "/v1/topics" => Self::Topics,
             "/v1/publish" => Self::Publish,
             "/v1/sessions" => Self::Sessions,
-            _ => return Self::below(path).or_else(|| target(path, &config.endpoints).map(|_| Self::WebSocket)),
+            _ => return Self::below(path).or_else(|| target(path, config).map(|_| Self::WebSocket)),
         };
         Some(place)
     }

@@ -18,6 +18,11 @@ const HISTORY_LISTED: usize = 100;
 /// The most messages of a history in one answer.
 const HISTORY_LISTED_MAX: usize = 1_000;
 
+/// What one work unit pays for beyond the first (PROTOCOL section 7).
+const TOPICS_PER_UNIT: usize = 1_000;
+const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
+const MEMBERS_PER_UNIT: usize = 1_000;
+
 /// Looks topics up.
 pub struct TopicsApi {
     hub: Arc<Hub>,
@@ -44,7 +49,7 @@ impl TopicsApi {
     }
 
     /// `GET /v1/topics?match=&limit=&after=`.
-    pub fn list(&self, caller: &Caller<'_>, query: &Query<'_>) -> Result<Answer, Problem> {
+    pub fn list(&self, caller: &Caller<'_>, query: &Query<'_>, charge: impl FnOnce(usize, usize)) -> Result<Answer, Problem> {
         caller.require("listing topics", |identity| identity.admin)?;
         let bad = |error: QueryError| Problem::bad_request(error.to_string());
         let matching = query.text("match").map_err(bad)?.map(|text| Pattern::parse(&text)).transpose();
@@ -52,6 +57,7 @@ impl TopicsApi {
         let limit = query.number("limit").map_err(bad)?.unwrap_or(TOPICS_LISTED_MAX).min(TOPICS_LISTED_MAX);
         let after = query.text("after").map_err(bad)?;
         let found = self.hub.topics(matching.as_ref(), after.as_deref(), limit);
+        charge(found.len(), TOPICS_PER_UNIT);
         Ok(json_of(&List { topics: found.iter().map(Listed::from).collect() }))
     }
 
@@ -63,19 +69,40 @@ impl TopicsApi {
     }
 
     /// `GET /v1/topics/{topic}/history?since=&limit=`.
-    pub fn history(&self, caller: &Caller<'_>, topic: &TopicName, query: &Query<'_>) -> Result<Answer, Problem> {
+    pub fn history(
+        &self,
+        caller: &Caller<'_>,
+        topic: &TopicName,
+        query: &Query<'_>,
+        has_body: bool,
+        charge: impl FnOnce(usize, usize),
+    ) -> Result<Answer, Problem> {
         may_read(caller, topic)?;
         let bad = |error: QueryError| Problem::bad_request(error.to_string());
         let since = query.number("since").map_err(bad)?.map(Offset);
         let limit = query.number("limit").map_err(bad)?.unwrap_or(HISTORY_LISTED).min(HISTORY_LISTED_MAX);
-        let page = self.hub.history(topic, since, limit).map_err(off)?;
+        let page = self.hub.history(topic, since, if has_body { limit } else { 0 }).map_err(off)?;
+        if !has_body {
+            return Ok(json(Vec::new()));
+        }
+        charge(page.messages.iter().map(|message| message.payload().len()).sum(), HISTORY_BYTES_PER_UNIT);
         Ok(object(|members| json_write::history_members(members, 0, topic, &page)))
     }
 
     /// `GET /v1/topics/{topic}/presence`.
-    pub fn presence(&self, caller: &Caller<'_>, topic: &TopicName) -> Result<Answer, Problem> {
+    pub fn presence(
+        &self,
+        caller: &Caller<'_>,
+        topic: &TopicName,
+        has_body: bool,
+        charge: impl FnOnce(usize, usize),
+    ) -> Result<Answer, Problem> {
         may_read(caller, topic)?;
         let members = self.hub.presence(topic).map_err(off)?;
+        charge(members.len(), MEMBERS_PER_UNIT);
+        if !has_body {
+            return Ok(json(Vec::new()));
+        }
         Ok(object(|json| json_write::presence_members(json, topic, &members)))
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
-use hyper::{Request, header};
+use hyper::{Request, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
@@ -19,11 +19,11 @@ use super::timed_stream::TimedStream;
 use crate::config::{Limits, Live};
 use crate::metrics::{LimitKey, RejectReason};
 use crate::server::api::Surface;
-use crate::server::limits::Rejections;
-use crate::server::request::{FIELDS_MAX, Fields, Head};
+use crate::server::limits::{Accounts, HttpConnections, Rejections, counted_as};
+use crate::server::request::{FIELDS_MAX, Fields, Head, is_trusted_proxy};
 use crate::server::response::{Answer, Problem};
 use crate::server::routes::Routes;
-use crate::server::websocket::Granted;
+use crate::server::websocket::{Granted, is_asked};
 use crate::shard::Expected;
 
 /// What hyper may buffer of one connection at least, in bytes.
@@ -35,12 +35,15 @@ pub struct Http {
     surface: Surface,
     live: Arc<Live>,
     rejections: Arc<Rejections>,
+    connections: Arc<HttpConnections>,
 }
 
 impl Http {
     /// Requests are answered by `routes`, as a listener that serves `surface` does.
-    pub fn new(routes: &Arc<Routes>, surface: Surface, live: &Arc<Live>, rejections: &Arc<Rejections>) -> Self {
-        Self { routes: Arc::clone(routes), surface, live: Arc::clone(live), rejections: Arc::clone(rejections) }
+    pub fn new(routes: &Arc<Routes>, surface: Surface, live: &Arc<Live>, accounts: &Accounts) -> Self {
+        let Accounts { rejections, connections, .. } = accounts;
+        let (rejections, connections) = (Arc::clone(rejections), Arc::clone(connections));
+        Self { routes: Arc::clone(routes), surface, live: Arc::clone(live), rejections, connections }
     }
 
     /// Grants the handshake that `head` is, if it is one and may be; nothing was done else.
@@ -51,9 +54,15 @@ impl Http {
     /// Speaks HTTP/1.1 with `peer` until the connection ends or becomes a session.
     pub async fn serve(&self, stream: TimedStream, peer: SocketAddr, progress: &Arc<Progress>, limits: &Limits) {
         let answer = |request: Request<Incoming>| async move {
-            let (answer, expected) = match progress.is_ambiguous(request.headers().contains_key(header::TRANSFER_ENCODING)) {
-                true => (self.ambiguous(peer), None),
-                false => self.routes.answer(request, peer, self.surface).await,
+            let codings = request.headers().get_all(header::TRANSFER_ENCODING);
+            let (answer, expected) = if progress.is_ambiguous(codings.iter().next().is_some()) {
+                (self.ambiguous(peer), None)
+            } else if codings.iter().any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+                (self.unknown_coding(peer), None)
+            } else if let Err(no_room) = self.enter(&request, peer, progress) {
+                (no_room.into(), None)
+            } else {
+                self.routes.answer(request, peer, self.surface).await
             };
             (answer, expected, self.live.load().limits.keep_alive)
         };
@@ -73,6 +82,23 @@ impl Http {
         let detail = "the request has both Content-Length and Transfer-Encoding, or was sent ahead with a Transfer-Encoding";
         self.rejections.count(RejectReason::BadUpgrade, peer.ip(), detail);
         Problem::bad_request(detail).closing().into()
+    }
+
+    /// The answer to a body in a coding beside `chunked` (RFC 9112 §6.1): what it holds would be taken for what it is not.
+    fn unknown_coding(&self, peer: SocketAddr) -> Answer {
+        let detail = "the only Transfer-Encoding that is understood is chunked";
+        self.rejections.count(RejectReason::BadUpgrade, peer.ip(), detail);
+        Problem::of_http(StatusCode::NOT_IMPLEMENTED, "not_implemented", detail).closing().into()
+    }
+
+    /// Finds the connection a place among those that speak HTTP, unless it has one or `request` would make it a session.
+    fn enter(&self, request: &Request<Incoming>, peer: SocketAddr, progress: &Progress) -> Result<(), Problem> {
+        if is_asked(request.headers()) || progress.has_place() {
+            return Ok(());
+        }
+        let is_proxy = is_trusted_proxy(peer.ip(), &self.live.load().server);
+        progress.hold(self.connections.enter((!is_proxy).then(|| counted_as(peer.ip())))?);
+        Ok(())
     }
 
     /// Counts how a connection ended that no handler could count.
@@ -203,6 +229,33 @@ mod tests {
         let (_, read) = tokio::join!(converse(stream, &limits, &progress, answer), peer.read_to_end(&mut text));
         read.unwrap();
         assert!(text.len() > BYTES, "{} bytes came", text.len());
+    }
+
+    /// PROTOCOL 7: `keep_alive` begins once the answer is written: a peer that takes it slowly is not cut.
+    #[tokio::test]
+    async fn a_slow_reader_is_not_cut_by_keep_alive() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        const BYTES: usize = 16 << 20;
+        let (keep_alive, limits) = (Duration::from_millis(20), Limits::default());
+        let (stream, mut peer) = connected().await;
+        let progress = Progress::new(Instant::now() + limits.handshake_timeout, Box::new(()));
+        let transport = Transport::Plain(Tcp::Unregistered(stream));
+        let stream = TimedStream::new(transport, Bytes::new(), Arc::clone(&progress), limits.write_timeout);
+        peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let answer = |_| async move { (crate::server::response::json(vec![b'1'; BYTES]), None, keep_alive) };
+        let reading = async {
+            let mut piece = vec![0; 4 << 20];
+            let mut heard = peer.read(&mut piece).await.unwrap();
+            // The kernel takes megabytes of the answer at most; the peer lets keep_alive pass before it reads on.
+            tokio::time::sleep(5 * keep_alive).await;
+            while let Ok(read @ 1..) = peer.read(&mut piece).await {
+                heard += read;
+            }
+            heard
+        };
+        let (_, heard) = tokio::join!(converse(stream, &limits, &progress, answer), reading);
+        assert!(heard > BYTES, "{heard} bytes came");
+        assert_eq!(progress.ended(), Some(Ended::Late), "then keep_alive ended the connection");
     }
 
     /// PROTOCOL 7: `header_bytes` holds to the byte, below hyper's smallest buffer too; 64 headers pass and 65 don't.

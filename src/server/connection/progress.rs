@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::framing::Framing;
+use crate::server::limits::HttpPlace;
 
 /// Where a connection is in its life; a deadline holds for reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,11 @@ pub enum Phase {
     },
     /// A request is being answered; its body has a deadline of its own.
     Serving,
+    /// The answer is there and not written whole. A peer that takes it slowly is still served.
+    Writing {
+        /// How long the next request may take once the answer is written.
+        keep_alive: Duration,
+    },
     /// Answered with 101. What is written is held back, to leave together with the session's first words.
     Switching,
     /// Answered, and kept alive for the next request.
@@ -41,7 +47,7 @@ impl Phase {
     fn until(self) -> Option<Instant> {
         match self {
             Self::FirstHead { until } | Self::Idle { until } => Some(until),
-            Self::Serving | Self::Switching => None,
+            Self::Serving | Self::Writing { .. } | Self::Switching => None,
         }
     }
 }
@@ -60,6 +66,8 @@ struct State {
     reader: Option<Waker>,
     /// Held until the first head is whole.
     pending: Option<Box<dyn Send>>,
+    /// Its place among the HTTP connections, from its first plain request on.
+    place: Option<HttpPlace>,
 }
 
 impl std::fmt::Debug for State {
@@ -72,7 +80,8 @@ impl Progress {
     /// A connection whose first head has to be there `until` then; `pending` is dropped when it is.
     pub fn new(until: Instant, pending: Box<dyn Send>) -> Arc<Self> {
         let phase = Phase::FirstHead { until };
-        let state = State { phase, bytes_came: false, ended: None, framing: Framing::default(), reader: None, pending: Some(pending) };
+        let state =
+            State { phase, bytes_came: false, ended: None, framing: Framing::default(), reader: None, pending: Some(pending), place: None };
         Arc::new(Self(Mutex::new(state)))
     }
 
@@ -81,15 +90,39 @@ impl Progress {
         let mut state = self.0.lock();
         state.phase = Phase::Serving;
         state.pending = None;
+        state.place.iter().for_each(HttpPlace::busy);
     }
 
-    /// The request was answered; the next may take `keep_alive` to come.
+    /// The request was answered; the next may take `keep_alive` to come, once the answer is written.
     pub fn answered(&self, keep_alive: Duration) {
         let mut state = self.0.lock();
-        state.phase = Phase::Idle { until: Instant::now() + keep_alive };
+        state.phase = Phase::Writing { keep_alive };
         state.bytes_came = false;
         state.framing.next();
+    }
+
+    /// Whether the connection has a place among those that speak HTTP.
+    pub fn has_place(&self) -> bool {
+        self.0.lock().place.is_some()
+    }
+
+    /// The connection has `place`, until it ends or becomes a session.
+    pub fn hold(&self, place: HttpPlace) {
+        self.0.lock().place = Some(place);
+    }
+
+    /// All that hyper has handed over is written; with it the answer, if there is one.
+    pub(super) fn written(&self) {
+        let mut state = self.0.lock();
+        let Phase::Writing { keep_alive } = state.phase else { return };
+        state.phase = Phase::Idle { until: Instant::now() + keep_alive };
+        state.place.iter().for_each(HttpPlace::idle);
         state.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether the connection has to give way to another; else `reader` is woken when it has to.
+    pub(super) fn must_give_way(&self, reader: &Waker) -> bool {
+        self.0.lock().place.as_ref().is_some_and(|place| place.eviction().is_due(reader))
     }
 
     /// The request was answered with 101, which is held back.

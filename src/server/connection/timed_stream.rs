@@ -129,6 +129,9 @@ impl TimedStream {
 
 impl AsyncRead for TimedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.progress.must_give_way(cx.waker()) {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "idle for longest, and another came")));
+        }
         // hyper looks for more before it asks for the answer. With a 101 no more is read here, and the runtime need not know the socket.
         if self.progress.awaits_answer_alone() {
             return self.poll_deadline(cx);
@@ -160,6 +163,9 @@ impl AsyncWrite for TimedStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = self.poll_transport_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.progress.written();
+        }
         self.bounded(cx, flushed)
     }
 

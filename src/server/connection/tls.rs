@@ -14,8 +14,10 @@ use crate::config;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file can't be read as what it should be.
-    #[error("server.tls.{key} = {path:?} can't be used: {source}; give a PEM file that holds {}", if *key == "cert" { "the chain, the server's own certificate first" } else { "the certificate's private key" })]
+    #[error("{section}.{key} = {path:?} can't be used: {source}; give a PEM file that holds {}", if *key == "cert" { "the chain, the server's own certificate first" } else { "the certificate's private key" })]
     File {
+        /// `server.tls` or `admin.tls`.
+        section: &'static str,
         /// `cert` or `key`.
         key: &'static str,
         /// Which file.
@@ -24,22 +26,26 @@ pub enum TlsError {
         source: rustls_pki_types::pem::Error,
     },
     /// No certificate in the file.
-    #[error("server.tls.cert = {path:?} holds no certificate; give a PEM file that holds the chain, the server's own certificate first")]
+    #[error("{section}.cert = {path:?} holds no certificate; give a PEM file that holds the chain, the server's own certificate first")]
     NoCertificate {
+        /// `server.tls` or `admin.tls`.
+        section: &'static str,
         /// Which file.
         path: PathBuf,
     },
     /// The two don't go together.
     #[error(
-        "server.tls.cert = {cert:?} and server.tls.key = {key:?} can't be used together: {source}; give a certificate and the key that it was made for"
+        "{section}.cert = {cert:?} and {section}.key = {key:?} can't be used together: {source}; give a certificate and the key that it was made for"
     )]
     Pair {
+        /// `server.tls` or `admin.tls`.
+        section: &'static str,
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
         /// Why.
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
 }
 
@@ -67,18 +73,18 @@ impl TlsInForce {
     }
 }
 
-/// Reads the files that `settings` names, if it names any.
-pub fn read(settings: Option<&config::Tls>) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+/// Reads the files that `settings`, the table `section`, names, if it names any.
+pub fn read(section: &'static str, settings: Option<&config::Tls>) -> Result<Option<Arc<ServerConfig>>, TlsError> {
     let Some(settings) = settings else { return Ok(None) };
     let chain = CertificateDer::pem_file_iter(&settings.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|source| file("cert", &settings.cert, source))?;
+        .map_err(|source| file(section, "cert", &settings.cert, source))?;
     if chain.is_empty() {
-        return Err(TlsError::NoCertificate { path: settings.cert.clone() });
+        return Err(TlsError::NoCertificate { section, path: settings.cert.clone() });
     }
-    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|source| file("key", &settings.key, source))?;
+    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|source| file(section, "key", &settings.key, source))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let pair = |source| TlsError::Pair { cert: settings.cert.clone(), key: settings.key.clone(), source };
+    let pair = |source| TlsError::Pair { source: Box::new(source), section, cert: settings.cert.clone(), key: settings.key.clone() };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
@@ -87,8 +93,8 @@ pub fn read(settings: Option<&config::Tls>) -> Result<Option<Arc<ServerConfig>>,
     Ok(Some(Arc::new(config)))
 }
 
-fn file(key: &'static str, path: &Path, source: rustls_pki_types::pem::Error) -> TlsError {
-    TlsError::File { key, path: path.to_owned(), source }
+fn file(section: &'static str, key: &'static str, path: &Path, source: rustls_pki_types::pem::Error) -> TlsError {
+    TlsError::File { section, key, path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -108,13 +114,13 @@ mod tests {
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (_folder, good) = files(&pair.cert.pem(), &pair.signing_key.serialize_pem());
-        assert!(read(Some(&good)).unwrap().is_some());
-        assert!(read(None).unwrap().is_none());
+        assert!(read("server.tls", Some(&good)).unwrap().is_some());
+        assert!(read("server.tls", None).unwrap().is_none());
         let (_folder, mixed) = files(&pair.cert.pem(), &other.signing_key.serialize_pem());
-        assert!(matches!(read(Some(&mixed)), Err(TlsError::Pair { .. })));
+        assert!(matches!(read("server.tls", Some(&mixed)), Err(TlsError::Pair { .. })));
         let (_folder, empty) = files("", &pair.signing_key.serialize_pem());
-        assert!(read(Some(&empty)).unwrap_err().to_string().starts_with("server.tls.cert"));
+        assert!(read("server.tls", Some(&empty)).unwrap_err().to_string().starts_with("server.tls.cert"));
         let missing = config::Tls { cert: "/nowhere/cert.pem".into(), ..good };
-        assert!(read(Some(&missing)).unwrap_err().to_string().contains("/nowhere/cert.pem"));
+        assert!(read("server.tls", Some(&missing)).unwrap_err().to_string().contains("/nowhere/cert.pem"));
     }
 }

@@ -10,10 +10,23 @@ use crate::server::connection::read_certificate;
 use crate::store::Folder;
 use crate::{auth, feed};
 
-/// A configuration that can go into force, with the certificate that it names.
-pub type Preflighted = (Arc<Config>, Option<Arc<ServerConfig>>);
+/// A configuration that can go into force.
+pub struct Preflighted {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The certificates that it names.
+    pub certificates: Certificates,
+}
 
-/// Reads `sources` and tries the keys, recordings, folder and certificate that they name; or everything that is wrong, at once.
+/// The certificates of both listeners; `None`: plain TCP.
+pub struct Certificates {
+    /// `server.tls`.
+    pub main: Option<Arc<ServerConfig>>,
+    /// `admin.tls`.
+    pub admin: Option<Arc<ServerConfig>>,
+}
+
+/// Reads `sources` and tries the keys, recordings, folder and certificates that they name; or everything that is wrong, at once.
 pub fn preflight(sources: &Sources) -> Result<Preflighted, Vec<Problem>> {
     let (config, mut problems) = Config::draft(sources)?;
     problems.extend(auth::check(&config.auth));
@@ -21,10 +34,17 @@ pub fn preflight(sources: &Sources) -> Result<Preflighted, Vec<Problem>> {
     if let Some(Err(error)) = config.store.dir.as_deref().map(Folder::check) {
         problems.push(Problem(error.to_string()));
     }
-    match read_certificate(config.server.tls.as_ref()) {
-        Ok(certificate) if problems.is_empty() => return Ok((Arc::new(config), certificate)),
-        Ok(_) => {}
-        Err(error) => problems.push(Problem(error.to_string())),
+    let mut read = |key, tls| match read_certificate(key, tls) {
+        Ok(certificate) => certificate,
+        Err(error) => {
+            problems.push(Problem(error.to_string()));
+            None
+        }
+    };
+    let main = read("server.tls", config.server.tls.as_ref());
+    let admin = read("admin.tls", config.admin.tls.as_ref());
+    if !problems.is_empty() {
+        return Err(problems);
     }
-    Err(problems)
+    Ok(Preflighted { config: Arc::new(config), certificates: Certificates { main, admin } })
 }

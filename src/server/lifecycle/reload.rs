@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
-use super::preflight::preflight;
+use super::preflight::{Certificates, Preflighted, preflight};
 use crate::auth::Auth;
 use crate::config::{ApiKey, Config, Live, Problem, Sources};
 use crate::feed::Feeds;
@@ -22,6 +20,8 @@ pub struct Reload {
     pub auth: Arc<Auth>,
     /// The certificate in force.
     pub tls: Arc<TlsInForce>,
+    /// The certificate of the administrators' listener.
+    pub admin_tls: Arc<TlsInForce>,
     /// Publishers that live in the gateway.
     pub feeds: Feeds,
 }
@@ -32,12 +32,17 @@ impl Reload {
         let sources = self.sources.clone();
         let read = tokio::task::spawn_blocking(move || preflight(&sources)).await;
         match read.map_err(|error| vec![Problem(format!("the configuration could not be read: {error}"))]).and_then(|read| read) {
-            Ok((config, certificate)) => self.put_in_force(&config, certificate),
+            Ok(Preflighted { config, certificates }) => self.put_in_force(&config, certificates),
             Err(problems) => tell(&problems),
         }
     }
 
-    fn put_in_force(&self, new: &Config, certificate: Option<Arc<ServerConfig>>) {
+    fn put_in_force(&self, new: &Config, certificates: Certificates) {
+        let plain = [("server.tls", &self.tls, &certificates.main), ("admin.tls", &self.admin_tls, &certificates.admin)];
+        if let Some((key, ..)) = plain.into_iter().find(|(_, in_force, new)| in_force.load().is_some() && new.is_none()) {
+            let reason = "is gone, and a reload takes TLS from no listener; name cert and key, or restart the gateway";
+            return tell(&[Problem(format!("{key} {reason}"))]);
+        }
         let old = self.live.load();
         for key in old.fixed_differences(new) {
             tracing::warn!(key, "differs, but can't change while the gateway runs; restart it for that");
@@ -48,7 +53,8 @@ impl Reload {
             tell(&[problem]);
             return;
         }
-        self.tls.replace(certificate);
+        self.tls.replace(certificates.main);
+        self.admin_tls.replace(certificates.admin);
         self.live.replace(&config);
         if let Err(problem) = self.feeds.reload(&config.feed) {
             tell(&[problem]);

@@ -9,7 +9,13 @@ use crate::config::Config;
 pub fn summary(address: SocketAddr, admin: Option<SocketAddr>, config: &Config, run_key: Option<&str>) -> String {
     let secure = if config.server.tls.is_some() { "s" } else { "" };
     let (host, admin_host) = (reachable(address), admin.map_or_else(|| reachable(address), reachable));
-    let admin_secure = if admin.is_some() { "" } else { secure };
+    let admin_secure = if admin.is_none() {
+        secure
+    } else if config.admin.tls.is_some() {
+        "s"
+    } else {
+        ""
+    };
     let mut text = format!("belfry {} listens on {address}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: String| writeln!(text, "  {name:<10} {value}").expect("a string takes everything");
     line("page", format!("http{secure}://{host}/"));

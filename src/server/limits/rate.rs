@@ -46,20 +46,40 @@ struct Bucket {
 }
 
 impl Rates {
+    /// Takes `units` more of `key`'s bucket for work that has shown itself to be larger, into debt if need be.
+    pub fn charge(&self, key: &RateKey, rate: Rate, units: u32) {
+        let now = self.clock.moment();
+        if let Some(bucket) = self.buckets.lock().by_key.get_mut(key) {
+            bucket.tokens.charge(units, rate.per_second, rate.burst, now);
+        }
+    }
+
+    /// Whether there is a unit in `key`'s bucket, or in what time there will be; nothing is taken.
+    pub fn check(&self, key: &RateKey, rate: Rate) -> Result<(), Duration> {
+        let now = self.clock.moment();
+        let mut buckets = self.buckets.lock();
+        let Some(Bucket { tokens, .. }) = buckets.by_key.get_mut(key) else { return Ok(()) };
+        tokens.charge(0, rate.per_second, rate.burst, now);
+        match tokens.wait_for(1, rate.per_second) {
+            Duration::ZERO => Ok(()),
+            wait => Err(wait),
+        }
+    }
+
     /// No buckets yet; each is full at its first use.
     pub fn new(clock: Clock) -> Self {
         Self { clock, buckets: Mutex::default() }
     }
 
-    /// Takes one token of `key`'s bucket, or says in what time there will be one.
-    pub fn take(&self, key: &RateKey, rate: Rate) -> Result<(), Duration> {
+    /// Takes `units` of `key`'s bucket, into debt if need be; where there is not one unit, says in what time there will be.
+    pub fn take(&self, key: &RateKey, rate: Rate, units: u32) -> Result<(), Duration> {
         let now = self.clock.moment();
         let mut buckets = self.buckets.lock();
         if !buckets.by_key.contains_key(key) {
             buckets.make_room(now)?;
         }
         let full = Bucket { tokens: TokenBucket::new(rate.burst, now), rate };
-        buckets.by_key.entry(key.clone()).or_insert(full).take(now, rate)
+        buckets.by_key.entry(key.clone()).or_insert(full).take(now, rate, units)
     }
 }
 
@@ -83,10 +103,14 @@ impl Bucket {
         self.tokens.is_full(self.rate.per_second, self.rate.burst, now)
     }
 
-    fn take(&mut self, now: Moment, rate: Rate) -> Result<(), Duration> {
+    fn take(&mut self, now: Moment, rate: Rate, units: u32) -> Result<(), Duration> {
         self.rate = rate;
         let Rate { per_second, burst } = rate;
-        if self.tokens.take(1, per_second, burst, now) { Ok(()) } else { Err(self.tokens.wait_for(1, per_second)) }
+        if !self.tokens.take(1, per_second, burst, now) {
+            return Err(self.tokens.wait_for(1, per_second));
+        }
+        self.tokens.charge(units.saturating_sub(1), per_second, burst, now);
+        Ok(())
     }
 }
 
@@ -98,7 +122,7 @@ mod tests {
     const RATE: Rate = Rate { per_second: 10, burst: 20 };
 
     fn passed(rates: &Rates, key: &RateKey, rate: Rate, tries: usize) -> usize {
-        (0..tries).filter(|_| rates.take(key, rate).is_ok()).count()
+        (0..tries).filter(|_| rates.take(key, rate, 1).is_ok()).count()
     }
 
     /// PROTOCOL 7: a burst passes at once, then the rate; each credential has its own bucket.
@@ -108,7 +132,7 @@ mod tests {
         let rates = Rates::new(clock.clone());
         let (feed, other) = (RateKey::ApiKey("feed".into()), RateKey::Address([127, 0, 0, 1].into()));
         assert_eq!(passed(&rates, &feed, RATE, 100), 20);
-        assert_eq!(rates.take(&feed, RATE), Err(Duration::from_millis(100)));
+        assert_eq!(rates.take(&feed, RATE, 1), Err(Duration::from_millis(100)));
         assert_eq!(passed(&rates, &other, RATE, 100), 20);
         clock.turn(Duration::from_millis(500));
         assert_eq!(passed(&rates, &feed, RATE, 100), 5);
@@ -122,10 +146,10 @@ mod tests {
         let clock = Clock::by_hand(Timestamp(0));
         let rates = Rates::new(clock.clone());
         let key = |index: u32| RateKey::Address(std::net::Ipv4Addr::from_bits(index).into());
-        let taken = (0..70_000).filter(|&index| rates.take(&key(index), RATE).is_ok()).count();
+        let taken = (0..70_000).filter(|&index| rates.take(&key(index), RATE, 1).is_ok()).count();
         assert_eq!(taken, BUCKETS_MAX);
         clock.turn(Duration::from_secs(10));
-        assert!(rates.take(&key(100_000), RATE).is_ok());
+        assert!(rates.take(&key(100_000), RATE, 1).is_ok());
         assert_eq!(rates.buckets.lock().by_key.len(), 1);
     }
 }

@@ -31,10 +31,20 @@ impl Rejections {
 
     /// `peer` was turned away; `detail` says why and may hold what the peer sent, but never a credential.
     pub fn count(&self, reason: RejectReason, peer: IpAddr, detail: &str) {
-        self.metrics.handshake_rejected(reason);
         if let Some(limit) = limit_behind(reason) {
             self.metrics.limit_hit(limit);
         }
+        self.tell(reason, peer, detail);
+    }
+
+    /// A connection of `peer` is closed at accept, for want of a place among the pending ones.
+    pub fn count_pending(&self, limit: LimitKey, peer: IpAddr) {
+        self.metrics.limit_hit(limit);
+        self.tell(RejectReason::Pending, peer, "closed at accept");
+    }
+
+    fn tell(&self, reason: RejectReason, peer: IpAddr, detail: &str) {
+        self.metrics.handshake_rejected(reason);
         if self.may_log(reason) {
             tracing::debug!(?reason, %peer, detail = escaped(detail), "rejected");
         } else {

@@ -1,5 +1,6 @@
-//! Request bodies, read whole, up to a bound in bytes and in time.
+//! Request bodies, read whole, up to a bound in bytes and in the time between two of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +9,7 @@ use hyper::body::{Body, Incoming};
 use hyper::{HeaderMap, StatusCode, header};
 
 use crate::codes::ErrorCode;
+use crate::server::limits::{HttpBytes, NoBytes, Reservation};
 use crate::server::response::Problem;
 
 /// What is read and thrown away of a body that is refused, so that the client sees the answer and not a reset.
@@ -22,9 +24,12 @@ pub enum BodyError {
         /// The bound.
         bytes_max: usize,
     },
-    /// Not whole in `body_timeout`: 408.
-    #[error("the body did not come in time")]
+    /// No byte of it in `body_timeout`: 408.
+    #[error("no byte of the body came in time")]
     TooSlow,
+    /// No room in `http_bytes`: 503.
+    #[error(transparent)]
+    NoRoom(#[from] NoBytes),
     /// The peer went away, or its chunks can't be read: 400.
     #[error("the body could not be read")]
     Broken,
@@ -37,29 +42,42 @@ impl From<BodyError> for Problem {
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge, error.to_string()).closing()
             }
             BodyError::TooSlow => Problem::of_http(StatusCode::REQUEST_TIMEOUT, "timeout", error.to_string()).closing(),
+            BodyError::NoRoom(full) => Problem::from(full).closing(),
             BodyError::Broken => Problem::bad_request(error.to_string()).closing(),
         }
     }
 }
 
-/// Reads all of `body`, at most `bytes_max` bytes, in `timeout`; a longer one is refused by its declared length alone. The
-/// bytes are a copy of their own: a small message must not keep the buffer alive that it was read into.
-pub async fn read(headers: &HeaderMap, body: Incoming, bytes_max: usize, timeout: Duration) -> Result<Bytes, BodyError> {
+/// Reads all of `body`, at most `bytes_max` bytes, which stay in `account` for as long as the reservation lives. `timeout` begins
+/// anew with each byte. A longer body is refused by its declared length alone. The bytes are a copy of their own: a small message
+/// must not keep the buffer alive that it was read into.
+pub async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    bytes_max: usize,
+    timeout: Duration,
+    account: &Arc<HttpBytes>,
+) -> Result<(Bytes, Reservation), BodyError> {
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > bytes_max {
-        if !waits_for_leave(headers) {
-            // Closing on a peer that still sends would reset the connection under the answer that is on its way.
-            tokio::spawn(tokio::time::timeout(timeout, collect(body, 0, 0)));
-        }
+        refuse(headers, body, timeout);
         return Err(BodyError::TooLong { bytes_max });
     }
-    tokio::time::timeout(timeout, collect(body, declared, bytes_max)).await.unwrap_or(Err(BodyError::TooSlow))
+    collect(body, declared, bytes_max, timeout, account).await
 }
 
-/// Reads a refused request's body away, for as long as that is cheap.
+/// Reads the body of a request that is refused by its head beside the answer: closing on a peer that still sends would reset the
+/// connection under the answer that is on its way.
+pub fn refuse(headers: &HeaderMap, body: Incoming, timeout: Duration) {
+    if !waits_for_leave(headers) {
+        tokio::spawn(tokio::time::timeout(timeout, drop_all(body)));
+    }
+}
+
+/// Reads a refused request's body away before the answer, for as long as that is cheap.
 pub async fn discard(headers: &HeaderMap, body: Incoming, timeout: Duration) {
     if !waits_for_leave(headers) && body.size_hint().lower() <= DISCARDED_BYTES_MAX as u64 {
-        let _ = tokio::time::timeout(timeout, collect(body, 0, 0)).await;
+        let _ = tokio::time::timeout(timeout, drop_all(body)).await;
     }
 }
 
@@ -68,20 +86,46 @@ fn waits_for_leave(headers: &HeaderMap) -> bool {
     headers.contains_key(header::EXPECT)
 }
 
-async fn collect(mut body: Incoming, declared: usize, bytes_max: usize) -> Result<Bytes, BodyError> {
-    let mut bytes = BytesMut::with_capacity(declared.min(bytes_max));
-    let mut discarded = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        if discarded == 0 && bytes.len() + data.len() <= bytes_max {
-            bytes.extend_from_slice(&data);
-            continue;
-        }
-        discarded += data.len();
-        bytes = BytesMut::new();
-        if discarded > DISCARDED_BYTES_MAX {
-            break;
+async fn drop_all(mut body: Incoming) {
+    let mut dropped = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        dropped += frame.data_ref().map_or(0, Bytes::len);
+        if dropped > DISCARDED_BYTES_MAX {
+            return;
         }
     }
-    if discarded > 0 { Err(BodyError::TooLong { bytes_max }) } else { Ok(bytes.freeze()) }
+}
+
+/// The next bytes of `body`; `None` at its end.
+pub(super) async fn next_bytes(body: &mut Incoming, timeout: Duration) -> Result<Option<Bytes>, BodyError> {
+    loop {
+        let frame = tokio::time::timeout(timeout, body.frame()).await.map_err(|_| BodyError::TooSlow)?;
+        let Some(frame) = frame else { return Ok(None) };
+        if let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+}
+
+async fn collect(
+    mut body: Incoming,
+    declared: usize,
+    bytes_max: usize,
+    timeout: Duration,
+    account: &Arc<HttpBytes>,
+) -> Result<(Bytes, Reservation), BodyError> {
+    let mut reservation = account.reserve(declared)?;
+    let mut bytes = BytesMut::with_capacity(declared);
+    while let Some(data) = next_bytes(&mut body, timeout).await? {
+        let sum = bytes.len() + data.len();
+        if sum > bytes_max {
+            tokio::spawn(tokio::time::timeout(timeout, drop_all(body)));
+            return Err(BodyError::TooLong { bytes_max });
+        }
+        if sum > declared {
+            reservation.grow(data.len())?;
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.freeze(), reservation))
 }

@@ -1,14 +1,16 @@
 //! Who sends a request, and whether that suffices: `Authorization: Bearer`, else `?token=`.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::header;
 
 use super::head::Fields;
 use super::query::{Query, QueryError};
-use crate::auth::{Auth, Identity};
+use crate::auth::{Auth, AuthError, Identity};
 use crate::codes::ErrorCode;
+use crate::server::limits::Failures;
 use crate::server::response::Problem;
 
 /// The credential of a request. A bearer credential that is no text is an empty one, which no key matches.
@@ -34,12 +36,15 @@ pub struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    /// Reads the credential and asks whose it is; a bad or expired one is a 401.
-    pub fn of(auth: &Auth, fields: impl Fields<'a>, query: &Query<'a>) -> Result<Self, Problem> {
+    /// Reads the credential and asks whose it is; a bad or expired one is a 401, and 429 where `address` has sent too many.
+    pub fn of(auth: &Auth, failures: &Failures, address: IpAddr, fields: impl Fields<'a>, query: &Query<'a>) -> Result<Self, Problem> {
         let credential = credential(fields, query).map_err(|error| Problem::bad_request(error.to_string()))?;
         let identity = match &credential {
             None => auth.anonymous(),
-            Some(text) => Some(auth.identify(text).map_err(|error| Problem::unauthorized(error.code(), error.to_string()))?),
+            Some(text) => {
+                failures.check(address)?;
+                Some(auth.identify(text).map_err(|error| refused(failures, address, &error))?)
+            }
         };
         Ok(Self { identity, credential })
     }
@@ -65,6 +70,14 @@ impl<'a> Caller<'a> {
             Some(_) => Problem::forbidden(format!("{what} is not allowed for these credentials")),
         })
     }
+}
+
+fn refused(failures: &Failures, address: IpAddr, error: &AuthError) -> Problem {
+    // An expired token was once right: it is no guess.
+    if matches!(error, AuthError::Invalid(_)) {
+        failures.count(address);
+    }
+    Problem::unauthorized(error.code(), error.to_string())
 }
 
 #[cfg(test)]

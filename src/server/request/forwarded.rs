@@ -3,22 +3,22 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{self, HeaderName};
-use ipnet::IpNet;
 
 use super::head::{self, Fields};
+use crate::config::{ClientAddressHeader, Server};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address that limits count: the peer's, or, where the peer is one of `trusted`, the right-most hop that is not.
 /// A hop that can't be read ends the search at the last one that could: nothing further left was vouched for.
-pub fn address<'a>(peer: SocketAddr, fields: impl Fields<'a>, trusted: &[IpNet]) -> SocketAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+pub fn address<'a>(peer: SocketAddr, fields: impl Fields<'a>, server: &Server) -> SocketAddr {
+    let is_trusted = |address: IpAddr| is_trusted(address, server);
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if !is_trusted(peer.ip()) {
         return peer;
     }
     let mut hop = peer;
-    for next in hops(fields) {
+    for next in hops(fields, server.client_address_header) {
         let Some(next) = next else { break };
         hop = next;
         if !is_trusted(hop.ip()) {
@@ -28,13 +28,20 @@ pub fn address<'a>(peer: SocketAddr, fields: impl Fields<'a>, trusted: &[IpNet])
     hop
 }
 
-/// The hops from right to left; `None` for one that names no address. `Forwarded` counts alone where there is one.
-fn hops<'a>(fields: impl Fields<'a>) -> Vec<Option<SocketAddr>> {
+/// Whether `address` is a trusted proxy's, which stands for many clients.
+pub fn is_trusted(address: IpAddr, server: &Server) -> bool {
+    let address = address.to_canonical();
+    server.trusted_proxies.iter().any(|network| network.contains(&address))
+}
+
+/// The hops from right to left; `None` for one that names no address. Only the header that the proxies set counts: the other may be
+/// the client's own. Empty elements are passed over (RFC 9110 §5.6.1).
+fn hops<'a>(fields: impl Fields<'a>, header: ClientAddressHeader) -> Vec<Option<SocketAddr>> {
     let texts = |name: HeaderName| fields.all(name).rev().map(|value| head::text(value).unwrap_or(""));
-    if fields.first(header::FORWARDED).is_some() {
-        texts(header::FORWARDED).flat_map(|line| line.rsplit(',')).map(|element| for_parameter(element).and_then(node)).collect()
-    } else {
-        texts(X_FORWARDED_FOR).flat_map(|line| line.rsplit(',')).map(|hop| node(hop.trim())).collect()
+    let elements = |name| texts(name).flat_map(|line| line.rsplit(',')).map(str::trim).filter(|element| !element.is_empty());
+    match header {
+        ClientAddressHeader::Forwarded => elements(header::FORWARDED).map(|element| for_parameter(element).and_then(node)).collect(),
+        ClientAddressHeader::XForwardedFor => elements(X_FORWARDED_FOR).map(node).collect(),
     }
 }
 
@@ -61,13 +68,18 @@ mod tests {
     use hyper::HeaderMap;
     use hyper::header::HeaderValue;
 
-    fn seen(peer: &str, lines: &[(&'static str, &str)]) -> String {
+    fn seen_by(header: ClientAddressHeader, peer: &str, lines: &[(&'static str, &str)]) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        let trusted = ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
-        address(peer.parse().unwrap(), &headers, &trusted).ip().to_string()
+        let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        let server = Server { trusted_proxies, client_address_header: header, ..Server::default() };
+        address(peer.parse().unwrap(), &headers, &server).ip().to_string()
+    }
+
+    fn seen(peer: &str, lines: &[(&'static str, &str)]) -> String {
+        seen_by(ClientAddressHeader::XForwardedFor, peer, lines)
     }
 
     /// Threats, row 27: only trusted proxies are believed, and the right-most untrusted hop counts.
@@ -86,11 +98,22 @@ mod tests {
         assert_eq!(seen("[::ffff:10.0.0.1]:1", &[(xff, "1.2.3.4:99")]), "1.2.3.4");
     }
 
+    /// PROTOCOL 7: empty elements are passed over, and a client's own `Forwarded` is ignored where the proxies set the other header.
     #[test]
-    fn forwarded_is_read_and_goes_first() {
+    fn only_the_proxies_header_counts() {
+        assert_eq!(seen("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4, , ")]), "1.2.3.4");
+        assert_eq!(seen("10.0.0.1:1", &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.2.3.4")]), "1.2.3.4");
+        assert_eq!(seen("10.0.0.1:1", &[("forwarded", "for=6.6.6.6")]), "10.0.0.1");
+        let both = [("forwarded", "for=1.2.3.4"), ("x-forwarded-for", "6.6.6.6")];
+        assert_eq!(seen_by(ClientAddressHeader::Forwarded, "10.0.0.1:1", &both), "1.2.3.4");
+    }
+
+    #[test]
+    fn forwarded_is_read() {
+        let seen = |lines: &[(&'static str, &str)]| seen_by(ClientAddressHeader::Forwarded, "10.0.0.1:1", lines);
         let line = r#"for=6.6.6.6, For="[2001:db8::1]:4711";proto=https;by=10.0.0.2"#;
-        assert_eq!(seen("10.0.0.1:1", &[("forwarded", line), ("x-forwarded-for", "1.1.1.1")]), "2001:db8::1");
-        assert_eq!(seen("10.0.0.1:1", &[("forwarded", "for=unknown")]), "10.0.0.1");
-        assert_eq!(seen("10.0.0.1:1", &[("forwarded", "for=1.2.3.4, for=10.0.0.3")]), "1.2.3.4");
+        assert_eq!(seen(&[("forwarded", line)]), "2001:db8::1");
+        assert_eq!(seen(&[("forwarded", "for=unknown")]), "10.0.0.1");
+        assert_eq!(seen(&[("forwarded", "for=1.2.3.4, for=10.0.0.3")]), "1.2.3.4");
     }
 }

@@ -13,6 +13,7 @@ pub struct Sender<'a> {
     origin: Option<&'a [u8]>,
     is_allowed_page: bool,
     is_foreign_page: bool,
+    is_v1: bool,
 }
 
 impl<'a> Sender<'a> {
@@ -21,13 +22,15 @@ impl<'a> Sender<'a> {
         let allowed = origin::is_allowed(head.fields, head.authority, &config.server.origins);
         let origin = head.fields.first(header::ORIGIN);
         let is_v1 = head.path.starts_with("/v1/");
-        Self { is_allowed_page: allowed && origin.is_some() && is_v1, is_foreign_page: !allowed, origin }
+        Self { is_allowed_page: allowed && origin.is_some() && is_v1, is_foreign_page: !allowed, is_v1, origin }
     }
 
     /// Lets an allowed page read the answer; caches must not give it to another.
     pub fn mark(&self, answer: &mut Answer) {
         if let (true, Some(Ok(origin))) = (self.is_allowed_page, self.origin.map(HeaderValue::from_bytes)) {
             answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
+        if self.is_v1 {
             answer.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
         }
     }

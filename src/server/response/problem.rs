@@ -6,6 +6,9 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use super::answer::{Answer, json_of};
 use crate::codes::ErrorCode;
 
+/// The type of every problem.
+const CONTENT_TYPE: &str = "application/problem+json";
+
 /// One problem: a status, the contract's code or a word of HTTP's own, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -103,18 +106,36 @@ impl Problem {
     }
 }
 
+impl Problem {
+    fn body(&self) -> Body<'_> {
+        Body {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+        }
+    }
+
+    /// The problem as HTTP/1.1 has it on the wire, for a connection that is turned away before any request is read.
+    pub fn written(&self) -> Vec<u8> {
+        let body = serde_json::to_vec(&self.body()).unwrap_or_default();
+        let mut text =
+            format!("HTTP/1.1 {}\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {}\r\n", self.status, body.len()).into_bytes();
+        for (name, value) in &self.headers {
+            text.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        text.extend(b"\r\n");
+        text.extend(body);
+        text
+    }
+}
+
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Answer {
-        let body = Body {
-            r#type: "about:blank",
-            title: problem.status.canonical_reason().unwrap_or("Error"),
-            status: problem.status.as_u16(),
-            detail: &problem.detail,
-            code: problem.code,
-        };
-        let mut answer = json_of(&body);
+        let mut answer = json_of(&problem.body());
         *answer.status_mut() = problem.status;
-        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         answer.headers_mut().extend(problem.headers);
         answer
     }

@@ -1,8 +1,7 @@
 //! Paths that speak WebSocket, and what each is for.
 
-use std::collections::BTreeMap;
-
 use super::refused::Refused;
+use crate::config::Config;
 use crate::metrics::RejectReason;
 use crate::server::request::{Query, topic_name};
 use crate::session::Purpose;
@@ -22,13 +21,13 @@ pub enum Target<'a> {
 }
 
 /// What `path` is, as a WebSocket; `[endpoints]` goes before all others.
-pub fn target<'a>(path: &'a str, endpoints: &BTreeMap<String, TopicName>) -> Option<Target<'a>> {
-    if let Some(topic) = endpoints.get(path) {
+pub fn target<'a>(path: &'a str, config: &Config) -> Option<Target<'a>> {
+    if let Some(topic) = config.endpoints.get(path) {
         return Some(Target::Endpoint(topic.clone()));
     }
     match path {
         "/ws" | "/" => Some(Target::Native),
-        "/echo" => Some(Target::Echo),
+        "/echo" => config.echo.enabled.then_some(Target::Echo),
         _ => path.strip_prefix("/raw/").filter(|topic| !topic.is_empty() && !topic.contains('/')).map(Target::RawPath),
     }
 }
@@ -52,13 +51,15 @@ mod tests {
     #[test]
     fn paths_and_their_purposes() {
         let topic = TopicName::parse("chat.lobby").unwrap();
-        let none = BTreeMap::new();
-        let mapped = BTreeMap::from([("/".to_owned(), topic.clone())]);
+        let none = Config::default();
+        let mut mapped = Config::default();
+        mapped.endpoints.insert("/".to_owned(), topic.clone());
+        mapped.echo.enabled = false;
         assert_eq!(target("/ws", &none), Some(Target::Native));
         assert_eq!(target("/", &none), Some(Target::Native));
         assert_eq!(target("/", &mapped), Some(Target::Endpoint(topic)));
         assert_eq!(target("/raw/chat.lobby", &none), Some(Target::RawPath("chat.lobby")));
-        assert_eq!(target("/echo", &none), Some(Target::Echo));
+        assert_eq!((target("/echo", &none), target("/echo", &mapped)), (Some(Target::Echo), None));
         for path in ["/raw", "/raw/", "/raw/a/b", "/wss", "/echo/", "/healthz"] {
             assert_eq!(target(path, &none), None, "{path}");
         }

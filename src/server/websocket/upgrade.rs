@@ -1,7 +1,7 @@
 //! The checks of a handshake before its 101, and the session that it becomes.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::header;
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::dialect::Encoding;
 use crate::frame;
 use crate::metrics::RejectReason;
-use crate::server::limits::Admission;
+use crate::server::limits::{Admission, Failures};
 use crate::server::request::{Fields, Head, Query, credential};
 use crate::server::response::Problem;
 use crate::session::{self, Opening, Purpose, Surroundings};
@@ -28,6 +28,7 @@ pub struct Upgrades {
     surroundings: Arc<Surroundings>,
     shards: Arc<Shards>,
     admission: Arc<Admission>,
+    failures: Arc<Failures>,
 }
 
 /// A handshake that is granted: the answer to it, and the session that it becomes.
@@ -39,9 +40,14 @@ pub struct Granted {
 }
 
 impl Upgrades {
-    /// Sessions are given `surroundings`, live in `shards`, and are counted by `admission`.
-    pub fn new(surroundings: &Arc<Surroundings>, shards: &Arc<Shards>, admission: &Arc<Admission>) -> Self {
-        Self { surroundings: Arc::clone(surroundings), shards: Arc::clone(shards), admission: Arc::clone(admission) }
+    /// Sessions are given `surroundings`, live in `shards`, and are counted by `admission`; wrong credentials by `failures`.
+    pub fn new(surroundings: &Arc<Surroundings>, shards: &Arc<Shards>, admission: &Arc<Admission>, failures: &Arc<Failures>) -> Self {
+        Self {
+            surroundings: Arc::clone(surroundings),
+            shards: Arc::clone(shards),
+            admission: Arc::clone(admission),
+            failures: Arc::clone(failures),
+        }
     }
 
     /// Finds a granted session its shard; its socket follows.
@@ -52,16 +58,21 @@ impl Upgrades {
     /// Checks everything that a handshake says, and takes a place for its session. A refusal has done nothing.
     pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<Granted, Refused> {
         let config = self.surroundings.live.load();
-        let target = target(head.path, &config.endpoints).ok_or_else(|| {
+        let target = target(head.path, &config).ok_or_else(|| {
             tracing::trace!(path = head.path, "no such path");
             Refused(RejectReason::NotFound, Problem::not_found("no WebSocket is spoken on this path"))
         })?;
         let key = handshake::check(head.version, head.fields).map_err(|bad| Refused(RejectReason::BadUpgrade, bad.into()))?;
-        let opening = self.opening(head, &target, &config)?;
+        let opening = self.opening(head, &target, &config, address.ip())?;
         let pass = self.admission.admit(address.ip()).map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
+        if matches!(opening.identity, Err(AuthError::Invalid(_))) {
+            self.failures.count(address.ip());
+        }
         let is_native = matches!(opening.purpose, Purpose::Native { .. }) && handshake::offers_native(head.fields);
         let extensions = opening.agreement.as_ref().map(|agreed| agreed.response.clone());
-        let window_bits = opening.agreement.as_ref().map(|agreed| agreed.server_window_bits);
+        // An echo is inflated, but not deflated again: small frames would cost much of both.
+        let deflates = !matches!(opening.purpose, Purpose::Echo);
+        let window_bits = opening.agreement.as_ref().filter(|_| deflates).map(|agreed| agreed.server_window_bits);
         let (id, variant) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window_bits));
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open(opening, &self.surroundings);
@@ -69,13 +80,22 @@ impl Upgrades {
         Ok(Granted { switching: Switching::new(key, is_native, extensions), newcomer })
     }
 
-    fn opening<'a>(&self, head: &Head<'a, impl Fields<'a>>, target: &Target<'_>, config: &Config) -> Result<Opening, Refused> {
+    fn opening<'a>(
+        &self,
+        head: &Head<'a, impl Fields<'a>>,
+        target: &Target<'_>,
+        config: &Config,
+        address: IpAddr,
+    ) -> Result<Opening, Refused> {
         let query = Query::new(head.query);
         let purpose = purpose(target, &query)?;
         let credential = credential(head.fields, &query)?;
         let identity = match &credential {
             None => Ok(self.surroundings.auth.anonymous()),
-            Some(text) => self.surroundings.auth.identify(text).map(Some),
+            Some(text) => {
+                self.failures.check(address).map_err(|problem| Refused(RejectReason::Unauthorized, problem))?;
+                self.surroundings.auth.identify(text).map(Some)
+            }
         };
         may_open(&purpose, &identity, credential.as_ref())?;
         let agreement = config.deflate.enabled.then(|| frame::negotiate(head.fields.all(header::SEC_WEBSOCKET_EXTENSIONS))).flatten();

@@ -1,0 +1,87 @@
+//! What HTTP requests pay: work units of the caller's bucket (PROTOCOL section 7).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+
+use crate::codes::ErrorCode;
+use crate::config::Live;
+use crate::metrics::{LimitKey, Metrics};
+use crate::server::limits::{RateKey, Rates, counted_as};
+use crate::server::request::Caller;
+use crate::server::response::Problem;
+use crate::token_bucket::Rate;
+
+/// Charges callers.
+pub struct Metering {
+    rates: Arc<Rates>,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+}
+
+/// The bucket of one caller.
+#[derive(Debug)]
+pub struct Allowance {
+    key: RateKey,
+    rate: Rate,
+}
+
+/// The bucket is empty; there will be a unit in this time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("past limits.commands_per_second; try again in {} ms", .0.as_millis().max(1))]
+pub struct TooFast(pub Duration);
+
+impl From<TooFast> for Problem {
+    fn from(too_fast: TooFast) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, too_fast.to_string())
+            .retry_after(too_fast.0.as_secs_f64().ceil() as u64)
+    }
+}
+
+impl Metering {
+    /// Charges the buckets of `rates`.
+    pub fn new(rates: &Arc<Rates>, live: &Arc<Live>, metrics: &Arc<Metrics>) -> Self {
+        Self { rates: Arc::clone(rates), live: Arc::clone(live), metrics: Arc::clone(metrics) }
+    }
+
+    /// The bucket of the credential, else of the address.
+    pub fn allowance(&self, caller: &Caller<'_>, address: IpAddr) -> Allowance {
+        let limits = &self.live.load().limits;
+        let rate = Rate { per_second: limits.commands_per_second, burst: limits.commands_burst };
+        let by_address = RateKey::Address(counted_as(address));
+        let Some(identity) = caller.identity().filter(|_| caller.credential().is_some()) else {
+            return Allowance { key: by_address, rate };
+        };
+        let key = match (&identity.key, &identity.user) {
+            (Some(key), _) => RateKey::ApiKey(Arc::clone(key)),
+            (None, Some(user)) => RateKey::User(Arc::clone(user)),
+            (None, None) => by_address,
+        };
+        Allowance { key, rate: rate.with_own(identity.commands_per_second) }
+    }
+
+    /// Charges one unit, for a request or a line of a batch.
+    pub fn take(&self, allowance: &Allowance) -> Result<(), TooFast> {
+        self.rates.take(&allowance.key, allowance.rate, 1).map_err(|wait| self.too_fast(wait))
+    }
+
+    /// Whether there is a unit; nothing is charged.
+    pub fn check(&self, allowance: &Allowance) -> Result<(), TooFast> {
+        self.rates.check(&allowance.key, allowance.rate).map_err(|wait| self.too_fast(wait))
+    }
+
+    /// Charges what a request turns out to cost beyond its one unit: one for each whole `step` of `amount`.
+    pub fn charge(&self, allowance: &Allowance, amount: usize, step: usize) {
+        let units = u32::try_from(amount / step.max(1)).unwrap_or(u32::MAX);
+        if units > 0 {
+            self.rates.charge(&allowance.key, allowance.rate, units);
+        }
+    }
+
+    fn too_fast(&self, wait: Duration) -> TooFast {
+        self.metrics.limit_hit(LimitKey::CommandsPerSecond);
+        TooFast(wait)
+    }
+}

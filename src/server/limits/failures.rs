@@ -1,0 +1,113 @@
+//! Wrong credentials per address (`limits.failures_per_minute`): guessing is slow, and each guess costs a signature's check.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use parking_lot::Mutex;
+
+use super::address::counted_as;
+use crate::clock::{Clock, Moment};
+use crate::codes::ErrorCode;
+use crate::config::Live;
+use crate::metrics::{LimitKey, Metrics};
+use crate::server::response::Problem;
+
+/// How long failures are added up, and how long an address with too many waits then.
+const WINDOW: Duration = Duration::from_secs(60);
+/// The most addresses that are remembered. Past it, those whose window is over are forgotten; where none is, new ones are not counted.
+const ADDRESSES_MAX: usize = 65_536;
+
+/// Counts wrong credentials.
+#[derive(Debug)]
+pub struct Failures {
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    /// Held for one look-up, and for a sweep where it is full.
+    by_address: Mutex<HashMap<IpAddr, Window>>,
+}
+
+/// The failures of one address since its window began; with the last that is allowed it begins anew.
+#[derive(Debug)]
+struct Window {
+    since: Moment,
+    failures: u32,
+}
+
+impl Failures {
+    /// No failure yet.
+    pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> Self {
+        Self { live: Arc::clone(live), metrics: Arc::clone(metrics), clock: clock.clone(), by_address: Mutex::default() }
+    }
+
+    /// Whether a credential from `address` is looked at; 429 where too many were wrong.
+    pub fn check(&self, address: IpAddr) -> Result<(), Problem> {
+        let most = self.live.load().limits.failures_per_minute;
+        let now = self.clock.moment();
+        let by_address = self.by_address.lock();
+        let Some(window) = by_address.get(&counted_as(address)) else { return Ok(()) };
+        let elapsed = now.since(window.since);
+        if window.failures < most || elapsed >= WINDOW {
+            return Ok(());
+        }
+        self.metrics.limit_hit(LimitKey::FailuresPerMinute);
+        let detail = "too many credentials from this address were wrong (limits.failures_per_minute)";
+        let wait = (WINDOW - elapsed).as_secs_f64().ceil() as u64;
+        Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail).retry_after(wait))
+    }
+
+    /// A credential from `address` was wrong.
+    pub fn count(&self, address: IpAddr) {
+        let most = self.live.load().limits.failures_per_minute;
+        let now = self.clock.moment();
+        let mut by_address = self.by_address.lock();
+        if by_address.len() >= ADDRESSES_MAX {
+            by_address.retain(|_, window| now.since(window.since) < WINDOW);
+            if by_address.len() >= ADDRESSES_MAX {
+                return;
+            }
+        }
+        let window = by_address.entry(counted_as(address)).or_insert(Window { since: now, failures: 0 });
+        if now.since(window.since) >= WINDOW {
+            *window = Window { since: now, failures: 0 };
+        }
+        window.failures += 1;
+        if window.failures == most {
+            window.since = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::config::Config;
+
+    /// PROTOCOL 7: with the last failure that is allowed, an address waits a minute; others don't.
+    #[test]
+    fn too_many_failures_cost_a_minute() {
+        let mut config = Config::default();
+        config.limits.failures_per_minute = 3;
+        let clock = Clock::by_hand(Timestamp(0));
+        let metrics = Arc::new(Metrics::new());
+        let failures = Failures::new(&Arc::new(Live::new(&config, &metrics)), &metrics, &clock);
+        let (here, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        for _ in 0..3 {
+            assert!(failures.check(here).is_ok());
+            failures.count(here);
+            clock.turn(Duration::from_secs(10));
+        }
+        assert_eq!(failures.check(here).unwrap_err().status(), 429);
+        assert!(failures.check(other).is_ok());
+        clock.turn(Duration::from_secs(49));
+        assert!(failures.check(here).is_err());
+        clock.turn(Duration::from_secs(1));
+        assert!(failures.check(here).is_ok());
+        failures.count(here);
+        assert!(failures.check(here).is_ok());
+    }
+}

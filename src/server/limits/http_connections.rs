@@ -1,0 +1,289 @@
+//! HTTP connections in an account (`limits.http_connections`, `limits.http_connections_per_address`): where one too many comes,
+//! the longest idle one gives way.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+
+use hyper::StatusCode;
+use parking_lot::Mutex;
+
+use crate::codes::ErrorCode;
+use crate::config::Live;
+use crate::metrics::{LimitKey, Metrics};
+use crate::server::response::Problem;
+
+/// When somebody who was turned away may come again, in seconds.
+const RETRY_SECONDS: u64 = 5;
+
+/// Counts HTTP connections.
+#[derive(Debug)]
+pub struct HttpConnections {
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    /// Held for a few look-ups; nobody is woken under it.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Grows with each connection and each pause between two requests, so that the least stamp is idle longest.
+    stamp: u64,
+    open: HashMap<u64, Open>,
+    /// Idle connections by the stamp of their pause.
+    idle: BTreeMap<u64, u64>,
+    by_address: HashMap<IpAddr, PerAddress>,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// `None`: a trusted proxy's, which stands for many clients.
+    address: Option<IpAddr>,
+    /// The stamp of its pause, if it is idle.
+    idle: Option<u64>,
+    eviction: Arc<Eviction>,
+}
+
+#[derive(Debug, Default)]
+struct PerAddress {
+    open: usize,
+    /// Stamps of those that are idle.
+    idle: BTreeSet<u64>,
+}
+
+/// Why there is no room for another connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoom {
+    /// `limits.http_connections`.
+    All,
+    /// `limits.http_connections_per_address`.
+    Address,
+}
+
+impl From<NoRoom> for Problem {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::All => {
+                let detail = "there are as many busy connections as limits.http_connections allows";
+                Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", detail)
+            }
+            NoRoom::Address => {
+                let detail = "this address has as many busy connections as limits.http_connections_per_address allows";
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail)
+            }
+        }
+        .retry_after(RETRY_SECONDS)
+        .closing()
+    }
+}
+
+/// Tells a connection that it has to give way to another.
+#[derive(Debug, Default)]
+pub struct Eviction {
+    is_due: AtomicBool,
+    /// The task that reads the connection.
+    reader: Mutex<Option<Waker>>,
+}
+
+impl Eviction {
+    /// Whether the connection has to end now; else `reader` is woken when it has to.
+    pub fn is_due(&self, reader: &Waker) -> bool {
+        let mut known = self.reader.lock();
+        if known.as_ref().is_none_or(|known| !known.will_wake(reader)) {
+            *known = Some(reader.clone());
+        }
+        self.is_due.load(Ordering::Acquire)
+    }
+
+    fn begin(&self) {
+        self.is_due.store(true, Ordering::Release);
+        self.reader.lock().take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// One connection's place in the account; given back when dropped.
+#[derive(Debug)]
+pub struct HttpPlace {
+    connections: Arc<HttpConnections>,
+    id: u64,
+    eviction: Arc<Eviction>,
+}
+
+impl HttpConnections {
+    /// No connection yet.
+    pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { live: Arc::clone(live), metrics: Arc::clone(metrics), state: Mutex::default() })
+    }
+
+    /// A place for a connection of `address`, if need be that of the longest idle one. `None`: no limit per address holds.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<HttpPlace, NoRoom> {
+        let config = self.live.load();
+        let (all, each) = (config.limits.http_connections, config.limits.http_connections_per_address);
+        let mut evicted = Vec::new();
+        let entered = {
+            let mut state = self.state.lock();
+            let entered = self.make_room(&mut state, address, all, each, &mut evicted).map(|()| state.add(address));
+            self.metrics.set_http_connections(state.open.len());
+            entered
+        };
+        evicted.iter().for_each(|eviction: &Arc<Eviction>| eviction.begin());
+        entered.map(|(id, eviction)| HttpPlace { connections: Arc::clone(self), id, eviction })
+    }
+
+    fn make_room(
+        &self,
+        state: &mut State,
+        address: Option<IpAddr>,
+        all: usize,
+        each: usize,
+        evicted: &mut Vec<Arc<Eviction>>,
+    ) -> Result<(), NoRoom> {
+        let here = address.and_then(|address| state.by_address.get(&address));
+        if let Some(here) = here.filter(|here| here.open >= each) {
+            self.metrics.limit_hit(LimitKey::HttpConnectionsPerAddress);
+            let longest = here.idle.first().copied().ok_or(NoRoom::Address)?;
+            evicted.extend(state.evict(longest));
+        }
+        if state.open.len() >= all {
+            self.metrics.limit_hit(LimitKey::HttpConnections);
+            let longest = state.idle.keys().next().copied().ok_or(NoRoom::All)?;
+            evicted.extend(state.evict(longest));
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn add(&mut self, address: Option<IpAddr>) -> (u64, Arc<Eviction>) {
+        self.stamp += 1;
+        let (id, eviction) = (self.stamp, Arc::<Eviction>::default());
+        self.open.insert(id, Open { address, idle: None, eviction: Arc::clone(&eviction) });
+        if let Some(address) = address {
+            self.by_address.entry(address).or_default().open += 1;
+        }
+        (id, eviction)
+    }
+
+    fn evict(&mut self, stamp: u64) -> Option<Arc<Eviction>> {
+        let id = self.idle.get(&stamp).copied()?;
+        self.remove(id)
+    }
+
+    /// Takes a connection out of the account, if it is still there.
+    fn remove(&mut self, id: u64) -> Option<Arc<Eviction>> {
+        self.set_idle(id, false);
+        let Open { address, eviction, .. } = self.open.remove(&id)?;
+        if let Some(address) = address
+            && let Some(here) = self.by_address.get_mut(&address)
+        {
+            here.open -= 1;
+            if here.open == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+        Some(eviction)
+    }
+
+    fn set_idle(&mut self, id: u64, is_idle: bool) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let here = open.address.and_then(|address| self.by_address.get_mut(&address));
+        match (open.idle, is_idle) {
+            (None, true) => {
+                self.stamp += 1;
+                open.idle = Some(self.stamp);
+                self.idle.insert(self.stamp, id);
+                if let Some(here) = here {
+                    here.idle.insert(self.stamp);
+                }
+            }
+            (Some(stamp), false) => {
+                open.idle = None;
+                self.idle.remove(&stamp);
+                if let Some(here) = here {
+                    here.idle.remove(&stamp);
+                }
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+    }
+}
+
+impl HttpPlace {
+    /// The connection waits for its next request, and may have to give way meanwhile.
+    pub fn idle(&self) {
+        self.connections.state.lock().set_idle(self.id, true);
+    }
+
+    /// A request has come.
+    pub fn busy(&self) {
+        self.connections.state.lock().set_idle(self.id, false);
+    }
+
+    /// What tells the connection to give way.
+    pub fn eviction(&self) -> &Arc<Eviction> {
+        &self.eviction
+    }
+}
+
+impl Drop for HttpPlace {
+    fn drop(&mut self) {
+        let mut state = self.connections.state.lock();
+        state.remove(self.id);
+        self.connections.metrics.set_http_connections(state.open.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn connections(all: usize, each: usize) -> Arc<HttpConnections> {
+        let mut config = Config::default();
+        config.limits.http_connections = all;
+        config.limits.http_connections_per_address = each;
+        let metrics = Arc::new(Metrics::new());
+        HttpConnections::new(&Arc::new(Live::new(&config, &metrics)), &metrics)
+    }
+
+    fn at(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
+    }
+
+    fn is_due(place: &HttpPlace) -> bool {
+        place.eviction().is_due(Waker::noop())
+    }
+
+    /// PROTOCOL 7: past the limits the longest idle connection gives way, of the same address where that is full; busy ones don't.
+    #[test]
+    fn the_longest_idle_gives_way() {
+        let connections = connections(3, 2);
+        let (one, two) = (connections.enter(at(1)).unwrap(), connections.enter(at(1)).unwrap());
+        assert_eq!(connections.enter(at(1)).unwrap_err(), NoRoom::Address);
+        let other = connections.enter(at(2)).unwrap();
+        assert_eq!(connections.enter(at(3)).unwrap_err(), NoRoom::All);
+        other.idle();
+        two.idle();
+        one.idle();
+        let third = connections.enter(at(1)).unwrap();
+        assert_eq!([&one, &two, &other].map(is_due), [false, true, false], "its own address's longest idle");
+        let fourth = connections.enter(at(3)).unwrap();
+        assert_eq!([&one, &other].map(is_due), [false, true], "the longest idle of all");
+        one.busy();
+        assert_eq!(connections.enter(at(4)).unwrap_err(), NoRoom::All);
+        drop((one, two, other, third, fourth));
+        let state = connections.state.lock();
+        assert!(state.open.is_empty() && state.idle.is_empty() && state.by_address.is_empty());
+    }
+
+    /// A trusted proxy stands for many clients: its connections count in all alone.
+    #[test]
+    fn a_proxy_has_no_limit_of_its_own() {
+        let connections = connections(3, 1);
+        let places: Vec<_> = (0..3).map(|_| connections.enter(None).unwrap()).collect();
+        assert_eq!(connections.enter(None).unwrap_err(), NoRoom::All);
+        drop(places);
+    }
+}

@@ -1,0 +1,60 @@
+//! Whether a request's `Host` may be this gateway's, where the listener is on a loopback address.
+//!
+//! A page of another site can let its own name point at 127.0.0.1 (DNS rebinding). Its `Origin` and `Host` then agree, so that the
+//! same-host rule lets it in; only the name tells it from the gateway's own page.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hyper::header;
+
+use super::head::{self, Fields, Head};
+use crate::config::{Origin, Server};
+
+/// Whether a request that came to a listener at `listener` names this machine, or a host of `server.hosts`. The rule doesn't hold
+/// for other listeners, nor where `server.origins` says which pages may come in.
+pub fn is_own<'a>(head: &Head<'a, impl Fields<'a>>, listener: IpAddr, server: &Server) -> bool {
+    if !listener.to_canonical().is_loopback() || !server.origins.is_empty() {
+        return true;
+    }
+    // HTTP/1.0 without Host: no browser.
+    let Some(host) = head.authority.or_else(|| head.fields.first(header::HOST).and_then(head::text)) else { return true };
+    let Ok(host) = Origin::parse(&format!("http://{host}")).map(|origin| origin.host) else { return false };
+    is_loopback(&host) || server.hosts.contains(&host)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let v6 = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    host == "localhost"
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        || v6.and_then(|text| text.parse::<Ipv6Addr>().ok()).is_some_and(|address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+    use hyper::{HeaderMap, Method, Version};
+
+    use super::*;
+
+    fn is_own_at(host: &str, listener: &str, server: &Server) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+        let head = Head { method: &Method::GET, version: Version::HTTP_11, authority: None, path: "/", query: None, fields: &headers };
+        is_own(&head, listener.parse().unwrap(), server)
+    }
+
+    /// PROTOCOL 7: loopback listeners take loopback names, with any port, and those of `server.hosts`.
+    #[test]
+    fn loopback_listeners_take_loopback_names() {
+        let server = Server { hosts: vec!["gateway.example".to_owned()], ..Server::default() };
+        for host in ["localhost", "LOCALHOST:8765", "127.0.0.1:1", "127.9.9.9", "[::1]", "[::1]:80", "Gateway.Example:8765"] {
+            assert!(is_own_at(host, "127.0.0.1", &server), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "128.0.0.1", "[::2]", "127.0.0.1.evil", "", "a b"] {
+            assert!(!is_own_at(host, "127.0.0.1", &server) && !is_own_at(host, "::1", &server), "{host}");
+            assert!(is_own_at(host, "0.0.0.0", &server), "{host}");
+        }
+        let listed = Server { origins: vec![Origin::parse("https://app.example").unwrap()], ..Server::default() };
+        assert!(is_own_at("evil.example", "127.0.0.1", &listed));
+    }
+}

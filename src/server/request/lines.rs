@@ -1,0 +1,113 @@
+//! Request bodies read line by line, so that a large one is never whole in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::HeaderMap;
+use hyper::body::{Body, Incoming};
+
+use super::body::{BodyError, next_bytes, refuse};
+use crate::server::limits::{HttpBytes, Reservation};
+
+/// What hyper hands over of a body at once, at most, in bytes.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+
+/// The lines of one body.
+pub struct BodyLines {
+    body: Incoming,
+    /// What came and is in no line yet.
+    unread: BytesMut,
+    /// How much of `unread` has no line feed.
+    searched: usize,
+    /// The line that begins in `unread` is too long: its beginning has been dropped.
+    is_too_long: bool,
+    ended: bool,
+    bytes: usize,
+    bounds: Bounds,
+    timeout: Duration,
+    _reservation: Reservation,
+}
+
+/// How long a body and its lines may be, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// All of it.
+    pub body: usize,
+    /// One line, without its line feed.
+    pub line: usize,
+}
+
+/// One line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Without its line feed.
+    Whole(Bytes),
+    /// Longer than a line may be.
+    TooLong,
+}
+
+impl BodyLines {
+    /// The lines of `body`. Room for one line is taken of `account`; `timeout` begins anew with each byte. A body that is too long
+    /// by its declared length is refused.
+    pub fn new(
+        headers: &HeaderMap,
+        body: Incoming,
+        bounds: Bounds,
+        timeout: Duration,
+        account: &Arc<HttpBytes>,
+    ) -> Result<Self, BodyError> {
+        let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if declared > bounds.body {
+            refuse(headers, body, timeout);
+            return Err(BodyError::TooLong { bytes_max: bounds.body });
+        }
+        let reservation = account.reserve((bounds.line + PIECE_BYTES_MAX).min(declared.max(PIECE_BYTES_MAX)))?;
+        let unread = BytesMut::new();
+        Ok(Self { body, unread, searched: 0, is_too_long: false, ended: false, bytes: 0, bounds, timeout, _reservation: reservation })
+    }
+
+    /// The next line; `None` at the end of the body.
+    pub async fn next(&mut self) -> Result<Option<Line>, BodyError> {
+        loop {
+            if let Some(at) = self.unread[self.searched..].iter().position(|&byte| byte == b'\n') {
+                let end = self.searched + at;
+                let mut line = self.unread.split_to(end + 1);
+                line.truncate(end);
+                self.searched = 0;
+                return Ok(Some(self.line(line.freeze())));
+            }
+            self.searched = self.unread.len();
+            if self.unread.len() > self.bounds.line {
+                self.is_too_long = true;
+                self.unread.clear();
+                self.searched = 0;
+            }
+            if self.ended {
+                let rest = self.unread.split().freeze();
+                let is_nothing = rest.is_empty() && !self.is_too_long;
+                self.searched = 0;
+                return Ok(if is_nothing { None } else { Some(self.line(rest)) });
+            }
+            self.read_on().await?;
+        }
+    }
+
+    fn line(&mut self, bytes: Bytes) -> Line {
+        let is_too_long = std::mem::take(&mut self.is_too_long) || bytes.len() > self.bounds.line;
+        if is_too_long { Line::TooLong } else { Line::Whole(bytes) }
+    }
+
+    async fn read_on(&mut self) -> Result<(), BodyError> {
+        let Some(data) = next_bytes(&mut self.body, self.timeout).await? else {
+            self.ended = true;
+            return Ok(());
+        };
+        self.bytes += data.len();
+        if self.bytes > self.bounds.body {
+            return Err(BodyError::TooLong { bytes_max: self.bounds.body });
+        }
+        self.unread.extend_from_slice(&data);
+        Ok(())
+    }
+}
