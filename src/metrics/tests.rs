@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 
 /// Section 9, in its order, and what was added since.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 32] = [
     "sessions",
     "sessions_opened_total",
     "sessions_closed_total",
@@ -35,6 +35,8 @@ const NAMES: [&str; 30] = [
     "build_info",
     "log_suppressed_total",
     "store_recovered_topics",
+    "http_connections",
+    "http_bytes",
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
 ];
