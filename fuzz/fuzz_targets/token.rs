@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use belfry::auth::{Auth, AuthError, Identity};
 use belfry::clock::{Clock, Timestamp};
-use belfry::config::{self, ApiKey, GrantLists, TokenKey};
+use belfry::config::{self, ApiKey, GrantLists, KeyMaterial};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,8 +18,8 @@ const NOW_SECONDS: u64 = 1_700_000_000;
 
 static AUTH: LazyLock<Auth> = LazyLock::new(|| {
     let api_key = ApiKey { name: "feed".into(), key: API_KEY.into(), grants: GrantLists::default(), admin: true, commands_per_second: None };
-    let keys = vec![TokenKey::Secret { algorithm: "HS256".into(), secret: SECRET.into() }];
-    let settings = config::Auth { anonymous: None, keys, api_keys: vec![api_key] };
+    let keys = vec![KeyMaterial::Secret { algorithm: "HS256".into(), secret: SECRET.into() }.into()];
+    let settings = config::Auth { keys, api_keys: vec![api_key], ..config::Auth::default() };
     Auth::new(&settings, Clock::by_hand(Timestamp(NOW_SECONDS * 1_000))).expect("both keys are good ones")
 });
 

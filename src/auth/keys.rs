@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
+use super::expected_claims::ExpectedClaims;
 use super::grants::Grants;
 use super::jwks;
 use super::verifying::VerifyingKey;
-use crate::config::{self, GrantLists, Problem, TokenKey};
+use crate::config::{self, GrantLists, KeyMaterial, Problem};
 
 /// Every key and the grants of everybody, as one configuration has them; a reload makes another.
 #[derive(Debug)]
 pub(super) struct KeySet {
     /// What everybody may; `None` when nobody may do anything without a credential.
     pub anonymous: Option<Arc<Grants>>,
-    verifying: Vec<Arc<VerifyingKey>>,
+    /// Whether a token must have `exp` and `sub`.
+    pub require_exp: bool,
+    verifying: Vec<(Arc<VerifyingKey>, Arc<ExpectedClaims>)>,
     api: Vec<Arc<ApiKey>>,
 }
 
@@ -26,8 +29,9 @@ impl KeySet {
         let everybody = settings.anonymous.clone().unwrap_or_default();
         let (mut verifying, mut problems) = (Vec::new(), Vec::new());
         for (index, key) in settings.keys.iter().enumerate() {
-            match verifying_keys(&format!("auth.keys[{index}]"), key) {
-                Ok(keys) => verifying.extend(keys),
+            let expected = Arc::new(ExpectedClaims::of(key, settings));
+            match verifying_keys(&format!("auth.keys[{index}]"), &key.material) {
+                Ok(keys) => verifying.extend(keys.into_iter().map(|key| (Arc::new(key), Arc::clone(&expected)))),
                 Err(found) => problems.extend(found),
             }
         }
@@ -39,7 +43,7 @@ impl KeySet {
         }
         let api = settings.api_keys.iter().map(|key| Arc::new(ApiKey::new(key, &everybody))).collect();
         let anonymous = settings.anonymous.clone().map(|lists| Arc::new(Grants::new(lists)));
-        Ok(Self { anonymous, verifying: verifying.into_iter().map(Arc::new).collect(), api })
+        Ok(Self { anonymous, require_exp: settings.require_exp, verifying, api })
     }
 
     /// The API key that `credential` is, the first if it is there twice. Every key is compared, each in a time that only its
@@ -48,15 +52,20 @@ impl KeySet {
         self.api.iter().fold(None, |found, key| found.or(key.is(credential).then_some(key)))
     }
 
-    /// The keys that may have signed a token with this head. A `kid` chooses among the keys that have one.
-    pub fn verifying<'a>(&'a self, algorithm: &'a str, kid: Option<&'a str>) -> impl Iterator<Item = &'a Arc<VerifyingKey>> {
-        self.verifying.iter().filter(move |key| key.may_have_signed(algorithm, kid))
+    /// The keys that may have signed a token with this head, each with what it expects of one. A `kid` chooses among the keys
+    /// that have one.
+    pub fn verifying<'a>(
+        &'a self,
+        algorithm: &'a str,
+        kid: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a (Arc<VerifyingKey>, Arc<ExpectedClaims>)> {
+        self.verifying.iter().filter(move |(key, _)| key.may_have_signed(algorithm, kid))
     }
 
     /// Whether `key` is still among the keys, wherever it stands now; an RSA key that has moved between PEM and JWKS is taken for
     /// another one.
     pub fn still_has(&self, key: &VerifyingKey) -> bool {
-        self.verifying.iter().any(|other| other.is_same_key(key))
+        self.verifying.iter().any(|(other, _)| other.is_same_key(key))
     }
 
     /// `own` with everybody's grants on top.
@@ -68,11 +77,11 @@ impl KeySet {
     }
 }
 
-fn verifying_keys(place: &str, key: &TokenKey) -> Result<Vec<VerifyingKey>, Vec<Problem>> {
+fn verifying_keys(place: &str, key: &KeyMaterial) -> Result<Vec<VerifyingKey>, Vec<Problem>> {
     let key = match key {
-        TokenKey::Secret { algorithm, secret } => VerifyingKey::from_secret(place, algorithm, secret),
-        TokenKey::PublicKey { algorithm, pem } => VerifyingKey::from_pem(place, algorithm.as_deref(), pem),
-        TokenKey::Jwks { json } => return jwks::read(place, json),
+        KeyMaterial::Secret { algorithm, secret } => VerifyingKey::from_secret(place, algorithm, secret),
+        KeyMaterial::PublicKey { algorithm, pem } => VerifyingKey::from_pem(place, algorithm.as_deref(), pem),
+        KeyMaterial::Jwks { json } => return jwks::read(place, json),
     };
     key.map(|key| vec![key]).map_err(|problem| vec![problem])
 }

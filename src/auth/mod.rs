@@ -1,5 +1,6 @@
 //! Who somebody is and what they may: credentials to [`Identity`].
 
+mod expected_claims;
 mod grants;
 mod identity;
 mod jwks;
@@ -82,9 +83,9 @@ impl Auth {
         }
         let verified = token::verify(credential, keys, self.clock.now())?;
         Ok(Arc::new(Identity {
-            user: Some(verified.user),
+            user: verified.user,
             grants: keys.with_everybodys(&verified.own),
-            expires: Some(verified.expires),
+            expires: verified.expires,
             key: None,
             admin: false,
             commands_per_second: None,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::config::{GrantLists, Problem, TokenKey};
+use crate::config::{GrantLists, KeyMaterial, Problem, TokenKey};
 use crate::topic_name::{Pattern, TopicName};
 
 const NOW: u64 = 1_732_233_600;
@@ -29,11 +29,11 @@ fn lists(subscribe: &[&str], publish: &[&str]) -> GrantLists {
 }
 
 fn secret_key(secret: &str) -> TokenKey {
-    TokenKey::Secret { algorithm: "HS256".into(), secret: secret.into() }
+    KeyMaterial::Secret { algorithm: "HS256".into(), secret: secret.into() }.into()
 }
 
 fn public_key(algorithm: &str, pem: &str) -> TokenKey {
-    TokenKey::PublicKey { algorithm: Some(algorithm.into()), pem: pem.into() }
+    KeyMaterial::PublicKey { algorithm: Some(algorithm.into()), pem: pem.into() }.into()
 }
 
 fn api_key(name: &str, key: &str, publish: &[&str]) -> config::ApiKey {
@@ -41,7 +41,12 @@ fn api_key(name: &str, key: &str, publish: &[&str]) -> config::ApiKey {
 }
 
 fn settings(keys: Vec<TokenKey>) -> config::Auth {
-    config::Auth { anonymous: Some(lists(&["quotes.>"], &[])), keys, api_keys: vec![api_key("feed", "feed-key", &["quotes.>"])] }
+    config::Auth {
+        anonymous: Some(lists(&["quotes.>"], &[])),
+        keys,
+        api_keys: vec![api_key("feed", "feed-key", &["quotes.>"])],
+        ..config::Auth::default()
+    }
 }
 
 fn clock() -> Clock {
@@ -108,8 +113,12 @@ fn unusual_claims_that_are_taken() {
 #[test]
 fn forty_bad_tokens() {
     let jwks = format!(r#"{{"keys":[{}]}}"#, jwk_of_ed("one"));
-    let auth =
-        auth(vec![secret_key(SECRET), public_key("RS256", RSA_PUBLIC), public_key("ES256", EC_PUBLIC), TokenKey::Jwks { json: jwks }]);
+    let auth = auth(vec![
+        secret_key(SECRET),
+        public_key("RS256", RSA_PUBLIC),
+        public_key("ES256", EC_PUBLIC),
+        KeyMaterial::Jwks { json: jwks }.into(),
+    ]);
     let bad = bad_shapes().into_iter().chain(bad_heads()).chain(bad_claims()).collect::<Vec<_>>();
     assert!(bad.len() >= 40, "{}", bad.len());
     for (what, token) in bad {
@@ -253,9 +262,9 @@ fn keys_that_cannot_sign_are_told() {
 fn keys_that_cannot_verify_are_told() {
     let short = include_str!("testdata/rsa-1024.pub.pem");
     let p384 = include_str!("testdata/ec-p384.pub.pem");
-    let jwks = |json: &str| TokenKey::Jwks { json: json.into() };
+    let jwks = |json: &str| TokenKey::from(KeyMaterial::Jwks { json: json.into() });
     let bad = [
-        (TokenKey::Secret { algorithm: "RS256".into(), secret: "x".into() }, "HS256, HS384 or HS512"),
+        (KeyMaterial::Secret { algorithm: "RS256".into(), secret: "x".into() }.into(), "HS256, HS384 or HS512"),
         (secret_key(""), "32 random bytes"),
         (public_key("HS256", RSA_PUBLIC), "one for RS256"),
         (public_key("RS256", RSA), "private key"),
@@ -282,7 +291,7 @@ fn keys_that_cannot_verify_are_told() {
 #[test]
 fn every_bad_key_is_told() {
     let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA"},7]}"#.into();
-    let keys = vec![secret_key(""), secret_key(SECRET), public_key("RS256", RSA), TokenKey::Jwks { json: set }];
+    let keys = vec![secret_key(""), secret_key(SECRET), public_key("RS256", RSA), KeyMaterial::Jwks { json: set }.into()];
     let places: Vec<_> = check(&settings(keys)).into_iter().map(|Problem(text)| text.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(places, ["auth.keys[0].secret", "auth.keys[2].public_key", "auth.keys[3].jwks:", "auth.keys[3].jwks:"]);
 }
@@ -298,7 +307,7 @@ fn jwk_of_ed(kid: &str) -> String {
 #[test]
 fn a_key_set_is_selected_from_by_kid() {
     let json = format!(r#"{{"keys":[{{"kty":"EC","crv":"P-521","kid":"odd"}},{}]}}"#, jwk_of_ed("one"));
-    let auth = auth(vec![TokenKey::Jwks { json }]);
+    let auth = auth(vec![KeyMaterial::Jwks { json }.into()]);
     let ed = EncodingKey::from_ed_pem(ED.as_bytes()).unwrap();
     for head in [r#"{"alg":"EdDSA","kid":"one"}"#, r#"{"alg":"EdDSA"}"#] {
         assert!(auth.identify(&signed_text(head, &good_claims().to_string(), Algorithm::EdDSA, &ed)).is_ok(), "{head}");
@@ -335,8 +344,12 @@ fn renewing_after_a_reload() {
     assert!(auth.reload(&settings(vec![secret_key("")])).is_err());
     assert!(auth.renew(&token).is_ok(), "a bad configuration changes nothing");
 
-    auth.reload(&config::Auth { anonymous: None, keys: vec![secret_key("another secret")], api_keys: vec![api_key("feed", "new", &[])] })
-        .unwrap();
+    auth.reload(&config::Auth {
+        keys: vec![secret_key("another secret")],
+        api_keys: vec![api_key("feed", "new", &[])],
+        ..config::Auth::default()
+    })
+    .unwrap();
     assert!(matches!(auth.renew(&token), Err(AuthError::Invalid(_))));
     assert!(matches!(auth.renew(&feed), Err(AuthError::Invalid(_))));
     assert!(auth.anonymous().is_none());
@@ -370,7 +383,7 @@ proptest! {
     ) {
         let texts = |list: &[String]| list.iter().map(|text| pattern(text)).collect::<Vec<_>>();
         let both = |list: &[String]| GrantLists { subscribe: texts(list), publish: texts(list) };
-        let settings = config::Auth { anonymous: Some(both(&everybodys)), keys: vec![secret_key(SECRET)], api_keys: vec![] };
+        let settings = config::Auth { anonymous: Some(both(&everybodys)), keys: vec![secret_key(SECRET)], ..config::Auth::default() };
         let auth = Auth::new(&settings, clock()).unwrap();
         let token = mint(SigningKey::Secret(SECRET), "ann", &both(&own), Duration::from_secs(9), &clock()).unwrap();
         let grants = Arc::clone(&auth.identify(&token).unwrap().grants);
@@ -385,5 +398,54 @@ proptest! {
     fn no_text_panics(text in "\\PC{0,200}", parts in "[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}") {
         let auth = auth(vec![secret_key(SECRET)]);
         prop_assert!(auth.identify(&text).is_err() && auth.identify(&parts).is_err());
+    }
+}
+
+/// PROTOCOL 8: `audience` and `issuer` hold for all keys; a key may have its own, and then its tokens must have an `aud`.
+#[test]
+fn tokens_are_for_us_and_from_whom_we_expect() {
+    let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let refused = |settings: &config::Auth, claims: &str| {
+        let token = with_claims(&format!(r#"{{"sub":"ann","exp":{}{claims}}}"#, NOW + 60));
+        Auth::new(settings, clock()).unwrap().identify(&token).is_err()
+    };
+    let all = config::Auth {
+        audience: named(&["belfry", "push"]),
+        issuer: Some("https://id.example".to_owned()),
+        keys: vec![secret_key(SECRET)],
+        ..config::Auth::default()
+    };
+    let ours = r#","iss":"https://id.example""#;
+    for (claims, is_refused) in
+        [("", false), (r#","aud":"push""#, false), (r#","aud":["x","belfry"]"#, false), (r#","aud":"x""#, true), (r#","aud":[]"#, true)]
+    {
+        assert_eq!(refused(&all, &format!("{ours}{claims}")), is_refused, "{claims}");
+        assert!(refused(&all, claims), "without the issuer: {claims}");
+    }
+    assert!(refused(&all, r#","iss":["https://id.example"]"#));
+    let key = TokenKey { audience: Some(named(&["desk"])), issuer: Some("desk.example".to_owned()), ..secret_key(SECRET) };
+    let own = config::Auth { keys: vec![key], ..all };
+    for (claims, is_refused) in [
+        (r#","iss":"desk.example","aud":"desk""#, false),
+        (r#","iss":"desk.example","aud":"belfry""#, true),
+        (r#","iss":"desk.example""#, true),
+        (r#","iss":"https://id.example","aud":"desk""#, true),
+    ] {
+        assert_eq!(refused(&own, claims), is_refused, "{claims}");
+    }
+}
+
+/// PROTOCOL 8: with `require_exp` off, tokens without `exp` and without `sub` count; what is there must still be right.
+#[test]
+fn tokens_without_exp_and_sub_may_be_taken() {
+    let settings = config::Auth { require_exp: false, ..settings(vec![secret_key(SECRET)]) };
+    let auth = Auth::new(&settings, clock()).unwrap();
+    let identity = auth.identify(&with_claims(r#"{"subscribe":["chat.>"]}"#)).unwrap();
+    assert_eq!((identity.user.as_deref(), identity.expires), (None, None));
+    assert!(identity.grants.may_subscribe(&pattern("chat.>")));
+    assert_eq!(auth.renew(&identity).unwrap().expires, None);
+    assert_eq!(auth.identify(&with_claims(r#"{"sub":"ann","exp":1}"#)).unwrap_err(), AuthError::Expired);
+    for claims in [r#"{"sub":7}"#, r#"{"exp":"x"}"#, r#"{"sub":null,"exp":[]}"#] {
+        assert!(matches!(auth.identify(&with_claims(claims)).unwrap_err(), AuthError::Invalid(_)), "{claims}");
     }
 }

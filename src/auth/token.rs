@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::expected_claims::ExpectedClaims;
 use super::grants::Grants;
 use super::identity::AuthError;
 use super::keys::KeySet;
@@ -21,16 +22,14 @@ pub(super) const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
 const NBF_LEEWAY_SECONDS: f64 = 5.0;
 /// The latest `exp`, in Unix seconds, so that it can be counted in milliseconds; a later one counts as this.
 const EXPIRES_MAX: f64 = (u64::MAX / 1_000) as f64;
-/// The audience that the gateway takes itself for; a token that names others alone is not for it (RFC 7519 §4.1.3).
-const AUDIENCE: &str = "belfry";
 
 /// What an accepted token says.
 #[derive(Debug)]
 pub(super) struct Verified {
-    /// `sub`.
-    pub user: Arc<str>,
-    /// `exp`, in whole Unix seconds.
-    pub expires: u64,
+    /// `sub`; none where `auth.require_exp` is off and the token has none.
+    pub user: Option<Arc<str>>,
+    /// `exp`, in whole Unix seconds; none as for `sub`.
+    pub expires: Option<u64>,
     /// Its own grants.
     pub own: Arc<Grants>,
     /// Which key has signed it.
@@ -54,6 +53,7 @@ struct Claims {
     exp: Option<Value>,
     nbf: Option<Value>,
     aud: Option<Value>,
+    iss: Option<Value>,
     subscribe: Option<Value>,
     publish: Option<Value>,
 }
@@ -67,20 +67,27 @@ pub(super) fn verify(token: &str, keys: &KeySet, now: Timestamp) -> Result<Verif
     if head.crit {
         return Err(AuthError::invalid("its head has `crit`, and no extension is understood"));
     }
-    let key = signer(keys, &head, message.as_bytes(), signature)?;
+    let (key, expected) = signer(keys, &head, message.as_bytes(), signature)?;
     let claims: Claims = part(claims).ok_or_else(|| AuthError::invalid("its claims are not a JSON object, or one is there twice"))?;
     let expires = expiry(&claims)?;
+    if keys.require_exp && expires.is_none() {
+        return Err(AuthError::invalid("it has no `exp`"));
+    }
     let now_seconds = now.0 as f64 / 1_000.0;
-    if expires <= now_seconds {
+    if expires.is_some_and(|expires| expires <= now_seconds) {
         return Err(AuthError::Expired);
     }
     if number(&claims.nbf, "nbf")?.is_some_and(|not_before| not_before > now_seconds + NBF_LEEWAY_SECONDS) {
         return Err(AuthError::invalid("it is not valid yet (`nbf`)"));
     }
-    check_audience(&claims)?;
-    let Some(Value::String(user)) = claims.sub else { return Err(AuthError::invalid("it has no `sub` that is a string")) };
+    expected.check(claims.aud.as_ref(), claims.iss.as_ref()).map_err(AuthError::invalid)?;
+    let user = match claims.sub {
+        Some(Value::String(user)) => Some(user.into()),
+        None if !keys.require_exp => None,
+        _ => return Err(AuthError::invalid("it has no `sub` that is a string")),
+    };
     let own = GrantLists { subscribe: patterns(claims.subscribe, "subscribe")?, publish: patterns(claims.publish, "publish")? };
-    Ok(Verified { user: user.into(), expires: expires as u64, own: Arc::new(Grants::new(own)), key })
+    Ok(Verified { user, expires: expires.map(|expires| expires as u64), own: Arc::new(Grants::new(own)), key })
 }
 
 /// A part of the token: base64url without padding, of a JSON object.
@@ -90,34 +97,25 @@ fn part<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
     (json.first() == Some(&b'{')).then(|| serde_json::from_slice(&json).ok()).flatten()
 }
 
-fn signer(keys: &KeySet, head: &Head, message: &[u8], signature: &str) -> Result<Arc<VerifyingKey>, AuthError> {
+type Signer = (Arc<VerifyingKey>, Arc<ExpectedClaims>);
+
+fn signer(keys: &KeySet, head: &Head, message: &[u8], signature: &str) -> Result<Signer, AuthError> {
     let mut candidates = keys.verifying(&head.alg, head.kid.as_deref()).peekable();
     if candidates.peek().is_none() {
         return Err(AuthError::invalid("there is no key here for its `alg` and `kid`"));
     }
-    let signer = candidates.find(|key| key.verifies(message, signature));
+    let signer = candidates.find(|(key, _)| key.verifies(message, signature));
     signer.cloned().ok_or_else(|| AuthError::invalid("its signature is not one of the keys' here"))
 }
 
-fn expiry(claims: &Claims) -> Result<f64, AuthError> {
-    let expires = number(&claims.exp, "exp")?.ok_or_else(|| AuthError::invalid("it has no `exp`"))?;
-    Ok(expires.clamp(0.0, EXPIRES_MAX).floor())
+fn expiry(claims: &Claims) -> Result<Option<f64>, AuthError> {
+    Ok(number(&claims.exp, "exp")?.map(|expires| expires.clamp(0.0, EXPIRES_MAX).floor()))
 }
 
 /// A NumericDate (RFC 7519 §2): seconds, a fraction is allowed.
 fn number(claim: &Option<Value>, name: &str) -> Result<Option<f64>, AuthError> {
     let Some(value) = claim else { return Ok(None) };
     value.as_f64().map(Some).ok_or_else(|| AuthError::Invalid(format!("its `{name}` is not a number")))
-}
-
-fn check_audience(claims: &Claims) -> Result<(), AuthError> {
-    let meant = match &claims.aud {
-        None => true,
-        Some(Value::String(audience)) => audience == AUDIENCE,
-        Some(Value::Array(audiences)) => audiences.iter().any(|audience| audience == AUDIENCE),
-        Some(_) => false,
-    };
-    if meant { Ok(()) } else { Err(AuthError::Invalid(format!("its `aud` names others; leave it out or name {AUDIENCE:?}"))) }
 }
 
 fn patterns(claim: Option<Value>, name: &str) -> Result<Vec<Pattern>, AuthError> {

@@ -8,14 +8,33 @@ use crate::topic_name::Pattern;
 pub const SECRET_BYTES_ADVISED: usize = 32;
 
 /// `[auth]`.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Auth {
     /// What everybody may; `None` when neither list names a pattern.
     pub anonymous: Option<GrantLists>,
+    /// A token's `aud` must name one of these, where it has one and its key says nothing else.
+    pub audience: Vec<String>,
+    /// What a token's `iss` must be, where its key says nothing else.
+    pub issuer: Option<String>,
+    /// Whether a token must have `exp` and `sub`.
+    pub require_exp: bool,
     /// The keys that verify tokens.
     pub keys: Vec<TokenKey>,
     /// Keys that are credentials themselves.
     pub api_keys: Vec<ApiKey>,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            anonymous: None,
+            audience: vec!["belfry".to_owned()],
+            issuer: None,
+            require_exp: true,
+            keys: Vec::new(),
+            api_keys: Vec::new(),
+        }
+    }
 }
 
 /// The two lists of a grant.
@@ -27,9 +46,20 @@ pub struct GrantLists {
     pub publish: Vec<Pattern>,
 }
 
-/// One of `auth.keys`. Files are read when the configuration is loaded, so that `check` finds a bad one.
+/// One of `auth.keys`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenKey {
+    /// What verifies.
+    pub material: KeyMaterial,
+    /// Tokens of this key must have an `aud` that names one of these.
+    pub audience: Option<Vec<String>>,
+    /// What `iss` must be in tokens of this key.
+    pub issuer: Option<String>,
+}
+
+/// What verifies tokens. Files are read when the configuration is loaded, so that `check` finds a bad one.
 #[derive(Clone, PartialEq, Eq)]
-pub enum TokenKey {
+pub enum KeyMaterial {
     /// A shared secret.
     Secret {
         /// `HS256`, `HS384` or `HS512`.
@@ -54,10 +84,17 @@ pub enum TokenKey {
 impl TokenKey {
     /// The secret, where it is one.
     pub fn secret(&self) -> Option<&str> {
-        match self {
-            Self::Secret { secret, .. } => Some(secret),
-            Self::PublicKey { .. } | Self::Jwks { .. } => None,
+        match &self.material {
+            KeyMaterial::Secret { secret, .. } => Some(secret),
+            KeyMaterial::PublicKey { .. } | KeyMaterial::Jwks { .. } => None,
         }
+    }
+}
+
+impl From<KeyMaterial> for TokenKey {
+    /// A key that expects of its tokens what holds for all.
+    fn from(material: KeyMaterial) -> Self {
+        Self { material, audience: None, issuer: None }
     }
 }
 
@@ -77,7 +114,7 @@ pub struct ApiKey {
 }
 
 // A configuration may be logged whole; what opens doors is left out of that.
-impl fmt::Debug for TokenKey {
+impl fmt::Debug for KeyMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Secret { algorithm, .. } => f.debug_struct("Secret").field("algorithm", algorithm).finish_non_exhaustive(),

@@ -15,7 +15,7 @@ use super::raw::{Problem, Raw, Sources};
 use super::report::Report;
 use super::rule::{OnSlow, Rule, Rules};
 use super::section::Section;
-use super::settings::{Admin, ClientAddressHeader, Config, Deflate, Echo, Server, Store, Tls};
+use super::settings::{Admin, ClientAddressHeader, Config, Deflate, Echo, Page, Server, Store, Tls};
 use crate::topic_name::TopicName;
 
 /// The most shards: as many cores as one machine has today.
@@ -59,6 +59,7 @@ fn config(raw: &Raw, report: &Report) -> Config {
         auth: sound(report, || auth(root.section("auth").with_secrets(), raw)),
         limits: limits(root.section("limits")),
         deflate: deflate(root.section("deflate")),
+        page: page(root.section("page")),
         rules: rules(&root),
         echo: echo(root.section("echo")),
         endpoints: endpoints(root.section("endpoints")),
@@ -220,6 +221,12 @@ fn echo(section: Section<'_>) -> Echo {
     let echo = Echo { enabled: section.truth("enabled", Echo::default().enabled) };
     section.finish();
     echo
+}
+
+fn page(section: Section<'_>) -> Page {
+    let page = Page { enabled: section.truth("enabled", Page::default().enabled) };
+    section.finish();
+    page
 }
 
 fn rules(root: &Section<'_>) -> Rules {

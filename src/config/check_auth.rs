@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::auth::{ApiKey, Auth, GrantLists, TokenKey};
+use super::auth::{ApiKey, Auth, GrantLists, KeyMaterial, TokenKey};
 use super::files::{pem_file, text_file};
 use super::raw::Raw;
 use super::section::{Entry, Section};
@@ -12,8 +12,12 @@ const PUBLIC_ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
 
 /// Reads `[auth]`. Key files are read too, as text; what they hold is checked where keys are made of it.
 pub(super) fn auth(section: Section<'_>, raw: &Raw) -> Auth {
+    let default = Auth::default();
     let auth = Auth {
         anonymous: anonymous(section.section("anonymous")),
+        audience: section.entry("audience").map_or(default.audience, |entry| audience(&entry.open())),
+        issuer: issuer(&section),
+        require_exp: section.truth("require_exp", default.require_exp),
         keys: section.sections("keys").into_iter().filter_map(|key| token_key(key, raw)).collect(),
         api_keys: api_keys(section.sections("api_keys")),
     };
@@ -29,6 +33,28 @@ fn anonymous(section: Section<'_>) -> Option<GrantLists> {
 
 fn grants(section: &Section<'_>) -> GrantLists {
     GrantLists { subscribe: section.patterns("subscribe"), publish: section.patterns("publish") }
+}
+
+/// One name, or a list of names.
+fn audience(entry: &Entry<'_>) -> Vec<String> {
+    let names = if entry.text_or_none().is_some() { vec![name(entry)] } else { entry.items().iter().map(name).collect() };
+    if entry.is_empty_list() {
+        entry.refuse("names nobody, so that no token with an `aud` would be taken; write at least one name, as in [\"belfry\"]");
+    }
+    names.into_iter().flatten().collect()
+}
+
+fn name(entry: &Entry<'_>) -> Option<String> {
+    let name = entry.text()?;
+    if name.is_empty() {
+        entry.refuse("is empty; write the name that tokens call the gateway by, as in \"belfry\"");
+    }
+    Some(name.to_owned())
+}
+
+fn issuer(section: &Section<'_>) -> Option<String> {
+    let issuer = section.entry("issuer")?.open().text()?;
+    (!issuer.is_empty()).then(|| issuer.to_owned())
 }
 
 fn token_key(section: Section<'_>, raw: &Raw) -> Option<TokenKey> {
@@ -50,29 +76,31 @@ fn token_key(section: Section<'_>, raw: &Raw) -> Option<TokenKey> {
             None
         }
     };
+    let audience = section.entry("audience").map(|entry| audience(&entry.open()));
+    let issuer = issuer(&section);
     section.finish();
-    key
+    Some(TokenKey { material: key?, audience, issuer })
 }
 
-fn secret_key(secret: &Entry<'_>, algorithm: Option<Entry<'_>>) -> Option<TokenKey> {
+fn secret_key(secret: &Entry<'_>, algorithm: Option<Entry<'_>>) -> Option<KeyMaterial> {
     let algorithm = match algorithm {
         Some(algorithm) => one_of(&algorithm, &SECRET_ALGORITHMS, "secret")?,
         None => SECRET_ALGORITHMS[0].to_owned(),
     };
-    Some(TokenKey::Secret { algorithm, secret: secret.text()?.to_owned() })
+    Some(KeyMaterial::Secret { algorithm, secret: secret.text()?.to_owned() })
 }
 
-fn public_key_of(file: &Entry<'_>, algorithm: Option<Entry<'_>>, raw: &Raw) -> Option<TokenKey> {
+fn public_key_of(file: &Entry<'_>, algorithm: Option<Entry<'_>>, raw: &Raw) -> Option<KeyMaterial> {
     let algorithm = algorithm.and_then(|algorithm| one_of(&algorithm, &PUBLIC_ALGORITHMS, "public_key"));
     let (_, pem) = pem_file(file, raw)?;
     if pem.contains("PRIVATE KEY-----") {
         file.refuse("holds a private key; give the public one, which is enough to verify tokens");
         return None;
     }
-    Some(TokenKey::PublicKey { algorithm, pem })
+    Some(KeyMaterial::PublicKey { algorithm, pem })
 }
 
-fn jwks_of(file: &Entry<'_>, raw: &Raw) -> Option<TokenKey> {
+fn jwks_of(file: &Entry<'_>, raw: &Raw) -> Option<KeyMaterial> {
     let (_, json) = text_file(file, raw)?;
     let has_keys =
         serde_json::from_str::<serde_json::Value>(&json).is_ok_and(|set| set.get("keys").is_some_and(serde_json::Value::is_array));
@@ -80,7 +108,7 @@ fn jwks_of(file: &Entry<'_>, raw: &Raw) -> Option<TokenKey> {
         file.refuse("is not a JSON Web Key Set; give a file of the form {\"keys\": […]} (RFC 7517 §5)");
         return None;
     }
-    Some(TokenKey::Jwks { json })
+    Some(KeyMaterial::Jwks { json })
 }
 
 fn one_of(entry: &Entry<'_>, known: &[&str; 3], beside: &str) -> Option<String> {

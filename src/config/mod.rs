@@ -26,7 +26,7 @@ mod tests;
 mod value;
 mod warnings;
 
-pub use auth::{ApiKey, Auth, GrantLists, SECRET_BYTES_ADVISED, TokenKey};
+pub use auth::{ApiKey, Auth, GrantLists, KeyMaterial, SECRET_BYTES_ADVISED, TokenKey};
 pub use check::keys;
 pub use duration::{DurationError, parse as parse_duration};
 pub use limits::Limits;
@@ -34,4 +34,4 @@ pub use live::Live;
 pub use origin::{Origin, OriginError};
 pub use raw::{DEFAULT_FILE, Problem, Sources};
 pub use rule::{OnSlow, Rule, Rules};
-pub use settings::{Admin, ClientAddressHeader, Config, Deflate, Echo, Feed, Replay, Server, Simulator, Store, Tls};
+pub use settings::{Admin, ClientAddressHeader, Config, Deflate, Echo, Feed, Page, Replay, Server, Simulator, Store, Tls};

@@ -281,6 +281,11 @@ impl<'a> Entry<'a> {
         fits.then_some(duration)
     }
 
+    /// Whether it is a list of nothing.
+    pub(super) fn is_empty_list(&self) -> bool {
+        matches!(&self.value.kind, Kind::List(items) if items.is_empty())
+    }
+
     /// What a list holds.
     pub(super) fn items(&self) -> Vec<Entry<'a>> {
         let Kind::List(items) = &self.value.kind else {

@@ -25,6 +25,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[deflate]`.
     pub deflate: Deflate,
+    /// `[page]`.
+    pub page: Page,
     /// `[[topics]]`.
     pub rules: Rules,
     /// `[echo]`.
@@ -133,6 +135,19 @@ pub struct Deflate {
 impl Default for Deflate {
     fn default() -> Self {
         Self { enabled: true, threshold: 256, level: 3 }
+    }
+}
+
+/// `[page]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Whether `/`, `/belfry.js` and what the page is made of are served.
+    pub enabled: bool,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 

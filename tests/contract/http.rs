@@ -288,6 +288,16 @@ fn an_admin_listener_takes_the_operators_calls() {
     gateway.session().expect_quiet();
 }
 
+/// PROTOCOL 8: with the page off, it and the client's library are 404; `/` still speaks WebSocket.
+#[test]
+fn the_page_can_be_turned_off() {
+    let gateway = Setup::new().more("[page]\nenabled = false\n").start();
+    for path in ["/", "/belfry.js", "/page/page.css"] {
+        gateway.get(path).problem(404);
+    }
+    let _session = gateway.session_at("/");
+}
+
 /// PROTOCOL 7: 404 for a path that is not known, 405 for a method that it does not take.
 #[test]
 fn unknown_paths_and_methods() {

@@ -38,7 +38,7 @@ impl<'a> Place<'a> {
     /// The place of `path`, if there is one.
     pub fn of(path: &'a str, config: &Config) -> Option<Self> {
         if let Some(asset) = Asset::at(path) {
-            return Some(Self::Asset(asset));
+            return config.page.enabled.then_some(Self::Asset(asset));
         }
         let place = match path {
             "/healthz" => Self::Healthz,
