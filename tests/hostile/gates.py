@@ -21,7 +21,7 @@ def chosen_address():
     """Row 16: a proxy sets `X-Forwarded-For`, and its client a `Forwarded` of its own."""
     outcome = Outcome()
     settings = [f'server.trusted_proxies=["{PROXY}"]', "limits.sessions_per_address=5"]
-    named = [*settings, "server.client_address_header=X-Forwarded-For"]
+    named = [*settings, "server.client_address_header=x-forwarded-for"]
     try:
         gateway = Gateway(settings=named)
     except AssertionError:
