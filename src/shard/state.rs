@@ -249,7 +249,8 @@ impl ShardState {
         self.delivery.queue_close(slot, Some(code.number()), reason);
     }
 
-    fn cut_off_slow(&mut self, slot: u32) {
+    /// Closes a session that reads too slowly.
+    pub fn cut_off_slow(&mut self, slot: u32) {
         let reason = "this session does not read fast enough; resume with `since`";
         self.cut_off(slot, CloseCode::SlowConsumer, reason, CloseReason::Slow);
     }

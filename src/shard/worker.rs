@@ -13,7 +13,7 @@ use super::delivery::{CoalescingTimer, flushes_whole, pause_after};
 use super::env::Parts;
 use super::intake::{Control, Inbox, Item, PendingConnection, PendingHandshakes};
 use super::sessions::Sessions;
-use super::upkeep::{Drain, keep_budget, sweep_interval};
+use super::upkeep::{Drain, bound_held, keep_budget, sweep_interval};
 use crate::clock::Moment;
 use crate::hub::Message;
 
@@ -115,6 +115,7 @@ impl Worker {
         let left = self.drain_inbox();
         self.sessions.state.send_due();
         self.sweep_if_due();
+        bound_held(&mut self.sessions.state);
         let all_answered = self.answer_handshakes();
         let all_written = self.write();
         self.sessions.drop_closing();

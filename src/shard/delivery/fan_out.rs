@@ -57,7 +57,8 @@ impl Delivery {
             return;
         }
         env.tally.routed(message.rule.id, 1);
-        if !pacing.lets_through(slot, message, env.now, &mut env.tally) {
+        let bytes_max = env.config.limits.outbox_bytes.saturating_sub(self.outbox_bytes(slot));
+        if !pacing.lets_through(slot, message, bytes_max, env.now, &mut env.tally) {
             return;
         }
         let Some(session) = self.outgoing.get_mut(slot) else { return };

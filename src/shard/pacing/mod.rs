@@ -24,6 +24,8 @@ pub struct Pacing {
     /// By slot, of sessions with an interval.
     paced: HashMap<u32, Paces>,
     schedule: Schedule,
+    /// Slots for which more is held than they may have, since this was last asked.
+    overfull: Vec<u32>,
 }
 
 impl Pacing {
@@ -54,7 +56,8 @@ impl Pacing {
 
     /// Whether a message goes out now to the session in `slot`. If not, it is held, in place of an older one of its topic, which ends
     /// as conflated.
-    pub fn lets_through(&mut self, slot: u32, message: &Message, now: Moment, tally: &mut Tally) -> bool {
+    /// More than `bytes_max` makes the session overfull.
+    pub fn lets_through(&mut self, slot: u32, message: &Message, bytes_max: usize, now: Moment, tally: &mut Tally) -> bool {
         match self.paced.get_mut(&slot).map_or(Paced::Freely, |paces| paces.pace(message, now)) {
             Paced::Freely => true,
             Paced::Now(at) => {
@@ -66,6 +69,9 @@ impl Pacing {
                 if let Some(older) = older {
                     book(&older, -1, tally);
                     tally.conflated(older.rule.id, 1);
+                }
+                if self.bytes(slot) > bytes_max && self.overfull.last() != Some(&slot) {
+                    self.overfull.push(slot);
                 }
                 false
             }
@@ -130,6 +136,27 @@ impl Pacing {
         }
     }
 
+    /// Takes a slot for which more was held than it may have.
+    pub fn take_overfull(&mut self) -> Option<u32> {
+        self.overfull.pop()
+    }
+
+    /// Gives up the oldest of what is held for the session in `slot`, as far as the rules allow, until `bytes_max` are left. What was
+    /// given up, to be told by a gap.
+    pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) -> Vec<Message> {
+        let dropped = self.paced.get_mut(&slot).map(|paces| paces.give_up_oldest(bytes_max)).unwrap_or_default();
+        for message in &dropped {
+            book(message, -1, tally);
+            tally.dropped(message.rule.id, reason, 1);
+        }
+        dropped
+    }
+
+    /// The slots that something is held for.
+    pub fn holding(&self) -> impl Iterator<Item = u32> {
+        self.paced.iter().filter(|(_, paces)| paces.bytes() > 0).map(|(&slot, _)| slot)
+    }
+
     /// The bytes of payloads that are held for the session in `slot`.
     pub fn bytes(&self, slot: u32) -> usize {
         self.paced.get(&slot).map_or(0, Paces::bytes)
@@ -148,7 +175,7 @@ impl Pacing {
 
     /// Notes when a topic is due for a session, which has it in its paces already.
     fn note_due(&mut self, due: Due) {
-        let Self { schedule, paced } = self;
+        let Self { schedule, paced, .. } = self;
         schedule.note(due, |older| paced.get(&older.slot).is_some_and(|paces| paces.is_due_at(&older.topic, older.at)));
     }
 }

@@ -4,6 +4,7 @@ use foldhash::{HashMap, HashSet};
 
 use super::intervals::Intervals;
 use crate::clock::Moment;
+use crate::config::OnSlow;
 use crate::hub::Message;
 use crate::topic_name::TopicName;
 
@@ -110,6 +111,26 @@ impl Paces {
         let held: Vec<Message> = gone.filter_map(|(_, pace)| pace.held).collect();
         self.bytes -= held.iter().map(|message| message.payload().len()).sum::<usize>();
         held
+    }
+
+    /// Gives up what was held longest of topics whose rule allows it, until `bytes_max` are held.
+    pub fn give_up_oldest(&mut self, bytes_max: usize) -> Vec<Message> {
+        let may_go = |message: &&Message| message.rule.on_slow != OnSlow::Disconnect;
+        let mut oldest: Vec<Message> = self.by_topic.values().filter_map(|pace| pace.held.as_ref()).filter(may_go).cloned().collect();
+        oldest.sort_unstable_by_key(|message| message.moment);
+        let mut left = self.bytes;
+        oldest.retain(|message| {
+            let goes = left > bytes_max;
+            left -= if goes { message.payload().len() } else { 0 };
+            goes
+        });
+        for message in &oldest {
+            if let Some(pace) = self.by_topic.get_mut(&message.topic) {
+                pace.held = None;
+            }
+        }
+        self.bytes = left;
+        oldest
     }
 
     /// The payloads' bytes that are held.

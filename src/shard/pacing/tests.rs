@@ -92,8 +92,8 @@ fn replacing_options_costs_a_look_for_each_paced_topic() {
     pacing.begin(0, patterns.iter().map(|pattern| (pattern, Some(INTERVAL))));
     pacing.follow(0, clock.moment(), &mut tally);
     for topic in 0..TOPICS {
-        let through =
-            [1, 2].map(|offset| pacing.lets_through(0, &message(&format!("q.{topic}"), offset, &clock), clock.moment(), &mut tally));
+        let through = [1, 2]
+            .map(|offset| pacing.lets_through(0, &message(&format!("q.{topic}"), offset, &clock), usize::MAX, clock.moment(), &mut tally));
         assert_eq!(through, [true, false]);
     }
     let mut replace = |interval| {

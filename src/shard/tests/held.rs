@@ -1,0 +1,50 @@
+//! What pacing holds for a session is in that session's account.
+
+use std::time::Duration;
+
+use super::bench::Bench;
+use super::pattern;
+use crate::shard::delivery::SubscriptionOptions;
+use crate::shard::upkeep::{bound_held, keep_budget};
+
+/// A session that is paced; topics of `c.>` conflate, those of `k.>` disconnect. It may have 900 bytes.
+fn paced(topic: &str) -> Bench {
+    let mut bench = Bench::new();
+    let options = SubscriptionOptions { interval: Some(Duration::from_secs(1)), presence: false };
+    let mut context = bench.context();
+    assert!(context.take_place());
+    context.subscribe_pattern(&pattern(topic), options);
+    context.follow_intervals();
+    bench
+}
+
+/// Issue 14, row 5: what is held counts against `outbox_bytes`; past it the oldest gives way with a gap, or the session is closed.
+/// (124 MiB were held for one session.)
+#[tokio::test]
+async fn what_is_held_is_bounded() {
+    for (topic, stays) in [("c", true), ("k", false)] {
+        let mut bench = paced(&format!("{topic}.>"));
+        for number in 0..10 {
+            (0..2).for_each(|_| bench.publish(&format!("{topic}.{number}")));
+            bound_held(bench.state());
+        }
+        assert!(bench.state().pacing.bytes(0) <= 900, "{topic}");
+        assert_eq!(bench.state().table.is_open(0), stays, "{topic}");
+    }
+}
+
+/// Issue 14, row 5: past `outbox_total_bytes` the session that holds most pays, and no other. (Another was closed 1013 for it.)
+#[tokio::test]
+async fn who_holds_it_pays() {
+    let mut bench = paced("k.>");
+    let other = bench.join();
+    bench.subscribe_with(other, "d.a", 0);
+    bench.publish_bytes("d.a", 100);
+    (0..2).for_each(|_| bench.publish("k.a"));
+    bench.flush();
+    let owed = bench.state().delivery.outbox_bytes(other);
+    assert!(owed > 0 && bench.state().pacing.bytes(0) > owed, "{owed}");
+    keep_budget(bench.state(), owed);
+    assert_eq!(bench.state().delivery.outbox_bytes(other), owed);
+    assert!(bench.state().table.is_open(other) && bench.state().pacing.bytes(0) == 0);
+}
