@@ -24,7 +24,7 @@ fn joining_and_leaving_cost_the_same_in_any_room(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("joining_and_leaving_cost_the_same_in_any_room/hub");
     for members in MEMBERS {
         let (stage, room) = (Stage::new(RULES), name("chat.lobby"));
-        let join = |member: &Member| stage.hub.subscribe(&room, stage.outlet, member, Wanted::default()).is_ok_and(|joined| joined.2);
+        let join = |member: &Member| stage.hub.subscribe(&room, stage.outlet, member, None, Wanted::default()).is_ok_and(|joined| joined.2);
         (0..members).for_each(|_| assert!(join(&Member { session: SessionId::random(), user: None })));
         let member = Member { session: SessionId::random(), user: Some("ann".into()) };
         group.bench_function(members.to_string(), |bencher| {
@@ -44,7 +44,7 @@ fn a_list_costs_its_members(criterion: &mut Criterion) {
         let (stage, room) = (Stage::new(RULES), name("chat.lobby"));
         for _ in 0..members {
             let member = Member { session: SessionId::random(), user: Some("ann".into()) };
-            assert!(stage.hub.subscribe(&room, stage.outlet, &member, Wanted::default()).is_ok());
+            assert!(stage.hub.subscribe(&room, stage.outlet, &member, None, Wanted::default()).is_ok());
         }
         group.throughput(Throughput::Elements(members as u64));
         group.bench_function(members.to_string(), |bencher| bencher.iter(|| stage.hub.presence(&room).map(|listed| listed.len())));

@@ -26,7 +26,7 @@ fn a_publish_costs_the_same_among_any_number_of_topics(criterion: &mut Criterion
         let (stage, names) = (Stage::new("[]"), names(count));
         for name in &names {
             let member = Member { session: SessionId::random(), user: None };
-            assert!(stage.hub.subscribe(name, stage.outlet, &member, Wanted::default()).is_ok());
+            assert!(stage.hub.subscribe(name, stage.outlet, &member, None, Wanted::default()).is_ok());
         }
         let mut group = criterion.benchmark_group("a_publish_costs_the_same_among_any_number_of_topics");
         group.bench_function(format!("one/{count}"), |bencher| bencher.iter(|| stage.publish(&names[count / 2], &publication)));

@@ -67,7 +67,7 @@ impl Stage {
 
 /// A payload as a feed publishes it.
 pub fn publication(payload: &[u8]) -> Publication<'_> {
-    Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Feed }
+    Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None }
 }
 
 /// A name that is one.

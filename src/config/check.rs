@@ -187,6 +187,7 @@ fn limits(section: Section<'_>) -> Limits {
             bytes => bytes,
         },
         topics: section.whole("topics", default.topics, 1..=100_000_000),
+        topics_per_address: section.whole("topics_per_address", default.topics_per_address, 1..=100_000_000),
         history_bytes: section.whole("history_bytes", default.history_bytes, 0..=BYTES_MAX),
         subscriptions_total: section.whole("subscriptions_total", default.subscriptions_total, 1..=1_000_000_000),
         ping_interval: section.duration("ping_interval", default.ping_interval, WAIT),

@@ -31,6 +31,7 @@ pub struct Limits {
     /// In bytes; a configured 0 has become a quarter of memory here.
     pub outbox_total_bytes: usize,
     pub topics: usize,
+    pub topics_per_address: usize,
     pub history_bytes: usize,
     pub subscriptions_total: usize,
     pub ping_interval: Duration,
@@ -65,6 +66,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(10),
             outbox_total_bytes: 1 << 30,
             topics: 1_000_000,
+            topics_per_address: 100_000,
             history_bytes: 1 << 30,
             subscriptions_total: 5_000_000,
             ping_interval: Duration::from_secs(30),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use triomphe::HeaderSlice;
 
+use super::payer::Payer;
 use crate::clock::{Moment, Timestamp};
 use crate::config::Rule;
 use crate::frame::{OpCode, server_head};
@@ -46,6 +47,8 @@ pub struct Publication<'a> {
     pub except: Option<SessionId>,
     /// For `messages_published_total{source}`.
     pub source: PublishSource,
+    /// Who answers for the topic if the message brings it to life; `None`: the gateway itself.
+    pub payer: Option<&'a Payer>,
 }
 
 /// A published message: one piece of memory, shared by whoever holds it.

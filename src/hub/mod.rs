@@ -1,5 +1,6 @@
 //! The hub: all topics, what is published to them and who hears it.
 
+mod address;
 mod audience;
 mod expiry;
 mod history;
@@ -9,6 +10,7 @@ mod order;
 mod outlet;
 mod pattern_trie;
 mod patterns;
+mod payer;
 mod presence;
 mod refusal;
 mod registry;
@@ -16,10 +18,12 @@ mod state;
 mod topic;
 mod topic_tree;
 
+pub use address::counted_as;
 pub use log::{HistoryPage, ReplayPiece, Start, Wanted};
 pub use message::{About, Message, PayloadKind, Publication};
 pub use outlet::{Outlet, OutletId, PresenceChange};
 pub use pattern_trie::PatternTrie;
+pub use payer::Payer;
 pub use refusal::{Off, PublishError};
 pub use state::{KeptMessage, TopicState};
 pub use topic::{Topic, TopicInfo};
@@ -132,7 +136,7 @@ impl Hub {
     /// Does what [`Hub::publish`] does, without waiting.
     pub fn try_publish(&self, name: &TopicName, publication: &Publication<'_>) -> Result<Attempt, PublishError> {
         loop {
-            let topic = self.open(name)?;
+            let topic = self.open(name, publication.payer)?;
             match topic.publish(publication, &self.live, &self.clock) {
                 Err(topic::Gone) => self.registry.remove(&topic),
                 Ok(Published::NoRoom(outlet)) => {
@@ -160,11 +164,12 @@ impl Hub {
         name: &TopicName,
         outlet: OutletId,
         member: &Member,
+        payer: Option<&Payer>,
         wanted: Wanted<'_>,
     ) -> Result<(Arc<Topic>, Start, bool), PublishError> {
         let target = self.outlet(outlet);
         loop {
-            let topic = self.open(name)?;
+            let topic = self.open(name, payer)?;
             match topic.subscribe(outlet, &target, member, wanted, &self.live, self.clock.moment()) {
                 Err(topic::Gone) => self.registry.remove(&topic),
                 Ok((start, presence)) => {
@@ -291,7 +296,7 @@ impl Hub {
     /// Lets a topic that was taken out go on, before anybody uses it. It counts as used until `grace` from now, so that its subscribers
     /// find it. `false`: there is no room for it.
     pub fn restore(&self, state: TopicState, grace: Duration) -> bool {
-        let Ok(topic) = self.open(&state.name) else { return false };
+        let Ok(topic) = self.open(&state.name, None) else { return false };
         topic.restore(state, &self.live, &self.clock, self.clock.moment() + grace);
         self.place(&topic);
         self.trim_histories();
@@ -302,18 +307,31 @@ impl Hub {
         Arc::clone(&self.outlets.read()[usize::from(id.0)])
     }
 
-    fn open(&self, name: &TopicName) -> Result<Arc<Topic>, PublishError> {
+    /// The topic of that name. If there is none, it is made, and `payer` answers for it; nobody does for the gateway's feeds.
+    fn open(&self, name: &TopicName, payer: Option<&Payer>) -> Result<Arc<Topic>, PublishError> {
         if let Some(topic) = self.registry.find(name) {
             return Ok(topic);
         }
-        let most = self.live.load().limits.topics;
+        let (most, most_of_payer) = {
+            let limits = &self.live.load().limits;
+            (limits.topics, limits.topics_per_address)
+        };
+        if payer.is_some_and(|payer| !self.shared.accounts.take(payer, most_of_payer)) {
+            self.metrics.limit_hit(LimitKey::TopicsPerAddress);
+            return Err(PublishError::TopicsOfPayerFull);
+        }
+        let give_back = || payer.into_iter().for_each(|payer| self.shared.accounts.give_back(payer));
         while self.registry.len() >= most {
             self.metrics.limit_hit(LimitKey::Topics);
             if !self.expiry.make_room(&self.registry) {
+                give_back();
                 return Err(PublishError::TopicsFull);
             }
         }
-        let (topic, new) = self.registry.find_or_make(name, &self.live, &self.clock);
+        let (topic, new) = self.registry.find_or_make(name, payer, &self.live, &self.clock);
+        if !new {
+            give_back();
+        }
         if new {
             self.expiry.await_topic(&topic, self.clock.moment());
             self.place(&topic);

@@ -8,6 +8,9 @@ pub enum PublishError {
     /// There are `limits.topics` topics, each with a subscriber.
     #[error("there are as many topics as limits.topics allows, and each has a subscriber")]
     TopicsFull,
+    /// The address or credential has `limits.topics_per_address` topics that live.
+    #[error("as many topics as limits.topics_per_address allows were brought to life by this address or credential and live still")]
+    TopicsOfPayerFull,
 }
 
 impl PublishError {

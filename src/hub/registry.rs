@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use parking_lot::RwLock;
 
+use super::payer::Payer;
 use super::topic::{Shared, Topic};
 use super::topic_tree::{Cursor, Slice, TopicTree};
 use crate::clock::Clock;
@@ -36,8 +37,8 @@ impl Registry {
         self.topics.get(name).map(|topic| Arc::clone(&topic))
     }
 
-    /// The topic of that name, made if there is none. The flag: it is new.
-    pub fn find_or_make(&self, name: &TopicName, live: &Live, clock: &Clock) -> (Arc<Topic>, bool) {
+    /// The topic of that name, made if there is none; then `payer` was charged for it. The flag: it is new.
+    pub fn find_or_make(&self, name: &TopicName, payer: Option<&Payer>, live: &Live, clock: &Clock) -> (Arc<Topic>, bool) {
         if let Some(topic) = self.find(name) {
             return (topic, false);
         }
@@ -45,7 +46,7 @@ impl Registry {
         if let Some(topic) = self.find(name) {
             return (topic, false);
         }
-        let topic = Arc::new(Topic::new(name.clone(), live, &self.shared, clock.moment()));
+        let topic = Arc::new(Topic::new(name.clone(), payer.cloned(), live, &self.shared, clock.moment()));
         tree.insert(name, Arc::clone(&topic));
         self.topics.insert(name.clone(), Arc::clone(&topic));
         (topic, true)
@@ -57,6 +58,7 @@ impl Registry {
         let removed = self.topics.remove_if(topic.name(), |_, living| Arc::ptr_eq(living, topic));
         if removed.is_some() {
             tree.remove(topic.name());
+            topic.payer().into_iter().for_each(|payer| self.shared.accounts.give_back(payer));
         }
     }
 

@@ -64,7 +64,8 @@ fn member() -> Member {
 
 impl House {
     fn publish(&self, topic: &str, payload: &'static str) -> Position {
-        let publication = Publication { payload: payload.as_bytes(), kind: PayloadKind::Text, except: None, source: PublishSource::Http };
+        let publication =
+            Publication { payload: payload.as_bytes(), kind: PayloadKind::Text, except: None, source: PublishSource::Http, payer: None };
         match self.hub.try_publish(&name(topic), &publication) {
             Ok(Attempt::Published(position)) => position,
             Ok(Attempt::NoRoom(_)) => panic!("this outlet always has room"),
@@ -74,7 +75,7 @@ impl House {
 
     fn start(&self, topic: &str, since: Option<(&str, u64)>, last: Option<usize>) -> Start {
         let wanted = Wanted { since: since.map(|(epoch, offset)| (epoch, Offset(offset))), last };
-        self.hub.subscribe(&name(topic), self.id, &member(), wanted).unwrap().1
+        self.hub.subscribe(&name(topic), self.id, &member(), None, wanted).unwrap().1
     }
 
     fn look_after(&self, later: Duration) {
@@ -118,7 +119,7 @@ fn a_topic_that_nobody_needs_is_gone_within_5_s() {
     house.publish("plain.a", "x");
     house.publish("short.a", "x");
     let subscriber = member();
-    house.hub.subscribe(&name("plain.b"), house.id, &subscriber, Wanted::default()).unwrap();
+    house.hub.subscribe(&name("plain.b"), house.id, &subscriber, None, Wanted::default()).unwrap();
     house.look_after(Duration::from_secs(5));
     let alive = |topic: &str| house.hub.topic(&name(topic)).is_some();
     assert_eq!([alive("plain.a"), alive("short.a"), alive("plain.b")], [false, true, true]);
@@ -165,6 +166,27 @@ fn publishers_at_once_do_not_empty_the_histories() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
+/// PROTOCOL 7: `topics_per_address` bounds what one payer has brought to life and lives still, by publishing and by subscribing; others
+/// are not touched.
+#[test]
+fn a_payer_has_its_share_of_topics() {
+    let house = house(&[("limits.topics_per_address", "2")]);
+    let payers = ["192.0.2.1", "192.0.2.2"].map(|address| Payer::of_address(address.parse().unwrap()));
+    let publish = |topic: &str, payer| {
+        let publication =
+            Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Session, payer: Some(payer) };
+        house.hub.try_publish(&name(topic), &publication).err()
+    };
+    let subscribe = |topic: &str, payer| house.hub.subscribe(&name(topic), house.id, &member(), Some(payer), Wanted::default()).err();
+    assert_eq!((publish("plain.a", &payers[0]), subscribe("plain.b", &payers[0])), (None, None));
+    let refused = Some(PublishError::TopicsOfPayerFull);
+    assert_eq!((publish("plain.c", &payers[0]), subscribe("plain.c", &payers[0])), (refused.clone(), refused));
+    assert_eq!((publish("plain.a", &payers[0]), publish("plain.c", &payers[1])), (None, None), "a topic that lives; another payer");
+    assert_eq!(publish("plain.c", &payers[0]), None, "another's topic");
+    house.look_after(Duration::from_secs(5));
+    assert_eq!((publish("plain.d", &payers[0]), publish("plain.a", &payers[1])), (None, None), "plain.a was gone, and its place free");
+}
+
 /// A topic stands in the order of those that give way if it can, and only then: the search for one steps over no other.
 #[test]
 fn only_topics_that_can_give_way_are_looked_at() {
@@ -186,7 +208,7 @@ fn topics_with_a_history_or_a_feed_give_way_last() {
     let house = house(&[("limits.topics", "4"), ("topics", r#"[{ match = "chat.>", history = 5 }]"#)]);
     house.publish("chat.a", "x");
     house.clock.turn(Duration::from_secs(2));
-    let publication = Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Feed };
+    let publication = Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None };
     assert!(house.hub.try_publish(&name("fed.b"), &publication).is_ok());
     for topic in ["plain.c", "plain.d", "plain.e", "plain.f"] {
         house.clock.turn(Duration::from_secs(2));
@@ -239,7 +261,7 @@ fn the_topic_unused_longest_gives_way() {
     assert_eq!(names(&house), ["chat.b", "chat.c"]);
     house.start("chat.b", None, None);
     house.start("chat.c", None, None);
-    let publication = Publication { payload: b"", kind: PayloadKind::Text, except: None, source: PublishSource::Http };
+    let publication = Publication { payload: b"", kind: PayloadKind::Text, except: None, source: PublishSource::Http, payer: None };
     assert_eq!(house.hub.try_publish(&name("chat.d"), &publication).err(), Some(PublishError::TopicsFull));
 }
 
@@ -265,7 +287,7 @@ fn a_pattern_hears_old_and_new_topics() {
 fn presence_tells_of_members_once() {
     let house = house(&[]);
     let subscriber = member();
-    house.hub.subscribe(&name("chat.a"), house.id, &subscriber, Wanted::default()).unwrap();
+    house.hub.subscribe(&name("chat.a"), house.id, &subscriber, None, Wanted::default()).unwrap();
     assert_eq!(house.hub.presence(&name("chat.a")).unwrap(), vec![subscriber.clone()]);
     house.start("chat.a", None, None);
     house.hub.unsubscribe(&name("chat.a"), house.id, subscriber.session);

@@ -11,6 +11,7 @@ use super::log::{HistoryPage, Log, ReplayPiece, Start, Wanted};
 use super::message::{About, Message, Publication};
 use super::outlet::{Outlet, OutletId};
 use super::patterns::Patterns;
+use super::payer::{Payer, TopicAccounts};
 use super::state::{KeptMessage, TopicState};
 use crate::clock::{Clock, Moment};
 use crate::config::{Live, Rule};
@@ -32,11 +33,15 @@ pub struct Shared {
     pub histories_bytes: AtomicUsize,
     /// The patterns that outlets hear by.
     pub patterns: Patterns,
+    /// Who answers for how many topics.
+    pub accounts: TopicAccounts,
 }
 
 /// One life of a topic.
 pub struct Topic {
     name: TopicName,
+    /// Who brought it to life.
+    payer: Option<Payer>,
     shared: Arc<Shared>,
     /// The ranks at which the topic stands in the orders, by [`Rank`]; 0: in none. Each is written under its order's lock.
     placed: [AtomicU64; 2],
@@ -107,12 +112,17 @@ pub struct TopicInfo {
 
 impl Topic {
     /// A new life without messages and audience.
-    pub fn new(name: TopicName, live: &Live, shared: &Arc<Shared>, now: Moment) -> Self {
+    pub fn new(name: TopicName, payer: Option<Payer>, live: &Live, shared: &Arc<Shared>, now: Moment) -> Self {
         let generation = live.generation();
         let rule = Arc::clone(live.load().rules.of(&name));
         let (log, audience) = (Log::new(now), Audience::default());
         let state = State { log, audience, rule, generation, used_at: now, fed: false, awaited: true, gone: false };
-        Self { name, shared: Arc::clone(shared), placed: Default::default(), state: Mutex::new(state) }
+        Self { name, payer, shared: Arc::clone(shared), placed: Default::default(), state: Mutex::new(state) }
+    }
+
+    /// Who brought it to life; `None`: the gateway itself.
+    pub fn payer(&self) -> Option<&Payer> {
+        self.payer.as_ref()
     }
 
     /// Its name.

@@ -123,7 +123,7 @@ label! {
 
 label! {
     /// `limit_hits_total{limit}`: the key of section 7; of a rate and its burst, the rate.
-    LimitKey: 27 {
+    LimitKey: 28 {
         MessageBytes = "message_bytes",
         Sessions = "sessions",
         SessionsPerAddress = "sessions_per_address",
@@ -146,6 +146,7 @@ label! {
         WriteTimeout = "write_timeout",
         OutboxTotalBytes = "outbox_total_bytes",
         Topics = "topics",
+        TopicsPerAddress = "topics_per_address",
         HistoryBytes = "history_bytes",
         SubscriptionsTotal = "subscriptions_total",
         PongTimeout = "pong_timeout",

@@ -104,8 +104,13 @@ impl Session {
             let message = format!("publishing to {topic} is not allowed for this session");
             return context.refuse(id, ErrorCode::NotAllowed, &message);
         }
-        let publication =
-            Publication { payload: data, kind: PayloadKind::Json, except: (!echo).then_some(self.id), source: PublishSource::Session };
+        let publication = Publication {
+            payload: data,
+            kind: PayloadKind::Json,
+            except: (!echo).then_some(self.id),
+            source: PublishSource::Session,
+            payer: None,
+        };
         self.publish(&topic, &publication, id, context);
     }
 

@@ -27,6 +27,7 @@ impl Session {
             kind: if text { PayloadKind::Text } else { PayloadKind::Binary },
             except: (!echo).then_some(self.id),
             source: PublishSource::Session,
+            payer: None,
         };
         self.publish(topic, &publication, None, context);
     }

@@ -127,7 +127,7 @@ impl Unpublished {
 
     /// The publication as it came.
     pub fn publication(&self) -> Publication<'_> {
-        Publication { payload: &self.payload, kind: self.kind, except: self.except, source: PublishSource::Session }
+        Publication { payload: &self.payload, kind: self.kind, except: self.except, source: PublishSource::Session, payer: None }
     }
 }
 

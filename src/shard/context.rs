@@ -11,7 +11,7 @@ use crate::codes::{CloseCode, ErrorCode};
 use crate::config::Config;
 use crate::dialect::{Event, RequestId};
 use crate::frame::OpCode;
-use crate::hub::{Attempt, HistoryPage, Off, Publication, PublishError, Start, Topic, Wanted};
+use crate::hub::{Attempt, HistoryPage, Off, Payer, Publication, PublishError, Start, Topic, Wanted};
 use crate::metrics::{CloseReason, CommandOp, LimitKey, Recovery};
 use crate::position::{Offset, Position};
 use crate::session_id::Member;
@@ -119,7 +119,8 @@ impl<'a> SessionContext<'a> {
 
     /// Publishes; pending while an inbox is full.
     pub fn publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Answer<Result<Position, PublishError>> {
-        match self.state.env.try_publish(topic, publication) {
+        let payer = self.payer();
+        match self.state.env.try_publish(topic, &Publication { payer: payer.as_ref(), ..*publication }) {
             Ok(Attempt::Published(position)) => Answer::Ready(Ok(position)),
             Ok(Attempt::NoRoom(outlet)) => {
                 if let Some(waker) = self.state.table.get(self.slot).map(|connection| connection.waker()) {
@@ -199,7 +200,7 @@ impl<'a> SessionContext<'a> {
         member: &Member,
         wanted: Wanted<'_>,
     ) -> Result<(Begun, bool), PublishError> {
-        let (topic, start, presence) = self.state.env.subscribe(topic, member, wanted)?;
+        let (topic, start, presence) = self.state.env.subscribe(topic, member, self.payer().as_ref(), wanted)?;
         self.state.add_subscription(self.slot, &Pattern::from(topic.name().clone()), options);
         Ok((Begun { topic, start }, presence))
     }
@@ -261,6 +262,11 @@ impl<'a> SessionContext<'a> {
         for topic in self.subscriptions().iter().filter_map(Pattern::as_name) {
             self.state.env.hub().rename(&topic, member);
         }
+    }
+
+    /// Who answers for the topics that the session brings to life: its address.
+    fn payer(&self) -> Option<Payer> {
+        self.state.table.get(self.slot).map(|connection| Payer::of_address(connection.address().ip()))
     }
 
     fn wait<T>(&mut self) -> Answer<T> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::load::Load;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, Live};
-use crate::hub::{Attempt, Hub, OutletId, Publication, PublishError, Start, Topic, Wanted};
+use crate::hub::{Attempt, Hub, OutletId, Payer, Publication, PublishError, Start, Topic, Wanted};
 use crate::metrics::{Metrics, Tally};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
@@ -124,8 +124,14 @@ impl Env {
     }
 
     /// Enters a session into a topic by name. The flag: the topic's rule knows presence.
-    pub fn subscribe(&self, topic: &TopicName, member: &Member, wanted: Wanted<'_>) -> Result<(Arc<Topic>, Start, bool), PublishError> {
-        self.parts.hub.subscribe(topic, self.parts.outlet, member, wanted)
+    pub fn subscribe(
+        &self,
+        topic: &TopicName,
+        member: &Member,
+        payer: Option<&Payer>,
+        wanted: Wanted<'_>,
+    ) -> Result<(Arc<Topic>, Start, bool), PublishError> {
+        self.parts.hub.subscribe(topic, self.parts.outlet, member, payer, wanted)
     }
 
     /// The shard's first session on `pattern` has come.

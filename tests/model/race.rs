@@ -85,7 +85,7 @@ impl House {
         let since = Offset(known.offset.0.saturating_sub(missed));
         let wanted = Wanted { since: Some((known.epoch.as_str(), since)), last: None };
         let before = (way == Way::PositionReadBefore).then(|| self.hub.start(&self.topic, wanted).unwrap().1);
-        let (topic, start, _) = self.hub.subscribe(&self.topic, self.outlet, &member, wanted).unwrap();
+        let (topic, start, _) = self.hub.subscribe(&self.topic, self.outlet, &member, None, wanted).unwrap();
         let start = before.unwrap_or(start);
         // Publishers outran the history meanwhile: nothing is promised of what was missed, and all of what follows.
         let begins = start.replay_from.map_or(start.position.offset, |first| Offset(first.0 - 1));
@@ -136,14 +136,15 @@ fn joins(way: Way, rounds: usize, company: bool) -> Result<(), String> {
     let mut house = House::new();
     if company {
         let other = Member { session: SessionId::random(), user: None };
-        house.hub.subscribe(&house.topic, house.outlet, &other, Wanted::default()).unwrap();
+        house.hub.subscribe(&house.topic, house.outlet, &other, None, Wanted::default()).unwrap();
     }
     let stop = Arc::new(AtomicBool::new(false));
     let publishers: Vec<_> = (0..2)
         .map(|_| {
             let (hub, topic, stop) = (Arc::clone(&house.hub), house.topic.clone(), Arc::clone(&stop));
             std::thread::spawn(move || {
-                let publication = Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Feed };
+                let publication =
+                    Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None };
                 while !stop.load(Ordering::Relaxed) {
                     if let Attempt::NoRoom(_) = hub.try_publish(&topic, &publication).unwrap() {
                         std::thread::yield_now();

@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use super::accepted::Accepted;
 use super::reserve_descriptor::ReserveDescriptor;
 use crate::config::Live;
+use crate::hub::counted_as;
 use crate::metrics::LimitKey;
 use crate::server::connection::{Accepting, Http, TlsInForce};
-use crate::server::limits::{PendingHandshakes, Rejections, counted_as};
+use crate::server::limits::{PendingHandshakes, Rejections};
 use crate::server::request::is_trusted_proxy;
 use crate::shard::{HandshakeHandler, PendingConnection, Shards};
 

@@ -159,7 +159,7 @@ impl Api {
         let account = &self.accounts.bytes;
         let published = match topic {
             Some(topic) => match read_body(headers, body, limits.message_bytes, limits.body_timeout, account).await {
-                Ok((body, _held)) => return self.publishing.one(&topic, body).await,
+                Ok((body, _held)) => return self.publishing.one(&allowance, &topic, body).await,
                 Err(error) => Err(error),
             },
             None => {

@@ -8,8 +8,9 @@ use hyper::StatusCode;
 
 use crate::codes::ErrorCode;
 use crate::config::Live;
+use crate::hub::Payer;
 use crate::metrics::{LimitKey, Metrics};
-use crate::server::limits::{RateKey, Rates, counted_as};
+use crate::server::limits::Rates;
 use crate::server::request::Caller;
 use crate::server::response::Problem;
 use crate::token_bucket::Rate;
@@ -24,7 +25,7 @@ pub struct Metering {
 /// The bucket of one caller.
 #[derive(Debug)]
 pub struct Allowance {
-    key: RateKey,
+    key: Payer,
     rate: Rate,
 }
 
@@ -40,6 +41,13 @@ impl From<TooFast> for Problem {
     }
 }
 
+impl Allowance {
+    /// Whose bucket it is.
+    pub fn payer(&self) -> &Payer {
+        &self.key
+    }
+}
+
 impl Metering {
     /// Charges the buckets of `rates`.
     pub fn new(rates: &Arc<Rates>, live: &Arc<Live>, metrics: &Arc<Metrics>) -> Self {
@@ -50,13 +58,13 @@ impl Metering {
     pub fn allowance(&self, caller: &Caller<'_>, address: IpAddr) -> Allowance {
         let limits = &self.live.load().limits;
         let rate = Rate { per_second: limits.commands_per_second, burst: limits.commands_burst };
-        let by_address = RateKey::Address(counted_as(address));
+        let by_address = Payer::of_address(address);
         let Some(identity) = caller.identity().filter(|_| caller.credential().is_some()) else {
             return Allowance { key: by_address, rate };
         };
         let key = match (&identity.key, &identity.user) {
-            (Some(key), _) => RateKey::ApiKey(Arc::clone(key)),
-            (None, Some(user)) => RateKey::User(Arc::clone(user)),
+            (Some(key), _) => Payer::ApiKey(Arc::clone(key)),
+            (None, Some(user)) => Payer::User(Arc::clone(user)),
             (None, None) => by_address,
         };
         Allowance { key, rate: rate.with_own(identity.commands_per_second) }

@@ -10,7 +10,7 @@ use super::metering::{Allowance, Metering};
 use crate::codes::ErrorCode;
 use crate::config::Live;
 use crate::dialect::json_read;
-use crate::hub::{Hub, PayloadKind, Publication, PublishError};
+use crate::hub::{Hub, Payer, PayloadKind, Publication, PublishError};
 use crate::metrics::{LimitKey, Metrics, PublishSource};
 use crate::server::request::{BodyError, BodyLines, Caller, Line};
 use crate::server::response::{Answer, Problem, json_of};
@@ -65,8 +65,9 @@ impl Publishing {
     }
 
     /// `POST /v1/topics/{topic}`: the body is the message.
-    pub async fn one(&self, topic: &TopicName, body: Bytes) -> Result<Answer, Problem> {
-        let position = self.hub.publish(topic, publication(&body, kind_of(&body))).await.map_err(|error| full(&error))?;
+    pub async fn one(&self, allowance: &Allowance, topic: &TopicName, body: Bytes) -> Result<Answer, Problem> {
+        let publication = publication(&body, kind_of(&body), allowance.payer());
+        let position = self.hub.publish(topic, publication).await.map_err(|error| full(&error))?;
         let published = Published { topic: topic.as_str(), offset: position.offset.0, epoch: position.epoch.as_str() };
         Ok(json_of(&published))
     }
@@ -96,7 +97,7 @@ impl Publishing {
                     Err(refused(ErrorCode::MessageTooLarge, "the line is longer than a message may be".to_owned()))
                 }
                 Line::Whole(text) => match batch::entry(number, text.trim_ascii()) {
-                    Ok(entry) => self.line(caller, number, entry).await,
+                    Ok(entry) => self.line(caller, allowance.payer(), number, entry).await,
                     Err(error) => Err(error),
                 },
             };
@@ -111,7 +112,7 @@ impl Publishing {
         Ok(json_of(&told))
     }
 
-    async fn line(&self, caller: &Caller<'_>, number: usize, entry: batch::Entry<'_>) -> Result<(), LineError> {
+    async fn line(&self, caller: &Caller<'_>, payer: &Payer, number: usize, entry: batch::Entry<'_>) -> Result<(), LineError> {
         let refused = |code, message: String| LineError { line: number, code, message };
         let batch::Entry { topic, data } = entry;
         let message_bytes = self.live.load().limits.message_bytes;
@@ -126,7 +127,7 @@ impl Publishing {
         if !caller.identity().is_some_and(|identity| identity.grants.may_publish(&topic)) {
             return Err(refused(ErrorCode::NotAllowed, format!("publishing to {topic} is not allowed")));
         }
-        match self.hub.publish(&topic, publication(data.as_bytes(), PayloadKind::Json)).await {
+        match self.hub.publish(&topic, publication(data.as_bytes(), PayloadKind::Json, payer)).await {
             Ok(_) => Ok(()),
             Err(error) => Err(refused(error.code(), error.to_string())),
         }
@@ -148,6 +149,6 @@ fn full(error: &PublishError) -> Problem {
     Problem::new(StatusCode::TOO_MANY_REQUESTS, error.code(), error.to_string()).retry_after(1)
 }
 
-fn publication(payload: &[u8], kind: PayloadKind) -> Publication<'_> {
-    Publication { payload, kind, except: None, source: PublishSource::Http }
+fn publication<'a>(payload: &'a [u8], kind: PayloadKind, payer: &'a Payer) -> Publication<'a> {
+    Publication { payload, kind, except: None, source: PublishSource::Http, payer: Some(payer) }
 }

@@ -9,9 +9,9 @@ use hyper::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::address::counted_as;
 use crate::codes::ErrorCode;
 use crate::config::Live;
+use crate::hub::counted_as;
 use crate::metrics::RejectReason;
 use crate::server::response::Problem;
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use hyper::StatusCode;
 use parking_lot::Mutex;
 
-use super::address::counted_as;
 use crate::clock::{Clock, Moment};
 use crate::codes::ErrorCode;
 use crate::config::Live;
+use crate::hub::counted_as;
 use crate::metrics::{LimitKey, Metrics};
 use crate::server::response::Problem;
 

@@ -1,7 +1,6 @@
 //! What one address, one credential and all together may take of the gateway before a session or an answer is theirs.
 
 mod accounts;
-mod address;
 mod admission;
 mod failures;
 mod http_bytes;
@@ -11,11 +10,10 @@ mod rate;
 mod rejections;
 
 pub use accounts::Accounts;
-pub use address::counted_as;
 pub use admission::Admission;
 pub use failures::Failures;
 pub use http_bytes::{HttpBytes, NoBytes, Reservation};
 pub use http_connections::{HttpConnections, HttpPlace};
 pub use pending::{PendingHandshakes, PendingPlace};
-pub use rate::{RateKey, Rates};
+pub use rate::Rates;
 pub use rejections::Rejections;

@@ -1,28 +1,16 @@
 //! How fast one credential, or one address without any, may publish over HTTP (PROTOCOL section 7).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, Moment};
+use crate::hub::Payer;
 use crate::token_bucket::{Rate, TokenBucket};
 
 /// The most buckets that are kept at once. Full ones are thrown away before, since a new one would be the same.
 const BUCKETS_MAX: usize = 65_536;
-
-/// Whose bucket it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum RateKey {
-    /// An API key, by its name.
-    ApiKey(Arc<str>),
-    /// A token's user: a renewed token goes on with the same bucket.
-    User(Arc<str>),
-    /// An address, as limits count it.
-    Address(IpAddr),
-}
 
 /// All buckets.
 #[derive(Debug)]
@@ -34,7 +22,7 @@ pub struct Rates {
 
 #[derive(Debug, Default)]
 struct Buckets {
-    by_key: HashMap<RateKey, Bucket>,
+    by_key: HashMap<Payer, Bucket>,
     swept: Moment,
 }
 
@@ -47,7 +35,7 @@ struct Bucket {
 
 impl Rates {
     /// Takes `units` more of `key`'s bucket for work that has shown itself to be larger, into debt if need be.
-    pub fn charge(&self, key: &RateKey, rate: Rate, units: u32) {
+    pub fn charge(&self, key: &Payer, rate: Rate, units: u32) {
         let now = self.clock.moment();
         if let Some(bucket) = self.buckets.lock().by_key.get_mut(key) {
             bucket.tokens.charge(units, rate.per_second, rate.burst, now);
@@ -55,7 +43,7 @@ impl Rates {
     }
 
     /// Whether there is a unit in `key`'s bucket, or in what time there will be; nothing is taken.
-    pub fn check(&self, key: &RateKey, rate: Rate) -> Result<(), Duration> {
+    pub fn check(&self, key: &Payer, rate: Rate) -> Result<(), Duration> {
         let now = self.clock.moment();
         let mut buckets = self.buckets.lock();
         let Some(Bucket { tokens, .. }) = buckets.by_key.get_mut(key) else { return Ok(()) };
@@ -72,7 +60,7 @@ impl Rates {
     }
 
     /// Takes `units` of `key`'s bucket, into debt if need be; where there is not one unit, says in what time there will be.
-    pub fn take(&self, key: &RateKey, rate: Rate, units: u32) -> Result<(), Duration> {
+    pub fn take(&self, key: &Payer, rate: Rate, units: u32) -> Result<(), Duration> {
         let now = self.clock.moment();
         let mut buckets = self.buckets.lock();
         if !buckets.by_key.contains_key(key) {
@@ -121,7 +109,7 @@ mod tests {
 
     const RATE: Rate = Rate { per_second: 10, burst: 20 };
 
-    fn passed(rates: &Rates, key: &RateKey, rate: Rate, tries: usize) -> usize {
+    fn passed(rates: &Rates, key: &Payer, rate: Rate, tries: usize) -> usize {
         (0..tries).filter(|_| rates.take(key, rate, 1).is_ok()).count()
     }
 
@@ -130,7 +118,7 @@ mod tests {
     fn a_burst_and_then_the_rate() {
         let clock = Clock::by_hand(Timestamp(0));
         let rates = Rates::new(clock.clone());
-        let (feed, other) = (RateKey::ApiKey("feed".into()), RateKey::Address([127, 0, 0, 1].into()));
+        let (feed, other) = (Payer::ApiKey("feed".into()), Payer::Address([127, 0, 0, 1].into()));
         assert_eq!(passed(&rates, &feed, RATE, 100), 20);
         assert_eq!(rates.take(&feed, RATE, 1), Err(Duration::from_millis(100)));
         assert_eq!(passed(&rates, &other, RATE, 100), 20);
@@ -145,7 +133,7 @@ mod tests {
     fn the_table_is_bounded() {
         let clock = Clock::by_hand(Timestamp(0));
         let rates = Rates::new(clock.clone());
-        let key = |index: u32| RateKey::Address(std::net::Ipv4Addr::from_bits(index).into());
+        let key = |index: u32| Payer::Address(std::net::Ipv4Addr::from_bits(index).into());
         let taken = (0..70_000).filter(|&index| rates.take(&key(index), RATE, 1).is_ok()).count();
         assert_eq!(taken, BUCKETS_MAX);
         clock.turn(Duration::from_secs(10));

@@ -25,7 +25,8 @@ impl Archive {
     }
 
     fn publish(&self, topic: &str, count: usize, bytes: usize) -> Arc<Topic> {
-        let publication = Publication { payload: &vec![b'1'; bytes], kind: PayloadKind::Json, except: None, source: PublishSource::Http };
+        let publication =
+            Publication { payload: &vec![b'1'; bytes], kind: PayloadKind::Json, except: None, source: PublishSource::Http, payer: None };
         for _ in 0..count {
             assert!(matches!(self.hub.try_publish(&name(topic), &publication), Ok(Attempt::Published(_))));
         }
