@@ -163,6 +163,19 @@ fn the_welcome_tells_the_limits() {
     assert_eq!((&welcome["ping_interval_ms"], &welcome["max_message_bytes"]), (&json!(1500), &json!(1234)));
 }
 
+/// PROTOCOL 7: past `topics_per_address` an address makes no more topics, over HTTP or in a session; those that live go on.
+#[test]
+fn an_address_has_its_share_of_topics() {
+    let gateway = Gateway::with_limits("topics_per_address = 2");
+    assert_eq!(gateway.post("/v1/topics/chat.a", "1").status, 200);
+    let mut session = gateway.session();
+    let reply = session.ask(json!({"op": "subscribe", "id": 1, "topics": ["chat.b", "chat.c"]}));
+    assert_eq!(reply["topics"][0]["topic"], "chat.b");
+    assert_eq!(gateway.post("/v1/topics/chat.d", "1").problem(429), "rate_limited");
+    assert_eq!(gateway.post("/v1/topics/chat.a", "2").status, 200);
+    gateway.expect_limit_hit("topics_per_address");
+}
+
 /// PROTOCOL 7: past `topics` the topic without named subscribers that was unused longest gives way.
 #[test]
 fn the_topic_unused_longest_gives_way() {
