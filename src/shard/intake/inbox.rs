@@ -43,7 +43,7 @@ struct State {
     items: VecDeque<Item>,
     bytes: usize,
     shard: Option<Waker>,
-    /// Publishers that found no room.
+    /// Publishers that found no room, in the order in which they came.
     publishers: Vec<Waker>,
     /// Connections; they don't queue behind messages.
     connections: Vec<PendingConnection>,
@@ -107,10 +107,12 @@ impl Inbox {
         if state.items.is_empty() && state.items.capacity() > ITEMS_KEPT {
             state.items = VecDeque::new();
         }
-        if state.bytes < self.bytes_max.load(Ordering::Relaxed) {
-            state.publishers.drain(..).for_each(Waker::wake);
-        }
-        state.items.len()
+        let has_room = state.bytes < self.bytes_max.load(Ordering::Relaxed);
+        let publishers = if has_room { std::mem::take(&mut state.publishers) } else { Vec::new() };
+        let left = state.items.len();
+        drop(state); // a waker takes the lock of a ready list
+        publishers.into_iter().for_each(Waker::wake);
+        left
     }
 
     /// Whether there is something to take; if not, `waker` is woken by the next push.
