@@ -150,6 +150,8 @@ anonymous = {{ subscribe = [">"], publish = [">"] }}
 
 [limits]
 sessions_per_address = 100000
+pending_per_address = 100000
+http_connections_per_address = 100000
 commands_per_second = 10000000
 commands_burst = 10000000
 frames_per_second = 10000000

@@ -19,6 +19,8 @@ api_keys = [{{ name = "operator", key = "{key}", subscribe = [">"], publish = ["
 
 [limits]
 sessions_per_address = 100000
+pending_per_address = 100000
+http_connections_per_address = 100000
 {rates}
 {limits}
 """

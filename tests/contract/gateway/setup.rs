@@ -94,9 +94,9 @@ impl Setup {
         self
     }
 
-    /// Rates that no test reaches.
+    /// Rates and bounds per address that no test reaches.
     pub fn without_rates(self) -> Self {
-        self.limits("commands_per_second = 1000000\ncommands_burst = 1000000\nframes_per_second = 1000000\nframes_burst = 1000000")
+        self.limits("http_connections_per_address = 1000000\npending_per_address = 1000000\ncommands_per_second = 1000000\ncommands_burst = 1000000\nframes_per_second = 1000000\nframes_burst = 1000000")
     }
 
     /// A rule before the base's.
