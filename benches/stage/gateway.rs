@@ -9,7 +9,7 @@ use belfry::server;
 use tokio::runtime::Runtime;
 
 /// One shard, everybody may everything, and no rate or room that a bench could reach.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 15] = [
     "server.listen=127.0.0.1:0",
     "server.shards=1",
     "auth.anonymous={ subscribe = [\">\"], publish = [\">\"] }",
