@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::message::{Message, PayloadKind};
-use crate::clock::Timestamp;
-use crate::position::{Epoch, Offset};
+use super::message::{About, Message, PayloadKind};
+use crate::clock::{Clock, Timestamp};
+use crate::config::Rule;
+use crate::position::{Epoch, Offset, Position};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
@@ -47,5 +48,21 @@ impl From<&Message> for KeptMessage {
             except: message.except,
             payload: message.payload().into(),
         }
+    }
+}
+
+impl KeptMessage {
+    /// The message as it was in this life of `topic`, as old as it is by the wall clock, under `rule`.
+    pub fn into_message(self, topic: &TopicName, epoch: Epoch, rule: &Arc<Rule>, clock: &Clock) -> Message {
+        let about = About {
+            topic: topic.clone(),
+            position: Position { epoch, offset: self.offset },
+            published_at: self.published_at,
+            moment: clock.moment_of(self.published_at),
+            kind: self.kind,
+            except: self.except,
+            rule: Arc::clone(rule),
+        };
+        Message::new(about, &self.payload)
     }
 }

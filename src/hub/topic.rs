@@ -334,18 +334,7 @@ impl Topic {
         let has_label = |rule: &&Arc<Rule>| rule.label() == &*kept.rule;
         let rule = rules.iter().find(has_label).unwrap_or_else(|| rules.of(&self.name));
         let (epoch, newest) = (kept.epoch, kept.newest);
-        let messages = kept.messages.into_iter().map(|message| {
-            let about = About {
-                topic: self.name.clone(),
-                position: Position { epoch, offset: message.offset },
-                published_at: message.published_at,
-                moment: clock.moment_of(message.published_at),
-                kind: message.kind,
-                except: message.except,
-                rule: Arc::clone(rule),
-            };
-            Message::new(about, &message.payload)
-        });
+        let messages = kept.messages.into_iter().map(|message| message.into_message(&self.name, epoch, rule, clock));
         self.with(|state| {
             state.log = Log::restored(Position { epoch, offset: newest }, messages, clock.moment());
             state.used_at = used_until;

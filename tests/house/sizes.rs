@@ -10,7 +10,7 @@ const FILE_LINES_MAX: usize = 400;
 /// Files that may be larger, with the most lines and the reason.
 const LARGER_FILES: &[(&str, usize, &str)] = &[
     ("src/hub/topic.rs", 405, "what happens under a topic's one lock stands together"),
-    ("src/shard/delivery/outbox.rs", 475, "one queue whose order, bounds and rules depend on each other"),
+    ("src/shard/delivery/outbox.rs", 480, "one queue whose order, bounds and rules depend on each other"),
 ];
 
 /// The most lines of a function that is not one `match`.
