@@ -68,6 +68,19 @@ impl TopicNameError {
     pub fn code(&self) -> ErrorCode {
         ErrorCode::BadTopic
     }
+
+    /// What was given, or how it begins.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Empty => "",
+            Self::TooLong { name, .. }
+            | Self::TooManyTokens { name, .. }
+            | Self::EmptyToken { name, .. }
+            | Self::Character { name, .. }
+            | Self::Wildcard { name }
+            | Self::TailNotLast { name } => name,
+        }
+    }
 }
 
 /// One topic's name, checked once at the door; cheap to clone.

@@ -68,11 +68,11 @@ impl Session {
         let mut added = HashSet::new();
         for topic in topics {
             match topic {
-                Ok(pattern) => match self.step(pattern, &mut added, context) {
+                Ok(pattern) => match self.step(pattern.clone(), &mut added, context) {
                     Ok(step) => plan.steps.push(step),
-                    Err((code, reason)) => plan.refused.add(code, reason),
+                    Err((code, reason)) => plan.refused.add(code, pattern.as_str(), reason),
                 },
-                Err(error) => plan.refused.add(error.code(), error.to_string()),
+                Err(error) => plan.refused.add(error.code(), error.name(), error.to_string()),
             }
         }
         plan
@@ -120,8 +120,10 @@ impl Session {
         for topic in topics {
             match topic {
                 Ok(pattern) if context.is_subscribed(&pattern) && named.insert(pattern.clone()) => done.push(pattern),
-                Ok(pattern) => refused.add(ErrorCode::NotSubscribed, format!("this session is not subscribed to {pattern}")),
-                Err(error) => refused.add(error.code(), error.to_string()),
+                Ok(pattern) => {
+                    refused.add(ErrorCode::NotSubscribed, pattern.as_str(), format!("this session is not subscribed to {pattern}"));
+                }
+                Err(error) => refused.add(error.code(), error.name(), error.to_string()),
             }
         }
         context.unsubscribe(&done);

@@ -160,7 +160,7 @@ impl<'a> Subscribed<'a> {
             }
             Err(error) => {
                 context.give_place_back();
-                self.refused.add(error.code(), format!("{name}: {error}"));
+                self.refused.add(error.code(), name.as_str(), format!("{name}: {error}"));
             }
         }
     }
