@@ -70,9 +70,7 @@ impl Upgrades {
         }
         let is_native = matches!(opening.purpose, Purpose::Native { .. }) && handshake::offers_native(head.fields);
         let extensions = opening.agreement.as_ref().map(|agreed| agreed.response.clone());
-        // An echo is inflated, but not deflated again: small frames would cost much of both.
-        let deflates = !matches!(opening.purpose, Purpose::Echo);
-        let window_bits = opening.agreement.as_ref().filter(|_| deflates).map(|agreed| agreed.server_window_bits);
+        let window_bits = opening.agreement.as_ref().map(|agreed| agreed.server_window_bits);
         let (id, variant) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window_bits));
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open(opening, &self.surroundings);
