@@ -165,11 +165,6 @@ impl Outbox {
         if self.gave_enough(bytes_max, reason) && self.gaps.len() <= GAPS_MAX { Offered::GaveWay } else { Offered::Overflowed }
     }
 
-    /// A message that never came in was dropped: a gap says so before the next of its topic.
-    pub fn note_dropped(&mut self, message: &Routed) {
-        self.gaps.note(message);
-    }
-
     /// Whether nothing more need give way, once all is conflated. The newest conflated message is kept even if the frame
     /// that has begun exceeds the bound, for no other may come and bring its reader up to date; not where the total is passed.
     fn gave_enough(&self, bytes_max: usize, reason: DropReason) -> bool {

@@ -217,13 +217,6 @@ impl Delivery {
         outbox.map_or(Offered::Queued, |outbox| outbox.shrink(bytes_max, reason, tally))
     }
 
-    /// A message that was held for the session in `slot` was given up: a gap says so before the next of its topic.
-    pub fn note_dropped(&mut self, slot: u32, message: &Message, now: Moment) {
-        if let Some(outbox) = self.outbox(slot, now) {
-            outbox.note_dropped(&Routed::from(message));
-        }
-    }
-
     /// Gives up, in all outboxes, what is older than its rule allows.
     pub fn give_up_aged(&mut self, now: Moment, tally: &mut Tally) {
         for &slot in &self.backlogged {

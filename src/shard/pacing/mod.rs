@@ -141,15 +141,14 @@ impl Pacing {
         self.overfull.pop()
     }
 
-    /// Gives up the oldest of what is held for the session in `slot`, as far as the rules allow, until `bytes_max` are left. What was
-    /// given up, to be told by a gap.
-    pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) -> Vec<Message> {
+    /// Gives up the oldest of what is held for the session in `slot`, as far as the rules allow, until `bytes_max` are left. No gap
+    /// tells of it: under an interval the jump in offsets does.
+    pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) {
         let dropped = self.paced.get_mut(&slot).map(|paces| paces.give_up_oldest(bytes_max)).unwrap_or_default();
         for message in &dropped {
             book(message, -1, tally);
             tally.dropped(message.rule.id, reason, 1);
         }
-        dropped
     }
 
     /// The slots that something is held for.

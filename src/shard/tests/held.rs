@@ -18,7 +18,7 @@ fn paced(topic: &str) -> Bench {
     bench
 }
 
-/// Issue 14, row 5: what is held counts against `outbox_bytes`; past it the oldest gives way with a gap, or the session is closed.
+/// Issue 14, row 5: what is held counts against `outbox_bytes`; past it the oldest gives way, or the session is closed.
 /// (124 MiB were held for one session.)
 #[tokio::test]
 async fn what_is_held_is_bounded() {

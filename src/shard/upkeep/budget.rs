@@ -25,10 +25,8 @@ pub fn bound_held(state: &mut ShardState) {
 }
 
 fn give_up_held(state: &mut ShardState, slot: u32, bytes_max: usize, reason: DropReason) {
-    let ShardState { delivery, pacing, env, .. } = state;
-    for message in pacing.shrink(slot, bytes_max, reason, &mut env.tally) {
-        delivery.note_dropped(slot, &message, env.now);
-    }
+    let ShardState { pacing, env, .. } = state;
+    pacing.shrink(slot, bytes_max, reason, &mut env.tally);
 }
 
 /// Brings the outboxes back under `share` bytes, as their rules allow; where they don't, sessions are closed with 1013.
