@@ -253,8 +253,8 @@ impl<'a> Run<'a> {
     fn hear_raw_out(&mut self) -> Result<(), String> {
         let newest = self.newest();
         let last = newest()[self.raw_topic.as_str()];
-        let n =
-            self.publisher.published.lock().unwrap().number(self.raw_topic.as_str(), last).ok_or("a last message that nobody published")?;
+        // A session that was closed before it read its answer may have published the last one; nobody knows its number then.
+        let Some(n) = self.publisher.published.lock().unwrap().number(self.raw_topic.as_str(), last) else { return Ok(()) };
         let has_newest = |session: &Session| session.trace.iter().any(|entry| matches!(entry, Entry::Heard(event, _) if event["n"] == n));
         let outcome = self.raw.read_until("the newest message", &newest, has_newest);
         let outcome =
