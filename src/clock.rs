@@ -12,7 +12,7 @@ pub struct Timestamp(pub u64);
 /// How far before a clock's making its moments reach: a message that was restored is as old as it was.
 const BEFORE_START: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// A point on the monotonic clock, counted from [`BEFORE_START`] before the clock's making.
+/// A point on the monotonic clock, counted from `BEFORE_START` before the clock's making.
 /// In nanoseconds and one more, so that an absent one takes no room beside it: every session keeps several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(NonZeroU64);

@@ -13,7 +13,7 @@ const HISTORY: usize = 24;
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// On a terminal ten times a second one line in place: rate, latency, what is wrong, bars of the last rates. Elsewhere a line
-/// every [`PLAIN_EVERY`].
+/// every `PLAIN_EVERY`.
 pub struct Live {
     name: String,
     until: f64,
