@@ -65,13 +65,7 @@ def killed_gateway(long):
             gateway.kill()
             time.sleep(random.uniform(0, 0.3))
             returns.append(all_back(gateway, ledger, count))
-        time.sleep(1)
-        flags["publishes"] = flags["drops"] = False
-        settle(gateway, ledger, books, wishes, exact=False)
-        flags["ends"] = True
-        for crew in crews:
-            crew.end()
-        publishers.kill()
+        end_all(gateway, ledger, books, flags, wishes, crews, publishers)
         gateway.close_accounts(">")
         # Without --long this may be any machine, with whatever runs beside it.
         assert max(returns) <= (5 if long else 30), f"it took {max(returns):.1f} s until all were back"
@@ -95,13 +89,7 @@ def planned_restarts(long):
             time.sleep(between)
             gateway.stop()
             all_back(gateway, ledger, count)
-        time.sleep(1)
-        flags["publishes"] = flags["drops"] = False
-        settle(gateway, ledger, books, wishes, exact=False)
-        flags["ends"] = True
-        for crew in crews:
-            crew.end()
-        publishers.kill()
+        end_all(gateway, ledger, books, flags, wishes, crews, publishers)
         newest = gateway.offsets("room.>")
         recovered, lost = ledger.recoveries()
         assert not lost, f"{lost} topics were told as lost, though every stop was a clean one"
@@ -129,13 +117,7 @@ def restarts_and_kills(long):
             time.sleep(between)
             gateway.kill()
             all_back(gateway, ledger, count)
-        time.sleep(1)
-        flags["publishes"] = flags["drops"] = False
-        settle(gateway, ledger, books, wishes, exact=False)
-        flags["ends"] = True
-        for crew in crews:
-            crew.end()
-        publishers.kill()
+        end_all(gateway, ledger, books, flags, wishes, crews, publishers)
         recovered, lost = ledger.recoveries()
         assert recovered and lost, f"{recovered} topics were recovered and {lost} begun anew: both kinds of end were to show"
         return f"{count} subscribers, {rounds} restarts and {rounds} kills: {recovered} topics recovered, {lost} begun anew, no false promise"
@@ -154,6 +136,17 @@ def all_back(gateway, ledger, count):
         15,
     )
     return max(ledger.seated_at(index) for index in range(count)) - began
+
+
+def end_all(gateway, ledger, books, flags, wishes, crews, publishers):
+    """Ends publishing, then the subscribers once each has its topics' newest messages; what publishers still wait for is theirs."""
+    time.sleep(1)
+    flags["publishes"] = flags["drops"] = False
+    settle(gateway, ledger, books, wishes, exact=False)
+    flags["ends"] = True
+    for crew in crews:
+        crew.end()
+    publishers.kill()
 
 
 def settle(gateway, ledger, books, wishes, exact):
