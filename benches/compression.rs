@@ -1,4 +1,4 @@
-//! permessage-deflate: what one message costs, and that neither a message nor a bomb costs memory.
+//! permessage-deflate: what one message costs, alone and against an earlier one, and that neither a message nor a bomb costs memory.
 
 #[path = "stage/allocations.rs"]
 mod allocations;
@@ -9,13 +9,13 @@ mod wire;
 use std::hint::black_box;
 
 use allocations::{Allocations, allocations};
-use belfry::frame::{Agreement, Deflater, FrameReader, Inflater, OpCode, negotiate};
+use belfry::frame::{Agreement, Deflater, FrameReader, Inflater, OpCode, ReferenceParser, negotiate};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use flate2::{Compress, Compression, FlushCompress};
 use wire::{MESSAGE_BYTES, client_frame, quotes, read_all};
 
 fn agreement() -> Option<Agreement> {
-    negotiate([&b"permessage-deflate"[..]])
+    negotiate([&b"permessage-deflate"[..]], false)
 }
 
 fn packed(message: &[u8]) -> Vec<u8> {
@@ -55,6 +55,44 @@ fn a_bomb_costs_no_more_than_the_limit(_: &mut Criterion) {
     assert!(bytes <= 2 * limit, "doubling up to {limit} bytes adds up to less than twice as many, not {bytes}");
 }
 
+/// A quote of the simulator in the native dialect.
+fn quote(step: usize) -> Vec<u8> {
+    let (whole, cents, volume, ts) = (187 + step % 3, step * 37 % 100, step * 7_919 % 5_000, 1_732_233_600_123 + step * 1_003);
+    let head = format!(r#"{{"op":"message","topic":"quotes.AAPL","epoch":"k3f9x2","offset":{step},"data":"#);
+    format!(r#"{head}{{"stock_id":"AAPL","price":{whole}.{cents:02},"bid":{whole}.{cents:02},"volume":{volume},"ts":{ts}}}}}"#).into_bytes()
+}
+
+/// A count: once a message was parsed, it is written for a session without an allocation, at whatever distance.
+fn writing_distances_allocates_nothing(_: &mut Criterion) {
+    let parsed = ReferenceParser::default().parse(&quote(100), &quote(101)).expect("both are within a window");
+    let mut payload = Vec::with_capacity(1_024);
+    let Allocations { count, bytes } = allocations(|| {
+        for inflated in 0..1_000 {
+            payload.clear();
+            parsed.write(black_box(200 + 30 * inflated), &mut payload);
+        }
+    });
+    println!("writing_distances_allocates_nothing: {count} ({bytes} bytes) for 1,000 sessions, {} bytes each", payload.len());
+    assert_eq!(count, 0);
+    assert!(payload.len() < quote(101).len() / 4);
+}
+
+/// Once for a shard the message is parsed, and for each session whose distances are its own, it is written.
+fn a_message_refers_to_the_one_before(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("a_message_refers_to_the_one_before");
+    let (former, message, mut parser) = (quote(100), quote(101), ReferenceParser::default());
+    group.bench_function("parsed", |bencher| bencher.iter(|| parser.parse(black_box(&former), black_box(&message))));
+    let parsed = parser.parse(&former, &message).expect("both are within a window");
+    let mut payload = Vec::with_capacity(1_024);
+    group.bench_function("written", |bencher| {
+        bencher.iter(|| {
+            payload.clear();
+            parsed.write(black_box(1_234), &mut payload);
+        });
+    });
+    group.finish();
+}
+
 fn a_message_is_deflated(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a_message_is_deflated");
     for bytes in [256, 2_048, 65_536] {
@@ -84,5 +122,13 @@ fn a_message_is_inflated(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, inflating_allocates_nothing, a_bomb_costs_no_more_than_the_limit, a_message_is_deflated, a_message_is_inflated);
+criterion_group!(
+    benches,
+    inflating_allocates_nothing,
+    a_bomb_costs_no_more_than_the_limit,
+    writing_distances_allocates_nothing,
+    a_message_is_deflated,
+    a_message_is_inflated,
+    a_message_refers_to_the_one_before
+);
 criterion_main!(benches);

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use allocations::allocations;
 use belfry::clock::{Clock, Timestamp};
-use belfry::config::Rule;
-use belfry::dialect::{Dialect, Encoded, Encoder, Encoding, Framing};
-use belfry::frame::Deflater;
+use belfry::config::{Deflate, Rule};
+use belfry::dialect::{Dialect, Encoded, Encoder, Encoding, ReferenceAccount};
+use belfry::frame::ServerWindow;
 use belfry::hub::{About, Message, PayloadKind};
 use belfry::metrics::{Metrics, Tally};
 use belfry::position::{Epoch, Offset, Position};
@@ -36,18 +36,21 @@ fn message(payload: &[u8]) -> Message {
         kind: PayloadKind::Json,
         except: None,
         rule: Arc::new(Rule::plain(None)),
+        extra: None,
     };
     Message::new(about, payload)
 }
 
 fn encoder() -> Encoder {
-    Encoder { deflater: Deflater::new(3), threshold: 256 }
+    Encoder::new(&Deflate::default(), ReferenceAccount::new(Arc::default(), 1 << 20))
 }
 
 /// Each kind of session that there is: both dialects, plain and with windows of 9 and of 15 bits.
 fn encodings() -> impl Iterator<Item = Encoding> {
     let windows = [None, Some(9), Some(15)];
-    [Dialect::Json, Dialect::Raw].into_iter().flat_map(move |dialect| windows.map(|window_bits| Encoding::websocket(dialect, window_bits)))
+    [Dialect::Json, Dialect::Raw]
+        .into_iter()
+        .flat_map(move |dialect| windows.map(|bits| Encoding::websocket(dialect, bits.map(|bits| ServerWindow { bits, is_kept: false }))))
 }
 
 /// A count: whatever the first taker of a kind costs, a thousand more cost nothing, and all share the same bytes.
@@ -83,10 +86,8 @@ fn fanout_encodes_once(_: &mut Criterion) {
 
 fn an_envelope_is_written_around_the_payload(criterion: &mut Criterion) {
     for encoding in encodings() {
-        let Framing::WebSocket { window_bits } = encoding.framing;
-        let window = window_bits.map_or("plain".to_owned(), |bits| format!("window_{bits}"));
-        let mut group =
-            criterion.benchmark_group(format!("an_envelope_is_written_around_the_payload/{}_{window}", encoding.dialect.as_str()));
+        let window = encoding.framing.window().map_or("plain".to_owned(), |window| format!("window_{}", window.bits));
+        let mut group = criterion.benchmark_group(format!("an_envelope_is_written_around_the_payload/{}_{window}", encoding.name()));
         for bytes in [128, 2_048] {
             let (mut encoder, mut tally) = (encoder(), Tally::new(Arc::new(Metrics::new())));
             let message = message(&json(bytes));

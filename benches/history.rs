@@ -8,7 +8,7 @@ mod hub;
 
 use allocations::{Allocations, allocations};
 use belfry::hub::{Publication, Wanted};
-use belfry::position::Offset;
+use belfry::position::{Offset, Position};
 use belfry::topic_name::TopicName;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hub::{Stage, name, publication};
@@ -50,16 +50,17 @@ fn a_replay_reads_without_copying(criterion: &mut Criterion) {
         let (stage, topic) = (keeping(10_000), name("quotes.AAPL"));
         let publication = publication(&[b'1'; 128]);
         let newest = (0..10_000).fold(None, |_, _| Some(stage.publish(&topic, &publication))).expect("there are some");
-        let since = Some((newest.epoch.as_str(), Offset(newest.offset.0 - missed)));
+        let since = Some((Some(newest.epoch.as_str()), Offset(newest.offset.0 - missed)));
         group.throughput(Throughput::Elements(missed));
         group.bench_function(missed.to_string(), |bencher| {
             bencher.iter(|| {
                 let (topic, start) = stage.hub.start(&topic, Wanted { since, last: None }).expect("the topic lives");
-                let (mut next, mut read) = (start.replay_from.expect("something was missed"), 0);
+                let offset = start.replay_from.expect("something was missed");
+                let (mut next, mut read) = (Position { offset, ..start.position }, 0);
                 loop {
                     let piece = topic.replay(next, PIECE_MESSAGES, PIECE_BYTES, stage.clock.moment());
                     read += piece.messages.len() as u64;
-                    next = piece.messages.last().expect("a piece has something").position.offset.next();
+                    next.offset = piece.messages.last().expect("a piece has something").position.offset.next();
                     if piece.caught_up {
                         break;
                     }

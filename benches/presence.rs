@@ -11,8 +11,8 @@ use belfry::dialect::{Dialect, Encoding};
 use belfry::frame::Inflater;
 use belfry::hub::Wanted;
 use belfry::session_id::{Member, SessionId};
-use belfry::shard::{Expected, NewSession, Reader, SessionContext, Shards, SubscriptionOptions};
-use belfry::topic_name::TopicName;
+use belfry::shard::{Expected, NewSession, Reader, SessionContext, Shards};
+use belfry::topic_name::{Pattern, TopicName};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hub::{Stage, name};
 
@@ -25,8 +25,8 @@ fn joining_and_leaving_cost_the_same_in_any_room(criterion: &mut Criterion) {
     for members in MEMBERS {
         let (stage, room) = (Stage::new(RULES), name("chat.lobby"));
         let join = |member: &Member| stage.hub.subscribe(&room, stage.outlet, member, None, Wanted::default()).is_ok_and(|joined| joined.2);
-        (0..members).for_each(|_| assert!(join(&Member { session: SessionId::random(), user: None })));
-        let member = Member { session: SessionId::random(), user: Some("ann".into()) };
+        (0..members).for_each(|_| assert!(join(&Member { session: SessionId::random(), user: None, info: None })));
+        let member = Member { session: SessionId::random(), user: Some("ann".into()), info: None };
         group.bench_function(members.to_string(), |bencher| {
             bencher.iter(|| {
                 assert!(join(&member));
@@ -43,7 +43,7 @@ fn a_list_costs_its_members(criterion: &mut Criterion) {
     for members in MEMBERS {
         let (stage, room) = (Stage::new(RULES), name("chat.lobby"));
         for _ in 0..members {
-            let member = Member { session: SessionId::random(), user: Some("ann".into()) };
+            let member = Member { session: SessionId::random(), user: Some("ann".into()), info: None };
             assert!(stage.hub.subscribe(&room, stage.outlet, &member, None, Wanted::default()).is_ok());
         }
         group.throughput(Throughput::Elements(members as u64));
@@ -82,9 +82,9 @@ struct Quiet {
 
 impl Reader for Quiet {
     fn open(&mut self, context: &mut SessionContext<'_>) {
-        let member = Member { session: self.id, user: None };
-        assert!(context.take_place());
-        if let Ok((begun, _)) = context.subscribe(&self.room, SubscriptionOptions::default(), &member, Wanted::default()) {
+        let member = Member { session: self.id, user: None, info: None };
+        assert!(context.take_place(&Pattern::from(self.room.clone())).is_ok());
+        if let Ok((begun, _)) = context.subscribe(&self.room, &member, Wanted::default(), None) {
             context.begin(begun);
         }
     }

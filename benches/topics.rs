@@ -25,7 +25,7 @@ fn a_publish_costs_the_same_among_any_number_of_topics(criterion: &mut Criterion
     for count in COUNTS {
         let (stage, names) = (Stage::new("[]"), names(count));
         for name in &names {
-            let member = Member { session: SessionId::random(), user: None };
+            let member = Member { session: SessionId::random(), user: None, info: None };
             assert!(stage.hub.subscribe(name, stage.outlet, &member, None, Wanted::default()).is_ok());
         }
         let mut group = criterion.benchmark_group("a_publish_costs_the_same_among_any_number_of_topics");

@@ -23,6 +23,8 @@ fanout-http | json,raw,nchan | --rate 50 --publish-by http
 market | json,json-coalesce-1ms,uwebsockets,centrifugo,nats | --scenario market
 market-200 | json,PEERS | --scenario market --rate 200
 market-64-ahead | json,json-coalesce-1ms,PEERS | --scenario market --ahead 64
+dialects | json,centrifugo-json,centrifugo-protobuf,sse,stream | --sessions 200 --rate 100
+dialects-market | json,centrifugo-json,centrifugo-protobuf,sse,stream | --scenario market --sessions 200 --rate 1000
 deflate-128 | json,json+deflate,raw,raw+deflate | --rate 100
 deflate-2048 | json,json+deflate,raw,raw+deflate | --rate 100 --payload 2048
 deflate | json,json+deflate,raw,raw+deflate,uwebsockets,uwebsockets+deflate,nchan,nchan+deflate,centrifugo,centrifugo+deflate,nats,nats+deflate | --payload 600 --rate 10

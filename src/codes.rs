@@ -18,11 +18,12 @@ pub enum ErrorCode {
     TokenExpired,
     HistoryOff,
     PresenceOff,
+    Unavailable,
 }
 
 impl ErrorCode {
     /// Every code, in the contract's order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::UnknownOp,
         Self::BadTopic,
@@ -35,6 +36,7 @@ impl ErrorCode {
         Self::TokenExpired,
         Self::HistoryOff,
         Self::PresenceOff,
+        Self::Unavailable,
     ];
 
     /// Its spelling on the wire.
@@ -52,6 +54,7 @@ impl ErrorCode {
             Self::TokenExpired => "token_expired",
             Self::HistoryOff => "history_off",
             Self::PresenceOff => "presence_off",
+            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | 7 | [`server`] |
 //! | 6 | [`session`] |
 //! | 5 | [`shard`] |
-//! | 4 | [`dialect`], [`feed`], [`store`] |
+//! | 4 | [`dialect`], [`feed`], [`store`], [`cluster`] |
 //! | 3 | [`hub`], [`auth`] |
 //! | 2 | [`frame`] |
 //! | 1 | [`config`], [`metrics`] |
@@ -20,6 +20,7 @@
 pub mod auth;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod codes;
 pub mod config;
 pub mod dialect;

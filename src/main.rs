@@ -1,4 +1,4 @@
-//! The `belfry` program: parses, runs, prints the chain of an error, exits.
+//! The `belfry` program: the command line, with the allocator set up for it.
 
 mod allocator;
 
@@ -6,11 +6,5 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     allocator::return_free_pages_at_once();
-    match belfry::cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("belfry: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    belfry::cli::run()
 }

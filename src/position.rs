@@ -67,3 +67,10 @@ pub struct Position {
     /// Where in it.
     pub offset: Offset,
 }
+
+impl Position {
+    /// Whether `later` lies behind this one in the same life.
+    pub fn is_before(self, later: Position) -> bool {
+        self.epoch == later.epoch && self.offset < later.offset
+    }
+}

@@ -56,6 +56,47 @@ impl FromStr for SessionId {
     }
 }
 
+/// What proves that a request speaks for a session which can't be spoken to over its own connection: 128 random bits, shown as 32
+/// hexadecimal digits. Unlike its name it is told to nobody else, and goes into no log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionSecret(u128);
+
+impl SessionSecret {
+    /// A secret that nobody had before.
+    pub fn random() -> Self {
+        Self(rand::rng().random())
+    }
+}
+
+impl fmt::Display for SessionSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for SessionSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionSecret")
+    }
+}
+
+/// The text is not 32 lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a session's secret is 32 hexadecimal digits")]
+pub struct SessionSecretError;
+
+impl FromStr for SessionSecret {
+    type Err = SessionSecretError;
+
+    fn from_str(text: &str) -> Result<Self, SessionSecretError> {
+        let plain = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !plain {
+            return Err(SessionSecretError);
+        }
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| SessionSecretError)
+    }
+}
+
 /// A session as presence shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -63,4 +104,23 @@ pub struct Member {
     pub session: SessionId,
     /// Its token's `sub` or its key's name; `None` when anonymous.
     pub user: Option<Arc<str>>,
+    /// What its tokens say of it beside that, for Centrifugo's clients.
+    pub info: Option<Arc<MemberInfo>>,
+}
+
+/// What tokens say of a member beside its user, each as JSON text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MemberInfo {
+    /// The connection token's `info`.
+    pub session: Option<Box<str>>,
+    /// The subscription token's `info`.
+    pub topic: Option<Box<str>>,
+}
+
+impl MemberInfo {
+    /// How much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        size_of::<Self>() + text(&self.session) + text(&self.topic)
+    }
 }

@@ -357,6 +357,22 @@ fn sub_comes_back_after_a_restart() {
     assert_eq!(sub.next(), "2");
 }
 
+/// The bug: the first word about a lost gateway ended a `sub` whose standard error nobody reads any more.
+#[test]
+fn sub_comes_back_with_a_closed_standard_error() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    gateway.publish("chat.lobby", "1");
+    let arguments = ["sub", "chat.lobby", "--last", "1", "--url", &gateway.url()];
+    let mut process = belfry().args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(process.stderr.take());
+    let (lines, told) = (lines_of(process.stdout.take().unwrap()), channel().1);
+    let sub = Sub { process, lines, told };
+    assert_eq!(sub.next(), "1");
+    let gateway = Gateway::start(&gateway.kill(), &[]);
+    gateway.publish("chat.lobby", "2");
+    assert_eq!(sub.next(), "2");
+}
+
 /// PROTOCOL 8: what a new gateway published before the subscriber was back arrives as well: its topics began anew, so all of it
 /// is newer than what was seen. It was lost, but for the newest `--last`.
 #[test]

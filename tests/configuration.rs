@@ -9,6 +9,8 @@ use std::sync::Arc;
 use belfry::config::{Config, DEFAULT_FILE, Problem, Sources, keys};
 
 const REFERENCE: &str = include_str!("../docs/configuration.md");
+/// The built-in file as the contract has it: the keys alone that it is about.
+const CONTRACT: &str = include_str!("vectors/built-in.toml");
 
 /// One row of the reference.
 struct Row {
@@ -25,7 +27,9 @@ fn rows() -> Vec<Row> {
     REFERENCE.lines().filter_map(row).collect()
 }
 
+/// A row of a table of keys; those of values begin with a quote.
 fn row(line: &'static str) -> Option<Row> {
+    let line = Some(line).filter(|line| !line.starts_with("| `\""))?;
     let cells: Vec<_> = line.strip_prefix("| `")?.strip_suffix(" |")?.split('|').map(str::trim).collect();
     let [key, kind, default, range, meaning] = cells[..] else { panic!("{line} has {} cells", cells.len()) };
     let literal = |cell: &'static str| cell.strip_prefix('`')?.strip_suffix('`');
@@ -58,6 +62,7 @@ fn siblings(key: &str) -> &'static str {
         key if key.starts_with("auth.api_keys[]") => "name = 'feed'\nkey = 'k'",
         key if key.starts_with("topics[]") => "match = 't.>'",
         key if key.starts_with("feed.replay[]") => "file = 'ticks.csv'\ntopic = 'quotes.{symbol}'",
+        key if key.starts_with("cluster.streams[]") => "name = 'S'\nmatch = 't.>'",
         "feed.simulator.enabled" => "",
         key if key.starts_with("feed.simulator.") => "enabled = true",
         _ => "",
@@ -72,6 +77,7 @@ fn file_with(key: &str, value: Option<&str>) -> String {
     let body = lines.chain(value.map(|value| own.clone() + value)).collect::<Vec<_>>().join("\n");
     match table.strip_suffix("[]") {
         _ if table.is_empty() => body,
+        Some(list @ "cluster.streams") => format!("[[topics]]\nmatch = 't.>'\n[cluster]\nurls = ['nats://h:4222']\n[[{list}]]\n{body}"),
         Some(list) => format!("[[{list}]]\n{body}"),
         None => format!("[{table}]\n{body}"),
     }
@@ -132,15 +138,32 @@ fn wrong_values(kind: &str) -> &'static [&'static str] {
         "duration" => &["10", "\"10\"", "\"\"", "\"ten\"", "\"-1s\"", "\"10 s\"", "\"1 parsec\"", "1.5", "true", "[]", "{}", "\"99999d\""],
         "true or false" => &["\"true\"", "\"\"", "1", "[]", "{}"],
         "number" => &["\"1\"", "\"\"", "true", "-1", "-0.5", "[]", "{}"],
-        "address" => &["8765", "true", "[]", "{}", "\"localhost\"", "\":8765\"", "\"127.0.0.1:x\"", "\"127.0.0.1:65536\"", "\"1.2.3:4\""],
+        "address or list" => &[
+            "8765",
+            "true",
+            "[]",
+            "{}",
+            "\"localhost\"",
+            "\":8765\"",
+            "\"127.0.0.1:x\"",
+            "\"127.0.0.1:65536\"",
+            "\"1.2.3:4\"",
+            "[5]",
+            "[\"localhost\"]",
+            "\"unix:\"",
+            "\"unix:run/belfry.sock\"",
+            "\"systemd:\"",
+        ],
+        "mode" => &["660", "true", "[]", "{}", "\"\"", "\"rw\"", "\"0888\"", "\"1777\""],
         "file" => &["5", "true", "[]", "{}", "\"absent.pem\""],
         "text or list" => &["5", "true", "[]", "{}", "\"\"", "[5]", "[\"\"]"],
         "text" | "folder" => &["5", "true", "[]", "{}"],
         "pattern" => &["5", "true", "[]", "{}", "\"a.>.b\"", "\"a b\"", "\"a..b\""],
-        "list of patterns" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"a.>.b\"]", "[\"a b\"]"],
-        "list of origins" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"null\"]", "[\"*\"]", "[\"https://a/b\"]", "[\"app://a\"]"],
+        "list of patterns" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"a.>.b\"]", "[\"a b\"]", "[\"chat*\"]", "[\"a.b:*\"]"],
+        "list of origins" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"*\"]", "[\"https://a/b\"]", "[\"https://*\"]"],
         "list of hosts" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"a:1\"]", "[\"http://a\"]", "[\"a/b\"]"],
         "list of networks" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"10.0.0.0/33\"]", "[\"localhost\"]"],
+        "list of servers" => &["\"a\"", "5", "{}", "[5]", "[\"\"]", "[\"h:4222\"]", "[\"http://h\"]"],
         "list of symbols" => &["\"a\"", "5", "{}", "[]", "[5]", "[\"\"]", "[\"a.b\"]", "[\"*\"]", "[\"a b\"]"],
         "list of tables" => &["\"a\"", "5", "{}", "[5]", "[\"\"]"],
         "table" => &["\"a\"", "\"\"", "5", "[]"],
@@ -150,7 +173,8 @@ fn wrong_values(kind: &str) -> &'static [&'static str] {
 
 /// How a problem shows `value`: of a list, its only item.
 fn shown(key: &str, value: &str) -> String {
-    let is_secret = ["auth.anonymous", "auth.keys", "auth.api_keys", "auth.keys[].secret", "auth.api_keys[].key"].contains(&key);
+    let is_secret =
+        ["auth.anonymous", "auth.authenticated", "auth.keys", "auth.api_keys", "auth.keys[].secret", "auth.api_keys[].key"].contains(&key);
     let item = value.strip_prefix('[').and_then(|value| value.strip_suffix(']')).filter(|item| !item.is_empty());
     let shown = if is_secret { "(not shown)" } else { item.unwrap_or(value) };
     let index = if item.is_some() { "[0]" } else { "" };
@@ -227,12 +251,86 @@ fn every_example_is_right() {
     }
 }
 
-/// PROTOCOL 8: SIGHUP can't change `server.listen`, `server.shards`, `admin.listen`, `feed.replay`; nor `store.dir`.
+/// PROTOCOL 8: the built-in file means what stands in the contract; so whatever it holds besides has the default of its key.
+#[test]
+fn the_built_in_file_means_what_the_contract_says() {
+    let folder = Folder::new();
+    let load = |text| folder.load(text).unwrap_or_else(|problems| panic!("{}", told(&problems)));
+    assert_eq!(load(DEFAULT_FILE), load(CONTRACT));
+}
+
+/// The built-in file with all of its examples: a line of it that begins with `#` and no blank is a setting.
+fn with_examples() -> String {
+    let shown = |line: &str| {
+        let setting = line.trim_start().strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+        setting.unwrap_or(line).to_owned() + "\n"
+    };
+    DEFAULT_FILE.lines().map(shown).collect()
+}
+
+/// The keys of `table` as the reference spells them; of `[endpoints]`, the table alone.
+fn keys_of(path: &str, table: &toml::Table, found: &mut BTreeSet<String>) {
+    for (name, value) in table {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let tables: Vec<_> = match value {
+            toml::Value::Table(below) if key != "endpoints" => vec![(key.clone(), below)],
+            toml::Value::Array(items) => items.iter().filter_map(|item| Some((format!("{key}[]"), item.as_table()?))).collect(),
+            _ => Vec::new(),
+        };
+        tables.iter().for_each(|(path, below)| keys_of(path, below, found));
+        found.insert(key);
+    }
+}
+
+/// A new key without a line there fails this: the built-in file shows every key, those that have a default as settings.
+#[test]
+fn the_built_in_file_shows_every_key() {
+    let (mut live, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    keys_of("", &DEFAULT_FILE.parse().unwrap(), &mut live);
+    keys_of("", &with_examples().parse().unwrap(), &mut shown);
+    assert_eq!(shown, keys().into_iter().collect());
+    let of_an_example = |key: &str| key.contains("[]") && !key.starts_with("topics[]");
+    for row in rows().iter().filter(|row| row.default.is_some() && !of_an_example(row.key)) {
+        assert!(live.contains(row.key), "{} has a default, which stands nowhere in the built-in file", row.key);
+    }
+}
+
+/// What it shows can be taken over as it stands, once the files are there that it names.
+#[test]
+fn the_examples_of_the_built_in_file_are_right() {
+    let folder = Folder::new();
+    let beside = |name: &str, text: &str| std::fs::write(folder.0.path().join(name), text).unwrap();
+    ["nats.creds", "roots.pem", "gateway.pem", "gateway.key"].iter().for_each(|name| beside(name, ""));
+    beside("public.pem", include_str!("../src/auth/testdata/ec-p256.pub.pem"));
+    beside("keys.json", "{\"keys\": []}");
+    let text = with_examples().replace("urls = []", "urls = [\"nats://127.0.0.1:4222\"]");
+    folder.load(&text).unwrap_or_else(|problems| panic!("{}", told(&problems)));
+}
+
+/// Each setting of the built-in file is explained, beside it or above it, where its table has it for the first time.
+#[test]
+fn the_built_in_file_explains_every_key() {
+    let (mut table, mut above, mut seen) = ("", "", BTreeSet::new());
+    for line in DEFAULT_FILE.lines() {
+        if line.starts_with('[') {
+            table = line;
+        } else if let Some((name, rest)) = line.trim_start_matches('#').split_once(" = ").filter(|_| !line.starts_with([' ', ']']))
+            && !line.starts_with("# ")
+            && seen.insert((table, name))
+        {
+            let explained = rest.contains(" # ") || above.starts_with("# ") || table.contains(" # ");
+            assert!(explained, "{table}: {line}");
+        }
+        above = line;
+    }
+}
+
+/// PROTOCOL 8: SIGHUP can't change `server.listen`, `server.shards`, `admin.listen`, `feed.replay`; nor `log.format` and `store.dir`.
 #[test]
 fn what_needs_a_restart_is_marked() {
     let folder = Folder::new();
-    let changed = "server = { listen = '127.0.0.1:1', shards = 200 }\nadmin.listen = '127.0.0.1:2'\n\
-        feed.replay = [{ file = 'ticks.csv', topic = 'a' }]\nstore.dir = '/var/lib/belfry'";
+    let changed = "server = { listen = '127.0.0.1:1', unix_mode = '0666', shards = 200 }\nadmin = { listen = '127.0.0.1:2', unix_mode = '0666' }\n\
+        feed.replay = [{ file = 'ticks.csv', topic = 'a' }]\nstore.dir = '/var/lib/belfry'\nlog.format = 'json'\ncluster.urls = ['nats://h:4222']";
     let (old, new) = (folder.load("").unwrap(), folder.load(changed).unwrap());
     let marked: Vec<_> = rows().iter().filter(|row| row.meaning.contains("*Restart*")).map(|row| row.key).collect();
     assert_eq!(old.fixed_differences(&new), marked);

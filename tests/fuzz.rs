@@ -38,11 +38,16 @@ macro_rules! targets {
 }
 
 targets! {
+    centrifugo_frame in "../fuzz/fuzz_targets/centrifugo_frame.rs",
     config_toml in "../fuzz/fuzz_targets/config_toml.rs",
+    emulation_body in "../fuzz/fuzz_targets/emulation_body.rs",
+    event_id in "../fuzz/fuzz_targets/event_id.rs",
     frame_reader in "../fuzz/fuzz_targets/frame_reader.rs",
     inflate in "../fuzz/fuzz_targets/inflate.rs",
     json_command in "../fuzz/fuzz_targets/json_command.rs",
     offer in "../fuzz/fuzz_targets/offer.rs",
+    proxy_header in "../fuzz/fuzz_targets/proxy_header.rs",
+    reference in "../fuzz/fuzz_targets/reference.rs",
     store_file in "../fuzz/fuzz_targets/store_file.rs",
     token in "../fuzz/fuzz_targets/token.rs",
     topic_name in "../fuzz/fuzz_targets/topic_name.rs",

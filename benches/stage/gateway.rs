@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use belfry::config::{Config, Sources};
-use belfry::server;
+use belfry::config::{Config, ListenAddress, Sources};
+use belfry::server::{self, Signals, Supervisor};
 use tokio::runtime::Runtime;
 
 /// One shard, everybody may everything, and no rate or room that a bench could reach.
@@ -43,8 +43,9 @@ impl Gateway {
         SETTINGS.iter().chain(settings).for_each(|setting| sources.set(setting).expect("KEY=VALUE"));
         let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems:?}"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads can be had");
-        let running = runtime.block_on(server::start(config, sources)).expect("the gateway starts");
-        let address = running.address;
+        let starting = async { server::start(config, sources, Signals::new().expect("signals can be heard"), Supervisor::default()).await };
+        let running = runtime.block_on(starting).expect("the gateway starts");
+        let ListenAddress::Network(address) = running.addresses[0] else { panic!("the gateway listens on an address") };
         runtime.spawn(running.run_until_drained());
         Self { address, _runtime: runtime }
     }

@@ -19,13 +19,14 @@ pub struct Sink {
 }
 
 impl Outlet for Sink {
-    fn has_room(&self) -> bool {
+    fn has_room(&self, _: &Waker) -> bool {
         true
     }
     fn when_room(&self, _: &Waker) {}
-    fn offer(&self, _: &Message) {
+    fn offer(&self, _: &Message, _: &Waker) {
         self.heard.fetch_add(1, Ordering::Relaxed);
     }
+    fn go_on(&self, _: &TopicName, _: Position) {}
     fn tell(&self, _: &Arc<PresenceChange>) {
         self.heard.fetch_add(1, Ordering::Relaxed);
     }
@@ -58,16 +59,16 @@ impl Stage {
 
     /// Publishes.
     pub fn publish(&self, topic: &TopicName, publication: &Publication<'_>) -> Position {
-        match self.hub.try_publish(topic, publication) {
+        match self.hub.try_publish(topic, publication, Waker::noop()) {
             Ok(Attempt::Published(position)) => position,
-            Ok(Attempt::NoRoom(_)) | Err(_) => unreachable!("the outlet has room, and there may be a million topics"),
+            Ok(_) | Err(_) => unreachable!("the outlet has room, there is no engine, and there may be a million topics"),
         }
     }
 }
 
 /// A payload as a feed publishes it.
 pub fn publication(payload: &[u8]) -> Publication<'_> {
-    Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None }
+    Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None, extra: None }
 }
 
 /// A name that is one.

@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn hear<'a>(deflate: bool, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
-    let agreement = deflate.then(|| negotiate([&b"permessage-deflate"[..]])).flatten();
+    let agreement = deflate.then(|| negotiate([&b"permessage-deflate"[..]], false)).flatten();
     let (mut reader, mut inflater) = (FrameReader::new(MESSAGE_BYTES, agreement.as_ref()), Inflater::default());
     let mut heard = Vec::new();
     for piece in pieces {

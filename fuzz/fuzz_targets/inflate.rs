@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn inflate(payload: &[u8], bound: usize, inflater: &mut Inflater) -> Option<Vec<u8>> {
-    let agreement = negotiate([&b"permessage-deflate"[..]]);
+    let agreement = negotiate([&b"permessage-deflate"[..]], false);
     let mut frame = vec![0xc2, 0xff];
     match payload.len() {
         length @ 0..126 => frame[1] = 0x80 | length as u8,

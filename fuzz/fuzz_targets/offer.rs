@@ -5,8 +5,14 @@ use belfry::frame::negotiate;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Some(agreement) = negotiate(data.split(|&byte| byte == b'\n')) else { return };
-    assert!((8..=15).contains(&agreement.server_window_bits));
-    let again = negotiate([agreement.response.as_bytes()]);
-    assert_eq!(again.as_ref(), Some(&agreement));
+    for history in [false, true] {
+        agree(data, history);
+    }
 });
+
+fn agree(data: &[u8], history: bool) {
+    let Some(agreement) = negotiate(data.split(|&byte| byte == b'\n'), history) else { return };
+    assert!((8..=15).contains(&agreement.window.bits));
+    let again = negotiate([agreement.response.as_bytes()], history);
+    assert_eq!(again.as_ref(), Some(&agreement));
+}

@@ -3,7 +3,7 @@
 #![no_main]
 
 use belfry::hub::PatternTrie;
-use belfry::topic_name::{Pattern, TopicName};
+use belfry::topic_name::{Pattern, Scope, TopicName};
 use libfuzzer_sys::fuzz_target;
 
 /// Patterns that are looked at, so that an input of many lines stays cheap.
@@ -16,6 +16,9 @@ fuzz_target!(|text: &str| {
         assert!(name.tokens().all(|token| !token.is_empty()) && name.tokens().count() <= 16);
         assert!(Pattern::parse(name.as_str()).is_ok_and(|pattern| !pattern.is_wild() && pattern.matches(name)));
     }
+    if let Ok(name) = &name {
+        scopes_cover_what_they_match(patterns, name);
+    }
     let patterns: Vec<Pattern> = patterns.split('\n').take(PATTERNS_MAX).filter_map(|text| Pattern::parse(text).ok()).collect();
     let Ok(name) = name else { return };
     for pattern in &patterns {
@@ -26,6 +29,20 @@ fuzz_target!(|text: &str| {
     }
     find_in_trie(&patterns, &name);
 });
+
+/// What grants and rules cover: no scope covers another that matches more than itself, and a pattern is the same as a scope.
+fn scopes_cover_what_they_match(texts: &str, name: &TopicName) {
+    let scopes: Vec<Scope> = texts.split('\n').take(PATTERNS_MAX).filter_map(|text| Scope::parse(text).ok()).collect();
+    for (wide, narrow) in scopes.iter().flat_map(|wide| scopes.iter().map(move |narrow| (wide, narrow))) {
+        assert!(!(wide.covers_all_of(narrow) && narrow.matches(name)) || wide.matches(name), "{wide} covers {narrow}, and not {name}");
+    }
+    for scope in &scopes {
+        if let Ok(pattern) = Pattern::parse(scope.as_str()) {
+            assert_eq!(pattern.matches(name), scope.matches(name), "{scope} and {name}");
+        }
+        assert!(scope.for_user(Some(name.as_str())).is_none_or(|scope| !scope.as_str().is_empty()));
+    }
+}
 
 /// The trie finds what matching each pattern finds, also after some of them have gone; without any it is empty.
 fn find_in_trie(patterns: &[Pattern], name: &TopicName) {

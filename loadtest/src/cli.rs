@@ -83,7 +83,7 @@ struct Compare {
     arguments: Arguments,
     #[command(flatten)]
     output: Output,
-    /// What runs against each other, each by the name of a --target, with `+deflate` if it shall compress; ratios are to the first, and
+    /// What runs against each other, each by the name of a --target, with `+deflate` or `+history` if it shall compress; ratios are to the first, and
     /// of a server that compresses to the same one without
     #[arg(long, value_delimiter = ',', value_name = "SERVERS", default_value = "json,raw,baseline,node-ws,python-websockets")]
     with: Vec<Contender>,

@@ -12,21 +12,19 @@ use crate::plan::Server;
 use crate::plan::{Scenario, Settings};
 use crate::report::{Cell, Comparison, Report, Row};
 use crate::scenario;
-
-/// What stands behind the name of a contender that compresses.
-const DEFLATE: &str = "+deflate";
+use crate::wire::Deflate;
 
 /// One of those that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contender {
     preset: Preset,
-    /// With permessage-deflate, whatever the others do.
-    deflate: bool,
+    /// How it compresses, whatever the others do.
+    deflate: Deflate,
 }
 
 /// A name that is none.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no server; write one of {names}, and `+deflate` behind it if it shall compress", names = names())]
+#[error("{0:?} is no server; write one of {names}, and `+deflate` behind it if it shall compress, or `+history` if it is Belfry", names = names())]
 pub struct UnknownContender(String);
 
 fn names() -> String {
@@ -34,19 +32,25 @@ fn names() -> String {
     names.join(", ")
 }
 
+/// The name of the server alone, and how it compresses.
+fn without_compression(name: &str) -> (&str, Deflate) {
+    let mut compressing = [Deflate::Alone, Deflate::History].into_iter();
+    compressing.find_map(|deflate| Some((name.strip_suffix(deflate.suffix())?, deflate))).unwrap_or((name, Deflate::Off))
+}
+
 impl FromStr for Contender {
     type Err = UnknownContender;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, deflate) = text.strip_suffix(DEFLATE).map_or((text, false), |name| (name, true));
+        let (name, deflate) = without_compression(text);
         let preset = Preset::from_str(name, false).map_err(|_| UnknownContender(text.to_owned()))?;
-        if deflate && !preset.deflates() { Err(UnknownContender(text.to_owned())) } else { Ok(Self { preset, deflate }) }
+        if preset.offers(deflate) { Ok(Self { preset, deflate }) } else { Err(UnknownContender(text.to_owned())) }
     }
 }
 
 impl Contender {
     fn name(self) -> String {
-        format!("{}{}", self.preset.name(), if self.deflate { DEFLATE } else { "" })
+        format!("{}{}", self.preset.name(), self.deflate.suffix())
     }
 
     /// The settings of a run on it.
@@ -56,7 +60,7 @@ impl Contender {
             "compare starts what it compares: name the gateway's binary with --start"
         );
         let server = self.preset.server(&settings.server, peers)?;
-        let deflate = self.preset.deflates() && (settings.deflate || self.deflate);
+        let deflate = if self.deflate == Deflate::Off && self.preset.offers(settings.deflate) { settings.deflate } else { self.deflate };
         let settings = Settings { deflate, ..settings.clone().on(self.name(), server, self.preset.dialect()) };
         settings.fits()?;
         Ok(settings)
@@ -68,6 +72,7 @@ type Figure = (&'static str, fn(&Report) -> Option<f64>);
 /// What traffic is compared by.
 const TRAFFIC: &[Figure] = &[
     ("CPU µs a delivery", |report| Some(report.server?.cpu_us_per_delivery)),
+    ("bytes a delivery", |report| report.bytes_per_delivery),
     ("p50 µs", |report| Some(report.latency.p50)),
     ("p99 µs", |report| Some(report.latency.p99)),
     ("delivered/s", |report| Some(report.deliveries as f64 / report.measured_s)),
@@ -101,7 +106,8 @@ pub fn settings(settings: &Settings, contenders: &[Contender], peers: &Path) -> 
 /// Starts each server of others' once, and leaves out those that can't be had here; their scripts say why.
 pub fn leave_out_absent(contenders: &mut Vec<Settings>) -> anyhow::Result<()> {
     contenders.retain(|contender| {
-        let there = !matches!(contender.server, Server::Peer(_)) || Started::start(&contender.server, false, contender.deflate).is_ok();
+        let there = !matches!(contender.server, Server::Peer(_))
+            || Started::start(&contender.server, false, contender.deflate != Deflate::Off).is_ok();
         if !there {
             eprintln!("{} is left out", name(contender));
         }
@@ -179,9 +185,9 @@ impl Rounds {
 
     /// What ratios are to: the first; for a server that compresses, the same one without, where that runs too.
     fn base(&self, at: usize) -> usize {
-        let plain = name(&self.contenders[at]).strip_suffix(DEFLATE);
-        let without = |plain| self.contenders.iter().position(|contender| name(contender) == plain);
-        plain.and_then(without).unwrap_or(0)
+        let (plain, deflate) = without_compression(name(&self.contenders[at]));
+        let without = || self.contenders.iter().position(|contender| name(contender) == plain);
+        if deflate == Deflate::Off { 0 } else { without().unwrap_or(0) }
     }
 }
 
@@ -191,10 +197,13 @@ mod tests {
 
     #[test]
     fn a_contender_is_named_with_or_without_deflate() {
-        for text in ["json", "raw+deflate", "json-coalesce-1ms", "uwebsockets+deflate"] {
+        for text in ["json", "raw+deflate", "raw+history", "json-coalesce-1ms", "uwebsockets+deflate"] {
             assert_eq!(Contender::from_str(text).unwrap().name(), text);
         }
+        assert!(Contender::from_str("centrifugo-protobuf+history").is_ok(), "Belfry, whatever it speaks");
         assert!(Contender::from_str("baseline+deflate").is_err(), "plain sends compress nothing");
+        assert!(Contender::from_str("sse+deflate").is_err(), "no stream is compressed");
+        assert!(Contender::from_str("nchan+history").is_err(), "only Belfry is asked to leave sessions their windows");
         let unknown = Contender::from_str("nonsense").unwrap_err().to_string();
         assert!(unknown.contains("\"nonsense\"") && unknown.contains("uwebsockets"), "{unknown}");
     }

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use anyhow::{Context, ensure};
+use clap::ValueEnum;
 use serde_json::Value;
+
+use crate::wire::Deflate;
 
 /// The reports of one file: one run, or several.
 pub struct Reports(Vec<Value>);
@@ -11,8 +14,9 @@ pub struct Reports(Vec<Value>);
 /// A column of the table: its name, and where a report has its value.
 type Column = (&'static str, fn(&Value) -> Option<f64>);
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     ("CPU µs a delivery", |report| report.pointer("/server/cpu_us_per_delivery")?.as_f64()),
+    ("bytes a delivery", |report| report["bytes_per_delivery"].as_f64()),
     ("p50 µs", |report| latency(report, "p50")),
     ("p99 µs", |report| latency(report, "p99")),
     ("p99.9 µs", |report| latency(report, "p999")),
@@ -43,7 +47,13 @@ fn name(report: &Value) -> String {
     let settings = &report["settings"];
     let scenario = settings["scenario"].as_str().unwrap_or_default();
     let server = settings["server_name"].as_str().or_else(|| settings["dialect"].as_str()).unwrap_or_default();
-    format!("{scenario}, {server}{}", if settings["deflate"] == true { " + deflate" } else { "" })
+    // Compared runs have it in the server's name; older reports say true or false.
+    let suffix = match &settings["deflate"] {
+        Value::Bool(true) => Deflate::Alone.suffix(),
+        Value::String(deflate) => Deflate::from_str(deflate, false).map_or("", Deflate::suffix),
+        _ => "",
+    };
+    format!("{scenario}, {}{suffix}", server.strip_suffix(suffix).unwrap_or(server))
 }
 
 /// A table in Markdown of the runs that both have, in their order: before, after, ratio.

@@ -32,7 +32,8 @@ impl Started {
         let mut command = match server {
             Server::Running => return Ok(None),
             Server::Belfry { program, shards, set } => {
-                // Its limits are out of a load test's reach; all else is on: history, accounts, presence.
+                // Its limits are out of a load test's reach; all else is on: history, accounts, presence. Whether messages refer to
+                // earlier ones is for the sessions to say, by what they offer.
                 let config = folder.join("belfry.toml");
                 fs::write(&config, configuration(*shards))?;
                 let mut command = Command::new(program);
@@ -162,22 +163,26 @@ match = "chat.>"
 history = 100
 history_ttl = "1h"
 on_slow = "disconnect"
+deflate = "history"
 presence = true
 [[topics]]
 match = "closing.>"
 history = 10000
 history_ttl = "1h"
 on_slow = "disconnect"
+deflate = "history"
 [[topics]]
 match = "quotes.>"
 history = 100
 history_ttl = "1h"
 on_slow = "conflate"
+deflate = "history"
 [[topics]]
 match = "kept.>"
 history = 10000
 history_ttl = "1h"
 on_slow = "drop_oldest"
+deflate = "history"
 "#
     )
 }

@@ -12,9 +12,9 @@
 //! | 1 | [`wire`], [`measure`] |
 //! | 0 | [`clock`], [`stamp`], [`sequence`] |
 //!
-//! The walk of a delivery: `engine/event_loop.rs` `read` (one read into the one buffer) → `engine/receive.rs` (frame heads alone) →
-//! `engine/ledger.rs` `deliver` → `stamp.rs` (stream, sequence and time, from the payload) → `sequence.rs` (loss, duplicate, order) →
-//! `measure/latency.rs`.
+//! The walk of a delivery: `engine/event_loop.rs` `read` (one read into the one buffer) → `engine/receive.rs` (frame heads alone; the
+//! chunks of a stream, `engine/stream.rs`) → `engine/message.rs` → `engine/ledger.rs` `deliver` → `stamp.rs` (stream, sequence and time,
+//! from the payload) → `sequence.rs` (loss, duplicate, order) → `measure/latency.rs`.
 
 pub mod baseline;
 pub mod cli;

@@ -6,6 +6,7 @@ use super::grants::Grants;
 use super::keys::ApiKey;
 use super::verifying::VerifyingKey;
 use crate::codes::{CloseCode, ErrorCode};
+use crate::session_id::MemberInfo;
 
 /// Whoever stands behind a session or a request.
 #[derive(Debug, Clone)]
@@ -20,10 +21,45 @@ pub struct Identity {
     pub key: Option<Arc<str>>,
     /// Whether it may administer.
     pub admin: bool,
+    /// What a token says to Centrifugo's protocol beside that.
+    pub connection: Option<Arc<Connection>>,
     /// The key's own rate, in place of `limits.commands_per_second`.
     pub commands_per_second: Option<u32>,
     /// What it was accepted for, so that a reload can ask whether that still holds.
     pub(super) origin: Origin,
+}
+
+/// What a connection token says to Centrifugo's protocol beside user and expiry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// What presence and publications show of its user.
+    pub info: Option<Arc<MemberInfo>>,
+    /// Topics that the session is subscribed to as it connects.
+    pub channels: Vec<OwnChannel>,
+}
+
+/// A topic that a token has its session subscribed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnChannel {
+    /// Its name.
+    pub name: Box<str>,
+    /// What presence and publications show of the session there, as JSON text.
+    pub info: Option<Box<str>>,
+}
+
+/// A subscription token of Centrifugo's protocol: it allows one subscription, whatever the grants say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionToken {
+    /// The topic.
+    pub channel: Box<str>,
+    /// Whose it is; `None`: nobody's in particular.
+    pub user: Option<Arc<str>>,
+    /// Its `exp`, in Unix seconds.
+    pub expires: Option<u64>,
+    /// The session that it is for, if it names one.
+    pub client: Option<Box<str>>,
+    /// What presence and publications show of the subscriber, as JSON text.
+    pub info: Option<Box<str>>,
 }
 
 /// What an identity rests on.
@@ -38,9 +74,23 @@ pub(super) enum Origin {
 }
 
 impl Identity {
+    /// The same with another expiry, in Unix seconds.
+    pub fn until(&self, expires: u64) -> Self {
+        Self { expires: Some(expires), ..self.clone() }
+    }
+
     /// Nobody in particular, with `grants`; the default ones allow nothing.
     pub fn anonymous(grants: Arc<Grants>) -> Self {
-        Self { user: None, grants, expires: None, key: None, admin: false, commands_per_second: None, origin: Origin::Anonymous }
+        Self {
+            user: None,
+            grants,
+            expires: None,
+            key: None,
+            admin: false,
+            connection: None,
+            commands_per_second: None,
+            origin: Origin::Anonymous,
+        }
     }
 }
 

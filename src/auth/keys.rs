@@ -16,6 +16,8 @@ use crate::config::{self, GrantLists, KeyMaterial, Problem};
 pub(super) struct KeySet {
     /// What everybody may; `None` when nobody may do anything without a credential.
     pub anonymous: Option<Arc<Grants>>,
+    /// What comes on top of a credential's own grants.
+    common: Common,
     /// Whether a token must have `exp` and `sub`.
     pub require_exp: bool,
     verifying: Vec<(Arc<VerifyingKey>, Arc<ExpectedClaims>)>,
@@ -27,6 +29,7 @@ impl KeySet {
     /// everything that is wrong with them.
     pub fn new(settings: &config::Auth) -> Result<Self, Vec<Problem>> {
         let everybody = settings.anonymous.clone().unwrap_or_default();
+        let common = Common { everybody, authenticated: settings.authenticated.clone() };
         let (mut verifying, mut problems) = (Vec::new(), Vec::new());
         for (index, key) in settings.keys.iter().enumerate() {
             let expected = Arc::new(ExpectedClaims::of(key, settings));
@@ -41,9 +44,9 @@ impl KeySet {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let api = settings.api_keys.iter().map(|key| Arc::new(ApiKey::new(key, &everybody))).collect();
-        let anonymous = settings.anonymous.clone().map(|lists| Arc::new(Grants::new(lists)));
-        Ok(Self { anonymous, require_exp: settings.require_exp, verifying, api })
+        let api = settings.api_keys.iter().map(|key| Arc::new(ApiKey::new(key, &common))).collect();
+        let anonymous = Some(Grants::of(&common.everybody, None)).filter(|grants| !grants.is_empty()).map(Arc::new);
+        Ok(Self { anonymous, common, require_exp: settings.require_exp, verifying, api })
     }
 
     /// The API key that `credential` is, the first if it is there twice. Every key is compared, each in a time that only its
@@ -68,12 +71,27 @@ impl KeySet {
         self.verifying.iter().any(|(other, _)| other.is_same_key(key))
     }
 
-    /// `own` with everybody's grants on top.
-    pub fn with_everybodys(&self, own: &Grants) -> Arc<Grants> {
-        Arc::new(match &self.anonymous {
-            Some(everybody) => own.union(everybody),
-            None => own.clone(),
-        })
+    /// `own` with what everybody has on top, and what everybody with a user has where there is a `user`.
+    pub fn with_common(&self, own: &Grants, user: Option<&str>) -> Arc<Grants> {
+        Arc::new(self.common.on_top_of(own, user))
+    }
+}
+
+/// The grants that no credential names.
+#[derive(Debug)]
+struct Common {
+    everybody: GrantLists,
+    authenticated: GrantLists,
+}
+
+impl Common {
+    fn on_top_of(&self, own: &Grants, user: Option<&str>) -> Grants {
+        let with_everybodys = own.union(&Grants::of(&self.everybody, user));
+        // An empty `sub` is Centrifugo's way to say that nobody in particular is meant.
+        match user.filter(|user| !user.is_empty()) {
+            Some(user) => with_everybodys.union(&Grants::of(&self.authenticated, Some(user))),
+            None => with_everybodys,
+        }
     }
 }
 
@@ -100,10 +118,11 @@ pub(super) struct ApiKey {
 }
 
 impl ApiKey {
-    fn new(key: &config::ApiKey, everybody: &GrantLists) -> Self {
+    fn new(key: &config::ApiKey, common: &Common) -> Self {
+        let name = key.name.as_str();
         Self {
-            name: key.name.as_str().into(),
-            grants: Arc::new(Grants::new(key.grants.clone()).union(&Grants::new(everybody.clone()))),
+            name: name.into(),
+            grants: Arc::new(common.on_top_of(&Grants::of(&key.grants, Some(name)), Some(name))),
             admin: key.admin,
             commands_per_second: key.commands_per_second,
             secret: key.key.clone(),

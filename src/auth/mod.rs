@@ -12,7 +12,7 @@ mod token;
 mod verifying;
 
 pub use grants::Grants;
-pub use identity::{AuthError, Identity};
+pub use identity::{AuthError, Connection, Identity, SubscriptionToken};
 pub use minting::{MintError, SigningKey, mint};
 
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl Auth {
         self.in_force().anonymous.clone()
     }
 
-    /// Whose token or API key this is. Everybody's grants come on top of its own.
+    /// Whose token or API key this is. Everybody's grants come on top of its own, and those of everybody with a user.
     pub fn identify(&self, credential: &str) -> Result<Arc<Identity>, AuthError> {
         if credential.len() > token::CREDENTIAL_BYTES_MAX {
             return Err(AuthError::Invalid(format!("it has {} bytes, the most is {}", credential.len(), token::CREDENTIAL_BYTES_MAX)));
@@ -83,14 +83,23 @@ impl Auth {
         }
         let verified = token::verify(credential, keys, self.clock.now())?;
         Ok(Arc::new(Identity {
+            grants: keys.with_common(&verified.own, verified.user.as_deref()),
             user: verified.user,
-            grants: keys.with_everybodys(&verified.own),
             expires: verified.expires,
             key: None,
             admin: false,
+            connection: verified.connection,
             commands_per_second: None,
             origin: Origin::Token { key: verified.key, own: verified.own },
         }))
+    }
+
+    /// The subscription that `token` allows by Centrifugo's protocol.
+    pub fn subscription(&self, token: &str) -> Result<SubscriptionToken, AuthError> {
+        if token.len() > token::CREDENTIAL_BYTES_MAX {
+            return Err(AuthError::Invalid(format!("it has {} bytes, the most is {}", token.len(), token::CREDENTIAL_BYTES_MAX)));
+        }
+        token::verify_subscription(token, &self.in_force().keys, self.clock.now())
     }
 
     /// What `identity` has become after a reload: other grants, or refused because its key is gone. A token keeps its own
@@ -109,7 +118,7 @@ impl Auth {
                 if identity.expires.is_some_and(|expires| expires.saturating_mul(1_000) <= self.clock.now().0) {
                     return Err(AuthError::Expired);
                 }
-                Ok(Arc::new(Identity { grants: keys.with_everybodys(own), ..identity.clone() }))
+                Ok(Arc::new(Identity { grants: keys.with_common(own, identity.user.as_deref()), ..identity.clone() }))
             }
         }
     }
@@ -130,6 +139,7 @@ fn by_api_key(key: &Arc<ApiKey>) -> Arc<Identity> {
         expires: None,
         key: Some(Arc::clone(&key.name)),
         admin: key.admin,
+        connection: None,
         commands_per_second: key.commands_per_second,
         origin: Origin::ApiKey(Arc::clone(key)),
     })

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::{GrantLists, KeyMaterial, Problem, TokenKey};
-use crate::topic_name::{Pattern, TopicName};
+use crate::topic_name::{Pattern, Scope, TopicName};
 
 const NOW: u64 = 1_732_233_600;
 const SECRET: &str = "a secret of more than thirty-two bytes";
@@ -24,7 +24,7 @@ const ED: &str = include_str!("testdata/ed.pem");
 const ED_PUBLIC: &str = include_str!("testdata/ed.pub.pem");
 
 fn lists(subscribe: &[&str], publish: &[&str]) -> GrantLists {
-    let parse = |list: &[&str]| list.iter().map(|text| Pattern::parse(text).unwrap()).collect();
+    let parse = |list: &[&str]| list.iter().map(|text| Scope::parse(text).unwrap()).collect();
     GrantLists { subscribe: parse(subscribe), publish: parse(publish) }
 }
 
@@ -356,6 +356,54 @@ fn renewing_after_a_reload() {
     assert!(!auth.renew(&nobody).unwrap().grants.may_subscribe(&pattern("news.*")));
 }
 
+/// PROTOCOL 2 and 8: `{user}` in every kind of grant, and what everybody with a user has on top; through a reload too.
+#[test]
+fn grants_of_a_user() {
+    let mut granted = settings(vec![secret_key(SECRET)]);
+    granted.require_exp = false;
+    granted.authenticated = lists(&["#{user}", "news.>"], &["said.{user}"]);
+    granted.anonymous = Some(lists(&["quotes.>", "hello.{user}"], &[]));
+    granted.api_keys = vec![config::ApiKey { grants: lists(&["desk.{user}"], &[]), ..api_key("feed", "feed-key", &[]) }];
+    let auth = Auth::new(&granted, clock()).unwrap();
+    let may = |identity: &Identity, names: &[&str]| names.iter().all(|name| identity.grants.may_subscribe(&pattern(name)));
+    let is_barred = |identity: &Identity, names: &[&str]| names.iter().all(|name| !identity.grants.may_subscribe(&pattern(name)));
+
+    let ann = auth.identify(&with_claims(r#"{"sub":"ann","subscribe":["personal:#{user}","chat:*"]}"#)).unwrap();
+    for ann in [&ann, &auth.renew(&ann).unwrap()] {
+        assert!(may(ann, &["#ann", "news.a", "hello.ann", "personal:#ann", "chat:a", "quotes.AAPL"]));
+        assert!(is_barred(ann, &["#bob", "#{user}", "hello.bob", "personal:#bob", "chat:a.b", "chat:", "desk.ann"]));
+        assert!(ann.grants.may_publish(&topic("said.ann")) && !ann.grants.may_publish(&topic("said.bob")));
+    }
+    let feed = auth.identify("feed-key").unwrap();
+    assert!(may(&feed, &["desk.feed", "#feed", "news.a"]) && is_barred(&feed, &["desk.ann", "#ann"]));
+    let nobody = auth.identify(&with_claims(r#"{"subscribe":["own.{user}","own.a"]}"#)).unwrap();
+    for nobody in [&nobody, &auth.identify(&with_claims(r#"{"sub":"","subscribe":["own.{user}","own.a"]}"#)).unwrap()] {
+        assert!(may(nobody, &["own.a", "quotes.a"]) && is_barred(nobody, &["own.{user}", "own.b", "news.a", "#", "hello.a"]));
+    }
+    assert!(is_barred(&auth.anonymous().unwrap(), &["hello.{user}", "hello.a", "news.a"]));
+    let dotted = auth.identify(&with_claims(r#"{"sub":"a.>","subscribe":["own.{user}"]}"#)).unwrap();
+    assert!(may(&dotted, &["news.a"]) && is_barred(&dotted, &["own.a", "own.a.b", "hello.a", "#a"]));
+
+    granted.authenticated = lists(&["late.{user}"], &[]);
+    granted.anonymous = Some(lists(&["hello.{user}"], &[]));
+    auth.reload(&granted).unwrap();
+    let ann = auth.renew(&ann).unwrap();
+    assert!(may(&ann, &["late.ann", "hello.ann", "personal:#ann"]) && is_barred(&ann, &["#ann", "news.a", "late.bob"]));
+    assert!(auth.anonymous().is_none(), "no grant of everybody's is left for the anonymous");
+}
+
+/// PROTOCOL 2: `$` names but the gateway's own may be published on, by a grant that spells the `$`.
+#[test]
+fn names_with_a_dollar_need_a_grant_that_spells_it() {
+    let auth = auth(vec![secret_key(SECRET)]);
+    let granted = |claims: &str| Arc::clone(&auth.identify(&with_claims(claims)).unwrap().grants);
+    let all = granted(r#"{"sub":"$own","exp":9999999999,"subscribe":[">","*.a","{user}.>"],"publish":[">","{user}.>"]}"#);
+    assert!(!all.may_publish(&topic("$own.a")) && !all.may_subscribe(&pattern("$own.a")));
+    let own = granted(r#"{"sub":"ann","exp":9999999999,"subscribe":["$own.>"],"publish":["$own.>","$belfry.>"]}"#);
+    assert!(own.may_publish(&topic("$own.a")) && own.may_subscribe(&pattern("$own.*")));
+    assert!(!own.may_publish(&topic("$belfry.stats")) && !own.may_publish(&topic("$belfry")));
+}
+
 /// Threat 15: a token is over at its `exp`, for a renewal after a reload too.
 #[test]
 fn a_token_ends_at_its_exp() {
@@ -381,7 +429,7 @@ proptest! {
         asked in "([ab]\\.){0,3}[ab]",
         wide in "([ab*]\\.){0,2}[ab*>]",
     ) {
-        let texts = |list: &[String]| list.iter().map(|text| pattern(text)).collect::<Vec<_>>();
+        let texts = |list: &[String]| list.iter().map(|text| Scope::parse(text).unwrap()).collect::<Vec<_>>();
         let both = |list: &[String]| GrantLists { subscribe: texts(list), publish: texts(list) };
         let settings = config::Auth { anonymous: Some(both(&everybodys)), keys: vec![secret_key(SECRET)], ..config::Auth::default() };
         let auth = Auth::new(&settings, clock()).unwrap();

@@ -1,20 +1,23 @@
 //! A token (JWT, RFC 7519) to what it says, if one of the keys has signed it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::expected_claims::ExpectedClaims;
 use super::grants::Grants;
-use super::identity::AuthError;
+use super::identity::{AuthError, Connection, OwnChannel, SubscriptionToken};
 use super::keys::KeySet;
 use super::verifying::VerifyingKey;
 use crate::clock::Timestamp;
 use crate::config::GrantLists;
-use crate::topic_name::Pattern;
+use crate::session_id::MemberInfo;
+use crate::topic_name::Scope;
 
 /// The longest credential that is looked at, in bytes.
 pub(super) const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
@@ -30,10 +33,12 @@ pub(super) struct Verified {
     pub user: Option<Arc<str>>,
     /// `exp`, in whole Unix seconds; none as for `sub`.
     pub expires: Option<u64>,
-    /// Its own grants.
+    /// Its own grants, for its user.
     pub own: Arc<Grants>,
     /// Which key has signed it.
     pub key: Arc<VerifyingKey>,
+    /// What it says to Centrifugo's protocol.
+    pub connection: Option<Arc<Connection>>,
 }
 
 /// The head's fields that count. `jku`, `jwk`, `x5u` and `x5c` would let a token bring its own key: they aren't read.
@@ -56,10 +61,60 @@ struct Claims {
     iss: Option<Value>,
     subscribe: Option<Value>,
     publish: Option<Value>,
+    info: Option<Box<RawValue>>,
+    b64info: Option<Value>,
+    expire_at: Option<Value>,
+    channels: Option<Value>,
+    subs: Option<BTreeMap<Box<str>, Option<SubClaims>>>,
+    channel: Option<Value>,
+    client: Option<Value>,
 }
 
-/// Reads `token`; its signature is checked before anything that it claims.
+/// What a token says of one of its `subs`.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct SubClaims {
+    info: Option<Box<RawValue>>,
+    b64info: Option<Value>,
+}
+
+/// What holds of every token, its claims read.
+struct Checked {
+    claims: Claims,
+    user: Option<Arc<str>>,
+    expires: Option<u64>,
+    key: Arc<VerifyingKey>,
+}
+
+/// Reads the token of a session; its signature is checked before anything that it claims.
 pub(super) fn verify(token: &str, keys: &KeySet, now: Timestamp) -> Result<Verified, AuthError> {
+    let Checked { claims, user, expires, key } = check(token, keys, now)?;
+    if claims.channel.is_some() {
+        return Err(AuthError::invalid("it is for a subscription, which its `channel` names"));
+    }
+    let own = GrantLists { subscribe: patterns(claims.subscribe, "subscribe")?, publish: patterns(claims.publish, "publish")? };
+    let own = Arc::new(Grants::of(&own, user.as_deref()));
+    let named = claims.channels.as_ref().and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let mut channels: Vec<OwnChannel> = named.map(|name| OwnChannel { name: name.into(), info: None }).collect();
+    for (name, of_channel) in claims.subs.into_iter().flatten() {
+        let of_channel = of_channel.unwrap_or_default();
+        channels.push(OwnChannel { name, info: info(of_channel.info, of_channel.b64info)? });
+    }
+    let info = info(claims.info, claims.b64info)?.map(|info| Arc::new(MemberInfo { session: Some(info), topic: None }));
+    let connection = (info.is_some() || !channels.is_empty()).then(|| Arc::new(Connection { info, channels }));
+    Ok(Verified { user, expires, own, key, connection })
+}
+
+/// Reads a subscription token of Centrifugo's protocol.
+pub(super) fn verify_subscription(token: &str, keys: &KeySet, now: Timestamp) -> Result<SubscriptionToken, AuthError> {
+    let Checked { claims, user, expires, .. } = check(token, keys, now)?;
+    let text = |claim: &Option<Value>| claim.as_ref().and_then(Value::as_str).map(Into::into);
+    let channel = text(&claims.channel).ok_or_else(|| AuthError::invalid("it has no `channel` that is a string"))?;
+    Ok(SubscriptionToken { channel, user, expires, client: text(&claims.client), info: info(claims.info, claims.b64info)? })
+}
+
+/// Checks the signature, the times and for whom it is.
+fn check(token: &str, keys: &KeySet, now: Timestamp) -> Result<Checked, AuthError> {
     let malformed = || AuthError::invalid("it is neither an API key nor a JWT");
     let (message, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
     let (head, claims) = message.split_once('.').filter(|(_, claims)| !claims.contains('.')).ok_or_else(malformed)?;
@@ -81,13 +136,27 @@ pub(super) fn verify(token: &str, keys: &KeySet, now: Timestamp) -> Result<Verif
         return Err(AuthError::invalid("it is not valid yet (`nbf`)"));
     }
     expected.check(claims.aud.as_ref(), claims.iss.as_ref()).map_err(AuthError::invalid)?;
-    let user = match claims.sub {
-        Some(Value::String(user)) => Some(user.into()),
+    let user = match &claims.sub {
+        Some(Value::String(user)) => Some(user.as_str().into()),
         None if !keys.require_exp => None,
         _ => return Err(AuthError::invalid("it has no `sub` that is a string")),
     };
-    let own = GrantLists { subscribe: patterns(claims.subscribe, "subscribe")?, publish: patterns(claims.publish, "publish")? };
-    Ok(Verified { user, expires: expires.map(|expires| expires as u64), own: Arc::new(Grants::new(own)), key })
+    // The issuer may let what the token opens live longer, or less long, than the token may be used.
+    let expires = match number(&claims.expire_at, "expire_at")? {
+        Some(0.0) => None,
+        Some(expire_at) => Some(expire_at.clamp(0.0, EXPIRES_MAX)),
+        None => expires,
+    };
+    Ok(Checked { claims, user, expires: expires.map(|expires| expires as u64), key })
+}
+
+/// The text of an `info`, which is JSON, or of what comes in Base64 in its place.
+fn info(claim: Option<Box<RawValue>>, in_base64: Option<Value>) -> Result<Option<Box<str>>, AuthError> {
+    let given = claim.map(Box::<str>::from).filter(|info| &**info != "null");
+    let (None, Some(text)) = (&given, in_base64.filter(|text| !text.is_null())) else { return Ok(given) };
+    let bytes = text.as_str().and_then(|text| STANDARD.decode(text).ok());
+    let json = bytes.and_then(|bytes| serde_json::from_slice::<Box<RawValue>>(&bytes).ok());
+    json.map(|json| Some(json.into())).ok_or_else(|| AuthError::invalid("its `b64info` is not JSON in Base64"))
 }
 
 /// A part of the token: base64url without padding, of a JSON object.
@@ -118,7 +187,7 @@ fn number(claim: &Option<Value>, name: &str) -> Result<Option<f64>, AuthError> {
     value.as_f64().map(Some).ok_or_else(|| AuthError::Invalid(format!("its `{name}` is not a number")))
 }
 
-fn patterns(claim: Option<Value>, name: &str) -> Result<Vec<Pattern>, AuthError> {
+fn patterns(claim: Option<Value>, name: &str) -> Result<Vec<Scope>, AuthError> {
     let not_a_list = || AuthError::Invalid(format!("its `{name}` is not a list of patterns"));
     let list = match claim {
         None => return Ok(Vec::new()),
@@ -127,7 +196,7 @@ fn patterns(claim: Option<Value>, name: &str) -> Result<Vec<Pattern>, AuthError>
     };
     let pattern = |value: &Value| {
         let text = value.as_str().ok_or_else(not_a_list)?;
-        Pattern::parse(text).map_err(|error| AuthError::Invalid(format!("its `{name}` has a bad pattern: {error}")))
+        Scope::parse(text).map_err(|error| AuthError::Invalid(format!("its `{name}` has a bad pattern: {error}")))
     };
     list.iter().map(pattern).collect()
 }

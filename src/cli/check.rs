@@ -7,17 +7,21 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::layers::ConfigArguments;
+use super::tell::tell;
 use crate::config::{Config, DEFAULT_FILE, Sources};
-use crate::server;
+use crate::{cluster, server};
 
 /// `belfry check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
     #[command(flatten)]
     config: ConfigArguments,
-    /// Print the built-in configuration
+    /// Print the built-in configuration: every key with its default and what it does
     #[arg(long)]
     print_default: bool,
+    /// Try the NATS servers of `[cluster]` too; streams that are missing are made
+    #[arg(long)]
+    online: bool,
 }
 
 /// Checks a configuration, or prints the built-in one.
@@ -29,8 +33,13 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
         };
     }
     let sources = arguments.config.into_sources()?;
-    for warning in load(&sources)?.warnings() {
-        eprintln!("belfry: warning: {warning}");
+    let config = load(&sources)?;
+    for warning in config.warnings() {
+        tell(format_args!("warning: {warning}"));
+    }
+    if let Some(settings) = config.cluster.as_ref().filter(|_| arguments.online) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the runtime")?;
+        runtime.block_on(cluster::try_out(settings, &config))?;
     }
     // With nobody left to read it, nobody misses it.
     let _ = writeln!(std::io::stdout(), "ok: {}", read_from(&sources));
@@ -63,7 +72,7 @@ pub(super) fn load(sources: &Sources) -> anyhow::Result<Arc<Config>> {
     };
     let Some((last, others)) = problems.split_last() else { bail!("the configuration can't be used") };
     for problem in others {
-        eprintln!("belfry: {problem}");
+        tell(problem);
     }
     bail!("{last}")
 }

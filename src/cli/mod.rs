@@ -7,8 +7,11 @@ mod publish;
 mod serve;
 mod shell;
 mod subscribe;
+mod tell;
 mod token;
 mod top;
+
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -51,10 +54,23 @@ enum Command {
     Man(shell::ManArguments),
 }
 
-/// Parses the arguments and runs what they name. Wrong arguments end the process with status 2, as clap has it.
-pub fn run() -> anyhow::Result<()> {
+/// Runs what the arguments name, and tells why it failed. Wrong arguments end the process with status 2, as clap has it.
+pub fn run() -> ExitCode {
+    match run_command() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell::tell(format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_command() -> anyhow::Result<()> {
+    // A gateway hears signals from its first moment on: without a handler, SIGHUP ends the process.
+    let is_gateway = std::env::args_os().nth(1).is_some_and(|word| word == "serve");
+    let standby = is_gateway.then(serve::Standby::begin).transpose()?;
     match Arguments::parse().command {
-        Command::Serve(arguments) => serve::serve(arguments),
+        Command::Serve(arguments) => serve::serve(arguments, standby.map_or_else(serve::Standby::begin, Ok)?),
         Command::Check(arguments) => check::check(arguments),
         Command::Token(arguments) => token::print_token(arguments),
         Command::Sub(arguments) => on_runtime(subscribe::subscribe(arguments)),

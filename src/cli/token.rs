@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args};
 
+use super::tell::tell;
 use crate::auth::{SigningKey, mint};
 use crate::clock::Clock;
 use crate::config::{GrantLists, SECRET_BYTES_ADVISED, parse_duration};
-use crate::topic_name::Pattern;
+use crate::topic_name::Scope;
 
 /// `belfry token`.
 #[derive(Debug, Args)]
@@ -26,11 +27,11 @@ pub(super) struct TokenArguments {
     #[arg(long, value_name = "USER")]
     sub: String,
     /// What it may subscribe to
-    #[arg(long, value_name = "PATTERN", num_args = 1.., value_parser = Pattern::parse)]
-    subscribe: Vec<Pattern>,
+    #[arg(long, value_name = "PATTERN", num_args = 1.., value_parser = Scope::parse)]
+    subscribe: Vec<Scope>,
     /// Where it may publish
-    #[arg(long, value_name = "PATTERN", num_args = 1.., value_parser = Pattern::parse)]
-    publish: Vec<Pattern>,
+    #[arg(long, value_name = "PATTERN", num_args = 1.., value_parser = Scope::parse)]
+    publish: Vec<Scope>,
     /// How long it is good for: a number with s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_ttl)]
     ttl: Duration,
@@ -50,10 +51,10 @@ pub(super) fn print_token(arguments: TokenArguments) -> anyhow::Result<()> {
     if let SigningKey::Secret(secret) = key
         && secret.len() < SECRET_BYTES_ADVISED
     {
-        eprintln!(
-            "belfry: warning: the secret has {} bytes; one of fewer than {SECRET_BYTES_ADVISED} can be guessed from a single token",
+        tell(format_args!(
+            "warning: the secret has {} bytes; one of fewer than {SECRET_BYTES_ADVISED} can be guessed from a single token",
             secret.len()
-        );
+        ));
     }
     let grants = GrantLists { subscribe: arguments.subscribe, publish: arguments.publish };
     let token = mint(key, &arguments.sub, &grants, arguments.ttl, &Clock::machine())?;

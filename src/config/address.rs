@@ -1,13 +1,21 @@
 //! Addresses as they are written: `host:port` to listen on, networks to trust.
 
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use ipnet::{IpNet, Ipv4Net};
 
+/// Stands for whoever is at the other end of a Unix socket, which has no address; no peer of a network has this one.
+pub const UNIX_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// `address` for people.
+pub fn peer_name(address: IpAddr) -> String {
+    if address == UNIX_PEER { "unix".to_owned() } else { address.to_string() }
+}
+
 /// An address to listen on, or a host's name in its place.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    let malformed = "is not an address; write host and port, as in \"127.0.0.1:8765\" (port 0 picks one)";
+    let malformed = "is not an address; write host and port, as in \"127.0.0.1:8765\" (port 0 picks one), \"unix:/path\" or \"systemd\"";
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
@@ -32,10 +40,13 @@ fn without_mapping(network: IpNet) -> IpNet {
     v4.and_then(|address| Ipv4Net::new(address, mapped.prefix_len() - MAPPED_PREFIX).ok()).map_or(network, IpNet::V4)
 }
 
-/// A network, or an address that stands for itself.
+/// A network, an address that stands for itself, or `unix` for whoever comes by a Unix socket.
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
+    if text == "unix" {
+        return Ok(UNIX_PEER.into());
+    }
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    network.map(without_mapping).ok_or("is neither an address nor a network; write as in \"10.0.0.7\" or \"10.0.0.0/8\"")
+    network.map(without_mapping).ok_or("is neither an address nor a network; write as in \"10.0.0.7\", \"10.0.0.0/8\" or \"unix\"")
 }
 
 #[cfg(test)]

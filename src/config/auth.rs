@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::topic_name::Pattern;
+use crate::topic_name::Scope;
 
 /// The shortest secret that is no weaker than its hash, in bytes: HS256's is the shortest (RFC 7518 §3.2).
 pub const SECRET_BYTES_ADVISED: usize = 32;
@@ -12,6 +12,8 @@ pub const SECRET_BYTES_ADVISED: usize = 32;
 pub struct Auth {
     /// What everybody may; `None` when neither list names a pattern.
     pub anonymous: Option<GrantLists>,
+    /// What every session with a user may besides.
+    pub authenticated: GrantLists,
     /// A token's `aud` must name one of these, where it has one and its key says nothing else.
     pub audience: Vec<String>,
     /// What a token's `iss` must be, where its key says nothing else.
@@ -28,6 +30,7 @@ impl Default for Auth {
     fn default() -> Self {
         Self {
             anonymous: None,
+            authenticated: GrantLists::default(),
             audience: vec!["belfry".to_owned()],
             issuer: None,
             require_exp: true,
@@ -37,13 +40,13 @@ impl Default for Auth {
     }
 }
 
-/// The two lists of a grant.
+/// The two lists of a grant, as written: `{user}` stands in them for the session's user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GrantLists {
     /// What may be subscribed to.
-    pub subscribe: Vec<Pattern>,
+    pub subscribe: Vec<Scope>,
     /// Where may be published.
-    pub publish: Vec<Pattern>,
+    pub publish: Vec<Scope>,
 }
 
 /// One of `auth.keys`.

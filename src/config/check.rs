@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::address::{address, network};
+use percent_encoding::percent_decode_str;
+
+use super::address::network;
 use super::check_auth::auth;
+use super::check_cluster::cluster;
 use super::check_feed::feed;
 use super::files::pem_file;
 use super::limits::Limits;
+use super::listen_address::{ListenAddress, listen_addresses, socket_mode};
 use super::memory;
 use super::origin::Origin;
+use super::origin_pattern::OriginPattern;
 use super::raw::{Problem, Raw, Sources};
 use super::report::Report;
-use super::rule::{OnSlow, Rule, Rules};
+use super::rule::{OnSlow, Rule, Rules, TopicDeflate};
 use super::section::Section;
-use super::settings::{Admin, ClientAddressHeader, Config, Deflate, Echo, Page, Server, Store, Tls};
+use super::settings::{Admin, Centrifugo, ClientAddressHeader, Config, Deflate, Echo, Log, LogFormat, Page, Server, Store, Tls};
 use crate::topic_name::TopicName;
 
 /// The most shards: as many cores as one machine has today.
@@ -23,9 +28,24 @@ const SHARDS_MAX: u64 = 256;
 /// The most rules: each is a label of the metrics for the life of the process.
 const RULES_MAX: usize = 10_000;
 /// The paths that are the gateway's own, with all below those that end in `/`.
-const OWN_PATHS: [&str; 9] = ["/ws", "/echo", "/metrics", "/healthz", "/readyz", "/belfry.js", "/page/", "/v1/", "/raw/"];
+const OWN_PATHS: [&str; 13] = [
+    "/ws",
+    "/api/",
+    "/connection/",
+    "/sse",
+    "/stream",
+    "/echo",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/belfry.js",
+    "/page/",
+    "/v1/",
+    "/raw/",
+];
 /// A file in which every table is there once, so that reading it asks for every key.
-const EVERY_TABLE: &str = "auth = { keys = [{}], api_keys = [{}] }\ntopics = [{}]\nfeed = { simulator = {}, replay = [{}] }";
+const EVERY_TABLE: &str =
+    "auth = { keys = [{}], api_keys = [{}] }\ntopics = [{}]\nfeed = { simulator = {}, replay = [{}] }\ncluster = { streams = [{}] }";
 
 impl Config {
     /// Reads and checks all layers, telling every problem at once.
@@ -59,23 +79,25 @@ fn config(raw: &Raw, report: &Report) -> Config {
         auth: sound(report, || auth(root.section("auth").with_secrets(), raw)),
         limits: limits(root.section("limits")),
         deflate: deflate(root.section("deflate")),
+        log: log(root.section("log")),
         page: page(root.section("page")),
+        centrifugo: centrifugo(root.section("centrifugo")),
         rules: rules(&root),
         echo: echo(root.section("echo")),
         endpoints: endpoints(root.section("endpoints")),
         feed: sound(report, || feed(root.section("feed"), raw)),
         store: store(root.section("store"), raw),
+        cluster: None,
         secret_files: Vec::new(),
     };
+    config.cluster = sound(report, || cluster(root.section("cluster"), &config.rules, raw));
     root.finish();
     let written = report.origins_of_secrets();
     config.secret_files = written.iter().filter_map(|origin| raw.file_of(origin)).map(Path::to_owned).collect();
     config.secret_files.extend(config.server.tls.iter().chain(&config.admin.tls).map(|tls| tls.key.clone()));
-    if let Some(apart) = config.admin.listen
-        && apart == config.server.listen
-        && apart.port() != 0
-    {
-        report.tell(format!("admin.listen = \"{apart}\" is server.listen too; write another port, or \"\" to share the listener"));
+    let is_fixed = |place: &&ListenAddress| !matches!(place, ListenAddress::Network(address) if address.port() == 0);
+    for shared in config.admin.listen.iter().filter(is_fixed).filter(|place| config.server.listen.contains(place)) {
+        report.tell(format!("admin.listen = \"{shared}\" is server.listen too; write another place, or \"\" to share the listener"));
     }
     config
 }
@@ -92,13 +114,15 @@ fn server(section: Section<'_>, raw: &Raw, report: &Report) -> Server {
     let shards = section.whole("shards", 0, 0..=SHARDS_MAX);
     let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX as usize);
     let server = Server {
-        listen: section.entry("listen").and_then(|entry| entry.parsed(address)).unwrap_or(default.listen),
+        listen: section.entry("listen").map_or(default.listen, listen_addresses),
+        unix_mode: section.entry("unix_mode").and_then(|entry| entry.parsed(socket_mode)).unwrap_or(default.unix_mode),
         shards: if shards == 0 { cores() } else { shards },
         drain: section.duration("drain", default.drain, ("0s", "1d")),
-        origins: section.list("origins", |entry| entry.parsed(Origin::parse)),
+        origins: section.list("origins", |entry| entry.parsed(OriginPattern::parse)),
         tls: sound(report, || tls(section.section("tls"), raw)),
         coalesce: section.duration("coalesce", default.coalesce, ("0s", "1s")),
         trusted_proxies: section.list("trusted_proxies", |entry| entry.parsed(network)),
+        proxy_protocol: section.truth("proxy_protocol", default.proxy_protocol),
         client_address_header: section
             .entry("client_address_header")
             .and_then(|entry| entry.parsed(client_address_header))
@@ -148,8 +172,12 @@ fn tls(section: Section<'_>, raw: &Raw) -> Option<Tls> {
 
 fn admin(section: Section<'_>, raw: &Raw, report: &Report) -> Admin {
     let entry = section.entry("listen").filter(|entry| entry.text_or_none() != Some(""));
-    let listen = entry.and_then(|entry| entry.parsed(address));
-    let admin = Admin { listen, tls: sound(report, || tls(section.section("tls"), raw)) };
+    let default = Admin::default();
+    let admin = Admin {
+        listen: entry.map_or(default.listen, listen_addresses),
+        unix_mode: section.entry("unix_mode").and_then(|entry| entry.parsed(socket_mode)).unwrap_or(default.unix_mode),
+        tls: sound(report, || tls(section.section("tls"), raw)),
+    };
     section.finish();
     admin
 }
@@ -161,6 +189,8 @@ fn limits(section: Section<'_>) -> Limits {
     let default = Limits::default();
     let limits = Limits {
         message_bytes: section.whole("message_bytes", default.message_bytes, 1..=64 << 20),
+        frame_bytes: section.whole("frame_bytes", default.frame_bytes, 1..=64 << 20),
+        unfinished_bytes_per_address: section.whole("unfinished_bytes_per_address", default.unfinished_bytes_per_address, 0..=BYTES_MAX),
         sessions: section.whole("sessions", default.sessions, 1..=10_000_000),
         sessions_per_address: section.whole("sessions_per_address", default.sessions_per_address, 1..=10_000_000),
         subscriptions_per_session: section.whole("subscriptions_per_session", default.subscriptions_per_session, 1..=10_000_000),
@@ -177,6 +207,7 @@ fn limits(section: Section<'_>) -> Limits {
         http_connections: section.whole("http_connections", default.http_connections, 1..=10_000_000),
         http_connections_per_address: section.whole("http_connections_per_address", default.http_connections_per_address, 1..=10_000_000),
         http_bytes: section.whole("http_bytes", default.http_bytes, 1..=BYTES_MAX),
+        reference_bytes: section.whole("reference_bytes", default.reference_bytes, 0..=BYTES_MAX),
         failures_per_minute: section.whole("failures_per_minute", default.failures_per_minute, RATE),
         frames_per_second: section.whole("frames_per_second", default.frames_per_second, RATE),
         frames_burst: section.whole("frames_burst", default.frames_burst, RATE),
@@ -190,6 +221,9 @@ fn limits(section: Section<'_>) -> Limits {
         topics_per_address: section.whole("topics_per_address", default.topics_per_address, 1..=100_000_000),
         history_bytes: section.whole("history_bytes", default.history_bytes, 0..=BYTES_MAX),
         subscriptions_total: section.whole("subscriptions_total", default.subscriptions_total, 1..=1_000_000_000),
+        idempotency_keys: section.whole("idempotency_keys", default.idempotency_keys, 1..=10_000_000),
+        pattern_shapes: section.whole("pattern_shapes", default.pattern_shapes, 1..=65_536),
+        pattern_shapes_per_address: section.whole("pattern_shapes_per_address", default.pattern_shapes_per_address, 1..=65_536),
         ping_interval: section.duration("ping_interval", default.ping_interval, WAIT),
         pong_timeout: section.duration("pong_timeout", default.pong_timeout, WAIT),
         auth_timeout: section.duration("auth_timeout", default.auth_timeout, WAIT),
@@ -204,6 +238,9 @@ fn deflate(section: Section<'_>) -> Deflate {
         enabled: section.truth("enabled", default.enabled),
         threshold: section.whole("threshold", default.threshold, 0..=1 << 30),
         level: section.whole("level", default.level, 1..=9),
+        history: section.truth("history", default.history),
+        references: section.whole("references", default.references, 1..=64),
+        topics: section.whole("topics", default.topics, 1..=1_024),
     };
     section.finish();
     deflate
@@ -224,10 +261,42 @@ fn echo(section: Section<'_>) -> Echo {
     echo
 }
 
+fn log(section: Section<'_>) -> Log {
+    let format = |text: &str| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is not known; write \"text\" or \"json\""),
+    };
+    let log = Log { format: section.entry("format").and_then(|entry| entry.parsed(format)).unwrap_or_default() };
+    section.finish();
+    log
+}
+
 fn page(section: Section<'_>) -> Page {
     let page = Page { enabled: section.truth("enabled", Page::default().enabled) };
     section.finish();
     page
+}
+
+fn centrifugo(section: Section<'_>) -> Centrifugo {
+    let default = Centrifugo::default();
+    let centrifugo = Centrifugo {
+        enabled: section.truth("enabled", default.enabled),
+        personal: section.entry("personal").and_then(|entry| entry.parsed(personal)).unwrap_or(default.personal),
+    };
+    section.finish();
+    centrifugo
+}
+
+/// A topic's name with `{user}` in it, or nothing.
+fn personal(text: &str) -> Result<String, String> {
+    let right = "write a topic with {user} in it, as in \"#{user}\", or \"\" for none";
+    match TopicName::parse(&text.replace("{user}", "u")) {
+        _ if text.is_empty() => Ok(String::new()),
+        Ok(_) if text.contains("{user}") => Ok(text.to_owned()),
+        Ok(_) => Err(format!("has no {{user}} in it; {right}")),
+        Err(error) => Err(format!("is not a topic: {error}; {right}")),
+    }
 }
 
 fn rules(root: &Section<'_>) -> Rules {
@@ -241,46 +310,76 @@ fn rules(root: &Section<'_>) -> Rules {
 
 fn rule(section: Section<'_>) -> Rule {
     let pattern = section.required("match", section.entry("match"), "write the pattern of the topics that it rules, as in \"chat.>\"");
-    let default = Rule::plain(pattern.and_then(|(_, entry)| entry.pattern()));
+    let default = Rule::plain(pattern.and_then(|(_, entry)| entry.scope()));
     let on_slow = |text: &str| match text {
         "conflate" => Ok(OnSlow::Conflate),
         "drop_oldest" => Ok(OnSlow::DropOldest),
         "disconnect" => Ok(OnSlow::Disconnect),
-        _ => Err("is not known; write \"conflate\", \"drop_oldest\" or \"disconnect\""),
+        "replay" => Ok(OnSlow::Replay),
+        _ => Err("is not known; write \"replay\", \"conflate\", \"drop_oldest\" or \"disconnect\""),
     };
+    let history = section.whole("history", default.history, 0..=10_000_000);
+    let entry = section.entry("on_slow");
+    let on_slow = entry.as_ref().and_then(|entry| entry.parsed(on_slow));
+    if let (Some(entry), Some(OnSlow::Replay), 0) = (&entry, on_slow, history) {
+        entry.refuse("reads on from a history, and the rule keeps none; set history too, as in history = 100");
+    }
     let rule = Rule {
-        history: section.whole("history", default.history, 0..=10_000_000),
+        history,
         history_ttl: section.duration("history_ttl", default.history_ttl, ("1us", "3650d")),
         last: section.whole("last", default.last, 0..=10_000_000),
-        on_slow: section.entry("on_slow").and_then(|entry| entry.parsed(on_slow)).unwrap_or(default.on_slow),
+        on_slow: on_slow.unwrap_or(if history > 0 { OnSlow::Replay } else { default.on_slow }),
         max_age: section.entry("max_age").and_then(|entry| entry.duration(("1us", "3650d"))),
         presence: section.truth("presence", default.presence),
+        sender: section.truth("sender", default.sender),
+        pushes_joins: section.entry("join_leave").and_then(|entry| entry.parsed(pushes_joins)).unwrap_or(default.pushes_joins),
+        publish_for_subscribers: section.truth("publish_for_subscribers", default.publish_for_subscribers),
+        user_channels: section.truth("user_channels", default.user_channels),
+        deflate: section.entry("deflate").and_then(|entry| entry.parsed(topic_deflate)).unwrap_or(default.deflate),
         ..default
     };
     section.finish();
     rule
 }
 
+fn pushes_joins(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "push" => Ok(true),
+        "" => Ok(false),
+        _ => Err("is not known; write \"push\", or leave it out for clients that ask alone"),
+    }
+}
+
+fn topic_deflate(text: &str) -> Result<TopicDeflate, &'static str> {
+    match text {
+        "history" => Ok(TopicDeflate::History),
+        "alone" => Ok(TopicDeflate::Alone),
+        "off" => Ok(TopicDeflate::Off),
+        _ => Err("is not known; write \"history\", \"alone\" or \"off\""),
+    }
+}
+
 fn endpoints(section: Section<'_>) -> BTreeMap<String, TopicName> {
     let name = |text: &str| TopicName::parse(text).map_err(|error| format!("is not a topic: {error}"));
     let entries = section.free_entries().into_iter().filter_map(|(path, entry)| {
-        if let Err(reason) = endpoint_path(path) {
-            entry.refuse(reason);
-        }
-        Some((path.to_owned(), entry.parsed(name)?))
+        let path = endpoint_path(path).map_err(|reason| entry.refuse(reason)).unwrap_or_default();
+        Some((path, entry.parsed(name)?))
     });
     entries.collect()
 }
 
-fn endpoint_path(path: &str) -> Result<(), &'static str> {
+/// A path without its percent signs, as requests' paths are compared with it.
+fn endpoint_path(written: &str) -> Result<String, &'static str> {
+    let path = percent_decode_str(written).decode_utf8().map_err(|_| "stands at a path whose percent signs stand for no text")?;
+    let path = &*path;
     let is_own = |own: &&str| path == *own || own.strip_suffix('/').is_some_and(|above| path == above || path.starts_with(*own));
     if !path.starts_with('/') {
         Err("stands at a path without a leading slash; write it as in \"/rooms/lobby\"")
     } else if OWN_PATHS.iter().any(is_own) {
         Err("stands at a path of the gateway's own; choose another, as in \"/rooms/lobby\"")
-    } else if path.contains(|character: char| character.is_whitespace() || character.is_control() || "?#".contains(character)) {
+    } else if written.contains(|character: char| character.is_whitespace() || character.is_control() || "?#".contains(character)) {
         Err("stands at a path that no request has; write one without white space, ? and #, as in \"/rooms/lobby\"")
     } else {
-        Ok(())
+        Ok(path.to_owned())
     }
 }

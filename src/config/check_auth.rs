@@ -14,7 +14,8 @@ const PUBLIC_ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
 pub(super) fn auth(section: Section<'_>, raw: &Raw) -> Auth {
     let default = Auth::default();
     let auth = Auth {
-        anonymous: anonymous(section.section("anonymous")),
+        anonymous: Some(granted(section.section("anonymous"))).filter(|grants| *grants != GrantLists::default()),
+        authenticated: granted(section.section("authenticated")),
         audience: section.entry("audience").map_or(default.audience, |entry| audience(&entry.open())),
         issuer: issuer(&section),
         require_exp: section.truth("require_exp", default.require_exp),
@@ -25,14 +26,14 @@ pub(super) fn auth(section: Section<'_>, raw: &Raw) -> Auth {
     auth
 }
 
-fn anonymous(section: Section<'_>) -> Option<GrantLists> {
+fn granted(section: Section<'_>) -> GrantLists {
     let grants = grants(&section);
     section.finish();
-    (grants != GrantLists::default()).then_some(grants)
+    grants
 }
 
 fn grants(section: &Section<'_>) -> GrantLists {
-    GrantLists { subscribe: section.patterns("subscribe"), publish: section.patterns("publish") }
+    GrantLists { subscribe: section.scopes("subscribe"), publish: section.scopes("publish") }
 }
 
 /// One name, or a list of names.

@@ -97,7 +97,7 @@ fn topic_form(text: &str) -> Result<(), String> {
     }
     name.push_str(rest);
     match TopicName::parse(&name) {
-        Ok(topic) if topic.is_own() => Err("is the gateway's own; write a topic that does not begin with $".to_owned()),
+        Ok(topic) if topic.is_own() => Err("is the gateway's own; write a topic whose first token is not $belfry".to_owned()),
         Ok(_) => Ok(()),
         Err(error) => Err(format!("is not a topic: {error}")),
     }

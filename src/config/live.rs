@@ -24,12 +24,12 @@ impl Live {
         Self { current: RwLock::new(counted(config, metrics)), metrics: Arc::clone(metrics), generation: AtomicU64::new(0) }
     }
 
-    /// What holds now.
+    /// The configuration in force now.
     pub fn load(&self) -> Arc<Config> {
         Arc::clone(&self.current.read())
     }
 
-    /// Grows by one with each [`Live::replace`]; a shard compares it once a turn.
+    /// Grows by one with each [`Live::replace`]. A shard compares it once a tick.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -52,13 +52,13 @@ fn counted(config: &Config, metrics: &Metrics) -> Arc<Config> {
 mod tests {
     use super::*;
     use crate::config::{Rule, Rules};
-    use crate::topic_name::Pattern;
+    use crate::topic_name::Scope;
 
     /// PROTOCOL 9: the label `rule` is the matching rule's pattern, before and after a reload that moves it.
     #[test]
     fn a_rule_keeps_its_place_in_the_metrics() {
         let config = |patterns: &[&str]| {
-            let rule = |text: &&str| Rule::plain(Some(Pattern::parse(text).unwrap()));
+            let rule = |text: &&str| Rule::plain(Some(Scope::parse(text).unwrap()));
             Config { rules: Rules::new(patterns.iter().map(rule).collect()), ..Config::default() }
         };
         let metrics = Arc::new(Metrics::new());

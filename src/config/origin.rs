@@ -1,26 +1,26 @@
 //! `Origin`: what an `Origin` header names, in the form in which two are compared (RFC 6454 §4).
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 /// Scheme, host and port of an origin; equal ones are the same origin.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
-    /// In lower case.
+    /// The scheme, in lower case.
     pub scheme: String,
-    /// In lower case; an IPv6 address keeps its brackets.
+    /// The host, in lower case; an IPv6 address keeps its brackets.
     pub host: String,
-    /// The scheme's own where none was written.
-    pub port: u16,
+    /// The port that was written, or the scheme's own. `None`: the scheme has no port, as those of apps and extensions.
+    pub port: Option<u16>,
 }
 
 /// Why a text is not an origin; the message says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// `null`, which every sandboxed page and local file sends.
-    #[error("never passes, for any sandboxed page sends it; write the page's scheme and host, as in \"https://example.com\"")]
-    Null,
     /// No scheme and host, or more than these and a port.
-    #[error("is not an origin; write scheme, host and perhaps a port, without a path, as in \"https://example.com\"")]
+    #[error(
+        "is not an origin; write scheme, host and perhaps a port, without a path, as in \"https://example.com\" or \"http://localhost:*\""
+    )]
     Malformed,
     /// An origin but for the slash behind it, as an address bar shows it.
     #[error("ends in a slash, which no Origin header has; write \"{right}\"")]
@@ -28,17 +28,11 @@ pub enum OriginError {
         /// The same without it.
         right: String,
     },
-    /// A scheme whose port is not known.
-    #[error("has no port, and its scheme has none of its own; write one, as in \"app://example.com:443\"")]
-    NoPort,
 }
 
 impl Origin {
-    /// Reads what an `Origin` header or an entry of `server.origins` says.
+    /// Reads what an `Origin` header says, but for `null`, which names none.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
-        if text.eq_ignore_ascii_case("null") {
-            return Err(OriginError::Null);
-        }
         if let Some(right) = text.strip_suffix('/').filter(|right| Self::parse(right).is_ok()) {
             return Err(OriginError::Slash { right: right.to_owned() });
         }
@@ -50,20 +44,26 @@ impl Origin {
             return Err(OriginError::Malformed);
         }
         let scheme = scheme.to_ascii_lowercase();
-        let port = port.or(port_of(&scheme)).ok_or(OriginError::NoPort)?;
+        let port = port.or(port_of(&scheme));
         Ok(Self { scheme, host: host.to_ascii_lowercase(), port })
     }
 
     /// Whether `authority`, as a `Host` header has it, is this origin's host and port. A port left out is that of the scheme.
     pub fn is_at(&self, authority: &str) -> bool {
-        split_port(authority)
-            .is_ok_and(|(host, port)| host.eq_ignore_ascii_case(&self.host) && port.or(port_of(&self.scheme)) == Some(self.port))
+        let is_port = |port: Option<u16>| self.port.is_some() && port.or(port_of(&self.scheme)) == self.port;
+        split_port(authority).is_ok_and(|(host, port)| host.eq_ignore_ascii_case(&self.host) && is_port(port))
+    }
+
+    /// Whether its host is an address and not a name.
+    pub(super) fn is_by_address(&self) -> bool {
+        self.host.starts_with('[') || self.host.parse::<Ipv4Addr>().is_ok()
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}", self.scheme, self.host, self.port)
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 
@@ -108,6 +108,7 @@ mod tests {
             ("http://localhost:3000", "http://localhost:3000"),
             ("http://[::1]", "http://[::1]:80"),
             ("app://shell:1", "app://shell:1"),
+            ("capacitor://localhost", "capacitor://localhost"),
         ] {
             assert_eq!(Origin::parse(text).unwrap().to_string(), form);
         }
@@ -115,11 +116,10 @@ mod tests {
 
     #[test]
     fn what_is_no_origin_is_refused() {
-        assert_eq!(Origin::parse("null"), Err(OriginError::Null));
-        assert_eq!(Origin::parse("app://shell"), Err(OriginError::NoPort));
         assert_eq!(Origin::parse("https://a/"), Err(OriginError::Slash { right: "https://a".to_owned() }));
         for text in [
             "",
+            "null",
             "*",
             "example.com",
             "https://",

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::value::Value;
 
-/// What stands in for a file when none is given; `belfry check --print-default` prints it.
+/// The built-in file, which is read where no other is given. It has every key; `belfry check --print-default` prints it.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
 
-/// How a variable of the gateway's begins; the same marks its levels.
+/// The prefix of the gateway's environment variables; two underscores also separate the levels of a key.
 const PREFIX: &str = "BELFRY__";
 /// What [`DEFAULT_FILE`] is called in a problem.
 const BUILT_IN: &str = "the built-in file";
@@ -23,12 +23,12 @@ pub struct Problem(pub String);
 pub struct Sources {
     /// `--config FILE`; without it, [`DEFAULT_FILE`].
     pub file: Option<PathBuf>,
-    /// `BELFRY__…` variables; others may be among them and are passed over.
+    /// Environment variables. Those that do not begin with `BELFRY__` are skipped.
     pub environment: Vec<(String, String)>,
-    /// `--set KEY=VALUE`; of one key, the last holds.
+    /// `--set KEY=VALUE`; the last one of a key wins.
     pub settings: Vec<(String, String)>,
-    /// `--listen ADDR`: it has the last word, over a `--set server.listen` too.
-    pub listen: Option<String>,
+    /// Each `--listen ADDR`: they have the last word, over a `--set server.listen` too.
+    pub listen: Vec<String>,
 }
 
 impl Sources {
@@ -81,9 +81,13 @@ impl Sources {
         for (key, value) in &self.settings {
             keep(path_of(key).map(|path| Layer { origin: "--set".into(), path, value: value_of(value) }));
         }
-        if let Some(address) = &self.listen {
+        if !self.listen.is_empty() {
             let path = ["server", "listen"].map(str::to_owned).to_vec();
-            keep(Ok(Layer { origin: "--listen".into(), path, value: toml::Value::String(address.clone()) }));
+            let value = match &self.listen[..] {
+                [only] => toml::Value::String(only.clone()),
+                all => all.iter().cloned().map(toml::Value::String).collect::<Vec<_>>().into(),
+            };
+            keep(Ok(Layer { origin: "--listen".into(), path, value }));
         }
         if !problems.is_empty() {
             return Err(problems);

@@ -1,4 +1,4 @@
-//! What came to light while a configuration was read: all of its problems, and the keys that there are.
+//! What the reading of a configuration found: all of its problems, and the keys that exist.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -6,21 +6,21 @@ use std::sync::Arc;
 
 use super::raw::Problem;
 
-/// How much of an unknown key is compared with those that there are, in characters.
+/// How much of an unknown key is compared with the keys that exist, in characters.
 const KEY_MAX: usize = 256;
 
-/// Filled by the sections as they are read.
+/// The findings of one reading; the sections add to them.
 #[derive(Default)]
 pub(super) struct Report {
     problems: RefCell<Vec<Problem>>,
     unknown: RefCell<Vec<Unknown>>,
-    /// Every key that was asked for, lists without their indices.
+    /// Every key that a reader has asked for, without the indices of lists.
     asked: RefCell<BTreeSet<String>>,
-    /// Where secrets were written.
+    /// The files, variables and options in which secrets were written.
     secrets: RefCell<BTreeSet<Arc<str>>>,
 }
 
-/// A key that nobody asked for.
+/// A key that no reader has asked for.
 struct Unknown {
     key: String,
     told: String,
@@ -38,7 +38,7 @@ impl Report {
         self.problems.borrow().len()
     }
 
-    /// Notes that `key` is one that there is.
+    /// Notes that `key` exists.
     pub(super) fn ask(&self, key: String) {
         self.asked.borrow_mut().insert(key);
     }
@@ -48,12 +48,12 @@ impl Report {
         self.secrets.borrow_mut().insert(origin);
     }
 
-    /// Where secrets were written.
+    /// The files, variables and options in which secrets were written.
     pub(super) fn origins_of_secrets(&self) -> Vec<Arc<str>> {
         self.secrets.borrow().iter().cloned().collect()
     }
 
-    /// Notes that nobody asked for `key` (without indices), which stands in the configuration as `told`.
+    /// Notes that no reader has asked for `key` (without indices), which the configuration writes as `told`.
     pub(super) fn unknown(&self, key: String, told: String) {
         self.unknown.borrow_mut().push(Unknown { key, told });
     }

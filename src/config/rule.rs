@@ -4,43 +4,66 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::metrics::RuleId;
-use crate::topic_name::{Pattern, TopicName};
+use crate::topic_name::{Scope, TopicName};
 
 /// What happens to a session's queue when it is past its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnSlow {
-    /// A queued message gives way to its topic's newer one.
+    /// A newer message replaces the queued message of its topic.
     Conflate,
-    /// The oldest messages give way, told by a `gap`.
+    /// The oldest messages are dropped, and a `gap` tells which.
     DropOldest,
     /// The session is closed with 4004.
     Disconnect,
+    /// Nothing is queued: the session reads on from the topic's history once its socket takes more.
+    Replay,
 }
 
-/// What a topic gets from the entry that matches it.
+/// How a topic's messages are compressed for sessions that agreed on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicDeflate {
+    /// Against an earlier message of the topic, where the client keeps its window.
+    History,
+    /// Each message by itself.
+    Alone,
+    /// Not at all.
+    Off,
+}
+
+/// What an entry of `[[topics]]` says of the topics that it matches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// What it is counted under, from the moment that its configuration is in force; until then, the empty label.
+    /// The label that the rule is counted under, once its configuration is in force; the empty label before that.
     pub id: RuleId,
-    /// What it matches; `None` for the rule of topics that no entry matches.
-    pub pattern: Option<Pattern>,
-    /// Messages kept.
+    /// The topics that the rule is for; `None`: those that no entry matches.
+    pub pattern: Option<Scope>,
+    /// The most messages that the history of a topic keeps.
     pub history: usize,
-    /// How long each is kept.
+    /// How long the history keeps a message.
     pub history_ttl: Duration,
-    /// Replayed to a new subscriber.
+    /// The newest messages that a new subscriber is sent, where its subscribe does not say how many.
     pub last: usize,
-    /// What gives way for a slow session.
+    /// What gives way when a session's outbox is past its bound.
     pub on_slow: OnSlow,
     /// A queued message older than this is given up.
     pub max_age: Option<Duration>,
-    /// Whether it is told who is there.
+    /// Whether joins and leaves are told, and the `presence` command is answered.
     pub presence: bool,
+    /// Whether a message names the session that has published it, natively too.
+    pub sender: bool,
+    /// Whether joins and leaves are told to Centrifugo's clients that do not ask for them.
+    pub pushes_joins: bool,
+    /// Whether a session of Centrifugo's protocol that is subscribed may publish.
+    pub publish_for_subscribers: bool,
+    /// Whether the users that a name lists behind its last `#` may subscribe, and nobody else without a token for it.
+    pub user_channels: bool,
+    /// How messages are compressed.
+    pub deflate: TopicDeflate,
 }
 
 impl Rule {
     /// The rule of topics that no entry matches, in the shape of `pattern`'s if that is given.
-    pub fn plain(pattern: Option<Pattern>) -> Self {
+    pub fn plain(pattern: Option<Scope>) -> Self {
         Self {
             id: RuleId::default(),
             pattern,
@@ -50,12 +73,17 @@ impl Rule {
             on_slow: OnSlow::Disconnect,
             max_age: None,
             presence: false,
+            sender: false,
+            pushes_joins: false,
+            publish_for_subscribers: false,
+            user_channels: false,
+            deflate: TopicDeflate::Alone,
         }
     }
 
     /// The label `rule` in the metrics: the pattern, or nothing where no entry matches.
     pub fn label(&self) -> &str {
-        self.pattern.as_ref().map_or("", Pattern::as_str)
+        self.pattern.as_ref().map_or("", Scope::as_str)
     }
 }
 
@@ -65,6 +93,8 @@ pub struct Rules {
     entries: Vec<Arc<Rule>>,
     unmatched: Arc<Rule>,
     own: Arc<Rule>,
+    /// Whether some rule has `sender`: a publish looks for its topic's only then.
+    some_name_senders: bool,
 }
 
 impl Default for Rules {
@@ -77,6 +107,7 @@ impl Rules {
     /// The rules in the order of the file.
     pub fn new(entries: Vec<Rule>) -> Self {
         Self {
+            some_name_senders: entries.iter().any(|rule| rule.sender),
             entries: entries.into_iter().map(Arc::new).collect(),
             unmatched: Arc::new(Rule::plain(None)),
             own: Arc::new(Rule { history: 1, last: 1, on_slow: OnSlow::Conflate, ..Rule::plain(None) }),
@@ -89,10 +120,16 @@ impl Rules {
         self.entries.iter().find(|rule| rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(topic))).unwrap_or(unmatched)
     }
 
+    /// Whether messages of `topic` name the session that has published them.
+    pub fn name_sender(&self, topic: &TopicName) -> bool {
+        self.some_name_senders && self.of(topic).sender
+    }
+
     /// The same rules, each with the index that `id_of` gives its label.
     pub(super) fn with_ids(&self, id_of: impl Fn(&str) -> RuleId) -> Self {
         let numbered = |rule: &Arc<Rule>| Arc::new(Rule { id: id_of(rule.label()), ..Rule::clone(rule) });
-        Self { entries: self.entries.iter().map(numbered).collect(), unmatched: numbered(&self.unmatched), own: numbered(&self.own) }
+        let (unmatched, own) = (numbered(&self.unmatched), numbered(&self.own));
+        Self { entries: self.entries.iter().map(numbered).collect(), unmatched, own, some_name_senders: self.some_name_senders }
     }
 
     /// Every entry in order.

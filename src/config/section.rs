@@ -1,4 +1,4 @@
-//! One table of the raw tree, read key by key: whatever is not asked for is unknown.
+//! One table of the raw tree, read key by key. A key that no reader asks for is unknown.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -11,19 +11,19 @@ use super::duration;
 use super::report::Report;
 use super::secrecy;
 use super::value::{Kind, Table, Value};
-use crate::topic_name::Pattern;
+use crate::topic_name::Scope;
 
 /// How much of a value a problem shows, in characters.
 const SHOWN_MAX: usize = 64;
 
 /// One table, or nothing where it was left out.
 pub(super) struct Section<'a> {
-    /// As written, with indices; empty for the root.
+    /// The table's path as it was written, with indices; empty for the root.
     path: String,
-    /// The same without indices.
+    /// The table's path without indices.
     key: String,
     table: Option<&'a Table>,
-    /// Whether its values are shown in problems, but for those that look like a secret.
+    /// Whether problems show the values of the table. A value that looks like a secret is never shown.
     shown: bool,
     asked: RefCell<BTreeSet<String>>,
     report: &'a Report,
@@ -135,13 +135,13 @@ impl<'a> Section<'a> {
         self.entry(key).map(|entry| entry.items()).unwrap_or_default().iter().filter_map(read).collect()
     }
 
-    /// A list of patterns.
-    pub(super) fn patterns(&self, key: &str) -> Vec<Pattern> {
+    /// A list of what grants cover.
+    pub(super) fn scopes(&self, key: &str) -> Vec<Scope> {
         let items = self.entry(key).map(|entry| entry.open().items()).unwrap_or_default();
-        items.iter().filter_map(Entry::pattern).collect()
+        items.iter().filter_map(Entry::scope).collect()
     }
 
-    /// Tells of each key that was not asked for.
+    /// Notes each key that no reader has asked for.
     pub(super) fn finish(self) {
         let asked = self.asked.into_inner();
         let mut names: Vec<_> = self.table.into_iter().flat_map(Table::keys).filter(|name| !asked.contains(*name)).collect();
@@ -160,13 +160,13 @@ pub(super) struct Entry<'a> {
     path: String,
     key: String,
     value: &'a Value,
-    /// Whether a problem may show it.
+    /// Whether a problem may show the value.
     shown: bool,
     report: &'a Report,
 }
 
 impl<'a> Entry<'a> {
-    /// Says that it is no secret, within a table that has some.
+    /// Says that the value is no secret, within a table that has secrets.
     #[must_use]
     pub(super) fn open(self) -> Self {
         Self { shown: true, ..self }
@@ -177,12 +177,12 @@ impl<'a> Entry<'a> {
         self.shown && !self.text_or_none().is_some_and(secrecy::looks_secret)
     }
 
-    /// Notes what is wrong with it: `reason` goes on from key and value, and says what would be right.
+    /// Notes what is wrong with the value: `reason` goes on from key and value, and says what would be right.
     pub(super) fn refuse(&self, reason: impl Display) {
         self.report.tell(format!("{} {reason}", self.told()));
     }
 
-    /// Where it was written.
+    /// The layer and line where the value was written.
     pub(super) fn origin(&self) -> &'a str {
         &self.value.origin
     }
@@ -221,9 +221,9 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A pattern.
-    pub(super) fn pattern(&self) -> Option<Pattern> {
-        self.parsed(|text| Pattern::parse(text).map_err(|error| format!("is not a pattern: {error}")))
+    /// What a rule or a grant covers.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        self.parsed(|text| Scope::parse(text).map_err(|error| format!("is not a pattern: {error}")))
     }
 
     /// A whole number within `range`.
@@ -281,12 +281,17 @@ impl<'a> Entry<'a> {
         fits.then_some(duration)
     }
 
-    /// Whether it is a list of nothing.
+    /// Whether the value is an empty list.
     pub(super) fn is_empty_list(&self) -> bool {
         matches!(&self.value.kind, Kind::List(items) if items.is_empty())
     }
 
-    /// What a list holds.
+    /// What a list holds, or the value itself where it is none.
+    pub(super) fn into_one_or_more(self) -> Vec<Entry<'a>> {
+        if matches!(self.value.kind, Kind::List(_)) { self.items() } else { vec![self] }
+    }
+
+    /// The entries of a list.
     pub(super) fn items(&self) -> Vec<Entry<'a>> {
         let Kind::List(items) = &self.value.kind else {
             self.refuse("is not a list; write one in square brackets, as in [] for none");

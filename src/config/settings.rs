@@ -1,13 +1,15 @@
 //! `Config`, the typed whole: every part of the gateway gets its share of it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::auth::Auth;
+use super::cluster::Cluster;
 use super::limits::Limits;
-use super::origin::Origin;
+use super::listen_address::ListenAddress;
+use super::origin_pattern::OriginPattern;
 use super::rule::Rules;
 use crate::topic_name::TopicName;
 
@@ -25,8 +27,12 @@ pub struct Config {
     pub limits: Limits,
     /// `[deflate]`.
     pub deflate: Deflate,
+    /// `[log]`.
+    pub log: Log,
     /// `[page]`.
     pub page: Page,
+    /// `[centrifugo]`.
+    pub centrifugo: Centrifugo,
     /// `[[topics]]`.
     pub rules: Rules,
     /// `[echo]`.
@@ -37,6 +43,8 @@ pub struct Config {
     pub feed: Feed,
     /// `[store]`.
     pub store: Store,
+    /// `[cluster]`; `None`: this gateway alone has its topics.
+    pub cluster: Option<Cluster>,
     /// The files that secrets were read from: whoever may read one may do what its secrets allow.
     pub secret_files: Vec<PathBuf>,
 }
@@ -44,20 +52,24 @@ pub struct Config {
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// Where the gateway listens.
-    pub listen: SocketAddr,
+    /// Where the gateway listens; at one place at least.
+    pub listen: Vec<ListenAddress>,
+    /// The permissions of its Unix sockets.
+    pub unix_mode: u32,
     /// Worker threads; at least 1 (the file's 0 is one per core).
     pub shards: usize,
     /// How long SIGTERM waits.
     pub drain: Duration,
     /// Allowed `Origin` headers; empty: same host.
-    pub origins: Vec<Origin>,
+    pub origins: Vec<OriginPattern>,
     /// TLS on this listener.
     pub tls: Option<Tls>,
     /// The longest rest after a flush.
     pub coalesce: Duration,
     /// Peers whose header for the client's address counts.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Whether they name the client in a PROXY header, with which their connections begin.
+    pub proxy_protocol: bool,
     /// The header in which they name the client; the other one is ignored.
     pub client_address_header: ClientAddressHeader,
     /// Names that `Host` may have on a loopback listener beside the loopback ones, in lower case.
@@ -77,13 +89,15 @@ pub enum ClientAddressHeader {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            listen: (Ipv4Addr::LOCALHOST, 8765).into(),
+            listen: vec![ListenAddress::Network((Ipv4Addr::LOCALHOST, 8765).into())],
+            unix_mode: 0o660,
             shards: 1,
             drain: Duration::from_secs(10),
             origins: Vec::new(),
             tls: None,
             coalesce: Duration::from_micros(100),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             client_address_header: ClientAddressHeader::default(),
             hosts: Vec::new(),
         }
@@ -100,12 +114,20 @@ pub struct Tls {
 }
 
 /// `[admin]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// A listener of its own for the `/v1` reads, sessions and `/metrics`.
-    pub listen: Option<SocketAddr>,
-    /// TLS on that listener.
+    /// Where the `/v1` reads, sessions and `/metrics` are, if they have places of their own.
+    pub listen: Vec<ListenAddress>,
+    /// The permissions of the Unix sockets among these.
+    pub unix_mode: u32,
+    /// TLS there.
     pub tls: Option<Tls>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: Vec::new(), unix_mode: 0o600, tls: None }
+    }
 }
 
 /// `[echo]`.
@@ -130,12 +152,35 @@ pub struct Deflate {
     pub threshold: usize,
     /// 1 (fast) to 9 (small).
     pub level: u32,
+    /// Whether clients are to keep their windows from message to message.
+    pub history: bool,
+    /// Messages of a topic that a later one may refer to.
+    pub references: usize,
+    /// Topics of a session whose newest message in the client's window is remembered.
+    pub topics: usize,
 }
 
 impl Default for Deflate {
     fn default() -> Self {
-        Self { enabled: true, threshold: 256, level: 3 }
+        Self { enabled: true, threshold: 256, level: 3, history: true, references: 8, topics: 64 }
     }
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Log {
+    /// How its lines are written.
+    pub format: LogFormat,
+}
+
+/// How the lines of the log are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// `[page]`.
@@ -148,6 +193,21 @@ pub struct Page {
 impl Default for Page {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+
+/// `[centrifugo]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Centrifugo {
+    /// Whether Centrifugo's protocol is spoken on `/connection/`.
+    pub enabled: bool,
+    /// The topic that a session with a user is subscribed to as it connects, `{user}` standing for that; empty: none.
+    pub personal: String,
+}
+
+impl Default for Centrifugo {
+    fn default() -> Self {
+        Self { enabled: true, personal: String::new() }
     }
 }
 

@@ -41,7 +41,7 @@ fn the_built_in_file_says_what_the_contract_says() {
     assert_eq!(config.limits, Limits { outbox_total_bytes: config.limits.outbox_total_bytes, ..Limits::default() });
     assert_eq!(config.deflate, Deflate::default());
     let labels: Vec<_> = config.rules.iter().map(|rule| (rule.label(), rule.history, rule.last, rule.on_slow, rule.presence)).collect();
-    let expected = [("quotes.>", 100, 1, OnSlow::Conflate, false), ("chat.>", 100, 0, OnSlow::Disconnect, true)];
+    let expected = [("quotes.>", 100, 1, OnSlow::Conflate, false), ("chat.>", 100, 0, OnSlow::Replay, true)];
     assert_eq!(labels, expected);
     assert_eq!(config.endpoints["/rooms/lobby"].as_str(), "chat.lobby");
     assert_eq!(config.feed.simulator, Some(Simulator::default()));
@@ -61,6 +61,11 @@ fn an_empty_file_grants_nothing() {
     assert_eq!(load_text("[auth]\nanonymous = { subscribe = [], publish = [] }").unwrap().auth.anonymous, None);
 }
 
+/// The places of a list as they are written.
+fn shown(places: &[ListenAddress]) -> String {
+    places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// PROTOCOL 8: variables override the file, flags override both.
 #[test]
 fn later_layers_lie_over_earlier_ones() {
@@ -78,11 +83,11 @@ fn later_layers_lie_over_earlier_ones() {
             variable("PATH", "/bin"),
         ],
         settings: vec![variable("limits.topics", "3"), variable("server.listen", "127.0.0.1:1")],
-        listen: Some("127.0.0.1:0".to_owned()),
+        listen: vec!["127.0.0.1:0".to_owned()],
     };
     let config = Config::load(&sources).unwrap();
     assert_eq!((config.limits.pending, config.limits.sessions, config.limits.topics), (1, 2, 3));
-    assert_eq!((config.server.drain, config.server.listen.port()), (Duration::from_secs(2), 0));
+    assert_eq!((config.server.drain, shown(&config.server.listen)), (Duration::from_secs(2), "127.0.0.1:0".to_owned()));
 }
 
 /// PROTOCOL 8: a value of `--set` or the environment is TOML, else a string; it takes the place of what was there.
@@ -193,19 +198,28 @@ fn weak_keys_and_open_files_are_told() {
     let strong = key("3f2504e04f8911d39a0c0305e82c3301");
     assert_eq!(warnings(&strong, 0o640), "");
     assert!(warnings(&strong, 0o644).contains("belfry.toml holds a secret, and its mode 0644 lets everybody read it; chmod 640 "));
-    assert_eq!(warnings("limits.sessions = 5", 0o644), "", "there is no secret in it");
+    assert_eq!(warnings("auth.anonymous.subscribe = [\"a\"]", 0o644), "", "there is no secret in it");
+    assert!(warnings("limits.sessions = 5", 0o644).starts_with("auth grants nobody anything and has no keys"));
 }
 
 /// threats.md row 14: a secret shorter than its hash is a warning.
 #[test]
 fn warnings_keep_nobody_from_starting() {
-    let rules = "[[topics]]\nmatch = \"a.>\"\nlast = 2\n[[topics]]\nmatch = \"a.*\"";
-    let auth = "keys = [{ secret = \"short\" }]\napi_keys = [{ name = \"root\", key = \"k\", admin = true }]";
-    let config = load_text(&format!("server.listen = \"0.0.0.0:0\"\n[auth]\n{auth}\n{rules}")).unwrap();
+    let rules = "[[topics]]\nmatch = \"a.>\"\nlast = 2\n[[topics]]\nmatch = \"a.*\"\n\
+                 [[topics]]\nmatch = \"b:>\"\n[[topics]]\nmatch = \"b:*.{user}\"";
+    let auth = "anonymous = { subscribe = [\"#{user}\"] }\nkeys = [{ secret = \"short\" }]\napi_keys = [{ name = \"root\", key = \"k\", admin = true }]";
+    let config = load_text(&format!("server.listen = \"0.0.0.0:0\"\nserver.proxy_protocol = true\n[auth]\n{auth}\n{rules}")).unwrap();
     let warnings = config.warnings().join("\n");
-    for part in
-        ["auth.keys[0].secret has 5 bytes", "admin.listen = \"\" lets", "topics[0].last = 2", "topics[1].match = \"a.*\" never rules"]
-    {
+    for part in [
+        "auth.keys[0].secret has 5 bytes",
+        "admin.listen = \"\" lets",
+        "server.proxy_protocol = true is read from server.trusted_proxies, which names nobody",
+        "topics[0].last = 2",
+        "topics[1].match = \"a.*\" never rules",
+        "topics[3].match = \"b:*.{user}\" never rules",
+        "topics[3].match = \"b:*.{user}\" takes {user} as it stands",
+        "auth.anonymous grants \"#{user}\"",
+    ] {
         assert!(warnings.contains(part), "{warnings}");
     }
 }
@@ -238,19 +252,43 @@ fn files_lie_beside_the_file_that_names_them() {
 #[test]
 fn a_reload_keeps_what_it_can_not_change() {
     let old = Config::load(&Sources::default()).unwrap();
-    let settings = ["server.listen=127.0.0.1:1", "server.shards=200", "admin.listen=127.0.0.1:2", "limits.sessions=5"];
+    let settings =
+        ["server.listen=127.0.0.1:1", "server.unix_mode=0666", "server.shards=200", "admin.listen=127.0.0.1:2", "limits.sessions=5"];
     let new = with_settings(&settings).unwrap();
-    assert_eq!(old.fixed_differences(&new), ["server.listen", "server.shards", "admin.listen"]);
+    assert_eq!(old.fixed_differences(&new), ["server.listen", "server.unix_mode", "server.shards", "admin.listen"]);
     let in_force = new.as_ref().clone().with_fixed_of(&old);
     assert_eq!(old.fixed_differences(&in_force), [""; 0]);
-    assert_eq!((in_force.server.listen, in_force.limits.sessions), (old.server.listen, 5));
+    assert_eq!((&in_force.server.listen, in_force.limits.sessions), (&old.server.listen, 5));
+}
+
+/// A reload changes what the gateway does with its cluster, and not which one it is.
+#[test]
+fn a_reload_keeps_the_cluster() {
+    let load = |ttl: &str, cluster: &str, stream: &str| {
+        let text = format!(
+            "topics = [{{ match = 'q.>', history_ttl = '{ttl}' }}]\n[cluster]\n{cluster}\n[[cluster.streams]]\nname = 'Q'\nmatch = 'q.>'\n{stream}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("belfry.toml");
+        std::fs::write(&file, text).unwrap();
+        load(&file, &[]).unwrap()
+    };
+    let old = load("1h", "urls = ['nats://a:1']", "");
+    let new = load("2h", "urls = ['nats://b:1']\nname = 'x'\npublish_inflight = 7\npresence_timeout = '9s'", "max_bytes = '4GiB'");
+    assert_eq!(old.fixed_differences(&new), ["cluster.urls", "cluster.name"]);
+    let in_force = new.as_ref().clone().with_fixed_of(&old).cluster.unwrap();
+    assert_eq!((&*in_force.urls[0], in_force.publish_inflight, in_force.presence_timeout.as_secs()), ("nats://a:1", 7, 9));
+    assert_eq!((in_force.streams[0].max_bytes, in_force.streams[0].max_age.as_secs()), (4 << 30, 7_200));
+    let other = load("1h", "urls = ['nats://a:1']", "retain = 5000\nmax_bytes = '4GiB'");
+    assert_eq!(old.fixed_differences(&other), ["cluster.streams"]);
+    assert_eq!(other.as_ref().clone().with_fixed_of(&old).cluster, old.cluster);
 }
 
 /// PROTOCOL 7: listed origins compare scheme, host and port; `null` never passes.
 #[test]
 fn listed_origins_compare_scheme_host_and_port() {
     let listed = with_settings(&["server.origins=[\"https://Example.com\"]"]).unwrap().server.origins.clone();
-    let lists = |text| Origin::parse(text).is_ok_and(|origin| listed.contains(&origin));
+    let lists = |text| listed.iter().any(|entry| entry.lets_in(text));
     assert!(lists("https://example.com:443"));
     for other in ["http://example.com", "https://example.com:8443", "https://example.com.evil", "null", ""] {
         assert!(!lists(other), "{other}");
@@ -261,14 +299,15 @@ fn listed_origins_compare_scheme_host_and_port() {
 fn values_that_work_are_taken() {
     let settings = [
         "limits={outbox_bytes=4096,message_bytes=128,sessions=1,ping_interval=\"50ms\",handshake_timeout=\"100ms\",subscriptions_total=1}",
-        "server={drain=\"0s\",listen=\"localhost:0\",coalesce=\"0s\",trusted_proxies=[\"10.0.0.0/8\",\"::1\"],origins=[\"http://a:1\"]}",
+        "server={drain=\"0s\",listen=\"localhost:0\",coalesce=\"0s\",trusted_proxies=[\"10.0.0.0/8\",\"::1\",\"unix\"],origins=[\"http://a:1\"]}",
         "topics=[{match=\">\",history=1,max_age=\"1.5s\",on_slow=\"drop_oldest\"}]",
         "endpoints={\"/\"=\"chat.lobby\",\"/wss\"=\"$belfry.stats\"}",
         "feed.simulator.enabled=false",
     ];
     let config = with_settings(&settings).unwrap();
     assert_eq!(config.limits.ping_interval, Duration::from_millis(50));
-    assert!(config.server.listen.ip().is_loopback());
+    assert!(!config.server.listen[0].is_open());
+    assert!(config.server.trusted_proxies.iter().any(|network| network.contains(&UNIX_PEER)));
     assert_eq!(config.rules.iter().next().unwrap().max_age, Some(Duration::from_millis(1500)));
     assert_eq!(config.feed.simulator, None);
 }
@@ -278,6 +317,9 @@ fn values_that_work_are_taken() {
 fn keys_that_do_not_go_together_are_told() {
     for (setting, part) in [
         ("admin.listen=127.0.0.1:8765", "admin.listen = \"127.0.0.1:8765\" is server.listen too"),
+        ("server.listen=[\"unix:/a\",\"unix:/a\"]", "server.listen[1] = \"unix:/a\" stands there twice"),
+        ("server.listen=[\"unix:/a\",\"unix:b\"]", "server.listen[1] = \"unix:b\" names no file from the root on"),
+        ("admin.listen=[\"unix:/b\",\"127.0.0.1:8765\"]", "admin.listen = \"127.0.0.1:8765\" is server.listen too"),
         ("server.tls={cert=\"Cargo.toml\"}", "server.tls.cert = \"Cargo.toml\" is not a PEM file"),
         ("server.tls.key=absent.pem", "server.tls.cert is missing"),
         ("auth.keys=[{secret=\"a\",jwks=\"b\"}]", "auth.keys[0].secret, public_key and jwks: one of the three"),

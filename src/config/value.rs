@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(super) struct Value {
     /// A file, a variable or an argument; what a problem names first.
     pub origin: Arc<str>,
-    /// What was written.
+    /// The value as it was written.
     pub kind: Kind,
 }
 

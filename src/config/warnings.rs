@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::auth::{ApiKey, SECRET_BYTES_ADVISED};
+use super::auth::{ApiKey, Auth, SECRET_BYTES_ADVISED};
+use super::earlier_rules::EarlierRules;
 use super::settings::Config;
 
 /// The shortest API key that can't be guessed over the network, in bytes.
@@ -19,15 +20,39 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         self.weak_secrets(&mut warnings);
+        let Auth { anonymous, keys, api_keys, .. } = &self.auth;
+        if anonymous.is_none() && keys.is_empty() && api_keys.is_empty() {
+            let advice = "write auth.anonymous = { subscribe = [\">\"] }, or keys";
+            warnings.push(format!("auth grants nobody anything and has no keys, so that nobody gets in; {advice}"));
+        }
         warnings.extend(self.secret_files.iter().filter_map(|file| readable_by_all(file)));
-        let listen = self.server.listen;
-        if self.admin.listen.is_none() && !listen.ip().is_loopback() && self.auth.api_keys.iter().any(|key| key.admin) {
+        let open = self.server.listen.iter().find(|place| place.is_open()).filter(|_| self.admin.listen.is_empty());
+        if let Some(listen) = open.filter(|_| self.auth.api_keys.iter().any(|key| key.admin)) {
             warnings.push(format!(
                 "admin.listen = \"\" lets whoever reaches server.listen = \"{listen}\" try an admin key; give it an address"
             ));
         }
+        if self.server.proxy_protocol && self.server.trusted_proxies.is_empty() {
+            let advice = "is read from server.trusted_proxies, which names nobody; list the proxies";
+            warnings.push(format!("server.proxy_protocol = true {advice}"));
+        }
         self.idle_rules(&mut warnings);
+        self.users_of_nobody(&mut warnings);
         warnings
+    }
+
+    /// `{user}` where no user is: in everybody's grants it counts for some, in rules for none.
+    fn users_of_nobody(&self, warnings: &mut Vec<String>) {
+        let everybodys = self.auth.anonymous.iter().flat_map(|lists| lists.subscribe.iter().chain(&lists.publish));
+        warnings.extend(
+            everybodys
+                .filter(|grant| grant.names_user())
+                .map(|grant| format!("auth.anonymous grants \"{grant}\", which nobody anonymous gets; put it into auth.authenticated")),
+        );
+        let rules = self.rules.iter().enumerate().filter_map(|(index, rule)| Some((index, rule.pattern.as_ref()?)));
+        warnings.extend(rules.filter(|(_, pattern)| pattern.names_user()).map(|(index, pattern)| {
+            format!("topics[{index}].match = \"{pattern}\" takes {{user}} as it stands, for only grants have users; write a wildcard")
+        }));
     }
 
     fn weak_secrets(&self, warnings: &mut Vec<String>) {
@@ -42,18 +67,17 @@ impl Config {
     }
 
     fn idle_rules(&self, warnings: &mut Vec<String>) {
-        let rules: Vec<_> = self.rules.iter().collect();
-        for (index, rule) in rules.iter().enumerate() {
+        let mut earlier_rules = EarlierRules::default();
+        for (index, rule) in self.rules.iter().enumerate() {
             if rule.last > rule.history {
                 let (last, history) = (rule.last, rule.history);
                 warnings.push(format!("topics[{index}].last = {last} asks for more than its history = {history} keeps; raise history"));
             }
             let Some(pattern) = &rule.pattern else { continue };
-            if let Some(earlier) =
-                rules[..index].iter().position(|earlier| earlier.pattern.as_ref().is_some_and(|wide| wide.covers(pattern)))
-            {
+            if let Some(earlier) = earlier_rules.first(pattern, |wide| wide.covers_all_of(pattern)) {
                 warnings.push(format!("topics[{index}].match = \"{pattern}\" never rules, for topics[{earlier}] covers it; put it before"));
             }
+            earlier_rules.add(index, pattern);
         }
     }
 }

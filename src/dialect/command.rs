@@ -21,6 +21,13 @@ pub struct Since<'a> {
     pub offset: Offset,
 }
 
+impl Since<'_> {
+    /// The same, with a copy of the epoch.
+    pub fn into_owned(self) -> Since<'static> {
+        Since { topic: self.topic, epoch: self.epoch.into_owned().into(), offset: self.offset }
+    }
+}
+
 /// A command and the `id` that its reply carries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request<'a> {

@@ -1,15 +1,18 @@
 //! Whole server frames: head and payload in one buffer, compressed where that was agreed on and is shorter.
 
-use bytes::Bytes;
-
+use super::centrifugo::{self, Push, Reply, Wire};
 use super::encoding::{Dialect, Encoding};
 use super::event::Event;
 use super::frame_bytes::FrameBytes;
 use super::framing::Framing;
 use super::json_write;
-use crate::frame::{Deflater, HEAD_BYTES_MAX, OpCode, server_head};
+use super::plain_frame::{PlainFrame, opcode, with_head};
+use super::references::{ReferenceAccount, References};
+use super::stream_frame;
+use crate::config::{self, TopicDeflate};
+use crate::frame::{Deflater, HEAD_BYTES_MAX, OpCode, ReferenceParser};
 use crate::hub::Message;
-use crate::metrics::Tally;
+use crate::metrics::{DeflateHow, Tally};
 
 /// The room for a small event, in bytes; a longer one lets its buffer grow.
 const EVENT_BYTES_USUAL: usize = 256;
@@ -18,43 +21,109 @@ const EVENT_BYTES_USUAL: usize = 256;
 #[derive(Debug)]
 pub struct Encoder {
     /// One compressor for all sessions of the shard.
-    pub deflater: Deflater,
+    deflater: Deflater,
     /// Payloads shorter than this go uncompressed, in bytes.
-    pub threshold: usize,
+    threshold: usize,
+    /// What messages may refer to.
+    pub references: References,
+    pub(super) parser: ReferenceParser,
+    /// Topics of a session that may be referred to.
+    topics_max: usize,
 }
 
 /// The frame of `event` in `encoding`; `None` where its dialect has no words for it: the raw dialect carries payloads alone,
 /// and its drops are silent.
 pub fn event_frame(event: &Event<'_>, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
     match encoding.dialect {
+        Dialect::Json | Dialect::Raw if !encoding.framing.is_websocket() => stream_frame::of_event(event, encoding),
         Dialect::Json => {
             let plain = PlainFrame::build(OpCode::Text, EVENT_BYTES_USUAL, |json| json_write::event(json, event));
             Some(encoder.fit(&plain, encoding.framing, tally))
         }
         Dialect::Raw | Dialect::Echo => None,
+        Dialect::Centrifugo(_) => match event {
+            Event::PresenceChange(change) => {
+                let push = if change.joined { Push::Join(&change.member) } else { Push::Leave(&change.member) };
+                reply_frame(&Reply::Push { channel: change.topic.as_str(), push }, encoding, encoder, tally)
+            }
+            _ => None,
+        },
     }
+}
+
+/// The frame of a reply of Centrifugo's protocol; `None` for a session that speaks another.
+pub fn reply_frame(reply: &Reply<'_>, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
+    let Dialect::Centrifugo(wire) = encoding.dialect else { return None };
+    if !encoding.framing.is_websocket() {
+        return Some(stream_frame::of_words(encoding, EVENT_BYTES_USUAL, |bytes| centrifugo::reply(bytes, reply, wire)));
+    }
+    let plain = reply_plain(reply, wire);
+    Some(encoder.fit(&plain, encoding.framing, tally))
+}
+
+/// A reply as a WebSocket carries it, uncompressed.
+pub(super) fn reply_plain(reply: &Reply<'_>, wire: Wire) -> PlainFrame {
+    PlainFrame::build(opcode(wire), EVENT_BYTES_USUAL, |bytes| centrifugo::reply(bytes, reply, wire))
 }
 
 /// The frame of a message out of history, for one session alone.
 pub fn replay_frame(message: &Message, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
+    if !encoding.framing.is_websocket() {
+        return stream_frame::of_message(message, encoding, true);
+    }
     let plain = PlainFrame::of_message(message, encoding.dialect, true);
-    encoder.fit(&plain, encoding.framing, tally)
+    encoder.fit_message(&plain, message, encoding.framing, tally)
 }
 
 /// The frame that sends `payload` back as it came (PROTOCOL section 4, `/echo`).
 pub fn echo_frame(opcode: OpCode, payload: &[u8], framing: Framing, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
-    let Framing::WebSocket { window_bits } = framing;
     let plain = PlainFrame::build(opcode, payload.len(), |frame| frame.extend_from_slice(payload));
     // An echo goes back as it came, so also what is short or gets longer is compressed where that was agreed on.
-    window_bits.and_then(|bits| encoder.pack(&plain, bits, Deflater::compress_always, tally)).unwrap_or(plain.frame)
+    let window = framing.window();
+    window.and_then(|window| encoder.pack(&plain, window.bits, Deflater::compress_always, tally)).unwrap_or(plain.frame)
 }
 
 impl Encoder {
+    /// Makes frames as `deflate` says; what messages refer to is in `account`.
+    pub fn new(deflate: &config::Deflate, account: ReferenceAccount) -> Self {
+        Self {
+            deflater: Deflater::new(deflate.level),
+            threshold: deflate.threshold,
+            references: References::new(deflate.references, account),
+            parser: ReferenceParser::default(),
+            topics_max: deflate.topics,
+        }
+    }
+
+    /// Makes frames as `deflate` says from now on. What messages refer to stays, for clients have it in their windows.
+    pub fn follow_config(&mut self, deflate: &config::Deflate, reference_bytes: usize) {
+        (self.deflater, self.threshold, self.topics_max) = (Deflater::new(deflate.level), deflate.threshold, deflate.topics);
+        self.references.follow_config(deflate.references, reference_bytes);
+    }
+
+    /// Topics of a session whose messages may be referred to.
+    pub fn topics_max(&self) -> usize {
+        self.topics_max
+    }
+
+    /// The frame of a message whose plain one is `plain`, as [`Encoder::fit`] but for what its rule says.
+    pub(super) fn fit_message(&mut self, plain: &PlainFrame, message: &Message, framing: Framing, tally: &mut Tally) -> FrameBytes {
+        match message.rule.deflate {
+            TopicDeflate::Off => plain.frame.clone(),
+            TopicDeflate::Alone | TopicDeflate::History => self.fit(plain, framing, tally),
+        }
+    }
+
+    /// The frame of a message that a later one shall refer to: compressed though it be short, or get a few bytes longer.
+    pub(super) fn pack_always(&mut self, plain: &PlainFrame, window_bits: u8, tally: &mut Tally) -> Option<FrameBytes> {
+        self.pack(plain, window_bits, Deflater::compress_always, tally)
+    }
+
     /// `plain` itself, or its compressed form where a window was agreed on and the payload is not too short.
     pub(super) fn fit(&mut self, plain: &PlainFrame, framing: Framing, tally: &mut Tally) -> FrameBytes {
-        let Framing::WebSocket { window_bits } = framing;
         let worth_it = plain.payload().len() >= self.threshold;
-        let packed = window_bits.filter(|_| worth_it).and_then(|bits| self.pack(plain, bits, Deflater::compress, tally));
+        let window = framing.window().filter(|_| worth_it);
+        let packed = window.and_then(|window| self.pack(plain, window.bits, Deflater::compress, tally));
         packed.unwrap_or_else(|| plain.frame.clone())
     }
 
@@ -74,54 +143,8 @@ impl Encoder {
         // The compressor took room for the whole payload, and the frame may lie in outboxes for long.
         frame.shrink_to_fit();
         tally.deflated(payload.len() as u64, (frame.len() - HEAD_BYTES_MAX) as u64);
-        Some(with_head(frame, plain.opcode, true).0)
+        // A payload is shorter than 4 GiB by far: `limits.message_bytes` is 64 MiB at most.
+        let inflated_bytes = u32::try_from(payload.len()).ok()?;
+        Some(FrameBytes::Packed { frame: with_head(frame, plain.opcode, true).0, how: DeflateHow::Alone, inflated_bytes })
     }
-}
-
-/// An uncompressed frame, and where its payload begins.
-#[derive(Debug)]
-pub(super) struct PlainFrame {
-    pub frame: FrameBytes,
-    opcode: OpCode,
-    head_bytes: usize,
-}
-
-impl PlainFrame {
-    /// The frame of `message` in `dialect`. An echo session subscribes to nothing; if it did, it would take payloads alone.
-    pub fn of_message(message: &Message, dialect: Dialect, replay: bool) -> Self {
-        match dialect {
-            Dialect::Json => {
-                Self::build(OpCode::Text, json_write::message_bytes(message, replay), |json| json_write::message(json, message, replay))
-            }
-            Dialect::Raw | Dialect::Echo => {
-                let (frame, head_bytes) = (FrameBytes::OfMessage(message.clone()), message.frame().len() - message.payload().len());
-                Self { frame, opcode: message.kind.opcode(), head_bytes }
-            }
-        }
-    }
-
-    fn build(opcode: OpCode, payload_bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut frame = Vec::with_capacity(HEAD_BYTES_MAX + payload_bytes_usual);
-        frame.resize(HEAD_BYTES_MAX, 0);
-        let room = frame.capacity();
-        write(&mut frame);
-        if frame.capacity() > room {
-            frame.shrink_to_fit(); // growing has doubled it, and it may lie in outboxes for long
-        }
-        let (frame, head_bytes) = with_head(frame, opcode, false);
-        Self { frame, opcode, head_bytes }
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.frame[self.head_bytes..]
-    }
-}
-
-/// Puts the head right before the payload, which has [`HEAD_BYTES_MAX`] spare bytes before it, and says how long it is.
-/// A head's length depends on the payload's, which is known only once it is written; this way it need not be moved.
-fn with_head(mut frame: Vec<u8>, opcode: OpCode, compressed: bool) -> (FrameBytes, usize) {
-    let (head, length) = server_head(opcode, compressed, frame.len() - HEAD_BYTES_MAX);
-    let start = HEAD_BYTES_MAX - length;
-    frame[start..HEAD_BYTES_MAX].copy_from_slice(&head[..length]);
-    (FrameBytes::Made(Bytes::from(frame).slice(start..)), length)
 }

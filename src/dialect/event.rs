@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::RequestId;
+use super::stream_position::StreamPosition;
 use crate::codes::ErrorCode;
 use crate::hub::{HistoryPage, PresenceChange};
-use crate::position::{Offset, Position};
+use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
@@ -33,6 +34,14 @@ pub enum Event<'a> {
     Subscribed {
         id: Option<RequestId<'a>>,
         topics: &'a [SubscribedTopic],
+    },
+    /// The first word of a stream: what it subscribed to.
+    StreamBegun {
+        topics: &'a [SubscribedTopic],
+        /// Each topic's position, or where the stream was, if it goes on from there.
+        told: &'a StreamPosition,
+        /// Where the stream stands: before what is replayed.
+        stands: &'a StreamPosition,
     },
     Unsubscribed {
         id: Option<RequestId<'a>>,
@@ -76,6 +85,8 @@ pub enum Event<'a> {
         topic: &'a TopicName,
         from: Offset,
         to: Offset,
+        /// The life of both, where it is another than that of the messages before.
+        epoch: Option<Epoch>,
     },
     Draining {
         retry_after: Duration,

@@ -8,9 +8,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::command::RequestId;
+use super::decimal::number;
 use super::event::{Event, SubscribedTopic};
 use super::json_scan::is_json_text;
 use crate::hub::{HistoryPage, Message, PayloadKind};
+use crate::position::{Epoch, Offset};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
@@ -18,6 +20,7 @@ use crate::topic_name::{Pattern, TopicName};
 const MESSAGE: &str = r#"{"op":"message","topic":""#;
 const EPOCH: &str = r#"","epoch":""#;
 const OFFSET: &str = r#"","offset":"#;
+const PREV: &str = r#","prev":"#;
 const REPLAY: &str = r#","replay":true,"#;
 const DATA: &str = r#""data":"#;
 const DATA_BASE64: &str = r#""data_base64":""#;
@@ -33,7 +36,12 @@ pub fn message(json: &mut Vec<u8>, message: &Message, replay: bool) {
     text(json, message.position.epoch.as_str());
     text(json, OFFSET);
     number(json, message.position.offset.0);
+    if let Some(prev) = message.prev() {
+        text(json, PREV);
+        number(json, prev.0);
+    }
     text(json, if replay { REPLAY } else { "," });
+    sender(json, message);
     data(json, message);
     json.push(b'}');
 }
@@ -41,15 +49,18 @@ pub fn message(json: &mut Vec<u8>, message: &Message, replay: bool) {
 /// How many bytes [`message`] appends: what lies in outboxes takes no more room than it is booked with. Exact but for text: what has to
 /// be escaped takes more, and text that is JSON takes no quotes.
 pub(super) fn message_bytes(message: &Message, replay: bool) -> usize {
-    let digits = message.position.offset.0.checked_ilog10().unwrap_or(0) as usize + 1;
-    let values = message.topic.as_str().len() + message.position.epoch.as_str().len() + digits;
+    let digits = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let prev = message.prev().map_or(0, |prev| PREV.len() + digits(prev.0));
+    let values = message.topic.as_str().len() + message.position.epoch.as_str().len() + digits(message.position.offset.0) + prev;
+    let mut named = Vec::new();
+    sender(&mut named, message);
     let payload = message.payload().len();
     let data = match message.kind {
         PayloadKind::Json => DATA.len() + payload,
         PayloadKind::Binary if std::str::from_utf8(message.payload()).is_err() => DATA_BASE64.len() + payload.div_ceil(3) * 4 + 1,
         PayloadKind::Text | PayloadKind::Binary => DATA.len() + payload + 2,
     };
-    MESSAGE.len() + EPOCH.len() + OFFSET.len() + values + if replay { REPLAY.len() } else { 1 } + data + 1
+    MESSAGE.len() + EPOCH.len() + OFFSET.len() + values + if replay { REPLAY.len() } else { 1 } + named.len() + data + 1
 }
 
 /// Appends `event`.
@@ -58,11 +69,8 @@ pub fn event(json: &mut Vec<u8>, event: &Event<'_>) {
         Event::Welcome { session, ping_interval, max_message_bytes } => {
             welcome(json, session, ping_interval, max_message_bytes);
         }
-        Event::Subscribed { id, topics } => {
-            reply(json, "subscribed", id);
-            text(json, r#","topics":"#);
-            list(json, topics, subscribed_topic);
-        }
+        Event::Subscribed { id, topics } => subscribed(json, id, topics),
+        Event::StreamBegun { topics, .. } => subscribed(json, None, topics),
         Event::Unsubscribed { id, topics } => {
             reply(json, "unsubscribed", id);
             patterns(json, topics);
@@ -106,13 +114,9 @@ pub fn event(json: &mut Vec<u8>, event: &Event<'_>) {
             text(json, r#","member":"#);
             member(json, &change.member);
         }
-        Event::Gap { topic, from, to } => {
+        Event::Gap { topic, from, to, epoch } => {
             reply(json, "gap", None);
-            name_member(json, topic);
-            text(json, r#","from":"#);
-            number(json, from.0);
-            text(json, r#","to":"#);
-            number(json, to.0);
+            gap_members(json, topic, (from, to), epoch);
         }
         Event::Draining { retry_after } => {
             reply(json, "draining", None);
@@ -123,6 +127,16 @@ pub fn event(json: &mut Vec<u8>, event: &Event<'_>) {
     json.push(b'}');
 }
 
+/// Appends why a stream ends, with the code that a Close would have.
+pub fn end(json: &mut Vec<u8>, code: u16, reason: &str) {
+    reply(json, "error", None);
+    text(json, r#","code":"#);
+    number(json, code.into());
+    text(json, r#","message":"#);
+    string(json, reason);
+    json.push(b'}');
+}
+
 fn welcome(json: &mut Vec<u8>, session: SessionId, ping_interval: Duration, max_message_bytes: usize) {
     text(json, r#"{"op":"welcome","session":"#);
     session_id(json, session);
@@ -130,6 +144,19 @@ fn welcome(json: &mut Vec<u8>, session: SessionId, ping_interval: Duration, max_
     milliseconds(json, ping_interval);
     text(json, r#","max_message_bytes":"#);
     number(json, max_message_bytes as u64);
+}
+
+fn gap_members(json: &mut Vec<u8>, topic: &TopicName, (from, to): (Offset, Offset), epoch: Option<Epoch>) {
+    name_member(json, topic);
+    if let Some(epoch) = epoch {
+        text(json, r#","epoch":""#);
+        text(json, epoch.as_str());
+        json.push(b'"');
+    }
+    text(json, r#","from":"#);
+    number(json, from.0);
+    text(json, r#","to":"#);
+    number(json, to.0);
 }
 
 fn identity_members(json: &mut Vec<u8>, user: Option<&str>, expires: Option<u64>) {
@@ -178,6 +205,7 @@ fn past_message(json: &mut Vec<u8>, message: &Message) {
     text(json, r#","ts":"#);
     number(json, message.published_at.0);
     json.push(b',');
+    sender(json, message);
     data(json, message);
     json.push(b'}');
 }
@@ -205,21 +233,13 @@ pub fn string(json: &mut Vec<u8>, value: &str) {
     json.push(b'"');
 }
 
-/// Appends a whole number in decimal.
-pub fn number(json: &mut Vec<u8>, value: u64) {
-    const DIGITS_MAX: usize = 20;
-    let mut digits = [0; DIGITS_MAX];
-    let mut start = DIGITS_MAX;
-    let mut rest = value;
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+/// Who has published a message, where its rule says so, before its data.
+fn sender(json: &mut Vec<u8>, message: &Message) {
+    if let Some(sender) = message.sender() {
+        text(json, r#""from":"#);
+        member(json, sender);
+        json.push(b',');
     }
-    json.extend_from_slice(&digits[start..]);
 }
 
 /// The payload's member: JSON text byte for byte, other text as a string, other bytes as Base64 (RFC 4648 §4).
@@ -251,6 +271,12 @@ fn reply(json: &mut Vec<u8>, op: &str, id: Option<RequestId<'_>>) {
         text(json, r#","id":"#);
         text(json, id);
     }
+}
+
+fn subscribed(json: &mut Vec<u8>, id: Option<RequestId<'_>>, topics: &[SubscribedTopic]) {
+    reply(json, "subscribed", id);
+    text(json, r#","topics":"#);
+    list(json, topics, subscribed_topic);
 }
 
 fn subscribed_topic(json: &mut Vec<u8>, entry: &SubscribedTopic) {

@@ -15,7 +15,7 @@ pub(super) trait FeedSink: Send + Sync + 'static {
 
 impl FeedSink for Arc<Hub> {
     async fn publish(&self, topic: &TopicName, payload: &[u8], source: PublishSource) -> Result<(), PublishError> {
-        let publication = Publication { payload, kind: PayloadKind::Json, except: None, source, payer: None };
+        let publication = Publication { payload, kind: PayloadKind::Json, except: None, source, payer: None, extra: None };
         Hub::publish(self, topic, publication).await.map(|_| ())
     }
 }

@@ -29,11 +29,11 @@ pub(super) async fn run(sink: impl FeedSink, metrics: Arc<Metrics>, clock: Clock
 }
 
 fn figures(totals: &Totals, uptime: Duration) -> Bytes {
-    let Totals { sessions, topics, subscriptions, published, delivered, outbox_bytes, saved_bytes } = totals;
+    let Totals { sessions, topics, subscriptions, published, delivered, outbox_bytes, saved_bytes, deflated_bytes } = totals;
     let version = env!("CARGO_PKG_VERSION");
     let uptime_s = uptime.as_secs();
     Bytes::from(format!(
-        r#"{{"sessions":{sessions},"topics":{topics},"subscriptions":{subscriptions},"published":{published},"delivered":{delivered},"outbox_bytes":{outbox_bytes},"saved_bytes":{saved_bytes},"uptime_s":{uptime_s},"version":"{version}"}}"#
+        r#"{{"sessions":{sessions},"topics":{topics},"subscriptions":{subscriptions},"published":{published},"delivered":{delivered},"outbox_bytes":{outbox_bytes},"saved_bytes":{saved_bytes},"deflated_bytes":{deflated_bytes},"uptime_s":{uptime_s},"version":"{version}"}}"#
     ))
 }
 
@@ -44,10 +44,18 @@ mod tests {
     /// PROTOCOL 2: at least these fields, as totals.
     #[test]
     fn the_figures_have_the_contract_s_fields() {
-        let totals =
-            Totals { sessions: 1, topics: 2, subscriptions: 3, published: 4, delivered: u64::MAX, outbox_bytes: 6, saved_bytes: 7 };
+        let totals = Totals {
+            sessions: 1,
+            topics: 2,
+            subscriptions: 3,
+            published: 4,
+            delivered: u64::MAX,
+            outbox_bytes: 6,
+            saved_bytes: 7,
+            deflated_bytes: 8,
+        };
         let expected = format!(
-            r#"{{"sessions":1,"topics":2,"subscriptions":3,"published":4,"delivered":18446744073709551615,"outbox_bytes":6,"saved_bytes":7,"uptime_s":61,"version":"{}"}}"#,
+            r#"{{"sessions":1,"topics":2,"subscriptions":3,"published":4,"delivered":18446744073709551615,"outbox_bytes":6,"saved_bytes":7,"deflated_bytes":8,"uptime_s":61,"version":"{}"}}"#,
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(figures(&totals, Duration::from_millis(61_900)), expected);

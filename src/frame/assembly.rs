@@ -48,6 +48,11 @@ impl Assembly {
         self.message.as_ref().map(|message| (message.payload.len(), message.compressed))
     }
 
+    /// The room that what has arrived takes, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.payload.capacity()) + self.control.capacity()
+    }
+
     /// Takes the open frame's share of `input`, unmasking it there, and says how many bytes that was.
     /// A message never grows past `bound`, which its frames' heads were held to.
     pub fn absorb(&mut self, input: &mut [u8], bound: usize) -> (usize, Result<Option<Whole>, Violation>) {
@@ -86,7 +91,7 @@ impl Assembly {
 struct OpenFrame {
     opcode: OpCode,
     fin: bool,
-    /// Turned so that its first byte is for the next byte of the payload.
+    /// The masking key, rotated so that its first byte is for the next byte of the payload.
     mask: [u8; 4],
     /// How many bytes of the payload have not arrived.
     missing: usize,
@@ -96,9 +101,9 @@ struct OpenFrame {
 struct Message {
     opcode: OpCode,
     compressed: bool,
-    /// One buffer however many fragments there are: none of them costs more than its bytes.
+    /// The payloads of all fragments so far, in one buffer: a fragment costs no more than its bytes.
     payload: Vec<u8>,
-    /// Up to where an uncompressed text is known to be UTF-8; a character may be cut behind it.
+    /// How much of an uncompressed text has been checked to be UTF-8. A character may be cut behind it.
     checked: usize,
 }
 
@@ -129,7 +134,7 @@ impl Message {
     }
 }
 
-/// What is said of a text that is not UTF-8.
+/// The reason of the Close for a text that is not UTF-8.
 const NOT_UTF8: &str = "a text message is not UTF-8";
 
 /// Checks a text that is there whole (RFC 6455 §8.1).

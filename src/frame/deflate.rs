@@ -32,7 +32,7 @@ impl Deflater {
     /// (the longest match and its lookahead), so 250 bytes where 256 are allowed. A test reads the distances.
     pub fn compress(&mut self, message: &[u8], window_bits: u8, packed: &mut Vec<u8>) -> bool {
         let start = packed.len();
-        // Room for a result that is one byte too long: whatever fills it did not get smaller.
+        // Room for a result that is one byte too long: a message that fills it did not get smaller.
         if self.flush(message, window_bits, packed, message.len() + TAIL.len()) && packed.len() - start < message.len() {
             return true;
         }
@@ -40,7 +40,7 @@ impl Deflater {
         false
     }
 
-    /// As [`Self::compress`], but also where it gets longer: for an echo, which goes back as it came.
+    /// The same as [`Self::compress`], also where the result is longer than the message: an echo is compressed if the client's message was.
     pub fn compress_always(&mut self, message: &[u8], window_bits: u8, packed: &mut Vec<u8>) -> bool {
         let start = packed.len();
         // Nine bits for a literal are the most that deflate writes, and each flush and block has a few bytes of its own.

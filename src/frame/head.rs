@@ -20,24 +20,24 @@ const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 
-/// The head of a client's frame, allowed by everything that can be seen in the head alone.
+/// The head of a client's frame. All rules that the head alone can break have been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Whether the frame is its message's last.
+    /// FIN: the frame is the last of its message.
     pub fin: bool,
-    /// RSV1: its message is compressed, if the extension was agreed on (RFC 7692 §6).
+    /// RSV1: the message is compressed, if the extension was agreed on (RFC 7692 §6).
     pub compressed: bool,
-    /// What the frame is.
+    /// The opcode.
     pub opcode: OpCode,
-    /// What its payload is masked with.
+    /// The masking key.
     pub mask: [u8; 4],
-    /// The declared length.
+    /// The declared length of the payload.
     pub payload_bytes: usize,
 }
 
 impl Head {
     /// Reads the head at the front of `bytes` and says how long it is; `Ok(None)`: it isn't whole yet.
-    /// What is wrong is told as soon as the byte is there that shows it, so a head that never becomes whole can be refused.
+    /// A violation is reported as soon as its byte has arrived, so a head that never becomes whole can be refused.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         if first & RSV2_AND_3 != 0 {
@@ -61,7 +61,7 @@ impl Head {
         Ok(Some((Self { fin, compressed, opcode, mask: *mask, payload_bytes }, mask_at + mask.len())))
     }
 
-    /// Whether it is a Close, a Ping or a Pong.
+    /// Whether the frame is a Close, a Ping or a Pong.
     pub fn is_control(&self) -> bool {
         is_control(self.opcode)
     }

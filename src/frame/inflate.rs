@@ -16,7 +16,7 @@ const TAIL_AND_END: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0
 /// Each message has a window of its own, since `client_no_context_takeover` is always agreed on.
 #[derive(Debug, Default)]
 pub struct Inflater {
-    /// Made at first use; its window has 15 bits, which serve every smaller one too.
+    /// The decompressor, made at first use. Its window has 15 bits, which serve every smaller window too.
     stream: Option<Decompress>,
     /// The message lent last.
     scratch: Vec<u8>,
@@ -25,10 +25,10 @@ pub struct Inflater {
 /// Why a message could not be inflated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotInflated {
-    /// It has more bytes than allowed.
+    /// The message inflates to more bytes than allowed.
     #[error("the inflated message is larger than allowed")]
     TooBig,
-    /// It is not a deflate stream, or it ends within a block.
+    /// The payload is not a deflate stream, or the stream ends within a block.
     #[error("the message is not a whole deflate stream")]
     Corrupt,
 }
@@ -56,13 +56,13 @@ impl Inflater {
         Ok(scratch)
     }
 
-    /// Takes over a message that a session put together and lends it: so a session at rest owns no buffer.
+    /// Takes over a message that a session has assembled and lends it, so that a session at rest owns no buffer.
     pub(super) fn lend(&mut self, message: Vec<u8>) -> &[u8] {
         self.scratch = message;
         &self.scratch
     }
 
-    /// Gives back what a large message made the scratch grow to; called before the next reading, when nothing is lent any more.
+    /// Frees the memory that a large message has made the scratch grow to. Called before the next read, when nothing is lent.
     pub(super) fn trim(&mut self) {
         if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch = Vec::new();

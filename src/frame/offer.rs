@@ -5,11 +5,20 @@ use std::borrow::Cow;
 /// How many offers of the extension are looked at; a browser makes one, libraries two.
 const OFFERS_MAX: usize = 8;
 
-/// What was agreed on; the server never keeps a window from message to message and asks the same of the client.
+/// The window of what the server compresses, which is the client's to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServerWindow {
+    /// The farthest that a message may refer back, in bits, 8 to 15.
+    pub bits: u8,
+    /// Whether the client keeps it from message to message (RFC 7692 §7.1.1), so that one may refer to an earlier one.
+    pub is_kept: bool,
+}
+
+/// What was agreed on; the server asks the client to compress each message by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agreement {
-    /// The largest window that the server may use, in bits, 8 to 15.
-    pub server_window_bits: u8,
+    /// What the server compresses with.
+    pub window: ServerWindow,
     /// The value of `Sec-WebSocket-Extensions` in the answer.
     pub response: String,
 }
@@ -17,14 +26,17 @@ pub struct Agreement {
 /// Picks the first acceptable offer from the request's `Sec-WebSocket-Extensions` headers, in order; `None`: no extension.
 /// A header that doesn't follow the grammar of RFC 6455 §9.1 is passed over whole; an offer with a parameter that RFC 7692 §7.1
 /// doesn't know, that is repeated or out of its range is declined, and the next one has its turn.
-pub fn negotiate<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Option<Agreement> {
+///
+/// With `history` the client is to keep its window, unless it asks the server not to count on that. `server_max_window_bits` is
+/// answered only where it was offered: RFC 7692 §7.1.2.1 allows it unasked, but clients exist that fail the handshake then.
+pub fn negotiate<'a>(headers: impl IntoIterator<Item = &'a [u8]>, history: bool) -> Option<Agreement> {
     headers
         .into_iter()
         .filter_map(|header| extensions(str::from_utf8(header).ok()?))
         .flatten()
         .filter(|extension| extension.name == "permessage-deflate")
         .take(OFFERS_MAX)
-        .find_map(|offer| accept(&offer.parameters))
+        .find_map(|offer| accept(&offer.parameters, history))
 }
 
 /// One element of the header's list.
@@ -39,7 +51,7 @@ struct Parameter<'a> {
     value: Option<Cow<'a, str>>,
 }
 
-fn accept(parameters: &[Parameter<'_>]) -> Option<Agreement> {
+fn accept(parameters: &[Parameter<'_>], history: bool) -> Option<Agreement> {
     let (mut server_takeover, mut client_takeover, mut server_bits, mut client_bits) = (None, None, None, None);
     for Parameter { name, value } in parameters {
         let value = value.as_deref();
@@ -52,11 +64,16 @@ fn accept(parameters: &[Parameter<'_>]) -> Option<Agreement> {
             _ => return None,
         }
     }
-    let mut response = String::from("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+    let is_kept = history && server_takeover.is_none();
+    let mut response = String::from("permessage-deflate");
+    if !is_kept {
+        response.push_str("; server_no_context_takeover");
+    }
+    response.push_str("; client_no_context_takeover");
     if let Some(bits) = server_bits {
         response.push_str(&format!("; server_max_window_bits={bits}"));
     }
-    Some(Agreement { server_window_bits: server_bits.unwrap_or(15), response })
+    Some(Agreement { window: ServerWindow { bits: server_bits.unwrap_or(15), is_kept }, response })
 }
 
 /// Sets what must be there at most once; `None`: it was there before.

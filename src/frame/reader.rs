@@ -81,6 +81,11 @@ impl FrameReader {
         self.assembly.is_some() || self.head_bytes > 0
     }
 
+    /// The room that a message takes here which isn't whole, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.assembly.as_ref().map_or(0, |assembly| assembly.held_bytes())
+    }
+
     fn read_on<'a>(&mut self, input: &'a mut [u8], inflater: &'a mut Inflater) -> (usize, Result<Option<Received<'a>>, Violation>) {
         let mut used = 0;
         if !self.assembly.as_ref().is_some_and(|assembly| assembly.is_mid_frame()) {

@@ -1,11 +1,14 @@
 //! One topic's audience: the outlets that hear it, and the sessions that are subscribed to it by name.
 
 use std::sync::Arc;
+use std::task::Waker;
 
+use super::elsewhere::Elsewhere;
 use super::message::Message;
 use super::outlet::{Outlet, OutletId, PresenceChange};
 use super::patterns::Patterns;
 use super::presence::Presence;
+use crate::position::Position;
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
 
@@ -32,14 +35,19 @@ struct Interest {
 }
 
 impl Audience {
-    /// The first outlet that has no room for another message.
-    pub fn outlet_without_room(&self) -> Option<&Arc<dyn Outlet>> {
-        self.interests.iter().map(|interest| &interest.outlet).find(|outlet| !outlet.has_room())
+    /// The first outlet that has no room for another message of `publisher`.
+    pub fn outlet_without_room(&self, publisher: &Waker) -> Option<&Arc<dyn Outlet>> {
+        self.interests.iter().map(|interest| &interest.outlet).find(|outlet| !outlet.has_room(publisher))
     }
 
-    /// Offers `message` to every outlet.
-    pub fn offer(&self, message: &Message) {
-        self.interests.iter().for_each(|interest| interest.outlet.offer(message));
+    /// Offers `message` of `publisher` to every outlet.
+    pub fn offer(&self, message: &Message, publisher: &Waker) {
+        self.interests.iter().for_each(|interest| interest.outlet.offer(message, publisher));
+    }
+
+    /// Has the subscribers of every outlet read on behind `after` in the new log of `topic`.
+    pub fn go_on(&self, topic: &TopicName, after: Position) {
+        self.interests.iter().for_each(|interest| interest.outlet.go_on(topic, after));
     }
 
     /// How many sessions are subscribed by name.
@@ -75,43 +83,53 @@ impl Audience {
         }
     }
 
-    /// `member` joins; every outlet is told unless it was a member already.
-    pub fn join(&mut self, topic: &TopicName, member: &Member) {
+    /// `member` joins; every outlet and `elsewhere` are told unless it was a member already.
+    pub fn join(&mut self, topic: &TopicName, member: &Member, elsewhere: &Elsewhere) {
         if self.presence.get_or_insert_default().join(member) {
-            self.tell(topic, member.clone(), true);
+            self.tell(topic, member.clone(), true, elsewhere);
         }
     }
 
-    /// `member` is one from now on, and no outlet is told.
-    pub fn enter(&mut self, member: &Member) {
-        self.presence.get_or_insert_default().join(member);
+    /// `member` is one from now on. No outlet is told; `elsewhere` is.
+    pub fn enter(&mut self, topic: &TopicName, member: &Member, elsewhere: &Elsewhere) {
+        if self.presence.get_or_insert_default().join(member) {
+            elsewhere.tell(&Arc::new(PresenceChange { topic: topic.clone(), member: member.clone(), joined: true }));
+        }
     }
 
-    /// A session is no member any more; every outlet is told if it was one.
-    pub fn leave(&mut self, topic: &TopicName, session: SessionId) {
+    /// A session is no member any more; every outlet and `elsewhere` are told if it was one.
+    pub fn leave(&mut self, topic: &TopicName, session: SessionId, elsewhere: &Elsewhere) {
         let left = self.presence.as_mut().and_then(|presence| presence.leave(session));
         if let Some(member) = left {
-            self.tell(topic, member, false);
+            self.tell(topic, member, false, elsewhere);
         }
     }
 
     /// A member has another user from now on: a leave, then a join.
-    pub fn rename(&mut self, topic: &TopicName, member: &Member) {
+    pub fn rename(&mut self, topic: &TopicName, member: &Member, elsewhere: &Elsewhere) {
         let Some(presence) = self.presence.as_mut() else { return };
         let Some(before) = presence.leave(member.session) else { return };
         presence.join(member);
-        self.tell(topic, before, false);
-        self.tell(topic, member.clone(), true);
+        self.tell(topic, before, false, elsewhere);
+        self.tell(topic, member.clone(), true, elsewhere);
     }
 
-    /// All members.
-    pub fn members(&self) -> Vec<Member> {
-        self.presence.as_ref().map(|presence| presence.members()).unwrap_or_default()
+    /// All members, those here first.
+    pub fn members(&self, topic: &TopicName, elsewhere: &Elsewhere) -> Vec<Member> {
+        let mut members = self.presence.as_ref().map(|presence| presence.members()).unwrap_or_default();
+        members.extend(elsewhere.members(topic));
+        members
     }
 
-    fn tell(&self, topic: &TopicName, member: Member, joined: bool) {
+    /// Tells every outlet of a change at another gateway.
+    pub fn pass_on(&self, change: &Arc<PresenceChange>) {
+        self.interests.iter().for_each(|interest| interest.outlet.tell(change));
+    }
+
+    fn tell(&self, topic: &TopicName, member: Member, joined: bool, elsewhere: &Elsewhere) {
         let change = Arc::new(PresenceChange { topic: topic.clone(), member, joined });
-        self.interests.iter().for_each(|interest| interest.outlet.tell(&change));
+        self.pass_on(&change);
+        elsewhere.tell(&change);
     }
 }
 

@@ -11,18 +11,27 @@ use crate::position::Offset;
 /// allocator's share.
 const MESSAGE_OVERHEAD_BYTES: usize = 128;
 
-/// The newest messages of one topic, without holes, oldest first.
+/// The newest messages of one topic, oldest first: every message above `floor`.
 #[derive(Debug, Default)]
 pub struct History {
     messages: VecDeque<Message>,
     bytes: usize,
+    /// The highest offset at or below which messages may be missing.
+    floor: Offset,
 }
 
 impl History {
+    /// An empty history that has every message above `floor`.
+    pub fn above(floor: Offset) -> Self {
+        Self { floor, ..Self::default() }
+    }
+
     /// Keeps `message` if its rule keeps any, and gives up what that pushes out.
     pub fn keep(&mut self, message: &Message) {
         if message.rule.history == 0 {
-            return self.clear();
+            self.clear();
+            self.floor = message.position.offset;
+            return;
         }
         self.bytes += cost(message);
         self.messages.push_back(message.clone());
@@ -43,6 +52,7 @@ impl History {
         let Some(message) = self.messages.pop_front() else { return 0 };
         let freed = cost(&message);
         self.bytes -= freed;
+        self.floor = message.position.offset;
         if self.messages.is_empty() {
             self.messages = VecDeque::new();
         }
@@ -51,7 +61,8 @@ impl History {
 
     /// Gives up everything.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        let floor = self.messages.back().map_or(self.floor, |newest| newest.position.offset);
+        *self = Self::above(floor);
     }
 
     /// When its oldest message came.
@@ -59,20 +70,29 @@ impl History {
         self.messages.front().map(|message| message.moment)
     }
 
-    /// The first offset that it still has.
-    pub fn first(&self) -> Option<Offset> {
-        self.messages.front().map(|message| message.position.offset)
+    /// Messages up to `floor` may be missing.
+    pub fn raise_floor(&mut self, floor: Offset) {
+        self.floor = self.floor.max(floor);
+    }
+
+    /// The highest offset at or below which messages may be missing.
+    pub fn floor(&self) -> Offset {
+        self.floor
     }
 
     /// Its messages from `offset` on.
     pub fn from(&self, offset: Offset) -> impl Iterator<Item = &Message> {
-        let skipped = self.first().map_or(0, |first| offset.0.saturating_sub(first.0) as usize);
-        self.messages.range(skipped.min(self.messages.len())..)
+        self.messages.range(self.messages.partition_point(|message| message.position.offset < offset)..)
     }
 
-    /// How many messages it has.
-    pub fn len(&self) -> usize {
-        self.messages.len()
+    /// Its messages before `offset`, newest first.
+    pub fn before(&self, offset: Offset) -> impl Iterator<Item = &Message> {
+        self.messages.range(..self.messages.partition_point(|message| message.position.offset < offset)).rev()
+    }
+
+    /// Its newest messages, `count` at most.
+    pub fn newest(&self, count: usize) -> impl Iterator<Item = &Message> {
+        self.messages.range(self.messages.len().saturating_sub(count)..)
     }
 
     /// Whether it has none.
@@ -87,5 +107,5 @@ impl History {
 }
 
 fn cost(message: &Message) -> usize {
-    message.payload().len() + MESSAGE_OVERHEAD_BYTES
+    message.payload().len() + message.extra.as_ref().map_or(0, |extra| extra.bytes()) + MESSAGE_OVERHEAD_BYTES
 }

@@ -1,7 +1,10 @@
 //! One topic's log: its epoch, its newest offset and its history.
 
+use std::sync::Arc;
+
 use super::history::History;
 use super::message::Message;
+use super::stream::StreamLife;
 use crate::clock::Moment;
 use crate::config::Rule;
 use crate::position::{Epoch, Offset, Position};
@@ -9,8 +12,8 @@ use crate::position::{Epoch, Offset, Position};
 /// What a subscriber asks to have replayed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
-    /// The epoch and offset of the last message that the subscriber says it has.
-    pub since: Option<(&'a str, Offset)>,
+    /// The epoch and offset of the last message that the subscriber says it has. Without an epoch, the topic's life is not compared.
+    pub since: Option<(Option<&'a str>, Offset)>,
     /// How many of the newest messages; `None`: the rule's `last`.
     pub last: Option<usize>,
 }
@@ -27,14 +30,27 @@ pub struct Start {
 }
 
 /// A piece of history on its way to one session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ReplayPiece {
-    /// First and last of the offsets that history no longer has.
-    pub gap: Option<(Offset, Offset)>,
+    /// The life that the piece is of.
+    pub epoch: Epoch,
+    /// What history no longer has.
+    pub gap: Option<ReplayGap>,
     /// The messages after the gap.
     pub messages: Vec<Message>,
     /// Whether the piece ends at the topic's newest message.
     pub caught_up: bool,
+}
+
+/// What a reader of a history does not get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayGap {
+    /// First and last of the offsets.
+    pub from: Offset,
+    /// The last of them, at least `from`.
+    pub to: Offset,
+    /// The life of both, where it is another than the one that the reader has read so far.
+    pub epoch: Option<Epoch>,
 }
 
 /// A part of a topic's history, oldest first.
@@ -48,25 +64,60 @@ pub struct HistoryPage {
     pub more: bool,
 }
 
+/// A part of a topic's history, and where the topic stands.
+#[derive(Debug, Clone)]
+pub struct HistoryPart {
+    /// The newest position.
+    pub position: Position,
+    /// The messages, in the order that was asked for.
+    pub messages: Vec<Message>,
+}
+
+/// From where on a part of a history is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// Oldest first, what comes after this offset.
+    After(Offset),
+    /// Newest first, what comes before this offset.
+    Before(Offset),
+}
+
 /// The messages of one life of a topic, as far as they are kept. The log assigns positions, and it also takes messages whose
 /// position was assigned elsewhere; it knows nothing of who hears them.
 #[derive(Debug)]
 pub struct Log {
-    epoch: Epoch,
+    life: Life,
+    /// The offset of its newest message, 0 before the first.
     newest: Offset,
     history: History,
     published_at: Moment,
 }
 
+/// Who numbers the messages of a log.
+#[derive(Debug)]
+enum Life {
+    /// The log itself, without holes.
+    Own(Epoch),
+    /// The stream that the topic belongs to; its other topics have the numbers between.
+    OfStream(Arc<StreamLife>),
+}
+
 impl Log {
     /// A new life without messages.
     pub fn new(now: Moment) -> Self {
-        Self { epoch: Epoch::random(), newest: Offset(0), history: History::default(), published_at: now }
+        Self { life: Life::Own(Epoch::random()), newest: Offset(0), history: History::default(), published_at: now }
+    }
+
+    /// A log in the life of a stream, of which all that is above `floor` will be appended.
+    pub fn of_stream(life: &Arc<StreamLife>, floor: Offset, now: Moment) -> Self {
+        Self { life: Life::OfStream(Arc::clone(life)), newest: Offset(0), history: History::above(floor), published_at: now }
     }
 
     /// A life that goes on at `position` with its last `messages`, oldest first.
     pub fn restored(position: Position, messages: impl Iterator<Item = Message>, now: Moment) -> Self {
-        let mut log = Self { epoch: position.epoch, newest: position.offset, history: History::default(), published_at: now };
+        let mut messages = messages.peekable();
+        let floor = messages.peek().map_or(position.offset, |first| Offset(first.position.offset.0.saturating_sub(1)));
+        let mut log = Self { life: Life::Own(position.epoch), newest: position.offset, history: History::above(floor), published_at: now };
         messages.for_each(|message| log.append(&message));
         log
     }
@@ -76,14 +127,53 @@ impl Log {
         self.history.from(Offset(0))
     }
 
-    /// The position of the newest message.
+    /// The position of the newest message. In a stream whose topic has none that is kept, how far the stream was followed: all that was
+    /// published up to there is known.
     pub fn position(&self) -> Position {
-        Position { epoch: self.epoch, offset: self.newest }
+        match &self.life {
+            Life::OfStream(life) if self.history.is_empty() => Position { epoch: life.epoch(), offset: life.cursor().max(self.newest) },
+            _ => Position { epoch: self.epoch(), offset: self.newest },
+        }
     }
 
-    /// The position of the next message.
+    /// The position of the next message, where the log itself assigns it.
     pub fn next_position(&self) -> Position {
-        Position { epoch: self.epoch, offset: self.newest.next() }
+        Position { epoch: self.epoch(), offset: self.newest.next() }
+    }
+
+    /// The offset of its newest message, kept or not; 0: none is known.
+    pub fn newest(&self) -> Offset {
+        self.newest
+    }
+
+    /// Whether an engine numbers its messages.
+    pub fn is_of_stream(&self) -> bool {
+        matches!(self.life, Life::OfStream(_))
+    }
+
+    /// Whether its numbers are those of `life`.
+    pub fn is_in(&self, life: &Arc<StreamLife>) -> bool {
+        matches!(&self.life, Life::OfStream(own) if Arc::ptr_eq(own, life))
+    }
+
+    /// Messages up to `floor` may be missing.
+    pub fn raise_floor(&mut self, floor: Offset) {
+        self.history.raise_floor(floor);
+    }
+
+    /// The topic ends: a stream remembers how far it was.
+    pub fn end(&mut self) {
+        self.clear();
+        if let Life::OfStream(life) = &self.life {
+            life.raise_base(self.newest.max(self.history.floor()));
+        }
+    }
+
+    fn epoch(&self) -> Epoch {
+        match &self.life {
+            Life::Own(epoch) => *epoch,
+            Life::OfStream(life) => life.epoch(),
+        }
     }
 
     /// Appends `message`, which has its position and is newer than all others.
@@ -95,28 +185,36 @@ impl Log {
 
     /// Where a subscriber begins; `last` is the rule's.
     pub fn start(&self, wanted: Wanted<'_>, last: usize) -> Start {
-        let newest = self.newest;
-        let first = self.first();
-        let reaches_back = |offset: Offset| offset <= newest && offset.next() >= first;
-        let recovered = wanted.since.map(|(epoch, offset)| epoch == self.epoch.as_str() && reaches_back(offset));
+        let position = self.position();
+        let reaches_back = |offset| (self.history.floor()..=position.offset).contains(&offset);
+        let recovered =
+            wanted.since.map(|(epoch, offset)| epoch.is_none_or(|epoch| epoch == position.epoch.as_str()) && reaches_back(offset));
         let replay_from = match wanted.since {
-            Some((_, offset)) if recovered == Some(true) => offset.next(),
-            _ => {
-                let last = wanted.last.unwrap_or(last).min(self.history.len());
-                Offset(newest.0 - last as u64).next()
-            }
+            Some((_, offset)) if recovered == Some(true) => Some(offset.next()).filter(|next| *next <= self.newest),
+            _ => self.history.newest(wanted.last.unwrap_or(last)).next().map(|message| message.position.offset),
         };
-        Start { position: self.position(), replay_from: (replay_from <= newest).then_some(replay_from), recovered }
+        Start { position, replay_from, recovered }
     }
 
-    /// Reads on from `offset`, at most `messages` and about `bytes`.
-    pub fn read(&self, offset: Offset, messages: usize, mut bytes: usize) -> ReplayPiece {
-        let first = self.first();
-        let mut piece = ReplayPiece::default();
-        if first > offset {
-            piece.gap = Some((offset, Offset(first.0 - 1)));
+    /// The position of the first of the `last` messages before `owed`, or `owed` where none of them is kept.
+    pub fn replay_before(&self, owed: Position, last: usize) -> Position {
+        if owed.epoch != self.epoch() {
+            return owed;
         }
-        let mut reached = offset.max(first);
+        let first = self.history.before(owed.offset).take(last).last();
+        Position { offset: first.map_or(owed.offset, |message| message.position.offset), ..owed }
+    }
+
+    /// Reads on from `next`, at most `messages` and about `bytes`. From another life it begins anew, with a gap that says so.
+    pub fn read(&self, next: Position, messages: usize, mut bytes: usize) -> ReplayPiece {
+        let (epoch, floor) = (self.epoch(), self.history.floor());
+        let gap = match next.offset {
+            _ if next.epoch != epoch => Some(ReplayGap { from: Offset(1).min(floor), to: floor, epoch: Some(epoch) }),
+            from if from <= floor => Some(ReplayGap { from, to: floor, epoch: None }),
+            _ => None,
+        };
+        let mut piece = ReplayPiece { epoch, gap, messages: Vec::new(), caught_up: false };
+        let mut reached = gap.map_or(next.offset, |gap| gap.to.next());
         for message in self.history.from(reached).take(messages) {
             if bytes == 0 {
                 break;
@@ -133,7 +231,7 @@ impl Log {
     pub fn page(&self, since: Option<Offset>, limit: usize, mut bytes: usize) -> HistoryPage {
         let first = match since {
             Some(offset) => offset.next(),
-            None => Offset(self.newest.0.saturating_sub(limit as u64) + 1),
+            None => self.history.newest(limit).next().map_or(self.newest, |message| message.position.offset),
         };
         let mut messages: Vec<Message> = Vec::new();
         for message in self.history.from(first).take(limit) {
@@ -144,7 +242,20 @@ impl Log {
             messages.push(message.clone());
         }
         let more = messages.last().is_some_and(|last| last.position.offset < self.newest);
-        HistoryPage { epoch: Some(self.epoch), messages, more }
+        HistoryPage { epoch: Some(self.epoch()), messages, more }
+    }
+
+    /// The messages before `offset`, newest first: at most `limit` and about `bytes` of payloads.
+    pub fn page_back(&self, offset: Offset, limit: usize, mut bytes: usize) -> Vec<Message> {
+        let mut messages: Vec<Message> = Vec::new();
+        for message in self.history.before(offset).take(limit) {
+            if message.payload().len() > bytes && !messages.is_empty() {
+                break;
+            }
+            bytes = bytes.saturating_sub(message.payload().len());
+            messages.push(message.clone());
+        }
+        messages
     }
 
     /// Gives up the messages that are older than `rule` keeps them.
@@ -180,11 +291,6 @@ impl Log {
     pub fn bytes(&self) -> usize {
         self.history.bytes()
     }
-
-    /// The first offset that is kept, or the next one if none is.
-    fn first(&self) -> Offset {
-        self.history.first().unwrap_or(self.newest.next())
-    }
 }
 
 #[cfg(test)]
@@ -205,6 +311,7 @@ mod tests {
             kind: PayloadKind::Text,
             except: None,
             rule: Arc::new(Rule { history, ..Rule::plain(None) }),
+            extra: None,
         };
         Message::new(about, b"x")
     }
@@ -218,13 +325,54 @@ mod tests {
             log.append(&message(Position { epoch, offset: Offset(offset) }, 2));
         }
         assert_eq!((log.position().offset, log.next_position().offset), (Offset(43), Offset(44)));
+        let back: Vec<u64> = log.page_back(Offset(43), 10, 1_000).iter().map(|message| message.position.offset.0).collect();
+        assert_eq!((back, log.page_back(Offset(u64::MAX), 1, 0).len()), (vec![42], 1), "43 itself is not before it");
         let start = |since| {
-            let start = log.start(Wanted { since: Some((epoch.as_str(), Offset(since))), last: None }, 1);
+            let start = log.start(Wanted { since: Some((Some(epoch.as_str()), Offset(since))), last: None }, 1);
             (start.recovered, start.replay_from)
         };
         assert_eq!(start(41), (Some(true), Some(Offset(42))));
         assert_eq!(start(40), (Some(false), Some(Offset(43))), "41 was pushed out");
-        let piece = log.read(Offset(40), 10, 1_000);
-        assert_eq!((piece.gap, piece.messages.len(), piece.caught_up), (Some((Offset(40), Offset(41))), 2, true));
+        let piece = log.read(Position { epoch, offset: Offset(40) }, 10, 1_000);
+        let gap = ReplayGap { from: Offset(40), to: Offset(41), epoch: None };
+        assert_eq!((piece.gap, piece.messages.len(), piece.caught_up), (Some(gap), 2, true));
+    }
+
+    /// Offsets that an engine gives have holes: `since`, `last` and pages go by messages, not by numbers.
+    #[test]
+    fn a_log_with_holes_is_read_by_its_messages() {
+        let mut log = Log::new(Moment::default());
+        let epoch = log.position().epoch;
+        for offset in [10, 25, 70, 71, 90] {
+            log.append(&message(Position { epoch, offset: Offset(offset) }, 4));
+        }
+        let start = |wanted| {
+            let start = log.start(wanted, 0);
+            (start.recovered, start.replay_from.map(|offset| offset.0))
+        };
+        let since = |offset| Wanted { since: Some((Some(epoch.as_str()), Offset(offset))), last: None };
+        assert_eq!(start(since(9)), (Some(false), None), "10 was pushed out");
+        assert_eq!(start(since(10)), (Some(true), Some(11)));
+        assert_eq!(start(since(60)), (Some(true), Some(61)), "an offset of another topic");
+        assert_eq!(start(since(90)), (Some(true), None));
+        assert_eq!(start(since(91)), (Some(false), None), "it lies ahead");
+        assert_eq!(start(Wanted { since: None, last: Some(2) }), (None, Some(71)));
+        let offsets = |messages: &[Message]| messages.iter().map(|message| message.position.offset.0).collect::<Vec<_>>();
+        assert_eq!(offsets(&log.page(None, 3, 1_000).messages), [70, 71, 90]);
+        let page = log.page(Some(Offset(25)), 1, 1_000);
+        assert_eq!((offsets(&page.messages), page.more), (vec![70], true));
+        let piece = log.read(Position { epoch, offset: Offset(26) }, 2, 1_000);
+        assert_eq!((piece.gap, offsets(&piece.messages), piece.caught_up), (None, vec![70, 71], false));
+    }
+
+    /// PROTOCOL 13: a reader from another life is told of the new one before its first message.
+    #[test]
+    fn a_reader_from_another_life_begins_anew() {
+        let mut log = Log::restored(Position { epoch: Epoch::random(), offset: Offset(7) }, std::iter::empty(), Moment::default());
+        let position = log.position();
+        log.append(&message(Position { offset: Offset(8), ..position }, 4));
+        let piece = log.read(Position { epoch: Epoch::random(), offset: Offset(500) }, 10, 1_000);
+        let gap = ReplayGap { from: Offset(1), to: Offset(7), epoch: Some(position.epoch) };
+        assert_eq!((piece.gap, piece.messages.len(), piece.caught_up), (Some(gap), 1, true));
     }
 }

@@ -11,8 +11,8 @@ use crate::clock::{Moment, Timestamp};
 use crate::config::Rule;
 use crate::frame::{OpCode, server_head};
 use crate::metrics::PublishSource;
-use crate::position::Position;
-use crate::session_id::SessionId;
+use crate::position::{Offset, Position};
+use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
 
 /// What is known of a payload's bytes; each is handed on as it came.
@@ -49,6 +49,27 @@ pub struct Publication<'a> {
     pub source: PublishSource,
     /// Who answers for the topic if the message brings it to life; `None`: the gateway itself.
     pub payer: Option<&'a Payer>,
+    /// What goes with it beside the payload.
+    pub extra: Option<&'a Arc<Extra>>,
+}
+
+/// What goes with a message beside its payload, for those whose dialect shows it: Centrifugo's clients, `/api`, and natively where the
+/// rule names senders.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extra {
+    /// The session that has published it.
+    pub publisher: Option<Member>,
+    /// Keys and values that its publisher has given it.
+    pub tags: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Extra {
+    /// How much memory it takes, in bytes; what its publisher shares with other messages is counted too.
+    pub fn bytes(&self) -> usize {
+        let info = self.publisher.as_ref().and_then(|publisher| publisher.info.as_ref()).map_or(0, |info| info.bytes());
+        let tags = self.tags.iter().map(|(key, value)| size_of::<(Box<str>, Box<str>)>() + key.len() + value.len());
+        size_of::<Self>() + info + tags.sum::<usize>()
+    }
 }
 
 /// A published message: one piece of memory, shared by whoever holds it.
@@ -61,6 +82,8 @@ struct Header {
     about: About,
     /// The frame's head, which the payload follows.
     head_bytes: usize,
+    /// The offset of the topic's message before it, where an engine gives offsets with holes; 0: none is known.
+    prev: Option<Offset>,
 }
 
 /// What is known of a message beside its payload.
@@ -80,13 +103,36 @@ pub struct About {
     pub except: Option<SessionId>,
     /// The rule that it was published under.
     pub rule: Arc<Rule>,
+    /// What goes with it beside the payload.
+    pub extra: Option<Arc<Extra>>,
+}
+
+impl About {
+    /// The session that has published it, where its rule names it (PROTOCOL section 3).
+    pub fn sender(&self) -> Option<&Member> {
+        self.extra.as_ref()?.publisher.as_ref().filter(|_| self.rule.sender)
+    }
 }
 
 impl Message {
     /// Copies `payload`, right behind the head of a frame: a raw subscriber's frame is written with it, and costs nothing more.
     pub fn new(about: About, payload: &[u8]) -> Self {
+        Self::made(about, None, payload)
+    }
+
+    /// The same for a topic of a stream, whose message before it is at `prev`.
+    pub fn of_stream(about: About, prev: Offset, payload: &[u8]) -> Self {
+        Self::made(about, Some(prev), payload)
+    }
+
+    /// The offset of the topic's message before it, where the offsets have holes; 0: none is known.
+    pub fn prev(&self) -> Option<Offset> {
+        self.0.header.prev
+    }
+
+    fn made(about: About, prev: Option<Offset>, payload: &[u8]) -> Self {
         let (head, head_bytes) = server_head(about.kind.opcode(), false, payload.len());
-        let header = Header { about, head_bytes };
+        let header = Header { about, head_bytes, prev };
         let mut made = triomphe::Arc::from_header_and_iter(header, repeat_n(0, head_bytes + payload.len()));
         let frame = &mut triomphe::Arc::get_mut(&mut made).expect("nobody else has what was just made").slice;
         frame[..head_bytes].copy_from_slice(&head[..head_bytes]);

@@ -2,9 +2,12 @@
 
 mod address;
 mod audience;
+mod children;
+mod elsewhere;
 mod expiry;
 mod history;
 mod log;
+mod membership;
 mod message;
 mod order;
 mod outlet;
@@ -12,27 +15,34 @@ mod pattern_trie;
 mod patterns;
 mod payer;
 mod presence;
+mod receipt;
 mod refusal;
 mod registry;
+mod selection;
 mod state;
+mod stream;
 mod topic;
 mod topic_tree;
 
 pub use address::counted_as;
-pub use log::{HistoryPage, ReplayPiece, Start, Wanted};
-pub use message::{About, Message, PayloadKind, Publication};
+pub use log::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayGap, ReplayPiece, Start, Wanted};
+pub use message::{About, Extra, Message, PayloadKind, Publication};
 pub use outlet::{Outlet, OutletId, PresenceChange};
 pub use pattern_trie::PatternTrie;
 pub use payer::Payer;
+pub use receipt::{Answerer, Receipt, Submitted};
 pub use refusal::{Off, PublishError};
+pub use selection::Selection;
 pub use state::{KeptMessage, TopicState};
+pub use stream::{Engine, Handed, StreamLife, Streamed};
 pub use topic::{Topic, TopicInfo};
-pub use topic_tree::Cursor;
+pub use topic_tree::{Cursor, Slice};
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -40,17 +50,19 @@ use parking_lot::RwLock;
 use expiry::Expiry;
 use registry::Registry;
 use topic::{Published, Shared};
-use topic_tree::Slice;
 
 use crate::clock::Clock;
 use crate::config::Live;
 use crate::metrics::{LimitKey, Metrics};
-use crate::position::{Offset, Position};
+use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The most bytes of payloads in one answer to `history`.
 const HISTORY_ANSWER_BYTES: usize = 1 << 20;
+
+/// Topics of a stream that begin anew between two turns of others.
+const TOPICS_IN_A_TURN: usize = 1_024;
 
 /// The time between two upkeeps.
 const UPKEEP_INTERVAL: Duration = Duration::from_millis(250);
@@ -70,22 +82,16 @@ pub struct Hub {
     clock: Clock,
 }
 
-/// A slice of the topics that a pattern matches.
-pub struct Starts {
-    /// The topics, and where a subscriber begins on each.
-    pub starts: Vec<(Arc<Topic>, Start)>,
-    /// How many places in the index of topics were visited: the cost of the slice.
-    pub visited: usize,
-    /// Where the next slice begins; `None`: this is the last.
-    pub next: Option<Cursor>,
-}
-
 /// The outcome of an attempt to publish.
 pub enum Attempt {
     /// The message has this position.
     Published(Position),
     /// This outlet has no room; no offset was assigned. The publisher tries again once [`Outlet::when_room`] has woken it.
     NoRoom(Arc<dyn Outlet>),
+    /// The topic's stream was handed the message, and the receipt will have its position.
+    Awaited(Receipt),
+    /// The engine has no room; nothing was published. The publisher tries again once [`Engine::when_room`] has woken it.
+    EngineFull(Arc<dyn Engine>),
 }
 
 impl Hub {
@@ -122,10 +128,23 @@ impl Hub {
     /// Gives `publication` its position and delivers it to every outlet with a subscriber. Waits for room in each of them before
     /// the offset is assigned. For feeds and HTTP: a session does not wait in a future.
     pub async fn publish(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Position, PublishError> {
-        poll_fn(|context| match self.try_publish(topic, &publication) {
-            Ok(Attempt::Published(position)) => Poll::Ready(Ok(position)),
+        match self.submit(topic, publication).await? {
+            Submitted::Published(position) => Ok(position),
+            Submitted::Awaited(receipt) => receipt.answer().await,
+        }
+    }
+
+    /// Does what [`Hub::publish`] does, but for the wait for an engine's answer: publishes that follow keep behind this one.
+    pub async fn submit(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Submitted, PublishError> {
+        poll_fn(|context| match self.try_publish(topic, &publication, context.waker()) {
+            Ok(Attempt::Published(position)) => Poll::Ready(Ok(Submitted::Published(position))),
+            Ok(Attempt::Awaited(receipt)) => Poll::Ready(Ok(Submitted::Awaited(receipt))),
             Ok(Attempt::NoRoom(outlet)) => {
                 outlet.when_room(context.waker());
+                Poll::Pending
+            }
+            Ok(Attempt::EngineFull(engine)) => {
+                engine.when_room(context.waker());
                 Poll::Pending
             }
             Err(error) => Poll::Ready(Err(error)),
@@ -133,11 +152,14 @@ impl Hub {
         .await
     }
 
-    /// Does what [`Hub::publish`] does, without waiting.
-    pub fn try_publish(&self, name: &TopicName, publication: &Publication<'_>) -> Result<Attempt, PublishError> {
+    /// Does what [`Hub::publish`] does, without waiting. `publisher` is its waker: an outlet that was full knows by it whose turn it is.
+    pub fn try_publish(&self, name: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Result<Attempt, PublishError> {
+        if let Some(handed) = self.hand_over(name, publication) {
+            return handed;
+        }
         loop {
             let topic = self.open(name, publication.payer)?;
-            match topic.publish(publication, &self.live, &self.clock) {
+            match topic.publish(publication, publisher, &self.live, &self.clock) {
                 Err(topic::Gone) => self.registry.remove(&topic),
                 Ok(Published::NoRoom(outlet)) => {
                     self.metrics.limit_hit(LimitKey::InboxBytes);
@@ -145,13 +167,7 @@ impl Hub {
                 }
                 Ok(Published::At(position, rule, is_misplaced)) => {
                     self.metrics.published(rule, publication.source);
-                    if is_misplaced {
-                        self.expiry.place(&topic);
-                    }
-                    self.trim_histories();
-                    if topic.begins_to_be_awaited() {
-                        self.expiry.await_topic(&topic, self.clock.moment());
-                    }
+                    self.after_message(&topic, is_misplaced);
                     return Ok(Attempt::Published(position));
                 }
             }
@@ -200,25 +216,19 @@ impl Hub {
         self.shared.patterns.remove(pattern, outlet);
     }
 
-    /// A slice of the living topics that `pattern` matches, from behind `after`, with where a subscriber begins on each. A slice takes
-    /// well below a millisecond, and nobody waits for it longer than that.
-    pub fn starts_from(&self, pattern: &Pattern, wanted: Wanted<'_>, after: Option<&Cursor>) -> Starts {
-        let now = self.clock.moment();
-        let Slice { topics, visited, next } = self.registry.slice(Some(pattern), after);
-        let topics = topics.into_iter();
-        let starts = topics.filter_map(|topic| topic.start_by_pattern(wanted, &self.live, now).map(|start| (topic, start))).collect();
-        Starts { starts, visited, next }
+    /// A slice of the living topics that `selection` takes, from behind `after`, of about `most` steps.
+    pub fn slice(&self, selection: &mut Selection, after: Option<&Cursor>, most: usize) -> Slice<Topic> {
+        self.registry.slice(selection, after, most)
     }
 
-    /// All slices of [`Hub::starts_from`] in one.
-    pub fn starts(&self, pattern: &Pattern, wanted: Wanted<'_>) -> Vec<(Arc<Topic>, Start)> {
-        let mut slice = self.starts_from(pattern, wanted, None);
-        let mut all = slice.starts;
-        while let Some(after) = slice.next {
-            slice = self.starts_from(pattern, wanted, Some(&after));
-            all.append(&mut slice.starts);
-        }
-        all
+    /// Where a subscriber by pattern begins on `topic`; `None`: it has died.
+    pub fn start_on(&self, topic: &Topic, wanted: Wanted<'_>) -> Option<Start> {
+        topic.start_by_pattern(wanted, &self.live, self.clock.moment())
+    }
+
+    /// Where the replay of `topic` begins for a subscriber who is owed every message from `owed` on, and the `last` before that.
+    pub fn replay_before(&self, topic: &Topic, owed: Position, last: Option<usize>) -> Position {
+        topic.replay_before(owed, last, &self.live, self.clock.moment())
     }
 
     /// Where a subscriber by pattern begins on one topic; `None`: the topic does not live.
@@ -228,18 +238,19 @@ impl Hub {
         Some((topic, start))
     }
 
+    /// The topic of that name, if it lives.
+    pub fn find(&self, name: &TopicName) -> Option<Arc<Topic>> {
+        self.registry.find(name)
+    }
+
     /// A member of `topic` has another user from now on.
     pub fn rename(&self, topic: &TopicName, member: &Member) {
-        if let Some(topic) = self.registry.find(topic) {
-            topic.rename(member);
-        }
+        membership::rename(&self.registry, &self.shared, &self.live, topic, member);
     }
 
     /// A session that is subscribed to `topic` by name is a member from now on, if the topic's rule has presence on.
     pub fn enter(&self, topic: &TopicName, member: &Member) {
-        if let Some(topic) = self.registry.find(topic) {
-            topic.enter(member, &self.live);
-        }
+        membership::enter(&self.registry, &self.shared, &self.live, topic, member);
     }
 
     /// The history of `topic` after `since`, or its newest `limit` messages; at most about 1 MiB of payloads.
@@ -251,13 +262,47 @@ impl Hub {
         topic.history(since, limit, HISTORY_ANSWER_BYTES, &self.live, self.clock.moment()).ok_or(Off::History)
     }
 
-    /// The sessions subscribed to `topic` by name.
-    pub fn presence(&self, topic: &TopicName) -> Result<Vec<Member>, Off> {
-        match self.registry.find(topic) {
-            Some(topic) => topic.members(&self.live).ok_or(Off::Presence),
-            None if self.live.load().rules.of(topic).presence => Ok(Vec::new()),
-            None => Err(Off::Presence),
+    /// A part of the history of `name` and its newest position; at most about 1 MiB of payloads. A topic that does not live begins to, and
+    /// `payer` answers for it: whoever is told its position may come back with that.
+    pub fn history_part(
+        &self,
+        name: &TopicName,
+        from: ReadFrom,
+        limit: usize,
+        payer: Option<&Payer>,
+    ) -> Result<Result<HistoryPart, Off>, PublishError> {
+        if self.live.load().rules.of(name).history == 0 {
+            return Ok(Err(Off::History));
         }
+        let topic = self.open(name, payer)?;
+        Ok(topic.part(from, limit, HISTORY_ANSWER_BYTES, &self.live, self.clock.moment()).ok_or(Off::History))
+    }
+
+    /// Gives up the history of `topic`, whose position stays; whoever reads on in it is told that it is gone. A stream keeps its own.
+    pub fn remove_history(&self, topic: &TopicName) -> Result<(), Off> {
+        if self.live.load().rules.of(topic).history == 0 || self.shared.streams.life_of(topic).is_some() {
+            return Err(Off::History);
+        }
+        if let Some(topic) = self.registry.find(topic) {
+            topic.give_up_history(usize::MAX);
+            self.place(&topic);
+        }
+        Ok(())
+    }
+
+    /// A member of `change.topic` at another gateway joined or left.
+    pub fn change_elsewhere(&self, change: &Arc<PresenceChange>) {
+        membership::change_elsewhere(&self.registry, &self.shared, &self.live, change);
+    }
+
+    /// The sessions subscribed to `topic` by name, at all gateways.
+    pub fn presence(&self, topic: &TopicName) -> Result<Vec<Member>, Off> {
+        membership::members(&self.registry, &self.shared, &self.live, topic).ok_or(Off::Presence)
+    }
+
+    /// The topic of that name, if it lives.
+    pub fn living(&self, name: &TopicName) -> Option<Arc<Topic>> {
+        self.registry.find(name)
     }
 
     /// One living topic.
@@ -301,6 +346,110 @@ impl Hub {
         self.place(&topic);
         self.trim_histories();
         true
+    }
+
+    /// Gives what is published to topics of streams to `engine`. Called once, while the gateway starts.
+    pub fn set_engine(&self, engine: Arc<dyn Engine>) {
+        let is_first = self.shared.elsewhere.set_engine(engine);
+        debug_assert!(is_first, "a gateway has one engine");
+    }
+
+    /// The engine, if there is one.
+    pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
+        self.shared.elsewhere.engine()
+    }
+
+    /// From now on topics under `pattern` are a stream's. Nothing is known of it yet.
+    pub fn follow_stream(&self, pattern: &Pattern) {
+        self.shared.streams.begin(pattern, &StreamLife::new(Epoch::random(), Offset(0), Offset(0)));
+    }
+
+    /// Delivers a message of a stream once every outlet with a subscriber has room for it.
+    pub async fn apply(&self, name: &TopicName, life: &Arc<StreamLife>, streamed: Streamed<'_>) {
+        poll_fn(|context| match self.try_apply(name, life, &streamed, context.waker()) {
+            Some(outlet) => {
+                outlet.when_room(context.waker());
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// The outlet without room, if there is one; then nothing was done. Where there is no place for the topic, the message is not kept,
+    /// and whoever asks for it later is told so.
+    fn try_apply(&self, name: &TopicName, life: &Arc<StreamLife>, streamed: &Streamed<'_>, follower: &Waker) -> Option<Arc<dyn Outlet>> {
+        loop {
+            let Ok(topic) = self.open(name, None) else {
+                life.raise_base(streamed.offset);
+                life.advance(streamed.offset);
+                return None;
+            };
+            match topic.apply(life, streamed, follower, &self.live, &self.clock) {
+                Err(topic::Gone) => self.registry.remove(&topic),
+                Ok(Published::NoRoom(outlet)) => {
+                    self.metrics.limit_hit(LimitKey::InboxBytes);
+                    return Some(outlet);
+                }
+                Ok(Published::At(_, _, is_misplaced)) => {
+                    self.after_message(&topic, is_misplaced);
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Puts what was read of the stream under `pattern` in the place of what its topics had. Their subscribers go on from where they
+    /// were; what they can't have any more is told to them.
+    ///
+    /// Topics that come to life meanwhile begin in the former life until all logs are in place, so none begins without its log.
+    pub async fn begin_stream(&self, pattern: &Pattern, life: &Arc<StreamLife>, logs: HashMap<TopicName, Log>) {
+        for (index, (name, mut log)) in logs.into_iter().enumerate() {
+            if index % TOPICS_IN_A_TURN == TOPICS_IN_A_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            loop {
+                let Ok(topic) = self.open(&name, None) else {
+                    life.raise_base(log.position().offset);
+                    break;
+                };
+                match topic.begin_anew(log, &self.clock) {
+                    Ok(()) => {
+                        self.after_message(&topic, true);
+                        break;
+                    }
+                    Err(given_back) => log = given_back,
+                }
+                self.registry.remove(&topic);
+            }
+        }
+        self.shared.streams.begin(pattern, life);
+        for (index, topic) in self.registry.matching(Some(pattern)).into_iter().enumerate() {
+            topic.begin_empty_in(life, &self.clock);
+            if index % TOPICS_IN_A_TURN == TOPICS_IN_A_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// What an engine makes of a publication; `None`: the topic is the hub's own.
+    fn hand_over(&self, name: &TopicName, publication: &Publication<'_>) -> Option<Result<Attempt, PublishError>> {
+        let engine = self.engine()?;
+        Some(engine.publish(name, publication)?.map(|handed| match handed {
+            Handed::Awaited(receipt) => Attempt::Awaited(receipt),
+            Handed::NoRoom => Attempt::EngineFull(Arc::clone(engine)),
+        }))
+    }
+
+    /// What follows on a topic's new message.
+    fn after_message(&self, topic: &Arc<Topic>, is_misplaced: bool) {
+        if is_misplaced {
+            self.expiry.place(topic);
+        }
+        self.trim_histories();
+        if topic.begins_to_be_awaited() {
+            self.expiry.await_topic(topic, self.clock.moment());
+        }
     }
 
     fn outlet(&self, id: OutletId) -> Arc<dyn Outlet> {

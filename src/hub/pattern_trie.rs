@@ -2,12 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use foldhash::HashMap;
-
+use super::children::Children;
 use crate::topic_name::{Pattern, TopicName};
-
-/// A node with room for more children than this gives room back once most of them are gone.
-const CHILDREN_KEPT: usize = 64;
 
 /// Values by pattern.
 #[derive(Debug)]
@@ -17,15 +13,14 @@ pub struct PatternTrie<V> {
 
 #[derive(Debug)]
 struct PatternNode<V> {
-    /// By token; `*` and `>` are tokens too. A hash map, since every message is looked up here: a sorted map took six times as
-    /// long among 100,000 patterns as among one.
-    children: HashMap<Box<str>, PatternNode<V>>,
+    /// By token; `*` and `>` are tokens too. Every message is looked up here.
+    children: Children<PatternNode<V>>,
     value: Option<V>,
 }
 
 impl<V> Default for PatternNode<V> {
     fn default() -> Self {
-        Self { children: HashMap::default(), value: None }
+        Self { children: Children::default(), value: None }
     }
 }
 
@@ -40,8 +35,8 @@ impl<V> PatternTrie<V> {
     pub fn entry(&mut self, pattern: &Pattern) -> &mut Option<V> {
         let mut node = &mut self.root;
         for token in pattern.tokens() {
-            if !node.children.contains_key(token) {
-                node.children.insert(token.into(), PatternNode::default());
+            if node.children.get(token).is_none() {
+                node.children.insert(token, PatternNode::default());
             }
             node = node.children.get_mut(token).expect("the child was there or has just been made");
         }
@@ -65,9 +60,6 @@ impl<V> PatternTrie<V> {
             let value = below(child, tokens);
             if child.value.is_none() && child.children.is_empty() {
                 node.children.remove(token);
-                if node.children.capacity() > CHILDREN_KEPT && node.children.len() < node.children.capacity() / 4 {
-                    node.children.shrink_to_fit();
-                }
             }
             value
         }

@@ -11,12 +11,22 @@ pub enum PublishError {
     /// The address or credential has `limits.topics_per_address` topics that live.
     #[error("as many topics as limits.topics_per_address allows were brought to life by this address or credential and live still")]
     TopicsOfPayerFull,
+    /// What goes with the message is longer than the topic's stream takes.
+    #[error("the message's tags, with its payload, are longer than its stream takes")]
+    ExtraTooLong,
+    /// The topic's stream can't take messages now.
+    #[error("the cluster can't take messages now: {0}; this one may or may not have been stored")]
+    Unavailable(&'static str),
 }
 
 impl PublishError {
     /// The contract's code for it.
     pub fn code(&self) -> ErrorCode {
-        ErrorCode::RateLimited
+        match self {
+            Self::TopicsFull | Self::TopicsOfPayerFull => ErrorCode::RateLimited,
+            Self::ExtraTooLong => ErrorCode::MessageTooLarge,
+            Self::Unavailable(_) => ErrorCode::Unavailable,
+        }
     }
 }
 

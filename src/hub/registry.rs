@@ -3,18 +3,19 @@
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use parking_lot::RwLock;
 
 use super::payer::Payer;
+use super::selection::Selection;
 use super::topic::{Shared, Topic};
 use super::topic_tree::{Cursor, Slice, TopicTree};
 use crate::clock::Clock;
 use crate::config::Live;
 use crate::topic_name::{Pattern, TopicName};
 
-/// The most nodes that are visited under one hold of the tree's lock.
-const NODES_MAX: usize = 1_024;
+/// About the most steps that are taken under one hold of the tree's lock.
+const STEPS_MAX: usize = 1_024;
 
 /// All living topics.
 ///
@@ -35,6 +36,17 @@ impl Registry {
     /// The living topic of that name.
     pub fn find(&self, name: &TopicName) -> Option<Arc<Topic>> {
         self.topics.get(name).map(|topic| Arc::clone(&topic))
+    }
+
+    /// The living topic of that name. If there is none, `otherwise` is run, and none comes to life before that is done.
+    pub fn find_or_do(&self, name: &TopicName, otherwise: impl FnOnce()) -> Option<Arc<Topic>> {
+        match self.topics.entry(name.clone()) {
+            Entry::Occupied(living) => Some(Arc::clone(living.get())),
+            Entry::Vacant(_) => {
+                otherwise();
+                None
+            }
+        }
     }
 
     /// The topic of that name, made if there is none; then `payer` was charged for it. The flag: it is new.
@@ -67,17 +79,18 @@ impl Registry {
         self.topics.len()
     }
 
-    /// The living topics that `pattern` matches, or all without one, from behind `after`: a slice of them.
-    pub fn slice(&self, pattern: Option<&Pattern>, after: Option<&Cursor>) -> Slice<Topic> {
-        self.tree.read().slice(pattern, after, NODES_MAX)
+    /// The living topics that `selection` takes, from behind `after`: a slice of them, of about `most` steps.
+    pub fn slice(&self, selection: &mut Selection, after: Option<&Cursor>, most: usize) -> Slice<Topic> {
+        self.tree.read().slice(selection, after, most)
     }
 
-    /// All slices in one. A topic that comes or goes meanwhile may be there or not.
+    /// The living topics that `pattern` matches, or all without one. A topic that comes or goes meanwhile may be there or not.
     pub fn matching(&self, pattern: Option<&Pattern>) -> Vec<Arc<Topic>> {
+        let mut selection = pattern.map_or_else(Selection::all, |pattern| Selection::of([pattern]));
         let mut found = Vec::new();
         let mut after = None;
         loop {
-            let slice = self.slice(pattern, after.as_ref());
+            let slice = self.slice(&mut selection, after.as_ref(), STEPS_MAX);
             found.extend(slice.topics);
             after = slice.next;
             if after.is_none() {

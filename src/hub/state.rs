@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::message::{About, Message, PayloadKind};
+use super::message::{About, Extra, Message, PayloadKind};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Rule;
 use crate::position::{Epoch, Offset, Position};
@@ -12,7 +12,7 @@ use crate::topic_name::TopicName;
 /// A topic without its subscribers: these come again by themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicState {
-    /// Its name.
+    /// The topic's name.
     pub name: TopicName,
     /// Its life.
     pub epoch: Epoch,
@@ -35,6 +35,8 @@ pub struct KeptMessage {
     pub kind: PayloadKind,
     /// A session that does not get it.
     pub except: Option<SessionId>,
+    /// What goes with it beside the payload.
+    pub extra: Option<Arc<Extra>>,
     /// The bytes, as published.
     pub payload: Box<[u8]>,
 }
@@ -46,6 +48,7 @@ impl From<&Message> for KeptMessage {
             published_at: message.published_at,
             kind: message.kind,
             except: message.except,
+            extra: message.extra.clone(),
             payload: message.payload().into(),
         }
     }
@@ -62,6 +65,7 @@ impl KeptMessage {
             kind: self.kind,
             except: self.except,
             rule: Arc::clone(rule),
+            extra: self.extra,
         };
         Message::new(about, &self.payload)
     }

@@ -19,13 +19,14 @@ struct Remembered {
 }
 
 impl Outlet for Remembered {
-    fn has_room(&self) -> bool {
+    fn has_room(&self, _: &Waker) -> bool {
         true
     }
     fn when_room(&self, _: &Waker) {}
-    fn offer(&self, message: &Message) {
+    fn offer(&self, message: &Message, _: &Waker) {
         self.messages.lock().push(message.clone());
     }
+    fn go_on(&self, _: &TopicName, _: Position) {}
     fn tell(&self, change: &Arc<PresenceChange>) {
         self.changes.lock().push(Arc::clone(change));
     }
@@ -59,22 +60,28 @@ fn name(text: &str) -> TopicName {
 }
 
 fn member() -> Member {
-    Member { session: SessionId::random(), user: None }
+    Member { session: SessionId::random(), user: None, info: None }
 }
 
 impl House {
     fn publish(&self, topic: &str, payload: &'static str) -> Position {
-        let publication =
-            Publication { payload: payload.as_bytes(), kind: PayloadKind::Text, except: None, source: PublishSource::Http, payer: None };
-        match self.hub.try_publish(&name(topic), &publication) {
+        let publication = Publication {
+            payload: payload.as_bytes(),
+            kind: PayloadKind::Text,
+            except: None,
+            source: PublishSource::Http,
+            payer: None,
+            extra: None,
+        };
+        match self.hub.try_publish(&name(topic), &publication, Waker::noop()) {
             Ok(Attempt::Published(position)) => position,
-            Ok(Attempt::NoRoom(_)) => panic!("this outlet always has room"),
+            Ok(_) => panic!("this outlet always has room, and there is no engine"),
             Err(error) => panic!("{error}"),
         }
     }
 
     fn start(&self, topic: &str, since: Option<(&str, u64)>, last: Option<usize>) -> Start {
-        let wanted = Wanted { since: since.map(|(epoch, offset)| (epoch, Offset(offset))), last };
+        let wanted = Wanted { since: since.map(|(epoch, offset)| (Some(epoch), Offset(offset))), last };
         self.hub.subscribe(&name(topic), self.id, &member(), None, wanted).unwrap().1
     }
 
@@ -173,9 +180,15 @@ fn a_payer_has_its_share_of_topics() {
     let house = house(&[("limits.topics_per_address", "2")]);
     let payers = ["192.0.2.1", "192.0.2.2"].map(|address| Payer::of_address(address.parse().unwrap()));
     let publish = |topic: &str, payer| {
-        let publication =
-            Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Session, payer: Some(payer) };
-        house.hub.try_publish(&name(topic), &publication).err()
+        let publication = Publication {
+            payload: b"1",
+            kind: PayloadKind::Json,
+            except: None,
+            source: PublishSource::Session,
+            payer: Some(payer),
+            extra: None,
+        };
+        house.hub.try_publish(&name(topic), &publication, Waker::noop()).err()
     };
     let subscribe = |topic: &str, payer| house.hub.subscribe(&name(topic), house.id, &member(), Some(payer), Wanted::default()).err();
     assert_eq!((publish("plain.a", &payers[0]), subscribe("plain.b", &payers[0])), (None, None));
@@ -208,8 +221,9 @@ fn topics_with_a_history_or_a_feed_give_way_last() {
     let house = house(&[("limits.topics", "4"), ("topics", r#"[{ match = "chat.>", history = 5 }]"#)]);
     house.publish("chat.a", "x");
     house.clock.turn(Duration::from_secs(2));
-    let publication = Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None };
-    assert!(house.hub.try_publish(&name("fed.b"), &publication).is_ok());
+    let publication =
+        Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None, extra: None };
+    assert!(house.hub.try_publish(&name("fed.b"), &publication, Waker::noop()).is_ok());
     for topic in ["plain.c", "plain.d", "plain.e", "plain.f"] {
         house.clock.turn(Duration::from_secs(2));
         house.publish(topic, "x");
@@ -261,8 +275,9 @@ fn the_topic_unused_longest_gives_way() {
     assert_eq!(names(&house), ["chat.b", "chat.c"]);
     house.start("chat.b", None, None);
     house.start("chat.c", None, None);
-    let publication = Publication { payload: b"", kind: PayloadKind::Text, except: None, source: PublishSource::Http, payer: None };
-    assert_eq!(house.hub.try_publish(&name("chat.d"), &publication).err(), Some(PublishError::TopicsFull));
+    let publication =
+        Publication { payload: b"", kind: PayloadKind::Text, except: None, source: PublishSource::Http, payer: None, extra: None };
+    assert_eq!(house.hub.try_publish(&name("chat.d"), &publication, Waker::noop()).err(), Some(PublishError::TopicsFull));
 }
 
 /// A pattern hears topics that live already and those that come later, and each message once.

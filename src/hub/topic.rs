@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::audience::Audience;
-use super::log::{HistoryPage, Log, ReplayPiece, Start, Wanted};
+use super::elsewhere::Elsewhere;
+use super::log::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayPiece, Start, Wanted};
 use super::message::{About, Message, Publication};
 use super::outlet::{Outlet, OutletId};
 use super::patterns::Patterns;
 use super::payer::{Payer, TopicAccounts};
 use super::state::{KeptMessage, TopicState};
+use super::stream::{StreamLife, Streamed, Streams};
 use crate::clock::{Clock, Moment};
 use crate::config::{Live, Rule};
 use crate::metrics::{PublishSource, RuleId};
@@ -35,6 +38,10 @@ pub struct Shared {
     pub patterns: Patterns,
     /// Who answers for how many topics.
     pub accounts: TopicAccounts,
+    /// The streams that topics belong to.
+    pub streams: Streams,
+    /// The other gateways of these.
+    pub elsewhere: Elsewhere,
 }
 
 /// One life of a topic.
@@ -115,7 +122,11 @@ impl Topic {
     pub fn new(name: TopicName, payer: Option<Payer>, live: &Live, shared: &Arc<Shared>, now: Moment) -> Self {
         let generation = live.generation();
         let rule = Arc::clone(live.load().rules.of(&name));
-        let (log, audience) = (Log::new(now), Audience::default());
+        let log = match shared.streams.life_of(&name) {
+            Some(life) => Log::of_stream(&life, life.base(), now),
+            None => Log::new(now),
+        };
+        let audience = Audience::default();
         let state = State { log, audience, rule, generation, used_at: now, fed: false, awaited: true, gone: false };
         Self { name, payer, shared: Arc::clone(shared), placed: Default::default(), state: Mutex::new(state) }
     }
@@ -130,19 +141,19 @@ impl Topic {
         &self.name
     }
 
-    /// Gives `publication` the next position and delivers it, if every outlet has room.
-    pub fn publish(&self, publication: &Publication<'_>, live: &Live, clock: &Clock) -> Result<Published, Gone> {
+    /// Gives `publication` the next position and delivers it, if every outlet has room for it.
+    pub fn publish(&self, publication: &Publication<'_>, publisher: &Waker, live: &Live, clock: &Clock) -> Result<Published, Gone> {
         self.with(|state| {
             if state.gone {
                 return Err(Gone);
             }
             state.follow(live, &self.name);
             state.audience.follow(&self.name, &self.shared.patterns);
-            if let Some(full) = state.audience.outlet_without_room() {
+            if let Some(full) = state.audience.outlet_without_room(publisher) {
                 return Ok(Published::NoRoom(Arc::clone(full)));
             }
             let message = self.positioned(state, publication, clock);
-            state.deliver(&message);
+            state.deliver(&message, publisher);
             state.fed |= publication.source == PublishSource::Feed;
             Ok(Published::At(message.position, message.rule.id, self.is_misplaced_in(state)))
         })
@@ -159,6 +170,7 @@ impl Topic {
             kind: publication.kind,
             except: publication.except,
             rule: Arc::clone(&state.rule),
+            extra: publication.extra.cloned(),
         };
         Message::new(about, publication.payload)
     }
@@ -186,7 +198,7 @@ impl Topic {
             let start = state.start(wanted, now);
             if state.rule.presence {
                 state.audience.follow(&self.name, &self.shared.patterns);
-                state.audience.join(&self.name, member); // first: a session alone on its outlet does not hear of its own join
+                state.audience.join(&self.name, member, &self.shared.elsewhere); // first: a session alone on its outlet does not hear of its own join
             }
             state.audience.add_named(id, outlet);
             Ok((start, state.rule.presence))
@@ -199,23 +211,16 @@ impl Topic {
         state.used_at = now;
         state.audience.remove_named(id);
         state.audience.follow(&self.name, &self.shared.patterns);
-        state.audience.leave(&self.name, session);
+        state.audience.leave(&self.name, session, &self.shared.elsewhere);
     }
 
-    /// A member has another user from now on: a leave, then a join.
-    pub fn rename(&self, member: &Member) {
-        let mut state = self.state.lock();
-        state.audience.follow(&self.name, &self.shared.patterns);
-        state.audience.rename(&self.name, member);
-    }
-
-    /// A session that subscribed by name before presence was turned on is a member from now on. No join is told.
-    pub fn enter(&self, member: &Member, live: &Live) {
+    /// Runs `act` on the audience, under the lock. The flag: the topic's rule has presence on. `None`: the topic has died.
+    pub fn with_audience<R>(&self, live: &Live, act: impl FnOnce(&mut Audience, bool) -> R) -> Option<R> {
         let mut state = self.state.lock();
         state.follow(live, &self.name);
-        if state.rule.presence {
-            state.audience.enter(member);
-        }
+        state.audience.follow(&self.name, &self.shared.patterns);
+        let presence = state.rule.presence;
+        (!state.gone).then(|| act(&mut state.audience, presence))
     }
 
     /// Where a subscriber by pattern begins; `None` if the topic has died.
@@ -226,11 +231,20 @@ impl Topic {
         })
     }
 
-    /// Reads on from `offset`, at most `messages` and about `bytes`.
-    pub fn replay(&self, offset: Offset, messages: usize, bytes: usize, now: Moment) -> ReplayPiece {
+    /// Where a replay begins for a subscriber who is owed every message from `owed` on, and the `last` before that.
+    pub fn replay_before(&self, owed: Position, last: Option<usize>, live: &Live, now: Moment) -> Position {
+        self.with(|state| {
+            state.follow(live, &self.name);
+            state.expire(now);
+            state.log.replay_before(owed, last.unwrap_or(state.rule.last))
+        })
+    }
+
+    /// Reads on from `next`, at most `messages` and about `bytes`.
+    pub fn replay(&self, next: Position, messages: usize, bytes: usize, now: Moment) -> ReplayPiece {
         self.with(|state| {
             state.expire(now);
-            state.log.read(offset, messages, bytes)
+            state.log.read(next, messages, bytes)
         })
     }
 
@@ -243,11 +257,17 @@ impl Topic {
         })
     }
 
-    /// The sessions subscribed by name; `None` where the rule has presence off.
-    pub fn members(&self, live: &Live) -> Option<Vec<Member>> {
-        let mut state = self.state.lock();
-        state.follow(live, &self.name);
-        state.rule.presence.then(|| state.audience.members())
+    /// At most `limit` messages from `from` on, and about `bytes`, with the newest position. `None`: the rule keeps no history.
+    pub fn part(&self, from: ReadFrom, limit: usize, bytes: usize, live: &Live, now: Moment) -> Option<HistoryPart> {
+        self.with(|state| {
+            state.follow(live, &self.name);
+            state.expire(now);
+            let messages = match from {
+                ReadFrom::After(offset) => state.log.page(Some(offset), limit, bytes).messages,
+                ReadFrom::Before(offset) => state.log.page_back(offset, limit, bytes),
+            };
+            (state.rule.history > 0).then(|| HistoryPart { position: state.log.position(), messages })
+        })
     }
 
     /// The topic as `/v1/topics` shows it.
@@ -314,10 +334,10 @@ impl Topic {
         })
     }
 
-    /// Marks the topic as gone and gives what can be written down of it; `None`: it is gone already.
+    /// Marks the topic as gone and gives what can be written down of it; `None`: it is gone already, or a stream keeps it.
     pub fn take_out(&self) -> Option<TopicState> {
         self.with(|state| {
-            if state.gone {
+            if state.gone || state.log.is_of_stream() {
                 return None;
             }
             let rule = state.rule.label().into();
@@ -341,6 +361,69 @@ impl Topic {
         });
     }
 
+    /// Delivers `streamed`, if every outlet has room. It is newer than all that the topic has had in `life`.
+    pub fn apply(
+        &self,
+        life: &Arc<StreamLife>,
+        streamed: &Streamed<'_>,
+        follower: &Waker,
+        live: &Live,
+        clock: &Clock,
+    ) -> Result<Published, Gone> {
+        self.with(|state| {
+            if state.gone {
+                return Err(Gone);
+            }
+            state.follow(live, &self.name);
+            state.audience.follow(&self.name, &self.shared.patterns);
+            if let Some(full) = state.audience.outlet_without_room(follower) {
+                return Ok(Published::NoRoom(Arc::clone(full)));
+            }
+            let about = About {
+                topic: self.name.clone(),
+                position: Position { epoch: life.epoch(), offset: streamed.offset },
+                published_at: streamed.published_at,
+                moment: clock.moment(),
+                kind: streamed.kind,
+                except: streamed.except,
+                rule: Arc::clone(&state.rule),
+                extra: streamed.extra.cloned(),
+            };
+            let message = Message::of_stream(about, state.log.newest(), streamed.payload);
+            state.deliver(&message, follower);
+            life.advance(streamed.offset);
+            Ok(Published::At(message.position, message.rule.id, self.is_misplaced_in(state)))
+        })
+    }
+
+    /// Takes `log` in the place of its own, and has its subscribers go on in it; the log comes back if the topic has died.
+    pub fn begin_anew(&self, log: Log, clock: &Clock) -> Result<(), Log> {
+        self.with(|state| {
+            if state.gone {
+                return Err(log);
+            }
+            self.replace(state, log, clock);
+            Ok(())
+        })
+    }
+
+    /// Begins without messages in `life`, if the topic is in another one.
+    pub fn begin_empty_in(&self, life: &Arc<StreamLife>, clock: &Clock) {
+        self.with(|state| {
+            if !state.gone && !state.log.is_in(life) {
+                self.replace(state, Log::of_stream(life, life.base(), clock.moment()), clock);
+            }
+        });
+    }
+
+    fn replace(&self, state: &mut State, log: Log, clock: &Clock) {
+        let after = state.log.position();
+        state.log = log;
+        state.used_at = clock.moment();
+        state.audience.follow(&self.name, &self.shared.patterns);
+        state.audience.go_on(&self.name, after);
+    }
+
     /// Runs `act` under the lock, and adds the change of the history's bytes to the sum of all topics.
     fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
@@ -359,10 +442,10 @@ impl Topic {
 impl State {
     /// Appends a message that has its position to the log and offers it to the audience. It makes no difference who assigned
     /// the position.
-    fn deliver(&mut self, message: &Message) {
+    fn deliver(&mut self, message: &Message, publisher: &Waker) {
         self.used_at = message.moment;
         self.log.append(message);
-        self.audience.offer(message);
+        self.audience.offer(message, publisher);
     }
 
     /// Takes the rule of the configuration in force.
@@ -397,6 +480,6 @@ impl State {
 
     fn die(&mut self) {
         self.gone = true;
-        self.log.clear();
+        self.log.end();
     }
 }

@@ -1,11 +1,14 @@
-//! Each metric's name, help and buckets, in the contract's order (PROTOCOL section 9).
+//! Each metric's name, help and buckets, by what it is of (PROTOCOL section 9).
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
     process_collector::ProcessCollector,
 };
 
-use super::labels::{CloseReason, CommandOp, DropReason, LimitKey, PublishSource, RecoveredEpoch, Recovery, RejectReason};
+use super::labels::{
+    CloseReason, ClusterLoad, CommandOp, DeflateHow, DropReason, ForeignSkipped, LimitKey, NoReference, PublishFailure, PublishSource,
+    RecoveredEpoch, Recovery, RejectReason,
+};
 use crate::codes::ErrorCode;
 
 const NAMESPACE: &str = "belfry";
@@ -17,30 +20,71 @@ const FANOUT_BUCKETS: [f64; 19] =
 /// Every metric of one gateway, each value of a closed label already resolved to its series.
 #[derive(Debug)]
 pub(super) struct Families {
-    pub sessions: IntGauge,
-    pub sessions_opened: IntCounter,
-    pub sessions_closed: [IntCounter; CloseReason::ALL.len()],
-    pub handshakes_rejected: [IntCounter; RejectReason::ALL.len()],
+    pub sessions: SessionFamilies,
     pub topics: IntGauge,
-    pub subscriptions: IntGauge,
     pub rules: RuleFamilies,
-    pub delivered_bytes: IntCounter,
-    pub received_bytes: IntCounter,
-    pub fanout: Histogram,
-    pub outbox_bytes: IntGauge,
-    pub slow_sessions: IntGauge,
-    pub commands: [IntCounter; CommandOp::ALL.len()],
-    pub command_errors: [IntCounter; ErrorCode::ALL.len()],
-    pub recoveries: [IntCounter; Recovery::ALL.len()],
-    pub deflate_in_bytes: IntCounter,
-    pub deflate_out_bytes: IntCounter,
-    pub history_bytes: IntGauge,
+    pub traffic: TrafficFamilies,
+    pub kept: KeptFamilies,
+    pub commands: CommandFamilies,
+    pub deflate: DeflateFamilies,
     pub shard_inbox_messages: IntGaugeVec,
     pub limit_hits: [IntCounter; LimitKey::ALL.len()],
     pub log_suppressed: IntCounter,
     pub store_recovered_topics: [IntGauge; RecoveredEpoch::ALL.len()],
+    pub cluster: ClusterFamilies,
     pub http_connections: IntGauge,
+}
+
+/// The families of sessions and their subscriptions.
+#[derive(Debug)]
+pub(super) struct SessionFamilies {
+    pub open: IntGauge,
+    pub opened: IntCounter,
+    pub closed: [IntCounter; CloseReason::ALL.len()],
+    pub rejected: [IntCounter; RejectReason::ALL.len()],
+    pub slow: IntGauge,
+    pub subscriptions: IntGauge,
+    pub pattern_shapes: IntGauge,
+}
+
+/// The families of what is written and read.
+#[derive(Debug)]
+pub(super) struct TrafficFamilies {
+    pub delivered_bytes: IntCounter,
+    pub received_bytes: IntCounter,
+    pub fanout: Histogram,
+}
+
+/// The families of memory that accounts bound.
+#[derive(Debug)]
+pub(super) struct KeptFamilies {
+    pub outbox_bytes: IntGauge,
+    pub presence_bytes: IntGauge,
+    pub gap_bytes: IntGauge,
+    pub cursor_bytes: IntGauge,
+    pub interval_bytes: IntGauge,
+    pub input_bytes: IntGauge,
+    pub history_bytes: IntGauge,
     pub http_bytes: IntGauge,
+}
+
+/// The families of commands.
+#[derive(Debug)]
+pub(super) struct CommandFamilies {
+    pub given: [IntCounter; CommandOp::ALL.len()],
+    pub errors: [IntCounter; ErrorCode::ALL.len()],
+    pub recoveries: [IntCounter; Recovery::ALL.len()],
+}
+
+/// The families of permessage-deflate.
+#[derive(Debug)]
+pub(super) struct DeflateFamilies {
+    pub in_bytes: IntCounter,
+    pub out_bytes: IntCounter,
+    pub messages: [IntCounter; DeflateHow::ALL.len()],
+    pub no_reference: [IntCounter; NoReference::ALL.len()],
+    pub parses: IntCounter,
+    pub reference_bytes: IntGauge,
 }
 
 /// The families that have the label `rule`.
@@ -70,23 +114,63 @@ impl Families {
     pub fn register(registry: &Registry) -> Self {
         let make = Maker { registry };
         let families = Self {
-            sessions: make.gauge("sessions", "Sessions that are open now."),
-            sessions_opened: make.counter("sessions_opened_total", "Sessions opened since the start."),
-            sessions_closed: make.closed_set(
+            sessions: SessionFamilies::register(&make),
+            topics: make.gauge("topics", "Topics that live now."),
+            rules: RuleFamilies::register(&make),
+            traffic: TrafficFamilies::register(&make),
+            kept: KeptFamilies::register(&make),
+            commands: CommandFamilies::register(&make),
+            deflate: DeflateFamilies::register(&make),
+            shard_inbox_messages: make.gauges("shard_inbox_messages", "Messages handed to a shard that it has not taken yet.", "shard"),
+            limit_hits: make.closed_set(
+                "limit_hits_total",
+                "Times that a limit bit, by the key of `[limits]`.",
+                "limit",
+                LimitKey::ALL.map(LimitKey::as_str),
+            ),
+            log_suppressed: make.counter("log_suppressed_total", "Log lines held back by a rate limit or not writable."),
+            store_recovered_topics: store_recovered_topics(&make),
+            cluster: ClusterFamilies::register(&make),
+            http_connections: make.gauge("http_connections", "HTTP connections that are open now."),
+        };
+        make.gauges("build_info", "The gateway's version; always 1.", "version").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        registry.register(Box::new(ProcessCollector::for_self())).expect(REGISTERED_ONCE);
+        families
+    }
+}
+
+fn store_recovered_topics(make: &Maker<'_>) -> [IntGauge; RecoveredEpoch::ALL.len()] {
+    let family = make.gauges("store_recovered_topics", "Topics found in `store.dir` at the start, by their epoch now.", "epoch");
+    RecoveredEpoch::ALL.map(|epoch| family.with_label_values(&[epoch.as_str()]))
+}
+
+impl SessionFamilies {
+    fn register(make: &Maker<'_>) -> Self {
+        Self {
+            open: make.gauge("sessions", "Sessions that are open now."),
+            opened: make.counter("sessions_opened_total", "Sessions opened since the start."),
+            closed: make.closed_set(
                 "sessions_closed_total",
                 "Sessions closed since the start, by why.",
                 "reason",
                 CloseReason::ALL.map(CloseReason::as_str),
             ),
-            handshakes_rejected: make.closed_set(
+            rejected: make.closed_set(
                 "handshakes_rejected_total",
                 "Connections that did not become sessions, by why.",
                 "reason",
                 RejectReason::ALL.map(RejectReason::as_str),
             ),
-            topics: make.gauge("topics", "Topics that live now."),
+            slow: make.gauge("slow_sessions", "Sessions whose outbox waits for a full socket now."),
             subscriptions: make.gauge("subscriptions", "Subscriptions of all sessions now; a pattern counts as one."),
-            rules: RuleFamilies::register(&make),
+            pattern_shapes: make.gauge("pattern_shapes", "Arrangements of two or more `*` in the patterns of all subscriptions now."),
+        }
+    }
+}
+
+impl TrafficFamilies {
+    fn register(make: &Maker<'_>) -> Self {
+        Self {
             delivered_bytes: make.counter("delivered_bytes_total", "Bytes written to sessions' sockets."),
             received_bytes: make.counter("received_bytes_total", "Bytes read from sessions' sockets."),
             fanout: make.histogram(
@@ -94,15 +178,35 @@ impl Families {
                 "Time from a message's publish to a shard's last socket write of it.",
                 &FANOUT_BUCKETS,
             ),
+        }
+    }
+}
+
+impl KeptFamilies {
+    fn register(make: &Maker<'_>) -> Self {
+        Self {
             outbox_bytes: make.gauge("outbox_bytes", "Bytes that wait in all outboxes now."),
-            slow_sessions: make.gauge("slow_sessions", "Sessions whose outbox waits for a full socket now."),
-            commands: make.closed_set(
+            presence_bytes: make.gauge("presence_bytes", "Bytes of joins and leaves that shards have taken and not told yet."),
+            gap_bytes: make.gauge("gap_bytes", "Bytes of what is remembered of messages that were dropped, until it is told."),
+            cursor_bytes: make.gauge("cursor_bytes", "Bytes of the places in histories that sessions read on from."),
+            interval_bytes: make.gauge("interval_bytes", "Bytes of what is remembered of topics whose interval runs."),
+            input_bytes: make.gauge("input_bytes", "Bytes that sessions have sent and that are not acted on yet."),
+            history_bytes: make.gauge("history_bytes", "Bytes that all histories hold now."),
+            http_bytes: make.gauge("http_bytes", "Bytes of HTTP bodies and answers held now."),
+        }
+    }
+}
+
+impl CommandFamilies {
+    fn register(make: &Maker<'_>) -> Self {
+        Self {
+            given: make.closed_set(
                 "commands_total",
                 "Commands from sessions, by what they ask for.",
                 "op",
                 CommandOp::ALL.map(CommandOp::as_str),
             ),
-            command_errors: make.closed_set(
+            errors: make.closed_set(
                 "command_errors_total",
                 "Commands refused, by the code of the error.",
                 "code",
@@ -114,28 +218,88 @@ impl Families {
                 "result",
                 Recovery::ALL.map(Recovery::as_str),
             ),
-            deflate_in_bytes: make.counter("deflate_in_bytes_total", "Bytes before compression, of messages that were sent compressed."),
-            deflate_out_bytes: make.counter("deflate_out_bytes_total", "Bytes after compression, of messages that were sent compressed."),
-            history_bytes: make.gauge("history_bytes", "Bytes that all histories hold now."),
-            shard_inbox_messages: make.gauges("shard_inbox_messages", "Messages handed to a shard that it has not taken yet.", "shard"),
-            limit_hits: make.closed_set(
-                "limit_hits_total",
-                "Times that a limit bit, by the key of `[limits]`.",
-                "limit",
-                LimitKey::ALL.map(LimitKey::as_str),
+        }
+    }
+}
+
+impl DeflateFamilies {
+    fn register(make: &Maker<'_>) -> Self {
+        Self {
+            in_bytes: make.counter("deflate_in_bytes_total", "Bytes before compression, of messages that were sent compressed."),
+            out_bytes: make.counter("deflate_out_bytes_total", "Bytes after compression, of messages that were sent compressed."),
+            messages: make.closed_set(
+                "deflate_messages_total",
+                "Messages written compressed to a subscriber's socket: against an earlier one of the topic, or alone.",
+                "how",
+                DeflateHow::ALL.map(DeflateHow::as_str),
             ),
-            log_suppressed: make.counter("log_suppressed_total", "Log lines held back by the log's own rate limit."),
-            store_recovered_topics: {
-                let family =
-                    make.gauges("store_recovered_topics", "Topics found in `store.dir` at the start, by their epoch now.", "epoch");
-                RecoveredEpoch::ALL.map(|epoch| family.with_label_values(&[epoch.as_str()]))
-            },
-            http_connections: make.gauge("http_connections", "HTTP connections that are open now."),
-            http_bytes: make.gauge("http_bytes", "Bytes of HTTP bodies and answers held now."),
-        };
-        make.gauges("build_info", "The gateway's version; always 1.", "version").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        registry.register(Box::new(ProcessCollector::for_self())).expect(REGISTERED_ONCE);
-        families
+            no_reference: make.closed_set(
+                "deflate_no_reference_total",
+                "Messages of topics with history that were written without a reference, by why.",
+                "why",
+                NoReference::ALL.map(NoReference::as_str),
+            ),
+            parses: make.counter("deflate_parses_total", "Messages parsed against an earlier one of their topic."),
+            reference_bytes: make.gauge("deflate_reference_bytes", "Bytes of the messages that later ones may refer to now."),
+        }
+    }
+}
+
+/// The families of a cluster.
+#[derive(Debug)]
+pub(super) struct ClusterFamilies {
+    pub state: IntGaugeVec,
+    pub lag: IntGaugeVec,
+    pub tick_age: GaugeVec,
+    pub received: IntCounterVec,
+    pub publish: Histogram,
+    pub inflight: IntGauge,
+    pub publish_errors: [IntCounter; PublishFailure::ALL.len()],
+    pub resumes: IntCounter,
+    pub loads: [IntCounter; ClusterLoad::ALL.len()],
+    pub foreign_skipped: [IntCounter; ForeignSkipped::ALL.len()],
+    pub peers: IntGauge,
+    pub members: IntGauge,
+    pub members_bytes: IntGauge,
+    pub member_pages: IntCounter,
+}
+
+impl ClusterFamilies {
+    fn register(make: &Maker<'_>) -> Self {
+        Self {
+            state: make.labelled_gauges("cluster_state", "1 for the state that a stream is in, 0 for the others.", &["stream", "state"]),
+            lag: make.gauges("cluster_lag_messages", "Messages of a stream that this gateway has not been sent yet.", "stream"),
+            tick_age: make.registered(
+                GaugeVec::new(options("cluster_tick_age_seconds", "Time since a stream's life was named."), &["stream"])
+                    .expect(WELL_FORMED),
+            ),
+            received: make.counters("cluster_received_total", "Messages received from a stream.", &["stream"]),
+            publish: make.histogram("cluster_publish_seconds", "Time from a publish to its acknowledgement.", &FANOUT_BUCKETS),
+            inflight: make.gauge("cluster_publish_inflight", "Publishes that wait for their acknowledgement now."),
+            publish_errors: make.closed_set(
+                "cluster_publish_errors_total",
+                "Publishes to streams without an acknowledgement, by why.",
+                "reason",
+                PublishFailure::ALL.map(PublishFailure::as_str),
+            ),
+            resumes: make.counter("cluster_resumes_total", "Consumers that went on where the one before ended."),
+            loads: make.closed_set(
+                "cluster_loads_total",
+                "Times that a stream was read from its beginning, by why.",
+                "reason",
+                ClusterLoad::ALL.map(ClusterLoad::as_str),
+            ),
+            foreign_skipped: make.closed_set(
+                "cluster_foreign_skipped_total",
+                "Messages of other NATS clients that are no messages here, by why.",
+                "reason",
+                ForeignSkipped::ALL.map(ForeignSkipped::as_str),
+            ),
+            peers: make.gauge("cluster_peers", "Other gateways that are heard now."),
+            members: make.gauge("cluster_members", "Members at other gateways that are known here."),
+            members_bytes: make.gauge("cluster_members_bytes", "Bytes that members at other gateways take here."),
+            member_pages: make.counter("cluster_member_pages_total", "Parts of their members that other gateways were asked for."),
+        }
     }
 }
 
@@ -192,7 +356,11 @@ impl Maker<'_> {
     }
 
     fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
-        self.registered(IntGaugeVec::new(options(name, help), &[label]).expect(WELL_FORMED))
+        self.labelled_gauges(name, help, &[label])
+    }
+
+    fn labelled_gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.registered(IntGaugeVec::new(options(name, help), labels).expect(WELL_FORMED))
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {

@@ -55,7 +55,7 @@ label! {
 
 label! {
     /// `handshakes_rejected_total{reason}`.
-    RejectReason: 11 {
+    RejectReason: 14 {
         Origin = "origin",
         Unauthorized = "unauthorized",
         Timeout = "timeout",
@@ -63,9 +63,12 @@ label! {
         NotFound = "not_found",
         Sessions = "sessions",
         SessionsPerAddress = "sessions_per_address",
+        OutboxTotalBytes = "outbox_total_bytes",
+        CommandsPerSecond = "commands_per_second",
         HeaderBytes = "header_bytes",
         Pending = "pending",
         Draining = "draining",
+        Loading = "loading",
         Tls = "tls",
     }
 }
@@ -114,6 +117,63 @@ label! {
 }
 
 label! {
+    /// `deflate_messages_total{how}`: against an earlier message of the topic, or by itself.
+    DeflateHow: 2 {
+        History = "history",
+        Alone = "alone",
+    }
+}
+
+label! {
+    /// `cluster_state{state}`: how a stream is followed.
+    ClusterState: 4 {
+        Cold = "cold",
+        Loading = "loading",
+        Live = "live",
+        Standing = "standing",
+    }
+}
+
+label! {
+    /// `deflate_no_reference_total{why}`: the client has no message of the topic, the one that it has is not kept here any more, it
+    /// lies farther back than the window reaches, or it is not known whether the client has it.
+    NoReference: 4 {
+        First = "first",
+        Missed = "missed",
+        Far = "far",
+        Cleared = "cleared",
+    }
+}
+
+label! {
+    /// `cluster_loads_total{reason}`: why a stream was read from its beginning.
+    ClusterLoad: 3 {
+        Start = "start",
+        Hole = "hole",
+        Epoch = "epoch",
+    }
+}
+
+label! {
+    /// `cluster_publish_errors_total{reason}`.
+    PublishFailure: 5 {
+        NoResponders = "no_responders",
+        Timeout = "timeout",
+        Disconnected = "disconnected",
+        Standing = "standing",
+        Refused = "refused",
+    }
+}
+
+label! {
+    /// `cluster_foreign_skipped_total{reason}`: what other NATS clients have published and is no message here.
+    ForeignSkipped: 2 {
+        Name = "name",
+        Size = "size",
+    }
+}
+
+label! {
     /// `store_recovered_topics{epoch}`: whether a topic goes on, or was found and had to begin anew.
     RecoveredEpoch: 2 {
         Kept = "kept",
@@ -123,8 +183,10 @@ label! {
 
 label! {
     /// `limit_hits_total{limit}`: the key of section 7; of a rate and its burst, the rate.
-    LimitKey: 28 {
+    LimitKey: 35 {
         MessageBytes = "message_bytes",
+        FrameBytes = "frame_bytes",
+        UnfinishedBytesPerAddress = "unfinished_bytes_per_address",
         Sessions = "sessions",
         SessionsPerAddress = "sessions_per_address",
         SubscriptionsPerSession = "subscriptions_per_session",
@@ -140,6 +202,7 @@ label! {
         HttpConnections = "http_connections",
         HttpConnectionsPerAddress = "http_connections_per_address",
         HttpBytes = "http_bytes",
+        ReferenceBytes = "reference_bytes",
         FailuresPerMinute = "failures_per_minute",
         FramesPerSecond = "frames_per_second",
         MessageTimeout = "message_timeout",
@@ -149,6 +212,10 @@ label! {
         TopicsPerAddress = "topics_per_address",
         HistoryBytes = "history_bytes",
         SubscriptionsTotal = "subscriptions_total",
+        MembersBytes = "members_bytes",
+        IdempotencyKeys = "idempotency_keys",
+        PatternShapes = "pattern_shapes",
+        PatternShapesPerAddress = "pattern_shapes_per_address",
         PongTimeout = "pong_timeout",
         AuthTimeout = "auth_timeout",
         Fds = "fds",

@@ -1,12 +1,16 @@
 //! Every metric by its name, help and buckets (PROTOCOL section 9).
 
+mod cluster;
 mod families;
 mod labels;
 mod registry;
 mod rule_id;
 mod tally;
 
-pub use labels::{CloseReason, CommandOp, DropReason, LimitKey, PublishSource, RecoveredEpoch, Recovery, RejectReason};
+pub use labels::{
+    CloseReason, ClusterLoad, ClusterState, CommandOp, DeflateHow, DropReason, ForeignSkipped, LimitKey, NoReference, PublishFailure,
+    PublishSource, RecoveredEpoch, Recovery, RejectReason,
+};
 pub use registry::{Metrics, Totals};
 pub use rule_id::RuleId;
 pub use tally::Tally;

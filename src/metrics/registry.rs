@@ -38,6 +38,8 @@ pub struct Totals {
     pub outbox_bytes: u64,
     /// Bytes that compression kept off the wire.
     pub saved_bytes: u64,
+    /// Bytes of compressed messages, as they are compressed.
+    pub deflated_bytes: u64,
 }
 
 impl Metrics {
@@ -64,15 +66,20 @@ impl Metrics {
 
     /// A connection did not become a session.
     pub fn handshake_rejected(&self, reason: RejectReason) {
-        self.families.handshakes_rejected[reason.index()].inc();
+        self.families.sessions.rejected[reason.index()].inc();
     }
 
     /// A limit of section 7 bit.
     pub fn limit_hit(&self, limit: LimitKey) {
-        self.families.limit_hits[limit.index()].inc();
+        self.limit_hit_times(limit, 1);
     }
 
-    /// Log lines that were held back by the rate limit of the log.
+    /// The same, so many times.
+    pub fn limit_hit_times(&self, limit: LimitKey, times: u64) {
+        self.families.limit_hits[limit.index()].inc_by(times);
+    }
+
+    /// Log lines that were held back by the rate limit of the log, or that could not be written.
     pub fn log_suppressed(&self, lines: u64) {
         self.families.log_suppressed.inc_by(lines);
     }
@@ -82,6 +89,11 @@ impl Metrics {
         self.families.topics.set(gauge_value(topics));
     }
 
+    /// Shapes of patterns that are in use now.
+    pub fn set_pattern_shapes(&self, shapes: usize) {
+        self.families.sessions.pattern_shapes.set(gauge_value(shapes));
+    }
+
     /// HTTP connections that are open now.
     pub fn set_http_connections(&self, connections: usize) {
         self.families.http_connections.set(gauge_value(connections));
@@ -89,12 +101,12 @@ impl Metrics {
 
     /// Bytes of HTTP bodies and answers that are held from now on; fewer where it is negative.
     pub fn add_http_bytes(&self, bytes: i64) {
-        self.families.http_bytes.add(bytes);
+        self.families.kept.http_bytes.add(bytes);
     }
 
     /// Bytes of all histories now.
     pub fn set_history_bytes(&self, bytes: usize) {
-        self.families.history_bytes.set(gauge_value(bytes));
+        self.families.kept.history_bytes.set(gauge_value(bytes));
     }
 
     /// What a start found in `store.dir`.
@@ -118,7 +130,12 @@ impl Metrics {
 
     /// A command refused over HTTP; a session's go through its shard's tally.
     pub fn command_error(&self, code: ErrorCode) {
-        self.families.command_errors[code as usize].inc();
+        self.command_errors(code, 1);
+    }
+
+    /// So many commands refused over HTTP.
+    pub fn command_errors(&self, code: ErrorCode, count: usize) {
+        self.families.commands.errors[code as usize].inc_by(count as u64);
     }
 
     /// Calls `read` each time before the metrics are read, so that it sets gauges to what they are at that moment.
@@ -136,13 +153,14 @@ impl Metrics {
         let rules = self.rules.read();
         let used = || rules.used();
         Totals {
-            sessions: total(&self.families.sessions),
+            sessions: total(&self.families.sessions.open),
             topics: total(&self.families.topics),
-            subscriptions: total(&self.families.subscriptions),
+            subscriptions: total(&self.families.sessions.subscriptions),
             published: used().flat_map(|series| &series.published).map(IntCounter::get).sum(),
             delivered: used().map(|series| series.deliveries.get()).sum(),
-            outbox_bytes: total(&self.families.outbox_bytes),
-            saved_bytes: self.families.deflate_in_bytes.get().saturating_sub(self.families.deflate_out_bytes.get()),
+            outbox_bytes: total(&self.families.kept.outbox_bytes),
+            saved_bytes: self.families.deflate.in_bytes.get().saturating_sub(self.families.deflate.out_bytes.get()),
+            deflated_bytes: self.families.deflate.out_bytes.get(),
         }
     }
 

@@ -8,7 +8,7 @@ use prometheus::IntCounter;
 use prometheus::local::LocalHistogram;
 
 use super::families::RuleSeries;
-use super::labels::{CloseReason, CommandOp, DropReason, LimitKey, Recovery};
+use super::labels::{CloseReason, CommandOp, DeflateHow, DropReason, LimitKey, NoReference, Recovery};
 use super::registry::Metrics;
 use super::rule_id::RuleId;
 use crate::codes::ErrorCode;
@@ -24,17 +24,47 @@ pub struct Tally {
     fanout: LocalHistogram,
     outbox_bytes: i64,
     slow_sessions: i64,
+    presence_bytes: i64,
+    gap_bytes: Shown,
+    cursor_bytes: Shown,
+    interval_bytes: Shown,
+    input_bytes: Shown,
     subscriptions: i64,
     delivered_bytes: u64,
     received_bytes: u64,
     deflate_in_bytes: u64,
     deflate_out_bytes: u64,
+    deflate_messages: [u64; DeflateHow::ALL.len()],
+    deflate_no_reference: [u64; NoReference::ALL.len()],
+    deflate_parses: u64,
+    deflate_reference_bytes: i64,
     sessions_opened: u64,
     sessions_closed: [u64; CloseReason::ALL.len()],
     commands: [u64; CommandOp::ALL.len()],
     command_errors: [u64; ErrorCode::ALL.len()],
     recoveries: [u64; Recovery::ALL.len()],
     limit_hits: [u64; LimitKey::ALL.len()],
+}
+
+/// What one shard has of a gauge that all shards share.
+#[derive(Debug, Default)]
+struct Shown {
+    now: i64,
+    /// What the gauge has of it.
+    told: i64,
+}
+
+impl Shown {
+    /// `true`: it is another value.
+    fn set(&mut self, bytes: usize) -> bool {
+        self.now = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.now != self.told
+    }
+
+    /// The change since it was last told.
+    fn take(&mut self) -> i64 {
+        self.now - std::mem::replace(&mut self.told, self.now)
+    }
 }
 
 /// One rule's counts, and where they go.
@@ -52,17 +82,26 @@ impl Tally {
     /// An empty tally for `metrics`.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
-            fanout: metrics.families.fanout.local(),
+            fanout: metrics.families.traffic.fanout.local(),
             metrics,
             changed: false,
             rules: Vec::new(),
             outbox_bytes: 0,
             slow_sessions: 0,
+            presence_bytes: 0,
+            gap_bytes: Shown::default(),
+            cursor_bytes: Shown::default(),
+            interval_bytes: Shown::default(),
+            input_bytes: Shown::default(),
             subscriptions: 0,
             delivered_bytes: 0,
             received_bytes: 0,
             deflate_in_bytes: 0,
             deflate_out_bytes: 0,
+            deflate_messages: [0; DeflateHow::ALL.len()],
+            deflate_no_reference: [0; NoReference::ALL.len()],
+            deflate_parses: 0,
+            deflate_reference_bytes: 0,
             sessions_opened: 0,
             sessions_closed: [0; CloseReason::ALL.len()],
             commands: [0; CommandOp::ALL.len()],
@@ -107,6 +146,32 @@ impl Tally {
     pub fn slow_sessions(&mut self, change: i64) {
         self.changed = true;
         self.slow_sessions += change;
+    }
+
+    /// The change of `presence_bytes`.
+    pub fn presence_bytes(&mut self, change: i64) {
+        self.changed = true;
+        self.presence_bytes += change;
+    }
+
+    /// This shard's part of `gap_bytes`.
+    pub fn show_gap_bytes(&mut self, bytes: usize) {
+        self.changed |= self.gap_bytes.set(bytes);
+    }
+
+    /// This shard's part of `cursor_bytes`.
+    pub fn show_cursor_bytes(&mut self, bytes: usize) {
+        self.changed |= self.cursor_bytes.set(bytes);
+    }
+
+    /// This shard's part of `interval_bytes`.
+    pub fn show_interval_bytes(&mut self, bytes: usize) {
+        self.changed |= self.interval_bytes.set(bytes);
+    }
+
+    /// This shard's part of `input_bytes`.
+    pub fn show_input_bytes(&mut self, bytes: usize) {
+        self.changed |= self.input_bytes.set(bytes);
     }
 
     /// The change of `subscriptions`.
@@ -176,6 +241,30 @@ impl Tally {
         self.deflate_out_bytes += packed;
     }
 
+    /// Messages that were written compressed to a socket.
+    pub fn deflated_messages(&mut self, how: DeflateHow, messages: u64) {
+        self.changed = true;
+        self.deflate_messages[how.index()] += messages;
+    }
+
+    /// Messages that might have referred to an earlier one and did not.
+    pub fn no_reference(&mut self, why: NoReference, messages: u64) {
+        self.changed = true;
+        self.deflate_no_reference[why.index()] += messages;
+    }
+
+    /// A message was parsed against an earlier one.
+    pub fn parsed(&mut self) {
+        self.changed = true;
+        self.deflate_parses += 1;
+    }
+
+    /// The change of `deflate_reference_bytes`.
+    pub fn reference_bytes(&mut self, change: i64) {
+        self.changed = true;
+        self.deflate_reference_bytes += change;
+    }
+
     /// Adds everything to the registry and starts over from zero; nothing is touched when nothing happened, and nothing is allocated.
     pub fn hand_over(&mut self) {
         if !take(&mut self.changed) {
@@ -186,12 +275,18 @@ impl Tally {
         let families = &self.metrics.families;
         let closed: u64 = self.sessions_closed.iter().sum();
         let sessions = take(&mut self.sessions_opened);
-        families.sessions_opened.inc_by(sessions);
+        families.sessions.opened.inc_by(sessions);
         let gauges = [
-            (&families.sessions, sessions.cast_signed().wrapping_sub(closed.cast_signed())),
-            (&families.outbox_bytes, take(&mut self.outbox_bytes)),
-            (&families.slow_sessions, take(&mut self.slow_sessions)),
-            (&families.subscriptions, take(&mut self.subscriptions)),
+            (&families.sessions.open, sessions.cast_signed().wrapping_sub(closed.cast_signed())),
+            (&families.kept.outbox_bytes, take(&mut self.outbox_bytes)),
+            (&families.sessions.slow, take(&mut self.slow_sessions)),
+            (&families.kept.presence_bytes, take(&mut self.presence_bytes)),
+            (&families.kept.gap_bytes, self.gap_bytes.take()),
+            (&families.kept.cursor_bytes, self.cursor_bytes.take()),
+            (&families.kept.interval_bytes, self.interval_bytes.take()),
+            (&families.kept.input_bytes, self.input_bytes.take()),
+            (&families.sessions.subscriptions, take(&mut self.subscriptions)),
+            (&families.deflate.reference_bytes, take(&mut self.deflate_reference_bytes)),
         ];
         for (gauge, change) in gauges {
             if change != 0 {
@@ -199,18 +294,21 @@ impl Tally {
             }
         }
         let plain = [
-            (&families.delivered_bytes, &mut self.delivered_bytes),
-            (&families.received_bytes, &mut self.received_bytes),
-            (&families.deflate_in_bytes, &mut self.deflate_in_bytes),
-            (&families.deflate_out_bytes, &mut self.deflate_out_bytes),
+            (&families.traffic.delivered_bytes, &mut self.delivered_bytes),
+            (&families.traffic.received_bytes, &mut self.received_bytes),
+            (&families.deflate.in_bytes, &mut self.deflate_in_bytes),
+            (&families.deflate.out_bytes, &mut self.deflate_out_bytes),
+            (&families.deflate.parses, &mut self.deflate_parses),
         ];
         for (counter, count) in plain {
             add(counter, count);
         }
-        add_each(&families.sessions_closed, &mut self.sessions_closed);
-        add_each(&families.commands, &mut self.commands);
-        add_each(&families.command_errors, &mut self.command_errors);
-        add_each(&families.recoveries, &mut self.recoveries);
+        add_each(&families.sessions.closed, &mut self.sessions_closed);
+        add_each(&families.deflate.messages, &mut self.deflate_messages);
+        add_each(&families.deflate.no_reference, &mut self.deflate_no_reference);
+        add_each(&families.commands.given, &mut self.commands);
+        add_each(&families.commands.errors, &mut self.command_errors);
+        add_each(&families.commands.recoveries, &mut self.recoveries);
         add_each(&families.limit_hits, &mut self.limit_hits);
     }
 

@@ -3,61 +3,70 @@
 mod accept;
 mod api;
 mod connection;
+mod entry;
 mod lifecycle;
 mod limits;
 mod request;
 mod response;
 mod routes;
 mod start_error;
+mod streaming;
 mod websocket;
 
-pub use lifecycle::{Preflighted, preflight};
+pub use accept::{ProxyHeader, ProxyHeaderError, read_proxy_header};
+pub use lifecycle::{Preflighted, Signals, Supervisor, preflight};
 pub use start_error::StartError;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use rand::Rng;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::config::{Config, Live, Sources};
+use crate::cluster::Cluster;
+use crate::config::{Config, ListenAddress, Live, Sources};
 use crate::feed::Feeds;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
-use crate::session::Surroundings;
+use crate::session::{Guesses, Surroundings};
 use crate::shard::Shards;
-use accept::Listener;
-use api::{Api, Surface};
+use accept::{Bound, Listener, PassedSockets, Places, Reception, SocketFile, bind_all};
+use api::{Api, Directory, Surface, ear};
 use connection::{Accepting, Http, TlsInForce, read_certificate};
-use lifecycle::{Handover, Order, Reload, Signals, drain, run_key, summary, with_key};
+use lifecycle::{Handover, Notifier, Order, Reload, drain, drain_time, run_key, summary, with_key};
 use limits::{Accounts, Admission, PendingHandshakes};
-use routes::Routes;
+use routes::{Entrance, Routes};
+use streaming::{EmulatedStreams, Streams};
 use websocket::Upgrades;
 
 /// A running gateway.
 pub struct Running {
-    /// Where it listens, ports chosen.
-    pub address: SocketAddr,
-    /// Where the administrators' listener is, if it is one of its own.
-    pub admin_address: Option<SocketAddr>,
+    /// Where it listens, ports chosen; at one place at least.
+    pub addresses: Vec<ListenAddress>,
     summary: String,
+    metrics: Arc<Metrics>,
     signals: Signals,
+    notifier: Notifier,
     reload: Reload,
     admission: Arc<Admission>,
     shards: Arc<Shards>,
+    /// The gateway's part of a cluster, if it has one.
+    cluster: Option<Arc<Cluster>>,
     /// The listeners, and what looks after the hub.
     tasks: Vec<JoinHandle<()>>,
     /// Where the topics go, if they are to outlive the process.
     handover: Option<Handover>,
+    /// Removed with this.
+    _socket_files: Vec<SocketFile>,
 }
 
-/// Starts everything that `config` asks for; `sources` are read again on SIGHUP.
+/// Starts everything that `config` asks for; `sources` are read again on the SIGHUP that `signals` hear. The `supervisor` may have
+/// passed sockets on, and is told how the gateway is.
 /// Where `sources` name no file, an admin key for this run is made; [`Running::summary`] tells it.
-pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, StartError> {
-    let signals = Signals::new().map_err(StartError::Signals)?;
+pub async fn start(config: Arc<Config>, sources: Sources, signals: Signals, supervisor: Supervisor) -> Result<Running, StartError> {
     let sessions_possible = bounded_sessions(&config);
     let certificate = read_certificate("server.tls", config.server.tls.as_ref())?;
     let admin_certificate = read_certificate("admin.tls", config.admin.tls.as_ref())?;
@@ -66,28 +75,33 @@ pub async fn start(config: Arc<Config>, sources: Sources) -> Result<Running, Sta
     let (clock, metrics) = (Clock::machine(), Arc::new(Metrics::new()));
     let auth = Arc::new(Auth::new(&config.auth, clock.clone())?);
     let live = Arc::new(Live::new(&config, &metrics));
-    let main = listen("server.listen", config.server.listen)?;
-    let admin = config.admin.listen.map(|address| listen("admin.listen", address)).transpose()?;
-    let address = local_address("server.listen", config.server.listen, &main)?;
-    let admin_address =
-        admin.as_ref().zip(config.admin.listen).map(|(socket, wanted)| local_address("admin.listen", wanted, socket)).transpose()?;
+    let Supervisor { sockets, notifier } = supervisor;
+    let mut listening = listen(&config, sockets)?;
+    let (addresses, admin_addresses) = (addresses_of(&listening.main), addresses_of(&listening.admin));
+    let _socket_files = listening.main.iter_mut().chain(&mut listening.admin).filter_map(|bound| bound.file.take()).collect();
     let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
     let handover = Handover::begin(&config.store, &hub, &metrics, &clock)?;
+    let cluster = match &config.cluster {
+        Some(cluster) => Some(Cluster::start(cluster, &hub, &live, &metrics, &clock).await?),
+        None => None,
+    };
     let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).map_err(StartError::Shards)?;
-    let admission = Admission::new(Arc::clone(&live), sessions_possible);
-    let surroundings = Arc::new(Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone() });
-    let front = Front::new(&surroundings, &hub, &metrics, &shards, &admission);
+    let admission = Admission::new(Arc::clone(&live), sessions_possible, hub.engine().cloned());
+    let accounts = Accounts::new(&live, &metrics, &clock);
+    let guesses = Arc::clone(&accounts.failures) as Arc<dyn Guesses>;
+    let surroundings = Arc::new(Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone(), guesses });
+    let front = Front::new(&surroundings, accounts, &hub, &metrics, &shards, &admission, cluster.as_ref());
     let [tls, admin_tls] = [certificate, admin_certificate].map(|certificate| Arc::new(TlsInForce::new(certificate)));
-    let feeds = Feeds::start(&config.feed, Arc::clone(&hub), metrics, clock).map_err(StartError::Feeds)?;
-    let mut tasks = front.accept(main, admin, &tls, &admin_tls).map_err(StartError::Accept)?;
+    let feeds = Feeds::start(&config.feed, Arc::clone(&hub), Arc::clone(&metrics), clock).map_err(StartError::Feeds)?;
+    let mut tasks = front.accept(listening, &tls, &admin_tls).map_err(StartError::Accept)?;
     tasks.push(tokio::spawn({
         let hub = Arc::clone(&hub);
         async move { hub.keep_up().await }
     }));
-    let summary = summary(address, admin_address, &config, run_key.as_ref().map(|key| key.key.as_str()));
-    tell(address, admin_address);
+    let summary = summary(&addresses, &admin_addresses, &config, run_key.as_ref().map(|key| key.key.as_str()));
+    tell(&addresses, &admin_addresses);
     let reload = Reload { sources, run_key, live, auth, tls, admin_tls, feeds };
-    Ok(Running { address, admin_address, summary, signals, reload, admission, shards, tasks, handover })
+    Ok(Running { addresses, summary, metrics, signals, notifier, reload, admission, shards, cluster, tasks, handover, _socket_files })
 }
 
 impl Running {
@@ -97,13 +111,33 @@ impl Running {
         &self.summary
     }
 
+    /// Counts in `log_suppressed_total` what `take_suppressed` gives at each reading: lines that could not be written since the last.
+    pub fn count_suppressed(&self, take_suppressed: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.metrics.before_each_reading(move |metrics| metrics.log_suppressed(take_suppressed()));
+    }
+
     /// Until SIGTERM or SIGINT has drained it; a second one ends it at once. SIGHUP reloads meanwhile.
     pub async fn run_until_drained(mut self) {
-        while self.signals.next().await == Order::Reload {
-            self.reload.run().await;
-        }
-        drain(&mut self.signals, &self.admission, &self.shards, &self.reload.live).await;
+        self.notifier.ready();
+        let order = loop {
+            let order = self.signals.next().await;
+            if order != Order::Reload {
+                break order;
+            }
+            self.notifier.reloading();
+            // A file that can't be read to its end doesn't keep the process from ending.
+            tokio::select! {
+                () = self.reload.run() => self.notifier.ready(),
+                order = self.signals.end_ordered() => break order,
+            }
+        };
+        self.notifier.stopping();
+        let over = drain_time(order, self.reload.live.load().server.drain);
+        drain(&mut self.signals, &self.admission, &self.shards, over).await;
         self.reload.feeds.stop();
+        if let Some(cluster) = &self.cluster {
+            cluster.leave().await;
+        }
         self.tasks.iter().for_each(JoinHandle::abort);
         if let Some(handover) = &self.handover {
             handover.leave();
@@ -125,12 +159,25 @@ fn bounded_sessions(config: &Config) -> usize {
     possible
 }
 
-fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    accept::bind(address).map_err(|source| StartError::Listen { key, address, source })
+/// The sockets of both listeners.
+struct Listening {
+    main: Vec<Bound>,
+    /// Empty: `main` serves the administrators too.
+    admin: Vec<Bound>,
 }
 
-fn local_address(key: &'static str, address: SocketAddr, socket: &TcpListener) -> Result<SocketAddr, StartError> {
-    socket.local_addr().map_err(|source| StartError::Listen { key, address, source })
+fn listen(config: &Config, mut passed: PassedSockets) -> Result<Listening, StartError> {
+    let main = Places { key: "server.listen", listen: &config.server.listen, unix_mode: config.server.unix_mode };
+    let admin = Places { key: "admin.listen", listen: &config.admin.listen, unix_mode: config.admin.unix_mode };
+    let [main, admin] = bind_all([main, admin], &mut passed)?;
+    for name in passed.left() {
+        tracing::warn!(name, "a socket was passed on that nothing uses; \"systemd\" in server.listen listens on it");
+    }
+    Ok(Listening { main, admin })
+}
+
+fn addresses_of(sockets: &[Bound]) -> Vec<ListenAddress> {
+    sockets.iter().map(|bound| bound.address.clone()).collect()
 }
 
 /// What both listeners hand their connections to.
@@ -144,71 +191,57 @@ struct Front {
 impl Front {
     fn new(
         surroundings: &Arc<Surroundings>,
+        accounts: Accounts,
         hub: &Arc<Hub>,
         metrics: &Arc<Metrics>,
         shards: &Arc<Shards>,
         admission: &Arc<Admission>,
+        cluster: Option<&Arc<Cluster>>,
     ) -> Self {
-        let Surroundings { live, clock, .. } = &**surroundings;
-        let accounts = Accounts::new(live, metrics, clock);
-        let api = Api::new(surroundings, hub, shards, metrics, admission, &accounts);
-        let upgrades = Upgrades::new(surroundings, shards, admission, &accounts.failures);
-        let routes = Arc::new(Routes::new(live, &accounts.rejections, upgrades, api));
+        let live = &surroundings.live;
+        // By this name Centrifugo's clients find the gateway that has their session.
+        let node: Arc<str> = format!("{:016x}", rand::rng().random::<u64>()).into();
+        if let Some(cluster) = cluster {
+            cluster.listen(&node, ear(shards, &accounts.bytes));
+        }
+        let api = Api::new(surroundings, hub, shards, metrics, admission, &accounts, Directory::new(&node, shards, cluster));
+        let upgrades = Upgrades::new(surroundings, admission, &accounts.failures);
+        let streams = Streams::new(surroundings, admission, shards, &accounts);
+        let emulated = EmulatedStreams::new(surroundings, admission, shards, &accounts, &node);
+        let routes = Arc::new(Routes::new(live, &accounts.rejections, upgrades, streams, emulated, shards, api));
         Self { routes, accounts, live: Arc::clone(live), shards: Arc::clone(shards) }
     }
 
     /// Begins to accept, on the first shard's thread. The administrators' listener, where there is one, has no sessions.
-    fn accept(
-        &self,
-        main: TcpListener,
-        admin: Option<TcpListener>,
-        tls: &Arc<TlsInForce>,
-        admin_tls: &Arc<TlsInForce>,
-    ) -> io::Result<Vec<JoinHandle<()>>> {
+    fn accept(&self, listening: Listening, tls: &Arc<TlsInForce>, admin_tls: &Arc<TlsInForce>) -> io::Result<Vec<JoinHandle<()>>> {
         let pending = PendingHandshakes::default();
         let (front, first) = (Handle::current(), self.shards.first());
         let _first = first.enter();
-        let begin = |socket, surface, tls: &Arc<TlsInForce>| -> io::Result<JoinHandle<()>> {
-            let listener = Listener {
-                socket: Accepting::new(socket)?,
-                http: Arc::new(Http::new(&self.routes, surface, &self.live, &self.accounts)),
-                tls: Arc::clone(tls),
+        let without_tls = Arc::new(TlsInForce::new(None));
+        let begin = |bound: Bound, surface, tls: &Arc<TlsInForce>| -> io::Result<JoinHandle<()>> {
+            let entrance = Entrance { surface, is_loopback: bound.ip().is_some_and(|ip| ip.to_canonical().is_loopback()) };
+            let reception = Arc::new(Reception {
+                tls: Arc::clone(if bound.ip().is_some() { tls } else { &without_tls }),
+                http: Arc::new(Http::new(&self.routes, entrance, &self.live, &self.accounts)),
                 sessions: (surface != Surface::Admin).then(|| Arc::clone(&self.shards)),
                 live: Arc::clone(&self.live),
                 rejections: Arc::clone(&self.accounts.rejections),
                 pending: pending.clone(),
                 front: front.clone(),
-            };
-            Ok(first.spawn(listener.run()))
+            });
+            Ok(first.spawn(Listener { socket: Accepting::new(bound.socket)?, reception }.run()))
         };
-        let surface = if admin.is_some() { Surface::Public } else { Surface::Whole };
-        let main = begin(main, surface, tls)?;
-        let admin = admin.map(|socket| begin(socket, Surface::Admin, admin_tls)).transpose()?;
-        Ok(std::iter::once(main).chain(admin).collect())
+        let Listening { main, admin } = listening;
+        let surface = if admin.is_empty() { Surface::Whole } else { Surface::Public };
+        let main = main.into_iter().map(|bound| begin(bound, surface, tls));
+        main.chain(admin.into_iter().map(|bound| begin(bound, Surface::Admin, admin_tls))).collect()
     }
 }
 
-fn tell(address: SocketAddr, admin_address: Option<SocketAddr>) {
-    tracing::info!(%address, "listening");
-    match admin_address {
-        Some(address) => tracing::info!(%address, "listening for administrators"),
-        None if !address.ip().is_loopback() => {
-            tracing::warn!(
-                "/metrics and the /v1 reads are on an address that others can reach; admin.listen puts them on one of their own"
-            );
-        }
-        None => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_address_in_use_says_what_to_do() {
-        let first = listen("server.listen", ([127, 0, 0, 1], 0).into()).unwrap();
-        let error = listen("server.listen", first.local_addr().unwrap()).err().unwrap().to_string();
-        assert!(error.starts_with("can't listen on 127.0.0.1:") && error.contains("in use"), "{error}");
+fn tell(addresses: &[ListenAddress], admin_addresses: &[ListenAddress]) {
+    addresses.iter().for_each(|address| tracing::info!(%address, "listening"));
+    admin_addresses.iter().for_each(|address| tracing::info!(%address, "listening for administrators"));
+    if admin_addresses.is_empty() && addresses.iter().any(ListenAddress::is_open) {
+        tracing::warn!("/metrics and the /v1 reads are on an address that others can reach; admin.listen puts them on one of their own");
     }
 }

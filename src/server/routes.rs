@@ -7,61 +7,173 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode, Version, header};
 
 use super::api::{Api, Surface};
+use super::entry::{Granted, Refused};
 use super::limits::Rejections;
-use super::request::{Fields, Head, Sender, client_address, is_own_host};
-use super::response::{Answer, Problem, guarded};
-use super::websocket::{self, Granted, Refused, Upgrades};
+use super::request::{Fields, Head, Sender, client_address, host_name, is_own_host};
+use super::response::{Answer, Problem, empty, guarded};
+use super::streaming::{self, EmulatedStreams, Kind, Streams, Transport, head_alone};
+use super::websocket::{self, Upgrades};
 use crate::config::{Config, Live};
 use crate::metrics::RejectReason;
-use crate::shard::Expected;
+use crate::shard::{Expected, Shards};
 
 /// Everything that a listener's requests can reach.
 pub struct Routes {
     live: Arc<Live>,
     rejections: Arc<Rejections>,
     upgrades: Upgrades,
+    streams: Streams,
+    emulated: EmulatedStreams,
+    shards: Arc<Shards>,
     api: Api,
 }
 
+/// By which socket a request came.
+#[derive(Debug, Clone, Copy)]
+pub struct Entrance {
+    /// What is served there.
+    pub surface: Surface,
+    /// Whether it listens on a loopback address, where every page in a browser on this machine can reach it.
+    pub is_loopback: bool,
+}
+
+/// What becomes of a request.
+pub enum Outcome {
+    /// An answer.
+    Answer(Answer),
+    /// The connection is handed to the session that expects it, once HTTP has let go of it: with what it is answered in name.
+    Session {
+        /// Ends the conversation; it is not sent.
+        answer: Answer,
+        /// The session.
+        expected: Expected,
+        /// The head that is sent in place of `answer`.
+        head: Vec<u8>,
+    },
+}
+
+/// The session that a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// A WebSocket.
+    WebSocket,
+    /// A stream, or with `HEAD` what its head would be.
+    Stream(Kind),
+    /// A session of Centrifugo's protocol over HTTP.
+    Emulated(Transport),
+}
+
 impl Routes {
-    /// Handshakes go to `upgrades`, all else to `api`.
-    pub fn new(live: &Arc<Live>, rejections: &Arc<Rejections>, upgrades: Upgrades, api: Api) -> Self {
-        Self { live: Arc::clone(live), rejections: Arc::clone(rejections), upgrades, api }
+    /// Handshakes go to `upgrades`, streams to `streams` and `emulated`, and all of these live in `shards`; all else goes to `api`.
+    pub fn new(
+        live: &Arc<Live>,
+        rejections: &Arc<Rejections>,
+        upgrades: Upgrades,
+        streams: Streams,
+        emulated: EmulatedStreams,
+        shards: &Arc<Shards>,
+        api: Api,
+    ) -> Self {
+        Self { live: Arc::clone(live), rejections: Arc::clone(rejections), upgrades, streams, emulated, shards: Arc::clone(shards), api }
     }
 
-    /// Answers one request of `peer`; with 101, for the session that expects its socket.
-    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, surface: Surface) -> (Answer, Option<Expected>) {
+    /// Answers one request of `peer`, or finds the session that it becomes its shard.
+    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, entrance: Entrance) -> Outcome {
         let config = self.live.load();
         let (parts, body) = request.into_parts();
         let head = Head::from(&parts);
         let address = client_address(peer, head.fields, &config.server);
         let from = Sender::of(&head, &config);
-        let granted = match is_handshake(&head, &from, surface, &config) {
-            Ok(false) => None,
-            Ok(true) => Some(self.upgrades.grant(&head, address)),
-            Err(refused) => Some(Err(refused)),
+        let asked = match asked(&head, &from, entrance, &config) {
+            Ok(asked) => asked,
+            Err(refused) => {
+                if from.is_foreign_page() {
+                    self.rejections.tell_origin(from.origin().unwrap_or_default());
+                }
+                return Outcome::Answer(guarded(self.turn_down(refused, address)));
+            }
         };
-        match granted {
-            Some(Ok(Granted { switching, newcomer })) => return (switching.into(), Some(self.upgrades.expect(newcomer).await)),
-            Some(Err(refused)) => return (guarded(self.turn_down(refused, address)), None),
+        match asked {
+            Some(Asked::WebSocket) => {
+                return match self.upgrades.grant(&head, address) {
+                    Ok(granted) => self.expect(granted, empty(StatusCode::SWITCHING_PROTOCOLS)).await,
+                    Err(refused) => Outcome::Answer(guarded(self.turn_down(refused, address))),
+                };
+            }
+            Some(Asked::Stream(kind)) if *head.method == Method::HEAD => {
+                return self.finish(self.streams.check(kind, &head, address).map(|_| head_alone(kind)), kind, &head, &from, address);
+            }
+            Some(Asked::Stream(kind)) => {
+                return match self.streams.grant(kind, &head, &from, address) {
+                    Ok(granted) => self.expect(granted, closing()).await,
+                    Err(refused) => self.finish(Err(refused), kind, &head, &from, address),
+                };
+            }
+            Some(Asked::Emulated(transport)) => {
+                let first = match head.method {
+                    &Method::GET => EmulatedStreams::first_of_query(head.query),
+                    _ => self.emulated.first_of_body(&parts.headers, body).await,
+                };
+                return match first.and_then(|first| self.emulated.grant(transport, &head, first, &from, address)) {
+                    Ok(granted) => self.expect(granted, closing()).await,
+                    Err(Refused(reason, problem)) => {
+                        self.rejections.count(reason, address.ip(), problem.detail());
+                        let mut answer = Answer::from(problem);
+                        from.mark(&mut answer);
+                        Outcome::Answer(guarded(answer))
+                    }
+                };
+            }
             None => {}
         }
         if let Some(preflight) = from.preflight(&head) {
-            return (preflight, None);
+            return Outcome::Answer(preflight);
         }
         // Boxed: the future of a handshake would carry the room of this one along.
-        let mut answer = Box::pin(self.api.respond(&parts, body, address.ip(), surface)).await.unwrap_or_else(Answer::from);
+        let mut answer = Box::pin(self.api.respond(&parts, body, address.ip(), entrance.surface)).await.unwrap_or_else(Answer::from);
         from.mark(&mut answer);
-        (guarded(answer), None)
+        Outcome::Answer(guarded(answer))
     }
 
-    /// Grants a request if it is a handshake that can be granted. `None`: [`Self::answer`] is to see it, and nothing was done.
-    pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr, surface: Surface) -> Option<Granted> {
+    /// Grants a request that asks for a session, if it can be. `None`: [`Self::answer`] is to see it, and nothing was done.
+    pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr, entrance: Entrance) -> Option<Granted> {
         let config = self.live.load();
-        if !is_handshake(head, &Sender::of(head, &config), surface, &config).unwrap_or(false) {
-            return None;
+        let from = Sender::of(head, &config);
+        let address = client_address(peer, head.fields, &config.server);
+        match asked(head, &from, entrance, &config).ok()?? {
+            Asked::WebSocket => self.upgrades.grant(head, address).ok(),
+            Asked::Stream(kind) => self.streams.grant(kind, head, &from, address).ok(),
+            Asked::Emulated(transport) if *head.method == Method::GET && !has_body(head.fields) => {
+                let first = EmulatedStreams::first_of_query(head.query).ok()?;
+                self.emulated.grant(transport, head, first, &from, address).ok()
+            }
+            Asked::Emulated(_) => None,
         }
-        self.upgrades.grant(head, client_address(peer, head.fields, &config.server)).ok()
+    }
+
+    /// Finds a granted session its shard; its socket follows.
+    async fn expect(&self, granted: Granted, answer: Answer) -> Outcome {
+        let Granted { head, newcomer } = granted;
+        Outcome::Session { answer, expected: self.shards.expect(newcomer).await, head }
+    }
+
+    /// The answer to a request for a stream that does not become one.
+    fn finish<'a>(
+        &self,
+        answer: Result<Answer, Refused>,
+        kind: Kind,
+        head: &Head<'a, impl Fields<'a>>,
+        from: &Sender<'_>,
+        address: SocketAddr,
+    ) -> Outcome {
+        let mut answer = answer.unwrap_or_else(|refused| {
+            let Refused(reason, problem) = &refused;
+            self.rejections.count(*reason, address.ip(), problem.detail());
+            self.streams.count(&refused, address);
+            streaming::refusal(refused, head, kind)
+        });
+        from.mark(&mut answer);
+        Outcome::Answer(guarded(answer))
     }
 
     /// Refuses a request before anything else is looked at, and closes the connection: a proxy that mistakes the refusal of a
@@ -73,26 +185,49 @@ impl Routes {
     }
 }
 
-/// Whether a request is to become a session, or why it isn't looked at.
-fn is_handshake<'a>(head: &Head<'a, impl Fields<'a>>, from: &Sender<'_>, surface: Surface, config: &Config) -> Result<bool, Refused> {
+/// An answer in name that has HTTP let go of the connection.
+fn closing() -> Answer {
+    let mut answer = empty(StatusCode::OK);
+    answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    answer
+}
+
+/// The session that a request asks for, if it asks for one, or why it isn't looked at.
+fn asked<'a>(head: &Head<'a, impl Fields<'a>>, from: &Sender<'_>, entrance: Entrance, config: &Config) -> Result<Option<Asked>, Refused> {
     if !has_one_host(head) {
-        return Err(Refused(RejectReason::BadUpgrade, Problem::bad_request("a request has one Host, no more and no fewer")));
+        return Err(Refused(RejectReason::BadUpgrade, Problem::bad_request("a request has one Host, which is a host and perhaps a port")));
     }
-    let listener = if surface == Surface::Admin { config.admin.listen } else { None }.unwrap_or(config.server.listen);
-    if !is_own_host(head, listener.ip(), &config.server) {
+    if entrance.is_loopback && !is_own_host(head, &config.server) {
         let detail = "a listener on a loopback address takes localhost, 127.0.0.1 or [::1] as Host; server.hosts names others";
         let problem = Problem::of_http(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail);
         return Err(Refused(RejectReason::Origin, problem));
     }
-    let is_handshake = *head.method == Method::GET && surface != Surface::Admin && websocket::is_asked(head.fields);
-    if from.is_foreign_page() && (is_handshake || matches!(*head.method, Method::POST | Method::DELETE)) {
-        return Err(Refused(RejectReason::Origin, Problem::forbidden("this Origin is not allowed")));
+    let asked = match *head.method {
+        _ if entrance.surface == Surface::Admin => None,
+        Method::GET if websocket::is_asked(head.fields) => Some(Asked::WebSocket),
+        _ => {
+            let kind = Kind::at(head.path).filter(|_| matches!(*head.method, Method::GET | Method::HEAD)).map(Asked::Stream);
+            let transport = Transport::at(head.path).filter(|transport| config.centrifugo.enabled && transport.is_asked_by(head.method));
+            kind.or(transport.map(Asked::Emulated))
+        }
+    };
+    if from.is_foreign_page() && (asked.is_some() || matches!(*head.method, Method::POST | Method::DELETE)) {
+        return Err(Refused(RejectReason::Origin, Problem::forbidden("this Origin is not allowed; server.origins lists those that are")));
     }
-    Ok(is_handshake)
+    Ok(asked)
 }
 
-/// Whether a request names one host, as HTTP/1.1 wants it (RFC 9112 §3.2): where there are two, a proxy may have gone by the other.
+/// Whether a body follows a request's head.
+fn has_body<'a>(fields: impl Fields<'a>) -> bool {
+    fields.first(header::TRANSFER_ENCODING).is_some() || fields.all(header::CONTENT_LENGTH).any(|length| length != b"0")
+}
+
+/// Whether a request names one host, as HTTP/1.1 wants it (RFC 9112 §3.2): where there are two, or one that a proxy may read
+/// otherwise, the proxy may have gone by another.
 fn has_one_host<'a>(head: &Head<'a, impl Fields<'a>>) -> bool {
-    let hosts = head.fields.all(header::HOST).count();
-    hosts == 1 || (hosts == 0 && head.version == Version::HTTP_10)
+    match head.fields.all(header::HOST).count() {
+        0 => head.version == Version::HTTP_10,
+        1 => head.fields.first(header::HOST).is_some_and(|host| host.is_empty() || host_name(host).is_some()),
+        _ => false,
+    }
 }

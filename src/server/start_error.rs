@@ -1,24 +1,35 @@
 //! Why the gateway did not start.
 
 use std::io;
-use std::net::SocketAddr;
 
 use super::connection::TlsError;
-use crate::config;
+use crate::cluster::ClusterError;
+use crate::config::{self, ListenAddress};
 use crate::store::FolderError;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The servers of `[cluster]` don't serve.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The address can't be had.
-    #[error("can't listen on {address} ({key}): {}", remedy(.source))]
+    #[error("can't listen on {address} ({key}): {}", remedy(.address, .source))]
     Listen {
         /// The key that names it.
         key: &'static str,
         /// Which.
-        address: SocketAddr,
+        address: ListenAddress,
         /// Why.
         source: io::Error,
+    },
+    /// The supervisor passed no such socket.
+    #[error("no socket was passed on for {address} ({key}); start the gateway by a socket unit, with FileDescriptorName= for a name")]
+    NotPassed {
+        /// The key that asks for it.
+        key: &'static str,
+        /// Which.
+        address: ListenAddress,
     },
     /// No connection would be heard of.
     #[error("connections can't be waited for")]
@@ -38,18 +49,28 @@ pub enum StartError {
     /// The folder of `[store]` can't be had.
     #[error(transparent)]
     Store(#[from] FolderError),
-    /// Signals can't be heard.
-    #[error("signals can't be listened for")]
-    Signals(#[source] io::Error),
 }
 
-fn remedy(error: &io::Error) -> String {
+fn remedy(address: &ListenAddress, error: &io::Error) -> String {
+    if let ListenAddress::Unix(_) = address {
+        return unix_remedy(error);
+    }
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             "the address is in use; stop what listens there, or choose another (port 0 picks a free one)".to_owned()
         }
         io::ErrorKind::AddrNotAvailable => "this machine has no such address; 0.0.0.0 means all that it has".to_owned(),
         io::ErrorKind::PermissionDenied => "not permitted; ports below 1024 need privileges, choose a higher one".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn unix_remedy(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there; stop it, or choose another path".to_owned(),
+        io::ErrorKind::AlreadyExists => "a file is there that is no socket; remove it, or choose another path".to_owned(),
+        io::ErrorKind::NotFound => "its folder is not there; make it, as RuntimeDirectory= in a unit does".to_owned(),
+        io::ErrorKind::PermissionDenied => "not permitted; the gateway's user must own the socket and may write to its folder".to_owned(),
         _ => error.to_string(),
     }
 }

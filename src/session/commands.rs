@@ -1,16 +1,17 @@
 //! One command to its effect and its reply.
 
-use super::state::{AskedHistory, AskedPresence, Pending, Session, Unsubscribing};
+use super::command_rate::Verdict;
+use super::refused::ended;
+use super::state::{AskedHistory, AskedPresence, Pending, Session};
+use super::subscribe_options::SubscribeOptions;
+use super::unsubscribing::Unsubscribing;
 use super::work;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::dialect::{Command, Event, RequestId};
 use crate::hub::{PayloadKind, Publication};
-use crate::metrics::{CloseReason, CommandOp, LimitKey, PublishSource};
+use crate::metrics::{CloseReason, CommandOp, PublishSource};
 use crate::shard::{Answer, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
-
-/// How many bursts' worth of refused commands close a session.
-const REFUSED_BURSTS_MAX: u32 = 10;
 
 /// The command's label in the metrics.
 pub fn op(command: &Command<'_>) -> CommandOp {
@@ -29,45 +30,37 @@ pub fn op(command: &Command<'_>) -> CommandOp {
 impl Session {
     /// Whether the rate allows one more command; if not, it was answered, or the session closed.
     pub fn may_command(&mut self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) -> bool {
-        let config = context.config();
-        let (rate, burst) = self.rate(&config.limits);
-        if self.refused > 0 && self.command_rate.is_full(rate, burst, context.now()) {
-            self.refused = 0;
-        }
-        if self.command_rate.take(1, rate, burst, context.now()) {
-            return true;
-        }
-        self.refused += 1;
-        context.limit_hit(LimitKey::CommandsPerSecond);
-        if self.refused >= burst.saturating_mul(REFUSED_BURSTS_MAX) {
-            context.close(CloseCode::RateLimited, "too many commands; see limits.commands_per_second", CloseReason::RateLimited);
-        } else {
-            let message = format!("more than {rate} commands a second; this one was not done");
-            context.refuse(id, ErrorCode::RateLimited, &message);
+        let found = context.take_work(work::TOPICS_PER_UNIT);
+        self.charge(found, context);
+        match self.command_rate.take(self.identity.as_deref(), context) {
+            Verdict::Done => return true,
+            Verdict::Refused { per_second } => {
+                let message = format!("more than {per_second} commands a second; this one was not done");
+                context.refuse(id, ErrorCode::RateLimited, &message);
+            }
+            Verdict::Excess => {
+                context.close(CloseCode::RateLimited, "too many commands; see limits.commands_per_second", CloseReason::RateLimited);
+            }
         }
         false
     }
 
-    /// Charges work beyond a command's own unit, into debt if need be: the next commands are refused until it is paid.
-    pub fn charge(&mut self, units: u32, context: &mut SessionContext<'_>) {
-        if units > 0 {
-            let (rate, burst) = self.rate(&context.config().limits);
-            self.command_rate.charge(units, rate, burst, context.now());
-        }
+    /// Charges work beyond a command's own unit.
+    pub fn charge(&mut self, units: u32, context: &SessionContext<'_>) {
+        self.command_rate.charge(units, self.identity.as_deref(), context);
     }
 
     /// Does what `command` says.
     pub fn obey(&mut self, id: Option<RequestId<'_>>, command: Command<'_>, context: &mut SessionContext<'_>) {
         match command {
             Command::Subscribe { topics, last, since, interval, presence } => {
-                self.charge(work::of_names(topics.len()), context);
-                let options = super::subscribing::SubscribeOptions { last, since, interval, presence };
-                self.subscribe(id, topics, &options, context);
+                self.charge(work::of_names(topics.len() + since.len()), context);
+                self.subscribe(id, topics, SubscribeOptions { last, since, interval, presence }, context);
             }
             Command::Unsubscribe { topics } => {
                 self.charge(work::of_names(topics.len()), context);
-                let id = id.map(|RequestId(id)| id.into());
-                self.unsubscribe(Unsubscribing { topics, id, pushed: context.pushed() }, context);
+                let unsubscribing = Unsubscribing::new(topics, id, context.pushed());
+                self.go_on_unsubscribing(Box::new(unsubscribing), context);
             }
             Command::Publish { topic, data, echo } => self.obey_publish(id, topic, data, echo, context),
             Command::History { topic, since, limit } => {
@@ -80,6 +73,7 @@ impl Session {
             }
             Command::Auth { token } => self.authenticate(id, &token, context),
             Command::Subscriptions => {
+                self.charge(work::of_names(context.subscription_count()), context);
                 let topics = context.subscriptions();
                 context.say(&Event::Subscriptions { id, topics: &topics });
             }
@@ -89,14 +83,16 @@ impl Session {
 
     /// Does what had to wait; `true`: nothing waits any more.
     pub fn finish_pending(&mut self, context: &mut SessionContext<'_>) -> bool {
-        match self.pending.take().map(|pending| *pending) {
+        self.tell_answers(context);
+        match self.waiting.take() {
             Some(Pending::Publish(unpublished)) => self.publish_again(unpublished, context),
-            Some(Pending::Unsubscribe(unsubscribing)) => self.unsubscribe(unsubscribing, context),
+            Some(Pending::Subscribe(asked)) => self.go_on_subscribing(asked, context),
+            Some(Pending::Unsubscribe(unsubscribing)) => self.go_on_unsubscribing(unsubscribing, context),
             Some(Pending::History(asked)) => self.tell_history(asked, context),
             Some(Pending::Presence(asked)) => self.tell_presence(asked, context),
             None => {}
         }
-        self.pending.is_none()
+        self.waiting.is_over()
     }
 
     fn obey_publish(&mut self, id: Option<RequestId<'_>>, topic: TopicName, data: &[u8], echo: bool, context: &mut SessionContext<'_>) {
@@ -104,12 +100,14 @@ impl Session {
             let message = format!("publishing to {topic} is not allowed for this session");
             return context.refuse(id, ErrorCode::NotAllowed, &message);
         }
+        let extra = self.extra(&topic, context);
         let publication = Publication {
             payload: data,
             kind: PayloadKind::Json,
             except: (!echo).then_some(self.id),
             source: PublishSource::Session,
             payer: None,
+            extra: extra.as_ref(),
         };
         self.publish(&topic, &publication, id, context);
     }
@@ -126,7 +124,7 @@ impl Session {
                 context.say(&Event::History { id, topic, page: &page });
             }
             Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
-            Answer::Pending => self.pending = Some(Box::new(Pending::History(asked))),
+            Answer::Pending => self.waiting.hold(Pending::History(asked)),
         }
     }
 
@@ -142,15 +140,16 @@ impl Session {
                 context.say(&Event::Presence { id, topic, members: &members });
             }
             Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
-            Answer::Pending => self.pending = Some(Box::new(Pending::Presence(asked))),
+            Answer::Pending => self.waiting.hold(Pending::Presence(asked)),
         }
     }
 
     fn authenticate(&mut self, id: Option<RequestId<'_>>, token: &str, context: &mut SessionContext<'_>) {
-        let identity = match self.surroundings.auth.identify(token) {
+        let identity = match self.surroundings.identify(token, context) {
             Ok(identity) => identity,
             Err(error) => return context.refuse(id, error.code(), &error.to_string()),
         };
+        self.charge(work::of_names(context.subscription_count()), context); // each is looked at
         let before = self.user();
         let expires = identity.expires;
         self.identity = Some(identity);
@@ -173,8 +172,7 @@ impl Session {
             return;
         }
         context.unsubscribe(&uncovered);
-        let names: Vec<&str> = uncovered.iter().map(Pattern::as_str).collect();
-        let message = format!("no longer allowed, so these subscriptions have ended: {}", names.join(", "));
+        let message = ended(&uncovered);
         if self.is_raw() {
             return context.close(CloseCode::Policy, &message, CloseReason::Policy);
         }

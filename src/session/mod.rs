@@ -1,31 +1,47 @@
 //! One connection from its upgrade to its close: the reading side.
 
+mod admission;
+mod centrifugo;
+mod command_rate;
 mod commands;
+mod expiry;
+mod listener;
+mod new_patterns;
 mod opening;
+mod orders;
 mod publish;
 mod refused;
 mod state;
 mod subscribe;
+mod subscribe_options;
+mod subscribed;
 mod subscribing;
+mod unsubscribing;
+mod waiting;
+mod websocket;
 mod work;
 
-pub use opening::{Opening, Purpose, Surroundings};
+pub use centrifugo::{Addressed, Emulated, emulate};
+pub use listener::{Charge, Listening, listen};
+pub use opening::{Guesses, Opening, Purpose, Surroundings};
+pub use subscribe_options::SubscribeOptions;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use state::{Session, Speaks, Unopened};
+use centrifugo::{Centrifugo, OverWebSocket};
+use command_rate::CommandRate;
+use expiry::turn_away;
+use state::{Pending, Session, Speaks, Unopened};
+use waiting::Waiting;
+use websocket::Turn;
 
-use crate::auth::AuthError;
 use crate::codes::CloseCode;
 use crate::dialect::{Event, Request, json_read};
-use crate::frame::{FrameReader, Inflater, OpCode, Received, Violation};
+use crate::frame::{FrameReader, Inflater, OpCode, Received};
 use crate::metrics::{CloseReason, LimitKey};
-use crate::shard::{Reader, SessionContext};
+use crate::shard::{Held, Order, Reader, SessionContext};
 use crate::token_bucket::TokenBucket;
-
-/// Frames that one session may have acted on in one turn, so that the others get theirs.
-const FRAMES_PER_READ: u32 = 256;
 
 /// A session's reading side, ready for a shard.
 pub fn open(opening: Opening, surroundings: &Arc<Surroundings>) -> Box<dyn Reader> {
@@ -35,19 +51,24 @@ pub fn open(opening: Opening, surroundings: &Arc<Surroundings>) -> Box<dyn Reade
         Ok(identity) => (identity, None),
         Err(error) => (None, Some(error)),
     };
+    let frame_rate = TokenBucket::new(config.limits.frames_burst, now);
+    if let Purpose::Centrifugo { wire } = opening.purpose {
+        let frames = FrameReader::new(config.limits.frame_bytes, opening.agreement.as_ref());
+        let session = Centrifugo::new(opening.id, wire, identity, None, surroundings);
+        return Box::new(OverWebSocket::new(frames, frame_rate, refused, session));
+    }
     Box::new(Session {
         id: opening.id,
-        speaks: Speaks::of(&opening.purpose),
+        speaks: Speaks::of(&opening.purpose, &config.limits, now),
         frames: FrameReader::new(config.limits.message_bytes, opening.agreement.as_ref()),
         identity,
         unopened: Some(Box::new(Unopened { purpose: opening.purpose, refused })),
         surroundings: Arc::clone(surroundings),
         opened_at: now,
         message_since: None,
-        frame_rate: TokenBucket::new(config.limits.frames_burst, now),
-        command_rate: TokenBucket::new(config.limits.commands_burst, now),
-        refused: 0,
-        pending: None,
+        frame_rate,
+        command_rate: CommandRate::new(&config.limits, now),
+        waiting: Waiting::default(),
     })
 }
 
@@ -70,17 +91,17 @@ impl Reader for Session {
         match unopened.purpose {
             Purpose::Native { topics, last } if !topics.is_empty() => self.subscribe_at_upgrade(topics, last, context),
             Purpose::Raw { topic, last, .. } => self.subscribe_raw(&topic, last, context),
-            Purpose::Native { .. } | Purpose::Echo => {}
+            Purpose::Native { .. } | Purpose::Echo | Purpose::Centrifugo { .. } => {}
         }
     }
 
     fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, context: &mut SessionContext<'_>) -> usize {
-        let (mut used, mut frames) = (0, 0);
+        let (mut used, mut turn) = (0, Turn::default());
         let mut message_ended = false;
         if !self.finish_pending(context) {
             return used;
         }
-        while used < input.len() && frames < FRAMES_PER_READ && self.pending.is_none() && context.can_go_on() {
+        while used < input.len() && turn.goes_on() && self.waiting.is_over() && context.can_go_on() {
             let (taken, received) = self.frames.read(&mut input[used..], inflater);
             used += taken;
             let begun = self.frames.take_frames();
@@ -88,12 +109,13 @@ impl Reader for Session {
                 Ok(None) => {}
                 Ok(Some(received)) => {
                     message_ended |= matches!(received, Received::Text(_) | Received::Binary(_));
+                    turn.count_bytes(&received);
                     self.act(received, context);
                 }
-                Err(violation) => self.break_off(&violation, context),
+                Err(violation) => websocket::break_off(&violation, LimitKey::MessageBytes, context),
             }
-            frames += begun;
-            self.count_frames(begun, context);
+            turn.count_frames(begun);
+            websocket::count_frames(&mut self.frame_rate, begun, context);
         }
         // The time-out restarts with each message.
         let began = self.message_since.filter(|_| !message_ended).unwrap_or(context.now());
@@ -105,6 +127,10 @@ impl Reader for Session {
         if !context.is_open() { input.len() } else { used }
     }
 
+    fn held(&self) -> Held {
+        Held { unfinished: self.frames.held_bytes(), command: self.waiting.bytes(Pending::bytes) }
+    }
+
     fn deadline(&mut self, context: &mut SessionContext<'_>) {
         let config = context.config();
         let now = context.now();
@@ -112,14 +138,36 @@ impl Reader for Session {
             context.limit_hit(LimitKey::AuthTimeout);
             return context.close(CloseCode::Policy, "not authenticated in time", CloseReason::Policy);
         }
-        if self.message_since.is_some_and(|since| now.since(since) >= config.limits.message_timeout) {
-            context.limit_hit(LimitKey::MessageTimeout);
-            return context.close(CloseCode::Policy, "a message was not whole in time", CloseReason::Policy);
+        if websocket::end_late(self.message_since, context) {
+            return;
         }
         if self.until_expiry() == Some(Duration::ZERO) {
             return context.close(CloseCode::TokenExpired, "the token has expired", CloseReason::TokenExpired);
         }
         self.set_deadline(context);
+    }
+
+    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
+        match (order, &self.identity) {
+            (Order::Unsubscribe(topic), _) if self.is_raw() => {
+                let is_ended = orders::unsubscribe(topic.as_ref(), context);
+                if is_ended {
+                    context.close(CloseCode::Policy, "an operator has ended the subscription", CloseReason::Policy);
+                }
+                is_ended
+            }
+            (Order::Unsubscribe(topic), _) => orders::unsubscribe(topic.as_ref(), context),
+            (Order::Expire(Some(expires)), Some(identity)) => {
+                self.identity = Some(Arc::new(identity.until(*expires)));
+                self.set_deadline(context);
+                true
+            }
+            (Order::Expire(None), _) => {
+                orders::expire(context);
+                true
+            }
+            (Order::Expire(Some(_)), None) | (Order::Subscribe { .. }, _) => false,
+        }
     }
 
     fn reload(&mut self, context: &mut SessionContext<'_>) {
@@ -146,19 +194,17 @@ impl Session {
         match received {
             Received::Text(text) => self.take_message(text, true, context),
             Received::Binary(bytes) => self.take_message(bytes, false, context),
-            Received::Ping(payload) => context.pong(payload),
-            Received::Pong => {}
-            Received::Close(None) => context.answer_close(None, CloseReason::Normal),
-            Received::Close(Some((code, _))) => {
-                let why = if code == CloseCode::GoingAway.number() { CloseReason::GoingAway } else { CloseReason::Normal };
-                context.answer_close(Some(code), why);
-            }
+            control => websocket::act_on_control(control, context),
         }
     }
 
     fn take_message(&mut self, payload: &[u8], text: bool, context: &mut SessionContext<'_>) {
-        match &self.speaks {
-            Speaks::Echo => context.echo(if text { OpCode::Text } else { OpCode::Binary }, payload),
+        match &mut self.speaks {
+            Speaks::Echo(rate) => {
+                if websocket::may_echo(payload, rate, context) {
+                    context.echo(if text { OpCode::Text } else { OpCode::Binary }, payload);
+                }
+            }
             Speaks::Raw { topic, echo } => {
                 let (topic, echo) = (topic.clone(), *echo);
                 self.publish_raw(&topic, payload, text, echo, context);
@@ -184,27 +230,6 @@ impl Session {
         }
     }
 
-    fn break_off(&mut self, violation: &Violation, context: &mut SessionContext<'_>) {
-        let why = match violation.code {
-            CloseCode::NotUtf8 => CloseReason::NotUtf8,
-            CloseCode::MessageTooBig => CloseReason::MessageTooBig,
-            _ => CloseReason::Protocol,
-        };
-        if why == CloseReason::MessageTooBig {
-            context.limit_hit(LimitKey::MessageBytes);
-        }
-        context.close(violation.code, violation.reason, why);
-    }
-
-    fn count_frames(&mut self, begun: u32, context: &mut SessionContext<'_>) {
-        let config = context.config();
-        let limits = &config.limits;
-        if begun > 0 && !self.frame_rate.take(begun, limits.frames_per_second, limits.frames_burst, context.now()) && context.is_open() {
-            context.limit_hit(LimitKey::FramesPerSecond);
-            context.close(CloseCode::RateLimited, "too many frames; see limits.frames_per_second", CloseReason::RateLimited);
-        }
-    }
-
     /// Asks to be called when the next of its time-outs can have passed.
     fn set_deadline(&self, context: &mut SessionContext<'_>) {
         let config = context.config();
@@ -214,10 +239,4 @@ impl Session {
         let expiry = self.until_expiry().map(|left| context.now() + left.min(Duration::from_secs(3600)));
         context.wake_at([auth, message, expiry].into_iter().flatten().min());
     }
-}
-
-/// Closes a session whose credential is good no more.
-fn turn_away(error: &AuthError, context: &mut SessionContext<'_>) {
-    let why = if *error == AuthError::Expired { CloseReason::TokenExpired } else { CloseReason::TokenInvalid };
-    context.close(error.close_code(), &error.to_string(), why);
 }

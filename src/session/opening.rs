@@ -1,13 +1,17 @@
 //! How a session begins: what its upgrade request said, and what it is given.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::auth::{Auth, AuthError, Identity};
+use crate::auth::{Auth, AuthError, Identity, SubscriptionToken};
 use crate::clock::Clock;
+use crate::codes::ErrorCode;
 use crate::config::Live;
 use crate::dialect::Dialect;
+use crate::dialect::centrifugo::Wire;
 use crate::frame::Agreement;
 use crate::session_id::SessionId;
+use crate::shard::SessionContext;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// How a session begins, as its upgrade request said.
@@ -33,7 +37,7 @@ pub enum Purpose {
     },
     /// A plain WebSocket that is a topic; the right to subscribe was checked before the 101.
     Raw {
-        /// Which.
+        /// The topic.
         topic: TopicName,
         /// `?last=n`.
         last: Option<usize>,
@@ -42,6 +46,11 @@ pub enum Purpose {
     },
     /// Every message comes back.
     Echo,
+    /// Centrifugo's protocol.
+    Centrifugo {
+        /// As it is spelt.
+        wire: Wire,
+    },
 }
 
 impl Purpose {
@@ -50,7 +59,7 @@ impl Purpose {
         match self {
             Self::Native { topics, .. } => !topics.is_empty(),
             Self::Raw { .. } => true,
-            Self::Echo => false,
+            Self::Echo | Self::Centrifugo { .. } => false,
         }
     }
 
@@ -60,8 +69,27 @@ impl Purpose {
             Self::Native { .. } => Dialect::Json,
             Self::Raw { .. } => Dialect::Raw,
             Self::Echo => Dialect::Echo,
+            Self::Centrifugo { wire } => Dialect::Centrifugo(*wire),
         }
     }
+}
+
+/// Counts wrong credentials by address; there may be a bound to them.
+pub trait Guesses: Send + Sync {
+    /// Whether a credential from `address` is looked at.
+    fn may_try(&self, address: IpAddr) -> bool;
+
+    /// A credential from `address` was wrong.
+    fn count(&self, address: IpAddr);
+}
+
+/// No bound.
+impl Guesses for () {
+    fn may_try(&self, _: IpAddr) -> bool {
+        true
+    }
+
+    fn count(&self, _: IpAddr) {}
 }
 
 /// What every session is given; one for all.
@@ -72,4 +100,57 @@ pub struct Surroundings {
     pub live: Arc<Live>,
     /// The time.
     pub clock: Clock,
+    /// Counts credentials that sessions bring and that are wrong.
+    pub guesses: Arc<dyn Guesses>,
+}
+
+impl Surroundings {
+    /// Who `credential` is, which the session of `context` has brought.
+    pub fn identify(&self, credential: &str, context: &mut SessionContext<'_>) -> Result<Arc<Identity>, Unidentified> {
+        self.count_wrong(context, |auth| auth.identify(credential))
+    }
+
+    /// What a subscription token says that the session of `context` has brought.
+    pub fn subscription(&self, token: &str, context: &mut SessionContext<'_>) -> Result<SubscriptionToken, Unidentified> {
+        self.count_wrong(context, |auth| auth.subscription(token))
+    }
+
+    fn count_wrong<T>(
+        &self,
+        context: &mut SessionContext<'_>,
+        look: impl FnOnce(&Auth) -> Result<T, AuthError>,
+    ) -> Result<T, Unidentified> {
+        let address = context.address();
+        if !self.guesses.may_try(address) {
+            return Err(Unidentified::TooMany);
+        }
+        look(&self.auth).map_err(|error| {
+            // An expired token was once right: it is no guess.
+            if matches!(error, AuthError::Invalid(_)) {
+                self.guesses.count(address);
+            }
+            Unidentified::Refused(error)
+        })
+    }
+}
+
+/// Why a credential that a session brings is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unidentified {
+    /// It is not good.
+    #[error(transparent)]
+    Refused(AuthError),
+    /// Too many from its address were wrong: it was not looked at.
+    #[error("too many credentials from this address were wrong (limits.failures_per_minute)")]
+    TooMany,
+}
+
+impl Unidentified {
+    /// The reply's code.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(error) => error.code(),
+            Self::TooMany => ErrorCode::RateLimited,
+        }
+    }
 }

@@ -3,18 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::command_rate::CommandRate;
+use super::expiry::until_expiry;
 use super::opening::{Purpose, Surroundings};
+use super::subscribing::Subscribing;
+use super::unsubscribing::Unsubscribing;
+use super::waiting::Waiting;
+use super::websocket::echo_rate;
 use crate::auth::{AuthError, Grants, Identity};
 use crate::clock::Moment;
 use crate::config::Limits;
 use crate::dialect::RequestId;
 use crate::frame::FrameReader;
-use crate::hub::{PayloadKind, Publication};
+use crate::hub::{Extra, PayloadKind, Publication};
 use crate::metrics::PublishSource;
 use crate::position::Offset;
 use crate::session_id::{Member, SessionId};
-use crate::token_bucket::{Rate, TokenBucket};
-use crate::topic_name::{Pattern, TopicName, TopicNameError};
+use crate::token_bucket::TokenBucket;
+use crate::topic_name::TopicName;
 
 /// One connection's reading side. There is one for each idle session, so shared and rare fields are boxed.
 pub struct Session {
@@ -30,11 +36,9 @@ pub struct Session {
     /// Since when a message has begun and isn't whole.
     pub message_since: Option<Moment>,
     pub frame_rate: TokenBucket,
-    pub command_rate: TokenBucket,
-    /// Commands refused by the rate since the bucket was last full.
-    pub refused: u32,
-    /// A command that can't be done yet; nothing more is read before it is.
-    pub pending: Option<Box<Pending>>,
+    pub command_rate: CommandRate,
+    /// A command that can't be done yet, and the answers to publishes.
+    pub waiting: Waiting<Pending, Unacknowledged>,
 }
 
 /// What a session speaks.
@@ -48,17 +52,17 @@ pub enum Speaks {
         /// Whether its own come back.
         echo: bool,
     },
-    /// What it hears.
-    Echo,
+    /// What it hears, at this rate.
+    Echo(TokenBucket),
 }
 
 impl Speaks {
     /// What goes with a purpose.
-    pub fn of(purpose: &Purpose) -> Self {
+    pub fn of(purpose: &Purpose, limits: &Limits, now: Moment) -> Self {
         match purpose {
-            Purpose::Native { .. } => Self::Native,
+            Purpose::Native { .. } | Purpose::Centrifugo { .. } => Self::Native,
             Purpose::Raw { topic, echo, .. } => Self::Raw { topic: topic.clone(), echo: *echo },
-            Purpose::Echo => Self::Echo,
+            Purpose::Echo => Self::Echo(echo_rate(limits, now)),
         }
     }
 }
@@ -72,14 +76,45 @@ pub struct Unopened {
 
 /// A command that waits, with what its reply needs.
 pub enum Pending {
-    /// An inbox is full.
+    /// An inbox is full, or the engine.
     Publish(Unpublished),
-    /// What the shard's inbox holds goes out before the answer.
-    Unsubscribe(Unsubscribing),
+    /// It is done in slices.
+    Subscribe(Box<Asked>),
+    /// What the shard's inbox holds goes out before the answer, and it is done in slices.
+    Unsubscribe(Box<Unsubscribing>),
     /// A part of a history was asked for.
     History(AskedHistory),
     /// The members of a topic were asked for.
     Presence(AskedPresence),
+}
+
+impl Pending {
+    /// About how much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let inner = match self {
+            Self::Publish(unpublished) => unpublished.payload.len(),
+            Self::Subscribe(asked) => asked.subscribing.bytes(),
+            Self::Unsubscribe(unsubscribing) => unsubscribing.bytes(),
+            Self::History(_) | Self::Presence(_) => 0,
+        };
+        size_of::<Self>() + inner
+    }
+}
+
+/// A subscribe that is being done, and how it is answered.
+pub struct Asked {
+    pub subscribing: Subscribing,
+    pub answer: HowAnswered,
+}
+
+/// How a subscribe is answered.
+pub enum HowAnswered {
+    /// Without words.
+    Raw,
+    /// As `?topics=` is, without an `id`.
+    AtUpgrade,
+    /// As a command is, with the client's `id` as JSON text: one without is told only what is refused.
+    Command(Option<Box<str>>),
 }
 
 /// A `history` command.
@@ -98,22 +133,20 @@ pub struct AskedPresence {
     pub id: Option<Box<str>>,
 }
 
-/// An unsubscribe that waits until the shard has taken what was pushed before it.
-pub struct Unsubscribing {
-    /// From what.
-    pub topics: Vec<Result<Pattern, TopicNameError>>,
-    /// The client's `id`, as JSON text.
-    pub id: Option<Box<str>>,
-    /// How many items the inbox had had.
-    pub pushed: u64,
-}
-
 /// A publish that waits for room, with a payload of its own.
 pub struct Unpublished {
     pub topic: TopicName,
     pub payload: Box<[u8]>,
     pub kind: PayloadKind,
     pub except: Option<SessionId>,
+    pub extra: Option<Arc<Extra>>,
+    /// The client's `id`, as JSON text.
+    pub id: Option<Box<str>>,
+}
+
+/// What the answer to a publish needs that an engine has.
+pub struct Unacknowledged {
+    pub topic: TopicName,
     /// The client's `id`, as JSON text.
     pub id: Option<Box<str>>,
 }
@@ -121,13 +154,20 @@ pub struct Unpublished {
 impl Unpublished {
     /// Copies what is to wait.
     pub fn new(topic: &TopicName, publication: &Publication<'_>, id: Option<RequestId<'_>>) -> Self {
-        let Publication { payload, kind, except, .. } = *publication;
-        Self { topic: topic.clone(), payload: payload.into(), kind, except, id: id.map(|RequestId(id)| id.into()) }
+        let Publication { payload, kind, except, extra, .. } = *publication;
+        Self { topic: topic.clone(), payload: payload.into(), kind, except, extra: extra.cloned(), id: id.map(|RequestId(id)| id.into()) }
     }
 
     /// The publication as it came.
     pub fn publication(&self) -> Publication<'_> {
-        Publication { payload: &self.payload, kind: self.kind, except: self.except, source: PublishSource::Session, payer: None }
+        Publication {
+            payload: &self.payload,
+            kind: self.kind,
+            except: self.except,
+            source: PublishSource::Session,
+            payer: None,
+            extra: self.extra.as_ref(),
+        }
     }
 }
 
@@ -139,7 +179,7 @@ impl Session {
 
     /// The session as presence shows it.
     pub fn member(&self) -> Member {
-        Member { session: self.id, user: self.user() }
+        Member { session: self.id, user: self.user(), info: None }
     }
 
     /// Whether it is a plain WebSocket that is a topic.
@@ -152,13 +192,6 @@ impl Session {
         Some(&self.identity.as_ref()?.grants)
     }
 
-    /// Its rate of commands and the burst; an API key may have a rate of its own, and the burst keeps its proportion.
-    pub fn rate(&self, limits: &Limits) -> (u32, u32) {
-        let own = self.identity.as_ref().and_then(|identity| identity.commands_per_second);
-        let Rate { per_second, burst } = Rate { per_second: limits.commands_per_second, burst: limits.commands_burst }.with_own(own);
-        (per_second, burst)
-    }
-
     /// Whether it should have said by now who it is.
     pub fn is_anonymous_too_long(&self, now: Moment, auth_timeout: Duration) -> bool {
         self.waits_for_auth() && now.since(self.opened_at) >= auth_timeout
@@ -166,12 +199,11 @@ impl Session {
 
     /// Whether it has still to say who it is.
     pub fn waits_for_auth(&self) -> bool {
-        self.identity.is_none() && !matches!(self.speaks, Speaks::Echo)
+        self.identity.is_none() && !matches!(self.speaks, Speaks::Echo(_))
     }
 
     /// How long its token lives still.
     pub fn until_expiry(&self) -> Option<Duration> {
-        let expires = self.identity.as_ref()?.expires?;
-        Some(Duration::from_millis(expires.saturating_mul(1_000).saturating_sub(self.surroundings.clock.now().0)))
+        until_expiry(self.identity.as_ref()?, &self.surroundings.clock)
     }
 }

@@ -4,7 +4,10 @@
 const NAMES_PER_UNIT: usize = 100;
 
 /// Topics that a command's patterns match that cost a unit.
-const TOPICS_PER_UNIT: usize = 1_000;
+pub const TOPICS_PER_UNIT: usize = 1_000;
+
+/// Places in the index of topics that were looked at that cost a unit.
+const PLACES_PER_UNIT: usize = 8 * TOPICS_PER_UNIT;
 
 /// Bytes of an answer from history that cost a unit.
 const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
@@ -17,9 +20,9 @@ pub fn of_names(names: usize) -> u32 {
     units(names, NAMES_PER_UNIT)
 }
 
-/// The units of so many topics that patterns match.
-pub fn of_topics(topics: usize) -> u32 {
-    units(topics, TOPICS_PER_UNIT)
+/// The units of so many places in the index of topics that were looked at.
+pub fn of_places(places: usize) -> u32 {
+    units(places, PLACES_PER_UNIT)
 }
 
 /// The units of so many bytes out of history.
@@ -44,6 +47,6 @@ mod tests {
     #[test]
     fn a_client_that_comes_back_pays_little() {
         assert_eq!((of_names(99), of_names(1_000), of_names(2_000)), (0, 10, 20));
-        assert_eq!((of_topics(20_000), of_members(2_500), of_history(1 << 20)), (20, 2, 16));
+        assert_eq!((of_places(20_000), of_members(2_500), of_history(1 << 20)), (2, 2, 16));
     }
 }

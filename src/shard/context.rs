@@ -1,17 +1,19 @@
 //! What a session may do in its shard while its reader is called: speak, subscribe, publish, ask, close.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use super::answer::Answer;
-use super::delivery::SubscriptionOptions;
-use super::pattern_set::PatternSet;
 use super::state::ShardState;
 use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::config::Config;
-use crate::dialect::{Event, RequestId};
+use crate::dialect::centrifugo::{Disconnect, ErrorReply, Reply};
+use crate::dialect::{Event, RequestId, StreamPosition};
 use crate::frame::OpCode;
-use crate::hub::{Attempt, HistoryPage, Off, Payer, Publication, PublishError, Start, Topic, Wanted};
+use crate::hub::{Attempt, HistoryPage, HistoryPart, Off, Payer, Publication, PublishError, ReadFrom, Receipt, Start, Topic, Wanted};
 use crate::metrics::{CloseReason, CommandOp, LimitKey, Recovery};
 use crate::position::{Offset, Position};
 use crate::session_id::Member;
@@ -19,10 +21,12 @@ use crate::topic_name::{Pattern, TopicName};
 
 /// One session in its shard, for the time of one call of its reader.
 pub struct SessionContext<'a> {
-    state: &'a mut ShardState,
-    slot: u32,
+    pub(super) state: &'a mut ShardState,
+    pub(super) slot: u32,
     /// The session has a command that can't be done yet.
     waits: bool,
+    /// The session is owed an answer, and reads on meanwhile.
+    awaits: bool,
 }
 
 /// A topic on which a session begins, by its name or by a pattern.
@@ -33,15 +37,30 @@ pub struct Begun {
     pub start: Start,
 }
 
+/// What became of what a session publishes.
+pub enum Publishing {
+    /// It has its position, or was refused.
+    Done(Result<Position, PublishError>),
+    /// There is no room; it is to be published again.
+    NoRoom,
+    /// An engine has it; [`SessionContext::received`] has the answer later.
+    Awaited(Receipt),
+}
+
 impl<'a> SessionContext<'a> {
     /// The session in `slot`.
     pub fn new(state: &'a mut ShardState, slot: u32) -> Self {
-        Self { state, slot, waits: false }
+        Self { state, slot, waits: false, awaits: false }
     }
 
     /// Whether the session has a command that can't be done yet: its reader is called again, input or not, once its waker is woken.
     pub fn waits(&self) -> bool {
         self.waits
+    }
+
+    /// Whether the session is to be called again, input or not, and may be read on.
+    pub fn awaits(&self) -> bool {
+        self.awaits
     }
 
     /// Now, as of this tick.
@@ -52,6 +71,22 @@ impl<'a> SessionContext<'a> {
     /// The configuration of this tick.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.state.env.config)
+    }
+
+    /// The time between two heartbeats of the session.
+    pub fn heartbeat_interval(&self) -> Duration {
+        let limits = &self.state.env.config.limits;
+        self.state.delivery.variant(self.slot).map_or(limits.ping_interval, |variant| variant.heartbeat(limits).interval)
+    }
+
+    /// The address that the session comes from, as limits count it.
+    pub fn address(&self) -> IpAddr {
+        self.state.table.get(self.slot).map_or(Ipv4Addr::UNSPECIFIED.into(), |connection| connection.address().ip())
+    }
+
+    /// The number of the session's shard.
+    pub fn shard(&self) -> usize {
+        self.state.env.index()
     }
 
     /// Counts a command.
@@ -69,6 +104,15 @@ impl<'a> SessionContext<'a> {
         self.state.env.tally.limit_hit(limit);
     }
 
+    /// The session holds commands that it has read and not acted on: its reader is called again, input or not, in a later tick; where its
+    /// replies fill the outbox, once that is written.
+    pub fn hold(&mut self) {
+        self.waits = true;
+        if self.can_go_on() {
+            self.state.table.look_again(self.slot);
+        }
+    }
+
     /// Whether the session is neither closing nor gone.
     pub fn is_open(&self) -> bool {
         self.state.table.is_open(self.slot)
@@ -82,6 +126,22 @@ impl<'a> SessionContext<'a> {
     /// Says something to the session, in its dialect.
     pub fn say(&mut self, event: &Event<'_>) {
         self.state.say(self.slot, event);
+    }
+
+    /// Says something in Centrifugo's protocol.
+    pub fn reply(&mut self, reply: &Reply<'_>) {
+        self.state.delivery.reply(self.slot, reply, &mut self.state.env.tally);
+    }
+
+    /// Says, in Centrifugo's protocol, that a command is refused. `code` is what it counts as.
+    pub fn refuse_with(&mut self, id: u32, error: ErrorReply, code: ErrorCode) {
+        self.state.env.tally.command_error(code);
+        self.reply(&Reply::Error { id, error });
+    }
+
+    /// From now on each message of the session's stream tells where that stands; `position` is where it begins.
+    pub fn stand_at(&mut self, position: StreamPosition) {
+        self.state.delivery.stand_at(self.slot, position);
     }
 
     /// Says that a command is refused.
@@ -102,12 +162,17 @@ impl<'a> SessionContext<'a> {
 
     /// Ends the session: a Close with `code` goes out behind what waits.
     pub fn close(&mut self, code: CloseCode, reason: &str, why: CloseReason) {
-        self.state.close(self.slot, Some(code.number()), reason, why);
+        self.state.close(self.slot, code, reason, why);
+    }
+
+    /// Ends a session of Centrifugo's protocol as that says it.
+    pub fn disconnect(&mut self, disconnect: Disconnect, why: CloseReason) {
+        self.state.close_with(self.slot, Some(disconnect.code), disconnect.reason, why);
     }
 
     /// Answers the peer's Close with its own code, or with none.
     pub fn answer_close(&mut self, code: Option<u16>, why: CloseReason) {
-        self.state.close(self.slot, code, "", why);
+        self.state.close_with(self.slot, code, "", why);
     }
 
     /// The reader's `deadline` is to be called then; `None`: not at all.
@@ -117,18 +182,37 @@ impl<'a> SessionContext<'a> {
         }
     }
 
-    /// Publishes; pending while an inbox is full.
-    pub fn publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Answer<Result<Position, PublishError>> {
+    /// Publishes. Where it has to wait, the session is called again.
+    pub fn publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Publishing {
         let payer = self.payer();
-        match self.state.env.try_publish(topic, &Publication { payer: payer.as_ref(), ..*publication }) {
-            Ok(Attempt::Published(position)) => Answer::Ready(Ok(position)),
+        let publisher = self.waker().unwrap_or_else(|| Waker::noop().clone());
+        match self.state.env.try_publish(topic, &Publication { payer: payer.as_ref(), ..*publication }, &publisher) {
+            Ok(Attempt::Published(position)) => Publishing::Done(Ok(position)),
             Ok(Attempt::NoRoom(outlet)) => {
-                if let Some(waker) = self.state.table.get(self.slot).map(|connection| connection.waker()) {
-                    outlet.when_room(&waker);
-                }
-                self.wait()
+                outlet.when_room(&publisher);
+                self.waits = true;
+                Publishing::NoRoom
             }
-            Err(error) => Answer::Ready(Err(error)),
+            Ok(Attempt::EngineFull(engine)) => {
+                engine.when_room(&publisher);
+                self.waits = true;
+                Publishing::NoRoom
+            }
+            Ok(Attempt::Awaited(receipt)) => Publishing::Awaited(receipt),
+            Err(error) => Publishing::Done(Err(error)),
+        }
+    }
+
+    /// The answer to a publication that was handed to an engine; `reads_on`: the session goes on reading until it is there.
+    pub fn received(&mut self, receipt: &Receipt, reads_on: bool) -> Answer<Result<Position, PublishError>> {
+        let answer = self.waker().map_or(Poll::Pending, |waker| receipt.poll(&waker));
+        match answer {
+            Poll::Ready(answer) => Answer::Ready(answer),
+            Poll::Pending if reads_on => {
+                self.awaits = true;
+                Answer::Pending
+            }
+            Poll::Pending => self.wait(),
         }
     }
 
@@ -137,9 +221,22 @@ impl<'a> SessionContext<'a> {
         Answer::Ready(self.state.env.hub().history(topic, since, limit))
     }
 
+    /// A part of the history of `topic`, which begins to live with that if it does not.
+    pub fn history_part(
+        &mut self,
+        topic: &TopicName,
+        from: ReadFrom,
+        limit: usize,
+    ) -> Answer<Result<Result<HistoryPart, Off>, PublishError>> {
+        Answer::Ready(self.state.env.hub().history_part(topic, from, limit, self.payer().as_ref()))
+    }
+
     /// Who is subscribed to `topic` by name.
     pub fn presence(&mut self, topic: &TopicName) -> Answer<Result<Vec<Member>, Off>> {
-        Answer::Ready(self.state.env.hub().presence(topic))
+        let members = self.state.env.hub().presence(topic);
+        let (pushed, taken) = (self.pushed(), self.state.env.taken());
+        self.state.changes.ask(topic, pushed, taken);
+        Answer::Ready(members)
     }
 
     /// The newest position of a topic, if it lives.
@@ -154,7 +251,7 @@ impl<'a> SessionContext<'a> {
 
     /// Ready once the shard has taken the first `pushed` items of its inbox.
     pub fn taken(&mut self, pushed: u64) -> Answer<()> {
-        if self.state.env.taken() >= pushed {
+        if self.state.has_taken(self.slot, pushed) {
             return Answer::Ready(());
         }
         self.state.table.look_again(self.slot);
@@ -166,9 +263,14 @@ impl<'a> SessionContext<'a> {
         self.state.delivery.subscribers.of(self.slot).in_order()
     }
 
-    /// The same as a set that topics are looked up in.
-    pub fn subscription_set(&self) -> PatternSet {
-        self.state.delivery.subscribers.of(self.slot).iter().map(|subscription| subscription.pattern()).collect()
+    /// The same, in no order that means anything.
+    pub fn patterns(&self) -> Vec<Pattern> {
+        self.state.delivery.subscribers.of(self.slot).iter().map(|subscription| subscription.pattern().clone()).collect()
+    }
+
+    /// Whether a subscription of the session takes `topic`.
+    pub fn takes(&self, topic: &TopicName) -> bool {
+        self.state.delivery.subscribers.take(self.slot, topic)
     }
 
     /// How many that are.
@@ -181,40 +283,36 @@ impl<'a> SessionContext<'a> {
         self.state.delivery.subscribers.of(self.slot).contains(pattern)
     }
 
-    /// Takes a place among the subscriptions of all sessions; `false`: there is none left.
-    pub fn take_place(&mut self) -> bool {
-        self.state.env.take_place()
+    /// Takes a place among the subscriptions of all sessions for one to `pattern`; an error: the limit that is in its way.
+    pub fn take_place(&mut self, pattern: &Pattern) -> Result<(), LimitKey> {
+        self.state.env.take_place(pattern, self.address())
     }
 
     /// Gives back a place that was taken for nothing.
-    pub fn give_place_back(&mut self) {
-        self.state.env.give_place_back();
+    pub fn give_place_back(&mut self, pattern: &Pattern) {
+        self.state.env.give_place_back(pattern);
     }
 
-    /// Subscribes to a topic by name. The flag: its rule knows presence. A place was taken for it.
-    /// [`SessionContext::follow_intervals`] is to follow.
+    /// Subscribes to a topic by name, at most one message in `interval`. The flag: its rule knows presence. A place was taken for it.
+    /// [`SessionContext::set_interval`] is to follow.
     pub fn subscribe(
         &mut self,
         topic: &TopicName,
-        options: SubscriptionOptions,
         member: &Member,
         wanted: Wanted<'_>,
+        interval: Option<Duration>,
     ) -> Result<(Begun, bool), PublishError> {
         let (topic, start, presence) = self.state.env.subscribe(topic, member, self.payer().as_ref(), wanted)?;
-        self.state.add_subscription(self.slot, &Pattern::from(topic.name().clone()), options);
+        self.state.add_subscription(self.slot, &Pattern::from(topic.name().clone()), interval);
         Ok((Begun { topic, start }, presence))
     }
 
-    /// Subscribes to a pattern. A place was taken for it. [`SessionContext::follow_intervals`] is to follow.
-    pub fn subscribe_pattern(&mut self, pattern: &Pattern, options: SubscriptionOptions) {
-        if self.state.add_subscription(self.slot, pattern, options) {
+    /// Subscribes to a pattern, at most one message of each topic in `interval`. A place was taken for it.
+    /// [`SessionContext::set_interval`] is to follow.
+    pub fn subscribe_pattern(&mut self, pattern: &Pattern, interval: Option<Duration>) {
+        if self.state.add_subscription(self.slot, pattern, interval) {
             self.state.env.subscribe_pattern(pattern);
         }
-    }
-
-    /// Each living topic of `pattern`, and how the session begins on it.
-    pub fn starts(&self, pattern: &Pattern, wanted: Wanted<'_>) -> impl Iterator<Item = Begun> + use<> {
-        self.state.env.hub().starts(pattern, wanted).into_iter().map(|(topic, start)| Begun { topic, start })
     }
 
     /// How the session begins on one topic that a pattern of its own takes; `None`: the topic does not live.
@@ -222,9 +320,24 @@ impl<'a> SessionContext<'a> {
         self.state.env.hub().start(topic, wanted).map(|(topic, start)| Begun { topic, start })
     }
 
-    /// Replaces the options of a subscription that the session has. [`SessionContext::follow_intervals`] is to follow.
-    pub fn set_options(&mut self, pattern: &Pattern, options: SubscriptionOptions) {
-        self.state.set_options(self.slot, pattern, options);
+    /// Paces a subscription that the session has anew, or no more. [`SessionContext::follow_intervals`] is to follow at once.
+    pub fn set_interval(&mut self, pattern: &Pattern, interval: Option<Duration>) {
+        self.state.set_interval(self.slot, pattern, interval);
+    }
+
+    /// Tells the session of joins and leaves by a subscription that it has, from now on, or no more.
+    pub fn watch(&mut self, pattern: &Pattern, watches: bool) {
+        self.state.watch(self.slot, pattern, watches);
+    }
+
+    /// Whether a subscription of the session tells it of joins and leaves.
+    pub fn is_watching(&self) -> bool {
+        self.state.delivery.subscribers.is_watching(self.slot)
+    }
+
+    /// Whether the session's topics are paced.
+    pub fn is_paced(&self) -> bool {
+        self.state.pacing.has(self.slot)
     }
 
     /// The intervals of the session's subscriptions may have changed: from now on its topics are paced by these.
@@ -232,14 +345,20 @@ impl<'a> SessionContext<'a> {
         self.state.follow_intervals(self.slot);
     }
 
+    /// What is held of `topic` for the session does not go out: its client has it, or a replay brings it.
+    pub fn give_up_held(&mut self, topic: &TopicName) {
+        self.state.give_up_held(self.slot, topic);
+    }
+
     /// The session begins on `begun`: what it is owed of the history is read, and what comes behind is live.
     pub fn begin(&mut self, begun: Begun) {
         let Begun { topic, start } = begun;
         let pushed = self.pushed();
+        self.state.catch_up.set_apart(self.slot, topic.name());
         match start.replay_from {
-            Some(next) => self.state.catch_up.read_from(self.slot, topic, next),
+            Some(next) => self.state.catch_up.read_from(self.slot, topic, Position { offset: next, ..start.position }),
             None if pushed > self.state.env.taken() => {
-                self.state.catch_up.set_watermark(self.slot, topic.name().clone(), start.position.offset, pushed);
+                self.state.catch_up.set_watermark(self.slot, topic.name().clone(), start.position, pushed);
             }
             None => return,
         }
@@ -269,7 +388,12 @@ impl<'a> SessionContext<'a> {
         self.state.table.get(self.slot).map(|connection| Payer::of_address(connection.address().ip()))
     }
 
-    fn wait<T>(&mut self) -> Answer<T> {
+    fn waker(&self) -> Option<Waker> {
+        self.state.table.get(self.slot).map(|connection| connection.waker())
+    }
+
+    /// The session waits, and is asked again.
+    pub(super) fn wait<T>(&mut self) -> Answer<T> {
         self.waits = true;
         Answer::Pending
     }

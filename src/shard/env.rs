@@ -1,13 +1,18 @@
 //! What all rooms of a shard work with: the time, the configuration, the counts, the hub.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
+use std::task::Waker;
 
+use super::input::{Inputs, UnfinishedBytes};
 use super::load::Load;
+use super::places::Places;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, Live};
+use crate::dialect::ReferenceAccount;
 use crate::hub::{Attempt, Hub, OutletId, Payer, Publication, PublishError, Start, Topic, Wanted};
-use crate::metrics::{Metrics, Tally};
+use crate::metrics::{LimitKey, Metrics, Tally};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
@@ -35,14 +40,25 @@ pub struct Parts {
     pub outlet: OutletId,
     /// What other threads see of it.
     pub load: Arc<Load>,
-    /// Subscriptions of all shards.
-    pub subscriptions_total: Arc<AtomicUsize>,
+    /// What the shards count together.
+    pub totals: Totals,
     /// Topics.
     pub hub: Arc<Hub>,
     /// The configuration in force.
     pub live: Arc<Live>,
     /// The time.
     pub clock: Clock,
+}
+
+/// What all shards count together, against bounds that hold for all of them.
+#[derive(Debug, Clone, Default)]
+pub struct Totals {
+    /// Places among the subscriptions.
+    pub places: Arc<Places>,
+    /// Bytes of the messages that later ones may refer to.
+    pub reference_bytes: Arc<AtomicUsize>,
+    /// What each address holds of messages that are not whole.
+    pub unfinished_bytes: Arc<UnfinishedBytes>,
 }
 
 impl Env {
@@ -93,6 +109,11 @@ impl Env {
         self.parts.load.vacate();
     }
 
+    /// Shows other threads how many bytes wait in the outboxes.
+    pub fn show_outbox_bytes(&self, bytes: usize) {
+        self.parts.load.show_outbox_bytes(bytes);
+    }
+
     /// An item was taken from the inbox.
     pub fn take_item(&mut self) {
         self.taken += 1;
@@ -108,9 +129,24 @@ impl Env {
         self.parts.load.pushed()
     }
 
+    /// The shard's number.
+    pub fn index(&self) -> usize {
+        self.parts.index
+    }
+
     /// Shows how many items the inbox holds.
     pub fn show_inbox(&self, items: usize) {
         self.parts.metrics.set_shard_inbox(self.parts.index, items);
+    }
+
+    /// The account of the messages that later ones may refer to.
+    pub fn reference_account(&self) -> ReferenceAccount {
+        ReferenceAccount::new(Arc::clone(&self.parts.totals.reference_bytes), self.config.limits.reference_bytes)
+    }
+
+    /// The account of what sessions have sent and is not done yet.
+    pub fn input_account(&self) -> Inputs {
+        Inputs::new(Arc::clone(&self.parts.totals.unfinished_bytes))
     }
 
     /// Topics, to be asked.
@@ -119,8 +155,8 @@ impl Env {
     }
 
     /// Publishes, unless an outlet has no room.
-    pub fn try_publish(&self, topic: &TopicName, publication: &Publication<'_>) -> Result<Attempt, PublishError> {
-        self.parts.hub.try_publish(topic, publication)
+    pub fn try_publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Result<Attempt, PublishError> {
+        self.parts.hub.try_publish(topic, publication, publisher)
     }
 
     /// Enters a session into a topic by name. The flag: the topic's rule knows presence.
@@ -146,19 +182,18 @@ impl Env {
             None if last => self.parts.hub.unsubscribe_pattern(pattern, self.parts.outlet),
             None => {}
         }
-        self.give_place_back();
+        self.give_place_back(pattern);
         self.tally.subscriptions(-1);
     }
 
-    /// Takes a place among the subscriptions of all sessions; `false`: there is none left.
-    pub fn take_place(&self) -> bool {
-        let most = self.config.limits.subscriptions_total;
-        let total = &self.parts.subscriptions_total;
-        total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1)).is_ok()
+    /// Takes a place among the subscriptions of all sessions, for one to `pattern` by a session of `address`; an error: the limit
+    /// that is in its way.
+    pub fn take_place(&self, pattern: &Pattern, address: IpAddr) -> Result<(), LimitKey> {
+        self.parts.totals.places.take(pattern, address, &self.config.limits)
     }
 
-    /// Gives back a place that was taken.
-    pub fn give_place_back(&self) {
-        self.parts.subscriptions_total.fetch_sub(1, Ordering::Relaxed);
+    /// Gives back a place that was taken for `pattern`.
+    pub fn give_place_back(&self, pattern: &Pattern) {
+        self.parts.totals.places.give_back(pattern);
     }
 }

@@ -9,6 +9,8 @@ pub struct Load {
     pushed: AtomicU64,
     /// Its sessions and pending connections, by which new connections are spread.
     occupied: AtomicUsize,
+    /// Bytes that wait in its outboxes, as they were last counted.
+    outbox_bytes: AtomicUsize,
 }
 
 impl Load {
@@ -35,5 +37,15 @@ impl Load {
     /// How many sessions and pending connections it has.
     pub fn occupied(&self) -> usize {
         self.occupied.load(Ordering::Relaxed)
+    }
+
+    /// Its outboxes hold so many bytes.
+    pub fn show_outbox_bytes(&self, bytes: usize) {
+        self.outbox_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes its outboxes held when they were last counted.
+    pub fn outbox_bytes(&self) -> usize {
+        self.outbox_bytes.load(Ordering::Relaxed)
     }
 }

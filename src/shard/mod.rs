@@ -1,16 +1,25 @@
 //! Shards: one thread each, with the sessions that it owns and no lock that another shard holds for long.
 
 mod answer;
+mod asked;
 mod catchup;
 mod context;
 mod delivery;
 mod env;
+mod giving_out;
+mod input;
 mod intake;
+mod leaving;
 mod load;
+mod long_work;
+mod order;
 mod pacing;
 mod pattern_set;
+mod places;
 mod reader;
+mod reading;
 mod sessions;
+mod slices;
 mod slot;
 mod state;
 #[cfg(test)]
@@ -19,11 +28,13 @@ mod upkeep;
 mod worker;
 
 pub use answer::Answer;
-pub use context::{Begun, SessionContext};
-pub use delivery::SubscriptionOptions;
+pub use catchup::Expansion;
+pub use context::{Begun, Publishing, SessionContext};
+pub use input::Held;
 pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnection, SessionView};
+pub use order::{Addressee, Order, OrderedSubscription};
 pub use pattern_set::PatternSet;
-pub use reader::Reader;
+pub use reader::{Heard, Reader};
 pub use slot::Stream;
 
 use std::cmp::Reverse;
@@ -32,10 +43,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
-use env::Parts;
+use env::{Parts, Totals};
 use intake::{Control, Inbox};
 
 use crate::clock::Clock;
@@ -43,7 +55,11 @@ use crate::codes::CloseCode;
 use crate::config::Live;
 use crate::hub::{Hub, Outlet};
 use crate::metrics::Metrics;
-use crate::session_id::SessionId;
+use crate::session_id::{SessionId, SessionSecret};
+
+/// A shard's outboxes are full where they hold their share of `outbox_total_bytes` but for one part in so many: what gives way past the
+/// share brings them right below it.
+const FREE_SHARE: usize = 16;
 
 /// All shards.
 pub struct Shards {
@@ -95,7 +111,9 @@ impl Drop for Expected {
 impl Shards {
     /// Starts `count` threads.
     pub fn start(count: usize, hub: &Arc<Hub>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> io::Result<Arc<Self>> {
-        let subscriptions_total = Arc::<AtomicUsize>::default();
+        let totals = Totals::default();
+        let counted = Arc::clone(&totals.places);
+        metrics.before_each_reading(move |metrics| metrics.set_pattern_shapes(counted.shapes()));
         let mut inboxes = Vec::with_capacity(count);
         let mut first = None;
         for index in 0..count {
@@ -103,7 +121,7 @@ impl Shards {
             let parts = Parts {
                 outlet: hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>),
                 load: Arc::clone(inbox.load()),
-                subscriptions_total: Arc::clone(&subscriptions_total),
+                totals: totals.clone(),
                 index,
                 metrics: Arc::clone(metrics),
                 hub: Arc::clone(hub),
@@ -134,6 +152,12 @@ impl Shards {
         self.inboxes.iter().for_each(|inbox| inbox.rouse());
     }
 
+    /// Whether every shard's outboxes are as full as `outbox_total_bytes`, of which each has its share, lets them be.
+    pub fn are_full(&self, outbox_total_bytes: usize) -> bool {
+        let share = outbox_total_bytes / self.inboxes.len();
+        self.inboxes.iter().all(|inbox| inbox.load().outbox_bytes() > share - share / FREE_SHARE)
+    }
+
     /// Finds a new session its place in the emptiest shard; done once it hears its topics, so that what is published as soon as its
     /// client has the 101 reaches it. Its socket follows by [`Expected::arrive`].
     pub async fn expect(&self, session: NewSession) -> Expected {
@@ -149,6 +173,14 @@ impl Shards {
         expected
     }
 
+    /// Says `frame` to the session of that secret, which is in the shard of that number if it is anywhere.
+    pub async fn hear(&self, shard: usize, secret: SessionSecret, frame: Bytes) -> Heard {
+        let Some(inbox) = self.inboxes.get(shard) else { return Heard::Nobody };
+        let (answer, heard) = oneshot::channel();
+        inbox.control(Control::Hear { secret, frame, answer });
+        heard.await.unwrap_or(Heard::Nobody) // a shard that stops answers nobody
+    }
+
     /// The `limit` sessions with the fullest outboxes, fullest first.
     pub async fn slowest(&self, limit: usize) -> Vec<SessionView> {
         let mut views: Vec<SessionView> = self.ask(|answer| Control::Slowest { limit, answer }).await.into_iter().flatten().collect();
@@ -160,6 +192,19 @@ impl Shards {
     /// Closes one session; `false`: there is none of that name.
     pub async fn close(&self, id: SessionId, code: CloseCode, reason: &'static str) -> bool {
         self.ask(|answer| Control::Close { id, code, reason, answer }).await.contains(&true)
+    }
+
+    /// Gives `order` to the sessions that it is for; how many did something.
+    pub async fn order(&self, addressee: Addressee, order: Order) -> usize {
+        let what = Arc::new((addressee, order));
+        self.ask(|answer| Control::Order { what: Arc::clone(&what), answer }).await.into_iter().sum()
+    }
+
+    /// Closes the sessions of `user` with 4009, or `only` one of them, but for those that are `spared`; how many that were.
+    pub async fn close_user(&self, user: &str, only: Option<SessionId>, spared: &[SessionId]) -> usize {
+        let (user, spared): (Arc<str>, Arc<[SessionId]>) = (user.into(), spared.into());
+        let close = |answer| Control::CloseUser { user: Arc::clone(&user), only, spared: Arc::clone(&spared), answer };
+        self.ask(close).await.into_iter().sum()
     }
 
     /// Tells every session that the gateway drains and closes each with 1001 at its own random moment within `over`;

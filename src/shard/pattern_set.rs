@@ -23,28 +23,10 @@ impl PatternSet {
 
     /// Whether one of them takes `topic`.
     pub fn matches(&self, topic: &TopicName) -> bool {
-        self.names.contains(topic) || self.matches_wild(topic)
-    }
-
-    /// Whether one of the patterns takes `topic`, the names left aside.
-    pub fn matches_wild(&self, topic: &TopicName) -> bool {
-        let mut found = false;
-        if !self.wild.is_empty() {
+        let mut found = self.names.contains(topic);
+        if !found && !self.wild.is_empty() {
             self.wild.matches(topic, |()| found = true);
         }
         found
-    }
-
-    /// Whether `topic` is one of the names.
-    pub fn has_name(&self, topic: &TopicName) -> bool {
-        self.names.contains(topic)
-    }
-}
-
-impl<'a> FromIterator<&'a Pattern> for PatternSet {
-    fn from_iter<I: IntoIterator<Item = &'a Pattern>>(patterns: I) -> Self {
-        let mut set = Self::default();
-        patterns.into_iter().for_each(|pattern| set.insert(pattern));
-        set
     }
 }

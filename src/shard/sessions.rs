@@ -3,22 +3,24 @@
 use std::sync::Arc;
 use std::task::Poll;
 
+use foldhash::HashMap;
 use tokio::net::TcpStream;
 
 use super::context::SessionContext;
 use super::delivery::{Queued, What};
 use super::env::Parts;
-use super::intake::{Admitted, Arrived, NewSession, SessionView};
+use super::input::Inputs;
+use super::intake::{Admitted, Arrived, NewSession};
 use super::reader::Reader;
+use super::reading::Reading;
 use super::slot::{BySlot, Connection, Finding, Socket};
 use super::state::ShardState;
 use super::upkeep::{Drain, act_on, due_for};
-use crate::config::Rules;
+use crate::codes::CloseCode;
 use crate::dialect::Event;
 use crate::frame::Inflater;
-use crate::metrics::CloseReason;
-use crate::session_id::{Member, SessionId};
-use crate::topic_name::TopicName;
+use crate::metrics::{CloseReason, LimitKey};
+use crate::session_id::{SessionId, SessionSecret};
 
 /// Reads of one socket in a tick: under TLS each gives a record of 16 KiB at most.
 const READS_PER_TICK: usize = 4;
@@ -29,20 +31,14 @@ pub struct Sessions {
     pub state: ShardState,
     /// The reading sides of open sessions.
     readings: BySlot<Reading>,
+    /// The slots of the sessions that requests speak for.
+    secrets: HashMap<SessionSecret, u32>,
     inflater: Inflater,
+    /// What they have sent and is not done yet.
+    inputs: Inputs,
     ready: Vec<u32>,
     /// The gateway drains: who comes now is sent away too.
     draining: Option<Drain>,
-}
-
-/// One session's reading side.
-struct Reading {
-    /// Decides for it; absent while it is being called.
-    reader: Option<Box<dyn Reader>>,
-    /// What was read and can't be acted on yet.
-    unread: Vec<u8>,
-    /// Its reader is to be called, input or not: a command waits.
-    waits: bool,
 }
 
 /// What became of one read of a socket.
@@ -57,7 +53,15 @@ impl Sessions {
     /// No sessions yet.
     pub fn new(parts: Parts) -> Self {
         let state = ShardState::new(parts);
-        Self { state, readings: BySlot::default(), inflater: Inflater::default(), ready: Vec::new(), draining: None }
+        Self {
+            inputs: state.env.input_account(),
+            state,
+            readings: BySlot::default(),
+            secrets: HashMap::default(),
+            inflater: Inflater::default(),
+            ready: Vec::new(),
+            draining: None,
+        }
     }
 
     /// Begins a session whose socket the runtime of this thread knows; `rest` is what it has said already. Its 101 goes out first;
@@ -98,15 +102,6 @@ impl Sessions {
         }
     }
 
-    /// Closes the session of that name; `false`: there is none.
-    pub fn close(&mut self, id: SessionId, code: u16, reason: &str) -> bool {
-        let found = self.state.table.open().find(|(_, connection)| connection.id() == id).map(|(slot, _)| slot);
-        if let Some(slot) = found {
-            self.state.close(slot, Some(code), reason, CloseReason::Operator);
-        }
-        found.is_some()
-    }
-
     /// The gateway drains: every session is told so, and that it leaves at its own moment; those to come are, too.
     pub fn drain(&mut self, drain: Drain) {
         if self.draining.is_some() {
@@ -133,14 +128,6 @@ impl Sessions {
         self.enter_presence(&former.rules);
     }
 
-    /// The `limit` sessions with the fullest outboxes, fullest first.
-    pub fn slowest(&self, limit: usize) -> Vec<SessionView> {
-        let mut views: Vec<SessionView> = self.state.table.open().filter_map(|(slot, connection)| self.view(slot, connection)).collect();
-        views.sort_by_key(|view| std::cmp::Reverse(view.outbox_bytes));
-        views.truncate(limit);
-        views
-    }
-
     /// Looks at every session once for what is due, and does it.
     pub fn sweep(&mut self) {
         for slot in 0..self.state.table.end() {
@@ -157,6 +144,15 @@ impl Sessions {
         }
         let env = &mut self.state.env;
         self.state.delivery.give_up_aged(env.now, &mut env.tally);
+        self.state.delivery.sweep_references(&mut env.tally);
+        self.state.delivery.forget_lapses(env.now);
+    }
+
+    /// Tells readers of the subscriptions that have ended because messages were lost.
+    pub fn tell_lapsed(&mut self) {
+        for (slot, topic) in std::mem::take(&mut self.state.lapsed) {
+            self.call(slot, |reader, context, _| reader.lapsed(&topic, context));
+        }
     }
 
     /// Reads the sockets that have something.
@@ -172,20 +168,41 @@ impl Sessions {
                 table.look_again(slot);
                 continue;
             }
-            self.read(slot, buffer);
-            // What waits for it already goes first; the flush does both.
-            if self.state.delivery.owes_nothing(slot) {
-                self.state.write_outbox(slot);
-            }
+            self.read_and_write(slot, buffer);
         }
         self.ready = ready;
+    }
+
+    fn read_and_write(&mut self, slot: u32, buffer: &mut [u8]) {
+        self.read(slot, buffer);
+        // What waits for it already goes first; the flush does both.
+        if self.state.delivery.owes_nothing(slot) {
+            self.state.write_outbox(slot);
+        }
+    }
+
+    /// Goes on with the long work of sessions, in their turns.
+    pub fn go_on_in_turn(&mut self, buffer: &mut [u8]) {
+        for _ in 0..self.state.slices.len() {
+            let Some(slot) = self.state.slices.next() else { return };
+            if self.state.table.is_open(slot) {
+                self.read_and_write(slot, buffer);
+            }
+        }
     }
 
     /// Drops the reading sides of sessions that have ended but for their Close.
     pub fn drop_closing(&mut self) {
         while let Some(slot) = self.state.table.take_closing() {
-            self.readings.take(slot);
+            let reader = self.readings.take(slot).and_then(|reading| reading.end(&mut self.inputs));
+            let secret = reader.and_then(|reader| reader.secret());
+            secret.into_iter().for_each(|secret| _ = self.secrets.remove(&secret));
         }
+    }
+
+    /// Shows what the sessions have sent and is not done yet.
+    pub fn show_input(&mut self) {
+        self.state.env.tally.show_input_bytes(self.inputs.bytes());
     }
 
     /// What was read of a session and waits for its reader.
@@ -199,15 +216,31 @@ impl Sessions {
         let ShardState { table, delivery, env, .. } = &mut self.state;
         let slot = table.add(|waker| Connection::new(id, address, permit, waker, env.now));
         delivery.open(slot, variant);
-        self.readings.put(slot, Reading { reader: Some(reader), unread: Vec::new(), waits: false });
+        reader.secret().into_iter().for_each(|secret| _ = self.secrets.insert(secret, slot));
+        self.readings.put(slot, Reading::new(reader));
         env.occupy();
         env.tally.session_opened();
         slot
     }
 
     fn open(&mut self, slot: u32) {
+        // It may begin with commands, whose replies count from zero, and may have to wait.
+        self.state.delivery.begin_reading();
         self.call(slot, |reader, context, _| reader.open(context));
+        self.note_waiting(slot);
         self.send_away(slot);
+    }
+
+    /// The session that requests with this secret speak for.
+    pub fn slot_of(&self, secret: SessionSecret) -> Option<u32> {
+        self.secrets.get(&secret).copied()
+    }
+
+    /// A session's reader was called beside its socket: it is called again if it waits.
+    pub fn note_waiting(&mut self, slot: u32) {
+        let unread = self.readings.get_mut(slot).map(|reading| std::mem::take(&mut reading.unread)).unwrap_or_default();
+        self.keep_unread(slot, unread);
+        self.count_input(slot);
     }
 
     /// Gives a session its socket; what its client has sent already is read in the next tick. `false`: the socket can't be used.
@@ -234,8 +267,9 @@ impl Sessions {
     fn attach(&mut self, slot: u32, socket: Socket, read_ahead: &[u8]) {
         let (Some(connection), Some(reading)) = (self.state.table.get_mut(slot), self.readings.get_mut(slot)) else { return };
         connection.attach(socket);
-        connection.set_input_waits(!read_ahead.is_empty());
+        connection.set_input_waits(!read_ahead.is_empty(), self.state.env.now);
         reading.unread = read_ahead.to_vec();
+        self.count_input(slot);
         self.state.table.look_again(slot); // the socket is to know its waker
     }
 
@@ -251,6 +285,22 @@ impl Sessions {
     /// Reads what one session's socket has, at most a buffer's worth.
     fn read(&mut self, slot: u32, buffer: &mut [u8]) {
         self.state.delivery.begin_reading();
+        self.read_socket(slot, buffer);
+        self.count_input(slot);
+    }
+
+    /// Counts what the session in `slot` has sent and is not done yet; one whose address would hold too much of it is closed.
+    fn count_input(&mut self, slot: u32) {
+        let (Some(reading), Some(connection)) = (self.readings.get_mut(slot), self.state.table.get(slot)) else { return };
+        let fits = reading.count(&mut self.inputs, connection.address().ip(), &self.state.env.config.limits);
+        if !fits && connection.is_open() {
+            let reason = "messages from this address that are not whole hold as much as limits.unfinished_bytes_per_address allows";
+            self.state.env.tally.limit_hit(LimitKey::UnfinishedBytesPerAddress);
+            self.state.close(slot, CloseCode::TryAgainLater, reason, CloseReason::TooFull);
+        }
+    }
+
+    fn read_socket(&mut self, slot: u32, buffer: &mut [u8]) {
         if !self.read_unread(slot) {
             return;
         }
@@ -268,7 +318,8 @@ impl Sessions {
         if !self.state.table.is_open(slot) {
             return true;
         }
-        let Some(reading) = self.readings.get_mut(slot).filter(|reading| reading.waits || !reading.unread.is_empty()) else { return true };
+        let is_called = |reading: &&mut Reading| reading.waits || reading.awaits || !reading.unread.is_empty();
+        let Some(reading) = self.readings.get_mut(slot).filter(is_called) else { return true };
         let mut unread = std::mem::take(&mut reading.unread);
         let used = self.hand_up(slot, &mut unread);
         unread.drain(..used);
@@ -277,10 +328,11 @@ impl Sessions {
 
     /// Keeps what a session's reader did not use; `true`: it used all, and waits for nothing.
     fn keep_unread(&mut self, slot: u32, unread: Vec<u8>) -> bool {
+        let now = self.state.env.now;
         let Some(connection) = self.state.table.get_mut(slot).filter(|connection| connection.is_open()) else { return false };
         let Some(reading) = self.readings.get_mut(slot) else { return false };
-        connection.set_input_waits(!unread.is_empty());
-        reading.unread = unread;
+        connection.set_input_waits(!unread.is_empty() || reading.waits, now);
+        reading.unread = if unread.is_empty() { Vec::new() } else { unread }; // a session at rest keeps no room
         !reading.waits && reading.unread.is_empty()
     }
 
@@ -316,55 +368,32 @@ impl Sessions {
 
     fn hand_up(&mut self, slot: u32, input: &mut [u8]) -> usize {
         if let Some(reading) = self.readings.get_mut(slot) {
-            reading.waits = false; // what waits is tried again
+            (reading.waits, reading.awaits) = (false, false); // what waits is tried again
         }
         self.call(slot, |reader, context, inflater| reader.read(input, inflater, context)).unwrap_or(input.len())
     }
 
     /// Calls the session's reader with its context.
-    fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut SessionContext<'_>, &mut Inflater) -> R) -> Option<R> {
+    pub fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut SessionContext<'_>, &mut Inflater) -> R) -> Option<R> {
         let mut reader = self.readings.get_mut(slot)?.reader.take()?;
         let mut context = SessionContext::new(&mut self.state, slot);
         let result = act(&mut *reader, &mut context, &mut self.inflater);
-        let waits = context.waits();
+        let (waits, awaits) = (context.waits(), context.awaits());
         if let Some(reading) = self.readings.get_mut(slot) {
             reading.reader = Some(reader);
             reading.waits |= waits;
+            reading.awaits |= awaits;
         }
         Some(result)
     }
 
-    fn view(&self, slot: u32, connection: &Connection) -> Option<SessionView> {
-        let state = &self.state;
-        let queued = state.delivery.oldest(slot).map(|message| (&message.topic, message.moment));
-        let held = state.pacing.oldest(slot).map(|message| (&message.topic, message.moment));
-        let oldest = [queued, held].into_iter().flatten().min_by_key(|&(_, moment)| moment);
-        Some(SessionView {
-            id: connection.id(),
-            user: self.user(slot),
-            address: connection.address(),
-            dialect: state.delivery.variant(slot)?.dialect,
-            outbox_bytes: state.owed_bytes(slot),
-            oldest: oldest.map(|(topic, moment)| (topic.clone(), state.env.now.since(moment))),
-        })
+    /// The session's user.
+    pub fn user(&self, slot: u32) -> Option<Arc<str>> {
+        self.reader(slot)?.user()
     }
 
-    fn user(&self, slot: u32) -> Option<Arc<str>> {
-        self.readings.get(slot)?.reader.as_ref()?.user()
-    }
-
-    /// Where the rules in force turn presence on and `former` had it off, whoever is subscribed by name is there from now on.
-    fn enter_presence(&self, former: &Rules) {
-        let ShardState { table, delivery, env, .. } = &self.state;
-        let rules = &env.config.rules;
-        if rules == former || !rules.iter().any(|rule| rule.presence) {
-            return;
-        }
-        let turned_on = |topic: &TopicName| rules.of(topic).presence && !former.of(topic).presence;
-        for (slot, connection) in table.open() {
-            let member = Member { session: connection.id(), user: self.user(slot) };
-            let names = delivery.subscribers.of(slot).iter().filter_map(|subscription| subscription.pattern().as_name());
-            names.filter(turned_on).for_each(|topic| env.hub().enter(&topic, &member));
-        }
+    /// What decides for the session.
+    pub fn reader(&self, slot: u32) -> Option<&dyn Reader> {
+        self.readings.get(slot)?.reader.as_deref()
     }
 }

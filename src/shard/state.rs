@@ -1,21 +1,24 @@
 //! One shard's state, room by room, and what is done for a session that touches several of them: writing to it and ending it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashSet;
 
 use super::catchup::CatchUp;
-use super::delivery::{Delivery, SubscriptionOptions, What, Written};
+use super::delivery::{Changes, Delivery, What, Written};
 use super::env::{Env, Parts};
 use super::pacing::Pacing;
-use super::pattern_set::PatternSet;
+use super::slices::Slices;
 use super::slot::{LINGER, Table};
 use crate::codes::CloseCode;
 use crate::dialect::Event;
+use crate::dialect::centrifugo::{Push, Reply, Unsubscribed};
 use crate::hub::{Message, PresenceChange};
 use crate::metrics::CloseReason;
+use crate::position::Position;
 use crate::topic_name::{Pattern, TopicName};
-
-/// Pieces of history that one session is given before the next.
-const PIECES_PER_SHARE: usize = 4;
 
 /// A shard's sessions but for what reads and decides for them.
 pub struct ShardState {
@@ -23,30 +26,87 @@ pub struct ShardState {
     pub table: Table,
     /// What is written to them.
     pub delivery: Delivery,
+    /// The joins and leaves that they are still to be told.
+    pub changes: Changes,
     /// What they read out of history.
     pub catch_up: CatchUp,
     /// What `interval_ms` holds back.
     pub pacing: Pacing,
     /// What all of these work with.
     pub env: Env,
+    /// Whose long work goes on when.
+    pub slices: Slices,
+    /// Subscriptions that have ended because messages were lost; their readers are to hear of it.
+    pub lapsed: Vec<(u32, TopicName)>,
 }
 
 impl ShardState {
     /// No sessions yet.
     pub fn new(parts: Parts) -> Self {
         let env = Env::new(parts);
-        Self { table: Table::default(), delivery: Delivery::new(&env.config), catch_up: CatchUp::default(), pacing: Pacing::default(), env }
+        Self {
+            table: Table::default(),
+            delivery: Delivery::new(&env.config, env.reference_account()),
+            changes: Changes::default(),
+            catch_up: CatchUp::default(),
+            pacing: Pacing::default(),
+            env,
+            slices: Slices::default(),
+            lapsed: Vec::new(),
+        }
+    }
+
+    /// Begins a tick: its time, and its share of what is told.
+    pub fn begin_tick(&mut self) {
+        self.env.begin_tick();
+        self.slices.begin_tick();
+        self.delivery.subscribers.begin_tick();
+        self.changes.begin_tick(self.env.taken(), self.env.now);
     }
 
     /// Gives `message` to each of its subscribers once.
     pub fn fan_out(&mut self, message: &Message) {
-        let Self { table, delivery, catch_up, pacing, env } = self;
+        let Self { table, delivery, catch_up, pacing, env, .. } = self;
         delivery.fan_out(message, table, catch_up, pacing, env);
     }
 
-    /// Tells those who watch that a member came or went.
-    pub fn fan_out_presence(&mut self, change: &Arc<PresenceChange>) {
-        self.delivery.fan_out_presence(change, &self.table, &mut self.env);
+    /// Takes a change of presence, and tells those who watch, if this tick may tell of it.
+    pub fn take_change(&mut self, change: &Arc<PresenceChange>) {
+        self.delivery.take_change(change, &mut self.changes, &mut self.env);
+        self.tell_changes();
+    }
+
+    /// Tells as many changes of presence as this tick may; past `inbox_bytes`, as many as are too many.
+    pub fn tell_changes(&mut self) {
+        let bytes_max = self.env.config.limits.inbox_bytes;
+        while self.changes.may_be_told() || self.changes.bytes() > bytes_max {
+            self.delivery.tell_changes(&mut self.changes, &self.table, &mut self.env);
+            if self.delivery.is_full() {
+                self.flush(usize::MAX);
+            }
+        }
+    }
+
+    /// Whether all that lay in the inbox when it had had `pushed` items has gone out to the session in `slot`.
+    pub fn has_taken(&self, slot: u32, pushed: u64) -> bool {
+        let waits_for_change = || self.delivery.subscribers.is_watching(slot) && self.changes.first().is_some_and(|first| first <= pushed);
+        self.env.taken() >= pushed && !waits_for_change()
+    }
+
+    /// The subscribers of topic `name`, whose log is another one from here on, read on behind `after`.
+    pub fn go_on(&mut self, name: &TopicName, after: Position) {
+        let Some(topic) = self.env.hub().living(name) else { return };
+        let mut slots = Vec::new();
+        self.delivery.subscribers.lists(name, |subscribed| slots.extend(&subscribed.slots));
+        slots.sort_unstable();
+        slots.dedup();
+        slots.retain(|&slot| self.table.is_open(slot));
+        for slot in slots {
+            self.release_held(slot, |held| held == name);
+            self.catch_up.go_on(slot, &topic, after);
+            self.delivery.look_closer(slot);
+            self.table.look_again(slot);
+        }
     }
 
     /// Sends the held messages that are due by now.
@@ -59,7 +119,8 @@ impl ShardState {
 
     /// Tells one session something, in its dialect.
     pub fn say(&mut self, slot: u32, event: &Event<'_>) {
-        self.delivery.say(slot, event, What::Reply, &mut self.env.tally);
+        let what = if matches!(event, Event::Presence { .. }) { What::Members } else { What::Reply };
+        self.delivery.say(slot, event, what, &mut self.env.tally);
     }
 
     /// The bytes that wait for a session, in its outbox or held by its pacing.
@@ -90,10 +151,54 @@ impl ShardState {
         }
         match written {
             Written::Lost => return self.end(slot, CloseReason::Gone),
-            Written::Overflowed => self.cut_off_slow(slot),
-            Written::All | Written::Waits => {}
+            Written::Waits => self.read_on(slot),
+            Written::Overflowed => {
+                self.read_on(slot);
+                self.cut_off_slow(slot);
+            }
+            Written::All => {}
         }
+        self.end_lapsed();
         self.write_outbox(slot);
+    }
+
+    /// A session whose socket is full reads from history what was not queued for it.
+    fn read_on(&mut self, slot: u32) {
+        for (topic, (first, last)) in self.delivery.take_deferred() {
+            match self.env.hub().find(&topic) {
+                Some(topic) => self.catch_up.read_from(slot, topic, first),
+                // It was read about by a pattern alone, and its history is over already.
+                None => self.say(slot, &Event::Gap { topic: &topic, from: first.offset, to: last, epoch: None }),
+            }
+            self.delivery.look_closer(slot);
+        }
+    }
+
+    /// Ends the subscriptions of Centrifugo's protocol that have lost messages: what waits of them is dropped, so that none comes twice
+    /// when the client has subscribed anew. Where a subscription is not told of all messages anyway, nothing is said.
+    pub fn end_lapsed(&mut self) {
+        loop {
+            let lapsed = self.delivery.take_lapsed();
+            if lapsed.is_empty() {
+                return;
+            }
+            let mut by_slot: BTreeMap<u32, HashSet<TopicName>> = BTreeMap::new();
+            for (slot, topic) in lapsed {
+                if self.delivery.subscribers.of(slot).is_positioned(&Pattern::from(topic.clone())) {
+                    by_slot.entry(slot).or_default().insert(topic);
+                }
+            }
+            for (slot, topics) in by_slot {
+                let patterns: Vec<Pattern> = topics.iter().cloned().map(Pattern::from).collect();
+                self.end_subscriptions(slot, &patterns);
+                self.delivery.drop_topics(slot, &topics, &mut self.env.tally);
+                for topic in topics {
+                    let push = Push::Unsubscribe(Unsubscribed::INSUFFICIENT_STATE);
+                    self.delivery.reply(slot, &Reply::Push { channel: topic.as_str(), push }, &mut self.env.tally);
+                    self.lapsed.push((slot, topic));
+                }
+            }
+        }
     }
 
     /// Writes the outbox of a session; once it is empty, the session may go on with its replay.
@@ -129,41 +234,6 @@ impl ShardState {
         }
     }
 
-    /// Gives out `pieces` of history, to those to whom all else is written: a `subscribed` goes before what is replayed.
-    pub fn give_out_history(&mut self, mut pieces: usize) {
-        let mut awaiting = self.catch_up.take_awaiting();
-        awaiting.retain(|&slot| {
-            if pieces == 0 || !self.delivery.owes_nothing(slot) {
-                return true;
-            }
-            self.catch_up.end_await(slot);
-            pieces -= self.give_share(slot, pieces.min(PIECES_PER_SHARE));
-            false
-        });
-        self.catch_up.put_back(awaiting);
-    }
-
-    /// Gives a session `pieces` of history at most, as far as its socket takes them; how many it was given.
-    fn give_share(&mut self, slot: u32, pieces: usize) -> usize {
-        let mut given = 0;
-        while given < pieces && self.drain_outbox(slot) && self.catch_up.is_replaying(slot) {
-            self.pull_replay(slot);
-            given += 1;
-        }
-        self.write_outbox(slot);
-        given
-    }
-
-    /// Reads the next piece of history into the outbox.
-    fn pull_replay(&mut self, slot: u32) {
-        let Self { table, delivery, catch_up, pacing, env } = self;
-        let Some(id) = table.get(slot).map(|connection| connection.id()) else { return };
-        let Some((topic, piece)) = catch_up.pull(slot, env.now, || env.pushed()) else { return };
-        if delivery.queue_replayed(slot, &topic, piece, id, env) {
-            pacing.begin_interval(slot, &topic, env.now);
-        }
-    }
-
     /// The pacing of a session follows its subscriptions, which have changed; what is held of topics without an interval goes out.
     pub fn follow_intervals(&mut self, slot: u32) {
         let Self { delivery, pacing, env, .. } = self;
@@ -185,52 +255,51 @@ impl ShardState {
         released.iter().for_each(|message| delivery.queue_message(slot, message));
     }
 
-    /// Enters a subscription of a session, which has taken a place for it; `true`: it is the first on that name or pattern here.
-    pub fn add_subscription(&mut self, slot: u32, pattern: &Pattern, options: SubscriptionOptions) -> bool {
-        let first = self.delivery.subscribers.add(pattern, slot, options);
-        self.pacing.set_interval(slot, pattern, options.interval);
+    /// Ends the pacing of `topic` for a session that reads it from history; what was held counts as conflated, for another comes in its
+    /// place.
+    pub fn give_up_held(&mut self, slot: u32, topic: &TopicName) {
+        let Self { pacing, env, .. } = self;
+        for message in pacing.release(slot, |held| held == topic, &mut env.tally) {
+            env.tally.conflated(message.rule.id, 1);
+        }
+    }
+
+    /// Enters a subscription of a session, which has taken a place for it; it is paced from [`ShardState::set_interval`] on. `true`: it is
+    /// the first on that name or pattern here.
+    pub fn add_subscription(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) -> bool {
+        let keeps_window = self.delivery.variant(slot).is_some_and(|variant| variant.kept_window().is_some());
+        let first = self.delivery.subscribers.add(pattern, slot, interval, keeps_window);
         self.env.tally.subscriptions(1);
         first
     }
 
-    /// Replaces the options of a subscription that a session has.
-    pub fn set_options(&mut self, slot: u32, pattern: &Pattern, options: SubscriptionOptions) {
+    /// Paces a subscription that a session has anew, or no more. Until [`ShardState::follow_intervals`], which is to be called before any
+    /// message comes, what is held may be older than what goes out.
+    pub fn set_interval(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) {
         if self.delivery.subscribers.of(slot).contains(pattern) {
-            self.delivery.subscribers.set_options(pattern, slot, options);
-            self.pacing.set_interval(slot, pattern, options.interval);
+            self.delivery.subscribers.set_interval(pattern, slot, interval);
+            self.pacing.set_interval(slot, pattern, interval);
         }
     }
 
-    /// Ends subscriptions of a session. What they alone brought is not replayed or held back any more.
-    pub fn end_subscriptions(&mut self, slot: u32, patterns: &[Pattern]) {
-        let Some(id) = self.table.get(slot).map(|connection| connection.id()) else { return };
-        let mut ended = Vec::with_capacity(patterns.len());
-        for pattern in patterns {
-            if let Some(last) = self.delivery.subscribers.remove(pattern, slot) {
-                self.pacing.end_interval(slot, pattern);
-                ended.push((pattern, last));
-            }
-        }
-        let gone: PatternSet = ended.iter().map(|&(pattern, _)| pattern).collect();
-        let kept: PatternSet = self.delivery.subscribers.of(slot).iter().map(|subscription| subscription.pattern()).collect();
-        let left = |topic: &TopicName| gone.matches(topic) && !kept.matches(topic);
-        self.catch_up.leave(slot, left);
-        self.release_held(slot, left);
-        let Self { table, delivery, env, .. } = self;
-        if let Some(connection) = table.get(slot)
-            && delivery.mark_left(slot, left, connection, env) == Written::Overflowed
-        {
-            self.cut_off_slow(slot);
-        }
-        for (pattern, last) in ended {
-            self.env.unsubscribe(pattern, id, last);
+    /// Tells a session of joins and leaves by a subscription that it has, from now on, or no more.
+    pub fn watch(&mut self, slot: u32, pattern: &Pattern, watches: bool) {
+        if self.delivery.subscribers.of(slot).contains(pattern) {
+            self.delivery.subscribers.watch(pattern, slot, watches, self.env.pushed());
         }
     }
 
-    /// Queues a Close behind what waits, and ends the session but for that. `code` is what goes on the wire, `None`: nothing.
-    pub fn close(&mut self, slot: u32, code: Option<u16>, reason: &str, why: CloseReason) {
+    /// Queues a Close behind what waits, and ends the session but for that.
+    pub fn close(&mut self, slot: u32, code: CloseCode, reason: &str, why: CloseReason) {
         if self.begin_to_close(slot, why) {
             self.delivery.queue_close(slot, code, reason);
+        }
+    }
+
+    /// The same with a Close that says just this: a code of the session's own dialect or its peer's, or nothing.
+    pub fn close_with(&mut self, slot: u32, code: Option<u16>, reason: &str, why: CloseReason) {
+        if self.begin_to_close(slot, why) {
+            self.delivery.queue_close_with(slot, code, reason);
         }
     }
 
@@ -246,7 +315,7 @@ impl ShardState {
             connection.cut_off();
         }
         self.delivery.discard(slot, &mut self.env.tally);
-        self.delivery.queue_close(slot, Some(code.number()), reason);
+        self.delivery.queue_close(slot, code, reason);
     }
 
     /// Closes a session that reads too slowly.
@@ -273,8 +342,10 @@ impl ShardState {
         self.table.note_closing(slot);
         self.catch_up.forget(slot);
         self.pacing.forget(slot, &mut self.env.tally);
-        for (pattern, last) in self.delivery.subscribers.remove_all(slot) {
-            self.env.unsubscribe(&pattern, id, last);
+        if self.delivery.subscribers.depart(slot, id) {
+            self.table.hold_slot(slot);
+            self.delivery.look_closer(slot); // lists name it still
+            self.end_departed();
         }
         self.env.vacate();
         self.env.tally.session_closed(why);

@@ -12,8 +12,11 @@ mod arrival;
 pub mod bench;
 mod held;
 mod leaving;
+mod patterns;
 mod pending_handshakes;
+mod reading_on;
 mod returning;
+mod windows;
 
 pub fn name(text: &str) -> TopicName {
     TopicName::parse(text).unwrap()
@@ -32,6 +35,7 @@ pub fn message(topic: &str, offset: u64, clock: &Clock) -> Message {
         kind: PayloadKind::Json,
         except: None,
         rule: Arc::new(Rule::plain(None)),
+        extra: None,
     };
     Message::new(about, b"12345")
 }

@@ -7,13 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::delivery::{CoalescingTimer, flushes_whole, pause_after};
 use super::env::Parts;
 use super::intake::{Control, Inbox, Item, PendingConnection, PendingHandshakes};
 use super::sessions::Sessions;
-use super::upkeep::{Drain, bound_held, keep_budget, sweep_interval};
+use super::upkeep::{Drain, bound_held, bound_notes, keep_budget, sweep_interval};
 use crate::clock::Moment;
 use crate::hub::Message;
 
@@ -104,7 +103,7 @@ impl Worker {
 
     /// One tick; whether there is more to do at once.
     fn tick(&mut self) -> bool {
-        self.sessions.state.env.begin_tick();
+        self.sessions.state.begin_tick();
         if self.sessions.state.delivery.is_idle() {
             self.flushed_for = Duration::ZERO;
         }
@@ -112,21 +111,32 @@ impl Worker {
         // What was published before a command came goes out before its answer.
         self.drain_inbox();
         self.sessions.read_ready(&mut self.buffer);
+        self.sessions.go_on_in_turn(&mut self.buffer);
         let left = self.drain_inbox();
+        self.sessions.state.tell_changes();
         self.sessions.state.send_due();
         self.sweep_if_due();
         bound_held(&mut self.sessions.state);
         let all_answered = self.answer_handshakes();
         let all_written = self.write();
+        self.sessions.tell_lapsed();
         self.sessions.drop_closing();
+        self.sessions.show_input();
         let state = &mut self.sessions.state;
+        state.end_departed();
         state.env.tally.hand_over();
         if state.table.is_empty() {
             for drained in self.drained.drain(..) {
                 let _ = drained.send(()); // whoever asked may have stopped waiting
             }
         }
-        left || !all_answered || !all_written || state.table.has_more() || state.catch_up.is_awaited()
+        let waits = state.catch_up.is_awaited() || state.changes.due(state.env.now).is_some_and(|due| due <= state.env.now);
+        left || !all_answered
+            || !all_written
+            || state.table.has_more()
+            || state.slices.len() > 0
+            || state.delivery.subscribers.are_departing()
+            || waits
     }
 
     /// Flushes the write batch, or a part of it, and gives out a share of history; whether all is written.
@@ -142,8 +152,9 @@ impl Worker {
         if all_written || self.ticks.is_multiple_of(BUDGET_TICKS) {
             let share = state.env.config.limits.outbox_total_bytes / self.shards;
             keep_budget(state, share);
+            bound_notes(state);
         }
-        state.catch_up.settle(state.env.taken());
+        state.catch_up.forget_passed(state.env.taken());
         all_written && state.flush(most)
     }
 
@@ -151,8 +162,8 @@ impl Worker {
     fn answer_handshakes(&mut self) -> bool {
         let Self { sessions, inbox, pending, connections, buffer, .. } = self;
         inbox.take_connections(connections);
-        connections.drain(..).for_each(|connection| pending.receive(connection));
         let clock = sessions.state.env.clock();
+        connections.drain(..).for_each(|connection| pending.receive(connection, sessions.state.env.now));
         pending.answer(buffer, |admitted, tcp, rest| sessions.admit(admitted, tcp, rest), || clock.moment())
     }
 
@@ -161,8 +172,8 @@ impl Worker {
         let state = &self.sessions.state;
         let now = state.env.moment();
         let sweep_at = self.swept_at + self.sweep_interval();
-        let next = state.pacing.next().map_or(sweep_at, |at| at.min(sweep_at));
-        let mut timer = std::pin::pin!(tokio::time::sleep_until(Instant::now() + next.since(now)));
+        let next = [state.pacing.next(), state.changes.due(now)].into_iter().flatten().fold(sweep_at, Moment::min);
+        let mut timer = std::pin::pin!(tokio::time::sleep(next.since(now)));
         let (inbox, table, pending) = (&self.inbox, &state.table, &self.pending);
         let mut waited = false;
         poll_fn(|context: &mut Context<'_>| {
@@ -183,7 +194,7 @@ impl Worker {
         self.inbox.set_bytes_max(self.sessions.state.env.config.limits.inbox_bytes);
     }
 
-    /// Takes a share of the inbox; whether items are left.
+    /// Takes a share of the inbox; whether items are left, or publishers that wait for room.
     fn drain_inbox(&mut self) -> bool {
         let mut share = std::mem::take(&mut self.share);
         let state = &self.sessions.state;
@@ -194,13 +205,14 @@ impl Worker {
             self.sessions.state.env.take_item();
             match item {
                 Item::Message(message) => self.fan_out(&message),
-                Item::Presence(change) => self.sessions.state.fan_out_presence(&change),
+                Item::GoOn(topic, after) => self.sessions.state.go_on(&topic, after),
+                Item::Presence(change) => self.sessions.state.take_change(&change),
                 Item::Control(control) => self.obey(control),
             }
         }
         self.share = share;
-        self.sessions.state.env.show_inbox(left);
-        left > 0
+        self.sessions.state.env.show_inbox(left.items);
+        left.items > 0 || left.publishers_wait
     }
 
     /// Gives a message to its subscribers; a write batch that has grown large with it ends before the next.
@@ -221,11 +233,21 @@ impl Worker {
             Control::Begin { session, arrived } => self.sessions.begin(*session, *arrived),
             Control::Arrive { id, arrived } => self.sessions.arrive(id, *arrived),
             Control::Forsake { id } => self.sessions.forsake(id),
+            Control::Hear { secret, frame, answer } => {
+                let _ = answer.send(self.sessions.hear(secret, frame)); // the request's client may have gone
+            }
             Control::Slowest { limit, answer } => {
                 let _ = answer.send(self.sessions.slowest(limit)); // whoever asked may have gone
             }
             Control::Close { id, code, reason, answer } => {
-                let _ = answer.send(self.sessions.close(id, code.number(), reason));
+                let _ = answer.send(self.sessions.close(id, code, reason));
+            }
+            Control::CloseUser { user, only, spared, answer } => {
+                let _ = answer.send(self.sessions.close_user(&user, only, &spared));
+            }
+            Control::Order { what, answer } => {
+                let (addressee, order) = &*what;
+                let _ = answer.send(self.sessions.order(addressee, order));
             }
             Control::Drain { over, answer } => {
                 self.drained.push(answer);
@@ -244,7 +266,7 @@ impl Worker {
         if now.since(self.swept_at) >= self.sweep_interval() {
             self.swept_at = now;
             self.sessions.sweep();
-            self.pending.sweep(Instant::now());
+            self.pending.sweep(now);
         }
     }
 }

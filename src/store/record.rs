@@ -10,12 +10,16 @@
 //! Integers are little-endian. A text is two bytes of length and UTF-8. Each record can be checked by itself, so records of one
 //! file can be copied into another.
 
+use std::sync::Arc;
+
 use super::damage::Damage;
+use super::extra;
+use super::fields::{Fields, put_text};
 use crate::clock::Timestamp;
-use crate::hub::PayloadKind;
+use crate::hub::{Extra, PayloadKind};
 use crate::position::{Epoch, Offset};
 use crate::session_id::SessionId;
-use crate::topic_name::{NAME_BYTES_MAX, TopicName};
+use crate::topic_name::TopicName;
 
 /// The checksum and the length.
 pub(super) const HEAD_BYTES: usize = 8;
@@ -26,6 +30,8 @@ const SEAL: u8 = 3;
 
 /// In a message's flags: a session follows that the message is kept from.
 const HAS_EXCEPT: u8 = 1;
+/// In a message's flags: what goes with it beside the payload stands before that.
+const HAS_EXTRA: u8 = 2;
 
 /// What one record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +55,8 @@ pub(super) enum Record<'a> {
         kind: PayloadKind,
         /// A session that does not get it.
         except: Option<SessionId>,
+        /// What goes with it beside the payload.
+        extra: Option<Arc<Extra>>,
         payload: &'a [u8],
     },
     /// The end: the file is whole.
@@ -69,15 +77,18 @@ impl<'a> Record<'a> {
                 put_text(name.as_str(), out);
                 put_text(rule, out);
             }
-            Self::Message { topic, offset, published_at, kind, except, payload } => {
+            Self::Message { topic, offset, published_at, kind, except, extra, payload } => {
                 out.push(MESSAGE);
                 out.extend_from_slice(&topic.to_le_bytes());
                 out.extend_from_slice(&offset.0.to_le_bytes());
                 out.extend_from_slice(&published_at.0.to_le_bytes());
                 out.push(kind_number(*kind));
-                out.push(if except.is_some() { HAS_EXCEPT } else { 0 });
+                out.push(except.map_or(0, |_| HAS_EXCEPT) | extra.as_ref().map_or(0, |_| HAS_EXTRA));
                 if let Some(session) = except {
                     out.extend_from_slice(&session.number().to_le_bytes());
+                }
+                if let Some(extra) = extra {
+                    extra::encode(extra, out);
                 }
                 out.extend_from_slice(payload);
             }
@@ -114,12 +125,13 @@ impl<'a> Record<'a> {
             MESSAGE => {
                 let (topic, offset, published_at) = (fields.u32()?, Offset(fields.u64()?), Timestamp(fields.u64()?));
                 let kind = kind_of(fields.byte()?)?;
-                let except = match fields.byte()? {
-                    0 => None,
-                    HAS_EXCEPT => Some(SessionId::from_number(fields.u64()?)),
-                    _ => return Err(Damage::Malformed("a message's flags")),
-                };
-                return Ok(Self::Message { topic, offset, published_at, kind, except, payload: fields.rest() });
+                let flags = fields.byte()?;
+                if flags & !(HAS_EXCEPT | HAS_EXTRA) != 0 {
+                    return Err(Damage::Malformed("a message's flags"));
+                }
+                let except = if flags & HAS_EXCEPT > 0 { Some(SessionId::from_number(fields.u64()?)) } else { None };
+                let extra = if flags & HAS_EXTRA > 0 { Some(Arc::new(extra::decode(&mut fields)?)) } else { None };
+                return Ok(Self::Message { topic, offset, published_at, kind, except, extra, payload: fields.rest() });
             }
             SEAL => Self::Seal { topics: fields.u32()?, messages: fields.u64()?, written_at: Timestamp(fields.u64()?) },
             _ => return Err(Damage::Malformed("a record's kind")),
@@ -142,46 +154,5 @@ fn kind_of(number: u8) -> Result<PayloadKind, Damage> {
         1 => Ok(PayloadKind::Text),
         2 => Ok(PayloadKind::Binary),
         _ => Err(Damage::Malformed("a payload's kind")),
-    }
-}
-
-/// Appends a text that is no longer than [`NAME_BYTES_MAX`], as names, patterns and epochs are.
-fn put_text(text: &str, out: &mut Vec<u8>) {
-    debug_assert!(text.len() <= NAME_BYTES_MAX, "{text}");
-    out.extend_from_slice(&(text.len() as u16).to_le_bytes());
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// What is left of a record's content.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], Damage> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(Damage::Malformed("a record's length"))?;
-        self.0 = rest;
-        Ok(*taken)
-    }
-
-    fn byte(&mut self) -> Result<u8, Damage> {
-        self.take().map(|[byte]| byte)
-    }
-
-    fn u32(&mut self) -> Result<u32, Damage> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, Damage> {
-        self.take().map(u64::from_le_bytes)
-    }
-
-    fn text(&mut self) -> Result<&'a str, Damage> {
-        let length = usize::from(self.take().map(u16::from_le_bytes)?);
-        let (text, rest) = self.0.split_at_checked(length).ok_or(Damage::Malformed("a text's length"))?;
-        self.0 = rest;
-        str::from_utf8(text).map_err(|_| Damage::Malformed("a text"))
-    }
-
-    fn rest(self) -> &'a [u8] {
-        self.0
     }
 }

@@ -46,6 +46,7 @@ pub fn write(mut out: impl Write, topics: impl Iterator<Item = TopicState>, writ
                 published_at: message.published_at,
                 kind: message.kind,
                 except: message.except,
+                extra: message.extra.clone(),
                 payload: &message.payload,
             };
             put(&record, &mut buffer, &mut totals);
@@ -97,14 +98,14 @@ pub fn read(mut source: impl Read, mut found: impl FnMut(TopicState)) -> Result<
                 let next = TopicState { name, epoch, newest, rule: rule.into(), messages: Vec::new() };
                 close(open.replace(next), &mut found)?;
             }
-            Record::Message { topic, offset, published_at, kind, except, payload } => {
+            Record::Message { topic, offset, published_at, kind, except, extra, payload } => {
                 let Some(owner) = open.as_mut().filter(|_| topic.checked_add(1) == Some(totals.topics)) else {
                     return Err(Damage::Order("a message in it stands behind another topic"));
                 };
                 if owner.messages.last().is_some_and(|before| before.offset.0.checked_add(1) != Some(offset.0)) {
                     return Err(Damage::Order("a history in it has a hole"));
                 }
-                owner.messages.push(KeptMessage { offset, published_at, kind, except, payload: payload.into() });
+                owner.messages.push(KeptMessage { offset, published_at, kind, except, extra, payload: payload.into() });
                 totals.messages += 1;
             }
             Record::Seal { topics, messages, .. } => {

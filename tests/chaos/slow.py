@@ -24,6 +24,10 @@ on_slow = "drop_oldest"
 match = "closing.>"
 on_slow = "disconnect"
 history = 1000000
+[[topics]]
+match = "replayed.>"
+on_slow = "replay"
+history = 1000000
 """
 LIMITS = 'outbox_bytes = 16384\nwrite_timeout = "1h"'
 TOPICS = 3
@@ -193,14 +197,14 @@ def p99(seen):
 
 
 def slow_sessions(long):
-    """Twelve in a hundred read 1 KiB/s or nothing: conflated, dropped with exact gaps, or closed with 4004 and recovered."""
+    """Twelve in a hundred read 1 KiB/s or nothing: conflated, dropped with exact gaps, closed with 4004 and recovered, or read on."""
     count, seconds, per_second = (1000, 20, 30) if long else (100, 5, 150)
     trickling, stalled = count // 10, count // 50
     slow = ["trickling"] * trickling + ["stalled"] * stalled
     fast = count - len(slow)
     figures = []
     with Gateway(rules=RULES, limits=LIMITS) as gateway:
-        for rule in ("conflated", "dropping", "closing"):
+        for rule in ("conflated", "dropping", "closing", "replayed"):
             alone, *_ = load(gateway, rule, fast, [], seconds / 2, per_second)
             seen, accounts, closed, peak = load(gateway, rule, fast, slow, seconds, per_second)
             routed, delivered, conflated, dropped, _ = accounts
@@ -216,6 +220,9 @@ def slow_sessions(long):
             elif rule == "dropping":
                 assert dropped == in_gaps > 0 and conflated == 0, f"gaps named {in_gaps} offsets, {dropped} were dropped, {conflated} conflated"
                 told = f"{dropped} dropped and named in gaps"
+            elif rule == "replayed":
+                assert dropped == conflated == closed == in_gaps == jumped == 0 and routed == delivered, f"{accounts}, {closed} closed, {in_gaps} in gaps"
+                told = f"{routed} delivered to all, {peak} bytes queued at most"
             else:
                 told = check_closed(seen, closed, slow, long)
             figures.append(f"{rule}: {routed} routed, {told}, p99 {before:.1f} → {beside:.1f} ms ({beside / before:.2f} ×)")

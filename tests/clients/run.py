@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Python clients that know nothing of Belfry, and the examples, against a real gateway: tests/clients/run.py [NAME…]
 
-Needs websockets and websocket-client. The gateway is $BELFRY, or target/release/belfry. NAME is a part of a test's name.
+Needs websockets, websocket-client and cent, nginx, haproxy and curl. The gateway is $BELFRY, or target/release/belfry. NAME is a part of a test's name.
 """
 
 import asyncio
@@ -10,13 +10,16 @@ import json
 import os
 import pathlib
 import queue
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
+import urllib.request
 
+import cent
 import websocket
 from websockets.asyncio.client import connect
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
@@ -29,6 +32,8 @@ auth.anonymous = { subscribe = ["chat.>"], publish = ["chat.>"] }
 limits = { commands_per_second = 1000000, commands_burst = 1000000 }
 endpoints = { "/" = "chat.lobby" }
 """
+ADMIN = "an-admin-key-for-this-run-alone"
+KEYS = f'auth.api_keys = [{{ name = "admin", key = "{ADMIN}", admin = true }}]\n'
 QUOTES = """
 auth.anonymous.subscribe = ["quotes.>"]
 endpoints = { "/" = "quotes.AAPL" }
@@ -37,11 +42,16 @@ feed.simulator = { enabled = true, symbols = ["AAPL", "MSFT"], interval = "20ms"
 
 
 @contextlib.contextmanager
-def gateway(config=None):
-    """A gateway on `config`, or on the built-in file; its host and port while it runs. It is ended by its own handle."""
+def gateway(config=None, unix=None):
+    """A gateway on `config`, or on the built-in file; its host and port while it runs. It is ended by its own handle.
+
+    With `unix` it listens by a Unix socket at that path too.
+    """
     with tempfile.TemporaryDirectory() as home:
         file, port_file, log = (pathlib.Path(home, name) for name in ("belfry.toml", "port", "log"))
         command = [BINARY, "serve", "--listen", "127.0.0.1:0", "--port-file", port_file]
+        if unix:
+            command += ["--listen", f"unix:{unix}"]
         if config is not None:
             file.write_text(config)
             command += ["--config", file]
@@ -52,7 +62,7 @@ def gateway(config=None):
             while not (port_file.exists() and port_file.read_text().strip()):
                 assert process.poll() is None and time.monotonic() < deadline, f"no address:\n{log.read_text()}"
                 time.sleep(0.02)
-            yield port_file.read_text().strip()
+            yield port_file.read_text().split()[0]
             assert process.poll() is None, f"the gateway ended with {process.returncode}:\n{log.read_text()}"
         finally:
             process.kill()
@@ -108,6 +118,69 @@ def test_quotes_come_as_json_texts_at_the_root():
     assert all(isinstance(quote["price"], (int, float)) and quote["price"] > 0 for quote in quotes)
     times = [quote["ts"] for quote in quotes]
     assert times == sorted(times)
+
+
+API = """
+auth.anonymous = { subscribe = ["chat.>"], publish = [] }
+auth.keys = [{ algorithm = "HS256", secret = "SECRET" }]
+auth.api_keys = [{ name = "backend", key = "key-of-the-backend", admin = true, subscribe = [">"], publish = ["chat.>"] }]
+topics = [{ match = "chat.>", history = 10, presence = true }]
+"""
+SECRET = "a secret of these tests, which has 32 bytes"
+API = API.replace("SECRET", SECRET)
+
+
+def test_centrifugos_library_publishes():
+    """`cent`, Centrifugo's own library for publishers in Python: URL and key are changed, nothing else."""
+    with gateway(API) as address:
+        socket = websocket.create_connection(f"ws://{address}/ws?topics=chat.a", timeout=SECONDS)
+        assert [json.loads(socket.recv())["op"] for _ in range(2)] == ["welcome", "subscribed"]
+        client = cent.Client(f"http://{address}/api", "key-of-the-backend")
+        told = client.publish(cent.PublishRequest(channel="chat.a", data={"text": "hi", "price": 187.30}, tags={"a": "b"}))
+        assert told.offset == 1 and told.epoch
+        assert json.loads(socket.recv())["data"] == {"text": "hi", "price": 187.3}
+        told = client.broadcast(cent.BroadcastRequest(channels=["chat.a", "nope:x"], data={"n": 1}))
+        assert told.responses[0].result.offset == 2 and told.responses[1].error.code == 103
+        assert len(client.presence(cent.PresenceRequest(channel="chat.a")).presence) == 1
+        assert client.presence_stats(cent.PresenceStatsRequest(channel="chat.a")).num_clients == 1
+        history = client.history(cent.HistoryRequest(channel="chat.a", limit=10, reverse=True))
+        assert [publication.offset for publication in history.publications] == [2, 1] and history.publications[1].tags == {"a": "b"}
+        assert client.channels(cent.ChannelsRequest(pattern="chat*")).channels["chat.a"].num_clients == 1
+        assert client.info(cent.InfoRequest()).nodes[0].name == "belfry"
+        requests = [cent.PublishRequest(channel="chat.a", data=1), cent.PresenceRequest(channel="chat.a")]
+        assert len(client.batch(cent.BatchRequest(requests=requests)).replies) == 2
+        client.disconnect(cent.DisconnectRequest(user="42"))
+        user = {"user": "ann"}
+        command = [BINARY, "token", "--secret", SECRET, "--sub", user["user"]]
+        token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        ann = websocket.create_connection(f"ws://{address}/connection/websocket", timeout=SECONDS)
+        ann.send(json.dumps({"id": 1, "connect": {"token": token}}))
+        assert json.loads(ann.recv())["connect"]["expires"]
+        client.subscribe(cent.SubscribeRequest(channel="chat.b", info={"seat": 7}, **user))
+        pushed = json.loads(ann.recv())["push"]
+        assert pushed["channel"] == "chat.b" and pushed["subscribe"]["recoverable"], pushed
+        client.publish(cent.PublishRequest(channel="chat.b", data=1))
+        assert json.loads(ann.recv())["push"]["pub"]["data"] == 1
+        (member,) = client.presence(cent.PresenceRequest(channel="chat.b")).presence.values()
+        assert member.user == "ann" and member.chan_info == {"seat": 7}, member
+        client.unsubscribe(cent.UnsubscribeRequest(channel="chat.b", **user))
+        assert json.loads(ann.recv())["push"]["unsubscribe"] == {"code": 2000, "reason": "server unsubscribe"}
+        client.refresh(cent.RefreshRequest(expired=True, **user))
+        assert ann.recv_data()[1][:2] == (3005).to_bytes(2, "big")
+        for failing, request in ((client, cent.PublishRequest(channel="nope:x", data={})),):
+            try:
+                failing.publish(request)
+            except cent.CentApiResponseError as error:
+                assert error.code == 103
+            else:
+                raise AssertionError("a publish without a grant was taken")
+        try:
+            cent.Client(f"http://{address}/api", "wrong").info(cent.InfoRequest())
+        except cent.CentUnauthorizedError:
+            pass
+        else:
+            raise AssertionError("a wrong key was taken")
+        socket.close()
 
 
 async def answer(socket, **command):
@@ -179,6 +252,146 @@ def test_the_example_quotes_prints_prices():
     with gateway() as address, example("quotes.py", f"ws://{address}/ws") as (_, lines):
         topic, offset, price = lines.get(timeout=SECONDS).split()
         assert topic.startswith("quotes.") and int(offset) > 0 and float(price) > 0
+
+
+def test_the_example_stream_prints_prices():
+    with gateway() as address, example("stream.py", f"http://{address}", "quotes.AAPL") as (_, lines):
+        topic, offset, quote = lines.get(timeout=SECONDS).split(maxsplit=2)
+        assert topic == "quotes.AAPL" and int(offset) > 0 and json.loads(quote)["price"] > 0
+
+
+NGINX = """
+daemon off; pid {home}/pid; error_log {home}/error.log;
+events {{ }}
+http {{
+  access_log off; client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/fastcgi;
+  uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
+  server {{ listen 127.0.0.1:{port}; location / {{ {more} proxy_pass http://{address}; }} }}
+}}
+"""
+NGINX_WEBSOCKET = """
+  proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+  proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For 192.0.2.9;
+"""
+
+
+@contextlib.contextmanager
+def proxy(text, *command, **values):
+    """A proxy on the configuration `text`, which `command` reads from its last argument; its host and port while it runs."""
+    with tempfile.TemporaryDirectory() as home:
+        os.chmod(home, 0o755)  # nginx's workers are another user's
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        file = pathlib.Path(home, "proxy.conf")
+        file.write_text(text.format(home=home, port=port, **values))
+        process = subprocess.Popen([part.format(home=home) for part in command] + [file], stdin=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + SECONDS
+            while True:
+                assert process.poll() is None and time.monotonic() < deadline, f"{command[0]} does not listen"
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.02)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def nginx(address, more=""):
+    """nginx as it comes, its buffering on, in front of the gateway at `address`."""
+    return proxy(NGINX, "nginx", "-e", "{home}/error.log", "-p", "{home}", "-c", address=address, more=more)
+
+
+def curl(url, *options):
+    """A stream as curl reads it; its process and the queue of its lines."""
+    process = subprocess.Popen(["curl", "-sN", *options, url], stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    lines = queue.Queue()
+    threading.Thread(target=lambda: [lines.put(line.rstrip("\n")) for line in process.stdout], daemon=True).start()
+    return process, lines
+
+
+def until(lines, beginning):
+    """What follows `beginning` in the next line that begins so."""
+    while not (line := lines.get(timeout=SECONDS)).startswith(beginning):
+        pass
+    return line.removeprefix(beginning)
+
+
+def test_streams_go_through_nginx_as_they_come():
+    """PROTOCOL 11: each event is passed on at once, and a client that loses its stream resumes."""
+    config = CHAT + '[[topics]]\nmatch = "chat.>"\nhistory = 100\n'
+    with gateway(config) as address, nginx(address) as front:
+
+        def publish(number):
+            request = urllib.request.Request(f"http://{address}/v1/topics/chat.a", data=str(number).encode(), method="POST")
+            urllib.request.urlopen(request, timeout=SECONDS).close()
+
+        for path, beginning in (("sse", "data: "), ("stream", "")):
+            process, lines = curl(f"http://{front}/{path}?topics=chat.a")
+            assert json.loads(until(lines, beginning))["op"] == "subscribed"
+            for number in range(3):
+                publish(number)
+                assert json.loads(until(lines, beginning))["data"] == number
+            process.kill()
+            process.wait()
+        process, lines = curl(f"http://{front}/sse?topics=chat.a")
+        last_id = until(lines, "id: ")
+        process.kill()
+        process.wait()
+        publish(7)
+        process, lines = curl(f"http://{front}/sse?topics=chat.a", "-H", f"Last-Event-ID: {last_id}")
+        assert json.loads(until(lines, "data: "))["topics"][0]["recovered"]
+        assert json.loads(until(lines, "data: "))["data"] == 7
+        process.kill()
+        process.wait()
+
+
+def only_session(address):
+    """Where the one session of the gateway comes from, as an administrator sees it."""
+    request = urllib.request.Request(f"http://{address}/v1/sessions", headers={"Authorization": f"Bearer {ADMIN}"})
+    with urllib.request.urlopen(request, timeout=SECONDS) as reply:
+        [session] = json.load(reply)["sessions"]
+    return session["address"]
+
+
+def test_nginx_comes_by_a_unix_socket():
+    """PROTOCOL 8: whoever comes by it is trusted where `trusted_proxies` says `unix`, and its header names the client."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        unix = f"{folder}/belfry.sock"
+        config = CHAT + KEYS + 'server = { unix_mode = "0666", trusted_proxies = ["unix"] }\n'
+        with gateway(config, unix) as address, nginx(f"unix:{unix}:", NGINX_WEBSOCKET) as front:
+            session = websocket.create_connection(f"ws://{front}/ws", timeout=SECONDS)
+            assert json.loads(session.recv())["op"] == "welcome"
+            assert only_session(address) == "192.0.2.9"
+            session.close()
+
+
+HAPROXY = """
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend push
+  bind 127.0.0.1:{port}
+  default_backend belfry
+backend belfry
+  server belfry1 {address} {header} source 127.0.0.9
+"""
+
+
+def test_haproxy_names_its_client_by_the_proxy_protocol():
+    """Both versions, as HAProxy writes them: the session has the address of the proxy's client and not the proxy's."""
+    config = CHAT + KEYS + 'server = { proxy_protocol = true, trusted_proxies = ["127.0.0.9"] }\n'
+    for header in ("send-proxy", "send-proxy-v2"):
+        with gateway(config) as address, proxy(HAPROXY, "haproxy", "-q", "-db", "-f", address=address, header=header) as front:
+            session = websocket.create_connection(f"ws://{front}/ws", timeout=SECONDS)
+            assert json.loads(session.recv())["op"] == "welcome"
+            host, port = session.sock.getsockname()
+            assert only_session(address) == f"{host}:{port}", header
+            session.close()
 
 
 def main():

@@ -17,6 +17,30 @@ fn auth_gives_the_tokens_grants() {
     assert_eq!(session.receive()["data"], 1);
 }
 
+/// PROTOCOL 2 and 8: every session with a user has `auth.authenticated` on top, and `{user}` in it is that user.
+#[test]
+fn everybody_with_a_user_has_grants_of_his_own() {
+    let authenticated = "authenticated = { subscribe = [\"#{user}\", \"news.>\"], publish = [\"from.{user}\"] }";
+    let gateway = Setup::new().more_auth(authenticated).start();
+    let mut session = gateway.session();
+    session.send(json!({"op": "subscribe", "id": 1, "topics": ["news.a"]}));
+    session.expect_error(1, "not_allowed");
+    session.send(json!({"op": "subscribe", "id": 2, "topics": ["#{user}"]}));
+    session.expect_error(2, "not_allowed");
+    session.ask(json!({"op": "auth", "id": 3, "token": token("ann", &["personal:#{user}"], &[])}));
+    session.subscribe(&["#ann", "news.a", "personal:#ann", "chat.a"]);
+    session.send(json!({"op": "subscribe", "id": 4, "topics": ["#bob", "personal:#bob"]}));
+    session.expect_error(4, "not_allowed");
+    let as_bob = format!("Bearer {}", token("bob", &[], &[]));
+    let reply = gateway.request("POST", "/v1/topics/from.ann", &[("Authorization", &as_bob)], b"1");
+    assert_eq!(reply.problem(403), "not_allowed");
+    session.ask(json!({"op": "auth", "id": 5, "token": token("ben", &[], &[])}));
+    let lost = session.receive();
+    assert_eq!(lost["code"], "not_allowed");
+    let words = lost["message"].as_str().unwrap();
+    assert!(words.contains("#ann") && words.contains("personal:#ann") && !words.contains("news.a"), "{words}");
+}
+
 /// PROTOCOL 3: without `id` the success of auth is silent.
 #[test]
 fn auth_is_silent_without_id() {

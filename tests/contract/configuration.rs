@@ -17,7 +17,7 @@ fn check(text: &str) -> (bool, String) {
     (output.status.success(), said)
 }
 
-/// PROTOCOL 8: the built-in file is what `--print-default` prints, and it passes its own check.
+/// PROTOCOL 8: what `--print-default` prints is the built-in file, which passes its own check; `--test configuration` has what it means.
 #[test]
 fn the_built_in_file_is_printed() {
     let output = belfry(&["check", "--print-default"]);

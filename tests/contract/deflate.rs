@@ -30,18 +30,30 @@ fn inflated(packed: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// RFC 7692 §7.1: the offer is accepted without a window held between messages; who offers nothing gets nothing.
+/// PROTOCOL 12: the client is left its window unless it asks not to be, and no window is named unasked (some clients fail the
+/// handshake then); who offers nothing gets nothing.
 #[test]
-fn an_offer_is_accepted_without_context_takeover() {
+fn an_offer_is_answered_by_what_it_asks_for() {
     let gateway = Gateway::start();
-    for offer in
-        ["permessage-deflate", "permessage-deflate; client_max_window_bits", "x-other, permessage-deflate; server_max_window_bits=15"]
-    {
+    for (offer, expected) in [
+        ("permessage-deflate", ""),
+        ("permessage-deflate; client_max_window_bits", ""),
+        ("x-other, permessage-deflate; server_max_window_bits=12", "; server_max_window_bits=12"),
+    ] {
         let answer = answer(&gateway, offer).unwrap_or_else(|| panic!("{offer} was declined"));
-        assert!(answer.starts_with("permessage-deflate"), "{answer}");
-        assert!(answer.contains("server_no_context_takeover") && answer.contains("client_no_context_takeover"), "{answer}");
+        assert_eq!(answer, format!("permessage-deflate; client_no_context_takeover{expected}"), "{offer}");
     }
+    let asked = answer(&gateway, "permessage-deflate; server_no_context_takeover").unwrap();
+    assert_eq!(asked, "permessage-deflate; server_no_context_takeover; client_no_context_takeover");
     assert_eq!(gateway.dial("/echo").upgrade.header("Sec-WebSocket-Extensions"), None);
+}
+
+/// PROTOCOL 12: without `deflate.history` each message stands alone, whoever asks.
+#[test]
+fn without_history_no_window_is_kept() {
+    let gateway = Setup::new().more("[deflate]\nhistory = false").start();
+    let expected = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    assert_eq!(answer(&gateway, "permessage-deflate; client_max_window_bits").as_deref(), Some(expected));
 }
 
 /// RFC 7692 §7.1: unknown parameters, bad values and repeated ones are declined: 101 without the extension.
@@ -173,7 +185,7 @@ fn a_bomb_costs_no_more_than_the_limit() {
         session.send_raw_frame(0xc2, &bomb);
         session.expect_close(1009);
     }
-    let grown = gateway.peak_memory_bytes() - before;
+    let grown = gateway.peak_memory_bytes().saturating_sub(before); // the kernel sums up its counts late
     println!("twenty bombs of 10 MB, one after the other, made the peak grow by {grown} bytes");
     assert!(grown < 5 << 20, "the peak grew by {grown} bytes: inflated whole, one bomb alone would take 10 MB");
 }
@@ -213,4 +225,104 @@ fn compressed_text_is_checked_for_utf8() {
 fn compression_may_be_off() {
     let gateway = Setup::new().more("[deflate]\nenabled = false").start();
     assert_eq!(answer(&gateway, "permessage-deflate"), None);
+}
+
+/// A client that keeps its window.
+struct Reader {
+    session: Session,
+    inflater: flate2::Decompress,
+}
+
+impl Reader {
+    fn dial(gateway: &Gateway, offer: &str) -> Self {
+        let mut reader = Self { session: dial(gateway, "/ws", offer), inflater: flate2::Decompress::new(false) };
+        assert!(reader.next().0.contains("welcome"));
+        reader
+    }
+
+    /// The next message, and how many bytes of payload it took.
+    fn next(&mut self) -> (String, usize) {
+        let frame = self.session.next_message().unwrap();
+        if !frame.rsv1 {
+            return (frame.text(), frame.payload.len());
+        }
+        let mut plain = Vec::with_capacity(1 << 20);
+        let stream = [&frame.payload[..], &[0, 0, 0xff, 0xff]].concat();
+        self.inflater.decompress_vec(&stream, &mut plain, flate2::FlushDecompress::Sync).unwrap();
+        (String::from_utf8(plain).unwrap(), frame.payload.len())
+    }
+}
+
+fn quote(number: usize) -> String {
+    json!({"stock_id": "AAPL", "price": 187.0 + number as f64 / 100.0, "bid": 187.3, "volume": 1200 + number, "ts": 1_732_233_600_123_usize + number}).to_string()
+}
+
+fn with_history() -> Setup {
+    Setup::new().rule("test.h.>", "deflate = \"history\"\nhistory = 10").rule("test.o.>", "deflate = \"off\"")
+}
+
+/// PROTOCOL 12: with `deflate = "history"` a message refers to an earlier one of its topic; to a client it is permessage-deflate. The
+/// texts are kept while a session takes the topic that can use them.
+#[test]
+fn a_message_refers_to_the_one_before() {
+    let gateway = with_history().start();
+    let mut reader = Reader::dial(&gateway, "permessage-deflate; client_max_window_bits");
+    reader.session.send(json!({"op": "subscribe", "topics": ["test.h.a", "test.h.b"]}));
+    reader.session.send(json!({"op": "ping", "id": 1}));
+    assert!(reader.next().0.contains("pong"));
+    let mut bytes = 0;
+    for number in 0..60 {
+        let topic = ["test.h.a", "test.h.b"][number % 2];
+        gateway.publish(topic, quote(number));
+        let (text, taken) = reader.next();
+        assert!(text.contains(&format!("\"topic\":\"{topic}\"")) && text.ends_with(&format!("\"data\":{}}}", quote(number))), "{text}");
+        bytes += taken;
+    }
+    assert!(bytes < 60 * 45, "{bytes} bytes for 60 quotes of {}", quote(0).len());
+    gateway.expect_metric("deflate_messages_total{how=\"history\"}", 58.0);
+    gateway.expect_metric("deflate_no_reference_total{why=\"first\"}", 2.0);
+    gateway.expect_metric("deflate_parses_total", 58.0);
+    assert!(gateway.metrics().value("deflate_reference_bytes") > 16.0 * 150.0);
+    drop(reader);
+    gateway.expect_metric("deflate_reference_bytes", 0.0);
+}
+
+/// PROTOCOL 12: a client that does not leave the server its window gets each message alone, and the threshold holds; `off` compresses
+/// nothing, whoever asks.
+#[test]
+fn whoever_keeps_no_window_gets_each_message_alone() {
+    let gateway = with_history().start();
+    let mut reader = Reader::dial(&gateway, "permessage-deflate; server_no_context_takeover");
+    reader.session.send(json!({"op": "subscribe", "topics": ["test.h.a", "test.o.a"]}));
+    reader.session.send(json!({"op": "ping", "id": 1}));
+    assert!(reader.next().0.contains("pong"));
+    let long = json!(quote(1).repeat(5)).to_string();
+    for _ in 0..2 {
+        for (topic, body, is_packed) in [("test.h.a", &quote(1), false), ("test.h.a", &long, true), ("test.o.a", &long, false)] {
+            gateway.publish(topic, body);
+            let frame = reader.session.next_message().unwrap();
+            assert_eq!(frame.rsv1, is_packed, "{topic}");
+            let text = if is_packed { String::from_utf8(inflated(&frame.payload)).unwrap() } else { frame.text() };
+            assert!(text.contains(body.as_str()));
+        }
+    }
+    gateway.expect_metric("deflate_messages_total{how=\"alone\"}", 2.0);
+    assert_eq!(gateway.metrics().value("deflate_messages_total{how=\"history\"}"), 0.0);
+    assert_eq!(gateway.metrics().value("deflate_reference_bytes"), 0.0);
+}
+
+/// PROTOCOL 7: past `reference_bytes` messages are compressed alone.
+#[test]
+fn texts_past_their_bound_are_not_referred_to() {
+    let gateway = with_history().limits("reference_bytes = 0").start();
+    let mut reader = Reader::dial(&gateway, "permessage-deflate");
+    reader.session.send(json!({"op": "subscribe", "topics": ["test.h.a"]}));
+    reader.session.send(json!({"op": "ping", "id": 1}));
+    assert!(reader.next().0.contains("pong"));
+    for number in 0..3 {
+        gateway.publish("test.h.a", quote(number));
+        assert!(reader.next().0.contains(&quote(number)));
+    }
+    gateway.expect_limit_hit("reference_bytes");
+    assert_eq!(gateway.metrics().value("deflate_messages_total{how=\"history\"}"), 0.0);
 }

@@ -116,6 +116,59 @@ fn drops_are_silent_in_the_raw_dialect() {
     gateway.expect_accounts_closed();
 }
 
+/// PROTOCOL 7: `replay`: a slow session reads on from history as it takes more; nothing is lost, and next to nothing is queued. It is
+/// what a rule with a history does that says nothing else.
+#[test]
+fn a_slow_session_reads_on_from_history_where_the_rule_replays() {
+    for lines in ["history = 1000", "history = 1000\non_slow = \"replay\""] {
+        let gateway = Setup::new().without_rates().limits("outbox_bytes = 50000").rule("chat.>", lines).start();
+        let (mut slow, mut fast) = (gateway.slow_session(), gateway.session());
+        slow.subscribe(&["chat.a"]);
+        fast.subscribe(&["chat.a"]);
+        gateway.publish_many("chat.a", COUNT, BYTES);
+        let heard = read_to_last(&mut fast, COUNT);
+        assert_eq!(heard, (1..=COUNT as u64).map(|offset| (offset, offset, false)).collect::<Vec<_>>());
+        let slowest = gateway.admin("/v1/sessions?limit=1").json()["sessions"][0]["outbox_bytes"].as_u64().unwrap();
+        assert!(slowest < 150_000, "{slowest} bytes are queued");
+        gateway.publish_many("chat.a", 2, 10);
+        let heard = read_to_last(&mut slow, COUNT + 2);
+        assert_eq!(heard, (1..=COUNT as u64 + 2).map(|offset| (offset, offset, false)).collect::<Vec<_>>());
+        gateway.publish("chat.a", "1");
+        let live = slow.receive();
+        assert_eq!((&live["offset"], &live["replay"]), (&json!(COUNT + 3), &Value::Null), "it has caught up");
+        gateway.expect_accounts_closed();
+    }
+}
+
+/// PROTOCOL 7: `replay`: where history has moved on, a gap says what did not come; what comes and the gaps are all there was.
+#[test]
+fn a_gap_tells_where_history_has_moved_on() {
+    let gateway = Setup::new().without_rates().rule("chat.>", "history = 50\non_slow = \"replay\"").start();
+    let mut slow = gateway.slow_session();
+    slow.subscribe(&["chat.a"]);
+    gateway.publish_many("chat.a", COUNT, BYTES);
+    let heard = read_to_last(&mut slow, COUNT);
+    let mut next = 1;
+    for &(from, to, _) in &heard {
+        assert_eq!(from, next, "{heard:?}");
+        next = to + 1;
+    }
+    assert!(heard.iter().any(|&(_, _, is_gap)| is_gap) && next == COUNT as u64 + 1);
+    gateway.expect_accounts_closed();
+}
+
+/// PROTOCOL 7: under an interval the newest message is queued, as the interval has it, and no other.
+#[test]
+fn a_paced_topic_is_not_read_on() {
+    let gateway = Setup::new().without_rates().limits("outbox_bytes = 50000").rule("chat.>", "history = 1000").start();
+    let mut slow = gateway.slow_session();
+    slow.subscribe_with(&["chat.a"], json!({"interval_ms": 10}));
+    gateway.publish_many("chat.a", COUNT, BYTES);
+    let heard = read_to_last(&mut slow, COUNT);
+    assert!(heard.len() < COUNT / 2, "{} of {COUNT}", heard.len());
+    gateway.expect_accounts_closed();
+}
+
 /// PROTOCOL 7 and 6: `disconnect`: 4004, out of the accounts at once; and then recovery works.
 #[test]
 fn a_slow_session_is_closed_and_recovers_where_the_rule_disconnects() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway::{ADMIN, FEED, Gateway, Reply, Setup, eventually, token};
+use crate::gateway::{ADMIN, Certificate, FEED, Gateway, Reply, Setup, eventually, token};
 
 fn names(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -40,6 +40,49 @@ fn a_batch_tells_its_bad_lines() {
     assert_eq!(names(&said["errors"][0]), ["code", "line", "message"]);
     let history = gateway.admin("/v1/topics/test.a/history").text();
     assert!(history.contains(r#"{"n": 1.0}"#), "payloads are never re-serialised: {history}");
+}
+
+/// PROTOCOL 5: a line of a batch is an object; what is wrong with it is told in the contract's words. (A list of two was published, and
+/// errors named the parser's types.)
+#[test]
+fn a_line_of_a_batch_is_an_object() {
+    let gateway = Gateway::start();
+    let said = gateway.post("/v1/publish", "[\"test.a\",1]\n{\"topic\":1,\"data\":1}").json();
+    let messages: Vec<_> = said["errors"].as_array().unwrap().iter().map(|error| error["message"].as_str().unwrap()).collect();
+    assert_eq!(said["published"], 0);
+    assert!(messages[0].starts_with("the line is not an object; write {\"topic\":…,\"data\":…}"), "{messages:?}");
+    assert!(messages[1].starts_with("the line needs one \"topic\", which is a string"), "{messages:?}");
+}
+
+/// PROTOCOL 5: a compressed body is refused. (It was published as it came, to everybody's surprise.)
+#[test]
+fn a_compressed_body_is_refused() {
+    let gateway = Gateway::start();
+    for path in ["/v1/topics/chat.a", "/v1/publish"] {
+        let reply = gateway.request("POST", path, &[("Content-Encoding", "gzip")], b"\x1f\x8b");
+        assert_eq!((reply.status, reply.header("Accept-Encoding")), (415, Some("identity")), "{path}");
+    }
+    let plain = gateway.request("POST", "/v1/topics/chat.a", &[("Content-Encoding", "identity")], b"1");
+    assert_eq!((plain.status, plain.json()["offset"].as_u64()), (200, Some(1)));
+}
+
+/// PROTOCOL 3: `?topics=` may come several times. (All but the first were ignored.)
+#[test]
+fn topics_of_several_parameters_add_up() {
+    let mut session = Gateway::start().session_at("/ws?topics=test.a&last=0&topics=test.b,test.c");
+    let topics: Vec<_> = session.receive()["topics"].as_array().unwrap().iter().map(|topic| topic["topic"].clone()).collect();
+    assert_eq!(topics, ["test.a", "test.b", "test.c"]);
+}
+
+/// PROTOCOL 4: `[endpoints]` are compared decoded, whoever wrote percent signs. (`"/房間"` was 404.)
+#[test]
+fn endpoints_are_compared_decoded() {
+    let gateway = Setup::new().more("[endpoints]\n\"/房間\" = \"plain.room\"\n\"/a%2Db\" = \"plain.ab\"").start();
+    for path in ["/%E6%88%BF%E9%96%93", "/a-b", "/a%2db"] {
+        assert!(gateway.dial_with(path, &[]).is_ok(), "{path}");
+    }
+    assert_eq!(gateway.get("/%E6%88%BF%E9%96%93").status, 426);
+    assert_eq!(gateway.refusal("/%E6%88%BF", &[]).status, 404);
 }
 
 /// PROTOCOL 5: each `data` of a batch is bounded by `message_bytes`, the batch itself is not.
@@ -288,6 +331,26 @@ fn an_admin_listener_takes_the_operators_calls() {
     gateway.session().expect_quiet();
 }
 
+/// PROTOCOL 8: `admin.tls` gives the operators' listener TLS, and plain HTTP is not spoken there.
+#[test]
+fn an_admin_listener_may_have_tls() {
+    use std::io::{Read, Write};
+    let certificate = Certificate::new();
+    let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _gateway = Setup::new().more(&format!("[admin]\nlisten = \"{listen}\"\n{}", certificate.setting())).start();
+    let request = "GET /v1/topics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer admin-key\r\n\r\n";
+
+    let mut secured = certificate.client(std::net::TcpStream::connect(listen).unwrap());
+    secured.write_all(request.as_bytes()).unwrap();
+    assert_eq!(crate::gateway::read_reply(&mut secured).unwrap().status, 200);
+
+    let mut plain = std::net::TcpStream::connect(listen).unwrap();
+    plain.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer); // a TLS alert at most
+    assert!(!answer.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&answer));
+}
+
 /// PROTOCOL 8: with the page off, it and the client's library are 404; `/` still speaks WebSocket.
 #[test]
 fn the_page_can_be_turned_off() {
@@ -362,6 +425,23 @@ fn a_batch_without_a_grant_is_refused_by_its_head() {
     assert_eq!(reply.problem(401), "not_allowed");
 }
 
+/// PROTOCOL 7: a refused batch whose bytes don't come is answered at once, and its connection let go; one that comes whole finds its
+/// answer. (Its body was read away first, for up to `body_timeout`.)
+#[test]
+fn a_refused_batch_is_let_go() {
+    let gateway = Setup::new().auth("anonymous = { subscribe = [\"chat.>\"], publish = [] }").limits("body_timeout = \"1h\"").start();
+    let head = |bytes: usize| format!("POST /v1/publish HTTP/1.1\r\nHost: {}\r\nContent-Length: {bytes}\r\n\r\n", gateway.address());
+    let mut silent = gateway.socket();
+    std::io::Write::write_all(&mut silent, head(16_000_000).as_bytes()).unwrap();
+    assert_eq!(crate::gateway::read_reply(&mut silent).unwrap().problem(401), "not_allowed");
+    assert_eq!(std::io::Read::read(&mut silent, &mut [0]).ok(), Some(0), "the gateway closes");
+
+    let mut whole = gateway.socket();
+    std::io::Write::write_all(&mut whole, head(4_000_000).as_bytes()).unwrap();
+    std::io::Write::write_all(&mut whole, &vec![b'x'; 4_000_000]).unwrap();
+    assert_eq!(crate::gateway::read_reply(&mut whole).unwrap().problem(401), "not_allowed");
+}
+
 /// PROTOCOL 7: each line takes one from the bucket; a batch that comes when it is empty is refused by its head.
 #[test]
 fn a_batch_pays_by_line() {
@@ -371,6 +451,22 @@ fn a_batch_pays_by_line() {
     assert_eq!(said["published"], 3, "{said}");
     assert_eq!((&said["errors"][0]["line"], &said["errors"][0]["code"]), (&json!(4), &json!("rate_limited")), "{said}");
     assert_eq!(gateway.post("/v1/publish", &lines).problem(429), "rate_limited");
+}
+
+/// PROTOCOL 5 and 7: lines that come with one that the bucket has no unit for are refused unseen, whatever is in them; each is counted,
+/// blank ones are not.
+#[test]
+fn lines_behind_an_empty_bucket_are_not_looked_at() {
+    let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 1");
+    let body = format!("{}\n\nnothing\n \n\n{}", r#"{"topic":"test.a","data":1}"#, "x\n".repeat(2_000));
+    let said = gateway.post("/v1/publish", &body).json();
+    assert_eq!((&said["published"], &said["errors_unlisted"]), (&json!(1), &json!(1_001)), "{said}");
+    let told: Vec<_> = said["errors"].as_array().unwrap().iter().map(|error| (error["line"].as_u64(), error["code"].as_str())).collect();
+    assert_eq!(
+        (told[0], told[1], told[2]),
+        ((Some(3), Some("rate_limited")), (Some(6), Some("rate_limited")), (Some(7), Some("rate_limited")))
+    );
+    gateway.expect_metric("command_errors_total{code=\"rate_limited\"}", 2_001.0);
 }
 
 /// PROTOCOL 5: lines are published as they come, before the body has ended.

@@ -52,6 +52,20 @@ fn commands_are_bounded_by_a_rate() {
     eventually("the bucket to fill", || (session.ask(json!({"op": "ping"}))["op"] == "pong").then_some(()));
 }
 
+/// PROTOCOL 7: a command is charged for the names that it touches, also where it does not spell them.
+#[test]
+fn commands_pay_for_the_names_that_they_touch() {
+    let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 14");
+    let mut session = gateway.session();
+    let names: Vec<String> = (0..1_000).map(|number| format!("chat.{number}")).collect();
+    session.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(session.ask(json!({"op": "ping"}))["op"], "pong", "the subscribe has cost 11 of 14");
+    let told = session.ask(json!({"op": "subscriptions"}));
+    assert_eq!(told["topics"].as_array().map(Vec::len), Some(1_000));
+    session.send(json!({"op": "ping", "id": 1}));
+    session.expect_error(1, "rate_limited");
+}
+
 /// PROTOCOL 7: 4003 once ten bursts' worth was refused without the bucket having filled up in between.
 #[test]
 fn ten_bursts_refused_close_with_4003() {
@@ -155,12 +169,86 @@ fn any_sign_of_life_counts_as_a_pong() {
     }
 }
 
+/// PROTOCOL 7: bytes that a socket takes are a sign of life, and a ping that waits behind them is not answered by anybody. (A reader
+/// of 40 KB/s was closed with 4005.)
+#[test]
+fn a_slow_reader_that_reads_on_stays() {
+    let gateway = Gateway::with_limits("ping_interval = \"200ms\"\npong_timeout = \"300ms\"");
+    let mut session = gateway.slow_session();
+    session.subscribe(&["test.a"]);
+    gateway.publish_many("test.a", 100, 8_000);
+    let began = std::time::Instant::now();
+    while began.elapsed() < std::time::Duration::from_secs(2) {
+        session.read_some(2_000);
+        std::thread::sleep(std::time::Duration::from_millis(20)); // its pace: 100 KB/s, so that 600 KB wait in the end
+    }
+    for offset in 1..=100 {
+        let message = session.next_message().expect("it is not closed").text();
+        assert!(message.contains(&format!("\"offset\":{offset},")), "{offset}: {message:.100}");
+    }
+    gateway.expect_metric("limit_hits_total{limit=\"pong_timeout\"}", 0.0);
+}
+
+/// PROTOCOL 7: who reads nothing at all is closed for that, and not for a ping that could not be sent.
+#[test]
+fn the_wait_for_a_pong_begins_when_the_ping_is_in_the_socket() {
+    let gateway = Gateway::with_limits("ping_interval = \"1s\"\npong_timeout = \"100ms\"\nwrite_timeout = \"2s\"");
+    let mut session = gateway.slow_session();
+    session.subscribe(&["test.a"]);
+    gateway.publish_many("test.a", 100, 8_000);
+    gateway.expect_metric("sessions_closed_total{reason=\"slow\"}", 1.0);
+    assert_eq!(gateway.metrics().value("sessions_closed_total{reason=\"pong_timeout\"}"), 0.0);
+}
+
 /// PROTOCOL 3 and 7: the welcome tells the interval of pings and the largest message.
 #[test]
 fn the_welcome_tells_the_limits() {
     let gateway = Gateway::with_limits("ping_interval = \"1500ms\"\nmessage_bytes = 1234");
     let welcome = gateway.dial("/ws").read_welcome();
     assert_eq!((&welcome["ping_interval_ms"], &welcome["max_message_bytes"]), (&json!(1500), &json!(1234)));
+}
+
+/// Issue 14: what sessions of one address hold of long frames that are not whole is bounded together: whoever wants more is told to come
+/// back later. It is given back, and `message_bytes` of each session are not counted.
+#[test]
+fn long_frames_that_are_not_whole_are_bounded_per_address() {
+    let gateway = Gateway::with_limits("frame_bytes = 200000\nunfinished_bytes_per_address = 150000");
+    let begun = [&[0x81, 0xff][..], &190_000_u64.to_be_bytes(), &[0; 4], &[b' '; 150_000]].concat();
+    let mut first = gateway.dial("/connection/websocket");
+    first.send_bytes(&begun);
+    gateway.expect_metric("received_bytes_total", begun.len() as f64);
+    assert!(gateway.metrics().value("input_bytes") >= 150_000.0);
+    let mut second = gateway.dial("/connection/websocket");
+    second.send_bytes(&begun);
+    second.expect_close(3008); // 1013, in the words of Centrifugo's protocol
+    gateway.expect_limit_hit("unfinished_bytes_per_address");
+    let mut short = gateway.session();
+    let half = [&[0x81, 0xfe][..], &60_000_u16.to_be_bytes(), &[0; 4], &[b' '; 50_000]].concat();
+    short.send_bytes(&half);
+    short.send_bytes(&[b' '; 10_000]);
+    short.expect_error(Value::Null, "bad_request");
+    drop(first);
+    gateway.expect_metric("input_bytes", 0.0);
+    let mut third = gateway.dial("/connection/websocket");
+    third.send_bytes(&begun);
+    eventually("the third to be held", || (gateway.metrics().value("input_bytes") >= 150_000.0).then_some(()));
+    gateway.expect_metric("sessions", 2.0);
+}
+
+/// PROTOCOL 7: past `pattern_shapes_per_address` a session of that address brings no new arrangement of `*`; patterns with one that is
+/// there already go on to be taken, those with fewer than two `*` always.
+#[test]
+fn patterns_have_so_many_shapes() {
+    let gateway = Gateway::with_limits("pattern_shapes_per_address = 1");
+    let mut session = gateway.session();
+    session.subscribe(&["chat.*.*"]);
+    let reply = session.ask(json!({"op": "subscribe", "id": 1, "topics": ["chat.*.a.*", "chat.*.*.b", "chat.*.>"]}));
+    assert_eq!(reply["topics"], json!([{"topic": "chat.*.*.b"}, {"topic": "chat.*.>"}]));
+    session.expect_error(1, "too_many_subscriptions");
+    gateway.expect_limit_hit("pattern_shapes_per_address");
+    gateway.expect_metric("pattern_shapes", 1.0);
+    session.ask(json!({"op": "unsubscribe", "id": 2, "topics": ["chat.*.*", "chat.*.*.b"]}));
+    session.subscribe(&["chat.*.a.*"]);
 }
 
 /// PROTOCOL 7: past `topics_per_address` an address makes no more topics, over HTTP or in a session; those that live go on.

@@ -128,6 +128,34 @@ fn echo_false_keeps_a_message_from_its_sender() {
     other.expect_all([message("test.a", &place, 1), message("test.a", &place.at(2), 2)]);
 }
 
+/// PROTOCOL 3: where the rule says so, a message names the session that published it, live, replayed and in a history; what came over
+/// HTTP names nobody.
+#[test]
+fn a_message_names_its_sender_where_the_rule_says_so() {
+    let gateway = Setup::new().rule("plain.named", "history = 10\nsender = true").start();
+    let mut sender = gateway.session();
+    sender.subscribe(&["plain.named", "test.a"]);
+    for topic in ["plain.named", "test.a"] {
+        sender.send(json!({"op": "publish", "topic": topic, "data": 1}));
+    }
+    let from = sender.member(Value::Null);
+    let [named, other] = [(); 2].map(|()| sender.receive());
+    assert_eq!((&named["from"], &named["data"], &other["from"]), (&from, &json!(1), &Value::Null), "{named} {other}");
+    let mut raw = gateway.dial("/raw/plain.named");
+    raw.send_text("2");
+    let of_raw = sender.receive();
+    assert_ne!(of_raw["from"]["session"], from["session"], "{of_raw}");
+    gateway.publish("plain.named", "3");
+    assert_eq!(sender.receive()["from"], Value::Null);
+    sender.send(json!({"op": "history", "id": 1, "topic": "plain.named"}));
+    let history = sender.receive();
+    let froms: Vec<&Value> = history["messages"].as_array().unwrap().iter().map(|message| &message["from"]).collect();
+    assert_eq!(froms, [&from, &of_raw["from"], &Value::Null]);
+    let mut late = gateway.session();
+    late.send(json!({"op": "subscribe", "topics": ["plain.named"], "last": 3}));
+    assert_eq!(late.receive()["from"], from);
+}
+
 /// PROTOCOL 3: `data` is byte for byte as published: digits, trailing zeros, escapes, key order and white space.
 #[test]
 fn data_is_byte_for_byte_as_published() {

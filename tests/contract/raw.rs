@@ -178,6 +178,23 @@ fn the_echo_needs_no_grant() {
     }
 }
 
+/// PROTOCOL 4: what is echoed counts by its inflated bytes, a frame for each 4 KiB, in a bucket of an eighth of `frames_burst`: past it,
+/// 4003. Short messages count as frames alone.
+#[test]
+fn the_echo_is_rated_by_bytes() {
+    let gateway = Gateway::with_limits("frames_per_second = 1\nframes_burst = 80");
+    let (mut long, mut short) = (gateway.dial("/echo"), gateway.dial("/echo"));
+    let message = "e".repeat(8_192);
+    (0..6).for_each(|_| long.send_text(&message));
+    (0..5).for_each(|_| long.expect_message(text(&message)));
+    long.expect_close(4003);
+    gateway.expect_limit_hit("frames_per_second");
+    for _ in 0..20 {
+        short.send_text("hello");
+        short.expect_message(text("hello"));
+    }
+}
+
 /// PROTOCOL 4: the `dialect` of `/echo` in `/v1/sessions` is `echo`; of others `raw` and `json`.
 #[test]
 fn sessions_tell_their_dialect() {

@@ -20,6 +20,29 @@ fn since_brings_what_was_missed() {
     gateway.expect_accounts_closed();
 }
 
+/// PROTOCOL 3: what an interval holds back as a subscribe with `since` begins to read its topic comes once: replayed. (It came twice,
+/// as it was held, too.)
+#[test]
+fn what_is_held_comes_once() {
+    let gateway = Gateway::start();
+    for (topics, interval) in [("test.a", None), ("test.a", Some(40)), ("test.>", None), ("test.>", Some(40))] {
+        let mut session = gateway.session();
+        session.subscribe_with(&["test.*"], json!({"interval_ms": 3_600_000, "last": 0}));
+        let first = gateway.publish("test.a", "1");
+        session.expect(message("test.a", &first, 1));
+        let held = gateway.publish("test.a", "2");
+        let mut options = json!({"since": {"test.a": first.json()}});
+        interval.into_iter().for_each(|interval: u64| options["interval_ms"] = interval.into());
+        session.subscribe_with(&[topics], options);
+        session.expect(replayed("test.a", &held, 2));
+        // Past the interval, the next message comes, and nothing before it.
+        let next = gateway.publish("test.a", "3");
+        session.expect(message("test.a", &next, 3));
+        session.expect_quiet();
+    }
+    gateway.expect_accounts_closed();
+}
+
 /// PROTOCOL 3: `since` and not `last` says what comes where the history reaches back.
 #[test]
 fn since_goes_before_last() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway::{FEED, Gateway, Setup, eventually, text, token};
+use crate::gateway::{Certificate, FEED, Gateway, Setup, eventually, text, token};
 
 const KEYS: &str = r#"keys = [{ algorithm = "HS256", secret = "a secret of the tests, 32 bytes or more" }]"#;
 
@@ -166,15 +166,8 @@ fn flags_stay_over_the_file() {
 /// PROTOCOL 8: a file that is empty or has lost its `tls` changes nothing: the port never answers plain HTTP.
 #[test]
 fn a_reload_takes_tls_from_no_listener() {
-    let folder = tempfile::tempdir().unwrap();
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let file = |name: &str, text: String| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let (cert, key) = (file("cert.pem", pair.cert.pem()), file("key.pem", pair.signing_key.serialize_pem()));
-    let gateway = Setup::new().server(&format!("tls = {{ cert = {cert:?}, key = {key:?} }}")).start();
+    let certificate = Certificate::new();
+    let gateway = Setup::new().server(&certificate.setting()).start();
     let refusals = || gateway.log().matches("server.tls is gone").count();
     for (index, text) in [String::new(), Setup::new().text().unwrap()].into_iter().enumerate() {
         gateway.reload_text(&text);

@@ -89,8 +89,10 @@ fn a_damaged_file_is_refused_whole() {
     bytes[middle] ^= 1;
     fs::write(&file, bytes).unwrap();
     let gateway = setup(folder.path()).start();
-    let log = gateway.log();
-    assert!(log.contains("a checksum in it is wrong") && log.contains("new epochs"), "{log}");
+    eventually("the log to tell of it", || {
+        let log = gateway.log();
+        (log.contains("a checksum in it is wrong") && log.contains("new epochs")).then_some(())
+    });
     assert_ne!(gateway.publish(TOPIC, "1").epoch, first.epoch);
     assert!(folder.path().join("topics.damaged").exists());
 }

@@ -130,12 +130,53 @@ fn a_message_comes_once_however_many_subscriptions_match() {
 fn nobody_publishes_on_the_gateways_own_topics() {
     let gateway = Gateway::start();
     let mut session = gateway.session_as(&token("mallory", &[">", "$belfry.>"], &[">", "$belfry.>", "$mine.>"]));
-    for topic in ["$belfry.stats", "$mine.a"] {
+    for topic in ["$belfry.stats", "$belfry", "$other.a"] {
         session.send(json!({"op": "publish", "id": 1, "topic": topic, "data": 1}));
         session.expect_error(1, "not_allowed");
     }
     let reply = gateway.request("POST", "/v1/topics/$belfry.stats", &[ADMIN], b"1");
     assert_eq!(reply.problem(403), "not_allowed");
+}
+
+/// PROTOCOL 2: other names with a `$` are everybody's who has a grant that spells them, and no wildcard's.
+#[test]
+fn names_with_a_dollar_are_published_on_by_name() {
+    let gateway = Gateway::start();
+    let mut all = gateway.session_as(&token("bob", &[">"], &[">"]));
+    all.subscribe(&[">"]);
+    let mut own = gateway.session_as(&token("ann", &["$mine.>"], &["$mine.a"]));
+    own.subscribe(&["$mine.*"]);
+    let published = own.ask(json!({"op": "publish", "id": 1, "topic": "$mine.a", "data": 7}));
+    assert_eq!((&published["op"], &published["offset"]), (&json!("published"), &json!(1)), "{published}");
+    assert_eq!(own.receive()["data"], 7);
+    all.expect_quiet();
+    all.send(json!({"op": "publish", "id": 2, "topic": "$mine.a", "data": 8}));
+    all.expect_error(2, "not_allowed");
+}
+
+/// PROTOCOL 2: in rules and grants a first token may be a namespace; in subscriptions it may not.
+#[test]
+fn namespaces_in_rules_and_grants() {
+    let setup = crate::gateway::Setup::new().rule("room:>", "history = 10").rule("room:*", "history = 10\nlast = 1");
+    let gateway = setup.start();
+    let mut ann = gateway.session_as(&token("ann", &["room:*", "deep:>"], &["room:>"]));
+    for (topic, kept) in [("room:a", 1), ("room:a.b", 1)] {
+        let reply = ann.ask(json!({"op": "publish", "id": 1, "topic": topic, "data": kept}));
+        assert_eq!(reply["offset"], 1, "{reply}");
+    }
+    ann.subscribe(&["room:a"]);
+    assert_eq!(ann.receive()["replay"], true, "the rule's `last` is 1");
+    ann.subscribe(&["deep:a", "deep:a.*", "deep:a.>"]);
+    for topic in ["room:a.b", "room:", "deep:", "*", "deep.a"] {
+        ann.send(json!({"op": "subscribe", "id": 2, "topics": [topic]}));
+        ann.expect_error(2, "not_allowed");
+    }
+    for topic in ["room:*", "deep:>"] {
+        ann.send(json!({"op": "subscribe", "id": 3, "topics": [topic]}));
+        ann.expect_error(3, "bad_topic");
+    }
+    let rule = |topic: &str| gateway.request("GET", &format!("/v1/topics/{topic}"), &[ADMIN], b"").json()["rule"].clone();
+    assert_eq!((rule("room:a"), rule("room:a.b"), rule("deep:a")), (json!("room:*"), json!("room:>"), json!("")));
 }
 
 /// PROTOCOL 2: a wildcard as first token never matches the gateway's own topics, in grants.

@@ -107,6 +107,34 @@ def bad_tokens():
     return outcome
 
 
+def short_streams():
+    """Streams of 64 topics each are opened and cut as fast as it goes."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+
+        def come(gateway):
+            statuses = {}
+            deadline = time.monotonic() + SECONDS
+            number = 0
+            while time.monotonic() < deadline:
+                number += 1
+                topics = ",".join(f"chat.s{number}.t{topic}" for topic in range(64))
+                with dial(gateway, ADDRESS) as own:
+                    own.sendall(f"GET /stream?topics={topics} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+                    status = int(own.recv(1 << 16).split(b" ", 2)[1])
+                statuses[status] = statuses.get(status, 0) + 1
+            return statuses
+
+        statuses, witness, used = measured(gateway, come)
+        outcome.note("answers", str(statuses), True)
+        outcome.at_most("200", statuses.get(200, 0), 200 + 2 * SECONDS * 100)
+        outcome.at_least("429", statuses.get(429, 0), 1)
+        outcome.at_least("handshakes_rejected_total{commands_per_second}", gateway.total("handshakes_rejected_total", reason="commands_per_second"), 1)
+        outcome.at_most("CPU seconds", used, 2.5)
+    outcome.beside(witness)
+    return outcome
+
+
 def lines_of_nothing():
     """Row 14: batches of 16 MiB whose lines are not JSON, of four addresses in turn."""
     outcome = Outcome()

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the panic of a test is its failure")]
 
 mod docs;
+mod export;
 mod layers;
 mod lexer;
 mod project;

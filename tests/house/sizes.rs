@@ -9,8 +9,9 @@ const FILE_LINES_MAX: usize = 400;
 
 /// Files that may be larger, with the most lines and the reason.
 const LARGER_FILES: &[(&str, usize, &str)] = &[
-    ("src/hub/topic.rs", 405, "what happens under a topic's one lock stands together"),
-    ("src/shard/delivery/outbox.rs", 480, "one queue whose order, bounds and rules depend on each other"),
+    ("src/hub/mod.rs", 530, "the verbs of all that the rest of the gateway does with topics"),
+    ("src/hub/topic.rs", 500, "what happens under a topic's one lock stands together"),
+    ("src/shard/delivery/outbox.rs", 452, "one queue whose order, bounds and rules depend on each other"),
 ];
 
 /// The most lines of a function that is not one `match`.

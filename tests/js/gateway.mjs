@@ -12,7 +12,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 /** The gateway's binary: `BELFRY`, else the debug build before the release build; undefined where there is none. */
 export const binary = [process.env.BELFRY, join(root, 'target/debug/belfry'), join(root, 'target/release/belfry')].find((path) => path && existsSync(path));
 
-/** Node's own WebSocket, or the `ws` that `tests/js/run` puts below `target/`. */
+/** Node's own WebSocket, or the `ws` that `tests/js/need-ws` puts below `target/`. */
 export const WebSocket = globalThis.WebSocket ?? createRequire(join(root, 'target/js-test/'))('ws');
 
 const defaults = `

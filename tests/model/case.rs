@@ -3,16 +3,20 @@
 use proptest::prelude::*;
 
 /// The last tokens of a case's topics; the first says which rule.
-pub const TOPICS: [&str; 9] = ["conflate.a", "conflate.b", "drop.a", "drop.b", "cut.a", "cut.b", "aged.a", "bare.a", "bare.b"];
+pub const TOPICS: [&str; 11] =
+    ["conflate.a", "conflate.b", "drop.a", "drop.b", "cut.a", "cut.b", "replay.a", "replay.b", "aged.a", "bare.a", "bare.b"];
 
 /// What sessions subscribe to: each topic by name, and some patterns.
-pub const TARGETS: [&str; 14] = [
+pub const TARGETS: [&str; 17] = [
     "conflate.a",
     "conflate.b",
     "drop.a",
     "drop.b",
     "cut.a",
     "cut.b",
+    "replay.a",
+    "replay.b",
+    "replay.>",
     "aged.a",
     "bare.a",
     "bare.b",

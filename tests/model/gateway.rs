@@ -53,6 +53,10 @@ match = "*.cut.>"
 history = 200
 on_slow = "disconnect"
 [[topics]]
+match = "*.replay.>"
+history = 40
+on_slow = "replay"
+[[topics]]
 match = "*.aged.>"
 history = 10
 last = 3
@@ -95,7 +99,7 @@ impl Gateway {
         let live = Arc::new(Live::new(&config, &metrics));
         let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
         let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).unwrap();
-        let surroundings = Arc::new(Surroundings { auth, live, clock });
+        let surroundings = Arc::new(Surroundings { auth, live, clock, guesses: Arc::new(()) });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut other = (*config).clone();
         other.limits.outbox_bytes = 9_000;

@@ -52,6 +52,8 @@ pub struct Rule {
     history: u64,
     last: u64,
     conflates: bool,
+    /// A slow session reads on from history.
+    replays: bool,
 }
 
 impl Rule {
@@ -61,10 +63,11 @@ impl Rule {
             "conflate" => (20, 1),
             "drop" => (30, 0),
             "cut" => (200, 0),
+            "replay" => (40, 0),
             "aged" => (10, 3),
             _ => (0, 0),
         };
-        Self { history, last, conflates: kind == "conflate" }
+        Self { history, last, conflates: kind == "conflate", replays: kind == "replay" }
     }
 
     /// How many messages a history has after `offset` were published.
@@ -98,11 +101,8 @@ pub struct Judge<'a, R> {
     seen: BTreeMap<String, Seen>,
     /// The subscriptions that watch who comes and goes.
     watched: BTreeSet<String>,
-    /// By topic and session, whether the last that was told is a join; of what came since `settled`.
+    /// By topic and session, whether the last that was told is a join.
     members: BTreeMap<(String, String), bool>,
-    /// All that lay in the shard's inbox as the session last began to watch has been taken: until then it may hear of a join whose
-    /// leave, or of a leave whose return, its shard was not told.
-    settled: bool,
     /// The session has asked for an interval: what is held for it counts against its outbox, so it may be closed however fast it reads.
     holds: bool,
     /// The session's own name.
@@ -112,8 +112,8 @@ pub struct Judge<'a, R> {
 impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
     /// Nothing heard yet.
     pub fn new(topics: &'a [TopicName], published: &'a Published, session: &'a Session, rules: R) -> Self {
-        let (subscriptions, seen, watched, members, settled, holds, name) = Default::default();
-        Self { topics, published, session, rules, subscriptions, seen, watched, members, settled, holds, name }
+        let (subscriptions, seen, watched, members, holds, name) = Default::default();
+        Self { topics, published, session, rules, subscriptions, seen, watched, members, holds, name }
     }
 
     /// What is wrong with `trace`, if something is; and with who is there in its end, where that is known.
@@ -161,6 +161,8 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
                 }
                 let subscriptions = &self.subscriptions;
                 self.seen.retain(|topic, _| matching(subscriptions, topic).next().is_some());
+                // An interval that is left holds from here on, even where the next subscribe ends it before a message comes.
+                self.seen.iter_mut().for_each(|(topic, seen)| seen.paced |= is_paced(subscriptions, topic));
                 Ok(())
             }
             "join" | "leave" => self.presence(event),
@@ -170,10 +172,7 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
             }
             "published" => Ok(()),
             "error" if event["code"] == "presence_off" && command.is_some_and(|(said, _)| said["presence"] == true) => Ok(()),
-            "error" if event["code"] == "not_subscribed" && command.is_some_and(|(said, _)| said["topics"][0] == "nothing") => {
-                self.settled = true;
-                Ok(())
-            }
+            "error" if event["code"] == "not_subscribed" && command.is_some_and(|(said, _)| said["topics"][0] == "nothing") => Ok(()),
             _ => Err(format!("unexpected: {event}")),
         }
     }
@@ -221,7 +220,6 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
     /// A subscription begins or ceases to watch; what is watched no more is forgotten.
     fn watch(&mut self, pattern: &str, watches: bool) {
         if watches {
-            self.settled = false;
             self.members.clear();
             self.watched.insert(pattern.to_owned());
         } else {
@@ -239,7 +237,7 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
             return Err(format!("not to be told: {event}"));
         }
         let joins = event["op"] == "join";
-        if self.settled && self.members.insert((topic, session), joins) == Some(joins) {
+        if self.members.insert((topic, session), joins) == Some(joins) {
             return Err(format!("twice: {event}"));
         }
         Ok(())
@@ -277,7 +275,8 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
         if offset <= seen.last {
             return Err(format!("{topic} {offset} after {}", seen.last));
         }
-        if replay && !seen.replaying {
+        let reads_on = rule.replays && self.session.tight;
+        if replay && !seen.replaying && !reads_on {
             return Err(format!("{topic} {offset} is replayed behind live ones"));
         }
         if let Some(gap) = seen.gaps.iter().find(|&&(_, to)| to >= offset) {
@@ -285,7 +284,7 @@ impl<'a, R: Fn(&str) -> Rule> Judge<'a, R> {
         }
         let is_told = |offset: u64| seen.gaps.iter().any(|&(from, to)| (from..=to).contains(&offset));
         let paced = seen.paced || is_paced(&self.subscriptions, topic);
-        let loose = !replay && (paced || rule.conflates && self.session.tight);
+        let loose = paced && (!replay || reads_on) || !replay && rule.conflates && self.session.tight;
         let missing = (seen.last.max(seen.free) + 1..offset).find(|&offset| !loose && !is_told(offset) && !is_own(offset));
         if let Some(missing) = missing {
             return Err(format!("{topic} {missing} is missing before {offset}: {seen:?}"));

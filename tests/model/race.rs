@@ -11,7 +11,7 @@ use belfry::clock::Clock;
 use belfry::config::{Config, Live, Sources};
 use belfry::hub::{Attempt, Hub, Message, Outlet, OutletId, PayloadKind, PresenceChange, Publication, Wanted};
 use belfry::metrics::{Metrics, PublishSource};
-use belfry::position::Offset;
+use belfry::position::{Offset, Position};
 use belfry::session_id::{Member, SessionId};
 use belfry::topic_name::TopicName;
 
@@ -45,15 +45,16 @@ impl Mailbox {
 }
 
 impl Outlet for Mailbox {
-    fn has_room(&self) -> bool {
+    fn has_room(&self, _: &Waker) -> bool {
         self.0.lock().unwrap().0.len() < 500
     }
     fn when_room(&self, _: &Waker) {}
-    fn offer(&self, message: &Message) {
+    fn offer(&self, message: &Message, _: &Waker) {
         let mut state = self.0.lock().unwrap();
         state.0.push_back(message.clone());
         state.1 += 1;
     }
+    fn go_on(&self, _: &TopicName, _: Position) {}
     fn tell(&self, _: &Arc<PresenceChange>) {}
 }
 
@@ -80,10 +81,10 @@ impl House {
 
     /// One subscriber that has missed `missed` messages joins, hears 100 live ones, and leaves.
     fn join(&mut self, way: Way, missed: u64) -> Result<(), String> {
-        let member = Member { session: SessionId::random(), user: None };
+        let member = Member { session: SessionId::random(), user: None, info: None };
         let Some(known) = self.hub.topic(&self.topic).map(|info| info.position) else { return Ok(()) };
         let since = Offset(known.offset.0.saturating_sub(missed));
-        let wanted = Wanted { since: Some((known.epoch.as_str(), since)), last: None };
+        let wanted = Wanted { since: Some((Some(known.epoch.as_str()), since)), last: None };
         let before = (way == Way::PositionReadBefore).then(|| self.hub.start(&self.topic, wanted).unwrap().1);
         let (topic, start, _) = self.hub.subscribe(&self.topic, self.outlet, &member, None, wanted).unwrap();
         let start = before.unwrap_or(start);
@@ -105,8 +106,8 @@ impl House {
             }
             floor = floor.filter(|&(_, until_taken)| until_taken > self.taken);
             if let Some(next) = reads_from {
-                let piece = topic.replay(next, 64, 64 << 10, self.clock.moment());
-                piece.gap.into_iter().for_each(|(_, to)| heard.0 = to);
+                let piece = topic.replay(Position { offset: next, ..start.position }, 64, 64 << 10, self.clock.moment());
+                piece.gap.into_iter().for_each(|gap| heard.0 = gap.to);
                 piece.messages.iter().try_for_each(|message| heard.hear(message.position.offset))?;
                 reads_from = (!piece.caught_up).then(|| heard.0.next());
                 floor = (piece.caught_up && way != Way::WithoutFloor).then(|| (heard.0, self.mailbox.pushed()));
@@ -135,7 +136,7 @@ impl Heard {
 fn joins(way: Way, rounds: usize, company: bool) -> Result<(), String> {
     let mut house = House::new();
     if company {
-        let other = Member { session: SessionId::random(), user: None };
+        let other = Member { session: SessionId::random(), user: None, info: None };
         house.hub.subscribe(&house.topic, house.outlet, &other, None, Wanted::default()).unwrap();
     }
     let stop = Arc::new(AtomicBool::new(false));
@@ -143,10 +144,16 @@ fn joins(way: Way, rounds: usize, company: bool) -> Result<(), String> {
         .map(|_| {
             let (hub, topic, stop) = (Arc::clone(&house.hub), house.topic.clone(), Arc::clone(&stop));
             std::thread::spawn(move || {
-                let publication =
-                    Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None };
+                let publication = Publication {
+                    payload: b"1",
+                    kind: PayloadKind::Json,
+                    except: None,
+                    source: PublishSource::Feed,
+                    payer: None,
+                    extra: None,
+                };
                 while !stop.load(Ordering::Relaxed) {
-                    if let Attempt::NoRoom(_) = hub.try_publish(&topic, &publication).unwrap() {
+                    if let Attempt::NoRoom(_) = hub.try_publish(&topic, &publication, Waker::noop()).unwrap() {
                         std::thread::yield_now();
                     }
                 }

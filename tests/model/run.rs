@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Wake, Waker};
+use std::thread::Thread;
 
 use belfry::hub::{Attempt, Hub, PayloadKind, Publication};
 use belfry::metrics::PublishSource;
@@ -38,6 +40,15 @@ fn sum(accounts: &BTreeMap<String, Account>, figure: impl Fn(&Account) -> f64) -
     accounts.values().map(figure).sum()
 }
 
+/// A thread that waits for its turn at a full inbox.
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 /// Publishes past the sessions, from any thread.
 #[derive(Clone)]
 struct Publisher {
@@ -53,16 +64,22 @@ impl Publisher {
     }
 
     fn publish(&self, topic: &TopicName, count: usize, bytes: usize) {
+        let publisher = Waker::from(Arc::new(Parked(std::thread::current())));
         for _ in 0..count {
             let (n, data) = self.data(bytes);
             let payload = data.to_string();
             // A line of a batch is JSON; the body of a POST is text of any kind.
             let kind = if n % 2 == 0 { PayloadKind::Json } else { PayloadKind::Text };
-            let publication = Publication { payload: payload.as_bytes(), kind, except: None, source: PublishSource::Http, payer: None };
+            let publication =
+                Publication { payload: payload.as_bytes(), kind, except: None, source: PublishSource::Http, payer: None, extra: None };
             let position = loop {
-                match self.hub.try_publish(topic, &publication).unwrap() {
+                match self.hub.try_publish(topic, &publication, &publisher).unwrap() {
                     Attempt::Published(position) => break position,
-                    Attempt::NoRoom(_) => std::thread::yield_now(),
+                    Attempt::NoRoom(outlet) => {
+                        outlet.when_room(&publisher);
+                        std::thread::park();
+                    }
+                    _ => panic!("this hub has no engine"),
                 }
             };
             self.published.lock().unwrap().note(topic.as_str(), position.offset.0, n);
@@ -224,10 +241,11 @@ impl<'a> Run<'a> {
         let last = newest();
         for session in &mut self.sessions {
             let behind = |session: &Session| {
+                // A plain WebSocket may have been read after that: then more comes.
                 // What an interval holds back may become too old by that, and then it is dropped.
                 let owed = last.iter().filter(|(topic, _)| !topic.contains(".aged."));
                 let covered = owed.filter(|(topic, _)| covers(&session.subscriptions, topic));
-                let behind = covered.filter(|(topic, last)| session.positions.get(*topic).is_none_or(|(_, offset)| offset != *last));
+                let behind = covered.filter(|(topic, last)| session.positions.get(*topic).is_none_or(|(_, offset)| offset < *last));
                 behind.map(|(topic, last)| format!("{topic} {last}")).collect::<Vec<_>>()
             };
             let outcome = session.read_until("each topic's newest message", &newest, |session| behind(session).is_empty());

@@ -27,7 +27,8 @@ pub(super) struct EventLoop {
     pub(super) clock: Clock,
     pub(super) poll: Poll,
     pub(super) sessions: Vec<Session>,
-    pub(super) target: Target,
+    /// The gateways that act as one; sessions are dealt to them in turn.
+    pub(super) targets: Vec<Target>,
     pub(super) ledger: Ledger,
     pub(super) load: Option<Load>,
     pub(super) watch: Option<Watch>,
@@ -41,13 +42,13 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    pub(super) fn new(target: Target, stamper: Stamper) -> std::io::Result<Self> {
+    pub(super) fn new(targets: Vec<Target>, stamper: Stamper, clustered: bool) -> std::io::Result<Self> {
         Ok(Self {
             clock: Clock::start(),
             poll: Poll::new()?,
             sessions: Vec::new(),
-            target,
-            ledger: Ledger::new(stamper),
+            targets,
+            ledger: Ledger::new(stamper, clustered),
             load: None,
             watch: None,
             waiting: VecDeque::new(),
@@ -76,14 +77,20 @@ impl EventLoop {
     pub(super) fn begin_connecting(&mut self) -> Result<(), ConnectError> {
         while self.pending < PENDING_MAX {
             let Some(index) = self.waiting.pop_front() else { break };
-            let socket = sockets::connect(&self.target, index)?;
-            let transport = Transport::new(socket, self.target.tls.as_ref()).map_err(ConnectError::Tls)?;
+            let target = self.target_of(index);
+            let socket = sockets::connect(target, index)?;
+            let transport = Transport::new(socket, target.tls.as_ref()).map_err(ConnectError::Tls)?;
             self.poll.add(&transport, index).map_err(ConnectError::Poll)?;
             let session = &mut self.sessions[index];
             session.begin(transport);
             self.pending += 1;
         }
         Ok(())
+    }
+
+    /// The gateway of the session `index`.
+    fn target_of(&self, index: usize) -> &Target {
+        &self.targets[index % self.targets.len()]
     }
 
     /// Publishes what is due, waits for the next event until `deadline`, and handles it.
@@ -118,7 +125,7 @@ impl EventLoop {
         load.publish_due(now, &mut self.ledger, &mut self.sessions);
         for publisher in load.touched.drain(..) {
             let session = &mut self.sessions[publisher];
-            publish_http::seal(&mut session.outgoing, &mut session.batch, self.target.token.as_deref());
+            publish_http::seal(&mut session.outgoing, &mut session.batch, self.targets[0].token.as_deref());
             self.flush(publisher);
         }
         self.load = Some(load);
@@ -180,7 +187,8 @@ impl EventLoop {
             }
             session.phase = Phase::Upgrading;
             let topics = self.ledger.names(&session.topics);
-            session.outgoing = sockets::upgrade_request(&self.target, session.dialect, &topics);
+            let target = &self.targets[index % self.targets.len()];
+            session.outgoing = sockets::upgrade_request(target, session.dialect, &topics);
         }
         self.flush(index);
     }

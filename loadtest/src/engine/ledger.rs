@@ -1,6 +1,7 @@
 //! The ledger: topics and streams, which deliveries are owed, which arrived.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::session::{Phase, Session};
 use crate::measure::Latency;
@@ -15,6 +16,10 @@ pub struct Counts {
     pub published: u64,
     pub deliveries: u64,
     pub received_bytes: u64,
+    /// The bytes of those WebSocket messages that delivered something, without their heads, as they were on the wire.
+    pub message_bytes: u64,
+    /// The same, inflated.
+    pub text_bytes: u64,
     pub duplicated: u64,
     pub reordered: u64,
     /// Messages that a later one overtook, whether or not they arrived afterwards.
@@ -52,6 +57,8 @@ pub struct Ledger {
     pub outstanding: i64,
     /// Subscribers, summed over all topics.
     pub(super) subscriptions: u64,
+    /// Whether gateways act as one: then a topic's offsets have holes, and are no sequence numbers.
+    clustered: bool,
     pub(super) stamper: Stamper,
     pub(super) inflater: Inflater,
     pub(super) topics: Vec<Topic>,
@@ -74,12 +81,13 @@ pub(super) struct Stream {
 }
 
 impl Ledger {
-    pub(super) fn new(stamper: Stamper) -> Self {
+    pub(super) fn new(stamper: Stamper, clustered: bool) -> Self {
         Self {
             latency: Latency::new(),
             counts: Counts::default(),
             outstanding: 0,
             subscriptions: 0,
+            clustered,
             stamper,
             inflater: Inflater::new(),
             topics: Vec::new(),
@@ -172,7 +180,7 @@ impl Ledger {
                 // With one publisher the offsets of a topic are its sequence numbers, so the next message is known.
                 let first = self.first_track(&session.topics, at);
                 match self.streams_of(topic) {
-                    [_] => session.tracks[first] = Track::after(told.offset as u32),
+                    [_] if !self.clustered => session.tracks[first] = Track::after(told.offset as u32),
                     streams if recovered.is_some() => session.tracks[first..first + streams.len()].fill(Track::FROM_ANYWHERE),
                     _ => {}
                 }
@@ -225,9 +233,9 @@ impl Ledger {
         dialect.push_subscribe(&mut session.outgoing, &self.names(&session.topics), &[]);
     }
 
-    /// A message with `payload` arrived at `session`.
-    pub(super) fn deliver(&mut self, session: &mut Session, payload: &[u8], offset: Option<u64>, now: u64) {
-        let stamp = match self.stamper.read(payload) {
+    /// A message arrived at `session`, with its payload at `payload` in `frame`.
+    pub(super) fn deliver(&mut self, session: &mut Session, frame: &[u8], payload: Range<usize>, now: u64) {
+        let stamp = match self.stamper.read(&frame[payload.clone()]) {
             Ok(stamp) => stamp,
             Err(Mismatch::Altered) => return self.counts.altered += 1,
             Err(Mismatch::Foreign) => return self.counts.foreign += 1,
@@ -240,10 +248,15 @@ impl Ledger {
             // In flight as the session changed its topics, or from a server without topics, which sends everything to everybody.
             return;
         };
+        let topic = &self.topics[stream.topic as usize];
+        if !session.dialect.is_intact(frame, payload.clone(), &topic.name, &topic.epoch) {
+            return self.counts.altered += 1;
+        }
         self.counts.deliveries += 1;
-        if let Some(offset) = offset {
+        if let Some(offset) = session.dialect.offset(frame, payload) {
             session.offsets[at] = session.offsets[at].max(offset);
-            if self.topics[stream.topic as usize].streams == 1 && offset != u64::from(stamp.sequence) {
+            let is_sequence = !self.clustered && self.topics[stream.topic as usize].streams == 1;
+            if is_sequence && offset != u64::from(stamp.sequence) {
                 self.counts.wrong_offsets += 1;
             }
         }

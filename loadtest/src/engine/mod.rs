@@ -3,13 +3,16 @@
 //! A scenario adds sessions, connects them, starts a load, and runs the engine. Between runs it may change what it likes.
 //! Every delivery is checked as it arrives.
 
+mod compression;
 mod event_loop;
 mod ledger;
 mod load;
+mod message;
 mod poll;
 mod receive;
 mod session;
 mod sockets;
+mod stream;
 mod transport;
 mod verdict;
 
@@ -39,9 +42,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine for sessions with `target`, and payloads as `stamper` writes them.
-    pub fn new(target: Target, stamper: Stamper) -> std::io::Result<Self> {
-        Ok(Self { events: EventLoop::new(target, stamper)? })
+    /// An engine for sessions with `targets` in turn, and payloads as `stamper` writes them. Where gateways are `clustered`, offsets have
+    /// holes. There is one target at least.
+    pub fn new(targets: Vec<Target>, stamper: Stamper, clustered: bool) -> std::io::Result<Self> {
+        debug_assert!(!targets.is_empty(), "sessions connect to something");
+        Ok(Self { events: EventLoop::new(targets, stamper, clustered)? })
     }
 
     /// Tells `watch` each slice of the time line as it ends.
@@ -56,18 +61,18 @@ impl Engine {
 
     /// A new subscriber of `topics`, in no order of connecting yet; its number. All streams must be there before.
     pub fn add_subscriber(&mut self, topics: Vec<u32>) -> usize {
-        self.add_session(self.events.target.subscriber, topics)
+        self.add_session(self.events.targets[0].subscriber, topics)
     }
 
     /// A new session that only publishes; its number.
     pub fn add_publisher(&mut self) -> usize {
-        let index = self.add_session(self.events.target.publisher, Vec::new());
-        self.events.sessions[index].posts = self.events.target.publishers_post;
+        let index = self.add_session(self.events.targets[0].publisher, Vec::new());
+        self.events.sessions[index].posts = self.events.targets[0].publishers_post;
         index
     }
 
     fn add_session(&mut self, dialect: Dialect, topics: Vec<u32>) -> usize {
-        self.events.sessions.push(Session::new(dialect, topics));
+        self.events.sessions.push(Session::new(dialect, self.events.targets[0].deflate, topics));
         self.events.sessions.len() - 1
     }
 
@@ -179,9 +184,9 @@ impl Engine {
         self.events.ledger.latency.measure_from(self.events.clock.now());
     }
 
-    /// How many of `sessions` have permessage-deflate.
+    /// How many of the open sessions have permessage-deflate as they offered it.
     pub fn deflated_sessions(&self) -> usize {
-        self.events.sessions.iter().filter(|session| session.phase == Phase::Open && session.deflated).count()
+        self.events.sessions.iter().filter(|session| session.phase == Phase::Open && session.compression.is_as_offered()).count()
     }
 
     /// How many of `sessions` are connected and subscribed.

@@ -1,11 +1,12 @@
-//! Handles the bytes of one read: the answer to the upgrade, then frames. Only frame heads are parsed; payloads are checked in place.
+//! Handles the bytes of one read: the answer to the upgrade, then frames, or chunks. Only frame heads are parsed; payloads are checked in place.
 
 use super::ledger::Ledger;
+use super::message;
 use super::session::{Phase, Session};
+use super::stream;
 use crate::wire::frame::push_masked;
-use crate::wire::publish_http;
-use crate::wire::upgrade::{self, Answer, Takeover};
-use crate::wire::{Head, Opcode, Reply};
+use crate::wire::upgrade::{self, Answer};
+use crate::wire::{Head, Opcode, http_stream, publish_http};
 
 /// What the read changed for the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,12 @@ fn walk(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (
             Opening::Refused => return (0, Progress::Ended),
         }
     }
+    if session.dialect.is_stream() {
+        let (chunks, ended) = stream::take(session, ledger, &bytes[taken..], now);
+        let opened = was_pending && session.phase == Phase::Open;
+        let otherwise = if opened { Progress::Opened } else { Progress::Nothing };
+        return (taken + chunks, if ended { Progress::Ended } else { otherwise });
+    }
     loop {
         let head = match Head::read(&bytes[taken..]) {
             Ok(Some(head)) if taken + head.head_bytes + head.payload_bytes <= bytes.len() => head,
@@ -84,19 +91,19 @@ enum Opening {
 }
 
 fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Opening {
-    let (head_bytes, deflate) = match upgrade::answer(bytes) {
+    let answer = if session.dialect.is_stream() { http_stream::answer(bytes) } else { upgrade::answer(bytes) };
+    let (head_bytes, deflate) = match answer {
         Answer::Partial => return Opening::Partial,
-        Answer::Accepted { deflate: Some(Takeover::Yes), .. } => {
-            ledger.counts.refuse("the server keeps its deflate window from message to message, though asked not to".to_owned());
-            return Opening::Refused;
-        }
         Answer::Accepted { head_bytes, deflate } => (head_bytes, deflate),
         Answer::Refused { status, reason } => {
             ledger.counts.refuse(format!("{status} {reason}"));
             return Opening::Refused;
         }
     };
-    session.deflated = deflate.is_some();
+    if let Err(error) = session.compression.agree(deflate) {
+        ledger.counts.refuse(error.to_string());
+        return Opening::Refused;
+    }
     session.phase = Phase::Subscribing;
     if session.topics.is_empty() && !session.dialect.introduces_itself() || session.dialect.subscribes_by_path() {
         ledger.subscribed(session, &[]);
@@ -112,13 +119,13 @@ fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Opening {
 
 fn frame(session: &mut Session, ledger: &mut Ledger, head: Head, payload: &[u8], now: u64) {
     match head.opcode {
-        Opcode::Text | Opcode::Binary if head.whole => message(session, ledger, head.deflated, payload, now),
+        Opcode::Text | Opcode::Binary if head.whole => data(session, ledger, head.deflated, payload, now),
         Opcode::Text | Opcode::Binary | Opcode::Continuation => {
             // Fragmented messages are never compressed here: RSV1 of the first frame would hold for all of them.
             session.fragments.extend_from_slice(payload);
             if head.whole {
                 let whole = std::mem::take(&mut session.fragments);
-                message(session, ledger, head.deflated, &whole, now);
+                data(session, ledger, head.deflated, &whole, now);
             }
         }
         Opcode::Ping => push_masked(&mut session.outgoing, Opcode::Pong, payload),
@@ -133,42 +140,15 @@ fn frame(session: &mut Session, ledger: &mut Ledger, head: Head, payload: &[u8],
     }
 }
 
-fn message(session: &mut Session, ledger: &mut Ledger, deflated: bool, payload: &[u8], now: u64) {
+fn data(session: &mut Session, ledger: &mut Ledger, deflated: bool, payload: &[u8], now: u64) {
     if !deflated {
-        return plain(session, ledger, payload, now);
+        return message::measured(session, ledger, payload, payload.len(), now);
     }
     // The inflater lends its result while the ledger is borrowed as a whole.
     let mut inflater = std::mem::take(&mut ledger.inflater);
-    match inflater.inflate(payload) {
-        Ok(text) => plain(session, ledger, text, now),
+    match session.compression.inflate(payload, &mut inflater) {
+        Ok(text) => message::measured(session, ledger, text, payload.len(), now),
         Err(error) => ledger.counts.broken(&error),
     }
     ledger.inflater = inflater;
-}
-
-fn plain(session: &mut Session, ledger: &mut Ledger, frame: &[u8], now: u64) {
-    let bytes = ledger.stamper.bytes();
-    let mut from = 0;
-    while let Some(start) = session.dialect.find_payload(frame, from, bytes) {
-        let offset = session.dialect.offset_before(frame, start);
-        let end = (start + bytes).min(frame.len());
-        ledger.deliver(session, &frame[start..end], offset, now);
-        from = end;
-    }
-    if from == 0 || session.dialect.mixes_replies_with_messages() {
-        session.dialect.replies(frame).for_each(|part| reply(session, ledger, part));
-    }
-}
-
-fn reply(session: &mut Session, ledger: &mut Ledger, part: &[u8]) {
-    match session.dialect.reply(part) {
-        Reply::Subscribed(topics_told) => ledger.subscribed(session, &topics_told),
-        Reply::Gap { dropped } => ledger.counts.gaps += dropped,
-        Reply::Draining => ledger.counts.draining += 1,
-        Reply::Error { code, message } => ledger.counts.error(code, message),
-        Reply::Acknowledged => ledger.acknowledge(session),
-        Reply::Ping(answer) => push_masked(&mut session.outgoing, session.dialect.opcode(), answer),
-        Reply::Other if session.dialect.sends_other_events() => {}
-        Reply::Other => ledger.counts.foreign += 1,
-    }
 }

@@ -2,10 +2,11 @@
 
 use std::io;
 
+use super::compression::Compression;
 use super::poll::Interest;
 use super::transport::Transport;
 use crate::sequence::{Missing, Track};
-use crate::wire::Dialect;
+use crate::wire::{Deflate, Dialect};
 
 /// The state of a session's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +37,7 @@ pub(super) struct Session {
     pub(super) acknowledged: usize,
     /// What the poll watches for.
     pub(super) interest: Interest,
-    /// Whether the server compresses.
-    pub(super) deflated: bool,
+    pub(super) compression: Compression,
     /// Whether deliveries are owed to it; false while it stalls or is disconnected.
     pub(super) expects_deliveries: bool,
     /// Whether its latencies are measured.
@@ -61,7 +61,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(dialect: Dialect, topics: Vec<u32>) -> Self {
+    pub(super) fn new(dialect: Dialect, offer: Deflate, topics: Vec<u32>) -> Self {
         Self {
             transport: None,
             phase: Phase::Disconnected,
@@ -70,7 +70,7 @@ impl Session {
             batch: Vec::new(),
             acknowledged: 0,
             interest: Interest::ReadWrite,
-            deflated: false,
+            compression: Compression::offering(offer),
             expects_deliveries: false,
             timed: true,
             resumes: false,
@@ -90,7 +90,6 @@ impl Session {
         self.transport = Some(transport);
         self.phase = Phase::Connecting;
         self.interest = Interest::ReadWrite;
-        self.deflated = false;
         self.acknowledged = 0;
         self.close_code = None;
     }
@@ -99,6 +98,7 @@ impl Session {
     pub(super) fn end(&mut self, phase: Phase) {
         self.transport = None;
         self.phase = phase;
+        self.compression.forget();
         self.rest = Vec::new();
         self.fragments = Vec::new();
         self.outgoing = Vec::new();

@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::wire::{Dialect, upgrade};
+use crate::wire::{Deflate, Dialect, http_stream, upgrade};
 
 /// What is tested.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ pub struct Target {
     /// Publishers speak HTTP.
     pub publishers_post: bool,
     /// Offer permessage-deflate.
-    pub deflate: bool,
+    pub deflate: Deflate,
     /// The addresses that sessions connect from.
     pub spread: Spread,
     /// The credentials of each session.
@@ -124,7 +124,7 @@ impl Target {
             None => None,
         };
         let host = host.to_owned();
-        Ok(Self { address, host, path, subscriber, publisher, publishers_post: false, deflate: false, spread, token: None, tls })
+        Ok(Self { address, host, path, subscriber, publisher, publishers_post: false, deflate: Deflate::Off, spread, token: None, tls })
     }
 }
 
@@ -162,10 +162,14 @@ fn open(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> 
     }
 }
 
-/// The request of a session that takes `topics`.
+/// The request of a session that takes `topics`: an upgrade, or that of a stream.
 pub(super) fn upgrade_request(target: &Target, dialect: Dialect, topics: &[&str]) -> Vec<u8> {
+    let (path, token) = (dialect.path(&target.path, topics), target.token.as_deref());
+    if dialect.is_stream() {
+        return http_stream::request(&target.host, &path, token);
+    }
     let protocol = (dialect == Dialect::Json).then_some("belfry.json.v1");
-    upgrade::request(&target.host, &dialect.path(&target.path, topics), target.deflate, protocol, target.token.as_deref())
+    upgrade::request(&target.host, &path, target.deflate, protocol, token)
 }
 
 /// Raises the soft limit of open files to the hard one; an error if that is less than `sessions` need.

@@ -39,6 +39,16 @@ impl Usage {
         Some(Self { busy, waited, resident_bytes: resident_kib.unwrap_or(0) * 1024 })
     }
 
+    /// Of the processes `pids` together; `None` if there are none, or one is not there.
+    pub fn of_all(pids: &[u32]) -> Option<Self> {
+        let plus = |sum: Self, more: Self| Self {
+            busy: sum.busy + more.busy,
+            waited: sum.waited + more.waited,
+            resident_bytes: sum.resident_bytes + more.resident_bytes,
+        };
+        pids.iter().map(|pid| Self::of(*pid)).reduce(|sum, more| Some(plus(sum?, more?))).flatten()
+    }
+
     /// Of this process.
     pub fn own() -> Self {
         Self::of(std::process::id()).unwrap_or_default()
@@ -103,5 +113,6 @@ mod tests {
     #[test]
     fn a_process_that_is_not_there_has_no_usage() {
         assert_eq!(Usage::of(u32::MAX), None);
+        assert_eq!(Usage::of_all(&[std::process::id(), u32::MAX]), None);
     }
 }

@@ -82,6 +82,12 @@ impl Scrape {
         Self(sums)
     }
 
+    /// The sums of both.
+    pub fn plus(mut self, other: Self) -> Self {
+        other.0.into_iter().for_each(|(name, value)| *self.0.entry(name).or_insert(0.0) += value);
+        self
+    }
+
     /// The sum of a family's series; 0 without any.
     pub fn value(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)

@@ -8,14 +8,17 @@ use serde::Serialize;
 use super::expectation::Expectation;
 use super::preset::Preset;
 use super::server::Server;
-use crate::wire::Dialect;
+use crate::wire::{Deflate, Dialect};
 
 /// The arguments that all scenarios share; what is left out has the scenario's default.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// The server, ws:// or wss://; ignored with --start [default: ws://127.0.0.1:8765/ws]
+    /// The server, ws:// or wss://; several times for gateways that act as one: sessions are dealt to them in turn; ignored with --start [default: ws://127.0.0.1:8765/ws]
     #[arg(long)]
-    pub url: Option<String>,
+    pub url: Vec<String>,
+    /// The gateway has its topics from a stream, so offsets have holes; several of --url say so too
+    #[arg(long)]
+    pub clustered: bool,
     /// A token or an API key for each session
     #[arg(long, value_name = "TOKEN", env = "BELFRY_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -25,7 +28,7 @@ pub struct Arguments {
     /// The first token of topics on a gateway that runs already; its rule decides what history stays behind
     #[arg(long, value_name = "TOKEN", default_value = "chat")]
     pub prefix: String,
-    /// Fail unless a figure keeps to a bound: p50, p90, p99, p99.9, max or lateness=TIME; lost, duplicated, reordered, closed or refused=N; cpu=TIME a delivery; delivered=N a second at least
+    /// Fail unless a figure keeps to a bound: p50, p90, p99, p99.9, max or lateness=TIME; lost, duplicated, reordered, closed or refused=N; cpu=TIME and bytes=N a delivery; delivered=N a second at least
     #[arg(long, value_name = "FIGURE=BOUND")]
     pub expect: Vec<Expectation>,
     /// A server by its name and in its dialect; without --url it is started
@@ -67,9 +70,9 @@ pub struct Arguments {
     /// How publishers publish; `http` in batches by POST /v1/publish
     #[arg(long, value_enum, default_value = "session")]
     pub publish_by: PublishBy,
-    /// Offer permessage-deflate
-    #[arg(long)]
-    pub deflate: bool,
+    /// Offer permessage-deflate; `history` lets messages refer to earlier ones, and each session inflates in its own window
+    #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "alone")]
+    pub deflate: Option<Deflate>,
     /// Sessions from each source address 127.0.0.x; 0: all from one
     #[arg(long, value_name = "N")]
     pub spread: Option<usize>,
@@ -85,9 +88,9 @@ pub struct Arguments {
     /// Pin what --start starts to the first core, and the load to the last
     #[arg(long)]
     pub pin: bool,
-    /// The server's process, for its CPU and memory
+    /// The server's process, for its CPU and memory; several times for the sum of several
     #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
+    pub server_pid: Vec<u32>,
 }
 
 /// The way of what is published.
@@ -108,7 +111,7 @@ impl Arguments {
             None => Server::Running,
         };
         match self.target {
-            Some(preset) if self.url.is_none() => preset.server(&belfry, &self.peers),
+            Some(preset) if self.url.is_empty() => preset.server(&belfry, &self.peers),
             _ => Ok(belfry),
         }
     }

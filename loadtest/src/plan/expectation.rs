@@ -21,6 +21,7 @@ pub enum Figure {
     Closed,
     Refused,
     Cpu,
+    Bytes,
     Delivered,
 }
 
@@ -41,7 +42,7 @@ pub struct BadExpectation {
     why: &'static str,
 }
 
-const FIGURES: [(&str, Figure); 13] = [
+const FIGURES: [(&str, Figure); 14] = [
     ("p50", Figure::P50),
     ("p90", Figure::P90),
     ("p99", Figure::P99),
@@ -54,6 +55,7 @@ const FIGURES: [(&str, Figure); 13] = [
     ("closed", Figure::Closed),
     ("refused", Figure::Refused),
     ("cpu", Figure::Cpu),
+    ("bytes", Figure::Bytes),
     ("delivered", Figure::Delivered),
 ];
 

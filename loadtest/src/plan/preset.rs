@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::server::{Sends, Server};
-use crate::wire::Dialect;
+use crate::wire::{Deflate, Dialect};
 
 /// A server and what it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -17,6 +17,14 @@ pub enum Preset {
     Json,
     /// Belfry's raw dialect
     Raw,
+    /// Belfry's native dialect as server-sent events
+    Sse,
+    /// Belfry's native dialect as lines of an HTTP answer
+    Stream,
+    /// Belfry, by Centrifugo's protocol in JSON
+    CentrifugoJson,
+    /// Belfry, by Centrifugo's protocol in protobuf
+    CentrifugoProtobuf,
     /// Belfry's native dialect with `server.coalesce` at 1 ms
     #[value(name = "json-coalesce-1ms")]
     JsonCoalesce,
@@ -53,22 +61,30 @@ impl Preset {
         match self {
             Self::Json | Self::JsonCoalesce | Self::JsonTwoShards => Dialect::Json,
             Self::Raw => Dialect::Raw,
+            Self::Sse => Dialect::Sse,
+            Self::Stream => Dialect::Stream,
+            Self::CentrifugoProtobuf => Dialect::CentrifugoProtobuf,
             Self::Baseline | Self::BaselineJoined => Dialect::Plain,
             Self::Uwebsockets | Self::Socketify | Self::NodeWs | Self::PythonWebsockets => Dialect::Bare,
             Self::Nats => Dialect::Nats,
             Self::Nchan => Dialect::Nchan,
-            Self::Centrifugo => Dialect::Centrifugo,
+            Self::Centrifugo | Self::CentrifugoJson => Dialect::CentrifugoJson,
         }
     }
 
     /// Whether it is Belfry.
     pub fn is_belfry(self) -> bool {
-        self.dialect().is_belfry()
+        self.dialect().is_belfrys_own() || matches!(self, Self::CentrifugoJson | Self::CentrifugoProtobuf)
     }
 
-    /// Whether it can speak permessage-deflate.
-    pub fn deflates(self) -> bool {
-        self.dialect() != Dialect::Plain
+    /// Whether it can compress so: no stream does. Others' servers would need a compressor for each session to do it with history.
+    pub fn offers(self, deflate: Deflate) -> bool {
+        match deflate {
+            Deflate::Off => true,
+            _ if self.dialect().is_stream() => false,
+            Deflate::Alone => self.dialect() != Dialect::Plain,
+            Deflate::History => self.is_belfry(),
+        }
     }
 
     /// How it is started: `belfry` where it is Belfry, else itself, by a script in `peers` if it is another's.
@@ -76,7 +92,7 @@ impl Preset {
         let tuned = matches!(self, Self::JsonCoalesce | Self::JsonTwoShards);
         ensure!(!tuned || *belfry != Server::Running, "{} is a gateway of one's own: name the gateway's binary with --start", self.name());
         Ok(match self {
-            Self::Json | Self::Raw => belfry.clone(),
+            Self::Json | Self::Raw | Self::Sse | Self::Stream | Self::CentrifugoJson | Self::CentrifugoProtobuf => belfry.clone(),
             Self::JsonCoalesce => belfry.with_setting("server.coalesce=1ms"),
             Self::JsonTwoShards => belfry.with_setting("server.shards=2"),
             Self::Baseline => Server::Baseline(Sends::Single),

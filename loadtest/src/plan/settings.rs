@@ -12,7 +12,7 @@ use super::preset::Preset;
 use super::scenario::Scenario;
 use super::server::Server;
 use crate::stamp::BYTES_MIN;
-use crate::wire::Dialect;
+use crate::wire::{Deflate, Dialect};
 
 /// A run's settings, whole.
 #[derive(Debug, Clone, Serialize)]
@@ -21,7 +21,8 @@ pub struct Settings {
     pub scenario: Scenario,
     /// What reports call the server, where the dialect alone would not tell it.
     pub server_name: Option<String>,
-    pub url: String,
+    pub urls: Vec<String>,
+    pub clustered: bool,
     pub dialect: Dialect,
     pub sessions: usize,
     pub rate: f64,
@@ -33,7 +34,7 @@ pub struct Settings {
     pub topics: usize,
     pub publishers: usize,
     pub publish_by: PublishBy,
-    pub deflate: bool,
+    pub deflate: Deflate,
     pub spread: Option<usize>,
     pub server: Server,
     pub pin: bool,
@@ -44,7 +45,7 @@ pub struct Settings {
     pub token: Option<String>,
     pub cacert: Option<PathBuf>,
     #[serde(skip)]
-    pub server_pid: Option<u32>,
+    pub server_pids: Vec<u32>,
 }
 
 struct Defaults {
@@ -95,7 +96,11 @@ impl Settings {
         let settings = Self {
             scenario,
             server_name: arguments.target.map(Preset::name),
-            url: arguments.url.clone().unwrap_or_else(|| format!("ws://127.0.0.1:8765{}", dialect.default_path())),
+            urls: match arguments.url.as_slice() {
+                [] => vec![format!("ws://127.0.0.1:8765{}", dialect.default_path())],
+                urls => urls.to_vec(),
+            },
+            clustered: arguments.clustered || arguments.url.len() > 1,
             dialect,
             sessions: arguments.sessions.unwrap_or(defaults.sessions),
             rate,
@@ -107,8 +112,8 @@ impl Settings {
             topics: arguments.topics.unwrap_or(defaults.topics),
             publishers: arguments.publishers.unwrap_or(publishers),
             // nchan takes messages over HTTP alone.
-            publish_by: if dialect.subscribers_publish() { arguments.publish_by } else { PublishBy::Http },
-            deflate: arguments.deflate,
+            publish_by: if dialect.sessions_publish() { arguments.publish_by } else { PublishBy::Http },
+            deflate: arguments.deflate.unwrap_or(Deflate::Off),
             spread: arguments.spread,
             server,
             pin: arguments.pin,
@@ -116,7 +121,7 @@ impl Settings {
             expect: arguments.expect.clone(),
             token: arguments.token.clone().filter(|token| !token.is_empty()),
             cacert: arguments.cacert.clone(),
-            server_pid: arguments.server_pid,
+            server_pids: arguments.server_pid.clone(),
         };
         settings.check()?;
         Ok(settings)
@@ -149,7 +154,7 @@ impl Settings {
         self.server = server;
         self.dialect = dialect;
         self.publishers = 1;
-        if !dialect.subscribers_publish() {
+        if !dialect.sessions_publish() {
             self.publish_by = PublishBy::Http;
         }
         self
@@ -160,14 +165,30 @@ impl Settings {
         let (scenario, dialect) = (self.scenario.name(), self.dialect.name());
         let needs_json = matches!(self.scenario, Scenario::Storm | Scenario::Churn);
         ensure!(!needs_json || self.dialect == Dialect::Json, "{scenario} needs --dialect json, not {dialect}");
+        let ends_so = match self.scenario {
+            Scenario::Drain => !self.dialect.is_stream() && !self.dialect.is_centrifugo(),
+            Scenario::Slow => !self.dialect.is_stream(),
+            _ => true,
+        };
+        ensure!(ends_so, "{scenario} looks for codes by which sessions are closed, and {dialect} has others or none");
+        ensure!(
+            self.scenario != Scenario::Chat || !self.dialect.is_stream(),
+            "in chat every session publishes, and {dialect} only listens"
+        );
+        ensure!(self.deflate == Deflate::Off || !self.dialect.is_stream(), "{dialect} is never compressed: leave --deflate out");
         let needs_topics = self.scenario == Scenario::Market;
         ensure!(!needs_topics || self.dialect.takes_many_topics(), "{scenario} takes many topics a session, and {dialect} takes one");
         let by_http = self.publish_by == PublishBy::Http;
         let speaks = matches!(self.scenario, Scenario::Chat | Scenario::Drain);
         ensure!(!by_http || !speaks, "in {scenario} sessions publish: it can't be had with --publish-by http, or with nchan");
-        let takes_posts = self.dialect.is_belfry() || self.dialect == Dialect::Nchan;
+        let takes_posts = self.is_belfry() || self.dialect == Dialect::Nchan;
         ensure!(!by_http || takes_posts, "{dialect} takes no --publish-by http; Belfry's dialects and nchan do");
         Ok(())
+    }
+
+    /// Whether the server is known to be Belfry, with its `/metrics` and its batches.
+    pub fn is_belfry(&self) -> bool {
+        self.dialect.is_belfrys_own() || matches!(self.server, Server::Belfry { .. })
     }
 
     /// The time to measure.

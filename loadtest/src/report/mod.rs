@@ -40,6 +40,10 @@ pub struct Report {
     pub published: u64,
     /// Messages that arrived while measuring, over all subscribers.
     pub deliveries: u64,
+    /// Bytes of a message on the wire, by the messages that arrived in it; without its head.
+    pub bytes_per_delivery: Option<f64>,
+    /// The same once it is inflated.
+    pub inflated_bytes_per_delivery: Option<f64>,
     /// From the scheduled moment to the arrival.
     pub latency: Quantiles,
     /// The same during the warm-up.
@@ -114,6 +118,7 @@ impl Report {
             Figure::Closed => Some(verdict.closes.values().sum::<u64>() as f64),
             Figure::Refused => Some(verdict.refusals.values().sum::<u64>() as f64),
             Figure::Cpu => self.server.map(|server| server.cpu_us_per_delivery),
+            Figure::Bytes => self.bytes_per_delivery,
             Figure::Delivered => Some(self.deliveries as f64 / self.measured_s.max(1e-9)),
         }
     }

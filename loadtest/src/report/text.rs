@@ -8,6 +8,7 @@ use super::units::{self, time};
 use crate::measure::Quantiles;
 use crate::plan::Server;
 use crate::plan::Settings;
+use crate::wire::Deflate;
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -22,7 +23,7 @@ impl Display for Report {
             "{} · {}{} · {} sessions · {load} · {} bytes · {:.1} s measured after {:.1} s",
             settings.scenario.name(),
             served(settings),
-            if settings.deflate { " + deflate" } else { "" },
+            compression(settings),
             units::count(settings.sessions as f64),
             settings.payload_bytes,
             self.measured_s,
@@ -31,6 +32,10 @@ impl Display for Report {
         if self.published > 0 {
             row(f, "published", &amount(self.published, self.measured_s))?;
             row(f, "delivered", &amount(self.deliveries, self.measured_s))?;
+        }
+        if let (Some(wire), Some(inflated)) = (self.bytes_per_delivery, self.inflated_bytes_per_delivery) {
+            let inflated = if settings.deflate == Deflate::Off { String::new() } else { format!(", {inflated:.1} inflated") };
+            row(f, "bytes a delivery", &format!("{wire:.1}{inflated}"))?;
         }
         if self.latency.count > 0 {
             row(f, "latency", &quantiles(&self.latency))?;
@@ -108,6 +113,12 @@ pub(super) fn served(settings: &Settings) -> String {
         Server::Peer(script) => script.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         Server::Running | Server::Belfry { .. } => settings.dialect.name(),
     }
+}
+
+/// How its messages are compressed, where the server's name does not say so.
+fn compression(settings: &Settings) -> &'static str {
+    let suffix = settings.deflate.suffix();
+    if settings.server_name.as_deref().is_some_and(|name| name.ends_with(suffix)) { "" } else { suffix }
 }
 
 fn row(f: &mut Formatter<'_>, name: &str, value: &str) -> Result {

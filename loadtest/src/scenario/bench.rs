@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 
 use crate::clock::nanoseconds;
 use crate::engine::{Counts, Engine, Load, Pace, Spread, StreamOrder, Target, raise_file_limit};
@@ -14,7 +14,7 @@ use crate::plan::Server;
 use crate::plan::{PublishBy, Settings};
 use crate::report::{Live, Provenance, Report};
 use crate::stamp::Stamper;
-use crate::wire::Dialect;
+use crate::wire::Deflate;
 use crate::wire::tls::client_config;
 
 /// How long it may take until all sessions are connected.
@@ -34,10 +34,11 @@ pub(super) struct Bench {
     pub(super) figures: BTreeMap<String, f64>,
     /// Failed checks of this scenario alone.
     pub(super) failures: Vec<String>,
-    target: Target,
+    /// The gateways; the first is the one that is named where there is room for one.
+    targets: Vec<Target>,
     run: u16,
     started: Option<Started>,
-    server_pid: Option<u32>,
+    server_pids: Vec<u32>,
     machine: Machine,
     scrape_before: Option<Scrape>,
     lateness: Quantiles,
@@ -52,6 +53,8 @@ struct Moment {
     server: Option<Usage>,
     deliveries: u64,
     published: u64,
+    message_bytes: u64,
+    text_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,32 +67,35 @@ impl Bench {
     /// Finds or starts the server, and makes an engine for it.
     pub(super) fn open(settings: Settings) -> anyhow::Result<Self> {
         raise_file_limit(settings.sessions + settings.publishers)?;
-        let started = Started::start(&settings.server, settings.pin, settings.deflate)?;
-        let publisher = match settings.dialect {
-            Dialect::Raw => Dialect::Json,
-            other => other,
+        let started = Started::start(&settings.server, settings.pin, settings.deflate != Deflate::Off)?;
+        let publisher = settings.dialect.of_publishers();
+        let urls = match &started {
+            Some(started) => vec![format!("ws://{}{}", started.address, settings.dialect.default_path())],
+            None => settings.urls.clone(),
         };
-        let url = started
-            .as_ref()
-            .map_or_else(|| settings.url.clone(), |started| format!("ws://{}{}", started.address, settings.dialect.default_path()));
-        let tls = if url.starts_with("wss://") { Some(client_config(settings.cacert.as_deref())?) } else { None };
-        let mut target = Target::parse(&url, settings.dialect, publisher, tls)?;
-        target.token.clone_from(&settings.token);
-        target.deflate = settings.deflate;
-        target.publishers_post = settings.publish_by == PublishBy::Http;
-        if let Some(sessions_per_address) = settings.spread {
-            target.spread = Spread { sessions_per_address };
+        let mut targets = Vec::new();
+        for url in urls {
+            let tls = if url.starts_with("wss://") { Some(client_config(settings.cacert.as_deref())?) } else { None };
+            let mut target = Target::parse(&url, settings.dialect, publisher, tls)?;
+            target.token.clone_from(&settings.token);
+            target.deflate = settings.deflate;
+            target.publishers_post = settings.publish_by == PublishBy::Http;
+            if let Some(sessions_per_address) = settings.spread {
+                target.spread = Spread { sessions_per_address };
+            }
+            targets.push(target);
         }
         let run = run_number();
-        let mut engine = Engine::new(target.clone(), Stamper::new(run, settings.payload_bytes)).context("can't make an epoll")?;
+        let stamper = Stamper::new(run, settings.payload_bytes);
+        let mut engine = Engine::new(targets.clone(), stamper, settings.clustered).context("can't make an epoll")?;
         let mut live = Live::new(&settings, std::io::stderr().is_terminal());
         engine.watch(Box::new(move |slice, counts| live.tell(slice, counts)));
         Ok(Self {
-            server_pid: started.as_ref().map(Started::pid).or(settings.server_pid),
+            server_pids: started.as_ref().map_or_else(|| settings.server_pids.clone(), |started| vec![started.pid()]),
             machine: Machine::here(),
-            scrape_before: target.subscriber.is_belfry().then(|| Scrape::fetch(&metrics_of(&target))).flatten(),
+            scrape_before: settings.is_belfry().then(|| scrape(&targets)).flatten(),
             engine,
-            target,
+            targets,
             run,
             started,
             figures: BTreeMap::new(),
@@ -119,7 +125,7 @@ impl Bench {
     /// How many sessions the gateway has closed since the run began.
     pub(super) fn closed_by_server(&self) -> Option<f64> {
         let before = self.scrape_before.as_ref()?.value("belfry_sessions_closed_total");
-        Scrape::fetch(&metrics_of(&self.target)).map(|now| now.value("belfry_sessions_closed_total") - before)
+        scrape(&self.targets).map(|now| now.value("belfry_sessions_closed_total") - before)
     }
 
     /// Adds a figure of this scenario.
@@ -153,12 +159,7 @@ impl Bench {
         let connected = self.engine.connect(sessions.iter().copied(), CONNECT_PATIENCE);
         self.check_open(open + sessions.len())?;
         connected?;
-        let deflated = self.engine.deflated_sessions();
-        ensure!(
-            !self.settings.deflate || deflated > 0,
-            "{} does not take permessage-deflate, and --deflate asks for it",
-            self.target.address
-        );
+        self.check_deflate()?;
         self.figures.insert("connects_per_s".to_owned(), sessions.len() as f64 * 1e9 / (self.engine.now() - began) as f64);
         if let (Some(before), Some(after)) = (before.server, self.moment().server) {
             let each = |total: u64| total as f64 / sessions.len() as f64;
@@ -166,6 +167,18 @@ impl Bench {
             self.figures.insert("resident_bytes_per_session".to_owned(), each(after.resident_bytes.saturating_sub(before.resident_bytes)));
         }
         Ok(())
+    }
+
+    /// An error if the server compresses nothing, or not as it is asked to.
+    fn check_deflate(&self) -> anyhow::Result<()> {
+        let (address, agreed) = (self.targets[0].address, self.engine.deflated_sessions() > 0);
+        match self.settings.deflate {
+            Deflate::Alone if !agreed => bail!("{address} does not take permessage-deflate, and --deflate asks for it"),
+            Deflate::History if !agreed => {
+                bail!("{address} does not let sessions keep their windows of permessage-deflate, and --deflate=history asks for that")
+            }
+            Deflate::Off | Deflate::Alone | Deflate::History => Ok(()),
+        }
     }
 
     /// An error with its remedy if fewer than `wanted` sessions are open.
@@ -189,7 +202,7 @@ impl Bench {
             ""
         };
         let why = if why.is_empty() { "the server gave no reason".to_owned() } else { why.join(", ") };
-        bail!("{open} of {wanted} sessions with {} are subscribed: {why}{remedy}", self.target.address)
+        bail!("{open} of {wanted} sessions with {} are subscribed: {why}{remedy}", self.targets[0].address)
     }
 
     /// The load that the settings ask for.
@@ -222,7 +235,7 @@ impl Bench {
 
     /// The server's process, where it is known.
     pub(super) fn server_pid(&self) -> Option<u32> {
-        self.server_pid
+        self.server_pids.first().copied()
     }
 
     /// The server, if this run started it.
@@ -250,6 +263,7 @@ impl Bench {
         let (from, to) = (window.from, window.to);
         let nanoseconds = to.at - from.at;
         let deliveries = to.deliveries - from.deliveries;
+        let each = |bytes: u64| (deliveries > 0).then(|| bytes as f64 / deliveries as f64);
         let server = from.server.zip(to.server).map(|(before, after)| after.since(&before, nanoseconds, deliveries));
         let own = to.own.since(&from.own, nanoseconds, deliveries);
         let latency: &Latency = &self.engine.ledger().latency;
@@ -259,6 +273,8 @@ impl Bench {
             measured_s: nanoseconds as f64 / 1e9,
             published: to.published - from.published,
             deliveries,
+            bytes_per_delivery: each(to.message_bytes - from.message_bytes),
+            inflated_bytes_per_delivery: each(to.text_bytes - from.text_bytes),
             latency: latency.measured(),
             warm_up: latency.warm_up(),
             lateness: self.lateness,
@@ -282,15 +298,15 @@ impl Bench {
     /// The gateway's figures once its accounts close, or after two seconds.
     fn scrape_at_rest(&self) -> Option<Scrape> {
         self.scrape_before.as_ref()?;
-        let mut scrape = Scrape::fetch(&metrics_of(&self.target))?;
+        let mut found = scrape(&self.targets)?;
         for _ in 0..REST_TRIES {
-            if scrape.unaccounted() == 0.0 {
+            if found.unaccounted() == 0.0 {
                 break;
             }
             std::thread::sleep(REST_PAUSE);
-            scrape = Scrape::fetch(&metrics_of(&self.target))?;
+            found = scrape(&self.targets)?;
         }
-        Some(scrape)
+        Some(found)
     }
 
     /// A gateway that this run started has no other sessions, so it must count what arrived as delivered (PROTOCOL section 9).
@@ -311,9 +327,11 @@ impl Bench {
         Moment {
             at: self.engine.now(),
             own: Usage::own(),
-            server: self.server_pid.and_then(Usage::of),
+            server: Usage::of_all(&self.server_pids),
             deliveries: counts.deliveries,
             published: counts.published,
+            message_bytes: counts.message_bytes,
+            text_bytes: counts.text_bytes,
         }
     }
 }
@@ -322,6 +340,11 @@ impl Bench {
 fn lacks_credentials(counts: &Counts) -> bool {
     let refused = counts.refusals.keys().any(|reason| reason.starts_with("401") || reason.starts_with("403"));
     refused || [1008, 4001, 4002].iter().any(|code| counts.closes.contains_key(code))
+}
+
+/// The figures of all gateways, summed.
+fn scrape(targets: &[Target]) -> Option<Scrape> {
+    targets.iter().map(|target| Scrape::fetch(&metrics_of(target))).reduce(|sum, more| Some(sum?.plus(more?))).flatten()
 }
 
 /// Where the metrics of `target` are.

@@ -14,7 +14,8 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let topic = bench.topic(0);
     bench.publishers()?;
     // Where the path is the subscription there is no session without one.
-    let topics = if bench.settings.dialect.subscribes_by_path() { vec![topic] } else { Vec::new() };
+    let dialect = bench.settings.dialect;
+    let topics = if dialect.subscribes_by_path() || dialect.is_stream() { vec![topic] } else { Vec::new() };
     let sessions: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(topics.clone())).collect();
     let warm_up: Vec<usize> = sessions.iter().copied().step_by(WARM_UP_SHARE).collect();
     bench.connect(&warm_up)?;

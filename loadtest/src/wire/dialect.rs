@@ -1,22 +1,27 @@
 //! How each kind of server is spoken to: its commands, and its frames.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
-use super::centrifugo;
 use super::frame::{Opcode, push_masked};
 use super::json_reply;
 use super::reply::Reply;
+use super::{centrifugo_json, centrifugo_protobuf, envelope, server_sent};
 use crate::stamp::MARKER;
 use clap::ValueEnum as _;
 
 /// The protocol of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Dialect {
     /// Belfry's native dialect.
     Json,
     /// Belfry's raw dialect: the path is the topic.
     Raw,
+    /// Belfry's native dialect as server-sent events.
+    Sse,
+    /// Belfry's native dialect as lines of an HTTP answer.
+    Stream,
     /// A server without topics, which sends each text to everybody.
     Plain,
     /// A server with topics and without envelopes: `SUB a b`, answered by `SUB`; `PUB a`, then the payload on the next line.
@@ -25,8 +30,11 @@ pub enum Dialect {
     Nats,
     /// nchan: topics in the path, published to over HTTP.
     Nchan,
-    /// Centrifugo's JSON protocol.
-    Centrifugo,
+    /// Centrifugo's protocol in JSON.
+    #[value(alias = "centrifugo")]
+    CentrifugoJson,
+    /// Centrifugo's protocol in protobuf.
+    CentrifugoProtobuf,
 }
 
 impl Dialect {
@@ -40,6 +48,8 @@ impl Dialect {
         match (self, topics) {
             // With `echo`, all members of a chat are owed the same messages.
             (Self::Raw, [topic, ..]) => format!("/raw/{topic}?echo=true"),
+            (Self::Sse, topics) => format!("/sse?topics={}", topics.join(",")),
+            (Self::Stream, topics) => format!("/stream?topics={}", topics.join(",")),
             (Self::Nchan, topics) => format!("/sub/{}", topics.join(",")),
             _ => path.to_owned(),
         }
@@ -47,7 +57,29 @@ impl Dialect {
 
     /// The path at which a server that was started for a run takes sessions.
     pub fn default_path(self) -> &'static str {
-        if self == Self::Centrifugo { "/connection/websocket" } else { "/ws" }
+        match self {
+            Self::CentrifugoJson => "/connection/websocket",
+            Self::CentrifugoProtobuf => "/connection/websocket?format=protobuf",
+            _ => "/ws",
+        }
+    }
+
+    /// Whether a session is the answer to an HTTP request, and can only listen.
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Sse | Self::Stream)
+    }
+
+    /// Whether it is Centrifugo's protocol.
+    pub fn is_centrifugo(self) -> bool {
+        matches!(self, Self::CentrifugoJson | Self::CentrifugoProtobuf)
+    }
+
+    /// What publishing sessions speak where the subscribers speak this.
+    pub fn of_publishers(self) -> Self {
+        match self {
+            Self::Raw | Self::Sse | Self::Stream => Self::Json,
+            other => other,
+        }
     }
 
     /// Whether one session can take several topics.
@@ -55,34 +87,34 @@ impl Dialect {
         !matches!(self, Self::Raw | Self::Plain)
     }
 
-    /// Whether sessions can publish; if not, publishers use HTTP.
-    pub fn subscribers_publish(self) -> bool {
+    /// Whether publishers can be sessions; if not, they use HTTP.
+    pub fn sessions_publish(self) -> bool {
         self != Self::Nchan
     }
 
     /// Whether a session must send a command before it may publish.
     pub fn introduces_itself(self) -> bool {
-        matches!(self, Self::Nats | Self::Centrifugo)
+        self == Self::Nats || self.is_centrifugo()
     }
 
     /// Whether replies may share a frame with messages.
     pub fn mixes_replies_with_messages(self) -> bool {
-        self == Self::Centrifugo
+        self.is_centrifugo()
     }
 
     /// Whether the server sends events of other kinds, which are ignored.
     pub fn sends_other_events(self) -> bool {
-        matches!(self, Self::Json | Self::Nats | Self::Centrifugo)
+        matches!(self, Self::Json | Self::Nats) || self.is_stream() || self.is_centrifugo()
     }
 
     /// The opcode of its commands.
     pub fn opcode(self) -> Opcode {
-        if self == Self::Nats { Opcode::Binary } else { Opcode::Text }
+        if matches!(self, Self::Nats | Self::CentrifugoProtobuf) { Opcode::Binary } else { Opcode::Text }
     }
 
-    /// Whether the server is Belfry, with its `/metrics`.
-    pub fn is_belfry(self) -> bool {
-        matches!(self, Self::Json | Self::Raw)
+    /// Whether only Belfry speaks it.
+    pub fn is_belfrys_own(self) -> bool {
+        matches!(self, Self::Json | Self::Raw) || self.is_stream()
     }
 
     /// Whether the upgrade itself subscribes.
@@ -111,8 +143,9 @@ impl Dialect {
                 push_masked(out, Opcode::Binary, text.as_bytes());
             }
             Self::Bare => push_masked(out, Opcode::Text, format!("SUB {}", topics.join(" ")).as_bytes()),
-            Self::Centrifugo => push_masked(out, Opcode::Text, centrifugo::subscribe(topics).as_bytes()),
-            Self::Raw | Self::Plain | Self::Nchan => {}
+            Self::CentrifugoJson => push_masked(out, Opcode::Text, centrifugo_json::subscribe(topics).as_bytes()),
+            Self::CentrifugoProtobuf => push_masked(out, Opcode::Binary, &centrifugo_protobuf::subscribe(topics)),
+            Self::Raw | Self::Plain | Self::Nchan | Self::Sse | Self::Stream => {}
         }
     }
 
@@ -146,21 +179,22 @@ impl Dialect {
                 let text = [b"PUB ", topic.as_bytes(), b"\n", payload].concat();
                 push_masked(out, Opcode::Text, &text);
             }
-            Self::Centrifugo => push_masked(out, Opcode::Text, &centrifugo::publish(topic, payload)),
+            Self::CentrifugoJson => push_masked(out, Opcode::Text, &centrifugo_json::publish(topic, payload)),
+            Self::CentrifugoProtobuf => push_masked(out, Opcode::Binary, &centrifugo_protobuf::publish(topic, payload)),
             Self::Raw | Self::Plain => push_masked(out, Opcode::Text, payload),
-            // Published by `wire/publish_http.rs`.
-            Self::Nchan => {}
+            // Published by `wire/publish_http.rs`, and by sessions of another dialect.
+            Self::Nchan | Self::Sse | Self::Stream => {}
         }
     }
 
     /// Where the next payload of `bytes` begins in the content of a frame, at `from` or after it.
     ///
-    /// In both of Belfry's dialects the payload ends the frame. Elsewhere it is searched for.
+    /// In Belfry's own dialects the payload ends the frame. Elsewhere it is searched for.
     pub fn find_payload(self, frame: &[u8], from: usize, bytes: usize) -> Option<usize> {
         let behind = match self {
-            Self::Json => 1,
+            Self::Json | Self::Sse | Self::Stream => 1,
             Self::Raw | Self::Plain | Self::Bare | Self::Nchan => 0,
-            Self::Nats | Self::Centrifugo => return search(frame, from),
+            Self::Nats | Self::CentrifugoJson | Self::CentrifugoProtobuf => return search(frame, from),
         };
         match frame.len().checked_sub(bytes + behind) {
             Some(start) if start >= from && frame[start..].starts_with(MARKER) => Some(start),
@@ -168,37 +202,56 @@ impl Dialect {
         }
     }
 
-    /// The offset before the payload at `payload`, in Belfry's native dialect.
-    pub fn offset_before(self, frame: &[u8], payload: usize) -> Option<u64> {
-        if self != Self::Json {
-            return None;
+    /// The offset of the message whose payload is at `payload`, where the dialect tells it.
+    pub fn offset(self, frame: &[u8], payload: Range<usize>) -> Option<u64> {
+        match self {
+            Self::Json | Self::Sse | Self::Stream => native_offset(&frame[..payload.start]),
+            Self::CentrifugoJson => centrifugo_json::offset(frame, payload),
+            Self::CentrifugoProtobuf => centrifugo_protobuf::offset(frame, payload),
+            Self::Raw | Self::Plain | Self::Bare | Self::Nats | Self::Nchan => None,
         }
-        let head = frame[..payload].strip_suffix(b",\"data\":").unwrap_or(&frame[..payload]);
-        let digits = head.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-        let digits = match digits {
-            0 => {
-                let start = memchr::memmem::find(head, b"\"offset\":")? + 9;
-                let length = head[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-                &head[start..start + length]
+    }
+
+    /// Whether nothing around the payload at `payload` is other than it should be, in the dialects that Belfry speaks; others have too
+    /// many forms.
+    pub fn is_intact(self, frame: &[u8], payload: Range<usize>, topic: &str, epoch: &str) -> bool {
+        match self {
+            Self::Json | Self::Stream => envelope::is_intact(frame, payload, topic, epoch),
+            Self::Sse => {
+                let place = format!("{epoch}:{}", native_offset(&frame[..payload.start]).unwrap_or(0));
+                let Some(before) = server_sent::before_data(frame, &place) else { return false };
+                envelope::is_intact(&frame[before..], payload.start - before..payload.end - before, topic, epoch)
             }
-            length => &head[head.len() - length..],
-        };
-        Some(digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
+            Self::CentrifugoJson => centrifugo_json::is_intact(frame, payload, topic),
+            Self::CentrifugoProtobuf => centrifugo_protobuf::is_intact(frame, payload, topic),
+            Self::Raw | Self::Plain | Self::Bare | Self::Nats | Self::Nchan => true,
+        }
+    }
+
+    /// The first whole event or line of a stream in `bytes`, and how many bytes it takes.
+    pub fn first_of_stream(self, bytes: &[u8]) -> Option<(&[u8], usize)> {
+        let end: &[u8] = if self == Self::Sse { b"\n\n" } else { b"\n" };
+        let at = memchr::memmem::find(bytes, end)?;
+        Some((&bytes[..at], at + end.len()))
     }
 
     /// The parts of a frame that are no messages, one reply each.
     pub fn replies(self, frame: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let (lines, whole) = if self == Self::Centrifugo { (Some(centrifugo::replies(frame)), None) } else { (None, Some(frame)) };
-        lines.into_iter().flatten().chain(whole)
+        let json = (self == Self::CentrifugoJson).then(|| centrifugo_json::replies(frame));
+        let protobuf = (self == Self::CentrifugoProtobuf).then(|| centrifugo_protobuf::replies(frame));
+        let whole = (!self.is_centrifugo()).then_some(frame);
+        json.into_iter().flatten().chain(protobuf.into_iter().flatten()).chain(whole)
     }
 
     /// Reads one of [`Self::replies`].
     pub fn reply(self, frame: &[u8]) -> Reply {
         match self {
-            Self::Json => json_reply::read(frame),
+            Self::Json | Self::Stream => json_reply::read(frame),
+            Self::Sse => server_sent::data(frame).map_or(Reply::Other, json_reply::read),
             Self::Nats => nats_reply(frame),
             Self::Bare if frame == b"SUB" => Reply::Subscribed(Vec::new()),
-            Self::Centrifugo => centrifugo::reply(frame),
+            Self::CentrifugoJson => centrifugo_json::reply(frame),
+            Self::CentrifugoProtobuf => centrifugo_protobuf::reply(frame),
             Self::Raw | Self::Plain | Self::Bare | Self::Nchan => Reply::Other,
         }
     }
@@ -206,6 +259,21 @@ impl Dialect {
 
 fn search(frame: &[u8], from: usize) -> Option<usize> {
     Some(from + memchr::memmem::find(frame.get(from..)?, MARKER)?)
+}
+
+/// The offset that ends `head`, what is before a payload of Belfry's native dialect; or that which is somewhere in it.
+fn native_offset(head: &[u8]) -> Option<u64> {
+    let head = head.strip_suffix(b",\"data\":").unwrap_or(head);
+    let digits = head.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = match digits {
+        0 => {
+            let start = memchr::memmem::find(head, b"\"offset\":")? + 9;
+            let length = head[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            &head[start..start + length]
+        }
+        length => &head[head.len() - length..],
+    };
+    Some(digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
 }
 
 fn nats_reply(frame: &[u8]) -> Reply {
@@ -238,8 +306,29 @@ mod tests {
         ] {
             let at = Dialect::Json.find_payload(frame.as_bytes(), 0, payload.len()).unwrap();
             assert_eq!(&frame[at..at + payload.len()], payload, "{frame}");
-            assert_eq!(Dialect::Json.offset_before(frame.as_bytes(), at), Some(18), "{frame}");
+            assert_eq!(Dialect::Json.offset(frame.as_bytes(), at..at + payload.len()), Some(18), "{frame}");
         }
+    }
+
+    /// PROTOCOL 11: the native object, with the stream's position before it.
+    #[test]
+    fn an_event_of_a_stream_is_compared_with_its_id() {
+        let payload = r#"{"m":"0001"}"#;
+        let object = format!(r#"{{"op":"message","topic":"a","epoch":"k3f9x2","offset":18,"data":{payload}}}"#);
+        let intact = |dialect: Dialect, frame: &str| {
+            let at = dialect.find_payload(frame.as_bytes(), 0, payload.len()).unwrap();
+            assert_eq!(dialect.offset(frame.as_bytes(), at..at + payload.len()), Some(18));
+            dialect.is_intact(frame.as_bytes(), at..at + payload.len(), "a", "k3f9x2")
+        };
+        assert!(intact(Dialect::Stream, &object));
+        assert!(intact(Dialect::Sse, &format!("id: k3f9x2:18,-\ndata: {object}")));
+        for wrong in ["", "id: k3f9x2:17,-\n", "id: k3f9x2:18\nevent: gap\n"] {
+            assert!(!intact(Dialect::Sse, &format!("{wrong}data: {object}")), "{wrong}");
+        }
+        let bytes = format!("{object}\n\n{object}");
+        assert_eq!(Dialect::Sse.first_of_stream(bytes.as_bytes()), Some((object.as_bytes(), object.len() + 2)));
+        assert_eq!(Dialect::Stream.first_of_stream(bytes.as_bytes()), Some((object.as_bytes(), object.len() + 1)));
+        assert_eq!(Dialect::Stream.first_of_stream(object.as_bytes()), None);
     }
 
     #[test]

@@ -1,17 +1,22 @@
-//! The bytes on the socket: frames, the upgrade, each dialect, and publishing over HTTP.
+//! The bytes on the socket: frames, the upgrade, streams, each dialect, and publishing over HTTP.
 
-mod centrifugo;
+mod centrifugo_json;
+mod centrifugo_protobuf;
 pub mod dialect;
+mod envelope;
 pub mod frame;
 mod http;
+pub mod http_stream;
 pub mod inflate;
 mod json_reply;
 pub mod publish_http;
 pub mod reply;
+mod server_sent;
 pub mod tls;
 pub mod upgrade;
 
 pub use dialect::Dialect;
 pub use frame::{Head, Opcode};
-pub use inflate::Inflater;
+pub use inflate::{Inflater, Window};
 pub use reply::{Reply, SubscribedTopic};
+pub use upgrade::Deflate;

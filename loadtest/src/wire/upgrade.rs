@@ -8,8 +8,38 @@ use super::http::{Head, NoHttp, first_line};
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// The `Sec-WebSocket-Accept` that answers [`KEY`].
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/// The `Sec-WebSocket-Extensions` of an offer of deflate.
-pub const DEFLATE_OFFER: &str = "permessage-deflate; client_no_context_takeover; server_no_context_takeover";
+
+/// How a session offers permessage-deflate (RFC 7692 §7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deflate {
+    /// Not at all
+    Off,
+    /// Each message compressed by itself
+    Alone,
+    /// Messages may refer to earlier ones: each session keeps its window
+    History,
+}
+
+impl Deflate {
+    /// What it is called behind the name of a server; empty where nothing is offered.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Off => "",
+            Self::Alone => "+deflate",
+            Self::History => "+history",
+        }
+    }
+
+    /// The value of `Sec-WebSocket-Extensions`.
+    fn offer(self) -> Option<&'static str> {
+        match self {
+            Self::Off => None,
+            Self::Alone => Some("permessage-deflate; client_no_context_takeover; server_no_context_takeover"),
+            Self::History => Some("permessage-deflate; client_no_context_takeover"),
+        }
+    }
+}
 
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
@@ -44,12 +74,12 @@ pub enum Takeover {
 }
 
 /// The request of an upgrade.
-pub fn request(host: &str, path: &str, deflate: bool, protocol: Option<&str>, token: Option<&str>) -> Vec<u8> {
+pub fn request(host: &str, path: &str, deflate: Deflate, protocol: Option<&str>, token: Option<&str>) -> Vec<u8> {
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n"
     );
-    if deflate {
-        let _ = write!(request, "Sec-WebSocket-Extensions: {DEFLATE_OFFER}\r\n");
+    if let Some(offer) = deflate.offer() {
+        let _ = write!(request, "Sec-WebSocket-Extensions: {offer}\r\n");
     }
     if let Some(protocol) = protocol {
         let _ = write!(request, "Sec-WebSocket-Protocol: {protocol}\r\n");

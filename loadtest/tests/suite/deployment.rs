@@ -32,6 +32,19 @@ fn a_deployment_with_tls_and_credentials_is_tested() {
     assert!(refused.errors.contains("is the --token right?"), "{}", refused.errors);
 }
 
+/// Where gateways act as one, every session hears everything, wherever it is and wherever it was published.
+#[test]
+fn sessions_are_dealt_to_several_urls() {
+    let everybody = r#"auth.anonymous={ subscribe = ["chat.>"], publish = ["chat.>"] }"#;
+    let (one, other) = (Served::start(&[everybody]), Served::start(&[everybody]));
+    let [url, second] = [&one, &other].map(|gateway| format!("ws://{}/ws", gateway.address));
+    run(&["fanout", "--sessions", "20", "--rate", "50", "--url", &url, "--url", &url]).expect_all_well();
+    // These two are no cluster: half of the sessions hear nothing.
+    let outcome = run(&["fanout", "--sessions", "20", "--rate", "50", "--url", &url, "--url", &second, "--publishers", "1"]);
+    assert_eq!(outcome.status, 2, "{outcome:?}");
+    assert!(outcome.number("/verdict/lost") > 0.0, "{outcome:?}");
+}
+
 #[test]
 fn a_broken_bound_fails_the_run() {
     let fanout = ["fanout", "--sessions", "5", "--expect", "lost=0", "--expect", "p99=100s", "--expect", "delivered=1"];

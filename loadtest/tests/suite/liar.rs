@@ -7,6 +7,7 @@ use std::thread;
 
 use belfry_loadtest::wire::frame::push_unmasked;
 use belfry_loadtest::wire::{Opcode, upgrade};
+use flate2::{Compress, Compression, FlushCompress};
 
 /// The message that is lied about; early enough for the shortest run.
 pub const LIED_ABOUT: usize = 10;
@@ -28,6 +29,10 @@ pub enum Lie {
     Stall,
     /// The session ends without a word.
     Cut,
+    /// The truth, each message compressed against the one before.
+    History,
+    /// The same, but the references of one message go one byte too far back.
+    WrongDistance,
 }
 
 /// Starts a server that tells `lie`; it lives as long as the test's process.
@@ -37,12 +42,12 @@ pub fn start(lie: Lie) -> SocketAddr {
     thread::spawn(move || {
         let subscribers = Arc::new(Mutex::new(Vec::new()));
         // The publisher connects first.
-        let publisher = accept(&listener, |socket| socket);
+        let publisher = accept(&listener, lie, |socket| socket);
         let audience = Arc::clone(&subscribers);
         thread::spawn(move || broadcast(publisher, &audience, lie));
         loop {
             // In the audience before it hears that it is.
-            accept(&listener, |socket| {
+            accept(&listener, lie, |socket| {
                 let copy = socket.try_clone().expect("a descriptor is free");
                 subscribers.lock().expect("no one panics with it").push(copy);
                 socket
@@ -52,7 +57,7 @@ pub fn start(lie: Lie) -> SocketAddr {
     address
 }
 
-fn accept(listener: &TcpListener, seat: impl FnOnce(TcpStream) -> TcpStream) -> TcpStream {
+fn accept(listener: &TcpListener, lie: Lie, seat: impl FnOnce(TcpStream) -> TcpStream) -> TcpStream {
     let (mut socket, _) = listener.accept().expect("a session comes");
     let mut request = Vec::new();
     let mut byte = [0];
@@ -60,19 +65,30 @@ fn accept(listener: &TcpListener, seat: impl FnOnce(TcpStream) -> TcpStream) -> 
         request.push(byte[0]);
     }
     let mut socket = seat(socket);
-    let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n\r\n", upgrade::ACCEPT);
+    let deflate = if lie.compresses() { "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n" } else { "" };
+    let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n{deflate}\r\n", upgrade::ACCEPT);
     let _ = socket.write_all(answer.as_bytes());
     socket
 }
 
+impl Lie {
+    fn compresses(self) -> bool {
+        matches!(self, Self::History | Self::WrongDistance)
+    }
+}
+
 fn broadcast(mut publisher: TcpStream, subscribers: &Mutex<Vec<TcpStream>>, lie: Lie) {
-    let mut held = None;
+    let (mut held, mut last) = (None, Vec::new());
     for number in 1.. {
         let Some(payload) = read_payload(&mut publisher) else { return };
-        let frame = frame(&payload);
+        let frame = if lie.compresses() { referring(&last, &payload) } else { frame(&payload) };
         let mut subscribers = subscribers.lock().expect("no one panics with it");
         for (at, subscriber) in subscribers.iter_mut().enumerate() {
-            let told = if at == 0 { twist(lie, number, &payload, &frame, &mut held) } else { vec![frame.clone()] };
+            let told = match (at, lie) {
+                (0, Lie::WrongDistance) if number == LIED_ABOUT => vec![referring(&[&last[..], b"x"].concat(), &payload)],
+                (0, _) => twist(lie, number, &payload, &frame, &mut held),
+                _ => vec![frame.clone()],
+            };
             for frame in told {
                 let _ = subscriber.write_all(&frame);
             }
@@ -80,6 +96,7 @@ fn broadcast(mut publisher: TcpStream, subscribers: &Mutex<Vec<TcpStream>>, lie:
                 let _ = subscriber.shutdown(std::net::Shutdown::Both);
             }
         }
+        last = payload;
     }
 }
 
@@ -107,6 +124,19 @@ fn twist(lie: Lie, number: usize, payload: &[u8], frame: &[u8], held: &mut Optio
 fn frame(payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     push_unmasked(&mut frame, Opcode::Text, payload);
+    frame
+}
+
+/// A compressed frame whose references count on `last` as the newest of what was inflated before.
+fn referring(last: &[u8], payload: &[u8]) -> Vec<u8> {
+    let (mut compress, mut packed) = (Compress::new(Compression::best(), false), Vec::with_capacity(payload.len() + 64));
+    if !last.is_empty() {
+        compress.set_dictionary(last).expect("a raw stream takes a dictionary");
+    }
+    compress.compress_vec(payload, &mut packed, FlushCompress::Sync).expect("there is room");
+    packed.truncate(packed.len() - 4);
+    let mut frame = frame(&packed);
+    frame[0] |= 0x40;
     frame
 }
 

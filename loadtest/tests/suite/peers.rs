@@ -67,6 +67,11 @@ fn what_a_dialect_cannot_do_is_said_before_anything_runs() {
     for (arguments, words) in [
         (&["market", "--dialect", "raw"][..], "market takes many topics a session, and raw takes one"),
         (&["storm", "--dialect", "raw"], "storm needs --dialect json"),
+        (&["storm", "--dialect", "centrifugo-json"], "storm needs --dialect json"),
+        (&["drain", "--dialect", "centrifugo-protobuf"], "codes by which sessions are closed"),
+        (&["slow", "--dialect", "sse"], "codes by which sessions are closed"),
+        (&["chat", "--dialect", "stream"], "stream only listens"),
+        (&["fanout", "--dialect", "sse", "--deflate"], "sse is never compressed"),
         (&["chat", "--publish-by", "http"], "--publish-by http"),
         (&["fanout", "--dialect", "nats", "--publish-by", "http"], "nats takes no --publish-by http"),
         (&["fanout", "--target", "json-two-shards"], "--start"),

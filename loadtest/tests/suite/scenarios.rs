@@ -2,9 +2,12 @@
 
 use crate::program::{run, run_with_gateway};
 
+/// Those in which a session takes many topics.
+const DIALECTS: [&str; 5] = ["json", "sse", "stream", "centrifugo-json", "centrifugo-protobuf"];
+
 #[test]
-fn fanout_reaches_everybody_in_both_dialects() {
-    for dialect in ["json", "raw"] {
+fn fanout_reaches_everybody_in_each_dialect() {
+    for dialect in DIALECTS.into_iter().chain(["raw"]) {
         let outcome = run_with_gateway(&["fanout", "--sessions", "50", "--dialect", dialect]);
         outcome.expect_all_well();
         assert!(outcome.number("/server/cpu_us_per_delivery") > 0.0, "{outcome:?}");
@@ -17,6 +20,29 @@ fn fanout_with_deflate_reaches_everybody() {
     run_with_gateway(&["fanout", "--sessions", "50", "--deflate", "--payload", "600"]).expect_all_well();
 }
 
+/// Each session inflates in a window of its own, and what refers to earlier messages is far shorter.
+#[test]
+fn messages_that_refer_to_earlier_ones_reach_everybody_unchanged() {
+    for (scenario, dialect) in [("fanout", "json"), ("fanout", "raw"), ("market", "json")] {
+        let arguments = [scenario, "--sessions", "40", "--topics", "20", "--rate", "200", "--dialect", dialect];
+        let plain = run_with_gateway(&arguments);
+        plain.expect_all_well();
+        let history = run_with_gateway(&[&arguments[..], &["--deflate=history"]].concat());
+        history.expect_all_well();
+        let (whole, wire) = (plain.number("/bytes_per_delivery"), history.number("/bytes_per_delivery"));
+        assert!(wire < whole / 2.0, "{scenario}, {dialect}: {wire} of {whole}");
+        assert!((history.number("/inflated_bytes_per_delivery") - whole).abs() < 3.0, "offsets have more digits: {history:?}");
+        assert!(history.number("/metrics/belfry_deflate_parses_total") > 0.0, "{history:?}");
+    }
+}
+
+#[test]
+fn a_gateway_that_keeps_no_windows_is_not_measured_as_if_it_did() {
+    let outcome = run_with_gateway(&["fanout", "--sessions", "2", "--deflate=history", "--set", "deflate.history=false"]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.errors.contains("keep their windows"), "{}", outcome.errors);
+}
+
 #[test]
 fn fanout_ahead_publishes_as_fast_as_it_goes() {
     let outcome = run_with_gateway(&["fanout", "--sessions", "5", "--ahead", "4"]);
@@ -25,13 +51,27 @@ fn fanout_ahead_publishes_as_fast_as_it_goes() {
 }
 
 #[test]
-fn market_reaches_everybody() {
-    run_with_gateway(&["market", "--sessions", "40", "--topics", "20", "--rate", "200"]).expect_all_well();
+fn market_reaches_everybody_in_each_dialect() {
+    for dialect in DIALECTS {
+        let outcome = run_with_gateway(&["market", "--sessions", "40", "--topics", "20", "--rate", "200", "--dialect", dialect]);
+        outcome.expect_all_well();
+        assert!(outcome.number("/metrics/belfry_deliveries_total") >= outcome.number("/deliveries"), "{dialect}: {outcome:?}");
+    }
+}
+
+/// Streams that several messages are joined for, and a payload longer than what is copied into a joined write.
+#[test]
+fn streams_carry_bursts_and_long_messages() {
+    for dialect in ["sse", "stream"] {
+        for load in [&["--burst", "16", "--rate", "400"][..], &["--payload", "20000", "--rate", "40"], &["--ahead", "8"]] {
+            run_with_gateway(&[&["fanout", "--sessions", "20", "--dialect", dialect], load].concat()).expect_all_well();
+        }
+    }
 }
 
 #[test]
 fn chat_lets_everybody_hear_everybody() {
-    for dialect in ["json", "raw"] {
+    for dialect in ["json", "raw", "centrifugo-json", "centrifugo-protobuf"] {
         run_with_gateway(&["chat", "--sessions", "40", "--topics", "4", "--dialect", dialect]).expect_all_well();
     }
 }
@@ -39,15 +79,15 @@ fn chat_lets_everybody_hear_everybody() {
 #[test]
 fn idle_tells_the_memory_of_a_session() {
     // So many that they don't fit into memory that the gateway's start has left free.
-    let outcome = run_with_gateway(&["idle", "--sessions", "2000"]);
+    let outcome = run_with_gateway(&["idle", "--sessions", "6000"]);
     outcome.expect_all_well();
     assert!(outcome.number("/figures/resident_bytes_per_session") > 0.0, "{outcome:?}");
-    assert_eq!(outcome.number("/deliveries") % 2000.0, 0.0, "{outcome:?}");
+    assert!(outcome.number("/deliveries") > 0.0, "{outcome:?}");
 }
 
 #[test]
 fn handshake_tells_what_a_session_costs_to_take_in() {
-    for dialect in ["json", "raw"] {
+    for dialect in ["json", "raw", "sse", "centrifugo-protobuf"] {
         let outcome = run_with_gateway(&["handshake", "--sessions", "100", "--dialect", dialect]);
         assert_eq!(outcome.status, 0, "{outcome:?}");
         assert!(outcome.number("/figures/handshake_cpu_us") > 0.0, "{outcome:?}");
@@ -58,7 +98,7 @@ fn handshake_tells_what_a_session_costs_to_take_in() {
 /// PROTOCOL 5: a batch by POST /v1/publish; what is due at one moment is one batch.
 #[test]
 fn publishing_over_http_reaches_everybody() {
-    for (dialect, topics) in [("json", "market"), ("raw", "fanout")] {
+    for (dialect, topics) in [("json", "market"), ("raw", "fanout"), ("sse", "fanout"), ("centrifugo-protobuf", "market")] {
         let outcome = run_with_gateway(&[topics, "--sessions", "20", "--publish-by", "http", "--burst", "5", "--dialect", dialect]);
         outcome.expect_all_well();
         assert_eq!(outcome.number("/metrics/belfry_sessions_opened_total"), 20.0, "no session publishes: {outcome:?}");
@@ -90,6 +130,17 @@ fn slow_keeps_the_others_whole() {
     assert_eq!(outcome.number("/figures/recovered_sessions"), 2.0, "they came back for what they missed: {outcome:?}");
 }
 
+/// Sessions of Centrifugo's protocol are closed with 3008 and don't come back here.
+#[test]
+fn slow_keeps_the_others_whole_in_centrifugos_protocol() {
+    for dialect in ["centrifugo-json", "centrifugo-protobuf"] {
+        let arguments = ["slow", "--sessions", "20", "--payload", "60000", "--rate", "50", "--duration", "1.6", "--dialect", dialect];
+        let outcome = run_with_gateway(&arguments);
+        outcome.expect_all_well();
+        assert_eq!(outcome.number("/figures/closed_sessions"), 2.0, "{dialect}: {outcome:?}");
+    }
+}
+
 #[test]
 fn churn_loses_nothing_from_each_subscribe_on() {
     let outcome = run_with_gateway(&["churn", "--sessions", "50", "--topics", "5", "--rate", "300"]);
@@ -118,20 +169,23 @@ fn compare_tells_ratios_to_the_first() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("page.html");
     let page = file.to_str().expect("the folder's path is text");
-    let outcome = run_with_gateway(&["compare", "--with", "json,baseline", "--repeat", "2", "--sessions", "10", "--html", page]);
+    let servers = "json,sse,stream,centrifugo-json,centrifugo-protobuf,baseline";
+    let outcome = run_with_gateway(&["compare", "--with", servers, "--repeat", "2", "--sessions", "10", "--html", page]);
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let page = std::fs::read_to_string(file).expect("the page is written");
     assert!(page.contains("<small>1.00 (1.00–1.00)</small>") && !page.contains("NaN"), "{page}");
-    assert_eq!(outcome.report.as_array().map(Vec::len), Some(4), "{outcome:?}");
+    assert!(servers.split(',').all(|server| page.contains(server)), "{page}");
+    assert_eq!(outcome.report.as_array().map(Vec::len), Some(12), "{outcome:?}");
 }
 
 #[test]
 fn compare_does_each_kind_of_work() {
     for work in [&["market", "--topics", "10"][..], &["idle"], &["handshake"], &["fanout", "--ahead", "4"], &["fanout", "--burst", "4"]] {
-        let arguments = ["compare", "--with", "json,json+deflate", "--repeat", "1", "--sessions", "20", "--payload", "400", "--scenario"];
+        let arguments =
+            ["compare", "--with", "json,json+deflate,json+history", "--repeat", "1", "--sessions", "20", "--payload", "400", "--scenario"];
         let outcome = run_with_gateway(&[&arguments[..], work].concat());
         assert_eq!(outcome.status, 0, "{work:?}: {outcome:?}");
-        assert_eq!(outcome.report.as_array().map(Vec::len), Some(2), "{work:?}: {outcome:?}");
+        assert_eq!(outcome.report.as_array().map(Vec::len), Some(3), "{work:?}: {outcome:?}");
     }
 }
 

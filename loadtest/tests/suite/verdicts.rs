@@ -10,6 +10,11 @@ fn run_against(lie: Lie) -> Outcome {
     run(&["fanout", "--dialect", "plain", "--sessions", "5", "--url", &url])
 }
 
+fn run_with_history(lie: Lie) -> Outcome {
+    let url = format!("ws://{}/", start(lie));
+    run(&["fanout", "--dialect", "plain", "--sessions", "5", "--url", &url, "--deflate=history"])
+}
+
 fn found(outcome: &Outcome, expected: &serde_json::Value) {
     assert_eq!(outcome.status, 2, "{outcome:?}");
     for name in ["lost", "behind_sessions", "duplicated", "reordered", "altered", "foreign"] {
@@ -21,6 +26,22 @@ fn found(outcome: &Outcome, expected: &serde_json::Value) {
 #[test]
 fn an_honest_server_is_not_accused() {
     run_against(Lie::None).expect_all_well();
+}
+
+#[test]
+fn an_honest_server_that_refers_to_earlier_messages_is_not_accused() {
+    let outcome = run_with_history(Lie::History);
+    outcome.expect_all_well();
+    assert!(outcome.number("/bytes_per_delivery") < 64.0, "nearly all of 128 bytes is a reference: {outcome:?}");
+}
+
+/// Deflate has no checksum: a reference that goes one byte too far back inflates to other bytes, and nothing else tells.
+#[test]
+fn a_distance_that_is_off_by_one_is_found() {
+    let outcome = run_with_history(Lie::WrongDistance);
+    assert_eq!(outcome.status, 2, "{outcome:?}");
+    assert!(outcome.number("/verdict/lost") >= 1.0, "{outcome:?}");
+    assert!(outcome.number("/verdict/altered") + outcome.number("/verdict/foreign") >= 1.0, "{outcome:?}");
 }
 
 #[test]

@@ -9,13 +9,14 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::endpoint::Endpoint;
 use super::tls::{Trust, client_config};
+use crate::cli::tell::tell;
 
 const DEFAULT_URL: &str = "ws://127.0.0.1:8765/ws";
 
 /// Which gateway, and as whom.
 #[derive(Debug, Clone, Args)]
 pub struct GatewayArguments {
-    /// The gateway's WebSocket, or HOST:PORT
+    /// The gateway's WebSocket, HOST:PORT, or unix:/FILE
     #[arg(long, short, value_name = "URL", env = "BELFRY_URL", default_value = DEFAULT_URL, value_parser = endpoint)]
     url: Endpoint,
     /// A token or an API key
@@ -55,7 +56,7 @@ impl GatewayArguments {
             (None, false) => Trust::System,
         };
         if trust == Trust::Anybody && self.url.tls {
-            eprintln!("belfry: warning: --insecure accepts any certificate, so anybody on the way can read along");
+            tell("warning: --insecure accepts any certificate, so anybody on the way can read along");
         }
         let tls = if self.url.tls { Some(client_config(&trust)?) } else { None };
         Ok(Gateway { endpoint: self.url, token, tls })

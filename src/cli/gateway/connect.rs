@@ -14,7 +14,7 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -127,13 +127,17 @@ impl Gateway {
 
     async fn connect(&self) -> Result<Box<dyn Stream>, ConnectError> {
         let endpoint = &self.endpoint;
-        let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(|error| {
+        let unreachable = |error: std::io::Error| {
             let what = match error.kind() {
                 std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
                 _ => error.to_string(),
             };
             ConnectError::Unreachable(anyhow!("can't connect to {endpoint}: {what}; is the gateway running? `belfry serve` starts one"))
-        })?;
+        };
+        if let Some(file) = &endpoint.unix {
+            return Ok(Box::new(UnixStream::connect(file).await.map_err(unreachable)?));
+        }
+        let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(unreachable)?;
         // Without TCP_NODELAY a small command may wait for the acknowledgement of the one before. A socket that refuses is only slower.
         let _ = tcp.set_nodelay(true);
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };

@@ -1,6 +1,7 @@
 //! The URL of a gateway's WebSocket, taken apart.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{anyhow, ensure};
@@ -9,6 +10,8 @@ use hyper::Uri;
 /// Where a gateway listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
+    /// The Unix socket by which it is reached; `None`: by `host` and `port`.
+    pub unix: Option<PathBuf>,
     /// Whether TLS is spoken: `wss`.
     pub tls: bool,
     /// A name or an address; one of IPv6 without its brackets.
@@ -20,9 +23,14 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Takes `ws://HOST[:PORT][/PATH]`, `wss://…` or `HOST:PORT` apart.
+    /// Takes `ws://HOST[:PORT][/PATH]`, `wss://…`, `HOST:PORT` or `unix:/FILE` apart.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let example = "write it as ws://127.0.0.1:8765/ws, wss://push.example.org/ws or HOST:PORT";
+        let example = "write it as ws://127.0.0.1:8765/ws, wss://push.example.org/ws, HOST:PORT or unix:/FILE";
+        if let Some(file) = text.strip_prefix("unix:") {
+            ensure!(file.starts_with('/'), "{text:?} names no file from the root on; write it as unix:/run/belfry/belfry.sock");
+            let unix = Some(PathBuf::from(file));
+            return Ok(Self { unix, tls: false, host: "localhost".to_owned(), port: 80, path: "/ws".to_owned() });
+        }
         let with_scheme = if text.contains("://") || !text.contains(':') { text.to_owned() } else { format!("ws://{text}") };
         let uri = Uri::from_str(&with_scheme).map_err(|error| anyhow!("{text:?} is no URL ({error}); {example}"))?;
         let tls = match uri.scheme_str() {
@@ -44,7 +52,7 @@ impl Endpoint {
             Some(path) if path.starts_with('?') => format!("/ws{path}"),
             Some(path) => path.to_owned(),
         };
-        Ok(Self { tls, host, port, path })
+        Ok(Self { unix: None, tls, host, port, path })
     }
 
     /// `Host` as HTTP writes it, without the scheme's own port.
@@ -61,6 +69,9 @@ impl Endpoint {
 /// Without the query, which may hold a token.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.unix {
+            return write!(f, "unix:{}", file.display());
+        }
         let path = self.path.split('?').next().unwrap_or_default();
         write!(f, "{}://{}{path}", if self.tls { "wss" } else { "ws" }, self.authority())
     }
@@ -71,7 +82,7 @@ mod tests {
     use super::*;
 
     fn endpoint(tls: bool, host: &str, port: u16, path: &str) -> Endpoint {
-        Endpoint { tls, host: host.into(), port, path: path.into() }
+        Endpoint { unix: None, tls, host: host.into(), port, path: path.into() }
     }
 
     #[test]
@@ -93,6 +104,13 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_is_taken() {
+        let parsed = Endpoint::parse("unix:/run/belfry/belfry.sock").unwrap();
+        assert_eq!((parsed.unix.as_deref(), parsed.tls), (Some(std::path::Path::new("/run/belfry/belfry.sock")), false));
+        assert_eq!((parsed.authority(), parsed.to_string()), ("localhost".to_owned(), "unix:/run/belfry/belfry.sock".to_owned()));
+    }
+
+    #[test]
     fn urls_that_are_refused() {
         for text in [
             "",
@@ -104,6 +122,8 @@ mod tests {
             "ws://host:99999/",
             "ws://u:p@host/",
             "ws://a b/",
+            "unix:",
+            "unix:belfry.sock",
         ] {
             assert!(Endpoint::parse(text).is_err(), "{text:?}");
         }

@@ -25,6 +25,9 @@ pub enum Event {
         topic: String,
         from: u64,
         to: u64,
+        /// The topic's new life, where its past was lost.
+        #[serde(default)]
+        epoch: Option<String>,
     },
     Draining {
         retry_after_ms: u64,

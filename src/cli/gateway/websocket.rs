@@ -10,7 +10,7 @@ use super::frame::{BINARY, CLOSE, CONTINUATION, Frame, MESSAGE_BYTES_MAX, NoFram
 /// How long [`WebSocket::close`] waits for the gateway's Close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// TCP, plain or under TLS.
+/// TCP, plain or under TLS, or a Unix socket.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 

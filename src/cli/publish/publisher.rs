@@ -9,6 +9,7 @@ use super::lines::Source;
 use super::outcome::Outcome;
 use super::window::{Line, Turn, Window};
 use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, WebSocket, read_event};
+use crate::cli::tell::tell;
 use crate::clock::{Clock, Moment};
 use crate::topic_name::TopicName;
 
@@ -64,7 +65,7 @@ impl Publisher {
         let summary = self.outcome.summary(self.clock.moment().since(self.began));
         self.outcome.verdict()?;
         if !self.manner.quiet {
-            eprintln!("belfry: {summary}");
+            tell(summary);
         }
         Ok(())
     }
@@ -120,9 +121,9 @@ impl Publisher {
         }
         if let Some(rate) = self.window.held_to() {
             self.noticed = true;
-            eprintln!(
-                "belfry: held to {rate:.0} lines a second by the gateway's commands_per_second; an API key may have a rate of its own"
-            );
+            tell(format_args!(
+                "held to {rate:.0} lines a second by the gateway's commands_per_second; an API key may have a rate of its own"
+            ));
         }
     }
 
@@ -154,7 +155,7 @@ impl Publisher {
                     // The gateway would say the same to every other line, but for one that it can't read.
                     self.ended |= code != "bad_request" && code != "message_too_large";
                 }
-                _ => eprintln!("belfry: {code}: {message}"),
+                _ => tell(format_args!("{code}: {message}")),
             },
             _ => {}
         }

@@ -10,6 +10,7 @@ use super::backoff::Backoff;
 use super::output::Output;
 use super::resume::{Resume, SUBSCRIBE_ID};
 use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, Message, WebSocket, read_event};
+use crate::cli::tell::tell;
 
 /// How long the gateway may be silent before its welcome has told its ping interval.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
@@ -58,19 +59,19 @@ impl Subscriber {
             let not_before = match self.gateway.upgrade().await {
                 Ok(socket) => {
                     if std::mem::replace(&mut was_connected, true) {
-                        eprintln!("belfry: back at {}", self.gateway.endpoint);
+                        tell(format_args!("back at {}", self.gateway.endpoint));
                     }
                     match self.listen(socket).await? {
                         End::Done => return Ok(()),
                         End::Lost(why, not_before) => {
-                            eprintln!("belfry: {why}; reconnecting");
+                            tell(format_args!("{why}; reconnecting"));
                             not_before
                         }
                     }
                 }
                 Err(ConnectError::Later(error, wait)) => {
                     if !was_connected {
-                        eprintln!("belfry: {error:#}; trying again");
+                        tell(format_args!("{error:#}; trying again"));
                     }
                     wait.map(|wait| Instant::now() + wait)
                 }
@@ -135,11 +136,14 @@ impl Subscriber {
                 self.backoff.reset();
                 self.unrefused = None;
                 for notice in self.resume.subscribed(topics) {
-                    eprintln!("belfry: {notice}");
+                    tell(notice);
                 }
             }
-            Some(Event::Gap { topic, from, to }) => {
-                eprintln!("belfry: {topic}: messages {from} to {to} are lost, this session was too slow")
+            Some(Event::Gap { topic, epoch: Some(_), .. }) => {
+                tell(format_args!("{topic}: what the gateway had is lost, and a new life of the topic begins"))
+            }
+            Some(Event::Gap { topic, from, to, .. }) => {
+                tell(format_args!("{topic}: messages from {from} to {to} were dropped, or the gateway no longer has them"))
             }
             Some(Event::Draining { retry_after_ms }) => {
                 return Ok(Heard::Draining(Instant::now() + Duration::from_millis(retry_after_ms)));
@@ -153,7 +157,7 @@ impl Subscriber {
                         bail!(told);
                     }
                 }
-                eprintln!("belfry: {told}");
+                tell(told);
             }
             Some(Event::Published { .. } | Event::Other) | None => {}
         }

@@ -13,7 +13,7 @@ const ROWS: usize = 10;
 pub(super) fn line(stats: &Stats, rates: Option<Rates>) -> String {
     let shown = |value: fn(Rates) -> f64| rates.map_or_else(|| "-".to_owned(), |rates| rate(value(rates)));
     format!(
-        "up {:.0} s  sessions {}  topics {}  subscriptions {}  published {}/s  delivered {}/s  outboxes {}\n",
+        "up {:.0} s  sessions {}  topics {}  subscriptions {}  published {}/s  delivered {}/s  outboxes {}  deflate {}\n",
         stats.uptime_s,
         stats.sessions,
         stats.topics,
@@ -21,6 +21,7 @@ pub(super) fn line(stats: &Stats, rates: Option<Rates>) -> String {
         shown(|rates| rates.published),
         shown(|rates| rates.delivered),
         bytes(stats.outbox_bytes),
+        stats.deflate_ratio(),
     )
 }
 
@@ -48,8 +49,18 @@ mod tests {
 
     #[test]
     fn a_line_tells_all_totals() {
-        let stats = Stats { sessions: 1, topics: 2, subscriptions: 3, published: 4, delivered: 5, outbox_bytes: 0, uptime_s: 61.4 };
+        let stats = Stats {
+            sessions: 1,
+            topics: 2,
+            subscriptions: 3,
+            published: 4,
+            delivered: 5,
+            outbox_bytes: 0,
+            saved_bytes: 82,
+            deflated_bytes: 18,
+            uptime_s: 61.4,
+        };
         let text = line(&stats, None);
-        assert!(text.starts_with("up 61 s") && text.ends_with("outboxes 0 B\n"), "{text}");
+        assert!(text.starts_with("up 61 s") && text.ends_with("outboxes 0 B  deflate 18 %\n"), "{text}");
     }
 }

@@ -49,7 +49,12 @@ fn draw_totals(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let pair = |name: &'static str, value: String| [Span::raw(name).dark_gray(), Span::raw(value).bold(), Span::raw("   ")];
     let published = per_second(view.rates.map(|rates| rates.published));
     let delivered = per_second(view.rates.map(|rates| rates.delivered));
-    let first = [pair("published ", published), pair("delivered ", delivered), pair("outboxes ", bytes(stats.outbox_bytes))];
+    let first = [
+        pair("published ", published),
+        pair("delivered ", delivered),
+        pair("outboxes ", bytes(stats.outbox_bytes)),
+        pair("deflate ", stats.deflate_ratio()),
+    ];
     let count = |count: u64| rate(count as f64);
     let second = [
         pair("sessions ", count(stats.sessions)),
@@ -191,7 +196,17 @@ mod tests {
     use crate::cli::top::stats::Stats;
 
     fn view(tables: bool) -> View {
-        let stats = Stats { sessions: 1_234, topics: 2, subscriptions: 3, published: 0, delivered: 0, outbox_bytes: 9, uptime_s: 3_700.0 };
+        let stats = Stats {
+            sessions: 1_234,
+            topics: 2,
+            subscriptions: 3,
+            published: 0,
+            delivered: 0,
+            outbox_bytes: 9,
+            saved_bytes: 82,
+            deflated_bytes: 18,
+            uptime_s: 3_700.0,
+        };
         let mut view = View::new("ws://127.0.0.1:8765/ws".into());
         let session = Session {
             session: "00c0ffee00c0ffee".into(),
@@ -219,7 +234,9 @@ mod tests {
     #[test]
     fn a_usual_terminal_shows_rates_and_both_tables() {
         let text = drawn(&view(true), 110, 30);
-        for word in ["2,000/s", "1,234", "up 1h 01m", "2.0 MiB", "1500 ms", "chat.lobby", "quotes.AAPL", "12.5", "q quit", "outbox▾"] {
+        for word in
+            ["2,000/s", "1,234", "18 %", "up 1h 01m", "2.0 MiB", "1500 ms", "chat.lobby", "quotes.AAPL", "12.5", "q quit", "outbox▾"]
+        {
             assert!(text.contains(word), "{word} is not in\n{text}");
         }
         assert!(!text.contains('\u{1b}'), "{text}");

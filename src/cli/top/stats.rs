@@ -20,6 +20,12 @@ pub(super) struct Stats {
     pub(super) published: u64,
     pub(super) delivered: u64,
     pub(super) outbox_bytes: u64,
+    /// Bytes that compression kept off the wire.
+    #[serde(default)]
+    pub(super) saved_bytes: u64,
+    /// Bytes of compressed messages, as they are compressed.
+    #[serde(default)]
+    pub(super) deflated_bytes: u64,
     pub(super) uptime_s: f64,
 }
 
@@ -31,6 +37,12 @@ pub(super) struct Rates {
 }
 
 impl Stats {
+    /// What compressed messages take of their bytes, in per cent; `-` where none was compressed.
+    pub(super) fn deflate_ratio(&self) -> String {
+        let before = self.deflated_bytes.saturating_add(self.saved_bytes);
+        if before == 0 { "-".to_owned() } else { format!("{:.0} %", 100.0 * self.deflated_bytes as f64 / before as f64) }
+    }
+
     /// The rates since `earlier`; `None` if no time lies between the two, or the gateway has restarted.
     pub(super) fn rates_since(&self, earlier: &Stats) -> Option<Rates> {
         let seconds = self.uptime_s - earlier.uptime_s;
@@ -77,7 +89,17 @@ mod tests {
     use super::*;
 
     fn stats(published: u64, uptime_s: f64) -> Stats {
-        Stats { sessions: 1, topics: 2, subscriptions: 3, published, delivered: published * 10, outbox_bytes: 0, uptime_s }
+        Stats {
+            sessions: 1,
+            topics: 2,
+            subscriptions: 3,
+            published,
+            delivered: published * 10,
+            outbox_bytes: 0,
+            saved_bytes: 0,
+            deflated_bytes: 0,
+            uptime_s,
+        }
     }
 
     #[test]

@@ -183,7 +183,17 @@ mod tests {
 
     #[test]
     fn a_pause_keeps_the_tables_and_scrolling_keeps_to_them() {
-        let stats = Stats { sessions: 1, topics: 1, subscriptions: 1, published: 0, delivered: 0, outbox_bytes: 0, uptime_s: 1.0 };
+        let stats = Stats {
+            sessions: 1,
+            topics: 1,
+            subscriptions: 1,
+            published: 0,
+            delivered: 0,
+            outbox_bytes: 0,
+            saved_bytes: 0,
+            deflated_bytes: 0,
+            uptime_s: 1.0,
+        };
         let mut view = View::new("ws://a/ws".into());
         view.update(stats, Some(Tables { topics: vec![topic("a", 1, 1.0), topic("b", 1, 1.0)], ..Tables::default() }));
         view.press(Key::Pause);

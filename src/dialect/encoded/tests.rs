@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{Moment, Timestamp};
-use crate::config::Rule;
-use crate::dialect::{Event, echo_frame, event_frame, replay_frame};
-use crate::frame::{Deflater, OpCode};
+use crate::config::{Deflate, Rule};
+use crate::dialect::{Event, ReferenceAccount, echo_frame, event_frame, replay_frame};
+use crate::frame::OpCode;
 use crate::hub::{About, PayloadKind};
 use crate::metrics::Metrics;
 use crate::position::{Epoch, Offset, Position};
@@ -27,13 +27,19 @@ fn message(payload: impl AsRef<[u8]>, kind: PayloadKind) -> Message {
         kind,
         except: None,
         rule: Arc::new(Rule::plain(None)),
+        extra: None,
     };
     Message::new(about, payload.as_ref())
 }
 
 fn tools() -> (Encoder, Tally, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    (Encoder { deflater: Deflater::new(3), threshold: 256 }, Tally::new(Arc::clone(&metrics)), metrics)
+    (Encoder::new(&Deflate::default(), ReferenceAccount::new(Arc::default(), 1 << 20)), Tally::new(Arc::clone(&metrics)), metrics)
+}
+
+/// `dialect` with a window of so many bits that the client doesn't keep, or without compression.
+fn websocket(dialect: Dialect, bits: Option<u8>) -> Encoding {
+    Encoding::websocket(dialect, bits.map(|bits| ServerWindow { bits, is_kept: false }))
 }
 
 fn is_same(one: &[u8], other: &[u8]) -> bool {
@@ -63,11 +69,10 @@ fn each_encoding_is_made_once() {
     let (mut encoder, mut tally, metrics) = tools();
     let mut encoded = Encoded::new(message(format!("[{}1]", "187.30,".repeat(200)), PayloadKind::Json));
     for dialect in [Dialect::Json, Dialect::Raw] {
-        let frames =
-            [None, Some(15), Some(12), Some(10)].map(|bits| encoded.frame(Encoding::websocket(dialect, bits), &mut encoder, &mut tally));
+        let frames = [None, Some(15), Some(12), Some(10)].map(|bits| encoded.frame(websocket(dialect, bits), &mut encoder, &mut tally));
         for (bits, frame) in [None, Some(15), Some(12), Some(10)].into_iter().zip(&frames) {
             assert!(
-                is_same(frame, &encoded.frame(Encoding::websocket(dialect, bits), &mut encoder, &mut tally)),
+                is_same(frame, &encoded.frame(websocket(dialect, bits), &mut encoder, &mut tally)),
                 "{dialect:?} {bits:?} was made twice"
             );
             assert_eq!(read(frame).1, read(&frames[0]).1);
@@ -77,8 +82,8 @@ fn each_encoding_is_made_once() {
     tally.hand_over();
     let text = metrics.render();
     let counted = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<usize>().ok()).unwrap();
-    let plain = [Dialect::Json, Dialect::Raw]
-        .map(|dialect| read(&encoded.frame(Encoding::websocket(dialect, None), &mut encoder, &mut tally)).1.len());
+    let plain =
+        [Dialect::Json, Dialect::Raw].map(|dialect| read(&encoded.frame(websocket(dialect, None), &mut encoder, &mut tally)).1.len());
     assert_eq!(counted("belfry_deflate_in_bytes_total"), 3 * (plain[0] + plain[1]));
     assert!(counted("belfry_deflate_out_bytes_total") < counted("belfry_deflate_in_bytes_total"));
 }
@@ -88,9 +93,9 @@ fn each_encoding_is_made_once() {
 fn a_small_message_is_one_frame_for_all() {
     let (mut encoder, mut tally, _) = tools();
     let mut encoded = Encoded::new(message("a".repeat(255), PayloadKind::Text));
-    let plain = encoded.frame(Encoding::websocket(Dialect::Raw, None), &mut encoder, &mut tally);
-    assert!(is_same(&plain, &encoded.frame(Encoding::websocket(Dialect::Raw, Some(15)), &mut encoder, &mut tally)));
-    assert_eq!(encoded.frame(Encoding::websocket(Dialect::Json, Some(15)), &mut encoder, &mut tally)[0], TEXT | RSV1);
+    let plain = encoded.frame(websocket(Dialect::Raw, None), &mut encoder, &mut tally);
+    assert!(is_same(&plain, &encoded.frame(websocket(Dialect::Raw, Some(15)), &mut encoder, &mut tally)));
+    assert_eq!(encoded.frame(websocket(Dialect::Json, Some(15)), &mut encoder, &mut tally)[0], TEXT | RSV1);
 }
 
 #[test]
@@ -98,7 +103,7 @@ fn raw_frames_are_payloads_alone() {
     let (mut encoder, mut tally, _) = tools();
     for (kind, first) in [(PayloadKind::Json, TEXT), (PayloadKind::Text, TEXT), (PayloadKind::Binary, BINARY)] {
         let message = message("7", kind);
-        let frame = Encoded::new(message.clone()).frame(Encoding::websocket(Dialect::Raw, None), &mut encoder, &mut tally);
+        let frame = Encoded::new(message.clone()).frame(websocket(Dialect::Raw, None), &mut encoder, &mut tally);
         assert_eq!(frame[..], [first, 1, b'7']);
         assert!(is_same(&frame, message.frame()), "a plain frame is the message's own");
     }
@@ -108,12 +113,12 @@ fn raw_frames_are_payloads_alone() {
 fn events_replays_and_echoes() {
     let (mut encoder, mut tally, _) = tools();
     let pong = Event::Pong { id: None };
-    let frame = event_frame(&pong, Encoding::websocket(Dialect::Json, Some(15)), &mut encoder, &mut tally).unwrap();
+    let frame = event_frame(&pong, websocket(Dialect::Json, Some(15)), &mut encoder, &mut tally).unwrap();
     assert_eq!(read(&frame), (TEXT, br#"{"op":"pong"}"#.to_vec()));
-    assert!(event_frame(&pong, Encoding::websocket(Dialect::Raw, None), &mut encoder, &mut tally).is_none());
-    let replayed = replay_frame(&message("1", PayloadKind::Json), Encoding::websocket(Dialect::Json, None), &mut encoder, &mut tally);
+    assert!(event_frame(&pong, websocket(Dialect::Raw, None), &mut encoder, &mut tally).is_none());
+    let replayed = replay_frame(&message("1", PayloadKind::Json), websocket(Dialect::Json, None), &mut encoder, &mut tally);
     assert!(read(&replayed).1.ends_with(br#","offset":1,"replay":true,"data":1}"#));
-    let echo = echo_frame(OpCode::Binary, &[7; 300], Framing::WebSocket { window_bits: Some(15) }, &mut encoder, &mut tally);
+    let echo = echo_frame(OpCode::Binary, &[7; 300], websocket(Dialect::Echo, Some(15)).framing, &mut encoder, &mut tally);
     assert_eq!(read(&echo), (BINARY | RSV1, vec![7; 300]));
 }
 
@@ -123,7 +128,7 @@ proptest! {
     fn every_length_has_its_head(length in prop_oneof![0usize..300, 65_400usize..65_700], bits in prop::option::of(9u8..=15)) {
         let (mut encoder, mut tally, _) = tools();
         let payload: Vec<u8> = (0..length).map(|index| (index % 7) as u8).collect();
-        let frame = Encoded::new(message(payload.clone(), PayloadKind::Binary)).frame(Encoding::websocket(Dialect::Raw, bits), &mut encoder, &mut tally);
+        let frame = Encoded::new(message(payload.clone(), PayloadKind::Binary)).frame(websocket(Dialect::Raw, bits), &mut encoder, &mut tally);
         prop_assert_eq!(read(&frame).1, payload);
     }
 }
@@ -137,7 +142,7 @@ fn a_frames_buffer_is_as_long_as_the_frame() {
     let payloads =
         [(vec![b'1'; 4_000], PayloadKind::Json), (quoted.into_bytes(), PayloadKind::Text), (vec![0xff; 4_000], PayloadKind::Binary)];
     for (payload, kind) in payloads {
-        let frame = replay_frame(&message(payload, kind), Encoding::websocket(Dialect::Json, None), &mut encoder, &mut tally);
+        let frame = replay_frame(&message(payload, kind), websocket(Dialect::Json, None), &mut encoder, &mut tally);
         let FrameBytes::Made(frame) = frame else { panic!("not encoded") };
         let (length, room) = (frame.len(), Vec::from(frame).capacity());
         assert!(room <= length + crate::frame::HEAD_BYTES_MAX, "{kind:?}: {length} bytes in {room}");

@@ -25,6 +25,7 @@ fn published_at(offset: Offset, payload: impl AsRef<[u8]>, kind: PayloadKind) ->
         kind,
         except: None,
         rule: Arc::new(Rule::plain(None)),
+        extra: None,
     };
     Message::new(about, payload.as_ref())
 }
@@ -109,7 +110,7 @@ fn what_the_gateway_says_of_itself() {
         said(&Event::Welcome { session, ping_interval: Duration::from_secs(30), max_message_bytes: 65_536 }),
         format!(r#"{{"op":"welcome","session":"{session}","ping_interval_ms":30000,"max_message_bytes":65536}}"#)
     );
-    let member = Member { session, user: None };
+    let member = Member { session, user: None, info: None };
     let mut change = PresenceChange { topic: topic.clone(), member: member.clone(), joined: true };
     let tail = format!(r#","topic":"chat.lobby","member":{{"session":"{session}","user":null}}}}"#);
     assert_eq!(said(&Event::PresenceChange(&change)), format!(r#"{{"op":"join"{tail}"#));
@@ -120,8 +121,12 @@ fn what_the_gateway_says_of_itself() {
         format!(r#"{{"op":"presence","id":5,"topic":"chat.lobby","count":1,"members":[{{"session":"{session}","user":null}}]}}"#)
     );
     assert_eq!(
-        said(&Event::Gap { topic: &topic, from: Offset(19), to: Offset(u64::MAX) }),
+        said(&Event::Gap { topic: &topic, from: Offset(19), to: Offset(u64::MAX), epoch: None }),
         r#"{"op":"gap","topic":"chat.lobby","from":19,"to":18446744073709551615}"#
+    );
+    assert_eq!(
+        said(&Event::Gap { topic: &topic, from: Offset(1), to: Offset(2), epoch: Epoch::parse("abcd1234") }),
+        r#"{"op":"gap","topic":"chat.lobby","epoch":"abcd1234","from":1,"to":2}"#
     );
     assert_eq!(said(&Event::Draining { retry_after: Duration::from_micros(3_120_900) }), r#"{"op":"draining","retry_after_ms":3120}"#);
 }

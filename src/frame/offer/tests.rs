@@ -4,7 +4,7 @@ use proptest::prelude::*;
 const PLAIN: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 fn answer(headers: &[&str]) -> Option<(u8, String)> {
-    negotiate(headers.iter().map(|header| header.as_bytes())).map(|agreement| (agreement.server_window_bits, agreement.response))
+    negotiate(headers.iter().map(|header| header.as_bytes()), false).map(|agreement| (agreement.window.bits, agreement.response))
 }
 
 /// RFC 7692 §7.1: what browsers and libraries offer.
@@ -26,6 +26,29 @@ fn known_parameters_are_accepted() {
         assert_eq!(answer(&[&format!("permessage-deflate; server_max_window_bits={bits}")]), expected);
         assert_eq!(answer(&[&format!("permessage-deflate; server_max_window_bits=\"{bits}\"")]), expected);
     }
+}
+
+/// PROTOCOL 12: with history the client keeps its window unless it asks otherwise, and no window is named unasked.
+#[test]
+fn with_history_the_client_keeps_its_window() {
+    let kept = "permessage-deflate; client_no_context_takeover";
+    for (offer, bits, is_kept, response) in [
+        ("permessage-deflate", 15, true, kept.to_owned()),
+        ("permessage-deflate; client_max_window_bits", 15, true, kept.to_owned()),
+        ("permessage-deflate; client_no_context_takeover; client_max_window_bits=9", 15, true, kept.to_owned()),
+        ("permessage-deflate; server_max_window_bits=9", 9, true, format!("{kept}; server_max_window_bits=9")),
+        ("permessage-deflate; server_no_context_takeover", 15, false, PLAIN.to_owned()),
+        (
+            "permessage-deflate; server_max_window_bits=8; server_no_context_takeover",
+            8,
+            false,
+            format!("{PLAIN}; server_max_window_bits=8"),
+        ),
+    ] {
+        let expected = Some(Agreement { window: ServerWindow { bits, is_kept }, response });
+        assert_eq!(negotiate([offer.as_bytes()], true), expected, "{offer}");
+    }
+    assert!(!negotiate([&b"permessage-deflate"[..]], false).unwrap().window.is_kept);
 }
 
 /// RFC 7692 §7.1, §5.1: an offer with a parameter that is unknown, repeated, or has a value that it may not have is declined.
@@ -79,7 +102,7 @@ fn a_malformed_header_is_passed_over() {
         assert_eq!(answer(&[header]), None, "{header}");
         assert!(answer(&[header, "permessage-deflate"]).is_some(), "{header}");
     }
-    assert!(negotiate([&b"permessage-deflate; x=\xff"[..], b"permessage-deflate"]).is_some());
+    assert!(negotiate([&b"permessage-deflate; x=\xff"[..], b"permessage-deflate"], false).is_some());
 }
 
 /// The bound on work: eight offers are looked at.
@@ -93,9 +116,9 @@ fn the_ninth_offer_is_not_looked_at() {
 proptest! {
     #[test]
     fn no_header_panics(header in prop::collection::vec(any::<u8>(), 0..200), near in "permessage-deflate([;,= \"\\\\a-z_0-9]{0,60})") {
-        let _ = negotiate([&header[..]]);
-        if let Some(agreement) = negotiate([near.as_bytes()]) {
-            prop_assert!((8..=15).contains(&agreement.server_window_bits));
+        let _ = negotiate([&header[..]], true);
+        if let Some(agreement) = negotiate([near.as_bytes()], true) {
+            prop_assert!((8..=15).contains(&agreement.window.bits));
         }
     }
 }

@@ -13,7 +13,7 @@ fn plain() -> FrameReader {
 }
 
 fn with_deflate() -> FrameReader {
-    FrameReader::new(LIMIT, negotiate([&b"permessage-deflate"[..]]).as_ref())
+    FrameReader::new(LIMIT, negotiate([&b"permessage-deflate"[..]], false).as_ref())
 }
 
 /// What is heard of `frames`, which must be the same read at once and byte for byte.

@@ -13,9 +13,9 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::Config;
 use crate::metrics::RejectReason;
 use crate::server::connection::{Http, Progress, Tcp, TimedStream, Transport};
+use crate::server::entry::Granted;
 use crate::server::limits::{PendingPlace, Rejections};
 use crate::server::request::{head_room, read_head};
-use crate::server::websocket::Granted;
 use crate::shard::{Admitted, HandshakeHandler};
 
 /// One accepted connection.
@@ -59,9 +59,9 @@ impl Accepted {
 impl HandshakeHandler for Accepted {
     fn admit(&mut self, said: &[u8]) -> Option<Admitted> {
         let mut room = head_room();
-        let (head, used) = read_head(said, &mut room).filter(|&(_, used)| used <= self.config.limits.header_bytes)?;
-        let Granted { switching, newcomer } = self.http.grant(&head, self.peer)?;
-        Some(Admitted { session: newcomer, head: switching.written(), used })
+        let (request, used) = read_head(said, &mut room).filter(|&(_, used)| used <= self.config.limits.header_bytes)?;
+        let Granted { head, newcomer } = self.http.grant(&request, self.peer)?;
+        Some(Admitted { session: newcomer, head, used })
     }
 
     fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]) {

@@ -77,9 +77,10 @@ mod tests {
     /// Threats, row 25: who comes when there are no descriptors left is told so, and when to come again.
     #[tokio::test]
     async fn who_is_turned_away_is_told() {
-        let socket = super::super::listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
         let mut peer = tokio::net::TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
-        let socket = Accepting::new(socket).unwrap();
+        let socket = Accepting::new(socket.into()).unwrap();
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let mut reserve = ReserveDescriptor::new();
         let mut heard = String::new();

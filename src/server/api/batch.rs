@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::codes::ErrorCode;
@@ -49,10 +50,20 @@ struct Envelope<'a> {
 pub fn entry(number: usize, line: &[u8]) -> Result<Entry<'_>, LineError> {
     let refused = |code, message: String| LineError { line: number, code, message };
     let text = std::str::from_utf8(line).map_err(|_| refused(ErrorCode::BadRequest, "the line is not UTF-8".to_owned()))?;
-    let envelope: Envelope<'_> = serde_json::from_str(text)
-        .map_err(|error| refused(ErrorCode::BadRequest, format!("the line is not {{\"topic\":…,\"data\":…}}: {error}")))?;
+    let envelope =
+        envelope(text).map_err(|reason| refused(ErrorCode::BadRequest, format!("{reason}; write {{\"topic\":…,\"data\":…}}")))?;
     let topic = TopicName::parse(&envelope.topic).map_err(|error| refused(error.code(), error.to_string()))?;
     Ok(Entry { topic, data: envelope.data.get() })
+}
+
+/// Reads an object. The parser would take a list of both values as well, and its own words name what only this program knows.
+fn envelope(text: &str) -> Result<Envelope<'_>, String> {
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Data if text.starts_with('{') => "the line needs one \"topic\", which is a string, and one \"data\"".to_owned(),
+        Category::Data => "the line is not an object".to_owned(),
+        Category::Syntax | Category::Eof | Category::Io => format!("the line is not JSON from byte {} on", error.column()),
+    })?;
+    if text.starts_with('{') { Ok(envelope) } else { Err("the line is not an object".to_owned()) }
 }
 
 #[cfg(test)]
@@ -76,6 +87,9 @@ mod tests {
             (&br#"{"topic":"a","data":1}"#[..], None),
             (br#"{"data":null,"topic":"a"}"#, None),
             (br#"{"topic":"a.>","data":1}"#, Some(ErrorCode::BadTopic)),
+            (br#"["chat.arr",1]"#, bad),
+            (br#""chat.arr""#, bad),
+            (br#"{"topic":5,"data":1}"#, bad),
             (b"not json", bad),
             (b"\xff", bad),
             (br#"{"data":1}"#, bad),
@@ -83,6 +97,22 @@ mod tests {
             (br#"{"topic":"a","data":1} x"#, bad),
         ] {
             assert_eq!(entry(7, line).map_err(|error| error.code).err(), code, "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    /// The words are the contract's. (Those of the parser named its types, as in "invalid type: sequence".)
+    #[test]
+    fn errors_name_what_would_be_right() {
+        for (line, reason) in [
+            (r#"["chat.arr",1]"#, "the line is not an object"),
+            ("7", "the line is not an object"),
+            (r#"{"topic":"a"}"#, "the line needs one \"topic\", which is a string, and one \"data\""),
+            (r#"{"topic":"a","data":1,"data":2}"#, "the line needs one \"topic\", which is a string, and one \"data\""),
+            (r#"{"topic":"a","data":}"#, "the line is not JSON from byte 21 on"),
+            ("{", "the line is not JSON from byte 1 on"),
+        ] {
+            let told = entry(1, line.as_bytes()).unwrap_err().message;
+            assert_eq!(told, format!("{reason}; write {{\"topic\":…,\"data\":…}}"), "{line}");
         }
     }
 

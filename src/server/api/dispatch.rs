@@ -6,10 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Uri};
+use hyper::{HeaderMap, Method, StatusCode, Uri};
 
 use super::batch::{BATCH_BYTES_MAX, ENVELOPE_BYTES_MAX};
+use super::centrifugo::{Asking, CentrifugoApi, Directory, LONG};
+use super::idempotency::KEY_BYTES_MAX;
 use super::metering::{Allowance, Metering};
 use super::place::{Place, Surface};
 use super::publishing::Publishing;
@@ -20,12 +23,35 @@ use crate::config::{Limits, Live};
 use crate::hub::Hub;
 use crate::metrics::{LimitKey, Metrics, RejectReason};
 use crate::server::limits::{Accounts, Admission, HttpBytes};
-use crate::server::request::{BodyError, BodyLines, Bounds, Caller, Query, discard_body, read_body, topic_name};
+use crate::server::request::{BodyError, BodyLines, Bounds, Caller, Query, read_body, refuse_body, topic_name};
 use crate::server::response::{Answer, Problem, of_type};
+use crate::server::streaming::wire_of_body;
 use crate::server::websocket::required;
 use crate::session::Surroundings;
 use crate::shard::Shards;
 use crate::topic_name::TopicName;
+
+/// What a request says beside its body.
+struct HttpRequest<'a> {
+    headers: &'a HeaderMap,
+    query: &'a Query<'a>,
+    /// The client's, as limits count it.
+    address: IpAddr,
+    limits: &'a Limits,
+}
+
+impl HttpRequest<'_> {
+    /// What the request was `granted`, with its body to be read. The body of a request that was refused is not kept.
+    fn granted<T>(&self, granted: Result<T, Problem>, body: Incoming) -> Result<(T, Incoming), Problem> {
+        match granted {
+            Ok(granted) => Ok((granted, body)),
+            Err(problem) => {
+                refuse_body(self.headers, body, self.limits.body_timeout);
+                Err(problem)
+            }
+        }
+    }
+}
 
 /// The HTTP side but for handshakes.
 pub struct Api {
@@ -38,10 +64,12 @@ pub struct Api {
     publishing: Publishing,
     topics: TopicsApi,
     sessions: SessionsApi,
+    centrifugo: CentrifugoApi,
+    directory: Directory,
 }
 
 impl Api {
-    /// Answers out of these parts of the gateway.
+    /// Answers out of these parts of the gateway; `directory` finds the sessions that requests speak for.
     pub fn new(
         surroundings: &Surroundings,
         hub: &Arc<Hub>,
@@ -49,8 +77,9 @@ impl Api {
         metrics: &Arc<Metrics>,
         admission: &Arc<Admission>,
         accounts: &Accounts,
+        directory: Directory,
     ) -> Self {
-        let Surroundings { auth, live, .. } = surroundings;
+        let Surroundings { auth, live, clock, .. } = surroundings;
         Self {
             auth: Arc::clone(auth),
             live: Arc::clone(live),
@@ -58,9 +87,11 @@ impl Api {
             admission: Arc::clone(admission),
             accounts: accounts.clone(),
             metering: Metering::new(&accounts.rates, live, metrics),
-            publishing: Publishing::new(hub, live, metrics),
-            topics: TopicsApi::new(hub),
+            publishing: Publishing::new(hub, live, metrics, clock),
+            topics: TopicsApi::new(hub, &accounts.bytes),
             sessions: SessionsApi::new(shards),
+            centrifugo: CentrifugoApi::new(hub, shards, live, metrics, clock),
+            directory,
         }
     }
 
@@ -76,20 +107,31 @@ impl Api {
             return Err(self.other_method(methods, &head.method, surface));
         }
         let query = Query::new(head.uri.query());
+        let request = HttpRequest { headers: &head.headers, query: &query, address, limits: &config.limits };
+        if let Place::Api(method) = place {
+            return self.centrifugo_command(method, &request, body).await;
+        }
+        if let Place::Emulation = place {
+            let account = &self.accounts.bytes;
+            let read = read_body(&head.headers, body, config.limits.frame_bytes, config.limits.body_timeout, account).await;
+            let (body, held) = read.inspect_err(|error| self.count_body(error, LimitKey::FrameBytes))?;
+            return self.directory.hear(&body, wire_of_body(&head.headers), held).await;
+        }
         if head.method == Method::POST {
-            let published = self.publish(&place, &head.headers, &query, body, address, &config.limits).await;
+            let published = self.publish(&place, &request, body).await;
             return published.inspect_err(|problem| problem.error().into_iter().for_each(|code| self.metrics.command_error(code)));
         }
         let answer = match place {
             Place::Asset(asset) => return Ok(asset.answer(&head.headers)),
             Place::Healthz => return Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))),
             Place::Readyz => return self.ready(),
-            Place::WebSocket | Place::Publish => {
+            Place::WebSocket | Place::Publish | Place::Api(_) | Place::Transport(_) | Place::Emulation => {
                 self.accounts.rejections.count(RejectReason::BadUpgrade, address, "no upgrade was asked for");
                 return Ok(required());
             }
             Place::Metrics => of_type("text/plain; version=0.0.4; charset=utf-8", Bytes::from(self.metrics.render())),
-            Place::Topics | Place::Topic(_) | Place::History(_) | Place::Presence(_) | Place::Sessions | Place::Session(_) => {
+            Place::History(_) | Place::Presence(_) => return self.look_up(&place, head, &query, address).await,
+            Place::Topics | Place::Topic(_) | Place::Sessions | Place::Session(_) | Place::Stream => {
                 self.look_up(&place, head, &query, address).await?
             }
         };
@@ -110,9 +152,16 @@ impl Api {
             Place::Presence(topic) => self.topics.presence(&caller, &topic_name(topic)?, has_body, cost),
             Place::Sessions => self.sessions.list(&caller, query).await,
             Place::Session(id) => self.sessions.close(&caller, id).await,
-            Place::Asset(_) | Place::Healthz | Place::Readyz | Place::Metrics | Place::Publish | Place::WebSocket => {
-                Err(Problem::not_found("there is nothing to look up on this path"))
-            }
+            Place::Asset(_)
+            | Place::Healthz
+            | Place::Readyz
+            | Place::Metrics
+            | Place::Publish
+            | Place::Api(_)
+            | Place::WebSocket
+            | Place::Transport(_)
+            | Place::Emulation
+            | Place::Stream => Err(Problem::not_found("there is nothing to look up on this path")),
         }
     }
 
@@ -134,32 +183,19 @@ impl Api {
     }
 
     fn ready(&self) -> Result<Answer, Problem> {
-        match self.admission.is_draining() {
-            true => Err(self.admission.draining_problem()),
-            false => Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ready\n"))),
+        match self.admission.unready() {
+            Some(problem) => Err(problem),
+            None => Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ready\n"))),
         }
     }
 
-    async fn publish(
-        &self,
-        place: &Place<'_>,
-        headers: &HeaderMap,
-        query: &Query<'_>,
-        body: Incoming,
-        address: IpAddr,
-        limits: &Limits,
-    ) -> Result<Answer, Problem> {
-        let (caller, allowance, topic) = match self.may_publish(place, headers, query, address) {
-            Ok(may) => may,
-            Err(problem) => {
-                discard_body(headers, body, limits.body_timeout).await;
-                return Err(problem);
-            }
-        };
+    async fn publish(&self, place: &Place<'_>, request: &HttpRequest<'_>, body: Incoming) -> Result<Answer, Problem> {
+        let &HttpRequest { headers, limits, .. } = request;
+        let ((caller, allowance, topic), body) = request.granted(self.may_publish(place, request), body)?;
         let account = &self.accounts.bytes;
         let published = match topic {
             Some(topic) => match read_body(headers, body, limits.message_bytes, limits.body_timeout, account).await {
-                Ok((body, _held)) => return self.publishing.one(&allowance, &topic, body).await,
+                Ok((body, _held)) => return self.publishing.one(&allowance, &topic, body, idempotency_key(headers)?).await,
                 Err(error) => Err(error),
             },
             None => {
@@ -170,23 +206,55 @@ impl Api {
                 }
             }
         };
-        Ok(published.inspect_err(|error| match error {
-            BodyError::TooLong { .. } => self.accounts.rejections.limit_hit(LimitKey::MessageBytes),
+        Ok(published.inspect_err(|error| self.count_body(error, LimitKey::MessageBytes))?)
+    }
+
+    /// Counts a body that was not taken; `longest` is the limit that bounds it.
+    fn count_body(&self, error: &BodyError, longest: LimitKey) {
+        match error {
+            BodyError::TooLong { .. } => self.accounts.rejections.limit_hit(longest),
             BodyError::TooSlow => self.accounts.rejections.limit_hit(LimitKey::BodyTimeout),
             BodyError::Broken | BodyError::NoRoom(_) => {}
-        })?)
+        }
+    }
+
+    /// A command of Centrifugo's HTTP API.
+    async fn centrifugo_command(&self, method: &str, request: &HttpRequest<'_>, body: Incoming) -> Result<Answer, Problem> {
+        let &HttpRequest { headers, limits, .. } = request;
+        let ((caller, allowance), body) = request.granted(self.may_command(request), body)?;
+        // Base64 is a third longer than its bytes, and a topic and tags come beside.
+        let bytes_max = if LONG.contains(&method) { BATCH_BYTES_MAX } else { 2 * limits.message_bytes + (16 << 10) };
+        let account = &self.accounts.bytes;
+        let read = read_body(headers, body, bytes_max, limits.body_timeout, account).await;
+        let (body, _held) = read.inspect_err(|error| self.count_body(error, LimitKey::MessageBytes))?;
+        let by_status = headers.get("x-centrifugo-error-mode").is_some_and(|mode| mode == "transport");
+        let asking = Asking { caller: &caller, allowance: &allowance, metering: &self.metering, publishing: &self.publishing };
+        let answer = self.centrifugo.answer(method, &body, by_status, &asking).await;
+        held(answer.ok_or_else(|| Problem::bad_request("the body is no command: a JSON object is"))?, account).await
+    }
+
+    /// Whether a command of Centrifugo's HTTP API may be given: only an API key may ask.
+    fn may_command<'a>(&self, request: &HttpRequest<'a>) -> Result<(Caller<'a>, Allowance), Problem> {
+        let &HttpRequest { headers, query, address, .. } = request;
+        if self.admission.is_draining() {
+            return Err(self.admission.draining_problem());
+        }
+        let caller = Caller::of_api_key(&self.auth, &self.accounts.failures, address, headers, query)?;
+        let allowance = self.metering.allowance(&caller, address);
+        self.metering.take(&allowance)?;
+        Ok((caller, allowance))
     }
 
     /// Everything that can be said before the body is read. A batch asks for the right to each topic line by line, and pays by line.
-    fn may_publish<'a>(
-        &self,
-        place: &Place<'_>,
-        headers: &'a HeaderMap,
-        query: &Query<'a>,
-        address: IpAddr,
-    ) -> Result<(Caller<'a>, Allowance, Option<TopicName>), Problem> {
+    fn may_publish<'a>(&self, place: &Place<'_>, request: &HttpRequest<'a>) -> Result<(Caller<'a>, Allowance, Option<TopicName>), Problem> {
+        let &HttpRequest { headers, query, address, .. } = request;
         if self.admission.is_draining() {
             return Err(self.admission.draining_problem());
+        }
+        if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            let detail = "the body has a Content-Encoding, and only bodies without one are read";
+            let problem = Problem::of_http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail);
+            return Err(problem.with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
         }
         let caller = self.caller(headers, query, address)?;
         let allowance = self.metering.allowance(&caller, address);
@@ -199,6 +267,15 @@ impl Api {
         caller.require(&format!("publishing to {topic}"), |identity| identity.grants.may_publish(&topic))?;
         self.metering.take(&allowance)?;
         Ok((caller, allowance, Some(topic)))
+    }
+}
+
+/// The key under which a message is published once, if it has one.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    match key.to_str() {
+        Ok(key) if (1..=KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key)),
+        _ => Err(Problem::bad_request(format!("Idempotency-Key is not 1 to {KEY_BYTES_MAX} characters of ASCII"))),
     }
 }
 

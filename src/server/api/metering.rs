@@ -10,7 +10,7 @@ use crate::codes::ErrorCode;
 use crate::config::Live;
 use crate::hub::Payer;
 use crate::metrics::{LimitKey, Metrics};
-use crate::server::limits::Rates;
+use crate::server::limits::{Rates, bucket_of};
 use crate::server::request::Caller;
 use crate::server::response::Problem;
 use crate::token_bucket::Rate;
@@ -56,18 +56,9 @@ impl Metering {
 
     /// The bucket of the credential, else of the address.
     pub fn allowance(&self, caller: &Caller<'_>, address: IpAddr) -> Allowance {
-        let limits = &self.live.load().limits;
-        let rate = Rate { per_second: limits.commands_per_second, burst: limits.commands_burst };
-        let by_address = Payer::of_address(address);
-        let Some(identity) = caller.identity().filter(|_| caller.credential().is_some()) else {
-            return Allowance { key: by_address, rate };
-        };
-        let key = match (&identity.key, &identity.user) {
-            (Some(key), _) => Payer::ApiKey(Arc::clone(key)),
-            (None, Some(user)) => Payer::User(Arc::clone(user)),
-            (None, None) => by_address,
-        };
-        Allowance { key, rate: rate.with_own(identity.commands_per_second) }
+        let identity = caller.identity().filter(|_| caller.credential().is_some());
+        let (key, rate) = bucket_of(identity, address, &self.live.load().limits);
+        Allowance { key, rate }
     }
 
     /// Charges one unit, for a request or a line of a batch.

@@ -13,7 +13,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Every file that is served, at its path. A module of the page stands in a file of its own.
-const ASSETS: [Asset; 11] = [
+const ASSETS: [Asset; 12] = [
     Asset { path: "/", content_type: HTML, text: include_str!("../page/index.html") },
     Asset { path: "/belfry.js", content_type: SCRIPT, text: include_str!("../page/belfry.js") },
     Asset { path: "/page/page.css", content_type: STYLE, text: include_str!("../page/page.css") },
@@ -24,6 +24,7 @@ const ASSETS: [Asset; 11] = [
     Asset { path: "/page/quotes.js", content_type: SCRIPT, text: include_str!("../page/quotes.js") },
     Asset { path: "/page/chat.js", content_type: SCRIPT, text: include_str!("../page/chat.js") },
     Asset { path: "/page/watch.js", content_type: SCRIPT, text: include_str!("../page/watch.js") },
+    Asset { path: "/page/operator.js", content_type: SCRIPT, text: include_str!("../page/operator.js") },
     Asset { path: "/page/programs.js", content_type: SCRIPT, text: include_str!("../page/programs.js") },
 ];
 

@@ -1,7 +1,9 @@
 //! The paths of the HTTP side and the methods that each takes (PROTOCOL section 5).
 
+use super::centrifugo::CentrifugoApi;
 use super::page::Asset;
 use crate::config::Config;
+use crate::server::streaming::{Kind, Transport};
 use crate::server::websocket::target;
 
 /// What a listener serves.
@@ -28,10 +30,18 @@ pub enum Place<'a> {
     History(&'a str),
     Presence(&'a str),
     Publish,
+    /// A command of Centrifugo's HTTP API.
+    Api(&'a str),
     Sessions,
     Session(&'a str),
     /// A path that speaks WebSocket alone.
     WebSocket,
+    /// A stream.
+    Stream,
+    /// A stream of Centrifugo's protocol.
+    Transport(Transport),
+    /// What requests say that speak for the sessions of those.
+    Emulation,
 }
 
 impl<'a> Place<'a> {
@@ -47,7 +57,14 @@ impl<'a> Place<'a> {
             "/v1/topics" => Self::Topics,
             "/v1/publish" => Self::Publish,
             "/v1/sessions" => Self::Sessions,
-            _ => return Self::below(path).or_else(|| target(path, config).map(|_| Self::WebSocket)),
+            _ if Kind::at(path).is_some() => Self::Stream,
+            _ if !config.centrifugo.enabled && is_centrifugos(path) => return None,
+            "/emulation" => Self::Emulation,
+            _ => {
+                return Self::below(path)
+                    .or_else(|| Transport::at(path).map(Self::Transport))
+                    .or_else(|| target(path, config).map(|_| Self::WebSocket));
+            }
         };
         Some(place)
     }
@@ -55,6 +72,9 @@ impl<'a> Place<'a> {
     fn below(path: &'a str) -> Option<Self> {
         if let Some(id) = path.strip_prefix("/v1/sessions/") {
             return (!id.is_empty() && !id.contains('/')).then_some(Self::Session(id));
+        }
+        if let Some(method) = path.strip_prefix("/api/") {
+            return CentrifugoApi::has(method).then_some(Self::Api(method));
         }
         let rest = path.strip_prefix("/v1/topics/")?;
         match rest.split_once('/') {
@@ -72,21 +92,30 @@ impl<'a> Place<'a> {
         const READ: &str = "GET, HEAD";
         match (self, surface) {
             (Self::Healthz | Self::Readyz, _) => READ,
-            (Self::Asset(_), Surface::Whole | Surface::Public) => READ,
+            (Self::Asset(_) | Self::Stream, Surface::Whole | Surface::Public) => READ,
             (Self::WebSocket, Surface::Whole | Surface::Public) => "GET",
+            (Self::Transport(transport), Surface::Whole | Surface::Public) => transport.methods(),
             (Self::Topic(_), Surface::Whole) => "GET, HEAD, POST",
-            (Self::Publish, Surface::Whole | Surface::Public) | (Self::Topic(_), Surface::Public) => "POST",
+            (Self::Publish | Self::Api(_) | Self::Emulation, Surface::Whole | Surface::Public) | (Self::Topic(_), Surface::Public) => {
+                "POST"
+            }
             (
                 Self::Metrics | Self::Topics | Self::Topic(_) | Self::History(_) | Self::Presence(_) | Self::Sessions,
                 Surface::Whole | Surface::Admin,
             ) => READ,
             (Self::Session(_), Surface::Whole | Surface::Admin) => "DELETE",
-            (Self::Asset(_) | Self::WebSocket | Self::Publish, Surface::Admin) => NONE,
+            (Self::Asset(_) | Self::WebSocket | Self::Stream | Self::Transport(_), Surface::Admin) => NONE,
+            (Self::Publish | Self::Api(_) | Self::Emulation, Surface::Admin) => NONE,
             (Self::Metrics | Self::Topics | Self::History(_) | Self::Presence(_) | Self::Sessions | Self::Session(_), Surface::Public) => {
                 NONE
             }
         }
     }
+}
+
+/// Whether a path is there for Centrifugo's clients and publishers alone.
+fn is_centrifugos(path: &str) -> bool {
+    path.starts_with("/api/") || path == "/emulation" || Transport::at(path).is_some()
 }
 
 #[cfg(test)]
@@ -113,11 +142,19 @@ mod tests {
             ("/v1/topics/a.b/history", "GET, HEAD", "", "GET, HEAD"),
             ("/v1/topics/a.b/presence", "GET, HEAD", "", "GET, HEAD"),
             ("/v1/publish", "POST", "POST", ""),
+            ("/api/publish", "POST", "POST", ""),
+            ("/api/nothing", "", "", ""),
             ("/v1/sessions", "GET, HEAD", "", "GET, HEAD"),
             ("/v1/sessions/0123456789abcdef", "DELETE", "", "DELETE"),
             ("/ws", "GET", "GET", ""),
             ("/raw/a.b", "GET", "GET", ""),
             ("/echo", "GET", "GET", ""),
+            ("/sse", "GET, HEAD", "GET, HEAD", ""),
+            ("/stream", "GET, HEAD", "GET, HEAD", ""),
+            ("/connection/sse", "GET, POST", "GET, POST", ""),
+            ("/connection/http_stream", "POST", "POST", ""),
+            ("/emulation", "POST", "POST", ""),
+            ("/sse/", "", "", ""),
             ("/v1/topics/", "", "", ""),
             ("/v1/topics/a/b", "", "", ""),
             ("/v1/topics//history", "", "", ""),

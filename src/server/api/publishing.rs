@@ -1,17 +1,21 @@
 //! Publishing over HTTP: one message, or a batch of lines.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
 
 use super::batch::{self, LineError};
-use super::metering::{Allowance, Metering};
+use super::idempotency::Idempotency;
+use super::metering::{Allowance, Metering, TooFast};
+use crate::clock::Clock;
 use crate::codes::ErrorCode;
 use crate::config::Live;
 use crate::dialect::json_read;
-use crate::hub::{Hub, Payer, PayloadKind, Publication, PublishError};
+use crate::hub::{Hub, Payer, PayloadKind, Publication, PublishError, Receipt, Submitted};
 use crate::metrics::{LimitKey, Metrics, PublishSource};
+use crate::position::Position;
 use crate::server::request::{BodyError, BodyLines, Caller, Line};
 use crate::server::response::{Answer, Problem, json_of};
 use crate::topic_name::TopicName;
@@ -20,12 +24,15 @@ use crate::topic_name::TopicName;
 const ERRORS_LISTED_MAX: usize = 1_000;
 /// Lines of a batch between two turns of others on its thread.
 const LINES_AT_ONCE: usize = 64;
+/// Lines of a batch that an engine has and has not answered, at most.
+const LINES_AWAITED_MAX: usize = 256;
 
 /// Publishes what HTTP requests bring.
 pub struct Publishing {
     hub: Arc<Hub>,
     live: Arc<Live>,
     metrics: Arc<Metrics>,
+    idempotency: Idempotency,
 }
 
 #[derive(serde::Serialize)]
@@ -49,6 +56,35 @@ fn is_zero(count: &usize) -> bool {
 }
 
 impl BatchPublished {
+    /// Refuses every line that has come by now.
+    fn refuse_come(&mut self, lines: &mut BodyLines, number: &mut usize, too_fast: TooFast) -> usize {
+        let mut refused = 0;
+        lines.drop_whole(|is_blank| {
+            *number += 1;
+            if is_blank {
+                return;
+            }
+            refused += 1;
+            if self.errors.len() < ERRORS_LISTED_MAX {
+                self.errors.push(LineError { line: *number, code: ErrorCode::RateLimited, message: too_fast.to_string() });
+            } else {
+                self.errors_unlisted += 1;
+            }
+        });
+        refused
+    }
+
+    /// Takes what became of a line.
+    fn take(&mut self, outcome: Result<(), LineError>, metrics: &Metrics) {
+        match outcome {
+            Ok(()) => self.published += 1,
+            Err(error) => {
+                metrics.command_error(error.code);
+                self.tell(error);
+            }
+        }
+    }
+
     fn tell(&mut self, error: LineError) {
         if self.errors.len() < ERRORS_LISTED_MAX {
             self.errors.push(error);
@@ -60,20 +96,37 @@ impl BatchPublished {
 
 impl Publishing {
     /// Publishes to the topics of `hub`.
-    pub fn new(hub: &Arc<Hub>, live: &Arc<Live>, metrics: &Arc<Metrics>) -> Self {
-        Self { hub: Arc::clone(hub), live: Arc::clone(live), metrics: Arc::clone(metrics) }
+    pub fn new(hub: &Arc<Hub>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> Self {
+        let idempotency = Idempotency::new(live, metrics, clock);
+        Self { hub: Arc::clone(hub), live: Arc::clone(live), metrics: Arc::clone(metrics), idempotency }
     }
 
-    /// `POST /v1/topics/{topic}`: the body is the message.
-    pub async fn one(&self, allowance: &Allowance, topic: &TopicName, body: Bytes) -> Result<Answer, Problem> {
+    /// Does what [`Publishing::once`] does, but for the wait for an engine's answer to a message without a key.
+    pub async fn submit(&self, topic: &TopicName, publication: Publication<'_>, key: Option<&str>) -> Result<Submitted, PublishError> {
+        match key {
+            None => self.hub.submit(topic, publication).await,
+            Some(_) => self.once(topic, publication, key).await.map(Submitted::Published),
+        }
+    }
+
+    /// Publishes, or gives the position that a message of that `key` has got before.
+    pub async fn once(&self, topic: &TopicName, publication: Publication<'_>, key: Option<&str>) -> Result<Position, PublishError> {
+        match key {
+            None => self.hub.publish(topic, publication).await,
+            Some(key) => self.idempotency.once(topic, key, self.hub.publish(topic, publication)).await,
+        }
+    }
+
+    /// `POST /v1/topics/{topic}`: the body is the message; `key` is its `Idempotency-Key`.
+    pub async fn one(&self, allowance: &Allowance, topic: &TopicName, body: Bytes, key: Option<&str>) -> Result<Answer, Problem> {
         let publication = publication(&body, kind_of(&body), allowance.payer());
-        let position = self.hub.publish(topic, publication).await.map_err(|error| full(&error))?;
+        let position = self.once(topic, publication, key).await.map_err(|error| full(&error))?;
         let published = Published { topic: topic.as_str(), offset: position.offset.0, epoch: position.epoch.as_str() };
         Ok(json_of(&published))
     }
 
     /// `POST /v1/publish`: every good line is published as it comes, every other told. A line costs what a message costs; one that
-    /// its caller's bucket has no unit for is not looked at. A body that breaks off leaves the lines before published.
+    /// its caller's bucket has no unit for is not looked at, nor are those that came with it. A body that breaks off leaves the lines before published.
     pub async fn batch(
         &self,
         caller: &Caller<'_>,
@@ -82,6 +135,7 @@ impl Publishing {
         lines: &mut BodyLines,
     ) -> Result<Answer, BodyError> {
         let mut told = BatchPublished { published: 0, errors: Vec::new(), errors_unlisted: 0 };
+        let mut awaited: VecDeque<(usize, Receipt)> = VecDeque::new();
         let mut number = 0;
         while let Some(line) = lines.next().await? {
             number += 1;
@@ -91,7 +145,13 @@ impl Publishing {
             let refused = |code, message: String| LineError { line: number, code, message };
             let outcome = match line {
                 Line::Whole(text) if text.trim_ascii().is_empty() => continue,
-                _ if let Err(too_fast) = metering.take(allowance) => Err(refused(ErrorCode::RateLimited, too_fast.to_string())),
+                _ if let Err(too_fast) = metering.take(allowance) => {
+                    told.tell(refused(ErrorCode::RateLimited, too_fast.to_string()));
+                    let others = told.refuse_come(lines, &mut number, too_fast);
+                    self.metrics.command_errors(ErrorCode::RateLimited, 1 + others);
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Line::TooLong => {
                     self.metrics.limit_hit(LimitKey::MessageBytes);
                     Err(refused(ErrorCode::MessageTooLarge, "the line is longer than a message may be".to_owned()))
@@ -102,17 +162,24 @@ impl Publishing {
                 },
             };
             match outcome {
-                Ok(()) => told.published += 1,
-                Err(error) => {
-                    self.metrics.command_error(error.code);
-                    told.tell(error);
-                }
+                Ok(Submitted::Awaited(receipt)) => awaited.push_back((number, receipt)),
+                Ok(Submitted::Published(_)) => told.take(Ok(()), &self.metrics),
+                Err(error) => told.take(Err(error), &self.metrics),
+            }
+            if awaited.len() >= LINES_AWAITED_MAX
+                && let Some(first) = awaited.pop_front()
+            {
+                told.take(answered(first).await, &self.metrics);
             }
         }
+        for line in awaited {
+            told.take(answered(line).await, &self.metrics);
+        }
+        told.errors.sort_by_key(|error| error.line);
         Ok(json_of(&told))
     }
 
-    async fn line(&self, caller: &Caller<'_>, payer: &Payer, number: usize, entry: batch::Entry<'_>) -> Result<(), LineError> {
+    async fn line(&self, caller: &Caller<'_>, payer: &Payer, number: usize, entry: batch::Entry<'_>) -> Result<Submitted, LineError> {
         let refused = |code, message: String| LineError { line: number, code, message };
         let batch::Entry { topic, data } = entry;
         let message_bytes = self.live.load().limits.message_bytes;
@@ -127,15 +194,19 @@ impl Publishing {
         if !caller.identity().is_some_and(|identity| identity.grants.may_publish(&topic)) {
             return Err(refused(ErrorCode::NotAllowed, format!("publishing to {topic} is not allowed")));
         }
-        match self.hub.publish(&topic, publication(data.as_bytes(), PayloadKind::Json, payer)).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(refused(error.code(), error.to_string())),
-        }
+        let submitted = self.hub.submit(&topic, publication(data.as_bytes(), PayloadKind::Json, payer)).await;
+        submitted.map_err(|error| refused(error.code(), error.to_string()))
     }
 }
 
+/// What became of a line that an engine has.
+async fn answered((line, receipt): (usize, Receipt)) -> Result<(), LineError> {
+    let answer = receipt.answer().await;
+    answer.map(|_| ()).map_err(|error| LineError { line, code: error.code(), message: error.to_string() })
+}
+
 /// What a body is: JSON goes out as it stands, other text as a string, other bytes as Base64.
-fn kind_of(body: &[u8]) -> PayloadKind {
+pub fn kind_of(body: &[u8]) -> PayloadKind {
     if json_read::is_json_text(body) {
         PayloadKind::Json
     } else if std::str::from_utf8(body).is_ok() {
@@ -146,9 +217,14 @@ fn kind_of(body: &[u8]) -> PayloadKind {
 }
 
 fn full(error: &PublishError) -> Problem {
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, error.code(), error.to_string()).retry_after(1)
+    let status = match error {
+        PublishError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        PublishError::ExtraTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+        PublishError::TopicsFull | PublishError::TopicsOfPayerFull => StatusCode::TOO_MANY_REQUESTS,
+    };
+    Problem::new(status, error.code(), error.to_string()).retry_after(1)
 }
 
 fn publication<'a>(payload: &'a [u8], kind: PayloadKind, payer: &'a Payer) -> Publication<'a> {
-    Publication { payload, kind, except: None, source: PublishSource::Http, payer: Some(payer) }
+    Publication { payload, kind, except: None, source: PublishSource::Http, payer: Some(payer), extra: None }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 
 use crate::codes::CloseCode;
+use crate::config::peer_name;
 use crate::server::request::{Caller, Query, QueryError};
 use crate::server::response::{Answer, Problem, empty, json_of};
 use crate::session_id::SessionId;
@@ -80,8 +81,8 @@ impl<'a> From<&'a SessionView> for Listed<'a> {
             session: view.id.to_string(),
             user: view.user.as_deref(),
             // A hop that a proxy named has no port.
-            address: if view.address.port() == 0 { view.address.ip().to_string() } else { view.address.to_string() },
-            dialect: view.dialect.as_str(),
+            address: if view.address.port() == 0 { peer_name(view.address.ip()) } else { view.address.to_string() },
+            dialect: view.dialect,
             outbox_bytes: view.outbox_bytes,
             oldest: view
                 .oldest

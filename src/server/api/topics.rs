@@ -7,8 +7,9 @@ use hyper::StatusCode;
 use crate::dialect::json_write;
 use crate::hub::{Hub, Off, TopicInfo};
 use crate::position::Offset;
+use crate::server::limits::HttpBytes;
 use crate::server::request::{Caller, Query, QueryError};
-use crate::server::response::{Answer, Problem, json, json_of};
+use crate::server::response::{Answer, Problem, json, json_bytes, json_of};
 use crate::topic_name::{Pattern, TopicName};
 
 /// Topics in one answer, where the query doesn't say; also the most.
@@ -23,9 +24,16 @@ const TOPICS_PER_UNIT: usize = 1_000;
 const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
 const MEMBERS_PER_UNIT: usize = 1_000;
 
+/// What a message of a history has beside its data, in bytes, and what an answer has beside its messages.
+const ENVELOPE_BYTES: usize = 128;
+/// What a member has, in bytes, beside its user.
+const MEMBER_BYTES: usize = 64;
+
 /// Looks topics up.
 pub struct TopicsApi {
     hub: Arc<Hub>,
+    /// The answers of histories and members are in it before they are built.
+    bytes: Arc<HttpBytes>,
 }
 
 #[derive(serde::Serialize)]
@@ -44,8 +52,8 @@ struct List<'a> {
 
 impl TopicsApi {
     /// Looks up the topics of `hub`.
-    pub fn new(hub: &Arc<Hub>) -> Self {
-        Self { hub: Arc::clone(hub) }
+    pub fn new(hub: &Arc<Hub>, bytes: &Arc<HttpBytes>) -> Self {
+        Self { hub: Arc::clone(hub), bytes: Arc::clone(bytes) }
     }
 
     /// `GET /v1/topics?match=&limit=&after=`.
@@ -85,8 +93,10 @@ impl TopicsApi {
         if !has_body {
             return Ok(json(Vec::new()));
         }
-        charge(page.messages.iter().map(|message| message.payload().len()).sum(), HISTORY_BYTES_PER_UNIT);
-        Ok(object(|members| json_write::history_members(members, 0, topic, &page)))
+        let payloads = page.messages.iter().map(|message| message.payload().len()).sum();
+        charge(payloads, HISTORY_BYTES_PER_UNIT);
+        let about = payloads + (page.messages.len() + 1) * ENVELOPE_BYTES + topic.as_str().len();
+        self.object(about, |members| json_write::history_members(members, 0, topic, &page))
     }
 
     /// `GET /v1/topics/{topic}/presence`.
@@ -103,7 +113,22 @@ impl TopicsApi {
         if !has_body {
             return Ok(json(Vec::new()));
         }
-        Ok(object(|json| json_write::presence_members(json, topic, &members)))
+        let users: usize = members.iter().map(|member| member.user.as_ref().map_or(0, |user| user.len())).sum();
+        let about = users + members.len() * MEMBER_BYTES + ENVELOPE_BYTES + topic.as_str().len();
+        self.object(about, |json| json_write::presence_members(json, topic, &members))
+    }
+
+    /// An object of about so many bytes, which are in the account from before it is built until it is written.
+    fn object(&self, about: usize, write_members: impl FnOnce(&mut Vec<u8>)) -> Result<Answer, Problem> {
+        let mut reservation = self.bytes.reserve(about)?;
+        let mut text = Vec::with_capacity(about);
+        text.push(b'{');
+        write_members(&mut text);
+        text.push(b'}');
+        if text.capacity() > about {
+            reservation.grow(text.capacity() - about)?;
+        }
+        Ok(json_bytes(reservation.into_holding(text.into())))
     }
 }
 
@@ -127,11 +152,4 @@ fn may_read(caller: &Caller<'_>, topic: &TopicName) -> Result<(), Problem> {
 
 fn off(off: Off) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, off.code(), off.to_string())
-}
-
-fn object(write_members: impl FnOnce(&mut Vec<u8>)) -> Answer {
-    let mut text = vec![b'{'];
-    write_members(&mut text);
-    text.push(b'}');
-    json(text)
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
@@ -19,12 +19,13 @@ use super::timed_stream::TimedStream;
 use crate::config::{Limits, Live};
 use crate::hub::counted_as;
 use crate::metrics::{LimitKey, RejectReason};
-use crate::server::api::Surface;
+use crate::server::entry::Granted;
 use crate::server::limits::{Accounts, HttpConnections, Rejections};
 use crate::server::request::{FIELDS_MAX, Fields, Head, is_trusted_proxy};
 use crate::server::response::{Answer, Problem};
-use crate::server::routes::Routes;
-use crate::server::websocket::{Granted, is_asked};
+use crate::server::routes::{Entrance, Outcome, Routes};
+use crate::server::streaming::{Kind, Transport};
+use crate::server::websocket::is_asked;
 use crate::shard::Expected;
 
 /// What hyper may buffer of one connection at least, in bytes.
@@ -33,44 +34,44 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// What is spoken with the connections of one listener.
 pub struct Http {
     routes: Arc<Routes>,
-    surface: Surface,
+    entrance: Entrance,
     live: Arc<Live>,
     rejections: Arc<Rejections>,
     connections: Arc<HttpConnections>,
 }
 
 impl Http {
-    /// Requests are answered by `routes`, as a listener that serves `surface` does.
-    pub fn new(routes: &Arc<Routes>, surface: Surface, live: &Arc<Live>, accounts: &Accounts) -> Self {
+    /// Requests are answered by `routes`, as those that come by `entrance` are.
+    pub fn new(routes: &Arc<Routes>, entrance: Entrance, live: &Arc<Live>, accounts: &Accounts) -> Self {
         let Accounts { rejections, connections, .. } = accounts;
         let (rejections, connections) = (Arc::clone(rejections), Arc::clone(connections));
-        Self { routes: Arc::clone(routes), surface, live: Arc::clone(live), rejections, connections }
+        Self { routes: Arc::clone(routes), entrance, live: Arc::clone(live), rejections, connections }
     }
 
     /// Grants the handshake that `head` is, if it is one and may be; nothing was done else.
     pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr) -> Option<Granted> {
-        self.routes.grant(head, peer, self.surface)
+        self.routes.grant(head, peer, self.entrance)
     }
 
     /// Speaks HTTP/1.1 with `peer` until the connection ends or becomes a session.
     pub async fn serve(&self, stream: TimedStream, peer: SocketAddr, progress: &Arc<Progress>, limits: &Limits) {
         let answer = |request: Request<Incoming>| async move {
             let codings = request.headers().get_all(header::TRANSFER_ENCODING);
-            let (answer, expected) = if progress.is_ambiguous(codings.iter().next().is_some()) {
-                (self.ambiguous(peer), None)
+            let outcome = if progress.is_ambiguous(codings.iter().next().is_some()) {
+                Outcome::Answer(self.ambiguous(peer))
             } else if codings.iter().any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
-                (self.unknown_coding(peer), None)
+                Outcome::Answer(self.unknown_coding(peer))
             } else if let Err(no_room) = self.enter(&request, peer, progress) {
-                (no_room.into(), None)
+                Outcome::Answer(no_room.into())
             } else {
-                self.routes.answer(request, peer, self.surface).await
+                self.routes.answer(request, peer, self.entrance).await
             };
-            (answer, expected, self.live.load().limits.keep_alive)
+            (outcome, self.live.load().limits.keep_alive)
         };
         match converse(stream, limits, progress, answer).await {
             Ok(None) => self.account(Ok(()), peer, progress),
             Err(error) => self.account(Err(error), peer, progress),
-            Ok(Some((expected, stream, already_read))) => match stream.into_arrived(already_read) {
+            Ok(Some(Switched { expected, head, stream, already_read })) => match stream.into_arrived(head, already_read) {
                 Some(arrived) => expected.arrive(arrived).await,
                 None => tracing::warn!(%peer, "a new session's socket can't be used"),
             },
@@ -94,7 +95,10 @@ impl Http {
 
     /// Finds the connection a place among those that speak HTTP, unless it has one or `request` would make it a session.
     fn enter(&self, request: &Request<Incoming>, peer: SocketAddr, progress: &Progress) -> Result<(), Problem> {
-        if is_asked(request.headers()) || progress.has_place() {
+        let path = request.uri().path();
+        // A transport that is asked for by POST has a body first, which takes a place like any other.
+        let is_stream = Kind::at(path).is_some() || Transport::at(path).is_some() && *request.method() == Method::GET;
+        if is_asked(request.headers()) || is_stream || progress.has_place() {
             return Ok(());
         }
         let is_proxy = is_trusted_proxy(peer.ip(), &self.live.load().server);
@@ -125,11 +129,19 @@ impl Http {
     }
 }
 
-/// A connection that becomes a session: who expects it, its socket, and what was read behind its request.
-type Switched = (Expected, TimedStream, Bytes);
+/// A connection that becomes a session.
+struct Switched {
+    /// Who expects it.
+    expected: Expected,
+    /// The head of the answer.
+    head: Vec<u8>,
+    stream: TimedStream,
+    /// What was read behind its request.
+    already_read: Bytes,
+}
 
 /// Speaks HTTP/1.1 until the connection ends or is to become a session. `answer` also says how long the next request may take.
-async fn converse<F: Future<Output = (Answer, Option<Expected>, Duration)> + Send>(
+async fn converse<F: Future<Output = (Outcome, Duration)> + Send>(
     stream: TimedStream,
     limits: &Limits,
     progress: &Arc<Progress>,
@@ -140,13 +152,17 @@ async fn converse<F: Future<Output = (Answer, Option<Expected>, Duration)> + Sen
         progress.head_came();
         let (answering, expecting) = (answer(request), &expecting);
         async move {
-            let (answer, expected, keep_alive) = answering.await;
-            if expected.is_some() {
-                *expecting.lock() = expected;
-                progress.switched();
-            } else {
-                progress.answered(keep_alive);
-            }
+            let answer = match answering.await {
+                (Outcome::Session { answer, expected, head }, _) => {
+                    *expecting.lock() = Some((expected, head));
+                    progress.switched();
+                    answer
+                }
+                (Outcome::Answer(answer), keep_alive) => {
+                    progress.answered(keep_alive);
+                    answer
+                }
+            };
             Ok::<_, Infallible>(answer)
         }
     });
@@ -165,7 +181,7 @@ async fn converse<F: Future<Output = (Answer, Option<Expected>, Duration)> + Sen
         // hyper leaves that out where an upgrade was asked for and refused; else it is done already.
         let _ = stream.shutdown().await;
     }
-    Ok(expected.map(|expected| (expected, stream, read_buf)))
+    Ok(expected.map(|(expected, head)| Switched { expected, head, stream, already_read: read_buf }))
 }
 
 #[cfg(test)]
@@ -191,7 +207,7 @@ mod tests {
         let stream =
             TimedStream::new(Transport::Plain(Tcp::Unregistered(stream)), Bytes::new(), Arc::clone(&progress), limits.write_timeout);
         peer.write_all(request.as_bytes()).await.unwrap();
-        let answer = |_| async move { (crate::server::response::json(b"{}".to_vec()), None, patience) };
+        let answer = |_| async move { (Outcome::Answer(crate::server::response::json(b"{}".to_vec())), patience) };
         let mut text = String::new();
         let (_, read) = tokio::join!(converse(stream, &limits, &progress, answer), peer.read_to_string(&mut text));
         read.unwrap();
@@ -225,7 +241,7 @@ mod tests {
         let stream = TimedStream::new(transport, Bytes::new(), Arc::clone(&progress), limits.write_timeout);
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await.unwrap();
         const BYTES: usize = 16 << 20;
-        let answer = |_| async { (crate::server::response::json(vec![b'1'; BYTES]), None, Duration::from_secs(5)) };
+        let answer = |_| async { (Outcome::Answer(crate::server::response::json(vec![b'1'; BYTES])), Duration::from_secs(5)) };
         let mut text = Vec::new();
         let (_, read) = tokio::join!(converse(stream, &limits, &progress, answer), peer.read_to_end(&mut text));
         read.unwrap();
@@ -243,7 +259,7 @@ mod tests {
         let transport = Transport::Plain(Tcp::Unregistered(stream));
         let stream = TimedStream::new(transport, Bytes::new(), Arc::clone(&progress), limits.write_timeout);
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        let answer = |_| async move { (crate::server::response::json(vec![b'1'; BYTES]), None, keep_alive) };
+        let answer = |_| async move { (Outcome::Answer(crate::server::response::json(vec![b'1'; BYTES])), keep_alive) };
         let reading = async {
             let mut piece = vec![0; 4 << 20];
             let mut heard = peer.read(&mut piece).await.unwrap();

@@ -25,7 +25,7 @@ pub enum Phase {
         /// How long the next request may take once the answer is written.
         keep_alive: Duration,
     },
-    /// Answered with 101. What is written is held back, to leave together with the session's first words.
+    /// It becomes a session, whose answer leaves together with its first words; hyper's own is not sent.
     Switching,
     /// Answered, and kept alive for the next request.
     Idle {
@@ -125,7 +125,7 @@ impl Progress {
         self.0.lock().place.as_ref().is_some_and(|place| place.eviction().is_due(reader))
     }
 
-    /// The request was answered with 101, which is held back.
+    /// The request becomes a session.
     pub fn switched(&self) {
         self.0.lock().phase = Phase::Switching;
     }

@@ -2,37 +2,43 @@
 //! mostly a request that is answered, or a handshake whose session goes on in its shard.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
-/// A listening socket whose connections the runtime doesn't know yet.
+use crate::config::UNIX_PEER;
+
+/// A listening socket, of TCP or Unix, whose connections the runtime doesn't know yet.
 #[derive(Debug)]
 pub struct Accepting {
-    socket: AsyncFd<TcpListener>,
+    socket: AsyncFd<OwnedFd>,
 }
 
 impl Accepting {
     /// Accepts on `socket`, which must not block, in the runtime of the caller.
     #[allow(deprecated, reason = "its successor is unsafe; the socket is owned here and open for as long as it is registered")]
-    pub fn new(socket: TcpListener) -> io::Result<Self> {
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self { socket: AsyncFd::new(socket)? })
     }
 
-    /// The next connection, and who is at its other end.
+    /// The next connection, and who is at its other end. One by a Unix socket is a `TcpStream` as well, for all that is done
+    /// with it: reading, writing and shutting it down are the same calls.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             // Those that are accepted are served meanwhile, however many wait.
             coop::consume_budget().await;
             let mut ready = self.socket.readable().await?;
-            if let Ok(accepted) = ready.try_io(|socket| socket.get_ref().accept()) {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            if let Ok(accepted) = ready.try_io(|socket| Ok(acceptfrom_with(socket, flags)?)) {
                 let (stream, peer) = accepted?;
-                stream.set_nonblocking(true)?;
-                return Ok((stream, peer));
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                return Ok((stream.into(), peer.unwrap_or_else(|| SocketAddr::new(UNIX_PEER, 0))));
             }
         }
     }
@@ -133,6 +139,8 @@ impl AsyncWrite for Tcp {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -141,7 +149,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
-        let accepting = Accepting::new(socket).unwrap();
+        let accepting = Accepting::new(socket.into()).unwrap();
         let peer = tokio::net::TcpStream::connect(address).await.unwrap();
         (Tcp::Unregistered(accepting.accept().await.unwrap().0), peer)
     }
@@ -168,7 +176,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
-        let accepting = Accepting::new(socket).unwrap();
+        let accepting = Accepting::new(socket.into()).unwrap();
         let mut peers = vec![TcpStream::connect(address).unwrap()];
         accepting.accept().await.unwrap(); // from now on the runtime knows that there is something
         let (mut turns, mut accepted) = (0, 1);

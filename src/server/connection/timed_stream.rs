@@ -1,4 +1,4 @@
-//! The socket under hyper, with the deadlines that hyper doesn't keep by itself, and a hold on the 101.
+//! The socket under hyper, with the deadlines that hyper doesn't keep by itself; a session's answer is not hyper's.
 //!
 //! hyper's own header timeout begins with the first request's first byte and knows nothing of TLS, so it lets a slow
 //! handshake live; here one deadline runs from accept to the end of the first head.
@@ -34,8 +34,6 @@ pub struct TimedStream {
     transport: Transport,
     /// What was read of it before.
     ahead: Bytes,
-    /// The 101.
-    held: Vec<u8>,
     progress: Arc<Progress>,
     read_timer: Option<(Instant, Pin<Box<Sleep>>)>,
     write_timeout: Duration,
@@ -46,13 +44,13 @@ pub struct TimedStream {
 impl TimedStream {
     /// Guards `transport`, of which `ahead` was read before; a peer that takes nothing for `write_timeout` is given up.
     pub fn new(transport: Transport, ahead: Bytes, progress: Arc<Progress>, write_timeout: Duration) -> Self {
-        Self { transport, ahead, held: Vec::new(), progress, read_timer: None, write_timeout, write_timer: None }
+        Self { transport, ahead, progress, read_timer: None, write_timeout, write_timer: None }
     }
 
-    /// The socket on its way to its shard, with the 101 that was held back. `already_read` was read behind the request's head.
+    /// The socket on its way to its shard, with the head that it is answered with. `already_read` was read behind the request's head.
     /// `None`: the socket can't be used.
-    pub fn into_arrived(self, already_read: Bytes) -> Option<Arrived> {
-        let Self { transport, ahead, held: head, .. } = self;
+    pub fn into_arrived(self, head: Vec<u8>, already_read: Bytes) -> Option<Arrived> {
+        let Self { transport, ahead, .. } = self;
         let already_read = if ahead.is_empty() { already_read } else { [already_read, ahead].concat().into() };
         let stream = match transport {
             Transport::Plain(tcp) => Stream::Plain(tcp.into_std().ok()?),
@@ -64,13 +62,9 @@ impl TimedStream {
         Some(Arrived { stream, head, already_read })
     }
 
-    /// Whether `bytes` are of a 101 and were held back.
-    fn holds(&mut self, bytes: &[u8]) -> bool {
-        let holds = self.progress.phase() == Phase::Switching;
-        if holds {
-            self.held.extend_from_slice(bytes);
-        }
-        holds
+    /// Whether the session of the connection answers in place of hyper, whose answer is not sent.
+    fn is_switching(&self) -> bool {
+        self.progress.phase() == Phase::Switching
     }
 
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -154,7 +148,7 @@ impl AsyncRead for TimedStream {
 
 impl AsyncWrite for TimedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.holds(bytes) {
+        if self.is_switching() {
             return Poll::Ready(Ok(bytes.len()));
         }
         let written = self.poll_transport_write(cx, bytes);
@@ -170,6 +164,9 @@ impl AsyncWrite for TimedStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_switching() {
+            return Poll::Ready(Ok(()));
+        }
         let shut = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
@@ -178,10 +175,8 @@ impl AsyncWrite for TimedStream {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if let Some(first) = slices.iter().find(|slice| !slice.is_empty())
-            && self.holds(first)
-        {
-            return Poll::Ready(Ok(first.len()));
+        if self.is_switching() {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
         let written = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),

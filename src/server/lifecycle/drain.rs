@@ -1,27 +1,35 @@
 //! SIGTERM: nobody comes in any more, and every session is closed at its own moment (PROTOCOL section 6).
 
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::signals::Signals;
-use crate::config::Live;
+use super::signals::{Order, Signals};
 use crate::server::limits::Admission;
 use crate::shard::Shards;
 
 /// What a drain may take beyond `server.drain`: a session that doesn't answer its Close is dropped after 2 s.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Drains until no session is left, or until a second signal.
-pub async fn drain(signals: &mut Signals, admission: &Arc<Admission>, shards: &Arc<Shards>, live: &Arc<Live>) {
+/// The longest drain after a Ctrl-C on a terminal, where a developer waits for its end and few clients come back at once.
+const ON_TERMINAL: Duration = Duration::from_secs(1);
+
+/// How long the drain takes that `order` asks for, where `server.drain` is `configured`.
+pub fn drain_time(order: Order, configured: Duration) -> Duration {
+    let on_terminal = || io::stdin().is_terminal() || io::stderr().is_terminal();
+    if order == Order::Interrupt && on_terminal() { configured.min(ON_TERMINAL) } else { configured }
+}
+
+/// Drains for `over`, until no session is left, or until a second signal.
+pub async fn drain(signals: &mut Signals, admission: &Arc<Admission>, shards: &Arc<Shards>, over: Duration) {
     admission.begin_drain();
-    let over = live.load().server.drain;
-    tracing::info!(?over, "draining");
+    tracing::info!(?over, "draining; a second SIGINT or SIGTERM drops the sessions that are left");
     tokio::select! {
         drained = tokio::time::timeout(over.saturating_add(GRACE), all_left(admission, shards, over)) => match drained {
             Ok(()) => tracing::info!("drained"),
             Err(_) => tracing::warn!("sessions were left at the end of the drain"),
         },
-        () = signals.drain_ordered() => tracing::warn!("a second signal; sessions are dropped"),
+        _ = signals.end_ordered() => tracing::warn!("a second signal; sessions are dropped"),
     }
 }
 
@@ -49,12 +57,10 @@ mod tests {
     /// 1001 like all others. (The process could end before that, and if it did not, the session was told nothing.)
     #[tokio::test]
     async fn a_session_on_its_way_is_told_and_waited_for() {
-        let mut config = Config::default();
-        config.server.drain = Duration::from_millis(300);
-        let gateway = TestGateway::new(config);
+        let gateway = TestGateway::new(Config::default());
         let mut signals = Signals::new().unwrap();
         let expected = gateway.expect(Ok(None)).await;
-        let mut draining = pin!(drain(&mut signals, &gateway.admission, &gateway.shards, &gateway.surroundings.live));
+        let mut draining = pin!(drain(&mut signals, &gateway.admission, &gateway.shards, Duration::from_millis(300)));
         tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = gateway.let_turns_pass() => {} }
         tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = std::future::ready(()) => {} }
         let mut client = gateway.arrive(expected).await;

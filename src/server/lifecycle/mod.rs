@@ -7,13 +7,15 @@ mod reload;
 mod run_key;
 mod signals;
 mod summary;
+mod supervisor;
 #[cfg(test)]
 mod testing;
 
-pub use drain::drain;
+pub use drain::{drain, drain_time};
 pub use handover::Handover;
 pub use preflight::{Preflighted, preflight};
 pub use reload::Reload;
 pub use run_key::{run_key, with_key};
 pub use signals::{Order, Signals};
 pub use summary::summary;
+pub use supervisor::{Notifier, Supervisor};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use rand::Rng;
 
 use crate::config::{ApiKey, Config, GrantLists};
-use crate::topic_name::Pattern;
+use crate::topic_name::Scope;
 
 /// An admin key for one run, drawn anew each time.
 pub fn run_key() -> ApiKey {
     const KEY_LEN: usize = 32;
     let key = rand::rng().sample_iter(rand::distr::Alphanumeric).take(KEY_LEN).map(char::from).collect();
-    let everything = |texts: &[&str]| texts.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
+    let everything = |texts: &[&str]| texts.iter().filter_map(|text| Scope::parse(text).ok()).collect();
     let grants = GrantLists { subscribe: everything(&[">", "$belfry.>"]), publish: everything(&[">"]) };
     ApiKey { name: "admin".to_owned(), key, grants, admin: true, commands_per_second: None }
 }

@@ -9,13 +9,17 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// They ask for nothing. Without a handler each would end the process.
+    _without_meaning: [Signal; 3],
 }
 
 /// What the operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// SIGTERM or SIGINT.
+    /// SIGTERM.
     Drain,
+    /// SIGINT: a drain too; from a terminal, somebody waits for its end.
+    Interrupt,
     /// SIGHUP.
     Reload,
 }
@@ -27,6 +31,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            _without_meaning: [signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?, signal(SignalKind::alarm())?],
         })
     }
 
@@ -34,13 +39,16 @@ impl Signals {
     pub async fn next(&mut self) -> Order {
         tokio::select! {
             _ = self.terminate.recv() => Order::Drain,
-            _ = self.interrupt.recv() => Order::Drain,
+            _ = self.interrupt.recv() => Order::Interrupt,
             _ = self.hang_up.recv() => Order::Reload,
         }
     }
 
-    /// The next order to drain; reloads are passed over.
-    pub async fn drain_ordered(&mut self) {
-        while self.next().await != Order::Drain {}
+    /// The next SIGTERM or SIGINT; a SIGHUP is kept for [`next`](Self::next).
+    pub async fn end_ordered(&mut self) -> Order {
+        tokio::select! {
+            _ = self.terminate.recv() => Order::Drain,
+            _ = self.interrupt.recv() => Order::Interrupt,
+        }
     }
 }

@@ -3,33 +3,59 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 
 /// A few lines for the terminal. `run_key` is told here and nowhere else, least of all in a log.
-pub fn summary(address: SocketAddr, admin: Option<SocketAddr>, config: &Config, run_key: Option<&str>) -> String {
-    let secure = if config.server.tls.is_some() { "s" } else { "" };
-    let (host, admin_host) = (reachable(address), admin.map_or_else(|| reachable(address), reachable));
-    let admin_secure = if admin.is_none() {
-        secure
-    } else if config.admin.tls.is_some() {
-        "s"
-    } else {
-        ""
-    };
-    let mut text = format!("belfry {} listens on {address}\n", env!("CARGO_PKG_VERSION"));
+pub fn summary(addresses: &[ListenAddress], admin: &[ListenAddress], config: &Config, run_key: Option<&str>) -> String {
+    let Way { secure, host, by } = Way::to(addresses, config.server.tls.is_some());
+    let (of_admin, admin_tls) = if admin.is_empty() { (addresses, &config.server.tls) } else { (admin, &config.admin.tls) };
+    let Way { secure: admin_secure, host: admin_host, by: admin_by } = Way::to(of_admin, admin_tls.is_some());
+    let places = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut text = format!("belfry {} listens on {places}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: String| writeln!(text, "  {name:<10} {value}").expect("a string takes everything");
-    line("page", format!("http{secure}://{host}/"));
-    line("websocket", format!("ws{secure}://{host}/ws"));
-    line("raw", format!("ws{secure}://{host}/raw/{{topic}}"));
+    line("page", format!("http{secure}://{host}/{by}"));
+    line("websocket", format!("ws{secure}://{host}/ws{by}"));
+    line("raw", format!("ws{secure}://{host}/raw/{{topic}}{by}"));
     for (path, topic) in &config.endpoints {
         line("", format!("ws{secure}://{host}{path} ({topic})"));
     }
-    line("metrics", format!("http{admin_secure}://{admin_host}/metrics"));
-    line("admin", format!("http{admin_secure}://{admin_host}/v1/topics, /v1/sessions"));
+    line("metrics", format!("http{admin_secure}://{admin_host}/metrics{admin_by}"));
+    line("admin", format!("http{admin_secure}://{admin_host}/v1/topics, /v1/sessions{admin_by}"));
+    if config.feed.simulator.is_some() && by.is_empty() {
+        line("try", format!("belfry sub 'quotes.*' --url ws{secure}://{host}"));
+    }
     if let Some(key) = run_key {
         line("admin key", format!("{key} (for this run)"));
+    } else if !config.auth.api_keys.iter().any(|key| key.admin) {
+        let entry = "{ name = \"admin\", key = \"32 random characters\", admin = true }";
+        line("admin key", format!("none; for one, auth.api_keys = [{entry}]"));
     }
     text
+}
+
+/// How one listener is reached, by its first address if it has one of a network.
+struct Way {
+    /// What a URL's scheme ends with.
+    secure: &'static str,
+    host: String,
+    /// The Unix socket, where there is no other way.
+    by: String,
+}
+
+impl Way {
+    fn to(addresses: &[ListenAddress], has_tls: bool) -> Self {
+        let network = addresses.iter().find_map(|address| match address {
+            ListenAddress::Network(address) => Some(*address),
+            ListenAddress::Unix(_) | ListenAddress::Passed(_) => None,
+        });
+        match (network, addresses.first()) {
+            (Some(address), _) => Self { secure: if has_tls { "s" } else { "" }, host: reachable(address), by: String::new() },
+            (None, first) => {
+                let by = first.map(|address| format!(" (by {address})")).unwrap_or_default();
+                Self { secure: "", host: "localhost".to_owned(), by }
+            }
+        }
+    }
 }
 
 /// An address that a browser on this machine can open: nobody connects to 0.0.0.0.
@@ -40,16 +66,35 @@ fn reachable(address: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ApiKey, GrantLists};
 
     #[test]
     fn it_says_where_everything_is() {
         let mut config = Config::default();
         config.endpoints.insert("/rooms/lobby".to_owned(), crate::topic_name::TopicName::parse("chat.lobby").unwrap());
-        let text = summary(([0, 0, 0, 0], 8765).into(), None, &config, Some("k3y"));
+        let at = |address: [u8; 4], port: u16| vec![ListenAddress::Network((address, port).into())];
+        let text = summary(&at([0, 0, 0, 0], 8765), &[], &config, Some("k3y"));
         for part in ["listens on 0.0.0.0:8765", "http://localhost:8765/\n", "ws://localhost:8765/ws", "/rooms/lobby (chat.lobby)", "k3y"] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        let apart = summary(([127, 0, 0, 1], 1).into(), Some(([127, 0, 0, 1], 2).into()), &config, None);
-        assert!(apart.contains("http://127.0.0.1:2/metrics") && !apart.contains("key"));
+        let apart = summary(&at([127, 0, 0, 1], 1), &at([127, 0, 0, 1], 2), &config, None);
+        assert!(apart.contains("http://127.0.0.1:2/metrics") && apart.contains("admin key  none; for one, auth.api_keys = [{"), "{apart}");
+        let key = ApiKey {
+            name: "admin".into(),
+            key: "k3y".into(),
+            grants: GrantLists { subscribe: Vec::new(), publish: Vec::new() },
+            admin: true,
+            commands_per_second: None,
+        };
+        config.auth.api_keys.push(key);
+        config.feed.simulator = Some(crate::config::Simulator::default());
+        assert!(summary(&at([127, 0, 0, 1], 1), &[], &config, None).contains("belfry sub 'quotes.*' --url ws://127.0.0.1:1\n"));
+        let keyed = summary(&at([127, 0, 0, 1], 1), &[], &config, None);
+        assert!(!keyed.contains("k3y") && !keyed.contains("admin key"), "{keyed}");
+        let unix = ListenAddress::Unix("/run/a".into());
+        let several = summary(&[vec![unix.clone()], at([127, 0, 0, 1], 1)].concat(), std::slice::from_ref(&unix), &config, None);
+        for part in ["listens on unix:/run/a, 127.0.0.1:1\n", "ws://127.0.0.1:1/ws\n", "http://localhost/metrics (by unix:/run/a)\n"] {
+            assert!(several.contains(part), "{part} in {several}");
+        }
     }
 }

@@ -35,8 +35,8 @@ impl TestGateway {
         let live = Arc::new(Live::new(&config, &metrics));
         let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
         let shards = Shards::start(1, &hub, &live, &metrics, &clock).unwrap();
-        let admission = Admission::new(Arc::clone(&live), usize::MAX);
-        Self { surroundings: Arc::new(Surroundings { auth, live, clock }), admission, shards }
+        let admission = Admission::new(Arc::clone(&live), usize::MAX, None);
+        Self { surroundings: Arc::new(Surroundings { auth, live, clock, guesses: Arc::new(()) }), admission, shards }
     }
 
     /// Lets a native session in, whose 101 is on its way then.

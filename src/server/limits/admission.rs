@@ -11,15 +11,16 @@ use tokio::sync::Notify;
 
 use crate::codes::ErrorCode;
 use crate::config::Live;
+use crate::hub::Engine;
 use crate::hub::counted_as;
 use crate::metrics::RejectReason;
 use crate::server::response::Problem;
+use crate::shard::Shards;
 
 /// When somebody who found the house full may ask again, in seconds.
 const RETRY_WHEN_FULL_SECONDS: u64 = 5;
 
 /// Counts who is in.
-#[derive(Debug)]
 pub struct Admission {
     live: Arc<Live>,
     /// What the process's file descriptors allow, whatever `limits.sessions` says.
@@ -28,6 +29,8 @@ pub struct Admission {
     draining: AtomicBool,
     /// Held for one look-up.
     counts: Mutex<Counts>,
+    /// The engine that has topics to load before anybody comes.
+    engine: Option<Arc<dyn Engine>>,
     /// Told whenever the last one has gone.
     emptied: Notify,
 }
@@ -44,9 +47,15 @@ pub enum Refusal {
     /// The gateway is going away.
     #[error("the gateway is draining")]
     Draining,
+    /// The topics of a cluster are not all read yet: a `since` could not be kept.
+    #[error("the gateway has not read the topics of its cluster yet")]
+    Loading,
     /// `limits.sessions`.
     #[error("there are as many sessions as limits.sessions allows")]
     Sessions,
+    /// `limits.outbox_total_bytes`.
+    #[error("the outboxes hold as much as limits.outbox_total_bytes allows")]
+    Outboxes,
     /// `limits.sessions_per_address`.
     #[error("there are as many sessions from this address as limits.sessions_per_address allows")]
     SessionsPerAddress,
@@ -57,7 +66,9 @@ impl Refusal {
     pub fn reason(self) -> RejectReason {
         match self {
             Self::Draining => RejectReason::Draining,
+            Self::Loading => RejectReason::Loading,
             Self::Sessions => RejectReason::Sessions,
+            Self::Outboxes => RejectReason::OutboxTotalBytes,
             Self::SessionsPerAddress => RejectReason::SessionsPerAddress,
         }
     }
@@ -70,10 +81,23 @@ pub struct Permit {
     address: IpAddr,
 }
 
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admission").field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
 impl Admission {
     /// Nobody is in. `sessions_possible` bounds `limits.sessions`, through reloads too.
-    pub fn new(live: Arc<Live>, sessions_possible: usize) -> Arc<Self> {
-        Arc::new(Self { live, sessions_possible, draining: AtomicBool::new(false), counts: Mutex::default(), emptied: Notify::new() })
+    pub fn new(live: Arc<Live>, sessions_possible: usize, engine: Option<Arc<dyn Engine>>) -> Arc<Self> {
+        Arc::new(Self {
+            live,
+            sessions_possible,
+            draining: AtomicBool::new(false),
+            counts: Mutex::default(),
+            engine,
+            emptied: Notify::new(),
+        })
     }
 
     /// A place for a session from `address`.
@@ -83,6 +107,9 @@ impl Admission {
         let mut counts = self.counts.lock();
         if self.is_draining() {
             return Err(Refusal::Draining);
+        }
+        if self.engine.as_ref().is_some_and(|engine| engine.is_loading()) {
+            return Err(Refusal::Loading);
         }
         if counts.sessions >= config.limits.sessions.min(self.sessions_possible) {
             return Err(Refusal::Sessions);
@@ -99,14 +126,33 @@ impl Admission {
         Ok(Permit { admission: Arc::clone(self), address })
     }
 
+    /// The same for a stream, which comes back by itself where it is refused for now: it waits until `shards` have room for what it misses.
+    pub fn admit_stream(self: &Arc<Self>, address: IpAddr, shards: &Shards) -> Result<Permit, Refusal> {
+        if shards.are_full(self.live.load().limits.outbox_total_bytes) {
+            return Err(Refusal::Outboxes);
+        }
+        self.admit(address)
+    }
+
+    /// Why the gateway is not ready for more, or nothing.
+    pub fn unready(&self) -> Option<Problem> {
+        if self.is_draining() {
+            return Some(self.draining_problem());
+        }
+        let reason = self.engine.as_ref()?.unready()?;
+        Some(Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason).retry_after(1))
+    }
+
     /// The answer to somebody refused.
     pub fn problem(&self, refusal: Refusal) -> Problem {
         let detail = refusal.to_string();
         match refusal {
             Refusal::Draining => self.draining_problem(),
+            Refusal::Loading => Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "loading", detail).retry_after(1),
             Refusal::Sessions => {
                 Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "too_many_sessions", detail).retry_after(RETRY_WHEN_FULL_SECONDS)
             }
+            Refusal::Outboxes => Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "too_busy", detail).retry_after(RETRY_WHEN_FULL_SECONDS),
             Refusal::SessionsPerAddress => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail).retry_after(RETRY_WHEN_FULL_SECONDS)
             }
@@ -169,7 +215,7 @@ mod tests {
         let mut config = Config::default();
         config.limits.sessions = sessions;
         config.limits.sessions_per_address = per_address;
-        Admission::new(Arc::new(Live::new(&config, &Arc::default())), possible)
+        Admission::new(Arc::new(Live::new(&config, &Arc::default())), possible, None)
     }
 
     fn at(last: u8) -> IpAddr {

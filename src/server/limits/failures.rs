@@ -14,6 +14,7 @@ use crate::config::Live;
 use crate::hub::counted_as;
 use crate::metrics::{LimitKey, Metrics};
 use crate::server::response::Problem;
+use crate::session::Guesses;
 
 /// How long failures are added up, and how long an address with too many waits then.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -35,6 +36,16 @@ pub struct Failures {
 struct Window {
     since: Moment,
     failures: u32,
+}
+
+impl Guesses for Failures {
+    fn may_try(&self, address: IpAddr) -> bool {
+        self.check(address).is_ok()
+    }
+
+    fn count(&self, address: IpAddr) {
+        Self::count(self, address);
+    }
 }
 
 impl Failures {

@@ -15,5 +15,5 @@ pub use failures::Failures;
 pub use http_bytes::{HttpBytes, NoBytes, Reservation};
 pub use http_connections::{HttpConnections, HttpPlace};
 pub use pending::{PendingHandshakes, PendingPlace};
-pub use rate::Rates;
+pub use rate::{Rates, bucket_of};
 pub use rejections::Rejections;

@@ -1,16 +1,33 @@
 //! How fast one credential, or one address without any, may publish over HTTP (PROTOCOL section 7).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::auth::Identity;
 use crate::clock::{Clock, Moment};
+use crate::config::Limits;
 use crate::hub::Payer;
 use crate::token_bucket::{Rate, TokenBucket};
 
 /// The most buckets that are kept at once. Full ones are thrown away before, since a new one would be the same.
 const BUCKETS_MAX: usize = 65_536;
+
+/// Whose bucket pays for `identity`, which came with a credential, or for `address` where none did; and at what rate it fills.
+pub fn bucket_of(identity: Option<&Identity>, address: IpAddr, limits: &Limits) -> (Payer, Rate) {
+    let rate = Rate { per_second: limits.commands_per_second, burst: limits.commands_burst };
+    let by_address = Payer::of_address(address);
+    let Some(identity) = identity else { return (by_address, rate) };
+    let key = match (&identity.key, &identity.user) {
+        (Some(key), _) => Payer::ApiKey(Arc::clone(key)),
+        (None, Some(user)) => Payer::User(Arc::clone(user)),
+        (None, None) => by_address,
+    };
+    (key, rate.with_own(identity.commands_per_second))
+}
 
 /// All buckets.
 #[derive(Debug)]

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+use crate::config::peer_name;
 use crate::metrics::{LimitKey, Metrics, RejectReason};
 
 /// Log lines a second for one reason; more are only counted.
 const LINES_PER_SECOND: u32 = 10;
+/// Refused origins that the log names; more are counted alone.
+const ORIGINS_TOLD_MAX: usize = 16;
 /// The longest text of a peer's that goes into the log, in bytes.
 const LOGGED_BYTES_MAX: usize = 128;
 
@@ -21,12 +24,14 @@ pub struct Rejections {
     clock: Clock,
     /// The second that runs and the lines written in it, by reason. Held for one look-up.
     windows: Mutex<HashMap<RejectReason, (u64, u32)>>,
+    /// Refused origins that the log has named. Held for one look-up.
+    origins_told: Mutex<Vec<String>>,
 }
 
 impl Rejections {
     /// None yet.
     pub fn new(metrics: Arc<Metrics>, clock: Clock) -> Self {
-        Self { metrics, clock, windows: Mutex::default() }
+        Self { metrics, clock, windows: Mutex::default(), origins_told: Mutex::default() }
     }
 
     /// `peer` was turned away; `detail` says why and may hold what the peer sent, but never a credential.
@@ -46,9 +51,20 @@ impl Rejections {
     fn tell(&self, reason: RejectReason, peer: IpAddr, detail: &str) {
         self.metrics.handshake_rejected(reason);
         if self.may_log(reason) {
-            tracing::debug!(?reason, %peer, detail = escaped(detail), "rejected");
+            tracing::debug!(?reason, peer = peer_name(peer), detail = escaped(detail), "rejected");
         } else {
             self.metrics.log_suppressed(1);
+        }
+    }
+
+    /// A page of `origin` was refused. Its browser doesn't say why, so the operator is told what would let it in: once for each of
+    /// the first few origins.
+    pub fn tell_origin(&self, origin: &[u8]) {
+        let origin = escaped(&String::from_utf8_lossy(origin));
+        let mut told = self.origins_told.lock();
+        if told.len() < ORIGINS_TOLD_MAX && !told.contains(&origin) {
+            tracing::info!(%origin, remedy = "list it in server.origins, as \"http://localhost:*\"", "a page was refused for its Origin");
+            told.push(origin);
         }
     }
 
@@ -73,6 +89,8 @@ fn limit_behind(reason: RejectReason) -> Option<LimitKey> {
     match reason {
         RejectReason::Timeout => Some(LimitKey::HandshakeTimeout),
         RejectReason::Sessions => Some(LimitKey::Sessions),
+        RejectReason::OutboxTotalBytes => Some(LimitKey::OutboxTotalBytes),
+        RejectReason::CommandsPerSecond => Some(LimitKey::CommandsPerSecond),
         RejectReason::SessionsPerAddress => Some(LimitKey::SessionsPerAddress),
         RejectReason::HeaderBytes => Some(LimitKey::HeaderBytes),
         RejectReason::Pending => Some(LimitKey::Pending),
@@ -81,6 +99,7 @@ fn limit_behind(reason: RejectReason) -> Option<LimitKey> {
         | RejectReason::BadUpgrade
         | RejectReason::NotFound
         | RejectReason::Draining
+        | RejectReason::Loading
         | RejectReason::Tls => None,
     }
 }

@@ -6,3 +6,4 @@ import './quotes.js';
 import './chat.js';
 import './watch.js';
 import './programs.js';
+import './operator.js';

@@ -16,10 +16,25 @@ gateway.subscribe('quotes.*', {
 socket = websocket.create_connection('${ws}/raw/quotes.AAPL')
 while text := socket.recv():
     print(json.loads(text)['price'])`,
+  stream: `// no WebSocket: server-sent events, which come back and resume by themselves
+const stream = new EventSource('${http}/sse?topics=quotes.AAPL,quotes.MSFT');
+stream.onmessage = ({ data }) => {
+  const message = JSON.parse(data);
+  console.log(message.topic, message.data.price);
+};`,
+  centrifugo: `// npm install centrifuge: Centrifugo's own SDK, which has a channel for each topic
+import { Centrifuge } from 'centrifuge';
+
+const client = new Centrifuge('${ws}/connection/websocket');
+const subscription = client.newSubscription('quotes.AAPL');
+subscription.on('publication', ({ data }) => console.log(data.price));
+subscription.subscribe();
+client.connect();`,
   shell: `belfry sub --url ${ws}/ws 'quotes.*'
 
 curl ${http}/v1/topics/chat.lobby --data '{"text":"hi"}'
-curl '${http}/v1/topics/chat.lobby/history?limit=5'`,
+curl '${http}/v1/topics/chat.lobby/history?limit=5'
+curl -N '${http}/sse?topics=quotes.AAPL'`,
 };
 const tabs = [...document.querySelectorAll('#own [role=tab]')];
 

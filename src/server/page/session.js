@@ -10,10 +10,15 @@ const NO_ACCESS = [1008, 4001, 4002];
 const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? undefined;
 if (token) history.replaceState(null, '', location.pathname); // The address that is copied or shared has no token.
 
+let presented = token; // What the gateway took last.
+
 const panels = [];
 let countdown = 0;
 
 export const gateway = new Belfry(undefined, { token, onState: showState, onError: complain });
+
+/** The token or key of this page, if it has one. */
+export const credential = () => presented;
 
 // Leaving a subscription that was refused is an error to the gateway, and no news.
 function complain(error) {
@@ -110,7 +115,9 @@ find('#entry form').addEventListener('submit', async (event) => {
   event.preventDefault();
   notify('');
   try {
-    await gateway.authenticate(find('#token').value.trim());
+    const given = find('#token').value.trim();
+    await gateway.authenticate(given);
+    presented = given;
     find('#entry').hidden = true;
     for (const panel of panels) if (panel.refused) panel.begin();
     dispatchEvent(new Event('authenticated'));

@@ -15,6 +15,9 @@ use crate::server::response::Problem;
 /// What is read and thrown away of a body that is refused, so that the client sees the answer and not a reset.
 const DISCARDED_BYTES_MAX: usize = 16 << 20;
 
+/// And how long that is done: the peer has its answer meanwhile.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// Why a body was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
@@ -66,18 +69,11 @@ pub async fn read(
     collect(body, declared, bytes_max, timeout, account).await
 }
 
-/// Reads the body of a request that is refused by its head beside the answer: closing on a peer that still sends would reset the
-/// connection under the answer that is on its way.
+/// Reads the body of a request that is refused by its head beside the answer, which goes out at once: closing on a peer that still
+/// sends would reset the connection under the answer that is on its way.
 pub fn refuse(headers: &HeaderMap, body: Incoming, timeout: Duration) {
     if !waits_for_leave(headers) {
-        tokio::spawn(tokio::time::timeout(timeout, drop_all(body)));
-    }
-}
-
-/// Reads a refused request's body away before the answer, for as long as that is cheap.
-pub async fn discard(headers: &HeaderMap, body: Incoming, timeout: Duration) {
-    if !waits_for_leave(headers) && body.size_hint().lower() <= DISCARDED_BYTES_MAX as u64 {
-        let _ = tokio::time::timeout(timeout, drop_all(body)).await;
+        tokio::spawn(tokio::time::timeout(timeout.min(DISCARD_TIME_MAX), drop_all(body)));
     }
 }
 
@@ -119,7 +115,7 @@ async fn collect(
     while let Some(data) = next_bytes(&mut body, timeout).await? {
         let sum = bytes.len() + data.len();
         if sum > bytes_max {
-            tokio::spawn(tokio::time::timeout(timeout, drop_all(body)));
+            tokio::spawn(tokio::time::timeout(timeout.min(DISCARD_TIME_MAX), drop_all(body)));
             return Err(BodyError::TooLong { bytes_max });
         }
         if sum > declared {

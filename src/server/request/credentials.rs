@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::header;
+use hyper::header::{self, HeaderName};
 
 use super::head::Fields;
 use super::query::{Query, QueryError};
@@ -23,9 +23,13 @@ pub fn credential<'a>(fields: impl Fields<'a>, query: &Query<'a>) -> Result<Opti
 
 /// What follows the scheme `Bearer` (RFC 6750 §2.1); other schemes are somebody else's, a proxy's for example.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = value.split_at_checked("bearer".len())?;
-    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && rest.first().is_none_or(|&byte| byte == b' ');
-    is_bearer.then(|| rest.trim_ascii())
+    after_scheme(value, b"bearer")
+}
+
+fn after_scheme<'v>(value: &'v [u8], wanted: &[u8]) -> Option<&'v [u8]> {
+    let (scheme, rest) = value.split_at_checked(wanted.len())?;
+    let is_wanted = scheme.eq_ignore_ascii_case(wanted) && rest.first().is_none_or(|&byte| byte == b' ');
+    is_wanted.then(|| rest.trim_ascii())
 }
 
 /// Whoever sends an HTTP request.
@@ -47,6 +51,31 @@ impl<'a> Caller<'a> {
             }
         };
         Ok(Self { identity, credential })
+    }
+
+    /// Whose API key comes in the ways of Centrifugo's publishers: `X-API-Key`, `Authorization: apikey …`, `?api_key=`. No token will do.
+    pub fn of_api_key(
+        auth: &Auth,
+        failures: &Failures,
+        address: IpAddr,
+        fields: impl Fields<'a>,
+        query: &Query<'a>,
+    ) -> Result<Self, Problem> {
+        let header = fields.first(HeaderName::from_static("x-api-key"));
+        let header = header.or_else(|| fields.first(header::AUTHORIZATION).and_then(|value| after_scheme(value, b"apikey")));
+        let credential = match header {
+            Some(key) => Some(Cow::Borrowed(std::str::from_utf8(key).unwrap_or(""))),
+            None => query.text("api_key").map_err(|error| Problem::bad_request(error.to_string()))?,
+        };
+        let Some(key) = &credential else {
+            return Err(Problem::unauthorized(ErrorCode::NotAllowed, "an API key is needed, as X-API-Key"));
+        };
+        failures.check(address)?;
+        let identity = auth.identify(key).map_err(|error| refused(failures, address, &error))?;
+        if identity.key.is_none() {
+            return Err(Problem::unauthorized(ErrorCode::NotAllowed, "an API key is needed, and this is a token"));
+        }
+        Ok(Self { identity: Some(identity), credential })
     }
 
     /// Who it is; `None`: nobody known, and nobody unknown may do anything.

@@ -3,22 +3,29 @@
 //! A page of another site can let its own name point at 127.0.0.1 (DNS rebinding). Its `Origin` and `Host` then agree, so that the
 //! same-host rule lets it in; only the name tells it from the gateway's own page.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hyper::header;
 
 use super::head::{self, Fields, Head};
 use crate::config::{Origin, Server};
 
-/// Whether a request that came to a listener at `listener` names this machine, or a host of `server.hosts`. The rule doesn't hold
-/// for other listeners, nor where `server.origins` says which pages may come in.
-pub fn is_own<'a>(head: &Head<'a, impl Fields<'a>>, listener: IpAddr, server: &Server) -> bool {
-    if !listener.to_canonical().is_loopback() || !server.origins.is_empty() {
+/// The host that a `Host` field names, without its port; `None` where it names none.
+pub fn name(field: &[u8]) -> Option<String> {
+    let text = head::text(field)?;
+    let text = text.strip_suffix(':').unwrap_or(text); // a port may be empty (RFC 3986 §3.2.3)
+    Origin::parse(&format!("http://{text}")).ok().map(|origin| origin.host)
+}
+
+/// Whether a request that came to a loopback address names this machine, or a host of `server.hosts`. The rule doesn't hold
+/// where `server.origins` says which pages may come in.
+pub fn is_own<'a>(head: &Head<'a, impl Fields<'a>>, server: &Server) -> bool {
+    if !server.origins.is_empty() {
         return true;
     }
     // HTTP/1.0 without Host: no browser.
-    let Some(host) = head.authority.or_else(|| head.fields.first(header::HOST).and_then(head::text)) else { return true };
-    let Ok(host) = Origin::parse(&format!("http://{host}")).map(|origin| origin.host) else { return false };
+    let Some(host) = head.authority.map(str::as_bytes).or_else(|| head.fields.first(header::HOST)) else { return true };
+    let Some(host) = name(host) else { return false };
     is_loopback(&host) || server.hosts.contains(&host)
 }
 
@@ -36,11 +43,11 @@ mod tests {
 
     use super::*;
 
-    fn is_own_at(host: &str, listener: &str, server: &Server) -> bool {
+    fn is_own_host(host: &str, server: &Server) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
         let head = Head { method: &Method::GET, version: Version::HTTP_11, authority: None, path: "/", query: None, fields: &headers };
-        is_own(&head, listener.parse().unwrap(), server)
+        is_own(&head, server)
     }
 
     /// PROTOCOL 7: loopback listeners take loopback names, with any port, and those of `server.hosts`.
@@ -48,13 +55,12 @@ mod tests {
     fn loopback_listeners_take_loopback_names() {
         let server = Server { hosts: vec!["gateway.example".to_owned()], ..Server::default() };
         for host in ["localhost", "LOCALHOST:8765", "127.0.0.1:1", "127.9.9.9", "[::1]", "[::1]:80", "Gateway.Example:8765"] {
-            assert!(is_own_at(host, "127.0.0.1", &server), "{host}");
+            assert!(is_own_host(host, &server), "{host}");
         }
         for host in ["evil.example", "localhost.evil.example", "128.0.0.1", "[::2]", "127.0.0.1.evil", "", "a b"] {
-            assert!(!is_own_at(host, "127.0.0.1", &server) && !is_own_at(host, "::1", &server), "{host}");
-            assert!(is_own_at(host, "0.0.0.0", &server), "{host}");
+            assert!(!is_own_host(host, &server), "{host}");
         }
-        let listed = Server { origins: vec![Origin::parse("https://app.example").unwrap()], ..Server::default() };
-        assert!(is_own_at("evil.example", "127.0.0.1", &listed));
+        let listed = Server { origins: vec![crate::config::OriginPattern::parse("https://app.example").unwrap()], ..Server::default() };
+        assert!(is_own_host("evil.example", &listed));
     }
 }

@@ -93,6 +93,18 @@ impl BodyLines {
         }
     }
 
+    /// Drops the whole lines that have come already, none of which is looked at; `dropped` is told of each whether it is blank. That is
+    /// a piece of the body at most.
+    pub fn drop_whole(&mut self, mut dropped: impl FnMut(bool)) {
+        let Some(last) = self.unread.iter().rposition(|&byte| byte == b'\n') else { return };
+        let whole = self.unread.split_to(last + 1);
+        self.searched = 0;
+        let mut is_continued = std::mem::take(&mut self.is_too_long);
+        for line in whole[..last].split(|&byte| byte == b'\n') {
+            dropped(!std::mem::take(&mut is_continued) && line.trim_ascii().is_empty());
+        }
+    }
+
     fn line(&mut self, bytes: Bytes) -> Line {
         let is_too_long = std::mem::take(&mut self.is_too_long) || bytes.len() > self.bounds.line;
         if is_too_long { Line::TooLong } else { Line::Whole(bytes) }

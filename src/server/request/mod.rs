@@ -12,12 +12,12 @@ mod path;
 mod query;
 mod sender;
 
-pub use body::{BodyError, discard as discard_body, read as read_body};
+pub use body::{BodyError, read as read_body, refuse as refuse_body};
 pub use credentials::{Caller, credential};
 pub use first_head::{FIELDS_MAX, read as read_head, room as head_room};
 pub use forwarded::{address as client_address, is_trusted as is_trusted_proxy};
 pub use head::{Fields, Head};
-pub use host::is_own as is_own_host;
+pub use host::{is_own as is_own_host, name as host_name};
 pub use lines::{BodyLines, Bounds, Line};
 pub use path::topic_name;
 pub use query::{Query, QueryError};

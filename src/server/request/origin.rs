@@ -3,20 +3,21 @@
 use hyper::header;
 
 use super::head::{self, Fields};
-use crate::config::Origin;
+use crate::config::{Origin, OriginPattern};
 
 /// Whether a request with these header fields may come in. `authority` is that of an absolute-form target.
 /// A request without `Origin` passes: only browsers are bound to send one. `listed` replaces the same-host rule.
-pub fn is_allowed<'a>(fields: impl Fields<'a>, authority: Option<&str>, listed: &[Origin]) -> bool {
+pub fn is_allowed<'a>(fields: impl Fields<'a>, authority: Option<&str>, listed: &[OriginPattern]) -> bool {
     let mut origins = fields.all(header::ORIGIN);
     let Some(first) = origins.next() else { return true };
     if origins.next().is_some() {
         return false;
     }
-    let Some(origin) = head::text(first).and_then(|text| Origin::parse(text).ok()) else { return false };
+    let Some(said) = head::text(first) else { return false };
     if !listed.is_empty() {
-        return listed.contains(&origin);
+        return listed.iter().any(|entry| entry.lets_in(said));
     }
+    let Ok(origin) = Origin::parse(said) else { return false };
     authority.or_else(|| fields.only(header::HOST).and_then(head::text)).is_some_and(|host| origin.is_at(host))
 }
 
@@ -69,7 +70,7 @@ mod tests {
     /// PROTOCOL 7: `origins` replaces the same-host rule; scheme, host and port are compared.
     #[test]
     fn listed_origins() {
-        let listed = ["https://app.example.com", "http://localhost:3000"].map(|text| Origin::parse(text).unwrap());
+        let listed = ["https://app.example.com", "http://localhost:3000"].map(|text| OriginPattern::parse(text).unwrap());
         for (origin, allowed) in [
             (Some("https://app.example.com"), true),
             (Some("https://app.example.com:443"), true),

@@ -26,7 +26,7 @@ pub enum QueryError {
     },
 }
 
-/// A query string; the first of several parameters of one name counts, unknown ones are ignored.
+/// A query string; of several parameters of one name the first counts where one value is meant, unknown ones are ignored.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a>(&'a str);
 
@@ -36,11 +36,12 @@ impl<'a> Query<'a> {
         Self(text.unwrap_or(""))
     }
 
+    fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
     fn raw(&self, name: &str) -> Option<&'a str> {
-        self.0.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (key == name).then_some(value)
-        })
+        self.pairs().find_map(|(key, value)| (key == name).then_some(value))
     }
 
     /// A parameter's text; one that is there and empty counts as left out.
@@ -71,12 +72,11 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Patterns joined by commas, each percent-decoded after the commas were found. Those that are none stay in the list.
+    /// Patterns joined by commas, each percent-decoded after the commas were found; several parameters of the name add up. Those that
+    /// are none stay in the list.
     pub fn topics(&self, name: &'static str) -> Result<Vec<Result<Pattern, TopicNameError>>, QueryError> {
-        match self.raw(name) {
-            None | Some("") => Ok(Vec::new()),
-            Some(raw) => raw.split(',').map(|item| decoded(item, name).map(|text| Pattern::parse(&text))).collect(),
-        }
+        let lists = self.pairs().filter(|&(key, list)| key == name && !list.is_empty());
+        lists.flat_map(|(_, list)| list.split(',')).map(|item| decoded(item, name).map(|text| Pattern::parse(&text))).collect()
     }
 }
 

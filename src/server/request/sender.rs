@@ -1,6 +1,6 @@
 //! The page that a request comes from, and what it may read of the answer (the CORS protocol of the Fetch standard).
 
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 
 use super::head::{Fields, Head};
@@ -13,7 +13,28 @@ pub struct Sender<'a> {
     origin: Option<&'a [u8]>,
     is_allowed_page: bool,
     is_foreign_page: bool,
-    is_v1: bool,
+    audience: Option<Audience>,
+}
+
+/// Paths whose answers pages of other sites may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// `/v1/…`: scripts, which bring a token of their own.
+    Scripts,
+    /// A stream: also an EventSource, which may send cookies along.
+    Streams,
+    /// Centrifugo's transports over HTTP, and what goes with them.
+    Emulated,
+}
+
+impl Audience {
+    fn of(path: &str) -> Option<Self> {
+        match path {
+            "/sse" | "/stream" => Some(Self::Streams),
+            "/connection/sse" | "/connection/http_stream" | "/emulation" => Some(Self::Emulated),
+            _ => path.starts_with("/v1/").then_some(Self::Scripts),
+        }
+    }
 }
 
 impl<'a> Sender<'a> {
@@ -21,23 +42,40 @@ impl<'a> Sender<'a> {
     pub fn of(head: &Head<'a, impl Fields<'a>>, config: &Config) -> Self {
         let allowed = origin::is_allowed(head.fields, head.authority, &config.server.origins);
         let origin = head.fields.first(header::ORIGIN);
-        let is_v1 = head.path.starts_with("/v1/");
-        Self { is_allowed_page: allowed && origin.is_some() && is_v1, is_foreign_page: !allowed, is_v1, origin }
+        let audience = Audience::of(head.path);
+        Self { is_allowed_page: allowed && origin.is_some() && audience.is_some(), is_foreign_page: !allowed, audience, origin }
     }
 
-    /// Lets an allowed page read the answer; caches must not give it to another.
-    pub fn mark(&self, answer: &mut Answer) {
+    /// The fields that let an allowed page read the answer, and keep caches from giving it to another.
+    pub fn marks(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let mut marks = Vec::new();
         if let (true, Some(Ok(origin))) = (self.is_allowed_page, self.origin.map(HeaderValue::from_bytes)) {
-            answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            marks.push((header::ACCESS_CONTROL_ALLOW_ORIGIN, origin));
+            if matches!(self.audience, Some(Audience::Streams | Audience::Emulated)) {
+                marks.push((header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")));
+            }
         }
-        if self.is_v1 {
-            answer.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
+        if self.audience.is_some() {
+            marks.push((header::VARY, HeaderValue::from_static("Origin")));
+        }
+        marks
+    }
+
+    /// Puts [`Sender::marks`] on `answer`.
+    pub fn mark(&self, answer: &mut Answer) {
+        for (name, value) in self.marks() {
+            answer.headers_mut().append(name, value);
         }
     }
 
     /// Whether a page asks, and may not: its handshakes, POSTs and DELETEs are refused.
     pub fn is_foreign_page(&self) -> bool {
         self.is_foreign_page
+    }
+
+    /// What it says of where it comes from.
+    pub fn origin(&self) -> Option<&'a [u8]> {
+        self.origin
     }
 
     /// The answer to a CORS preflight, where `head` is one and the page may ask.
@@ -48,8 +86,22 @@ impl<'a> Sender<'a> {
         }
         let mut answer = empty(StatusCode::NO_CONTENT);
         let headers = answer.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, DELETE"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static(match self.audience {
+                Some(Audience::Streams) => "GET, HEAD",
+                Some(Audience::Emulated) => "GET, POST",
+                _ => "GET, HEAD, POST, DELETE",
+            }),
+        );
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static(match self.audience {
+                Some(Audience::Streams) => "authorization, last-event-id, cache-control",
+                Some(Audience::Emulated) => "authorization, content-type, cache-control",
+                _ => "authorization, content-type, idempotency-key",
+            }),
+        );
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         self.mark(&mut answer);
         Some(answer)

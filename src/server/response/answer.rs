@@ -10,7 +10,12 @@ pub type Answer = Response<Full<Bytes>>;
 
 /// An answer of JSON text, 200.
 pub fn json(text: Vec<u8>) -> Answer {
-    of_type("application/json", Bytes::from(text))
+    json_bytes(Bytes::from(text))
+}
+
+/// An answer of JSON text in memory that an account holds, 200.
+pub fn json_bytes(text: Bytes) -> Answer {
+    of_type("application/json", text)
 }
 
 /// `value` as an answer of JSON text, 200. Its keys must be strings.

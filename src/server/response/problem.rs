@@ -79,6 +79,12 @@ impl Problem {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
+    /// After how many seconds to come again, where it says so.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        let (_, value) = self.headers.iter().find(|(name, _)| *name == header::RETRY_AFTER)?;
+        value.to_str().ok()?.parse().ok()
+    }
+
     /// The same, after which the connection is closed: what follows on it can't be trusted or isn't wanted.
     #[must_use]
     pub fn closing(self) -> Self {

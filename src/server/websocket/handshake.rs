@@ -8,10 +8,28 @@ use hyper::{StatusCode, Version};
 use crate::codes::ErrorCode;
 use crate::frame::accept_key;
 use crate::server::request::Fields;
-use crate::server::response::{Answer, Problem, empty};
+use crate::server::response::{Answer, Problem};
 
-/// The native dialect's subprotocol.
-pub const NATIVE_SUBPROTOCOL: &str = "belfry.json.v1";
+/// The subprotocols that are known: each is of one path, and a client that offers it there is answered it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subprotocol {
+    /// The native dialect's.
+    Native,
+    /// Centrifugo's protocol in JSON.
+    CentrifugoJson,
+    /// Centrifugo's protocol in protobuf.
+    CentrifugoProtobuf,
+}
+
+impl Subprotocol {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "belfry.json.v1",
+            Self::CentrifugoJson => "centrifuge-json",
+            Self::CentrifugoProtobuf => "centrifuge-protobuf",
+        }
+    }
+}
 
 /// The bytes that a key stands for.
 const KEY_BYTES: usize = 16;
@@ -89,9 +107,10 @@ fn is_key(text: &[u8]) -> bool {
     STANDARD.decode_slice(text, &mut room) == Ok(KEY_BYTES)
 }
 
-/// Whether [`NATIVE_SUBPROTOCOL`] is among the subprotocols offered.
-pub fn offers_native<'a>(fields: impl Fields<'a>) -> bool {
-    fields.elements(header::SEC_WEBSOCKET_PROTOCOL).any(|token| token == NATIVE_SUBPROTOCOL.as_bytes())
+/// The first of `known` that is among the subprotocols offered.
+pub fn offered<'a>(fields: impl Fields<'a>, known: &[Subprotocol]) -> Option<Subprotocol> {
+    let is_offered = |known: &&Subprotocol| fields.elements(header::SEC_WEBSOCKET_PROTOCOL).any(|token| token == known.as_str().as_bytes());
+    known.iter().find(is_offered).copied()
 }
 
 fn has_token<'a>(fields: impl Fields<'a>, name: HeaderName, token: &[u8]) -> bool {
@@ -103,22 +122,22 @@ fn has_token<'a>(fields: impl Fields<'a>, name: HeaderName, token: &[u8]) -> boo
 pub struct Switching {
     /// `Sec-WebSocket-Accept` (RFC 6455 §4.2.2).
     accept: String,
-    /// Whether the native subprotocol was chosen.
-    is_native: bool,
+    /// The subprotocol that was chosen.
+    subprotocol: Option<Subprotocol>,
     /// The extensions agreed on.
     extensions: Option<String>,
 }
 
 impl Switching {
     /// The answer to a handshake with this `key`.
-    pub fn new(key: &[u8], is_native: bool, extensions: Option<String>) -> Self {
-        Self { accept: accept_key(key), is_native, extensions }
+    pub fn new(key: &[u8], subprotocol: Option<Subprotocol>, extensions: Option<String>) -> Self {
+        Self { accept: accept_key(key), subprotocol, extensions }
     }
 
     fn fields(&self) -> impl Iterator<Item = (HeaderName, &str)> {
         let always =
             [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, self.accept.as_str())];
-        let subprotocol = self.is_native.then_some((header::SEC_WEBSOCKET_PROTOCOL, NATIVE_SUBPROTOCOL));
+        let subprotocol = self.subprotocol.map(|chosen| (header::SEC_WEBSOCKET_PROTOCOL, chosen.as_str()));
         let extensions = self.extensions.as_deref().map(|agreed| (header::SEC_WEBSOCKET_EXTENSIONS, agreed));
         always.into_iter().chain(subprotocol).chain(extensions)
     }
@@ -134,15 +153,6 @@ impl Switching {
         }
         text.extend_from_slice(b"\r\n");
         text
-    }
-}
-
-impl From<Switching> for Answer {
-    fn from(switching: Switching) -> Self {
-        let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
-        let valid = |(name, value)| Some((name, HeaderValue::from_str(value).ok()?));
-        answer.headers_mut().extend(switching.fields().filter_map(valid));
-        answer
     }
 }
 
@@ -195,23 +205,18 @@ mod tests {
         assert_eq!(check(Version::HTTP_10, &handshake(&[])), Err(BadUpgrade::Http));
     }
 
-    /// RFC 6455 §1.3 has the key and what it is accepted by; both ways to send the answer say the same.
+    /// RFC 6455 §1.3 has the key and what it is accepted by.
     #[test]
     fn a_key_is_accepted() {
         let handshake = handshake(&[]);
         let key = check(Version::HTTP_11, &handshake).unwrap();
-        let plain = String::from_utf8(Switching::new(key, false, None).written()).unwrap();
+        let plain = String::from_utf8(Switching::new(key, None, None).written()).unwrap();
         let expected = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                         sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
         assert_eq!(plain, expected);
-        let full = || Switching::new(key, true, Some("permessage-deflate".to_owned()));
-        let text = String::from_utf8(full().written()).unwrap();
+        let full = Switching::new(key, Some(Subprotocol::Native), Some("permessage-deflate".to_owned()));
+        let text = String::from_utf8(full.written()).unwrap();
         assert!(text.ends_with("sec-websocket-protocol: belfry.json.v1\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"), "{text}");
-        let answer = Answer::from(full());
-        assert_eq!((answer.status().as_u16(), answer.headers().len()), (101, 5));
-        for (name, value) in answer.headers() {
-            assert!(text.contains(&format!("\r\n{name}: {}\r\n", value.to_str().unwrap())), "{name}");
-        }
     }
 
     /// PROTOCOL 7: 426 for another version, and the answer says 13.
@@ -227,8 +232,9 @@ mod tests {
     #[test]
     fn the_native_subprotocol_is_found_among_others() {
         for (offer, found) in [("belfry.json.v1", true), ("mqtt, belfry.json.v1", true), ("mqtt", false), ("belfry.json.v2", false)] {
-            assert_eq!(offers_native(&handshake(&[("sec-websocket-protocol", Some(offer))])), found, "{offer}");
+            let headers = handshake(&[("sec-websocket-protocol", Some(offer))]);
+            assert_eq!(offered(&headers, &[Subprotocol::Native]).is_some(), found, "{offer}");
         }
-        assert!(!offers_native(&handshake(&[])));
+        assert_eq!(offered(&handshake(&[]), &[Subprotocol::Native]), None);
     }
 }

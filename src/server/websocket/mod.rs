@@ -1,11 +1,9 @@
 //! From an HTTP request to a WebSocket session: the checks before the 101 (RFC 6455 §4.2), and the 101.
 
 mod handshake;
-mod refused;
 mod target;
 mod upgrade;
 
 pub use handshake::{is_asked, required};
-pub use refused::Refused;
 pub use target::target;
-pub use upgrade::{Granted, Upgrades};
+pub use upgrade::Upgrades;

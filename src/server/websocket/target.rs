@@ -1,8 +1,12 @@
 //! Paths that speak WebSocket, and what each is for.
 
-use super::refused::Refused;
+use percent_encoding::percent_decode_str;
+
+use super::handshake::Subprotocol;
 use crate::config::Config;
+use crate::dialect::centrifugo::Wire;
 use crate::metrics::RejectReason;
+use crate::server::entry::Refused;
 use crate::server::request::{Query, topic_name};
 use crate::session::Purpose;
 use crate::topic_name::TopicName;
@@ -18,27 +22,47 @@ pub enum Target<'a> {
     Endpoint(TopicName),
     /// `/echo`.
     Echo,
+    /// `/connection/websocket`.
+    Centrifugo,
 }
 
-/// What `path` is, as a WebSocket; `[endpoints]` goes before all others.
+impl Target<'_> {
+    /// The subprotocols that are spoken there, the first to be chosen first.
+    pub fn subprotocols(&self) -> &'static [Subprotocol] {
+        match self {
+            Self::Native => &[Subprotocol::Native],
+            Self::Centrifugo => &[Subprotocol::CentrifugoProtobuf, Subprotocol::CentrifugoJson],
+            Self::RawPath(_) | Self::Endpoint(_) | Self::Echo => &[],
+        }
+    }
+}
+
+/// What `path` is, as a WebSocket; `[endpoints]`, whose paths are compared decoded, goes before all others.
 pub fn target<'a>(path: &'a str, config: &Config) -> Option<Target<'a>> {
-    if let Some(topic) = config.endpoints.get(path) {
+    let decoded = percent_decode_str(path).decode_utf8().ok();
+    if let Some(topic) = decoded.and_then(|path| config.endpoints.get(&*path)) {
         return Some(Target::Endpoint(topic.clone()));
     }
     match path {
         "/ws" | "/" => Some(Target::Native),
+        "/connection/websocket" => config.centrifugo.enabled.then_some(Target::Centrifugo),
         "/echo" => config.echo.enabled.then_some(Target::Echo),
         _ => path.strip_prefix("/raw/").filter(|topic| !topic.is_empty() && !topic.contains('/')).map(Target::RawPath),
     }
 }
 
-/// What a session on `target` is for, as its query says.
-pub fn purpose(target: &Target<'_>, query: &Query<'_>) -> Result<Purpose, Refused> {
+/// What a session on `target` is for, as its query says and the subprotocol that it offers.
+pub fn purpose(target: &Target<'_>, query: &Query<'_>, subprotocol: Option<Subprotocol>) -> Result<Purpose, Refused> {
     let raw = |topic| Ok(Purpose::Raw { topic, last: query.number("last")?, echo: query.flag("echo")? });
     match target {
         Target::Native => Ok(Purpose::Native { topics: query.topics("topics")?, last: query.number("last")? }),
         Target::Endpoint(topic) => raw(topic.clone()),
         Target::Echo => Ok(Purpose::Echo),
+        Target::Centrifugo => {
+            let is_asked = |key| Ok::<_, Refused>(query.text(key)?.as_deref() == Some("protobuf"));
+            let protobuf = subprotocol == Some(Subprotocol::CentrifugoProtobuf) || is_asked("format")? || is_asked("cf_protocol")?;
+            Ok(Purpose::Centrifugo { wire: if protobuf { Wire::Protobuf } else { Wire::Json } })
+        }
         Target::RawPath(path) => raw(topic_name(path).map_err(|problem| Refused(RejectReason::BadUpgrade, problem))?),
     }
 }
@@ -65,15 +89,36 @@ mod tests {
         }
     }
 
+    /// PROTOCOL 10: protobuf by subprotocol, `?format=` or `?cf_protocol=`, else JSON.
+    #[test]
+    fn centrifugos_wire_is_chosen() {
+        let (none, mut off) = (Config::default(), Config::default());
+        off.centrifugo.enabled = false;
+        let path = "/connection/websocket";
+        assert_eq!((target(path, &none), target(path, &off)), (Some(Target::Centrifugo), None));
+        let protobuf = Some(Subprotocol::CentrifugoProtobuf);
+        for (query, offered, right) in [
+            ("", None, Wire::Json),
+            ("format=json", Some(Subprotocol::CentrifugoJson), Wire::Json),
+            ("cf_protocol_version=v2", None, Wire::Json),
+            ("format=protobuf", None, Wire::Protobuf),
+            ("cf_protocol=protobuf", None, Wire::Protobuf),
+            ("", protobuf, Wire::Protobuf),
+        ] {
+            let chosen = purpose(&Target::Centrifugo, &Query::new(Some(query)), offered);
+            assert!(matches!(chosen, Ok(Purpose::Centrifugo { wire }) if wire == right), "{query} {offered:?}");
+        }
+    }
+
     /// PROTOCOL 2 and 4: the topic is percent-decoded, then checked.
     #[test]
     fn a_raw_topic_is_checked_once_decoded() {
         let query = Query::new(Some("last=3&echo=true"));
-        let Ok(Purpose::Raw { topic, last, echo }) = purpose(&Target::RawPath("%E8%81%8A.a"), &query) else { panic!("not raw") };
+        let Ok(Purpose::Raw { topic, last, echo }) = purpose(&Target::RawPath("%E8%81%8A.a"), &query, None) else { panic!("not raw") };
         assert_eq!((topic.as_str(), last, echo), ("聊.a", Some(3), true));
         for path in ["a%2Fb", "a%00", "a.%3E", "%ff", "a%20b", "..", "*"] {
-            assert!(purpose(&Target::RawPath(path), &query).is_err(), "{path}");
+            assert!(purpose(&Target::RawPath(path), &query, None).is_err(), "{path}");
         }
-        assert!(purpose(&Target::Native, &Query::new(Some("last=x"))).is_err());
+        assert!(purpose(&Target::Native, &Query::new(Some("last=x")), None).is_err());
     }
 }

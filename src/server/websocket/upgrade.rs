@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use hyper::header;
 
-use super::handshake::{self, Switching};
-use super::refused::Refused;
+use super::handshake::{self, Subprotocol, Switching};
 use super::target::{Target, purpose, target};
 use crate::auth::{AuthError, Identity};
 use crate::codes::ErrorCode;
@@ -15,44 +14,26 @@ use crate::config::Config;
 use crate::dialect::Encoding;
 use crate::frame;
 use crate::metrics::RejectReason;
+use crate::server::entry::{Granted, Refused};
 use crate::server::limits::{Admission, Failures};
 use crate::server::request::{Fields, Head, Query, credential};
 use crate::server::response::Problem;
 use crate::session::{self, Opening, Purpose, Surroundings};
 use crate::session_id::SessionId;
-use crate::shard::{Expected, NewSession, Shards};
+use crate::shard::NewSession;
 use crate::topic_name::Pattern;
 
 /// Grants handshakes.
 pub struct Upgrades {
     surroundings: Arc<Surroundings>,
-    shards: Arc<Shards>,
     admission: Arc<Admission>,
     failures: Arc<Failures>,
 }
 
-/// A handshake that is granted: the answer to it, and the session that it becomes.
-pub struct Granted {
-    /// The answer.
-    pub switching: Switching,
-    /// The session.
-    pub newcomer: NewSession,
-}
-
 impl Upgrades {
-    /// Sessions are given `surroundings`, live in `shards`, and are counted by `admission`; wrong credentials by `failures`.
-    pub fn new(surroundings: &Arc<Surroundings>, shards: &Arc<Shards>, admission: &Arc<Admission>, failures: &Arc<Failures>) -> Self {
-        Self {
-            surroundings: Arc::clone(surroundings),
-            shards: Arc::clone(shards),
-            admission: Arc::clone(admission),
-            failures: Arc::clone(failures),
-        }
-    }
-
-    /// Finds a granted session its shard; its socket follows.
-    pub async fn expect(&self, newcomer: NewSession) -> Expected {
-        self.shards.expect(newcomer).await
+    /// Sessions are given `surroundings` and are counted by `admission`; wrong credentials by `failures`.
+    pub fn new(surroundings: &Arc<Surroundings>, admission: &Arc<Admission>, failures: &Arc<Failures>) -> Self {
+        Self { surroundings: Arc::clone(surroundings), admission: Arc::clone(admission), failures: Arc::clone(failures) }
     }
 
     /// Checks everything that a handshake says, and takes a place for its session. A refusal has done nothing.
@@ -63,30 +44,31 @@ impl Upgrades {
             Refused(RejectReason::NotFound, Problem::not_found("no WebSocket is spoken on this path"))
         })?;
         let key = handshake::check(head.version, head.fields).map_err(|bad| Refused(RejectReason::BadUpgrade, bad.into()))?;
-        let opening = self.opening(head, &target, &config, address.ip())?;
+        let subprotocol = handshake::offered(head.fields, target.subprotocols());
+        let opening = self.opening(head, &target, subprotocol, &config, address.ip())?;
         let pass = self.admission.admit(address.ip()).map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
         if matches!(opening.identity, Err(AuthError::Invalid(_))) {
             self.failures.count(address.ip());
         }
-        let is_native = matches!(opening.purpose, Purpose::Native { .. }) && handshake::offers_native(head.fields);
         let extensions = opening.agreement.as_ref().map(|agreed| agreed.response.clone());
-        let window_bits = opening.agreement.as_ref().map(|agreed| agreed.server_window_bits);
-        let (id, variant) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window_bits));
+        let window = opening.agreement.as_ref().map(|agreed| agreed.window);
+        let (id, variant) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window));
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open(opening, &self.surroundings);
         let newcomer = NewSession { id, address, variant, reader, permit: Box::new(pass), subscribes_at_once };
-        Ok(Granted { switching: Switching::new(key, is_native, extensions), newcomer })
+        Ok(Granted { head: Switching::new(key, subprotocol, extensions).written(), newcomer })
     }
 
     fn opening<'a>(
         &self,
         head: &Head<'a, impl Fields<'a>>,
         target: &Target<'_>,
+        subprotocol: Option<Subprotocol>,
         config: &Config,
         address: IpAddr,
     ) -> Result<Opening, Refused> {
         let query = Query::new(head.query);
-        let purpose = purpose(target, &query)?;
+        let purpose = purpose(target, &query, subprotocol)?;
         let credential = credential(head.fields, &query)?;
         let identity = match &credential {
             None => Ok(self.surroundings.auth.anonymous()),
@@ -96,7 +78,8 @@ impl Upgrades {
             }
         };
         may_open(&purpose, &identity, credential.as_ref())?;
-        let agreement = config.deflate.enabled.then(|| frame::negotiate(head.fields.all(header::SEC_WEBSOCKET_EXTENSIONS))).flatten();
+        let offers = || head.fields.all(header::SEC_WEBSOCKET_EXTENSIONS);
+        let agreement = config.deflate.enabled.then(|| frame::negotiate(offers(), config.deflate.history)).flatten();
         Ok(Opening { id: SessionId::random(), purpose, identity, agreement })
     }
 }

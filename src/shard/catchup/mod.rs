@@ -1,5 +1,6 @@
 //! Catching up: what sessions still read out of history, and from where on a topic is live for each.
 
+mod expansion;
 mod replays;
 #[cfg(test)]
 mod tests;
@@ -9,11 +10,13 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
+pub use expansion::{Expanded, Expansion};
 use replays::Replays;
 
 use crate::clock::Moment;
-use crate::hub::{ReplayPiece, Topic};
-use crate::position::Offset;
+use crate::hub::{Hub, Message, ReplayPiece, Topic};
+use crate::position::Position;
+use crate::shard::pattern_set::PatternSet;
 use crate::topic_name::TopicName;
 
 /// The replays of a shard's sessions.
@@ -25,6 +28,8 @@ pub struct CatchUp {
     awaiting: VecDeque<u32>,
     /// Slots with watermarks, and how many items the shard will have taken when each can go.
     watermarks: Vec<(u64, u32)>,
+    /// By slot, what looking for topics has cost that the session has not paid for yet, in topics.
+    unpaid: HashMap<u32, usize>,
 }
 
 impl CatchUp {
@@ -33,9 +38,11 @@ impl CatchUp {
         self.replays.contains_key(&slot)
     }
 
-    /// Whether a live message of `topic` at `offset` is not to be given to the session in `slot`.
-    pub fn withholds(&self, slot: u32, topic: &TopicName, offset: Offset) -> bool {
-        self.replays.get(&slot).is_some_and(|replays| replays.withholds(topic, offset))
+    /// Whether a live message, the last of the `taken` that the shard has taken, is not to be given to the session in `slot`.
+    pub fn withholds(&mut self, slot: u32, message: &Message, taken: u64) -> bool {
+        let Some(replays) = self.replays.get_mut(&slot) else { return false };
+        replays.withholds(&message.topic, message.position)
+            || replays.expansion().is_some_and(|expansion| expansion.withholds(message, taken))
     }
 
     /// Whether the session in `slot` has history left to read.
@@ -49,13 +56,97 @@ impl CatchUp {
     }
 
     /// The session in `slot` reads `topic` from `next` on, after what it reads already.
-    pub fn read_from(&mut self, slot: u32, topic: Arc<Topic>, next: Offset) {
+    pub fn read_from(&mut self, slot: u32, topic: Arc<Topic>, next: Position) {
         self.replays.entry(slot).or_default().add(topic, next);
     }
 
-    /// What comes of `topic` is live for the session in `slot` above `offset` only, until the shard has taken `until_taken` items.
-    pub fn set_watermark(&mut self, slot: u32, topic: TopicName, offset: Offset, until_taken: u64) {
-        self.replays.entry(slot).or_default().set_watermark(topic, offset, until_taken);
+    /// The session in `slot` has had `topic` up to `after`, and reads on in its new log.
+    pub fn go_on(&mut self, slot: u32, topic: &Arc<Topic>, after: Position) {
+        let replays = self.replays.entry(slot).or_default();
+        if !replays.is_unanswered(topic.name()) && !replays.expansion().is_some_and(|expansion| expansion.goes_on(topic.name(), after)) {
+            replays.go_on(topic, after);
+        }
+    }
+
+    /// Withholds all that comes to the session in `slot` by subscriptions other than those of `before`, whose subscribe is not answered.
+    pub fn withhold_new(&mut self, slot: u32, before: &Arc<PatternSet>) {
+        self.replays.entry(slot).or_default().withhold_new(before);
+    }
+
+    /// The subscribe of the session in `slot` is answered now, when the shard has taken `taken` items.
+    pub fn end_withholding(&mut self, slot: u32, taken: u64) {
+        if let Some(replays) = self.replays.get_mut(&slot) {
+            replays.end_withholding();
+            self.watermarks.push((taken, slot)); // it may have been all that was left
+        }
+    }
+
+    /// The session in `slot` hears by new patterns from now on, when the inbox has had `pushed` items: what they match is looked for.
+    /// `searches`: these topics may have something to replay. `false`: nothing has to be looked for.
+    pub fn expand(&mut self, slot: u32, mut expansion: Expansion, searches: bool, pushed: u64, taken: u64) -> bool {
+        expansion.begin(pushed, searches);
+        let begins = expansion.searches() || pushed > taken;
+        if begins {
+            self.replays.entry(slot).or_default().expand(Box::new(expansion));
+        }
+        begins
+    }
+
+    /// Whether topics are being looked for for the session in `slot`.
+    pub fn is_expanding(&mut self, slot: u32) -> bool {
+        self.replays.get_mut(&slot).is_some_and(|replays| replays.expansion().is_some())
+    }
+
+    /// `topic` begins by itself for the session in `slot`.
+    pub fn set_apart(&mut self, slot: u32, topic: &TopicName) {
+        if let Some(expansion) = self.replays.get_mut(&slot).and_then(Replays::expansion) {
+            expansion.set_apart(topic);
+        }
+    }
+
+    /// Goes on with what the patterns of the session in `slot` match; `None`: that is not in turn. `takes` says whether the session is
+    /// subscribed to what has a topic.
+    pub fn go_on_expanding(
+        &mut self,
+        slot: u32,
+        hub: &Hub,
+        taken: u64,
+        pushed: impl FnOnce() -> u64,
+        takes: impl Fn(&TopicName) -> bool,
+    ) -> Option<Expanded> {
+        let replays = self.replays.get_mut(&slot)?;
+        let expansion = replays.expansion_in_turn()?;
+        let unpaid = self.unpaid.entry(slot).or_default();
+        let before = *unpaid;
+        let expanded = expansion.go_on(hub, taken, pushed, takes, unpaid);
+        let work = *unpaid - before;
+        let Some(mut expanded) = expanded else {
+            self.watermarks.push((replays.wait_to_expand(), slot));
+            return Some(Expanded { work, ..Expanded::default() });
+        };
+        expanded.work = work;
+        expanded.cursors.drain(..).for_each(|(topic, next)| replays.add(topic, next));
+        if expanded.ended {
+            replays.end_expansion();
+            self.watermarks.push((taken, slot));
+        }
+        Some(expanded)
+    }
+
+    /// Takes what looking for topics has cost the session in `slot`, in whole units of `per_unit` topics; the rest stays.
+    pub fn take_unpaid(&mut self, slot: u32, per_unit: usize) -> usize {
+        let Some(unpaid) = self.unpaid.get_mut(&slot) else { return 0 };
+        let units = *unpaid / per_unit;
+        *unpaid %= per_unit;
+        if *unpaid == 0 {
+            self.unpaid.remove(&slot);
+        }
+        units
+    }
+
+    /// What comes of `topic` is live for the session in `slot` above `position` only, until the shard has taken `until_taken` items.
+    pub fn set_watermark(&mut self, slot: u32, topic: TopicName, position: Position, until_taken: u64) {
+        self.replays.entry(slot).or_default().set_watermark(topic, position, until_taken);
         if self.watermarks.last() != Some(&(until_taken, slot)) {
             self.watermarks.push((until_taken, slot));
         }
@@ -97,8 +188,8 @@ impl CatchUp {
     /// says how many items the inbox has had by then.
     pub fn pull(&mut self, slot: u32, now: Moment, pushed: impl FnOnce() -> u64) -> Option<(TopicName, ReplayPiece)> {
         let (topic, piece, reached) = self.replays.get_mut(&slot)?.pull(now)?;
-        if let Some(offset) = reached {
-            self.set_watermark(slot, topic.clone(), offset, pushed());
+        if let Some(position) = reached {
+            self.set_watermark(slot, topic.clone(), position, pushed());
         }
         Some((topic, piece))
     }
@@ -110,18 +201,36 @@ impl CatchUp {
         }
     }
 
+    /// The slots of sessions that read history, and the bytes of their cursors.
+    pub fn cursor_bytes(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.replays.iter().map(|(&slot, replays)| (slot, replays.bytes()))
+    }
+
+    /// Some subscriptions of the session in `slot` have ended.
+    pub fn narrow(&mut self, slot: u32) {
+        if let Some(expansion) = self.replays.get_mut(&slot).and_then(Replays::expansion) {
+            expansion.narrow();
+        }
+    }
+
     /// The session in `slot` ends.
     pub fn forget(&mut self, slot: u32) {
         self.replays.remove(&slot);
+        self.unpaid.remove(&slot);
     }
 
-    /// Forgets the watermarks that no message can come under any more, now that the shard has taken `taken` items.
-    pub fn settle(&mut self, taken: u64) {
-        let Self { watermarks, replays, .. } = self;
+    /// Forgets the watermarks that no message can come under any more, now that the shard has taken `taken` items; what waited for that
+    /// goes on.
+    pub fn forget_passed(&mut self, taken: u64) {
+        let Self { watermarks, replays, awaiting, .. } = self;
         watermarks.retain(|&(until_taken, slot)| {
             let passed = until_taken <= taken;
-            if passed && replays.get_mut(&slot).is_some_and(|of_slot| !of_slot.settle(taken)) {
-                replays.remove(&slot);
+            if passed && let Some(of_slot) = replays.get_mut(&slot) {
+                if !of_slot.forget_passed(taken) {
+                    replays.remove(&slot);
+                } else if of_slot.begin_to_await() {
+                    awaiting.push_back(slot);
+                }
             }
             !passed
         });

@@ -1,14 +1,19 @@
 //! Cursors into histories and watermarks.
 
 use std::sync::Arc;
+use std::task::Waker;
 
+use foldhash::HashSet;
+
+use super::Expansion;
 use super::replays::Replays;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Live, Rule, Rules};
-use crate::hub::{Attempt, Hub, PayloadKind, Publication, ReplayPiece, Topic, Wanted};
+use crate::hub::{Attempt, Hub, PayloadKind, Publication, ReplayGap, ReplayPiece, Selection, Topic, Wanted};
 use crate::metrics::{Metrics, PublishSource};
-use crate::position::Offset;
+use crate::position::{Epoch, Offset, Position};
 use crate::shard::tests::{name, pattern};
+use crate::topic_name::{Pattern, TopicName};
 
 /// A hub whose topics keep 100 messages.
 struct Archive {
@@ -18,17 +23,23 @@ struct Archive {
 
 impl Archive {
     fn new() -> Self {
-        let rules = Rules::new(vec![Rule { history: 100, ..Rule::plain(Some(pattern(">"))) }]);
+        let rules = Rules::new(vec![Rule { history: 100, ..Rule::plain(Some(pattern(">").into())) }]);
         let (clock, metrics) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()));
         let live = Live::new(&Config { rules, ..Config::default() }, &metrics);
         Self { hub: Hub::new(Arc::new(live), metrics, clock.clone()), clock }
     }
 
     fn publish(&self, topic: &str, count: usize, bytes: usize) -> Arc<Topic> {
-        let publication =
-            Publication { payload: &vec![b'1'; bytes], kind: PayloadKind::Json, except: None, source: PublishSource::Http, payer: None };
+        let publication = Publication {
+            payload: &vec![b'1'; bytes],
+            kind: PayloadKind::Json,
+            except: None,
+            source: PublishSource::Http,
+            payer: None,
+            extra: None,
+        };
         for _ in 0..count {
-            assert!(matches!(self.hub.try_publish(&name(topic), &publication), Ok(Attempt::Published(_))));
+            assert!(matches!(self.hub.try_publish(&name(topic), &publication, Waker::noop()), Ok(Attempt::Published(_))));
         }
         self.hub.start(&name(topic), Wanted::default()).unwrap().0
     }
@@ -36,10 +47,19 @@ impl Archive {
     /// Reads a piece; where it catches up, its watermark goes once the shard has taken `pushed` items.
     fn pull(&self, replays: &mut Replays, pushed: u64) -> (String, ReplayPiece, Vec<u64>) {
         let (topic, piece, live_above) = replays.pull(self.clock.moment()).unwrap();
-        live_above.into_iter().for_each(|offset| replays.set_watermark(topic.clone(), offset, pushed));
+        live_above.into_iter().for_each(|position| replays.set_watermark(topic.clone(), position, pushed));
         let offsets = piece.messages.iter().map(|message| message.position.offset.0).collect();
         (topic.as_str().to_owned(), piece, offsets)
     }
+}
+
+/// That offset in the life that `topic` has.
+fn at(topic: &Topic, offset: u64) -> Position {
+    Position { offset: Offset(offset), ..topic.info().position }
+}
+
+fn gap(from: u64, to: u64) -> Option<ReplayGap> {
+    Some(ReplayGap { from: Offset(from), to: Offset(to), epoch: None })
 }
 
 /// PROTOCOL 3: a replay reads a topic to its end, in pieces, what is published meanwhile too; live ones are withheld until then,
@@ -48,31 +68,32 @@ impl Archive {
 fn a_replay_goes_on_until_it_has_caught_up() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
     let topic = archive.publish("t.a", 70, 1);
-    replays.add(Arc::clone(&topic), Offset(3));
+    replays.add(Arc::clone(&topic), at(&topic, 3));
     let (of, piece, offsets) = archive.pull(&mut replays, 0);
     assert_eq!((of.as_str(), piece.gap, piece.caught_up, offsets), ("t.a", None, false, (3..=66).collect()));
-    assert!(replays.is_replaying(&name("t.a")) && replays.withholds(&name("t.a"), Offset(1_000)));
+    assert!(replays.is_replaying(&name("t.a")) && replays.withholds(&name("t.a"), at(&topic, 1_000)));
     archive.publish("t.a", 5, 1);
     let (_, piece, offsets) = archive.pull(&mut replays, 75);
     assert_eq!((piece.caught_up, offsets), (true, (67..=75).collect()));
     assert!(!replays.has_more() && !replays.is_replaying(&name("t.a")));
-    assert!(replays.withholds(&name("t.a"), Offset(75)) && !replays.withholds(&name("t.a"), Offset(76)));
-    assert!(!replays.withholds(&name("t.b"), Offset(1)));
-    assert!(replays.settle(74) && replays.withholds(&name("t.a"), Offset(75)), "the inbox may still hold it");
-    assert!(!replays.settle(75) && !replays.withholds(&name("t.a"), Offset(75)));
+    assert!(replays.withholds(&name("t.a"), at(&topic, 75)) && !replays.withholds(&name("t.a"), at(&topic, 76)));
+    assert!(!replays.withholds(&name("t.b"), at(&topic, 1)));
+    assert!(replays.forget_passed(74) && replays.withholds(&name("t.a"), at(&topic, 75)), "the inbox may still hold it");
+    assert!(!replays.forget_passed(75) && !replays.withholds(&name("t.a"), at(&topic, 75)));
 }
 
 /// PROTOCOL 3: where history gives way before a session has read it, a gap says so, exactly.
 #[test]
 fn a_replay_tells_what_gave_way() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
-    replays.add(archive.publish("t.a", 50, 1), Offset(10));
+    let topic = archive.publish("t.a", 50, 1);
+    replays.add(Arc::clone(&topic), at(&topic, 10));
     archive.publish("t.a", 80, 1);
     let (_, piece, offsets) = archive.pull(&mut replays, 0);
-    assert_eq!((piece.gap, offsets.first()), (Some((Offset(10), Offset(30))), Some(&31)));
+    assert_eq!((piece.gap, offsets.first()), (gap(10, 30), Some(&31)));
     archive.publish("t.a", 300, 1);
     let (_, piece, offsets) = archive.pull(&mut replays, 0);
-    assert_eq!((piece.gap, offsets.first()), (Some((Offset(95), Offset(330))), Some(&331)));
+    assert_eq!((piece.gap, offsets.first()), (gap(95, 330), Some(&331)));
 }
 
 /// A topic whose history is empty ends its replay with a gap and no message, and what the gap tells is not given live either.
@@ -81,21 +102,22 @@ fn an_empty_history_ends_a_replay_with_a_gap() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
     let topic = archive.publish("t.b", 5, 1);
     topic.give_up_history(usize::MAX);
-    replays.add(topic, Offset(2));
+    replays.add(Arc::clone(&topic), at(&topic, 2));
     let (_, piece, offsets) = archive.pull(&mut replays, 5);
-    assert_eq!((piece.gap, piece.caught_up, offsets), (Some((Offset(2), Offset(5))), true, vec![]));
-    assert!(replays.withholds(&name("t.b"), Offset(5)) && !replays.withholds(&name("t.b"), Offset(6)));
+    assert_eq!((piece.gap, piece.caught_up, offsets), (gap(2, 5), true, vec![]));
+    assert!(replays.withholds(&name("t.b"), at(&topic, 5)) && !replays.withholds(&name("t.b"), at(&topic, 6)));
 }
 
 /// A piece is bounded in bytes, and one message of any size makes a piece.
 #[test]
 fn a_piece_is_bounded_in_bytes() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
-    replays.add(archive.publish("t.a", 4, 60 << 10), Offset(1));
+    let topic = archive.publish("t.a", 4, 60 << 10);
+    replays.add(Arc::clone(&topic), at(&topic, 1));
     let pieces: Vec<_> = (0..2).map(|_| archive.pull(&mut replays, 0).2).collect();
     assert_eq!(pieces, [[1, 2], [3, 4]]);
     let (mut replays, topic) = (Replays::default(), archive.publish("t.b", 2, 200 << 10));
-    replays.add(topic, Offset(1));
+    replays.add(Arc::clone(&topic), at(&topic, 1));
     assert_eq!(archive.pull(&mut replays, 0).2, [1]);
 }
 
@@ -103,11 +125,14 @@ fn a_piece_is_bounded_in_bytes() {
 #[test]
 fn leaving_ends_a_replay() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
-    replays.add(archive.publish("t.a", 3, 1), Offset(1));
-    replays.add(archive.publish("t.b", 2, 1), Offset(1));
-    replays.set_watermark(name("t.c"), Offset(9), 10);
+    let topic = archive.publish("t.a", 3, 1);
+    replays.add(Arc::clone(&topic), at(&topic, 1));
+    let topic = archive.publish("t.b", 2, 1);
+    replays.add(Arc::clone(&topic), at(&topic, 1));
+    let position = Position { epoch: Epoch::random(), offset: Offset(9) };
+    replays.set_watermark(name("t.c"), position, 10);
     replays.leave(|topic| topic.as_str() != "t.b");
-    assert!(!replays.withholds(&name("t.c"), Offset(9)));
+    assert!(!replays.withholds(&name("t.c"), position));
     assert_eq!(archive.pull(&mut replays, 0).2, [1, 2]);
     assert!(!replays.has_more());
 }
@@ -117,10 +142,60 @@ fn leaving_ends_a_replay() {
 fn a_topic_is_replayed_once_and_found_by_name() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
     let topic = archive.publish("t.a", 3, 1);
-    replays.add(Arc::clone(&topic), Offset(1));
-    replays.add(topic, Offset(2));
+    replays.add(Arc::clone(&topic), at(&topic, 1));
+    replays.add(Arc::clone(&topic), at(&topic, 2));
     assert_eq!(archive.pull(&mut replays, 3).2, [1, 2, 3]);
     assert!(!replays.has_more() && !replays.is_replaying(&name("t.a")));
-    replays.set_watermark(name("t.a"), Offset(2), 2);
-    assert!(replays.settle(2) && replays.withholds(&name("t.a"), Offset(3)), "the higher watermark counts");
+    replays.set_watermark(name("t.a"), at(&topic, 2), 2);
+    assert!(replays.forget_passed(2) && replays.withholds(&name("t.a"), at(&topic, 3)), "the higher watermark counts");
+}
+
+/// What looking for all that `patterns` match came to.
+#[derive(Debug, Default)]
+struct Looked {
+    slices: usize,
+    /// The most topics that began in one slice.
+    longest: usize,
+    begun: usize,
+    /// As it is charged, in topics.
+    work: usize,
+}
+
+/// Looks for what `patterns` match, of which the session keeps those topics that it `takes`.
+fn looked_for(archive: &Archive, patterns: &[String], takes: impl Fn(&TopicName) -> bool + Copy) -> Looked {
+    let patterns: Vec<Pattern> = patterns.iter().map(|text| pattern(text)).collect();
+    let mut expansion = Expansion::new(Box::new(Selection::of(&patterns)), Arc::default(), HashSet::default(), Some(1));
+    expansion.begin(0, true);
+    expansion.narrow();
+    let mut looked = Looked::default();
+    loop {
+        let expanded = expansion.go_on(&archive.hub, 0, || 0, takes, &mut looked.work).unwrap();
+        looked.slices += 1;
+        looked.begun += expanded.cursors.len();
+        looked.longest = looked.longest.max(expanded.cursors.len());
+        if expanded.ended {
+            return looked;
+        }
+    }
+}
+
+/// Issue 14, rows 2 and 12: what patterns match is looked for a bounded part at a time, each topic once however many patterns match it,
+/// and costs about a step for each. (It was patterns times topics, and a cursor for each topic at once.)
+#[test]
+fn what_patterns_match_is_looked_for_in_slices() {
+    const TOPICS: usize = 3_000;
+    let archive = Archive::new();
+    (0..TOPICS).for_each(|number| _ = archive.publish(&format!("t.{number}.a.a"), 1, 1));
+    let one = looked_for(&archive, &["t.*.a.a".to_owned()], |_| true);
+    let tails = ["a.a", "a.*", "*.a", "*.*", "a.>", ">"];
+    let each = (0..TOPICS).flat_map(|number| tails.map(|tail| format!("t.{number}.{tail}")));
+    let many = looked_for(&archive, &each.chain(tails.map(|tail| format!("*.*.{tail}"))).collect::<Vec<_>>(), |_| true);
+    for looked in [&one, &many] {
+        assert_eq!(looked.begun, TOPICS, "{looked:?}");
+        assert!(looked.longest <= 256 && looked.slices >= TOPICS / 256, "{looked:?}");
+        assert!(looked.work >= TOPICS, "{looked:?}");
+    }
+    assert!(one.work <= 2 * TOPICS && many.work <= 4 * TOPICS, "{one:?} {many:?}");
+    let kept = looked_for(&archive, &["t.*.a.a".to_owned()], |topic| topic.as_str().ends_with("7.a.a"));
+    assert_eq!(kept.begun, TOPICS / 10, "what the session has left is not begun");
 }

@@ -2,22 +2,33 @@
 
 use std::sync::Arc;
 
-use super::outbox::What;
+use super::changes::{Changes, WATCHERS_PER_PART};
 use super::outgoing::Delivery;
 use super::write_batch::FrameNumber;
-use crate::dialect::Event;
-use crate::hub::{Message, PresenceChange};
+use crate::config::OnSlow;
+use crate::dialect::Encoding;
+use crate::hub::{Message, PresenceChange, Topic};
 use crate::shard::catchup::CatchUp;
 use crate::shard::env::Env;
-use crate::shard::pacing::Pacing;
+use crate::shard::pacing::{Pacing, Passage};
 use crate::shard::slot::Table;
+
+/// What one message's fan-out has made so far.
+struct FanOut {
+    /// Whether a slow session reads it from history instead.
+    deferrable: bool,
+    /// The frame for all.
+    frame: Option<FrameNumber>,
+    /// Its topic, once a slow session needs it; `None` within: it does not live any more.
+    topic: Option<Option<Arc<Topic>>>,
+}
 
 impl Delivery {
     /// Gives `message` to each of its subscribers once; to none that still replays its topic, and to those whose pacing lets it through.
-    pub fn fan_out(&mut self, message: &Message, table: &Table, catch_up: &CatchUp, pacing: &mut Pacing, env: &mut Env) {
+    pub fn fan_out(&mut self, message: &Message, table: &Table, catch_up: &mut CatchUp, pacing: &mut Pacing, env: &mut Env) {
         let stamp = env.taken();
         let mut routed = 0;
-        let mut frame = None;
+        let mut made = FanOut { deferrable: message.rule.on_slow == OnSlow::Replay, frame: None, topic: None };
         let mut closer_look = Vec::new();
         let Self { subscribers, outgoing, batch, .. } = self;
         let is_excepted = |slot| message.except.is_some_and(|id| table.get(slot).is_some_and(|connection| connection.id() == id));
@@ -28,62 +39,89 @@ impl Delivery {
                     continue;
                 }
                 session.stamp = stamp;
-                if session.needs_closer_look {
-                    closer_look.push(slot);
+                if session.needs_closer_look || made.deferrable && session.outbox.is_some() {
+                    closer_look.extend(Some(slot).filter(|&slot| table.is_open(slot))); // one that has ended may be in the list still
                     continue;
                 }
-                let frame = *frame.get_or_insert_with(|| batch.add_message(message));
+                let frame = *made.frame.get_or_insert_with(|| batch.add_message(message, made.deferrable));
                 batch.link(slot, &mut session.chain, frame);
                 routed += 1;
             }
         });
-        env.tally.routed(message.rule.id, routed);
+        if !made.deferrable {
+            env.tally.routed(message.rule.id, routed);
+        }
         for slot in closer_look {
-            self.give(slot, message, &mut frame, catch_up, pacing, env);
+            self.give(slot, message, &mut made, catch_up, pacing, env);
         }
     }
 
-    /// Gives a message to a session that may replay or pace something.
-    fn give(
-        &mut self,
-        slot: u32,
-        message: &Message,
-        frame: &mut Option<FrameNumber>,
-        catch_up: &CatchUp,
-        pacing: &mut Pacing,
-        env: &mut Env,
-    ) {
-        if catch_up.withholds(slot, &message.topic, message.position.offset) {
+    /// Gives a message to a session that may replay or pace something, or is slow.
+    fn give(&mut self, slot: u32, message: &Message, made: &mut FanOut, catch_up: &mut CatchUp, pacing: &mut Pacing, env: &mut Env) {
+        if catch_up.withholds(slot, message, env.taken()) {
             return;
         }
-        env.tally.routed(message.rule.id, 1);
-        let bytes_max = env.config.limits.outbox_bytes.saturating_sub(self.outbox_bytes(slot));
-        if !pacing.lets_through(slot, message, bytes_max, env.now, &mut env.tally) {
-            return;
+        let bytes_max = env.config.limits.outbox_bytes.saturating_sub(self.counted_bytes(slot));
+        let passage = pacing.lets_through(slot, message, bytes_max, env.now, &mut env.tally);
+        let mut deferrable = made.deferrable && passage == Passage::Free;
+        if deferrable && self.is_slow(slot) {
+            let topic = made.topic.get_or_insert_with(|| env.hub().find(&message.topic));
+            if let Some(topic) = topic {
+                catch_up.read_from(slot, Arc::clone(topic), message.position);
+                return self.look_closer(slot);
+            }
+            deferrable = false; // a topic that is gone has no history to read it from
         }
-        let Some(session) = self.outgoing.get_mut(slot) else { return };
+        if !deferrable {
+            env.tally.routed(message.rule.id, 1);
+        }
+        let Some(session) = self.outgoing.get_mut(slot).filter(|_| passage != Passage::Held) else { return };
         session.needs_closer_look = pacing.has(slot) || catch_up.has(slot);
-        let frame = *frame.get_or_insert_with(|| self.batch.add_message(message));
+        let frame = match made.deferrable == deferrable {
+            true => *made.frame.get_or_insert_with(|| self.batch.add_message(message, deferrable)),
+            false => self.batch.share_message(message),
+        };
         self.batch.link(slot, &mut session.chain, frame);
     }
 
-    /// Tells those who watch that a member came or went.
-    pub fn fan_out_presence(&mut self, change: &Arc<PresenceChange>, table: &Table, env: &mut Env) {
-        let stamp = env.taken();
-        let mut watching = Vec::new();
-        let Self { subscribers, outgoing, .. } = self;
-        subscribers.lists(&change.topic, |subscribed| {
-            for &slot in &subscribed.watchers {
-                let Some(session) = outgoing.get_mut(slot) else { continue };
-                let is_itself = table.get(slot).is_some_and(|connection| connection.id() == change.member.session);
-                if session.stamp != stamp && !is_itself {
-                    session.stamp = stamp;
-                    watching.push(slot);
-                }
-            }
-        });
-        for slot in watching {
-            self.say(slot, &Event::PresenceChange(change), What::Presence(Arc::clone(change)), &mut env.tally);
+    /// Takes a change that has come out of the inbox; where nobody watches, it is over with that.
+    pub fn take_change(&self, change: &Arc<PresenceChange>, changes: &mut Changes, env: &mut Env) {
+        let subscribers = &self.subscribers;
+        if subscribers.are_watching(&change.topic) {
+            changes.take(env.taken(), change, |number| subscribers.began_behind(&change.topic, number), &mut env.tally);
         }
+    }
+
+    /// Tells a part of those who watch the next changes.
+    pub fn tell_changes(&mut self, changes: &mut Changes, table: &Table, env: &mut Env) {
+        let Self { subscribers, outgoing, batch, encoder, .. } = self;
+        let (round, from) = changes.round();
+        let to = subscribers.end_of_part(round.iter().map(|told| &told.change.topic), from, WATCHERS_PER_PART);
+        let (mut watchers, mut frames) = (0, 0);
+        for told in round {
+            let (number, member) = (told.number, told.change.member.session);
+            let mut made: Vec<(Encoding, Option<FrameNumber>)> = Vec::new();
+            subscribers.told_of(&told.change.topic.clone(), number, from..to.unwrap_or(u32::MAX), |slot| {
+                let Some(session) = outgoing.get_mut(slot) else { return };
+                let is_other = table.get(slot).is_some_and(|connection| connection.is_open() && connection.id() != member);
+                // No message has the number of a change, so nobody has this stamp by one.
+                if session.stamp == number || !is_other {
+                    return;
+                }
+                session.stamp = number;
+                let known = made.iter().find(|(encoding, _)| *encoding == session.variant).map(|(_, frame)| *frame);
+                let frame = known.unwrap_or_else(|| {
+                    let bytes = told.frame(session.variant, encoder, &mut env.tally);
+                    let frame = bytes.map(|bytes| batch.add_change(&told.change, bytes));
+                    made.push((session.variant, frame));
+                    frame
+                });
+                let Some(frame) = frame else { return };
+                watchers += usize::from(session.chain.is_empty());
+                batch.link(slot, &mut session.chain, frame);
+                frames += 1;
+            });
+        }
+        changes.told(to, watchers, frames, &mut env.tally);
     }
 }

@@ -1,19 +1,22 @@
 //! The flush: one write for each session that the write batch has something for; bytes that its socket does not accept stay in its
 //! outbox.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::outbox::{Offered, Outbox, Queued, Routed, What};
+use super::joined::ClientState;
+use super::outbox::{Offered, Outbox, Queued, Routed, Stamps, What, book_delivered};
 use super::outgoing::Delivery;
 use super::write_batch::LinkedFrame;
+use crate::config::OnSlow;
 use crate::dialect::{Event, event_frame, replay_frame};
 use crate::hub::ReplayPiece;
-use crate::metrics::{DropReason, LimitKey, RuleId};
+use crate::metrics::{DropReason, LimitKey, NoReference, RuleId};
+use crate::position::Position;
 use crate::session_id::SessionId;
 use crate::shard::env::Env;
+use crate::shard::pattern_set::PatternSet;
 use crate::shard::slot::Connection;
 use crate::topic_name::TopicName;
 
@@ -60,62 +63,55 @@ impl Delivery {
     /// Writes what the write batch has for the session in `slot`, or puts it into its outbox.
     pub fn write_chain_of(&mut self, slot: u32, connection: &mut Connection, env: &mut Env) -> Written {
         let Some(session) = self.outgoing.get_mut(slot) else { return Written::All };
-        let mut chain = std::mem::take(&mut self.chain);
-        self.batch.frames_of(session.chain, &mut chain);
-        self.batch.unlink(&mut session.chain);
-        let chain = std::mem::take(&mut chain);
+        let chain = self.batch.take_frames(&mut session.chain);
         let written = if session.outbox.is_none() && !chain.is_empty() {
             self.write_chain(slot, &chain, connection, env)
         } else {
-            offered(self.offer_chain(slot, &chain, connection, env))
+            offered(self.offer_chain(slot, &chain, true, connection, env))
         };
-        self.chain = chain;
+        self.batch.give_room_back(chain);
         written
     }
 
     /// Writes a chain straight to the socket; what that does not take begins the outbox.
     fn write_chain(&mut self, slot: u32, chain: &[LinkedFrame], connection: &mut Connection, env: &mut Env) -> Written {
-        let Self { outgoing, batch, encoder, joined, .. } = self;
+        let Self { outgoing, batch, encoder, joined, stands, .. } = self;
         let Some(session) = outgoing.get_mut(slot) else { return Written::All };
         let variant = session.variant;
-        if !joined.is_of(chain, variant) && !joined.join(chain, variant, batch, encoder, &mut env.tally) {
-            return self.write_first(slot, chain, connection, env);
+        let client = ClientState { stands: stands.get(slot), window: &session.window };
+        if !joined.is_of(chain, variant, client) {
+            joined.join(chain, variant, client, batch, encoder, &mut env.tally);
         }
-        let overflow = match connection.poll_write(&[IoSlice::new(joined.bytes())]) {
-            Poll::Ready(Ok(written)) => {
-                env.tally.delivered_bytes(written as u64);
-                if written == joined.bytes().len() {
-                    joined.messages().iter().for_each(|&(rule, messages)| env.tally.delivered(rule, messages));
-                    return Written::All;
+        let mut written = 0;
+        while written < joined.len() {
+            let (polled, offered_bytes) = joined.write(written, connection);
+            let taken = match polled {
+                Poll::Ready(Ok(taken)) => taken,
+                Poll::Ready(Err(error)) => {
+                    self.give_up(chain, env);
+                    return lost(slot, &error);
                 }
-                self.begin_outbox(slot, chain, written, connection, env)
+                Poll::Pending => return offered(self.begin_outbox(slot, chain, written, connection, env)),
+            };
+            written += taken;
+            env.tally.delivered_bytes(taken as u64);
+            if !variant.is_answered() {
+                connection.liveness().pinged(env.now);
             }
-            Poll::Ready(Err(error)) => {
-                for rule in chain.iter().filter_map(|&frame| batch.rule(frame)) {
-                    env.tally.dropped(rule, DropReason::Closed, 1);
-                }
-                return lost(slot, &error);
+            if taken < offered_bytes {
+                return offered(self.begin_outbox(slot, chain, written, connection, env));
             }
-            Poll::Pending => self.begin_outbox(slot, chain, 0, connection, env),
-        };
-        offered(overflow)
+        }
+        joined.book_written(&mut session.window, encoder.topics_max(), &mut env.tally);
+        if let Some(after) = joined.stands_after() {
+            stands.put(slot, Arc::clone(after));
+        }
+        Written::All
     }
 
-    /// Writes a chain that is too long to be joined: its first frame by itself, so that no outbox overflows before a write was
-    /// tried; the rest out of the outbox.
-    fn write_first(&mut self, slot: u32, chain: &[LinkedFrame], connection: &mut Connection, env: &mut Env) -> Written {
-        let (first, rest) = chain.split_at(1);
-        match self.write_chain(slot, first, connection, env) {
-            Written::Lost => {
-                self.give_up(rest, env);
-                Written::Lost
-            }
-            Written::All if !self.is_backlogged(slot) => offered(self.begin_outbox(slot, rest, 0, connection, env)),
-            _ => offered(self.offer_chain(slot, rest, connection, env)),
-        }
-    }
-
-    /// Puts into a new outbox what the socket did not take of a chain.
+    /// Puts into a new outbox what the socket did not take of a chain. Its first frame is queued, so that the socket tells when it
+    /// takes more: as it was written, where it has begun. Those behind it are made anew and stand alone, for what waits may be
+    /// conflated or dropped; so it is not known what the client will have in its window.
     fn begin_outbox(
         &mut self,
         slot: u32,
@@ -124,30 +120,55 @@ impl Delivery {
         connection: &Connection,
         env: &mut Env,
     ) -> Result<(), Overflow> {
-        let Self { outgoing, batch, encoder, .. } = self;
-        let Some(session) = outgoing.get_mut(slot) else { return Ok(()) };
-        let mut queue: VecDeque<Queued> =
-            chain.iter().filter_map(|&frame| batch.queued(frame, session.variant, encoder, &mut env.tally)).collect();
-        while let Some(first) = queue.front().filter(|queued| queued.frame.len() <= written) {
-            written -= first.frame.len();
-            if let Some(message) = first.message() {
-                env.tally.delivered(message.rule.id, 1);
+        let Some(variant) = self.variant(slot) else { return Ok(()) };
+        let mut begun = None;
+        for (index, &frame) in chain.iter().enumerate() {
+            let Some(mut queued) = self.batch.queued(frame, variant, &mut self.encoder, &mut env.tally) else { continue };
+            self.book_routed(frame, env);
+            if written > 0 {
+                queued.frame = self.joined.own_frame(index).unwrap_or(queued.frame);
             }
-            queue.pop_front();
+            let mut stamps = Stamps::of(variant.framing, self.stands.get_mut(slot));
+            let bytes = stamps.stamped_bytes(&queued);
+            if bytes > written {
+                begun = Some((index, queued));
+                break;
+            }
+            written -= bytes;
+            stamps.written(&queued);
+            book_delivered(&queued, &mut env.tally);
+            if let Some(session) = self.outgoing.get(slot) {
+                self.joined.book_unreferred(index, &session.window, &mut env.tally);
+            }
         }
-        let Some(first) = queue.pop_front() else { return Ok(()) };
-        let now = env.now;
-        if let Some(outbox) = self.outbox(slot, now) {
-            outbox.begin(first, written, &mut env.tally);
+        if let Some(session) = self.outgoing.get_mut(slot) {
+            session.window.clear();
         }
-        self.offer_all(slot, queue, connection, env)
+        let Some((index, queued)) = begun else { return Ok(()) };
+        if let Some(outbox) = self.outbox(slot, env.now) {
+            outbox.begin(queued, written, &mut env.tally);
+        }
+        self.offer_chain(slot, &chain[index + 1..], true, connection, env)
     }
 
-    /// Puts a chain into the outbox.
-    fn offer_chain(&mut self, slot: u32, chain: &[LinkedFrame], connection: &Connection, env: &mut Env) -> Result<(), Overflow> {
+    /// Puts a chain into the outbox; with `defers`, but for what the session reads from history instead.
+    fn offer_chain(
+        &mut self,
+        slot: u32,
+        chain: &[LinkedFrame],
+        defers: bool,
+        connection: &Connection,
+        env: &mut Env,
+    ) -> Result<(), Overflow> {
         let Some(variant) = self.variant(slot) else { return Ok(()) };
         for (index, &frame) in chain.iter().enumerate() {
+            if let Some(message) = self.batch.deferrable(frame).filter(|_| defers) {
+                let (topic, position) = (message.topic.clone(), message.position);
+                self.deferred.entry(topic).or_insert((position, position.offset)).1 = position.offset;
+                continue;
+            }
             let Some(queued) = self.batch.queued(frame, variant, &mut self.encoder, &mut env.tally) else { continue };
+            self.book_routed(frame, env);
             if let Err(overflow) = self.offer(slot, queued, connection, env) {
                 self.give_up(&chain[index + 1..], env);
                 return Err(overflow);
@@ -156,15 +177,11 @@ impl Delivery {
         Ok(())
     }
 
-    fn offer_all(&mut self, slot: u32, queue: VecDeque<Queued>, connection: &Connection, env: &mut Env) -> Result<(), Overflow> {
-        let mut queue = queue.into_iter();
-        while let Some(queued) = queue.next() {
-            if let Err(overflow) = self.offer(slot, queued, connection, env) {
-                queue.for_each(|queued| give_up(queued.message().map(|message| message.rule.id), env));
-                return Err(overflow);
-            }
+    /// Books that a message is on its way to a session, if that has not been counted yet.
+    fn book_routed(&self, frame: LinkedFrame, env: &mut Env) {
+        if let Some(rule) = self.batch.rule(frame).filter(|_| self.batch.is_deferrable(frame)) {
+            env.tally.routed(rule, 1);
         }
-        Ok(())
     }
 
     fn offer(&mut self, slot: u32, queued: Queued, connection: &Connection, env: &mut Env) -> Result<(), Overflow> {
@@ -174,34 +191,41 @@ impl Delivery {
         }
         let bytes_max = env.config.limits.outbox_bytes;
         let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) else { return Ok(()) };
+        if matches!(queued.what, What::Ping) {
+            outbox.push_next(queued, &mut env.tally); // some clients leave where none comes in time, however much else does
+            return Ok(());
+        }
         let offered = outbox.offer(queued, bytes_max, &mut env.tally);
         if offered != Offered::Queued {
             env.tally.limit_hit(LimitKey::OutboxBytes);
+            self.note_lost(slot, env.now);
         }
         if offered == Offered::Overflowed && connection.is_open() { Err(Overflow) } else { Ok(()) }
     }
 
     fn give_up(&mut self, chain: &[LinkedFrame], env: &mut Env) {
-        chain.iter().for_each(|&frame| give_up(self.batch.rule(frame), env));
+        chain.iter().for_each(|&frame| give_up(self.batch.routed_rule(frame), env));
     }
 
-    /// Marks the messages of topics that the session in `slot` has left, those in its outbox and those on their way there: they belong
-    /// to the subscription that ends. What the write batch has for a slow session goes into its outbox first, so that a gap before it
+    /// Marks the messages of topics that the session in `slot` has had by `gone` alone, those in its outbox and those on their way there:
+    /// they belong to the subscriptions that have ended. What the write batch has for a slow session goes into its outbox first, so that a gap before it
     /// is still told.
-    pub fn mark_left(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool, connection: &Connection, env: &mut Env) -> Written {
+    pub fn mark_left(&mut self, slot: u32, gone: &PatternSet, connection: &Connection, env: &mut Env) -> Written {
         let Some(session) = self.outgoing.get_mut(slot) else { return Written::All };
         if session.outbox.is_none() {
+            let left = |topic: &TopicName| gone.matches(topic) && !self.subscribers.take(slot, topic);
             self.batch.leave(session.chain, left); // its socket may not take it all
             return Written::All;
         }
         let mut chain = Vec::new();
         self.batch.frames_of(session.chain, &mut chain);
         self.batch.unlink(&mut session.chain);
-        if self.offer_chain(slot, &chain, connection, env).is_err() {
+        if self.offer_chain(slot, &chain, false, connection, env).is_err() {
             return Written::Overflowed;
         }
-        if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
-            outbox.leave(left);
+        let Self { outgoing, subscribers, .. } = self;
+        if let Some(outbox) = outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
+            outbox.leave(|topic| gone.matches(topic) && !subscribers.take(slot, topic));
         }
         Written::Waits
     }
@@ -209,6 +233,10 @@ impl Delivery {
     /// Puts a piece of history into the outbox of the session in `slot`, which pulled it, so it is not bounded. `true`: it has a message.
     pub fn queue_replayed(&mut self, slot: u32, topic: &TopicName, piece: ReplayPiece, session: SessionId, env: &mut Env) -> bool {
         let (now, tally) = (env.now, &mut env.tally);
+        let is_stream = env.config.rules.of(topic).on_slow != OnSlow::Conflate;
+        if piece.gap.is_some() && is_stream && self.lapses(slot, topic, now) {
+            return false;
+        }
         let Self { outgoing, encoder, backlogged, .. } = self;
         let Some(outgoing) = outgoing.get_mut(slot) else { return false };
         let variant = outgoing.variant;
@@ -216,9 +244,15 @@ impl Delivery {
             backlogged.insert(slot);
             Box::new(Outbox::new(now))
         });
-        let ReplayPiece { gap, messages, .. } = piece;
-        if let Some(frame) = gap.and_then(|(from, to)| event_frame(&Event::Gap { topic, from, to }, variant, encoder, tally)) {
-            let _ = outbox.offer(Queued { frame, what: What::Reply }, usize::MAX, tally); // a notice is not bounded
+        let ReplayPiece { epoch, gap, messages, .. } = piece;
+        if let Some(gap) = gap {
+            let dropped = outbox.take_gaps_before_replay(topic, Position { epoch, offset: gap.from });
+            let dropped = dropped.iter().map(|gap| Event::Gap { topic, from: gap.from, to: gap.to, epoch: None });
+            for told in dropped.chain([Event::Gap { topic, from: gap.from, to: gap.to, epoch: gap.epoch }]) {
+                let frame = event_frame(&told, variant, encoder, tally);
+                let notice = frame.map(|frame| Queued { frame, what: What::Reply });
+                notice.into_iter().for_each(|notice| _ = outbox.offer(notice, usize::MAX, tally)); // a notice is not bounded
+            }
         }
         let mut replayed = false;
         for message in messages.into_iter().filter(|message| message.except != Some(session)) {
@@ -234,30 +268,39 @@ impl Delivery {
     pub fn write_outbox(&mut self, slot: u32, connection: &mut Connection, env: &mut Env) -> Written {
         let aged = env.config.rules.iter().any(|rule| rule.max_age.is_some());
         let (now, tally) = (env.now, &mut env.tally);
-        let Self { outgoing, encoder, backlogged, .. } = self;
+        let Self { outgoing, encoder, backlogged, stands, .. } = self;
         let Some(session) = outgoing.get_mut(slot) else { return Written::All };
+        let mut stamps = Stamps::of(session.variant.framing, stands.get_mut(slot));
         loop {
             let Some(outbox) = session.outbox.as_mut() else { return Written::All };
             if aged {
                 outbox.give_up_aged(now, tally);
             }
             for gap in outbox.take_gaps_before_next().into_iter().rev() {
-                let told = event_frame(&Event::Gap { topic: &gap.topic, from: gap.from, to: gap.to }, session.variant, encoder, tally);
+                let gap = Event::Gap { topic: &gap.topic, from: gap.from, to: gap.to, epoch: None };
+                let told = event_frame(&gap, session.variant, encoder, tally);
                 told.into_iter().for_each(|frame| outbox.push_first(frame, tally));
             }
             if outbox.is_empty() {
                 outbox.book_slow(now, tally);
                 if outbox.is_done() {
+                    session.window.advance(outbox.departed.inflated_bytes);
                     session.outbox = None;
                     backlogged.remove(&slot);
                 }
                 return Written::All;
             }
-            match outbox.write(connection, now, tally) {
+            match outbox.write(connection, &mut stamps, now, tally) {
                 Poll::Ready(Ok(written)) => {
                     tally.delivered_bytes(written as u64);
-                    if connection.input_waits() {
-                        connection.liveness().heard(now); // it is not read while its replies wait, so taking them is its sign of life
+                    let unreferred = std::mem::take(&mut outbox.departed.unreferred);
+                    if unreferred > 0 && session.variant.kept_window().is_some() {
+                        tally.no_reference(NoReference::Cleared, unreferred);
+                    }
+                    // Its socket was full and has room again, so the peer reads.
+                    connection.liveness().heard(now);
+                    if !session.variant.is_answered() {
+                        connection.liveness().pinged(now);
                     }
                 }
                 Poll::Ready(Err(error)) => return lost(slot, &error),

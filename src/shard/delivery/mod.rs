@@ -1,19 +1,28 @@
 //! Delivery: from a message that has its position to the sockets of all who take it.
 
+mod changes;
+mod client_window;
 mod coalescing;
+mod departures;
 mod fan_out;
 mod flush;
 mod joined;
+mod lapses;
 mod outbox;
 mod outgoing;
 mod subscribers;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod watchers;
+mod window_use;
 mod write_batch;
 
+pub use changes::Changes;
+#[cfg(test)]
+pub use client_window::PLANTED;
 pub use coalescing::{CoalescingTimer, flushes_whole, pause_after};
 pub use flush::Written;
 pub use outbox::{Offered, Queued, What};
 pub use outgoing::Delivery;
-pub use subscriptions::SubscriptionOptions;
+pub use subscribers::Ended;

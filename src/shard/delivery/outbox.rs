@@ -11,31 +11,33 @@ use crate::config::OnSlow;
 use crate::dialect::FrameBytes;
 use crate::hub::PresenceChange;
 use crate::metrics::{DropReason, Tally};
-use crate::session_id::SessionId;
+use crate::position::Position;
 use crate::shard::slot::Connection;
 use crate::topic_name::TopicName;
 
+mod account;
 mod age;
 mod end;
 mod gaps;
+mod index;
 mod queued;
 mod stable_queue;
+mod stamps;
 
-use age::{earlier, look_for_aged};
-pub use end::End;
-use end::settle;
+use account::Account;
+use age::Ages;
+use end::{Departed, settle};
+pub use end::{End, book_delivered};
 use gaps::{Gap, Gaps};
+use index::Index;
 pub use queued::{Queued, Routed, What};
 use stable_queue::StableQueue;
+pub use stamps::Stamps;
 
 /// Frames that go to the socket in one vectored write.
-const PARTS_MAX: usize = 64;
-
+pub const PARTS_MAX: usize = 64;
 /// Pongs that wait at once; past that only the newest is kept (RFC 6455 §5.5.3 asks for no more).
 const PONGS_MAX: usize = 16;
-
-/// Gaps that may wait to be told to one session; each is remembered until its topic's next message, and none counts against the bound.
-const GAPS_MAX: usize = 65_536;
 
 /// What one offer did to the queue.
 #[must_use]
@@ -54,12 +56,10 @@ pub enum Offered {
 #[derive(Default)]
 pub struct Outbox {
     queue: StableQueue,
-    /// Of messages and presence; the bound is for these.
-    bytes: usize,
-    /// How many these are.
-    counted: usize,
-    /// Of replies, echoes and replayed messages.
-    uncounted_bytes: usize,
+    /// The bytes of all that waits.
+    account: Account,
+    /// Where what may be replaced or taken out waits, but for `latest`.
+    index: Index,
     /// What the socket has of the first frame already. That frame gives way no more.
     begun: usize,
     /// Messages dropped and not yet told: before the next message of the topic, a `gap` says so.
@@ -70,18 +70,12 @@ pub struct Outbox {
     conflated_to: i64,
     /// Before this place nothing may be dropped.
     kept_to: i64,
-    /// The changes of one member on one topic that wait, in order.
-    changes: HashMap<(TopicName, SessionId), Vec<i64>>,
     /// How often its session has left something.
     leavings: u32,
-    /// Of each topic in each leaving the place of the newest message that waits from before it.
-    newest_left: HashMap<(TopicName, u32), i64>,
-    pongs: usize,
-    newest_pong: Option<i64>,
-    /// Until then nothing is too old.
-    ages_at: Option<Moment>,
-    /// A `conflate` topic's newest message waits that is too old: it goes out, unless another comes.
-    holds_aged: bool,
+    /// When something is too old.
+    ages: Ages,
+    /// What has left it, for the client's window.
+    pub departed: Departed,
     /// It is among the `slow_sessions`.
     is_slow: bool,
     /// When the socket last took something, or the queue began.
@@ -106,17 +100,27 @@ impl Outbox {
 
     /// All bytes that wait.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.uncounted_bytes
+        self.account.bytes()
     }
 
-    /// The bytes of replies, echoes and replayed messages that wait.
-    pub fn uncounted_bytes(&self) -> usize {
-        self.uncounted_bytes
+    /// The bytes that wait, by what they are of.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The bytes of what was dropped and is to be told.
+    pub fn gap_bytes(&self) -> usize {
+        self.gaps.bytes()
     }
 
     /// When the socket last took something.
     pub fn moved_at(&self) -> Moment {
         self.moved_at
+    }
+
+    /// Whether a heartbeat waits, so that its peer can't have answered it.
+    pub fn has_ping(&self) -> bool {
+        self.index.has_ping()
     }
 
     /// The oldest message that waits.
@@ -156,13 +160,13 @@ impl Outbox {
     /// Makes the queue fit into `bytes_max`: `conflate` messages conflated, then the oldest of `conflate` and `drop_oldest`
     /// topics dropped. One item may be of any size, and behind a frame that has begun, a topic's newest that conflates.
     pub fn shrink(&mut self, bytes_max: usize, reason: DropReason, tally: &mut Tally) -> Offered {
-        if self.fits(bytes_max) {
+        if self.account.fits(bytes_max) {
             return Offered::Queued;
         }
         self.conflate(tally);
         self.drop_oldest(bytes_max, reason, tally);
         self.close_up();
-        if self.gave_enough(bytes_max, reason) && self.gaps.len() <= GAPS_MAX { Offered::GaveWay } else { Offered::Overflowed }
+        if self.gave_enough(bytes_max, reason) && self.gaps.fit(bytes_max) { Offered::GaveWay } else { Offered::Overflowed }
     }
 
     /// Whether nothing more need give way, once all is conflated. The newest conflated message is kept even if the frame
@@ -170,12 +174,9 @@ impl Outbox {
     fn gave_enough(&self, bytes_max: usize, reason: DropReason) -> bool {
         let pinned = self.pinned();
         let begun = pinned.and_then(|place| self.queue.get(place)).is_some_and(Queued::is_counted);
-        let is_newest_alone = || self.counted - usize::from(begun) == 1 && self.latest.values().any(|place| Some(*place) != pinned);
-        self.fits(bytes_max) || reason == DropReason::Slow && is_newest_alone()
-    }
-
-    fn fits(&self, bytes_max: usize) -> bool {
-        self.bytes <= bytes_max || self.counted <= 1
+        let is_newest_alone =
+            || self.account.counted() - usize::from(begun) == 1 && self.latest.values().any(|place| Some(*place) != pinned);
+        self.account.fits(bytes_max) || reason == DropReason::Slow && is_newest_alone()
     }
 
     /// The place of the frame that has begun.
@@ -201,7 +202,7 @@ impl Outbox {
             let Some(newer) = self.queue.remove(place) else { continue };
             let Some(waiting) = self.queue.get_mut(older) else { continue };
             let older = std::mem::replace(waiting, newer);
-            self.took(&older, tally);
+            self.account.remove(&older, tally);
             settle(&older, End::Conflated, tally);
         }
         self.conflated_to = self.queue.end();
@@ -237,12 +238,8 @@ impl Outbox {
     /// Gives up what is older than its rule allows: conflated where a newer one of its topic waits, else dropped; the newest
     /// message of a `conflate` topic always goes out.
     pub fn give_up_aged(&mut self, now: Moment, tally: &mut Tally) {
-        if self.ages_at.is_none_or(|at| now <= at) {
-            return;
-        }
-        let aged = look_for_aged(&self.queue, self.pinned(), now);
-        (self.ages_at, self.holds_aged) = (aged.until, aged.holds_newest);
-        for (place, end) in aged.ends {
+        let pinned = self.pinned();
+        for (place, end) in self.ages.take_aged(&self.queue, pinned, now) {
             match end {
                 End::Dropped(reason) => self.drop_at(place, reason, tally),
                 end => self.remove(place, tally).into_iter().for_each(|queued| settle(&queued, end, tally)),
@@ -253,8 +250,7 @@ impl Outbox {
 
     /// A join and a leave of one member, under one name, cancel out while the first still waits.
     fn cancels(&mut self, change: &PresenceChange, tally: &mut Tally) -> bool {
-        let key = (change.topic.clone(), change.member.session);
-        let Some(&place) = self.changes.get(&key).and_then(|places| places.last()) else { return false };
+        let Some(place) = self.index.newest_change(change) else { return false };
         let is_undone = match self.queue.get(place).map(|queued| &queued.what) {
             Some(What::Presence(earlier)) => earlier.joined != change.joined && earlier.member == change.member,
             _ => false,
@@ -264,48 +260,31 @@ impl Outbox {
 
     fn replaces_pong(&mut self, pong: &Queued, tally: &mut Tally) -> bool {
         let pinned = self.pinned().and_then(|place| self.queue.get(place));
-        let waiting = self.pongs - usize::from(pinned.is_some_and(|queued| matches!(queued.what, What::Pong)));
-        let Some(newest) = self.newest_pong.filter(|_| waiting >= PONGS_MAX).and_then(|place| self.queue.get_mut(place)) else {
-            return false;
-        };
-        self.uncounted_bytes = self.uncounted_bytes - newest.frame.len() + pong.frame.len();
-        tally.outbox_bytes(pong.frame.len() as i64 - newest.frame.len() as i64);
+        let waiting = self.index.pongs() - usize::from(pinned.is_some_and(|queued| matches!(queued.what, What::Pong)));
+        let newest = self.index.newest_pong().filter(|_| waiting >= PONGS_MAX);
+        let Some(newest) = newest.and_then(|place| self.queue.get_mut(place)) else { return false };
+        self.account.remove(newest, tally);
         newest.frame = pong.frame.clone();
+        self.account.add(newest, tally);
         true
     }
 
     fn push(&mut self, queued: Queued, tally: &mut Tally) {
-        let bytes = queued.frame.len();
-        match queued.is_counted() {
-            true => (self.bytes, self.counted) = (self.bytes + bytes, self.counted + 1),
-            false => self.uncounted_bytes += bytes,
-        }
-        tally.outbox_bytes(bytes as i64);
+        self.account.add(&queued, tally);
         if let Some(message) = queued.message() {
             tally.queued(message.rule.id, 1);
         }
-        if let What::Message(message) | What::Left(message, _) = &queued.what
-            && let Some(max_age) = message.rule.max_age
-        {
-            let waits_for_it = self.holds_aged && message.rule.on_slow == OnSlow::Conflate;
-            self.ages_at = if waits_for_it { Some(Moment::default()) } else { earlier(self.ages_at, message.moment, max_age) };
+        if let What::Message(message) | What::Left(message, _) = &queued.what {
+            self.ages.note(message);
         }
         let place = self.queue.push_back(queued);
         self.enter(place);
     }
 
-    /// Enters what was put at `place` into the index, but for `latest`, which [`Outbox::conflate`] keeps.
+    /// Enters what was put at `place` into the index.
     fn enter(&mut self, place: i64) {
-        match self.queue.get(place).map(|queued| &queued.what) {
-            Some(What::Presence(change)) => {
-                let key = (change.topic.clone(), change.member.session);
-                self.changes.entry(key).or_default().push(place);
-            }
-            Some(What::Pong) => (self.pongs, self.newest_pong) = (self.pongs + 1, Some(place)),
-            Some(What::Left(message, leaving)) => {
-                self.newest_left.insert((message.topic.clone(), *leaving), place);
-            }
-            _ => {}
+        if let Some(queued) = self.queue.get(place) {
+            self.index.enter(place, &queued.what);
         }
     }
 
@@ -315,44 +294,12 @@ impl Outbox {
         // The next frame may get the number of a place that was the last.
         self.conflated_to = self.conflated_to.min(self.queue.end());
         self.kept_to = self.kept_to.min(self.queue.end());
-        self.took(&queued, tally);
-        match &queued.what {
-            What::Presence(change) => {
-                let key = (change.topic.clone(), change.member.session);
-                if let Some(places) = self.changes.get_mut(&key) {
-                    places.retain(|other| *other != place);
-                    if places.is_empty() {
-                        self.changes.remove(&key);
-                    }
-                }
-            }
-            What::Pong => {
-                self.pongs -= 1;
-                self.newest_pong = self.newest_pong.filter(|newest| *newest != place);
-            }
-            What::Left(message, leaving) => {
-                let key = (message.topic.clone(), *leaving);
-                if self.newest_left.get(&key) == Some(&place) {
-                    self.newest_left.remove(&key);
-                }
-            }
-            _ => {
-                if let Some(topic) = queued.conflated_topic().filter(|topic| self.latest.get(*topic) == Some(&place)) {
-                    self.latest.remove(topic);
-                }
-            }
+        self.account.remove(&queued, tally);
+        self.index.leave(place, &queued.what);
+        if let Some(topic) = queued.conflated_topic().filter(|topic| self.latest.get(*topic) == Some(&place)) {
+            self.latest.remove(topic);
         }
         Some(queued)
-    }
-
-    /// Takes a frame that has left the queue off the books of bytes.
-    fn took(&mut self, queued: &Queued, tally: &mut Tally) {
-        let bytes = queued.frame.len();
-        match queued.is_counted() {
-            true => (self.bytes, self.counted) = (self.bytes - bytes, self.counted - 1),
-            false => self.uncounted_bytes -= bytes,
-        }
-        tally.outbox_bytes(-(bytes as i64));
     }
 
     /// Closes the queue up once it is mostly empty places, and makes the index anew.
@@ -365,9 +312,7 @@ impl Outbox {
         self.conflated_to = self.queue.first() + conflated as i64;
         self.kept_to = self.queue.first() + kept as i64;
         self.latest.clear();
-        self.changes.clear();
-        self.newest_left.clear();
-        (self.pongs, self.newest_pong) = (0, None);
+        self.index.clear();
         for place in self.queue.first()..self.queue.end() {
             self.enter(place);
             if let Some(topic) = self.queue.get(place).and_then(Queued::conflated_topic).filter(|_| place < self.conflated_to) {
@@ -376,46 +321,80 @@ impl Outbox {
         }
     }
 
+    /// Queues a frame behind the one that has begun, before everything else.
+    pub fn push_next(&mut self, queued: Queued, tally: &mut Tally) {
+        let begun = if self.begun > 0 { self.remove(self.queue.first(), tally) } else { None };
+        [Some(queued), begun].into_iter().flatten().for_each(|queued| self.put_first(queued, tally));
+    }
+
+    /// Takes the topics of which messages were dropped that a client without gaps is to be told of; from now on nothing is left to be
+    /// told.
+    pub fn take_lost(&mut self) -> Vec<TopicName> {
+        let lost = self.gaps.topics().filter(|(_, rule)| rule.on_slow != OnSlow::Conflate).map(|(topic, _)| topic.clone()).collect();
+        self.gaps.clear();
+        lost
+    }
+
+    /// Drops the messages of `topics`, but for a frame that has begun.
+    pub fn drop_topics(&mut self, topics: &HashSet<TopicName>, tally: &mut Tally) {
+        for place in self.first_loose()..self.queue.end() {
+            let is_of_them = |queued: &Queued| queued.message().is_some_and(|message| topics.contains(&message.topic));
+            if self.queue.get(place).is_some_and(is_of_them)
+                && let Some(queued) = self.remove(place, tally)
+            {
+                settle(&queued, End::Dropped(DropReason::Slow), tally);
+            }
+        }
+        self.close_up();
+    }
+
+    /// Puts a frame before all others, and into the index and the books of bytes.
+    fn put_first(&mut self, queued: Queued, tally: &mut Tally) {
+        self.account.add(&queued, tally);
+        self.queue.push_front(queued);
+        if let Some(queued) = self.queue.front() {
+            self.index.enter_first(self.queue.first(), &queued.what);
+        }
+    }
+
     /// The gaps to be told before the next frame, if that is a message of their topic; the raw dialect drops them unsaid.
     pub fn take_gaps_before_next(&mut self) -> Vec<Gap> {
         if self.gaps.is_empty() || self.begun > 0 {
             return Vec::new();
         }
-        self.queue.front().and_then(Queued::message).map(|message| self.gaps.take_before(message)).unwrap_or_default()
+        let next = self.queue.front().and_then(Queued::message);
+        next.map(|message| self.gaps.take_before(&message.topic, message.position)).unwrap_or_default()
+    }
+
+    /// The gaps to be told before what a replay of `topic` begins with at `position`. A replay begins once the outbox is empty.
+    pub fn take_gaps_before_replay(&mut self, topic: &TopicName, position: Position) -> Vec<Gap> {
+        self.gaps.take_before(topic, position)
     }
 
     /// Puts a notice before everything that waits.
     pub fn push_first(&mut self, frame: FrameBytes, tally: &mut Tally) {
-        self.uncounted_bytes += frame.len();
-        tally.outbox_bytes(frame.len() as i64);
-        self.queue.push_front(Queued { frame, what: What::Reply });
+        self.put_first(Queued { frame, what: What::Reply }, tally);
     }
 
     /// Writes what the socket takes now, up to the next frame that a gap must be told before. And the bytes that it took.
-    pub fn write(&mut self, connection: &mut Connection, now: Moment, tally: &mut Tally) -> Poll<io::Result<usize>> {
+    pub fn write(&mut self, to: &mut Connection, stamps: &mut Stamps<'_>, now: Moment, tally: &mut Tally) -> Poll<io::Result<usize>> {
         let mut parts = [IoSlice::new(&[]); PARTS_MAX];
-        let mut count = 0;
-        for (part, (_, queued)) in parts.iter_mut().zip(self.queue.iter()) {
-            if count > 0 && queued.message().is_some_and(|message| self.gaps.has_before(message)) {
-                break;
-            }
-            let skipped = if count == 0 { self.begun } else { 0 };
-            *part = IoSlice::new(&queued.frame[skipped..]);
-            count += 1;
-        }
+        let count = stamps.gather(&self.queue, &self.gaps, self.begun, &mut parts);
         if count == 0 {
             return Poll::Ready(Ok(0));
         }
-        let written = match connection.poll_write(&parts[..count]) {
+        let written = match to.poll_write(&parts[..count]) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(written)) => written,
             other => return other,
         };
         self.moved_at = now;
         self.begun += written;
-        while let Some(first) = self.queue.front().map(|queued| queued.frame.len()).filter(|&first| self.begun >= first) {
-            self.begun -= first;
+        while let Some(bytes) = self.queue.front().map(|first| stamps.stamped_bytes(first)).filter(|&bytes| self.begun >= bytes) {
+            self.begun -= bytes;
             if let Some(queued) = self.remove(self.queue.first(), tally) {
+                stamps.written(&queued);
+                self.departed.note(&queued);
                 settle(&queued, End::Delivered, tally);
             }
         }
@@ -441,7 +420,7 @@ impl Outbox {
 
     /// Whether a message of `topic` waits from before that `leaving`, and a gap is told before it.
     fn is_told_before_leaving(&self, topic: &TopicName, leaving: u32) -> bool {
-        let newest = self.newest_left.get(&(topic.clone(), leaving)).and_then(|place| self.queue.get(*place));
+        let newest = self.index.newest_left(topic, leaving).and_then(|place| self.queue.get(place));
         newest.and_then(Queued::message).is_some_and(|message| self.gaps.has_before(message))
     }
 

@@ -1,35 +1,54 @@
 //! What each of a shard's sessions is owed: links into the write batch, and the outbox of those whose socket is full.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashSet};
+
+use super::client_window::ClientWindow;
 use super::joined::Joined;
+use super::lapses::Lapses;
 use super::outbox::{Offered, Outbox, Queued, Routed, What};
 use super::subscribers::Subscribers;
-use super::write_batch::{Chain, LinkedFrame, WriteBatch};
+use super::write_batch::{Chain, WriteBatch};
 use crate::clock::Moment;
+use crate::codes::CloseCode;
 use crate::config::Config;
-use crate::dialect::{Encoder, Encoding, Event, echo_frame, event_frame};
-use crate::frame::{Deflater, OpCode};
+use crate::dialect::centrifugo::Reply;
+use crate::dialect::{
+    Encoder, Encoding, Event, ReferenceAccount, StreamPosition, echo_frame, event_frame, goodbye, goodbye_with, heartbeat_answer,
+    heartbeat_frame, reply_frame,
+};
+use crate::frame::OpCode;
 use crate::hub::Message;
 use crate::metrics::{DropReason, Tally};
+use crate::position::{Offset, Position};
 use crate::shard::slot::BySlot;
+use crate::topic_name::{Pattern, TopicName};
+
+/// Topics whose references one sweep looks at: a fraction of a millisecond.
+const REFERENCES_SWEPT_MAX: usize = 2_048;
 
 /// What a shard has to write, and to whom.
 pub struct Delivery {
     /// Who takes what.
     pub subscribers: Subscribers,
     pub(super) outgoing: BySlot<Outgoing>,
+    /// Where streams stand that tell so. Those that stand at one place share it.
+    pub(super) stands: BySlot<Arc<StreamPosition>>,
     pub(super) batch: WriteBatch,
     pub(super) encoder: Encoder,
     /// Slots with an outbox.
     pub(super) backlogged: BTreeSet<u32>,
     /// The last chain that was written.
     pub(super) joined: Joined,
-    /// Room for the chain that is being written.
-    pub(super) chain: Vec<LinkedFrame>,
+    /// Of the session that was written to last, what it is to read from history: of each topic the first position and the last offset.
+    pub(super) deferred: HashMap<TopicName, (Position, Offset)>,
     /// The bytes of replies that wait for the session that is being read.
     reply_bytes: usize,
+    /// Subscriptions that end because messages were lost.
+    lapses: Lapses,
 }
 
 /// What one session is owed.
@@ -40,6 +59,8 @@ pub struct Outgoing {
     pub chain: Chain,
     /// What its socket has not taken.
     pub outbox: Option<Box<Outbox>>,
+    /// What its client has in its window and may be referred to; known while there is no outbox.
+    pub window: ClientWindow,
     /// The message that it was last given, by its number in this shard.
     pub stamp: u64,
     /// It may replay or pace something, so a message needs a closer look before it is given to this session.
@@ -48,33 +69,43 @@ pub struct Outgoing {
 
 impl Delivery {
     /// Nothing to write yet.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, references: ReferenceAccount) -> Self {
         Self {
             subscribers: Subscribers::default(),
             outgoing: BySlot::default(),
+            stands: BySlot::default(),
             batch: WriteBatch::default(),
-            encoder: encoder(config),
+            encoder: Encoder::new(&config.deflate, references),
             backlogged: BTreeSet::new(),
             joined: Joined::default(),
-            chain: Vec::new(),
+            deferred: HashMap::default(),
             reply_bytes: 0,
+            lapses: Lapses::default(),
         }
     }
 
     /// Makes frames as `config` says from now on.
     pub fn follow_config(&mut self, config: &Config) {
-        self.encoder = encoder(config);
+        self.encoder.follow_config(&config.deflate, config.limits.reference_bytes);
     }
 
     /// A session that takes `variant` begins in `slot`.
     pub fn open(&mut self, slot: u32, variant: Encoding) {
-        let outgoing = Outgoing { variant, chain: Chain::default(), outbox: None, stamp: 0, needs_closer_look: false };
+        let outgoing = Outgoing {
+            variant,
+            chain: Chain::default(),
+            outbox: None,
+            window: ClientWindow::default(),
+            stamp: 0,
+            needs_closer_look: false,
+        };
         self.outgoing.put(slot, outgoing);
     }
 
     /// The session in `slot` is gone: what it was owed is given up.
     pub fn close(&mut self, slot: u32, tally: &mut Tally) {
         self.drop_chain(slot, tally);
+        self.stands.take(slot);
         if let Some(mut outbox) = self.outgoing.take(slot).and_then(|outgoing| outgoing.outbox) {
             outbox.abandon(tally);
             self.backlogged.remove(&slot);
@@ -96,7 +127,7 @@ impl Delivery {
     /// Puts a frame for one session behind what is to be written to it.
     pub fn queue(&mut self, slot: u32, queued: Queued) {
         let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
-        if matches!(queued.what, What::Reply) {
+        if matches!(queued.what, What::Reply | What::Members | What::Ping) {
             self.reply_bytes += queued.frame.len();
         }
         let frame = self.batch.add_frame(queued);
@@ -125,22 +156,44 @@ impl Delivery {
         self.queue(slot, Queued { frame, what: What::Reply });
     }
 
+    /// Says something to one session in Centrifugo's protocol; nothing where it speaks another.
+    pub fn reply(&mut self, slot: u32, reply: &Reply<'_>, tally: &mut Tally) {
+        let Some(variant) = self.variant(slot) else { return };
+        if let Some(frame) = reply_frame(reply, variant, &mut self.encoder, tally) {
+            let tells_members = matches!(reply, Reply::Presence { .. } | Reply::PresenceStats { .. });
+            self.queue(slot, Queued { frame, what: if tells_members { What::Members } else { What::Reply } });
+        }
+    }
+
     /// Queues a heartbeat.
     pub fn queue_heartbeat(&mut self, slot: u32) {
-        let Some(framing) = self.variant(slot).map(|variant| variant.framing) else { return };
-        self.queue(slot, Queued { frame: framing.heartbeat(), what: What::Reply });
+        let Some(variant) = self.variant(slot) else { return };
+        self.queue(slot, Queued { frame: heartbeat_frame(variant), what: What::Ping });
     }
 
     /// Queues the answer to the client's heartbeat.
     pub fn queue_heartbeat_answer(&mut self, slot: u32, payload: &[u8]) {
-        let Some(framing) = self.variant(slot).map(|variant| variant.framing) else { return };
-        self.queue(slot, Queued { frame: framing.heartbeat_answer(payload), what: What::Pong });
+        let framing = self.variant(slot).map(|variant| variant.framing);
+        if let Some(frame) = framing.and_then(|framing| heartbeat_answer(framing, payload)) {
+            self.queue(slot, Queued { frame, what: What::Pong });
+        }
+    }
+
+    /// The stream of the session in `slot` stands at `position`, and tells with each message where it stands then.
+    pub fn stand_at(&mut self, slot: u32, position: StreamPosition) {
+        self.stands.put(slot, Arc::new(position));
+    }
+
+    /// Queues a Close.
+    pub fn queue_close(&mut self, slot: u32, code: CloseCode, reason: &str) {
+        let Some(variant) = self.variant(slot) else { return };
+        self.queue(slot, Queued { frame: goodbye(variant, code, reason), what: What::Close });
     }
 
     /// Queues a Close; `code` is what goes on the wire, `None`: nothing.
-    pub fn queue_close(&mut self, slot: u32, code: Option<u16>, reason: &str) {
-        let Some(framing) = self.variant(slot).map(|variant| variant.framing) else { return };
-        self.queue(slot, Queued { frame: framing.goodbye(code, reason), what: What::Close });
+    pub fn queue_close_with(&mut self, slot: u32, code: Option<u16>, reason: &str) {
+        let Some(variant) = self.variant(slot) else { return };
+        self.queue(slot, Queued { frame: goodbye_with(variant, code, reason), what: What::Close });
     }
 
     /// Puts the 101 before everything that the session was told while its socket was on its way; `true`: all of it is in the outbox.
@@ -172,7 +225,7 @@ impl Delivery {
     /// The bytes of replies that wait for the session in `slot`, which is being read.
     pub fn reply_bytes(&self, slot: u32) -> usize {
         let waiting = self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref());
-        waiting.map_or(0, |outbox| outbox.uncounted_bytes()) + self.reply_bytes
+        waiting.map_or(0, |outbox| outbox.account().uncounted_bytes()) + self.reply_bytes
     }
 
     /// Whether the write batch has nothing for the session in `slot`.
@@ -190,9 +243,24 @@ impl Delivery {
         self.outgoing.get(slot).is_some_and(|outgoing| outgoing.outbox.is_some())
     }
 
+    /// Whether frames wait for the socket of the session in `slot`.
+    pub fn is_slow(&self, slot: u32) -> bool {
+        self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).is_some_and(|outbox| !outbox.is_empty())
+    }
+
+    /// Takes what the session that was written to last is to read from history.
+    pub fn take_deferred(&mut self) -> HashMap<TopicName, (Position, Offset)> {
+        std::mem::take(&mut self.deferred)
+    }
+
     /// The slots with an outbox.
     pub fn backlogged(&self) -> Vec<u32> {
         self.backlogged.iter().copied().collect()
+    }
+
+    /// The bytes in the outbox of the session in `slot` that count against `limits.outbox_bytes`: not what a replay has put there.
+    pub fn counted_bytes(&self, slot: u32) -> usize {
+        self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).map_or(0, |outbox| outbox.account().counted_bytes())
     }
 
     /// The bytes in the outbox of the session in `slot`.
@@ -200,9 +268,20 @@ impl Delivery {
         self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).map_or(0, |outbox| outbox.bytes())
     }
 
+    /// The bytes of gaps that are still to be told to all sessions.
+    pub fn gap_bytes(&self) -> usize {
+        let outboxes = self.backlogged.iter().filter_map(|&slot| self.outgoing.get(slot)?.outbox.as_ref());
+        outboxes.map(|outbox| outbox.gap_bytes()).sum()
+    }
+
     /// The oldest message in the outbox of the session in `slot`.
     pub fn oldest(&self, slot: u32) -> Option<&Routed> {
         self.outgoing.get(slot)?.outbox.as_ref()?.oldest().map(|message| &**message)
+    }
+
+    /// Whether a heartbeat for the session in `slot` is not in its socket yet.
+    pub fn ping_waits(&self, slot: u32) -> bool {
+        self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).is_some_and(|outbox| outbox.has_ping())
     }
 
     /// How long the socket of the session in `slot` has taken nothing of what waits for it; `None`: nothing waits.
@@ -212,9 +291,43 @@ impl Delivery {
     }
 
     /// Makes the outbox of the session in `slot` fit into `bytes_max`, as far as the rules of its messages allow.
-    pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) -> Offered {
+    pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, now: Moment, tally: &mut Tally) -> Offered {
         let outbox = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut());
-        outbox.map_or(Offered::Queued, |outbox| outbox.shrink(bytes_max, reason, tally))
+        let offered = outbox.map_or(Offered::Queued, |outbox| outbox.shrink(bytes_max, reason, tally));
+        self.note_lost(slot, now);
+        offered
+    }
+
+    /// Where something gave way in the outbox of a session whose dialect has no gaps, the subscriptions that it was of lapse.
+    pub(super) fn note_lost(&mut self, slot: u32, now: Moment) {
+        let Self { outgoing, lapses, .. } = self;
+        let Some(outgoing) = outgoing.get_mut(slot).filter(|outgoing| !outgoing.variant.dialect.tells_gaps()) else { return };
+        let lost = outgoing.outbox.as_mut().map(|outbox| outbox.take_lost()).unwrap_or_default();
+        lost.iter().for_each(|topic| _ = lapses.note(slot, topic, now));
+    }
+
+    /// Whether the subscription to `topic`, of which history no longer has what is to be replayed, lapses with that.
+    pub(super) fn lapses(&mut self, slot: u32, topic: &TopicName, now: Moment) -> bool {
+        let is_without_gaps = self.variant(slot).is_some_and(|variant| !variant.dialect.tells_gaps());
+        let is_positioned = || self.subscribers.of(slot).is_positioned(&Pattern::from(topic.clone()));
+        is_without_gaps && is_positioned() && self.lapses.note(slot, topic, now)
+    }
+
+    /// Takes the subscriptions that have lapsed.
+    pub fn take_lapsed(&mut self) -> Vec<(u32, TopicName)> {
+        self.lapses.take_ended()
+    }
+
+    /// Forgets lapses that are too long ago to count.
+    pub fn forget_lapses(&mut self, now: Moment) {
+        self.lapses.forget_old(now);
+    }
+
+    /// Drops the messages of topics that wait for the session in `slot`.
+    pub fn drop_topics(&mut self, slot: u32, topics: &HashSet<TopicName>, tally: &mut Tally) {
+        if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
+            outbox.drop_topics(topics, tally);
+        }
     }
 
     /// Gives up, in all outboxes, what is older than its rule allows.
@@ -224,6 +337,12 @@ impl Delivery {
                 outbox.give_up_aged(now, tally);
             }
         }
+    }
+
+    /// Gives up texts that later messages might refer to where no session is left for which they could.
+    pub fn sweep_references(&mut self, tally: &mut Tally) {
+        let Self { encoder, subscribers, .. } = self;
+        encoder.references.sweep(REFERENCES_SWEPT_MAX, |topic| subscribers.keep_windows(topic), tally);
     }
 
     /// How many messages, and of how many bytes, may join the write batch where so many may wait in all.
@@ -257,13 +376,8 @@ impl Delivery {
         let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
         self.batch.frames_of(outgoing.chain, &mut frames);
         self.batch.unlink(&mut outgoing.chain);
-        for rule in frames.iter().filter_map(|&frame| self.batch.rule(frame)) {
+        for rule in frames.iter().filter_map(|&frame| self.batch.routed_rule(frame)) {
             tally.dropped(rule, DropReason::Closed, 1);
         }
     }
-}
-
-/// What makes frames as `config` says.
-fn encoder(config: &Config) -> Encoder {
-    Encoder { deflater: Deflater::new(config.deflate.level), threshold: config.deflate.threshold }
 }

@@ -5,15 +5,6 @@ use std::time::Duration;
 
 use crate::topic_name::Pattern;
 
-/// A subscription's options.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SubscriptionOptions {
-    /// At most one message per topic in that time.
-    pub interval: Option<Duration>,
-    /// Whether joins and leaves are told.
-    pub presence: bool,
-}
-
 /// One subscription of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
@@ -33,6 +24,8 @@ pub struct Subscriptions {
     next: u32,
     /// How many have an interval.
     paced: u32,
+    /// Whether the session's client keeps its window of deflate.
+    keeps_window: bool,
 }
 
 impl Subscription {
@@ -48,6 +41,16 @@ impl Subscription {
 }
 
 impl Subscriptions {
+    /// None yet, of a session whose client may keep its window of deflate.
+    pub fn new(keeps_window: bool) -> Self {
+        Self { keeps_window, ..Self::default() }
+    }
+
+    /// Whether the session's client keeps its window of deflate.
+    pub fn keeps_window(&self) -> bool {
+        self.keeps_window
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.list.len()
@@ -56,6 +59,12 @@ impl Subscriptions {
     /// All, in the order of their patterns.
     pub fn iter(&self) -> impl Iterator<Item = &Subscription> {
         self.list.iter()
+    }
+
+    /// Their patterns alone.
+    pub fn into_patterns(self) -> std::vec::IntoIter<Pattern> {
+        let patterns: Vec<Pattern> = self.list.into_iter().map(|subscription| subscription.pattern).collect();
+        patterns.into_iter()
     }
 
     /// All patterns, in the order of their subscribing.
@@ -68,6 +77,11 @@ impl Subscriptions {
     /// Whether `pattern` is among them, spelled like that.
     pub fn contains(&self, pattern: &Pattern) -> bool {
         self.find(pattern).is_ok()
+    }
+
+    /// Whether `pattern` is among them and gets every message: it has no interval.
+    pub fn is_positioned(&self, pattern: &Pattern) -> bool {
+        self.find(pattern).is_ok_and(|index| self.list[index].interval_ms.is_none())
     }
 
     /// Whether one of them has an interval.

@@ -9,7 +9,7 @@ use foldhash::HashMap;
 
 use super::outbox::{Queued, Routed, What};
 use crate::dialect::{Encoded, Encoder, Encoding, FrameBytes};
-use crate::hub::Message;
+use crate::hub::{Message, PresenceChange};
 use crate::metrics::{RuleId, Tally};
 use crate::position::Position;
 use crate::topic_name::TopicName;
@@ -60,7 +60,7 @@ impl LinkedFrame {
         Self(frame.0)
     }
 
-    /// Which frame.
+    /// The frame.
     #[cfg(test)]
     pub fn number(self) -> FrameNumber {
         FrameNumber(self.0 & !LEFT)
@@ -91,7 +91,11 @@ enum Frame {
         encoded: Encoded,
         /// Made when the first socket doesn't take it at once.
         routed: Option<Arc<Routed>>,
+        /// A session whose socket doesn't take it reads it from history later. It counts as routed once it is written or queued.
+        deferrable: bool,
     },
+    /// A join or a leave for any number of sessions of one encoding.
+    Change { change: Arc<PresenceChange>, frame: FrameBytes },
     /// A frame for one session; taken when it is flushed.
     Made(Option<Queued>),
 }
@@ -101,6 +105,8 @@ enum Frame {
 pub struct WriteBatch {
     frames: Vec<Frame>,
     links: Vec<Link>,
+    /// Room for the chain that is being written.
+    room: Vec<LinkedFrame>,
     /// Slots with a chain, in the order in which they got it.
     dirty: VecDeque<u32>,
     /// How many slots have been taken off that list.
@@ -124,11 +130,11 @@ struct Mark {
 }
 
 impl WriteBatch {
-    /// Adds a message; the number to link to.
-    pub fn add_message(&mut self, message: &Message) -> FrameNumber {
+    /// Adds a message; the number to link to. One that is `deferrable` is not counted as routed yet.
+    pub fn add_message(&mut self, message: &Message, deferrable: bool) -> FrameNumber {
         self.messages += 1;
         self.bytes += cost(message);
-        self.frames.push(Frame::Message { encoded: Encoded::new(message.clone()), routed: None });
+        self.frames.push(Frame::Message { encoded: Encoded::new(message.clone()), routed: None, deferrable });
         FrameNumber((self.frames.len() - 1) as u32)
     }
 
@@ -139,9 +145,15 @@ impl WriteBatch {
         {
             return frame;
         }
-        let frame = self.add_message(message);
+        let frame = self.add_message(message, false);
         self.shared.insert(message.topic.clone(), (message.position, frame));
         frame
+    }
+
+    /// Adds a join or a leave as sessions of one encoding take it; the number to link to.
+    pub fn add_change(&mut self, change: &Arc<PresenceChange>, frame: FrameBytes) -> FrameNumber {
+        self.frames.push(Frame::Change { change: Arc::clone(change), frame });
+        FrameNumber((self.frames.len() - 1) as u32)
     }
 
     /// Adds a frame for one session; the number to link to.
@@ -233,13 +245,26 @@ impl WriteBatch {
         while link != NONE {
             let Link { frame, next } = self.links[link as usize];
             if let Frame::Made(Some(Queued { what, .. })) = &self.frames[frame.index()]
-                && !matches!(what, What::Message(_) | What::Presence(_))
+                && !matches!(what, What::Message(_))
             {
                 return true;
             }
             link = next;
         }
         false
+    }
+
+    /// Takes the frames of a chain, in order, in room that is to be given back, and forgets the chain.
+    pub fn take_frames(&mut self, chain: &mut Chain) -> Vec<LinkedFrame> {
+        let mut frames = std::mem::take(&mut self.room);
+        self.frames_of(*chain, &mut frames);
+        self.unlink(chain);
+        frames
+    }
+
+    /// Gives the room of [`WriteBatch::take_frames`] back.
+    pub fn give_room_back(&mut self, room: Vec<LinkedFrame>) {
+        self.room = room;
     }
 
     /// A chain's frames, in order.
@@ -253,10 +278,19 @@ impl WriteBatch {
         }
     }
 
+    /// The message that a frame is for any number of sessions.
+    pub fn encoded(&mut self, frame: LinkedFrame) -> Option<&mut Encoded> {
+        match &mut self.frames[frame.index()] {
+            Frame::Message { encoded, .. } => Some(encoded),
+            Frame::Change { .. } | Frame::Made(_) => None,
+        }
+    }
+
     /// A frame's bytes as one session takes them.
     pub fn bytes(&mut self, frame: LinkedFrame, variant: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
         match &mut self.frames[frame.index()] {
             Frame::Message { encoded, .. } => Some(encoded.frame(variant, encoder, tally)),
+            Frame::Change { frame, .. } => Some(frame.clone()),
             Frame::Made(queued) => queued.as_ref().map(|queued| queued.frame.clone()),
         }
     }
@@ -264,7 +298,7 @@ impl WriteBatch {
     /// A frame as one session takes it.
     pub fn queued(&mut self, frame: LinkedFrame, variant: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<Queued> {
         match &mut self.frames[frame.index()] {
-            Frame::Message { encoded, routed } => {
+            Frame::Message { encoded, routed, .. } => {
                 let bytes = encoded.frame(variant, encoder, tally);
                 let routed = routed.get_or_insert_with(|| Arc::new(Routed::from(encoded.message())));
                 let routed = Arc::clone(routed);
@@ -272,7 +306,17 @@ impl WriteBatch {
                 let what = if frame.is_left() { What::Left(routed, 0) } else { What::Message(routed) };
                 Some(Queued { frame: bytes, what })
             }
+            Frame::Change { change, frame } => Some(Queued { frame: frame.clone(), what: What::Presence(Arc::clone(change)) }),
             Frame::Made(queued) => queued.take(),
+        }
+    }
+
+    /// The topic and position of the message that a frame carries, if it does.
+    pub fn position(&self, frame: LinkedFrame) -> Option<(&TopicName, Position)> {
+        match &self.frames[frame.index()] {
+            Frame::Message { encoded, .. } => Some((&encoded.message().topic, encoded.message().position)),
+            Frame::Change { .. } => None,
+            Frame::Made(queued) => queued.as_ref().and_then(Queued::message).map(|message| (&message.topic, message.position)),
         }
     }
 
@@ -280,7 +324,27 @@ impl WriteBatch {
     pub fn rule(&self, frame: LinkedFrame) -> Option<RuleId> {
         match &self.frames[frame.index()] {
             Frame::Message { encoded, .. } => Some(encoded.message().rule.id),
+            Frame::Change { .. } => None,
             Frame::Made(queued) => queued.as_ref().and_then(Queued::message).map(|message| message.rule.id),
+        }
+    }
+
+    /// The rule of the message that a frame carries, if it is counted as routed already.
+    pub fn routed_rule(&self, frame: LinkedFrame) -> Option<RuleId> {
+        self.rule(frame).filter(|_| !self.is_deferrable(frame))
+    }
+
+    /// Whether a frame carries a message that is not counted as routed yet.
+    pub fn is_deferrable(&self, frame: LinkedFrame) -> bool {
+        matches!(self.frames[frame.index()], Frame::Message { deferrable: true, .. })
+    }
+
+    /// The message that a session reads from history later, where its socket doesn't take this frame. One of a topic that it has left
+    /// is not read any more.
+    pub fn deferrable(&self, frame: LinkedFrame) -> Option<&Message> {
+        match &self.frames[frame.index()] {
+            Frame::Message { encoded, deferrable: true, .. } if !frame.is_left() => Some(encoded.message()),
+            _ => None,
         }
     }
 

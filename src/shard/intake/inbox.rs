@@ -9,8 +9,11 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::control::Control;
 use super::new_session::PendingConnection;
+use super::turns::Turns;
 use crate::hub::{Message, Outlet, PresenceChange};
+use crate::position::Position;
 use crate::shard::load::Load;
+use crate::topic_name::TopicName;
 
 /// What a message costs in an inbox beside its payload, in bytes.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
@@ -22,10 +25,21 @@ const ITEMS_KEPT: usize = 2_048;
 pub enum Item {
     /// A message of a topic with a subscriber here, or one that has just left.
     Message(Message),
+    /// A topic whose log is another one from here on; subscribers have had all up to this position.
+    GoOn(TopicName, Position),
     /// A change of presence of such a topic.
     Presence(Arc<PresenceChange>),
     /// Something that the gateway asks of this shard.
     Control(Control),
+}
+
+/// What an inbox holds still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// How many items are left.
+    pub items: usize,
+    /// Publishers wait for a turn, which they get in a later tick.
+    pub publishers_wait: bool,
 }
 
 /// One shard's inbox. Publishers push and wake the shard only if it is not awake already.
@@ -43,8 +57,8 @@ struct State {
     items: VecDeque<Item>,
     bytes: usize,
     shard: Option<Waker>,
-    /// Publishers that found no room, in the order in which they came.
-    publishers: Vec<Waker>,
+    /// Publishers that found no room.
+    turns: Turns,
     /// Connections; they don't queue behind messages.
     connections: Vec<PendingConnection>,
 }
@@ -95,7 +109,7 @@ impl Inbox {
     }
 
     /// Moves a tick's share into `share`: at most about `messages` and `bytes`. And how many items are left.
-    pub fn take(&self, share: &mut VecDeque<Item>, messages: usize, bytes: usize) -> usize {
+    pub fn take(&self, share: &mut VecDeque<Item>, messages: usize, bytes: usize) -> Left {
         let mut state = self.state.lock();
         let mut taken_bytes = 0;
         while share.len() < messages && taken_bytes < bytes {
@@ -107,9 +121,12 @@ impl Inbox {
         if state.items.is_empty() && state.items.capacity() > ITEMS_KEPT {
             state.items = VecDeque::new();
         }
+        if state.items.is_empty() {
+            state.turns.end();
+        }
         let has_room = state.bytes < self.bytes_max.load(Ordering::Relaxed);
-        let publishers = if has_room { std::mem::take(&mut state.publishers) } else { Vec::new() };
-        let left = state.items.len();
+        let publishers = if has_room { state.turns.open_next() } else { Vec::new() };
+        let left = Left { items: state.items.len(), publishers_wait: state.turns.are_awaited() };
         drop(state); // a waker takes the lock of a ready list
         publishers.into_iter().for_each(Waker::wake);
         left
@@ -154,35 +171,45 @@ fn wake(mut state: MutexGuard<'_, State>) {
 }
 
 impl Outlet for Inbox {
-    fn has_room(&self) -> bool {
-        self.state.lock().bytes < self.bytes_max.load(Ordering::Relaxed)
+    fn has_room(&self, publisher: &Waker) -> bool {
+        let state = self.state.lock();
+        state.bytes < self.bytes_max.load(Ordering::Relaxed) && state.turns.may_offer(publisher)
     }
 
-    fn when_room(&self, waker: &Waker) {
+    fn when_room(&self, publisher: &Waker) {
         let mut state = self.state.lock();
-        if state.bytes < self.bytes_max.load(Ordering::Relaxed) {
+        let has_room = state.bytes < self.bytes_max.load(Ordering::Relaxed);
+        // A shard that has something to take opens the turns of those that wait once it has taken it; another may sleep.
+        if has_room && (state.items.is_empty() && !state.turns.are_awaited() || state.turns.has_turn(publisher)) {
+            state.turns.open(publisher);
             drop(state);
-            return waker.wake_by_ref();
+            return publisher.wake_by_ref();
         }
-        if !state.publishers.iter().any(|known| known.will_wake(waker)) {
-            state.publishers.push(waker.clone());
-        }
+        state.turns.wait(publisher);
     }
 
-    fn offer(&self, message: &Message) {
+    fn offer(&self, message: &Message, publisher: &Waker) {
         let item = Item::Message(message.clone());
         let bytes = cost(&item);
-        self.push(item, bytes);
+        let mut state = self.state.lock();
+        state.turns.offered(publisher);
+        self.put(&mut state, item, bytes);
+        wake(state);
+    }
+
+    fn go_on(&self, topic: &TopicName, after: Position) {
+        self.push(Item::GoOn(topic.clone(), after), 0);
     }
 
     fn tell(&self, change: &Arc<PresenceChange>) {
-        self.push(Item::Presence(Arc::clone(change)), 0);
+        self.push(Item::Presence(Arc::clone(change)), change.bytes());
     }
 }
 
 fn cost(item: &Item) -> usize {
     match item {
         Item::Message(message) => message.payload().len() + MESSAGE_OVERHEAD_BYTES,
-        Item::Presence(_) | Item::Control(_) => 0,
+        Item::Presence(change) => change.bytes(),
+        Item::GoOn(..) | Item::Control(_) => 0,
     }
 }

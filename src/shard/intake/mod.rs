@@ -4,6 +4,7 @@ mod control;
 mod inbox;
 mod new_session;
 mod pending_handshakes;
+mod turns;
 
 pub use control::Control;
 pub use inbox::{Inbox, Item};

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
-use crate::dialect::{Dialect, Encoding};
+use crate::dialect::Encoding;
 use crate::session_id::SessionId;
 use crate::shard::reader::Reader;
 use crate::shard::slot::Stream;
@@ -17,8 +16,8 @@ use crate::topic_name::TopicName;
 pub struct PendingConnection {
     /// TCP alone, in no runtime.
     pub stream: TcpStream,
-    /// When it is handed on if it has not said anything by then.
-    pub until: Instant,
+    /// It is handed on if it has not said anything for so long.
+    pub timeout: Duration,
     /// Looks at what it says.
     pub handler: Box<dyn HandshakeHandler>,
 }
@@ -36,13 +35,13 @@ pub trait HandshakeHandler: Send {
 pub struct Admitted {
     /// The session.
     pub session: NewSession,
-    /// The 101.
+    /// The head of the answer: a 101, or a stream's 200.
     pub head: Vec<u8>,
     /// How many of the first bytes were its request.
     pub used: usize,
 }
 
-/// A connection whose upgrade was granted.
+/// A connection whose request for a session was granted.
 pub struct NewSession {
     /// Its name.
     pub id: SessionId,
@@ -59,11 +58,11 @@ pub struct NewSession {
     pub subscribes_at_once: bool,
 }
 
-/// The socket of a new session whose 101 is due.
+/// The socket of a new session whose answer is due.
 pub struct Arrived {
     /// Plain or under TLS, in no runtime.
     pub stream: Stream,
-    /// The 101, which goes out before all else: with the session's first words it takes one write.
+    /// The answer's head, a 101 or a stream's 200, which goes out before all else: with the session's first words it takes one write.
     pub head: Vec<u8>,
     /// What the client sent behind its request's head.
     pub already_read: Bytes,
@@ -78,8 +77,8 @@ pub struct SessionView {
     pub user: Option<Arc<str>>,
     /// Its address.
     pub address: SocketAddr,
-    /// What it speaks.
-    pub dialect: Dialect,
+    /// The name of its dialect.
+    pub dialect: &'static str,
     /// What waits for it.
     pub outbox_bytes: usize,
     /// The oldest message that waits: its topic and age.

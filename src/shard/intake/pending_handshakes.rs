@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use super::new_session::{Admitted, HandshakeHandler, PendingConnection};
 use crate::clock::Moment;
@@ -31,7 +30,7 @@ pub struct PendingHandshakes {
 struct Waiting {
     tcp: TcpStream,
     waker: Waker,
-    until: Instant,
+    until: Moment,
     handler: Box<dyn HandshakeHandler>,
 }
 
@@ -41,9 +40,9 @@ impl PendingHandshakes {
         Self { connections: Vec::new(), free: Vec::new(), ready: Arc::default(), heard: Vec::new(), load: Arc::clone(load) }
     }
 
-    /// Takes a connection over, in the runtime of the current thread.
-    pub fn receive(&mut self, connection: PendingConnection) {
-        let PendingConnection { stream, until, handler } = connection;
+    /// Takes a connection over, in the runtime of the current thread. Its time begins `now`.
+    pub fn receive(&mut self, connection: PendingConnection, now: Moment) {
+        let PendingConnection { stream, timeout, handler } = connection;
         let tcp = match TcpStream::from_std(stream) {
             Ok(tcp) => tcp,
             Err(error) => {
@@ -59,7 +58,7 @@ impl PendingHandshakes {
         if tcp.poll_read_ready(&mut Context::from_waker(&waker)).is_ready() {
             waker.wake_by_ref();
         }
-        self.connections[place as usize] = Some(Waiting { tcp, waker, until, handler });
+        self.connections[place as usize] = Some(Waiting { tcp, waker, until: now + timeout, handler });
     }
 
     /// Looks at those that have said something, for a share of the tick as `now` tells the time: they are given to `admit`, with what
@@ -89,7 +88,7 @@ impl PendingHandshakes {
     }
 
     /// Hands those on whose time is over.
-    pub fn sweep(&mut self, now: Instant) {
+    pub fn sweep(&mut self, now: Moment) {
         for place in 0..self.connections.len() as u32 {
             if self.connections[place as usize].as_ref().is_some_and(|connection| connection.until <= now) {
                 self.hand_on(place, &[]);

@@ -28,6 +28,17 @@ pub struct Pacing {
     overfull: Vec<u32>,
 }
 
+/// Whether a message goes out to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// It does; its topic has no interval.
+    Free,
+    /// It does, and its topic's interval begins.
+    Paced,
+    /// It is held.
+    Held,
+}
+
 impl Pacing {
     /// Whether the session in `slot` is paced.
     pub fn has(&self, slot: u32) -> bool {
@@ -57,12 +68,12 @@ impl Pacing {
     /// Whether a message goes out now to the session in `slot`. If not, it is held, in place of an older one of its topic, which ends
     /// as conflated.
     /// More than `bytes_max` makes the session overfull.
-    pub fn lets_through(&mut self, slot: u32, message: &Message, bytes_max: usize, now: Moment, tally: &mut Tally) -> bool {
+    pub fn lets_through(&mut self, slot: u32, message: &Message, bytes_max: usize, now: Moment, tally: &mut Tally) -> Passage {
         match self.paced.get_mut(&slot).map_or(Paced::Freely, |paces| paces.pace(message, now)) {
-            Paced::Freely => true,
+            Paced::Freely => Passage::Free,
             Paced::Now(at) => {
                 self.note_due(Due { at, slot, topic: message.topic.clone() });
-                true
+                Passage::Paced
             }
             Paced::Held(older) => {
                 book(message, 1, tally);
@@ -73,7 +84,7 @@ impl Pacing {
                 if self.bytes(slot) > bytes_max && self.overfull.last() != Some(&slot) {
                     self.overfull.push(slot);
                 }
-                false
+                Passage::Held
             }
         }
     }
@@ -154,6 +165,11 @@ impl Pacing {
     /// The slots that something is held for.
     pub fn holding(&self) -> impl Iterator<Item = u32> {
         self.paced.iter().filter(|(_, paces)| paces.bytes() > 0).map(|(&slot, _)| slot)
+    }
+
+    /// The slots of paced sessions, and the bytes of what is remembered of the topics whose interval runs.
+    pub fn note_bytes(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.paced.iter().map(|(&slot, paces)| (slot, paces.note_bytes()))
     }
 
     /// The bytes of payloads that are held for the session in `slot`.

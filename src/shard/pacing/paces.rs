@@ -8,6 +8,9 @@ use crate::config::OnSlow;
 use crate::hub::Message;
 use crate::topic_name::TopicName;
 
+/// What a topic takes whose interval runs, with its place in the schedule, in bytes.
+const NOTE_BYTES: usize = 160;
+
 /// One session's paced topics. A topic is in it only while its interval runs.
 #[derive(Default)]
 pub struct Paces {
@@ -136,6 +139,11 @@ impl Paces {
     /// The payloads' bytes that are held.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What is remembered of the topics whose interval runs, in bytes.
+    pub fn note_bytes(&self) -> usize {
+        self.by_topic.len() * NOTE_BYTES
     }
 
     /// Whether nothing is paced now.

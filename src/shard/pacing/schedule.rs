@@ -19,11 +19,11 @@ pub struct Schedule {
 /// A topic's interval for one session is over then. The earliest is the greatest, as a heap has it.
 #[derive(PartialEq, Eq)]
 pub struct Due {
-    /// When.
+    /// When the message is due.
     pub at: Moment,
     /// Whose. Another session may have the slot by then; the entry counts only where its topic is due at that very moment.
     pub slot: u32,
-    /// Of which topic.
+    /// The message's topic.
     pub topic: TopicName,
 }
 
@@ -67,7 +67,7 @@ impl Schedule {
         self.entries.pop()
     }
 
-    /// How many wait.
+    /// How many messages wait.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Pacing;
 use super::paces::{Paced, Paces};
 use super::schedule::{Due, Schedule};
+use super::{Pacing, Passage};
 use crate::clock::{Clock, Timestamp};
 use crate::metrics::{Metrics, Tally};
 use crate::position::Offset;
@@ -94,7 +94,7 @@ fn replacing_options_costs_a_look_for_each_paced_topic() {
     for topic in 0..TOPICS {
         let through = [1, 2]
             .map(|offset| pacing.lets_through(0, &message(&format!("q.{topic}"), offset, &clock), usize::MAX, clock.moment(), &mut tally));
-        assert_eq!(through, [true, false]);
+        assert_eq!(through, [Passage::Paced, Passage::Held]);
     }
     let mut replace = |interval| {
         let before = pacing.looks(0);

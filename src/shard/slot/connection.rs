@@ -10,7 +10,7 @@ use super::liveness::{Finding, Liveness};
 use super::ready::SlotWaker;
 use super::socket::Socket;
 use crate::clock::Moment;
-use crate::config::Limits;
+use crate::dialect::Heartbeat;
 use crate::session_id::SessionId;
 
 /// How long a session's connection outlives its Close, at most.
@@ -125,8 +125,12 @@ impl Connection {
         self.input_waits
     }
 
-    /// Says whether bytes that were read wait for its reader.
-    pub fn set_input_waits(&mut self, waits: bool) {
+    /// Says whether bytes that were read wait for its reader. Until they do no more, its socket is not read: the peer can't be heard,
+    /// and its time to answer begins anew.
+    pub fn set_input_waits(&mut self, waits: bool, now: Moment) {
+        if self.input_waits && !waits {
+            self.liveness.heard(now);
+        }
         self.input_waits = waits;
     }
 
@@ -161,10 +165,13 @@ impl Connection {
     }
 
     /// What is due at `now`; `stuck_for` is how long its outbox has not moved.
-    pub fn finding(&self, limits: &Limits, now: Moment, stuck_for: Option<Duration>) -> Option<Finding> {
+    pub fn finding(&self, heartbeat: Heartbeat, write_timeout: Duration, now: Moment, stuck_for: Option<Duration>) -> Option<Finding> {
         match self.stage {
             Stage::Closing { until, .. } => (now >= until).then_some(Finding::Over),
-            Stage::Open => self.liveness.finding(limits, now, stuck_for),
+            Stage::Open => {
+                let found = self.liveness.finding(heartbeat, write_timeout, now, stuck_for);
+                found.filter(|found| *found != Finding::Silent || !self.input_waits)
+            }
         }
     }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::config::Limits;
+use crate::dialect::Heartbeat;
 
 /// When a session was last heard of, and what it has coming.
 pub struct Liveness {
     /// When it was last heard of.
     heard_at: Moment,
-    /// When the last Ping went out, or the session began.
+    /// When the last heartbeat went out, or the session began; where nobody answers these, when anything went out.
     pinged_at: Moment,
     /// When its reader is to be called.
     deadline: Option<Moment>,
@@ -30,7 +30,7 @@ pub enum Finding {
     Stuck,
     /// It gave no sign of life after a Ping.
     Silent,
-    /// A Ping is due.
+    /// A heartbeat is due.
     Ping,
 }
 
@@ -45,7 +45,7 @@ impl Liveness {
         self.heard_at = now;
     }
 
-    /// A Ping goes out.
+    /// A heartbeat goes out; or where nobody answers these, anything, which puts the next one off.
     pub fn pinged(&mut self, now: Moment) {
         self.pinged_at = now;
     }
@@ -61,17 +61,17 @@ impl Liveness {
     }
 
     /// What is due at `now`, the first that counts; `stuck_for` is how long its outbox has not moved.
-    pub fn finding(&self, limits: &Limits, now: Moment, stuck_for: Option<Duration>) -> Option<Finding> {
-        let silent_since_ping = self.heard_at < self.pinged_at;
+    pub fn finding(&self, heartbeat: Heartbeat, write_timeout: Duration, now: Moment, stuck_for: Option<Duration>) -> Option<Finding> {
+        let waits_for_answer = self.heard_at < self.pinged_at && heartbeat.timeout.is_some();
         if self.leaves_at.is_some_and(|at| now >= at) {
             Some(Finding::Leaves)
         } else if self.deadline.is_some_and(|at| now >= at) {
             Some(Finding::Deadline)
-        } else if stuck_for.is_some_and(|time| time >= limits.write_timeout) {
+        } else if stuck_for.is_some_and(|time| time >= write_timeout) {
             Some(Finding::Stuck)
-        } else if silent_since_ping && now.since(self.pinged_at) >= limits.pong_timeout {
+        } else if waits_for_answer && heartbeat.timeout.is_some_and(|timeout| now.since(self.pinged_at) >= timeout) {
             Some(Finding::Silent)
-        } else if !silent_since_ping && now.since(self.pinged_at) >= limits.ping_interval {
+        } else if !waits_for_answer && now.since(self.pinged_at) >= heartbeat.interval {
             Some(Finding::Ping)
         } else {
             None

@@ -11,5 +11,7 @@ pub use by_slot::BySlot;
 pub use connection::{Connection, LINGER};
 pub use liveness::Finding;
 pub use ready::{ReadyList, SlotWaker};
+#[cfg(test)]
+pub use socket::Metered;
 pub use socket::{Socket, Stream};
 pub use table::Table;

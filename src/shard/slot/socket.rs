@@ -19,6 +19,9 @@ pub enum Stream {
     Plain(std::net::TcpStream),
     /// TCP and the TLS spoken on it.
     Tls(std::net::TcpStream, Box<ServerConnection>),
+    /// A test's.
+    #[cfg(test)]
+    Metered(Metered),
 }
 
 /// A session's socket in its shard's runtime.
@@ -31,6 +34,42 @@ pub enum Socket {
     Plain(TcpStream),
     /// TCP under TLS.
     Tls(Box<TlsSocket>),
+    /// A test's.
+    #[cfg(test)]
+    Metered(Metered),
+}
+
+/// A socket that takes as many bytes as a test lets it.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub struct Metered(std::sync::Arc<parking_lot::Mutex<Meter>>);
+
+#[cfg(test)]
+#[derive(Default)]
+pub struct Meter {
+    /// What it takes yet.
+    pub room: usize,
+    /// What it has taken.
+    pub taken: Vec<u8>,
+}
+
+#[cfg(test)]
+impl Metered {
+    /// What a test sees of it.
+    pub fn meter(&self) -> parking_lot::MutexGuard<'_, Meter> {
+        self.0.lock()
+    }
+
+    fn write(&self, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let Meter { room, taken } = &mut *self.meter();
+        let before = taken.len();
+        for part in parts {
+            let bytes = part.len().min(*room);
+            taken.extend_from_slice(&part[..bytes]);
+            *room -= bytes;
+        }
+        if taken.len() == before { Poll::Pending } else { Poll::Ready(Ok(taken.len() - before)) }
+    }
 }
 
 /// TLS and what it is spoken on.
@@ -44,6 +83,8 @@ impl Socket {
     pub fn new(stream: Stream) -> io::Result<Self> {
         Ok(match stream {
             Stream::Plain(tcp) => Self::Fresh(tcp),
+            #[cfg(test)]
+            Stream::Metered(socket) => Self::Metered(socket),
             Stream::Tls(tcp, mut tls) => {
                 tls.set_buffer_limit(Some(TLS_BUFFER_BYTES));
                 Self::Tls(Box::new(TlsSocket { tcp: TcpStream::from_std(tcp)?, tls: *tls }))
@@ -61,6 +102,8 @@ impl Socket {
                 Pin::new(tcp).poll_read(context, &mut read).map_ok(|()| read.filled().len())
             }
             Self::Tls(socket) => socket.poll_read(context, buffer),
+            #[cfg(test)]
+            Self::Metered(_) => Poll::Pending,
         }
     }
 
@@ -78,6 +121,8 @@ impl Socket {
             (Self::Plain(tcp), [part]) => Pin::new(tcp).poll_write(context, part),
             (Self::Plain(tcp), _) => Pin::new(tcp).poll_write_vectored(context, parts),
             (Self::Tls(socket), _) => socket.poll_write(context, parts),
+            #[cfg(test)]
+            (Self::Metered(socket), _) => socket.write(parts),
         }
     }
 
@@ -97,6 +142,8 @@ impl Socket {
             Self::Expected => Poll::Pending,
             Self::Fresh(_) | Self::Plain(_) => Poll::Ready(Ok(())),
             Self::Tls(socket) => socket.poll_flush(context),
+            #[cfg(test)]
+            Self::Metered(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -111,6 +158,8 @@ impl Socket {
                 let _ = socket.poll_flush(context); // the peer may be gone already; nothing is owed to it any more
                 shut_down_writing(&socket.tcp);
             }
+            #[cfg(test)]
+            Self::Metered(_) => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use super::by_slot::BySlot;
 use super::connection::Connection;
@@ -23,6 +23,8 @@ pub struct Table {
     free: Vec<u32>,
     /// Slots that become free at the write batch's end: none is reused while the batch may still name it.
     freed: Vec<u32>,
+    /// Slots that are not free yet, whatever became of their connections.
+    held: HashSet<u32>,
     /// Sessions whose socket is on its way.
     expected: HashMap<SessionId, u32>,
     /// Slots that a socket has woken.
@@ -82,7 +84,20 @@ impl Table {
 
     /// The slots of connections that were taken out may be used again.
     pub fn free_slots(&mut self) {
-        self.free.append(&mut self.freed);
+        if self.held.is_empty() {
+            return self.free.append(&mut self.freed);
+        }
+        self.free.extend(self.freed.extract_if(.., |slot| !self.held.contains(slot)));
+    }
+
+    /// `slot` is not used again until [`Table::release_slot`].
+    pub fn hold_slot(&mut self, slot: u32) {
+        self.held.insert(slot);
+    }
+
+    /// `slot` may be used again, as far as [`Table::hold_slot`] was in the way.
+    pub fn release_slot(&mut self, slot: u32) {
+        self.held.remove(&slot);
     }
 
     /// One more than the highest slot that has been used.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::{name, pattern};
@@ -15,8 +16,7 @@ use crate::hub::{Attempt, Hub, Outlet, PayloadKind, Publication, Wanted};
 use crate::metrics::{CloseReason, Metrics, PublishSource};
 use crate::session_id::{Member, SessionId};
 use crate::shard::context::SessionContext;
-use crate::shard::delivery::SubscriptionOptions;
-use crate::shard::env::Parts;
+use crate::shard::env::{Parts, Totals};
 use crate::shard::intake::{Admitted, Arrived, Inbox, Item, NewSession};
 use crate::shard::reader::Reader;
 use crate::shard::sessions::Sessions;
@@ -48,7 +48,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Topics of `c.>` conflate, those of `d.>` drop the oldest, those of `k.>` disconnect, with room for two messages; those of `h.>` have a history.
+    /// Topics of `c.>` conflate, those of `d.>` drop the oldest, those of `k.>` disconnect, with room for two messages; those of `h.>` have a history;
+    /// those of `r.>` are read on from theirs.
     pub fn new() -> Self {
         let (parts, inbox) = parts();
         let mut sessions = Sessions::new(parts);
@@ -65,7 +66,21 @@ impl Bench {
         SessionContext::new(&mut self.sessions.state, 0)
     }
 
-    /// One more session; its slot.
+    /// The same, as the session's next turn.
+    pub fn context_in_turn(&mut self) -> SessionContext<'_> {
+        self.sessions.state.slices.begin_tick();
+        self.sessions.state.slices.next();
+        self.context()
+    }
+
+    /// One more session, where the next is put; its slot.
+    pub fn enter(&mut self) -> u32 {
+        let known = self.sessions.state.table.open_slots();
+        expect(&mut self.sessions);
+        self.sessions.state.table.open_slots().into_iter().find(|slot| !known.contains(slot)).unwrap()
+    }
+
+    /// One more session, in a slot that was never used; its slot.
     pub fn join(&mut self) -> u32 {
         let before = self.sessions.state.table.end();
         expect(&mut self.sessions);
@@ -82,10 +97,10 @@ impl Bench {
     }
 
     fn begin(&mut self, slot: u32, topic: &str, wanted: Wanted<'_>) {
-        let member = Member { session: self.session, user: None };
+        let member = Member { session: self.session, user: None, info: None };
         let mut context = SessionContext::new(&mut self.sessions.state, slot);
-        assert!(context.take_place());
-        let (begun, _) = context.subscribe(&name(topic), SubscriptionOptions::default(), &member, wanted).unwrap();
+        assert!(context.take_place(&pattern(topic)).is_ok());
+        let (begun, _) = context.subscribe(&name(topic), &member, wanted, None).unwrap();
         if wanted.last.is_some() {
             context.begin(begun);
         }
@@ -104,9 +119,15 @@ impl Bench {
 
     /// One message of so many bytes, given to the session.
     pub fn publish_bytes(&mut self, topic: &str, bytes: usize) {
-        let publication =
-            Publication { payload: &vec![b'1'; bytes], kind: PayloadKind::Json, except: None, source: PublishSource::Http, payer: None };
-        assert!(matches!(self.sessions.state.env.hub().try_publish(&name(topic), &publication), Ok(Attempt::Published(_))));
+        let publication = Publication {
+            payload: &vec![b'1'; bytes],
+            kind: PayloadKind::Json,
+            except: None,
+            source: PublishSource::Http,
+            payer: None,
+            extra: None,
+        };
+        assert!(matches!(self.sessions.state.env.hub().try_publish(&name(topic), &publication, Waker::noop()), Ok(Attempt::Published(_))));
         let mut share = VecDeque::new();
         self.inbox.take(&mut share, 1, usize::MAX);
         for item in share {
@@ -167,17 +188,23 @@ impl Bench {
 
 /// What a shard with the rules of [`Bench::new`] is made of.
 pub fn parts() -> (Parts, Arc<Inbox>) {
-    let rule = |text, on_slow| Rule { on_slow, ..Rule::plain(Some(pattern(text))) };
+    let rule = |text, on_slow| Rule { on_slow, ..Rule::plain(Some(pattern(text).into())) };
     let kept = Rule { history: 1_000, ..rule("h.>", OnSlow::DropOldest) };
-    let rules = Rules::new(vec![rule("c.>", OnSlow::Conflate), rule("d.>", OnSlow::DropOldest), rule("k.>", OnSlow::Disconnect), kept]);
+    let read_on = Rule { history: 20, ..rule("r.>", OnSlow::Replay) };
+    let queued = [rule("c.>", OnSlow::Conflate), rule("d.>", OnSlow::DropOldest), rule("k.>", OnSlow::Disconnect)];
+    let rules = Rules::new(queued.into_iter().chain([kept, read_on]).collect());
     let limits = Limits { outbox_bytes: 900, ..Limits::default() };
+    parts_with(&Config { rules, limits, ..Config::default() })
+}
+
+/// What a shard with this configuration is made of.
+pub fn parts_with(config: &Config) -> (Parts, Arc<Inbox>) {
     let (clock, metrics, inbox) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()), Arc::new(Inbox::new(1 << 20)));
-    let live = Arc::new(Live::new(&Config { rules, limits, ..Config::default() }, &metrics));
+    let live = Arc::new(Live::new(config, &metrics));
     let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
     let outlet = hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>);
-    let subscriptions_total = Arc::default();
     let load = Arc::clone(inbox.load());
-    (Parts { index: 0, metrics, outlet, load, subscriptions_total, hub, live, clock }, inbox)
+    (Parts { index: 0, metrics, outlet, load, totals: Totals::default(), hub, live, clock }, inbox)
 }
 
 /// Reads the 101, and that alone.

@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 
 use super::bench::{Bench, HEAD, connected, new_session, read_head};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::shard::Shards;
 use crate::shard::intake::{Admitted, HandshakeHandler, Inbox, PendingConnection, PendingHandshakes};
 
 const REQUEST: &[u8] = b"let me in";
+
+/// How long a connection may be silent.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What was taken back: each with what it said.
 type HandedOn = Arc<Mutex<Vec<(TcpStream, Vec<u8>)>>>;
@@ -45,15 +47,13 @@ struct House {
     pending: PendingHandshakes,
     looks_for: Duration,
     handed_on: HandedOn,
-    until: Instant,
 }
 
 impl House {
     fn new() -> Self {
-        let until = Instant::now() + Duration::from_secs(60);
         let bench = Bench::new();
         let pending = PendingHandshakes::new(bench.inbox.load());
-        Self { bench, pending, looks_for: Duration::ZERO, handed_on: Arc::default(), until }
+        Self { bench, pending, looks_for: Duration::ZERO, handed_on: Arc::default() }
     }
 
     /// The client's end of a connection.
@@ -62,7 +62,7 @@ impl House {
         let (clock, looks_for, handed_on) = (self.bench.state().env.clock(), self.looks_for, Arc::clone(&self.handed_on));
         self.bench.inbox.load().occupy();
         let handler = Box::new(Doorkeeper { clock, looks_for, handed_on });
-        self.pending.receive(PendingConnection { stream, until: self.until, handler });
+        self.pending.receive(PendingConnection { stream, timeout: TIMEOUT, handler }, Moment::default());
         client
     }
 
@@ -121,9 +121,9 @@ async fn all_others_go_back() {
     drop(house.call());
     house.answer().await;
     let _silent = house.call();
-    house.pending.sweep(house.until - Duration::from_millis(1));
+    house.pending.sweep(Moment::default() + (TIMEOUT - Duration::from_millis(1)));
     assert_eq!(house.handed_on(), [b"GET / ".to_vec(), Vec::new()]);
-    house.pending.sweep(house.until);
+    house.pending.sweep(Moment::default() + TIMEOUT);
     assert_eq!(house.handed_on(), [b"GET / ".to_vec(), Vec::new(), Vec::new()]);
     assert_eq!(house.sessions(), 0);
     let (mut stream, mut rest) = (house.handed_on.lock().remove(0).0, [0; 8]);
@@ -151,7 +151,7 @@ async fn who_was_heard_too_late_keeps_nobody_awake() {
     house.looks_for = Duration::from_millis(50);
     let _clients = house.call_and_ask(2);
     while !house.answer().await && house.sessions() == 0 {}
-    house.pending.sweep(house.until);
+    house.pending.sweep(Moment::default() + TIMEOUT);
     assert_eq!((house.sessions(), house.handed_on().len()), (1, 1));
     assert!(house.answer_now());
     assert!(!house.pending.is_heard_or_wakes(Waker::noop()));

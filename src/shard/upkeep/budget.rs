@@ -7,21 +7,53 @@ use crate::metrics::{CloseReason, DropReason, LimitKey};
 use crate::shard::delivery::Offered;
 use crate::shard::state::ShardState;
 
-/// Brings what is held for paced sessions back under `outbox_bytes`, their outboxes counted: the oldest gives way as its rule allows;
-/// where that is too little, the session is closed with 4004.
+/// Brings what is held for paced sessions back under `outbox_bytes`, their outboxes counted: what waits in the outbox gives way first, for
+/// it is older, then the oldest that is held, each as its rule allows; where that is too little, the session is closed with 4004.
 pub fn bound_held(state: &mut ShardState) {
     let most = state.env.config.limits.outbox_bytes;
     while let Some(slot) = state.pacing.take_overfull() {
-        if !state.table.is_open(slot) || state.owed_bytes(slot) <= most {
+        let is_over = |state: &ShardState| state.delivery.counted_bytes(slot) + state.pacing.bytes(slot) > most;
+        if !state.table.is_open(slot) || !is_over(state) {
             continue;
         }
         state.env.tally.limit_hit(LimitKey::OutboxBytes);
         // An eighth more than must go, so that the next messages need not look for the oldest again.
-        give_up_held(state, slot, (most - most / 8).saturating_sub(state.delivery.outbox_bytes(slot)), DropReason::Slow);
-        if state.owed_bytes(slot) > most {
+        let rest = most - most / 8;
+        let room = rest.saturating_sub(state.pacing.bytes(slot));
+        if state.delivery.shrink(slot, room, DropReason::Slow, state.env.now, &mut state.env.tally) != Offered::Queued {
+            state.end_lapsed();
+        }
+        if is_over(state) {
+            give_up_held(state, slot, rest.saturating_sub(state.delivery.counted_bytes(slot)), DropReason::Slow);
+        }
+        if is_over(state) {
             state.cut_off_slow(slot);
         }
     }
+}
+
+/// Shows what gaps, cursors and intervals that run take, and closes sessions whose cursors, or intervals, take more than four times
+/// `outbox_bytes`, or a little where that is less: they have more topics than they can follow. An outbox looks after its gaps by itself.
+pub fn bound_notes(state: &mut ShardState) {
+    /// Cursors on a few hundred topics.
+    const BYTES_LEAST: usize = 64 << 10;
+    let most = (4 * state.env.config.limits.outbox_bytes).max(BYTES_LEAST);
+    let mut overfull = Vec::new();
+    let cursor_bytes = sum(state.catch_up.cursor_bytes(), most, &mut overfull);
+    let interval_bytes = sum(state.pacing.note_bytes(), most, &mut overfull);
+    state.env.tally.show_cursor_bytes(cursor_bytes);
+    state.env.tally.show_interval_bytes(interval_bytes);
+    state.env.tally.show_gap_bytes(state.delivery.gap_bytes());
+    for slot in overfull {
+        state.env.tally.limit_hit(LimitKey::OutboxBytes);
+        state.cut_off_slow(slot);
+    }
+}
+
+/// All bytes of `notes`, which are by slot; the slots with more than `most` are `overfull`.
+fn sum(notes: impl Iterator<Item = (u32, usize)>, most: usize, overfull: &mut Vec<u32>) -> usize {
+    let of_each = notes.inspect(|&(slot, bytes)| overfull.extend(Some(slot).filter(|_| bytes > most)));
+    of_each.map(|(_, bytes)| bytes).sum()
 }
 
 fn give_up_held(state: &mut ShardState, slot: u32, bytes_max: usize, reason: DropReason) {
@@ -35,6 +67,7 @@ pub fn keep_budget(state: &mut ShardState, share: usize) {
     let held = state.pacing.holding().filter(|&slot| !state.delivery.is_backlogged(slot));
     let mut fullest: Vec<(usize, u32)> = unwritten.chain(held).map(|slot| (state.owed_bytes(slot), slot)).collect();
     let total: usize = fullest.iter().map(|(bytes, _)| bytes).sum();
+    state.env.show_outbox_bytes(total.min(share));
     if total <= share {
         return;
     }
@@ -50,7 +83,8 @@ pub fn keep_budget(state: &mut ShardState, share: usize) {
         }
         // Whoever holds it pays: what pacing holds for a session is given up, or the session closed, before another's turn comes.
         let most = bytes.saturating_sub(over);
-        let shrunk = state.delivery.shrink(slot, most, DropReason::Total, &mut state.env.tally);
+        let shrunk = state.delivery.shrink(slot, most, DropReason::Total, state.env.now, &mut state.env.tally);
+        state.end_lapsed();
         if state.pacing.bytes(slot) > 0 && state.owed_bytes(slot) > most {
             give_up_held(state, slot, most.saturating_sub(state.delivery.outbox_bytes(slot)), DropReason::Total);
         }

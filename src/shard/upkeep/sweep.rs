@@ -23,7 +23,11 @@ pub fn sweep_interval(limits: &Limits) -> Duration {
 /// What is due for the session in `slot`.
 pub fn due_for(state: &ShardState, slot: u32) -> Option<Finding> {
     let stuck_for = state.delivery.stuck_for(slot, state.env.now);
-    state.table.get(slot)?.finding(&state.env.config.limits, state.env.now, stuck_for)
+    let limits = &state.env.config.limits;
+    let heartbeat = state.delivery.variant(slot)?.heartbeat(limits);
+    let found = state.table.get(slot)?.finding(heartbeat, limits.write_timeout, state.env.now, stuck_for)?;
+    // Nobody answers a ping that is not in the socket; such a session is closed when its socket takes nothing more.
+    (found != Finding::Silent || !state.delivery.ping_waits(slot)).then_some(found)
 }
 
 /// Does what is due for the session in `slot`; a deadline is its reader's.
@@ -33,7 +37,7 @@ pub fn act_on(state: &mut ShardState, slot: u32, found: Finding) {
         Finding::Over => state.end(slot, CloseReason::Gone),
         Finding::Leaves => {
             state.release_held(slot, |_| true); // its outbox is flushed, and what an interval holds back is a part of that
-            state.close(slot, Some(CloseCode::GoingAway.number()), "the gateway is going away", CloseReason::GoingAway);
+            state.close(slot, CloseCode::GoingAway, "the gateway is going away", CloseReason::GoingAway);
         }
         Finding::Stuck => {
             state.env.tally.limit_hit(LimitKey::WriteTimeout);

@@ -1,22 +1,48 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::hub::PayloadKind;
+use crate::hub::{Extra, PayloadKind};
 use crate::position::{Epoch, Offset};
-use crate::session_id::SessionId;
+use crate::session_id::{Member, MemberInfo, SessionId};
 use crate::topic_name::TopicName;
+
+/// What may go with a message.
+fn extra() -> impl Strategy<Value = Option<Arc<Extra>>> {
+    let text = || prop::option::of(any::<String>());
+    let publisher = prop::option::of((any::<u64>(), text(), text(), text()));
+    let tags = prop::collection::vec((any::<String>(), any::<String>()), 0..3);
+    prop::option::of((publisher, tags)).prop_map(|extra| {
+        let (publisher, tags) = extra?;
+        let publisher = publisher.map(|(session, user, of_session, of_topic)| {
+            let info = MemberInfo { session: of_session.map(Into::into), topic: of_topic.map(Into::into) };
+            let info = (info != MemberInfo::default()).then(|| Arc::new(info));
+            Member { session: SessionId::from_number(session), user: user.map(Into::into), info }
+        });
+        let tags = tags.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        Some(Arc::new(Extra { publisher, tags }))
+    })
+}
+
+/// A message's payload, kind, moment, exception and company.
+type Drawn = (Vec<u8>, u8, u64, Option<u64>, Option<Arc<Extra>>);
 
 /// A topic whose history ends at its newest offset, as the hub's do.
 fn topic() -> impl Strategy<Value = TopicState> {
-    let message = (any::<Vec<u8>>(), 0..3_u8, any::<u64>(), any::<Option<u64>>());
+    let message = (any::<Vec<u8>>(), 0..3_u8, any::<u64>(), any::<Option<u64>>(), extra());
     ("[a-z]{1,8}(\\.[a-zÀ-ÿ0-9]{1,8}){0,3}", 0..5_u64, prop::collection::vec(message, 0..6)).prop_map(|(name, before, messages)| {
         let newest = Offset(before + messages.len() as u64);
-        let message = |(index, (payload, kind, published_at, except)): (usize, (Vec<u8>, u8, u64, Option<u64>))| KeptMessage {
-            offset: Offset(before + 1 + index as u64),
-            published_at: Timestamp(published_at),
-            kind: [PayloadKind::Json, PayloadKind::Text, PayloadKind::Binary][usize::from(kind)],
-            except: except.map(SessionId::from_number),
-            payload: payload.into(),
+        let message = |(index, message): (usize, Drawn)| {
+            let (payload, kind, published_at, except, extra) = message;
+            KeptMessage {
+                offset: Offset(before + 1 + index as u64),
+                published_at: Timestamp(published_at),
+                kind: [PayloadKind::Json, PayloadKind::Text, PayloadKind::Binary][usize::from(kind)],
+                except: except.map(SessionId::from_number),
+                extra,
+                payload: payload.into(),
+            }
         };
         let messages = messages.into_iter().enumerate().map(message).collect();
         TopicState { name: TopicName::parse(&name).unwrap(), epoch: Epoch::random(), newest, rule: "a.*".into(), messages }

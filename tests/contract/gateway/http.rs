@@ -2,6 +2,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -56,12 +59,24 @@ pub fn socket(address: SocketAddr) -> TcpStream {
     socket
 }
 
+/// A connection by the Unix socket at `path`; reading, writing and closing it are the same calls as for TCP.
+pub fn unix_socket(path: &Path) -> TcpStream {
+    let socket = TcpStream::from(OwnedFd::from(UnixStream::connect(path).expect("the gateway takes a connection")));
+    socket.set_read_timeout(Some(DEADLINE)).expect("a socket takes a time-out");
+    socket.set_write_timeout(Some(DEADLINE)).expect("a socket takes a time-out");
+    socket
+}
+
 /// One request, one reply, on a socket of its own.
 pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-    let mut socket = socket(address);
+    request_over(socket(address), &address.to_string(), method, path, headers, body)
+}
+
+/// One request, one reply, on a socket that is connected to `host`.
+pub fn request_over(mut socket: TcpStream, host: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        head.push_str(&format!("Host: {address}\r\n"));
+        head.push_str(&format!("Host: {host}\r\n"));
     }
     headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
     head.push_str("\r\n");
@@ -72,13 +87,7 @@ pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, 
 
 /// Reads one reply and not a byte more.
 pub fn read_reply(socket: &mut impl Read) -> io::Result<Reply> {
-    let head = read_head(socket)?;
-    let text = String::from_utf8_lossy(&head);
-    let mut lines = text.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
-    let status = status.ok_or_else(|| io::Error::other(format!("not a status line: {text:?}")))?;
-    let headers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-    let mut reply = Reply { status, headers, body: Vec::new() };
+    let mut reply = read_reply_head(socket)?;
     if reply.header("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
         reply.body = read_chunks(socket)?;
     } else if let Some(length) = reply.header("Content-Length") {
@@ -88,22 +97,36 @@ pub fn read_reply(socket: &mut impl Read) -> io::Result<Reply> {
     Ok(reply)
 }
 
-fn read_head(socket: &mut impl Read) -> io::Result<Vec<u8>> {
-    read_until(socket, b"\r\n\r\n")
+/// Reads the head of a reply and not a byte more.
+pub fn read_reply_head(socket: &mut impl Read) -> io::Result<Reply> {
+    let head = read_until(socket, b"\r\n\r\n")?;
+    let text = String::from_utf8_lossy(&head);
+    let mut lines = text.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| io::Error::other(format!("not a status line: {text:?}")))?;
+    let headers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
+    Ok(Reply { status, headers, body: Vec::new() })
 }
 
 fn read_chunks(socket: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let line = read_until(socket, b"\r\n")?;
-        let size = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).map_err(io::Error::other)?;
-        let mut chunk = vec![0; size + 2];
-        socket.read_exact(&mut chunk)?;
-        if size == 0 {
+        let chunk = read_chunk(socket)?;
+        if chunk.is_empty() {
             return Ok(body);
         }
-        body.extend_from_slice(&chunk[..size]);
+        body.extend_from_slice(&chunk);
     }
+}
+
+/// Reads one chunk; the last is empty.
+pub fn read_chunk(socket: &mut impl Read) -> io::Result<Vec<u8>> {
+    let line = read_until(socket, b"\r\n")?;
+    let size = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).map_err(io::Error::other)?;
+    let mut chunk = vec![0; size + 2];
+    socket.read_exact(&mut chunk)?;
+    chunk.truncate(size);
+    Ok(chunk)
 }
 
 fn read_until(socket: &mut impl Read, end: &[u8]) -> io::Result<Vec<u8>> {

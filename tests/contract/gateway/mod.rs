@@ -4,16 +4,21 @@ mod http;
 mod metrics;
 mod session;
 mod setup;
+mod stream;
+mod tls;
 mod token;
 
-pub use http::{Reply, read_reply};
+pub use http::{Reply, read_reply, read_reply_head, request_over, unix_socket};
 pub use metrics::Samples;
 pub use session::{Session, binary, close, ping, pong, text};
 pub use setup::Setup;
+pub use stream::{ServerSent, Stream};
+pub use tls::Certificate;
 pub use token::{SECRET, expiring, forever, signed, token};
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -79,7 +84,7 @@ impl Gateway {
         Setup::new().limits(lines).start()
     }
 
-    fn spawn(setup: &Setup) -> Self {
+    fn spawn(setup: &Setup, terminal: Option<OwnedFd>) -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let port_file = folder.path().join("port");
         let mut command = program();
@@ -92,11 +97,15 @@ impl Gateway {
         let output = log.try_clone().expect("a file can be opened twice");
         command.args(["--listen", "127.0.0.1:0", "--port-file"]).arg(&port_file).args(setup.arguments());
         command.envs(setup.environment().iter().cloned()).current_dir(folder.path());
-        command.stdin(Stdio::null()).stdout(output).stderr(log);
+        command.stdout(output);
+        match terminal {
+            Some(terminal) => command.stdin(terminal.try_clone().expect("a descriptor can be had twice")).stderr(terminal),
+            None => command.stdin(Stdio::null()).stderr(log),
+        };
         let process = command.spawn().expect("the program can be started");
         let mut gateway = Self { process, address: SocketAddr::from(([127, 0, 0, 1], 0)), folder };
         gateway.address = eventually("the gateway to write its port file and listen", || {
-            let address: SocketAddr = fs::read_to_string(&port_file).ok()?.trim().parse().ok()?;
+            let address: SocketAddr = fs::read_to_string(&port_file).ok()?.lines().next()?.parse().ok()?;
             TcpStream::connect(address).is_ok().then_some(address)
         });
         gateway
@@ -112,6 +121,12 @@ impl Gateway {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a process has a status");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         peak.expect("the status tells the peak") * 1024
+    }
+
+    /// Every place where it listens, as its port file has them.
+    pub fn places(&self) -> Vec<String> {
+        let lines = fs::read_to_string(self.folder.path().join("port")).expect("the port file is there");
+        lines.lines().map(str::to_owned).collect()
     }
 
     /// What it has said on its standard output and error so far.
@@ -175,6 +190,16 @@ impl Gateway {
     /// A WebSocket on this path with more header fields, or why it was refused.
     pub fn dial_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Session, Reply> {
         Session::dial(self.address, path, headers, None)
+    }
+
+    /// A stream on this path, its head read.
+    pub fn stream(&self, path: &str) -> Stream {
+        self.stream_with(path, &[])
+    }
+
+    /// A stream on this path with more header fields, its head read.
+    pub fn stream_with(&self, path: &str, headers: &[(&str, &str)]) -> Stream {
+        Stream::open(self.socket(), path, headers, "1.1").unwrap_or_else(|reply| panic!("{path} was refused: {reply:?}"))
     }
 
     /// How an upgrade on this path is refused.
@@ -274,7 +299,8 @@ impl Gateway {
         i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a child's id is one of a process")
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
         kill_process(self.id(), signal).expect("a child can be signalled");
     }
 }

@@ -73,15 +73,20 @@ impl Session {
             socket.set_recv_buffer_size(bytes).expect("a socket takes a buffer size");
         }
         socket.connect(&address.into()).expect("the gateway takes a connection");
-        let mut socket = TcpStream::from(socket);
+        let socket = TcpStream::from(socket);
         socket.set_nodelay(true).expect("a socket can go without delay");
+        Self::over(socket, &address.to_string(), path, headers)
+    }
+
+    /// Upgrades `path` on a socket that is connected to `host`.
+    pub fn over(mut socket: TcpStream, host: &str, path: &str, headers: &[(&str, &str)]) -> Result<Self, Reply> {
         socket.set_read_timeout(Some(DEADLINE)).expect("a socket takes a time-out");
         socket.set_write_timeout(Some(DEADLINE)).expect("a socket takes a time-out");
         let has = |name: &str| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
         let mut head =
             format!("GET {path} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
         if !has("Host") {
-            head.push_str(&format!("Host: {address}\r\n"));
+            head.push_str(&format!("Host: {host}\r\n"));
         }
         if !has("Sec-WebSocket-Version") {
             head.push_str("Sec-WebSocket-Version: 13\r\n");
@@ -164,6 +169,13 @@ impl Session {
                 frame => return Some(frame),
             }
         }
+    }
+
+    /// Reads at most `bytes` bytes for frames that are taken later.
+    pub fn read_some(&mut self, bytes: usize) {
+        let mut room = vec![0; bytes];
+        let read = self.socket.read(&mut room).expect("the gateway sends within the deadline");
+        self.read.extend_from_slice(&room[..read]);
     }
 
     /// The next frame of any kind, nothing answered; nothing where the connection ended.

@@ -1,5 +1,7 @@
 //! The configuration of one test: a base, and what the test says otherwise.
 
+use std::os::fd::OwnedFd;
+
 use super::Gateway;
 
 /// Everybody may read and write `quotes`, `chat`, `test` and `plain`; nobody without credentials `private`.
@@ -81,6 +83,13 @@ impl Setup {
         self
     }
 
+    /// More lines of `[auth]`.
+    pub fn more_auth(mut self, lines: &str) -> Self {
+        self.auth.push_str(lines);
+        self.auth.push('\n');
+        self
+    }
+
     /// The base's keys, but nothing for those who come without.
     pub fn without_anonymous(mut self) -> Self {
         self.auth = AUTH.lines().filter(|line| !line.starts_with("anonymous")).collect::<Vec<_>>().join("\n");
@@ -126,7 +135,12 @@ impl Setup {
 
     /// Starts a gateway on it.
     pub fn start(&self) -> Gateway {
-        Gateway::spawn(self)
+        Gateway::spawn(self, None)
+    }
+
+    /// Starts a gateway on it whose standard error, and its input too, is `terminal`.
+    pub fn start_on(&self, terminal: impl Into<OwnedFd>) -> Gateway {
+        Gateway::spawn(self, Some(terminal.into()))
     }
 
     /// The file, if there is to be one.

@@ -63,7 +63,7 @@ proptest! {
         deflate in any::<bool>(),
         cuts in prop::collection::vec(any::<Index>(), 0..40),
     ) {
-        let agreement = deflate.then(|| negotiate([&b"permessage-deflate"[..]])).flatten();
+        let agreement = deflate.then(|| negotiate([&b"permessage-deflate"[..]], false)).flatten();
         let mut reader = FrameReader::new(70_000, agreement.as_ref());
         let (mut stream, mut expected, mut frames) = (Vec::new(), Vec::new(), 0);
         for message in &messages {
@@ -81,7 +81,7 @@ proptest! {
         noise in prop::collection::vec(any::<u8>(), 0..20),
         cuts in prop::collection::vec(any::<Index>(), 0..10),
     ) {
-        let agreement = negotiate([&b"permessage-deflate"[..]]);
+        let agreement = negotiate([&b"permessage-deflate"[..]], false);
         let mut stream: Vec<u8> = frames.iter().flat_map(|(first, payload)| frame(*first, payload)).collect();
         stream.extend(noise);
         let whole = hear(&mut FrameReader::new(300, agreement.as_ref()), &[&stream]);

@@ -25,9 +25,38 @@ impl End {
     }
 }
 
+/// What has left an outbox, for the client's window.
+#[derive(Debug, Default)]
+pub struct Departed {
+    /// What the client inflates of it, in bytes.
+    pub inflated_bytes: u64,
+    /// How many live messages might have referred to earlier ones, had they not waited.
+    pub unreferred: u64,
+}
+
+impl Departed {
+    /// A frame has left whole.
+    pub fn note(&mut self, queued: &Queued) {
+        self.inflated_bytes += u64::from(queued.frame.inflated_bytes());
+        self.unreferred += u64::from(queued.is_unreferred());
+    }
+}
+
 /// Books how a message that was in a queue has ended.
 pub fn settle(queued: &Queued, end: End, tally: &mut Tally) {
     let Some(message) = queued.message() else { return };
     tally.queued(message.rule.id, -1);
-    end.book(message.rule.id, tally);
+    match end {
+        End::Delivered => book_delivered(queued, tally),
+        End::Conflated | End::Dropped(_) => end.book(message.rule.id, tally),
+    }
+}
+
+/// Books that a message has left whole, and how it was compressed.
+pub fn book_delivered(queued: &Queued, tally: &mut Tally) {
+    let Some(message) = queued.message() else { return };
+    End::Delivered.book(message.rule.id, tally);
+    if let Some(how) = queued.frame.deflated() {
+        tally.deflated_messages(how, 1);
+    }
 }

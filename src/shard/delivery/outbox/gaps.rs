@@ -6,8 +6,17 @@ use foldhash::HashMap;
 
 use super::queued::Routed;
 use crate::config::Rule;
-use crate::position::{Epoch, Offset};
+use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
+
+/// What the gaps of one topic take, in bytes, beside its spans: the place in the map, and what that has free.
+const TOPIC_BYTES: usize = 128;
+
+/// What a span takes, in bytes: its vector grows by halves.
+const SPAN_BYTES: usize = 24;
+
+/// What the gaps of one session may take, in bytes, where the bound of its outbox is less.
+pub(super) const BYTES_LEAST: usize = 64 << 10;
 
 /// Past so many of one topic, the last grows over what was conflated between: those offsets don't come either.
 const GAPS_PER_TOPIC_MAX: usize = 16;
@@ -15,7 +24,7 @@ const GAPS_PER_TOPIC_MAX: usize = 16;
 /// Offsets that were dropped, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// Of which topic.
+    /// The topic whose messages were dropped.
     pub topic: TopicName,
     /// The first.
     pub from: Offset,
@@ -40,9 +49,20 @@ struct Topic {
 }
 
 impl Gaps {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.count
+    /// About how much memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.by_topic.len() * TOPIC_BYTES + self.count * SPAN_BYTES
+    }
+
+    /// Whether they take no more than an outbox that is bounded by `bytes_max`, beside which they may: each is remembered until its
+    /// topic's next message.
+    pub fn fit(&self, bytes_max: usize) -> bool {
+        self.bytes() <= bytes_max.max(BYTES_LEAST)
+    }
+
+    /// The topics of which there are some, each with its rule.
+    pub fn topics(&self) -> impl Iterator<Item = (&TopicName, &Rule)> {
+        self.by_topic.iter().map(|(topic, gaps)| (topic, &*gaps.rule))
     }
 
     /// Whether there are none.
@@ -79,15 +99,15 @@ impl Gaps {
         first.is_some_and(|(_, to)| *to < message.position.offset)
     }
 
-    /// Takes those that are to be told before `message`, in order.
-    pub fn take_before(&mut self, message: &Routed) -> Vec<Gap> {
-        let of_its_life = self.by_topic.get_mut(&message.topic).filter(|topic| topic.epoch == message.position.epoch);
+    /// Takes those of `name` that are to be told before what has `position`, in order.
+    pub fn take_before(&mut self, name: &TopicName, position: Position) -> Vec<Gap> {
+        let of_its_life = self.by_topic.get_mut(name).filter(|topic| topic.epoch == position.epoch);
         let Some(topic) = of_its_life else { return Vec::new() };
-        let told = topic.spans.partition_point(|(_, to)| *to < message.position.offset);
-        let gap = |(from, to)| Gap { topic: message.topic.clone(), from, to };
+        let told = topic.spans.partition_point(|(_, to)| *to < position.offset);
+        let gap = |(from, to)| Gap { topic: name.clone(), from, to };
         let gaps: Vec<Gap> = topic.spans.drain(..told).map(gap).collect();
         if topic.spans.is_empty() {
-            self.by_topic.remove(&message.topic);
+            self.by_topic.remove(name);
         }
         self.count -= gaps.len();
         gaps

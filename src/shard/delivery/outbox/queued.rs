@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::clock::Moment;
-use crate::config::{OnSlow, Rule};
+use crate::config::{OnSlow, Rule, TopicDeflate};
 use crate::dialect::FrameBytes;
 use crate::hub::{Message, PresenceChange};
+use crate::metrics::DeflateHow;
 use crate::position::Position;
 use crate::topic_name::TopicName;
 
@@ -49,6 +50,10 @@ pub enum What {
     Presence(Arc<PresenceChange>),
     /// A reply, an echo or a notice; never dropped.
     Reply,
+    /// A reply that tells who is in a topic: no change before it cancels out with one behind it. Never dropped.
+    Members,
+    /// The gateway's heartbeat; never dropped.
+    Ping,
     /// The answer to a Ping.
     Pong,
     /// The last frame.
@@ -62,6 +67,12 @@ impl Queued {
             What::Message(message) | What::Left(message, _) | What::Replayed(message) => Some(message),
             _ => None,
         }
+    }
+
+    /// Whether it is a live message of a topic whose messages refer to earlier ones, and this one doesn't.
+    pub fn is_unreferred(&self) -> bool {
+        let (What::Message(message) | What::Left(message, _)) = &self.what else { return false };
+        message.rule.deflate == TopicDeflate::History && self.frame.deflated() != Some(DeflateHow::History)
     }
 
     /// Whether it counts against the bound.

@@ -49,7 +49,7 @@ impl StableQueue {
     }
 
     /// All that waits, in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (i64, &Queued)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (i64, &Queued)> + Clone {
         self.places.iter().enumerate().filter_map(|(index, queued)| Some((self.first + index as i64, queued.as_ref()?)))
     }
 

@@ -68,7 +68,7 @@ impl Desk {
     }
 
     fn tell(&mut self, joined: bool, session: SessionId, user: Option<&str>) {
-        let member = Member { session, user: user.map(Into::into) };
+        let member = Member { session, user: user.map(Into::into), info: None };
         let change = Arc::new(PresenceChange { topic: TopicName::parse("p").unwrap(), member, joined });
         let queued = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Presence(change) };
         assert_eq!(self.outbox.offer(queued, usize::MAX, &mut self.tally), Offered::Queued);
@@ -144,6 +144,18 @@ fn the_oldest_are_dropped_with_exact_gaps() {
     assert_eq!(desk.waiting(), ["x.a 1", "d.a 3", "d.a 4"]);
     assert_eq!(desk.gaps(), [(1, 2), (7, 7)]);
     assert_eq!(desk.books("d"), [2, 0, 3, 0, 0]);
+}
+
+/// PROTOCOL 3: what was dropped is told before a gap in history that begins behind it, as before a message.
+#[test]
+fn a_gap_is_told_before_a_later_one_in_history() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 2), ("x.a", 1)]);
+    assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
+    let (topic, at) = (TopicName::parse("d.a").unwrap(), |offset| Position { epoch: desk.epoch, offset: Offset(offset) });
+    assert_eq!(desk.outbox.take_gaps_before_replay(&topic, at(2)), [], "history begins with what was dropped");
+    let dropped = Gap { topic: topic.clone(), from: Offset(2), to: Offset(2) };
+    assert_eq!(desk.outbox.take_gaps_before_replay(&topic, at(41)), [dropped]);
 }
 
 /// PROTOCOL 3: a gap is told before the next message of its topic, and not before another's.
@@ -283,11 +295,37 @@ fn a_join_and_a_leave_cancel_out() {
     desk.tell(true, session, Some("bob"));
     assert_eq!(desk.waiting().len(), 3, "a leave and a join under another name are both told");
     desk.outbox.abandon(&mut desk.tally);
-    let change = PresenceChange { topic: TopicName::parse("p").unwrap(), member: Member { session, user: None }, joined: true };
+    let change = PresenceChange { topic: TopicName::parse("p").unwrap(), member: Member { session, user: None, info: None }, joined: true };
     let begun = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Presence(Arc::new(change)) };
     desk.outbox.begin(begun, 1, &mut desk.tally);
     desk.tell(false, session, None);
     assert_eq!(desk.waiting().len(), 2, "what has begun is no more cancelled");
+}
+
+/// An answer that tells who is there is believed: the leave of a member whose join waits before that answer is told. (It cancelled the
+/// join, and the member was never gone.)
+#[test]
+fn what_an_answer_has_told_does_not_cancel_out() {
+    let (mut desk, session) = (Desk::new(), SessionId::random());
+    desk.tell(true, session, None);
+    let answer = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Members };
+    assert_eq!(desk.outbox.offer(answer, usize::MAX, &mut desk.tally), Offered::Queued);
+    desk.tell(false, session, None);
+    assert_eq!(desk.waiting().len(), 3);
+    desk.tell(true, session, None);
+    assert_eq!(desk.waiting().len(), 2, "the leave is behind the answer");
+}
+
+/// What is remembered of dropped messages is bounded like what waits: a session that is owed gaps of more topics than that is cut off.
+/// (It was bounded by 65,536 gaps, and took several times the bound of its outbox.)
+#[test]
+fn gaps_are_bounded() {
+    let mut desk = Desk::new();
+    let overflowed = (0..10_000).find(|number| desk.offer(&format!("d.{number}"), 1, 2 * FRAME_BYTES) == Offered::Overflowed);
+    assert!(desk.outbox.gap_bytes() > gaps::BYTES_LEAST, "{overflowed:?}");
+    assert!(desk.outbox.gap_bytes() < gaps::BYTES_LEAST + 200, "{}", desk.outbox.gap_bytes());
+    desk.outbox.discard(DropReason::Closed, &mut desk.tally);
+    assert_eq!(desk.outbox.gap_bytes(), 0);
 }
 
 /// RFC 6455 §5.5.3: of many pongs that wait, the last is the newest ping's.
@@ -343,7 +381,7 @@ fn a_gap_is_of_its_epoch() {
     desk.fill(&[("d.a", 8), ("x.a", 2)]);
     assert_eq!(desk.outbox.take_gaps_before_next(), []);
     assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
-    assert_eq!((desk.gaps(), desk.outbox.gaps.len()), (vec![(8, 8)], 1));
+    assert_eq!((desk.gaps(), desk.outbox.gaps.iter().count()), (vec![(8, 8)], 1));
 }
 
 /// PROTOCOL 3: gaps are exact, until one topic has so many that they grow over what was conflated between.
@@ -489,4 +527,43 @@ proptest! {
         desk.outbox.abandon(&mut desk.tally);
         prop_assert_eq!(desk.figure("outbox_bytes"), 0);
     }
+}
+
+/// Mapping of Centrifugo's protocol, section 1: a ping goes right behind the frame that has begun, and the books stay right, whatever
+/// that frame is.
+#[test]
+fn a_ping_goes_ahead_of_what_waits() {
+    let ping = || Queued { frame: vec![0; 2].into(), what: What::Ping };
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 1), ("d.a", 2), ("c.b", 1)]);
+    desk.outbox.push_next(ping(), &mut desk.tally);
+    assert_eq!(desk.waiting(), ["-", "d.a 1", "d.a 2", "c.b 1"]);
+    desk.send_first();
+    desk.outbox.begun = 10;
+    desk.outbox.push_next(ping(), &mut desk.tally);
+    assert_eq!(desk.waiting(), ["d.a 1", "-", "d.a 2", "c.b 1"]);
+    assert!(desk.outbox.has_ping());
+    assert_eq!((desk.outbox.bytes(), desk.figure("outbox_bytes"), desk.books("d")[0]), (302, 302, 2));
+    desk.send_first();
+    assert!(desk.outbox.has_ping());
+    desk.send_first();
+    assert!(!desk.outbox.has_ping());
+    assert_eq!(desk.offer("c.b", 2, 2 * FRAME_BYTES), Offered::GaveWay);
+    assert_eq!(desk.waiting(), ["d.a 2", "c.b 2"], "what conflates still does");
+}
+
+/// Mapping of Centrifugo's protocol, section 5: what waits of a subscription that has lapsed is dropped, but for the frame that has begun,
+/// and a topic that conflates has not lost anything.
+#[test]
+fn a_lapsed_subscription_leaves_the_outbox() {
+    let mut desk = Desk::new();
+    desk.fill(&[("d.a", 1), ("d.a", 2), ("d.b", 1), ("c.c", 1), ("d.a", 3)]);
+    desk.outbox.begun = 10;
+    assert_eq!(desk.offer("d.a", 4, 5 * FRAME_BYTES), Offered::GaveWay);
+    let lost = desk.outbox.take_lost();
+    assert_eq!(lost.iter().map(TopicName::as_str).collect::<Vec<_>>(), ["d.a"]);
+    desk.outbox.drop_topics(&lost.into_iter().collect(), &mut desk.tally);
+    assert_eq!(desk.waiting(), ["d.a 1", "d.b 1", "c.c 1"]);
+    assert!(desk.gaps().is_empty());
+    assert_eq!((desk.figure("outbox_bytes"), desk.books("d")), (300, [2, 0, 3, 0, 0]));
 }

@@ -1,0 +1,14 @@
+// Quotes and a greeting through Centrifugo's own SDK: npm install centrifuge ws; node centrifuge.mjs [url]
+import { Centrifuge } from 'centrifuge';
+import WebSocket from 'ws';
+
+const centrifuge = new Centrifuge(process.argv[2] ?? 'ws://127.0.0.1:8765/connection/websocket', { websocket: WebSocket });
+centrifuge.on('error', ({ error }) => console.error(error.message, 'is the gateway running? `belfry serve` starts one'));
+
+// `data` carries options of Belfry's own through the SDK: at most two quotes a second, the newest.
+const quotes = centrifuge.newSubscription('quotes.AAPL', { data: { interval_ms: 500 } });
+quotes.on('publication', ({ data, offset }) => console.log('quotes.AAPL', offset, data.price));
+quotes.subscribe();
+centrifuge.connect();
+await centrifuge.ready();
+await centrifuge.publish('chat.lobby', { nickname: 'centrifuge', text: 'hi' });

@@ -1,0 +1,42 @@
+//! Handles one message of the server: what it delivers, and what it says otherwise.
+
+use super::ledger::Ledger;
+use super::session::Session;
+use crate::wire::Reply;
+use crate::wire::frame::push_masked;
+
+/// Handles a message, which was `wire_bytes` long on the wire; these count where it delivers something.
+pub(super) fn measured(session: &mut Session, ledger: &mut Ledger, text: &[u8], wire_bytes: usize, now: u64) {
+    let before = ledger.counts.deliveries;
+    plain(session, ledger, text, now);
+    if ledger.counts.deliveries > before {
+        ledger.counts.message_bytes += wire_bytes as u64;
+        ledger.counts.text_bytes += text.len() as u64;
+    }
+}
+
+fn plain(session: &mut Session, ledger: &mut Ledger, frame: &[u8], now: u64) {
+    let bytes = ledger.stamper.bytes();
+    let mut from = 0;
+    while let Some(start) = session.dialect.find_payload(frame, from, bytes) {
+        let end = (start + bytes).min(frame.len());
+        ledger.deliver(session, frame, start..end, now);
+        from = end;
+    }
+    if from == 0 || session.dialect.mixes_replies_with_messages() {
+        session.dialect.replies(frame).for_each(|part| reply(session, ledger, part));
+    }
+}
+
+fn reply(session: &mut Session, ledger: &mut Ledger, part: &[u8]) {
+    match session.dialect.reply(part) {
+        Reply::Subscribed(topics_told) => ledger.subscribed(session, &topics_told),
+        Reply::Gap { dropped } => ledger.counts.gaps += dropped,
+        Reply::Draining => ledger.counts.draining += 1,
+        Reply::Error { code, message } => ledger.counts.error(code, message),
+        Reply::Acknowledged => ledger.acknowledge(session),
+        Reply::Ping(answer) => push_masked(&mut session.outgoing, session.dialect.opcode(), answer),
+        Reply::Other if session.dialect.sends_other_events() => {}
+        Reply::Other => ledger.counts.foreign += 1,
+    }
+}

@@ -1,0 +1,48 @@
+//! Handles the chunks of a stream: its events or lines, which may lie in several chunks.
+
+use super::ledger::Ledger;
+use super::message;
+use super::session::Session;
+use crate::wire::http_stream::Chunk;
+
+/// Handles the whole chunks of `bytes`, read at `now`; returns their length, and whether the stream has ended.
+pub(super) fn take(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, bool) {
+    let mut taken = 0;
+    loop {
+        match Chunk::read(&bytes[taken..]) {
+            Ok(Some(chunk)) if chunk.data.is_empty() => return (taken + chunk.bytes, true),
+            Ok(Some(chunk)) => {
+                taken += chunk.bytes;
+                data(session, ledger, chunk.data, now);
+            }
+            Ok(None) => return (taken, false),
+            Err(error) => {
+                ledger.counts.broken(&error);
+                return (bytes.len(), true);
+            }
+        }
+    }
+}
+
+/// Handles the whole events of a chunk, and keeps the beginning of one.
+fn data(session: &mut Session, ledger: &mut Ledger, data: &[u8], now: u64) {
+    if session.fragments.is_empty() {
+        let taken = events(session, ledger, data, now);
+        session.fragments.extend_from_slice(&data[taken..]);
+        return;
+    }
+    let mut joined = std::mem::take(&mut session.fragments);
+    joined.extend_from_slice(data);
+    let taken = events(session, ledger, &joined, now);
+    joined.drain(..taken);
+    session.fragments = joined;
+}
+
+fn events(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> usize {
+    let mut taken = 0;
+    while let Some((event, length)) = session.dialect.first_of_stream(&bytes[taken..]) {
+        taken += length;
+        message::measured(session, ledger, event, length, now);
+    }
+    taken
+}

@@ -1,0 +1,148 @@
+//! Centrifugo's protocol in JSON: a frame holds commands or replies, one object a line.
+
+use std::fmt::Write as _;
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::reply::Reply;
+
+/// The commands that open a session with `topics`. Each is acknowledged by a reply of its own.
+pub(super) fn subscribe(topics: &[&str]) -> String {
+    let mut text = "{\"id\":1,\"connect\":{}}".to_owned();
+    for topic in topics {
+        let _ = write!(text, "\n{{\"id\":2,\"subscribe\":{{\"channel\":\"{topic}\"}}}}");
+    }
+    text
+}
+
+/// A publish of `payload`.
+pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
+    [b"{\"id\":3,\"publish\":{\"channel\":\"", topic.as_bytes(), b"\",\"data\":", payload, b"}}"].concat()
+}
+
+/// The lines of a frame that are no messages.
+pub(super) fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = frame;
+    let lines = std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = (!rest.is_empty()).then(|| &rest[..end]);
+        rest = rest.get(end + 1..).unwrap_or_default();
+        line
+    });
+    lines.filter(|line| !line.is_empty() && !line.starts_with(b"{\"push\""))
+}
+
+/// Reads one line.
+pub(super) fn reply(line: &[u8]) -> Reply {
+    // An empty object is a ping, and the pong to it.
+    if line == b"{}" {
+        return Reply::Ping(b"{}");
+    }
+    let Ok(said) = serde_json::from_slice::<Value>(line) else { return Reply::Other };
+    let failure = |of: &Value, key: &str| Reply::Error {
+        code: format!("centrifugo {}", of["code"]),
+        message: of[key].as_str().unwrap_or("").to_owned(),
+    };
+    if let Some(error) = said.get("error") {
+        failure(error, "message")
+    } else if let Some(end) = said.get("disconnect") {
+        failure(end, "reason")
+    } else if said.get("connect").is_some() || said.get("subscribe").is_some() {
+        Reply::Acknowledged
+    } else {
+        Reply::Other
+    }
+}
+
+/// Whether the push around the payload at `payload` is of `topic`, and has nothing that is no JSON.
+pub(super) fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> bool {
+    let Some((head, tail)) = around(frame, payload) else { return false };
+    let rest = head.strip_prefix(br#"{"push":{"channel":""#).and_then(|rest| rest.strip_prefix(topic.as_bytes()));
+    if rest != Some(br#"","pub":{"data":"#) {
+        return false;
+    }
+    tail == b"}}}" || after_offset(tail) == Some(b"}}}") || {
+        // Who published it, or tags: a number is in place of the payload, which is compared elsewhere.
+        let line = [br#"{"push":{"pub":{"data":0"#, tail].concat();
+        serde_json::from_slice::<Value>(&line).is_ok_and(|line| line["push"]["pub"]["data"] == 0)
+    }
+}
+
+/// The offset behind the payload at `payload`, where its topic has positions.
+pub(super) fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
+    let (_, tail) = around(frame, payload)?;
+    let start = memchr::memmem::find(tail, OFFSET)? + OFFSET.len();
+    let digits = tail[start..].iter().take_while(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
+}
+
+const OFFSET: &[u8] = b",\"offset\":";
+
+fn after_offset(tail: &[u8]) -> Option<&[u8]> {
+    let rest = tail.strip_prefix(OFFSET)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (digits > 0).then(|| &rest[digits..])
+}
+
+/// What the payload's line has before it and behind it. A payload of a load test has no line feed.
+fn around(frame: &[u8], payload: Range<usize>) -> Option<(&[u8], &[u8])> {
+    let (head, tail) = (frame.get(..payload.start)?, frame.get(payload.end..)?);
+    let start = memchr::memrchr(b'\n', head).map_or(0, |at| at + 1);
+    let end = memchr::memchr(b'\n', tail).unwrap_or(tail.len());
+    Some((&head[start..], &tail[..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_is_compared_and_tells_its_offset() {
+        let payload = r#"{"m":1}"#;
+        let push = |tail: &str| format!(r#"{{"push":{{"channel":"a.b","pub":{{"data":{payload}{tail}}}}}}}"#);
+        let plain = push("");
+        let start = plain.find(payload).unwrap();
+        let at = |frame: &str| frame.find(payload).unwrap()..frame.find(payload).unwrap() + payload.len();
+        for (tail, told) in [("", None), (r#","offset":18"#, Some(18)), (r#","info":{"user":"","client":"x"},"offset":7"#, Some(7))] {
+            for frame in [push(tail), format!("{{\"id\":3,\"publish\":{{}}}}\n{}\n{{}}", push(tail))] {
+                assert!(is_intact(frame.as_bytes(), at(&frame), "a.b"), "{frame}");
+                assert_eq!(offset(frame.as_bytes(), at(&frame)), told, "{frame}");
+            }
+            let frame = push(tail);
+            assert!(!is_intact(frame.as_bytes(), at(&frame), "a.c"), "another topic's");
+            assert!(!is_intact(&frame.as_bytes()[..frame.len() - 1], at(&frame), "a.b"), "torn");
+            for place in (0..start).chain(start + payload.len()..frame.len()) {
+                let mut altered = frame.clone().into_bytes();
+                altered[place] = 1;
+                assert!(!is_intact(&altered, at(&frame), "a.b"), "byte {place} of {frame}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_line_of_a_subscribe_is_a_command() {
+        let text = subscribe(&["a.b", "c"]);
+        let commands: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(commands[0]["connect"].is_object());
+        assert_eq!(commands[2]["subscribe"]["channel"], "c");
+        assert_eq!(commands.len(), 3);
+    }
+
+    #[test]
+    fn a_publish_carries_the_payload_as_it_is() {
+        let command: Value = serde_json::from_slice(&publish("a.b", br#"{"m":1}"#)).unwrap();
+        assert_eq!(command["publish"]["channel"], "a.b");
+        assert_eq!(command["publish"]["data"]["m"], 1);
+    }
+
+    #[test]
+    fn each_line_of_a_frame_says_something_but_messages() {
+        let frame = b"{\"id\":1,\"connect\":{\"client\":\"x\"}}\n{\"push\":{\"channel\":\"a\",\"pub\":{\"data\":1}}}\n{}\n{\"id\":3,\"publish\":{}}\n";
+        let all: Vec<Reply> = super::replies(frame).map(super::reply).collect();
+        assert_eq!(all, [Reply::Acknowledged, Reply::Ping(b"{}"), Reply::Other]);
+        let error = super::reply(b"{\"id\":2,\"error\":{\"code\":103,\"message\":\"permission denied\"}}");
+        assert_eq!(error, Reply::Error { code: "centrifugo 103".to_owned(), message: "permission denied".to_owned() });
+    }
+}

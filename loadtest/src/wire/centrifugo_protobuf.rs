@@ -1,0 +1,231 @@
+//! Centrifugo's protocol in protobuf: a frame holds commands or replies, each behind its length.
+
+use std::ops::Range;
+
+use super::reply::Reply;
+
+/// The one byte of an empty message: a ping, and the pong to it.
+const EMPTY: &[u8] = &[0];
+
+/// The commands that open a session with `topics`. Each is acknowledged by a reply of its own.
+pub(super) fn subscribe(topics: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    command(&mut out, 1, 4, &[]);
+    topics.iter().for_each(|topic| command(&mut out, 2, 5, &field(1, topic.as_bytes())));
+    out
+}
+
+/// A publish of `payload`.
+pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(topic.len() + payload.len() + 24);
+    command(&mut out, 3, 7, &[field(1, topic.as_bytes()), field(2, payload)].concat());
+    out
+}
+
+/// The messages of a frame that are no pushes.
+pub(super) fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+    delimited(frame).filter(|message| of_kind(message, PUSH).is_none())
+}
+
+/// Reads one of [`replies`].
+pub(super) fn reply(message: &[u8]) -> Reply {
+    if message.is_empty() {
+        return Reply::Ping(EMPTY);
+    }
+    if let Some(error) = of_kind(message, 2) {
+        let code = Fields(error).find_map(|(number, value)| (number == 1).then_some(value.number()));
+        let words = of_kind(error, 2).map(|words| String::from_utf8_lossy(words).into_owned());
+        return Reply::Error { code: format!("centrifugo {}", code.unwrap_or(0)), message: words.unwrap_or_default() };
+    }
+    if of_kind(message, 5).or_else(|| of_kind(message, 6)).is_some() { Reply::Acknowledged } else { Reply::Other }
+}
+
+/// Whether the push around the payload at `payload` is of `topic`, and ends where its lengths say.
+pub(super) fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> bool {
+    let Some(bytes) = frame.get(payload) else { return false };
+    let Some(message) = delimited(frame).find(|message| encloses(message, bytes)) else { return false };
+    let Some(push) = only(message, PUSH) else { return false };
+    let channel = of_kind(push, 2) == Some(topic.as_bytes());
+    let Some(publication) = of_kind(push, 4) else { return false };
+    let known = |number| (4..=9).contains(&number);
+    let whole = is_whole(push) && is_whole(publication) && Fields(publication).all(|(number, _)| known(number));
+    let data = of_kind(publication, 4).is_some_and(|data| data.as_ptr() == bytes.as_ptr() && data.len() == bytes.len());
+    channel && whole && data && Fields(push).count() == 2
+}
+
+/// The offset of the push around the payload at `payload`, where its topic has positions.
+pub(super) fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
+    let bytes = frame.get(payload)?;
+    let message = delimited(frame).find(|message| encloses(message, bytes))?;
+    let publication = of_kind(of_kind(message, PUSH)?, 4)?;
+    Fields(publication).find_map(|(number, value)| (number == 6).then_some(value.number()))
+}
+
+/// The number of a push among the fields of a reply.
+const PUSH: u32 = 4;
+
+/// A field's value.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+impl Value<'_> {
+    fn number(self) -> u64 {
+        match self {
+            Self::Number(number) => number,
+            Self::Bytes(_) => 0,
+        }
+    }
+}
+
+/// The fields of a message; ends where it can't be read on.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (u32, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, rest) = varint(self.0)?;
+        let number = u32::try_from(key >> 3).ok()?;
+        let (value, rest) = match key & 7 {
+            0 => varint(rest).map(|(value, rest)| (Value::Number(value), rest))?,
+            2 => behind_length(rest).map(|(value, rest)| (Value::Bytes(value), rest))?,
+            _ => return None,
+        };
+        self.0 = rest;
+        Some((number, value))
+    }
+}
+
+/// The bytes of the field `wanted` of a message.
+fn of_kind(message: &[u8], wanted: u32) -> Option<&[u8]> {
+    Fields(message).find_map(|(number, value)| match value {
+        Value::Bytes(bytes) if number == wanted => Some(bytes),
+        _ => None,
+    })
+}
+
+/// The bytes of the field `wanted` of a message that has no other and nothing behind it.
+fn only(message: &[u8], wanted: u32) -> Option<&[u8]> {
+    let bytes = of_kind(message, wanted)?;
+    (is_whole(message) && Fields(message).count() == 1).then_some(bytes)
+}
+
+/// Whether all of `message` is fields.
+fn is_whole(message: &[u8]) -> bool {
+    let mut fields = Fields(message);
+    fields.by_ref().for_each(drop);
+    fields.0.is_empty()
+}
+
+fn encloses(message: &[u8], part: &[u8]) -> bool {
+    let (outer, inner) = (message.as_ptr_range(), part.as_ptr_range());
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// The messages of a frame; ends where it can't be read on.
+fn delimited(mut frame: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (message, rest) = behind_length(frame)?;
+        frame = rest;
+        Some(message)
+    })
+}
+
+fn behind_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = varint(bytes)?;
+    rest.split_at_checked(usize::try_from(length).ok()?)
+}
+
+/// A base-128 number, the lowest seven bits first, and what is behind it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0;
+    for (at, byte) in bytes.iter().enumerate().take(10) {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((value, &bytes[at + 1..]));
+        }
+    }
+    None
+}
+
+fn command(out: &mut Vec<u8>, id: u8, payload: u32, content: &[u8]) {
+    let command = [&[1 << 3, id][..], &field(payload, content)].concat();
+    push_varint(out, command.len());
+    out.extend_from_slice(&command);
+}
+
+fn field(number: u32, content: &[u8]) -> Vec<u8> {
+    let mut field = vec![(number << 3 | 2) as u8];
+    push_varint(&mut field, content.len());
+    field.extend_from_slice(content);
+    field
+}
+
+fn push_varint(out: &mut Vec<u8>, mut value: usize) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn behind(message: Vec<u8>) -> Vec<u8> {
+        let mut out = Vec::new();
+        push_varint(&mut out, message.len());
+        [out, message].concat()
+    }
+
+    fn push(topic: &str, payload: &[u8], offset: u8) -> Vec<u8> {
+        let publication = [field(4, payload), vec![6 << 3, offset]].concat();
+        behind(field(PUSH, &[field(2, topic.as_bytes()), field(4, &publication)].concat()))
+    }
+
+    /// The bytes that the SDKs send (`codec-commands.json` of Centrifugo's vectors).
+    #[test]
+    fn commands_are_what_an_sdk_sends() {
+        assert_eq!(subscribe(&["ch"]), b"\x04\x08\x01\x22\x00\x08\x08\x02\x2a\x04\x0a\x02ch");
+        assert_eq!(publish("ch", b"1"), b"\x0b\x08\x03\x3a\x07\x0a\x02ch\x12\x011");
+    }
+
+    #[test]
+    fn each_reply_of_a_frame_is_read() {
+        let frame = [
+            behind([&[1 << 3, 1][..], &field(5, &field(1, b"client"))].concat()),
+            push("a", b"{}", 1),
+            EMPTY.to_vec(),
+            behind([&[1 << 3, 3][..], &field(8, &[])].concat()),
+            behind([&[1 << 3, 2][..], &field(2, &[&[1 << 3, 103][..], &field(2, b"no")].concat())].concat()),
+        ]
+        .concat();
+        let all: Vec<Reply> = replies(&frame).map(reply).collect();
+        let error = Reply::Error { code: "centrifugo 103".to_owned(), message: "no".to_owned() };
+        assert_eq!(all, [Reply::Acknowledged, Reply::Ping(EMPTY), Reply::Other, error]);
+    }
+
+    #[test]
+    fn a_push_is_compared_and_tells_its_offset() {
+        let payload = br#"{"m":"x"}"#;
+        for before in [Vec::new(), EMPTY.to_vec(), push("other", b"{}", 3)] {
+            let frame = [before, push("a.b", payload, 18)].concat();
+            let start = memchr::memmem::find(&frame, payload).unwrap();
+            let at = start..start + payload.len();
+            assert!(is_intact(&frame, at.clone(), "a.b") && !is_intact(&frame, at.clone(), "a.c"));
+            assert_eq!(offset(&frame, at.clone()), Some(18));
+            assert!(!is_intact(&frame[..frame.len() - 1], at, "a.b"), "torn");
+        }
+        let frame = push("a.b", payload, 18);
+        let start = memchr::memmem::find(&frame, payload).unwrap();
+        for place in 0..start {
+            let mut altered = frame.clone();
+            altered[place] ^= 0x11;
+            assert!(!is_intact(&altered, start..start + payload.len(), "a.b"), "byte {place}");
+        }
+    }
+}

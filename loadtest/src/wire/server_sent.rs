@@ -1,0 +1,36 @@
+//! Server-sent events as Belfry writes them (PROTOCOL section 11): fields of one event, and the stream's position in its `id`.
+
+/// The data of an event that has it on one line, as all have that a load test gets.
+pub(super) fn data(event: &[u8]) -> Option<&[u8]> {
+    lines(event).find_map(|line| line.strip_prefix(b"data: "))
+}
+
+/// How many bytes an event has before the data that end it, if it has an `id` of which `place` is one place, and nothing else.
+pub(super) fn before_data(event: &[u8], place: &str) -> Option<usize> {
+    let id = lines(event).next()?.strip_prefix(b"id: ")?;
+    let holds = id.split(|byte| *byte == b',').any(|known| known == place.as_bytes());
+    let before = b"id: ".len() + id.len() + b"\ndata: ".len();
+    (holds && event.get(..before)?.ends_with(b"\ndata: ")).then_some(before)
+}
+
+fn lines(event: &[u8]) -> impl Iterator<Item = &[u8]> {
+    event.split(|byte| *byte == b'\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_events_id_names_the_place_of_its_message() {
+        let event = b"id: k3f9x2:18,-,other:2\ndata: {}";
+        assert_eq!(before_data(event, "k3f9x2:18"), Some(event.len() - 2));
+        assert_eq!(data(event), Some(&b"{}"[..]));
+        assert_eq!(before_data(event, "k3f9x2:1"), None);
+        for other in [&b"data: {}"[..], b"id: k3f9x2:18\nevent: gap\ndata: {}", b": belfry", b"id: k3f9x2:18"] {
+            assert_eq!(before_data(other, "k3f9x2:18"), None, "{}", String::from_utf8_lossy(other));
+        }
+        assert_eq!(data(b"event: subscribed\nid: a:1\ndata: {}"), Some(&b"{}"[..]));
+        assert_eq!(data(b": belfry k3f9x2\nretry: 2000"), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! `belfry serve`: the gateway, from its configuration to its last session.
+
+mod log;
+mod log_writer;
+mod standby;
+
+pub(super) use standby::Standby;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+
+use self::log::Log;
+use super::check::load;
+use super::layers::ConfigArguments;
+use crate::config::{ListenAddress, Sources};
+use crate::server;
+
+/// `belfry serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Where to listen: HOST:PORT (port 0 picks one), unix:/PATH or systemd; may be given several times
+    #[arg(long, short, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// A file that gets the address, once the gateway listens; of several, each on a line
+    #[arg(long, value_name = "FILE")]
+    port_file: Option<PathBuf>,
+    /// What is logged, as RUST_LOG writes it: warn, debug, belfry=trace
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    log: String,
+}
+
+/// Runs the gateway until it is drained.
+pub(super) fn serve(arguments: ServeArguments, standby: Standby) -> anyhow::Result<()> {
+    let Standby { runtime, signals, supervisor } = standby;
+    let outcome = runtime.block_on(run(arguments, signals, supervisor));
+    // Whoever still speaks HTTP has no session to wait for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(arguments: ServeArguments, mut signals: server::Signals, supervisor: server::Supervisor) -> anyhow::Result<()> {
+    let filter = log::filter(&arguments.log)?;
+    let sources = Sources { listen: arguments.listen, ..arguments.config.into_sources()? };
+    let read = sources.clone();
+    let config = tokio::select! {
+        config = tokio::task::spawn_blocking(move || load(&read)) => config.context("the configuration could not be read")??,
+        _ = signals.end_ordered() => return Ok(()),
+    };
+    let log = Log::start(filter, config.log.format)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let running = server::start(config, sources, signals, supervisor).await.map_err(told_once)?;
+    running.count_suppressed(log.suppressed());
+    if let Some(file) = &arguments.port_file {
+        write_port_file(file, &running.addresses).with_context(|| format!("can't write the port file {}", file.display()))?;
+    }
+    // It holds the key of this run: it goes to the operator, past every filter.
+    log.tell(running.summary());
+    running.run_until_drained().await;
+    Ok(())
+}
+
+/// An error whose text holds its source already, without the source.
+fn told_once(error: server::StartError) -> anyhow::Error {
+    match error {
+        server::StartError::Listen { .. } => anyhow!("{error}"),
+        error => error.into(),
+    }
+}
+
+/// Writes each address on a line beside `file` first, then renames: whoever sees the file sees all of it.
+fn write_port_file(file: &Path, addresses: &[ListenAddress]) -> std::io::Result<()> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let lines: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    std::fs::write(&beside, lines.join("\n"))?;
+    std::fs::rename(&beside, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_file_holds_the_address_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("port");
+        std::fs::write(&file, "old").unwrap();
+        let network = ListenAddress::Network("127.0.0.1:40123".parse().unwrap());
+        write_port_file(&file, std::slice::from_ref(&network)).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "127.0.0.1:40123");
+        write_port_file(&file, &[network, ListenAddress::Unix("/run/a".into())]).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "127.0.0.1:40123\nunix:/run/a");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,166 @@
+//! A message on its way through NATS: what its headers say beside the payload.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_nats::HeaderMap;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::streams::HEADERS_BYTES_MAX;
+use crate::dialect::json_read::is_json_text;
+use crate::hub::{Extra, PayloadKind, Publication};
+use crate::session_id::{Member, MemberInfo, SessionId};
+
+/// The session that does not get the message.
+const EXCEPT: &str = "Belfry-Except";
+/// What the payload is, where its bytes alone don't tell.
+const KIND: &str = "Belfry-Kind";
+/// Who has published it, and with which tags: JSON.
+const EXTRA: &str = "Belfry-Extra";
+
+/// What the headers take beside `Belfry-Extra`, with its name, in bytes.
+const OTHER_HEADERS_BYTES: usize = 128;
+
+/// What goes with a message is longer than the stream takes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+/// `Belfry-Extra` as it is written.
+#[derive(Serialize, Deserialize)]
+struct WrittenExtra<'a> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    from: Option<WrittenMember<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenMember<'a> {
+    #[serde(borrow)]
+    session: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    info: Option<&'a RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    topic_info: Option<&'a RawValue>,
+}
+
+/// The headers that `publication` needs, where messages have `message_bytes` at most; most need none. What its publisher's tokens say beside
+/// the user is left out where it is too long; tags are not.
+pub fn headers(publication: &Publication<'_>, message_bytes: usize) -> Result<Option<HeaderMap>, TooLong> {
+    let mut headers = HeaderMap::new();
+    if let Some(session) = publication.except {
+        headers.insert(EXCEPT, session.to_string());
+    }
+    if publication.kind == PayloadKind::Binary && std::str::from_utf8(publication.payload).is_ok() {
+        headers.insert(KIND, "binary");
+    }
+    if let Some(extra) = publication.extra {
+        let most = (message_bytes + HEADERS_BYTES_MAX).saturating_sub(publication.payload.len() + OTHER_HEADERS_BYTES);
+        let fits = |text: &String| text.len() <= most;
+        let text = Some(written(extra, true)).filter(fits).or_else(|| Some(written(extra, false)).filter(fits));
+        headers.insert(EXTRA, text.ok_or(TooLong)?);
+    }
+    Ok((!headers.is_empty()).then_some(headers))
+}
+
+/// One line: a token's JSON may have breaks between its parts.
+fn written(extra: &Extra, with_info: bool) -> String {
+    let info = |text: Option<&Box<str>>| text.and_then(|text| serde_json::from_str::<Box<RawValue>>(text).ok());
+    let told = extra.publisher.as_ref().and_then(|publisher| publisher.info.as_deref()).filter(|_| with_info);
+    let (session_info, topic_info) = (info(told.and_then(|info| info.session.as_ref())), info(told.and_then(|info| info.topic.as_ref())));
+    let from = extra.publisher.as_ref().map(|publisher| WrittenMember {
+        session: publisher.session.to_string().into(),
+        user: publisher.user.as_deref().map(Cow::from),
+        info: session_info.as_deref(),
+        topic_info: topic_info.as_deref(),
+    });
+    let tags = extra.tags.iter().map(|(key, value)| ((&**key).into(), (&**value).into())).collect();
+    let text = serde_json::to_string(&WrittenExtra { from, tags }).unwrap_or_default(); // strings and JSON texts can be written
+    if text.contains(['\r', '\n']) { text.replace(['\r', '\n'], " ") } else { text }
+}
+
+/// What goes with a message with these headers; nothing, where they say nothing that can be read.
+pub fn extra(headers: Option<&HeaderMap>) -> Option<Arc<Extra>> {
+    let WrittenExtra { from, tags } = serde_json::from_str(headers?.get(EXTRA)?.as_str()).ok()?;
+    let publisher = match from {
+        Some(from) => Some(member(from)?),
+        None => None,
+    };
+    let tags: Vec<_> = tags.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+    (publisher.is_some() || !tags.is_empty()).then(|| Arc::new(Extra { publisher, tags }))
+}
+
+fn member(from: WrittenMember<'_>) -> Option<Member> {
+    let text = |text: Option<&RawValue>| text.map(|text| text.get().into());
+    let has_info = from.info.is_some() || from.topic_info.is_some();
+    let info = has_info.then(|| Arc::new(MemberInfo { session: text(from.info), topic: text(from.topic_info) }));
+    Some(Member { session: from.session.parse().ok()?, user: from.user.map(|user| user.as_ref().into()), info })
+}
+
+/// The session that does not get a message with these headers.
+pub fn except(headers: Option<&HeaderMap>) -> Option<SessionId> {
+    headers?.get(EXCEPT)?.as_str().parse().ok()
+}
+
+/// What a payload is, whoever has published it: its bytes are looked at, whatever a header says.
+pub fn kind(headers: Option<&HeaderMap>, payload: &[u8]) -> PayloadKind {
+    let claimed = headers.and_then(|headers| headers.get(KIND)).map(|kind| kind.as_str());
+    if claimed == Some("binary") || std::str::from_utf8(payload).is_err() {
+        PayloadKind::Binary
+    } else if claimed != Some("text") && is_json_text(payload) {
+        PayloadKind::Json
+    } else {
+        PayloadKind::Text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::PublishSource;
+
+    fn publication<'a>(payload: &'a [u8], extra: Option<&'a Arc<Extra>>) -> Publication<'a> {
+        Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Session, payer: None, extra }
+    }
+
+    fn extra_of(info: &str, user: &str, tag: &str) -> Arc<Extra> {
+        let info = Some(Arc::new(MemberInfo { session: Some(info.into()), topic: None }));
+        let publisher = Some(Member { session: SessionId::from_number(7), user: Some(user.into()), info });
+        Arc::new(Extra { publisher, tags: vec![("k".into(), tag.into())] })
+    }
+
+    /// PROTOCOL 13: what goes with a message at one gateway goes with it at all.
+    #[test]
+    fn extras_come_as_they_went() {
+        let went = extra_of("{\"a\" :1.50}", "群\n\"o\"", "\r\n\u{1}");
+        let headers = headers(&publication(b"1", Some(&went)), 65_536).unwrap();
+        assert_eq!(extra(headers.as_ref()), Some(Arc::clone(&went)));
+        let broken = extra_of("{\"a\":\n1}", "u", "v");
+        let came = extra(super::headers(&publication(b"1", Some(&broken)), 65_536).unwrap().as_ref()).unwrap();
+        assert_eq!(came.publisher.as_ref().unwrap().info.as_ref().unwrap().session.as_deref(), Some("{\"a\": 1}"));
+        assert_eq!(super::headers(&publication(b"1", None), 65_536).unwrap(), None);
+    }
+
+    /// What a token says gives way, a tag does not.
+    #[test]
+    fn extras_are_bounded() {
+        let long = format!("\"{}\"", "x".repeat(5_000));
+        let headers = headers(&publication(b"1", Some(&extra_of(&long, "u", "v"))), 1_000).unwrap();
+        let came = extra(headers.as_ref()).unwrap();
+        assert_eq!((came.publisher.as_ref().unwrap().info.as_ref(), came.tags.len()), (None, 1));
+        assert_eq!(super::headers(&publication(b"1", Some(&extra_of("1", "u", &long))), 1_000), Err(TooLong));
+    }
+
+    /// Foreign headers that say something else are no extras.
+    #[test]
+    fn what_can_not_be_read_is_nothing() {
+        for text in ["", "{", "[]", r#"{"from":{"session":"x"}}"#, r#"{"tags":[["a"]]}"#] {
+            let mut headers = HeaderMap::new();
+            headers.insert(EXTRA, text);
+            assert_eq!(extra(Some(&headers)), None, "{text}");
+        }
+    }
+}

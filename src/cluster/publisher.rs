@@ -1,0 +1,263 @@
+//! Publishing: pipelined on one connection, so that the order of each session and topic holds; each answer is the stream's acknowledgement.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, HeaderMap, Message, StatusCode};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::payload;
+use super::state::StreamState;
+use crate::config::Live;
+use crate::hub::{Answerer, Handed, Publication, PublishError, Receipt};
+use crate::metrics::{Metrics, PublishFailure, PublishSource};
+use crate::position::{Epoch, Offset, Position};
+use crate::topic_name::TopicName;
+
+/// Payloads that are not acknowledged yet, in bytes.
+const INFLIGHT_BYTES_MAX: usize = 64 << 20;
+/// Between two looks at publications that have waited too long.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Hands publications to the servers, and the servers' answers to who has published.
+pub struct Publisher {
+    /// What lies here is bounded by `cluster.publish_inflight`.
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+    inflight: Arc<Mutex<Inflight>>,
+    metrics: Arc<Metrics>,
+    live: Arc<Live>,
+}
+
+/// A publication on its way to the servers.
+struct Outgoing {
+    number: u64,
+    subject: String,
+    headers: Option<HeaderMap>,
+    payload: Bytes,
+}
+
+/// What is not acknowledged yet.
+#[derive(Default)]
+struct Inflight {
+    /// Whether the connection is there.
+    connected: bool,
+    number: u64,
+    /// By number: the first has waited longest.
+    waiting: BTreeMap<u64, Waiting>,
+    /// The bytes of their payloads.
+    bytes: usize,
+    /// Publishers that found no room.
+    publishers: Vec<Waker>,
+}
+
+struct Waiting {
+    answerer: Answerer,
+    state: Arc<StreamState>,
+    epoch: Epoch,
+    topic: TopicName,
+    source: PublishSource,
+    bytes: usize,
+    since: Instant,
+}
+
+impl Inflight {
+    fn is_full(&self, most: usize) -> bool {
+        self.waiting.len() >= most || self.bytes >= INFLIGHT_BYTES_MAX
+    }
+}
+
+/// What a publisher is told.
+const STANDING: &str = "this gateway does not follow the topic's stream for now";
+const DISCONNECTED: &str = "the connection to the servers is lost";
+
+impl Publisher {
+    /// Without a connection, until [`Publisher::set_connected`].
+    pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>) -> (Arc<Self>, Queue) {
+        let (outgoing, queue) = mpsc::unbounded_channel();
+        let inflight = Arc::<Mutex<Inflight>>::default();
+        let publisher = Self { outgoing, inflight, metrics: Arc::clone(metrics), live: Arc::clone(live) };
+        (Arc::new(publisher), Queue(queue))
+    }
+
+    /// Hands a publication to the servers, or says why not.
+    pub fn publish(&self, state: &Arc<StreamState>, topic: &TopicName, publication: &Publication<'_>) -> Result<Handed, PublishError> {
+        let Some(epoch) = state.epoch() else { return Err(self.refuse(PublishFailure::Standing, STANDING)) };
+        let (most, _) = self.limits();
+        let message_bytes = self.live.load().limits.message_bytes;
+        let headers = payload::headers(publication, message_bytes).map_err(|payload::TooLong| PublishError::ExtraTooLong)?;
+        let mut inflight = self.inflight.lock();
+        if !inflight.connected {
+            drop(inflight);
+            return Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED));
+        }
+        if inflight.is_full(most) {
+            return Ok(Handed::NoRoom);
+        }
+        inflight.number += 1;
+        let (number, (answerer, receipt)) = (inflight.number, Receipt::pair());
+        let (state, topic) = (Arc::clone(state), topic.clone());
+        let outgoing =
+            Outgoing { number, subject: topic.as_str().to_owned(), headers, payload: Bytes::copy_from_slice(publication.payload) };
+        let (bytes, source) = (publication.payload.len(), publication.source);
+        inflight.bytes += bytes;
+        inflight.waiting.insert(number, Waiting { answerer, state, epoch, topic, source, bytes, since: Instant::now() });
+        // Under the lock, so that what goes first has the lower number.
+        let _ = self.outgoing.send(outgoing); // the queue's end lives as long as the gateway; without it, the answer is that of the time-out
+        Ok(Handed::Awaited(receipt))
+    }
+
+    /// Wakes `waker` once there is room; at once if there is now.
+    pub fn when_room(&self, waker: &Waker) {
+        let (most, _) = self.limits();
+        let mut inflight = self.inflight.lock();
+        if inflight.connected && inflight.is_full(most) {
+            if !inflight.publishers.iter().any(|known| known.will_wake(waker)) {
+                inflight.publishers.push(waker.clone());
+            }
+            return;
+        }
+        drop(inflight);
+        waker.wake_by_ref();
+    }
+
+    /// Done once none is left that was not answered.
+    pub async fn emptied(&self) {
+        while self.inflight() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// How many may wait, and how long each.
+    fn limits(&self) -> (usize, Duration) {
+        self.live.load().cluster.as_ref().map_or((0, Duration::ZERO), |cluster| (cluster.publish_inflight, cluster.publish_timeout))
+    }
+
+    /// How many are not acknowledged yet.
+    pub fn inflight(&self) -> usize {
+        self.inflight.lock().waiting.len()
+    }
+
+    /// The connection came or went. What was on its way as it went may have been stored or not, and is not sent again: that would break the
+    /// order.
+    pub fn set_connected(&self, connected: bool) {
+        let mut inflight = self.inflight.lock();
+        inflight.connected = connected;
+        let lost = if connected { BTreeMap::new() } else { std::mem::take(&mut inflight.waiting) };
+        inflight.bytes -= lost.values().map(|waiting| waiting.bytes).sum::<usize>();
+        let publishers = std::mem::take(&mut inflight.publishers);
+        drop(inflight);
+        publishers.into_iter().for_each(Waker::wake);
+        for waiting in lost.into_values() {
+            waiting.answerer.answer(Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED)));
+        }
+    }
+
+    /// Sends what is queued, hears acknowledgements and gives up what waits too long, for as long as the future is polled.
+    pub async fn run(&self, client: &Client, mut queue: Queue) -> Result<(), async_nats::SubscribeError> {
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(format!("{inbox}.*")).await?;
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                Some(outgoing) = queue.0.recv() => {
+                    let Outgoing { number, subject, headers, payload } = outgoing;
+                    let reply = format!("{inbox}.{number}");
+                    let sent = match headers {
+                        Some(headers) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
+                        None => client.publish_with_reply(subject, reply, payload).await,
+                    };
+                    if sent.is_err() {
+                        self.fail(number, PublishFailure::Refused, "the connection does not take it");
+                    }
+                }
+                Some(answer) = answers.next() => self.acknowledge(&answer),
+                _ = look.tick() => {
+                    let (_, timeout) = self.limits();
+                    self.give_up_older_than(timeout);
+                }
+                else => return Ok(()),
+            }
+        }
+    }
+
+    fn acknowledge(&self, answer: &Message) {
+        let number = answer.subject.as_str().rsplit('.').next().and_then(|number| number.parse().ok());
+        let Some(number) = number else { return };
+        if answer.status == Some(StatusCode::NO_RESPONDERS) {
+            return self.fail(number, PublishFailure::NoResponders, "the stream has no leader");
+        }
+        let Some(sequence) = acknowledged(&answer.payload) else {
+            return self.fail(number, PublishFailure::Refused, "the stream has refused the message");
+        };
+        let Some(waiting) = self.take(number) else { return };
+        // A life that the session does not know of yet: its offset would name another message there.
+        if waiting.state.epoch() != Some(waiting.epoch) {
+            return waiting.answerer.answer(Err(self.refuse(PublishFailure::Standing, STANDING)));
+        }
+        self.metrics.cluster_acknowledged(waiting.since.elapsed());
+        self.metrics.published(self.live.load().rules.of(&waiting.topic).id, waiting.source);
+        waiting.answerer.answer(Ok(Position { epoch: waiting.epoch, offset: Offset(sequence) }));
+    }
+
+    fn give_up_older_than(&self, timeout: Duration) {
+        loop {
+            let mut inflight = self.inflight.lock();
+            let Some(first) = inflight.waiting.first_entry().filter(|first| first.get().since.elapsed() >= timeout) else { return };
+            let number = *first.key();
+            drop(inflight);
+            self.fail(number, PublishFailure::Timeout, "no acknowledgement came in time");
+        }
+    }
+
+    fn fail(&self, number: u64, failure: PublishFailure, reason: &'static str) {
+        if let Some(waiting) = self.take(number) {
+            waiting.answerer.answer(Err(self.refuse(failure, reason)));
+        }
+    }
+
+    fn take(&self, number: u64) -> Option<Waiting> {
+        let mut inflight = self.inflight.lock();
+        let waiting = inflight.waiting.remove(&number)?;
+        inflight.bytes -= waiting.bytes;
+        let publishers = std::mem::take(&mut inflight.publishers);
+        drop(inflight);
+        publishers.into_iter().for_each(Waker::wake);
+        Some(waiting)
+    }
+
+    fn refuse(&self, failure: PublishFailure, reason: &'static str) -> PublishError {
+        self.metrics.cluster_publish_failed(failure);
+        PublishError::Unavailable(reason)
+    }
+}
+
+/// What was handed over and not sent yet.
+pub struct Queue(mpsc::UnboundedReceiver<Outgoing>);
+
+/// The number in a stream's acknowledgement; `None`: it is none.
+fn acknowledged(payload: &[u8]) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Acknowledgement {
+        seq: Option<u64>,
+        error: Option<serde::de::IgnoredAny>,
+    }
+    let Acknowledgement { seq, error } = serde_json::from_slice(payload).ok()?;
+    seq.filter(|sequence| *sequence > 0 && error.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_has_a_number_and_no_error() {
+        assert_eq!(acknowledged(br#"{"stream":"Q","seq":17}"#), Some(17));
+        assert_eq!(acknowledged(br#"{"error":{"code":400,"description":"x"},"stream":"Q","seq":0}"#), None);
+        assert_eq!(acknowledged(b""), None);
+    }
+}

@@ -1,0 +1,124 @@
+//! Rules by the shape of their patterns, so that the first which covers another is found without trying all.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::topic_name::Scope;
+
+/// What stands at one place of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Piece {
+    /// A token that is its own.
+    Literal,
+    /// A namespace of so many bytes, for one token.
+    Namespace(usize),
+    /// A namespace of so many bytes, for any tokens behind it too.
+    NamespaceRest(usize),
+    /// `*`.
+    Star,
+    /// `>`, which is the last.
+    Rest,
+}
+
+/// Patterns of one shape with the first number of each, by the literal texts in it.
+type ByTexts<'a> = HashMap<Vec<&'a str>, (usize, &'a Scope)>;
+
+/// Numbered patterns. Two of one shape that have the same literal texts are the same pattern, so each shape is looked at once:
+/// most files have few.
+#[derive(Default)]
+pub(super) struct EarlierRules<'a> {
+    by_shape: BTreeMap<Vec<Piece>, ByTexts<'a>>,
+}
+
+impl<'a> EarlierRules<'a> {
+    /// Adds a pattern; numbers are given in ascending order.
+    pub(super) fn add(&mut self, number: usize, pattern: &'a Scope) {
+        let shape: Vec<_> = pattern.as_str().split('.').map(piece).collect();
+        let Some(texts) = texts(pattern, &shape) else { return };
+        self.by_shape.entry(shape).or_default().entry(texts).or_insert((number, pattern));
+    }
+
+    /// The first of those that may cover `pattern` for which `covers` holds.
+    pub(super) fn first(&self, pattern: &Scope, covers: impl Fn(&Scope) -> bool) -> Option<usize> {
+        let alike = self.by_shape.iter().filter_map(|(shape, patterns)| patterns.get(&texts(pattern, shape)?));
+        alike.filter(|(_, wide)| covers(wide)).map(|&(number, _)| number).min()
+    }
+}
+
+fn piece(token: &str) -> Piece {
+    match (token, token.len().saturating_sub(1)) {
+        ("*", _) => Piece::Star,
+        (">", _) => Piece::Rest,
+        (token, len) if token.ends_with('*') => Piece::Namespace(len),
+        (token, len) if token.ends_with('>') => Piece::NamespaceRest(len),
+        _ => Piece::Literal,
+    }
+}
+
+/// What `pattern` has at the places where `shape` has literal text; `None` where it has too few tokens for it, or too many.
+fn texts<'s>(pattern: &'s Scope, shape: &[Piece]) -> Option<Vec<&'s str>> {
+    let mut tokens = pattern.as_str().split('.');
+    let mut texts = Vec::new();
+    for piece in shape {
+        let token = tokens.next()?;
+        match *piece {
+            Piece::Literal => texts.push(token),
+            Piece::Namespace(len) => texts.push(token.get(..len)?),
+            Piece::NamespaceRest(len) => {
+                texts.push(token.get(..len)?);
+                return Some(texts);
+            }
+            Piece::Star => {}
+            Piece::Rest => return Some(texts),
+        }
+    }
+    tokens.next().is_none().then_some(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scopes(texts: impl IntoIterator<Item = String>) -> Vec<Scope> {
+        texts.into_iter().filter_map(|text| Scope::parse(&text).ok()).collect()
+    }
+
+    /// Of each pattern the first before it that covers it, and how many were tried for that.
+    fn firsts(patterns: &[Scope]) -> (Vec<Option<usize>>, usize) {
+        let tried = Cell::new(0);
+        let mut earlier = EarlierRules::default();
+        let first = |(number, pattern)| {
+            let first = earlier.first(pattern, |wide| {
+                tried.set(tried.get() + 1);
+                wide.covers_all_of(pattern)
+            });
+            earlier.add(number, pattern);
+            first
+        };
+        (patterns.iter().enumerate().map(first).collect(), tried.get())
+    }
+
+    /// For 10,000 rules few are tried, also where all of them begin with a wildcard. (`check` compared each rule with all before it.)
+    #[test]
+    fn few_are_tried() {
+        for beginning in ["t", "*.t", "t:*.t"] {
+            let texts = (0..10_000).map(|number| format!("{beginning}{number}.*.>")).chain([">".to_owned(), "t3.>".to_owned()]);
+            let (firsts, tried) = firsts(&scopes(texts));
+            assert!(firsts[..10_001].iter().all(Option::is_none) && firsts[10_001] == Some(10_000));
+            assert!(tried < 20_000, "{beginning}: {tried}");
+        }
+    }
+
+    proptest! {
+        /// The same as trying all.
+        #[test]
+        fn the_first_is_found(texts in prop::collection::vec("(a|b|a:\\*|a:b:\\*|a:>|a:b|\\*|\\$a)(\\.(a|b|\\*)){0,2}(\\.>)?", 1..24)) {
+            let patterns = scopes(texts);
+            let all = |index: usize| (0..index).find(|&earlier| patterns[earlier].covers_all_of(&patterns[index]));
+            prop_assert_eq!(firsts(&patterns).0, (0..patterns.len()).map(all).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What an entry of `server.origins` lets in: one origin, or those of a host's subdomains or of all its ports.
+
+use super::origin::{Origin, OriginError};
+
+/// An entry of `server.origins`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OriginPattern {
+    /// `null`: what sandboxed pages and local files send.
+    Null,
+    /// Scheme, host and port, where the entry leaves none of them open.
+    Named {
+        /// The origin; of an open port, that of the scheme.
+        origin: Origin,
+        /// Written `*.host`: the subdomains of the host, and not the host itself.
+        subdomains: bool,
+        /// Written `host:*`: any port.
+        any_port: bool,
+    },
+}
+
+impl OriginPattern {
+    /// Reads an entry.
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        if text.eq_ignore_ascii_case("null") {
+            return Ok(Self::Null);
+        }
+        let (scheme, authority) = text.split_once("://").ok_or(OriginError::Malformed)?;
+        let (authority, any_port) = authority.strip_suffix(":*").map_or((authority, false), |host| (host, true));
+        let (authority, subdomains) = authority.strip_prefix("*.").map_or((authority, false), |host| (host, true));
+        let origin = Origin::parse(&format!("{scheme}://{authority}"))?;
+        if subdomains && origin.is_by_address() {
+            return Err(OriginError::Malformed);
+        }
+        Ok(Self::Named { origin, subdomains, any_port })
+    }
+
+    /// Whether it lets in what an `Origin` header says.
+    pub fn lets_in(&self, said: &str) -> bool {
+        let Self::Named { origin, subdomains, any_port } = self else { return said == "null" };
+        let Ok(said) = Origin::parse(said) else { return false };
+        let is_host = match subdomains {
+            true => said.host.strip_suffix(&*origin.host).is_some_and(|above| above.len() > 1 && above.ends_with('.')),
+            false => said.host == origin.host,
+        };
+        is_host && said.scheme == origin.scheme && (*any_port || said.port == origin.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What developers and apps need can be said, and each entry lets in nothing else.
+    #[test]
+    fn entries_let_in_what_they_name() {
+        for (entry, said, passes) in [
+            ("https://example.com", "https://Example.com:443", true),
+            ("https://example.com", "https://a.example.com", false),
+            ("http://localhost:*", "http://localhost", true),
+            ("http://localhost:*", "http://localhost:5173", true),
+            ("http://localhost:*", "https://localhost:5173", false),
+            ("http://localhost:*", "http://localhost.evil.example:1", false),
+            ("http://[::1]:*", "http://[::1]:9", true),
+            ("https://*.example.com", "https://a.example.com", true),
+            ("https://*.example.com", "https://a.b.example.com", true),
+            ("https://*.example.com", "https://example.com", false),
+            ("https://*.example.com", "https://.example.com", false),
+            ("https://*.example.com", "https://evilexample.com", false),
+            ("https://*.example.com", "https://a.example.com:444", false),
+            ("https://*.example.com:*", "https://a.example.com:444", true),
+            ("null", "null", true),
+            ("null", "https://example.com", false),
+            ("capacitor://localhost", "capacitor://localhost", true),
+            ("capacitor://localhost", "ionic://localhost", false),
+            ("chrome-extension://abcdef", "chrome-extension://abcdef", true),
+            ("app://shell", "app://shell:1", false),
+        ] {
+            assert_eq!(OriginPattern::parse(entry).unwrap().lets_in(said), passes, "{entry} and {said}");
+        }
+    }
+
+    #[test]
+    fn what_lets_in_everybody_is_refused() {
+        for text in
+            ["*", "https://*", "*://example.com", "https://*.*.a", "https://a.*", "https://*.", "https://*.[::1]", "https://*.127.0.0.1"]
+        {
+            assert!(OriginPattern::parse(text).is_err(), "{text}");
+        }
+    }
+}

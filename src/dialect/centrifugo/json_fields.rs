@@ -1,0 +1,147 @@
+//! Fields as members of a JSON object.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::fields::{Fields, Payload};
+use crate::dialect::decimal::number;
+use crate::dialect::json_scan::is_json_text;
+use crate::dialect::json_write::string;
+
+/// A JSON object that is being written, behind its brace.
+pub(super) struct JsonFields<'a> {
+    json: &'a mut Vec<u8>,
+    /// Whether it has no member yet.
+    is_empty: bool,
+}
+
+/// Appends an object.
+pub(super) fn object(json: &mut Vec<u8>, write: impl FnOnce(&mut JsonFields<'_>)) {
+    json.push(b'{');
+    write(&mut JsonFields { json, is_empty: true });
+    json.push(b'}');
+}
+
+impl JsonFields<'_> {
+    fn name(&mut self, name: &str) {
+        self.comma();
+        self.json.push(b'"');
+        self.json.extend_from_slice(name.as_bytes());
+        self.json.extend_from_slice(b"\":");
+    }
+
+    fn comma(&mut self) {
+        if !std::mem::replace(&mut self.is_empty, false) {
+            self.json.push(b',');
+        }
+    }
+
+    /// What `write` makes, between two brackets.
+    fn within(&mut self, [open, close]: [u8; 2], write: impl FnOnce(&mut Self)) {
+        self.json.push(open);
+        let is_empty = std::mem::replace(&mut self.is_empty, true);
+        write(self);
+        self.is_empty = is_empty;
+        self.json.push(close);
+    }
+}
+
+impl Fields for JsonFields<'_> {
+    fn number(&mut self, name: &str, _: u32, value: u64) {
+        if value != 0 {
+            self.name(name);
+            number(self.json, value);
+        }
+    }
+
+    fn truth(&mut self, name: &str, _: u32, value: bool) {
+        if value {
+            self.name(name);
+            self.json.extend_from_slice(b"true");
+        }
+    }
+
+    fn text(&mut self, name: &str, _: u32, value: &str) {
+        if !value.is_empty() {
+            self.name(name);
+            string(self.json, value);
+        }
+    }
+
+    fn payload(&mut self, name: &str, _: u32, payload: &Payload<'_>) {
+        self.name(name);
+        match payload {
+            Payload::Json(text) => one_line(self.json, text),
+            Payload::Text(text) if is_json_text(text.as_bytes()) => one_line(self.json, text.as_bytes()),
+            Payload::Text(text) => string(self.json, text),
+            Payload::Bytes(bytes) => string(self.json, &STANDARD.encode(bytes)),
+        }
+    }
+
+    fn message(&mut self, name: &str, _: u32, write: impl FnOnce(&mut Self)) {
+        self.name(name);
+        self.within(*b"{}", write);
+    }
+
+    fn messages<T>(&mut self, name: &str, _: u32, items: impl Iterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
+        let mut items = items.peekable();
+        if items.peek().is_none() {
+            return;
+        }
+        self.name(name);
+        self.within(*b"[]", |fields| {
+            for item in items {
+                fields.comma();
+                fields.within(*b"{}", |fields| write(fields, item));
+            }
+        });
+    }
+
+    fn map<K: AsRef<str>, T>(&mut self, name: &str, _: u32, items: impl Iterator<Item = (K, T)>, mut write: impl FnMut(&mut Self, T)) {
+        let mut items = items.peekable();
+        if items.peek().is_none() {
+            return;
+        }
+        self.name(name);
+        self.within(*b"{}", |fields| {
+            for (key, item) in items {
+                fields.comma();
+                string(fields.json, key.as_ref());
+                fields.json.push(b':');
+                fields.within(*b"{}", |fields| write(fields, item));
+            }
+        });
+    }
+
+    fn texts<'t>(&mut self, name: &str, _: u32, items: impl Iterator<Item = (&'t str, &'t str)>) {
+        let mut items = items.peekable();
+        if items.peek().is_none() {
+            return;
+        }
+        self.name(name);
+        self.within(*b"{}", |fields| {
+            for (key, value) in items {
+                fields.comma();
+                string(fields.json, key);
+                fields.json.push(b':');
+                string(fields.json, value);
+            }
+        });
+    }
+
+    fn marks_base64(&self) -> bool {
+        true
+    }
+}
+
+/// Appends JSON text without line breaks, which would end its message: between tokens a space means the same, and within one JSON has
+/// none. `\r` ends a line of an event stream.
+fn one_line(json: &mut Vec<u8>, text: &[u8]) {
+    let begin = json.len();
+    json.extend_from_slice(text);
+    for byte in &mut json[begin..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The gateway's own options of a subscription, as an application gives them along through an SDK that knows nothing of them.
+
+use std::time::Duration;
+
+use crate::dialect::json_items::Members;
+
+/// What an interval may be, in milliseconds.
+const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
+
+/// Options in the `data` of a subscribe.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// At most one message in that time: `interval_ms`.
+    pub interval: Option<Duration>,
+    /// The newest messages first: `last`.
+    pub last: Option<usize>,
+}
+
+impl Options {
+    /// Those in `data`, which the application may use for whatever it likes: what is no object, no option or not what an option may be
+    /// is ignored.
+    pub fn of(data: &[u8]) -> Self {
+        let mut options = Self::default();
+        let Some(members) = str::from_utf8(data).ok().and_then(|text| Members::of(text).ok()) else { return options };
+        for (key, raw) in members.map_while(Result::ok) {
+            match &*key {
+                "interval_ms" => {
+                    let interval = raw.parse().ok().filter(|interval| INTERVAL_MS.contains(interval));
+                    options.interval = interval.map(Duration::from_millis);
+                }
+                "last" => options.last = raw.parse().ok(),
+                _ => {}
+            }
+        }
+        options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_found_in_what_an_application_gives() {
+        let both = Options { interval: Some(Duration::from_millis(250)), last: Some(5) };
+        assert_eq!(Options::of(br#"{"interval_ms":250,"mine":{"last":9},"last":5}"#), both);
+        for ignored in [&b""[..], b"[1]", b"\"x\"", b"{", b"{\"interval_ms\":9,\"last\":-1}", b"{\"last\":\"5\"}", b"\xff"] {
+            assert_eq!(Options::of(ignored), Options::default(), "{ignored:?}");
+        }
+    }
+}

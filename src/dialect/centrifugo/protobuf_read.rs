@@ -1,0 +1,246 @@
+//! Commands out of protobuf: bytes to [`Command`]. Unknown fields are stepped over; groups, which no version of the schema has, are
+//! not read.
+
+use std::borrow::Cow;
+
+use super::command::{Asked, Command, Connect, Emulation, History, Place, Subscribe};
+
+/// A field's value as the wire has it.
+#[derive(Debug, Clone, Copy)]
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// Four or eight bytes; the schema has no such field.
+    Fixed,
+}
+
+/// Reads one command; `None`: it is unreadable.
+pub(super) fn command(bytes: &[u8]) -> Option<Command<'_>> {
+    let mut id = 0;
+    let mut first: Option<(u64, &[u8])> = None;
+    for_each(bytes, |field, value| {
+        match field {
+            1 => id = u32::try_from(value.number()?).ok()?,
+            4..=15 if first.is_none_or(|(known, _)| field < known) => first = Some((field, value.bytes()?)),
+            _ => {}
+        }
+        Some(())
+    })?;
+    let asked = match first {
+        Some((field, body)) => asked(field, body)?,
+        None => Asked::Nothing,
+    };
+    Some(Command { id, asked })
+}
+
+fn asked(field: u64, body: &[u8]) -> Option<Asked<'_>> {
+    let channel = || one_text(body, 1);
+    Some(match field {
+        4 => Asked::Connect(connect(body)?),
+        5 => Asked::Subscribe(subscribe(body)?),
+        6 => Asked::Unsubscribe { channel: channel()? },
+        7 => publish(body)?,
+        8 => Asked::Presence { channel: channel()? },
+        9 => Asked::PresenceStats { channel: channel()? },
+        10 => Asked::History(history(body)?),
+        14 => Asked::Refresh { token: one_text(body, 1)? },
+        15 => Asked::SubRefresh { channel: channel()?, token: one_text(body, 2)? },
+        11 => only_message(body, Asked::Ping)?,
+        12 => only_message(body, Asked::Send)?,
+        _ => only_message(body, Asked::Rpc)?,
+    })
+}
+
+fn connect(body: &[u8]) -> Option<Connect<'_>> {
+    let mut connect = Connect::default();
+    for_each(body, |field, value| {
+        match field {
+            1 => connect.token = value.text()?,
+            3 => {
+                let (mut channel, mut place) = (Cow::default(), Place::default());
+                for_each(value.bytes()?, |field, value| {
+                    match field {
+                        1 => channel = value.text()?,
+                        2 => for_each(value.bytes()?, |field, value| read_place(&mut place, field, value))?,
+                        _ => {}
+                    }
+                    Some(())
+                })?;
+                connect.subs.push((channel, place));
+            }
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some(connect)
+}
+
+fn subscribe(body: &[u8]) -> Option<Subscribe<'_>> {
+    let mut subscribe = Subscribe::default();
+    for_each(body, |field, value| {
+        match field {
+            1 => subscribe.channel = value.text()?,
+            2 => subscribe.token = value.text()?,
+            8 => subscribe.data = value.bytes()?,
+            11 => subscribe.join_leave = value.number()? != 0,
+            12 => subscribe.delta = value.text()?,
+            13 => subscribe.has_filter = true,
+            14 => subscribe.flag = value.number()? as i64,
+            15 => subscribe.kind = value.number()? as i32,
+            _ => read_place(&mut subscribe.place, field, value)?,
+        }
+        Some(())
+    })?;
+    Some(subscribe)
+}
+
+/// The fields of a `SubscribeRequest` that say where a client was.
+fn read_place<'a>(place: &mut Place<'a>, field: u64, value: Value<'a>) -> Option<()> {
+    match field {
+        3 => place.recover = value.number()? != 0,
+        6 => place.epoch = value.text()?,
+        7 => place.offset = value.number()?,
+        _ => {}
+    }
+    Some(())
+}
+
+fn publish(body: &[u8]) -> Option<Asked<'_>> {
+    let (mut channel, mut data) = (Cow::default(), &[][..]);
+    for_each(body, |field, value| {
+        match field {
+            1 => channel = value.text()?,
+            2 => data = value.bytes()?,
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some(Asked::Publish { channel, data })
+}
+
+fn history(body: &[u8]) -> Option<History<'_>> {
+    let mut history = History::default();
+    for_each(body, |field, value| {
+        match field {
+            1 => history.channel = value.text()?,
+            7 => history.limit = value.number()? as i32,
+            8 => {
+                let (mut offset, mut epoch) = (0, Cow::default());
+                for_each(value.bytes()?, |field, value| {
+                    match field {
+                        1 => offset = value.number()?,
+                        2 => epoch = value.text()?,
+                        _ => {}
+                    }
+                    Some(())
+                })?;
+                history.since = Some((offset, epoch));
+            }
+            9 => history.reverse = value.number()? != 0,
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some(history)
+}
+
+/// The text of `field` in a message; empty where it is not there.
+fn one_text(body: &[u8], wanted: u64) -> Option<Cow<'_, str>> {
+    let mut found = Cow::default();
+    for_each(body, |field, value| {
+        if field == wanted {
+            found = value.text()?;
+        }
+        Some(())
+    })?;
+    Some(found)
+}
+
+fn only_message<'a>(body: &[u8], asked: Asked<'a>) -> Option<Asked<'a>> {
+    for_each(body, |_, _| Some(())).map(|()| asked)
+}
+
+/// Reads a request that speaks for a session; `None`: it is unreadable.
+pub(super) fn emulation(body: &[u8]) -> Option<Emulation<'_>> {
+    let mut emulation = Emulation::default();
+    for_each(body, |field, value| {
+        match field {
+            1 => emulation.node = value.text()?,
+            2 => emulation.session = value.text()?,
+            3 => emulation.data = Cow::Borrowed(value.bytes()?),
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some(emulation)
+}
+
+/// The first message behind its length, and how many bytes both take.
+pub(super) fn delimited(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let mut rest = bytes;
+    let length = usize::try_from(varint(&mut rest)?).ok()?;
+    let message = rest.get(..length)?;
+    Some((message, bytes.len() - rest.len() + length))
+}
+
+/// Calls `read` with each field of a message.
+fn for_each<'a>(mut rest: &'a [u8], mut read: impl FnMut(u64, Value<'a>) -> Option<()>) -> Option<()> {
+    while !rest.is_empty() {
+        let key = varint(&mut rest)?;
+        let value = match key & 7 {
+            0 => Value::Number(varint(&mut rest)?),
+            1 => fixed(&mut rest, 8)?,
+            2 => {
+                let (bytes, used) = delimited(rest)?;
+                rest = &rest[used..];
+                Value::Bytes(bytes)
+            }
+            5 => fixed(&mut rest, 4)?,
+            _ => return None,
+        };
+        match key >> 3 {
+            0 => return None,
+            field => read(field, value)?,
+        }
+    }
+    Some(())
+}
+
+fn fixed<'a>(rest: &mut &'a [u8], bytes: usize) -> Option<Value<'a>> {
+    *rest = rest.get(bytes..)?;
+    Some(Value::Fixed)
+}
+
+/// A base-128 number of ten bytes at most, the lowest seven bits first; what goes past 64 bits is cut off.
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    const BYTES_MAX: usize = 10;
+    let mut value = 0;
+    for (index, &byte) in rest.iter().take(BYTES_MAX).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            *rest = &rest[index + 1..];
+            return Some(value);
+        }
+    }
+    None
+}
+
+impl<'a> Value<'a> {
+    fn number(self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Bytes(_) | Self::Fixed => None,
+        }
+    }
+
+    fn bytes(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Number(_) | Self::Fixed => None,
+        }
+    }
+
+    fn text(self) -> Option<Cow<'a, str>> {
+        std::str::from_utf8(self.bytes()?).ok().map(Cow::Borrowed)
+    }
+}

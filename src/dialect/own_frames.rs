@@ -1,0 +1,86 @@
+//! Frames that are a framing's or a dialect's own: the heartbeat, the answer to one, and the goodbye.
+
+use super::centrifugo::{self, Disconnect, Reply};
+use super::encoder::reply_plain;
+use super::encoding::{Dialect, Encoding};
+use super::frame_bytes::FrameBytes;
+use super::framing::Framing;
+use super::stream_frame;
+use crate::codes::CloseCode;
+use crate::frame::{OpCode, close_frame, control_frame};
+
+/// What is sent to ask for a sign of life, or to break a silence: the dialect's own ping where that has one; else an empty Ping
+/// (RFC 6455 §5.5.2), a comment, an empty line.
+pub fn heartbeat_frame(encoding: Encoding) -> FrameBytes {
+    match (encoding.dialect, encoding.framing) {
+        (Dialect::Centrifugo(wire), Framing::WebSocket { .. }) => reply_plain(&Reply::Ping, wire).frame,
+        (Dialect::Centrifugo(wire), _) => stream_frame::of_words(encoding, 0, |bytes| centrifugo::reply(bytes, &Reply::Ping, wire)),
+        (_, Framing::WebSocket { .. }) => control_frame(OpCode::Ping, &[]).into(),
+        (_, Framing::EventStream { is_chunked }) => stream_frame::of_text(":\n\n", is_chunked),
+        (_, Framing::Lines { is_chunked }) => stream_frame::of_text("\n", is_chunked),
+    }
+}
+
+/// The answer to a client's heartbeat, with the client's own payload: a Pong (RFC 6455 §5.5.3). `None`: nothing is heard of it.
+pub fn heartbeat_answer(framing: Framing, payload: &[u8]) -> Option<FrameBytes> {
+    framing.is_websocket().then(|| control_frame(OpCode::Pong, payload).into())
+}
+
+/// The last bytes of a connection that the gateway ends with `code`: Centrifugo's clients have codes and reasons of their own.
+pub fn goodbye(encoding: Encoding, code: CloseCode, reason: &str) -> FrameBytes {
+    match encoding.dialect {
+        Dialect::Centrifugo(_) => {
+            let Disconnect { code, reason } = code.into();
+            goodbye_with(encoding, Some(code), reason)
+        }
+        Dialect::Json | Dialect::Raw | Dialect::Echo => goodbye_with(encoding, Some(code.number()), reason),
+    }
+}
+
+/// The last bytes of a connection: a Close (RFC 6455 §5.5.1), which is empty without a `code`; a stream's last words and its end.
+pub fn goodbye_with(encoding: Encoding, code: Option<u16>, reason: &str) -> FrameBytes {
+    match encoding.framing {
+        Framing::WebSocket { .. } => close_frame(code, reason).into(),
+        Framing::EventStream { .. } | Framing::Lines { .. } => stream_frame::goodbye(encoding, code, reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Limits;
+    use crate::frame::ServerWindow;
+
+    /// RFC 6455 §5.5: Ping, Pong and Close are one whole frame each, never compressed.
+    #[test]
+    fn a_websockets_own_frames() {
+        for window in [None, Some(ServerWindow { bits: 15, is_kept: true })] {
+            let encoding = Encoding::websocket(Dialect::Json, window);
+            assert_eq!(*heartbeat_frame(encoding), [0x89, 0]);
+            assert_eq!(heartbeat_answer(encoding.framing, b"hi").as_deref(), Some(&b"\x8a\x02hi"[..]));
+            assert_eq!(*goodbye(encoding, CloseCode::GoingAway, "x"), *b"\x88\x03\x03\xe9x");
+            assert_eq!(*goodbye_with(encoding, None, "unheard"), [0x88, 0]);
+        }
+    }
+
+    /// PROTOCOL 11: a stream's heartbeat comes after 25 s of silence at the latest, and nothing answers it.
+    #[test]
+    fn a_streams_own_frames() {
+        let limits = Limits { ping_interval: Duration::from_secs(60), ..Limits::default() };
+        for (framing, expected) in [
+            (Framing::EventStream { is_chunked: true }, "3\r\n:\n\n\r\n"),
+            (Framing::EventStream { is_chunked: false }, ":\n\n"),
+            (Framing::Lines { is_chunked: true }, "1\r\n\n\r\n"),
+        ] {
+            let encoding = Encoding { dialect: Dialect::Json, framing };
+            assert_eq!(*heartbeat_frame(encoding), *expected.as_bytes());
+            assert!(heartbeat_answer(framing, b"").is_none());
+            let heartbeat = encoding.heartbeat(&limits);
+            assert_eq!((heartbeat.interval, heartbeat.timeout), (Duration::from_secs(25), None));
+        }
+        let heartbeat = Encoding::websocket(Dialect::Json, None).heartbeat(&limits);
+        assert_eq!((heartbeat.interval, heartbeat.timeout), (limits.ping_interval, Some(limits.pong_timeout)));
+    }
+}

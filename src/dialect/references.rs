@@ -1,0 +1,191 @@
+//! The newest messages of topics, as texts that a later message of the same topic may refer to. One shard's, in its own memory.
+//!
+//! A topic is here only while a session that keeps its client's window takes it. No compressor and no window is kept.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foldhash::HashMap;
+
+use super::encoding::Dialect;
+use super::plain_frame::PlainFrame;
+use crate::frame::REFERENCE_BYTES_MAX;
+use crate::hub::Message;
+use crate::metrics::{LimitKey, Tally};
+use crate::position::Position;
+use crate::topic_name::TopicName;
+
+/// Texts shorter than this are not worth a reference, in bytes.
+const TEXT_BYTES_MIN: usize = 16;
+
+/// What a text costs beside its bytes: its place here, and its topic's.
+const TEXT_OVERHEAD_BYTES: usize = 256;
+
+/// A message that later ones of its topic may refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Referable {
+    /// Its topic's place in this shard. A place may be given to another topic once the first is gone.
+    pub topic: u32,
+    /// Its number in this shard. No other message has had it, so a number that is known here is this message.
+    pub number: u64,
+    /// The length of its text, in bytes.
+    pub bytes: u32,
+}
+
+/// The bytes of all shards' texts together, and their bound.
+#[derive(Debug, Clone)]
+pub struct ReferenceAccount {
+    held: Arc<AtomicUsize>,
+    bytes_max: usize,
+}
+
+impl ReferenceAccount {
+    /// An account that others share, with room for `bytes_max`.
+    pub fn new(held: Arc<AtomicUsize>, bytes_max: usize) -> Self {
+        Self { held, bytes_max }
+    }
+
+    fn take(&self, bytes: usize, tally: &mut Tally) -> bool {
+        let fits = |held: usize| held.checked_add(bytes).filter(|&held| held <= self.bytes_max);
+        let taken = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        if taken {
+            tally.reference_bytes(bytes as i64);
+        } else {
+            tally.limit_hit(LimitKey::ReferenceBytes);
+        }
+        taken
+    }
+
+    fn give_back(&self, bytes: usize, tally: &mut Tally) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        tally.reference_bytes(-(bytes as i64));
+    }
+}
+
+/// One shard's texts.
+#[derive(Debug)]
+pub struct References {
+    account: ReferenceAccount,
+    /// How many texts are kept of a topic.
+    texts_max: usize,
+    places: HashMap<(TopicName, Dialect), u32>,
+    topics: Vec<Option<Topic>>,
+    free: Vec<u32>,
+    last_number: u64,
+    /// The place that the next sweep begins at.
+    swept: usize,
+}
+
+/// One topic in one dialect.
+#[derive(Debug)]
+struct Topic {
+    name: TopicName,
+    dialect: Dialect,
+    /// By rising number.
+    texts: VecDeque<Text>,
+}
+
+#[derive(Debug)]
+struct Text {
+    number: u64,
+    position: Position,
+    plain: PlainFrame,
+}
+
+impl Text {
+    fn cost(&self) -> usize {
+        cost(&self.plain)
+    }
+}
+
+fn cost(plain: &PlainFrame) -> usize {
+    plain.payload().len() + TEXT_OVERHEAD_BYTES
+}
+
+impl References {
+    /// No texts yet; `texts_max` are kept of a topic.
+    pub fn new(texts_max: usize, account: ReferenceAccount) -> Self {
+        Self { account, texts_max, places: HashMap::default(), topics: Vec::new(), free: Vec::new(), last_number: 0, swept: 0 }
+    }
+
+    /// Keeps `texts_max` of a topic and `bytes_max` of all shards from now on.
+    pub fn follow_config(&mut self, texts_max: usize, bytes_max: usize) {
+        self.texts_max = texts_max;
+        self.account.bytes_max = bytes_max;
+    }
+
+    /// Enters `message`, whose text is `plain`, unless it is here already. `None`: it is too short or too long to be referred to, or
+    /// there is no room.
+    pub(super) fn enter(&mut self, dialect: Dialect, message: &Message, plain: &PlainFrame, tally: &mut Tally) -> Option<Referable> {
+        let bytes = plain.payload().len();
+        if !(TEXT_BYTES_MIN..REFERENCE_BYTES_MAX).contains(&bytes) {
+            return None;
+        }
+        let key = (message.topic.clone(), dialect);
+        let known = self.places.get(&key).copied();
+        let texts = known.and_then(|place| self.topics.get_mut(place as usize)?.as_mut()).map(|topic| &mut topic.texts);
+        if let (Some(topic), Some(texts)) = (known, texts) {
+            if let Some(text) = texts.iter().rev().find(|text| text.position == message.position) {
+                return Some(Referable { topic, number: text.number, bytes: bytes as u32 });
+            }
+            while texts.len() >= self.texts_max
+                && let Some(oldest) = texts.pop_front()
+            {
+                self.account.give_back(oldest.cost(), tally);
+            }
+        }
+        if !self.account.take(cost(plain), tally) {
+            return None;
+        }
+        let topic = known.unwrap_or_else(|| self.begin(key));
+        self.last_number += 1;
+        let text = Text { number: self.last_number, position: message.position, plain: plain.clone() };
+        if let Some(Some(entered)) = self.topics.get_mut(topic as usize) {
+            entered.texts.push_back(text);
+        }
+        Some(Referable { topic, number: self.last_number, bytes: bytes as u32 })
+    }
+
+    /// Gives a topic a place.
+    fn begin(&mut self, key: (TopicName, Dialect)) -> u32 {
+        let topic = Topic { name: key.0.clone(), dialect: key.1, texts: VecDeque::new() };
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.topics.push(None);
+            (self.topics.len() - 1) as u32
+        });
+        self.topics[place as usize] = Some(topic);
+        self.places.insert(key, place);
+        place
+    }
+
+    /// The text with this number, if `topic` still has it.
+    pub(super) fn text(&self, topic: u32, number: u64) -> Option<&[u8]> {
+        let texts = &self.topics.get(topic as usize)?.as_ref()?.texts;
+        let index = texts.binary_search_by_key(&number, |text| text.number).ok()?;
+        texts.get(index).map(|text| text.plain.payload())
+    }
+
+    /// Gives up the topics that nobody takes any more; at most `topics_max` are looked at, the next ones by the next call.
+    pub fn sweep(&mut self, topics_max: usize, is_taken: impl Fn(&TopicName) -> bool, tally: &mut Tally) {
+        for _ in 0..topics_max.min(self.topics.len()) {
+            let place = self.swept;
+            self.swept = (place + 1) % self.topics.len();
+            let Some(Some(topic)) = self.topics.get(place) else { continue };
+            if is_taken(&topic.name) {
+                continue;
+            }
+            let held = topic.texts.iter().map(Text::cost).sum();
+            self.account.give_back(held, tally);
+            self.places.remove(&(topic.name.clone(), topic.dialect));
+            self.topics[place] = None;
+            self.free.push(place as u32);
+        }
+        if self.places.is_empty() {
+            (self.topics, self.free, self.swept) = (Vec::new(), Vec::new(), 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

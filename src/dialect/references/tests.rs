@@ -1,0 +1,94 @@
+//! Which texts are kept, in which account.
+
+use super::*;
+use crate::clock::{Moment, Timestamp};
+use crate::config::Rule;
+use crate::hub::{About, PayloadKind};
+use crate::metrics::Metrics;
+use crate::position::{Epoch, Offset};
+
+struct Shelf {
+    references: References,
+    tally: Tally,
+    held: Arc<AtomicUsize>,
+    epoch: Epoch,
+}
+
+impl Shelf {
+    fn new(bytes_max: usize) -> Self {
+        let held = Arc::<AtomicUsize>::default();
+        let references = References::new(3, ReferenceAccount::new(Arc::clone(&held), bytes_max));
+        Self { references, tally: Tally::new(Arc::new(Metrics::new())), held, epoch: Epoch::random() }
+    }
+
+    fn enter(&mut self, topic: &str, offset: u64, text: &str) -> Option<Referable> {
+        let about = About {
+            topic: TopicName::parse(topic).unwrap(),
+            position: Position { epoch: self.epoch, offset: Offset(offset) },
+            published_at: Timestamp(0),
+            moment: Moment::default(),
+            kind: PayloadKind::Text,
+            except: None,
+            extra: None,
+            rule: Arc::new(Rule::plain(None)),
+        };
+        let message = Message::new(about, text.as_bytes());
+        let plain = PlainFrame::of_message(&message, Dialect::Raw, false);
+        self.references.enter(Dialect::Raw, &message, &plain, &mut self.tally)
+    }
+
+    fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+const TEXT: &str = "sixteen bytes it is";
+const COST: usize = TEXT.len() + TEXT_OVERHEAD_BYTES;
+
+/// A message has one number however often it is entered; the oldest give way; a number is never used twice.
+#[test]
+fn the_newest_texts_of_a_topic_are_kept() {
+    let mut shelf = Shelf::new(1 << 20);
+    let first = shelf.enter("a", 1, TEXT).unwrap();
+    assert_eq!(shelf.enter("a", 1, TEXT), Some(first));
+    let numbers: Vec<u64> = (2..=4).map(|offset| shelf.enter("a", offset, TEXT).unwrap().number).collect();
+    assert_eq!(shelf.held(), 3 * COST);
+    assert_eq!(shelf.references.text(first.topic, first.number), None, "the fourth back");
+    assert!(numbers.iter().all(|&number| shelf.references.text(first.topic, number) == Some(TEXT.as_bytes())));
+    shelf.references.sweep(10, |_| false, &mut shelf.tally);
+    assert_eq!((shelf.held(), shelf.references.text(first.topic, numbers[2])), (0, None));
+    let other = shelf.enter("b", 1, TEXT).unwrap();
+    assert!(other.topic == first.topic && other.number > numbers[2], "a place may be another topic's now, a number may not");
+}
+
+/// PROTOCOL 7: `reference_bytes` bounds all texts together; what has no room is not referred to.
+#[test]
+fn texts_are_bounded_together() {
+    let mut shelf = Shelf::new(2 * COST);
+    assert!(shelf.enter("a", 1, TEXT).is_some() && shelf.enter("b", 1, TEXT).is_some());
+    assert_eq!(shelf.enter("c", 1, TEXT), None);
+    assert_eq!(shelf.enter("a", 2, TEXT), None);
+    assert_eq!(shelf.held(), 2 * COST);
+    shelf.references.sweep(10, |topic| topic.as_str() == "b", &mut shelf.tally);
+    assert!(shelf.held() == COST && shelf.enter("c", 2, TEXT).is_some());
+}
+
+/// What no reference pays for, or no window holds, is not kept.
+#[test]
+fn short_and_long_messages_are_not_kept() {
+    let mut shelf = Shelf::new(1 << 20);
+    assert_eq!(shelf.enter("a", 1, "short"), None);
+    assert_eq!(shelf.enter("a", 2, &"x".repeat(REFERENCE_BYTES_MAX)), None);
+    assert_eq!(shelf.held(), 0);
+}
+
+/// A sweep looks at so many topics and goes on where it ended.
+#[test]
+fn sweeps_go_round() {
+    let mut shelf = Shelf::new(1 << 20);
+    assert!((0..10).all(|index| shelf.enter(&format!("t.{index}"), 1, TEXT).is_some()));
+    for left in [6, 2, 0] {
+        shelf.references.sweep(4, |_| false, &mut shelf.tally);
+        assert_eq!(shelf.held(), left * COST);
+    }
+}

@@ -1,0 +1,209 @@
+//! Frames of streams: server-sent events and lines, in chunks where HTTP has these (PROTOCOL section 11).
+
+use super::centrifugo::{self, Wire};
+use super::encoding::{Dialect, Encoding};
+use super::event::Event;
+use super::frame_bytes::FrameBytes;
+use super::framing::Framing;
+use super::json_write;
+use super::stream_position::StreamPosition;
+use crate::codes::CloseCode;
+use crate::hub::Message;
+
+/// Room for the head of a chunk: its length in hexadecimal digits, and CRLF.
+const CHUNK_HEAD_BYTES_MAX: usize = 18;
+const CRLF: &[u8] = b"\r\n";
+/// The end of a body in chunks (RFC 9112 §7.1).
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+const DATA: &[u8] = b"data: ";
+/// What an event has beside its data, in bytes.
+const EVENT_BYTES: usize = DATA.len() + "\n\n".len();
+/// The room for a small event, in bytes; a longer one lets its buffer grow.
+const EVENT_BYTES_USUAL: usize = 256;
+/// When a client comes back whose stream was torn, in milliseconds.
+const RETRY_MS: &str = "2000";
+
+/// The frame of a message; a replayed one says so. A stamp goes before it where its stream has one.
+pub fn of_message(message: &Message, encoding: Encoding, replay: bool) -> FrameBytes {
+    match encoding.dialect {
+        Dialect::Json => of_words(encoding, json_write::message_bytes(message, replay), |text| json_write::message(text, message, replay)),
+        Dialect::Raw | Dialect::Echo => of_words(encoding, message.payload().len(), |text| text.extend_from_slice(message.payload())),
+        Dialect::Centrifugo(wire) => {
+            let bytes = centrifugo::message_bytes_usual(message);
+            of_words(encoding, bytes, |text| centrifugo::message(text, message, wire))
+        }
+    }
+}
+
+/// The frame of what `write` appends: the data of an event, or a line; protobuf brings its own ends along.
+pub fn of_words(encoding: Encoding, bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)) -> FrameBytes {
+    let is_chunked = encoding.framing.is_chunked();
+    match (encoding.framing, encoding.dialect) {
+        (Framing::Lines { .. }, Dialect::Centrifugo(Wire::Protobuf)) => framed(is_chunked, bytes_usual, write),
+        (Framing::Lines { .. }, _) => framed(is_chunked, bytes_usual + 1, |text| line(text, write)),
+        (Framing::EventStream { .. } | Framing::WebSocket { .. }, _) => {
+            framed(is_chunked, bytes_usual + EVENT_BYTES, |text| server_sent(text, write))
+        }
+    }
+}
+
+/// The frame of `event` in the native dialect, or the raw one; `None` where a stream has no words for it.
+pub fn of_event(event: &Event<'_>, encoding: Encoding) -> Option<FrameBytes> {
+    let is_chunked = encoding.framing.is_chunked();
+    match (encoding.framing, encoding.dialect) {
+        (Framing::Lines { .. }, Dialect::Json) => {
+            let is_told = !matches!(event, Event::Welcome { .. });
+            is_told.then(|| of_words(encoding, EVENT_BYTES_USUAL, |text| json_write::event(text, event)))
+        }
+        (Framing::Lines { .. } | Framing::WebSocket { .. }, _) => None,
+        (Framing::EventStream { .. }, dialect) => match event {
+            Event::Welcome { session, .. } => Some(of_text(&format!(": belfry {session}\nretry: {RETRY_MS}\n\n"), is_chunked)),
+            Event::Draining { retry_after } => Some(of_text(&format!("retry: {}\n\n", retry_after.as_millis()), is_chunked)),
+            _ if dialect == Dialect::Json => Some(framed(is_chunked, EVENT_BYTES_USUAL, |text| named(text, event))),
+            _ => None,
+        },
+    }
+}
+
+/// The last words of a stream, and its end. A drain has said when to come back before.
+pub fn goodbye(encoding: Encoding, code: Option<u16>, reason: &str) -> FrameBytes {
+    let is_chunked = encoding.framing.is_chunked();
+    let mut frame = match (code, encoding.framing, encoding.dialect) {
+        (Some(code), _, Dialect::Centrifugo(wire)) => {
+            of_words(encoding, EVENT_BYTES_USUAL, |text| centrifugo::disconnect(text, code, reason, wire)).to_vec()
+        }
+        (Some(code), _, _) if code == CloseCode::GoingAway.number() => Vec::new(),
+        (Some(code), Framing::EventStream { .. }, _) => {
+            let error = |text: &mut Vec<u8>| {
+                text.extend_from_slice(b"event: error\n");
+                server_sent(text, |text| json_write::end(text, code, reason));
+            };
+            framed(is_chunked, EVENT_BYTES_USUAL, error).to_vec()
+        }
+        (Some(code), _, Dialect::Json) => of_words(encoding, EVENT_BYTES_USUAL, |text| json_write::end(text, code, reason)).to_vec(),
+        _ => Vec::new(),
+    };
+    if is_chunked {
+        frame.extend_from_slice(LAST_CHUNK);
+    }
+    frame.into()
+}
+
+/// A frame of `text`.
+pub fn of_text(text: &str, is_chunked: bool) -> FrameBytes {
+    framed(is_chunked, text.len(), |frame| frame.extend_from_slice(text.as_bytes()))
+}
+
+/// Appends what goes before `frame`, a message's, to tell where its stream stands with it: an `id`. How many bytes of `frame` that
+/// stands in place of: the head of its chunk, which is one with the `id`.
+pub fn stamp(prefix: &mut Vec<u8>, stands: &StreamPosition, frame: &[u8], framing: Framing) -> usize {
+    if !framing.is_chunked() {
+        id(prefix, stands);
+        return 0;
+    }
+    let start = prefix.len();
+    let head_bytes = frame.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    prefix.resize(start + CHUNK_HEAD_BYTES_MAX, 0);
+    id(prefix, stands);
+    let text_bytes = prefix.len() - start - CHUNK_HEAD_BYTES_MAX + frame.len() - head_bytes - CRLF.len();
+    let unused = put_head(&mut prefix[start..], text_bytes);
+    prefix.drain(start..start + unused);
+    head_bytes
+}
+
+/// An event with the name of its `op`, so that a handler for messages does not see it.
+fn named(text: &mut Vec<u8>, event: &Event<'_>) {
+    if let Some(name) = name(event) {
+        [b"event: ", name.as_bytes(), b"\n"].iter().for_each(|part| text.extend_from_slice(part));
+    }
+    let Event::StreamBegun { told, stands, .. } = event else { return server_sent(text, |text| json_write::event(text, event)) };
+    id(text, told);
+    server_sent(text, |text| json_write::event(text, event));
+    if told != stands {
+        // What is replayed is still to come, so whoever is torn off before it begins there. A block of an `id` alone is no event.
+        id(text, stands);
+        text.push(b'\n');
+    }
+}
+
+fn name(event: &Event<'_>) -> Option<&'static str> {
+    match event {
+        Event::StreamBegun { .. } => Some("subscribed"),
+        Event::Gap { .. } => Some("gap"),
+        Event::PresenceChange(change) => Some(if change.joined { "join" } else { "leave" }),
+        Event::Error { .. } => Some("error"),
+        _ => None,
+    }
+}
+
+fn id(text: &mut Vec<u8>, position: &StreamPosition) {
+    text.extend_from_slice(b"id: ");
+    position.write(text);
+    text.push(b'\n');
+}
+
+/// Appends an event's data and its end. A line feed in it goes on in a further line; a carriage return would end a line too, so it
+/// arrives as a line feed.
+fn server_sent(text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    text.extend_from_slice(DATA);
+    let start = text.len();
+    write(text);
+    if text[start..].iter().any(|&byte| ends_line(byte)) {
+        let data = text.split_off(start);
+        for (index, line) in data.split(|&byte| ends_line(byte)).enumerate() {
+            if index > 0 {
+                text.push(b'\n');
+                text.extend_from_slice(DATA);
+            }
+            text.extend_from_slice(line);
+        }
+    }
+    text.extend_from_slice(b"\n\n");
+}
+
+/// Appends a line; whatever would end it before its end comes as a space.
+fn line(text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = text.len();
+    write(text);
+    text[start..].iter_mut().filter(|byte| ends_line(**byte)).for_each(|byte| *byte = b' ');
+    text.push(b'\n');
+}
+
+fn ends_line(byte: u8) -> bool {
+    byte == b'\n' || byte == b'\r'
+}
+
+/// What `write` appends, as one chunk or as it is.
+fn framed(is_chunked: bool, bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)) -> FrameBytes {
+    let (before, after) = if is_chunked { (CHUNK_HEAD_BYTES_MAX, CRLF) } else { (0, &b""[..]) };
+    let mut frame = Vec::with_capacity(before + bytes_usual + after.len());
+    let room = frame.capacity();
+    frame.resize(before, 0);
+    write(&mut frame);
+    let text_bytes = frame.len() - before;
+    frame.extend_from_slice(after);
+    if frame.capacity() > room {
+        frame.shrink_to_fit(); // growing has doubled it, and it may lie in outboxes for long
+    }
+    let start = if is_chunked { put_head(&mut frame, text_bytes) } else { 0 };
+    FrameBytes::Made(bytes::Bytes::from(frame).slice(start..))
+}
+
+/// Puts the head of a chunk of `text_bytes` right before its text, which begins at [`CHUNK_HEAD_BYTES_MAX`]; where the head begins.
+fn put_head(chunk: &mut [u8], text_bytes: usize) -> usize {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut start = CHUNK_HEAD_BYTES_MAX - CRLF.len();
+    chunk[start..CHUNK_HEAD_BYTES_MAX].copy_from_slice(CRLF);
+    let mut rest = text_bytes;
+    loop {
+        start -= 1;
+        chunk[start] = HEX[rest % 16];
+        rest /= 16;
+        if rest == 0 {
+            return start;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

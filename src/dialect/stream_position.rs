@@ -1,0 +1,149 @@
+//! Where a stream of several topics stands, and how it is spelt as the `id` of a server-sent event (PROTOCOL section 11).
+
+use super::decimal::number;
+use crate::position::{Offset, Position};
+use crate::topic_name::{Pattern, TopicName};
+
+/// The most topics of one stream.
+pub const STREAM_TOPICS_MAX: usize = 64;
+
+/// For each topic of a stream's URL, in its order, where the stream stands on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamPosition(Vec<Place>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// `None`: a pattern, or a topic that was refused.
+    topic: Option<TopicName>,
+    position: Option<Position>,
+}
+
+impl StreamPosition {
+    /// A stream of `topics` that stands at none of them yet.
+    pub fn new(topics: impl Iterator<Item = Option<Pattern>>) -> Self {
+        Self(topics.map(|topic| Place { topic: topic.and_then(|topic| topic.as_name()), position: None }).collect())
+    }
+
+    /// The stream stands at `position` of `topic` now, if that is one of its topics by name.
+    pub fn advance(&mut self, topic: &TopicName, position: Position) {
+        for place in self.0.iter_mut().filter(|place| place.topic.as_ref() == Some(topic)) {
+            place.position = Some(position);
+        }
+    }
+
+    /// Appends it as an `id`: `epoch:offset` for each topic, or `-`, joined by commas.
+    pub fn write(&self, text: &mut Vec<u8>) {
+        for (index, place) in self.0.iter().enumerate() {
+            if index > 0 {
+                text.push(b',');
+            }
+            let Some(position) = place.position else {
+                text.push(b'-');
+                continue;
+            };
+            text.extend_from_slice(position.epoch.as_str().as_bytes());
+            text.push(b':');
+            number(text, position.offset.0);
+        }
+    }
+}
+
+/// Reads what a client says was the last `id` that it saw of a stream of `topics` topics: for each the epoch, which may be of another
+/// gateway's making, and the offset. `None`: it is the `id` of no such stream.
+pub fn read_event_id(text: &str, topics: usize) -> Option<Vec<Option<(&str, Offset)>>> {
+    if text.split(',').take(topics + 1).count() != topics {
+        return None;
+    }
+    text.split(',').map(|place| if place == "-" { Some(None) } else { read_place(place).map(Some) }).collect()
+}
+
+fn read_place(text: &str) -> Option<(&str, Offset)> {
+    let (epoch, offset) = text.split_once(':')?;
+    let is_epoch = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_number = !offset.is_empty() && offset.bytes().all(|byte| byte.is_ascii_digit());
+    if is_epoch && is_number { Some((epoch, Offset(offset.parse().ok()?))) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::position::Epoch;
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: Epoch::parse("k3f9x2ab").unwrap(), offset: Offset(offset) }
+    }
+
+    fn spelt(position: &StreamPosition) -> String {
+        let mut text = Vec::new();
+        position.write(&mut text);
+        String::from_utf8(text).unwrap()
+    }
+
+    /// PROTOCOL 11: `epoch:offset` for each topic of the URL, in its order, joined by commas, `-` for a pattern.
+    #[test]
+    fn an_id_has_a_place_for_each_topic() {
+        let topics = ["a", "b.>", "c", "a"].map(|topic| Some(Pattern::parse(topic).unwrap()));
+        let mut position = StreamPosition::new(topics.into_iter().chain([None]));
+        assert_eq!(spelt(&position), "-,-,-,-,-");
+        position.advance(&TopicName::parse("a").unwrap(), at(7));
+        position.advance(&TopicName::parse("b.c").unwrap(), at(9));
+        assert_eq!(spelt(&position), "k3f9x2ab:7,-,-,k3f9x2ab:7,-");
+    }
+
+    /// PROTOCOL 11: another number of places, or anything unreadable, counts as none.
+    #[test]
+    fn what_is_no_id_counts_as_none() {
+        assert_eq!(read_event_id("k3f9x2ab:7,-", 2), Some(vec![Some(("k3f9x2ab", Offset(7))), None]));
+        assert_eq!(read_event_id("x:007", 1), Some(vec![Some(("x", Offset(7)))]));
+        for (text, topics) in [
+            ("", 1),
+            ("", 0),
+            ("k3f9x2ab:7", 2),
+            ("k3f9x2ab:7,-,-", 2),
+            ("k3f9x2ab:7,", 2),
+            ("k3f9x2ab", 1),
+            ("k3f9x2ab:", 1),
+            ("k3f9x2ab:+7", 1),
+            ("k3f9x2ab:-7", 1),
+            ("k3f9x2ab: 7", 1),
+            ("k3f9x2ab:99999999999999999999", 1),
+            (":7", 1),
+            ("k3f9x2a\":7", 1),
+            ("--", 1),
+        ] {
+            assert_eq!(read_event_id(text, topics), None, "{text:?} of {topics}");
+        }
+    }
+
+    proptest! {
+        /// What was written is read as it was, and as nothing by a stream with another number of topics.
+        #[test]
+        fn what_was_written_is_read(places in proptest::collection::vec(proptest::option::of(any::<u64>()), 1..STREAM_TOPICS_MAX)) {
+            let name = |index: usize| TopicName::parse(&format!("t.{index}")).unwrap();
+            let mut position = StreamPosition::new((0..places.len()).map(|index| Some(Pattern::from(name(index)))));
+            for (index, offset) in places.iter().enumerate() {
+                offset.iter().for_each(|&offset| position.advance(&name(index), at(offset)));
+            }
+            let text = spelt(&position);
+            let expected = places.iter().map(|offset| offset.map(|offset| ("k3f9x2ab", Offset(offset)))).collect();
+            prop_assert_eq!(read_event_id(&text, places.len()), Some(expected));
+            prop_assert_eq!(read_event_id(&text, places.len() + 1), None);
+            prop_assert_eq!(read_event_id(&text, places.len() - 1), None);
+        }
+
+        /// Whatever a client sends, what is read of it is spelt alike but for zeros before an offset.
+        #[test]
+        fn what_is_read_was_meant(text in "[a-zA-Z0-9:,-]{0,40}", topics in 0_usize..4) {
+            if let Some(places) = read_event_id(&text, topics) {
+                let spelt = places.iter().map(|place| place.map_or("-".to_owned(), |(epoch, offset)| format!("{epoch}:{offset}")));
+                let plain = |place: &str| match place.split_once(':') {
+                    Some((epoch, offset)) => format!("{epoch}:{}", offset.parse::<u64>().unwrap()),
+                    None => place.to_owned(),
+                };
+                prop_assert_eq!(spelt.collect::<Vec<_>>(), text.split(',').map(plain).collect::<Vec<_>>());
+            }
+        }
+    }
+}

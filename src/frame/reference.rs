@@ -1,0 +1,276 @@
+//! Compression of a message against an earlier one, without a window on this side (RFC 1951, RFC 7692 §7.2.1).
+//!
+//! A back-reference of deflate is a distance in what the receiver has inflated so far. So a message is parsed once against an
+//! earlier one, and what is written for each receiver differs in the distances alone: these follow from how many bytes it
+//! has inflated since that earlier message began.
+
+use super::fixed_codes::{Code, DISTANCE_BITS_MAX, END_OF_BLOCK, MATCH_BYTES_MAX, distance, length, literal};
+
+/// The largest window of deflate, in bytes: neither message may be longer.
+pub const REFERENCE_BYTES_MAX: usize = 1 << 15;
+
+/// Matches shorter than this cost more bits than literals do.
+const MATCH_BYTES_MIN: usize = 4;
+
+/// A match of this many bytes is taken without a look at the next position.
+const GOOD_MATCH_BYTES: usize = 16;
+
+/// Places in the reference that are tried for one position, beside the one that goes on where the last match ended.
+const CANDIDATES_MAX: usize = 8;
+
+/// Chains of places, a power of two.
+const CHAINS: usize = 1 << CHAIN_BITS;
+const CHAIN_BITS: u32 = 9;
+
+/// A block with fixed Huffman codes that is not the last: BFINAL 0, BTYPE 01 (RFC 1951 §3.2.3).
+const FIXED_BLOCK: Code = Code { bits: 0b010, count: 3 };
+
+/// The beginning of a stored block, whose rest is the tail that is not sent (RFC 7692 §7.2.1).
+const STORED_BLOCK: Code = Code { bits: 0, count: 3 };
+
+/// The most bits that a piece holds.
+const PIECE_BITS_MAX: u32 = 48;
+
+/// Parses messages against earlier ones; its memory serves one call after the other.
+#[derive(Debug)]
+pub struct ReferenceParser {
+    /// By the hash of 4 bytes the last place in the reference where they begin, counted from 1; 0: none.
+    last: Box<[u16; CHAINS]>,
+    /// For each place in the reference the one before it with the same hash, counted from 1.
+    before: Vec<u16>,
+}
+
+/// A message as literals and matches in an earlier one.
+#[derive(Debug)]
+pub struct ParsedMessage {
+    pieces: Vec<Piece>,
+    /// The bits of all pieces, without the distances.
+    bits: usize,
+    /// How many pieces end with a distance.
+    matches: usize,
+}
+
+/// Bits that are the same for every receiver, and a distance behind them.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    bits: u64,
+    count: u8,
+    /// Whether a distance follows.
+    is_match: bool,
+    /// The distance less the bytes that the receiver has inflated since the earlier message began.
+    shift: i32,
+}
+
+impl Default for ReferenceParser {
+    fn default() -> Self {
+        Self { last: Box::new([0; CHAINS]), before: Vec::new() }
+    }
+}
+
+impl ReferenceParser {
+    /// `message` as literals and matches in `reference`. The cost is bounded by a few comparisons of 258 bytes for each byte.
+    /// `None`: one of them is longer than [`REFERENCE_BYTES_MAX`].
+    pub fn parse(&mut self, reference: &[u8], message: &[u8]) -> Option<ParsedMessage> {
+        if reference.len().max(message.len()) > REFERENCE_BYTES_MAX {
+            return None;
+        }
+        self.index(reference);
+        let mut writer = PieceWriter::new();
+        let (mut at, mut shift) = (0, 0);
+        while let Some(&byte) = message.get(at) {
+            let mut found = self.longest(reference, message, at, shift, MATCH_BYTES_MIN - 1);
+            if found.bytes == 0 {
+                writer.push(literal(byte));
+                at += 1;
+                continue;
+            }
+            if found.bytes < GOOD_MATCH_BYTES {
+                let next = self.longest(reference, message, at + 1, shift, found.bytes);
+                if next.bytes > 0 {
+                    writer.push(literal(byte));
+                    at += 1;
+                    found = next;
+                }
+            }
+            shift = at as i32 - found.place as i32;
+            writer.push_match(found.bytes, shift);
+            at += found.bytes;
+        }
+        Some(writer.finish())
+    }
+
+    /// Notes where each 4 bytes of `reference` are.
+    fn index(&mut self, reference: &[u8]) {
+        self.last.fill(0);
+        self.before.clear();
+        for (place, four) in reference.windows(4).enumerate() {
+            let last = &mut self.last[chain(four)];
+            self.before.push(*last);
+            *last = (place + 1) as u16;
+        }
+    }
+
+    /// The longest match for what `message` has from `at` on, if it is longer than `least`. The place is tried first that goes on
+    /// where nothing has changed its length since the last match, which had this `shift`.
+    fn longest(&self, reference: &[u8], message: &[u8], at: usize, shift: i32, least: usize) -> Match {
+        let Some(wanted) = message.get(at..).filter(|wanted| wanted.len() >= MATCH_BYTES_MIN) else { return Match::default() };
+        let mut best = Match { bytes: least, place: 0 };
+        let mut found = false;
+        let mut consider = |place: usize| {
+            let bytes = reference.get(place..).map_or(0, |there| common(there, wanted));
+            if bytes > best.bytes {
+                best = Match { bytes, place };
+                found = true;
+            }
+        };
+        if let Ok(place) = usize::try_from(at as i32 - shift) {
+            consider(place);
+        }
+        let mut next = self.last[chain(wanted)];
+        for _ in 0..CANDIDATES_MAX {
+            let Some(place) = usize::from(next).checked_sub(1) else { break };
+            consider(place);
+            next = self.before.get(place).copied().unwrap_or(0);
+        }
+        if found { best } else { Match::default() }
+    }
+}
+
+/// Some bytes of the message that are at `place` in the reference; 0 bytes: there is none.
+#[derive(Debug, Clone, Copy, Default)]
+struct Match {
+    bytes: usize,
+    place: usize,
+}
+
+/// The chain of what begins with these 4 bytes.
+fn chain(bytes: &[u8]) -> usize {
+    let four = bytes.first_chunk().copied().map_or(0, u32::from_le_bytes);
+    (four.wrapping_mul(0x9e37_79b1) >> (32 - CHAIN_BITS)) as usize
+}
+
+/// How many bytes are the same from the beginning on, at most as many as a match may have.
+fn common(one: &[u8], other: &[u8]) -> usize {
+    let most = one.len().min(other.len()).min(MATCH_BYTES_MAX);
+    let (one, other) = (&one[..most], &other[..most]);
+    let (eights, others) = (one.as_chunks::<8>().0, other.as_chunks::<8>().0);
+    for (index, (eight, other)) in eights.iter().zip(others).enumerate() {
+        let different = u64::from_le_bytes(*eight) ^ u64::from_le_bytes(*other);
+        if different != 0 {
+            return 8 * index + (different.trailing_zeros() / 8) as usize;
+        }
+    }
+    let even = 8 * eights.len();
+    even + one[even..].iter().zip(&other[even..]).take_while(|(one, other)| one == other).count()
+}
+
+impl ParsedMessage {
+    /// The most bytes that [`Self::write`] appends, whatever the distance.
+    pub fn bytes_max(&self) -> usize {
+        (self.bits + self.matches * DISTANCE_BITS_MAX as usize).div_ceil(8)
+    }
+
+    /// Appends the payload of a compressed message (without head, tail `00 00 ff ff` taken off) for a receiver that has inflated
+    /// `inflated` bytes since the earlier message began, that one counted. `inflated` and the length of this message together
+    /// must not exceed the receiver's window.
+    #[inline]
+    pub fn write(&self, inflated: u32, payload: &mut Vec<u8>) {
+        payload.reserve(self.bytes_max() + 8);
+        let mut writer = BitWriter { payload, bits: 0, count: 0 };
+        for piece in &self.pieces {
+            writer.push_piece(piece.bits, u32::from(piece.count));
+            if piece.is_match {
+                let Code { bits, count } = distance(inflated.wrapping_add_signed(piece.shift));
+                writer.push(u64::from(bits), count);
+            }
+        }
+        writer.finish();
+    }
+}
+
+/// Collects pieces.
+struct PieceWriter {
+    parsed: ParsedMessage,
+    bits: u64,
+    count: u32,
+}
+
+impl PieceWriter {
+    fn new() -> Self {
+        let parsed = ParsedMessage { pieces: Vec::with_capacity(24), bits: 0, matches: 0 };
+        let mut writer = Self { parsed, bits: 0, count: 0 };
+        writer.push(FIXED_BLOCK);
+        writer
+    }
+
+    fn push(&mut self, code: Code) {
+        if self.count + code.count > PIECE_BITS_MAX {
+            self.end_piece(false, 0);
+        }
+        self.bits |= u64::from(code.bits) << self.count;
+        self.count += code.count;
+    }
+
+    fn push_match(&mut self, bytes: usize, shift: i32) {
+        self.push(length(bytes));
+        self.end_piece(true, shift);
+        self.parsed.matches += 1;
+    }
+
+    fn end_piece(&mut self, is_match: bool, shift: i32) {
+        self.parsed.pieces.push(Piece { bits: self.bits, count: self.count as u8, is_match, shift });
+        self.parsed.bits += self.count as usize;
+        (self.bits, self.count) = (0, 0);
+    }
+
+    fn finish(mut self) -> ParsedMessage {
+        self.push(END_OF_BLOCK);
+        self.push(STORED_BLOCK);
+        self.end_piece(false, 0);
+        self.parsed
+    }
+}
+
+/// Appends bits, the first one lowest in its byte (RFC 1951 §3.1.1).
+struct BitWriter<'a> {
+    payload: &'a mut Vec<u8>,
+    bits: u64,
+    /// How many bits wait; fewer than 32 between two calls.
+    count: u32,
+}
+
+impl BitWriter<'_> {
+    /// At most 32 bits.
+    #[inline]
+    fn push(&mut self, bits: u64, count: u32) {
+        self.bits |= bits << self.count;
+        self.count += count;
+        if self.count >= 32 {
+            self.payload.extend_from_slice(&(self.bits as u32).to_le_bytes());
+            self.bits >>= 32;
+            self.count -= 32;
+        }
+    }
+
+    /// At most [`PIECE_BITS_MAX`] bits.
+    #[inline]
+    fn push_piece(&mut self, bits: u64, count: u32) {
+        const HALF: u32 = PIECE_BITS_MAX / 2;
+        if count > HALF {
+            self.push(bits & ((1 << HALF) - 1), HALF);
+            self.push(bits >> HALF, count - HALF);
+        } else {
+            self.push(bits, count);
+        }
+    }
+
+    /// Fills the last byte up.
+    fn finish(self) {
+        let bytes = self.bits.to_le_bytes();
+        let whole = self.count.div_ceil(8) as usize;
+        self.payload.extend_from_slice(&bytes[..whole.min(bytes.len())]);
+    }
+}
+
+#[cfg(test)]
+mod tests;

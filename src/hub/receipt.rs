@@ -1,0 +1,98 @@
+//! The answer to a publication that an engine was handed: it comes later, or never twice.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use parking_lot::Mutex;
+
+use super::refusal::PublishError;
+use crate::position::Position;
+
+/// Where a publisher finds the answer.
+#[derive(Debug, Clone)]
+pub struct Receipt(Arc<Mutex<State>>);
+
+/// Where an engine leaves the answer. Dropped without one, it leaves that none will come.
+#[derive(Debug)]
+pub struct Answerer(Receipt);
+
+/// A publication that there was room for.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It has this position.
+    Published(Position),
+    /// An engine was handed it, and the receipt will have its position.
+    Awaited(Receipt),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    answer: Option<Result<Position, PublishError>>,
+    waker: Option<Waker>,
+}
+
+impl Receipt {
+    /// A receipt, and where its answer is left.
+    pub fn pair() -> (Answerer, Self) {
+        let receipt = Self(Arc::default());
+        (Answerer(receipt.clone()), receipt)
+    }
+
+    /// A receipt whose answer is there.
+    pub fn answered(answer: Result<Position, PublishError>) -> Self {
+        Self(Arc::new(Mutex::new(State { answer: Some(answer), waker: None })))
+    }
+
+    /// The answer, or `waker` is woken once it is there.
+    pub fn poll(&self, waker: &Waker) -> Poll<Result<Position, PublishError>> {
+        let mut state = self.0.lock();
+        if let Some(answer) = &state.answer {
+            return Poll::Ready(answer.clone());
+        }
+        state.waker = Some(waker.clone());
+        Poll::Pending
+    }
+
+    /// The answer, once it is there.
+    pub async fn answer(&self) -> Result<Position, PublishError> {
+        poll_fn(|context| self.poll(context.waker())).await
+    }
+}
+
+impl Answerer {
+    /// Leaves the answer and wakes whoever waits for it.
+    pub fn answer(self, answer: Result<Position, PublishError>) {
+        self.leave(answer);
+    }
+
+    fn leave(&self, answer: Result<Position, PublishError>) {
+        let mut state = self.0.0.lock();
+        if state.answer.is_none() {
+            state.answer = Some(answer);
+        }
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Answerer {
+    fn drop(&mut self) {
+        self.leave(Err(PublishError::Unavailable("the connection to the cluster ended")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PROTOCOL 13: who publishes hears of it, whatever becomes of the engine.
+    #[test]
+    fn a_receipt_has_one_answer() {
+        let (answerer, receipt) = Receipt::pair();
+        assert!(receipt.poll(Waker::noop()).is_pending());
+        drop(answerer);
+        let Poll::Ready(Err(PublishError::Unavailable(_))) = receipt.poll(Waker::noop()) else { panic!("it has no answer") };
+    }
+}

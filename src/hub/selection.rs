@@ -1,0 +1,234 @@
+//! A set of patterns as one machine: a walk through the index of topics asks it once for each place, however many patterns there are.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use crate::topic_name::Pattern;
+
+/// Sets of places in the patterns that are kept, at most. A walk that needs more finds them again.
+const STATES_MAX: usize = 4_096;
+
+/// Patterns, for a walk down the tokens of names.
+///
+/// The patterns are a trie. A state is the set of the trie's nodes that the tokens so far lead to; each is found once, since most
+/// names lead to the same few.
+#[derive(Debug)]
+pub struct Selection {
+    nodes: Vec<PatternNode>,
+    /// The numbers of the tokens that the patterns name.
+    tokens: HashMap<Box<str>, u32>,
+    /// The tokens by their numbers, from [`FIRST_NAMED`] on.
+    texts: Vec<Box<str>>,
+    states: Vec<StateOfWalk>,
+    by_nodes: HashMap<Box<[u32]>, State>,
+    steps: HashMap<(State, u32), State>,
+    /// Whether wildcards take a first token that begins with `$`.
+    takes_system: bool,
+    /// What was looked at to find states.
+    searched: usize,
+    /// A pattern was added since the states were found.
+    is_stale: bool,
+}
+
+/// A set of places in the patterns that the tokens of a name have led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct State(u32);
+
+/// A token that no pattern names.
+const OTHER: u32 = 0;
+
+/// The same, and wildcards don't take it.
+const OTHER_SYSTEM: u32 = 1;
+
+/// The first token that a pattern names.
+const FIRST_NAMED: u32 = 2;
+
+/// No pattern takes what begins like this.
+const DEAD: State = State(0);
+
+/// Some pattern takes all that begins like this.
+const ALL: State = State(1);
+
+const ROOT: State = State(2);
+
+#[derive(Debug, Default)]
+struct PatternNode {
+    /// By number of the token.
+    children: HashMap<u32, u32>,
+    /// Where `*` leads.
+    any: Option<u32>,
+    /// Whether `>` follows.
+    rest: bool,
+    /// Whether a pattern ends here.
+    is_end: bool,
+}
+
+#[derive(Debug)]
+struct StateOfWalk {
+    nodes: Box<[u32]>,
+    /// A pattern takes the name that leads here.
+    takes: bool,
+    /// Any token leads on.
+    is_wide: bool,
+    /// The tokens that lead on where not any does, sorted.
+    named: Arc<[Box<str>]>,
+}
+
+impl Default for Selection {
+    /// No names.
+    fn default() -> Self {
+        Self {
+            nodes: vec![PatternNode::default()],
+            tokens: HashMap::default(),
+            texts: Vec::new(),
+            states: Vec::new(),
+            by_nodes: HashMap::default(),
+            steps: HashMap::default(),
+            takes_system: false,
+            searched: 0,
+            is_stale: true,
+        }
+    }
+}
+
+impl Selection {
+    /// All names.
+    pub fn all() -> Self {
+        let mut selection = Self { takes_system: true, ..Self::default() };
+        selection.nodes[0].rest = true;
+        selection
+    }
+
+    /// What `patterns` match.
+    pub fn of<'a>(patterns: impl IntoIterator<Item = &'a Pattern>) -> Self {
+        let mut selection = Self::default();
+        patterns.into_iter().for_each(|pattern| selection.add(pattern));
+        selection
+    }
+
+    /// Takes what `pattern` matches too, from the next part of a walk on.
+    pub fn add(&mut self, pattern: &Pattern) {
+        self.is_stale = true;
+        let mut node = 0;
+        for token in pattern.tokens() {
+            let next = self.nodes.len() as u32;
+            let of_node = &mut self.nodes[node];
+            let child = match token {
+                ">" => {
+                    of_node.rest = true;
+                    return;
+                }
+                "*" => *of_node.any.get_or_insert(next),
+                _ => {
+                    let number = number_of(token, &mut self.tokens, &mut self.texts);
+                    *of_node.children.entry(number).or_insert(next)
+                }
+            };
+            if child == next {
+                self.nodes.push(PatternNode::default());
+            }
+            node = child as usize;
+        }
+        self.nodes[node].is_end = true;
+    }
+
+    /// Begins a part of a walk: states that were given out before are not valid any more.
+    pub fn begin(&mut self) -> State {
+        if self.is_stale || self.states.len() > STATES_MAX {
+            self.forget();
+        }
+        ROOT
+    }
+
+    /// Whether a pattern takes the name that has led to `state`.
+    pub fn takes(&self, state: State) -> bool {
+        self.states[state.0 as usize].takes
+    }
+
+    /// The tokens that lead on from `state`, sorted; `None`: any may.
+    pub fn leads_on(&self, state: State) -> Option<Arc<[Box<str>]>> {
+        let state = &self.states[state.0 as usize];
+        (!state.is_wide).then(|| Arc::clone(&state.named))
+    }
+
+    /// Where `token` leads from `state`; `None`: nowhere.
+    pub fn step(&mut self, state: State, token: &str) -> Option<State> {
+        let found = if state == ALL { ALL } else { self.found(state, token) };
+        (found != DEAD).then_some(found)
+    }
+
+    /// What was looked at to find states since this was asked last.
+    pub fn take_searched(&mut self) -> usize {
+        std::mem::take(&mut self.searched)
+    }
+
+    fn found(&mut self, state: State, token: &str) -> State {
+        let is_system = state == ROOT && !self.takes_system && token.starts_with('$');
+        let other = if is_system { OTHER_SYSTEM } else { OTHER };
+        let number = self.tokens.get(token).copied().unwrap_or(other);
+        if let Some(&known) = self.steps.get(&(state, number)) {
+            return known;
+        }
+        let mut nodes = Vec::new();
+        let mut takes_rest = false;
+        let from = &self.states[state.0 as usize].nodes;
+        self.searched += from.len();
+        for &node in from {
+            let node = &self.nodes[node as usize];
+            nodes.extend(node.children.get(&number));
+            nodes.extend(node.any.filter(|_| !is_system));
+            takes_rest |= node.rest && !is_system;
+        }
+        let next = if takes_rest { ALL } else { self.state_of(nodes.into()) };
+        self.steps.insert((state, number), next);
+        next
+    }
+
+    fn state_of(&mut self, nodes: Box<[u32]>) -> State {
+        if nodes.is_empty() {
+            return DEAD;
+        }
+        if let Some(&known) = self.by_nodes.get(&nodes) {
+            return known;
+        }
+        let state = State(self.states.len() as u32);
+        self.by_nodes.insert(nodes.clone(), state);
+        self.states.push(self.describe(nodes));
+        state
+    }
+
+    fn describe(&self, nodes: Box<[u32]>) -> StateOfWalk {
+        let of = |node: &u32| &self.nodes[*node as usize];
+        let is_wide = nodes.iter().map(of).any(|node| node.any.is_some() || node.rest);
+        let takes = nodes.iter().map(of).any(|node| node.is_end);
+        let mut named: Vec<Box<str>> = Vec::new();
+        if !is_wide {
+            let numbers = nodes.iter().map(of).flat_map(|node| node.children.keys());
+            named.extend(numbers.map(|&number| self.texts[(number - FIRST_NAMED) as usize].clone()));
+            named.sort_unstable();
+            named.dedup();
+        }
+        StateOfWalk { nodes, takes, is_wide, named: named.into() }
+    }
+
+    /// Forgets all states but those that there always are.
+    fn forget(&mut self) {
+        self.is_stale = false;
+        self.by_nodes.clear();
+        self.steps.clear();
+        let all = StateOfWalk { takes: true, is_wide: true, ..self.describe([].into()) };
+        self.states = vec![self.describe([].into()), all, self.describe([0].into())];
+    }
+}
+
+/// The number of a token that a pattern names; a new one, if it had none.
+fn number_of(token: &str, tokens: &mut HashMap<Box<str>, u32>, texts: &mut Vec<Box<str>>) -> u32 {
+    if let Some(&number) = tokens.get(token) {
+        return number;
+    }
+    let number = FIRST_NAMED + texts.len() as u32;
+    tokens.insert(token.into(), number);
+    texts.push(token.into());
+    number
+}

@@ -1,0 +1,194 @@
+//! The sockets of one listener of the configuration, wherever it is to listen.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, getsockname};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::passed::PassedSockets;
+use super::socket_file::{self, SocketFile};
+use crate::config::ListenAddress;
+use crate::server::start_error::StartError;
+
+/// Connections that the kernel keeps ready between two accepts.
+const BACKLOG: i32 = 4_096;
+/// What the kernel may hold unsent of one socket, in bytes. Without a bound it grows to megabytes, and what an outbox's
+/// rule gives up then reaches a slow session minutes late.
+pub const UNSENT_BYTES: u32 = 64 << 10;
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Bound {
+    /// The socket, which does not block.
+    pub socket: OwnedFd,
+    /// Where it listens, its port chosen.
+    pub address: ListenAddress,
+    /// The file of a Unix socket that was made here.
+    pub file: Option<SocketFile>,
+}
+
+/// Where one listener of the configuration is to listen.
+pub struct Places<'a> {
+    /// The key that says it: `server.listen` or `admin.listen`.
+    pub key: &'static str,
+    /// Where.
+    pub listen: &'a [ListenAddress],
+    /// The permissions of Unix sockets that are made.
+    pub unix_mode: u32,
+}
+
+/// Listens at all places of all listeners, or says which can't be had. Sockets that were passed on go to the entries that name
+/// them before the others.
+pub fn bind_all<const N: usize>(listeners: [Places<'_>; N], passed: &mut PassedSockets) -> Result<[Vec<Bound>; N], StartError> {
+    let mut bound = listeners.each_ref().map(|_| Vec::new());
+    for is_named in [true, false] {
+        for (places, bound) in listeners.iter().zip(&mut bound) {
+            let turn = |place: &&ListenAddress| is_named != matches!(place, ListenAddress::Passed(None));
+            for place in places.listen.iter().filter(turn) {
+                let failed = |source| StartError::Listen { key: places.key, address: place.clone(), source };
+                let sockets = bind(place, places, passed).map_err(failed)?;
+                if sockets.is_empty() {
+                    return Err(StartError::NotPassed { key: places.key, address: place.clone() });
+                }
+                bound.extend(sockets);
+            }
+        }
+    }
+    Ok(bound)
+}
+
+fn bind(place: &ListenAddress, places: &Places<'_>, passed: &mut PassedSockets) -> io::Result<Vec<Bound>> {
+    match place {
+        ListenAddress::Network(address) => Ok(vec![network(*address, places.listen)?]),
+        ListenAddress::Unix(path) => {
+            let (socket, file) = socket_file::bind(path, places.unix_mode)?;
+            socket.set_nonblocking(true)?;
+            socket.listen(BACKLOG)?;
+            Ok(vec![Bound { socket: socket.into(), address: place.clone(), file: Some(file) }])
+        }
+        ListenAddress::Passed(name) => passed.named(name.as_deref()).into_iter().map(adopted).collect(),
+    }
+}
+
+fn network(address: SocketAddr, beside: &[ListenAddress]) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    // `[::]` takes IPv4 as well, unless that port of IPv4 has an entry of its own.
+    let is_ipv4s =
+        |place: &ListenAddress| matches!(place, ListenAddress::Network(other) if other.is_ipv4() && other.port() == address.port());
+    if address.is_ipv6() && beside.iter().any(is_ipv4s) {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    set_options(&SockRef::from(&socket));
+    socket.listen(BACKLOG)?;
+    let socket = OwnedFd::from(socket);
+    Ok(Bound { address: address_of(&socket)?, socket, file: None })
+}
+
+/// A socket that was passed on: it listens already.
+fn adopted(socket: OwnedFd) -> io::Result<Bound> {
+    let reference = SockRef::from(&socket);
+    reference.set_nonblocking(true)?;
+    let address = address_of(&socket)?;
+    if matches!(address, ListenAddress::Network(_)) {
+        set_options(&reference);
+    }
+    Ok(Bound { address, socket, file: None })
+}
+
+fn address_of(socket: &OwnedFd) -> io::Result<ListenAddress> {
+    let address = getsockname(socket)?;
+    if address.address_family() == AddressFamily::UNIX {
+        let unix = SocketAddrUnix::try_from(address)?;
+        let path = unix.path_bytes().or(unix.abstract_name()).unwrap_or_default();
+        return Ok(ListenAddress::Unix(PathBuf::from(std::ffi::OsStr::from_bytes(path))));
+    }
+    Ok(ListenAddress::Network(address.try_into()?))
+}
+
+/// What every connection is to have: accepted sockets inherit it, which spares each its own system calls.
+fn set_options(socket: &Socket) {
+    #[cfg(target_os = "linux")]
+    let bounded = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+    #[cfg(not(target_os = "linux"))]
+    let bounded = socket.set_send_buffer_size(UNSENT_BYTES as usize);
+    if let Err(error) = socket.set_tcp_nodelay(true).and(bounded) {
+        tracing::warn!(%error, "connections do without TCP_NODELAY or a bound on what the kernel holds unsent");
+    }
+}
+
+impl Bound {
+    /// The address that connections are made to, if it is one of a network.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match &self.address {
+            ListenAddress::Network(address) => Some(address.ip()),
+            ListenAddress::Unix(_) | ListenAddress::Passed(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind_at(listen: &[ListenAddress]) -> Result<Vec<Bound>, StartError> {
+        let places = Places { key: "server.listen", listen, unix_mode: 0o600 };
+        bind_all([places], &mut PassedSockets::default()).map(|[bound]| bound)
+    }
+
+    fn any_port(address: [u8; 4]) -> ListenAddress {
+        ListenAddress::Network((address, 0).into())
+    }
+
+    #[test]
+    fn what_is_in_use_says_what_to_do() {
+        let first = bind_at(&[any_port([127, 0, 0, 1])]).unwrap();
+        let told = bind_at(&[first[0].address.clone()]).unwrap_err().to_string();
+        assert!(told.starts_with("can't listen on 127.0.0.1:") && told.contains("in use"), "{told}");
+        let folder = tempfile::tempdir().unwrap();
+        let unix = |name: &str| ListenAddress::Unix(folder.path().join(name));
+        let _first = bind_at(&[unix("a")]).unwrap();
+        for (place, remedy) in [(unix("a"), "another process listens"), (unix("b/c"), "RuntimeDirectory")] {
+            let told = bind_at(&[place]).unwrap_err().to_string();
+            assert!(told.contains("can't listen on unix:/") && told.contains(remedy), "{told}");
+        }
+        let told = bind_at(&[ListenAddress::Passed(Some("a".into()))]).unwrap_err().to_string();
+        assert!(told.contains("systemd:a") && told.contains("FileDescriptorName"), "{told}");
+    }
+
+    /// Both families at one port, and each place of a list.
+    #[test]
+    fn a_list_is_listened_at_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let port = match &bind_at(&[any_port([0, 0, 0, 0])]).unwrap()[0].address {
+            ListenAddress::Network(address) => address.port(),
+            other => panic!("{other}"),
+        };
+        let both = [format!("0.0.0.0:{port}"), format!("[::]:{port}")].map(|text| ListenAddress::Network(text.parse().unwrap()));
+        let bound = bind_at(&[&both[..], &[ListenAddress::Unix(path.clone())]].concat()).unwrap();
+        assert_eq!(bound.iter().map(|bound| bound.address.clone()).collect::<Vec<_>>()[..2], both);
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+        drop(bound);
+        assert!(!path.exists());
+    }
+
+    /// Passed sockets go to the entry that names them, whatever the order, and tell where they listen.
+    #[test]
+    fn passed_sockets_tell_their_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = ListenAddress::Network(tcp.local_addr().unwrap());
+        let bound = [adopted(unix.into()).unwrap(), adopted(tcp.into()).unwrap()];
+        assert_eq!(bound.map(|bound| bound.address), [ListenAddress::Unix(path.clone()), address]);
+        assert!(path.exists(), "the file of a passed socket is its maker's");
+    }
+}

@@ -1,0 +1,139 @@
+//! What becomes of an accepted connection until it is heard of in a shard or by HTTP: its place among the pending ones, the
+//! header of a proxy.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use tokio::io::AsyncReadExt;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+
+use super::accepted::Accepted;
+use super::bound::UNSENT_BYTES;
+use super::proxy_header::{PROXY_HEADER_BYTES_MAX, read_proxy_header};
+use crate::config::{Config, Live, UNIX_PEER};
+use crate::hub::counted_as;
+use crate::metrics::{LimitKey, RejectReason};
+use crate::server::connection::{Http, TlsInForce};
+use crate::server::limits::{PendingHandshakes, PendingPlace, Rejections};
+use crate::server::request::is_trusted_proxy;
+use crate::shard::{HandshakeHandler, PendingConnection, Shards};
+
+/// What the connections of one listening socket need.
+pub struct Reception {
+    /// What is spoken with them.
+    pub http: Arc<Http>,
+    /// TLS, if this listener has it.
+    pub tls: Arc<TlsInForce>,
+    /// Where sessions live, and connections wait for their first bytes. `None`: no connection becomes a session.
+    pub sessions: Option<Arc<Shards>>,
+    /// The configuration in force.
+    pub live: Arc<Live>,
+    /// Where connections that are closed at accept are counted.
+    pub rejections: Arc<Rejections>,
+    /// Connections before the end of their first head; all listeners share it.
+    pub pending: PendingHandshakes,
+    /// The runtime in which HTTP and TLS are spoken.
+    pub front: Handle,
+}
+
+impl Reception {
+    /// Takes a connection in. Its shard, if it goes to one, learns of it by [`Reception::rouse`].
+    pub fn welcome(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let config = self.live.load();
+        if peer.ip() == UNIX_PEER
+            && let Err(error) = set_socket_send_buffer_size(&stream, UNSENT_BYTES as usize)
+        {
+            tracing::debug!(%error, "the kernel's own bound holds for what it keeps unsent of a connection");
+        }
+        let until = Instant::now() + config.limits.handshake_timeout;
+        let Some(pending) = self.take_place(peer, &config) else { return };
+        if config.server.proxy_protocol && is_trusted_proxy(peer.ip(), &config.server) {
+            drop(self.front.spawn(Arc::clone(self).behind_proxy(stream, peer, until, pending, config)));
+        } else {
+            self.receive(stream, peer, until, pending, config);
+        }
+    }
+
+    /// Wakes the shards that were handed connections.
+    pub fn rouse(&self) {
+        self.sessions.iter().for_each(|shards| shards.rouse());
+    }
+
+    /// Counts one `limit` that bit.
+    pub fn limit_hit(&self, limit: LimitKey) {
+        self.rejections.limit_hit(limit);
+    }
+
+    /// Whether no TLS is spoken now.
+    pub fn is_plain(&self) -> bool {
+        self.tls.load().is_none()
+    }
+
+    fn take_place(&self, peer: SocketAddr, config: &Config) -> Option<PendingPlace> {
+        let address = (!is_trusted_proxy(peer.ip(), &config.server)).then(|| counted_as(peer.ip()));
+        self.pending.take(address, &config.limits).map_err(|limit| self.rejections.count_pending(limit, peer.ip())).ok()
+    }
+
+    fn receive(&self, stream: TcpStream, peer: SocketAddr, until: Instant, pending: PendingPlace, config: Arc<Config>) {
+        let (http, rejections, front) = (Arc::clone(&self.http), Arc::clone(&self.rejections), self.front.clone());
+        let accepted = Box::new(Accepted { http, rejections, front, peer, until, pending, config });
+        match (self.tls.load(), &self.sessions) {
+            (Some(tls), _) => drop(self.front.spawn(accepted.secure(stream, tls))),
+            (None, None) => accepted.hand_on(stream, &[]),
+            (None, Some(shards)) => {
+                let timeout = until.duration_since(Instant::now());
+                shards.receive(PendingConnection { stream, timeout, handler: accepted });
+            }
+        }
+    }
+
+    /// Reads the header in which the proxy `peer` names its client, who is the peer from then on, and has a place of its own.
+    async fn behind_proxy(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        until: Instant,
+        pending: PendingPlace,
+        config: Arc<Config>,
+    ) {
+        let rejected = match timeout_at(until, read_client(stream)).await {
+            Ok(Ok((stream, None))) => {
+                self.receive(stream, peer, until, pending, config);
+                return self.rouse();
+            }
+            Ok(Ok((stream, Some(client)))) => {
+                let Some(own) = self.take_place(client, &config) else { return };
+                drop(pending);
+                self.receive(stream, client, until, own, config);
+                return self.rouse();
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => (RejectReason::BadUpgrade, error.to_string()),
+            Ok(Err(error)) => return tracing::trace!(%error, %peer, "connection ended"),
+            Err(_) => (RejectReason::Timeout, "before the end of the PROXY header".to_owned()),
+        };
+        self.rejections.count(rejected.0, peer.ip(), &rejected.1);
+    }
+}
+
+/// The client that the PROXY header of `stream` names, if it names one. Not a byte behind the header is read.
+async fn read_client(stream: TcpStream) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+    let mut stream = tokio::net::TcpStream::from_std(stream)?;
+    let mut bytes = vec![0; PROXY_HEADER_BYTES_MAX];
+    let mut len = 0;
+    loop {
+        let there = stream.peek(&mut bytes[len..]).await?;
+        if there == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let header = read_proxy_header(&bytes[..len + there]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let end = header.as_ref().map_or(len + there, |header| header.len);
+        stream.read_exact(&mut bytes[len..end]).await?;
+        if let Some(header) = header {
+            return Ok((stream.into_std()?, header.client));
+        }
+        len = end;
+    }
+}

@@ -1,0 +1,344 @@
+//! The commands of `/api/…`, done for one caller.
+
+use std::collections::{BTreeMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::asked::{Batched, Closing, Content, Listed, Named, NamedAll, Part, Since, is_command, read};
+use super::failed::Failed;
+use super::glob;
+use super::ordering;
+use super::replies::{self, ErrorText, Outcome, Text};
+use crate::clock::Clock;
+use crate::codes::ErrorCode;
+use crate::config::{Config, Live};
+use crate::dialect::centrifugo::ErrorReply;
+use crate::dialect::json_read::is_json_text;
+use crate::hub::{Extra, HistoryPart, Hub, PayloadKind, Publication, ReadFrom, Submitted};
+use crate::metrics::{LimitKey, Metrics, PublishSource};
+use crate::position::Offset;
+use crate::server::api::idempotency::KEY_BYTES_MAX;
+use crate::server::api::metering::{Allowance, Metering};
+use crate::server::api::publishing::{Publishing, kind_of};
+use crate::server::request::Caller;
+use crate::server::response::{Answer, json_of};
+use crate::session_id::SessionId;
+use crate::shard::{Addressee, Order, Shards};
+use crate::topic_name::{Pattern, TopicName};
+
+/// The methods that take more than one message: their bodies may be long.
+pub const LONG: [&str; 2] = ["batch", "broadcast"];
+
+/// The most messages of a history in one answer.
+const HISTORY_LISTED_MAX: usize = 1_000;
+/// Topics that are looked at between two turns of others.
+const TOPICS_AT_ONCE: usize = 1_000;
+/// The most topics in one answer.
+const TOPICS_LISTED_MAX: usize = 10_000;
+/// What one work unit pays for beyond the first (PROTOCOL section 7).
+const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
+const MEMBERS_PER_UNIT: usize = 1_000;
+
+/// Does what Centrifugo's publishers ask for.
+pub struct CentrifugoApi {
+    hub: Arc<Hub>,
+    shards: Arc<Shards>,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+/// Who asks, and what it pays with.
+pub struct Asking<'a> {
+    pub caller: &'a Caller<'a>,
+    pub allowance: &'a Allowance,
+    pub metering: &'a Metering,
+    pub publishing: &'a Publishing,
+}
+
+type Done = Result<Text, Failed>;
+type ReadOrder = fn(&[u8], &Config) -> Result<Order, Failed>;
+
+/// The reply to a publish, once its message has its position.
+async fn placed(submitted: Result<Submitted, Failed>) -> Done {
+    let position = match submitted? {
+        Submitted::Published(position) => position,
+        Submitted::Awaited(receipt) => receipt.answer().await.map_err(|error| Failed::from(error.code()))?,
+    };
+    Ok(replies::placed(&position))
+}
+
+impl CentrifugoApi {
+    /// Does it with these parts of the gateway.
+    pub fn new(hub: &Arc<Hub>, shards: &Arc<Shards>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> Self {
+        let (hub, shards, live, metrics) = (Arc::clone(hub), Arc::clone(shards), Arc::clone(live), Arc::clone(metrics));
+        Self { hub, shards, live, metrics, clock: clock.clone() }
+    }
+
+    /// Whether there is a command of that name.
+    pub fn has(method: &str) -> bool {
+        matches!(
+            method,
+            "publish"
+                | "broadcast"
+                | "batch"
+                | "presence"
+                | "presence_stats"
+                | "history"
+                | "channels"
+                | "info"
+                | "disconnect"
+                | "unsubscribe"
+                | "subscribe"
+                | "refresh"
+                | "history_remove"
+        )
+    }
+
+    /// Does the command in `body`. `None`: that is none. With `by_status` an error has a status of its own.
+    pub async fn answer(&self, method: &str, body: &[u8], by_status: bool, asking: &Asking<'_>) -> Option<Answer> {
+        if !is_command(body) {
+            return None;
+        }
+        let done = match method {
+            "batch" => match read(body) {
+                Ok(batched) => return Some(json_of(&self.batch(&batched, asking).await)),
+                Err(failed) => Err(failed),
+            },
+            _ => self.command(method, body, asking).await,
+        };
+        let status = done.as_ref().err().filter(|_| by_status).map_or(StatusCode::OK, |failed| failed.status());
+        let mut answer = json_of(&Outcome::from(done));
+        *answer.status_mut() = status;
+        Some(answer)
+    }
+
+    async fn batch(&self, batched: &Batched<'_>, asking: &Asking<'_>) -> BTreeMap<&'static str, Vec<BTreeMap<String, Text>>> {
+        let mut replies = Vec::with_capacity(batched.commands.len());
+        for (index, command) in batched.commands.iter().enumerate() {
+            let outcome = match command.iter().next().filter(|_| command.len() == 1) {
+                Some(_) if index > 0 && !asking.may_go_on() => Err(ErrorCode::RateLimited.into()),
+                Some((name, text)) if name != "batch" => {
+                    self.command(name, text.get().as_bytes(), asking).await.map(|result| (name.to_string(), result))
+                }
+                _ => Err(Failed::BAD_REQUEST),
+            };
+            let (name, text) = outcome.unwrap_or_else(|failed| ("error".to_owned(), replies::text(&ErrorText::from(failed))));
+            replies.push(BTreeMap::from([(name, text)]));
+        }
+        BTreeMap::from([("replies", replies)])
+    }
+
+    /// One command but a batch. Boxed: a batch would make the future of every other as large as itself.
+    fn command<'a>(&'a self, method: &'a str, json: &'a [u8], asking: &'a Asking<'_>) -> Pin<Box<dyn Future<Output = Done> + Send + 'a>> {
+        Box::pin(async move {
+            match method {
+                "publish" => self.publish(&read::<Named<'_>>(json)?.channel, &read(json)?, asking).await,
+                "broadcast" => self.broadcast(json, asking).await,
+                "presence" => self.presence(json, asking, replies::presence),
+                "presence_stats" => self.presence(json, asking, |members| {
+                    // All who are anonymous count as one user.
+                    let users: HashSet<Option<&str>> = members.iter().map(|member| member.user.as_deref()).collect();
+                    replies::text(&BTreeMap::from([("num_clients", members.len()), ("num_users", users.len())]))
+                }),
+                "history" => self.history(json, asking),
+                "channels" => self.channels(&read(json)?, asking).await,
+                "info" => self.info(asking),
+                "disconnect" => self.disconnect(json, asking).await,
+                "unsubscribe" => self.order(json, ordering::unsubscribe, asking).await,
+                "subscribe" => self.order(json, ordering::subscribe, asking).await,
+                "refresh" => self.order(json, ordering::refresh, asking).await,
+                "history_remove" => self.remove_history(json, asking),
+                _ => Err(Failed(ErrorReply::METHOD_NOT_FOUND)),
+            }
+            .inspect_err(|Failed(error)| tracing::debug!(method, code = error.code, "a command of /api is refused"))
+        })
+    }
+
+    async fn publish(&self, channel: &str, asked: &Content<'_>, asking: &Asking<'_>) -> Done {
+        placed(self.submit(channel, asked, asking).await).await
+    }
+
+    async fn submit(&self, channel: &str, asked: &Content<'_>, asking: &Asking<'_>) -> Result<Submitted, Failed> {
+        let topic = named(channel)?;
+        // A wish that is not done is refused: its publisher counts on it.
+        if asked.skip_history || asked.delta || asked.version > 0 || asked.idempotency_key.len() > KEY_BYTES_MAX {
+            return Err(Failed::BAD_REQUEST);
+        }
+        let (payload, kind) = match asked.data {
+            Some(data) if is_json_text(data.get().as_bytes()) => (data.get().as_bytes().into(), PayloadKind::Json),
+            None if !asked.b64data.is_empty() => {
+                let bytes = STANDARD.decode(&*asked.b64data).map_err(|_| Failed::BAD_REQUEST)?;
+                let kind = kind_of(&bytes);
+                (bytes.into(), kind)
+            }
+            _ => return Err(Failed::BAD_REQUEST),
+        };
+        let payload: std::borrow::Cow<'_, [u8]> = payload;
+        let tags: Vec<(Box<str>, Box<str>)> = asked.tags.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let bytes = payload.len() + tags.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        if bytes > self.live.load().limits.message_bytes {
+            self.metrics.limit_hit(LimitKey::MessageBytes);
+            return Err(ErrorCode::MessageTooLarge.into());
+        }
+        asking.require(|identity| identity.grants.may_publish(&topic))?;
+        let extra = (!tags.is_empty()).then(|| Arc::new(Extra { publisher: None, tags }));
+        let publication = Publication {
+            payload: &payload,
+            kind,
+            except: None,
+            source: PublishSource::Http,
+            payer: Some(asking.allowance.payer()),
+            extra: extra.as_ref(),
+        };
+        let key = Some(&*asked.idempotency_key).filter(|key| !key.is_empty());
+        asking.publishing.submit(&topic, publication, key).await.map_err(|error| Failed::from(error.code()))
+    }
+
+    async fn broadcast(&self, json: &[u8], asking: &Asking<'_>) -> Done {
+        let (all, content) = (read::<NamedAll<'_>>(json)?, read(json)?);
+        let mut submitted = Vec::with_capacity(all.channels.len());
+        for (index, channel) in all.channels.iter().enumerate() {
+            submitted.push(match index == 0 || asking.may_go_on() {
+                true => self.submit(channel, &content, asking).await,
+                false => Err(ErrorCode::RateLimited.into()),
+            });
+        }
+        let mut responses = Vec::with_capacity(submitted.len());
+        for one in submitted {
+            responses.push(Outcome::from(placed(one).await));
+        }
+        Ok(replies::text(&BTreeMap::from([("responses", responses)])))
+    }
+
+    fn presence(&self, json: &[u8], asking: &Asking<'_>, told: impl FnOnce(&[crate::session_id::Member]) -> Text) -> Done {
+        let topic = asking.readable(&read::<Named<'_>>(json)?.channel)?;
+        let members = self.hub.presence(&topic).map_err(|off| Failed::from(off.code()))?;
+        asking.metering.charge(asking.allowance, members.len(), MEMBERS_PER_UNIT);
+        Ok(told(&members))
+    }
+
+    fn history(&self, json: &[u8], asking: &Asking<'_>) -> Done {
+        let topic = asking.readable(&read::<Named<'_>>(json)?.channel)?;
+        let asked: Part<'_> = read(json)?;
+        let from = match (asked.reverse, asked.since.as_ref().map(|since| since.offset)) {
+            (true, Some(0)) => return Err(Failed::BAD_REQUEST),
+            (true, before) => ReadFrom::Before(Offset(before.unwrap_or(u64::MAX))),
+            (false, after) => ReadFrom::After(Offset(after.unwrap_or(0).min(i64::MAX as u64))),
+        };
+        let limit = usize::try_from(asked.limit).unwrap_or(HISTORY_LISTED_MAX).min(HISTORY_LISTED_MAX);
+        let part =
+            self.hub.history_part(&topic, from, limit, Some(asking.allowance.payer())).map_err(|error| Failed::from(error.code()))?;
+        let HistoryPart { position, messages } = part.map_err(|off| Failed::from(off.code()))?;
+        let is_of_its_life = |since: &Since<'_>| since.epoch.is_empty() || since.epoch == position.epoch.as_str();
+        if !asked.since.as_ref().is_none_or(is_of_its_life) {
+            return Err(Failed(ErrorReply::UNRECOVERABLE_POSITION));
+        }
+        let bytes = messages.iter().map(|message| message.payload().len()).sum();
+        asking.metering.charge(asking.allowance, bytes, HISTORY_BYTES_PER_UNIT);
+        Ok(replies::history(&messages, &position))
+    }
+
+    /// Gives up what is kept of a topic; its position stays.
+    fn remove_history(&self, json: &[u8], asking: &Asking<'_>) -> Done {
+        asking.require(|identity| identity.admin)?;
+        let topic = named(&read::<Named<'_>>(json)?.channel)?;
+        self.hub.remove_history(&topic).map_err(|off| Failed::from(off.code()))?;
+        Ok(replies::nothing())
+    }
+
+    /// The topics with subscribers by name, as `pattern` has it; the first 10,000.
+    async fn channels(&self, asked: &Listed<'_>, asking: &Asking<'_>) -> Done {
+        asking.require(|identity| identity.admin)?;
+        let mut found: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
+        let mut after: Option<TopicName> = None;
+        loop {
+            let topics = self.hub.topics(None, after.as_ref().map(TopicName::as_str), TOPICS_AT_ONCE);
+            asking.metering.charge(asking.allowance, topics.len(), TOPICS_AT_ONCE);
+            let taken = topics.iter().filter(|info| info.subscribers > 0 && glob::matches(&asked.pattern, info.topic.as_str()));
+            found.extend(taken.map(|info| (info.topic.as_str().to_owned(), BTreeMap::from([("num_clients", info.subscribers)]))));
+            match topics.last() {
+                Some(last) if topics.len() == TOPICS_AT_ONCE && found.len() < TOPICS_LISTED_MAX => after = Some(last.topic.clone()),
+                _ => return Ok(replies::text(&BTreeMap::from([("channels", found)]))),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn info(&self, asking: &Asking<'_>) -> Done {
+        #[derive(Serialize)]
+        struct Node {
+            uid: &'static str,
+            name: &'static str,
+            version: &'static str,
+            num_clients: u64,
+            num_users: u64,
+            num_subs: u64,
+            num_channels: u64,
+            uptime: u64,
+        }
+        asking.require(|identity| identity.admin)?;
+        let totals = self.metrics.totals();
+        let node = Node {
+            uid: "belfry",
+            name: "belfry",
+            version: env!("CARGO_PKG_VERSION"),
+            num_clients: totals.sessions,
+            num_users: 0, // users are not counted apart from their sessions
+            num_subs: totals.subscriptions,
+            num_channels: totals.topics,
+            uptime: self.clock.moment().elapsed_at_start().as_secs(),
+        };
+        Ok(replies::text(&BTreeMap::from([("nodes", [node])])))
+    }
+
+    /// Closes a user's sessions, or one of them.
+    async fn disconnect(&self, json: &[u8], asking: &Asking<'_>) -> Done {
+        asking.require(|identity| identity.admin)?;
+        let Addressee { user, only } = ordering::addressee(json)?;
+        let Closing { whitelist, disconnect } = read(json)?;
+        if disconnect.is_some() {
+            return Err(Failed::BAD_REQUEST);
+        }
+        let spared: Result<Vec<SessionId>, _> = whitelist.iter().map(|text| text.parse()).collect();
+        self.shards.close_user(&user, only, &spared.map_err(|_| Failed::BAD_REQUEST)?).await;
+        Ok(replies::nothing())
+    }
+
+    /// Has a user's sessions, or one of them, do something.
+    async fn order(&self, json: &[u8], read_order: ReadOrder, asking: &Asking<'_>) -> Done {
+        asking.require(|identity| identity.admin)?;
+        let (addressee, order) = (ordering::addressee(json)?, read_order(json, &self.live.load())?);
+        self.shards.order(addressee, order).await;
+        Ok(replies::nothing())
+    }
+}
+
+impl Asking<'_> {
+    /// Whether the caller's bucket has a unit for one command more, which is taken.
+    fn may_go_on(&self) -> bool {
+        self.metering.take(self.allowance).is_ok()
+    }
+
+    fn require(&self, may: impl FnOnce(&crate::auth::Identity) -> bool) -> Result<(), Failed> {
+        if self.caller.identity().is_some_and(may) { Ok(()) } else { Err(ErrorCode::NotAllowed.into()) }
+    }
+
+    /// The topic that `channel` names, whose history and presence the caller may read.
+    fn readable(&self, channel: &str) -> Result<TopicName, Failed> {
+        let topic = named(channel)?;
+        let pattern = Pattern::from(topic.clone());
+        self.require(|identity| identity.admin || identity.grants.may_subscribe(&pattern))?;
+        Ok(topic)
+    }
+}
+
+fn named(channel: &str) -> Result<TopicName, Failed> {
+    TopicName::parse(channel).map_err(|error| error.code().into())
+}

@@ -1,0 +1,85 @@
+//! `/emulation`: requests that speak for sessions whose own connections have one direction alone.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use hyper::StatusCode;
+
+use crate::cluster::{Cluster, Ear, Reached, Unreached};
+use crate::codes::ErrorCode;
+use crate::dialect::centrifugo::Wire;
+use crate::server::limits::{HttpBytes, Reservation};
+use crate::server::response::{Answer, Problem, empty};
+use crate::session::Addressed;
+use crate::shard::{Heard, Shards};
+
+/// When a session that has much unread may be spoken to again, in seconds.
+const RETRY_SECONDS: u64 = 1;
+
+/// Finds the sessions that requests speak for, at this gateway or at another.
+pub struct Directory {
+    node: Arc<str>,
+    shards: Arc<Shards>,
+    cluster: Option<Arc<Cluster>>,
+}
+
+impl Directory {
+    /// The sessions of `shards`, whose clients know the gateway as `node`, and those of the other gateways of `cluster`.
+    pub fn new(node: &Arc<str>, shards: &Arc<Shards>, cluster: Option<&Arc<Cluster>>) -> Self {
+        Self { node: Arc::clone(node), shards: Arc::clone(shards), cluster: cluster.cloned() }
+    }
+
+    /// Says what is in `body` to the session that it names. Its bytes are `held` until they were acted on.
+    pub async fn hear(&self, body: &[u8], wire: Wire, held: Reservation) -> Result<Answer, Problem> {
+        let read = wire.emulation(body).map_err(|error| Problem::bad_request(error.to_string()))?;
+        let reached = match (Addressed::read(&read.session), &self.cluster) {
+            (Some(addressed), _) if *read.node == *self.node => {
+                let frame = held.into_holding(Bytes::from(read.data.into_owned()));
+                reach(&self.shards, addressed, frame).await
+            }
+            (Some(_), Some(cluster)) => cluster.speak(&read.node, &read.session, &read.data).await.map_err(|error| unreached(&error))?,
+            _ => Reached::Nobody,
+        };
+        match reached {
+            Reached::Taken => Ok(empty(StatusCode::NO_CONTENT)),
+            Reached::Full => {
+                let detail = "as many bytes wait for the session as limits.frame_bytes allows";
+                Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail).retry_after(RETRY_SECONDS))
+            }
+            Reached::Nobody => Err(Problem::not_found("no gateway has such a session")),
+        }
+    }
+}
+
+/// Says to the sessions of `shards` what other gateways pass on. Until it was acted on it is in the account of HTTP's bytes.
+pub fn ear(shards: &Arc<Shards>, account: &Arc<HttpBytes>) -> Ear {
+    let (shards, account) = (Arc::clone(shards), Arc::clone(account));
+    Arc::new(move |session: String, frame: Bytes| -> BoxFuture<'static, Reached> {
+        let (shards, reserved) = (Arc::clone(&shards), account.reserve(frame.len()));
+        Box::pin(async move {
+            match (Addressed::read(&session), reserved) {
+                (Some(addressed), Ok(held)) => reach(&shards, addressed, held.into_holding(frame)).await,
+                (Some(_), Err(_)) => Reached::Full,
+                (None, _) => Reached::Nobody,
+            }
+        })
+    })
+}
+
+async fn reach(shards: &Shards, Addressed { shard, secret }: Addressed, frame: Bytes) -> Reached {
+    match shards.hear(shard, secret, frame).await {
+        Heard::Taken => Reached::Taken,
+        Heard::Full => Reached::Full,
+        Heard::Nobody => Reached::Nobody,
+    }
+}
+
+fn unreached(error: &Unreached) -> Problem {
+    match error {
+        Unreached::TooLong(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge, error.to_string()),
+        Unreached::Unanswered => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, error.to_string()).retry_after(RETRY_SECONDS)
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Why a command is not done.
+
+use hyper::StatusCode;
+
+use crate::codes::ErrorCode;
+use crate::dialect::centrifugo::ErrorReply;
+
+/// An error of Centrifugo's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed(pub ErrorReply);
+
+impl From<ErrorCode> for Failed {
+    fn from(code: ErrorCode) -> Self {
+        Self(code.into())
+    }
+}
+
+impl Failed {
+    /// The command is not one, or asks for what is not done here.
+    pub const BAD_REQUEST: Self = Self(ErrorReply::BAD_REQUEST);
+
+    /// The answer's status, where the client wants errors told by it.
+    pub fn status(self) -> StatusCode {
+        match self.0.code {
+            103 => StatusCode::FORBIDDEN,
+            104 => StatusCode::NOT_FOUND,
+            106..=108 => StatusCode::BAD_REQUEST,
+            111 => StatusCode::TOO_MANY_REQUESTS,
+            112 => StatusCode::RANGE_NOT_SATISFIABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Names by a pattern of Centrifugo's: `*` is any text, `?` one character.
+
+/// Whether `name` is as `pattern` says; an empty one takes all.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    if pattern.is_empty() {
+        return true;
+    }
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (mut at, mut from) = (0, 0);
+    // Where the last `*` stands, and how far the text that it stands for reaches so far.
+    let mut star: Option<(usize, usize)> = None;
+    while from < name.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at, from));
+                at += 1;
+            }
+            Some(&character) if character == '?' || character == name[from] => (at, from) = (at + 1, from + 1),
+            _ => match star {
+                Some((place, reach)) => {
+                    star = Some((place, reach + 1));
+                    (at, from) = (place + 1, reach + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|&character| character == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn names_by_pattern() {
+        for (pattern, name, expected) in [
+            ("", "a", true),
+            ("*", "a", true),
+            ("chat*", "chat:a", true),
+            ("chat*", "a:chat", false),
+            ("*:a", "chat:a", true),
+            ("c*t?a", "chat:a", true),
+            ("c*t?a", "chat:b", false),
+            ("?", "大", true),
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*a*b", "xaxxab", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

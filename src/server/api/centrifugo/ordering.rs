@@ -1,0 +1,99 @@
+//! `unsubscribe`, `subscribe` and `refresh`: what the sessions of a user are told to do.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::asked::{Meant, Named, OtherRule, Refreshing, Since, Subscribing, Wish, read};
+use super::failed::Failed;
+use crate::config::{Config, OnSlow, Rule};
+use crate::dialect::json_read::is_json_text;
+use crate::position::Offset;
+use crate::server::api::publishing::kind_of;
+use crate::shard::{Addressee, Order, OrderedSubscription};
+use crate::topic_name::TopicName;
+
+/// The longest `info` of a subscription, in bytes: as much as a token can bring.
+const INFO_BYTES_MAX: usize = 8 << 10;
+
+/// Whose sessions a command means.
+pub fn addressee(json: &[u8]) -> Result<Addressee, Failed> {
+    let Meant { user, client, session } = read(json)?;
+    if user.is_empty() || !session.is_empty() {
+        return Err(Failed::BAD_REQUEST);
+    }
+    let only = (!client.is_empty()).then(|| client.parse().map_err(|_| Failed::BAD_REQUEST)).transpose()?;
+    Ok(Addressee { user: user.into(), only })
+}
+
+/// The subscription that is to end, or all.
+pub fn unsubscribe(json: &[u8], _: &Config) -> Result<Order, Failed> {
+    let Named { channel } = read(json)?;
+    let topic = (!channel.is_empty()).then(|| named(&channel)).transpose()?;
+    Ok(Order::Unsubscribe(topic))
+}
+
+/// The subscription that is to be, where `config` has the topics' rules. A wish that is not done is refused: its sender counts on it.
+pub fn subscribe(json: &[u8], config: &Config) -> Result<Order, Failed> {
+    let Subscribing { channel, info, b64info, data, b64data, recover_since, other_rule } = read(json)?;
+    let topic = named(&channel)?;
+    let info: Option<Box<str>> = match info {
+        None if b64info.is_empty() => None,
+        None => {
+            let bytes = STANDARD.decode(&*b64info).ok().filter(|bytes| is_json_text(bytes)).ok_or(Failed::BAD_REQUEST)?;
+            Some(String::from_utf8(bytes).map_err(|_| Failed::BAD_REQUEST)?.into())
+        }
+        Some(info) => Some(info.get().into()),
+    };
+    let data: Option<Box<[u8]>> = match data {
+        None if b64data.is_empty() => None,
+        None => Some(STANDARD.decode(&*b64data).map_err(|_| Failed::BAD_REQUEST)?.into()),
+        Some(data) => Some(data.get().as_bytes().into()),
+    };
+    let data_bytes_max = config.limits.message_bytes;
+    if info.as_ref().is_some_and(|info| info.len() > INFO_BYTES_MAX) || data.as_ref().is_some_and(|data| data.len() > data_bytes_max) {
+        return Err(Failed::BAD_REQUEST);
+    }
+    Ok(Order::Subscribe(Box::new(OrderedSubscription {
+        info,
+        data: data.map(|bytes| {
+            let kind = kind_of(&bytes);
+            (bytes, kind)
+        }),
+        since: recover_since.map(|Since { offset, epoch }| (epoch.into(), Offset(offset))),
+        join_leave: other_rule.map_or(Ok(false), |wanted| wants_joins(wanted, config.rules.of(&topic)))?,
+        topic,
+    })))
+}
+
+/// Whether the subscriber is to be told of joins and leaves; an error where another wish is not what `rule` has anyway.
+fn wants_joins(wanted: OtherRule, rule: &Rule) -> Result<bool, Failed> {
+    let OtherRule { presence, join_leave, force_push_join_leave, force_positioning, force_recovery } = wanted;
+    let has_history = rule.history > 0;
+    let had = [
+        (presence, rule.presence),
+        (join_leave, rule.presence),
+        (force_recovery, has_history),
+        (force_positioning, has_history && rule.on_slow != OnSlow::Conflate),
+    ];
+    let is_had = |(wish, has): (Option<Wish>, bool)| wish.is_none_or(|wish| wish.value == has);
+    let pushed = force_push_join_leave.map(|wish| wish.value);
+    let is_done = match pushed {
+        None => true,
+        Some(true) => rule.presence,
+        Some(false) => !rule.pushes_joins,
+    };
+    if is_done && had.into_iter().all(is_had) { Ok(pushed == Some(true)) } else { Err(Failed::BAD_REQUEST) }
+}
+
+/// How long the sessions' credentials hold.
+pub fn refresh(json: &[u8], _: &Config) -> Result<Order, Failed> {
+    match read(json)? {
+        Refreshing { expired: true, .. } => Ok(Order::Expire(None)),
+        Refreshing { expire_at: 0, .. } => Err(Failed::BAD_REQUEST),
+        Refreshing { expire_at, .. } => Ok(Order::Expire(Some(expire_at))),
+    }
+}
+
+fn named(channel: &str) -> Result<TopicName, Failed> {
+    TopicName::parse(channel).map_err(|error| error.code().into())
+}

@@ -1,0 +1,117 @@
+//! Keys of publishers that try again: under one key a topic is published on once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+use crate::clock::{Clock, Moment};
+use crate::config::Live;
+use crate::metrics::{LimitKey, Metrics};
+use crate::position::Position;
+use crate::topic_name::TopicName;
+
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 128;
+/// How long a key is known.
+const KNOWN_FOR: Duration = Duration::from_secs(300);
+
+/// The keys of the last five minutes, each with the position that its message got.
+pub struct Idempotency {
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    /// Held for a look-up; nothing is published under it.
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    places: HashMap<Arc<Name>, Arc<OnceCell<Position>>>,
+    /// In the order of their first use.
+    order: VecDeque<(Moment, Arc<Name>)>,
+}
+
+/// A topic, and a key there.
+type Name = (TopicName, Box<str>);
+
+impl Idempotency {
+    /// No key is known yet.
+    pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> Self {
+        Self { live: Arc::clone(live), metrics: Arc::clone(metrics), clock: clock.clone(), known: Mutex::default() }
+    }
+
+    /// What `publish` gives, or what it gave under this key before. While one is on its way, the next waits for it; where it fails,
+    /// the next tries.
+    pub async fn once<E>(&self, topic: &TopicName, key: &str, publish: impl Future<Output = Result<Position, E>>) -> Result<Position, E> {
+        let place = self.place(topic, key);
+        place.get_or_try_init(|| publish).await.copied()
+    }
+
+    fn place(&self, topic: &TopicName, key: &str) -> Arc<OnceCell<Position>> {
+        let (now, most) = (self.clock.moment(), self.live.load().limits.idempotency_keys);
+        let name: Arc<Name> = Arc::new((topic.clone(), key.into()));
+        let mut known = self.known.lock();
+        while known.order.front().is_some_and(|&(at, _)| now.since(at) >= KNOWN_FOR) {
+            known.forget_oldest();
+        }
+        if let Some(place) = known.places.get(&name) {
+            return Arc::clone(place);
+        }
+        while known.order.len() >= most {
+            known.forget_oldest();
+            self.metrics.limit_hit(LimitKey::IdempotencyKeys);
+        }
+        let place = Arc::new(OnceCell::new());
+        known.places.insert(Arc::clone(&name), Arc::clone(&place));
+        known.order.push_back((now, name));
+        place
+    }
+}
+
+impl Known {
+    fn forget_oldest(&mut self) {
+        if let Some((_, name)) = self.order.pop_front() {
+            self.places.remove(&name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::config::{Config, Limits};
+    use crate::position::{Epoch, Offset};
+
+    fn position(offset: u64) -> Position {
+        Position { epoch: Epoch::random(), offset: Offset(offset) }
+    }
+
+    async fn published(keys: &Idempotency, key: &str, offset: u64) -> u64 {
+        let topic = TopicName::parse("a").unwrap();
+        keys.once(&topic, key, async { Ok::<_, ()>(position(offset)) }).await.unwrap().offset.0
+    }
+
+    /// Issue 16: one key publishes once in five minutes; past `idempotency_keys` the oldest is forgotten.
+    #[tokio::test]
+    async fn keys_are_known_for_five_minutes_and_bounded() {
+        let (clock, metrics) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()));
+        let limits = Limits { idempotency_keys: 2, ..Limits::default() };
+        let live = Arc::new(Live::new(&Config { limits, ..Config::default() }, &metrics));
+        let keys = Idempotency::new(&live, &metrics, &clock);
+        assert_eq!((published(&keys, "a", 1).await, published(&keys, "a", 2).await, published(&keys, "b", 3).await), (1, 1, 3));
+        assert_eq!((published(&keys, "c", 4).await, published(&keys, "b", 5).await, published(&keys, "a", 6).await), (4, 3, 6));
+        clock.turn(KNOWN_FOR);
+        assert_eq!((published(&keys, "c", 7).await, published(&keys, "a", 8).await), (7, 8));
+        let topic = TopicName::parse("b").unwrap();
+        assert!(keys.once(&topic, "a", async { Err(()) }).await.is_err(), "another topic is another place");
+        assert_eq!(
+            keys.once(&topic, "a", async { Ok::<_, ()>(position(9)) }).await.unwrap().offset,
+            Offset(9),
+            "what failed is tried again"
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! What started the process, where that is a supervisor such as systemd: the sockets that it passed on, and the word that it
+//! waits for (sd_notify(3)).
+
+use std::ffi::OsString;
+use std::io;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::server::accept::PassedSockets;
+
+/// The supervisor, if there is one.
+#[derive(Debug, Default)]
+pub struct Supervisor {
+    /// Sockets that it passed on.
+    pub sockets: PassedSockets,
+    /// Where it is told how the gateway is.
+    pub notifier: Notifier,
+}
+
+/// Tells the supervisor how the gateway is; without one, nobody.
+#[derive(Debug, Default)]
+pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
+
+impl Supervisor {
+    /// Reads what it left in the environment. Called once, before there are threads: `LISTEN_FDS` is removed.
+    pub fn from_environment() -> io::Result<Self> {
+        Ok(Self { sockets: PassedSockets::take()?, notifier: Notifier::at(std::env::var_os("NOTIFY_SOCKET")) })
+    }
+}
+
+impl Notifier {
+    /// Tells the socket of this name: a path, or with `@` before it an abstract name.
+    fn at(name: Option<OsString>) -> Self {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Self(None) };
+        let open = || {
+            let address = match name.as_bytes().strip_prefix(b"@") {
+                #[cfg(target_os = "linux")]
+                Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name)?,
+                _ => SocketAddr::from_pathname(&name)?,
+            };
+            let socket = UnixDatagram::unbound()?;
+            socket.set_nonblocking(true)?; // nothing waits for a supervisor that doesn't read
+            io::Result::Ok((socket, address))
+        };
+        // Nobody logs yet, and without its READY the supervisor tells of this.
+        Self(open().ok())
+    }
+
+    /// The gateway takes sessions; again after each reload.
+    pub fn ready(&self) {
+        self.tell("READY=1\nSTATUS=taking sessions");
+    }
+
+    /// A reload begins, which ends with [`ready`](Self::ready).
+    pub fn reloading(&self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reading the configuration again"));
+    }
+
+    /// A drain begins.
+    pub fn stopping(&self) {
+        self.tell("STOPPING=1\nSTATUS=draining");
+    }
+
+    fn tell(&self, state: &str) {
+        let Some((socket, address)) = &self.0 else { return };
+        if let Err(error) = socket.send_to_addr(state.as_bytes(), address) {
+            tracing::warn!(%error, state, "the supervisor (NOTIFY_SOCKET) could not be told");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 256];
+        let bytes = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..bytes].to_vec()).unwrap()
+    }
+
+    /// Each state is one datagram, to a path or to an abstract name.
+    #[test]
+    fn a_supervisor_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let by_path = UnixDatagram::bind(&path).unwrap();
+        let abstract_name = format!("belfry-test-{}", std::process::id());
+        let by_name = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&abstract_name).unwrap()).unwrap();
+        for (name, socket) in [(path.into_os_string(), by_path), (format!("@{abstract_name}").into(), by_name)] {
+            let notifier = Notifier::at(Some(name));
+            notifier.ready();
+            assert!(heard(&socket).starts_with("READY=1\n"));
+            notifier.reloading();
+            let told = heard(&socket);
+            let micros: u64 = told.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")?.parse().ok()).unwrap();
+            assert!(told.starts_with("RELOADING=1\n") && micros > 0, "{told}");
+            notifier.stopping();
+            assert!(heard(&socket).starts_with("STOPPING=1\n"));
+        }
+    }
+
+    /// Neither an empty name nor one where nobody reads ends anything.
+    #[test]
+    fn nobody_need_be_there() {
+        for name in [None, Some(""), Some("/nowhere/notify"), Some("relative")] {
+            Notifier::at(name.map(OsString::from)).ready();
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The checks of a request for one of Centrifugo's transports before its 200, and the session that it becomes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::body::Incoming;
+
+use super::head::{has_chunks, written};
+use super::transport::Transport;
+use crate::auth::AuthError;
+use crate::dialect::{Dialect, Encoding};
+use crate::metrics::{LimitKey, RejectReason};
+use crate::server::entry::{Granted, Refused};
+use crate::server::limits::{Accounts, Admission};
+use crate::server::request::{BodyError, Fields, Head, Query, Sender, credential, read_body};
+use crate::server::response::Problem;
+use crate::session::{Emulated, Surroundings, emulate};
+use crate::session_id::SessionId;
+use crate::shard::{NewSession, Shards};
+
+/// Grants Centrifugo's transports over HTTP.
+pub struct EmulatedStreams {
+    surroundings: Arc<Surroundings>,
+    admission: Arc<Admission>,
+    shards: Arc<Shards>,
+    accounts: Accounts,
+    /// This gateway, as clients are told of it.
+    node: Arc<str>,
+}
+
+impl EmulatedStreams {
+    /// Sessions live in `shards`, are given `surroundings` and are counted by `admission`; their clients know the gateway as `node`.
+    pub fn new(
+        surroundings: &Arc<Surroundings>,
+        admission: &Arc<Admission>,
+        shards: &Arc<Shards>,
+        accounts: &Accounts,
+        node: &Arc<str>,
+    ) -> Self {
+        let (surroundings, admission, shards) = (Arc::clone(surroundings), Arc::clone(admission), Arc::clone(shards));
+        Self { surroundings, admission, shards, accounts: accounts.clone(), node: Arc::clone(node) }
+    }
+
+    /// The first command where the query has it.
+    pub fn first_of_query(query: Option<&str>) -> Result<Bytes, Refused> {
+        let first = Query::new(query).text("cf_connect")?;
+        let first =
+            first.ok_or_else(|| bad("cf_connect has the first command, as in /connection/sse?cf_connect={\"id\":1,\"connect\":{}}"))?;
+        Ok(Bytes::from(first.into_owned()))
+    }
+
+    /// The first command where the body has it. Until it was acted on it is in the account of HTTP's bytes.
+    pub async fn first_of_body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Refused> {
+        let limits = &self.surroundings.live.load().limits;
+        match read_body(headers, body, limits.frame_bytes, limits.body_timeout, &self.accounts.bytes).await {
+            Ok((first, held)) => Ok(held.into_holding(first)),
+            Err(error) => {
+                match error {
+                    BodyError::TooLong { .. } => self.accounts.rejections.limit_hit(LimitKey::FrameBytes),
+                    BodyError::TooSlow => self.accounts.rejections.limit_hit(LimitKey::BodyTimeout),
+                    BodyError::Broken | BodyError::NoRoom(_) => {}
+                }
+                Err(Refused(RejectReason::BadUpgrade, error.into()))
+            }
+        }
+    }
+
+    /// Checks what a request says, and takes a place for its session, whose first frame is `first`. A refusal has done nothing.
+    pub fn grant<'a>(
+        &self,
+        transport: Transport,
+        head: &Head<'a, impl Fields<'a>>,
+        first: Bytes,
+        from: &Sender<'_>,
+        address: SocketAddr,
+    ) -> Result<Granted, Refused> {
+        let credential = credential(head.fields, &Query::new(head.query))?;
+        let (auth, failures) = (&self.surroundings.auth, &self.accounts.failures);
+        let identity = match &credential {
+            None => Ok(auth.anonymous()),
+            Some(text) => {
+                failures.check(address.ip()).map_err(|problem| Refused(RejectReason::Unauthorized, problem))?;
+                auth.identify(text).map(Some)
+            }
+        };
+        let pass = self
+            .admission
+            .admit_stream(address.ip(), &self.shards)
+            .map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
+        if matches!(identity, Err(AuthError::Invalid(_))) {
+            failures.count(address.ip());
+        }
+        let (id, wire) = (SessionId::random(), transport.wire(head.fields));
+        let newcomer = NewSession {
+            id,
+            address,
+            variant: Encoding { dialect: Dialect::Centrifugo(wire), framing: transport.framing(has_chunks(head.version)) },
+            reader: emulate(Emulated { id, wire, identity, first, node: Arc::clone(&self.node) }, &self.surroundings),
+            permit: Box::new(pass),
+            subscribes_at_once: false,
+        };
+        Ok(Granted { head: written(transport.content_type(wire), head.version, from), newcomer })
+    }
+}
+
+fn bad(detail: &str) -> Refused {
+    Refused(RejectReason::BadUpgrade, Problem::bad_request(detail))
+}

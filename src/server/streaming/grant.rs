@@ -1,0 +1,202 @@
+//! The checks of a request for a stream before its 200, and the session that it becomes.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{self, HeaderName};
+
+use super::accept::{Accepted, accepted};
+use super::head::{has_chunks, written};
+use super::kind::Kind;
+use crate::auth::Identity;
+use crate::codes::ErrorCode;
+use crate::dialect::{Dialect, Encoding, STREAM_TOPICS_MAX, Since, read_event_id};
+use crate::metrics::RejectReason;
+use crate::position::Offset;
+use crate::server::entry::{Granted, Refused};
+use crate::server::limits::{Accounts, Admission, Failures, Rates, bucket_of};
+use crate::server::request::{Fields, Head, Query, QueryError, Sender, credential};
+use crate::server::response::Problem;
+use crate::session::{Charge, Listening, SubscribeOptions, Surroundings, listen};
+use crate::session_id::SessionId;
+use crate::shard::{NewSession, Shards};
+use crate::topic_name::{Pattern, TopicNameError};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The bounds of `interval_ms` (PROTOCOL section 3).
+const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
+
+/// Grants streams.
+pub struct Streams {
+    surroundings: Arc<Surroundings>,
+    admission: Arc<Admission>,
+    shards: Arc<Shards>,
+    failures: Arc<Failures>,
+    rates: Arc<Rates>,
+}
+
+impl Streams {
+    /// Sessions live in `shards`, are given `surroundings` and are counted by `admission`; wrong credentials and work by `accounts`.
+    pub fn new(surroundings: &Arc<Surroundings>, admission: &Arc<Admission>, shards: &Arc<Shards>, accounts: &Accounts) -> Self {
+        let (surroundings, admission) = (Arc::clone(surroundings), Arc::clone(admission));
+        let (failures, rates) = (Arc::clone(&accounts.failures), Arc::clone(&accounts.rates));
+        Self { surroundings, admission, shards: Arc::clone(shards), failures, rates }
+    }
+
+    /// Checks everything that a request says, and takes a place for its session. A refusal has done nothing.
+    pub fn grant<'a>(
+        &self,
+        kind: Kind,
+        head: &Head<'a, impl Fields<'a>>,
+        from: &Sender<'_>,
+        address: SocketAddr,
+    ) -> Result<Granted, Refused> {
+        let mut listening = self.check(kind, head, address)?;
+        let pass = self
+            .admission
+            .admit_stream(address.ip(), &self.shards)
+            .map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
+        listening.charge = self.charge(&listening, credential(head.fields, &Query::new(head.query))?.is_some(), address)?;
+        let dialect = if listening.is_raw { Dialect::Raw } else { Dialect::Json };
+        let newcomer = NewSession {
+            id: listening.id,
+            address,
+            variant: Encoding { dialect, framing: kind.framing(has_chunks(head.version)) },
+            reader: listen(listening, &self.surroundings),
+            permit: Box::new(pass),
+            subscribes_at_once: true,
+        };
+        Ok(Granted { head: written(kind.content_type(), head.version, from), newcomer })
+    }
+
+    /// Charges what a stream costs (PROTOCOL section 7), as it is known before anything is looked at; what is found then is charged by what
+    /// this gives.
+    fn charge(&self, listening: &Listening, by_credential: bool, address: SocketAddr) -> Result<Charge, Refused> {
+        let identity = Some(&*listening.identity).filter(|_| by_credential);
+        let (payer, rate) = bucket_of(identity, address.ip(), &self.surroundings.live.load().limits);
+        self.rates.take(&payer, rate, 1 + listening.units()).map_err(|wait| {
+            let detail = "past limits.commands_per_second, of which a stream takes as much as a subscribe";
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail);
+            Refused(RejectReason::CommandsPerSecond, problem.retry_after(wait.as_secs_f64().ceil() as u64))
+        })?;
+        let rates = Arc::clone(&self.rates);
+        Ok(Box::new(move |units| rates.charge(&payer, rate, units)))
+    }
+
+    /// Checks everything that a request says.
+    pub fn check<'a>(&self, kind: Kind, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<Listening, Refused> {
+        let bad = |problem| Refused(RejectReason::BadUpgrade, problem);
+        if accepted(head.fields, kind) == Accepted::No {
+            let detail = format!("this path answers {}, which the request's Accept does not take", kind.media_type());
+            return Err(bad(Problem::of_http(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)));
+        }
+        let has_body =
+            head.fields.first(header::TRANSFER_ENCODING).is_some() || head.fields.all(header::CONTENT_LENGTH).any(|length| length != b"0");
+        if has_body {
+            return Err(bad(Problem::bad_request("a request for a stream has no body").closing()));
+        }
+        let query = Query::new(head.query);
+        let topics = topics(&query)?;
+        let is_raw = query.flag("raw")?;
+        if is_raw && !matches!(&*topics, [Ok(topic)] if topic.as_name().is_some()) {
+            return Err(bad(Problem::bad_request("raw=true takes one topic, by its name")));
+        }
+        let options = SubscribeOptions {
+            last: query.number("last")?,
+            since: since(head.fields, &query, &topics)?,
+            interval: interval(&query)?,
+            presence: query.flag("presence")?,
+        };
+        let identity = self.identity(head.fields, &query, &topics, address)?;
+        let tells_position = kind == Kind::Events;
+        Ok(Listening { id: SessionId::random(), identity, topics, options, is_raw, tells_position, charge: Box::new(|_| {}) })
+    }
+
+    /// Who asks, and may have one of `topics` at least.
+    fn identity<'a>(
+        &self,
+        fields: impl Fields<'a>,
+        query: &Query<'a>,
+        topics: &[Result<Pattern, TopicNameError>],
+        address: SocketAddr,
+    ) -> Result<Arc<Identity>, Refused> {
+        let refused = |problem| Refused(RejectReason::Unauthorized, problem);
+        let auth = &self.surroundings.auth;
+        let credential = credential(fields, query)?;
+        let identity = match &credential {
+            None => auth.anonymous(),
+            Some(text) => {
+                self.failures.check(address.ip()).map_err(refused)?;
+                let identity = auth.identify(text);
+                Some(identity.map_err(|error| refused(Problem::unauthorized(error.code(), error.to_string())))?)
+            }
+        };
+        let names = || topics.iter().flatten();
+        let may = |identity: &Arc<Identity>| names().any(|pattern| identity.grants.may_subscribe(pattern));
+        identity.filter(may).ok_or_else(|| {
+            let what = names().map(Pattern::as_str).collect::<Vec<_>>().join(", ");
+            refused(match credential {
+                None => Problem::unauthorized(ErrorCode::NotAllowed, format!("subscribing to {what} is not allowed without credentials")),
+                Some(_) => Problem::forbidden(format!("subscribing to {what} is not allowed for these credentials")),
+            })
+        })
+    }
+
+    /// A request from `address` was refused: a wrong credential counts. A request may be looked at twice, and is refused once.
+    pub fn count(&self, refused: &Refused, address: SocketAddr) {
+        let Refused(_, problem) = refused;
+        if problem.error() == Some(ErrorCode::TokenInvalid) {
+            self.failures.count(address.ip());
+        }
+    }
+}
+
+/// The topics of the URL, of which one at least is a topic.
+fn topics(query: &Query<'_>) -> Result<Vec<Result<Pattern, TopicNameError>>, Refused> {
+    let bad = |problem| Refused(RejectReason::BadUpgrade, problem);
+    let topics = query.topics("topics")?;
+    if topics.is_empty() {
+        return Err(bad(Problem::bad_request("a stream takes the topics that topics= names, as in /sse?topics=chat.lobby")));
+    }
+    if topics.len() > STREAM_TOPICS_MAX {
+        let detail = format!("topics= names {} topics; a stream takes {STREAM_TOPICS_MAX} at most", topics.len());
+        return Err(bad(Problem::bad_request(detail)));
+    }
+    match topics.iter().find_map(|topic| topic.as_ref().err()) {
+        Some(error) if topics.iter().all(Result::is_err) => {
+            Err(bad(Problem::new(StatusCode::BAD_REQUEST, error.code(), error.to_string())))
+        }
+        _ => Ok(topics),
+    }
+}
+
+/// Where the client says it was: `Last-Event-ID`, else `last_event_id=`. What is no `id` of such a stream counts as none.
+fn since<'a>(
+    fields: impl Fields<'a>,
+    query: &Query<'_>,
+    topics: &[Result<Pattern, TopicNameError>],
+) -> Result<Vec<Since<'static>>, QueryError> {
+    let text = match fields.first(LAST_EVENT_ID) {
+        Some(id) => std::str::from_utf8(id).ok().map(Cow::Borrowed),
+        None => query.text("last_event_id")?,
+    };
+    let places = text.as_deref().and_then(|text| read_event_id(text, topics.len())).unwrap_or_default();
+    let since = |(topic, place): (&Result<Pattern, TopicNameError>, Option<(&str, Offset)>)| {
+        let (topic, (epoch, offset)) = (topic.as_ref().ok()?.as_name()?, place?);
+        Some(Since { topic, epoch: Cow::Owned(epoch.to_owned()), offset })
+    };
+    Ok(topics.iter().zip(places).filter_map(since).collect())
+}
+
+/// `interval_ms=`, within its bounds.
+fn interval(query: &Query<'_>) -> Result<Option<Duration>, QueryError> {
+    let wrong = QueryError::Value { name: "interval_ms", right: "a whole number from 10 to 3600000" };
+    match query.number::<u64>("interval_ms").map_err(|_| wrong.clone())? {
+        Some(interval) if !INTERVAL_MS.contains(&interval) => Err(wrong),
+        interval => Ok(interval.map(Duration::from_millis)),
+    }
+}

@@ -1,0 +1,16 @@
+//! From an HTTP request to the session of a stream (PROTOCOL sections 10 and 11): the checks before the 200, and the 200.
+
+mod accept;
+mod emulated;
+mod grant;
+mod head;
+mod kind;
+mod refusal;
+mod transport;
+
+pub use emulated::EmulatedStreams;
+pub use grant::Streams;
+pub use head::head_alone;
+pub use kind::Kind;
+pub use refusal::answer as refusal;
+pub use transport::{Transport, wire_of_body};

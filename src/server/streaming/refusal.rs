@@ -1,0 +1,37 @@
+//! What is answered where a stream is refused.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::Rng;
+
+use super::accept::{Accepted, accepted};
+use super::kind::Kind;
+use crate::metrics::RejectReason;
+use crate::server::entry::Refused;
+use crate::server::request::{Fields, Head};
+use crate::server::response::{Answer, Problem, of_type};
+
+/// The answer to a request for a stream of `kind` that was refused. An EventSource never returns after an error, so where it is refused
+/// for now it gets a stream that says when to come back, and ends; each of them at another moment.
+pub fn answer<'a>(refused: Refused, head: &Head<'a, impl Fields<'a>>, kind: Kind) -> Answer {
+    let Refused(reason, problem) = refused;
+    let is_for_now = matches!(
+        reason,
+        RejectReason::Draining
+            | RejectReason::Sessions
+            | RejectReason::SessionsPerAddress
+            | RejectReason::OutboxTotalBytes
+            | RejectReason::CommandsPerSecond
+    );
+    let is_event_source = kind == Kind::Events && accepted(head.fields, kind) == Accepted::ByName;
+    if !(is_for_now && is_event_source) {
+        return problem.into();
+    }
+    let after = retry_after(&problem).mul_f64(1.0 + rand::rng().random::<f64>());
+    of_type(kind.content_type(), Bytes::from(format!("retry: {}\n\n", after.as_millis())))
+}
+
+fn retry_after(problem: &Problem) -> Duration {
+    Duration::from_secs(problem.retry_after_seconds().unwrap_or(1))
+}

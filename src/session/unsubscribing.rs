@@ -1,0 +1,121 @@
+//! One unsubscribe as it is done: in slices, once what was published before it has gone out.
+
+use super::refused::Refused;
+use super::subscribe_options::bytes_of;
+use crate::codes::ErrorCode;
+use crate::dialect::{Event, RequestId};
+use crate::shard::{Answer, PatternSet, SessionContext};
+use crate::topic_name::{Pattern, TopicNameError};
+
+/// The steps of a slice, each of about a microsecond.
+const STEPS_PER_SLICE: usize = 256;
+
+/// A command of so many steps needs no turn of its own.
+const STEPS_OF_SMALL: usize = 64;
+
+/// What a subscription may cost that ends, in steps.
+const STEPS_PER_TOPIC: usize = 4;
+
+/// An unsubscribe that is being done.
+pub struct Unsubscribing {
+    topics: std::vec::IntoIter<Result<Pattern, TopicNameError>>,
+    /// The client's `id`, as JSON text.
+    id: Option<Box<str>>,
+    /// How many items the inbox had had when it came.
+    pushed: u64,
+    is_small: bool,
+    /// About how much memory its topics take.
+    bytes: usize,
+    ended: Vec<Pattern>,
+    /// The same, for topics to be looked up in.
+    gone: PatternSet,
+    refused: Refused,
+}
+
+impl Unsubscribing {
+    /// Nothing is done yet. `pushed`: how many items the shard's inbox has had by now.
+    pub fn new(topics: Vec<Result<Pattern, TopicNameError>>, id: Option<RequestId<'_>>, pushed: u64) -> Self {
+        Self {
+            id: id.map(|RequestId(id)| id.into()),
+            pushed,
+            is_small: topics.len() * STEPS_PER_TOPIC <= STEPS_OF_SMALL,
+            bytes: bytes_of(&topics),
+            topics: topics.into_iter(),
+            ended: Vec::new(),
+            gone: PatternSet::default(),
+            refused: Refused::default(),
+        }
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Goes on; once it is ready, all is done and answered.
+    pub fn go_on(&mut self, context: &mut SessionContext<'_>) -> Answer<()> {
+        if context.taken(self.pushed) == Answer::Pending || context.take_turn(self.is_small) == Answer::Pending {
+            return Answer::Pending;
+        }
+        let mut steps = 0;
+        while steps < STEPS_PER_SLICE {
+            let Some(topic) = self.topics.next() else {
+                context.spend_steps(steps);
+                self.finish(context);
+                return Answer::Ready(());
+            };
+            self.end(topic, context);
+            steps += STEPS_PER_TOPIC;
+        }
+        context.spend_steps(steps);
+        context.wait_for_turn()
+    }
+
+    fn end(&mut self, topic: Result<Pattern, TopicNameError>, context: &mut SessionContext<'_>) {
+        match topic {
+            Ok(pattern) if context.end_subscription(&pattern) => {
+                self.gone.insert(&pattern);
+                self.ended.push(pattern);
+            }
+            Ok(pattern) => {
+                self.refused.add(ErrorCode::NotSubscribed, pattern.as_str(), format!("this session is not subscribed to {pattern}"));
+            }
+            Err(error) => self.refused.add(error.code(), error.name(), error.to_string()),
+        }
+    }
+
+    /// The subscriptions that it had end, and one error answers for those that it had not.
+    fn finish(&mut self, context: &mut SessionContext<'_>) {
+        if !self.ended.is_empty() {
+            context.leave(&self.gone);
+        }
+        let id = self.id.as_deref().map(RequestId);
+        if id.is_some() && !self.ended.is_empty() {
+            context.say(&Event::Unsubscribed { id, topics: &self.ended });
+        }
+        self.refused.answer(id, context);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::tests::bench::Bench;
+
+    /// Issue 14: an unsubscribe from 1,000 topics is done in slices. (It held its shard for some milliseconds.)
+    #[test]
+    fn a_long_unsubscribe_is_done_in_slices() {
+        const TOPICS: usize = 1_000;
+        let mut bench = Bench::new();
+        let names: Vec<String> = (0..TOPICS).map(|number| format!("h.{number}")).collect();
+        names.iter().for_each(|name| bench.subscribe(name));
+        let topics = names.iter().map(|name| Pattern::parse(name)).collect();
+        let mut unsubscribing = Unsubscribing::new(topics, None, bench.context().pushed());
+        let mut slices = 1;
+        while unsubscribing.go_on(&mut bench.context_in_turn()) == Answer::Pending {
+            slices += 1;
+        }
+        assert!(slices >= TOPICS * STEPS_PER_TOPIC / STEPS_PER_SLICE, "{slices} slices");
+        assert_eq!(bench.context().subscription_count(), 0);
+    }
+}

@@ -1,0 +1,99 @@
+//! What is asked of a shard's sessions from outside: what requests say for them, orders, closing, a look at the slowest, other rules.
+
+use bytes::Bytes;
+
+use super::intake::SessionView;
+use super::order::{Addressee, Order};
+use super::reader::Heard;
+use super::sessions::Sessions;
+use super::slot::Connection;
+use super::state::ShardState;
+use crate::codes::CloseCode;
+use crate::config::Rules;
+use crate::metrics::CloseReason;
+use crate::session_id::{Member, SessionId, SessionSecret};
+use crate::topic_name::TopicName;
+
+impl Sessions {
+    /// Says `frame` to the session of that secret, as a request does for its client. It is a sign of life.
+    pub fn hear(&mut self, secret: SessionSecret, frame: Bytes) -> Heard {
+        let Some(slot) = self.slot_of(secret) else { return Heard::Nobody };
+        let ShardState { table, delivery, env, .. } = &mut self.state;
+        let Some(connection) = table.get_mut(slot).filter(|connection| connection.is_open()) else { return Heard::Nobody };
+        connection.liveness().heard(env.now);
+        env.tally.received_bytes(frame.len() as u64);
+        delivery.begin_reading();
+        let heard = self.call(slot, |reader, context, _| reader.hear(frame, context)).unwrap_or(Heard::Nobody);
+        self.note_waiting(slot);
+        heard
+    }
+
+    /// Closes the session of that name; `false`: there is none.
+    pub fn close(&mut self, id: SessionId, code: CloseCode, reason: &str) -> bool {
+        let found = self.state.table.open().find(|(_, connection)| connection.id() == id).map(|(slot, _)| slot);
+        if let Some(slot) = found {
+            self.state.close(slot, code, reason, CloseReason::Operator);
+        }
+        found.is_some()
+    }
+
+    /// Closes the sessions of `user`, or `only` one of them, but for those that are `spared`; how many that were.
+    pub fn close_user(&mut self, user: &str, only: Option<SessionId>, spared: &[SessionId]) -> usize {
+        let found = self.of_user(user, |id| only.is_none_or(|only| only == id) && !spared.contains(&id));
+        for &slot in &found {
+            self.state.close(slot, CloseCode::Operator, "closed by an operator", CloseReason::Operator);
+        }
+        found.len()
+    }
+
+    /// Gives `order` to the sessions that it is for; how many did something.
+    pub fn order(&mut self, Addressee { user, only }: &Addressee, order: &Order) -> usize {
+        let found = self.of_user(user, |id| only.is_none_or(|only| only == id));
+        found.into_iter().filter(|&slot| self.call(slot, |reader, context, _| reader.order(order, context)) == Some(true)).count()
+    }
+
+    /// The open sessions of `user` whose names are meant.
+    fn of_user(&self, user: &str, is_meant: impl Fn(SessionId) -> bool) -> Vec<u32> {
+        let open = self.state.table.open().filter(|(_, connection)| is_meant(connection.id())).map(|(slot, _)| slot);
+        open.filter(|&slot| self.user(slot).as_deref() == Some(user)).collect()
+    }
+
+    /// The `limit` sessions with the fullest outboxes, fullest first.
+    pub fn slowest(&self, limit: usize) -> Vec<SessionView> {
+        let mut views: Vec<SessionView> = self.state.table.open().filter_map(|(slot, connection)| self.view(slot, connection)).collect();
+        views.sort_by_key(|view| std::cmp::Reverse(view.outbox_bytes));
+        views.truncate(limit);
+        views
+    }
+
+    fn view(&self, slot: u32, connection: &Connection) -> Option<SessionView> {
+        let state = &self.state;
+        let queued = state.delivery.oldest(slot).map(|message| (&message.topic, message.moment));
+        let held = state.pacing.oldest(slot).map(|message| (&message.topic, message.moment));
+        let oldest = [queued, held].into_iter().flatten().min_by_key(|&(_, moment)| moment);
+        Some(SessionView {
+            id: connection.id(),
+            user: self.user(slot),
+            address: connection.address(),
+            dialect: state.delivery.variant(slot)?.name(),
+            outbox_bytes: state.owed_bytes(slot),
+            oldest: oldest.map(|(topic, moment)| (topic.clone(), state.env.now.since(moment))),
+        })
+    }
+
+    /// Where the rules in force turn presence on and `former` had it off, whoever is subscribed by name is there from now on.
+    pub fn enter_presence(&self, former: &Rules) {
+        let ShardState { table, delivery, env, .. } = &self.state;
+        let rules = &env.config.rules;
+        if rules == former || !rules.iter().any(|rule| rule.presence) {
+            return;
+        }
+        let turned_on = |topic: &TopicName| rules.of(topic).presence && !former.of(topic).presence;
+        for (slot, connection) in table.open() {
+            let info = |topic: &TopicName| self.reader(slot).and_then(|reader| reader.info(topic));
+            let member = |topic: &TopicName| Member { session: connection.id(), user: self.user(slot), info: info(topic) };
+            let names = delivery.subscribers.of(slot).iter().filter_map(|subscription| subscription.pattern().as_name());
+            names.filter(turned_on).for_each(|topic| env.hub().enter(&topic, &member(&topic)));
+        }
+    }
+}

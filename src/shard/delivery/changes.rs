@@ -1,0 +1,313 @@
+//! Joins and leaves that wait to be told. A change is told in the tick in which it comes, unless those before it are more than a tick
+//! may tell; the two of one member that cancel out meanwhile are told to nobody.
+//!
+//! Under load they are told in rounds: some changes to a part of their watchers, then to the next part. So each session is written to
+//! once in a round, and whoever else is owed something waits behind a part and not behind all watchers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::HashMap;
+
+use crate::clock::Moment;
+use crate::dialect::{Encoder, Encoding, Event, FrameBytes, event_frame};
+use crate::hub::PresenceChange;
+use crate::metrics::Tally;
+use crate::session_id::SessionId;
+use crate::topic_name::TopicName;
+
+/// Frames that a tick gives to watchers before it ends its telling: with their writes about a millisecond.
+const FRAMES_PER_TICK: usize = 2_048;
+
+/// Watchers that a tick tells something before it ends its telling, and those of a part: as many as a tick writes to.
+pub const WATCHERS_PER_PART: usize = 128;
+
+/// Changes of a round.
+const ROUND_CHANGES: usize = 32;
+
+/// After a tick that told as much as it may, telling rests: others have at least two thirds of the shard's time, and what comes
+/// meanwhile may cancel out.
+const REST: Duration = Duration::from_millis(2);
+
+/// A shard's changes, by the numbers of their items in its inbox.
+#[derive(Debug, Default)]
+pub struct Changes {
+    waiting: BTreeMap<u64, Waiting>,
+    /// Of each member on a topic its newest change that waits.
+    newest: HashMap<(TopicName, SessionId), u64>,
+    /// Topics whose members a session was told of, and the newest change that this may have had in it.
+    asked: HashMap<TopicName, u64>,
+    /// The same, in the order of their asking.
+    asked_in_order: VecDeque<(u64, TopicName)>,
+    /// What `waiting` takes.
+    bytes: usize,
+    /// Those that are being told, in their order.
+    round: Vec<InRound>,
+    /// Watchers in lower slots have been told of the round.
+    from: u32,
+    frames_in_tick: usize,
+    watchers_in_tick: usize,
+    /// Nothing is told before then.
+    rests_until: Option<Moment>,
+}
+
+/// A change that is being told.
+#[derive(Debug)]
+pub struct InRound {
+    /// Its number.
+    pub number: u64,
+    /// The change.
+    pub change: Arc<PresenceChange>,
+    /// Its frames, each made once, in the order of first need; `None` where a dialect has no word for it.
+    frames: Vec<(Encoding, Option<FrameBytes>)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    change: Arc<PresenceChange>,
+    /// The one before it of its member, which may have been told since.
+    before: Option<u64>,
+}
+
+impl Changes {
+    /// Takes the change that has `number`. It cancels the one of its member that waits, under one name, unless somebody may know of
+    /// that one already: `is_known` says whether somebody began to watch behind a number.
+    pub fn take(&mut self, number: u64, change: &Arc<PresenceChange>, is_known: impl Fn(u64) -> bool, tally: &mut Tally) {
+        let key = (change.topic.clone(), change.member.session);
+        let before = self.newest.get(&key).copied();
+        let asked = self.asked.get(&change.topic).copied().unwrap_or(0);
+        if let Some(before) = before.filter(|&before| before > asked && !is_known(before) && self.is_undone(before, change)) {
+            let cancelled = self.remove(before, tally);
+            let earlier = cancelled.and_then(|cancelled| cancelled.before).filter(|earlier| self.waiting.contains_key(earlier));
+            match earlier {
+                Some(earlier) => _ = self.newest.insert(key, earlier),
+                None => _ = self.newest.remove(&key),
+            }
+            return;
+        }
+        self.newest.insert(key, number);
+        self.bytes += change.bytes();
+        tally.presence_bytes(change.bytes() as i64);
+        self.waiting.insert(number, Waiting { change: Arc::clone(change), before });
+    }
+
+    /// A session is told who is in `topic`: of changes up to `pushed`, which its shard may still have to take, none is cancelled by a
+    /// later one.
+    pub fn ask(&mut self, topic: &TopicName, pushed: u64, taken: u64) {
+        if pushed <= taken && self.waiting.is_empty() || self.asked.get(topic) == Some(&pushed) {
+            return;
+        }
+        self.asked.insert(topic.clone(), pushed);
+        self.asked_in_order.push_back((pushed, topic.clone()));
+    }
+
+    /// A tick begins at `now`, of a shard that has taken so many items.
+    pub fn begin_tick(&mut self, taken: u64, now: Moment) {
+        if self.has_told_enough() {
+            self.rests_until = Some(now + REST);
+        } else if self.rests_until.is_some_and(|until| until <= now) {
+            self.rests_until = None;
+        }
+        (self.frames_in_tick, self.watchers_in_tick) = (0, 0);
+        let settled = self.first().map_or(taken, |first| first.saturating_sub(1).min(taken));
+        while let Some((pushed, topic)) = self.asked_in_order.front().filter(|(pushed, _)| *pushed <= settled) {
+            if self.asked.get(topic) == Some(pushed) {
+                self.asked.remove(topic);
+            }
+            self.asked_in_order.pop_front();
+        }
+    }
+
+    /// Whether more may be told in this tick.
+    pub fn may_be_told(&self) -> bool {
+        !self.is_empty() && self.rests_until.is_none() && !self.has_told_enough()
+    }
+
+    /// When more may be told, if something waits.
+    pub fn due(&self, now: Moment) -> Option<Moment> {
+        (!self.is_empty()).then(|| self.rests_until.unwrap_or(now))
+    }
+
+    fn has_told_enough(&self) -> bool {
+        self.frames_in_tick >= FRAMES_PER_TICK || self.watchers_in_tick >= WATCHERS_PER_PART
+    }
+
+    /// The round that is under way, or else the next, and the slot from which on its watchers are to be told of it.
+    pub fn round(&mut self) -> (&mut [InRound], u32) {
+        while self.round.len() < ROUND_CHANGES && self.from == 0 {
+            let Some((number, Waiting { change, .. })) = self.waiting.pop_first() else { break };
+            let key = (change.topic.clone(), change.member.session);
+            if self.newest.get(&key) == Some(&number) {
+                self.newest.remove(&key);
+            }
+            self.round.push(InRound { number, change, frames: Vec::new() });
+        }
+        (&mut self.round, self.from)
+    }
+
+    /// Watchers below slot `to` have been told of the round: so many sessions had nothing to be written before, and got so many frames
+    /// in all. `None`: there are no others.
+    pub fn told(&mut self, to: Option<u32>, watchers: usize, frames: usize, tally: &mut Tally) {
+        self.watchers_in_tick += watchers;
+        self.frames_in_tick += frames + self.round.len();
+        self.from = to.unwrap_or(0);
+        if to.is_none() {
+            let told: usize = self.round.drain(..).map(|told| told.change.bytes()).sum();
+            self.bytes -= told;
+            tally.presence_bytes(-(told as i64));
+        }
+    }
+
+    /// The number of the first that is not told to all.
+    pub fn first(&self) -> Option<u64> {
+        let waiting = || self.waiting.first_key_value().map(|(number, _)| *number);
+        self.round.first().map(|told| told.number).or_else(waiting)
+    }
+
+    /// Whether all is told.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.round.is_empty()
+    }
+
+    /// The bytes of those that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether `change` undoes the one that has this number.
+    fn is_undone(&self, number: u64, change: &PresenceChange) -> bool {
+        let earlier = self.waiting.get(&number).map(|waiting| &waiting.change);
+        earlier.is_some_and(|earlier| earlier.joined != change.joined && earlier.member == change.member)
+    }
+
+    fn remove(&mut self, number: u64, tally: &mut Tally) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&number)?;
+        self.bytes -= waiting.change.bytes();
+        tally.presence_bytes(-(waiting.change.bytes() as i64));
+        Some(waiting)
+    }
+}
+
+impl InRound {
+    /// The frame of the change in `encoding`.
+    pub fn frame(&mut self, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
+        if let Some((_, frame)) = self.frames.iter().find(|(known, _)| *known == encoding) {
+            return frame.clone();
+        }
+        let frame = event_frame(&Event::PresenceChange(&self.change), encoding, encoder, tally);
+        self.frames.push((encoding, frame.clone()));
+        frame
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Deflate;
+    use crate::dialect::{Dialect, ReferenceAccount};
+    use crate::metrics::Metrics;
+    use crate::session_id::Member;
+    use crate::shard::tests::name;
+
+    struct Told {
+        changes: Changes,
+        tally: Tally,
+        number: u64,
+    }
+
+    impl Told {
+        fn new() -> Self {
+            Self { changes: Changes::default(), tally: Tally::new(Arc::new(Metrics::new())), number: 0 }
+        }
+
+        fn take(&mut self, session: u64, user: Option<&str>, joined: bool, watched_behind: u64) {
+            self.number += 1;
+            let member = Member { session: SessionId::from_number(session), user: user.map(Into::into), info: None };
+            let change = Arc::new(PresenceChange { topic: name("t.a"), member, joined });
+            self.changes.take(self.number, &change, |number| watched_behind >= number, &mut self.tally);
+        }
+
+        fn rest(&mut self) -> Vec<(u64, bool)> {
+            let mut told = Vec::new();
+            while !self.changes.is_empty() {
+                told.extend(self.changes.round().0.iter().map(|told| (told.number, told.change.joined)));
+                self.changes.told(None, 1, 1, &mut self.tally);
+            }
+            assert_eq!((self.changes.bytes(), self.changes.newest.len()), (0, 0));
+            told
+        }
+    }
+
+    /// PROTOCOL 3: joins and leaves of one member that are still queued cancel out.
+    #[test]
+    fn a_join_and_a_leave_cancel_out() {
+        let mut told = Told::new();
+        for _ in 0..10_000 {
+            told.take(1, None, true, 0);
+            told.take(1, None, false, 0);
+        }
+        assert!(told.changes.is_empty() && told.changes.bytes() == 0);
+        told.take(1, None, true, 0);
+        told.take(2, None, true, 0);
+        told.take(1, None, false, 0);
+        assert_eq!(told.rest(), [(20_002, true)]);
+    }
+
+    /// A new user is a leave, then a join; with the leave of the new one that of the old one is left.
+    #[test]
+    fn a_rename_that_ends_is_a_leave_of_the_old_name() {
+        let mut told = Told::new();
+        told.take(1, Some("a"), false, 0);
+        told.take(1, Some("b"), true, 0);
+        told.take(1, Some("b"), false, 0);
+        told.take(2, None, true, 0);
+        assert_eq!(told.rest(), [(1, false), (4, true)]);
+        told.take(1, Some("a"), false, 0);
+        told.take(1, Some("b"), true, 0);
+        told.take(1, Some("b"), false, 0);
+        assert_eq!(told.rest(), [(5, false)]);
+    }
+
+    /// Somebody who began to watch between a join and a leave may have been told of the member, and hears the leave.
+    #[test]
+    fn what_somebody_knows_of_does_not_cancel_out() {
+        let mut told = Told::new();
+        told.take(1, None, true, 0);
+        told.take(1, None, false, 1);
+        told.take(1, None, true, 1);
+        assert_eq!(told.rest(), [(1, true)], "the leave and the return were behind it");
+        told.take(1, None, false, 0);
+        told.changes.ask(&name("t.a"), 4, 4);
+        told.take(1, None, true, 0);
+        assert_eq!(told.rest(), [(4, false), (5, true)]);
+        told.changes.begin_tick(5, Moment::default());
+        assert!(told.changes.asked.is_empty() && told.changes.asked_in_order.is_empty());
+    }
+
+    /// A change is encoded once for all sessions of one encoding, in however many parts they are told.
+    #[test]
+    fn a_change_is_encoded_once_for_each_encoding() {
+        let mut told = Told::new();
+        told.take(1, None, true, 0);
+        let mut encoder = Encoder::new(&Deflate::default(), ReferenceAccount::new(Arc::default(), 0));
+        let of = |dialect| Encoding::websocket(dialect, None);
+        let (round, _) = told.changes.round();
+        let mut frame = |encoding| round[0].frame(encoding, &mut encoder, &mut told.tally).map(|frame| frame.as_ptr());
+        assert_eq!(frame(of(Dialect::Json)), frame(of(Dialect::Json)));
+        assert!(frame(of(Dialect::Raw)).is_none());
+        assert_eq!(round[0].frames.len(), 2);
+    }
+
+    /// Who asks while the answer's changes are still in the inbox hears of their end all the same.
+    #[test]
+    fn what_the_shard_has_not_taken_yet_does_not_cancel_out_either() {
+        let mut told = Told::new();
+        told.changes.ask(&name("t.a"), 1, 0);
+        told.changes.begin_tick(0, Moment::default());
+        told.take(1, None, true, 0);
+        told.changes.begin_tick(1, Moment::default());
+        told.take(1, None, false, 0);
+        assert_eq!(told.rest(), [(1, true), (2, false)]);
+    }
+}

@@ -1,0 +1,107 @@
+//! The subscriptions of sessions that have ended: they end a share in each tick, however many there are.
+
+use std::collections::VecDeque;
+
+use super::subscriptions::Subscriptions;
+use crate::session_id::SessionId;
+use crate::topic_name::Pattern;
+
+/// Subscriptions that end in a tick, of sessions that have ended: about half a millisecond's work.
+const PER_TICK: usize = 128;
+
+/// Sessions that have ended and whose subscriptions have not, in the order in which they ended.
+#[derive(Debug)]
+pub struct Departures {
+    waiting: VecDeque<Departure>,
+    left_in_tick: usize,
+}
+
+#[derive(Debug)]
+struct Departure {
+    slot: u32,
+    session: SessionId,
+    keeps_window: bool,
+    patterns: std::vec::IntoIter<Pattern>,
+}
+
+/// A subscription that is to end now.
+#[derive(Debug)]
+pub struct Ending {
+    /// The slot that its session had.
+    pub slot: u32,
+    /// Its session.
+    pub session: SessionId,
+    /// Whether that session's client kept its window of deflate.
+    pub keeps_window: bool,
+    /// Which subscription; `None`: the session has no more.
+    pub pattern: Option<Pattern>,
+}
+
+impl Default for Departures {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), left_in_tick: PER_TICK }
+    }
+}
+
+impl Departures {
+    /// A tick begins.
+    pub fn begin_tick(&mut self) {
+        self.left_in_tick = PER_TICK;
+    }
+
+    /// `session` has ended, in `slot`, with these subscriptions.
+    pub fn add(&mut self, slot: u32, session: SessionId, subscriptions: Subscriptions) {
+        let keeps_window = subscriptions.keeps_window();
+        self.waiting.push_back(Departure { slot, session, keeps_window, patterns: subscriptions.into_patterns() });
+    }
+
+    /// The next subscription to end, if the tick has room for it.
+    pub fn next(&mut self) -> Option<Ending> {
+        let Departure { slot, session, keeps_window, patterns } = self.waiting.front_mut().filter(|_| self.left_in_tick > 0)?;
+        let ending = Ending { slot: *slot, session: *session, keeps_window: *keeps_window, pattern: patterns.next() };
+        match ending.pattern {
+            Some(_) => self.left_in_tick -= 1,
+            None => drop(self.waiting.pop_front()),
+        }
+        Some(ending)
+    }
+
+    /// Whether none are left.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::CloseReason;
+    use crate::shard::tests::bench::Bench;
+
+    use super::*;
+
+    /// Issue 14: the subscriptions of sessions that end at one time end a share in each tick. Until they have, their slots are not used
+    /// anew, and nobody else gets what is theirs.
+    #[test]
+    fn many_subscriptions_end_in_shares() {
+        const TOPICS: usize = 1_000;
+        let mut bench = Bench::new();
+        let slot = bench.join();
+        (0..TOPICS).for_each(|number| bench.subscribe_with(slot, &format!("h.{number}"), 0));
+        bench.state().end(slot, CloseReason::Gone);
+        bench.flush();
+        let mut ticks = 0;
+        while bench.state().delivery.subscribers.are_departing() {
+            let next = bench.enter();
+            assert_ne!(next, slot, "a slot that topics have still");
+            bench.publish(&format!("h.{}", TOPICS - 1));
+            assert!(bench.state().delivery.owes_nothing(next));
+            bench.state().begin_tick();
+            bench.state().end_departed();
+            bench.flush();
+            ticks += 1;
+        }
+        assert_eq!(1 + ticks, TOPICS.div_ceil(PER_TICK), "the first share is that of the end itself");
+        bench.flush();
+        assert_eq!(bench.enter(), slot, "it is used anew");
+    }
+}

@@ -1,0 +1,70 @@
+//! Subscriptions of Centrifugo's protocol that end because messages of theirs were lost: its clients know no gap, and subscribe anew from
+//! the last message that they have.
+
+use std::time::Duration;
+
+use foldhash::HashMap;
+
+use crate::clock::Moment;
+use crate::topic_name::TopicName;
+
+/// A subscription lapses once in that time at most: its client is back within a round trip, and could be told so thousands of times a
+/// second. What is lost meanwhile is not told.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A shard's lapses. Those of the last [`INTERVAL`] are remembered, one for each subscription at most.
+#[derive(Default)]
+pub struct Lapses {
+    told: HashMap<(u32, TopicName), Moment>,
+    /// Those that are to be ended.
+    ended: Vec<(u32, TopicName)>,
+}
+
+impl Lapses {
+    /// Messages of `topic` were lost for the session in `slot`; whether its subscription ends with that.
+    pub fn note(&mut self, slot: u32, topic: &TopicName, now: Moment) -> bool {
+        let key = (slot, topic.clone());
+        if self.told.get(&key).is_some_and(|told| now.since(*told) < INTERVAL) {
+            return false;
+        }
+        self.ended.push(key.clone());
+        self.told.insert(key, now);
+        true
+    }
+
+    /// Takes those that are to be ended.
+    pub fn take_ended(&mut self) -> Vec<(u32, TopicName)> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Forgets those that are too long ago to count.
+    pub fn forget_old(&mut self, now: Moment) {
+        self.told.retain(|_, told| now.since(*told) < INTERVAL);
+        if self.told.is_empty() {
+            self.told = HashMap::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, Timestamp};
+
+    /// A subscription lapses once a second, whatever is lost; each by itself.
+    #[test]
+    fn a_subscription_lapses_once_a_second() {
+        let clock = Clock::by_hand(Timestamp(0));
+        let [one, two] = ["a", "b"].map(|name| TopicName::parse(name).unwrap());
+        let mut lapses = Lapses::default();
+        assert!(lapses.note(7, &one, clock.moment()) && lapses.note(7, &two, clock.moment()) && lapses.note(8, &one, clock.moment()));
+        assert!(!lapses.note(7, &one, clock.moment()));
+        assert_eq!(lapses.take_ended().len(), 3);
+        clock.turn(Duration::from_millis(999));
+        lapses.forget_old(clock.moment());
+        assert!(!lapses.note(7, &one, clock.moment()));
+        clock.turn(Duration::from_millis(1));
+        lapses.forget_old(clock.moment());
+        assert!(lapses.told.is_empty() && lapses.note(7, &one, clock.moment()));
+    }
+}

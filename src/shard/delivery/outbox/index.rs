@@ -1,0 +1,112 @@
+//! Where in the queue of an outbox the frames lie that others replace, cancel or refer to. Conflated messages have an index of their
+//! own.
+
+use foldhash::HashMap;
+
+use super::queued::What;
+use crate::hub::PresenceChange;
+use crate::session_id::SessionId;
+use crate::topic_name::TopicName;
+
+/// Places in one queue.
+#[derive(Default)]
+pub struct Index {
+    /// The changes of one member on one topic that wait, in order.
+    changes: HashMap<(TopicName, SessionId), Vec<i64>>,
+    /// Of each topic in each leaving the place of the newest message that waits from before it.
+    newest_left: HashMap<(TopicName, u32), i64>,
+    pings: usize,
+    pongs: usize,
+    newest_pong: Option<i64>,
+}
+
+impl Index {
+    /// Whether a heartbeat waits.
+    pub fn has_ping(&self) -> bool {
+        self.pings > 0
+    }
+
+    /// How many Pongs wait.
+    pub fn pongs(&self) -> usize {
+        self.pongs
+    }
+
+    /// The place of the newest Pong.
+    pub fn newest_pong(&self) -> Option<i64> {
+        self.newest_pong
+    }
+
+    /// The place of the newest change of the same member on the same topic.
+    pub fn newest_change(&self, change: &PresenceChange) -> Option<i64> {
+        self.changes.get(&key(change))?.last().copied()
+    }
+
+    /// The place of the newest message of `topic` that waits from before that `leaving`.
+    pub fn newest_left(&self, topic: &TopicName, leaving: u32) -> Option<i64> {
+        self.newest_left.get(&(topic.clone(), leaving)).copied()
+    }
+
+    /// Enters what was put at `place`, behind all others.
+    pub fn enter(&mut self, place: i64, what: &What) {
+        match what {
+            What::Presence(change) => self.changes.entry(key(change)).or_default().push(place),
+            What::Members => self.changes.clear(), // its reader knows by it what the changes before it have told
+            What::Ping => self.pings += 1,
+            What::Pong => (self.pongs, self.newest_pong) = (self.pongs + 1, Some(place)),
+            What::Left(message, leaving) => {
+                self.newest_left.insert((message.topic.clone(), *leaving), place);
+            }
+            What::Message(_) | What::Replayed(_) | What::Reply | What::Close => {}
+        }
+    }
+
+    /// Enters what was put at `place`, before all others.
+    pub fn enter_first(&mut self, place: i64, what: &What) {
+        match what {
+            What::Presence(change) => self.changes.entry(key(change)).or_default().insert(0, place),
+            What::Ping => self.pings += 1,
+            What::Pong => (self.pongs, self.newest_pong) = (self.pongs + 1, self.newest_pong.or(Some(place))),
+            What::Left(message, leaving) => {
+                self.newest_left.entry((message.topic.clone(), *leaving)).or_insert(place);
+            }
+            What::Message(_) | What::Replayed(_) | What::Members | What::Reply | What::Close => {}
+        }
+    }
+
+    /// What was at `place` has left the queue.
+    pub fn leave(&mut self, place: i64, what: &What) {
+        match what {
+            What::Presence(change) => {
+                if let Some(places) = self.changes.get_mut(&key(change)) {
+                    places.retain(|other| *other != place);
+                    if places.is_empty() {
+                        self.changes.remove(&key(change));
+                    }
+                }
+            }
+            What::Ping => self.pings -= 1,
+            What::Pong => {
+                self.pongs -= 1;
+                self.newest_pong = self.newest_pong.filter(|newest| *newest != place);
+            }
+            What::Left(message, leaving) => {
+                let key = (message.topic.clone(), *leaving);
+                if self.newest_left.get(&key) == Some(&place) {
+                    self.newest_left.remove(&key);
+                }
+            }
+            What::Message(_) | What::Replayed(_) | What::Members | What::Reply | What::Close => {}
+        }
+    }
+
+    /// Forgets every place, and keeps its memory.
+    pub fn clear(&mut self) {
+        self.changes.clear();
+        self.newest_left.clear();
+        (self.pings, self.pongs, self.newest_pong) = (0, 0, None);
+    }
+}
+
+fn key(change: &PresenceChange) -> (TopicName, SessionId) {
+    (change.topic.clone(), change.member.session)
+}

@@ -1,0 +1,89 @@
+//! What goes before the messages of one stream that tells where it stands. It is made as a message is written and not before: what is
+//! conflated, dropped or replayed meanwhile changes what the stream stands at.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use super::gaps::Gaps;
+use super::queued::Queued;
+use super::stable_queue::StableQueue;
+use crate::dialect::{Framing, StreamPosition, stamp};
+
+/// Frames that are stamped for one write.
+const STAMPED_MAX: usize = 16;
+
+/// The stamps of one session, for the time of one write; of most sessions, none.
+pub struct Stamps<'a> {
+    stands: Option<&'a mut Arc<StreamPosition>>,
+    framing: Framing,
+    /// The stamps of the frames that are to be written.
+    text: Vec<u8>,
+}
+
+impl<'a> Stamps<'a> {
+    /// Those of a session whose stream `stands` there, if it tells so.
+    pub fn of(framing: Framing, stands: Option<&'a mut Arc<StreamPosition>>) -> Self {
+        Self { stands, framing, text: Vec::new() }
+    }
+
+    /// Puts the frames of `queue` into `parts`, up to the next that one of `gaps` must be told before, but for the first `begun` bytes; how
+    /// many parts that are.
+    pub fn gather<'p>(&'p mut self, queue: &'p StableQueue, gaps: &Gaps, begun: usize, parts: &mut [IoSlice<'p>]) -> usize {
+        let is_next = |index, queued: &Queued| index == 0 || !queued.message().is_some_and(|message| gaps.has_before(message));
+        let waiting = queue.iter().map(|(_, queued)| queued).enumerate().take_while(|&(index, queued)| is_next(index, queued));
+        let frames = waiting.map(|(_, queued)| queued);
+        let Some(stands) = &self.stands else {
+            let mut count = 0;
+            for (part, queued) in parts.iter_mut().zip(frames) {
+                *part = IoSlice::new(&queued.frame[if count == 0 { begun } else { 0 }..]);
+                count += 1;
+            }
+            return count;
+        };
+        let mut stands = StreamPosition::clone(stands);
+        self.text.clear();
+        let ends: Vec<(usize, usize)> = frames
+            .clone()
+            .take(STAMPED_MAX.min(parts.len() / 2))
+            .map(|queued| {
+                let stamped = put_stamp(&mut self.text, &mut stands, queued, self.framing);
+                (self.text.len(), stamped)
+            })
+            .collect();
+        let (mut count, mut start, mut skipped) = (0, 0, begun);
+        for (queued, (end, stamped)) in frames.zip(ends) {
+            for piece in [&self.text[start..end], &queued.frame[stamped..]] {
+                let rest = piece.get(skipped..).unwrap_or_default();
+                skipped = skipped.saturating_sub(piece.len());
+                if !rest.is_empty() {
+                    parts[count] = IoSlice::new(rest);
+                    count += 1;
+                }
+            }
+            start = end;
+        }
+        count
+    }
+
+    /// How many bytes `queued`, the next frame, has with its stamp.
+    pub fn stamped_bytes(&mut self, queued: &Queued) -> usize {
+        let Some(stands) = &self.stands else { return queued.frame.len() };
+        self.text.clear();
+        let stamped = put_stamp(&mut self.text, &mut StreamPosition::clone(stands), queued, self.framing);
+        self.text.len() + queued.frame.len() - stamped
+    }
+
+    /// `queued` is written whole.
+    pub fn written(&mut self, queued: &Queued) {
+        if let (Some(stands), Some(message)) = (&mut self.stands, queued.message()) {
+            Arc::make_mut(stands).advance(&message.topic, message.position);
+        }
+    }
+}
+
+/// Appends the stamp of `queued` for a stream that `stands` where it stood before; how many bytes of the frame it stands in place of.
+fn put_stamp(text: &mut Vec<u8>, stands: &mut StreamPosition, queued: &Queued, framing: Framing) -> usize {
+    let Some(message) = queued.message() else { return 0 };
+    stands.advance(&message.topic, message.position);
+    stamp(text, stands, &queued.frame, framing)
+}

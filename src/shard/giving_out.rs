@@ -1,0 +1,63 @@
+//! Shares of history, given out to sessions in turn.
+
+use super::state::ShardState;
+use crate::dialect::Event;
+use crate::topic_name::TopicName;
+
+/// Pieces of history that one session is given before the next.
+const PIECES_PER_SHARE: usize = 4;
+
+impl ShardState {
+    /// Gives out `pieces` of history, to those to whom all else is written: a `subscribed` goes before what is replayed.
+    pub fn give_out_history(&mut self, mut pieces: usize) {
+        let mut awaiting = self.catch_up.take_awaiting();
+        awaiting.retain(|&slot| {
+            if pieces == 0 || !self.delivery.owes_nothing(slot) {
+                return true;
+            }
+            self.catch_up.end_await(slot);
+            pieces -= self.give_share(slot, pieces.min(PIECES_PER_SHARE));
+            false
+        });
+        self.catch_up.put_back(awaiting);
+    }
+
+    /// Gives a session `pieces` of history at most, as far as its socket takes them; how many it was given.
+    fn give_share(&mut self, slot: u32, pieces: usize) -> usize {
+        let mut given = 0;
+        while given < pieces && self.drain_outbox(slot) && self.catch_up.is_replaying(slot) {
+            self.pull_replay(slot);
+            given += 1;
+        }
+        self.write_outbox(slot);
+        given
+    }
+
+    /// Reads the next piece of history into the outbox.
+    fn pull_replay(&mut self, slot: u32) {
+        if self.look_on(slot).is_some() {
+            return;
+        }
+        let Self { table, delivery, catch_up, pacing, env, .. } = self;
+        let Some(id) = table.get(slot).map(|connection| connection.id()) else { return };
+        let Some((topic, piece)) = catch_up.pull(slot, env.now, || env.pushed()) else { return };
+        if delivery.queue_replayed(slot, &topic, piece, id, env) {
+            pacing.begin_interval(slot, &topic, env.now);
+        }
+        self.end_lapsed();
+    }
+    /// Looks on for what the patterns of a session match; the work that it was, in topics, `None`: that is not in turn.
+    pub fn look_on(&mut self, slot: u32) -> Option<usize> {
+        let Self { table, delivery, catch_up, env, .. } = self;
+        let subscribers = &delivery.subscribers;
+        let takes = |topic: &TopicName| subscribers.take(slot, topic);
+        let expanded = catch_up.go_on_expanding(slot, env.hub(), env.taken(), || env.pushed(), takes)?;
+        if expanded.ended {
+            table.look_again(slot); // a subscribe may have waited for that
+        }
+        for (topic, withheld) in expanded.lost {
+            self.say(slot, &Event::Gap { topic: &topic, from: withheld.first.offset, to: withheld.last, epoch: None });
+        }
+        Some(expanded.work)
+    }
+}

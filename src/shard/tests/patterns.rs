@@ -1,0 +1,33 @@
+//! What a session's new patterns match.
+
+use std::sync::Arc;
+
+use foldhash::HashSet;
+
+use super::bench::{Bench, HEAD};
+use super::pattern;
+use crate::hub::Selection;
+use crate::shard::Expansion;
+
+/// PROTOCOL 3: what is published behind the answer to a subscribe is no replay, however late the shard's next tick is. (It was taken
+/// for one until then, and a slow session read it from history, past `on_slow`.)
+#[tokio::test]
+async fn what_is_published_behind_the_answer_is_live() {
+    let mut bench = Bench::new();
+    bench.publish("h.a");
+    let wild = pattern("h.>");
+    let mut context = bench.context_in_turn();
+    assert!(context.take_place(&wild).is_ok());
+    context.subscribe_pattern(&wild, None);
+    let selection = Box::new(Selection::of([&wild]));
+    context.expand(Expansion::new(selection, Arc::default(), HashSet::default(), Some(1)));
+    bench.publish("h.b");
+    let mut client = bench.arrive(HEAD);
+    bench.flush();
+    let read = bench.read(&mut client).await;
+    let read = String::from_utf8_lossy(&read);
+    let live = read.find(r#""topic":"h.b""#);
+    let replayed = read.find(r#""topic":"h.a""#);
+    assert!(live.is_some() && live < replayed, "{read}");
+    assert_eq!(read.matches(r#""replay":true"#).count(), 1, "{read}");
+}

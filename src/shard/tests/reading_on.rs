@@ -1,0 +1,118 @@
+//! A slow session whose topics are read on from their histories (`on_slow = "replay"`).
+
+use super::bench::{Bench, events};
+use super::name;
+use crate::hub::Wanted;
+use crate::shard::upkeep::bound_notes;
+
+/// Messages that the tests publish; the history keeps 20.
+const MESSAGES: usize = 12;
+
+fn offsets(events: &[String]) -> Vec<u64> {
+    events.iter().filter_map(|event| event.strip_prefix("message ")?.parse().ok()).collect()
+}
+
+/// PROTOCOL 7: nothing is queued but the frame by which the socket tells that it takes more; all comes, in order and once.
+#[tokio::test]
+async fn a_slow_session_reads_on_from_history() {
+    let mut bench = Bench::new();
+    bench.subscribe("r.a");
+    bench.publish("r.a");
+    bench.flush();
+    let first = bench.state().owed_bytes(0);
+    (1..MESSAGES / 2).for_each(|_| bench.publish("r.a"));
+    bench.flush();
+    (MESSAGES / 2..MESSAGES).for_each(|_| {
+        bench.publish("r.a");
+        bench.flush();
+    });
+    assert_eq!(bench.state().owed_bytes(0), first, "only the first frame is queued");
+    let mut client = bench.arrive(b"");
+    let read = bench.read(&mut client).await;
+    assert_eq!(offsets(&events(&read)), (1..=MESSAGES as u64).collect::<Vec<_>>());
+}
+
+/// PROTOCOL 7: a write batch with many messages of the topic leaves one in the outbox too.
+#[tokio::test]
+async fn what_one_write_has_left_is_read_on() {
+    let mut bench = Bench::new();
+    bench.subscribe("r.a");
+    (0..MESSAGES).for_each(|_| bench.publish("r.a"));
+    bench.flush();
+    assert!(bench.state().owed_bytes(0) < 600, "{} bytes", bench.state().owed_bytes(0));
+    bench.publish("r.a");
+    bench.flush();
+    let mut client = bench.arrive(b"");
+    let read = bench.read(&mut client).await;
+    assert_eq!(offsets(&events(&read)), (1..=MESSAGES as u64 + 1).collect::<Vec<_>>());
+}
+
+/// PROTOCOL 7: only where history has moved on is there a gap.
+#[tokio::test]
+async fn what_gave_way_is_told() {
+    let mut bench = Bench::new();
+    bench.subscribe("r.a");
+    (0..50).for_each(|_| {
+        bench.publish("r.a");
+        bench.flush();
+    });
+    let mut client = bench.arrive(b"");
+    let events = events(&bench.read(&mut client).await);
+    assert_eq!((&*events[0], &*events[1], &*events[2]), ("message 1", "gap", "message 31"));
+    assert_eq!(offsets(&events), [1].into_iter().chain(31..=50).collect::<Vec<_>>());
+}
+
+/// PROTOCOL 3 and 7: an unsubscribe ends it; what is queued comes before the answer.
+#[tokio::test]
+async fn leaving_ends_it() {
+    let mut bench = Bench::new();
+    bench.subscribe("r.a");
+    bench.subscribe("r.b");
+    for topic in ["r.a", "r.b", "r.a"] {
+        bench.publish(topic);
+        bench.flush();
+    }
+    bench.unsubscribe("r.a");
+    bench.flush();
+    bench.publish("r.a");
+    bench.publish("r.b");
+    bench.flush();
+    let mut client = bench.arrive(b"");
+    assert_eq!(events(&bench.read(&mut client).await), ["message 1", "unsubscribed", "message 1", "message 2"]);
+}
+
+/// PROTOCOL 7: what else waits is queued as its rule says, and stays in its order.
+#[tokio::test]
+async fn other_topics_are_queued_as_before() {
+    let mut bench = Bench::new();
+    bench.subscribe("r.a");
+    bench.subscribe("k.a");
+    for topic in ["k.a", "r.a", "k.a", "r.a"] {
+        bench.publish(topic);
+        bench.flush();
+    }
+    let mut client = bench.arrive(b"");
+    assert_eq!(events(&bench.read(&mut client).await), ["message 1", "message 2", "message 1", "message 2"]);
+}
+
+/// PROTOCOL 7: the places in histories from which a session reads on are in its account: one that is to read on in more topics than its
+/// `outbox_bytes` has room for is closed with 4004, and no other. (Each took its memory uncounted, and there was no bound.)
+#[test]
+fn cursors_are_bounded() {
+    let mut bench = Bench::new();
+    bench.join();
+    let read_on = |bench: &mut Bench, numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            let topic = format!("h.{number}");
+            bench.publish(&topic);
+            let (topic, start) = bench.state().env.hub().start(&name(&topic), Wanted::default()).unwrap();
+            bench.state().catch_up.read_from(0, topic, start.position);
+        }
+        bound_notes(bench.state());
+        bench.state().table.is_open(0)
+    };
+    assert!(read_on(&mut bench, 0..500) && !read_on(&mut bench, 500..600));
+    assert!(bench.state().table.is_open(1));
+    bound_notes(bench.state());
+    assert_eq!(bench.state().catch_up.cursor_bytes().count(), 0);
+}

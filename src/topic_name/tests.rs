@@ -1,0 +1,73 @@
+//! Names and patterns that are taken and refused, and what they match.
+
+use super::*;
+use proptest::prelude::*;
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::parse(text).unwrap()
+}
+
+#[test]
+fn names_that_are_taken() {
+    for name in ["a", "quotes.AAPL", "$belfry.stats", "聊天.大厅", "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p"] {
+        assert_eq!(TopicName::parse(name).unwrap().as_str(), name);
+    }
+    assert!(TopicName::parse(&"x".repeat(255)).is_ok());
+}
+
+#[test]
+fn names_that_are_refused() {
+    for name in ["", ".", "a.", ".a", "a..b", "a b", "a\u{3000}b", "a\u{0}", "a/b", "a\"", "a\\b", "a*b", "a>", "*", "a.>"] {
+        assert!(TopicName::parse(name).is_err(), "{name:?}");
+    }
+    assert!(TopicName::parse(&"x".repeat(256)).is_err());
+    assert!(TopicName::parse("a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q").is_err());
+    assert!(Pattern::parse("a.>.b").is_err());
+    assert!(Pattern::parse("a*.b").is_err());
+}
+
+/// PROTOCOL 2: only the first token `$belfry` is the gateway's own.
+#[test]
+fn the_gateways_own_names() {
+    let is_own = |text| TopicName::parse(text).unwrap().is_own();
+    assert!(is_own("$belfry.stats") && is_own("$belfry"));
+    assert!(!is_own("$belfry:a") && !is_own("$belfryx.a") && !is_own("$mine.a") && !is_own("a.$belfry"));
+}
+
+#[test]
+fn wildcards_match_as_in_nats() {
+    let name = |text| TopicName::parse(text).unwrap();
+    assert!(pattern("quotes.*").matches(&name("quotes.AAPL")));
+    assert!(!pattern("quotes.*").matches(&name("quotes.us.AAPL")));
+    assert!(pattern("quotes.>").matches(&name("quotes.us.AAPL")));
+    assert!(!pattern("quotes.>").matches(&name("quotes")));
+    assert!(!pattern(">").matches(&name("$belfry.stats")));
+    assert!(!pattern("*.stats").matches(&name("$belfry.stats")));
+    assert!(pattern("$belfry.>").matches(&name("$belfry.stats")));
+}
+
+#[test]
+fn a_grant_covers_a_pattern_only_whole() {
+    assert!(pattern("a.>").covers(&pattern("a.*")));
+    assert!(pattern("a.>").covers(&pattern("a.b")));
+    assert!(pattern("a.>").covers(&pattern("a.>")));
+    assert!(!pattern("a.>").covers(&pattern(">")));
+    assert!(!pattern("a.*").covers(&pattern("a.>")));
+    assert!(!pattern(">").covers(&pattern("$belfry.>")));
+}
+
+proptest! {
+    /// What a grant covers, it covers for each topic that the narrower pattern matches.
+    #[test]
+    fn covering_is_matching_for_all(wide in "([ab*]\\.){0,3}[ab*>]", narrow in "([ab*]\\.){0,3}[ab*>]", topic in "([ab]\\.){0,4}[ab]") {
+        let (wide, narrow, topic) = (pattern(&wide), pattern(&narrow), TopicName::parse(&topic).unwrap());
+        if wide.covers(&narrow) && narrow.matches(&topic) {
+            prop_assert!(wide.matches(&topic));
+        }
+    }
+
+    #[test]
+    fn no_text_panics(text in "\\PC{0,300}") {
+        let _ = (TopicName::parse(&text), Pattern::parse(&text));
+    }
+}

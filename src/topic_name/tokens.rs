@@ -1,0 +1,112 @@
+//! The tokens of names: which may stand where, and what they cover.
+
+use super::error::TopicNameError;
+
+/// A name's longest form, in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+/// The most tokens that a name may have.
+pub const TOKENS_MAX: usize = 16;
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has compared a pattern with a topic.
+    pub static COMPARISONS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Whether all that the tokens of `narrow` take, those of `wide` take too.
+pub(super) fn covers<'a>(mut wide: impl Iterator<Item = &'a str>, mut narrow: impl Iterator<Item = &'a str>) -> bool {
+    let mut first = true;
+    loop {
+        match (wide.next(), narrow.next()) {
+            (None, None) => return true,
+            (Some(">" | "*"), Some(token)) if first && token.starts_with('$') => return false,
+            (Some(">"), Some(_)) => return true,
+            (Some("*"), Some(token)) if !token.ends_with('>') => {}
+            (Some(wide), Some(narrow)) if wide == narrow => {}
+            // A namespace that is not the same: the narrower token is in it or goes on from it, and it is longer either way.
+            (Some(wide), Some(narrow)) if first => match namespace_prefix(wide) {
+                Some(prefix) if narrow.len() > prefix.len() && narrow.starts_with(prefix) => {
+                    if wide.ends_with('>') {
+                        return true;
+                    }
+                    if narrow.ends_with('>') {
+                        return false;
+                    }
+                }
+                _ => return false,
+            },
+            _ => return false,
+        }
+        first = false;
+    }
+}
+
+/// The prefix of a namespace's token, with its `:`.
+pub(super) fn namespace_prefix(token: &str) -> Option<&str> {
+    token.strip_suffix(['*', '>']).filter(|prefix| prefix.ends_with(':'))
+}
+
+/// What a text with wildcards or without is.
+pub(super) enum Shape {
+    /// One topic's name.
+    Name,
+    /// More than one topic may be covered.
+    Pattern,
+}
+
+/// Checks `text` as a name or a pattern, or, where `namespaces` may be, as a scope.
+pub(super) fn shape_of(text: &str, namespaces: bool) -> Result<Shape, TopicNameError> {
+    if text.is_empty() {
+        return Err(TopicNameError::Empty);
+    }
+    if text.len() > NAME_BYTES_MAX {
+        return Err(TopicNameError::TooLong { name: text.chars().take(32).collect(), bytes: text.len() });
+    }
+    let tokens = text.split('.').count();
+    if tokens > TOKENS_MAX {
+        return Err(TopicNameError::TooManyTokens { name: text.to_owned(), tokens });
+    }
+    let mut shape = Shape::Name;
+    for (index, token) in text.split('.').enumerate() {
+        let prefix = namespace_prefix(token).filter(|_| namespaces && index == 0);
+        let is_last = index + 1 == tokens;
+        let literal = match token {
+            "" => return Err(TopicNameError::EmptyToken { name: text.to_owned(), index: index + 1 }),
+            "*" => "",
+            ">" if is_last => "",
+            ">" => return Err(TopicNameError::TailNotLast { name: text.to_owned() }),
+            _ if prefix.is_some() && token.ends_with('>') && !is_last => {
+                return Err(TopicNameError::TailNotLast { name: text.to_owned() });
+            }
+            _ => prefix.unwrap_or(token),
+        };
+        if literal.len() < token.len() {
+            shape = Shape::Pattern;
+        }
+        if let Some(character) = literal.chars().find(|&character| !may_stand_in_token(character)) {
+            let name = text.to_owned();
+            return Err(match character {
+                '*' | '>' if namespaces => TopicNameError::WithinToken { name },
+                _ => TopicNameError::Character { name, character },
+            });
+        }
+    }
+    Ok(shape)
+}
+
+fn may_stand_in_token(character: char) -> bool {
+    !character.is_whitespace() && !character.is_control() && !matches!(character, '*' | '>' | '/' | '"' | '\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_of_namespaces() {
+        assert_eq!(namespace_prefix("chat:*"), Some("chat:"));
+        assert_eq!(namespace_prefix("chat:>"), Some("chat:"));
+        for token in ["*", ">", "chat*", "chat:", "chat:a"] {
+            assert_eq!(namespace_prefix(token), None, "{token}");
+        }
+    }
+}

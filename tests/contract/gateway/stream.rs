@@ -1,0 +1,169 @@
+//! The far end of a stream: server-sent events or lines in the body of an answer, read only when asked.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use serde_json::Value;
+
+use super::Reply;
+use super::http::{read_chunk, read_reply, read_reply_head};
+
+/// One server-sent event as it is dispatched, or a block that dispatches none (the HTML standard, "Interpreting an event stream").
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerSent {
+    pub name: String,
+    pub data: Option<String>,
+    pub id: Option<String>,
+    pub retry: Option<u64>,
+    pub comment: Option<String>,
+}
+
+impl ServerSent {
+    fn of(block: &str) -> Self {
+        let mut event = Self::default();
+        for line in block.split('\n') {
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value).to_owned();
+            match field {
+                "" => event.comment = Some(value),
+                "event" => event.name = value,
+                "data" => event.data = Some(event.data.map_or(String::new(), |data| data + "\n") + &value),
+                "id" => event.id = Some(value),
+                "retry" => event.retry = Some(value.parse().expect("retry is a number")),
+                _ => panic!("a field that is none: {block:?}"),
+            }
+        }
+        event
+    }
+
+    /// Its data as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        let data = self.data.as_deref().unwrap_or_else(|| panic!("no data: {self:?}"));
+        serde_json::from_str(data).unwrap_or_else(|error| panic!("not JSON ({error}): {self:?}"))
+    }
+}
+
+/// A stream that was answered with 200.
+pub struct Stream<S = TcpStream> {
+    socket: S,
+    /// The head of the answer.
+    pub head: Reply,
+    is_chunked: bool,
+    text: Vec<u8>,
+}
+
+impl<S: Read + Write> Stream<S> {
+    /// Asks for a stream on `path` over `socket`; the answer, if it is another than 200.
+    pub fn open(socket: S, path: &str, headers: &[(&str, &str)], version: &str) -> Result<Self, Reply> {
+        Self::ask(socket, format!("GET {path} HTTP/{version}\r\n"), headers, b"")
+    }
+
+    /// The same by a POST with a body.
+    pub fn open_by_post(socket: S, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Self, Reply> {
+        Self::ask(socket, format!("POST {path} HTTP/1.1\r\nContent-Length: {}\r\n", body.len()), headers, body)
+    }
+
+    fn ask(mut socket: S, mut request: String, headers: &[(&str, &str)], body: &[u8]) -> Result<Self, Reply> {
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            request.push_str("Host: localhost\r\n");
+        }
+        headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
+        socket.write_all(&[request.as_bytes(), b"\r\n", body].concat()).expect("the gateway reads");
+        let head = read_reply_head(&mut socket).expect("the gateway answers");
+        if head.status != 200 {
+            return Err(head);
+        }
+        let is_chunked = head.header("Transfer-Encoding") == Some("chunked");
+        Ok(Self { socket, head, is_chunked, text: Vec::new() })
+    }
+
+    /// What ends with `end`, without it; `None`: the stream has ended.
+    fn next(&mut self, end: &[u8]) -> Option<String> {
+        loop {
+            if let Some(at) = self.text.windows(end.len()).position(|window| window == end) {
+                let text: Vec<u8> = self.text.drain(..at + end.len()).collect();
+                return Some(String::from_utf8(text[..at].to_vec()).expect("a stream is UTF-8"));
+            }
+            let more = self.read_more();
+            if more.is_empty() {
+                assert!(self.text.is_empty(), "a stream ends within an event: {:?}", String::from_utf8_lossy(&self.text));
+                return None;
+            }
+            self.text.extend(more);
+        }
+    }
+
+    fn read_more(&mut self) -> Vec<u8> {
+        if self.is_chunked {
+            return read_chunk(&mut self.socket).expect("a chunk comes in time");
+        }
+        let mut buffer = vec![0; 4096];
+        let read = self.socket.read(&mut buffer).expect("the stream goes on in time");
+        buffer.truncate(read);
+        buffer
+    }
+
+    /// The next block, whatever it is; `None`: the stream has ended.
+    pub fn block(&mut self) -> Option<ServerSent> {
+        self.next(b"\n\n").map(|block| ServerSent::of(&block))
+    }
+
+    /// The next event that a client sees, past comments and what only moves its `id`.
+    #[track_caller]
+    pub fn event(&mut self) -> ServerSent {
+        std::iter::from_fn(|| self.block()).find(|block| block.data.is_some()).expect("an event comes before the end")
+    }
+
+    /// The next event is a message with this `id` and payload.
+    #[track_caller]
+    pub fn expect_message(&mut self, id: &str, data: impl Into<Value>) {
+        let event = self.event();
+        assert_eq!((&*event.name, event.id.as_deref(), &event.json()["data"]), ("", Some(id), &data.into()), "{event:?}");
+    }
+
+    /// The next line; `None`: the stream has ended.
+    pub fn line(&mut self) -> Option<String> {
+        self.next(b"\n")
+    }
+
+    /// The next line as JSON, past empty ones.
+    #[track_caller]
+    pub fn object(&mut self) -> Value {
+        let line = std::iter::from_fn(|| self.line()).find(|line| !line.is_empty()).expect("a line comes before the end");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("not JSON ({error}): {line:?}"))
+    }
+
+    /// The next chunk as it came.
+    pub fn bytes(&mut self) -> Vec<u8> {
+        self.read_more()
+    }
+
+    /// Asserts that the body has ended, and the connection with it.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        assert_eq!(self.block(), None);
+        assert_eq!(self.socket.read(&mut [0]).expect("the connection ends in time"), 0);
+    }
+}
+
+impl Stream {
+    /// Asks for a stream, and reads an answer that is whole.
+    pub fn refusal(mut socket: TcpStream, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
+        headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
+        socket.write_all(format!("{request}\r\n").as_bytes()).expect("the gateway reads");
+        let read = if method == "HEAD" { read_reply_head } else { read_reply };
+        read(&mut socket).expect("the gateway answers")
+    }
+
+    /// Ends its own side of the connection.
+    pub fn end_writing(&self) {
+        self.socket.shutdown(Shutdown::Write).expect("a socket can be shut down");
+    }
+
+    /// Sends more than a stream's client has to say.
+    pub fn say(&mut self, text: &str) {
+        self.socket.write_all(text.as_bytes()).expect("the gateway reads");
+    }
+}

@@ -1,0 +1,96 @@
+//! PROTOCOL 7 and 11: streams under TLS, streams that stand still, and what the gateway's memory is worth to them.
+
+use serde_json::json;
+
+use crate::gateway::{Certificate, Setup, Stream, eventually};
+
+/// A stream goes through TLS as through TCP: its messages, its resumption, Centrifugo's by POST, and the end that a client makes.
+#[test]
+fn streams_go_through_tls() {
+    let certificate = Certificate::new();
+    let gateway = Setup::new().server(&certificate.setting()).start();
+    let tls = || certificate.client(gateway.socket());
+    let mut events = Stream::open(tls(), "/sse?topics=chat.a", &[], "1.1").unwrap();
+    let id = events.event().id.unwrap();
+    let first = br#"{"connect":{"subs":{}},"id":1}"#;
+    let mut lines = Stream::open_by_post(tls(), "/connection/http_stream", &[], first).unwrap();
+    assert_eq!(lines.object()["id"], 1);
+    // Speaks to the gateway under TLS by itself, as `Gateway::publish` does without.
+    let post = Stream::open_by_post(tls(), "/v1/topics/chat.a", &[], b"1").unwrap();
+    assert_eq!(post.head.status, 200);
+    events.expect_message(&id.replace(":0", ":1"), 1);
+    drop(events);
+    let mut again = Stream::open(tls(), "/sse?topics=chat.a", &[("Last-Event-ID", &id)], "1.1").unwrap();
+    assert_eq!(again.event().json()["topics"][0]["recovered"], true);
+    again.expect_message(&id.replace(":0", ":1"), 1);
+}
+
+/// A stream that takes nothing in `write_timeout` is ended, whatever its rules.
+#[test]
+fn a_stream_that_does_not_move_is_ended() {
+    let gateway = Setup::new().without_rates().limits("write_timeout = \"300ms\"\noutbox_bytes = 100000").start();
+    for path in ["/sse?topics=quotes.%3E", "/stream?topics=quotes.%3E"] {
+        let stream = gateway.stream(path);
+        gateway.expect_metric("sessions", 1.0);
+        // The kernel takes megabytes before a socket is full.
+        (0..10).for_each(|n| gateway.publish_many(&format!("quotes.{n}"), 100, 20_000));
+        gateway.expect_metric("sessions", 0.0);
+        drop(stream);
+    }
+    gateway.expect_limit_hit("write_timeout");
+    gateway.expect_metric("sessions_closed_total{reason=\"slow\"}", 2.0);
+    gateway.expect_accounts_closed();
+}
+
+/// Past `outbox_total_bytes` a stream whose rule would disconnect it is told 1013, if it gets as far, and ended.
+#[test]
+fn past_the_total_a_stream_is_told_to_try_again_later() {
+    let gateway = Setup::new().without_rates().limits("outbox_total_bytes = 200000\noutbox_bytes = 4000000").start();
+    let mut stream = gateway.stream("/sse?topics=chat.a");
+    stream.event();
+    gateway.publish_many("chat.a", 2_000, 5_000);
+    gateway.expect_metric("sessions_closed_total{reason=\"too_full\"}", 1.0);
+    let last = std::iter::from_fn(|| stream.block()).filter(|block| block.data.is_some()).last().unwrap();
+    assert_eq!((&*last.name, &last.json()["code"]), ("error", &json!(1013)), "{last:?}");
+    gateway.expect_limit_hit("outbox_total_bytes");
+    gateway.expect_accounts_closed();
+}
+
+/// While all outboxes are as full as `outbox_total_bytes` allows, new streams are refused for now; what they would miss has no room.
+#[test]
+fn new_streams_wait_while_the_outboxes_are_full() {
+    let limits = "outbox_total_bytes = 400000\noutbox_bytes = 4000000\nwrite_timeout = \"1m\"";
+    let gateway = Setup::new().without_rates().limits(limits).start();
+    // One in each shard.
+    let standing: Vec<Stream> = (0..2).map(|_| gateway.stream("/sse?topics=test.a")).collect();
+    gateway.publish_many("test.a", 2_000, 5_000);
+    gateway.expect_limit_hit("outbox_total_bytes");
+    eventually("a refusal", || {
+        let reply = Stream::open(gateway.socket(), "/stream?topics=chat.a", &[], "1.1").err()?;
+        assert_eq!((reply.status, reply.header("Retry-After")), (503, Some("5")));
+        Some(())
+    });
+    let events = Stream::refusal(gateway.socket(), "GET", "/sse?topics=chat.a", &[("Accept", "text/event-stream")]);
+    assert!(events.status == 200 && events.text().starts_with("retry: "), "an EventSource comes back: {events:?}");
+    let lines = gateway.post("/connection/http_stream", br#"{"connect":{},"id":1}"#);
+    assert_eq!(lines.problem(503), "too_busy");
+    gateway.session().expect_quiet();
+    assert!(gateway.metrics().value("handshakes_rejected_total{reason=\"outbox_total_bytes\"}") >= 3.0);
+    drop(standing);
+    eventually("room", || Stream::open(gateway.socket(), "/stream?topics=chat.a", &[], "1.1").ok());
+}
+
+/// PROTOCOL 7: a stream takes work as a subscribe does, from the bucket of its credential or address; where that is empty it is refused
+/// for now.
+#[test]
+fn streams_are_charged_as_a_subscribe_is() {
+    let gateway = Setup::new().limits("commands_per_second = 1\ncommands_burst = 3").start();
+    let open: Vec<Stream> = (0..3).map(|_| gateway.stream("/stream?topics=chat.a")).collect();
+    let lines = Stream::refusal(gateway.socket(), "GET", "/stream?topics=chat.a", &[]);
+    assert_eq!((lines.header("Retry-After"), lines.problem(429)), (Some("1"), "rate_limited".to_owned()));
+    let events = Stream::refusal(gateway.socket(), "GET", "/sse?topics=chat.a", &[("Accept", "text/event-stream")]);
+    assert!(events.status == 200 && events.text().starts_with("retry: "), "an EventSource comes back: {events:?}");
+    assert!(gateway.metrics().value("handshakes_rejected_total{reason=\"commands_per_second\"}") >= 2.0);
+    gateway.expect_limit_hit("commands_per_second");
+    drop(open);
+}

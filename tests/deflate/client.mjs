@@ -1,0 +1,79 @@
+// A JavaScript client as it comes: client.mjs built-in|ws|chromium|page URL. Sends each line that it is given, and prints each text
+// that it reads. `page` is the gateway's own page in Chromium, whose commands are its own.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const require = createRequire(fileURLToPath(new URL('../../target/deflate-test/', import.meta.url)));
+const [kind, url] = process.argv.slice(2);
+const lines = createInterface({ input: process.stdin });
+let isOver = false;
+lines.on('close', () => {
+  isOver = true;
+});
+const show = (text) => process.stdout.write(`${text}\n`);
+
+function speak(WebSocket) {
+  const socket = new WebSocket(url);
+  socket.onmessage = ({ data }) => show(data);
+  socket.onclose = ({ code, reason }) => fail(`closed with ${code} ${reason}`);
+  socket.onopen = () => lines.on('line', (line) => socket.send(line));
+}
+
+/** What goes wrong once no more is wanted is nobody's fault. */
+function fail(words) {
+  if (isOver) return;
+  console.error(words);
+  process.exit(1);
+}
+
+/** A page of Chromium, which has an empty profile. */
+async function openPage() {
+  const { chromium } = require('playwright-core');
+  const profile = mkdtempSync(join(tmpdir(), 'belfry-deflate-'));
+  const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+  const browser = await chromium.launchPersistentContext(profile, { executablePath: process.env.CHROMIUM, headless: true, args, bypassCSP: true });
+  lines.on('close', async () => {
+    await browser.close();
+    rmSync(profile, { recursive: true });
+    process.exit(0);
+  });
+  return browser.newPage();
+}
+
+/** A socket of a page that is otherwise empty. What it reads is fetched in parts, for a call for each message would take longer. */
+async function speakInChromium() {
+  const page = await openPage();
+  await page.goto(`${url.replace('ws:', 'http:').replace('/ws', '')}/healthz`);
+  await page.evaluate((address) => new Promise((opened) => {
+    window.read = [];
+    window.socket = new WebSocket(address);
+    socket.onmessage = ({ data }) => read.push(data);
+    socket.onclose = ({ code }) => read.push(`closed with ${code}`);
+    socket.onopen = opened;
+  }), url);
+  lines.on('line', (line) => page.evaluate((text) => socket.send(text), line));
+  for (;;) {
+    const texts = await page.evaluate(() => new Promise((done) => {
+      const look = () => (read.length ? done(read.splice(0)) : setTimeout(look, 20));
+      look();
+    }));
+    texts.forEach(show);
+  }
+}
+
+async function watchThePage() {
+  const page = await openPage();
+  page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => show(payload)));
+  await page.goto(url);
+}
+
+if (kind === 'chromium' || kind === 'page') {
+  await (kind === 'page' ? watchThePage() : speakInChromium()).catch((error) => fail(error.message));
+} else {
+  lines.on('close', () => process.exit(0));
+  speak(kind === 'ws' ? require('ws') : globalThis.WebSocket ?? fail('this Node has no WebSocket of its own'));
+}

@@ -1,0 +1,458 @@
+"""The ceiling that docs/security.md computes: each account is filled to its bound, and resident memory compared with what that allows."""
+
+import base64
+import json
+import random
+import re
+import time
+
+from client import Session, dial, exchange, is_closed, other_address, read_all, read_response
+from outcome import MIB, Outcome
+from process import until
+from stage import Gateway
+from websocket import frame
+
+KEY = "the-operator-of-this-test-has-a-key"
+# Everybody may do everything, rates bind nobody, and no time-out ends what is being filled.
+CONFIG = f"""
+[server]
+shards = 2
+[auth]
+anonymous = {{ subscribe = [">"], publish = [">"] }}
+api_keys = [{{ name = "feed", key = "{KEY}", publish = [">"], admin = true, commands_per_second = 10000000 }}]
+[limits]
+commands_per_second = 1000000
+commands_burst = 1000000
+frames_per_second = 1000000
+frames_burst = 1000000
+sessions_per_address = 100000
+http_connections_per_address = 10000
+pending_per_address = 10000
+ping_interval = "1h"
+write_timeout = "1h"
+body_timeout = "1h"
+handshake_timeout = "1h"
+keep_alive = "1h"
+message_timeout = "1h"
+LIMITS
+[[topics]]
+match = "kept.>"
+history = 1000
+[[topics]]
+match = "drop.>"
+on_slow = "drop_oldest"
+[[topics]]
+match = "replay.>"
+history = 10
+on_slow = "replay"
+[[topics]]
+match = "room.>"
+presence = true
+[[topics]]
+match = "refer.>"
+deflate = "history"
+"""
+# What the allocator and the kernel's pages may take beside what is counted.
+ROUNDING = 1.4
+# What a program that has done something keeps: its threads' arenas, buffers for reading and writing.
+ROOM_MIB = 8
+
+
+class Account:
+    """A gateway whose `limits` are small, and what filling one account did to its memory."""
+
+    def __init__(self, limits):
+        self.gateway = Gateway(CONFIG.replace("LIMITS", limits))
+        self.outcome = Outcome()
+
+    def __enter__(self):
+        self.gateway.__enter__()
+        self.gateway.key = KEY
+        self.gateway.publish("other.warm", 1)
+        self.resting = self.gateway.rss()
+        self.gateway.forget_peak()
+        return self
+
+    def __exit__(self, *exception):
+        return self.gateway.__exit__(*exception)
+
+    def filled(self, name, value, bound):
+        """It has come near its bound, and not past it."""
+        self.outcome.at_least(f"{name} filled to", value / bound, 0.8)
+        self.outcome.at_most(f"{name} at most", value / bound, 1.02)
+
+    def holds(self, bound):
+        """Memory has risen by no more than `bound` allows."""
+        rose = (self.gateway.peak() - self.resting) / MIB
+        self.outcome.at_most("memory rose by MiB", rose, bound / MIB * ROUNDING + ROOM_MIB)
+        return self.outcome
+
+
+def offer(gateway, topics, size, each=1):
+    """`each` messages of `size` bytes to each topic."""
+    lines = [(topic, "x" * size) for _ in range(each) for topic in topics]
+    per_batch = max(1, MIB // (size + 100))
+    for begin in range(0, len(lines), per_batch):
+        gateway.publish_batch(lines[begin : begin + per_batch])
+
+
+def readers(gateway, count, **subscribe):
+    """Sessions that subscribe and then read nothing."""
+    sessions = [Session(gateway, receive_buffer=4096) for _ in range(count)]
+    before = gateway.total("subscriptions")
+    for session in sessions:
+        session.say(op="subscribe", **subscribe)
+    until("all are subscribed", lambda: gateway.total("subscriptions") >= before + count, 10)
+    return sessions
+
+
+def histories():
+    bound = 48 * MIB
+    with Account(f"history_bytes = {bound}") as account:
+        offer(account.gateway, [f"kept.t{number}" for number in range(200)], 4000, each=100)
+        account.filled("history_bytes", account.gateway.total("history_bytes"), bound)
+        return account.holds(bound)
+
+
+def outboxes():
+    each, count = MIB, 24
+    with Account(f"outbox_bytes = {each}") as account:
+        held = readers(account.gateway, count, topics=["drop.*"])
+        # No two frames are shared: each session has a topic of its own beside.
+        for number, session in enumerate(held):
+            session.say(op="subscribe", topics=[f"drop.own.s{number}"])
+        until("all are subscribed", lambda: account.gateway.total("subscriptions") == 2 * count, 10)
+        offer(account.gateway, [f"drop.own.s{number}" for number in range(count)], 4000, each=900)
+        account.filled("outbox_bytes", account.gateway.total("outbox_bytes"), count * each)
+        return account.holds(count * each)
+
+
+def held_messages():
+    each, count = MIB, 16
+    with Account(f"outbox_bytes = {each}") as account:
+        holders = [Session(account.gateway) for _ in range(count)]
+        for number, session in enumerate(holders):
+            session.ask(op="subscribe", topics=[f"drop.s{number}.*"], interval_ms=3_600_000)
+        topics = [f"drop.s{number}.t{topic}" for number in range(count) for topic in range(400)]
+        offer(account.gateway, topics, 4000, each=2)
+        account.filled("outbox_bytes", account.gateway.total("outbox_bytes"), count * each)
+        # Payloads alone are counted; each message has its topic, its position and a place in the schedule. The topics are in
+        # an account of their own, at 1 KB.
+        return account.holds(count * (each + each // 4000 * 400 + 40 * 1024) + len(topics) * 1000)
+
+
+def gaps():
+    each, count = MIB // 2, 20
+    with Account(f"outbox_bytes = {each}") as account:
+        held = readers(account.gateway, count, topics=["drop.*"])
+        # A topic's gap takes 152 bytes in the account; what waits beside is in the account of outboxes.
+        most = each // 152
+        for part in range(0, 2 * most, 500):
+            offer(account.gateway, [f"drop.t{number}" for number in range(part, part + 500)], 2000)
+            filled = account.gateway.total("gap_bytes")
+            if filled >= 0.9 * count * each:
+                break
+        account.filled("gap_bytes", filled, count * each)
+        account.outcome.equal("sessions", account.gateway.total("sessions"), count)
+        account.holds(count * 2 * each)
+        offer(account.gateway, [f"drop.t{number}" for number in range(2 * most)], 2000)
+        until("who is owed more is closed", lambda: account.gateway.total("sessions_closed_total", reason="slow") == len(held), 10)
+        return account.outcome
+
+
+def cursors():
+    each, count = MIB // 4, 20
+    with Account(f"outbox_bytes = {each}") as account:
+        held = readers(account.gateway, count, topics=["replay.*"], last=0)
+        offer(account.gateway, ["replay.full"], 60_000, each=20)
+        topics = 4 * each // 128
+        offer(account.gateway, [f"replay.t{number}" for number in range(int(0.95 * topics))], 100)
+        until("all is told", lambda: account.gateway.total("cursor_bytes") >= 0.8 * count * 4 * each, 10)
+        account.filled("cursor_bytes", account.gateway.total("cursor_bytes"), count * 4 * each)
+        account.outcome.equal("sessions", account.gateway.total("sessions"), count)
+        # The topics themselves, at 1 KB, are in the account of topics.
+        account.holds(count * 5 * each + topics * 1000)
+        offer(account.gateway, [f"replay.u{number}" for number in range(topics // 4)], 100)
+        until("who is to read more is closed", lambda: account.gateway.total("sessions_closed_total", reason="slow") == len(held), 10)
+        return account.outcome
+
+
+def intervals():
+    """Sessions with an interval of an hour and a pattern whose topics each have had their message."""
+    each, count = MIB // 4, 20
+    with Account(f"outbox_bytes = {each}") as account:
+        held = [Session(account.gateway) for _ in range(count)]
+        for session in held:
+            session.ask(op="subscribe", topics=["by.*"], interval_ms=3_600_000)
+        topics = 4 * each // 160
+        for part in range(0, int(0.95 * topics), 500):
+            offer(account.gateway, [f"by.t{number}" for number in range(part, min(part + 500, int(0.95 * topics)))], 10)
+            read_all(held, lambda: account.gateway.total("outbox_bytes") == 0)
+        until("all is told", lambda: account.gateway.total("interval_bytes") >= 0.8 * count * 4 * each, 10)
+        account.filled("interval_bytes", account.gateway.total("interval_bytes"), count * 4 * each)
+        account.outcome.equal("sessions", account.gateway.total("sessions"), count)
+        account.holds(count * 5 * each + topics * 1000)
+        offer(account.gateway, [f"by.u{number}" for number in range(topics // 4)], 10)
+        until("who has more is closed", lambda: account.gateway.total("sessions_closed_total", reason="slow") == len(held), 10)
+        return account.outcome
+
+
+def changes():
+    """300 watch while 20 sessions join and leave 1,000 rooms each: what waits stays below `inbox_bytes` for each shard."""
+    each, count, outbox = MIB, 300, 64 * 1024
+    with Account(f"inbox_bytes = {each}\noutbox_bytes = {outbox}") as account:
+        watchers = readers(account.gateway, count, topics=["room.>"], presence=True)
+        members = [Session(account.gateway) for _ in range(20)]
+        rooms, most = [f"room.r{number}" for number in range(1000)], 0
+        for op in ("subscribe", "unsubscribe") * 2:
+            for member in members:
+                member.say(op=op, id=op, topics=rooms)
+                most = max(most, account.gateway.total("presence_bytes"))
+            for member in members:
+                member.hear(lambda event: event.get("id") == op)
+        # A command's changes come at once, and the inbox of a shard may be full of them as well.
+        account.outcome.at_least("presence_bytes at most", most, 1)
+        account.outcome.at_most("presence_bytes of their bound", most / (2 * each), 1.3)
+        # A frame of a join has a note of three times its size beside it.
+        account.outcome.at_least("watchers that did not read and were closed", sum(is_closed(watcher.socket) for watcher in watchers), 1)
+        return account.holds(4 * each + count * 4 * outbox + 20_000 * 2 * 500)
+
+
+def answer(own):
+    """The status of what a connection is answered, None where it waits for more of the body."""
+    own.settimeout(1)
+    try:
+        return read_response(own)[0]
+    except TimeoutError:
+        return None
+
+
+def bodies():
+    bound = 32 * MIB
+    with Account(f"http_bytes = {bound}\nmessage_bytes = {MIB}") as account:
+        head, body = f"POST /v1/topics/other.t HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {MIB}\r\n\r\n".encode(), b"x" * (MIB - 1)
+
+        def send():
+            own = dial(account.gateway)
+            own.settimeout(5)
+            try:
+                own.sendall(head + body)
+            except OSError:
+                pass  # refused
+            return own
+
+        held = [send() for _ in range(30)]
+        until("they have come", lambda: account.gateway.total("http_bytes") >= 30 * MIB, 10)
+        account.filled("http_bytes", account.gateway.total("http_bytes"), bound)
+        # There is room for two of them; which two is not told by the order in which they were sent.
+        late = [send() for _ in range(8)]
+        statuses = [status for status in map(answer, late) if status]
+        account.outcome.at_least("answers to those that have no room", len(statuses), 6)
+        account.outcome.equal("which are", set(statuses), {503})
+        return account.holds(bound + (len(held) + len(late)) * 80 * 1024)
+
+
+def unfinished_heads():
+    count = 1000
+    with Account(f"pending = {count}") as account:
+        head, held = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 15_000, []
+        for _ in range(count - 5):
+            own = dial(account.gateway)
+            own.sendall(head)
+            held.append(own)
+        time.sleep(0.5)
+        account.outcome.at_least("held", sum(not is_closed(own) for own in held), int(0.9 * count))
+        return account.holds(count * (18 + (40 if account.gateway.tls else 64)) * 1024)
+
+
+def idle_connections():
+    count = 600
+    with Account(f"http_connections = {count + 50}") as account:
+        held = []
+        for _ in range(count):
+            own = dial(account.gateway)
+            own.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            held.append(own)
+        until("all are there", lambda: account.gateway.total("http_connections") >= count, 10)
+        return account.holds(count * 80 * 1024)
+
+
+def sessions():
+    """Silent ones, and then each in the midst of a message."""
+    count = 400
+    with Account("") as account:
+        held = [Session(account.gateway) for _ in range(count)]
+        until("all are there", lambda: account.gateway.total("sessions") == count, 10)
+        account.holds(count * (40 if account.gateway.tls else 1) * 1024)
+        part = bytes([0x01, 0xFE]) + (60_000).to_bytes(2, "big") + bytes(4) + b"x" * 60_000
+        for session in held:
+            session.send(part)
+        until("all has come", lambda: account.gateway.total("received_bytes_total") >= count * 60_000, 10)
+        return account.holds(count * (40 + 64 + 64) * 1024)
+
+
+def unread_input():
+    """Sessions whose answers fill their outboxes send on: what they have sent ahead is left in the kernel but for a piece."""
+    count, each = 30, MIB // 4
+    with Account(f"outbox_bytes = {each}") as account:
+        offer(account.gateway, ["kept.long"], 4000, each=50)
+        held = [Session(account.gateway, receive_buffer=4096) for _ in range(count)]
+        ask = frame(1, b'{"op":"history","id":1,"topic":"kept.long","limit":50}') * 300
+        for session in held:
+            session.socket.settimeout(1)
+            try:
+                session.socket.sendall(ask)
+            except TimeoutError:
+                pass
+        until("the outboxes are full", lambda: account.gateway.total("outbox_bytes") >= 0.8 * count * each, 10)
+        # One answer more than the bound may wait, and a piece of input.
+        return account.holds(count * (each + 210_000 + 128 * 1024) + 50 * 5000)
+
+
+def topics():
+    count = 50_000
+    with Account("") as account:
+        name = "n" * 80 + "." + "m" * 80 + "." + "o" * 80 + ".t"
+        held = [Session(account.gateway) for _ in range(count // 1000)]
+        for part, session in enumerate(held):
+            session.ask(op="subscribe", topics=[f"{name}{part}s{number}" for number in range(200)])
+        offer(account.gateway, [f"{name}p{number}" for number in range(count)], 1)
+        alive = account.gateway.total("topics")
+        account.outcome.note("topics", str(alive), True)
+        subscriptions = account.gateway.total("subscriptions")
+        return account.holds(alive * 1000 + subscriptions * 500)
+
+
+def patterns():
+    """Patterns of 16 tokens that share none."""
+    with Account("message_bytes = 262144") as account:
+        held = [Session(account.gateway) for _ in range(20)]
+        for number, session in enumerate(held):
+            names = [".".join([f"s{number}", f"p{pattern}", *("tok%x%x" % (pattern, depth) for depth in range(13)), ">"]) for pattern in range(1000)]
+            session.ask(op="subscribe", topics=names, last=0)
+        subscriptions = account.gateway.total("subscriptions")
+        account.outcome.note("patterns", str(subscriptions), True)
+        return account.holds(subscriptions * (500 + 2 * 16 * 200))
+
+
+def references():
+    """Texts that no two topics share, of twice as many bytes as may be referred to, in each shard."""
+    bound = 16 * MIB
+    with Account(f"reference_bytes = {bound}") as account:
+        held = [Session(account.gateway, deflate=True) for _ in range(4)]
+        account.outcome.true("compression was agreed to", all(session.granted for session in held))
+        for session in held:
+            session.ask(op="subscribe", topics=["refer.*"], last=0)
+        topics, drained = 400, 0
+        for part in range(0, topics, 20):
+            lines = [(f"refer.t{number}", random_text(4000)) for number in range(part, part + 20) for _ in range(8)]
+            account.gateway.publish_batch(lines)
+            drained += len(lines)
+            read_all(held, lambda: account.gateway.total("deliveries_total") >= drained * len(held))
+        account.filled("deflate_reference_bytes", account.gateway.total("deflate_reference_bytes"), bound)
+        # The topics are in an account of their own; what a text has beside it is a third of its length at most.
+        return account.holds(bound * 4 // 3 + topics * 1000)
+
+
+def random_text(size):
+    return base64.b64encode(random.randbytes(size * 3 // 4)).decode()
+
+
+def commands():
+    """Many sessions each have a command of 60 KB done at the same time, with as many names in it as fit."""
+    count, names = 60, [f"c.{number}" for number in range(6500)]
+    with Account("") as account:
+        held = [Session(account.gateway) for _ in range(count)]
+        most = 0
+        for session in held:
+            session.say(op="subscribe", id=1, topics=names)
+        for session in held:
+            while not is_answered(session):
+                most = max(most, account.gateway.total("input_bytes"))
+        account.outcome.at_least("input_bytes at most", most, 100_000)
+        account.outcome.at_most("of 1.2 MiB for each", most / (count * 1.2 * MIB), 1.0)
+        account.outcome.equal("subscriptions", account.gateway.total("subscriptions"), count * 1000)
+        return account.holds(int(count * 1.2 * MIB) + count * 1000 * 500 + 6500 * 1000)
+
+
+def is_answered(session):
+    """Whether the refusal of what went beyond the limit has come, which is the last that a subscribe is answered."""
+    try:
+        return session.hear(lambda event: event.get("code"), 0.05) is not None
+    except TimeoutError:
+        return False
+
+
+def unfinished_frames():
+    """Of long frames that are not whole, the sessions of one address hold no more than that address may."""
+    bound, frame_bytes, each = 8 * MIB, MIB, 900_000
+    with Account(f"unfinished_bytes_per_address = {bound}") as account:
+        part = bytes([0x81, 0xFF]) + frame_bytes.to_bytes(8, "big") + bytes(4) + b"{" * each
+        held = []
+        for _ in range(40):
+            session = Session(account.gateway, "/connection/websocket")
+            session.socket.settimeout(2)
+            try:
+                session.socket.sendall(part)
+            except OSError:
+                pass  # closed
+            held.append(session)
+        until("some are closed", lambda: account.gateway.total("sessions_closed_total", reason="too_full") >= 20, 10)
+        kept = account.gateway.total("sessions")
+        account.filled("input_bytes", account.gateway.total("input_bytes") - kept * 65_536, bound)
+        return account.holds(bound + len(held) * (64 + 64 + 64) * 1024)
+
+
+def orders():
+    """Requests that speak for a session wait in its shard's inbox, one for each connection of HTTP."""
+    count = 600
+    with Account(f"http_connections = {count + 50}") as account:
+        stream, told = dial(account.gateway), b""
+        stream.sendall(b"GET /connection/sse?cf_connect=%7B%22id%22:1,%22connect%22:%7B%7D%7D HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        while b'"node":"' not in told:
+            told += stream.recv(1 << 16)
+        session, node = (re.search(f'"{key}":"([^"]+)"'.encode(), told)[1].decode() for key in ("session", "node"))
+        held = [dial(account.gateway) for _ in range(count)]
+        body = json.dumps({"session": session, "node": node, "data": "{}"}).encode()
+        head = f"POST /emulation HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        for _ in range(3):
+            for own in held:
+                own.sendall(head + body)
+            account.outcome.equal("answers", {read_response(own)[0] for own in held}, {204})
+        return account.holds(count * 80 * 1024)
+
+
+def addresses():
+    """20,000 addresses each have a bucket, a topic and a wrong credential remembered."""
+    count = 20_000
+    with Account("") as account:
+        wrong = ["Authorization: Bearer nobody-has-this-key"]
+        for number in range(count):
+            with dial(account.gateway, other_address(number)) as own:
+                exchange(own, "POST", f"/v1/topics/kept.a{number}", body=b"1")
+                exchange(own, "GET", "/v1/topics/kept.a0/history", wrong)
+        account.outcome.at_least("topics", account.gateway.total("topics"), 0.8 * count)
+        return account.holds(count * (1000 + 1000 + 600))
+
+
+ACCOUNTS = {
+    "histories": histories,
+    "outboxes": outboxes,
+    "held": held_messages,
+    "gaps": gaps,
+    "cursors": cursors,
+    "intervals": intervals,
+    "changes": changes,
+    "bodies": bodies,
+    "heads": unfinished_heads,
+    "connections": idle_connections,
+    "sessions": sessions,
+    "unread-input": unread_input,
+    "topics": topics,
+    "patterns": patterns,
+    "references": references,
+    "commands": commands,
+    "frames": unfinished_frames,
+    "orders": orders,
+    "addresses": addresses,
+}
