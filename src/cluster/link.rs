@@ -13,6 +13,7 @@ use super::api::{self, AskError};
 use super::follower::{Begin, Broken, Follower, Heard, Next};
 use super::loading::{Loading, timestamp};
 use super::payload;
+use super::publisher::Publisher;
 use super::state::StreamState;
 use super::streams::{Unfit, fit_server, fit_stream, keep, longest_history};
 use crate::clock::Clock;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub live: Arc<Live>,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Hears how far the stream was read.
+    pub publisher: Arc<Publisher>,
     /// The time.
     pub clock: Clock,
 }
@@ -125,6 +128,7 @@ impl Link {
                 self.load_reason = ClusterLoad::Hole;
             }
             self.state.stand();
+            self.parts.publisher.stand(&self.state);
             let stream = &self.state.settings.name;
             tracing::warn!(stream, cursor = self.follower.cursor(), reason = %lost, "the stream is not followed for now");
             pause = if began.elapsed() > most { least } else { (pause * 2).min(most) };
@@ -317,6 +321,9 @@ impl Link {
         {
             life.advance(Offset(numbers.sequence));
         }
+        if loading.is_none() {
+            self.parts.publisher.read_to(&self.state, numbers.sequence);
+        }
         if next == Next::AskEnd {
             let (_, last) = api::ends(&self.client, &self.state.settings).await?;
             next = self.follower.settle(last);
@@ -328,7 +335,7 @@ impl Link {
     }
 
     async fn apply(&self, message: &Message, numbers: &Numbers, loading: &mut Option<Loading>) {
-        let Parts { hub, live, metrics, clock } = &self.parts;
+        let Parts { hub, live, metrics, clock, .. } = &self.parts;
         let sequence = Offset(numbers.sequence);
         let skipped = match TopicName::parse(message.subject.as_str()) {
             Err(_) => Some(ForeignSkipped::Name),
@@ -370,6 +377,7 @@ impl Link {
         self.parts.metrics.cluster_loaded(self.load_reason);
         tracing::info!(stream, epoch = %life.epoch(), cursor = self.follower.cursor(), topics, "the stream is followed");
         self.state.live(life.epoch());
+        self.parts.publisher.read_to(&self.state, self.follower.cursor());
         self.life = Some(life);
         Ok(())
     }

@@ -8,6 +8,7 @@ mod loading;
 mod payload;
 mod presence;
 mod publisher;
+mod read_back;
 mod state;
 mod streams;
 
@@ -111,9 +112,16 @@ impl Cluster {
             Err(error @ ClusterError::Credentials(_)) => return Err(error),
             Err(error) => tracing::warn!(%error, "the gateway starts without its cluster, and goes on trying"),
         }
-        let streams: Vec<Arc<StreamState>> = settings.streams.iter().cloned().map(StreamState::new).collect();
+        let streams: Vec<Arc<StreamState>> =
+            settings.streams.iter().cloned().enumerate().map(|(index, stream)| StreamState::new(index, stream)).collect();
         let (publisher, queue) = Publisher::new(live, metrics);
-        let parts = Parts { hub: Arc::clone(hub), live: Arc::clone(live), metrics: Arc::clone(metrics), clock: clock.clone() };
+        let parts = Parts {
+            hub: Arc::clone(hub),
+            live: Arc::clone(live),
+            metrics: Arc::clone(metrics),
+            publisher: Arc::clone(&publisher),
+            clock: clock.clone(),
+        };
         let mut tasks = Vec::new();
         for state in &streams {
             let options = options(settings, &state.settings.name).await?.retry_on_initial_connect();

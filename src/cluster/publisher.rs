@@ -1,4 +1,5 @@
-//! Publishing: pipelined on one connection, so that the order of each session and topic holds; each answer is the stream's acknowledgement.
+//! Publishing: pipelined on one connection, so that the order of each session and topic holds; each answer is the stream's acknowledgement,
+//! told once this gateway has read the message too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::payload;
+use super::read_back::{ReadBack, Stored};
 use super::state::StreamState;
 use crate::config::Live;
 use crate::hub::{Answerer, Handed, Publication, PublishError, Receipt};
@@ -41,14 +43,16 @@ struct Outgoing {
     payload: Bytes,
 }
 
-/// What is not acknowledged yet.
+/// What is not answered yet.
 #[derive(Default)]
 struct Inflight {
     /// Whether the connection is there.
     connected: bool,
     number: u64,
-    /// By number: the first has waited longest.
+    /// What is not acknowledged yet, by number: the first has waited longest.
     waiting: BTreeMap<u64, Waiting>,
+    /// What is acknowledged.
+    read_back: ReadBack,
     /// The bytes of their payloads.
     bytes: usize,
     /// Publishers that found no room.
@@ -67,7 +71,17 @@ struct Waiting {
 
 impl Inflight {
     fn is_full(&self, most: usize) -> bool {
-        self.waiting.len() >= most || self.bytes >= INFLIGHT_BYTES_MAX
+        self.len() >= most || self.bytes >= INFLIGHT_BYTES_MAX
+    }
+
+    fn len(&self) -> usize {
+        self.waiting.len() + self.read_back.len()
+    }
+
+    fn take(&mut self, number: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&number)?;
+        self.bytes -= waiting.bytes;
+        Some(waiting)
     }
 }
 
@@ -137,9 +151,31 @@ impl Publisher {
         self.live.load().cluster.as_ref().map_or((0, Duration::ZERO), |cluster| (cluster.publish_inflight, cluster.publish_timeout))
     }
 
-    /// How many are not acknowledged yet.
+    /// How many are not answered yet.
     pub fn inflight(&self) -> usize {
-        self.inflight.lock().waiting.len()
+        self.inflight.lock().len()
+    }
+
+    /// This gateway has read the stream up to `cursor`.
+    pub fn read_to(&self, state: &StreamState, cursor: u64) {
+        self.answer_stored(|read_back| read_back.read_to(state.index, cursor));
+    }
+
+    /// This gateway does not read the stream for now.
+    pub fn stand(&self, state: &StreamState) {
+        self.answer_stored(|read_back| read_back.give_up(state.index));
+    }
+
+    fn answer_stored(&self, take: impl FnOnce(&mut ReadBack) -> Vec<Stored>) {
+        let mut inflight = self.inflight.lock();
+        let stored = take(&mut inflight.read_back);
+        if stored.is_empty() {
+            return;
+        }
+        let publishers = std::mem::take(&mut inflight.publishers);
+        drop(inflight);
+        stored.into_iter().for_each(Stored::answer);
+        publishers.into_iter().for_each(Waker::wake);
     }
 
     /// The connection came or went. What was on its way as it went may have been stored or not, and is not sent again: that would break the
@@ -179,6 +215,7 @@ impl Publisher {
                 _ = look.tick() => {
                     let (_, timeout) = self.limits();
                     self.give_up_older_than(timeout);
+                    self.answer_stored(|read_back| read_back.overdue(Instant::now()));
                 }
                 else => return Ok(()),
             }
@@ -194,14 +231,22 @@ impl Publisher {
         let Some(sequence) = acknowledged(&answer.payload) else {
             return self.fail(number, PublishFailure::Refused, "the stream has refused the message");
         };
-        let Some(waiting) = self.take(number) else { return };
+        let mut inflight = self.inflight.lock();
+        let Some(waiting) = inflight.take(number) else { return };
         // A life that the session does not know of yet: its offset would name another message there.
         if waiting.state.epoch() != Some(waiting.epoch) {
+            drop(inflight);
             return waiting.answerer.answer(Err(self.refuse(PublishFailure::Standing, STANDING)));
         }
         self.metrics.cluster_acknowledged(waiting.since.elapsed());
         self.metrics.published(self.live.load().rules.of(&waiting.topic).id, waiting.source);
-        waiting.answerer.answer(Ok(Position { epoch: waiting.epoch, offset: Offset(sequence) }));
+        let position = Position { epoch: waiting.epoch, offset: Offset(sequence) };
+        let stored = Stored { answerer: waiting.answerer, position, since: Instant::now() };
+        let Some(stored) = inflight.read_back.hold(waiting.state.index, stored) else { return };
+        let publishers = std::mem::take(&mut inflight.publishers);
+        drop(inflight);
+        stored.answer();
+        publishers.into_iter().for_each(Waker::wake);
     }
 
     fn give_up_older_than(&self, timeout: Duration) {
@@ -222,8 +267,7 @@ impl Publisher {
 
     fn take(&self, number: u64) -> Option<Waiting> {
         let mut inflight = self.inflight.lock();
-        let waiting = inflight.waiting.remove(&number)?;
-        inflight.bytes -= waiting.bytes;
+        let waiting = inflight.take(number)?;
         let publishers = std::mem::take(&mut inflight.publishers);
         drop(inflight);
         publishers.into_iter().for_each(Waker::wake);

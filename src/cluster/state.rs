@@ -12,6 +12,8 @@ use crate::position::Epoch;
 /// One stream.
 #[derive(Debug)]
 pub struct StreamState {
+    /// Its place among the streams that the gateway follows.
+    pub index: usize,
     /// As it is configured.
     pub settings: Stream,
     /// Held for a look.
@@ -30,9 +32,13 @@ struct Phase {
 
 impl StreamState {
     /// A stream that was not read yet.
-    pub fn new(settings: Stream) -> Arc<Self> {
+    pub fn new(index: usize, settings: Stream) -> Arc<Self> {
         let now = Instant::now();
-        Arc::new(Self { settings, phase: RwLock::new(Phase { state: ClusterState::Cold, since: now, epoch: None, life_heard: now }) })
+        Arc::new(Self {
+            index,
+            settings,
+            phase: RwLock::new(Phase { state: ClusterState::Cold, since: now, epoch: None, life_heard: now }),
+        })
     }
 
     /// How it is.
