@@ -136,20 +136,24 @@ impl Hub {
 
     /// Does what [`Hub::publish`] does, but for the wait for an engine's answer: publishes that follow keep behind this one.
     pub async fn submit(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Submitted, PublishError> {
-        poll_fn(|context| match self.try_publish(topic, &publication, context.waker()) {
-            Ok(Attempt::Published(position)) => Poll::Ready(Ok(Submitted::Published(position))),
-            Ok(Attempt::Awaited(receipt)) => Poll::Ready(Ok(Submitted::Awaited(receipt))),
-            Ok(Attempt::NoRoom(outlet)) => {
-                outlet.when_room(context.waker());
-                Poll::Pending
-            }
-            Ok(Attempt::EngineFull(engine)) => {
-                engine.when_room(context.waker());
-                Poll::Pending
-            }
-            Err(error) => Poll::Ready(Err(error)),
-        })
-        .await
+        poll_fn(|context| self.poll_submit(topic, &publication, context.waker())).await
+    }
+
+    /// The same; pending: `publisher` is woken once there is room.
+    pub fn poll_submit(
+        &self,
+        topic: &TopicName,
+        publication: &Publication<'_>,
+        publisher: &Waker,
+    ) -> Poll<Result<Submitted, PublishError>> {
+        match self.try_publish(topic, publication, publisher) {
+            Ok(Attempt::Published(position)) => return Poll::Ready(Ok(Submitted::Published(position))),
+            Ok(Attempt::Awaited(receipt)) => return Poll::Ready(Ok(Submitted::Awaited(receipt))),
+            Ok(Attempt::NoRoom(outlet)) => outlet.when_room(publisher),
+            Ok(Attempt::EngineFull(engine)) => engine.when_room(publisher),
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        Poll::Pending
     }
 
     /// Does what [`Hub::publish`] does, without waiting. `publisher` is its waker: an outlet that was full knows by it whose turn it is.

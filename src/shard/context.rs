@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::dialect::centrifugo::{Disconnect, ErrorReply, Reply};
 use crate::dialect::{Event, RequestId, StreamPosition};
 use crate::frame::OpCode;
-use crate::hub::{Attempt, HistoryPage, HistoryPart, Off, Payer, Publication, PublishError, ReadFrom, Receipt, Start, Topic, Wanted};
+use crate::hub::{HistoryPage, HistoryPart, Off, Payer, Publication, PublishError, ReadFrom, Receipt, Start, Submitted, Topic, Wanted};
 use crate::metrics::{CloseReason, CommandOp, LimitKey, Recovery};
 use crate::position::{Offset, Position};
 use crate::session_id::Member;
@@ -35,16 +35,6 @@ pub struct Begun {
     pub topic: Arc<Topic>,
     /// Where the session begins on it.
     pub start: Start,
-}
-
-/// What became of what a session publishes.
-pub enum Publishing {
-    /// It has its position, or was refused.
-    Done(Result<Position, PublishError>),
-    /// There is no room; it is to be published again.
-    NoRoom,
-    /// An engine has it; [`SessionContext::received`] has the answer later.
-    Awaited(Receipt),
 }
 
 impl<'a> SessionContext<'a> {
@@ -182,24 +172,13 @@ impl<'a> SessionContext<'a> {
         }
     }
 
-    /// Publishes. Where it has to wait, the session is called again.
-    pub fn publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Publishing {
+    /// Publishes. What an engine was handed has its answer later, by [`SessionContext::received`].
+    pub fn publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Answer<Result<Submitted, PublishError>> {
         let payer = self.payer();
         let publisher = self.waker().unwrap_or_else(|| Waker::noop().clone());
-        match self.state.env.try_publish(topic, &Publication { payer: payer.as_ref(), ..*publication }, &publisher) {
-            Ok(Attempt::Published(position)) => Publishing::Done(Ok(position)),
-            Ok(Attempt::NoRoom(outlet)) => {
-                outlet.when_room(&publisher);
-                self.waits = true;
-                Publishing::NoRoom
-            }
-            Ok(Attempt::EngineFull(engine)) => {
-                engine.when_room(&publisher);
-                self.waits = true;
-                Publishing::NoRoom
-            }
-            Ok(Attempt::Awaited(receipt)) => Publishing::Awaited(receipt),
-            Err(error) => Publishing::Done(Err(error)),
+        match self.state.env.poll_submit(topic, &Publication { payer: payer.as_ref(), ..*publication }, &publisher) {
+            Poll::Ready(submitted) => Answer::Ready(submitted),
+            Poll::Pending => self.wait(),
         }
     }
 

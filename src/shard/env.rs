@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use super::input::{Inputs, UnfinishedBytes};
 use super::load::Load;
@@ -11,7 +11,7 @@ use super::places::Places;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, Live};
 use crate::dialect::ReferenceAccount;
-use crate::hub::{Attempt, Hub, OutletId, Payer, Publication, PublishError, Start, Topic, Wanted};
+use crate::hub::{Hub, OutletId, Payer, Publication, PublishError, Start, Submitted, Topic, Wanted};
 use crate::metrics::{LimitKey, Metrics, Tally};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
@@ -154,9 +154,14 @@ impl Env {
         &self.parts.hub
     }
 
-    /// Publishes, unless an outlet has no room.
-    pub fn try_publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Result<Attempt, PublishError> {
-        self.parts.hub.try_publish(topic, publication, publisher)
+    /// Publishes; pending: `publisher` is woken once there is room.
+    pub fn poll_submit(
+        &self,
+        topic: &TopicName,
+        publication: &Publication<'_>,
+        publisher: &Waker,
+    ) -> Poll<Result<Submitted, PublishError>> {
+        self.parts.hub.poll_submit(topic, publication, publisher)
     }
 
     /// Enters a session into a topic by name. The flag: the topic's rule knows presence.

@@ -29,7 +29,7 @@ mod worker;
 
 pub use answer::Answer;
 pub use catchup::Expansion;
-pub use context::{Begun, Publishing, SessionContext};
+pub use context::{Begun, SessionContext};
 pub use input::Held;
 pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnection, SessionView};
 pub use order::{Addressee, Order, OrderedSubscription};

@@ -1,28 +1,32 @@
-//! One session of Centrifugo's protocol: its commands, from a frame of several to their effects and replies. What carries the frames is
-//! no business of its own.
+//! One session of Centrifugo's protocol: its commands, from a frame of several to their effects and replies.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::beginning::Beginning;
-use super::held::Held;
 use super::label::op;
-use super::pending::{Pending, Unsubscribing};
+use super::orders;
+use super::pending::{History, Pending, Presence, Unsubscribe};
 use super::refusal::{Refusal, named, named_if_any};
 use super::spoken_for::ByRequests;
-use crate::auth::{AuthError, Connection, Grants, Identity};
+use super::subscriber::Subscriber;
+use crate::auth::AuthError;
 use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
-use crate::dialect::centrifugo::{
-    Asked, Command, Connect, ConnectResult, Disconnect, ErrorReply, Expiry, Reply, SpokenFor, SubscribeResult, Wire,
-};
-use crate::metrics::{CloseReason, LimitKey};
-use crate::session::command_rate::{CommandRate, Verdict};
-use crate::session::opening::{Surroundings, Unidentified};
-use crate::session::waiting::Waiting;
-use crate::session_id::{Member, SessionId};
-use crate::shard::SessionContext;
-use crate::topic_name::{Pattern, TopicName};
+use crate::config::Limits;
+use crate::dialect::centrifugo::{Asked, Command, Connect, ConnectResult, Disconnect, ErrorReply, Reply, SpokenFor, SubscribeResult, Wire};
+use crate::dialect::json_read::is_json_text;
+use crate::hub::{Extra, PayloadKind, Publication, PublishError};
+use crate::metrics::{CloseReason, LimitKey, PublishSource};
+use crate::position::Position;
+use crate::session::command_rate::Verdict;
+use crate::session::opening::Unidentified;
+use crate::session::principal::{Principal, look_at};
+use crate::session::protocol::Protocol;
+use crate::session::publishes::Publishes;
+use crate::session_id::MemberInfo;
+use crate::shard::{Answer, Held, Order, SessionContext};
+use crate::topic_name::TopicName;
 
 /// Commands of one session that are acted on in one turn, so that the others get theirs.
 const COMMANDS_PER_TURN: u32 = 256;
@@ -30,28 +34,21 @@ const COMMANDS_PER_TURN: u32 = 256;
 /// How many `limits.auth_timeout` a session may take to its `connect`: some SDKs open the connection first and then fetch a token.
 const AUTH_TIMEOUTS: u32 = 3;
 
-/// How long a session outlives its token, so that an SDK that is late can bring a new one.
-const EXPIRY_GRACE: Duration = Duration::from_secs(25);
-
 /// For so long after `connect` a subscribe is no command to the rate: an SDK that comes back has them all in its first frame.
 const RETURNING: Duration = Duration::from_secs(10);
 
 /// One session.
 pub struct Centrifugo {
-    id: SessionId,
-    pub wire: Wire,
-    surroundings: Arc<Surroundings>,
-    /// Who it is; `None`: nobody yet, and there are no anonymous grants.
-    identity: Option<Arc<Identity>>,
+    wire: Wire,
+    subscriber: Subscriber,
     stage: Stage,
-    rate: CommandRate,
     /// Subscribes that count as none, for as long as the session is [`RETURNING`].
     free_subscribes: usize,
-    /// Subscriptions that do not rest on its grants.
-    pub held: Held,
-    /// A command that can't be done yet, and the answers to publishes: their `id`s.
-    pub waiting: Waiting<Pending, u32>,
-    /// The commands behind it in its frame, or those of another turn.
+    /// A command that can't be done yet. No other is acted on before it is.
+    pending: Option<Box<Pending>>,
+    /// By their commands' `id`s.
+    publishes: Publishes<u32>,
+    /// The commands behind a pending one in its frame, or those of another turn.
     unread: Vec<u8>,
     /// By what requests speak for it, where its connection has one direction alone.
     by_requests: Option<ByRequests>,
@@ -69,123 +66,23 @@ enum Stage {
 }
 
 impl Centrifugo {
-    /// A session that opens now, as `identity` if it brought a credential already.
-    pub fn new(
-        id: SessionId,
-        wire: Wire,
-        identity: Option<Arc<Identity>>,
-        by_requests: Option<ByRequests>,
-        surroundings: &Arc<Surroundings>,
-    ) -> Self {
-        let (now, limits) = (surroundings.clock.moment(), &surroundings.live.load().limits);
-        let (rate, free_subscribes) = (CommandRate::new(limits, now), limits.subscriptions_per_session);
+    /// A session that opens `now`.
+    pub fn new(wire: Wire, principal: Principal, by_requests: Option<ByRequests>, limits: &Limits, now: Moment) -> Self {
         Self {
-            id,
             wire,
-            surroundings: Arc::clone(surroundings),
-            identity,
+            subscriber: Subscriber::new(principal),
             stage: Stage::Opened(now),
-            rate,
-            free_subscribes,
-            held: Held::default(),
-            waiting: Waiting::default(),
+            free_subscribes: limits.subscriptions_per_session,
+            pending: None,
+            publishes: Publishes::default(),
             unread: Vec::new(),
             by_requests,
         }
     }
 
-    /// Acts on the commands of one frame; keeps those that have to wait.
-    pub fn hear(&mut self, frame: &[u8], context: &mut SessionContext<'_>) {
-        let used = self.act_on(frame, context);
-        if used < frame.len() && context.is_open() {
-            self.unread = frame[used..].to_vec();
-        }
-    }
-
-    /// Goes on with what had to wait; `true`: nothing waits any more.
-    pub fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool {
-        self.tell_answers(context);
-        match self.waiting.take() {
-            Some(Pending::Publish(unpublished)) => self.publish_again(unpublished, context),
-            Some(Pending::Unsubscribe(unsubscribing)) => self.unsubscribe(unsubscribing, context),
-            Some(Pending::History(asked)) => self.tell_history(asked, context),
-            Some(Pending::Presence(asked)) => self.tell_presence(asked, context),
-            None => {}
-        }
-        if self.waiting.is_over() && !self.unread.is_empty() {
-            let mut frame = std::mem::take(&mut self.unread);
-            let used = self.act_on(&frame, context);
-            frame.drain(..used);
-            self.unread = if frame.is_empty() { Vec::new() } else { frame };
-        }
-        self.waits_for_nothing()
-    }
-
-    /// Whether another frame may be heard.
-    pub fn waits_for_nothing(&self) -> bool {
-        self.waiting.is_over() && self.unread.is_empty()
-    }
-
-    /// The room that commands take which are not read yet, in bytes.
-    pub fn unread_bytes(&self) -> usize {
-        self.unread.capacity()
-    }
-
-    /// What the command takes that can't be done yet, in bytes.
-    pub fn pending_bytes(&self) -> usize {
-        self.waiting.bytes(Pending::bytes)
-    }
-
-    /// Its next time-out, if it has one.
-    pub fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
-        match self.stage {
-            Stage::Opened(since) | Stage::Refused(since) => Some(since + context.config().limits.auth_timeout * AUTH_TIMEOUTS),
-            // A machine's clock may be set meanwhile, so a far expiry is looked at again within the hour.
-            Stage::Connected(_) => {
-                let held = self.held.first_expiry().map(|expires| self.left_past(expires));
-                let first = [self.until_end(), held].into_iter().flatten().min();
-                first.map(|left| context.now() + left.min(Duration::from_secs(3600)))
-            }
-        }
-    }
-
-    /// Ends the session if its time is over, and the subscriptions whose time is.
-    pub fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
-        match self.stage {
-            Stage::Opened(_) | Stage::Refused(_) if self.deadline(context).is_some_and(|at| context.now() >= at) => {
-                context.limit_hit(LimitKey::AuthTimeout);
-                context.disconnect(Disconnect::STALE, CloseReason::Policy);
-            }
-            Stage::Connected(_) if self.until_end() == Some(Duration::ZERO) => {
-                context.disconnect(Disconnect::EXPIRED, CloseReason::TokenExpired);
-            }
-            Stage::Connected(_) => {
-                let now = self.surroundings.clock.now().0 / 1_000;
-                self.end_expired(now.saturating_sub(EXPIRY_GRACE.as_secs()), context);
-            }
-            Stage::Opened(_) | Stage::Refused(_) => {}
-        }
-    }
-
-    /// Follows the configuration in force.
-    pub fn reload(&mut self, context: &mut SessionContext<'_>) {
-        match &self.identity {
-            Some(identity) => match self.surroundings.auth.renew(identity) {
-                Ok(renewed) => {
-                    self.identity = Some(renewed);
-                    self.end_uncovered(context);
-                }
-                // It lives on for the grace, and may bring another.
-                Err(AuthError::Expired) => {}
-                Err(AuthError::Invalid(_)) => context.disconnect(Disconnect::INVALID_TOKEN, CloseReason::TokenInvalid),
-            },
-            None => self.identity = self.surroundings.auth.anonymous(),
-        }
-    }
-
-    /// Its user, `None` when anonymous.
-    pub fn user(&self) -> Option<Arc<str>> {
-        self.identity.as_ref()?.user.clone()
+    /// Whether the next command may be acted on.
+    fn may_go_on(&self) -> bool {
+        self.pending.is_none() && self.publishes.has_room()
     }
 
     /// Acts on commands of `frame` and says how many bytes of it they had.
@@ -193,13 +90,13 @@ impl Centrifugo {
         let (mut used, mut acted) = (0, 0);
         loop {
             let Ok((text, taken)) = self.wire.split(&frame[used..]) else {
-                self.disconnect_as_unreadable(context);
+                disconnect_as_unreadable(context);
                 return frame.len();
             };
             used += taken;
             acted += 1;
             self.act(text, context);
-            if used == frame.len() || !self.waiting.is_over() || !context.is_open() {
+            if used == frame.len() || !self.may_go_on() || !context.is_open() {
                 return used;
             }
             if acted == COMMANDS_PER_TURN || !context.can_go_on() {
@@ -210,12 +107,12 @@ impl Centrifugo {
     }
 
     fn act(&mut self, text: &[u8], context: &mut SessionContext<'_>) {
-        let Ok(Command { id, asked }) = self.wire.command(text) else { return self.disconnect_as_unreadable(context) };
+        let Ok(Command { id, asked }) = self.wire.command(text) else { return disconnect_as_unreadable(context) };
         match (self.stage, &asked) {
             (Stage::Refused(_), _) | (_, Asked::Nothing) if id == 0 => return,
             (Stage::Refused(_), _) => return,
             (Stage::Opened(_), Asked::Connect(_)) if id > 0 => {}
-            (Stage::Opened(_), _) | (Stage::Connected(_), Asked::Connect(_)) => return self.disconnect_as_unreadable(context),
+            (Stage::Opened(_), _) | (Stage::Connected(_), Asked::Connect(_)) => return disconnect_as_unreadable(context),
             (Stage::Connected(_), _) => {}
         }
         context.count_command(op(&asked));
@@ -238,7 +135,7 @@ impl Centrifugo {
             self.free_subscribes -= 1;
             return true;
         }
-        match self.rate.take(self.identity.as_deref(), context) {
+        match self.subscriber.principal_mut().take_command(context) {
             Verdict::Done => return true,
             Verdict::Refused { .. } => Refusal::from(ErrorCode::RateLimited).answer(id, context),
             Verdict::Excess => context.close(CloseCode::RateLimited, "too many commands", CloseReason::RateLimited),
@@ -246,52 +143,95 @@ impl Centrifugo {
         false
     }
 
-    /// Charges work beyond a command's own unit, into debt if need be.
-    pub fn charge(&mut self, units: u32, context: &SessionContext<'_>) {
-        self.rate.charge(units, self.identity.as_deref(), context);
-    }
-
     /// Does what is asked, or says why not.
     fn obey(&mut self, id: u32, asked: Asked<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
         match asked {
-            Asked::Connect(connect) => self.connect(id, &connect, context),
-            Asked::Send => Err(Refusal::Disconnect(Disconnect::NOT_AVAILABLE, CloseReason::Policy)),
-            _ if id == 0 => Ok(()),
-            Asked::Subscribe(asked) => self.subscribe(id, &asked, context),
+            Asked::Connect(connect) => return self.connect(id, &connect, context),
+            Asked::Send => return Err(Refusal::Disconnect(Disconnect::NOT_AVAILABLE, CloseReason::Policy)),
+            _ if id == 0 => {}
+            Asked::Subscribe(asked) => return self.subscriber.subscribe(id, &asked, context),
             Asked::Unsubscribe { channel } => {
                 let topic = named_if_any(&channel)?;
-                self.unsubscribe(Unsubscribing { topic, id, pushed: context.pushed() }, context);
-                Ok(())
+                self.begin(Pending::Unsubscribe(Unsubscribe { topic, id, pushed: context.pushed() }), context);
             }
-            Asked::Publish { channel, data } => self.publish(id, &named(&channel)?, data, context),
-            Asked::Presence { channel } => self.presence(id, named(&channel)?, false, context),
-            Asked::PresenceStats { channel } => self.presence(id, named(&channel)?, true, context),
-            Asked::History(asked) => self.history(id, &asked, context),
-            Asked::Refresh { token } => self.refresh(id, &token, context),
-            Asked::SubRefresh { channel, token } => self.refresh_subscription(id, &channel, &token, context),
-            Asked::Ping | Asked::Rpc => Err(Refusal::Error(ErrorReply::NOT_AVAILABLE, ErrorCode::UnknownOp)),
-            Asked::Nothing => Err(Refusal::unreadable()),
+            Asked::Publish { channel, data } => return self.publish(id, &named(&channel)?, data, context),
+            Asked::Presence { channel } => {
+                let presence = Presence::new(id, named(&channel)?, false, &self.subscriber, context)?;
+                self.begin(Pending::Presence(presence), context);
+            }
+            Asked::PresenceStats { channel } => {
+                let presence = Presence::new(id, named(&channel)?, true, &self.subscriber, context)?;
+                self.begin(Pending::Presence(presence), context);
+            }
+            Asked::History(asked) => {
+                let history = History::new(id, &asked, &self.subscriber, context)?;
+                self.begin(Pending::History(history), context);
+            }
+            Asked::Refresh { token } => return self.refresh(id, &token, context),
+            Asked::SubRefresh { channel, token } => return self.subscriber.refresh_subscription(id, &channel, &token, context),
+            Asked::Ping | Asked::Rpc => return Err(Refusal::Error(ErrorReply::NOT_AVAILABLE, ErrorCode::UnknownOp)),
+            Asked::Nothing => return Err(Refusal::unreadable()),
+        }
+        Ok(())
+    }
+
+    /// Does a command, or keeps it until it can be done.
+    fn begin(&mut self, command: Pending, context: &mut SessionContext<'_>) {
+        self.pending = command.go_on(&mut self.subscriber, context).map(Box::new);
+    }
+
+    fn publish(&mut self, id: u32, topic: &TopicName, data: &[u8], context: &mut SessionContext<'_>) -> Result<(), Refusal> {
+        if data.is_empty() {
+            return Err(ErrorCode::BadRequest.into());
+        }
+        if !self.subscriber.may_publish(topic, context) {
+            return Err(ErrorCode::NotAllowed.into());
+        }
+        let kind = match self.wire {
+            Wire::Json => PayloadKind::Json, // it was read as a part of JSON
+            Wire::Protobuf if is_json_text(data) => PayloadKind::Json,
+            Wire::Protobuf if str::from_utf8(data).is_ok() => PayloadKind::Text,
+            Wire::Protobuf => PayloadKind::Binary,
+        };
+        let extra = Arc::new(Extra { publisher: Some(self.subscriber.member(topic)), tags: Vec::new() });
+        let publication =
+            Publication { payload: data, kind, except: None, source: PublishSource::Session, payer: None, extra: Some(&extra) };
+        match self.publishes.publish(topic, &publication, || id, 0, context) {
+            Answer::Ready(published) => tell_published(id, published, context),
+            Answer::Pending => self.tell_answers(context),
+        }
+        Ok(())
+    }
+
+    /// Tells what became of publishes, as far as that is known.
+    fn tell_answers(&mut self, context: &mut SessionContext<'_>) {
+        while context.is_open()
+            && let Some((id, published)) = self.publishes.next_answer(context)
+        {
+            tell_published(id, published, context);
         }
     }
 
     fn connect(&mut self, id: u32, connect: &Connect<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
         if !connect.token.is_empty() {
-            let identity = self.surroundings.identify(&connect.token, context);
-            self.identity = Some(identity.map_err(|error| self.refused(&error, context))?);
+            let identity = self.subscriber.principal().identify(&connect.token, context);
+            let identity = identity.map_err(|error| self.refused(&error, context))?;
+            self.subscriber.principal_mut().become_identity(identity, context);
         }
-        if self.identity.is_none() {
+        if !self.subscriber.principal().is_known() {
             return Err(Refusal::unreadable());
         }
         self.stage = Stage::Connected(context.now());
+        context.wake_at(Some(context.now())); // what is due next is another time-out from now on
         let ping = context.heartbeat_interval();
-        let begun: Vec<Beginning> =
-            self.own_topics(context).into_iter().filter_map(|topic| self.subscribe_by_itself(topic, connect, context)).collect();
+        let own = self.subscriber.own_topics(context).into_iter();
+        let begun: Vec<Beginning> = own.filter_map(|topic| self.subscriber.subscribe_by_itself(topic, connect, context)).collect();
         let subs: Vec<(&str, SubscribeResult)> = begun.iter().map(|beginning| (beginning.topic.as_str(), beginning.result)).collect();
         let session = self.by_requests.as_ref().map(|by_requests| by_requests.session(context));
         let node = self.by_requests.as_ref().map_or("", |by_requests| by_requests.node());
         let spoken_for = session.as_deref().map(|session| SpokenFor { session, node });
-        let result = ConnectResult { client: self.id, expiry: self.expiry(), subs: &subs, ping, spoken_for };
-        context.reply(&Reply::Connect { id, result: &result });
+        let (client, expiry) = (self.subscriber.principal().id(), self.subscriber.expiry());
+        context.reply(&Reply::Connect { id, result: &ConnectResult { client, expiry, subs: &subs, ping, spoken_for } });
         begun.into_iter().for_each(|beginning| beginning.go(context));
         Ok(())
     }
@@ -310,91 +250,116 @@ impl Centrifugo {
 
     fn refresh(&mut self, id: u32, token: &str, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
         let invalid = Refusal::Disconnect(Disconnect::INVALID_TOKEN, CloseReason::TokenInvalid);
-        let identity = match self.surroundings.identify(token, context) {
-            Ok(identity) if identity.user.as_deref().unwrap_or_default() == self.user().as_deref().unwrap_or_default() => identity,
+        let user = self.user();
+        let identity = match self.subscriber.principal().identify(token, context) {
+            Ok(identity) if identity.user.as_deref().unwrap_or_default() == user.as_deref().unwrap_or_default() => identity,
             Ok(_) | Err(Unidentified::Refused(AuthError::Invalid(_))) => return Err(invalid),
             Err(Unidentified::Refused(AuthError::Expired)) => {
                 return Err(Refusal::Disconnect(Disconnect::EXPIRED, CloseReason::TokenExpired));
             }
             Err(too_many @ Unidentified::TooMany) => return Err(too_many.code().into()),
         };
-        self.identity = Some(identity);
-        context.reply(&Reply::Refresh { id, client: self.id, expiry: self.expiry() });
-        self.end_uncovered(context);
+        self.subscriber.principal_mut().become_identity(identity, context);
+        let (client, expiry) = (self.subscriber.principal().id(), self.subscriber.expiry());
+        context.reply(&Reply::Refresh { id, client, expiry });
+        self.subscriber.end_uncovered(context);
         Ok(())
     }
+}
 
-    /// Whether its `connect` was answered.
-    pub fn is_connected(&self) -> bool {
-        matches!(self.stage, Stage::Connected(_))
+impl Protocol for Centrifugo {
+    const LONGEST_MESSAGE: LimitKey = LimitKey::FrameBytes;
+
+    fn open(&mut self, context: &mut SessionContext<'_>) {
+        self.reload(context); // there may have been one since the session was granted
     }
 
-    /// Its credential holds until then, in Unix seconds; `false`: it has none.
-    pub fn expire_at(&mut self, seconds: u64) -> bool {
-        self.identity = self.identity.as_ref().map(|identity| Arc::new(identity.until(seconds)));
-        self.identity.is_some()
+    /// Acts on the commands of one frame; keeps those that have to wait.
+    fn hear(&mut self, frame: &[u8], _: bool, context: &mut SessionContext<'_>) {
+        let used = self.act_on(frame, context);
+        if used < frame.len() && context.is_open() {
+            self.unread = frame[used..].to_vec();
+        }
     }
 
-    /// Its name.
-    pub fn id(&self) -> SessionId {
-        self.id
+    fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool {
+        self.publishes.go_on(context);
+        self.tell_answers(context);
+        if let Some(command) = self.pending.take() {
+            self.begin(*command, context);
+        }
+        if self.may_go_on() && !self.unread.is_empty() {
+            let mut frame = std::mem::take(&mut self.unread);
+            let used = self.act_on(&frame, context);
+            frame.drain(..used);
+            self.unread = if frame.is_empty() { Vec::new() } else { frame };
+        }
+        self.hears_on()
     }
 
-    /// Who knows tokens, and counts those that are wrong.
-    pub fn surroundings(&self) -> &Surroundings {
-        &self.surroundings
+    fn hears_on(&self) -> bool {
+        self.may_go_on() && self.unread.is_empty()
     }
 
-    /// The session as presence on `topic` shows it, and as its publications do.
-    pub fn member(&self, topic: &TopicName) -> Member {
-        let info = match self.held.get(topic).and_then(|held| held.info.as_ref()) {
-            Some(info) => Some(Arc::clone(info)),
-            None => self.connection().and_then(|connection| connection.info.clone()),
-        };
-        Member { session: self.id, user: self.user(), info }
+    fn held(&self) -> Held {
+        let command = self.pending.as_deref().map_or(0, size_of_val) + self.publishes.bytes();
+        Held { unfinished: self.unread.capacity(), command }
     }
 
-    /// What its connection token says beside its user.
-    pub fn connection(&self) -> Option<&Connection> {
-        self.identity.as_ref()?.connection.as_deref()
+    fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
+        match self.stage {
+            Stage::Opened(since) | Stage::Refused(since) => Some(since + context.config().limits.auth_timeout * AUTH_TIMEOUTS),
+            Stage::Connected(_) => self.subscriber.until_expiry().map(|left| look_at(left, context)),
+        }
     }
 
-    /// Its user, but for the empty one, which is nobody's name.
-    pub fn named_user(&self) -> Option<Arc<str>> {
-        self.user().filter(|user| !user.is_empty())
+    fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
+        match self.stage {
+            Stage::Opened(_) | Stage::Refused(_) if self.deadline(context).is_some_and(|at| context.now() >= at) => {
+                context.limit_hit(LimitKey::AuthTimeout);
+                context.disconnect(Disconnect::STALE, CloseReason::Policy);
+            }
+            Stage::Opened(_) | Stage::Refused(_) => {}
+            Stage::Connected(_) if self.subscriber.until_end() == Some(Duration::ZERO) => {
+                context.disconnect(Disconnect::EXPIRED, CloseReason::TokenExpired);
+            }
+            Stage::Connected(_) => self.subscriber.end_expired(context),
+        }
     }
 
-    pub fn grants(&self) -> Option<&Grants> {
-        Some(&self.identity.as_ref()?.grants)
+    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
+        matches!(self.stage, Stage::Connected(_)) && orders::obey(&mut self.subscriber, order, context)
     }
 
-    pub fn may_subscribe(&self, pattern: &Pattern) -> bool {
-        self.grants().is_some_and(|grants| grants.may_subscribe(pattern))
+    fn reload(&mut self, context: &mut SessionContext<'_>) {
+        match self.subscriber.principal_mut().renew() {
+            Ok(()) => self.subscriber.end_uncovered(context),
+            // It lives on for the grace, and may bring another.
+            Err(AuthError::Expired) => {}
+            Err(AuthError::Invalid(_)) => context.disconnect(Disconnect::INVALID_TOKEN, CloseReason::TokenInvalid),
+        }
     }
 
-    /// How long its token holds still.
-    fn expiry(&self) -> Expiry {
-        let expires = self.identity.as_ref().and_then(|identity| identity.expires);
-        Expiry(expires.map(|expires| self.left_until(expires)))
+    fn lapsed(&mut self, topic: &TopicName, context: &mut SessionContext<'_>) {
+        self.subscriber.lapsed(topic, context);
     }
 
-    /// How long the session may live still, past its token.
-    fn until_end(&self) -> Option<Duration> {
-        let expires = self.identity.as_ref()?.expires?;
-        Some(self.left_past(expires))
+    fn info(&self, topic: &TopicName) -> Option<Arc<MemberInfo>> {
+        self.subscriber.member(topic).info
     }
 
-    /// The time until a token that expires at `seconds` is past its grace.
-    fn left_past(&self, seconds: u64) -> Duration {
-        self.left_until(seconds.saturating_add(EXPIRY_GRACE.as_secs()))
+    fn user(&self) -> Option<Arc<str>> {
+        self.subscriber.principal().user()
     }
+}
 
-    /// The time until a moment of the wall clock, in Unix seconds.
-    pub fn left_until(&self, seconds: u64) -> Duration {
-        Duration::from_millis(seconds.saturating_mul(1_000).saturating_sub(self.surroundings.clock.now().0))
+fn tell_published(id: u32, published: Result<Position, PublishError>, context: &mut SessionContext<'_>) {
+    match published {
+        Ok(_) => context.reply(&Reply::Publish { id }),
+        Err(error) => Refusal::from(error.code()).answer(id, context),
     }
+}
 
-    fn disconnect_as_unreadable(&self, context: &mut SessionContext<'_>) {
-        context.disconnect(Disconnect::BAD_REQUEST, CloseReason::Protocol);
-    }
+fn disconnect_as_unreadable(context: &mut SessionContext<'_>) {
+    context.disconnect(Disconnect::BAD_REQUEST, CloseReason::Protocol);
 }

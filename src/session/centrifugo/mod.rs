@@ -1,19 +1,17 @@
 //! Sessions of Centrifugo's protocol.
 
-mod asking;
 mod beginning;
 mod commands;
+mod emulated;
 mod held;
 mod label;
 mod orders;
-mod over_requests;
-mod over_websocket;
 mod pending;
+mod recovering;
 mod refusal;
 mod spoken_for;
-mod subscribing;
+mod subscriber;
 
 pub use commands::Centrifugo;
-pub use over_requests::{Emulated, emulate};
-pub use over_websocket::OverWebSocket;
+pub use emulated::{Emulated, emulate};
 pub use spoken_for::Addressed;

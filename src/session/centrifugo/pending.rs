@@ -1,44 +1,32 @@
-//! Commands that wait, with what their replies need.
+//! Commands whose answer may come later.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 
-use crate::hub::{Extra, PayloadKind, ReadFrom};
+use super::refusal::{Refusal, named};
+use super::subscriber::Subscriber;
+use crate::codes::ErrorCode;
+use crate::dialect::centrifugo::{self, ErrorReply, Reply};
+use crate::hub::{HistoryPart, ReadFrom};
+use crate::position::Offset;
+use crate::session::work;
+use crate::shard::{Answer, SessionContext};
 use crate::topic_name::TopicName;
 
-/// A command that can't be done yet.
+/// The most messages in one answer from history.
+const HISTORY_LIMIT_MAX: usize = 1_000;
+
+/// A command that is tried until it is done, with what its answer needs.
 pub enum Pending {
-    /// An inbox is full, or the engine.
-    Publish(Unpublished),
     /// What the shard's inbox holds goes out before the answer.
-    Unsubscribe(Unsubscribing),
-    /// A part of a history was asked for.
-    History(AskedHistory),
-    /// The members of a topic were asked for.
-    Presence(AskedPresence),
+    Unsubscribe(Unsubscribe),
+    /// A part of a history is asked for.
+    History(History),
+    /// The members of a topic are asked for.
+    Presence(Presence),
 }
 
-impl Pending {
-    /// About how much memory it takes, in bytes.
-    pub fn bytes(&self) -> usize {
-        let payload = match self {
-            Self::Publish(unpublished) => unpublished.payload.len(),
-            Self::Unsubscribe(_) | Self::History(_) | Self::Presence(_) => 0,
-        };
-        size_of::<Self>() + payload
-    }
-}
-
-/// A publish that waits for room, with a payload of its own.
-pub struct Unpublished {
-    pub id: u32,
-    pub topic: TopicName,
-    pub payload: Box<[u8]>,
-    pub kind: PayloadKind,
-    pub extra: Arc<Extra>,
-}
-
-/// An unsubscribe that waits until the shard has taken what was pushed before it.
-pub struct Unsubscribing {
+/// An unsubscribe that waits until the shard has taken what was pushed before it; answered also where there is nothing to end.
+pub struct Unsubscribe {
     pub id: u32,
     /// From what; `None`: no topic has that name.
     pub topic: Option<TopicName>,
@@ -46,20 +34,120 @@ pub struct Unsubscribing {
     pub pushed: u64,
 }
 
-/// A part of a history that was asked for.
-pub struct AskedHistory {
-    pub id: u32,
-    pub topic: TopicName,
-    pub from: ReadFrom,
-    pub limit: usize,
+/// A part of a history that is asked for.
+pub struct History {
+    id: u32,
+    topic: TopicName,
+    from: ReadFrom,
+    limit: usize,
     /// The epoch that the client says its position is of.
-    pub epoch: Option<Box<str>>,
+    epoch: Option<Box<str>>,
 }
 
-/// The members of a topic that were asked for.
-pub struct AskedPresence {
-    pub id: u32,
-    pub topic: TopicName,
+/// The members of a topic that are asked for.
+pub struct Presence {
+    id: u32,
+    topic: TopicName,
     /// Whether their number alone is wanted.
-    pub stats: bool,
+    stats: bool,
+}
+
+impl Pending {
+    /// Goes on with the command; itself, if it has to wait.
+    pub fn go_on(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+        match self {
+            Self::Unsubscribe(unsubscribe) => unsubscribe.go_on(subscriber, context).map(Self::Unsubscribe),
+            Self::History(history) => history.go_on(subscriber, context).map(Self::History),
+            Self::Presence(presence) => presence.go_on(subscriber, context).map(Self::Presence),
+        }
+    }
+}
+
+impl Unsubscribe {
+    fn go_on(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+        if context.taken(self.pushed) == Answer::Pending {
+            return Some(self);
+        }
+        if let Some(topic) = self.topic {
+            subscriber.unsubscribe(topic, context);
+        }
+        context.reply(&Reply::Unsubscribe { id: self.id });
+        None
+    }
+}
+
+impl History {
+    /// What a command asks for, if the session may have it.
+    pub fn new(id: u32, asked: &centrifugo::History<'_>, subscriber: &Subscriber, context: &SessionContext<'_>) -> Result<Self, Refusal> {
+        let topic = named(&asked.channel)?;
+        if context.config().rules.of(&topic).history == 0 {
+            return Err(ErrorCode::HistoryOff.into());
+        }
+        if !subscriber.may_read(&topic, context) {
+            return Err(ErrorCode::NotAllowed.into());
+        }
+        let offset = asked.since.as_ref().map(|(offset, _)| *offset);
+        let from = match (asked.reverse, offset) {
+            (true, Some(0)) => return Err(ErrorCode::BadRequest.into()),
+            (true, before) => ReadFrom::Before(Offset(before.unwrap_or(u64::MAX))),
+            (false, after) => ReadFrom::After(Offset(after.unwrap_or(0).min(i64::MAX as u64))),
+        };
+        let limit = usize::try_from(asked.limit).unwrap_or(HISTORY_LIMIT_MAX).min(HISTORY_LIMIT_MAX);
+        let epoch = asked.since.as_ref().map(|(_, epoch)| &**epoch).filter(|epoch| !epoch.is_empty()).map(Into::into);
+        Ok(Self { id, topic, from, limit, epoch })
+    }
+
+    fn go_on(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+        let refusal = match context.history_part(&self.topic, self.from, self.limit) {
+            Answer::Pending => return Some(self),
+            Answer::Ready(Ok(Ok(HistoryPart { position, messages }))) => {
+                if self.epoch.as_deref().is_none_or(|epoch| epoch == position.epoch.as_str()) {
+                    let bytes = messages.iter().map(|message| message.payload().len()).sum();
+                    subscriber.principal_mut().charge(work::of_history(bytes), context);
+                    let (epoch, newest) = (position.epoch, position.offset);
+                    context.reply(&Reply::History { id: self.id, messages: &messages, epoch, newest });
+                    return None;
+                }
+                Refusal::Error(ErrorReply::UNRECOVERABLE_POSITION, ErrorCode::BadRequest)
+            }
+            Answer::Ready(Ok(Err(off))) => off.code().into(),
+            Answer::Ready(Err(error)) => error.code().into(),
+        };
+        refusal.answer(self.id, context);
+        None
+    }
+}
+
+impl Presence {
+    /// Who is there, or how many (`stats`), if the session may know.
+    pub fn new(id: u32, topic: TopicName, stats: bool, subscriber: &Subscriber, context: &SessionContext<'_>) -> Result<Self, Refusal> {
+        if !context.config().rules.of(&topic).presence {
+            return Err(ErrorCode::PresenceOff.into());
+        }
+        if !subscriber.may_read(&topic, context) {
+            return Err(ErrorCode::NotAllowed.into());
+        }
+        Ok(Self { id, topic, stats })
+    }
+
+    fn go_on(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+        let Self { id, stats, .. } = self;
+        let members = match context.presence(&self.topic) {
+            Answer::Pending => return Some(self),
+            Answer::Ready(Err(off)) => {
+                Refusal::from(off.code()).answer(id, context);
+                return None;
+            }
+            Answer::Ready(Ok(members)) => members,
+        };
+        subscriber.principal_mut().charge(work::of_members(members.len()), context);
+        if stats {
+            // All who are anonymous count as one user.
+            let users: HashSet<Option<&str>> = members.iter().map(|member| member.user.as_deref()).collect();
+            context.reply(&Reply::PresenceStats { id, clients: members.len(), users: users.len() });
+        } else {
+            context.reply(&Reply::Presence { id, members: &members });
+        }
+        None
+    }
 }

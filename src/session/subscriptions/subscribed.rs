@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use foldhash::HashSet;
 
+use super::entries::Entries;
 use super::refused::Refused;
 use crate::codes::ErrorCode;
-use crate::dialect::{Event, RequestId, StreamPosition, SubscribedTopic};
+#[cfg(test)]
+use crate::dialect::SubscribedTopic;
+use crate::dialect::{Event, RequestId, StreamPosition};
 use crate::hub::Selection;
 use crate::metrics::Recovery;
 use crate::position::{Offset, Position};
@@ -15,23 +18,45 @@ use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// What a subscribe has done.
 pub struct Subscribed {
-    pub entries: Vec<SubscribedTopic>,
-    pub last: Option<usize>,
-    pub before: Arc<PatternSet>,
+    entries: Entries,
+    last: Option<usize>,
+    before: Arc<PatternSet>,
     /// The patterns that the session had not; `None`: there are none.
-    pub selection: Option<Box<Selection>>,
+    selection: Option<Box<Selection>>,
     /// Topics that begin by themselves, whatever matches.
-    pub begun: HashSet<TopicName>,
-    pub to_begin: Vec<Begun>,
-    pub refused: Refused,
-    pub presence_off: Vec<TopicName>,
+    begun: HashSet<TopicName>,
+    to_begin: Vec<Begun>,
+    refused: Refused,
 }
 
 impl Subscribed {
+    /// What `entries` tell, where the session had `before` and has asked for the `last` messages of each topic.
+    pub fn new(
+        mut entries: Entries,
+        selection: Option<Box<Selection>>,
+        before: Arc<PatternSet>,
+        last: Option<usize>,
+        refused: Refused,
+        context: &mut SessionContext<'_>,
+    ) -> Self {
+        let begins = entries.take_begins();
+        let count = begins.len();
+        let begun = HashSet::with_capacity_and_hasher(count, Default::default());
+        let mut done = Self { entries, last, before, selection, begun, to_begin: Vec::with_capacity(count), refused };
+        begins.for_each(|(begun, was_taken)| done.begin(begun, was_taken, context));
+        done
+    }
+
+    /// What is told of each topic.
+    #[cfg(test)]
+    pub fn entries(&self) -> &[SubscribedTopic] {
+        self.entries.told()
+    }
+
     /// Says what was done, if anything was.
     pub fn answer(&self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) {
-        if !self.entries.is_empty() {
-            context.say(&Event::Subscribed { id, topics: &self.entries });
+        if !self.entries.told().is_empty() {
+            context.say(&Event::Subscribed { id, topics: self.entries.told() });
         }
     }
 
@@ -39,8 +64,9 @@ impl Subscribed {
     pub fn begin_all(mut self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) {
         self.begin_topics(context);
         self.refused.answer(id, context);
-        if !self.presence_off.is_empty() {
-            let names: Vec<&str> = self.presence_off.iter().map(TopicName::as_str).collect();
+        let presence_off = self.entries.presence_off();
+        if !presence_off.is_empty() {
+            let names: Vec<&str> = presence_off.iter().map(TopicName::as_str).collect();
             let message = format!("subscribed, but without joins and leaves, which the rule has off: {}", names.join(", "));
             context.refuse(id, ErrorCode::PresenceOff, &message);
         }
@@ -63,8 +89,8 @@ impl Subscribed {
 
     /// Says what was done as a stream does, if anything was; `told` and `stands` are its [`Subscribed::stands`].
     pub fn begin_stream(&self, told: &StreamPosition, stands: &StreamPosition, context: &mut SessionContext<'_>) {
-        if !self.entries.is_empty() {
-            context.say(&Event::StreamBegun { topics: &self.entries, told, stands });
+        if !self.entries.told().is_empty() {
+            context.say(&Event::StreamBegun { topics: self.entries.told(), told, stands });
         }
     }
 
@@ -84,7 +110,7 @@ impl Subscribed {
     }
 
     /// Has a topic begin, unless it has already; one that an older subscription takes (`was_taken`) goes on as it was.
-    pub fn begin(&mut self, begun: Begun, was_taken: bool, context: &mut SessionContext<'_>) {
+    fn begin(&mut self, begun: Begun, was_taken: bool, context: &mut SessionContext<'_>) {
         let name = begun.topic.name().clone();
         let goes_on = begun.start.recovered != Some(true) && was_taken;
         if goes_on || context.is_replaying(&name) || !self.begun.insert(name) {

@@ -1,24 +1,21 @@
-//! Subscribing and unsubscribing: what a session may, from where on it hears a topic, and what it is told of that.
+//! Who a session is and what it is subscribed to: what it may, and what its subscriptions rest on.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::beginning::Beginning;
-use super::commands::Centrifugo;
-use super::held::HeldTopic;
-use super::pending::{Pending, Unsubscribing};
+use super::held::{Held, HeldTopic};
+use super::recovering::Recovering;
 use super::refusal::{Refusal, named};
 use crate::codes::ErrorCode;
-use crate::config::{OnSlow, Rule};
-use crate::dialect::centrifugo::{
-    Connect, Disconnect, ErrorReply, Expiry, Options, Place, Push, Reply, Subscribe, SubscribeResult, Unsubscribed,
-};
-use crate::hub::{Start, Wanted};
+use crate::dialect::centrifugo::{Connect, Disconnect, ErrorReply, Expiry, Options, Push, Reply, Subscribe, SubscribeResult, Unsubscribed};
+use crate::hub::Wanted;
 use crate::metrics::{CloseReason, LimitKey, Recovery};
-use crate::position::{Offset, Position};
-use crate::session_id::MemberInfo;
-use crate::shard::{Answer, SessionContext};
+use crate::position::Offset;
+use crate::session::principal::Principal;
+use crate::session_id::{Member, MemberInfo};
+use crate::shard::SessionContext;
 use crate::topic_name::{Pattern, TopicName};
 
 /// The bit of a subscribe's `flag` by which what can't be recovered is refused.
@@ -27,72 +24,79 @@ const REFUSE_UNRECOVERABLE: i64 = 2;
 /// The one method of deltas that SDKs know. A reply that does not name it has payloads sent in full.
 const FOSSIL: &str = "fossil";
 
-/// Larger offsets are taken as this one: no topic gets there, and the next one is still a `u64`.
-const OFFSET_MAX: u64 = i64::MAX as u64;
+/// How long a subscription outlives its token, and a session its own, so that an SDK that is late can bring a new one.
+const EXPIRY_GRACE: Duration = Duration::from_secs(25);
 
-/// What a client's position in a topic is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Recovering {
-    /// The topic keeps no history.
-    Nothing,
-    /// Every message after it.
-    Stream,
-    /// The newest message alone: older ones mean nothing once it is there.
-    Newest,
+/// The subscribing side of one session.
+pub struct Subscriber {
+    principal: Principal,
+    /// Subscriptions that do not rest on its grants.
+    held: Held,
 }
 
-impl Recovering {
-    fn of(rule: &Rule, interval: Option<Duration>) -> Self {
-        match rule.on_slow {
-            _ if rule.history == 0 => Self::Nothing,
-            OnSlow::Conflate => Self::Newest,
-            _ if interval.is_some() => Self::Newest,
-            _ => Self::Stream,
-        }
+impl Subscriber {
+    /// Subscribed to nothing.
+    pub fn new(principal: Principal) -> Self {
+        Self { principal, held: Held::default() }
     }
 
-    /// What is asked of the topic.
-    fn wanted<'a>(self, place: &'a Place<'_>, last: Option<usize>) -> Wanted<'a> {
-        let epoch = (!place.epoch.is_empty()).then_some(&*place.epoch);
-        let since = place.recover.then_some((epoch, Offset(place.offset.min(OFFSET_MAX))));
-        match self {
-            Self::Nothing => Wanted { since: None, last },
-            Self::Stream => Wanted { since, last },
-            Self::Newest => Wanted { since, last: if place.recover { Some(1) } else { last } },
-        }
+    /// Who it is.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 
-    /// What follows for a client that asks to recover or not, where the topic's log would have it begin at `start`.
-    fn start(self, start: Start, recovers: bool) -> Start {
-        match self {
-            Self::Newest if recovers => Start { replay_from: start.replay_from.map(|_| start.position.offset), ..start },
-            Self::Nothing | Self::Stream | Self::Newest => start,
-        }
+    /// The same, to be another from now on, or to pay.
+    pub fn principal_mut(&mut self) -> &mut Principal {
+        &mut self.principal
     }
 
-    /// What the client is told. The position is the one right before the first message that follows: a connection that is lost on the
-    /// way goes on there.
-    fn result(self, start: &Start, recovers: bool) -> SubscribeResult {
-        let offset = start.replay_from.map_or(start.position.offset, |first| Offset(first.0 - 1));
-        let position = Some(Position { offset, ..start.position });
-        match self {
-            Self::Nothing => SubscribeResult::default(),
-            Self::Stream => SubscribeResult {
-                position,
-                positioned: true,
-                recovered: recovers && start.recovered == Some(true),
-                was_recovering: recovers,
-                ..SubscribeResult::default()
-            },
-            Self::Newest => {
-                let recovered = recovers || start.replay_from.is_some();
-                SubscribeResult { position, recovered, was_recovering: recovered, ..SubscribeResult::default() }
-            }
-        }
+    /// The session as presence on `topic` shows it, and as its publications do.
+    pub fn member(&self, topic: &TopicName) -> Member {
+        let info = match self.held.get(topic).and_then(|held| held.info.as_ref()) {
+            Some(info) => Some(Arc::clone(info)),
+            None => self.principal.connection().and_then(|connection| connection.info.clone()),
+        };
+        Member { info, ..self.principal.member() }
     }
-}
 
-impl Centrifugo {
+    /// Its user, but for the empty one, which is nobody's name.
+    fn named_user(&self) -> Option<Arc<str>> {
+        self.principal.user().filter(|user| !user.is_empty())
+    }
+
+    /// Whoever is subscribed to a topic, or may be, may read its history and presence.
+    pub fn may_read(&self, topic: &TopicName, context: &SessionContext<'_>) -> bool {
+        is_subscribed(topic, context) || self.principal.may_read(topic)
+    }
+
+    /// Who may publish by its grants does; so may who is subscribed, where the rule says so.
+    pub fn may_publish(&self, topic: &TopicName, context: &SessionContext<'_>) -> bool {
+        let by_rule = || context.config().rules.of(topic).publish_for_subscribers && !topic.is_own() && is_subscribed(topic, context);
+        self.principal.may_publish(topic) || by_rule()
+    }
+
+    /// How long its token holds still.
+    pub fn expiry(&self) -> Expiry {
+        Expiry(self.principal.expires().map(|expires| self.principal.left_until(expires)))
+    }
+
+    /// How long the session may live still, past its token; `None`: without end.
+    pub fn until_end(&self) -> Option<Duration> {
+        Some(self.left_past(self.principal.expires()?))
+    }
+
+    /// How long it is until the session or a subscription is past its token.
+    pub fn until_expiry(&self) -> Option<Duration> {
+        let held = self.held.first_expiry().map(|expires| self.left_past(expires));
+        [self.until_end(), held].into_iter().flatten().min()
+    }
+
+    /// The time until a token that expires at `seconds` is past its grace.
+    fn left_past(&self, seconds: u64) -> Duration {
+        self.principal.left_until(seconds.saturating_add(EXPIRY_GRACE.as_secs()))
+    }
+
+    /// Subscribes to what a command asks for.
     pub fn subscribe(&mut self, id: u32, asked: &Subscribe<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
         let topic = named(&asked.channel)?;
         if !asked.delta.is_empty() && asked.delta != FOSSIL {
@@ -104,7 +108,7 @@ impl Centrifugo {
         if asked.has_filter {
             return Err(ErrorCode::BadRequest.into());
         }
-        if context.is_subscribed(&Pattern::from(topic.clone())) {
+        if is_subscribed(&topic, context) {
             return Err(Refusal::Error(ErrorReply::ALREADY_SUBSCRIBED, ErrorCode::BadRequest));
         }
         let held = self.allowed_by(&topic, &asked.token, context)?;
@@ -119,7 +123,7 @@ impl Centrifugo {
         let config = context.config();
         let personal = self.named_user().map(|user| config.centrifugo.personal.replace("{user}", &user));
         let personal = personal.as_deref().map(|name| (name, None));
-        let named = self.connection().into_iter().flat_map(|connection| &connection.channels);
+        let named = self.principal.connection().into_iter().flat_map(|connection| &connection.channels);
         let named = named.map(|channel| (&*channel.name, channel.info.as_deref()));
         let mut seen = HashSet::new();
         let topics = personal.into_iter().chain(named).filter_map(|(name, info)| Some((TopicName::parse(name).ok()?, info)));
@@ -145,7 +149,7 @@ impl Centrifugo {
 
     /// What is shown of the session where a subscription says more of it than its connection.
     fn info_with(&self, info: Box<str>) -> Arc<MemberInfo> {
-        let session = self.connection().and_then(|connection| connection.info.as_ref()).and_then(|info| info.session.clone());
+        let session = self.principal.connection().and_then(|connection| connection.info.as_ref()).and_then(|info| info.session.clone());
         Arc::new(MemberInfo { session, topic: Some(info) })
     }
 
@@ -158,17 +162,17 @@ impl Centrifugo {
         let is_listed = |users: &str| self.named_user().is_some_and(|user| users.split(',').any(|listed| *listed == *user));
         match listed {
             Some((_, users)) if is_listed(users) => Ok(Some(HeldTopic::default())),
-            None if self.may_subscribe(&Pattern::from(topic.clone())) => Ok(None),
+            None if self.principal.may_subscribe(&Pattern::from(topic.clone())) => Ok(None),
             _ => Err(ErrorCode::NotAllowed.into()),
         }
     }
 
     /// What a subscription token allows of `channel`. One for another topic, user or session ends the session.
     fn held_by(&self, channel: &str, token: &str, context: &mut SessionContext<'_>) -> Result<HeldTopic, Refusal> {
-        let token = self.surroundings().subscription(token, context).map_err(|error| Refusal::from(error.code()))?;
-        let is_ours = token.user.unwrap_or_default() == self.user().unwrap_or_default()
+        let token = self.principal.subscription(token, context).map_err(|error| Refusal::from(error.code()))?;
+        let is_ours = token.user.unwrap_or_default() == self.principal.user().unwrap_or_default()
             && *token.channel == *channel
-            && token.client.is_none_or(|client| *client == self.id().to_string());
+            && token.client.is_none_or(|client| *client == self.principal.id().to_string());
         if !is_ours {
             return Err(Refusal::Disconnect(Disconnect::INVALID_TOKEN, CloseReason::TokenInvalid));
         }
@@ -178,20 +182,28 @@ impl Centrifugo {
 
     /// Renews what a subscription rests on. Some SDKs leave the channel out, which the token names too.
     pub fn refresh_subscription(&mut self, id: u32, channel: &str, token: &str, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
-        let claimed = if channel.is_empty() { self.surroundings().auth.subscription(token).ok().map(|token| token.channel) } else { None };
+        let claimed = if channel.is_empty() { self.principal.topic_of(token) } else { None };
         let channel = claimed.as_deref().unwrap_or(channel);
         let topic = named(channel)?;
-        if !context.is_subscribed(&Pattern::from(topic.clone())) {
+        if !is_subscribed(&topic, context) {
             return Err(ErrorCode::NotSubscribed.into());
         }
         let held = self.held_by(channel, token, context)?;
         context.reply(&Reply::SubRefresh { id, expiry: self.expiry_of(&held) });
-        self.held.put(topic, held);
+        self.hold(topic, held, context);
         Ok(())
     }
 
     fn expiry_of(&self, held: &HeldTopic) -> Expiry {
-        Expiry(held.expires.map(|expires| self.left_until(expires)))
+        Expiry(held.expires.map(|expires| self.principal.left_until(expires)))
+    }
+
+    /// Notes what a subscription rests on. The session's deadline may be an earlier one with that, so it is looked at soon.
+    fn hold(&mut self, topic: TopicName, held: HeldTopic, context: &mut SessionContext<'_>) {
+        if held.expires.is_some() {
+            context.wake_at(Some(context.now()));
+        }
+        self.held.put(topic, held);
     }
 
     /// Subscribes to a topic that the session may have, which rests on its grants or on what is `held`.
@@ -214,7 +226,9 @@ impl Centrifugo {
         let pattern = Pattern::from(topic.clone());
         take_place(&pattern, context)?;
         let expiry = held.as_ref().map_or(Expiry(None), |held| self.expiry_of(held));
-        held.into_iter().for_each(|held| self.held.put(topic.clone(), held));
+        if let Some(held) = held {
+            self.hold(topic.clone(), held, context);
+        }
         let watches = (asked.join_leave || rule.pushes_joins) && rule.presence;
         let member = self.member(&topic);
         let (mut begun, _) = context.subscribe(&topic, &member, wanted, own.interval).map_err(|error| {
@@ -235,24 +249,16 @@ impl Centrifugo {
         Ok(Beginning { topic, result, joined: watches.then_some(member), begun })
     }
 
-    /// Ends a subscription, once what was published before has gone out; answered also where there is none.
-    pub fn unsubscribe(&mut self, unsubscribing: Unsubscribing, context: &mut SessionContext<'_>) {
-        if context.taken(unsubscribing.pushed) == Answer::Pending {
-            self.waiting.hold(Pending::Unsubscribe(unsubscribing));
-            return;
-        }
-        if let Some(topic) = unsubscribing.topic {
-            self.held.remove(&topic);
-            context.unsubscribe(&[Pattern::from(topic)]);
-        }
-        context.reply(&Reply::Unsubscribe { id: unsubscribing.id });
+    /// Ends the subscription to `topic`, if there is one.
+    pub fn unsubscribe(&mut self, topic: TopicName, context: &mut SessionContext<'_>) {
+        self.held.remove(&topic);
+        context.unsubscribe(&[Pattern::from(topic)]);
     }
 
     /// Ends the subscriptions that the session's grants do not cover any more, each told.
     pub fn end_uncovered(&mut self, context: &mut SessionContext<'_>) {
-        let is_held = |pattern: &Pattern| pattern.as_name().is_some_and(|topic| self.held.get(&topic).is_some());
-        let is_uncovered = |pattern: &Pattern| !self.may_subscribe(pattern) && !is_held(pattern);
-        let uncovered: Vec<Pattern> = context.subscriptions().into_iter().filter(is_uncovered).collect();
+        let mut uncovered = self.principal.uncovered(context);
+        uncovered.retain(|pattern| pattern.as_name().is_none_or(|topic| self.held.get(&topic).is_none()));
         self.end(&uncovered, Unsubscribed::NOT_ALLOWED, context);
     }
 
@@ -273,11 +279,16 @@ impl Centrifugo {
         self.held.remove(topic);
     }
 
-    /// Ends the subscriptions whose token has expired before `seconds`, Unix time.
-    pub fn end_expired(&mut self, seconds: u64, context: &mut SessionContext<'_>) {
+    /// Ends the subscriptions that are past their token.
+    pub fn end_expired(&mut self, context: &mut SessionContext<'_>) {
+        let seconds = self.principal.unix_seconds().saturating_sub(EXPIRY_GRACE.as_secs());
         let expired: Vec<Pattern> = self.held.expired(seconds).into_iter().map(Pattern::from).collect();
         self.end(&expired, Unsubscribed::EXPIRED, context);
     }
+}
+
+fn is_subscribed(topic: &TopicName, context: &SessionContext<'_>) -> bool {
+    context.is_subscribed(&Pattern::from(topic.clone()))
 }
 
 /// Takes a place for one more subscription of the session.

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::codes::ErrorCode;
 use crate::dialect::RequestId;
 use crate::shard::SessionContext;
-use crate::topic_name::Pattern;
 
 /// Topics whose reason an answer tells in full. The others are only named, so that an answer is hardly longer than its command.
 const REASONS_TOLD: usize = 10;
@@ -53,12 +52,6 @@ impl Refused {
         }
         told
     }
-}
-
-/// What a session is told whose grants do not cover `patterns` any more.
-pub fn ended(patterns: &[Pattern]) -> String {
-    let names: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
-    format!("no longer allowed, so these subscriptions have ended: {}", names.join(", "))
 }
 
 #[cfg(test)]

@@ -5,20 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::HashSet;
-
 use super::admission::{Admission, admit};
+use super::entries::Entries;
 use super::new_patterns::NewPatterns;
 use super::refused::Refused;
 use super::subscribe_options::{LastSeen, SubscribeOptions, bytes_of};
 use super::subscribed::Subscribed;
 use crate::auth::Grants;
-use crate::dialect::SubscribedTopic;
 use crate::hub::{Cursor, Wanted};
 use crate::metrics::Recovery;
-use crate::position::Position;
 use crate::session_id::Member;
-use crate::shard::{Answer, Begun, PatternSet, SessionContext};
+use crate::shard::{Answer, PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// The steps of a slice, each of about a microsecond.
@@ -64,19 +61,12 @@ pub struct Subscribing {
     begins_pacing: bool,
     /// How many subscriptions the session should have by now.
     had: usize,
-    entries: Vec<SubscribedTopic>,
-    /// The topics of `entries`, patterns left aside.
-    told: HashSet<TopicName>,
+    entries: Entries,
     /// The patterns that the session had before.
     renewed: PatternSet,
-    /// The entries of what the session had before.
-    renewals: Vec<usize>,
     /// The patterns that it had not.
     patterns: NewPatterns,
-    /// Topics that begin by their entries.
-    begins: Vec<Begins>,
     refused: Refused,
-    presence_off: Vec<TopicName>,
     /// Places in the index of topics that were looked at before the answer.
     looked_at: usize,
 }
@@ -96,14 +86,6 @@ enum Stage {
     Done,
 }
 
-/// A topic that begins, and its entry.
-struct Begins {
-    begun: Begun,
-    entry: usize,
-    /// Whether an older subscription takes it too.
-    was_taken: bool,
-}
-
 impl Subscribing {
     /// Nothing is done yet.
     pub fn new(topics: Vec<Result<Pattern, TopicNameError>>, options: SubscribeOptions<'static>) -> Self {
@@ -117,7 +99,7 @@ impl Subscribing {
             notes_before: false,
             begins_pacing: false,
             had: 0,
-            entries: Vec::with_capacity(topics.len()),
+            entries: Entries::with_capacity(topics.len()),
             topics: topics.into_iter(),
             last,
             interval,
@@ -125,13 +107,9 @@ impl Subscribing {
             since,
             stage: Stage::Waits,
             before: Arc::default(),
-            told: HashSet::default(),
             renewed: PatternSet::default(),
-            renewals: Vec::new(),
             patterns: NewPatterns::default(),
-            begins: Vec::new(),
             refused: Refused::default(),
-            presence_off: Vec::new(),
             looked_at: 0,
         }
     }
@@ -180,23 +158,16 @@ impl Subscribing {
     pub fn finish(mut self, context: &mut SessionContext<'_>) -> Subscribed {
         if self.is_sliced {
             context.end_withholding();
-            self.look_anew(context);
-            if context.subscription_count() != self.had {
-                self.leave_out_ended(context);
-            }
+            let wanted = |topic: &TopicName| Wanted { since: self.since.of(topic), last: self.last };
+            self.entries.look_anew(wanted, context);
         }
-        self.renew(context);
-        let mut done = Subscribed {
-            entries: self.entries,
-            last: self.last,
-            before: self.before,
-            selection: self.patterns.into_selection(),
-            begun: HashSet::with_capacity_and_hasher(self.begins.len(), Default::default()),
-            to_begin: Vec::with_capacity(self.begins.len()),
-            refused: self.refused,
-            presence_off: self.presence_off,
-        };
-        self.begins.into_iter().for_each(|Begins { begun, was_taken, .. }| done.begin(begun, was_taken, context));
+        self.entries.renew(self.presence, context);
+        if self.is_sliced && context.subscription_count() != self.had {
+            self.leave_out_ended(context);
+        }
+        self.set_options(context);
+        let selection = self.patterns.into_selection();
+        let done = Subscribed::new(self.entries, selection, self.before, self.last, self.refused, context);
         context.follow_intervals(); // last: of what it frees, nothing is replayed
         done
     }
@@ -285,8 +256,7 @@ impl Subscribing {
                 if pattern.is_wild() {
                     self.renewed.insert(&pattern);
                 }
-                self.renewals.push(self.entries.len());
-                self.tell(pattern, None, None);
+                self.entries.add_renewed(pattern);
             }
             (Ok(Admission::Place), Some(name)) => {
                 self.by_name(&name, member, context);
@@ -296,7 +266,7 @@ impl Subscribing {
                 context.subscribe_pattern(&pattern, self.interval);
                 self.had += 1;
                 self.patterns.add(&pattern, self.entries.len());
-                self.tell(pattern, None, None);
+                self.entries.add(pattern, None);
             }
             (Err((code, reason)), _) => self.refused.add(code, pattern.as_str(), reason),
         }
@@ -307,22 +277,14 @@ impl Subscribing {
         Wanted { since: self.since.of(topic), last: self.last }
     }
 
-    /// What the session had before is told as it is now, and of nothing of it is replayed. Joins and leaves are told from now on, or no more.
-    fn renew(&mut self, context: &mut SessionContext<'_>) {
-        for entry in self.renewals.drain(..) {
-            let entry = &mut self.entries[entry];
-            let Some(name) = entry.topic.as_name() else { continue };
-            entry.position = context.position(&name);
-            if self.presence && !context.config().rules.of(&name).presence {
-                self.presence_off.push(name);
-            }
-        }
+    /// What the command names has its options from now on, and joins and leaves are told, or no more.
+    fn set_options(&self, context: &mut SessionContext<'_>) {
         // All at once: what is held may not go out behind what has no interval any more.
         if self.interval.is_some() || context.is_paced() {
-            self.entries.iter().for_each(|entry| context.set_interval(&entry.topic, self.interval));
+            self.entries.topics().for_each(|topic| context.set_interval(topic, self.interval));
         }
         if self.presence || context.is_watching() {
-            self.entries.iter().for_each(|entry| context.watch(&entry.topic, self.presence));
+            self.entries.topics().for_each(|topic| context.watch(topic, self.presence));
         }
     }
 
@@ -332,8 +294,10 @@ impl Subscribing {
         match context.subscribe(name, member, self.wanted(name), self.interval) {
             Ok((begun, presence)) => {
                 self.had += 1;
-                self.begins(Pattern::from(name.clone()), begun, was_taken);
-                self.presence_off.extend(Some(name.clone()).filter(|_| self.presence && !presence));
+                self.entries.add_begun(begun, was_taken);
+                if self.presence && !presence {
+                    self.entries.add_presence_off(name.clone());
+                }
             }
             Err(error) => {
                 context.give_place_back(&Pattern::from(name.clone()));
@@ -343,17 +307,17 @@ impl Subscribing {
     }
 
     fn recover_covered(&mut self, topic: TopicName, context: &mut SessionContext<'_>) {
-        if !self.patterns.take(&topic) || self.told.contains(&topic) || self.renewed.matches(&topic) {
+        if !self.patterns.take(&topic) || self.entries.has(&topic) || self.renewed.matches(&topic) {
             return;
         }
         match context.start(&topic, self.wanted(&topic)) {
             Some(mut begun) => {
                 begun.start.recovered = begun.start.recovered.or(Some(false));
                 let was_taken = self.before.matches(&topic);
-                self.begins(Pattern::from(topic), begun, was_taken);
+                self.entries.add_begun(begun, was_taken);
             }
             None => {
-                self.tell(Pattern::from(topic), None, Some(false));
+                self.entries.add(Pattern::from(topic), Some(false));
                 context.count_recovery(Recovery::Lost);
             }
         }
@@ -362,39 +326,15 @@ impl Subscribing {
     /// A topic was found that new patterns of this command take.
     fn note_unnamed(&mut self, topic: &TopicName) {
         if self.since.of(topic).is_none() {
-            self.patterns.note(topic).into_iter().for_each(|entry| self.entries[entry].recovered = Some(false));
+            self.patterns.note(topic).into_iter().for_each(|entry| self.entries.is_not_recovered(entry));
         }
-    }
-
-    /// Messages may have come since the topics were looked at, none of which the session was given.
-    fn look_anew(&mut self, context: &SessionContext<'_>) {
-        let mut begins = std::mem::take(&mut self.begins);
-        for Begins { begun, entry, .. } in &mut begins {
-            let Some(start) = context.start_on(&begun.topic, self.wanted(begun.topic.name())) else { continue };
-            begun.start = start;
-            let entry = &mut self.entries[*entry];
-            (entry.position, entry.recovered) = (Some(start.position), start.recovered);
-        }
-        self.begins = begins;
     }
 
     /// Subscriptions may have ended since, as grants do.
     fn leave_out_ended(&mut self, context: &SessionContext<'_>) {
         let is_kept = |topic: &Pattern| topic.as_name().map_or_else(|| context.is_subscribed(topic), |name| context.takes(&name));
         self.patterns.retain(is_kept);
-        self.begins.retain(|Begins { begun, .. }| context.takes(begun.topic.name()));
-        self.entries.retain(|entry| is_kept(&entry.topic));
-    }
-
-    fn begins(&mut self, topic: Pattern, begun: Begun, was_taken: bool) {
-        let (position, recovered) = (begun.start.position, begun.start.recovered);
-        self.begins.push(Begins { begun, entry: self.entries.len(), was_taken });
-        self.tell(topic, Some(position), recovered);
-    }
-
-    fn tell(&mut self, topic: Pattern, position: Option<Position>, recovered: Option<bool>) {
-        self.told.extend(topic.as_name());
-        self.entries.push(SubscribedTopic { topic, position, recovered });
+        self.entries.retain(is_kept);
     }
 }
 
@@ -408,24 +348,26 @@ mod tests {
     use crate::shard::tests::bench::Bench;
     use crate::topic_name::{COMPARISONS, Scope};
 
-    /// How many entries the answer has, and in how many slices it was done.
-    fn done(topics: &[String], options: SubscribeOptions<'static>, bench: &mut Bench) -> (usize, usize) {
-        let topics = topics.iter().map(|topic| Pattern::parse(topic)).collect();
+    /// A subscribe of somebody who may have all.
+    fn begin(topics: impl IntoIterator<Item = String>, options: SubscribeOptions<'static>) -> Subscribing {
+        Subscribing::new(topics.into_iter().map(|topic| Pattern::parse(&topic)).collect(), options)
+    }
+
+    /// Does a slice in the session's next turn.
+    fn go_on(subscribing: &mut Subscribing, bench: &mut Bench) -> Answer<()> {
         let member = Member { session: SessionId::random(), user: None, info: None };
         let all = GrantLists { subscribe: vec![Scope::parse(">").unwrap()], publish: Vec::new() };
-        let grants = Grants::of(&all, None);
-        let mut subscribing = Subscribing::new(topics, options);
-        let mut slices = 0;
-        loop {
-            slices += 1;
-            let mut context = bench.context_in_turn();
-            if subscribing.go_on(Some(&grants), &member, &mut context) == Answer::Ready(()) {
-                let done = subscribing.finish(&mut context);
-                let entries = done.entries.len();
-                done.begin_all(None, &mut context);
-                return (entries, slices);
-            }
-        }
+        subscribing.go_on(Some(&Grants::of(&all, None)), &member, &mut bench.context_in_turn())
+    }
+
+    /// How many entries the answer has.
+    fn done(topics: impl IntoIterator<Item = String>, options: SubscribeOptions<'static>, bench: &mut Bench) -> usize {
+        let mut subscribing = begin(topics, options);
+        while go_on(&mut subscribing, bench) == Answer::Pending {}
+        let done = subscribing.finish(&mut bench.context());
+        let entries = done.entries().len();
+        done.begin_all(None, &mut bench.context());
+        entries
     }
 
     /// Issue 14, row 8: a subscribe of 1,000 new names is done in slices, and what is published meanwhile is neither lost nor told before
@@ -434,24 +376,39 @@ mod tests {
     fn a_long_subscribe_is_done_in_slices() {
         const TOPICS: usize = 1_000;
         let mut bench = Bench::new();
-        let names: Vec<String> = (0..TOPICS).map(|number| format!("h.{number}")).collect();
-        let mut subscribing = Subscribing::new(names.iter().map(|name| Pattern::parse(name)).collect(), SubscribeOptions::default());
-        let member = Member { session: SessionId::random(), user: None, info: None };
-        let all = GrantLists { subscribe: vec![Scope::parse(">").unwrap()], publish: Vec::new() };
-        let grants = Grants::of(&all, None);
+        let mut subscribing = begin((0..TOPICS).map(|number| format!("h.{number}")), SubscribeOptions::default());
         let mut slices = 0;
-        while subscribing.go_on(Some(&grants), &member, &mut bench.context_in_turn()) == Answer::Pending {
+        while go_on(&mut subscribing, &mut bench) == Answer::Pending {
             slices += 1;
             bench.publish("h.0");
             assert!(bench.state().delivery.owes_nothing(0), "a message before the answer");
         }
         assert!(slices >= TOPICS * STEPS_PER_NAME / STEPS_PER_SLICE - 1, "{slices} slices");
         let done = subscribing.finish(&mut bench.context());
-        let told = done.entries.first().and_then(|entry| entry.position);
-        assert_eq!((done.entries.len(), told.map(|position| position.offset.0)), (TOPICS, Some(slices as u64)));
+        let told = done.entries().first().and_then(|entry| entry.position);
+        assert_eq!((done.entries().len(), told.map(|position| position.offset.0)), (TOPICS, Some(slices as u64)));
         done.begin_all(None, &mut bench.context());
         bench.publish("h.0");
         assert!(!bench.state().delivery.owes_nothing(0), "what is published behind the answer is live");
+    }
+
+    /// A subscription that ends while a long subscribe is being done has no entry, and what the session had before is told as it is now.
+    /// (Its entry was looked for where it was before the other left, and a last one was past the end: the shard ended.)
+    #[test]
+    fn what_ends_meanwhile_has_no_entry() {
+        const TOPICS: u64 = 1_000;
+        let mut bench = Bench::new();
+        let last = format!("h.{}", TOPICS - 1);
+        bench.subscribe(&last);
+        let mut subscribing = begin((0..TOPICS).map(|number| format!("h.{number}")), SubscribeOptions::default());
+        while go_on(&mut subscribing, &mut bench) == Answer::Pending {
+            bench.context().unsubscribe(&[Pattern::parse("h.0").unwrap()]);
+        }
+        bench.publish(&last);
+        let done = subscribing.finish(&mut bench.context());
+        let (first, last) = (done.entries().first().unwrap(), done.entries().last().unwrap());
+        assert_eq!((done.entries().len() as u64, first.topic.as_str()), (TOPICS - 1, "h.1"));
+        assert_eq!(last.position.unwrap().offset, Offset(1));
     }
 
     /// A long subscribe that ends the pacing of a topic ends it with its answer: what is held goes out before newer messages. (It went out
@@ -460,15 +417,11 @@ mod tests {
     fn pacing_ends_with_the_answer() {
         let mut bench = Bench::new();
         let paced = SubscribeOptions { interval: Some(Duration::from_secs(1)), ..SubscribeOptions::default() };
-        done(&["c.*".to_owned()], paced, &mut bench);
+        done(["c.*".to_owned()], paced, &mut bench);
         (0..2).for_each(|_| bench.publish("c.1"));
         bench.flush();
-        let names = (1..1_000).map(|number| Pattern::parse(&format!("c.{number}"))).collect();
-        let mut subscribing = Subscribing::new(names, SubscribeOptions::default());
-        let member = Member { session: SessionId::random(), user: None, info: None };
-        let all = GrantLists { subscribe: vec![Scope::parse(">").unwrap()], publish: Vec::new() };
-        let grants = Grants::of(&all, None);
-        while subscribing.go_on(Some(&grants), &member, &mut bench.context_in_turn()) == Answer::Pending {
+        let mut subscribing = begin((1..1_000).map(|number| format!("c.{number}")), SubscribeOptions::default());
+        while go_on(&mut subscribing, &mut bench) == Answer::Pending {
             bench.publish("c.1");
             assert!(bench.state().delivery.owes_nothing(0) && bench.state().pacing.bytes(0) > 0, "the newest is held still");
         }
@@ -482,13 +435,13 @@ mod tests {
     fn what_a_since_costs_does_not_grow_with_the_subscriptions() {
         const TOPICS: usize = 1_000;
         let mut bench = Bench::new();
-        let before: Vec<String> = (1..TOPICS).map(|number| format!("a.{number}.*")).collect();
-        assert_eq!(done(&before, SubscribeOptions::default(), &mut bench).0, TOPICS - 1);
+        let before = (1..TOPICS).map(|number| format!("a.{number}.*"));
+        assert_eq!(done(before, SubscribeOptions::default(), &mut bench), TOPICS - 1);
         (0..TOPICS).for_each(|number| bench.publish(&format!("h.{number}")));
         let since = |number| Since { topic: TopicName::parse(&format!("h.{number}")).unwrap(), epoch: "another".into(), offset: Offset(1) };
         let options = SubscribeOptions { since: (0..TOPICS).map(since).collect(), ..SubscribeOptions::default() };
         let compared = COMPARISONS.get();
-        assert_eq!(done(&["h.*".to_owned()], options, &mut bench).0, 1 + TOPICS);
+        assert_eq!(done(["h.*".to_owned()], options, &mut bench), 1 + TOPICS);
         let compared = COMPARISONS.get() - compared;
         assert!(compared <= 10 * TOPICS, "{compared} comparisons");
     }

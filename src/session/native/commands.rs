@@ -1,0 +1,263 @@
+//! One session of the native dialect: its commands, each to its effect and its reply.
+
+use std::sync::Arc;
+
+use super::orders;
+use super::pending::{History, OwnedId, Pending, Presence, borrowed, owned};
+use crate::clock::Moment;
+use crate::codes::{CloseCode, ErrorCode};
+use crate::dialect::{Command, Event, Request, RequestId, json_read};
+use crate::hub::{PayloadKind, Publication, PublishError};
+use crate::metrics::{CloseReason, CommandOp, LimitKey, PublishSource};
+use crate::position::Position;
+use crate::session::command_rate::Verdict;
+use crate::session::principal::Principal;
+use crate::session::protocol::Protocol;
+use crate::session::publishes::Publishes;
+use crate::session::subscriptions::{SubscribeOptions, Unsubscribing};
+use crate::session::work;
+use crate::shard::{Answer, Held, Order, SessionContext};
+use crate::topic_name::{Pattern, TopicName, TopicNameError};
+
+/// One session.
+pub struct Native {
+    principal: Principal,
+    opened_at: Moment,
+    /// A command that can't be done yet. No other is acted on before it is.
+    pending: Option<Box<Pending>>,
+    publishes: Publishes<Published>,
+}
+
+/// What the answer to a publish needs that comes later.
+struct Published {
+    topic: TopicName,
+    id: OwnedId,
+}
+
+/// The command's label in the metrics.
+fn op(command: &Command<'_>) -> CommandOp {
+    match command {
+        Command::Subscribe { .. } => CommandOp::Subscribe,
+        Command::Unsubscribe { .. } => CommandOp::Unsubscribe,
+        Command::Publish { .. } => CommandOp::Publish,
+        Command::History { .. } => CommandOp::History,
+        Command::Presence { .. } => CommandOp::Presence,
+        Command::Auth { .. } => CommandOp::Auth,
+        Command::Subscriptions => CommandOp::Subscriptions,
+        Command::Ping => CommandOp::Ping,
+    }
+}
+
+impl Native {
+    /// A session that opens `now`, and begins with `topics` and the newest `last` messages of each, where its upgrade asks for some.
+    pub fn new(principal: Principal, topics: Vec<Result<Pattern, TopicNameError>>, last: Option<usize>, now: Moment) -> Self {
+        let options = SubscribeOptions { last, ..SubscribeOptions::default() };
+        let pending = (!topics.is_empty()).then(|| Box::new(Pending::subscribe(topics, options, None, true)));
+        Self { principal, opened_at: now, pending, publishes: Publishes::default() }
+    }
+
+    /// Whether the rate allows one more command; if not, it was answered, or the session closed.
+    fn may_command(&mut self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) -> bool {
+        let found = context.take_work(work::TOPICS_PER_UNIT);
+        self.principal.charge(found, context);
+        match self.principal.take_command(context) {
+            Verdict::Done => return true,
+            Verdict::Refused { per_second } => {
+                let message = format!("more than {per_second} commands a second; this one was not done");
+                context.refuse(id, ErrorCode::RateLimited, &message);
+            }
+            Verdict::Excess => {
+                context.close(CloseCode::RateLimited, "too many commands; see limits.commands_per_second", CloseReason::RateLimited);
+            }
+        }
+        false
+    }
+
+    /// Does what `command` says.
+    fn obey(&mut self, id: Option<RequestId<'_>>, command: Command<'_>, context: &mut SessionContext<'_>) {
+        match command {
+            Command::Subscribe { topics, last, since, interval, presence } => {
+                let options = SubscribeOptions { last, since, interval, presence }.into_owned();
+                self.begin(Pending::subscribe(topics, options, id, false), context);
+            }
+            Command::Unsubscribe { topics } => {
+                self.principal.charge(work::of_names(topics.len()), context);
+                let unsubscribing = Unsubscribing::new(topics, id, context.pushed());
+                self.begin(Pending::Unsubscribe(Box::new(unsubscribing)), context);
+            }
+            Command::Publish { topic, data, echo } => self.publish(id, &topic, data, echo, context),
+            Command::History { topic, since, limit } => {
+                self.begin(Pending::History(History { topic, since, limit, id: owned(id) }), context);
+            }
+            Command::Presence { topic } => self.begin(Pending::Presence(Presence { topic, id: owned(id) }), context),
+            Command::Auth { token } => self.authenticate(id, &token, context),
+            Command::Subscriptions => {
+                self.principal.charge(work::of_names(context.subscription_count()), context);
+                let topics = context.subscriptions();
+                context.say(&Event::Subscriptions { id, topics: &topics });
+            }
+            Command::Ping => context.say(&Event::Pong { id }),
+        }
+    }
+
+    /// Does a command, or keeps it until it can be done.
+    fn begin(&mut self, command: Pending, context: &mut SessionContext<'_>) {
+        self.pending = command.go_on(&mut self.principal, context).map(Box::new);
+    }
+
+    /// Publishes, and tells what became of it: now, or behind the publishes before it.
+    fn publish(&mut self, id: Option<RequestId<'_>>, topic: &TopicName, data: &[u8], echo: bool, context: &mut SessionContext<'_>) {
+        if !self.principal.may_publish(topic) {
+            let message = format!("publishing to {topic} is not allowed for this session");
+            return context.refuse(id, ErrorCode::NotAllowed, &message);
+        }
+        let extra = self.principal.extra(topic, context);
+        let publication = Publication {
+            payload: data,
+            kind: PayloadKind::Json,
+            except: (!echo).then_some(self.principal.id()),
+            source: PublishSource::Session,
+            payer: None,
+            extra: extra.as_ref(),
+        };
+        let about = || Published { topic: topic.clone(), id: owned(id) };
+        let about_bytes = id.map_or(0, |RequestId(id)| id.len());
+        match self.publishes.publish(topic, &publication, about, about_bytes, context) {
+            Answer::Ready(published) => tell_published(topic, published, id, context),
+            Answer::Pending => self.tell_answers(context),
+        }
+    }
+
+    /// Tells what became of publishes, as far as that is known.
+    fn tell_answers(&mut self, context: &mut SessionContext<'_>) {
+        while context.is_open()
+            && let Some((Published { topic, id }, published)) = self.publishes.next_answer(context)
+        {
+            tell_published(&topic, published, borrowed(&id), context);
+        }
+    }
+
+    fn authenticate(&mut self, id: Option<RequestId<'_>>, token: &str, context: &mut SessionContext<'_>) {
+        let identity = match self.principal.identify(token, context) {
+            Ok(identity) => identity,
+            Err(error) => return context.refuse(id, error.code(), &error.to_string()),
+        };
+        self.principal.charge(work::of_names(context.subscription_count()), context); // each is looked at
+        let before = self.principal.user();
+        let expires = identity.expires;
+        self.principal.become_identity(identity, context);
+        let user = self.principal.user();
+        if id.is_some() {
+            context.say(&Event::Authenticated { id, user: user.as_ref(), expires });
+        }
+        if before != user {
+            context.rename(&self.principal.member());
+        }
+        self.end_uncovered(context);
+    }
+
+    /// Ends the subscriptions that the session's grants do not cover any more, and says which.
+    fn end_uncovered(&self, context: &mut SessionContext<'_>) {
+        if let Some(message) = orders::end_uncovered(&self.principal, context) {
+            context.refuse(None, ErrorCode::NotAllowed, &message);
+        }
+    }
+
+    /// When the session is to have said who it is, if it has not yet.
+    fn auth_deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
+        (!self.principal.is_known()).then(|| self.opened_at + context.config().limits.auth_timeout)
+    }
+}
+
+impl Protocol for Native {
+    const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
+
+    fn open(&mut self, context: &mut SessionContext<'_>) {
+        let config = context.config();
+        let (ping_interval, max_message_bytes) = (config.limits.ping_interval, config.limits.message_bytes);
+        context.say(&Event::Welcome { session: self.principal.id(), ping_interval, max_message_bytes });
+        // There may have been a reload since the upgrade was granted, and the shard told only the sessions that it had.
+        self.reload(context);
+        if context.is_open()
+            && let Some(subscribe) = self.pending.take()
+        {
+            self.begin(*subscribe, context);
+        }
+    }
+
+    fn hear(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
+        if !is_text {
+            return context.close(CloseCode::NotAcceptable, "commands are JSON in text frames", CloseReason::NotAcceptable);
+        }
+        let request = json_read::request(message);
+        let (id, op) = match &request {
+            Ok(request) => (request.id, op(&request.command)),
+            Err(refusal) => (refusal.id, refusal.op),
+        };
+        context.count_command(op);
+        if !self.may_command(id, context) {
+            return;
+        }
+        match request {
+            Ok(Request { id, command }) => self.obey(id, command, context),
+            Err(refusal) => context.refuse(refusal.id, refusal.code, &refusal.message),
+        }
+    }
+
+    fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool {
+        self.publishes.go_on(context);
+        self.tell_answers(context);
+        if let Some(command) = self.pending.take() {
+            self.begin(*command, context);
+        }
+        self.hears_on()
+    }
+
+    fn hears_on(&self) -> bool {
+        self.pending.is_none() && self.publishes.has_room()
+    }
+
+    fn held(&self) -> Held {
+        let command = self.pending.as_deref().map_or(0, Pending::bytes) + self.publishes.bytes();
+        Held { unfinished: 0, command }
+    }
+
+    fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
+        [self.auth_deadline(context), self.principal.expiry(context)].into_iter().flatten().min()
+    }
+
+    fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
+        if self.auth_deadline(context).is_some_and(|deadline| context.now() >= deadline) {
+            context.limit_hit(LimitKey::AuthTimeout);
+            return context.close(CloseCode::Policy, "not authenticated in time", CloseReason::Policy);
+        }
+        self.principal.end_expired(context);
+    }
+
+    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
+        orders::obey(order, &mut self.principal, context)
+    }
+
+    fn reload(&mut self, context: &mut SessionContext<'_>) {
+        if orders::renew(&mut self.principal, context) {
+            self.end_uncovered(context);
+        }
+    }
+
+    fn user(&self) -> Option<Arc<str>> {
+        self.principal.user()
+    }
+}
+
+fn tell_published(
+    topic: &TopicName,
+    published: Result<Position, PublishError>,
+    id: Option<RequestId<'_>>,
+    context: &mut SessionContext<'_>,
+) {
+    match (published, id) {
+        (Ok(position), Some(id)) => context.say(&Event::Published { id, topic, offset: position.offset }),
+        (Ok(_), None) => {}
+        (Err(error), id) => context.refuse(id, error.code(), &error.to_string()),
+    }
+}

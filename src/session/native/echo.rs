@@ -1,0 +1,99 @@
+//! Sessions of `/echo`: every message comes back.
+
+use std::sync::Arc;
+
+use super::orders;
+use crate::clock::Moment;
+use crate::codes::CloseCode;
+use crate::config::Limits;
+use crate::frame::OpCode;
+use crate::metrics::{CloseReason, LimitKey};
+use crate::session::principal::Principal;
+use crate::session::protocol::Protocol;
+use crate::shard::{Held, Order, SessionContext};
+use crate::token_bucket::TokenBucket;
+
+/// Bytes of an echoed message that count as a frame.
+const ECHOED_BYTES_PER_FRAME: usize = 4 << 10;
+
+/// Which part of `frames_burst` may be echoed at once.
+const ECHOED_BURST_PART: u32 = 8;
+
+/// One session.
+pub struct Echo {
+    principal: Principal,
+    /// What it may have sent back. A message is inflated and deflated, whatever it took on the wire, so a long one counts as several
+    /// frames. It may go below zero, and holds less than a burst of frames: a new connection brings it along each time.
+    rate: TokenBucket,
+}
+
+impl Echo {
+    /// A session that opens now.
+    pub fn new(principal: Principal, limits: &Limits, now: Moment) -> Self {
+        Self { principal, rate: TokenBucket::new(burst(limits), now) }
+    }
+
+    /// Whether `message` may be echoed; if not, the session is closed.
+    fn may_echo(&mut self, message: &[u8], context: &mut SessionContext<'_>) -> bool {
+        let config = context.config();
+        let (per_second, burst) = (config.limits.frames_per_second, burst(&config.limits));
+        let cost = u32::try_from(message.len() / ECHOED_BYTES_PER_FRAME).unwrap_or(u32::MAX);
+        if cost > 0 && !self.rate.take(1, per_second, burst, context.now()) {
+            context.limit_hit(LimitKey::FramesPerSecond);
+            context.close(CloseCode::RateLimited, "too much to echo; see limits.frames_per_second", CloseReason::RateLimited);
+            return false;
+        }
+        self.rate.charge(cost.saturating_sub(1), per_second, burst, context.now());
+        true
+    }
+}
+
+fn burst(limits: &Limits) -> u32 {
+    (limits.frames_burst / ECHOED_BURST_PART).max(1)
+}
+
+impl Protocol for Echo {
+    const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
+
+    fn open(&mut self, context: &mut SessionContext<'_>) {
+        self.reload(context); // there may have been one since the upgrade was granted
+    }
+
+    fn hear(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
+        if self.may_echo(message, context) {
+            context.echo(if is_text { OpCode::Text } else { OpCode::Binary }, message);
+        }
+    }
+
+    fn go_on(&mut self, _: &mut SessionContext<'_>) -> bool {
+        true
+    }
+
+    fn hears_on(&self) -> bool {
+        true
+    }
+
+    fn held(&self) -> Held {
+        Held::default()
+    }
+
+    fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
+        self.principal.expiry(context)
+    }
+
+    fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
+        self.principal.end_expired(context);
+    }
+
+    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
+        orders::obey(order, &mut self.principal, context)
+    }
+
+    fn reload(&mut self, context: &mut SessionContext<'_>) {
+        orders::renew(&mut self.principal, context);
+    }
+
+    fn user(&self) -> Option<Arc<str>> {
+        self.principal.user()
+    }
+}

@@ -1,0 +1,149 @@
+//! Sessions that are a topic: what such a session sends is published, what it gets is the topic's messages.
+
+use std::sync::Arc;
+
+use super::orders;
+use crate::clock::Moment;
+use crate::codes::CloseCode;
+use crate::hub::{PayloadKind, Publication, PublishError};
+use crate::metrics::{CloseReason, CommandOp, LimitKey, PublishSource};
+use crate::position::Position;
+use crate::session::command_rate::Verdict;
+use crate::session::principal::Principal;
+use crate::session::protocol::Protocol;
+use crate::session::publishes::Publishes;
+use crate::session::subscriptions::{SubscribeOptions, Subscribing};
+use crate::session::work;
+use crate::shard::{Answer, Held, Order, SessionContext};
+use crate::topic_name::{Pattern, TopicName};
+
+/// One session.
+pub struct Raw {
+    principal: Principal,
+    topic: TopicName,
+    /// Whether its own messages come back.
+    echo: bool,
+    /// Its one subscribe, until that is done.
+    beginning: Option<Box<Subscribing>>,
+    publishes: Publishes<()>,
+}
+
+impl Raw {
+    /// A session on `topic` that begins with its newest `last` messages. The right to subscribe was checked before the upgrade.
+    pub fn new(principal: Principal, topic: TopicName, last: Option<usize>, echo: bool) -> Self {
+        let options = SubscribeOptions { last, ..SubscribeOptions::default() };
+        let beginning = Some(Box::new(Subscribing::new(vec![Ok(Pattern::from(topic.clone()))], options)));
+        Self { principal, topic, echo, beginning, publishes: Publishes::default() }
+    }
+
+    /// Does a slice of its subscribe; what is left waits for its next turn.
+    fn go_on_beginning(&mut self, context: &mut SessionContext<'_>) {
+        let Some(mut beginning) = self.beginning.take() else { return };
+        if beginning.go_on(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
+            self.beginning = Some(beginning);
+            return;
+        }
+        self.principal.charge(work::of_places(beginning.looked_at()), context);
+        if let Err(reason) = beginning.finish(context).begin_raw(context) {
+            context.close(CloseCode::Policy, &reason, CloseReason::Policy);
+        }
+    }
+
+    /// Ends the session where a publish was refused, as far as answers are there.
+    fn take_answers(&mut self, context: &mut SessionContext<'_>) {
+        while context.is_open()
+            && let Some(((), published)) = self.publishes.next_answer(context)
+        {
+            end_if_refused(published, context);
+        }
+    }
+}
+
+impl Protocol for Raw {
+    const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
+
+    fn open(&mut self, context: &mut SessionContext<'_>) {
+        self.reload(context); // there may have been one since the upgrade was granted
+        if context.is_open() {
+            self.go_on_beginning(context);
+        }
+    }
+
+    /// A message is a publish: its command, its grant, its rate.
+    fn hear(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
+        context.count_command(CommandOp::Publish);
+        if self.principal.take_command(context) != Verdict::Done {
+            return context.close(CloseCode::RateLimited, "too many messages; see limits.commands_per_second", CloseReason::RateLimited);
+        }
+        if !self.principal.may_publish(&self.topic) {
+            let reason = format!("publishing to {} is not allowed for this session", self.topic);
+            return context.close(CloseCode::Policy, &reason, CloseReason::Policy);
+        }
+        let extra = self.principal.extra(&self.topic, context);
+        let publication = Publication {
+            payload: message,
+            kind: if is_text { PayloadKind::Text } else { PayloadKind::Binary },
+            except: (!self.echo).then_some(self.principal.id()),
+            source: PublishSource::Session,
+            payer: None,
+            extra: extra.as_ref(),
+        };
+        match self.publishes.publish(&self.topic, &publication, || (), 0, context) {
+            Answer::Ready(published) => end_if_refused(published, context),
+            Answer::Pending => self.take_answers(context),
+        }
+    }
+
+    fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool {
+        self.publishes.go_on(context);
+        self.take_answers(context);
+        self.go_on_beginning(context);
+        self.hears_on()
+    }
+
+    fn hears_on(&self) -> bool {
+        self.beginning.is_none() && self.publishes.has_room()
+    }
+
+    fn held(&self) -> Held {
+        let beginning = self.beginning.as_ref().map_or(0, |beginning| beginning.bytes());
+        Held { unfinished: 0, command: beginning + self.publishes.bytes() }
+    }
+
+    fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
+        self.principal.expiry(context)
+    }
+
+    fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
+        self.principal.end_expired(context);
+    }
+
+    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
+        let is_done = orders::obey(order, &mut self.principal, context);
+        if is_done && matches!(order, Order::Unsubscribe(_)) {
+            context.close(CloseCode::Policy, "an operator has ended the subscription", CloseReason::Policy);
+        }
+        is_done
+    }
+
+    fn reload(&mut self, context: &mut SessionContext<'_>) {
+        if orders::renew(&mut self.principal, context)
+            && let Some(reason) = orders::end_uncovered(&self.principal, context)
+        {
+            context.close(CloseCode::Policy, &reason, CloseReason::Policy);
+        }
+    }
+
+    fn user(&self) -> Option<Arc<str>> {
+        self.principal.user()
+    }
+}
+
+/// A raw session has no words for errors.
+fn end_if_refused(published: Result<Position, PublishError>, context: &mut SessionContext<'_>) {
+    match published {
+        Ok(_) => {}
+        Err(error @ PublishError::Unavailable(_)) => context.close(CloseCode::TryAgainLater, &error.to_string(), CloseReason::TooFull),
+        Err(error) => context.close(CloseCode::Policy, &error.to_string(), CloseReason::Policy),
+    }
+}

@@ -1,0 +1,269 @@
+//! The publishes of one session that it has not been told of yet.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::hub::{Extra, PayloadKind, Publication, PublishError, Receipt, Submitted};
+use crate::metrics::PublishSource;
+use crate::position::Position;
+use crate::session_id::SessionId;
+use crate::shard::{Answer, SessionContext};
+use crate::topic_name::TopicName;
+
+/// Publishes of a session that an engine has and has not answered, at most. Past it nothing more is read.
+const PUBLISHES_MAX: usize = 128;
+
+/// What is kept for their answers, in bytes.
+const ANSWERS_BYTES_MAX: usize = 64 << 10;
+
+/// Publishes in their order. They are answered in it too, whichever the engine answers first. `P` is what an answer needs.
+///
+/// Each waits with its own receipt, so that an answer can't come to another's name, and a session that has none keeps nothing.
+pub struct Publishes<P>(Option<Box<Queue<P>>>);
+
+struct Queue<P> {
+    /// What an engine was handed, and what came behind that and is done.
+    submitted: VecDeque<Submission<P>>,
+    /// The last one, while there is no room for it. Nothing is published behind it.
+    unsubmitted: Option<(Unsubmitted, About<P>)>,
+    /// What all of `submitted` keeps for its answers, in bytes.
+    bytes: usize,
+}
+
+struct Submission<P> {
+    receipt: Receipt,
+    about: About<P>,
+}
+
+/// What an answer needs, and how many bytes that takes.
+struct About<P>(P, usize);
+
+/// A publication that waits for room, with a payload of its own.
+struct Unsubmitted {
+    topic: TopicName,
+    payload: Box<[u8]>,
+    kind: PayloadKind,
+    except: Option<SessionId>,
+    extra: Option<Arc<Extra>>,
+}
+
+impl Unsubmitted {
+    fn new(topic: &TopicName, publication: &Publication<'_>) -> Self {
+        let Publication { payload, kind, except, extra, .. } = *publication;
+        Self { topic: topic.clone(), payload: payload.into(), kind, except, extra: extra.cloned() }
+    }
+
+    fn publication(&self) -> Publication<'_> {
+        Publication {
+            payload: &self.payload,
+            kind: self.kind,
+            except: self.except,
+            source: PublishSource::Session,
+            payer: None,
+            extra: self.extra.as_ref(),
+        }
+    }
+}
+
+impl<P> Default for Publishes<P> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<P> Publishes<P> {
+    /// Publishes. Pending: the answer comes by [`Publishes::next_answer`], which is to be called, with what `about` makes; that takes so
+    /// many `bytes`.
+    pub fn publish(
+        &mut self,
+        topic: &TopicName,
+        publication: &Publication<'_>,
+        about: impl FnOnce() -> P,
+        bytes: usize,
+        context: &mut SessionContext<'_>,
+    ) -> Answer<Result<Position, PublishError>> {
+        let Answer::Ready(submitted) = context.publish(topic, publication) else {
+            self.queue().unsubmitted = Some((Unsubmitted::new(topic, publication), About(about(), bytes)));
+            return Answer::Pending;
+        };
+        let receipt = match outcome(submitted) {
+            Ok(outcome) if self.0.is_none() => return Answer::Ready(outcome),
+            behind_others => behind_others.map_or_else(|receipt| receipt, Receipt::answered),
+        };
+        self.queue().push(receipt, About(about(), bytes));
+        Answer::Pending
+    }
+
+    /// Publishes what there was no room for, if there is now.
+    pub fn go_on(&mut self, context: &mut SessionContext<'_>) {
+        let Some((unsubmitted, about)) = self.0.as_mut().and_then(|queue| queue.unsubmitted.take()) else { return };
+        match context.publish(&unsubmitted.topic, &unsubmitted.publication()) {
+            Answer::Pending => self.queue().unsubmitted = Some((unsubmitted, about)),
+            Answer::Ready(submitted) => {
+                let receipt = outcome(submitted).map_or_else(|receipt| receipt, Receipt::answered);
+                self.queue().push(receipt, about);
+            }
+        }
+    }
+
+    /// The next publish that can be answered, with its answer. `None`: the session is called again once there is one.
+    pub fn next_answer(&mut self, context: &mut SessionContext<'_>) -> Option<(P, Result<Position, PublishError>)> {
+        let reads_on = self.has_room();
+        let queue = self.0.as_mut()?;
+        let Answer::Ready(answer) = context.received(&queue.submitted.front()?.receipt, reads_on) else { return None };
+        let Submission { about: About(about, bytes), .. } = queue.submitted.pop_front()?;
+        queue.bytes -= bytes;
+        if queue.submitted.is_empty() && queue.unsubmitted.is_none() {
+            self.0 = None;
+        }
+        Some((about, answer))
+    }
+
+    /// Whether another command may be acted on.
+    pub fn has_room(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|queue| queue.unsubmitted.is_none() && queue.submitted.len() < PUBLISHES_MAX && queue.bytes < ANSWERS_BYTES_MAX)
+    }
+
+    /// About how much memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        let of_unsubmitted =
+            |(unsubmitted, About(_, bytes)): &(Unsubmitted, About<P>)| size_of::<Unsubmitted>() + unsubmitted.payload.len() + bytes;
+        self.0.as_ref().map_or(0, |queue| queue.bytes + queue.unsubmitted.as_ref().map_or(0, of_unsubmitted))
+    }
+
+    fn queue(&mut self) -> &mut Queue<P> {
+        self.0.get_or_insert_with(|| Box::new(Queue { submitted: VecDeque::new(), unsubmitted: None, bytes: 0 }))
+    }
+}
+
+impl<P> Queue<P> {
+    fn push(&mut self, receipt: Receipt, about: About<P>) {
+        self.bytes += about.1;
+        self.submitted.push_back(Submission { receipt, about });
+    }
+}
+
+/// What became of a publication, or the receipt that will tell.
+fn outcome(submitted: Result<Submitted, PublishError>) -> Result<Result<Position, PublishError>, Receipt> {
+    match submitted {
+        Ok(Submitted::Awaited(receipt)) => Err(receipt),
+        Ok(Submitted::Published(position)) => Ok(Ok(position)),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::hub::{Answerer, Engine, Handed, PresenceChange};
+    use crate::position::{Epoch, Offset};
+    use crate::shard::tests::bench::Bench;
+    use crate::shard::tests::name;
+
+    /// Has the topics `s.>`, answers when a test says so, and has room for as many publications as a test allows.
+    #[derive(Default)]
+    struct Slow(Mutex<(Vec<Answerer>, usize)>);
+
+    impl Slow {
+        fn allow(&self, publications: usize) {
+            self.0.lock().1 += publications;
+        }
+
+        /// Answers what was handed over as number `index` of those not answered yet.
+        fn answer(&self, index: usize, offset: u64) {
+            self.0.lock().0.remove(index).answer(Ok(at(offset)));
+        }
+    }
+
+    impl Engine for Slow {
+        fn publish(&self, topic: &TopicName, _: &Publication<'_>) -> Option<Result<Handed, PublishError>> {
+            let mut state = self.0.lock();
+            if !topic.as_str().starts_with("s.") {
+                return None;
+            }
+            if state.1 == 0 {
+                return Some(Ok(Handed::NoRoom));
+            }
+            state.1 -= 1;
+            let (answerer, receipt) = Receipt::pair();
+            state.0.push(answerer);
+            Some(Ok(Handed::Awaited(receipt)))
+        }
+
+        fn when_room(&self, _: &Waker) {}
+        fn presence(&self, _: &Arc<PresenceChange>) {}
+        fn unready(&self) -> Option<String> {
+            None
+        }
+        fn is_loading(&self) -> bool {
+            false
+        }
+    }
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: Epoch::random(), offset: Offset(offset) }
+    }
+
+    fn publish(publishes: &mut Publishes<u32>, topic: &str, id: u32, bench: &mut Bench) -> Option<u64> {
+        let publication =
+            Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Session, payer: None, extra: None };
+        match publishes.publish(&name(topic), &publication, || id, 1, &mut bench.context()) {
+            Answer::Ready(published) => Some(published.unwrap().offset.0),
+            Answer::Pending => None,
+        }
+    }
+
+    /// The answers that are there: the `id`s and offsets.
+    fn answers(publishes: &mut Publishes<u32>, bench: &mut Bench) -> Vec<(u32, u64)> {
+        let mut context = bench.context();
+        std::iter::from_fn(|| publishes.next_answer(&mut context)).map(|(id, published)| (id, published.unwrap().offset.0)).collect()
+    }
+
+    fn bench() -> (Bench, Arc<Slow>, Publishes<u32>) {
+        let (mut bench, engine) = (Bench::new(), Arc::<Slow>::default());
+        bench.state().env.hub().set_engine(Arc::clone(&engine) as Arc<dyn Engine>);
+        (bench, engine, Publishes::default())
+    }
+
+    /// PROTOCOL 13: whichever an engine answers first, and whatever needs no engine, a session is answered in the order in which it
+    /// published.
+    #[test]
+    fn answers_keep_the_order_of_publishes() {
+        let (mut bench, engine, mut publishes) = bench();
+        assert_eq!(publish(&mut publishes, "h.1", 1, &mut bench), Some(1), "nothing is before it");
+        engine.allow(2);
+        assert_eq!(publish(&mut publishes, "s.1", 2, &mut bench), None);
+        assert_eq!(publish(&mut publishes, "s.1", 3, &mut bench), None);
+        assert_eq!(publish(&mut publishes, "h.1", 4, &mut bench), None, "its answer waits for those before it");
+        engine.answer(1, 8);
+        assert_eq!(answers(&mut publishes, &mut bench), []);
+        assert!(publishes.has_room(), "more may be published meanwhile");
+        engine.answer(0, 7);
+        assert_eq!(answers(&mut publishes, &mut bench), [(2, 7), (3, 8), (4, 2)]);
+        assert_eq!(publishes.bytes(), 0);
+    }
+
+    /// What there is no room for waits, with a payload of its own, and nothing is published behind it before.
+    #[test]
+    fn what_has_no_room_is_published_later() {
+        let (mut bench, engine, mut publishes) = bench();
+        engine.allow(1);
+        assert_eq!(publish(&mut publishes, "s.1", 1, &mut bench), None);
+        assert_eq!(publish(&mut publishes, "s.1", 2, &mut bench), None);
+        assert!(!publishes.has_room() && publishes.bytes() > 1);
+        publishes.go_on(&mut bench.context());
+        assert!(!publishes.has_room(), "there is no room still");
+        engine.allow(1);
+        publishes.go_on(&mut bench.context());
+        assert!(publishes.has_room());
+        engine.answer(1, 2);
+        engine.answer(0, 1);
+        assert_eq!(answers(&mut publishes, &mut bench), [(1, 1), (2, 2)]);
+        assert_eq!(publishes.bytes(), 0);
+    }
+}

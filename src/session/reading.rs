@@ -1,0 +1,105 @@
+//! One session's reading side: what carries its messages, and what it speaks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::carrier::Carrier;
+use super::protocol::Protocol;
+use crate::codes::CloseCode;
+use crate::frame::Inflater;
+use crate::metrics::{CloseReason, LimitKey};
+use crate::session_id::{MemberInfo, SessionSecret};
+use crate::shard::{Heard, Held, Order, Reader, SessionContext};
+use crate::topic_name::TopicName;
+
+/// One session: messages that `C` carries, which mean what `P` says. There is one for each idle session, so rare fields are boxed.
+pub struct Session<C, P> {
+    carrier: C,
+    protocol: P,
+}
+
+impl<C: Carrier, P: Protocol> Session<C, P> {
+    /// A session that is not open yet.
+    pub fn new(carrier: C, protocol: P) -> Self {
+        Self { carrier, protocol }
+    }
+
+    /// Asks to be called when the next of its time-outs can have passed.
+    fn set_deadline(&self, context: &mut SessionContext<'_>) {
+        let message = self.carrier.message_since().map(|since| since + context.config().limits.message_timeout);
+        let own = self.protocol.deadline(context);
+        context.wake_at([message, own].into_iter().flatten().min());
+    }
+
+    /// Ends the session if a message has begun and is not whole in time; whether it did.
+    fn end_late(&self, context: &mut SessionContext<'_>) -> bool {
+        let timeout = context.config().limits.message_timeout;
+        let is_late = self.carrier.message_since().is_some_and(|since| context.now().since(since) >= timeout);
+        if is_late {
+            context.limit_hit(LimitKey::MessageTimeout);
+            context.close(CloseCode::Policy, "a message was not whole in time", CloseReason::Policy);
+        }
+        is_late
+    }
+}
+
+impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
+    fn open(&mut self, context: &mut SessionContext<'_>) {
+        self.protocol.open(context);
+        self.carrier.open(&mut self.protocol, context);
+        self.set_deadline(context);
+    }
+
+    fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, context: &mut SessionContext<'_>) -> usize {
+        let since = self.carrier.message_since();
+        let used = self.carrier.read(input, inflater, &mut self.protocol, context);
+        if self.carrier.message_since() != since {
+            self.set_deadline(context);
+        }
+        used
+    }
+
+    fn secret(&self) -> Option<SessionSecret> {
+        self.carrier.secret()
+    }
+
+    fn hear(&mut self, frame: Bytes, context: &mut SessionContext<'_>) -> Heard {
+        self.carrier.hear(frame, &mut self.protocol, context)
+    }
+
+    fn held(&self) -> Held {
+        let Held { unfinished, command } = self.protocol.held();
+        Held { unfinished: unfinished + self.carrier.unheard_bytes(), command }
+    }
+
+    fn deadline(&mut self, context: &mut SessionContext<'_>) {
+        if !self.end_late(context) {
+            self.protocol.look_at_time(context);
+            self.set_deadline(context);
+        }
+    }
+
+    fn lapsed(&mut self, topic: &TopicName, context: &mut SessionContext<'_>) {
+        self.protocol.lapsed(topic, context);
+    }
+
+    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
+        let is_done = self.protocol.order(order, context);
+        self.set_deadline(context);
+        is_done
+    }
+
+    fn reload(&mut self, context: &mut SessionContext<'_>) {
+        self.protocol.reload(context);
+        self.set_deadline(context);
+    }
+
+    fn info(&self, topic: &TopicName) -> Option<Arc<MemberInfo>> {
+        self.protocol.info(topic)
+    }
+
+    fn user(&self) -> Option<Arc<str>> {
+        self.protocol.user()
+    }
+}
