@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_nats::{Client, HeaderMap, Message, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 
 use super::payload;
@@ -172,10 +172,8 @@ impl Publisher {
         if stored.is_empty() {
             return;
         }
-        let publishers = std::mem::take(&mut inflight.publishers);
-        drop(inflight);
+        wake_publishers(inflight);
         stored.into_iter().for_each(Stored::answer);
-        publishers.into_iter().for_each(Waker::wake);
     }
 
     /// The connection came or went. What was on its way as it went may have been stored or not, and is not sent again: that would break the
@@ -185,9 +183,7 @@ impl Publisher {
         inflight.connected = connected;
         let lost = if connected { BTreeMap::new() } else { std::mem::take(&mut inflight.waiting) };
         inflight.bytes -= lost.values().map(|waiting| waiting.bytes).sum::<usize>();
-        let publishers = std::mem::take(&mut inflight.publishers);
-        drop(inflight);
-        publishers.into_iter().for_each(Waker::wake);
+        wake_publishers(inflight);
         for waiting in lost.into_values() {
             waiting.answerer.answer(Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED)));
         }
@@ -235,7 +231,7 @@ impl Publisher {
         let Some(waiting) = inflight.take(number) else { return };
         // A life that the session does not know of yet: its offset would name another message there.
         if waiting.state.epoch() != Some(waiting.epoch) {
-            drop(inflight);
+            wake_publishers(inflight);
             return waiting.answerer.answer(Err(self.refuse(PublishFailure::Standing, STANDING)));
         }
         self.metrics.cluster_acknowledged(waiting.since.elapsed());
@@ -243,10 +239,8 @@ impl Publisher {
         let position = Position { epoch: waiting.epoch, offset: Offset(sequence) };
         let stored = Stored { answerer: waiting.answerer, position, since: Instant::now() };
         let Some(stored) = inflight.read_back.hold(waiting.state.index, stored) else { return };
-        let publishers = std::mem::take(&mut inflight.publishers);
-        drop(inflight);
+        wake_publishers(inflight);
         stored.answer();
-        publishers.into_iter().for_each(Waker::wake);
     }
 
     fn give_up_older_than(&self, timeout: Duration) {
@@ -268,9 +262,7 @@ impl Publisher {
     fn take(&self, number: u64) -> Option<Waiting> {
         let mut inflight = self.inflight.lock();
         let waiting = inflight.take(number)?;
-        let publishers = std::mem::take(&mut inflight.publishers);
-        drop(inflight);
-        publishers.into_iter().for_each(Waker::wake);
+        wake_publishers(inflight);
         Some(waiting)
     }
 
@@ -278,6 +270,13 @@ impl Publisher {
         self.metrics.cluster_publish_failed(failure);
         PublishError::Unavailable(reason)
     }
+}
+
+/// There is room: whoever has found none tries again. Nobody else wakes them.
+fn wake_publishers(mut inflight: MutexGuard<'_, Inflight>) {
+    let publishers = std::mem::take(&mut inflight.publishers);
+    drop(inflight);
+    publishers.into_iter().for_each(Waker::wake);
 }
 
 /// What was handed over and not sent yet.

@@ -6,6 +6,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::answer::Answer;
+use super::slot::InputWait;
 use super::state::ShardState;
 use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
@@ -23,8 +24,8 @@ use crate::topic_name::{Pattern, TopicName};
 pub struct SessionContext<'a> {
     pub(super) state: &'a mut ShardState,
     pub(super) slot: u32,
-    /// The session has a command that can't be done yet.
-    waits: bool,
+    /// What a command of the session waits for that can't be done yet.
+    waits: InputWait,
     /// The session is owed an answer, and reads on meanwhile.
     awaits: bool,
 }
@@ -40,11 +41,11 @@ pub struct Begun {
 impl<'a> SessionContext<'a> {
     /// The session in `slot`.
     pub fn new(state: &'a mut ShardState, slot: u32) -> Self {
-        Self { state, slot, waits: false, awaits: false }
+        Self { state, slot, waits: InputWait::Nothing, awaits: false }
     }
 
-    /// Whether the session has a command that can't be done yet: its reader is called again, input or not, once its waker is woken.
-    pub fn waits(&self) -> bool {
+    /// What a command of the session waits for that can't be done yet: its reader is called again, input or not, once that is there.
+    pub fn waits(&self) -> InputWait {
         self.waits
     }
 
@@ -97,7 +98,7 @@ impl<'a> SessionContext<'a> {
     /// The session holds commands that it has read and not acted on: its reader is called again, input or not, in a later tick; where its
     /// replies fill the outbox, once that is written.
     pub fn hold(&mut self) {
-        self.waits = true;
+        self.waits = InputWait::Outbox;
         if self.can_go_on() {
             self.state.table.look_again(self.slot);
         }
@@ -371,9 +372,9 @@ impl<'a> SessionContext<'a> {
         self.state.table.get(self.slot).map(|connection| connection.waker())
     }
 
-    /// The session waits, and is asked again.
+    /// The session waits, and is asked again once it is woken or looked at.
     pub(super) fn wait<T>(&mut self) -> Answer<T> {
-        self.waits = true;
+        self.waits = self.waits.max(InputWait::Waker);
         Answer::Pending
     }
 }

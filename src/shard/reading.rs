@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::input::{Input, Inputs};
 use super::reader::Reader;
+use super::slot::InputWait;
 use crate::config::Limits;
 
 /// What reads and decides for one session.
@@ -12,8 +13,8 @@ pub struct Reading {
     pub reader: Option<Box<dyn Reader>>,
     /// What was read and can't be acted on yet.
     pub unread: Vec<u8>,
-    /// Its reader is to be called, input or not: a command waits, and nothing more is read before.
-    pub waits: bool,
+    /// What a command waits for: its reader is to be called, input or not, and nothing more is read before.
+    pub waits: InputWait,
     /// Its reader is to be called, input or not: it is owed an answer, and is read on.
     pub awaits: bool,
     /// What all of this takes, as it is counted.
@@ -23,7 +24,7 @@ pub struct Reading {
 impl Reading {
     /// Nothing was read yet.
     pub fn new(reader: Box<dyn Reader>) -> Self {
-        Self { reader: Some(reader), unread: Vec::new(), waits: false, awaits: false, input: Input::default() }
+        Self { reader: Some(reader), unread: Vec::new(), waits: InputWait::Nothing, awaits: false, input: Input::default() }
     }
 
     /// Counts what its session, which comes from `address`, has sent and is not done yet; `false`: of what is unfinished its address would

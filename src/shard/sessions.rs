@@ -13,7 +13,7 @@ use super::input::Inputs;
 use super::intake::{Admitted, Arrived, NewSession};
 use super::reader::Reader;
 use super::reading::Reading;
-use super::slot::{BySlot, Connection, Finding, Socket};
+use super::slot::{BySlot, Connection, Finding, InputWait, Socket};
 use super::state::ShardState;
 use super::upkeep::{Drain, act_on, due_for};
 use crate::codes::CloseCode;
@@ -267,7 +267,7 @@ impl Sessions {
     fn attach(&mut self, slot: u32, socket: Socket, read_ahead: &[u8]) {
         let (Some(connection), Some(reading)) = (self.state.table.get_mut(slot), self.readings.get_mut(slot)) else { return };
         connection.attach(socket);
-        connection.set_input_waits(!read_ahead.is_empty(), self.state.env.now);
+        connection.set_input_wait(InputWait::Nothing.with_unread(read_ahead), self.state.env.now);
         reading.unread = read_ahead.to_vec();
         self.count_input(slot);
         self.state.table.look_again(slot); // the socket is to know its waker
@@ -318,7 +318,7 @@ impl Sessions {
         if !self.state.table.is_open(slot) {
             return true;
         }
-        let is_called = |reading: &&mut Reading| reading.waits || reading.awaits || !reading.unread.is_empty();
+        let is_called = |reading: &&mut Reading| reading.waits != InputWait::Nothing || reading.awaits || !reading.unread.is_empty();
         let Some(reading) = self.readings.get_mut(slot).filter(is_called) else { return true };
         let mut unread = std::mem::take(&mut reading.unread);
         let used = self.hand_up(slot, &mut unread);
@@ -331,9 +331,10 @@ impl Sessions {
         let now = self.state.env.now;
         let Some(connection) = self.state.table.get_mut(slot).filter(|connection| connection.is_open()) else { return false };
         let Some(reading) = self.readings.get_mut(slot) else { return false };
-        connection.set_input_waits(!unread.is_empty() || reading.waits, now);
+        let wait = reading.waits.with_unread(&unread);
+        connection.set_input_wait(wait, now);
         reading.unread = if unread.is_empty() { Vec::new() } else { unread }; // a session at rest keeps no room
-        !reading.waits && reading.unread.is_empty()
+        wait == InputWait::Nothing
     }
 
     fn read_once(&mut self, slot: u32, buffer: &mut [u8]) -> ReadOn {
@@ -354,7 +355,7 @@ impl Sessions {
             return ReadOn::More; // what comes after our Close is discarded
         }
         let used = self.hand_up(slot, &mut buffer[..read]);
-        let waits = self.readings.get(slot).is_some_and(|reading| reading.waits);
+        let waits = self.readings.get(slot).is_some_and(|reading| reading.waits != InputWait::Nothing);
         if (used < read || waits) && self.state.table.is_open(slot) {
             self.keep_unread(slot, buffer[used..read].to_vec());
             return ReadOn::Enough;
@@ -368,7 +369,7 @@ impl Sessions {
 
     fn hand_up(&mut self, slot: u32, input: &mut [u8]) -> usize {
         if let Some(reading) = self.readings.get_mut(slot) {
-            (reading.waits, reading.awaits) = (false, false); // what waits is tried again
+            (reading.waits, reading.awaits) = (InputWait::Nothing, false); // what waits is tried again
         }
         self.call(slot, |reader, context, inflater| reader.read(input, inflater, context)).unwrap_or(input.len())
     }
@@ -381,7 +382,7 @@ impl Sessions {
         let (waits, awaits) = (context.waits(), context.awaits());
         if let Some(reading) = self.readings.get_mut(slot) {
             reading.reader = Some(reader);
-            reading.waits |= waits;
+            reading.waits = reading.waits.max(waits);
             reading.awaits |= awaits;
         }
         Some(result)

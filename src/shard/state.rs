@@ -222,14 +222,15 @@ impl ShardState {
         }
     }
 
-    /// All is written: TLS holds nothing back, a closing session ends its side, one whose input waits reads on.
+    /// All is written: TLS holds nothing back, a closing session ends its side, one whose input waits for that reads on. Others are woken by
+    /// what they wait for: to look at these again would be to do nothing else until then.
     fn after_emptying(&mut self, slot: u32) {
         // What was queued meanwhile, such as a Close, goes first; the flush comes back here.
         if !self.delivery.owes_nothing(slot) {
             return;
         }
         let Some(connection) = self.table.get_mut(slot) else { return };
-        if connection.poll_flush().is_ready() && (connection.end_writing() || connection.is_open() && connection.input_waits()) {
+        if connection.poll_flush().is_ready() && (connection.end_writing() || connection.is_open() && connection.reads_on_when_written()) {
             self.table.look_again(slot);
         }
     }

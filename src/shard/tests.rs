@@ -16,6 +16,7 @@ mod patterns;
 mod pending_handshakes;
 mod reading_on;
 mod returning;
+mod waiting;
 mod windows;
 
 pub fn name(text: &str) -> TopicName {

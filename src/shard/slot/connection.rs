@@ -24,11 +24,29 @@ pub struct Connection {
     /// Lists its slot as ready.
     waker: Arc<SlotWaker>,
     stage: Stage,
-    /// Bytes that were read wait for its reader.
-    input_waits: bool,
+    input: InputWait,
     liveness: Liveness,
     /// Its place in the totals, given back when the connection is dropped.
     _permit: Box<dyn Send>,
+}
+
+/// Whether what was read of a session, or a command of it, waits for its reader; and what ends that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InputWait {
+    /// Nothing waits.
+    #[default]
+    Nothing,
+    /// Its waker: whatever the command waits for wakes that, or has the session looked at.
+    Waker,
+    /// The outbox: the reader goes on once all is written.
+    Outbox,
+}
+
+impl InputWait {
+    /// The same where bytes were read beside it that the reader has not used.
+    pub fn with_unread(self, unread: &[u8]) -> Self {
+        if self == Self::Nothing && !unread.is_empty() { Self::Outbox } else { self }
+    }
 }
 
 /// A session's life.
@@ -56,7 +74,7 @@ impl Connection {
             socket: Socket::Expected,
             waker,
             stage: Stage::Open,
-            input_waits: false,
+            input: InputWait::Nothing,
             liveness: Liveness::new(now),
             _permit: permit,
         }
@@ -117,27 +135,31 @@ impl Connection {
 
     /// Whether it is open and TCP holds nothing back, nor its reader.
     pub fn is_at_rest(&self) -> bool {
-        !self.input_waits && self.is_open() && matches!(self.socket, Socket::Plain(_))
+        !self.input_waits() && self.is_open() && matches!(self.socket, Socket::Plain(_))
     }
 
-    /// Whether bytes that were read wait for its reader.
-    pub fn input_waits(&self) -> bool {
-        self.input_waits
+    /// Whether its reader goes on with its input once all is written.
+    pub fn reads_on_when_written(&self) -> bool {
+        self.input == InputWait::Outbox
     }
 
-    /// Says whether bytes that were read wait for its reader. Until they do no more, its socket is not read: the peer can't be heard,
-    /// and its time to answer begins anew.
-    pub fn set_input_waits(&mut self, waits: bool, now: Moment) {
-        if self.input_waits && !waits {
+    /// Says what its input waits for. Until that is nothing, its socket is not read: the peer can't be heard, and its time to answer
+    /// begins anew.
+    pub fn set_input_wait(&mut self, wait: InputWait, now: Moment) {
+        if self.input_waits() && wait == InputWait::Nothing {
             self.liveness.heard(now);
         }
-        self.input_waits = waits;
+        self.input = wait;
+    }
+
+    fn input_waits(&self) -> bool {
+        self.input != InputWait::Nothing
     }
 
     /// The session ends but for its Close, and the connection at `until`. Its place in the totals is taken until then.
     pub fn begin_to_close(&mut self, until: Moment) {
         self.stage = Stage::Closing { until, ended: false, cut_off: false };
-        self.input_waits = false;
+        self.input = InputWait::Nothing;
         self.liveness.set_deadline(None);
     }
 
@@ -170,7 +192,7 @@ impl Connection {
             Stage::Closing { until, .. } => (now >= until).then_some(Finding::Over),
             Stage::Open => {
                 let found = self.liveness.finding(heartbeat, write_timeout, now, stuck_for);
-                found.filter(|found| *found != Finding::Silent || !self.input_waits)
+                found.filter(|found| *found != Finding::Silent || !self.input_waits())
             }
         }
     }

@@ -8,7 +8,7 @@ mod socket;
 mod table;
 
 pub use by_slot::BySlot;
-pub use connection::{Connection, LINGER};
+pub use connection::{Connection, InputWait, LINGER};
 pub use liveness::Finding;
 pub use ready::{ReadyList, SlotWaker};
 #[cfg(test)]

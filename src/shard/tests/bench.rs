@@ -57,6 +57,13 @@ impl Bench {
         Self { sessions, inbox, session }
     }
 
+    /// The session is another one, for which `reader` decides.
+    pub fn replace(&mut self, reader: impl Reader + 'static) {
+        let session = NewSession { reader: Box::new(reader), ..new_session() };
+        self.session = session.id;
+        self.sessions.expect(session);
+    }
+
     pub fn state(&mut self) -> &mut ShardState {
         &mut self.sessions.state
     }
