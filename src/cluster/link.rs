@@ -15,7 +15,7 @@ use super::loading::{Loading, timestamp};
 use super::payload;
 use super::publisher::Publisher;
 use super::state::StreamState;
-use super::streams::{Unfit, fit_server, fit_stream, keep, longest_history};
+use super::streams::{Unfit, fit_server, fit_stream, keep};
 use crate::clock::Clock;
 use crate::config::{Live, Stream};
 use crate::hub::{Hub, StreamLife, Streamed};
@@ -216,7 +216,7 @@ impl Link {
         let config = self.parts.live.load();
         let message_bytes = config.limits.message_bytes;
         fit_server(&self.client, message_bytes)?;
-        let history = longest_history(&self.state.settings, &config.rules);
+        let history = self.state.settings.longest_history(&config.rules);
         self.retain = fit_stream(&self.client, &self.kept, message_bytes, history).await?;
         for _ in 0..NAMINGS_MAX {
             match self.follower.begin(api::find(&self.client, &self.state.settings, self.follower.known_to()).await?) {

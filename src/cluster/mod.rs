@@ -32,7 +32,7 @@ use presence::Presence;
 use publisher::Publisher;
 use state::StreamState;
 pub use streams::Unfit;
-use streams::{fit_server, fit_stream, longest_history};
+use streams::{fit_server, fit_stream};
 
 /// How long a start waits for the servers before it goes on without them.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
@@ -249,7 +249,7 @@ async fn fit_all(client: &Client, settings: &config::Cluster, config: &config::C
     let message_bytes = config.limits.message_bytes;
     fit_server(client, message_bytes)?;
     for stream in &settings.streams {
-        fit_stream(client, stream, message_bytes, longest_history(stream, &config.rules)).await?;
+        fit_stream(client, stream, message_bytes, stream.longest_history(&config.rules)).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use async_nats::Client;
 use serde_json::{Value, json};
 
 use super::api::{AskError, ask};
-use crate::config::{Rules, Stream, StreamStorage};
+use crate::config::{Stream, StreamStorage};
 
 /// The oldest servers whose replicas number messages alike after a failure.
 const VERSION_MIN: (u64, u64, u64) = (2, 10, 26);
@@ -91,11 +91,6 @@ pub fn fit_server(client: &Client, message_bytes: usize) -> Result<(), Unfit> {
         return Err(Unfit::SmallPayload { most: info.max_payload, needed });
     }
     Ok(())
-}
-
-/// How many messages of a topic `stream` has to keep for the longest history of `rules`, as far as its `retain` allows.
-pub fn longest_history(stream: &Stream, rules: &Rules) -> u64 {
-    rules.iter().map(|rule| rule.history as u64).max().unwrap_or(0).min(stream.retain - 1)
 }
 
 /// Makes `stream` where it is missing; one that is there is compared. How many messages of a topic it keeps.

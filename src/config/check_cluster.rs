@@ -9,7 +9,7 @@ use super::files::refuse_unread;
 use super::raw::Raw;
 use super::rule::Rules;
 use super::section::{Entry, Section};
-use crate::topic_name::Pattern;
+use crate::topic_name::{Pattern, Scope};
 
 /// The most streams: each has a connection, a task and series of the metrics.
 const STREAMS_MAX: usize = 64;
@@ -29,7 +29,7 @@ pub(super) fn cluster(section: Section<'_>, rules: &Rules, raw: &Raw) -> Option<
     let members_bytes = section.whole("members_bytes", 256 << 20, 1 << 20..=1 << 40);
     let mut streams: Vec<Stream> = Vec::new();
     for stream in section.sections("streams").into_iter().filter_map(|section| stream(section, rules)) {
-        if let Some(other) = streams.iter().find(|other| overlap(other.pattern.as_str(), stream.pattern.as_str())) {
+        if let Some(other) = streams.iter().find(|other| Scope::from(other.pattern.clone()).overlaps(&stream.pattern)) {
             let (one, two) = (&other.pattern, &stream.pattern);
             section
                 .tell(format_args!("streams: {one} of {} and {two} of {} share topics; a topic is in one stream", other.name, stream.name));
@@ -120,11 +120,7 @@ fn stream(section: Section<'_>, rules: &Rules) -> Option<Stream> {
         }
         Some((pattern, rule.map_or(Duration::from_secs(3600), |rule| rule.history_ttl)))
     });
-    let kept = |pattern: &Pattern| {
-        let within = rules.iter().filter(|rule| rule.pattern.as_ref().is_some_and(|scope| overlap(scope.as_str(), pattern.as_str())));
-        within.map(|rule| rule.history as u64).max().unwrap_or(0)
-    };
-    let history = pattern.as_ref().map_or(0, |(pattern, _)| kept(pattern));
+    let history = pattern.as_ref().map_or(0, |(pattern, _)| rules.longest_history(pattern) as u64);
     let retain = section.whole("retain", RETAIN.max(history + 1), 1..=10_000_001);
     if retain <= history {
         section.tell(format_args!("retain = {retain} is not more than the history of its rules; write {} or more", history + 1));
@@ -165,38 +161,9 @@ fn bytes(text: &str) -> Result<u64, &'static str> {
     digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or(RIGHT)
 }
 
-/// Whether some topic matches both.
-fn overlap(one: &str, two: &str) -> bool {
-    let (mut one, mut two) = (one.split('.'), two.split('.'));
-    loop {
-        match (one.next(), two.next()) {
-            (None, None) => return true,
-            (None, _) | (_, None) => return false,
-            (Some(">"), _) | (_, Some(">")) => return true,
-            (Some("*"), _) | (_, Some("*")) => {}
-            (Some(one), Some(two)) if one == two => {}
-            // A rule's prefix, as in `chat:*`: what follows on it may be anything.
-            (Some(prefix), Some(token)) if prefix.strip_suffix(['*', '>']).is_some_and(|prefix| token.starts_with(prefix)) => return true,
-            _ => return false,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_that_share_a_topic_are_found() {
-        assert!(
-            overlap("a.>", "a.b.c")
-                && overlap("a.*", "a.b")
-                && overlap("a.*.c", "a.b.*")
-                && overlap("a.>", "a.*")
-                && overlap("c:*", "c:d.e")
-        );
-        assert!(!overlap("a.>", "b.>") && !overlap("a.*", "a.b.c") && !overlap("a.>", "a") && !overlap("a.b", "a.c"));
-    }
 
     #[test]
     fn sizes_have_units() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::rule::Rules;
 use crate::topic_name::Pattern;
 
 /// `[cluster]`, where it is set.
@@ -126,6 +127,11 @@ impl Cluster {
 }
 
 impl Stream {
+    /// The longest history of `rules` that a topic of the stream may have, as far as `retain` allows.
+    pub fn longest_history(&self, rules: &Rules) -> u64 {
+        (rules.longest_history(&self.pattern) as u64).min(self.retain - 1)
+    }
+
     /// The subject of the messages that name the stream's life.
     pub fn life_subject(&self) -> String {
         format!("$belfry.life.{}", self.name)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::metrics::RuleId;
-use crate::topic_name::{Scope, TopicName};
+use crate::topic_name::{Pattern, Scope, TopicName};
 
 /// What happens to a session's queue when it is past its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +120,19 @@ impl Rules {
         self.entries.iter().find(|rule| rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(topic))).unwrap_or(unmatched)
     }
 
+    /// The longest history that a topic of `pattern` may have.
+    pub fn longest_history(&self, pattern: &Pattern) -> usize {
+        let mut longest = 0;
+        for rule in &self.entries {
+            let Some(scope) = rule.pattern.as_ref().filter(|scope| scope.overlaps(pattern)) else { continue };
+            longest = longest.max(rule.history);
+            if scope.covers(pattern) {
+                break; // what comes behind rules none of them
+            }
+        }
+        longest
+    }
+
     /// Whether messages of `topic` name the session that has published them.
     pub fn name_sender(&self, topic: &TopicName) -> bool {
         self.some_name_senders && self.of(topic).sender
@@ -135,5 +148,22 @@ impl Rules {
     /// Every entry in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.entries.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which rules count for a stream: those whose topics it may have, up to the first that has all of them.
+    #[test]
+    fn a_history_counts_where_its_rule_may_apply() {
+        let pattern = |text| Pattern::parse(text).unwrap();
+        let rule = |text, history| Rule { history, ..Rule::plain(Some(pattern(text).into())) };
+        let rules = Rules::new(vec![rule("chat.>", 900), rule("quotes.*.last", 20), rule("quotes.>", 10), rule(">", 5_000)]);
+        assert_eq!(
+            ["quotes.>", "quotes.eu.*", "quotes.a.b.c", "chat.lobby", "news.>"].map(|text| rules.longest_history(&pattern(text))),
+            [20, 20, 10, 900, 5_000]
+        );
     }
 }

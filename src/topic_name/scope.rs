@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::TopicNameError;
 use super::name::TopicName;
 use super::pattern::Pattern;
-use super::tokens::{covers, shape_of};
+use super::tokens::{covers, overlap, shape_of};
 
 /// The text in a grant that stands for the session's user.
 const USER: &str = "{user}";
@@ -39,6 +39,11 @@ impl Scope {
     /// Whether every topic of `pattern` is one of its own: `a.>` covers `a.*` and `a.b`, not `>`.
     pub fn covers(&self, pattern: &Pattern) -> bool {
         covers(self.tokens(), pattern.tokens())
+    }
+
+    /// Whether some topic is one of its own and of `pattern`.
+    pub fn overlaps(&self, pattern: &Pattern) -> bool {
+        overlap(self.tokens(), pattern.tokens())
     }
 
     /// Whether every topic of `other` is one of its own: `*` covers `chat:*`, `chat:>` covers `chat:*` and `chat:a.b`.

@@ -40,6 +40,31 @@ pub(super) fn covers<'a>(mut wide: impl Iterator<Item = &'a str>, mut narrow: im
     }
 }
 
+/// Whether the tokens of `one` and of `other`, which is no namespace, take some topic both.
+pub(super) fn overlap<'a>(mut one: impl Iterator<Item = &'a str>, mut other: impl Iterator<Item = &'a str>) -> bool {
+    let mut first = true;
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return true,
+            (None, _) | (_, None) => return false,
+            (Some(">" | "*"), Some(token)) | (Some(token), Some(">" | "*")) if first && token.starts_with('$') => return false,
+            (Some(">"), _) | (_, Some(">")) => return true,
+            (Some("*"), _) | (_, Some("*")) => {}
+            (Some(one), Some(other)) if one == other => {}
+            (Some(one), Some(other)) if first => match namespace_prefix(one) {
+                Some(prefix) if other.len() > prefix.len() && other.starts_with(prefix) => {
+                    if one.ends_with('>') {
+                        return true;
+                    }
+                }
+                _ => return false,
+            },
+            _ => return false,
+        }
+        first = false;
+    }
+}
+
 /// The prefix of a namespace's token, with its `:`.
 pub(super) fn namespace_prefix(token: &str) -> Option<&str> {
     token.strip_suffix(['*', '>']).filter(|prefix| prefix.ends_with(':'))
@@ -100,6 +125,28 @@ fn may_stand_in_token(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_that_share_a_topic_are_found() {
+        let overlap = |one: &str, other: &str| overlap(one.split('.'), other.split('.'));
+        for (one, other) in [
+            ("a.>", "a.b.c"),
+            ("a.*", "a.b"),
+            ("a.*.c", "a.b.*"),
+            ("a.>", "a.*"),
+            (">", "a.b"),
+            ("c:*", "c:d"),
+            ("c:*.e", "c:d.*"),
+            ("c:>", "c:d.e"),
+        ] {
+            assert!(overlap(one, other), "{one} and {other}");
+        }
+        for (one, other) in
+            [("a.>", "b.>"), ("a.*", "a.b.c"), ("a.>", "a"), ("a.b", "a.c"), ("c:*", "c:d.e"), ("c:*", "c:"), ("c:>", "d:e"), (">", "$a.b")]
+        {
+            assert!(!overlap(one, other), "{one} and {other}");
+        }
+    }
 
     #[test]
     fn prefixes_of_namespaces() {
