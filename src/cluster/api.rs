@@ -1,5 +1,6 @@
 //! JetStream's API: questions to a stream's leader, in JSON over a request.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use async_nats::{Client, Request};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::follower::Found;
+use super::follower::{Found, Kept};
 use crate::config::Stream;
 use crate::position::Epoch;
 
@@ -87,9 +88,9 @@ pub async fn ends(client: &Client, stream: &Stream) -> Result<(u64, u64), AskErr
     }
 }
 
-/// What the leader says of a stream that is known up to the number `known_to`. The ends are asked first: a message may come between, but
+/// What the leader says of a stream of which `known` numbers would be known again. The ends are asked first: a message may come between, but
 /// none goes.
-pub async fn find(client: &Client, stream: &Stream, known_to: Option<u64>) -> Result<Found, AskError> {
+pub async fn find(client: &Client, stream: &Stream, known: Option<RangeInclusive<u64>>) -> Result<Found, AskError> {
     let (first, last) = ends(client, stream).await?;
     let what = format!("STREAM.MSG.GET.{}", stream.name);
     let life = match ask(client, &what, &json!({ "last_by_subj": stream.life_subject() })).await {
@@ -102,21 +103,41 @@ pub async fn find(client: &Client, stream: &Stream, known_to: Option<u64>) -> Re
         Err(error) if error.is_not_found() => None,
         Err(error) => return Err(error),
     };
-    let stored_at = match known_to {
-        Some(number) => stored_at(client, &what, number).await?,
+    let kept = match known {
+        Some(known) => newest_kept(client, &what, known).await?,
         None => None,
     };
-    Ok(Found { first, last, life, stored_at })
+    Ok(Found { first, last, life, kept })
 }
 
-/// When the message with that number was stored, in nanoseconds; `None`: there is none.
-async fn stored_at(client: &Client, what: &str, number: u64) -> Result<Option<u64>, AskError> {
-    let unreadable = || AskError::Unreadable { subject: what.to_owned() };
-    match ask(client, what, &json!({ "seq": number })).await {
-        Ok(answer) => nanoseconds(answer["message"]["time"].as_str().unwrap_or_default()).map(Some).ok_or_else(unreadable),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
+/// The newest message that the stream has with one of `numbers`. Mostly that is the last of them; where it is gone, halving finds which.
+async fn newest_kept(client: &Client, what: &str, numbers: RangeInclusive<u64>) -> Result<Option<Kept>, AskError> {
+    let (mut least, most) = numbers.into_inner();
+    let (mut number, mut above, mut newest) = (most, most + 1, None);
+    while least < above {
+        match first_kept_from(client, what, number).await? {
+            Some(kept) if kept.sequence <= most => {
+                least = kept.sequence + 1;
+                newest = Some(kept);
+            }
+            _ => above = number,
+        }
+        number = least + above.saturating_sub(least) / 2;
     }
+    Ok(newest)
+}
+
+/// The first message that the stream has from that number on.
+async fn first_kept_from(client: &Client, what: &str, number: u64) -> Result<Option<Kept>, AskError> {
+    let unreadable = || AskError::Unreadable { subject: what.to_owned() };
+    let message = match ask(client, what, &json!({ "seq": number, "next_by_subj": ">" })).await {
+        Ok(mut answer) => answer["message"].take(),
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let stored_at = nanoseconds(message["time"].as_str().unwrap_or_default());
+    let kept = message["seq"].as_u64().zip(stored_at).map(|(sequence, stored_at)| Kept { sequence, stored_at });
+    kept.map(Some).ok_or_else(unreadable)
 }
 
 /// A moment as the servers write it, in nanoseconds since 1970.

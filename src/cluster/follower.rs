@@ -4,11 +4,14 @@
 //! whose neighbour it may have missed, and knows a stream that has lost its end or its whole past by the messages that name its life.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use crate::position::Epoch;
 
 /// Lives that are remembered.
 const FORMER_MAX: usize = 64;
+/// Messages of which it is remembered when each was stored: by these an end is known again whose newest message was pushed out.
+const RECENT_MAX: usize = 1_024;
 
 /// What a stream's leader says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +22,26 @@ pub struct Found {
     pub last: u64,
     /// The newest message that names the stream's life: its number, and the epoch if it is one.
     pub life: Option<(u64, Option<Epoch>)>,
-    /// When the message was stored that has the number [`Follower::known_to`], in nanoseconds; `None`: it is gone by its age or its bounds.
-    pub stored_at: Option<u64>,
+    /// The newest message with a number of [`Follower::known_numbers`]; `None`: all are gone by their age or the stream's bounds.
+    pub kept: Option<Kept>,
+}
+
+/// A message that a stream has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number.
+    pub sequence: u64,
+    /// When it was stored, in nanoseconds: by both it is known again.
+    pub stored_at: u64,
+}
+
+/// Where nobody can tell whether a stream's end was lost, and its numbers used anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubt {
+    /// Up to there the stream is as it was.
+    pub proven: u64,
+    /// Up to there it was known. It has no number between the two any more, or `proven` is 0.
+    pub known: u64,
 }
 
 /// How to begin.
@@ -37,6 +58,8 @@ pub enum Begin {
         epoch: Epoch,
         /// The first number.
         start: u64,
+        /// What may not be as it was.
+        doubt: Option<Doubt>,
     },
     /// Go on at `start`.
     Resume {
@@ -84,18 +107,48 @@ pub enum Broken {
 }
 
 /// What is known of a stream that was loaded.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Known {
     epoch: Epoch,
-    /// The newest number that was taken, and when its message was stored.
+    /// The newest number that was taken.
     cursor: u64,
-    stored_at: u64,
-    /// The newest number of a message that names the life.
+    /// The newest messages that were taken, the oldest first.
+    recent: VecDeque<Kept>,
+    /// The newest number of a message that names the life, and when that was stored, if it was taken.
     life: u64,
+    life_stored_at: Option<u64>,
+}
+
+impl Known {
+    fn take(&mut self, message: Kept, names_life: bool) {
+        self.cursor = message.sequence;
+        if names_life && message.sequence >= self.life {
+            (self.life, self.life_stored_at) = (message.sequence, Some(message.stored_at));
+        }
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(message);
+    }
+
+    /// When the message with that number was stored, if that is remembered.
+    fn stored_at(&self, sequence: u64) -> Option<u64> {
+        if sequence == self.life && self.life_stored_at.is_some() {
+            return self.life_stored_at;
+        }
+        let index = self.recent.binary_search_by_key(&sequence, |kept| kept.sequence).ok()?;
+        self.recent.get(index).map(|kept| kept.stored_at)
+    }
+
+    /// The numbers among which a message may be that is remembered.
+    fn remembered(&self) -> RangeInclusive<u64> {
+        let oldest = self.recent.front().map_or(self.cursor, |oldest| oldest.sequence);
+        oldest.min(self.life).max(1)..=self.cursor
+    }
 }
 
 /// A load that is going on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Load {
     known: Known,
     /// Read up to there before asking for the end.
@@ -127,22 +180,27 @@ impl Follower {
             Some((sequence, None)) => return Begin::NameLife { expected: sequence },
             Some((sequence, Some(epoch))) => (sequence, epoch),
         };
-        if let Some(known) = self.known.filter(|known| known.epoch == epoch) {
-            let is_another = found.stored_at.is_some_and(|stored_at| stored_at != known.stored_at);
+        let mut doubt = None;
+        if let Some(known) = self.known.as_ref().filter(|known| known.epoch == epoch) {
+            let known_again = found.kept.and_then(|kept| Some((kept, known.stored_at(kept.sequence)?)));
+            let is_another = known_again.is_some_and(|(kept, stored_at)| kept.stored_at != stored_at);
             if life < known.life || found.last < known.cursor || is_another {
                 // The end is lost, and its numbers are used anew: they must not name two messages in one life.
                 return Begin::NameLife { expected: life };
             }
-            if !self.must_load {
+            let proven = known_again.map_or(0, |(kept, _)| kept.sequence);
+            if proven == known.cursor && !self.must_load {
                 return Begin::Resume { start: known.cursor + 1 };
             }
+            doubt = (proven < known.cursor).then_some(Doubt { proven, known: known.cursor });
         }
         if self.former.contains(&epoch) {
             return Begin::NameLife { expected: life };
         }
         let start = found.first.max(1);
-        self.load = Some(Load { known: Known { epoch, cursor: start - 1, stored_at: 0, life }, target: found.last, settles: false });
-        Begin::Load { epoch, start }
+        let known = Known { epoch, cursor: start - 1, recent: VecDeque::new(), life, life_stored_at: None };
+        self.load = Some(Load { known, target: found.last, settles: false });
+        Begin::Load { epoch, start, doubt }
     }
 
     /// Takes a message; whoever calls applies it before it does what comes next.
@@ -161,13 +219,11 @@ impl Follower {
         // Lives before the one that was found may still be named by old messages.
         if let Some(epoch) = life
             && sequence > known.life
+            && epoch != Some(known.epoch)
         {
-            if epoch != Some(known.epoch) {
-                return Err(Broken::AnotherLife);
-            }
-            known.life = sequence;
+            return Err(Broken::AnotherLife);
         }
-        (known.cursor, known.stored_at) = (sequence, stored_at);
+        known.take(Kept { sequence, stored_at }, life.is_some());
         Ok(match sequence >= load.target {
             false => Next::ReadOn,
             true if load.settles => Next::Loaded,
@@ -181,13 +237,10 @@ impl Follower {
             self.must_load = true;
             return Err(Broken::PushedOut);
         }
-        if let Some(epoch) = life {
-            if epoch != Some(known.epoch) {
-                return Err(Broken::AnotherLife);
-            }
-            known.life = sequence;
+        if life.is_some_and(|epoch| epoch != Some(known.epoch)) {
+            return Err(Broken::AnotherLife);
         }
-        (known.cursor, known.stored_at) = (sequence, stored_at);
+        known.take(Kept { sequence, stored_at }, life.is_some());
         Ok(Next::ReadOn)
     }
 
@@ -203,7 +256,8 @@ impl Follower {
     /// What was loaded is in force.
     pub fn loaded(&mut self) {
         if let Some(load) = self.load.take() {
-            if let Some(before) = self.known.replace(load.known).filter(|before| before.epoch != load.known.epoch) {
+            let epoch = load.known.epoch;
+            if let Some(before) = self.known.replace(load.known).filter(|before| before.epoch != epoch) {
                 self.former.push_back(before.epoch);
                 if self.former.len() > FORMER_MAX {
                     self.former.pop_front();
@@ -218,9 +272,9 @@ impl Follower {
         if consumer_sequence == self.consumer_sequence { Ok(()) } else { Err(Broken::Lost) }
     }
 
-    /// The newest number that is in force, if there is one: whoever begins asks what has it.
-    pub fn known_to(&self) -> Option<u64> {
-        self.known.map(|known| known.cursor).filter(|cursor| *cursor > 0)
+    /// The numbers in force whose messages would be known again: whoever begins asks for the newest of them that the stream has.
+    pub fn known_numbers(&self) -> Option<RangeInclusive<u64>> {
+        self.known.as_ref().map(Known::remembered)
     }
 
     /// The newest number that was taken, while loading too.

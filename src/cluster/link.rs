@@ -144,11 +144,11 @@ impl Link {
             Begin::NameLife { .. } => return Err(Lost::Unnamed),
         };
         let mut loading = match begin {
-            Begin::Load { epoch, .. } => {
+            Begin::Load { epoch, start, doubt } => {
                 if self.life.is_none() {
                     self.state.load();
                 }
-                Some(Loading::new(epoch))
+                Some(Loading::new(epoch, start, doubt))
             }
             _ => None,
         };
@@ -219,7 +219,7 @@ impl Link {
         let history = self.state.settings.longest_history(&config.rules);
         self.retain = fit_stream(&self.client, &self.kept, message_bytes, history).await?;
         for _ in 0..NAMINGS_MAX {
-            match self.follower.begin(api::find(&self.client, &self.state.settings, self.follower.known_to()).await?) {
+            match self.follower.begin(api::find(&self.client, &self.state.settings, self.follower.known_numbers()).await?) {
                 Begin::NameLife { expected } => {
                     if self.life.is_some() {
                         self.load_reason = ClusterLoad::Epoch;
@@ -228,11 +228,13 @@ impl Link {
                     self.client.flush().await.map_err(|error| Lost::Client(error.to_string()))?;
                     tokio::time::sleep(LOOK).await;
                 }
-                Begin::Load { epoch, start } => {
+                Begin::Load { epoch, start, doubt } => {
                     if self.life.as_ref().is_some_and(|life| life.epoch() != epoch) {
                         self.load_reason = ClusterLoad::Epoch;
+                    } else if doubt.is_some() {
+                        self.load_reason = ClusterLoad::Hole;
                     }
-                    return Ok(Begin::Load { epoch, start });
+                    return Ok(Begin::Load { epoch, start, doubt });
                 }
                 resume @ Begin::Resume { .. } => return Ok(resume),
             }
@@ -308,6 +310,9 @@ impl Link {
             life: names_life.then(|| api::epoch_in(&message.payload)),
         };
         let mut next = self.follower.hear(heard)?;
+        if let Some(loading) = loading {
+            loading.hear(numbers.sequence);
+        }
         let stream = &self.state.settings.name;
         self.parts.metrics.cluster_received(stream, numbers.pending);
         if names_life {

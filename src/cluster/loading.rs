@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::follower::Doubt;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Live;
 use crate::hub::{About, Log, Message, StreamLife, Streamed};
@@ -14,19 +15,34 @@ pub struct Loading {
     life: Arc<StreamLife>,
     topics: HashMap<TopicName, Loaded>,
     bytes: usize,
+    /// The newest number that was read, of whatever it is.
+    read: u64,
+    /// The newest number below it that the stream does not have.
+    hole: u64,
+    doubt: Option<Doubt>,
 }
 
 struct Loaded {
     log: Log,
-    /// The first number of the topic that was read, and how many were.
-    first: Offset,
-    count: u64,
+    /// The first number of the topic that was read.
+    first: u64,
+    /// The newest number below `first` that the stream did not have: it may have been the topic's.
+    hole: u64,
 }
 
 impl Loading {
-    /// Nothing of the life `epoch` is read yet.
-    pub fn new(epoch: Epoch) -> Self {
-        Self { life: StreamLife::new(epoch, Offset(0), Offset(0)), topics: HashMap::new(), bytes: 0 }
+    /// The life `epoch` is read from `start` on; of what was known of it, `doubt` may not be as it was.
+    pub fn new(epoch: Epoch, start: u64, doubt: Option<Doubt>) -> Self {
+        let read = start.saturating_sub(1);
+        Self { life: StreamLife::new(epoch, Offset(0), Offset(0)), topics: HashMap::new(), bytes: 0, read, hole: read, doubt }
+    }
+
+    /// A message with that number comes next, a topic's or not.
+    pub fn hear(&mut self, number: u64) {
+        if number > self.read + 1 {
+            self.hole = number - 1;
+        }
+        self.read = number;
     }
 
     /// Takes a message. What `limits.history_bytes` and `limits.topics` have no room for is not kept, and known to be missing.
@@ -36,13 +52,9 @@ impl Loading {
         if self.topics.len() >= config.limits.topics && !self.topics.contains_key(&name) {
             return self.life.raise_base(streamed.offset);
         }
-        let life = &self.life;
-        let loaded = self.topics.entry(name.clone()).or_insert_with(|| Loaded {
-            log: Log::of_stream(life, Offset(0), clock.moment()),
-            first: streamed.offset,
-            count: 0,
-        });
-        loaded.count += 1;
+        let (life, first, hole) = (&self.life, streamed.offset.0, self.hole);
+        let new = || Loaded { log: Log::of_stream(life, Offset(0), clock.moment()), first, hole };
+        let loaded = self.topics.entry(name.clone()).or_insert_with(new);
         let before = loaded.log.bytes();
         let about = About {
             topic: name,
@@ -63,17 +75,24 @@ impl Loading {
         self.bytes = (self.bytes + loaded.log.bytes()).saturating_sub(before);
     }
 
-    /// All is read up to `cursor`; the stream has nothing below `first`, and keeps `retain` messages of a topic.
+    /// All is read up to `cursor`; the stream has nothing below `first`, and has kept `retain` messages of a topic or more all the while.
+    ///
+    /// A topic may have had messages with the numbers that the stream does not have. How many it has now does not tell: it may have been
+    /// cut as the stream kept fewer of each.
     pub fn end(self, first: u64, cursor: u64, retain: u64) -> (Arc<StreamLife>, HashMap<TopicName, Log>) {
-        self.life.raise_base(Offset(first.saturating_sub(1)));
-        self.life.advance(Offset(cursor));
-        let base = self.life.base();
-        let topics = self.topics.into_iter().map(|(name, mut loaded)| {
-            let full = loaded.count >= retain;
-            loaded.log.raise_floor(if full { base.max(Offset(loaded.first.0 - 1)) } else { base });
-            (name, loaded.log)
+        let Self { life, topics, doubt, .. } = self;
+        let doubted = |from: u64| doubt.filter(|doubt| from > doubt.proven).map_or(0, |doubt| doubt.known + 1);
+        life.raise_base(Offset(first.saturating_sub(1).max(doubted(first))));
+        life.advance(Offset(cursor));
+        let base = life.base();
+        let kept = usize::try_from(retain.saturating_sub(1)).unwrap_or(usize::MAX);
+        let topics = topics.into_iter().map(|(name, Loaded { mut log, first, hole })| {
+            // What was pushed out before it was read has as many behind it as the stream keeps, all of which were read.
+            log.give_up_beyond(kept);
+            log.raise_floor(base.max(Offset(hole.max(doubted(first)))));
+            (name, log)
         });
-        (self.life, topics.collect())
+        (life, topics.collect())
     }
 }
 
@@ -81,3 +100,6 @@ impl Loading {
 pub fn timestamp(nanoseconds: u64) -> Timestamp {
     Timestamp(nanoseconds / 1_000_000)
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,12 @@ impl History {
         }
         self.bytes += cost(message);
         self.messages.push_back(message.clone());
-        while self.messages.len() > message.rule.history {
+        self.give_up_beyond(message.rule.history);
+    }
+
+    /// Gives up all but the newest `count` messages.
+    pub fn give_up_beyond(&mut self, count: usize) {
+        while self.messages.len() > count {
             self.give_up_oldest();
         }
     }

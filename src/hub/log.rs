@@ -258,6 +258,11 @@ impl Log {
         messages
     }
 
+    /// Gives up all but the newest `count` messages.
+    pub fn give_up_beyond(&mut self, count: usize) {
+        self.history.give_up_beyond(count);
+    }
+
     /// Gives up the messages that are older than `rule` keeps them.
     pub fn expire(&mut self, rule: &Rule, now: Moment) {
         self.history.expire(rule, now);

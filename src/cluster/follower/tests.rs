@@ -1,5 +1,7 @@
 //! The follower against a model of a stream that pushes out, ages, loses its end, is emptied and is named anew.
 
+use std::ops::RangeInclusive;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -7,13 +9,13 @@ use super::*;
 
 /// What a stream keeps: numbers, lives and contents. Contents are unique, so that one number with two of them is seen.
 struct Stream {
-    kept: Vec<Kept>,
+    kept: Vec<Stored>,
     last: u64,
     next_content: u64,
 }
 
 #[derive(Clone, Copy)]
-struct Kept {
+struct Stored {
     sequence: u64,
     life: Option<Epoch>,
     content: u64,
@@ -23,17 +25,19 @@ impl Stream {
     fn append(&mut self, life: Option<Epoch>) {
         self.last += 1;
         self.next_content += 1;
-        self.kept.push(Kept { sequence: self.last, life, content: self.next_content });
+        self.kept.push(Stored { sequence: self.last, life, content: self.next_content });
     }
 
     fn life(&self) -> Option<(u64, Option<Epoch>)> {
         self.kept.iter().rev().find(|kept| kept.life.is_some()).map(|kept| (kept.sequence, kept.life))
     }
 
-    fn found(&self, known_to: Option<u64>) -> Found {
+    fn found(&self, known: Option<RangeInclusive<u64>>) -> Found {
         let first = self.kept.first().map_or(self.last + 1, |kept| kept.sequence);
-        let stored_at = self.kept.iter().find(|kept| Some(kept.sequence) == known_to).map(|kept| kept.content);
-        Found { first, last: self.last, life: self.life(), stored_at }
+        let is_known = |stored: &&Stored| known.as_ref().is_some_and(|known| known.contains(&stored.sequence));
+        let kept = self.kept.iter().rev().find(is_known);
+        let kept = kept.map(|stored| Kept { sequence: stored.sequence, stored_at: stored.content });
+        Found { first, last: self.last, life: self.life(), kept }
     }
 
     /// A conditional write: it is refused if another life message has come.
@@ -118,7 +122,7 @@ fn follow_whole(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream,
 
 fn follow_and(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize, pushes_out: bool) {
     let start = loop {
-        match follower.begin(stream.found(follower.known_to())) {
+        match follower.begin(stream.found(follower.known_numbers())) {
             Begin::NameLife { expected } => stream.name_life(Epoch::random(), expected),
             Begin::Load { start, .. } => {
                 taken.loading.clear();
@@ -167,8 +171,8 @@ fn heard(sequence: u64, consumer_sequence: u64) -> Heard {
 
 fn loaded(epoch: Epoch, last: u64) -> Follower {
     let mut follower = Follower::default();
-    let begin = follower.begin(Found { first: last, last, life: Some((last, Some(epoch))), stored_at: None });
-    assert_eq!(begin, Begin::Load { epoch, start: last });
+    let begin = follower.begin(Found { first: last, last, life: Some((last, Some(epoch))), kept: None });
+    assert_eq!(begin, Begin::Load { epoch, start: last, doubt: None });
     assert_eq!(follower.hear(Heard { life: Some(Some(epoch)), ..heard(last, 1) }), Ok(Next::AskEnd));
     assert_eq!(follower.settle(last), Next::Loaded);
     follower.loaded();
@@ -179,7 +183,7 @@ fn loaded(epoch: Epoch, last: u64) -> Follower {
 #[test]
 fn a_load_settles_before_it_ends() {
     let (epoch, mut follower) = (Epoch::random(), Follower::default());
-    follower.begin(Found { first: 3, last: 9, life: Some((3, Some(epoch))), stored_at: None });
+    follower.begin(Found { first: 3, last: 9, life: Some((3, Some(epoch))), kept: None });
     assert_eq!(follower.hear(heard(3, 1)), Ok(Next::ReadOn));
     assert_eq!(follower.hear(heard(9, 2)), Ok(Next::AskEnd), "holes are usual while it loads");
     assert_eq!(follower.settle(11), Next::ReadOn);
@@ -201,12 +205,13 @@ fn a_hole_is_no_message_that_may_be_skipped() {
 fn a_lost_end_ends_the_life() {
     let epoch = Epoch::random();
     let mut follower = loaded(epoch, 5);
-    assert_eq!(follower.begin(Found { first: 1, last: 5, life: Some((5, Some(epoch))), stored_at: None }), Begin::Resume { start: 6 });
-    assert_eq!(follower.begin(Found { first: 1, last: 4, life: Some((2, Some(epoch))), stored_at: None }), Begin::NameLife { expected: 2 });
+    let kept = Some(Kept { sequence: 5, stored_at: 5 });
+    assert_eq!(follower.begin(Found { first: 1, last: 5, life: Some((5, Some(epoch))), kept }), Begin::Resume { start: 6 });
+    assert_eq!(follower.begin(Found { first: 1, last: 4, life: Some((2, Some(epoch))), kept: None }), Begin::NameLife { expected: 2 });
     let next = Epoch::random();
     assert_eq!(
-        follower.begin(Found { first: 1, last: 5, life: Some((5, Some(next))), stored_at: None }),
-        Begin::Load { epoch: next, start: 1 }
+        follower.begin(Found { first: 1, last: 5, life: Some((5, Some(next))), kept: None }),
+        Begin::Load { epoch: next, start: 1, doubt: None }
     );
 }
 
@@ -217,11 +222,27 @@ fn an_end_with_other_messages_is_a_lost_end() {
     let epoch = Epoch::random();
     let mut follower = loaded(epoch, 5);
     assert_eq!(follower.hear(heard(6, 2)), Ok(Next::ReadOn));
-    let found = |stored_at| Found { first: 1, last: 9, life: Some((5, Some(epoch))), stored_at };
-    assert_eq!(follower.known_to(), Some(6));
-    assert_eq!(follower.begin(found(Some(6))), Begin::Resume { start: 7 });
-    assert_eq!(follower.begin(found(None)), Begin::Resume { start: 7 }, "it was pushed out");
-    assert_eq!(follower.begin(found(Some(60))), Begin::NameLife { expected: 5 });
+    let found = |stored_at| Found { first: 1, last: 9, life: Some((5, Some(epoch))), kept: Some(Kept { sequence: 6, stored_at }) };
+    assert_eq!(follower.known_numbers(), Some(5..=6));
+    assert_eq!(follower.begin(found(6)), Begin::Resume { start: 7 });
+    assert_eq!(follower.begin(found(60)), Begin::NameLife { expected: 5 });
+}
+
+/// The same where the message at the cursor was pushed out meanwhile: the newest that is left tells whether the end is the one that was
+/// known. (It was taken for that, and the messages with its numbers were missed without a word.)
+#[test]
+fn an_end_that_was_pushed_out_is_known_by_what_is_left_of_it() {
+    let epoch = Epoch::random();
+    let mut follower = loaded(epoch, 5);
+    (6..=8).for_each(|number| assert_eq!(follower.hear(heard(number, number - 4)), Ok(Next::ReadOn)));
+    let mut begin = |kept: Option<(u64, u64)>| {
+        let kept = kept.map(|(sequence, stored_at)| Kept { sequence, stored_at });
+        follower.begin(Found { first: 1, last: 9, life: Some((9, Some(epoch))), kept })
+    };
+    let load = |proven| Begin::Load { epoch, start: 1, doubt: Some(Doubt { proven, known: 8 }) };
+    assert_eq!(begin(Some((7, 7))), load(7));
+    assert_eq!(begin(Some((7, 70))), Begin::NameLife { expected: 9 });
+    assert_eq!(begin(None), load(0));
 }
 
 /// The same for a stream that pushes nothing out: one follower never takes a number twice in a life.

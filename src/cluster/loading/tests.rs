@@ -1,0 +1,266 @@
+//! A stream that cuts topics, keeps more of each from some time on and loses its end, against what a gateway that loads it says of `since`.
+
+use std::collections::HashSet;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::super::follower::{Begin, Follower, Found, Heard, Kept, Next};
+use super::*;
+use crate::config::{Config, Rule, Rules};
+use crate::hub::{PayloadKind, Wanted};
+use crate::metrics::Metrics;
+use crate::topic_name::Pattern;
+
+const HISTORY: usize = 3;
+const TOPICS: [&str; 4] = ["t.a", "t.b", "t.c", "t.d"];
+
+/// A message of a topic, or one that names a life.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stored {
+    sequence: u64,
+    topic: Result<usize, Epoch>,
+    /// No other message has it, so that one number with two contents is seen.
+    content: u64,
+}
+
+struct Stream {
+    kept: Vec<Stored>,
+    /// The same with what was cut: all but what a lost end had.
+    ever: Vec<Stored>,
+    last: u64,
+    contents: u64,
+    /// Messages that are kept of a topic.
+    retain: usize,
+}
+
+impl Stream {
+    fn append(&mut self, topic: Result<usize, Epoch>) {
+        self.last += 1;
+        self.contents += 1;
+        let stored = Stored { sequence: self.last, topic, content: self.contents };
+        self.kept.push(stored);
+        self.ever.push(stored);
+        let of_subject = |other: &Stored| other.topic.ok() == topic.ok();
+        if self.kept.iter().filter(|other| of_subject(other)).count() > self.retain {
+            let oldest = self.kept.iter().position(of_subject);
+            oldest.into_iter().for_each(|oldest| _ = self.kept.remove(oldest));
+        }
+    }
+
+    /// Its messages from behind `last` on are lost.
+    fn lose_end(&mut self, last: u64) {
+        self.kept.retain(|stored| stored.sequence <= last);
+        self.ever.retain(|stored| stored.sequence <= last);
+        self.last = last;
+    }
+
+    fn life(&self) -> Option<(u64, Epoch)> {
+        self.kept.iter().rev().find_map(|stored| Some((stored.sequence, stored.topic.err()?)))
+    }
+
+    fn name_life(&mut self, epoch: Epoch, expected: u64) {
+        if self.life().map_or(0, |(sequence, _)| sequence) == expected {
+            self.append(Err(epoch));
+        }
+    }
+
+    fn first(&self) -> u64 {
+        self.kept.first().map_or(self.last + 1, |stored| stored.sequence)
+    }
+
+    fn found(&self, follower: &Follower) -> Found {
+        let known = follower.known_numbers();
+        let kept = self.kept.iter().rev().find(|stored| known.as_ref().is_some_and(|known| known.contains(&stored.sequence)));
+        let kept = kept.map(|stored| Kept { sequence: stored.sequence, stored_at: stored.content });
+        Found { first: self.first(), last: self.last, life: self.life().map(|(sequence, epoch)| (sequence, Some(epoch))), kept }
+    }
+
+    /// What becomes of it while the gateway does not look.
+    fn change(&mut self, rng: &mut StdRng) {
+        for _ in 0..rng.random_range(0..4) {
+            match rng.random_range(0..8) {
+                0 => self.lose_end(self.last.saturating_sub(rng.random_range(1..6))),
+                1 => self.retain += rng.random_range(0..4),
+                _ => {}
+            }
+            let hot = rng.random_range(0..TOPICS.len());
+            for _ in 0..rng.random_range(0..12) {
+                match (rng.random_range(0..6), self.life()) {
+                    (0, Some((_, epoch))) => self.append(Err(epoch)), // another gateway names it again
+                    (1, _) => self.append(Ok(rng.random_range(0..TOPICS.len()))),
+                    _ => self.append(Ok(hot)),
+                }
+            }
+        }
+    }
+}
+
+/// A gateway: what it has of the stream, and what its sessions were told since it was live last.
+struct Gateway {
+    live: Live,
+    clock: Clock,
+    follower: Follower,
+    life: Option<Arc<StreamLife>>,
+    logs: HashMap<TopicName, Log>,
+    told: HashSet<(usize, u64, u64)>,
+    told_from: u64,
+    positions: HashSet<(usize, Epoch, Offset)>,
+    /// How many positions were held against the stream, and how many of these were recovered.
+    asked: [usize; 2],
+}
+
+impl Gateway {
+    fn new() -> Self {
+        let rule = Rule { history: HISTORY, ..Rule::plain(Some(Pattern::parse("t.>").unwrap().into())) };
+        let live = Live::new(&Config { rules: Rules::new(vec![rule]), ..Config::default() }, &Arc::new(Metrics::new()));
+        let (told, positions) = (HashSet::new(), HashSet::new());
+        let clock = Clock::by_hand(Timestamp(0));
+        Self { live, clock, follower: Follower::default(), life: None, logs: HashMap::new(), told, told_from: 0, positions, asked: [0; 2] }
+    }
+
+    fn log(&mut self, topic: usize) -> &mut Log {
+        let life = self.life.as_ref().expect("the gateway is live");
+        self.logs.entry(name(topic)).or_insert_with(|| Log::of_stream(life, life.base(), self.clock.moment()))
+    }
+
+    /// Follows the stream for some steps, as a link does.
+    fn follow(&mut self, stream: &mut Stream, rng: &mut StdRng) {
+        if stream.retain <= HISTORY {
+            return; // the gateway refuses it
+        }
+        let retain = stream.retain as u64;
+        let (start, mut loading) = loop {
+            match self.follower.begin(stream.found(&self.follower)) {
+                Begin::NameLife { expected } => stream.name_life(Epoch::random(), expected),
+                Begin::Load { epoch, start, doubt } => break (start, Some(Loading::new(epoch, start, doubt))),
+                Begin::Resume { start } => break (start, None),
+            }
+        };
+        if loading.is_none() {
+            self.begin_to_tell(stream);
+        }
+        let (mut next, mut sent) = (start, 0);
+        for _ in 0..rng.random_range(1..80) {
+            match rng.random_range(0..12) {
+                0..4 => stream.append(Ok(rng.random_range(0..TOPICS.len()))),
+                4 => stream.retain += 1,
+                5 => self.follower.tick().into_iter().for_each(|(epoch, expected)| stream.name_life(epoch, expected)),
+                _ => {}
+            }
+            let Some(&stored) = stream.kept.iter().find(|stored| stored.sequence >= next) else { continue };
+            (next, sent) = (stored.sequence + 1, sent + 1);
+            let life = stored.topic.err().map(Some);
+            let heard = Heard { sequence: stored.sequence, consumer_sequence: sent, stored_at: stored.content, life };
+            let Ok(mut then) = self.follower.hear(heard) else { break };
+            self.take(stored, loading.as_mut());
+            if then == Next::AskEnd {
+                then = self.follower.settle(stream.last);
+            }
+            if then == Next::Loaded
+                && let Some(loaded) = loading.take()
+            {
+                let (life, logs) = loaded.end(stream.first(), self.follower.cursor(), retain);
+                self.follower.loaded();
+                (self.life, self.logs) = (Some(life), logs);
+                self.begin_to_tell(stream);
+            }
+        }
+    }
+
+    fn take(&mut self, stored: Stored, loading: Option<&mut Loading>) {
+        let payload = stored.content.to_string();
+        let streamed = streamed(stored.sequence, payload.as_bytes());
+        if let Some(loading) = loading {
+            loading.hear(stored.sequence);
+            stored.topic.into_iter().for_each(|topic| loading.take(name(topic), &streamed, &self.live, &self.clock));
+            return;
+        }
+        let Some(life) = self.life.clone() else { return };
+        if let Ok(topic) = stored.topic {
+            let mut alone = Loading::new(life.epoch(), stored.sequence, None);
+            alone.take(name(topic), &streamed, &self.live, &self.clock);
+            let message = alone.topics.values().next().and_then(|loaded| loaded.log.messages().next().cloned()).expect("it was taken");
+            self.log(topic).append(&message);
+            self.told.insert((topic, stored.sequence, stored.content));
+        }
+        life.advance(Offset(stored.sequence));
+        for topic in 0..TOPICS.len() {
+            let position = self.log(topic).position();
+            self.positions.insert((topic, position.epoch, position.offset));
+        }
+    }
+
+    /// The gateway is live again: sessions come back with the positions that they had before.
+    fn begin_to_tell(&mut self, stream: &Stream) {
+        for (topic, epoch, offset) in std::mem::take(&mut self.positions) {
+            let (position, since) = (Position { epoch, offset }, (Some(epoch.as_str()), offset));
+            let recovered = self.log(topic).start(Wanted { since: Some(since), last: None }, 0).recovered == Some(true);
+            self.asked[0] += 1;
+            self.asked[1] += usize::from(recovered);
+            if !recovered {
+                continue;
+            }
+            let messages = self.log(topic).messages();
+            let kept: HashSet<(u64, Vec<u8>)> = messages.map(|message| (message.position.offset.0, message.payload().to_vec())).collect();
+            let of_topic = stream.ever.iter().filter(|stored| stored.topic == Ok(topic) && stored.sequence <= self.follower.cursor());
+            for &Stored { sequence, content, .. } in of_topic {
+                if sequence > position.offset.0 {
+                    assert!(kept.contains(&(sequence, content.to_string().into_bytes())), "{sequence} is missing behind {position:?}");
+                } else if sequence > self.told_from {
+                    assert!(self.told.contains(&(topic, sequence, content)), "whoever was at {position:?} has another {sequence}");
+                }
+            }
+        }
+        self.told.clear();
+        self.told_from = self.follower.cursor();
+    }
+}
+
+fn streamed(number: u64, payload: &[u8]) -> Streamed<'_> {
+    let (offset, published_at, kind) = (Offset(number), Timestamp(0), PayloadKind::Text);
+    Streamed { offset, published_at, kind, except: None, extra: None, payload }
+}
+
+fn name(topic: usize) -> TopicName {
+    TopicName::parse(TOPICS[topic]).unwrap()
+}
+
+/// PROTOCOL 13: `recovered` is true only where nothing of the topic after `since` can be missing, whatever was cut, whatever the stream
+/// keeps of a topic by now, and whether or not its end is the one that was known. (A topic that was cut as the stream kept less of each was
+/// taken for whole; so was an end whose newest message was pushed out before the gateway looked.)
+#[test]
+fn nothing_is_missing_where_a_position_is_recovered() {
+    let mut asked = [0; 2];
+    for seed in 0..300 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let retain = rng.random_range(1..12);
+        let (mut stream, mut gateway) = (Stream { kept: Vec::new(), ever: Vec::new(), last: 0, contents: 0, retain }, Gateway::new());
+        for _ in 0..12 {
+            stream.change(&mut rng);
+            gateway.follow(&mut stream, &mut rng);
+        }
+        asked = [asked[0] + gateway.asked[0], asked[1] + gateway.asked[1]];
+    }
+    assert!(asked[1] * 5 > asked[0], "of {} positions {} were recovered", asked[0], asked[1]);
+}
+
+/// The same, at its simplest: `t.a` was cut to three messages, and the stream keeps ten of each topic by now.
+#[test]
+fn a_topic_that_was_cut_is_not_whole_because_more_is_kept_now() {
+    let (gateway, epoch) = (Gateway::new(), Epoch::random());
+    let mut loading = Loading::new(epoch, 1, None);
+    for (number, topic) in [(1, None), (3, Some("t.b")), (4, Some("t.a")), (5, Some("t.a")), (6, Some("t.a"))] {
+        loading.hear(number);
+        if let Some(topic) = topic {
+            loading.take(TopicName::parse(topic).unwrap(), &streamed(number, b"1"), &gateway.live, &gateway.clock);
+        }
+    }
+    let (_, logs) = loading.end(1, 6, 10);
+    let recovered = |topic, offset| {
+        let since = Some((Some(epoch.as_str()), Offset(offset)));
+        logs[&name(topic)].start(Wanted { since, last: None }, 0).recovered
+    };
+    assert_eq!([1, 2, 3].map(|offset| recovered(0, offset)), [Some(false), Some(true), Some(true)], "2 was cut");
+    assert_eq!([1, 2].map(|offset| recovered(1, offset)), [Some(false), Some(true)], "2 may have been its own");
+}
