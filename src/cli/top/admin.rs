@@ -1,9 +1,10 @@
-//! What `/v1` shows an administrator: sessions by their outbox, topics by their rate.
+//! What a gateway shows an administrator: sessions by their outbox, topics by their rate, its cluster.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::cluster::{Cluster, ClusterFeed};
 use crate::cli::gateway::Gateway;
 
 /// The most sessions that are asked for, those with the fullest outboxes first.
@@ -64,13 +65,16 @@ pub(super) struct Tables {
     pub(super) topics: Vec<RatedTopic>,
     /// Whether the gateway has more topics than were read.
     pub(super) topics_cut: bool,
+    /// `None` where the gateway is of none.
+    pub(super) cluster: Option<Cluster>,
 }
 
-/// Asks `/v1`, and remembers the offsets of topics from one look to the next.
+/// Asks the gateway, and remembers the offsets of topics from one look to the next.
 #[derive(Debug, Default)]
 pub(super) struct Admin {
     earlier: HashMap<String, Topic>,
     earlier_s: f64,
+    cluster: ClusterFeed,
 }
 
 impl Admin {
@@ -80,7 +84,8 @@ impl Admin {
         let Sessions { sessions } = serde_json::from_slice(&sessions)?;
         let topics = all_topics(gateway).await?;
         let topics_cut = topics.len() >= TOPICS_MAX;
-        Ok(Some(Tables { sessions, topics: self.rate(topics, now_s), topics_cut }))
+        let cluster = self.cluster.look(gateway).await?;
+        Ok(Some(Tables { sessions, topics: self.rate(topics, now_s), topics_cut, cluster }))
     }
 
     /// Topics that were published to since the look before, the busiest first.

@@ -1,6 +1,7 @@
-//! `belfry top`: a gateway's rates, and with an admin key its slowest sessions and busiest topics.
+//! `belfry top`: a gateway's rates, and with an admin key its slowest sessions, its busiest topics and its cluster.
 
 mod admin;
+mod cluster;
 mod plain;
 mod screen;
 mod stats;

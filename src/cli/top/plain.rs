@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::admin::{TOPICS_MAX, Tables};
+use super::cluster::Cluster;
 use super::stats::{Rates, Stats};
 use super::words::{bytes, printable, rate};
 
@@ -25,7 +26,7 @@ pub(super) fn line(stats: &Stats, rates: Option<Rates>) -> String {
     )
 }
 
-/// The slowest sessions and the busiest topics.
+/// The slowest sessions and the busiest topics, and the cluster.
 pub(super) fn tables(tables: &Tables) -> String {
     let mut text = String::from("\nslowest sessions      outbox  user              dialect  address                oldest\n");
     for session in tables.sessions.iter().take(ROWS) {
@@ -40,12 +41,34 @@ pub(super) fn tables(tables: &Tables) -> String {
     for topic in tables.topics.iter().take(ROWS) {
         let _ = writeln!(text, "{:<34.34} {:>10.1}  {:>11}", printable(&topic.topic), topic.rate, topic.subscribers);
     }
+    tables.cluster.iter().for_each(|cluster| write_cluster(&mut text, cluster));
     text
+}
+
+fn write_cluster(text: &mut String, cluster: &Cluster) {
+    let _ = writeln!(text, "\ncluster: {} other gateways, {} publishes on their way", cluster.peers, cluster.inflight);
+    let _ = writeln!(text, "{:<34} {:<9} {:>10}  named", "streams", "state", "lag");
+    for stream in &cluster.streams {
+        let (name, state) = (printable(&stream.name), printable(&stream.state));
+        let _ = writeln!(text, "{name:<34.34} {state:<9} {:>10}  {:.1} s ago", stream.lag, stream.tick_age_s);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::cluster::Stream;
     use super::*;
+
+    #[test]
+    fn a_cluster_is_told_below_the_tables() {
+        let stream = Stream { name: "QUOTES".into(), state: "standing".into(), lag: 1_234, tick_age_s: 7.54 };
+        let cluster = Cluster { peers: 2, inflight: 17, streams: vec![stream] };
+        let text = tables(&Tables { cluster: Some(cluster), ..Tables::default() });
+        for words in ["cluster: 2 other gateways, 17 publishes on their way", "QUOTES", "standing        1234  7.5 s ago"] {
+            assert!(text.contains(words), "{words} is not in\n{text}");
+        }
+        assert!(!tables(&Tables::default()).contains("cluster"));
+    }
 
     #[test]
     fn a_line_tells_all_totals() {

@@ -6,6 +6,7 @@ use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table as TableWidget};
 
+use super::cluster::{Cluster, Stream};
 use super::view::{Order, Table, View};
 use super::words::{bytes, printable, rate};
 
@@ -14,14 +15,21 @@ const CHART_HEIGHT_MIN: u16 = 16;
 /// Outboxes past these many bytes are yellow and red.
 const OUTBOX_YELLOW: u64 = 64 << 10;
 const OUTBOX_RED: u64 = 512 << 10;
+/// Streams that are shown, those first that are not followed.
+const STREAMS_MAX: usize = 4;
+/// A stream past this lag, in messages, is yellow.
+const LAG_YELLOW: u64 = 1_000;
 
 /// Draws `view` over the whole frame.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     let area = frame.area();
     let charts = if area.height >= CHART_HEIGHT_MIN { 4 } else { 0 };
-    let [title, totals, chart, tables, keys] = Layout::vertical([
+    let cluster = view.tables.as_ref().and_then(|tables| tables.cluster.as_ref());
+    let streams = cluster.map_or(0, |cluster| 1 + cluster.streams.len().min(STREAMS_MAX) as u16);
+    let [title, totals, streams, chart, tables, keys] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(2),
+        Constraint::Length(streams),
         Constraint::Length(charts),
         Constraint::Min(0),
         Constraint::Length(1),
@@ -29,6 +37,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
     .areas(area);
     draw_title(frame, title, view);
     draw_totals(frame, totals, view);
+    cluster.into_iter().for_each(|cluster| draw_cluster(frame, streams, cluster));
     draw_charts(frame, chart, view);
     draw_tables(frame, tables, view);
     draw_keys(frame, keys, view);
@@ -62,6 +71,28 @@ fn draw_totals(frame: &mut Frame<'_>, area: Rect, view: &View) {
         pair("topics ", count(stats.topics)),
     ];
     frame.render_widget(Paragraph::new(vec![Line::from(first.concat()), Line::from(second.concat())]), area);
+}
+
+fn draw_cluster(frame: &mut Frame<'_>, area: Rect, cluster: &Cluster) {
+    let pair = |name: &'static str, value: String| [Span::raw(name).dark_gray(), Span::raw(value).bold(), Span::raw("   ")];
+    let count = |count: u64| rate(count as f64);
+    let cut = cluster.streams.len().saturating_sub(STREAMS_MAX);
+    let more = if cut == 0 { String::new() } else { format!("and {cut} more streams") };
+    let head = [pair("other gateways ", count(cluster.peers)), pair("publishes on their way ", count(cluster.inflight)), pair("", more)];
+    let mut streams: Vec<_> = cluster.streams.iter().collect();
+    streams.sort_by_key(|stream| stream.is_live());
+    let line = |stream: &&Stream| {
+        let colour = match (stream.is_live(), stream.lag) {
+            (false, _) => Color::Red,
+            (true, LAG_YELLOW..) => Color::Yellow,
+            (true, _) => Color::Green,
+        };
+        let (name, state) = (printable(&stream.name), printable(&stream.state));
+        let state = Span::styled(format!("{state:<9}"), Style::new().fg(colour));
+        Line::from(vec![state, Span::raw(format!("{name:<34.34}  lag {:>9}  named {:.1} s ago", count(stream.lag), stream.tick_age_s))])
+    };
+    let lines = std::iter::once(Line::from(head.concat())).chain(streams.iter().take(STREAMS_MAX).map(line));
+    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), area);
 }
 
 fn draw_charts(frame: &mut Frame<'_>, area: Rect, view: &View) {
@@ -217,7 +248,7 @@ mod tests {
             oldest: Some(Oldest { topic: "chat.lobby".into(), age_ms: 1_500 }),
         };
         let topic = RatedTopic { topic: "quotes.AAPL".into(), subscribers: 7, rate: 12.5 };
-        let shown = Tables { sessions: vec![session], topics: vec![topic], topics_cut: false };
+        let shown = Tables { sessions: vec![session], topics: vec![topic], topics_cut: false, cluster: None };
         view.update(stats, None);
         view.update(Stats { published: 2_000, uptime_s: 3_701.0, ..stats }, tables.then_some(shown));
         view
@@ -245,6 +276,23 @@ mod tests {
     #[test]
     fn without_an_admin_key_it_says_how_to_get_tables() {
         assert!(drawn(&view(false), 100, 20).contains("admin key"));
+    }
+
+    /// Of many streams those are shown that are not followed.
+    #[test]
+    fn a_cluster_is_shown_above_the_charts() {
+        let mut clustered = view(true);
+        let stream = |name: &str, state: &str| Stream { name: name.into(), state: state.into(), lag: 12_345, tick_age_s: 1.04 };
+        let streams = ["A", "B", "C", "D"].map(|name| stream(name, "live")).into_iter().chain([stream("LOST", "standing")]).collect();
+        clustered.tables.as_mut().unwrap().cluster = Some(Cluster { peers: 2, inflight: 17, streams });
+        let text = drawn(&clustered, 110, 30);
+        for words in ["other gateways 2", "publishes on their way 17", "standing LOST", "12,345", "named 1.0 s ago", "and 1 more streams"] {
+            assert!(text.contains(words), "{words} is not in\n{text}");
+        }
+        assert!(!text.contains("live     D") && !drawn(&view(true), 110, 30).contains("other gateways"), "{text}");
+        for (width, height) in [(1, 1), (20, 5), (80, 12)] {
+            drawn(&clustered, width, height);
+        }
     }
 
     #[test]
