@@ -1,4 +1,4 @@
-//! The allocator and its one setting. The only `unsafe` of the gateway is the call that sets it.
+//! The allocator and its settings. The only `unsafe` of the gateway is the call that sets one of them.
 
 use std::ffi::{c_int, c_long};
 
@@ -19,6 +19,15 @@ const PURGE_DELAY: c_int = 15;
 pub fn return_free_pages_at_once() {
     if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
         set_purge_delay(0);
+    }
+}
+
+/// Has memory come in small pages. The kernel clears a huge page, 2 MiB, when a byte of it is first used: where many topics came to life,
+/// a shard stood still for 4 to 5 ms again and again. `MIMALLOC_ALLOW_THP` in the environment still decides where it is set.
+pub fn avoid_huge_pages() {
+    #[cfg(target_os = "linux")]
+    if std::env::var_os("MIMALLOC_ALLOW_THP").is_none() {
+        let _ = rustix::thread::disable_transparent_huge_pages(true); // a kernel that has none refuses
     }
 }
 

@@ -6,5 +6,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     allocator::return_free_pages_at_once();
+    allocator::avoid_huge_pages();
     belfry::cli::run()
 }
