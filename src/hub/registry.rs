@@ -17,6 +17,9 @@ use crate::topic_name::{Pattern, TopicName};
 /// About the most steps that are taken under one hold of the tree's lock.
 const STEPS_MAX: usize = 1_024;
 
+/// Pieces of the map, of which each grows by itself: a piece that does moves all that is in it, while whoever makes a topic waits.
+const PIECES: usize = 256;
+
 /// All living topics.
 ///
 /// Lock order: `tree`, then a piece of `topics`.
@@ -30,7 +33,8 @@ pub struct Registry {
 impl Registry {
     /// No topics; each will have `shared`.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { topics: DashMap::default(), tree: RwLock::default(), shared }
+        let topics = DashMap::with_hasher_and_shard_amount(Default::default(), PIECES);
+        Self { topics, tree: RwLock::default(), shared }
     }
 
     /// The living topic of that name.

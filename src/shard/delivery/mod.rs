@@ -1,5 +1,6 @@
 //! Delivery: from a message that has its position to the sockets of all who take it.
 
+mod by_name;
 mod changes;
 mod client_window;
 mod coalescing;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 
+use super::by_name::ByName;
 use super::departures::{Departures, Ending};
 use super::subscriptions::Subscriptions;
 use super::watchers::{Told, Watchers};
@@ -16,7 +17,7 @@ use crate::topic_name::{Pattern, TopicName};
 /// A shard's subscribers. Lists are sorted by slot, so that a fan-out walks the slots in order.
 #[derive(Default)]
 pub struct Subscribers {
-    by_name: HashMap<TopicName, Subscribed>,
+    by_name: ByName<Subscribed>,
     /// Boxed, for most nodes of the trie have none.
     by_pattern: PatternTrie<Box<Subscribed>>,
     by_slot: BySlot<Subscriptions>,
@@ -74,7 +75,7 @@ impl Subscribers {
             subscriptions.add(pattern, interval);
         }
         let subscribed = match pattern.as_name() {
-            Some(name) => self.by_name.entry(name).or_default(),
+            Some(name) => self.by_name.get_or_insert_default(name),
             None => &mut **self.by_pattern.entry(pattern).get_or_insert_default(),
         };
         if insert(&mut subscribed.slots, slot) && keeps_window {
