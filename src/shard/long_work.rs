@@ -7,7 +7,7 @@ use super::catchup::Expansion;
 use super::context::SessionContext;
 use super::pattern_set::PatternSet;
 use crate::hub::{Cursor, Selection, Slice, Start, Topic, Wanted};
-use crate::topic_name::Pattern;
+use crate::topic_name::{Pattern, TopicName};
 
 /// Places in the index of topics that are looked at in one slice.
 const PLACES_PER_SLICE: usize = 256;
@@ -55,6 +55,11 @@ impl SessionContext<'_> {
     /// The answer follows now.
     pub fn end_withholding(&mut self) {
         self.state.catch_up.end_withholding(self.slot, self.state.env.taken());
+    }
+
+    /// Whether a topic lives.
+    pub fn lives(&self, topic: &TopicName) -> bool {
+        self.state.env.hub().find(topic).is_some()
     }
 
     /// A slice of the living topics that `selection` takes, from behind `after`.
