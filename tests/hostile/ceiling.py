@@ -6,7 +6,7 @@ import random
 import re
 import time
 
-from client import Session, dial, exchange, is_closed, other_address, read_all, read_response
+from client import Session, amid_a_frame, dial, exchange, is_closed, other_address, read_all, read_response
 from outcome import MIB, Outcome
 from process import until
 from stage import Gateway
@@ -385,18 +385,9 @@ def is_answered(session):
 
 def unfinished_frames():
     """Of long frames that are not whole, the sessions of one address hold no more than that address may."""
-    bound, frame_bytes, each = 8 * MIB, MIB, 900_000
+    bound = 8 * MIB
     with Account(f"unfinished_bytes_per_address = {bound}") as account:
-        part = bytes([0x81, 0xFF]) + frame_bytes.to_bytes(8, "big") + bytes(4) + b"{" * each
-        held = []
-        for _ in range(40):
-            session = Session(account.gateway, "/connection/websocket")
-            session.socket.settimeout(2)
-            try:
-                session.socket.sendall(part)
-            except OSError:
-                pass  # closed
-            held.append(session)
+        held = [amid_a_frame(account.gateway) for _ in range(40)]
         until("some are closed", lambda: account.gateway.total("sessions_closed_total", reason="too_full") >= 20, 10)
         kept = account.gateway.total("sessions")
         account.filled("input_bytes", account.gateway.total("input_bytes") - kept * 65_536, bound)

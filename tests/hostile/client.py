@@ -176,6 +176,21 @@ def command_frame(**command):
     return frame(1, json.dumps(command, separators=(",", ":")).encode())
 
 
+# A frame of 1 MiB that is never whole.
+HALF_FRAME = bytes([0x81, 0xFF]) + (1 << 20).to_bytes(8, "big") + bytes(4) + b"{" * 900_000
+
+
+def amid_a_frame(gateway, address=ADDRESS):
+    """A session of Centrifugo's protocol that has sent `HALF_FRAME`, or as much of it as was taken before the session was closed."""
+    session = Session(gateway, "/connection/websocket", address=address)
+    session.socket.settimeout(2)
+    try:
+        session.socket.sendall(HALF_FRAME)
+    except OSError:
+        pass  # closed
+    return session
+
+
 def deflated_frame(text):
     """One compressed text, as a client without context takeover sends it."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)

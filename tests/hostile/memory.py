@@ -3,7 +3,7 @@
 import threading
 import time
 
-from client import Session, dial, other_address
+from client import Session, amid_a_frame, dial, other_address
 from outcome import MIB, Outcome
 from stage import Gateway, measured, populate
 from process import until
@@ -147,18 +147,11 @@ def half_sent_frames():
     with Gateway() as gateway:
         gateway.forget_peak()
         resting = gateway.rss()
-        part = bytes([0x81, 0xFF]) + (1 << 20).to_bytes(8, "big") + bytes(4) + b"{" * 900_000
 
         def send(gateway):
             held = []
             for number in range(400):
-                session = Session(gateway, "/connection/websocket", address=other_address(number % 4))
-                session.socket.settimeout(2)
-                try:
-                    session.socket.sendall(part)
-                except OSError:
-                    pass  # closed
-                held.append(session)
+                held.append(amid_a_frame(gateway, other_address(number % 4)))
                 time.sleep(0.01)  # without a rest it is the senders that take the machine from the witness
             return len(held)
 
