@@ -53,7 +53,7 @@ use topic::{Published, Shared};
 
 use crate::clock::Clock;
 use crate::config::Live;
-use crate::metrics::{LimitKey, Metrics};
+use crate::metrics::{AddressTable, LimitKey, Metrics};
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
@@ -112,6 +112,7 @@ impl Hub {
         metrics.before_each_reading(move |metrics| {
             if let Some(hub) = weak.upgrade() {
                 metrics.set_topics(hub.registry.len());
+                metrics.set_addresses(AddressTable::Topics, hub.shared.accounts.len());
                 metrics.set_history_bytes(hub.shared.histories_bytes.load(Ordering::Relaxed));
             }
         });

@@ -45,6 +45,11 @@ impl TopicAccounts {
         true
     }
 
+    /// How many payers have one.
+    pub fn len(&self) -> usize {
+        self.topics.lock().len()
+    }
+
     /// A topic of `payer` lives no more.
     pub fn give_back(&self, payer: &Payer) {
         let mut topics = self.topics.lock();

@@ -6,8 +6,8 @@ use prometheus::{
 };
 
 use super::labels::{
-    CloseReason, ClusterLoad, CommandOp, DeflateHow, DropReason, ForeignSkipped, LimitKey, NoReference, PublishFailure, PublishSource,
-    RecoveredEpoch, Recovery, RejectReason,
+    AddressTable, CloseReason, ClusterLoad, CommandOp, DeflateHow, DropReason, ForeignSkipped, LimitKey, NoReference, PublishFailure,
+    PublishSource, RecoveredEpoch, Recovery, RejectReason,
 };
 use crate::codes::ErrorCode;
 
@@ -33,6 +33,8 @@ pub(super) struct Families {
     pub store_recovered_topics: [IntGauge; RecoveredEpoch::ALL.len()],
     pub cluster: ClusterFamilies,
     pub http_connections: IntGauge,
+    pub addresses: [IntGauge; AddressTable::ALL.len()],
+    pub control_items: IntGauge,
 }
 
 /// The families of sessions and their subscriptions.
@@ -132,6 +134,8 @@ impl Families {
             store_recovered_topics: store_recovered_topics(&make),
             cluster: ClusterFamilies::register(&make),
             http_connections: make.gauge("http_connections", "HTTP connections that are open now."),
+            addresses: addresses(&make),
+            control_items: make.gauge("control_items", "What the gateway asks of its shards that they have not taken yet."),
         };
         make.gauges("build_info", "The gateway's version; always 1.", "version").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(ProcessCollector::for_self())).expect(REGISTERED_ONCE);
@@ -142,6 +146,11 @@ impl Families {
 fn store_recovered_topics(make: &Maker<'_>) -> [IntGauge; RecoveredEpoch::ALL.len()] {
     let family = make.gauges("store_recovered_topics", "Topics found in `store.dir` at the start, by their epoch now.", "epoch");
     RecoveredEpoch::ALL.map(|epoch| family.with_label_values(&[epoch.as_str()]))
+}
+
+fn addresses(make: &Maker<'_>) -> [IntGauge; AddressTable::ALL.len()] {
+    let family = make.gauges("addresses", "Addresses and credentials that something is remembered of, by what.", "table");
+    AddressTable::ALL.map(|table| family.with_label_values(&[table.as_str()]))
 }
 
 impl SessionFamilies {

@@ -54,6 +54,18 @@ label! {
 }
 
 label! {
+    /// `addresses{table}`.
+    AddressTable: 6 {
+        Failures = "failures",
+        HttpConnections = "http_connections",
+        Pending = "pending",
+        Rates = "rates",
+        Sessions = "sessions",
+        Topics = "topics",
+    }
+}
+
+label! {
     /// `handshakes_rejected_total{reason}`.
     RejectReason: 14 {
         Origin = "origin",

@@ -8,8 +8,8 @@ mod rule_id;
 mod tally;
 
 pub use labels::{
-    CloseReason, ClusterLoad, ClusterState, CommandOp, DeflateHow, DropReason, ForeignSkipped, LimitKey, NoReference, PublishFailure,
-    PublishSource, RecoveredEpoch, Recovery, RejectReason,
+    AddressTable, CloseReason, ClusterLoad, ClusterState, CommandOp, DeflateHow, DropReason, ForeignSkipped, LimitKey, NoReference,
+    PublishFailure, PublishSource, RecoveredEpoch, Recovery, RejectReason,
 };
 pub use registry::{Metrics, Totals};
 pub use rule_id::RuleId;

@@ -4,7 +4,7 @@ use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 
 use super::families::{Families, RuleSeries};
-use super::labels::{LimitKey, PublishSource, RecoveredEpoch, RejectReason};
+use super::labels::{AddressTable, LimitKey, PublishSource, RecoveredEpoch, RejectReason};
 use super::rule_id::{RuleId, RuleTable};
 use crate::codes::ErrorCode;
 
@@ -97,6 +97,16 @@ impl Metrics {
     /// HTTP connections that are open now.
     pub fn set_http_connections(&self, connections: usize) {
         self.families.http_connections.set(gauge_value(connections));
+    }
+
+    /// Addresses and credentials that a table has now.
+    pub fn set_addresses(&self, table: AddressTable, addresses: usize) {
+        self.families.addresses[table.index()].set(gauge_value(addresses));
+    }
+
+    /// Control items that wait in the shards' inboxes now.
+    pub fn set_control_items(&self, items: usize) {
+        self.families.control_items.set(gauge_value(items));
     }
 
     /// Bytes of HTTP bodies and answers that are held from now on; fewer where it is negative.

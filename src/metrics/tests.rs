@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 
 /// Section 9, in its order, and what was added since.
-const NAMES: [&str; 52] = [
+const NAMES: [&str; 54] = [
     "sessions",
     "sessions_opened_total",
     "sessions_closed_total",
@@ -47,6 +47,8 @@ const NAMES: [&str; 52] = [
     "store_recovered_topics",
     "http_connections",
     "http_bytes",
+    "addresses",
+    "control_items",
     "cluster_publish_seconds",
     "cluster_publish_inflight",
     "cluster_publish_errors_total",

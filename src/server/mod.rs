@@ -37,7 +37,7 @@ use accept::{Bound, Listener, PassedSockets, Places, Reception, SocketFile, bind
 use api::{Api, Directory, Surface, ear};
 use connection::{Accepting, Http, TlsInForce, read_certificate};
 use lifecycle::{Handover, Notifier, Order, Reload, drain, drain_time, run_key, summary, with_key};
-use limits::{Accounts, Admission, PendingHandshakes};
+use limits::{Accounts, Admission};
 use routes::{Entrance, Routes};
 use streaming::{EmulatedStreams, Streams};
 use websocket::Upgrades;
@@ -87,7 +87,7 @@ pub async fn start(config: Arc<Config>, sources: Sources, signals: Signals, supe
     };
     let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).map_err(StartError::Shards)?;
     let admission = Admission::new(Arc::clone(&live), sessions_possible, hub.engine().cloned());
-    let accounts = Accounts::new(&live, &metrics, &clock);
+    let accounts = Accounts::new(&live, &metrics, &clock, &admission);
     let guesses = Arc::clone(&accounts.failures) as Arc<dyn Guesses>;
     let surroundings = Arc::new(Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone(), guesses });
     let front = Front::new(&surroundings, accounts, &hub, &metrics, &shards, &admission, cluster.as_ref());
@@ -214,7 +214,6 @@ impl Front {
 
     /// Begins to accept, on the first shard's thread. The administrators' listener, where there is one, has no sessions.
     fn accept(&self, listening: Listening, tls: &Arc<TlsInForce>, admin_tls: &Arc<TlsInForce>) -> io::Result<Vec<JoinHandle<()>>> {
-        let pending = PendingHandshakes::default();
         let (front, first) = (Handle::current(), self.shards.first());
         let _first = first.enter();
         let without_tls = Arc::new(TlsInForce::new(None));
@@ -226,7 +225,7 @@ impl Front {
                 sessions: (surface != Surface::Admin).then(|| Arc::clone(&self.shards)),
                 live: Arc::clone(&self.live),
                 rejections: Arc::clone(&self.accounts.rejections),
-                pending: pending.clone(),
+                pending: Arc::clone(&self.accounts.pending),
                 front: front.clone(),
             });
             Ok(first.spawn(Listener { socket: Accepting::new(bound.socket)?, reception }.run()))

@@ -11,6 +11,8 @@ pub struct Load {
     occupied: AtomicUsize,
     /// Bytes that wait in its outboxes, as they were last counted.
     outbox_bytes: AtomicUsize,
+    /// Control items in its inbox.
+    controls: AtomicUsize,
 }
 
 impl Load {
@@ -22,6 +24,21 @@ impl Load {
     /// How many items were ever pushed; what comes later has a higher number.
     pub fn pushed(&self) -> u64 {
         self.pushed.load(Ordering::Acquire)
+    }
+
+    /// Its inbox has a control item more.
+    pub fn push_control(&self) {
+        self.controls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Its inbox has one less.
+    pub fn take_control(&self) {
+        self.controls.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many control items its inbox has.
+    pub fn controls(&self) -> usize {
+        self.controls.load(Ordering::Relaxed)
     }
 
     /// The shard has a session or a pending connection more.

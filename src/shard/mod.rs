@@ -134,6 +134,8 @@ impl Shards {
             let run = move || worker::run_on_this_thread(&runtime, parts, inbox, count);
             std::thread::Builder::new().name(format!("shard-{index}")).spawn(run)?;
         }
+        let loads: Vec<_> = inboxes.iter().map(|inbox| Arc::clone(inbox.load())).collect();
+        metrics.before_each_reading(move |metrics| metrics.set_control_items(loads.iter().map(|load| load.controls()).sum()));
         Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0), first: first.ok_or(io::ErrorKind::InvalidInput)? }))
     }
 

@@ -423,6 +423,8 @@ def addresses():
                 exchange(own, "POST", f"/v1/topics/kept.a{number}", body=b"1")
                 exchange(own, "GET", "/v1/topics/kept.a0/history", wrong)
         account.outcome.at_least("topics", account.gateway.total("topics"), 0.8 * count)
+        for table in ("rates", "failures", "topics"):
+            account.outcome.at_least(f"addresses{{{table}}}", account.gateway.total("addresses", table=table), 0.8 * count)
         return account.holds(count * (1000 + 1000 + 600))
 
 

@@ -34,7 +34,7 @@ pub struct Reception {
     /// Where connections that are closed at accept are counted.
     pub rejections: Arc<Rejections>,
     /// Connections before the end of their first head; all listeners share it.
-    pub pending: PendingHandshakes,
+    pub pending: Arc<PendingHandshakes>,
     /// The runtime in which HTTP and TLS are spoken.
     pub front: Handle,
 }

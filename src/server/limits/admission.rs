@@ -172,6 +172,11 @@ impl Admission {
         }
     }
 
+    /// How many addresses somebody is in from.
+    pub fn addresses(&self) -> usize {
+        self.counts.lock().by_address.len()
+    }
+
     /// Whether nobody is in.
     pub fn is_empty(&self) -> bool {
         self.counts.lock().sessions == 0

@@ -70,6 +70,11 @@ impl Failures {
         Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail).retry_after(wait))
     }
 
+    /// How many addresses have a failure that may still count.
+    pub fn addresses(&self) -> usize {
+        self.by_address.lock().len()
+    }
+
     /// A credential from `address` was wrong.
     pub fn count(&self, address: IpAddr) {
         let most = self.live.load().limits.failures_per_minute;

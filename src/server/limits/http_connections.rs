@@ -132,6 +132,11 @@ impl HttpConnections {
         entered.map(|(id, eviction)| HttpPlace { connections: Arc::clone(self), id, eviction })
     }
 
+    /// How many addresses have one.
+    pub fn addresses(&self) -> usize {
+        self.state.lock().by_address.len()
+    }
+
     fn make_room(
         &self,
         state: &mut State,

@@ -10,8 +10,11 @@ use crate::config::Limits;
 use crate::metrics::LimitKey;
 
 /// Counts pending handshakes. All listeners share one.
-#[derive(Debug, Clone, Default)]
-pub struct PendingHandshakes(Arc<Mutex<Counts>>);
+#[derive(Debug, Default)]
+pub struct PendingHandshakes {
+    /// Held for one look-up.
+    counts: Mutex<Counts>,
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -22,14 +25,14 @@ struct Counts {
 /// One connection's place among the pending handshakes; given back when dropped.
 #[derive(Debug)]
 pub struct PendingPlace {
-    counts: Arc<Mutex<Counts>>,
+    pending: Arc<PendingHandshakes>,
     address: Option<IpAddr>,
 }
 
 impl PendingHandshakes {
     /// Takes a place, or says which limit leaves none. `address`: `None` for a trusted proxy, which stands for many clients.
-    pub fn take(&self, address: Option<IpAddr>, limits: &Limits) -> Result<PendingPlace, LimitKey> {
-        let mut counts = self.0.lock();
+    pub fn take(self: &Arc<Self>, address: Option<IpAddr>, limits: &Limits) -> Result<PendingPlace, LimitKey> {
+        let mut counts = self.counts.lock();
         if counts.all >= limits.pending {
             return Err(LimitKey::Pending);
         }
@@ -41,13 +44,18 @@ impl PendingHandshakes {
             *here += 1;
         }
         counts.all += 1;
-        Ok(PendingPlace { counts: Arc::clone(&self.0), address })
+        Ok(PendingPlace { pending: Arc::clone(self), address })
+    }
+
+    /// How many addresses have one.
+    pub fn addresses(&self) -> usize {
+        self.counts.lock().by_address.len()
     }
 }
 
 impl Drop for PendingPlace {
     fn drop(&mut self) {
-        let mut counts = self.counts.lock();
+        let mut counts = self.pending.counts.lock();
         counts.all -= 1;
         if let Some(address) = self.address
             && let Some(here) = counts.by_address.get_mut(&address)
@@ -67,7 +75,7 @@ mod tests {
     /// PROTOCOL 7: connections past `pending` and `pending_per_address` are closed at accept; a place is given back.
     #[test]
     fn pending_places_are_counted() {
-        let pending = PendingHandshakes::default();
+        let pending = Arc::<PendingHandshakes>::default();
         let limits = Limits { pending: 3, pending_per_address: 2, ..Limits::default() };
         let at = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
         let held = [at(1), at(1)].map(|address| pending.take(address, &limits).unwrap());
@@ -77,7 +85,7 @@ mod tests {
         drop((held, third));
         let proxy: Vec<_> = (0..3).map(|_| pending.take(None, &limits).unwrap()).collect();
         drop(proxy);
-        let counts = pending.0.lock();
+        let counts = pending.counts.lock();
         assert!(counts.all == 0 && counts.by_address.is_empty());
     }
 }

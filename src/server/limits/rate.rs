@@ -71,6 +71,11 @@ impl Rates {
         }
     }
 
+    /// How many senders have a bucket.
+    pub fn keys(&self) -> usize {
+        self.buckets.lock().by_key.len()
+    }
+
     /// No buckets yet; each is full at its first use.
     pub fn new(clock: Clock) -> Self {
         Self { clock, buckets: Mutex::default() }

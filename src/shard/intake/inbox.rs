@@ -79,13 +79,16 @@ impl Inbox {
         self.bytes_max.store(bytes, Ordering::Relaxed);
     }
 
-    /// Hands `control` to the shard.
+    /// Hands `control` to the shard. None is refused for want of room: whoever asks has a place in an account of its own, as a connection
+    /// has, and asks again once it is answered.
     pub fn control(&self, control: Control) {
+        self.load.push_control();
         self.push(Item::Control(control), 0);
     }
 
     /// Hands `control` to the shard, which finds it when it wakes; [`Inbox::rouse`] sees to that.
     pub fn deposit(&self, control: Control) {
+        self.load.push_control();
         self.put(&mut self.state.lock(), Item::Control(control), 0);
     }
 
@@ -115,6 +118,9 @@ impl Inbox {
         while share.len() < messages && taken_bytes < bytes {
             let Some(item) = state.items.pop_front() else { break };
             taken_bytes += cost(&item);
+            if matches!(item, Item::Control(_)) {
+                self.load.take_control();
+            }
             share.push_back(item);
         }
         state.bytes -= taken_bytes;
@@ -211,5 +217,24 @@ fn cost(item: &Item) -> usize {
         Item::Message(message) => message.payload().len() + MESSAGE_OVERHEAD_BYTES,
         Item::Presence(change) => change.bytes(),
         Item::GoOn(..) | Item::Control(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Issue 14: control items are counted from when they are handed over until the shard takes them.
+    #[test]
+    fn control_items_are_counted() {
+        let inbox = Inbox::new(1 << 20);
+        inbox.control(Control::Stop);
+        inbox.deposit(Control::Stop);
+        assert_eq!(inbox.load().controls(), 2);
+        let mut share = VecDeque::new();
+        assert_eq!(inbox.take(&mut share, 1, usize::MAX).items, 1);
+        assert_eq!(inbox.load().controls(), 1);
+        inbox.take(&mut share, usize::MAX, usize::MAX);
+        assert_eq!((share.len(), inbox.load().controls()), (2, 0));
     }
 }
