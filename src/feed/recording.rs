@@ -55,7 +55,7 @@ struct Header {
 }
 
 impl Recording {
-    /// Opens the file of `settings`. A column that is missing is told here, not with the first tick.
+    /// Opens the file of `settings`. A column that is missing is told here, not with the first tick; so is a file without any record.
     pub fn open(settings: &Replay) -> Result<Self, Problem> {
         let topic = TopicTemplate::parse(&settings.topic)?;
         let shown = settings.file.display();
@@ -89,7 +89,8 @@ impl Recording {
 
 fn open_csv(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem> {
     let shown = settings.file.display();
-    let mut rows = Rows::new(File::open(&settings.file).map_err(|error| unreadable(settings, &error))?);
+    let open = || File::open(&settings.file).map(Rows::new).map_err(|error| unreadable(settings, &error));
+    let mut rows = open()?;
     let names: Vec<String> = match rows.next().map_err(|error| unreadable(settings, &error))? {
         Some(Row { cells: Ok(cells), .. }) => cells.into_iter().map(str::to_owned).collect(),
         Some(Row { cells: Err(reason), .. }) => return Err(Problem(format!("feed.replay.file: {shown}, line 1: {reason}"))),
@@ -99,6 +100,12 @@ fn open_csv(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem>
     if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
         return Err(Problem(format!("feed.replay.file: {shown} has the column {:?} twice", twice.1)));
     }
+    // A row that can't be read is told as a bad record, with its line; so it counts as one here.
+    let mut ahead = open()?;
+    ahead.next().map_err(|error| unreadable(settings, &error))?;
+    if matches!(ahead.next(), Ok(None)) {
+        return Err(Problem(format!("feed.replay.file: {shown} has a header and no row behind it")));
+    }
     let keys = names.iter().map(|name| rows::json_string(name)).collect();
     Ok(Source::Csv { rows, header: Header { names, keys } })
 }
@@ -107,7 +114,10 @@ fn open_csv(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem>
 fn open_json_lines(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem> {
     let open = || File::open(&settings.file).map(|file| Lines::new(BufReader::new(file)));
     let mut lines = open().map_err(|error| unreadable(settings, &error))?;
-    if let Some(Line { text: Ok(text), .. }) = lines.next().map_err(|error| unreadable(settings, &error))?
+    let Some(first) = lines.next().map_err(|error| unreadable(settings, &error))? else {
+        return Err(Problem(format!("feed.replay.file: {} has no line that is a message", settings.file.display())));
+    };
+    if let Ok(text) = first.text
         && let Ok(fields) = fields(text)
         && !fields.is_empty()
     {
@@ -257,6 +267,10 @@ mod tests {
         assert!(problem("t.csv", csv, |replay| replay.topic = "$belfry.x".into()).contains("the gateway's own"));
         assert!(problem("t.csv", csv, |replay| replay.time.clear()).contains("speed = 0"));
         assert!(problem("t.csv", "", |_| {}).contains("is empty"));
+        for header in ["time,symbol", "time,symbol\r\n", "time,symbol\r", "time,symbol\n\n"] {
+            assert!(problem("t.csv", header, |_| {}).contains("t.csv has a header and no row"), "{header:?}");
+        }
+        assert!(problem("t.jsonl", "\n\n", |_| {}).contains("t.jsonl has no line"));
         assert!(problem("t.csv", "time,symbol,time\n", |_| {}).contains("\"time\" twice"));
         assert!(problem("t.txt", csv, |_| {}).contains("neither a .csv nor a .jsonl"));
         assert!(problem("t.csv", csv, |replay| replay.file.push("x.csv")).contains("can't be read"));

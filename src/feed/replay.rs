@@ -77,11 +77,9 @@ impl Reading {
 
     fn read(&mut self, mut recording: Recording, ahead: &mpsc::Sender<Tick>) {
         loop {
-            let (mut any, mut empty) = (false, true);
+            let mut any = false;
             loop {
-                let next = recording.next();
-                empty &= matches!(next, Ok(None));
-                match next {
+                match recording.next() {
                     Ok(Some(Ok(tick))) => {
                         any = true;
                         if ahead.blocking_send(tick).is_err() {
@@ -95,9 +93,6 @@ impl Reading {
             }
             if self.skipped > 0 && self.first_reading {
                 tracing::warn!(file = %self.shown(), skipped = self.skipped, "bad records of a recording were skipped");
-            }
-            if empty {
-                return tracing::warn!(file = %self.shown(), "a recording has no record; a .csv file has a header and then rows");
             }
             if !self.settings.repeat {
                 return;
