@@ -11,13 +11,11 @@ use crate::shard::Shards;
 /// What a drain may take beyond `server.drain`: a session that doesn't answer its Close is dropped after 2 s.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// The longest drain after a Ctrl-C on a terminal, where a developer waits for its end and few clients come back at once.
-const ON_TERMINAL: Duration = Duration::from_secs(1);
-
-/// How long the drain takes that `order` asks for, where `server.drain` is `configured`.
+/// How long the drain takes that `order` asks for, where `server.drain` is `configured`. After a Ctrl-C on a terminal, a developer waits
+/// for its end and few clients come back at once: every session leaves as soon as its outbox is written.
 pub fn drain_time(order: Order, configured: Duration) -> Duration {
     let on_terminal = || io::stdin().is_terminal() || io::stderr().is_terminal();
-    if order == Order::Interrupt && on_terminal() { configured.min(ON_TERMINAL) } else { configured }
+    if order == Order::Interrupt && on_terminal() { Duration::ZERO } else { configured }
 }
 
 /// Drains for `over`, until no session is left, or until a second signal.
