@@ -2,22 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::shape::{Piece, shape_of, texts};
 use crate::topic_name::Scope;
-
-/// What stands at one place of a pattern.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Piece {
-    /// A token that is its own.
-    Literal,
-    /// A namespace of so many bytes, for one token.
-    Namespace(usize),
-    /// A namespace of so many bytes, for any tokens behind it too.
-    NamespaceRest(usize),
-    /// `*`.
-    Star,
-    /// `>`, which is the last.
-    Rest,
-}
 
 /// Patterns of one shape with the first number of each, by the literal texts in it.
 type ByTexts<'a> = HashMap<Vec<&'a str>, (usize, &'a Scope)>;
@@ -32,46 +18,22 @@ pub(super) struct EarlierRules<'a> {
 impl<'a> EarlierRules<'a> {
     /// Adds a pattern; numbers are given in ascending order.
     pub(super) fn add(&mut self, number: usize, pattern: &'a Scope) {
-        let shape: Vec<_> = pattern.as_str().split('.').map(piece).collect();
-        let Some(texts) = texts(pattern, &shape) else { return };
+        let shape = shape_of(pattern.as_str());
+        let Some(texts) = texts_of(pattern, &shape) else { return };
         self.by_shape.entry(shape).or_default().entry(texts).or_insert((number, pattern));
     }
 
     /// The first of those that may cover `pattern` for which `covers` holds.
     pub(super) fn first(&self, pattern: &Scope, covers: impl Fn(&Scope) -> bool) -> Option<usize> {
-        let alike = self.by_shape.iter().filter_map(|(shape, patterns)| patterns.get(&texts(pattern, shape)?));
+        let alike = self.by_shape.iter().filter_map(|(shape, patterns)| patterns.get(&texts_of(pattern, shape)?));
         alike.filter(|(_, wide)| covers(wide)).map(|&(number, _)| number).min()
     }
 }
 
-fn piece(token: &str) -> Piece {
-    match (token, token.len().saturating_sub(1)) {
-        ("*", _) => Piece::Star,
-        (">", _) => Piece::Rest,
-        (token, len) if token.ends_with('*') => Piece::Namespace(len),
-        (token, len) if token.ends_with('>') => Piece::NamespaceRest(len),
-        _ => Piece::Literal,
-    }
-}
-
-/// What `pattern` has at the places where `shape` has literal text; `None` where it has too few tokens for it, or too many.
-fn texts<'s>(pattern: &'s Scope, shape: &[Piece]) -> Option<Vec<&'s str>> {
-    let mut tokens = pattern.as_str().split('.');
-    let mut texts = Vec::new();
-    for piece in shape {
-        let token = tokens.next()?;
-        match *piece {
-            Piece::Literal => texts.push(token),
-            Piece::Namespace(len) => texts.push(token.get(..len)?),
-            Piece::NamespaceRest(len) => {
-                texts.push(token.get(..len)?);
-                return Some(texts);
-            }
-            Piece::Star => {}
-            Piece::Rest => return Some(texts),
-        }
-    }
-    tokens.next().is_none().then_some(texts)
+/// The texts of a pattern for a shape; `None`: it has too few tokens for it, or too many.
+fn texts_of<'s>(pattern: &'s Scope, shape: &[Piece]) -> Option<Vec<&'s str>> {
+    let mut found = Vec::new();
+    texts(pattern.as_str(), shape, &mut found).then_some(found)
 }
 
 #[cfg(test)]

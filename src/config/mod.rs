@@ -23,9 +23,11 @@ mod raw;
 mod reload;
 mod report;
 mod rule;
+mod rule_index;
 mod secrecy;
 mod section;
 mod settings;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::rule_index::RuleIndex;
 use crate::metrics::RuleId;
 use crate::topic_name::{Pattern, Scope, TopicName};
 
@@ -87,10 +88,15 @@ impl Rule {
     }
 }
 
+/// So few rules are tried one after the other.
+const RULES_WITHOUT_INDEX: usize = 16;
+
 /// All rules in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     entries: Vec<Arc<Rule>>,
+    /// Where there are many.
+    index: Option<Arc<RuleIndex>>,
     unmatched: Arc<Rule>,
     own: Arc<Rule>,
     /// Whether some rule has `sender`: a publish looks for its topic's only then.
@@ -106,7 +112,9 @@ impl Default for Rules {
 impl Rules {
     /// The rules in the order of the file.
     pub fn new(entries: Vec<Rule>) -> Self {
+        let patterns = || entries.iter().enumerate().filter_map(|(number, rule)| Some((number, rule.pattern.as_ref()?)));
         Self {
+            index: (entries.len() > RULES_WITHOUT_INDEX).then(|| Arc::new(RuleIndex::new(patterns()))),
             some_name_senders: entries.iter().any(|rule| rule.sender),
             entries: entries.into_iter().map(Arc::new).collect(),
             unmatched: Arc::new(Rule::plain(None)),
@@ -117,7 +125,12 @@ impl Rules {
     /// The rule of `topic`. The gateway's own topics keep their newest message where no entry says otherwise.
     pub fn of(&self, topic: &TopicName) -> &Arc<Rule> {
         let unmatched = if topic.is_own() { &self.own } else { &self.unmatched };
-        self.entries.iter().find(|rule| rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(topic))).unwrap_or(unmatched)
+        let matches = |rule: &Rule| rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(topic));
+        let found = match &self.index {
+            Some(index) => index.first(topic, |number| matches(&self.entries[number])).map(|number| &self.entries[number]),
+            None => self.entries.iter().find(|rule| matches(rule)),
+        };
+        found.unwrap_or(unmatched)
     }
 
     /// The longest history that a topic of `pattern` may have.
@@ -142,7 +155,8 @@ impl Rules {
     pub(super) fn with_ids(&self, id_of: impl Fn(&str) -> RuleId) -> Self {
         let numbered = |rule: &Arc<Rule>| Arc::new(Rule { id: id_of(rule.label()), ..Rule::clone(rule) });
         let (unmatched, own) = (numbered(&self.unmatched), numbered(&self.own));
-        Self { entries: self.entries.iter().map(numbered).collect(), unmatched, own, some_name_senders: self.some_name_senders }
+        let (entries, index) = (self.entries.iter().map(numbered).collect(), self.index.clone());
+        Self { entries, index, unmatched, own, some_name_senders: self.some_name_senders }
     }
 
     /// Every entry in order.
