@@ -276,6 +276,68 @@ test('an administrator sees the slowest sessions and the busiest topics', { skip
   await page.waitForFunction(() => /does not administer/.test(document.querySelector('#notice').textContent));
 });
 
+test('the keyboard alone reaches every control, in sight and marked', { skip, timeout: 120_000 }, async (t) => {
+  const key = 'an-admin-key-of-32-bytes-or-more!';
+  const gateway = await startGateway(t, {
+    config: `[auth]\nanonymous = { subscribe = ["quotes.>", "chat.>", "$belfry.>"], publish = ["chat.>"] }\n`
+      + `api_keys = [{ name = "root", key = "${key}", admin = true, subscribe = [">"], publish = [">"] }]\n`
+      + '[feed.simulator]\nenabled = true\ninterval = "1s"\nsymbols = ["AAPL", "MSFT"]',
+  });
+  const { browser, complaints } = await startBrowser(t);
+  const page = await browser.newPage();
+  await page.goto(`http://${gateway.address}/`);
+  await connected(page);
+  const focused = () => page.evaluate(() => document.activeElement.id);
+  const press = async (...keys) => { for (const each of keys) await page.keyboard.press(each); };
+  await press('Tab', 'Enter');
+  assert.equal(await focused(), 'token', 'the first button opens the form');
+  await press('Escape');
+  assert.equal(`${await focused()} ${await page.isVisible('#entry')}`, 'token-button false');
+  await press('Enter');
+  await page.keyboard.type(key);
+  await press('Enter');
+  await page.waitForSelector('#entry', { state: 'hidden' });
+  assert.equal(await focused(), 'token-button', 'the keyboard is where it was');
+  await press('Shift+Tab', 'Enter');
+  await page.waitForSelector('#operator:not([hidden])');
+  await page.waitForSelector('#quotes:not([hidden])');
+  for (const [width, height] of [[390, 844], [800, 900], [1280, 800], [1920, 1080]]) {
+    await page.setViewportSize({ width, height });
+    const controls = await page.evaluate(() => {
+      const isControl = (element) => !element.disabled && element.tabIndex >= 0 && element.checkVisibility();
+      window.controls = [...document.querySelectorAll('a[href], button, input, [tabindex]')].filter(isControl);
+      document.activeElement.blur();
+      return window.controls.map((element) => element.id || element.ariaLabel || element.textContent);
+    });
+    for (const [way, tab] of [['forwards', 'Tab'], ['backwards', 'Shift+Tab']]) {
+      const reached = new Set();
+      for (let presses = 0; presses <= controls.length + 1; presses += 1) {
+        await press(tab);
+        const found = await page.evaluate(focusedControl);
+        if (!found) continue; // The browser's own controls, of which it has none here.
+        assert.deepEqual(found.problems, [], `${controls[found.index] ?? found.what} at ${width} pixels, ${way}`);
+        reached.add(found.index);
+      }
+      assert.deepEqual(controls.filter((_, index) => !reached.has(index)), [], `not reached at ${width} pixels, ${way}`);
+    }
+  }
+  assert.deepEqual(complaints, []);
+});
+
+/** In the page: which of `window.controls` has the focus, and what keeps one from seeing that. */
+function focusedControl() {
+  const element = document.activeElement;
+  if (element === document.body) return null;
+  const { outlineStyle, outlineWidth } = getComputedStyle(element);
+  const { top, left, right, height } = element.getBoundingClientRect();
+  const problems = [];
+  if (outlineStyle === 'none' || parseFloat(outlineWidth) < 2) problems.push('it is not marked');
+  if (top < 0 || top >= innerHeight || right <= 0 || left >= innerWidth) problems.push('it is out of sight');
+  const above = document.elementFromPoint((Math.max(left, 0) + Math.min(right, innerWidth)) / 2, top + Math.min(height / 2, 8));
+  if (!above || !element.contains(above)) problems.push(`it is under ${above?.outerHTML.slice(0, 60)}`);
+  return { index: window.controls.indexOf(element), what: element.outerHTML.slice(0, 60), problems };
+}
+
 /** In the page: texts whose contrast is below 4.5 to 1. */
 function paleTexts() {
   const channels = (color) => color.match(/[\d.]+/g).map(Number);

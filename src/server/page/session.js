@@ -69,7 +69,8 @@ function showState(state, { code, reason, retryInMs = 0 } = {}) {
   clearInterval(countdown);
   document.documentElement.dataset.state = state;
   find('#state').dataset.state = state;
-  find('#retry').hidden = state !== 'waiting' && !(state === 'closed' && !NO_ACCESS.includes(code));
+  if (state === 'waiting' || (state === 'closed' && !NO_ACCESS.includes(code))) find('#retry').hidden = false;
+  else hide('#retry');
   if (state === 'waiting') {
     const returnsAt = performance.now() + retryInMs;
     const count = () => {
@@ -92,6 +93,12 @@ function showState(state, { code, reason, retryInMs = 0 } = {}) {
   });
 }
 
+/** Hides something; the keyboard, if it was there, goes on from the header. */
+function hide(selector) {
+  if (find(selector).contains(document.activeElement)) find('#token-button').focus();
+  find(selector).hidden = true;
+}
+
 /** Opens the token form if a visitor without a token sees nothing, the chat neither. */
 export function showAccess(code) {
   const nothing = gateway.user == null && panels.every(({ refused }) => refused) && find('#chat').hasAttribute('data-refused');
@@ -111,6 +118,12 @@ find('#token-button').addEventListener('click', () => {
   if (!find('#entry').hidden) find('#token').focus();
 });
 
+find('#entry').addEventListener('keydown', ({ key }) => {
+  if (key !== 'Escape') return;
+  hide('#entry');
+  find('#token-button').setAttribute('aria-expanded', 'false');
+});
+
 find('#entry form').addEventListener('submit', async (event) => {
   event.preventDefault();
   notify('');
@@ -118,7 +131,7 @@ find('#entry form').addEventListener('submit', async (event) => {
     const given = find('#token').value.trim();
     await gateway.authenticate(given);
     presented = given;
-    find('#entry').hidden = true;
+    hide('#entry');
     for (const panel of panels) if (panel.refused) panel.begin();
     dispatchEvent(new Event('authenticated'));
   } catch (error) {
