@@ -34,6 +34,9 @@ pub trait Protocol: Send {
     /// Does what is due by now.
     fn look_at_time(&mut self, context: &mut SessionContext<'_>);
 
+    /// Work was done for the session beside the messages that it hears. Whoever commands pays with the next command.
+    fn worked(&mut self, _context: &mut SessionContext<'_>) {}
+
     /// Does what an operator's program asks; `false`: there was nothing to do.
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool;
 

@@ -84,6 +84,10 @@ impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
         self.protocol.lapsed(topic, context);
     }
 
+    fn worked(&mut self, context: &mut SessionContext<'_>) {
+        self.protocol.worked(context);
+    }
+
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
         let is_done = self.protocol.order(order, context);
         self.set_deadline(context);

@@ -15,6 +15,13 @@ use crate::session_id::{Member, SessionId, SessionSecret};
 use crate::topic_name::TopicName;
 
 impl Sessions {
+    /// Tells readers that work was done for their sessions beside what they read.
+    pub fn tell_of_work(&mut self) {
+        for slot in self.state.unpaid.take_grown() {
+            self.call(slot, |reader, context, _| reader.worked(context));
+        }
+    }
+
     /// Says `frame` to the session of that secret, as a request does for its client. It is a sign of life.
     pub fn hear(&mut self, secret: SessionSecret, frame: Bytes) -> Heard {
         let Some(slot) = self.slot_of(secret) else { return Heard::Nobody };

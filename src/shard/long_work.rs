@@ -79,14 +79,20 @@ impl SessionContext<'_> {
         self.state.pacing.set_interval(self.slot, pattern, None);
     }
 
-    /// Ends one subscription; `false`: the session has none such. [`SessionContext::leave`] is to follow.
+    /// Ends one subscription; `false`: the session has none such. [`SessionContext::begin_to_leave`] is to follow.
     pub fn end_subscription(&mut self, pattern: &Pattern) -> bool {
         self.state.end_subscription(self.slot, pattern)
     }
 
-    /// What `gone`, subscriptions that have ended, alone have brought is not replayed or held back any more.
-    pub fn leave(&mut self, gone: &PatternSet) {
-        self.state.leave(self.slot, gone);
+    /// Subscriptions of the session have ended; [`SessionContext::leave`] is to follow.
+    pub fn begin_to_leave(&mut self) {
+        self.state.begin_to_leave(self.slot);
+    }
+
+    /// What `gone`, subscriptions that have ended, alone have brought is not replayed or held back any more: a part of no more than `most`
+    /// topics. How many there were; fewer than `most`: that was all.
+    pub fn leave(&mut self, gone: &PatternSet, most: usize) -> usize {
+        self.state.leave(self.slot, gone, most)
     }
 
     /// How the session begins on `topic` as of now; `None`: it has died.
@@ -99,8 +105,8 @@ impl SessionContext<'_> {
         if self.state.catch_up.is_expanding(self.slot) { self.wait() } else { Answer::Ready(()) }
     }
 
-    /// Takes the units of work that was done for the session meanwhile: one for `topics_per_unit` topics that were looked at.
+    /// Takes the units of work that was done for the session beside its commands: one for `topics_per_unit` topics that were looked at.
     pub fn take_work(&mut self, topics_per_unit: usize) -> u32 {
-        u32::try_from(self.state.catch_up.take_unpaid(self.slot, topics_per_unit)).unwrap_or(u32::MAX)
+        u32::try_from(self.state.unpaid.take(self.slot, topics_per_unit)).unwrap_or(u32::MAX)
     }
 }

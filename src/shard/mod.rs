@@ -6,6 +6,7 @@ mod catchup;
 mod context;
 mod delivery;
 mod env;
+mod following;
 mod giving_out;
 mod input;
 mod intake;
@@ -24,6 +25,7 @@ mod slot;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unpaid;
 mod upkeep;
 mod worker;
 

@@ -52,6 +52,10 @@ pub trait Reader: Send {
     /// The session's subscription to `topic` has ended, because messages of it were lost and its dialect has no gaps.
     fn lapsed(&mut self, _topic: &TopicName, _context: &mut SessionContext<'_>) {}
 
+    /// Work was done for the session beside what it has read, which is to be paid for ([`SessionContext::take_work`]). Whoever commands
+    /// pays with the next command.
+    fn worked(&mut self, _context: &mut SessionContext<'_>) {}
+
     /// Does what an operator's program asks; `false`: there was nothing to do.
     fn order(&mut self, _order: &Order, _context: &mut SessionContext<'_>) -> bool {
         false

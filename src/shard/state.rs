@@ -12,6 +12,7 @@ use super::env::{Env, Parts};
 use super::pacing::Pacing;
 use super::slices::Slices;
 use super::slot::{LINGER, Table};
+use super::unpaid::Unpaid;
 use crate::codes::CloseCode;
 use crate::dialect::Event;
 use crate::dialect::centrifugo::{Push, Reply, Unsubscribed};
@@ -36,6 +37,8 @@ pub struct ShardState {
     pub env: Env,
     /// Whose long work goes on when.
     pub slices: Slices,
+    /// Work that is to be paid for.
+    pub unpaid: Unpaid,
     /// Subscriptions that have ended because messages were lost; their readers are to hear of it.
     pub lapsed: Vec<(u32, TopicName)>,
 }
@@ -52,6 +55,7 @@ impl ShardState {
             pacing: Pacing::default(),
             env,
             slices: Slices::default(),
+            unpaid: Unpaid::default(),
             lapsed: Vec::new(),
         }
     }
@@ -102,7 +106,7 @@ impl ShardState {
         slots.dedup();
         slots.retain(|&slot| self.table.is_open(slot));
         for slot in slots {
-            self.release_held(slot, |held| held == name);
+            self.release_held(slot, name);
             self.catch_up.go_on(slot, &topic, after);
             self.delivery.look_closer(slot);
             self.table.look_again(slot);
@@ -235,36 +239,6 @@ impl ShardState {
         }
     }
 
-    /// The pacing of a session follows its subscriptions, which have changed; what is held of topics without an interval goes out.
-    pub fn follow_intervals(&mut self, slot: u32) {
-        let Self { delivery, pacing, env, .. } = self;
-        let subscriptions = delivery.subscribers.of(slot);
-        if subscriptions.are_paced() && !pacing.has(slot) {
-            pacing.begin(slot, subscriptions.iter().map(|subscription| (subscription.pattern(), subscription.interval())));
-        }
-        if pacing.has(slot) {
-            let released = pacing.follow(slot, env.now, &mut env.tally);
-            released.iter().for_each(|message| delivery.queue_message(slot, message));
-            delivery.look_closer(slot);
-        }
-    }
-
-    /// Ends the pacing of topics that `left` names; what was held goes out now.
-    pub fn release_held(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
-        let Self { delivery, pacing, env, .. } = self;
-        let released = pacing.release(slot, left, &mut env.tally);
-        released.iter().for_each(|message| delivery.queue_message(slot, message));
-    }
-
-    /// Ends the pacing of `topic` for a session that reads it from history; what was held counts as conflated, for another comes in its
-    /// place.
-    pub fn give_up_held(&mut self, slot: u32, topic: &TopicName) {
-        let Self { pacing, env, .. } = self;
-        for message in pacing.release(slot, |held| held == topic, &mut env.tally) {
-            env.tally.conflated(message.rule.id, 1);
-        }
-    }
-
     /// Enters a subscription of a session, which has taken a place for it; it is paced from [`ShardState::set_interval`] on. `true`: it is
     /// the first on that name or pattern here.
     pub fn add_subscription(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) -> bool {
@@ -342,6 +316,7 @@ impl ShardState {
         tracing::debug!(session = %id, address = %connection.address(), reason = why.as_str(), "a session ends");
         self.table.note_closing(slot);
         self.catch_up.forget(slot);
+        self.unpaid.forget(slot);
         self.pacing.forget(slot, &mut self.env.tally);
         if self.delivery.subscribers.depart(slot, id) {
             self.table.hold_slot(slot);

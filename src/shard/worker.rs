@@ -115,11 +115,13 @@ impl Worker {
         let left = self.drain_inbox();
         self.sessions.state.tell_changes();
         self.sessions.state.send_due();
+        self.sessions.state.follow_on();
         self.sweep_if_due();
         bound_held(&mut self.sessions.state);
         let all_answered = self.answer_handshakes();
         let all_written = self.write();
         self.sessions.tell_lapsed();
+        self.sessions.tell_of_work();
         self.sessions.drop_closing();
         self.sessions.show_input();
         let state = &mut self.sessions.state;
@@ -136,6 +138,7 @@ impl Worker {
             || state.table.has_more()
             || state.slices.len() > 0
             || state.delivery.subscribers.are_departing()
+            || state.pacing.are_behind()
             || waits
     }
 

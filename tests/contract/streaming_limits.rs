@@ -94,3 +94,20 @@ fn streams_are_charged_as_a_subscribe_is() {
     gateway.expect_limit_hit("commands_per_second");
     drop(open);
 }
+
+/// PROTOCOL 7: what the patterns of a stream match is looked for behind its answer, and whoever has opened it pays for that too. (Nobody
+/// did.)
+#[test]
+fn a_stream_pays_for_what_its_patterns_match() {
+    const TOPICS: usize = 12_000;
+    let auth = "anonymous = { subscribe = [\"test.>\"], publish = [] }\n\
+        api_keys = [{ name = \"feed\", key = \"feed-key\", publish = [\"test.>\"], commands_per_second = 10000000 }]\n";
+    let gateway = Setup::new().auth(auth).limits("commands_per_second = 1\ncommands_burst = 4").start();
+    let lines: Vec<String> = (0..TOPICS).map(|number| json!({"topic": format!("test.n{number}"), "data": number}).to_string()).collect();
+    let reply = gateway.request("POST", "/v1/publish", &[("Authorization", "Bearer feed-key")], lines.join("\n").as_bytes());
+    assert_eq!(reply.json()["published"], TOPICS, "{reply:?}");
+    let mut stream = gateway.stream("/stream?topics=test.*&last=1");
+    let messages = std::iter::repeat_with(|| stream.object()).filter(|event| event["op"] == "message").take(TOPICS);
+    assert_eq!(messages.count(), TOPICS);
+    assert_eq!(gateway.get("/v1/topics/test.n1/history").status, 429, "12 units are paid for by a bucket of 4");
+}

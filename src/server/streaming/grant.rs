@@ -55,18 +55,18 @@ impl Streams {
         from: &Sender<'_>,
         address: SocketAddr,
     ) -> Result<Granted, Refused> {
-        let mut listening = self.check(kind, head, address)?;
+        let listening = self.check(kind, head, address)?;
         let pass = self
             .admission
             .admit_stream(address.ip(), &self.shards)
             .map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
-        listening.charge = self.charge(&listening, credential(head.fields, &Query::new(head.query))?.is_some(), address)?;
+        let charge = self.charge(&listening, credential(head.fields, &Query::new(head.query))?.is_some(), address)?;
         let dialect = if listening.is_raw { Dialect::Raw } else { Dialect::Json };
         let newcomer = NewSession {
             id: listening.id,
             address,
             variant: Encoding { dialect, framing: kind.framing(has_chunks(head.version)) },
-            reader: listen(listening, &self.surroundings),
+            reader: listen(listening, charge, &self.surroundings),
             permit: Box::new(pass),
             subscribes_at_once: true,
         };
@@ -113,7 +113,7 @@ impl Streams {
         };
         let identity = self.identity(head.fields, &query, &topics, address)?;
         let tells_position = kind == Kind::Events;
-        Ok(Listening { id: SessionId::random(), identity, topics, options, is_raw, tells_position, charge: Box::new(|_| {}) })
+        Ok(Listening { id: SessionId::random(), identity, topics, options, is_raw, tells_position })
     }
 
     /// Who asks, and may have one of `topics` at least.

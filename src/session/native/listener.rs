@@ -33,8 +33,6 @@ pub struct Listening {
     pub is_raw: bool,
     /// Whether each message tells where the stream stands.
     pub tells_position: bool,
-    /// Charges what the stream turns out to cost.
-    pub charge: Charge,
 }
 
 /// Charges work units to whoever pays for a stream.
@@ -53,6 +51,8 @@ struct Listener {
     is_raw: bool,
     /// Its one subscribe, until that is done.
     beginning: Option<Box<Beginning>>,
+    /// Charges what it turns out to cost, as long as it lasts.
+    charge: Charge,
 }
 
 /// How a stream begins, once its request was looked at.
@@ -60,16 +60,16 @@ struct Beginning {
     subscribing: Subscribing,
     topics: Vec<Result<Pattern, TopicNameError>>,
     tells_position: bool,
-    charge: Charge,
 }
 
-/// A stream's reading side, ready for a shard. What its client sends behind the request is discarded.
-pub fn listen(listening: Listening, surroundings: &Arc<Surroundings>) -> Box<dyn Reader> {
-    let Listening { id, identity, topics, options, is_raw, tells_position, charge } = listening;
+/// A stream's reading side, ready for a shard. What its client sends behind the request is discarded. `charge`: who pays for what it turns
+/// out to cost.
+pub fn listen(listening: Listening, charge: Charge, surroundings: &Arc<Surroundings>) -> Box<dyn Reader> {
+    let Listening { id, identity, topics, options, is_raw, tells_position } = listening;
     let subscribing = Subscribing::new(topics.clone(), options);
-    let beginning = Some(Box::new(Beginning { subscribing, topics, tells_position, charge }));
+    let beginning = Some(Box::new(Beginning { subscribing, topics, tells_position }));
     let principal = Principal::new(id, Some(identity), surroundings);
-    Box::new(Session::new(OneWay, Listener { principal, is_raw, beginning }))
+    Box::new(Session::new(OneWay, Listener { principal, is_raw, beginning, charge }))
 }
 
 impl Listener {
@@ -80,8 +80,8 @@ impl Listener {
             self.beginning = Some(beginning);
             return;
         }
-        let Beginning { subscribing, topics, tells_position, charge } = *beginning;
-        charge(work::of_places(subscribing.looked_at()));
+        let Beginning { subscribing, topics, tells_position } = *beginning;
+        (self.charge)(work::of_places(subscribing.looked_at()));
         let done = subscribing.finish(context);
         let (told, stands) = done.stands(&topics);
         if self.is_raw {
@@ -140,6 +140,10 @@ impl Protocol for Listener {
 
     fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
         self.principal.end_expired(context);
+    }
+
+    fn worked(&mut self, context: &mut SessionContext<'_>) {
+        (self.charge)(context.take_work(work::TOPICS_PER_UNIT));
     }
 
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {

@@ -29,6 +29,8 @@ pub struct Unsubscribing {
     ended: Vec<Pattern>,
     /// The same, for topics to be looked up in.
     gone: PatternSet,
+    /// They have ended all; what they alone have brought is being left.
+    leaves: bool,
     refused: Refused,
 }
 
@@ -43,6 +45,7 @@ impl Unsubscribing {
             topics: topics.into_iter(),
             ended: Vec::new(),
             gone: PatternSet::default(),
+            leaves: false,
             refused: Refused::default(),
         }
     }
@@ -59,15 +62,26 @@ impl Unsubscribing {
         }
         let mut steps = 0;
         while steps < STEPS_PER_SLICE {
-            let Some(topic) = self.topics.next() else {
+            if let Some(topic) = self.topics.next() {
+                self.end(topic, context);
+                steps += STEPS_PER_TOPIC;
+                continue;
+            }
+            if !self.leaves && !self.ended.is_empty() {
+                self.leaves = true;
+                context.begin_to_leave();
+            }
+            let most = STEPS_PER_SLICE - steps;
+            let looked_at = if self.leaves { context.leave(&self.gone, most) } else { 0 };
+            steps += looked_at;
+            if looked_at < most {
                 context.spend_steps(steps);
                 self.finish(context);
                 return Answer::Ready(());
-            };
-            self.end(topic, context);
-            steps += STEPS_PER_TOPIC;
+            }
         }
         context.spend_steps(steps);
+        self.is_small = false;
         context.wait_for_turn()
     }
 
@@ -84,11 +98,8 @@ impl Unsubscribing {
         }
     }
 
-    /// The subscriptions that it had end, and one error answers for those that it had not.
+    /// Says what has ended, and one error answers for what it had not.
     fn finish(&mut self, context: &mut SessionContext<'_>) {
-        if !self.ended.is_empty() {
-            context.leave(&self.gone);
-        }
         let id = self.id.as_deref().map(RequestId);
         if id.is_some() && !self.ended.is_empty() {
             context.say(&Event::Unsubscribed { id, topics: &self.ended });
@@ -117,5 +128,29 @@ mod tests {
         }
         assert!(slices >= TOPICS * STEPS_PER_TOPIC / STEPS_PER_SLICE, "{slices} slices");
         assert_eq!(bench.context().subscription_count(), 0);
+    }
+
+    /// Issue 14: an unsubscribe from one pattern is done in slices by a session that reads many topics, for which it pays. (All of them were
+    /// looked at at once, and for nothing.)
+    #[test]
+    fn what_is_being_read_is_looked_at_in_slices() {
+        const TOPICS: usize = 2_000;
+        let mut bench = Bench::new();
+        for name in (0..TOPICS).map(|number| format!("h.{number}")) {
+            bench.publish(&name);
+            bench.subscribe_with(0, &name, 1);
+        }
+        let pattern = Pattern::parse("x.*").unwrap();
+        assert!(bench.context().take_place(&pattern).is_ok());
+        bench.context().subscribe_pattern(&pattern, None);
+        let mut unsubscribing = Unsubscribing::new(vec![Ok(pattern)], None, bench.context().pushed());
+        let mut slices = 1;
+        while unsubscribing.go_on(&mut bench.context_in_turn()) == Answer::Pending {
+            assert!(!bench.state().catch_up.is_replaying(0));
+            slices += 1;
+        }
+        assert!(slices >= TOPICS / STEPS_PER_SLICE, "{slices} slices");
+        assert!(bench.state().catch_up.is_replaying(0));
+        assert_eq!((bench.context().subscription_count(), bench.context().take_work(1_000)), (TOPICS, 2));
     }
 }

@@ -148,12 +148,7 @@ impl Expansion {
         self.apart.insert(topic.clone());
     }
 
-    /// The session has left the topics that `left` names.
-    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
-        self.withheld.retain(|topic, _| !left(&topic.0));
-    }
-
-    /// Subscriptions of the session have ended.
+    /// Subscriptions of the session have ended: from now on each topic is asked for before it begins.
     pub fn narrow(&mut self) {
         self.has_lost = true;
     }
@@ -211,6 +206,9 @@ impl Expansion {
             && looked.next.as_ref().is_none_or(|next| next.has_passed(&first.key().0))
         {
             let (InOrder(name), withheld) = first.remove_entry();
+            if !self.concerns(&name, &takes) {
+                continue;
+            }
             match hub.find(&name) {
                 Some(topic) => expanded.cursors.push((Arc::clone(&topic), hub.replay_before(&topic, withheld.first, self.last))),
                 None => expanded.lost.push((name, withheld)),

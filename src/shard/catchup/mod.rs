@@ -28,8 +28,6 @@ pub struct CatchUp {
     awaiting: VecDeque<u32>,
     /// Slots with watermarks, and how many items the shard will have taken when each can go.
     watermarks: Vec<(u64, u32)>,
-    /// By slot, what looking for topics has cost that the session has not paid for yet, in topics.
-    unpaid: HashMap<u32, usize>,
 }
 
 impl CatchUp {
@@ -116,10 +114,8 @@ impl CatchUp {
     ) -> Option<Expanded> {
         let replays = self.replays.get_mut(&slot)?;
         let expansion = replays.expansion_in_turn()?;
-        let unpaid = self.unpaid.entry(slot).or_default();
-        let before = *unpaid;
-        let expanded = expansion.go_on(hub, taken, pushed, takes, unpaid);
-        let work = *unpaid - before;
+        let mut work = 0;
+        let expanded = expansion.go_on(hub, taken, pushed, takes, &mut work);
         let Some(mut expanded) = expanded else {
             self.watermarks.push((replays.wait_to_expand(), slot));
             return Some(Expanded { work, ..Expanded::default() });
@@ -131,17 +127,6 @@ impl CatchUp {
             self.watermarks.push((taken, slot));
         }
         Some(expanded)
-    }
-
-    /// Takes what looking for topics has cost the session in `slot`, in whole units of `per_unit` topics; the rest stays.
-    pub fn take_unpaid(&mut self, slot: u32, per_unit: usize) -> usize {
-        let Some(unpaid) = self.unpaid.get_mut(&slot) else { return 0 };
-        let units = *unpaid / per_unit;
-        *unpaid %= per_unit;
-        if *unpaid == 0 {
-            self.unpaid.remove(&slot);
-        }
-        units
     }
 
     /// What comes of `topic` is live for the session in `slot` above `position` only, until the shard has taken `until_taken` items.
@@ -194,11 +179,15 @@ impl CatchUp {
         Some((topic, piece))
     }
 
-    /// The session in `slot` has left the topics that `left` names: their replays end.
-    pub fn leave(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool) {
-        if let Some(replays) = self.replays.get_mut(&slot) {
-            replays.leave(left);
-        }
+    /// Subscriptions of the session in `slot` have ended: it reads on once all that it reads was looked at, by [`CatchUp::leave`].
+    pub fn begin_to_leave(&mut self, slot: u32) {
+        self.replays.get_mut(&slot).into_iter().for_each(Replays::begin_to_leave);
+    }
+
+    /// At most so many topics that the session in `slot` reads are looked at: the replays of those that `left` names end. How many there
+    /// were; fewer than `most`: that was all.
+    pub fn leave(&mut self, slot: u32, most: usize, left: impl Fn(&TopicName) -> bool) -> usize {
+        self.replays.get_mut(&slot).map_or(0, |replays| replays.leave(most, left))
     }
 
     /// The slots of sessions that read history, and the bytes of their cursors.
@@ -206,17 +195,9 @@ impl CatchUp {
         self.replays.iter().map(|(&slot, replays)| (slot, replays.bytes()))
     }
 
-    /// Some subscriptions of the session in `slot` have ended.
-    pub fn narrow(&mut self, slot: u32) {
-        if let Some(expansion) = self.replays.get_mut(&slot).and_then(Replays::expansion) {
-            expansion.narrow();
-        }
-    }
-
     /// The session in `slot` ends.
     pub fn forget(&mut self, slot: u32) {
         self.replays.remove(&slot);
-        self.unpaid.remove(&slot);
     }
 
     /// Forgets the watermarks that no message can come under any more, now that the shard has taken `taken` items; what waited for that

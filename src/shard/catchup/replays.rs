@@ -30,6 +30,8 @@ const CURSOR_BYTES: usize = 128;
 pub struct Replays {
     /// The first is being read; the others follow.
     cursors: VecDeque<Cursor>,
+    /// The first so many are still to be looked at, for subscriptions have ended; none is read before.
+    unchecked: usize,
     /// Their topics: a live message is not compared with each cursor.
     replaying: HashSet<TopicName>,
     watermarks: HashMap<TopicName, Watermark>,
@@ -98,7 +100,7 @@ impl Replays {
 
     /// Whether something can be read now.
     pub fn has_more(&self) -> bool {
-        !self.cursors.is_empty() || self.expansion.is_some() && !self.expansion_waits
+        self.unchecked == 0 && (!self.cursors.is_empty() || self.expansion.is_some() && !self.expansion_waits)
     }
 
     /// Withholds what comes by subscriptions other than those of `before`.
@@ -149,12 +151,29 @@ impl Replays {
         (self.cursors.len() + noted) * CURSOR_BYTES
     }
 
-    /// Ends the replay of topics that `left` names; the session has left them.
-    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
-        self.cursors.retain(|cursor| !left(cursor.topic.name()));
-        self.replaying.retain(|topic| !left(topic));
-        self.watermarks.retain(|topic, _| !left(topic));
-        self.expansion().into_iter().for_each(|expansion| expansion.leave(&left));
+    /// Subscriptions of the session have ended: it reads on once all topics were looked at.
+    pub fn begin_to_leave(&mut self) {
+        self.unchecked = self.cursors.len();
+        self.expansion().into_iter().for_each(Expansion::narrow);
+    }
+
+    /// Looks at no more topics than `most`, and ends the replays of those that `left` names. How many there were; fewer than `most`: that
+    /// was all. Watermarks are looked at with the last: they are few, for a shard takes its inbox in some ticks.
+    pub fn leave(&mut self, most: usize, left: impl Fn(&TopicName) -> bool) -> usize {
+        let looked_at = most.min(self.unchecked);
+        for _ in 0..looked_at {
+            let Some(cursor) = self.cursors.pop_front() else { break };
+            if left(cursor.topic.name()) {
+                self.replaying.remove(cursor.topic.name());
+            } else {
+                self.cursors.push_back(cursor);
+            }
+        }
+        self.unchecked -= looked_at;
+        if looked_at < most {
+            self.watermarks.retain(|topic, _| !left(topic));
+        }
+        looked_at
     }
 
     /// Forgets watermarks that nothing can come under any more; whether anything is left at all.

@@ -131,10 +131,35 @@ fn leaving_ends_a_replay() {
     replays.add(Arc::clone(&topic), at(&topic, 1));
     let position = Position { epoch: Epoch::random(), offset: Offset(9) };
     replays.set_watermark(name("t.c"), position, 10);
-    replays.leave(|topic| topic.as_str() != "t.b");
+    replays.begin_to_leave();
+    assert!(!replays.has_more(), "nothing is read before all were looked at");
+    assert_eq!(replays.leave(usize::MAX, |topic| topic.as_str() != "t.b"), 2);
     assert!(!replays.withholds(&name("t.c"), position));
     assert_eq!(archive.pull(&mut replays, 0).2, [1, 2]);
     assert!(!replays.has_more());
+}
+
+/// Issue 14: what a session reads is looked at a part at a time where subscriptions end, each topic once. (All were at once.)
+#[test]
+fn leaving_is_done_in_parts() {
+    const TOPICS: usize = 1_000;
+    let (archive, mut replays) = (Archive::new(), Replays::default());
+    for number in 0..TOPICS {
+        let topic = archive.publish(&format!("t.{number}"), 1, 1);
+        replays.add(Arc::clone(&topic), at(&topic, 1));
+    }
+    replays.begin_to_leave();
+    let mut looked_at = Vec::new();
+    while looked_at.last().is_none_or(|&part| part == 64) {
+        assert!(!replays.has_more());
+        looked_at.push(replays.leave(64, |topic| topic.as_str().ends_with('7')));
+    }
+    assert_eq!((looked_at.len(), looked_at.iter().sum()), (TOPICS / 64 + 1, TOPICS));
+    let mut read = HashSet::default();
+    while replays.has_more() {
+        read.insert(archive.pull(&mut replays, 0).0);
+    }
+    assert!(read.len() == TOPICS * 9 / 10 && !read.iter().any(|topic| topic.ends_with('7')));
 }
 
 /// Issue 14, row 12: a live message is looked up among what a session still replays, and not compared with each of it.

@@ -61,6 +61,9 @@ impl Delivery {
         if catch_up.withholds(slot, message, env.taken()) {
             return;
         }
+        if let Some(held) = pacing.catch_up(slot, &message.topic, &mut env.tally) {
+            self.queue_message(slot, &held); // the older one first
+        }
         let bytes_max = env.config.limits.outbox_bytes.saturating_sub(self.counted_bytes(slot));
         let passage = pacing.lets_through(slot, message, bytes_max, env.now, &mut env.tally);
         let mut deferrable = made.deferrable && passage == Passage::Free;

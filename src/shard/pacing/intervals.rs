@@ -39,11 +39,17 @@ impl Intervals {
             None => self.wild.remove(pattern),
         };
         self.paced -= usize::from(former.flatten().is_some());
+        self.changed |= former.is_some();
     }
 
     /// Whether a subscription has an interval.
     pub fn are_paced(&self) -> bool {
         self.paced > 0
+    }
+
+    /// Whether a topic may have another interval than when [`Intervals::take_changed`] was last asked.
+    pub fn have_changed(&self) -> bool {
+        self.changed
     }
 
     /// Whether a topic may have another interval than when this was last asked.

@@ -6,11 +6,12 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use foldhash::HashMap;
 
-use paces::{Paced, Paces};
+use paces::{Followed, Paced, Paces};
 use schedule::{Due, Schedule};
 
 use crate::clock::Moment;
@@ -26,6 +27,8 @@ pub struct Pacing {
     schedule: Schedule,
     /// Slots for which more is held than they may have, since this was last asked.
     overfull: Vec<u32>,
+    /// Slots whose topics are to follow new intervals, in their turns.
+    behind: VecDeque<u32>,
 }
 
 /// Whether a message goes out to a session.
@@ -51,14 +54,14 @@ impl Pacing {
         subscriptions.for_each(|(pattern, interval)| paces.intervals().set(pattern, interval));
     }
 
-    /// A subscription of the session in `slot` has this interval from now on. [`Pacing::follow`] is to be called after the last.
+    /// A subscription of the session in `slot` has this interval from now on. [`Pacing::begin_to_follow`] is to be called after the last.
     pub fn set_interval(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) {
         if let Some(paces) = self.paced.get_mut(&slot) {
             paces.intervals().set(pattern, interval);
         }
     }
 
-    /// A subscription of the session in `slot` has ended. [`Pacing::release`] is to be called after the last.
+    /// A subscription of the session in `slot` has ended. [`Pacing::begin_to_follow`] is to be called after the last.
     pub fn end_interval(&mut self, slot: u32, pattern: &Pattern) {
         if let Some(paces) = self.paced.get_mut(&slot) {
             paces.intervals().remove(pattern);
@@ -115,35 +118,85 @@ impl Pacing {
         None
     }
 
-    /// The intervals of the session in `slot` were set: its topics are paced by these. What was held of topics without one goes out now.
-    pub fn follow(&mut self, slot: u32, now: Moment, tally: &mut Tally) -> Vec<Message> {
-        let Some(paces) = self.paced.get_mut(&slot) else { return Vec::new() };
-        if !paces.intervals().take_changed() {
-            return Vec::new();
+    /// The intervals of the session in `slot` were set, or ended: its topics are to follow them, by [`Pacing::follow`].
+    pub fn begin_to_follow(&mut self, slot: u32) {
+        let Some(paces) = self.paced.get_mut(&slot) else { return };
+        if paces.intervals().take_changed() {
+            paces.fall_behind();
         }
-        let (moved, freed) = paces.follow(now);
-        moved.into_iter().for_each(|(topic, at)| self.note_due(Due { at, slot, topic }));
-        self.release(slot, |topic| freed.contains(topic), tally)
+        self.end_if_over(slot);
     }
 
-    /// Ends the pacing of topics that `left` names; what was held of them, to go out now. The session is paced on while a subscription
-    /// has an interval, or a topic's interval runs.
-    pub fn release(&mut self, slot: u32, left: impl Fn(&TopicName) -> bool, tally: &mut Tally) -> Vec<Message> {
-        let Some(paces) = self.paced.get_mut(&slot) else { return Vec::new() };
-        let held = paces.leave(left);
-        if !paces.intervals().are_paced() && paces.is_empty() {
-            self.paced.remove(&slot);
+    /// Whether topics of the session in `slot` are still to follow its intervals.
+    pub fn is_behind(&self, slot: u32) -> bool {
+        self.paced.get(&slot).is_some_and(Paces::are_behind)
+    }
+
+    /// At most so many topics of the session in `slot` follow its intervals. What was held of topics without one, to go out now; and how
+    /// many were looked at.
+    pub fn follow(&mut self, slot: u32, most: usize, now: Moment, tally: &mut Tally) -> (Vec<Message>, usize) {
+        let Some(paces) = self.paced.get_mut(&slot) else { return (Vec::new(), 0) };
+        let Followed { looked_at, moved, released } = paces.follow(most, now);
+        moved.into_iter().for_each(|(topic, at)| self.note_due(Due { at, slot, topic }));
+        released.iter().for_each(|message| book(message, -1, tally));
+        self.end_if_over(slot);
+        (released, looked_at)
+    }
+
+    /// The topics of the session in `slot` follow its intervals after those of the sessions that wait already.
+    pub fn wait_to_follow(&mut self, slot: u32) {
+        if self.paced.get_mut(&slot).is_some_and(Paces::begin_to_wait) {
+            self.behind.push_back(slot);
         }
+    }
+
+    /// The session whose topics are to follow next.
+    pub fn next_behind(&mut self) -> Option<u32> {
+        let slot = self.behind.pop_front()?;
+        self.paced.get_mut(&slot).into_iter().for_each(Paces::end_wait);
+        Some(slot)
+    }
+
+    /// Whether topics of some session wait to follow its intervals.
+    pub fn are_behind(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
+    /// What is held for the session in `slot` of `topic`, where its interval has ended and it has not followed yet: it goes out now.
+    pub fn catch_up(&mut self, slot: u32, topic: &TopicName, tally: &mut Tally) -> Option<Message> {
+        let held = self.paced.get_mut(&slot)?.catch_up(topic)?;
+        book(&held, -1, tally);
+        Some(held)
+    }
+
+    /// Ends the pacing of `topic` for the session in `slot`; what was held, to go out now or to be counted.
+    pub fn release(&mut self, slot: u32, topic: &TopicName, tally: &mut Tally) -> Option<Message> {
+        let held = self.paced.get_mut(&slot)?.end(topic);
+        self.end_if_over(slot);
+        held.iter().for_each(|message| book(message, -1, tally));
+        held
+    }
+
+    /// Ends the pacing of all topics of the session in `slot`; what was held, to go out now.
+    pub fn release_all(&mut self, slot: u32, tally: &mut Tally) -> Vec<Message> {
+        let held = self.paced.get_mut(&slot).map(Paces::end_all).unwrap_or_default();
+        self.end_if_over(slot);
         held.iter().for_each(|message| book(message, -1, tally));
         held
     }
 
     /// The session in `slot` ends: what was held for it is given up.
     pub fn forget(&mut self, slot: u32, tally: &mut Tally) {
-        let Some(mut paces) = self.paced.remove(&slot) else { return };
-        for message in paces.leave(|_| true) {
-            book(&message, -1, tally);
+        for message in self.release_all(slot, tally) {
             tally.dropped(message.rule.id, DropReason::Closed, 1);
+        }
+        self.paced.remove(&slot);
+    }
+
+    /// A session is paced while a subscription has an interval, or a topic's interval runs.
+    fn end_if_over(&mut self, slot: u32) {
+        if self.paced.get_mut(&slot).is_some_and(|paces| !paces.intervals().are_paced() && paces.is_empty()) {
+            self.paced.remove(&slot);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What `interval_ms` holds back for one session: of each topic at most the newest message.
 
-use foldhash::{HashMap, HashSet};
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 use super::intervals::Intervals;
 use crate::clock::Moment;
@@ -12,9 +13,16 @@ use crate::topic_name::TopicName;
 const NOTE_BYTES: usize = 160;
 
 /// One session's paced topics. A topic is in it only while its interval runs.
+///
+/// Where the session's intervals change, its topics follow a part at a time, from the last to the first. Until its turn, what a topic has
+/// held goes out no later than the next message that has no interval any more.
 #[derive(Default)]
 pub struct Paces {
-    by_topic: HashMap<TopicName, Pace>,
+    by_topic: IndexMap<TopicName, Pace, RandomState>,
+    /// So many of the first may still be due by intervals from before.
+    behind: usize,
+    /// It is on the list of those whose topics are to follow.
+    waits: bool,
     intervals: Intervals,
     /// The payloads' bytes that are held.
     bytes: usize,
@@ -33,6 +41,17 @@ pub enum Paced {
     Now(Moment),
     /// It waits for the topic's due time, in place of the message given back, if there was one.
     Held(Option<Message>),
+}
+
+/// What a part of the topics have come to that follow new intervals.
+#[derive(Default)]
+pub struct Followed {
+    /// How many there were.
+    pub looked_at: usize,
+    /// Those that are due earlier, and when.
+    pub moved: Vec<(TopicName, Moment)>,
+    /// What was held of those that have no interval any more.
+    pub released: Vec<Message>,
 }
 
 impl Paces {
@@ -77,43 +96,85 @@ impl Paces {
     pub fn fall_due(&mut self, topic: &TopicName, now: Moment) -> Option<(Message, Option<Moment>)> {
         let pace = self.by_topic.get_mut(topic).filter(|pace| pace.due <= now)?;
         let Some(message) = pace.held.take() else {
-            self.by_topic.remove(topic);
+            self.remove(topic);
             return None;
         };
         self.bytes -= message.payload().len();
         let next = self.intervals.of(topic).map(|interval| now + interval);
         match next {
             Some(next) => pace.due = next,
-            None => {
-                self.by_topic.remove(topic);
-            }
+            None => _ = self.remove(topic),
         }
         Some((message, next))
     }
 
-    /// The intervals have changed: no topic is due later than its interval from now. The topics that moved, and when they are due; and
-    /// those that have no interval any more.
-    pub fn follow(&mut self, now: Moment) -> (Vec<(TopicName, Moment)>, HashSet<TopicName>) {
-        let (mut moved, mut freed) = (Vec::new(), HashSet::default());
-        for (topic, pace) in &mut self.by_topic {
+    /// The intervals have changed, so all topics are to follow them.
+    pub fn fall_behind(&mut self) {
+        self.behind = self.by_topic.len();
+    }
+
+    /// Whether topics are still to follow the intervals.
+    pub fn are_behind(&self) -> bool {
+        self.behind > 0
+    }
+
+    /// Its topics wait for their turn to follow; `false`: they do already.
+    pub fn begin_to_wait(&mut self) -> bool {
+        !std::mem::replace(&mut self.waits, true)
+    }
+
+    /// Its turn has come.
+    pub fn end_wait(&mut self) {
+        self.waits = false;
+    }
+
+    /// At most so many topics follow the intervals: none of them is due later than its interval from now.
+    pub fn follow(&mut self, most: usize, now: Moment) -> Followed {
+        let mut followed = Followed::default();
+        while followed.looked_at < most && self.behind > 0 {
+            followed.looked_at += 1;
+            self.behind -= 1;
+            let Some((topic, pace)) = self.by_topic.get_index_mut(self.behind) else { continue };
             let Some(interval) = self.intervals.of(topic) else {
-                freed.insert(topic.clone());
+                // The last takes its place, which has followed already.
+                let gone = self.by_topic.swap_remove_index(self.behind);
+                followed.released.extend(gone.and_then(|(_, pace)| pace.held));
                 continue;
             };
             if now + interval < pace.due {
                 pace.due = now + interval;
-                moved.push((topic.clone(), pace.due));
+                followed.moved.push((topic.clone(), pace.due));
             }
         }
-        (moved, freed)
+        self.bytes -= followed.released.iter().map(|message| message.payload().len()).sum::<usize>();
+        followed
     }
 
-    /// Ends the pacing of topics that `left` names; what was held is given back.
-    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) -> Vec<Message> {
-        let gone = self.by_topic.extract_if(|topic, _| left(topic));
-        let held: Vec<Message> = gone.filter_map(|(_, pace)| pace.held).collect();
-        self.bytes -= held.iter().map(|message| message.payload().len()).sum::<usize>();
-        held
+    /// Ends the pacing of `topic` if it has no interval any more and has not followed yet; what was held.
+    pub fn catch_up(&mut self, topic: &TopicName) -> Option<Message> {
+        let may_have = self.are_behind() || self.intervals.have_changed();
+        let is_ended = may_have && self.by_topic.contains_key(topic) && self.intervals.of(topic).is_none();
+        if is_ended { self.end(topic) } else { None }
+    }
+
+    /// Ends the pacing of `topic`; what was held.
+    pub fn end(&mut self, topic: &TopicName) -> Option<Message> {
+        let held = self.remove(topic)?.held?;
+        self.bytes -= held.payload().len();
+        Some(held)
+    }
+
+    /// Ends the pacing of all topics; what was held.
+    pub fn end_all(&mut self) -> Vec<Message> {
+        (self.behind, self.bytes) = (0, 0);
+        self.by_topic.drain(..).filter_map(|(_, pace)| pace.held).collect()
+    }
+
+    /// The last takes its place; where that has followed already, it does so once more.
+    fn remove(&mut self, topic: &TopicName) -> Option<Pace> {
+        let removed = self.by_topic.swap_remove(topic);
+        self.behind = self.behind.min(self.by_topic.len());
+        removed
     }
 
     /// Gives up what was held longest of topics whose rule allows it, until `bytes_max` are held.

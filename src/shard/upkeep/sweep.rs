@@ -36,7 +36,7 @@ pub fn act_on(state: &mut ShardState, slot: u32, found: Finding) {
         Finding::Deadline => {}
         Finding::Over => state.end(slot, CloseReason::Gone),
         Finding::Leaves => {
-            state.release_held(slot, |_| true); // its outbox is flushed, and what an interval holds back is a part of that
+            state.release_all_held(slot); // its outbox is flushed, and what an interval holds back is a part of that
             state.close(slot, CloseCode::GoingAway, "the gateway is going away", CloseReason::GoingAway);
         }
         Finding::Stuck => {
