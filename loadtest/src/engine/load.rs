@@ -46,6 +46,8 @@ pub struct Load {
     order: StreamOrder,
     published: usize,
     interval: f64,
+    /// In which the rate of an open loop rises to its full, in nanoseconds.
+    rise: f64,
     begun: u64,
     ticks: u64,
     /// How late messages were sent, in nanoseconds: the load test's own part in their latency.
@@ -84,7 +86,12 @@ impl Load {
             Pace::OpenLoop { rate, burst } => nanoseconds(Duration::from_secs(1)) as f64 * f64::from(burst) / rate,
             Pace::ClosedLoop(_) => 0.0,
         };
-        Self { pace, order, published: 0, interval, begun: 0, ticks: 0, lateness: histogram(), touched: Vec::new() }
+        Self { pace, order, published: 0, interval, rise: 0.0, begun: 0, ticks: 0, lateness: histogram(), touched: Vec::new() }
+    }
+
+    /// The rate of an open loop rises evenly `over` that time, from nothing.
+    pub fn rising(self, over: Duration) -> Self {
+        Self { rise: nanoseconds(over) as f64, ..self }
     }
 
     pub(super) fn begin(&mut self, now: u64) {
@@ -94,7 +101,12 @@ impl Load {
     /// The next scheduled moment, in nanoseconds of the run's clock. A product and not a sum, so that it does not drift.
     pub(super) fn next_due(&self) -> u64 {
         match self.pace {
-            Pace::OpenLoop { .. } => self.begun + (self.ticks as f64 * self.interval) as u64,
+            Pace::OpenLoop { .. } => {
+                let flat = self.ticks as f64 * self.interval;
+                // While the rate rises, half as much is published as at the full rate.
+                let risen = if flat < self.rise / 2.0 { (2.0 * self.rise * flat).sqrt() } else { flat + self.rise / 2.0 };
+                self.begun + risen as u64
+            }
             Pace::ClosedLoop(_) => u64::MAX,
         }
     }
@@ -169,6 +181,19 @@ mod tests {
         load.begin(5);
         load.ticks = 300_000;
         assert_eq!(load.next_due(), 5 + 1_000_000_000_000);
+    }
+
+    /// A rate of 100 that rises over 2 s: 25 messages in the first of them, 75 in the second, 100 in each that follows.
+    #[test]
+    fn a_rate_rises_evenly() {
+        let load = Load::new(Pace::OpenLoop { rate: 100.0, burst: 1 }, StreamOrder::RoundRobin(vec![0]));
+        let mut load = load.rising(Duration::from_secs(2));
+        let mut by_second = [0; 4];
+        while load.next_due() < 4_000_000_000 {
+            by_second[(load.next_due() / 1_000_000_000) as usize] += 1;
+            load.ticks += 1;
+        }
+        assert_eq!(by_second, [25, 75, 100, 100]);
     }
 
     #[test]

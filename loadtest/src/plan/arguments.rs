@@ -55,6 +55,9 @@ pub struct Arguments {
     /// Seconds of the measurement
     #[arg(long, short, value_name = "SECONDS")]
     pub duration: Option<f64>,
+    /// Seconds in which the load rises evenly to its rate, before the warm-up
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, conflicts_with = "ahead")]
+    pub ramp: f64,
     /// Seconds of load before the measurement
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     pub warmup: f64,

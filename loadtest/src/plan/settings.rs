@@ -29,6 +29,7 @@ pub struct Settings {
     pub burst: u32,
     pub ahead: Option<u32>,
     pub duration_s: f64,
+    pub ramp_s: f64,
     pub warmup_s: f64,
     pub payload_bytes: usize,
     pub topics: usize,
@@ -107,6 +108,7 @@ impl Settings {
             burst: arguments.burst,
             ahead: arguments.ahead,
             duration_s: arguments.duration.unwrap_or(defaults.duration),
+            ramp_s: arguments.ramp,
             warmup_s: arguments.warmup,
             payload_bytes: arguments.payload.unwrap_or(defaults.payload),
             topics: arguments.topics.unwrap_or(defaults.topics),
@@ -142,8 +144,8 @@ impl Settings {
         }
         ensure!(self.burst > 0 && self.ahead != Some(0), "--burst and --ahead must be 1 at least");
         ensure!(
-            (0.0..=86_400.0).contains(&self.duration_s) && (0.0..=3_600.0).contains(&self.warmup_s),
-            "--duration and --warmup are seconds, up to a day"
+            (0.0..=86_400.0).contains(&self.duration_s) && [self.ramp_s, self.warmup_s].iter().all(|s| (0.0..=3_600.0).contains(s)),
+            "--duration is seconds, up to a day; --ramp and --warmup up to an hour"
         );
         Ok(())
     }
@@ -196,8 +198,13 @@ impl Settings {
         Duration::from_secs_f64(self.duration_s)
     }
 
-    /// The time of load before it.
+    /// In which the load rises to its rate.
+    pub fn ramp(&self) -> Duration {
+        Duration::from_secs_f64(self.ramp_s)
+    }
+
+    /// The time of load before it, the ramp included.
     pub fn warmup(&self) -> Duration {
-        Duration::from_secs_f64(self.warmup_s)
+        self.ramp() + Duration::from_secs_f64(self.warmup_s)
     }
 }

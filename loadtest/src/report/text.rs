@@ -27,7 +27,7 @@ impl Display for Report {
             units::count(settings.sessions as f64),
             settings.payload_bytes,
             self.measured_s,
-            settings.warmup_s
+            settings.warmup().as_secs_f64()
         )?;
         if self.published > 0 {
             row(f, "published", &amount(self.published, self.measured_s))?;

@@ -211,7 +211,7 @@ impl Bench {
             Some(ahead) => Pace::ClosedLoop(ahead),
             None => Pace::OpenLoop { rate: self.settings.rate, burst: self.settings.burst },
         };
-        Load::new(pace, picks)
+        Load::new(pace, picks).rising(self.settings.ramp())
     }
 
     /// Warms up with `load`, then measures while `meanwhile` runs the engine for the settings' duration.
