@@ -107,3 +107,18 @@ impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
         self.protocol.user()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::centrifugo::Centrifugo;
+    use crate::session::native::Native;
+    use crate::session::over_websocket::OverWebSocket;
+
+    /// A session at rest keeps this and, but for its shared parts, nothing behind it.
+    #[test]
+    fn a_session_at_rest_is_small() {
+        let sizes = [size_of::<Session<OverWebSocket, Native>>(), size_of::<Session<OverWebSocket, Centrifugo>>()];
+        assert!(sizes[0] <= 160 && sizes[1] <= 280, "{sizes:?} bytes");
+    }
+}

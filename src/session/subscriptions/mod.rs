@@ -4,6 +4,7 @@ mod admission;
 mod entries;
 mod new_patterns;
 mod refused;
+mod steps;
 mod subscribe_options;
 mod subscribed;
 mod subscribing;

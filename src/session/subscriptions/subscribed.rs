@@ -7,8 +7,6 @@ use foldhash::HashSet;
 use super::entries::Entries;
 use super::refused::Refused;
 use crate::codes::ErrorCode;
-#[cfg(test)]
-use crate::dialect::SubscribedTopic;
 use crate::dialect::{Event, RequestId, StreamPosition};
 use crate::hub::Selection;
 use crate::metrics::Recovery;
@@ -49,7 +47,7 @@ impl Subscribed {
 
     /// What is told of each topic.
     #[cfg(test)]
-    pub fn entries(&self) -> &[SubscribedTopic] {
+    pub fn told(&self) -> &[crate::dialect::SubscribedTopic] {
         self.entries.told()
     }
 

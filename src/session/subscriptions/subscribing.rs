@@ -9,6 +9,7 @@ use super::admission::{Admission, admit};
 use super::entries::Entries;
 use super::new_patterns::NewPatterns;
 use super::refused::Refused;
+use super::steps::{STEPS_OF_SMALL, STEPS_PER_SLICE};
 use super::subscribe_options::{LastSeen, SubscribeOptions, bytes_of};
 use super::subscribed::Subscribed;
 use crate::auth::Grants;
@@ -17,12 +18,6 @@ use crate::metrics::Recovery;
 use crate::session_id::Member;
 use crate::shard::{Answer, PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
-
-/// The steps of a slice, each of about a microsecond.
-const STEPS_PER_SLICE: usize = 256;
-
-/// A command of so many steps needs no turn of its own.
-const STEPS_OF_SMALL: usize = 64;
 
 /// What a topic costs that lives, in steps.
 const STEPS_PER_NAME: usize = 4;
@@ -369,7 +364,7 @@ mod tests {
         let mut subscribing = begin(topics, options);
         while go_on(&mut subscribing, bench) == Answer::Pending {}
         let done = subscribing.finish(&mut bench.context());
-        let entries = done.entries().len();
+        let entries = done.told().len();
         done.begin_all(None, &mut bench.context());
         entries
     }
@@ -389,8 +384,8 @@ mod tests {
         }
         assert!(slices >= TOPICS * STEPS_PER_NEW_NAME / STEPS_PER_SLICE - 1, "{slices} slices");
         let done = subscribing.finish(&mut bench.context());
-        let told = done.entries().first().and_then(|entry| entry.position);
-        assert_eq!((done.entries().len(), told.map(|position| position.offset.0)), (TOPICS, Some(slices as u64)));
+        let told = done.told().first().and_then(|entry| entry.position);
+        assert_eq!((done.told().len(), told.map(|position| position.offset.0)), (TOPICS, Some(slices as u64)));
         done.begin_all(None, &mut bench.context());
         bench.publish("h.0");
         assert!(!bench.state().delivery.owes_nothing(0), "what is published behind the answer is live");
@@ -410,8 +405,8 @@ mod tests {
         }
         bench.publish(&last);
         let done = subscribing.finish(&mut bench.context());
-        let (first, last) = (done.entries().first().unwrap(), done.entries().last().unwrap());
-        assert_eq!((done.entries().len() as u64, first.topic.as_str()), (TOPICS - 1, "h.1"));
+        let (first, last) = (done.told().first().unwrap(), done.told().last().unwrap());
+        assert_eq!((done.told().len() as u64, first.topic.as_str()), (TOPICS - 1, "h.1"));
         assert_eq!(last.position.unwrap().offset, Offset(1));
     }
 

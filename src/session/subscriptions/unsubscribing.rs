@@ -1,17 +1,12 @@
 //! One unsubscribe as it is done: in slices, once what was published before it has gone out.
 
 use super::refused::Refused;
+use super::steps::{STEPS_OF_SMALL, STEPS_PER_SLICE};
 use super::subscribe_options::bytes_of;
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId};
 use crate::shard::{Answer, PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicNameError};
-
-/// The steps of a slice, each of about a microsecond.
-const STEPS_PER_SLICE: usize = 256;
-
-/// A command of so many steps needs no turn of its own.
-const STEPS_OF_SMALL: usize = 64;
 
 /// What a subscription may cost that ends, in steps.
 const STEPS_PER_TOPIC: usize = 4;
