@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::backlog::PONGS_MAX;
 use super::*;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Rule;
+use crate::hub::PresenceChange;
 use crate::metrics::Metrics;
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
@@ -76,15 +78,15 @@ impl Desk {
 
     /// The socket takes the first frame.
     fn send_first(&mut self) {
-        self.outbox.begun = 0;
-        if let Some(queued) = self.outbox.remove(self.outbox.queue.first(), &mut self.tally) {
+        self.outbox.backlog.set_begun(0);
+        if let Some(queued) = self.outbox.backlog.remove(self.outbox.backlog.queue().first(), &mut self.tally) {
             settle(&queued, End::Delivered, &mut self.tally);
         }
     }
 
     fn waiting(&self) -> Vec<String> {
         let name = |queued: &Queued| queued.message().map(|message| format!("{} {}", message.topic, message.position.offset));
-        self.outbox.queue.iter().map(|(_, queued)| name(queued).unwrap_or_else(|| "-".to_owned())).collect()
+        self.outbox.backlog.queue().iter().map(|(_, queued)| name(queued).unwrap_or_else(|| "-".to_owned())).collect()
     }
 
     fn gaps(&self) -> Vec<(u64, u64)> {
@@ -337,7 +339,7 @@ fn pongs_are_bounded() {
         assert_eq!(desk.outbox.offer(queued, 0, &mut desk.tally), Offered::Queued);
     }
     assert_eq!((desk.waiting().len(), desk.outbox.bytes()), (PONGS_MAX, 2 * PONGS_MAX));
-    assert_eq!(desk.outbox.queue.iter().last().unwrap().1.frame[0], 99);
+    assert_eq!(desk.outbox.backlog.queue().iter().last().unwrap().1.frame[0], 99);
 }
 
 /// PROTOCOL 7: replies are never dropped and don't count against the bound.
@@ -419,7 +421,7 @@ fn an_offer_to_a_full_outbox_costs_the_same_however_much_waits() {
         rounds(&mut desk, topics);
         let begun = std::time::Instant::now();
         rounds(&mut desk, 100_000);
-        (begun.elapsed(), desk.waiting().len(), desk.outbox.queue.end() - desk.outbox.queue.first())
+        (begun.elapsed(), desk.waiting().len(), desk.outbox.backlog.queue().end() - desk.outbox.backlog.queue().first())
     };
     for rule in ["c", "d"] {
         let ((few, ..), (many, waiting, places)) = (per_offer(100, rule), per_offer(10_000, rule));
@@ -487,7 +489,7 @@ proptest! {
                 }
                 Act::Begin(bytes) if !desk.outbox.is_empty() => {
                     drop(desk.outbox.take_gaps_before_next()); // told before the frame begins
-                    desk.outbox.begun = bytes;
+                    desk.outbox.backlog.set_begun(bytes);
                     plain.begin();
                 }
                 Act::Begin(_) => {}
@@ -539,7 +541,7 @@ fn a_ping_goes_ahead_of_what_waits() {
     desk.outbox.push_next(ping(), &mut desk.tally);
     assert_eq!(desk.waiting(), ["-", "d.a 1", "d.a 2", "c.b 1"]);
     desk.send_first();
-    desk.outbox.begun = 10;
+    desk.outbox.backlog.set_begun(10);
     desk.outbox.push_next(ping(), &mut desk.tally);
     assert_eq!(desk.waiting(), ["d.a 1", "-", "d.a 2", "c.b 1"]);
     assert!(desk.outbox.has_ping());
@@ -558,7 +560,7 @@ fn a_ping_goes_ahead_of_what_waits() {
 fn a_lapsed_subscription_leaves_the_outbox() {
     let mut desk = Desk::new();
     desk.fill(&[("d.a", 1), ("d.a", 2), ("d.b", 1), ("c.c", 1), ("d.a", 3)]);
-    desk.outbox.begun = 10;
+    desk.outbox.backlog.set_begun(10);
     assert_eq!(desk.offer("d.a", 4, 5 * FRAME_BYTES), Offered::GaveWay);
     let lost = desk.outbox.take_lost();
     assert_eq!(lost.iter().map(TopicName::as_str).collect::<Vec<_>>(), ["d.a"]);

@@ -1,0 +1,220 @@
+//! The frames that wait in an outbox: their order, where each kind is found, and the account of their bytes.
+
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use super::account::Account;
+use super::end::{End, settle};
+use super::index::Index;
+use super::queued::{Queued, What};
+use super::stable_queue::StableQueue;
+use crate::hub::PresenceChange;
+use crate::metrics::Tally;
+use crate::topic_name::TopicName;
+
+/// Pongs that wait at once; past that only the newest is kept (RFC 6455 §5.5.3 asks for no more).
+pub const PONGS_MAX: usize = 16;
+
+/// Frames in the order in which they go out. No operation's cost grows with their number: places keep their numbers, and indexes find
+/// whatever may be replaced or taken out.
+#[derive(Default)]
+pub struct Backlog {
+    queue: StableQueue,
+    /// The bytes of all frames.
+    account: Account,
+    /// Where frames wait that may be replaced or taken out, except those in `newest_conflated`.
+    index: Index,
+    /// How many bytes of the first frame the socket has accepted. A frame that has begun stays in its place.
+    begun: usize,
+    /// For each `conflate` topic, the one place before `conflated_to` where it waits; empty until the bound is first passed.
+    newest_conflated: HashMap<TopicName, i64>,
+    /// Before this place each `conflate` topic waits once, except in the frame that has begun.
+    conflated_to: i64,
+    /// Before this place no frame may be dropped.
+    kept_to: i64,
+}
+
+impl Backlog {
+    /// The frames by place.
+    pub fn queue(&self) -> &StableQueue {
+        &self.queue
+    }
+
+    /// The bytes of the frames, by what they count as.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Whether a heartbeat waits.
+    pub fn has_ping(&self) -> bool {
+        self.index.has_ping()
+    }
+
+    /// How many bytes of the first frame the socket has accepted.
+    pub fn begun(&self) -> usize {
+        self.begun
+    }
+
+    /// The socket has accepted `bytes` of the first frame.
+    pub fn set_begun(&mut self, bytes: usize) {
+        self.begun = bytes;
+    }
+
+    /// The place of the frame that has begun.
+    pub fn pinned(&self) -> Option<i64> {
+        (self.begun > 0).then(|| self.queue.first())
+    }
+
+    /// The first place whose frame may give way.
+    pub fn first_loose(&self) -> i64 {
+        self.queue.first() + i64::from(self.begun > 0)
+    }
+
+    /// Puts a frame behind all others.
+    pub fn push(&mut self, queued: Queued, tally: &mut Tally) {
+        self.account.add(&queued, tally);
+        let place = self.queue.push_back(queued);
+        self.enter(place);
+    }
+
+    /// Puts a frame before all others.
+    pub fn push_first(&mut self, queued: Queued, tally: &mut Tally) {
+        self.account.add(&queued, tally);
+        self.queue.push_front(queued);
+        if let Some(queued) = self.queue.front() {
+            self.index.enter_first(self.queue.first(), &queued.what);
+        }
+    }
+
+    /// Puts a frame behind the one that has begun, before all others.
+    pub fn push_next(&mut self, queued: Queued, tally: &mut Tally) {
+        let begun = if self.begun > 0 { self.remove(self.queue.first(), tally) } else { None };
+        [Some(queued), begun].into_iter().flatten().for_each(|queued| self.push_first(queued, tally));
+    }
+
+    /// Takes out the frame at `place`.
+    pub fn remove(&mut self, place: i64, tally: &mut Tally) -> Option<Queued> {
+        let queued = self.queue.remove(place)?;
+        // The next frame may get the number of a place that was the last.
+        self.conflated_to = self.conflated_to.min(self.queue.end());
+        self.kept_to = self.kept_to.min(self.queue.end());
+        self.account.remove(&queued, tally);
+        self.index.leave(place, &queued.what);
+        if let Some(topic) = queued.conflated_topic().filter(|topic| self.newest_conflated.get(*topic) == Some(&place)) {
+            self.newest_conflated.remove(topic);
+        }
+        Some(queued)
+    }
+
+    /// Takes out the newest change that waits of the same member and topic, if `change` undoes it; `false`: no frame was taken out.
+    pub fn cancel(&mut self, change: &PresenceChange, tally: &mut Tally) -> bool {
+        let Some(place) = self.index.newest_change(change) else { return false };
+        let is_undone = match self.queue.get(place).map(|queued| &queued.what) {
+            Some(What::Presence(earlier)) => earlier.joined != change.joined && earlier.member == change.member,
+            _ => false,
+        };
+        is_undone && self.pinned() != Some(place) && self.remove(place, tally).is_some()
+    }
+
+    /// Puts `pong` in the place of the newest Pong, if as many wait as may; `false`: fewer do.
+    pub fn replace_pong(&mut self, pong: &Queued, tally: &mut Tally) -> bool {
+        let pinned = self.pinned().and_then(|place| self.queue.get(place));
+        let waiting = self.index.pongs() - usize::from(pinned.is_some_and(|queued| matches!(queued.what, What::Pong)));
+        let newest = self.index.newest_pong().filter(|_| waiting >= PONGS_MAX);
+        let Some(newest) = newest.and_then(|place| self.queue.get_mut(place)) else { return false };
+        self.account.remove(newest, tally);
+        newest.frame = pong.frame.clone();
+        self.account.add(newest, tally);
+        true
+    }
+
+    /// Puts each `conflate` topic's newest message in the place of its oldest; the others end here. Frames that an earlier call looked at
+    /// are not looked at again.
+    pub fn conflate(&mut self, tally: &mut Tally) {
+        let pinned = self.pinned();
+        for place in self.conflated_to.max(self.first_loose())..self.queue.end() {
+            let Some(topic) = self.queue.get(place).and_then(Queued::conflated_topic) else { continue };
+            let Some(older) = self.newest_conflated.get(topic).copied().filter(|older| Some(*older) != pinned) else {
+                self.newest_conflated.insert(topic.clone(), place);
+                continue;
+            };
+            let Some(newer) = self.queue.remove(place) else { continue };
+            let Some(waiting) = self.queue.get_mut(older) else { continue };
+            let older = std::mem::replace(waiting, newer);
+            self.account.remove(&older, tally);
+            settle(&older, End::Conflated, tally);
+        }
+        self.conflated_to = self.queue.end();
+        self.kept_to = self.kept_to.min(self.queue.end());
+    }
+
+    /// The place of the oldest frame that may be dropped; frames that an earlier call passed over are not looked at again.
+    pub fn next_droppable(&mut self) -> Option<i64> {
+        self.kept_to = self.kept_to.max(self.first_loose());
+        while self.kept_to < self.queue.end() {
+            if self.queue.get(self.kept_to).is_some_and(Queued::may_be_dropped) {
+                return Some(self.kept_to);
+            }
+            self.kept_to += 1;
+        }
+        None
+    }
+
+    /// Whether the one frame that counts against the bound, beside one that has begun, is the newest message of a `conflate` topic.
+    pub fn is_newest_alone(&self) -> bool {
+        let pinned = self.pinned();
+        let begun = pinned.and_then(|place| self.queue.get(place)).is_some_and(Queued::is_counted);
+        self.account.counted() - usize::from(begun) == 1 && self.newest_conflated.values().any(|place| Some(*place) != pinned)
+    }
+
+    /// The newest message of `topic` that waits from before that `leaving`.
+    pub fn newest_left(&self, topic: &TopicName, leaving: u32) -> Option<&Queued> {
+        self.index.newest_left(topic, leaving).and_then(|place| self.queue.get(place))
+    }
+
+    /// The session has left the topics for which `left` holds: from now on, nothing takes the place of their messages.
+    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool, leaving: u32) {
+        for place in self.queue.first()..self.queue.end() {
+            let Some(queued) = self.queue.get_mut(place) else { continue };
+            if let What::Message(message) = &queued.what
+                && left(&message.topic)
+            {
+                queued.what = What::Left(Arc::clone(message), leaving);
+                self.enter(place);
+            }
+        }
+        self.newest_conflated.retain(|topic, _| !left(topic));
+    }
+
+    /// Closes the queue up once it is mostly empty places, and makes the index anew.
+    pub fn close_up(&mut self) {
+        if !self.queue.is_sparse() {
+            return;
+        }
+        let (conflated, kept) = (self.queue.count_before(self.conflated_to), self.queue.count_before(self.kept_to));
+        self.queue.close_up();
+        self.conflated_to = self.queue.first() + conflated as i64;
+        self.kept_to = self.queue.first() + kept as i64;
+        self.newest_conflated.clear();
+        self.index.clear();
+        for place in self.queue.first()..self.queue.end() {
+            self.enter(place);
+            if let Some(topic) = self.queue.get(place).and_then(Queued::conflated_topic).filter(|_| place < self.conflated_to) {
+                self.newest_conflated.insert(topic.clone(), place);
+            }
+        }
+    }
+
+    /// Gives the queue's memory back, if no frame waits.
+    pub fn shrink(&mut self) {
+        self.queue.shrink();
+    }
+
+    /// Enters the frame at `place` into the index.
+    fn enter(&mut self, place: i64) {
+        if let Some(queued) = self.queue.get(place) {
+            self.index.enter(place, &queued.what);
+        }
+    }
+}
