@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::lifetime::Upkeep;
 use super::order::Order;
+use super::rank::Rank;
 use super::registry::Registry;
-use super::topic::{Rank, Topic, Upkeep};
+use super::topic::Topic;
 use crate::clock::Moment;
 
 /// How long a topic without messages and named subscribers lives on, so that a subscriber who comes back soon finds its epoch.

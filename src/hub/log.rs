@@ -245,6 +245,15 @@ impl Log {
         HistoryPage { epoch: Some(self.epoch()), messages, more }
     }
 
+    /// The part of the history that begins at `from`, with the newest position; at most `limit` messages and about `bytes` of payloads.
+    pub fn part(&self, from: ReadFrom, limit: usize, bytes: usize) -> HistoryPart {
+        let messages = match from {
+            ReadFrom::After(offset) => self.page(Some(offset), limit, bytes).messages,
+            ReadFrom::Before(offset) => self.page_back(offset, limit, bytes),
+        };
+        HistoryPart { position: self.position(), messages }
+    }
+
     /// The messages before `offset`, newest first: at most `limit` and about `bytes` of payloads.
     pub fn page_back(&self, offset: Offset, limit: usize, mut bytes: usize) -> Vec<Message> {
         let mut messages: Vec<Message> = Vec::new();

@@ -6,6 +6,7 @@ mod children;
 mod elsewhere;
 mod expiry;
 mod history;
+mod lifetime;
 mod log;
 mod membership;
 mod message;
@@ -15,14 +16,18 @@ mod pattern_trie;
 mod patterns;
 mod payer;
 mod presence;
+mod rank;
 mod receipt;
 mod refusal;
 mod registry;
+mod replication;
 mod selection;
+mod shared;
 mod state;
 mod stream;
 mod topic;
 mod topic_tree;
+mod topics;
 
 pub use address::counted_as;
 pub use log::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayGap, ReplayPiece, Start, Wanted};
@@ -41,19 +46,17 @@ pub use topic_tree::{Cursor, Slice};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use expiry::Expiry;
-use registry::Registry;
-use topic::{Published, Shared};
+use topic::Published;
+use topics::Topics;
 
 use crate::clock::Clock;
 use crate::config::Live;
-use crate::metrics::{AddressTable, LimitKey, Metrics};
+use crate::metrics::{AddressTable, Metrics};
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
@@ -61,25 +64,15 @@ use crate::topic_name::{Pattern, TopicName};
 /// The most bytes of payloads in one answer to `history`.
 const HISTORY_ANSWER_BYTES: usize = 1 << 20;
 
-/// Topics of a stream that begin anew between two turns of others.
-const TOPICS_IN_A_TURN: usize = 1_024;
-
 /// The time between two upkeeps.
 const UPKEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// All topics.
+/// All topics, and the outlets that hear them.
 pub struct Hub {
-    registry: Registry,
-    expiry: Expiry,
+    topics: Topics,
     /// Indexed by [`OutletId`]. Written only while the gateway starts.
     outlets: RwLock<Vec<Arc<dyn Outlet>>>,
-    /// What topics share, the patterns among it.
-    shared: Arc<Shared>,
-    /// `limits.history_bytes`, as of the last upkeep.
-    histories_bytes_max: AtomicUsize,
-    live: Arc<Live>,
     metrics: Arc<Metrics>,
-    clock: Clock,
 }
 
 /// The outcome of an attempt to publish.
@@ -97,23 +90,14 @@ pub enum Attempt {
 impl Hub {
     /// No topics yet.
     pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, clock: Clock) -> Arc<Self> {
-        let shared = Arc::<Shared>::default();
-        let hub = Arc::new(Self {
-            registry: Registry::new(Arc::clone(&shared)),
-            expiry: Expiry::default(),
-            outlets: RwLock::default(),
-            shared,
-            histories_bytes_max: AtomicUsize::new(live.load().limits.history_bytes),
-            live,
-            metrics,
-            clock,
-        });
+        let topics = Topics::new(live, Arc::clone(&metrics), clock);
+        let hub = Arc::new(Self { topics, outlets: RwLock::default(), metrics });
         let (weak, metrics) = (Arc::downgrade(&hub), &hub.metrics);
         metrics.before_each_reading(move |metrics| {
             if let Some(hub) = weak.upgrade() {
-                metrics.set_topics(hub.registry.len());
-                metrics.set_addresses(AddressTable::Topics, hub.shared.accounts.len());
-                metrics.set_history_bytes(hub.shared.histories_bytes.load(Ordering::Relaxed));
+                metrics.set_topics(hub.topics.registry().len());
+                metrics.set_addresses(AddressTable::Topics, hub.topics.shared().accounts.len());
+                metrics.set_history_bytes(hub.topics.histories_bytes());
             }
         });
         hub
@@ -162,21 +146,15 @@ impl Hub {
         if let Some(handed) = self.hand_over(name, publication) {
             return handed;
         }
-        loop {
-            let topic = self.open(name, publication.payer)?;
-            match topic.publish(publication, publisher, &self.live, &self.clock) {
-                Err(topic::Gone) => self.registry.remove(&topic),
-                Ok(Published::NoRoom(outlet)) => {
-                    self.metrics.limit_hit(LimitKey::InboxBytes);
-                    return Ok(Attempt::NoRoom(outlet));
-                }
-                Ok(Published::At(position, rule, is_misplaced)) => {
-                    self.metrics.published(rule, publication.source);
-                    self.after_message(&topic, is_misplaced);
-                    return Ok(Attempt::Published(position));
-                }
+        let topics = &self.topics;
+        let publish = |topic: &Topic| topic.publish(publication, publisher, topics.live(), topics.clock());
+        Ok(match topics.deliver(name, publication.payer, publish)? {
+            Published::NoRoom(outlet) => Attempt::NoRoom(outlet),
+            Published::At(position, rule, _) => {
+                self.metrics.published(rule, publication.source);
+                Attempt::Published(position)
             }
-        }
+        })
     }
 
     /// Subscribes a session to a topic by name. The flag: the topic's rule has presence on.
@@ -188,83 +166,75 @@ impl Hub {
         payer: Option<&Payer>,
         wanted: Wanted<'_>,
     ) -> Result<(Arc<Topic>, Start, bool), PublishError> {
-        let target = self.outlet(outlet);
-        loop {
-            let topic = self.open(name, payer)?;
-            match topic.subscribe(outlet, &target, member, wanted, &self.live, self.clock.moment()) {
-                Err(topic::Gone) => self.registry.remove(&topic),
-                Ok((start, presence)) => {
-                    self.place(&topic);
-                    return Ok((topic, start, presence));
-                }
-            }
-        }
+        let (topics, target) = (&self.topics, self.outlet(outlet));
+        let subscribe = |topic: &Topic| topic.subscribe(outlet, &target, member, wanted, topics.live(), topics.now());
+        let (topic, (start, presence)) = topics.on_open(name, payer, subscribe)?;
+        topics.place(&topic);
+        Ok((topic, start, presence))
     }
 
     /// Undoes [`Hub::subscribe`].
     pub fn unsubscribe(&self, name: &TopicName, outlet: OutletId, session: SessionId) {
-        let Some(topic) = self.registry.find(name) else { return };
-        topic.unsubscribe(outlet, session, self.clock.moment());
-        self.place(&topic);
-        if topic.begins_to_be_awaited() {
-            self.expiry.await_topic(&topic, self.clock.moment());
-        }
+        let Some(topic) = self.find(name) else { return };
+        topic.unsubscribe(outlet, session, self.topics.now());
+        self.topics.place(&topic);
+        self.topics.await_upkeep(&topic);
     }
 
     /// From now on `outlet` hears every topic that `pattern` matches. Called for an outlet's first session with that pattern.
     pub fn subscribe_pattern(&self, pattern: &Pattern, outlet: OutletId) {
-        self.shared.patterns.add(pattern, outlet, &self.outlet(outlet));
+        self.topics.shared().patterns.add(pattern, outlet, &self.outlet(outlet));
     }
 
     /// Undoes [`Hub::subscribe_pattern`]. Called after an outlet's last session with that pattern.
     pub fn unsubscribe_pattern(&self, pattern: &Pattern, outlet: OutletId) {
-        self.shared.patterns.remove(pattern, outlet);
+        self.topics.shared().patterns.remove(pattern, outlet);
     }
 
     /// A slice of the living topics that `selection` takes, from behind `after`, of about `most` steps.
     pub fn slice(&self, selection: &mut Selection, after: Option<&Cursor>, most: usize) -> Slice<Topic> {
-        self.registry.slice(selection, after, most)
+        self.topics.registry().slice(selection, after, most)
     }
 
     /// Where a subscriber by pattern begins on `topic`; `None`: it has died.
     pub fn start_on(&self, topic: &Topic, wanted: Wanted<'_>) -> Option<Start> {
-        topic.start_by_pattern(wanted, &self.live, self.clock.moment())
+        topic.start_by_pattern(wanted, self.topics.live(), self.topics.now()).ok()
     }
 
     /// Where the replay of `topic` begins for a subscriber who is owed every message from `owed` on, and the `last` before that.
     pub fn replay_before(&self, topic: &Topic, owed: Position, last: Option<usize>) -> Position {
-        topic.replay_before(owed, last, &self.live, self.clock.moment())
+        topic.read(self.topics.live(), self.topics.now(), |log, rule| log.replay_before(owed, last.unwrap_or(rule.last)))
     }
 
     /// Where a subscriber by pattern begins on one topic; `None`: the topic does not live.
     pub fn start(&self, name: &TopicName, wanted: Wanted<'_>) -> Option<(Arc<Topic>, Start)> {
-        let topic = self.registry.find(name)?;
-        let start = topic.start_by_pattern(wanted, &self.live, self.clock.moment())?;
+        let topic = self.find(name)?;
+        let start = self.start_on(&topic, wanted)?;
         Some((topic, start))
     }
 
     /// The topic of that name, if it lives.
     pub fn find(&self, name: &TopicName) -> Option<Arc<Topic>> {
-        self.registry.find(name)
+        self.topics.registry().find(name)
     }
 
     /// A member of `topic` has another user from now on.
     pub fn rename(&self, topic: &TopicName, member: &Member) {
-        membership::rename(&self.registry, &self.shared, &self.live, topic, member);
+        membership::rename(&self.topics, topic, member);
     }
 
     /// A session that is subscribed to `topic` by name is a member from now on, if the topic's rule has presence on.
     pub fn enter(&self, topic: &TopicName, member: &Member) {
-        membership::enter(&self.registry, &self.shared, &self.live, topic, member);
+        membership::enter(&self.topics, topic, member);
     }
 
     /// The history of `topic` after `since`, or its newest `limit` messages; at most about 1 MiB of payloads.
     pub fn history(&self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Result<HistoryPage, Off> {
-        let Some(topic) = self.registry.find(topic) else {
-            let kept = self.live.load().rules.of(topic).history > 0;
-            return if kept { Ok(HistoryPage { epoch: None, messages: Vec::new(), more: false }) } else { Err(Off::History) };
+        let Some(topic) = self.find(topic) else {
+            let empty = HistoryPage { epoch: None, messages: Vec::new(), more: false };
+            return if self.keeps_history(topic) { Ok(empty) } else { Err(Off::History) };
         };
-        topic.history(since, limit, HISTORY_ANSWER_BYTES, &self.live, self.clock.moment()).ok_or(Off::History)
+        self.read_history(&topic, |log| log.page(since, limit, HISTORY_ANSWER_BYTES))
     }
 
     /// A part of the history of `name` and its newest position; at most about 1 MiB of payloads. A topic that does not live begins to, and
@@ -276,48 +246,43 @@ impl Hub {
         limit: usize,
         payer: Option<&Payer>,
     ) -> Result<Result<HistoryPart, Off>, PublishError> {
-        if self.live.load().rules.of(name).history == 0 {
+        if !self.keeps_history(name) {
             return Ok(Err(Off::History));
         }
-        let topic = self.open(name, payer)?;
-        Ok(topic.part(from, limit, HISTORY_ANSWER_BYTES, &self.live, self.clock.moment()).ok_or(Off::History))
+        let topic = self.topics.open(name, payer)?;
+        Ok(self.read_history(&topic, |log| log.part(from, limit, HISTORY_ANSWER_BYTES)))
     }
 
     /// Gives up the history of `topic`, whose position stays; whoever reads on in it is told that it is gone. A stream keeps its own.
     pub fn remove_history(&self, topic: &TopicName) -> Result<(), Off> {
-        if self.live.load().rules.of(topic).history == 0 || self.shared.streams.life_of(topic).is_some() {
+        if !self.keeps_history(topic) || self.topics.shared().streams.life_of(topic).is_some() {
             return Err(Off::History);
         }
-        if let Some(topic) = self.registry.find(topic) {
+        if let Some(topic) = self.find(topic) {
             topic.give_up_history(usize::MAX);
-            self.place(&topic);
+            self.topics.place(&topic);
         }
         Ok(())
     }
 
     /// A member of `change.topic` at another gateway joined or left.
     pub fn change_elsewhere(&self, change: &Arc<PresenceChange>) {
-        membership::change_elsewhere(&self.registry, &self.shared, &self.live, change);
+        membership::change_elsewhere(&self.topics, change);
     }
 
     /// The sessions subscribed to `topic` by name, at all gateways.
     pub fn presence(&self, topic: &TopicName) -> Result<Vec<Member>, Off> {
-        membership::members(&self.registry, &self.shared, &self.live, topic).ok_or(Off::Presence)
-    }
-
-    /// The topic of that name, if it lives.
-    pub fn living(&self, name: &TopicName) -> Option<Arc<Topic>> {
-        self.registry.find(name)
+        membership::members(&self.topics, topic).ok_or(Off::Presence)
     }
 
     /// One living topic.
     pub fn topic(&self, topic: &TopicName) -> Option<TopicInfo> {
-        self.registry.find(topic).map(|topic| topic.info())
+        self.find(topic).map(|topic| topic.info())
     }
 
     /// Living topics that match, by name, from after `after`, at most `limit`.
     pub fn topics(&self, matching: Option<&Pattern>, after: Option<&str>, limit: usize) -> Vec<TopicInfo> {
-        self.registry.page(matching, after, limit).iter().map(|topic| topic.info()).collect()
+        self.topics.registry().page(matching, after, limit).iter().map(|topic| topic.info()).collect()
     }
 
     /// Gives up what has ended, for as long as the future is polled.
@@ -331,110 +296,50 @@ impl Hub {
         }
     }
 
-    /// Gives up one slice of what has ended by now; whether more has.
+    /// Gives up one slice of the messages and topics that have ended by now; whether more have.
     pub fn look_after(&self) -> bool {
-        self.histories_bytes_max.store(self.live.load().limits.history_bytes, Ordering::Relaxed);
-        let trims_on = self.trim_histories();
-        self.expiry.look_after(&self.registry, self.clock.moment()) || trims_on
+        self.topics.look_after()
     }
 
     /// Takes every topic out of the hub, as it can be written down. A topic that is used after that begins a new life.
     pub fn take_out(&self) -> impl Iterator<Item = TopicState> {
-        self.registry.matching(None).into_iter().filter_map(|topic| topic.take_out())
+        self.topics.registry().matching(None).into_iter().filter_map(|topic| topic.take_out())
     }
 
     /// Lets a topic that was taken out go on, before anybody uses it. It counts as used until `grace` from now, so that its subscribers
     /// find it. `false`: there is no room for it.
     pub fn restore(&self, state: TopicState, grace: Duration) -> bool {
-        let Ok(topic) = self.open(&state.name, None) else { return false };
-        topic.restore(state, &self.live, &self.clock, self.clock.moment() + grace);
-        self.place(&topic);
-        self.trim_histories();
+        let Ok(topic) = self.topics.open(&state.name, None) else { return false };
+        topic.restore(state, self.topics.live(), self.topics.clock(), self.topics.now() + grace);
+        self.topics.place(&topic);
+        self.topics.trim_histories();
         true
     }
 
     /// Gives what is published to topics of streams to `engine`. Called once, while the gateway starts.
     pub fn set_engine(&self, engine: Arc<dyn Engine>) {
-        let is_first = self.shared.elsewhere.set_engine(engine);
+        let is_first = self.topics.shared().elsewhere.set_engine(engine);
         debug_assert!(is_first, "a gateway has one engine");
     }
 
     /// The engine, if there is one.
     pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
-        self.shared.elsewhere.engine()
+        self.topics.shared().elsewhere.engine()
     }
 
     /// From now on topics under `pattern` are a stream's. Nothing is known of it yet.
     pub fn follow_stream(&self, pattern: &Pattern) {
-        self.shared.streams.begin(pattern, &StreamLife::new(Epoch::random(), Offset(0), Offset(0)));
+        self.topics.shared().streams.begin(pattern, &StreamLife::new(Epoch::random(), Offset(0), Offset(0)));
     }
 
     /// Delivers a message of a stream once every outlet with a subscriber has room for it.
     pub async fn apply(&self, name: &TopicName, life: &Arc<StreamLife>, streamed: Streamed<'_>) {
-        poll_fn(|context| match self.try_apply(name, life, &streamed, context.waker()) {
-            Some(outlet) => {
-                outlet.when_room(context.waker());
-                Poll::Pending
-            }
-            None => Poll::Ready(()),
-        })
-        .await;
+        replication::apply(&self.topics, name, life, streamed).await;
     }
 
-    /// The outlet without room, if there is one; then nothing was done. Where there is no place for the topic, the message is not kept,
-    /// and whoever asks for it later is told so.
-    fn try_apply(&self, name: &TopicName, life: &Arc<StreamLife>, streamed: &Streamed<'_>, follower: &Waker) -> Option<Arc<dyn Outlet>> {
-        loop {
-            let Ok(topic) = self.open(name, None) else {
-                life.raise_base(streamed.offset);
-                life.advance(streamed.offset);
-                return None;
-            };
-            match topic.apply(life, streamed, follower, &self.live, &self.clock) {
-                Err(topic::Gone) => self.registry.remove(&topic),
-                Ok(Published::NoRoom(outlet)) => {
-                    self.metrics.limit_hit(LimitKey::InboxBytes);
-                    return Some(outlet);
-                }
-                Ok(Published::At(_, _, is_misplaced)) => {
-                    self.after_message(&topic, is_misplaced);
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// Puts what was read of the stream under `pattern` in the place of what its topics had. Their subscribers go on from where they
-    /// were; what they can't have any more is told to them.
-    ///
-    /// Topics that come to life meanwhile begin in the former life until all logs are in place, so none begins without its log.
+    /// Puts what was read of the stream under `pattern` in the place of what its topics had.
     pub async fn begin_stream(&self, pattern: &Pattern, life: &Arc<StreamLife>, logs: HashMap<TopicName, Log>) {
-        for (index, (name, mut log)) in logs.into_iter().enumerate() {
-            if index % TOPICS_IN_A_TURN == TOPICS_IN_A_TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-            loop {
-                let Ok(topic) = self.open(&name, None) else {
-                    life.raise_base(log.position().offset);
-                    break;
-                };
-                match topic.begin_anew(log, &self.clock) {
-                    Ok(()) => {
-                        self.after_message(&topic, true);
-                        break;
-                    }
-                    Err(given_back) => log = given_back,
-                }
-                self.registry.remove(&topic);
-            }
-        }
-        self.shared.streams.begin(pattern, life);
-        for (index, topic) in self.registry.matching(Some(pattern)).into_iter().enumerate() {
-            topic.begin_empty_in(life, &self.clock);
-            if index % TOPICS_IN_A_TURN == TOPICS_IN_A_TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-        }
+        replication::begin_stream(&self.topics, pattern, life, logs).await;
     }
 
     /// What an engine makes of a publication; `None`: the topic is the hub's own.
@@ -446,70 +351,19 @@ impl Hub {
         }))
     }
 
-    /// What follows on a topic's new message.
-    fn after_message(&self, topic: &Arc<Topic>, is_misplaced: bool) {
-        if is_misplaced {
-            self.expiry.place(topic);
-        }
-        self.trim_histories();
-        if topic.begins_to_be_awaited() {
-            self.expiry.await_topic(topic, self.clock.moment());
-        }
-    }
-
     fn outlet(&self, id: OutletId) -> Arc<dyn Outlet> {
         Arc::clone(&self.outlets.read()[usize::from(id.0)])
     }
 
-    /// The topic of that name. If there is none, it is made, and `payer` answers for it; nobody does for the gateway's feeds.
-    fn open(&self, name: &TopicName, payer: Option<&Payer>) -> Result<Arc<Topic>, PublishError> {
-        if let Some(topic) = self.registry.find(name) {
-            return Ok(topic);
-        }
-        let (most, most_of_payer) = {
-            let limits = &self.live.load().limits;
-            (limits.topics, limits.topics_per_address)
-        };
-        if payer.is_some_and(|payer| !self.shared.accounts.take(payer, most_of_payer)) {
-            self.metrics.limit_hit(LimitKey::TopicsPerAddress);
-            return Err(PublishError::TopicsOfPayerFull);
-        }
-        let give_back = || payer.into_iter().for_each(|payer| self.shared.accounts.give_back(payer));
-        while self.registry.len() >= most {
-            self.metrics.limit_hit(LimitKey::Topics);
-            if !self.expiry.make_room(&self.registry) {
-                give_back();
-                return Err(PublishError::TopicsFull);
-            }
-        }
-        let (topic, new) = self.registry.find_or_make(name, payer, &self.live, &self.clock);
-        if !new {
-            give_back();
-        }
-        if new {
-            self.expiry.await_topic(&topic, self.clock.moment());
-            self.place(&topic);
-        }
-        Ok(topic)
+    /// Whether the rule of the topic named `name` keeps any messages.
+    fn keeps_history(&self, name: &TopicName) -> bool {
+        self.topics.live().load().rules.of(name).history > 0
     }
 
-    fn place(&self, topic: &Arc<Topic>) {
-        if topic.is_misplaced() {
-            self.expiry.place(topic);
-        }
-    }
-
-    /// Frees what histories have more than `history_bytes`. Whether more is left for the next call.
-    fn trim_histories(&self) -> bool {
-        let over = || {
-            let bytes = self.shared.histories_bytes.load(Ordering::Relaxed);
-            bytes.saturating_sub(self.histories_bytes_max.load(Ordering::Relaxed))
-        };
-        if over() == 0 {
-            return false;
-        }
-        self.metrics.limit_hit(LimitKey::HistoryBytes);
-        self.expiry.trim_histories(over)
+    /// Reads from the log of `topic`, if its rule keeps a history.
+    fn read_history<R>(&self, topic: &Topic, read: impl FnOnce(&Log) -> R) -> Result<R, Off> {
+        let part = topic.read(self.topics.live(), self.topics.now(), |log, rule| (rule.history > 0).then(|| read(log)));
+        part.ok_or(Off::History)
     }
 }
 

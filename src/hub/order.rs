@@ -1,12 +1,12 @@
 //! The order in which topics give way.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::topic::{Rank, Topic};
+use super::rank::Rank;
+use super::topic::Topic;
 
 /// The most topics that a search puts in their places before it takes the first one as it is.
 const STEPS_MAX: usize = 64;
@@ -57,7 +57,7 @@ impl Order {
 
     fn place_in(&self, topics: &mut BTreeMap<(u64, usize), Weak<Topic>>, topic: &Arc<Topic>) -> u64 {
         let rank = topic.rank(self.rank);
-        let before = topic.placed(self.rank).swap(rank, Ordering::Relaxed);
+        let before = topic.placed().replace(self.rank, rank);
         if before != rank {
             let address = Arc::as_ptr(topic).addr();
             topics.remove(&(before, address));

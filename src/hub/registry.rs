@@ -8,7 +8,8 @@ use parking_lot::RwLock;
 
 use super::payer::Payer;
 use super::selection::Selection;
-use super::topic::{Shared, Topic};
+use super::shared::Shared;
+use super::topic::Topic;
 use super::topic_tree::{Cursor, Slice, TopicTree};
 use crate::clock::Clock;
 use crate::config::Live;

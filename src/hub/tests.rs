@@ -164,7 +164,7 @@ fn publishers_at_once_do_not_empty_the_histories() {
             std::thread::spawn(move || {
                 for message in 0..200 {
                     house.publish(&format!("chat.t{}", (thread * 7 + message) % 50), "x");
-                    let bytes = house.hub.shared.histories_bytes.load(Ordering::Relaxed);
+                    let bytes = house.hub.topics.histories_bytes();
                     assert!((36_000..46_000).contains(&bytes), "{bytes} bytes of 40,000");
                 }
             })
@@ -207,12 +207,12 @@ fn only_topics_that_can_give_way_are_looked_at() {
     for number in 0..1_000 {
         house.start(&format!("chat.named{number}"), None, None);
     }
-    assert_eq!(house.hub.expiry.placed(), (0, 0));
+    assert_eq!(house.hub.topics.placed(), (0, 0));
     house.publish("chat.named1", "x");
     house.publish("chat.unnamed", "x");
-    assert_eq!(house.hub.expiry.placed(), (1, 2));
+    assert_eq!(house.hub.topics.placed(), (1, 2));
     house.look_after(Duration::from_secs(3600 * 24));
-    assert_eq!(house.hub.expiry.placed().1, 0, "the histories have expired");
+    assert_eq!(house.hub.topics.placed().1, 0, "the histories have expired");
 }
 
 /// PROTOCOL 7: topics with a history or a feed give way after those without.
@@ -245,7 +245,7 @@ fn names_among_many_patterns_cost_no_product() {
         house.hub.subscribe_pattern(&Pattern::parse(&format!("chat.{}", tokens.join("."))).unwrap(), house.id);
     }
     let topic = format!("chat.{}", ["a"; 10].join("."));
-    let (_, visited) = house.hub.shared.patterns.outlets_of(&name(&topic), |_, _| {});
+    let (_, visited) = house.hub.topics.shared().patterns.outlets_of(&name(&topic), |_, _| {});
     assert!(visited <= 11, "{visited} nodes");
     house.publish(&topic, "x");
     assert_eq!(house.outlet.offsets(), [1], "one outlet, once");

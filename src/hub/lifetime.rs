@@ -1,0 +1,85 @@
+//! How long a topic lives: its last use, what it is kept for, and its end.
+
+use std::time::Duration;
+
+use super::rank::{Rank, late_rank_of, rank_of};
+use crate::clock::Moment;
+
+/// What decides when one life of a topic ends.
+pub struct Lifetime {
+    /// When the topic was last used. The moment lies ahead for a topic that was restored and is kept for its subscribers.
+    used_at: Moment,
+    /// Whether a feed publishes to the topic.
+    is_fed: bool,
+    /// Whether expiry has the topic in its queue.
+    is_awaited: bool,
+    /// The topic was taken out of the registry; its name has to be looked up again.
+    is_over: bool,
+}
+
+/// The outcome of a topic's upkeep.
+pub enum Upkeep {
+    /// The next upkeep is due then.
+    Again(Moment),
+    /// No upkeep is due until the topic is used.
+    Rests,
+    /// Nobody needs the topic, and its life is to end.
+    Dead,
+}
+
+impl Lifetime {
+    /// A life that begins at `now`. Expiry is told of the topic by whoever makes it.
+    pub fn new(now: Moment) -> Self {
+        Self { used_at: now, is_fed: false, is_awaited: true, is_over: false }
+    }
+
+    /// Whether the life is over.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// The life is over from now on.
+    pub fn end(&mut self) {
+        self.is_over = true;
+    }
+
+    /// The topic is used at `moment`.
+    pub fn use_at(&mut self, moment: Moment) {
+        self.used_at = moment;
+    }
+
+    /// A feed publishes to the topic.
+    pub fn feed(&mut self) {
+        self.is_fed = true;
+    }
+
+    /// Whether expiry is to be told of the topic now; expiry is told once until the topic's next upkeep.
+    pub fn begins_to_be_awaited(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_awaited, true)
+    }
+
+    /// The rank of a topic with `named` subscribers by name; `newest_at`: when its newest message came, if any message is kept.
+    pub fn rank(&self, by: Rank, named: usize, newest_at: Option<Moment>) -> u64 {
+        match by {
+            _ if self.is_over => 0,
+            Rank::LastUse if named > 0 => 0,
+            Rank::LastUse if self.is_fed || newest_at.is_some() => late_rank_of(self.used_at),
+            Rank::LastUse => rank_of(self.used_at),
+            Rank::LastPublish => newest_at.map_or(0, rank_of),
+        }
+    }
+
+    /// Whether the life goes on: until `kept_until`, the end of its oldest message; for as long as sessions are subscribed by name;
+    /// and for `grace` after the last use.
+    pub fn look_after(&mut self, kept_until: Option<Moment>, named: usize, grace: Duration, now: Moment) -> Upkeep {
+        match kept_until {
+            Some(until) => Upkeep::Again(until),
+            None if named > 0 => {
+                self.is_awaited = false;
+                Upkeep::Rests
+            }
+            None if now.since(self.used_at) < grace => Upkeep::Again(self.used_at + grace),
+            None => Upkeep::Dead,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The topics of a stream, as this gateway follows it: its messages are delivered here, and its histories put in place.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use super::log::Log;
+use super::outlet::Outlet;
+use super::stream::{StreamLife, Streamed};
+use super::topic::Published;
+use super::topics::Topics;
+use crate::topic_name::{Pattern, TopicName};
+
+/// Topics of a stream that begin anew before other tasks of the runtime have their turn.
+const TOPICS_PER_SLICE: usize = 1_024;
+
+/// Delivers a message of a stream once every outlet with a subscriber has room for it.
+pub async fn apply(topics: &Topics, name: &TopicName, life: &Arc<StreamLife>, streamed: Streamed<'_>) {
+    poll_fn(|context| match try_apply(topics, name, life, &streamed, context.waker()) {
+        Some(outlet) => {
+            outlet.when_room(context.waker());
+            Poll::Pending
+        }
+        None => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// Delivers a message of a stream, or gives the outlet that has no room for it. Where the limits leave no place for the topic, the
+/// message is not kept, and whoever asks for it later is told of a gap.
+fn try_apply(
+    topics: &Topics,
+    name: &TopicName,
+    life: &Arc<StreamLife>,
+    streamed: &Streamed<'_>,
+    follower: &Waker,
+) -> Option<Arc<dyn Outlet>> {
+    match topics.deliver(name, None, |topic| topic.apply(life, streamed, follower, topics.live(), topics.clock())) {
+        Ok(Published::NoRoom(outlet)) => Some(outlet),
+        Ok(Published::At(..)) => None,
+        Err(_) => {
+            life.raise_base(streamed.offset);
+            life.advance(streamed.offset);
+            None
+        }
+    }
+}
+
+/// Puts `logs`, read from the stream under `pattern`, in the place of the logs that its topics had. Their subscribers go on from where
+/// they were; they are told of messages that can't be had any more.
+///
+/// Topics that come to life meanwhile begin in the former life until all logs are in place, so none begins without its log.
+pub async fn begin_stream(topics: &Topics, pattern: &Pattern, life: &Arc<StreamLife>, logs: HashMap<TopicName, Log>) {
+    for (index, (name, mut log)) in logs.into_iter().enumerate() {
+        yield_after_slice(index).await;
+        match topics.on_open(&name, None, |topic| topic.begin_anew(&mut log, topics.clock())) {
+            Ok((topic, ())) => topics.after_message(&topic, true),
+            Err(_) => life.raise_base(log.position().offset),
+        }
+    }
+    topics.shared().streams.begin(pattern, life);
+    for (index, topic) in topics.registry().matching(Some(pattern)).into_iter().enumerate() {
+        topic.begin_empty_in(life, topics.clock());
+        yield_after_slice(index).await;
+    }
+}
+
+async fn yield_after_slice(index: usize) {
+    if index % TOPICS_PER_SLICE == TOPICS_PER_SLICE - 1 {
+        tokio::task::yield_now().await;
+    }
+}

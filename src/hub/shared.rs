@@ -1,0 +1,23 @@
+//! What all topics share.
+
+use std::sync::atomic::AtomicUsize;
+
+use super::elsewhere::Elsewhere;
+use super::patterns::Patterns;
+use super::payer::TopicAccounts;
+use super::stream::Streams;
+
+/// What all topics share.
+#[derive(Default)]
+pub struct Shared {
+    /// The bytes of all topics' histories.
+    pub histories_bytes: AtomicUsize,
+    /// The patterns that outlets are subscribed by.
+    pub patterns: Patterns,
+    /// How many topics each payer has brought to life.
+    pub accounts: TopicAccounts,
+    /// The streams that topics belong to.
+    pub streams: Streams,
+    /// The other gateways of a cluster.
+    pub elsewhere: Elsewhere,
+}

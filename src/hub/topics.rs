@@ -1,0 +1,182 @@
+//! All living topics: opened at first use, kept within the limits of the configuration, and given up at their end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::expiry::Expiry;
+use super::payer::Payer;
+use super::refusal::PublishError;
+use super::registry::Registry;
+use super::shared::Shared;
+use super::topic::{Gone, Published, Topic};
+use crate::clock::{Clock, Moment};
+use crate::config::Live;
+use crate::metrics::{LimitKey, Metrics};
+use crate::topic_name::TopicName;
+
+/// Living topics, with what bounds their number and their histories.
+pub struct Topics {
+    registry: Registry,
+    expiry: Expiry,
+    shared: Arc<Shared>,
+    /// `limits.history_bytes`, as of the last upkeep.
+    histories_bytes_max: AtomicUsize,
+    live: Arc<Live>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+impl Topics {
+    /// No topics yet.
+    pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, clock: Clock) -> Self {
+        let shared = Arc::<Shared>::default();
+        Self {
+            registry: Registry::new(Arc::clone(&shared)),
+            expiry: Expiry::default(),
+            shared,
+            histories_bytes_max: AtomicUsize::new(live.load().limits.history_bytes),
+            live,
+            metrics,
+            clock,
+        }
+    }
+
+    /// Topics by name.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What all topics share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The configuration in force.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The clock of all topics.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Now, on that clock.
+    pub fn now(&self) -> Moment {
+        self.clock.moment()
+    }
+
+    /// How many bytes the histories of all topics cost.
+    pub fn histories_bytes(&self) -> usize {
+        self.shared.histories_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Runs `act` on the topic named `name`, which is made if it does not live; `payer` answers for it then. If the topic dies before
+    /// `act` has its lock, `act` is run again on the next topic of that name.
+    pub fn on_open<R>(
+        &self,
+        name: &TopicName,
+        payer: Option<&Payer>,
+        mut act: impl FnMut(&Topic) -> Result<R, Gone>,
+    ) -> Result<(Arc<Topic>, R), PublishError> {
+        loop {
+            let topic = self.open(name, payer)?;
+            match act(&topic) {
+                Ok(done) => return Ok((topic, done)),
+                Err(Gone) => self.registry.remove(&topic),
+            }
+        }
+    }
+
+    /// Does what [`Topics::on_open`] does, with what follows on a new message: histories are trimmed, and expiry is told of the topic.
+    pub fn deliver(
+        &self,
+        name: &TopicName,
+        payer: Option<&Payer>,
+        deliver: impl FnMut(&Topic) -> Result<Published, Gone>,
+    ) -> Result<Published, PublishError> {
+        let (topic, published) = self.on_open(name, payer, deliver)?;
+        match &published {
+            Published::NoRoom(_) => self.metrics.limit_hit(LimitKey::InboxBytes),
+            Published::At(.., is_misplaced) => self.after_message(&topic, *is_misplaced),
+        }
+        Ok(published)
+    }
+
+    /// Keeps histories within their bound after a new message of `topic`, and has expiry await the topic's end.
+    pub fn after_message(&self, topic: &Arc<Topic>, is_misplaced: bool) {
+        if is_misplaced {
+            self.expiry.place(topic);
+        }
+        self.trim_histories();
+        self.await_upkeep(topic);
+    }
+
+    /// Has expiry await the end of `topic`, unless it does.
+    pub fn await_upkeep(&self, topic: &Arc<Topic>) {
+        if topic.begins_to_be_awaited() {
+            self.expiry.await_topic(topic, self.now());
+        }
+    }
+
+    /// Puts `topic` in its places among those that may give way, if it is too far from them.
+    pub fn place(&self, topic: &Arc<Topic>) {
+        if topic.is_misplaced() {
+            self.expiry.place(topic);
+        }
+    }
+
+    /// The topic of that name. If there is none, it is made, and `payer` answers for it; nobody does for the gateway's feeds.
+    pub fn open(&self, name: &TopicName, payer: Option<&Payer>) -> Result<Arc<Topic>, PublishError> {
+        if let Some(topic) = self.registry.find(name) {
+            return Ok(topic);
+        }
+        let (most, most_of_payer) = {
+            let limits = &self.live.load().limits;
+            (limits.topics, limits.topics_per_address)
+        };
+        if payer.is_some_and(|payer| !self.shared.accounts.take(payer, most_of_payer)) {
+            self.metrics.limit_hit(LimitKey::TopicsPerAddress);
+            return Err(PublishError::TopicsOfPayerFull);
+        }
+        let give_back = || payer.into_iter().for_each(|payer| self.shared.accounts.give_back(payer));
+        while self.registry.len() >= most {
+            self.metrics.limit_hit(LimitKey::Topics);
+            if !self.expiry.make_room(&self.registry) {
+                give_back();
+                return Err(PublishError::TopicsFull);
+            }
+        }
+        let (topic, is_new) = self.registry.find_or_make(name, payer, &self.live, &self.clock);
+        if is_new {
+            self.expiry.await_topic(&topic, self.now());
+            self.place(&topic);
+        } else {
+            give_back();
+        }
+        Ok(topic)
+    }
+
+    /// Gives up one slice of the messages and topics that have ended by now; whether more have.
+    pub fn look_after(&self) -> bool {
+        self.histories_bytes_max.store(self.live.load().limits.history_bytes, Ordering::Relaxed);
+        let trims_on = self.trim_histories();
+        self.expiry.look_after(&self.registry, self.now()) || trims_on
+    }
+
+    /// Frees the bytes of histories beyond `limits.history_bytes`. Whether some are left for the next call.
+    pub fn trim_histories(&self) -> bool {
+        let over = || self.histories_bytes().saturating_sub(self.histories_bytes_max.load(Ordering::Relaxed));
+        if over() == 0 {
+            return false;
+        }
+        self.metrics.limit_hit(LimitKey::HistoryBytes);
+        self.expiry.trim_histories(over)
+    }
+
+    /// How many topics could give way, and how many have a history.
+    #[cfg(test)]
+    pub fn placed(&self) -> (usize, usize) {
+        self.expiry.placed()
+    }
+}
