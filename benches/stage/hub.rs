@@ -26,7 +26,7 @@ impl Outlet for Sink {
     fn offer(&self, _: &Message, _: &Waker) {
         self.heard.fetch_add(1, Ordering::Relaxed);
     }
-    fn go_on(&self, _: &TopicName, _: Position) {}
+    fn log_replaced(&self, _: &TopicName, _: Position) {}
     fn tell(&self, _: &Arc<PresenceChange>) {
         self.heard.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,8 +1,9 @@
-//! What limits per address count together.
+//! The unit in which limits per address count: an IPv4 address, or an IPv6 network.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What one limit per address counts together: an IPv4 address, or an IPv6 network of 64 bits, since a host has all of that.
+/// The address that limits count `address` as. An IPv4 address counts by itself, an IPv6 address as its network of 64 bits, because one
+/// host has all addresses of that network.
 pub fn counted_as(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

@@ -12,15 +12,15 @@ use crate::position::Position;
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
 
-/// Who hears a topic. The audience knows nothing of offsets and histories.
+/// The outlets and members of a topic. An audience knows no offsets and no history.
 #[derive(Default)]
 pub struct Audience {
     interests: Vec<Interest>,
-    /// The generation of the patterns that `interests` is of.
+    /// The generation of the patterns that `interests` reflects.
     generation: u64,
-    /// Sessions subscribed by name.
+    /// How many sessions are subscribed by name.
     named: usize,
-    /// Made for the first member; a topic whose rule has presence off has none.
+    /// The members, from the first one on. A topic whose rule has presence off has no members.
     presence: Option<Box<Presence>>,
 }
 
@@ -28,9 +28,9 @@ pub struct Audience {
 struct Interest {
     id: OutletId,
     outlet: Arc<dyn Outlet>,
-    /// How many of its sessions are subscribed by name.
+    /// How many of the outlet's sessions are subscribed by name.
     named: u32,
-    /// Whether it has a pattern that matches the topic.
+    /// Whether one of the outlet's patterns matches the topic.
     by_pattern: bool,
 }
 
@@ -45,9 +45,9 @@ impl Audience {
         self.interests.iter().for_each(|interest| interest.outlet.offer(message, publisher));
     }
 
-    /// Has the subscribers of every outlet read on behind `after` in the new log of `topic`.
-    pub fn go_on(&self, topic: &TopicName, after: Position) {
-        self.interests.iter().for_each(|interest| interest.outlet.go_on(topic, after));
+    /// Tells every outlet that `topic` has another log, in which its subscribers read on after `after`.
+    pub fn log_replaced(&self, topic: &TopicName, after: Position) {
+        self.interests.iter().for_each(|interest| interest.outlet.log_replaced(topic, after));
     }
 
     /// How many sessions are subscribed by name.
@@ -55,7 +55,7 @@ impl Audience {
         self.named
     }
 
-    /// Takes in the changes of the patterns since the last call.
+    /// Applies the changes of `patterns` since the last call.
     pub fn follow(&mut self, topic: &TopicName, patterns: &Patterns) {
         if self.generation == patterns.generation() {
             return;
@@ -66,13 +66,13 @@ impl Audience {
         self.interests.retain(|interest| interest.named > 0 || interest.by_pattern);
     }
 
-    /// A session of an outlet subscribes by name.
+    /// Counts a session of an outlet that has subscribed by name.
     pub fn add_named(&mut self, id: OutletId, outlet: &Arc<dyn Outlet>) {
         self.named += 1;
         interest(&mut self.interests, id, outlet).named += 1;
     }
 
-    /// A session of an outlet is no longer subscribed by name.
+    /// Undoes [`Audience::add_named`] for one session of the outlet.
     pub fn remove_named(&mut self, id: OutletId) {
         let Some(index) = self.interests.iter().position(|interest| interest.id == id) else { return };
         self.named = self.named.saturating_sub(1);
@@ -83,21 +83,21 @@ impl Audience {
         }
     }
 
-    /// `member` joins; every outlet and `elsewhere` are told unless it was a member already.
+    /// Adds `member`, and tells every outlet and `elsewhere` unless it was a member already.
     pub fn join(&mut self, topic: &TopicName, member: &Member, elsewhere: &Elsewhere) {
         if self.presence.get_or_insert_default().join(member) {
             self.tell(topic, member.clone(), true, elsewhere);
         }
     }
 
-    /// `member` is one from now on. No outlet is told; `elsewhere` is.
+    /// Adds `member`, and tells `elsewhere` but no outlet.
     pub fn enter(&mut self, topic: &TopicName, member: &Member, elsewhere: &Elsewhere) {
         if self.presence.get_or_insert_default().join(member) {
             elsewhere.tell(&Arc::new(PresenceChange { topic: topic.clone(), member: member.clone(), joined: true }));
         }
     }
 
-    /// A session is no member any more; every outlet and `elsewhere` are told if it was one.
+    /// Removes the member of `session`, and tells every outlet and `elsewhere` if there was one.
     pub fn leave(&mut self, topic: &TopicName, session: SessionId, elsewhere: &Elsewhere) {
         let left = self.presence.as_mut().and_then(|presence| presence.leave(session));
         if let Some(member) = left {
@@ -105,7 +105,7 @@ impl Audience {
         }
     }
 
-    /// A member has another user from now on: a leave, then a join.
+    /// Gives a member another user, told as a leave and a join.
     pub fn rename(&mut self, topic: &TopicName, member: &Member, elsewhere: &Elsewhere) {
         let Some(presence) = self.presence.as_mut() else { return };
         let Some(before) = presence.leave(member.session) else { return };
@@ -114,7 +114,7 @@ impl Audience {
         self.tell(topic, member.clone(), true, elsewhere);
     }
 
-    /// All members, those here first.
+    /// All members: those at this gateway, then those at others.
     pub fn members(&self, topic: &TopicName, elsewhere: &Elsewhere) -> Vec<Member> {
         let mut members = self.presence.as_ref().map(|presence| presence.members()).unwrap_or_default();
         members.extend(elsewhere.members(topic));

@@ -2,18 +2,19 @@
 
 use foldhash::HashMap;
 
-/// Up to this many children are a list. A map of one would take the memory of four, and have a table of its own.
+/// The most children that are kept in a list. A hash map of one entry takes the memory of four, in an allocation of its own.
 const LISTED_MAX: usize = 4;
 
-/// A map with room for more than this gives room back once most of its nodes are gone.
-const KEPT: usize = 64;
+/// A hash map with a larger capacity than this shrinks once less than a quarter of it is in use.
+const CAPACITY_KEPT: usize = 64;
 
-/// Nodes by token: a list of a few, or else a hash map. A sorted map took six times as long among 100,000 as among one.
+/// Nodes by token: a list of a few, else a hash map. A look-up in a sorted map took six times as long among 100,000 nodes as in a map of
+/// one.
 #[derive(Debug)]
 pub enum Children<T> {
-    /// At most [`LISTED_MAX`], in no order.
+    /// At most [`LISTED_MAX`] nodes, in no order.
     Few(Vec<(Box<str>, T)>),
-    /// More than that, or fewer that are left of more.
+    /// More nodes than that, or what removals have left of them.
     #[allow(clippy::box_collection, reason = "nearly all nodes have one child, and are to be small")]
     Many(Box<HashMap<Box<str>, T>>),
 }
@@ -25,7 +26,7 @@ impl<T> Default for Children<T> {
 }
 
 impl<T> Children<T> {
-    /// Whether there are none.
+    /// Whether the node has no children.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Few(list) => list.is_empty(),
@@ -33,7 +34,7 @@ impl<T> Children<T> {
         }
     }
 
-    /// The one of `token`.
+    /// The child for `token`.
     pub fn get(&self, token: &str) -> Option<&T> {
         match self {
             Self::Few(list) => list.iter().find(|(known, _)| **known == *token).map(|(_, child)| child),
@@ -41,7 +42,7 @@ impl<T> Children<T> {
         }
     }
 
-    /// The one of `token`.
+    /// The child for `token`, to be changed.
     pub fn get_mut(&mut self, token: &str) -> Option<&mut T> {
         match self {
             Self::Few(list) => list.iter_mut().find(|(known, _)| **known == *token).map(|(_, child)| child),
@@ -49,7 +50,7 @@ impl<T> Children<T> {
         }
     }
 
-    /// Adds one for `token`, which has none.
+    /// Adds the child for `token`, which has none.
     pub fn insert(&mut self, token: &str, child: T) {
         match self {
             Self::Few(list) if list.len() < LISTED_MAX => {
@@ -66,7 +67,7 @@ impl<T> Children<T> {
         }
     }
 
-    /// Takes the one of `token` out.
+    /// Removes the child for `token`.
     pub fn remove(&mut self, token: &str) {
         match self {
             Self::Few(list) => {
@@ -77,7 +78,7 @@ impl<T> Children<T> {
                 map.remove(token);
                 if map.len() <= 1 {
                     *self = Self::Few(map.drain().collect());
-                } else if map.capacity() > KEPT && map.len() < map.capacity() / 4 {
+                } else if map.capacity() > CAPACITY_KEPT && map.len() < map.capacity() / 4 {
                     map.shrink_to_fit();
                 }
             }
@@ -89,7 +90,7 @@ impl<T> Children<T> {
 mod tests {
     use super::*;
 
-    /// However many come and go, each is found by its token, and those that went are not.
+    /// Each child is found by its token, however many are added and removed, and a removed one is not found.
     #[test]
     fn children_are_found_by_token() {
         let mut children = Children::default();

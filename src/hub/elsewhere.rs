@@ -1,4 +1,4 @@
-//! Members at other gateways, and what these are told of the members here.
+//! Presence at the other gateways of a cluster: their members, and the joins and leaves here that they are told.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,34 +10,34 @@ use super::stream::Engine;
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
 
-/// The rest of a cluster, as far as presence goes. A gateway that is alone has an empty one.
+/// Presence at the other gateways of a cluster; empty without a cluster.
 #[derive(Default)]
 pub struct Elsewhere {
     engine: OnceLock<Arc<dyn Engine>>,
-    /// By topic, as the joins that the engine has told. Taken under the lock of the topic, or while none of that name can come to life;
-    /// nothing is taken under this one.
+    /// The members by topic, each as the join that the engine brought. Locked under the topic's lock, or while no topic of that name can
+    /// be made. No other lock is taken under this one.
     members: RwLock<HashMap<TopicName, HashMap<SessionId, Arc<PresenceChange>>>>,
 }
 
 impl Elsewhere {
-    /// From now on `engine` tells the others; `false`: there was one before.
+    /// Sets the engine by which the other gateways are told; `false`: an engine was set before.
     pub fn set_engine(&self, engine: Arc<dyn Engine>) -> bool {
         self.engine.set(engine).is_ok()
     }
 
-    /// Who tells the others, if there are any.
+    /// The engine, if the gateway belongs to a cluster.
     pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
         self.engine.get()
     }
 
-    /// Tells the others of a change here. Called under the topic's lock, so that they hear the changes of a topic in their order.
+    /// Tells the other gateways of a join or leave here. Called under the topic's lock, so that the changes of one topic keep their order.
     pub fn tell(&self, change: &Arc<PresenceChange>) {
         if let Some(engine) = self.engine() {
             engine.presence(change);
         }
     }
 
-    /// A member at another gateway joined or left.
+    /// Takes in the join or leave of a member at another gateway.
     pub fn take(&self, change: &Arc<PresenceChange>) {
         let mut topics = self.members.write();
         if change.joined {

@@ -1,4 +1,4 @@
-//! What ends: messages by age, histories by their total, topics that nobody needs.
+//! Expiry: messages end by age, histories by their total size, topics once nobody needs them.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::eviction_order::EvictionOrder;
 use super::lifetime::Upkeep;
-use super::order::Order;
 use super::rank::Rank;
 use super::registry::Registry;
 use super::topic::Topic;
 use crate::clock::Moment;
 
-/// How long a topic without messages and named subscribers lives on, so that a subscriber who comes back soon finds its epoch.
-/// The contract gives 5 s; the rest is for the slices.
+/// How long a topic without messages and named subscribers lives on, so that a subscriber who returns soon finds its epoch.
+/// The contract allows 5 s; the difference is for slices that come late.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Topics that are looked after in one slice.
+/// The most topics that are looked after in one slice.
 const SLICE: usize = 4_096;
 
-/// Topics that one publisher trims, or asks to give way, at most.
+/// The most topics that one publisher trims, or tries to evict.
 const STEPS_MAX: usize = 256;
 
 /// A topic and the moment of its next upkeep.
@@ -50,46 +50,46 @@ impl Ord for Timed {
     }
 }
 
-/// What is to be looked after, and the orders in which topics and histories give way.
+/// The topics by the time of their next upkeep, and the orders in which topics and histories give way.
 pub struct Expiry {
-    /// Held for one step of the heap; no other lock is taken under it.
+    /// Locked for one step of the heap; no other lock is taken under this one.
     due: Mutex<BinaryHeap<Reverse<Timed>>>,
     /// Topics without named subscribers.
-    unused: Order,
+    unused: EvictionOrder,
     /// Topics with a history.
-    histories: Order,
-    /// Held while histories are trimmed: each publisher frees what is over at its moment, which is nothing behind another.
+    histories: EvictionOrder,
+    /// Locked while histories are trimmed. A publisher that has waited for another finds nothing more to free.
     trimming: Mutex<()>,
 }
 
 impl Default for Expiry {
     fn default() -> Self {
-        let (unused, histories) = (Order::new(Rank::LastUse), Order::new(Rank::LastPublish));
+        let (unused, histories) = (EvictionOrder::new(Rank::LastUse), EvictionOrder::new(Rank::LastPublish));
         Self { due: Mutex::default(), unused, histories, trimming: Mutex::default() }
     }
 }
 
 impl Expiry {
-    /// Looks after `topic` at `at`.
+    /// Has `topic` looked after at `at`.
     pub fn await_topic(&self, topic: &Arc<Topic>, at: Moment) {
         self.due.lock().push(Reverse(Timed { at, topic: Arc::downgrade(topic) }));
     }
 
-    /// Notes that `topic` was used, or came to have something to give or no longer has.
+    /// Moves `topic` to its place in both orders.
     pub fn place(&self, topic: &Arc<Topic>) {
         self.unused.place(topic);
         self.histories.place(topic);
     }
 
-    /// One slice of what is due at `now`; whether more is.
+    /// Looks after one slice of the topics that are due at `now`; whether more are due.
     pub fn look_after(&self, registry: &Registry, now: Moment) -> bool {
         self.forget_gone(registry.len());
         for _ in 0..SLICE {
             let Some(topic) = self.next_due(now) else { return false };
             let Some(topic) = topic.upgrade() else { continue };
             match topic.look_after(GRACE, now) {
-                Upkeep::Again(at) => self.await_topic(&topic, at.max(now + Duration::from_millis(100))),
-                Upkeep::Rests => {}
+                Upkeep::DueAt(at) => self.await_topic(&topic, at.max(now + Duration::from_millis(100))),
+                Upkeep::AfterNextUse => {}
                 Upkeep::Dead => registry.remove(&topic),
             }
             if topic.is_misplaced() {
@@ -99,7 +99,8 @@ impl Expiry {
         true
     }
 
-    /// Topics that gave way are still awaited, and each keeps its memory; past a quarter of those that live, they are let go.
+    /// Removes evicted topics from the heap once they are more than a quarter of the living ones: each entry keeps its topic's memory
+    /// allocated.
     fn forget_gone(&self, living: usize) {
         let mut due = self.due.lock();
         if due.len() > living + living / 4 + SLICE {
@@ -116,8 +117,8 @@ impl Expiry {
         }
     }
 
-    /// The topic without named subscribers that was unused longest gives way, those with a history or a feed after those without;
-    /// `false`: there is none.
+    /// Evicts the topic without named subscribers that was unused longest. Topics with a history or a feed come after those without.
+    /// `false`: no topic can be evicted.
     pub fn make_room(&self, registry: &Registry) -> bool {
         for _ in 0..STEPS_MAX {
             let Some((topic, rank)) = self.unused.first() else { return false };
@@ -133,8 +134,8 @@ impl Expiry {
         false
     }
 
-    /// The oldest messages of the topics published to longest ago give way, as long as histories are `over` their bound by some bytes.
-    /// Whether more have to, which are left to the next call.
+    /// Gives up the oldest messages of the topics that were published to longest ago, while histories are `over` their bound by some
+    /// bytes. `true`: they still are, and the next call goes on.
     pub fn trim_histories(&self, over: impl Fn() -> usize) -> bool {
         let _alone = self.trimming.lock();
         for _ in 0..STEPS_MAX {
@@ -149,7 +150,7 @@ impl Expiry {
         over() > 0
     }
 
-    /// How many topics could give way, and how many have a history.
+    /// How many topics could be evicted, and how many have a history.
     #[cfg(test)]
     pub fn placed(&self) -> (usize, usize) {
         (self.unused.len(), self.histories.len())

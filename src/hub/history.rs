@@ -1,4 +1,4 @@
-//! One topic's history: what `since` and `last` are owed.
+//! One topic's history: the messages that `since` and `last` replay.
 
 use std::collections::VecDeque;
 
@@ -7,8 +7,8 @@ use crate::clock::Moment;
 use crate::config::Rule;
 use crate::position::Offset;
 
-/// What a kept message costs beside its payload, in bytes: what is known of it, its frame's head, its place in the queue, the
-/// allocator's share.
+/// The cost of a kept message beside its payload, in bytes: its metadata, its frame's head, its place in the queue and the allocator's
+/// overhead.
 const MESSAGE_OVERHEAD_BYTES: usize = 128;
 
 /// The newest messages of one topic, oldest first: every message above `floor`.
@@ -21,12 +21,12 @@ pub struct History {
 }
 
 impl History {
-    /// An empty history that has every message above `floor`.
+    /// An empty history that will have every message above `floor`.
     pub fn above(floor: Offset) -> Self {
         Self { floor, ..Self::default() }
     }
 
-    /// Keeps `message` if its rule keeps any, and gives up what that pushes out.
+    /// Keeps `message` if its rule keeps any, and gives up the oldest messages beyond the rule's `history`.
     pub fn keep(&mut self, message: &Message) {
         if message.rule.history == 0 {
             self.clear();
@@ -45,14 +45,14 @@ impl History {
         }
     }
 
-    /// Gives up what is older than `rule` keeps.
+    /// Gives up the messages that are older than the rule's `history_ttl`.
     pub fn expire(&mut self, rule: &Rule, now: Moment) {
         while self.messages.front().is_some_and(|oldest| now.since(oldest.moment) >= rule.history_ttl) {
             self.give_up_oldest();
         }
     }
 
-    /// Gives up the oldest message; its cost in bytes.
+    /// Gives up the oldest message, and returns its cost in bytes.
     pub fn give_up_oldest(&mut self) -> usize {
         let Some(message) = self.messages.pop_front() else { return 0 };
         let freed = cost(&message);
@@ -64,18 +64,18 @@ impl History {
         freed
     }
 
-    /// Gives up everything.
+    /// Gives up all messages.
     pub fn clear(&mut self) {
         let floor = self.messages.back().map_or(self.floor, |newest| newest.position.offset);
         *self = Self::above(floor);
     }
 
-    /// When its oldest message came.
+    /// When the oldest message was published.
     pub fn oldest_moment(&self) -> Option<Moment> {
         self.messages.front().map(|message| message.moment)
     }
 
-    /// Messages up to `floor` may be missing.
+    /// Notes that messages up to `floor` may be missing.
     pub fn raise_floor(&mut self, floor: Offset) {
         self.floor = self.floor.max(floor);
     }
@@ -85,27 +85,27 @@ impl History {
         self.floor
     }
 
-    /// Its messages from `offset` on.
+    /// The messages from `offset` on, oldest first.
     pub fn from(&self, offset: Offset) -> impl Iterator<Item = &Message> {
         self.messages.range(self.messages.partition_point(|message| message.position.offset < offset)..)
     }
 
-    /// Its messages before `offset`, newest first.
+    /// The messages before `offset`, newest first.
     pub fn before(&self, offset: Offset) -> impl Iterator<Item = &Message> {
         self.messages.range(..self.messages.partition_point(|message| message.position.offset < offset)).rev()
     }
 
-    /// Its newest messages, `count` at most.
+    /// The newest messages, `count` at most, oldest first.
     pub fn newest(&self, count: usize) -> impl Iterator<Item = &Message> {
         self.messages.range(self.messages.len().saturating_sub(count)..)
     }
 
-    /// Whether it has none.
+    /// Whether the history has no message.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// What it costs, in bytes.
+    /// The cost of the history, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

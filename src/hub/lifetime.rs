@@ -11,24 +11,24 @@ pub struct Lifetime {
     used_at: Moment,
     /// Whether a feed publishes to the topic.
     is_fed: bool,
-    /// Whether expiry has the topic in its queue.
+    /// Whether the topic's upkeep is scheduled.
     is_awaited: bool,
-    /// The topic was taken out of the registry; its name has to be looked up again.
+    /// Whether the life is over, so that the topic's name has to be looked up again.
     is_over: bool,
 }
 
 /// The outcome of a topic's upkeep.
 pub enum Upkeep {
-    /// The next upkeep is due then.
-    Again(Moment),
-    /// No upkeep is due until the topic is used.
-    Rests,
+    /// The next upkeep is due at this moment.
+    DueAt(Moment),
+    /// No upkeep is due until the topic was used again.
+    AfterNextUse,
     /// Nobody needs the topic, and its life is to end.
     Dead,
 }
 
 impl Lifetime {
-    /// A life that begins at `now`. Expiry is told of the topic by whoever makes it.
+    /// A life that begins at `now`. Whoever makes the topic schedules its upkeep.
     pub fn new(now: Moment) -> Self {
         Self { used_at: now, is_fed: false, is_awaited: true, is_over: false }
     }
@@ -53,7 +53,7 @@ impl Lifetime {
         self.is_fed = true;
     }
 
-    /// Whether expiry is to be told of the topic now; expiry is told once until the topic's next upkeep.
+    /// Whether the topic's upkeep is to be scheduled now. It is scheduled once until it has been done.
     pub fn begins_to_be_awaited(&mut self) -> bool {
         !std::mem::replace(&mut self.is_awaited, true)
     }
@@ -73,12 +73,12 @@ impl Lifetime {
     /// and for `grace` after the last use.
     pub fn look_after(&mut self, kept_until: Option<Moment>, named: usize, grace: Duration, now: Moment) -> Upkeep {
         match kept_until {
-            Some(until) => Upkeep::Again(until),
+            Some(until) => Upkeep::DueAt(until),
             None if named > 0 => {
                 self.is_awaited = false;
-                Upkeep::Rests
+                Upkeep::AfterNextUse
             }
-            None if now.since(self.used_at) < grace => Upkeep::Again(self.used_at + grace),
+            None if now.since(self.used_at) < grace => Upkeep::DueAt(self.used_at + grace),
             None => Upkeep::Dead,
         }
     }

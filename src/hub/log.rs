@@ -12,7 +12,7 @@ use crate::position::{Epoch, Offset, Position};
 /// What a subscriber asks to have replayed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
-    /// The epoch and offset of the last message that the subscriber says it has. Without an epoch, the topic's life is not compared.
+    /// The epoch and offset of the last message that the subscriber says it has. Without an epoch, the offset alone is compared.
     pub since: Option<(Option<&'a str>, Offset)>,
     /// How many of the newest messages; `None`: the rule's `last`.
     pub last: Option<usize>,
@@ -29,12 +29,12 @@ pub struct Start {
     pub recovered: Option<bool>,
 }
 
-/// A piece of history on its way to one session.
+/// A piece of history that is replayed to one session.
 #[derive(Debug)]
 pub struct ReplayPiece {
-    /// The life that the piece is of.
+    /// The epoch of the messages.
     pub epoch: Epoch,
-    /// What history no longer has.
+    /// The offsets that the history no longer has.
     pub gap: Option<ReplayGap>,
     /// The messages after the gap.
     pub messages: Vec<Message>,
@@ -42,14 +42,14 @@ pub struct ReplayPiece {
     pub caught_up: bool,
 }
 
-/// What a reader of a history does not get.
+/// Offsets that a reader of a history does not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayGap {
-    /// First and last of the offsets.
+    /// The first of the offsets.
     pub from: Offset,
-    /// The last of them, at least `from`.
+    /// The last of the offsets, at least `from`.
     pub to: Offset,
-    /// The life of both, where it is another than the one that the reader has read so far.
+    /// The epoch of both offsets, where the reader has read in another epoch so far.
     pub epoch: Option<Epoch>,
 }
 
@@ -64,7 +64,7 @@ pub struct HistoryPage {
     pub more: bool,
 }
 
-/// A part of a topic's history, and where the topic stands.
+/// A part of a topic's history, with the topic's newest position.
 #[derive(Debug, Clone)]
 pub struct HistoryPart {
     /// The newest position.
@@ -73,32 +73,33 @@ pub struct HistoryPart {
     pub messages: Vec<Message>,
 }
 
-/// From where on a part of a history is read.
+/// Where a part of a history begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFrom {
-    /// Oldest first, what comes after this offset.
+    /// The messages after this offset, oldest first.
     After(Offset),
-    /// Newest first, what comes before this offset.
+    /// The messages before this offset, newest first.
     Before(Offset),
 }
 
-/// The messages of one life of a topic, as far as they are kept. The log assigns positions, and it also takes messages whose
-/// position was assigned elsewhere; it knows nothing of who hears them.
+/// The kept messages of one life of a topic. A log assigns positions, and it also takes messages whose position an engine assigned. It
+/// does not know the subscribers.
 #[derive(Debug)]
 pub struct Log {
     life: Life,
     /// The offset of its newest message, 0 before the first.
     newest: Offset,
     history: History,
+    /// When the newest message was published; before the first one, when the log was made.
     published_at: Moment,
 }
 
-/// Who numbers the messages of a log.
+/// What assigns the offsets of a log.
 #[derive(Debug)]
 enum Life {
     /// The log itself, without holes.
     Own(Epoch),
-    /// The stream that the topic belongs to; its other topics have the numbers between.
+    /// The stream that the topic belongs to. Messages of the stream's other topics have the offsets between.
     OfStream(Arc<StreamLife>),
 }
 
@@ -108,12 +109,12 @@ impl Log {
         Self { life: Life::Own(Epoch::random()), newest: Offset(0), history: History::default(), published_at: now }
     }
 
-    /// A log in the life of a stream, of which all that is above `floor` will be appended.
+    /// An empty log in the life of a stream. Every message of the topic above `floor` is going to be appended.
     pub fn of_stream(life: &Arc<StreamLife>, floor: Offset, now: Moment) -> Self {
         Self { life: Life::OfStream(Arc::clone(life)), newest: Offset(0), history: History::above(floor), published_at: now }
     }
 
-    /// A life that goes on at `position` with its last `messages`, oldest first.
+    /// A life that continues at `position`, with its last `messages`, oldest first.
     pub fn restored(position: Position, messages: impl Iterator<Item = Message>, now: Moment) -> Self {
         let mut messages = messages.peekable();
         let floor = messages.peek().map_or(position.offset, |first| Offset(first.position.offset.0.saturating_sub(1)));
@@ -127,8 +128,8 @@ impl Log {
         self.history.from(Offset(0))
     }
 
-    /// The position of the newest message. In a stream whose topic has none that is kept, how far the stream was followed: all that was
-    /// published up to there is known.
+    /// The position of the newest message. For a stream's topic that keeps none, the position up to which the stream was followed: no
+    /// message of the topic before it is unknown.
     pub fn position(&self) -> Position {
         match &self.life {
             Life::OfStream(life) if self.history.is_empty() => Position { epoch: life.epoch(), offset: life.cursor().max(self.newest) },
@@ -141,27 +142,27 @@ impl Log {
         Position { epoch: self.epoch(), offset: self.newest.next() }
     }
 
-    /// The offset of its newest message, kept or not; 0: none is known.
+    /// The offset of the newest message, kept or not; 0: none is known.
     pub fn newest(&self) -> Offset {
         self.newest
     }
 
-    /// Whether an engine numbers its messages.
+    /// Whether a stream assigns the offsets.
     pub fn is_of_stream(&self) -> bool {
         matches!(self.life, Life::OfStream(_))
     }
 
-    /// Whether its numbers are those of `life`.
+    /// Whether the offsets are those of `life`.
     pub fn is_in(&self, life: &Arc<StreamLife>) -> bool {
         matches!(&self.life, Life::OfStream(own) if Arc::ptr_eq(own, life))
     }
 
-    /// Messages up to `floor` may be missing.
+    /// Notes that messages up to `floor` may be missing.
     pub fn raise_floor(&mut self, floor: Offset) {
         self.history.raise_floor(floor);
     }
 
-    /// The topic ends: a stream remembers how far it was.
+    /// Gives up the history at the topic's end. A stream's life remembers how far the topic was.
     pub fn end(&mut self) {
         self.clear();
         if let Life::OfStream(life) = &self.life {
@@ -183,7 +184,7 @@ impl Log {
         self.history.keep(message);
     }
 
-    /// Where a subscriber begins; `last` is the rule's.
+    /// Where a subscriber begins; `last` is that of the topic's rule.
     pub fn start(&self, wanted: Wanted<'_>, last: usize) -> Start {
         let position = self.position();
         let reaches_back = |offset| (self.history.floor()..=position.offset).contains(&offset);
@@ -205,7 +206,8 @@ impl Log {
         Position { offset: first.map_or(owed.offset, |message| message.position.offset), ..owed }
     }
 
-    /// Reads on from `next`, at most `messages` and about `bytes`. From another life it begins anew, with a gap that says so.
+    /// Reads from `next` on: at most `messages` messages, and about `bytes` of payloads. A `next` of another epoch is read from the oldest
+    /// message on, with a gap that names the epoch of the log.
     pub fn read(&self, next: Position, messages: usize, mut bytes: usize) -> ReplayPiece {
         let (epoch, floor) = (self.epoch(), self.history.floor());
         let gap = match next.offset {
@@ -272,12 +274,12 @@ impl Log {
         self.history.give_up_beyond(count);
     }
 
-    /// Gives up the messages that are older than `rule` keeps them.
+    /// Gives up the messages that are older than the rule's `history_ttl`.
     pub fn expire(&mut self, rule: &Rule, now: Moment) {
         self.history.expire(rule, now);
     }
 
-    /// Gives up its oldest messages until `bytes` are freed or none is left; how many bytes were freed.
+    /// Gives up the oldest messages until `bytes` are freed or no message is left; how many bytes were freed.
     pub fn give_up_oldest(&mut self, bytes: usize) -> usize {
         let mut freed = 0;
         while freed < bytes && !self.history.is_empty() {
@@ -286,7 +288,7 @@ impl Log {
         freed
     }
 
-    /// Gives up its history. The position stays.
+    /// Gives up the history. The position stays.
     pub fn clear(&mut self) {
         self.history.clear();
     }
@@ -301,7 +303,7 @@ impl Log {
         (!self.history.is_empty()).then_some(self.published_at)
     }
 
-    /// The cost of its history, in bytes.
+    /// The cost of the history, in bytes.
     pub fn bytes(&self) -> usize {
         self.history.bytes()
     }

@@ -1,4 +1,4 @@
-//! What is published: a `Publication` as it comes, a `Message` once it has its position.
+//! Messages: a `Publication` before it has a position, a `Message` after that.
 
 use std::iter::repeat_n;
 use std::ops::Deref;
@@ -15,19 +15,19 @@ use crate::position::{Offset, Position};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
 
-/// What is known of a payload's bytes; each is handed on as it came.
+/// The kind of a payload's bytes, which are passed on as they came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadKind {
-    /// JSON text (RFC 8259), checked.
+    /// Valid JSON text (RFC 8259).
     Json,
-    /// UTF-8 text; JSON or not.
+    /// UTF-8 text, which may be JSON or not.
     Text,
-    /// Came as binary: goes out as binary in the raw dialect.
+    /// Bytes that were published as binary. The raw dialect sends them as binary.
     Binary,
 }
 
 impl PayloadKind {
-    /// The opcode that such a payload goes out with by itself: text stays text, binary stays binary.
+    /// The opcode of a frame that carries the payload alone: text stays text, binary stays binary.
     pub fn opcode(self) -> OpCode {
         match self {
             Self::Json | Self::Text => OpCode::Text,
@@ -36,35 +36,35 @@ impl PayloadKind {
     }
 }
 
-/// One payload for one topic, not yet published; it lies where it was read, and is copied once it has its position.
+/// A payload for one topic that is not published yet. It stays in the buffer that it was read into until it has its position.
 #[derive(Debug, Clone, Copy)]
 pub struct Publication<'a> {
     /// The bytes, as published.
     pub payload: &'a [u8],
-    /// What is known of them.
+    /// The kind of these bytes.
     pub kind: PayloadKind,
-    /// A session that does not get it: its own sender without echo.
+    /// The session that does not get the message: its sender, where that asked for no echo.
     pub except: Option<SessionId>,
     /// For `messages_published_total{source}`.
     pub source: PublishSource,
-    /// Who answers for the topic if the message brings it to life; `None`: the gateway itself.
+    /// Whose topics the topic counts among if the message makes it; `None`: it is the gateway's own.
     pub payer: Option<&'a Payer>,
-    /// What goes with it beside the payload.
+    /// The metadata beside the payload.
     pub extra: Option<&'a Arc<Extra>>,
 }
 
-/// What goes with a message beside its payload, for those whose dialect shows it: Centrifugo's clients, `/api`, and natively where the
-/// rule names senders.
+/// Metadata that goes with a message beside its payload. Centrifugo's protocol and `/api` show it; the native dialect shows the publisher
+/// where the topic's rule has `sender` on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Extra {
-    /// The session that has published it.
+    /// The session that published the message.
     pub publisher: Option<Member>,
-    /// Keys and values that its publisher has given it.
+    /// Keys and values that the publisher gave.
     pub tags: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Extra {
-    /// How much memory it takes, in bytes; what its publisher shares with other messages is counted too.
+    /// The memory that the metadata takes, in bytes. The publisher's `info` counts for each of its messages, although they share it.
     pub fn bytes(&self) -> usize {
         let info = self.publisher.as_ref().and_then(|publisher| publisher.info.as_ref()).map_or(0, |info| info.bytes());
         let tags = self.tags.iter().map(|(key, value)| size_of::<(Box<str>, Box<str>)>() + key.len() + value.len());
@@ -72,60 +72,60 @@ impl Extra {
     }
 }
 
-/// A published message: one piece of memory, shared by whoever holds it.
+/// A published message: one allocation, which its holders share.
 #[derive(Debug, Clone)]
 pub struct Message(triomphe::Arc<HeaderSlice<Header, [u8]>>);
 
-/// What lies before a message's frame.
+/// The part of the allocation before the message's frame.
 #[derive(Debug)]
 struct Header {
     about: About,
-    /// The frame's head, which the payload follows.
+    /// The length of the frame's head. The payload follows the head.
     head_bytes: usize,
-    /// The offset of the topic's message before it, where an engine gives offsets with holes; 0: none is known.
+    /// The offset of the topic's previous message, where an engine assigns offsets with holes; 0: none is known.
     prev: Option<Offset>,
 }
 
-/// What is known of a message beside its payload.
+/// All of a message except its payload.
 #[derive(Debug)]
 pub struct About {
-    /// Its topic.
+    /// The topic.
     pub topic: TopicName,
-    /// Where it stands there.
+    /// The position in the topic.
     pub position: Position,
-    /// When it was published, in Unix milliseconds.
+    /// When the message was published, in Unix milliseconds.
     pub published_at: Timestamp,
-    /// The same on the monotonic clock.
+    /// When the message was published, on the monotonic clock.
     pub moment: Moment,
-    /// What is known of its payload.
+    /// The kind of the payload.
     pub kind: PayloadKind,
-    /// A session that does not get it.
+    /// The session that does not get the message.
     pub except: Option<SessionId>,
-    /// The rule that it was published under.
+    /// The rule that was in force when the message was published.
     pub rule: Arc<Rule>,
-    /// What goes with it beside the payload.
+    /// The metadata beside the payload.
     pub extra: Option<Arc<Extra>>,
 }
 
 impl About {
-    /// The session that has published it, where its rule names it (PROTOCOL section 3).
+    /// The session that published the message, where the rule has `sender` on (PROTOCOL section 3).
     pub fn sender(&self) -> Option<&Member> {
         self.extra.as_ref()?.publisher.as_ref().filter(|_| self.rule.sender)
     }
 }
 
 impl Message {
-    /// Copies `payload`, right behind the head of a frame: a raw subscriber's frame is written with it, and costs nothing more.
+    /// Copies `payload` behind the head of its frame. A raw subscriber is sent this frame as it lies here, without another copy.
     pub fn new(about: About, payload: &[u8]) -> Self {
         Self::made(about, None, payload)
     }
 
-    /// The same for a topic of a stream, whose message before it is at `prev`.
+    /// Makes a message of a stream, in whose topic the previous message has the offset `prev`.
     pub fn of_stream(about: About, prev: Offset, payload: &[u8]) -> Self {
         Self::made(about, Some(prev), payload)
     }
 
-    /// The offset of the topic's message before it, where the offsets have holes; 0: none is known.
+    /// The offset of the topic's previous message, where the offsets have holes; 0: none is known.
     pub fn prev(&self) -> Option<Offset> {
         self.0.header.prev
     }
@@ -145,7 +145,7 @@ impl Message {
         &self.frame()[self.0.header.head_bytes..]
     }
 
-    /// The whole frame that carries the payload alone, uncompressed.
+    /// The whole frame that carries the payload alone, without compression.
     pub fn frame(&self) -> &[u8] {
         &self.0.slice
     }

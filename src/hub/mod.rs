@@ -1,16 +1,16 @@
-//! The hub: all topics, what is published to them and who hears it.
+//! The hub: all topics, their publishers and their outlets.
 
 mod address;
 mod audience;
 mod children;
 mod elsewhere;
+mod eviction_order;
 mod expiry;
 mod history;
 mod lifetime;
 mod log;
 mod membership;
 mod message;
-mod order;
 mod outlet;
 mod pattern_trie;
 mod patterns;
@@ -103,15 +103,15 @@ impl Hub {
         hub
     }
 
-    /// Adds an outlet and gives it its id.
+    /// Adds an outlet, and returns the outlet's id.
     pub fn attach(&self, outlet: Arc<dyn Outlet>) -> OutletId {
         let mut outlets = self.outlets.write();
         outlets.push(outlet);
         OutletId((outlets.len() - 1) as u16)
     }
 
-    /// Gives `publication` its position and delivers it to every outlet with a subscriber. Waits for room in each of them before
-    /// the offset is assigned. For feeds and HTTP: a session does not wait in a future.
+    /// Gives `publication` its position and delivers it to every outlet with a subscriber. The future waits for room in all of these
+    /// outlets before it assigns the offset. Feeds and HTTP publish so; a session calls [`Hub::try_publish`].
     pub async fn publish(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Position, PublishError> {
         match self.submit(topic, publication).await? {
             Submitted::Published(position) => Ok(position),
@@ -119,7 +119,7 @@ impl Hub {
         }
     }
 
-    /// Does what [`Hub::publish`] does, but for the wait for an engine's answer: publishes that follow keep behind this one.
+    /// Does what [`Hub::publish`] does, except the wait for an engine's answer. Publishes that follow keep their order behind this one.
     pub async fn submit(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Submitted, PublishError> {
         poll_fn(|context| self.poll_submit(topic, &publication, context.waker())).await
     }
@@ -141,7 +141,7 @@ impl Hub {
         Poll::Pending
     }
 
-    /// Does what [`Hub::publish`] does, without waiting. `publisher` is its waker: an outlet that was full knows by it whose turn it is.
+    /// Does what [`Hub::publish`] does, without waiting. `publisher` is the waker by which an outlet that was full knows the publisher.
     pub fn try_publish(&self, name: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Result<Attempt, PublishError> {
         if let Some(handed) = self.hand_over(name, publication) {
             return handed;
@@ -157,7 +157,7 @@ impl Hub {
         })
     }
 
-    /// Subscribes a session to a topic by name. The flag: the topic's rule has presence on.
+    /// Subscribes a session to a topic by name. The flag in the answer says whether the topic's rule has presence on.
     pub fn subscribe(
         &self,
         name: &TopicName,
@@ -181,32 +181,32 @@ impl Hub {
         self.topics.await_upkeep(&topic);
     }
 
-    /// From now on `outlet` hears every topic that `pattern` matches. Called for an outlet's first session with that pattern.
+    /// Subscribes `outlet` to every topic that `pattern` matches. Called for the outlet's first session with that pattern.
     pub fn subscribe_pattern(&self, pattern: &Pattern, outlet: OutletId) {
         self.topics.shared().patterns.add(pattern, outlet, &self.outlet(outlet));
     }
 
-    /// Undoes [`Hub::subscribe_pattern`]. Called after an outlet's last session with that pattern.
+    /// Undoes [`Hub::subscribe_pattern`]. Called after the outlet's last session with that pattern.
     pub fn unsubscribe_pattern(&self, pattern: &Pattern, outlet: OutletId) {
         self.topics.shared().patterns.remove(pattern, outlet);
     }
 
-    /// A slice of the living topics that `selection` takes, from behind `after`, of about `most` steps.
+    /// A slice of the living topics that `selection` matches, from behind `after`, found in about `most` steps.
     pub fn slice(&self, selection: &mut Selection, after: Option<&Cursor>, most: usize) -> Slice<Topic> {
         self.topics.registry().slice(selection, after, most)
     }
 
-    /// Where a subscriber by pattern begins on `topic`; `None`: it has died.
+    /// Where a subscriber by pattern begins on `topic`; `None`: the topic has died.
     pub fn start_on(&self, topic: &Topic, wanted: Wanted<'_>) -> Option<Start> {
         topic.start_by_pattern(wanted, self.topics.live(), self.topics.now()).ok()
     }
 
-    /// Where the replay of `topic` begins for a subscriber who is owed every message from `owed` on, and the `last` before that.
+    /// Where the replay of `topic` begins for a subscriber that gets every message from `owed` on, and the `last` messages before.
     pub fn replay_before(&self, topic: &Topic, owed: Position, last: Option<usize>) -> Position {
         topic.read(self.topics.live(), self.topics.now(), |log, rule| log.replay_before(owed, last.unwrap_or(rule.last)))
     }
 
-    /// Where a subscriber by pattern begins on one topic; `None`: the topic does not live.
+    /// Where a subscriber by pattern begins on the topic named `name`; `None`: there is no such topic.
     pub fn start(&self, name: &TopicName, wanted: Wanted<'_>) -> Option<(Arc<Topic>, Start)> {
         let topic = self.find(name)?;
         let start = self.start_on(&topic, wanted)?;
@@ -218,17 +218,17 @@ impl Hub {
         self.topics.registry().find(name)
     }
 
-    /// A member of `topic` has another user from now on.
+    /// Gives a member of `topic` another user.
     pub fn rename(&self, topic: &TopicName, member: &Member) {
         membership::rename(&self.topics, topic, member);
     }
 
-    /// A session that is subscribed to `topic` by name is a member from now on, if the topic's rule has presence on.
+    /// Makes a session that is subscribed to `topic` by name a member, if the topic's rule has presence on.
     pub fn enter(&self, topic: &TopicName, member: &Member) {
         membership::enter(&self.topics, topic, member);
     }
 
-    /// The history of `topic` after `since`, or its newest `limit` messages; at most about 1 MiB of payloads.
+    /// The history of `topic` after `since`, or else its newest `limit` messages; about 1 MiB of payloads at most.
     pub fn history(&self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Result<HistoryPage, Off> {
         let Some(topic) = self.find(topic) else {
             let empty = HistoryPage { epoch: None, messages: Vec::new(), more: false };
@@ -237,8 +237,8 @@ impl Hub {
         self.read_history(&topic, |log| log.page(since, limit, HISTORY_ANSWER_BYTES))
     }
 
-    /// A part of the history of `name` and its newest position; at most about 1 MiB of payloads. A topic that does not live begins to, and
-    /// `payer` answers for it: whoever is told its position may come back with that.
+    /// A part of the history of `name`, with the topic's newest position; about 1 MiB of payloads at most. A topic that does not live is
+    /// made, and counts among those of `payer`: a client may come back with the position that it is told here.
     pub fn history_part(
         &self,
         name: &TopicName,
@@ -253,7 +253,8 @@ impl Hub {
         Ok(self.read_history(&topic, |log| log.part(from, limit, HISTORY_ANSWER_BYTES)))
     }
 
-    /// Gives up the history of `topic`, whose position stays; whoever reads on in it is told that it is gone. A stream keeps its own.
+    /// Gives up the history of `topic`, whose position stays. Sessions that still read that history are told of a gap. The history of a
+    /// stream's topic can't be removed here.
     pub fn remove_history(&self, topic: &TopicName) -> Result<(), Off> {
         if !self.keeps_history(topic) || self.topics.shared().streams.life_of(topic).is_some() {
             return Err(Off::History);
@@ -265,7 +266,7 @@ impl Hub {
         Ok(())
     }
 
-    /// A member of `change.topic` at another gateway joined or left.
+    /// Takes in the join or leave of a member at another gateway.
     pub fn change_elsewhere(&self, change: &Arc<PresenceChange>) {
         membership::change_elsewhere(&self.topics, change);
     }
@@ -275,17 +276,17 @@ impl Hub {
         membership::members(&self.topics, topic).ok_or(Off::Presence)
     }
 
-    /// One living topic.
+    /// The topic of that name as `/v1/topics` shows it, if it lives.
     pub fn topic(&self, topic: &TopicName) -> Option<TopicInfo> {
         self.find(topic).map(|topic| topic.info())
     }
 
-    /// Living topics that match, by name, from after `after`, at most `limit`.
+    /// The living topics that `matching` matches, in the order of their names, from behind `after`: `limit` of them at most.
     pub fn topics(&self, matching: Option<&Pattern>, after: Option<&str>, limit: usize) -> Vec<TopicInfo> {
         self.topics.registry().page(matching, after, limit).iter().map(|topic| topic.info()).collect()
     }
 
-    /// Gives up what has ended, for as long as the future is polled.
+    /// Gives up messages and topics that have ended, for as long as the future is polled.
     pub async fn keep_up(&self) {
         let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
         loop {
@@ -301,13 +302,13 @@ impl Hub {
         self.topics.look_after()
     }
 
-    /// Takes every topic out of the hub, as it can be written down. A topic that is used after that begins a new life.
+    /// Takes every topic out of the hub, in the form in which a store writes it. A topic that is used after that begins a new life.
     pub fn take_out(&self) -> impl Iterator<Item = TopicState> {
         self.topics.registry().matching(None).into_iter().filter_map(|topic| topic.take_out())
     }
 
-    /// Lets a topic that was taken out go on, before anybody uses it. It counts as used until `grace` from now, so that its subscribers
-    /// find it. `false`: there is no room for it.
+    /// Restores a topic that was taken out, before any session uses it. The topic counts as used for `grace`, so that its subscribers find
+    /// it. `false`: the limits have no room for the topic.
     pub fn restore(&self, state: TopicState, grace: Duration) -> bool {
         let Ok(topic) = self.topics.open(&state.name, None) else { return false };
         topic.restore(state, self.topics.live(), self.topics.clock(), self.topics.now() + grace);
@@ -316,7 +317,7 @@ impl Hub {
         true
     }
 
-    /// Gives what is published to topics of streams to `engine`. Called once, while the gateway starts.
+    /// Sets the engine that takes publications on topics of streams. Called once, while the gateway starts.
     pub fn set_engine(&self, engine: Arc<dyn Engine>) {
         let is_first = self.topics.shared().elsewhere.set_engine(engine);
         debug_assert!(is_first, "a gateway has one engine");
@@ -327,7 +328,7 @@ impl Hub {
         self.topics.shared().elsewhere.engine()
     }
 
-    /// From now on topics under `pattern` are a stream's. Nothing is known of it yet.
+    /// Makes the topics under `pattern` those of a stream, of which no message is known yet.
     pub fn follow_stream(&self, pattern: &Pattern) {
         self.topics.shared().streams.begin(pattern, &StreamLife::new(Epoch::random(), Offset(0), Offset(0)));
     }
@@ -337,12 +338,12 @@ impl Hub {
         replication::apply(&self.topics, name, life, streamed).await;
     }
 
-    /// Puts what was read of the stream under `pattern` in the place of what its topics had.
+    /// Puts the logs that were read from the stream under `pattern` in the place of those that its topics had.
     pub async fn begin_stream(&self, pattern: &Pattern, life: &Arc<StreamLife>, logs: HashMap<TopicName, Log>) {
         replication::begin_stream(&self.topics, pattern, life, logs).await;
     }
 
-    /// What an engine makes of a publication; `None`: the topic is the hub's own.
+    /// Hands a publication to the engine; `None`: no stream has the topic.
     fn hand_over(&self, name: &TopicName, publication: &Publication<'_>) -> Option<Result<Attempt, PublishError>> {
         let engine = self.engine()?;
         Some(engine.publish(name, publication)?.map(|handed| match handed {

@@ -1,4 +1,4 @@
-//! Where a topic's messages go: the hub's side of a shard.
+//! Outlets, the hub's view of shards: a topic's messages and presence go to them.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -20,9 +20,9 @@ pub struct PresenceChange {
 }
 
 impl PresenceChange {
-    /// About how much memory it takes on its way to those who are told, in bytes.
+    /// About how much memory the change takes while it waits to be told, in bytes.
     pub fn bytes(&self) -> usize {
-        /// The change itself, its number and what finds it by its member.
+        /// The change itself, its number and its entry in the index by member.
         const OVERHEAD_BYTES: usize = 256;
         let Member { user, info, .. } = &self.member;
         let user = user.as_ref().map_or(0, |user| user.len());
@@ -30,21 +30,22 @@ impl PresenceChange {
     }
 }
 
-/// Takes what topics deliver. Topics call an outlet under their lock, so an outlet never waits and never calls the hub.
+/// Takes the messages and presence changes of topics. A topic calls its outlets under its lock, so an outlet never waits and never calls
+/// the hub.
 pub trait Outlet: Send + Sync {
-    /// Whether `publisher`, which is known by its waker, may offer the outlet another message now. Where others wait for room, that is
-    /// first come first served.
+    /// Whether `publisher`, which is identified by its waker, may offer another message now. Publishers that wait for room are served in
+    /// the order in which they came.
     fn has_room(&self, publisher: &Waker) -> bool;
-    /// Wakes `publisher` once it is its turn. A publisher that found no room waits by this alone.
+    /// Wakes `publisher` once it may offer a message. A publisher that found no room waits for this call alone.
     fn when_room(&self, publisher: &Waker);
     /// Takes a message of `publisher`. The messages of a topic come in the order of their offsets.
     fn offer(&self, message: &Message, publisher: &Waker);
-    /// Takes `topic`, whose log is another one from now on. Subscribers have had what there was up to `after`, and read on from there.
-    fn go_on(&self, topic: &TopicName, after: Position);
+    /// The log of `topic` was replaced. Subscribers have had the messages up to `after`, and read on from there in the new log.
+    fn log_replaced(&self, topic: &TopicName, after: Position);
     /// Takes a change of presence.
     fn tell(&self, change: &Arc<PresenceChange>);
 }
 
-/// An outlet's place in the hub's list.
+/// The index of an outlet in the hub's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutletId(pub u16);

@@ -1,4 +1,4 @@
-//! Patterns by token: a topic finds those that match it.
+//! A trie of patterns by token, in which a topic finds the patterns that match it.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +13,7 @@ pub struct PatternTrie<V> {
 
 #[derive(Debug)]
 struct PatternNode<V> {
-    /// By token; `*` and `>` are tokens too. Every message is looked up here.
+    /// The children by token; `*` and `>` are tokens too. Each topic of a message is looked up here.
     children: Children<PatternNode<V>>,
     value: Option<V>,
 }
@@ -31,7 +31,7 @@ impl<V> Default for PatternTrie<V> {
 }
 
 impl<V> PatternTrie<V> {
-    /// The place of `pattern`'s value, made if it wasn't there.
+    /// The place of `pattern`'s value, which is made if there was none.
     pub fn entry(&mut self, pattern: &Pattern) -> &mut Option<V> {
         let mut node = &mut self.root;
         for token in pattern.tokens() {
@@ -52,7 +52,7 @@ impl<V> PatternTrie<V> {
         node.value.as_ref()
     }
 
-    /// Takes `pattern`'s value out, with the nodes that nothing else needs.
+    /// Removes `pattern`'s value, with the nodes that no other pattern needs.
     pub fn remove(&mut self, pattern: &Pattern) -> Option<V> {
         fn below<'t, V>(node: &mut PatternNode<V>, mut tokens: impl Iterator<Item = &'t str>) -> Option<V> {
             let Some(token) = tokens.next() else { return node.value.take() };
@@ -63,7 +63,7 @@ impl<V> PatternTrie<V> {
             }
             value
         }
-        // The iterator's type would grow with each level of a generic recursion, so it goes by reference.
+        // A generic recursion would wrap the iterator's type once more at each level; a reference keeps the type.
         let tokens: &mut dyn Iterator<Item = &str> = &mut pattern.tokens();
         below(&mut self.root, tokens)
     }
@@ -82,7 +82,7 @@ impl<V> PatternTrie<V> {
         self.matches_until(topic, all);
     }
 
-    /// Calls `found` with the value of each pattern that matches `topic`, until `found` breaks off. How many nodes were visited.
+    /// Calls `found` with the value of each pattern that matches `topic`, until `found` breaks off. Returns how many nodes were visited.
     pub fn matches_until<'a>(&'a self, topic: &TopicName, found: impl FnMut(&'a V) -> ControlFlow<()>) -> usize {
         let mut search = Search { found, visited: 0 };
         let _ = search.visit(&self.root, topic.as_str(), true);

@@ -1,4 +1,4 @@
-//! The patterns that outlets hear by.
+//! The patterns that outlets are subscribed by.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use super::outlet::{Outlet, OutletId};
 use super::pattern_trie::PatternTrie;
 use crate::topic_name::{Pattern, TopicName};
 
-/// All patterns of all outlets. A topic looks them up when it is used for the first time after a change, so that adding a pattern
-/// visits no topic and adding a topic visits no pattern.
+/// All patterns of all outlets. A topic looks up its patterns at its first use after a change, so adding a pattern visits no topic, and
+/// adding a topic visits only the patterns that may match it.
 #[derive(Default)]
 pub struct Patterns {
-    /// Held for the change of one pattern or for the matches of one topic; nothing waits under it.
+    /// Locked for the change of one pattern, or for the matches of one topic. Nothing waits under this lock.
     state: RwLock<State>,
     /// How often the patterns have changed.
     generation: AtomicU64,
@@ -24,12 +24,12 @@ pub struct Patterns {
 #[derive(Default)]
 struct State {
     trie: PatternTrie<Vec<(OutletId, Arc<dyn Outlet>)>>,
-    /// How many patterns each outlet has. A search ends once it has found all of these outlets.
+    /// How many patterns each outlet has. A search ends when it has found every outlet in this map.
     outlets: HashMap<OutletId, usize>,
 }
 
 impl Patterns {
-    /// Adds a pattern of an outlet that does not have it yet.
+    /// Adds `pattern` to an outlet that does not have it yet.
     pub fn add(&self, pattern: &Pattern, id: OutletId, outlet: &Arc<dyn Outlet>) {
         let mut state = self.state.write();
         state.trie.entry(pattern).get_or_insert_default().push((id, Arc::clone(outlet)));
@@ -62,8 +62,8 @@ impl Patterns {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Calls `found` once with each outlet that has a pattern which matches `topic`; the generation that this holds for, and how many
-    /// nodes were visited.
+    /// Calls `found` once for each outlet with a pattern that matches `topic`. Returns the generation that the matches belong to, and how
+    /// many nodes were visited.
     pub fn outlets_of(&self, topic: &TopicName, mut found: impl FnMut(OutletId, &Arc<dyn Outlet>)) -> (u64, usize) {
         let state = self.state.read();
         let mut told: Vec<OutletId> = Vec::new();

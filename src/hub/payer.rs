@@ -1,4 +1,4 @@
-//! Who answers for the topics that a publish or a subscribe brings to life.
+//! Payers: the credential or address whose `limits.topics_per_address` a topic counts against.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use parking_lot::Mutex;
 
 use super::address::counted_as;
 
-/// A credential, or an address without any.
+/// The credential whose publish or subscribe made a topic, or the address where there was none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Payer {
     /// An API key, by its name.
     ApiKey(Arc<str>),
-    /// A token's user. A renewed token is the same payer.
+    /// The user of a token. A renewed token is the same payer.
     User(Arc<str>),
-    /// An address, as limits count it.
+    /// An address, as limits per address count it.
     Address(IpAddr),
 }
 
 impl Payer {
-    /// The payer that `address` is counted as.
+    /// The payer for a request from `address` without a credential.
     pub fn of_address(address: IpAddr) -> Self {
         Self::Address(counted_as(address))
     }
 }
 
-/// How many living topics each payer has brought to life. A payer without any takes no memory.
+/// How many living topics each payer has made. A payer without living topics takes no memory.
 #[derive(Debug, Default)]
 pub struct TopicAccounts {
-    /// Held for one look-up.
+    /// Locked for one look-up.
     topics: Mutex<HashMap<Payer, usize>>,
 }
 
 impl TopicAccounts {
-    /// Counts a topic of `payer`; `false`: it has `most` already.
+    /// Counts one more topic of `payer`; `false`: the payer has `most` topics already.
     pub fn take(&self, payer: &Payer, most: usize) -> bool {
         let mut topics = self.topics.lock();
         match topics.get_mut(payer) {
@@ -45,12 +45,12 @@ impl TopicAccounts {
         true
     }
 
-    /// How many payers have one.
+    /// How many payers have living topics.
     pub fn len(&self) -> usize {
         self.topics.lock().len()
     }
 
-    /// A topic of `payer` lives no more.
+    /// Counts one topic less of `payer`.
     pub fn give_back(&self, payer: &Payer) {
         let mut topics = self.topics.lock();
         let Some(count) = topics.get_mut(payer) else { return };

@@ -1,4 +1,4 @@
-//! Who is subscribed to one topic by name.
+//! The members of one topic: the sessions that are subscribed to it by name.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ pub struct Presence {
     members: HashMap<SessionId, About>,
 }
 
-/// What is known of a member beside its session.
+/// A member's user and `info`.
 type About = (Option<Arc<str>>, Option<Arc<MemberInfo>>);
 
 impl Presence {
-    /// Adds a member; `false` if it is there already.
+    /// Adds a member; `false`: the session was a member already.
     pub fn join(&mut self, member: &Member) -> bool {
         self.members.insert(member.session, (member.user.clone(), member.info.clone())).is_none()
     }
 
-    /// Takes a member out; `None` if it isn't there.
+    /// Removes a member; `None`: the session was no member.
     pub fn leave(&mut self, session: SessionId) -> Option<Member> {
         let (user, info) = self.members.remove(&session)?;
         if self.members.is_empty() {

@@ -1,4 +1,4 @@
-//! The rank of a topic, which decides when it gives way to others.
+//! The rank of a topic, by which topics are evicted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::clock::Moment;
 /// How far a topic's place in an order may be behind its rank, in nanoseconds.
 const LAG_NANOS_MAX: u64 = 1_000_000_000;
 
-/// The bit of a rank by which a topic gives way after those without it.
+/// The bit of a rank by which a topic is evicted after those without this bit.
 const LATER: u64 = 1 << 63;
 
-/// What topics are ranked by. The topic of the lowest rank gives way first; one whose rank is 0 has nothing to give.
+/// What topics are ranked by. The topic with the lowest rank is evicted first; a topic with the rank 0 has nothing to give.
 #[derive(Debug, Clone, Copy)]
 pub enum Rank {
     /// The last use, of topics without named subscribers. Topics with a history or a feed come after the others.
@@ -26,22 +26,22 @@ pub fn rank_of(moment: Moment) -> u64 {
     1 + u64::try_from(since_earliest).unwrap_or(u64::MAX).min(LATER - 2)
 }
 
-/// The rank of a topic that gives way after all that have a [`rank_of`].
+/// The rank of a topic that is evicted after all topics with a [`rank_of`].
 pub fn late_rank_of(moment: Moment) -> u64 {
     rank_of(moment) | LATER
 }
 
-/// The ranks at which one topic stands in the orders, by [`Rank`]; 0: in none. Each is written under its order's lock.
+/// The ranks at which one topic is in the orders of eviction, by [`Rank`]; 0: not in that order. Each is written under its order's lock.
 #[derive(Debug, Default)]
 pub struct Placed([AtomicU64; 2]);
 
 impl Placed {
-    /// The topic stands at `rank` in the order by `by` from now on; the rank at which it stood before.
+    /// Notes the topic's rank in the order by `by`, and returns the rank before.
     pub fn replace(&self, by: Rank, rank: u64) -> u64 {
         self.0[by as usize].swap(rank, Ordering::Relaxed)
     }
 
-    /// Whether a place is too far behind the rank that `rank` tells, or one of both is 0 and the other is not.
+    /// Whether a noted rank is too far behind the one that `rank` returns, or one of both is 0 and the other is not.
     pub fn is_behind(&self, rank: impl Fn(Rank) -> u64) -> bool {
         [Rank::LastUse, Rank::LastPublish].into_iter().any(|by| {
             let (now, placed) = (rank(by), self.0[by as usize].load(Ordering::Relaxed));

@@ -1,4 +1,4 @@
-//! The answer to a publication that an engine was handed: it comes later, or never twice.
+//! The answer to a publication that an engine was handed. It comes later, and once.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use parking_lot::Mutex;
 use super::refusal::PublishError;
 use crate::position::Position;
 
-/// Where a publisher finds the answer.
+/// The publisher's end: the answer is read here.
 #[derive(Debug, Clone)]
 pub struct Receipt(Arc<Mutex<State>>);
 
-/// Where an engine leaves the answer. Dropped without one, it leaves that none will come.
+/// The engine's end: the answer is left here. An answerer that is dropped without an answer leaves [`PublishError::Unavailable`].
 #[derive(Debug)]
 pub struct Answerer(Receipt);
 
-/// A publication that there was room for.
+/// A publication that was accepted.
 #[derive(Debug)]
 pub enum Submitted {
-    /// It has this position.
+    /// The message has this position.
     Published(Position),
-    /// An engine was handed it, and the receipt will have its position.
+    /// An engine was handed the message, and the receipt will have the position.
     Awaited(Receipt),
 }
 
@@ -33,18 +33,18 @@ struct State {
 }
 
 impl Receipt {
-    /// A receipt, and where its answer is left.
+    /// Both ends of one answer.
     pub fn pair() -> (Answerer, Self) {
         let receipt = Self(Arc::default());
         (Answerer(receipt.clone()), receipt)
     }
 
-    /// A receipt whose answer is there.
+    /// A receipt that has its answer.
     pub fn answered(answer: Result<Position, PublishError>) -> Self {
         Self(Arc::new(Mutex::new(State { answer: Some(answer), waker: None })))
     }
 
-    /// The answer, or `waker` is woken once it is there.
+    /// The answer, if it was left; else `waker` is woken when it is.
     pub fn poll(&self, waker: &Waker) -> Poll<Result<Position, PublishError>> {
         let mut state = self.0.lock();
         if let Some(answer) = &state.answer {
@@ -54,14 +54,14 @@ impl Receipt {
         Poll::Pending
     }
 
-    /// The answer, once it is there.
+    /// Waits for the answer.
     pub async fn answer(&self) -> Result<Position, PublishError> {
         poll_fn(|context| self.poll(context.waker())).await
     }
 }
 
 impl Answerer {
-    /// Leaves the answer and wakes whoever waits for it.
+    /// Leaves the answer, and wakes the publisher that waits for it.
     pub fn answer(self, answer: Result<Position, PublishError>) {
         self.leave(answer);
     }

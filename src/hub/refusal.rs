@@ -1,26 +1,26 @@
-//! What the hub refuses, and the contract's code for each refusal.
+//! Refusals of the hub, and the contract's code for each.
 
 use crate::codes::ErrorCode;
 
-/// Why a topic was not made.
+/// Why a message was not published, or a topic not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// There are `limits.topics` topics, each with a subscriber.
+    /// `limits.topics` topics live, and each has a subscriber.
     #[error("there are as many topics as limits.topics allows, and each has a subscriber")]
     TopicsFull,
-    /// The address or credential has `limits.topics_per_address` topics that live.
-    #[error("as many topics as limits.topics_per_address allows were brought to life by this address or credential and live still")]
+    /// `limits.topics_per_address` topics of this address or credential live.
+    #[error("this address or credential has as many living topics as limits.topics_per_address allows")]
     TopicsOfPayerFull,
-    /// What goes with the message is longer than the topic's stream takes.
-    #[error("the message's tags, with its payload, are longer than its stream takes")]
+    /// The message's metadata and payload are larger than its stream accepts.
+    #[error("the message's tags and payload together are larger than its stream accepts")]
     ExtraTooLong,
-    /// The topic's stream can't take messages now.
-    #[error("the cluster can't take messages now: {0}; this one may or may not have been stored")]
+    /// The topic's stream does not accept messages now.
+    #[error("the cluster can't take messages now: {0}; this message may or may not have been stored")]
     Unavailable(&'static str),
 }
 
 impl PublishError {
-    /// The contract's code for it.
+    /// The contract's code for the error.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::TopicsFull | Self::TopicsOfPayerFull => ErrorCode::RateLimited,
@@ -30,19 +30,19 @@ impl PublishError {
     }
 }
 
-/// A service that the topic's rule has off.
+/// A service that the topic's rule has turned off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Off {
     /// `history = 0`.
     #[error("this topic keeps no history; its rule has `history = 0`")]
     History,
     /// `presence = false`.
-    #[error("this topic doesn't tell who is there; its rule has `presence = false`")]
+    #[error("this topic has no presence; its rule has `presence = false`")]
     Presence,
 }
 
 impl Off {
-    /// The contract's code for it.
+    /// The contract's code for the refusal.
     pub fn code(self) -> ErrorCode {
         match self {
             Off::History => ErrorCode::HistoryOff,

@@ -1,4 +1,4 @@
-//! Topics by name: made at first use, dropped at last.
+//! The registry: living topics by name and by token.
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Live;
 use crate::topic_name::{Pattern, TopicName};
 
-/// About the most steps that are taken under one hold of the tree's lock.
+/// About how many steps of a search are taken under one lock of the tree.
 const STEPS_MAX: usize = 1_024;
 
 /// Pieces of the map, of which each grows by itself: a piece that does moves all that is in it, while whoever makes a topic waits.
@@ -26,13 +26,14 @@ const PIECES: usize = 256;
 /// Lock order: `tree`, then a piece of `topics`.
 pub struct Registry {
     topics: DashMap<TopicName, Arc<Topic>, foldhash::fast::RandomState>,
-    /// The same topics, for patterns. A topic comes or goes under its write lock; a search takes the read lock for each slice.
+    /// The same topics by token, for patterns. A topic is added or removed under the write lock; a search takes the read lock for each
+    /// slice.
     tree: RwLock<TopicTree<Topic>>,
     shared: Arc<Shared>,
 }
 
 impl Registry {
-    /// No topics; each will have `shared`.
+    /// No topics yet; all will have `shared`.
     pub fn new(shared: Arc<Shared>) -> Self {
         let topics = DashMap::with_hasher_and_shard_amount(Default::default(), PIECES);
         Self { topics, tree: RwLock::default(), shared }
@@ -43,7 +44,7 @@ impl Registry {
         self.topics.get(name).map(|topic| Arc::clone(&topic))
     }
 
-    /// The living topic of that name. If there is none, `otherwise` is run, and none comes to life before that is done.
+    /// The living topic of that name. If there is none, `otherwise` is run, and no topic of that name is made before it returns.
     pub fn find_or_do(&self, name: &TopicName, otherwise: impl FnOnce()) -> Option<Arc<Topic>> {
         match self.topics.entry(name.clone()) {
             Entry::Occupied(living) => Some(Arc::clone(living.get())),
@@ -69,7 +70,7 @@ impl Registry {
         (topic, true)
     }
 
-    /// Takes a topic out that is marked as gone.
+    /// Removes a topic whose life is over.
     pub fn remove(&self, topic: &Arc<Topic>) {
         let mut tree = self.tree.write();
         let removed = self.topics.remove_if(topic.name(), |_, living| Arc::ptr_eq(living, topic));
@@ -84,12 +85,13 @@ impl Registry {
         self.topics.len()
     }
 
-    /// The living topics that `selection` takes, from behind `after`: a slice of them, of about `most` steps.
+    /// A slice of the living topics that `selection` matches, from behind `after`, found in about `most` steps.
     pub fn slice(&self, selection: &mut Selection, after: Option<&Cursor>, most: usize) -> Slice<Topic> {
         self.tree.read().slice(selection, after, most)
     }
 
-    /// The living topics that `pattern` matches, or all without one. A topic that comes or goes meanwhile may be there or not.
+    /// The living topics that `pattern` matches, or all without a pattern. A topic that is added or removed meanwhile may be among them or
+    /// not.
     pub fn matching(&self, pattern: Option<&Pattern>) -> Vec<Arc<Topic>> {
         let mut selection = pattern.map_or_else(Selection::all, |pattern| Selection::of([pattern]));
         let mut found = Vec::new();
@@ -104,7 +106,7 @@ impl Registry {
         }
     }
 
-    /// The living topics that `pattern` matches, by name, from after `after`, at most `limit`.
+    /// The living topics that `pattern` matches, in the order of their names, from behind `after`: `limit` of them at most.
     pub fn page(&self, pattern: Option<&Pattern>, after: Option<&str>, limit: usize) -> Vec<Arc<Topic>> {
         let found = self.matching(pattern);
         let mut first = BinaryHeap::with_capacity(limit.min(found.len()) + 1);

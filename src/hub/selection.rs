@@ -1,4 +1,5 @@
-//! A set of patterns as one machine: a walk through the index of topics asks it once for each place, however many patterns there are.
+//! A set of patterns as one state machine: a search through the index of topics makes one step for each node, however many patterns
+//! there are.
 
 use std::sync::Arc;
 
@@ -6,13 +7,13 @@ use foldhash::HashMap;
 
 use crate::topic_name::Pattern;
 
-/// Sets of places in the patterns that are kept, at most. A walk that needs more finds them again.
+/// The most states that are kept. A search that needs more computes them again.
 const STATES_MAX: usize = 4_096;
 
-/// Patterns, for a walk down the tokens of names.
+/// Patterns that names are matched against, token by token.
 ///
-/// The patterns are a trie. A state is the set of the trie's nodes that the tokens so far lead to; each is found once, since most
-/// names lead to the same few.
+/// The patterns form a trie. A state is the set of the trie's nodes that the tokens so far lead to. Each state is computed once, because
+/// most names lead to the same few states.
 #[derive(Debug)]
 pub struct Selection {
     nodes: Vec<PatternNode>,
@@ -25,40 +26,41 @@ pub struct Selection {
     steps: HashMap<(State, u32), State>,
     /// Whether wildcards take a first token that begins with `$`.
     takes_system: bool,
-    /// What was looked at to find states.
+    /// How many nodes were visited to compute states.
     searched: usize,
-    /// A pattern was added since the states were found.
+    /// Whether a pattern was added since the states were computed.
     is_stale: bool,
 }
 
-/// A set of places in the patterns that the tokens of a name have led to.
+/// The number of a state: of a set of nodes that the tokens of a name have led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct State(u32);
 
-/// A token that no pattern names.
+/// The number of every token that no pattern names.
 const OTHER: u32 = 0;
 
-/// The same, and wildcards don't take it.
+/// The number of a first token that begins with `$`, that no pattern names, and that wildcards don't match.
 const OTHER_SYSTEM: u32 = 1;
 
-/// The first token that a pattern names.
+/// The number of the first token that a pattern names.
 const FIRST_NAMED: u32 = 2;
 
-/// No pattern takes what begins like this.
+/// The state in which no pattern matches, whatever follows.
 const DEAD: State = State(0);
 
-/// Some pattern takes all that begins like this.
+/// The state in which a pattern matches, whatever follows.
 const ALL: State = State(1);
 
+/// The state before the first token.
 const ROOT: State = State(2);
 
 #[derive(Debug, Default)]
 struct PatternNode {
-    /// By number of the token.
+    /// The nodes that tokens lead to, by the number of the token.
     children: HashMap<u32, u32>,
-    /// Where `*` leads.
+    /// The node that `*` leads to.
     any: Option<u32>,
-    /// Whether `>` follows.
+    /// Whether a pattern goes on with `>` here.
     rest: bool,
     /// Whether a pattern ends here.
     is_end: bool,
@@ -67,11 +69,11 @@ struct PatternNode {
 #[derive(Debug)]
 struct StateOfWalk {
     nodes: Box<[u32]>,
-    /// A pattern takes the name that leads here.
+    /// Whether a pattern matches the name that leads here.
     takes: bool,
-    /// Any token leads on.
+    /// Whether every token leads on.
     is_wide: bool,
-    /// The tokens that lead on where not any does, sorted.
+    /// The tokens that lead on, sorted, where not every token does.
     named: Arc<[Box<str>]>,
 }
 
@@ -100,14 +102,14 @@ impl Selection {
         selection
     }
 
-    /// What `patterns` match.
+    /// The names that any of `patterns` matches.
     pub fn of<'a>(patterns: impl IntoIterator<Item = &'a Pattern>) -> Self {
         let mut selection = Self::default();
         patterns.into_iter().for_each(|pattern| selection.add(pattern));
         selection
     }
 
-    /// Takes what `pattern` matches too, from the next part of a walk on.
+    /// Adds `pattern`. The next slice of a search matches it too.
     pub fn add(&mut self, pattern: &Pattern) {
         self.is_stale = true;
         let mut node = 0;
@@ -133,7 +135,7 @@ impl Selection {
         self.nodes[node].is_end = true;
     }
 
-    /// Begins a part of a walk: states that were given out before are not valid any more.
+    /// Begins a slice of a search. States from earlier slices are not valid any more.
     pub fn begin(&mut self) -> State {
         if self.is_stale || self.states.len() > STATES_MAX {
             self.forget();
@@ -141,24 +143,24 @@ impl Selection {
         ROOT
     }
 
-    /// Whether a pattern takes the name that has led to `state`.
+    /// Whether a pattern matches the name that has led to `state`.
     pub fn takes(&self, state: State) -> bool {
         self.states[state.0 as usize].takes
     }
 
-    /// The tokens that lead on from `state`, sorted; `None`: any may.
+    /// The tokens that lead on from `state`, sorted; `None`: every token may.
     pub fn leads_on(&self, state: State) -> Option<Arc<[Box<str>]>> {
         let state = &self.states[state.0 as usize];
         (!state.is_wide).then(|| Arc::clone(&state.named))
     }
 
-    /// Where `token` leads from `state`; `None`: nowhere.
+    /// The state that `token` leads to from `state`; `None`: no pattern can match any more.
     pub fn step(&mut self, state: State, token: &str) -> Option<State> {
         let found = if state == ALL { ALL } else { self.found(state, token) };
         (found != DEAD).then_some(found)
     }
 
-    /// What was looked at to find states since this was asked last.
+    /// How many nodes were visited to compute states since the last call.
     pub fn take_searched(&mut self) -> usize {
         std::mem::take(&mut self.searched)
     }
@@ -212,7 +214,7 @@ impl Selection {
         StateOfWalk { nodes, takes, is_wide, named: named.into() }
     }
 
-    /// Forgets all states but those that there always are.
+    /// Forgets all states except `DEAD`, `ALL` and `ROOT`.
     fn forget(&mut self) {
         self.is_stale = false;
         self.by_nodes.clear();
@@ -222,7 +224,7 @@ impl Selection {
     }
 }
 
-/// The number of a token that a pattern names; a new one, if it had none.
+/// The number of a token that a pattern names; a new number for a token that had none.
 fn number_of(token: &str, tokens: &mut HashMap<Box<str>, u32>, texts: &mut Vec<Box<str>>) -> u32 {
     if let Some(&number) = tokens.get(token) {
         return number;

@@ -1,4 +1,4 @@
-//! Topics as they can be written down, and made again from that: what outlives a planned restart.
+//! Topics in the form in which a store writes them, so that they outlive a planned restart.
 
 use std::sync::Arc;
 
@@ -9,33 +9,33 @@ use crate::position::{Epoch, Offset, Position};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
-/// A topic without its subscribers: these come again by themselves.
+/// A topic without its subscribers, which subscribe again by themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicState {
     /// The topic's name.
     pub name: TopicName,
-    /// Its life.
+    /// The topic's epoch.
     pub epoch: Epoch,
-    /// The offset of its newest message, kept or not.
+    /// The offset of the topic's newest message, kept or not.
     pub newest: Offset,
-    /// The label of the rule that it has: the rule's pattern.
+    /// The label of the topic's rule: the rule's pattern.
     pub rule: Arc<str>,
-    /// Its history, oldest first and without holes; the last message is at `newest`.
+    /// The history, oldest first and without holes; the last message is at `newest`.
     pub messages: Vec<KeptMessage>,
 }
 
-/// A message of a history.
+/// A message of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptMessage {
-    /// Its place in the topic.
+    /// The offset in the topic.
     pub offset: Offset,
-    /// When it was published, in Unix milliseconds.
+    /// When the message was published, in Unix milliseconds.
     pub published_at: Timestamp,
-    /// What is known of its payload.
+    /// The kind of the payload.
     pub kind: PayloadKind,
-    /// A session that does not get it.
+    /// The session that does not get the message.
     pub except: Option<SessionId>,
-    /// What goes with it beside the payload.
+    /// The metadata beside the payload.
     pub extra: Option<Arc<Extra>>,
     /// The bytes, as published.
     pub payload: Box<[u8]>,
@@ -55,7 +55,7 @@ impl From<&Message> for KeptMessage {
 }
 
 impl KeptMessage {
-    /// The message as it was in this life of `topic`, as old as it is by the wall clock, under `rule`.
+    /// The message in this life of `topic`, under `rule`. Its age is the time since `published_at` by the wall clock.
     pub fn into_message(self, topic: &TopicName, epoch: Epoch, rule: &Arc<Rule>, clock: &Clock) -> Message {
         let about = About {
             topic: topic.clone(),

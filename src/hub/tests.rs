@@ -26,7 +26,7 @@ impl Outlet for Remembered {
     fn offer(&self, message: &Message, _: &Waker) {
         self.messages.lock().push(message.clone());
     }
-    fn go_on(&self, _: &TopicName, _: Position) {}
+    fn log_replaced(&self, _: &TopicName, _: Position) {}
     fn tell(&self, change: &Arc<PresenceChange>) {
         self.changes.lock().push(Arc::clone(change));
     }

@@ -27,12 +27,12 @@ use crate::topic_name::TopicName;
 /// One life of a topic.
 pub struct Topic {
     name: TopicName,
-    /// Who brought it to life.
+    /// Whose publish or subscribe made the topic; `None`: the gateway's own.
     payer: Option<Payer>,
     shared: Arc<Shared>,
     placed: Placed,
-    /// Held over log and audience together: so each outlet hears offsets in order, and a subscriber begins between two
-    /// messages. Nothing waits under this lock, and no other topic's lock is taken.
+    /// One lock over log and audience, so that each outlet hears offsets in order, and a subscriber begins between two messages. Nothing
+    /// waits under this lock, and no other topic's lock is taken under it.
     state: Mutex<State>,
 }
 
@@ -40,18 +40,18 @@ struct State {
     log: Log,
     audience: Audience,
     rule: Arc<Rule>,
-    /// The configuration's generation that `rule` is of.
+    /// The generation of the configuration that `rule` comes from.
     generation: u64,
     lifetime: Lifetime,
 }
 
-/// The topic has died meanwhile; its name has to be looked up again.
+/// The topic's life has ended meanwhile. Its name has to be looked up again.
 #[derive(Debug)]
 pub struct Gone;
 
 /// The outcome of an attempt to publish.
 pub enum Published {
-    /// The message has this position and this rule. The flag: the topic is to be placed in its orders.
+    /// The message has this position and this rule. The flag says whether the topic is to be moved in the orders of eviction.
     At(Position, RuleId, bool),
     /// This outlet has no room; no offset was assigned.
     NoRoom(Arc<dyn Outlet>),
@@ -60,13 +60,13 @@ pub enum Published {
 /// A topic as `/v1/topics` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicInfo {
-    /// Its name.
+    /// The topic's name.
     pub topic: TopicName,
-    /// Sessions subscribed by name.
+    /// How many sessions are subscribed by name.
     pub subscribers: usize,
-    /// Its newest message's position.
+    /// The position of the newest message.
     pub position: Position,
-    /// Its rule's label.
+    /// The label of the topic's rule.
     pub rule: Arc<str>,
 }
 
@@ -84,19 +84,19 @@ impl Topic {
         Self { name, payer, shared: Arc::clone(shared), placed: Placed::default(), state: Mutex::new(state) }
     }
 
-    /// Who brought it to life; `None`: the gateway itself.
+    /// Whose publish or subscribe made the topic; `None`: the gateway's own.
     pub fn payer(&self) -> Option<&Payer> {
         self.payer.as_ref()
     }
 
-    /// Its name.
+    /// The topic's name.
     pub fn name(&self) -> &TopicName {
         &self.name
     }
 
     /// Gives `publication` the next position and delivers it, if every outlet has room for it.
     ///
-    /// The payload is copied under the lock: a message is one piece of memory that knows its position from the beginning.
+    /// The payload is copied under the lock, because a message is one allocation that has its position from the beginning.
     pub fn publish(&self, publication: &Publication<'_>, publisher: &Waker, live: &Live, clock: &Clock) -> Result<Published, Gone> {
         self.deliver(publisher, live, |state| {
             if publication.source == PublishSource::Feed {
@@ -116,7 +116,7 @@ impl Topic {
         })
     }
 
-    /// Delivers `streamed`, if every outlet has room for it. It is newer than all messages that the topic has had in `life`.
+    /// Delivers `streamed`, if every outlet has room for it. The message must be newer than all that the topic has had in `life`.
     pub fn apply(
         &self,
         life: &Arc<StreamLife>,
@@ -154,12 +154,12 @@ impl Topic {
         })
     }
 
-    /// Whether expiry is to be told of the topic now; expiry is told once until its next upkeep.
+    /// Whether the topic's upkeep is to be scheduled now. It is scheduled once until it has been done.
     pub fn begins_to_be_awaited(&self) -> bool {
         self.state.lock().lifetime.begins_to_be_awaited()
     }
 
-    /// Subscribes a session of `outlet` by name. The flag: the topic's rule has presence on.
+    /// Subscribes a session of `outlet` by name. The flag in the answer says whether the topic's rule has presence on.
     pub fn subscribe(
         &self,
         id: OutletId,
@@ -173,7 +173,8 @@ impl Topic {
             let start = state.start(wanted, now);
             if state.rule.presence {
                 state.audience.follow(&self.name, &self.shared.patterns);
-                state.audience.join(&self.name, member, &self.shared.elsewhere); // first: a session alone on its outlet does not hear of its own join
+                // Before the outlet is added: a session that is alone on its outlet is not told of its own join.
+                state.audience.join(&self.name, member, &self.shared.elsewhere);
             }
             state.audience.add_named(id, outlet);
             (start, state.rule.presence)
@@ -189,7 +190,7 @@ impl Topic {
         state.audience.leave(&self.name, session, &self.shared.elsewhere);
     }
 
-    /// Runs `act` on the audience. The flag: the topic's rule has presence on.
+    /// Runs `act` on the audience, with a flag that says whether the topic's rule has presence on.
     pub fn with_audience<R>(&self, live: &Live, act: impl FnOnce(&mut Audience, bool) -> R) -> Result<R, Gone> {
         self.with_living(live, |state| {
             state.audience.follow(&self.name, &self.shared.patterns);
@@ -211,7 +212,7 @@ impl Topic {
         })
     }
 
-    /// Reads on from `next`, at most `messages` and about `bytes`.
+    /// Reads history from `next` on: at most `messages` messages, and about `bytes` of payloads.
     pub fn replay(&self, next: Position, messages: usize, bytes: usize, now: Moment) -> ReplayPiece {
         self.with(|state| {
             state.expire(now);
@@ -226,17 +227,17 @@ impl Topic {
         TopicInfo { topic: self.name.clone(), subscribers, position, rule }
     }
 
-    /// The topic's rank; 0: it has nothing to give.
+    /// The topic's rank; 0: the topic has nothing to give.
     pub fn rank(&self, rank: Rank) -> u64 {
         self.state.lock().rank(rank)
     }
 
-    /// The ranks at which the topic stands in the orders.
+    /// The ranks at which the topic is in the orders of eviction.
     pub fn placed(&self) -> &Placed {
         &self.placed
     }
 
-    /// Whether the topic is to be placed in its orders again.
+    /// Whether the topic is to be moved in the orders of eviction.
     pub fn is_misplaced(&self) -> bool {
         self.is_misplaced_in(&self.state.lock())
     }
@@ -245,12 +246,12 @@ impl Topic {
         self.placed.is_behind(|rank| state.rank(rank))
     }
 
-    /// Gives up its oldest messages until `bytes` are freed or none is left; how many bytes were freed.
+    /// Gives up the oldest messages until `bytes` are freed or no message is left; how many bytes were freed.
     pub fn give_up_history(&self, bytes: usize) -> usize {
         self.with(|state| state.log.give_up_oldest(bytes))
     }
 
-    /// Marks the topic as gone if its last use still has that rank.
+    /// Ends the topic's life if its last use still has that rank.
     pub fn give_way(&self, rank: u64) -> bool {
         self.with(|state| {
             let gives_way = state.rank(Rank::LastUse) == rank;
@@ -261,7 +262,7 @@ impl Topic {
         })
     }
 
-    /// Gives up old messages, and marks the topic as gone after `grace` without messages and named subscribers.
+    /// Gives up expired messages, and ends the topic's life after `grace` without messages and named subscribers.
     pub fn look_after(&self, grace: Duration, now: Moment) -> Upkeep {
         self.with(|state| {
             state.expire(now);
@@ -274,7 +275,8 @@ impl Topic {
         })
     }
 
-    /// Marks the topic as gone and gives what can be written down of it; `None`: it is gone already, or a stream keeps it.
+    /// Ends the topic's life and returns the topic in the form in which a store writes it; `None`: its life is over already, or a stream
+    /// keeps its messages.
     pub fn take_out(&self) -> Option<TopicState> {
         self.with(|state| {
             if state.lifetime.is_over() || state.log.is_of_stream() {
@@ -287,7 +289,7 @@ impl Topic {
         })
     }
 
-    /// Goes on from `kept`. The topic is a new one that nobody uses yet; it counts as used until `used_until`.
+    /// Continues `kept`. The topic is a new one that no session uses yet; it counts as used until `used_until`.
     pub fn restore(&self, kept: TopicState, live: &Live, clock: &Clock, used_until: Moment) {
         let config = live.load();
         let rules = &config.rules;
@@ -301,7 +303,7 @@ impl Topic {
         });
     }
 
-    /// Exchanges the topic's log for `log`, and has its subscribers go on in that.
+    /// Exchanges the topic's log for `log`, in which its subscribers read on.
     pub fn begin_anew(&self, log: &mut Log, clock: &Clock) -> Result<(), Gone> {
         self.with(|state| {
             if state.lifetime.is_over() {
@@ -312,7 +314,7 @@ impl Topic {
         })
     }
 
-    /// Begins without messages in `life`, if the topic is in another one.
+    /// Begins without messages in `life`, if the topic is in another life.
     pub fn begin_empty_in(&self, life: &Arc<StreamLife>, clock: &Clock) {
         self.with(|state| {
             if !state.lifetime.is_over() && !state.log.is_in(life) {
@@ -326,7 +328,7 @@ impl Topic {
         std::mem::swap(&mut state.log, log);
         state.lifetime.use_at(clock.moment());
         state.audience.follow(&self.name, &self.shared.patterns);
-        state.audience.go_on(&self.name, after);
+        state.audience.log_replaced(&self.name, after);
     }
 
     /// Runs `act` under the lock with the rule in force, if the topic lives.
@@ -356,15 +358,14 @@ impl Topic {
 }
 
 impl State {
-    /// Appends a message that has its position to the log and offers it to the audience. It makes no difference who assigned
-    /// the position.
+    /// Appends a message to the log and offers it to the audience. The log itself or an engine may have assigned its position.
     fn deliver(&mut self, message: &Message, publisher: &Waker) {
         self.lifetime.use_at(message.moment);
         self.log.append(message);
         self.audience.offer(message, publisher);
     }
 
-    /// Takes the rule of the configuration in force.
+    /// Takes the topic's rule from the configuration in force.
     fn follow(&mut self, live: &Live, name: &TopicName) {
         let generation = live.generation();
         if self.generation != generation {

@@ -1,4 +1,4 @@
-//! Living topics by token: a pattern finds those that it matches, a slice at a time.
+//! The index of topics by token, in which patterns find the topics that they match, a slice at a time.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -19,16 +19,16 @@ struct Node<T> {
     topic: Option<Arc<T>>,
 }
 
-/// The node at which a search has stopped, by its tokens.
+/// The tokens of the node at which a search has stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(Box<str>);
 
-/// A part of a search.
+/// A slice of a search.
 #[derive(Debug)]
 pub struct Slice<T> {
-    /// The topics that it found.
+    /// The topics that were found.
     pub topics: Vec<Arc<T>>,
-    /// How many steps it took: its cost.
+    /// How many steps the slice took, which is its cost.
     pub visited: usize,
     /// Where the next slice begins; `None`: the search is complete.
     pub next: Option<Cursor>,
@@ -47,7 +47,7 @@ impl<T> Default for TopicTree<T> {
 }
 
 impl<T> TopicTree<T> {
-    /// Puts a topic under its name.
+    /// Adds a topic under its name.
     pub fn insert(&mut self, name: &TopicName, topic: Arc<T>) {
         let mut node = &mut self.root;
         for token in name.tokens() {
@@ -59,7 +59,7 @@ impl<T> TopicTree<T> {
         node.topic = Some(topic);
     }
 
-    /// Takes a topic out, with the nodes that no other needs.
+    /// Removes a topic, with the nodes that no other topic needs.
     pub fn remove(&mut self, name: &TopicName) {
         fn below<T>(node: &mut Node<T>, tokens: &mut dyn Iterator<Item = &str>) {
             let Some(token) = tokens.next() else {
@@ -75,7 +75,7 @@ impl<T> TopicTree<T> {
         below(&mut self.root, &mut name.tokens());
     }
 
-    /// The topics that `selection` takes: from behind `after`, in about `most` steps.
+    /// The topics that `selection` matches from behind `after`, as far as they are found in about `most` steps.
     pub fn slice(&self, selection: &mut Selection, after: Option<&Cursor>, most: usize) -> Slice<T> {
         let root = selection.begin();
         let mut walk = Walk { selection, found: Vec::new(), path: Vec::new(), visited: 0, most };
@@ -86,7 +86,7 @@ impl<T> TopicTree<T> {
 }
 
 impl Cursor {
-    /// Whether a search that has stopped here has had its chance to find `topic`.
+    /// Whether a search that has stopped here would have found `topic`, if the topic was there.
     pub fn has_passed(&self, topic: &TopicName) -> bool {
         topic.tokens().cmp(self.0.split('.')).is_le()
     }
@@ -102,8 +102,8 @@ struct Walk<'a, 's, T> {
 }
 
 impl<'a, T> Walk<'a, '_, T> {
-    /// Visits what the selection takes below `node`, to which `state` belongs. `after`: the tokens from here to the node at which the
-    /// last slice stopped.
+    /// Visits the nodes that the selection matches below `node`, to which `state` belongs. `after`: the tokens from here to the node at
+    /// which the last slice stopped.
     fn below(&mut self, node: &'a Node<T>, state: State, after: Option<&str>) -> ControlFlow<()> {
         let after = after.map(split);
         let begin = after.map_or(Bound::Unbounded, |(token, _)| Bound::Included(token));
@@ -111,7 +111,7 @@ impl<'a, T> Walk<'a, '_, T> {
             let mut children = node.children.range::<str, _>((begin, Bound::Unbounded));
             return children.try_for_each(|(name, child)| self.enter(name, child, state, after));
         };
-        // However many the patterns name, only those that live are visited; each that was looked for is a step.
+        // Of the tokens that the patterns name, only those with living topics are visited. Each look-up counts as a step.
         let first = after.map_or(0, |(token, _)| named.partition_point(|name| **name < *token));
         named[first..].iter().try_for_each(|name| {
             self.visited += 1;

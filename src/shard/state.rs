@@ -98,7 +98,7 @@ impl ShardState {
     }
 
     /// The subscribers of topic `name`, whose log is another one from here on, read on behind `after`.
-    pub fn go_on(&mut self, name: &TopicName, after: Position) {
+    pub fn log_replaced(&mut self, name: &TopicName, after: Position) {
         let Some(topic) = self.env.hub().find(name) else { return };
         let mut slots = Vec::new();
         self.delivery.subscribers.lists(name, |subscribed| slots.extend(&subscribed.slots));

@@ -208,7 +208,7 @@ impl Worker {
             self.sessions.state.env.take_item();
             match item {
                 Item::Message(message) => self.fan_out(&message),
-                Item::GoOn(topic, after) => self.sessions.state.go_on(&topic, after),
+                Item::LogReplaced(topic, after) => self.sessions.state.log_replaced(&topic, after),
                 Item::Presence(change) => self.sessions.state.take_change(&change),
                 Item::Control(control) => self.obey(control),
             }

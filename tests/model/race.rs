@@ -54,7 +54,7 @@ impl Outlet for Mailbox {
         state.0.push_back(message.clone());
         state.1 += 1;
     }
-    fn go_on(&self, _: &TopicName, _: Position) {}
+    fn log_replaced(&self, _: &TopicName, _: Position) {}
     fn tell(&self, _: &Arc<PresenceChange>) {}
 }
 

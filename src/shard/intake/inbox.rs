@@ -26,7 +26,7 @@ pub enum Item {
     /// A message of a topic with a subscriber here, or one that has just left.
     Message(Message),
     /// A topic whose log is another one from here on; subscribers have had all up to this position.
-    GoOn(TopicName, Position),
+    LogReplaced(TopicName, Position),
     /// A change of presence of such a topic.
     Presence(Arc<PresenceChange>),
     /// Something that the gateway asks of this shard.
@@ -203,8 +203,8 @@ impl Outlet for Inbox {
         wake(state);
     }
 
-    fn go_on(&self, topic: &TopicName, after: Position) {
-        self.push(Item::GoOn(topic.clone(), after), 0);
+    fn log_replaced(&self, topic: &TopicName, after: Position) {
+        self.push(Item::LogReplaced(topic.clone(), after), 0);
     }
 
     fn tell(&self, change: &Arc<PresenceChange>) {
@@ -216,7 +216,7 @@ fn cost(item: &Item) -> usize {
     match item {
         Item::Message(message) => message.payload().len() + MESSAGE_OVERHEAD_BYTES,
         Item::Presence(change) => change.bytes(),
-        Item::GoOn(..) | Item::Control(_) => 0,
+        Item::LogReplaced(..) | Item::Control(_) => 0,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The order in which topics give way.
+//! The order in which topics are evicted.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -8,30 +8,30 @@ use parking_lot::Mutex;
 use super::rank::Rank;
 use super::topic::Topic;
 
-/// The most topics that a search puts in their places before it takes the first one as it is.
+/// The most topics that a search moves to their places before it accepts the first one where it is.
 const STEPS_MAX: usize = 64;
 
-/// Topics by a [`Rank`], the first to give way first. A topic's place may be up to a second behind its rank, so that a topic that is
-/// published to all the time is not moved all the time; a search moves such topics before it finds the first.
-pub struct Order {
+/// Topics by a [`Rank`]; the first one is evicted first. A topic's place may be up to a second behind its rank, so that a topic with many
+/// publications is not moved for each of them. A search moves such topics before it finds the first.
+pub struct EvictionOrder {
     rank: Rank,
-    /// By rank and by the topic's address in memory, which is its own as long as the entry is there. One topic's lock may be taken
-    /// under this lock.
+    /// The topics by rank and address in memory. The address is unique as long as the entry exists. One topic's lock may be taken under
+    /// this lock.
     topics: Mutex<BTreeMap<(u64, usize), Weak<Topic>>>,
 }
 
-impl Order {
+impl EvictionOrder {
     /// No topics yet.
     pub fn new(rank: Rank) -> Self {
         Self { rank, topics: Mutex::default() }
     }
 
-    /// Puts `topic` in its place, or takes it out if it has nothing to give.
+    /// Moves `topic` to its place, or takes the topic out if it has nothing to give.
     pub fn place(&self, topic: &Arc<Topic>) {
         self.place_in(&mut self.topics.lock(), topic);
     }
 
-    /// The topic that gives way first, with its rank.
+    /// The topic that is to be evicted first, with its rank.
     pub fn first(&self) -> Option<(Arc<Topic>, u64)> {
         let mut topics = self.topics.lock();
         let mut steps = 0;
