@@ -1,4 +1,4 @@
-//! What time it is, handed in: the machine's clock, or one that a test turns by hand.
+//! What time it is, handed in: the machine's clock, or one that a test advances by hand.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -74,13 +74,13 @@ impl Clock {
         Self { unix_at_start, source: Source::Machine(Instant::now()) }
     }
 
-    /// A clock that stands at `start` until it is turned.
+    /// A clock that stands at `start` until it is advanced.
     pub fn by_hand(start: Timestamp) -> Self {
         Self { unix_at_start: Duration::from_millis(start.0), source: Source::ByHand(Arc::default()) }
     }
 
-    /// Turns a clock made by [`Clock::by_hand`] on; the machine's goes by itself.
-    pub fn turn(&self, by: Duration) {
+    /// Advances a clock made by [`Clock::by_hand`]; has no effect on the clock of the machine.
+    pub fn advance(&self, by: Duration) {
         if let Source::ByHand(nanos) = &self.source {
             nanos.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
         }
@@ -121,7 +121,7 @@ mod tests {
         let published = clock.moment_of(Timestamp(1_700_000_000_000 - 3_600_000));
         assert_eq!(clock.moment().since(published), hour);
         assert_eq!(published + hour, clock.moment());
-        clock.turn(hour);
+        clock.advance(hour);
         assert_eq!(clock.moment().since(published), 2 * hour);
         assert_eq!(clock.moment_of(Timestamp(1_800_000_000_000)), clock.moment(), "what lies ahead is as new as can be");
         assert_eq!(clock.moment().elapsed_at_start(), hour);

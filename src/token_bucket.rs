@@ -82,10 +82,10 @@ mod tests {
         let mut bucket = TokenBucket::new(3, clock.moment());
         let taken = |bucket: &mut TokenBucket| (0..10).filter(|_| bucket.take(1, 2, 3, clock.moment())).count();
         assert_eq!(taken(&mut bucket), 3);
-        clock.turn(Duration::from_secs(1));
+        clock.advance(Duration::from_secs(1));
         assert!(!bucket.is_full(2, 3, clock.moment()));
         assert_eq!(taken(&mut bucket), 2);
-        clock.turn(Duration::from_secs(60));
+        clock.advance(Duration::from_secs(60));
         assert!(bucket.is_full(2, 3, clock.moment()));
         assert_eq!(taken(&mut bucket), 3);
         assert_eq!(bucket.wait_for(1, 2), Duration::from_millis(500));
@@ -105,9 +105,9 @@ mod tests {
         let clock = Clock::by_hand(Timestamp(0));
         let mut bucket = TokenBucket::new(2, clock.moment());
         assert!(!bucket.charge(4, 1, 2, clock.moment()));
-        clock.turn(Duration::from_secs(2));
+        clock.advance(Duration::from_secs(2));
         assert!(!bucket.take(1, 1, 2, clock.moment()));
-        clock.turn(Duration::from_secs(1));
+        clock.advance(Duration::from_secs(1));
         assert!(bucket.take(1, 1, 2, clock.moment()));
     }
 }

@@ -411,9 +411,9 @@ fn a_token_ends_at_its_exp() {
     let auth = Auth::new(&settings(vec![secret_key(SECRET)]), clock.clone()).unwrap();
     let token = hs256(&json!({"alg": "HS256"}), &good_claims());
     let identity = auth.identify(&token).unwrap();
-    clock.turn(Duration::from_millis(59_999));
+    clock.advance(Duration::from_millis(59_999));
     assert!(auth.identify(&token).is_ok() && auth.renew(&identity).is_ok());
-    clock.turn(Duration::from_millis(1));
+    clock.advance(Duration::from_millis(1));
     assert_eq!(auth.identify(&token).unwrap_err(), AuthError::Expired);
     assert_eq!(auth.renew(&identity).unwrap_err(), AuthError::Expired);
 }

@@ -86,7 +86,7 @@ impl House {
     }
 
     fn look_after(&self, later: Duration) {
-        self.clock.turn(later);
+        self.clock.advance(later);
         while self.hub.look_after() {}
     }
 }
@@ -143,7 +143,7 @@ fn a_topic_that_nobody_needs_is_gone_within_5_s() {
 fn histories_give_way_from_the_topic_published_to_longest_ago() {
     let house = house(&[("limits.history_bytes", "2000")]);
     let old = house.publish("chat.old", "x");
-    house.clock.turn(Duration::from_secs(1));
+    house.clock.advance(Duration::from_secs(1));
     for _ in 0..15 {
         house.publish("chat.new", "x");
     }
@@ -220,12 +220,12 @@ fn only_topics_that_can_give_way_are_looked_at() {
 fn topics_with_a_history_or_a_feed_give_way_last() {
     let house = house(&[("limits.topics", "4"), ("topics", r#"[{ match = "chat.>", history = 5 }]"#)]);
     house.publish("chat.a", "x");
-    house.clock.turn(Duration::from_secs(2));
+    house.clock.advance(Duration::from_secs(2));
     let publication =
         Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None, extra: None };
     assert!(house.hub.try_publish(&name("fed.b"), &publication, Waker::noop()).is_ok());
     for topic in ["plain.c", "plain.d", "plain.e", "plain.f"] {
-        house.clock.turn(Duration::from_secs(2));
+        house.clock.advance(Duration::from_secs(2));
         house.publish(topic, "x");
     }
     let names = |house: &House| house.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
@@ -268,7 +268,7 @@ fn gauges_are_true_when_they_are_read() {
 fn the_topic_unused_longest_gives_way() {
     let house = house(&[("limits.topics", "2")]);
     house.publish("chat.a", "x");
-    house.clock.turn(Duration::from_secs(1));
+    house.clock.advance(Duration::from_secs(1));
     house.publish("chat.b", "x");
     house.publish("chat.c", "x");
     let names = |house: &House| house.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
@@ -337,8 +337,8 @@ fn a_topic_that_is_taken_out_goes_on_elsewhere() {
         one.publish("chat.a", payload);
     });
     let newest = one.publish("plain.b", "x");
-    one.clock.turn(Duration::from_secs(4));
-    other.clock.turn(Duration::from_secs(8)); // four seconds go by without any gateway
+    one.clock.advance(Duration::from_secs(4));
+    other.clock.advance(Duration::from_secs(8)); // four seconds go by without any gateway
     let taken: Vec<TopicState> = one.hub.take_out().collect();
     assert_eq!(
         taken.iter().map(|state| (state.name.as_str(), state.messages.len())).collect::<BTreeMap<_, _>>(),
@@ -351,11 +351,11 @@ fn a_topic_that_is_taken_out_goes_on_elsewhere() {
     let page = other.hub.history(&topic, None, 10).unwrap();
     assert_eq!(page.messages.iter().map(|message| message.position.offset.0).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(other.publish("plain.b", "x"), Position { offset: Offset(2), ..newest });
-    other.clock.turn(Duration::from_secs(3)); // 11 s old now
+    other.clock.advance(Duration::from_secs(3)); // 11 s old now
     other.hub.look_after();
     assert!(other.hub.history(&topic, None, 10).unwrap().messages.is_empty());
     assert_eq!(other.hub.topic(&topic).unwrap().position.offset, Offset(3), "held for its subscribers");
-    other.clock.turn(Duration::from_secs(70));
+    other.clock.advance(Duration::from_secs(70));
     while other.hub.look_after() {}
     assert!(other.hub.topic(&topic).is_none(), "nobody came");
 }

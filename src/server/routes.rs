@@ -10,7 +10,7 @@ use super::api::{Api, Surface};
 use super::entry::{Granted, Refused};
 use super::limits::Rejections;
 use super::request::{Fields, Head, Sender, client_address, host_name, is_own_host};
-use super::response::{Answer, Problem, empty, guarded};
+use super::response::{Answer, Problem, empty, with_security_headers};
 use super::streaming::{self, EmulatedStreams, Kind, Streams, Transport, head_alone};
 use super::websocket::{self, Upgrades};
 use crate::config::{Config, Live};
@@ -90,14 +90,14 @@ impl Routes {
                 if from.is_foreign_page() {
                     self.rejections.tell_origin(from.origin().unwrap_or_default());
                 }
-                return Outcome::Answer(guarded(self.turn_down(refused, address)));
+                return Outcome::Answer(with_security_headers(self.refusal(refused, address)));
             }
         };
         match asked {
             Some(Asked::WebSocket) => {
                 return match self.upgrades.grant(&head, address) {
                     Ok(granted) => self.expect(granted, empty(StatusCode::SWITCHING_PROTOCOLS)).await,
-                    Err(refused) => Outcome::Answer(guarded(self.turn_down(refused, address))),
+                    Err(refused) => Outcome::Answer(with_security_headers(self.refusal(refused, address))),
                 };
             }
             Some(Asked::Stream(kind)) if *head.method == Method::HEAD => {
@@ -120,7 +120,7 @@ impl Routes {
                         self.rejections.count(reason, address.ip(), problem.detail());
                         let mut answer = Answer::from(problem);
                         from.mark(&mut answer);
-                        Outcome::Answer(guarded(answer))
+                        Outcome::Answer(with_security_headers(answer))
                     }
                 };
             }
@@ -132,7 +132,7 @@ impl Routes {
         // Boxed: the future of a handshake would carry the room of this one along.
         let mut answer = Box::pin(self.api.respond(&parts, body, address.ip(), entrance.surface)).await.unwrap_or_else(Answer::from);
         from.mark(&mut answer);
-        Outcome::Answer(guarded(answer))
+        Outcome::Answer(with_security_headers(answer))
     }
 
     /// Grants a request that asks for a session, if it can be. `None`: [`Self::answer`] is to see it, and nothing was done.
@@ -153,8 +153,8 @@ impl Routes {
 
     /// Finds a granted session its shard; its socket follows.
     async fn expect(&self, granted: Granted, answer: Answer) -> Outcome {
-        let Granted { head, newcomer } = granted;
-        Outcome::Session { answer, expected: self.shards.expect(newcomer).await, head }
+        let Granted { head, session } = granted;
+        Outcome::Session { answer, expected: self.shards.expect(session).await, head }
     }
 
     /// The answer to a request for a stream that does not become one.
@@ -173,12 +173,12 @@ impl Routes {
             streaming::refusal(refused, head, kind)
         });
         from.mark(&mut answer);
-        Outcome::Answer(guarded(answer))
+        Outcome::Answer(with_security_headers(answer))
     }
 
     /// Refuses a request before anything else is looked at, and closes the connection: a proxy that mistakes the refusal of a
     /// handshake for a 101 could be smuggled through.
-    fn turn_down(&self, refused: Refused, address: SocketAddr) -> Answer {
+    fn refusal(&self, refused: Refused, address: SocketAddr) -> Answer {
         let Refused(reason, problem) = refused;
         self.rejections.count(reason, address.ip(), problem.detail());
         problem.closing().into()

@@ -7,7 +7,7 @@ use anyhow::{anyhow, bail};
 use super::command::command;
 use super::lines::Source;
 use super::outcome::Outcome;
-use super::window::{Line, Turn, Window};
+use super::window::{Line, SendAt, Window};
 use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, WebSocket, read_event};
 use crate::cli::tell::tell;
 use crate::clock::{Clock, Moment};
@@ -73,12 +73,12 @@ impl Publisher {
     async fn publish_all(&mut self, socket: &mut WebSocket) -> anyhow::Result<()> {
         let mut heard_at = self.clock.moment();
         loop {
-            if self.ended && self.window.is_settled() {
+            if self.ended && self.window.is_all_answered() {
                 return Ok(());
             }
             let now = self.clock.moment();
-            let turn = self.window.turn(now);
-            if turn == Turn::Now
+            let turn = self.window.send_at(now);
+            if turn == SendAt::Now
                 && let Some(line) = self.window.take_refused()
             {
                 self.send(line, socket);
@@ -88,10 +88,10 @@ impl Publisher {
                 heard_at = now;
             }
             self.notice(now);
-            let may_read = turn == Turn::Now && !self.ended;
+            let may_read = turn == SendAt::Now && !self.ended;
             let pause = match turn {
-                Turn::At(moment) => moment.since(now),
-                Turn::Now | Turn::AfterAnswer => ANSWER_WITHIN.saturating_sub(now.since(heard_at)),
+                SendAt::At(moment) => moment.since(now),
+                SendAt::Now | SendAt::AfterAnswer => ANSWER_WITHIN.saturating_sub(now.since(heard_at)),
             };
             tokio::select! {
                 // Lines first: what is ready is sent together.
@@ -147,10 +147,10 @@ impl Publisher {
             Incoming::Close(code, reason) => bail!(closed(code, &reason)),
         };
         match read_event(&text) {
-            Some(Event::Published { id }) if self.window.settled(id) => self.outcome.published(),
+            Some(Event::Published { id }) if self.window.answered(id) => self.outcome.published(),
             Some(Event::Error { id, code, message }) => match id.and_then(|id| id.as_u64()) {
                 Some(number) if code == "rate_limited" => self.window.rate_limited(number, self.clock.moment()),
-                Some(number) if self.window.settled(number) => {
+                Some(number) if self.window.answered(number) => {
                     self.outcome.failed(number, &format!("{code}: {message}"));
                     // The gateway would say the same to every other line, but for one that it can't read.
                     self.ended |= code != "bad_request" && code != "message_too_large";

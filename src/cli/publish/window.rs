@@ -26,14 +26,14 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
-/// Whether a line may be sent.
+/// When the next line may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum SendAt {
     /// At once.
     Now,
-    /// Not before then.
+    /// Not before this moment.
     At(Moment),
-    /// When an answer has come.
+    /// Once an answer has come.
     AfterAnswer,
 }
 
@@ -69,16 +69,16 @@ impl Window {
         }
     }
 
-    /// Whether a line may be sent now.
-    pub(super) fn turn(&mut self, now: Moment) -> Turn {
+    /// When the next line may be sent, as of `now`.
+    pub(super) fn send_at(&mut self, now: Moment) -> SendAt {
         self.bucket = (self.bucket + now.since(self.filled_at).as_secs_f64() * LINES_PER_SECOND).min(BUCKET);
         self.filled_at = now;
         if self.under_way.is_empty() {
-            return if now >= self.not_before { Turn::Now } else { Turn::At(self.not_before) };
+            return if now >= self.not_before { SendAt::Now } else { SendAt::At(self.not_before) };
         }
         let within_rate = self.bucket >= 1.0 || !self.keeps_default_rate;
         let room = self.pace.is_none() && self.under_way.len() < LINES_MAX && within_rate;
-        if room { Turn::Now } else { Turn::AfterAnswer }
+        if room { SendAt::Now } else { SendAt::AfterAnswer }
     }
 
     /// The line to send before any new one.
@@ -99,8 +99,8 @@ impl Window {
         self.not_before = now + self.pace.unwrap_or_default();
     }
 
-    /// Notes the last word on a line, be it published or not. Whether it was under way.
-    pub(super) fn settled(&mut self, number: u64) -> bool {
+    /// Notes that a line has its last answer, be it published or not. Whether the line was under way.
+    pub(super) fn answered(&mut self, number: u64) -> bool {
         self.under_way.remove(&number).is_some()
     }
 
@@ -124,8 +124,8 @@ impl Window {
         self.under_way.len()
     }
 
-    /// Whether every line sent has been settled.
-    pub(super) fn is_settled(&self) -> bool {
+    /// Whether every line that was sent has its last answer.
+    pub(super) fn is_all_answered(&self) -> bool {
         self.under_way.is_empty() && self.refused.is_empty()
     }
 }
@@ -146,7 +146,7 @@ mod tests {
         let (mut taken, mut refusals, mut next, mut tokens, mut filled_at) = (Vec::new(), 0, 1, burst, clock.moment());
         while taken.len() < lines as usize {
             let mut batch = Vec::new();
-            while window.turn(clock.moment()) == Turn::Now {
+            while window.send_at(clock.moment()) == SendAt::Now {
                 let Some(line) = window.take_refused().or_else(|| {
                     (next <= lines).then(|| {
                         next += 1;
@@ -158,21 +158,21 @@ mod tests {
                 batch.push(line.number);
                 window.sent(line, clock.moment());
             }
-            clock.turn(Duration::from_millis(1));
+            clock.advance(Duration::from_millis(1));
             for number in batch {
                 tokens = f64::min(tokens + clock.moment().since(filled_at).as_secs_f64() * per_second, burst);
                 filled_at = clock.moment();
                 if tokens >= 1.0 {
                     tokens -= 1.0;
                     taken.push(number);
-                    assert!(window.settled(number));
+                    assert!(window.answered(number));
                 } else {
                     refusals += 1;
                     window.rate_limited(number, clock.moment());
                 }
             }
         }
-        assert!(window.is_settled());
+        assert!(window.is_all_answered());
         (taken, refusals, clock.moment().elapsed_at_start())
     }
 
@@ -205,14 +205,14 @@ mod tests {
     #[test]
     fn a_key_with_a_rate_of_its_own_goes_on() {
         let now = Clock::by_hand(Timestamp(0)).moment();
-        for (keeps_default_rate, turn) in [(true, Turn::AfterAnswer), (false, Turn::Now)] {
+        for (keeps_default_rate, turn) in [(true, SendAt::AfterAnswer), (false, SendAt::Now)] {
             let mut window = Window::new(now, keeps_default_rate);
             for number in 1..=BUCKET as u64 {
                 window.sent(line(number), now);
-                window.settled(number);
+                window.answered(number);
             }
             window.sent(line(1_000), now);
-            assert_eq!(window.turn(now), turn);
+            assert_eq!(window.send_at(now), turn);
         }
     }
 
@@ -221,13 +221,13 @@ mod tests {
         let now = Clock::by_hand(Timestamp(0)).moment();
         let mut window = Window::new(now, true);
         for number in 0..LINES_MAX as u64 {
-            assert_eq!(window.turn(now), Turn::Now);
+            assert_eq!(window.send_at(now), SendAt::Now);
             window.sent(line(number), now);
         }
-        assert_eq!(window.turn(now), Turn::AfterAnswer);
-        assert!(window.settled(0));
-        assert!(!window.settled(0));
-        assert_eq!(window.turn(now), Turn::Now);
+        assert_eq!(window.send_at(now), SendAt::AfterAnswer);
+        assert!(window.answered(0));
+        assert!(!window.answered(0));
+        assert_eq!(window.send_at(now), SendAt::Now);
     }
 
     #[test]
@@ -238,11 +238,11 @@ mod tests {
         window.sent(line(2), now);
         window.rate_limited(1, now);
         window.rate_limited(2, now);
-        assert_eq!(window.turn(now), Turn::At(now + FIRST_PACE));
+        assert_eq!(window.send_at(now), SendAt::At(now + FIRST_PACE));
         let later = now + FIRST_PACE;
-        assert_eq!(window.turn(later), Turn::Now);
+        assert_eq!(window.send_at(later), SendAt::Now);
         assert_eq!(window.take_refused(), Some(line(1)));
         window.sent(line(1), later);
-        assert_eq!(window.turn(later), Turn::AfterAnswer);
+        assert_eq!(window.send_at(later), SendAt::AfterAnswer);
     }
 }

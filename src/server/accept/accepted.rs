@@ -60,8 +60,8 @@ impl HandshakeHandler for Accepted {
     fn admit(&mut self, said: &[u8]) -> Option<Admitted> {
         let mut room = head_room();
         let (request, used) = read_head(said, &mut room).filter(|&(_, used)| used <= self.config.limits.header_bytes)?;
-        let Granted { head, newcomer } = self.http.grant(&request, self.peer)?;
-        Some(Admitted { session: newcomer, head, used })
+        let Granted { head, session } = self.http.grant(&request, self.peer)?;
+        Some(Admitted { session, head, used })
     }
 
     fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]) {

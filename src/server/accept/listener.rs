@@ -42,7 +42,7 @@ impl Listener {
                         told = Some(Instant::now());
                         tracing::warn!(%error, "can't accept; raise the limit of open files (ulimit -n) or lower limits.sessions");
                     }
-                    if !reserve.turn_away(&self.socket, self.reception.is_plain()).await {
+                    if !reserve.refuse_one(&self.socket, self.reception.is_plain()).await {
                         tokio::time::sleep(BACK_OFF).await;
                     }
                 }

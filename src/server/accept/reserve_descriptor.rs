@@ -29,7 +29,7 @@ impl ReserveDescriptor {
 
     /// Gives the descriptor up for the connection that has waited longest, answers it 503 where `is_plain` (a listener with TLS
     /// just closes it), and takes the descriptor back. `false`: nobody could be turned away, so there is cause to rest.
-    pub async fn turn_away(&mut self, socket: &Accepting, is_plain: bool) -> bool {
+    pub async fn refuse_one(&mut self, socket: &Accepting, is_plain: bool) -> bool {
         if self.0.take().is_none() {
             self.0 = nothing();
             return false;
@@ -84,12 +84,12 @@ mod tests {
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let mut reserve = ReserveDescriptor::new();
         let mut heard = String::new();
-        let (turned_away, read) = tokio::join!(reserve.turn_away(&socket, true), peer.read_to_string(&mut heard));
+        let (turned_away, read) = tokio::join!(reserve.refuse_one(&socket, true), peer.read_to_string(&mut heard));
         assert!(turned_away && read.is_ok());
         let (head, body) = heard.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n") && head.contains("retry-after: 5"), "{head}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["code"], "too_many_connections");
         assert!(reserve.0.is_some(), "the descriptor is kept again");
-        assert!(!reserve.turn_away(&socket, true).await, "nobody waits any more");
+        assert!(!reserve.refuse_one(&socket, true).await, "nobody waits any more");
     }
 }

@@ -104,7 +104,7 @@ mod tests {
         let keys = Idempotency::new(&live, &metrics, &clock);
         assert_eq!((published(&keys, "a", 1).await, published(&keys, "a", 2).await, published(&keys, "b", 3).await), (1, 1, 3));
         assert_eq!((published(&keys, "c", 4).await, published(&keys, "b", 5).await, published(&keys, "a", 6).await), (4, 3, 6));
-        clock.turn(KNOWN_FOR);
+        clock.advance(KNOWN_FOR);
         assert_eq!((published(&keys, "c", 7).await, published(&keys, "a", 8).await), (7, 8));
         let topic = TopicName::parse("b").unwrap();
         assert!(keys.once(&topic, "a", async { Err(()) }).await.is_err(), "another topic is another place");

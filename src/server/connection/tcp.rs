@@ -1,5 +1,5 @@
-//! TCP that is tried at once, and known to the front's runtime only if it has to wait there: what is handed on from a lobby is
-//! mostly a request that is answered, or a handshake whose session goes on in its shard.
+//! A TCP socket that is tried first, and registered with the front's runtime only if it has to wait. Most connections that shards hand on
+//! here need no registration: their request is answered at once, or their session continues in a shard.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -2,10 +2,10 @@
 
 use crate::shard::NewSession;
 
-/// A request that is granted: the head of the answer to it, and the session that it becomes.
+/// A granted request: the head of its answer, and the session that it becomes.
 pub struct Granted {
-    /// The head as it goes over the wire: a 101, or a stream's 200.
+    /// The bytes of the head: a 101, or a stream's 200.
     pub head: Vec<u8>,
     /// The session.
-    pub newcomer: NewSession,
+    pub session: NewSession,
 }

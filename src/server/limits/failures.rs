@@ -115,13 +115,13 @@ mod tests {
         for _ in 0..3 {
             assert!(failures.check(here).is_ok());
             failures.count(here);
-            clock.turn(Duration::from_secs(10));
+            clock.advance(Duration::from_secs(10));
         }
         assert_eq!(failures.check(here).unwrap_err().status(), 429);
         assert!(failures.check(other).is_ok());
-        clock.turn(Duration::from_secs(49));
+        clock.advance(Duration::from_secs(49));
         assert!(failures.check(here).is_err());
-        clock.turn(Duration::from_secs(1));
+        clock.advance(Duration::from_secs(1));
         assert!(failures.check(here).is_ok());
         failures.count(here);
         assert!(failures.check(here).is_ok());

@@ -144,9 +144,9 @@ mod tests {
         assert_eq!(passed(&rates, &feed, RATE, 100), 20);
         assert_eq!(rates.take(&feed, RATE, 1), Err(Duration::from_millis(100)));
         assert_eq!(passed(&rates, &other, RATE, 100), 20);
-        clock.turn(Duration::from_millis(500));
+        clock.advance(Duration::from_millis(500));
         assert_eq!(passed(&rates, &feed, RATE, 100), 5);
-        clock.turn(Duration::from_secs(60));
+        clock.advance(Duration::from_secs(60));
         assert_eq!(passed(&rates, &feed, RATE, 100), 20);
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let key = |index: u32| Payer::Address(std::net::Ipv4Addr::from_bits(index).into());
         let taken = (0..70_000).filter(|&index| rates.take(&key(index), RATE, 1).is_ok()).count();
         assert_eq!(taken, BUCKETS_MAX);
-        clock.turn(Duration::from_secs(10));
+        clock.advance(Duration::from_secs(10));
         assert!(rates.take(&key(100_000), RATE, 1).is_ok());
         assert_eq!(rates.buckets.lock().by_key.len(), 1);
     }

@@ -132,7 +132,7 @@ mod tests {
         let written = |reason| (0..25).filter(|_| rejections.may_log(reason)).count();
         assert_eq!(written(RejectReason::Origin), 10);
         assert_eq!(written(RejectReason::Tls), 10);
-        clock.turn(Duration::from_secs(1));
+        clock.advance(Duration::from_secs(1));
         assert_eq!(written(RejectReason::Origin), 10);
     }
 

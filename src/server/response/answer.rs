@@ -37,9 +37,9 @@ pub fn empty(status: StatusCode) -> Answer {
     answer
 }
 
-/// `answer` with the headers that keep browsers and caches from making more of it than it is: it is kept by no cache unless it says
-/// so itself, is what its type says, and sends no address of a page along.
-pub fn guarded(mut answer: Answer) -> Answer {
+/// `answer` with the headers that guard it: no cache keeps it unless it says so itself (`Cache-Control`), browsers don't guess its type
+/// (`X-Content-Type-Options`), and its links send no `Referer`.
+pub fn with_security_headers(mut answer: Answer) -> Answer {
     let headers = answer.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

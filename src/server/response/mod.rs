@@ -3,5 +3,5 @@
 mod answer;
 mod problem;
 
-pub use answer::{Answer, empty, guarded, json, json_bytes, json_of, of_type};
+pub use answer::{Answer, empty, json, json_bytes, json_of, of_type, with_security_headers};
 pub use problem::Problem;

@@ -93,7 +93,7 @@ impl EmulatedStreams {
             failures.count(address.ip());
         }
         let (id, wire) = (SessionId::random(), transport.wire(head.fields));
-        let newcomer = NewSession {
+        let session = NewSession {
             id,
             address,
             variant: Encoding { dialect: Dialect::Centrifugo(wire), framing: transport.framing(has_chunks(head.version)) },
@@ -101,7 +101,7 @@ impl EmulatedStreams {
             permit: Box::new(pass),
             subscribes_at_once: false,
         };
-        Ok(Granted { head: written(transport.content_type(wire), head.version, from), newcomer })
+        Ok(Granted { head: written(transport.content_type(wire), head.version, from), session })
     }
 }
 

@@ -62,7 +62,7 @@ impl Streams {
             .map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
         let charge = self.charge(&listening, credential(head.fields, &Query::new(head.query))?.is_some(), address)?;
         let dialect = if listening.is_raw { Dialect::Raw } else { Dialect::Json };
-        let newcomer = NewSession {
+        let session = NewSession {
             id: listening.id,
             address,
             variant: Encoding { dialect, framing: kind.framing(has_chunks(head.version)) },
@@ -70,7 +70,7 @@ impl Streams {
             permit: Box::new(pass),
             subscribes_at_once: true,
         };
-        Ok(Granted { head: written(kind.content_type(), head.version, from), newcomer })
+        Ok(Granted { head: written(kind.content_type(), head.version, from), session })
     }
 
     /// Charges what a stream costs (PROTOCOL section 7), as it is known before anything is looked at; what is found then is charged by what

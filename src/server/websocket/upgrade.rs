@@ -55,8 +55,8 @@ impl Upgrades {
         let (id, variant) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window));
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open(opening, &self.surroundings);
-        let newcomer = NewSession { id, address, variant, reader, permit: Box::new(pass), subscribes_at_once };
-        Ok(Granted { head: Switching::new(key, subprotocol, extensions).written(), newcomer })
+        let session = NewSession { id, address, variant, reader, permit: Box::new(pass), subscribes_at_once };
+        Ok(Granted { head: Switching::new(key, subprotocol, extensions).written(), session })
     }
 
     fn opening<'a>(

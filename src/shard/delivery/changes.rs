@@ -26,9 +26,9 @@ pub const WATCHERS_PER_PART: usize = 128;
 /// Changes of a round.
 const ROUND_CHANGES: usize = 32;
 
-/// After a tick that told as much as it may, telling rests: others have at least two thirds of the shard's time, and what comes
-/// meanwhile may cancel out.
-const REST: Duration = Duration::from_millis(2);
+/// The pause after a tick that told as many changes as it may. It leaves at least two thirds of the shard's time to others, and changes
+/// that come meanwhile may cancel out.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A shard's changes, by the numbers of their items in its inbox.
 #[derive(Debug, Default)]
@@ -48,8 +48,8 @@ pub struct Changes {
     from: u32,
     frames_in_tick: usize,
     watchers_in_tick: usize,
-    /// Nothing is told before then.
-    rests_until: Option<Moment>,
+    /// No change is told before this moment.
+    paused_until: Option<Moment>,
 }
 
 /// A change that is being told.
@@ -105,13 +105,13 @@ impl Changes {
     /// A tick begins at `now`, of a shard that has taken so many items.
     pub fn begin_tick(&mut self, taken: u64, now: Moment) {
         if self.has_told_enough() {
-            self.rests_until = Some(now + REST);
-        } else if self.rests_until.is_some_and(|until| until <= now) {
-            self.rests_until = None;
+            self.paused_until = Some(now + PAUSE);
+        } else if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
         }
         (self.frames_in_tick, self.watchers_in_tick) = (0, 0);
-        let settled = self.first().map_or(taken, |first| first.saturating_sub(1).min(taken));
-        while let Some((pushed, topic)) = self.asked_in_order.front().filter(|(pushed, _)| *pushed <= settled) {
+        let reported = self.first().map_or(taken, |first| first.saturating_sub(1).min(taken));
+        while let Some((pushed, topic)) = self.asked_in_order.front().filter(|(pushed, _)| *pushed <= reported) {
             if self.asked.get(topic) == Some(pushed) {
                 self.asked.remove(topic);
             }
@@ -121,12 +121,12 @@ impl Changes {
 
     /// Whether more may be told in this tick.
     pub fn may_be_told(&self) -> bool {
-        !self.is_empty() && self.rests_until.is_none() && !self.has_told_enough()
+        !self.is_empty() && self.paused_until.is_none() && !self.has_told_enough()
     }
 
     /// When more may be told, if something waits.
     pub fn due(&self, now: Moment) -> Option<Moment> {
-        (!self.is_empty()).then(|| self.rests_until.unwrap_or(now))
+        (!self.is_empty()).then(|| self.paused_until.unwrap_or(now))
     }
 
     fn has_told_enough(&self) -> bool {

@@ -51,7 +51,7 @@ impl Delivery {
     /// Gives up the frames that all who take them have been written; `true`: nobody waits for any, and the write batch has ended.
     pub fn end_flush(&mut self, env: &mut Env) -> bool {
         let (took, tally) = (env.moment(), &mut env.tally);
-        self.batch.settle(|message| tally.fanout(took.since(message.moment)));
+        self.batch.release_written(|message| tally.fanout(took.since(message.moment)));
         if !self.batch.is_empty() {
             return false;
         }

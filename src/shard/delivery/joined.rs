@@ -132,7 +132,7 @@ impl Joined {
     pub fn book_written(&self, window: &mut ClientWindow, topics_max: usize, tally: &mut Tally) {
         self.unrouted.iter().for_each(|&(rule, messages)| tally.routed(rule, messages));
         self.messages.iter().for_each(|&(rule, messages)| tally.delivered(rule, messages));
-        self.window_use.settle(window, topics_max, tally);
+        self.window_use.apply_to(window, topics_max, tally);
     }
 
     /// The frame at `index` of the chain, if it was made for a client that keeps its window.

@@ -60,10 +60,10 @@ mod tests {
         assert!(lapses.note(7, &one, clock.moment()) && lapses.note(7, &two, clock.moment()) && lapses.note(8, &one, clock.moment()));
         assert!(!lapses.note(7, &one, clock.moment()));
         assert_eq!(lapses.take_ended().len(), 3);
-        clock.turn(Duration::from_millis(999));
+        clock.advance(Duration::from_millis(999));
         lapses.forget_old(clock.moment());
         assert!(!lapses.note(7, &one, clock.moment()));
-        clock.turn(Duration::from_millis(1));
+        clock.advance(Duration::from_millis(1));
         lapses.forget_old(clock.moment());
         assert!(lapses.told.is_empty() && lapses.note(7, &one, clock.moment()));
     }

@@ -27,7 +27,7 @@ mod stamps;
 use account::Account;
 use age::Ages;
 use backlog::Backlog;
-use end::{Departed, settle};
+use end::{Departed, book_end};
 pub use end::{End, book_delivered};
 use gaps::{Gap, Gaps};
 pub use queued::{Queued, Routed, What};
@@ -165,10 +165,10 @@ impl Outbox {
 
     fn drop_at(&mut self, place: i64, reason: DropReason, tally: &mut Tally) {
         let Some(queued) = self.backlog.remove(place, tally) else { return };
-        settle(&queued, End::Dropped(reason), tally);
+        book_end(&queued, End::Dropped(reason), tally);
         match &queued.what {
             What::Message(message) => self.gaps.note(message),
-            What::Left(message, leaving) => {
+            What::Unsubscribed(message, leaving) => {
                 self.gaps.note(message);
                 if !self.is_told_before_leaving(&message.topic, *leaving) {
                     self.gaps.forget(&message.topic);
@@ -184,7 +184,7 @@ impl Outbox {
         for (place, end) in self.ages.take_aged(self.backlog.queue(), self.backlog.pinned(), now) {
             match end {
                 End::Dropped(reason) => self.drop_at(place, reason, tally),
-                end => self.backlog.remove(place, tally).into_iter().for_each(|queued| settle(&queued, end, tally)),
+                end => self.backlog.remove(place, tally).into_iter().for_each(|queued| book_end(&queued, end, tally)),
             }
         }
         self.backlog.close_up();
@@ -194,7 +194,7 @@ impl Outbox {
         if let Some(message) = queued.message() {
             tally.queued(message.rule.id, 1);
         }
-        if let What::Message(message) | What::Left(message, _) = &queued.what {
+        if let What::Message(message) | What::Unsubscribed(message, _) = &queued.what {
             self.ages.note(message);
         }
         self.backlog.push(queued, tally);
@@ -220,7 +220,7 @@ impl Outbox {
             if self.backlog.queue().get(place).is_some_and(is_of_them)
                 && let Some(queued) = self.backlog.remove(place, tally)
             {
-                settle(&queued, End::Dropped(DropReason::Slow), tally);
+                book_end(&queued, End::Dropped(DropReason::Slow), tally);
             }
         }
         self.backlog.close_up();
@@ -264,7 +264,7 @@ impl Outbox {
             if let Some(queued) = self.backlog.remove(self.backlog.queue().first(), tally) {
                 stamps.written(&queued);
                 self.departed.note(&queued);
-                settle(&queued, End::Delivered, tally);
+                book_end(&queued, End::Delivered, tally);
             }
         }
         self.backlog.set_begun(begun);
@@ -275,7 +275,7 @@ impl Outbox {
     pub fn discard(&mut self, reason: DropReason, tally: &mut Tally) {
         while self.backlog.queue().end() > self.backlog.first_loose() {
             if let Some(queued) = self.backlog.remove(self.backlog.queue().end() - 1, tally) {
-                settle(&queued, End::Dropped(reason), tally);
+                book_end(&queued, End::Dropped(reason), tally);
             }
         }
         self.gaps.clear();
@@ -290,7 +290,7 @@ impl Outbox {
 
     /// Whether a message of `topic` waits from before that `leaving`, and a gap is told before it.
     fn is_told_before_leaving(&self, topic: &TopicName, leaving: u32) -> bool {
-        let newest = self.backlog.newest_left(topic, leaving);
+        let newest = self.backlog.newest_unsubscribed(topic, leaving);
         newest.and_then(Queued::message).is_some_and(|message| self.gaps.has_before(message))
     }
 

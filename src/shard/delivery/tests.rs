@@ -69,7 +69,7 @@ impl Checked {
             self.owed[slot].clear();
         }
         let Self { batch, owed, waiting, .. } = self;
-        batch.settle(|message| {
+        batch.release_written(|message| {
             let frame = *waiting.iter().find(|(_, offset)| **offset == message.position.offset.0).expect("given up once").0;
             waiting.remove(&frame);
             assert!(!owed.iter().flatten().any(|owed| *owed == frame), "somebody still waits for it");
@@ -194,7 +194,7 @@ fn many_changes_are_told_to_many_in_parts() {
     let mut bench = watched(SESSIONS, CHANGES);
     let (clock, mut ticks, mut longest) = (bench.state().env.clock(), 0, 0);
     while !bench.state().changes.is_empty() {
-        clock.turn(Duration::from_millis(2));
+        clock.advance(Duration::from_millis(2));
         bench.state().begin_tick();
         bench.state().tell_changes();
         let delivery = &bench.state().delivery;

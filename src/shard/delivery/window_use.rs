@@ -167,8 +167,8 @@ impl WindowUse {
         self.inflated += u64::from(referable.bytes);
     }
 
-    /// The bytes are in the socket of the session that `window` is of.
-    pub fn settle(&self, window: &mut ClientWindow, topics_max: usize, tally: &mut Tally) {
+    /// Applies the use to its session's `window`, once the socket has accepted the bytes.
+    pub fn apply_to(&self, window: &mut ClientWindow, topics_max: usize, tally: &mut Tally) {
         if self.alone > 0 {
             tally.deflated_messages(DeflateHow::Alone, self.alone);
         }

@@ -224,8 +224,8 @@ impl WriteBatch {
         Some(slot)
     }
 
-    /// Gives up what all who take it have been written; `written` is told of each message among that.
-    pub fn settle(&mut self, mut written: impl FnMut(&Message)) {
+    /// Releases the frames that were written to all of their sessions, and calls `written` with each message among them.
+    pub fn release_written(&mut self, mut written: impl FnMut(&Message)) {
         while let Some(&Mark { frames, .. }) = self.marks.front().filter(|mark| mark.taken <= self.taken) {
             for frame in &mut self.frames[self.written..frames] {
                 if let Frame::Message { encoded, .. } = std::mem::replace(frame, Frame::Made(None)) {
@@ -303,7 +303,7 @@ impl WriteBatch {
                 let routed = routed.get_or_insert_with(|| Arc::new(Routed::from(encoded.message())));
                 let routed = Arc::clone(routed);
                 // No outbox has seen it leave.
-                let what = if frame.is_left() { What::Left(routed, 0) } else { What::Message(routed) };
+                let what = if frame.is_left() { What::Unsubscribed(routed, 0) } else { What::Message(routed) };
                 Some(Queued { frame: bytes, what })
             }
             Frame::Change { change, frame } => Some(Queued { frame: frame.clone(), what: What::Presence(Arc::clone(change)) }),

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::control::Control;
 use super::new_session::PendingConnection;
-use super::turns::Turns;
+use super::publisher_queue::PublisherQueue;
 use crate::hub::{Message, Outlet, PresenceChange};
 use crate::position::Position;
 use crate::shard::load::Load;
@@ -33,9 +33,9 @@ pub enum Item {
     Control(Control),
 }
 
-/// What an inbox holds still.
+/// What is in an inbox after a share was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
+pub struct Remaining {
     /// How many items are left.
     pub items: usize,
     /// Publishers wait for a turn, which they get in a later tick.
@@ -58,7 +58,7 @@ struct State {
     bytes: usize,
     shard: Option<Waker>,
     /// Publishers that found no room.
-    turns: Turns,
+    publishers: PublisherQueue,
     /// Connections; they don't queue behind messages.
     connections: Vec<PendingConnection>,
 }
@@ -112,7 +112,7 @@ impl Inbox {
     }
 
     /// Moves a tick's share into `share`: at most about `messages` and `bytes`. And how many items are left.
-    pub fn take(&self, share: &mut VecDeque<Item>, messages: usize, bytes: usize) -> Left {
+    pub fn take(&self, share: &mut VecDeque<Item>, messages: usize, bytes: usize) -> Remaining {
         let mut state = self.state.lock();
         let mut taken_bytes = 0;
         while share.len() < messages && taken_bytes < bytes {
@@ -128,14 +128,14 @@ impl Inbox {
             state.items = VecDeque::new();
         }
         if state.items.is_empty() {
-            state.turns.end();
+            state.publishers.end();
         }
         let has_room = state.bytes < self.bytes_max.load(Ordering::Relaxed);
-        let publishers = if has_room { state.turns.open_next() } else { Vec::new() };
-        let left = Left { items: state.items.len(), publishers_wait: state.turns.are_awaited() };
+        let publishers = if has_room { state.publishers.open_next() } else { Vec::new() };
+        let remaining = Remaining { items: state.items.len(), publishers_wait: state.publishers.is_awaited() };
         drop(state); // a waker takes the lock of a ready list
         publishers.into_iter().for_each(Waker::wake);
-        left
+        remaining
     }
 
     /// Whether there is something to take; if not, `waker` is woken by the next push.
@@ -179,26 +179,26 @@ fn wake(mut state: MutexGuard<'_, State>) {
 impl Outlet for Inbox {
     fn has_room(&self, publisher: &Waker) -> bool {
         let state = self.state.lock();
-        state.bytes < self.bytes_max.load(Ordering::Relaxed) && state.turns.may_offer(publisher)
+        state.bytes < self.bytes_max.load(Ordering::Relaxed) && state.publishers.may_offer(publisher)
     }
 
     fn when_room(&self, publisher: &Waker) {
         let mut state = self.state.lock();
         let has_room = state.bytes < self.bytes_max.load(Ordering::Relaxed);
         // A shard that has something to take opens the turns of those that wait once it has taken it; another may sleep.
-        if has_room && (state.items.is_empty() && !state.turns.are_awaited() || state.turns.has_turn(publisher)) {
-            state.turns.open(publisher);
+        if has_room && (state.items.is_empty() && !state.publishers.is_awaited() || state.publishers.has_turn(publisher)) {
+            state.publishers.open(publisher);
             drop(state);
             return publisher.wake_by_ref();
         }
-        state.turns.wait(publisher);
+        state.publishers.wait(publisher);
     }
 
     fn offer(&self, message: &Message, publisher: &Waker) {
         let item = Item::Message(message.clone());
         let bytes = cost(&item);
         let mut state = self.state.lock();
-        state.turns.offered(publisher);
+        state.publishers.offered(publisher);
         self.put(&mut state, item, bytes);
         wake(state);
     }

@@ -4,7 +4,7 @@ mod control;
 mod inbox;
 mod new_session;
 mod pending_handshakes;
-mod turns;
+mod publisher_queue;
 
 pub use control::Control;
 pub use inbox::{Inbox, Item};

@@ -34,10 +34,10 @@ fn an_interval_lets_the_first_and_then_the_newest_through() {
     assert!(matches!(paces.pace(&message("q.b", 1, &clock), clock.moment()), Paced::Now(_)), "each topic has its own");
     assert_eq!((paces.bytes(), paces.oldest().map(|oldest| oldest.position.offset)), (5, Some(Offset(3))));
     assert!(paces.fall_due(&name("q.a"), clock.moment()).is_none(), "it is not over yet");
-    clock.turn(INTERVAL);
+    clock.advance(INTERVAL);
     let (newest, next) = paces.fall_due(&name("q.a"), clock.moment()).unwrap();
     assert_eq!((newest.position.offset, next), (Offset(3), Some(clock.moment() + INTERVAL)));
-    clock.turn(INTERVAL);
+    clock.advance(INTERVAL);
     assert!(paces.fall_due(&name("q.a"), clock.moment()).is_none() && !paces.is_empty(), "nothing was held");
     assert!(paces.fall_due(&name("q.b"), clock.moment()).is_none() && paces.is_empty());
     assert!(matches!(paces.pace(&message("q.a", 4, &clock), clock.moment()), Paced::Now(_)), "after silence at once again");
@@ -65,7 +65,7 @@ fn what_was_left_does_not_wait_for_its_time() {
     let mut pace = |paces: &mut Paces, topic: &str| {
         let Paced::Now(at) = paces.pace(&message(topic, 1, &clock), clock.moment()) else { panic!("{topic} is paced already") };
         schedule.note(Due { at, slot: 0, topic: name(topic) }, |older| paces.is_due_at(&older.topic, older.at));
-        clock.turn(Duration::from_millis(1));
+        clock.advance(Duration::from_millis(1));
         most = most.max(schedule.len());
     };
     let kept: Vec<String> = (0..800).map(|number| format!("kept.{number}")).collect();
@@ -75,7 +75,7 @@ fn what_was_left_does_not_wait_for_its_time() {
         paces.end(&name("q.a"));
     }
     assert!(most <= 2 * kept.len(), "{most} waited, and {} of them counted", kept.len());
-    clock.turn(2 * hour);
+    clock.advance(2 * hour);
     let due: Vec<String> = std::iter::from_fn(|| schedule.take_due(clock.moment())).map(|due| due.topic.to_string()).collect();
     assert_eq!(due.into_iter().filter(|topic| topic != "q.a").collect::<Vec<_>>(), kept);
 }

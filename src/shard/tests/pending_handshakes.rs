@@ -32,7 +32,7 @@ struct Doorkeeper {
 
 impl HandshakeHandler for Doorkeeper {
     fn admit(&mut self, said: &[u8]) -> Option<Admitted> {
-        self.clock.turn(self.looks_for);
+        self.clock.advance(self.looks_for);
         said.starts_with(REQUEST).then(|| Admitted { session: new_session(), head: HEAD.to_vec(), used: REQUEST.len() })
     }
 

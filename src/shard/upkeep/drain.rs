@@ -45,7 +45,7 @@ mod tests {
                 assert!(now <= leaves_at && leaves_at <= ends_at.max(now), "{left:?}");
                 assert!(left <= retry_after && retry_after <= left + over, "{left:?}: {retry_after:?}");
             }
-            clock.turn(Duration::from_secs(if left == over { 6 } else { 4 }));
+            clock.advance(Duration::from_secs(if left == over { 6 } else { 4 }));
         }
     }
 }

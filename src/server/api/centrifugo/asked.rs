@@ -140,27 +140,27 @@ pub struct Subscribing<'a> {
     pub other_rule: Option<OtherRule>,
 }
 
-/// What of a topic's rule is to be otherwise for one subscription. All are done only as far as the rule has them so.
+/// The options of a topic's rule that one subscription overrides. Most are refused unless they say what the rule has anyway.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct OtherRule {
     /// Whether the subscriber is in presence.
-    pub presence: Option<Wish>,
-    /// Whether its join and its leave are told.
-    pub join_leave: Option<Wish>,
-    /// Whether it is told those of others, asked for or not.
-    pub force_push_join_leave: Option<Wish>,
+    pub presence: Option<BoolValue>,
+    /// Whether the subscriber's join and leave are told.
+    pub join_leave: Option<BoolValue>,
+    /// Whether the subscriber is told of the joins and leaves of others.
+    pub force_push_join_leave: Option<BoolValue>,
     /// Whether lost messages are told.
-    pub force_positioning: Option<Wish>,
-    /// Whether it can recover.
-    pub force_recovery: Option<Wish>,
+    pub force_positioning: Option<BoolValue>,
+    /// Whether the subscription can recover.
+    pub force_recovery: Option<BoolValue>,
 }
 
-/// One of them.
+/// The protocol's `BoolValue`: an option that is set to true or false, or absent.
 #[derive(Deserialize, Default, Clone, Copy)]
 #[serde(default)]
-pub struct Wish {
-    /// Whether it is to be so.
+pub struct BoolValue {
+    /// The option's value.
     pub value: bool,
 }
 

@@ -167,7 +167,7 @@ impl CentrifugoApi {
 
     async fn submit(&self, channel: &str, asked: &Content<'_>, asking: &Asking<'_>) -> Result<Submitted, Failed> {
         let topic = named(channel)?;
-        // A wish that is not done is refused: its publisher counts on it.
+        // An option that can't be granted is refused, because the publisher counts on it.
         if asked.skip_history || asked.delta || asked.version > 0 || asked.idempotency_key.len() > KEY_BYTES_MAX {
             return Err(Failed::BAD_REQUEST);
         }

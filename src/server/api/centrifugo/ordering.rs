@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::asked::{Meant, Named, OtherRule, Refreshing, Since, Subscribing, Wish, read};
+use super::asked::{BoolValue, Meant, Named, OtherRule, Refreshing, Since, Subscribing, read};
 use super::failed::Failed;
 use crate::config::{Config, OnSlow, Rule};
 use crate::dialect::json_read::is_json_text;
@@ -32,7 +32,8 @@ pub fn unsubscribe(json: &[u8], _: &Config) -> Result<Order, Failed> {
     Ok(Order::Unsubscribe(topic))
 }
 
-/// The subscription that is to be, where `config` has the topics' rules. A wish that is not done is refused: its sender counts on it.
+/// The subscription to make, where `config` has the topics' rules. An option that can't be granted is an error, because its sender counts on
+/// it.
 pub fn subscribe(json: &[u8], config: &Config) -> Result<Order, Failed> {
     let Subscribing { channel, info, b64info, data, b64data, recover_since, other_rule } = read(json)?;
     let topic = named(&channel)?;
@@ -65,7 +66,7 @@ pub fn subscribe(json: &[u8], config: &Config) -> Result<Order, Failed> {
     })))
 }
 
-/// Whether the subscriber is to be told of joins and leaves; an error where another wish is not what `rule` has anyway.
+/// Whether the subscriber is to be told of joins and leaves; an error where another option differs from `rule`.
 fn wants_joins(wanted: OtherRule, rule: &Rule) -> Result<bool, Failed> {
     let OtherRule { presence, join_leave, force_push_join_leave, force_positioning, force_recovery } = wanted;
     let has_history = rule.history > 0;
@@ -75,8 +76,8 @@ fn wants_joins(wanted: OtherRule, rule: &Rule) -> Result<bool, Failed> {
         (force_recovery, has_history),
         (force_positioning, has_history && rule.on_slow != OnSlow::Conflate),
     ];
-    let is_had = |(wish, has): (Option<Wish>, bool)| wish.is_none_or(|wish| wish.value == has);
-    let pushed = force_push_join_leave.map(|wish| wish.value);
+    let is_had = |(option, has): (Option<BoolValue>, bool)| option.is_none_or(|option| option.value == has);
+    let pushed = force_push_join_leave.map(|option| option.value);
     let is_done = match pushed {
         None => true,
         Some(true) => rule.presence,

@@ -56,7 +56,7 @@ fn look_for_aged(queue: &StableQueue, pinned: Option<i64>, now: Moment) -> Aged 
     for (place, queued) in queue.iter().rev() {
         let (message, leaving) = match &queued.what {
             What::Message(message) => (message, None),
-            What::Left(message, leaving) => (message, Some(*leaving)),
+            What::Unsubscribed(message, leaving) => (message, Some(*leaving)),
             _ => continue,
         };
         let has_newer = !newer.insert((&message.topic, leaving));

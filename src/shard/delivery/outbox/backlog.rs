@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::account::Account;
-use super::end::{End, settle};
+use super::end::{End, book_end};
 use super::index::Index;
 use super::queued::{Queued, What};
 use super::stable_queue::StableQueue;
@@ -143,7 +143,7 @@ impl Backlog {
             let Some(waiting) = self.queue.get_mut(older) else { continue };
             let older = std::mem::replace(waiting, newer);
             self.account.remove(&older, tally);
-            settle(&older, End::Conflated, tally);
+            book_end(&older, End::Conflated, tally);
         }
         self.conflated_to = self.queue.end();
         self.kept_to = self.kept_to.min(self.queue.end());
@@ -169,8 +169,8 @@ impl Backlog {
     }
 
     /// The newest message of `topic` that waits from before that `leaving`.
-    pub fn newest_left(&self, topic: &TopicName, leaving: u32) -> Option<&Queued> {
-        self.index.newest_left(topic, leaving).and_then(|place| self.queue.get(place))
+    pub fn newest_unsubscribed(&self, topic: &TopicName, leaving: u32) -> Option<&Queued> {
+        self.index.newest_unsubscribed(topic, leaving).and_then(|place| self.queue.get(place))
     }
 
     /// The session has left the topics for which `left` holds: from now on, nothing takes the place of their messages.
@@ -180,7 +180,7 @@ impl Backlog {
             if let What::Message(message) = &queued.what
                 && left(&message.topic)
             {
-                queued.what = What::Left(Arc::clone(message), leaving);
+                queued.what = What::Unsubscribed(Arc::clone(message), leaving);
                 self.enter(place);
             }
         }

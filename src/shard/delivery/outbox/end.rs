@@ -42,8 +42,8 @@ impl Departed {
     }
 }
 
-/// Books how a message that was in a queue has ended.
-pub fn settle(queued: &Queued, end: End, tally: &mut Tally) {
+/// Books the end of a message that was in a queue.
+pub fn book_end(queued: &Queued, end: End, tally: &mut Tally) {
     let Some(message) = queued.message() else { return };
     tally.queued(message.rule.id, -1);
     match end {

@@ -14,7 +14,7 @@ pub struct Index {
     /// The changes of one member on one topic that wait, in order.
     changes: HashMap<(TopicName, SessionId), Vec<i64>>,
     /// Of each topic in each leaving the place of the newest message that waits from before it.
-    newest_left: HashMap<(TopicName, u32), i64>,
+    newest_unsubscribed: HashMap<(TopicName, u32), i64>,
     pings: usize,
     pongs: usize,
     newest_pong: Option<i64>,
@@ -42,8 +42,8 @@ impl Index {
     }
 
     /// The place of the newest message of `topic` that waits from before that `leaving`.
-    pub fn newest_left(&self, topic: &TopicName, leaving: u32) -> Option<i64> {
-        self.newest_left.get(&(topic.clone(), leaving)).copied()
+    pub fn newest_unsubscribed(&self, topic: &TopicName, leaving: u32) -> Option<i64> {
+        self.newest_unsubscribed.get(&(topic.clone(), leaving)).copied()
     }
 
     /// Enters what was put at `place`, behind all others.
@@ -53,8 +53,8 @@ impl Index {
             What::Members => self.changes.clear(), // its reader knows by it what the changes before it have told
             What::Ping => self.pings += 1,
             What::Pong => (self.pongs, self.newest_pong) = (self.pongs + 1, Some(place)),
-            What::Left(message, leaving) => {
-                self.newest_left.insert((message.topic.clone(), *leaving), place);
+            What::Unsubscribed(message, leaving) => {
+                self.newest_unsubscribed.insert((message.topic.clone(), *leaving), place);
             }
             What::Message(_) | What::Replayed(_) | What::Reply | What::Close => {}
         }
@@ -66,8 +66,8 @@ impl Index {
             What::Presence(change) => self.changes.entry(key(change)).or_default().insert(0, place),
             What::Ping => self.pings += 1,
             What::Pong => (self.pongs, self.newest_pong) = (self.pongs + 1, self.newest_pong.or(Some(place))),
-            What::Left(message, leaving) => {
-                self.newest_left.entry((message.topic.clone(), *leaving)).or_insert(place);
+            What::Unsubscribed(message, leaving) => {
+                self.newest_unsubscribed.entry((message.topic.clone(), *leaving)).or_insert(place);
             }
             What::Message(_) | What::Replayed(_) | What::Members | What::Reply | What::Close => {}
         }
@@ -89,10 +89,10 @@ impl Index {
                 self.pongs -= 1;
                 self.newest_pong = self.newest_pong.filter(|newest| *newest != place);
             }
-            What::Left(message, leaving) => {
+            What::Unsubscribed(message, leaving) => {
                 let key = (message.topic.clone(), *leaving);
-                if self.newest_left.get(&key) == Some(&place) {
-                    self.newest_left.remove(&key);
+                if self.newest_unsubscribed.get(&key) == Some(&place) {
+                    self.newest_unsubscribed.remove(&key);
                 }
             }
             What::Message(_) | What::Replayed(_) | What::Members | What::Reply | What::Close => {}
@@ -102,7 +102,7 @@ impl Index {
     /// Forgets every place, and keeps its memory.
     pub fn clear(&mut self) {
         self.changes.clear();
-        self.newest_left.clear();
+        self.newest_unsubscribed.clear();
         (self.pings, self.pongs, self.newest_pong) = (0, 0, None);
     }
 }

@@ -41,9 +41,9 @@ impl From<&Message> for Routed {
 pub enum What {
     /// A live message.
     Message(Arc<Routed>),
-    /// A live message of a topic that the session has left since: nothing takes its place, and what is dropped of it is told only
-    /// before another of the same leaving, which has this number in the outbox.
-    Left(Arc<Routed>, u32),
+    /// A live message of a topic that the session has unsubscribed from since. No newer message takes its place. If it is dropped, the gap
+    /// is told only before another message from before the same unsubscribe, which has this number in the outbox.
+    Unsubscribed(Arc<Routed>, u32),
     /// A message out of history; it is read as the socket takes it, and does not count against the bound.
     Replayed(Arc<Routed>),
     /// A join or a leave.
@@ -64,25 +64,25 @@ impl Queued {
     /// The message that it carries, if it is one.
     pub fn message(&self) -> Option<&Arc<Routed>> {
         match &self.what {
-            What::Message(message) | What::Left(message, _) | What::Replayed(message) => Some(message),
+            What::Message(message) | What::Unsubscribed(message, _) | What::Replayed(message) => Some(message),
             _ => None,
         }
     }
 
     /// Whether it is a live message of a topic whose messages refer to earlier ones, and this one doesn't.
     pub fn is_unreferred(&self) -> bool {
-        let (What::Message(message) | What::Left(message, _)) = &self.what else { return false };
+        let (What::Message(message) | What::Unsubscribed(message, _)) = &self.what else { return false };
         message.rule.deflate == TopicDeflate::History && self.frame.deflated() != Some(DeflateHow::History)
     }
 
     /// Whether it counts against the bound.
     pub fn is_counted(&self) -> bool {
-        matches!(self.what, What::Message(_) | What::Left(..) | What::Presence(_))
+        matches!(self.what, What::Message(_) | What::Unsubscribed(..) | What::Presence(_))
     }
 
     /// Whether it may be dropped where conflating frees too little.
     pub fn may_be_dropped(&self) -> bool {
-        matches!(&self.what, What::Message(message) | What::Left(message, _) if message.rule.on_slow != OnSlow::Disconnect)
+        matches!(&self.what, What::Message(message) | What::Unsubscribed(message, _) if message.rule.on_slow != OnSlow::Disconnect)
     }
 
     /// The topic within which a newer message takes its place.

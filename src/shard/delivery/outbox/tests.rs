@@ -80,7 +80,7 @@ impl Desk {
     fn send_first(&mut self) {
         self.outbox.backlog.set_begun(0);
         if let Some(queued) = self.outbox.backlog.remove(self.outbox.backlog.queue().first(), &mut self.tally) {
-            settle(&queued, End::Delivered, &mut self.tally);
+            book_end(&queued, End::Delivered, &mut self.tally);
         }
     }
 
@@ -206,7 +206,7 @@ fn what_has_begun_never_gives_way() {
     desk.fill(&[("c.aged", 2), ("d.aged", 1)]);
     assert_eq!(desk.offer("c.aged", 3, 2 * FRAME_BYTES), Offered::GaveWay);
     assert_eq!((desk.waiting().len(), desk.waiting()[0].as_str()), (2, "c.aged 1"));
-    desk.clock.turn(Duration::from_secs(2));
+    desk.clock.advance(Duration::from_secs(2));
     desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
     assert_eq!(desk.waiting()[0], "c.aged 1");
     desk.outbox.discard(DropReason::Closed, &mut desk.tally);
@@ -237,7 +237,7 @@ fn the_newest_waits_behind_a_long_frame() {
 fn what_is_too_old_gives_way_as_its_rule_says() {
     let mut desk = Desk::new();
     desk.fill(&[("c.aged", 1), ("c.aged", 2), ("d.aged", 1), ("x.aged", 1), ("x.b", 1)]);
-    desk.clock.turn(Duration::from_millis(1_001));
+    desk.clock.advance(Duration::from_millis(1_001));
     desk.fill(&[("d.aged", 2)]);
     desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
     assert_eq!(desk.waiting(), ["c.aged 2", "x.b 1", "d.aged 2"]);
@@ -364,7 +364,7 @@ fn a_gap_alone_is_not_slow() {
     desk.send_first();
     desk.outbox.book_slow(desk.clock.moment(), &mut desk.tally);
     assert_eq!((desk.figure("slow_sessions"), desk.gaps(), desk.outbox.is_done()), (0, vec![(1, 1)], false));
-    desk.clock.turn(Duration::from_secs(60));
+    desk.clock.advance(Duration::from_secs(60));
     desk.fill(&[("d.a", 2)]);
     desk.outbox.book_slow(desk.clock.moment(), &mut desk.tally);
     assert_eq!((desk.figure("slow_sessions"), desk.outbox.moved_at()), (1, desk.clock.moment()), "it has only begun to stand still");
@@ -483,7 +483,7 @@ proptest! {
                     plain.shrink(bytes);
                 }
                 Act::Age => {
-                    desk.clock.turn(Duration::from_millis(600));
+                    desk.clock.advance(Duration::from_millis(600));
                     desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
                     plain.give_up_aged(desk.clock.moment());
                 }

@@ -1,24 +1,24 @@
-//! Whose turn it is to publish into an inbox that was full.
+//! The queue of publishers at an inbox that was full: first come, first served, a few messages for each.
 
 use std::collections::VecDeque;
 use std::task::Waker;
 
 use foldhash::HashSet;
 
-/// Messages of one turn. More in a row fill a write batch better, fewer let the next publisher begin earlier.
+/// The messages that a publisher may offer in its turn. More in a row fill a write batch better, fewer let the next publisher begin earlier.
 const TURN_MESSAGES: u32 = 16;
 
-/// Turns that are open at once, at most.
+/// The most publishers that have their turn at once.
 const OPEN_MAX: usize = 64;
 
-/// A turn that was not used for so many ticks of the shard, while others wait, is over: its publisher has nothing left, or is gone.
+/// A turn ends if its publisher offers nothing for this number of the shard's ticks while others wait: it has nothing more, or is gone.
 const IDLE_TICKS_MAX: u32 = 1_000;
 
-/// Publishers in the order in which they came. Each is known by its waker, which it keeps while it waits.
+/// Publishers in the order in which they came. A publisher is identified by its waker, which it keeps while it waits.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct PublisherQueue {
     waiting: VecDeque<Waker>,
-    /// The addresses of those in `waiting`.
+    /// The addresses of the wakers in `waiting`.
     known: HashSet<usize>,
     open: VecDeque<Turn>,
 }
@@ -30,13 +30,13 @@ struct Turn {
     idle_ticks: u32,
 }
 
-impl Turns {
-    /// Whether `publisher` may offer a message where there is room. Nobody needs a turn while nobody waits and no turn is open.
+impl PublisherQueue {
+    /// Whether `publisher` may offer a message where there is room. A publisher needs no turn while no other waits and no turn is open.
     pub fn may_offer(&self, publisher: &Waker) -> bool {
         self.waiting.is_empty() && self.open.is_empty() || self.has_turn(publisher)
     }
 
-    /// `publisher` has offered a message: a part of its turn is used up.
+    /// Notes that `publisher` has offered a message, which uses up a part of its turn.
     pub fn offered(&mut self, publisher: &Waker) {
         let Some(index) = self.open.iter().position(|turn| turn.publisher.will_wake(publisher)) else { return };
         let turn = &mut self.open[index];
@@ -52,7 +52,7 @@ impl Turns {
         self.open.iter().any(|turn| turn.publisher.will_wake(publisher))
     }
 
-    /// `publisher` waits for its turn, behind those that came before. One that has a turn and found no room waits for another.
+    /// Queues `publisher` behind those that came before. A publisher that has a turn and found no room loses that turn.
     pub fn wait(&mut self, publisher: &Waker) {
         self.open.retain(|turn| !turn.publisher.will_wake(publisher));
         if self.known.insert(publisher.data().addr()) {
@@ -60,7 +60,7 @@ impl Turns {
         }
     }
 
-    /// `publisher` has its turn now: nothing is in the inbox, so nobody else would give it one.
+    /// Gives `publisher` its turn now. Called where the inbox is empty, so that no tick of the shard would.
     pub fn open(&mut self, publisher: &Waker) {
         if self.has_turn(publisher) {
             return;
@@ -71,14 +71,14 @@ impl Turns {
         self.open.push_back(Turn { publisher: publisher.clone(), messages_left: TURN_MESSAGES, idle_ticks: 0 });
     }
 
-    /// Ends all turns if nobody waits. Called where the shard has emptied its inbox: there is room for everybody again.
+    /// Ends all turns if no publisher waits. Called when the shard has emptied its inbox, which then has room for every publisher.
     pub fn end(&mut self) {
         if self.waiting.is_empty() {
             self.open.clear();
         }
     }
 
-    /// Opens the turns of those that wait, as many as may be open; they are to be woken in this order. Called once a tick with room.
+    /// Gives turns to the publishers that wait, as many as may have one; the caller wakes them in this order. Called in each tick with room.
     pub fn open_next(&mut self) -> Vec<Waker> {
         if self.waiting.is_empty() {
             return Vec::new();
@@ -94,8 +94,8 @@ impl Turns {
         next
     }
 
-    /// Whether somebody waits.
-    pub fn are_awaited(&self) -> bool {
+    /// Whether a publisher waits.
+    pub fn is_awaited(&self) -> bool {
         !self.waiting.is_empty()
     }
 }
@@ -117,8 +117,8 @@ mod tests {
         std::array::from_fn(|_| Waker::from(Arc::new(Publisher)))
     }
 
-    fn offers(turns: &mut Turns, publisher: &Waker) -> u32 {
-        let offer = |turns: &mut Turns| {
+    fn offers(turns: &mut PublisherQueue, publisher: &Waker) -> u32 {
+        let offer = |turns: &mut PublisherQueue| {
             let may = turns.may_offer(publisher);
             if may {
                 turns.offered(publisher);
@@ -132,7 +132,7 @@ mod tests {
     /// 62,200, 12,000 and 11,400 messages.)
     #[test]
     fn publishers_have_their_turns_in_their_order() {
-        let mut turns = Turns::default();
+        let mut turns = PublisherQueue::default();
         let [a, b, c] = publishers();
         assert_eq!(offers(&mut turns, &a), 100, "nobody waits");
         [&b, &a, &b].into_iter().for_each(|publisher| turns.wait(publisher));
@@ -154,7 +154,7 @@ mod tests {
     /// An inbox that was full once costs nobody a turn once it was emptied.
     #[test]
     fn turns_end_where_nobody_waits() {
-        let mut turns = Turns::default();
+        let mut turns = PublisherQueue::default();
         let [a, b, c] = publishers();
         [&a, &b].into_iter().for_each(|publisher| turns.wait(publisher));
         turns.end();
@@ -167,7 +167,7 @@ mod tests {
     /// A publisher that finds no room within its turn is woken like the others. (It was in no list, and slept for ever.)
     #[test]
     fn a_full_inbox_ends_a_turn() {
-        let mut turns = Turns::default();
+        let mut turns = PublisherQueue::default();
         let [a, b] = publishers();
         turns.wait(&a);
         turns.open_next();
@@ -180,14 +180,14 @@ mod tests {
     /// A publisher that has gone with its turn does not hold up those behind it.
     #[test]
     fn an_unused_turn_ends() {
-        let mut turns = Turns::default();
+        let mut turns = PublisherQueue::default();
         let gone: [Waker; OPEN_MAX] = publishers();
         let [late] = publishers();
         gone.iter().for_each(|publisher| turns.wait(publisher));
         assert_eq!(turns.open_next().len(), OPEN_MAX);
         turns.wait(&late);
         let ticks = (0..2 * IDLE_TICKS_MAX).take_while(|_| turns.open_next().is_empty()).count() as u32;
-        assert_eq!((ticks, turns.are_awaited()), (IDLE_TICKS_MAX, false));
+        assert_eq!((ticks, turns.is_awaited()), (IDLE_TICKS_MAX, false));
         assert!(turns.has_turn(&late));
     }
 }
