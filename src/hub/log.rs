@@ -230,19 +230,12 @@ impl Log {
     }
 
     /// The messages after `since`, or the newest `limit`; at most about `bytes` of payloads.
-    pub fn page(&self, since: Option<Offset>, limit: usize, mut bytes: usize) -> HistoryPage {
+    pub fn page(&self, since: Option<Offset>, limit: usize, bytes: usize) -> HistoryPage {
         let first = match since {
             Some(offset) => offset.next(),
             None => self.history.newest(limit).next().map_or(self.newest, |message| message.position.offset),
         };
-        let mut messages: Vec<Message> = Vec::new();
-        for message in self.history.from(first).take(limit) {
-            if message.payload().len() > bytes && !messages.is_empty() {
-                break;
-            }
-            bytes = bytes.saturating_sub(message.payload().len());
-            messages.push(message.clone());
-        }
+        let messages = within(self.history.from(first), limit, bytes);
         let more = messages.last().is_some_and(|last| last.position.offset < self.newest);
         HistoryPage { epoch: Some(self.epoch()), messages, more }
     }
@@ -257,16 +250,8 @@ impl Log {
     }
 
     /// The messages before `offset`, newest first: at most `limit` and about `bytes` of payloads.
-    pub fn page_back(&self, offset: Offset, limit: usize, mut bytes: usize) -> Vec<Message> {
-        let mut messages: Vec<Message> = Vec::new();
-        for message in self.history.before(offset).take(limit) {
-            if message.payload().len() > bytes && !messages.is_empty() {
-                break;
-            }
-            bytes = bytes.saturating_sub(message.payload().len());
-            messages.push(message.clone());
-        }
-        messages
+    pub fn page_back(&self, offset: Offset, limit: usize, bytes: usize) -> Vec<Message> {
+        within(self.history.before(offset), limit, bytes)
     }
 
     /// Gives up all but the newest `count` messages.
@@ -307,6 +292,19 @@ impl Log {
     pub fn bytes(&self) -> usize {
         self.history.bytes()
     }
+}
+
+/// The first `limit` of `messages`, at most about `bytes` of payloads; one message may be of any size.
+fn within<'a>(messages: impl Iterator<Item = &'a Message>, limit: usize, mut bytes: usize) -> Vec<Message> {
+    let mut taken: Vec<Message> = Vec::new();
+    for message in messages.take(limit) {
+        if message.payload().len() > bytes && !taken.is_empty() {
+            break;
+        }
+        bytes = bytes.saturating_sub(message.payload().len());
+        taken.push(message.clone());
+    }
+    taken
 }
 
 #[cfg(test)]

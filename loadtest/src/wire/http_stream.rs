@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::http::{Head, NoHttp, first_line};
-use super::upgrade::Answer;
+use super::upgrade::{Answer, head_of};
 
 /// The longest head of a chunk: 16 hexadecimal digits and CRLF. Belfry writes no extensions.
 const CHUNK_HEAD_BYTES_MAX: usize = 18;
@@ -20,14 +19,10 @@ pub fn request(host: &str, path: &str, token: Option<&str>) -> Vec<u8> {
 
 /// Reads the server's answer.
 pub fn answer(bytes: &[u8]) -> Answer {
-    let head = match Head::read(bytes) {
-        Ok(Some(head)) => head,
-        Ok(None) => return Answer::Partial,
-        Err(NoHttp) => return Answer::Refused { status: 0, reason: format!("its answer is not HTTP/1.1: {}", first_line(bytes)) },
+    let head = match head_of(bytes, 200) {
+        Ok(head) => head,
+        Err(answer) => return answer,
     };
-    if head.status != 200 {
-        return Answer::Refused { status: head.status, reason: first_line(&bytes[head.bytes..]) };
-    }
     if head.header("transfer-encoding") != Some("chunked") {
         return Answer::Refused { status: head.status, reason: "its answer is no stream in chunks".to_owned() };
     }

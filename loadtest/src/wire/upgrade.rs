@@ -91,17 +91,23 @@ pub fn request(host: &str, path: &str, deflate: Deflate, protocol: Option<&str>,
     request.into_bytes()
 }
 
+/// The head of the server's answer; an error if it is not whole, or has another status.
+pub(super) fn head_of(bytes: &[u8], status: u16) -> Result<Head<'_>, Answer> {
+    match Head::read(bytes) {
+        Ok(Some(head)) if head.status == status => Ok(head),
+        Ok(Some(head)) => Err(refused(head.status, first_line(&bytes[head.bytes..]))),
+        Ok(None) if bytes.len() <= HEAD_BYTES_MAX => Err(Answer::Partial),
+        Ok(None) => Err(refused(0, format!("its answer's head is longer than {HEAD_BYTES_MAX} bytes"))),
+        Err(NoHttp) => Err(refused(0, format!("its answer is not HTTP/1.1: {}", first_line(bytes)))),
+    }
+}
+
 /// Reads the server's answer.
 pub fn answer(bytes: &[u8]) -> Answer {
-    let head = match Head::read(bytes) {
-        Ok(Some(head)) => head,
-        Ok(None) if bytes.len() <= HEAD_BYTES_MAX => return Answer::Partial,
-        Ok(None) => return refused(0, format!("its answer's head is longer than {HEAD_BYTES_MAX} bytes")),
-        Err(NoHttp) => return refused(0, format!("its answer is not HTTP/1.1: {}", first_line(bytes))),
+    let head = match head_of(bytes, 101) {
+        Ok(head) => head,
+        Err(answer) => return answer,
     };
-    if head.status != 101 {
-        return refused(head.status, first_line(&bytes[head.bytes..]));
-    }
     if head.header("sec-websocket-accept") != Some(ACCEPT) {
         return refused(head.status, "the Sec-WebSocket-Accept does not fit the key".to_owned());
     }
