@@ -284,7 +284,7 @@ impl Delivery {
             if outbox.is_empty() {
                 outbox.book_slow(now, tally);
                 if outbox.is_done() {
-                    session.window.advance(outbox.departed.inflated_bytes);
+                    session.window.advance(outbox.inflated_bytes());
                     session.outbox = None;
                     backlogged.remove(&slot);
                 }
@@ -293,7 +293,7 @@ impl Delivery {
             match outbox.write(connection, &mut stamps, now, tally) {
                 Poll::Ready(Ok(written)) => {
                     tally.delivered_bytes(written as u64);
-                    let unreferred = std::mem::take(&mut outbox.departed.unreferred);
+                    let unreferred = outbox.take_unreferred();
                     if unreferred > 0 && session.variant.kept_window().is_some() {
                         tally.no_reference(NoReference::Cleared, unreferred);
                     }

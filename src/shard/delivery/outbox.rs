@@ -36,15 +36,15 @@ pub use stamps::Stamps;
 /// Frames that go to the socket in one vectored write.
 pub const PARTS_MAX: usize = 64;
 
-/// What one offer did to the queue.
+/// The effect of an offer on the queue.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offered {
-    /// It waits.
+    /// The frame is queued.
     Queued,
-    /// The queue was past its bound, and something gave way as its rule says.
+    /// The queue was past its bound, and messages gave way as their rules say.
     GaveWay,
-    /// It waits, but the queue is past its bound and no rule frees enough.
+    /// The frame is queued, but the queue is past its bound and no rule frees enough.
     Overflowed,
 }
 
@@ -52,27 +52,27 @@ pub enum Offered {
 #[derive(Default)]
 pub struct Outbox {
     backlog: Backlog,
-    /// Messages that were dropped and are not told yet: before the next message of their topic, a `gap` says so.
+    /// Dropped messages that the session is not told of yet. A `gap` is sent before the next message of their topic.
     gaps: Gaps,
-    /// How often the session has left topics.
+    /// How often the session has unsubscribed from topics.
     leavings: u32,
-    /// When something is too old.
+    /// When a message is past its rule's `max_age`.
     ages: Ages,
-    /// What has left the outbox, for the client's window.
-    pub departed: Departed,
-    /// Whether the session is among the `slow_sessions`.
+    /// The frames that were written, as the client's window needs to know.
+    departed: Departed,
+    /// Whether the session is counted in `slow_sessions`.
     is_slow: bool,
-    /// When the socket last took something, or the queue began.
+    /// When the socket last accepted bytes, or the queue began.
     moved_at: Moment,
 }
 
 impl Outbox {
-    /// Nothing waits yet.
+    /// An empty outbox.
     pub fn new(now: Moment) -> Self {
         Self { moved_at: now, ..Self::default() }
     }
 
-    /// Whether nothing waits and nothing is left to be told.
+    /// Whether no frame waits and no gap is left to be told.
     pub fn is_done(&self) -> bool {
         self.is_empty() && self.gaps.is_empty()
     }
@@ -82,24 +82,34 @@ impl Outbox {
         self.backlog.queue().is_empty()
     }
 
-    /// All bytes that wait.
+    /// The bytes of all frames that wait.
     pub fn bytes(&self) -> usize {
         self.backlog.account().bytes()
     }
 
-    /// The bytes that wait, by what they are of.
+    /// The bytes of all frames that wait, by what they count as.
     pub fn account(&self) -> &Account {
         self.backlog.account()
     }
 
-    /// The bytes of what was dropped and is to be told.
+    /// The bytes of gaps that are not told yet.
     pub fn gap_bytes(&self) -> usize {
         self.gaps.bytes()
     }
 
-    /// When the socket last took something.
+    /// When the socket last accepted bytes, or the queue began.
     pub fn moved_at(&self) -> Moment {
         self.moved_at
+    }
+
+    /// How many bytes the client has inflated of the frames that were written.
+    pub fn inflated_bytes(&self) -> u64 {
+        self.departed.inflated_bytes
+    }
+
+    /// How many written messages might have referred to earlier ones, had they not waited; counted since the last call.
+    pub fn take_unreferred(&mut self) -> u64 {
+        std::mem::take(&mut self.departed.unreferred)
     }
 
     /// Whether a heartbeat waits, so that its peer can't have answered it.
@@ -112,7 +122,7 @@ impl Outbox {
         self.backlog.queue().iter().find_map(|(_, queued)| queued.message())
     }
 
-    /// Books whether the session is slow: something waits for its socket. A gap that waits for its topic's next message doesn't.
+    /// Counts the session as slow while frames wait for its socket. A gap that waits for its topic's next message does not count.
     pub fn book_slow(&mut self, now: Moment, tally: &mut Tally) {
         let is_slow = !self.is_empty();
         if is_slow != self.is_slow {
@@ -123,13 +133,13 @@ impl Outbox {
         self.backlog.shrink();
     }
 
-    /// Queues a frame whose first `begun` bytes the socket has already taken; only into an empty queue.
+    /// Queues a frame of which the socket has accepted the first `begun` bytes. The queue must be empty.
     pub fn begin(&mut self, queued: Queued, begun: usize, tally: &mut Tally) {
         self.push(queued, tally);
         self.backlog.set_begun(begun);
     }
 
-    /// Queues a frame; past `bytes_max`, whatever may give way does.
+    /// Queues a frame. Past `bytes_max`, messages give way as their rules say.
     pub fn offer(&mut self, queued: Queued, bytes_max: usize, tally: &mut Tally) -> Offered {
         match &queued.what {
             What::Presence(change) if self.backlog.cancel(change, tally) => return Offered::Queued,
@@ -141,8 +151,8 @@ impl Outbox {
         if is_counted { self.shrink(bytes_max, DropReason::Slow, tally) } else { Offered::Queued }
     }
 
-    /// Makes the queue fit into `bytes_max`: `conflate` messages conflated, then the oldest of `conflate` and `drop_oldest`
-    /// topics dropped. One item may be of any size, and behind a frame that has begun, a topic's newest that conflates.
+    /// Makes the queue fit into `bytes_max`: messages of `conflate` topics are conflated, then the oldest of `conflate` and `drop_oldest`
+    /// topics are dropped. One frame may be of any size; behind a frame that has begun, so may the newest message of a `conflate` topic.
     pub fn shrink(&mut self, bytes_max: usize, reason: DropReason, tally: &mut Tally) -> Offered {
         if self.backlog.account().fits(bytes_max) {
             return Offered::Queued;
@@ -157,8 +167,8 @@ impl Outbox {
         if self.gave_enough(bytes_max, reason) && self.gaps.fit(bytes_max) { Offered::GaveWay } else { Offered::Overflowed }
     }
 
-    /// Whether nothing more need give way, once all is conflated. The newest conflated message is kept even if the frame
-    /// that has begun exceeds the bound, for no other may come and bring its reader up to date; not where the total is passed.
+    /// Whether enough was freed, once messages are conflated. The newest message of a `conflate` topic is kept even if the frame that has
+    /// begun exceeds the bound, because it may be the last one that brings its reader up to date; but not past `outbox_total_bytes`.
     fn gave_enough(&self, bytes_max: usize, reason: DropReason) -> bool {
         self.backlog.account().fits(bytes_max) || reason == DropReason::Slow && self.backlog.is_newest_alone()
     }
@@ -178,8 +188,8 @@ impl Outbox {
         }
     }
 
-    /// Gives up what is older than its rule allows: conflated where a newer one of its topic waits, else dropped; the newest
-    /// message of a `conflate` topic always goes out.
+    /// Gives up messages past their rule's `max_age`. A message of a `conflate` topic is conflated where a newer one waits, and kept where
+    /// none does; others are dropped.
     pub fn give_up_aged(&mut self, now: Moment, tally: &mut Tally) {
         for (place, end) in self.ages.take_aged(self.backlog.queue(), self.backlog.pinned(), now) {
             match end {
@@ -200,20 +210,20 @@ impl Outbox {
         self.backlog.push(queued, tally);
     }
 
-    /// Queues a frame behind the one that has begun, before everything else.
+    /// Queues a frame behind the one that has begun, before all others.
     pub fn push_next(&mut self, queued: Queued, tally: &mut Tally) {
         self.backlog.push_next(queued, tally);
     }
 
-    /// Takes the topics of which messages were dropped that a client without gaps is to be told of; from now on nothing is left to be
-    /// told.
+    /// Takes the topics that lost messages, for a client that knows no gaps; topics of `conflate` rules are left out. No gap is left to be
+    /// told after that.
     pub fn take_lost(&mut self) -> Vec<TopicName> {
         let lost = self.gaps.topics().filter(|(_, rule)| rule.on_slow != OnSlow::Conflate).map(|(topic, _)| topic.clone()).collect();
         self.gaps.clear();
         lost
     }
 
-    /// Drops the messages of `topics`, but for a frame that has begun.
+    /// Drops the messages of `topics`, except a frame that has begun.
     pub fn drop_topics(&mut self, topics: &HashSet<TopicName>, tally: &mut Tally) {
         for place in self.backlog.first_loose()..self.backlog.queue().end() {
             let is_of_them = |queued: &Queued| queued.message().is_some_and(|message| topics.contains(&message.topic));
@@ -226,7 +236,7 @@ impl Outbox {
         self.backlog.close_up();
     }
 
-    /// The gaps to be told before the next frame, if that is a message of their topic; the raw dialect drops them unsaid.
+    /// The gaps to be told before the next frame, if that is a message of their topic. The raw dialect does not tell them.
     pub fn take_gaps_before_next(&mut self) -> Vec<Gap> {
         if self.gaps.is_empty() || self.backlog.begun() > 0 {
             return Vec::new();
@@ -240,12 +250,12 @@ impl Outbox {
         self.gaps.take_before(topic, position)
     }
 
-    /// Puts a notice before everything that waits.
+    /// Queues a notice before all other frames.
     pub fn push_first(&mut self, frame: FrameBytes, tally: &mut Tally) {
         self.backlog.push_first(Queued { frame, what: What::Reply }, tally);
     }
 
-    /// Writes what the socket takes now, up to the next frame that a gap must be told before. And the bytes that it took.
+    /// Writes the frames that the socket accepts now, up to the next one that a gap must be told before; how many bytes it accepted.
     pub fn write(&mut self, to: &mut Connection, stamps: &mut Stamps<'_>, now: Moment, tally: &mut Tally) -> Poll<io::Result<usize>> {
         let mut parts = [IoSlice::new(&[]); PARTS_MAX];
         let count = stamps.gather(self.backlog.queue(), &self.gaps, self.backlog.begun(), &mut parts);
@@ -271,7 +281,7 @@ impl Outbox {
         Poll::Ready(Ok(written))
     }
 
-    /// Discards everything but the frame that has begun; each message ends as `reason` says.
+    /// Discards all frames except the one that has begun; each message ends as dropped for `reason`.
     pub fn discard(&mut self, reason: DropReason, tally: &mut Tally) {
         while self.backlog.queue().end() > self.backlog.first_loose() {
             if let Some(queued) = self.backlog.remove(self.backlog.queue().end() - 1, tally) {
@@ -281,21 +291,21 @@ impl Outbox {
         self.gaps.clear();
     }
 
-    /// Discards everything, at the session's end.
+    /// Discards all frames, at the session's end.
     pub fn abandon(&mut self, tally: &mut Tally) {
         self.backlog.set_begun(0);
         self.discard(DropReason::Closed, tally);
         self.book_slow(self.moved_at, tally);
     }
 
-    /// Whether a message of `topic` waits from before that `leaving`, and a gap is told before it.
+    /// Whether a message of `topic` from before that `leaving` waits, and a gap is told before it.
     fn is_told_before_leaving(&self, topic: &TopicName, leaving: u32) -> bool {
         let newest = self.backlog.newest_unsubscribed(topic, leaving);
         newest.and_then(Queued::message).is_some_and(|message| self.gaps.has_before(message))
     }
 
-    /// The session has left the topics that `left` names: what was dropped of one is told only before a message of it that still waits,
-    /// and after a resubscription, messages from before and after it never conflate, nor share a gap.
+    /// The session has unsubscribed from the topics for which `left` holds. Dropped messages of such a topic are told only before one of its
+    /// messages that still waits. After another subscribe, messages from before and after it don't conflate, and don't share a gap.
     pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
         self.leavings = self.leavings.wrapping_add(1);
         self.backlog.leave(&left, self.leavings);
