@@ -59,7 +59,7 @@ fn sessions_come_and_go_alike_in_any_room(criterion: &mut Criterion) {
         let stage = Stage::new(RULES);
         let shards = Shards::start(1, &stage.hub, &stage.live, &stage.metrics, &stage.clock).expect("a thread can be had");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be had");
-        let come = || -> Expected { runtime.block_on(shards.expect(newcomer(&name("chat.lobby")))) };
+        let come = || -> Expected { runtime.block_on(shards.expect(new_session(&name("chat.lobby")))) };
         let _room: Vec<Expected> = (0..members).map(|_| come()).collect();
         group.bench_function(members.to_string(), |bencher| bencher.iter(|| drop(come())));
         shards.stop();
@@ -68,7 +68,7 @@ fn sessions_come_and_go_alike_in_any_room(criterion: &mut Criterion) {
 }
 
 /// A session that is a member of a room and says nothing.
-fn newcomer(room: &TopicName) -> NewSession {
+fn new_session(room: &TopicName) -> NewSession {
     let id = SessionId::random();
     let variant = Encoding::websocket(Dialect::Raw, None);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));

@@ -144,8 +144,8 @@ impl Gateway {
         let opening = Opening { id, purpose, identity: Ok(self.surroundings.auth.anonymous()), agreement: None };
         let variant = Encoding::websocket(dialect, None);
         let reader = session::open(opening, &self.surroundings);
-        let newcomer = NewSession { id, address, variant, reader, permit: Box::new(()), subscribes_at_once };
-        let expected = self.runtime.block_on(self.shards.expect(newcomer));
+        let session = NewSession { id, address, variant, reader, permit: Box::new(()), subscribes_at_once };
+        let expected = self.runtime.block_on(self.shards.expect(session));
         self.runtime.block_on(expected.arrive(Arrived {
             stream: Stream::Plain(near),
             head: Vec::new(),

@@ -148,7 +148,7 @@ fn another_pattern_leaves_the_first_paced() {
     assert!(desk.follow(usize::MAX).0.is_empty());
     assert_eq!([desk.pass("q.a", 3), desk.pass("b.c", 1), desk.pass("b.c", 2)], [Passage::Held, Passage::Paced, Passage::Held]);
     assert_eq!([desk.pass("b.a", 1), desk.pass("b.a", 2), desk.pass("q.c", 1)], [Passage::Paced, Passage::Held, Passage::Free]);
-    desk.clock.turn(INTERVAL);
+    desk.clock.advance(INTERVAL);
     let mut due: Vec<_> = std::iter::from_fn(|| desk.pacing.take_due(desk.clock.moment(), &mut desk.tally)).collect();
     due.sort_by_key(|(_, message)| message.topic.clone());
     assert_eq!(
@@ -211,7 +211,7 @@ fn a_change_begins_anew() {
     while desk.pacing.is_behind(0) {
         desk.follow(3);
     }
-    desk.clock.turn(INTERVAL / 4);
+    desk.clock.advance(INTERVAL / 4);
     let due = std::iter::from_fn(|| desk.pacing.take_due(desk.clock.moment(), &mut desk.tally)).count();
     assert_eq!(due, 10);
 }
