@@ -1,4 +1,4 @@
-"""All programs by name, each with its row in the table of what was observed; and those beside which a witness is late yet."""
+"""All programs by name, each with its row in the table of what was observed."""
 
 import bookkeeping
 import ceiling
@@ -52,8 +52,3 @@ ATTACKS = {
     "many-rules": ("read", bookkeeping.many_rules),
     "lingering-places": ("read", shares.lingering_places),
 } | {f"ceiling-{name}": ("P5", fill) for name, fill in ceiling.ACCOUNTS.items()}
-
-# Each with what holds the witness up; all else that the program looks at has to hold.
-LATE_BESIDE = {
-    "all-topics": "the names of a subscribe that come to life cost more than the steps that they count as, so a tick is some milliseconds long",
-}
