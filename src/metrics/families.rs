@@ -33,8 +33,6 @@ pub(super) struct Families {
     pub store_recovered_topics: [IntGauge; RecoveredEpoch::ALL.len()],
     pub cluster: ClusterFamilies,
     pub http_connections: IntGauge,
-    pub addresses: [IntGauge; AddressTable::ALL.len()],
-    pub control_items: IntGauge,
 }
 
 /// The families of sessions and their subscriptions.
@@ -68,6 +66,8 @@ pub(super) struct KeptFamilies {
     pub input_bytes: IntGauge,
     pub history_bytes: IntGauge,
     pub http_bytes: IntGauge,
+    pub addresses: [IntGauge; AddressTable::ALL.len()],
+    pub control_items: IntGauge,
 }
 
 /// The families of commands.
@@ -134,8 +134,6 @@ impl Families {
             store_recovered_topics: store_recovered_topics(&make),
             cluster: ClusterFamilies::register(&make),
             http_connections: make.gauge("http_connections", "HTTP connections that are open now."),
-            addresses: addresses(&make),
-            control_items: make.gauge("control_items", "What the gateway asks of its shards that they have not taken yet."),
         };
         make.gauges("build_info", "The gateway's version; always 1.", "version").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(ProcessCollector::for_self())).expect(REGISTERED_ONCE);
@@ -202,6 +200,8 @@ impl KeptFamilies {
             input_bytes: make.gauge("input_bytes", "Bytes that sessions have sent and that are not acted on yet."),
             history_bytes: make.gauge("history_bytes", "Bytes that all histories hold now."),
             http_bytes: make.gauge("http_bytes", "Bytes of HTTP bodies and answers held now."),
+            addresses: addresses(make),
+            control_items: make.gauge("control_items", "What the gateway asks of its shards that they have not taken yet."),
         }
     }
 }

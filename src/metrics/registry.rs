@@ -101,12 +101,12 @@ impl Metrics {
 
     /// Addresses and credentials that a table has now.
     pub fn set_addresses(&self, table: AddressTable, addresses: usize) {
-        self.families.addresses[table.index()].set(gauge_value(addresses));
+        self.families.kept.addresses[table.index()].set(gauge_value(addresses));
     }
 
     /// Control items that wait in the shards' inboxes now.
     pub fn set_control_items(&self, items: usize) {
-        self.families.control_items.set(gauge_value(items));
+        self.families.kept.control_items.set(gauge_value(items));
     }
 
     /// Bytes of HTTP bodies and answers that are held from now on; fewer where it is negative.

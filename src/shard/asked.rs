@@ -17,7 +17,7 @@ use crate::topic_name::TopicName;
 impl Sessions {
     /// Tells readers that work was done for their sessions beside what they read.
     pub fn tell_of_work(&mut self) {
-        for slot in self.state.unpaid.take_grown() {
+        for slot in self.state.slices.unpaid().take_grown() {
             self.call(slot, |reader, context, _| reader.worked(context));
         }
     }

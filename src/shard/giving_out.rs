@@ -58,7 +58,7 @@ impl ShardState {
         for (topic, withheld) in expanded.lost {
             self.say(slot, &Event::Gap { topic: &topic, from: withheld.first.offset, to: withheld.last, epoch: None });
         }
-        self.unpaid.add(slot, expanded.work);
+        self.slices.unpaid().add(slot, expanded.work);
         Some(expanded.work)
     }
 }

@@ -107,6 +107,6 @@ impl SessionContext<'_> {
 
     /// Takes the units of work that was done for the session beside its commands: one for `topics_per_unit` topics that were looked at.
     pub fn take_work(&mut self, topics_per_unit: usize) -> u32 {
-        u32::try_from(self.state.unpaid.take(self.slot, topics_per_unit)).unwrap_or(u32::MAX)
+        u32::try_from(self.state.slices.unpaid().take(self.slot, topics_per_unit)).unwrap_or(u32::MAX)
     }
 }

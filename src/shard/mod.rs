@@ -10,7 +10,6 @@ mod following;
 mod giving_out;
 mod input;
 mod intake;
-mod leaving;
 mod load;
 mod long_work;
 mod order;

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use foldhash::HashSet;
 
+use super::unpaid::Unpaid;
+
 /// The steps of a tick, each of about a microsecond: where many sessions have long work, what is live does not wait for all of it.
 const STEPS_PER_TICK: usize = 512;
 
@@ -16,6 +18,7 @@ pub struct Slices {
     /// Whose turn it is now.
     current: Option<u32>,
     steps_left: usize,
+    unpaid: Unpaid,
 }
 
 impl Slices {
@@ -54,6 +57,11 @@ impl Slices {
             self.known.remove(&slot);
         }
         self.current
+    }
+
+    /// What was done for sessions that they have not paid for yet.
+    pub fn unpaid(&mut self) -> &mut Unpaid {
+        &mut self.unpaid
     }
 
     /// How many sessions wait.

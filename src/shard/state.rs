@@ -12,7 +12,6 @@ use super::env::{Env, Parts};
 use super::pacing::Pacing;
 use super::slices::Slices;
 use super::slot::{LINGER, Table};
-use super::unpaid::Unpaid;
 use crate::codes::CloseCode;
 use crate::dialect::Event;
 use crate::dialect::centrifugo::{Push, Reply, Unsubscribed};
@@ -37,8 +36,6 @@ pub struct ShardState {
     pub env: Env,
     /// Whose long work goes on when.
     pub slices: Slices,
-    /// Work that is to be paid for.
-    pub unpaid: Unpaid,
     /// Subscriptions that have ended because messages were lost; their readers are to hear of it.
     pub lapsed: Vec<(u32, TopicName)>,
 }
@@ -55,7 +52,6 @@ impl ShardState {
             pacing: Pacing::default(),
             env,
             slices: Slices::default(),
-            unpaid: Unpaid::default(),
             lapsed: Vec::new(),
         }
     }
@@ -316,7 +312,7 @@ impl ShardState {
         tracing::debug!(session = %id, address = %connection.address(), reason = why.as_str(), "a session ends");
         self.table.note_closing(slot);
         self.catch_up.forget(slot);
-        self.unpaid.forget(slot);
+        self.slices.unpaid().forget(slot);
         self.pacing.forget(slot, &mut self.env.tally);
         if self.delivery.subscribers.depart(slot, id) {
             self.table.hold_slot(slot);
