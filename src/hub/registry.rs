@@ -19,7 +19,7 @@ use crate::topic_name::{Pattern, TopicName};
 /// About how many steps of a search are taken under one lock of the tree.
 const STEPS_MAX: usize = 1_024;
 
-/// Pieces of the map, of which each grows by itself: a piece that does moves all that is in it, while whoever makes a topic waits.
+/// The pieces of the map. A piece that grows moves all of its entries while the publisher of a new topic waits, so there are many.
 const PIECES: usize = 256;
 
 /// All living topics.

@@ -28,7 +28,7 @@ pub async fn apply(topics: &Topics, name: &TopicName, life: &Arc<StreamLife>, st
 }
 
 /// Delivers a message of a stream, or gives the outlet that has no room for it. Where the limits leave no place for the topic, the
-/// message is not kept, and whoever asks for it later is told of a gap.
+/// message is not kept, and a subscriber that asks for it later is told of a gap.
 fn try_apply(
     topics: &Topics,
     name: &TopicName,

@@ -326,7 +326,7 @@ fn outlets_hear_offsets_in_order() {
     assert_eq!(house.outlet.offsets(), (1..=2_000).collect::<Vec<u64>>());
 }
 
-/// What one hub gives out another goes on with: positions, histories and ages, but no audience. Whoever uses a topic after that has a
+/// A hub continues the topics that another has given out: positions, histories and ages, but no audience. A use after that begins a
 /// new life of it, so that no offset is given out twice.
 #[test]
 fn a_topic_that_is_taken_out_goes_on_elsewhere() {

@@ -71,8 +71,8 @@ impl Topics {
         self.shared.histories_bytes.load(Ordering::Relaxed)
     }
 
-    /// Runs `act` on the topic named `name`, which is made if it does not live; `payer` answers for it then. If the topic dies before
-    /// `act` has its lock, `act` is run again on the next topic of that name.
+    /// Runs `act` on the topic named `name`, as [`Topics::open`] finds or makes it. If the topic dies before `act` has its lock, `act` is
+    /// run again on the next topic of that name.
     pub fn on_open<R>(
         &self,
         name: &TopicName,
@@ -126,7 +126,8 @@ impl Topics {
         }
     }
 
-    /// The topic of that name. If there is none, it is made, and `payer` answers for it; nobody does for the gateway's feeds.
+    /// The topic of that name. If there is none, it is made within the limits, and counts among the topics of `payer`; one that a feed of
+    /// the gateway makes counts for no payer.
     pub fn open(&self, name: &TopicName, payer: Option<&Payer>) -> Result<Arc<Topic>, PublishError> {
         if let Some(topic) = self.registry.find(name) {
             return Ok(topic);
