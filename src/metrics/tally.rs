@@ -1,4 +1,4 @@
-//! One shard's counts: plain additions without atomics, handed to the registry once a turn.
+//! One shard's counts: plain additions without atomics, handed to the registry once a tick.
 
 use std::mem::take;
 use std::sync::Arc;

@@ -59,7 +59,7 @@ mod tests {
         let mut signals = Signals::new().unwrap();
         let expected = gateway.expect(Ok(None)).await;
         let mut draining = pin!(drain(&mut signals, &gateway.admission, &gateway.shards, Duration::from_millis(300)));
-        tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = gateway.let_turns_pass() => {} }
+        tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = gateway.let_ticks_pass() => {} }
         tokio::select! { biased; () = &mut draining => panic!("it did not wait"), () = std::future::ready(()) => {} }
         let mut client = gateway.arrive(expected).await;
         let leaving = async move { client.read_to_close().await };

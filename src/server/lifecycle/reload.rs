@@ -98,7 +98,7 @@ mod tests {
         let expected = gateway.expect(auth.identify("its secret key").map(Some)).await;
         auth.reload(&without.auth).unwrap();
         live.replace(&without);
-        gateway.let_turns_pass().await;
+        gateway.let_ticks_pass().await;
         let heard = gateway.arrive(expected).await.read_to_close().await;
         assert_eq!(heard.iter().map(|(op, _)| op.as_str()).collect::<Vec<_>>(), ["welcome", "4001"], "{heard:?}");
     }

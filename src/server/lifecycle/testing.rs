@@ -57,8 +57,8 @@ impl TestGateway {
         Client(client)
     }
 
-    /// Until the shard has ended the turn that takes what was sent to it before this was called; a turn takes its inbox twice.
-    pub async fn let_turns_pass(&self) {
+    /// Waits until the shard has ended the tick that takes the items sent to it before this call. A tick takes its inbox twice.
+    pub async fn let_ticks_pass(&self) {
         for _ in 0..3 {
             self.shards.slowest(1).await;
         }

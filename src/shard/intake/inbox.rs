@@ -38,7 +38,7 @@ pub enum Item {
 pub struct Remaining {
     /// How many items are left.
     pub items: usize,
-    /// Publishers wait for a turn, which they get in a later tick.
+    /// Whether publishers wait for a turn, which they get in a later tick.
     pub publishers_wait: bool,
 }
 
@@ -185,7 +185,7 @@ impl Outlet for Inbox {
     fn when_room(&self, publisher: &Waker) {
         let mut state = self.state.lock();
         let has_room = state.bytes < self.bytes_max.load(Ordering::Relaxed);
-        // A shard that has something to take opens the turns of those that wait once it has taken it; another may sleep.
+        // A shard with items in its inbox opens turns in its next tick. A shard without may sleep, so the turn is opened here.
         if has_room && (state.items.is_empty() && !state.publishers.is_awaited() || state.publishers.has_turn(publisher)) {
             state.publishers.open(publisher);
             drop(state);
