@@ -51,7 +51,10 @@ enum Command {
     /// The gateway is told to end, under load
     #[command(after_help = defaults(Scenario::Drain))]
     Drain(Run),
-    /// All of them, one after the other; `drain` only with --start
+    /// Parts of a cluster fail, under load; sessions go on at another gateway, and what was acknowledged must come
+    #[command(after_help = defaults(Scenario::Failover))]
+    Failover(Run),
+    /// All of them but `failover`, one after the other; `drain` only with --start
     All(Run),
     /// The same fan-out by plain sends: what the kernel alone costs on this machine
     #[command(after_help = defaults(Scenario::Fanout))]
@@ -132,6 +135,7 @@ pub fn run() -> anyhow::Result<bool> {
         Command::Slow(run) => run_scenario(Scenario::Slow, &run),
         Command::Churn(run) => run_scenario(Scenario::Churn, &run),
         Command::Drain(run) => run_scenario(Scenario::Drain, &run),
+        Command::Failover(run) => run_scenario(Scenario::Failover, &run),
         Command::All(run) => run_all(&run),
         Command::Baseline(run) => run_baseline(&run),
         Command::Compare(run) => run_compare(&run),
@@ -147,7 +151,12 @@ fn run_scenario(scenario: Scenario, run: &Run) -> anyhow::Result<bool> {
 }
 
 fn run_all(run: &Run) -> anyhow::Result<bool> {
-    let scenarios = Scenario::value_variants().iter().filter(|scenario| **scenario != Scenario::Drain || run.arguments.start.is_some());
+    let fits = |scenario: &&Scenario| match scenario {
+        Scenario::Drain => run.arguments.start.is_some(),
+        Scenario::Failover => false,
+        _ => true,
+    };
+    let scenarios = Scenario::value_variants().iter().filter(fits);
     let reports = scenarios.map(|scenario| scenario::run(Settings::resolve(*scenario, &run.arguments)?));
     tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
 }

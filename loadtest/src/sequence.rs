@@ -55,7 +55,12 @@ impl Track {
 
     /// How many of `sent` messages come after the newest that arrived.
     pub fn tail(&self, sent: u32) -> u32 {
-        if self.next == 0 { 0 } else { (sent + 1).saturating_sub(self.next) }
+        self.behind(sent).len() as u32
+    }
+
+    /// Which these are.
+    pub fn behind(&self, sent: u32) -> std::ops::Range<u32> {
+        if self.next == 0 { 0..0 } else { self.next.min(sent + 1)..sent + 1 }
     }
 }
 
@@ -63,6 +68,16 @@ impl Missing {
     /// How many.
     pub fn count(&self) -> u64 {
         self.0.len() as u64
+    }
+
+    /// All of them, as `(stream, sequence)`.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.0.iter().copied()
+    }
+
+    /// Those of the streams `streams` are not missing any more.
+    pub fn forget(&mut self, streams: &std::ops::Range<u32>) {
+        self.0.retain(|(stream, _)| !streams.contains(stream));
     }
 }
 

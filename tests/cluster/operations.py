@@ -1,10 +1,10 @@
 """What an operator does and meets: a part that dies, more gateways, servers that don't serve."""
 
 import asyncio
+import json
 import os
 import random
 import re
-import statistics
 import subprocess
 import tempfile
 import time
@@ -12,6 +12,7 @@ import time
 import nats
 from cast import SessionPublisher, Subscriber
 from chaos import RULE, STREAM, all_ready, configuration, eventually
+from figures import LOADTEST
 from judge import Judge
 from process import BINARY, Process, Skipped
 from servers import Servers, free_port
@@ -19,6 +20,7 @@ from wires import Wires
 
 TOPICS = [f"chat.t{number}" for number in range(8)]
 PER_GATEWAY = 8
+CUT_OFF = 5  # seconds that a gateway is without the servers
 
 
 def settings(urls, replicas=3):
@@ -43,77 +45,73 @@ class Timed(Subscriber):
         self.arrivals.append(time.monotonic())
         super().take(topic, message)
 
-    def silence(self, since):
-        """From `since` to the first message that came after a pause of 200 ms, or 0 where there was none."""
-        arrivals = [since, *(moment for moment in self.arrivals if moment > since)]
-        return max((after - since for before, after in zip(arrivals, arrivals[1:]) if after - before > 0.2), default=0)
+
+def words(report):
+    """What is wrong in a report of the load test."""
+    report = json.loads(report or "{}")
+    return {key: report.get(key) for key in ("failures", "verdict", "figures")}
 
 
 async def failover():
-    """A gateway is killed, the stream's leader is killed, a gateway is cut off: how long until messages come again, and what is lost."""
-    figures, judge = [], Judge()
-    with Servers(3) as servers:
+    """A gateway is killed, the stream's leader is killed, a gateway is cut off, under the load test's failover: how long sessions heard nothing."""
+    with Servers(3) as servers, tempfile.TemporaryDirectory() as folder:
         wires = [await Wires(servers).start() for _ in range(3)]
         gateways = [await asyncio.to_thread(Process, settings(wire.urls), port=free_port()) for wire in wires]
-        lives = []
+
+        async def kill_leader():
+            leader = (await nats.ask_any([server.port for server in servers.all], f"STREAM.INFO.{STREAM}"))["cluster"]["leader"]
+            servers.all.sort(key=lambda server: server.name != leader)
+            await asyncio.to_thread(servers.all[0].kill)
+
+        async def start_server():
+            await asyncio.to_thread(lambda: servers.all[0].start().wait(60))
+
+        acts = [
+            (3, lambda: asyncio.to_thread(gateways[0].kill)),
+            (6, lambda: asyncio.to_thread(gateways[0].start)),
+            (10, kill_leader),
+            (22, start_server),
+            (30, wires[2].cut),
+            (30 + CUT_OFF, wires[2].mend),
+        ]
+
+        async def play():
+            """Each act, once the load test says that it is due: by a file, which its shell makes."""
+            for seconds, act in acts:
+                while not os.path.exists(f"{folder}/{seconds}"):
+                    await asyncio.sleep(0.005)
+                if (doing := act()) is not None:
+                    await doing
+
+        command = [LOADTEST, "failover", "--json", "-n", "120", "--rate", "120", "--duration", "42"]
+        for gateway in gateways:
+            command += ["--url", f"ws://127.0.0.1:{gateway.port}/ws"]
+        for seconds, _ in acts:
+            command += ["--fault", f"{seconds}s=touch {folder}/{seconds}"]
+        playing = asyncio.ensure_future(play())
         try:
             await eventually("all gateways follow the stream", lambda: all_ready(gateways), 20)
-            rng = random.Random(0)
-            alive = list(gateways)
-            homes = [[Timed(f"s{home}.{index}", alive, TOPICS, judge, rng, None, home) for index in range(PER_GATEWAY)] for home in range(3)]
-            publishers = [SessionPublisher(alive[home : home + 1], f"p{home}", TOPICS, judge, rng, 60) for home in range(3)]
-            lives = [asyncio.ensure_future(one.live()) for one in [*sum(homes, []), *publishers]]
-            await eventually("everyone hears", lambda: all(one.arrivals for home in homes for one in home), 20)
-
-            async def act(words, affected, breaks, mends, seconds):
-                before = judge.counts.copy()
-                broke = time.monotonic()
-                await breaks()
-                await asyncio.sleep(seconds)
-                mended = time.monotonic()
-                await mends()
-                await eventually("all gateways follow the stream", lambda: all_ready(gateways), 30)
-                began = broke if words != "cut off" else mended
-                await eventually("they hear again", lambda: all(one.arrivals[-1] > began + 1 for one in affected), 30)
-                silences = sorted(one.silence(broke) - (began - broke) for one in affected)
-                told = {name: judge.counts[name] - before[name] for name in ("gaps", "recovered", "not recovered")}
-                figures.append(f"{words}: first message after {statistics.median(silences):.2f} s (the last of {len(affected)} sessions {silences[-1]:.2f} s), "
-                               f"{told['recovered']} topics recovered, {told['not recovered']} not, {told['gaps']} gaps")  # fmt: skip
-
-            async def kill_gateway():
-                for one in homes[0]:
-                    one.anchored = 1  # a load balancer sends them on
-                await asyncio.to_thread(gateways[0].kill)
-
-            await act("a gateway is killed", homes[0], kill_gateway, lambda: asyncio.to_thread(gateways[0].start), 3)
-            leader = (await nats.ask_any([server.port for server in servers.all], f"STREAM.INFO.{STREAM}"))["cluster"]["leader"]
-            victim = next(server for server in servers.all if server.name == leader)
-
-            async def start_again():
-                await asyncio.to_thread(lambda: victim.start().wait(60))
-
-            await act("the leader is killed", sum(homes, []), lambda: asyncio.to_thread(victim.kill), start_again, 12)
-
-            async def cut():
-                wires[2].cut()
-
-            async def mend():
-                wires[2].mend()
-
-            await act("cut off", homes[2], cut, mend, 5)
-            for publisher in publishers:
-                publisher.publishes = False
-            await asyncio.sleep(1)
+            done = await asyncio.to_thread(lambda: subprocess.run(command, capture_output=True, text=True, check=False))
+            assert done.returncode == 0, f"{done.stderr}{words(done.stdout)}"
+            await playing
             for gateway in gateways:
                 await asyncio.to_thread(gateway.close_accounts, RULE)
-            faults = judge.close()
-            assert not faults, "\n    ".join(faults)
-            refused = sum(publisher.refused for publisher in publishers)
-            return f"{'; '.join(figures)}; {judge.counts['acknowledged']} acknowledged, {refused} refused, none lost, doubled or out of order"
+            report = json.loads(done.stdout)
+            figures, verdict = report["figures"], report["verdict"]
+
+            def silence(number):
+                median, longest = (figures[f"silence_after_fault_{number}_{which}_s"] for which in ("median", "longest"))
+                return f"the longest silence {longest:.2f} s, of half of the sessions {median:.2f} s at most"
+
+            acknowledged, refused = figures["publishes_acknowledged"], figures["publishes_refused"]
+            recovered, anew = verdict["recovered"]
+            return (
+                f"a gateway is killed: {silence(1)}; the leader is killed: {silence(3)}; cut off: {figures['silence_after_fault_6_longest_s'] - CUT_OFF:.2f} s "
+                f"until all hear again; {recovered} topics recovered, {anew} not; {acknowledged:.0f} acknowledged, {refused:.0f} refused, none lost, doubled or out of order"
+            )
         finally:
-            for life in lives:
-                life.cancel()
-            await asyncio.gather(*lives, return_exceptions=True)
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
             for gateway in gateways:
                 gateway.__exit__(None)
             for wire in wires:

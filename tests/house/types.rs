@@ -28,7 +28,7 @@ struct Exception {
 
 /// Types with more open fields.
 const MORE_OPEN_FIELDS: &[Exception] =
-    &[Exception { path: "engine::session::Session", most: 19, why: "the load test's record of one connection, for its engine alone" }];
+    &[Exception { path: "engine::session::Session", most: 20, why: "the load test's record of one connection, for its engine alone" }];
 
 /// Types with an `impl` in more files.
 const MORE_IMPL_FILES: &[Exception] = &[];

@@ -17,6 +17,8 @@ use crate::wire::publish_http;
 
 /// The one read buffer in bytes. With less, a burst to one subscriber would take several reads.
 const BUFFER_BYTES: usize = 256 << 10;
+/// How long a session waits that goes on at another gateway, in nanoseconds: where all are gone it does not spin.
+const PAUSE_BEFORE_NEXT: u64 = 100_000_000;
 /// How many sessions connect at once. A listener's backlog is often no longer than this.
 const PENDING_MAX: usize = 128;
 
@@ -34,6 +36,8 @@ pub(super) struct EventLoop {
     pub(super) watch: Option<Watch>,
     /// Sessions to connect, in order.
     waiting: VecDeque<usize>,
+    /// Sessions that go on at another gateway, and when.
+    going_on: VecDeque<(u64, usize)>,
     /// Sessions that are connecting, or connected and not yet subscribed.
     pending: usize,
     buffer: Box<[u8]>,
@@ -52,6 +56,7 @@ impl EventLoop {
             load: None,
             watch: None,
             waiting: VecDeque::new(),
+            going_on: VecDeque::new(),
             pending: 0,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             now: 0,
@@ -75,6 +80,10 @@ impl EventLoop {
 
     /// Begins to connect waiting sessions, as many as may connect at once.
     pub(super) fn begin_connecting(&mut self) -> Result<(), ConnectError> {
+        let now = self.clock.now();
+        while let Some((_, index)) = self.going_on.pop_front_if(|(at, _)| *at <= now) {
+            self.enqueue(index);
+        }
         while self.pending < PENDING_MAX {
             let Some(index) = self.waiting.pop_front() else { break };
             let target = self.target_of(index);
@@ -90,7 +99,7 @@ impl EventLoop {
 
     /// The gateway of the session `index`.
     fn target_of(&self, index: usize) -> &Target {
-        &self.targets[index % self.targets.len()]
+        &self.targets[self.sessions[index].roaming.home()]
     }
 
     /// Publishes what is due, waits for the next event until `deadline`, and handles it.
@@ -103,7 +112,8 @@ impl EventLoop {
             watch(&slice, &self.ledger.counts);
         }
         let next = self.load.as_ref().map_or(u64::MAX, Load::next_due);
-        let wake = deadline.min(next).min(self.ledger.latency.slice_end());
+        let back = self.going_on.front().map_or(u64::MAX, |(at, _)| *at);
+        let wake = deadline.min(next).min(back).min(self.ledger.latency.slice_end());
         let mut ready = self.poll.wait(wake.saturating_sub(self.clock.now()));
         for Ready { index, readable, writable } in ready.drain(..) {
             if writable {
@@ -187,7 +197,7 @@ impl EventLoop {
             }
             session.phase = Phase::Upgrading;
             let topics = self.ledger.names(&session.topics);
-            let target = &self.targets[index % self.targets.len()];
+            let target = &self.targets[session.roaming.home()];
             session.outgoing = sockets::upgrade_request(target, session.dialect, &topics);
         }
         self.flush(index);
@@ -228,5 +238,9 @@ impl EventLoop {
         }
         self.ledger.session_ended(session, phase == Phase::Closed);
         session.end(phase);
+        if session.roaming.goes_on() && phase == Phase::Closed {
+            session.roaming.leave(self.targets.len());
+            self.going_on.push_back((self.clock.now() + PAUSE_BEFORE_NEXT, index));
+        }
     }
 }

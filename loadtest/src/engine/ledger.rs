@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::answers::{Answer, Answers, Asked};
 use super::session::{Phase, Session};
 use crate::measure::Latency;
 use crate::sequence::{Arrival, Track};
@@ -78,6 +79,7 @@ pub(super) struct Stream {
     pub(super) topic: u32,
     pub(super) publisher: usize,
     pub(super) sent: u32,
+    pub(super) asked: Asked,
 }
 
 impl Ledger {
@@ -102,7 +104,7 @@ impl Ledger {
 
     pub(super) fn add_stream(&mut self, topic: u32, publisher: usize) -> u32 {
         let stream = self.streams.len() as u32;
-        self.streams.push(Stream { topic, publisher, sent: 0 });
+        self.streams.push(Stream { topic, publisher, sent: 0, asked: Asked::default() });
         let topic = &mut self.topics[topic as usize];
         if topic.streams == 0 {
             topic.first_stream = stream;
@@ -198,6 +200,55 @@ impl Ledger {
         session.tracks.iter().zip(streams).map(|(track, stream)| i64::from(track.tail(stream.sent))).sum()
     }
 
+    /// What is owed to the session and has not come: of what was to be answered, what was acknowledged.
+    pub(super) fn lost(&self, session: &Session) -> u64 {
+        let is_owed = |stream: u32, sequence| self.streams[stream as usize].asked.is_owed(sequence);
+        session.missing.iter().filter(|(stream, sequence)| is_owed(*stream, *sequence)).count() as u64
+    }
+
+    /// The same of what is newer than all that has come.
+    pub(super) fn lost_end(&self, session: &Session) -> u64 {
+        let streams = session.topics.iter().flat_map(|topic| self.streams_of(*topic));
+        let lost =
+            |(track, stream): (&Track, &Stream)| track.behind(stream.sent).filter(|sequence| stream.asked.is_owed(*sequence)).count();
+        session.tracks.iter().zip(streams).map(lost).sum::<usize>() as u64
+    }
+
+    /// The server told the session that messages of `topic` do not come; `begins_anew`: what comes is of another life.
+    pub(super) fn excuse(&mut self, session: &mut Session, topic: &str, begins_anew: bool) {
+        let Some(at) = session.topics.iter().position(|own| self.topics[*own as usize].name == topic) else { return };
+        let (first, topic) = (self.first_track(&session.topics, at), session.topics[at] as usize);
+        let (streams, expected) =
+            (self.topics[topic].first_stream..self.topics[topic].first_stream + self.topics[topic].streams, session.expects_deliveries);
+        let owed = |ledger: &Self, session: &Session| ledger.owed(session) + session.missing.count() as i64;
+        let before = owed(self, session);
+        session.tracks[first..first + streams.len()].fill(Track::FROM_ANYWHERE);
+        session.missing.forget(&streams);
+        if expected {
+            self.outstanding -= before - owed(self, session);
+        }
+        if begins_anew {
+            self.topics[topic].epoch.clear();
+        }
+    }
+
+    /// A publish was answered.
+    pub(super) fn answer(&mut self, id: u64, answer: Answer) {
+        let (stream, sequence) = Asked::asked_by(id);
+        if let Some(stream) = self.streams.get_mut(stream as usize) {
+            stream.asked.answer(sequence, answer);
+        }
+    }
+
+    /// How publishes were answered, of all streams.
+    pub(super) fn answers(&self) -> Answers {
+        self.streams.iter().map(|stream| stream.asked.count()).fold(Answers::default(), |sum, of_stream| Answers {
+            acknowledged: sum.acknowledged + of_stream.acknowledged,
+            refused: sum.refused + of_stream.refused,
+            unanswered: sum.unanswered + of_stream.unanswered,
+        })
+    }
+
     /// From now on nothing is owed to the session.
     pub(super) fn stop_expecting(&mut self, session: &mut Session) {
         if !std::mem::take(&mut session.expects_deliveries) {
@@ -253,6 +304,7 @@ impl Ledger {
             return self.counts.altered += 1;
         }
         self.counts.deliveries += 1;
+        session.roaming.hear(now);
         if let Some(offset) = session.dialect.offset(frame, payload) {
             session.offsets[at] = session.offsets[at].max(offset);
             let is_sequence = !self.clustered && self.topics[stream.topic as usize].streams == 1;

@@ -155,7 +155,8 @@ impl Load {
         if session.posts {
             publish_http::push(session.dialect, &mut session.outgoing, &mut session.batch, &topic.name, payload);
         } else {
-            session.dialect.push_publish(&mut session.outgoing, &topic.name, payload);
+            let id = session.roaming.goes_on().then(|| stream.asked.ask(number, stream.sent));
+            session.dialect.push_publish(&mut session.outgoing, &topic.name, payload, id);
         }
         ledger.outstanding += i64::from(topic.subscribers);
         ledger.counts.published += 1;

@@ -1,5 +1,6 @@
 //! Handles one message of the server: what it delivers, and what it says otherwise.
 
+use super::answers::Answer;
 use super::ledger::Ledger;
 use super::session::Session;
 use crate::wire::Reply;
@@ -31,9 +32,18 @@ fn plain(session: &mut Session, ledger: &mut Ledger, frame: &[u8], now: u64) {
 fn reply(session: &mut Session, ledger: &mut Ledger, part: &[u8]) {
     match session.dialect.reply(part) {
         Reply::Subscribed(topics_told) => ledger.subscribed(session, &topics_told),
-        Reply::Gap { dropped } => ledger.counts.gaps += dropped,
+        Reply::Gap { topic, dropped, begins_anew } => {
+            ledger.counts.gaps += dropped;
+            if session.roaming.goes_on() {
+                ledger.excuse(session, &topic, begins_anew);
+            }
+        }
         Reply::Draining => ledger.counts.draining += 1,
-        Reply::Error { code, message } => ledger.counts.error(code, message),
+        Reply::Published { id } => ledger.answer(id, Answer::Acknowledged),
+        Reply::Error { id, code, message } => {
+            id.into_iter().for_each(|id| ledger.answer(id, Answer::Refused));
+            ledger.counts.error(code, message);
+        }
         Reply::Acknowledged => ledger.acknowledge(session),
         Reply::Ping(answer) => push_masked(&mut session.outgoing, session.dialect.opcode(), answer),
         Reply::Other if session.dialect.sends_other_events() => {}

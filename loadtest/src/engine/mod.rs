@@ -3,6 +3,7 @@
 //! A scenario adds sessions, connects them, starts a load, and runs the engine. Between runs it may change what it likes.
 //! Every delivery is checked as it arrives.
 
+mod answers;
 mod compression;
 mod event_loop;
 mod ledger;
@@ -10,6 +11,7 @@ mod load;
 mod message;
 mod poll;
 mod receive;
+mod roaming;
 mod session;
 mod sockets;
 mod stream;
@@ -18,6 +20,7 @@ mod verdict;
 
 use std::time::Duration;
 
+pub use answers::Answers;
 pub use event_loop::Watch;
 pub use ledger::{Counts, Ledger};
 pub use load::{Load, Pace, StreamOrder};
@@ -72,8 +75,10 @@ impl Engine {
     }
 
     fn add_session(&mut self, dialect: Dialect, topics: Vec<u32>) -> usize {
-        self.events.sessions.push(Session::new(dialect, self.events.targets[0].deflate, topics));
-        self.events.sessions.len() - 1
+        let index = self.events.sessions.len();
+        let home = index % self.events.targets.len();
+        self.events.sessions.push(Session::new(dialect, self.events.targets[0].deflate, topics, home));
+        index
     }
 
     /// Lets `publisher` publish to `topic`: a new stream. The streams of one topic must be made one after the other.
@@ -159,6 +164,25 @@ impl Engine {
         for index in sessions {
             self.events.sessions[index].timed = false;
         }
+    }
+
+    /// `sessions` go on at another gateway whenever their own is gone; what they publish is to be answered from now on, and is owed to
+    /// subscribers once it is.
+    pub fn go_on_elsewhere(&mut self, sessions: impl IntoIterator<Item = usize>) {
+        for index in sessions {
+            self.events.sessions[index].roaming.go_on();
+        }
+    }
+
+    /// The longest time in which each of `sessions` heard nothing since this was asked last, in nanoseconds.
+    pub fn take_silences(&mut self, sessions: &[usize]) -> Vec<u64> {
+        let now = self.events.clock.now();
+        sessions.iter().map(|index| self.events.sessions[*index].roaming.take_silence(now)).collect()
+    }
+
+    /// How publishes were answered that are to be.
+    pub fn answers(&self) -> Answers {
+        self.events.ledger.answers()
     }
 
     /// `sessions` take other topics: an unsubscribe, then a subscribe.

@@ -4,6 +4,7 @@ use std::io;
 
 use super::compression::Compression;
 use super::poll::Interest;
+use super::roaming::Roaming;
 use super::transport::Transport;
 use crate::sequence::{Missing, Track};
 use crate::wire::{Deflate, Dialect};
@@ -42,6 +43,7 @@ pub(super) struct Session {
     pub(super) expects_deliveries: bool,
     /// Whether its latencies are measured.
     pub(super) timed: bool,
+    pub(super) roaming: Roaming,
     /// Whether it was subscribed before and resumes.
     pub(super) resumes: bool,
     /// The code of the Close it received.
@@ -61,7 +63,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(dialect: Dialect, offer: Deflate, topics: Vec<u32>) -> Self {
+    pub(super) fn new(dialect: Dialect, offer: Deflate, topics: Vec<u32>, home: usize) -> Self {
         Self {
             transport: None,
             phase: Phase::Disconnected,
@@ -73,6 +75,7 @@ impl Session {
             compression: Compression::offering(offer),
             expects_deliveries: false,
             timed: true,
+            roaming: Roaming::at(home),
             resumes: false,
             close_code: None,
             rest: Vec::new(),

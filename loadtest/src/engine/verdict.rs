@@ -7,6 +7,9 @@ use serde::Serialize;
 use super::ledger::Ledger;
 use super::session::{Phase, Session};
 
+/// The code of a publish that a cluster can't take now.
+const UNAVAILABLE: &str = "unavailable";
+
 /// The sum of all checks; exact, for every message and every subscriber.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Verdict {
@@ -66,9 +69,9 @@ impl Verdict {
         };
         for session in sessions {
             // A hole is a loss wherever it is; a missing end only where somebody was there to take it.
-            verdict.lost += session.missing.count();
+            verdict.lost += ledger.lost(session);
             if session.expects_deliveries && session.phase == Phase::Open {
-                let tail = ledger.owed(session) as u64;
+                let tail = ledger.lost_end(session);
                 verdict.lost += tail;
                 verdict.behind_sessions += u64::from(tail > 0);
             }
@@ -76,9 +79,13 @@ impl Verdict {
         verdict
     }
 
-    /// Whether a server that keeps its word could have done so.
-    pub fn holds(&self) -> bool {
+    /// Whether a server that keeps its word could have done so; one whose parts fail may refuse connections, and publishes for a while.
+    pub fn holds(&self, expects_faults: bool) -> bool {
         let deliveries = self.lost + self.duplicated + self.reordered + self.altered + self.foreign + self.wrong_offsets;
-        deliveries == 0 && self.errors.is_empty() && self.refusals.is_empty() && self.faults.is_empty()
+        let serves = match expects_faults {
+            true => self.errors.keys().all(|code| code == UNAVAILABLE),
+            false => self.errors.is_empty() && self.refusals.is_empty() && self.faults.is_empty(),
+        };
+        deliveries == 0 && serves
     }
 }

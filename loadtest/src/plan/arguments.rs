@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::expectation::Expectation;
+use super::fault::Fault;
 use super::preset::Preset;
 use super::server::Server;
 use crate::wire::{Deflate, Dialect};
@@ -31,6 +32,9 @@ pub struct Arguments {
     /// Fail unless a figure keeps to a bound: p50, p90, p99, p99.9, max or lateness=TIME; lost, duplicated, reordered, closed or refused=N; cpu=TIME and bytes=N a delivery; delivered=N a second at least
     #[arg(long, value_name = "FIGURE=BOUND")]
     pub expect: Vec<Expectation>,
+    /// In `failover`: what the shell is to do when, in seconds of the measurement; several times for several faults
+    #[arg(long, value_name = "TIME=COMMAND")]
+    pub fault: Vec<Fault>,
     /// A server by its name and in its dialect; without --url it is started
     #[arg(long, value_enum, value_name = "SERVER", conflicts_with = "dialect")]
     pub target: Option<Preset>,

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod expectation;
+mod fault;
 mod preset;
 mod scenario;
 mod server;
@@ -9,6 +10,7 @@ mod settings;
 
 pub use arguments::{Arguments, PublishBy};
 pub use expectation::{Expectation, Figure};
+pub use fault::Fault;
 pub use preset::Preset;
 pub use scenario::Scenario;
 pub use server::{Sends, Server};

@@ -25,12 +25,19 @@ pub enum Scenario {
     Churn,
     /// The gateway is told to end, under load
     Drain,
+    /// Parts of a cluster fail, under load
+    Failover,
 }
 
 impl Scenario {
     /// Whether the server may close sessions.
     pub fn expects_closes(self) -> bool {
-        matches!(self, Self::Slow | Self::Drain)
+        matches!(self, Self::Slow | Self::Drain | Self::Failover)
+    }
+
+    /// Whether connections and publishes may fail, so that what was not acknowledged need not come.
+    pub fn expects_faults(self) -> bool {
+        self == Self::Failover
     }
 
     /// Whether each session keeps its subscriptions from beginning to end, so that nothing is under way that nobody counts.

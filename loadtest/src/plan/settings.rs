@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::arguments::{Arguments, PublishBy};
 use super::expectation::Expectation;
+use super::fault::Fault;
 use super::preset::Preset;
 use super::scenario::Scenario;
 use super::server::Server;
@@ -42,6 +43,7 @@ pub struct Settings {
     /// The first token of topics on a gateway that runs already.
     pub prefix: String,
     pub expect: Vec<Expectation>,
+    pub faults: Vec<Fault>,
     #[serde(skip)]
     pub token: Option<String>,
     pub cacert: Option<PathBuf>,
@@ -71,6 +73,7 @@ impl Defaults {
             Scenario::Slow => Self { sessions: 200, payload: 8_000, ..base },
             Scenario::Churn => Self { sessions: 500, topics: 50, ..base },
             Scenario::Drain => base,
+            Scenario::Failover => Self { sessions: 300, topics: 8, duration: 30.0, ..base },
         }
     }
 }
@@ -121,6 +124,7 @@ impl Settings {
             pin: arguments.pin,
             prefix: arguments.prefix.clone(),
             expect: arguments.expect.clone(),
+            faults: arguments.fault.clone(),
             token: arguments.token.clone().filter(|token| !token.is_empty()),
             cacert: arguments.cacert.clone(),
             server_pids: arguments.server_pid.clone(),
@@ -137,6 +141,7 @@ impl Settings {
         );
         ensure!(self.sessions > 0 && self.topics > 0 && self.publishers > 0, "--sessions, --topics and --publishers must be 1 at least");
         ensure!(self.rate > 0.0 && self.rate <= 10_000_000.0, "--rate {} is none: write a number of messages a second", self.rate);
+        ensure!(self.faults.is_empty() || self.scenario.expects_faults(), "--fault is for failover; {} has none", self.scenario.name());
         let is_token = self.prefix.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-:".contains(letter));
         ensure!(is_token && !self.prefix.is_empty(), "--prefix {:?} is no token of a topic: write letters, digits, - and _", self.prefix);
         if let Some(token) = &self.token {
@@ -165,7 +170,7 @@ impl Settings {
     /// Whether the scenario can run in this dialect; what would be right if not.
     pub fn fits(&self) -> anyhow::Result<()> {
         let (scenario, dialect) = (self.scenario.name(), self.dialect.name());
-        let needs_json = matches!(self.scenario, Scenario::Storm | Scenario::Churn);
+        let needs_json = matches!(self.scenario, Scenario::Storm | Scenario::Churn | Scenario::Failover);
         ensure!(!needs_json || self.dialect == Dialect::Json, "{scenario} needs --dialect json, not {dialect}");
         let ends_so = match self.scenario {
             Scenario::Drain => !self.dialect.is_stream() && !self.dialect.is_centrifugo(),
@@ -181,7 +186,7 @@ impl Settings {
         let needs_topics = self.scenario == Scenario::Market;
         ensure!(!needs_topics || self.dialect.takes_many_topics(), "{scenario} takes many topics a session, and {dialect} takes one");
         let by_http = self.publish_by == PublishBy::Http;
-        let speaks = matches!(self.scenario, Scenario::Chat | Scenario::Drain);
+        let speaks = matches!(self.scenario, Scenario::Chat | Scenario::Drain | Scenario::Failover);
         ensure!(!by_http || !speaks, "in {scenario} sessions publish: it can't be had with --publish-by http, or with nchan");
         let takes_posts = self.is_belfry() || self.dialect == Dialect::Nchan;
         ensure!(!by_http || takes_posts, "{dialect} takes no --publish-by http; Belfry's dialects and nchan do");

@@ -17,7 +17,7 @@ const fn figure(key: &'static str, label: &'static str, written: fn(f64) -> Stri
 }
 
 /// All figures, in the order in which a report has them.
-pub(super) const FIGURES: [Figure; 18] = [
+pub(super) const FIGURES: [Figure; 24] = [
     figure("calm_p99_us", "p99 before the trouble", time),
     figure("troubled_p99_us", "p99 during the trouble", time),
     figure("calm_cpu_us_per_delivery", "CPU a delivery, before", time),
@@ -36,6 +36,12 @@ pub(super) const FIGURES: [Figure; 18] = [
     figure("last_close_s", "last close after", |seconds| time(seconds * 1e6)),
     figure("most_closes_in_20_ms", "most closes in 20 ms", count),
     figure("messages_behind_at_close_most", "most messages behind at a close", count),
+    figure("longest_silence_s", "longest silence of a session", |seconds| time(seconds * 1e6)),
+    figure("topics_recovered", "topics recovered elsewhere", count),
+    figure("topics_not_recovered", "topics begun anew elsewhere", count),
+    figure("publishes_acknowledged", "publishes acknowledged", count),
+    figure("publishes_refused", "publishes refused", count),
+    figure("publishes_without_an_answer", "publishes without an answer", count),
 ];
 
 /// The label and the value of a figure; its key where it has no label.

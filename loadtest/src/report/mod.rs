@@ -76,7 +76,7 @@ pub struct Report {
 impl Report {
     /// Whether all checks held.
     pub fn holds(&self) -> bool {
-        self.verdict.holds() && self.failures.is_empty()
+        self.verdict.holds(self.settings.scenario.expects_faults()) && self.failures.is_empty()
     }
 
     /// Holds the figures to the bounds of `--expect`.

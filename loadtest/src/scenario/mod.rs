@@ -4,6 +4,7 @@ mod bench;
 mod chat;
 mod churn;
 mod drain;
+mod failover;
 mod fanout;
 mod halves;
 mod handshake;
@@ -31,5 +32,6 @@ pub fn run(settings: Settings) -> anyhow::Result<Report> {
         Scenario::Slow => slow::run(bench),
         Scenario::Churn => churn::run(bench),
         Scenario::Drain => drain::run(bench),
+        Scenario::Failover => failover::run(bench),
     }
 }

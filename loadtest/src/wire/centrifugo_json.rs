@@ -42,6 +42,7 @@ pub(super) fn reply(line: &[u8]) -> Reply {
     }
     let Ok(said) = serde_json::from_slice::<Value>(line) else { return Reply::Other };
     let failure = |of: &Value, key: &str| Reply::Error {
+        id: None,
         code: format!("centrifugo {}", of["code"]),
         message: of[key].as_str().unwrap_or("").to_owned(),
     };
@@ -143,6 +144,6 @@ mod tests {
         let all: Vec<Reply> = super::replies(frame).map(super::reply).collect();
         assert_eq!(all, [Reply::Acknowledged, Reply::Ping(b"{}"), Reply::Other]);
         let error = super::reply(b"{\"id\":2,\"error\":{\"code\":103,\"message\":\"permission denied\"}}");
-        assert_eq!(error, Reply::Error { code: "centrifugo 103".to_owned(), message: "permission denied".to_owned() });
+        assert_eq!(error, Reply::Error { id: None, code: "centrifugo 103".to_owned(), message: "permission denied".to_owned() });
     }
 }

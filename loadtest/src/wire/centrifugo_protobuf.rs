@@ -35,7 +35,7 @@ pub(super) fn reply(message: &[u8]) -> Reply {
     if let Some(error) = of_kind(message, 2) {
         let code = Fields(error).find_map(|(number, value)| (number == 1).then_some(value.number()));
         let words = of_kind(error, 2).map(|words| String::from_utf8_lossy(words).into_owned());
-        return Reply::Error { code: format!("centrifugo {}", code.unwrap_or(0)), message: words.unwrap_or_default() };
+        return Reply::Error { id: None, code: format!("centrifugo {}", code.unwrap_or(0)), message: words.unwrap_or_default() };
     }
     if of_kind(message, 5).or_else(|| of_kind(message, 6)).is_some() { Reply::Acknowledged } else { Reply::Other }
 }
@@ -205,7 +205,7 @@ mod tests {
         ]
         .concat();
         let all: Vec<Reply> = replies(&frame).map(reply).collect();
-        let error = Reply::Error { code: "centrifugo 103".to_owned(), message: "no".to_owned() };
+        let error = Reply::Error { id: None, code: "centrifugo 103".to_owned(), message: "no".to_owned() };
         assert_eq!(all, [Reply::Acknowledged, Reply::Ping(EMPTY), Reply::Other, error]);
     }
 

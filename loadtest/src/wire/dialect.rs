@@ -157,12 +157,16 @@ impl Dialect {
         }
     }
 
-    /// Appends a publish of `payload`.
-    pub fn push_publish(self, out: &mut Vec<u8>, topic: &str, payload: &[u8]) {
+    /// Appends a publish of `payload`; one with an `id` is answered, where the dialect knows that.
+    pub fn push_publish(self, out: &mut Vec<u8>, topic: &str, payload: &[u8], id: Option<u64>) {
         match self {
             Self::Json => {
-                let mut text = Vec::with_capacity(payload.len() + topic.len() + 40);
-                text.extend_from_slice(b"{\"op\":\"publish\",\"topic\":\"");
+                let mut text = Vec::with_capacity(payload.len() + topic.len() + 60);
+                text.extend_from_slice(b"{\"op\":\"publish\",");
+                if let Some(id) = id {
+                    text.extend_from_slice(format!("\"id\":{id},").as_bytes());
+                }
+                text.extend_from_slice(b"\"topic\":\"");
                 text.extend_from_slice(topic.as_bytes());
                 text.extend_from_slice(b"\",\"data\":");
                 text.extend_from_slice(payload);
@@ -261,19 +265,27 @@ fn search(frame: &[u8], from: usize) -> Option<usize> {
     Some(from + memchr::memmem::find(frame.get(from..)?, MARKER)?)
 }
 
-/// The offset that ends `head`, what is before a payload of Belfry's native dialect; or that which is somewhere in it.
+/// The offset that ends `head`, what is before a payload of Belfry's native dialect, or stands before `prev` there; or that which is
+/// somewhere in it.
 fn native_offset(head: &[u8]) -> Option<u64> {
     let head = head.strip_suffix(b",\"data\":").unwrap_or(head);
-    let digits = head.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let digits = match digits {
-        0 => {
+    let last = last_number(head);
+    let digits = match head[..head.len() - last.len()].strip_suffix(b",\"prev\":") {
+        Some(before) if !last.is_empty() => last_number(before),
+        _ if !last.is_empty() => last,
+        _ => {
             let start = memchr::memmem::find(head, b"\"offset\":")? + 9;
             let length = head[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
             &head[start..start + length]
         }
-        length => &head[head.len() - length..],
     };
     Some(digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
+}
+
+/// The digits at the end of `bytes`.
+fn last_number(bytes: &[u8]) -> &[u8] {
+    let digits = bytes.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    &bytes[bytes.len() - digits..]
 }
 
 fn nats_reply(frame: &[u8]) -> Reply {
@@ -282,7 +294,7 @@ fn nats_reply(frame: &[u8]) -> Reply {
     } else if frame.starts_with(b"PING") {
         Reply::Ping(b"PONG\r\n")
     } else if frame.starts_with(b"-ERR") {
-        Reply::Error { code: "nats".to_owned(), message: String::from_utf8_lossy(frame).trim().to_owned() }
+        Reply::Error { id: None, code: "nats".to_owned(), message: String::from_utf8_lossy(frame).trim().to_owned() }
     } else {
         Reply::Other
     }
@@ -302,6 +314,8 @@ mod tests {
         for frame in [
             format!(r#"{{"op":"message","topic":"a","epoch":"k3f9x2","offset":18,"data":{payload}}}"#),
             format!(r#"{{"op":"message","topic":"a","epoch":"k3f9x2","offset":18,"replay":true,"data":{payload}}}"#),
+            format!(r#"{{"op":"message","topic":"a","epoch":"k3f9x2","offset":18,"prev":7,"data":{payload}}}"#),
+            format!(r#"{{"op":"message","topic":"a","epoch":"k3f9x2","offset":18,"prev":7,"replay":true,"data":{payload}}}"#),
             format!(r#"{{"op":"message","topic":"a","epoch":"k3f9x2","offset":18,"data":{payload},"replay":true}}"#),
         ] {
             let at = Dialect::Json.find_payload(frame.as_bytes(), 0, payload.len()).unwrap();

@@ -15,11 +15,19 @@ enum Event<'a> {
         topics: Vec<Entry<'a>>,
     },
     Gap {
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
         from: u64,
         to: u64,
+        #[serde(borrow)]
+        epoch: Option<Cow<'a, str>>,
     },
     Draining,
+    Published {
+        id: u64,
+    },
     Error {
+        id: Option<u64>,
         code: String,
         #[serde(default)]
         message: String,
@@ -44,9 +52,12 @@ struct Entry<'a> {
 pub(super) fn read(frame: &[u8]) -> Reply {
     match serde_json::from_slice(frame) {
         Ok(Event::Subscribed { topics }) => Reply::Subscribed(topics.into_iter().map(SubscribedTopic::from).collect()),
-        Ok(Event::Gap { from, to }) => Reply::Gap { dropped: (to + 1).saturating_sub(from) },
+        Ok(Event::Gap { topic, from, to, epoch }) => {
+            Reply::Gap { topic: topic.into_owned(), dropped: (to + 1).saturating_sub(from), begins_anew: epoch.is_some() }
+        }
         Ok(Event::Draining) => Reply::Draining,
-        Ok(Event::Error { code, message }) => Reply::Error { code, message },
+        Ok(Event::Published { id }) => Reply::Published { id },
+        Ok(Event::Error { id, code, message }) => Reply::Error { id, code, message },
         Ok(Event::Other) | Err(_) => Reply::Other,
     }
 }
@@ -63,9 +74,12 @@ mod tests {
 
     #[test]
     fn each_event_is_told_from_the_others() {
-        assert_eq!(read(br#"{"op":"gap","topic":"a","from":3,"to":5}"#), Reply::Gap { dropped: 3 });
+        let gap = |begins_anew| Reply::Gap { topic: "a".to_owned(), dropped: 3, begins_anew };
+        assert_eq!(read(br#"{"op":"gap","topic":"a","from":3,"to":5}"#), gap(false));
+        assert_eq!(read(br#"{"op":"gap","topic":"a","from":3,"to":5,"epoch":"k3f9x2"}"#), gap(true));
+        assert_eq!(read(br#"{"op":"published","id":17,"topic":"a","offset":5}"#), Reply::Published { id: 17 });
         assert_eq!(read(br#"{"op":"draining","retry_after_ms":5}"#), Reply::Draining);
-        let error = Reply::Error { code: "not_allowed".to_owned(), message: "no".to_owned() };
+        let error = Reply::Error { id: Some(1), code: "not_allowed".to_owned(), message: "no".to_owned() };
         assert_eq!(read(br#"{"op":"error","id":1,"code":"not_allowed","message":"no"}"#), error);
         assert_eq!(read(br#"{"op":"welcome","session":"0"}"#), Reply::Other);
         assert_eq!(read(b"nothing"), Reply::Other);

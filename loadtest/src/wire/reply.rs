@@ -7,13 +7,24 @@ pub enum Reply {
     Subscribed(Vec<SubscribedTopic>),
     /// The server dropped messages for this session.
     Gap {
-        /// How many.
+        /// Of which topic, where it is said.
+        topic: String,
+        /// How many; where offsets have holes, as many at most.
         dropped: u64,
+        /// Whether another life of the topic begins with it.
+        begins_anew: bool,
     },
     /// A drain begins.
     Draining,
+    /// What was published with this number is taken.
+    Published {
+        /// The number.
+        id: u64,
+    },
     /// An error, with its code.
     Error {
+        /// The number of the command, if it had one.
+        id: Option<u64>,
         /// A code of the contract.
         code: String,
         /// The message.

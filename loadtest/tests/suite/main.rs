@@ -1,6 +1,7 @@
 //! The load test against gateways that keep their word, and against servers that lie.
 
 mod deployment;
+mod failover;
 mod fake;
 mod liar;
 mod peers;

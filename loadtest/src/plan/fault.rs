@@ -1,0 +1,63 @@
+//! What breaks during a run, from the command line: `5s=kill -9 1234`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+/// A command that breaks something, or mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// How long after the measurement began.
+    pub after: Duration,
+    /// What the shell is told.
+    pub command: String,
+}
+
+/// A text that is no fault.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no TIME=COMMAND: write when in seconds of the measurement, and what, as in \"5s=kill -9 1234\"")]
+pub struct BadFault(String);
+
+impl FromStr for Fault {
+    type Err = BadFault;
+
+    fn from_str(text: &str) -> Result<Self, BadFault> {
+        let bad = || BadFault(text.to_owned());
+        let (after, command) = text.split_once('=').ok_or_else(bad)?;
+        let seconds: f64 = after.strip_suffix('s').unwrap_or(after).parse().map_err(|_| bad())?;
+        let command = command.trim();
+        if !(0.0..=86_400.0).contains(&seconds) || command.is_empty() {
+            return Err(bad());
+        }
+        Ok(Self { after: Duration::from_secs_f64(seconds), command: command.to_owned() })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s={}", self.after.as_secs_f64(), self.command)
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_has_a_time_and_a_command() {
+        let fault: Fault = "2.5s=kill -9 $(pidof belfry); test a=b".parse().unwrap();
+        assert_eq!((fault.after, &*fault.command), (Duration::from_millis(2_500), "kill -9 $(pidof belfry); test a=b"));
+        assert_eq!(fault.to_string().parse::<Fault>().unwrap(), fault);
+        for text in ["kill -9 1", "5s=", "=kill", "-1s=true", "soon=true", "1e9s=true"] {
+            assert!(text.parse::<Fault>().is_err(), "{text}");
+        }
+    }
+}
