@@ -136,3 +136,15 @@ fn the_architecture_names_files_that_are_there() {
         layers.into_iter().filter(|module| !page.contains(&format!("`{module}/`")) && !page.contains(&format!("`{module}`"))).collect();
     expect_none(&absent, "ARCHITECTURE.md has a layer for each module");
 }
+
+/// The tests of the contract that are left out on an engine are there, and each list of them has its reason.
+#[test]
+fn what_is_left_out_on_an_engine_is_there() {
+    let list = read("tests/contract/clustered.txt");
+    let named = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let is_there = |name: &&str| {
+        let (module, test) = name.split_once("::").unwrap_or_default();
+        read(&format!("tests/contract/{module}.rs")).contains(&format!("fn {test}()"))
+    };
+    expect_none(&named.filter(|name| !is_there(name)).map(str::to_owned).collect::<Vec<_>>(), "a test of the contract has this name");
+}

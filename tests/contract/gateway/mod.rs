@@ -1,5 +1,6 @@
 //! The gateway under test: the real program in a process of its own, spoken to over loopback sockets.
 
+mod engine;
 mod http;
 mod metrics;
 mod session;
@@ -20,11 +21,14 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use engine::Nats;
 
 /// How long a test waits for a fact before it fails.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -71,6 +75,8 @@ pub struct Gateway {
     process: Child,
     address: SocketAddr,
     folder: TempDir,
+    /// What its topics come from, for as long as it runs.
+    engine: Option<Arc<Nats>>,
 }
 
 impl Gateway {
@@ -103,11 +109,14 @@ impl Gateway {
             None => command.stdin(Stdio::null()).stderr(log),
         };
         let process = command.spawn().expect("the program can be started");
-        let mut gateway = Self { process, address: SocketAddr::from(([127, 0, 0, 1], 0)), folder };
+        let mut gateway = Self { process, address: SocketAddr::from(([127, 0, 0, 1], 0)), folder, engine: setup.engine() };
         gateway.address = eventually("the gateway to write its port file and listen", || {
             let address: SocketAddr = fs::read_to_string(&port_file).ok()?.lines().next()?.parse().ok()?;
             TcpStream::connect(address).is_ok().then_some(address)
         });
+        if gateway.engine.is_some() {
+            eventually("the gateway to follow its streams", || (gateway.get("/readyz").status == 200).then_some(()));
+        }
         gateway
     }
 

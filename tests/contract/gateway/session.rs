@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
+use super::engine::without_prev;
 use super::{DEADLINE, Reply, read_reply};
 
 /// One frame as it came; `opcode` 8 without payload also stands for a Close without code.
@@ -227,7 +228,7 @@ impl Session {
     #[track_caller]
     pub fn receive(&mut self) -> Value {
         let text = self.receive_text();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("an event is JSON ({error}): {text}"))
+        without_prev(serde_json::from_str(&text).unwrap_or_else(|error| panic!("an event is JSON ({error}): {text}")))
     }
 
     /// The next `count` events.

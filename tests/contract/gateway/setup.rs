@@ -1,8 +1,10 @@
 //! The configuration of one test: a base, and what the test says otherwise.
 
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
 
 use super::Gateway;
+use super::engine::Nats;
 
 /// Everybody may read and write `quotes`, `chat`, `test` and `plain`; nobody without credentials `private`.
 const AUTH: &str = r#"
@@ -48,6 +50,8 @@ pub struct Setup {
     without_file: bool,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// Started for the first file.
+    engine: Arc<OnceLock<Option<Arc<Nats>>>>,
 }
 
 impl Setup {
@@ -62,6 +66,7 @@ impl Setup {
             without_file: false,
             arguments: Vec::new(),
             environment: Vec::new(),
+            engine: Arc::default(),
         }
     }
 
@@ -146,7 +151,16 @@ impl Setup {
     /// The file, if there is to be one.
     pub fn text(&self) -> Option<String> {
         let Self { server, auth, limits, rules, more, .. } = self;
-        (!self.without_file).then(|| format!("[server]\n{server}[auth]\n{auth}\n[limits]\n{limits}{rules}\n{more}"))
+        let engine = self.engine().map(|engine| engine.sections()).unwrap_or_default();
+        (!self.without_file).then(|| format!("[server]\n{server}[auth]\n{auth}\n[limits]\n{limits}{rules}\n{engine}{more}"))
+    }
+
+    /// What the gateway's topics come from, if not from its memory.
+    pub(super) fn engine(&self) -> Option<Arc<Nats>> {
+        if self.without_file {
+            return None;
+        }
+        self.engine.get_or_init(|| Nats::start_if_wanted().map(Arc::new)).clone()
     }
 
     pub(super) fn arguments(&self) -> &[String] {
