@@ -165,19 +165,18 @@ impl Link {
             tokio::select! {
                 message = subscriber.next() => {
                     let message = message.ok_or_else(|| Lost::Client("the subscription ended".to_owned()))?;
-                    heard_at = Instant::now();
+                    let began = Instant::now();
                     if message.status.is_some() {
                         self.answer_status(&message).await?;
-                        continue;
+                    } else if self.take(&message, &mut loading).await? || began.elapsed() > TICK {
+                        life_at = Instant::now(); // or it waited for room, and what names the life waits behind it
                     }
-                    if self.take(&message, &mut loading).await? {
-                        life_at = Instant::now();
-                    } else if heard_at.elapsed() > TICK {
-                        life_at = Instant::now(); // it waited for room, and what names the life waits behind it
-                    }
+                    heard_at = Instant::now(); // what came while this message was taken waits behind it
                 }
                 _ = look.tick() => {
-                    self.follow_settings().await;
+                    if self.follow_settings().await {
+                        heard_at = Instant::now();
+                    }
                     if heard_at.elapsed() > SILENCE_MAX {
                         return Err(Lost::Silent);
                     }
@@ -193,22 +192,24 @@ impl Link {
         }
     }
 
-    /// Takes over what a reload has changed. Who can't be told now is told at the next reload, or by an operator.
-    async fn follow_settings(&mut self) {
+    /// Takes over what a reload has changed; whether the servers were asked for something. Who can't be told now is told at the next reload,
+    /// or by an operator.
+    async fn follow_settings(&mut self) -> bool {
         let generation = self.parts.live.generation();
         if generation == self.generation {
-            return;
+            return false;
         }
         self.generation = generation;
         let config = self.parts.live.load();
         let streams = config.cluster.as_ref().map(|cluster| &cluster.streams[..]).unwrap_or_default();
-        let Some(wanted) = streams.iter().find(|stream| stream.name == self.kept.name && **stream != self.kept) else { return };
+        let Some(wanted) = streams.iter().find(|stream| stream.name == self.kept.name && **stream != self.kept) else { return false };
         let (stream, max_bytes, max_age) = (&wanted.name, wanted.max_bytes, wanted.max_age);
         match keep(&self.client, wanted, config.limits.message_bytes).await {
             Ok(()) => tracing::info!(stream, max_bytes, ?max_age, "the stream is kept as configured"),
             Err(error) => tracing::warn!(stream, max_bytes, ?max_age, %error, "the servers keep the stream as it was"),
         }
         self.kept = wanted.clone();
+        true
     }
 
     /// Asks the leader until the stream has a life.

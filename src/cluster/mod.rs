@@ -186,7 +186,7 @@ impl Cluster {
     pub async fn leave(&self) {
         let timeout = self.live.load().cluster.as_ref().map_or(Duration::ZERO, |cluster| cluster.publish_timeout);
         if tokio::time::timeout(timeout, self.publisher.emptied()).await.is_err() {
-            tracing::warn!(publishes = self.publisher.inflight(), "publishes were left without their acknowledgement");
+            tracing::warn!(publishes = self.publisher.inflight(), "publishes were left without their answer");
         }
         self.presence.end();
         let telling = self.telling.lock().take();

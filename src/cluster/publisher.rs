@@ -238,9 +238,9 @@ impl Publisher {
         self.metrics.published(self.live.load().rules.of(&waiting.topic).id, waiting.source);
         let position = Position { epoch: waiting.epoch, offset: Offset(sequence) };
         let stored = Stored { answerer: waiting.answerer, position, since: Instant::now() };
-        let Some(stored) = inflight.read_back.hold(waiting.state.index, stored) else { return };
+        let stored = inflight.read_back.hold(waiting.state.index, stored);
         wake_publishers(inflight);
-        stored.answer();
+        stored.into_iter().for_each(Stored::answer);
     }
 
     fn give_up_older_than(&self, timeout: Duration) {

@@ -17,7 +17,7 @@ pub struct Cluster {
     pub tls: ClusterTls,
     /// This gateway's name, for logs and presence.
     pub name: String,
-    /// Publications that wait for their acknowledgement, at most.
+    /// Publications that are not answered yet, at most.
     pub publish_inflight: usize,
     /// How long each waits.
     pub publish_timeout: Duration,

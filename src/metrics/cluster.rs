@@ -27,7 +27,7 @@ impl Metrics {
         self.families.cluster.publish.observe(after.as_secs_f64());
     }
 
-    /// So many publishes wait for their acknowledgement.
+    /// So many publishes are not answered yet.
     pub fn set_cluster_inflight(&self, publishes: usize) {
         self.families.cluster.inflight.set(i64::try_from(publishes).unwrap_or(i64::MAX));
     }

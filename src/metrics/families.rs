@@ -284,7 +284,7 @@ impl ClusterFamilies {
             ),
             received: make.counters("cluster_received_total", "Messages received from a stream.", &["stream"]),
             publish: make.histogram("cluster_publish_seconds", "Time from a publish to its acknowledgement.", &FANOUT_BUCKETS),
-            inflight: make.gauge("cluster_publish_inflight", "Publishes that wait for their acknowledgement now."),
+            inflight: make.gauge("cluster_publish_inflight", "Publishes that are not answered yet."),
             publish_errors: make.closed_set(
                 "cluster_publish_errors_total",
                 "Publishes to streams without an acknowledgement, by why.",

@@ -49,6 +49,7 @@ pub(super) fn overlap<'a>(mut one: impl Iterator<Item = &'a str>, mut other: imp
             (None, _) | (_, None) => return false,
             (Some(">" | "*"), Some(token)) | (Some(token), Some(">" | "*")) if first && token.starts_with('$') => return false,
             (Some(">"), _) | (_, Some(">")) => return true,
+            (Some(one), Some("*")) if first && one.ends_with('>') && namespace_prefix(one).is_some() => return true,
             (Some("*"), _) | (_, Some("*")) => {}
             (Some(one), Some(other)) if one == other => {}
             (Some(one), Some(other)) if first => match namespace_prefix(one) {
@@ -138,6 +139,7 @@ mod tests {
             ("c:*", "c:d"),
             ("c:*.e", "c:d.*"),
             ("c:>", "c:d.e"),
+            ("c:>", "*.e"),
         ] {
             assert!(overlap(one, other), "{one} and {other}");
         }

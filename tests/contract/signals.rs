@@ -82,7 +82,7 @@ fn a_second_interrupt_is_told_of_and_ends_the_drain() {
 }
 
 /// The bug: with idle sessions alone, a Ctrl-C on a terminal took a second, spread for clients that would all come back at once. (The bound
-/// is for a busy machine; fifty random moments within a second would pass it once in 10^15 runs.)
+/// is for a busy machine; a hundred random moments within a second would pass it once in 10^9 runs.)
 #[test]
 fn an_interrupt_on_a_terminal_is_quick() {
     let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
@@ -91,12 +91,14 @@ fn an_interrupt_on_a_terminal_is_quick() {
     let name = ptsname(&control, Vec::new()).unwrap();
     let terminal = std::fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
     let mut gateway: Gateway = Setup::new().server("drain = \"1h\"").start_on(terminal);
-    let sessions: Vec<_> = (0..50).map(|_| gateway.session()).collect();
+    let sessions: Vec<_> = (0..100).map(|_| gateway.session()).collect();
     let began = Instant::now();
     gateway.signal(Signal::INT);
     for mut session in sessions {
         assert_eq!(session.read_to_close().1, 1001);
         session.send_frame(close(1001));
     }
-    assert!(gateway.exit_status().success() && began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(800), "{took:?}");
+    assert!(gateway.exit_status().success());
 }

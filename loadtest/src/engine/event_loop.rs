@@ -81,7 +81,10 @@ impl EventLoop {
     /// Begins to connect waiting sessions, as many as may connect at once.
     pub(super) fn begin_connecting(&mut self) -> Result<(), ConnectError> {
         let now = self.clock.now();
-        while let Some((_, index)) = self.going_on.pop_front_if(|(at, _)| *at <= now) {
+        while let Some(&(at, index)) = self.going_on.front()
+            && at <= now
+        {
+            self.going_on.pop_front();
             self.enqueue(index);
         }
         while self.pending < PENDING_MAX {

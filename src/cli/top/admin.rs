@@ -84,7 +84,7 @@ impl Admin {
         let Sessions { sessions } = serde_json::from_slice(&sessions)?;
         let topics = all_topics(gateway).await?;
         let topics_cut = topics.len() >= TOPICS_MAX;
-        let cluster = self.cluster.look(gateway).await?;
+        let cluster = self.cluster.look(gateway, now_s).await?;
         Ok(Some(Tables { sessions, topics: self.rate(topics, now_s), topics_cut, cluster }))
     }
 

@@ -9,7 +9,7 @@ use crate::cli::gateway::Gateway;
 pub(super) struct Cluster {
     /// The other gateways that are heard.
     pub(super) peers: u64,
-    /// Publishes that wait for their acknowledgement.
+    /// Publishes that are not answered yet.
     pub(super) inflight: u64,
     /// By name.
     pub(super) streams: Vec<Stream>,
@@ -33,15 +33,18 @@ impl Stream {
     }
 }
 
-/// Asks `/metrics`, until it is known that the gateway is of no cluster.
+/// Asks `/metrics`, until it is known that the gateway is of no cluster; again after a restart, which may have made it one.
 #[derive(Debug, Default)]
 pub(super) struct ClusterFeed {
     is_alone: bool,
+    looked_at_s: f64,
 }
 
 impl ClusterFeed {
-    /// The cluster; `None` if there is none, or the credentials don't suffice.
-    pub(super) async fn look(&mut self, gateway: &Gateway) -> anyhow::Result<Option<Cluster>> {
+    /// The cluster at `now_s`, in seconds of the gateway's uptime; `None` if there is none, or the credentials don't suffice.
+    pub(super) async fn look(&mut self, gateway: &Gateway, now_s: f64) -> anyhow::Result<Option<Cluster>> {
+        self.is_alone &= now_s >= self.looked_at_s;
+        self.looked_at_s = now_s;
         if self.is_alone {
             return Ok(None);
         }

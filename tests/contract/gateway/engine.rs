@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::eventually;
+use super::within;
 
 /// The variable that names the binary.
 const BINARY: &str = "BELFRY_CONTRACT_NATS";
@@ -14,12 +15,15 @@ const BINARY: &str = "BELFRY_CONTRACT_NATS";
 /// The patterns of the base configuration's rules; each has a stream.
 const PATTERNS: [&str; 4] = ["quotes.>", "chat.>", "test.>", "private.>"];
 
+/// How long a server may take to listen, and a gateway to follow its streams: many start at once.
+pub const START_MAX: Duration = Duration::from_secs(30);
+
 /// A NATS server of one gateway, killed once nobody holds it any more.
 #[derive(Debug)]
 pub struct Nats {
     process: Child,
     url: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Nats {
@@ -31,12 +35,17 @@ impl Nats {
         command.args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream", "--store_dir"]).arg(folder.path().join("store"));
         command.arg("--ports_file_dir").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().expect("BELFRY_CONTRACT_NATS is a nats-server");
-        let ports = folder.path().join(format!("nats-server_{}.ports", process.id()));
-        let url = eventually("the NATS server to listen", || {
-            let ports: Value = serde_json::from_str(&fs::read_to_string(&ports).ok()?).ok()?;
-            Some(ports["nats"][0].as_str()?.to_owned())
-        });
-        Some(Self { process, url, _folder: folder })
+        let mut server = Self { process, url: String::new(), folder };
+        server.url = within(START_MAX, "the NATS server to listen", || server.listens_at());
+        Some(server)
+    }
+
+    /// Its address, once it has written it into its folder.
+    fn listens_at(&self) -> Option<String> {
+        let files = fs::read_dir(self.folder.path()).ok()?.filter_map(Result::ok).map(|file| file.path());
+        let written = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "ports"))?;
+        let ports: Value = serde_json::from_str(&fs::read_to_string(written).ok()?).ok()?;
+        Some(ports["nats"][0].as_str()?.to_owned())
     }
 
     /// The sections of a configuration by which a gateway has its topics from it.

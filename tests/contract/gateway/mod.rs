@@ -115,7 +115,7 @@ impl Gateway {
             TcpStream::connect(address).is_ok().then_some(address)
         });
         if gateway.engine.is_some() {
-            eventually("the gateway to follow its streams", || (gateway.get("/readyz").status == 200).then_some(()));
+            within(engine::START_MAX, "the gateway to follow its streams", || (gateway.get("/readyz").status == 200).then_some(()));
         }
         gateway
     }
