@@ -111,7 +111,7 @@ impl Hub {
     }
 
     /// Gives `publication` its position and delivers it to every outlet with a subscriber. The future waits for room in all of these
-    /// outlets before it assigns the offset. Feeds and HTTP publish so; a session calls [`Hub::try_publish`].
+    /// outlets before it assigns the offset. Feeds and HTTP publish so; a session calls [`Hub::poll_submit`].
     pub async fn publish(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Position, PublishError> {
         match self.submit(topic, publication).await? {
             Submitted::Published(position) => Ok(position),

@@ -131,16 +131,16 @@ impl Sessions {
     /// Looks at every session once for what is due, and does it.
     pub fn sweep(&mut self) {
         for slot in 0..self.state.table.end() {
-            match due_for(&self.state, slot) {
-                Some(Finding::Deadline) => {
-                    if let Some(connection) = self.state.table.get_mut(slot) {
-                        connection.liveness().set_deadline(None);
-                    }
-                    self.call(slot, |reader, context, _| reader.deadline(context));
+            let mut found = due_for(&self.state, slot);
+            if found == Some(Finding::Deadline) {
+                if let Some(connection) = self.state.table.get_mut(slot) {
+                    connection.liveness().set_deadline(None);
                 }
-                Some(found) => act_on(&mut self.state, slot, found),
-                None => {}
+                self.call(slot, |reader, context, _| reader.deadline(context));
+                // A client may bring its deadline forward as often as it likes, and is pinged all the same.
+                found = due_for(&self.state, slot).filter(|found| *found != Finding::Deadline);
             }
+            found.into_iter().for_each(|found| act_on(&mut self.state, slot, found));
         }
         let env = &mut self.state.env;
         self.state.delivery.give_up_aged(env.now, &mut env.tally);

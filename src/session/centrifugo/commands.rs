@@ -24,6 +24,7 @@ use crate::session::opening::Unidentified;
 use crate::session::principal::{Principal, look_at};
 use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
+use crate::session::work;
 use crate::session_id::MemberInfo;
 use crate::shard::{Answer, Held, Order, SessionContext};
 use crate::topic_name::TopicName;
@@ -130,6 +131,8 @@ impl Centrifugo {
 
     /// Whether the rate allows one more command; if not, it was answered, or the session closed.
     fn may_command(&mut self, id: u32, asked: &Asked<'_>, context: &mut SessionContext<'_>) -> bool {
+        let found = context.take_work(work::TOPICS_PER_UNIT);
+        self.subscriber.principal_mut().charge(found, context);
         let is_returning = matches!(self.stage, Stage::Connected(since) if context.now().since(since) < RETURNING);
         if matches!(asked, Asked::Subscribe(_)) && is_returning && self.free_subscribes > 0 {
             self.free_subscribes -= 1;

@@ -264,6 +264,9 @@ impl Subscriber {
 
     /// Ends subscriptions, each told why.
     pub fn end(&mut self, ended: &[Pattern], why: Unsubscribed, context: &mut SessionContext<'_>) {
+        if ended.is_empty() {
+            return;
+        }
         ended.iter().filter_map(Pattern::as_name).for_each(|topic| self.held.remove(&topic));
         context.unsubscribe(ended);
         for pattern in ended {

@@ -106,7 +106,7 @@ impl Unsubscribing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::tests::bench::Bench;
+    use crate::shard::tests::bench::{Bench, events};
 
     /// Issue 14: an unsubscribe from 1,000 topics is done in slices. (It held its shard for some milliseconds.)
     #[test]
@@ -147,5 +147,29 @@ mod tests {
         assert!(slices >= TOPICS / STEPS_PER_SLICE, "{slices} slices");
         assert!(bench.state().catch_up.is_replaying(0));
         assert_eq!((bench.context().subscription_count(), bench.context().take_work(1_000)), (TOPICS, 2));
+    }
+
+    /// PROTOCOL 3 and 7: what the write batch has of the topic as its session becomes slow, between two slices, comes before the answer, and
+    /// nothing of it is read on behind that. (It was read on, with all that came later.)
+    #[tokio::test]
+    async fn a_topic_that_is_being_left_is_not_read_on() {
+        let mut bench = Bench::new();
+        for name in (0..2 * STEPS_PER_SLICE).map(|number| format!("h.{number}")) {
+            bench.publish(&name);
+            bench.subscribe_with(0, &name, 1);
+        }
+        bench.subscribe("r.a");
+        (0..2).for_each(|_| bench.publish("r.a"));
+        let topic = Pattern::parse("r.a").unwrap();
+        let mut unsubscribing = Unsubscribing::new(vec![Ok(topic)], Some(RequestId("1")), bench.context().pushed());
+        assert_eq!(unsubscribing.go_on(&mut bench.context_in_turn()), Answer::Pending);
+        bench.flush(); // its socket takes nothing yet
+        while unsubscribing.go_on(&mut bench.context_in_turn()) == Answer::Pending {}
+        bench.publish("r.a");
+        bench.flush();
+        let mut client = bench.arrive(b"");
+        let events = events(&bench.read(&mut client).await);
+        assert_eq!(events[..3], ["message 1", "message 2", "unsubscribed"]);
+        assert!(events[3..].iter().all(|event| event == "message 1"), "{:?}", &events[3..]);
     }
 }

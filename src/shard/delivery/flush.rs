@@ -151,7 +151,8 @@ impl Delivery {
         self.offer_chain(slot, &chain[index + 1..], true, connection, env)
     }
 
-    /// Puts a chain into the outbox; with `defers`, but for what the session reads from history instead.
+    /// Puts a chain into the outbox; with `defers`, but for what the session reads from history instead. A message of a topic that it has
+    /// left since is not read on: it is queued, and comes before the answer to the unsubscribe.
     fn offer_chain(
         &mut self,
         slot: u32,
@@ -162,7 +163,7 @@ impl Delivery {
     ) -> Result<(), Overflow> {
         let Some(variant) = self.variant(slot) else { return Ok(()) };
         for (index, &frame) in chain.iter().enumerate() {
-            if let Some(message) = self.batch.deferrable(frame).filter(|_| defers) {
+            if let Some(message) = self.batch.deferrable(frame).filter(|message| defers && self.subscribers.take(slot, &message.topic)) {
                 let (topic, position) = (message.topic.clone(), message.position);
                 self.deferred.entry(topic).or_insert((position, position.offset)).1 = position.offset;
                 continue;
