@@ -30,13 +30,16 @@ pub fn connected_with(gateway: &Gateway, connect: Value) -> (Session, Value) {
     (session, result)
 }
 
-/// The answer to a subscribe.
+/// The answer to a subscribe; pings that come before it are answered.
 pub fn subscribe(session: &mut Session, channel: &str, with: Value) -> Value {
     let mut asked = json!({"channel": channel});
     for (name, value) in with.as_object().into_iter().flatten() {
         asked[name] = value.clone();
     }
     let mut reply = session.ask(json!({"id": 2, "subscribe": asked}));
+    while reply == json!({}) {
+        reply = session.ask(json!({}));
+    }
     assert_eq!(reply["id"], 2, "{reply}");
     reply["subscribe"].take()
 }
