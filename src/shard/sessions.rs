@@ -68,7 +68,7 @@ impl Sessions {
     /// until then nothing may happen that could discard it.
     pub fn admit(&mut self, admitted: Admitted, tcp: TcpStream, rest: &[u8]) {
         let slot = self.enter(admitted.session);
-        self.attach(slot, Socket::Plain(tcp), rest);
+        self.attach(slot, Socket::registered(tcp), rest);
         self.state.delivery.queue(slot, Queued { frame: admitted.head.into(), what: What::Reply });
         self.open(slot);
     }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustls::ServerConnection;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -28,10 +29,10 @@ pub enum Stream {
 pub enum Socket {
     /// It is on its way; until it is here, nothing is read and nothing can be written.
     Expected,
-    /// TCP alone, not registered with the runtime yet. It is written to first: a fresh registration reports "not ready".
+    /// TCP alone, not registered with the runtime yet.
     Fresh(std::net::TcpStream),
     /// TCP alone.
-    Plain(TcpStream),
+    Plain(RegisteredSocket),
     /// TCP under TLS.
     Tls(Box<TlsSocket>),
     /// A test's.
@@ -72,13 +73,26 @@ impl Metered {
     }
 }
 
+/// A TCP socket that is registered with the runtime.
+pub struct RegisteredSocket {
+    tcp: TcpStream,
+    /// The runtime has told whether the socket accepts bytes. It does so in a later turn of its own; until then every socket is "not
+    /// ready" to it, and a session that is not slow would be taken for slow.
+    is_known: bool,
+}
+
 /// TLS and what it is spoken on.
 pub struct TlsSocket {
-    tcp: TcpStream,
+    tcp: RegisteredSocket,
     tls: ServerConnection,
 }
 
 impl Socket {
+    /// TCP alone, in the runtime of the current thread.
+    pub fn registered(tcp: TcpStream) -> Self {
+        Self::Plain(RegisteredSocket::new(tcp))
+    }
+
     /// `stream` in the runtime of the current thread.
     pub fn new(stream: Stream) -> io::Result<Self> {
         Ok(match stream {
@@ -87,7 +101,7 @@ impl Socket {
             Stream::Metered(socket) => Self::Metered(socket),
             Stream::Tls(tcp, mut tls) => {
                 tls.set_buffer_limit(Some(TLS_BUFFER_BYTES));
-                Self::Tls(Box::new(TlsSocket { tcp: TcpStream::from_std(tcp)?, tls: *tls }))
+                Self::Tls(Box::new(TlsSocket { tcp: RegisteredSocket::new(TcpStream::from_std(tcp)?), tls: *tls }))
             }
         })
     }
@@ -97,10 +111,7 @@ impl Socket {
         self.register()?;
         match self {
             Self::Expected | Self::Fresh(_) => Poll::Pending,
-            Self::Plain(tcp) => {
-                let mut read = ReadBuf::new(buffer);
-                Pin::new(tcp).poll_read(context, &mut read).map_ok(|()| read.filled().len())
-            }
+            Self::Plain(socket) => socket.poll_read(context, buffer),
             Self::Tls(socket) => socket.poll_read(context, buffer),
             #[cfg(test)]
             Self::Metered(_) => Poll::Pending,
@@ -112,17 +123,16 @@ impl Socket {
         if let Self::Fresh(tcp) = self {
             let written = if let [part] = parts { tcp.write(part) } else { tcp.write_vectored(parts) };
             self.register()?;
-            if !written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            if !is_full(&written) {
                 return Poll::Ready(written);
             }
         }
-        match (self, parts) {
-            (Self::Expected | Self::Fresh(_), _) => Poll::Pending,
-            (Self::Plain(tcp), [part]) => Pin::new(tcp).poll_write(context, part),
-            (Self::Plain(tcp), _) => Pin::new(tcp).poll_write_vectored(context, parts),
-            (Self::Tls(socket), _) => socket.poll_write(context, parts),
+        match self {
+            Self::Expected | Self::Fresh(_) => Poll::Pending,
+            Self::Plain(socket) => socket.poll_write(context, parts),
+            Self::Tls(socket) => socket.poll_write(context, parts),
             #[cfg(test)]
-            (Self::Metered(socket), _) => socket.write(parts),
+            Self::Metered(socket) => socket.write(parts),
         }
     }
 
@@ -131,7 +141,8 @@ impl Socket {
             && let Self::Fresh(tcp) = std::mem::replace(self, Self::Expected)
         {
             let registered = TcpStream::from_std(tcp);
-            *self = Self::Plain(registered.inspect_err(|error| tracing::warn!(%error, "a new session's socket can't be used"))?);
+            let tcp = registered.inspect_err(|error| tracing::warn!(%error, "a new session's socket can't be used"))?;
+            *self = Self::Plain(RegisteredSocket::new(tcp));
         }
         Ok(())
     }
@@ -152,11 +163,11 @@ impl Socket {
         match self {
             Self::Expected => {}
             Self::Fresh(tcp) => shut_down_writing(tcp),
-            Self::Plain(tcp) => shut_down_writing(tcp),
+            Self::Plain(socket) => shut_down_writing(&socket.tcp),
             Self::Tls(socket) => {
                 socket.tls.send_close_notify();
                 let _ = socket.poll_flush(context); // the peer may be gone already; nothing is owed to it any more
-                shut_down_writing(&socket.tcp);
+                shut_down_writing(&socket.tcp.tcp);
             }
             #[cfg(test)]
             Self::Metered(_) => {}
@@ -165,7 +176,38 @@ impl Socket {
 }
 
 fn shut_down_writing(tcp: &impl AsFd) {
-    let _ = socket2::SockRef::from(tcp).shutdown(Shutdown::Write); // fails only where the peer has gone
+    let _ = SockRef::from(tcp).shutdown(Shutdown::Write); // fails only where the peer has gone
+}
+
+impl RegisteredSocket {
+    fn new(tcp: TcpStream) -> Self {
+        Self { tcp, is_known: false }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buffer);
+        Pin::new(&mut self.tcp).poll_read(context, &mut read).map_ok(|()| read.filled().len())
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let tcp = Pin::new(&mut self.tcp);
+        let polled = if let [part] = parts { tcp.poll_write(context, part) } else { tcp.poll_write_vectored(context, parts) };
+        if std::mem::replace(&mut self.is_known, true) || polled.is_ready() {
+            return polled;
+        }
+        let mut socket = &*SockRef::from(&self.tcp);
+        let written = if let [part] = parts { socket.write(part) } else { socket.write_vectored(parts) };
+        if is_full(&written) {
+            return Poll::Pending; // the runtime tells when there is room: it was asked above
+        }
+        self.is_known = false;
+        Poll::Ready(written)
+    }
+}
+
+/// Whether a socket accepted nothing because it has no room.
+fn is_full(written: &io::Result<usize>) -> bool {
+    written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl TlsSocket {
@@ -218,15 +260,14 @@ impl TlsSocket {
 
 /// TCP as rustls wants to see it: an attempt that can't be done now says `WouldBlock`, and the context is woken.
 struct Carrier<'a, 'c> {
-    tcp: &'a mut TcpStream,
+    tcp: &'a mut RegisteredSocket,
     context: &'a mut Context<'c>,
 }
 
 impl Read for Carrier<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut read = ReadBuf::new(buffer);
-        match Pin::new(&mut *self.tcp).poll_read(self.context, &mut read) {
-            Poll::Ready(result) => result.map(|()| read.filled().len()),
+        match self.tcp.poll_read(self.context, buffer) {
+            Poll::Ready(result) => result,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -234,7 +275,7 @@ impl Read for Carrier<'_, '_> {
 
 impl Write for Carrier<'_, '_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        match Pin::new(&mut *self.tcp).poll_write(self.context, buffer) {
+        match self.tcp.poll_write(self.context, &[IoSlice::new(buffer)]) {
             Poll::Ready(result) => result,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -242,5 +283,51 @@ impl Write for Carrier<'_, '_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A socket in this thread's runtime, and its far end.
+    fn connected() -> (Socket, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (near, _) = listener.accept().unwrap();
+        near.set_nonblocking(true).unwrap();
+        (Socket::registered(TcpStream::from_std(near).unwrap()), far)
+    }
+
+    /// Between its registration and the runtime's next turn a socket accepts what there is room for.
+    #[tokio::test]
+    async fn a_socket_that_was_just_registered_is_not_slow() {
+        let (mut socket, mut far) = connected();
+        let mut context = Context::from_waker(Waker::noop());
+        for part in [&b"one "[..], b"two "] {
+            assert!(matches!(socket.poll_write(&mut context, &[IoSlice::new(part)]), Poll::Ready(Ok(4))));
+        }
+        assert!(matches!(socket.poll_write(&mut context, &[IoSlice::new(b"thr"), IoSlice::new(b"ee")]), Poll::Ready(Ok(5))));
+        let mut read = [0; 13];
+        far.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"one two three");
+    }
+
+    /// One that is full from the start is written to again once the runtime tells of room.
+    #[tokio::test]
+    async fn a_socket_that_was_just_registered_may_be_full() {
+        let (mut socket, mut far) = connected();
+        let bytes = vec![b'x'; 1 << 20];
+        let mut written = 0;
+        let mut context = Context::from_waker(Waker::noop());
+        while let Poll::Ready(taken) = socket.poll_write(&mut context, &[IoSlice::new(&bytes)]) {
+            written += taken.unwrap();
+        }
+        let reader = std::thread::spawn(move || far.read_exact(&mut vec![0; written]).map(|()| far));
+        let more = std::future::poll_fn(|context| socket.poll_write(context, &[IoSlice::new(b"more")])).await;
+        assert_eq!(more.unwrap(), 4);
+        reader.join().unwrap().unwrap();
     }
 }
