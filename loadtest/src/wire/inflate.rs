@@ -1,8 +1,11 @@
 //! Inflating what a server compressed (RFC 7692), cheaply: most frames have come before, to another session.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use flate2::{Decompress, FlushDecompress, Status};
+use foldhash::fast::FixedState;
 
 /// The four bytes that end each message's deflate stream and do not travel (RFC 7692 §7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -11,23 +14,72 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 const PLAIN_BYTES_MAX: usize = 64 << 20;
 /// How many results are kept; a subscriber that lags has this many messages to catch up with.
 const KEPT_MAX: usize = 1024;
+/// The farthest that a message can refer back (RFC 1951 §3.2.5).
+const WINDOW_BYTES: usize = 32 << 10;
+/// The most bytes of a stored block (RFC 1951 §3.2.4).
+const STORED_MAX: usize = 0xffff;
 
-/// The inflater of all sessions.
+/// What a session had inflated before a message. Sessions at the same point inflate the same bytes to the same text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Point(u64);
+
+/// Before any message, and before each message that stands alone.
+const EMPTY: Point = Point(0);
+
+/// A message that was inflated.
+#[derive(Debug)]
+struct Kept {
+    at: Point,
+    deflated: Box<[u8]>,
+    text: Arc<[u8]>,
+    /// Where a session is that has inflated the message.
+    next: Point,
+}
+
+/// What all sessions have inflated.
 ///
-/// A gateway that compresses once for all sends the same bytes to each subscriber whose window it does not count on, so results are
-/// kept, and a frame that was seen before costs a look-up. What refers to earlier messages is inflated in the session's own window.
+/// A gateway that compresses once for all sends the same bytes to each subscriber with the same past. So results are kept by the
+/// past and the bytes, and a message that was seen before costs a look-up.
 #[derive(Debug)]
 pub struct Inflater {
     state: Decompress,
-    kept: HashMap<Box<[u8]>, Box<[u8]>, foldhash::fast::FixedState>,
+    /// By the hash of the point and the bytes. If two messages have the same hash, the later one is kept.
+    kept: HashMap<u64, Kept, FixedState>,
     /// The keys in the order in which they came.
-    order: VecDeque<Box<[u8]>>,
+    order: VecDeque<u64>,
+    /// The points given out so far.
+    points: u64,
     plain: Vec<u8>,
+    sharing: Sharing,
+}
+
+/// Whether sessions with windows receive the same bytes, as the first messages have shown.
+#[derive(Debug, Default)]
+struct Sharing {
+    shared: u32,
+    alone: u32,
+}
+
+impl Sharing {
+    /// Messages that decide.
+    const TRIED: u32 = 4096;
+
+    /// Where most messages come to one session alone, looking for them would cost more than it saves.
+    fn pays(&self) -> bool {
+        self.alone < Self::TRIED || self.shared > self.alone
+    }
 }
 
 /// What one session has inflated, the newest 32 KiB of it (RFC 7692 §7.2.2).
 #[derive(Debug)]
-pub struct Window(Decompress);
+pub struct Window {
+    at: Point,
+    /// Made for the first message that no other session has inflated.
+    state: Option<Decompress>,
+    /// The texts that `state` has not seen, as far as a message can refer back.
+    unseen: VecDeque<Arc<[u8]>>,
+    unseen_bytes: usize,
+}
 
 /// The bytes were no deflate stream, or too many.
 #[derive(Debug, thiserror::Error)]
@@ -37,36 +89,105 @@ pub struct BadDeflate;
 impl Inflater {
     /// With nothing kept.
     pub fn new() -> Self {
-        Self { state: Decompress::new(false), kept: HashMap::default(), order: VecDeque::new(), plain: Vec::new() }
+        Self {
+            state: Decompress::new(false),
+            kept: HashMap::default(),
+            order: VecDeque::new(),
+            points: 0,
+            plain: Vec::new(),
+            sharing: Sharing::default(),
+        }
     }
 
     /// Inflates a message that stands alone.
     pub fn inflate(&mut self, deflated: &[u8]) -> Result<&[u8], BadDeflate> {
-        if !self.kept.contains_key(deflated) {
+        let key = self.key(EMPTY, deflated);
+        if self.find(key, EMPTY, deflated).is_none() {
             self.state.reset(false);
             run(&mut self.state, deflated, &mut self.plain)?;
-            if self.order.len() == KEPT_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.kept.remove(&oldest);
-            }
-            self.order.push_back(deflated.into());
-            self.kept.insert(deflated.into(), self.plain.as_slice().into());
+            self.keep(key, EMPTY, deflated);
         }
-        Ok(&self.kept[deflated])
+        Ok(&self.kept[&key].text)
     }
 
     /// Inflates a message that may refer to what `window` has, and adds it there.
     pub fn inflate_in(&mut self, window: &mut Window, deflated: &[u8]) -> Result<&[u8], BadDeflate> {
-        run(&mut window.0, deflated, &mut self.plain)?;
-        Ok(&self.plain)
+        if !self.sharing.pays() {
+            run(window.caught_up()?, deflated, &mut self.plain)?;
+            return Ok(&self.plain);
+        }
+        let key = self.key(window.at, deflated);
+        if let Some(kept) = self.find(key, window.at, deflated) {
+            window.pass(kept);
+            self.sharing.shared = self.sharing.shared.saturating_add(1);
+        } else {
+            run(window.caught_up()?, deflated, &mut self.plain)?;
+            window.at = self.keep(key, window.at, deflated);
+            self.sharing.alone = self.sharing.alone.saturating_add(1);
+        }
+        Ok(&self.kept[&key].text)
+    }
+
+    fn key(&self, at: Point, deflated: &[u8]) -> u64 {
+        self.kept.hasher().hash_one((at, deflated))
+    }
+
+    fn find(&self, key: u64, at: Point, deflated: &[u8]) -> Option<&Kept> {
+        self.kept.get(&key).filter(|kept| kept.at == at && *kept.deflated == *deflated)
+    }
+
+    /// Keeps the text just inflated; gives the point behind it.
+    fn keep(&mut self, key: u64, at: Point, deflated: &[u8]) -> Point {
+        if self.order.len() == KEPT_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.kept.remove(&oldest);
+        }
+        self.points += 1;
+        let next = Point(self.points);
+        self.order.push_back(key);
+        self.kept.insert(key, Kept { at, deflated: deflated.into(), text: self.plain.as_slice().into(), next });
+        next
     }
 }
 
 impl Window {
     /// Nothing inflated yet.
     pub fn new() -> Self {
-        Self(Decompress::new(false))
+        Self { at: EMPTY, state: None, unseen: VecDeque::new(), unseen_bytes: 0 }
+    }
+
+    /// Another session has inflated the message.
+    fn pass(&mut self, message: &Kept) {
+        self.at = message.next;
+        self.unseen_bytes += message.text.len();
+        self.unseen.push_back(message.text.clone());
+        while let Some(oldest) = self.unseen.front()
+            && self.unseen_bytes - oldest.len() >= WINDOW_BYTES
+        {
+            self.unseen_bytes -= oldest.len();
+            self.unseen.pop_front();
+        }
+    }
+
+    /// The state of this session's stream, which the unseen texts enter as stored blocks.
+    fn caught_up(&mut self) -> Result<&mut Decompress, BadDeflate> {
+        let state = self.state.get_or_insert_with(|| Decompress::new(false));
+        let mut block = Vec::new();
+        for text in self.unseen.drain(..) {
+            for part in text.chunks(STORED_MAX) {
+                let length = part.len() as u16;
+                block.clear();
+                // BFINAL 0, BTYPE 00, and the length with its complement (RFC 1951 §3.2.4); a message ends on a whole byte.
+                block.push(0);
+                block.extend_from_slice(&length.to_le_bytes());
+                block.extend_from_slice(&(!length).to_le_bytes());
+                block.extend_from_slice(part);
+                feed(state, &block, &mut Vec::with_capacity(part.len() + 1))?;
+            }
+        }
+        self.unseen_bytes = 0;
+        Ok(state)
     }
 }
 
@@ -78,22 +199,25 @@ impl Default for Window {
 
 fn run(state: &mut Decompress, deflated: &[u8], plain: &mut Vec<u8>) -> Result<(), BadDeflate> {
     plain.clear();
-    for piece in [deflated, &TAIL[..]] {
-        let mut taken = 0;
-        loop {
-            plain.reserve(piece.len() * 4 + 1024);
-            let before = state.total_in();
-            let status = state.decompress_vec(&piece[taken..], plain, FlushDecompress::Sync).map_err(|_| BadDeflate)?;
-            taken += (state.total_in() - before) as usize;
-            if status == Status::StreamEnd || (taken == piece.len() && plain.len() < plain.capacity()) {
-                break;
-            }
-            if plain.len() > PLAIN_BYTES_MAX {
-                return Err(BadDeflate);
-            }
+    feed(state, deflated, plain)?;
+    feed(state, &TAIL, plain)
+}
+
+/// Inflates `piece` to the end of `plain`.
+fn feed(state: &mut Decompress, piece: &[u8], plain: &mut Vec<u8>) -> Result<(), BadDeflate> {
+    let mut consumed = 0;
+    loop {
+        plain.reserve(piece.len() * 4 + 1024);
+        let before = state.total_in();
+        let status = state.decompress_vec(&piece[consumed..], plain, FlushDecompress::Sync).map_err(|_| BadDeflate)?;
+        consumed += (state.total_in() - before) as usize;
+        if status == Status::StreamEnd || (consumed == piece.len() && plain.len() < plain.capacity()) {
+            return Ok(());
+        }
+        if plain.len() > PLAIN_BYTES_MAX {
+            return Err(BadDeflate);
         }
     }
-    Ok(())
 }
 
 impl Default for Inflater {
@@ -125,22 +249,69 @@ mod tests {
         }
     }
 
-    /// RFC 7692 §7.2.3.2: with a window that is kept the same message again is a reference, which means nothing in another window.
-    #[test]
-    fn a_message_may_refer_to_an_earlier_one_of_its_window() {
+    /// A compressor whose messages refer to earlier ones.
+    fn referring() -> impl FnMut(&[u8]) -> Vec<u8> {
         let mut compress = Compress::new(Compression::fast(), false);
-        let mut next = |plain: &[u8]| {
+        move |plain: &[u8]| {
             let mut out = Vec::with_capacity(plain.len() + 64);
             compress.compress_vec(plain, &mut out, FlushCompress::Sync).unwrap();
             out.truncate(out.len() - TAIL.len());
             out
-        };
+        }
+    }
+
+    /// RFC 7692 §7.2.3.2: with a window that is kept the same message again is a reference, which means nothing in another window.
+    #[test]
+    fn a_message_may_refer_to_an_earlier_one_of_its_window() {
+        let mut next = referring();
         let (first, again) = (next(b"first, not like others"), next(b"first, not like others"));
         assert!(again.len() < first.len());
         let (mut inflater, mut window) = (Inflater::new(), Window::new());
         assert_eq!(inflater.inflate_in(&mut window, &first).unwrap(), b"first, not like others");
         assert_eq!(inflater.inflate_in(&mut window, &again).unwrap(), b"first, not like others");
         assert!(inflater.inflate_in(&mut Window::new(), &again).is_err());
+    }
+
+    /// Sessions with the same past share results; one that parts from them goes on in a window of its own, and so does one that lags.
+    #[test]
+    fn sessions_with_the_same_past_share_its_texts() {
+        let text = |n: usize| format!("{{\"n\":{n},\"of\":\"all that are together\",\"pad\":\"{}\"}}", "x".repeat(n % 300));
+        let (mut inflater, mut all, mut own) = (Inflater::new(), referring(), referring());
+        let (mut first, mut second, mut parted, mut late) = (Window::new(), Window::new(), Window::new(), Window::new());
+        let mut missed = Vec::new();
+        for n in 0..3 * KEPT_MAX / 2 {
+            let (plain, apart) = (text(n), text(n + 7));
+            let deflated = all(plain.as_bytes());
+            assert_eq!(inflater.inflate_in(&mut first, &deflated).unwrap(), plain.as_bytes());
+            assert_eq!(inflater.inflate_in(&mut second, &deflated).unwrap(), plain.as_bytes());
+            let (deflated_apart, expected) = if n < 500 { (own(plain.as_bytes()), &plain) } else { (own(apart.as_bytes()), &apart) };
+            assert_eq!(inflater.inflate_in(&mut parted, &deflated_apart).unwrap(), expected.as_bytes(), "{n}");
+            missed.push((deflated, plain));
+        }
+        assert!(second.state.is_none(), "what the first inflated was not inflated again");
+        for (deflated, plain) in missed {
+            assert_eq!(inflater.inflate_in(&mut late, &deflated).unwrap(), plain.as_bytes());
+        }
+    }
+
+    /// What comes to no two sessions is not looked for any more, and sessions that shared until then go on by themselves.
+    #[test]
+    fn sharing_ends_where_it_does_not_pay() {
+        let (mut inflater, mut common) = (Inflater::new(), referring());
+        let (mut first, mut second) = (Window::new(), Window::new());
+        let deflated = common(b"the same for both");
+        inflater.inflate_in(&mut first, &deflated).unwrap();
+        inflater.inflate_in(&mut second, &deflated).unwrap();
+        let (mut single, mut alone) = (referring(), Window::new());
+        for n in 0..=Sharing::TRIED {
+            inflater.inflate_in(&mut alone, &single(format!("only here: {n}").as_bytes())).unwrap();
+        }
+        assert!(!inflater.sharing.pays());
+        let deflated = common(b"the same for both, again");
+        for window in [&mut first, &mut second] {
+            assert_eq!(inflater.inflate_in(window, &deflated).unwrap(), b"the same for both, again");
+        }
+        assert!(second.state.is_some());
     }
 
     #[test]
