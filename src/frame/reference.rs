@@ -175,16 +175,18 @@ impl ParsedMessage {
     /// must not exceed the receiver's window.
     #[inline]
     pub fn write(&self, inflated: u32, payload: &mut Vec<u8>) {
-        payload.reserve(self.bytes_max() + 8);
-        let mut writer = BitWriter { payload, bits: 0, count: 0 };
+        let start = payload.len();
+        payload.resize(start + self.bytes_max() + STORE_BYTES, 0);
+        let mut writer = BitWriter { room: &mut payload[start..], bytes: 0, bits: 0, count: 0 };
         for piece in &self.pieces {
-            writer.push_piece(piece.bits, u32::from(piece.count));
+            writer.push(piece.bits, u32::from(piece.count));
             if piece.is_match {
                 let Code { bits, count } = distance(inflated.wrapping_add_signed(piece.shift));
                 writer.push(u64::from(bits), count);
             }
         }
-        writer.finish();
+        let written = writer.finish();
+        payload.truncate(start + written);
     }
 }
 
@@ -231,44 +233,38 @@ impl PieceWriter {
     }
 }
 
-/// Appends bits, the first one lowest in its byte (RFC 1951 §3.1.1).
+/// The bytes that [`BitWriter`] stores at once.
+const STORE_BYTES: usize = size_of::<u64>();
+
+/// Puts bits into bytes, the first one lowest in its byte (RFC 1951 §3.1.1). It stores all bits that wait at each push, whole bytes or
+/// not, which spares a branch.
 struct BitWriter<'a> {
-    payload: &'a mut Vec<u8>,
+    /// Ends at least [`STORE_BYTES`] behind the last byte.
+    room: &'a mut [u8],
+    /// Whole bytes so far.
+    bytes: usize,
     bits: u64,
-    /// How many bits wait; fewer than 32 between two calls.
+    /// How many bits wait; fewer than 8 between two calls.
     count: u32,
 }
 
 impl BitWriter<'_> {
-    /// At most 32 bits.
+    /// At most [`PIECE_BITS_MAX`] bits.
     #[inline]
     fn push(&mut self, bits: u64, count: u32) {
         self.bits |= bits << self.count;
         self.count += count;
-        if self.count >= 32 {
-            self.payload.extend_from_slice(&(self.bits as u32).to_le_bytes());
-            self.bits >>= 32;
-            self.count -= 32;
+        if let Some(room) = self.room.get_mut(self.bytes..self.bytes + STORE_BYTES) {
+            room.copy_from_slice(&self.bits.to_le_bytes());
         }
+        self.bytes += (self.count / 8) as usize;
+        self.bits >>= self.count & !7;
+        self.count &= 7;
     }
 
-    /// At most [`PIECE_BITS_MAX`] bits.
-    #[inline]
-    fn push_piece(&mut self, bits: u64, count: u32) {
-        const HALF: u32 = PIECE_BITS_MAX / 2;
-        if count > HALF {
-            self.push(bits & ((1 << HALF) - 1), HALF);
-            self.push(bits >> HALF, count - HALF);
-        } else {
-            self.push(bits, count);
-        }
-    }
-
-    /// Fills the last byte up.
-    fn finish(self) {
-        let bytes = self.bits.to_le_bytes();
-        let whole = self.count.div_ceil(8) as usize;
-        self.payload.extend_from_slice(&bytes[..whole.min(bytes.len())]);
+    /// Fills the last byte up; gives the number of bytes.
+    fn finish(self) -> usize {
+        self.bytes + usize::from(self.count > 0)
     }
 }
 
