@@ -10,7 +10,7 @@ use crate::topic_name::TopicName;
 /// A member of the topic has another user from now on: a leave, then a join.
 pub fn rename(topics: &Topics, name: &TopicName, member: &Member) {
     if let Some(topic) = topics.registry().find(name) {
-        _ = topic.with_audience(topics.live(), |audience, _| audience.rename(name, member, &topics.shared().elsewhere));
+        _ = topic.with_audience(topics.live(), |audience, _| audience.rename(name, member, &topics.shared().other_gateways));
     }
 }
 
@@ -19,7 +19,7 @@ pub fn enter(topics: &Topics, name: &TopicName, member: &Member) {
     if let Some(topic) = topics.registry().find(name) {
         _ = topic.with_audience(topics.live(), |audience, presence| {
             if presence {
-                audience.enter(name, member, &topics.shared().elsewhere);
+                audience.enter(name, member, &topics.shared().other_gateways);
             }
         });
     }
@@ -27,19 +27,19 @@ pub fn enter(topics: &Topics, name: &TopicName, member: &Member) {
 
 /// The members of a topic; `None` where its rule has presence off.
 pub fn members(topics: &Topics, name: &TopicName) -> Option<Vec<Member>> {
-    let elsewhere = &topics.shared().elsewhere;
+    let other_gateways = &topics.shared().other_gateways;
     let living = topics.registry().find(name).and_then(|topic| {
-        topic.with_audience(topics.live(), |audience, presence| presence.then(|| audience.members(name, elsewhere))).ok()
+        topic.with_audience(topics.live(), |audience, presence| presence.then(|| audience.members(name, other_gateways))).ok()
     });
-    living.unwrap_or_else(|| topics.live().load().rules.of(name).presence.then(|| elsewhere.members(name)))
+    living.unwrap_or_else(|| topics.live().load().rules.of(name).presence.then(|| other_gateways.members(name)))
 }
 
 /// A member at another gateway joined or left. The topic's watchers here are told, under the lock that its members are read under.
 pub fn change_elsewhere(topics: &Topics, change: &Arc<PresenceChange>) {
-    let elsewhere = &topics.shared().elsewhere;
-    while let Some(topic) = topics.registry().find_or_do(&change.topic, || elsewhere.take(change)) {
+    let other_gateways = &topics.shared().other_gateways;
+    while let Some(topic) = topics.registry().find_or_do(&change.topic, || other_gateways.take(change)) {
         let told = topic.with_audience(topics.live(), |audience, presence| {
-            elsewhere.take(change);
+            other_gateways.take(change);
             if presence {
                 audience.pass_on(change);
             }

@@ -1,47 +1,28 @@
 //! The hub: all topics, their publishers and their outlets.
 
 mod address;
-mod audience;
-mod children;
-mod elsewhere;
-mod eviction_order;
-mod expiry;
-mod history;
-mod lifetime;
-mod log;
 mod membership;
 mod message;
 mod outlet;
-mod pattern_trie;
 mod patterns;
 mod payer;
-mod presence;
-mod rank;
-mod receipt;
 mod refusal;
-mod registry;
 mod replication;
-mod selection;
-mod shared;
-mod state;
 mod stream;
 mod topic;
-mod topic_tree;
 mod topics;
 
 pub use address::counted_as;
-pub use log::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayGap, ReplayPiece, Start, Wanted};
 pub use message::{About, Extra, Message, PayloadKind, Publication};
 pub use outlet::{Outlet, OutletId, PresenceChange};
-pub use pattern_trie::PatternTrie;
+pub use patterns::{PatternTrie, Selection};
 pub use payer::Payer;
-pub use receipt::{Answerer, Receipt, Submitted};
 pub use refusal::{Off, PublishError};
-pub use selection::Selection;
-pub use state::{KeptMessage, TopicState};
-pub use stream::{Engine, Handed, StreamLife, Streamed};
-pub use topic::{Topic, TopicInfo};
-pub use topic_tree::{Cursor, Slice};
+pub use stream::{Answerer, Engine, Handed, Receipt, StreamLife, Streamed, Submitted};
+pub use topic::{
+    HistoryPage, HistoryPart, KeptMessage, Log, ReadFrom, ReplayGap, ReplayPiece, Start, Topic, TopicInfo, TopicState, Wanted,
+};
+pub use topics::{Cursor, Slice};
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -319,13 +300,13 @@ impl Hub {
 
     /// Sets the engine that takes publications on topics of streams. Called once, while the gateway starts.
     pub fn set_engine(&self, engine: Arc<dyn Engine>) {
-        let is_first = self.topics.shared().elsewhere.set_engine(engine);
+        let is_first = self.topics.shared().other_gateways.set_engine(engine);
         debug_assert!(is_first, "a gateway has one engine");
     }
 
     /// The engine, if there is one.
     pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
-        self.topics.shared().elsewhere.engine()
+        self.topics.shared().other_gateways.engine()
     }
 
     /// Makes the topics under `pattern` those of a stream, of which no message is known yet.

@@ -5,10 +5,9 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use super::log::Log;
 use super::outlet::Outlet;
 use super::stream::{StreamLife, Streamed};
-use super::topic::Published;
+use super::topic::{Log, Published};
 use super::topics::Topics;
 use crate::topic_name::{Pattern, TopicName};
 

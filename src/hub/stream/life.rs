@@ -1,18 +1,11 @@
-//! Streams: topics for whose messages an engine outside of the gateway gives the order, the offsets and the storage.
+//! The lives of streams: how far the gateway has followed each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Waker;
 
 use parking_lot::RwLock;
 
-use super::message::{Extra, PayloadKind, Publication};
-use super::outlet::PresenceChange;
-use super::receipt::Receipt;
-use super::refusal::PublishError;
-use crate::clock::Timestamp;
 use crate::position::{Epoch, Offset};
-use crate::session_id::SessionId;
 use crate::topic_name::{Pattern, TopicName};
 
 /// One life of a stream, as far as this gateway has followed it. All topics of the stream share one value.
@@ -78,43 +71,4 @@ impl Streams {
             None => lives.push((pattern.clone(), Arc::clone(life))),
         }
     }
-}
-
-/// A message that was read from a stream.
-#[derive(Debug, Clone, Copy)]
-pub struct Streamed<'a> {
-    /// The offset in the stream.
-    pub offset: Offset,
-    /// When the stream stored the message.
-    pub published_at: Timestamp,
-    /// The kind of the payload.
-    pub kind: PayloadKind,
-    /// The session that does not get the message.
-    pub except: Option<SessionId>,
-    /// The metadata beside the payload.
-    pub extra: Option<&'a Arc<Extra>>,
-    /// The bytes, as published.
-    pub payload: &'a [u8],
-}
-
-/// Takes publications on topics of streams, and changes of presence. Sessions call an engine, so it never waits.
-pub trait Engine: Send + Sync {
-    /// Hands `publication` to the stream that has `topic`; `None`: no stream has the topic.
-    fn publish(&self, topic: &TopicName, publication: &Publication<'_>) -> Option<Result<Handed, PublishError>>;
-    /// Wakes `waker` when another publication may be handed over, which may be at once.
-    fn when_room(&self, waker: &Waker);
-    /// Tells the other gateways that a member joined here or left. Called under the topic's lock.
-    fn presence(&self, change: &Arc<PresenceChange>);
-    /// Why the gateway can't serve every stream that it follows; `None`: it can.
-    fn unready(&self) -> Option<String>;
-    /// Whether a configured stream was not read yet.
-    fn is_loading(&self) -> bool;
-}
-
-/// The outcome of handing a publication to an engine.
-pub enum Handed {
-    /// The publication was taken, and the receipt will have the answer.
-    Awaited(Receipt),
-    /// Too many publications wait for their answers; this one was not taken.
-    NoRoom,
 }

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::message::Message;
 use crate::clock::Moment;
 use crate::config::Rule;
+use crate::hub::message::Message;
 use crate::position::Offset;
 
 /// The cost of a kept message beside its payload, in bytes: its metadata, its frame's head, its place in the queue and the allocator's

@@ -8,11 +8,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::eviction_order::EvictionOrder;
-use super::lifetime::Upkeep;
-use super::rank::Rank;
 use super::registry::Registry;
-use super::topic::Topic;
 use crate::clock::Moment;
+use crate::hub::topic::{Rank, Topic, Upkeep};
 
 /// How long a topic without messages and named subscribers lives on, so that a subscriber who returns soon finds its epoch.
 /// The contract allows 5 s; the difference is for slices that come late.

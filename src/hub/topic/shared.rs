@@ -2,10 +2,9 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use super::elsewhere::Elsewhere;
-use super::patterns::Patterns;
-use super::payer::TopicAccounts;
-use super::stream::Streams;
+use crate::hub::patterns::Patterns;
+use crate::hub::payer::TopicAccounts;
+use crate::hub::stream::{OtherGateways, Streams};
 
 /// What all topics share.
 #[derive(Default)]
@@ -19,5 +18,5 @@ pub struct Shared {
     /// The streams that topics belong to.
     pub streams: Streams,
     /// The other gateways of a cluster.
-    pub elsewhere: Elsewhere,
+    pub other_gateways: OtherGateways,
 }

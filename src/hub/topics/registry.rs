@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::{DashMap, Entry};
 use parking_lot::RwLock;
 
-use super::payer::Payer;
-use super::selection::Selection;
-use super::shared::Shared;
-use super::topic::Topic;
-use super::topic_tree::{Cursor, Slice, TopicTree};
+use super::tree::{Cursor, Slice, TopicTree};
 use crate::clock::Clock;
 use crate::config::Live;
+use crate::hub::patterns::Selection;
+use crate::hub::payer::Payer;
+use crate::hub::topic::{Shared, Topic};
 use crate::topic_name::{Pattern, TopicName};
 
 /// About how many steps of a search are taken under one lock of the tree.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::history::History;
-use super::message::Message;
-use super::stream::StreamLife;
 use crate::clock::Moment;
 use crate::config::Rule;
+use crate::hub::message::Message;
+use crate::hub::stream::StreamLife;
 use crate::position::{Epoch, Offset, Position};
 
 /// What a subscriber asks to have replayed.

@@ -5,21 +5,21 @@ use std::sync::{Arc, OnceLock};
 use foldhash::HashMap;
 use parking_lot::RwLock;
 
-use super::outlet::PresenceChange;
-use super::stream::Engine;
+use super::engine::Engine;
+use crate::hub::outlet::PresenceChange;
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
 
 /// Presence at the other gateways of a cluster; empty without a cluster.
 #[derive(Default)]
-pub struct Elsewhere {
+pub struct OtherGateways {
     engine: OnceLock<Arc<dyn Engine>>,
     /// The members by topic, each as the join that the engine brought. Locked under the topic's lock, or while no topic of that name can
     /// be made. No other lock is taken under this one.
     members: RwLock<HashMap<TopicName, HashMap<SessionId, Arc<PresenceChange>>>>,
 }
 
-impl Elsewhere {
+impl OtherGateways {
     /// Sets the engine by which the other gateways are told; `false`: an engine was set before.
     pub fn set_engine(&self, engine: Arc<dyn Engine>) -> bool {
         self.engine.set(engine).is_ok()

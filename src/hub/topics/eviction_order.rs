@@ -5,8 +5,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use super::rank::Rank;
-use super::topic::Topic;
+use crate::hub::topic::{Rank, Topic};
 
 /// The most topics that a search moves to their places before it accepts the first one where it is.
 const STEPS_MAX: usize = 64;

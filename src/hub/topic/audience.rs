@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::elsewhere::Elsewhere;
-use super::message::Message;
-use super::outlet::{Outlet, OutletId, PresenceChange};
-use super::patterns::Patterns;
-use super::presence::Presence;
+use super::members::Presence;
+use crate::hub::message::Message;
+use crate::hub::outlet::{Outlet, OutletId, PresenceChange};
+use crate::hub::patterns::Patterns;
+use crate::hub::stream::OtherGateways;
 use crate::position::Position;
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
@@ -83,41 +83,41 @@ impl Audience {
         }
     }
 
-    /// Adds `member`, and tells every outlet and `elsewhere` unless it was a member already.
-    pub fn join(&mut self, topic: &TopicName, member: &Member, elsewhere: &Elsewhere) {
+    /// Adds `member`, and tells every outlet and `others` unless it was a member already.
+    pub fn join(&mut self, topic: &TopicName, member: &Member, others: &OtherGateways) {
         if self.presence.get_or_insert_default().join(member) {
-            self.tell(topic, member.clone(), true, elsewhere);
+            self.tell(topic, member.clone(), true, others);
         }
     }
 
-    /// Adds `member`, and tells `elsewhere` but no outlet.
-    pub fn enter(&mut self, topic: &TopicName, member: &Member, elsewhere: &Elsewhere) {
+    /// Adds `member`, and tells `others` but no outlet.
+    pub fn enter(&mut self, topic: &TopicName, member: &Member, others: &OtherGateways) {
         if self.presence.get_or_insert_default().join(member) {
-            elsewhere.tell(&Arc::new(PresenceChange { topic: topic.clone(), member: member.clone(), joined: true }));
+            others.tell(&Arc::new(PresenceChange { topic: topic.clone(), member: member.clone(), joined: true }));
         }
     }
 
-    /// Removes the member of `session`, and tells every outlet and `elsewhere` if there was one.
-    pub fn leave(&mut self, topic: &TopicName, session: SessionId, elsewhere: &Elsewhere) {
+    /// Removes the member of `session`, and tells every outlet and `others` if there was one.
+    pub fn leave(&mut self, topic: &TopicName, session: SessionId, others: &OtherGateways) {
         let left = self.presence.as_mut().and_then(|presence| presence.leave(session));
         if let Some(member) = left {
-            self.tell(topic, member, false, elsewhere);
+            self.tell(topic, member, false, others);
         }
     }
 
     /// Gives a member another user, told as a leave and a join.
-    pub fn rename(&mut self, topic: &TopicName, member: &Member, elsewhere: &Elsewhere) {
+    pub fn rename(&mut self, topic: &TopicName, member: &Member, others: &OtherGateways) {
         let Some(presence) = self.presence.as_mut() else { return };
         let Some(before) = presence.leave(member.session) else { return };
         presence.join(member);
-        self.tell(topic, before, false, elsewhere);
-        self.tell(topic, member.clone(), true, elsewhere);
+        self.tell(topic, before, false, others);
+        self.tell(topic, member.clone(), true, others);
     }
 
     /// All members: those at this gateway, then those at others.
-    pub fn members(&self, topic: &TopicName, elsewhere: &Elsewhere) -> Vec<Member> {
+    pub fn members(&self, topic: &TopicName, others: &OtherGateways) -> Vec<Member> {
         let mut members = self.presence.as_ref().map(|presence| presence.members()).unwrap_or_default();
-        members.extend(elsewhere.members(topic));
+        members.extend(others.members(topic));
         members
     }
 
@@ -126,10 +126,10 @@ impl Audience {
         self.interests.iter().for_each(|interest| interest.outlet.tell(change));
     }
 
-    fn tell(&self, topic: &TopicName, member: Member, joined: bool, elsewhere: &Elsewhere) {
+    fn tell(&self, topic: &TopicName, member: Member, joined: bool, others: &OtherGateways) {
         let change = Arc::new(PresenceChange { topic: topic.clone(), member, joined });
         self.pass_on(&change);
-        elsewhere.tell(&change);
+        others.tell(&change);
     }
 }
 

@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 
 use parking_lot::Mutex;
 
-use super::refusal::PublishError;
+use crate::hub::refusal::PublishError;
 use crate::position::Position;
 
 /// The publisher's end: the answer is read here.

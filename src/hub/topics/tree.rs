@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use super::selection::{Selection, State};
+use crate::hub::patterns::{Selection, State};
 use crate::topic_name::TopicName;
 
 /// Topics by the tokens of their names.

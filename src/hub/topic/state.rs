@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::message::{About, Extra, Message, PayloadKind};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Rule;
+use crate::hub::message::{About, Extra, Message, PayloadKind};
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;

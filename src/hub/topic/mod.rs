@@ -1,5 +1,23 @@
 //! One topic: the lock over its log and its audience.
 
+mod audience;
+mod history;
+mod info;
+mod lifetime;
+mod log;
+mod members;
+mod rank;
+mod shared;
+mod state;
+
+pub use audience::Audience;
+pub use info::TopicInfo;
+pub use lifetime::Upkeep;
+pub use log::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayGap, ReplayPiece, Start, Wanted};
+pub use rank::Rank;
+pub use shared::Shared;
+pub use state::{KeptMessage, TopicState};
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -7,15 +25,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::audience::Audience;
-use super::lifetime::{Lifetime, Upkeep};
-use super::log::{Log, ReplayPiece, Start, Wanted};
+use lifetime::Lifetime;
+use rank::Placed;
+
 use super::message::{About, Message, Publication};
 use super::outlet::{Outlet, OutletId};
 use super::payer::Payer;
-use super::rank::{Placed, Rank};
-use super::shared::Shared;
-use super::state::{KeptMessage, TopicState};
 use super::stream::{StreamLife, Streamed};
 use crate::clock::{Clock, Moment};
 use crate::config::{Live, Rule};
@@ -55,19 +70,6 @@ pub enum Published {
     At(Position, RuleId, bool),
     /// This outlet has no room; no offset was assigned.
     NoRoom(Arc<dyn Outlet>),
-}
-
-/// A topic as `/v1/topics` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicInfo {
-    /// The topic's name.
-    pub topic: TopicName,
-    /// How many sessions are subscribed by name.
-    pub subscribers: usize,
-    /// The position of the newest message.
-    pub position: Position,
-    /// The label of the topic's rule.
-    pub rule: Arc<str>,
 }
 
 impl Topic {
@@ -174,7 +176,7 @@ impl Topic {
             if state.rule.presence {
                 state.audience.follow(&self.name, &self.shared.patterns);
                 // Before the outlet is added: a session that is alone on its outlet is not told of its own join.
-                state.audience.join(&self.name, member, &self.shared.elsewhere);
+                state.audience.join(&self.name, member, &self.shared.other_gateways);
             }
             state.audience.add_named(id, outlet);
             (start, state.rule.presence)
@@ -187,7 +189,7 @@ impl Topic {
         state.lifetime.use_at(now);
         state.audience.remove_named(id);
         state.audience.follow(&self.name, &self.shared.patterns);
-        state.audience.leave(&self.name, session, &self.shared.elsewhere);
+        state.audience.leave(&self.name, session, &self.shared.other_gateways);
     }
 
     /// Runs `act` on the audience, with a flag that says whether the topic's rule has presence on.

@@ -1,14 +1,21 @@
 //! All living topics: opened at first use, kept within the limits of the configuration, and given up at their end.
 
+mod eviction_order;
+mod expiry;
+mod registry;
+mod tree;
+
+pub use tree::{Cursor, Slice};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::expiry::Expiry;
+use expiry::Expiry;
+use registry::Registry;
+
 use super::payer::Payer;
 use super::refusal::PublishError;
-use super::registry::Registry;
-use super::shared::Shared;
-use super::topic::{Gone, Published, Topic};
+use super::topic::{Gone, Published, Shared, Topic};
 use crate::clock::{Clock, Moment};
 use crate::config::Live;
 use crate::metrics::{LimitKey, Metrics};

@@ -1,5 +1,12 @@
 //! The patterns that outlets are subscribed by.
 
+mod children;
+mod selection;
+mod trie;
+
+pub use selection::{Selection, State};
+pub use trie::PatternTrie;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +15,6 @@ use foldhash::HashMap;
 use parking_lot::RwLock;
 
 use super::outlet::{Outlet, OutletId};
-use super::pattern_trie::PatternTrie;
 use crate::topic_name::{Pattern, TopicName};
 
 /// All patterns of all outlets. A topic looks up its patterns at its first use after a change, so adding a pattern visits no topic, and
@@ -16,13 +22,13 @@ use crate::topic_name::{Pattern, TopicName};
 #[derive(Default)]
 pub struct Patterns {
     /// Locked for the change of one pattern, or for the matches of one topic. Nothing waits under this lock.
-    state: RwLock<State>,
+    state: RwLock<Subscribed>,
     /// How often the patterns have changed.
     generation: AtomicU64,
 }
 
 #[derive(Default)]
-struct State {
+struct Subscribed {
     trie: PatternTrie<Vec<(OutletId, Arc<dyn Outlet>)>>,
     /// How many patterns each outlet has. A search ends when it has found every outlet in this map.
     outlets: HashMap<OutletId, usize>,

@@ -1,0 +1,52 @@
+//! The trait of an engine, and what passes between an engine and the hub.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::receipt::Receipt;
+use crate::clock::Timestamp;
+use crate::hub::message::{Extra, PayloadKind, Publication};
+use crate::hub::outlet::PresenceChange;
+use crate::hub::refusal::PublishError;
+use crate::position::Offset;
+use crate::session_id::SessionId;
+use crate::topic_name::TopicName;
+
+/// A message that was read from a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Streamed<'a> {
+    /// The offset in the stream.
+    pub offset: Offset,
+    /// When the stream stored the message.
+    pub published_at: Timestamp,
+    /// The kind of the payload.
+    pub kind: PayloadKind,
+    /// The session that does not get the message.
+    pub except: Option<SessionId>,
+    /// The metadata beside the payload.
+    pub extra: Option<&'a Arc<Extra>>,
+    /// The bytes, as published.
+    pub payload: &'a [u8],
+}
+
+/// Takes publications on topics of streams, and changes of presence. Sessions call an engine, so it never waits.
+pub trait Engine: Send + Sync {
+    /// Hands `publication` to the stream that has `topic`; `None`: no stream has the topic.
+    fn publish(&self, topic: &TopicName, publication: &Publication<'_>) -> Option<Result<Handed, PublishError>>;
+    /// Wakes `waker` when another publication may be handed over, which may be at once.
+    fn when_room(&self, waker: &Waker);
+    /// Tells the other gateways that a member joined here or left. Called under the topic's lock.
+    fn presence(&self, change: &Arc<PresenceChange>);
+    /// Why the gateway can't serve every stream that it follows; `None`: it can.
+    fn unready(&self) -> Option<String>;
+    /// Whether a configured stream was not read yet.
+    fn is_loading(&self) -> bool;
+}
+
+/// The outcome of handing a publication to an engine.
+pub enum Handed {
+    /// The publication was taken, and the receipt will have the answer.
+    Awaited(Receipt),
+    /// Too many publications wait for their answers; this one was not taken.
+    NoRoom,
+}
