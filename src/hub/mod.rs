@@ -68,6 +68,18 @@ pub enum Attempt {
     EngineFull(Arc<dyn Engine>),
 }
 
+/// A publisher that waits for room as long as `waker` is there; it is forgotten if it gives up.
+struct WaitingPublisher<'a> {
+    hub: &'a Hub,
+    waker: Option<Waker>,
+}
+
+impl Drop for WaitingPublisher<'_> {
+    fn drop(&mut self) {
+        self.waker.iter().for_each(|publisher| self.hub.forget_publisher(publisher));
+    }
+}
+
 impl Hub {
     /// No topics yet.
     pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, clock: Clock) -> Arc<Self> {
@@ -102,7 +114,13 @@ impl Hub {
 
     /// Does what [`Hub::publish`] does, except the wait for an engine's answer. Publishes that follow keep their order behind this one.
     pub async fn submit(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Submitted, PublishError> {
-        poll_fn(|context| self.poll_submit(topic, &publication, context.waker())).await
+        let mut waiting = WaitingPublisher { hub: self, waker: None };
+        let submitted = poll_fn(|context| {
+            let submitted = self.poll_submit(topic, &publication, context.waker());
+            waiting.waker = submitted.is_pending().then(|| context.waker().clone());
+            submitted
+        });
+        submitted.await
     }
 
     /// The same; pending: `publisher` is woken once there is room.
@@ -120,6 +138,11 @@ impl Hub {
             Err(error) => return Poll::Ready(Err(error)),
         }
         Poll::Pending
+    }
+
+    /// Forgets a publisher that waits for room and has gone: none that comes behind it is to wait for it.
+    pub fn forget_publisher(&self, publisher: &Waker) {
+        self.outlets.read().iter().for_each(|outlet| outlet.forget(publisher));
     }
 
     /// Does what [`Hub::publish`] does, without waiting. `publisher` is the waker by which an outlet that was full knows the publisher.

@@ -38,6 +38,10 @@ pub trait Outlet: Send + Sync {
     fn has_room(&self, publisher: &Waker) -> bool;
     /// Wakes `publisher` once it may offer a message. A publisher that found no room waits for this call alone.
     fn when_room(&self, publisher: &Waker);
+    /// Notes that `publisher` waits for another outlet of its topic, so others need not wait for it here.
+    fn waits_elsewhere(&self, _publisher: &Waker) {}
+    /// Forgets `publisher`, which waits no more and is not to be woken.
+    fn forget(&self, _publisher: &Waker) {}
     /// Takes a message of `publisher`. The messages of a topic come in the order of their offsets.
     fn offer(&self, message: &Message, publisher: &Waker);
     /// The log of `topic` was replaced. Subscribers have had the messages up to `after`, and read on from there in the new log.

@@ -309,6 +309,7 @@ impl ShardState {
         let Some(connection) = self.table.get_mut(slot).filter(|connection| connection.is_open()) else { return false };
         connection.begin_to_close(until);
         let id = connection.id();
+        self.env.hub().forget_publisher(&connection.waker());
         tracing::debug!(session = %id, address = %connection.address(), reason = why.as_str(), "a session ends");
         self.table.note_closing(slot);
         self.catch_up.forget(slot);

@@ -10,6 +10,7 @@ use crate::topic_name::{Pattern, TopicName};
 
 mod arrival;
 pub mod bench;
+mod full_inbox;
 mod held;
 mod leaving;
 mod patterns;

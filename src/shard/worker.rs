@@ -41,6 +41,9 @@ const BUDGET_TICKS: u64 = 8;
 /// Between two sweeps while the gateway drains, so that sessions leave at their own moments.
 const DRAIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
+/// While publishers wait, the shard looks for those that are to be woken at least so often.
+const PUBLISHERS_LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
 /// One shard at work.
 pub struct Worker {
     sessions: Sessions,
@@ -54,6 +57,8 @@ pub struct Worker {
     /// How long this write batch's flush has taken.
     flushed_for: Duration,
     ticks: u64,
+    /// Publishers wait at the inbox.
+    publishers_wait: bool,
     /// Whoever waits until no session is left.
     drained: Vec<oneshot::Sender<()>>,
     stopped: bool,
@@ -74,6 +79,7 @@ impl Worker {
             connections: Vec::new(),
             flushed_for: Duration::ZERO,
             ticks: 0,
+            publishers_wait: false,
             drained: Vec::new(),
             stopped: false,
         }
@@ -175,7 +181,8 @@ impl Worker {
         let state = &self.sessions.state;
         let now = state.env.moment();
         let sweep_at = self.swept_at + self.sweep_interval();
-        let next = [state.pacing.next(), state.changes.due(now)].into_iter().flatten().fold(sweep_at, Moment::min);
+        let look_at = self.publishers_wait.then(|| now + PUBLISHERS_LOOK_INTERVAL);
+        let next = [state.pacing.next(), state.changes.due(now), look_at].into_iter().flatten().fold(sweep_at, Moment::min);
         let mut timer = std::pin::pin!(tokio::time::sleep(next.since(now)));
         let (inbox, table, pending) = (&self.inbox, &state.table, &self.pending);
         let mut waited = false;
@@ -197,13 +204,13 @@ impl Worker {
         self.inbox.set_bytes_max(self.sessions.state.env.config.limits.inbox_bytes);
     }
 
-    /// Takes a share of the inbox; whether items are left, or publishers that wait for room.
+    /// Takes a share of the inbox; whether items are left.
     fn drain_inbox(&mut self) -> bool {
         let mut share = std::mem::take(&mut self.share);
         let state = &self.sessions.state;
         let bytes = SHARE_BYTES.min(state.env.config.limits.outbox_bytes / 8).max(1);
         let room = state.delivery.room(2 * SHARE_MESSAGES, 2 * bytes);
-        let left = self.inbox.take(&mut share, SHARE_MESSAGES.min(room.0), bytes.min(room.1));
+        let left = self.inbox.take(&mut share, SHARE_MESSAGES.min(room.0), bytes.min(room.1), state.env.now);
         for item in share.drain(..) {
             self.sessions.state.env.take_item();
             match item {
@@ -215,7 +222,8 @@ impl Worker {
         }
         self.share = share;
         self.sessions.state.env.show_inbox(left.items);
-        left.items > 0 || left.publishers_wait
+        self.publishers_wait = left.publishers_wait;
+        left.items > 0
     }
 
     /// Gives a message to its subscribers; a write batch that has grown large with it ends before the next.

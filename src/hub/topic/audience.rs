@@ -35,9 +35,12 @@ struct Interest {
 }
 
 impl Audience {
-    /// The first outlet that has no room for another message of `publisher`.
+    /// The first outlet that has no room for another message of `publisher`, which waits for that one alone.
     pub fn outlet_without_room(&self, publisher: &Waker) -> Option<&Arc<dyn Outlet>> {
-        self.interests.iter().map(|interest| &interest.outlet).find(|outlet| !outlet.has_room(publisher))
+        let full = self.interests.iter().position(|interest| !interest.outlet.has_room(publisher))?;
+        let others = self.interests.iter().enumerate().filter(|(index, _)| *index != full);
+        others.for_each(|(_, interest)| interest.outlet.waits_elsewhere(publisher));
+        Some(&self.interests[full].outlet)
     }
 
     /// Offers `message` of `publisher` to every outlet.

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::control::Control;
 use super::new_session::PendingConnection;
 use super::publisher_queue::PublisherQueue;
+use crate::clock::Moment;
 use crate::hub::{Message, Outlet, PresenceChange};
 use crate::position::Position;
 use crate::shard::load::Load;
@@ -38,7 +39,7 @@ pub enum Item {
 pub struct Remaining {
     /// How many items are left.
     pub items: usize,
-    /// Whether publishers wait for a turn, which they get in a later tick.
+    /// Whether publishers wait. Those that were woken may not come, and then others are woken by a later call.
     pub publishers_wait: bool,
 }
 
@@ -112,7 +113,7 @@ impl Inbox {
     }
 
     /// Moves a tick's share into `share`: at most about `messages` and `bytes`. And how many items are left.
-    pub fn take(&self, share: &mut VecDeque<Item>, messages: usize, bytes: usize) -> Remaining {
+    pub fn take(&self, share: &mut VecDeque<Item>, messages: usize, bytes: usize, now: Moment) -> Remaining {
         let mut state = self.state.lock();
         let mut taken_bytes = 0;
         while share.len() < messages && taken_bytes < bytes {
@@ -128,10 +129,10 @@ impl Inbox {
             state.items = VecDeque::new();
         }
         if state.items.is_empty() {
-            state.publishers.end();
+            state.publishers.note_empty();
         }
         let has_room = state.bytes < self.bytes_max.load(Ordering::Relaxed);
-        let publishers = if has_room { state.publishers.open_next() } else { Vec::new() };
+        let publishers = if has_room { state.publishers.call_next(now) } else { Vec::new() };
         let remaining = Remaining { items: state.items.len(), publishers_wait: state.publishers.is_awaited() };
         drop(state); // a waker takes the lock of a ready list
         publishers.into_iter().for_each(Waker::wake);
@@ -152,6 +153,20 @@ impl Inbox {
         let mut state = self.state.lock();
         self.put(&mut state, item, bytes);
         wake(state);
+    }
+
+    /// A publisher leaves the queue.
+    fn leave(&self, leave: impl FnOnce(&mut PublisherQueue)) {
+        let mut state = self.state.lock();
+        leave(&mut state.publishers);
+        self.rouse_if_stalled(state);
+    }
+
+    /// Wakes the shard where it is to call the next publishers, and may sleep.
+    fn rouse_if_stalled(&self, state: MutexGuard<'_, State>) {
+        if state.bytes < self.bytes_max.load(Ordering::Relaxed) && state.publishers.is_stalled() {
+            wake(state);
+        }
     }
 
     fn put(&self, state: &mut State, item: Item, bytes: usize) {
@@ -184,14 +199,21 @@ impl Outlet for Inbox {
 
     fn when_room(&self, publisher: &Waker) {
         let mut state = self.state.lock();
-        let has_room = state.bytes < self.bytes_max.load(Ordering::Relaxed);
-        // A shard with items in its inbox opens turns in its next tick. A shard without may sleep, so the turn is opened here.
-        if has_room && (state.items.is_empty() && !state.publishers.is_awaited() || state.publishers.has_turn(publisher)) {
-            state.publishers.open(publisher);
+        // There may be room by now, and the shard may sleep.
+        if state.bytes < self.bytes_max.load(Ordering::Relaxed) && state.publishers.may_offer(publisher) {
             drop(state);
             return publisher.wake_by_ref();
         }
         state.publishers.wait(publisher);
+        self.rouse_if_stalled(state);
+    }
+
+    fn waits_elsewhere(&self, publisher: &Waker) {
+        self.leave(|publishers| publishers.waits_elsewhere(publisher));
+    }
+
+    fn forget(&self, publisher: &Waker) {
+        self.leave(|publishers| publishers.forget(publisher));
     }
 
     fn offer(&self, message: &Message, publisher: &Waker) {
@@ -232,9 +254,9 @@ mod tests {
         inbox.deposit(Control::Stop);
         assert_eq!(inbox.load().controls(), 2);
         let mut share = VecDeque::new();
-        assert_eq!(inbox.take(&mut share, 1, usize::MAX).items, 1);
+        assert_eq!(inbox.take(&mut share, 1, usize::MAX, Moment::default()).items, 1);
         assert_eq!(inbox.load().controls(), 1);
-        inbox.take(&mut share, usize::MAX, usize::MAX);
+        inbox.take(&mut share, usize::MAX, usize::MAX, Moment::default());
         assert_eq!((share.len(), inbox.load().controls()), (2, 0));
     }
 }

@@ -1,103 +1,208 @@
-//! The queue of publishers at an inbox that was full: first come, first served, a few messages for each.
+//! The queue of publishers at an inbox that was full: first come, first served, in turns of a few messages.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::task::Waker;
+use std::time::Duration;
 
-use foldhash::HashSet;
+use foldhash::HashMap;
 
-/// The messages that a publisher may offer in its turn. More in a row fill a write batch better, fewer let the next publisher begin earlier.
+use crate::clock::Moment;
+
+/// The messages of a turn. More in a row fill a write batch better, fewer let the next publisher begin earlier.
 const TURN_MESSAGES: u32 = 16;
 
-/// The most publishers that have their turn at once.
-const OPEN_MAX: usize = 64;
+/// The most publishers that are called and have not come yet.
+const CALLED_MAX: usize = 64;
 
-/// A turn ends if its publisher offers nothing for this number of the shard's ticks while others wait: it has nothing more, or is gone.
-const IDLE_TICKS_MAX: u32 = 1_000;
+/// The most turns that a publisher may be behind or ahead when it begins to wait. What is beyond that is forgotten.
+const TURNS_APART_MAX: u64 = 8;
 
-/// Publishers in the order in which they came. A publisher is identified by its waker, which it keeps while it waits.
+/// How long the others wait for a publisher that was called. A live one comes within a tick of its shard.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The queue is forgotten once the shard has found its inbox empty so often while no publisher waited.
+const IDLE_TAKES_MAX: u32 = 64;
+
+/// Publishers that have found no room, each with the number of its turn. Among those that wait, only the ones with the lowest number may
+/// offer messages, so none gets a turn more than another that waits as long. A publisher is identified by its waker.
+///
+/// A publisher that offers messages does not hold up the others. If they pass it meanwhile, its turn has a lower number than theirs when
+/// it waits again, and it makes up for that.
 #[derive(Debug, Default)]
 pub struct PublisherQueue {
-    waiting: VecDeque<Waker>,
-    /// The addresses of the wakers in `waiting`.
-    known: HashSet<usize>,
-    open: VecDeque<Turn>,
+    /// By the addresses of their wakers, which stay theirs while the wakers are kept here.
+    publishers: HashMap<usize, Publisher>,
+    /// Those that wait, called or not, in their order.
+    waiting: BTreeSet<Place>,
+    /// Those that were called and have not come yet, and when they were called.
+    called: VecDeque<(usize, Moment)>,
+    /// The number of the latest turn that was the lowest.
+    turn: u64,
+    /// How many publishers have begun to wait; it gives them their order within a turn.
+    arrivals: u64,
+    /// Past that many publishers, those are forgotten that are neither waiting nor ahead.
+    kept_max: usize,
+    idle_takes: u32,
 }
 
+/// A place in the queue: the number of the turn, that of the arrival, and the publisher.
+type Place = (u64, u64, usize);
+
 #[derive(Debug)]
-struct Turn {
-    publisher: Waker,
+struct Publisher {
+    waker: Waker,
+    turn: u64,
     messages_left: u32,
-    idle_ticks: u32,
+    arrival: u64,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It offers messages, has none, or waits for another inbox.
+    Away,
+    /// It waits.
+    Waiting,
+    /// It waited and was woken.
+    Called,
 }
 
 impl PublisherQueue {
-    /// Whether `publisher` may offer a message where there is room. A publisher needs no turn while no other waits and no turn is open.
+    /// Whether `publisher` may offer a message where there is room. One that was not called begins no turn before those that wait.
     pub fn may_offer(&self, publisher: &Waker) -> bool {
-        self.waiting.is_empty() && self.open.is_empty() || self.has_turn(publisher)
+        let Some(lowest) = self.lowest() else { return true };
+        let Some(publisher) = self.publishers.get(&key(publisher)) else { return false };
+        let has_begun = publisher.stage == Stage::Called || publisher.messages_left < TURN_MESSAGES;
+        publisher.turn < lowest || publisher.turn == lowest && has_begun
     }
 
     /// Notes that `publisher` has offered a message, which uses up a part of its turn.
     pub fn offered(&mut self, publisher: &Waker) {
-        let Some(index) = self.open.iter().position(|turn| turn.publisher.will_wake(publisher)) else { return };
-        let turn = &mut self.open[index];
-        turn.idle_ticks = 0;
-        turn.messages_left -= 1;
-        if turn.messages_left == 0 {
-            self.open.remove(index);
-        }
-    }
-
-    /// Whether `publisher` has a turn.
-    pub fn has_turn(&self, publisher: &Waker) -> bool {
-        self.open.iter().any(|turn| turn.publisher.will_wake(publisher))
-    }
-
-    /// Queues `publisher` behind those that came before. A publisher that has a turn and found no room loses that turn.
-    pub fn wait(&mut self, publisher: &Waker) {
-        self.open.retain(|turn| !turn.publisher.will_wake(publisher));
-        if self.known.insert(publisher.data().addr()) {
-            self.waiting.push_back(publisher.clone());
-        }
-    }
-
-    /// Gives `publisher` its turn now. Called where the inbox is empty, so that no tick of the shard would.
-    pub fn open(&mut self, publisher: &Waker) {
-        if self.has_turn(publisher) {
+        if self.publishers.is_empty() {
             return;
         }
-        if self.open.len() == OPEN_MAX {
-            self.open.pop_front();
-        }
-        self.open.push_back(Turn { publisher: publisher.clone(), messages_left: TURN_MESSAGES, idle_ticks: 0 });
-    }
-
-    /// Ends all turns if no publisher waits. Called when the shard has emptied its inbox, which then has room for every publisher.
-    pub fn end(&mut self) {
-        if self.waiting.is_empty() {
-            self.open.clear();
+        let key = key(publisher);
+        self.step_away(key);
+        let Some(publisher) = self.publishers.get_mut(&key) else { return };
+        publisher.messages_left -= 1;
+        if publisher.messages_left == 0 {
+            (publisher.turn, publisher.messages_left) = (publisher.turn + 1, TURN_MESSAGES);
         }
     }
 
-    /// Gives turns to the publishers that wait, as many as may have one; the caller wakes them in this order. Called in each tick with room.
-    pub fn open_next(&mut self) -> Vec<Waker> {
-        if self.waiting.is_empty() {
-            return Vec::new();
+    /// Queues `publisher`, which found no room or was not in turn. It keeps its place until it has used up its turn; a new one comes behind
+    /// those that wait.
+    pub fn wait(&mut self, publisher: &Waker) {
+        let key = key(publisher);
+        self.turn = self.turn.max(self.lowest().unwrap_or_default());
+        if !self.publishers.contains_key(&key) {
+            self.forget_some();
+            let (waker, turn) = (publisher.clone(), self.lowest().map_or(self.turn, |lowest| lowest + 1));
+            let publisher = Publisher { waker, turn, messages_left: TURN_MESSAGES, arrival: 0, stage: Stage::Away };
+            self.publishers.insert(key, publisher);
         }
-        self.open.iter_mut().for_each(|turn| turn.idle_ticks += 1);
-        self.open.retain(|turn| turn.idle_ticks <= IDLE_TICKS_MAX);
-        let count = (OPEN_MAX - self.open.len()).min(self.waiting.len());
-        let next: Vec<Waker> = self.waiting.drain(..count).collect();
-        for publisher in &next {
-            self.known.remove(&publisher.data().addr());
-            self.open(publisher);
+        let Some(publisher) = self.publishers.get_mut(&key) else { return };
+        match publisher.stage {
+            Stage::Waiting => return,
+            Stage::Called => self.called.retain(|(called, _)| *called != key),
+            Stage::Away => {
+                publisher.turn = publisher.turn.clamp(self.turn.saturating_sub(TURNS_APART_MAX), self.turn + TURNS_APART_MAX);
+                if publisher.messages_left == TURN_MESSAGES {
+                    self.arrivals += 1;
+                    publisher.arrival = self.arrivals;
+                }
+                self.waiting.insert(publisher.place(key));
+            }
+        }
+        publisher.stage = Stage::Waiting;
+    }
+
+    /// Notes that `publisher` waits for another inbox, so nobody is held up for it here. It keeps the number of its turn.
+    pub fn waits_elsewhere(&mut self, publisher: &Waker) {
+        self.step_away(key(publisher));
+    }
+
+    /// Forgets `publisher`, which has gone.
+    pub fn forget(&mut self, publisher: &Waker) {
+        let key = key(publisher);
+        self.step_away(key);
+        self.publishers.remove(&key);
+    }
+
+    /// Calls the publishers whose turn it is; the caller wakes them in this order. Called in each tick with room.
+    pub fn call_next(&mut self, now: Moment) -> Vec<Waker> {
+        while let Some(&(late, _)) = self.called.front().filter(|(_, since)| now.since(*since) > PATIENCE) {
+            self.step_away(late);
+        }
+        let Self { publishers, waiting, called, .. } = self;
+        let Some(&(lowest, ..)) = waiting.first() else { return Vec::new() };
+        let mut next = Vec::new();
+        for (_, _, key) in waiting.iter().take_while(|(turn, ..)| *turn == lowest) {
+            if called.len() >= CALLED_MAX {
+                break;
+            }
+            let Some(publisher) = publishers.get_mut(key).filter(|publisher| publisher.stage == Stage::Waiting) else { continue };
+            publisher.stage = Stage::Called;
+            called.push_back((*key, now));
+            next.push(publisher.waker.clone());
         }
         next
+    }
+
+    /// Notes that the shard has emptied its inbox. If that is so for long while no publisher waits, the publishers' turns are forgotten.
+    pub fn note_empty(&mut self) {
+        if self.publishers.is_empty() || self.is_awaited() {
+            self.idle_takes = 0;
+            return;
+        }
+        self.idle_takes += 1;
+        if self.idle_takes > IDLE_TAKES_MAX {
+            *self = Self::default();
+        }
     }
 
     /// Whether a publisher waits.
     pub fn is_awaited(&self) -> bool {
         !self.waiting.is_empty()
     }
+
+    /// Whether publishers wait and none was called that could come: the next are to be called, if there is room.
+    pub fn is_stalled(&self) -> bool {
+        self.is_awaited() && self.called.is_empty()
+    }
+
+    fn lowest(&self) -> Option<u64> {
+        self.waiting.first().map(|(turn, ..)| *turn)
+    }
+
+    /// The publisher does not wait here any more.
+    fn step_away(&mut self, key: usize) {
+        let Some(publisher) = self.publishers.get_mut(&key).filter(|publisher| publisher.stage != Stage::Away) else { return };
+        publisher.stage = Stage::Away;
+        let place = publisher.place(key);
+        self.turn = self.turn.max(self.lowest().unwrap_or_default());
+        self.waiting.remove(&place);
+        self.called.retain(|(called, _)| *called != key);
+    }
+
+    /// Forgets publishers that come no more, for all that is known, whenever there are twice as many as the last time.
+    fn forget_some(&mut self) {
+        if self.publishers.len() > self.kept_max {
+            let turn = self.turn;
+            self.publishers.retain(|_, publisher| publisher.stage != Stage::Away || publisher.turn > turn);
+            self.kept_max = 2 * self.publishers.len() + CALLED_MAX;
+        }
+    }
+}
+
+impl Publisher {
+    fn place(&self, key: usize) -> Place {
+        (self.turn, self.arrival, key)
+    }
+}
+
+fn key(publisher: &Waker) -> usize {
+    publisher.data().addr()
 }
 
 #[cfg(test)]
@@ -117,77 +222,101 @@ mod tests {
         std::array::from_fn(|_| Waker::from(Arc::new(Publisher)))
     }
 
-    fn offers(turns: &mut PublisherQueue, publisher: &Waker) -> u32 {
-        let offer = |turns: &mut PublisherQueue| {
-            let may = turns.may_offer(publisher);
+    /// How many messages of 100 it may offer.
+    fn offers(queue: &mut PublisherQueue, publisher: &Waker) -> u32 {
+        let offer = |queue: &mut PublisherQueue| {
+            let may = queue.may_offer(publisher);
             if may {
-                turns.offered(publisher);
+                queue.offered(publisher);
             }
             may
         };
-        (0..100).take_while(|_| offer(turns)).count() as u32
+        (0..100).take_while(|_| offer(queue)).count() as u32
+    }
+
+    fn are(woken: &[Waker], expected: &[&Waker]) -> bool {
+        woken.len() == expected.len() && woken.iter().zip(expected).all(|(woken, expected)| woken.will_wake(expected))
     }
 
     /// Issue 14, row 24: first come, first served, each for a turn; whoever comes meanwhile goes behind. (Four publishers got 681,800,
     /// 62,200, 12,000 and 11,400 messages.)
     #[test]
     fn publishers_have_their_turns_in_their_order() {
-        let mut turns = PublisherQueue::default();
+        let (mut queue, now) = (PublisherQueue::default(), Moment::default());
         let [a, b, c] = publishers();
-        assert_eq!(offers(&mut turns, &a), 100, "nobody waits");
-        [&b, &a, &b].into_iter().for_each(|publisher| turns.wait(publisher));
-        assert_eq!(offers(&mut turns, &c), 0, "others wait");
-        turns.wait(&c);
-        let woken = turns.open_next();
-        assert!(woken.iter().zip([&b, &a, &c]).all(|(woken, publisher)| woken.will_wake(publisher)) && woken.len() == 3);
-        let turn = |publisher| {
-            let offered = offers(&mut turns, publisher);
-            turns.wait(publisher);
+        assert_eq!(offers(&mut queue, &a), 100, "nobody waits");
+        [&b, &a, &b].into_iter().for_each(|publisher| queue.wait(publisher));
+        assert_eq!(offers(&mut queue, &c), 0, "others wait");
+        queue.wait(&c);
+        assert!(are(&queue.call_next(now), &[&b]), "it came to an inbox without a queue");
+        let turn = |queue: &mut PublisherQueue, publisher| {
+            let offered = offers(queue, publisher);
+            queue.wait(publisher);
             offered
         };
-        assert_eq!([&a, &b, &c].map(turn), [TURN_MESSAGES; 3]);
-        assert_eq!(turns.open_next().len(), 3);
-        [&a, &b].into_iter().for_each(|publisher| _ = offers(&mut turns, publisher));
-        assert_eq!(offers(&mut turns, &c), 100, "all turns are over and nobody waits");
+        assert_eq!(turn(&mut queue, &b), TURN_MESSAGES);
+        assert!(are(&queue.call_next(now), &[&a, &c, &b]));
+        assert!(queue.call_next(now).is_empty(), "they are called once");
+        assert_eq!([&c, &a].map(|publisher| turn(&mut queue, publisher)), [TURN_MESSAGES; 2]);
+        assert_eq!(turn(&mut queue, &b), TURN_MESSAGES);
+        assert!(are(&queue.call_next(now), &[&c, &a, &b]));
     }
 
-    /// An inbox that was full once costs nobody a turn once it was emptied.
+    /// A publisher that finds no room within its turn keeps its place for the rest of it. (It went behind all others, and so the last of a
+    /// round had less in every round.)
     #[test]
-    fn turns_end_where_nobody_waits() {
-        let mut turns = PublisherQueue::default();
-        let [a, b, c] = publishers();
-        [&a, &b].into_iter().for_each(|publisher| turns.wait(publisher));
-        turns.end();
-        assert_eq!(turns.open_next().len(), 2);
-        assert_eq!(offers(&mut turns, &c), 0, "others have their turns");
-        turns.end();
-        assert_eq!(offers(&mut turns, &c), 100);
-    }
-
-    /// A publisher that finds no room within its turn is woken like the others. (It was in no list, and slept for ever.)
-    #[test]
-    fn a_full_inbox_ends_a_turn() {
-        let mut turns = PublisherQueue::default();
+    fn a_full_inbox_does_not_end_a_turn() {
+        let (mut queue, now) = (PublisherQueue::default(), Moment::default());
         let [a, b] = publishers();
-        turns.wait(&a);
-        turns.open_next();
-        turns.wait(&b);
-        turns.wait(&a);
-        let woken = turns.open_next();
-        assert!(woken.iter().zip([&b, &a]).all(|(woken, publisher)| woken.will_wake(publisher)) && woken.len() == 2);
+        [&a, &b].into_iter().for_each(|publisher| queue.wait(publisher));
+        queue.call_next(now);
+        offers(&mut queue, &a);
+        queue.wait(&a);
+        assert!(are(&queue.call_next(now), &[&b, &a]));
+        (0..3).for_each(|_| queue.offered(&b));
+        (0..TURN_MESSAGES).for_each(|_| queue.offered(&a));
+        [&a, &b].into_iter().for_each(|publisher| queue.wait(publisher));
+        assert!(are(&queue.call_next(now), &[&b]));
+        assert_eq!(offers(&mut queue, &b), TURN_MESSAGES - 3);
     }
 
-    /// A publisher that has gone with its turn does not hold up those behind it.
+    /// A publisher that is called and has gone, waits elsewhere or is slow does not hold up those behind it.
     #[test]
-    fn an_unused_turn_ends() {
-        let mut turns = PublisherQueue::default();
-        let gone: [Waker; OPEN_MAX] = publishers();
-        let [late] = publishers();
-        gone.iter().for_each(|publisher| turns.wait(publisher));
-        assert_eq!(turns.open_next().len(), OPEN_MAX);
-        turns.wait(&late);
-        let ticks = (0..2 * IDLE_TICKS_MAX).take_while(|_| turns.open_next().is_empty()).count() as u32;
-        assert_eq!((ticks, turns.is_awaited()), (IDLE_TICKS_MAX, false));
-        assert!(turns.has_turn(&late));
+    fn nobody_waits_for_who_does_not_come() {
+        let (mut queue, mut now) = (PublisherQueue::default(), Moment::default());
+        let [gone, elsewhere, slow, live] = publishers();
+        for publisher in [&gone, &elsewhere, &slow] {
+            queue.wait(publisher);
+            queue.wait(&live);
+            now = now + PATIENCE;
+            assert!(are(&queue.call_next(now), &[publisher]));
+            now = now + PATIENCE;
+            assert_eq!((queue.call_next(now).len(), queue.may_offer(&live)), (0, false), "another is waited for");
+            match publisher {
+                _ if publisher.will_wake(&gone) => queue.forget(publisher),
+                _ if publisher.will_wake(&elsewhere) => queue.waits_elsewhere(publisher),
+                _ => now = now + 2 * PATIENCE,
+            }
+            assert!(are(&queue.call_next(now), &[&live]));
+            queue.forget(&live);
+        }
+    }
+
+    /// What is kept of publishers is bounded by those that wait, however many come once.
+    #[test]
+    fn those_who_come_once_are_forgotten() {
+        let (mut queue, now) = (PublisherQueue::default(), Moment::default());
+        let [always] = publishers();
+        for _ in 0..10_000 {
+            let [once] = publishers();
+            queue.wait(&always);
+            queue.wait(&once);
+            queue.call_next(now);
+            offers(&mut queue, &always);
+            queue.offered(&once);
+            assert!(queue.publishers.len() <= 2 * CALLED_MAX, "{} are known", queue.publishers.len());
+        }
+        (0..=IDLE_TAKES_MAX).for_each(|_| queue.note_empty());
+        assert!(queue.publishers.is_empty(), "nobody waits any more");
     }
 }

@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::{name, pattern};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Moment, Timestamp};
 use crate::config::{Config, Limits, Live, OnSlow, Rule, Rules};
 use crate::dialect::{Dialect, Encoding, Event};
 use crate::frame::Inflater;
@@ -136,7 +136,7 @@ impl Bench {
         };
         assert!(matches!(self.sessions.state.env.hub().try_publish(&name(topic), &publication, Waker::noop()), Ok(Attempt::Published(_))));
         let mut share = VecDeque::new();
-        self.inbox.take(&mut share, 1, usize::MAX);
+        self.inbox.take(&mut share, 1, usize::MAX, Moment::default());
         for item in share {
             let Item::Message(message) = item else { continue };
             self.state().env.take_item();

@@ -14,6 +14,7 @@ use proptest::test_runner::{Config as Cases, TestRunner};
 
 use super::bench::{HEAD, new_session, parts_with};
 use super::{name, pattern};
+use crate::clock::Moment;
 use crate::config::{Config, Deflate, Limits, OnSlow, Rule, Rules, TopicDeflate};
 use crate::dialect::{Dialect, Encoding, Event};
 use crate::frame::ServerWindow;
@@ -302,7 +303,7 @@ impl Stage {
         payloads.push((position.epoch.to_string(), payload));
         assert_eq!(position.offset.0, payloads.len() as u64, "topics with history live on");
         let mut share = VecDeque::new();
-        self.inbox.take(&mut share, usize::MAX, usize::MAX);
+        self.inbox.take(&mut share, usize::MAX, usize::MAX, Moment::default());
         for item in share {
             self.sessions.state.env.take_item();
             if let Item::Message(message) = item {
