@@ -14,6 +14,8 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 const PLAIN_BYTES_MAX: usize = 64 << 20;
 /// How many results are kept; a subscriber that lags has this many messages to catch up with.
 const KEPT_MAX: usize = 1024;
+/// Streams that are kept to be taken on; with more groups of sessions than that, streams are made anew from the texts.
+const STREAMS_MAX: usize = 256;
 /// The farthest that a message can refer back (RFC 1951 §3.2.5).
 const WINDOW_BYTES: usize = 32 << 10;
 /// The most bytes of a stored block (RFC 1951 §3.2.4).
@@ -49,6 +51,8 @@ pub struct Inflater {
     order: VecDeque<u64>,
     /// The points given out so far.
     points: u64,
+    /// Streams that stand at a point, the newest last: whichever session is first at the next message takes the stream on.
+    streams: VecDeque<(Point, Decompress)>,
     plain: Vec<u8>,
     sharing: Sharing,
 }
@@ -62,7 +66,7 @@ struct Sharing {
 
 impl Sharing {
     /// Messages that decide.
-    const TRIED: u32 = 4096;
+    const TRIED: u32 = 1024;
 
     /// Where most messages come to one session alone, looking for them would cost more than it saves.
     fn pays(&self) -> bool {
@@ -74,11 +78,11 @@ impl Sharing {
 #[derive(Debug)]
 pub struct Window {
     at: Point,
-    /// Made for the first message that no other session has inflated.
-    state: Option<Decompress>,
-    /// The texts that `state` has not seen, as far as a message can refer back.
-    unseen: VecDeque<Arc<[u8]>>,
-    unseen_bytes: usize,
+    /// The texts up to there, as far as a message can refer back.
+    texts: VecDeque<Arc<[u8]>>,
+    text_bytes: usize,
+    /// Its own stream, once sharing does not pay.
+    own: Option<Decompress>,
 }
 
 /// The bytes were no deflate stream, or too many.
@@ -94,6 +98,7 @@ impl Inflater {
             kept: HashMap::default(),
             order: VecDeque::new(),
             points: 0,
+            streams: VecDeque::new(),
             plain: Vec::new(),
             sharing: Sharing::default(),
         }
@@ -113,19 +118,35 @@ impl Inflater {
     /// Inflates a message that may refer to what `window` has, and adds it there.
     pub fn inflate_in(&mut self, window: &mut Window, deflated: &[u8]) -> Result<&[u8], BadDeflate> {
         if !self.sharing.pays() {
-            run(window.caught_up()?, deflated, &mut self.plain)?;
+            run(window.own_stream()?, deflated, &mut self.plain)?;
             return Ok(&self.plain);
         }
         let key = self.key(window.at, deflated);
-        if let Some(kept) = self.find(key, window.at, deflated) {
-            window.pass(kept);
+        if self.find(key, window.at, deflated).is_some() {
             self.sharing.shared = self.sharing.shared.saturating_add(1);
         } else {
-            run(window.caught_up()?, deflated, &mut self.plain)?;
-            window.at = self.keep(key, window.at, deflated);
+            self.inflate_first(window, key, deflated)?;
             self.sharing.alone = self.sharing.alone.saturating_add(1);
         }
-        Ok(&self.kept[&key].text)
+        let kept = &self.kept[&key];
+        window.pass(kept);
+        Ok(&kept.text)
+    }
+
+    /// Inflates a message that no session at this point has had.
+    fn inflate_first(&mut self, window: &Window, key: u64, deflated: &[u8]) -> Result<(), BadDeflate> {
+        let standing = self.streams.iter().rposition(|(at, _)| *at == window.at).and_then(|index| self.streams.remove(index));
+        let mut stream = match standing {
+            Some((_, stream)) => stream,
+            None => window.stream()?,
+        };
+        run(&mut stream, deflated, &mut self.plain)?;
+        if self.streams.len() == STREAMS_MAX {
+            self.streams.pop_front();
+        }
+        let next = self.keep(key, window.at, deflated);
+        self.streams.push_back((next, stream));
+        Ok(())
     }
 
     fn key(&self, at: Point, deflated: &[u8]) -> u64 {
@@ -153,41 +174,48 @@ impl Inflater {
 
 impl Window {
     /// Nothing inflated yet.
-    pub fn new() -> Self {
-        Self { at: EMPTY, state: None, unseen: VecDeque::new(), unseen_bytes: 0 }
+    pub const fn new() -> Self {
+        Self { at: EMPTY, texts: VecDeque::new(), text_bytes: 0, own: None }
     }
 
-    /// Another session has inflated the message.
+    /// The session has had the message.
     fn pass(&mut self, message: &Kept) {
         self.at = message.next;
-        self.unseen_bytes += message.text.len();
-        self.unseen.push_back(message.text.clone());
-        while let Some(oldest) = self.unseen.front()
-            && self.unseen_bytes - oldest.len() >= WINDOW_BYTES
+        self.text_bytes += message.text.len();
+        self.texts.push_back(Arc::clone(&message.text));
+        while let Some(oldest) = self.texts.front()
+            && self.text_bytes - oldest.len() >= WINDOW_BYTES
         {
-            self.unseen_bytes -= oldest.len();
-            self.unseen.pop_front();
+            self.text_bytes -= oldest.len();
+            self.texts.pop_front();
         }
     }
 
-    /// The state of this session's stream, which the unseen texts enter as stored blocks.
-    fn caught_up(&mut self) -> Result<&mut Decompress, BadDeflate> {
-        let state = self.state.get_or_insert_with(|| Decompress::new(false));
-        let mut block = Vec::new();
-        for text in self.unseen.drain(..) {
-            for part in text.chunks(STORED_MAX) {
-                let length = part.len() as u16;
-                block.clear();
-                // BFINAL 0, BTYPE 00, and the length with its complement (RFC 1951 §3.2.4); a message ends on a whole byte.
-                block.push(0);
-                block.extend_from_slice(&length.to_le_bytes());
-                block.extend_from_slice(&(!length).to_le_bytes());
-                block.extend_from_slice(part);
-                feed(state, &block, &mut Vec::with_capacity(part.len() + 1))?;
-            }
+    /// A stream that stands where the session does: its texts enter as stored blocks.
+    fn stream(&self) -> Result<Decompress, BadDeflate> {
+        let mut stream = Decompress::new(false);
+        let (mut block, mut plain) = (Vec::new(), Vec::new());
+        for part in self.texts.iter().flat_map(|text| text.chunks(STORED_MAX)) {
+            let length = part.len() as u16;
+            // BFINAL 0, BTYPE 00, and the length with its complement (RFC 1951 §3.2.4).
+            block.clear();
+            block.push(0);
+            block.extend_from_slice(&length.to_le_bytes());
+            block.extend_from_slice(&(!length).to_le_bytes());
+            block.extend_from_slice(part);
+            plain.clear();
+            feed(&mut stream, &block, &mut plain)?;
         }
-        self.unseen_bytes = 0;
-        Ok(state)
+        Ok(stream)
+    }
+
+    /// The session's own stream from here on.
+    fn own_stream(&mut self) -> Result<&mut Decompress, BadDeflate> {
+        if self.own.is_none() {
+            self.own = Some(self.stream()?);
+            self.texts = VecDeque::new();
+        }
+        self.own.as_mut().ok_or(BadDeflate)
     }
 }
 
@@ -277,18 +305,19 @@ mod tests {
     fn sessions_with_the_same_past_share_its_texts() {
         let text = |n: usize| format!("{{\"n\":{n},\"of\":\"all that are together\",\"pad\":\"{}\"}}", "x".repeat(n % 300));
         let (mut inflater, mut all, mut own) = (Inflater::new(), referring(), referring());
-        let (mut first, mut second, mut parted, mut late) = (Window::new(), Window::new(), Window::new(), Window::new());
+        let (mut together, mut parted, mut late) = ([const { Window::new() }; 4], Window::new(), Window::new());
         let mut missed = Vec::new();
         for n in 0..3 * KEPT_MAX / 2 {
             let (plain, apart) = (text(n), text(n + 7));
             let deflated = all(plain.as_bytes());
-            assert_eq!(inflater.inflate_in(&mut first, &deflated).unwrap(), plain.as_bytes());
-            assert_eq!(inflater.inflate_in(&mut second, &deflated).unwrap(), plain.as_bytes());
+            for window in &mut together {
+                assert_eq!(inflater.inflate_in(window, &deflated).unwrap(), plain.as_bytes());
+            }
             let (deflated_apart, expected) = if n < 500 { (own(plain.as_bytes()), &plain) } else { (own(apart.as_bytes()), &apart) };
             assert_eq!(inflater.inflate_in(&mut parted, &deflated_apart).unwrap(), expected.as_bytes(), "{n}");
             missed.push((deflated, plain));
         }
-        assert!(second.state.is_none(), "what the first inflated was not inflated again");
+        assert_eq!(inflater.sharing.shared, 3 * (3 * KEPT_MAX as u32 / 2) + 500, "what the first inflated was not inflated again");
         for (deflated, plain) in missed {
             assert_eq!(inflater.inflate_in(&mut late, &deflated).unwrap(), plain.as_bytes());
         }
@@ -311,7 +340,7 @@ mod tests {
         for window in [&mut first, &mut second] {
             assert_eq!(inflater.inflate_in(window, &deflated).unwrap(), b"the same for both, again");
         }
-        assert!(second.state.is_some());
+        assert!(second.own.is_some());
     }
 
     #[test]
