@@ -33,6 +33,7 @@ pub(super) fn prepare(settings: &Replay) -> Result<Prepared, Problem> {
 
 /// Publishes to the end of the file, or for ever with `repeat`.
 pub(super) async fn run(prepared: Prepared, sink: impl FeedSink) {
+    sink.ready().await;
     let Prepared { settings, first } = prepared;
     let file = settings.file.clone();
     let mut pace = Pace::new(settings.speed, Instant::now());

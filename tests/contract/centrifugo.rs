@@ -74,9 +74,9 @@ fn centrifugo_and_native_sessions_hear_each_other() {
     assert_eq!(session.receive_text(), r#"{"push":{"channel":"chat.lobby","pub":{"data":{ "a":  1},"offset":1}}}"#);
     native.expect(message("chat.lobby", &first, json!({"a": 1})));
     session.send(json!({"publish": {"channel": "chat.lobby", "data": {"b": 2}}, "id": 3}));
-    session.expect(json!({"id": 3, "publish": {}}));
+    let push = session.expect_published(json!({"id": 3, "publish": {}}));
     let info = json!({"client": connected["client"]});
-    session.expect(json!({"push": {"channel": "chat.lobby", "pub": {"data": {"b": 2}, "info": info, "offset": 2}}}));
+    assert_eq!(push, json!({"push": {"channel": "chat.lobby", "pub": {"data": {"b": 2}, "info": info, "offset": 2}}}));
     native.expect(message("chat.lobby", &first.at(2), json!({"b": 2})));
     session.send(json!({"id": 4, "unsubscribe": {"channel": "chat.lobby"}}));
     session.expect(json!({"id": 4, "unsubscribe": {}}));
@@ -465,8 +465,7 @@ fn rules_of_centrifugos_protocol() {
     subscribe(&mut ann, "chat.a", json!({}));
     assert_eq!(ann.receive()["push"]["join"]["info"]["user"], "ann", "joins are pushed unasked, one's own too");
     ann.send(json!({"id": 3, "publish": {"channel": "chat.a", "data": 1}}));
-    ann.expect(json!({"id": 3, "publish": {}}));
-    assert_eq!(ann.receive()["push"]["pub"]["info"]["user"], "ann");
+    assert_eq!(ann.expect_published(json!({"id": 3, "publish": {}}))["push"]["pub"]["info"]["user"], "ann");
     for session in [&mut ann, &mut bob] {
         assert_eq!(subscribe(session, "dialog#ann,bob", json!({}))["recoverable"], true);
     }
@@ -478,7 +477,7 @@ fn rules_of_centrifugos_protocol() {
 
 /// A session whose kernel buffers as little as it can; it has connected and is read by nobody.
 pub fn slow(gateway: &Gateway) -> Session {
-    let mut session = Session::dial(gateway.address(), PATH, &[], Some(4096)).expect("the upgrade is accepted");
+    let mut session = gateway.slow_session_at(PATH);
     session.send(json!({"connect": {}, "id": 1}));
     assert_eq!(session.receive()["id"], 1);
     session

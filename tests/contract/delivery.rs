@@ -101,7 +101,7 @@ fn a_gap_names_topic_and_range() {
 #[test]
 fn drops_are_silent_in_the_raw_dialect() {
     let gateway = gateway();
-    let mut raw = Session::dial(gateway.address(), "/raw/test.a", &[], Some(4096)).expect("the upgrade is accepted");
+    let mut raw = gateway.slow_session_at("/raw/test.a");
     gateway.publish_many("test.a", COUNT, BYTES);
     let number = |payload: &str| payload.trim_matches('"').split('_').next().unwrap().parse::<usize>();
     let numbers = std::iter::repeat_with(|| number(&raw.next_message().unwrap().text()).expect("payloads alone come"));

@@ -41,17 +41,25 @@ impl<'g> Client<'g> {
             false => Stream::open(gateway.socket(), &with_connect(path, first), &[("Accept", "text/event-stream")], "1.1"),
         };
         let stream = stream.unwrap_or_else(|reply| panic!("{path} was refused: {reply:?}"));
-        Self { gateway, stream, is_lines, node: String::new(), session: String::new(), connected: Value::Null }
+        Self {
+            gateway,
+            stream: stream.counted_by(gateway.positions()),
+            is_lines,
+            node: String::new(),
+            session: String::new(),
+            connected: Value::Null,
+        }
     }
 
     /// Says commands in one request.
-    fn say(&self, commands: &[Value]) -> Reply {
+    fn say(&mut self, commands: &[Value]) -> Reply {
         let data: Vec<String> = commands.iter().map(Value::to_string).collect();
-        let body = json!({"session": self.session, "node": self.node, "data": data.join("\n")}).to_string();
+        let data = self.stream.said(&data.join("\n"));
+        let body = json!({"session": self.session, "node": self.node, "data": data}).to_string();
         self.gateway.request("POST", "/emulation", &[("Content-Type", "application/json")], body.as_bytes())
     }
 
-    fn send(&self, command: Value) {
+    fn send(&mut self, command: Value) {
         assert_eq!(self.say(&[command]).status, 204);
     }
 
@@ -116,8 +124,9 @@ fn commands_come_in_requests_and_replies_in_the_stream() {
         gateway.publish(topic, "{\n\"a\":\r\n1}");
         client.expect(publication(topic, 1, json!({"a": 1})));
         client.send(json!({"id": 4, "publish": {"channel": topic, "data": 2}}));
-        client.expect(json!({"id": 4, "publish": {}}));
-        assert_eq!(client.receive()["push"]["pub"]["info"], json!({"client": client.connected["client"]}));
+        let came = [client.receive(), client.receive()];
+        let push = gateway.positions().beside(&json!({"id": 4, "publish": {}}), came);
+        assert_eq!(push["push"]["pub"]["info"], json!({"client": client.connected["client"]}));
         let dialects = gateway.admin("/v1/sessions").json()["sessions"].clone();
         assert!(dialects.as_array().unwrap().iter().any(|session| session["dialect"] == "centrifugo"), "{dialects}");
     }
@@ -145,7 +154,8 @@ fn protobuf_is_spoken_over_a_stream() {
     assert_eq!(gateway.request("POST", "/emulation", &protobuf, &body).status, 204);
     assert_eq!(stream.bytes()[1..4], [8, 2, 0x32]);
     gateway.publish("chat.a", "{\"n\":1}");
-    assert_eq!(stream.bytes(), *b"\x17\x22\x15\x12\x06chat.a\x22\x0b\x22\x07{\"n\":1}\x30\x01".as_slice());
+    let offset = u8::try_from(gateway.positions().on_the_wire("chat.a", 1)).unwrap();
+    assert_eq!(stream.bytes(), [b"\x17\x22\x15\x12\x06chat.a\x22\x0b\x22\x07{\"n\":1}\x30".as_slice(), &[offset]].concat());
 }
 
 /// What speaks for no session, or can't be read, is refused, and nobody hears it.

@@ -393,7 +393,8 @@ fn a_connection_is_kept_alive() {
     let mut socket = gateway.socket();
     let request = format!("POST /v1/topics/chat.a HTTP/1.1\r\nHost: {}\r\nContent-Length: 1\r\n\r\n1", gateway.address());
     std::io::Write::write_all(&mut socket, request.repeat(3).as_bytes()).unwrap();
-    let offsets: Vec<_> = (0..3).map(|_| crate::gateway::read_reply(&mut socket).unwrap().json()["offset"].as_u64()).collect();
+    let replies = (0..3).map(|_| gateway.counted(crate::gateway::read_reply(&mut socket).unwrap(), None));
+    let offsets: Vec<_> = replies.map(|reply| reply.json()["offset"].as_u64()).collect();
     assert_eq!(offsets, [Some(1), Some(2), Some(3)]);
 }
 

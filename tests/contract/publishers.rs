@@ -237,10 +237,21 @@ fn a_subscription_that_is_ordered_goes_on_where_it_is_told() {
     }
     order("subscribe", json!({"user": "ann", "channel": "plain.a", "b64data": "aGk="}));
     ann.expect(json!({"push": {"channel": "plain.a", "subscribe": {"data": "hi"}}}));
-    // What history has no more is not brought, and the position says so.
-    order("history_remove", json!({"channel": "chat.a"}));
     order("unsubscribe", json!({"user": "ann", "channel": "chat.a"}));
     ann.expect(json!({"push": {"channel": "chat.a", "unsubscribe": {"code": 2000, "reason": "server unsubscribe"}}}));
+}
+
+/// PROTOCOL 10: what history has no more is not brought to a subscription that is ordered, and the position says so.
+#[test]
+fn a_subscription_that_is_ordered_is_told_where_history_no_longer_reaches_back() {
+    let gateway = gateway();
+    let order = |method: &str, asked: Value| assert_eq!(api(&gateway, "admin-key", method, &asked), json!({"result": {}}), "{asked}");
+    let mut ann = gateway.dial("/connection/websocket");
+    ann.send(json!({"id": 1, "connect": {"token": token("ann", &[], &[])}}));
+    ann.receive();
+    let place = ["1", "2", "3"].map(|body| gateway.publish_as("chat.a", body, &[ADMIN]))[0].clone();
+    let since = json!({"offset": 1, "epoch": place.epoch});
+    order("history_remove", json!({"channel": "chat.a"}));
     order("subscribe", json!({"user": "ann", "channel": "chat.a", "recover_since": since}));
     let told = json!({"recoverable": true, "epoch": place.epoch, "offset": 3, "positioned": true});
     ann.expect(json!({"push": {"channel": "chat.a", "subscribe": told}}));

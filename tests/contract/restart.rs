@@ -39,10 +39,11 @@ fn subscribed(position: &Position, recovered: bool) -> serde_json::Value {
 #[test]
 fn a_planned_restart_keeps_epochs_offsets_and_histories() {
     let folder = TempDir::new().unwrap();
-    let gateway = setup(folder.path()).start();
+    let setup = setup(folder.path());
+    let gateway = setup.start();
     let newest = gateway.publish_all(TOPIC, ["1", "2", "3"]);
     stop(gateway);
-    let gateway = setup(folder.path()).start();
+    let gateway = setup.start();
     assert!(gateway.metrics().value("store_recovered_topics{epoch=\"kept\"}") >= 1.0);
     let mut session = gateway.session();
     assert_eq!(session.ask(since(&newest.at(1))), subscribed(&newest, true));
@@ -54,14 +55,15 @@ fn a_planned_restart_keeps_epochs_offsets_and_histories() {
 #[test]
 fn a_kill_after_a_planned_restart_begins_new_epochs() {
     let folder = TempDir::new().unwrap();
-    let gateway = setup(folder.path()).start();
+    let setup = setup(folder.path());
+    let gateway = setup.start();
     let first = gateway.publish_all(TOPIC, ["1", "2"]);
     stop(gateway);
-    let killed = setup(folder.path()).start();
+    let killed = setup.start();
     let newest = killed.publish(TOPIC, "3");
     assert_eq!(newest, first.at(3));
     drop(killed);
-    let gateway = setup(folder.path()).start();
+    let gateway = setup.start();
     let anew = gateway.publish(TOPIC, "x");
     assert_ne!(anew.epoch, first.epoch);
     assert_eq!(resume(&gateway, &newest), subscribed(&anew, false));

@@ -352,7 +352,8 @@ fn a_client_that_goes_is_seen() {
 fn other_ways_to_ask_for_a_stream() {
     let gateway = Gateway::start();
     let seen = gateway.publish("chat.a", "1");
-    let mut old = Stream::open(gateway.socket(), "/sse?topics=chat.a&last=1", &[("Connection", "close")], "1.0").ok().unwrap();
+    let old = gateway.stream_over(gateway.socket(), "/sse?topics=chat.a&last=1", &[("Connection", "close")], "1.0");
+    let mut old = old.ok().unwrap();
     assert!(old.head.header("Transfer-Encoding").is_none());
     old.event();
     old.expect_message(&format!("{}:1", seen.epoch), 1);

@@ -1,19 +1,26 @@
 //! The engine of the gateways under test: their own memory, or with `BELFRY_CONTRACT_NATS` a NATS server for each, whose binary that names.
 
 use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::positions::{Log, Positions};
 use super::within;
 
 /// The variable that names the binary.
 const BINARY: &str = "BELFRY_CONTRACT_NATS";
 
+/// How many streams a server has.
+pub const STREAMS: usize = 4;
+
 /// The patterns of the base configuration's rules; each has a stream.
-const PATTERNS: [&str; 4] = ["quotes.>", "chat.>", "test.>", "private.>"];
+const PATTERNS: [&str; STREAMS] = ["quotes.>", "chat.>", "test.>", "private.>"];
 
 /// How long a server may take to listen, and a gateway to follow its streams: many start at once.
 pub const START_MAX: Duration = Duration::from_secs(30);
@@ -24,6 +31,8 @@ pub struct Nats {
     process: Child,
     url: String,
     folder: TempDir,
+    /// What its streams have had, from the first gateway on.
+    log: OnceLock<Arc<Log>>,
 }
 
 impl Nats {
@@ -35,7 +44,7 @@ impl Nats {
         command.args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream", "--store_dir"]).arg(folder.path().join("store"));
         command.arg("--ports_file_dir").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().expect("BELFRY_CONTRACT_NATS is a nats-server");
-        let mut server = Self { process, url: String::new(), folder };
+        let mut server = Self { process, url: String::new(), folder, log: OnceLock::new() };
         server.url = within(START_MAX, "the NATS server to listen", || server.listens_at());
         Some(server)
     }
@@ -55,6 +64,53 @@ impl Nats {
         });
         format!("[cluster]\nurls = [\"{}\"]\n{}", self.url, streams.collect::<String>())
     }
+
+    /// The positions in its streams, which are there once a gateway is ready.
+    pub fn positions(&self) -> Positions {
+        Positions::of(Arc::clone(self.log.get_or_init(|| self.follow().expect("the NATS server takes a connection"))))
+    }
+
+    /// Follows every stream from its first message on, over a connection that lasts as long as the server.
+    fn follow(&self) -> io::Result<Arc<Log>> {
+        let mut socket = TcpStream::connect(self.url.trim_start_matches("nats://"))?;
+        let log = Arc::<Log>::default();
+        let mut said = r#"CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}"#.to_owned() + "\r\n";
+        for (number, pattern) in PATTERNS.iter().enumerate() {
+            log.follows(pattern.trim_end_matches(".>"));
+            let config =
+                json!({"deliver_subject": format!("log.{number}"), "deliver_policy": "all", "ack_policy": "none", "headers_only": true});
+            let asked = json!({"stream_name": format!("S{number}"), "config": config}).to_string();
+            said += &format!("SUB log.{number} {number}\r\nPUB $JS.API.CONSUMER.CREATE.S{number} answer {}\r\n{asked}\r\n", asked.len());
+        }
+        socket.write_all(said.as_bytes())?;
+        let heard = Arc::clone(&log);
+        std::thread::spawn(move || hear(socket, &heard)); // until the server is killed
+        Ok(log)
+    }
+}
+
+/// Reads the server's protocol, and notes the messages of the streams.
+fn hear(socket: TcpStream, log: &Log) -> io::Result<()> {
+    let mut writer = socket.try_clone()?;
+    let (mut reader, mut line) = (BufReader::new(socket), String::new());
+    while reader.read_line(&mut line)? > 0 {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words[..] {
+            ["PING"] => writer.write_all(b"PONG\r\n")?,
+            // Subject, subscription, and the reply subject of an ordered message: $JS.ACK.stream.consumer.delivered.number.…
+            ["MSG", subject, stream, reply, bytes] | ["HMSG", subject, stream, reply, _, bytes] => {
+                let payload = bytes.parse::<u64>().map_err(io::Error::other)? + 2;
+                io::copy(&mut reader.by_ref().take(payload), &mut io::sink())?;
+                let number =
+                    reply.split('.').nth(5).and_then(|number| number.parse().ok()).ok_or_else(|| io::Error::other(line.clone()))?;
+                let pattern = stream.parse().ok().and_then(|stream: usize| PATTERNS.get(stream)).copied().unwrap_or_default();
+                log.hear(pattern.trim_end_matches(".>"), subject, number);
+            }
+            _ => {}
+        }
+        line.clear();
+    }
+    Ok(())
 }
 
 impl Drop for Nats {
@@ -62,16 +118,4 @@ impl Drop for Nats {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// An event as a gateway without an engine sends it: the `prev` that an engine adds is checked, and left out.
-pub fn without_prev(mut event: Value) -> Value {
-    if std::env::var_os(BINARY).is_none() {
-        return event;
-    }
-    let offset = event["offset"].as_u64();
-    if let Some(prev) = event.as_object_mut().and_then(|event| event.remove("prev")) {
-        assert!(prev.as_u64() < offset, "{prev} comes before {event}");
-    }
-    event
 }

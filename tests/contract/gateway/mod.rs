@@ -3,6 +3,7 @@
 mod engine;
 mod http;
 mod metrics;
+mod positions;
 mod session;
 mod setup;
 mod stream;
@@ -18,6 +19,7 @@ pub use tls::Certificate;
 pub use token::{SECRET, expiring, forever, signed, token};
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -29,6 +31,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use engine::Nats;
+use positions::{Positions, first_topic, topic_in, topics_in};
 
 /// How long a test waits for a fact before it fails.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -92,7 +95,7 @@ impl Gateway {
 
     fn spawn(setup: &Setup, terminal: Option<OwnedFd>) -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
-        let port_file = folder.path().join("port");
+        let (port_file, has_terminal) = (folder.path().join("port"), terminal.is_some());
         let mut command = program();
         command.arg("serve");
         if let Some(text) = setup.text() {
@@ -115,9 +118,16 @@ impl Gateway {
             TcpStream::connect(address).is_ok().then_some(address)
         });
         if gateway.engine.is_some() {
-            within(engine::START_MAX, "the gateway to follow its streams", || (gateway.get("/readyz").status == 200).then_some(()));
+            within(engine::START_MAX, "the gateway to follow its streams", || gateway.follows(has_terminal).then_some(()));
+            gateway.positions();
         }
         gateway
+    }
+
+    /// Whether it follows every stream: its log says so, whatever its listeners speak; or where that goes elsewhere, `/readyz`.
+    fn follows(&self, has_terminal: bool) -> bool {
+        let followed = self.log().matches("the stream is followed").count();
+        if has_terminal { self.get("/readyz").status == 200 } else { followed >= engine::STREAMS }
     }
 
     /// Where it listens.
@@ -198,7 +208,12 @@ impl Gateway {
 
     /// A WebSocket on this path with more header fields, or why it was refused.
     pub fn dial_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Session, Reply> {
-        Session::dial(self.address, path, headers, None)
+        Session::dial(self.address, path, headers, None).map(|session| session.counted_by(self.positions()))
+    }
+
+    /// The positions of its topics, as everybody at it hears and says them.
+    pub fn positions(&self) -> Positions {
+        self.engine.as_ref().map(|engine| engine.positions()).unwrap_or_default()
     }
 
     /// A stream on this path, its head read.
@@ -208,7 +223,20 @@ impl Gateway {
 
     /// A stream on this path with more header fields, its head read.
     pub fn stream_with(&self, path: &str, headers: &[(&str, &str)]) -> Stream {
-        Stream::open(self.socket(), path, headers, "1.1").unwrap_or_else(|reply| panic!("{path} was refused: {reply:?}"))
+        let stream = self.stream_over(self.socket(), path, headers, "1.1");
+        stream.unwrap_or_else(|reply| panic!("{path} was refused: {reply:?}"))
+    }
+
+    /// A stream on this path over `socket` by this version of HTTP, or how it was refused.
+    pub fn stream_over<S: Read + Write>(&self, socket: S, path: &str, headers: &[(&str, &str)], version: &str) -> Result<Stream<S>, Reply> {
+        let (positions, topics) = (self.positions(), topics_in(path));
+        let said = |(name, value): &(_, &str)| match *name {
+            "Last-Event-ID" => (*name, positions.said_id(&topics, value)),
+            _ => (*name, (*value).to_owned()),
+        };
+        let said: Vec<(&str, String)> = headers.iter().map(said).collect();
+        let headers: Vec<(&str, &str)> = said.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Stream::open(socket, &positions.said_path(path), &headers, version).map(|stream| stream.counted_by(positions))
     }
 
     /// How an upgrade on this path is refused.
@@ -221,9 +249,14 @@ impl Gateway {
 
     /// A native session whose kernel buffers as little as it can; it has read its welcome and stands still until it is read.
     pub fn slow_session(&self) -> Session {
-        let mut session = Session::dial(self.address, "/ws", &[], Some(4096)).expect("the upgrade is accepted");
+        let mut session = self.slow_session_at("/ws");
         session.read_welcome();
         session
+    }
+
+    /// A WebSocket on this path whose kernel buffers as little as it can.
+    pub fn slow_session_at(&self, path: &str) -> Session {
+        Session::dial(self.address, path, &[], Some(4096)).expect("the upgrade is accepted").counted_by(self.positions())
     }
 
     /// A GET without credentials.
@@ -243,7 +276,20 @@ impl Gateway {
 
     /// One request on a socket of its own.
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-        http::request(self.address, method, path, headers, body)
+        let (mut positions, topic) = (self.positions(), topic_in(path));
+        let said = std::str::from_utf8(body).ok().filter(|_| topic.is_none()).map(|text| positions.said(text, None));
+        let said = said.as_deref().map_or(body, str::as_bytes);
+        let reply = http::request(self.address, method, &positions.said_path(path), headers, said);
+        let asked = topic.or_else(|| std::str::from_utf8(body).ok().and_then(first_topic));
+        self.counted(reply, asked)
+    }
+
+    /// A reply about `topic` with its positions as everybody hears them.
+    pub fn counted(&self, mut reply: Reply, topic: Option<&str>) -> Reply {
+        if self.engine.is_some() && reply.body.starts_with(b"{") {
+            reply.body = self.positions().heard(&reply.text(), topic).into_bytes();
+        }
+        reply
     }
 
     /// A bare socket to the gateway.

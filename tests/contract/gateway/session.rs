@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
-use super::engine::without_prev;
+use super::positions::Positions;
 use super::{DEADLINE, Reply, read_reply};
 
 /// One frame as it came; `opcode` 8 without payload also stands for a Close without code.
@@ -62,6 +62,7 @@ pub struct Session {
     socket: TcpStream,
     read: Vec<u8>,
     id: String,
+    positions: Positions,
     /// The reply to the upgrade.
     pub upgrade: Reply,
 }
@@ -99,7 +100,13 @@ impl Session {
             return Err(upgrade);
         }
         assert_eq!(upgrade.header("Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "RFC 6455 §1.3");
-        Ok(Self { socket, read: Vec::new(), id: String::new(), upgrade })
+        Ok(Self { socket, read: Vec::new(), id: String::new(), positions: Positions::default(), upgrade })
+    }
+
+    /// From now on its text messages have these positions.
+    pub fn counted_by(mut self, positions: Positions) -> Self {
+        self.positions = positions;
+        self
     }
 
     /// Reads the welcome, which names the session.
@@ -125,9 +132,10 @@ impl Session {
         self.send_text(&command.to_string());
     }
 
-    /// Sends a text message as it stands.
+    /// Sends a text message as it stands, but for its positions.
     pub fn send_text(&mut self, payload: &str) {
-        self.send_frame(text(payload));
+        let said = self.positions.said(payload, None);
+        self.send_frame(text(&said));
     }
 
     /// Sends a whole frame, masked.
@@ -185,7 +193,7 @@ impl Session {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(frame) = self.take_frame() {
-                return Some(frame);
+                return Some(self.counted(frame));
             }
             let left = deadline.checked_duration_since(Instant::now()).unwrap_or_default();
             assert!(!left.is_zero(), "waited {DEADLINE:?} in vain for a frame");
@@ -197,6 +205,13 @@ impl Session {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(_) => return None,
             }
+        }
+    }
+
+    fn counted(&self, frame: Frame) -> Frame {
+        match std::str::from_utf8(&frame.payload) {
+            Ok(payload) if frame.opcode == 1 && !frame.rsv1 => text(&self.positions.heard(payload, None)),
+            _ => frame,
         }
     }
 
@@ -228,7 +243,7 @@ impl Session {
     #[track_caller]
     pub fn receive(&mut self) -> Value {
         let text = self.receive_text();
-        without_prev(serde_json::from_str(&text).unwrap_or_else(|error| panic!("an event is JSON ({error}): {text}")))
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("an event is JSON ({error}): {text}"))
     }
 
     /// The next `count` events.
@@ -248,6 +263,13 @@ impl Session {
     #[track_caller]
     pub fn expect(&mut self, event: Value) {
         assert_eq!(self.receive(), event);
+    }
+
+    /// Asserts that a publish of its own is answered so; gives the event that comes behind, of the message ([`Positions::beside`]).
+    #[track_caller]
+    pub fn expect_published(&mut self, answer: Value) -> Value {
+        let came = [self.receive(), self.receive()];
+        self.positions.beside(&answer, came)
     }
 
     /// Asserts that the next events are exactly these, in this order.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Reply;
 use super::http::{read_chunk, read_reply, read_reply_head};
+use super::positions::{Positions, topics_in};
 
 /// One server-sent event as it is dispatched, or a block that dispatches none (the HTML standard, "Interpreting an event stream").
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,20 +52,23 @@ pub struct Stream<S = TcpStream> {
     pub head: Reply,
     is_chunked: bool,
     text: Vec<u8>,
+    positions: Positions,
+    /// The topics of its `id`.
+    topics: Vec<String>,
 }
 
 impl<S: Read + Write> Stream<S> {
     /// Asks for a stream on `path` over `socket`; the answer, if it is another than 200.
     pub fn open(socket: S, path: &str, headers: &[(&str, &str)], version: &str) -> Result<Self, Reply> {
-        Self::ask(socket, format!("GET {path} HTTP/{version}\r\n"), headers, b"")
+        Self::ask(socket, path, format!("GET {path} HTTP/{version}\r\n"), headers, b"")
     }
 
     /// The same by a POST with a body.
     pub fn open_by_post(socket: S, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Self, Reply> {
-        Self::ask(socket, format!("POST {path} HTTP/1.1\r\nContent-Length: {}\r\n", body.len()), headers, body)
+        Self::ask(socket, path, format!("POST {path} HTTP/1.1\r\nContent-Length: {}\r\n", body.len()), headers, body)
     }
 
-    fn ask(mut socket: S, mut request: String, headers: &[(&str, &str)], body: &[u8]) -> Result<Self, Reply> {
+    fn ask(mut socket: S, path: &str, mut request: String, headers: &[(&str, &str)], body: &[u8]) -> Result<Self, Reply> {
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             request.push_str("Host: localhost\r\n");
         }
@@ -75,7 +79,18 @@ impl<S: Read + Write> Stream<S> {
             return Err(head);
         }
         let is_chunked = head.header("Transfer-Encoding") == Some("chunked");
-        Ok(Self { socket, head, is_chunked, text: Vec::new() })
+        Ok(Self { socket, head, is_chunked, text: Vec::new(), positions: Positions::default(), topics: topics_in(path) })
+    }
+
+    /// From now on its events have these positions.
+    pub fn counted_by(mut self, positions: Positions) -> Self {
+        self.positions = positions;
+        self
+    }
+
+    /// What is said to the session of this stream elsewhere, with the positions as they have to be there.
+    pub fn said(&mut self, commands: &str) -> String {
+        self.positions.said(commands, None)
     }
 
     /// What ends with `end`, without it; `None`: the stream has ended.
@@ -106,7 +121,10 @@ impl<S: Read + Write> Stream<S> {
 
     /// The next block, whatever it is; `None`: the stream has ended.
     pub fn block(&mut self) -> Option<ServerSent> {
-        self.next(b"\n\n").map(|block| ServerSent::of(&block))
+        let mut event = ServerSent::of(&self.next(b"\n\n")?);
+        event.data = event.data.map(|data| self.positions.heard(&data, None));
+        event.id = event.id.map(|id| self.positions.heard_id(&self.topics, &id));
+        Some(event)
     }
 
     /// The next event that a client sees, past comments and what only moves its `id`.
@@ -124,7 +142,7 @@ impl<S: Read + Write> Stream<S> {
 
     /// The next line; `None`: the stream has ended.
     pub fn line(&mut self) -> Option<String> {
-        self.next(b"\n")
+        self.next(b"\n").map(|line| self.positions.heard(&line, None))
     }
 
     /// The next line as JSON, past empty ones.
