@@ -11,6 +11,7 @@ mod publisher;
 mod read_back;
 mod state;
 mod streams;
+mod waiters;
 
 use std::io;
 use std::sync::Arc;

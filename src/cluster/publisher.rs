@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, HeaderMap, Message, StatusCode};
+use async_nats::{Client, HeaderMap, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::{Mutex, MutexGuard};
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::payload;
 use super::read_back::{ReadBack, Stored};
 use super::state::StreamState;
+use super::waiters::Waiters;
 use crate::config::Live;
 use crate::hub::{Answerer, Handed, Publication, PublishError, Receipt};
 use crate::metrics::{Metrics, PublishFailure, PublishSource};
@@ -56,7 +57,7 @@ struct Inflight {
     /// The bytes of their payloads.
     bytes: usize,
     /// Publishers that found no room.
-    publishers: Vec<Waker>,
+    waiters: Waiters,
 }
 
 struct Waiting {
@@ -69,9 +70,21 @@ struct Waiting {
     since: Instant,
 }
 
+/// What may be on its way.
+struct Limits {
+    /// Publications.
+    inflight: usize,
+    /// How long each waits for its acknowledgement.
+    timeout: Duration,
+    /// The bytes of one.
+    message_bytes: usize,
+}
+
 impl Inflight {
-    fn is_full(&self, most: usize) -> bool {
-        self.len() >= most || self.bytes >= INFLIGHT_BYTES_MAX
+    /// Room for so many more, however large they are.
+    fn room(&self, limits: &Limits) -> usize {
+        let bytes = INFLIGHT_BYTES_MAX.saturating_sub(self.bytes);
+        limits.inflight.saturating_sub(self.len()).min(bytes.div_ceil(limits.message_bytes.max(1)))
     }
 
     fn len(&self) -> usize {
@@ -101,17 +114,17 @@ impl Publisher {
     /// Hands a publication to the servers, or says why not.
     pub fn publish(&self, state: &Arc<StreamState>, topic: &TopicName, publication: &Publication<'_>) -> Result<Handed, PublishError> {
         let Some(epoch) = state.epoch() else { return Err(self.refuse(PublishFailure::Standing, STANDING)) };
-        let (most, _) = self.limits();
-        let message_bytes = self.live.load().limits.message_bytes;
-        let headers = payload::headers(publication, message_bytes).map_err(|payload::TooLong| PublishError::ExtraTooLong)?;
+        let limits = self.limits();
+        let headers = payload::headers(publication, limits.message_bytes).map_err(|payload::TooLong| PublishError::ExtraTooLong)?;
         let mut inflight = self.inflight.lock();
         if !inflight.connected {
             drop(inflight);
             return Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED));
         }
-        if inflight.is_full(most) {
+        if inflight.room(&limits) == 0 {
             return Ok(Handed::NoRoom);
         }
+        inflight.waiters.published();
         inflight.number += 1;
         let (number, (answerer, receipt)) = (inflight.number, Receipt::pair());
         let (state, topic) = (Arc::clone(state), topic.clone());
@@ -127,16 +140,9 @@ impl Publisher {
 
     /// Wakes `waker` once there is room; at once if there is now.
     pub fn when_room(&self, waker: &Waker) {
-        let (most, _) = self.limits();
         let mut inflight = self.inflight.lock();
-        if inflight.connected && inflight.is_full(most) {
-            if !inflight.publishers.iter().any(|known| known.will_wake(waker)) {
-                inflight.publishers.push(waker.clone());
-            }
-            return;
-        }
-        drop(inflight);
-        waker.wake_by_ref();
+        inflight.waiters.wait(waker);
+        self.wake_publishers(inflight);
     }
 
     /// Done once none is left that was not answered.
@@ -146,9 +152,25 @@ impl Publisher {
         }
     }
 
-    /// How many may wait, and how long each.
-    fn limits(&self) -> (usize, Duration) {
-        self.live.load().cluster.as_ref().map_or((0, Duration::ZERO), |cluster| (cluster.publish_inflight, cluster.publish_timeout))
+    fn limits(&self) -> Limits {
+        let config = self.live.load();
+        let (inflight, timeout) =
+            config.cluster.as_ref().map_or((0, Duration::ZERO), |cluster| (cluster.publish_inflight, cluster.publish_timeout));
+        Limits { inflight, timeout, message_bytes: config.limits.message_bytes }
+    }
+
+    /// Wakes publishers that have room now, or that have nothing to wait for: without a connection they are refused. Nobody else wakes them.
+    fn wake_publishers(&self, mut inflight: MutexGuard<'_, Inflight>) {
+        let woken = match inflight.connected {
+            _ if inflight.waiters.is_empty() => return,
+            true => {
+                let room = inflight.room(&self.limits());
+                inflight.waiters.take(room)
+            }
+            false => inflight.waiters.take_all(),
+        };
+        drop(inflight);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     /// How many are not answered yet.
@@ -172,50 +194,66 @@ impl Publisher {
         if stored.is_empty() {
             return;
         }
-        wake_publishers(inflight);
+        self.wake_publishers(inflight);
         stored.into_iter().for_each(Stored::answer);
     }
 
     /// The connection came or went. What was on its way as it went may have been stored or not, and is not sent again: that would break the
-    /// order.
+    /// order. What was acknowledged is stored.
     pub fn set_connected(&self, connected: bool) {
         let mut inflight = self.inflight.lock();
         inflight.connected = connected;
-        let lost = if connected { BTreeMap::new() } else { std::mem::take(&mut inflight.waiting) };
+        let (lost, stored) = match connected {
+            true => Default::default(),
+            false => (std::mem::take(&mut inflight.waiting), inflight.read_back.give_up_all()),
+        };
         inflight.bytes -= lost.values().map(|waiting| waiting.bytes).sum::<usize>();
-        wake_publishers(inflight);
+        self.wake_publishers(inflight);
+        stored.into_iter().for_each(Stored::answer);
         for waiting in lost.into_values() {
             waiting.answerer.answer(Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED)));
         }
     }
 
-    /// Sends what is queued, hears acknowledgements and gives up what waits too long, for as long as the future is polled.
-    pub async fn run(&self, client: &Client, mut queue: Queue) -> Result<(), async_nats::SubscribeError> {
+    /// Sends what is queued, hears acknowledgements and gives up what waits too long, for as long as the future is polled. A connection
+    /// that takes nothing for a while holds up what is sent, and nothing else.
+    pub async fn run(&self, client: &Client, queue: Queue) -> Result<(), async_nats::SubscribeError> {
         let inbox = client.new_inbox();
-        let mut answers = client.subscribe(format!("{inbox}.*")).await?;
+        let answers = client.subscribe(format!("{inbox}.*")).await?;
+        tokio::join!(self.send(client, &inbox, queue), self.hear(answers));
+        Ok(())
+    }
+
+    async fn send(&self, client: &Client, inbox: &str, mut queue: Queue) {
+        while let Some(Outgoing { number, subject, headers, payload }) = queue.0.recv().await {
+            let reply = format!("{inbox}.{number}");
+            let sent = match headers {
+                Some(headers) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
+                None => client.publish_with_reply(subject, reply, payload).await,
+            };
+            if sent.is_err() {
+                self.fail(number, PublishFailure::Refused, "the connection does not take it");
+            }
+        }
+    }
+
+    async fn hear(&self, mut answers: Subscriber) {
         let mut look = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
-                Some(outgoing) = queue.0.recv() => {
-                    let Outgoing { number, subject, headers, payload } = outgoing;
-                    let reply = format!("{inbox}.{number}");
-                    let sent = match headers {
-                        Some(headers) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
-                        None => client.publish_with_reply(subject, reply, payload).await,
-                    };
-                    if sent.is_err() {
-                        self.fail(number, PublishFailure::Refused, "the connection does not take it");
-                    }
-                }
                 Some(answer) = answers.next() => self.acknowledge(&answer),
-                _ = look.tick() => {
-                    let (_, timeout) = self.limits();
-                    self.give_up_older_than(timeout);
-                    self.answer_stored(|read_back| read_back.overdue(Instant::now()));
-                }
-                else => return Ok(()),
+                _ = look.tick() => self.look(),
             }
         }
+    }
+
+    /// Ends what has waited too long: for its acknowledgement, to be read, for room that nobody took.
+    fn look(&self) {
+        self.give_up_older_than(self.limits().timeout);
+        self.answer_stored(|read_back| read_back.overdue(Instant::now()));
+        let mut inflight = self.inflight.lock();
+        inflight.waiters.forget_woken();
+        self.wake_publishers(inflight);
     }
 
     fn acknowledge(&self, answer: &Message) {
@@ -231,7 +269,7 @@ impl Publisher {
         let Some(waiting) = inflight.take(number) else { return };
         // A life that the session does not know of yet: its offset would name another message there.
         if waiting.state.epoch() != Some(waiting.epoch) {
-            wake_publishers(inflight);
+            self.wake_publishers(inflight);
             return waiting.answerer.answer(Err(self.refuse(PublishFailure::Standing, STANDING)));
         }
         self.metrics.cluster_acknowledged(waiting.since.elapsed());
@@ -239,7 +277,7 @@ impl Publisher {
         let position = Position { epoch: waiting.epoch, offset: Offset(sequence) };
         let stored = Stored { answerer: waiting.answerer, position, since: Instant::now() };
         let stored = inflight.read_back.hold(waiting.state.index, stored);
-        wake_publishers(inflight);
+        self.wake_publishers(inflight);
         stored.into_iter().for_each(Stored::answer);
     }
 
@@ -262,7 +300,7 @@ impl Publisher {
     fn take(&self, number: u64) -> Option<Waiting> {
         let mut inflight = self.inflight.lock();
         let waiting = inflight.take(number)?;
-        wake_publishers(inflight);
+        self.wake_publishers(inflight);
         Some(waiting)
     }
 
@@ -270,13 +308,6 @@ impl Publisher {
         self.metrics.cluster_publish_failed(failure);
         PublishError::Unavailable(reason)
     }
-}
-
-/// There is room: whoever has found none tries again. Nobody else wakes them.
-fn wake_publishers(mut inflight: MutexGuard<'_, Inflight>) {
-    let publishers = std::mem::take(&mut inflight.publishers);
-    drop(inflight);
-    publishers.into_iter().for_each(Waker::wake);
 }
 
 /// What was handed over and not sent yet.
@@ -294,13 +325,4 @@ fn acknowledged(payload: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_acknowledgement_has_a_number_and_no_error() {
-        assert_eq!(acknowledged(br#"{"stream":"Q","seq":17}"#), Some(17));
-        assert_eq!(acknowledged(br#"{"error":{"code":400,"description":"x"},"stream":"Q","seq":0}"#), None);
-        assert_eq!(acknowledged(b""), None);
-    }
-}
+mod tests;
