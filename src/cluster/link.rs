@@ -321,13 +321,9 @@ impl Link {
         } else {
             self.apply(message, &numbers, loading).await;
         }
-        if loading.is_none()
-            && names_life
-            && let Some(life) = &self.life
-        {
-            life.advance(Offset(numbers.sequence));
-        }
+        // What is loaded is not in the topics yet: until it is, they are known up to where they were.
         if loading.is_none() {
+            self.life.iter().for_each(|life| life.advance(Offset(numbers.sequence)));
             self.parts.publisher.read_to(&self.state, numbers.sequence);
         }
         if next == Next::AskEnd {
@@ -342,14 +338,13 @@ impl Link {
 
     async fn apply(&self, message: &Message, numbers: &Numbers, loading: &mut Option<Loading>) {
         let Parts { hub, live, metrics, clock, .. } = &self.parts;
-        let sequence = Offset(numbers.sequence);
         let skipped = match TopicName::parse(message.subject.as_str()) {
             Err(_) => Some(ForeignSkipped::Name),
             Ok(_) if message.payload.len() > live.load().limits.message_bytes => Some(ForeignSkipped::Size),
             Ok(name) => {
                 let extra = payload::extra(message.headers.as_ref());
                 let streamed = Streamed {
-                    offset: sequence,
+                    offset: Offset(numbers.sequence),
                     published_at: timestamp(numbers.nanoseconds),
                     kind: payload::kind(message.headers.as_ref(), &message.payload),
                     except: payload::except(message.headers.as_ref()),
@@ -366,9 +361,6 @@ impl Link {
         };
         if let Some(reason) = skipped {
             metrics.cluster_skipped(reason);
-            if let Some(life) = &self.life {
-                life.advance(sequence);
-            }
         }
     }
 
@@ -381,9 +373,10 @@ impl Link {
         let (stream, topics) = (&self.state.settings.name, logs.len());
         self.parts.hub.begin_stream(&self.state.settings.pattern, &life, logs).await;
         self.parts.metrics.cluster_loaded(self.load_reason);
-        tracing::info!(stream, epoch = %life.epoch(), cursor = self.follower.cursor(), topics, "the stream is followed");
-        self.state.live(life.epoch());
+        // Before anything is published in this life: its numbers may be lower than those of the life before.
         self.parts.publisher.read_to(&self.state, self.follower.cursor());
+        self.state.live(life.epoch());
+        tracing::info!(stream, epoch = %life.epoch(), cursor = self.follower.cursor(), topics, "the stream is followed");
         self.life = Some(life);
         Ok(())
     }

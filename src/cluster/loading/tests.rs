@@ -162,7 +162,9 @@ impl Gateway {
             {
                 let (life, logs) = loaded.end(stream.first(), self.follower.cursor(), retain);
                 self.follower.loaded();
-                (self.life, self.logs) = (Some(life), logs);
+                self.life = Some(life);
+                let before = std::mem::replace(&mut self.logs, logs);
+                (0..TOPICS.len()).for_each(|topic| before.get(&name(topic)).into_iter().for_each(|log| self.log(topic).reach_back(log)));
                 self.begin_to_tell(stream);
             }
         }
@@ -263,4 +265,27 @@ fn a_topic_that_was_cut_is_not_whole_because_more_is_kept_now() {
     };
     assert_eq!([1, 2, 3].map(|offset| recovered(0, offset)), [Some(false), Some(true), Some(true)], "2 was cut");
     assert_eq!([1, 2].map(|offset| recovered(1, offset)), [Some(false), Some(true)], "2 may have been its own");
+}
+
+/// What was followed before a load is not in doubt because the stream has given it up since. (A topic without messages was not recovered,
+/// and its subscribers were told of a gap.)
+#[test]
+fn what_was_followed_before_a_load_stays_known() {
+    let (gateway, epoch) = (Gateway::new(), Epoch::random());
+    let followed = StreamLife::new(epoch, Offset(0), Offset(90));
+    let empty = Log::of_stream(&followed, followed.base(), gateway.clock.moment());
+    let mut loading = Loading::new(epoch, 51, None);
+    for (number, topic) in [(51, Some("t.a")), (101, Some("t.b")), (102, None)] {
+        loading.hear(number);
+        if let Some(topic) = topic {
+            loading.take(TopicName::parse(topic).unwrap(), &streamed(number, b"1"), &gateway.live, &gateway.clock);
+        }
+    }
+    let (life, mut logs) = loading.end(51, 102, 10);
+    let recovered = |log: &Log, offset| log.start(Wanted { since: Some((Some(epoch.as_str()), Offset(offset))), last: None }, 0).recovered;
+    let mut quiet = Log::of_stream(&life, life.base(), gateway.clock.moment());
+    let busy = logs.get_mut(&name(1)).expect("it has a message");
+    assert_eq!([recovered(&quiet, 30), recovered(busy, 30)], [Some(false); 2], "they may have had what is gone");
+    [&mut quiet, busy].into_iter().for_each(|log| log.reach_back(&empty));
+    assert_eq!([recovered(&quiet, 30), recovered(busy, 30)], [Some(true), Some(false)], "t.b may have had one of 91 to 100");
 }

@@ -80,6 +80,11 @@ impl History {
         self.floor = self.floor.max(floor);
     }
 
+    /// Notes that above `floor` no message is missing.
+    pub fn lower_floor(&mut self, floor: Offset) {
+        self.floor = self.floor.min(floor);
+    }
+
     /// The highest offset at or below which messages may be missing.
     pub fn floor(&self) -> Offset {
         self.floor

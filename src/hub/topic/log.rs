@@ -131,10 +131,32 @@ impl Log {
     /// The position of the newest message. For a stream's topic that keeps none, the position up to which the stream was followed: no
     /// message of the topic before it is unknown.
     pub fn position(&self) -> Position {
-        match &self.life {
-            Life::OfStream(life) if self.history.is_empty() => Position { epoch: life.epoch(), offset: life.cursor().max(self.newest) },
-            _ => Position { epoch: self.epoch(), offset: self.newest },
+        match self.history.is_empty() {
+            true => self.known_to(),
+            false => Position { epoch: self.epoch(), offset: self.newest },
         }
+    }
+
+    /// The position up to which every message of the topic is known. In a stream, offsets behind the newest message are those of other
+    /// topics.
+    pub fn known_to(&self) -> Position {
+        let cursor = match &self.life {
+            Life::OfStream(life) => life.cursor(),
+            Life::Own(_) => Offset(0),
+        };
+        Position { epoch: self.epoch(), offset: self.newest.max(cursor) }
+    }
+
+    /// Takes over what `before`, which this log replaces, knows of the same life: up to where `before` is known, no message may be missing
+    /// but those that it had given up.
+    pub fn reach_back(&mut self, before: &Self) {
+        let (floor, known) = (self.history.floor(), before.known_to());
+        if known.epoch != self.epoch() || known.offset < floor {
+            return;
+        }
+        let kept = before.history.before(floor.next()).next().map(|message| message.position.offset);
+        let newest = Some(before.newest).filter(|newest| *newest <= floor).or(kept).unwrap_or_default();
+        self.history.lower_floor(newest.max(before.history.floor()));
     }
 
     /// The position of the next message, where the log itself assigns it.

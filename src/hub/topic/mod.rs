@@ -326,7 +326,8 @@ impl Topic {
     }
 
     fn exchange(&self, state: &mut State, log: &mut Log, clock: &Clock) {
-        let after = state.log.position();
+        let after = state.log.known_to();
+        log.reach_back(&state.log);
         std::mem::swap(&mut state.log, log);
         state.lifetime.use_at(clock.moment());
         state.audience.follow(&self.name, &self.shared.patterns);
