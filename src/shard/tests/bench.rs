@@ -171,9 +171,13 @@ impl Bench {
     /// The socket comes, with `head` before all else; the client's end of it.
     pub fn arrive(&mut self, head: &[u8]) -> TcpStream {
         let (stream, client) = connected();
-        let arrived = Arrived { stream: Stream::Plain(stream), head: head.to_vec(), already_read: bytes::Bytes::new() };
-        self.sessions.arrive(self.session, arrived);
+        self.arrive_on(Stream::Plain(stream), head);
         client
+    }
+
+    /// The same for a socket of the test's own.
+    pub fn arrive_on(&mut self, stream: Stream, head: &[u8]) {
+        self.sessions.arrive(self.session, Arrived { stream, head: head.to_vec(), already_read: bytes::Bytes::new() });
     }
 
     /// Writes all that waits for the session, and ends it; what `client` reads.
@@ -182,7 +186,7 @@ impl Bench {
         while self.state().catch_up.is_replaying(0) || self.state().delivery.stuck_for(0, now).is_some() {
             self.state().write_outbox(0);
             self.state().give_out_history(16);
-            tokio::task::yield_now().await; // after its first words the runtime has to see the socket first
+            tokio::task::yield_now().await; // a full socket: the runtime tells of room
         }
         self.state().end(0, CloseReason::Gone);
         let mut read = Vec::new();
