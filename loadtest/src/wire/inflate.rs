@@ -42,9 +42,10 @@ struct Kept {
 ///
 /// A gateway that compresses once for all sends the same bytes to each subscriber with the same past. So results are kept by the
 /// past and the bytes, and a message that was seen before costs a look-up.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inflater {
-    state: Decompress,
+    /// Made for the first message that stands alone: an inflater without a state costs nothing to make.
+    state: Option<Decompress>,
     /// By the hash of the point and the bytes. If two messages have the same hash, the later one is kept.
     kept: HashMap<u64, Kept, FixedState>,
     /// The keys in the order in which they came.
@@ -93,23 +94,16 @@ pub struct BadDeflate;
 impl Inflater {
     /// With nothing kept.
     pub fn new() -> Self {
-        Self {
-            state: Decompress::new(false),
-            kept: HashMap::default(),
-            order: VecDeque::new(),
-            points: 0,
-            streams: VecDeque::new(),
-            plain: Vec::new(),
-            sharing: Sharing::default(),
-        }
+        Self::default()
     }
 
     /// Inflates a message that stands alone.
     pub fn inflate(&mut self, deflated: &[u8]) -> Result<&[u8], BadDeflate> {
         let key = self.key(EMPTY, deflated);
         if self.find(key, EMPTY, deflated).is_none() {
-            self.state.reset(false);
-            run(&mut self.state, deflated, &mut self.plain)?;
+            let state = self.state.get_or_insert_with(|| Decompress::new(false));
+            state.reset(false);
+            run(state, deflated, &mut self.plain)?;
             self.keep(key, EMPTY, deflated);
         }
         Ok(&self.kept[&key].text)
@@ -245,12 +239,6 @@ fn feed(state: &mut Decompress, piece: &[u8], plain: &mut Vec<u8>) -> Result<(),
         if plain.len() > PLAIN_BYTES_MAX {
             return Err(BadDeflate);
         }
-    }
-}
-
-impl Default for Inflater {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
