@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use belfry::dialect::{Dialect, Encoding};
 use belfry::frame::Inflater;
-use belfry::hub::Wanted;
+use belfry::hub::ReplayRequest;
 use belfry::session_id::{Member, SessionId};
 use belfry::shard::{Expected, NewSession, Reader, SessionContext, Shards};
 use belfry::topic_name::{Pattern, TopicName};
@@ -24,7 +24,8 @@ fn joining_and_leaving_cost_the_same_in_any_room(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("joining_and_leaving_cost_the_same_in_any_room/hub");
     for members in MEMBERS {
         let (stage, room) = (Stage::new(RULES), name("chat.lobby"));
-        let join = |member: &Member| stage.hub.subscribe(&room, stage.outlet, member, None, Wanted::default()).is_ok_and(|joined| joined.2);
+        let join =
+            |member: &Member| stage.hub.subscribe(&room, stage.outlet, member, None, ReplayRequest::default()).is_ok_and(|joined| joined.2);
         (0..members).for_each(|_| assert!(join(&Member { session: SessionId::random(), user: None, info: None })));
         let member = Member { session: SessionId::random(), user: Some("ann".into()), info: None };
         group.bench_function(members.to_string(), |bencher| {
@@ -44,7 +45,7 @@ fn a_list_costs_its_members(criterion: &mut Criterion) {
         let (stage, room) = (Stage::new(RULES), name("chat.lobby"));
         for _ in 0..members {
             let member = Member { session: SessionId::random(), user: Some("ann".into()), info: None };
-            assert!(stage.hub.subscribe(&room, stage.outlet, &member, None, Wanted::default()).is_ok());
+            assert!(stage.hub.subscribe(&room, stage.outlet, &member, None, ReplayRequest::default()).is_ok());
         }
         group.throughput(Throughput::Elements(members as u64));
         group.bench_function(members.to_string(), |bencher| bencher.iter(|| stage.hub.presence(&room).map(|listed| listed.len())));
@@ -84,7 +85,7 @@ impl Reader for Quiet {
     fn open(&mut self, context: &mut SessionContext<'_>) {
         let member = Member { session: self.id, user: None, info: None };
         assert!(context.take_place(&Pattern::from(self.room.clone())).is_ok());
-        if let Ok((begun, _)) = context.subscribe(&self.room, &member, Wanted::default(), None) {
+        if let Ok((begun, _)) = context.subscribe(&self.room, &member, ReplayRequest::default(), None) {
             context.begin(begun);
         }
     }

@@ -6,7 +6,7 @@ mod hub;
 
 use std::hint::black_box;
 
-use belfry::hub::{PatternTrie, Wanted};
+use belfry::hub::{PatternTrie, ReplayRequest};
 use belfry::session_id::{Member, SessionId};
 use belfry::topic_name::TopicName;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -26,7 +26,7 @@ fn a_publish_costs_the_same_among_any_number_of_topics(criterion: &mut Criterion
         let (stage, names) = (Stage::new("[]"), names(count));
         for name in &names {
             let member = Member { session: SessionId::random(), user: None, info: None };
-            assert!(stage.hub.subscribe(name, stage.outlet, &member, None, Wanted::default()).is_ok());
+            assert!(stage.hub.subscribe(name, stage.outlet, &member, None, ReplayRequest::default()).is_ok());
         }
         let mut group = criterion.benchmark_group("a_publish_costs_the_same_among_any_number_of_topics");
         group.bench_function(format!("one/{count}"), |bencher| bencher.iter(|| stage.publish(&names[count / 2], &publication)));

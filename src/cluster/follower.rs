@@ -86,7 +86,7 @@ pub struct Heard {
 pub enum Next {
     /// Read on.
     ReadOn,
-    /// Ask for the stream's newest number, and tell [`Follower::settle`].
+    /// Ask for the stream's newest number, and tell [`Follower::note_end`].
     AskEnd,
     /// All is read: what was loaded goes into force.
     Loaded,
@@ -154,7 +154,7 @@ struct Load {
     /// Read up to there before asking for the end.
     target: u64,
     /// Whether from here on no number may be missing up to the target.
-    settles: bool,
+    end_is_known: bool,
 }
 
 /// One stream's follower.
@@ -199,7 +199,7 @@ impl Follower {
         }
         let start = found.first.max(1);
         let known = Known { epoch, cursor: start - 1, recent: VecDeque::new(), life, life_stored_at: None };
-        self.load = Some(Load { known, target: found.last, settles: false });
+        self.load = Some(Load { known, target: found.last, end_is_known: false });
         Begin::Load { epoch, start, doubt }
     }
 
@@ -212,8 +212,8 @@ impl Follower {
         self.consumer_sequence = consumer_sequence;
         let Some(load) = &mut self.load else { return self.hear_live(heard) };
         let known = &mut load.known;
-        if load.settles && sequence != known.cursor + 1 {
-            load.settles = false;
+        if load.end_is_known && sequence != known.cursor + 1 {
+            load.end_is_known = false;
             load.target = load.target.max(sequence);
         }
         // Lives before the one that was found may still be named by old messages.
@@ -226,7 +226,7 @@ impl Follower {
         known.take(Kept { sequence, stored_at }, life.is_some());
         Ok(match sequence >= load.target {
             false => Next::ReadOn,
-            true if load.settles => Next::Loaded,
+            true if load.end_is_known => Next::Loaded,
             true => Next::AskEnd,
         })
     }
@@ -244,11 +244,11 @@ impl Follower {
         Ok(Next::ReadOn)
     }
 
-    /// The stream's newest number is `last`. What was pushed out before it was read was pushed out by messages that are in the stream by
-    /// now: up to there no number may be missing, and from then on none at all.
-    pub fn settle(&mut self, last: u64) -> Next {
+    /// Notes `last`, the newest sequence number of the stream, as the end of the load. Messages that the stream removed before they were
+    /// read were removed in favour of messages up to `last`. From now on no sequence number may be missing.
+    pub fn note_end(&mut self, last: u64) -> Next {
         let Some(load) = &mut self.load else { return Next::ReadOn };
-        load.settles = true;
+        load.end_is_known = true;
         load.target = last;
         if load.known.cursor >= last { Next::Loaded } else { Next::ReadOn }
     }

@@ -18,7 +18,7 @@ use super::state::StreamState;
 use super::streams::{Unfit, fit_server, fit_stream, keep};
 use crate::clock::Clock;
 use crate::config::{Live, Stream};
-use crate::hub::{Hub, StreamLife, Streamed};
+use crate::hub::{Hub, StreamLife, StreamMessage};
 use crate::metrics::{ClusterLoad, ForeignSkipped, Metrics};
 use crate::position::{Epoch, Offset};
 use crate::topic_name::TopicName;
@@ -328,7 +328,7 @@ impl Link {
         }
         if next == Next::AskEnd {
             let (_, last) = api::ends(&self.client, &self.state.settings).await?;
-            next = self.follower.settle(last);
+            next = self.follower.note_end(last);
         }
         if next == Next::Loaded {
             self.put_in_force(loading).await?;
@@ -343,7 +343,7 @@ impl Link {
             Ok(_) if message.payload.len() > live.load().limits.message_bytes => Some(ForeignSkipped::Size),
             Ok(name) => {
                 let extra = payload::extra(message.headers.as_ref());
-                let streamed = Streamed {
+                let streamed = StreamMessage {
                     offset: Offset(numbers.sequence),
                     published_at: timestamp(numbers.nanoseconds),
                     kind: payload::kind(message.headers.as_ref(), &message.payload),

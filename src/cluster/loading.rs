@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::follower::Doubt;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Live;
-use crate::hub::{About, Log, Message, StreamLife, Streamed};
+use crate::hub::{About, Log, Message, StreamLife, StreamMessage};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
 
@@ -46,7 +46,7 @@ impl Loading {
     }
 
     /// Takes a message. What `limits.history_bytes` and `limits.topics` have no room for is not kept, and known to be missing.
-    pub fn take(&mut self, name: TopicName, streamed: &Streamed<'_>, live: &Live, clock: &Clock) {
+    pub fn take(&mut self, name: TopicName, streamed: &StreamMessage<'_>, live: &Live, clock: &Clock) {
         let config = live.load();
         let rule = Arc::clone(config.rules.of(&name));
         if self.topics.len() >= config.limits.topics && !self.topics.contains_key(&name) {
@@ -88,8 +88,8 @@ impl Loading {
         let kept = usize::try_from(retain.saturating_sub(1)).unwrap_or(usize::MAX);
         let topics = topics.into_iter().map(|(name, Loaded { mut log, first, hole })| {
             // What was pushed out before it was read has as many behind it as the stream keeps, all of which were read.
-            log.give_up_beyond(kept);
-            log.raise_floor(base.max(Offset(hole.max(doubted(first)))));
+            log.keep_newest(kept);
+            log.note_missing_up_to(base.max(Offset(hole.max(doubted(first)))));
             (name, log)
         });
         (life, topics.collect())

@@ -35,7 +35,7 @@ pub fn members(topics: &Topics, name: &TopicName) -> Option<Vec<Member>> {
 }
 
 /// A member at another gateway joined or left. The topic's watchers here are told, under the lock that its members are read under.
-pub fn change_elsewhere(topics: &Topics, change: &Arc<PresenceChange>) {
+pub fn apply_remote_presence(topics: &Topics, change: &Arc<PresenceChange>) {
     let other_gateways = &topics.shared().other_gateways;
     while let Some(topic) = topics.registry().find_or_do(&change.topic, || other_gateways.take(change)) {
         let told = topic.with_audience(topics.live(), |audience, presence| {

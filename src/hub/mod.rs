@@ -17,10 +17,10 @@ pub use message::{About, Extra, Message, PayloadKind, Publication};
 pub use outlet::{Outlet, OutletId, PresenceChange};
 pub use patterns::{PatternTrie, Selection};
 pub use payer::Payer;
-pub use refusal::{Off, PublishError};
-pub use stream::{Answerer, Engine, Handed, Receipt, StreamLife, Streamed, Submitted};
+pub use refusal::{Disabled, PublishError};
+pub use stream::{Answerer, Engine, Handed, Receipt, StreamLife, StreamMessage, Submitted};
 pub use topic::{
-    HistoryPage, HistoryPart, KeptMessage, Log, ReadFrom, ReplayGap, ReplayPiece, Start, Topic, TopicInfo, TopicState, Wanted,
+    HistoryPage, HistoryPart, KeptMessage, Log, ReadFrom, ReplayGap, ReplayPiece, ReplayRequest, Start, Topic, TopicInfo, TopicState,
 };
 pub use topics::{Cursor, Slice};
 
@@ -168,7 +168,7 @@ impl Hub {
         outlet: OutletId,
         member: &Member,
         payer: Option<&Payer>,
-        wanted: Wanted<'_>,
+        wanted: ReplayRequest<'_>,
     ) -> Result<(Arc<Topic>, Start, bool), PublishError> {
         let (topics, target) = (&self.topics, self.outlet(outlet));
         let subscribe = |topic: &Topic| topic.subscribe(outlet, &target, member, wanted, topics.live(), topics.now());
@@ -201,7 +201,7 @@ impl Hub {
     }
 
     /// Where a subscriber by pattern begins on `topic`; `None`: the topic has died.
-    pub fn start_on(&self, topic: &Topic, wanted: Wanted<'_>) -> Option<Start> {
+    pub fn start_on(&self, topic: &Topic, wanted: ReplayRequest<'_>) -> Option<Start> {
         topic.start_by_pattern(wanted, self.topics.live(), self.topics.now()).ok()
     }
 
@@ -211,7 +211,7 @@ impl Hub {
     }
 
     /// Where a subscriber by pattern begins on the topic named `name`; `None`: there is no such topic.
-    pub fn start(&self, name: &TopicName, wanted: Wanted<'_>) -> Option<(Arc<Topic>, Start)> {
+    pub fn start(&self, name: &TopicName, wanted: ReplayRequest<'_>) -> Option<(Arc<Topic>, Start)> {
         let topic = self.find(name)?;
         let start = self.start_on(&topic, wanted)?;
         Some((topic, start))
@@ -233,10 +233,10 @@ impl Hub {
     }
 
     /// The history of `topic` after `since`, or else its newest `limit` messages; about 1 MiB of payloads at most.
-    pub fn history(&self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Result<HistoryPage, Off> {
+    pub fn history(&self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Result<HistoryPage, Disabled> {
         let Some(topic) = self.find(topic) else {
             let empty = HistoryPage { epoch: None, messages: Vec::new(), more: false };
-            return if self.keeps_history(topic) { Ok(empty) } else { Err(Off::History) };
+            return if self.keeps_history(topic) { Ok(empty) } else { Err(Disabled::History) };
         };
         self.read_history(&topic, |log| log.page(since, limit, HISTORY_ANSWER_BYTES))
     }
@@ -249,9 +249,9 @@ impl Hub {
         from: ReadFrom,
         limit: usize,
         payer: Option<&Payer>,
-    ) -> Result<Result<HistoryPart, Off>, PublishError> {
+    ) -> Result<Result<HistoryPart, Disabled>, PublishError> {
         if !self.keeps_history(name) {
-            return Ok(Err(Off::History));
+            return Ok(Err(Disabled::History));
         }
         let topic = self.topics.open(name, payer)?;
         Ok(self.read_history(&topic, |log| log.part(from, limit, HISTORY_ANSWER_BYTES)))
@@ -259,25 +259,25 @@ impl Hub {
 
     /// Gives up the history of `topic`, whose position stays. Sessions that still read that history are told of a gap. The history of a
     /// stream's topic can't be removed here.
-    pub fn remove_history(&self, topic: &TopicName) -> Result<(), Off> {
+    pub fn remove_history(&self, topic: &TopicName) -> Result<(), Disabled> {
         if !self.keeps_history(topic) || self.topics.shared().streams.life_of(topic).is_some() {
-            return Err(Off::History);
+            return Err(Disabled::History);
         }
         if let Some(topic) = self.find(topic) {
-            topic.give_up_history(usize::MAX);
+            topic.trim_history(usize::MAX);
             self.topics.place(&topic);
         }
         Ok(())
     }
 
     /// Takes in the join or leave of a member at another gateway.
-    pub fn change_elsewhere(&self, change: &Arc<PresenceChange>) {
-        membership::change_elsewhere(&self.topics, change);
+    pub fn apply_remote_presence(&self, change: &Arc<PresenceChange>) {
+        membership::apply_remote_presence(&self.topics, change);
     }
 
     /// The sessions subscribed to `topic` by name, at all gateways.
-    pub fn presence(&self, topic: &TopicName) -> Result<Vec<Member>, Off> {
-        membership::members(&self.topics, topic).ok_or(Off::Presence)
+    pub fn presence(&self, topic: &TopicName) -> Result<Vec<Member>, Disabled> {
+        membership::members(&self.topics, topic).ok_or(Disabled::Presence)
     }
 
     /// The topic of that name as `/v1/topics` shows it, if it lives.
@@ -291,19 +291,19 @@ impl Hub {
     }
 
     /// Gives up messages and topics that have ended, for as long as the future is polled.
-    pub async fn keep_up(&self) {
+    pub async fn run_upkeep(&self) {
         let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
         loop {
             interval.tick().await;
-            while self.look_after() {
+            while self.upkeep() {
                 tokio::task::yield_now().await;
             }
         }
     }
 
     /// Gives up one slice of the messages and topics that have ended by now; whether more have.
-    pub fn look_after(&self) -> bool {
-        self.topics.look_after()
+    pub fn upkeep(&self) -> bool {
+        self.topics.upkeep()
     }
 
     /// Takes every topic out of the hub, in the form in which a store writes it. A topic that is used after that begins a new life.
@@ -338,7 +338,7 @@ impl Hub {
     }
 
     /// Delivers a message of a stream once every outlet with a subscriber has room for it.
-    pub async fn apply(&self, name: &TopicName, life: &Arc<StreamLife>, streamed: Streamed<'_>) {
+    pub async fn apply(&self, name: &TopicName, life: &Arc<StreamLife>, streamed: StreamMessage<'_>) {
         replication::apply(&self.topics, name, life, streamed).await;
     }
 
@@ -366,9 +366,9 @@ impl Hub {
     }
 
     /// Reads from the log of `topic`, if its rule keeps a history.
-    fn read_history<R>(&self, topic: &Topic, read: impl FnOnce(&Log) -> R) -> Result<R, Off> {
+    fn read_history<R>(&self, topic: &Topic, read: impl FnOnce(&Log) -> R) -> Result<R, Disabled> {
         let part = topic.read(self.topics.live(), self.topics.now(), |log, rule| (rule.history > 0).then(|| read(log)));
-        part.ok_or(Off::History)
+        part.ok_or(Disabled::History)
     }
 }
 

@@ -32,7 +32,7 @@ impl PublishError {
 
 /// A service that the topic's rule has turned off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Off {
+pub enum Disabled {
     /// `history = 0`.
     #[error("this topic keeps no history; its rule has `history = 0`")]
     History,
@@ -41,12 +41,12 @@ pub enum Off {
     Presence,
 }
 
-impl Off {
+impl Disabled {
     /// The contract's code for the refusal.
     pub fn code(self) -> ErrorCode {
         match self {
-            Off::History => ErrorCode::HistoryOff,
-            Off::Presence => ErrorCode::PresenceOff,
+            Disabled::History => ErrorCode::HistoryOff,
+            Disabled::Presence => ErrorCode::PresenceOff,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use super::outlet::Outlet;
-use super::stream::{StreamLife, Streamed};
+use super::stream::{StreamLife, StreamMessage};
 use super::topic::{Log, Published};
 use super::topics::Topics;
 use crate::topic_name::{Pattern, TopicName};
@@ -15,7 +15,7 @@ use crate::topic_name::{Pattern, TopicName};
 const TOPICS_PER_SLICE: usize = 1_024;
 
 /// Delivers a message of a stream once every outlet with a subscriber has room for it.
-pub async fn apply(topics: &Topics, name: &TopicName, life: &Arc<StreamLife>, streamed: Streamed<'_>) {
+pub async fn apply(topics: &Topics, name: &TopicName, life: &Arc<StreamLife>, streamed: StreamMessage<'_>) {
     poll_fn(|context| match try_apply(topics, name, life, &streamed, context.waker()) {
         Some(outlet) => {
             outlet.when_room(context.waker());
@@ -32,7 +32,7 @@ fn try_apply(
     topics: &Topics,
     name: &TopicName,
     life: &Arc<StreamLife>,
-    streamed: &Streamed<'_>,
+    streamed: &StreamMessage<'_>,
     follower: &Waker,
 ) -> Option<Arc<dyn Outlet>> {
     match topics.deliver(name, None, |topic| topic.apply(life, streamed, follower, topics.live(), topics.clock())) {

@@ -81,13 +81,13 @@ impl House {
     }
 
     fn start(&self, topic: &str, since: Option<(&str, u64)>, last: Option<usize>) -> Start {
-        let wanted = Wanted { since: since.map(|(epoch, offset)| (Some(epoch), Offset(offset))), last };
+        let wanted = ReplayRequest { since: since.map(|(epoch, offset)| (Some(epoch), Offset(offset))), last };
         self.hub.subscribe(&name(topic), self.id, &member(), None, wanted).unwrap().1
     }
 
-    fn look_after(&self, later: Duration) {
+    fn upkeep(&self, later: Duration) {
         self.clock.advance(later);
-        while self.hub.look_after() {}
+        while self.hub.upkeep() {}
     }
 }
 
@@ -126,15 +126,15 @@ fn a_topic_that_nobody_needs_is_gone_within_5_s() {
     house.publish("plain.a", "x");
     house.publish("short.a", "x");
     let subscriber = member();
-    house.hub.subscribe(&name("plain.b"), house.id, &subscriber, None, Wanted::default()).unwrap();
-    house.look_after(Duration::from_secs(5));
+    house.hub.subscribe(&name("plain.b"), house.id, &subscriber, None, ReplayRequest::default()).unwrap();
+    house.upkeep(Duration::from_secs(5));
     let alive = |topic: &str| house.hub.topic(&name(topic)).is_some();
     assert_eq!([alive("plain.a"), alive("short.a"), alive("plain.b")], [false, true, true]);
-    house.look_after(Duration::from_secs(60));
-    house.look_after(Duration::from_secs(5));
+    house.upkeep(Duration::from_secs(60));
+    house.upkeep(Duration::from_secs(5));
     assert_eq!([alive("short.a"), alive("plain.b")], [false, true]);
     house.hub.unsubscribe(&name("plain.b"), house.id, subscriber.session);
-    house.look_after(Duration::from_secs(5));
+    house.upkeep(Duration::from_secs(5));
     assert!(!alive("plain.b"));
 }
 
@@ -190,13 +190,14 @@ fn a_payer_has_its_share_of_topics() {
         };
         house.hub.try_publish(&name(topic), &publication, Waker::noop()).err()
     };
-    let subscribe = |topic: &str, payer| house.hub.subscribe(&name(topic), house.id, &member(), Some(payer), Wanted::default()).err();
+    let subscribe =
+        |topic: &str, payer| house.hub.subscribe(&name(topic), house.id, &member(), Some(payer), ReplayRequest::default()).err();
     assert_eq!((publish("plain.a", &payers[0]), subscribe("plain.b", &payers[0])), (None, None));
     let refused = Some(PublishError::TopicsOfPayerFull);
     assert_eq!((publish("plain.c", &payers[0]), subscribe("plain.c", &payers[0])), (refused.clone(), refused));
     assert_eq!((publish("plain.a", &payers[0]), publish("plain.c", &payers[1])), (None, None), "a topic that lives; another payer");
     assert_eq!(publish("plain.c", &payers[0]), None, "another's topic");
-    house.look_after(Duration::from_secs(5));
+    house.upkeep(Duration::from_secs(5));
     assert_eq!((publish("plain.d", &payers[0]), publish("plain.a", &payers[1])), (None, None), "plain.a was gone, and its place free");
 }
 
@@ -211,7 +212,7 @@ fn only_topics_that_can_give_way_are_looked_at() {
     house.publish("chat.named1", "x");
     house.publish("chat.unnamed", "x");
     assert_eq!(house.hub.topics.placed(), (1, 2));
-    house.look_after(Duration::from_secs(3600 * 24));
+    house.upkeep(Duration::from_secs(3600 * 24));
     assert_eq!(house.hub.topics.placed().1, 0, "the histories have expired");
 }
 
@@ -302,13 +303,13 @@ fn a_pattern_hears_old_and_new_topics() {
 fn presence_tells_of_members_once() {
     let house = house(&[]);
     let subscriber = member();
-    house.hub.subscribe(&name("chat.a"), house.id, &subscriber, None, Wanted::default()).unwrap();
+    house.hub.subscribe(&name("chat.a"), house.id, &subscriber, None, ReplayRequest::default()).unwrap();
     assert_eq!(house.hub.presence(&name("chat.a")).unwrap(), vec![subscriber.clone()]);
     house.start("chat.a", None, None);
     house.hub.unsubscribe(&name("chat.a"), house.id, subscriber.session);
     let joined: Vec<bool> = house.outlet.changes.lock().iter().map(|change| change.joined).collect();
     assert_eq!(joined, [true, false], "the first join had no outlet yet");
-    assert_eq!(house.hub.presence(&name("quotes.a")), Err(Off::Presence));
+    assert_eq!(house.hub.presence(&name("quotes.a")), Err(Disabled::Presence));
 }
 
 /// T17 in small: publishers on several threads; each outlet hears each topic's offsets in order, without a hole.
@@ -352,10 +353,10 @@ fn a_topic_that_is_taken_out_goes_on_elsewhere() {
     assert_eq!(page.messages.iter().map(|message| message.position.offset.0).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(other.publish("plain.b", "x"), Position { offset: Offset(2), ..newest });
     other.clock.advance(Duration::from_secs(3)); // 11 s old now
-    other.hub.look_after();
+    other.hub.upkeep();
     assert!(other.hub.history(&topic, None, 10).unwrap().messages.is_empty());
     assert_eq!(other.hub.topic(&topic).unwrap().position.offset, Offset(3), "held for its subscribers");
     other.clock.advance(Duration::from_secs(70));
-    while other.hub.look_after() {}
+    while other.hub.upkeep() {}
     assert!(other.hub.topic(&topic).is_none(), "nobody came");
 }

@@ -96,7 +96,7 @@ pub async fn start(config: Arc<Config>, sources: Sources, signals: Signals, supe
     let mut tasks = front.accept(listening, &tls, &admin_tls).map_err(StartError::Accept)?;
     tasks.push(tokio::spawn({
         let hub = Arc::clone(&hub);
-        async move { hub.keep_up().await }
+        async move { hub.run_upkeep().await }
     }));
     let summary = summary(&addresses, &admin_addresses, &config, run_key.as_ref().map(|key| key.key.as_str()));
     tell(&addresses, &admin_addresses);

@@ -1,4 +1,4 @@
-//! The trait of what carries a session's messages, whatever they say.
+//! The trait of carriers: they take a session's messages from a connection or from requests, and do not interpret them.
 
 use bytes::Bytes;
 
@@ -8,37 +8,37 @@ use crate::frame::Inflater;
 use crate::session_id::SessionSecret;
 use crate::shard::{Heard, SessionContext};
 
-/// Finds the messages of one session, and hands them to its protocol, as many as its turn allows.
+/// Reads the messages of one session and hands them to its protocol: a bounded number in each call, so that other sessions are served.
 pub trait Carrier: Send {
-    /// The session has begun.
+    /// Called once, after the protocol has opened the session.
     fn open<P: Protocol>(&mut self, _protocol: &mut P, _context: &mut SessionContext<'_>) {}
 
-    /// Takes what the connection has brought, and says how many bytes of it were used.
+    /// Reads `input`, the bytes of the connection. Returns how many of the bytes were used.
     fn read<P: Protocol>(&mut self, input: &mut [u8], inflater: &mut Inflater, protocol: &mut P, context: &mut SessionContext<'_>)
     -> usize;
 
-    /// By what requests that speak for the session are known, if they carry its messages.
+    /// The secret by which requests address the session, if requests carry its messages.
     fn secret(&self) -> Option<SessionSecret> {
         None
     }
 
-    /// Takes a message that a request has brought.
+    /// Takes a message that a request carried.
     fn hear<P: Protocol>(&mut self, _message: Bytes, _protocol: &mut P, _context: &mut SessionContext<'_>) -> Heard {
         Heard::Nobody
     }
 
-    /// What it holds of messages that the protocol has not heard, in bytes.
-    fn unheard_bytes(&self) -> usize {
+    /// The bytes of messages that are held here and that the protocol has not processed.
+    fn unprocessed_bytes(&self) -> usize {
         0
     }
 
-    /// Since when a message has begun and isn't whole.
+    /// When the first frame of an unfinished message came; `None`: no message is unfinished.
     fn message_since(&self) -> Option<Moment> {
         None
     }
 }
 
-/// A connection whose client has nothing to say: what it sends is discarded.
+/// The carrier of a stream, whose client only listens. Bytes that the client sends are discarded.
 pub struct OneWay;
 
 impl Carrier for OneWay {

@@ -1,4 +1,4 @@
-//! How many commands a session may give.
+//! The rate of a session's commands (`limits.commands_per_second`, PROTOCOL section 7).
 
 use crate::auth::Identity;
 use crate::clock::Moment;
@@ -7,10 +7,10 @@ use crate::metrics::LimitKey;
 use crate::shard::SessionContext;
 use crate::token_bucket::{Rate, TokenBucket};
 
-/// How many bursts' worth of refused commands close a session.
+/// A session is closed once this multiple of its burst was refused.
 const REFUSED_BURSTS_MAX: u32 = 10;
 
-/// What one session has left.
+/// The token bucket of one session.
 #[derive(Debug)]
 pub struct CommandRate {
     bucket: TokenBucket,
@@ -18,31 +18,31 @@ pub struct CommandRate {
     refused: u32,
 }
 
-/// Whether a command is done.
+/// What the rate decides for one command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is.
-    Done,
-    /// It is not, at this rate of commands a second.
+    /// The command may be executed.
+    Allowed,
+    /// The command is refused. The rate is this number of commands a second.
     Refused { per_second: u32 },
-    /// It is not, and so many were refused that the session is closed.
+    /// The command is refused, and the session is to be closed because too many were refused before.
     Excess,
 }
 
 impl CommandRate {
-    /// A session that begins now has its whole burst.
+    /// A full bucket, for a session that begins at `now`.
     pub fn new(limits: &Limits, now: Moment) -> Self {
         Self { bucket: TokenBucket::new(limits.commands_burst, now), refused: 0 }
     }
 
-    /// Whether the session of `identity` may give one command more.
+    /// Takes a token for one command of a session with `identity`.
     pub fn take(&mut self, identity: Option<&Identity>, context: &mut SessionContext<'_>) -> Verdict {
         let (now, Rate { per_second, burst }) = (context.now(), allowed(identity, context));
         if self.refused > 0 && self.bucket.is_full(per_second, burst, now) {
             self.refused = 0;
         }
         if self.bucket.take(1, per_second, burst, now) {
-            return Verdict::Done;
+            return Verdict::Allowed;
         }
         self.refused += 1;
         context.limit_hit(LimitKey::CommandsPerSecond);
@@ -50,7 +50,7 @@ impl CommandRate {
         if is_excess { Verdict::Excess } else { Verdict::Refused { per_second } }
     }
 
-    /// Charges work beyond a command's own unit, into debt if need be: the next commands are refused until it is paid.
+    /// Charges `units` of work beyond the one unit of each command. The bucket may go below zero; commands are refused until it has refilled.
     pub fn charge(&mut self, units: u32, identity: Option<&Identity>, context: &SessionContext<'_>) {
         if units > 0 {
             let Rate { per_second, burst } = allowed(identity, context);
@@ -59,7 +59,7 @@ impl CommandRate {
     }
 }
 
-/// The rate of a session; an API key may have one of its own, and the burst keeps its proportion.
+/// The rate of a session. An API key may have a rate of its own; the burst then grows or shrinks in proportion.
 fn allowed(identity: Option<&Identity>, context: &SessionContext<'_>) -> Rate {
     let config = context.config();
     let own = identity.and_then(|identity| identity.commands_per_second);

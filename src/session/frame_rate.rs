@@ -1,4 +1,4 @@
-//! How many frames, or requests that bring some, a session may send.
+//! The rate of a session's frames, or of the requests that carry them (`limits.frames_per_second`).
 
 use crate::clock::Moment;
 use crate::codes::CloseCode;
@@ -7,17 +7,17 @@ use crate::metrics::{CloseReason, LimitKey};
 use crate::shard::SessionContext;
 use crate::token_bucket::TokenBucket;
 
-/// What one session has left.
+/// The token bucket of one session.
 #[derive(Debug)]
 pub struct FrameRate(TokenBucket);
 
 impl FrameRate {
-    /// A session that begins now has its whole burst.
+    /// A full bucket, for a session that begins at `now`.
     pub fn new(limits: &Limits, now: Moment) -> Self {
         Self(TokenBucket::new(limits.frames_burst, now))
     }
 
-    /// Takes frames that have begun; ends a session that goes past its rate.
+    /// Takes a token for each of `begun` frames. Closes the session if it exceeds its rate.
     pub fn take(&mut self, begun: u32, context: &mut SessionContext<'_>) {
         if begun == 0 {
             return;

@@ -1,4 +1,4 @@
-//! One connection from its upgrade to its close: the reading side.
+//! The reading side of sessions: from a connection's bytes to commands, and from commands to requests to the hub.
 
 mod carrier;
 mod centrifugo;
@@ -12,8 +12,8 @@ mod principal;
 mod protocol;
 mod publishes;
 mod reading;
+mod rejected;
 mod subscriptions;
-mod turned_away;
 mod work;
 
 pub use centrifugo::{Addressed, Emulated, emulate};
@@ -28,7 +28,7 @@ use native::{Echo, Native, Raw};
 use over_websocket::OverWebSocket;
 use principal::Principal;
 use reading::Session;
-use turned_away::TurnedAway;
+use rejected::Rejected;
 
 use crate::shard::Reader;
 
@@ -37,7 +37,7 @@ pub fn open(opening: Opening, surroundings: &Arc<Surroundings>) -> Box<dyn Reade
     let Opening { id, purpose, identity, agreement } = opening;
     let identity = match identity {
         Ok(identity) => identity,
-        Err(error) => return TurnedAway::new(error),
+        Err(error) => return Rejected::new(error),
     };
     let (config, now) = (surroundings.live.load(), surroundings.clock.moment());
     let limits = &config.limits;

@@ -1,4 +1,4 @@
-//! How a session begins: what its upgrade request said, and what it is given.
+//! The parameters of a new session: those of its upgrade request, and the services that all sessions share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,15 +14,16 @@ use crate::session_id::SessionId;
 use crate::shard::SessionContext;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
-/// How a session begins, as its upgrade request said.
+/// The parameters of a new session over a WebSocket.
 pub struct Opening {
-    /// Its name.
+    /// The session's id.
     pub id: SessionId,
-    /// What is spoken and what is wanted at once.
+    /// The dialect, and the topics that the URL subscribes to.
     pub purpose: Purpose,
-    /// Who it is; `Ok(None)`: nobody yet, and there are no anonymous grants; an error closes it at once with 4001 or 4002.
+    /// The identity. `Ok(None)`: the client has not authenticated yet, and there are no anonymous grants. An error closes the session at
+    /// once, with 4001 or 4002.
     pub identity: Result<Option<Arc<Identity>>, AuthError>,
-    /// permessage-deflate, if it was agreed on.
+    /// The parameters of permessage-deflate (RFC 7692), if it was negotiated.
     pub agreement: Option<Agreement>,
 }
 
@@ -30,12 +31,12 @@ pub struct Opening {
 pub enum Purpose {
     /// The native dialect, with what `?topics=` and `?last=` ask for.
     Native {
-        /// Names that are no topics are answered with an error.
+        /// The topics and patterns. Each invalid name is answered with an error.
         topics: Vec<Result<Pattern, TopicNameError>>,
         /// `?last=n`.
         last: Option<usize>,
     },
-    /// A plain WebSocket that is a topic; the right to subscribe was checked before the 101.
+    /// The raw dialect: plain messages of one topic. The grant to subscribe was checked before the 101.
     Raw {
         /// The topic.
         topic: TopicName,
@@ -44,17 +45,17 @@ pub enum Purpose {
         /// `?echo=true`.
         echo: bool,
     },
-    /// Every message comes back.
+    /// Every message is sent back.
     Echo,
     /// Centrifugo's protocol.
     Centrifugo {
-        /// As it is spelt.
+        /// The encoding, JSON or protobuf.
         wire: Wire,
     },
 }
 
 impl Purpose {
-    /// Whether the session takes topics as it opens, without a command.
+    /// Whether the session subscribes when it opens, without a command.
     pub fn subscribes_at_once(&self) -> bool {
         match self {
             Self::Native { topics, .. } => !topics.is_empty(),
@@ -63,7 +64,7 @@ impl Purpose {
         }
     }
 
-    /// The dialect that goes with it.
+    /// The dialect of the session.
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Native { .. } => Dialect::Json,
@@ -74,12 +75,12 @@ impl Purpose {
     }
 }
 
-/// Counts wrong credentials by address; there may be a bound to them.
+/// Counts invalid credentials by address, and may bound them (`limits.failures_per_minute`).
 pub trait Guesses: Send + Sync {
-    /// Whether a credential from `address` is looked at.
+    /// Whether another credential from `address` may be verified.
     fn may_try(&self, address: IpAddr) -> bool;
 
-    /// A credential from `address` was wrong.
+    /// Counts an invalid credential from `address`.
     fn count(&self, address: IpAddr);
 }
 
@@ -92,25 +93,25 @@ impl Guesses for () {
     fn count(&self, _: IpAddr) {}
 }
 
-/// What every session is given; one for all.
+/// The services that all sessions share.
 pub struct Surroundings {
-    /// Who may what.
+    /// Verifies credentials.
     pub auth: Arc<Auth>,
     /// The configuration in force.
     pub live: Arc<Live>,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Counts credentials that sessions bring and that are wrong.
+    /// Counts the invalid credentials that sessions send.
     pub guesses: Arc<dyn Guesses>,
 }
 
 impl Surroundings {
-    /// Who `credential` is, which the session of `context` has brought.
+    /// Verifies `credential`, which the session of `context` sent.
     pub fn identify(&self, credential: &str, context: &mut SessionContext<'_>) -> Result<Arc<Identity>, Unidentified> {
         self.count_wrong(context, |auth| auth.identify(credential))
     }
 
-    /// What a subscription token says that the session of `context` has brought.
+    /// Verifies a subscription token that the session of `context` sent.
     pub fn subscription(&self, token: &str, context: &mut SessionContext<'_>) -> Result<SubscriptionToken, Unidentified> {
         self.count_wrong(context, |auth| auth.subscription(token))
     }
@@ -125,7 +126,7 @@ impl Surroundings {
             return Err(Unidentified::TooMany);
         }
         look(&self.auth).map_err(|error| {
-            // An expired token was once right: it is no guess.
+            // An expired token was valid once, so it is not counted as a guess.
             if matches!(error, AuthError::Invalid(_)) {
                 self.guesses.count(address);
             }
@@ -134,19 +135,19 @@ impl Surroundings {
     }
 }
 
-/// Why a credential that a session brings is not taken.
+/// Why a credential of a session is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unidentified {
-    /// It is not good.
+    /// The credential is invalid or expired.
     #[error(transparent)]
     Refused(AuthError),
-    /// Too many from its address were wrong: it was not looked at.
+    /// Too many credentials from this address were invalid. This one was not verified.
     #[error("too many credentials from this address were wrong (limits.failures_per_minute)")]
     TooMany,
 }
 
 impl Unidentified {
-    /// The reply's code.
+    /// The contract's code for the error.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Refused(error) => error.code(),

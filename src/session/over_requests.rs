@@ -1,4 +1,4 @@
-//! Requests of their own that carry a session's messages, while its connection brings what answers them.
+//! The carrier of an emulated session: requests to `/emulation` carry the client's messages, and a stream carries the replies.
 
 use std::collections::VecDeque;
 
@@ -14,34 +14,34 @@ use crate::metrics::LimitKey;
 use crate::session_id::SessionSecret;
 use crate::shard::{Heard, SessionContext};
 
-/// The requests that speak for one session.
+/// The requests that carry the messages of one session.
 pub struct OverRequests {
     secret: SessionSecret,
-    /// Messages that the session has not heard yet, in the order in which they came.
-    unheard: VecDeque<Bytes>,
-    unheard_bytes: usize,
+    /// Messages that the protocol has not processed yet, in the order in which they came.
+    unprocessed: VecDeque<Bytes>,
+    unprocessed_bytes: usize,
     rate: FrameRate,
 }
 
 impl OverRequests {
-    /// Requests that know `secret`; the one that began the session has brought its `first` message.
+    /// Requests that are addressed by `secret`. The request that opened the session carried its `first` message.
     pub fn new(secret: SessionSecret, first: Bytes, limits: &Limits, now: Moment) -> Self {
-        Self { secret, unheard_bytes: first.len(), unheard: VecDeque::from([first]), rate: FrameRate::new(limits, now) }
+        Self { secret, unprocessed_bytes: first.len(), unprocessed: VecDeque::from([first]), rate: FrameRate::new(limits, now) }
     }
 
-    /// Has the session hear what has come, as far as it goes on.
+    /// Hands messages to the protocol as long as it accepts them.
     fn hand_on<P: Protocol>(&mut self, protocol: &mut P, context: &mut SessionContext<'_>) {
-        while protocol.hears_on() && context.is_open() && !self.unheard.is_empty() {
+        while protocol.accepts_messages() && context.is_open() && !self.unprocessed.is_empty() {
             if !context.can_go_on() {
                 context.hold();
                 break;
             }
-            let Some(message) = self.unheard.pop_front() else { break };
-            self.unheard_bytes -= message.len();
+            let Some(message) = self.unprocessed.pop_front() else { break };
+            self.unprocessed_bytes -= message.len();
             protocol.hear(&message, true, context);
         }
-        if self.unheard.is_empty() {
-            self.unheard = VecDeque::new();
+        if self.unprocessed.is_empty() {
+            self.unprocessed = VecDeque::new();
         }
     }
 }
@@ -51,7 +51,7 @@ impl Carrier for OverRequests {
         self.hand_on(protocol, context);
     }
 
-    /// What the client says over the connection itself is nothing.
+    /// Discards `input`: the client sends no messages on the connection of the stream.
     fn read<P: Protocol>(&mut self, input: &mut [u8], _: &mut Inflater, protocol: &mut P, context: &mut SessionContext<'_>) -> usize {
         if protocol.go_on(context) {
             self.hand_on(protocol, context);
@@ -65,17 +65,17 @@ impl Carrier for OverRequests {
 
     fn hear<P: Protocol>(&mut self, message: Bytes, protocol: &mut P, context: &mut SessionContext<'_>) -> Heard {
         self.rate.take(1, context);
-        if self.unheard_bytes + message.len() > context.config().limits.frame_bytes {
+        if self.unprocessed_bytes + message.len() > context.config().limits.frame_bytes {
             context.limit_hit(LimitKey::FrameBytes);
             return Heard::Full;
         }
-        self.unheard_bytes += message.len();
-        self.unheard.push_back(message);
+        self.unprocessed_bytes += message.len();
+        self.unprocessed.push_back(message);
         self.hand_on(protocol, context);
         Heard::Taken
     }
 
-    fn unheard_bytes(&self) -> usize {
-        self.unheard_bytes
+    fn unprocessed_bytes(&self) -> usize {
+        self.unprocessed_bytes
     }
 }

@@ -1,4 +1,4 @@
-//! A WebSocket that carries a session's messages: its frames, its turns, the closing handshake.
+//! The carrier of a session over a WebSocket: frames, control frames, the closing handshake (RFC 6455 §5 and §7).
 
 use super::carrier::Carrier;
 use super::frame_rate::FrameRate;
@@ -10,10 +10,10 @@ use crate::frame::{Agreement, FrameReader, Inflater, Received, Violation};
 use crate::metrics::{CloseReason, LimitKey};
 use crate::shard::SessionContext;
 
-/// Frames that one session may have acted on in one turn, so that the others get theirs.
+/// The most frames of one session that are processed in one call, so that other sessions are served.
 const FRAMES_PER_READ: u32 = 256;
 
-/// Bytes of messages, inflated, that one session may have acted on in one turn, but for one message of any size: a small input may
+/// About how many bytes of inflated messages of one session are processed in one call; one message may be of any size. A small input may
 /// inflate to a thousand times as much.
 const BYTES_PER_READ: usize = 64 << 10;
 
@@ -21,26 +21,26 @@ const BYTES_PER_READ: usize = 64 << 10;
 pub struct OverWebSocket {
     frames: FrameReader,
     rate: FrameRate,
-    /// Since when a message has begun and isn't whole.
+    /// When the first frame of an unfinished message came.
     message_since: Option<Moment>,
 }
 
-/// What one session has had of its turn.
+/// What one call has processed for a session.
 #[derive(Debug, Default)]
-struct Turn {
+struct ReadQuota {
     frames: u32,
     bytes: usize,
-    /// Whether a message came to its end.
+    /// Whether a message was completed.
     message_ended: bool,
 }
 
-impl Turn {
-    /// Whether it may have more.
-    fn goes_on(&self) -> bool {
+impl ReadQuota {
+    /// Whether the call may process more.
+    fn has_more(&self) -> bool {
         self.frames < FRAMES_PER_READ && self.bytes < BYTES_PER_READ
     }
 
-    /// Counts a message as it is acted on.
+    /// Counts a completed message.
     fn count_message(&mut self, message: &[u8]) {
         self.message_ended = true;
         self.bytes += message.len();
@@ -48,7 +48,7 @@ impl Turn {
 }
 
 impl OverWebSocket {
-    /// A connection that opens now, for messages of at most `message_bytes`.
+    /// A connection that opens at `now`, for messages of at most `message_bytes`.
     pub fn new(message_bytes: usize, agreement: Option<&Agreement>, limits: &Limits, now: Moment) -> Self {
         Self { frames: FrameReader::new(message_bytes, agreement), rate: FrameRate::new(limits, now), message_since: None }
     }
@@ -65,34 +65,34 @@ impl Carrier for OverWebSocket {
         if !protocol.go_on(context) {
             return if context.is_open() { 0 } else { input.len() };
         }
-        let (mut used, mut turn) = (0, Turn::default());
-        while used < input.len() && turn.goes_on() && protocol.hears_on() && context.can_go_on() {
+        let (mut used, mut quota) = (0, ReadQuota::default());
+        while used < input.len() && quota.has_more() && protocol.accepts_messages() && context.can_go_on() {
             let (taken, received) = self.frames.read(&mut input[used..], inflater);
             used += taken;
             let begun = self.frames.take_frames();
             match received {
                 Ok(None) => {}
                 Ok(Some(Received::Text(message))) => {
-                    turn.count_message(message);
+                    quota.count_message(message);
                     protocol.hear(message, true, context);
                 }
                 Ok(Some(Received::Binary(message))) => {
-                    turn.count_message(message);
+                    quota.count_message(message);
                     protocol.hear(message, false, context);
                 }
                 Ok(Some(control)) => act_on_control(control, context),
                 Err(violation) => break_off(&violation, P::LONGEST_MESSAGE, context),
             }
-            turn.frames += begun;
+            quota.frames += begun;
             self.rate.take(begun, context);
         }
-        // The time-out restarts with each message.
-        let began = self.message_since.filter(|_| !turn.message_ended).unwrap_or(context.now());
+        // `limits.message_timeout` counts for each message anew.
+        let began = self.message_since.filter(|_| !quota.message_ended).unwrap_or(context.now());
         self.message_since = self.frames.is_mid_message().then_some(began);
         if context.is_open() { used } else { input.len() }
     }
 
-    fn unheard_bytes(&self) -> usize {
+    fn unprocessed_bytes(&self) -> usize {
         self.frames.held_bytes()
     }
 
@@ -101,7 +101,7 @@ impl Carrier for OverWebSocket {
     }
 }
 
-/// Acts on a frame that is no message.
+/// Handles a control frame (RFC 6455 §5.5).
 fn act_on_control(received: Received<'_>, context: &mut SessionContext<'_>) {
     match received {
         Received::Ping(payload) => context.pong(payload),
@@ -114,7 +114,7 @@ fn act_on_control(received: Received<'_>, context: &mut SessionContext<'_>) {
     }
 }
 
-/// Ends a session whose bytes are no frames, or too long ones: `limit` is the one that bounds them.
+/// Closes a session that violates RFC 6455 or sends a message longer than `limit` allows.
 fn break_off(violation: &Violation, limit: LimitKey, context: &mut SessionContext<'_>) {
     let why = match violation.code {
         CloseCode::NotUtf8 => CloseReason::NotUtf8,

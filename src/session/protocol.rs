@@ -1,52 +1,52 @@
-//! The trait of what a session speaks, whatever carries its messages.
+//! The trait of protocols: they interpret a session's messages, whatever carries them.
 
 use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::metrics::LimitKey;
 use crate::session_id::MemberInfo;
-use crate::shard::{Held, Order, SessionContext};
+use crate::shard::{HeldInput, Order, SessionContext};
 use crate::topic_name::TopicName;
 
-/// Acts on the messages of one session. A [`Carrier`](super::carrier::Carrier) hands them on, each whole.
+/// Executes the messages of one session. A [`Carrier`](super::carrier::Carrier) hands over each message whole.
 pub trait Protocol: Send {
-    /// The limit that a longer message breaks.
+    /// The limit that bounds the length of a message.
     const LONGEST_MESSAGE: LimitKey;
 
-    /// The session begins.
+    /// Called once, when the session begins.
     fn open(&mut self, context: &mut SessionContext<'_>);
 
-    /// Acts on `message`; where its carrier tells text from binary messages, `is_text` says which it is.
+    /// Executes `message`. `is_text` tells a text message from a binary one, if the carrier does.
     fn hear(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>);
 
-    /// Goes on with what had to wait; `true`: nothing waits any more.
+    /// Continues a pending command; `true`: none is pending any more.
     fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool;
 
-    /// Whether nothing waits, so that the next message may be heard.
-    fn hears_on(&self) -> bool;
+    /// Whether no command is pending, so that [`Protocol::hear`] may be called with the next message.
+    fn accepts_messages(&self) -> bool;
 
-    /// What it holds of the messages that it has heard.
-    fn held(&self) -> Held;
+    /// The bytes that are held of messages which the protocol was handed.
+    fn held(&self) -> HeldInput;
 
-    /// Its next time-out, if it has one. It may get one that is earlier while it hears a message; it has itself called then.
+    /// The next time-out, if there is one. A protocol whose time-out becomes earlier while it executes a message schedules the call itself.
     fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment>;
 
-    /// Does what is due by now.
-    fn look_at_time(&mut self, context: &mut SessionContext<'_>);
+    /// Handles the time-outs that have passed.
+    fn on_deadline(&mut self, context: &mut SessionContext<'_>);
 
-    /// Work was done for the session beside the messages that it hears. Whoever commands pays with the next command.
+    /// Work was done for the session beside its messages. A protocol with commands charges the work with the next command.
     fn worked(&mut self, _context: &mut SessionContext<'_>) {}
 
-    /// Does what an operator's program asks; `false`: there was nothing to do.
+    /// Executes an operator's order; `false`: the order had no effect.
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool;
 
-    /// Follows the configuration in force.
+    /// Applies the configuration in force.
     fn reload(&mut self, context: &mut SessionContext<'_>);
 
-    /// The subscription to `topic` has ended because messages were lost.
+    /// The subscription to `topic` has ended because messages of it were lost.
     fn lapsed(&mut self, _topic: &TopicName, _context: &mut SessionContext<'_>) {}
 
-    /// What presence on `topic` shows of the session beside its user.
+    /// The information that presence on `topic` shows beside the user.
     fn info(&self, _topic: &TopicName) -> Option<Arc<MemberInfo>> {
         None
     }

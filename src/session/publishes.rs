@@ -1,4 +1,4 @@
-//! The publishes of one session that it has not been told of yet.
+//! The publishes of one session that are not answered yet.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,35 +10,35 @@ use crate::session_id::SessionId;
 use crate::shard::{Answer, SessionContext};
 use crate::topic_name::TopicName;
 
-/// Publishes of a session that an engine has and has not answered, at most. Past it nothing more is read.
+/// The most publishes of one session that may wait for answers. At this number the session reads no more input.
 const PUBLISHES_MAX: usize = 128;
 
-/// What is kept for their answers, in bytes.
+/// The most bytes of one session that may be kept for answers.
 const ANSWERS_BYTES_MAX: usize = 64 << 10;
 
-/// Publishes in their order. They are answered in it too, whichever the engine answers first. `P` is what an answer needs.
+/// A queue of publishes. They are answered in their order, whichever the engine answers first. `P` is the data that an answer needs.
 ///
-/// Each waits with its own receipt, so that an answer can't come to another's name, and a session that has none keeps nothing.
+/// Each publish keeps its own receipt, so that no answer can be taken for that of another publish. An empty queue allocates nothing.
 pub struct Publishes<P>(Option<Box<Queue<P>>>);
 
 struct Queue<P> {
-    /// What an engine was handed, and what came behind that and is done.
+    /// Publishes that an engine accepted, and later ones, which may have their answers already.
     submitted: VecDeque<Submission<P>>,
-    /// The last one, while there is no room for it. Nothing is published behind it.
-    unsubmitted: Option<(Unsubmitted, About<P>)>,
-    /// What all of `submitted` keeps for its answers, in bytes.
+    /// The last publish, while the hub has no room for it. No later publish is submitted before it.
+    unsubmitted: Option<(Unsubmitted, ForAnswer<P>)>,
+    /// The bytes that `submitted` keeps for answers.
     bytes: usize,
 }
 
 struct Submission<P> {
     receipt: Receipt,
-    about: About<P>,
+    about: ForAnswer<P>,
 }
 
-/// What an answer needs, and how many bytes that takes.
-struct About<P>(P, usize);
+/// The data that an answer needs, and its size in bytes.
+struct ForAnswer<P>(P, usize);
 
-/// A publication that waits for room, with a payload of its own.
+/// A publication that waits for room. It owns its payload.
 struct Unsubmitted {
     topic: TopicName,
     payload: Box<[u8]>,
@@ -72,8 +72,7 @@ impl<P> Default for Publishes<P> {
 }
 
 impl<P> Publishes<P> {
-    /// Publishes. Pending: the answer comes by [`Publishes::next_answer`], which is to be called, with what `about` makes; that takes so
-    /// many `bytes`.
+    /// Publishes. Pending: [`Publishes::next_answer`] returns the answer later, with the value of `about`, which takes `bytes` of memory.
     pub fn publish(
         &mut self,
         topic: &TopicName,
@@ -83,18 +82,18 @@ impl<P> Publishes<P> {
         context: &mut SessionContext<'_>,
     ) -> Answer<Result<Position, PublishError>> {
         let Answer::Ready(submitted) = context.publish(topic, publication) else {
-            self.queue().unsubmitted = Some((Unsubmitted::new(topic, publication), About(about(), bytes)));
+            self.queue().unsubmitted = Some((Unsubmitted::new(topic, publication), ForAnswer(about(), bytes)));
             return Answer::Pending;
         };
         let receipt = match outcome(submitted) {
             Ok(outcome) if self.0.is_none() => return Answer::Ready(outcome),
             behind_others => behind_others.map_or_else(|receipt| receipt, Receipt::answered),
         };
-        self.queue().push(receipt, About(about(), bytes));
+        self.queue().push(receipt, ForAnswer(about(), bytes));
         Answer::Pending
     }
 
-    /// Publishes what there was no room for, if there is now.
+    /// Submits the publication that found no room, if there is room now.
     pub fn go_on(&mut self, context: &mut SessionContext<'_>) {
         let Some((unsubmitted, about)) = self.0.as_mut().and_then(|queue| queue.unsubmitted.take()) else { return };
         match context.publish(&unsubmitted.topic, &unsubmitted.publication()) {
@@ -106,12 +105,12 @@ impl<P> Publishes<P> {
         }
     }
 
-    /// The next publish that can be answered, with its answer. `None`: the session is called again once there is one.
+    /// The next publish whose answer is ready, in the order of publishes. `None`: the session is called again once there is one.
     pub fn next_answer(&mut self, context: &mut SessionContext<'_>) -> Option<(P, Result<Position, PublishError>)> {
         let reads_on = self.has_room();
         let queue = self.0.as_mut()?;
         let Answer::Ready(answer) = context.received(&queue.submitted.front()?.receipt, reads_on) else { return None };
-        let Submission { about: About(about, bytes), .. } = queue.submitted.pop_front()?;
+        let Submission { about: ForAnswer(about, bytes), .. } = queue.submitted.pop_front()?;
         queue.bytes -= bytes;
         if queue.submitted.is_empty() && queue.unsubmitted.is_none() {
             self.0 = None;
@@ -119,17 +118,17 @@ impl<P> Publishes<P> {
         Some((about, answer))
     }
 
-    /// Whether another command may be acted on.
+    /// Whether another command may be executed.
     pub fn has_room(&self) -> bool {
         self.0
             .as_ref()
             .is_none_or(|queue| queue.unsubmitted.is_none() && queue.submitted.len() < PUBLISHES_MAX && queue.bytes < ANSWERS_BYTES_MAX)
     }
 
-    /// About how much memory they take, in bytes.
+    /// The approximate memory of the queue, in bytes.
     pub fn bytes(&self) -> usize {
         let of_unsubmitted =
-            |(unsubmitted, About(_, bytes)): &(Unsubmitted, About<P>)| size_of::<Unsubmitted>() + unsubmitted.payload.len() + bytes;
+            |(unsubmitted, ForAnswer(_, bytes)): &(Unsubmitted, ForAnswer<P>)| size_of::<Unsubmitted>() + unsubmitted.payload.len() + bytes;
         self.0.as_ref().map_or(0, |queue| queue.bytes + queue.unsubmitted.as_ref().map_or(0, of_unsubmitted))
     }
 
@@ -139,13 +138,13 @@ impl<P> Publishes<P> {
 }
 
 impl<P> Queue<P> {
-    fn push(&mut self, receipt: Receipt, about: About<P>) {
+    fn push(&mut self, receipt: Receipt, about: ForAnswer<P>) {
         self.bytes += about.1;
         self.submitted.push_back(Submission { receipt, about });
     }
 }
 
-/// What became of a publication, or the receipt that will tell.
+/// The result of a publication, or the receipt that will have it.
 fn outcome(submitted: Result<Submitted, PublishError>) -> Result<Result<Position, PublishError>, Receipt> {
     match submitted {
         Ok(Submitted::Awaited(receipt)) => Err(receipt),
@@ -165,7 +164,7 @@ mod tests {
     use crate::shard::tests::bench::Bench;
     use crate::shard::tests::name;
 
-    /// Has the topics `s.>`, answers when a test says so, and has room for as many publications as a test allows.
+    /// An engine for the topics `s.>`. The test decides when it answers and how many publications it accepts.
     #[derive(Default)]
     struct Slow(Mutex<(Vec<Answerer>, usize)>);
 
@@ -174,7 +173,7 @@ mod tests {
             self.0.lock().1 += publications;
         }
 
-        /// Answers what was handed over as number `index` of those not answered yet.
+        /// Answers the publication with this index among those that are not answered yet.
         fn answer(&self, index: usize, offset: u64) {
             self.0.lock().0.remove(index).answer(Ok(at(offset)));
         }
@@ -218,7 +217,7 @@ mod tests {
         }
     }
 
-    /// The answers that are there: the `id`s and offsets.
+    /// The answers that are ready: `id`s and offsets.
     fn answers(publishes: &mut Publishes<u32>, bench: &mut Bench) -> Vec<(u32, u64)> {
         let mut context = bench.context();
         std::iter::from_fn(|| publishes.next_answer(&mut context)).map(|(id, published)| (id, published.unwrap().offset.0)).collect()
@@ -230,8 +229,8 @@ mod tests {
         (bench, engine, Publishes::default())
     }
 
-    /// PROTOCOL 13: whichever an engine answers first, and whatever needs no engine, a session is answered in the order in which it
-    /// published.
+    /// PROTOCOL 13: a session is answered in the order of its publishes, whichever the engine answers first. This includes publishes that
+    /// need no engine.
     #[test]
     fn answers_keep_the_order_of_publishes() {
         let (mut bench, engine, mut publishes) = bench();
@@ -248,9 +247,9 @@ mod tests {
         assert_eq!(publishes.bytes(), 0);
     }
 
-    /// What there is no room for waits, with a payload of its own, and nothing is published behind it before.
+    /// A publication that finds no room is kept and submitted later, before any that follows.
     #[test]
-    fn what_has_no_room_is_published_later() {
+    fn a_publication_without_room_is_submitted_later() {
         let (mut bench, engine, mut publishes) = bench();
         engine.allow(1);
         assert_eq!(publish(&mut publishes, "s.1", 1, &mut bench), None);

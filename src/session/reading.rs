@@ -1,4 +1,4 @@
-//! One session's reading side: what carries its messages, and what it speaks.
+//! The reading side of one session: a carrier and a protocol.
 
 use std::sync::Arc;
 
@@ -10,29 +10,29 @@ use crate::codes::CloseCode;
 use crate::frame::Inflater;
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session_id::{MemberInfo, SessionSecret};
-use crate::shard::{Heard, Held, Order, Reader, SessionContext};
+use crate::shard::{Heard, HeldInput, Order, Reader, SessionContext};
 use crate::topic_name::TopicName;
 
-/// One session: messages that `C` carries, which mean what `P` says. There is one for each idle session, so rare fields are boxed.
+/// One session, whose messages `C` carries and `P` interprets. Each idle session has this value, so rare fields are boxed.
 pub struct Session<C, P> {
     carrier: C,
     protocol: P,
 }
 
 impl<C: Carrier, P: Protocol> Session<C, P> {
-    /// A session that is not open yet.
+    /// A session that was not opened yet.
     pub fn new(carrier: C, protocol: P) -> Self {
         Self { carrier, protocol }
     }
 
-    /// Asks to be called when the next of its time-outs can have passed.
+    /// Schedules the call for the earliest time-out.
     fn set_deadline(&self, context: &mut SessionContext<'_>) {
         let message = self.carrier.message_since().map(|since| since + context.config().limits.message_timeout);
         let own = self.protocol.deadline(context);
         context.wake_at([message, own].into_iter().flatten().min());
     }
 
-    /// Ends the session if a message has begun and is not whole in time; whether it did.
+    /// Closes the session if an unfinished message exceeds `limits.message_timeout`. Returns whether it did.
     fn end_late(&self, context: &mut SessionContext<'_>) -> bool {
         let timeout = context.config().limits.message_timeout;
         let is_late = self.carrier.message_since().is_some_and(|since| context.now().since(since) >= timeout);
@@ -68,14 +68,14 @@ impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
         self.carrier.hear(frame, &mut self.protocol, context)
     }
 
-    fn held(&self) -> Held {
-        let Held { unfinished, command } = self.protocol.held();
-        Held { unfinished: unfinished + self.carrier.unheard_bytes(), command }
+    fn held(&self) -> HeldInput {
+        let HeldInput { unfinished, command } = self.protocol.held();
+        HeldInput { unfinished: unfinished + self.carrier.unprocessed_bytes(), command }
     }
 
     fn deadline(&mut self, context: &mut SessionContext<'_>) {
         if !self.end_late(context) {
-            self.protocol.look_at_time(context);
+            self.protocol.on_deadline(context);
             self.set_deadline(context);
         }
     }
@@ -115,9 +115,9 @@ mod tests {
     use crate::session::native::Native;
     use crate::session::over_websocket::OverWebSocket;
 
-    /// A session at rest keeps this and, but for its shared parts, nothing behind it.
+    /// The memory of an idle session beside shared parts: it has no further allocations.
     #[test]
-    fn a_session_at_rest_is_small() {
+    fn an_idle_session_is_small() {
         let sizes = [size_of::<Session<OverWebSocket, Native>>(), size_of::<Session<OverWebSocket, Centrifugo>>()];
         assert!(sizes[0] <= 160 && sizes[1] <= 280, "{sizes:?} bytes");
     }

@@ -1,36 +1,36 @@
-//! Work units (PROTOCOL section 7): what a command costs beyond the one unit of every command.
+//! Work units (PROTOCOL section 7): the cost of a command beyond the one unit of every command.
 
-/// Names or patterns in a command that cost a unit.
+/// The names or patterns of a command that cost one unit.
 const NAMES_PER_UNIT: usize = 100;
 
-/// Topics that a command's patterns match that cost a unit.
+/// The topics matched by a command's patterns that cost one unit.
 pub const TOPICS_PER_UNIT: usize = 1_000;
 
-/// Places in the index of topics that were looked at that cost a unit.
+/// The visited nodes of the index of topics that cost one unit.
 const PLACES_PER_UNIT: usize = 8 * TOPICS_PER_UNIT;
 
-/// Bytes of an answer from history that cost a unit.
+/// The bytes of an answer from history that cost one unit.
 const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
 
-/// Members in an answer to `presence` that cost a unit.
+/// The members in an answer to `presence` that cost one unit.
 const MEMBERS_PER_UNIT: usize = 1_000;
 
-/// The units of so many names or patterns.
+/// The units of `names` names or patterns.
 pub fn of_names(names: usize) -> u32 {
     units(names, NAMES_PER_UNIT)
 }
 
-/// The units of so many places in the index of topics that were looked at.
+/// The units of `places` visited nodes of the index of topics.
 pub fn of_places(places: usize) -> u32 {
     units(places, PLACES_PER_UNIT)
 }
 
-/// The units of so many bytes out of history.
+/// The units of `bytes` from history.
 pub fn of_history(bytes: usize) -> u32 {
     units(bytes, HISTORY_BYTES_PER_UNIT)
 }
 
-/// The units of so many members.
+/// The units of `members` members.
 pub fn of_members(members: usize) -> u32 {
     units(members, MEMBERS_PER_UNIT)
 }
@@ -43,9 +43,9 @@ fn units(amount: usize, per_unit: usize) -> u32 {
 mod tests {
     use super::*;
 
-    /// PROTOCOL 7: 1,000 subscriptions that are resumed at once cost 10 units beside the command's own.
+    /// PROTOCOL 7: a command that resumes 1,000 subscriptions costs 10 units beside its own.
     #[test]
-    fn a_client_that_comes_back_pays_little() {
+    fn a_returning_client_pays_little() {
         assert_eq!((of_names(99), of_names(1_000), of_names(2_000)), (0, 10, 20));
         assert_eq!((of_places(20_000), of_members(2_500), of_history(1 << 20)), (2, 2, 16));
     }

@@ -1,15 +1,15 @@
 //! Answers that may come later.
 
-/// What a session gets for a question to the hub or to its shard.
+/// The answer of the hub, or of the shard, to a request of a session.
 ///
-/// A pending question is asked again: the session keeps its command, acts on no later one, and its reader is called once the
-/// session's waker is woken. Everybody else goes on meanwhile. A publish that an engine was handed is not handed over again; the question
-/// is what its receipt says, and the session may go on publishing before it is answered.
+/// A pending request is repeated: the session keeps its command, executes no later one, and its reader is called once the session's waker
+/// is woken. Other sessions continue meanwhile. A publication that an engine accepted is not submitted again: its receipt is asked, and the
+/// session may publish more before the receipt has its answer.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<T> {
     /// The answer.
     Ready(T),
-    /// There is none yet.
+    /// There is no answer yet.
     Pending,
 }

@@ -14,7 +14,9 @@ use crate::config::Config;
 use crate::dialect::centrifugo::{Disconnect, ErrorReply, Reply};
 use crate::dialect::{Event, RequestId, StreamPosition};
 use crate::frame::OpCode;
-use crate::hub::{HistoryPage, HistoryPart, Off, Payer, Publication, PublishError, ReadFrom, Receipt, Start, Submitted, Topic, Wanted};
+use crate::hub::{
+    Disabled, HistoryPage, HistoryPart, Payer, Publication, PublishError, ReadFrom, Receipt, ReplayRequest, Start, Submitted, Topic,
+};
 use crate::metrics::{CloseReason, CommandOp, LimitKey, Recovery};
 use crate::position::{Offset, Position};
 use crate::session_id::Member;
@@ -30,8 +32,8 @@ pub struct SessionContext<'a> {
     awaits: bool,
 }
 
-/// A topic on which a session begins, by its name or by a pattern.
-pub struct Begun {
+/// A topic that a subscriber begins to receive, by name or by a pattern.
+pub struct TopicStart {
     /// The topic.
     pub topic: Arc<Topic>,
     /// Where the session begins on it.
@@ -100,7 +102,7 @@ impl<'a> SessionContext<'a> {
     pub fn hold(&mut self) {
         self.waits = InputWait::Outbox;
         if self.can_go_on() {
-            self.state.table.look_again(self.slot);
+            self.state.table.schedule(self.slot);
         }
     }
 
@@ -130,9 +132,9 @@ impl<'a> SessionContext<'a> {
         self.reply(&Reply::Error { id, error });
     }
 
-    /// From now on each message of the session's stream tells where that stands; `position` is where it begins.
-    pub fn stand_at(&mut self, position: StreamPosition) {
-        self.state.delivery.stand_at(self.slot, position);
+    /// Sets the position of the session's stream. From now on each message carries the position behind it.
+    pub fn set_stream_position(&mut self, position: StreamPosition) {
+        self.state.delivery.set_stream_position(self.slot, position);
     }
 
     /// Says that a command is refused.
@@ -197,7 +199,7 @@ impl<'a> SessionContext<'a> {
     }
 
     /// The history of `topic` after `since`, or its newest `limit` messages.
-    pub fn history(&mut self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Answer<Result<HistoryPage, Off>> {
+    pub fn history(&mut self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Answer<Result<HistoryPage, Disabled>> {
         Answer::Ready(self.state.env.hub().history(topic, since, limit))
     }
 
@@ -207,14 +209,14 @@ impl<'a> SessionContext<'a> {
         topic: &TopicName,
         from: ReadFrom,
         limit: usize,
-    ) -> Answer<Result<Result<HistoryPart, Off>, PublishError>> {
+    ) -> Answer<Result<Result<HistoryPart, Disabled>, PublishError>> {
         Answer::Ready(self.state.env.hub().history_part(topic, from, limit, self.payer().as_ref()))
     }
 
     /// Who is subscribed to `topic` by name.
-    pub fn presence(&mut self, topic: &TopicName) -> Answer<Result<Vec<Member>, Off>> {
+    pub fn presence(&mut self, topic: &TopicName) -> Answer<Result<Vec<Member>, Disabled>> {
         let members = self.state.env.hub().presence(topic);
-        let (pushed, taken) = (self.pushed(), self.state.env.taken());
+        let (pushed, taken) = (self.pushed(), self.state.env.processed());
         self.state.changes.ask(topic, pushed, taken);
         Answer::Ready(members)
     }
@@ -224,17 +226,17 @@ impl<'a> SessionContext<'a> {
         self.state.env.hub().topic(topic).map(|info| info.position)
     }
 
-    /// How many items the shard's inbox has had by now.
+    /// How many items the shard's inbox has received so far.
     pub fn pushed(&self) -> u64 {
         self.state.env.pushed()
     }
 
-    /// Ready once the shard has taken the first `pushed` items of its inbox.
-    pub fn taken(&mut self, pushed: u64) -> Answer<()> {
-        if self.state.has_taken(self.slot, pushed) {
+    /// Ready once the shard has processed the first `pushed` items of its inbox.
+    pub fn processed(&mut self, pushed: u64) -> Answer<()> {
+        if self.state.has_processed(self.slot, pushed) {
             return Answer::Ready(());
         }
-        self.state.table.look_again(self.slot);
+        self.state.table.schedule(self.slot);
         self.wait()
     }
 
@@ -248,8 +250,8 @@ impl<'a> SessionContext<'a> {
         self.state.delivery.subscribers.of(self.slot).iter().map(|subscription| subscription.pattern().clone()).collect()
     }
 
-    /// Whether a subscription of the session takes `topic`.
-    pub fn takes(&self, topic: &TopicName) -> bool {
+    /// Whether a subscription of the session matches `topic`.
+    pub fn covers(&self, topic: &TopicName) -> bool {
         self.state.delivery.subscribers.take(self.slot, topic)
     }
 
@@ -279,12 +281,12 @@ impl<'a> SessionContext<'a> {
         &mut self,
         topic: &TopicName,
         member: &Member,
-        wanted: Wanted<'_>,
+        wanted: ReplayRequest<'_>,
         interval: Option<Duration>,
-    ) -> Result<(Begun, bool), PublishError> {
+    ) -> Result<(TopicStart, bool), PublishError> {
         let (topic, start, presence) = self.state.env.subscribe(topic, member, self.payer().as_ref(), wanted)?;
         self.state.add_subscription(self.slot, &Pattern::from(topic.name().clone()), interval);
-        Ok((Begun { topic, start }, presence))
+        Ok((TopicStart { topic, start }, presence))
     }
 
     /// Subscribes to a pattern, at most one message of each topic in `interval`. A place was taken for it.
@@ -296,8 +298,8 @@ impl<'a> SessionContext<'a> {
     }
 
     /// How the session begins on one topic that a pattern of its own takes; `None`: the topic does not live.
-    pub fn start(&self, topic: &TopicName, wanted: Wanted<'_>) -> Option<Begun> {
-        self.state.env.hub().start(topic, wanted).map(|(topic, start)| Begun { topic, start })
+    pub fn start(&self, topic: &TopicName, wanted: ReplayRequest<'_>) -> Option<TopicStart> {
+        self.state.env.hub().start(topic, wanted).map(|(topic, start)| TopicStart { topic, start })
     }
 
     /// Paces a subscription that the session has anew, or no more. [`SessionContext::follow_intervals`] is to follow at once.
@@ -331,19 +333,19 @@ impl<'a> SessionContext<'a> {
     }
 
     /// The session begins on `begun`: what it is owed of the history is read, and what comes behind is live.
-    pub fn begin(&mut self, begun: Begun) {
-        let Begun { topic, start } = begun;
+    pub fn begin(&mut self, begun: TopicStart) {
+        let TopicStart { topic, start } = begun;
         let pushed = self.pushed();
         self.state.catch_up.set_apart(self.slot, topic.name());
         match start.replay_from {
             Some(next) => self.state.catch_up.read_from(self.slot, topic, Position { offset: next, ..start.position }),
-            None if pushed > self.state.env.taken() => {
+            None if pushed > self.state.env.processed() => {
                 self.state.catch_up.set_watermark(self.slot, topic.name().clone(), start.position, pushed);
             }
             None => return,
         }
-        self.state.delivery.look_closer(self.slot);
-        self.state.table.look_again(self.slot);
+        self.state.delivery.use_slow_path(self.slot);
+        self.state.table.schedule(self.slot);
     }
 
     /// Whether history of `topic` is being read for the session.

@@ -11,7 +11,7 @@ use super::places::Places;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, Live};
 use crate::dialect::ReferenceAccount;
-use crate::hub::{Hub, OutletId, Payer, Publication, PublishError, Start, Submitted, Topic, Wanted};
+use crate::hub::{Hub, OutletId, Payer, Publication, PublishError, ReplayRequest, Start, Submitted, Topic};
 use crate::metrics::{LimitKey, Metrics, Tally};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
@@ -120,7 +120,7 @@ impl Env {
     }
 
     /// How many items were taken from the inbox.
-    pub fn taken(&self) -> u64 {
+    pub fn processed(&self) -> u64 {
         self.taken
     }
 
@@ -170,7 +170,7 @@ impl Env {
         topic: &TopicName,
         member: &Member,
         payer: Option<&Payer>,
-        wanted: Wanted<'_>,
+        wanted: ReplayRequest<'_>,
     ) -> Result<(Arc<Topic>, Start, bool), PublishError> {
         self.parts.hub.subscribe(topic, self.parts.outlet, member, payer, wanted)
     }

@@ -81,7 +81,7 @@ impl ShardState {
         }
         if pacing.has(slot) {
             pacing.begin_to_follow(slot);
-            delivery.look_closer(slot);
+            delivery.use_slow_path(slot);
             self.follow_part(slot, FOLLOWING_PER_TICK);
             if self.pacing.is_behind(slot) {
                 self.pacing.wait_to_follow(slot);

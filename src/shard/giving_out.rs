@@ -35,7 +35,7 @@ impl ShardState {
 
     /// Reads the next piece of history into the outbox.
     fn pull_replay(&mut self, slot: u32) {
-        if self.look_on(slot).is_some() {
+        if self.search_on(slot).is_some() {
             return;
         }
         let Self { table, delivery, catch_up, pacing, env, .. } = self;
@@ -47,13 +47,13 @@ impl ShardState {
         self.end_lapsed();
     }
     /// Looks on for what the patterns of a session match; the work that it was, in topics, `None`: that is not in turn.
-    pub fn look_on(&mut self, slot: u32) -> Option<usize> {
+    pub fn search_on(&mut self, slot: u32) -> Option<usize> {
         let Self { table, delivery, catch_up, env, .. } = self;
         let subscribers = &delivery.subscribers;
         let takes = |topic: &TopicName| subscribers.take(slot, topic);
-        let expanded = catch_up.go_on_expanding(slot, env.hub(), env.taken(), || env.pushed(), takes)?;
+        let expanded = catch_up.go_on_expanding(slot, env.hub(), env.processed(), || env.pushed(), takes)?;
         if expanded.ended {
-            table.look_again(slot); // a subscribe may have waited for that
+            table.schedule(slot); // a subscribe may have waited for that
         }
         for (topic, withheld) in expanded.lost {
             self.say(slot, &Event::Gap { topic: &topic, from: withheld.first.offset, to: withheld.last, epoch: None });

@@ -11,7 +11,7 @@ use crate::hub::counted_as;
 
 /// What a session's reader holds of what its client has sent, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldInput {
     /// As it came: a message that is not whole, commands that are not read yet.
     pub unfinished: usize,
     /// A command that waits or is being done, about.
@@ -57,7 +57,7 @@ impl Inputs {
 
     /// The session of `input`, which comes from `address`, holds this much now, and `unread` bytes were read ahead of it; `false`: of what
     /// is unfinished its address would hold too much.
-    pub fn count(&mut self, input: &mut Input, held: Held, unread: usize, address: IpAddr, limits: &Limits) -> bool {
+    pub fn count(&mut self, input: &mut Input, held: HeldInput, unread: usize, address: IpAddr, limits: &Limits) -> bool {
         let bytes = held.unfinished + held.command + unread;
         if bytes == 0 && input.bytes == 0 {
             return true;

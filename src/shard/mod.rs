@@ -30,8 +30,8 @@ mod worker;
 
 pub use answer::Answer;
 pub use catchup::Expansion;
-pub use context::{Begun, SessionContext};
-pub use input::Held;
+pub use context::{SessionContext, TopicStart};
+pub use input::HeldInput;
 pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnection, SessionView};
 pub use order::{Addressee, Order, OrderedSubscription};
 pub use pattern_set::PatternSet;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::context::SessionContext;
-use super::input::Held;
+use super::input::HeldInput;
 use super::order::Order;
 use crate::frame::Inflater;
 use crate::session_id::{MemberInfo, SessionSecret};
@@ -42,8 +42,8 @@ pub trait Reader: Send {
     }
 
     /// What it holds of what its client has sent.
-    fn held(&self) -> Held {
-        Held::default()
+    fn held(&self) -> HeldInput {
+        HeldInput::default()
     }
 
     /// Its deadline (see [`SessionContext::wake_at`]) has passed.

@@ -165,7 +165,7 @@ impl Sessions {
             let ShardState { table, delivery, .. } = &mut self.state;
             let is_fresh = table.get(slot).is_some_and(Connection::is_fresh);
             if is_fresh && !delivery.owes_nothing(slot) || delivery.owes_answers(slot) {
-                table.look_again(slot);
+                table.schedule(slot);
                 continue;
             }
             self.read_and_write(slot, buffer);
@@ -182,7 +182,7 @@ impl Sessions {
     }
 
     /// Goes on with the long work of sessions, in their turns.
-    pub fn go_on_in_turn(&mut self, buffer: &mut [u8]) {
+    pub fn run_slices(&mut self, buffer: &mut [u8]) {
         for _ in 0..self.state.slices.len() {
             let Some(slot) = self.state.slices.next() else { return };
             if self.state.table.is_open(slot) {
@@ -270,7 +270,7 @@ impl Sessions {
         connection.set_input_wait(InputWait::Nothing.with_unread(read_ahead), self.state.env.now);
         reading.unread = read_ahead.to_vec();
         self.count_input(slot);
-        self.state.table.look_again(slot); // the socket is to know its waker
+        self.state.table.schedule(slot); // the socket is to know its waker
     }
 
     /// Where the gateway drains: tells the session so, and that it leaves at its own moment.
@@ -310,7 +310,7 @@ impl Sessions {
                 return;
             }
         }
-        self.state.table.look_again(slot);
+        self.state.table.schedule(slot);
     }
 
     /// Has the reader go on with what was read before; `false`: it takes no more now.
@@ -361,7 +361,7 @@ impl Sessions {
             return ReadOn::Enough;
         }
         if read == buffer.len() {
-            self.state.table.look_again(slot);
+            self.state.table.schedule(slot);
             return ReadOn::Enough;
         }
         ReadOn::More

@@ -1,4 +1,4 @@
-//! Work of sessions that takes several turns: whose turn it is, and how much of it a tick does.
+//! Commands that are carried out in slices: which session runs its next slice, and how many steps a tick has for all of them.
 
 use std::collections::VecDeque;
 
@@ -6,16 +6,16 @@ use foldhash::HashSet;
 
 use super::unpaid::Unpaid;
 
-/// The steps of a tick, each of about a microsecond: where many sessions have long work, what is live does not wait for all of it.
+/// The steps of a tick, each of about a microsecond. The bound keeps live messages from waiting for the long commands of many sessions.
 const STEPS_PER_TICK: usize = 512;
 
-/// Sessions with long work, in the order of their turns.
+/// The queue of sessions that wait for their next slice.
 #[derive(Debug, Default)]
 pub struct Slices {
     waiting: VecDeque<u32>,
-    /// Those in `waiting`.
+    /// The slots in `waiting`.
     known: HashSet<u32>,
-    /// Whose turn it is now.
+    /// The slot that may run a slice now.
     current: Option<u32>,
     steps_left: usize,
     unpaid: Unpaid,
@@ -27,29 +27,29 @@ impl Slices {
         self.steps_left = STEPS_PER_TICK;
     }
 
-    /// Whether the session in `slot` may do a slice now. Where nobody waits, it needs no turn as long as the tick lasts.
-    pub fn takes_turn(&mut self, slot: u32) -> bool {
+    /// Whether the session in `slot` may run a slice now: it was taken from the queue, or the queue is empty and the tick has steps left.
+    pub fn may_run_slice(&mut self, slot: u32) -> bool {
         self.current.take_if(|current| *current == slot).is_some() || self.has_steps()
     }
 
-    /// Whether nobody waits for a turn and the tick has steps left.
+    /// Whether the queue is empty and the tick has steps left.
     pub fn has_steps(&self) -> bool {
         self.waiting.is_empty() && self.steps_left > 0
     }
 
-    /// The session in `slot` has more to do, after those who wait already.
+    /// Queues the session in `slot` behind the sessions that wait already.
     pub fn wait(&mut self, slot: u32) {
         if self.known.insert(slot) {
             self.waiting.push_back(slot);
         }
     }
 
-    /// So many steps were taken.
+    /// Counts steps that a slice took.
     pub fn spend(&mut self, steps: usize) {
         self.steps_left = self.steps_left.saturating_sub(steps);
     }
 
-    /// The session whose turn it is, if the tick has steps left.
+    /// Takes the next session from the queue, if the tick has steps left.
     pub fn next(&mut self) -> Option<u32> {
         self.current = self.waiting.front().copied().filter(|_| self.steps_left > 0);
         if let Some(slot) = self.current {
@@ -59,12 +59,12 @@ impl Slices {
         self.current
     }
 
-    /// What was done for sessions that they have not paid for yet.
+    /// Work that was done for sessions and is not charged yet.
     pub fn unpaid(&mut self) -> &mut Unpaid {
         &mut self.unpaid
     }
 
-    /// How many sessions wait.
+    /// The length of the queue.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -74,9 +74,9 @@ impl Slices {
 mod tests {
     use super::*;
 
-    /// A tick does a bounded number of steps for all sessions together, and nobody is served twice before the others.
+    /// A tick has a bounded number of steps for all sessions together, and no session runs a second slice before the others.
     #[test]
-    fn sessions_take_turns() {
+    fn sessions_run_slices_in_order() {
         const COST: usize = STEPS_PER_TICK / 2;
         let mut slices = Slices::default();
         let mut served = Vec::new();
@@ -84,7 +84,7 @@ mod tests {
         for _ in 0..3 {
             slices.begin_tick();
             while let Some(slot) = slices.next() {
-                assert!(!slices.takes_turn(slot + 1) && slices.takes_turn(slot));
+                assert!(!slices.may_run_slice(slot + 1) && slices.may_run_slice(slot));
                 slices.spend(COST);
                 served.push(slot);
                 slices.wait(slot);
@@ -93,13 +93,13 @@ mod tests {
         assert_eq!(served, [1, 2, 3, 1, 2, 3]);
     }
 
-    /// Where nobody waits, a session goes on at once, as long as the tick has steps left.
+    /// A session that is alone continues at once, as long as the tick has steps left.
     #[test]
-    fn a_session_alone_needs_no_turn() {
+    fn a_session_alone_does_not_wait() {
         let mut slices = Slices::default();
         slices.begin_tick();
-        assert!(slices.takes_turn(1));
+        assert!(slices.may_run_slice(1));
         slices.spend(STEPS_PER_TICK);
-        assert!(!slices.takes_turn(1) && slices.next().is_none());
+        assert!(!slices.may_run_slice(1) && slices.next().is_none());
     }
 }

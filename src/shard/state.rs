@@ -61,7 +61,7 @@ impl ShardState {
         self.env.begin_tick();
         self.slices.begin_tick();
         self.delivery.subscribers.begin_tick();
-        self.changes.begin_tick(self.env.taken(), self.env.now);
+        self.changes.begin_tick(self.env.processed(), self.env.now);
     }
 
     /// Gives `message` to each of its subscribers once.
@@ -88,9 +88,9 @@ impl ShardState {
     }
 
     /// Whether all that lay in the inbox when it had had `pushed` items has gone out to the session in `slot`.
-    pub fn has_taken(&self, slot: u32, pushed: u64) -> bool {
+    pub fn has_processed(&self, slot: u32, pushed: u64) -> bool {
         let waits_for_change = || self.delivery.subscribers.is_watching(slot) && self.changes.first().is_some_and(|first| first <= pushed);
-        self.env.taken() >= pushed && !waits_for_change()
+        self.env.processed() >= pushed && !waits_for_change()
     }
 
     /// The subscribers of topic `name`, whose log is another one from here on, read on behind `after`.
@@ -104,8 +104,8 @@ impl ShardState {
         for slot in slots {
             self.release_held(slot, name);
             self.catch_up.go_on(slot, &topic, after);
-            self.delivery.look_closer(slot);
-            self.table.look_again(slot);
+            self.delivery.use_slow_path(slot);
+            self.table.schedule(slot);
         }
     }
 
@@ -170,7 +170,7 @@ impl ShardState {
                 // It was read about by a pattern alone, and its history is over already.
                 None => self.say(slot, &Event::Gap { topic: &topic, from: first.offset, to: last, epoch: None }),
             }
-            self.delivery.look_closer(slot);
+            self.delivery.use_slow_path(slot);
         }
     }
 
@@ -231,7 +231,7 @@ impl ShardState {
         }
         let Some(connection) = self.table.get_mut(slot) else { return };
         if connection.poll_flush().is_ready() && (connection.end_writing() || connection.is_open() && connection.reads_on_when_written()) {
-            self.table.look_again(slot);
+            self.table.schedule(slot);
         }
     }
 
@@ -317,7 +317,7 @@ impl ShardState {
         self.pacing.forget(slot, &mut self.env.tally);
         if self.delivery.subscribers.depart(slot, id) {
             self.table.hold_slot(slot);
-            self.delivery.look_closer(slot); // lists name it still
+            self.delivery.use_slow_path(slot); // lists name it still
             self.end_departed();
         }
         self.env.vacate();

@@ -1,17 +1,17 @@
-//! Work that was done for sessions beside their commands, and that they have not paid for yet.
+//! Work that was done for sessions beside their commands, and is not charged to their rates yet.
 
 use foldhash::HashMap;
 
-/// By slot, in topics that were looked at.
+/// The uncharged work by slot, in examined topics.
 #[derive(Debug, Default)]
 pub struct Unpaid {
     by_slot: HashMap<u32, usize>,
-    /// Slots that work was done for since this was last asked.
+    /// Slots whose work has grown since the last [`Unpaid::take_grown`].
     grown: Vec<u32>,
 }
 
 impl Unpaid {
-    /// So many topics were looked at for the session in `slot`.
+    /// Adds `topics` that were examined for the session in `slot`.
     pub fn add(&mut self, slot: u32, topics: usize) {
         if topics > 0 {
             *self.by_slot.entry(slot).or_default() += topics;
@@ -21,7 +21,7 @@ impl Unpaid {
         }
     }
 
-    /// Takes what the session in `slot` has to pay for, in whole units of `per_unit` topics; the rest stays.
+    /// Takes the work of the session in `slot`, in whole units of `per_unit` topics. The remainder stays.
     pub fn take(&mut self, slot: u32, per_unit: usize) -> usize {
         let Some(topics) = self.by_slot.get_mut(&slot) else { return 0 };
         let units = *topics / per_unit;
@@ -32,12 +32,12 @@ impl Unpaid {
         units
     }
 
-    /// Takes the slots that work was done for since this was last asked; one may be named more than once.
+    /// Takes the slots whose work has grown since the last call. A slot may be named more than once.
     pub fn take_grown(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.grown)
     }
 
-    /// The session in `slot` ends.
+    /// Forgets the work of the session in `slot`, which ends.
     pub fn forget(&mut self, slot: u32) {
         self.by_slot.remove(&slot);
     }

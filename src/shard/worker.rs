@@ -117,7 +117,7 @@ impl Worker {
         // What was published before a command came goes out before its answer.
         self.drain_inbox();
         self.sessions.read_ready(&mut self.buffer);
-        self.sessions.go_on_in_turn(&mut self.buffer);
+        self.sessions.run_slices(&mut self.buffer);
         let left = self.drain_inbox();
         self.sessions.state.tell_changes();
         self.sessions.state.send_due();
@@ -163,7 +163,7 @@ impl Worker {
             keep_budget(state, share);
             bound_notes(state);
         }
-        state.catch_up.forget_passed(state.env.taken());
+        state.catch_up.forget_passed(state.env.processed());
         all_written && state.flush(most)
     }
 

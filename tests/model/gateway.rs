@@ -111,7 +111,7 @@ impl Gateway {
 
     /// A number for the next case, which its topics are named by.
     pub fn next_case(&mut self) -> u64 {
-        while self.hub.look_after() {}
+        while self.hub.upkeep() {}
         self.cases += 1;
         self.cases
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use belfry::clock::Clock;
 use belfry::config::{Config, Live, Sources};
-use belfry::hub::{Attempt, Hub, Message, Outlet, OutletId, PayloadKind, PresenceChange, Publication, Wanted};
+use belfry::hub::{Attempt, Hub, Message, Outlet, OutletId, PayloadKind, PresenceChange, Publication, ReplayRequest};
 use belfry::metrics::{Metrics, PublishSource};
 use belfry::position::{Offset, Position};
 use belfry::session_id::{Member, SessionId};
@@ -84,7 +84,7 @@ impl House {
         let member = Member { session: SessionId::random(), user: None, info: None };
         let Some(known) = self.hub.topic(&self.topic).map(|info| info.position) else { return Ok(()) };
         let since = Offset(known.offset.0.saturating_sub(missed));
-        let wanted = Wanted { since: Some((Some(known.epoch.as_str()), since)), last: None };
+        let wanted = ReplayRequest { since: Some((Some(known.epoch.as_str()), since)), last: None };
         let before = (way == Way::PositionReadBefore).then(|| self.hub.start(&self.topic, wanted).unwrap().1);
         let (topic, start, _) = self.hub.subscribe(&self.topic, self.outlet, &member, None, wanted).unwrap();
         let start = before.unwrap_or(start);
@@ -137,7 +137,7 @@ fn joins(way: Way, rounds: usize, company: bool) -> Result<(), String> {
     let mut house = House::new();
     if company {
         let other = Member { session: SessionId::random(), user: None, info: None };
-        house.hub.subscribe(&house.topic, house.outlet, &other, None, Wanted::default()).unwrap();
+        house.hub.subscribe(&house.topic, house.outlet, &other, None, ReplayRequest::default()).unwrap();
     }
     let stop = Arc::new(AtomicBool::new(false));
     let publishers: Vec<_> = (0..2)

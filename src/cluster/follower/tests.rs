@@ -151,7 +151,7 @@ fn follow_and(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, r
         let (epoch, _) = follower.tick().expect("a life was begun");
         taken.loading.push(((epoch, heard.sequence), content));
         if next == Next::AskEnd {
-            next = follower.settle(stream.last);
+            next = follower.note_end(stream.last);
         }
         if next == Next::Loaded {
             follower.loaded();
@@ -174,21 +174,21 @@ fn loaded(epoch: Epoch, last: u64) -> Follower {
     let begin = follower.begin(Found { first: last, last, life: Some((last, Some(epoch))), kept: None });
     assert_eq!(begin, Begin::Load { epoch, start: last, doubt: None });
     assert_eq!(follower.hear(Heard { life: Some(Some(epoch)), ..heard(last, 1) }), Ok(Next::AskEnd));
-    assert_eq!(follower.settle(last), Next::Loaded);
+    assert_eq!(follower.note_end(last), Next::Loaded);
     follower.loaded();
     follower
 }
 
 /// What is pushed out while a stream is loaded is noticed: up to the end that was asked last, no number may be missing.
 #[test]
-fn a_load_settles_before_it_ends() {
+fn a_load_asks_for_the_end_before_it_is_complete() {
     let (epoch, mut follower) = (Epoch::random(), Follower::default());
     follower.begin(Found { first: 3, last: 9, life: Some((3, Some(epoch))), kept: None });
     assert_eq!(follower.hear(heard(3, 1)), Ok(Next::ReadOn));
     assert_eq!(follower.hear(heard(9, 2)), Ok(Next::AskEnd), "holes are usual while it loads");
-    assert_eq!(follower.settle(11), Next::ReadOn);
-    assert_eq!(follower.hear(heard(11, 3)), Ok(Next::AskEnd), "10 was pushed out while it settled: once more");
-    assert_eq!(follower.settle(12), Next::ReadOn);
+    assert_eq!(follower.note_end(11), Next::ReadOn);
+    assert_eq!(follower.hear(heard(11, 3)), Ok(Next::AskEnd), "10 was removed after the end was asked for: once more");
+    assert_eq!(follower.note_end(12), Next::ReadOn);
     assert_eq!(follower.hear(heard(12, 4)), Ok(Next::Loaded));
 }
 

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use super::super::follower::{Begin, Follower, Found, Heard, Kept, Next};
 use super::*;
 use crate::config::{Config, Rule, Rules};
-use crate::hub::{PayloadKind, Wanted};
+use crate::hub::{PayloadKind, ReplayRequest};
 use crate::metrics::Metrics;
 use crate::topic_name::Pattern;
 
@@ -155,7 +155,7 @@ impl Gateway {
             let Ok(mut then) = self.follower.hear(heard) else { break };
             self.take(stored, loading.as_mut());
             if then == Next::AskEnd {
-                then = self.follower.settle(stream.last);
+                then = self.follower.note_end(stream.last);
             }
             if then == Next::Loaded
                 && let Some(loaded) = loading.take()
@@ -197,7 +197,7 @@ impl Gateway {
     fn begin_to_tell(&mut self, stream: &Stream) {
         for (topic, epoch, offset) in std::mem::take(&mut self.positions) {
             let (position, since) = (Position { epoch, offset }, (Some(epoch.as_str()), offset));
-            let recovered = self.log(topic).start(Wanted { since: Some(since), last: None }, 0).recovered == Some(true);
+            let recovered = self.log(topic).start(ReplayRequest { since: Some(since), last: None }, 0).recovered == Some(true);
             self.asked[0] += 1;
             self.asked[1] += usize::from(recovered);
             if !recovered {
@@ -219,9 +219,9 @@ impl Gateway {
     }
 }
 
-fn streamed(number: u64, payload: &[u8]) -> Streamed<'_> {
+fn streamed(number: u64, payload: &[u8]) -> StreamMessage<'_> {
     let (offset, published_at, kind) = (Offset(number), Timestamp(0), PayloadKind::Text);
-    Streamed { offset, published_at, kind, except: None, extra: None, payload }
+    StreamMessage { offset, published_at, kind, except: None, extra: None, payload }
 }
 
 fn name(topic: usize) -> TopicName {
@@ -261,7 +261,7 @@ fn a_topic_that_was_cut_is_not_whole_because_more_is_kept_now() {
     let (_, logs) = loading.end(1, 6, 10);
     let recovered = |topic, offset| {
         let since = Some((Some(epoch.as_str()), Offset(offset)));
-        logs[&name(topic)].start(Wanted { since, last: None }, 0).recovered
+        logs[&name(topic)].start(ReplayRequest { since, last: None }, 0).recovered
     };
     assert_eq!([1, 2, 3].map(|offset| recovered(0, offset)), [Some(false), Some(true), Some(true)], "2 was cut");
     assert_eq!([1, 2].map(|offset| recovered(1, offset)), [Some(false), Some(true)], "2 may have been its own");
@@ -282,7 +282,8 @@ fn what_was_followed_before_a_load_stays_known() {
         }
     }
     let (life, mut logs) = loading.end(51, 102, 10);
-    let recovered = |log: &Log, offset| log.start(Wanted { since: Some((Some(epoch.as_str()), Offset(offset))), last: None }, 0).recovered;
+    let recovered =
+        |log: &Log, offset| log.start(ReplayRequest { since: Some((Some(epoch.as_str()), Offset(offset))), last: None }, 0).recovered;
     let mut quiet = Log::of_stream(&life, life.base(), gateway.clock.moment());
     let busy = logs.get_mut(&name(1)).expect("it has a message");
     assert_eq!([recovered(&quiet, 30), recovered(busy, 30)], [Some(false); 2], "they may have had what is gone");

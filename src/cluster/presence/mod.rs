@@ -221,7 +221,7 @@ impl<'a> Session<'a> {
             match action {
                 Action::Change(change) => {
                     if self.parts.patterns.iter().any(|pattern| pattern.matches(&change.topic)) {
-                        self.parts.hub.change_elsewhere(&change);
+                        self.parts.hub.apply_remote_presence(&change);
                     }
                 }
                 Action::Ask(gateway, after) => {

@@ -14,7 +14,7 @@ use crate::topic_name::TopicName;
 
 /// A message that was read from a stream.
 #[derive(Debug, Clone, Copy)]
-pub struct Streamed<'a> {
+pub struct StreamMessage<'a> {
     /// The offset in the stream.
     pub offset: Offset,
     /// When the stream stored the message.

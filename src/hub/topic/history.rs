@@ -11,35 +11,35 @@ use crate::position::Offset;
 /// overhead.
 const MESSAGE_OVERHEAD_BYTES: usize = 128;
 
-/// The newest messages of one topic, oldest first: every message above `floor`.
+/// The newest messages of one topic, oldest first: every message above `missing_up_to`.
 #[derive(Debug, Default)]
 pub struct History {
     messages: VecDeque<Message>,
     bytes: usize,
     /// The highest offset at or below which messages may be missing.
-    floor: Offset,
+    missing_up_to: Offset,
 }
 
 impl History {
-    /// An empty history that will have every message above `floor`.
-    pub fn above(floor: Offset) -> Self {
-        Self { floor, ..Self::default() }
+    /// An empty history that will have every message above `missing_up_to`.
+    pub fn above(missing_up_to: Offset) -> Self {
+        Self { missing_up_to, ..Self::default() }
     }
 
     /// Keeps `message` if its rule keeps any, and gives up the oldest messages beyond the rule's `history`.
     pub fn keep(&mut self, message: &Message) {
         if message.rule.history == 0 {
             self.clear();
-            self.floor = message.position.offset;
+            self.missing_up_to = message.position.offset;
             return;
         }
         self.bytes += cost(message);
         self.messages.push_back(message.clone());
-        self.give_up_beyond(message.rule.history);
+        self.keep_newest(message.rule.history);
     }
 
     /// Gives up all but the newest `count` messages.
-    pub fn give_up_beyond(&mut self, count: usize) {
+    pub fn keep_newest(&mut self, count: usize) {
         while self.messages.len() > count {
             self.give_up_oldest();
         }
@@ -57,7 +57,7 @@ impl History {
         let Some(message) = self.messages.pop_front() else { return 0 };
         let freed = cost(&message);
         self.bytes -= freed;
-        self.floor = message.position.offset;
+        self.missing_up_to = message.position.offset;
         if self.messages.is_empty() {
             self.messages = VecDeque::new();
         }
@@ -66,8 +66,8 @@ impl History {
 
     /// Gives up all messages.
     pub fn clear(&mut self) {
-        let floor = self.messages.back().map_or(self.floor, |newest| newest.position.offset);
-        *self = Self::above(floor);
+        let missing_up_to = self.messages.back().map_or(self.missing_up_to, |newest| newest.position.offset);
+        *self = Self::above(missing_up_to);
     }
 
     /// When the oldest message was published.
@@ -75,19 +75,19 @@ impl History {
         self.messages.front().map(|message| message.moment)
     }
 
-    /// Notes that messages up to `floor` may be missing.
-    pub fn raise_floor(&mut self, floor: Offset) {
-        self.floor = self.floor.max(floor);
+    /// Notes that messages up to `missing_up_to` may be missing.
+    pub fn note_missing_up_to(&mut self, missing_up_to: Offset) {
+        self.missing_up_to = self.missing_up_to.max(missing_up_to);
     }
 
-    /// Notes that above `floor` no message is missing.
-    pub fn lower_floor(&mut self, floor: Offset) {
-        self.floor = self.floor.min(floor);
+    /// Notes that no message above `offset` is missing.
+    pub fn note_complete_above(&mut self, offset: Offset) {
+        self.missing_up_to = self.missing_up_to.min(offset);
     }
 
     /// The highest offset at or below which messages may be missing.
-    pub fn floor(&self) -> Offset {
-        self.floor
+    pub fn missing_up_to(&self) -> Offset {
+        self.missing_up_to
     }
 
     /// The messages from `offset` on, oldest first.

@@ -12,7 +12,7 @@ pub struct Lifetime {
     /// Whether a feed publishes to the topic.
     is_fed: bool,
     /// Whether the topic's upkeep is scheduled.
-    is_awaited: bool,
+    awaits_upkeep: bool,
     /// Whether the life is over, so that the topic's name has to be looked up again.
     is_over: bool,
 }
@@ -30,7 +30,7 @@ pub enum Upkeep {
 impl Lifetime {
     /// A life that begins at `now`. Whoever makes the topic schedules its upkeep.
     pub fn new(now: Moment) -> Self {
-        Self { used_at: now, is_fed: false, is_awaited: true, is_over: false }
+        Self { used_at: now, is_fed: false, awaits_upkeep: true, is_over: false }
     }
 
     /// Whether the life is over.
@@ -54,8 +54,8 @@ impl Lifetime {
     }
 
     /// Whether the topic's upkeep is to be scheduled now. It is scheduled once until it has been done.
-    pub fn begins_to_be_awaited(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_awaited, true)
+    pub fn begins_to_await_upkeep(&mut self) -> bool {
+        !std::mem::replace(&mut self.awaits_upkeep, true)
     }
 
     /// The rank of a topic with `named` subscribers by name; `newest_at`: when its newest message came, if any message is kept.
@@ -71,11 +71,11 @@ impl Lifetime {
 
     /// Whether the life goes on: until `kept_until`, the end of its oldest message; for as long as sessions are subscribed by name;
     /// and for `grace` after the last use.
-    pub fn look_after(&mut self, kept_until: Option<Moment>, named: usize, grace: Duration, now: Moment) -> Upkeep {
+    pub fn upkeep(&mut self, kept_until: Option<Moment>, named: usize, grace: Duration, now: Moment) -> Upkeep {
         match kept_until {
             Some(until) => Upkeep::DueAt(until),
             None if named > 0 => {
-                self.is_awaited = false;
+                self.awaits_upkeep = false;
                 Upkeep::AfterNextUse
             }
             None if now.since(self.used_at) < grace => Upkeep::DueAt(self.used_at + grace),

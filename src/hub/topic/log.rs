@@ -11,7 +11,7 @@ use crate::position::{Epoch, Offset, Position};
 
 /// What a subscriber asks to have replayed.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wanted<'a> {
+pub struct ReplayRequest<'a> {
     /// The epoch and offset of the last message that the subscriber says it has. Without an epoch, the offset alone is compared.
     pub since: Option<(Option<&'a str>, Offset)>,
     /// How many of the newest messages; `None`: the rule's `last`.
@@ -109,16 +109,17 @@ impl Log {
         Self { life: Life::Own(Epoch::random()), newest: Offset(0), history: History::default(), published_at: now }
     }
 
-    /// An empty log in the life of a stream. Every message of the topic above `floor` is going to be appended.
-    pub fn of_stream(life: &Arc<StreamLife>, floor: Offset, now: Moment) -> Self {
-        Self { life: Life::OfStream(Arc::clone(life)), newest: Offset(0), history: History::above(floor), published_at: now }
+    /// An empty log in the life of a stream. Every message of the topic above `missing_up_to` is going to be appended.
+    pub fn of_stream(life: &Arc<StreamLife>, missing_up_to: Offset, now: Moment) -> Self {
+        Self { life: Life::OfStream(Arc::clone(life)), newest: Offset(0), history: History::above(missing_up_to), published_at: now }
     }
 
     /// A life that continues at `position`, with its last `messages`, oldest first.
     pub fn restored(position: Position, messages: impl Iterator<Item = Message>, now: Moment) -> Self {
         let mut messages = messages.peekable();
-        let floor = messages.peek().map_or(position.offset, |first| Offset(first.position.offset.0.saturating_sub(1)));
-        let mut log = Self { life: Life::Own(position.epoch), newest: position.offset, history: History::above(floor), published_at: now };
+        let missing_up_to = messages.peek().map_or(position.offset, |first| Offset(first.position.offset.0.saturating_sub(1)));
+        let mut log =
+            Self { life: Life::Own(position.epoch), newest: position.offset, history: History::above(missing_up_to), published_at: now };
         messages.for_each(|message| log.append(&message));
         log
     }
@@ -150,13 +151,13 @@ impl Log {
     /// Takes over what `before`, which this log replaces, knows of the same life: up to where `before` is known, no message may be missing
     /// but those that it had given up.
     pub fn reach_back(&mut self, before: &Self) {
-        let (floor, known) = (self.history.floor(), before.known_to());
-        if known.epoch != self.epoch() || known.offset < floor {
+        let (missing_up_to, known) = (self.history.missing_up_to(), before.known_to());
+        if known.epoch != self.epoch() || known.offset < missing_up_to {
             return;
         }
-        let kept = before.history.before(floor.next()).next().map(|message| message.position.offset);
-        let newest = Some(before.newest).filter(|newest| *newest <= floor).or(kept).unwrap_or_default();
-        self.history.lower_floor(newest.max(before.history.floor()));
+        let kept = before.history.before(missing_up_to.next()).next().map(|message| message.position.offset);
+        let newest = Some(before.newest).filter(|newest| *newest <= missing_up_to).or(kept).unwrap_or_default();
+        self.history.note_complete_above(newest.max(before.history.missing_up_to()));
     }
 
     /// The position of the next message, where the log itself assigns it.
@@ -179,16 +180,16 @@ impl Log {
         matches!(&self.life, Life::OfStream(own) if Arc::ptr_eq(own, life))
     }
 
-    /// Notes that messages up to `floor` may be missing.
-    pub fn raise_floor(&mut self, floor: Offset) {
-        self.history.raise_floor(floor);
+    /// Notes that messages up to `missing_up_to` may be missing.
+    pub fn note_missing_up_to(&mut self, missing_up_to: Offset) {
+        self.history.note_missing_up_to(missing_up_to);
     }
 
     /// Gives up the history at the topic's end. A stream's life remembers how far the topic was.
     pub fn end(&mut self) {
         self.clear();
         if let Life::OfStream(life) = &self.life {
-            life.raise_base(self.newest.max(self.history.floor()));
+            life.raise_base(self.newest.max(self.history.missing_up_to()));
         }
     }
 
@@ -207,9 +208,9 @@ impl Log {
     }
 
     /// Where a subscriber begins; `last` is that of the topic's rule.
-    pub fn start(&self, wanted: Wanted<'_>, last: usize) -> Start {
+    pub fn start(&self, wanted: ReplayRequest<'_>, last: usize) -> Start {
         let position = self.position();
-        let reaches_back = |offset| (self.history.floor()..=position.offset).contains(&offset);
+        let reaches_back = |offset| (self.history.missing_up_to()..=position.offset).contains(&offset);
         let recovered =
             wanted.since.map(|(epoch, offset)| epoch.is_none_or(|epoch| epoch == position.epoch.as_str()) && reaches_back(offset));
         let replay_from = match wanted.since {
@@ -231,10 +232,10 @@ impl Log {
     /// Reads from `next` on: at most `messages` messages, and about `bytes` of payloads. A `next` of another epoch is read from the oldest
     /// message on, with a gap that names the epoch of the log.
     pub fn read(&self, next: Position, messages: usize, mut bytes: usize) -> ReplayPiece {
-        let (epoch, floor) = (self.epoch(), self.history.floor());
+        let (epoch, missing_up_to) = (self.epoch(), self.history.missing_up_to());
         let gap = match next.offset {
-            _ if next.epoch != epoch => Some(ReplayGap { from: Offset(1).min(floor), to: floor, epoch: Some(epoch) }),
-            from if from <= floor => Some(ReplayGap { from, to: floor, epoch: None }),
+            _ if next.epoch != epoch => Some(ReplayGap { from: Offset(1).min(missing_up_to), to: missing_up_to, epoch: Some(epoch) }),
+            from if from <= missing_up_to => Some(ReplayGap { from, to: missing_up_to, epoch: None }),
             _ => None,
         };
         let mut piece = ReplayPiece { epoch, gap, messages: Vec::new(), caught_up: false };
@@ -277,8 +278,8 @@ impl Log {
     }
 
     /// Gives up all but the newest `count` messages.
-    pub fn give_up_beyond(&mut self, count: usize) {
-        self.history.give_up_beyond(count);
+    pub fn keep_newest(&mut self, count: usize) {
+        self.history.keep_newest(count);
     }
 
     /// Gives up the messages that are older than the rule's `history_ttl`.
@@ -364,7 +365,7 @@ mod tests {
         let back: Vec<u64> = log.page_back(Offset(43), 10, 1_000).iter().map(|message| message.position.offset.0).collect();
         assert_eq!((back, log.page_back(Offset(u64::MAX), 1, 0).len()), (vec![42], 1), "43 itself is not before it");
         let start = |since| {
-            let start = log.start(Wanted { since: Some((Some(epoch.as_str()), Offset(since))), last: None }, 1);
+            let start = log.start(ReplayRequest { since: Some((Some(epoch.as_str()), Offset(since))), last: None }, 1);
             (start.recovered, start.replay_from)
         };
         assert_eq!(start(41), (Some(true), Some(Offset(42))));
@@ -386,13 +387,13 @@ mod tests {
             let start = log.start(wanted, 0);
             (start.recovered, start.replay_from.map(|offset| offset.0))
         };
-        let since = |offset| Wanted { since: Some((Some(epoch.as_str()), Offset(offset))), last: None };
+        let since = |offset| ReplayRequest { since: Some((Some(epoch.as_str()), Offset(offset))), last: None };
         assert_eq!(start(since(9)), (Some(false), None), "10 was pushed out");
         assert_eq!(start(since(10)), (Some(true), Some(11)));
         assert_eq!(start(since(60)), (Some(true), Some(61)), "an offset of another topic");
         assert_eq!(start(since(90)), (Some(true), None));
         assert_eq!(start(since(91)), (Some(false), None), "it lies ahead");
-        assert_eq!(start(Wanted { since: None, last: Some(2) }), (None, Some(71)));
+        assert_eq!(start(ReplayRequest { since: None, last: Some(2) }), (None, Some(71)));
         let offsets = |messages: &[Message]| messages.iter().map(|message| message.position.offset.0).collect::<Vec<_>>();
         assert_eq!(offsets(&log.page(None, 3, 1_000).messages), [70, 71, 90]);
         let page = log.page(Some(Offset(25)), 1, 1_000);

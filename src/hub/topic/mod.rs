@@ -13,7 +13,7 @@ mod state;
 pub use audience::Audience;
 pub use info::TopicInfo;
 pub use lifetime::Upkeep;
-pub use log::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayGap, ReplayPiece, Start, Wanted};
+pub use log::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayGap, ReplayPiece, ReplayRequest, Start};
 pub use rank::Rank;
 pub use shared::Shared;
 pub use state::{KeptMessage, TopicState};
@@ -31,7 +31,7 @@ use rank::Placed;
 use super::message::{About, Message, Publication};
 use super::outlet::{Outlet, OutletId};
 use super::payer::Payer;
-use super::stream::{StreamLife, Streamed};
+use super::stream::{StreamLife, StreamMessage};
 use crate::clock::{Clock, Moment};
 use crate::config::{Live, Rule};
 use crate::metrics::{PublishSource, RuleId};
@@ -122,7 +122,7 @@ impl Topic {
     pub fn apply(
         &self,
         life: &Arc<StreamLife>,
-        streamed: &Streamed<'_>,
+        streamed: &StreamMessage<'_>,
         follower: &Waker,
         live: &Live,
         clock: &Clock,
@@ -157,8 +157,8 @@ impl Topic {
     }
 
     /// Whether the topic's upkeep is to be scheduled now. It is scheduled once until it has been done.
-    pub fn begins_to_be_awaited(&self) -> bool {
-        self.state.lock().lifetime.begins_to_be_awaited()
+    pub fn begins_to_await_upkeep(&self) -> bool {
+        self.state.lock().lifetime.begins_to_await_upkeep()
     }
 
     /// Subscribes a session of `outlet` by name. The flag in the answer says whether the topic's rule has presence on.
@@ -167,7 +167,7 @@ impl Topic {
         id: OutletId,
         outlet: &Arc<dyn Outlet>,
         member: &Member,
-        wanted: Wanted<'_>,
+        wanted: ReplayRequest<'_>,
         live: &Live,
         now: Moment,
     ) -> Result<(Start, bool), Gone> {
@@ -201,7 +201,7 @@ impl Topic {
     }
 
     /// Where a subscriber by pattern begins.
-    pub fn start_by_pattern(&self, wanted: Wanted<'_>, live: &Live, now: Moment) -> Result<Start, Gone> {
+    pub fn start_by_pattern(&self, wanted: ReplayRequest<'_>, live: &Live, now: Moment) -> Result<Start, Gone> {
         self.with_living(live, |state| state.start(wanted, now))
     }
 
@@ -249,12 +249,12 @@ impl Topic {
     }
 
     /// Gives up the oldest messages until `bytes` are freed or no message is left; how many bytes were freed.
-    pub fn give_up_history(&self, bytes: usize) -> usize {
+    pub fn trim_history(&self, bytes: usize) -> usize {
         self.with(|state| state.log.give_up_oldest(bytes))
     }
 
     /// Ends the topic's life if its last use still has that rank.
-    pub fn give_way(&self, rank: u64) -> bool {
+    pub fn evict(&self, rank: u64) -> bool {
         self.with(|state| {
             let gives_way = state.rank(Rank::LastUse) == rank;
             if gives_way {
@@ -265,11 +265,11 @@ impl Topic {
     }
 
     /// Gives up expired messages, and ends the topic's life after `grace` without messages and named subscribers.
-    pub fn look_after(&self, grace: Duration, now: Moment) -> Upkeep {
+    pub fn upkeep(&self, grace: Duration, now: Moment) -> Upkeep {
         self.with(|state| {
             state.expire(now);
             let kept_until = state.log.oldest_moment().map(|oldest| oldest + state.rule.history_ttl);
-            let upkeep = state.lifetime.look_after(kept_until, state.audience.named(), grace, now);
+            let upkeep = state.lifetime.upkeep(kept_until, state.audience.named(), grace, now);
             if matches!(upkeep, Upkeep::Dead) {
                 state.die();
             }
@@ -381,7 +381,7 @@ impl State {
         self.lifetime.rank(rank, self.audience.named(), self.log.kept_since())
     }
 
-    fn start(&mut self, wanted: Wanted<'_>, now: Moment) -> Start {
+    fn start(&mut self, wanted: ReplayRequest<'_>, now: Moment) -> Start {
         self.expire(now);
         self.log.start(wanted, self.rule.last)
     }

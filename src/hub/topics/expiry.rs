@@ -80,12 +80,12 @@ impl Expiry {
     }
 
     /// Looks after one slice of the topics that are due at `now`; whether more are due.
-    pub fn look_after(&self, registry: &Registry, now: Moment) -> bool {
+    pub fn upkeep(&self, registry: &Registry, now: Moment) -> bool {
         self.forget_gone(registry.len());
         for _ in 0..SLICE {
             let Some(topic) = self.next_due(now) else { return false };
             let Some(topic) = topic.upgrade() else { continue };
-            match topic.look_after(GRACE, now) {
+            match topic.upkeep(GRACE, now) {
                 Upkeep::DueAt(at) => self.await_topic(&topic, at.max(now + Duration::from_millis(100))),
                 Upkeep::AfterNextUse => {}
                 Upkeep::Dead => registry.remove(&topic),
@@ -120,7 +120,7 @@ impl Expiry {
     pub fn make_room(&self, registry: &Registry) -> bool {
         for _ in 0..STEPS_MAX {
             let Some((topic, rank)) = self.unused.first() else { return false };
-            let gave_way = topic.give_way(rank);
+            let gave_way = topic.evict(rank);
             if gave_way {
                 registry.remove(&topic);
             }
@@ -142,7 +142,7 @@ impl Expiry {
                 return false;
             }
             let Some((topic, _)) = self.histories.first() else { return false };
-            topic.give_up_history(bytes);
+            topic.trim_history(bytes);
             self.histories.place(&topic);
         }
         over() > 0

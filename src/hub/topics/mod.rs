@@ -121,7 +121,7 @@ impl Topics {
 
     /// Has expiry await the end of `topic`, unless it does.
     pub fn await_upkeep(&self, topic: &Arc<Topic>) {
-        if topic.begins_to_be_awaited() {
+        if topic.begins_to_await_upkeep() {
             self.expiry.await_topic(topic, self.now());
         }
     }
@@ -166,10 +166,10 @@ impl Topics {
     }
 
     /// Gives up one slice of the messages and topics that have ended by now; whether more have.
-    pub fn look_after(&self) -> bool {
+    pub fn upkeep(&self) -> bool {
         self.histories_bytes_max.store(self.live.load().limits.history_bytes, Ordering::Relaxed);
         let trims_on = self.trim_histories();
-        self.expiry.look_after(&self.registry, self.now()) || trims_on
+        self.expiry.upkeep(&self.registry, self.now()) || trims_on
     }
 
     /// Frees the bytes of histories beyond `limits.history_bytes`. Whether some are left for the next call.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 
 use crate::dialect::json_write;
-use crate::hub::{Hub, Off, TopicInfo};
+use crate::hub::{Disabled, Hub, TopicInfo};
 use crate::position::Offset;
 use crate::server::limits::HttpBytes;
 use crate::server::request::{Caller, Query, QueryError};
@@ -150,6 +150,6 @@ fn may_read(caller: &Caller<'_>, topic: &TopicName) -> Result<(), Problem> {
     caller.require(&format!("reading {topic}"), |identity| identity.admin || identity.grants.may_subscribe(&pattern))
 }
 
-fn off(off: Off) -> Problem {
+fn off(off: Disabled) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, off.code(), off.to_string())
 }

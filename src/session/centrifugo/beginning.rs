@@ -1,22 +1,22 @@
-//! A subscription as it begins: told first, then gone on with.
+//! A subscription of Centrifugo's protocol that was made and is not answered yet.
 
 use crate::dialect::centrifugo::{Push, Reply, SubscribeResult};
 use crate::session_id::Member;
-use crate::shard::{Begun, SessionContext};
+use crate::shard::{SessionContext, TopicStart};
 use crate::topic_name::TopicName;
 
-/// A subscription that was made, and is to be told before it goes on.
+/// A subscription that was made. Its answer is sent before the first message.
 pub struct Beginning {
     pub topic: TopicName,
-    /// What is told.
+    /// The result that the answer has.
     pub result: SubscribeResult,
-    /// The session as it has joined, where it is told of joins.
+    /// The session as a member, if the session is told of joins, its own included.
     pub joined: Option<Member>,
-    pub begun: Begun,
+    pub begun: TopicStart,
 }
 
 impl Beginning {
-    /// After the answer: one's own join, then what is replayed, then what is live.
+    /// Called after the answer: sends the session's own join, then begins the replay, which precedes live messages.
     pub fn go(self, context: &mut SessionContext<'_>) {
         if let Some(member) = &self.joined {
             context.reply(&Reply::Push { channel: self.topic.as_str(), push: Push::Join(member) });

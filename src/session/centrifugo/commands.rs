@@ -1,4 +1,4 @@
-//! One session of Centrifugo's protocol: its commands, from a frame of several to their effects and replies.
+//! A session of Centrifugo's protocol: splits frames into commands, executes them and answers them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,53 +21,53 @@ use crate::metrics::{CloseReason, LimitKey, PublishSource};
 use crate::position::Position;
 use crate::session::command_rate::Verdict;
 use crate::session::opening::Unidentified;
-use crate::session::principal::{Principal, look_at};
+use crate::session::principal::{Principal, next_check};
 use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::work;
 use crate::session_id::MemberInfo;
-use crate::shard::{Answer, Held, Order, SessionContext};
+use crate::shard::{Answer, HeldInput, Order, SessionContext};
 use crate::topic_name::TopicName;
 
-/// Commands of one session that are acted on in one turn, so that the others get theirs.
-const COMMANDS_PER_TURN: u32 = 256;
+/// The most commands of one session that are executed in one call, so that other sessions are served.
+const COMMANDS_PER_READ: u32 = 256;
 
-/// How many `limits.auth_timeout` a session may take to its `connect`: some SDKs open the connection first and then fetch a token.
+/// The time to `connect` is this multiple of `limits.auth_timeout`, because some SDKs open the connection before they fetch a token.
 const AUTH_TIMEOUTS: u32 = 3;
 
-/// For so long after `connect` a subscribe is no command to the rate: an SDK that comes back has them all in its first frame.
+/// For this long after `connect`, subscribes are not counted by the rate: a returning SDK sends all of them in its first frame.
 const RETURNING: Duration = Duration::from_secs(10);
 
-/// One session.
+/// The protocol of one session.
 pub struct Centrifugo {
     wire: Wire,
     subscriber: Subscriber,
     stage: Stage,
-    /// Subscribes that count as none, for as long as the session is [`RETURNING`].
+    /// How many more subscribes are not counted by the rate, within [`RETURNING`].
     free_subscribes: usize,
-    /// A command that can't be done yet. No other is acted on before it is.
+    /// A command whose answer is pending. No later command is executed before it is answered.
     pending: Option<Box<Pending>>,
-    /// By their commands' `id`s.
+    /// Publishes, by the `id`s of their commands.
     publishes: Publishes<u32>,
-    /// The commands behind a pending one in its frame, or those of another turn.
+    /// The commands of a frame that are not executed yet.
     unread: Vec<u8>,
-    /// By what requests speak for it, where its connection has one direction alone.
+    /// The address of an emulated session, whose commands come in requests.
     by_requests: Option<ByRequests>,
 }
 
-/// A session's way to its `connect`, since when it is there.
+/// The stage of a session, with the moment at which the stage began.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
-    /// `connect` is due.
+    /// No `connect` has come yet.
     Opened(Moment),
-    /// It was refused: nothing else is heard.
+    /// `connect` was refused. All further commands are ignored.
     Refused(Moment),
-    /// It was answered.
+    /// `connect` was accepted.
     Connected(Moment),
 }
 
 impl Centrifugo {
-    /// A session that opens `now`.
+    /// A session that opens at `now`.
     pub fn new(wire: Wire, principal: Principal, by_requests: Option<ByRequests>, limits: &Limits, now: Moment) -> Self {
         Self {
             wire,
@@ -81,12 +81,12 @@ impl Centrifugo {
         }
     }
 
-    /// Whether the next command may be acted on.
+    /// Whether the next command may be executed.
     fn may_go_on(&self) -> bool {
         self.pending.is_none() && self.publishes.has_room()
     }
 
-    /// Acts on commands of `frame` and says how many bytes of it they had.
+    /// Executes commands of `frame`. Returns how many bytes of the frame they took.
     fn act_on(&mut self, frame: &[u8], context: &mut SessionContext<'_>) -> usize {
         let (mut used, mut acted) = (0, 0);
         loop {
@@ -100,7 +100,7 @@ impl Centrifugo {
             if used == frame.len() || !self.may_go_on() || !context.is_open() {
                 return used;
             }
-            if acted == COMMANDS_PER_TURN || !context.can_go_on() {
+            if acted == COMMANDS_PER_READ || !context.can_go_on() {
                 context.hold();
                 return used;
             }
@@ -124,12 +124,12 @@ impl Centrifugo {
         if !self.may_command(id, &asked, context) {
             return;
         }
-        if let Err(refusal) = self.obey(id, asked, context) {
+        if let Err(refusal) = self.execute(id, asked, context) {
             refusal.answer(id, context);
         }
     }
 
-    /// Whether the rate allows one more command; if not, it was answered, or the session closed.
+    /// Whether the rate allows the command. If not, the command was refused, or the session closed.
     fn may_command(&mut self, id: u32, asked: &Asked<'_>, context: &mut SessionContext<'_>) -> bool {
         let found = context.take_work(work::TOPICS_PER_UNIT);
         self.subscriber.principal_mut().charge(found, context);
@@ -139,15 +139,15 @@ impl Centrifugo {
             return true;
         }
         match self.subscriber.principal_mut().take_command(context) {
-            Verdict::Done => return true,
+            Verdict::Allowed => return true,
             Verdict::Refused { .. } => Refusal::from(ErrorCode::RateLimited).answer(id, context),
             Verdict::Excess => context.close(CloseCode::RateLimited, "too many commands", CloseReason::RateLimited),
         }
         false
     }
 
-    /// Does what is asked, or says why not.
-    fn obey(&mut self, id: u32, asked: Asked<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
+    /// Executes a command, or returns why it is refused.
+    fn execute(&mut self, id: u32, asked: Asked<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
         match asked {
             Asked::Connect(connect) => return self.connect(id, &connect, context),
             Asked::Send => return Err(Refusal::Disconnect(Disconnect::NOT_AVAILABLE, CloseReason::Policy)),
@@ -155,7 +155,7 @@ impl Centrifugo {
             Asked::Subscribe(asked) => return self.subscriber.subscribe(id, &asked, context),
             Asked::Unsubscribe { channel } => {
                 let topic = named_if_any(&channel)?;
-                self.begin(Pending::Unsubscribe(Unsubscribe { topic, id, pushed: context.pushed() }), context);
+                self.begin(Pending::Unsubscribe(Unsubscribe::new(id, topic, context)), context);
             }
             Asked::Publish { channel, data } => return self.publish(id, &named(&channel)?, data, context),
             Asked::Presence { channel } => {
@@ -178,7 +178,7 @@ impl Centrifugo {
         Ok(())
     }
 
-    /// Does a command, or keeps it until it can be done.
+    /// Executes a command, or keeps it while its answer is pending.
     fn begin(&mut self, command: Pending, context: &mut SessionContext<'_>) {
         self.pending = command.go_on(&mut self.subscriber, context).map(Box::new);
     }
@@ -191,7 +191,7 @@ impl Centrifugo {
             return Err(ErrorCode::NotAllowed.into());
         }
         let kind = match self.wire {
-            Wire::Json => PayloadKind::Json, // it was read as a part of JSON
+            Wire::Json => PayloadKind::Json, // the data was parsed as a part of the command's JSON
             Wire::Protobuf if is_json_text(data) => PayloadKind::Json,
             Wire::Protobuf if str::from_utf8(data).is_ok() => PayloadKind::Text,
             Wire::Protobuf => PayloadKind::Binary,
@@ -206,7 +206,7 @@ impl Centrifugo {
         Ok(())
     }
 
-    /// Tells what became of publishes, as far as that is known.
+    /// Sends the answers to publishes that are ready.
     fn tell_answers(&mut self, context: &mut SessionContext<'_>) {
         while context.is_open()
             && let Some((id, published)) = self.publishes.next_answer(context)
@@ -225,7 +225,7 @@ impl Centrifugo {
             return Err(Refusal::unreadable());
         }
         self.stage = Stage::Connected(context.now());
-        context.wake_at(Some(context.now())); // what is due next is another time-out from now on
+        context.wake_at(Some(context.now())); // computes the deadline anew, for the new stage
         let ping = context.heartbeat_interval();
         let own = self.subscriber.own_topics(context).into_iter();
         let begun: Vec<Beginning> = own.filter_map(|topic| self.subscriber.subscribe_by_itself(topic, connect, context)).collect();
@@ -239,7 +239,7 @@ impl Centrifugo {
         Ok(())
     }
 
-    /// What a token of `connect` that is not good comes to: a client with an expired one may fetch another and connect anew.
+    /// The refusal of `connect` with an invalid token. A client whose token has expired may fetch another and connect again.
     fn refused(&mut self, error: &Unidentified, context: &SessionContext<'_>) -> Refusal {
         self.stage = match self.stage {
             Stage::Opened(since) => Stage::Refused(since),
@@ -274,10 +274,10 @@ impl Protocol for Centrifugo {
     const LONGEST_MESSAGE: LimitKey = LimitKey::FrameBytes;
 
     fn open(&mut self, context: &mut SessionContext<'_>) {
-        self.reload(context); // there may have been one since the session was granted
+        self.reload(context); // a reload after the session was granted did not reach it
     }
 
-    /// Acts on the commands of one frame; keeps those that have to wait.
+    /// Executes the commands of one frame. Keeps those behind a pending command.
     fn hear(&mut self, frame: &[u8], _: bool, context: &mut SessionContext<'_>) {
         let used = self.act_on(frame, context);
         if used < frame.len() && context.is_open() {
@@ -297,26 +297,26 @@ impl Protocol for Centrifugo {
             frame.drain(..used);
             self.unread = if frame.is_empty() { Vec::new() } else { frame };
         }
-        self.hears_on()
+        self.accepts_messages()
     }
 
-    fn hears_on(&self) -> bool {
+    fn accepts_messages(&self) -> bool {
         self.may_go_on() && self.unread.is_empty()
     }
 
-    fn held(&self) -> Held {
+    fn held(&self) -> HeldInput {
         let command = self.pending.as_deref().map_or(0, size_of_val) + self.publishes.bytes();
-        Held { unfinished: self.unread.capacity(), command }
+        HeldInput { unfinished: self.unread.capacity(), command }
     }
 
     fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
         match self.stage {
             Stage::Opened(since) | Stage::Refused(since) => Some(since + context.config().limits.auth_timeout * AUTH_TIMEOUTS),
-            Stage::Connected(_) => self.subscriber.until_expiry().map(|left| look_at(left, context)),
+            Stage::Connected(_) => self.subscriber.until_expiry().map(|left| next_check(left, context)),
         }
     }
 
-    fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
+    fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
         match self.stage {
             Stage::Opened(_) | Stage::Refused(_) if self.deadline(context).is_some_and(|at| context.now() >= at) => {
                 context.limit_hit(LimitKey::AuthTimeout);
@@ -331,13 +331,13 @@ impl Protocol for Centrifugo {
     }
 
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        matches!(self.stage, Stage::Connected(_)) && orders::obey(&mut self.subscriber, order, context)
+        matches!(self.stage, Stage::Connected(_)) && orders::execute(&mut self.subscriber, order, context)
     }
 
     fn reload(&mut self, context: &mut SessionContext<'_>) {
         match self.subscriber.principal_mut().renew() {
             Ok(()) => self.subscriber.end_uncovered(context),
-            // It lives on for the grace, and may bring another.
+            // The session continues for the grace, in which the client may send another token.
             Err(AuthError::Expired) => {}
             Err(AuthError::Invalid(_)) => context.disconnect(Disconnect::INVALID_TOKEN, CloseReason::TokenInvalid),
         }

@@ -1,4 +1,4 @@
-//! A session of Centrifugo's protocol over HTTP: replies are the body of a long answer, commands come in requests of their own.
+//! Emulated sessions of Centrifugo's protocol: a stream carries the replies, and requests to `/emulation` carry the commands.
 
 use std::sync::Arc;
 
@@ -12,30 +12,30 @@ use crate::session::opening::Surroundings;
 use crate::session::over_requests::OverRequests;
 use crate::session::principal::Principal;
 use crate::session::reading::Session;
-use crate::session::turned_away::TurnedAway;
+use crate::session::rejected::Rejected;
 use crate::session_id::SessionId;
 use crate::shard::Reader;
 
-/// How such a session begins, as the request for its stream said.
+/// The parameters of an emulated session, from the request for its stream.
 pub struct Emulated {
-    /// The session's name.
+    /// The session's id.
     pub id: SessionId,
-    /// How the protocol is spelt.
+    /// The encoding, JSON or protobuf.
     pub wire: Wire,
-    /// Who it is by the request's credential; `Ok(None)`: nobody yet.
+    /// The identity of the request's credential; `Ok(None)`: the request had none.
     pub identity: Result<Option<Arc<Identity>>, AuthError>,
-    /// The first frame: `connect`, and what the client has put behind it.
+    /// The first frame: `connect`, and any commands behind it.
     pub first: Bytes,
-    /// The gateway, as its clients name it to find the session.
+    /// The name of the gateway, by which clients address the session.
     pub node: Arc<str>,
 }
 
-/// The session's reading side, ready for a shard.
+/// The reading side of an emulated session, ready for a shard.
 pub fn emulate(emulated: Emulated, surroundings: &Arc<Surroundings>) -> Box<dyn Reader> {
     let Emulated { id, wire, identity, first, node } = emulated;
     let identity = match identity {
         Ok(identity) => identity,
-        Err(error) => return TurnedAway::new(error),
+        Err(error) => return Rejected::new(error),
     };
     let (config, now) = (surroundings.live.load(), surroundings.clock.moment());
     let by_requests = ByRequests::new(&node);

@@ -1,9 +1,9 @@
-//! What a command counts as in the metrics.
+//! The labels of commands in the metrics.
 
 use crate::dialect::centrifugo::Asked;
 use crate::metrics::CommandOp;
 
-/// The command's label in the metrics, where it goes by the gateway's own names.
+/// The label of a command in the metrics, which has the names of the native commands.
 pub fn op(asked: &Asked<'_>) -> CommandOp {
     match asked {
         Asked::Subscribe(_) => CommandOp::Subscribe,

@@ -1,9 +1,9 @@
 //! Sessions of Centrifugo's protocol.
 
+mod authorizations;
 mod beginning;
 mod commands;
 mod emulated;
-mod held;
 mod label;
 mod orders;
 mod pending;

@@ -1,4 +1,4 @@
-//! What an operator's program asks of a session of Centrifugo's protocol.
+//! Operators' orders for sessions of Centrifugo's protocol.
 
 use super::subscriber::Subscriber;
 use crate::dialect::centrifugo::{Disconnect, Place, Push, Reply, Subscribe, Unsubscribed};
@@ -6,8 +6,8 @@ use crate::metrics::CloseReason;
 use crate::shard::{Order, OrderedSubscription, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
 
-/// Has a connected session do what `order` says; `false`: there was nothing to do, or a limit was in the way.
-pub fn obey(subscriber: &mut Subscriber, order: &Order, context: &mut SessionContext<'_>) -> bool {
+/// Executes `order` for a connected session; `false`: the order had no effect, or a limit prevents it.
+pub fn execute(subscriber: &mut Subscriber, order: &Order, context: &mut SessionContext<'_>) -> bool {
     match order {
         Order::Subscribe(wanted) => subscribe(subscriber, wanted, context),
         Order::Unsubscribe(topic) => unsubscribe(subscriber, topic.as_ref(), context),
@@ -24,10 +24,10 @@ fn subscribe(subscriber: &mut Subscriber, wanted: &OrderedSubscription, context:
     if context.is_subscribed(&Pattern::from(topic.clone())) {
         return false;
     }
-    let held = subscriber.held_by_gateway(info.as_deref());
+    let authorization = subscriber.gateway_authorization(info.as_deref());
     let place = since.as_ref().map(|(epoch, offset)| Place { recover: true, offset: offset.0, epoch: (&**epoch).into() });
     let asked = Subscribe { place: place.unwrap_or_default(), join_leave: *join_leave, ..Subscribe::default() };
-    let Ok(beginning) = subscriber.begin(topic.clone(), &asked, Some(held), context) else { return false };
+    let Ok(beginning) = subscriber.begin(topic.clone(), &asked, Some(authorization), context) else { return false };
     let data = data.as_ref().map(|(bytes, kind)| (&**bytes, *kind));
     context.reply(&Reply::Push { channel: topic.as_str(), push: Push::Subscribe { result: &beginning.result, data } });
     beginning.go(context);

@@ -1,4 +1,4 @@
-//! Commands whose answer may come later.
+//! Commands whose answers may be pending.
 
 use std::collections::HashSet;
 
@@ -15,45 +15,46 @@ use crate::topic_name::TopicName;
 /// The most messages in one answer from history.
 const HISTORY_LIMIT_MAX: usize = 1_000;
 
-/// A command that is tried until it is done, with what its answer needs.
+/// A command that is repeated until its answer is ready, with the data that the answer needs.
 pub enum Pending {
-    /// What the shard's inbox holds goes out before the answer.
+    /// An unsubscribe. Messages that the inbox held before it are sent before its answer.
     Unsubscribe(Unsubscribe),
-    /// A part of a history is asked for.
+    /// A read of a history.
     History(History),
-    /// The members of a topic are asked for.
+    /// A read of a topic's members.
     Presence(Presence),
 }
 
-/// An unsubscribe that waits until the shard has taken what was pushed before it; answered also where there is nothing to end.
+/// An unsubscribe. It waits until the shard has processed the items that its inbox received before. It is answered even if the session
+/// is not subscribed.
 pub struct Unsubscribe {
-    pub id: u32,
-    /// From what; `None`: no topic has that name.
-    pub topic: Option<TopicName>,
-    /// How many items the inbox had had.
-    pub pushed: u64,
+    id: u32,
+    /// The topic; `None`: the name is no valid topic.
+    topic: Option<TopicName>,
+    /// How many items the inbox had received.
+    pushed: u64,
 }
 
-/// A part of a history that is asked for.
+/// A read of a part of a history.
 pub struct History {
     id: u32,
     topic: TopicName,
     from: ReadFrom,
     limit: usize,
-    /// The epoch that the client says its position is of.
+    /// The epoch of the client's position; `None`: it is not compared.
     epoch: Option<Box<str>>,
 }
 
-/// The members of a topic that are asked for.
+/// A read of a topic's members.
 pub struct Presence {
     id: u32,
     topic: TopicName,
-    /// Whether their number alone is wanted.
+    /// Whether only the numbers of members and users are wanted.
     stats: bool,
 }
 
 impl Pending {
-    /// Goes on with the command; itself, if it has to wait.
+    /// Continues the command. Returns the command if its answer is pending.
     pub fn go_on(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
         match self {
             Self::Unsubscribe(unsubscribe) => unsubscribe.go_on(subscriber, context).map(Self::Unsubscribe),
@@ -64,8 +65,13 @@ impl Pending {
 }
 
 impl Unsubscribe {
+    /// An unsubscribe that came when the inbox had received as many items as it has by now.
+    pub fn new(id: u32, topic: Option<TopicName>, context: &SessionContext<'_>) -> Self {
+        Self { id, topic, pushed: context.pushed() }
+    }
+
     fn go_on(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
-        if context.taken(self.pushed) == Answer::Pending {
+        if context.processed(self.pushed) == Answer::Pending {
             return Some(self);
         }
         if let Some(topic) = self.topic {
@@ -77,7 +83,7 @@ impl Unsubscribe {
 }
 
 impl History {
-    /// What a command asks for, if the session may have it.
+    /// The read that a `history` command asks for, or its refusal.
     pub fn new(id: u32, asked: &centrifugo::History<'_>, subscriber: &Subscriber, context: &SessionContext<'_>) -> Result<Self, Refusal> {
         let topic = named(&asked.channel)?;
         if context.config().rules.of(&topic).history == 0 {
@@ -119,7 +125,7 @@ impl History {
 }
 
 impl Presence {
-    /// Who is there, or how many (`stats`), if the session may know.
+    /// The read that a `presence` command asks for or, with `stats`, a `presence_stats` command; or its refusal.
     pub fn new(id: u32, topic: TopicName, stats: bool, subscriber: &Subscriber, context: &SessionContext<'_>) -> Result<Self, Refusal> {
         if !context.config().rules.of(&topic).presence {
             return Err(ErrorCode::PresenceOff.into());
@@ -142,7 +148,7 @@ impl Presence {
         };
         subscriber.principal_mut().charge(work::of_members(members.len()), context);
         if stats {
-            // All who are anonymous count as one user.
+            // All anonymous members count as one user.
             let users: HashSet<Option<&str>> = members.iter().map(|member| member.user.as_deref()).collect();
             context.reply(&Reply::PresenceStats { id, clients: members.len(), users: users.len() });
         } else {

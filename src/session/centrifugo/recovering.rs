@@ -1,28 +1,28 @@
-//! From where on a session hears a topic, and what it is told of that.
+//! Recovery in Centrifugo's protocol: where a subscription begins, and what its result tells of that.
 
 use std::time::Duration;
 
 use crate::config::{OnSlow, Rule};
 use crate::dialect::centrifugo::{Place, SubscribeResult};
-use crate::hub::{Start, Wanted};
+use crate::hub::{ReplayRequest, Start};
 use crate::position::{Offset, Position};
 
-/// Larger offsets are taken as this one: no topic gets there, and the next one is still a `u64`.
+/// Larger offsets are replaced by this one. No topic reaches it, and the offset behind it still fits a `u64`.
 const OFFSET_MAX: u64 = i64::MAX as u64;
 
-/// What a client's position in a topic is worth.
+/// What can be recovered behind a client's position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovering {
     /// The topic keeps no history.
     Nothing,
-    /// Every message after it.
+    /// Every message behind the position.
     Stream,
-    /// The newest message alone: older ones mean nothing once it is there.
+    /// Only the newest message, which supersedes older ones.
     Newest,
 }
 
 impl Recovering {
-    /// By its rule, and by the interval that a subscribe asks for.
+    /// The mode for a topic with `rule`, and for a subscribe with `interval`.
     pub fn of(rule: &Rule, interval: Option<Duration>) -> Self {
         match rule.on_slow {
             _ if rule.history == 0 => Self::Nothing,
@@ -32,18 +32,18 @@ impl Recovering {
         }
     }
 
-    /// What is asked of the topic.
-    pub fn wanted<'a>(self, place: &'a Place<'_>, last: Option<usize>) -> Wanted<'a> {
+    /// The request to the topic, for the client's `place` and its `last`.
+    pub fn wanted<'a>(self, place: &'a Place<'_>, last: Option<usize>) -> ReplayRequest<'a> {
         let epoch = (!place.epoch.is_empty()).then_some(&*place.epoch);
         let since = place.recover.then_some((epoch, Offset(place.offset.min(OFFSET_MAX))));
         match self {
-            Self::Nothing => Wanted { since: None, last },
-            Self::Stream => Wanted { since, last },
-            Self::Newest => Wanted { since, last: if place.recover { Some(1) } else { last } },
+            Self::Nothing => ReplayRequest { since: None, last },
+            Self::Stream => ReplayRequest { since, last },
+            Self::Newest => ReplayRequest { since, last: if place.recover { Some(1) } else { last } },
         }
     }
 
-    /// What follows for a client that asks to recover or not, where the topic's log would have it begin at `start`.
+    /// The start of a subscription for which the topic's log returned `start`. `recovers`: the client asks to recover.
     pub fn start(self, start: Start, recovers: bool) -> Start {
         match self {
             Self::Newest if recovers => Start { replay_from: start.replay_from.map(|_| start.position.offset), ..start },
@@ -51,8 +51,8 @@ impl Recovering {
         }
     }
 
-    /// What the client is told. The position is the one right before the first message that follows: a connection that is lost on the
-    /// way goes on there.
+    /// The result that the client is told. Its position is the one before the first replayed message, so that a connection that is lost
+    /// during the replay recovers from there.
     pub fn result(self, start: &Start, recovers: bool) -> SubscribeResult {
         let offset = start.replay_from.map_or(start.position.offset, |first| Offset(first.0 - 1));
         let position = Some(Position { offset, ..start.position });

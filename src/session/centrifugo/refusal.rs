@@ -1,4 +1,4 @@
-//! What becomes of a command that is not done, for its channel's name or for another reason.
+//! Refusals of commands: an error reply, or a disconnect.
 
 use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::{Disconnect, ErrorReply};
@@ -6,21 +6,21 @@ use crate::metrics::CloseReason;
 use crate::shard::SessionContext;
 use crate::topic_name::TopicName;
 
-/// Why a command is not done.
+/// How a command is refused.
 pub enum Refusal {
-    /// It is answered so; the code is what it counts as.
+    /// An error reply, and the code under which the metrics count it.
     Error(ErrorReply, ErrorCode),
-    /// It ends the session.
+    /// A disconnect, which ends the session.
     Disconnect(Disconnect, CloseReason),
 }
 
 impl Refusal {
-    /// The command is none.
+    /// The refusal of a command that can't be parsed.
     pub fn unreadable() -> Self {
         Self::Disconnect(Disconnect::BAD_REQUEST, CloseReason::Protocol)
     }
 
-    /// Answers the command of that `id`, or ends the session. A command without `id` has no answer.
+    /// Answers the command with `id`, or ends the session. A command with the `id` 0 gets no answer.
     pub fn answer(self, id: u32, context: &mut SessionContext<'_>) {
         match self {
             Self::Error(error, code) if id > 0 => context.refuse_with(id, error, code),
@@ -44,7 +44,7 @@ pub fn named(channel: &str) -> Result<TopicName, Refusal> {
     TopicName::parse(channel).map_err(|error| error.code().into())
 }
 
-/// The topic that `channel` names, if a topic may be called so: nobody is subscribed to another.
+/// The topic that `channel` names; `None`: it is no valid topic name, so no session is subscribed to it.
 pub fn named_if_any(channel: &str) -> Result<Option<TopicName>, Refusal> {
     match named(channel) {
         Ok(topic) => Ok(Some(topic)),

@@ -1,28 +1,28 @@
-//! How requests that speak for a session find it: by the gateway, the shard and a secret.
+//! The address of an emulated session: the gateway's name, the number of the shard, and a secret.
 
 use std::sync::Arc;
 
 use crate::session_id::SessionSecret;
 use crate::shard::SessionContext;
 
-/// What a session is known by to the requests that speak for it.
+/// The address of one emulated session, as its own protocol knows it.
 pub struct ByRequests {
     secret: SessionSecret,
-    /// The gateway, as it is told to clients.
+    /// The name of the gateway, as clients are told.
     node: Arc<str>,
 }
 
-/// Which session a request speaks for, within one gateway.
+/// The address of a session within one gateway, as a request gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addressed {
-    /// Its shard's number.
+    /// The number of the session's shard.
     pub shard: usize,
-    /// Its secret.
+    /// The session's secret.
     pub secret: SessionSecret,
 }
 
 impl ByRequests {
-    /// A new session of the gateway `node`.
+    /// The address of a new session of the gateway `node`.
     pub fn new(node: &Arc<str>) -> Self {
         Self { secret: SessionSecret::random(), node: Arc::clone(node) }
     }
@@ -35,14 +35,14 @@ impl ByRequests {
         &self.node
     }
 
-    /// What the client is told of the session, which [`Addressed::read`] reads.
+    /// The text that clients are told, which [`Addressed::read`] parses: the secret and the shard's number.
     pub fn session(&self, context: &SessionContext<'_>) -> String {
         format!("{}{}", self.secret, context.shard())
     }
 }
 
 impl Addressed {
-    /// Reads what a client says of its session; `None`: no session was ever called so.
+    /// Parses the address in a request; `None`: the text has another form.
     pub fn read(session: &str) -> Option<Self> {
         const SECRET_BYTES: usize = 32;
         let (secret, shard) = session.split_at_checked(SECRET_BYTES)?;
@@ -56,10 +56,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_told_is_read() {
+    fn an_address_is_read_as_it_was_told() {
         let secret = SessionSecret::random();
         assert_eq!(Addressed::read(&format!("{secret}12")), Some(Addressed { shard: 12, secret }));
-        assert!(!format!("{secret:?}").contains(&secret.to_string()), "it goes into no log");
+        assert!(!format!("{secret:?}").contains(&secret.to_string()), "no log has the secret");
         for text in ["", "1", "é", &format!("{secret}"), &format!("{secret}-1"), &format!("{secret}+1"), &format!("x{secret}1")] {
             assert_eq!(Addressed::read(text), None, "{text:?}");
         }

@@ -1,16 +1,16 @@
-//! Who a session is and what it is subscribed to: what it may, and what its subscriptions rest on.
+//! The subscriptions of a session of Centrifugo's protocol: what authorizes them, how they begin, and when they expire.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::authorizations::{Authorization, Authorizations};
 use super::beginning::Beginning;
-use super::held::{Held, HeldTopic};
 use super::recovering::Recovering;
 use super::refusal::{Refusal, named};
 use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::{Connect, Disconnect, ErrorReply, Expiry, Options, Push, Reply, Subscribe, SubscribeResult, Unsubscribed};
-use crate::hub::Wanted;
+use crate::hub::ReplayRequest;
 use crate::metrics::{CloseReason, LimitKey, Recovery};
 use crate::position::Offset;
 use crate::session::principal::Principal;
@@ -18,85 +18,85 @@ use crate::session_id::{Member, MemberInfo};
 use crate::shard::SessionContext;
 use crate::topic_name::{Pattern, TopicName};
 
-/// The bit of a subscribe's `flag` by which what can't be recovered is refused.
+/// The bit of a subscribe's `flag` that has an unrecoverable subscribe refused.
 const REFUSE_UNRECOVERABLE: i64 = 2;
 
-/// The one method of deltas that SDKs know. A reply that does not name it has payloads sent in full.
+/// The only method of deltas that SDKs know. A reply that does not name it means that payloads are sent in full.
 const FOSSIL: &str = "fossil";
 
-/// How long a subscription outlives its token, and a session its own, so that an SDK that is late can bring a new one.
+/// How long a subscription or a session outlives its token, so that a late SDK can send a new token.
 const EXPIRY_GRACE: Duration = Duration::from_secs(25);
 
-/// The subscribing side of one session.
+/// The principal of one session, and the authorizations of its subscriptions.
 pub struct Subscriber {
     principal: Principal,
-    /// Subscriptions that do not rest on its grants.
-    held: Held,
+    /// The authorizations of subscriptions that the grants do not cover.
+    authorizations: Authorizations,
 }
 
 impl Subscriber {
-    /// Subscribed to nothing.
+    /// No subscriptions yet.
     pub fn new(principal: Principal) -> Self {
-        Self { principal, held: Held::default() }
+        Self { principal, authorizations: Authorizations::default() }
     }
 
-    /// Who it is.
+    /// The principal.
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// The same, to be another from now on, or to pay.
+    /// The principal, to change its identity or to charge work.
     pub fn principal_mut(&mut self) -> &mut Principal {
         &mut self.principal
     }
 
-    /// The session as presence on `topic` shows it, and as its publications do.
+    /// The session as presence and publications of `topic` show it.
     pub fn member(&self, topic: &TopicName) -> Member {
-        let info = match self.held.get(topic).and_then(|held| held.info.as_ref()) {
+        let info = match self.authorizations.get(topic).and_then(|authorization| authorization.info.as_ref()) {
             Some(info) => Some(Arc::clone(info)),
             None => self.principal.connection().and_then(|connection| connection.info.clone()),
         };
         Member { info, ..self.principal.member() }
     }
 
-    /// Its user, but for the empty one, which is nobody's name.
+    /// The user; `None` also for the empty one.
     fn named_user(&self) -> Option<Arc<str>> {
         self.principal.user().filter(|user| !user.is_empty())
     }
 
-    /// Whoever is subscribed to a topic, or may be, may read its history and presence.
+    /// Whether the session may read the history and presence of `topic`: it is subscribed to the topic, or may subscribe to it.
     pub fn may_read(&self, topic: &TopicName, context: &SessionContext<'_>) -> bool {
         is_subscribed(topic, context) || self.principal.may_read(topic)
     }
 
-    /// Who may publish by its grants does; so may who is subscribed, where the rule says so.
+    /// Whether the session may publish to `topic`: by its grants, or as a subscriber if the rule has `publish_for_subscribers` on.
     pub fn may_publish(&self, topic: &TopicName, context: &SessionContext<'_>) -> bool {
         let by_rule = || context.config().rules.of(topic).publish_for_subscribers && !topic.is_own() && is_subscribed(topic, context);
         self.principal.may_publish(topic) || by_rule()
     }
 
-    /// How long its token holds still.
+    /// The time that is left to the token.
     pub fn expiry(&self) -> Expiry {
         Expiry(self.principal.expires().map(|expires| self.principal.left_until(expires)))
     }
 
-    /// How long the session may live still, past its token; `None`: without end.
+    /// The time until the session ends, after its token's grace; `None`: the token does not expire.
     pub fn until_end(&self) -> Option<Duration> {
         Some(self.left_past(self.principal.expires()?))
     }
 
-    /// How long it is until the session or a subscription is past its token.
+    /// The time until the session or a subscription ends, after the grace of its token.
     pub fn until_expiry(&self) -> Option<Duration> {
-        let held = self.held.first_expiry().map(|expires| self.left_past(expires));
-        [self.until_end(), held].into_iter().flatten().min()
+        let authorization = self.authorizations.first_expiry().map(|expires| self.left_past(expires));
+        [self.until_end(), authorization].into_iter().flatten().min()
     }
 
-    /// The time until a token that expires at `seconds` is past its grace.
+    /// The time until the grace of a token ends that expires at `seconds`.
     fn left_past(&self, seconds: u64) -> Duration {
         self.principal.left_until(seconds.saturating_add(EXPIRY_GRACE.as_secs()))
     }
 
-    /// Subscribes to what a command asks for.
+    /// Executes a `subscribe` command.
     pub fn subscribe(&mut self, id: u32, asked: &Subscribe<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
         let topic = named(&asked.channel)?;
         if !asked.delta.is_empty() && asked.delta != FOSSIL {
@@ -111,15 +111,15 @@ impl Subscriber {
         if is_subscribed(&topic, context) {
             return Err(Refusal::Error(ErrorReply::ALREADY_SUBSCRIBED, ErrorCode::BadRequest));
         }
-        let held = self.allowed_by(&topic, &asked.token, context)?;
-        let beginning = self.begin(topic, asked, held, context)?;
+        let authorization = self.authorize(&topic, &asked.token, context)?;
+        let beginning = self.begin(topic, asked, authorization, context)?;
         context.reply(&Reply::Subscribe { id, result: &beginning.result });
         beginning.go(context);
         Ok(())
     }
 
-    /// The topics that the gateway subscribes the session to as it connects, those of its token and its own, with what they rest on.
-    pub fn own_topics(&self, context: &SessionContext<'_>) -> Vec<(TopicName, HeldTopic)> {
+    /// The topics that the gateway subscribes the session to at `connect`: the personal channel, and the channels of the token.
+    pub fn own_topics(&self, context: &SessionContext<'_>) -> Vec<(TopicName, Authorization)> {
         let config = context.config();
         let personal = self.named_user().map(|user| config.centrifugo.personal.replace("{user}", &user));
         let personal = personal.as_deref().map(|name| (name, None));
@@ -127,48 +127,48 @@ impl Subscriber {
         let named = named.map(|channel| (&*channel.name, channel.info.as_deref()));
         let mut seen = HashSet::new();
         let topics = personal.into_iter().chain(named).filter_map(|(name, info)| Some((TopicName::parse(name).ok()?, info)));
-        topics.filter(|(topic, _)| seen.insert(topic.clone())).map(|(topic, info)| (topic, self.held_by_gateway(info))).collect()
+        topics.filter(|(topic, _)| seen.insert(topic.clone())).map(|(topic, info)| (topic, self.gateway_authorization(info))).collect()
     }
 
-    /// What a subscription rests on that the gateway makes; presence and publications show `info` of the session there.
-    pub fn held_by_gateway(&self, info: Option<&str>) -> HeldTopic {
-        HeldTopic { by_gateway: true, expires: None, info: info.map(|info| self.info_with(info.into())) }
+    /// The authorization of a subscription that the gateway makes. Presence and publications of its topic show `info`.
+    pub fn gateway_authorization(&self, info: Option<&str>) -> Authorization {
+        Authorization { by_gateway: true, expires: None, info: info.map(|info| self.info_with(info.into())) }
     }
 
-    /// Subscribes the session to a topic of its own; nothing where a limit is in the way.
+    /// Subscribes the session to one of [`Subscriber::own_topics`]; `None`: a limit prevents it.
     pub fn subscribe_by_itself(
         &mut self,
-        (topic, held): (TopicName, HeldTopic),
+        (topic, authorization): (TopicName, Authorization),
         connect: &Connect<'_>,
         context: &mut SessionContext<'_>,
     ) -> Option<Beginning> {
         let place = connect.subs.iter().find(|(channel, _)| *channel == topic.as_str()).map(|(_, place)| place.clone());
         let asked = Subscribe { place: place.unwrap_or_default(), ..Subscribe::default() };
-        self.begin(topic, &asked, Some(held), context).ok()
+        self.begin(topic, &asked, Some(authorization), context).ok()
     }
 
-    /// What is shown of the session where a subscription says more of it than its connection.
+    /// The information of the session with the `info` of one subscription.
     fn info_with(&self, info: Box<str>) -> Arc<MemberInfo> {
         let session = self.principal.connection().and_then(|connection| connection.info.as_ref()).and_then(|info| info.session.clone());
         Arc::new(MemberInfo { session, topic: Some(info) })
     }
 
-    /// What the subscription to `topic` rests on, if that is not the session's grants; an error where nothing allows it.
-    fn allowed_by(&self, topic: &TopicName, token: &str, context: &mut SessionContext<'_>) -> Result<Option<HeldTopic>, Refusal> {
+    /// The authorization of a subscription to `topic`; `None`: the session's grants cover the topic.
+    fn authorize(&self, topic: &TopicName, token: &str, context: &mut SessionContext<'_>) -> Result<Option<Authorization>, Refusal> {
         if !token.is_empty() {
-            return self.held_by(topic.as_str(), token, context).map(Some);
+            return self.token_authorization(topic.as_str(), token, context).map(Some);
         }
         let listed = topic.as_str().rsplit_once('#').filter(|_| context.config().rules.of(topic).user_channels);
         let is_listed = |users: &str| self.named_user().is_some_and(|user| users.split(',').any(|listed| *listed == *user));
         match listed {
-            Some((_, users)) if is_listed(users) => Ok(Some(HeldTopic::default())),
+            Some((_, users)) if is_listed(users) => Ok(Some(Authorization::default())),
             None if self.principal.may_subscribe(&Pattern::from(topic.clone())) => Ok(None),
             _ => Err(ErrorCode::NotAllowed.into()),
         }
     }
 
-    /// What a subscription token allows of `channel`. One for another topic, user or session ends the session.
-    fn held_by(&self, channel: &str, token: &str, context: &mut SessionContext<'_>) -> Result<HeldTopic, Refusal> {
+    /// The authorization that a subscription token gives for `channel`. A token for another channel, user or session ends the session.
+    fn token_authorization(&self, channel: &str, token: &str, context: &mut SessionContext<'_>) -> Result<Authorization, Refusal> {
         let token = self.principal.subscription(token, context).map_err(|error| Refusal::from(error.code()))?;
         let is_ours = token.user.unwrap_or_default() == self.principal.user().unwrap_or_default()
             && *token.channel == *channel
@@ -177,10 +177,10 @@ impl Subscriber {
             return Err(Refusal::Disconnect(Disconnect::INVALID_TOKEN, CloseReason::TokenInvalid));
         }
         let info = token.info.map(|info| self.info_with(info));
-        Ok(HeldTopic { by_gateway: false, expires: token.expires, info })
+        Ok(Authorization { by_gateway: false, expires: token.expires, info })
     }
 
-    /// Renews what a subscription rests on. Some SDKs leave the channel out, which the token names too.
+    /// Executes a `sub_refresh` command. Some SDKs leave out the channel, which the token names too.
     pub fn refresh_subscription(&mut self, id: u32, channel: &str, token: &str, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
         let claimed = if channel.is_empty() { self.principal.topic_of(token) } else { None };
         let channel = claimed.as_deref().unwrap_or(channel);
@@ -188,30 +188,30 @@ impl Subscriber {
         if !is_subscribed(&topic, context) {
             return Err(ErrorCode::NotSubscribed.into());
         }
-        let held = self.held_by(channel, token, context)?;
-        context.reply(&Reply::SubRefresh { id, expiry: self.expiry_of(&held) });
-        self.hold(topic, held, context);
+        let authorization = self.token_authorization(channel, token, context)?;
+        context.reply(&Reply::SubRefresh { id, expiry: self.expiry_of(&authorization) });
+        self.note_authorization(topic, authorization, context);
         Ok(())
     }
 
-    fn expiry_of(&self, held: &HeldTopic) -> Expiry {
-        Expiry(held.expires.map(|expires| self.principal.left_until(expires)))
+    fn expiry_of(&self, authorization: &Authorization) -> Expiry {
+        Expiry(authorization.expires.map(|expires| self.principal.left_until(expires)))
     }
 
-    /// Notes what a subscription rests on. The session's deadline may be an earlier one with that, so it is looked at soon.
-    fn hold(&mut self, topic: TopicName, held: HeldTopic, context: &mut SessionContext<'_>) {
-        if held.expires.is_some() {
+    /// Sets the authorization of a subscription. Its expiry may be earlier than the session's deadline, so the deadline is computed anew.
+    fn note_authorization(&mut self, topic: TopicName, authorization: Authorization, context: &mut SessionContext<'_>) {
+        if authorization.expires.is_some() {
             context.wake_at(Some(context.now()));
         }
-        self.held.put(topic, held);
+        self.authorizations.put(topic, authorization);
     }
 
-    /// Subscribes to a topic that the session may have, which rests on its grants or on what is `held`.
+    /// Subscribes to `topic`, for which the session has an authorization or grants.
     pub fn begin(
         &mut self,
         topic: TopicName,
         asked: &Subscribe<'_>,
-        held: Option<HeldTopic>,
+        authorization: Option<Authorization>,
         context: &mut SessionContext<'_>,
     ) -> Result<Beginning, Refusal> {
         let config = context.config();
@@ -225,15 +225,15 @@ impl Subscriber {
         }
         let pattern = Pattern::from(topic.clone());
         take_place(&pattern, context)?;
-        let expiry = held.as_ref().map_or(Expiry(None), |held| self.expiry_of(held));
-        if let Some(held) = held {
-            self.hold(topic.clone(), held, context);
+        let expiry = authorization.as_ref().map_or(Expiry(None), |authorization| self.expiry_of(authorization));
+        if let Some(authorization) = authorization {
+            self.note_authorization(topic.clone(), authorization, context);
         }
         let watches = (asked.join_leave || rule.pushes_joins) && rule.presence;
         let member = self.member(&topic);
         let (mut begun, _) = context.subscribe(&topic, &member, wanted, own.interval).map_err(|error| {
             context.give_place_back(&pattern);
-            self.held.remove(&topic);
+            self.authorizations.remove(&topic);
             Refusal::from(error.code())
         })?;
         context.set_interval(&pattern, own.interval);
@@ -251,41 +251,42 @@ impl Subscriber {
 
     /// Ends the subscription to `topic`, if there is one.
     pub fn unsubscribe(&mut self, topic: TopicName, context: &mut SessionContext<'_>) {
-        self.held.remove(&topic);
+        self.authorizations.remove(&topic);
         context.unsubscribe(&[Pattern::from(topic)]);
     }
 
-    /// Ends the subscriptions that the session's grants do not cover any more, each told.
+    /// Ends the subscriptions that the session's grants no longer cover, with a push for each.
     pub fn end_uncovered(&mut self, context: &mut SessionContext<'_>) {
         let mut uncovered = self.principal.uncovered(context);
-        uncovered.retain(|pattern| pattern.as_name().is_none_or(|topic| self.held.get(&topic).is_none()));
+        uncovered.retain(|pattern| pattern.as_name().is_none_or(|topic| self.authorizations.get(&topic).is_none()));
         self.end(&uncovered, Unsubscribed::NOT_ALLOWED, context);
     }
 
-    /// Ends subscriptions, each told why.
+    /// Ends subscriptions, with a push for each.
     pub fn end(&mut self, ended: &[Pattern], why: Unsubscribed, context: &mut SessionContext<'_>) {
         if ended.is_empty() {
             return;
         }
-        ended.iter().filter_map(Pattern::as_name).for_each(|topic| self.held.remove(&topic));
+        ended.iter().filter_map(Pattern::as_name).for_each(|topic| self.authorizations.remove(&topic));
         context.unsubscribe(ended);
         for pattern in ended {
             context.reply(&Reply::Push { channel: pattern.as_str(), push: Push::Unsubscribe(why) });
         }
     }
 
-    /// A subscription has ended because messages were lost. The client subscribes anew; where it can't, it has to connect anew.
+    /// A subscription has ended because messages were lost. The client subscribes again. If the gateway made the subscription, the client
+    /// has to connect again.
     pub fn lapsed(&mut self, topic: &TopicName, context: &mut SessionContext<'_>) {
-        if self.held.get(topic).is_some_and(|held| held.by_gateway) {
+        if self.authorizations.get(topic).is_some_and(|authorization| authorization.by_gateway) {
             context.disconnect(Disconnect::INSUFFICIENT_STATE, CloseReason::Slow);
         }
-        self.held.remove(topic);
+        self.authorizations.remove(topic);
     }
 
-    /// Ends the subscriptions that are past their token.
+    /// Ends the subscriptions whose tokens have expired, after the grace.
     pub fn end_expired(&mut self, context: &mut SessionContext<'_>) {
         let seconds = self.principal.unix_seconds().saturating_sub(EXPIRY_GRACE.as_secs());
-        let expired: Vec<Pattern> = self.held.expired(seconds).into_iter().map(Pattern::from).collect();
+        let expired: Vec<Pattern> = self.authorizations.expired(seconds).into_iter().map(Pattern::from).collect();
         self.end(&expired, Unsubscribed::EXPIRED, context);
     }
 }
@@ -294,7 +295,7 @@ fn is_subscribed(topic: &TopicName, context: &SessionContext<'_>) -> bool {
     context.is_subscribed(&Pattern::from(topic.clone()))
 }
 
-/// Takes a place for one more subscription of the session.
+/// Reserves a place for one more subscription of the session.
 fn take_place(pattern: &Pattern, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
     let full = |context: &mut SessionContext<'_>, limit| {
         context.limit_hit(limit);
@@ -306,8 +307,9 @@ fn take_place(pattern: &Pattern, context: &mut SessionContext<'_>) -> Result<(),
     context.take_place(pattern).or_else(|limit| full(context, limit))
 }
 
-/// Whether all after the position that is asked for can be replayed. A topic that does not live has nothing behind its beginning.
-fn is_recoverable(topic: &TopicName, wanted: Wanted<'_>, context: &SessionContext<'_>) -> bool {
+/// Whether all messages behind the requested position can be replayed. A topic that does not exist has no messages, so only its beginning
+/// can be recovered.
+fn is_recoverable(topic: &TopicName, wanted: ReplayRequest<'_>, context: &SessionContext<'_>) -> bool {
     match context.start(topic, wanted) {
         Some(begun) => begun.start.recovered != Some(false),
         None => matches!(wanted.since, None | Some((None, Offset(0)))),

@@ -1,9 +1,9 @@
-//! One session of the native dialect: its commands, each to its effect and its reply.
+//! A session of the native dialect: executes commands and answers them (PROTOCOL section 3).
 
 use std::sync::Arc;
 
 use super::orders;
-use super::pending::{History, OwnedId, Pending, Presence, borrowed, owned};
+use super::pending::{OwnedId, Pending, borrowed, owned};
 use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::dialect::{Command, Event, Request, RequestId, json_read};
@@ -14,21 +14,21 @@ use crate::session::command_rate::Verdict;
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
-use crate::session::subscriptions::{SubscribeOptions, Unsubscribing};
+use crate::session::subscriptions::SubscribeOptions;
 use crate::session::work;
-use crate::shard::{Answer, Held, Order, SessionContext};
+use crate::shard::{Answer, HeldInput, Order, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
-/// One session.
+/// The protocol of one session.
 pub struct Native {
     principal: Principal,
     opened_at: Moment,
-    /// A command that can't be done yet. No other is acted on before it is.
+    /// A command whose answer is pending. No later command is executed before it is answered.
     pending: Option<Box<Pending>>,
     publishes: Publishes<Published>,
 }
 
-/// What the answer to a publish needs that comes later.
+/// The data that the later answer to a publish needs.
 struct Published {
     topic: TopicName,
     id: OwnedId,
@@ -49,19 +49,19 @@ fn op(command: &Command<'_>) -> CommandOp {
 }
 
 impl Native {
-    /// A session that opens `now`, and begins with `topics` and the newest `last` messages of each, where its upgrade asks for some.
+    /// A session that opens at `now`. It subscribes to `topics`, those of its URL, with the newest `last` messages of each.
     pub fn new(principal: Principal, topics: Vec<Result<Pattern, TopicNameError>>, last: Option<usize>, now: Moment) -> Self {
         let options = SubscribeOptions { last, ..SubscribeOptions::default() };
         let pending = (!topics.is_empty()).then(|| Box::new(Pending::subscribe(topics, options, None, true)));
         Self { principal, opened_at: now, pending, publishes: Publishes::default() }
     }
 
-    /// Whether the rate allows one more command; if not, it was answered, or the session closed.
+    /// Whether the rate allows the command with `id`. If not, the command was refused, or the session closed.
     fn may_command(&mut self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) -> bool {
         let found = context.take_work(work::TOPICS_PER_UNIT);
         self.principal.charge(found, context);
         match self.principal.take_command(context) {
-            Verdict::Done => return true,
+            Verdict::Allowed => return true,
             Verdict::Refused { per_second } => {
                 let message = format!("more than {per_second} commands a second; this one was not done");
                 context.refuse(id, ErrorCode::RateLimited, &message);
@@ -73,8 +73,8 @@ impl Native {
         false
     }
 
-    /// Does what `command` says.
-    fn obey(&mut self, id: Option<RequestId<'_>>, command: Command<'_>, context: &mut SessionContext<'_>) {
+    /// Executes `command`.
+    fn execute(&mut self, id: Option<RequestId<'_>>, command: Command<'_>, context: &mut SessionContext<'_>) {
         match command {
             Command::Subscribe { topics, last, since, interval, presence } => {
                 let options = SubscribeOptions { last, since, interval, presence }.into_owned();
@@ -82,14 +82,11 @@ impl Native {
             }
             Command::Unsubscribe { topics } => {
                 self.principal.charge(work::of_names(topics.len()), context);
-                let unsubscribing = Unsubscribing::new(topics, id, context.pushed());
-                self.begin(Pending::Unsubscribe(Box::new(unsubscribing)), context);
+                self.begin(Pending::unsubscribe(topics, id, context), context);
             }
             Command::Publish { topic, data, echo } => self.publish(id, &topic, data, echo, context),
-            Command::History { topic, since, limit } => {
-                self.begin(Pending::History(History { topic, since, limit, id: owned(id) }), context);
-            }
-            Command::Presence { topic } => self.begin(Pending::Presence(Presence { topic, id: owned(id) }), context),
+            Command::History { topic, since, limit } => self.begin(Pending::history(topic, since, limit, id), context),
+            Command::Presence { topic } => self.begin(Pending::presence(topic, id), context),
             Command::Auth { token } => self.authenticate(id, &token, context),
             Command::Subscriptions => {
                 self.principal.charge(work::of_names(context.subscription_count()), context);
@@ -100,12 +97,12 @@ impl Native {
         }
     }
 
-    /// Does a command, or keeps it until it can be done.
+    /// Executes a command, or keeps it while its answer is pending.
     fn begin(&mut self, command: Pending, context: &mut SessionContext<'_>) {
         self.pending = command.go_on(&mut self.principal, context).map(Box::new);
     }
 
-    /// Publishes, and tells what became of it: now, or behind the publishes before it.
+    /// Publishes `data`. The answer is sent now, or behind the answers to earlier publishes.
     fn publish(&mut self, id: Option<RequestId<'_>>, topic: &TopicName, data: &[u8], echo: bool, context: &mut SessionContext<'_>) {
         if !self.principal.may_publish(topic) {
             let message = format!("publishing to {topic} is not allowed for this session");
@@ -128,7 +125,7 @@ impl Native {
         }
     }
 
-    /// Tells what became of publishes, as far as that is known.
+    /// Sends the answers to publishes that are ready.
     fn tell_answers(&mut self, context: &mut SessionContext<'_>) {
         while context.is_open()
             && let Some((Published { topic, id }, published)) = self.publishes.next_answer(context)
@@ -142,7 +139,7 @@ impl Native {
             Ok(identity) => identity,
             Err(error) => return context.refuse(id, error.code(), &error.to_string()),
         };
-        self.principal.charge(work::of_names(context.subscription_count()), context); // each is looked at
+        self.principal.charge(work::of_names(context.subscription_count()), context); // each is checked against the grants
         let before = self.principal.user();
         let expires = identity.expires;
         self.principal.become_identity(identity, context);
@@ -156,14 +153,14 @@ impl Native {
         self.end_uncovered(context);
     }
 
-    /// Ends the subscriptions that the session's grants do not cover any more, and says which.
+    /// Ends the subscriptions that the session's grants no longer cover, and names them in an error.
     fn end_uncovered(&self, context: &mut SessionContext<'_>) {
         if let Some(message) = orders::end_uncovered(&self.principal, context) {
             context.refuse(None, ErrorCode::NotAllowed, &message);
         }
     }
 
-    /// When the session is to have said who it is, if it has not yet.
+    /// The deadline of `limits.auth_timeout`; `None`: the session has authenticated.
     fn auth_deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
         (!self.principal.is_known()).then(|| self.opened_at + context.config().limits.auth_timeout)
     }
@@ -176,7 +173,7 @@ impl Protocol for Native {
         let config = context.config();
         let (ping_interval, max_message_bytes) = (config.limits.ping_interval, config.limits.message_bytes);
         context.say(&Event::Welcome { session: self.principal.id(), ping_interval, max_message_bytes });
-        // There may have been a reload since the upgrade was granted, and the shard told only the sessions that it had.
+        // A reload after the upgrade was granted did not reach this session, because the shard did not have it yet.
         self.reload(context);
         if context.is_open()
             && let Some(subscribe) = self.pending.take()
@@ -199,7 +196,7 @@ impl Protocol for Native {
             return;
         }
         match request {
-            Ok(Request { id, command }) => self.obey(id, command, context),
+            Ok(Request { id, command }) => self.execute(id, command, context),
             Err(refusal) => context.refuse(refusal.id, refusal.code, &refusal.message),
         }
     }
@@ -210,23 +207,23 @@ impl Protocol for Native {
         if let Some(command) = self.pending.take() {
             self.begin(*command, context);
         }
-        self.hears_on()
+        self.accepts_messages()
     }
 
-    fn hears_on(&self) -> bool {
+    fn accepts_messages(&self) -> bool {
         self.pending.is_none() && self.publishes.has_room()
     }
 
-    fn held(&self) -> Held {
+    fn held(&self) -> HeldInput {
         let command = self.pending.as_deref().map_or(0, Pending::bytes) + self.publishes.bytes();
-        Held { unfinished: 0, command }
+        HeldInput { unfinished: 0, command }
     }
 
     fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
         [self.auth_deadline(context), self.principal.expiry(context)].into_iter().flatten().min()
     }
 
-    fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
+    fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
         if self.auth_deadline(context).is_some_and(|deadline| context.now() >= deadline) {
             context.limit_hit(LimitKey::AuthTimeout);
             return context.close(CloseCode::Policy, "not authenticated in time", CloseReason::Policy);
@@ -235,7 +232,7 @@ impl Protocol for Native {
     }
 
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        orders::obey(order, &mut self.principal, context)
+        orders::execute(order, &mut self.principal, context)
     }
 
     fn reload(&mut self, context: &mut SessionContext<'_>) {

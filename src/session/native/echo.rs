@@ -1,4 +1,4 @@
-//! Sessions of `/echo`: every message comes back.
+//! A session of `/echo`: every message is sent back.
 
 use std::sync::Arc;
 
@@ -10,30 +10,31 @@ use crate::frame::OpCode;
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
-use crate::shard::{Held, Order, SessionContext};
+use crate::shard::{HeldInput, Order, SessionContext};
 use crate::token_bucket::TokenBucket;
 
-/// Bytes of an echoed message that count as a frame.
+/// The bytes of an echoed message that count as one frame.
 const ECHOED_BYTES_PER_FRAME: usize = 4 << 10;
 
-/// Which part of `frames_burst` may be echoed at once.
+/// The burst of echoed frames is `limits.frames_burst` divided by this number.
 const ECHOED_BURST_PART: u32 = 8;
 
-/// One session.
+/// The protocol of one session.
 pub struct Echo {
     principal: Principal,
-    /// What it may have sent back. A message is inflated and deflated, whatever it took on the wire, so a long one counts as several
-    /// frames. It may go below zero, and holds less than a burst of frames: a new connection brings it along each time.
+    /// The rate of echoed frames. A long message counts as several frames, because it is inflated and deflated again, however small it was
+    /// on the wire. The bucket may go below zero. Its burst is smaller than that of frames, because each new connection begins with a full
+    /// bucket.
     rate: TokenBucket,
 }
 
 impl Echo {
-    /// A session that opens now.
+    /// A session that opens at `now`.
     pub fn new(principal: Principal, limits: &Limits, now: Moment) -> Self {
         Self { principal, rate: TokenBucket::new(burst(limits), now) }
     }
 
-    /// Whether `message` may be echoed; if not, the session is closed.
+    /// Whether the rate allows `message`. If not, the session was closed.
     fn may_echo(&mut self, message: &[u8], context: &mut SessionContext<'_>) -> bool {
         let config = context.config();
         let (per_second, burst) = (config.limits.frames_per_second, burst(&config.limits));
@@ -56,7 +57,7 @@ impl Protocol for Echo {
     const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
 
     fn open(&mut self, context: &mut SessionContext<'_>) {
-        self.reload(context); // there may have been one since the upgrade was granted
+        self.reload(context); // a reload after the upgrade was granted did not reach this session
     }
 
     fn hear(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
@@ -69,24 +70,24 @@ impl Protocol for Echo {
         true
     }
 
-    fn hears_on(&self) -> bool {
+    fn accepts_messages(&self) -> bool {
         true
     }
 
-    fn held(&self) -> Held {
-        Held::default()
+    fn held(&self) -> HeldInput {
+        HeldInput::default()
     }
 
     fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
         self.principal.expiry(context)
     }
 
-    fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
+    fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
         self.principal.end_expired(context);
     }
 
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        orders::obey(order, &mut self.principal, context)
+        orders::execute(order, &mut self.principal, context)
     }
 
     fn reload(&mut self, context: &mut SessionContext<'_>) {

@@ -1,4 +1,4 @@
-//! The session of a stream (PROTOCOL section 11): it can only listen.
+//! The session of a stream (PROTOCOL section 11), whose client only listens.
 
 use std::sync::Arc;
 
@@ -16,54 +16,54 @@ use crate::session::reading::Session;
 use crate::session::subscriptions::{SubscribeOptions, Subscribing};
 use crate::session::work;
 use crate::session_id::SessionId;
-use crate::shard::{Answer, Held, Order, Reader, SessionContext};
+use crate::shard::{Answer, HeldInput, Order, Reader, SessionContext};
 use crate::topic_name::{Pattern, TopicNameError};
 
-/// How a stream begins, as its request said.
+/// The parameters of a stream, from its request.
 pub struct Listening {
-    /// The session's name.
+    /// The session's id.
     pub id: SessionId,
-    /// Who it is.
+    /// The identity.
     pub identity: Arc<Identity>,
-    /// The topics of its URL; those that are none are told by an error.
+    /// The topics of its URL. Each invalid name is answered with an error.
     pub topics: Vec<Result<Pattern, TopicNameError>>,
-    /// From where on, and at what pace.
+    /// The replay and the interval.
     pub options: SubscribeOptions<'static>,
-    /// Whether it takes payloads alone.
+    /// Whether the stream has payloads without envelopes.
     pub is_raw: bool,
-    /// Whether each message tells where the stream stands.
+    /// Whether each message carries the position of the stream.
     pub tells_position: bool,
 }
 
-/// Charges work units to whoever pays for a stream.
+/// Charges work units to the rate that the stream's request used.
 pub type Charge = Box<dyn Fn(u32) + Send>;
 
 impl Listening {
-    /// The work units of what the stream asks for by name (PROTOCOL section 7).
+    /// The work units of the names in the request (PROTOCOL section 7).
     pub fn units(&self) -> u32 {
         work::of_names(self.topics.len() + self.options.since.len())
     }
 }
 
-/// What the session is.
+/// The protocol of one session.
 struct Listener {
     principal: Principal,
     is_raw: bool,
-    /// Its one subscribe, until that is done.
+    /// The subscribe to its topics, until it is complete.
     beginning: Option<Box<Beginning>>,
-    /// Charges what it turns out to cost, as long as it lasts.
+    /// Charges the work that the stream causes.
     charge: Charge,
 }
 
-/// How a stream begins, once its request was looked at.
+/// The subscribe of a stream.
 struct Beginning {
     subscribing: Subscribing,
     topics: Vec<Result<Pattern, TopicNameError>>,
     tells_position: bool,
 }
 
-/// A stream's reading side, ready for a shard. What its client sends behind the request is discarded. `charge`: who pays for what it turns
-/// out to cost.
+/// The reading side of a stream, ready for a shard. Bytes that its client sends after the request are discarded. `charge` is called with
+/// the work that the stream causes.
 pub fn listen(listening: Listening, charge: Charge, surroundings: &Arc<Surroundings>) -> Box<dyn Reader> {
     let Listening { id, identity, topics, options, is_raw, tells_position } = listening;
     let subscribing = Subscribing::new(topics.clone(), options);
@@ -73,7 +73,7 @@ pub fn listen(listening: Listening, charge: Charge, surroundings: &Arc<Surroundi
 }
 
 impl Listener {
-    /// Does a slice of its subscribe; what is left waits for its next turn.
+    /// Runs a slice of the subscribe.
     fn go_on_beginning(&mut self, context: &mut SessionContext<'_>) {
         let Some(mut beginning) = self.beginning.take() else { return };
         if beginning.subscribing.go_on(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
@@ -83,7 +83,7 @@ impl Listener {
         let Beginning { subscribing, topics, tells_position } = *beginning;
         (self.charge)(work::of_places(subscribing.looked_at()));
         let done = subscribing.finish(context);
-        let (told, stands) = done.stands(&topics);
+        let (told, stands) = done.stream_positions(&topics);
         if self.is_raw {
             if let Err(reason) = done.begin_raw(context) {
                 context.close(CloseCode::Policy, &reason, CloseReason::Policy);
@@ -93,13 +93,13 @@ impl Listener {
             done.begin_all(None, context);
         }
         if tells_position {
-            context.stand_at(stands);
+            context.set_stream_position(stands);
         }
-        self.end_if_deaf(context);
+        self.end_if_unsubscribed(context);
     }
 
-    /// Ends a stream that is subscribed to nothing: it can't subscribe again.
-    fn end_if_deaf(&self, context: &mut SessionContext<'_>) {
+    /// Closes a stream without subscriptions, because it has no command to subscribe.
+    fn end_if_unsubscribed(&self, context: &mut SessionContext<'_>) {
         if self.beginning.is_none() && context.is_open() && context.subscription_count() == 0 {
             context.close(CloseCode::Policy, "this stream is subscribed to nothing", CloseReason::Policy);
         }
@@ -113,7 +113,7 @@ impl Protocol for Listener {
         let config = context.config();
         let (ping_interval, max_message_bytes) = (config.limits.ping_interval, config.limits.message_bytes);
         context.say(&Event::Welcome { session: self.principal.id(), ping_interval, max_message_bytes });
-        // There may have been a reload since the request was granted, and the shard told only the sessions that it had.
+        // A reload after the request was granted did not reach this session, because the shard did not have it yet.
         if orders::renew(&mut self.principal, context) {
             self.go_on_beginning(context);
         }
@@ -123,22 +123,22 @@ impl Protocol for Listener {
 
     fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool {
         self.go_on_beginning(context);
-        self.hears_on()
+        self.accepts_messages()
     }
 
-    fn hears_on(&self) -> bool {
+    fn accepts_messages(&self) -> bool {
         self.beginning.is_none()
     }
 
-    fn held(&self) -> Held {
-        Held { unfinished: 0, command: self.beginning.as_ref().map_or(0, |beginning| beginning.subscribing.bytes()) }
+    fn held(&self) -> HeldInput {
+        HeldInput { unfinished: 0, command: self.beginning.as_ref().map_or(0, |beginning| beginning.subscribing.bytes()) }
     }
 
     fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
         self.principal.expiry(context)
     }
 
-    fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
+    fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
         self.principal.end_expired(context);
     }
 
@@ -147,8 +147,8 @@ impl Protocol for Listener {
     }
 
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        let is_done = orders::obey(order, &mut self.principal, context);
-        self.end_if_deaf(context);
+        let is_done = orders::execute(order, &mut self.principal, context);
+        self.end_if_unsubscribed(context);
         is_done
     }
 
@@ -157,7 +157,7 @@ impl Protocol for Listener {
             && let Some(reason) = orders::end_uncovered(&self.principal, context)
         {
             context.refuse(None, ErrorCode::NotAllowed, &reason);
-            self.end_if_deaf(context);
+            self.end_if_unsubscribed(context);
         }
     }
 

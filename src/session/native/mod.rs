@@ -1,4 +1,4 @@
-//! Sessions that speak the gateway's own protocol, or a part of it: commands, a topic's plain messages, echoes, streams.
+//! Sessions of the gateway's own protocol: native commands, raw, echo, and streams.
 
 mod commands;
 mod echo;

@@ -1,14 +1,14 @@
-//! What an operator's program, and the configuration, ask of native sessions. The gateway makes no subscriptions for these.
+//! Operators' orders and reloads for native sessions. The gateway does not subscribe native sessions by order.
 
 use crate::codes::{CloseCode, ErrorCode};
 use crate::metrics::CloseReason;
 use crate::session::principal::Principal;
-use crate::session::turned_away::turn_away;
+use crate::session::rejected::reject;
 use crate::shard::{Order, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
 
-/// Does what `order` says; `false`: there was nothing to do.
-pub fn obey(order: &Order, principal: &mut Principal, context: &mut SessionContext<'_>) -> bool {
+/// Executes `order`; `false`: the order had no effect.
+pub fn execute(order: &Order, principal: &mut Principal, context: &mut SessionContext<'_>) -> bool {
     match order {
         Order::Unsubscribe(topic) => unsubscribe(topic.as_ref(), context),
         Order::Expire(Some(expires)) => principal.expire_at(*expires),
@@ -20,7 +20,7 @@ pub fn obey(order: &Order, principal: &mut Principal, context: &mut SessionConte
     }
 }
 
-/// Ends the subscription to `topic`, or all, and says so; whether there was one.
+/// Ends the subscription to `topic`, or all subscriptions, and names them in an error. Returns whether there was one.
 fn unsubscribe(topic: Option<&TopicName>, context: &mut SessionContext<'_>) -> bool {
     let mut ended = context.subscriptions();
     if let Some(topic) = topic {
@@ -35,12 +35,12 @@ fn unsubscribe(topic: Option<&TopicName>, context: &mut SessionContext<'_>) -> b
     true
 }
 
-/// Follows the configuration in force; `false`: the credential is not good any more, and the session ends.
+/// Applies the configuration in force; `false`: the credential is no longer valid, and the session was closed.
 pub fn renew(principal: &mut Principal, context: &mut SessionContext<'_>) -> bool {
-    principal.renew().inspect_err(|error| turn_away(error, context)).is_ok()
+    principal.renew().inspect_err(|error| reject(error, context)).is_ok()
 }
 
-/// Ends the subscriptions that the session's grants do not cover any more; what it is to be told of that, if there were some.
+/// Ends the subscriptions that the session's grants no longer cover. Returns the text of the error that names them, if there were any.
 pub fn end_uncovered(principal: &Principal, context: &mut SessionContext<'_>) -> Option<String> {
     let uncovered = principal.uncovered(context);
     if uncovered.is_empty() {

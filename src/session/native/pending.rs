@@ -1,4 +1,4 @@
-//! Commands whose answer may come later.
+//! Commands whose answers may be pending.
 
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId};
@@ -9,47 +9,47 @@ use crate::session::work;
 use crate::shard::{Answer, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
-/// A command that is tried until it is done, with what its answer needs.
+/// A command that is repeated until its answer is ready, with the data that the answer needs.
 pub enum Pending {
-    /// It is done in slices.
+    /// A subscribe, which is executed in slices.
     Subscribe(Box<Subscribe>),
-    /// What the shard's inbox holds goes out before the answer, and it is done in slices.
+    /// An unsubscribe, which is executed in slices. Messages that the inbox held before it are sent before its answer.
     Unsubscribe(Box<Unsubscribing>),
-    /// A part of a history is asked for.
+    /// A read of a history.
     History(History),
-    /// The members of a topic are asked for.
+    /// A read of a topic's members.
     Presence(Presence),
 }
 
 /// The client's `id`, as JSON text, if its command has one.
 pub type OwnedId = Option<Box<str>>;
 
-/// A subscribe.
+/// A `subscribe` command, or the `?topics=` of an upgrade.
 pub struct Subscribe {
     subscribing: Subscribing,
-    /// Whether its success is told. A command without an `id` is told only what is refused; `?topics=` has no `id` and is told all.
+    /// Whether success is answered. A command without an `id` gets only errors; `?topics=` has no `id` and gets both.
     is_told: bool,
-    /// What its names cost, in work units.
+    /// The cost of its names, in work units.
     units: u32,
     id: OwnedId,
 }
 
 /// A `history` command.
 pub struct History {
-    pub topic: TopicName,
-    pub since: Option<Offset>,
-    pub limit: usize,
-    pub id: OwnedId,
+    topic: TopicName,
+    since: Option<Offset>,
+    limit: usize,
+    id: OwnedId,
 }
 
 /// A `presence` command.
 pub struct Presence {
-    pub topic: TopicName,
-    pub id: OwnedId,
+    topic: TopicName,
+    id: OwnedId,
 }
 
 impl Pending {
-    /// A subscribe, which a command asks for or, without an `id`, an upgrade.
+    /// A `subscribe` command or, with `is_upgrade`, the topics of an upgrade's URL.
     pub fn subscribe(
         topics: Vec<Result<Pattern, TopicNameError>>,
         options: SubscribeOptions<'static>,
@@ -61,7 +61,22 @@ impl Pending {
         Self::Subscribe(Box::new(Subscribe { subscribing, is_told: is_upgrade || id.is_some(), units, id: owned(id) }))
     }
 
-    /// Goes on with the command; itself, if it has to wait.
+    /// A `history` command: at most `limit` messages of `topic`, after `since` or else the newest ones.
+    pub fn history(topic: TopicName, since: Option<Offset>, limit: usize, id: Option<RequestId<'_>>) -> Self {
+        Self::History(History { topic, since, limit, id: owned(id) })
+    }
+
+    /// A `presence` command for `topic`.
+    pub fn presence(topic: TopicName, id: Option<RequestId<'_>>) -> Self {
+        Self::Presence(Presence { topic, id: owned(id) })
+    }
+
+    /// An `unsubscribe` command for `topics`.
+    pub fn unsubscribe(topics: Vec<Result<Pattern, TopicNameError>>, id: Option<RequestId<'_>>, context: &SessionContext<'_>) -> Self {
+        Self::Unsubscribe(Box::new(Unsubscribing::new(topics, id, context.pushed())))
+    }
+
+    /// Continues the command. Returns the command if its answer is pending.
     pub fn go_on(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
         match self {
             Self::Subscribe(subscribe) => subscribe.go_on(principal, context).map(Self::Subscribe),
@@ -74,7 +89,7 @@ impl Pending {
         }
     }
 
-    /// About how much memory it takes, in bytes.
+    /// The approximate memory of the command, in bytes.
     pub fn bytes(&self) -> usize {
         let inner = match self {
             Self::Subscribe(subscribe) => subscribe.subscribing.bytes(),
@@ -86,7 +101,7 @@ impl Pending {
 }
 
 impl Subscribe {
-    /// Does a slice.
+    /// Runs a slice.
     fn go_on(mut self: Box<Self>, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Box<Self>> {
         if self.subscribing.go_on(principal.grants(), &principal.member(), context) == Answer::Pending {
             return Some(self);
@@ -138,7 +153,7 @@ impl Presence {
     }
 }
 
-/// Whether the session may read `topic`; if not, it is told so.
+/// Whether the session may read `topic`. If not, the command was refused.
 fn may_read(topic: &TopicName, id: Option<RequestId<'_>>, principal: &Principal, context: &mut SessionContext<'_>) -> bool {
     let may = principal.may_read(topic);
     if !may {
@@ -147,12 +162,12 @@ fn may_read(topic: &TopicName, id: Option<RequestId<'_>>, principal: &Principal,
     may
 }
 
-/// An `id` that outlives its command's text.
+/// A copy of `id` that outlives the text of its command.
 pub fn owned(id: Option<RequestId<'_>>) -> OwnedId {
     id.map(|RequestId(id)| id.into())
 }
 
-/// The same, for an answer.
+/// The `id` as an answer has it.
 pub fn borrowed(id: &OwnedId) -> Option<RequestId<'_>> {
     id.as_deref().map(RequestId)
 }

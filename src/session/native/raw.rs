@@ -1,4 +1,4 @@
-//! Sessions that are a topic: what such a session sends is published, what it gets is the topic's messages.
+//! A session of the raw dialect: each message that it sends is published to its topic, and it receives the topic's payloads.
 
 use std::sync::Arc;
 
@@ -14,29 +14,29 @@ use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::subscriptions::{SubscribeOptions, Subscribing};
 use crate::session::work;
-use crate::shard::{Answer, Held, Order, SessionContext};
+use crate::shard::{Answer, HeldInput, Order, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
 
-/// One session.
+/// The protocol of one session.
 pub struct Raw {
     principal: Principal,
     topic: TopicName,
-    /// Whether its own messages come back.
+    /// Whether the session receives its own messages.
     echo: bool,
-    /// Its one subscribe, until that is done.
+    /// The subscribe to its topic, until it is complete.
     beginning: Option<Box<Subscribing>>,
     publishes: Publishes<()>,
 }
 
 impl Raw {
-    /// A session on `topic` that begins with its newest `last` messages. The right to subscribe was checked before the upgrade.
+    /// A session on `topic`, with the topic's newest `last` messages. The grant to subscribe was checked before the upgrade.
     pub fn new(principal: Principal, topic: TopicName, last: Option<usize>, echo: bool) -> Self {
         let options = SubscribeOptions { last, ..SubscribeOptions::default() };
         let beginning = Some(Box::new(Subscribing::new(vec![Ok(Pattern::from(topic.clone()))], options)));
         Self { principal, topic, echo, beginning, publishes: Publishes::default() }
     }
 
-    /// Does a slice of its subscribe; what is left waits for its next turn.
+    /// Runs a slice of the subscribe.
     fn go_on_beginning(&mut self, context: &mut SessionContext<'_>) {
         let Some(mut beginning) = self.beginning.take() else { return };
         if beginning.go_on(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
@@ -49,7 +49,7 @@ impl Raw {
         }
     }
 
-    /// Ends the session where a publish was refused, as far as answers are there.
+    /// Takes the answers that are ready. Closes the session if a publish was refused.
     fn take_answers(&mut self, context: &mut SessionContext<'_>) {
         while context.is_open()
             && let Some(((), published)) = self.publishes.next_answer(context)
@@ -63,16 +63,16 @@ impl Protocol for Raw {
     const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
 
     fn open(&mut self, context: &mut SessionContext<'_>) {
-        self.reload(context); // there may have been one since the upgrade was granted
+        self.reload(context); // a reload after the upgrade was granted did not reach this session
         if context.is_open() {
             self.go_on_beginning(context);
         }
     }
 
-    /// A message is a publish: its command, its grant, its rate.
+    /// Publishes `message`. It counts as a `publish` command, and needs the grant and the rate of one.
     fn hear(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
         context.count_command(CommandOp::Publish);
-        if self.principal.take_command(context) != Verdict::Done {
+        if self.principal.take_command(context) != Verdict::Allowed {
             return context.close(CloseCode::RateLimited, "too many messages; see limits.commands_per_second", CloseReason::RateLimited);
         }
         if !self.principal.may_publish(&self.topic) {
@@ -98,28 +98,28 @@ impl Protocol for Raw {
         self.publishes.go_on(context);
         self.take_answers(context);
         self.go_on_beginning(context);
-        self.hears_on()
+        self.accepts_messages()
     }
 
-    fn hears_on(&self) -> bool {
+    fn accepts_messages(&self) -> bool {
         self.beginning.is_none() && self.publishes.has_room()
     }
 
-    fn held(&self) -> Held {
+    fn held(&self) -> HeldInput {
         let beginning = self.beginning.as_ref().map_or(0, |beginning| beginning.bytes());
-        Held { unfinished: 0, command: beginning + self.publishes.bytes() }
+        HeldInput { unfinished: 0, command: beginning + self.publishes.bytes() }
     }
 
     fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
         self.principal.expiry(context)
     }
 
-    fn look_at_time(&mut self, context: &mut SessionContext<'_>) {
+    fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
         self.principal.end_expired(context);
     }
 
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        let is_done = orders::obey(order, &mut self.principal, context);
+        let is_done = orders::execute(order, &mut self.principal, context);
         if is_done && matches!(order, Order::Unsubscribe(_)) {
             context.close(CloseCode::Policy, "an operator has ended the subscription", CloseReason::Policy);
         }
@@ -139,7 +139,7 @@ impl Protocol for Raw {
     }
 }
 
-/// A raw session has no words for errors.
+/// Closes the session if its publish was refused: the raw dialect has no frame for errors.
 fn end_if_refused(published: Result<Position, PublishError>, context: &mut SessionContext<'_>) {
     match published {
         Ok(_) => {}

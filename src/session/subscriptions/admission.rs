@@ -1,4 +1,4 @@
-//! What a session may subscribe to.
+//! The admission of a subscription: grants and limits.
 
 use crate::auth::Grants;
 use crate::codes::ErrorCode;
@@ -6,15 +6,15 @@ use crate::metrics::LimitKey;
 use crate::shard::SessionContext;
 use crate::topic_name::Pattern;
 
-/// Whether a session may subscribe to a topic or pattern.
+/// The result for a subscription that is admitted.
 pub enum Admission {
-    /// It has it: it gets the command's options.
+    /// The session has the subscription already. It gets the options of the command.
     Has,
-    /// A place was taken for it.
+    /// The subscription is new, and its place is reserved.
     Place,
 }
 
-/// Checks grants and limits, and takes a place for a new subscription.
+/// Checks grants and limits, and reserves a place for a new subscription. An error has the code and the text of the answer.
 pub fn admit(grants: Option<&Grants>, pattern: &Pattern, context: &mut SessionContext<'_>) -> Result<Admission, (ErrorCode, String)> {
     if !grants.is_some_and(|grants| grants.may_subscribe(pattern)) {
         return Err((ErrorCode::NotAllowed, format!("subscribing to {pattern} is not allowed for this session")));
@@ -36,7 +36,7 @@ pub fn admit(grants: Option<&Grants>, pattern: &Pattern, context: &mut SessionCo
     Ok(Admission::Place)
 }
 
-/// Why there is no place for one more subscription.
+/// The text of the refusal of a subscription to `pattern` for which `limit` has no place.
 fn no_place(pattern: &Pattern, limit: LimitKey) -> String {
     let key = limit.as_str();
     match limit {

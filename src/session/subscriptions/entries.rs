@@ -1,36 +1,36 @@
-//! The entries of an answer to a subscribe, as they are put together: where the session begins on what.
+//! The entries of the answer to a subscribe, as the command collects them: one for each topic or pattern.
 
 use foldhash::HashSet;
 
 use crate::dialect::SubscribedTopic;
-use crate::hub::Wanted;
+use crate::hub::ReplayRequest;
 use crate::position::Position;
-use crate::shard::{Begun, SessionContext};
+use crate::shard::{SessionContext, TopicStart};
 use crate::topic_name::{Pattern, TopicName};
 
-/// The entries of one answer, in the order of its command.
+/// The entries of one answer, in the order of the command.
 pub struct Entries {
     list: Vec<SubscribedTopic>,
-    /// The topics of `list`, patterns left aside.
+    /// The topics in `list`, without the patterns.
     told: HashSet<TopicName>,
-    /// The entries of what the session had before.
+    /// The indexes of entries for subscriptions that the session had before.
     renewals: Vec<usize>,
-    /// Topics that begin by their entries.
+    /// The topics that begin with this command.
     begins: Vec<Begins>,
-    /// Topics whose joins and leaves are asked for, where the rule has these off.
+    /// The topics for which the command asks for joins and leaves although their rules have presence off.
     presence_off: Vec<TopicName>,
 }
 
-/// A topic that begins, and its entry.
+/// A topic that begins, and the index of its entry.
 struct Begins {
-    begun: Begun,
+    begun: TopicStart,
     entry: usize,
-    /// Whether an older subscription takes it too.
-    was_taken: bool,
+    /// Whether an older subscription matches the topic too.
+    was_covered: bool,
 }
 
 impl Entries {
-    /// None yet, with room for so many.
+    /// An empty list with room for `entries`.
     pub fn with_capacity(entries: usize) -> Self {
         Self {
             list: Vec::with_capacity(entries),
@@ -41,12 +41,12 @@ impl Entries {
         }
     }
 
-    /// How many there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// What has an entry.
+    /// The topics and patterns of all entries.
     pub fn topics(&self) -> impl Iterator<Item = &Pattern> {
         self.list.iter().map(|entry| &entry.topic)
     }
@@ -56,46 +56,47 @@ impl Entries {
         &self.list
     }
 
-    /// Topics without joins and leaves, though these are asked for.
+    /// The topics for which the command asks for joins and leaves although their rules have presence off.
     pub fn presence_off(&self) -> &[TopicName] {
         &self.presence_off
     }
 
-    /// Whether `topic` has one.
+    /// Whether `topic` has an entry.
     pub fn has(&self, topic: &TopicName) -> bool {
         self.told.contains(topic)
     }
 
-    /// Adds one for what is at no position, or not known to be at one yet.
+    /// Adds an entry without a position.
     pub fn add(&mut self, topic: Pattern, recovered: Option<bool>) {
         self.push(topic, None, recovered);
     }
 
-    /// Adds one for what the session had before.
+    /// Adds an entry for a subscription that the session had before.
     pub fn add_renewed(&mut self, topic: Pattern) {
         self.renewals.push(self.list.len());
         self.push(topic, None, None);
     }
 
-    /// Adds one for a topic that begins; `was_taken`: an older subscription takes it too.
-    pub fn add_begun(&mut self, begun: Begun, was_taken: bool) {
+    /// Adds an entry for a topic that begins. `was_covered`: an older subscription matches the topic too.
+    pub fn add_begun(&mut self, begun: TopicStart, was_covered: bool) {
         let (topic, start) = (Pattern::from(begun.topic.name().clone()), begun.start);
-        self.begins.push(Begins { begun, entry: self.list.len(), was_taken });
+        self.begins.push(Begins { begun, entry: self.list.len(), was_covered });
         self.push(topic, Some(start.position), start.recovered);
     }
 
-    /// Joins and leaves of `topic` are asked for, and the rule has them off.
+    /// Notes that the rule of `topic` has presence off although the command asks for joins and leaves.
     pub fn add_presence_off(&mut self, topic: TopicName) {
         self.presence_off.push(topic);
     }
 
-    /// Of what this entry stands for, something can't be recovered.
-    pub fn is_not_recovered(&mut self, entry: usize) {
+    /// Marks an entry as not recovered.
+    pub fn mark_not_recovered(&mut self, entry: usize) {
         self.list[entry].recovered = Some(false);
     }
 
-    /// Messages may have come since the topics were looked at, none of which the session was given.
-    pub fn look_anew<'a>(&mut self, wanted: impl Fn(&TopicName) -> Wanted<'a>, context: &SessionContext<'_>) {
+    /// Reads the positions of all topics that begin again. Messages may have been published between two slices; the session was sent none of
+    /// them.
+    pub fn read_again<'a>(&mut self, wanted: impl Fn(&TopicName) -> ReplayRequest<'a>, context: &SessionContext<'_>) {
         for Begins { begun, entry, .. } in &mut self.begins {
             let Some(start) = context.start_on(&begun.topic, wanted(begun.topic.name())) else { continue };
             begun.start = start;
@@ -104,7 +105,8 @@ impl Entries {
         }
     }
 
-    /// What the session had before is told as it is now, and of nothing of it is replayed. `presence`: joins and leaves are asked for.
+    /// Sets the positions of entries for subscriptions that the session had before. Nothing is replayed for these. `presence`: the command
+    /// asks for joins and leaves.
     pub fn renew(&mut self, presence: bool, context: &SessionContext<'_>) {
         for entry in self.renewals.drain(..) {
             let entry = &mut self.list[entry];
@@ -116,15 +118,15 @@ impl Entries {
         }
     }
 
-    /// Leaves out what `is_kept` does not name; the others' places change.
+    /// Removes the entries for which `is_kept` is false. The indexes of other entries change.
     pub fn retain(&mut self, is_kept: impl Fn(&Pattern) -> bool) {
         self.begins.retain(|Begins { begun, .. }| is_kept(&Pattern::from(begun.topic.name().clone())));
         self.list.retain(|entry| is_kept(&entry.topic));
     }
 
-    /// Takes what begins, and whether an older subscription takes it too.
-    pub fn take_begins(&mut self) -> impl ExactSizeIterator<Item = (Begun, bool)> + use<> {
-        std::mem::take(&mut self.begins).into_iter().map(|Begins { begun, was_taken, .. }| (begun, was_taken))
+    /// Takes the topics that begin. The flag says whether an older subscription matches the topic too.
+    pub fn take_begins(&mut self) -> impl ExactSizeIterator<Item = (TopicStart, bool)> + use<> {
+        std::mem::take(&mut self.begins).into_iter().map(|Begins { begun, was_covered, .. }| (begun, was_covered))
     }
 
     fn push(&mut self, topic: Pattern, position: Option<Position>, recovered: Option<bool>) {

@@ -1,4 +1,4 @@
-//! How subscriptions begin and end by a command: what is admitted, in which slices it is done, what is answered.
+//! The subscribe and unsubscribe commands of the native dialect: admission, execution in slices, answers.
 
 mod admission;
 mod entries;

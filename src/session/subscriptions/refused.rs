@@ -1,4 +1,4 @@
-//! The topics of a command that were not done.
+//! The topics of a command that were refused.
 
 use std::collections::BTreeSet;
 
@@ -6,20 +6,21 @@ use crate::codes::ErrorCode;
 use crate::dialect::RequestId;
 use crate::shard::SessionContext;
 
-/// Topics whose reason an answer tells in full. The others are only named, so that an answer is hardly longer than its command.
+/// The number of refusals whose reasons an answer gives. Further topics are only named, so that an answer is not much longer than its
+/// command.
 const REASONS_TOLD: usize = 10;
 
-/// The topics of a command that were not done: one answer names them all, with the code of the first.
+/// The topics of a command that were refused. One error answers for all of them, with the code of the first.
 #[derive(Default)]
 pub struct Refused {
     code: Option<ErrorCode>,
     reasons: Vec<String>,
-    /// The names of those whose reason is not told.
+    /// The names of topics whose reasons are not given.
     others: BTreeSet<String>,
 }
 
 impl Refused {
-    /// Adds the topic that was given as `name`.
+    /// Adds the topic that the command calls `name`.
     pub fn add(&mut self, code: ErrorCode, name: &str, reason: String) {
         self.code.get_or_insert(code);
         if self.reasons.contains(&reason) {
@@ -32,14 +33,14 @@ impl Refused {
         }
     }
 
-    /// Answers one error for all.
+    /// Sends one error for all topics, if there are any.
     pub fn answer(&self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) {
         if let Some(code) = self.code {
             context.refuse(id, code, &self.told());
         }
     }
 
-    /// Why the first was not done.
+    /// The reason for the first refusal.
     pub fn first(&self) -> Option<&str> {
         self.reasons.first().map(String::as_str)
     }
@@ -58,10 +59,9 @@ impl Refused {
 mod tests {
     use super::*;
 
-    /// However many names are bad, the answer names each, and is not much longer than they are. (63 KB of empty names were answered
-    /// by 1.55 MB.)
+    /// The answer names each invalid topic, and is not much longer than the command. (63 KB of empty names were answered by 1.55 MB.)
     #[test]
-    fn an_answer_is_hardly_longer_than_its_command() {
+    fn an_answer_is_not_much_longer_than_its_command() {
         let reason = |name: &str| format!("subscribing to {name} is not allowed for this session");
         let mut refused = Refused::default();
         let names: Vec<String> = (0..5_000).map(|number| number.to_string()).collect();

@@ -1,4 +1,4 @@
-//! What a subscribe asks for.
+//! The options of a subscribe.
 
 use std::time::Duration;
 
@@ -8,41 +8,41 @@ use crate::dialect::Since;
 use crate::position::Offset;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
-/// What a topic of a command takes beside its text, with its place in a list, in bytes.
+/// The memory of a topic of a command beside its text, in bytes.
 const TOPIC_BYTES: usize = 64;
 
-/// What a topic in `since` takes, in bytes.
+/// The memory of a topic in `since`, in bytes.
 const SINCE_BYTES: usize = 200;
 
-/// What a subscribe asks for beside its topics.
+/// The options of a subscribe beside its topics.
 #[derive(Debug, Default)]
 pub struct SubscribeOptions<'a> {
-    /// The newest messages of each topic; its rule's where it says nothing.
+    /// How many of the newest messages of each topic are replayed; `None`: as many as the topic's rule says.
     pub last: Option<usize>,
-    /// Where the client says it was.
+    /// The positions that the client has.
     pub since: Vec<Since<'a>>,
-    /// At most one message per topic in that time.
+    /// The shortest time between two messages of one topic.
     pub interval: Option<Duration>,
-    /// Whether joins and leaves are told.
+    /// Whether the session is sent joins and leaves.
     pub presence: bool,
 }
 
 impl SubscribeOptions<'_> {
-    /// The same, with copies of what it refers to.
+    /// The same options, with copies of what they borrow.
     pub fn into_owned(self) -> SubscribeOptions<'static> {
         let since = self.since.into_iter().map(Since::into_owned).collect();
         SubscribeOptions { since, last: self.last, interval: self.interval, presence: self.presence }
     }
 }
 
-/// Where a client says it was, found by topic. What it says of a topic first counts.
+/// The positions that a client has, by topic. Of several positions for one topic, the first one counts.
 pub struct LastSeen {
     list: Vec<Since<'static>>,
     by_topic: HashMap<TopicName, usize>,
 }
 
 impl LastSeen {
-    /// As a command names them.
+    /// The positions in the order of the command.
     pub fn new(list: Vec<Since<'static>>) -> Self {
         let mut by_topic = HashMap::with_capacity(list.len());
         for (index, since) in list.iter().enumerate() {
@@ -51,29 +51,29 @@ impl LastSeen {
         Self { list, by_topic }
     }
 
-    /// How many topics there are.
+    /// The number of different topics.
     pub fn len(&self) -> usize {
         self.by_topic.len()
     }
 
-    /// A topic of the list; `None`: it has no more.
+    /// The topic at `index` of the command's list; `None`: the list is shorter.
     pub fn topic(&self, index: usize) -> Option<&TopicName> {
         self.list.get(index).map(|since| &since.topic)
     }
 
-    /// Where the client was on `topic`, if it says so.
+    /// The epoch and offset that the client has on `topic`.
     pub fn of(&self, topic: &TopicName) -> Option<(Option<&str>, Offset)> {
         let since = self.list.get(*self.by_topic.get(topic)?)?;
         Some((Some(&*since.epoch), since.offset))
     }
 
-    /// About how much memory they take, in bytes.
+    /// The approximate memory of the positions, in bytes.
     pub fn bytes(&self) -> usize {
         self.list.len() * SINCE_BYTES
     }
 }
 
-/// About how much memory the topics of a command take, in bytes.
+/// The approximate memory of the topics of a command, in bytes.
 pub fn bytes_of(topics: &[Result<Pattern, TopicNameError>]) -> usize {
     topics.iter().map(|topic| TOPIC_BYTES + topic.as_ref().map_or(0, |topic| topic.as_str().len())).sum()
 }

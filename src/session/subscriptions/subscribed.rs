@@ -1,4 +1,4 @@
-//! What a subscribe has done: its answer, and what begins with that.
+//! A subscribe that is complete but for its answer, and the replays that begin behind the answer.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ use crate::dialect::{Event, RequestId, StreamPosition};
 use crate::hub::Selection;
 use crate::metrics::Recovery;
 use crate::position::{Offset, Position};
-use crate::shard::{Begun, Expansion, PatternSet, SessionContext};
+use crate::shard::{Expansion, PatternSet, SessionContext, TopicStart};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
-/// What a subscribe has done.
+/// A subscribe that is complete but for its answer.
 pub struct Subscribed {
     entries: Entries,
     last: Option<usize>,
     before: Arc<PatternSet>,
-    /// The patterns that the session had not; `None`: there are none.
+    /// The new patterns; `None`: there are none.
     selection: Option<Box<Selection>>,
-    /// Topics that begin by themselves, whatever matches.
+    /// Topics in `to_begin`. The search for the patterns' topics skips them.
     begun: HashSet<TopicName>,
-    to_begin: Vec<Begun>,
+    to_begin: Vec<TopicStart>,
     refused: Refused,
 }
 
 impl Subscribed {
-    /// What `entries` tell, where the session had `before` and has asked for the `last` messages of each topic.
+    /// The result with these `entries`, for a session that had the subscriptions `before` and asks for the `last` messages of each topic.
     pub fn new(
         mut entries: Entries,
         selection: Option<Box<Selection>>,
@@ -41,24 +41,24 @@ impl Subscribed {
         let count = begins.len();
         let begun = HashSet::with_capacity_and_hasher(count, Default::default());
         let mut done = Self { entries, last, before, selection, begun, to_begin: Vec::with_capacity(count), refused };
-        begins.for_each(|(begun, was_taken)| done.begin(begun, was_taken, context));
+        begins.for_each(|(begun, was_covered)| done.begin(begun, was_covered, context));
         done
     }
 
-    /// What is told of each topic.
+    /// The entries of the answer.
     #[cfg(test)]
     pub fn told(&self) -> &[crate::dialect::SubscribedTopic] {
         self.entries.told()
     }
 
-    /// Says what was done, if anything was.
+    /// Sends `subscribed`, if there are entries.
     pub fn answer(&self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) {
         if !self.entries.told().is_empty() {
             context.say(&Event::Subscribed { id, topics: self.entries.told() });
         }
     }
 
-    /// After the answer: what begins, then what was refused.
+    /// Called after the answer: begins the topics, then sends the errors.
     pub fn begin_all(mut self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) {
         self.begin_topics(context);
         self.refused.answer(id, context);
@@ -70,9 +70,9 @@ impl Subscribed {
         }
     }
 
-    /// Where a stream of `topics` stands that begins with this: what its first `id` tells, and where it really is, before what is
-    /// replayed. What a stream goes on from is told as it is: whoever is torn off before the replay comes back there.
-    pub fn stands(&self, topics: &[Result<Pattern, TopicNameError>]) -> (StreamPosition, StreamPosition) {
+    /// The positions of a stream of `topics` that begins with this subscribe: the one that its first `id` tells, and the actual one, before
+    /// the replay. Both agree for topics that were recovered, so that a client that is disconnected during the replay resumes there.
+    pub fn stream_positions(&self, topics: &[Result<Pattern, TopicNameError>]) -> (StreamPosition, StreamPosition) {
         let mut told = StreamPosition::new(topics.iter().map(|topic| topic.clone().ok()));
         let mut stands = told.clone();
         for begun in &self.to_begin {
@@ -85,20 +85,20 @@ impl Subscribed {
         (told, stands)
     }
 
-    /// Says what was done as a stream does, if anything was; `told` and `stands` are its [`Subscribed::stands`].
+    /// Sends the first event of a stream, if there are entries. `told` and `stands` are the [`Subscribed::stream_positions`].
     pub fn begin_stream(&self, told: &StreamPosition, stands: &StreamPosition, context: &mut SessionContext<'_>) {
         if !self.entries.told().is_empty() {
             context.say(&Event::StreamBegun { topics: self.entries.told(), told, stands });
         }
     }
 
-    /// What begins where no word can be said; the reason, if it was refused.
+    /// Begins the topic of a raw session, which gets no answer. An error is the reason of a refusal.
     pub fn begin_raw(mut self, context: &mut SessionContext<'_>) -> Result<(), String> {
         self.begin_topics(context);
         self.refused.first().map_or(Ok(()), |reason| Err(reason.to_owned()))
     }
 
-    /// What was named is replayed before what patterns match.
+    /// Begins the topics that were named, then the search for those that patterns match. Replays follow this order.
     fn begin_topics(&mut self, context: &mut SessionContext<'_>) {
         self.to_begin.drain(..).for_each(|begun| context.begin(begun));
         if let Some(selection) = self.selection.take() {
@@ -107,10 +107,11 @@ impl Subscribed {
         }
     }
 
-    /// Has a topic begin, unless it has already; one that an older subscription takes (`was_taken`) goes on as it was.
-    fn begin(&mut self, begun: Begun, was_taken: bool, context: &mut SessionContext<'_>) {
+    /// Notes a topic that begins, unless it has begun already. A topic that an older subscription matches (`was_covered`) continues as it
+    /// was, unless it was recovered.
+    fn begin(&mut self, begun: TopicStart, was_covered: bool, context: &mut SessionContext<'_>) {
         let name = begun.topic.name().clone();
-        let goes_on = begun.start.recovered != Some(true) && was_taken;
+        let goes_on = begun.start.recovered != Some(true) && was_covered;
         if goes_on || context.is_replaying(&name) || !self.begun.insert(name) {
             return;
         }

@@ -1,6 +1,7 @@
-//! One subscribe as it is done: who hears what from which position, what is answered, and what is replayed.
+//! A subscribe as it is executed: admission, positions, and the entries of its answer.
 //!
-//! It is done in slices, and nothing new is given to the session before its answer. What only a small command asks for takes one slice.
+//! A subscribe is executed in slices; a small one takes one slice. Before its answer the session is sent no message that only the new
+//! subscriptions match.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,79 +14,79 @@ use super::steps::{STEPS_OF_SMALL, STEPS_PER_SLICE};
 use super::subscribe_options::{LastSeen, SubscribeOptions, bytes_of};
 use super::subscribed::Subscribed;
 use crate::auth::Grants;
-use crate::hub::{Cursor, Wanted};
+use crate::hub::{Cursor, ReplayRequest};
 use crate::metrics::Recovery;
 use crate::session_id::Member;
 use crate::shard::{Answer, PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
-/// What a topic costs that lives, in steps.
+/// The cost of a topic that exists, in steps.
 const STEPS_PER_NAME: usize = 4;
 
-/// What a topic costs that comes to life, in steps.
+/// The cost of a topic that is made, in steps.
 const STEPS_PER_NEW_NAME: usize = 8;
 
-/// What it costs to note a subscription from before, in steps.
+/// The cost of noting a subscription that the session had before, in steps.
 const STEPS_PER_NOTE: usize = 2;
 
-/// Places in the index of topics that are looked at in a step.
+/// The nodes of the index of topics that are visited in one step.
 const PLACES_PER_STEP: usize = 16;
 
-/// What a topic takes that is done, with its entry in the answer and where it begins, in bytes.
+/// The memory of an entry of the answer, with the start of its topic, in bytes.
 const ENTRY_BYTES: usize = 250;
 
-/// A subscribe that is being done. Nothing here is found by comparing it with all of something else.
+/// A subscribe that is being executed. Each look-up is by key: no list is compared with another list.
 pub struct Subscribing {
     topics: std::vec::IntoIter<Result<Pattern, TopicNameError>>,
     last: Option<usize>,
     interval: Option<Duration>,
     presence: bool,
-    /// Where the client says it was.
+    /// The positions that the client has.
     since: LastSeen,
     stage: Stage,
-    /// About how many steps it takes, but for what the session had before.
+    /// The approximate number of steps, without those for `before`.
     size: usize,
-    /// About how much memory takes what it was asked for.
+    /// The approximate memory of the command, in bytes.
     asked_bytes: usize,
-    /// Whether a pattern is among its topics.
+    /// Whether the command has a pattern with wildcards.
     is_wild: bool,
-    /// Whether it was interrupted: messages may have been published since its topics were looked at.
+    /// Whether the command took more than one slice, so that messages may have been published after positions were read.
     is_sliced: bool,
-    /// Whether `before` is needed: the command takes several turns, or topics are looked for.
+    /// Whether `before` is needed: the command takes several slices, or has patterns.
     notes_before: bool,
-    /// Subscriptions from before this command; what they take is not begun again.
+    /// The subscriptions that the session had before. Topics that they match do not begin again.
     before: Arc<PatternSet>,
-    /// Whether the session has had no intervals before, so that what it had is noted as having none.
+    /// Whether the command gives the session its first interval. The older subscriptions are then noted as having none.
     begins_pacing: bool,
-    /// How many subscriptions the session should have by now.
-    had: usize,
+    /// How many subscriptions the session has if none has ended meanwhile.
+    subscriptions_expected: usize,
     entries: Entries,
-    /// The patterns that the session had before.
+    /// The patterns of the command that the session had before.
     renewed: PatternSet,
-    /// The patterns that it had not.
+    /// The patterns of the command that are new.
     patterns: NewPatterns,
     refused: Refused,
-    /// Places in the index of topics that were looked at before the answer.
+    /// How many nodes of the index of topics were visited before the answer.
     looked_at: usize,
 }
 
 enum Stage {
-    /// Its turn has not come yet.
-    Waits,
-    /// What the session had before is noted; these are left.
+    /// No slice was run yet.
+    Queued,
+    /// The subscriptions that the session had before are noted. The iterator has those that are left.
     Before(std::vec::IntoIter<Pattern>),
-    /// Its topics are subscribed to.
+    /// The topics of the command are subscribed to.
     Topics,
-    /// A topic in `since` that only a new pattern of this command takes gets an entry of its own. The index of the next.
+    /// Each topic in `since` that only a new pattern matches gets an entry of its own. The number is the index of the next topic.
     Since(usize),
-    /// Each new pattern is to tell whether it has topics that `since` does not name.
+    /// The index of topics is searched for topics of new patterns that `since` does not name. An entry with such a topic is not recovered.
     Unnamed(Option<Cursor>),
-    /// Nothing is left to do but the answer.
+    /// All is done but the answer.
     Done,
 }
 
 impl Subscribing {
-    /// Nothing is done yet.
+    /// A command of which no slice was run yet.
     pub fn new(topics: Vec<Result<Pattern, TopicNameError>>, options: SubscribeOptions<'static>) -> Self {
         let SubscribeOptions { last, since, interval, presence } = options;
         let since = LastSeen::new(since);
@@ -96,14 +97,14 @@ impl Subscribing {
             is_sliced: false,
             notes_before: false,
             begins_pacing: false,
-            had: 0,
+            subscriptions_expected: 0,
             entries: Entries::with_capacity(topics.len()),
             topics: topics.into_iter(),
             last,
             interval,
             presence,
             since,
-            stage: Stage::Waits,
+            stage: Stage::Queued,
             before: Arc::default(),
             renewed: PatternSet::default(),
             patterns: NewPatterns::default(),
@@ -112,22 +113,22 @@ impl Subscribing {
         }
     }
 
-    /// Goes on, for a session with these `grants` that presence shows as `member`. Once it is ready, [`Subscribing::finish`] is to follow
-    /// at once.
+    /// Runs the next slice for a session with these `grants` that presence shows as `member`. Once the answer is ready,
+    /// [`Subscribing::finish`] is to follow at once.
     pub fn go_on(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> Answer<()> {
-        if matches!(self.stage, Stage::Waits) {
-            // One expansion at a time bounds what a session has under way.
+        if matches!(self.stage, Stage::Queued) {
+            // A session runs one search of the index at a time.
             if self.is_wild && context.expanded() == Answer::Pending {
                 return Answer::Pending;
             }
             self.notes_before = self.is_wild || self.size > STEPS_OF_SMALL || self.begins_to_be_paced(context);
         }
         let is_small = self.size + if self.notes_before { context.subscription_count() } else { 0 } <= STEPS_OF_SMALL;
-        if context.take_turn(is_small) == Answer::Pending {
+        if context.begin_slice(is_small) == Answer::Pending {
             return Answer::Pending;
         }
         let mut steps = 0;
-        // Without what the session had before, it can't be interrupted; it is small then.
+        // A command without `before` can't be interrupted. It is small.
         while (steps < STEPS_PER_SLICE || !self.notes_before) && !matches!(self.stage, Stage::Done) {
             steps += self.step(grants, member, context);
         }
@@ -139,47 +140,47 @@ impl Subscribing {
             self.is_sliced = true;
             context.withhold_new(&self.before);
         }
-        context.wait_for_turn()
+        context.wait_for_slice()
     }
 
-    /// About how much memory it takes, in bytes.
+    /// The approximate memory of the command, in bytes.
     pub fn bytes(&self) -> usize {
         self.asked_bytes + self.entries.len() * ENTRY_BYTES
     }
 
-    /// How many places in the index of topics were looked at for the answer.
+    /// How many nodes of the index of topics were visited.
     pub fn looked_at(&self) -> usize {
         self.looked_at
     }
 
-    /// What was done, as of now.
+    /// Completes the command. The positions of the answer are those of this moment.
     pub fn finish(mut self, context: &mut SessionContext<'_>) -> Subscribed {
         if self.is_sliced {
             context.end_withholding();
-            let wanted = |topic: &TopicName| Wanted { since: self.since.of(topic), last: self.last };
-            self.entries.look_anew(wanted, context);
+            let wanted = |topic: &TopicName| ReplayRequest { since: self.since.of(topic), last: self.last };
+            self.entries.read_again(wanted, context);
         }
         self.entries.renew(self.presence, context);
-        if self.is_sliced && context.subscription_count() != self.had {
+        if self.is_sliced && context.subscription_count() != self.subscriptions_expected {
             self.leave_out_ended(context);
         }
         self.set_options(context);
         let selection = self.patterns.into_selection();
         let done = Subscribed::new(self.entries, selection, self.before, self.last, self.refused, context);
-        context.follow_intervals(); // last: of what it frees, nothing is replayed
+        context.follow_intervals(); // last, so that no message that this releases is replayed as well
         done
     }
 
-    /// Whether the session has no intervals yet and gets one with this.
+    /// Whether the command gives the session its first interval.
     fn begins_to_be_paced(&self, context: &SessionContext<'_>) -> bool {
         self.interval.is_some() && !context.is_paced()
     }
 
-    /// One step; what it cost.
+    /// Takes one step. Returns the cost, in steps.
     fn step(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> usize {
         match &mut self.stage {
-            Stage::Waits => {
-                self.had = context.subscription_count();
+            Stage::Queued => {
+                self.subscriptions_expected = context.subscription_count();
                 let before = if self.notes_before { context.patterns() } else { Vec::new() };
                 self.begins_pacing = self.begins_to_be_paced(context);
                 if self.begins_pacing {
@@ -263,7 +264,7 @@ impl Subscribing {
             }
             (Ok(Admission::Place), None) => {
                 context.subscribe_pattern(&pattern, self.interval);
-                self.had += 1;
+                self.subscriptions_expected += 1;
                 self.patterns.add(&pattern, self.entries.len());
                 self.entries.add(pattern, None);
             }
@@ -272,13 +273,13 @@ impl Subscribing {
         2
     }
 
-    fn wanted(&self, topic: &TopicName) -> Wanted<'_> {
-        Wanted { since: self.since.of(topic), last: self.last }
+    fn wanted(&self, topic: &TopicName) -> ReplayRequest<'_> {
+        ReplayRequest { since: self.since.of(topic), last: self.last }
     }
 
-    /// What the command names has its options from now on, and joins and leaves are told, or no more.
+    /// Sets the options of all topics and patterns of the command.
     fn set_options(&self, context: &mut SessionContext<'_>) {
-        // All at once: what is held may not go out behind what has no interval any more.
+        // All at once, so that no held message is sent behind a newer one whose interval has ended.
         if self.interval.is_some() || context.is_paced() {
             self.entries.topics().for_each(|topic| context.set_interval(topic, self.interval));
         }
@@ -288,12 +289,12 @@ impl Subscribing {
     }
 
     fn by_name(&mut self, name: &TopicName, member: &Member, context: &mut SessionContext<'_>) {
-        // Where it is not noted, none of its own patterns takes the topic.
-        let was_taken = if self.notes_before { self.before.matches(name) } else { context.takes(name) };
+        // Without `before`, the command has no patterns, and each covering subscription is an older one.
+        let was_covered = if self.notes_before { self.before.matches(name) } else { context.covers(name) };
         match context.subscribe(name, member, self.wanted(name), self.interval) {
             Ok((begun, presence)) => {
-                self.had += 1;
-                self.entries.add_begun(begun, was_taken);
+                self.subscriptions_expected += 1;
+                self.entries.add_begun(begun, was_covered);
                 if self.presence && !presence {
                     self.entries.add_presence_off(name.clone());
                 }
@@ -305,15 +306,16 @@ impl Subscribing {
         }
     }
 
+    /// Adds an entry for a topic in `since`, if only new patterns match the topic.
     fn recover_covered(&mut self, topic: TopicName, context: &mut SessionContext<'_>) {
-        if !self.patterns.take(&topic) || self.entries.has(&topic) || self.renewed.matches(&topic) {
+        if !self.patterns.match_unnoted(&topic) || self.entries.has(&topic) || self.renewed.matches(&topic) {
             return;
         }
         match context.start(&topic, self.wanted(&topic)) {
             Some(mut begun) => {
                 begun.start.recovered = begun.start.recovered.or(Some(false));
-                let was_taken = self.before.matches(&topic);
-                self.entries.add_begun(begun, was_taken);
+                let was_covered = self.before.matches(&topic);
+                self.entries.add_begun(begun, was_covered);
             }
             None => {
                 self.entries.add(Pattern::from(topic), Some(false));
@@ -322,16 +324,16 @@ impl Subscribing {
         }
     }
 
-    /// A topic was found that new patterns of this command take.
+    /// Notes a topic that the search for the new patterns found.
     fn note_unnamed(&mut self, topic: &TopicName) {
         if self.since.of(topic).is_none() {
-            self.patterns.note(topic).into_iter().for_each(|entry| self.entries.is_not_recovered(entry));
+            self.patterns.note(topic).into_iter().for_each(|entry| self.entries.mark_not_recovered(entry));
         }
     }
 
-    /// Subscriptions may have ended since, as grants do.
+    /// Removes entries of subscriptions that have ended between two slices, as when grants end.
     fn leave_out_ended(&mut self, context: &SessionContext<'_>) {
-        let is_kept = |topic: &Pattern| topic.as_name().map_or_else(|| context.is_subscribed(topic), |name| context.takes(&name));
+        let is_kept = |topic: &Pattern| topic.as_name().map_or_else(|| context.is_subscribed(topic), |name| context.covers(&name));
         self.patterns.retain(is_kept);
         self.entries.retain(is_kept);
     }
@@ -347,19 +349,19 @@ mod tests {
     use crate::shard::tests::bench::Bench;
     use crate::topic_name::{COMPARISONS, Scope};
 
-    /// A subscribe of somebody who may have all.
+    /// A subscribe to `topics`.
     fn begin(topics: impl IntoIterator<Item = String>, options: SubscribeOptions<'static>) -> Subscribing {
         Subscribing::new(topics.into_iter().map(|topic| Pattern::parse(&topic)).collect(), options)
     }
 
-    /// Does a slice in the session's next turn.
+    /// Runs the next slice, with grants for all topics.
     fn go_on(subscribing: &mut Subscribing, bench: &mut Bench) -> Answer<()> {
         let member = Member { session: SessionId::random(), user: None, info: None };
         let all = GrantLists { subscribe: vec![Scope::parse(">").unwrap()], publish: Vec::new() };
-        subscribing.go_on(Some(&Grants::of(&all, None)), &member, &mut bench.context_in_turn())
+        subscribing.go_on(Some(&Grants::of(&all, None)), &member, &mut bench.context_for_slice())
     }
 
-    /// How many entries the answer has.
+    /// Runs a subscribe to its end. Returns the number of entries of its answer.
     fn done(topics: impl IntoIterator<Item = String>, options: SubscribeOptions<'static>, bench: &mut Bench) -> usize {
         let mut subscribing = begin(topics, options);
         while go_on(&mut subscribing, bench) == Answer::Pending {}
@@ -369,8 +371,8 @@ mod tests {
         entries
     }
 
-    /// Issue 14, row 8: a subscribe of 1,000 new names is done in slices, and what is published meanwhile is neither lost nor told before
-    /// the answer. (It held its shard for some milliseconds.)
+    /// A subscribe to 1,000 new topics is executed in slices. A message that is published meanwhile is neither lost nor sent before the
+    /// answer. (The command blocked its shard for some milliseconds.)
     #[test]
     fn a_long_subscribe_is_done_in_slices() {
         const TOPICS: usize = 1_000;
@@ -391,10 +393,10 @@ mod tests {
         assert!(!bench.state().delivery.owes_nothing(0), "what is published behind the answer is live");
     }
 
-    /// A subscription that ends while a long subscribe is being done has no entry, and what the session had before is told as it is now.
-    /// (Its entry was looked for where it was before the other left, and a last one was past the end: the shard ended.)
+    /// A subscription that ends between two slices of a subscribe has no entry, and the older subscriptions have their newest positions.
+    /// (The index of an entry was not adjusted after the removal of another, and a last index was out of bounds: the shard ended.)
     #[test]
-    fn what_ends_meanwhile_has_no_entry() {
+    fn a_subscription_that_ends_between_slices_has_no_entry() {
         const TOPICS: u64 = 1_000;
         let mut bench = Bench::new();
         let last = format!("h.{}", TOPICS - 1);
@@ -410,8 +412,8 @@ mod tests {
         assert_eq!(last.position.unwrap().offset, Offset(1));
     }
 
-    /// A long subscribe that ends the pacing of a topic ends it with its answer: what is held goes out before newer messages. (It went out
-    /// behind those that came between two slices.)
+    /// A long subscribe without an interval ends the pacing of its topics with its answer: held messages are sent before newer ones. (They
+    /// were sent behind messages that came between two slices.)
     #[test]
     fn pacing_ends_with_the_answer() {
         let mut bench = Bench::new();
@@ -428,10 +430,10 @@ mod tests {
         assert_eq!(bench.state().pacing.bytes(0), 0, "and goes out now");
     }
 
-    /// Issue 14, row 4: a subscribe with many topics in `since`, by a session with many subscriptions, compares none of these with each
-    /// of those. (It was `since` times what the session had, times the entries of the answer.)
+    /// The cost of a `since` with many topics does not grow with the number of the session's subscriptions. (It was the product of the
+    /// topics in `since`, the subscriptions, and the entries of the answer.)
     #[test]
-    fn what_a_since_costs_does_not_grow_with_the_subscriptions() {
+    fn the_cost_of_since_does_not_grow_with_the_subscriptions() {
         const TOPICS: usize = 1_000;
         let mut bench = Bench::new();
         let before = (1..TOPICS).map(|number| format!("a.{number}.*"));

@@ -1,4 +1,4 @@
-//! One unsubscribe as it is done: in slices, once what was published before it has gone out.
+//! An unsubscribe as it is executed: in slices, after the messages that were published before it.
 
 use super::refused::Refused;
 use super::steps::{STEPS_OF_SMALL, STEPS_PER_SLICE};
@@ -8,29 +8,29 @@ use crate::dialect::{Event, RequestId};
 use crate::shard::{Answer, PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicNameError};
 
-/// What a subscription may cost that ends, in steps.
+/// The most steps that the end of one subscription costs.
 const STEPS_PER_TOPIC: usize = 4;
 
-/// An unsubscribe that is being done.
+/// An unsubscribe that is being executed.
 pub struct Unsubscribing {
     topics: std::vec::IntoIter<Result<Pattern, TopicNameError>>,
     /// The client's `id`, as JSON text.
     id: Option<Box<str>>,
-    /// How many items the inbox had had when it came.
+    /// How many items the shard's inbox had received when the command came.
     pushed: u64,
     is_small: bool,
-    /// About how much memory its topics take.
+    /// The approximate memory of the topics, in bytes.
     bytes: usize,
     ended: Vec<Pattern>,
-    /// The same, for topics to be looked up in.
+    /// The patterns in `ended`, for matching.
     gone: PatternSet,
-    /// They have ended all; what they alone have brought is being left.
+    /// Whether all subscriptions have ended, and the replays and held messages that only they matched are being given up.
     leaves: bool,
     refused: Refused,
 }
 
 impl Unsubscribing {
-    /// Nothing is done yet. `pushed`: how many items the shard's inbox has had by now.
+    /// A command of which no slice was run yet. `pushed`: how many items the shard's inbox has received so far.
     pub fn new(topics: Vec<Result<Pattern, TopicNameError>>, id: Option<RequestId<'_>>, pushed: u64) -> Self {
         Self {
             id: id.map(|RequestId(id)| id.into()),
@@ -45,14 +45,14 @@ impl Unsubscribing {
         }
     }
 
-    /// About how much memory it takes, in bytes.
+    /// The approximate memory of the command, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Goes on; once it is ready, all is done and answered.
+    /// Runs the next slice. Ready: the command is complete and answered.
     pub fn go_on(&mut self, context: &mut SessionContext<'_>) -> Answer<()> {
-        if context.taken(self.pushed) == Answer::Pending || context.take_turn(self.is_small) == Answer::Pending {
+        if context.processed(self.pushed) == Answer::Pending || context.begin_slice(self.is_small) == Answer::Pending {
             return Answer::Pending;
         }
         let mut steps = 0;
@@ -77,7 +77,7 @@ impl Unsubscribing {
         }
         context.spend_steps(steps);
         self.is_small = false;
-        context.wait_for_turn()
+        context.wait_for_slice()
     }
 
     fn end(&mut self, topic: Result<Pattern, TopicNameError>, context: &mut SessionContext<'_>) {
@@ -93,7 +93,7 @@ impl Unsubscribing {
         }
     }
 
-    /// Says what has ended, and one error answers for what it had not.
+    /// Sends `unsubscribed` for the subscriptions that have ended, and one error for topics that the session was not subscribed to.
     fn finish(&mut self, context: &mut SessionContext<'_>) {
         let id = self.id.as_deref().map(RequestId);
         if id.is_some() && !self.ended.is_empty() {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::shard::tests::bench::{Bench, events};
 
-    /// Issue 14: an unsubscribe from 1,000 topics is done in slices. (It held its shard for some milliseconds.)
+    /// An unsubscribe from 1,000 topics is executed in slices. (It blocked its shard for some milliseconds.)
     #[test]
     fn a_long_unsubscribe_is_done_in_slices() {
         const TOPICS: usize = 1_000;
@@ -118,17 +118,17 @@ mod tests {
         let topics = names.iter().map(|name| Pattern::parse(name)).collect();
         let mut unsubscribing = Unsubscribing::new(topics, None, bench.context().pushed());
         let mut slices = 1;
-        while unsubscribing.go_on(&mut bench.context_in_turn()) == Answer::Pending {
+        while unsubscribing.go_on(&mut bench.context_for_slice()) == Answer::Pending {
             slices += 1;
         }
         assert!(slices >= TOPICS * STEPS_PER_TOPIC / STEPS_PER_SLICE, "{slices} slices");
         assert_eq!(bench.context().subscription_count(), 0);
     }
 
-    /// Issue 14: an unsubscribe from one pattern is done in slices by a session that reads many topics, for which it pays. (All of them were
-    /// looked at at once, and for nothing.)
+    /// An unsubscribe from one pattern is executed in slices if its session has many replays, and is charged for examining them. (All were
+    /// examined at once and without charge.)
     #[test]
-    fn what_is_being_read_is_looked_at_in_slices() {
+    fn replays_are_examined_in_slices() {
         const TOPICS: usize = 2_000;
         let mut bench = Bench::new();
         for name in (0..TOPICS).map(|number| format!("h.{number}")) {
@@ -140,7 +140,7 @@ mod tests {
         bench.context().subscribe_pattern(&pattern, None);
         let mut unsubscribing = Unsubscribing::new(vec![Ok(pattern)], None, bench.context().pushed());
         let mut slices = 1;
-        while unsubscribing.go_on(&mut bench.context_in_turn()) == Answer::Pending {
+        while unsubscribing.go_on(&mut bench.context_for_slice()) == Answer::Pending {
             assert!(!bench.state().catch_up.is_replaying(0));
             slices += 1;
         }
@@ -149,10 +149,10 @@ mod tests {
         assert_eq!((bench.context().subscription_count(), bench.context().take_work(1_000)), (TOPICS, 2));
     }
 
-    /// PROTOCOL 3 and 7: what the write batch has of the topic as its session becomes slow, between two slices, comes before the answer, and
-    /// nothing of it is read on behind that. (It was read on, with all that came later.)
+    /// PROTOCOL 3 and 7: a session may become slow between two slices. Messages of the topic that the write batch holds are sent before the
+    /// answer, and no message of the topic is read from history behind the answer. (The session read on from there.)
     #[tokio::test]
-    async fn a_topic_that_is_being_left_is_not_read_on() {
+    async fn an_ended_topic_is_not_read_from_history() {
         let mut bench = Bench::new();
         for name in (0..2 * STEPS_PER_SLICE).map(|number| format!("h.{number}")) {
             bench.publish(&name);
@@ -162,9 +162,9 @@ mod tests {
         (0..2).for_each(|_| bench.publish("r.a"));
         let topic = Pattern::parse("r.a").unwrap();
         let mut unsubscribing = Unsubscribing::new(vec![Ok(topic)], Some(RequestId("1")), bench.context().pushed());
-        assert_eq!(unsubscribing.go_on(&mut bench.context_in_turn()), Answer::Pending);
-        bench.flush(); // its socket takes nothing yet
-        while unsubscribing.go_on(&mut bench.context_in_turn()) == Answer::Pending {}
+        assert_eq!(unsubscribing.go_on(&mut bench.context_for_slice()), Answer::Pending);
+        bench.flush(); // its socket accepts no bytes yet
+        while unsubscribing.go_on(&mut bench.context_for_slice()) == Answer::Pending {}
         bench.publish("r.a");
         bench.flush();
         let mut client = bench.arrive(b"");

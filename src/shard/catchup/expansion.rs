@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::HashSet;
 
 use crate::config::Rules;
-use crate::hub::{Cursor, Hub, Message, Selection, Start, Topic, Wanted};
+use crate::hub::{Cursor, Hub, Message, ReplayRequest, Selection, Start, Topic};
 use crate::position::{Offset, Position};
 use crate::shard::pattern_set::PatternSet;
 use crate::topic_name::TopicName;
@@ -176,7 +176,7 @@ impl Expansion {
     fn look(&mut self, hub: &Hub, pushed: impl FnOnce() -> u64, takes: impl Fn(&TopicName) -> bool) -> usize {
         let slice = hub.slice(&mut self.selection, self.passed.as_ref(), STEPS_PER_SLICE);
         let found = slice.topics.len();
-        let wanted = Wanted { since: None, last: self.last };
+        let wanted = ReplayRequest { since: None, last: self.last };
         let topics = slice.topics.into_iter().filter(|topic| self.concerns(topic.name(), &takes));
         let starts = topics.filter_map(|topic| hub.start_on(&topic, wanted).map(|start| (topic, start))).collect();
         // What comes behind this is newer than what was looked at.

@@ -113,7 +113,7 @@ impl CatchUp {
         takes: impl Fn(&TopicName) -> bool,
     ) -> Option<Expanded> {
         let replays = self.replays.get_mut(&slot)?;
-        let expansion = replays.expansion_in_turn()?;
+        let expansion = replays.runnable_expansion()?;
         let mut work = 0;
         let expanded = expansion.go_on(hub, taken, pushed, takes, &mut work);
         let Some(mut expanded) = expanded else {

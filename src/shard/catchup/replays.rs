@@ -130,7 +130,7 @@ impl Replays {
     }
 
     /// The expansion, if it is its turn: it waits neither for the inbox nor for cursors to be read.
-    pub fn expansion_in_turn(&mut self) -> Option<&mut Expansion> {
+    pub fn runnable_expansion(&mut self) -> Option<&mut Expansion> {
         if self.expansion_waits || self.cursors.len() >= CURSORS_AHEAD { None } else { self.expansion.as_deref_mut() }
     }
 

@@ -9,7 +9,7 @@ use super::Expansion;
 use super::replays::Replays;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Live, Rule, Rules};
-use crate::hub::{Attempt, Hub, PayloadKind, Publication, ReplayGap, ReplayPiece, Selection, Topic, Wanted};
+use crate::hub::{Attempt, Hub, PayloadKind, Publication, ReplayGap, ReplayPiece, ReplayRequest, Selection, Topic};
 use crate::metrics::{Metrics, PublishSource};
 use crate::position::{Epoch, Offset, Position};
 use crate::shard::tests::{name, pattern};
@@ -41,7 +41,7 @@ impl Archive {
         for _ in 0..count {
             assert!(matches!(self.hub.try_publish(&name(topic), &publication, Waker::noop()), Ok(Attempt::Published(_))));
         }
-        self.hub.start(&name(topic), Wanted::default()).unwrap().0
+        self.hub.start(&name(topic), ReplayRequest::default()).unwrap().0
     }
 
     /// Reads a piece; where it catches up, its watermark goes once the shard has taken `pushed` items.
@@ -101,7 +101,7 @@ fn a_replay_tells_what_gave_way() {
 fn an_empty_history_ends_a_replay_with_a_gap() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
     let topic = archive.publish("t.b", 5, 1);
-    topic.give_up_history(usize::MAX);
+    topic.trim_history(usize::MAX);
     replays.add(Arc::clone(&topic), at(&topic, 2));
     let (_, piece, offsets) = archive.pull(&mut replays, 5);
     assert_eq!((piece.gap, piece.caught_up, offsets), (gap(2, 5), true, vec![]));

@@ -10,7 +10,7 @@ use crate::dialect::Encoding;
 use crate::hub::{Message, PresenceChange, Topic};
 use crate::shard::catchup::CatchUp;
 use crate::shard::env::Env;
-use crate::shard::pacing::{Pacing, Passage};
+use crate::shard::pacing::{Pacing, PacingDecision};
 use crate::shard::slot::Table;
 
 /// What one message's fan-out has made so far.
@@ -26,10 +26,10 @@ struct FanOut {
 impl Delivery {
     /// Gives `message` to each of its subscribers once; to none that still replays its topic, and to those whose pacing lets it through.
     pub fn fan_out(&mut self, message: &Message, table: &Table, catch_up: &mut CatchUp, pacing: &mut Pacing, env: &mut Env) {
-        let stamp = env.taken();
+        let stamp = env.processed();
         let mut routed = 0;
         let mut made = FanOut { deferrable: message.rule.on_slow == OnSlow::Replay, frame: None, topic: None };
-        let mut closer_look = Vec::new();
+        let mut on_slow_path = Vec::new();
         let Self { subscribers, outgoing, batch, .. } = self;
         let is_excepted = |slot| message.except.is_some_and(|id| table.get(slot).is_some_and(|connection| connection.id() == id));
         subscribers.lists(&message.topic, |subscribed| {
@@ -39,8 +39,8 @@ impl Delivery {
                     continue;
                 }
                 session.stamp = stamp;
-                if session.needs_closer_look || made.deferrable && session.outbox.is_some() {
-                    closer_look.extend(Some(slot).filter(|&slot| table.is_open(slot))); // one that has ended may be in the list still
+                if session.needs_slow_path || made.deferrable && session.outbox.is_some() {
+                    on_slow_path.extend(Some(slot).filter(|&slot| table.is_open(slot))); // one that has ended may be in the list still
                     continue;
                 }
                 let frame = *made.frame.get_or_insert_with(|| batch.add_message(message, made.deferrable));
@@ -51,35 +51,35 @@ impl Delivery {
         if !made.deferrable {
             env.tally.routed(message.rule.id, routed);
         }
-        for slot in closer_look {
+        for slot in on_slow_path {
             self.give(slot, message, &mut made, catch_up, pacing, env);
         }
     }
 
     /// Gives a message to a session that may replay or pace something, or is slow.
     fn give(&mut self, slot: u32, message: &Message, made: &mut FanOut, catch_up: &mut CatchUp, pacing: &mut Pacing, env: &mut Env) {
-        if catch_up.withholds(slot, message, env.taken()) {
+        if catch_up.withholds(slot, message, env.processed()) {
             return;
         }
         if let Some(held) = pacing.catch_up(slot, &message.topic, &mut env.tally) {
             self.queue_message(slot, &held); // the older one first
         }
         let bytes_max = env.config.limits.outbox_bytes.saturating_sub(self.counted_bytes(slot));
-        let passage = pacing.lets_through(slot, message, bytes_max, env.now, &mut env.tally);
-        let mut deferrable = made.deferrable && passage == Passage::Free;
+        let decision = pacing.decide(slot, message, bytes_max, env.now, &mut env.tally);
+        let mut deferrable = made.deferrable && decision == PacingDecision::Free;
         if deferrable && self.is_slow(slot) {
             let topic = made.topic.get_or_insert_with(|| env.hub().find(&message.topic));
             if let Some(topic) = topic {
                 catch_up.read_from(slot, Arc::clone(topic), message.position);
-                return self.look_closer(slot);
+                return self.use_slow_path(slot);
             }
             deferrable = false; // a topic that is gone has no history to read it from
         }
         if !deferrable {
             env.tally.routed(message.rule.id, 1);
         }
-        let Some(session) = self.outgoing.get_mut(slot).filter(|_| passage != Passage::Held) else { return };
-        session.needs_closer_look = pacing.has(slot) || catch_up.has(slot);
+        let Some(session) = self.outgoing.get_mut(slot).filter(|_| decision != PacingDecision::Held) else { return };
+        session.needs_slow_path = pacing.has(slot) || catch_up.has(slot);
         let frame = match made.deferrable == deferrable {
             true => *made.frame.get_or_insert_with(|| self.batch.add_message(message, deferrable)),
             false => self.batch.share_message(message),
@@ -91,7 +91,7 @@ impl Delivery {
     pub fn take_change(&self, change: &Arc<PresenceChange>, changes: &mut Changes, env: &mut Env) {
         let subscribers = &self.subscribers;
         if subscribers.are_watching(&change.topic) {
-            changes.take(env.taken(), change, |number| subscribers.began_behind(&change.topic, number), &mut env.tally);
+            changes.take(env.processed(), change, |number| subscribers.began_behind(&change.topic, number), &mut env.tally);
         }
     }
 

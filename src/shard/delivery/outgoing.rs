@@ -63,8 +63,8 @@ pub struct Outgoing {
     pub window: ClientWindow,
     /// The message that it was last given, by its number in this shard.
     pub stamp: u64,
-    /// It may replay or pace something, so a message needs a closer look before it is given to this session.
-    pub needs_closer_look: bool,
+    /// Whether the session may have a replay or paced topics. The fan-out then hands it messages one by one (`fan_out.rs`).
+    pub needs_slow_path: bool,
 }
 
 impl Delivery {
@@ -91,14 +91,8 @@ impl Delivery {
 
     /// A session that takes `variant` begins in `slot`.
     pub fn open(&mut self, slot: u32, variant: Encoding) {
-        let outgoing = Outgoing {
-            variant,
-            chain: Chain::default(),
-            outbox: None,
-            window: ClientWindow::default(),
-            stamp: 0,
-            needs_closer_look: false,
-        };
+        let outgoing =
+            Outgoing { variant, chain: Chain::default(), outbox: None, window: ClientWindow::default(), stamp: 0, needs_slow_path: false };
         self.outgoing.put(slot, outgoing);
     }
 
@@ -117,10 +111,10 @@ impl Delivery {
         self.outgoing.get(slot).map(|outgoing| outgoing.variant)
     }
 
-    /// Has messages for the session in `slot` looked at more closely: it replays or paces something.
-    pub fn look_closer(&mut self, slot: u32) {
+    /// Has the fan-out take the slow path for the session in `slot`, which has a replay or paced topics.
+    pub fn use_slow_path(&mut self, slot: u32) {
         if let Some(outgoing) = self.outgoing.get_mut(slot) {
-            outgoing.needs_closer_look = true;
+            outgoing.needs_slow_path = true;
         }
     }
 
@@ -179,8 +173,8 @@ impl Delivery {
         }
     }
 
-    /// The stream of the session in `slot` stands at `position`, and tells with each message where it stands then.
-    pub fn stand_at(&mut self, slot: u32, position: StreamPosition) {
+    /// Sets the position of the stream of the session in `slot`. From now on each message carries the position behind it.
+    pub fn set_stream_position(&mut self, slot: u32, position: StreamPosition) {
         self.stands.put(slot, Arc::new(position));
     }
 

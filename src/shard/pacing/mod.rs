@@ -31,14 +31,14 @@ pub struct Pacing {
     behind: VecDeque<u32>,
 }
 
-/// Whether a message goes out to a session.
+/// What pacing decides for one message of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
-    /// It does; its topic has no interval.
+pub enum PacingDecision {
+    /// The message goes out. Its topic has no interval.
     Free,
-    /// It does, and its topic's interval begins.
+    /// The message goes out, and the interval of its topic begins.
     Paced,
-    /// It is held.
+    /// The message is held until the interval of its topic ends.
     Held,
 }
 
@@ -68,15 +68,14 @@ impl Pacing {
         }
     }
 
-    /// Whether a message goes out now to the session in `slot`. If not, it is held, in place of an older one of its topic, which ends
-    /// as conflated.
-    /// More than `bytes_max` makes the session overfull.
-    pub fn lets_through(&mut self, slot: u32, message: &Message, bytes_max: usize, now: Moment, tally: &mut Tally) -> Passage {
+    /// Decides whether a message goes out now to the session in `slot`. A held message replaces the older held message of its topic,
+    /// which counts as conflated. A session that holds more than `bytes_max` bytes becomes overfull.
+    pub fn decide(&mut self, slot: u32, message: &Message, bytes_max: usize, now: Moment, tally: &mut Tally) -> PacingDecision {
         match self.paced.get_mut(&slot).map_or(Paced::Freely, |paces| paces.pace(message, now)) {
-            Paced::Freely => Passage::Free,
+            Paced::Freely => PacingDecision::Free,
             Paced::Now(at) => {
                 self.note_due(Due { at, slot, topic: message.topic.clone() });
-                Passage::Paced
+                PacingDecision::Paced
             }
             Paced::Held(older) => {
                 book(message, 1, tally);
@@ -87,7 +86,7 @@ impl Pacing {
                 if self.bytes(slot) > bytes_max && self.overfull.last() != Some(&slot) {
                     self.overfull.push(slot);
                 }
-                Passage::Held
+                PacingDecision::Held
             }
         }
     }

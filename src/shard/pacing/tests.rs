@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::paces::{Paced, Paces};
 use super::schedule::{Due, Schedule};
-use super::{Pacing, Passage};
+use super::{Pacing, PacingDecision};
 use crate::clock::{Clock, Timestamp};
 use crate::hub::Message;
 use crate::metrics::{Metrics, Tally};
@@ -92,9 +92,9 @@ fn replacing_options_costs_a_look_for_each_paced_topic() {
     pacing.begin(0, patterns.iter().map(|pattern| (pattern, Some(INTERVAL))));
     pacing.begin_to_follow(0);
     for topic in 0..TOPICS {
-        let through = [1, 2]
-            .map(|offset| pacing.lets_through(0, &message(&format!("q.{topic}"), offset, &clock), usize::MAX, clock.moment(), &mut tally));
-        assert_eq!(through, [Passage::Paced, Passage::Held]);
+        let through =
+            [1, 2].map(|offset| pacing.decide(0, &message(&format!("q.{topic}"), offset, &clock), usize::MAX, clock.moment(), &mut tally));
+        assert_eq!(through, [PacingDecision::Paced, PacingDecision::Held]);
     }
     let mut replace = |interval| {
         let before = pacing.looks(0);
@@ -130,8 +130,8 @@ impl Desk {
         self.pacing.begin_to_follow(0);
     }
 
-    fn pass(&mut self, topic: &str, offset: u64) -> Passage {
-        self.pacing.lets_through(0, &message(topic, offset, &self.clock), usize::MAX, self.clock.moment(), &mut self.tally)
+    fn pass(&mut self, topic: &str, offset: u64) -> PacingDecision {
+        self.pacing.decide(0, &message(topic, offset, &self.clock), usize::MAX, self.clock.moment(), &mut self.tally)
     }
 
     fn follow(&mut self, most: usize) -> (Vec<Message>, usize) {
@@ -143,11 +143,17 @@ impl Desk {
 #[test]
 fn another_pattern_leaves_the_first_paced() {
     let mut desk = Desk::new("*.a");
-    assert_eq!([1, 2].map(|offset| desk.pass("q.a", offset)), [Passage::Paced, Passage::Held]);
+    assert_eq!([1, 2].map(|offset| desk.pass("q.a", offset)), [PacingDecision::Paced, PacingDecision::Held]);
     desk.set_interval("b.>", Some(2 * INTERVAL));
     assert!(desk.follow(usize::MAX).0.is_empty());
-    assert_eq!([desk.pass("q.a", 3), desk.pass("b.c", 1), desk.pass("b.c", 2)], [Passage::Held, Passage::Paced, Passage::Held]);
-    assert_eq!([desk.pass("b.a", 1), desk.pass("b.a", 2), desk.pass("q.c", 1)], [Passage::Paced, Passage::Held, Passage::Free]);
+    assert_eq!(
+        [desk.pass("q.a", 3), desk.pass("b.c", 1), desk.pass("b.c", 2)],
+        [PacingDecision::Held, PacingDecision::Paced, PacingDecision::Held]
+    );
+    assert_eq!(
+        [desk.pass("b.a", 1), desk.pass("b.a", 2), desk.pass("q.c", 1)],
+        [PacingDecision::Paced, PacingDecision::Held, PacingDecision::Free]
+    );
     desk.clock.advance(INTERVAL);
     let mut due: Vec<_> = std::iter::from_fn(|| desk.pacing.take_due(desk.clock.moment(), &mut desk.tally)).collect();
     due.sort_by_key(|(_, message)| message.topic.clone());
@@ -165,7 +171,7 @@ fn many_topics_follow_in_parts() {
     const PART: usize = 256;
     let mut desk = Desk::new("q.*");
     for topic in 0..TOPICS {
-        assert_eq!([1, 2].map(|offset| desk.pass(&format!("q.{topic}"), offset)), [Passage::Paced, Passage::Held]);
+        assert_eq!([1, 2].map(|offset| desk.pass(&format!("q.{topic}"), offset)), [PacingDecision::Paced, PacingDecision::Held]);
     }
     desk.set_interval("q.*", None);
     let (released, mut looked_at) = desk.follow(PART);
@@ -173,7 +179,7 @@ fn many_topics_follow_in_parts() {
     let held = desk.pacing.catch_up(0, &name("q.0"), &mut desk.tally);
     assert_eq!(held.map(|message| message.position.offset), Some(Offset(2)), "it is the last to follow");
     assert!(desk.pacing.catch_up(0, &name("q.9999"), &mut desk.tally).is_none(), "it has followed");
-    assert_eq!([desk.pass("q.0", 3), desk.pass("q.9999", 3)], [Passage::Free; 2]);
+    assert_eq!([desk.pass("q.0", 3), desk.pass("q.9999", 3)], [PacingDecision::Free; 2]);
     while desk.pacing.is_behind(0) {
         let (released, part) = desk.follow(PART);
         assert!(part <= PART && released.len() == part);
@@ -190,12 +196,12 @@ fn what_was_held_goes_first_while_subscriptions_end() {
     desk.set_interval("*.a", None);
     desk.pacing.set_interval(0, &pattern("*.a"), Some(INTERVAL));
     desk.pacing.begin_to_follow(0);
-    assert_eq!([1, 2].map(|offset| desk.pass("q.a", offset)), [Passage::Paced, Passage::Held]);
+    assert_eq!([1, 2].map(|offset| desk.pass("q.a", offset)), [PacingDecision::Paced, PacingDecision::Held]);
     desk.pacing.end_interval(0, &pattern("q.*"));
     assert!(desk.pacing.catch_up(0, &name("q.a"), &mut desk.tally).is_none(), "the other is paced too");
     desk.pacing.set_interval(0, &pattern("*.a"), None);
     assert!(desk.pacing.catch_up(0, &name("q.a"), &mut desk.tally).is_some());
-    assert_eq!(desk.pass("q.a", 3), Passage::Free);
+    assert_eq!(desk.pass("q.a", 3), PacingDecision::Free);
 }
 
 /// A shorter interval brings a topic's due time forward, also where it changes again before all have followed.
@@ -203,7 +209,7 @@ fn what_was_held_goes_first_while_subscriptions_end() {
 fn a_change_begins_anew() {
     let mut desk = Desk::new("q.*");
     for topic in 0..10 {
-        assert_eq!([1, 2].map(|offset| desk.pass(&format!("q.{topic}"), offset)), [Passage::Paced, Passage::Held]);
+        assert_eq!([1, 2].map(|offset| desk.pass(&format!("q.{topic}"), offset)), [PacingDecision::Paced, PacingDecision::Held]);
     }
     desk.set_interval("q.*", Some(INTERVAL / 2));
     desk.follow(5);

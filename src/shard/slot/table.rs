@@ -30,7 +30,7 @@ pub struct Table {
     /// Slots that a socket has woken.
     ready: Arc<ReadyList>,
     /// Slots that are to be looked at in the next tick, though no socket woke them.
-    again: Vec<u32>,
+    scheduled: Vec<u32>,
     /// Slots whose sessions have begun to close.
     closing: Vec<u32>,
 }
@@ -74,7 +74,7 @@ impl Table {
         self.closing.pop()
     }
 
-    /// Takes a connection out; its slot may be used again after [`Table::free_slots`].
+    /// Takes a connection out; its slot may be used scheduled after [`Table::free_slots`].
     pub fn remove(&mut self, slot: u32) -> Option<Connection> {
         let connection = self.connections.take(slot)?;
         self.taken -= 1;
@@ -82,7 +82,7 @@ impl Table {
         Some(connection)
     }
 
-    /// The slots of connections that were taken out may be used again.
+    /// The slots of connections that were taken out may be used scheduled.
     pub fn free_slots(&mut self) {
         if self.held.is_empty() {
             return self.free.append(&mut self.freed);
@@ -90,12 +90,12 @@ impl Table {
         self.free.extend(self.freed.extract_if(.., |slot| !self.held.contains(slot)));
     }
 
-    /// `slot` is not used again until [`Table::release_slot`].
+    /// `slot` is not used scheduled until [`Table::release_slot`].
     pub fn hold_slot(&mut self, slot: u32) {
         self.held.insert(slot);
     }
 
-    /// `slot` may be used again, as far as [`Table::hold_slot`] was in the way.
+    /// `slot` may be used scheduled, as far as [`Table::hold_slot`] was in the way.
     pub fn release_slot(&mut self, slot: u32) {
         self.held.remove(&slot);
     }
@@ -138,19 +138,19 @@ impl Table {
         self.get(slot).is_some_and(|connection| connection.id() == id).then_some(slot)
     }
 
-    /// Has the session in `slot` looked at in the next tick, though no socket woke it.
-    pub fn look_again(&mut self, slot: u32) {
-        self.again.push(slot);
+    /// Has the session in `slot` called in the next tick, although its socket did not wake it.
+    pub fn schedule(&mut self, slot: u32) {
+        self.scheduled.push(slot);
     }
 
-    /// Whether a session is to be looked at in the next tick.
+    /// Whether a session is scheduled for the next tick.
     pub fn has_more(&self) -> bool {
-        !self.again.is_empty()
+        !self.scheduled.is_empty()
     }
 
-    /// Moves the slots that are to be looked at into `slots`, each once, in their order.
+    /// Moves the slots that are scheduled or woken into `slots`: each once, in ascending order.
     pub fn take_ready(&mut self, slots: &mut Vec<u32>) {
-        slots.append(&mut self.again);
+        slots.append(&mut self.scheduled);
         self.ready.take(slots);
         slots.sort_unstable();
         slots.dedup();

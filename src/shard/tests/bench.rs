@@ -12,7 +12,7 @@ use crate::clock::{Clock, Moment, Timestamp};
 use crate::config::{Config, Limits, Live, OnSlow, Rule, Rules};
 use crate::dialect::{Dialect, Encoding, Event};
 use crate::frame::Inflater;
-use crate::hub::{Attempt, Hub, Outlet, PayloadKind, Publication, Wanted};
+use crate::hub::{Attempt, Hub, Outlet, PayloadKind, Publication, ReplayRequest};
 use crate::metrics::{CloseReason, Metrics, PublishSource};
 use crate::session_id::{Member, SessionId};
 use crate::shard::context::SessionContext;
@@ -74,7 +74,7 @@ impl Bench {
     }
 
     /// The same, as the session's next turn.
-    pub fn context_in_turn(&mut self) -> SessionContext<'_> {
+    pub fn context_for_slice(&mut self) -> SessionContext<'_> {
         self.sessions.state.slices.begin_tick();
         self.sessions.state.slices.next();
         self.context()
@@ -95,15 +95,15 @@ impl Bench {
     }
 
     pub fn subscribe(&mut self, topic: &str) {
-        self.begin(0, topic, Wanted::default());
+        self.begin(0, topic, ReplayRequest::default());
     }
 
     /// Subscribes the session in `slot`, with the newest `last` messages.
     pub fn subscribe_with(&mut self, slot: u32, topic: &str, last: usize) {
-        self.begin(slot, topic, Wanted { last: Some(last), ..Wanted::default() });
+        self.begin(slot, topic, ReplayRequest { last: Some(last), ..ReplayRequest::default() });
     }
 
-    fn begin(&mut self, slot: u32, topic: &str, wanted: Wanted<'_>) {
+    fn begin(&mut self, slot: u32, topic: &str, wanted: ReplayRequest<'_>) {
         let member = Member { session: self.session, user: None, info: None };
         let mut context = SessionContext::new(&mut self.sessions.state, slot);
         assert!(context.take_place(&pattern(topic)).is_ok());
@@ -164,7 +164,7 @@ impl Bench {
         let slot = self.sessions.state.table.end();
         let admitted = Admitted { session: new_session(), head: HEAD.to_vec(), used: 0 };
         self.sessions.admit(admitted, tokio::net::TcpStream::from_std(stream).unwrap(), b"");
-        self.begin(slot, topic, Wanted::default());
+        self.begin(slot, topic, ReplayRequest::default());
         client
     }
 

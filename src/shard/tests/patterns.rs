@@ -16,7 +16,7 @@ async fn what_is_published_behind_the_answer_is_live() {
     let mut bench = Bench::new();
     bench.publish("h.a");
     let wild = pattern("h.>");
-    let mut context = bench.context_in_turn();
+    let mut context = bench.context_for_slice();
     assert!(context.take_place(&wild).is_ok());
     context.subscribe_pattern(&wild, None);
     let selection = Box::new(Selection::of([&wild]));

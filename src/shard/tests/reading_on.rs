@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, events};
 use super::name;
-use crate::hub::Wanted;
+use crate::hub::ReplayRequest;
 use crate::shard::upkeep::bound_notes;
 
 /// Messages that the tests publish; the history keeps 20.
@@ -105,7 +105,7 @@ fn cursors_are_bounded() {
         for number in numbers {
             let topic = format!("h.{number}");
             bench.publish(&topic);
-            let (topic, start) = bench.state().env.hub().start(&name(&topic), Wanted::default()).unwrap();
+            let (topic, start) = bench.state().env.hub().start(&name(&topic), ReplayRequest::default()).unwrap();
             bench.state().catch_up.read_from(0, topic, start.position);
         }
         bound_notes(bench.state());

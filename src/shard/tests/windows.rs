@@ -19,7 +19,7 @@ use crate::config::{Config, Deflate, Limits, OnSlow, Rule, Rules, TopicDeflate};
 use crate::dialect::{Dialect, Encoding, Event};
 use crate::frame::ServerWindow;
 use crate::frame::exact_inflater::Client;
-use crate::hub::{Attempt, PayloadKind, Publication, Wanted};
+use crate::hub::{Attempt, PayloadKind, Publication, ReplayRequest};
 use crate::metrics::{CloseReason, Metrics, PublishSource};
 use crate::session_id::Member;
 use crate::shard::context::SessionContext;
@@ -277,7 +277,7 @@ impl Stage {
             return;
         }
         let interval = interval.then(|| Duration::from_millis(50));
-        let wanted = Wanted { last: Some(last), ..Wanted::default() };
+        let wanted = ReplayRequest { last: Some(last), ..ReplayRequest::default() };
         match pattern.as_name() {
             Some(topic) => {
                 let (begun, _) = context.subscribe(&topic, &member, wanted, interval).unwrap();

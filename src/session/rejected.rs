@@ -1,4 +1,4 @@
-//! Sessions whose credential is not good, or not any more.
+//! Sessions that are closed because their credential is invalid or has expired.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use crate::frame::Inflater;
 use crate::metrics::CloseReason;
 use crate::shard::{Reader, SessionContext};
 
-/// A session whose credential was refused: it is told why, and closed.
-pub struct TurnedAway(AuthError);
+/// A session whose credential was refused. It is closed as soon as it opens.
+pub struct Rejected(AuthError);
 
-impl TurnedAway {
-    /// Refused for this reason.
+impl Rejected {
+    /// A session that is closed with `error`.
     pub fn new(error: AuthError) -> Box<Self> {
         Box::new(Self(error))
     }
 }
 
-impl Reader for TurnedAway {
+impl Reader for Rejected {
     fn open(&mut self, context: &mut SessionContext<'_>) {
-        turn_away(&self.0, context);
+        reject(&self.0, context);
     }
 
     fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
@@ -35,8 +35,8 @@ impl Reader for TurnedAway {
     }
 }
 
-/// Closes a session whose credential is not good.
-pub fn turn_away(error: &AuthError, context: &mut SessionContext<'_>) {
+/// Closes a session with the close code of `error` (PROTOCOL section 6).
+pub fn reject(error: &AuthError, context: &mut SessionContext<'_>) {
     let why = if *error == AuthError::Expired { CloseReason::TokenExpired } else { CloseReason::TokenInvalid };
     context.close(error.close_code(), &error.to_string(), why);
 }
