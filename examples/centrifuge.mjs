@@ -1,6 +1,10 @@
 // Quotes and a greeting through Centrifugo's own SDK: npm install centrifuge ws; node centrifuge.mjs [url]
-import { Centrifuge } from 'centrifuge';
-import WebSocket from 'ws';
+const missing = ({ message }) => {
+  console.error(`${message}; run \`npm install centrifuge ws\``);
+  process.exit(1);
+};
+const { Centrifuge } = await import('centrifuge').catch(missing);
+const { default: WebSocket } = await import('ws').catch(missing);
 
 const centrifuge = new Centrifuge(process.argv[2] ?? 'ws://127.0.0.1:8765/connection/websocket', { websocket: WebSocket });
 centrifuge.on('error', ({ error }) => console.error(error.message, 'is the gateway running? `belfry serve` starts one'));

@@ -6,7 +6,10 @@ import json
 import sys
 import threading
 
-import websocket
+try:
+    import websocket
+except ImportError as error:
+    raise SystemExit(f"{error}; run `pip install websocket-client`")
 
 nickname = sys.argv[1] if len(sys.argv) > 1 else "python"
 topic = sys.argv[2] if len(sys.argv) > 2 else "chat.lobby"

@@ -3,7 +3,10 @@ import asyncio
 import json
 import sys
 
-from websockets.asyncio.client import connect, process_exception
+try:
+    from websockets.asyncio.client import connect, process_exception
+except ImportError as error:
+    raise SystemExit(f"{error}; run `pip install websockets`")
 
 url = sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:8765/ws"
 seen = {}  # topic -> the position of the newest message

@@ -1,6 +1,8 @@
 //! The command line.
 
+use std::fmt::Display;
 use std::fs;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -184,9 +186,9 @@ fn run_compare(run: &Compare) -> anyhow::Result<bool> {
     write_page(&reports, Some(&comparison), &run.output)?;
     write_histograms(&reports, &run.output)?;
     if run.output.json {
-        println!("{}", serde_json::to_string_pretty(&reports)?);
+        print(format_args!("{}\n", serde_json::to_string_pretty(&reports)?))?;
     } else {
-        print!("{comparison}");
+        print(comparison)?;
     }
     Ok(hold)
 }
@@ -196,7 +198,7 @@ fn run_diff(files: &Diff) -> anyhow::Result<bool> {
         let text = fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
         diff::Reports::parse(&text).with_context(|| format!("{} is no report of --json", file.display()))
     };
-    print!("{}", diff::table(&read(&files.before)?, &read(&files.after)?)?);
+    print(diff::table(&read(&files.before)?, &read(&files.after)?)?)?;
     Ok(true)
 }
 
@@ -204,11 +206,20 @@ fn tell(reports: &[Report], output: &Output) -> anyhow::Result<bool> {
     write_page(reports, None, output)?;
     write_histograms(reports, output)?;
     match reports {
-        [report] if output.json => println!("{}", serde_json::to_string_pretty(report)?),
-        reports if output.json => println!("{}", serde_json::to_string_pretty(reports)?),
-        reports => reports.iter().for_each(|report| print!("{report}")),
+        [report] if output.json => print(format_args!("{}\n", serde_json::to_string_pretty(report)?))?,
+        reports if output.json => print(format_args!("{}\n", serde_json::to_string_pretty(reports)?))?,
+        reports => print(reports.iter().map(Report::to_string).collect::<String>())?,
     }
     Ok(reports.iter().all(Report::holds))
+}
+
+/// Writes `text` to standard output. A reader that has gone, as `head` does, is no failure of the run.
+fn print(text: impl Display) -> anyhow::Result<()> {
+    let mut output = io::stdout().lock();
+    match write!(output, "{text}").and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("can't write to standard output"),
+        _ => Ok(()),
+    }
 }
 
 fn write_page(reports: &[Report], comparison: Option<&Comparison>, output: &Output) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! The whole gateway: builds each part and hands it only what it needs.
+//! The whole gateway: builds each part, and gives it only what it needs.
 
 mod accept;
 mod api;
@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::config::{Config, ListenAddress, Live, Sources};
+use crate::config::{Config, Limits, ListenAddress, Live, LogFormat, Sources};
 use crate::feed::Feeds;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -44,7 +44,7 @@ use websocket::Upgrades;
 
 /// A running gateway.
 pub struct Running {
-    /// Where it listens, ports chosen; at one place at least.
+    /// The addresses of the main listener, with the ports that were chosen. There is at least one.
     pub addresses: Vec<ListenAddress>,
     summary: String,
     metrics: Arc<Metrics>,
@@ -53,19 +53,19 @@ pub struct Running {
     reload: Reload,
     admission: Arc<Admission>,
     shards: Arc<Shards>,
-    /// The gateway's part of a cluster, if it has one.
+    /// The engine of a cluster, if the gateway is part of one.
     cluster: Option<Arc<Cluster>>,
-    /// The listeners, and what looks after the hub.
+    /// The tasks of the listeners, and the upkeep of the hub.
     tasks: Vec<JoinHandle<()>>,
-    /// Where the topics go, if they are to outlive the process.
+    /// The store, if topics survive a restart.
     handover: Option<Handover>,
-    /// Removed with this.
+    /// Removes the files of Unix sockets when dropped.
     _socket_files: Vec<SocketFile>,
 }
 
-/// Starts everything that `config` asks for; `sources` are read again on the SIGHUP that `signals` hear. The `supervisor` may have
-/// passed sockets on, and is told how the gateway is.
-/// Where `sources` name no file, an admin key for this run is made; [`Running::summary`] tells it.
+/// Starts everything that `config` asks for. A SIGHUP from `signals` reads `sources` again. The `supervisor` may have
+/// passed sockets, and is notified of the gateway's state. If `sources` name no file, an admin key for this run is
+/// made, which [`Running::summary`] has.
 pub async fn start(config: Arc<Config>, sources: Sources, signals: Signals, supervisor: Supervisor) -> Result<Running, StartError> {
     let sessions_possible = bounded_sessions(&config);
     let certificate = read_certificate("server.tls", config.server.tls.as_ref())?;
@@ -99,24 +99,26 @@ pub async fn start(config: Arc<Config>, sources: Sources, signals: Signals, supe
         async move { hub.run_upkeep().await }
     }));
     let summary = summary(&addresses, &admin_addresses, &config, run_key.as_ref().map(|key| key.key.as_str()));
-    tell(&addresses, &admin_addresses);
+    tell(&config, &addresses, &admin_addresses);
     let reload = Reload { sources, run_key, live, auth, tls, admin_tls, feeds };
     Ok(Running { addresses, summary, metrics, signals, notifier, reload, admission, shards, cluster, tasks, handover, _socket_files })
 }
 
 impl Running {
-    /// Where everything is, in a few lines for the terminal. It tells the admin key of a run without a file, so it goes
-    /// to the operator and not into a log.
+    /// The addresses, in a few lines for the terminal. They include the admin key of a run without a file, so they must
+    /// not be logged.
     pub fn summary(&self) -> &str {
         &self.summary
     }
 
-    /// Counts in `log_suppressed_total` what `take_suppressed` gives at each reading: lines that could not be written since the last.
+    /// Adds to `log_suppressed_total`, at each scrape, the number that `take_suppressed` returns: lines that could not
+    /// be written since the last scrape.
     pub fn count_suppressed(&self, take_suppressed: impl Fn() -> u64 + Send + Sync + 'static) {
         self.metrics.before_each_reading(move |metrics| metrics.log_suppressed(take_suppressed()));
     }
 
-    /// Until SIGTERM or SIGINT has drained it; a second one ends it at once. SIGHUP reloads meanwhile.
+    /// Runs until SIGTERM or SIGINT has drained the gateway. A second signal ends the drain at once. SIGHUP reloads the
+    /// configuration.
     pub async fn run_until_drained(mut self) {
         self.notifier.ready();
         let order = loop {
@@ -125,7 +127,7 @@ impl Running {
                 break order;
             }
             self.notifier.reloading();
-            // A file that can't be read to its end doesn't keep the process from ending.
+            // The process can be ended while a file of the configuration blocks the reload.
             tokio::select! {
                 () = self.reload.run() => self.notifier.ready(),
                 order = self.signals.end_ordered() => break order,
@@ -146,23 +148,26 @@ impl Running {
     }
 }
 
-/// Raises the limit of open files, and says where `limits.sessions` can't be had.
+/// Raises the limit of open files, and logs if it is below `limits.sessions`. Returns how many sessions are possible.
 fn bounded_sessions(config: &Config) -> usize {
     let possible = accept::raise_open_files();
     if config.limits.sessions > possible {
-        tracing::warn!(
-            sessions = config.limits.sessions,
-            lowered_to = possible,
-            "limits.sessions is more than the limit of open files allows; raise that (ulimit -Hn) for more"
-        );
+        let lowered = "limits.sessions is more than the limit of open files allows; raise that limit (ulimit -Hn) for more";
+        let sessions = config.limits.sessions;
+        // The default may exceed the machine's limit without a mistake of the operator.
+        if sessions == Limits::default().sessions {
+            tracing::info!(sessions, lowered_to = possible, "{lowered}");
+        } else {
+            tracing::warn!(sessions, lowered_to = possible, "{lowered}");
+        }
     }
     possible
 }
 
-/// The sockets of both listeners.
+/// The bound sockets of both listeners.
 struct Listening {
     main: Vec<Bound>,
-    /// Empty: `main` serves the administrators too.
+    /// Empty if `main` serves the administrators too.
     admin: Vec<Bound>,
 }
 
@@ -180,7 +185,7 @@ fn addresses_of(sockets: &[Bound]) -> Vec<ListenAddress> {
     sockets.iter().map(|bound| bound.address.clone()).collect()
 }
 
-/// What both listeners hand their connections to.
+/// The parts that both listeners share.
 struct Front {
     routes: Arc<Routes>,
     accounts: Accounts,
@@ -199,7 +204,7 @@ impl Front {
         cluster: Option<&Arc<Cluster>>,
     ) -> Self {
         let live = &surroundings.live;
-        // By this name Centrifugo's clients find the gateway that has their session.
+        // Centrifugo's clients name this in `/emulation`, to address the gateway that has their session.
         let node: Arc<str> = format!("{:016x}", rand::rng().random::<u64>()).into();
         if let Some(cluster) = cluster {
             cluster.listen(&node, ear(shards, &accounts.bytes));
@@ -212,7 +217,7 @@ impl Front {
         Self { routes, accounts, live: Arc::clone(live), shards: Arc::clone(shards) }
     }
 
-    /// Begins to accept, on the first shard's thread. The administrators' listener, where there is one, has no sessions.
+    /// Begins to accept, on the first shard's thread. The administrators' listener has no sessions.
     fn accept(&self, listening: Listening, tls: &Arc<TlsInForce>, admin_tls: &Arc<TlsInForce>) -> io::Result<Vec<JoinHandle<()>>> {
         let (front, first) = (Handle::current(), self.shards.first());
         let _first = first.enter();
@@ -237,9 +242,12 @@ impl Front {
     }
 }
 
-fn tell(addresses: &[ListenAddress], admin_addresses: &[ListenAddress]) {
-    addresses.iter().for_each(|address| tracing::info!(%address, "listening"));
-    admin_addresses.iter().for_each(|address| tracing::info!(%address, "listening for administrators"));
+/// Logs the addresses as fields, for programs; a person reads them in [`Running::summary`].
+fn tell(config: &Config, addresses: &[ListenAddress], admin_addresses: &[ListenAddress]) {
+    if config.log.format == LogFormat::Json {
+        addresses.iter().for_each(|address| tracing::info!(%address, "listening"));
+        admin_addresses.iter().for_each(|address| tracing::info!(%address, "listening for administrators"));
+    }
     if admin_addresses.is_empty() && addresses.iter().any(ListenAddress::is_open) {
         tracing::warn!("/metrics and the /v1 reads are on an address that others can reach; admin.listen puts them on one of their own");
     }

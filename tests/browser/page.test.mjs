@@ -140,10 +140,17 @@ test('the page shows quotes, chat and figures as they are', { skip, timeout: 120
       && /^the gateway is gone, next try in \d+ s$/.test(document.querySelector('#state span').textContent)
       && Number(getComputedStyle(document.querySelector('#figures')).opacity) < 1
       && !document.querySelector('#retry').hidden);
+    await ana.fill('#text', 'and on');
+    await ana.press('#text', 'Enter');
+    await ana.waitForFunction(() => /no connection/.test(document.querySelector('#trouble').textContent));
+    assert.equal(await ana.inputValue('#text'), 'and on');
+    await ana.fill('#publish-topic', 'chat.lobby');
+    await ana.fill('#publish-data', 'hi');
+    await ana.press('#publish-data', 'Enter');
+    await ana.waitForFunction(() => /no connection/.test(document.querySelector('#watch-outcome').textContent));
     await gateway.start();
     await connected(ana);
     await line(ana, 'Messages may be missing here.');
-    await ana.fill('#text', 'and on');
     await ana.press('#text', 'Enter');
     await line(ana, 'and on');
   });

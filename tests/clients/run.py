@@ -260,6 +260,13 @@ def test_the_example_stream_prints_prices():
         assert topic == "quotes.AAPL" and int(offset) > 0 and json.loads(quote)["price"] > 0
 
 
+def test_the_examples_name_the_package_that_is_missing():
+    for name, package in [("chat.py", "websocket-client"), ("quotes.py", "websockets")]:
+        # -S: without installed packages.
+        run = subprocess.run([sys.executable, "-S", "-E", ROOT / "examples" / name], capture_output=True, text=True, timeout=SECONDS)
+        assert run.returncode == 1 and run.stderr.endswith(f"run `pip install {package}`\n") and run.stderr.count("\n") == 1, run.stderr
+
+
 NGINX = """
 daemon off; pid {home}/pid; error_log {home}/error.log;
 events {{ }}

@@ -1,6 +1,7 @@
 //! A gateway that runs already, with TLS and credentials; bounds, exports and comparisons of reports.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::program::{Served, print, run, run_with_gateway};
 
@@ -56,6 +57,30 @@ fn a_broken_bound_fails_the_run() {
     let outcome = run(&["fanout", "--expect", "p99=20"]);
     assert_eq!(outcome.status, 2);
     assert!(outcome.errors.contains("a time needs a unit"), "{}", outcome.errors);
+}
+
+/// A rate of 100 that rises over 1 s publishes half as many messages as the full rate; 0.2 s at the full rate follow.
+#[test]
+fn a_ramp_comes_before_the_measurement() {
+    let outcome = run_with_gateway(&["fanout", "--sessions", "4", "--rate", "100", "--ramp", "1"]);
+    outcome.expect_all_well();
+    let [before, measured] = ["/warm_up/count", "/deliveries"].map(|figure| outcome.number(figure) / 4.0);
+    assert!((60.0..=80.0).contains(&before) && (50.0..=70.0).contains(&measured), "{before} {measured}: {outcome:?}");
+    let outcome = run(&["fanout", "--ahead", "1", "--ramp", "1"]);
+    assert!(outcome.status == 2 && outcome.errors.contains("cannot be used with"), "{outcome:?}");
+}
+
+/// The bug: a report that was read by `head` ended the program with a panic.
+#[test]
+fn a_reader_that_goes_early_is_no_failure() {
+    let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+    drop(reader);
+    let served = Served::start(&[]);
+    let url = format!("ws://{}/ws", served.address);
+    let mut program = Command::new(env!("CARGO_BIN_EXE_belfry-loadtest"));
+    let output = program.args(["fanout", "--sessions", "1", "--duration", "0.2", "--url", &url]).stdout(writer).output();
+    let output = output.expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -85,7 +85,8 @@ function showState(state, { code, reason, retryInMs = 0 } = {}) {
     find('#state span').textContent = { connecting: 'connecting', open: 'connected', closed }[state];
   }
   if (state === 'open') notify('');
-  for (const button of document.querySelectorAll('button[data-needs-session]')) button.disabled = state !== 'open';
+  // A disabled button would make Enter do nothing, and say nothing, in its form.
+  for (const button of document.querySelectorAll('button[data-needs-session]')) button.ariaDisabled = String(state !== 'open');
   queueMicrotask(() => { // `gateway` has no value yet when the first state is told.
     showAccess(state === 'closed' ? code : undefined);
     const name = gateway.user ? ` as ${gateway.user}` : '';

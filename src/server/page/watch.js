@@ -82,6 +82,7 @@ find('#watch-topic').addEventListener('input', ({ target }) => {
 
 find('#publish-form').addEventListener('submit', async (event) => {
   event.preventDefault();
+  if (gateway.state !== 'open') return showOutcome('There is no connection; nothing was published.', true);
   const [topic, text] = [find('#publish-topic').value.trim(), find('#publish-data').value];
   let data = text;
   try {
