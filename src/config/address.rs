@@ -1,19 +1,19 @@
-//! Addresses as they are written: `host:port` to listen on, networks to trust.
+//! Parses addresses: `host:port` to listen on, and networks to trust.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// Stands for whoever is at the other end of a Unix socket, which has no address; no peer of a network has this one.
+/// The address of all peers on Unix sockets. No peer of a network has this address.
 pub const UNIX_PEER: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// `address` for people.
+/// `address` as text; `unix` for [`UNIX_PEER`].
 pub fn peer_name(address: IpAddr) -> String {
     if address == UNIX_PEER { "unix".to_owned() } else { address.to_string() }
 }
 
-/// An address to listen on, or a host's name in its place.
+/// Reads an address to listen on. The host may be a name.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let malformed = "is not an address; write host and port, as in \"127.0.0.1:8765\" (port 0 picks one), \"unix:/path\" or \"systemd\"";
     if let Ok(address) = text.parse() {
@@ -21,7 +21,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     }
     let (host, port) = text.rsplit_once(':').ok_or(malformed)?;
     let is_name = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    // Digits and dots alone are a damaged address, which a resolver may still take (127.1).
+    // Digits and dots only are a mistyped address, which a resolver may still accept (127.1).
     let is_number = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let port: u16 = port.parse().map_err(|_| malformed)?;
     if !is_name || is_number {
@@ -32,7 +32,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied().ok_or_else(|| unresolved(&"none found"))
 }
 
-/// An IPv4 network that is written as IPv6 (`::ffff:10.0.0.0/104`) as the IPv4 network that it is: peers are compared so.
+/// Turns an IPv4-mapped network (`::ffff:10.0.0.0/104`) into the IPv4 network, because peers are compared as IPv4.
 fn without_mapping(network: IpNet) -> IpNet {
     const MAPPED_PREFIX: u8 = 96;
     let IpNet::V6(mapped) = network else { return network };
@@ -40,7 +40,7 @@ fn without_mapping(network: IpNet) -> IpNet {
     v4.and_then(|address| Ipv4Net::new(address, mapped.prefix_len() - MAPPED_PREFIX).ok()).map_or(network, IpNet::V4)
 }
 
-/// A network, an address that stands for itself, or `unix` for whoever comes by a Unix socket.
+/// Reads a network, a single address, or `unix` for all peers on Unix sockets.
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
     if text == "unix" {
         return Ok(UNIX_PEER.into());
@@ -53,7 +53,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
 mod tests {
     use super::*;
 
-    /// A mapped network is the IPv4 one, with and without its prefix.
+    /// IPv4-mapped networks and addresses become IPv4.
     #[test]
     fn mapped_networks_are_ipv4() {
         for (text, plain) in

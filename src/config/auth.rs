@@ -1,28 +1,28 @@
-//! `[auth]`, typed: who may do what, and the keys that say who somebody is.
+//! `[auth]`, typed: grants, and the keys that identify users.
 
 use std::fmt;
 
 use crate::topic_name::Scope;
 
-/// The shortest secret that is no weaker than its hash, in bytes: HS256's is the shortest (RFC 7518 §3.2).
+/// The shortest secret that is as strong as HS256, in bytes (RFC 7518 §3.2).
 pub const SECRET_BYTES_ADVISED: usize = 32;
 
 /// `[auth]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Auth {
-    /// What everybody may; `None` when neither list names a pattern.
+    /// The grants of every session; `None` if both lists are empty.
     pub anonymous: Option<GrantLists>,
-    /// What every session with a user may besides.
+    /// Further grants of every session that has a user.
     pub authenticated: GrantLists,
-    /// A token's `aud` must name one of these, where it has one and its key says nothing else.
+    /// If a token has `aud`, it must name one of these, unless the token's key has its own list.
     pub audience: Vec<String>,
-    /// What a token's `iss` must be, where its key says nothing else.
+    /// The `iss` of tokens, unless the token's key has its own.
     pub issuer: Option<String>,
     /// Whether a token must have `exp` and `sub`.
     pub require_exp: bool,
     /// The keys that verify tokens.
     pub keys: Vec<TokenKey>,
-    /// Keys that are credentials themselves.
+    /// API keys.
     pub api_keys: Vec<ApiKey>,
 }
 
@@ -40,39 +40,39 @@ impl Default for Auth {
     }
 }
 
-/// The two lists of a grant, as written: `{user}` stands in them for the session's user.
+/// The two lists of grants. `{user}` in a pattern is replaced by the session's user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GrantLists {
-    /// What may be subscribed to.
+    /// Patterns that may be subscribed to.
     pub subscribe: Vec<Scope>,
-    /// Where may be published.
+    /// Patterns that may be published to.
     pub publish: Vec<Scope>,
 }
 
 /// One of `auth.keys`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenKey {
-    /// What verifies.
+    /// The key itself.
     pub material: KeyMaterial,
-    /// Tokens of this key must have an `aud` that names one of these.
+    /// This key's tokens must have an `aud` that names one of these.
     pub audience: Option<Vec<String>>,
-    /// What `iss` must be in tokens of this key.
+    /// The `iss` of this key's tokens.
     pub issuer: Option<String>,
 }
 
-/// What verifies tokens. Files are read when the configuration is loaded, so that `check` finds a bad one.
+/// A key that verifies tokens. Its file is read when the configuration is loaded, so that `check` finds a bad one.
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeyMaterial {
     /// A shared secret.
     Secret {
         /// `HS256`, `HS384` or `HS512`.
         algorithm: String,
-        /// The secret's bytes.
+        /// The secret.
         secret: String,
     },
     /// A public key.
     PublicKey {
-        /// `RS256`, `ES256` or `EdDSA`; where it was left out, the key itself says which.
+        /// `RS256`, `ES256` or `EdDSA`; if absent, it follows from the key.
         algorithm: Option<String>,
         /// The file's PEM text.
         pem: String,
@@ -85,7 +85,7 @@ pub enum KeyMaterial {
 }
 
 impl TokenKey {
-    /// The secret, where it is one.
+    /// The secret, if it is a shared secret.
     pub fn secret(&self) -> Option<&str> {
         match &self.material {
             KeyMaterial::Secret { secret, .. } => Some(secret),
@@ -95,7 +95,7 @@ impl TokenKey {
 }
 
 impl From<KeyMaterial> for TokenKey {
-    /// A key that expects of its tokens what holds for all.
+    /// A key with the audience and issuer of `[auth]`.
     fn from(material: KeyMaterial) -> Self {
         Self { material, audience: None, issuer: None }
     }
@@ -104,19 +104,19 @@ impl From<KeyMaterial> for TokenKey {
 /// One of `auth.api_keys`.
 #[derive(Clone, PartialEq)]
 pub struct ApiKey {
-    /// Its name: the `user` of what is done with it.
+    /// Its name, which is the `user` of its sessions and requests.
     pub name: String,
-    /// The credential itself.
+    /// The credential.
     pub key: String,
-    /// What it may.
+    /// Its grants.
     pub grants: GrantLists,
-    /// Whether it may administer.
+    /// Whether it is an administrator's.
     pub admin: bool,
-    /// A rate of its own, in place of `limits.commands_per_second`.
+    /// Its rate, in place of `limits.commands_per_second`.
     pub commands_per_second: Option<u32>,
 }
 
-// A configuration may be logged whole; what opens doors is left out of that.
+// A configuration may be logged, so secrets are not printed.
 impl fmt::Debug for KeyMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

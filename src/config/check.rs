@@ -1,4 +1,5 @@
-//! Raw to typed: every problem is told at once, with its key, its value and what would be right.
+//! Turns the raw tree into `Config`. All problems are reported together, each with its key, its value and what would be
+//! right.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,11 +24,11 @@ use super::section::Section;
 use super::settings::{Admin, Centrifugo, ClientAddressHeader, Config, Deflate, Echo, Log, LogFormat, Page, Server, Store, Tls};
 use crate::topic_name::TopicName;
 
-/// The most shards: as many cores as one machine has today.
+/// The largest number of shards.
 const SHARDS_MAX: u64 = 256;
-/// The most rules: each is a label of the metrics for the life of the process.
+/// The largest number of rules. Each is a label of the metrics for the life of the process.
 const RULES_MAX: usize = 10_000;
-/// The paths that are the gateway's own, with all below those that end in `/`.
+/// The gateway's own paths. One that ends in `/` stands for all paths below it.
 const OWN_PATHS: [&str; 13] = [
     "/ws",
     "/api/",
@@ -43,19 +44,19 @@ const OWN_PATHS: [&str; 13] = [
     "/v1/",
     "/raw/",
 ];
-/// A file in which every table is there once, so that reading it asks for every key.
+/// A file with every table once. Reading it asks for every key.
 const EVERY_TABLE: &str =
     "auth = { keys = [{}], api_keys = [{}] }\ntopics = [{}]\nfeed = { simulator = {}, replay = [{}] }\ncluster = { streams = [{}] }";
 
 impl Config {
-    /// Reads and checks all layers, telling every problem at once.
+    /// Reads and checks all layers. The error has all problems.
     pub fn load(sources: &Sources) -> Result<Arc<Config>, Vec<Problem>> {
         let (config, problems) = Self::draft(sources)?;
         if problems.is_empty() { Ok(Arc::new(config)) } else { Err(problems) }
     }
 
-    /// Reads and checks all layers; what comes with problems is for further checks alone. Where something is wrong with
-    /// `[auth]`, `[feed]` or `server.tls`, that part is as if left out, so that nothing is told twice.
+    /// Reads and checks all layers. A configuration with problems is for further checks only. In it, an invalid
+    /// `[auth]`, `[feed]` or `server.tls` is left out, so that no problem is reported twice.
     pub fn draft(sources: &Sources) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
         let raw = sources.laid_over()?;
         let report = Report::default();
@@ -64,7 +65,8 @@ impl Config {
     }
 }
 
-/// Every key that a file may hold, `[]` standing for a list's index; of `[endpoints]`, whose keys are free, the table alone.
+/// Every key that a file may have. `[]` stands for the index of a list. `[endpoints]` has free keys, so only the table
+/// is in the list.
 pub fn keys() -> Vec<String> {
     let report = Report::default();
     config(&Raw::of(EVERY_TABLE), &report);
@@ -102,7 +104,7 @@ fn config(raw: &Raw, report: &Report) -> Config {
     config
 }
 
-/// What `read` gives, or nothing where it tells of a problem.
+/// The result of `read`, or the default if `read` reported a problem.
 fn sound<T: Default>(report: &Report, read: impl FnOnce() -> T) -> T {
     let told = report.told();
     let part = read();
@@ -141,7 +143,7 @@ fn client_address_header(text: &str) -> Result<ClientAddressHeader, &'static str
     }
 }
 
-/// A host's name without its port, in lower case.
+/// Reads a host without a port, and returns it in lower case.
 fn host(text: &str) -> Result<String, &'static str> {
     match Origin::parse(&format!("http://{text}")) {
         Ok(origin) if origin.host.eq_ignore_ascii_case(text) => Ok(origin.host),
@@ -288,7 +290,7 @@ fn centrifugo(section: Section<'_>) -> Centrifugo {
     centrifugo
 }
 
-/// A topic's name with `{user}` in it, or nothing.
+/// Reads a topic with `{user}` in it, or an empty text.
 fn personal(text: &str) -> Result<String, String> {
     let right = "write a topic with {user} in it, as in \"#{user}\", or \"\" for none";
     match TopicName::parse(&text.replace("{user}", "u")) {
@@ -368,7 +370,7 @@ fn endpoints(section: Section<'_>) -> BTreeMap<String, TopicName> {
     entries.collect()
 }
 
-/// A path without its percent signs, as requests' paths are compared with it.
+/// Percent-decodes a path. Paths of requests are compared in that form.
 fn endpoint_path(written: &str) -> Result<String, &'static str> {
     let path = percent_decode_str(written).decode_utf8().map_err(|_| "stands at a path whose percent signs stand for no text")?;
     let path = &*path;

@@ -10,7 +10,7 @@ use super::section::{Entry, Section};
 const SECRET_ALGORITHMS: [&str; 3] = ["HS256", "HS384", "HS512"];
 const PUBLIC_ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
 
-/// Reads `[auth]`. Key files are read too, as text; what they hold is checked where keys are made of it.
+/// Reads `[auth]` and the text of its key files. The content of the files is checked when the keys are built.
 pub(super) fn auth(section: Section<'_>, raw: &Raw) -> Auth {
     let default = Auth::default();
     let auth = Auth {
@@ -36,7 +36,7 @@ fn grants(section: &Section<'_>) -> GrantLists {
     GrantLists { subscribe: section.scopes("subscribe"), publish: section.scopes("publish") }
 }
 
-/// One name, or a list of names.
+/// Reads one name, or a list of names.
 fn audience(entry: &Entry<'_>) -> Vec<String> {
     let names = if entry.text_or_none().is_some() { vec![name(entry)] } else { entry.items().iter().map(name).collect() };
     if entry.is_empty_list() {

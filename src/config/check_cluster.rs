@@ -11,12 +11,13 @@ use super::rule::Rules;
 use super::section::{Entry, Section};
 use crate::topic_name::{Pattern, Scope};
 
-/// The most streams: each has a connection, a task and series of the metrics.
+/// The largest number of streams. Each has a connection, a task, and series of the metrics.
 const STREAMS_MAX: usize = 64;
-/// What a stream keeps of each topic, unless it is told otherwise: also what a gateway may lag behind on the busiest topic.
+/// The default of `retain`: messages that a stream keeps of each topic. It also bounds how far a gateway may lag on the
+/// busiest topic.
 const RETAIN: u64 = 1_000;
 
-/// Reads `[cluster]`; `None` where no server is named.
+/// Reads `[cluster]`; `None` if it names no server.
 pub(super) fn cluster(section: Section<'_>, rules: &Rules, raw: &Raw) -> Option<Cluster> {
     let urls = section.list("urls", |entry| entry.parsed(url));
     let login = login(&section, raw);
@@ -57,7 +58,7 @@ fn url(text: &str) -> Result<String, &'static str> {
     if plain { Ok(text.to_owned()) } else { Err(RIGHT) }
 }
 
-/// A gateway's name stands in subjects.
+/// Reads a gateway's name, which becomes part of NATS subjects.
 fn gateway_name(text: &str) -> Result<String, &'static str> {
     is_token(text, 0..=64).then(|| text.to_owned()).ok_or("is not a name; write up to 64 letters, digits, - and _")
 }
@@ -138,8 +139,8 @@ fn stream(section: Section<'_>, rules: &Rules) -> Option<Stream> {
     Some(Stream { name: name?, pattern, replicas, storage, retain, max_bytes, max_age })
 }
 
-/// Whether a pattern can be a stream's subject: no wildcard first, which would take the servers' own subjects, and no prefix, which NATS
-/// does not know.
+/// Checks that a pattern can be a stream's subject. A wildcard at the start would include the servers' own subjects,
+/// and NATS has no namespaces.
 fn subject(pattern: &Pattern) -> Result<(), &'static str> {
     match pattern.tokens().next() {
         Some("*" | ">") => Err("begins with a wildcard, and would take the servers' own subjects; write a first token, as in \"quotes.>\""),

@@ -43,7 +43,7 @@ fn simulator(section: Section<'_>) -> Option<Simulator> {
     enabled.then_some(simulator)
 }
 
-/// A symbol is one token, since its quotes go to `quotes.SYMBOL`.
+/// Reads a symbol. It must be one token, because its quotes go to `quotes.SYMBOL`.
 fn symbol(text: &str) -> Result<String, String> {
     match TopicName::parse(&format!("quotes.{text}")) {
         Ok(topic) if topic.tokens().count() == 2 => Ok(text.to_owned()),
@@ -84,7 +84,7 @@ fn recording(entry: &Entry<'_>, raw: &Raw) -> Option<PathBuf> {
     Some(file)
 }
 
-/// A topic's name in which columns may stand in braces, anywhere in a token.
+/// Checks a topic's name, in which `{column}` may stand anywhere in a token.
 fn topic_form(text: &str) -> Result<(), String> {
     let mut name = String::new();
     let mut rest = text;

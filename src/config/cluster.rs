@@ -1,4 +1,4 @@
-//! `[cluster]`: the NATS servers, and the streams that topics are kept in.
+//! `[cluster]`: the NATS servers, and the streams of the topics.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use crate::topic_name::Pattern;
 /// `[cluster]`, where it is set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
-    /// Any of the NATS servers; the others are learnt from it.
+    /// URLs of NATS servers. One is enough, because it names the others.
     pub urls: Vec<String>,
-    /// Who the gateway is to them.
+    /// The credentials of the gateway at the servers.
     pub login: ClusterLogin,
-    /// How TLS to them is verified; without any of these, by the system's roots where a URL asks for TLS.
+    /// How TLS to the servers is verified. Without files, the system's roots are used if a URL asks for TLS.
     pub tls: ClusterTls,
     /// This gateway's name, for logs and presence.
     pub name: String,
-    /// Publications that are not answered yet, at most.
+    /// The largest number of unacknowledged publishes.
     pub publish_inflight: usize,
-    /// How long each waits.
+    /// The longest wait for an acknowledgement.
     pub publish_timeout: Duration,
-    /// How long the gateway counts as ready with a stream that stands.
+    /// How long `/readyz` stays 200 while a stream is not followed.
     pub grace: Duration,
-    /// A gateway that says nothing for so long is dead, and its members leave.
+    /// A gateway that is silent for this long counts as dead, and its members leave.
     pub presence_timeout: Duration,
-    /// What members at other gateways may take, in bytes.
+    /// The memory for members at other gateways, in bytes.
     pub members_bytes: usize,
     /// `[[cluster.streams]]`.
     pub streams: Vec<Stream>,
@@ -34,12 +34,12 @@ pub struct Cluster {
 /// How the gateway logs in.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub enum ClusterLogin {
-    /// Not at all.
+    /// No credentials.
     #[default]
     None,
-    /// By a credentials file, a JWT with its NKey.
+    /// A credentials file: a JWT with its NKey.
     Credentials(PathBuf),
-    /// By name and password.
+    /// A name and a password.
     Password {
         /// The name.
         user: String,
@@ -67,12 +67,12 @@ pub struct ClusterTls {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// Where a stream's messages lie.
+/// The storage of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamStorage {
     /// On disk.
     File,
-    /// In memory; they are lost with the servers.
+    /// In memory: messages are lost with the servers.
     Memory,
 }
 
@@ -81,15 +81,15 @@ pub enum StreamStorage {
 pub struct Stream {
     /// Its name at the servers.
     pub name: String,
-    /// Its topics; the `match` of a rule too.
+    /// The pattern of its topics, which is also the `match` of a rule.
     pub pattern: Pattern,
-    /// How many servers keep it.
+    /// The number of servers that store it.
     pub replicas: usize,
-    /// Where.
+    /// Its storage.
     pub storage: StreamStorage,
-    /// Messages kept of each topic, more than any of its rules does.
+    /// The number of messages that it keeps of each topic. It exceeds `history` of every rule of its topics.
     pub retain: u64,
-    /// Bytes kept in all; 0: as many as come.
+    /// The bytes that it keeps of all topics; 0 is no limit.
     pub max_bytes: u64,
     /// How long messages are kept: the rule's `history_ttl`.
     pub max_age: Duration,
@@ -108,7 +108,7 @@ impl Cluster {
         differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
 
-    /// This section with `old`'s values of those keys, as it goes into force.
+    /// This section with `old`'s values of those keys.
     #[must_use]
     pub fn with_fixed_of(mut self, old: &Self) -> Self {
         if !old.has_streams_of(&self) {
@@ -118,8 +118,8 @@ impl Cluster {
         Self { urls, login, tls, name, ..self }
     }
 
-    /// Whether the streams are the same but for how much of all their topics they keep. What they keep of each topic may not change: of a
-    /// topic that was cut nobody could tell by a larger number that it was.
+    /// Whether the streams differ in `max_bytes` and `max_age` only. `retain` must not change: with a larger number, a
+    /// topic that was cut before would look complete.
     fn has_streams_of(&self, other: &Self) -> bool {
         let fixed = |stream: &Stream| Stream { max_bytes: 0, max_age: Duration::ZERO, ..stream.clone() };
         self.streams.iter().map(fixed).eq(other.streams.iter().map(fixed))
@@ -127,12 +127,12 @@ impl Cluster {
 }
 
 impl Stream {
-    /// The longest history of `rules` that a topic of the stream may have, as far as `retain` allows.
+    /// The longest history that `rules` give a topic of the stream, at most `retain`.
     pub fn longest_history(&self, rules: &Rules) -> u64 {
         (rules.longest_history(&self.pattern) as u64).min(self.retain - 1)
     }
 
-    /// The subject of the messages that name the stream's life.
+    /// The subject of the messages that name the stream's incarnation.
     pub fn life_subject(&self) -> String {
         format!("$belfry.life.{}", self.name)
     }

@@ -1,4 +1,4 @@
-//! Durations as they are written: a number with its unit, `"1.5s"`.
+//! Parses durations: a number with a unit, such as `"1.5s"`.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use std::time::Duration;
 const UNITS: [(&str, u128); 6] =
     [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
 
-/// Why a text is not a duration; the message says what would be right.
+/// Why a text is not a duration. The message has what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// A number alone.
+    /// A number without a unit.
     #[error("has no unit; write \"{number}s\" for seconds (units: us, ms, s, m, h, d)")]
     NoUnit {
-        /// The number as it was written.
+        /// The number as written.
         number: String,
     },
-    /// Something else.
+    /// Not a number with a unit.
     #[error("is not a duration; write a number with one of the units us, ms, s, m, h, d, as in \"10s\"")]
     Malformed,
 }
 
-/// Reads a duration: decimal digits, perhaps a fraction, and one of `us`, `ms`, `s`, `m`, `h`, `d`. What lies below a
-/// nanosecond is cut.
+/// Reads a duration: decimal digits, an optional fraction, and one of `us`, `ms`, `s`, `m`, `h`, `d`. Digits below a
+/// nanosecond are cut.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     let number_ends = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(number_ends);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    // Fifteen digits of days still fit 128 bits in nanoseconds; nobody waits that long.
+    // Fifteen digits of days fit into 128 bits of nanoseconds.
     if [whole, fraction].iter().any(|digits| digits.is_empty() || digits.len() > 15 || digits.contains('.')) {
         return Err(DurationError::Malformed);
     }

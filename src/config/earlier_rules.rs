@@ -1,36 +1,36 @@
-//! Rules by the shape of their patterns, so that the first which covers another is found without trying all.
+//! Finds the first rule that covers a later one, without a comparison of all pairs.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::shape::{Piece, shape_of, texts};
 use crate::topic_name::Scope;
 
-/// Patterns of one shape with the first number of each, by the literal texts in it.
+/// The patterns of one shape with the first number of each, by their literal texts.
 type ByTexts<'a> = HashMap<Vec<&'a str>, (usize, &'a Scope)>;
 
-/// Numbered patterns. Two of one shape that have the same literal texts are the same pattern, so each shape is looked at once:
-/// most files have few.
+/// Numbered patterns. Two patterns with the same shape and literal texts are equal, so one look-up for each shape is
+/// enough. Most files have few shapes.
 #[derive(Default)]
 pub(super) struct EarlierRules<'a> {
     by_shape: BTreeMap<Vec<Piece>, ByTexts<'a>>,
 }
 
 impl<'a> EarlierRules<'a> {
-    /// Adds a pattern; numbers are given in ascending order.
+    /// Adds a pattern. Numbers must ascend.
     pub(super) fn add(&mut self, number: usize, pattern: &'a Scope) {
         let shape = shape_of(pattern.as_str());
         let Some(texts) = texts_of(pattern, &shape) else { return };
         self.by_shape.entry(shape).or_default().entry(texts).or_insert((number, pattern));
     }
 
-    /// The first of those that may cover `pattern` for which `covers` holds.
+    /// The lowest number of a pattern that may cover `pattern` and for which `covers` holds.
     pub(super) fn first(&self, pattern: &Scope, covers: impl Fn(&Scope) -> bool) -> Option<usize> {
         let alike = self.by_shape.iter().filter_map(|(shape, patterns)| patterns.get(&texts_of(pattern, shape)?));
         alike.filter(|(_, wide)| covers(wide)).map(|&(number, _)| number).min()
     }
 }
 
-/// The texts of a pattern for a shape; `None`: it has too few tokens for it, or too many.
+/// The texts of a pattern at the literal places of a shape; `None` if the numbers of tokens do not fit.
 fn texts_of<'s>(pattern: &'s Scope, shape: &[Piece]) -> Option<Vec<&'s str>> {
     let mut found = Vec::new();
     texts(pattern.as_str(), shape, &mut found).then_some(found)
@@ -48,7 +48,7 @@ mod tests {
         texts.into_iter().filter_map(|text| Scope::parse(&text).ok()).collect()
     }
 
-    /// Of each pattern the first before it that covers it, and how many were tried for that.
+    /// For each pattern, the first earlier one that covers it; and how many were tried in all.
     fn firsts(patterns: &[Scope]) -> (Vec<Option<usize>>, usize) {
         let tried = Cell::new(0);
         let mut earlier = EarlierRules::default();
@@ -63,7 +63,8 @@ mod tests {
         (patterns.iter().enumerate().map(first).collect(), tried.get())
     }
 
-    /// For 10,000 rules few are tried, also where all of them begin with a wildcard. (`check` compared each rule with all before it.)
+    /// For 10,000 rules few are tried, even if all begin with a wildcard. The bug: `check` compared each rule with all
+    /// before it.
     #[test]
     fn few_are_tried() {
         for beginning in ["t", "*.t", "t:*.t"] {
@@ -75,7 +76,7 @@ mod tests {
     }
 
     proptest! {
-        /// The same as trying all.
+        /// The result equals that of a full search.
         #[test]
         fn the_first_is_found(texts in prop::collection::vec("(a|b|a:\\*|a:b:\\*|a:>|a:b|\\*|\\$a)(\\.(a|b|\\*)){0,2}(\\.>)?", 1..24)) {
             let patterns = scopes(texts);

@@ -1,11 +1,11 @@
-//! The files that a configuration names, read when it is, so that `check` finds a bad one.
+//! Reads the files that a configuration names. They are read with it, so that `check` finds a bad one.
 
 use std::path::{Path, PathBuf};
 
 use super::raw::Raw;
 use super::section::Entry;
 
-/// A file of PEM text: where it is, and its text.
+/// The path and text of a PEM file.
 pub(super) fn pem_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
     let (file, text) = text_file(entry, raw)?;
     if !text.contains("-----BEGIN ") {
@@ -15,7 +15,7 @@ pub(super) fn pem_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)
     Some((file, text))
 }
 
-/// A file of text: where it is, and its text.
+/// The path and text of a file.
 pub(super) fn text_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
     let file = raw.resolve(entry.text()?, entry.origin());
     match std::fs::read_to_string(&file) {
@@ -27,7 +27,7 @@ pub(super) fn text_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String
     }
 }
 
-/// Tells that `file`, which `entry` names, can't be read.
+/// Reports that `file`, which `entry` names, can't be read.
 pub(super) fn refuse_unread(entry: &Entry<'_>, file: &Path, error: &std::io::Error) {
     let place = if entry.is_shown() { format!("{}: ", file.display()) } else { String::new() };
     entry.refuse(format_args!("can't be read ({place}{error}); give a file that is there and that may be read"));

@@ -1,4 +1,4 @@
-//! The bounds of `[limits]` (PROTOCOL section 7), each default written once.
+//! The bounds of `[limits]` and their defaults (PROTOCOL section 7).
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub struct Limits {
     pub frames_burst: u32,
     pub message_timeout: Duration,
     pub write_timeout: Duration,
-    /// In bytes. A configured 0 is replaced by a quarter of the memory before this is made.
+    /// In bytes. A configured 0 has been replaced by a quarter of the memory.
     pub outbox_total_bytes: usize,
     pub topics: usize,
     pub topics_per_address: usize,

@@ -1,4 +1,4 @@
-//! Where the gateway listens: addresses of networks, Unix sockets, sockets that a supervisor passes on.
+//! Listening addresses: of networks, Unix sockets, and sockets that a supervisor passes.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,14 +10,14 @@ use super::section::Entry;
 /// The longest path of a Unix socket, in bytes (`sun_path` of unix(7), less the zero behind it).
 const UNIX_PATH_BYTES_MAX: usize = 107;
 
-/// One place to listen at.
+/// One entry of `server.listen` or `admin.listen`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// An address of this machine; port 0 picks one.
+    /// An IP address and port; port 0 takes a free one.
     Network(SocketAddr),
     /// A Unix socket at this path.
     Unix(PathBuf),
-    /// The listening sockets of this name that were passed on as the process started; `None`: all that no other entry names.
+    /// The passed sockets of this name; `None` for all that no other entry names.
     Passed(Option<String>),
 }
 
@@ -35,7 +35,7 @@ impl ListenAddress {
         address(text).map(Self::Network)
     }
 
-    /// Whether peers on other machines may reach it, as far as its text tells.
+    /// Whether other machines may reach it, as far as its text shows.
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Network(address) if !address.ip().is_loopback())
     }
@@ -65,7 +65,7 @@ fn unix_path(path: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// A name as `FileDescriptorName=` of systemd.socket(5) takes it.
+/// Checks a name by the rules of `FileDescriptorName=` (systemd.socket(5)).
 fn passed_name(name: &str) -> Result<String, String> {
     if name.is_empty() || name.contains(':') || name.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
         return Err("is no name of a socket; write the unit's FileDescriptorName=, as in \"systemd:public\"".to_owned());
@@ -73,7 +73,7 @@ fn passed_name(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-/// One place, or a list of them, each there once.
+/// Reads one address, or a list without duplicates.
 pub(super) fn listen_addresses(entry: Entry<'_>) -> Vec<ListenAddress> {
     if entry.is_empty_list() {
         entry.refuse("is empty, so that nobody could connect; write at least one address, as in \"127.0.0.1:8765\"");
@@ -90,7 +90,7 @@ pub(super) fn listen_addresses(entry: Entry<'_>) -> Vec<ListenAddress> {
     found
 }
 
-/// The permissions of a Unix socket, as chmod writes them.
+/// Reads the permissions of a Unix socket, in octal.
 pub(super) fn socket_mode(text: &str) -> Result<u32, &'static str> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && !text.starts_with('+'));
     mode.ok_or("is no mode of a file; write three or four octal digits, as in \"0660\"")

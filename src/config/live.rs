@@ -1,4 +1,4 @@
-//! The configuration in force, behind one swap, so that a reload reaches every part.
+//! The configuration in force, which a reload replaces for all parts at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +11,9 @@ use crate::metrics::Metrics;
 /// The configuration in force.
 #[derive(Debug)]
 pub struct Live {
-    /// Who says what each rule is counted under.
+    /// Assigns each rule its label.
     metrics: Arc<Metrics>,
-    /// Held for one clone of the `Arc`.
+    /// Locked for one clone of the `Arc`.
     current: RwLock<Arc<Config>>,
     generation: AtomicU64,
 }
@@ -29,7 +29,7 @@ impl Live {
         Arc::clone(&self.current.read())
     }
 
-    /// Grows by one with each [`Live::replace`]. A shard compares it once a tick.
+    /// The number of calls of [`Live::replace`]. A shard compares it once a tick.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -42,7 +42,7 @@ impl Live {
     }
 }
 
-/// `config` with its rules' places in `metrics`: a rule's pattern is the same series before and after a reload.
+/// `config` with the ids of its rules in `metrics`. A rule's pattern has the same series before and after a reload.
 fn counted(config: &Config, metrics: &Metrics) -> Arc<Config> {
     let rules = config.rules.with_ids(|label| metrics.rule(label));
     Arc::new(Config { rules, ..config.clone() })

@@ -1,8 +1,8 @@
-//! How much memory this process may use: the machine's, or less where a container's control group says so.
+//! The memory that this process may use: the machine's, or the limit of its control group.
 
 use std::path::{Path, PathBuf};
 
-/// The bound in bytes; `None` where the system tells none.
+/// The bound in bytes; `None` if it is unknown.
 pub(super) fn available() -> Option<u64> {
     let machine = read("/proc/meminfo").and_then(|text| total_of(&text));
     let groups = read("/proc/self/cgroup").unwrap_or_default();
@@ -13,15 +13,15 @@ fn read(file: impl AsRef<Path>) -> Option<String> {
     std::fs::read_to_string(file).ok()
 }
 
-/// `MemTotal` of /proc/meminfo, there in KiB.
+/// `MemTotal` of /proc/meminfo in bytes; the file has KiB.
 fn total_of(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
-/// The files that may hold a limit, of each memory group in /proc/self/cgroup and of those above it: each one bounds what is
-/// below. Within a container the path may be the host's, so the root is among them. An absent limit reads `max` (v2) or a
-/// number near 2^63 (v1), and neither is the least.
+/// The files that may hold a limit: those of each memory group in /proc/self/cgroup and of all groups above, because
+/// each bounds the groups below it. In a container the path may be the host's, so the root is included. No limit is
+/// `max` (v2) or a number near 2^63 (v1), and neither is the smallest.
 fn files_of(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {

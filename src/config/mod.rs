@@ -1,7 +1,7 @@
-//! The configuration, checked: `Config` is the typed whole that every part gets its share of (PROTOCOL section 8).
+//! The configuration. `Config` is the typed and checked whole; each part gets its section (PROTOCOL section 8).
 //!
-//! The way in: [`Sources`] are laid over each other (`raw.rs`), read section by section (`section.rs`), checked with every
-//! problem told at once (`check.rs`), and handed out typed (`settings.rs`).
+//! [`Sources`] are merged (`raw.rs`), read section by section (`section.rs`), checked with all problems together
+//! (`check.rs`), and become typed (`settings.rs`).
 
 mod address;
 mod auth;

@@ -1,37 +1,37 @@
-//! `Origin`: what an `Origin` header names, in the form in which two are compared (RFC 6454 §4).
+//! Origins in normalized form, so that two can be compared (RFC 6454 §4).
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// Scheme, host and port of an origin; equal ones are the same origin.
+/// The scheme, host and port of an origin. Equal values are the same origin.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The scheme, in lower case.
     pub scheme: String,
     /// The host, in lower case; an IPv6 address keeps its brackets.
     pub host: String,
-    /// The port that was written, or the scheme's own. `None`: the scheme has no port, as those of apps and extensions.
+    /// The port, or else the default of the scheme. `None` if the scheme has no ports, as those of apps and extensions.
     pub port: Option<u16>,
 }
 
-/// Why a text is not an origin; the message says what would be right.
+/// Why a text is not an origin. The message has what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// No scheme and host, or more than these and a port.
+    /// Not a scheme, a host and an optional port.
     #[error(
         "is not an origin; write scheme, host and perhaps a port, without a path, as in \"https://example.com\" or \"http://localhost:*\""
     )]
     Malformed,
-    /// An origin but for the slash behind it, as an address bar shows it.
+    /// An origin with a slash at its end, as address bars show it.
     #[error("ends in a slash, which no Origin header has; write \"{right}\"")]
     Slash {
-        /// The same without it.
+        /// The origin without the slash.
         right: String,
     },
 }
 
 impl Origin {
-    /// Reads what an `Origin` header says, but for `null`, which names none.
+    /// Reads the value of an `Origin` header other than `null`.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         if let Some(right) = text.strip_suffix('/').filter(|right| Self::parse(right).is_ok()) {
             return Err(OriginError::Slash { right: right.to_owned() });
@@ -48,13 +48,14 @@ impl Origin {
         Ok(Self { scheme, host: host.to_ascii_lowercase(), port })
     }
 
-    /// Whether `authority`, as a `Host` header has it, is this origin's host and port. A port left out is that of the scheme.
+    /// Whether `authority`, the value of `Host`, has this origin's host and port. An absent port is the default of the
+    /// scheme.
     pub fn is_at(&self, authority: &str) -> bool {
         let is_port = |port: Option<u16>| self.port.is_some() && port.or(port_of(&self.scheme)) == self.port;
         split_port(authority).is_ok_and(|(host, port)| host.eq_ignore_ascii_case(&self.host) && is_port(port))
     }
 
-    /// Whether its host is an address and not a name.
+    /// Whether the host is an IP address.
     pub(super) fn is_by_address(&self) -> bool {
         self.host.starts_with('[') || self.host.parse::<Ipv4Addr>().is_ok()
     }
@@ -67,7 +68,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The port that URLs of `scheme`, in lower case, mean without saying it.
+/// The default port of `scheme`, which is in lower case.
 fn port_of(scheme: &str) -> Option<u16> {
     match scheme {
         "http" | "ws" => Some(80),

@@ -1,17 +1,17 @@
-//! What an entry of `server.origins` lets in: one origin, or those of a host's subdomains or of all its ports.
+//! The entries of `server.origins`: one origin, the subdomains of a host, or all ports of a host.
 
 use super::origin::{Origin, OriginError};
 
 /// An entry of `server.origins`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OriginPattern {
-    /// `null`: what sandboxed pages and local files send.
+    /// `null`, the origin of sandboxed pages and local files.
     Null,
-    /// Scheme, host and port, where the entry leaves none of them open.
+    /// A scheme, a host and a port, with optional wildcards.
     Named {
-        /// The origin; of an open port, that of the scheme.
+        /// The origin. If the port is a wildcard, it has the default port.
         origin: Origin,
-        /// Written `*.host`: the subdomains of the host, and not the host itself.
+        /// Written `*.host`: the subdomains, without the host itself.
         subdomains: bool,
         /// Written `host:*`: any port.
         any_port: bool,
@@ -34,7 +34,7 @@ impl OriginPattern {
         Ok(Self::Named { origin, subdomains, any_port })
     }
 
-    /// Whether it lets in what an `Origin` header says.
+    /// Whether the value of an `Origin` header matches.
     pub fn lets_in(&self, said: &str) -> bool {
         let Self::Named { origin, subdomains, any_port } = self else { return said == "null" };
         let Ok(said) = Origin::parse(said) else { return false };
@@ -50,7 +50,7 @@ impl OriginPattern {
 mod tests {
     use super::*;
 
-    /// What developers and apps need can be said, and each entry lets in nothing else.
+    /// Each kind of entry matches the origins that it names, and no others.
     #[test]
     fn entries_let_in_what_they_name() {
         for (entry, said, passes) in [

@@ -1,24 +1,24 @@
-//! The TOML as written: the layers of a configuration, laid over each other.
+//! The layers of a configuration, merged into one raw tree.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::value::Value;
 
-/// The built-in file, which is read where no other is given. It has every key; `belfry check --print-default` prints it.
+/// The built-in file, used without `--config`. It has every key, and `belfry check --print-default` prints it.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
 
 /// The prefix of the gateway's environment variables; two underscores also separate the levels of a key.
 const PREFIX: &str = "BELFRY__";
-/// What [`DEFAULT_FILE`] is called in a problem.
+/// The name of [`DEFAULT_FILE`] in problems.
 const BUILT_IN: &str = "the built-in file";
 
-/// One thing that is wrong with a configuration: where it stands, the key, the value, what would be right.
+/// One problem of a configuration: the layer, the key, the value, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Problem(pub String);
 
-/// Where a configuration comes from, later layers over earlier ones.
+/// The layers of a configuration. Later fields override earlier ones.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// `--config FILE`; without it, [`DEFAULT_FILE`].
@@ -27,12 +27,12 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// `--set KEY=VALUE`; the last one of a key wins.
     pub settings: Vec<(String, String)>,
-    /// Each `--listen ADDR`: they have the last word, over a `--set server.listen` too.
+    /// Each `--listen ADDR`. They override all other layers, `--set server.listen` included.
     pub listen: Vec<String>,
 }
 
 impl Sources {
-    /// Takes the variables of this process.
+    /// Adds the environment variables of this process.
     #[must_use]
     pub fn with_environment(mut self) -> Self {
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
@@ -41,7 +41,7 @@ impl Sources {
         self
     }
 
-    /// Takes one `KEY=VALUE` as `--set` has it. The key ends at the first `=` outside of quotes.
+    /// Adds one `KEY=VALUE` of `--set`. The key ends at the first `=` outside of quotes.
     pub fn set(&mut self, assignment: &str) -> Result<(), Problem> {
         let mut quote = None;
         let end = assignment.find(|character| match (quote, character) {
@@ -56,7 +56,7 @@ impl Sources {
             (None, _) => character == '=',
         });
         let Some(end) = end else {
-            // Not repeated: it may be a secret alone.
+            // The text is not repeated, because it may be a secret.
             let number = self.settings.len() + 1;
             return Err(Problem(format!("--set number {number} has no \"=\"; write KEY=VALUE, as in limits.sessions=1000")));
         };
@@ -64,7 +64,8 @@ impl Sources {
         Ok(())
     }
 
-    /// All layers as one tree in which every value knows where it was written; or why a layer can't be read.
+    /// Merges all layers into one tree, in which every value has its origin. The error names the layers that can't be
+    /// read.
     pub(super) fn laid_over(&self) -> Result<Raw, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut layers = Vec::new();
@@ -103,7 +104,7 @@ impl Sources {
             None => (BUILT_IN.to_owned(), DEFAULT_FILE.to_owned()),
         };
         let table = text.parse::<toml::Table>().map_err(|error| {
-            // Only the parser's reason is told, not the line's text: a secret may stand there, and this goes to the log.
+            // The parser's reason is reported without the text of the line, which may be a secret.
             let line = line_at(text.as_bytes(), error.span().map_or(0, |span| span.start));
             Problem(format!("{origin}, line {line}: not TOML: {}", error.message().replace('\n', ", ")))
         })?;
@@ -119,26 +120,26 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// The tree of `text` alone, as the keys are listed from it.
+    /// The tree of one file, without other layers.
     pub(super) fn of(text: &str) -> Self {
         let value = text.parse::<toml::Table>().map(toml::Value::Table).unwrap_or_else(|_| toml::Value::Table(toml::Table::new()));
         Self { root: Value::new(&Arc::from(""), value), file: None }
     }
 
-    /// `path` as a value from `origin` means it: in the configuration file relative to its folder, elsewhere to the
-    /// working directory.
+    /// Resolves `path`, a value from `origin`. In the configuration file it is relative to the file's folder, elsewhere
+    /// to the working directory.
     pub(super) fn resolve(&self, path: &str, origin: &str) -> PathBuf {
         let folder = self.file_of(origin).and_then(Path::parent);
         folder.map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
     }
 
-    /// The configuration file, if that is what `origin` names.
+    /// The configuration file, if `origin` is in it.
     pub(super) fn file_of(&self, origin: &str) -> Option<&Path> {
         self.file.as_deref().filter(|file| origin == file.display().to_string())
     }
 }
 
-/// One value and the path at which it is put.
+/// One value and its path in the tree.
 struct Layer {
     origin: String,
     path: Vec<String>,
@@ -150,7 +151,7 @@ fn value_of(text: &str) -> toml::Value {
     text.parse().unwrap_or_else(|_| toml::Value::String(text.to_owned()))
 }
 
-/// A dotted key as TOML spells it: `server.listen`, `endpoints."/rooms/a.b"`.
+/// Splits a dotted key of TOML: `server.listen`, `endpoints."/rooms/a.b"`.
 fn path_of(key: &str) -> Result<Vec<String>, Problem> {
     let wrong = || Problem(format!("--set {key:?} is not a key; write its names joined by dots, as in limits.sessions=1000"));
     let mut path = Vec::new();

@@ -1,4 +1,4 @@
-//! What a reload can't change: the keys that hold for the life of the process (PROTOCOL section 8).
+//! The keys that a reload can't change (PROTOCOL section 8).
 
 use super::settings::Config;
 
@@ -23,7 +23,7 @@ impl Config {
         cluster.into_iter().chain(differs.into_iter().filter_map(|(key, differs)| differs.then_some(key))).collect()
     }
 
-    /// This configuration with `old`'s values of those keys, as it goes into force.
+    /// This configuration with `old`'s values of those keys.
     #[must_use]
     pub fn with_fixed_of(mut self, old: &Config) -> Config {
         self.server.listen.clone_from(&old.server.listen);

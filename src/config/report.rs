@@ -1,4 +1,4 @@
-//! What the reading of a configuration found: all of its problems, and the keys that exist.
+//! The problems that the reading of a configuration finds, and the keys that exist.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::raw::Problem;
 
-/// How much of an unknown key is compared with the keys that exist, in characters.
+/// The longest prefix of an unknown key that is compared with the known keys, in characters.
 const KEY_MAX: usize = 256;
 
 /// The findings of one reading; the sections add to them.
@@ -14,9 +14,9 @@ const KEY_MAX: usize = 256;
 pub(super) struct Report {
     problems: RefCell<Vec<Problem>>,
     unknown: RefCell<Vec<Unknown>>,
-    /// Every key that a reader has asked for, without the indices of lists.
+    /// Every key that a reader has asked for, without indices of lists.
     asked: RefCell<BTreeSet<String>>,
-    /// The files, variables and options in which secrets were written.
+    /// The files, variables and options that have secrets.
     secrets: RefCell<BTreeSet<Arc<str>>>,
 }
 
@@ -27,13 +27,14 @@ struct Unknown {
 }
 
 impl Report {
-    /// Notes one problem. It may repeat what the file says, and is shown on a terminal: so control characters are escaped.
+    /// Adds a problem. Control characters are escaped, because the problem may quote the file, and is shown on a
+    /// terminal.
     pub(super) fn tell(&self, problem: String) {
         let escaped = |text: char| if text.is_control() { text.escape_default().to_string() } else { text.to_string() };
         self.problems.borrow_mut().push(Problem(problem.chars().map(escaped).collect()));
     }
 
-    /// How many problems were noted, unknown keys aside.
+    /// The number of problems, without unknown keys.
     pub(super) fn told(&self) -> usize {
         self.problems.borrow().len()
     }
@@ -43,17 +44,17 @@ impl Report {
         self.asked.borrow_mut().insert(key);
     }
 
-    /// Notes that a secret was written in `origin`.
+    /// Notes that `origin` has a secret.
     pub(super) fn found_secret(&self, origin: Arc<str>) {
         self.secrets.borrow_mut().insert(origin);
     }
 
-    /// The files, variables and options in which secrets were written.
+    /// The files, variables and options that have secrets.
     pub(super) fn origins_of_secrets(&self) -> Vec<Arc<str>> {
         self.secrets.borrow().iter().cloned().collect()
     }
 
-    /// Notes that no reader has asked for `key` (without indices), which the configuration writes as `told`.
+    /// Notes an unknown `key` (without indices), which the configuration writes as `told`.
     pub(super) fn unknown(&self, key: String, told: String) {
         self.unknown.borrow_mut().push(Unknown { key, told });
     }
@@ -63,7 +64,7 @@ impl Report {
         self.asked.into_inner()
     }
 
-    /// All problems; each unknown key with the nearest of `keys`, which is called only if there is one.
+    /// All problems. Each unknown key is reported with the nearest of `keys`, which is only called if needed.
     pub(super) fn into_problems(self, keys: impl FnOnce() -> Vec<String>) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
         let unknown = self.unknown.into_inner();
@@ -79,7 +80,7 @@ impl Report {
     }
 }
 
-/// The key that was probably meant: the same name elsewhere, else the one with the fewest letters to change.
+/// The key that was probably meant: the same name in another table, or else the one with the fewest edits.
 fn nearest<'k>(key: &str, keys: &'k [String]) -> Option<&'k String> {
     let own = |key: &'k str| key.rsplit('.').next().unwrap_or(key);
     let name = key.rsplit('.').next().unwrap_or(key);
@@ -87,7 +88,7 @@ fn nearest<'k>(key: &str, keys: &'k [String]) -> Option<&'k String> {
     keys.iter().min_by_key(near).filter(|known| near(known) <= 1 + name.chars().count() / 3)
 }
 
-/// Levenshtein's distance.
+/// The Levenshtein distance.
 fn edits(source: &str, target: &str) -> usize {
     let target: Vec<char> = target.chars().collect();
     let mut row: Vec<usize> = (0..=target.len()).collect();

@@ -1,4 +1,4 @@
-//! The rules of `[[topics]]`: the first whose pattern matches rules a topic.
+//! The rules of `[[topics]]`. The first rule whose pattern matches a topic applies to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,63 +7,64 @@ use super::rule_index::RuleIndex;
 use crate::metrics::RuleId;
 use crate::topic_name::{Pattern, Scope, TopicName};
 
-/// What happens to a session's queue when it is past its bound.
+/// The effect of a full outbox on a topic's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnSlow {
     /// A newer message replaces the queued message of its topic.
     Conflate,
-    /// The oldest messages are dropped, and a `gap` tells which.
+    /// The oldest messages are dropped, and a `gap` has their offsets.
     DropOldest,
     /// The session is closed with 4004.
     Disconnect,
-    /// Nothing is queued: the session reads on from the topic's history once its socket takes more.
+    /// Nothing is queued. The session continues from the topic's history once its socket accepts more.
     Replay,
 }
 
-/// How a topic's messages are compressed for sessions that agreed on it.
+/// How a topic's messages are compressed for sessions with permessage-deflate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicDeflate {
-    /// Against an earlier message of the topic, where the client keeps its window.
+    /// Against an earlier message of the topic, if the client keeps its window.
     History,
     /// Each message by itself.
     Alone,
-    /// Not at all.
+    /// No compression.
     Off,
 }
 
-/// What an entry of `[[topics]]` says of the topics that it matches.
+/// An entry of `[[topics]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// The label that the rule is counted under, once its configuration is in force; the empty label before that.
+    /// Its label in the metrics, once the configuration is in force; the empty label before.
     pub id: RuleId,
-    /// The topics that the rule is for; `None`: those that no entry matches.
+    /// The pattern of its topics; `None` for topics that no entry matches.
     pub pattern: Option<Scope>,
-    /// The most messages that the history of a topic keeps.
+    /// The largest number of messages in the history of a topic.
     pub history: usize,
     /// How long the history keeps a message.
     pub history_ttl: Duration,
-    /// The newest messages that a new subscriber is sent, where its subscribe does not say how many.
+    /// The number of newest messages for a new subscriber, if its subscribe has no `last`.
     pub last: usize,
-    /// What gives way when a session's outbox is past its bound.
+    /// What happens when a session's outbox is full.
     pub on_slow: OnSlow,
-    /// A queued message older than this is given up.
+    /// A queued message that is older than this is dropped.
     pub max_age: Option<Duration>,
-    /// Whether joins and leaves are told, and the `presence` command is answered.
+    /// Whether joins and leaves are published, and the `presence` command is answered.
     pub presence: bool,
-    /// Whether a message names the session that has published it, natively too.
+    /// Whether a message names the session that published it, in the native dialect too.
     pub sender: bool,
-    /// Whether joins and leaves are told to Centrifugo's clients that do not ask for them.
+    /// Whether Centrifugo's clients receive joins and leaves without asking for them.
     pub pushes_joins: bool,
-    /// Whether a session of Centrifugo's protocol that is subscribed may publish.
+    /// Whether subscribed sessions of Centrifugo's protocol may publish.
     pub publish_for_subscribers: bool,
-    /// Whether the users that a name lists behind its last `#` may subscribe, and nobody else without a token for it.
+    /// Whether only the users that a topic's name lists behind its last `#` may subscribe. Others need a token for the
+    /// topic.
     pub user_channels: bool,
     /// How messages are compressed.
     pub deflate: TopicDeflate,
 }
 
 impl Rule {
-    /// The rule of topics that no entry matches, in the shape of `pattern`'s if that is given.
+    /// A rule for `pattern` with the defaults of topics that no entry matches.
     pub fn plain(pattern: Option<Scope>) -> Self {
         Self {
             id: RuleId::default(),
@@ -82,24 +83,24 @@ impl Rule {
         }
     }
 
-    /// The label `rule` in the metrics: the pattern, or nothing where no entry matches.
+    /// The value of the label `rule` in the metrics: the pattern, or an empty text.
     pub fn label(&self) -> &str {
         self.pattern.as_ref().map_or("", Scope::as_str)
     }
 }
 
-/// So few rules are tried one after the other.
+/// Up to this number of rules are tried one after the other, without an index.
 const RULES_WITHOUT_INDEX: usize = 16;
 
 /// All rules in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     entries: Vec<Arc<Rule>>,
-    /// Where there are many.
+    /// The index, if there are more than [`RULES_WITHOUT_INDEX`].
     index: Option<Arc<RuleIndex>>,
     unmatched: Arc<Rule>,
     own: Arc<Rule>,
-    /// Whether some rule has `sender`: a publish looks for its topic's only then.
+    /// Whether any rule has `sender`. Otherwise a publish needs no look-up of its rule.
     some_name_senders: bool,
 }
 
@@ -122,7 +123,7 @@ impl Rules {
         }
     }
 
-    /// The rule of `topic`. The gateway's own topics keep their newest message where no entry says otherwise.
+    /// The rule of `topic`. The gateway's own topics keep their newest message, unless an entry matches them.
     pub fn of(&self, topic: &TopicName) -> &Arc<Rule> {
         let unmatched = if topic.is_own() { &self.own } else { &self.unmatched };
         let matches = |rule: &Rule| rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(topic));
@@ -133,25 +134,25 @@ impl Rules {
         found.unwrap_or(unmatched)
     }
 
-    /// The longest history that a topic of `pattern` may have.
+    /// The longest history that the rules give any topic of `pattern`.
     pub fn longest_history(&self, pattern: &Pattern) -> usize {
         let mut longest = 0;
         for rule in &self.entries {
             let Some(scope) = rule.pattern.as_ref().filter(|scope| scope.overlaps(pattern)) else { continue };
             longest = longest.max(rule.history);
             if scope.covers(pattern) {
-                break; // what comes behind rules none of them
+                break; // no later rule applies to any of them
             }
         }
         longest
     }
 
-    /// Whether messages of `topic` name the session that has published them.
+    /// Whether messages of `topic` name the session that published them.
     pub fn name_sender(&self, topic: &TopicName) -> bool {
         self.some_name_senders && self.of(topic).sender
     }
 
-    /// The same rules, each with the index that `id_of` gives its label.
+    /// The same rules, with the ids that `id_of` gives for their labels.
     pub(super) fn with_ids(&self, id_of: impl Fn(&str) -> RuleId) -> Self {
         let numbered = |rule: &Arc<Rule>| Arc::new(Rule { id: id_of(rule.label()), ..Rule::clone(rule) });
         let (unmatched, own) = (numbered(&self.unmatched), numbered(&self.own));
@@ -159,7 +160,7 @@ impl Rules {
         Self { entries, index, unmatched, own, some_name_senders: self.some_name_senders }
     }
 
-    /// Every entry in order.
+    /// Every rule, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.entries.iter()
     }
@@ -169,7 +170,8 @@ impl Rules {
 mod tests {
     use super::*;
 
-    /// Which rules count for a stream: those whose topics it may have, up to the first that has all of them.
+    /// The rules that count for a stream are those that match any of its topics, up to the first that covers all of
+    /// them.
     #[test]
     fn a_history_counts_where_its_rule_may_apply() {
         let pattern = |text| Pattern::parse(text).unwrap();

@@ -1,14 +1,14 @@
-//! Rules by the shape of their patterns, so that a topic's is found without trying all.
+//! An index of rules by the shape of their patterns, so that a topic's rule is found without trying all.
 
 use std::collections::HashMap;
 
 use super::shape::{Piece, shape_of, texts};
 use crate::topic_name::{Scope, TopicName};
 
-/// The numbers of patterns by their shape and their literal texts.
+/// The numbers of patterns, by shape and literal texts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct RuleIndex {
-    /// Sorted by the first number of each.
+    /// Sorted by [`OfShape::first`].
     shapes: Vec<OfShape>,
 }
 
@@ -18,12 +18,12 @@ struct OfShape {
     shape: Vec<Piece>,
     /// The lowest number among them.
     first: usize,
-    /// The lowest number for each sequence of literal texts, which stand with a dot between them.
+    /// The lowest number for each sequence of literal texts, joined by dots.
     by_texts: HashMap<Box<str>, usize>,
 }
 
 impl RuleIndex {
-    /// The index of `patterns`, whose numbers ascend.
+    /// An index of `patterns`, whose numbers must ascend.
     pub(super) fn new<'a>(patterns: impl Iterator<Item = (usize, &'a Scope)>) -> Self {
         let mut index = Self::default();
         let mut places: HashMap<Vec<Piece>, usize> = HashMap::new();
@@ -81,7 +81,7 @@ mod tests {
         TopicName::parse(text).unwrap()
     }
 
-    /// Among 10,000 rules few are tried. (All were, for each topic that came to life.)
+    /// Among 10,000 rules few are tried. The bug: all were tried for each new topic.
     #[test]
     fn few_are_tried() {
         let texts = (0..10_000).map(|number| format!("t{number}.*.>")).chain(["*.b.*".to_owned(), "x:*.a".to_owned(), ">".to_owned()]);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     proptest! {
-        /// The same as trying all in their order.
+        /// The result equals that of a search in order.
         #[test]
         fn the_first_is_found(
             texts in prop::collection::vec("(a|b|a:\\*|a:b:\\*|a:>|a:b|\\*|\\$a)(\\.(a|b|\\*)){0,2}(\\.>)?|>", 0..24),

@@ -1,12 +1,13 @@
-//! Which texts a problem may repeat. Problems go to terminals and logs, and a secret may have been pasted into any key.
+//! Decides which texts a problem may quote. Problems go to terminals and logs, and a secret may have been pasted into
+//! any key.
 
-/// Words that a secret stands beside, as part of a key's name or of a whole line that was pasted.
+/// Words that occur beside secrets, in the name of a key or in a pasted line.
 const WORDS: [&str; 6] = ["secret", "password", "passwd", "credential", "private", "begin "];
-/// A text of several lines and more bytes than this was pasted from somewhere.
+/// A text of several lines counts as a secret from this size on, in bytes.
 const PASTED_MIN: usize = 32;
-/// How long a mixture of upper and lower case with digits may be, in characters.
+/// The longest mixture of upper case, lower case and digits that is not a secret, in characters.
 const MIXED_MAX: usize = 15;
-/// How long a mixture of letters with digits may be, in characters: a hash in hexadecimal has at least 32.
+/// The longest mixture of letters and digits that is not a secret, in characters. A hexadecimal hash has at least 32.
 const LETTERS_AND_DIGITS_MAX: usize = 31;
 
 /// Whether `text` has the form of a secret: PEM, a token, several lines, or a long mixture of letters and digits.
@@ -15,13 +16,13 @@ pub(super) fn looks_secret(text: &str) -> bool {
     is_pasted || text.starts_with("eyJ") || has_secret_word(text) || text.split(is_separator).any(is_mixture)
 }
 
-/// Whether a key of this name, which the gateway does not know, may hold a secret.
+/// Whether an unknown key of this name may hold a secret.
 pub(super) fn may_hold_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     has_secret_word(&name) || ["key", "keys", "token", "pem", "jwk", "jwks"].iter().any(|word| name.ends_with(word))
 }
 
-/// Whether `text` has the form of a file's path: with a slash, or with a short extension.
+/// Whether `text` looks like a path: it has a slash, or a short extension.
 pub(super) fn looks_like_path(text: &str) -> bool {
     let extension = text.rsplit_once('.').map_or("", |(_, extension)| extension);
     text.contains('/') || ((1..=5).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_alphanumeric()))
@@ -32,7 +33,8 @@ fn has_secret_word(text: &str) -> bool {
     WORDS.iter().any(|word| text.contains(word))
 }
 
-/// What no alphabet of secrets holds. Base64's slash is here, for a path would be one long word without it.
+/// Whether `character` separates words. The slash does, although Base64 has it, because a path would otherwise be one
+/// long word.
 fn is_separator(character: char) -> bool {
     !(character.is_ascii_alphanumeric() || "+-_=".contains(character))
 }

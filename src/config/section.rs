@@ -1,4 +1,4 @@
-//! One table of the raw tree, read key by key. A key that no reader asks for is unknown.
+//! One table of the raw tree, read key by key. Keys that no reader asks for are unknown.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -13,24 +13,24 @@ use super::secrecy;
 use super::value::{Kind, Table, Value};
 use crate::topic_name::Scope;
 
-/// How much of a value a problem shows, in characters.
+/// The longest prefix of a value that a problem shows, in characters.
 const SHOWN_MAX: usize = 64;
 
-/// One table, or nothing where it was left out.
+/// One table, which may be absent.
 pub(super) struct Section<'a> {
-    /// The table's path as it was written, with indices; empty for the root.
+    /// The table's path with indices; empty for the root.
     path: String,
     /// The table's path without indices.
     key: String,
     table: Option<&'a Table>,
-    /// Whether problems show the values of the table. A value that looks like a secret is never shown.
+    /// Whether problems may show values of the table. A value that looks like a secret is never shown.
     shown: bool,
     asked: RefCell<BTreeSet<String>>,
     report: &'a Report,
 }
 
 impl<'a> Section<'a> {
-    /// The whole tree.
+    /// The root table.
     pub(super) fn root(value: &'a Value, report: &'a Report) -> Self {
         Self::new(String::new(), String::new(), value.table(), true, report)
     }
@@ -39,20 +39,20 @@ impl<'a> Section<'a> {
         Self { path, key, table, shown, asked: RefCell::default(), report }
     }
 
-    /// Marks a table among whose keys are secrets: a misspelt one is an unknown key with a secret in it. No problem shows a
-    /// value of it, or of a table below it, unless its reader says that it is [`open`](Entry::open).
+    /// Marks a table that has secrets. No problem shows a value of it, or of a table below it, unless the reader marks
+    /// the value as [`open`](Entry::open). So a misspelt key does not reveal its secret.
     #[must_use]
     pub(super) fn with_secrets(self) -> Self {
         Self { shown: false, ..self }
     }
 
-    /// Notes what is wrong with the table: `reason` goes on from its path, and says what would be right.
+    /// Reports a problem of the table. `reason` follows its path, and has what would be right.
     pub(super) fn tell(&self, reason: impl Display) {
         let dot = if self.path.is_empty() { "" } else { "." };
         self.report.tell(format!("{}{dot}{reason}", self.path));
     }
 
-    /// The value of `key`, if it was written.
+    /// The value of `key`, if present.
     pub(super) fn entry(&self, key: &str) -> Option<Entry<'a>> {
         let full_key = join(&self.key, key);
         self.report.ask(full_key.clone());
@@ -61,14 +61,14 @@ impl<'a> Section<'a> {
         Some(Entry { path: join(&self.path, key), key: full_key, value, shown: self.shown, report: self.report })
     }
 
-    /// The value of `key`, which is a secret: no problem shows it, and the file that it stands in is one that holds secrets.
+    /// The value of `key`, which is a secret. No problem shows it, and its file counts as one with secrets.
     pub(super) fn secret(&self, key: &str) -> Option<Entry<'a>> {
         let entry = self.entry(key)?;
         self.report.found_secret(Arc::clone(&entry.value.origin));
         Some(Entry { shown: false, ..entry })
     }
 
-    /// The value of `key`, which names a file; where a secret was pasted in place of the path, no problem shows it.
+    /// The value of `key`, which names a file. If it looks like a secret and not like a path, no problem shows it.
     pub(super) fn path(&self, key: &str) -> Option<Entry<'a>> {
         let entry = self.entry(key)?;
         let shown = entry.text_or_none().is_none_or(secrecy::looks_like_path);
@@ -93,29 +93,29 @@ impl<'a> Section<'a> {
         items.into_iter().filter_map(|item| item.into_section()).collect()
     }
 
-    /// Every entry by its key, in order, where the keys are free.
+    /// All entries in order, for a table with free keys.
     pub(super) fn free_entries(&self) -> Vec<(&'a str, Entry<'a>)> {
         let mut names: Vec<_> = self.table.into_iter().flat_map(Table::keys).map(String::as_str).collect();
         names.sort_unstable();
         names.into_iter().filter_map(|name| Some((name, self.entry(name)?))).collect()
     }
 
-    /// A whole number within `range`.
+    /// Reads a whole number within `range`.
     pub(super) fn whole<T: TryFrom<u64>>(&self, key: &str, default: T, range: RangeInclusive<u64>) -> T {
         self.entry(key).and_then(|entry| entry.open().whole(range)).unwrap_or(default)
     }
 
-    /// A duration within `range`, whose ends are spelt as in a file.
+    /// Reads a duration within `range`, whose ends are written as in a file.
     pub(super) fn duration(&self, key: &str, default: Duration, range: (&str, &str)) -> Duration {
         self.entry(key).and_then(|entry| entry.duration(range)).unwrap_or(default)
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(super) fn truth(&self, key: &str, default: bool) -> bool {
         self.entry(key).and_then(|entry| entry.open().truth()).unwrap_or(default)
     }
 
-    /// The text of `entry`, which stands at `key` and is not empty, or a problem that says `right`.
+    /// The text of `entry`, the value of `key`. If it is absent or empty, reports a problem with `right`.
     pub(super) fn required(&self, key: &str, entry: Option<Entry<'a>>, right: &str) -> Option<(&'a str, Entry<'a>)> {
         let Some(entry) = entry else {
             self.tell(format_args!("{key} is missing; {right}"));
@@ -130,18 +130,18 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A list of texts, each read by `read`, which tells what is wrong with it.
+    /// Reads a list of texts. `read` parses each, and reports its problems.
     pub(super) fn list<T>(&self, key: &str, read: impl FnMut(&Entry<'a>) -> Option<T>) -> Vec<T> {
         self.entry(key).map(|entry| entry.items()).unwrap_or_default().iter().filter_map(read).collect()
     }
 
-    /// A list of what grants cover.
+    /// Reads a list of scopes of grants.
     pub(super) fn scopes(&self, key: &str) -> Vec<Scope> {
         let items = self.entry(key).map(|entry| entry.open().items()).unwrap_or_default();
         items.iter().filter_map(Entry::scope).collect()
     }
 
-    /// Notes each key that no reader has asked for.
+    /// Reports each key that no reader has asked for.
     pub(super) fn finish(self) {
         let asked = self.asked.into_inner();
         let mut names: Vec<_> = self.table.into_iter().flat_map(Table::keys).filter(|name| !asked.contains(*name)).collect();
@@ -155,7 +155,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// One value and where it stands.
+/// One value and its path.
 pub(super) struct Entry<'a> {
     path: String,
     key: String,
@@ -166,28 +166,28 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Says that the value is no secret, within a table that has secrets.
+    /// Marks the value as not secret, within a table that has secrets.
     #[must_use]
     pub(super) fn open(self) -> Self {
         Self { shown: true, ..self }
     }
 
-    /// Whether a problem may repeat the value, whole or in part.
+    /// Whether a problem may quote the value.
     pub(super) fn is_shown(&self) -> bool {
         self.shown && !self.text_or_none().is_some_and(secrecy::looks_secret)
     }
 
-    /// Notes what is wrong with the value: `reason` goes on from key and value, and says what would be right.
+    /// Reports a problem of the value. `reason` follows key and value, and has what would be right.
     pub(super) fn refuse(&self, reason: impl Display) {
         self.report.tell(format!("{} {reason}", self.told()));
     }
 
-    /// The layer and line where the value was written.
+    /// The layer and line of the value.
     pub(super) fn origin(&self) -> &'a str {
         &self.value.origin
     }
 
-    /// A text.
+    /// Reads a text.
     pub(super) fn text(&self) -> Option<&'a str> {
         let text = self.text_or_none();
         if text.is_none() {
@@ -196,7 +196,7 @@ impl<'a> Entry<'a> {
         text
     }
 
-    /// A text, or nothing where another type stands.
+    /// Reads a text; `None`, without a problem, for another type.
     pub(super) fn text_or_none(&self) -> Option<&'a str> {
         match &self.value.kind {
             Kind::Text(text) => Some(text),
@@ -204,8 +204,8 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A text that `parse` takes; its error goes on from key and value. The error may quote the text, and so it is told only
-    /// where the text may be shown.
+    /// Reads a text with `parse`, whose error follows key and value. The error may quote the text, so it is only
+    /// reported if the text may be shown.
     pub(super) fn parsed<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let read = parse(self.text()?);
         match read {
@@ -221,12 +221,12 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// What a rule or a grant covers.
+    /// Reads the scope of a rule or a grant.
     pub(super) fn scope(&self) -> Option<Scope> {
         self.parsed(|text| Scope::parse(text).map_err(|error| format!("is not a pattern: {error}")))
     }
 
-    /// A whole number within `range`.
+    /// Reads a whole number within `range`.
     pub(super) fn whole<T: TryFrom<u64>>(&self, range: RangeInclusive<u64>) -> Option<T> {
         let (least, most) = (range.start(), range.end());
         let right = format!("write a whole number from {least} to {most}, without quotes");
@@ -241,7 +241,7 @@ impl<'a> Entry<'a> {
         fitting
     }
 
-    /// A number that is not negative.
+    /// Reads a number that is not negative.
     pub(super) fn number(&self) -> Option<f64> {
         let number = match self.value.kind {
             Kind::Whole(number) => number as f64,
@@ -255,7 +255,7 @@ impl<'a> Entry<'a> {
         fits.then_some(number)
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(super) fn truth(&self) -> Option<bool> {
         match self.value.kind {
             Kind::Truth(truth) => Some(truth),
@@ -266,7 +266,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A duration within `range`, whose ends are spelt as in a file.
+    /// Reads a duration within `range`, whose ends are written as in a file.
     pub(super) fn duration(&self, range: (&str, &str)) -> Option<Duration> {
         if let Kind::Whole(number) = self.value.kind {
             self.refuse(format_args!("has no unit; write \"{number}s\" for seconds (units: us, ms, s, m, h, d)"));
@@ -286,7 +286,7 @@ impl<'a> Entry<'a> {
         matches!(&self.value.kind, Kind::List(items) if items.is_empty())
     }
 
-    /// What a list holds, or the value itself where it is none.
+    /// The entries of a list, or the value itself if it is not a list.
     pub(super) fn into_one_or_more(self) -> Vec<Entry<'a>> {
         if matches!(self.value.kind, Kind::List(_)) { self.items() } else { vec![self] }
     }
@@ -337,7 +337,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Spells a key as TOML does, quoted where it is not bare.
+/// Joins a path and a key in TOML's syntax. A key that is not bare is quoted.
 fn join(path: &str, key: &str) -> String {
     let is_bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     let key = if is_bare { key.to_owned() } else { format!("{key:?}") };

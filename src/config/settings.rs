@@ -1,4 +1,4 @@
-//! `Config`, the typed whole: every part of the gateway gets its share of it.
+//! `Config`, the typed configuration.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -13,8 +13,8 @@ use super::origin_pattern::OriginPattern;
 use super::rule::Rules;
 use crate::topic_name::TopicName;
 
-/// Everything that the gateway was told, checked and with each default filled in. Its own default is what an empty file
-/// says, but for what depends on the machine: one shard, and `outbox_total_bytes` of 1 GiB.
+/// The whole configuration, checked and with defaults filled in. `Config::default()` equals an empty file, except where
+/// the default depends on the machine: it has one shard, and `outbox_total_bytes` of 1 GiB.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// `[server]`.
@@ -37,42 +37,42 @@ pub struct Config {
     pub rules: Rules,
     /// `[echo]`.
     pub echo: Echo,
-    /// `[endpoints]`: a path of a plain WebSocket to its topic.
+    /// `[endpoints]`: topics by the path of their plain WebSocket.
     pub endpoints: BTreeMap<String, TopicName>,
     /// `[feed]`.
     pub feed: Feed,
     /// `[store]`.
     pub store: Store,
-    /// `[cluster]`; `None`: this gateway alone has its topics.
+    /// `[cluster]`; `None` if the gateway does not share topics.
     pub cluster: Option<Cluster>,
-    /// The files that secrets were read from: whoever may read one may do what its secrets allow.
+    /// The files that have secrets, for the warning about their permissions.
     pub secret_files: Vec<PathBuf>,
 }
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// Where the gateway listens; at one place at least.
+    /// The addresses of the main listener; at least one.
     pub listen: Vec<ListenAddress>,
     /// The permissions of its Unix sockets.
     pub unix_mode: u32,
-    /// Worker threads; at least 1 (the file's 0 is one per core).
+    /// Worker threads, at least 1. A configured 0 has been replaced by the number of cores.
     pub shards: usize,
-    /// How long SIGTERM waits.
+    /// The length of a drain.
     pub drain: Duration,
-    /// Allowed `Origin` headers; empty: same host.
+    /// Allowed values of `Origin`; empty for the same-host rule.
     pub origins: Vec<OriginPattern>,
     /// TLS on this listener.
     pub tls: Option<Tls>,
-    /// The longest rest after a flush.
+    /// The longest pause after a flush.
     pub coalesce: Duration,
-    /// Peers whose header for the client's address counts.
+    /// Peers whose header with the client's address is trusted.
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// Whether they name the client in a PROXY header, with which their connections begin.
+    /// Whether connections of trusted proxies begin with a PROXY header.
     pub proxy_protocol: bool,
-    /// The header in which they name the client; the other one is ignored.
+    /// The header in which trusted proxies name the client. The other one is ignored.
     pub client_address_header: ClientAddressHeader,
-    /// Names that `Host` may have on a loopback listener beside the loopback ones, in lower case.
+    /// Further names that `Host` may have on a loopback listener, in lower case.
     pub hosts: Vec<String>,
 }
 
@@ -116,11 +116,12 @@ pub struct Tls {
 /// `[admin]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
-    /// Where the `/v1` reads, sessions and `/metrics` are, if they have places of their own.
+    /// The addresses of the administrators' listener, which has the `/v1` reads, sessions and `/metrics`; empty for
+    /// none.
     pub listen: Vec<ListenAddress>,
-    /// The permissions of the Unix sockets among these.
+    /// The permissions of its Unix sockets.
     pub unix_mode: u32,
-    /// TLS there.
+    /// TLS on this listener.
     pub tls: Option<Tls>,
 }
 
@@ -133,7 +134,7 @@ impl Default for Admin {
 /// `[echo]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Echo {
-    /// Whether `/echo` is there.
+    /// Whether `/echo` is served.
     pub enabled: bool,
 }
 
@@ -150,13 +151,13 @@ pub struct Deflate {
     pub enabled: bool,
     /// Messages shorter than this go uncompressed, in bytes.
     pub threshold: usize,
-    /// 1 (fast) to 9 (small).
+    /// The compression level, from 1 (fast) to 9 (small).
     pub level: u32,
-    /// Whether clients are to keep their windows from message to message.
+    /// Whether clients keep their windows between messages (deflate with history).
     pub history: bool,
-    /// Messages of a topic that a later one may refer to.
+    /// The number of messages of a topic that later ones may refer to.
     pub references: usize,
-    /// Topics of a session whose newest message in the client's window is remembered.
+    /// The number of topics of a session whose newest message in the client's window is remembered.
     pub topics: usize,
 }
 
@@ -169,24 +170,24 @@ impl Default for Deflate {
 /// `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Log {
-    /// How its lines are written.
+    /// The format of its lines.
     pub format: LogFormat,
 }
 
-/// How the lines of the log are written.
+/// The format of the log's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
 /// `[page]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Whether `/`, `/belfry.js` and what the page is made of are served.
+    /// Whether `/`, `/belfry.js` and the files of the page are served.
     pub enabled: bool,
 }
 
@@ -199,9 +200,9 @@ impl Default for Page {
 /// `[centrifugo]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Centrifugo {
-    /// Whether Centrifugo's protocol is spoken on `/connection/`.
+    /// Whether `/connection/…` and `/api/…` are served.
     pub enabled: bool,
-    /// The topic that a session with a user is subscribed to as it connects, `{user}` standing for that; empty: none.
+    /// The topic that sessions with a user are subscribed to when they connect, with `{user}` in it; empty for none.
     pub personal: String,
 }
 
@@ -223,11 +224,11 @@ pub struct Feed {
 /// `[feed.simulator]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Simulator {
-    /// One topic `quotes.SYMBOL` each.
+    /// The symbols. Each has a topic `quotes.SYMBOL`.
     pub symbols: Vec<String>,
-    /// Between two quotes of a symbol.
+    /// The time between two quotes of a symbol.
     pub interval: Duration,
-    /// 0: a new market every time.
+    /// The seed of the random numbers; 0 for a random seed.
     pub seed: u64,
 }
 
@@ -241,24 +242,24 @@ impl Default for Simulator {
 /// One of `[[feed.replay]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replay {
-    /// `.csv` with a header or `.jsonl`.
+    /// The file: `.csv` with a header, or `.jsonl`.
     pub file: PathBuf,
-    /// A topic, or one with `{column}` in it.
+    /// The topic, which may have `{column}` in it.
     pub topic: String,
-    /// The column that paces it.
+    /// The column with the time stamps; empty for none.
     pub time: String,
-    /// 0: as fast as it goes.
+    /// The factor of the pace; 0 for as fast as possible.
     pub speed: f64,
-    /// Whether it starts over at the end.
+    /// Whether it repeats from the start at the end.
     pub repeat: bool,
 }
 
 /// `[store]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
-    /// Where a clean stop leaves the topics for the next start; `None`: a stop ends them.
+    /// The folder in which a clean stop writes the topics for the next start; `None` for no store.
     pub dir: Option<PathBuf>,
-    /// How long topics that a start found there live on without a subscriber or a message.
+    /// How long restored topics live without a subscriber or a message.
     pub grace: Duration,
 }
 

@@ -1,18 +1,18 @@
-//! The shape of a pattern: where it has literal text. Two of one shape with the same texts are the same pattern, so among many rules those
-//! that may be for a topic are found by a look for each shape: most files have few.
+//! The shape of a pattern: the places of its literal texts. Two patterns with the same shape and texts are equal, so
+//! the rules that may match a topic are found by one look-up for each shape. Most files have few shapes.
 
-/// What stands at one place of a pattern.
+/// One place of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Piece {
-    /// A token that is its own.
+    /// A literal token.
     Literal,
-    /// A namespace of so many bytes, for one token.
+    /// A namespace of this size in bytes, and one token.
     Namespace(usize),
-    /// A namespace of so many bytes, for any tokens behind it too.
+    /// A namespace of this size in bytes, and one token or more.
     NamespaceRest(usize),
     /// `*`.
     Star,
-    /// `>`, which is the last.
+    /// `>`, at the end.
     Rest,
 }
 
@@ -31,8 +31,8 @@ fn piece(token: &str) -> Piece {
     }
 }
 
-/// What `name`, a topic or a pattern, has at the places where `shape` has literal text, into `texts`; `false`: it has too few tokens for
-/// it, or too many.
+/// Collects into `texts` what `name`, a topic or a pattern, has at the literal places of `shape`. `false` if the
+/// numbers of tokens do not fit.
 pub(super) fn texts<'s>(name: &'s str, shape: &[Piece], texts: &mut Vec<&'s str>) -> bool {
     texts.clear();
     let mut tokens = name.split('.');

@@ -1,4 +1,4 @@
-//! What single keys, layers and reloads do; `tests/configuration.rs` holds every key to the reference.
+//! Tests of single keys, layers and reloads. `tests/configuration.rs` compares every key with the reference.
 
 use std::path::Path;
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn the_built_in_file_says_what_the_contract_says() {
     assert_eq!(config.warnings(), [""; 0]);
 }
 
-/// PROTOCOL 8: with `--config` yours stands in its place: no anonymous grants, no simulator, no rules but what it says.
+/// PROTOCOL 8: `--config` replaces the built-in file: no anonymous grants, no simulator, and no rules but the file's.
 #[test]
 fn an_empty_file_grants_nothing() {
     let config = load_text("").unwrap();
@@ -61,7 +61,7 @@ fn an_empty_file_grants_nothing() {
     assert_eq!(load_text("[auth]\nanonymous = { subscribe = [], publish = [] }").unwrap().auth.anonymous, None);
 }
 
-/// The places of a list as they are written.
+/// The addresses of a list as written.
 fn shown(places: &[ListenAddress]) -> String {
     places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -90,7 +90,7 @@ fn later_layers_lie_over_earlier_ones() {
     assert_eq!((config.server.drain, shown(&config.server.listen)), (Duration::from_secs(2), "127.0.0.1:0".to_owned()));
 }
 
-/// PROTOCOL 8: a value of `--set` or the environment is TOML, else a string; it takes the place of what was there.
+/// PROTOCOL 8: a value of `--set` or the environment is TOML, or else a string. It replaces the whole earlier value.
 #[test]
 fn a_setting_replaces_the_whole_value() {
     let config = with_settings(&["auth.anonymous={subscribe=[\">\"],publish=[]}", "endpoints.\"/a=b\"=chat.x", "topics=[]"]).unwrap();
@@ -115,7 +115,7 @@ fn a_problem_says_where_it_stands() {
     assert!(told(with_settings(&["a b=1"])).contains("is not a key; write its names joined by dots"));
 }
 
-/// PROTOCOL 8: a file that isn't TOML, with the line.
+/// PROTOCOL 8: a file that is not TOML is reported with its line.
 #[test]
 fn a_file_that_is_not_toml_is_told_with_its_line() {
     let problems = told(load_text("[server]\nshards = 1\nlisten = = 3\n"));
@@ -141,8 +141,8 @@ fn no_problem_shows_a_secret() {
     assert!(!format!("{config:?}").contains("555012"));
 }
 
-/// A secret in the wrong place is told without it: in any key, an unknown one, the environment, or a broken `--set`. (A PEM in
-/// place of its file's path was printed whole.)
+/// No problem shows a secret in a wrong place: in any key, an unknown key, the environment, or a broken `--set`. The
+/// bug: a PEM in place of its file's path was printed whole.
 #[test]
 fn no_problem_shows_a_secret_in_the_wrong_place() {
     const SECRET: &str = "kX9vQ2mR7tB4nL8wJ5hG";
@@ -176,12 +176,12 @@ fn no_problem_shows_a_secret_in_the_wrong_place() {
         }
         assert!(!Sources::default().set(value.split('=').next().unwrap()).unwrap_err().0.contains("Q2mR7"));
     }
-    // A word is no path, and may be a password.
+    // A word without a slash or extension may be a password.
     let problems = told(load_text("auth.keys = [{ public_key = 'hunter2' }]\nserver.tls.key = 'hunter2'\napi_key = 'hunter2'"));
     assert!(problems.lines().count() >= 3 && !problems.contains("hunter2"), "{problems}");
 }
 
-/// A key that can be guessed, and a file with secrets that everybody may read, are told at the start and by `check`.
+/// A weak key, and a file with secrets that everybody may read, give warnings.
 #[test]
 fn weak_keys_and_open_files_are_told() {
     use std::os::unix::fs::PermissionsExt;
@@ -248,7 +248,7 @@ fn files_lie_beside_the_file_that_names_them() {
     assert!(told(load(&file, &[&in_folder("ticks.csv")])).contains("is not a PEM file"));
 }
 
-/// PROTOCOL 8: SIGHUP can't change four keys, and names each of those that differs.
+/// PROTOCOL 8: SIGHUP can't change four keys, and names those that differ.
 #[test]
 fn a_reload_keeps_what_it_can_not_change() {
     let old = Config::load(&Sources::default()).unwrap();
@@ -261,7 +261,7 @@ fn a_reload_keeps_what_it_can_not_change() {
     assert_eq!((&in_force.server.listen, in_force.limits.sessions), (&old.server.listen, 5));
 }
 
-/// A reload changes what the gateway does with its cluster, and not which one it is.
+/// A reload changes limits and time-outs of a cluster, but not its servers and streams.
 #[test]
 fn a_reload_keeps_the_cluster() {
     let load = |ttl: &str, cluster: &str, stream: &str| {
@@ -312,7 +312,7 @@ fn values_that_work_are_taken() {
     assert_eq!(config.feed.simulator, None);
 }
 
-/// Relations between keys, each with the key that breaks it.
+/// Problems with relations between keys name the key.
 #[test]
 fn keys_that_do_not_go_together_are_told() {
     for (setting, part) in [
@@ -352,7 +352,7 @@ proptest! {
         let _ = Config::load(&Sources { environment, settings: vec![(key, value)], ..Sources::default() });
     }
 
-    /// Nor does any value at any key.
+    /// No value at any key panics.
     #[test]
     fn no_value_panics(key in prop::sample::select(keys()), value in "(-?[0-9]{1,25}[a-z.]{0,2}|\\[.{0,9}\\]|\\{.{0,9}\\}|\\PC{0,9})") {
         let key = key.replace("[]", "");
@@ -360,7 +360,7 @@ proptest! {
     }
 }
 
-/// A problem is one line for a terminal, whatever the file says: a bad topic's name once broke its line.
+/// A problem is one line, whatever the file has. The bug: a topic's name with a line feed broke the line.
 #[test]
 fn a_problem_is_one_line() {
     let told = told(load_text("[endpoints]\n\"/a\" = \"a\\nb\\u001b[2J\"\n"));

@@ -1,4 +1,4 @@
-//! A configuration's tree: TOML values, each of which knows where it was written.
+//! The raw tree: TOML values with their origins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 /// One value.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
-    /// A file, a variable or an argument; what a problem names first.
+    /// The file, variable or argument. A problem begins with it.
     pub origin: Arc<str>,
-    /// The value as it was written.
+    /// The value as written.
     pub kind: Kind,
 }
 
-/// What a value is.
+/// The type and content of a value.
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     Text(String),
@@ -27,14 +27,14 @@ pub(super) enum Kind {
 pub(super) type Table = BTreeMap<String, Value>;
 
 impl Value {
-    /// `value` as `origin` has it.
+    /// `value` with its `origin`.
     pub fn new(origin: &Arc<str>, value: toml::Value) -> Self {
         let kind = match value {
             toml::Value::String(text) => Kind::Text(text),
             toml::Value::Integer(number) => Kind::Whole(number),
             toml::Value::Float(number) => Kind::Number(number),
             toml::Value::Boolean(truth) => Kind::Truth(truth),
-            // No key is a date, so as a text it fails like any other.
+            // No key is a date, so a date fails as a text does.
             toml::Value::Datetime(date) => Kind::Text(date.to_string()),
             toml::Value::Array(items) => Kind::List(items.into_iter().map(|item| Self::new(origin, item)).collect()),
             toml::Value::Table(table) => Kind::Table(table.into_iter().map(|(key, value)| (key, Self::new(origin, value))).collect()),
@@ -42,8 +42,8 @@ impl Value {
         Self { origin: Arc::clone(origin), kind }
     }
 
-    /// Puts `value` in the place of all that stands at `path`, with the tables that lead there. Tables are not merged:
-    /// `--set auth.anonymous={}` takes everybody's grants away.
+    /// Replaces everything at `path` by `value`, and makes the tables on the way. Tables are not merged: `--set
+    /// auth.anonymous={}` removes all anonymous grants.
     pub fn put(&mut self, path: &[String], value: Value) {
         let Some((key, below)) = path.split_first() else {
             *self = value;
@@ -57,7 +57,7 @@ impl Value {
         table.entry(key.clone()).or_insert_with(empty).put(below, value);
     }
 
-    /// The table that it is.
+    /// The table, if it is one.
     pub fn table(&self) -> Option<&Table> {
         match &self.kind {
             Kind::Table(table) => Some(table),

@@ -1,4 +1,4 @@
-//! Settings that are valid and probably not intended. `serve` and `check` tell them; they keep nobody from starting.
+//! Warnings: settings that are valid and probably not intended. `serve` and `check` print them.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -8,15 +8,15 @@ use super::auth::{ApiKey, Auth, SECRET_BYTES_ADVISED};
 use super::earlier_rules::EarlierRules;
 use super::settings::Config;
 
-/// The shortest API key that can't be guessed over the network, in bytes.
+/// The shortest API key without a warning, in bytes.
 const API_KEY_BYTES_ADVISED: usize = 20;
-/// The fewest different bytes in such a key; 20 random hexadecimal digits nearly always have more.
+/// The smallest number of different bytes in such a key. 20 random hexadecimal digits nearly always have more.
 const API_KEY_VARIETY_ADVISED: usize = 8;
 /// The permission of everybody to read a file.
 const READ_BY_ALL: u32 = 0o004;
 
 impl Config {
-    /// Each with its key, and what would be better.
+    /// Each warning has its key, and what would be better.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         self.weak_secrets(&mut warnings);
@@ -41,7 +41,8 @@ impl Config {
         warnings
     }
 
-    /// `{user}` where no user is: in everybody's grants it counts for some, in rules for none.
+    /// Warns about `{user}` in anonymous grants, which apply to sessions without a user too, and in rules, which have
+    /// no user.
     fn users_of_nobody(&self, warnings: &mut Vec<String>) {
         let everybodys = self.auth.anonymous.iter().flat_map(|lists| lists.subscribe.iter().chain(&lists.publish));
         warnings.extend(

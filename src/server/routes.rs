@@ -1,4 +1,4 @@
-//! A request either becomes a session or is answered as plain HTTP.
+//! Decides whether a request becomes a session or is answered as plain HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::config::{Config, Live};
 use crate::metrics::RejectReason;
 use crate::shard::{Expected, Shards};
 
-/// Everything that a listener's requests can reach.
+/// The parts that a listener's requests can reach.
 pub struct Routes {
     live: Arc<Live>,
     rejections: Arc<Rejections>,
@@ -28,26 +28,26 @@ pub struct Routes {
     api: Api,
 }
 
-/// By which socket a request came.
+/// The listener that a request came by.
 #[derive(Debug, Clone, Copy)]
 pub struct Entrance {
-    /// What is served there.
+    /// The paths that the listener serves.
     pub surface: Surface,
-    /// Whether it listens on a loopback address, where every page in a browser on this machine can reach it.
+    /// Whether it listens on a loopback address, which every page in a browser on this machine can reach.
     pub is_loopback: bool,
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 pub enum Outcome {
     /// An answer.
     Answer(Answer),
-    /// The connection is handed to the session that expects it, once HTTP has let go of it: with what it is answered in name.
+    /// The connection becomes a session once hyper has released the socket.
     Session {
-        /// Ends the conversation; it is not sent.
+        /// The answer that makes hyper release the socket. It is not sent.
         answer: Answer,
-        /// The session.
+        /// The session that expects the socket.
         expected: Expected,
-        /// The head that is sent in place of `answer`.
+        /// The head that the session writes in place of `answer`.
         head: Vec<u8>,
     },
 }
@@ -57,14 +57,15 @@ pub enum Outcome {
 enum Asked {
     /// A WebSocket.
     WebSocket,
-    /// A stream, or with `HEAD` what its head would be.
+    /// A stream; for `HEAD`, only the stream's head.
     Stream(Kind),
     /// A session of Centrifugo's protocol over HTTP.
     Emulated(Transport),
 }
 
 impl Routes {
-    /// Handshakes go to `upgrades`, streams to `streams` and `emulated`, and all of these live in `shards`; all else goes to `api`.
+    /// Handshakes go to `upgrades`, streams to `streams` and `emulated`, and everything else to `api`. Sessions live in
+    /// `shards`.
     pub fn new(
         live: &Arc<Live>,
         rejections: &Arc<Rejections>,
@@ -77,7 +78,7 @@ impl Routes {
         Self { live: Arc::clone(live), rejections: Arc::clone(rejections), upgrades, streams, emulated, shards: Arc::clone(shards), api }
     }
 
-    /// Answers one request of `peer`, or finds the session that it becomes its shard.
+    /// Answers one request of `peer`, or registers the session that it becomes with a shard.
     pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, entrance: Entrance) -> Outcome {
         let config = self.live.load();
         let (parts, body) = request.into_parts();
@@ -129,13 +130,13 @@ impl Routes {
         if let Some(preflight) = from.preflight(&head) {
             return Outcome::Answer(preflight);
         }
-        // Boxed: the future of a handshake would carry the room of this one along.
+        // Boxed, because this future would enlarge that of a handshake.
         let mut answer = Box::pin(self.api.respond(&parts, body, address.ip(), entrance.surface)).await.unwrap_or_else(Answer::from);
         from.mark(&mut answer);
         Outcome::Answer(with_security_headers(answer))
     }
 
-    /// Grants a request that asks for a session, if it can be. `None`: [`Self::answer`] is to see it, and nothing was done.
+    /// Grants a request for a session. `None` leaves the request to [`Self::answer`], and has no effect.
     pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr, entrance: Entrance) -> Option<Granted> {
         let config = self.live.load();
         let from = Sender::of(head, &config);
@@ -151,7 +152,7 @@ impl Routes {
         }
     }
 
-    /// Finds a granted session its shard; its socket follows.
+    /// Registers a granted session with a shard, which then expects its socket.
     async fn expect(&self, granted: Granted, answer: Answer) -> Outcome {
         let Granted { head, session } = granted;
         Outcome::Session { answer, expected: self.shards.expect(session).await, head }
@@ -176,8 +177,8 @@ impl Routes {
         Outcome::Answer(with_security_headers(answer))
     }
 
-    /// Refuses a request before anything else is looked at, and closes the connection: a proxy that mistakes the refusal of a
-    /// handshake for a 101 could be smuggled through.
+    /// The answer to a refused request for a session. It closes the connection: a proxy that takes the refusal for a
+    /// 101 would pass requests through unseen.
     fn refusal(&self, refused: Refused, address: SocketAddr) -> Answer {
         let Refused(reason, problem) = refused;
         self.rejections.count(reason, address.ip(), problem.detail());
@@ -185,14 +186,14 @@ impl Routes {
     }
 }
 
-/// An answer in name that has HTTP let go of the connection.
+/// An answer that makes hyper release the connection. It is not sent.
 fn closing() -> Answer {
     let mut answer = empty(StatusCode::OK);
     answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     answer
 }
 
-/// The session that a request asks for, if it asks for one, or why it isn't looked at.
+/// The session that a request asks for, if any. The error refuses the request by its head.
 fn asked<'a>(head: &Head<'a, impl Fields<'a>>, from: &Sender<'_>, entrance: Entrance, config: &Config) -> Result<Option<Asked>, Refused> {
     if !has_one_host(head) {
         return Err(Refused(RejectReason::BadUpgrade, Problem::bad_request("a request has one Host, which is a host and perhaps a port")));
@@ -222,8 +223,8 @@ fn has_body<'a>(fields: impl Fields<'a>) -> bool {
     fields.first(header::TRANSFER_ENCODING).is_some() || fields.all(header::CONTENT_LENGTH).any(|length| length != b"0")
 }
 
-/// Whether a request names one host, as HTTP/1.1 wants it (RFC 9112 §3.2): where there are two, or one that a proxy may read
-/// otherwise, the proxy may have gone by another.
+/// Whether a request names exactly one host (RFC 9112 §3.2). With two hosts, or an ambiguous one, a proxy may have
+/// routed by another.
 fn has_one_host<'a>(head: &Head<'a, impl Fields<'a>>) -> bool {
     match head.fields.all(header::HOST).count() {
         0 => head.version == Version::HTTP_10,

@@ -10,28 +10,28 @@ use crate::store::FolderError;
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The servers of `[cluster]` don't serve.
+    /// The NATS servers of `[cluster]` are not usable.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The address can't be had.
+    /// The address can't be bound.
     #[error("can't listen on {address} ({key}): {}", remedy(.address, .source))]
     Listen {
-        /// The key that names it.
+        /// The key of the configuration.
         key: &'static str,
-        /// Which.
+        /// The address.
         address: ListenAddress,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The supervisor passed no such socket.
+    /// The supervisor passed no socket of this name.
     #[error("no socket was passed on for {address} ({key}); start the gateway by a socket unit, with FileDescriptorName= for a name")]
     NotPassed {
-        /// The key that asks for it.
+        /// The key of the configuration.
         key: &'static str,
-        /// Which.
+        /// The address.
         address: ListenAddress,
     },
-    /// No connection would be heard of.
+    /// The listening socket can't be registered with the runtime.
     #[error("connections can't be waited for")]
     Accept(#[source] io::Error),
     /// The certificate can't be used.
@@ -43,10 +43,10 @@ pub enum StartError {
     /// A feed can't be started.
     #[error("{}", joined(.0))]
     Feeds(Vec<config::Problem>),
-    /// The threads can't be had.
+    /// The threads of the shards can't be started.
     #[error("the shards' threads could not be started")]
     Shards(#[source] io::Error),
-    /// The folder of `[store]` can't be had.
+    /// The folder of `[store]` is not usable.
     #[error(transparent)]
     Store(#[from] FolderError),
 }

@@ -1,5 +1,5 @@
-//! An accepted connection before its first bytes, as it waits in a shard. A handshake that comes whole with them is granted
-//! there; every other connection is handed on to HTTP.
+//! An accepted connection that waits in a shard for its first bytes. If these hold a whole handshake, the shard grants
+//! it. Every other connection goes to HTTP.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -20,24 +20,24 @@ use crate::shard::{Admitted, HandshakeHandler};
 
 /// One accepted connection.
 pub struct Accepted {
-    /// What is spoken with it.
+    /// The HTTP of its listener.
     pub http: Arc<Http>,
-    /// Where it is counted if it fails before HTTP.
+    /// Counts the connection if it fails before HTTP.
     pub rejections: Arc<Rejections>,
-    /// The runtime in which HTTP is spoken.
+    /// The runtime of HTTP connections.
     pub front: Handle,
-    /// Who is at its other end.
+    /// The address of the peer.
     pub peer: SocketAddr,
-    /// Until when its first head has to be there.
+    /// The deadline of the first request's head.
     pub until: Instant,
-    /// Its place among those without one.
+    /// Its place among the connections without a whole head.
     pub pending: PendingPlace,
-    /// The configuration that it was accepted under.
+    /// The configuration at the time of the accept.
     pub config: Arc<Config>,
 }
 
 impl Accepted {
-    /// Speaks TLS with it, then HTTP; one deadline holds for both.
+    /// Does the TLS handshake, then serves HTTP. One deadline holds for the TLS handshake and the first head.
     pub async fn secure(self: Box<Self>, stream: TcpStream, tls: Arc<ServerConfig>) {
         let accepting = TlsAcceptor::from(tls).accept(Tcp::Unregistered(stream));
         let rejected = match tokio::time::timeout_at(self.until, accepting).await {

@@ -1,4 +1,4 @@
-//! The sockets of one listener of the configuration, wherever it is to listen.
+//! Binds the sockets of `server.listen` and `admin.listen`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,35 +14,35 @@ use super::socket_file::{self, SocketFile};
 use crate::config::ListenAddress;
 use crate::server::start_error::StartError;
 
-/// Connections that the kernel keeps ready between two accepts.
+/// The backlog of listen(2): connections that the kernel queues between two accepts.
 const BACKLOG: i32 = 4_096;
-/// What the kernel may hold unsent of one socket, in bytes. Without a bound it grows to megabytes, and what an outbox's
-/// rule gives up then reaches a slow session minutes late.
+/// `TCP_NOTSENT_LOWAT`, in bytes. Without it the kernel queues megabytes for each socket, and the messages that an
+/// outbox keeps by its rule reach a slow session minutes late.
 pub const UNSENT_BYTES: u32 = 64 << 10;
 
 /// A listening socket.
 #[derive(Debug)]
 pub struct Bound {
-    /// The socket, which does not block.
+    /// The socket, in non-blocking mode.
     pub socket: OwnedFd,
-    /// Where it listens, its port chosen.
+    /// The address, with the port that was chosen.
     pub address: ListenAddress,
-    /// The file of a Unix socket that was made here.
+    /// The file, if this process made the Unix socket.
     pub file: Option<SocketFile>,
 }
 
-/// Where one listener of the configuration is to listen.
+/// The addresses of one listener of the configuration.
 pub struct Places<'a> {
-    /// The key that says it: `server.listen` or `admin.listen`.
+    /// The key that has them: `server.listen` or `admin.listen`.
     pub key: &'static str,
-    /// Where.
+    /// The addresses.
     pub listen: &'a [ListenAddress],
-    /// The permissions of Unix sockets that are made.
+    /// The permissions of new Unix sockets.
     pub unix_mode: u32,
 }
 
-/// Listens at all places of all listeners, or says which can't be had. Sockets that were passed on go to the entries that name
-/// them before the others.
+/// Listens at all addresses of all listeners. The error names the address that can't be bound. Entries that name passed
+/// sockets get theirs before the entry `systemd` takes the rest.
 pub fn bind_all<const N: usize>(listeners: [Places<'_>; N], passed: &mut PassedSockets) -> Result<[Vec<Bound>; N], StartError> {
     let mut bound = listeners.each_ref().map(|_| Vec::new());
     for is_named in [true, false] {
@@ -78,7 +78,7 @@ fn network(address: SocketAddr, beside: &[ListenAddress]) -> io::Result<Bound> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // `[::]` takes IPv4 as well, unless that port of IPv4 has an entry of its own.
+    // `[::]` accepts IPv4 too, unless another entry has the same port on IPv4.
     let is_ipv4s =
         |place: &ListenAddress| matches!(place, ListenAddress::Network(other) if other.is_ipv4() && other.port() == address.port());
     if address.is_ipv6() && beside.iter().any(is_ipv4s) {
@@ -91,7 +91,7 @@ fn network(address: SocketAddr, beside: &[ListenAddress]) -> io::Result<Bound> {
     Ok(Bound { address: address_of(&socket)?, socket, file: None })
 }
 
-/// A socket that was passed on: it listens already.
+/// A socket that the supervisor passed. It listens already.
 fn adopted(socket: OwnedFd) -> io::Result<Bound> {
     let reference = SockRef::from(&socket);
     reference.set_nonblocking(true)?;
@@ -112,7 +112,8 @@ fn address_of(socket: &OwnedFd) -> io::Result<ListenAddress> {
     Ok(ListenAddress::Network(address.try_into()?))
 }
 
-/// What every connection is to have: accepted sockets inherit it, which spares each its own system calls.
+/// Sets the options of every connection on the listening socket. Accepted sockets inherit them, which saves system
+/// calls for each.
 fn set_options(socket: &Socket) {
     #[cfg(target_os = "linux")]
     let bounded = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
@@ -124,7 +125,7 @@ fn set_options(socket: &Socket) {
 }
 
 impl Bound {
-    /// The address that connections are made to, if it is one of a network.
+    /// The IP address that it listens on; `None` for a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         match &self.address {
             ListenAddress::Network(address) => Some(address.ip()),
@@ -162,7 +163,7 @@ mod tests {
         assert!(told.contains("systemd:a") && told.contains("FileDescriptorName"), "{told}");
     }
 
-    /// Both families at one port, and each place of a list.
+    /// Both address families share a port, and every address of a list is bound.
     #[test]
     fn a_list_is_listened_at_whole() {
         let folder = tempfile::tempdir().unwrap();
@@ -179,7 +180,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Passed sockets go to the entry that names them, whatever the order, and tell where they listen.
+    /// Passed sockets go to the entry that names them, whatever the order, and report their own address.
     #[test]
     fn passed_sockets_tell_their_address() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,11 +1,11 @@
-//! How many file descriptors the process may have, and so how many sessions.
+//! The limit of open files, which bounds the number of sessions.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors kept for listeners, logs, feeds, shards and requests that are no sessions.
+/// Descriptors reserved for listeners, logs, feeds, shards and HTTP requests.
 const RESERVED: u64 = 64;
 
-/// Raises the soft limit of open files to the hard one and says how many sessions that allows.
+/// Raises the soft limit of open files to the hard limit. Returns how many sessions it allows.
 pub fn raise() -> usize {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -17,7 +17,7 @@ pub fn raise() -> usize {
     sessions_possible(getrlimit(Resource::Nofile).current)
 }
 
-/// `None`: no limit.
+/// How many sessions `open_files` allows; `None` is no limit.
 fn sessions_possible(open_files: Option<u64>) -> usize {
     open_files.map_or(usize::MAX, |most| usize::try_from(most.saturating_sub(RESERVED)).unwrap_or(usize::MAX).max(1))
 }

@@ -1,4 +1,4 @@
-//! Accepting, whatever becomes of the connections.
+//! The accept loop of one listening socket.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,21 +14,21 @@ use super::reserve_descriptor::ReserveDescriptor;
 use crate::metrics::LimitKey;
 use crate::server::connection::Accepting;
 
-/// How long nothing is accepted after the process ran out of file descriptors and nobody could be told so.
+/// How long the loop pauses after the process ran out of file descriptors and no connection could be refused.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// At most one log line in this time about file descriptors.
+/// The shortest time between two log lines about file descriptors.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// One listening socket.
 pub struct Listener {
     /// The socket.
     pub socket: Accepting,
-    /// Where its connections go.
+    /// Receives its connections.
     pub reception: Arc<Reception>,
 }
 
 impl Listener {
-    /// Accepts until it is dropped.
+    /// Accepts connections until the future is dropped.
     pub async fn run(self) {
         let mut told: Option<Instant> = None;
         let mut reserve = ReserveDescriptor::new();
@@ -36,7 +36,7 @@ impl Listener {
             match self.next().await {
                 Ok((stream, peer)) => self.reception.welcome(stream, peer),
                 Err(error) if is_exhausted(&error) => {
-                    self.reception.rouse(); // connections accepted before need not wait for this
+                    self.reception.rouse(); // connections that were accepted before do not wait for the refusal
                     self.reception.limit_hit(LimitKey::Fds);
                     if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {
                         told = Some(Instant::now());
@@ -51,7 +51,7 @@ impl Listener {
         }
     }
 
-    /// The next connection. Those that came together wake their shards once, when there is no other.
+    /// The next connection. Connections that came together wake their shards once, after the last of them.
     async fn next(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let mut accepting = pin!(self.socket.accept());
         poll_fn(|cx| {
@@ -65,7 +65,8 @@ impl Listener {
     }
 }
 
-/// Whether the process or the machine has no file descriptor or no memory left for a socket; trying again at once would spin.
+/// Whether the process or the machine has no file descriptor or no memory left for a socket. An immediate retry would
+/// spin.
 fn is_exhausted(error: &io::Error) -> bool {
     use rustix::io::Errno;
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
     use crate::config::ListenAddress;
 
-    /// Accepted sockets send at once, and the kernel keeps little of what they have not sent.
+    /// Accepted sockets inherit TCP_NODELAY and TCP_NOTSENT_LOWAT.
     #[tokio::test]
     #[cfg(target_os = "linux")]
     async fn accepted_sockets_inherit_the_options() {

@@ -1,4 +1,4 @@
-//! Listening sockets, and what becomes of each connection before its first bytes.
+//! Listening sockets, and connections before their first bytes.
 
 mod accepted;
 mod bound;

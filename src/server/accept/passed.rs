@@ -1,4 +1,4 @@
-//! Sockets that a supervisor opened and passed on as it started the process (`LISTEN_FDS`, sd_listen_fds(3)).
+//! Listening sockets that the supervisor opened and passed to this process (`LISTEN_FDS`, sd_listen_fds(3)).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -6,13 +6,13 @@ use std::os::fd::OwnedFd;
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
-/// Listening sockets that were passed on, each with its name, and not yet taken.
+/// The passed sockets that no listener has taken yet, each with its name.
 #[derive(Debug, Default)]
 pub struct PassedSockets(Vec<(String, OwnedFd)>);
 
 impl PassedSockets {
-    /// Takes those of this process. Called once, before there are threads: the variables are removed, so that no child takes
-    /// the sockets for its own.
+    /// Takes the sockets that were passed to this process. Must be called once, before there are threads: the
+    /// environment variables are removed, so that no child process uses the sockets.
     pub fn take() -> io::Result<Self> {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
@@ -32,13 +32,13 @@ impl PassedSockets {
         Ok(Self(sockets))
     }
 
-    /// Those of this name; `None`: all that are left.
+    /// Removes the sockets of this name; for `None`, all remaining sockets.
     pub fn named(&mut self, name: Option<&str>) -> Vec<OwnedFd> {
         let taken = self.0.extract_if(.., |(own, _)| name.is_none_or(|name| name == own));
         taken.map(|(_, socket)| socket).collect()
     }
 
-    /// The names of those that nobody has taken.
+    /// The names of the sockets that no listener has taken.
     pub fn left(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
@@ -48,7 +48,7 @@ impl PassedSockets {
 mod tests {
     use super::*;
 
-    /// Named ones are taken by their name, in their order; the rest goes to whoever asks for no name.
+    /// Sockets are given out by name, in their order. A call without a name gets the rest.
     #[test]
     fn each_is_taken_once() {
         let socket = || OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());

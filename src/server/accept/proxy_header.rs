@@ -1,4 +1,4 @@
-//! The PROXY protocol, versions 1 and 2: what a proxy says of its client before anything else
+//! The PROXY protocol, versions 1 and 2: the header in which a proxy names its client
 //! (<https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>).
 
 use std::net::SocketAddr;
@@ -7,37 +7,38 @@ use ppp::{v1, v2};
 
 /// The longest header of version 1, in bytes.
 const VERSION_1_BYTES_MAX: usize = 107;
-/// What version 1 begins with.
+/// The first bytes of version 1.
 const VERSION_1_PREFIX: &[u8] = b"PROXY ";
-/// The bytes of version 2 before what its length counts.
+/// The size of the fixed part of version 2, which its length field does not count.
 const VERSION_2_FIXED_BYTES: usize = 16;
-/// The longest header that is read, in bytes. Addresses take 52 or, of Unix sockets, 232; the rest is what proxies add.
+/// The longest accepted header, in bytes. Addresses take 52 bytes, those of Unix sockets 232. The rest is room for the
+/// type-length-values that proxies add.
 pub const PROXY_HEADER_BYTES_MAX: usize = 4 << 10;
 
-/// A whole header.
+/// One complete header.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProxyHeader {
-    /// The client; `None`: the proxy speaks for itself, or for one whose address it does not tell.
+    /// The client; `None` if the connection is the proxy's own (`LOCAL`) or the client's address is unknown.
     pub client: Option<SocketAddr>,
-    /// How many bytes the header has.
+    /// The size of the header, in bytes.
     pub len: usize,
 }
 
-/// Why bytes are no header.
+/// Why bytes are not a PROXY header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyHeaderError {
-    /// They begin as neither version does.
+    /// The first bytes match neither version.
     #[error("no PROXY header came first")]
     Absent,
-    /// It does not fit.
+    /// The header is longer than [`PROXY_HEADER_BYTES_MAX`], or than version 1 allows.
     #[error("the PROXY header is too long")]
     TooLong,
-    /// It is not as its version has it.
+    /// The header violates its version's syntax.
     #[error("the PROXY header is malformed")]
     Malformed,
 }
 
-/// The header that `bytes` begin with; `None`: it is not whole yet, and all of `bytes` belong to it.
+/// Reads the header at the start of `bytes`; `None` while it is incomplete.
 pub fn read_proxy_header(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
     let begin_as = |prefix: &[u8]| bytes.starts_with(prefix) || prefix.starts_with(bytes);
     if begin_as(v2::PROTOCOL_PREFIX) {
@@ -55,7 +56,7 @@ fn version_1(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
         return if bytes.len() < VERSION_1_BYTES_MAX { Ok(None) } else { Err(ProxyHeaderError::TooLong) };
     };
     let (line, len) = (&bytes[..end], end + 2);
-    // Whatever follows this word is to be ignored.
+    // Section 2.1: the rest of an UNKNOWN line is ignored.
     if line == b"PROXY UNKNOWN" || line.starts_with(b"PROXY UNKNOWN ") {
         return Ok(Some(ProxyHeader { client: None, len }));
     }
@@ -88,7 +89,7 @@ fn version_2(bytes: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
     Ok(Some(ProxyHeader { client: client.map(canonical), len: header.header.len() }))
 }
 
-/// An IPv4 address that is written as IPv6 is the IPv4 address.
+/// Turns an IPv4-mapped IPv6 address into the IPv4 address.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -102,7 +103,7 @@ mod tests {
         (header.client.map(|client| client.to_string()), header.len)
     }
 
-    /// A header of version 2: its command, its family and transport, what follows.
+    /// A header of version 2 with this command, this family and transport, and these bytes behind its length.
     fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         [v2::PROTOCOL_PREFIX, &[0x20 | command, family], &u16::try_from(rest.len()).unwrap().to_be_bytes(), rest].concat()
     }
@@ -192,7 +193,7 @@ mod tests {
         let mut other_version = v2(1, 0x11, &IPV4);
         other_version[12] = 0x11;
         assert_eq!(read_proxy_header(&other_version), Err(ProxyHeaderError::Malformed));
-        // Refused by its length, before that much came.
+        // The length field alone refuses the header.
         let long = v2(1, 0x11, &[0; PROXY_HEADER_BYTES_MAX]);
         assert_eq!(read_proxy_header(&long[..VERSION_2_FIXED_BYTES]), Err(ProxyHeaderError::TooLong));
     }

@@ -1,5 +1,4 @@
-//! What becomes of an accepted connection until it is heard of in a shard or by HTTP: its place among the pending ones, the
-//! header of a proxy.
+//! From accept to a shard or HTTP: the limit of pending handshakes, and the PROXY header.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -21,26 +20,27 @@ use crate::server::limits::{PendingHandshakes, PendingPlace, Rejections};
 use crate::server::request::is_trusted_proxy;
 use crate::shard::{HandshakeHandler, PendingConnection, Shards};
 
-/// What the connections of one listening socket need.
+/// What the connections of one listening socket share.
 pub struct Reception {
-    /// What is spoken with them.
+    /// The HTTP of this listener.
     pub http: Arc<Http>,
-    /// TLS, if this listener has it.
+    /// The certificate in force, if this listener has TLS.
     pub tls: Arc<TlsInForce>,
-    /// Where sessions live, and connections wait for their first bytes. `None`: no connection becomes a session.
+    /// The shards, in which connections wait for their first bytes. `None`: no connection of this listener becomes a
+    /// session.
     pub sessions: Option<Arc<Shards>>,
     /// The configuration in force.
     pub live: Arc<Live>,
-    /// Where connections that are closed at accept are counted.
+    /// Counts the connections that are closed at accept.
     pub rejections: Arc<Rejections>,
-    /// Connections before the end of their first head; all listeners share it.
+    /// Connections before the end of their first head, over all listeners.
     pub pending: Arc<PendingHandshakes>,
-    /// The runtime in which HTTP and TLS are spoken.
+    /// The runtime of HTTP and TLS connections.
     pub front: Handle,
 }
 
 impl Reception {
-    /// Takes a connection in. Its shard, if it goes to one, learns of it by [`Reception::rouse`].
+    /// Hands an accepted connection to its shard or to HTTP. The shard sees the connection after [`Reception::rouse`].
     pub fn welcome(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let config = self.live.load();
         if peer.ip() == UNIX_PEER
@@ -57,17 +57,17 @@ impl Reception {
         }
     }
 
-    /// Wakes the shards that were handed connections.
+    /// Wakes the shards that were given connections.
     pub fn rouse(&self) {
         self.sessions.iter().for_each(|shards| shards.rouse());
     }
 
-    /// Counts one `limit` that bit.
+    /// Counts one hit of `limit`.
     pub fn limit_hit(&self, limit: LimitKey) {
         self.rejections.limit_hit(limit);
     }
 
-    /// Whether no TLS is spoken now.
+    /// Whether the listener has no certificate now.
     pub fn is_plain(&self) -> bool {
         self.tls.load().is_none()
     }
@@ -90,7 +90,8 @@ impl Reception {
         }
     }
 
-    /// Reads the header in which the proxy `peer` names its client, who is the peer from then on, and has a place of its own.
+    /// Reads the PROXY header of the proxy `peer`. From then on the client that the header names is the peer, and has
+    /// its own place among the pending connections.
     async fn behind_proxy(
         self: Arc<Self>,
         stream: TcpStream,
@@ -118,7 +119,7 @@ impl Reception {
     }
 }
 
-/// The client that the PROXY header of `stream` names, if it names one. Not a byte behind the header is read.
+/// The client that the PROXY header of `stream` names, if any. Reads no byte behind the header.
 async fn read_client(stream: TcpStream) -> io::Result<(TcpStream, Option<SocketAddr>)> {
     let mut stream = tokio::net::TcpStream::from_std(stream)?;
     let mut bytes = vec![0; PROXY_HEADER_BYTES_MAX];

@@ -1,4 +1,4 @@
-//! One file descriptor kept back, so that somebody can still be told that there are no more.
+//! One file descriptor in reserve, with which a connection can be answered 503 when there is no other.
 
 use std::fs::File;
 use std::io;
@@ -11,24 +11,26 @@ use tokio::time::timeout;
 use crate::server::connection::{Accepting, Tcp};
 use crate::server::response::Problem;
 
-/// When somebody who was turned away may come again, in seconds.
+/// `Retry-After` of the 503, in seconds.
 const RETRY_SECONDS: u64 = 5;
-/// What one who is turned away may take: to come, and to take the answer.
+/// The longest time for the accept, and for the write of the answer.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// What one who is turned away may still send. There is but one descriptor for all who wait, so idle ones must not hold it long.
+/// How long the refused peer may still send. All waiting connections share one descriptor, so an idle peer must not
+/// hold it long.
 const LINGER: Duration = Duration::from_millis(10);
 
-/// The descriptor, held open on nothing.
+/// The descriptor, open on `/dev/null`.
 pub struct ReserveDescriptor(Option<File>);
 
 impl ReserveDescriptor {
-    /// Takes one.
+    /// Opens the descriptor.
     pub fn new() -> Self {
         Self(nothing())
     }
 
-    /// Gives the descriptor up for the connection that has waited longest, answers it 503 where `is_plain` (a listener with TLS
-    /// just closes it), and takes the descriptor back. `false`: nobody could be turned away, so there is cause to rest.
+    /// Closes the descriptor, accepts the connection that has waited longest, answers it 503 if `is_plain` (a listener
+    /// with TLS only closes it), and opens the descriptor again. `false`: no connection could be refused, so the accept
+    /// loop must pause.
     pub async fn refuse_one(&mut self, socket: &Accepting, is_plain: bool) -> bool {
         if self.0.take().is_none() {
             self.0 = nothing();
@@ -37,7 +39,7 @@ impl ReserveDescriptor {
         let accepted = timeout(PATIENCE, socket.accept()).await;
         let turned_away = if let Ok(Ok((stream, _))) = accepted {
             if is_plain {
-                // A peer that doesn't read is closed on all the same.
+                // The connection is closed even if the peer does not read.
                 let _ = timeout(PATIENCE, answer(Tcp::Unregistered(stream))).await;
             }
             true
@@ -53,7 +55,8 @@ fn nothing() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Says 503, then reads what the peer has sent or still sends: closing on that would reset the connection under the answer.
+/// Writes the 503, then reads what the peer sends. A close with unread bytes would reset the connection, and the peer
+/// could lose the answer.
 async fn answer(mut stream: Tcp) -> io::Result<()> {
     stream.write_all(&refusal().written()).await?;
     stream.shutdown().await?;
@@ -74,7 +77,7 @@ fn refusal() -> Problem {
 mod tests {
     use super::*;
 
-    /// Threats, row 25: who comes when there are no descriptors left is told so, and when to come again.
+    /// Threats, row 25: without descriptors a peer gets 503 with `Retry-After`.
     #[tokio::test]
     async fn who_is_turned_away_is_told() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

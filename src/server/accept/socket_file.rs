@@ -1,7 +1,7 @@
-//! A listening Unix socket and the file by which it is found.
+//! The file of a listening Unix socket.
 //!
-//! Whoever makes or removes the file holds a lock on its folder meanwhile, so that of two gateways that start at once one finds
-//! the other.
+//! The folder is locked while the file is made or removed. So of two gateways that start at the same time, one finds
+//! the other's socket.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -11,22 +11,22 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// The file of a socket that listens; it is removed with this, if it is still that of the socket.
+/// The file of a listening socket. Dropping it removes the file, if the file still belongs to the socket.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Its device and inode.
+    /// The device and inode of the file.
     identity: (u64, u64),
 }
 
-/// A socket at `path` with the permissions `mode`, ready to listen. What a gateway left there that was killed is replaced.
+/// Binds a socket at `path` with the permissions `mode`. A socket that a killed gateway left there is replaced.
 pub fn bind(path: &Path, mode: u32) -> io::Result<(Socket, SocketFile)> {
     let _lock = lock_folder(path)?;
     make_room(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
-    // Nobody connects to a socket that doesn't listen yet, so nobody comes in before this.
+    // The socket does not listen yet, so no peer connects before the permissions are set.
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     Ok((socket, file))
 }
@@ -46,14 +46,14 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Holds others off the folder of `path` until it is dropped.
+/// Locks the folder of `path` until the file is dropped.
 fn lock_folder(path: &Path) -> io::Result<File> {
     let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
     flock(&folder, FlockOperation::LockExclusive)?;
     Ok(folder)
 }
 
-/// Removes a socket at `path` at which nobody listens.
+/// Removes the socket at `path` if no process listens on it.
 fn make_room(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -63,7 +63,7 @@ fn make_room(path: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    probe.set_nonblocking(true)?; // where its queue is full, a listener lets others wait
+    probe.set_nonblocking(true)?; // a listener with a full backlog would block
     match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
@@ -79,7 +79,7 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
-    /// The file has its mode whatever the umask, is replaced when nobody listens there, and is removed in the end.
+    /// The file has its mode whatever the umask. It is replaced if no process listens on it, and removed at the end.
     #[test]
     fn the_file_comes_and_goes_with_its_socket() {
         let folder = tempfile::tempdir().unwrap();
@@ -96,7 +96,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// Another's file is neither taken nor removed.
+    /// A file that is not this gateway's socket is neither replaced nor removed.
     #[test]
     fn files_of_others_stay() {
         let folder = tempfile::tempdir().unwrap();

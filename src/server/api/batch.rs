@@ -10,27 +10,28 @@ use crate::topic_name::TopicName;
 
 /// The longest batch, in bytes.
 pub const BATCH_BYTES_MAX: usize = 16 << 20;
-/// What a line may have beside its `data`, in bytes: a topic of 255 bytes, each escaped, the keys, and some white space.
+/// The longest part of a line beside its `data`, in bytes: a topic of 255 escaped bytes, the keys, and some white
+/// space.
 pub const ENVELOPE_BYTES_MAX: usize = 2 << 10;
 
-/// What one line wants published.
+/// The message of one line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// Where.
+    /// The topic.
     pub topic: TopicName,
     /// The JSON text of `data`, byte for byte.
     pub data: &'a str,
 }
 
-/// Why one line was not published.
+/// Why a line was not published.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct LineError {
-    /// Which line, from 1; blank ones count.
+    /// The number of the line, from 1. Blank lines count.
     pub line: usize,
-    /// The contract's code.
+    /// The error code.
     #[serde(serialize_with = "as_word")]
     pub code: ErrorCode,
-    /// What was wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub message: String,
 }
 
@@ -46,7 +47,7 @@ struct Envelope<'a> {
     data: &'a RawValue,
 }
 
-/// What line `number` wants published.
+/// Reads line `number`.
 pub fn entry(number: usize, line: &[u8]) -> Result<Entry<'_>, LineError> {
     let refused = |code, message: String| LineError { line: number, code, message };
     let text = std::str::from_utf8(line).map_err(|_| refused(ErrorCode::BadRequest, "the line is not UTF-8".to_owned()))?;
@@ -56,7 +57,7 @@ pub fn entry(number: usize, line: &[u8]) -> Result<Entry<'_>, LineError> {
     Ok(Entry { topic, data: envelope.data.get() })
 }
 
-/// Reads an object. The parser would take a list of both values as well, and its own words name what only this program knows.
+/// Reads a JSON object. serde would also accept a list of both values, and its messages name Rust types.
 fn envelope(text: &str) -> Result<Envelope<'_>, String> {
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|error| match error.classify() {
         Category::Data if text.starts_with('{') => "the line needs one \"topic\", which is a string, and one \"data\"".to_owned(),
@@ -79,7 +80,7 @@ mod tests {
         assert_eq!(entry.data, r#"{"p" : 1.50, "n":123456789012345678901234567890,"s":"\u0041"}"#);
     }
 
-    /// PROTOCOL 5: each line is told apart by what is wrong with it.
+    /// PROTOCOL 5: each kind of bad line has its own error.
     #[test]
     fn lines_are_told_apart() {
         let bad = Some(ErrorCode::BadRequest);
@@ -100,7 +101,7 @@ mod tests {
         }
     }
 
-    /// The words are the contract's. (Those of the parser named its types, as in "invalid type: sequence".)
+    /// Errors use the contract's terms. The bug: they were the parser's, as in "invalid type: sequence".
     #[test]
     fn errors_name_what_would_be_right() {
         for (line, reason) in [

@@ -1,4 +1,4 @@
-//! From path and method to the part that answers (PROTOCOL section 5).
+//! Routes HTTP requests by path and method (PROTOCOL section 5).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,17 +31,18 @@ use crate::session::Surroundings;
 use crate::shard::Shards;
 use crate::topic_name::TopicName;
 
-/// What a request says beside its body.
+/// A request without its body.
 struct HttpRequest<'a> {
     headers: &'a HeaderMap,
     query: &'a Query<'a>,
-    /// The client's, as limits count it.
+    /// The client's address, as limits count it.
     address: IpAddr,
     limits: &'a Limits,
 }
 
 impl HttpRequest<'_> {
-    /// What the request was `granted`, with its body to be read. The body of a request that was refused is not kept.
+    /// Returns what was `granted` together with the body. If the request was refused, the body is read and discarded
+    /// beside the answer.
     fn granted<T>(&self, granted: Result<T, Problem>, body: Incoming) -> Result<(T, Incoming), Problem> {
         match granted {
             Ok(granted) => Ok((granted, body)),
@@ -53,7 +54,7 @@ impl HttpRequest<'_> {
     }
 }
 
-/// The HTTP side but for handshakes.
+/// All of HTTP except the requests that become sessions.
 pub struct Api {
     auth: Arc<Auth>,
     live: Arc<Live>,
@@ -69,7 +70,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// Answers out of these parts of the gateway; `directory` finds the sessions that requests speak for.
+    /// An API that uses these parts of the gateway. `directory` finds the sessions that `/emulation` addresses.
     pub fn new(
         surroundings: &Surroundings,
         hub: &Arc<Hub>,
@@ -95,7 +96,7 @@ impl Api {
         }
     }
 
-    /// Answers a request that is no handshake. `address` is the client's, as limits count it.
+    /// Answers a request that does not become a session. `address` is the client's, as limits count it.
     pub async fn respond(&self, head: &Parts, body: Incoming, address: IpAddr, surface: Surface) -> Result<Answer, Problem> {
         let config = self.live.load();
         let place = Place::of(head.uri.path(), &config);
@@ -138,7 +139,7 @@ impl Api {
         held(answer, &self.accounts.bytes).await
     }
 
-    /// Answers what a caller asks of topics and sessions, and charges it for that.
+    /// Answers and charges a request about topics or sessions.
     async fn look_up(&self, place: &Place<'_>, head: &Parts, query: &Query<'_>, address: IpAddr) -> Result<Answer, Problem> {
         let caller = self.caller(&head.headers, query, address)?;
         let allowance = self.metering.allowance(&caller, address);
@@ -174,7 +175,7 @@ impl Api {
         Problem::not_found("there is nothing on this path")
     }
 
-    /// 405; a read that only the administrators' listener answers is as good as not there.
+    /// 405; or 404 for a read that only the administrators' listener answers.
     fn other_method(&self, methods: &'static str, method: &Method, surface: Surface) -> Problem {
         if surface == Surface::Public && methods == "POST" && matches!(*method, Method::GET | Method::HEAD) {
             return Problem::not_found("there is nothing to read on this path");
@@ -209,7 +210,7 @@ impl Api {
         Ok(published.inspect_err(|error| self.count_body(error, LimitKey::MessageBytes))?)
     }
 
-    /// Counts a body that was not taken; `longest` is the limit that bounds it.
+    /// Counts a body that was refused; `longest` is the limit of its length.
     fn count_body(&self, error: &BodyError, longest: LimitKey) {
         match error {
             BodyError::TooLong { .. } => self.accounts.rejections.limit_hit(longest),
@@ -218,11 +219,11 @@ impl Api {
         }
     }
 
-    /// A command of Centrifugo's HTTP API.
+    /// Executes a command of Centrifugo's HTTP API.
     async fn centrifugo_command(&self, method: &str, request: &HttpRequest<'_>, body: Incoming) -> Result<Answer, Problem> {
         let &HttpRequest { headers, limits, .. } = request;
         let ((caller, allowance), body) = request.granted(self.may_command(request), body)?;
-        // Base64 is a third longer than its bytes, and a topic and tags come beside.
+        // Base64 is a third longer than its bytes, and a topic and tags are added.
         let bytes_max = if LONG.contains(&method) { BATCH_BYTES_MAX } else { 2 * limits.message_bytes + (16 << 10) };
         let account = &self.accounts.bytes;
         let read = read_body(headers, body, bytes_max, limits.body_timeout, account).await;
@@ -233,7 +234,7 @@ impl Api {
         held(answer.ok_or_else(|| Problem::bad_request("the body is no command: a JSON object is"))?, account).await
     }
 
-    /// Whether a command of Centrifugo's HTTP API may be given: only an API key may ask.
+    /// Checks the credential of a command of Centrifugo's HTTP API: it must be an API key.
     fn may_command<'a>(&self, request: &HttpRequest<'a>) -> Result<(Caller<'a>, Allowance), Problem> {
         let &HttpRequest { headers, query, address, .. } = request;
         if self.admission.is_draining() {
@@ -245,7 +246,7 @@ impl Api {
         Ok((caller, allowance))
     }
 
-    /// Everything that can be said before the body is read. A batch asks for the right to each topic line by line, and pays by line.
+    /// Checks what can be checked before the body is read. A batch is checked and charged line by line.
     fn may_publish<'a>(&self, place: &Place<'_>, request: &HttpRequest<'a>) -> Result<(Caller<'a>, Allowance, Option<TopicName>), Problem> {
         let &HttpRequest { headers, query, address, .. } = request;
         if self.admission.is_draining() {
@@ -270,7 +271,7 @@ impl Api {
     }
 }
 
-/// The key under which a message is published once, if it has one.
+/// The `Idempotency-Key`, if there is one.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     match key.to_str() {
@@ -279,7 +280,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// `answer`, whose body is in `account` until it is written.
+/// `answer`, with its body counted in `account` until it is written.
 async fn held(answer: Answer, account: &Arc<HttpBytes>) -> Result<Answer, Problem> {
     let (head, body) = answer.into_parts();
     let bytes = match body.collect().await {

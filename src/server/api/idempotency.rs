@@ -1,4 +1,4 @@
-//! Keys of publishers that try again: under one key a topic is published on once.
+//! Idempotency keys: a topic publishes one message for each key, however often the request is repeated.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,36 +15,36 @@ use crate::topic_name::TopicName;
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 128;
-/// How long a key is known.
+/// How long a key is remembered.
 const KNOWN_FOR: Duration = Duration::from_secs(300);
 
-/// The keys of the last five minutes, each with the position that its message got.
+/// The keys of the last [`KNOWN_FOR`], each with the position of its message.
 pub struct Idempotency {
     live: Arc<Live>,
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// Held for a look-up; nothing is published under it.
+    /// Locked for a look-up; nothing is published under the lock.
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
     places: HashMap<Arc<Name>, Arc<OnceCell<Position>>>,
-    /// In the order of their first use.
+    /// Keys in the order of their first use.
     order: VecDeque<(Moment, Arc<Name>)>,
 }
 
-/// A topic, and a key there.
+/// A topic and a key of this topic.
 type Name = (TopicName, Box<str>);
 
 impl Idempotency {
-    /// No key is known yet.
+    /// No keys yet.
     pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> Self {
         Self { live: Arc::clone(live), metrics: Arc::clone(metrics), clock: clock.clone(), known: Mutex::default() }
     }
 
-    /// What `publish` gives, or what it gave under this key before. While one is on its way, the next waits for it; where it fails,
-    /// the next tries.
+    /// The result of `publish`, or the earlier result under this key. While a publish is under way, other requests with
+    /// its key wait. If it fails, the next one publishes.
     pub async fn once<E>(&self, topic: &TopicName, key: &str, publish: impl Future<Output = Result<Position, E>>) -> Result<Position, E> {
         let place = self.place(topic, key);
         place.get_or_try_init(|| publish).await.copied()

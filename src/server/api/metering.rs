@@ -1,4 +1,4 @@
-//! What HTTP requests pay: work units of the caller's bucket (PROTOCOL section 7).
+//! Charges HTTP requests: work units of the caller's bucket (PROTOCOL section 7).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct Allowance {
     rate: Rate,
 }
 
-/// The bucket is empty; there will be a unit in this time.
+/// The bucket is empty. The next unit is there after this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("past limits.commands_per_second; try again in {} ms", .0.as_millis().max(1))]
 pub struct TooFast(pub Duration);
@@ -42,36 +42,36 @@ impl From<TooFast> for Problem {
 }
 
 impl Allowance {
-    /// Whose bucket it is.
+    /// The owner of the bucket.
     pub fn payer(&self) -> &Payer {
         &self.key
     }
 }
 
 impl Metering {
-    /// Charges the buckets of `rates`.
+    /// A metering over the buckets of `rates`.
     pub fn new(rates: &Arc<Rates>, live: &Arc<Live>, metrics: &Arc<Metrics>) -> Self {
         Self { rates: Arc::clone(rates), live: Arc::clone(live), metrics: Arc::clone(metrics) }
     }
 
-    /// The bucket of the credential, else of the address.
+    /// The bucket of the caller's credential, or else of `address`.
     pub fn allowance(&self, caller: &Caller<'_>, address: IpAddr) -> Allowance {
         let identity = caller.identity().filter(|_| caller.credential().is_some());
         let (key, rate) = bucket_of(identity, address, &self.live.load().limits);
         Allowance { key, rate }
     }
 
-    /// Charges one unit, for a request or a line of a batch.
+    /// Takes one unit, for a request or a line of a batch.
     pub fn take(&self, allowance: &Allowance) -> Result<(), TooFast> {
         self.rates.take(&allowance.key, allowance.rate, 1).map_err(|wait| self.too_fast(wait))
     }
 
-    /// Whether there is a unit; nothing is charged.
+    /// Checks that the bucket has a unit, and takes none.
     pub fn check(&self, allowance: &Allowance) -> Result<(), TooFast> {
         self.rates.check(&allowance.key, allowance.rate).map_err(|wait| self.too_fast(wait))
     }
 
-    /// Charges what a request turns out to cost beyond its one unit: one for each whole `step` of `amount`.
+    /// Takes the units that a request costs beyond its first: one for each whole `step` of `amount`.
     pub fn charge(&self, allowance: &Allowance, amount: usize, step: usize) {
         let units = u32::try_from(amount / step.max(1)).unwrap_or(u32::MAX);
         if units > 0 {

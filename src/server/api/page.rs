@@ -1,4 +1,4 @@
-//! The built-in page and the library for browsers and Node, served out of the program itself.
+//! The built-in page and `belfry.js`, which are part of the binary.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -12,7 +12,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// Every file that is served, at its path. A module of the page stands in a file of its own.
+/// Every file, by its path. Each module of the page is a file.
 const ASSETS: [Asset; 12] = [
     Asset { path: "/", content_type: HTML, text: include_str!("../page/index.html") },
     Asset { path: "/belfry.js", content_type: SCRIPT, text: include_str!("../page/belfry.js") },
@@ -28,7 +28,7 @@ const ASSETS: [Asset; 12] = [
     Asset { path: "/page/programs.js", content_type: SCRIPT, text: include_str!("../page/programs.js") },
 ];
 
-/// Nothing comes from another origin, and nothing stands inside the page: styles and scripts are files of their own.
+/// The page loads nothing from other origins, and has no inline styles or scripts.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -46,7 +46,7 @@ impl Asset {
         ASSETS.into_iter().find(|asset| asset.path == path)
     }
 
-    /// The answer to a GET: the file, or 304 if the browser has this very one.
+    /// The answer to a GET: the file, or 304 if `If-None-Match` names it.
     pub fn answer(self, request: &HeaderMap) -> Answer {
         let tag = entity_tag(self.text);
         let has_it = request.get_all(header::IF_NONE_MATCH).iter().any(|tags| names(tags, &tag));
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(asset("/belfry.js").answer(&again).status(), 200);
     }
 
-    /// The page may fetch nothing from elsewhere, and runs nothing that stands inside it.
+    /// The policy allows no other origin and nothing inline.
     #[test]
     fn the_policy_names_no_other_origin_and_nothing_inline() {
         assert!(!["http", "*", "unsafe"].iter().any(|word| CONTENT_SECURITY_POLICY.contains(word)));
@@ -103,7 +103,7 @@ mod tests {
         assert!(!["<style", "<script>", " style=", " onclick="].iter().any(|inline| page.contains(inline)));
     }
 
-    /// What the page and its modules ask for is served.
+    /// Every file that the page and its modules import is served.
     #[test]
     fn every_file_that_the_page_names_is_there() {
         for file in ASSETS {

@@ -1,4 +1,4 @@
-//! The paths of the HTTP side and the methods that each takes (PROTOCOL section 5).
+//! The paths of HTTP, and the methods of each (PROTOCOL section 5).
 
 use super::centrifugo::CentrifugoApi;
 use super::page::Asset;
@@ -6,18 +6,18 @@ use crate::config::Config;
 use crate::server::streaming::{Kind, Transport};
 use crate::server::websocket::target;
 
-/// What a listener serves.
+/// Which paths a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
-    /// Everything: there is one listener.
+    /// All paths: there is no administrators' listener.
     Whole,
-    /// All but what the administrators' listener has.
+    /// All paths but those of the administrators' listener.
     Public,
     /// The `/v1` reads, sessions, `/metrics` and health.
     Admin,
 }
 
-/// What a path names.
+/// The resource that a path names.
 #[derive(Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the path of the table that `Place::of` spells")]
 pub enum Place<'a> {
@@ -34,18 +34,18 @@ pub enum Place<'a> {
     Api(&'a str),
     Sessions,
     Session(&'a str),
-    /// A path that speaks WebSocket alone.
+    /// A path that accepts WebSocket handshakes only.
     WebSocket,
-    /// A stream.
+    /// `/sse` or `/stream`.
     Stream,
-    /// A stream of Centrifugo's protocol.
+    /// A transport of Centrifugo's protocol over HTTP.
     Transport(Transport),
-    /// What requests say that speak for the sessions of those.
+    /// `/emulation`: commands for the sessions of those transports.
     Emulation,
 }
 
 impl<'a> Place<'a> {
-    /// The place of `path`, if there is one.
+    /// The resource at `path`, if there is one.
     pub fn of(path: &'a str, config: &Config) -> Option<Self> {
         if let Some(asset) = Asset::at(path) {
             return config.page.enabled.then_some(Self::Asset(asset));
@@ -86,7 +86,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The methods that the place takes on `surface`; none: it isn't there.
+    /// The methods of the resource on `surface`; an empty text if the listener does not serve it.
     pub fn methods(&self, surface: Surface) -> &'static str {
         const NONE: &str = "";
         const READ: &str = "GET, HEAD";
@@ -113,7 +113,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Whether a path is there for Centrifugo's clients and publishers alone.
+/// Whether a path belongs to Centrifugo's protocol or API.
 fn is_centrifugos(path: &str) -> bool {
     path.starts_with("/api/") || path == "/emulation" || Transport::at(path).is_some()
 }

@@ -1,4 +1,4 @@
-//! Publishing over HTTP: one message, or a batch of lines.
+//! Publishes over HTTP: one message, or a batch of lines.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,14 +20,15 @@ use crate::server::request::{BodyError, BodyLines, Caller, Line};
 use crate::server::response::{Answer, Problem, json_of};
 use crate::topic_name::TopicName;
 
-/// The most errors that the answer to a batch lists; the rest are only counted, so that the answer stays small.
+/// The largest number of errors in the answer to a batch. Further errors are only counted, so that the answer stays
+/// small.
 const ERRORS_LISTED_MAX: usize = 1_000;
-/// Lines of a batch between two turns of others on its thread.
+/// Lines that are published before the task yields to others of its thread.
 const LINES_AT_ONCE: usize = 64;
-/// Lines of a batch that an engine has and has not answered, at most.
+/// The largest number of lines that wait for an engine's answer.
 const LINES_AWAITED_MAX: usize = 256;
 
-/// Publishes what HTTP requests bring.
+/// Publishes the messages of HTTP requests.
 pub struct Publishing {
     hub: Arc<Hub>,
     live: Arc<Live>,
@@ -46,7 +47,7 @@ struct Published<'a> {
 struct BatchPublished {
     published: usize,
     errors: Vec<LineError>,
-    /// Errors past those that are listed.
+    /// The number of errors beyond [`ERRORS_LISTED_MAX`].
     #[serde(skip_serializing_if = "is_zero")]
     errors_unlisted: usize,
 }
@@ -56,7 +57,7 @@ fn is_zero(count: &usize) -> bool {
 }
 
 impl BatchPublished {
-    /// Refuses every line that has come by now.
+    /// Refuses every line that has been received.
     fn refuse_come(&mut self, lines: &mut BodyLines, number: &mut usize, too_fast: TooFast) -> usize {
         let mut refused = 0;
         lines.drop_whole(|is_blank| {
@@ -74,7 +75,7 @@ impl BatchPublished {
         refused
     }
 
-    /// Takes what became of a line.
+    /// Counts the outcome of a line.
     fn take(&mut self, outcome: Result<(), LineError>, metrics: &Metrics) {
         match outcome {
             Ok(()) => self.published += 1,
@@ -95,13 +96,13 @@ impl BatchPublished {
 }
 
 impl Publishing {
-    /// Publishes to the topics of `hub`.
+    /// Publishes to topics of `hub`.
     pub fn new(hub: &Arc<Hub>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> Self {
         let idempotency = Idempotency::new(live, metrics, clock);
         Self { hub: Arc::clone(hub), live: Arc::clone(live), metrics: Arc::clone(metrics), idempotency }
     }
 
-    /// Does what [`Publishing::once`] does, but for the wait for an engine's answer to a message without a key.
+    /// As [`Publishing::once`], but does not wait for an engine's answer to a message without a key.
     pub async fn submit(&self, topic: &TopicName, publication: Publication<'_>, key: Option<&str>) -> Result<Submitted, PublishError> {
         match key {
             None => self.hub.submit(topic, publication).await,
@@ -109,7 +110,7 @@ impl Publishing {
         }
     }
 
-    /// Publishes, or gives the position that a message of that `key` has got before.
+    /// Publishes, or returns the position of the earlier message with this `key`.
     pub async fn once(&self, topic: &TopicName, publication: Publication<'_>, key: Option<&str>) -> Result<Position, PublishError> {
         match key {
             None => self.hub.publish(topic, publication).await,
@@ -125,8 +126,9 @@ impl Publishing {
         Ok(json_of(&published))
     }
 
-    /// `POST /v1/publish`: every good line is published as it comes, every other told. A line costs what a message costs; one that
-    /// its caller's bucket has no unit for is not looked at, nor are those that came with it. A body that breaks off leaves the lines before published.
+    /// `POST /v1/publish`: publishes each valid line as it is received, and reports the others. A line costs one unit.
+    /// If the bucket is empty, that line and all lines that were received with it are refused unread. If the body
+    /// breaks off, the lines before stay published.
     pub async fn batch(
         &self,
         caller: &Caller<'_>,
@@ -199,13 +201,13 @@ impl Publishing {
     }
 }
 
-/// What became of a line that an engine has.
+/// The outcome of a line that waits for an engine.
 async fn answered((line, receipt): (usize, Receipt)) -> Result<(), LineError> {
     let answer = receipt.answer().await;
     answer.map(|_| ()).map_err(|error| LineError { line, code: error.code(), message: error.to_string() })
 }
 
-/// What a body is: JSON goes out as it stands, other text as a string, other bytes as Base64.
+/// The kind of a body: JSON is delivered unchanged, other text as a string, other bytes as Base64.
 pub fn kind_of(body: &[u8]) -> PayloadKind {
     if json_read::is_json_text(body) {
         PayloadKind::Json

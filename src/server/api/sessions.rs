@@ -1,4 +1,4 @@
-//! `/v1/sessions`: who is connected, the slowest first, and the end of one by an operator.
+//! `/v1/sessions`: the sessions, the slowest first, and closing one.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::server::response::{Answer, Problem, empty, json_of};
 use crate::session_id::SessionId;
 use crate::shard::{SessionView, Shards};
 
-/// Sessions in one answer, where the query doesn't say.
+/// The default number of sessions in one answer.
 const SESSIONS_LISTED: usize = 20;
-/// The most sessions in one answer.
+/// The largest number of sessions in one answer.
 const SESSIONS_LISTED_MAX: usize = 1_000;
 
-/// Looks sessions up.
+/// The requests about sessions.
 pub struct SessionsApi {
     shards: Arc<Shards>,
 }
@@ -43,7 +43,7 @@ struct List<'a> {
 }
 
 impl SessionsApi {
-    /// Looks up the sessions of `shards`.
+    /// For the sessions of `shards`.
     pub fn new(shards: &Arc<Shards>) -> Self {
         Self { shards: Arc::clone(shards) }
     }
@@ -61,7 +61,7 @@ impl SessionsApi {
         Ok(json_of(&list))
     }
 
-    /// `DELETE /v1/sessions/{id}`: closes it with 4009.
+    /// `DELETE /v1/sessions/{id}`: closes the session with 4009.
     pub async fn close(&self, caller: &Caller<'_>, id: &str) -> Result<Answer, Problem> {
         caller.require("closing sessions", |identity| identity.admin)?;
         let closed = match id.parse::<SessionId>() {
@@ -80,7 +80,7 @@ impl<'a> From<&'a SessionView> for Listed<'a> {
         Self {
             session: view.id.to_string(),
             user: view.user.as_deref(),
-            // A hop that a proxy named has no port.
+            // An address from a proxy's header has no port.
             address: if view.address.port() == 0 { peer_name(view.address.ip()) } else { view.address.to_string() },
             dialect: view.dialect,
             outbox_bytes: view.outbox_bytes,

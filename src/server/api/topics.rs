@@ -1,4 +1,4 @@
-//! `/v1/topics`: which topics there are, their histories and who is there.
+//! `/v1/topics`: topics, their histories and their members.
 
 use std::sync::Arc;
 
@@ -12,27 +12,27 @@ use crate::server::request::{Caller, Query, QueryError};
 use crate::server::response::{Answer, Problem, json, json_bytes, json_of};
 use crate::topic_name::{Pattern, TopicName};
 
-/// Topics in one answer, where the query doesn't say; also the most.
+/// The largest number of topics in one answer, and the default.
 const TOPICS_LISTED_MAX: usize = 1_000;
-/// Messages of a history in one answer, where the query doesn't say.
+/// The default number of messages of a history in one answer.
 const HISTORY_LISTED: usize = 100;
-/// The most messages of a history in one answer.
+/// The largest number of messages of a history in one answer.
 const HISTORY_LISTED_MAX: usize = 1_000;
 
-/// What one work unit pays for beyond the first (PROTOCOL section 7).
+/// The topics that one work unit pays for beyond the first (PROTOCOL section 7).
 const TOPICS_PER_UNIT: usize = 1_000;
 const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
 const MEMBERS_PER_UNIT: usize = 1_000;
 
-/// What a message of a history has beside its data, in bytes, and what an answer has beside its messages.
+/// The assumed size of a message beside its data, and of an answer beside its messages, in bytes.
 const ENVELOPE_BYTES: usize = 128;
-/// What a member has, in bytes, beside its user.
+/// The assumed size of a member beside its user, in bytes.
 const MEMBER_BYTES: usize = 64;
 
-/// Looks topics up.
+/// The requests about topics.
 pub struct TopicsApi {
     hub: Arc<Hub>,
-    /// The answers of histories and members are in it before they are built.
+    /// Counts the answers with histories and members, from before they are built.
     bytes: Arc<HttpBytes>,
 }
 
@@ -51,7 +51,7 @@ struct List<'a> {
 }
 
 impl TopicsApi {
-    /// Looks up the topics of `hub`.
+    /// For the topics of `hub`.
     pub fn new(hub: &Arc<Hub>, bytes: &Arc<HttpBytes>) -> Self {
         Self { hub: Arc::clone(hub), bytes: Arc::clone(bytes) }
     }
@@ -118,7 +118,7 @@ impl TopicsApi {
         self.object(about, |json| json_write::presence_members(json, topic, &members))
     }
 
-    /// An object of about so many bytes, which are in the account from before it is built until it is written.
+    /// An object of `about` bytes. They are reserved before it is built, and released once it is written.
     fn object(&self, about: usize, write_members: impl FnOnce(&mut Vec<u8>)) -> Result<Answer, Problem> {
         let mut reservation = self.bytes.reserve(about)?;
         let mut text = Vec::with_capacity(about);
@@ -144,7 +144,7 @@ impl<'a> From<&'a TopicInfo> for Listed<'a> {
     }
 }
 
-/// A history or a presence is read by whoever may subscribe, and by every admin.
+/// Callers that may subscribe may read history and presence, and so may every admin key.
 fn may_read(caller: &Caller<'_>, topic: &TopicName) -> Result<(), Problem> {
     let pattern = Pattern::from(topic.clone());
     caller.require(&format!("reading {topic}"), |identity| identity.admin || identity.grants.may_subscribe(&pattern))

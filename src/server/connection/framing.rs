@@ -1,34 +1,35 @@
-//! How a request's head says where its body ends, read beside hyper, which forgets it.
+//! How a request's head announces the end of its body. The head is read beside hyper, which discards the header that
+//! matters.
 //!
-//! A request with both `Content-Length` and `Transfer-Encoding` is how one request is smuggled past a proxy that goes by
-//! the other of the two (RFC 9112 §6.3). hyper drops the length before anybody can see that it was there.
+//! With both `Content-Length` and `Transfer-Encoding`, a request can be smuggled past a proxy that uses the other of
+//! the two (RFC 9112 §6.3). hyper removes the length before a handler sees the request.
 
-/// The longest name that matters, with its colon.
+/// The size of the longest relevant field name with its colon, in bytes.
 const NAME_BYTES_MAX: usize = "transfer-encoding:".len();
 
-/// What is kept of a line that tells the length; digits past those of a u64 are refused by hyper.
+/// The part of a `Content-Length` line that is kept, in bytes. hyper refuses lengths beyond a u64.
 const LENGTH_LINE_BYTES_MAX: usize = 64;
 
-/// What is known of the head that comes now.
+/// The state of the current head.
 #[derive(Debug, Default)]
 pub struct Framing {
-    /// The beginning of the line that comes now, in lower case.
+    /// The beginning of the current line, in lower case.
     line: Vec<u8>,
-    /// That line has a byte beside its end.
+    /// Whether the current line has a byte beside its line end.
     has_text: bool,
     request_line_came: bool,
     ended: bool,
     has_length: bool,
     has_coding: bool,
     length: u64,
-    /// Bytes that came behind the head.
+    /// The number of bytes received behind the head.
     behind: u64,
-    /// A head began among the bytes of an earlier request, where nobody looks for one.
+    /// Whether a head began among the bytes of an earlier request's body, so that it was not read.
     is_lost: bool,
 }
 
 impl Framing {
-    /// These bytes came.
+    /// Reads bytes from the socket.
     pub fn came(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -48,17 +49,17 @@ impl Framing {
         }
     }
 
-    /// Whether the head has both a length and a coding, or has a coding and wasn't seen whole.
+    /// Whether the head has both a length and a coding, or has a coding and was not read whole.
     pub fn is_ambiguous(&self, has_coding: bool) -> bool {
         if self.is_lost { has_coding } else { self.has_length && self.has_coding }
     }
 
-    /// Whether the request that came is its head, and nothing has come behind that.
+    /// Whether the request has no body, and nothing was received behind its head.
     pub fn is_head_alone(&self) -> bool {
         self.ended && !self.is_lost && !self.has_coding && self.length == 0 && self.behind == 0
     }
 
-    /// The request was answered and its body read: the next head begins, if it didn't begin before.
+    /// Begins the next head, unless it has begun already. Called once the request is answered and its body read.
     pub fn next(&mut self) {
         let whole = self.ended && !self.has_coding && self.behind == self.length;
         *self = Self { is_lost: self.is_lost || !whole, ..Self::default() };
@@ -78,7 +79,7 @@ impl Framing {
 
     fn line_ended(&mut self) {
         let line = &self.line;
-        // Empty lines before the request line are passed over (RFC 9112 §2.2).
+        // Empty lines before the request line are ignored (RFC 9112 §2.2).
         match (self.has_text, self.request_line_came) {
             (false, came) => self.ended = came,
             (true, false) => self.request_line_came = true,
@@ -95,7 +96,7 @@ impl Framing {
     }
 }
 
-/// Whether a whole line is empty or may be one of those that are looked for; most begin otherwise, and are passed over.
+/// Whether a whole line is empty or may be a relevant field. Most lines are skipped by their first byte.
 fn matters(line: &[u8]) -> bool {
     line.first().is_none_or(|first| matches!(first, b'\r' | b'c' | b'C' | b't' | b'T'))
 }
@@ -113,7 +114,7 @@ mod tests {
         framing.is_ambiguous(text.to_ascii_lowercase().contains("\ntransfer-encoding"))
     }
 
-    /// RFC 9112 §6.3, threats row 19: a length and a coding at once; however the bytes are split.
+    /// RFC 9112 §6.3, threats row 19: a length and a coding together are seen, however the bytes are split.
     #[test]
     fn both_at_once_are_seen() {
         for step in [1, 2, 7, 1_000] {
@@ -123,7 +124,7 @@ mod tests {
         }
     }
 
-    /// The next request on the connection is judged for itself.
+    /// The next request on the connection begins with a fresh state.
     #[test]
     fn each_head_is_judged_for_itself() {
         let mut framing = Framing::default();
@@ -132,7 +133,7 @@ mod tests {
         assert!(seen(&mut framing, BOTH, 1_000));
     }
 
-    /// A body that is announced, or whatever lies behind the head already, makes it more than a head.
+    /// A request with an announced body, or with bytes behind its head, is more than a head.
     #[test]
     fn a_head_alone_is_known() {
         for (text, alone) in [
@@ -149,7 +150,7 @@ mod tests {
         }
     }
 
-    /// A head that came with the body before it can't be judged, so it may have no coding at all.
+    /// A head that came together with the body before it was not read, so it must have no coding.
     #[test]
     fn a_head_that_was_not_seen_may_have_no_coding() {
         let mut framing = Framing::default();

@@ -1,4 +1,4 @@
-//! Speaking HTTP/1.1 with one connection, until it ends or becomes a session.
+//! Serves HTTP/1.1 on one connection, until it ends or becomes a session.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,10 +28,10 @@ use crate::server::streaming::{Kind, Transport};
 use crate::server::websocket::is_asked;
 use crate::shard::Expected;
 
-/// What hyper may buffer of one connection at least, in bytes.
+/// The smallest read buffer of hyper for one connection, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// What is spoken with the connections of one listener.
+/// The HTTP of one listener.
 pub struct Http {
     routes: Arc<Routes>,
     entrance: Entrance,
@@ -41,19 +41,20 @@ pub struct Http {
 }
 
 impl Http {
-    /// Requests are answered by `routes`, as those that come by `entrance` are.
+    /// Requests come by `entrance`, and `routes` answers them.
     pub fn new(routes: &Arc<Routes>, entrance: Entrance, live: &Arc<Live>, accounts: &Accounts) -> Self {
         let Accounts { rejections, connections, .. } = accounts;
         let (rejections, connections) = (Arc::clone(rejections), Arc::clone(connections));
         Self { routes: Arc::clone(routes), entrance, live: Arc::clone(live), rejections, connections }
     }
 
-    /// Grants the handshake that `head` is, if it is one and may be; nothing was done else.
+    /// Grants the handshake or stream that `head` asks for. `None` leaves the request to [`Http::serve`], and has no
+    /// effect.
     pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr) -> Option<Granted> {
         self.routes.grant(head, peer, self.entrance)
     }
 
-    /// Speaks HTTP/1.1 with `peer` until the connection ends or becomes a session.
+    /// Serves `peer` until the connection ends or becomes a session.
     pub async fn serve(&self, stream: TimedStream, peer: SocketAddr, progress: &Arc<Progress>, limits: &Limits) {
         let answer = |request: Request<Incoming>| async move {
             let codings = request.headers().get_all(header::TRANSFER_ENCODING);
@@ -78,25 +79,26 @@ impl Http {
         }
     }
 
-    /// The answer to a request whose end a proxy may see elsewhere than hyper: nothing that follows on the connection can be
-    /// trusted.
+    /// The answer to a request whose end a proxy may see elsewhere than hyper. The connection is closed, because its
+    /// next bytes can't be trusted.
     fn ambiguous(&self, peer: SocketAddr) -> Answer {
         let detail = "the request has both Content-Length and Transfer-Encoding, or was sent ahead with a Transfer-Encoding";
         self.rejections.count(RejectReason::BadUpgrade, peer.ip(), detail);
         Problem::bad_request(detail).closing().into()
     }
 
-    /// The answer to a body in a coding beside `chunked` (RFC 9112 §6.1): what it holds would be taken for what it is not.
+    /// The answer to a body with a transfer coding other than `chunked` (RFC 9112 §6.1), which would be published
+    /// undecoded.
     fn unknown_coding(&self, peer: SocketAddr) -> Answer {
         let detail = "the only Transfer-Encoding that is understood is chunked";
         self.rejections.count(RejectReason::BadUpgrade, peer.ip(), detail);
         Problem::of_http(StatusCode::NOT_IMPLEMENTED, "not_implemented", detail).closing().into()
     }
 
-    /// Finds the connection a place among those that speak HTTP, unless it has one or `request` would make it a session.
+    /// Takes a place of `limits.http_connections`, unless the connection has one, or `request` asks for a session.
     fn enter(&self, request: &Request<Incoming>, peer: SocketAddr, progress: &Progress) -> Result<(), Problem> {
         let path = request.uri().path();
-        // A transport that is asked for by POST has a body first, which takes a place like any other.
+        // A POST for a transport has a body to read first, so it takes a place.
         let is_stream = Kind::at(path).is_some() || Transport::at(path).is_some() && *request.method() == Method::GET;
         if is_asked(request.headers()) || is_stream || progress.has_place() {
             return Ok(());
@@ -106,10 +108,10 @@ impl Http {
         Ok(())
     }
 
-    /// Counts how a connection ended that no handler could count.
+    /// Counts the end of a connection, if no handler has counted it.
     fn account(&self, served: hyper::Result<()>, peer: SocketAddr, progress: &Progress) {
         let before_first_head = matches!(progress.phase(), Phase::FirstHead { .. });
-        // hyper takes a read that fails before any byte came for a peaceful end.
+        // hyper treats a read that fails before the first byte as a regular end.
         match progress.ended() {
             Some(Ended::Late) if before_first_head => {
                 return self.rejections.count(RejectReason::Timeout, peer.ip(), "before the end of the first head");
@@ -129,18 +131,18 @@ impl Http {
     }
 }
 
-/// A connection that becomes a session.
+/// A connection that is to become a session.
 struct Switched {
-    /// Who expects it.
+    /// The session that expects the socket.
     expected: Expected,
-    /// The head of the answer.
+    /// The head of the answer, written by the session.
     head: Vec<u8>,
     stream: TimedStream,
-    /// What was read behind its request.
+    /// The bytes that were read behind the request.
     already_read: Bytes,
 }
 
-/// Speaks HTTP/1.1 until the connection ends or is to become a session. `answer` also says how long the next request may take.
+/// Serves HTTP/1.1 until the connection ends or is to become a session. `answer` also returns the keep-alive time.
 async fn converse<F: Future<Output = (Outcome, Duration)> + Send>(
     stream: TimedStream,
     limits: &Limits,
@@ -178,7 +180,7 @@ async fn converse<F: Future<Output = (Outcome, Duration)> + Send>(
     let mut stream = io.into_inner();
     let expected = expecting.lock().take();
     if expected.is_none() {
-        // hyper leaves that out where an upgrade was asked for and refused; else it is done already.
+        // hyper does not shut the socket down after a refused upgrade. In all other cases it has.
         let _ = stream.shutdown().await;
     }
     Ok(expected.map(|(expected, head)| Switched { expected, head, stream, already_read: read_buf }))
@@ -192,14 +194,14 @@ mod tests {
     use super::super::timed_stream::Transport;
     use super::*;
 
-    /// Both ends of a connection.
+    /// Both ends of a TCP connection.
     async fn connected() -> (std::net::TcpStream, tokio::net::TcpStream) {
         let socket = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let peer = tokio::net::TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         (socket.accept().await.unwrap().0.into_std().unwrap(), peer)
     }
 
-    /// What a peer hears that sends `request`, with a first head due and a next request due in `patience` each.
+    /// What a peer receives that sends `request`. The first head and the next request are each due within `patience`.
     async fn heard(request: &str, patience: Duration, limits: Limits) -> (String, bool) {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (stream, mut peer) = connected().await;
@@ -214,7 +216,7 @@ mod tests {
         (text, progress.ended() == Some(Ended::Late))
     }
 
-    /// PROTOCOL 7: a first head that isn't whole in time gets 408, one that never began is just closed.
+    /// PROTOCOL 7: a first head that is incomplete in time gets 408. Without any byte the connection is only closed.
     #[tokio::test]
     async fn a_late_head_ends_the_connection() {
         let patience = Duration::from_millis(50);
@@ -230,7 +232,7 @@ mod tests {
         assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("{}") && late, "{text}");
     }
 
-    /// An answer that is longer than the socket takes at once arrives whole, though the request's body never came.
+    /// An answer that is longer than the socket's buffer arrives whole, although the request's body never came.
     #[tokio::test]
     async fn a_long_answer_is_not_cut_short() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -248,7 +250,7 @@ mod tests {
         assert!(text.len() > BYTES, "{} bytes came", text.len());
     }
 
-    /// PROTOCOL 7: `keep_alive` begins once the answer is written: a peer that takes it slowly is not cut.
+    /// PROTOCOL 7: `keep_alive` begins once the answer is written, so a slow reader is not cut.
     #[tokio::test]
     async fn a_slow_reader_is_not_cut_by_keep_alive() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -263,7 +265,7 @@ mod tests {
         let reading = async {
             let mut piece = vec![0; 4 << 20];
             let mut heard = peer.read(&mut piece).await.unwrap();
-            // The kernel takes megabytes of the answer at most; the peer lets keep_alive pass before it reads on.
+            // The kernel buffers a few megabytes of the answer. The peer lets keep_alive pass before it reads on.
             tokio::time::sleep(5 * keep_alive).await;
             while let Ok(read @ 1..) = peer.read(&mut piece).await {
                 heard += read;
@@ -275,7 +277,7 @@ mod tests {
         assert_eq!(progress.ended(), Some(Ended::Late), "then keep_alive ended the connection");
     }
 
-    /// PROTOCOL 7: `header_bytes` holds to the byte, below hyper's smallest buffer too; 64 headers pass and 65 don't.
+    /// PROTOCOL 7: `header_bytes` is exact, below hyper's smallest buffer too. 64 headers pass, and 65 do not.
     #[tokio::test]
     async fn heads_are_bounded() {
         let limits = Limits { header_bytes: 1_000, ..Limits::default() };

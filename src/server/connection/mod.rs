@@ -1,4 +1,4 @@
-//! One connection: TCP, TLS, its deadlines, and HTTP/1.1 until it ends or becomes a session.
+//! One connection: TCP, TLS, deadlines, and HTTP/1.1, until it ends or becomes a session.
 
 mod framing;
 mod http;

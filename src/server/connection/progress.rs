@@ -1,4 +1,4 @@
-//! Where a connection is in its life, and the deadline that holds there.
+//! The phase of a connection, and the deadline of each phase.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -10,26 +10,27 @@ use tokio::time::Instant;
 use super::framing::Framing;
 use crate::server::limits::HttpPlace;
 
-/// Where a connection is in its life; a deadline holds for reading.
+/// The phase of a connection. Its deadline is for reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Before the end of the first request's head.
     FirstHead {
-        /// Until when it has to be there.
+        /// The deadline of the first head.
         until: Instant,
     },
-    /// A request is being answered; its body has a deadline of its own.
+    /// A request is being answered. Its body has a deadline of its own.
     Serving,
-    /// The answer is there and not written whole. A peer that takes it slowly is still served.
+    /// The answer is being written. Slow readers have no deadline in this phase.
     Writing {
-        /// How long the next request may take once the answer is written.
+        /// The time for the next request, from the end of the write.
         keep_alive: Duration,
     },
-    /// It becomes a session, whose answer leaves together with its first words; hyper's own is not sent.
+    /// The connection becomes a session, which writes the answer together with its first events. hyper's answer is not
+    /// sent.
     Switching,
-    /// Answered, and kept alive for the next request.
+    /// The answer is written, and the connection waits for the next request.
     Idle {
-        /// Until when its head has to be there.
+        /// The deadline of the next request's head.
         until: Instant,
     },
 }
@@ -37,9 +38,9 @@ pub enum Phase {
 /// The deadline that ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// Nothing, or not enough, came in time.
+    /// The head was not complete in time.
     Late,
-    /// The peer took nothing of its answer for `write_timeout`.
+    /// The socket accepted no byte of the answer for `write_timeout`.
     Stuck,
 }
 
@@ -52,7 +53,7 @@ impl Phase {
     }
 }
 
-/// The phase, shared by the socket and the service above it. Both run in one task, so the lock is never waited for.
+/// The phase, shared by the socket and the service above it. Both run in one task, so the lock is never contended.
 #[derive(Debug)]
 pub struct Progress(Mutex<State>);
 
@@ -61,12 +62,12 @@ struct State {
     bytes_came: bool,
     ended: Option<Ended>,
     framing: Framing,
-    /// The reader's waker, while a request is answered. hyper doesn't read again by itself when the answer is written, so the
-    /// deadline of the next request would never be set.
+    /// The reader's waker, while a request is answered. hyper does not read again when the answer is written; without
+    /// the waker the deadline of the next request would never be set.
     reader: Option<Waker>,
-    /// Held until the first head is whole.
+    /// The place among pending connections, held until the first head is whole.
     pending: Option<Box<dyn Send>>,
-    /// Its place among the HTTP connections, from its first plain request on.
+    /// Its place in `limits.http_connections`, from the first plain request on.
     place: Option<HttpPlace>,
 }
 
@@ -77,7 +78,7 @@ impl std::fmt::Debug for State {
 }
 
 impl Progress {
-    /// A connection whose first head has to be there `until` then; `pending` is dropped when it is.
+    /// A connection whose first head is due `until` then. `pending` is dropped once the head is whole.
     pub fn new(until: Instant, pending: Box<dyn Send>) -> Arc<Self> {
         let phase = Phase::FirstHead { until };
         let state =
@@ -85,7 +86,7 @@ impl Progress {
         Arc::new(Self(Mutex::new(state)))
     }
 
-    /// A head came whole.
+    /// Notes that a whole head was read.
     pub fn head_came(&self) {
         let mut state = self.0.lock();
         state.phase = Phase::Serving;
@@ -93,7 +94,7 @@ impl Progress {
         state.place.iter().for_each(HttpPlace::busy);
     }
 
-    /// The request was answered; the next may take `keep_alive` to come, once the answer is written.
+    /// Notes that the request was answered. Once the answer is written, the next request is due within `keep_alive`.
     pub fn answered(&self, keep_alive: Duration) {
         let mut state = self.0.lock();
         state.phase = Phase::Writing { keep_alive };
@@ -101,17 +102,17 @@ impl Progress {
         state.framing.next();
     }
 
-    /// Whether the connection has a place among those that speak HTTP.
+    /// Whether the connection has a place in `limits.http_connections`.
     pub fn has_place(&self) -> bool {
         self.0.lock().place.is_some()
     }
 
-    /// The connection has `place`, until it ends or becomes a session.
+    /// Holds `place` until the connection ends or becomes a session.
     pub fn hold(&self, place: HttpPlace) {
         self.0.lock().place = Some(place);
     }
 
-    /// All that hyper has handed over is written; with it the answer, if there is one.
+    /// Notes that all of hyper's bytes are written, the answer included.
     pub(super) fn written(&self) {
         let mut state = self.0.lock();
         let Phase::Writing { keep_alive } = state.phase else { return };
@@ -120,17 +121,17 @@ impl Progress {
         state.reader.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Whether the connection has to give way to another; else `reader` is woken when it has to.
+    /// Whether the connection must give its place to another. Otherwise `reader` is woken when it must.
     pub(super) fn must_give_way(&self, reader: &Waker) -> bool {
         self.0.lock().place.as_ref().is_some_and(|place| place.eviction().is_due(reader))
     }
 
-    /// The request becomes a session.
+    /// Notes that the connection becomes a session.
     pub fn switched(&self) {
         self.0.lock().phase = Phase::Switching;
     }
 
-    /// The deadline that holds now, if one does; else `reader` is woken when the request is answered.
+    /// The current deadline, if the phase has one. Otherwise `reader` is woken when the request is answered.
     pub(super) fn until(&self, reader: &Waker) -> Option<Instant> {
         let mut state = self.0.lock();
         let until = state.phase.until();
@@ -138,23 +139,23 @@ impl Progress {
         until
     }
 
-    /// Whether the end of the request that came can be read in two ways; `has_coding`: it has a `Transfer-Encoding`.
+    /// Whether the end of the current request is ambiguous. `has_coding`: it has a `Transfer-Encoding`.
     pub fn is_ambiguous(&self, has_coding: bool) -> bool {
         self.0.lock().framing.is_ambiguous(has_coding)
     }
 
-    /// Whether a request is being answered that came whole with its head, so that nothing more need come before its answer.
+    /// Whether a request without a body is being answered, so that no read is needed before the answer.
     pub(super) fn awaits_answer_alone(&self) -> bool {
         let state = self.0.lock();
         state.phase == Phase::Serving && state.framing.is_head_alone()
     }
 
-    /// Where the connection is.
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         self.0.lock().phase
     }
 
-    /// Which deadline ended it, if one did.
+    /// The deadline that ended the connection, if one did.
     pub fn ended(&self) -> Option<Ended> {
         self.0.lock().ended
     }
@@ -166,14 +167,14 @@ impl Progress {
         state.framing.came(bytes);
     }
 
-    /// Ends it; says whether a head had begun.
+    /// Ends the connection as late. Returns whether a head had begun.
     pub(super) fn end_late(&self) -> bool {
         let mut state = self.0.lock();
         state.ended = Some(Ended::Late);
         state.bytes_came
     }
 
-    /// The peer took nothing for `write_timeout`.
+    /// Ends the connection: the socket accepted no byte for `write_timeout`.
     pub(super) fn end_stuck(&self) {
         self.0.lock().ended = Some(Ended::Stuck);
     }

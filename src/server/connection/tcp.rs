@@ -1,5 +1,5 @@
-//! A TCP socket that is tried first, and registered with the front's runtime only if it has to wait. Most connections that shards hand on
-//! here need no registration: their request is answered at once, or their session continues in a shard.
+//! A TCP socket that is registered with the runtime only when it has to wait. Most connections from shards need no
+//! registration: their request is answered at once, or their session continues in a shard.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,24 +14,24 @@ use tokio::task::coop;
 
 use crate::config::UNIX_PEER;
 
-/// A listening socket, of TCP or Unix, whose connections the runtime doesn't know yet.
+/// A listening TCP or Unix socket. Its accepted connections are not registered with the runtime.
 #[derive(Debug)]
 pub struct Accepting {
     socket: AsyncFd<OwnedFd>,
 }
 
 impl Accepting {
-    /// Accepts on `socket`, which must not block, in the runtime of the caller.
+    /// Accepts on `socket`, which must be non-blocking, in the caller's runtime.
     #[allow(deprecated, reason = "its successor is unsafe; the socket is owned here and open for as long as it is registered")]
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self { socket: AsyncFd::new(socket)? })
     }
 
-    /// The next connection, and who is at its other end. One by a Unix socket is a `TcpStream` as well, for all that is done
-    /// with it: reading, writing and shutting it down are the same calls.
+    /// The next connection and its peer. A connection by a Unix socket is a `TcpStream` too, because read, write and
+    /// shutdown are the same calls.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
-            // Those that are accepted are served meanwhile, however many wait.
+            // Yields to the tasks of accepted connections, however many wait.
             coop::consume_budget().await;
             let mut ready = self.socket.readable().await?;
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -46,16 +46,16 @@ impl Accepting {
 
 /// One connection.
 pub enum Tcp {
-    /// It has not had to wait here.
+    /// Not registered: no operation has had to wait.
     Unregistered(TcpStream),
-    /// It has, and the runtime knows it.
+    /// Registered with the runtime.
     Registered(tokio::net::TcpStream),
-    /// It could not be registered.
+    /// The registration failed.
     Lost,
 }
 
 impl Tcp {
-    /// The socket, in no runtime any more.
+    /// The socket, without its registration.
     pub fn into_std(self) -> io::Result<TcpStream> {
         match self {
             Self::Unregistered(stream) => Ok(stream),
@@ -64,8 +64,8 @@ impl Tcp {
         }
     }
 
-    /// What `attempt` makes of a socket that has not had to wait here, within its task's share of the thread; `None`: it has to wait now, or
-    /// had to before.
+    /// Runs `attempt` on an unregistered socket, within the task's cooperative budget. `None`: the socket is
+    /// registered, or has to wait now.
     fn at_once<T>(&self, cx: &mut Context<'_>, attempt: impl FnOnce(&TcpStream) -> io::Result<T>) -> Option<Poll<io::Result<T>>> {
         let Self::Unregistered(stream) = self else { return None };
         let Poll::Ready(share) = coop::poll_proceed(cx) else { return Some(Poll::Pending) };
@@ -78,7 +78,7 @@ impl Tcp {
         Some(Poll::Ready(done))
     }
 
-    /// The socket as the runtime knows it from now on.
+    /// The registered socket; registers it if needed.
     fn registered(&mut self) -> io::Result<Pin<&mut tokio::net::TcpStream>> {
         if matches!(self, Self::Unregistered(_))
             && let Self::Unregistered(stream) = std::mem::replace(self, Self::Lost)
@@ -125,7 +125,7 @@ impl AsyncWrite for Tcp {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(())) // TCP holds nothing back
+        Poll::Ready(Ok(())) // std's TcpStream has no buffer
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -154,7 +154,7 @@ mod tests {
         (Tcp::Unregistered(accepting.accept().await.unwrap().0), peer)
     }
 
-    /// What is there is read, and an answer written, before the runtime knows the socket.
+    /// Available bytes are read and an answer is written without a registration.
     #[tokio::test]
     async fn a_socket_that_need_not_wait_is_not_registered() {
         let (mut tcp, mut peer) = pair().await;
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(peer.read(&mut read).await.unwrap(), 4);
     }
 
-    /// However many wait to be accepted, others have their turns meanwhile.
+    /// Accepting yields to other tasks, however many connections wait.
     #[tokio::test]
     async fn accepting_leaves_others_their_turns() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -178,10 +178,10 @@ mod tests {
         let address = socket.local_addr().unwrap();
         let accepting = Accepting::new(socket.into()).unwrap();
         let mut peers = vec![TcpStream::connect(address).unwrap()];
-        accepting.accept().await.unwrap(); // from now on the runtime knows that there is something
+        accepting.accept().await.unwrap(); // from now on the runtime knows that the listener is readable
         let (mut turns, mut accepted) = (0, 1);
         while turns == 0 {
-            // A listener of std's keeps 128 ready at least.
+            // A listener of std has a backlog of at least 128.
             peers.extend((0..100).map(|_| TcpStream::connect(address).unwrap()));
             tokio::select! {
                 biased;
@@ -198,7 +198,7 @@ mod tests {
         assert!(accepted > 1, "{accepted}");
     }
 
-    /// Who has to wait is woken, and reads on.
+    /// A read that has to wait is woken, and continues.
     #[tokio::test]
     async fn a_socket_that_has_to_wait_is_woken() {
         let (mut tcp, mut peer) = pair().await;

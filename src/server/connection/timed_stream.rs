@@ -1,7 +1,8 @@
-//! The socket under hyper, with the deadlines that hyper doesn't keep by itself; a session's answer is not hyper's.
+//! The socket under hyper, with the deadlines that hyper does not have. The answer of a session is withheld here,
+//! because the session writes it.
 //!
-//! hyper's own header timeout begins with the first request's first byte and knows nothing of TLS, so it lets a slow
-//! handshake live; here one deadline runs from accept to the end of the first head.
+//! hyper's header time-out begins with the first byte of the first request, so it does not bound a slow TLS handshake.
+//! Here one deadline runs from the accept to the end of the first head.
 
 use std::io;
 use std::pin::Pin;
@@ -18,37 +19,38 @@ use super::progress::{Phase, Progress};
 use super::tcp::Tcp;
 use crate::shard::{Arrived, Stream};
 
-/// What a peer hears whose head did not come in time.
+/// The answer to a head that was not complete in time.
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// TCP alone, or TLS on it.
+/// TCP, plain or under TLS.
 pub enum Transport {
-    /// TCP alone.
+    /// Plain TCP.
     Plain(Tcp),
     /// TLS.
     Tls(Box<TlsStream<Tcp>>),
 }
 
-/// The socket of one connection until it becomes a session or ends.
+/// The socket of one connection, until it becomes a session or ends.
 pub struct TimedStream {
     transport: Transport,
-    /// What was read of it before.
+    /// Bytes that were read from the socket before.
     ahead: Bytes,
     progress: Arc<Progress>,
     read_timer: Option<(Instant, Pin<Box<Sleep>>)>,
     write_timeout: Duration,
-    /// Runs while the peer takes nothing.
+    /// Runs while the socket accepts no bytes.
     write_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl TimedStream {
-    /// Guards `transport`, of which `ahead` was read before; a peer that takes nothing for `write_timeout` is given up.
+    /// Wraps `transport`, from which `ahead` was read before. The connection ends if the socket accepts no byte for
+    /// `write_timeout`.
     pub fn new(transport: Transport, ahead: Bytes, progress: Arc<Progress>, write_timeout: Duration) -> Self {
         Self { transport, ahead, progress, read_timer: None, write_timeout, write_timer: None }
     }
 
-    /// The socket on its way to its shard, with the head that it is answered with. `already_read` was read behind the request's head.
-    /// `None`: the socket can't be used.
+    /// The socket on its way to its shard, with the head of its answer. `already_read` are the bytes behind the
+    /// request's head. `None`: the socket is unusable.
     pub fn into_arrived(self, head: Vec<u8>, already_read: Bytes) -> Option<Arrived> {
         let Self { transport, ahead, .. } = self;
         let already_read = if ahead.is_empty() { already_read } else { [already_read, ahead].concat().into() };
@@ -62,7 +64,7 @@ impl TimedStream {
         Some(Arrived { stream, head, already_read })
     }
 
-    /// Whether the session of the connection answers in place of hyper, whose answer is not sent.
+    /// Whether the session writes the answer in place of hyper.
     fn is_switching(&self) -> bool {
         self.progress.phase() == Phase::Switching
     }
@@ -78,7 +80,7 @@ impl TimedStream {
         let Some((_, timer)) = &mut self.read_timer else { return Poll::Pending };
         ready!(timer.as_mut().poll(cx));
         if self.progress.end_late() {
-            // A fresh socket takes these bytes at once; if it doesn't, the peer goes without them.
+            // A fresh socket accepts these bytes at once. If it does not, the peer gets no answer.
             let _ = self.poll_transport_write(cx, LATE);
             let _ = self.poll_transport_flush(cx);
         }
@@ -107,7 +109,7 @@ impl TimedStream {
         }
     }
 
-    /// Lets `written` through; while it waits, the write timer runs.
+    /// Passes `written` on. While it is pending, the write timer runs.
     fn bounded<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.write_timer = None;
@@ -126,7 +128,8 @@ impl AsyncRead for TimedStream {
         if self.progress.must_give_way(cx.waker()) {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "idle for longest, and another came")));
         }
-        // hyper looks for more before it asks for the answer. With a 101 no more is read here, and the runtime need not know the socket.
+        // hyper reads before it asks for the answer. A connection with a 101 reads no more here, so its socket needs no
+        // registration.
         if self.progress.awaits_answer_alone() {
             return self.poll_deadline(cx);
         }

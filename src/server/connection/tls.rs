@@ -1,4 +1,4 @@
-//! TLS on the listener: the certificate in force, changed by a reload without a restart.
+//! TLS of a listener: the certificate in force, which a reload can replace.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use crate::config;
 /// Why a certificate can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file can't be read as what it should be.
+    /// The file can't be read, or has no PEM of the expected kind.
     #[error("{section}.{key} = {path:?} can't be used: {source}; give a PEM file that holds {}", if *key == "cert" { "the chain, the server's own certificate first" } else { "the certificate's private key" })]
     File {
         /// `server.tls` or `admin.tls`.
         section: &'static str,
         /// `cert` or `key`.
         key: &'static str,
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: rustls_pki_types::pem::Error,
     },
-    /// No certificate in the file.
+    /// The file has no certificate.
     #[error("{section}.cert = {path:?} holds no certificate; give a PEM file that holds the chain, the server's own certificate first")]
     NoCertificate {
         /// `server.tls` or `admin.tls`.
         section: &'static str,
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
-    /// The two don't go together.
+    /// The certificate and the key do not belong together.
     #[error(
         "{section}.cert = {cert:?} and {section}.key = {key:?} can't be used together: {source}; give a certificate and the key that it was made for"
     )]
@@ -44,15 +44,15 @@ pub enum TlsError {
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// Why.
+        /// The cause.
         source: Box<rustls::Error>,
     },
 }
 
-/// What the listener offers now; nothing: plain TCP.
+/// The TLS settings in force; without any, plain TCP.
 #[derive(Debug)]
 pub struct TlsInForce {
-    /// Held for one clone of the `Arc`.
+    /// Locked for one clone of the `Arc`.
     current: RwLock<Option<Arc<ServerConfig>>>,
 }
 
@@ -62,18 +62,18 @@ impl TlsInForce {
         Self { current: RwLock::new(current) }
     }
 
-    /// What holds for a connection that begins now.
+    /// The settings for a new connection.
     pub fn load(&self) -> Option<Arc<ServerConfig>> {
         self.current.read().clone()
     }
 
-    /// New connections get `next`.
+    /// Puts `next` in force for new connections.
     pub fn replace(&self, next: Option<Arc<ServerConfig>>) {
         *self.current.write() = next;
     }
 }
 
-/// Reads the files that `settings`, the table `section`, names, if it names any.
+/// Reads the files of `settings`, the table `section`; `None` if it has none.
 pub fn read(section: &'static str, settings: Option<&config::Tls>) -> Result<Option<Arc<ServerConfig>>, TlsError> {
     let Some(settings) = settings else { return Ok(None) };
     let chain = CertificateDer::pem_file_iter(&settings.cert)

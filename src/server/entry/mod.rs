@@ -1,4 +1,4 @@
-//! What becomes of a request for a session, whatever it is to speak.
+//! The outcome of a request for a session: granted or refused.
 
 mod granted;
 mod refused;

@@ -1,10 +1,10 @@
-//! Why a request for a session is refused, and the label that the refusal is counted under.
+//! A refused request for a session.
 
 use crate::metrics::RejectReason;
 use crate::server::request::QueryError;
 use crate::server::response::Problem;
 
-/// A request that is refused before anything but its head is looked at, and the label that it is counted under.
+/// A request that is refused by its head: the label of `handshakes_rejected_total`, and the answer.
 pub struct Refused(pub RejectReason, pub Problem);
 
 impl From<QueryError> for Refused {

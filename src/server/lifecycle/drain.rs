@@ -1,4 +1,4 @@
-//! SIGTERM: nobody comes in any more, and every session is closed at its own moment (PROTOCOL section 6).
+//! The drain: no new session is admitted, and each session is closed at its own time (PROTOCOL section 6).
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use super::signals::{Order, Signals};
 use crate::server::limits::Admission;
 use crate::shard::Shards;
 
-/// What a drain may take beyond `server.drain`: a session that doesn't answer its Close is dropped after 2 s.
+/// The time beyond `server.drain` until the drain ends. A session that does not answer its Close is dropped after 2 s.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How long the drain takes that `order` asks for, where `server.drain` is `configured`. After a Ctrl-C on a terminal, a developer waits
-/// for its end and few clients come back at once: every session leaves as soon as its outbox is written.
+/// The length of the drain that `order` asks for, where `server.drain` is `configured`. After a Ctrl-C on a terminal a
+/// developer waits for the end, and few clients reconnect: every session is closed as soon as its outbox is written.
 pub fn drain_time(order: Order, configured: Duration) -> Duration {
     let on_terminal = || io::stdin().is_terminal() || io::stderr().is_terminal();
     if order == Order::Interrupt && on_terminal() { Duration::ZERO } else { configured }
@@ -31,13 +31,14 @@ pub async fn drain(signals: &mut Signals, admission: &Arc<Admission>, shards: &A
     }
 }
 
-/// Done when no session is left. A shard knows of one whose 101 is on its way only once it is there; so they are asked again then.
+/// Waits until no session is left. A shard learns of a session with a 101 under way only when its socket arrives, so
+/// the shards are asked again then.
 async fn all_left(admission: &Admission, shards: &Shards, over: Duration) {
     loop {
         let nobody_was_in = admission.is_empty();
         shards.drain(over).await;
         if nobody_was_in {
-            return; // whoever was closing then had its socket with a shard, which has waited for it
+            return; // the socket of every closing session was in a shard, which has waited for it
         }
         admission.emptied().await;
     }
@@ -51,8 +52,8 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// PROTOCOL 6: the drain waits for a session whose 101 is on its way as it begins, which is told `draining` and closed with
-    /// 1001 like all others. (The process could end before that, and if it did not, the session was told nothing.)
+    /// PROTOCOL 6: the drain waits for a session whose 101 is under way when it begins. The session is sent `draining`
+    /// and closed with 1001 like all others. The bug: the process could end before, or the session was sent nothing.
     #[tokio::test]
     async fn a_session_on_its_way_is_told_and_waited_for() {
         let gateway = TestGateway::new(Config::default());

@@ -1,4 +1,4 @@
-//! What one run of the gateway leaves to the next in `store.dir`: its topics.
+//! Passes the topics from one run of the gateway to the next, in `store.dir`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::hub::Hub;
 use crate::metrics::{Metrics, RecoveredEpoch};
 use crate::store::{Folder, FolderError};
 
-/// The folder of this run, and what is written there at its end.
+/// The folder of the store, locked by this run.
 pub struct Handover {
     folder: Folder,
     hub: Arc<Hub>,
@@ -17,8 +17,8 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// Takes the folder for this run, where the configuration names one, and restores the topics of the last clean stop. Where these
-    /// can't be used the log says why, and all topics begin new epochs.
+    /// Locks the folder, if the configuration has one, and restores the topics of the last clean stop. If they can't be
+    /// used, the log has the reason, and all topics begin new epochs.
     pub fn begin(store: &config::Store, hub: &Arc<Hub>, metrics: &Metrics, clock: &Clock) -> Result<Option<Self>, FolderError> {
         let Some(dir) = &store.dir else { return Ok(None) };
         let folder = Folder::open(dir)?;
@@ -47,8 +47,8 @@ impl Handover {
         Ok(Some(Self { folder, hub: Arc::clone(hub), clock: clock.clone() }))
     }
 
-    /// Writes every topic for the next start. What is published from then on belongs to a new life of its topic, which ends with this
-    /// process.
+    /// Writes every topic for the next start. Messages that are published after that get a new epoch, which ends with
+    /// this process.
     pub fn leave(&self) {
         let began = Instant::now();
         match self.folder.write(self.hub.take_out(), self.clock.now()) {

@@ -1,4 +1,4 @@
-//! The gateway as a whole over time: what is tried before a start, signals, reloads, and the drain.
+//! The life of the gateway: preflight, signals, reloads, drain, and the hand-over of topics.
 
 mod drain;
 mod handover;

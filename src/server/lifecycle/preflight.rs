@@ -1,5 +1,4 @@
-//! Everything of a configuration that can be tried before it goes into force. `belfry check` tells what fails here; a start and a
-//! SIGHUP are refused by it too.
+//! Checks of a configuration before it goes into force. They fail `belfry check`, a start and a SIGHUP alike.
 
 use std::sync::Arc;
 
@@ -10,15 +9,15 @@ use crate::server::connection::read_certificate;
 use crate::store::Folder;
 use crate::{auth, feed};
 
-/// A configuration that can go into force.
+/// A configuration that has passed all checks.
 pub struct Preflighted {
     /// The configuration.
     pub config: Arc<Config>,
-    /// The certificates that it names.
+    /// The certificates of its listeners.
     pub certificates: Certificates,
 }
 
-/// The certificates of both listeners; `None`: plain TCP.
+/// The certificates of both listeners; `None` for plain TCP.
 pub struct Certificates {
     /// `server.tls`.
     pub main: Option<Arc<ServerConfig>>,
@@ -26,7 +25,8 @@ pub struct Certificates {
     pub admin: Option<Arc<ServerConfig>>,
 }
 
-/// Reads `sources` and tries the keys, recordings, folder and certificates that they name; or everything that is wrong, at once.
+/// Reads `sources`, and checks the keys, recordings, folder and certificates that they name. The error has all
+/// problems.
 pub fn preflight(sources: &Sources) -> Result<Preflighted, Vec<Problem>> {
     let (config, mut problems) = Config::draft(sources)?;
     problems.extend(auth::check(&config.auth));

@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read again and put in force in every part, or nothing changes.
+//! SIGHUP: reads the configuration again and puts it in force everywhere, or changes nothing.
 
 use std::sync::Arc;
 
@@ -8,26 +8,26 @@ use crate::config::{ApiKey, Config, Live, Problem, Sources};
 use crate::feed::Feeds;
 use crate::server::connection::TlsInForce;
 
-/// The parts that a reload reaches.
+/// The parts that a reload changes.
 pub struct Reload {
-    /// Where the configuration comes from.
+    /// The sources of the configuration.
     pub sources: Sources,
-    /// The admin key of a run without a file; it outlives every reload.
+    /// The admin key of a run without a file, which every reload keeps.
     pub run_key: Option<ApiKey>,
     /// The configuration in force.
     pub live: Arc<Live>,
-    /// Who may what.
+    /// Identities and their grants.
     pub auth: Arc<Auth>,
-    /// The certificate in force.
+    /// The certificate of the main listener.
     pub tls: Arc<TlsInForce>,
     /// The certificate of the administrators' listener.
     pub admin_tls: Arc<TlsInForce>,
-    /// Publishers that live in the gateway.
+    /// The feeds.
     pub feeds: Feeds,
 }
 
 impl Reload {
-    /// Reads everything again. What is wrong is logged as `belfry check` would say it, and changes nothing.
+    /// Reads all sources again. Problems are logged as `belfry check` prints them, and change nothing.
     pub async fn run(&self) {
         let sources = self.sources.clone();
         let read = tokio::task::spawn_blocking(move || preflight(&sources)).await;
@@ -79,8 +79,8 @@ mod tests {
     use crate::config::GrantLists;
     use crate::session::Surroundings;
 
-    /// PROTOCOL 8: a removed key closes 4001 also where the reload comes between the upgrade and the moment that the shard has the
-    /// session. (It kept what it was opened with, until the next reload.)
+    /// PROTOCOL 8: a removed key closes with 4001 also if the reload comes between the upgrade and the arrival of the
+    /// session in its shard. The bug: such a session kept its grants until the next reload.
     #[tokio::test]
     async fn a_session_on_its_way_hears_of_a_reload() {
         let without = Config::default();

@@ -7,7 +7,7 @@ use rand::Rng;
 use crate::config::{ApiKey, Config, GrantLists};
 use crate::topic_name::Scope;
 
-/// An admin key for one run, drawn anew each time.
+/// A new random admin key.
 pub fn run_key() -> ApiKey {
     const KEY_LEN: usize = 32;
     let key = rand::rng().sample_iter(rand::distr::Alphanumeric).take(KEY_LEN).map(char::from).collect();
@@ -16,7 +16,7 @@ pub fn run_key() -> ApiKey {
     ApiKey { name: "admin".to_owned(), key, grants, admin: true, commands_per_second: None }
 }
 
-/// `config` with `key` among its API keys, where there is one.
+/// `config` with `key` added to its API keys, if there is one.
 pub fn with_key(config: Arc<Config>, key: Option<&ApiKey>) -> Arc<Config> {
     let Some(key) = key else { return config };
     let mut config = Config::clone(&config);
@@ -28,7 +28,7 @@ pub fn with_key(config: Arc<Config>, key: Option<&ApiKey>) -> Arc<Config> {
 mod tests {
     use super::*;
 
-    /// PROTOCOL 8: without `--config` an admin key for this run is made; each run has another.
+    /// PROTOCOL 8: without `--config` each run has its own admin key.
     #[test]
     fn a_runs_key_is_an_admins_and_new_each_time() {
         let (one, other) = (run_key(), run_key());

@@ -1,31 +1,31 @@
-//! Signals: what the operator asks of a running gateway.
+//! The signals that the gateway handles.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that the gateway hears, from the moment it is made: one that comes earlier than anybody waits is kept.
+/// The handled signals. A signal that comes before a call of [`next`](Self::next) is kept.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
-    /// They ask for nothing. Without a handler each would end the process.
+    /// SIGUSR1, SIGUSR2 and SIGALRM have no effect. Without a handler each would end the process.
     _without_meaning: [Signal; 3],
 }
 
-/// What the operator asks for.
+/// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// SIGTERM.
     Drain,
-    /// SIGINT: a drain too; from a terminal, somebody waits for its end.
+    /// SIGINT: a drain, and an immediate one from a terminal.
     Interrupt,
     /// SIGHUP.
     Reload,
 }
 
 impl Signals {
-    /// Begins to listen.
+    /// Installs the handlers.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -35,7 +35,7 @@ impl Signals {
         })
     }
 
-    /// The next order.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Order {
         tokio::select! {
             _ = self.terminate.recv() => Order::Drain,
@@ -44,7 +44,7 @@ impl Signals {
         }
     }
 
-    /// The next SIGTERM or SIGINT; a SIGHUP is kept for [`next`](Self::next).
+    /// Waits for the next SIGTERM or SIGINT. A SIGHUP is kept for [`next`](Self::next).
     pub async fn end_ordered(&mut self) -> Order {
         tokio::select! {
             _ = self.terminate.recv() => Order::Drain,

@@ -1,11 +1,11 @@
-//! What the operator is told at the start: where everything is.
+//! The lines that a start prints: the addresses, and the admin key.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
 
 use crate::config::{Config, ListenAddress};
 
-/// A few lines for the terminal. `run_key` is told here and nowhere else, least of all in a log.
+/// A few lines for the terminal. `run_key` appears here only, and never in the log.
 pub fn summary(addresses: &[ListenAddress], admin: &[ListenAddress], config: &Config, run_key: Option<&str>) -> String {
     let Way { secure, host, by } = Way::to(addresses, config.server.tls.is_some());
     let (of_admin, admin_tls) = if admin.is_empty() { (addresses, &config.server.tls) } else { (admin, &config.admin.tls) };
@@ -33,12 +33,12 @@ pub fn summary(addresses: &[ListenAddress], admin: &[ListenAddress], config: &Co
     text
 }
 
-/// How one listener is reached, by its first address if it has one of a network.
+/// How a listener is reached: by its first network address, or else by its Unix socket.
 struct Way {
-    /// What a URL's scheme ends with.
+    /// `s` or nothing, the end of a URL's scheme.
     secure: &'static str,
     host: String,
-    /// The Unix socket, where there is no other way.
+    /// The Unix socket, if the listener has no network address.
     by: String,
 }
 
@@ -58,7 +58,7 @@ impl Way {
     }
 }
 
-/// An address that a browser on this machine can open: nobody connects to 0.0.0.0.
+/// The address for a browser on this machine: loopback in place of 0.0.0.0.
 fn reachable(address: SocketAddr) -> String {
     if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
 }

@@ -1,5 +1,5 @@
-//! What started the process, where that is a supervisor such as systemd: the sockets that it passed on, and the word that it
-//! waits for (sd_notify(3)).
+//! The supervisor that started the process, such as systemd: the sockets that it passed, and its notify socket
+//! (sd_notify(3)).
 
 use std::ffi::OsString;
 use std::io;
@@ -15,25 +15,25 @@ use crate::server::accept::PassedSockets;
 /// The supervisor, if there is one.
 #[derive(Debug, Default)]
 pub struct Supervisor {
-    /// Sockets that it passed on.
+    /// The sockets that it passed.
     pub sockets: PassedSockets,
-    /// Where it is told how the gateway is.
+    /// Its notify socket.
     pub notifier: Notifier,
 }
 
-/// Tells the supervisor how the gateway is; without one, nobody.
+/// Sends the gateway's state to `NOTIFY_SOCKET`. Without that variable it does nothing.
 #[derive(Debug, Default)]
 pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
 
 impl Supervisor {
-    /// Reads what it left in the environment. Called once, before there are threads: `LISTEN_FDS` is removed.
+    /// Reads the environment. Must be called once, before there are threads, because `LISTEN_FDS` is removed.
     pub fn from_environment() -> io::Result<Self> {
         Ok(Self { sockets: PassedSockets::take()?, notifier: Notifier::at(std::env::var_os("NOTIFY_SOCKET")) })
     }
 }
 
 impl Notifier {
-    /// Tells the socket of this name: a path, or with `@` before it an abstract name.
+    /// A notifier of the socket `name`: a path, or an abstract name behind `@`.
     fn at(name: Option<OsString>) -> Self {
         let Some(name) = name.filter(|name| !name.is_empty()) else { return Self(None) };
         let open = || {
@@ -43,26 +43,26 @@ impl Notifier {
                 _ => SocketAddr::from_pathname(&name)?,
             };
             let socket = UnixDatagram::unbound()?;
-            socket.set_nonblocking(true)?; // nothing waits for a supervisor that doesn't read
+            socket.set_nonblocking(true)?; // the gateway does not wait for a supervisor that does not read
             io::Result::Ok((socket, address))
         };
-        // Nobody logs yet, and without its READY the supervisor tells of this.
+        // The log does not run yet. The supervisor reports the missing READY.
         Self(open().ok())
     }
 
-    /// The gateway takes sessions; again after each reload.
+    /// Sends that the gateway accepts sessions: at the start, and after each reload.
     pub fn ready(&self) {
         self.tell("READY=1\nSTATUS=taking sessions");
     }
 
-    /// A reload begins, which ends with [`ready`](Self::ready).
+    /// Sends that a reload begins. It ends with [`ready`](Self::ready).
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reading the configuration again"));
     }
 
-    /// A drain begins.
+    /// Sends that a drain begins.
     pub fn stopping(&self) {
         self.tell("STOPPING=1\nSTATUS=draining");
     }
@@ -106,7 +106,7 @@ mod tests {
         }
     }
 
-    /// Neither an empty name nor one where nobody reads ends anything.
+    /// An empty name, and a name without a reader, have no effect.
     #[test]
     fn nobody_need_be_there() {
         for name in [None, Some(""), Some("/nowhere/notify"), Some("relative")] {

@@ -1,4 +1,4 @@
-//! A gateway without listeners for the tests of this folder.
+//! A gateway without listeners, for the tests of this folder.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use crate::session::{self, Opening, Purpose, Surroundings};
 use crate::session_id::SessionId;
 use crate::shard::{Arrived, Expected, NewSession, Shards, Stream};
 
-/// What takes a session in once its upgrade was granted.
+/// The parts that admit a session whose upgrade was granted.
 pub struct TestGateway {
-    /// What every session is given.
+    /// The parts that sessions share.
     pub surroundings: Arc<Surroundings>,
-    /// Who is in.
+    /// Counts the sessions.
     pub admission: Arc<Admission>,
-    /// One.
+    /// One shard.
     pub shards: Arc<Shards>,
 }
 
 impl TestGateway {
-    /// A gateway that runs on `config`.
+    /// A gateway with this configuration.
     pub fn new(config: Config) -> Self {
         let (clock, metrics) = (Clock::machine(), Arc::new(Metrics::new()));
         let auth = Arc::new(auth::Auth::new(&config.auth, clock.clone()).unwrap());
@@ -39,7 +39,7 @@ impl TestGateway {
         Self { surroundings: Arc::new(Surroundings { auth, live, clock, guesses: Arc::new(()) }), admission, shards }
     }
 
-    /// Lets a native session in, whose 101 is on its way then.
+    /// Admits a native session, whose 101 is under way then.
     pub async fn expect(&self, identity: Result<Option<Arc<Identity>>, AuthError>) -> Expected {
         let (id, address) = (SessionId::random(), ([127, 0, 0, 1], 1).into());
         let opening = Opening { id, purpose: Purpose::Native { topics: Vec::new(), last: None }, identity, agreement: None };
@@ -48,7 +48,7 @@ impl TestGateway {
         self.shards.expect(NewSession { id, address, variant, reader, permit, subscribes_at_once: false }).await
     }
 
-    /// Sends a session's socket to its shard; the client's end of it.
+    /// Sends a session's socket to its shard. Returns the client's end.
     pub async fn arrive(&self, expected: Expected) -> Client {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -65,11 +65,12 @@ impl TestGateway {
     }
 }
 
-/// The other end of a session.
+/// The client's end of a session.
 pub struct Client(TcpStream);
 
 impl Client {
-    /// Reads frames to the Close, which it does not answer: the `op` of each, and its text; of the Close the code, and its reason.
+    /// Reads frames up to the Close, which it does not answer. Returns the `op` and text of each frame, and the code
+    /// and reason of the Close.
     pub async fn read_to_close(&mut self) -> Vec<(String, String)> {
         let mut heard = Vec::new();
         loop {

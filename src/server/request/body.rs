@@ -1,4 +1,4 @@
-//! Request bodies, read whole, up to a bound in bytes and in the time between two of them.
+//! Reads request bodies whole, with a bound on their size and on the time without a new byte.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,28 +12,28 @@ use crate::codes::ErrorCode;
 use crate::server::limits::{HttpBytes, NoBytes, Reservation};
 use crate::server::response::Problem;
 
-/// What is read and thrown away of a body that is refused, so that the client sees the answer and not a reset.
+/// The most bytes of a refused body that are read and discarded, so that the client gets the answer and not a reset.
 const DISCARDED_BYTES_MAX: usize = 16 << 20;
 
-/// And how long that is done: the peer has its answer meanwhile.
+/// The longest time of that. The peer has the answer meanwhile.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Why a body was not taken.
+/// Why a body was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// Past the bound: 413.
+    /// Longer than the bound: 413.
     #[error("the body is longer than {bytes_max} bytes")]
     TooLong {
         /// The bound.
         bytes_max: usize,
     },
-    /// No byte of it in `body_timeout`: 408.
+    /// No new byte within `body_timeout`: 408.
     #[error("no byte of the body came in time")]
     TooSlow,
-    /// No room in `http_bytes`: 503.
+    /// `limits.http_bytes` is exhausted: 503.
     #[error(transparent)]
     NoRoom(#[from] NoBytes),
-    /// The peer went away, or its chunks can't be read: 400.
+    /// The connection broke, or the chunks are malformed: 400.
     #[error("the body could not be read")]
     Broken,
 }
@@ -51,9 +51,9 @@ impl From<BodyError> for Problem {
     }
 }
 
-/// Reads all of `body`, at most `bytes_max` bytes, which stay in `account` for as long as the reservation lives. `timeout` begins
-/// anew with each byte. A longer body is refused by its declared length alone. The bytes are a copy of their own: a small message
-/// must not keep the buffer alive that it was read into.
+/// Reads all of `body`, at most `bytes_max` bytes. They count in `account` until the reservation is dropped. `timeout`
+/// restarts with each byte. A longer body is refused by its declared length, unread. The bytes are copied, so that a
+/// small message does not keep hyper's read buffer alive.
 pub async fn read(
     headers: &HeaderMap,
     body: Incoming,
@@ -69,15 +69,15 @@ pub async fn read(
     collect(body, declared, bytes_max, timeout, account).await
 }
 
-/// Reads the body of a request that is refused by its head beside the answer, which goes out at once: closing on a peer that still
-/// sends would reset the connection under the answer that is on its way.
+/// Discards the body of a request that was refused by its head, beside the answer, which is written at once. A close
+/// while the peer sends would reset the connection, and the peer could lose the answer.
 pub fn refuse(headers: &HeaderMap, body: Incoming, timeout: Duration) {
     if !waits_for_leave(headers) {
         tokio::spawn(tokio::time::timeout(timeout.min(DISCARD_TIME_MAX), drop_all(body)));
     }
 }
 
-/// Whether the client sends its body only when told to go on (RFC 9110 §10.1.1).
+/// Whether the client waits for 100 Continue before it sends its body (RFC 9110 §10.1.1).
 fn waits_for_leave(headers: &HeaderMap) -> bool {
     headers.contains_key(header::EXPECT)
 }

@@ -1,4 +1,4 @@
-//! Who sends a request, and whether that suffices: `Authorization: Bearer`, else `?token=`.
+//! The credential of a request: `Authorization: Bearer`, or else `?token=`.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::codes::ErrorCode;
 use crate::server::limits::Failures;
 use crate::server::response::Problem;
 
-/// The credential of a request. A bearer credential that is no text is an empty one, which no key matches.
+/// The credential of a request. A bearer credential that is not text counts as empty, which matches no key.
 pub fn credential<'a>(fields: impl Fields<'a>, query: &Query<'a>) -> Result<Option<Cow<'a, str>>, QueryError> {
     match fields.first(header::AUTHORIZATION).and_then(bearer) {
         Some(token) => Ok(Some(Cow::Borrowed(std::str::from_utf8(token).unwrap_or("")))),
@@ -21,7 +21,7 @@ pub fn credential<'a>(fields: impl Fields<'a>, query: &Query<'a>) -> Result<Opti
     }
 }
 
-/// What follows the scheme `Bearer` (RFC 6750 §2.1); other schemes are somebody else's, a proxy's for example.
+/// The token behind the scheme `Bearer` (RFC 6750 §2.1). Other schemes are ignored, because they may be a proxy's.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     after_scheme(value, b"bearer")
 }
@@ -32,7 +32,7 @@ fn after_scheme<'v>(value: &'v [u8], wanted: &[u8]) -> Option<&'v [u8]> {
     is_wanted.then(|| rest.trim_ascii())
 }
 
-/// Whoever sends an HTTP request.
+/// The sender of an HTTP request.
 #[derive(Debug)]
 pub struct Caller<'a> {
     identity: Option<Arc<Identity>>,
@@ -40,7 +40,8 @@ pub struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    /// Reads the credential and asks whose it is; a bad or expired one is a 401, and 429 where `address` has sent too many.
+    /// Reads and verifies the credential. The error is 401 for a bad or expired one, and 429 if `address` has sent too
+    /// many.
     pub fn of(auth: &Auth, failures: &Failures, address: IpAddr, fields: impl Fields<'a>, query: &Query<'a>) -> Result<Self, Problem> {
         let credential = credential(fields, query).map_err(|error| Problem::bad_request(error.to_string()))?;
         let identity = match &credential {
@@ -53,7 +54,8 @@ impl<'a> Caller<'a> {
         Ok(Self { identity, credential })
     }
 
-    /// Whose API key comes in the ways of Centrifugo's publishers: `X-API-Key`, `Authorization: apikey …`, `?api_key=`. No token will do.
+    /// The sender of a request to Centrifugo's API, by its API key: `X-API-Key`, `Authorization: apikey …` or
+    /// `?api_key=`. Tokens are not accepted.
     pub fn of_api_key(
         auth: &Auth,
         failures: &Failures,
@@ -78,18 +80,18 @@ impl<'a> Caller<'a> {
         Ok(Self { identity: Some(identity), credential })
     }
 
-    /// Who it is; `None`: nobody known, and nobody unknown may do anything.
+    /// The identity; `None` if there is no credential and no anonymous grant.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_deref()
     }
 
-    /// The credential as it came.
+    /// The credential as received.
     pub fn credential(&self) -> Option<&str> {
         self.credential.as_deref()
     }
 
-    /// Lets pass whom `may` lets; else 401 where no credential came and 403 where one did.
-    /// `what` ends the sentence "… is not allowed".
+    /// Checks that `may` holds for the identity. The error is 401 without a credential and 403 with one; `what` is the
+    /// subject of its "… is not allowed".
     pub fn require(&self, what: &str, may: impl FnOnce(&Identity) -> bool) -> Result<(), Problem> {
         if self.identity().is_some_and(may) {
             return Ok(());
@@ -102,7 +104,7 @@ impl<'a> Caller<'a> {
 }
 
 fn refused(failures: &Failures, address: IpAddr, error: &AuthError) -> Problem {
-    // An expired token was once right: it is no guess.
+    // An expired token is not a guess, so it does not count as a failure.
     if matches!(error, AuthError::Invalid(_)) {
         failures.count(address);
     }

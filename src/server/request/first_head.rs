@@ -1,23 +1,23 @@
-//! The head of a connection's first request, where it came whole with the first bytes. A handshake mostly does, and can be
-//! granted without a connection of HTTP around it, which costs more than all the rest; whatever is unusual is hyper's.
+//! Reads the head of a connection's first request, if the first bytes hold all of it. Most handshakes are like that,
+//! and are granted without hyper, which would cost more than all other work. Unusual heads are left to hyper.
 
 use hyper::{Method, Version};
 
 use super::head::Head;
 
-/// The most header fields of a request.
+/// The largest number of header fields of a request.
 pub const FIELDS_MAX: usize = 64;
 
 /// Room for the fields of a head.
 pub type Room<'a> = [httparse::Header<'a>; FIELDS_MAX];
 
-/// Room with nothing in it.
+/// Empty room.
 pub const fn room<'a>() -> Room<'a> {
     [httparse::EMPTY_HEADER; FIELDS_MAX]
 }
 
-/// The GET that `bytes` begin with, and how many bytes its head has; `None`: it isn't there whole, or is not plain enough to be sure
-/// that hyper would read it alike.
+/// The GET request at the start of `bytes`, and the size of its head. `None` if the head is incomplete, or so unusual
+/// that hyper might read it otherwise.
 pub fn read<'a>(bytes: &'a [u8], room: &'a mut Room<'a>) -> Option<(Head<'a, &'a [httparse::Header<'a>]>, usize)> {
     let mut request = httparse::Request::new(room);
     let httparse::Status::Complete(len) = request.parse(bytes).ok()? else { return None };
@@ -42,7 +42,7 @@ mod tests {
         Some((head.path.to_owned(), head.query.map(str::to_owned), len))
     }
 
-    /// A plain GET is read, and what follows it is left.
+    /// A plain GET is read, and the bytes behind it are left.
     #[test]
     fn a_whole_head_is_read() {
         let head = "GET /raw/a.%41?last=3&x=y?z HTTP/1.1\r\nhOsT: a\r\n\r\n";
@@ -52,7 +52,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// A target is taken apart as hyper would.
+        /// Targets are parsed as hyper parses them.
         #[test]
         fn targets_are_read_alike(target in "/[ -~]{0,12}") {
             let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -64,7 +64,7 @@ mod tests {
         }
     }
 
-    /// All else is hyper's: what hasn't come whole, what isn't a GET of a path, what can't be read.
+    /// Everything else is left to hyper: incomplete heads, other methods, other targets, malformed heads.
     #[test]
     fn what_is_unusual_is_left() {
         for head in [

@@ -1,4 +1,4 @@
-//! Who is behind a trusted proxy: `Forwarded` (RFC 7239) or `X-Forwarded-For`, read from the right.
+//! The client behind trusted proxies: `Forwarded` (RFC 7239) or `X-Forwarded-For`, read from the right.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,8 +9,8 @@ use crate::config::{ClientAddressHeader, Server};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The address that limits count: the peer's, or, where the peer is one of `trusted`, the right-most hop that is not.
-/// A hop that can't be read ends the search at the last one that could: nothing further left was vouched for.
+/// The address that limits count: the peer's, or, if the peer is a trusted proxy, the right-most hop that is not one. A
+/// malformed hop ends the search at the hop to its right, because no trusted proxy has vouched for the others.
 pub fn address<'a>(peer: SocketAddr, fields: impl Fields<'a>, server: &Server) -> SocketAddr {
     let is_trusted = |address: IpAddr| is_trusted(address, server);
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
@@ -28,14 +28,14 @@ pub fn address<'a>(peer: SocketAddr, fields: impl Fields<'a>, server: &Server) -
     hop
 }
 
-/// Whether `address` is a trusted proxy's, which stands for many clients.
+/// Whether `address` is a trusted proxy's.
 pub fn is_trusted(address: IpAddr, server: &Server) -> bool {
     let address = address.to_canonical();
     server.trusted_proxies.iter().any(|network| network.contains(&address))
 }
 
-/// The hops from right to left; `None` for one that names no address. Only the header that the proxies set counts: the other may be
-/// the client's own. Empty elements are passed over (RFC 9110 §5.6.1).
+/// The hops from right to left; `None` for a hop without an address. Only the header that the proxies set is read,
+/// because the other may be the client's own. Empty elements are ignored (RFC 9110 §5.6.1).
 fn hops<'a>(fields: impl Fields<'a>, header: ClientAddressHeader) -> Vec<Option<SocketAddr>> {
     let texts = |name: HeaderName| fields.all(name).rev().map(|value| head::text(value).unwrap_or(""));
     let elements = |name| texts(name).flat_map(|line| line.rsplit(',')).map(str::trim).filter(|element| !element.is_empty());
@@ -82,7 +82,7 @@ mod tests {
         seen_by(ClientAddressHeader::XForwardedFor, peer, lines)
     }
 
-    /// Threats, row 27: only trusted proxies are believed, and the right-most untrusted hop counts.
+    /// Threats, row 27: only headers of trusted proxies are read, and the right-most untrusted hop counts.
     #[test]
     fn the_rightmost_untrusted_hop_counts() {
         let xff = "x-forwarded-for";
@@ -98,7 +98,8 @@ mod tests {
         assert_eq!(seen("[::ffff:10.0.0.1]:1", &[(xff, "1.2.3.4:99")]), "1.2.3.4");
     }
 
-    /// PROTOCOL 7: empty elements are passed over, and a client's own `Forwarded` is ignored where the proxies set the other header.
+    /// PROTOCOL 7: empty elements are ignored, and so is a client's own `Forwarded` where the proxies set the other
+    /// header.
     #[test]
     fn only_the_proxies_header_counts() {
         assert_eq!(seen("10.0.0.1:1", &[("x-forwarded-for", "1.2.3.4, , ")]), "1.2.3.4");

@@ -1,4 +1,4 @@
-//! A request's head as the routes look at it, whoever has read it: hyper, or the look ahead at a connection's first bytes.
+//! A request's head, read by hyper or by `first_head.rs`.
 
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
@@ -14,14 +14,14 @@ pub trait Fields<'a>: Copy {
         self.all(name).next()
     }
 
-    /// The value of a field that is there once.
+    /// The value of the field `name`; `None` if it is absent or repeated.
     fn only(self, name: HeaderName) -> Option<&'a [u8]> {
         let mut values = self.all(name);
         let first = values.next()?;
         values.next().is_none().then_some(first)
     }
 
-    /// The elements of a field that is a list (RFC 9110 §5.6.1).
+    /// The elements of the field `name`, which is a list (RFC 9110 §5.6.1).
     fn elements(self, name: HeaderName) -> impl Iterator<Item = &'a [u8]> {
         self.all(name).flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
     }
@@ -39,23 +39,23 @@ impl<'a> Fields<'a> for &'a [httparse::Header<'a>] {
     }
 }
 
-/// A field's value as text; `None` where it isn't ASCII.
+/// A field's value as text; `None` if it is not ASCII.
 pub fn text(value: &[u8]) -> Option<&str> {
     std::str::from_utf8(value).ok().filter(|text| text.is_ascii())
 }
 
-/// All of a request but its body.
+/// A request without its body.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a, F> {
-    /// What is to be done.
+    /// The method.
     pub method: &'a Method,
-    /// HTTP's version.
+    /// The version of HTTP.
     pub version: Version,
-    /// Whom the target names, where it is more than a path.
+    /// The authority of an absolute-form target (RFC 9112 §3.2.2).
     pub authority: Option<&'a str>,
-    /// On what.
+    /// The path of the target.
     pub path: &'a str,
-    /// What stands behind the path's question mark.
+    /// The query of the target, without its question mark.
     pub query: Option<&'a str>,
     /// The header fields.
     pub fields: F,
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!((fields.first(HOPS), fields.first(header::ORIGIN)), (Some(&b"1, 2"[..]), None));
     }
 
-    /// Both kinds of fields say the same, in order and whatever the case of the names.
+    /// Both implementations return the same values in the same order, whatever the case of the names.
     #[test]
     fn fields_are_found_by_name() {
         const LINES: &[(&str, &str)] =

@@ -1,7 +1,7 @@
-//! Whether a request's `Host` may be this gateway's, where the listener is on a loopback address.
+//! The check of `Host` on loopback listeners.
 //!
-//! A page of another site can let its own name point at 127.0.0.1 (DNS rebinding). Its `Origin` and `Host` then agree, so that the
-//! same-host rule lets it in; only the name tells it from the gateway's own page.
+//! A site can point its own name at 127.0.0.1 (DNS rebinding). `Origin` and `Host` of its page are then equal, so the
+//! same-host rule allows it. Only the name distinguishes it from the gateway's own page.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,20 +10,20 @@ use hyper::header;
 use super::head::{self, Fields, Head};
 use crate::config::{Origin, Server};
 
-/// The host that a `Host` field names, without its port; `None` where it names none.
+/// The host of a `Host` field, without its port; `None` if the field is malformed.
 pub fn name(field: &[u8]) -> Option<String> {
     let text = head::text(field)?;
     let text = text.strip_suffix(':').unwrap_or(text); // a port may be empty (RFC 3986 §3.2.3)
     Origin::parse(&format!("http://{text}")).ok().map(|origin| origin.host)
 }
 
-/// Whether a request that came to a loopback address names this machine, or a host of `server.hosts`. The rule doesn't hold
-/// where `server.origins` says which pages may come in.
+/// Whether a request to a loopback address names this machine or a host of `server.hosts`. With `server.origins` there
+/// is no such check, because that list says which pages are allowed.
 pub fn is_own<'a>(head: &Head<'a, impl Fields<'a>>, server: &Server) -> bool {
     if !server.origins.is_empty() {
         return true;
     }
-    // HTTP/1.0 without Host: no browser.
+    // HTTP/1.0 without Host is not a browser.
     let Some(host) = head.authority.map(str::as_bytes).or_else(|| head.fields.first(header::HOST)) else { return true };
     let Some(host) = name(host) else { return false };
     is_loopback(&host) || server.hosts.contains(&host)
@@ -50,7 +50,7 @@ mod tests {
         is_own(&head, server)
     }
 
-    /// PROTOCOL 7: loopback listeners take loopback names, with any port, and those of `server.hosts`.
+    /// PROTOCOL 7: loopback listeners accept loopback names with any port, and the names of `server.hosts`.
     #[test]
     fn loopback_listeners_take_loopback_names() {
         let server = Server { hosts: vec!["gateway.example".to_owned()], ..Server::default() };

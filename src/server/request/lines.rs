@@ -1,4 +1,4 @@
-//! Request bodies read line by line, so that a large one is never whole in memory.
+//! Reads request bodies line by line, so that a large body is never whole in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use hyper::body::{Body, Incoming};
 use super::body::{BodyError, next_bytes, refuse};
 use crate::server::limits::{HttpBytes, Reservation};
 
-/// What hyper hands over of a body at once, at most, in bytes.
+/// The largest piece of a body that hyper returns at once, in bytes.
 const PIECE_BYTES_MAX: usize = 64 << 10;
 
 /// The lines of one body.
 pub struct BodyLines {
     body: Incoming,
-    /// What came and is in no line yet.
+    /// Bytes that were received and not yet returned in a line.
     unread: BytesMut,
-    /// How much of `unread` has no line feed.
+    /// The length of the prefix of `unread` that has no line feed.
     searched: usize,
-    /// The line that begins in `unread` is too long: its beginning has been dropped.
+    /// Whether the line that ends in `unread` is too long; its beginning was dropped.
     is_too_long: bool,
     ended: bool,
     bytes: usize,
@@ -29,10 +29,10 @@ pub struct BodyLines {
     _reservation: Reservation,
 }
 
-/// How long a body and its lines may be, in bytes.
+/// The bounds of a body and of each line, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// All of it.
+    /// The whole body.
     pub body: usize,
     /// One line, without its line feed.
     pub line: usize,
@@ -43,13 +43,13 @@ pub struct Bounds {
 pub enum Line {
     /// Without its line feed.
     Whole(Bytes),
-    /// Longer than a line may be.
+    /// Longer than [`Bounds::line`].
     TooLong,
 }
 
 impl BodyLines {
-    /// The lines of `body`. Room for one line is taken of `account`; `timeout` begins anew with each byte. A body that is too long
-    /// by its declared length is refused.
+    /// The lines of `body`. Reserves room for one line in `account`. `timeout` restarts with each byte. The error
+    /// refuses a body by its declared length.
     pub fn new(
         headers: &HeaderMap,
         body: Incoming,
@@ -93,8 +93,8 @@ impl BodyLines {
         }
     }
 
-    /// Drops the whole lines that have come already, none of which is looked at; `dropped` is told of each whether it is blank. That is
-    /// a piece of the body at most.
+    /// Drops the whole lines that were received, at most one piece of the body. `dropped` is called for each with
+    /// whether it is blank.
     pub fn drop_whole(&mut self, mut dropped: impl FnMut(bool)) {
         let Some(last) = self.unread.iter().rposition(|&byte| byte == b'\n') else { return };
         let whole = self.unread.split_to(last + 1);

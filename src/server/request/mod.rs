@@ -1,4 +1,4 @@
-//! What an HTTP request says: its head, query and body, its credential, the page and the address that it comes from.
+//! The parts of an HTTP request: head, query, body, credential, origin, and client address.
 
 mod body;
 mod credentials;

@@ -1,12 +1,12 @@
-//! Which pages of which sites may come in: the `Origin` header against the configuration (RFC 6454, PROTOCOL section 7).
+//! The check of the `Origin` header (RFC 6454, PROTOCOL section 7).
 
 use hyper::header;
 
 use super::head::{self, Fields};
 use crate::config::{Origin, OriginPattern};
 
-/// Whether a request with these header fields may come in. `authority` is that of an absolute-form target.
-/// A request without `Origin` passes: only browsers are bound to send one. `listed` replaces the same-host rule.
+/// Whether a request with these header fields is allowed. `authority` is that of an absolute-form target. A request
+/// without `Origin` is allowed, because browsers always send one. A non-empty `listed` replaces the same-host rule.
 pub fn is_allowed<'a>(fields: impl Fields<'a>, authority: Option<&str>, listed: &[OriginPattern]) -> bool {
     let mut origins = fields.all(header::ORIGIN);
     let Some(first) = origins.next() else { return true };

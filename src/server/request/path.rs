@@ -1,4 +1,4 @@
-//! What a segment of a path names.
+//! Topics in paths.
 
 use hyper::StatusCode;
 
@@ -7,7 +7,7 @@ use crate::codes::ErrorCode;
 use crate::server::response::Problem;
 use crate::topic_name::TopicName;
 
-/// A topic as a path has it: percent-decoded, then checked.
+/// The topic of a path's segment: percent-decoded, then checked.
 pub fn topic_name(segment: &str) -> Result<TopicName, Problem> {
     let bad = |reason: String| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadTopic, reason);
     let text = decoded(segment, "the topic").map_err(|error| bad(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! Query strings and path segments, percent-decoded (RFC 3986 §2.1) once and checked.
+//! Query strings and path segments, percent-decoded once (RFC 3986 §2.1).
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -7,31 +7,31 @@ use percent_encoding::percent_decode_str;
 
 use crate::topic_name::{Pattern, TopicNameError};
 
-/// Why a query can't be taken as it stands.
+/// Why a query is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// What the percent signs stand for is not text.
+    /// The decoded bytes are not UTF-8.
     #[error("{name} is not UTF-8 once its percent signs are decoded")]
     NotUtf8 {
-        /// The parameter, or what the path names.
+        /// The parameter, or the part of the path.
         name: &'static str,
     },
-    /// Not what the parameter takes.
+    /// The value does not fit the parameter.
     #[error("{name} is not {right}")]
     Value {
         /// The parameter.
         name: &'static str,
-        /// What it takes.
+        /// The values that fit.
         right: &'static str,
     },
 }
 
-/// A query string; of several parameters of one name the first counts where one value is meant, unknown ones are ignored.
+/// A query string. If a parameter with one value is repeated, the first counts. Unknown parameters are ignored.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
-    /// What stands behind the question mark.
+    /// The query behind the question mark.
     pub fn new(text: Option<&'a str>) -> Self {
         Self(text.unwrap_or(""))
     }
@@ -44,7 +44,7 @@ impl<'a> Query<'a> {
         self.pairs().find_map(|(key, value)| (key == name).then_some(value))
     }
 
-    /// A parameter's text; one that is there and empty counts as left out.
+    /// The text of a parameter; `None` if it is absent or empty.
     pub fn text(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, QueryError> {
         match self.raw(name) {
             None | Some("") => Ok(None),
@@ -52,7 +52,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// A parameter that is a whole number from 0.
+    /// The whole number of a parameter.
     pub fn number<N: FromStr>(&self, name: &'static str) -> Result<Option<N>, QueryError> {
         let wrong = || QueryError::Value { name, right: "a whole number from 0" };
         self.text(name)?
@@ -63,7 +63,7 @@ impl<'a> Query<'a> {
             .transpose()
     }
 
-    /// A parameter that is `true` or `false`.
+    /// Whether a parameter is `true`; `false` if it is absent.
     pub fn flag(&self, name: &'static str) -> Result<bool, QueryError> {
         match self.text(name)?.as_deref() {
             None | Some("false") => Ok(false),
@@ -72,15 +72,15 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Patterns joined by commas, each percent-decoded after the commas were found; several parameters of the name add up. Those that
-    /// are none stay in the list.
+    /// The patterns of a comma-separated parameter, each percent-decoded after the split. Repeated parameters add up.
+    /// Invalid patterns stay in the list as errors.
     pub fn topics(&self, name: &'static str) -> Result<Vec<Result<Pattern, TopicNameError>>, QueryError> {
         let lists = self.pairs().filter(|&(key, list)| key == name && !list.is_empty());
         lists.flat_map(|(_, list)| list.split(',')).map(|item| decoded(item, name).map(|text| Pattern::parse(&text))).collect()
     }
 }
 
-/// `raw` without its percent signs; `name` is for the error.
+/// Percent-decodes `raw`; `name` is for the error.
 pub fn decoded<'a>(raw: &'a str, name: &'static str) -> Result<Cow<'a, str>, QueryError> {
     percent_decode_str(raw).decode_utf8().map_err(|_| QueryError::NotUtf8 { name })
 }
@@ -113,7 +113,7 @@ mod tests {
         assert!(Query::new(Some("topics=%ff")).topics("topics").is_err());
     }
 
-    /// A comma inside an escaped name belongs to the name; bad names stay in the list as errors.
+    /// An escaped comma belongs to the name. Invalid names stay in the list as errors.
     #[test]
     fn commas_are_found_before_decoding() {
         let topics = Query::new(Some("topics=a%2Cb,c..d")).topics("topics").unwrap();

@@ -1,4 +1,4 @@
-//! The page that a request comes from, and what it may read of the answer (the CORS protocol of the Fetch standard).
+//! The page that sends a request, and the CORS headers of the answer (Fetch standard).
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -8,7 +8,7 @@ use super::origin;
 use crate::config::Config;
 use crate::server::response::{Answer, empty};
 
-/// The page that a request comes from, if from any.
+/// The page that sends a request, if any.
 pub struct Sender<'a> {
     origin: Option<&'a [u8]>,
     is_allowed_page: bool,
@@ -16,14 +16,14 @@ pub struct Sender<'a> {
     audience: Option<Audience>,
 }
 
-/// Paths whose answers pages of other sites may read.
+/// The kinds of paths whose answers pages of other origins may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Audience {
-    /// `/v1/…`: scripts, which bring a token of their own.
+    /// `/v1/…`: scripts, which send a token.
     Scripts,
-    /// A stream: also an EventSource, which may send cookies along.
+    /// A stream: also an EventSource, which may send cookies.
     Streams,
-    /// Centrifugo's transports over HTTP, and what goes with them.
+    /// Centrifugo's transports over HTTP, and `/emulation`.
     Emulated,
 }
 
@@ -38,7 +38,7 @@ impl Audience {
 }
 
 impl<'a> Sender<'a> {
-    /// Reads `Origin`, and judges it by `server.origins`.
+    /// Reads `Origin`, and checks it against `server.origins`.
     pub fn of(head: &Head<'a, impl Fields<'a>>, config: &Config) -> Self {
         let allowed = origin::is_allowed(head.fields, head.authority, &config.server.origins);
         let origin = head.fields.first(header::ORIGIN);
@@ -46,7 +46,7 @@ impl<'a> Sender<'a> {
         Self { is_allowed_page: allowed && origin.is_some() && audience.is_some(), is_foreign_page: !allowed, audience, origin }
     }
 
-    /// The fields that let an allowed page read the answer, and keep caches from giving it to another.
+    /// The header fields that allow the page to read the answer, and keep caches from giving it to another page.
     pub fn marks(&self) -> Vec<(HeaderName, HeaderValue)> {
         let mut marks = Vec::new();
         if let (true, Some(Ok(origin))) = (self.is_allowed_page, self.origin.map(HeaderValue::from_bytes)) {
@@ -61,24 +61,24 @@ impl<'a> Sender<'a> {
         marks
     }
 
-    /// Puts [`Sender::marks`] on `answer`.
+    /// Adds [`Sender::marks`] to `answer`.
     pub fn mark(&self, answer: &mut Answer) {
         for (name, value) in self.marks() {
             answer.headers_mut().append(name, value);
         }
     }
 
-    /// Whether a page asks, and may not: its handshakes, POSTs and DELETEs are refused.
+    /// Whether the page's origin is not allowed. Its handshakes, POSTs and DELETEs are refused.
     pub fn is_foreign_page(&self) -> bool {
         self.is_foreign_page
     }
 
-    /// What it says of where it comes from.
+    /// The value of `Origin`.
     pub fn origin(&self) -> Option<&'a [u8]> {
         self.origin
     }
 
-    /// The answer to a CORS preflight, where `head` is one and the page may ask.
+    /// The answer to a CORS preflight, if `head` is one and the page is allowed.
     pub fn preflight<'h>(&self, head: &Head<'h, impl Fields<'h>>) -> Option<Answer> {
         let asks = *head.method == Method::OPTIONS && head.fields.first(header::ACCESS_CONTROL_REQUEST_METHOD).is_some();
         if !asks || !self.is_allowed_page {

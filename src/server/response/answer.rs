@@ -5,25 +5,25 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// An answer, whole in memory.
+/// An answer with its whole body.
 pub type Answer = Response<Full<Bytes>>;
 
-/// An answer of JSON text, 200.
+/// 200 with this JSON text.
 pub fn json(text: Vec<u8>) -> Answer {
     json_bytes(Bytes::from(text))
 }
 
-/// An answer of JSON text in memory that an account holds, 200.
+/// 200 with this JSON text, whose bytes an account has reserved.
 pub fn json_bytes(text: Bytes) -> Answer {
     of_type("application/json", text)
 }
 
-/// `value` as an answer of JSON text, 200. Its keys must be strings.
+/// 200 with `value` as JSON. Its keys must be strings.
 pub fn json_of(value: &impl serde::Serialize) -> Answer {
     json(serde_json::to_vec(value).expect("an object of strings, numbers and lists is always JSON"))
 }
 
-/// An answer of `content_type`, 200.
+/// 200 with a body of `content_type`.
 pub fn of_type(content_type: &'static str, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -37,8 +37,8 @@ pub fn empty(status: StatusCode) -> Answer {
     answer
 }
 
-/// `answer` with the headers that guard it: no cache keeps it unless it says so itself (`Cache-Control`), browsers don't guess its type
-/// (`X-Content-Type-Options`), and its links send no `Referer`.
+/// Adds security headers to `answer`: `Cache-Control: no-store` unless it has its own, `X-Content-Type-Options`, and
+/// `Referrer-Policy`.
 pub fn with_security_headers(mut answer: Answer) -> Answer {
     let headers = answer.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -1,4 +1,4 @@
-//! What an HTTP request is answered with: a problem (RFC 9457), JSON, or another body.
+//! Answers to HTTP requests: problems (RFC 9457), JSON, and other bodies.
 
 mod answer;
 mod problem;

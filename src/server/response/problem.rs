@@ -1,4 +1,4 @@
-//! Problem bodies (RFC 9457): what an HTTP request is told that could not be answered.
+//! Problem bodies (RFC 9457), the errors of HTTP.
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -6,10 +6,10 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use super::answer::{Answer, json_of};
 use crate::codes::ErrorCode;
 
-/// The type of every problem.
+/// The media type of every problem.
 const CONTENT_TYPE: &str = "application/problem+json";
 
-/// One problem: a status, the contract's code or a word of HTTP's own, and a sentence.
+/// One problem: a status, a code, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -29,84 +29,84 @@ struct Body<'a> {
 }
 
 impl Problem {
-    /// A problem with one of the contract's codes.
+    /// A problem with an error code of the contract.
     pub fn new(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
         Self { error: Some(code), ..Self::of_http(status, code.as_str(), detail) }
     }
 
-    /// A problem that only HTTP has; `code` is a word in the manner of the contract's.
+    /// A problem that only HTTP has, with its own `code`.
     pub fn of_http(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, error: None, detail: detail.into(), headers: Vec::new() }
     }
 
-    /// The request can't be understood: 400.
+    /// 400: the request is malformed.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, detail)
     }
 
-    /// There is no such thing: 404.
+    /// 404: the resource does not exist.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::of_http(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
-    /// The path takes other methods: 405, with `Allow`.
+    /// 405 with `Allow`: the path has other methods.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         Self::of_http(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("this path takes {allow}"))
             .with_header(header::ALLOW, HeaderValue::from_static(allow))
     }
 
-    /// Who asks is unknown: 401, with the scheme that would be right.
+    /// 401 with `WWW-Authenticate`: the credential is missing or bad.
     pub fn unauthorized(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"belfry\""))
     }
 
-    /// Who asks may not: 403.
+    /// 403: the caller has no grant.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, ErrorCode::NotAllowed, detail)
     }
 
-    /// The same with a header more.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// The same with `Retry-After`, in seconds.
+    /// Adds `Retry-After`, in seconds.
     #[must_use]
     pub fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
-    /// After how many seconds to come again, where it says so.
+    /// `Retry-After` in seconds, if it has one.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         let (_, value) = self.headers.iter().find(|(name, _)| *name == header::RETRY_AFTER)?;
         value.to_str().ok()?.parse().ok()
     }
 
-    /// The same, after which the connection is closed: what follows on it can't be trusted or isn't wanted.
+    /// Closes the connection after the answer, because its next bytes can't be trusted or are not wanted.
     #[must_use]
     pub fn closing(self) -> Self {
         self.with_header(header::CONNECTION, HeaderValue::from_static("close"))
     }
 
-    /// Its status.
+    /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Its code.
+    /// The code.
     pub fn code(&self) -> &'static str {
         self.code
     }
 
-    /// Its code, where it is one of the contract's.
+    /// The error code of the contract, if it has one.
     pub fn error(&self) -> Option<ErrorCode> {
         self.error
     }
 
-    /// Its sentence.
+    /// The sentence.
     pub fn detail(&self) -> &str {
         &self.detail
     }
@@ -123,7 +123,7 @@ impl Problem {
         }
     }
 
-    /// The problem as HTTP/1.1 has it on the wire, for a connection that is turned away before any request is read.
+    /// The whole HTTP/1.1 answer as bytes, for a connection that is refused before its request is read.
     pub fn written(&self) -> Vec<u8> {
         let body = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut text =

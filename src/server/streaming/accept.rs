@@ -1,22 +1,22 @@
-//! What the client of a stream says that it takes: `Accept` (RFC 9110 §12.5.1).
+//! The `Accept` header of a request for a stream (RFC 9110 §12.5.1).
 
 use hyper::header;
 
 use super::kind::Kind;
 use crate::server::request::Fields;
 
-/// What a request's `Accept` says of a stream.
+/// Whether `Accept` has the media type of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
-    /// It names the stream's own type, or there is none: the client may be an EventSource.
+    /// It has the stream's media type, or is absent: the client may be an EventSource.
     ByName,
-    /// It takes the stream's type among others.
+    /// A wildcard matches the stream's media type.
     AmongOthers,
-    /// It takes other types only.
+    /// It has other media types only.
     No,
 }
 
-/// What `fields` say of a stream of `kind`.
+/// Reads `Accept` of a request for a stream of `kind`.
 pub fn accepted<'a>(fields: impl Fields<'a>, kind: Kind) -> Accepted {
     let named = kind.media_type().as_bytes();
     let range = |subtype: &[u8]| named.split(|&byte| byte == b'/').next().map(|of| [of, b"/", subtype].concat());
@@ -50,7 +50,8 @@ mod tests {
 
     use super::*;
 
-    /// PROTOCOL 11: `text/event-stream` or nothing is an EventSource; curl's `*/*` takes a stream too; others are refused.
+    /// PROTOCOL 11: `text/event-stream` or no header is an EventSource. curl's `*/*` gets a stream too. Others are
+    /// refused.
     #[test]
     fn what_is_accepted() {
         use Accepted::{AmongOthers, ByName, No};

@@ -1,4 +1,4 @@
-//! The checks of a request for one of Centrifugo's transports before its 200, and the session that it becomes.
+//! The checks of a request for one of Centrifugo's transports, and the session that it becomes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,18 +20,18 @@ use crate::session::{Emulated, Surroundings, emulate};
 use crate::session_id::SessionId;
 use crate::shard::{NewSession, Shards};
 
-/// Grants Centrifugo's transports over HTTP.
+/// Grants requests for Centrifugo's transports over HTTP.
 pub struct EmulatedStreams {
     surroundings: Arc<Surroundings>,
     admission: Arc<Admission>,
     shards: Arc<Shards>,
     accounts: Accounts,
-    /// This gateway, as clients are told of it.
+    /// The name by which clients address this gateway in `/emulation`.
     node: Arc<str>,
 }
 
 impl EmulatedStreams {
-    /// Sessions live in `shards`, are given `surroundings` and are counted by `admission`; their clients know the gateway as `node`.
+    /// Sessions live in `shards`, share `surroundings` and count in `admission`. Clients address the gateway as `node`.
     pub fn new(
         surroundings: &Arc<Surroundings>,
         admission: &Arc<Admission>,
@@ -43,7 +43,7 @@ impl EmulatedStreams {
         Self { surroundings, admission, shards, accounts: accounts.clone(), node: Arc::clone(node) }
     }
 
-    /// The first command where the query has it.
+    /// The first command, from the query.
     pub fn first_of_query(query: Option<&str>) -> Result<Bytes, Refused> {
         let first = Query::new(query).text("cf_connect")?;
         let first =
@@ -51,7 +51,7 @@ impl EmulatedStreams {
         Ok(Bytes::from(first.into_owned()))
     }
 
-    /// The first command where the body has it. Until it was acted on it is in the account of HTTP's bytes.
+    /// The first command, from the body. Its bytes count in `http_bytes` until the session has handled it.
     pub async fn first_of_body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Refused> {
         let limits = &self.surroundings.live.load().limits;
         match read_body(headers, body, limits.frame_bytes, limits.body_timeout, &self.accounts.bytes).await {
@@ -67,7 +67,7 @@ impl EmulatedStreams {
         }
     }
 
-    /// Checks what a request says, and takes a place for its session, whose first frame is `first`. A refusal has done nothing.
+    /// Checks a request, and takes a place for its session, whose first frame is `first`. A refusal has no effect.
     pub fn grant<'a>(
         &self,
         transport: Transport,

@@ -1,4 +1,4 @@
-//! The checks of a request for a stream before its 200, and the session that it becomes.
+//! The checks of a request for a stream, and the session that it becomes.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The bounds of `interval_ms` (PROTOCOL section 3).
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
 
-/// Grants streams.
+/// Grants requests for streams.
 pub struct Streams {
     surroundings: Arc<Surroundings>,
     admission: Arc<Admission>,
@@ -40,14 +40,15 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Sessions live in `shards`, are given `surroundings` and are counted by `admission`; wrong credentials and work by `accounts`.
+    /// Sessions live in `shards`, share `surroundings` and count in `admission`. `accounts` count bad credentials and
+    /// work units.
     pub fn new(surroundings: &Arc<Surroundings>, admission: &Arc<Admission>, shards: &Arc<Shards>, accounts: &Accounts) -> Self {
         let (surroundings, admission) = (Arc::clone(surroundings), Arc::clone(admission));
         let (failures, rates) = (Arc::clone(&accounts.failures), Arc::clone(&accounts.rates));
         Self { surroundings, admission, shards: Arc::clone(shards), failures, rates }
     }
 
-    /// Checks everything that a request says, and takes a place for its session. A refusal has done nothing.
+    /// Checks a request, and takes a place for its session. A refusal has no effect.
     pub fn grant<'a>(
         &self,
         kind: Kind,
@@ -73,8 +74,8 @@ impl Streams {
         Ok(Granted { head: written(kind.content_type(), head.version, from), session })
     }
 
-    /// Charges what a stream costs (PROTOCOL section 7), as it is known before anything is looked at; what is found then is charged by what
-    /// this gives.
+    /// Charges a stream (PROTOCOL section 7): at first what its request alone shows. The result charges the rest, once
+    /// its patterns are matched.
     fn charge(&self, listening: &Listening, by_credential: bool, address: SocketAddr) -> Result<Charge, Refused> {
         let identity = Some(&*listening.identity).filter(|_| by_credential);
         let (payer, rate) = bucket_of(identity, address.ip(), &self.surroundings.live.load().limits);
@@ -87,7 +88,7 @@ impl Streams {
         Ok(Box::new(move |units| rates.charge(&payer, rate, units)))
     }
 
-    /// Checks everything that a request says.
+    /// Checks a request.
     pub fn check<'a>(&self, kind: Kind, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<Listening, Refused> {
         let bad = |problem| Refused(RejectReason::BadUpgrade, problem);
         if accepted(head.fields, kind) == Accepted::No {
@@ -116,7 +117,7 @@ impl Streams {
         Ok(Listening { id: SessionId::random(), identity, topics, options, is_raw, tells_position })
     }
 
-    /// Who asks, and may have one of `topics` at least.
+    /// The identity of the sender, who must have a grant for at least one of `topics`.
     fn identity<'a>(
         &self,
         fields: impl Fields<'a>,
@@ -146,7 +147,8 @@ impl Streams {
         })
     }
 
-    /// A request from `address` was refused: a wrong credential counts. A request may be looked at twice, and is refused once.
+    /// Counts a bad credential from `address`. It is separate from the checks, because a request may be checked twice
+    /// and is refused once.
     pub fn count(&self, refused: &Refused, address: SocketAddr) {
         let Refused(_, problem) = refused;
         if problem.error() == Some(ErrorCode::TokenInvalid) {
@@ -155,7 +157,7 @@ impl Streams {
     }
 }
 
-/// The topics of the URL, of which one at least is a topic.
+/// The topics of the URL, at least one of which is valid.
 fn topics(query: &Query<'_>) -> Result<Vec<Result<Pattern, TopicNameError>>, Refused> {
     let bad = |problem| Refused(RejectReason::BadUpgrade, problem);
     let topics = query.topics("topics")?;
@@ -174,7 +176,7 @@ fn topics(query: &Query<'_>) -> Result<Vec<Result<Pattern, TopicNameError>>, Ref
     }
 }
 
-/// Where the client says it was: `Last-Event-ID`, else `last_event_id=`. What is no `id` of such a stream counts as none.
+/// The position at which the client resumes: `Last-Event-ID`, or else `last_event_id=`. A foreign `id` is ignored.
 fn since<'a>(
     fields: impl Fields<'a>,
     query: &Query<'_>,

@@ -7,13 +7,13 @@ use super::kind::Kind;
 use crate::server::request::Sender;
 use crate::server::response::{Answer, empty};
 
-/// Room for a head.
+/// The initial capacity of a head, in bytes.
 const WRITTEN_BYTES: usize = 512;
 
-/// Tells nginx to pass each event on as it comes.
+/// Turns buffering off in nginx.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The fields of the head, but for those that tell where the body ends.
+/// The header fields, without those that frame the body.
 fn fields(content_type: &'static str) -> [(HeaderName, &'static str); 5] {
     [
         (header::CONTENT_TYPE, content_type),
@@ -24,8 +24,8 @@ fn fields(content_type: &'static str) -> [(HeaderName, &'static str); 5] {
     ]
 }
 
-/// The 200 as it goes over the wire, to a request of `from`. The body ends with its last chunk, or over HTTP/1.0 with the connection,
-/// which the stream keeps for itself.
+/// The bytes of the 200 to a request of `from`. The body ends with its last chunk, or over HTTP/1.0 with the
+/// connection. No other request follows on the connection.
 pub fn written(content_type: &'static str, version: Version, from: &Sender<'_>) -> Vec<u8> {
     let mut text = Vec::with_capacity(WRITTEN_BYTES);
     text.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
@@ -44,14 +44,14 @@ pub fn written(content_type: &'static str, version: Version, from: &Sender<'_>) 
     text
 }
 
-/// The answer to `HEAD`; whoever marks answers for pages marks it.
+/// The answer to `HEAD`, without CORS headers.
 pub fn head_alone(kind: Kind) -> Answer {
     let mut answer = empty(StatusCode::OK);
     answer.headers_mut().extend(fields(kind.content_type()).map(|(name, value)| (name, HeaderValue::from_static(value))));
     answer
 }
 
-/// Whether HTTP of this version has chunks (RFC 9112 §7.1).
+/// Whether this version of HTTP has chunks (RFC 9112 §7.1).
 pub fn has_chunks(version: Version) -> bool {
     version != Version::HTTP_10
 }

@@ -2,17 +2,17 @@
 
 use crate::dialect::Framing;
 
-/// What a stream's path asks for.
+/// The kind of a stream, by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `/sse`: server-sent events.
     Events,
-    /// `/stream`: a line for each.
+    /// `/stream`: a JSON line for each event.
     Lines,
 }
 
 impl Kind {
-    /// The kind of the stream on `path`, if there is one.
+    /// The kind of the stream at `path`, if it is one.
     pub fn at(path: &str) -> Option<Self> {
         match path {
             "/sse" => Some(Self::Events),
@@ -21,7 +21,7 @@ impl Kind {
         }
     }
 
-    /// The media type, without parameters.
+    /// Its media type, without parameters.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Events => "text/event-stream",
@@ -37,7 +37,7 @@ impl Kind {
         }
     }
 
-    /// How it is framed; HTTP/1.0 has no chunks.
+    /// Its framing; HTTP/1.0 has no chunks.
     pub fn framing(self, is_chunked: bool) -> Framing {
         match self {
             Self::Events => Framing::EventStream { is_chunked },

@@ -1,4 +1,4 @@
-//! From an HTTP request to the session of a stream (PROTOCOL sections 10 and 11): the checks before the 200, and the 200.
+//! From an HTTP request to the session of a stream (PROTOCOL sections 10 and 11): the checks, and the head of the 200.
 
 mod accept;
 mod emulated;

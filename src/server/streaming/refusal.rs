@@ -1,4 +1,4 @@
-//! What is answered where a stream is refused.
+//! The answers to refused requests for streams.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::server::entry::Refused;
 use crate::server::request::{Fields, Head};
 use crate::server::response::{Answer, Problem, of_type};
 
-/// The answer to a request for a stream of `kind` that was refused. An EventSource never returns after an error, so where it is refused
-/// for now it gets a stream that says when to come back, and ends; each of them at another moment.
+/// The answer to a refused request for a stream of `kind`. An EventSource never reconnects after an HTTP error. So a
+/// temporary refusal is a stream that only has `retry:` and ends; each gets another time.
 pub fn answer<'a>(refused: Refused, head: &Head<'a, impl Fields<'a>>, kind: Kind) -> Answer {
     let Refused(reason, problem) = refused;
     let is_for_now = matches!(

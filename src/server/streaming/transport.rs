@@ -1,4 +1,4 @@
-//! Centrifugo's transports over HTTP: an answer that goes on for ever, and what a client asks for it with.
+//! Centrifugo's transports over HTTP, which are endless answers.
 
 use hyper::{Method, header};
 
@@ -6,17 +6,17 @@ use crate::dialect::Framing;
 use crate::dialect::centrifugo::Wire;
 use crate::server::request::Fields;
 
-/// What a transport's path asks for.
+/// A transport, by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// `/connection/sse`: server-sent events.
     Events,
-    /// `/connection/http_stream`: lines, or protobuf messages behind their lengths.
+    /// `/connection/http_stream`: JSON lines, or length-prefixed protobuf messages.
     Lines,
 }
 
 impl Transport {
-    /// The transport of `path`, if there is one.
+    /// The transport at `path`, if it is one.
     pub fn at(path: &str) -> Option<Self> {
         match path {
             "/connection/sse" => Some(Self::Events),
@@ -25,7 +25,7 @@ impl Transport {
         }
     }
 
-    /// The methods that ask for it: an EventSource has its first command in the query, all else in the body.
+    /// Its methods. The first command is in the query for an EventSource, and in the body for other clients.
     pub fn methods(self) -> &'static str {
         match self {
             Self::Events => "GET, POST",
@@ -33,12 +33,12 @@ impl Transport {
         }
     }
 
-    /// Whether `method` asks for it.
+    /// Whether `method` opens it.
     pub fn is_asked_by(self, method: &Method) -> bool {
         self.methods().split(", ").any(|takes| takes == method.as_str())
     }
 
-    /// How the protocol is spelt for a request with these fields: no protobuf can be a server-sent event.
+    /// The wire format for a request with these fields. Server-sent events are always JSON.
     pub fn wire<'a>(self, fields: impl Fields<'a>) -> Wire {
         match self {
             Self::Events => Wire::Json,
@@ -46,7 +46,7 @@ impl Transport {
         }
     }
 
-    /// The value of `Content-Type` of its answer.
+    /// The `Content-Type` of its answer.
     pub fn content_type(self, wire: Wire) -> &'static str {
         match (self, wire) {
             (Self::Events, _) => "text/event-stream; charset=utf-8",
@@ -55,7 +55,7 @@ impl Transport {
         }
     }
 
-    /// How it is framed; HTTP/1.0 has no chunks.
+    /// Its framing; HTTP/1.0 has no chunks.
     pub fn framing(self, is_chunked: bool) -> Framing {
         match self {
             Self::Events => Framing::EventStream { is_chunked },
@@ -64,7 +64,7 @@ impl Transport {
     }
 }
 
-/// How the body of a request of Centrifugo's clients is spelt.
+/// The wire format of a request's body.
 pub fn wire_of_body<'a>(fields: impl Fields<'a>) -> Wire {
     let media_type = fields.first(header::CONTENT_TYPE).and_then(|value| value.split(|&byte| byte == b';').next()).unwrap_or_default();
     if media_type.trim_ascii().eq_ignore_ascii_case(b"application/octet-stream") { Wire::Protobuf } else { Wire::Json }

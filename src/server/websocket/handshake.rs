@@ -1,4 +1,4 @@
-//! Whether a request is a WebSocket handshake that can be answered (RFC 6455 §4.2.1), and the 101 that does (§4.2.2).
+//! The check of a WebSocket handshake (RFC 6455 §4.2.1), and its 101 (§4.2.2).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,10 +10,10 @@ use crate::frame::accept_key;
 use crate::server::request::Fields;
 use crate::server::response::{Answer, Problem};
 
-/// The subprotocols that are known: each is of one path, and a client that offers it there is answered it.
+/// The supported subprotocols. Each belongs to one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subprotocol {
-    /// The native dialect's.
+    /// The native dialect.
     Native,
     /// Centrifugo's protocol in JSON.
     CentrifugoJson,
@@ -31,12 +31,12 @@ impl Subprotocol {
     }
 }
 
-/// The bytes that a key stands for.
+/// The size of a decoded `Sec-WebSocket-Key`, in bytes.
 const KEY_BYTES: usize = 16;
-/// Room for a 101 without extensions.
+/// The initial capacity of a 101, in bytes.
 const WRITTEN_BYTES: usize = 192;
 
-/// What is wrong with a handshake.
+/// Why a handshake is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadUpgrade {
     /// No `Upgrade: websocket`.
@@ -51,10 +51,10 @@ pub enum BadUpgrade {
     /// No `Connection: upgrade`.
     #[error("the request has no `Connection: upgrade`")]
     Connection,
-    /// No key, several, or one that is not 16 bytes.
+    /// The key is missing, repeated, or not 16 bytes.
     #[error("Sec-WebSocket-Key has to be 16 bytes in base64, once")]
     Key,
-    /// What follows the head can't be told from frames.
+    /// The request has a body, which could not be told from frames.
     #[error("a WebSocket handshake has no body")]
     Body,
 }
@@ -73,17 +73,17 @@ impl From<BadUpgrade> for Problem {
     }
 }
 
-/// The answer to a plain request for a path that speaks WebSocket alone: 426.
+/// 426, the answer to a plain request for a WebSocket path.
 pub fn required() -> Answer {
     Answer::from(Problem::from(BadUpgrade::NotAsked))
 }
 
-/// Whether the request asks for WebSocket; h2c and others are as good as nothing asked.
+/// Whether `Upgrade` has `websocket`; other protocols such as h2c are ignored.
 pub fn is_asked<'a>(fields: impl Fields<'a>) -> bool {
     has_token(fields, header::UPGRADE, b"websocket")
 }
 
-/// Checks all of the handshake but its method, and answers with its key.
+/// Checks all of the handshake except its method. Returns the key.
 pub fn check<'a>(version: Version, fields: impl Fields<'a>) -> Result<&'a [u8], BadUpgrade> {
     if !is_asked(fields) {
         return Err(BadUpgrade::NotAsked);
@@ -107,7 +107,7 @@ fn is_key(text: &[u8]) -> bool {
     STANDARD.decode_slice(text, &mut room) == Ok(KEY_BYTES)
 }
 
-/// The first of `known` that is among the subprotocols offered.
+/// The first of `known` that the client offers.
 pub fn offered<'a>(fields: impl Fields<'a>, known: &[Subprotocol]) -> Option<Subprotocol> {
     let is_offered = |known: &&Subprotocol| fields.elements(header::SEC_WEBSOCKET_PROTOCOL).any(|token| token == known.as_str().as_bytes());
     known.iter().find(is_offered).copied()
@@ -124,7 +124,7 @@ pub struct Switching {
     accept: String,
     /// The subprotocol that was chosen.
     subprotocol: Option<Subprotocol>,
-    /// The extensions agreed on.
+    /// The agreed extensions.
     extensions: Option<String>,
 }
 
@@ -142,7 +142,7 @@ impl Switching {
         always.into_iter().chain(subprotocol).chain(extensions)
     }
 
-    /// The answer as it goes over the wire.
+    /// The bytes of the answer.
     pub fn written(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(WRITTEN_BYTES);
         text.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(check(Version::HTTP_10, &handshake(&[])), Err(BadUpgrade::Http));
     }
 
-    /// RFC 6455 §1.3 has the key and what it is accepted by.
+    /// The key and answer of RFC 6455 §1.3.
     #[test]
     fn a_key_is_accepted() {
         let handshake = handshake(&[]);
@@ -219,7 +219,7 @@ mod tests {
         assert!(text.ends_with("sec-websocket-protocol: belfry.json.v1\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"), "{text}");
     }
 
-    /// PROTOCOL 7: 426 for another version, and the answer says 13.
+    /// PROTOCOL 7: another version gets 426 with `Sec-WebSocket-Version: 13`.
     #[test]
     fn a_wrong_version_is_told_the_right_one() {
         let answer = Answer::from(Problem::from(BadUpgrade::Version));
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(answer.headers()["connection"], "close");
     }
 
-    /// PROTOCOL 3: `belfry.json.v1`, or none at all.
+    /// PROTOCOL 3: `belfry.json.v1` is found among others.
     #[test]
     fn the_native_subprotocol_is_found_among_others() {
         for (offer, found) in [("belfry.json.v1", true), ("mqtt, belfry.json.v1", true), ("mqtt", false), ("belfry.json.v2", false)] {

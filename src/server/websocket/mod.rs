@@ -1,4 +1,4 @@
-//! From an HTTP request to a WebSocket session: the checks before the 101 (RFC 6455 §4.2), and the 101.
+//! From an HTTP request to a WebSocket session: the checks (RFC 6455 §4.2), and the 101.
 
 mod handshake;
 mod target;

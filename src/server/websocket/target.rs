@@ -1,4 +1,4 @@
-//! Paths that speak WebSocket, and what each is for.
+//! The WebSocket paths and their sessions.
 
 use percent_encoding::percent_decode_str;
 
@@ -11,12 +11,12 @@ use crate::server::request::{Query, topic_name};
 use crate::session::Purpose;
 use crate::topic_name::TopicName;
 
-/// What a path's WebSocket is for.
+/// A WebSocket path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target<'a> {
     /// `/ws` and `/`.
     Native,
-    /// `/raw/{topic}`, its topic as it stands in the path.
+    /// `/raw/{topic}`, with the topic as written in the path.
     RawPath(&'a str),
     /// One of `[endpoints]`.
     Endpoint(TopicName),
@@ -27,7 +27,7 @@ pub enum Target<'a> {
 }
 
 impl Target<'_> {
-    /// The subprotocols that are spoken there, the first to be chosen first.
+    /// Its subprotocols, in order of preference.
     pub fn subprotocols(&self) -> &'static [Subprotocol] {
         match self {
             Self::Native => &[Subprotocol::Native],
@@ -37,7 +37,7 @@ impl Target<'_> {
     }
 }
 
-/// What `path` is, as a WebSocket; `[endpoints]`, whose paths are compared decoded, goes before all others.
+/// The WebSocket at `path`, if there is one. Paths of `[endpoints]` are compared decoded, and take precedence.
 pub fn target<'a>(path: &'a str, config: &Config) -> Option<Target<'a>> {
     let decoded = percent_decode_str(path).decode_utf8().ok();
     if let Some(topic) = decoded.and_then(|path| config.endpoints.get(&*path)) {
@@ -51,7 +51,7 @@ pub fn target<'a>(path: &'a str, config: &Config) -> Option<Target<'a>> {
     }
 }
 
-/// What a session on `target` is for, as its query says and the subprotocol that it offers.
+/// The purpose of a session at `target`, by its query and its subprotocol.
 pub fn purpose(target: &Target<'_>, query: &Query<'_>, subprotocol: Option<Subprotocol>) -> Result<Purpose, Refused> {
     let raw = |topic| Ok(Purpose::Raw { topic, last: query.number("last")?, echo: query.flag("echo")? });
     match target {
@@ -89,7 +89,7 @@ mod tests {
         }
     }
 
-    /// PROTOCOL 10: protobuf by subprotocol, `?format=` or `?cf_protocol=`, else JSON.
+    /// PROTOCOL 10: protobuf by subprotocol, `?format=` or `?cf_protocol=`; JSON otherwise.
     #[test]
     fn centrifugos_wire_is_chosen() {
         let (none, mut off) = (Config::default(), Config::default());

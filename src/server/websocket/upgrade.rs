@@ -1,4 +1,4 @@
-//! The checks of a handshake before its 101, and the session that it becomes.
+//! The checks of a handshake, and the session that it becomes.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -31,12 +31,12 @@ pub struct Upgrades {
 }
 
 impl Upgrades {
-    /// Sessions are given `surroundings` and are counted by `admission`; wrong credentials by `failures`.
+    /// Sessions share `surroundings` and count in `admission`. `failures` counts bad credentials.
     pub fn new(surroundings: &Arc<Surroundings>, admission: &Arc<Admission>, failures: &Arc<Failures>) -> Self {
         Self { surroundings: Arc::clone(surroundings), admission: Arc::clone(admission), failures: Arc::clone(failures) }
     }
 
-    /// Checks everything that a handshake says, and takes a place for its session. A refusal has done nothing.
+    /// Checks a handshake, and takes a place for its session. A refusal has no effect.
     pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<Granted, Refused> {
         let config = self.surroundings.live.load();
         let target = target(head.path, &config).ok_or_else(|| {
@@ -84,8 +84,8 @@ impl Upgrades {
     }
 }
 
-/// A plain WebSocket can't be told what it may not, so its right is checked before the 101. A bad credential is not
-/// refused here: a browser would not see the 401, but it sees the Close frame that the session sends.
+/// Checks the grant of a raw session before the 101, because its dialect has no errors. A bad credential is not refused
+/// here: a browser can't read the 401, but it can read the Close frame that the session sends.
 fn may_open(
     purpose: &Purpose,
     identity: &Result<Option<Arc<Identity>>, AuthError>,

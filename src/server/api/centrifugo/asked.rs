@@ -1,4 +1,5 @@
-//! What a command says, out of its JSON: each command reads the parts that it has. What is not known is passed over, as Centrifugo does.
+//! The fields of Centrifugo's API commands. A command reads the structs that it needs. Unknown fields are ignored, as
+//! in Centrifugo.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use super::failed::Failed;
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Named<'a> {
-    /// Its name.
+    /// The topic's name.
     #[serde(borrow)]
     pub channel: Cow<'a, str>,
 }
@@ -21,7 +22,7 @@ pub struct Named<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct NamedAll<'a> {
-    /// Their names.
+    /// The names of the topics.
     #[serde(borrow)]
     pub channels: Vec<Cow<'a, str>>,
 }
@@ -36,16 +37,16 @@ pub struct Content<'a> {
     /// The payload in Base64.
     #[serde(borrow)]
     pub b64data: Cow<'a, str>,
-    /// Keys and values that go with the payload.
+    /// Keys and values that accompany the payload.
     pub tags: Option<BTreeMap<Box<str>, Box<str>>>,
-    /// Under one key a topic is published on once.
+    /// The idempotency key: a topic publishes one message for each key.
     #[serde(borrow)]
     pub idempotency_key: Cow<'a, str>,
-    /// Not to be kept in history; not done here.
+    /// Keeps the message out of the history; not supported.
     pub skip_history: bool,
-    /// Delta compression; not done here.
+    /// Delta compression; not supported.
     pub delta: bool,
-    /// Only if newer; not done here.
+    /// Publishes only if newer than this version; not supported.
     pub version: u64,
 }
 
@@ -57,12 +58,12 @@ fn whatever_is_there<'a, D: Deserializer<'a>>(value: D) -> Result<Option<&'a Raw
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Part<'a> {
-    /// The most messages; negative: all.
+    /// The largest number of messages; negative for all.
     pub limit: i64,
-    /// Where to read from.
+    /// The position before the first message.
     #[serde(borrow)]
     pub since: Option<Since<'a>>,
-    /// Newest first.
+    /// Whether the newest message comes first.
     pub reverse: bool,
 }
 
@@ -72,85 +73,85 @@ pub struct Part<'a> {
 pub struct Since<'a> {
     /// The offset.
     pub offset: u64,
-    /// The epoch; empty: not compared.
+    /// The epoch; an empty one is not compared.
     #[serde(borrow)]
     pub epoch: Cow<'a, str>,
 }
 
-/// Which topics are listed.
+/// The fields of `channels`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Listed<'a> {
-    /// Those whose names are like this.
+    /// The pattern of the names.
     #[serde(borrow)]
     pub pattern: Cow<'a, str>,
 }
 
-/// How sessions are closed.
+/// The fields of `disconnect`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Closing<'a> {
-    /// Sessions that are spared.
+    /// Sessions that stay open.
     #[serde(borrow)]
     pub whitelist: Vec<Cow<'a, str>>,
-    /// A Close of one's own; not done here.
+    /// A custom close code and reason; not supported.
     #[serde(borrow)]
     pub disconnect: Option<&'a RawValue>,
 }
 
-/// Whose sessions are told to do something.
+/// The sessions that a command addresses.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Meant<'a> {
     /// The user.
     #[serde(borrow)]
     pub user: Cow<'a, str>,
-    /// One of the user's sessions.
+    /// The id of one of the user's sessions; empty for all.
     #[serde(borrow)]
     pub client: Cow<'a, str>,
-    /// The secret of one of the user's sessions; not known here.
+    /// The secret of one of the user's sessions; not supported.
     #[serde(borrow)]
     pub session: Cow<'a, str>,
 }
 
-/// A subscription that sessions are to have.
+/// The fields of `subscribe`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Subscribing<'a> {
-    /// To what.
+    /// The topic.
     #[serde(borrow)]
     pub channel: Cow<'a, str>,
-    /// What presence and publications show of the subscriber.
+    /// The `chan_info` of the subscriber in presence and publications.
     #[serde(borrow)]
     pub info: Option<&'a RawValue>,
     /// The same in Base64.
     #[serde(borrow)]
     pub b64info: Cow<'a, str>,
-    /// Something for the application.
+    /// Data for the application.
     #[serde(borrow)]
     pub data: Option<&'a RawValue>,
     /// The same in Base64.
     #[serde(borrow)]
     pub b64data: Cow<'a, str>,
-    /// From where on the session hears the topic.
+    /// The position from which the topic is recovered.
     #[serde(borrow)]
     pub recover_since: Option<Since<'a>>,
-    /// Another rule for this subscription.
+    /// Options that override the topic's rule.
     #[serde(rename = "override")]
     pub other_rule: Option<OtherRule>,
 }
 
-/// The options of a topic's rule that one subscription overrides. Most are refused unless they say what the rule has anyway.
+/// Options of a subscription that override the topic's rule. Most are refused unless they equal the rule's.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct OtherRule {
     /// Whether the subscriber is in presence.
     pub presence: Option<BoolValue>,
-    /// Whether the subscriber's join and leave are told.
+    /// Whether the subscriber's join and leave are published.
     pub join_leave: Option<BoolValue>,
-    /// Whether the subscriber is told of the joins and leaves of others.
+    /// Whether the subscriber receives joins and leaves.
     pub force_push_join_leave: Option<BoolValue>,
-    /// Whether lost messages are told.
+    /// Whether lost messages are detected.
     pub force_positioning: Option<BoolValue>,
     /// Whether the subscription can recover.
     pub force_recovery: Option<BoolValue>,
@@ -164,13 +165,13 @@ pub struct BoolValue {
     pub value: bool,
 }
 
-/// How long sessions' credentials hold.
+/// The fields of `refresh`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Refreshing {
-    /// No longer.
+    /// Whether the credentials expire now.
     pub expired: bool,
-    /// Until then, in Unix seconds; 0: as they say themselves.
+    /// The new expiry, in Unix seconds; 0 keeps that of the token.
     pub expire_at: u64,
 }
 
@@ -178,18 +179,18 @@ pub struct Refreshing {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Batched<'a> {
-    /// Each an object with one command by its name.
+    /// Each is an object with one command, by the command's name.
     #[serde(borrow)]
     pub commands: Vec<BTreeMap<Cow<'a, str>, &'a RawValue>>,
 }
 
-/// Whether `json` is an object, or nothing at all, which counts as an empty one.
+/// Whether `json` is an object. An empty body counts as an empty object.
 pub fn is_command(json: &[u8]) -> bool {
     let json = json.trim_ascii();
     json.is_empty() || json.first() == Some(&b'{') && serde_json::from_slice::<&RawValue>(json).is_ok()
 }
 
-/// A part of the command in `json`.
+/// Reads some fields of the command in `json`.
 pub fn read<'a, T: Deserialize<'a> + Default>(json: &'a [u8]) -> Result<T, Failed> {
     match json.trim_ascii() {
         b"" => Ok(T::default()),

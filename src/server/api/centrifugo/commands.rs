@@ -1,4 +1,4 @@
-//! The commands of `/api/…`, done for one caller.
+//! The commands of `/api/…`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
@@ -32,20 +32,20 @@ use crate::session_id::SessionId;
 use crate::shard::{Addressee, Order, Shards};
 use crate::topic_name::{Pattern, TopicName};
 
-/// The methods that take more than one message: their bodies may be long.
+/// The methods with several messages, whose bodies may be as long as a batch.
 pub const LONG: [&str; 2] = ["batch", "broadcast"];
 
-/// The most messages of a history in one answer.
+/// The largest number of messages of a history in one answer.
 const HISTORY_LISTED_MAX: usize = 1_000;
-/// Topics that are looked at between two turns of others.
+/// Topics that are examined before the task yields to others of its thread.
 const TOPICS_AT_ONCE: usize = 1_000;
-/// The most topics in one answer.
+/// The largest number of topics in one answer.
 const TOPICS_LISTED_MAX: usize = 10_000;
-/// What one work unit pays for beyond the first (PROTOCOL section 7).
+/// The bytes of history that one work unit pays for beyond the first (PROTOCOL section 7).
 const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
 const MEMBERS_PER_UNIT: usize = 1_000;
 
-/// Does what Centrifugo's publishers ask for.
+/// Centrifugo's HTTP API for publishers.
 pub struct CentrifugoApi {
     hub: Arc<Hub>,
     shards: Arc<Shards>,
@@ -54,7 +54,7 @@ pub struct CentrifugoApi {
     clock: Clock,
 }
 
-/// Who asks, and what it pays with.
+/// The caller of a command, and the bucket that pays for it.
 pub struct Asking<'a> {
     pub caller: &'a Caller<'a>,
     pub allowance: &'a Allowance,
@@ -65,7 +65,7 @@ pub struct Asking<'a> {
 type Done = Result<Text, Failed>;
 type ReadOrder = fn(&[u8], &Config) -> Result<Order, Failed>;
 
-/// The reply to a publish, once its message has its position.
+/// The reply to a publish, once the message has its position.
 async fn placed(submitted: Result<Submitted, Failed>) -> Done {
     let position = match submitted? {
         Submitted::Published(position) => position,
@@ -75,13 +75,13 @@ async fn placed(submitted: Result<Submitted, Failed>) -> Done {
 }
 
 impl CentrifugoApi {
-    /// Does it with these parts of the gateway.
+    /// An API that uses these parts of the gateway.
     pub fn new(hub: &Arc<Hub>, shards: &Arc<Shards>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> Self {
         let (hub, shards, live, metrics) = (Arc::clone(hub), Arc::clone(shards), Arc::clone(live), Arc::clone(metrics));
         Self { hub, shards, live, metrics, clock: clock.clone() }
     }
 
-    /// Whether there is a command of that name.
+    /// Whether `method` is a command.
     pub fn has(method: &str) -> bool {
         matches!(
             method,
@@ -101,7 +101,8 @@ impl CentrifugoApi {
         )
     }
 
-    /// Does the command in `body`. `None`: that is none. With `by_status` an error has a status of its own.
+    /// Executes the command in `body`; `None` if `method` is not a command. With `by_status`, errors have an HTTP
+    /// status of their own in place of 200.
     pub async fn answer(&self, method: &str, body: &[u8], by_status: bool, asking: &Asking<'_>) -> Option<Answer> {
         if !is_command(body) {
             return None;
@@ -135,7 +136,7 @@ impl CentrifugoApi {
         BTreeMap::from([("replies", replies)])
     }
 
-    /// One command but a batch. Boxed: a batch would make the future of every other as large as itself.
+    /// Executes one command. The future is boxed, because that of a batch would enlarge the futures of all commands.
     fn command<'a>(&'a self, method: &'a str, json: &'a [u8], asking: &'a Asking<'_>) -> Pin<Box<dyn Future<Output = Done> + Send + 'a>> {
         Box::pin(async move {
             match method {
@@ -143,7 +144,7 @@ impl CentrifugoApi {
                 "broadcast" => self.broadcast(json, asking).await,
                 "presence" => self.presence(json, asking, replies::presence),
                 "presence_stats" => self.presence(json, asking, |members| {
-                    // All who are anonymous count as one user.
+                    // All anonymous members count as one user.
                     let users: HashSet<Option<&str>> = members.iter().map(|member| member.user.as_deref()).collect();
                     replies::text(&BTreeMap::from([("num_clients", members.len()), ("num_users", users.len())]))
                 }),
@@ -167,7 +168,7 @@ impl CentrifugoApi {
 
     async fn submit(&self, channel: &str, asked: &Content<'_>, asking: &Asking<'_>) -> Result<Submitted, Failed> {
         let topic = named(channel)?;
-        // An option that can't be granted is refused, because the publisher counts on it.
+        // Options that are not supported are refused, because the publisher relies on them.
         if asked.skip_history || asked.delta || asked.version > 0 || asked.idempotency_key.len() > KEY_BYTES_MAX {
             return Err(Failed::BAD_REQUEST);
         }
@@ -245,7 +246,7 @@ impl CentrifugoApi {
         Ok(replies::history(&messages, &position))
     }
 
-    /// Gives up what is kept of a topic; its position stays.
+    /// Drops the history of a topic; its position stays.
     fn remove_history(&self, json: &[u8], asking: &Asking<'_>) -> Done {
         asking.require(|identity| identity.admin)?;
         let topic = named(&read::<Named<'_>>(json)?.channel)?;
@@ -253,7 +254,7 @@ impl CentrifugoApi {
         Ok(replies::nothing())
     }
 
-    /// The topics with subscribers by name, as `pattern` has it; the first 10,000.
+    /// The topics that have subscribers by name and match `pattern`; the first [`TOPICS_LISTED_MAX`].
     async fn channels(&self, asked: &Listed<'_>, asking: &Asking<'_>) -> Done {
         asking.require(|identity| identity.admin)?;
         let mut found: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
@@ -290,7 +291,7 @@ impl CentrifugoApi {
             name: "belfry",
             version: env!("CARGO_PKG_VERSION"),
             num_clients: totals.sessions,
-            num_users: 0, // users are not counted apart from their sessions
+            num_users: 0, // users are not counted
             num_subs: totals.subscriptions,
             num_channels: totals.topics,
             uptime: self.clock.moment().elapsed_at_start().as_secs(),
@@ -298,7 +299,7 @@ impl CentrifugoApi {
         Ok(replies::text(&BTreeMap::from([("nodes", [node])])))
     }
 
-    /// Closes a user's sessions, or one of them.
+    /// Closes one session of a user, or all of them.
     async fn disconnect(&self, json: &[u8], asking: &Asking<'_>) -> Done {
         asking.require(|identity| identity.admin)?;
         let Addressee { user, only } = ordering::addressee(json)?;
@@ -311,7 +312,7 @@ impl CentrifugoApi {
         Ok(replies::nothing())
     }
 
-    /// Has a user's sessions, or one of them, do something.
+    /// Sends an order to one session of a user, or to all of them.
     async fn order(&self, json: &[u8], read_order: ReadOrder, asking: &Asking<'_>) -> Done {
         asking.require(|identity| identity.admin)?;
         let (addressee, order) = (ordering::addressee(json)?, read_order(json, &self.live.load())?);
@@ -321,7 +322,7 @@ impl CentrifugoApi {
 }
 
 impl Asking<'_> {
-    /// Whether the caller's bucket has a unit for one command more, which is taken.
+    /// Takes a work unit for one more command; `false` if the bucket is empty.
     fn may_go_on(&self) -> bool {
         self.metering.take(self.allowance).is_ok()
     }
@@ -330,7 +331,7 @@ impl Asking<'_> {
         if self.caller.identity().is_some_and(may) { Ok(()) } else { Err(ErrorCode::NotAllowed.into()) }
     }
 
-    /// The topic that `channel` names, whose history and presence the caller may read.
+    /// The topic that `channel` names, if the caller may read its history and presence.
     fn readable(&self, channel: &str) -> Result<TopicName, Failed> {
         let topic = named(channel)?;
         let pattern = Pattern::from(topic.clone());

@@ -1,4 +1,4 @@
-//! `/emulation`: requests that speak for sessions whose own connections have one direction alone.
+//! `/emulation`: commands for sessions whose own connection is a stream, which only carries events to the client.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::server::response::{Answer, Problem, empty};
 use crate::session::Addressed;
 use crate::shard::{Heard, Shards};
 
-/// When a session that has much unread may be spoken to again, in seconds.
+/// `Retry-After` where a session has too many unread commands, in seconds.
 const RETRY_SECONDS: u64 = 1;
 
-/// Finds the sessions that requests speak for, at this gateway or at another.
+/// Finds sessions by node and id, at this gateway or at another.
 pub struct Directory {
     node: Arc<str>,
     shards: Arc<Shards>,
@@ -25,12 +25,13 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The sessions of `shards`, whose clients know the gateway as `node`, and those of the other gateways of `cluster`.
+    /// The sessions of `shards`, which clients address by `node`, and those of the other gateways of `cluster`.
     pub fn new(node: &Arc<str>, shards: &Arc<Shards>, cluster: Option<&Arc<Cluster>>) -> Self {
         Self { node: Arc::clone(node), shards: Arc::clone(shards), cluster: cluster.cloned() }
     }
 
-    /// Says what is in `body` to the session that it names. Its bytes are `held` until they were acted on.
+    /// Passes the commands in `body` to the session that it names. `held` reserves their bytes until the session has
+    /// handled them.
     pub async fn hear(&self, body: &[u8], wire: Wire, held: Reservation) -> Result<Answer, Problem> {
         let read = wire.emulation(body).map_err(|error| Problem::bad_request(error.to_string()))?;
         let reached = match (Addressed::read(&read.session), &self.cluster) {
@@ -52,7 +53,8 @@ impl Directory {
     }
 }
 
-/// Says to the sessions of `shards` what other gateways pass on. Until it was acted on it is in the account of HTTP's bytes.
+/// Passes commands from other gateways to the sessions of `shards`. Their bytes count in `http_bytes` until the session
+/// has handled them.
 pub fn ear(shards: &Arc<Shards>, account: &Arc<HttpBytes>) -> Ear {
     let (shards, account) = (Arc::clone(shards), Arc::clone(account));
     Arc::new(move |session: String, frame: Bytes| -> BoxFuture<'static, Reached> {

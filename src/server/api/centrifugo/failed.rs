@@ -1,4 +1,4 @@
-//! Why a command is not done.
+//! Why a command of Centrifugo's API failed.
 
 use hyper::StatusCode;
 
@@ -16,10 +16,10 @@ impl From<ErrorCode> for Failed {
 }
 
 impl Failed {
-    /// The command is not one, or asks for what is not done here.
+    /// The command is malformed, or not supported.
     pub const BAD_REQUEST: Self = Self(ErrorReply::BAD_REQUEST);
 
-    /// The answer's status, where the client wants errors told by it.
+    /// The HTTP status, for clients that ask for errors by status.
     pub fn status(self) -> StatusCode {
         match self.0.code {
             103 => StatusCode::FORBIDDEN,

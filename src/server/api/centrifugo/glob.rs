@@ -1,13 +1,13 @@
-//! Names by a pattern of Centrifugo's: `*` is any text, `?` one character.
+//! Centrifugo's patterns of names: `*` matches any text, `?` one character.
 
-/// Whether `name` is as `pattern` says; an empty one takes all.
+/// Whether `name` matches `pattern`; an empty pattern matches every name.
 pub fn matches(pattern: &str, name: &str) -> bool {
     if pattern.is_empty() {
         return true;
     }
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut at, mut from) = (0, 0);
-    // Where the last `*` stands, and how far the text that it stands for reaches so far.
+    // The place of the last `*`, and the end of the text that it matches so far.
     let mut star: Option<(usize, usize)> = None;
     while from < name.len() {
         match pattern.get(at) {

@@ -1,4 +1,4 @@
-//! `unsubscribe`, `subscribe` and `refresh`: what the sessions of a user are told to do.
+//! `unsubscribe`, `subscribe` and `refresh`: orders to the sessions of a user.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,10 +12,10 @@ use crate::server::api::publishing::kind_of;
 use crate::shard::{Addressee, Order, OrderedSubscription};
 use crate::topic_name::TopicName;
 
-/// The longest `info` of a subscription, in bytes: as much as a token can bring.
+/// The longest `info` of a subscription, in bytes. A token can't bring more.
 const INFO_BYTES_MAX: usize = 8 << 10;
 
-/// Whose sessions a command means.
+/// The sessions that a command addresses.
 pub fn addressee(json: &[u8]) -> Result<Addressee, Failed> {
     let Meant { user, client, session } = read(json)?;
     if user.is_empty() || !session.is_empty() {
@@ -25,15 +25,15 @@ pub fn addressee(json: &[u8]) -> Result<Addressee, Failed> {
     Ok(Addressee { user: user.into(), only })
 }
 
-/// The subscription that is to end, or all.
+/// The order to end one subscription, or all.
 pub fn unsubscribe(json: &[u8], _: &Config) -> Result<Order, Failed> {
     let Named { channel } = read(json)?;
     let topic = (!channel.is_empty()).then(|| named(&channel)).transpose()?;
     Ok(Order::Unsubscribe(topic))
 }
 
-/// The subscription to make, where `config` has the topics' rules. An option that can't be granted is an error, because its sender counts on
-/// it.
+/// The order to subscribe. `config` has the topics' rules. An option that is not supported is an error, because the
+/// publisher relies on it.
 pub fn subscribe(json: &[u8], config: &Config) -> Result<Order, Failed> {
     let Subscribing { channel, info, b64info, data, b64data, recover_since, other_rule } = read(json)?;
     let topic = named(&channel)?;
@@ -66,7 +66,7 @@ pub fn subscribe(json: &[u8], config: &Config) -> Result<Order, Failed> {
     })))
 }
 
-/// Whether the subscriber is to be told of joins and leaves; an error where another option differs from `rule`.
+/// Whether the subscriber receives joins and leaves. An error if another option differs from `rule`.
 fn wants_joins(wanted: OtherRule, rule: &Rule) -> Result<bool, Failed> {
     let OtherRule { presence, join_leave, force_push_join_leave, force_positioning, force_recovery } = wanted;
     let has_history = rule.history > 0;
@@ -86,7 +86,7 @@ fn wants_joins(wanted: OtherRule, rule: &Rule) -> Result<bool, Failed> {
     if is_done && had.into_iter().all(is_had) { Ok(pushed == Some(true)) } else { Err(Failed::BAD_REQUEST) }
 }
 
-/// How long the sessions' credentials hold.
+/// The order to change the expiry of credentials.
 pub fn refresh(json: &[u8], _: &Config) -> Result<Order, Failed> {
     match read(json)? {
         Refreshing { expired: true, .. } => Ok(Order::Expire(None)),

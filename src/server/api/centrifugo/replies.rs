@@ -1,4 +1,4 @@
-//! Results as JSON, each field there also where it is zero, as Centrifugo's libraries want it.
+//! Results as JSON. Fields that are zero are written too, because Centrifugo's libraries need them.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::hub::{Message, PayloadKind};
 use crate::position::Position;
 use crate::session_id::Member;
 
-/// A result as JSON text, which the command's answer is put around.
+/// A result as JSON text, without the object around it.
 pub type Text = Box<RawValue>;
 
 /// `value` as JSON text.
@@ -26,17 +26,17 @@ pub fn nothing() -> Text {
     text(&BTreeMap::<&str, u64>::new())
 }
 
-/// An answer, or a part of a broadcast's.
+/// The answer to a command, or one answer of a broadcast.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// What it gave.
+    /// The result.
     Result(Text),
-    /// Why it was not done.
+    /// The error.
     Error(ErrorText),
 }
 
-/// An error as it is told.
+/// An error as JSON has it.
 #[derive(Serialize)]
 pub struct ErrorText {
     code: u32,
@@ -55,14 +55,14 @@ impl From<Result<Text, Failed>> for Outcome {
     }
 }
 
-/// Where a message stands.
+/// The position of a message.
 #[derive(Serialize)]
 pub struct Placed<'a> {
     offset: u64,
     epoch: &'a str,
 }
 
-/// Where a message stands, as JSON.
+/// The position of a message, as JSON.
 pub fn placed(position: &Position) -> Text {
     text(&Placed { offset: position.offset.0, epoch: position.epoch.as_str() })
 }
@@ -87,7 +87,7 @@ fn client_info(member: &Member) -> ClientInfo<'_> {
     }
 }
 
-/// Who is there, by session.
+/// The members of a topic, by session.
 pub fn presence(members: &[Member]) -> Text {
     let by_session: BTreeMap<String, ClientInfo<'_>> =
         members.iter().map(|member| (member.session.to_string(), client_info(member))).collect();
@@ -125,7 +125,7 @@ fn publication(message: &Message) -> PublicationText<'_> {
     PublicationText { offset: message.position.offset.0, data: data(message), info, tags }
 }
 
-/// A payload as JSON: as it came, or as a string, in Base64 where it is no text.
+/// A payload as JSON: JSON unchanged, text as a string, bytes as a Base64 string.
 fn data(message: &Message) -> Text {
     let payload = message.payload();
     match std::str::from_utf8(payload) {
