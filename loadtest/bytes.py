@@ -30,7 +30,7 @@ from process import BINARY, Process
 
 LOADTEST = os.environ.get("LOADTEST", str(ROOT / "target" / "release" / "belfry-loadtest"))
 SECONDS = 60
-# At most so many bytes a delivery.
+# The largest bytes of a delivery.
 BOUNDS = {"simulator": 36, "USD/JPY ticks": 26, "market": 40}
 RULES = """
 auth.anonymous = { subscribe = ["quotes.>"] }
@@ -79,7 +79,7 @@ def of_a_feed(settings, messages):
         read = [own.read() for _ in range(messages)]
         ended.set()
         reader.join(SECONDS)
-        # What the other had not read yet when it was to end is at most what was on its way.
+        # The two readers end at slightly different messages.
         compared = sum(text in known for text, _ in read)
         assert compared > 0.9 * messages, f"{compared} of {messages} messages were read without compression, too"
         return messages, sum(len(text) for text, _ in read), sum(size for _, size in read)

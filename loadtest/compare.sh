@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Measures Belfry beside other servers on this machine: for each series one Markdown table and one page with plots.
-#   loadtest/compare.sh [SERIES…]       all of them where none is named; `loadtest/compare.sh --list` names them
-# Rounds: REPEAT (5). Seconds of each run: SECONDS_EACH (4). Where reports go: FOLDER (target/performance).
-# BUILD=0 takes the binaries that are there. Servers that can't be started here are left out; loadtest/peers/ says what each needs.
+#   loadtest/compare.sh [SERIES…]       all series by default; `loadtest/compare.sh --list` lists them
+# Variables: REPEAT, the number of rounds (5); SECONDS_EACH, the length of each run (4); FOLDER, for the reports
+# (target/performance). BUILD=0 uses the existing binaries. Servers that can't be started are left out; the scripts in
+# loadtest/peers/ have what each needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder="${FOLDER:-target/performance}"
@@ -39,7 +40,7 @@ alone="slow storm churn chat drain"
 
 names() { sed -n 's/^\([a-z0-9-]*\) |.*/\1/p' <<<"$compared"; tr ' ' '\n' <<<"$alone"; }
 
-# tell NAME FILE COMMAND…: what was run and what came out; checks that failed are told in it, and do not end the script.
+# tell NAME FILE COMMAND…: writes the command and its output. Failed checks are in the output, and do not end the script.
 tell() {
   local name="$1" file="$folder/$1.md"
   shift
@@ -67,7 +68,7 @@ run() {
     echo "$name is no series; write one of: $(names | tr '\n' ' ')" >&2
     return 1
   }
-  # The arguments are words of this file's own.
+  # The arguments are words of this file.
   # shellcheck disable=SC2086
   compare "$name" "${servers// /}" $arguments
 }

@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { writeFileSync } from "node:fs";
 import process from "node:process";
 
-// The packages lie where the script beside this one has put them, not beside this file.
+// The script `node-ws` installs the packages in another folder than this file's.
 const { WebSocket, WebSocketServer } = createRequire(`${process.env.PEER_PACKAGES}/`)("ws");
 
 const portFile = process.argv[process.argv.indexOf("--port-file") + 1];

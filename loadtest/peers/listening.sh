@@ -1,8 +1,8 @@
-# Sourced by the scripts of servers that don't say themselves where they listen.
+# Sourced by the scripts of servers that don't write their address themselves.
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# tell_once_listening PORT FILE: the watcher writes the file once somebody answers, and ends by itself.
+# tell_once_listening PORT FILE: writes the file once the port accepts connections, in the background.
 tell_once_listening() {
   (
     for _ in $(seq 200); do

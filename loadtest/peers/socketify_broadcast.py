@@ -5,7 +5,7 @@ import os
 
 from socketify import App, AppListenOptions, CompressOptions, OpCode
 
-# As much as Belfry lets wait for one session by default; past it uWebSockets drops.
+# The default of Belfry's `outbox_bytes`. Beyond it uWebSockets drops messages.
 OUTBOX_BYTES = 1 << 20
 
 

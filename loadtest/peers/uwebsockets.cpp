@@ -16,7 +16,7 @@ namespace {
 struct Nothing {};
 using Socket = uWS::WebSocket<false, true, Nothing>;
 
-// As much as Belfry lets wait for one session by default; past it uWebSockets drops.
+// The default of Belfry's `outbox_bytes`. Beyond it uWebSockets drops messages.
 constexpr unsigned OUTBOX_BYTES = 1 << 20;
 
 template <typename Visit>
@@ -40,7 +40,7 @@ void take(uWS::App &app, Socket *socket, std::string_view text, bool compress) {
   }
 }
 
-// Whole at once: whoever waits for the file reads the address or nothing.
+// Renamed into place, so that a reader sees the whole address or no file.
 bool tell_port(const std::string &file, int port) {
   const std::string fresh = file + ".new";
   FILE *out = std::fopen(fresh.c_str(), "w");

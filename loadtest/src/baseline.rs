@@ -1,7 +1,8 @@
-//! The baseline of this machine: a server that only sends. A gateway can't do less.
+//! The baseline of a machine: a server that only sends, which is the least that a gateway does.
 //!
-//! The server speaks as much WebSocket as the load test's sessions need: a fixed answer to the upgrade, and frames. It sends each
-//! message of the publisher to all other sessions, by one plain write for each message and socket, or by fewer.
+//! The server has as much of WebSocket as the load test's sessions need: a fixed answer to the upgrade, and frames. It
+//! sends each message of the publisher to all other sessions, with one write for each message and socket, or with
+//! fewer.
 
 use std::fs;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -14,7 +15,7 @@ use crate::plan::Sends;
 use crate::wire::frame::push_unmasked;
 use crate::wire::{Opcode, upgrade};
 
-/// Serves on a free port, which it writes to `port_file`, until the publisher leaves.
+/// Serves on a free port, which it writes to `port_file`, until the publisher disconnects.
 pub fn serve(sends: Sends, port_file: &Path) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     fs::write(port_file, listener.local_addr()?.to_string())?;
@@ -88,7 +89,7 @@ fn send(sends: Sends, sockets: &mut Vec<TcpStream>, frames: &[Vec<u8>]) {
     });
 }
 
-/// Bytes from the publisher, from which whole frames are taken.
+/// Bytes from the publisher.
 #[derive(Default)]
 struct Incoming {
     bytes: Vec<u8>,
@@ -114,7 +115,8 @@ impl Incoming {
     }
 }
 
-/// The range of the first frame's payload, and where the frame ends. The load test masks with zero, so nothing is unmasked.
+/// The range of the first frame's payload, and the end of the frame. The load test masks with zero, so nothing is
+/// unmasked.
 fn masked_payload(bytes: &[u8]) -> Option<(std::ops::Range<usize>, usize)> {
     let length = usize::from(bytes.get(1)? & 0x7f);
     let (start, length) = match length {

@@ -1,15 +1,15 @@
-//! Time as the load test counts it: nanoseconds since this run began.
+//! The clock of a run: nanoseconds since its start.
 
 use std::time::{Duration, Instant};
 
-/// The run's own clock; what it says goes into payloads, so nothing but one process may compare it.
+/// The clock of a run. Its times are written into payloads, and only the same process may compare them.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
 }
 
 impl Clock {
-    /// A clock that says 0 now.
+    /// A clock that shows 0 now.
     pub fn start() -> Self {
         Self { origin: Instant::now() }
     }

@@ -1,4 +1,5 @@
-//! The same load on several servers in turn, interleaved and repeated, so that disturbances of the machine meet all of them.
+//! Runs the same load on several servers, interleaved and repeated, so that disturbances of the machine affect all of
+//! them.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -14,15 +15,15 @@ use crate::report::{Cell, Comparison, Report, Row};
 use crate::scenario;
 use crate::wire::Deflate;
 
-/// One of those that are compared.
+/// A server of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contender {
     preset: Preset,
-    /// How it compresses, whatever the others do.
+    /// Its compression.
     deflate: Deflate,
 }
 
-/// A name that is none.
+/// An unknown name.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is no server; write one of {names}, and `+deflate` behind it if it shall compress, or `+history` if it is Belfry", names = names())]
 pub struct UnknownContender(String);
@@ -32,7 +33,7 @@ fn names() -> String {
     names.join(", ")
 }
 
-/// The name of the server alone, and how it compresses.
+/// Splits a name into that of the server and the compression.
 fn without_compression(name: &str) -> (&str, Deflate) {
     let mut compressing = [Deflate::Alone, Deflate::History].into_iter();
     compressing.find_map(|deflate| Some((name.strip_suffix(deflate.suffix())?, deflate))).unwrap_or((name, Deflate::Off))
@@ -53,7 +54,7 @@ impl Contender {
         format!("{}{}", self.preset.name(), self.deflate.suffix())
     }
 
-    /// The settings of a run on it.
+    /// The settings of a run on this server.
     fn settings(self, settings: &Settings, peers: &Path) -> anyhow::Result<Settings> {
         ensure!(
             !self.preset.is_belfry() || settings.server != Server::Running,
@@ -69,7 +70,7 @@ impl Contender {
 
 type Figure = (&'static str, fn(&Report) -> Option<f64>);
 
-/// What traffic is compared by.
+/// The figures for scenarios with traffic.
 const TRAFFIC: &[Figure] = &[
     ("CPU µs a delivery", |report| Some(report.server?.cpu_us_per_delivery)),
     ("bytes a delivery", |report| report.bytes_per_delivery),
@@ -77,13 +78,13 @@ const TRAFFIC: &[Figure] = &[
     ("p99 µs", |report| Some(report.latency.p99)),
     ("delivered/s", |report| Some(report.deliveries as f64 / report.measured_s)),
 ];
-/// What sessions at rest are compared by.
+/// The figures for idle sessions.
 const REST: &[Figure] = &[
     ("resident bytes a session", |report| report.figures.get("resident_bytes_per_session").copied()),
     ("kernel's buffers, bytes a session", |report| report.figures.get("kernel_buffer_bytes_per_session").copied()),
     ("CPU µs a session and second", |report| report.figures.get("idle_cpu_us_per_session_and_second").copied()),
 ];
-/// What sessions that come are compared by.
+/// The figures for new sessions.
 const ARRIVALS: &[Figure] = &[
     ("CPU µs a handshake", |report| report.figures.get("handshake_cpu_us").copied()),
     ("connects/s", |report| report.figures.get("connects_per_s").copied()),
@@ -97,13 +98,13 @@ fn figures(scenario: Scenario) -> &'static [Figure] {
     }
 }
 
-/// The settings of each of `contenders`: the same work, as `settings` say, for all.
+/// The settings for each of `contenders`: all get the work of `settings`.
 pub fn settings(settings: &Settings, contenders: &[Contender], peers: &Path) -> anyhow::Result<Vec<Settings>> {
     ensure!(!contenders.is_empty(), "compare needs a server: name some by --with");
     contenders.iter().map(|contender| contender.settings(settings, peers)).collect()
 }
 
-/// Starts each server of others' once, and leaves out those that can't be had here; their scripts say why.
+/// Starts each peer server once, and removes those that fail. Their scripts print the reason.
 pub fn leave_out_absent(contenders: &mut Vec<Settings>) -> anyhow::Result<()> {
     contenders.retain(|contender| {
         let there = !matches!(contender.server, Server::Peer(_))
@@ -117,13 +118,13 @@ pub fn leave_out_absent(contenders: &mut Vec<Settings>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All runs, round by round; each row is a round, with nothing where a run came to no report.
+/// The reports of all rounds. A run that failed has none.
 pub struct Rounds {
     contenders: Vec<Settings>,
     rounds: Vec<Vec<Option<Report>>>,
 }
 
-/// Runs `contenders` in turn, `repeat` times; with `keep_going` past runs that come to no report.
+/// Runs all `contenders` one after the other, `repeat` times. With `keep_going` it continues after failed runs.
 pub fn run(contenders: Vec<Settings>, repeat: usize, keep_going: bool) -> anyhow::Result<Rounds> {
     let mut rounds = Vec::new();
     for round in 1..=repeat {
@@ -148,17 +149,17 @@ fn name(settings: &Settings) -> &str {
 }
 
 impl Rounds {
-    /// All reports, in the order in which they were made.
+    /// All reports, in order.
     pub fn into_reports(self) -> Vec<Report> {
         self.rounds.into_iter().flatten().flatten().collect()
     }
 
-    /// Whether each run came to a report whose checks held.
+    /// Whether all runs have reports, and all checks held.
     pub fn hold(&self) -> bool {
         self.rounds.iter().flatten().all(|report| report.as_ref().is_some_and(Report::holds))
     }
 
-    /// What came of it: of each figure the median, and its ratio to the base's in the same round.
+    /// The median of each figure, and its ratio to the base's figure in the same round.
     pub fn comparison(&self) -> Comparison {
         let figures = figures(self.contenders[0].scenario);
         let rows = self.contenders.iter().enumerate().map(|(at, contender)| {
@@ -183,7 +184,8 @@ impl Rounds {
         }
     }
 
-    /// What ratios are to: the first; for a server that compresses, the same one without, where that runs too.
+    /// The base of ratios: for a server with compression, the same server without it if that is compared too, otherwise
+    /// the first server.
     fn base(&self, at: usize) -> usize {
         let (plain, deflate) = without_compression(name(&self.contenders[at]));
         let without = || self.contenders.iter().position(|contender| name(contender) == plain);

@@ -1,4 +1,4 @@
-//! Two reports beside each other: of each figure both values and their ratio.
+//! Compares two reports: both values of each figure, and their ratio.
 
 use std::fmt::Write;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::wire::Deflate;
 
-/// The reports of one file: one run, or several.
+/// The reports of a file.
 pub struct Reports(Vec<Value>);
 
-/// A column of the table: its name, and where a report has its value.
+/// A column of the table: its name, and a function that finds its value in a report.
 type Column = (&'static str, fn(&Value) -> Option<f64>);
 
 const COLUMNS: [Column; 7] = [
@@ -31,7 +31,7 @@ fn latency(report: &Value, quantile: &str) -> Option<f64> {
 }
 
 impl Reports {
-    /// Reads what `--json` printed.
+    /// Reads the output of `--json`.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let reports = match serde_json::from_str(text).context("it is no JSON")? {
             Value::Array(reports) => reports,
@@ -42,12 +42,12 @@ impl Reports {
     }
 }
 
-/// What a run was, so that two of them can be compared.
+/// The name of a run, by which the runs of both files are matched.
 fn name(report: &Value) -> String {
     let settings = &report["settings"];
     let scenario = settings["scenario"].as_str().unwrap_or_default();
     let server = settings["server_name"].as_str().or_else(|| settings["dialect"].as_str()).unwrap_or_default();
-    // Compared runs have it in the server's name; older reports say true or false.
+    // In comparisons the server's name has the compression. Older reports have true or false.
     let suffix = match &settings["deflate"] {
         Value::Bool(true) => Deflate::Alone.suffix(),
         Value::String(deflate) => Deflate::from_str(deflate, false).map_or("", Deflate::suffix),
@@ -56,7 +56,7 @@ fn name(report: &Value) -> String {
     format!("{scenario}, {}{suffix}", server.strip_suffix(suffix).unwrap_or(server))
 }
 
-/// A table in Markdown of the runs that both have, in their order: before, after, ratio.
+/// A Markdown table of the runs that both files have: before, after, ratio.
 pub fn table(before: &Reports, after: &Reports) -> anyhow::Result<String> {
     let mut left: Vec<&Value> = after.0.iter().collect();
     let pairs: Vec<(&Value, &Value)> = before

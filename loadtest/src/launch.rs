@@ -13,27 +13,27 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::plan::Server;
 
-/// How long a server may take until it listens. A peer's script may have to install the server first.
+/// The longest time until a server listens. A peer's script may have to install the server first.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A server that this run started. Dropping it kills the process and removes its folder.
 pub struct Started {
     child: Child,
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
     folder: PathBuf,
 }
 
 impl Started {
-    /// Starts `server`, unless it runs already. With `pin`, it gets the first core, and this process the last.
-    /// A peer's script hears of `deflate`; Belfry always offers it.
+    /// Starts `server`; `None` if it runs already. With `pin`, it runs on the first core, and this process on the last.
+    /// A peer's script is passed `deflate`; Belfry always offers it.
     pub fn start(server: &Server, pin: bool, deflate: bool) -> anyhow::Result<Option<Self>> {
         let folder = folder()?;
         let mut command = match server {
             Server::Running => return Ok(None),
             Server::Belfry { program, shards, set } => {
-                // Its limits are out of a load test's reach; all else is on: history, accounts, presence. Whether messages refer to
-                // earlier ones is for the sessions to say, by what they offer.
+                // The limits are above those of a load test, and all features are on: history, accounts, presence.
+                // Sessions choose deflate with history by their offer.
                 let config = folder.join("belfry.toml");
                 fs::write(&config, configuration(*shards))?;
                 let mut command = Command::new(program);
@@ -89,7 +89,7 @@ impl Started {
         self.child.id()
     }
 
-    /// Whether it has ended, and with success.
+    /// Whether it ended with success; `None` while it runs.
     pub fn ended(&mut self) -> Option<bool> {
         self.child.try_wait().ok().flatten().map(|status| status.success())
     }
@@ -109,9 +109,10 @@ pub fn terminate(pid: u32) -> anyhow::Result<()> {
     kill_process(pid, Signal::TERM).context("can't send SIGTERM to the server")
 }
 
-/// Runs `start` on the first core, because a child inherits the cores of its parent, then moves this process to the last core.
+/// Runs `start` on the first core, because a child inherits the CPU affinity of its parent. Then moves this process to
+/// the last core.
 fn on_first_core<T>(start: impl FnOnce() -> T) -> T {
-    // Read once: after the first start this process is pinned itself.
+    // Read once, because after the first start this process is pinned.
     static ALLOWED: OnceLock<Vec<usize>> = OnceLock::new();
     let allowed = ALLOWED.get_or_init(|| {
         let cores = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());

@@ -1,8 +1,8 @@
 //! The load test of Belfry: offers load at scheduled times, checks every delivery, and reports what it cost.
 //!
-//! A file imports from lower floors, or from siblings below it; `mod.rs` is its folder's roof.
+//! A module imports from lower layers, or from siblings below it. A folder's `mod.rs` is its public face.
 //!
-//! | floor | modules |
+//! | layer | modules |
 //! |---|---|
 //! | 6 | [`cli`] |
 //! | 5 | [`compare`], [`diff`] |
@@ -12,9 +12,10 @@
 //! | 1 | [`wire`], [`measure`] |
 //! | 0 | [`clock`], [`stamp`], [`sequence`] |
 //!
-//! The walk of a delivery: `engine/event_loop.rs` `read` (one read into the one buffer) → `engine/receive.rs` (frame heads alone; the
-//! chunks of a stream, `engine/stream.rs`) → `engine/message.rs` → `engine/ledger.rs` `deliver` → `stamp.rs` (stream, sequence and time,
-//! from the payload) → `sequence.rs` (loss, duplicate, order) → `measure/latency.rs`.
+//! The way of a delivery: `engine/event_loop.rs` `read` (one read into the shared buffer) → `engine/receive.rs` (frame
+//! heads; the chunks of a stream in `engine/stream.rs`) → `engine/message.rs` → `engine/ledger.rs` `deliver` →
+//! `stamp.rs` (stream, sequence and time, from the payload) → `sequence.rs` (loss, duplicates, order) →
+//! `measure/latency.rs`.
 
 pub mod baseline;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Parses, runs, prints the chain of an error, exits: 0 when all held, 1 when something could not run, 2 when a check failed.
+//! The program. Its exit status is 0 if all checks held, 1 if the test could not run, 2 if a check failed.
 
 use std::process::ExitCode;
 

@@ -1,15 +1,15 @@
-//! The sequence numbers that one subscriber received of one stream: in order, missing, late, duplicated.
+//! Tracks the sequence numbers that a subscriber receives of a stream: in order, missing, late, or duplicate.
 
 use std::collections::BTreeSet;
 
-/// A message's place in the sequence.
+/// The order of a message in its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// The next one.
     InOrder,
-    /// A later one; this many before it have not arrived yet.
+    /// A later one; this many before it have not arrived.
     AfterHole(u32),
-    /// One that was missing: it was reordered.
+    /// One that was missing, so it was reordered.
     Late,
     /// One that arrived before.
     Duplicate,
@@ -37,7 +37,7 @@ impl Track {
         Self { next: sequence + 1 }
     }
 
-    /// Takes the message `sequence` of `stream`.
+    /// Notes the message `sequence` of `stream`.
     pub fn take(&mut self, stream: u32, sequence: u32, missing: &mut Missing) -> Arrival {
         if sequence == self.next || self.next == 0 {
             self.next = sequence + 1;
@@ -58,24 +58,24 @@ impl Track {
         self.behind(sent).len() as u32
     }
 
-    /// Which these are.
+    /// The sequence numbers of these messages.
     pub fn behind(&self, sent: u32) -> std::ops::Range<u32> {
         if self.next == 0 { 0..0 } else { self.next.min(sent + 1)..sent + 1 }
     }
 }
 
 impl Missing {
-    /// How many.
+    /// The number of missing messages.
     pub fn count(&self) -> u64 {
         self.0.len() as u64
     }
 
-    /// All of them, as `(stream, sequence)`.
+    /// All missing messages, as `(stream, sequence)`.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
         self.0.iter().copied()
     }
 
-    /// Those of the streams `streams` are not missing any more.
+    /// Removes the messages of `streams`.
     pub fn forget(&mut self, streams: &std::ops::Range<u32>) {
         self.0.retain(|(stream, _)| !streams.contains(stream));
     }

@@ -1,10 +1,10 @@
-//! The payload of a load test's message: which stream, which sequence number, when it was due.
+//! The payload of a message: its stream, sequence number, and scheduled time.
 //!
 //! `{"m":"rrrr.ssssss.qqqqqqqq.nnnnnnnnnnnn","p":"…"}`: run, stream, sequence and the scheduled time in hexadecimal digits of
 //! fixed width, then padding up to the wanted size. It is JSON, so that it travels through `data` as it stands, and each field
 //! has a fixed place, so that reading one costs no parser.
 
-/// How each payload begins.
+/// The first bytes of each payload.
 pub const MARKER: &[u8] = b"{\"m\":\"";
 /// The smallest payload in bytes.
 pub const BYTES_MIN: usize = 64;
@@ -33,23 +33,23 @@ const WORDS: [&str; 16] = [
     "1732233600123",
 ];
 
-/// What one payload says.
+/// The content of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// One publisher's messages to one topic are a stream.
+    /// The stream: one publisher's messages to one topic.
     pub stream: u32,
-    /// 1, 2, 3 … within the stream.
+    /// The sequence number within the stream, from 1.
     pub sequence: u32,
-    /// When it was due, in nanoseconds of the run's clock.
+    /// The scheduled time, in nanoseconds of the run's clock.
     pub scheduled: u64,
 }
 
-/// Why a payload is none of this run's.
+/// Why a payload is not valid in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mismatch {
-    /// It isn't shaped like a payload of a load test, or belongs to another run.
+    /// It has another form, or belongs to another run.
     Foreign,
-    /// It is this run's, but not as it was sent.
+    /// It belongs to this run, but its bytes were changed.
     Altered,
 }
 
@@ -60,7 +60,7 @@ pub struct Stamper {
 }
 
 impl Stamper {
-    /// For payloads of `bytes` (at least [`BYTES_MIN`]) in the run `run`.
+    /// A stamper of payloads of `bytes` bytes, at least [`BYTES_MIN`], in the run `run`.
     pub fn new(run: u16, bytes: usize) -> Self {
         let mut template = Vec::with_capacity(bytes);
         template.extend_from_slice(MARKER);
@@ -70,7 +70,7 @@ impl Stamper {
         let end = bytes.max(BYTES_MIN) - 2;
         let mut dice = u64::from(run) | 1;
         while template.len() < end {
-            // Words at random compress about as well as quotes do, so that `deflate` is not measured on a row of zeros.
+            // Random words compress about as well as quotes, unlike zeros.
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             template.extend_from_slice(WORDS[(dice >> 60) as usize].as_bytes());
             template.push(b' ');
@@ -85,7 +85,7 @@ impl Stamper {
         self.template.len()
     }
 
-    /// The payload that says `stamp`.
+    /// Writes the payload of `stamp`.
     pub fn write(&mut self, stamp: Stamp) -> &[u8] {
         write_hex(&mut self.template[STREAM], u64::from(stamp.stream));
         write_hex(&mut self.template[SEQUENCE], u64::from(stamp.sequence));
@@ -93,7 +93,7 @@ impl Stamper {
         &self.template
     }
 
-    /// What `payload` says; every byte of it is compared.
+    /// Reads `payload`, and compares every byte of it.
     pub fn read(&self, payload: &[u8]) -> Result<Stamp, Mismatch> {
         if payload.len() < SCHEDULED.end || payload[..RUN.end] != self.template[..RUN.end] {
             return Err(Mismatch::Foreign);

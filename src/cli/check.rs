@@ -1,4 +1,4 @@
-//! `belfry check`: a configuration tried without the gateway.
+//! `belfry check`: checks a configuration without starting the gateway.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -41,12 +41,12 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the runtime")?;
         runtime.block_on(cluster::try_out(settings, &config))?;
     }
-    // With nobody left to read it, nobody misses it.
+    // A closed standard output is no failure of the check.
     let _ = writeln!(std::io::stdout(), "ok: {}", read_from(&sources));
     Ok(())
 }
 
-/// What the configuration was read from.
+/// The sources of the configuration, for people.
 fn read_from(sources: &Sources) -> String {
     let mut parts = vec![match &sources.file {
         Some(file) => file.display().to_string(),
@@ -63,8 +63,8 @@ fn read_from(sources: &Sources) -> String {
     parts.join(", ")
 }
 
-/// The configuration, with all that it names tried; every problem but the last goes to standard error here, and the last is
-/// the error itself, so that each has a line.
+/// Reads and checks the configuration and everything that it names. All problems but the last are printed on standard
+/// error here, and the last one is the error, so that each has a line.
 pub(super) fn load(sources: &Sources) -> anyhow::Result<Arc<Config>> {
     let problems = match server::preflight(sources) {
         Ok(preflighted) => return Ok(preflighted.config),

@@ -1,4 +1,4 @@
-//! The arguments that say where a configuration comes from.
+//! The arguments that name the layers of a configuration.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::config::{Problem, Sources};
 
-/// Where the configuration comes from.
+/// The layers of the configuration.
 #[derive(Debug, Args)]
 pub(super) struct ConfigArguments {
     /// The configuration, TOML; it stands in place of the built-in one
@@ -18,7 +18,7 @@ pub(super) struct ConfigArguments {
 }
 
 impl ConfigArguments {
-    /// The layers: the file, the environment, then what the command line says.
+    /// The layers: the file, the environment, and the command line.
     pub(super) fn into_sources(self) -> Result<Sources, Problem> {
         let mut sources = Sources { file: self.config, ..Sources::default() }.with_environment();
         self.settings.iter().try_for_each(|assignment| sources.set(assignment))?;

@@ -1,4 +1,4 @@
-//! The command line: its arguments, and the program that each subcommand runs (PROTOCOL section 8).
+//! The command line: the arguments, and the function of each subcommand (PROTOCOL section 8).
 
 mod check;
 mod gateway;
@@ -54,7 +54,7 @@ enum Command {
     Man(shell::ManArguments),
 }
 
-/// Runs what the arguments name, and tells why it failed. Wrong arguments end the process with status 2, as clap has it.
+/// Runs the subcommand, and prints its error. Wrong arguments end the process with status 2.
 pub fn run() -> ExitCode {
     match run_command() {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,7 +66,7 @@ pub fn run() -> ExitCode {
 }
 
 fn run_command() -> anyhow::Result<()> {
-    // A gateway hears signals from its first moment on: without a handler, SIGHUP ends the process.
+    // The signal handlers are installed before anything else, because SIGHUP ends a process without a handler.
     let is_gateway = std::env::args_os().nth(1).is_some_and(|word| word == "serve");
     let standby = is_gateway.then(serve::Standby::begin).transpose()?;
     match Arguments::parse().command {
@@ -81,7 +81,7 @@ fn run_command() -> anyhow::Result<()> {
     }
 }
 
-/// Runs a program of one thread until it is done or Ctrl-C ends it quietly.
+/// Runs `program` on the current thread until it is done, or Ctrl-C ends it without a message.
 fn on_runtime(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the runtime")?;
     let outcome = runtime.block_on(async {
@@ -90,7 +90,7 @@ fn on_runtime(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Resu
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
     });
-    // A thread that waits for standard input can't be woken; it ends with the process.
+    // A thread that reads standard input can't be woken. It ends with the process.
     runtime.shutdown_background();
     outcome
 }
@@ -108,7 +108,7 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
-    /// PROTOCOL 8: each subcommand as it is written there.
+    /// PROTOCOL 8: the contract's command lines are accepted.
     #[test]
     fn the_contracts_lines_are_taken() {
         for line in [
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    /// clap's own hint: what was probably meant.
+    /// An unknown word gives the nearest one.
     #[test]
     fn a_wrong_word_brings_a_hint() {
         for (line, hint) in [("belfry serv", "serve"), ("belfry sub a --jsn", "--json")] {

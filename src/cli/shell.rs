@@ -1,4 +1,4 @@
-//! What a shell takes from the command line itself: completions and manual pages.
+//! `belfry completions` and `belfry man`.
 
 use std::io::{ErrorKind, Write};
 

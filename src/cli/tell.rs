@@ -1,9 +1,9 @@
-//! One line for the person at the terminal, on standard error.
+//! Prints one line on standard error.
 
 use std::fmt::Display;
 use std::io::Write;
 
-/// Writes `text` behind the program's name. Where standard error is closed or full, nothing is written and the program goes on.
+/// Prints the program's name and `text`. Errors of standard error are ignored.
 pub(super) fn tell(text: impl Display) {
     let _ = writeln!(std::io::stderr(), "belfry: {text}");
 }

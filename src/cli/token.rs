@@ -1,4 +1,4 @@
-//! `belfry token`: a JWT on standard output.
+//! `belfry token`: prints a JWT.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ pub(super) fn print_token(arguments: TokenArguments) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{token}").context("can't write to standard output")
 }
 
-/// A time as the configuration writes it, of at least a second: a token's times are whole seconds.
+/// Reads a duration of at least a second, because the times of tokens are whole seconds.
 fn parse_ttl(text: &str) -> Result<Duration, String> {
     let ttl = parse_duration(text).map_err(|error| format!("{text:?} {error}"))?;
     if ttl < Duration::from_secs(1) {

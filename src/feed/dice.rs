@@ -1,11 +1,12 @@
-//! Chance from a seed: the same numbers on every machine, with every version of every crate.
+//! Random numbers from a seed: the same on every machine, with every version of every crate.
 
-/// SplitMix64 (Steele, Lea, Flood 2014). `rand`'s own generators may change with its versions; a seed should not mean another market then.
+/// SplitMix64 (Steele, Lea, Flood 2014). The generators of `rand` may change with its versions, and a seed must not
+/// mean another market then.
 #[derive(Debug, Clone)]
 pub(super) struct Dice(u64);
 
 impl Dice {
-    /// Dice that fall as `seed` says.
+    /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -18,12 +19,13 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// Evenly from 0 up to, not including, 1.
+    /// A uniform number from 0 up to, but not including, 1.
     pub fn even(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// About normal, mean 0, deviation 1, within ±6: twelve even ones summed, since `ln` and `cos` differ between machines.
+    /// An approximately normal number with mean 0 and deviation 1, within ±6. It is a sum of twelve uniform ones,
+    /// because `ln` and `cos` differ between machines.
     pub fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.even()).sum::<f64>() - 6.0
     }
@@ -33,7 +35,7 @@ impl Dice {
 mod tests {
     use super::*;
 
-    /// The generator's published first values for seed 1234567: a seed means the same market for ever.
+    /// The published first values of the generator for seed 1234567.
     #[test]
     fn a_seed_means_the_same_for_ever() {
         let mut dice = Dice::new(1_234_567);

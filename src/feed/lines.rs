@@ -1,4 +1,4 @@
-//! A JSON Lines file's lines, one at a time.
+//! Reads the lines of a JSON Lines file, one at a time.
 
 use std::io::{self, BufRead, Read};
 
@@ -12,11 +12,11 @@ pub(super) struct Lines<R> {
     bytes: Vec<u8>,
 }
 
-/// One line without its end.
+/// One line, without its line end.
 pub(super) struct Line<'a> {
-    /// Its number, from 1.
+    /// The number of the line, from 1.
     pub number: u64,
-    /// Its text, or why the line has none.
+    /// The text, or why it can't be read.
     pub text: Result<&'a str, &'static str>,
 }
 
@@ -26,7 +26,7 @@ impl<R: BufRead> Lines<R> {
         Self { source, lines_read: 0, bytes: Vec::new() }
     }
 
-    /// The next line that isn't blank; `None` at the end.
+    /// The next line that is not blank; `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
             self.bytes.clear();
@@ -47,7 +47,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// Reads on to the end of a line that was cut, unless it ended there.
+    /// Skips the rest of a line that was cut, unless it ended there.
     fn skip_rest(&mut self) -> io::Result<()> {
         while self.bytes.last() != Some(&b'\n') {
             self.bytes.clear();
@@ -59,7 +59,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// `bytes` without the line's end and, on the first line, without the mark (U+FEFF) that some programs write there.
+/// Removes the line end and, on the first line, the byte order mark (U+FEFF).
 fn trimmed(bytes: &[u8], number: u64) -> &[u8] {
     let bytes = if number == 1 { bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes) } else { bytes };
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);

@@ -1,4 +1,4 @@
-//! The simulated market: the next quote of a symbol, from a seed.
+//! The simulated market, which generates quotes from a seed.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ const CENTS_MIN: f64 = 100.0;
 /// Shares in a lot.
 const LOT: u64 = 100;
 
-/// Prices of shares, in steps of 0.01. The same seed, symbols and order of calls give the same quotes.
+/// Quotes of shares, in steps of 0.01. The same seed, symbols and order of calls give the same quotes.
 #[derive(Debug)]
 pub(super) struct Market {
     symbols: Vec<Share>,
@@ -35,7 +35,7 @@ struct Share {
     dice: Dice,
 }
 
-/// Cents as a price: always two decimals.
+/// A price in cents, formatted with two decimals.
 struct Price(u64);
 
 impl fmt::Display for Price {
@@ -45,7 +45,8 @@ impl fmt::Display for Price {
 }
 
 impl Market {
-    /// A market with `symbols`; each has dice of its own, so that one more symbol leaves the others' prices as they are.
+    /// A market with `symbols`. Each has its own random numbers, so that an additional symbol does not change the
+    /// prices of the others.
     pub fn new(symbols: &[String], seed: u64) -> Self {
         let share = |symbol: &String| {
             let own = symbol.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
@@ -56,7 +57,7 @@ impl Market {
         Self { symbols: symbols.iter().map(share).collect() }
     }
 
-    /// The next quote of symbol `index`, which must be one of the market's; `now` is its `ts`.
+    /// The next quote of the symbol at `index`, which must exist; `now` is its `ts`.
     pub fn quote(&mut self, index: usize, now: Timestamp) -> Bytes {
         let share = &mut self.symbols[index];
         let (cents, half_spread) = share.step();
@@ -68,19 +69,19 @@ impl Market {
 }
 
 impl Share {
-    /// Moves the price. Returns it with half the spread, both in cents.
+    /// Moves the price. Returns the price and half the spread, both in cents.
     fn step(&mut self) -> (u64, u64) {
         let reversion = VOLATILITY_REVERSION * (VOLATILITY - self.volatility);
         let stir = 0.15 * self.volatility * self.dice.normal();
         self.volatility = (self.volatility + reversion + stir).clamp(VOLATILITY / 4.0, VOLATILITY * 4.0);
         let drift = PRICE_REVERSION * (self.first / self.price - 1.0);
         self.price = (self.price * (1.0 + drift + self.volatility * self.dice.normal())).max(CENTS_MIN);
-        // The spread grows with the volatility: about a quarter of a usual move, at least one cent.
+        // The spread grows with the volatility: about a quarter of an average move, at least one cent.
         let half_spread = (self.price * self.volatility * 0.25 * (0.5 + self.dice.even())).round().clamp(1.0, 50.0);
         (self.price.round() as u64, half_spread as u64)
     }
 
-    /// Small volumes often, large volumes seldom; volumes grow with the volatility.
+    /// The volume of a quote: mostly small, seldom large, growing with the volatility.
     fn volume(&mut self) -> u64 {
         let even = self.dice.even();
         let lots = 1.0 + 12.0 * even * even * even * (1.0 + self.volatility / VOLATILITY);

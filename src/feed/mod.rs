@@ -1,4 +1,4 @@
-//! Feeds: publishers that live in the gateway.
+//! Feeds: publishers within the gateway.
 
 mod dice;
 mod lines;
@@ -25,7 +25,8 @@ use crate::hub::Hub;
 use crate::metrics::Metrics;
 use sink::FeedSink;
 
-/// Everything wrong with `settings` that only the files and topics show, for `belfry check`; empty if they can be started.
+/// The problems of `settings` that only their files and topics show, for `belfry check`; empty if the feeds can be
+/// started.
 pub fn check(settings: &config::Feed) -> Vec<Problem> {
     let simulator = settings.simulator.iter().filter_map(|simulator| simulator::topics(simulator).err());
     let replays = settings.replay.iter().enumerate().filter_map(|(index, replay)| {
@@ -35,19 +36,20 @@ pub fn check(settings: &config::Feed) -> Vec<Problem> {
     simulator.chain(replays).collect()
 }
 
-/// The feeds that run. They end when this is dropped.
+/// The running feeds. Dropping it ends them.
 pub struct Feeds {
     hub: Arc<Hub>,
     clock: Clock,
-    /// The simulated market's task with its settings. Locked while the task is started or ended; nothing waits under the lock.
+    /// The task of the simulated market with its settings. Locked while the task is started or ended; nothing waits
+    /// under the lock.
     simulator: Mutex<Option<(config::Simulator, Task)>>,
-    /// The tasks of replays and of `$belfry.stats`. A reload does not change them.
+    /// The tasks of replays and of `$belfry.stats`, which a reload does not change.
     others: Mutex<Vec<Task>>,
 }
 
 impl Feeds {
-    /// Starts the feeds of `settings`, and the figures on `$belfry.stats`, on the runtime that this is called on. With a
-    /// problem nothing is started.
+    /// Starts the feeds of `settings`, and the figures on `$belfry.stats`, on the current runtime. If there is a
+    /// problem, nothing is started.
     pub fn start(settings: &config::Feed, hub: Arc<Hub>, metrics: Arc<Metrics>, clock: Clock) -> Result<Self, Vec<Problem>> {
         let problems = check(settings);
         if !problems.is_empty() {
@@ -63,8 +65,8 @@ impl Feeds {
         Ok(feeds)
     }
 
-    /// Starts, stops or changes the simulated market; one whose settings are the same goes on with its prices. Replays stay as
-    /// they are. A problem changes nothing. To be called on the runtime that the feeds run on.
+    /// Starts, stops or changes the simulated market. If its settings are unchanged, it continues with its prices.
+    /// Replays do not change, and a problem changes nothing. Must be called on the runtime of the feeds.
     pub fn reload(&self, settings: &config::Feed) -> Result<(), Problem> {
         let mut running = self.simulator.lock();
         if running.as_ref().map(|(settings, _)| settings) == settings.simulator.as_ref() {
@@ -77,7 +79,7 @@ impl Feeds {
         Ok(())
     }
 
-    /// Ends every feed at its next wait; what is published by then stays so.
+    /// Ends every feed at its next wait.
     pub fn stop(&self) {
         *self.simulator.lock() = None;
         self.others.lock().clear();
@@ -89,8 +91,8 @@ fn simulate(settings: &config::Simulator, sink: impl FeedSink, clock: Clock) -> 
     Ok(Task::spawn(simulator::run(settings.clone(), topics, sink, clock)))
 }
 
-/// A running feed. Dropped, the feed ends where it waits: for its next tick, or for room in an inbox, before its message has an
-/// offset.
+/// A running feed. Dropping it ends the feed where it waits: for its next tick, or for room in an inbox, before its
+/// message has an offset.
 struct Task(JoinHandle<()>);
 
 impl Task {

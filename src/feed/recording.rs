@@ -1,4 +1,4 @@
-//! A recorded file's ticks: the time, topic and payload of each.
+//! Reads the ticks of a recorded file: the time, topic and payload of each.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,24 +18,24 @@ use crate::topic_name::TopicName;
 /// One recorded message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tick {
-    /// Its time stamp, in nanoseconds since 1970; 0 where no column paces the replay.
+    /// Its time stamp, in nanoseconds since 1970; 0 if no column has times.
     pub nanos: i128,
-    /// The topic it is published to.
+    /// The topic.
     pub topic: TopicName,
-    /// JSON text.
+    /// The payload, which is JSON text.
     pub payload: Bytes,
 }
 
 /// A record that is skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadRecord {
-    /// The line that it begins on, from 1.
+    /// The line on which it begins, from 1.
     pub line: u64,
     /// What is wrong with it.
     pub reason: String,
 }
 
-/// Reads a recording from its beginning to its end, a record at a time.
+/// Reads a recording record by record.
 pub(super) struct Recording {
     source: Source,
     time: String,
@@ -50,12 +50,12 @@ enum Source {
 /// The first row of a CSV file.
 struct Header {
     names: Vec<String>,
-    /// The names as JSON strings.
+    /// The names of the columns as JSON strings.
     keys: Vec<String>,
 }
 
 impl Recording {
-    /// Opens the file of `settings`. A column that is missing is told here, not with the first tick; so is a file without any record.
+    /// Opens the file of `settings`. The error also reports a missing column, and a file without records.
     pub fn open(settings: &Replay) -> Result<Self, Problem> {
         let topic = TopicTemplate::parse(&settings.topic)?;
         let shown = settings.file.display();
@@ -70,7 +70,7 @@ impl Recording {
         Ok(Self { source, time: settings.time.clone(), topic })
     }
 
-    /// The next tick, or what is wrong with its record; `None` at the end.
+    /// The next tick, or the problem of its record; `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Result<Tick, BadRecord>>> {
         let (line, tick) = match &mut self.source {
             Source::Csv { rows, header } => {
@@ -100,7 +100,7 @@ fn open_csv(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem>
     if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
         return Err(Problem(format!("feed.replay.file: {shown} has the column {:?} twice", twice.1)));
     }
-    // A row that can't be read is told as a bad record, with its line; so it counts as one here.
+    // A malformed row is reported later, as a bad record with its line. So it counts as a record here.
     let mut ahead = open()?;
     ahead.next().map_err(|error| unreadable(settings, &error))?;
     if matches!(ahead.next(), Ok(None)) {
@@ -110,7 +110,8 @@ fn open_csv(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem>
     Ok(Source::Csv { rows, header: Header { names, keys } })
 }
 
-/// The columns are looked for in the first line. A first line that is bad is skipped later like any other.
+/// Opens a JSON Lines file, and looks for the columns in its first line. A bad first line is skipped later, as any
+/// other.
 fn open_json_lines(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem> {
     let open = || File::open(&settings.file).map(|file| Lines::new(BufReader::new(file)));
     let mut lines = open().map_err(|error| unreadable(settings, &error))?;
@@ -130,7 +131,7 @@ fn unreadable(settings: &Replay, error: &io::Error) -> Problem {
     Problem(format!("feed.replay.file: {} can't be read: {error}", settings.file.display()))
 }
 
-/// Whether the columns that `settings` names are there.
+/// Checks that the columns of `settings` exist.
 fn check_columns(columns: &[String], settings: &Replay, topic: &TopicTemplate) -> Result<(), Problem> {
     let time = settings.time.as_str();
     let paced = [("time", time, time)].into_iter().filter(|_| !time.is_empty());
@@ -159,7 +160,7 @@ fn from_line(line: &str, time: &str, topic: &TopicTemplate) -> Result<Tick, Stri
     Ok(Tick { nanos: nanos(time, field)?, topic: topic.fill(field)?, payload: Bytes::copy_from_slice(line.as_bytes()) })
 }
 
-/// The fields of a line that is a JSON object, their values as they stand.
+/// The fields of a JSON object, with unparsed values.
 fn fields(line: &str) -> Result<BTreeMap<String, &RawValue>, String> {
     serde_json::from_str(line).map_err(|error| match line.contains('\r') {
         true => "it is not a JSON object, and holds a carriage return; lines end with LF or CR LF".to_owned(),
@@ -167,7 +168,7 @@ fn fields(line: &str) -> Result<BTreeMap<String, &RawValue>, String> {
     })
 }
 
-/// A string's content; anything else as it is written.
+/// The content of a string; other values as written.
 fn text_of(value: &RawValue) -> Cow<'_, str> {
     serde_json::from_str::<String>(value.get()).map_or(Cow::Borrowed(value.get()), Cow::Owned)
 }
@@ -208,7 +209,7 @@ mod tests {
         Recording::open(&settings).err().unwrap().0
     }
 
-    /// PROTOCOL 8: a row becomes an object, the header's names in order, numbers with the digits of the file.
+    /// PROTOCOL 8: a row becomes an object with the header's names in order, and numbers with the digits of the file.
     #[test]
     fn a_csv_row_becomes_an_object() {
         let all = read(
@@ -224,7 +225,7 @@ mod tests {
         );
     }
 
-    /// PROTOCOL 8: a JSON line goes as it stands.
+    /// PROTOCOL 8: a JSON line is published unchanged.
     #[test]
     fn a_json_line_goes_as_it_stands() {
         let lines = [
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(all.iter().map(|tick| tick.is_ok()).collect::<Vec<_>>(), [false, false, false, false, true]);
     }
 
-    /// Lines that end with CR alone: rows are read, and a JSON line says what is wrong with it.
+    /// Line ends of CR only: CSV rows are read, and a JSON line is reported.
     #[test]
     fn carriage_returns_as_line_ends() {
         assert_eq!(read("t.csv", "time,symbol\r1,A\r2,B\r").iter().filter(|tick| tick.is_ok()).count(), 2);

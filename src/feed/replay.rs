@@ -1,4 +1,4 @@
-//! The replay of a recording, at the pace of its time stamps.
+//! Publishes a recording at the pace of its time stamps.
 
 use std::thread;
 use std::time::Duration;
@@ -11,22 +11,23 @@ use super::sink::FeedSink;
 use crate::config::{Problem, Replay};
 use crate::metrics::PublishSource;
 
-/// How many ticks are read ahead.
+/// The number of ticks that are read ahead.
 const AHEAD: usize = 256;
-/// How many bad records of a file are logged one by one. The others are only counted, so that a wrong file does not fill the log.
+/// The largest number of bad records that are logged one by one. Further ones are counted, so that a bad file does not
+/// fill the log.
 const TOLD_MAX: u64 = 100;
-/// A tick that is later than this restarts the pace at its own time.
+/// A tick that is later than this restarts the pace at the current time.
 const STALL: Duration = Duration::from_secs(1);
 /// The longest wait between two ticks. A timer overflows well above it.
 const WAIT_MAX: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
-/// A replay whose file can be read and has its columns.
+/// A replay whose file and columns were checked.
 pub(super) struct Prepared {
     settings: Replay,
     first: Recording,
 }
 
-/// Opens the file of `settings`. A missing column is told here.
+/// Opens the file of `settings`. The error also reports a missing column.
 pub(super) fn prepare(settings: &Replay) -> Result<Prepared, Problem> {
     Ok(Prepared { first: Recording::open(settings)?, settings: settings.clone() })
 }
@@ -38,7 +39,7 @@ pub(super) async fn run(prepared: Prepared, sink: impl FeedSink) {
     let file = settings.file.clone();
     let mut pace = Pace::new(settings.speed, Instant::now());
     let (ahead, mut ticks) = mpsc::channel(AHEAD);
-    // The file is read by a thread of its own: a slow disk must not block the runtime. The thread ends when `ticks` is dropped.
+    // A thread reads the file, because a slow disk must not block the runtime. The thread ends when `ticks` is dropped.
     let spawned = thread::Builder::new().name("replay".into()).spawn(move || Reading::new(settings).read(first, &ahead));
     if let Err(error) = spawned {
         tracing::warn!(file = %file.display(), %error, "no thread for a replay");
@@ -67,7 +68,7 @@ struct Reading {
     settings: Replay,
     /// Bad records of the first reading.
     skipped: u64,
-    /// Whether the file is read for the first time. Its bad records are logged then, not with each repetition.
+    /// Whether the file is read for the first time. Bad records are logged in the first reading only.
     first_reading: bool,
 }
 
@@ -124,8 +125,8 @@ impl Reading {
     }
 }
 
-/// The times of the ticks: the distances between their time stamps, divided by the speed, added up. A time stamp before the last
-/// one, as at the start of a repetition, is due at once.
+/// The schedule of the ticks: the sum of the distances between their time stamps, divided by the speed. A time stamp
+/// before the last one, as at the start of a repetition, is due at once.
 struct Pace {
     speed: f64,
     due: Instant,
@@ -137,14 +138,14 @@ impl Pace {
         Self { speed, due: start, last: None }
     }
 
-    /// When the tick of `nanos` is due; `None`: at once. After a stall the distances count from `now`, so that delayed ticks are
-    /// not published in a burst.
+    /// When the tick with the time stamp `nanos` is due; `None` for at once. After a stall the distances count from
+    /// `now`, so that delayed ticks are not published in a burst.
     fn due(&mut self, nanos: i128, now: Instant) -> Option<Instant> {
         let step = self.last.replace(nanos).map_or(0, |last| (nanos - last).max(0));
         if self.speed <= 0.0 || step == 0 {
             return None;
         }
-        // Timers are late by some milliseconds. That is no stall.
+        // Timers are some milliseconds late, which is not a stall.
         if now.saturating_duration_since(self.due) > STALL {
             self.due = now;
         }
@@ -166,7 +167,7 @@ mod tests {
         stamps.iter().map(|&nanos| pace.due(nanos, start).map(|due| due.duration_since(start).as_millis())).collect()
     }
 
-    /// PROTOCOL 8: `speed` 2 is twice as fast, 0 as fast as it goes; a step back is no wait.
+    /// PROTOCOL 8: `speed` 2 is twice as fast, and 0 as fast as possible. A step back in time is due at once.
     #[test]
     fn ticks_keep_their_distances() {
         let stamps = [10 * SECOND, 11 * SECOND, 11 * SECOND, 13 * SECOND, 10 * SECOND, 11 * SECOND];

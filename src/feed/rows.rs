@@ -1,11 +1,11 @@
-//! A CSV file's rows (RFC 4180), and the JSON objects that they become.
+//! Reads the rows of a CSV file (RFC 4180), and turns them into JSON objects.
 
 use std::io::{self, Read};
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::value::RawValue;
 
-/// The longest row, in bytes. A quote that is never closed would otherwise read the whole file into memory.
+/// The longest row, in bytes. Without a bound, a quote that is never closed would read the whole file into memory.
 const ROW_BYTES_MAX: usize = 1024 * 1024;
 
 /// Reads rows from `R` with memory for one of them. A line ends with LF, CR LF or CR, and blank lines are skipped.
@@ -16,13 +16,13 @@ pub(super) struct Rows<R> {
 
 /// One row of the file.
 pub(super) struct Row<'a> {
-    /// The line that the row begins on, from 1. Lines that end with CR alone are not counted.
+    /// The line on which the row begins, from 1. Lines that end with CR only are not counted.
     pub line: u64,
-    /// The cells; an error where the row is not UTF-8.
+    /// The cells, or an error if the row is not UTF-8.
     pub cells: Result<Vec<&'a str>, &'static str>,
 }
 
-/// Gives out at most `left` bytes until `left` is set again.
+/// A reader that returns at most `left` bytes, until `left` is set again.
 struct Bounded<R> {
     source: R,
     left: usize,
@@ -60,8 +60,8 @@ impl<R: Read> Rows<R> {
     }
 }
 
-/// An object with `keys` in their order. A cell that is a JSON number stands in it with the digits of the file, any other cell as
-/// a string. `keys` are JSON strings already, quotes included.
+/// An object with `keys` in order. A cell that is a JSON number keeps its digits, and any other cell becomes a string.
+/// `keys` are JSON strings, quotes included.
 pub(super) fn object(keys: &[String], cells: &[&str]) -> Vec<u8> {
     let mut object = Vec::with_capacity(64);
     for (index, (key, cell)) in keys.iter().zip(cells).enumerate() {
@@ -83,7 +83,7 @@ pub(super) fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Whether the whole of `text` is a number of RFC 8259 §6.
+/// Whether `text` is a JSON number (RFC 8259 §6).
 fn is_json_number(text: &str) -> bool {
     text.starts_with(|first: char| first == '-' || first.is_ascii_digit())
         && serde_json::from_str::<&RawValue>(text).is_ok_and(|number| number.get().len() == text.len())
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(read(b"\xff\nb\n"), [(1, Err("it is not UTF-8")), row(2, &["b"])]);
     }
 
-    /// A quote that isn't closed takes a megabyte of memory and no more.
+    /// An unclosed quote takes at most a megabyte of memory.
     #[test]
     fn an_open_quote_is_bounded() {
         let mut source = b"a\n\"open\n".to_vec();
@@ -138,7 +138,7 @@ mod tests {
         assert!(rows.next().err().unwrap().to_string().contains("is a quote not closed?"));
     }
 
-    /// PROTOCOL 8: numbers keep their digits; what JSON doesn't know as a number is a string.
+    /// PROTOCOL 8: numbers keep their digits. A cell that is not a JSON number is a string.
     #[test]
     fn numbers_keep_their_digits() {
         for number in ["0", "-0", "86.655", "1.10", "-1.5e+10", "1E5", "1e999", "123456789012345678901234567890.10"] {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     proptest! {
-        /// Cells written by the RFC's rule are read back, and a row is JSON.
+        /// Cells that are quoted as the RFC demands are read back, and the object is valid JSON.
         #[test]
         fn cells_come_back(texts in prop::collection::vec("[a-c0-9.,\"\r\n é-]{0,6}", 1..5)) {
             let line = texts.iter().map(|text| format!("\"{}\"", text.replace('"', "\"\""))).collect::<Vec<_>>().join(",");

@@ -1,4 +1,4 @@
-//! The simulated market's feed: one quote of each symbol in an interval, spread evenly over it.
+//! The feed of the simulated market: one quote of each symbol in an interval, spread evenly over it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::config::{self, Problem};
 use crate::metrics::PublishSource;
 use crate::topic_name::TopicName;
 
-/// The topics of `settings`, one a symbol, in its order.
+/// The topics of the symbols, in the order of `settings`.
 pub(super) fn topics(settings: &config::Simulator) -> Result<Vec<TopicName>, Problem> {
     let topic = |symbol: &String| {
         TopicName::parse(&format!("quotes.{symbol}")).map_err(|error| Problem(format!("feed.simulator.symbols: {symbol:?}: {error}")))
@@ -33,7 +33,7 @@ pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, sin
         let index = beat.index();
         let quote = market.quote(index, clock.now());
         let outcome = sink.publish(&topics[index], &quote, PublishSource::Feed).await;
-        // Logged when refusals begin, not for every quote.
+        // Only the first of a series of refusals is logged.
         if let (Err(error), false) = (&outcome, refused) {
             tracing::warn!(topic = %topics[index], %error, "a quote was not taken");
         }
@@ -41,12 +41,12 @@ pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, sin
     }
 }
 
-/// The times of the quotes: `count` in each interval, at even distances.
+/// The schedule of the quotes: `count` in each interval, evenly spaced.
 struct Beat {
     start: Option<Instant>,
     interval: Duration,
     count: usize,
-    /// How many times were given since `start`.
+    /// The number of times that were returned since `start`.
     given: u64,
 }
 
@@ -55,8 +55,8 @@ impl Beat {
         Self { start: None, interval, count, given: 0 }
     }
 
-    /// The time of the next quote. After a stall of more than an interval the beat continues from `now`: quotes that were missed
-    /// are not made up for.
+    /// The time of the next quote. After a stall of more than an interval the schedule continues from `now`, and missed
+    /// quotes are skipped.
     fn next(&mut self, now: Instant) -> Instant {
         let start = *self.start.get_or_insert(now);
         let nanos = self.interval.as_nanos() * u128::from(self.given) / self.count as u128;
@@ -69,7 +69,7 @@ impl Beat {
         due
     }
 
-    /// The symbol of the quote whose time was given last.
+    /// The index of the symbol whose time was returned last.
     fn index(&self) -> usize {
         (self.given.saturating_sub(1) % self.count as u64) as usize
     }
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(given, [(0, 0), (300, 1), (600, 2), (900, 0), (1_200, 1)]);
     }
 
-    /// After a stall the market goes on; it doesn't make up for what nobody saw.
+    /// After a stall the market continues, and skips the missed quotes.
     #[test]
     fn a_stall_is_not_made_up_for() {
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! The sink that feeds publish to: the hub, or a test's stand-in.
+//! The sink of feeds: the hub, or a stand-in of tests.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::hub::{Hub, PayloadKind, Publication, PublishError};
 use crate::metrics::PublishSource;
 use crate::topic_name::TopicName;
 
-/// Takes JSON payloads. A sink without room lets the feed wait; a feed never drops a message.
+/// Accepts JSON payloads. If it has no room, the feed waits. A feed never drops a message.
 pub(super) trait FeedSink: Send + Sync + 'static {
     /// Waits until messages are taken on every topic. A recording begins no earlier, so that its first messages are not refused.
     fn ready(&self) -> impl Future<Output = ()> + Send {

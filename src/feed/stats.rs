@@ -14,7 +14,7 @@ use crate::topic_name::TopicName;
 const TOPIC: &str = "$belfry.stats";
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Publishes for ever; ends when its task is ended.
+/// Publishes until its task is aborted.
 pub(super) async fn run(sink: impl FeedSink, metrics: Arc<Metrics>, clock: Clock) {
     let topic = TopicName::parse(TOPIC).expect("the topic's name is a constant");
     let mut ticks = interval(INTERVAL);
@@ -41,7 +41,7 @@ fn figures(totals: &Totals, uptime: Duration) -> Bytes {
 mod tests {
     use super::*;
 
-    /// PROTOCOL 2: at least these fields, as totals.
+    /// PROTOCOL 2: the payload has at least these fields, as totals.
     #[test]
     fn the_figures_have_the_contract_s_fields() {
         let totals = Totals {

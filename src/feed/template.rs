@@ -13,16 +13,16 @@ pub(super) enum TopicTemplate {
     Parts(Vec<Part>),
 }
 
-/// A piece of a template.
+/// One part of a template.
 pub(super) enum Part {
-    /// Stands as it is.
+    /// Literal text.
     Text(String),
-    /// Is replaced by the record's value.
+    /// A column, replaced by the record's value.
     Column(String),
 }
 
 impl TopicTemplate {
-    /// Checks `text`; a topic without a column is checked as a whole.
+    /// Parses and checks `text`. A topic without a column is checked completely.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -46,7 +46,7 @@ impl TopicTemplate {
         Ok(Self::Parts(parts))
     }
 
-    /// The columns that it names.
+    /// The columns of the template.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         let parts = if let Self::Parts(parts) = self { parts.as_slice() } else { &[] };
         parts.iter().filter_map(|part| if let Part::Column(column) = part { Some(column.as_str()) } else { None })

@@ -1,4 +1,4 @@
-//! The feeds' loops over a stand-in for the hub (PROTOCOL section 8).
+//! Tests of the feeds with a stand-in for the hub (PROTOCOL section 8).
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::hub::PublishError;
 use crate::metrics::PublishSource;
 use crate::topic_name::TopicName;
 
-/// Holds one message at a time, so that a feed waits until it was looked at.
+/// A sink with room for one message, so that a feed waits until the test has read it.
 struct Shelf(mpsc::Sender<(String, String, PublishSource)>);
 
 impl FeedSink for Shelf {
     async fn publish(&self, topic: &TopicName, payload: &[u8], source: PublishSource) -> Result<(), PublishError> {
         let payload = String::from_utf8(payload.to_vec()).unwrap();
-        // A test that has seen enough looks no more.
+        // The test may have stopped reading.
         let _ = self.0.send((topic.to_string(), payload, source)).await;
         Ok(())
     }
@@ -47,7 +47,7 @@ fn replay_of(content: &str, repeat: bool) -> (tempfile::TempDir, config::Replay)
     (folder, config::Replay { file, topic: "quotes.USDJPY".into(), time: "t".into(), speed: 1_000.0, repeat })
 }
 
-/// Each symbol in its turn, on its topic.
+/// The symbols are quoted in order, each on its topic.
 #[tokio::test]
 async fn the_market_quotes_each_symbol() {
     let settings = config::Simulator { symbols: vec!["AAPL".into(), "MSFT".into()], interval: Duration::from_millis(4), seed: 7 };
@@ -60,7 +60,7 @@ async fn the_market_quotes_each_symbol() {
     }
 }
 
-/// A dropped task publishes no more: its end of the shelf is gone.
+/// A dropped task has dropped its sink.
 #[tokio::test]
 async fn a_feed_ends_with_its_task() {
     let settings = config::Simulator { symbols: vec!["AAPL".into()], interval: Duration::from_millis(1), seed: 7 };
@@ -71,7 +71,7 @@ async fn a_feed_ends_with_its_task() {
     while seen.next().await.is_some() {}
 }
 
-/// A bad row is skipped, the others come in order, and the replay ends with the file.
+/// A bad row is skipped, the others are published in order, and the replay ends with the file.
 #[tokio::test]
 async fn a_replay_publishes_the_file() {
     let (_folder, settings) = replay_of("t,bid\n1,86.650\nbad,1\n2,86.70\n1.5,0\n", false);
@@ -94,7 +94,7 @@ async fn a_replay_repeats() {
     }
 }
 
-/// A file without a good row ends instead of being read for ever.
+/// The replay of a file without a valid row ends, even with `repeat`.
 #[tokio::test]
 async fn nothing_is_not_repeated() {
     let (_folder, settings) = replay_of("t\nbad\n", true);
@@ -103,7 +103,7 @@ async fn nothing_is_not_repeated() {
     assert!(seen.next().await.is_none());
 }
 
-/// PROTOCOL 2: the first figures come at once.
+/// PROTOCOL 2: the first figures are published at once.
 #[tokio::test]
 async fn figures_are_published() {
     let (shelf, mut seen) = shelf();
@@ -113,7 +113,7 @@ async fn figures_are_published() {
     assert!(payload.starts_with(r#"{"sessions":0,"#), "{payload}");
 }
 
-/// All problems at once, each with its key.
+/// All problems are reported together, each with its key.
 #[test]
 fn everything_wrong_is_told() {
     let (_folder, good) = replay_of("t\n1\n", false);

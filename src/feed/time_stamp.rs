@@ -3,12 +3,12 @@
 use time::format_description::well_known::Iso8601;
 use time::{Date, OffsetDateTime, PrimitiveDateTime};
 
-/// A text that is no time stamp.
+/// The text is not a time stamp.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the time {0:?} is neither ISO 8601 nor Unix seconds or milliseconds")]
 pub(super) struct TimeStampError(String);
 
-/// ISO 8601, or a number: the time since 1970, in a unit that follows from its size.
+/// Reads ISO 8601, or a number: the time since 1970, in a unit that follows from its size.
 pub(super) fn parse(text: &str) -> Result<i128, TimeStampError> {
     let text = text.trim();
     let error = || TimeStampError(text.chars().take(64).collect());
@@ -31,7 +31,7 @@ fn unix(text: &str) -> Option<i128> {
     Some(sign * (whole * unit + fraction * unit / 1_000_000_000))
 }
 
-/// A number with an exponent, as some programs write JSON.
+/// A number with an exponent, as some programs write it in JSON.
 fn exponent(text: &str) -> Option<i128> {
     let number: f64 = text.parse().ok().filter(|number: &f64| number.abs() < 1e19 && text.contains(['e', 'E']))?;
     let unit = unit_nanos(number.abs() as i128);
@@ -47,7 +47,7 @@ fn unit_nanos(count: i128) -> i128 {
     }
 }
 
-/// A date, or a date and a time, which is UTC without a zone. Many programs write a blank in place of the `T` and another one
+/// A date, or a date and a time. Without a zone it is UTC. Many programs write a blank in place of the `T`, and one
 /// before the zone.
 fn iso(text: &str) -> Option<i128> {
     let (date, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, ""));
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// PROTOCOL 8: ISO 8601, or Unix seconds or milliseconds.
+    /// PROTOCOL 8: ISO 8601, Unix seconds and milliseconds are equal.
     #[test]
     fn the_same_moment_in_many_spellings() {
         for text in [

@@ -1,4 +1,4 @@
-//! What a cluster reports.
+//! The metrics of a cluster.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use super::labels::{ClusterLoad, ClusterState, ForeignSkipped, PublishFailure};
 use super::registry::Metrics;
 
 impl Metrics {
-    /// A message of `stream` was received, and so many more wait for this gateway.
+    /// Counts a received message of `stream`; `pending` more wait for this gateway.
     pub fn cluster_received(&self, stream: &str, pending: u64) {
         let families = &self.families.cluster;
         families.received.with_label_values(&[stream]).inc();
         families.lag.with_label_values(&[stream]).set(i64::try_from(pending).unwrap_or(i64::MAX));
     }
 
-    /// How `stream` is, and when its life was named last.
+    /// Sets the state of `stream`, and the time since its incarnation was named last.
     pub fn set_cluster_stream(&self, stream: &str, state: ClusterState, tick_age: Duration) {
         let families = &self.families.cluster;
         for other in ClusterState::ALL {
@@ -22,32 +22,32 @@ impl Metrics {
         families.tick_age.with_label_values(&[stream]).set(tick_age.as_secs_f64());
     }
 
-    /// A publish was acknowledged after so long.
+    /// Records the time until a publish was acknowledged.
     pub fn cluster_acknowledged(&self, after: Duration) {
         self.families.cluster.publish.observe(after.as_secs_f64());
     }
 
-    /// So many publishes are not answered yet.
+    /// Sets the number of unacknowledged publishes.
     pub fn set_cluster_inflight(&self, publishes: usize) {
         self.families.cluster.inflight.set(i64::try_from(publishes).unwrap_or(i64::MAX));
     }
 
-    /// A publish to a stream ended without an acknowledgement.
+    /// Counts a publish without an acknowledgement.
     pub fn cluster_publish_failed(&self, failure: PublishFailure) {
         self.families.cluster.publish_errors[failure.index()].inc();
     }
 
-    /// A new consumer goes on where the one before ended.
+    /// Counts a new consumer that continues where the one before ended.
     pub fn cluster_resumed(&self) {
         self.families.cluster.resumes.inc();
     }
 
-    /// A stream was read from its beginning.
+    /// Counts a read of a stream from its beginning.
     pub fn cluster_loaded(&self, reason: ClusterLoad) {
         self.families.cluster.loads[reason.index()].inc();
     }
 
-    /// So many other gateways are heard, and their members take so much.
+    /// Sets the number of other gateways, the number of their members, and the memory of these in bytes.
     pub fn set_cluster_members(&self, peers: usize, members: usize, bytes: usize) {
         let families = &self.families.cluster;
         for (gauge, value) in [(&families.peers, peers), (&families.members, members), (&families.members_bytes, bytes)] {
@@ -55,12 +55,12 @@ impl Metrics {
         }
     }
 
-    /// Another gateway was asked for a part of its members.
+    /// Counts a request to another gateway for a part of its members.
     pub fn cluster_members_asked(&self) {
         self.families.cluster.member_pages.inc();
     }
 
-    /// What another NATS client has published is no message here.
+    /// Counts a message of another NATS client that is not valid here.
     pub fn cluster_skipped(&self, reason: ForeignSkipped) {
         self.families.cluster.foreign_skipped[reason.index()].inc();
     }

@@ -1,4 +1,4 @@
-//! Each metric's name, help and buckets, by what it is of (PROTOCOL section 9).
+//! The name, help and buckets of each metric (PROTOCOL section 9).
 
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
@@ -17,7 +17,7 @@ const NAMESPACE: &str = "belfry";
 const FANOUT_BUCKETS: [f64; 19] =
     [10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1.0, 2.5, 5.0, 10.0];
 
-/// Every metric of one gateway, each value of a closed label already resolved to its series.
+/// Every metric of one gateway. Each value of a closed label is resolved to its series.
 #[derive(Debug)]
 pub(super) struct Families {
     pub sessions: SessionFamilies,
@@ -47,7 +47,7 @@ pub(super) struct SessionFamilies {
     pub pattern_shapes: IntGauge,
 }
 
-/// The families of what is written and read.
+/// The families of bytes written and read.
 #[derive(Debug)]
 pub(super) struct TrafficFamilies {
     pub delivered_bytes: IntCounter,
@@ -55,7 +55,7 @@ pub(super) struct TrafficFamilies {
     pub fanout: Histogram,
 }
 
-/// The families of memory that accounts bound.
+/// The families of bounded memory.
 #[derive(Debug)]
 pub(super) struct KeptFamilies {
     pub outbox_bytes: IntGauge,
@@ -324,7 +324,7 @@ impl RuleFamilies {
         }
     }
 
-    /// The series of the rule with this label; they appear with this call, at zero.
+    /// The series of the rule with this label. The call makes them, at zero.
     pub fn series(&self, label: &str) -> RuleSeries {
         RuleSeries {
             published: PublishSource::ALL.map(|source| self.published.with_label_values(&[label, source.as_str()])),
@@ -337,7 +337,7 @@ impl RuleFamilies {
     }
 }
 
-/// Makes metrics under the gateway's prefix and registers each.
+/// Makes and registers metrics with the gateway's prefix.
 struct Maker<'a> {
     registry: &'a Registry,
 }
@@ -354,7 +354,7 @@ impl Maker<'_> {
         self.registered(IntCounterVec::new(options(name, help), labels).expect(WELL_FORMED))
     }
 
-    /// A counter for each value that `label` can have; all are there from the start, so that an alert sees the first rise.
+    /// A counter for each value of `label`. All exist from the start, so that an alert sees the first increase.
     fn closed_set<const N: usize>(&self, name: &str, help: &str, label: &str, values: [&str; N]) -> [IntCounter; N] {
         let family = self.counters(name, help, &[label]);
         values.map(|value| family.with_label_values(&[value]))

@@ -1,9 +1,9 @@
-//! The values that labels take, as closed sets (PROTOCOL section 9).
+//! The values of labels, as closed sets (PROTOCOL section 9).
 
 use crate::codes::CloseCode;
 
-/// Declares one label's values: the enum, all of them in order, and each one's text. The order of `ALL` is that of the
-/// variants by construction, so that a variant as a number is its place in a table of counts.
+/// Declares the values of a label: the enum, `ALL` of them in order, and the text of each. `ALL` has the order of the
+/// variants, so the number of a variant is its place in a table of counts.
 macro_rules! label {
     ($(#[$attribute:meta])* $name:ident: $count:literal { $($variant:ident = $text:literal,)+ }) => {
         $(#[$attribute])*
@@ -17,7 +17,7 @@ macro_rules! label {
             /// Every value, in order.
             pub const ALL: [Self; $count] = [$(Self::$variant,)+];
 
-            /// The value as Prometheus sees it.
+            /// The value of the label.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)+
@@ -106,7 +106,7 @@ label! {
 }
 
 label! {
-    /// `commands_total{op}`: what a client sends can't make a new series.
+    /// `commands_total{op}`; unknown operations have one value, so a client can't make a new series.
     CommandOp: 9 {
         Subscribe = "subscribe",
         Unsubscribe = "unsubscribe",
@@ -121,7 +121,7 @@ label! {
 }
 
 label! {
-    /// `recoveries_total{result}`: whether `since` could be kept.
+    /// `recoveries_total{result}`: whether `since` was recovered.
     Recovery: 2 {
         Recovered = "recovered",
         Lost = "lost",
@@ -137,7 +137,7 @@ label! {
 }
 
 label! {
-    /// `cluster_state{state}`: how a stream is followed.
+    /// `cluster_state{state}`: the state of a stream.
     ClusterState: 4 {
         Cold = "cold",
         Loading = "loading",
@@ -147,8 +147,8 @@ label! {
 }
 
 label! {
-    /// `deflate_no_reference_total{why}`: the client has no message of the topic, the one that it has is not kept here any more, it
-    /// lies farther back than the window reaches, or it is not known whether the client has it.
+    /// `deflate_no_reference_total{why}`: the client has no message of the topic; its message is no longer kept here;
+    /// its message is outside of the window; or it is unknown whether the client has it.
     NoReference: 4 {
         First = "first",
         Missed = "missed",
@@ -178,7 +178,7 @@ label! {
 }
 
 label! {
-    /// `cluster_foreign_skipped_total{reason}`: what other NATS clients have published and is no message here.
+    /// `cluster_foreign_skipped_total{reason}`: messages of other NATS clients that are not valid here.
     ForeignSkipped: 2 {
         Name = "name",
         Size = "size",
@@ -186,7 +186,7 @@ label! {
 }
 
 label! {
-    /// `store_recovered_topics{epoch}`: whether a topic goes on, or was found and had to begin anew.
+    /// `store_recovered_topics{epoch}`: whether a stored topic keeps its epoch, or begins a new one.
     RecoveredEpoch: 2 {
         Kept = "kept",
         New = "new",
@@ -194,7 +194,8 @@ label! {
 }
 
 label! {
-    /// `limit_hits_total{limit}`: the key of section 7; of a rate and its burst, the rate.
+    /// `limit_hits_total{limit}`: the key of the limit (PROTOCOL section 7). A rate and its burst share the key of the
+    /// rate.
     LimitKey: 35 {
         MessageBytes = "message_bytes",
         FrameBytes = "frame_bytes",

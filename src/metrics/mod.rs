@@ -1,4 +1,4 @@
-//! Every metric by its name, help and buckets (PROTOCOL section 9).
+//! The gateway's metrics (PROTOCOL section 9).
 
 mod cluster;
 mod families;

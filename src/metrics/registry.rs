@@ -1,4 +1,4 @@
-//! The gateway's metrics as a whole: what parts report as it happens, sums, and the text of `/metrics`.
+//! The registry of all metrics, which parts update, and the text of `/metrics`.
 
 use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
@@ -8,25 +8,25 @@ use super::labels::{AddressTable, LimitKey, PublishSource, RecoveredEpoch, Rejec
 use super::rule_id::{RuleId, RuleTable};
 use crate::codes::ErrorCode;
 
-/// The gateway's metrics; shared by all parts, each of which calls what it has seen happen. What happens per message and
-/// subscriber goes through a shard's [`Tally`](super::Tally).
+/// The gateway's metrics, shared by all parts. Events of each message and subscriber are counted in a shard's
+/// [`Tally`](super::Tally) first.
 pub struct Metrics {
-    /// Its own, and not the crate's global one, so that several gateways can live in one process.
+    /// A registry of its own instead of the crate's global one, so that a process can have several gateways.
     registry: Registry,
     pub(super) families: Families,
-    /// Every rule's label and series. Written when a configuration comes into force and when a rule is first used; otherwise
-    /// held for one addition.
+    /// The label and series of every rule. Write-locked when a configuration comes into force and when a rule is first
+    /// used, otherwise read-locked for one addition.
     rules: RwLock<RuleTable>,
-    /// `shard_inbox_messages` by shard, held as `rules` is.
+    /// `shard_inbox_messages` by shard, locked as `rules` is.
     inboxes: RwLock<Vec<IntGauge>>,
-    /// Each sets gauges to what they are when the metrics are read.
+    /// Functions that set gauges when the metrics are read.
     readings: RwLock<Vec<Reading>>,
 }
 
-/// Sets gauges to what they are.
+/// Sets gauges to their current values.
 type Reading = Box<dyn Fn(&Metrics) + Send + Sync>;
 
-/// Sums for `$belfry.stats`.
+/// The totals of `$belfry.stats`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each field is the contract's key")]
 pub struct Totals {
@@ -36,26 +36,26 @@ pub struct Totals {
     pub published: u64,
     pub delivered: u64,
     pub outbox_bytes: u64,
-    /// Bytes that compression kept off the wire.
+    /// The bytes that compression has saved.
     pub saved_bytes: u64,
-    /// Bytes of compressed messages, as they are compressed.
+    /// The compressed bytes of compressed messages.
     pub deflated_bytes: u64,
 }
 
 impl Metrics {
-    /// A fresh set, everything at zero.
+    /// New metrics, all at zero.
     pub fn new() -> Self {
         let registry = Registry::new();
         let families = Families::register(&registry);
         Self { registry, families, rules: RwLock::new(RuleTable::new()), inboxes: RwLock::default(), readings: RwLock::default() }
     }
 
-    /// What is counted under `label` from now on: a rule's pattern, or nothing.
+    /// The id of a rule's label, which is its pattern or empty.
     pub fn rule(&self, label: &str) -> RuleId {
         self.rules.write().id(label)
     }
 
-    /// A message got its offset.
+    /// Counts a published message.
     pub fn published(&self, rule: RuleId, source: PublishSource) {
         if let Some(series) = self.rules.read().series(rule) {
             series.published[source.index()].inc();
@@ -64,67 +64,67 @@ impl Metrics {
         self.rule_series(rule).published[source.index()].inc();
     }
 
-    /// A connection did not become a session.
+    /// Counts a connection that did not become a session.
     pub fn handshake_rejected(&self, reason: RejectReason) {
         self.families.sessions.rejected[reason.index()].inc();
     }
 
-    /// A limit of section 7 bit.
+    /// Counts a hit of a limit (PROTOCOL section 7).
     pub fn limit_hit(&self, limit: LimitKey) {
         self.limit_hit_times(limit, 1);
     }
 
-    /// The same, so many times.
+    /// Counts several hits of a limit.
     pub fn limit_hit_times(&self, limit: LimitKey, times: u64) {
         self.families.limit_hits[limit.index()].inc_by(times);
     }
 
-    /// Log lines that were held back by the rate limit of the log, or that could not be written.
+    /// Counts log lines that were suppressed by a rate limit, or could not be written.
     pub fn log_suppressed(&self, lines: u64) {
         self.families.log_suppressed.inc_by(lines);
     }
 
-    /// Topics that live now.
+    /// Sets the number of topics.
     pub fn set_topics(&self, topics: usize) {
         self.families.topics.set(gauge_value(topics));
     }
 
-    /// Shapes of patterns that are in use now.
+    /// Sets the number of shapes of patterns in use.
     pub fn set_pattern_shapes(&self, shapes: usize) {
         self.families.sessions.pattern_shapes.set(gauge_value(shapes));
     }
 
-    /// HTTP connections that are open now.
+    /// Sets the number of open HTTP connections.
     pub fn set_http_connections(&self, connections: usize) {
         self.families.http_connections.set(gauge_value(connections));
     }
 
-    /// Addresses and credentials that a table has now.
+    /// Sets the number of addresses or credentials in a table.
     pub fn set_addresses(&self, table: AddressTable, addresses: usize) {
         self.families.kept.addresses[table.index()].set(gauge_value(addresses));
     }
 
-    /// Control items that wait in the shards' inboxes now.
+    /// Sets the number of control items in the inboxes of all shards.
     pub fn set_control_items(&self, items: usize) {
         self.families.kept.control_items.set(gauge_value(items));
     }
 
-    /// Bytes of HTTP bodies and answers that are held from now on; fewer where it is negative.
+    /// Adds to the bytes of HTTP bodies and answers in memory; `bytes` may be negative.
     pub fn add_http_bytes(&self, bytes: i64) {
         self.families.kept.http_bytes.add(bytes);
     }
 
-    /// Bytes of all histories now.
+    /// Sets the bytes of all histories.
     pub fn set_history_bytes(&self, bytes: usize) {
         self.families.kept.history_bytes.set(gauge_value(bytes));
     }
 
-    /// What a start found in `store.dir`.
+    /// Sets the number of topics that the start found in `store.dir`.
     pub fn set_store_recovered_topics(&self, epoch: RecoveredEpoch, topics: usize) {
         self.families.store_recovered_topics[epoch.index()].set(gauge_value(topics));
     }
 
-    /// Sets `shard_inbox_messages{shard}`. Shards are counted from 0 without holes.
+    /// Sets `shard_inbox_messages{shard}`. Shards are numbered from 0.
     pub fn set_shard_inbox(&self, shard: usize, messages: usize) {
         if let Some(inbox) = self.inboxes.read().get(shard) {
             inbox.set(gauge_value(messages));
@@ -138,17 +138,17 @@ impl Metrics {
         inboxes[shard].set(gauge_value(messages));
     }
 
-    /// A command refused over HTTP; a session's go through its shard's tally.
+    /// Counts a refused HTTP command. Commands of sessions are counted in their shard's tally.
     pub fn command_error(&self, code: ErrorCode) {
         self.command_errors(code, 1);
     }
 
-    /// So many commands refused over HTTP.
+    /// Counts refused HTTP commands.
     pub fn command_errors(&self, code: ErrorCode, count: usize) {
         self.families.commands.errors[code as usize].inc_by(count as u64);
     }
 
-    /// Calls `read` each time before the metrics are read, so that it sets gauges to what they are at that moment.
+    /// Calls `read` each time before the metrics are read, to set gauges.
     pub fn before_each_reading(&self, read: impl Fn(&Metrics) + Send + Sync + 'static) {
         self.readings.write().push(Box::new(read));
     }
@@ -157,7 +157,7 @@ impl Metrics {
         self.readings.read().iter().for_each(|read| read(self));
     }
 
-    /// What `$belfry.stats` tells.
+    /// The totals for `$belfry.stats`.
     pub fn totals(&self) -> Totals {
         self.read();
         let rules = self.rules.read();
@@ -174,7 +174,7 @@ impl Metrics {
         }
     }
 
-    /// The text of `/metrics`, in Prometheus's text format 0.0.4.
+    /// The text of `/metrics`, in Prometheus' text format 0.0.4.
     pub fn render(&self) -> String {
         self.read();
         let mut text = String::new();
@@ -184,7 +184,7 @@ impl Metrics {
         text
     }
 
-    /// The series of `rule`, made if it is new.
+    /// The series of `rule`, which are made at the first use.
     pub(super) fn rule_series(&self, rule: RuleId) -> RuleSeries {
         self.rules.write().series_or_make(rule, |label| self.families.rules.series(label)).clone()
     }
@@ -206,7 +206,8 @@ fn gauge_value(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A gauge may be below zero for a moment, when a shard's decrease is handed over before another's increase.
+/// The value of a gauge, at least 0. A gauge is negative for a moment if a shard's decrease is handed over before
+/// another's increase.
 fn total(gauge: &IntGauge) -> u64 {
     u64::try_from(gauge.get()).unwrap_or(0)
 }

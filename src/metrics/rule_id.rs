@@ -1,37 +1,37 @@
-//! `RuleId`: which of the labels `rule` something is counted under.
+//! The ids of the values of the label `rule`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::families::RuleSeries;
 
-/// The index of a label `rule` in every table of counts. [`Metrics::rule`](super::Metrics::rule) gives it out: one pattern has
-/// one index for the life of its metrics, through reloads too, as its series in Prometheus does. The default is the empty label,
-/// of topics that no rule matches.
+/// The index of a value of the label `rule` in tables of counts. [`Metrics::rule`](super::Metrics::rule) assigns it. A
+/// pattern keeps its index through reloads, as its series in Prometheus does. The default is the empty value, for
+/// topics that no rule matches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(usize);
 
 impl RuleId {
-    /// Its place in a table of counts.
+    /// The index in a table of counts.
     pub(super) fn index(self) -> usize {
         self.0
     }
 }
 
-/// Every label ever asked for, by index, with its series from the first use on.
+/// All assigned labels by index, with the series of those that were used.
 pub(super) struct RuleTable {
     rules: Vec<(Arc<str>, Option<RuleSeries>)>,
     indices: HashMap<Arc<str>, usize>,
 }
 
 impl RuleTable {
-    /// With the empty label alone.
+    /// A table with the empty label only.
     pub fn new() -> Self {
         let label: Arc<str> = "".into();
         Self { rules: vec![(Arc::clone(&label), None)], indices: HashMap::from([(label, 0)]) }
     }
 
-    /// The index of `label`, new or known.
+    /// The index of `label`, which is added if it is new.
     pub fn id(&mut self, label: &str) -> RuleId {
         if let Some(&index) = self.indices.get(label) {
             return RuleId(index);
@@ -42,19 +42,20 @@ impl RuleTable {
         RuleId(index)
     }
 
-    /// The series of `rule`, if it was used before.
+    /// The series of `rule`, if it was used.
     pub fn series(&self, rule: RuleId) -> Option<&RuleSeries> {
         self.rules.get(rule.0)?.1.as_ref()
     }
 
-    /// The series of `rule`, which `make` makes of its label at the first use. An index of other metrics counts as the empty label.
+    /// The series of `rule`. At the first use, `make` makes them from the label. An index of other metrics counts as
+    /// the empty label.
     pub fn series_or_make(&mut self, rule: RuleId, make: impl FnOnce(&str) -> RuleSeries) -> &RuleSeries {
         let index = if rule.0 < self.rules.len() { rule.0 } else { 0 };
         let (label, series) = &mut self.rules[index];
         series.get_or_insert_with(|| make(label))
     }
 
-    /// Every series in use.
+    /// All series in use.
     pub fn used(&self) -> impl Iterator<Item = &RuleSeries> {
         self.rules.iter().filter_map(|(_, series)| series.as_ref())
     }

@@ -1,4 +1,4 @@
-//! One shard's counts: plain additions without atomics, handed to the registry once a tick.
+//! The counts of one shard: plain additions without atomics, added to the registry once a tick.
 
 use std::mem::take;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use super::registry::Metrics;
 use super::rule_id::RuleId;
 use crate::codes::ErrorCode;
 
-/// One shard's counts since its last [`Tally::hand_over`].
+/// The counts of one shard since its last [`Tally::hand_over`].
 #[derive(Debug)]
 pub struct Tally {
     metrics: Arc<Metrics>,
     /// Whether anything was counted since the last hand-over.
     changed: bool,
-    /// By the rule's index; `None` where this shard has not met the rule.
+    /// The counts by the rule's index; `None` if the shard has not used the rule.
     rules: Vec<Option<RuleCounts>>,
     fanout: LocalHistogram,
     outbox_bytes: i64,
@@ -46,28 +46,28 @@ pub struct Tally {
     limit_hits: [u64; LimitKey::ALL.len()],
 }
 
-/// What one shard has of a gauge that all shards share.
+/// One shard's part of a gauge that all shards share.
 #[derive(Debug, Default)]
 struct Shown {
     now: i64,
-    /// What the gauge has of it.
+    /// The part that the gauge includes already.
     told: i64,
 }
 
 impl Shown {
-    /// `true`: it is another value.
+    /// Sets the part. Returns whether it has changed.
     fn set(&mut self, bytes: usize) -> bool {
         self.now = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.now != self.told
     }
 
-    /// The change since it was last told.
+    /// The change that the gauge does not include yet.
     fn take(&mut self) -> i64 {
         self.now - std::mem::replace(&mut self.told, self.now)
     }
 }
 
-/// One rule's counts, and where they go.
+/// The counts of one rule, and its series.
 #[derive(Debug)]
 struct RuleCounts {
     series: RuleSeries,
@@ -111,161 +111,161 @@ impl Tally {
         }
     }
 
-    /// `messages` × subscribers were routed under `rule`.
+    /// Counts routed messages: one for each subscriber.
     pub fn routed(&mut self, rule: RuleId, messages: u64) {
         self.rule(rule).routed += messages;
     }
 
-    /// Messages wholly written to a socket.
+    /// Counts messages that were completely written to a socket.
     pub fn delivered(&mut self, rule: RuleId, messages: u64) {
         self.rule(rule).delivered += messages;
     }
 
-    /// Queued messages that gave way to newer ones.
+    /// Counts queued messages that newer ones replaced.
     pub fn conflated(&mut self, rule: RuleId, messages: u64) {
         self.rule(rule).conflated += messages;
     }
 
-    /// Messages given up.
+    /// Counts dropped messages.
     pub fn dropped(&mut self, rule: RuleId, reason: DropReason, messages: u64) {
         self.rule(rule).dropped[reason.index()] += messages;
     }
 
-    /// The change of `outbox_messages{rule}`.
+    /// Adds to `outbox_messages{rule}`.
     pub fn queued(&mut self, rule: RuleId, change: i64) {
         self.rule(rule).queued += change;
     }
 
-    /// The change of `outbox_bytes`.
+    /// Adds to `outbox_bytes`.
     pub fn outbox_bytes(&mut self, change: i64) {
         self.changed = true;
         self.outbox_bytes += change;
     }
 
-    /// The change of `slow_sessions`: sessions whose outbox isn't empty because their socket is full.
+    /// Adds to `slow_sessions`: sessions with a non-empty outbox, because their socket is full.
     pub fn slow_sessions(&mut self, change: i64) {
         self.changed = true;
         self.slow_sessions += change;
     }
 
-    /// The change of `presence_bytes`.
+    /// Adds to `presence_bytes`.
     pub fn presence_bytes(&mut self, change: i64) {
         self.changed = true;
         self.presence_bytes += change;
     }
 
-    /// This shard's part of `gap_bytes`.
+    /// Sets this shard's part of `gap_bytes`.
     pub fn show_gap_bytes(&mut self, bytes: usize) {
         self.changed |= self.gap_bytes.set(bytes);
     }
 
-    /// This shard's part of `cursor_bytes`.
+    /// Sets this shard's part of `cursor_bytes`.
     pub fn show_cursor_bytes(&mut self, bytes: usize) {
         self.changed |= self.cursor_bytes.set(bytes);
     }
 
-    /// This shard's part of `interval_bytes`.
+    /// Sets this shard's part of `interval_bytes`.
     pub fn show_interval_bytes(&mut self, bytes: usize) {
         self.changed |= self.interval_bytes.set(bytes);
     }
 
-    /// This shard's part of `input_bytes`.
+    /// Sets this shard's part of `input_bytes`.
     pub fn show_input_bytes(&mut self, bytes: usize) {
         self.changed |= self.input_bytes.set(bytes);
     }
 
-    /// The change of `subscriptions`.
+    /// Adds to `subscriptions`.
     pub fn subscriptions(&mut self, change: i64) {
         self.changed = true;
         self.subscriptions += change;
     }
 
-    /// Bytes written to sockets.
+    /// Counts bytes written to sockets.
     pub fn delivered_bytes(&mut self, bytes: u64) {
         self.changed = true;
         self.delivered_bytes += bytes;
     }
 
-    /// Bytes read from sockets.
+    /// Counts bytes read from sockets.
     pub fn received_bytes(&mut self, bytes: u64) {
         self.changed = true;
         self.received_bytes += bytes;
     }
 
-    /// From a message's publish to this shard's last write of it.
+    /// Records the time from the publish of a message to this shard's last write of it.
     pub fn fanout(&mut self, took: Duration) {
         self.changed = true;
         self.fanout.observe(took.as_secs_f64());
     }
 
-    /// A session began.
+    /// Counts a new session.
     pub fn session_opened(&mut self) {
         self.changed = true;
         self.sessions_opened += 1;
     }
 
-    /// A session ended.
+    /// Counts the end of a session.
     pub fn session_closed(&mut self, reason: CloseReason) {
         self.changed = true;
         self.sessions_closed[reason.index()] += 1;
     }
 
-    /// A command came.
+    /// Counts a command.
     pub fn command(&mut self, op: CommandOp) {
         self.changed = true;
         self.commands[op.index()] += 1;
     }
 
-    /// A command was refused.
+    /// Counts a refused command.
     pub fn command_error(&mut self, code: ErrorCode) {
         self.changed = true;
         self.command_errors[code as usize] += 1;
     }
 
-    /// A `since` was kept or not.
+    /// Counts the result of a `since`.
     pub fn recovery(&mut self, result: Recovery) {
         self.changed = true;
         self.recoveries[result.index()] += 1;
     }
 
-    /// A limit bit.
+    /// Counts a hit of a limit.
     pub fn limit_hit(&mut self, limit: LimitKey) {
         self.changed = true;
         self.limit_hits[limit.index()] += 1;
     }
 
-    /// A message was deflated from `plain` to `packed` bytes.
+    /// Counts a compressed message: `plain` bytes became `packed` bytes.
     pub fn deflated(&mut self, plain: u64, packed: u64) {
         self.changed = true;
         self.deflate_in_bytes += plain;
         self.deflate_out_bytes += packed;
     }
 
-    /// Messages that were written compressed to a socket.
+    /// Counts messages that were written compressed to a socket.
     pub fn deflated_messages(&mut self, how: DeflateHow, messages: u64) {
         self.changed = true;
         self.deflate_messages[how.index()] += messages;
     }
 
-    /// Messages that might have referred to an earlier one and did not.
+    /// Counts messages that could not refer to an earlier one.
     pub fn no_reference(&mut self, why: NoReference, messages: u64) {
         self.changed = true;
         self.deflate_no_reference[why.index()] += messages;
     }
 
-    /// A message was parsed against an earlier one.
+    /// Counts a message that was parsed against an earlier one.
     pub fn parsed(&mut self) {
         self.changed = true;
         self.deflate_parses += 1;
     }
 
-    /// The change of `deflate_reference_bytes`.
+    /// Adds to `deflate_reference_bytes`.
     pub fn reference_bytes(&mut self, change: i64) {
         self.changed = true;
         self.deflate_reference_bytes += change;
     }
 
-    /// Adds everything to the registry and starts over from zero; nothing is touched when nothing happened, and nothing is allocated.
+    /// Adds all counts to the registry and resets them. Does nothing if nothing was counted. Never allocates.
     pub fn hand_over(&mut self) {
         if !take(&mut self.changed) {
             return;
@@ -320,7 +320,7 @@ impl Tally {
         self.rules[rule.index()].as_mut().expect("the rule was met above")
     }
 
-    /// A reload may bring rules at any time, so the table grows when one is first met.
+    /// The counts of `rule`. The table grows at the first use of a rule, because a reload may add rules at any time.
     #[cold]
     fn meet(&mut self, rule: RuleId) {
         if self.rules.len() <= rule.index() {
@@ -331,7 +331,7 @@ impl Tally {
 }
 
 impl Drop for Tally {
-    /// What a shard counted last is not lost with it.
+    /// The last counts of a shard are added when it ends.
     fn drop(&mut self) {
         self.hand_over();
     }

@@ -1,11 +1,11 @@
-//! The contract of section 9, held to the registry.
+//! Tests of PROTOCOL section 9.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 
-/// Section 9, in its order, and what was added since.
+/// The metrics of section 9 in its order, then those that were added later.
 const NAMES: [&str; 54] = [
     "sessions",
     "sessions_opened_total",
@@ -63,7 +63,7 @@ const NAMES: [&str; 54] = [
     "process_resident_memory_bytes",
 ];
 
-/// The value of the series that `line` begins with.
+/// The value of the line that begins with `series`.
 fn value(metrics: &Metrics, series: &str) -> String {
     let text = metrics.render();
     let line = text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')));
@@ -128,7 +128,7 @@ fn a_hand_over_adds_what_was_counted_and_starts_over() {
     assert_eq!(metrics.totals().outbox_bytes, 0);
 }
 
-/// Two gateways in one process count apart.
+/// Two gateways in one process have separate counts.
 #[test]
 fn a_registry_is_its_own() {
     let (here, there) = (Metrics::new(), Metrics::new());
@@ -137,7 +137,7 @@ fn a_registry_is_its_own() {
     assert_eq!(value(&there, r#"belfry_limit_hits_total{limit="fds"}"#), "0");
 }
 
-/// A rule keeps its series through reloads, and no two rules share one. (Past 65,535 labels they did.)
+/// A rule keeps its series through reloads, and no two rules share one. The bug: beyond 65,535 labels they did.
 #[test]
 fn a_label_has_one_index_and_an_index_one_label() {
     let metrics = Metrics::new();

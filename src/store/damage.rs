@@ -5,22 +5,22 @@ use std::io;
 /// Why a file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
-    /// The disk.
+    /// The disk failed.
     #[error("it can't be read")]
     Read(#[from] io::Error),
-    /// It begins otherwise.
+    /// The file begins otherwise, or has another version.
     #[error("its format is not one that this version reads")]
     Format,
-    /// It ends before its seal.
+    /// The file ends before its seal.
     #[error("it is cut short")]
     Short,
-    /// A record's checksum is another.
+    /// The checksum of a record is wrong.
     #[error("a checksum in it is wrong")]
     Checksum,
-    /// A record says what can't be.
+    /// The content of a record is invalid.
     #[error("{0} in it is malformed")]
     Malformed(&'static str),
-    /// Records are missing, doubled or out of place.
+    /// Records are missing, duplicated or out of order.
     #[error("{0}")]
     Order(&'static str),
 }

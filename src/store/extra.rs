@@ -1,4 +1,4 @@
-//! What goes with a message beside its payload, as bytes of its record.
+//! The parts of a message beside its payload, as bytes of its record.
 //!
 //! | part | bytes | what |
 //! |---|---|---|

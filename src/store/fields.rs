@@ -3,20 +3,20 @@
 use super::damage::Damage;
 use crate::topic_name::NAME_BYTES_MAX;
 
-/// Appends a text that is no longer than [`NAME_BYTES_MAX`], as names, patterns and epochs are.
+/// Appends a text of at most [`NAME_BYTES_MAX`] bytes: a name, a pattern or an epoch.
 pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
     debug_assert!(text.len() <= NAME_BYTES_MAX, "{text}");
     out.extend_from_slice(&(text.len() as u16).to_le_bytes());
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends a text of any length that a message can have.
+/// Appends a text of any length.
 pub(super) fn put_long_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&(text.len() as u32).to_le_bytes());
     out.extend_from_slice(text.as_bytes());
 }
 
-/// What is left of a record's content.
+/// The unread rest of a record's content.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -47,7 +47,7 @@ impl<'a> Fields<'a> {
         self.text_of(length.into())
     }
 
-    /// A text behind four bytes of length.
+    /// Reads a text with four bytes of length.
     pub(super) fn long_text(&mut self) -> Result<&'a str, Damage> {
         let length = self.u32()?;
         self.text_of(length as usize)

@@ -1,4 +1,4 @@
-//! The folder of a store: who has it, and its one file from its writing to its end.
+//! The folder of a store: its lock, and its file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,44 +14,44 @@ use crate::hub::TopicState;
 /// The topics of the last clean stop.
 const TOPICS: &str = "topics";
 
-/// Where they are written before they are whole.
+/// The same while it is being written.
 const TOPICS_UNFINISHED: &str = "topics.unfinished";
 
-/// A file that could not be used, kept for whoever wants to know why.
+/// A file that could not be used, kept for an examination.
 const TOPICS_DAMAGED: &str = "topics.damaged";
 
-/// Whose lock says that a gateway has the folder.
+/// The file whose lock a running gateway holds.
 const LOCK: &str = "lock";
 
-/// A folder that this process has for itself.
+/// A folder that this process has locked.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// Open and locked for as long as the folder is held.
+    /// Open and locked until the folder is dropped.
     _lock: File,
 }
 
-/// Why a folder can't be had or a file not be written or read.
+/// Why a folder is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// The folder is missing and can't be made, or nothing can be written there.
+    /// The folder can't be made, or is not writable.
     #[error("store.dir = {path:?} can't be used ({reason}); name a folder that this user may write to")]
     Unusable {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         reason: io::Error,
     },
-    /// Another process has it.
+    /// Another process has locked the folder.
     #[error("store.dir = {path:?} is used by another gateway; give each a folder of its own")]
     Taken {
-        /// Which.
+        /// The folder.
         path: PathBuf,
     },
 }
 
 impl Folder {
-    /// Makes the folder if it is missing, and locks it.
+    /// Makes the folder if needed, and locks it.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let unusable = |reason| FolderError::Unusable { path: path.to_owned(), reason };
         fs::create_dir_all(path).map_err(unusable)?;
@@ -63,7 +63,7 @@ impl Folder {
         }
     }
 
-    /// Whether a gateway could have the folder: it is there or can be made, and can be written to. A gateway that runs may have it.
+    /// Checks that the folder exists or can be made, and is writable. A running gateway may have locked it.
     pub fn check(path: &Path) -> Result<(), FolderError> {
         let unusable = |reason| FolderError::Unusable { path: path.to_owned(), reason };
         fs::create_dir_all(path).map_err(unusable)?;
@@ -73,7 +73,7 @@ impl Folder {
         written.and(removed).map_err(unusable)
     }
 
-    /// Writes `topics`: on the disk and whole under its name, or not there at all.
+    /// Writes `topics` to the disk. After an error there is no file, not even the one before.
     pub fn write(&self, topics: impl Iterator<Item = TopicState>, written_at: Timestamp) -> io::Result<Totals> {
         let unfinished = self.path.join(TOPICS_UNFINISHED);
         let written = File::create(&unfinished).and_then(|file| {
@@ -84,15 +84,16 @@ impl Folder {
         });
         let written = written.and_then(|totals| self.sync().map(|()| totals));
         if written.is_err() {
-            // A rename that is not known to be on the disk is undone too: whoever starts next must not believe half of it.
+            // A rename that may not be on the disk is undone too, because the next start must not use the file.
             let _ = fs::remove_file(&unfinished);
             let _ = fs::remove_file(self.path.join(TOPICS));
         }
         written
     }
 
-    /// Takes the topics of the last clean stop and gives each to `found`; `None`: there are none. The file is looked through first, then
-    /// off the disk before anything is given out, so that no later start can find what has moved on since.
+    /// Removes the file of the last clean stop, and passes each topic to `found`; `None` if there is no file. The file
+    /// is verified first, and removed from the disk before the first topic is passed on, so that no later start finds
+    /// outdated topics.
     pub fn take(&self, found: impl FnMut(TopicState)) -> Result<Option<Totals>, Damage> {
         let path = self.path.join(TOPICS);
         let file = match File::open(&path) {
@@ -110,7 +111,7 @@ impl Folder {
         snapshot::read(io::BufReader::new(&file), found).map(Some)
     }
 
-    /// The folder's entries are on the disk.
+    /// Writes the folder's entries to the disk.
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
@@ -124,7 +125,7 @@ mod tests {
         folder.write(std::iter::empty(), Timestamp(1)).unwrap()
     }
 
-    /// What a clean stop left is taken once: a later start, after a crash, finds nothing.
+    /// The topics of a clean stop are taken once. A later start, after a crash, finds none.
     #[test]
     fn what_was_written_is_taken_once() {
         let path = tempfile::tempdir().unwrap();
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!(folder.take(drop).unwrap(), None);
     }
 
-    /// Damage is told once and kept aside.
+    /// A damaged file is reported once, and renamed.
     #[test]
     fn a_damaged_file_is_kept_aside() {
         let path = tempfile::tempdir().unwrap();
@@ -146,7 +147,7 @@ mod tests {
         assert_eq!(folder.take(drop).unwrap(), None);
     }
 
-    /// Two gateways on one folder would each believe that the other's offsets are its own.
+    /// A second gateway can't lock the folder. Otherwise it would assign the same offsets again.
     #[test]
     fn a_folder_has_one_gateway() {
         let path = tempfile::tempdir().unwrap();
@@ -157,7 +158,7 @@ mod tests {
         Folder::open(path.path()).unwrap();
     }
 
-    /// A write that fails leaves no file at all, neither half of a new one nor the one before.
+    /// After a failed write there is no file: neither a part of the new one nor the one before.
     #[test]
     fn a_write_that_fails_leaves_nothing() {
         let path = tempfile::tempdir().unwrap();

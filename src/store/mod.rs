@@ -1,4 +1,4 @@
-//! Topics that outlive a planned restart: one file, written when a drain has ended and read by the next start.
+//! The store keeps topics over a planned restart, in one file that the end of a drain writes and the next start reads.
 
 mod damage;
 mod extra;

@@ -1,4 +1,4 @@
-//! One record of a store's file: a checksum, a length, a kind and a body.
+//! A record of the store's file: a checksum, a length, a kind and a body.
 //!
 //! | part | bytes | what |
 //! |---|---|---|
@@ -28,17 +28,17 @@ const TOPIC: u8 = 1;
 const MESSAGE: u8 = 2;
 const SEAL: u8 = 3;
 
-/// In a message's flags: a session follows that the message is kept from.
+/// A flag of a message: it has the session that does not receive it.
 const HAS_EXCEPT: u8 = 1;
-/// In a message's flags: what goes with it beside the payload stands before that.
+/// A flag of a message: it has further parts before its payload.
 const HAS_EXTRA: u8 = 2;
 
-/// What one record says.
+/// The content of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record<'a> {
-    /// A topic; its messages follow.
+    /// A topic, whose messages follow.
     Topic {
-        /// By which its messages name it: the topic's place in the file, from 0.
+        /// The number of the topic in the file, from 0, which its messages have.
         id: u32,
         epoch: Epoch,
         newest: Offset,
@@ -46,20 +46,20 @@ pub(super) enum Record<'a> {
         /// The pattern of the rule that the topic had.
         rule: &'a str,
     },
-    /// A message of a topic before it.
+    /// A message of the topic before it.
     Message {
         topic: u32,
         offset: Offset,
         /// Unix milliseconds.
         published_at: Timestamp,
         kind: PayloadKind,
-        /// A session that does not get it.
+        /// A session that does not receive the message.
         except: Option<SessionId>,
-        /// What goes with it beside the payload.
+        /// The parts beside the payload.
         extra: Option<Arc<Extra>>,
         payload: &'a [u8],
     },
-    /// The end: the file is whole.
+    /// The end of a complete file.
     Seal { topics: u32, messages: u64, written_at: Timestamp },
 }
 
@@ -105,7 +105,7 @@ impl<'a> Record<'a> {
         out[begin..begin + 4].copy_from_slice(&checksum.to_le_bytes());
     }
 
-    /// Reads the record whose head and content these are.
+    /// Reads a record from its head and content.
     pub(super) fn decode(head: [u8; HEAD_BYTES], content: &'a [u8]) -> Result<Self, Damage> {
         let [c0, c1, c2, c3, ref length @ ..] = head;
         let mut hasher = crc32fast::Hasher::new();

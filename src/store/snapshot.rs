@@ -1,4 +1,5 @@
-//! All topics in one file: a head, each topic with its messages, and a seal. The file counts as a whole or not at all.
+//! Writes and reads all topics as one file: a head, each topic with its messages, and a seal. A file that is not
+//! complete is refused.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
@@ -8,18 +9,18 @@ use super::record::{HEAD_BYTES, Record};
 use crate::clock::Timestamp;
 use crate::hub::{KeptMessage, TopicState};
 
-/// How a file begins; the last byte is the version of its format.
+/// The first bytes of a file. The last of them is the version of the format.
 const HEAD: [u8; 8] = *b"belfry\0\x01";
 
-/// Records are gathered up to this size before they are written, in bytes.
+/// The size of the write buffer, in bytes.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// What a file holds.
+/// The size of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Topics.
+    /// The number of topics.
     pub topics: u32,
-    /// Messages.
+    /// The number of messages.
     pub messages: u64,
     /// The file's length.
     pub bytes: u64,
@@ -68,7 +69,7 @@ fn put(record: &Record<'_>, buffer: &mut Vec<u8>, totals: &mut Totals) {
     totals.bytes += (buffer.len() - before) as u64;
 }
 
-/// Reads a whole file and gives each topic to `found`, as it comes: only once this has returned is it known that the file is whole.
+/// Reads a file, and passes each topic to `found`. Only after it has returned `Ok` is the file known to be complete.
 pub fn read(mut source: impl Read, mut found: impl FnMut(TopicState)) -> Result<Totals, Damage> {
     let mut head = [0; HEAD.len()];
     read_whole(&mut source, &mut head)?;
@@ -84,7 +85,7 @@ pub fn read(mut source: impl Read, mut found: impl FnMut(TopicState)) -> Result<
         let [.., l0, l1, l2, l3] = head;
         let length = u64::from(u32::from_le_bytes([l0, l1, l2, l3]));
         content.clear();
-        // A length that lies ends at the file's end: the buffer grows with what is there.
+        // The buffer grows with the bytes of the file, so a wrong length allocates no more than the file has.
         if source.by_ref().take(length).read_to_end(&mut content)? as u64 != length {
             return Err(Damage::Short);
         }
@@ -122,7 +123,7 @@ pub fn read(mut source: impl Read, mut found: impl FnMut(TopicState)) -> Result<
     }
 }
 
-/// A topic is over: its history has to reach its newest offset, or `since` would be answered with a hole.
+/// Ends a topic. Its history must reach its newest offset, or `since` would be answered with a hole.
 fn close(topic: Option<TopicState>, found: &mut impl FnMut(TopicState)) -> Result<(), Damage> {
     let Some(topic) = topic else { return Ok(()) };
     if topic.messages.last().is_some_and(|last| last.offset != topic.newest)

@@ -1,17 +1,17 @@
-//! How the publishes of one stream were answered: what was not acknowledged may or may not have been stored.
+//! The answers to the publishes of a stream. A publish without an acknowledgement may or may not have been stored.
 
-/// How many publishes were answered in which way.
+/// Counts of publishes by answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Answers {
-    /// They were taken.
+    /// Acknowledged publishes.
     pub acknowledged: u64,
-    /// They were refused.
+    /// Refused publishes.
     pub refused: u64,
-    /// Their connection was gone before, or the answer is not there yet.
+    /// Publishes whose connection broke, or that wait for their answer.
     pub unanswered: u64,
 }
 
-/// What became of a publish.
+/// The answer to a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Awaited,
@@ -19,21 +19,21 @@ pub(super) enum Answer {
     Refused,
 }
 
-/// The publishes of one stream that are to be answered; empty where none is.
+/// The publishes of a stream that ask for answers.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    /// By sequence number, the first being 1.
+    /// By sequence number, from 1.
     answers: Vec<Answer>,
 }
 
 impl Asked {
-    /// The publish `sequence` of `stream` is to be answered; the number that it is asked by.
+    /// Notes that the publish `sequence` of `stream` asks for an answer. Returns the command's `id`.
     pub(super) fn ask(&mut self, stream: u32, sequence: u32) -> u64 {
         self.answers.resize(sequence as usize, Answer::Awaited);
         u64::from(stream) << 32 | u64::from(sequence)
     }
 
-    /// The stream and the sequence number of a publish that was asked by `id`.
+    /// The stream and sequence number of a publish with this `id`.
     pub(super) fn asked_by(id: u64) -> (u32, u32) {
         ((id >> 32) as u32, id as u32)
     }
@@ -44,7 +44,7 @@ impl Asked {
         }
     }
 
-    /// Whether the message is owed to subscribers: it was acknowledged, or nobody asks for answers.
+    /// Whether the message is owed to subscribers: it was acknowledged, or asked for no answer.
     pub(super) fn is_owed(&self, sequence: u32) -> bool {
         let answer = (sequence as usize).checked_sub(1).and_then(|at| self.answers.get(at));
         self.answers.is_empty() || answer == Some(&Answer::Acknowledged)

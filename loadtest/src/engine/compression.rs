@@ -1,19 +1,19 @@
-//! permessage-deflate of one session: what it offers, what was agreed on, what it has inflated.
+//! permessage-deflate of one session: the offer, the agreement, and the window.
 
 use crate::wire::inflate::BadDeflate;
 use crate::wire::upgrade::Takeover;
 use crate::wire::{Deflate, Inflater, Window};
 
-/// One session's compression.
+/// The compression of a session.
 #[derive(Debug)]
 pub(super) struct Compression {
     offer: Deflate,
     agreed: Deflate,
-    /// What it has inflated, where messages may refer to that. Made when the first compressed message comes.
+    /// The window, if messages may refer to earlier ones. It is allocated with the first compressed message.
     window: Option<Box<Window>>,
 }
 
-/// The server lets messages refer to earlier ones, though asked not to.
+/// The server keeps its window, although the offer excludes that.
 #[derive(Debug, thiserror::Error)]
 #[error("the server keeps its deflate window from message to message, though asked not to")]
 pub(super) struct NotOffered;
@@ -23,12 +23,12 @@ impl Compression {
         Self { offer, agreed: Deflate::Off, window: None }
     }
 
-    /// The connection has ended: the next one begins with an empty window.
+    /// Drops the window at the end of a connection.
     pub(super) fn forget(&mut self) {
         *self = Self::offering(self.offer);
     }
 
-    /// The server answered the offer.
+    /// Notes the server's answer to the offer.
     pub(super) fn agree(&mut self, answer: Option<Takeover>) -> Result<(), NotOffered> {
         self.agreed = match answer {
             None => Deflate::Off,
@@ -39,12 +39,12 @@ impl Compression {
         Ok(())
     }
 
-    /// Whether the server compresses as it was offered.
+    /// Whether the server compresses as offered.
     pub(super) fn is_as_offered(&self) -> bool {
         self.agreed != Deflate::Off && self.agreed == self.offer
     }
 
-    /// Inflates a message, by the memory of `inflater` that all sessions share.
+    /// Inflates a message with `inflater`, which all sessions share.
     pub(super) fn inflate<'a>(&mut self, deflated: &[u8], inflater: &'a mut Inflater) -> Result<&'a [u8], BadDeflate> {
         match self.agreed {
             Deflate::History => inflater.inflate_in(self.window.get_or_insert_default(), deflated),

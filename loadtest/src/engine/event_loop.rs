@@ -1,4 +1,4 @@
-//! The event loop: connects sessions, publishes what is due, reads and writes sockets that are ready.
+//! The event loop: connects sessions, publishes messages that are due, and reads and writes ready sockets.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -15,11 +15,12 @@ use crate::measure::Slice;
 use crate::stamp::Stamper;
 use crate::wire::publish_http;
 
-/// The one read buffer in bytes. With less, a burst to one subscriber would take several reads.
+/// The size of the read buffer, in bytes. With a smaller one, a burst to one subscriber would take several reads.
 const BUFFER_BYTES: usize = 256 << 10;
-/// How long a session waits that goes on at another gateway, in nanoseconds: where all are gone it does not spin.
+/// The wait of a session before it connects to the next gateway, in nanoseconds. It keeps the loop from spinning if all
+/// gateways are gone.
 const PAUSE_BEFORE_NEXT: u64 = 100_000_000;
-/// How many sessions connect at once. A listener's backlog is often no longer than this.
+/// The largest number of sessions that connect at the same time. The backlog of a listener is often no longer.
 const PENDING_MAX: usize = 128;
 
 /// Receives each slice of the time line as it ends.
@@ -29,19 +30,19 @@ pub(super) struct EventLoop {
     pub(super) clock: Clock,
     pub(super) poll: Poll,
     pub(super) sessions: Vec<Session>,
-    /// The gateways that act as one; sessions are dealt to them in turn.
+    /// The gateways that act as one. Sessions are assigned round robin.
     pub(super) targets: Vec<Target>,
     pub(super) ledger: Ledger,
     pub(super) load: Option<Load>,
     pub(super) watch: Option<Watch>,
     /// Sessions to connect, in order.
     waiting: VecDeque<usize>,
-    /// Sessions that go on at another gateway, and when.
+    /// Sessions that are to connect to the next gateway, with the time.
     going_on: VecDeque<(u64, usize)>,
-    /// Sessions that are connecting, or connected and not yet subscribed.
+    /// The number of sessions that are connecting, upgrading or subscribing.
     pending: usize,
     buffer: Box<[u8]>,
-    /// When the current socket was read, in nanoseconds of the clock.
+    /// The time of the last read, in nanoseconds of the clock.
     now: u64,
 }
 
@@ -63,7 +64,7 @@ impl EventLoop {
         })
     }
 
-    /// Sessions that wait to connect, or are connecting.
+    /// The number of sessions that wait to connect, or are connecting.
     pub(super) fn connecting(&self) -> usize {
         self.pending + self.waiting.len()
     }
@@ -72,13 +73,13 @@ impl EventLoop {
         self.connecting() > 0
     }
 
-    /// The session `index` connects as soon as fewer than [`PENDING_MAX`] do.
+    /// Connects the session `index` as soon as fewer than [`PENDING_MAX`] are connecting.
     pub(super) fn enqueue(&mut self, index: usize) {
         self.ledger.prepare(&mut self.sessions[index]);
         self.waiting.push_back(index);
     }
 
-    /// Begins to connect waiting sessions, as many as may connect at once.
+    /// Begins to connect waiting sessions, up to [`PENDING_MAX`].
     pub(super) fn begin_connecting(&mut self) -> Result<(), ConnectError> {
         let now = self.clock.now();
         while let Some(&(at, index)) = self.going_on.front()
@@ -105,7 +106,7 @@ impl EventLoop {
         &self.targets[self.sessions[index].roaming.home()]
     }
 
-    /// Publishes what is due, waits for the next event until `deadline`, and handles it.
+    /// Publishes messages that are due, waits for ready sockets until `deadline`, and handles them.
     pub(super) fn tick(&mut self, deadline: u64) {
         let now = self.clock.now();
         self.publish_due(now);
@@ -124,7 +125,7 @@ impl EventLoop {
             }
             if readable {
                 self.read(index);
-                // A long row of subscribers must not delay the next message.
+                // A long list of ready subscribers must not delay the next message.
                 if self.load.as_ref().is_some_and(|load| load.is_due(self.now, &self.ledger)) {
                     self.publish_due(self.now);
                 }
@@ -148,7 +149,7 @@ impl EventLoop {
         while self.read_once(index) {}
     }
 
-    /// Reads once; whether more may be there, of which the poll would not tell.
+    /// Reads once. Returns whether more bytes may be buffered, which the poll would not report.
     fn read_once(&mut self, index: usize) -> bool {
         let session = &mut self.sessions[index];
         let Some(transport) = &mut session.transport else { return false };
@@ -163,7 +164,7 @@ impl EventLoop {
                 return buffers_reads;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                // The read may have completed the TLS handshake, for which the upgrade waits.
+                // The upgrade waits for the TLS handshake, which the read may have completed.
                 if buffers_reads && !session.outgoing.is_empty() {
                     self.flush(index);
                 }
@@ -224,7 +225,8 @@ impl EventLoop {
         }
     }
 
-    /// The connection broke. A reset, or TLS that ends without its alert, counts as a close without a code; all else is a fault.
+    /// Handles a broken connection. A reset, or TLS that ends without its alert, counts as a close without a code.
+    /// Everything else is a fault.
     fn break_off(&mut self, index: usize, error: &std::io::Error) {
         let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
         if !reset || self.sessions[index].phase != Phase::Open {
@@ -233,7 +235,7 @@ impl EventLoop {
         self.leave(index, Phase::Closed);
     }
 
-    /// Ends the session. Closing its socket removes it from the poll.
+    /// Ends the session. Closing the socket removes it from the poll.
     pub(super) fn leave(&mut self, index: usize, phase: Phase) {
         let session = &mut self.sessions[index];
         if session.is_pending() {

@@ -1,4 +1,4 @@
-//! The ledger: topics and streams, which deliveries are owed, which arrived.
+//! The ledger: topics and streams, and which deliveries are owed and have arrived.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,13 +17,13 @@ pub struct Counts {
     pub published: u64,
     pub deliveries: u64,
     pub received_bytes: u64,
-    /// The bytes of those WebSocket messages that delivered something, without their heads, as they were on the wire.
+    /// The bytes on the wire of WebSocket messages with deliveries, without frame heads.
     pub message_bytes: u64,
-    /// The same, inflated.
+    /// The same after inflating.
     pub text_bytes: u64,
     pub duplicated: u64,
     pub reordered: u64,
-    /// Messages that a later one overtook, whether or not they arrived afterwards.
+    /// Messages that a later one overtook, including those that arrived afterwards.
     pub holes: u64,
     pub altered: u64,
     pub foreign: u64,
@@ -36,13 +36,13 @@ pub struct Counts {
     pub draining: u64,
     /// The most deliveries that one session lacked when the server closed it.
     pub behind_at_close: u64,
-    /// Messages that were due while their publisher was not connected.
+    /// Messages that were due while their publisher was disconnected.
     pub unsent: u64,
-    /// Errors by code: how many, and the message of the first.
+    /// Errors by code: the count, and the message of the first.
     pub errors: BTreeMap<String, (u64, String)>,
     /// Refused upgrades, by reason.
     pub refusals: BTreeMap<String, u64>,
-    /// Sessions that the server closed, by close code; 1006 without one.
+    /// Sessions that the server closed, by close code; 1006 without a Close.
     pub closes: BTreeMap<u16, u64>,
     /// Other failures of a session, by error.
     pub faults: BTreeMap<String, u64>,
@@ -54,11 +54,11 @@ pub struct Ledger {
     pub latency: Latency,
     /// Counts of deliveries and failures.
     pub counts: Counts,
-    /// Deliveries that are owed and have not arrived.
+    /// The number of owed deliveries that have not arrived.
     pub outstanding: i64,
     /// Subscribers, summed over all topics.
     pub(super) subscriptions: u64,
-    /// Whether gateways act as one: then a topic's offsets have holes, and are no sequence numbers.
+    /// Whether gateways act as one. The offsets of a topic have holes then, and are not sequence numbers.
     clustered: bool,
     pub(super) stamper: Stamper,
     pub(super) inflater: Inflater,
@@ -69,7 +69,7 @@ pub struct Ledger {
 pub(super) struct Topic {
     pub(super) name: String,
     pub(super) epoch: String,
-    /// Sessions to which deliveries are owed.
+    /// The number of sessions to which deliveries are owed.
     pub(super) subscribers: u32,
     pub(super) first_stream: u32,
     pub(super) streams: u32,
@@ -118,7 +118,7 @@ impl Ledger {
         topics.iter().map(|topic| self.topics[*topic as usize].name.as_str()).collect()
     }
 
-    /// Prepares a session that will connect: new tracks, unless it resumes with the old ones.
+    /// Prepares a session for a connection: it gets new tracks, unless it resumes.
     pub(super) fn prepare(&self, session: &mut Session) {
         if session.resumes {
             return;
@@ -126,7 +126,7 @@ impl Ledger {
         session.tracks = self.tracks(&session.topics);
     }
 
-    /// Tracks that begin at the first message where nothing was published yet, else at the next one to arrive.
+    /// Tracks that begin with the first message if nothing was published yet, otherwise with the next one to arrive.
     fn tracks(&self, topics: &[u32]) -> Vec<Track> {
         let streams = topics.iter().flat_map(|topic| self.streams_of(*topic));
         streams.map(|stream| if stream.sent == 0 { Track::FROM_START } else { Track::FROM_ANYWHERE }).collect()
@@ -137,10 +137,10 @@ impl Ledger {
         &self.streams[topic.first_stream as usize..(topic.first_stream + topic.streams) as usize]
     }
 
-    /// The session is subscribed: from now on deliveries are owed to it, including those it missed.
+    /// Notes that the session is subscribed. From now on deliveries are owed to it, including those that it missed.
     pub(super) fn subscribed(&mut self, session: &mut Session, topics: &[SubscribedTopic]) {
         if !topics.is_empty() && !topics.iter().any(|told| self.names(&session.topics).contains(&told.topic.as_str())) {
-            // Answers a subscribe that the session has replaced by another since.
+            // The answer belongs to a subscribe that the session has replaced by another.
             return;
         }
         self.stop_expecting(session);
@@ -152,7 +152,7 @@ impl Ledger {
         self.start_expecting(session);
     }
 
-    /// The server acknowledged the session, or one of its subscriptions. The last one completes the subscribe.
+    /// Notes an acknowledgement of the session or of one subscription. The last one completes the subscribe.
     pub(super) fn acknowledge(&mut self, session: &mut Session) {
         session.acknowledged += 1;
         // One acknowledgement is for the session itself.
@@ -194,19 +194,20 @@ impl Ledger {
         topics[..at].iter().map(|topic| self.topics[*topic as usize].streams as usize).sum()
     }
 
-    /// Messages that were sent to the session's topics after the newest it has.
+    /// The number of messages to the session's topics that were sent after its newest.
     pub(super) fn owed(&self, session: &Session) -> i64 {
         let streams = session.topics.iter().flat_map(|topic| self.streams_of(*topic));
         session.tracks.iter().zip(streams).map(|(track, stream)| i64::from(track.tail(stream.sent))).sum()
     }
 
-    /// What is owed to the session and has not come: of what was to be answered, what was acknowledged.
+    /// The number of owed messages that have not arrived. Publishes that ask for an answer are owed if they were
+    /// acknowledged.
     pub(super) fn lost(&self, session: &Session) -> u64 {
         let is_owed = |stream: u32, sequence| self.streams[stream as usize].asked.is_owed(sequence);
         session.missing.iter().filter(|(stream, sequence)| is_owed(*stream, *sequence)).count() as u64
     }
 
-    /// The same of what is newer than all that has come.
+    /// The same for messages that are newer than all that have arrived.
     pub(super) fn lost_end(&self, session: &Session) -> u64 {
         let streams = session.topics.iter().flat_map(|topic| self.streams_of(*topic));
         let lost =
@@ -214,7 +215,7 @@ impl Ledger {
         session.tracks.iter().zip(streams).map(lost).sum::<usize>() as u64
     }
 
-    /// The server told the session that messages of `topic` do not come; `begins_anew`: what comes is of another life.
+    /// Handles a `gap` of `topic`: its messages are not owed. `begins_anew`: the topic has a new epoch.
     pub(super) fn excuse(&mut self, session: &mut Session, topic: &str, begins_anew: bool) {
         let Some(at) = session.topics.iter().position(|own| self.topics[*own as usize].name == topic) else { return };
         let (first, topic) = (self.first_track(&session.topics, at), session.topics[at] as usize);
@@ -232,7 +233,7 @@ impl Ledger {
         }
     }
 
-    /// A publish was answered.
+    /// Notes the answer to a publish.
     pub(super) fn answer(&mut self, id: u64, answer: Answer) {
         let (stream, sequence) = Asked::asked_by(id);
         if let Some(stream) = self.streams.get_mut(stream as usize) {
@@ -240,7 +241,7 @@ impl Ledger {
         }
     }
 
-    /// How publishes were answered, of all streams.
+    /// The answers of all streams.
     pub(super) fn answers(&self) -> Answers {
         self.streams.iter().map(|stream| stream.asked.count()).fold(Answers::default(), |sum, of_stream| Answers {
             acknowledged: sum.acknowledged + of_stream.acknowledged,
@@ -249,7 +250,7 @@ impl Ledger {
         })
     }
 
-    /// From now on nothing is owed to the session.
+    /// Stops owing deliveries to the session.
     pub(super) fn stop_expecting(&mut self, session: &mut Session) {
         if !std::mem::take(&mut session.expects_deliveries) {
             return;
@@ -261,13 +262,13 @@ impl Ledger {
         self.subscriptions -= session.topics.len() as u64;
     }
 
-    /// The session ended; the server ended it if `closed`.
+    /// Notes the end of the session; `closed` if the server ended it.
     pub(super) fn session_ended(&mut self, session: &mut Session, closed: bool) {
         if closed && session.expects_deliveries {
             self.counts.behind_at_close = self.counts.behind_at_close.max(self.owed(session) as u64);
         }
         self.stop_expecting(session);
-        // A session may be told why it is not wanted before it was subscribed.
+        // A Close with a code counts even before the session was subscribed.
         if closed && (session.phase == Phase::Open || session.close_code.is_some()) {
             *self.counts.closes.entry(session.close_code.unwrap_or(1006)).or_default() += 1;
         }
@@ -284,7 +285,7 @@ impl Ledger {
         dialect.push_subscribe(&mut session.outgoing, &self.names(&session.topics), &[]);
     }
 
-    /// A message arrived at `session`, with its payload at `payload` in `frame`.
+    /// Checks a message that arrived at `session`, with its payload at `payload` in `frame`.
     pub(super) fn deliver(&mut self, session: &mut Session, frame: &[u8], payload: Range<usize>, now: u64) {
         let stamp = match self.stamper.read(&frame[payload.clone()]) {
             Ok(stamp) => stamp,
@@ -296,7 +297,8 @@ impl Ledger {
             return self.counts.altered += 1;
         }
         let Some((at, track)) = self.locate(session, stamp.stream, stream.topic) else {
-            // In flight as the session changed its topics, or from a server without topics, which sends everything to everybody.
+            // The message was in flight when the session changed its topics, or the server has no topics and sends
+            // everything to everybody.
             return;
         };
         let topic = &self.topics[stream.topic as usize];
@@ -341,17 +343,17 @@ impl Ledger {
 }
 
 impl Counts {
-    /// An error of the server.
+    /// Counts an error of the server.
     pub(super) fn error(&mut self, code: String, message: String) {
         self.errors.entry(code).or_insert((0, message)).0 += 1;
     }
 
-    /// A refused upgrade.
+    /// Counts a refused upgrade.
     pub(super) fn refuse(&mut self, reason: String) {
         *self.refusals.entry(reason).or_default() += 1;
     }
 
-    /// What broke a session.
+    /// Counts a fault of a session.
     pub(super) fn broken(&mut self, fault: &dyn std::fmt::Display) {
         *self.faults.entry(fault.to_string()).or_default() += 1;
     }

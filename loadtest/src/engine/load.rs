@@ -14,15 +14,15 @@ use crate::wire::publish_http;
 /// When messages are published.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
-    /// Open loop: `burst` messages at each scheduled moment, whatever the server does.
+    /// Open loop: `burst` messages at each scheduled time, whatever the server does.
     OpenLoop {
         /// Messages a second.
         rate: f64,
-        /// Messages at each moment.
+        /// Messages at each time.
         burst: u32,
     },
-    /// Closed loop: publishes a message as soon as fewer than this many are in flight. This finds the highest rate; latencies are
-    /// those of a full queue.
+    /// Closed loop: publishes a message as soon as fewer than this many are in flight. It finds the highest rate, and
+    /// its latencies are those of a full queue.
     ClosedLoop(u32),
 }
 
@@ -46,11 +46,11 @@ pub struct Load {
     order: StreamOrder,
     published: usize,
     interval: f64,
-    /// In which the rate of an open loop rises to its full, in nanoseconds.
+    /// The time in which the rate of an open loop rises, in nanoseconds.
     rise: f64,
     begun: u64,
     ticks: u64,
-    /// How late messages were sent, in nanoseconds: the load test's own part in their latency.
+    /// How late messages were sent, in nanoseconds: the load test's part of their latency.
     pub lateness: Histogram<u64>,
     /// Publishers that have bytes to write.
     pub(super) touched: Vec<usize>,
@@ -80,7 +80,7 @@ impl StreamOrder {
 }
 
 impl Load {
-    /// Publishes to `order`, as `pace` says.
+    /// A load with this pace and order.
     pub fn new(pace: Pace, order: StreamOrder) -> Self {
         let interval = match pace {
             Pace::OpenLoop { rate, burst } => nanoseconds(Duration::from_secs(1)) as f64 * f64::from(burst) / rate,
@@ -89,7 +89,7 @@ impl Load {
         Self { pace, order, published: 0, interval, rise: 0.0, begun: 0, ticks: 0, lateness: histogram(), touched: Vec::new() }
     }
 
-    /// The rate of an open loop rises evenly `over` that time, from nothing.
+    /// Lets the rate of an open loop rise linearly from zero `over` this time.
     pub fn rising(self, over: Duration) -> Self {
         Self { rise: nanoseconds(over) as f64, ..self }
     }
@@ -98,12 +98,12 @@ impl Load {
         self.begun = now;
     }
 
-    /// The next scheduled moment, in nanoseconds of the run's clock. A product and not a sum, so that it does not drift.
+    /// The next scheduled time, in nanoseconds of the run's clock. It is a product and not a sum, so it does not drift.
     pub(super) fn next_due(&self) -> u64 {
         match self.pace {
             Pace::OpenLoop { .. } => {
                 let flat = self.ticks as f64 * self.interval;
-                // While the rate rises, half as much is published as at the full rate.
+                // While the rate rises, half as many messages are published as at the full rate.
                 let risen = if flat < self.rise / 2.0 { (2.0 * self.rise * flat).sqrt() } else { flat + self.rise / 2.0 };
                 self.begun + risen as u64
             }
@@ -129,7 +129,7 @@ impl Load {
                 }
             }
             Pace::ClosedLoop(ahead) => {
-                // A message without subscribers does not count as outstanding, so the loop has a bound of its own.
+                // A message without subscribers does not count as outstanding, so the loop needs its own bound.
                 for _ in 0..ahead {
                     if !has_room(ledger, ahead) {
                         break;
@@ -166,7 +166,7 @@ impl Load {
     }
 }
 
-/// Whether fewer than `ahead` messages are in flight, counted in deliveries to the average audience.
+/// Whether fewer than `ahead` messages are in flight. Deliveries are divided by the average number of subscribers.
 fn has_room(ledger: &Ledger, ahead: u32) -> bool {
     let audience = (ledger.subscriptions / ledger.topics.len().max(1) as u64).max(1) as i64;
     ledger.outstanding <= audience * (i64::from(ahead) - 1)

@@ -1,4 +1,4 @@
-//! Handles one message of the server: what it delivers, and what it says otherwise.
+//! Handles one message of the server: its deliveries and its replies.
 
 use super::answers::Answer;
 use super::ledger::Ledger;
@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::wire::Reply;
 use crate::wire::frame::push_masked;
 
-/// Handles a message, which was `wire_bytes` long on the wire; these count where it delivers something.
+/// Handles a message, which took `wire_bytes` on the wire. These count if it has deliveries.
 pub(super) fn measured(session: &mut Session, ledger: &mut Ledger, text: &[u8], wire_bytes: usize, now: u64) {
     let before = ledger.counts.deliveries;
     plain(session, ledger, text, now);

@@ -1,7 +1,7 @@
 //! The engine: one thread, one epoll, one read buffer, any number of sessions.
 //!
-//! A scenario adds sessions, connects them, starts a load, and runs the engine. Between runs it may change what it likes.
-//! Every delivery is checked as it arrives.
+//! A scenario adds sessions, connects them, starts a load, and runs the engine. Between runs it may change all of
+//! these. Every delivery is checked when it arrives.
 
 mod answers;
 mod compression;
@@ -36,38 +36,38 @@ use session::{Phase, Session};
 
 /// The receive buffer of a session that stops reading, in bytes. A larger one would hold messages for seconds.
 const STALLED_BUFFER_BYTES: usize = 32 << 10;
-/// How often [`Engine::settle`] looks whether deliveries are still missing, in nanoseconds.
+/// How often [`Engine::settle`] checks for missing deliveries, in nanoseconds.
 const SETTLE_STEP: u64 = 20_000_000;
 
-/// What a scenario does with its sessions.
+/// The sessions and the load of a run.
 pub struct Engine {
     events: EventLoop,
 }
 
 impl Engine {
-    /// An engine for sessions with `targets` in turn, and payloads as `stamper` writes them. Where gateways are `clustered`, offsets have
-    /// holes. There is one target at least.
+    /// An engine whose sessions are assigned to `targets` round robin, with payloads of `stamper`. If the gateways are
+    /// `clustered`, offsets have holes. There must be at least one target.
     pub fn new(targets: Vec<Target>, stamper: Stamper, clustered: bool) -> std::io::Result<Self> {
         debug_assert!(!targets.is_empty(), "sessions connect to something");
         Ok(Self { events: EventLoop::new(targets, stamper, clustered)? })
     }
 
-    /// Tells `watch` each slice of the time line as it ends.
+    /// Calls `watch` with each slice of the time line when it ends.
     pub fn watch(&mut self, watch: Watch) {
         self.events.watch = Some(watch);
     }
 
-    /// A new topic; its number.
+    /// Adds a topic. Returns its number.
     pub fn topic(&mut self, name: String) -> u32 {
         self.events.ledger.add_topic(name)
     }
 
-    /// A new subscriber of `topics`, in no order of connecting yet; its number. All streams must be there before.
+    /// Adds a subscriber of `topics`, not connected. Returns its number. All streams must have been added before.
     pub fn add_subscriber(&mut self, topics: Vec<u32>) -> usize {
         self.add_session(self.events.targets[0].subscriber, topics)
     }
 
-    /// A new session that only publishes; its number.
+    /// Adds a session that only publishes. Returns its number.
     pub fn add_publisher(&mut self) -> usize {
         let index = self.add_session(self.events.targets[0].publisher, Vec::new());
         self.events.sessions[index].posts = self.events.targets[0].publishers_post;
@@ -81,12 +81,12 @@ impl Engine {
         index
     }
 
-    /// Lets `publisher` publish to `topic`: a new stream. The streams of one topic must be made one after the other.
+    /// Adds a stream: `publisher` publishes to `topic`. The streams of a topic must be added one after the other.
     pub fn stream(&mut self, topic: u32, publisher: usize) -> u32 {
         self.events.ledger.add_stream(topic, publisher)
     }
 
-    /// Connects `sessions` and waits until all of them have their subscriptions, `patience` at most.
+    /// Connects `sessions`, and waits at most `patience` until all are subscribed.
     pub fn connect(&mut self, sessions: impl IntoIterator<Item = usize>, patience: Duration) -> Result<(), ConnectError> {
         self.connect_later(sessions);
         let deadline = self.events.clock.now() + nanoseconds(patience);
@@ -105,13 +105,13 @@ impl Engine {
         sessions.into_iter().for_each(|index| self.events.enqueue(index));
     }
 
-    /// Publishes from now on as `load` says, in place of what was.
+    /// Starts `load`, in place of the one before.
     pub fn publish(&mut self, mut load: Load) {
         load.begin(self.events.clock.now());
         self.events.load = Some(load);
     }
 
-    /// Publishes no more; the delays of what was published.
+    /// Stops the load, and returns it with its latenesses.
     pub fn stop_publishing(&mut self) -> Option<Load> {
         self.events.load.take()
     }
@@ -126,7 +126,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs until nothing is owed to anybody any more, or nothing has come for `patience`.
+    /// Runs until no delivery is owed, or none has arrived for `patience`.
     pub fn settle(&mut self, patience: Duration) -> Result<(), ConnectError> {
         let patience = nanoseconds(patience);
         let (mut heard, mut since) = (self.events.ledger.counts.deliveries, self.events.clock.now());
@@ -137,18 +137,19 @@ impl Engine {
                 (heard, since) = (self.events.ledger.counts.deliveries, self.events.clock.now());
             }
         }
-        // Whatever comes now comes twice: a moment to see it.
+        // A message that arrives now is a duplicate. This waits for such messages.
         self.run_for(Duration::from_millis(50))
     }
 
-    /// Drops the TCP connections of `sessions` without a word.
+    /// Drops the TCP connections of `sessions` without a Close.
     pub fn disconnect(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
             self.events.leave(index, Phase::Disconnected);
         }
     }
 
-    /// `sessions` stop reading. Their receive buffers stay small from now on, else the kernel would read for them for a long time.
+    /// Stops reading from `sessions`. Their receive buffers become small, so that the kernel does not read on for a
+    /// long time.
     pub fn stall(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
             self.events.ledger.stop_expecting(&mut self.events.sessions[index]);
@@ -159,33 +160,33 @@ impl Engine {
         }
     }
 
-    /// The delays of `sessions` are not measured: they come back, and get late what they missed.
+    /// Excludes `sessions` from the latencies, because they reconnect and receive missed messages late.
     pub fn exclude_from_latency(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
             self.events.sessions[index].timed = false;
         }
     }
 
-    /// `sessions` go on at another gateway whenever their own is gone; what they publish is to be answered from now on, and is owed to
-    /// subscribers once it is.
+    /// Lets `sessions` connect to the next gateway whenever theirs is gone. Their publishes ask for answers from now
+    /// on, and are owed to subscribers once acknowledged.
     pub fn go_on_elsewhere(&mut self, sessions: impl IntoIterator<Item = usize>) {
         for index in sessions {
             self.events.sessions[index].roaming.go_on();
         }
     }
 
-    /// The longest time in which each of `sessions` heard nothing since this was asked last, in nanoseconds.
+    /// The longest time without a message for each of `sessions` since the last call, in nanoseconds.
     pub fn take_silences(&mut self, sessions: &[usize]) -> Vec<u64> {
         let now = self.events.clock.now();
         sessions.iter().map(|index| self.events.sessions[*index].roaming.take_silence(now)).collect()
     }
 
-    /// How publishes were answered that are to be.
+    /// The answers to publishes that ask for them.
     pub fn answers(&self) -> Answers {
         self.events.ledger.answers()
     }
 
-    /// `sessions` take other topics: an unsubscribe, then a subscribe.
+    /// Replaces the topics of `sessions`, with an unsubscribe and a subscribe.
     pub fn resubscribe(&mut self, sessions: impl IntoIterator<Item = (usize, Vec<u32>)>) {
         for (index, topics) in sessions {
             self.events.ledger.change_topics(&mut self.events.sessions[index], topics);
@@ -193,32 +194,32 @@ impl Engine {
         }
     }
 
-    /// Now, in nanoseconds of the run's clock.
+    /// The current time, in nanoseconds of the run's clock.
     pub fn now(&self) -> u64 {
         self.events.clock.now()
     }
 
-    /// Where deliveries are counted.
+    /// The ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.events.ledger
     }
 
-    /// Messages due from now on are measured.
+    /// Begins the measurement: messages that are due from now on are measured.
     pub fn measure(&mut self) {
         self.events.ledger.latency.measure_from(self.events.clock.now());
     }
 
-    /// How many of the open sessions have permessage-deflate as they offered it.
+    /// The number of open sessions with permessage-deflate as offered.
     pub fn deflated_sessions(&self) -> usize {
         self.events.sessions.iter().filter(|session| session.phase == Phase::Open && session.compression.is_as_offered()).count()
     }
 
-    /// How many of `sessions` are connected and subscribed.
+    /// The number of subscribed sessions.
     pub fn open_sessions(&self) -> usize {
         self.events.sessions.iter().filter(|session| session.phase == Phase::Open).count()
     }
 
-    /// How many subscribers are owed messages.
+    /// The number of subscribers to which deliveries are owed.
     pub fn reading_sessions(&self) -> usize {
         self.events
             .sessions
@@ -227,7 +228,7 @@ impl Engine {
             .count()
     }
 
-    /// What was lost, doubled, reordered so far.
+    /// The result of all checks so far.
     pub fn verdict(&self) -> Verdict {
         Verdict::of(&self.events.sessions, &self.events.ledger)
     }

@@ -1,4 +1,4 @@
-//! Readiness: epoll, level-triggered, so that one read per wake is enough, with a timer finer than its own.
+//! Readiness by epoll, level-triggered, so that one read for each wake-up is enough. A timerfd gives finer time-outs.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,10 +8,10 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
 
 const TIMER: u64 = u64::MAX;
-/// The most sockets that one wait reports.
+/// The largest number of sockets that one wait reports.
 const EVENTS_MAX: usize = 1024;
 
-/// The readiness that a socket is watched for.
+/// The readiness for which a socket is polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Interest {
     /// Nothing: the session is stalled.
@@ -22,7 +22,7 @@ pub(super) enum Interest {
     ReadWrite,
 }
 
-/// A socket that can go on.
+/// A ready socket.
 pub(super) struct Ready {
     pub(super) index: usize,
     pub(super) readable: bool,
@@ -38,7 +38,7 @@ pub(super) struct Poll {
 
 impl Poll {
     pub(super) fn new() -> io::Result<Self> {
-        // The kernel groups timers within 50 µs otherwise, and a publisher's schedule would show it.
+        // By default the kernel groups timers within 50 µs, which would show in the publishers' schedule.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZero::new(1));
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
@@ -46,7 +46,7 @@ impl Poll {
         Ok(Self { epoll, timer, events: Vec::with_capacity(EVENTS_MAX), ready: Vec::new() })
     }
 
-    /// Watches `socket`, which is being connected.
+    /// Adds `socket`, which is connecting.
     pub(super) fn add(&self, socket: impl AsFd, index: usize) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(index as u64), EventFlags::IN | EventFlags::OUT)?)
     }
@@ -60,7 +60,7 @@ impl Poll {
         Ok(epoll::modify(&self.epoll, socket, EventData::new_u64(index as u64), flags)?)
     }
 
-    /// Waits for sockets, `nanoseconds` at most.
+    /// Waits at most `nanoseconds` for ready sockets.
     pub(super) fn wait(&mut self, nanoseconds: u64) -> Vec<Ready> {
         let mut ready = std::mem::take(&mut self.ready);
         self.events.clear();
@@ -68,7 +68,7 @@ impl Poll {
         let timeout = if nanoseconds == 0 {
             Some(zero)
         } else {
-            // Arming it anew also takes back that it has expired.
+            // Arming the timer also clears an earlier expiry.
             let value = Timespec { tv_sec: (nanoseconds / 1_000_000_000) as i64, tv_nsec: (nanoseconds % 1_000_000_000) as _ };
             match timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: zero, it_value: value }) {
                 Ok(_) => None,
@@ -89,7 +89,7 @@ impl Poll {
         ready
     }
 
-    /// Takes back the list that [`Self::wait`] gave, so that it is not allocated anew.
+    /// Returns the list of [`Self::wait`] for reuse.
     pub(super) fn give_back(&mut self, ready: Vec<Ready>) {
         self.ready = ready;
     }

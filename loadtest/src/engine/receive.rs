@@ -1,4 +1,5 @@
-//! Handles the bytes of one read: the answer to the upgrade, then frames, or chunks. Only frame heads are parsed; payloads are checked in place.
+//! Handles the bytes of one read: the answer to the upgrade, then frames or chunks. Only frame heads are parsed, and
+//! payloads are checked in place.
 
 use super::ledger::Ledger;
 use super::message;
@@ -8,7 +9,7 @@ use crate::wire::frame::push_masked;
 use crate::wire::upgrade::{self, Answer};
 use crate::wire::{Head, Opcode, http_stream, publish_http};
 
-/// What the read changed for the session.
+/// How the read changed the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     Nothing,
@@ -121,7 +122,7 @@ fn frame(session: &mut Session, ledger: &mut Ledger, head: Head, payload: &[u8],
     match head.opcode {
         Opcode::Text | Opcode::Binary if head.whole => data(session, ledger, head.deflated, payload, now),
         Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-            // Fragmented messages are never compressed here: RSV1 of the first frame would hold for all of them.
+            // Fragmented messages are never compressed here. (RSV1 of the first frame would apply to all fragments.)
             session.fragments.extend_from_slice(payload);
             if head.whole {
                 let whole = std::mem::take(&mut session.fragments);
@@ -144,7 +145,7 @@ fn data(session: &mut Session, ledger: &mut Ledger, deflated: bool, payload: &[u
     if !deflated {
         return message::measured(session, ledger, payload, payload.len(), now);
     }
-    // The inflater lends its result while the ledger is borrowed as a whole.
+    // The result borrows the inflater while the ledger is borrowed mutably.
     let mut inflater = std::mem::take(&mut ledger.inflater);
     match session.compression.inflate(payload, &mut inflater) {
         Ok(text) => message::measured(session, ledger, text, payload.len(), now),

@@ -1,6 +1,6 @@
-//! Which gateway a session is at, whether it goes on at another, and how long it heard nothing.
+//! The gateway of a session, whether the session moves to others, and how long it received nothing.
 
-/// A session's gateway, by its place among the targets, and what it has heard there.
+/// The gateway of a session, and the times of its messages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Roaming {
     home: usize,
@@ -10,38 +10,38 @@ pub(super) struct Roaming {
 }
 
 impl Roaming {
-    /// At the target `home`, where it stays.
+    /// A session at the target `home` that does not move.
     pub(super) fn at(home: usize) -> Self {
         Self { home, goes_on: false, heard_at: 0, longest_silence: 0 }
     }
 
-    /// The place of its gateway among the targets.
+    /// The index of its gateway among the targets.
     pub(super) fn home(&self) -> usize {
         self.home
     }
 
-    /// From now on it goes on at the next gateway where its own is gone, and its publishes are to be answered.
+    /// Lets the session move to the next gateway whenever its own is gone, and its publishes ask for answers.
     pub(super) fn go_on(&mut self) {
         self.goes_on = true;
     }
 
-    /// Whether it does.
+    /// Whether the session moves to other gateways.
     pub(super) fn goes_on(&self) -> bool {
         self.goes_on
     }
 
-    /// It goes on at the next of `targets`.
+    /// Moves the session to the next of `targets`.
     pub(super) fn leave(&mut self, targets: usize) {
         self.home = (self.home + 1) % targets;
     }
 
-    /// A message came at `now`, in nanoseconds.
+    /// Notes a message at `now`, in nanoseconds.
     pub(super) fn hear(&mut self, now: u64) {
         self.longest_silence = self.longest_silence.max(now.saturating_sub(self.heard_at));
         self.heard_at = now;
     }
 
-    /// The longest time without a message since this was asked last, in nanoseconds; one that goes on included.
+    /// The longest time without a message since the last call, in nanoseconds, including the current one.
     pub(super) fn take_silence(&mut self, now: u64) -> u64 {
         std::mem::take(&mut self.longest_silence).max(now.saturating_sub(self.heard_at))
     }

@@ -12,7 +12,7 @@ use crate::wire::{Deflate, Dialect};
 /// The state of a session's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Not connected, by the scenario's will.
+    /// Disconnected by the scenario.
     Disconnected,
     /// TCP is connecting.
     Connecting,
@@ -30,16 +30,16 @@ pub(super) struct Session {
     pub(super) transport: Option<Transport>,
     pub(super) phase: Phase,
     pub(super) dialect: Dialect,
-    /// Whether it publishes over HTTP and is no WebSocket.
+    /// Whether it publishes over HTTP in place of a WebSocket.
     pub(super) posts: bool,
     /// The lines of its next HTTP request.
     pub(super) batch: Vec<u8>,
-    /// How many acknowledgements it has, where the server sends one for each subscription.
+    /// The number of acknowledgements, if the server sends one for each subscription.
     pub(super) acknowledged: usize,
-    /// What the poll watches for.
+    /// Its interest in the poll.
     pub(super) interest: Interest,
     pub(super) compression: Compression,
-    /// Whether deliveries are owed to it; false while it stalls or is disconnected.
+    /// Whether deliveries are owed to it. False while it stalls or is disconnected.
     pub(super) expects_deliveries: bool,
     /// Whether its latencies are measured.
     pub(super) timed: bool,
@@ -48,16 +48,16 @@ pub(super) struct Session {
     pub(super) resumes: bool,
     /// The code of the Close it received.
     pub(super) close_code: Option<u16>,
-    /// The beginning of a frame whose rest was not read yet.
+    /// The beginning of an incomplete frame.
     pub(super) rest: Vec<u8>,
     /// The fragments of a message so far.
     pub(super) fragments: Vec<u8>,
     pub(super) outgoing: Vec<u8>,
     /// Its topics.
     pub(super) topics: Box<[u32]>,
-    /// The newest offset that it saw of each topic.
+    /// The newest received offset of each topic.
     pub(super) offsets: Box<[u64]>,
-    /// One for each stream of each topic, in that order.
+    /// The tracks of each stream of each topic, in that order.
     pub(super) tracks: Vec<Track>,
     pub(super) missing: Missing,
 }
@@ -112,7 +112,7 @@ impl Session {
         matches!(self.phase, Phase::Connecting | Phase::Upgrading | Phase::Subscribing)
     }
 
-    /// Writes as much as the connection accepts; returns what to watch for from now on.
+    /// Writes as much as the connection accepts. Returns the new interest.
     pub(super) fn flush(&mut self) -> io::Result<Interest> {
         let Some(transport) = &mut self.transport else { return Ok(self.interest) };
         let (written, interest) = transport.write(&self.outgoing)?;

@@ -1,4 +1,4 @@
-//! The target of sessions, and their sources: addresses, ports, file descriptors.
+//! The target of sessions, and their resources: source addresses, ports, file descriptors.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -12,24 +12,24 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::wire::{Deflate, Dialect, http_stream, upgrade};
 
-/// What is tested.
+/// The server under test.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
     /// The `Host` of the upgrade.
     pub host: String,
-    /// Where native sessions upgrade.
+    /// The path of the upgrade in the native dialect.
     pub path: String,
-    /// What subscribers speak.
+    /// The dialect of subscribers.
     pub subscriber: Dialect,
-    /// What publishers speak.
+    /// The dialect of publishers.
     pub publisher: Dialect,
-    /// Publishers speak HTTP.
+    /// Whether publishers use HTTP.
     pub publishers_post: bool,
-    /// Offer permessage-deflate.
+    /// The offer of permessage-deflate.
     pub deflate: Deflate,
-    /// The addresses that sessions connect from.
+    /// The source addresses of sessions.
     pub spread: Spread,
     /// The credentials of each session.
     pub token: Option<String>,
@@ -37,7 +37,7 @@ pub struct Target {
     pub tls: Option<Tls>,
 }
 
-/// How sessions speak TLS.
+/// The TLS of sessions.
 #[derive(Debug, Clone)]
 pub struct Tls {
     /// Its settings.
@@ -49,27 +49,27 @@ pub struct Tls {
 /// How sessions are spread over source addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spread {
-    /// So many sessions from each of 127.0.0.1, 127.0.0.2 …; 0: the kernel chooses.
+    /// The number of sessions from each of 127.0.0.1, 127.0.0.2 …; with 0 the kernel chooses.
     pub sessions_per_address: usize,
 }
 
-/// Why sessions can't be had.
+/// Why sessions can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The process' limit.
+    /// The limit of open files is too low.
     #[error("out of file descriptors (the hard limit is {0}); raise it with `ulimit -Hn`, or ask for fewer --sessions")]
     Files(u64),
-    /// 28,000 or so per pair of addresses.
+    /// No free source port; there are about 28,000 for each pair of addresses.
     #[error(
         "out of ports from {0} to the target; use more source addresses with a smaller --spread, or widen net.ipv4.ip_local_port_range"
     )]
     Ports(IpAddr),
-    /// Anything else.
+    /// Another error of the socket.
     #[error("can't connect to {address}: {error}")]
     Other {
         /// The target.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         error: io::Error,
     },
     /// TLS.
@@ -78,17 +78,17 @@ pub enum ConnectError {
     /// The poll.
     #[error("can't watch a socket: {0}")]
     Poll(io::Error),
-    /// Some never came through.
+    /// Some sessions were not subscribed in time.
     #[error("{left} sessions were not subscribed within {} s", patience.as_secs())]
     TooSlow {
-        /// How many.
+        /// The number of these sessions.
         left: usize,
-        /// What they had.
+        /// The time that they had.
         patience: Duration,
     },
 }
 
-/// A URL that is none for a load test.
+/// A URL that a load test can't use.
 #[derive(Debug, thiserror::Error)]
 #[error("{url:?} is not an address that can be tested: {reason}; write ws://127.0.0.1:8765/ws or wss://push.example.org/ws")]
 pub struct BadUrl {
@@ -97,7 +97,7 @@ pub struct BadUrl {
 }
 
 impl Target {
-    /// The server at `url`. With `wss`, sessions speak TLS as `tls` sets it.
+    /// The server at `url`. With `wss`, sessions use TLS with the settings `tls`.
     pub fn parse(url: &str, subscriber: Dialect, publisher: Dialect, tls: Option<Arc<ClientConfig>>) -> Result<Self, BadUrl> {
         let bad = |reason: &str| BadUrl { url: url.to_owned(), reason: reason.to_owned() };
         let secure = url.starts_with("wss://");

@@ -1,11 +1,11 @@
-//! Handles the chunks of a stream: its events or lines, which may lie in several chunks.
+//! Handles the chunks of a stream. An event or line may span several chunks.
 
 use super::ledger::Ledger;
 use super::message;
 use super::session::Session;
 use crate::wire::http_stream::Chunk;
 
-/// Handles the whole chunks of `bytes`, read at `now`; returns their length, and whether the stream has ended.
+/// Handles the complete chunks of `bytes`, read at `now`. Returns their length, and whether the stream has ended.
 pub(super) fn take(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (usize, bool) {
     let mut taken = 0;
     loop {
@@ -24,7 +24,7 @@ pub(super) fn take(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now
     }
 }
 
-/// Handles the whole events of a chunk, and keeps the beginning of one.
+/// Handles the complete events of a chunk, and keeps an incomplete one.
 fn data(session: &mut Session, ledger: &mut Ledger, data: &[u8], now: u64) {
     if session.fragments.is_empty() {
         let taken = events(session, ledger, data, now);

@@ -15,7 +15,7 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    /// Over `socket`, which is connecting; under TLS if `tls` says so.
+    /// A connection over `socket`, which is connecting; with TLS if `tls` is given.
     pub(super) fn new(socket: TcpStream, tls: Option<&Tls>) -> Result<Self, rustls::Error> {
         let Some(tls) = tls else { return Ok(Self::Plain(socket)) };
         let connection = ClientConnection::new(tls.config.clone(), tls.name.clone())?;
@@ -29,7 +29,7 @@ impl Transport {
         }
     }
 
-    /// Whether bytes may be left after a read, of which the poll knows nothing.
+    /// Whether decrypted bytes may remain after a read, which the poll does not report.
     pub(super) fn buffers_reads(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
@@ -41,12 +41,12 @@ impl Transport {
         }
     }
 
-    /// Writes the beginning of `bytes`, as much as the connection accepts; how much, and what to watch for from now on.
+    /// Writes as much of `bytes` as the connection accepts. Returns that length, and the new interest.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<(usize, Interest)> {
         let written = match self {
             Self::Plain(socket) => write_to(socket, bytes, ErrorKind::WriteZero.into())?,
             Self::Tls(stream) => {
-                // A full TLS buffer takes nothing, and is no end.
+                // A full TLS buffer accepts nothing, which is not the end of the connection.
                 let written = write_to(stream, bytes, ErrorKind::WouldBlock.into())?;
                 match stream.flush() {
                     Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
@@ -56,7 +56,8 @@ impl Transport {
         };
         let wants_write = match self {
             Self::Plain(_) => written < bytes.len(),
-            // Before the handshake is done, writability alone helps nobody.
+            // Before the end of the handshake, a writable socket without TLS records to write would wake the loop for
+            // nothing.
             Self::Tls(stream) => stream.conn.wants_write() || (written < bytes.len() && !stream.conn.is_handshaking()),
         };
         Ok((written, if wants_write { Interest::ReadWrite } else { Interest::Read }))

@@ -1,4 +1,4 @@
-//! The sum of all checks of deliveries.
+//! The result of all checks of deliveries.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +7,35 @@ use serde::Serialize;
 use super::ledger::Ledger;
 use super::session::{Phase, Session};
 
-/// The code of a publish that a cluster can't take now.
+/// The error code of a publish while the cluster is unavailable.
 const UNAVAILABLE: &str = "unavailable";
 
-/// The sum of all checks; exact, for every message and every subscriber.
+/// The result of all checks, exact for every message and every subscriber.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Verdict {
-    /// Deliveries that never came, to sessions that were there.
+    /// Deliveries that never arrived, to connected sessions.
     pub lost: u64,
     /// Sessions that lack the newest messages.
     pub behind_sessions: u64,
-    /// Came twice.
+    /// Deliveries that arrived twice.
     pub duplicated: u64,
-    /// Came after a later one.
+    /// Deliveries that arrived after a later one.
     pub reordered: u64,
-    /// Came with other bytes than were sent.
+    /// Deliveries whose bytes were changed.
     pub altered: u64,
-    /// Were none of this run's.
+    /// Messages that do not belong to this run.
     pub foreign: u64,
-    /// Native messages whose offset was not their place in the topic.
+    /// Native messages whose offset was not their sequence number.
     pub wrong_offsets: u64,
-    /// Dropped, and told by a `gap`.
+    /// Messages that a `gap` reported as dropped.
     pub gaps: u64,
-    /// Topics of returning sessions that were, and were not, recovered.
+    /// Topics of resuming sessions that were recovered, and that were not.
     pub recovered: (u64, u64),
-    /// The most that a session had not got of what was sent when the server closed it.
+    /// The largest number of deliveries that a session lacked when the server closed it.
     pub behind_at_close: u64,
-    /// Sessions that were told of a drain.
+    /// Sessions that received `draining`.
     pub draining: u64,
-    /// Due while their publisher was not connected.
+    /// Messages that were due while their publisher was disconnected.
     pub unsent: u64,
     /// Errors of the server, by code.
     pub errors: BTreeMap<String, (u64, String)>,
@@ -43,7 +43,7 @@ pub struct Verdict {
     pub refusals: BTreeMap<String, u64>,
     /// Sessions that the server closed, by code.
     pub closes: BTreeMap<u16, u64>,
-    /// What broke sessions otherwise.
+    /// Other faults of sessions.
     pub faults: BTreeMap<String, u64>,
 }
 
@@ -68,7 +68,7 @@ impl Verdict {
             ..Self::default()
         };
         for session in sessions {
-            // A hole is a loss wherever it is; a missing end only where somebody was there to take it.
+            // A hole is always a loss. Missing messages at the end are a loss only if the session was connected.
             verdict.lost += ledger.lost(session);
             if session.expects_deliveries && session.phase == Phase::Open {
                 let tail = ledger.lost_end(session);
@@ -79,7 +79,8 @@ impl Verdict {
         verdict
     }
 
-    /// Whether a server that keeps its word could have done so; one whose parts fail may refuse connections, and publishes for a while.
+    /// Whether the server kept its promises. With `expects_faults`, it may refuse connections, and publishes for a
+    /// while.
     pub fn holds(&self, expects_faults: bool) -> bool {
         let deliveries = self.lost + self.duplicated + self.reordered + self.altered + self.foreign + self.wrong_offsets;
         let serves = match expects_faults {

@@ -1,18 +1,18 @@
-//! Latency from the scheduled moment of a message to its arrival, for the whole run and over time.
+//! Latency from the scheduled time of a message to its arrival, for the whole run and over time.
 
 use hdrhistogram::Histogram;
 use serde::{Serialize, Serializer};
 
-/// The length of a slice of the time line in nanoseconds.
+/// The length of a slice of the time line, in nanoseconds.
 pub const SLICE: u64 = 100_000_000;
-/// Longer delays are recorded as this, in nanoseconds.
+/// The longest recorded latency, in nanoseconds. Longer ones count as this.
 const DELAY_MAX: u64 = 600_000_000_000;
 
 /// A summary of latencies, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Quantiles {
-    /// The unit of all that follow.
+    /// The unit of all fields.
     pub unit: Microseconds,
     pub count: u64,
     pub mean: f64,
@@ -36,17 +36,17 @@ impl Serialize for Microseconds {
 /// One slice of the time line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Slice {
-    /// When it ended, in seconds since the measurement began; negative during the warm-up.
+    /// Its end, in seconds since the measurement began; negative during the warm-up.
     pub at: f64,
-    /// Its length in seconds. A busy load test ends a slice late.
+    /// Its length in seconds. A busy load test ends slices late.
     pub seconds: f64,
     /// Messages that arrived.
     pub deliveries: u64,
-    /// Half of them took at most this, in microseconds.
+    /// The median latency, in microseconds.
     pub p50: f64,
-    /// 99 of 100 took at most this, in microseconds.
+    /// The 99th percentile, in microseconds.
     pub p99: f64,
-    /// The slowest, in microseconds.
+    /// The largest latency, in microseconds.
     pub max: f64,
 }
 
@@ -57,21 +57,21 @@ impl Slice {
     }
 }
 
-/// The latencies of one run. A message belongs to the part, warm-up or measurement, in which it was due.
+/// The latencies of a run. A message counts in the part, warm-up or measurement, in which it was due.
 pub struct Latency {
-    /// Messages due from here on, in nanoseconds of the run's clock, are measured; earlier ones are warm-up.
+    /// The start of the measurement, in nanoseconds of the run's clock. Messages due before are warm-up.
     measured_from: u64,
     measured: Histogram<u64>,
     warm_up: Histogram<u64>,
     slice: Histogram<u64>,
     slice_began: u64,
     slice_ends: u64,
-    /// Each slice with its end, in nanoseconds of the run's clock.
+    /// The slices with their ends, in nanoseconds of the run's clock.
     slices: Vec<(u64, Slice)>,
 }
 
 impl Latency {
-    /// Nothing yet; all is warm-up until [`Self::measure_from`].
+    /// No latencies. All messages are warm-up until [`Self::measure_from`].
     pub fn new() -> Self {
         Self {
             measured_from: u64::MAX,
@@ -84,13 +84,13 @@ impl Latency {
         }
     }
 
-    /// Discards what was measured so far. Messages due at `moment` or later are measured.
+    /// Discards earlier measurements. Messages due at `moment` or later are measured.
     pub fn measure_from(&mut self, moment: u64) {
         self.measured.reset();
         self.measured_from = moment;
     }
 
-    /// A message due at `scheduled` arrived at `now`, both in nanoseconds of the run's clock.
+    /// Records a message that was due at `scheduled` and arrived at `now`, in nanoseconds of the run's clock.
     pub fn record(&mut self, scheduled: u64, now: u64) {
         let delay = now.saturating_sub(scheduled);
         self.slice.saturating_record(delay);
@@ -101,7 +101,7 @@ impl Latency {
         }
     }
 
-    /// Ends the current slice if its time is over, and returns it.
+    /// Ends and returns the current slice, if its time is over.
     pub fn end_slice(&mut self, now: u64) -> Option<Slice> {
         if now < self.slice_ends {
             return None;
@@ -121,22 +121,22 @@ impl Latency {
         Some(slice)
     }
 
-    /// When the current slice ends, in nanoseconds of the run's clock.
+    /// The end of the current slice, in nanoseconds of the run's clock.
     pub fn slice_end(&self) -> u64 {
         self.slice_ends
     }
 
-    /// The measured part.
+    /// The latencies of the measurement.
     pub fn measured(&self) -> Quantiles {
         Quantiles::of(&self.measured)
     }
 
-    /// The warm-up.
+    /// The latencies of the warm-up.
     pub fn warm_up(&self) -> Quantiles {
         Quantiles::of(&self.warm_up)
     }
 
-    /// The time line, from the first message that came.
+    /// The time line, from the first message that arrived.
     pub fn slices(&self) -> Vec<Slice> {
         let heard = self.slices.iter().skip_while(|(_, slice)| slice.deliveries == 0);
         heard.map(|(ended, slice)| Slice { at: self.seconds_measured(*ended).unwrap_or(slice.at), ..*slice }).collect()
@@ -167,7 +167,7 @@ impl Default for Latency {
 }
 
 impl Quantiles {
-    /// The summary of nanoseconds.
+    /// The summary of a histogram of nanoseconds.
     pub fn of(histogram: &Histogram<u64>) -> Self {
         if histogram.is_empty() {
             return Self::default();

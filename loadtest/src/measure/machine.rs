@@ -1,15 +1,15 @@
-//! The machine that a report was made on.
+//! The machine of a report.
 
 use std::fs;
 
 use serde::Serialize;
 
-/// The machine, as far as it bears on the figures.
+/// The properties of the machine that affect the figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Machine {
     /// The processor's name.
     pub processor: String,
-    /// How many cores the machine has.
+    /// The number of cores.
     pub cores: usize,
     /// Memory in bytes.
     pub memory_bytes: u64,
@@ -20,7 +20,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This one.
+    /// This machine.
     pub fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let processor =
@@ -30,7 +30,7 @@ impl Machine {
             .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
         Self {
             processor: processor.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-            // Not `available_parallelism`, which counts the cores that a pinned process may use.
+            // `available_parallelism` would count the cores of a pinned process only.
             cores: read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count().max(1),
             memory_bytes: memory_kib.unwrap_or(0) * 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),

@@ -8,18 +8,18 @@ use serde::Serialize;
 /// The totals of a process at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// On a CPU, in nanoseconds, all threads together.
+    /// The CPU time of all threads, in nanoseconds.
     pub busy: u64,
-    /// Ready, but waiting for a CPU, in nanoseconds.
+    /// The time in which threads were ready but had no CPU, in nanoseconds.
     pub waited: u64,
     /// Resident memory in bytes.
     pub resident_bytes: u64,
 }
 
-/// What a process cost between two moments.
+/// The cost of a process between two moments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Cost {
-    /// CPU time per wall time; 1 is one core.
+    /// CPU time divided by wall time; 1 is one core.
     pub cpu_share: f64,
     /// CPU time per delivered message, in microseconds.
     pub cpu_us_per_delivery: f64,
@@ -30,7 +30,7 @@ pub struct Cost {
 }
 
 impl Usage {
-    /// Of the process `pid`; `None` if there is none.
+    /// The totals of the process `pid`; `None` if it does not exist.
     pub fn of(pid: u32) -> Option<Self> {
         let folder = format!("/proc/{pid}");
         let status = fs::read_to_string(format!("{folder}/status")).ok()?;
@@ -39,7 +39,7 @@ impl Usage {
         Some(Self { busy, waited, resident_bytes: resident_kib.unwrap_or(0) * 1024 })
     }
 
-    /// Of the processes `pids` together; `None` if there are none, or one is not there.
+    /// The sums over the processes `pids`; `None` if the list is empty, or one does not exist.
     pub fn of_all(pids: &[u32]) -> Option<Self> {
         let plus = |sum: Self, more: Self| Self {
             busy: sum.busy + more.busy,
@@ -49,14 +49,14 @@ impl Usage {
         pids.iter().map(|pid| Self::of(*pid)).reduce(|sum, more| Some(plus(sum?, more?))).flatten()
     }
 
-    /// Of this process.
+    /// The totals of this process.
     pub fn own() -> Self {
         Self::of(std::process::id()).unwrap_or_default()
     }
 
-    /// What it cost since `before`, within `nanoseconds` and for `deliveries`.
+    /// The cost since `before`, over `nanoseconds` and `deliveries`.
     pub fn since(&self, before: &Self, nanoseconds: u64, deliveries: u64) -> Cost {
-        // A thread that ended takes its time out of the sum, which may shrink.
+        // The sum may shrink, because it excludes threads that have ended.
         let busy = self.busy.saturating_sub(before.busy) as f64;
         let waited = self.waited.saturating_sub(before.waited) as f64;
         Cost {
@@ -80,7 +80,7 @@ fn threads(folder: &Path) -> Option<(u64, u64)> {
     Some(sum)
 }
 
-/// Memory of all the machine's TCP sockets that lies in the kernel, in bytes: the buffers alone.
+/// The memory of the buffers of all TCP sockets in the kernel, in bytes.
 pub fn kernel_socket_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/net/sockstat").ok()?;
     let line = text.lines().find(|line| line.starts_with("TCP:"))?;
@@ -97,7 +97,7 @@ mod tests {
     fn work_shows_in_the_usage() {
         let before = Usage::own();
         let mut sum = 0_u64;
-        // Other tests' threads take their time along when they end, so what was enough once may be less a moment later.
+        // Threads of other tests may end, which lowers the sum. So the test repeats its work.
         let after = loop {
             let now = Usage::own();
             if now.busy >= before.busy + 20_000_000 {

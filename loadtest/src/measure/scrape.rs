@@ -1,4 +1,4 @@
-//! The gateway's own figures: `/metrics` before and after a run.
+//! The gateway's `/metrics` before and after a run.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,16 +19,16 @@ use tokio_rustls::TlsConnector;
 /// From the first packet to the end of the answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Where a gateway's `/metrics` are.
+/// How a gateway's `/metrics` are requested.
 #[derive(Debug, Clone)]
 pub struct MetricsSource {
-    /// Where it listens.
+    /// The address of the gateway.
     pub address: SocketAddr,
     /// The `Host` of the request.
     pub host: String,
     /// The credentials of the request.
     pub token: Option<String>,
-    /// The settings of TLS and the name that the certificate must bear, where the gateway speaks TLS.
+    /// The TLS settings and the name of the certificate, if the gateway has TLS.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
@@ -40,7 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
-    /// Asks `source`; `None` where it has no metrics for these credentials.
+    /// Requests the metrics; `None` if there are none for these credentials.
     pub fn fetch(source: &MetricsSource) -> Option<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         runtime.block_on(async { tokio::time::timeout(DEADLINE, Self::fetch_in_time(source)).await.ok()? })
@@ -53,7 +53,7 @@ impl Scrape {
             None => Box::new(tcp),
         };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-        // It ends with the runtime; its errors are those of the request.
+        // The task ends with the runtime, and its errors are those of the request.
         tokio::spawn(connection);
         let mut request = Request::get("/metrics").header("Host", &source.host);
         if let Some(token) = &source.token {
@@ -82,7 +82,7 @@ impl Scrape {
         Self(sums)
     }
 
-    /// The sums of both.
+    /// Adds the values of both.
     pub fn plus(mut self, other: Self) -> Self {
         other.0.into_iter().for_each(|(name, value)| *self.0.entry(name).or_insert(0.0) += value);
         self
@@ -103,7 +103,7 @@ impl Scrape {
         moved.collect()
     }
 
-    /// Routed − delivered − conflated − dropped − still queued, which is 0 at rest.
+    /// Routed − delivered − conflated − dropped − queued, which is 0 at rest.
     pub fn unaccounted(&self) -> f64 {
         self.value("belfry_messages_routed_total")
             - self.value("belfry_deliveries_total")

@@ -11,7 +11,7 @@ use super::preset::Preset;
 use super::server::Server;
 use crate::wire::{Deflate, Dialect};
 
-/// The arguments that all scenarios share; what is left out has the scenario's default.
+/// The arguments that all scenarios share. Those that are left out have the scenario's default.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
     /// The server, ws:// or wss://; several times for gateways that act as one: sessions are dealt to them in turn; ignored with --start [default: ws://127.0.0.1:8765/ws]
@@ -100,7 +100,7 @@ pub struct Arguments {
     pub server_pid: Vec<u32>,
 }
 
-/// The way of what is published.
+/// How messages are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PublishBy {

@@ -1,4 +1,4 @@
-//! Bounds that a run must keep, from the command line: `p99=20ms`, `lost=0`.
+//! The bounds of `--expect`, such as `p99=20ms` and `lost=0`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,16 +25,16 @@ pub enum Figure {
     Delivered,
 }
 
-/// A figure and its bound: at most, or for [`Figure::Delivered`] at least.
+/// A figure and its bound, which is an upper one, except for [`Figure::Delivered`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expectation {
     /// The figure.
     pub figure: Figure,
-    /// The bound: microseconds, a count, or messages a second.
+    /// The bound, in microseconds, as a count, or in messages a second.
     pub bound: f64,
 }
 
-/// A text that is no expectation.
+/// The text is not an expectation.
 #[derive(Debug, thiserror::Error)]
 #[error("{text:?} is no FIGURE=BOUND: {why}; write p99=20ms, lost=0 or delivered=50000")]
 pub struct BadExpectation {
@@ -65,7 +65,7 @@ impl Figure {
         FIGURES.iter().find(|(_, figure)| *figure == self).map_or("", |(name, _)| name)
     }
 
-    /// Whether it is a time, in microseconds.
+    /// Whether its unit is microseconds.
     pub fn is_time(self) -> bool {
         matches!(self, Self::P50 | Self::P90 | Self::P99 | Self::P999 | Self::Max | Self::Lateness | Self::Cpu)
     }
@@ -84,7 +84,7 @@ impl FromStr for Expectation {
     }
 }
 
-/// As it was written, but for the unit.
+/// As written, but with the unit that suits the value.
 impl fmt::Display for Expectation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}{}", self.figure.name(), self.bound, if self.figure.is_time() { "us" } else { "" })

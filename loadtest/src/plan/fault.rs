@@ -1,4 +1,4 @@
-//! What breaks during a run, from the command line: `5s=kill -9 1234`.
+//! The faults of `--fault`, such as `5s=kill -9 1234`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// A command that breaks something, or mends it.
+/// A command that breaks or repairs something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// How long after the measurement began.
+    /// Its time, since the measurement began.
     pub after: Duration,
-    /// What the shell is told.
+    /// The command for the shell.
     pub command: String,
 }
 
-/// A text that is no fault.
+/// The text is not a fault.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is no TIME=COMMAND: write when in seconds of the measurement, and what, as in \"5s=kill -9 1234\"")]
 pub struct BadFault(String);

@@ -1,4 +1,4 @@
-//! What a run is to do: its scenario, its server, its load.
+//! The plan of a run: scenario, server, and load.
 
 mod arguments;
 mod expectation;

@@ -1,4 +1,4 @@
-//! Servers that can be tested by name: Belfry in its dialects, the baseline, and other servers.
+//! The servers of `--target`: Belfry in its dialects, the baseline, and other servers.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::server::{Sends, Server};
 use crate::wire::{Deflate, Dialect};
 
-/// A server and what it speaks.
+/// A server and its dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
@@ -56,7 +56,7 @@ impl Preset {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// What its subscribers speak.
+    /// The dialect of its subscribers.
     pub fn dialect(self) -> Dialect {
         match self {
             Self::Json | Self::JsonCoalesce | Self::JsonTwoShards => Dialect::Json,
@@ -77,7 +77,8 @@ impl Preset {
         self.dialect().is_belfrys_own() || matches!(self, Self::CentrifugoJson | Self::CentrifugoProtobuf)
     }
 
-    /// Whether it can compress so: no stream does. Others' servers would need a compressor for each session to do it with history.
+    /// Whether it supports this compression. Streams support none. Other servers would need a compressor for each
+    /// session for `history`.
     pub fn offers(self, deflate: Deflate) -> bool {
         match deflate {
             Deflate::Off => true,
@@ -87,7 +88,7 @@ impl Preset {
         }
     }
 
-    /// How it is started: `belfry` where it is Belfry, else itself, by a script in `peers` if it is another's.
+    /// How it is started: `belfry` for Belfry, and a script in `peers` for another server.
     pub fn server(self, belfry: &Server, peers: &Path) -> anyhow::Result<Server> {
         let tuned = matches!(self, Self::JsonCoalesce | Self::JsonTwoShards);
         ensure!(!tuned || *belfry != Server::Running, "{} is a gateway of one's own: name the gateway's binary with --start", self.name());

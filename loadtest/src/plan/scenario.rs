@@ -35,12 +35,12 @@ impl Scenario {
         matches!(self, Self::Slow | Self::Drain | Self::Failover)
     }
 
-    /// Whether connections and publishes may fail, so that what was not acknowledged need not come.
+    /// Whether connections and publishes may fail, so that unacknowledged messages are not owed.
     pub fn expects_faults(self) -> bool {
         self == Self::Failover
     }
 
-    /// Whether each session keeps its subscriptions from beginning to end, so that nothing is under way that nobody counts.
+    /// Whether each session keeps its subscriptions throughout, so that every delivery is counted.
     pub fn keeps_all_sessions(self) -> bool {
         matches!(self, Self::Fanout | Self::Market | Self::Chat | Self::Idle | Self::Handshake)
     }

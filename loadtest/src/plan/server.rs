@@ -1,23 +1,23 @@
-//! Which server is tested, and how it comes to run.
+//! The server under test, and how it is started.
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// What is tested.
+/// The server under test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Server {
     /// It runs already.
     Running,
-    /// A gateway of this program, started for the run.
+    /// A gateway that is started for the run.
     Belfry {
         /// The gateway's binary.
         program: PathBuf,
         /// `server.shards`.
         shards: usize,
-        /// `--set` for it.
+        /// Its `--set` options.
         set: Vec<String>,
     },
     /// Plain sends, by this program itself.
@@ -37,7 +37,7 @@ impl Server {
     }
 }
 
-/// How what was read at once goes out.
+/// How the messages of one read are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sends {

@@ -1,4 +1,4 @@
-//! What a run is told, and each scenario's defaults where it is told nothing.
+//! The settings of a run, and the defaults of each scenario.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use super::server::Server;
 use crate::stamp::BYTES_MIN;
 use crate::wire::{Deflate, Dialect};
 
-/// A run's settings, whole.
+/// The settings of a run.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "each is the argument of its name")]
 pub struct Settings {
     pub scenario: Scenario,
-    /// What reports call the server, where the dialect alone would not tell it.
+    /// The name of the server in reports, if the dialect does not imply it.
     pub server_name: Option<String>,
     pub urls: Vec<String>,
     pub clustered: bool,
@@ -69,7 +69,7 @@ impl Defaults {
             Scenario::Idle => Self { sessions: 10_000, duration: 5.0, ..base },
             Scenario::Handshake => Self { sessions: 5_000, ..base },
             Scenario::Storm => Self { sessions: 2_000, rate: 50.0, ..base },
-            // Enough bytes that outboxes overflow within a second or two.
+            // With these sizes outboxes overflow within two seconds.
             Scenario::Slow => Self { sessions: 200, payload: 8_000, ..base },
             Scenario::Churn => Self { sessions: 500, topics: 50, ..base },
             Scenario::Drain => base,
@@ -84,17 +84,17 @@ pub fn defaults(scenario: Scenario) -> String {
     format!("Defaults: --sessions {sessions} --rate {rate} --topics {topics} --duration {duration} --payload {payload}")
 }
 
-/// What one session may publish a second without meeting the default `commands_per_second` of 100.
+/// The rate of one publisher, in messages a second, which the default `commands_per_second` of 100 allows.
 const RATE_PER_PUBLISHER: f64 = 100.0;
 
 impl Settings {
-    /// `arguments`, over the defaults of `scenario`.
+    /// The `arguments`, with the defaults of `scenario`.
     pub fn resolve(scenario: Scenario, arguments: &Arguments) -> anyhow::Result<Self> {
         let defaults = Defaults::of(scenario);
         let rate = arguments.rate.unwrap_or(defaults.rate);
         let server = arguments.server()?;
         let dialect = arguments.target.map_or(arguments.dialect, Preset::dialect);
-        // A gateway of one's own has no such limit, and one publisher makes one stream whose offsets can be checked.
+        // A started gateway has no such limit, and the offsets of a single publisher's stream can be checked.
         let publishers =
             if server != Server::Running || arguments.ahead.is_some() { 1 } else { (rate / RATE_PER_PUBLISHER).ceil().max(1.0) as usize };
         let settings = Self {
@@ -116,7 +116,7 @@ impl Settings {
             payload_bytes: arguments.payload.unwrap_or(defaults.payload),
             topics: arguments.topics.unwrap_or(defaults.topics),
             publishers: arguments.publishers.unwrap_or(publishers),
-            // nchan takes messages over HTTP alone.
+            // nchan accepts messages over HTTP only.
             publish_by: if dialect.sessions_publish() { arguments.publish_by } else { PublishBy::Http },
             deflate: arguments.deflate.unwrap_or(Deflate::Off),
             spread: arguments.spread,
@@ -155,7 +155,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The same load on another server, which reports call `name`.
+    /// The same load on another server, named `name` in reports.
     pub fn on(mut self, name: String, server: Server, dialect: Dialect) -> Self {
         self.server_name = Some(name);
         self.server = server;
@@ -167,7 +167,7 @@ impl Settings {
         self
     }
 
-    /// Whether the scenario can run in this dialect; what would be right if not.
+    /// Checks that the scenario can run in this dialect.
     pub fn fits(&self) -> anyhow::Result<()> {
         let (scenario, dialect) = (self.scenario.name(), self.dialect.name());
         let needs_json = matches!(self.scenario, Scenario::Storm | Scenario::Churn | Scenario::Failover);
@@ -198,17 +198,17 @@ impl Settings {
         self.dialect.is_belfrys_own() || matches!(self.server, Server::Belfry { .. })
     }
 
-    /// The time to measure.
+    /// The length of the measurement.
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.duration_s)
     }
 
-    /// In which the load rises to its rate.
+    /// The time in which the load rises to its rate.
     pub fn ramp(&self) -> Duration {
         Duration::from_secs_f64(self.ramp_s)
     }
 
-    /// The time of load before it, the ramp included.
+    /// The time of load before the measurement, including the ramp.
     pub fn warmup(&self) -> Duration {
         self.ramp() + Duration::from_secs_f64(self.warmup_s)
     }

@@ -1,37 +1,38 @@
-//! Several servers beside each other: of each figure the median over all rounds, and its ratio to another server's in the same round.
+//! The comparison of several servers: the median of each figure over all rounds, and its ratio to another server's in
+//! the same round.
 
 use std::fmt::{Display, Formatter, Result};
 
 /// A table of servers and figures.
 #[derive(Debug, Clone)]
 pub struct Comparison {
-    /// What the columns are, with their units.
+    /// The names of the columns, with units.
     pub figures: Vec<&'static str>,
     /// A row for each server.
     pub rows: Vec<Row>,
 }
 
-/// One server.
+/// The figures of one server.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// Its name.
     pub server: String,
-    /// One for each figure.
+    /// The cells, one for each figure.
     pub cells: Vec<Cell>,
-    /// What became of the checks.
+    /// The results of the checks.
     pub checks: String,
 }
 
 /// One figure of one server over all rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cell {
-    /// NaN where it was never measured.
+    /// The median; NaN if the figure was never measured.
     pub median: f64,
-    /// To the other server in the same round; `None` where that has no sense.
+    /// The ratio to the other server in the same round; `None` if there is none.
     pub ratio: Option<Spread>,
 }
 
-/// A median, and from where to where.
+/// A median and its range.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
     median: f64,
@@ -40,12 +41,12 @@ pub struct Spread {
 }
 
 impl Cell {
-    /// Of the `values` of all rounds, and their `ratios`.
+    /// A cell of the `values` and `ratios` of all rounds.
     pub fn of(values: Vec<f64>, ratios: Vec<f64>) -> Self {
         Self { median: median(values), ratio: Spread::of(ratios) }
     }
 
-    /// The median in words.
+    /// The median as text.
     pub(super) fn value(&self) -> String {
         match self.median {
             none if none.is_nan() => "–".to_owned(),
@@ -55,7 +56,7 @@ impl Cell {
         }
     }
 
-    /// The ratio in words.
+    /// The ratio as text.
     pub(super) fn ratio(&self) -> String {
         self.ratio.map_or_else(|| "–".to_owned(), |Spread { median, low, high }| format!("{median:.2} ({low:.2}–{high:.2})"))
     }
@@ -81,7 +82,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// In Markdown.
+/// A Markdown table.
 impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         write!(f, "| server |")?;

@@ -1,4 +1,4 @@
-//! The figures that only some scenarios have: their labels and units.
+//! The labels and units of figures that only some scenarios have.
 
 use super::units::{bytes, count, rate, time};
 
@@ -6,9 +6,9 @@ use super::units::{bytes, count, rate, time};
 pub(super) struct Figure {
     /// Its key in the report.
     pub(super) key: &'static str,
-    /// Its name for people.
+    /// Its label.
     pub(super) label: &'static str,
-    /// Its value for people.
+    /// Formats its value.
     pub(super) written: fn(f64) -> String,
 }
 
@@ -16,7 +16,7 @@ const fn figure(key: &'static str, label: &'static str, written: fn(f64) -> Stri
     Figure { key, label, written }
 }
 
-/// All figures, in the order in which a report has them.
+/// All figures, in the order of the report.
 pub(super) const FIGURES: [Figure; 24] = [
     figure("calm_p99_us", "p99 before the trouble", time),
     figure("troubled_p99_us", "p99 during the trouble", time),
@@ -44,7 +44,7 @@ pub(super) const FIGURES: [Figure; 24] = [
     figure("publishes_without_an_answer", "publishes without an answer", count),
 ];
 
-/// The label and the value of a figure; its key where it has no label.
+/// The label and the formatted value of a figure. An unknown one has its key as label.
 pub(super) fn written(key: &str, value: f64) -> (String, String) {
     match FIGURES.iter().find(|figure| figure.key == key) {
         Some(figure) => (figure.label.to_owned(), (figure.written)(value)),

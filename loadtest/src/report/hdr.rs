@@ -1,10 +1,10 @@
-//! The histogram of latencies as a percentile distribution, as HdrHistogram's tools write and plot it.
+//! Writes the histogram of latencies as a percentile distribution, the format of HdrHistogram's tools.
 
 use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
-/// Steps of a percentile distribution until the distance to 100 % is halved.
+/// The number of steps until the distance to 100 % is halved.
 const STEPS: u32 = 5;
 
 /// The distribution of `nanoseconds`, in milliseconds.

@@ -1,4 +1,4 @@
-//! The report as one self-contained page.
+//! The report as one self-contained HTML page.
 
 use std::fmt::Write;
 
@@ -14,10 +14,10 @@ use crate::plan::Scenario;
 
 const STYLE: &str = include_str!("page.css");
 
-/// With more runs than this on a page, each is folded up.
+/// On a page with more runs than this, each is collapsed.
 const UNFOLDED_MAX: usize = 10;
 
-/// A page of all `reports`, and of what they come to beside each other.
+/// A page of all `reports` and their `comparison`.
 pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
@@ -54,7 +54,7 @@ pub fn page(reports: &[Report], comparison: Option<&Comparison>) -> String {
     out
 }
 
-/// Each figure with a bar as long as it is against the largest of its column.
+/// The table of a comparison. Each figure has a bar, relative to the largest of its column.
 fn side_by_side(out: &mut String, comparison: &Comparison) {
     out.push_str("<div class=\"scroll\"><table class=\"compared\"><thead><tr><th>server");
     comparison.figures.iter().for_each(|figure| {
@@ -139,7 +139,7 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
     }
     let about_sessions = matches!(report.settings.scenario, Scenario::Idle | Scenario::Handshake);
     for figure in &FIGURES {
-        // Every scenario connects, but not every one is about that.
+        // Every scenario connects, but only some are about connecting.
         let beside = ["resident_bytes_per_session", "handshake_cpu_us", "connects_per_s"].contains(&figure.key) && !about_sessions;
         if let Some(value) = report.figures.get(figure.key).filter(|_| !beside) {
             tiles.push((figure.label, (figure.written)(*value)));
@@ -148,14 +148,14 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
     tiles
 }
 
-/// The settings for people: a name, and a value with its unit.
+/// The settings as names, and values with units.
 fn settings(report: &Report) -> Vec<(String, String)> {
     let value = serde_json::to_value(&report.settings).unwrap_or_default();
     let entries = value.as_object().into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), setting(value)?)));
     entries.map(|(key, value)| unit_apart(&key, value)).collect()
 }
 
-/// A setting's value on one line; `None` where it is not set.
+/// The value of a setting on one line; `None` if it is not set.
 fn setting(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -171,7 +171,7 @@ fn setting(value: &Value) -> Option<String> {
     }
 }
 
-/// `duration_s` and 10 as `duration` and `10 s`.
+/// Moves the unit from the key to the value: `duration_s` and 10 become `duration` and `10 s`.
 fn unit_apart(key: &str, value: String) -> (String, String) {
     let units = [("_s", "s"), ("_bytes", "bytes")];
     match units.iter().find_map(|(end, unit)| Some((key.strip_suffix(end)?, unit))) {
@@ -192,7 +192,7 @@ fn table(out: &mut String, title: &str, rows: &[(String, String)]) {
 }
 
 fn plots(out: &mut String, report: &Report) {
-    // 99.9 % stands as far from 99 % as that from 90 %: the axis counts how rare what is slower gets.
+    // The axis is logarithmic in the share of slower messages: 99.9 % is as far from 99 % as that is from 90 %.
     let rarity = |percentile: f64| 1.0 / (1.0 - (percentile / 100.0).min(0.999_999));
     let curve = report.curve.iter().map(|(percentile, value)| (rarity(*percentile), *value)).collect();
     let seldom =

@@ -1,4 +1,4 @@
-//! The line that a terminal shows while a run goes on.
+//! The progress of a run on standard error.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use crate::plan::Settings;
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const HISTORY: usize = 24;
-/// How often a line is written where standard error is no terminal.
+/// How often a line is written if standard error is not a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
-/// On a terminal ten times a second one line in place: rate, latency, what is wrong, bars of the last rates. Elsewhere a line
-/// every `PLAIN_EVERY`.
+/// On a terminal, one line that is replaced ten times a second: bars of the last rates, the rate, the latency, and
+/// faults. Elsewhere, a line every [`PLAIN_EVERY`].
 pub struct Live {
     name: String,
     until: f64,
@@ -23,12 +23,12 @@ pub struct Live {
 }
 
 impl Live {
-    /// For a run with `settings`.
+    /// The progress of a run with `settings`.
     pub fn new(settings: &Settings, in_place: bool) -> Self {
         Self { name: settings.scenario.name(), until: settings.duration_s, rates: Vec::new(), in_place, plain_at: None }
     }
 
-    /// Shows a slice of the time line on standard error.
+    /// Shows a slice of the time line.
     pub fn tell(&mut self, slice: &Slice, counts: &Counts) {
         self.rates.push(slice.rate() as u64);
         if self.rates.len() > HISTORY {
@@ -43,13 +43,13 @@ impl Live {
             if self.plain_at.is_some_and(|last| now.duration_since(last) < PLAIN_EVERY) {
                 return;
             }
-            // A run shorter than that says nothing.
+            // A run shorter than that writes nothing.
             if self.plain_at.replace(now).is_none() {
                 return;
             }
             format!("{line}\n")
         };
-        // Progress that can't be shown is no reason to end.
+        // A closed standard error does not end the run.
         let _ = std::io::stderr().write_all(text.as_bytes());
         let _ = std::io::stderr().flush();
     }

@@ -28,41 +28,41 @@ use crate::plan::{Expectation, Figure, Settings};
 /// The report of one run, as `--json` prints it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// When, by which version, by which command line.
+    /// The date, the version, and the command line.
     pub provenance: Provenance,
     /// The settings of the run.
     pub settings: Settings,
     /// The machine.
     pub machine: Machine,
-    /// How long measuring took, in seconds.
+    /// The length of the measurement, in seconds.
     pub measured_s: f64,
-    /// Messages published while measuring.
+    /// Messages published during the measurement.
     pub published: u64,
-    /// Messages that arrived while measuring, over all subscribers.
+    /// Messages that arrived during the measurement, over all subscribers.
     pub deliveries: u64,
-    /// Bytes of a message on the wire, by the messages that arrived in it; without its head.
+    /// Bytes on the wire for each delivery, without frame heads.
     pub bytes_per_delivery: Option<f64>,
-    /// The same once it is inflated.
+    /// The same after inflating.
     pub inflated_bytes_per_delivery: Option<f64>,
-    /// From the scheduled moment to the arrival.
+    /// The time from the scheduled time to the arrival.
     pub latency: Quantiles,
     /// The same during the warm-up.
     pub warm_up: Quantiles,
-    /// From the scheduled moment to the write by the load test itself.
+    /// The time from the scheduled time to the write by the load test.
     pub lateness: Quantiles,
-    /// What the checks of every delivery found, the warm-up included.
+    /// The result of the checks, including the warm-up.
     pub verdict: Verdict,
-    /// The cost of the server, where its process is known.
+    /// The cost of the server, if its process is known.
     pub server: Option<Cost>,
     /// The cost of the load test.
     pub own: Cost,
-    /// Figures of this scenario alone.
+    /// The scenario's own figures.
     pub figures: BTreeMap<String, f64>,
     /// Failed checks and broken bounds.
     pub failures: Vec<String>,
-    /// Reasons to doubt the figures.
+    /// Reasons why the figures may be wrong.
     pub warnings: Vec<String>,
-    /// How the gateway's own counters grew.
+    /// The growth of the gateway's counters.
     pub metrics: BTreeMap<String, f64>,
     /// All latencies of the measurement, in nanoseconds.
     #[serde(skip)]
@@ -79,14 +79,14 @@ impl Report {
         self.verdict.holds(self.settings.scenario.expects_faults()) && self.failures.is_empty()
     }
 
-    /// Holds the figures to the bounds of `--expect`.
+    /// Checks the figures against the bounds of `--expect`.
     pub(crate) fn judge(&mut self) {
         let broken = self.settings.expect.iter().filter_map(|expectation| self.broken(*expectation));
         let broken: Vec<String> = broken.collect();
         self.failures.extend(broken);
     }
 
-    /// What is wrong with one figure, if its bound is broken.
+    /// The failure of one bound, if it is broken.
     fn broken(&self, expectation: Expectation) -> Option<String> {
         let figure = expectation.figure;
         let value = self.value(figure);
@@ -123,7 +123,7 @@ impl Report {
         }
     }
 
-    /// Looks for what makes the figures doubtful.
+    /// Looks for reasons why the figures may be wrong.
     pub(crate) fn warn(&mut self) {
         let mut warnings = Vec::new();
         if self.own.cpu_share > 0.85 {

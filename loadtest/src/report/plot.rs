@@ -1,4 +1,4 @@
-//! Lines over an axis as inline SVG; colours come from the page, so that light and dark both work.
+//! Plots lines as inline SVG. Colours come from the page's style sheet, which has a light and a dark scheme.
 
 use std::fmt::Write;
 
@@ -9,24 +9,24 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 36.0;
 
-/// One line: its name, its class in the style sheet, its points.
+/// A line: its name, its class in the style sheet, and its points.
 pub(super) struct Line {
     pub(super) name: &'static str,
     pub(super) class: &'static str,
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// How the values of an axis are placed and written.
+/// The scale and the labels of an axis.
 pub(super) struct Axis {
-    /// Equal ratios are equal distances.
+    /// Whether the scale is logarithmic.
     pub(super) logarithmic: bool,
-    /// How a value is written.
+    /// Formats a value.
     pub(super) label: fn(f64) -> String,
-    /// Where marks stand; chosen by the values where empty.
+    /// The marks; if empty, they are chosen by the values.
     pub(super) marks: Vec<f64>,
 }
 
-/// The values that an axis spans.
+/// The range of an axis.
 #[derive(Clone, Copy)]
 struct Span {
     low: f64,
@@ -95,13 +95,13 @@ impl Span {
             high = low + 1.0;
         }
         if !axis.logarithmic && axis.marks.is_empty() {
-            // Room above the highest value, so that its line does not lie on the edge.
+            // Room above the highest value, so that its line is not on the edge.
             high += (high - low) * 0.05;
         }
         Self { low, high, logarithmic: axis.logarithmic }
     }
 
-    /// Where a value lies between the ends, from 0 to 1.
+    /// The place of a value in the range, from 0 to 1.
     fn share(self, value: f64) -> f64 {
         let share = if self.logarithmic {
             (value.max(self.low) / self.low).log10() / (self.high / self.low).log10()
@@ -134,7 +134,7 @@ impl Span {
     }
 }
 
-/// Without what a product of fractions leaves behind: 0.6, and not 0.6000000000000001.
+/// Rounds a product of fractions: 0.6, and not 0.6000000000000001.
 fn tidy(value: f64) -> f64 {
     (value * 1e9).round() / 1e9
 }

@@ -1,4 +1,4 @@
-//! Where a report comes from: when, by which version, by which command line.
+//! The provenance of a report: the date, the version, and the command line.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,23 +7,23 @@ use serde::Serialize;
 /// The provenance of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Provenance {
-    /// The date and time in UTC, by RFC 3339.
+    /// The date and time in UTC (RFC 3339).
     pub date: String,
     /// The version of this program.
     pub version: &'static str,
-    /// The command line, without what follows `--token`.
+    /// The command line, without the value of `--token`.
     pub command: String,
 }
 
 impl Provenance {
-    /// Of this process, now.
+    /// The provenance of a report of this process, made now.
     pub fn here() -> Self {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self { date: rfc3339(seconds), version: env!("CARGO_PKG_VERSION"), command: command(std::env::args()) }
     }
 }
 
-/// `seconds` since 1970 as `2026-11-28T21:00:00Z`, by the proleptic Gregorian calendar.
+/// Formats `seconds` since 1970 as `2026-11-28T21:00:00Z`, in the proleptic Gregorian calendar.
 fn rfc3339(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Years begin in March, so that a leap day is the last of its year; an era is 400 years.
@@ -38,7 +38,7 @@ fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
 }
 
-/// The words of a command line, without secrets and with quotes where a shell needs them.
+/// Joins the words of a command line, without secrets, with quotes for the shell.
 fn command(words: impl Iterator<Item = String>) -> String {
     let mut out: Vec<String> = Vec::new();
     let mut hidden = false;

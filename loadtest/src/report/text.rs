@@ -1,4 +1,4 @@
-//! The report as a page of text.
+//! The report as text.
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -103,7 +103,7 @@ impl Report {
     }
 }
 
-/// Who served, in which dialect.
+/// The name of the server and its dialect.
 pub(super) fn served(settings: &Settings) -> String {
     if let Some(name) = &settings.server_name {
         return name.clone();
@@ -115,7 +115,7 @@ pub(super) fn served(settings: &Settings) -> String {
     }
 }
 
-/// How its messages are compressed, where the server's name does not say so.
+/// The compression, if the server's name does not have it.
 fn compression(settings: &Settings) -> &'static str {
     let suffix = settings.deflate.suffix();
     if settings.server_name.as_deref().is_some_and(|name| name.ends_with(suffix)) { "" } else { suffix }
@@ -147,7 +147,7 @@ fn quantiles(quantiles: &Quantiles) -> String {
     )
 }
 
-/// A count, and how many that are a second.
+/// A count with its rate a second.
 fn amount(count: u64, seconds: f64) -> String {
     format!("{} ({})", units::count(count as f64), units::rate(count as f64 / seconds.max(1e-9)))
 }

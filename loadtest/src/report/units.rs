@@ -1,6 +1,6 @@
-//! Figures as people read them: a unit behind each, digits in groups of three.
+//! Formats figures with units, and digits in groups of three.
 
-/// Microseconds, in the unit that reads best.
+/// Microseconds in a suitable unit.
 pub(super) fn time(microseconds: f64) -> String {
     match microseconds {
         tiny if tiny > 0.0 && tiny < 10.0 => format!("{tiny:.2} µs"),
@@ -28,7 +28,7 @@ pub(super) fn bytes(value: f64) -> String {
     if value < 10_240.0 { format!("{} B", count(value)) } else { format!("{:.1} KiB", value / 1_024.0) }
 }
 
-/// Something a second.
+/// A rate a second.
 pub(super) fn rate(per_second: f64) -> String {
     format!("{}/s", count(per_second))
 }

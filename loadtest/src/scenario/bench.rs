@@ -17,12 +17,12 @@ use crate::stamp::Stamper;
 use crate::wire::Deflate;
 use crate::wire::tls::client_config;
 
-/// How long it may take until all sessions are connected.
+/// The longest time until all sessions are connected.
 pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
-/// After this time without a delivery, those that are still owed count as lost.
+/// After this time without a delivery, owed deliveries count as lost.
 pub(super) const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How many times a gateway is asked whether its accounts close.
+/// How often the gateway's metrics are read until its accounts close.
 const REST_TRIES: usize = 20;
 const REST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -30,11 +30,11 @@ const REST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Bench {
     pub(super) settings: Settings,
     pub(super) engine: Engine,
-    /// Figures of this scenario alone, by name with the unit last.
+    /// The scenario's own figures, by name with the unit last.
     pub(super) figures: BTreeMap<String, f64>,
-    /// Failed checks of this scenario alone.
+    /// Failed checks of the scenario.
     pub(super) failures: Vec<String>,
-    /// The gateways; the first is the one that is named where there is room for one.
+    /// The gateways. Messages for people name the first.
     targets: Vec<Target>,
     run: u16,
     started: Option<Started>,
@@ -106,7 +106,7 @@ impl Bench {
         })
     }
 
-    /// The first token of topics whose history must reach back: a gateway that this run started keeps a long one of `kept.>`.
+    /// The first token of topics with a long history. A gateway that this run started keeps one for `kept.>`.
     pub(super) fn prefix_with_history(&self) -> String {
         if matches!(self.settings.server, Server::Belfry { .. }) { "kept".to_owned() } else { self.settings.prefix.clone() }
     }
@@ -122,30 +122,30 @@ impl Bench {
         Some((moment.server?.busy, moment.deliveries))
     }
 
-    /// How many sessions the gateway has closed since the run began.
+    /// The number of sessions that the gateway has closed since the run began.
     pub(super) fn closed_by_server(&self) -> Option<f64> {
         let before = self.scrape_before.as_ref()?.value("belfry_sessions_closed_total");
         scrape(&self.targets).map(|now| now.value("belfry_sessions_closed_total") - before)
     }
 
-    /// Adds a figure of this scenario.
+    /// Adds a figure of the scenario.
     pub(super) fn note(&mut self, name: &str, value: f64) {
         self.figures.insert(name.to_owned(), value);
     }
 
-    /// A topic of this run alone, so that its offsets begin at 1.
+    /// Adds a topic with a unique name, so that its offsets begin at 1.
     pub(super) fn topic(&mut self, number: usize) -> u32 {
         let prefix = self.settings.prefix.clone();
         self.topic_under(&prefix, number)
     }
 
-    /// A topic of this run under another first token than `--prefix`.
+    /// Adds a topic of this run with the first token `prefix`.
     pub(super) fn topic_under(&mut self, prefix: &str, number: usize) -> u32 {
         let name = format!("{prefix}.load{:04x}.{number}", self.run);
         self.engine.topic(name)
     }
 
-    /// The publishing sessions, connected.
+    /// Adds and connects the publishing sessions.
     pub(super) fn publishers(&mut self) -> anyhow::Result<Vec<usize>> {
         let publishers: Vec<usize> = (0..self.settings.publishers).map(|_| self.engine.add_publisher()).collect();
         self.engine.connect(publishers.iter().copied(), CONNECT_PATIENCE)?;
@@ -153,7 +153,7 @@ impl Bench {
         Ok(publishers)
     }
 
-    /// Connects `sessions`, and adds what that cost the server as figures.
+    /// Connects `sessions`, and adds the cost for the server as figures.
     pub(super) fn connect(&mut self, sessions: &[usize]) -> anyhow::Result<()> {
         let (open, before, began) = (self.engine.open_sessions(), self.moment(), self.engine.now());
         let connected = self.engine.connect(sessions.iter().copied(), CONNECT_PATIENCE);
@@ -169,7 +169,7 @@ impl Bench {
         Ok(())
     }
 
-    /// An error if the server compresses nothing, or not as it is asked to.
+    /// Fails if the server does not compress as offered.
     fn check_deflate(&self) -> anyhow::Result<()> {
         let (address, agreed) = (self.targets[0].address, self.engine.deflated_sessions() > 0);
         match self.settings.deflate {
@@ -181,7 +181,7 @@ impl Bench {
         }
     }
 
-    /// An error with its remedy if fewer than `wanted` sessions are open.
+    /// Fails, with a remedy, if fewer than `wanted` sessions are open.
     pub(super) fn check_open(&self, wanted: usize) -> anyhow::Result<()> {
         let (open, counts) = (self.engine.open_sessions(), &self.engine.ledger().counts);
         if open >= wanted {
@@ -205,7 +205,7 @@ impl Bench {
         bail!("{open} of {wanted} sessions with {} are subscribed: {why}{remedy}", self.targets[0].address)
     }
 
-    /// The load that the settings ask for.
+    /// The load of the settings.
     pub(super) fn load(&self, picks: StreamOrder) -> Load {
         let pace = match self.settings.ahead {
             Some(ahead) => Pace::ClosedLoop(ahead),
@@ -233,7 +233,7 @@ impl Bench {
         Ok(self.engine.run_for(self.settings.duration())?)
     }
 
-    /// The server's process, where it is known.
+    /// The id of the server's process, if it is known.
     pub(super) fn server_pid(&self) -> Option<u32> {
         self.server_pids.first().copied()
     }
@@ -243,7 +243,7 @@ impl Bench {
         self.started.as_mut()
     }
 
-    /// Waits for deliveries that are still owed, and makes the report.
+    /// Waits for owed deliveries, and makes the report.
     pub(super) fn finish(mut self) -> anyhow::Result<Report> {
         self.engine.settle(SETTLE_PATIENCE)?;
         let verdict = self.engine.verdict();
@@ -295,7 +295,7 @@ impl Bench {
         Ok(report)
     }
 
-    /// The gateway's figures once its accounts close, or after two seconds.
+    /// The gateway's metrics once its accounts close, or after two seconds.
     fn scrape_at_rest(&self) -> Option<Scrape> {
         self.scrape_before.as_ref()?;
         let mut found = scrape(&self.targets)?;
@@ -309,7 +309,8 @@ impl Bench {
         Some(found)
     }
 
-    /// A gateway that this run started has no other sessions, so it must count what arrived as delivered (PROTOCOL section 9).
+    /// Checks that a started gateway counts as many deliveries as arrived, because it has no other sessions (PROTOCOL
+    /// section 9).
     fn check_accounts(&mut self, after: Option<&Scrape>) {
         let (Server::Belfry { .. }, Some(after)) = (&self.settings.server, after) else { return };
         let open = after.unaccounted();
@@ -336,24 +337,24 @@ impl Bench {
     }
 }
 
-/// Whether the server refused credentials, or wanted some.
+/// Whether the server refused the credentials, or requires some.
 fn lacks_credentials(counts: &Counts) -> bool {
     let refused = counts.refusals.keys().any(|reason| reason.starts_with("401") || reason.starts_with("403"));
     refused || [1008, 4001, 4002].iter().any(|code| counts.closes.contains_key(code))
 }
 
-/// The figures of all gateways, summed.
+/// The sums of the metrics of all gateways.
 fn scrape(targets: &[Target]) -> Option<Scrape> {
     targets.iter().map(|target| Scrape::fetch(&metrics_of(target))).reduce(|sum, more| Some(sum?.plus(more?))).flatten()
 }
 
-/// Where the metrics of `target` are.
+/// The source of the metrics of `target`.
 fn metrics_of(target: &Target) -> MetricsSource {
     let tls = target.tls.as_ref().map(|tls| (tls.config.clone(), tls.name.clone()));
     MetricsSource { address: target.address, host: target.host.clone(), token: target.token.clone(), tls }
 }
 
-/// Tells runs apart, so that none takes another's messages for its own.
+/// A number that distinguishes this run's messages from those of other runs.
 fn run_number() -> u16 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, nanoseconds);
     (now / 1_000_000) as u16 ^ std::process::id() as u16

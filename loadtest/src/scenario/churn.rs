@@ -6,11 +6,11 @@ use super::bench::Bench;
 use crate::engine::StreamOrder;
 use crate::report::Report;
 
-/// One session in this many changes its topic again and again.
+/// One session in this many changes its topic repeatedly.
 const ROAMING_SHARE: usize = 5;
-/// How often a part of them changes.
+/// The time between two steps. In each, a part of these sessions changes.
 const STEP: Duration = Duration::from_millis(10);
-/// The steps until each has changed once: a second in all, far below `commands_per_second`.
+/// The steps until each session has changed once: a second, which is far below `commands_per_second`.
 const STEPS_PER_ROUND: usize = 100;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {

@@ -1,4 +1,5 @@
-//! `drain`: SIGTERM under load. Every session must be told, lose nothing before its close, and closes must be spread.
+//! `drain`: SIGTERM under load. Every session must receive `draining` and lose nothing before its close, and closes
+//! must be spread.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::launch::terminate;
 use crate::report::Report;
 use crate::wire::Dialect;
 
-/// How long a drain may take in all.
+/// The longest time of a drain.
 const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(20);
 
@@ -29,7 +30,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     bench.finish()
 }
 
-/// Runs until no session is left, and adds how the closes were spread.
+/// Runs until no session is left, and adds figures about the spread of closes.
 fn watch(bench: &mut Bench) -> anyhow::Result<()> {
     let (began, total) = (bench.engine.now(), bench.engine.open_sessions());
     let seconds = |now: u64| (now - began) as f64 / 1e9;

@@ -1,4 +1,5 @@
-//! `failover`: parts of a cluster die or are cut off under load. Sessions go on at another gateway, and what was acknowledged must come.
+//! `failover`: parts of a cluster fail under load. Sessions reconnect to another gateway, and acknowledged messages
+//! must arrive.
 
 use std::process::{Child, Command, Stdio};
 
@@ -14,7 +15,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     ensure!(bench.settings.urls.len() > 1, "failover goes on at another gateway: name several with --url");
     ensure!(!bench.settings.faults.is_empty(), "nothing is to fail: write what and when, as in --fault \"5s=kill -9 1234\"");
     let topics: Vec<u32> = (0..bench.settings.topics).map(|number| bench.topic(number)).collect();
-    // One at each gateway, so that each fault meets one.
+    // Each gateway has a publisher, so that each fault affects one.
     bench.settings.publishers = bench.settings.publishers.max(bench.settings.urls.len());
     let publishers = bench.publishers()?;
     let streams = topics.iter().flat_map(|topic| publishers.iter().map(|publisher| (*topic, *publisher)));
@@ -34,7 +35,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     bench.finish()
 }
 
-/// Lets each fault happen at its time, and notes how long sessions heard nothing after it.
+/// Starts each fault at its time, and adds how long sessions received nothing after it.
 fn fail(bench: &mut Bench, subscribers: &[usize]) -> anyhow::Result<()> {
     let mut faults = bench.settings.faults.clone();
     faults.sort_by_key(|fault| fault.after);
@@ -62,13 +63,14 @@ fn run_until(bench: &mut Bench, moment: u64) -> anyhow::Result<()> {
     Ok(bench.engine.run_for(std::time::Duration::from_nanos(left))?)
 }
 
-/// The load goes on while the command does its work.
+/// Starts the command of a fault, without waiting for its end.
 fn begin(fault: &Fault) -> anyhow::Result<Child> {
     let command = Command::new("sh").arg("-c").arg(&fault.command).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
     command.with_context(|| format!("can't run {:?}", fault.command))
 }
 
-/// Notes the longest time in which each of `subscribers` heard nothing since fault `number`; 0 is the time before the first.
+/// Adds the longest time in which each of `subscribers` received nothing since fault `number`; 0 is the time before the
+/// first.
 fn note_silence(bench: &mut Bench, subscribers: &[usize], number: usize) {
     let mut silences = bench.engine.take_silences(subscribers);
     silences.sort_unstable();
@@ -81,7 +83,7 @@ fn note_silence(bench: &mut Bench, subscribers: &[usize], number: usize) {
     bench.note("longest_silence_s", most);
 }
 
-/// Whoever was sent away comes back, once the faults are over.
+/// Waits until all sessions are connected, once the faults are over.
 fn come_back(bench: &mut Bench, wanted: usize) -> anyhow::Result<()> {
     let deadline = bench.engine.now() + nanoseconds(CONNECT_PATIENCE);
     while bench.engine.open_sessions() < wanted && bench.engine.now() < deadline {

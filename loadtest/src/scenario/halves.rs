@@ -1,8 +1,9 @@
-//! A run in two halves: calm, then troubled, measured apart.
+//! A run in two halves, without and with a disturbance, measured separately.
 
 use super::bench::Bench;
 
-/// Runs in calm for the settings' duration, then runs `troubled`. The report has the second half, and figures of both.
+/// Runs undisturbed for the settings' duration, then runs `troubled`. The report has the second half, and figures of
+/// both.
 pub(super) fn compare_halves(bench: &mut Bench, troubled: impl FnOnce(&mut Bench) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let start = bench.server_busy();
     bench.run()?;

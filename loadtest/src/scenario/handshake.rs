@@ -5,15 +5,16 @@ use std::time::Duration;
 use super::bench::Bench;
 use crate::report::Report;
 
-/// One session in this many connects and leaves before the measurement, so that the server has allocated its memory.
+/// One session in this many connects and disconnects before the measurement, so that the server has allocated its
+/// memory.
 const WARM_UP_SHARE: usize = 10;
-/// The time that the server gets for work behind a connect or a disconnect.
+/// The time for the server's work after a connect or a disconnect.
 const REST: Duration = Duration::from_millis(200);
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let topic = bench.topic(0);
     bench.publishers()?;
-    // Where the path is the subscription there is no session without one.
+    // If the path is the subscription, there is no session without one.
     let dialect = bench.settings.dialect;
     let topics = if dialect.subscribes_by_path() || dialect.is_stream() { vec![topic] } else { Vec::new() };
     let sessions: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(topics.clone())).collect();

@@ -27,7 +27,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     if let (Some(before), Some(after)) = (kernel_before, kernel_socket_bytes()) {
         bench.note("kernel_buffer_bytes_per_session", after.saturating_sub(before) as f64 / sessions as f64);
     }
-    // Two a second, so that one is due well within the second.
+    // Two messages a second, so that one is due within the second.
     let pace = Pace::OpenLoop { rate: 2.0, burst: 1 };
     bench.measure(Load::new(pace, StreamOrder::RoundRobin(vec![stream])), |bench| Ok(bench.engine.run_for(Duration::from_secs(1))?))?;
     bench.finish()

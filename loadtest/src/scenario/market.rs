@@ -4,7 +4,7 @@ use super::bench::Bench;
 use crate::engine::StreamOrder;
 use crate::report::Report;
 
-/// How many topics each subscriber takes.
+/// The number of topics of each subscriber.
 const TOPICS_PER_SUBSCRIBER: usize = 10;
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
@@ -20,7 +20,8 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     bench.finish()
 }
 
-/// The topics of one subscriber: a walk through all of them with a step of its own, so that each topic has about as many subscribers.
+/// The topics of one subscriber: every nth of all topics, with a step of its own, so that all topics have about the
+/// same number of subscribers.
 fn portfolio(subscriber: usize, topics: &[u32]) -> Vec<u32> {
     let mut chosen: Vec<u32> = Vec::new();
     let mut at = subscriber * TOPICS_PER_SUBSCRIBER + subscriber / 7;

@@ -1,4 +1,4 @@
-//! The scenarios: who subscribes, what is published, what happens meanwhile, what is checked.
+//! The scenarios: their subscriptions, load, events and checks.
 
 mod bench;
 mod chat;

@@ -36,12 +36,12 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     bench.finish()
 }
 
-/// Whether those that stalled come back: their dialect can ask for what they missed.
+/// Whether stalled sessions reconnect, because their dialect can resume.
 fn comes_back(bench: &Bench) -> bool {
     bench.settings.dialect == Dialect::Json
 }
 
-/// They stall for half of the time, then come back.
+/// Stalls sessions for half of the time, then reconnects them.
 fn stall(bench: &mut Bench, stalled: &[usize]) -> anyhow::Result<()> {
     let half = bench.settings.duration() / 2;
     bench.engine.stall(stalled.iter().copied());

@@ -1,4 +1,4 @@
-//! `storm`: nine in ten sessions leave at once and resume at once, while one in ten stays and is measured.
+//! `storm`: nine in ten sessions disconnect together and resume together, while one in ten stays and is measured.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::report::Report;
 
 /// One subscriber in this many stays.
 const STAYING_SHARE: usize = 10;
-/// How long the others are away.
+/// How long the others are disconnected.
 const AWAY: Duration = Duration::from_millis(300);
 
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {

@@ -1,4 +1,4 @@
-//! Centrifugo's protocol in JSON: a frame holds commands or replies, one object a line.
+//! Centrifugo's protocol in JSON: a frame has commands or replies, one object on each line.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::reply::Reply;
 
-/// The commands that open a session with `topics`. Each is acknowledged by a reply of its own.
+/// The commands that open a session with `topics`. Each is acknowledged by its own reply.
 pub(super) fn subscribe(topics: &[&str]) -> String {
     let mut text = "{\"id\":1,\"connect\":{}}".to_owned();
     for topic in topics {
@@ -22,7 +22,7 @@ pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     [b"{\"id\":3,\"publish\":{\"channel\":\"", topic.as_bytes(), b"\",\"data\":", payload, b"}}"].concat()
 }
 
-/// The lines of a frame that are no messages.
+/// The lines of a frame that are not messages.
 pub(super) fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = frame;
     let lines = std::iter::from_fn(move || {
@@ -36,7 +36,7 @@ pub(super) fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Reads one line.
 pub(super) fn reply(line: &[u8]) -> Reply {
-    // An empty object is a ping, and the pong to it.
+    // An empty object is a ping, and also the pong.
     if line == b"{}" {
         return Reply::Ping(b"{}");
     }
@@ -57,7 +57,7 @@ pub(super) fn reply(line: &[u8]) -> Reply {
     }
 }
 
-/// Whether the push around the payload at `payload` is of `topic`, and has nothing that is no JSON.
+/// Whether the push around the payload at `payload` belongs to `topic`, and is valid JSON.
 pub(super) fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> bool {
     let Some((head, tail)) = around(frame, payload) else { return false };
     let rest = head.strip_prefix(br#"{"push":{"channel":""#).and_then(|rest| rest.strip_prefix(topic.as_bytes()));
@@ -65,13 +65,14 @@ pub(super) fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> boo
         return false;
     }
     tail == b"}}}" || after_offset(tail) == Some(b"}}}") || {
-        // Who published it, or tags: a number is in place of the payload, which is compared elsewhere.
+        // The push has further fields, such as the publisher or tags. It is parsed with a number in place of the
+        // payload, which is compared elsewhere.
         let line = [br#"{"push":{"pub":{"data":0"#, tail].concat();
         serde_json::from_slice::<Value>(&line).is_ok_and(|line| line["push"]["pub"]["data"] == 0)
     }
 }
 
-/// The offset behind the payload at `payload`, where its topic has positions.
+/// The offset behind the payload at `payload`, if its topic has positions.
 pub(super) fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
     let (_, tail) = around(frame, payload)?;
     let start = memchr::memmem::find(tail, OFFSET)? + OFFSET.len();
@@ -87,7 +88,7 @@ fn after_offset(tail: &[u8]) -> Option<&[u8]> {
     (digits > 0).then(|| &rest[digits..])
 }
 
-/// What the payload's line has before it and behind it. A payload of a load test has no line feed.
+/// The parts of the line before and behind the payload. A payload of a load test has no line feed.
 fn around(frame: &[u8], payload: Range<usize>) -> Option<(&[u8], &[u8])> {
     let (head, tail) = (frame.get(..payload.start)?, frame.get(payload.end..)?);
     let start = memchr::memrchr(b'\n', head).map_or(0, |at| at + 1);

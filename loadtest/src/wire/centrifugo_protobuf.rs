@@ -1,13 +1,13 @@
-//! Centrifugo's protocol in protobuf: a frame holds commands or replies, each behind its length.
+//! Centrifugo's protocol in protobuf: a frame has length-prefixed commands or replies.
 
 use std::ops::Range;
 
 use super::reply::Reply;
 
-/// The one byte of an empty message: a ping, and the pong to it.
+/// An empty message, which is a ping and also the pong.
 const EMPTY: &[u8] = &[0];
 
-/// The commands that open a session with `topics`. Each is acknowledged by a reply of its own.
+/// The commands that open a session with `topics`. Each is acknowledged by its own reply.
 pub(super) fn subscribe(topics: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
     command(&mut out, 1, 4, &[]);
@@ -22,7 +22,7 @@ pub(super) fn publish(topic: &str, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The messages of a frame that are no pushes.
+/// The messages of a frame that are not pushes.
 pub(super) fn replies(frame: &[u8]) -> impl Iterator<Item = &[u8]> {
     delimited(frame).filter(|message| of_kind(message, PUSH).is_none())
 }
@@ -40,7 +40,7 @@ pub(super) fn reply(message: &[u8]) -> Reply {
     if of_kind(message, 5).or_else(|| of_kind(message, 6)).is_some() { Reply::Acknowledged } else { Reply::Other }
 }
 
-/// Whether the push around the payload at `payload` is of `topic`, and ends where its lengths say.
+/// Whether the push around the payload at `payload` belongs to `topic`, and its lengths are consistent.
 pub(super) fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> bool {
     let Some(bytes) = frame.get(payload) else { return false };
     let Some(message) = delimited(frame).find(|message| encloses(message, bytes)) else { return false };
@@ -53,7 +53,7 @@ pub(super) fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str) -> boo
     channel && whole && data && Fields(push).count() == 2
 }
 
-/// The offset of the push around the payload at `payload`, where its topic has positions.
+/// The offset of the push around the payload at `payload`, if its topic has positions.
 pub(super) fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
     let bytes = frame.get(payload)?;
     let message = delimited(frame).find(|message| encloses(message, bytes))?;
@@ -61,7 +61,7 @@ pub(super) fn offset(frame: &[u8], payload: Range<usize>) -> Option<u64> {
     Fields(publication).find_map(|(number, value)| (number == 6).then_some(value.number()))
 }
 
-/// The number of a push among the fields of a reply.
+/// The field number of a push in a reply.
 const PUSH: u32 = 4;
 
 /// A field's value.
@@ -80,7 +80,7 @@ impl Value<'_> {
     }
 }
 
-/// The fields of a message; ends where it can't be read on.
+/// The fields of a message; ends at a malformed field.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
@@ -107,13 +107,13 @@ fn of_kind(message: &[u8], wanted: u32) -> Option<&[u8]> {
     })
 }
 
-/// The bytes of the field `wanted` of a message that has no other and nothing behind it.
+/// The bytes of the field `wanted` of a message with exactly this field.
 fn only(message: &[u8], wanted: u32) -> Option<&[u8]> {
     let bytes = of_kind(message, wanted)?;
     (is_whole(message) && Fields(message).count() == 1).then_some(bytes)
 }
 
-/// Whether all of `message` is fields.
+/// Whether `message` is well-formed.
 fn is_whole(message: &[u8]) -> bool {
     let mut fields = Fields(message);
     fields.by_ref().for_each(drop);
@@ -125,7 +125,7 @@ fn encloses(message: &[u8], part: &[u8]) -> bool {
     outer.start <= inner.start && inner.end <= outer.end
 }
 
-/// The messages of a frame; ends where it can't be read on.
+/// The messages of a frame; ends at a malformed one.
 fn delimited(mut frame: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (message, rest) = behind_length(frame)?;
@@ -139,7 +139,7 @@ fn behind_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::try_from(length).ok()?)
 }
 
-/// A base-128 number, the lowest seven bits first, and what is behind it.
+/// A base-128 number, the lowest seven bits first, and the bytes behind it.
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0;
     for (at, byte) in bytes.iter().enumerate().take(10) {

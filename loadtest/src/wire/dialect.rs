@@ -1,4 +1,4 @@
-//! How each kind of server is spoken to: its commands, and its frames.
+//! The dialects of servers: their commands and frames.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -43,10 +43,10 @@ impl Dialect {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// The request target at which a session that takes `topics` upgrades; `path` is the URL's.
+    /// The request target of a session with `topics`; `path` is that of the URL.
     pub fn path(self, path: &str, topics: &[&str]) -> String {
         match (self, topics) {
-            // With `echo`, all members of a chat are owed the same messages.
+            // With `echo`, all members of a chat receive the same messages.
             (Self::Raw, [topic, ..]) => format!("/raw/{topic}?echo=true"),
             (Self::Sse, topics) => format!("/sse?topics={}", topics.join(",")),
             (Self::Stream, topics) => format!("/stream?topics={}", topics.join(",")),
@@ -55,7 +55,7 @@ impl Dialect {
         }
     }
 
-    /// The path at which a server that was started for a run takes sessions.
+    /// The path of sessions at a server that was started for a run.
     pub fn default_path(self) -> &'static str {
         match self {
             Self::CentrifugoJson => "/connection/websocket",
@@ -64,7 +64,7 @@ impl Dialect {
         }
     }
 
-    /// Whether a session is the answer to an HTTP request, and can only listen.
+    /// Whether a session is the answer to an HTTP request, which can't publish.
     pub fn is_stream(self) -> bool {
         matches!(self, Self::Sse | Self::Stream)
     }
@@ -74,7 +74,7 @@ impl Dialect {
         matches!(self, Self::CentrifugoJson | Self::CentrifugoProtobuf)
     }
 
-    /// What publishing sessions speak where the subscribers speak this.
+    /// The dialect of publishers, if that of the subscribers is this.
     pub fn of_publishers(self) -> Self {
         match self {
             Self::Raw | Self::Sse | Self::Stream => Self::Json,
@@ -87,12 +87,12 @@ impl Dialect {
         !matches!(self, Self::Raw | Self::Plain)
     }
 
-    /// Whether publishers can be sessions; if not, they use HTTP.
+    /// Whether sessions can publish. Otherwise publishers use HTTP.
     pub fn sessions_publish(self) -> bool {
         self != Self::Nchan
     }
 
-    /// Whether a session must send a command before it may publish.
+    /// Whether a session must send a command before it publishes.
     pub fn introduces_itself(self) -> bool {
         self == Self::Nats || self.is_centrifugo()
     }
@@ -102,12 +102,12 @@ impl Dialect {
         self.is_centrifugo()
     }
 
-    /// Whether the server sends events of other kinds, which are ignored.
+    /// Whether the server sends other events, which are ignored.
     pub fn sends_other_events(self) -> bool {
         matches!(self, Self::Json | Self::Nats) || self.is_stream() || self.is_centrifugo()
     }
 
-    /// The opcode of its commands.
+    /// The opcode of its frames.
     pub fn opcode(self) -> Opcode {
         if matches!(self, Self::Nats | Self::CentrifugoProtobuf) { Opcode::Binary } else { Opcode::Text }
     }
@@ -157,7 +157,7 @@ impl Dialect {
         }
     }
 
-    /// Appends a publish of `payload`; one with an `id` is answered, where the dialect knows that.
+    /// Appends a publish of `payload`. With an `id` it is answered, if the dialect supports that.
     pub fn push_publish(self, out: &mut Vec<u8>, topic: &str, payload: &[u8], id: Option<u64>) {
         match self {
             Self::Json => {
@@ -186,12 +186,12 @@ impl Dialect {
             Self::CentrifugoJson => push_masked(out, Opcode::Text, &centrifugo_json::publish(topic, payload)),
             Self::CentrifugoProtobuf => push_masked(out, Opcode::Binary, &centrifugo_protobuf::publish(topic, payload)),
             Self::Raw | Self::Plain => push_masked(out, Opcode::Text, payload),
-            // Published by `wire/publish_http.rs`, and by sessions of another dialect.
+            // `wire/publish_http.rs` and sessions of another dialect publish for these.
             Self::Nchan | Self::Sse | Self::Stream => {}
         }
     }
 
-    /// Where the next payload of `bytes` begins in the content of a frame, at `from` or after it.
+    /// The start of the next payload of `bytes` bytes in the content of a frame, at `from` or later.
     ///
     /// In Belfry's own dialects the payload ends the frame. Elsewhere it is searched for.
     pub fn find_payload(self, frame: &[u8], from: usize, bytes: usize) -> Option<usize> {
@@ -206,7 +206,7 @@ impl Dialect {
         }
     }
 
-    /// The offset of the message whose payload is at `payload`, where the dialect tells it.
+    /// The offset of the message whose payload is at `payload`, if the dialect has offsets.
     pub fn offset(self, frame: &[u8], payload: Range<usize>) -> Option<u64> {
         match self {
             Self::Json | Self::Sse | Self::Stream => native_offset(&frame[..payload.start]),
@@ -216,8 +216,8 @@ impl Dialect {
         }
     }
 
-    /// Whether nothing around the payload at `payload` is other than it should be, in the dialects that Belfry speaks; others have too
-    /// many forms.
+    /// Whether the bytes around the payload at `payload` are as expected. Only the dialects of Belfry are checked,
+    /// because others have too many forms.
     pub fn is_intact(self, frame: &[u8], payload: Range<usize>, topic: &str, epoch: &str) -> bool {
         match self {
             Self::Json | Self::Stream => envelope::is_intact(frame, payload, topic, epoch),
@@ -232,14 +232,14 @@ impl Dialect {
         }
     }
 
-    /// The first whole event or line of a stream in `bytes`, and how many bytes it takes.
+    /// The first complete event or line of a stream in `bytes`, and its size in bytes.
     pub fn first_of_stream(self, bytes: &[u8]) -> Option<(&[u8], usize)> {
         let end: &[u8] = if self == Self::Sse { b"\n\n" } else { b"\n" };
         let at = memchr::memmem::find(bytes, end)?;
         Some((&bytes[..at], at + end.len()))
     }
 
-    /// The parts of a frame that are no messages, one reply each.
+    /// The replies in a frame: its parts that are not messages.
     pub fn replies(self, frame: &[u8]) -> impl Iterator<Item = &[u8]> {
         let json = (self == Self::CentrifugoJson).then(|| centrifugo_json::replies(frame));
         let protobuf = (self == Self::CentrifugoProtobuf).then(|| centrifugo_protobuf::replies(frame));
@@ -265,8 +265,8 @@ fn search(frame: &[u8], from: usize) -> Option<usize> {
     Some(from + memchr::memmem::find(frame.get(from..)?, MARKER)?)
 }
 
-/// The offset that ends `head`, what is before a payload of Belfry's native dialect, or stands before `prev` there; or that which is
-/// somewhere in it.
+/// The offset in `head`, the part before a payload in Belfry's native dialect. It is at the end, before `prev`, or
+/// elsewhere.
 fn native_offset(head: &[u8]) -> Option<u64> {
     let head = head.strip_suffix(b",\"data\":").unwrap_or(head);
     let last = last_number(head);
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
     use crate::wire::reply::SubscribedTopic;
 
-    /// PROTOCOL 3: `data` is byte for byte as published; a replayed message says so, wherever the word stands.
+    /// PROTOCOL 3: `data` is byte for byte as published. A replayed message has `replay`, in any place.
     #[test]
     fn a_payload_is_found_at_the_end_or_anywhere() {
         let payload = r#"{"m":"0001"}"#;

@@ -1,9 +1,9 @@
-//! What Belfry's native dialect writes around a payload, compared byte for byte (PROTOCOL section 3).
+//! Compares the envelope of Belfry's native dialect byte for byte (PROTOCOL section 3).
 
 use std::ops::Range;
 
-/// Whether all of `frame` but the payload at `payload` is what the gateway writes for a message of `topic` in `epoch`. An empty epoch
-/// is one that nobody has told.
+/// Whether `frame`, without the payload at `payload`, is the envelope of a message of `topic` in `epoch`. An empty
+/// `epoch` is unknown and not compared.
 pub fn is_intact(frame: &[u8], payload: Range<usize>, topic: &str, epoch: &str) -> bool {
     let (Some(head), Some(tail)) = (frame.get(..payload.start), frame.get(payload.end..)) else { return false };
     intact_head(head, topic, epoch).is_some() && tail == b"}"
@@ -16,7 +16,7 @@ fn intact_head(head: &[u8], topic: &str, epoch: &str) -> Option<()> {
         epoch => rest.strip_prefix(epoch.as_bytes())?,
     };
     let rest = after_number(rest.strip_prefix(br#"","offset":"#)?)?;
-    // An engine whose offsets have holes tells the one before.
+    // An engine whose offsets have holes adds the offset before.
     let rest = rest.strip_prefix(br#","prev":"#).map_or(Some(rest), after_number)?;
     let rest = rest.strip_prefix(br#","replay":true"#).unwrap_or(rest);
     (rest == br#","data":"#).then_some(())
@@ -45,7 +45,7 @@ mod tests {
         }
     }
 
-    /// Each byte counts but those of the numbers, of which the offset is checked elsewhere.
+    /// A change of any byte is detected, except in the numbers. The offset is checked elsewhere.
     #[test]
     fn a_changed_byte_is_seen_wherever_it_is() {
         let frame = r#"{"op":"message","topic":"a.b","epoch":"k3f9x2","offset":18,"data":1}"#;

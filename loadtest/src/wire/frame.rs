@@ -1,17 +1,17 @@
-//! Frame heads (RFC 6455 §5.2): read as a server writes them, written as a client must.
+//! WebSocket frames (RFC 6455 §5.2): reads heads of a server's frames, and writes frames.
 
-/// What a frame is (RFC 6455 §5.2).
+/// The opcode of a frame (RFC 6455 §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
-    /// The rest of a message.
+    /// A further fragment of a message.
     Continuation,
-    /// UTF-8.
+    /// Text.
     Text,
-    /// Bytes.
+    /// Binary data.
     Binary,
-    /// The end.
+    /// The end of the connection.
     Close,
-    /// Asks for a pong.
+    /// A request for a pong.
     Ping,
     /// The answer to a ping.
     Pong,
@@ -20,15 +20,15 @@ pub enum Opcode {
 /// The head of a server's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// The last frame of its message.
+    /// Whether it is the last frame of its message (FIN).
     pub whole: bool,
-    /// Compressed (RFC 7692 §6).
+    /// Whether the message is compressed (RSV1, RFC 7692 §6).
     pub deflated: bool,
-    /// What it is.
+    /// The opcode.
     pub opcode: Opcode,
-    /// The head's own size in bytes.
+    /// The size of the head, in bytes.
     pub head_bytes: usize,
-    /// The payload's size in bytes.
+    /// The size of the payload, in bytes.
     pub payload_bytes: usize,
 }
 
@@ -41,16 +41,16 @@ pub enum BadHead {
     /// §5.2: reserved.
     #[error("the server sent the reserved opcode {0:#x} or a reserved bit")]
     Reserved(u8),
-    /// More than this machine can hold.
+    /// Larger than [`PAYLOAD_BYTES_MAX`].
     #[error("the server announced a frame of {0} bytes")]
     TooBig(u64),
 }
 
-/// The largest frame that is read at all.
+/// The largest accepted payload, in bytes.
 const PAYLOAD_BYTES_MAX: u64 = 64 << 20;
 
 impl Head {
-    /// Reads the head at the start of `bytes`; `None` until enough of it is there.
+    /// Reads the head at the start of `bytes`; `None` while it is incomplete.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, BadHead> {
         let [first, second, ..] = *bytes else { return Ok(None) };
         let opcode = match first & 0x0f {
@@ -86,7 +86,8 @@ impl Head {
     }
 }
 
-/// Appends a client's frame. The masking key is zero: the server has the same work with it, and the load test none.
+/// Appends a client's frame. The masking key is zero, which is no work for the load test, and the usual work for the
+/// server.
 pub fn push_masked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     push_head(out, opcode, payload.len(), 0x80);
     out.extend_from_slice(&[0; 4]);

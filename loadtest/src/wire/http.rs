@@ -1,23 +1,23 @@
-//! The head of an HTTP/1.1 answer, as it lies at the start of what was read.
+//! Reads the heads of HTTP/1.1 answers.
 
-/// The most header fields of an answer.
+/// The largest number of header fields of an answer.
 const HEADERS_MAX: usize = 64;
 
-/// A whole head.
+/// A complete head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head<'a> {
     pub(super) status: u16,
-    /// The size of the head, its empty line included.
+    /// The size of the head in bytes, including the empty line.
     pub(super) bytes: usize,
     headers: Vec<(&'a str, &'a [u8])>,
 }
 
-/// The bytes are no HTTP/1.1 answer.
+/// The bytes are not an HTTP/1.1 answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NoHttp;
 
 impl<'a> Head<'a> {
-    /// Reads the head at the start of `bytes`; `None` until it is whole.
+    /// Reads the head at the start of `bytes`; `None` while it is incomplete.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Option<Self>, NoHttp> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
@@ -39,7 +39,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The first line of a body, for people: at most 200 characters.
+/// The first line of a body, at most 200 characters.
 pub(super) fn first_line(body: &[u8]) -> String {
     String::from_utf8_lossy(body).lines().next().unwrap_or("").chars().take(200).collect()
 }

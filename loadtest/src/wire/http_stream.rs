@@ -29,22 +29,22 @@ pub fn answer(bytes: &[u8]) -> Answer {
     Answer::Accepted { head_bytes: head.bytes, deflate: None }
 }
 
-/// A whole chunk at the start of some bytes.
+/// A complete chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk<'a> {
-    /// What it carries; nothing in the last.
+    /// Its data; empty in the last chunk.
     pub data: &'a [u8],
-    /// Its size, head and end included.
+    /// Its size in bytes, including head and line end.
     pub bytes: usize,
 }
 
-/// Bytes that are no chunk.
+/// The bytes are not a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the server sent what is no chunk")]
 pub struct NoChunk;
 
 impl<'a> Chunk<'a> {
-    /// Reads the chunk at the start of `bytes`; `None` until it is whole.
+    /// Reads the chunk at the start of `bytes`; `None` while it is incomplete.
     pub fn read(bytes: &'a [u8]) -> Result<Option<Self>, NoChunk> {
         let window = &bytes[..bytes.len().min(CHUNK_HEAD_BYTES_MAX)];
         let Some(digits) = window.iter().position(|byte| !byte.is_ascii_hexdigit()) else {

@@ -1,4 +1,4 @@
-//! Belfry's native dialect: events other than messages (PROTOCOL section 3).
+//! Reads the events of Belfry's native dialect other than messages (PROTOCOL section 3).
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::reply::{Reply, SubscribedTopic};
 
-/// An event, as far as a load test reads it.
+/// The relevant fields of an event.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 enum Event<'a> {

@@ -1,4 +1,4 @@
-//! The bytes on the socket: frames, the upgrade, streams, each dialect, and publishing over HTTP.
+//! The bytes on the socket: the upgrade, frames, streams, dialects, and publishing over HTTP.
 
 mod centrifugo_json;
 mod centrifugo_protobuf;

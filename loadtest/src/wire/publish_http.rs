@@ -1,4 +1,5 @@
-//! Publishing over a kept HTTP/1.1 connection: Belfry's batches (PROTOCOL section 5), and nchan's requests, one for each message.
+//! Publishes over a persistent HTTP/1.1 connection: Belfry's batches (PROTOCOL section 5), and nchan's requests, one
+//! for each message.
 
 use serde::Deserialize;
 
@@ -8,18 +9,18 @@ use super::http::{Head, NoHttp, first_line};
 /// One answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Not whole yet.
+    /// The answer is incomplete.
     Partial,
-    /// A whole answer.
+    /// The answer is complete.
     Whole {
-        /// Its size, head and body.
+        /// Its size in bytes, head and body.
         bytes: usize,
-        /// Code and message of what was refused; `None` where everything was published.
+        /// The code and message of the first refusal; `None` if everything was published.
         refused: Option<(String, String)>,
     },
 }
 
-/// Appends a publish of `payload` to `batch` where the server takes batches, else a request to `out`.
+/// Appends a publish of `payload`: to `batch` if the server has batches, or as a request to `out`.
 pub fn push(dialect: Dialect, out: &mut Vec<u8>, batch: &mut Vec<u8>, topic: &str, payload: &[u8]) {
     if dialect == Dialect::Nchan {
         return request(out, &format!("/pub/{topic}"), payload, None);
@@ -58,7 +59,7 @@ pub fn answer(bytes: &[u8]) -> Answer {
     Answer::Whole { bytes: head.bytes + length, refused: refused(head.status, body) }
 }
 
-/// A batch's answer (PROTOCOL section 5), as far as a load test reads it.
+/// The relevant fields of the answer to a batch (PROTOCOL section 5).
 #[derive(Deserialize)]
 struct Batch {
     #[serde(default)]
@@ -98,7 +99,7 @@ mod tests {
         assert_eq!(out, b"POST /pub/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1");
     }
 
-    /// PROTOCOL 5: a batch is answered by 200 even where lines of it were refused.
+    /// PROTOCOL 5: the answer to a batch is 200 even if lines were refused.
     #[test]
     fn a_refused_line_is_told() {
         let body = r#"{"published":1,"errors":[{"line":2,"code":"not_allowed","message":"no"}]}"#;

@@ -1,4 +1,4 @@
-//! Replies and events of a server, other than messages, whatever its protocol.
+//! Replies and events other than messages, of any dialect.
 
 /// A reply or an event of a server.
 #[derive(Debug, Clone, PartialEq)]
@@ -7,32 +7,32 @@ pub enum Reply {
     Subscribed(Vec<SubscribedTopic>),
     /// The server dropped messages for this session.
     Gap {
-        /// Of which topic, where it is said.
+        /// The topic, if known.
         topic: String,
-        /// How many; where offsets have holes, as many at most.
+        /// The number of dropped messages; an upper bound if offsets have holes.
         dropped: u64,
-        /// Whether another life of the topic begins with it.
+        /// Whether the topic begins a new epoch.
         begins_anew: bool,
     },
     /// A drain begins.
     Draining,
-    /// What was published with this number is taken.
+    /// A publish was acknowledged.
     Published {
-        /// The number.
+        /// The `id` of the command.
         id: u64,
     },
     /// An error, with its code.
     Error {
-        /// The number of the command, if it had one.
+        /// The `id` of the command, if it had one.
         id: Option<u64>,
-        /// A code of the contract.
+        /// The code.
         code: String,
         /// The message.
         message: String,
     },
     /// The server acknowledged one subscription, or the session itself.
     Acknowledged,
-    /// A ping, to be answered with these bytes.
+    /// A ping. The pong has these bytes.
     Ping(&'static [u8]),
     /// Anything else.
     Other,
@@ -47,6 +47,6 @@ pub struct SubscribedTopic {
     pub epoch: String,
     /// Its newest offset.
     pub offset: u64,
-    /// Reply after a `since`.
+    /// Whether `since` was recovered, if there was one.
     pub recovered: Option<bool>,
 }

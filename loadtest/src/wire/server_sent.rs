@@ -1,11 +1,11 @@
-//! Server-sent events as Belfry writes them (PROTOCOL section 11): fields of one event, and the stream's position in its `id`.
+//! Server-sent events of Belfry (PROTOCOL section 11): the fields of an event, and the stream's position in its `id`.
 
-/// The data of an event that has it on one line, as all have that a load test gets.
+/// The data of an event. In a load test it is always one line.
 pub(super) fn data(event: &[u8]) -> Option<&[u8]> {
     lines(event).find_map(|line| line.strip_prefix(b"data: "))
 }
 
-/// How many bytes an event has before the data that end it, if it has an `id` of which `place` is one place, and nothing else.
+/// The size of an event's part before its data, in bytes, if that part is only an `id` that has `place`.
 pub(super) fn before_data(event: &[u8], place: &str) -> Option<usize> {
     let id = lines(event).next()?.strip_prefix(b"id: ")?;
     let holds = id.split(|byte| *byte == b',').any(|known| known == place.as_bytes());

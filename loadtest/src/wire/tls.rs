@@ -15,16 +15,16 @@ pub enum TlsError {
     File {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: pem::Error,
     },
-    /// There is nothing to trust.
+    /// There is no root certificate.
     #[error("{} holds no root certificate", whose)]
     NoRoots {
-        /// The file, or the system.
+        /// The source of certificates: the file, or the system.
         whose: String,
     },
-    /// No protocol version in common with the cryptography of this program.
+    /// The TLS library has no usable protocol version.
     #[error("TLS can't be set up: {0}")]
     Setup(#[from] rustls::Error),
 }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::http::{Head, NoHttp, first_line};
 
-/// The key of every upgrade: the example of RFC 6455 §1.3, whose answer is known, so that no SHA-1 is needed here.
+/// The key of every upgrade: the example of RFC 6455 §1.3, whose answer is known, so that no SHA-1 is computed.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// The `Sec-WebSocket-Accept` that answers [`KEY`].
+/// The `Sec-WebSocket-Accept` for [`KEY`].
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// How a session offers permessage-deflate (RFC 7692 §7.1).
@@ -22,7 +22,7 @@ pub enum Deflate {
 }
 
 impl Deflate {
-    /// What it is called behind the name of a server; empty where nothing is offered.
+    /// The suffix of a server's name in comparisons; empty for no offer.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Off => "",
@@ -46,25 +46,25 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 /// The server's answer to the upgrade.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Not whole yet.
+    /// The answer is incomplete.
     Partial,
-    /// Frames follow after `head_bytes`.
+    /// Frames follow the head.
     Accepted {
         /// The answer's size in bytes.
         head_bytes: usize,
-        /// Whether the server compresses, and whether it keeps its window.
+        /// The agreement on compression; `None` for none.
         deflate: Option<Takeover>,
     },
     /// Not a WebSocket.
     Refused {
-        /// The status; 0 where the answer isn't HTTP.
+        /// The status; 0 if the answer is not HTTP.
         status: u16,
-        /// The first line of the body, or what is wrong with the answer.
+        /// The first line of the body, or the problem of the answer.
         reason: String,
     },
 }
 
-/// Whether the server keeps its deflate window from message to message (RFC 7692 §7.1.1).
+/// Whether the server keeps its window between messages (context take-over, RFC 7692 §7.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takeover {
     /// Each message is compressed alone.
@@ -91,7 +91,7 @@ pub fn request(host: &str, path: &str, deflate: Deflate, protocol: Option<&str>,
     request.into_bytes()
 }
 
-/// The head of the server's answer; an error if it is not whole, or has another status.
+/// The head of the server's answer. The error is an incomplete one, or another status.
 pub(super) fn head_of(bytes: &[u8], status: u16) -> Result<Head<'_>, Answer> {
     match Head::read(bytes) {
         Ok(Some(head)) if head.status == status => Ok(head),

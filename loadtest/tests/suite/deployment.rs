@@ -1,11 +1,11 @@
-//! A gateway that runs already, with TLS and credentials; bounds, exports and comparisons of reports.
+//! A gateway that runs already, with TLS and credentials; ramps, bounds, exports and comparisons of reports.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::program::{Served, print, run, run_with_gateway};
 
-/// A certificate for 127.0.0.1 and its key in `folder`; the settings of a gateway that uses them.
+/// Writes a certificate for 127.0.0.1 and its key to `folder`. Returns the setting of a gateway that uses them.
 fn certify(folder: &Path) -> String {
     let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate can be made");
     std::fs::write(folder.join("cert.pem"), pair.cert.pem()).expect("the folder takes files");
@@ -33,14 +33,14 @@ fn a_deployment_with_tls_and_credentials_is_tested() {
     assert!(refused.errors.contains("is the --token right?"), "{}", refused.errors);
 }
 
-/// Where gateways act as one, every session hears everything, wherever it is and wherever it was published.
+/// If gateways act as one, every session receives every message.
 #[test]
 fn sessions_are_dealt_to_several_urls() {
     let everybody = r#"auth.anonymous={ subscribe = ["chat.>"], publish = ["chat.>"] }"#;
     let (one, other) = (Served::start(&[everybody]), Served::start(&[everybody]));
     let [url, second] = [&one, &other].map(|gateway| format!("ws://{}/ws", gateway.address));
     run(&["fanout", "--sessions", "20", "--rate", "50", "--url", &url, "--url", &url]).expect_all_well();
-    // These two are no cluster: half of the sessions hear nothing.
+    // These two are not a cluster, so half of the sessions receive nothing.
     let outcome = run(&["fanout", "--sessions", "20", "--rate", "50", "--url", &url, "--url", &second, "--publishers", "1"]);
     assert_eq!(outcome.status, 2, "{outcome:?}");
     assert!(outcome.number("/verdict/lost") > 0.0, "{outcome:?}");

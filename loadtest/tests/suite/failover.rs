@@ -1,4 +1,4 @@
-//! `failover`: sessions that go on elsewhere, and what must come to them.
+//! `failover`: sessions that reconnect to another gateway, and the messages that they must receive.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use crate::program::{Outcome, Served, run};
 const EVERYBODY: &str = r#"auth.anonymous={ subscribe = ["chat.>"], publish = ["chat.>"] }"#;
 const HISTORY: &str = r#"topics=[{ match = "chat.>", history = 1000 }]"#;
 
-/// A way to the server at `to`, until there is a file `cut`: then its connections end, and it takes no more.
+/// A proxy to the server at `to`. Once the file `cut` exists, its connections end, and it accepts no more.
 fn way(to: &str, cut: PathBuf) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
@@ -28,7 +28,7 @@ fn way(to: &str, cut: PathBuf) -> SocketAddr {
             for (from, to) in [(&client, &server), (&server, &client)] {
                 let (mut from, mut to) = (copy(from), copy(to));
                 thread::spawn(move || {
-                    let _ = io::copy(&mut from, &mut to); // it ends with either side
+                    let _ = io::copy(&mut from, &mut to); // the copy ends with either side
                     let _ = to.shutdown(Shutdown::Both);
                 });
             }
@@ -49,7 +49,7 @@ fn copy(socket: &TcpStream) -> TcpStream {
     socket.try_clone().expect("a descriptor is free")
 }
 
-/// A run over two ways, to `one` and to `other`, of which the first is cut after 0.4 s.
+/// A run over proxies to `one` and `other`, the first of which is cut after 0.4 s.
 fn cut_off(folder: &Path, one: &Served, other: &Served) -> Outcome {
     let (cut, never) = (folder.join("cut"), folder.join("never"));
     let [first, second] = [way(&one.address, cut.clone()), way(&other.address, never)].map(|address| format!("ws://{address}/ws"));
@@ -58,7 +58,7 @@ fn cut_off(folder: &Path, one: &Served, other: &Served) -> Outcome {
     run(&[&arguments[..], &["--fault", &fault]].concat())
 }
 
-/// Sessions whose way is cut come back by the other with `since`, and nothing is lost or doubled.
+/// Sessions whose proxy is cut reconnect over the other with `since`, and no message is lost or duplicated.
 #[test]
 fn sessions_go_on_elsewhere() {
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -71,7 +71,7 @@ fn sessions_go_on_elsewhere() {
     assert!(figure("silence_after_fault_1_longest_s") >= 0.1 && figure("publishes_acknowledged") > 50.0, "{outcome:?}");
 }
 
-/// What was acknowledged and never comes is lost: these two gateways are no cluster.
+/// Acknowledged messages that never arrive are lost. These two gateways are not a cluster.
 #[test]
 fn what_was_acknowledged_must_come() {
     let folder = tempfile::tempdir().expect("a folder can be made");

@@ -1,4 +1,4 @@
-//! Small servers with topics, each of another kind's protocol, that tell the truth or lose one message.
+//! Small servers with topics in the protocols of peers. They are correct, or lose one message.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use belfry_loadtest::wire::frame::push_unmasked;
 use belfry_loadtest::wire::{Opcode, upgrade};
 use serde_json::{Value, json};
 
-/// What a fake speaks.
+/// The protocol of a fake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {
     /// Topics without envelopes.
@@ -30,7 +30,7 @@ pub struct Fake {
 
 struct Hub {
     speaks: Speaks,
-    /// The delivery that is left out; 0: none.
+    /// The number of the delivery that is left out; 0 for none.
     loses: usize,
     deliveries: AtomicUsize,
     pongs: AtomicUsize,
@@ -38,7 +38,7 @@ struct Hub {
 }
 
 impl Fake {
-    /// Loses the delivery number `loses`; none if that is 0.
+    /// Starts a fake that leaves out the delivery number `loses`; 0 for none.
     pub fn start(speaks: Speaks, loses: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
@@ -54,7 +54,7 @@ impl Fake {
         Self { address, hub }
     }
 
-    /// How many of its pings were answered.
+    /// The number of answered pings.
     pub fn pongs(&self) -> usize {
         self.hub.pongs.load(Ordering::SeqCst)
     }
@@ -115,7 +115,7 @@ impl Hub {
                 self.subscribe(&topic("subscribe", &command), socket);
                 replies.push(json!({"id": command["id"], "subscribe": {}}).to_string());
             } else {
-                // The data is published as it was written.
+                // The data is published as written.
                 let data = line.split_once("\"data\":").expect("there is data").1;
                 self.publish(&topic("publish", &command), &data[..data.len() - 2]);
                 replies.push(json!({"id": command["id"], "publish": {}}).to_string());

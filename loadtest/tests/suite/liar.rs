@@ -1,4 +1,4 @@
-//! A server that sends each text to everybody, but lies to one subscriber.
+//! A server that sends each text to everybody, but with a fault for one subscriber.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,33 +9,33 @@ use belfry_loadtest::wire::frame::push_unmasked;
 use belfry_loadtest::wire::{Opcode, upgrade};
 use flate2::{Compress, Compression, FlushCompress};
 
-/// The message that is lied about; early enough for the shortest run.
+/// The number of the faulty message; early enough for the shortest run.
 pub const LIED_ABOUT: usize = 10;
 
-/// What the subscriber that connected first gets.
+/// The fault for the subscriber that connected first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
-    /// The truth.
+    /// No fault.
     None,
-    /// One message never comes.
+    /// One message is left out.
     Loss,
-    /// One message comes twice.
+    /// One message is sent twice.
     Duplicate,
-    /// One message comes after the next one.
+    /// One message is sent after the next one.
     Reordering,
-    /// One byte of one message is another.
+    /// One byte of one message is changed.
     Alteration,
-    /// Nothing comes from one message on.
+    /// From one message on, nothing is sent.
     Stall,
-    /// The session ends without a word.
+    /// The connection ends without a Close.
     Cut,
-    /// The truth, each message compressed against the one before.
+    /// No fault, with each message compressed against the one before.
     History,
     /// The same, but the references of one message go one byte too far back.
     WrongDistance,
 }
 
-/// Starts a server that tells `lie`; it lives as long as the test's process.
+/// Starts a server with this fault, which lives as long as the test's process.
 pub fn start(lie: Lie) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("a listener has an address");
@@ -46,7 +46,7 @@ pub fn start(lie: Lie) -> SocketAddr {
         let audience = Arc::clone(&subscribers);
         thread::spawn(move || broadcast(publisher, &audience, lie));
         loop {
-            // In the audience before it hears that it is.
+            // The subscriber is added before it receives the answer to its upgrade.
             accept(&listener, lie, |socket| {
                 let copy = socket.try_clone().expect("a descriptor is free");
                 subscribers.lock().expect("no one panics with it").push(copy);
@@ -100,7 +100,7 @@ fn broadcast(mut publisher: TcpStream, subscribers: &Mutex<Vec<TcpStream>>, lie:
     }
 }
 
-/// The frames that the first subscriber gets in place of `frame`, the message `number`.
+/// The frames for the first subscriber in place of `frame`, the message `number`.
 fn twist(lie: Lie, number: usize, payload: &[u8], frame: &[u8], held: &mut Option<Vec<u8>>) -> Vec<Vec<u8>> {
     let truth = vec![frame.to_vec()];
     match (lie, number) {
@@ -127,7 +127,7 @@ fn frame(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A compressed frame whose references count on `last` as the newest of what was inflated before.
+/// A compressed frame with references to `last`, the end of the client's window.
 fn referring(last: &[u8], payload: &[u8]) -> Vec<u8> {
     let (mut compress, mut packed) = (Compress::new(Compression::best(), false), Vec::with_capacity(payload.len() + 64));
     if !last.is_empty() {
@@ -140,7 +140,7 @@ fn referring(last: &[u8], payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The next frame's payload; the program's frames are of 126 bytes or more here, and masked with zeros.
+/// The payload of the next frame. Frames of the load test have at least 126 bytes here, and are masked with zeros.
 fn read_payload(socket: &mut TcpStream) -> Option<Vec<u8>> {
     let mut head = [0; 8];
     socket.read_exact(&mut head).ok()?;

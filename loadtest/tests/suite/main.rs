@@ -1,4 +1,4 @@
-//! The load test against gateways that keep their word, and against servers that lie.
+//! The load test against correct gateways, and against servers with faults.
 
 mod deployment;
 mod failover;

@@ -1,4 +1,4 @@
-//! Other servers' protocols, against small fakes of them: the work is done, and a loss is found in each.
+//! The protocols of peers, against fakes: the load is delivered, and a loss is found.
 
 use crate::fake::{Fake, Speaks};
 use crate::program::{Outcome, run, run_with_gateway};
@@ -32,7 +32,7 @@ fn centrifugos_protocol_is_spoken() {
     expect_honest_and_liar(Speaks::Centrifugo, "centrifugo");
 }
 
-/// Centrifugo ends sessions that leave its pings unanswered, and a ping may share its frame with something else.
+/// Centrifugo closes sessions that do not answer its pings, and a ping may share its frame with other replies.
 #[test]
 fn centrifugos_pings_are_answered() {
     let fake = Fake::start(Speaks::Centrifugo, 0);

@@ -1,4 +1,4 @@
-//! The program as a user runs it, and the gateway that it starts.
+//! Runs the program, and gateways for it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// What one run of the program came to.
+/// The outcome of a run of the program.
 pub struct Outcome {
     pub status: i32,
     pub report: Value,
@@ -20,7 +20,7 @@ impl Outcome {
         self.report.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number at {pointer} in {self:?}"))
     }
 
-    /// All checks held, and something was delivered.
+    /// Expects that all checks held, and something was delivered.
     pub fn expect_all_well(&self) {
         assert_eq!(self.status, 0, "{self:?}");
         assert!(self.number("/deliveries") > 0.0, "{self:?}");
@@ -59,13 +59,13 @@ pub fn run(arguments: &[&str]) -> Outcome {
     }
 }
 
-/// Runs the program with a gateway of its own.
+/// Runs the program, which starts its own gateway.
 pub fn run_with_gateway(arguments: &[&str]) -> Outcome {
     let gateway = gateway().to_str().expect("the path of the target folder is text");
     run(&[arguments, &["--start", gateway]].concat())
 }
 
-/// The gateway's binary lies beside the program; it is built if nobody has done so yet.
+/// The gateway's binary beside the program, which is built if it does not exist.
 fn gateway() -> &'static Path {
     static GATEWAY: OnceLock<PathBuf> = OnceLock::new();
     GATEWAY.get_or_init(|| {
@@ -80,17 +80,17 @@ fn gateway() -> &'static Path {
     })
 }
 
-/// Runs the program for what it prints.
+/// Runs the program. Returns its standard output.
 pub fn print(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_belfry-loadtest")).args(arguments).output().expect("the program runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A gateway that runs beside the program, ended with the test.
+/// A gateway that is not started by the program, and ends with the test.
 pub struct Served {
     process: std::process::Child,
-    /// Where it listens.
+    /// Its address.
     pub address: String,
     _folder: tempfile::TempDir,
 }

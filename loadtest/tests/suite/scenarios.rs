@@ -2,7 +2,7 @@
 
 use crate::program::{run, run_with_gateway};
 
-/// Those in which a session takes many topics.
+/// The dialects in which a session takes many topics.
 const DIALECTS: [&str; 5] = ["json", "sse", "stream", "centrifugo-json", "centrifugo-protobuf"];
 
 #[test]
@@ -20,7 +20,7 @@ fn fanout_with_deflate_reaches_everybody() {
     run_with_gateway(&["fanout", "--sessions", "50", "--deflate", "--payload", "600"]).expect_all_well();
 }
 
-/// Each session inflates in a window of its own, and what refers to earlier messages is far shorter.
+/// Each session inflates in its own window, and messages that refer to earlier ones are far shorter.
 #[test]
 fn messages_that_refer_to_earlier_ones_reach_everybody_unchanged() {
     for (scenario, dialect) in [("fanout", "json"), ("fanout", "raw"), ("market", "json")] {
@@ -59,7 +59,8 @@ fn market_reaches_everybody_in_each_dialect() {
     }
 }
 
-/// Streams that several messages are joined for, and a payload longer than what is copied into a joined write.
+/// Several messages share a write of a stream, and a payload is longer than the bytes that are copied into a shared
+/// write.
 #[test]
 fn streams_carry_bursts_and_long_messages() {
     for dialect in ["sse", "stream"] {
@@ -78,7 +79,7 @@ fn chat_lets_everybody_hear_everybody() {
 
 #[test]
 fn idle_tells_the_memory_of_a_session() {
-    // So many that they don't fit into memory that the gateway's start has left free.
+    // The sessions take more memory than the gateway's start has left free.
     let outcome = run_with_gateway(&["idle", "--sessions", "6000"]);
     outcome.expect_all_well();
     assert!(outcome.number("/figures/resident_bytes_per_session") > 0.0, "{outcome:?}");
@@ -95,7 +96,7 @@ fn handshake_tells_what_a_session_costs_to_take_in() {
     }
 }
 
-/// PROTOCOL 5: a batch by POST /v1/publish; what is due at one moment is one batch.
+/// PROTOCOL 5: messages that are due at the same time are one batch of POST /v1/publish.
 #[test]
 fn publishing_over_http_reaches_everybody() {
     for (dialect, topics) in [("json", "market"), ("raw", "fanout"), ("sse", "fanout"), ("centrifugo-protobuf", "market")] {

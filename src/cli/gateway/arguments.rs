@@ -1,4 +1,4 @@
-//! The arguments that say which gateway is meant, and who asks.
+//! The arguments that name a gateway and the credential.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::cli::tell::tell;
 
 const DEFAULT_URL: &str = "ws://127.0.0.1:8765/ws";
 
-/// Which gateway, and as whom.
+/// The gateway, and the credential.
 #[derive(Debug, Clone, Args)]
 pub struct GatewayArguments {
     /// The gateway's WebSocket, HOST:PORT, or unix:/FILE
@@ -30,12 +30,12 @@ pub struct GatewayArguments {
     insecure: bool,
 }
 
-/// A gateway that can be asked.
+/// A gateway that sessions and requests can be opened to.
 #[derive(Clone)]
 pub struct Gateway {
-    /// Where it listens.
+    /// Its address.
     pub endpoint: Endpoint,
-    /// The credentials of each request.
+    /// The credential of each request.
     pub token: Option<String>,
     /// The TLS settings of `wss`.
     pub(super) tls: Option<Arc<ClientConfig>>,
@@ -44,7 +44,7 @@ pub struct Gateway {
 impl GatewayArguments {
     /// The gateway that these arguments name.
     pub fn into_gateway(self) -> anyhow::Result<Gateway> {
-        // An empty variable of the environment is an unset one.
+        // An empty environment variable counts as unset.
         let token = self.token.filter(|token| !token.is_empty());
         if let Some(token) = &token {
             let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
@@ -63,7 +63,7 @@ impl GatewayArguments {
     }
 }
 
-/// An empty URL, as an empty variable of the environment has it, is the default.
+/// Reads a URL. An empty one, as from an empty environment variable, is the default.
 fn endpoint(text: &str) -> anyhow::Result<Endpoint> {
     Endpoint::parse(if text.is_empty() { DEFAULT_URL } else { text })
 }

@@ -1,4 +1,4 @@
-//! From a gateway's address to its WebSocket or an answer over HTTP: TCP, TLS, hyper's client.
+//! Connects to a gateway by TCP or a Unix socket, with or without TLS, and opens a WebSocket or sends an HTTP request.
 
 use std::time::Duration;
 
@@ -31,9 +31,9 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 /// Why there is no WebSocket.
 #[derive(Debug)]
 pub enum ConnectError {
-    /// Nobody answers, or the connection broke. Another attempt may help.
+    /// There is no answer, or the connection broke. Another attempt may help.
     Unreachable(anyhow::Error),
-    /// The gateway takes no sessions now. It may name the time after which it will.
+    /// The gateway accepts no sessions now. `Retry-After` may have the time until it does.
     Later(anyhow::Error, Option<Duration>),
     /// The gateway would refuse another attempt too.
     Refused(anyhow::Error),
@@ -83,7 +83,7 @@ impl Gateway {
         Ok(WebSocket::new(parts.io.into_inner(), BytesMut::from(parts.read_buf)))
     }
 
-    /// The body of `GET path`; `None` where the credentials don't suffice.
+    /// The body of `GET path`; `None` if the credentials do not suffice.
     pub async fn fetch(&self, path: &str) -> anyhow::Result<Option<Bytes>> {
         let work = async {
             let request = self.request(path).header(ACCEPT, "application/json").header(CONNECTION, "close");
@@ -108,7 +108,7 @@ impl Gateway {
         }
     }
 
-    /// Sends a request on a connection of its own; the answer's head.
+    /// Sends a request on a new connection. Returns once the head of the answer was read.
     async fn send(&self, request: hyper::http::request::Builder) -> Result<Response<Incoming>, ConnectError> {
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| ConnectError::Refused(error.into()))?;
         let stream = self.connect().await?;
@@ -120,7 +120,7 @@ impl Gateway {
             ConnectError::Unreachable(anyhow!("{} gave no answer over HTTP: {what}", self.endpoint))
         };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // Its errors are those of the request, or come after the upgrade has taken the stream.
+        // The errors of this task are also those of the request, or come after the upgrade has taken the stream.
         tokio::spawn(connection.with_upgrades());
         sender.send_request(request).await.map_err(broken)
     }
@@ -138,7 +138,8 @@ impl Gateway {
             return Ok(Box::new(UnixStream::connect(file).await.map_err(unreachable)?));
         }
         let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(unreachable)?;
-        // Without TCP_NODELAY a small command may wait for the acknowledgement of the one before. A socket that refuses is only slower.
+        // Without TCP_NODELAY a small command may wait for the acknowledgement of the one before. An error only makes
+        // the socket slower.
         let _ = tcp.set_nodelay(true);
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
         let name = ServerName::try_from(endpoint.host.clone())
@@ -169,7 +170,7 @@ fn no_tls(endpoint: &Endpoint, error: &std::io::Error) -> ConnectError {
     let remedy = "does it speak TLS, with a certificate that this system trusts? --cacert trusts another";
     let told = anyhow!("no TLS with {endpoint}: {error}; {remedy}");
     match error.kind() {
-        // A certificate or a protocol that doesn't fit now won't fit later.
+        // Another attempt would meet the same certificate and protocol.
         std::io::ErrorKind::InvalidData => ConnectError::Refused(told),
         _ => ConnectError::Unreachable(told),
     }

@@ -1,4 +1,4 @@
-//! The URL of a gateway's WebSocket, taken apart.
+//! Parses the URL of a gateway's WebSocket.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,23 +7,23 @@ use std::str::FromStr;
 use anyhow::{anyhow, ensure};
 use hyper::Uri;
 
-/// Where a gateway listens.
+/// The address of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The Unix socket by which it is reached; `None`: by `host` and `port`.
+    /// The path of its Unix socket; `None` if it is reached by `host` and `port`.
     pub unix: Option<PathBuf>,
-    /// Whether TLS is spoken: `wss`.
+    /// Whether the scheme is `wss`.
     pub tls: bool,
-    /// A name or an address; one of IPv6 without its brackets.
+    /// A name or an address, without the brackets of an IPv6 address.
     pub host: String,
-    /// The port, the scheme's own where the URL has none.
+    /// The port; the scheme's default if the URL has none.
     pub port: u16,
-    /// The path and query; `/ws` where the URL has no path.
+    /// The path and query; `/ws` if the URL has no path.
     pub path: String,
 }
 
 impl Endpoint {
-    /// Takes `ws://HOST[:PORT][/PATH]`, `wss://…`, `HOST:PORT` or `unix:/FILE` apart.
+    /// Parses `ws://HOST[:PORT][/PATH]`, `wss://…`, `HOST:PORT` or `unix:/FILE`.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let example = "write it as ws://127.0.0.1:8765/ws, wss://push.example.org/ws, HOST:PORT or unix:/FILE";
         if let Some(file) = text.strip_prefix("unix:") {
@@ -55,7 +55,7 @@ impl Endpoint {
         Ok(Self { unix: None, tls, host, port, path })
     }
 
-    /// `Host` as HTTP writes it, without the scheme's own port.
+    /// The value of `Host`, without the scheme's default port.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == Self::default_port(self.tls) { host } else { format!("{host}:{}", self.port) }
@@ -66,7 +66,7 @@ impl Endpoint {
     }
 }
 
-/// Without the query, which may hold a token.
+/// Leaves the query out, which may have a token.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.unix {

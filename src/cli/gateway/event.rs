@@ -1,4 +1,4 @@
-//! What the gateway says in the native dialect, as far as the command line listens (PROTOCOL section 3).
+//! The events and commands of the native dialect that the command line uses (PROTOCOL section 3).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// An event. What the command line has no ear for is [`Event::Other`], so that later gateways may say more.
+/// An event. Unknown events are [`Event::Other`], so that later gateways may have more.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 #[allow(missing_docs, reason = "the variants and fields are the contract's words")]
@@ -25,7 +25,7 @@ pub enum Event {
         topic: String,
         from: u64,
         to: u64,
-        /// The topic's new life, where its past was lost.
+        /// The new epoch, if the topic's past was lost.
         #[serde(default)]
         epoch: Option<String>,
     },
@@ -52,7 +52,7 @@ pub struct SubscribedTopic {
     pub recovered: Option<bool>,
 }
 
-/// A message's event, its payload left as it came.
+/// A `message`, with its payload as received.
 #[derive(Debug, Deserialize)]
 #[allow(missing_docs, reason = "the fields are the contract's members")]
 pub struct Message<'a> {
@@ -70,13 +70,13 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Reads `text` if it is a message.
+    /// Reads a `message`; `None` for other events.
     pub fn read(text: &'a str) -> Option<Self> {
         serde_json::from_str::<Self>(text).ok().filter(|message| message.op == "message")
     }
 }
 
-/// Reads any event but a message.
+/// Reads an event other than `message`.
 pub fn read_event(text: &str) -> Option<Event> {
     serde_json::from_str(text).ok()
 }
@@ -94,7 +94,7 @@ pub struct Subscribe<'a> {
     pub since: BTreeMap<&'a str, Since<'a>>,
 }
 
-/// Where a topic was left.
+/// A position in `since`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are the contract's members")]
 pub struct Since<'a> {
@@ -102,7 +102,7 @@ pub struct Since<'a> {
     pub offset: u64,
 }
 
-/// `text` on one line: JSON holds line breaks only between its tokens, where a blank says the same.
+/// Replaces line breaks by blanks. JSON has line breaks between its tokens only, where a blank means the same.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     if text.contains(['\n', '\r']) { Cow::Owned(text.replace(['\n', '\r'], " ")) } else { Cow::Borrowed(text) }
 }

@@ -1,8 +1,8 @@
-//! WebSocket frames (RFC 6455 §5.2): read as a server sends them, written as a client must.
+//! WebSocket frames (RFC 6455 §5.2): reads unmasked ones of a server, writes masked ones of a client.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// The longest message that is read, in bytes.
+/// The longest accepted message, in bytes.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const CONTROL_BYTES_MAX: usize = 125;
 
@@ -13,7 +13,7 @@ pub(super) const CLOSE: u8 = 0x8;
 pub(super) const PING: u8 = 0x9;
 pub(super) const PONG: u8 = 0xA;
 
-/// The bytes are no frame that RFC 6455 allows; says why.
+/// The bytes violate RFC 6455, for this reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("what the gateway sent is no WebSocket frame: {0}")]
 pub struct NoFrame(pub(super) &'static str);
@@ -26,7 +26,7 @@ pub(super) struct Frame {
     pub(super) payload: Bytes,
 }
 
-/// Takes one whole frame off the front of `received`; `None` while it is not whole.
+/// Removes one whole frame from the front of `received`; `None` while it is incomplete.
 pub(super) fn read_frame(received: &mut BytesMut) -> Result<Option<Frame>, NoFrame> {
     let [first, second, rest @ ..] = &received[..] else { return Ok(None) };
     let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
@@ -59,7 +59,7 @@ pub(super) fn read_frame(received: &mut BytesMut) -> Result<Option<Frame>, NoFra
     Ok(Some(Frame { fin, opcode, payload: received.split_to(length).freeze() }))
 }
 
-/// Appends a whole frame, masked by `mask` as RFC 6455 §5.3 asks of a client.
+/// Appends a whole frame, masked by `mask` (RFC 6455 §5.3).
 pub(super) fn write_frame(unsent: &mut BytesMut, opcode: u8, payload: &[u8], mask: [u8; 4]) {
     unsent.reserve(14 + payload.len());
     unsent.put_u8(0x80 | opcode);
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// What is masked here is what the other side unmasks.
+        /// Unmasking a masked payload returns the payload.
         #[test]
         fn masks_come_off(length in prop_oneof![0usize..300, 65_000usize..66_000], mask: [u8; 4]) {
             let payload: Vec<u8> = (0..length).map(|index| index as u8).collect();

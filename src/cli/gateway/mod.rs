@@ -1,4 +1,4 @@
-//! A gateway as its clients on the command line reach it: address, credentials, TLS, WebSocket, events.
+//! The command line's client of a gateway: address, credential, TLS, WebSocket, events.
 
 mod arguments;
 mod connect;

@@ -1,4 +1,4 @@
-//! Which certificates of a gateway are accepted.
+//! The TLS settings of the command line's client.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// Whose certificates are accepted.
+/// The accepted certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Those that the system's roots vouch for.
+    /// Certificates that the system's roots have signed.
     System,
-    /// Those that the certificates of this PEM file vouch for.
+    /// Certificates that are signed by those of this PEM file.
     File(PathBuf),
-    /// Any certificate.
+    /// Every certificate.
     Anybody,
 }
 
@@ -55,7 +55,7 @@ fn roots_of(file: &Path) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// Accepts every certificate, but checks that its holder signed the handshake.
+/// Accepts every certificate, but verifies the signature of the handshake.
 #[derive(Debug)]
 struct AcceptsAll(Arc<CryptoProvider>);
 

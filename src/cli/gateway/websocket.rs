@@ -1,4 +1,4 @@
-//! One WebSocket of the native dialect, from the client's side: texts in and out, pings answered.
+//! The client's side of a WebSocket of the native dialect. It answers pings.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::frame::{BINARY, CLOSE, CONTINUATION, Frame, MESSAGE_BYTES_MAX, NoFram
 /// How long [`WebSocket::close`] waits for the gateway's Close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// TCP, plain or under TLS, or a Unix socket.
+/// A TCP connection, plain or under TLS, or a Unix socket.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// An event of the socket.
+/// A message or a control frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// A whole text message.
@@ -25,18 +25,18 @@ pub enum Incoming {
     Close(u16, String),
 }
 
-/// Why a WebSocket can't be read on.
+/// Why a WebSocket ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// The stream broke, or ended without a Close.
+    /// The connection broke, or ended without a Close.
     #[error("the gateway is gone: {0}")]
     Broken(#[from] std::io::Error),
-    /// Not RFC 6455.
+    /// The server violated RFC 6455.
     #[error(transparent)]
     Protocol(#[from] NoFrame),
 }
 
-/// One WebSocket. Its futures may be dropped between two polls, as `select!` does, and lose nothing.
+/// One WebSocket. Its futures are cancel-safe: they may be dropped, as `select!` does.
 pub struct WebSocket {
     stream: Box<dyn Stream>,
     received: BytesMut,
@@ -45,17 +45,17 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
-    /// A WebSocket over `stream`; `received` was read from it already.
+    /// A WebSocket over `stream`, from which `received` was read before.
     pub fn new(stream: Box<dyn Stream>, received: BytesMut) -> Self {
         Self { stream, received, unsent: BytesMut::new(), assembly: Assembly::default() }
     }
 
-    /// Queues a text; [`WebSocket::flush`] and [`WebSocket::next`] send it.
+    /// Queues a text message, which [`WebSocket::flush`] or [`WebSocket::next`] sends.
     pub fn queue_text(&mut self, text: &str) {
         write_frame(&mut self.unsent, TEXT, text.as_bytes(), rand::random());
     }
 
-    /// Sends what is queued.
+    /// Sends all queued bytes.
     pub async fn flush(&mut self) -> Result<(), SocketError> {
         while self.unsent.has_remaining() {
             self.stream.write_buf(&mut self.unsent).await?;
@@ -64,7 +64,7 @@ impl WebSocket {
         Ok(())
     }
 
-    /// The next event that was received already.
+    /// The next message or control frame among the received bytes.
     pub fn take_received(&mut self) -> Result<Option<Incoming>, SocketError> {
         while let Some(frame) = read_frame(&mut self.received)? {
             if frame.opcode == PING {
@@ -77,7 +77,7 @@ impl WebSocket {
         Ok(None)
     }
 
-    /// The next event; sends what is queued first.
+    /// Sends all queued bytes, then waits for the next message or control frame.
     pub async fn next(&mut self) -> Result<Incoming, SocketError> {
         loop {
             if let Some(incoming) = self.take_received()? {
@@ -90,7 +90,7 @@ impl WebSocket {
         }
     }
 
-    /// Sends a Close and waits for the gateway's, so that what was sent before is not lost with the socket.
+    /// Sends a Close and waits for the gateway's, so that earlier frames are not lost with the socket.
     pub async fn close(mut self) {
         write_frame(&mut self.unsent, CLOSE, &1000u16.to_be_bytes(), rand::random());
         let goodbye = async {
@@ -100,12 +100,12 @@ impl WebSocket {
                 }
             }
         };
-        // A gateway that doesn't answer in time is left without its Close.
+        // Without an answer in time, the socket is dropped.
         let _ = tokio::time::timeout(CLOSE_WITHIN, goodbye).await;
     }
 }
 
-/// Joins the fragments of a text (RFC 6455 §5.4).
+/// Joins the fragments of a text message (RFC 6455 §5.4).
 #[derive(Debug, Default)]
 struct Assembly {
     text: Option<BytesMut>,
@@ -179,7 +179,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the stream is cut, the same texts come out of it.
+        /// The same texts are read, however the stream is cut.
         #[test]
         fn cuts_change_nothing(texts in proptest::collection::vec("\\PC{0,300}", 0..8), step in 1usize..500) {
             let bytes: Vec<u8> = texts.iter().flat_map(|text| unmasked(true, TEXT, text.as_bytes())).collect();

@@ -4,10 +4,10 @@ use serde_json::value::RawValue;
 
 use crate::topic_name::TopicName;
 
-/// The `publish` of one payload. The error says why the gateway would not take it.
+/// The `publish` of one payload. The error is a payload that is not UTF-8, or a command longer than `bytes_max` bytes.
 pub(super) fn command(number: u64, topic: &TopicName, payload: &[u8], bytes_max: usize) -> Result<String, String> {
     let payload = std::str::from_utf8(payload).map_err(|_| "it is not UTF-8".to_owned())?;
-    // As it stands where it is JSON: prices keep their zeros. A topic's name never needs escaping.
+    // JSON is sent unchanged, so that prices keep their zeros. A topic's name never needs escapes.
     let data = match serde_json::from_str::<&RawValue>(payload) {
         Ok(json) => json.get().to_owned(),
         Err(_) => serde_json::Value::from(payload).to_string(),
@@ -27,7 +27,7 @@ mod tests {
         command(7, &TopicName::parse("chat.lobby").unwrap(), payload.as_bytes(), 1_000).unwrap()
     }
 
-    /// PROTOCOL 8: DATA that isn't JSON is sent as a JSON string; what is goes byte for byte.
+    /// PROTOCOL 8: JSON is sent byte for byte, and other DATA as a JSON string.
     #[test]
     fn payloads_go_as_they_are_or_as_a_string() {
         assert_eq!(written(r#"{"price":187.300}"#), r#"{"op":"publish","id":7,"topic":"chat.lobby","data":{"price":187.300}}"#);

@@ -1,4 +1,4 @@
-//! The payloads to publish: one, or the lines of standard input.
+//! The payloads: one argument, or the lines of standard input.
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 const LINE_BYTES_MAX: u64 = 16 << 20;
 const LINES_AHEAD: usize = 256;
 
-/// Where payloads come from.
+/// The source of payloads.
 pub(super) struct Source {
     lines: mpsc::Receiver<std::io::Result<Vec<u8>>>,
     is_stream: bool,
@@ -20,7 +20,7 @@ impl Source {
         Self { lines, is_stream: false }
     }
 
-    /// The lines of standard input, without their ends.
+    /// The lines of standard input, without line ends.
     pub(super) fn standard_input() -> Self {
         let (sender, lines) = mpsc::channel(LINES_AHEAD);
         tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! `belfry pub`: a gateway's publisher on the command line.
+//! `belfry pub`: publishes messages.
 
 mod command;
 mod lines;
@@ -32,7 +32,7 @@ pub(super) struct PubArguments {
     quiet: bool,
 }
 
-/// Publishes a payload, or the lines of standard input, until each is answered.
+/// Publishes a payload, or the lines of standard input, and waits for all answers.
 pub(super) async fn publish(arguments: PubArguments) -> anyhow::Result<()> {
     let PubArguments { topic, data, gateway, unthrottled, quiet } = arguments;
     let source = match data {

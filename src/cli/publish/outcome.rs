@@ -1,4 +1,4 @@
-//! What became of the lines: how many were published, which failed.
+//! The outcome of the lines: how many were published, and which failed.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(super) struct Outcome {
     read: u64,
     published: u64,
     failed: u64,
-    /// Which line failed first, and why.
+    /// The first line that failed, and its error.
     first_failure: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl Outcome {
         Self { is_stream, ..Self::default() }
     }
 
-    /// Counts a line as read; its number, from 1.
+    /// Counts a line as read. Returns its number, from 1.
     pub(super) fn read(&mut self) -> u64 {
         self.read += 1;
         self.read
@@ -49,13 +49,13 @@ impl Outcome {
         }
     }
 
-    /// The error where the gateway was lost before all lines were answered.
+    /// The error if the connection was lost before all lines were answered.
     pub(super) fn broken(&self, error: &anyhow::Error, unknown: usize, all_sent: bool) -> anyhow::Error {
         let rest = if all_sent { "" } else { ", and the rest was not sent" };
         anyhow!("{error:#}: {} published, {unknown} without an answer (published or not){rest}", self.published)
     }
 
-    /// A line for people: how many messages were published within `time`.
+    /// A sentence with the number of published messages and `time`.
     pub(super) fn summary(&self, time: Duration) -> String {
         let (published, seconds) = (self.published, time.as_secs_f64());
         let rate = if published > 1 { format!(", {:.0}/s", published as f64 / seconds.max(0.001)) } else { String::new() };

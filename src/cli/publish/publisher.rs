@@ -1,4 +1,4 @@
-//! A publisher: sends lines within the gateway's rate, and waits until each is answered.
+//! Sends lines within the gateway's rate, and waits for all answers.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use crate::cli::tell::tell;
 use crate::clock::{Clock, Moment};
 use crate::topic_name::TopicName;
 
-/// How long an answer may take before the gateway counts as gone.
+/// The longest wait for an answer, after which the gateway counts as gone.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// After this time a publisher that is held back says so, once.
+/// A publisher that the rate holds back prints a notice after this time, once.
 const NOTICE_AFTER: Duration = Duration::from_secs(1);
 
-/// How fast lines are published, and whether that is told.
+/// The options of a publisher.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner {
-    /// Whether lines are in flight together only within the gateway's default rate.
+    /// Whether several lines are in flight only within the gateway's default rate.
     pub(super) keeps_default_rate: bool,
-    /// Whether nothing but errors goes to standard error.
+    /// Whether only errors are printed on standard error.
     pub(super) quiet: bool,
 }
 
-/// Publishes everything from `source` on `topic`, in order, and waits for every answer.
+/// Publishes everything from `source` to `topic`, in order, and waits for all answers.
 pub(super) async fn publish(gateway: &Gateway, topic: &TopicName, source: Source, manner: Manner) -> anyhow::Result<()> {
     let mut socket = gateway.upgrade().await.map_err(ConnectError::into_error)?;
     let message_bytes_max = welcome(&mut socket).await?;
@@ -39,11 +39,11 @@ pub(super) async fn publish(gateway: &Gateway, topic: &TopicName, source: Source
     Publisher { topic, source, ended: false, message_bytes_max, clock, began, window, outcome, manner, noticed: false }.run(socket).await
 }
 
-/// One `belfry pub`, from its welcome to its last answer.
+/// One `belfry pub`, from `welcome` to the last answer.
 struct Publisher {
     topic: TopicName,
     source: Source,
-    /// Whether no further line is wanted: the source is at its end, or the gateway takes none of them.
+    /// Whether no further line is read: the source is at its end, or the gateway refuses all lines.
     ended: bool,
     message_bytes_max: usize,
     clock: Clock,
@@ -51,7 +51,7 @@ struct Publisher {
     window: Window,
     outcome: Outcome,
     manner: Manner,
-    /// Whether it was told that the rate holds lines back.
+    /// Whether the notice about the rate was printed.
     noticed: bool,
 }
 
@@ -94,7 +94,7 @@ impl Publisher {
                 SendAt::Now | SendAt::AfterAnswer => ANSWER_WITHIN.saturating_sub(now.since(heard_at)),
             };
             tokio::select! {
-                // Lines first: what is ready is sent together.
+                // Lines come first, so that all ready lines are sent together.
                 biased;
                 line = self.source.next(), if may_read => match line {
                     Some(line) => self.take_line(line?, socket),
@@ -113,7 +113,7 @@ impl Publisher {
         }
     }
 
-    /// Tells once that the rate holds lines back.
+    /// Prints once that the rate holds lines back.
     fn notice(&mut self, now: Moment) {
         let is_due = !self.noticed && !self.manner.quiet && self.source.is_stream() && now.since(self.began) >= NOTICE_AFTER;
         if !is_due {
@@ -152,7 +152,7 @@ impl Publisher {
                 Some(number) if code == "rate_limited" => self.window.rate_limited(number, self.clock.moment()),
                 Some(number) if self.window.answered(number) => {
                     self.outcome.failed(number, &format!("{code}: {message}"));
-                    // The gateway would say the same to every other line, but for one that it can't read.
+                    // Every other line would get the same error, except for errors of a single payload.
                     self.ended |= code != "bad_request" && code != "message_too_large";
                 }
                 _ => tell(format_args!("{code}: {message}")),
@@ -163,7 +163,7 @@ impl Publisher {
     }
 }
 
-/// Waits for the welcome, which tells the longest message that the gateway takes.
+/// Waits for `welcome`. Returns its `message_bytes`.
 async fn welcome(socket: &mut WebSocket) -> anyhow::Result<usize> {
     loop {
         let incoming = tokio::time::timeout(ANSWER_WITHIN, socket.next()).await.map_err(|_| anyhow!("the gateway says no welcome"))??;

@@ -1,9 +1,10 @@
-//! When the next line may be sent, so that none is lost and none overtakes another.
+//! Decides when the next line may be sent, so that no line is lost and none overtakes another.
 //!
-//! The gateway refuses a line past its rate and takes a later one, so two lines in flight may change their order. Lines are
-//! therefore in flight together only while a bucket smaller than the default one (`commands_per_second` 100, `commands_burst`
-//! 200) has room, from which the default gateway refuses nothing. Past that a line waits for the answer to the one before, unless
-//! the user says that the key has a rate of its own. The first refusal ends the pipelining, and sets a pace.
+//! The gateway may refuse a line for its rate and accept a later one, so lines in flight can change their order.
+//! Several lines are therefore in flight only while a local bucket has room. That bucket is smaller than the default
+//! one (`commands_per_second` 100, `commands_burst` 200), so a gateway with the default refuses no line. Beyond it, a
+//! line waits for the answer to the one before, unless the user says that the key has its own rate. The first refusal
+//! ends the pipelining, and sets a pace.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,14 +14,14 @@ use crate::clock::Moment;
 const LINES_MAX: usize = 64;
 const BUCKET: f64 = 150.0;
 const LINES_PER_SECOND: f64 = 90.0;
-/// Just under the default of 100 commands a second.
+/// The pace after the first refusal, just below the default of 100 commands a second.
 const FIRST_PACE: Duration = Duration::from_millis(11);
 const SLOWEST_PACE: Duration = Duration::from_secs(2);
 
-/// A line as it is sent.
+/// A line with its command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
-    /// Its number, from 1; it is the command's `id`.
+    /// The number of the line, from 1, which is the command's `id`.
     pub(super) number: u64,
     /// The command.
     pub(super) text: String,
@@ -33,29 +34,30 @@ pub(super) enum SendAt {
     Now,
     /// Not before this moment.
     At(Moment),
-    /// Once an answer has come.
+    /// After the next answer.
     AfterAnswer,
 }
 
-/// The lines under way.
+/// The lines in flight.
 #[derive(Debug)]
 pub(super) struct Window {
     under_way: BTreeMap<u64, Line>,
-    /// Refused for their rate, to be sent again before any other.
+    /// Lines that were refused for the rate. They are sent before any new line.
     refused: BTreeMap<u64, Line>,
     bucket: f64,
     filled_at: Moment,
-    /// Between two lines, once one was refused.
+    /// The time between two lines, after the first refusal.
     pace: Option<Duration>,
-    /// Whether `pace` has grown since the last line was sent: refusals of one burst count as one.
+    /// Whether `pace` has grown since the last line was sent, so that the refusals of one burst count once.
     slowed: bool,
     not_before: Moment,
-    /// Whether lines are in flight together only within the default rate.
+    /// Whether several lines are in flight only within the default rate.
     keeps_default_rate: bool,
 }
 
 impl Window {
-    /// Nothing under way, and the bucket full; with `keeps_default_rate`, lines are in flight together only within the gateway's default rate.
+    /// A window with a full bucket and no line in flight. With `keeps_default_rate`, several lines are in flight only
+    /// within the gateway's default rate.
     pub(super) fn new(now: Moment, keeps_default_rate: bool) -> Self {
         Self {
             under_way: BTreeMap::new(),
@@ -81,17 +83,17 @@ impl Window {
         if room { SendAt::Now } else { SendAt::AfterAnswer }
     }
 
-    /// The line to send before any new one.
+    /// Removes the next refused line, which is to be sent before any new one.
     pub(super) fn take_refused(&mut self) -> Option<Line> {
         self.refused.pop_first().map(|(_, line)| line)
     }
 
-    /// Whether a line waits to be sent again.
+    /// Whether a refused line waits to be sent again.
     pub(super) fn has_refused(&self) -> bool {
         !self.refused.is_empty()
     }
 
-    /// Notes that `line` is under way.
+    /// Notes that `line` was sent.
     pub(super) fn sent(&mut self, line: Line, now: Moment) {
         self.under_way.insert(line.number, line);
         self.bucket = (self.bucket - 1.0).max(0.0);
@@ -99,12 +101,12 @@ impl Window {
         self.not_before = now + self.pace.unwrap_or_default();
     }
 
-    /// Notes that a line has its last answer, be it published or not. Whether the line was under way.
+    /// Notes the last answer to a line. Returns whether the line was in flight.
     pub(super) fn answered(&mut self, number: u64) -> bool {
         self.under_way.remove(&number).is_some()
     }
 
-    /// Notes that a line came past the rate.
+    /// Notes that a line was refused for the rate.
     pub(super) fn rate_limited(&mut self, number: u64, now: Moment) {
         let Some(line) = self.under_way.remove(&number) else { return };
         self.refused.insert(number, line);
@@ -114,17 +116,17 @@ impl Window {
         self.not_before = now + self.pace.unwrap_or_default();
     }
 
-    /// The lines a second that are sent since the gateway refused one for its rate.
+    /// The pace in lines a second, after a refusal.
     pub(super) fn held_to(&self) -> Option<f64> {
         self.pace.map(|pace| 1.0 / pace.as_secs_f64())
     }
 
-    /// How many lines wait for an answer.
+    /// The number of lines in flight.
     pub(super) fn under_way(&self) -> usize {
         self.under_way.len()
     }
 
-    /// Whether every line that was sent has its last answer.
+    /// Whether no line is in flight or waits to be sent again.
     pub(super) fn is_all_answered(&self) -> bool {
         self.under_way.is_empty() && self.refused.is_empty()
     }
@@ -139,7 +141,8 @@ mod tests {
         Line { number, text: String::new() }
     }
 
-    /// A gateway's token bucket (PROTOCOL 7) with a turn-around of a millisecond; gives back the order in which lines were taken.
+    /// Simulates a gateway's token bucket (PROTOCOL 7) with a round trip of a millisecond. Returns the order in which
+    /// lines were accepted.
     fn publish_all(lines: u64, per_second: f64, burst: f64) -> (Vec<u64>, u64, Duration) {
         let clock = Clock::by_hand(Timestamp(0));
         let mut window = Window::new(clock.moment(), true);
@@ -192,7 +195,8 @@ mod tests {
         assert!(time < Duration::from_secs(6), "{time:?}");
     }
 
-    /// A gateway with less than the default: all lines arrive once each, and it isn't hammered (4003 comes after ten bursts).
+    /// A gateway with a rate below the default gets each line once, and few excess commands (4003 comes after ten
+    /// bursts).
     #[test]
     fn a_stricter_gateway_loses_no_line() {
         let (mut taken, refusals, _) = publish_all(300, 5.0, 10.0);
@@ -201,7 +205,7 @@ mod tests {
         assert!(refusals < 100, "{refusals}");
     }
 
-    /// Past the default bucket a line waits for the one before it; a key with a rate of its own goes on.
+    /// Beyond the default bucket a line waits for the one before it, unless the key has its own rate.
     #[test]
     fn a_key_with_a_rate_of_its_own_goes_on() {
         let now = Clock::by_hand(Timestamp(0)).moment();

@@ -1,4 +1,4 @@
-//! The gateway's log: what is written, in which form, and on which way.
+//! The gateway's log: its filter, its format, and its writer.
 
 use std::io::IsTerminal;
 
@@ -10,7 +10,7 @@ use crate::config::LogFormat;
 
 /// The filter that `--log` names.
 pub(super) fn filter(text: &str) -> anyhow::Result<EnvFilter> {
-    // The error's own text repeats its source, so the chain is not printed behind it.
+    // The error's text repeats its source, so the chain is not printed.
     EnvFilter::try_new(text)
         .map_err(|error| anyhow!("the log filter {text:?} can't be read: {error}; write as in `info` or `belfry=debug`"))
 }
@@ -34,7 +34,7 @@ impl Log {
         Ok(Self { writer, format })
     }
 
-    /// Tells `text`, past every filter.
+    /// Writes `text`, whatever the filter is.
     pub(super) fn tell(&self, text: &str) {
         match self.format {
             LogFormat::Text => self.writer.put(text.as_bytes()),
@@ -42,7 +42,7 @@ impl Log {
         }
     }
 
-    /// What says how many lines could not be written since it was last asked.
+    /// A function that returns how many lines were dropped since its last call.
     pub(super) fn suppressed(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
         let writer = self.writer.clone();
         move || writer.take_suppressed()
@@ -50,7 +50,7 @@ impl Log {
 }
 
 impl Drop for Log {
-    /// Waits until its last lines are written, for a second at most.
+    /// Waits until the last lines are written, for at most a second.
     fn drop(&mut self) {
         self.writer.finish();
     }

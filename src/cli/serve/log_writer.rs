@@ -1,4 +1,4 @@
-//! The log's way to standard error: a bounded queue and a thread of its own, so that nobody waits for a line to be written.
+//! Writes the log to standard error with a bounded queue and a thread, so that no other thread waits for a write.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,14 +10,14 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Lines that may wait to be written; more are dropped.
+/// The largest number of queued lines. Further lines are dropped.
 const LINES_MAX: usize = 4_096;
-/// Bytes that may wait to be written; more are dropped.
+/// The largest size of the queue, in bytes. Further lines are dropped.
 const BYTES_MAX: usize = 1 << 20;
-/// How long an ending process waits for its last lines.
+/// How long the end of the process waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Takes lines and never waits. A line that has no room, or that standard error does not accept, is dropped and counted.
+/// Queues lines without waiting. A line without room, or that standard error does not accept, is dropped and counted.
 #[derive(Clone)]
 pub(super) struct LogWriter {
     queue: SyncSender<Item>,
@@ -27,18 +27,18 @@ pub(super) struct LogWriter {
 #[derive(Default)]
 struct Counts {
     waiting_bytes: AtomicUsize,
-    /// Dropped since they were last asked for.
+    /// Lines that were dropped since the last call of [`LogWriter::take_suppressed`].
     suppressed: AtomicU64,
 }
 
 enum Item {
     Line(Vec<u8>),
-    /// Answered once all that came before it is written.
+    /// Answered once all earlier items are written.
     Written(SyncSender<()>),
 }
 
 impl LogWriter {
-    /// Starts the thread that writes to standard error.
+    /// Starts the thread.
     pub(super) fn start() -> io::Result<Self> {
         Self::writing_to(io::stderr().as_fd().try_clone_to_owned()?)
     }
@@ -62,16 +62,16 @@ impl LogWriter {
         }
     }
 
-    /// How many lines were dropped since this was last asked.
+    /// The number of lines that were dropped since the last call.
     pub(super) fn take_suppressed(&self) -> u64 {
         self.counts.suppressed.swap(0, Ordering::Relaxed)
     }
 
-    /// Waits until what is queued is written, for a second at most.
+    /// Waits until the queue is written, for at most a second.
     pub(super) fn finish(&self) {
         let (answer, written) = sync_channel(1);
         match self.queue.try_send(Item::Written(answer)) {
-            // The thread has ended, or nobody reads what it writes.
+            // The thread has ended, or standard error accepts nothing.
             Err(TrySendError::Disconnected(_) | TrySendError::Full(_)) => {}
             Ok(()) => drop(written.recv_timeout(LAST_LINES)),
         }
@@ -89,7 +89,7 @@ impl Write for LogWriter {
     }
 }
 
-/// Writes what is queued, one item after the other, until no sender is left.
+/// Writes queued items in order, until no sender is left.
 fn write_each(queue: &Receiver<Item>, output: &OwnedFd, counts: &Counts) {
     for item in queue {
         match item {
@@ -99,20 +99,20 @@ fn write_each(queue: &Receiver<Item>, output: &OwnedFd, counts: &Counts) {
                 }
                 counts.waiting_bytes.fetch_sub(line.len(), Ordering::Relaxed);
             }
-            // Whoever asked may have stopped to wait.
+            // The caller may have stopped waiting.
             Item::Written(answer) => drop(answer.send(())),
         }
     }
 }
 
-/// Past the lock of the standard library's standard error: a panic is told there by the thread that panics, which must not wait
-/// for this one.
+/// Writes to the descriptor without the lock of std's standard error. A panicking thread takes that lock, and must not
+/// wait for this thread.
 fn write_whole(output: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(output, bytes) {
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::INTR) => {}
-            // A descriptor that another process has set to be non-blocking.
+            // Another process has set the descriptor to non-blocking.
             Err(Errno::AGAIN) => drop(poll(&mut [PollFd::new(output, PollFlags::OUT)], None)),
             Err(error) => return Err(error),
         }
@@ -126,7 +126,8 @@ mod tests {
 
     use super::*;
 
-    /// A full pipe that nobody reads holds nobody up, costs a bounded amount of memory, and each line that got no room is counted.
+    /// A full pipe without a reader blocks no caller and takes a bounded amount of memory. Each line without room is
+    /// counted.
     #[test]
     fn lines_without_room_are_dropped_and_counted() {
         let (mut reader, output) = io::pipe().unwrap();

@@ -1,4 +1,4 @@
-//! `belfry serve`: the gateway, from its configuration to its last session.
+//! `belfry serve`: runs the gateway.
 
 mod log;
 mod log_writer;
@@ -37,7 +37,7 @@ pub(super) struct ServeArguments {
 pub(super) fn serve(arguments: ServeArguments, standby: Standby) -> anyhow::Result<()> {
     let Standby { runtime, signals, supervisor } = standby;
     let outcome = runtime.block_on(run(arguments, signals, supervisor));
-    // Whoever still speaks HTTP has no session to wait for.
+    // Open HTTP connections are dropped, because the drain has ended.
     runtime.shutdown_background();
     outcome
 }
@@ -59,13 +59,13 @@ async fn run(arguments: ServeArguments, mut signals: server::Signals, supervisor
     if let Some(file) = &arguments.port_file {
         write_port_file(file, &running.addresses).with_context(|| format!("can't write the port file {}", file.display()))?;
     }
-    // It holds the key of this run: it goes to the operator, past every filter.
+    // The summary may have the admin key of this run, which is for the operator, whatever the filter is.
     log.tell(running.summary());
     running.run_until_drained().await;
     Ok(())
 }
 
-/// An error whose text holds its source already, without the source.
+/// Drops the source of an error whose text repeats it.
 fn told_once(error: server::StartError) -> anyhow::Error {
     match error {
         server::StartError::Listen { .. } => anyhow!("{error}"),
@@ -73,7 +73,8 @@ fn told_once(error: server::StartError) -> anyhow::Error {
     }
 }
 
-/// Writes each address on a line beside `file` first, then renames: whoever sees the file sees all of it.
+/// Writes the addresses, one on each line, to a file beside `file`, and renames it. So a reader never sees a part of
+/// the file.
 fn write_port_file(file: &Path, addresses: &[ListenAddress]) -> std::io::Result<()> {
     let mut beside = file.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));

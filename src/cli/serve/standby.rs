@@ -1,22 +1,22 @@
-//! A gateway before its configuration is read: it has a runtime, and hears signals.
+//! The parts of a gateway that exist before its configuration is read: the runtime and the signal handlers.
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::server::{Signals, Supervisor};
 
-/// What has to stand before anything that takes time.
+/// The parts that must exist before any work that takes time.
 pub struct Standby {
-    /// Where the gateway's front runs.
+    /// The runtime of HTTP and TLS connections.
     pub runtime: Runtime,
-    /// The signals, heard from now on.
+    /// The signal handlers.
     pub signals: Signals,
-    /// What started the process.
+    /// The supervisor that started the process.
     pub supervisor: Supervisor,
 }
 
 impl Standby {
-    /// Starts the runtime and takes the signals, and before there are threads what a supervisor passed on.
+    /// Takes passed sockets, before there are threads, then starts the runtime and installs the signal handlers.
     pub fn begin() -> anyhow::Result<Self> {
         let supervisor = Supervisor::from_environment()
             .context("a socket that was passed on (LISTEN_FDS) can't be used; pass sockets of TCP or Unix that listen")?;

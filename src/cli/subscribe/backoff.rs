@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt to come back.
+//! The wait before the next attempt to reconnect.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rand::Rng;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Waits that double, each with a random half: those who lost their gateway together don't come back together.
+/// Waits that double, half of each random, so that subscribers of a lost gateway do not reconnect at the same time.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     next: Duration,
@@ -20,14 +20,14 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait before the next attempt: half of it certain, half by chance.
+    /// The wait before the next attempt: half of it fixed, half random.
     pub fn wait(&mut self) -> Duration {
         let half = self.next / 2;
         self.next = (self.next * 2).min(LONGEST);
         half + half.mul_f64(rand::rng().random::<f64>())
     }
 
-    /// Starts over, after an attempt that went well.
+    /// Starts over, after a successful attempt.
     pub fn reset(&mut self) {
         self.next = FIRST;
     }

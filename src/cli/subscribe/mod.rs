@@ -1,4 +1,4 @@
-//! `belfry sub`: a gateway's subscriber on the command line.
+//! `belfry sub`: prints messages.
 
 mod backoff;
 mod output;

@@ -1,4 +1,4 @@
-//! Messages on standard output, one a line.
+//! Prints messages on standard output, one on each line.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
@@ -25,9 +25,9 @@ pub(super) enum Format {
 /// Standard output, in one format.
 pub(super) struct Output {
     format: Format,
-    /// Whether the topic stands before the payload.
+    /// Whether the topic precedes the payload.
     names_topics: bool,
-    /// Whether each message is flushed at once, for a person who reads along.
+    /// Whether each message is flushed at once, for a terminal.
     flush_each: bool,
     writer: BufWriter<Stdout>,
 }
@@ -71,14 +71,14 @@ fn text<'a>(message: &'a Message<'_>) -> Cow<'a, str> {
     }
 }
 
-/// The payload as it was published: a text's characters, bytes, or JSON.
+/// The payload as published: the characters of a text, bytes, or JSON.
 fn bytes<'a>(message: &'a Message<'_>) -> Cow<'a, [u8]> {
     match (message.data, &message.data_base64) {
         (Some(data), _) => match string(data) {
             Some(text) => Cow::Owned(text.into_bytes()),
             None => Cow::Borrowed(data.get().as_bytes()),
         },
-        // The gateway writes nothing else than base64 there.
+        // The gateway always writes valid Base64.
         (None, Some(base64)) => STANDARD.decode(base64.as_bytes()).map_or(Cow::Borrowed(&[]), Cow::Owned),
         (None, None) => Cow::Borrowed(b"null"),
     }
@@ -89,7 +89,7 @@ fn string(data: &RawValue) -> Option<String> {
     if data.get().starts_with('"') { serde_json::from_str(data.get()).ok() } else { None }
 }
 
-/// `text` with its control characters as JSON escapes them: one line, and nothing that a terminal obeys.
+/// Escapes control characters as JSON does, so that the text is one line and has no terminal sequences.
 fn escaped(text: &str) -> String {
     if !text.contains(char::is_control) {
         return text.to_owned();
@@ -111,7 +111,7 @@ mod tests {
         (text(&message).into_owned(), bytes(&message).into_owned())
     }
 
-    /// JSON stays as it is, text loses its quotes, and bytes are marked.
+    /// JSON is unchanged, text loses its quotes, and bytes are marked.
     #[test]
     fn each_kind_of_payload_is_told_from_the_others() {
         assert_eq!(both(r#""data":{"price":187.300}"#), ("{\"price\":187.300}".to_owned(), b"{\"price\":187.300}".to_vec()));

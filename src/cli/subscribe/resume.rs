@@ -1,53 +1,55 @@
-//! The offsets that a subscriber has seen, so that it resumes without loss or duplicate (PROTOCOL section 3, `since`).
+//! The positions that a subscriber has seen, with which it resumes without loss or duplicates (PROTOCOL section 3,
+//! `since`).
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::cli::gateway::{Since, Subscribe, SubscribedTopic};
 use crate::topic_name::{Pattern, TopicName};
 
-/// The `id` of every `subscribe` that this sends.
+/// The `id` of every `subscribe` command.
 pub const SUBSCRIBE_ID: u64 = 1;
 
-/// The `last` of a resumed topic: if `since` cannot recover, everything that the history keeps is newer than what was seen.
+/// The `last` of a resumed topic. If `since` cannot recover, the whole history is newer than the last seen message.
 const ALL: u32 = u32::MAX;
 
-/// How many topics are remembered; past it those heard of least recently are forgotten, and resume by `last` alone.
+/// The largest number of remembered topics. Beyond it the least recently active are forgotten, and resume by `last`
+/// only.
 const TOPICS_MAX: usize = 65_536;
 
-/// The bookkeeping of one `belfry sub`, over all of its sessions.
+/// The positions of one `belfry sub`, over all of its sessions.
 #[derive(Debug)]
 pub struct Resume {
     topics: Vec<String>,
     last: Option<u32>,
     seen: HashMap<String, Seen>,
-    /// Whether this is not the first session.
+    /// Whether there was an earlier session.
     is_back: bool,
-    /// Counts what was heard, so that `Seen::heard` tells what is recent.
+    /// Counts events, for the order of `Seen::heard`.
     heard: u64,
 }
 
-/// Where one topic stands.
+/// The position of one topic.
 #[derive(Debug)]
 struct Seen {
     epoch: String,
-    /// What the next session asks for is after this.
+    /// The next session asks for messages after this offset.
     offset: u64,
-    /// The topic's newest offset, as far as this side knows.
+    /// The topic's newest known offset.
     newest: u64,
-    /// Whether a message was printed; before that `offset` only says where the topic was found.
+    /// Whether a message was printed. Before, `offset` is that of the first `subscribed`.
     printed: bool,
     heard: u64,
 }
 
 impl Resume {
-    /// Nothing seen yet of `topics`, names or patterns.
+    /// No positions yet; `topics` are names or patterns.
     pub fn new(topics: Vec<String>, last: Option<u32>) -> Self {
         Self { topics, last, seen: HashMap::new(), is_back: false, heard: 0 }
     }
 
-    /// The `subscribe`s of the next session, each in at most `bytes_max` as far as names allow: where not all that was seen fits,
-    /// what was heard of most recently does. Names and patterns come back apart: of a topic that only a pattern matches
-    /// nobody knows here whether it was there before, so `--last` bounds what comes of it.
+    /// The `subscribe` commands of the next session, each at most `bytes_max` long if the names allow it. If not all
+    /// positions fit, the most recently active topics are named. Names and patterns have separate commands: a topic
+    /// that only a pattern matches may be new, so `--last` bounds its replay.
     pub fn commands(&self, bytes_max: usize) -> Vec<String> {
         if !self.is_back {
             return vec![self.command(&self.topics.iter().collect::<Vec<_>>(), self.last, |_| true, bytes_max)];
@@ -64,7 +66,7 @@ impl Resume {
         commands
     }
 
-    /// Whether `topic` is a name that none of the patterns matches too: two replays of one topic could cross.
+    /// Whether `topic` is a name that no pattern matches. Otherwise two replays of one topic could interleave.
     fn stands_alone(&self, topic: &str) -> bool {
         let Ok(topic) = TopicName::parse(topic).map(Pattern::from) else { return false };
         let others = self.topics.iter().filter_map(|other| Pattern::parse(other).ok());
@@ -82,12 +84,12 @@ impl Resume {
             if text.len() <= bytes_max || recent.is_empty() {
                 return text;
             }
-            // Each step drops an eighth, and at least one.
+            // Each step drops an eighth of the topics, at least one.
             recent.truncate(recent.len() - recent.len().div_ceil(8));
         }
     }
 
-    /// Takes the gateway's answer; what comes back is for the user's eyes: where messages were lost.
+    /// Reads the entries of `subscribed`. Returns a line for the user for each topic that lost messages.
     pub fn subscribed(&mut self, entries: Vec<SubscribedTopic>) -> Vec<String> {
         self.is_back = true;
         entries.into_iter().filter_map(|entry| self.subscribed_to(entry)).collect()
@@ -98,7 +100,8 @@ impl Resume {
         let (Some(epoch), Some(offset)) = (epoch, offset) else {
             return (recovered == Some(false)).then(|| format!("{topic}: topics not heard of before may have missed messages"));
         };
-        // Where nothing was printed yet, coming back owes what the first `subscribe` owed: the newest `last`, then all after.
+        // If no message was printed yet, the next session owes the same as the first: the newest `last`, and all later
+        // ones.
         let owed_after = offset.saturating_sub(self.last.unwrap_or(0).into());
         let found = Seen { epoch, offset: owed_after, newest: offset, printed: false, heard: self.heard };
         let Some(seen) = self.seen.get_mut(&topic) else {
@@ -113,7 +116,7 @@ impl Resume {
         lost.then(|| format!("{topic}: its history no longer reaches back to message {}; some may be lost", seen.newest))
     }
 
-    /// Whether a message is to be printed: it was not seen before.
+    /// Whether a message is new and is to be printed. Notes its position.
     pub fn is_new(&mut self, topic: &str, epoch: &str, offset: u64) -> bool {
         self.heard += 1;
         let heard = self.heard;
@@ -158,7 +161,7 @@ mod tests {
         resume.commands(bytes_max).iter().map(|text| serde_json::from_str(text).unwrap()).collect()
     }
 
-    /// What the next session names in `since`, in whichever command.
+    /// All of `since` in the commands of the next session.
     fn since(resume: &Resume) -> Value {
         let commands = commands(resume, 65_536);
         let entries = commands.iter().filter_map(|command| command["since"].as_object()).flatten();
@@ -171,7 +174,7 @@ mod tests {
         assert_eq!(commands(&resume(None), 65_536), [json!({"op":"subscribe","id":1,"topics":["quotes.AAPL","chat.>"]})]);
     }
 
-    /// Of a topic that began anew, or whose history no longer reaches back, all that is there is owed.
+    /// If a topic has a new epoch, or its history no longer reaches back, its whole history is owed.
     #[test]
     fn whoever_comes_back_asks_for_all_that_is_newer() {
         let mut resume = resume(Some(3));
@@ -198,7 +201,7 @@ mod tests {
         assert_eq!(since(&resume), json!({"quotes.AAPL":{"epoch":"e1","offset":18},"chat.lobby":{"epoch":"e2","offset":4}}));
     }
 
-    /// A topic that was silent until the break: what was published meanwhile is owed, from where it was found.
+    /// A topic that was silent until the connection broke resumes from its offset in the first `subscribed`.
     #[test]
     fn a_silent_topic_resumes_from_where_it_was_found() {
         let mut silent = resume(None);
@@ -207,7 +210,7 @@ mod tests {
         let mut with_last = resume(Some(5));
         with_last.subscribed(vec![entry("quotes.AAPL", "e1", 17, None)]);
         assert_eq!(since(&with_last)["quotes.AAPL"]["offset"], 12);
-        // Its history had expired and nothing has come since: nothing is lost.
+        // The history had expired and no message was published since, so none is lost.
         assert!(with_last.subscribed(vec![entry("quotes.AAPL", "e1", 17, Some(false))]).is_empty());
         assert_eq!(with_last.subscribed(vec![entry("quotes.AAPL", "e1", 18, Some(false))]).len(), 1);
     }

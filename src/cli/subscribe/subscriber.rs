@@ -1,4 +1,4 @@
-//! A subscriber over all of its sessions: prints messages, reconnects, resumes.
+//! Subscribes, prints messages, reconnects, and resumes.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use super::resume::{Resume, SUBSCRIBE_ID};
 use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, Message, WebSocket, read_event};
 use crate::cli::tell::tell;
 
-/// How long the gateway may be silent before its welcome has told its ping interval.
+/// The longest silence of the gateway before its `welcome`, which has the ping interval.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
-/// How long a session that an operator closed waits before it reconnects.
+/// The wait before a reconnect after an operator closed the session (4009).
 const AFTER_OPERATOR: Duration = Duration::from_secs(1);
 
 /// One `belfry sub`, over all of its sessions.
 pub(super) struct Subscriber {
     gateway: Gateway,
     resume: Resume,
-    /// How many messages are still to be printed; `None` without a count.
+    /// The number of messages still to be printed; `None` without `--count`.
     left: Option<u64>,
     output: Output,
     backoff: Backoff,
-    /// The `subscribe`s of this session that were not refused yet; `None` once the session has a topic.
+    /// The number of this session's `subscribe` commands that were not refused; `None` once one was accepted.
     unrefused: Option<usize>,
 }
 
@@ -33,11 +33,12 @@ pub(super) struct Subscriber {
 enum End {
     /// The count is reached, or standard output is closed.
     Done,
-    /// Lost, for this reason; to be sought again, not before this moment if the gateway named one.
+    /// The connection was lost, for this reason. The next attempt is not before the moment that the gateway named, if
+    /// any.
     Lost(String, Option<Instant>),
 }
 
-/// What one event did.
+/// The effect of one event.
 enum Heard {
     Nothing,
     Welcome { silence_max: Duration },
@@ -46,13 +47,13 @@ enum Heard {
 }
 
 impl Subscriber {
-    /// A subscriber of `topics`, names or patterns, that is not connected yet.
+    /// A subscriber of `topics`, which are names or patterns. It is not connected yet.
     pub(super) fn new(gateway: Gateway, topics: Vec<String>, last: Option<u32>, count: Option<u64>, output: Output) -> Self {
         let resume = Resume::new(topics, last);
         Self { gateway, resume, left: count, output, backoff: Backoff::default(), unrefused: None }
     }
 
-    /// Prints messages until the count is reached, standard output is closed, or the gateway refuses for good.
+    /// Prints messages until the count is reached, standard output is closed, or the gateway refuses permanently.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
         let mut was_connected = false;
         loop {
@@ -83,7 +84,7 @@ impl Subscriber {
         }
     }
 
-    /// One session, from its welcome to its end.
+    /// One session, from `welcome` to its end.
     async fn listen(&mut self, mut socket: WebSocket) -> anyhow::Result<End> {
         let mut silence_max = WELCOME_WITHIN;
         let mut not_before = None;
@@ -128,7 +129,7 @@ impl Subscriber {
                 let commands = self.resume.commands(max_message_bytes);
                 self.unrefused = Some(commands.len());
                 commands.iter().for_each(|command| socket.queue_text(command));
-                // The time of two pings, and five seconds for the way.
+                // Two ping intervals, and five seconds for the network.
                 let silence_max = Duration::from_millis(ping_interval_ms.saturating_mul(2)) + Duration::from_secs(5);
                 return Ok(Heard::Welcome { silence_max });
             }
@@ -176,7 +177,7 @@ impl Subscriber {
     }
 }
 
-/// What would be right where a subscribe was refused.
+/// The remedy for a refused `subscribe`.
 fn remedy(code: &str) -> &'static str {
     match code {
         "not_allowed" => {
@@ -187,7 +188,7 @@ fn remedy(code: &str) -> &'static str {
     }
 }
 
-/// Whether the reader of standard output has closed it, which is no failure.
+/// Whether the reader has closed standard output, which is not an error.
 fn is_closed(written: std::io::Result<()>) -> anyhow::Result<bool> {
     match written {
         Ok(()) => Ok(false),
@@ -196,7 +197,7 @@ fn is_closed(written: std::io::Result<()>) -> anyhow::Result<bool> {
     }
 }
 
-/// What a subscriber does after the gateway's Close (PROTOCOL section 6): reconnect, or give up with the reason.
+/// The end of a session by the gateway's Close (PROTOCOL section 6): reconnect, or an error with the reason.
 fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::Result<End> {
     let said =
         if reason.is_empty() { format!("the gateway closed with {code}") } else { format!("the gateway closed with {code}, {reason}") };
@@ -204,7 +205,8 @@ fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::
         4001 => bail!("{said}: the token is not one that it knows; give another --token"),
         4002 => bail!("{said}: the token has expired; give a new --token"),
         1008 => bail!("{said}: not allowed without credentials? give a --token"),
-        // An operator closes a session, not its user: removing a key is what keeps somebody out.
+        // 4009 closes one session, so the subscriber may reconnect. An operator who wants to exclude a user removes the
+        // key.
         4009 => Ok(End::Lost(said, Some(not_before.unwrap_or_else(|| Instant::now() + AFTER_OPERATOR)))),
         1002 | 1003 | 1007 | 1009 | 1010 => bail!("{said}: it doesn't understand this version of belfry"),
         _ => Ok(End::Lost(said, not_before)),
@@ -215,7 +217,7 @@ fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::
 mod tests {
     use super::*;
 
-    /// PROTOCOL 6, 8: a drain, a slow session or one that an operator closed comes back, a bad token doesn't.
+    /// PROTOCOL 6, 8: `sub` reconnects after a drain, 4004 and 4009, but not after a bad token.
     #[test]
     fn some_closes_are_final() {
         for code in [1000, 1001, 1005, 1011, 1013, 4003, 4004, 4005, 4009] {

@@ -1,4 +1,4 @@
-//! What a gateway shows an administrator: sessions by their outbox, topics by their rate, its cluster.
+//! The data for administrators: sessions by outbox, topics by rate, and the cluster.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use serde::Deserialize;
 use super::cluster::{Cluster, ClusterFeed};
 use crate::cli::gateway::Gateway;
 
-/// The most sessions that are asked for, those with the fullest outboxes first.
+/// The largest number of requested sessions, those with the fullest outboxes first.
 const SESSIONS_MAX: usize = 200;
-/// The most topics that are read, in pages of [`TOPICS_PAGE`].
+/// The largest number of topics, which are read in pages of [`TOPICS_PAGE`].
 pub(super) const TOPICS_MAX: usize = 5_000;
 const TOPICS_PAGE: usize = 1_000;
 
@@ -29,7 +29,7 @@ pub(super) struct Session {
     pub(super) oldest: Option<Oldest>,
 }
 
-/// The message that has been in an outbox for longest.
+/// The oldest message of an outbox.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Oldest {
     pub(super) topic: String,
@@ -50,7 +50,7 @@ pub(super) struct Topic {
     epoch: String,
 }
 
-/// A topic and its messages a second.
+/// A topic and its rate in messages a second.
 #[derive(Debug, Clone)]
 pub(super) struct RatedTopic {
     pub(super) topic: String,
@@ -58,18 +58,18 @@ pub(super) struct RatedTopic {
     pub(super) rate: f64,
 }
 
-/// What an administrator sees at one moment.
+/// The data of one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tables {
     pub(super) sessions: Vec<Session>,
     pub(super) topics: Vec<RatedTopic>,
-    /// Whether the gateway has more topics than were read.
+    /// Whether the gateway has more topics than [`TOPICS_MAX`].
     pub(super) topics_cut: bool,
-    /// `None` where the gateway is of none.
+    /// `None` if the gateway is not part of a cluster.
     pub(super) cluster: Option<Cluster>,
 }
 
-/// Asks the gateway, and remembers the offsets of topics from one look to the next.
+/// Requests the data, and keeps the offsets of topics for the rates.
 #[derive(Debug, Default)]
 pub(super) struct Admin {
     earlier: HashMap<String, Topic>,
@@ -78,7 +78,7 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    /// The tables at `now_s`, in seconds of the gateway's uptime; `None` if the credentials are no administrator's.
+    /// The data at `now_s`, in seconds of the gateway's uptime; `None` if the credentials are not an administrator's.
     pub(super) async fn look(&mut self, gateway: &Gateway, now_s: f64) -> anyhow::Result<Option<Tables>> {
         let Some(sessions) = gateway.fetch(&format!("/v1/sessions?order=outbox&limit={SESSIONS_MAX}")).await? else { return Ok(None) };
         let Sessions { sessions } = serde_json::from_slice(&sessions)?;
@@ -88,7 +88,7 @@ impl Admin {
         Ok(Some(Tables { sessions, topics: self.rate(topics, now_s), topics_cut, cluster }))
     }
 
-    /// Topics that were published to since the look before, the busiest first.
+    /// The topics with new messages since the last call, the busiest first.
     fn rate(&mut self, topics: Vec<Topic>, now_s: f64) -> Vec<RatedTopic> {
         let seconds = now_s - self.earlier_s;
         let rated = topics.iter().filter_map(|topic| {

@@ -1,17 +1,17 @@
-//! What `/metrics` says of a gateway's cluster: its streams, and the other gateways.
+//! Reads a gateway's cluster from `/metrics`: its streams, and the other gateways.
 
 use std::collections::BTreeMap;
 
 use crate::cli::gateway::Gateway;
 
-/// A gateway's part of its cluster at one moment.
+/// The cluster as one gateway sees it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Cluster {
-    /// The other gateways that are heard.
+    /// The number of other gateways.
     pub(super) peers: u64,
-    /// Publishes that are not answered yet.
+    /// The number of unacknowledged publishes.
     pub(super) inflight: u64,
-    /// By name.
+    /// The streams, by name.
     pub(super) streams: Vec<Stream>,
 }
 
@@ -20,9 +20,9 @@ pub(super) struct Cluster {
 pub(super) struct Stream {
     pub(super) name: String,
     pub(super) state: String,
-    /// Messages that this gateway has not been sent yet.
+    /// The number of messages that this gateway has not received.
     pub(super) lag: u64,
-    /// Since the stream's life was named, in seconds: about 1.
+    /// The time since the stream's incarnation was named last, in seconds; normally about 1.
     pub(super) tick_age_s: f64,
 }
 
@@ -33,7 +33,8 @@ impl Stream {
     }
 }
 
-/// Asks `/metrics`, until it is known that the gateway is of no cluster; again after a restart, which may have made it one.
+/// Requests `/metrics`, until it shows that the gateway is not part of a cluster; and again after a restart, which may
+/// have changed that.
 #[derive(Debug, Default)]
 pub(super) struct ClusterFeed {
     is_alone: bool,
@@ -41,7 +42,8 @@ pub(super) struct ClusterFeed {
 }
 
 impl ClusterFeed {
-    /// The cluster at `now_s`, in seconds of the gateway's uptime; `None` if there is none, or the credentials don't suffice.
+    /// The cluster at `now_s`, in seconds of the gateway's uptime; `None` if there is none, or the credentials do not
+    /// suffice.
     pub(super) async fn look(&mut self, gateway: &Gateway, now_s: f64) -> anyhow::Result<Option<Cluster>> {
         self.is_alone &= now_s >= self.looked_at_s;
         self.looked_at_s = now_s;
@@ -55,7 +57,7 @@ impl ClusterFeed {
     }
 }
 
-/// Reads Prometheus text; `None`: it knows of no stream.
+/// Reads Prometheus text; `None` if it has no stream.
 fn read(metrics: &str) -> Option<Cluster> {
     let (mut cluster, mut streams): (_, BTreeMap<&str, Stream>) = (Cluster::default(), BTreeMap::new());
     for line in metrics.lines() {
@@ -77,7 +79,7 @@ fn read(metrics: &str) -> Option<Cluster> {
     (!cluster.streams.is_empty()).then_some(cluster)
 }
 
-/// The value of a label; streams and states have names that need no escapes.
+/// The value of a label. Names of streams and states have no escapes.
 fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
     labels.split(',').find_map(|label| label.trim_end_matches('}').strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
 }
@@ -89,7 +91,7 @@ mod tests {
     use super::*;
     use crate::metrics::{ClusterState, Metrics};
 
-    /// What is read is what a gateway writes.
+    /// The parser reads the text of a real registry.
     #[test]
     fn streams_and_peers_are_read_from_a_gateways_metrics() {
         let metrics = Metrics::new();

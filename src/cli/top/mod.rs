@@ -30,7 +30,7 @@ pub(super) struct TopArguments {
     plain: bool,
 }
 
-/// Shows the rates until the gateway is gone or the user quits.
+/// Shows the rates until the connection is lost or the user quits.
 pub(super) async fn watch(arguments: TopArguments) -> anyhow::Result<()> {
     let gateway = arguments.gateway.into_gateway()?;
     let feed = StatsFeed::subscribe(gateway.upgrade().await.map_err(ConnectError::into_error)?);
@@ -75,7 +75,7 @@ async fn watch_on_screen(gateway: Gateway, mut feed: StatsFeed) -> anyhow::Resul
     }
 }
 
-/// An administrator's tables; `None` without credentials, or where they are no administrator's.
+/// The data for administrators; `None` without an administrator's credentials.
 async fn look(admin: &mut Admin, gateway: &Gateway, stats: &Stats) -> anyhow::Result<Option<Tables>> {
     if gateway.token.is_none() {
         return Ok(None);

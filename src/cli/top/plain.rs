@@ -1,4 +1,4 @@
-//! `belfry top` without a terminal: a line a second, and an administrator's tables below it.
+//! `belfry top` without a terminal: a line each second, and the administrator's tables below.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::cluster::Cluster;
 use super::stats::{Rates, Stats};
 use super::words::{bytes, printable, rate};
 
-/// The most rows of each table.
+/// The largest number of rows of each table.
 const ROWS: usize = 10;
 
 /// The totals on one line.

@@ -10,14 +10,14 @@ use super::cluster::{Cluster, Stream};
 use super::view::{Order, Table, View};
 use super::words::{bytes, printable, rate};
 
-/// Below this height the charts give way to the tables.
+/// Below this height, in rows, the charts are hidden in favour of the tables.
 const CHART_HEIGHT_MIN: u16 = 16;
-/// Outboxes past these many bytes are yellow and red.
+/// Outboxes above these sizes, in bytes, are yellow and red.
 const OUTBOX_YELLOW: u64 = 64 << 10;
 const OUTBOX_RED: u64 = 512 << 10;
-/// Streams that are shown, those first that are not followed.
+/// The largest number of streams that are shown. Streams that are not followed come first.
 const STREAMS_MAX: usize = 4;
-/// A stream past this lag, in messages, is yellow.
+/// Streams above this lag, in messages, are yellow.
 const LAG_YELLOW: u64 = 1_000;
 
 /// Draws `view` over the whole frame.
@@ -112,7 +112,7 @@ fn draw_tables(frame: &mut Frame<'_>, area: Rect, view: &View) {
         frame.render_widget(Paragraph::new(hint.dark_gray()).wrap(ratatui::widgets::Wrap { trim: true }), area);
         return;
     }
-    // Where not both tables fit, the chosen one has the room.
+    // If both tables do not fit, only the chosen one is shown.
     let share = |table| if view.choice.table == table || area.height >= 12 { Constraint::Fill(1) } else { Constraint::Length(0) };
     let [sessions, topics] = Layout::vertical([share(Table::Sessions), share(Table::Topics)]).areas(area);
     draw_sessions(frame, sessions, view);
@@ -205,7 +205,7 @@ fn draw_keys(frame: &mut Frame<'_>, area: Rect, view: &View) {
     frame.render_widget(Line::from(words), area);
 }
 
-/// Seconds as days, hours, minutes and seconds, from the first that is not zero.
+/// Seconds as days, hours, minutes and seconds, from the first unit that is not zero.
 fn duration(seconds: f64) -> String {
     let whole = seconds as u64;
     let (days, hours, minutes, seconds) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60, whole % 60);
@@ -278,7 +278,7 @@ mod tests {
         assert!(drawn(&view(false), 100, 20).contains("admin key"));
     }
 
-    /// Of many streams those are shown that are not followed.
+    /// Streams that are not followed are shown before others.
     #[test]
     fn a_cluster_is_shown_above_the_charts() {
         let mut clustered = view(true);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::cli::gateway::{Event, Incoming, Message, WebSocket, read_event};
 
 const SUBSCRIBE: &str = r#"{"op":"subscribe","id":1,"topics":["$belfry.stats"],"last":1}"#;
-/// The stats come once a second. Without them for this long the gateway is gone.
+/// The longest silence of the stats, which come once a second. After it the gateway counts as gone.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// The payload of `$belfry.stats`: totals, not rates (PROTOCOL section 2).
@@ -20,10 +20,10 @@ pub(super) struct Stats {
     pub(super) published: u64,
     pub(super) delivered: u64,
     pub(super) outbox_bytes: u64,
-    /// Bytes that compression kept off the wire.
+    /// The bytes that compression has saved.
     #[serde(default)]
     pub(super) saved_bytes: u64,
-    /// Bytes of compressed messages, as they are compressed.
+    /// The compressed bytes of compressed messages.
     #[serde(default)]
     pub(super) deflated_bytes: u64,
     pub(super) uptime_s: f64,
@@ -37,13 +37,13 @@ pub(super) struct Rates {
 }
 
 impl Stats {
-    /// What compressed messages take of their bytes, in per cent; `-` where none was compressed.
+    /// The compressed size in per cent of the original; `-` if no message was compressed.
     pub(super) fn deflate_ratio(&self) -> String {
         let before = self.deflated_bytes.saturating_add(self.saved_bytes);
         if before == 0 { "-".to_owned() } else { format!("{:.0} %", 100.0 * self.deflated_bytes as f64 / before as f64) }
     }
 
-    /// The rates since `earlier`; `None` if no time lies between the two, or the gateway has restarted.
+    /// The rates since `earlier`; `None` if no time has passed, or the gateway has restarted.
     pub(super) fn rates_since(&self, earlier: &Stats) -> Option<Rates> {
         let seconds = self.uptime_s - earlier.uptime_s;
         let published = self.published.checked_sub(earlier.published)?;
@@ -63,7 +63,7 @@ impl StatsFeed {
         Self { socket }
     }
 
-    /// The next stats. Dropping the future loses nothing.
+    /// The next stats. The future is cancel-safe.
     pub(super) async fn next(&mut self) -> anyhow::Result<Stats> {
         loop {
             let heard = tokio::time::timeout(SILENCE_MAX, self.socket.next()).await;

@@ -1,4 +1,4 @@
-//! The terminal: its keys, and the screen that it gets back at the end.
+//! The terminal: its keys, and its alternate screen.
 
 use std::io;
 use std::time::Duration;
@@ -10,25 +10,25 @@ use tokio::sync::mpsc;
 use super::screen::draw;
 use super::view::{Key, View};
 
-/// How often the thread that reads keys looks whether the program has ended.
+/// How often the thread that reads keys checks whether the program has ended.
 const KEY_WAIT: Duration = Duration::from_millis(250);
 
-/// What the user does.
+/// An input of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Input {
     Key(Key),
-    /// The terminal has another size.
+    /// The size of the terminal has changed.
     Resized,
 }
 
-/// The terminal in its alternate screen. Dropping it restores what was there.
+/// The terminal with its alternate screen. Dropping it restores the former content.
 pub(super) struct Terminal {
     terminal: DefaultTerminal,
     inputs: mpsc::Receiver<Input>,
 }
 
 impl Terminal {
-    /// Takes the terminal over, and begins to read keys.
+    /// Opens the alternate screen, and begins to read keys.
     pub(super) fn open() -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
         let (sender, inputs) = mpsc::channel(16);
@@ -54,7 +54,7 @@ impl Terminal {
         self.terminal.draw(|frame| draw(frame, view)).map(drop)
     }
 
-    /// The next input; `None` once the terminal gives none any more.
+    /// The next input; `None` if the terminal was closed.
     pub(super) async fn next(&mut self) -> Option<Input> {
         self.inputs.recv().await
     }

@@ -1,11 +1,11 @@
-//! What the terminal shows: rates, their history, two tables, and which of them the user looks at.
+//! The state of the terminal view: rates, their history, two tables, and the user's choices.
 
 use std::collections::VecDeque;
 
 use super::admin::{RatedTopic, Session, Tables};
 use super::stats::{Rates, Stats};
 
-/// The seconds of history that the rates' charts can show.
+/// The longest history of the charts, in seconds.
 const HISTORY_MAX: usize = 600;
 
 /// The table that the keys act on.
@@ -15,7 +15,7 @@ pub(super) enum Table {
     Topics,
 }
 
-/// What tables are sorted by.
+/// The order of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     /// The fullest outbox, the busiest topic.
@@ -26,7 +26,7 @@ pub(super) enum Order {
     Name,
 }
 
-/// A key that the view understands.
+/// A key with an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     Quit,
@@ -38,7 +38,7 @@ pub(super) enum Key {
     Up,
 }
 
-/// All that is shown.
+/// The state of the view.
 pub(super) struct View {
     pub(super) url: String,
     pub(super) stats: Option<Stats>,
@@ -56,13 +56,13 @@ pub(super) struct History {
     pub(super) delivered: VecDeque<u64>,
 }
 
-/// What the user chose by keys.
+/// The user's choices.
 pub(super) struct Choice {
     pub(super) table: Table,
     pub(super) order: Order,
     pub(super) reversed: bool,
     pub(super) paused: bool,
-    /// The first row that the table shows.
+    /// The first visible row of the table.
     pub(super) scroll: usize,
 }
 
@@ -78,7 +78,7 @@ impl View {
         }
     }
 
-    /// Takes the next stats and tables, unless the view is paused.
+    /// Shows the next stats and tables, unless the view is paused.
     pub(super) fn update(&mut self, stats: Stats, tables: Option<Tables>) {
         let rates = self.stats.and_then(|earlier| stats.rates_since(&earlier));
         self.stats = Some(stats);
@@ -96,7 +96,7 @@ impl View {
         }
     }
 
-    /// Does what `key` says; whether the program goes on.
+    /// Handles `key`. Returns whether the program continues.
     pub(super) fn press(&mut self, key: Key) -> bool {
         match key {
             Key::Quit => return false,
@@ -126,7 +126,7 @@ impl View {
         })
     }
 
-    /// The sessions in the order that the user asked for.
+    /// The sessions in the chosen order.
     pub(super) fn sessions(&self) -> Vec<&Session> {
         let mut sessions: Vec<&Session> = self.tables.iter().flat_map(|tables| &tables.sessions).collect();
         let age = |session: &Session| session.oldest.as_ref().map_or(0, |oldest| oldest.age_ms);
@@ -141,7 +141,7 @@ impl View {
         sessions
     }
 
-    /// The topics in the order that the user asked for.
+    /// The topics in the chosen order.
     pub(super) fn topics(&self) -> Vec<&RatedTopic> {
         let mut topics: Vec<&RatedTopic> = self.tables.iter().flat_map(|tables| &tables.topics).collect();
         match self.choice.order {

@@ -1,6 +1,6 @@
-//! Figures and names as both outputs of `belfry top` write them.
+//! Formats figures and names for both outputs of `belfry top`.
 
-/// `count` bytes in the unit that reads best.
+/// `count` bytes in a suitable unit.
 pub(super) fn bytes(count: u64) -> String {
     match count {
         0..1_024 => format!("{count} B"),
@@ -22,7 +22,7 @@ pub(super) fn rate(per_second: f64) -> String {
     out
 }
 
-/// `text` without what a terminal would obey: a user's name may hold anything.
+/// Replaces control characters in `text`, because a user's name may have terminal sequences.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

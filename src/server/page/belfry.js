@@ -72,11 +72,11 @@
 
 const HELD_MAX = 1000; // commands that wait for a session
 const UNREAD_MAX = 10_000; // messages that wait for an iterator
-const SETTLED_MS = 5000; // a session that lived so long starts the back-off anew
-const AFTER_OPERATOR_MS = 1000; // how long a session that an operator closed stays away, beside the back-off
+const SETTLED_MS = 5000; // a session that lived for this long resets the back-off
+const AFTER_OPERATOR_MS = 1000; // the wait after an operator closed the session, in addition to the back-off
 const RENEW_MIN_MS = 1000; // between two tokens
-const RENEW_BLIND_MAX_MS = 60_000; // between two tokens where this clock can't tell when one expires
-const TIMER_MAX_MS = 2 ** 31 - 1; // what setTimeout can count
+const RENEW_BLIND_MAX_MS = 60_000; // between two tokens, if this clock can't tell when one expires
+const TIMER_MAX_MS = 2 ** 31 - 1; // the longest time of setTimeout
 
 /** An error with one of the gateway's codes, or `unknown`, `disconnected`, `closed`, `overflow` of this module. */
 export class BelfryError extends Error {
@@ -101,7 +101,7 @@ export class Belfry {
   #WebSocket;
   #socket = null;
   #subscriptions = new Set();
-  #subscribing = new Map(); // id of a subscribe command → its subscription, while the session lasts
+  #subscribing = new Map(); // id of a subscribe command → its subscription, in this session
   #sent = new Map(); // id → request without an answer
   #held = []; // requests from before the session was open
   #nextId = 1;
@@ -111,7 +111,7 @@ export class Belfry {
   #openedAt = 0;
   #attempts = 0;
   #blindRenewals = 0;
-  #returnAt = null; // when a draining gateway wants us back
+  #returnAt = null; // when a draining gateway wants this client to reconnect
   #watchTimer;
   #returnTimer;
   #renewTimer;
@@ -210,7 +210,7 @@ export class Belfry {
     this.#socket = socket;
     socket.onmessage = ({ data }) => this.#hear(data);
     socket.onclose = ({ code, reason }) => this.#ended(code, reason);
-    socket.onerror = () => {}; // A close follows, and says more.
+    socket.onerror = () => {}; // A close event follows, which has the reason.
     this.#watchTimer = setTimeout(() => this.#drop('no welcome in time'), this.#options.timeoutMs);
     this.#become('connecting');
   }
@@ -225,7 +225,7 @@ export class Belfry {
     try {
       if (this.#options.token) await this.#authenticate();
     } catch (error) {
-      if (socket !== this.#socket) return; // The session is gone already, and has been dealt with.
+      if (socket !== this.#socket) return; // The session has ended, and its end was handled.
       this.#complain(error);
       const refused = error.code === 'token_invalid' || error.code === 'token_expired';
       if (!refused || this.#mayReturn(4001)) return this.#drop(error.message);
@@ -235,7 +235,7 @@ export class Belfry {
     if (socket !== this.#socket) return;
     for (const subscription of this.#subscriptions) this.#sendSubscribe(subscription);
     for (const request of this.#held.splice(0)) this.#send(request);
-    this.#become('open'); // Told last: a listener may subscribe and publish more.
+    this.#become('open'); // Reported last, because a listener may subscribe and publish more.
   }
 
   async #authenticate() {
@@ -248,7 +248,7 @@ export class Belfry {
     this.user = user;
     if (typeof token !== 'function' || !expires) return;
     const dueInMs = (expires * 1000 - Date.now()) * 0.8;
-    // A token that was just taken and seems to expire at once: this clock is ahead. Renewals then keep a growing distance.
+    // A new token that seems to expire at once: this clock is ahead. The distance of renewals grows then.
     this.#blindRenewals = dueInMs < RENEW_MIN_MS ? this.#blindRenewals + 1 : 0;
     const leastMs = Math.min(RENEW_BLIND_MAX_MS, RENEW_MIN_MS * 2 ** Math.max(0, this.#blindRenewals - 1));
     const renewInMs = Math.max(leastMs, dueInMs);
@@ -256,8 +256,8 @@ export class Belfry {
     this.#renewTimer = setTimeout(renew, Math.min(renewInMs, TIMER_MAX_MS));
   }
 
-  // A browser sees no WebSocket pings, so after silence it asks by itself, and gives up where no sign of life follows. What
-  // counts is an unanswered ping, not the time alone: a page in the background has its timers run late.
+  // A browser sees no WebSocket pings, so after silence it sends a ping command, and gives up if no event follows. The time
+  // alone does not count, because the timers of a page in the background are late.
   #watch(pingedAt = 0) {
     const silentMs = Date.now() - this.#heardAt;
     const silent = silentMs >= this.#pingIntervalMs;
@@ -268,7 +268,7 @@ export class Belfry {
     this.#watchTimer = setTimeout(() => this.#watch(askedAt), nextInMs);
   }
 
-  // Gives a session up without waiting for its close, which may never come.
+  // Drops a session without waiting for its close event, which may never come.
   #drop(reason) {
     this.#leave();
     this.#ended(1006, reason);
@@ -318,7 +318,7 @@ export class Belfry {
     }
   }
 
-  // Without a function that brings another token, the same one would be refused again.
+  // Without a function that returns another token, the same one would be refused again.
   #mayReturn(code) {
     return typeof this.#options.token === 'function' || ![1008, 4001, 4002].includes(code);
   }
@@ -332,7 +332,7 @@ export class Belfry {
     tell(this.#options.onError, error);
   }
 
-  // What is said
+  // Commands
 
   #request(command) {
     return new Promise((resolve, reject) => {
@@ -373,7 +373,7 @@ export class Belfry {
     if (this.state === 'open') this.#socket.send(JSON.stringify({ op: 'unsubscribe', topics: subscription.topics }));
   }
 
-  // What is heard
+  // Events
 
   #hear(text) {
     this.#heardAt = Date.now();
@@ -407,7 +407,7 @@ export class Belfry {
     if (subscription && event.code === 'rate_limited') this.#subscribeLater(subscription);
   }
 
-  // The gateway refuses a whole command past its rate; a subscription that met this at a busy moment tries again.
+  // Past the rate the gateway refuses a whole command. A subscription that was refused for that tries again.
   #subscribeLater(subscription) {
     const socket = this.#socket;
     setTimeout(() => {
@@ -423,8 +423,8 @@ export class Subscription {
   /** Between the gateway's `subscribed` and the session's end. @internal */
   live = false;
 
-  // Each topic's epoch and offset. With `replaying` it is where a replay is to begin, and older messages may still come;
-  // `until` is where a resumed topic stood when it was resumed: up to there no offset may be left out.
+  // The epoch and offset of each topic. With `replaying`, the offset is the start of a replay, and older messages may still
+  // come. `until` is the newest offset at the time of a resume: up to there no offset may be missing.
   #positions = new Map();
   #topics = new Set();
   #patterns = [];
@@ -443,7 +443,7 @@ export class Subscription {
       if (this.covers(topic)) this.#positions.set(topic, { epoch, offset, until: 0 });
     }
     this.ready = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
-    this.ready.catch(() => {}); // Who does not wait for it hears of it by `onError`.
+    this.ready.catch(() => {}); // A caller that does not await it gets the error by `onError`.
   }
 
   /** Where each topic seen stands: what `since` takes in a later visit. @returns {Record<string, Position>} */
@@ -528,12 +528,12 @@ export class Subscription {
     for (const { topic, epoch, offset, recovered } of entries) {
       const before = this.#positions.get(topic);
       if (before && recovered !== false) {
-        // What was missed comes whole from here up to `until`, unless an interval thins it out.
+        // All missed messages come from here up to `until`, unless an interval thins them out.
         Object.assign(before, { replaying: false, until: this.options.intervalMs ? 0 : offset });
         continue;
       }
       if (recovered === false) this.#lose(topic, isPattern(topic) ? 'pattern' : before?.epoch === epoch ? 'history' : 'epoch', before);
-      // Until its first message comes, a topic stands where its replay begins: so a session that ends within resumes there.
+      // Before its first message, a topic's position is the start of its replay. A session that ends in between resumes there.
       if (epoch) this.#positions.set(topic, { epoch, offset: Math.max(0, offset - (this.options.last ?? 0)), until: 0, replaying: true });
       else this.#positions.delete(topic);
     }
@@ -553,13 +553,13 @@ export class Subscription {
     const same = before?.epoch === epoch;
     const hole = same && before.until > before.offset && offset !== before.offset + 1;
     if (same && !before.replaying && offset <= before.offset) return;
-    if (hole && offset <= before.until) return; // Another subscription's replay; ours brings what lies between.
+    if (hole && offset <= before.until) return; // The message belongs to another subscription's replay. This one's replay has the messages in between.
     this.#positions.set(topic, { epoch, offset, until: same ? before.until : 0 });
     if (before && !same) this.#lose(topic, 'epoch', before);
     if (hole) this.#lose(topic, 'history', before);
     tell(this.options.onMessage, message);
     for (const reader of this.#readers) {
-      if (reader.unread.length <= UNREAD_MAX) reader.unread.push(message); // One too many says the rest.
+      if (reader.unread.length <= UNREAD_MAX) reader.unread.push(message); // One message too many marks the loss of the rest.
       reader.wake();
     }
   }
@@ -607,7 +607,7 @@ function isPattern(topic) {
   return topic.split('.').some((token) => token === '*' || token === '>');
 }
 
-// Without a prototype, so that a topic may be called `__proto__`.
+// Without a prototype, because a topic may be named `__proto__`.
 function sinceOf(positions) {
   const since = Object.create(null);
   for (const [topic, { epoch, offset }] of positions) since[topic] = { epoch, offset };
@@ -630,7 +630,7 @@ function cost(value) {
   return byteLength(JSON.stringify(value)) + 1;
 }
 
-// A listener that throws must not keep the others from hearing; its error surfaces as uncaught.
+// A listener that throws must not keep others from being called. Its error is reported as uncaught.
 function tell(listener, ...words) {
   try {
     listener?.(...words);

@@ -9,14 +9,14 @@ const MEMBERS_SHOWN = 50;
 const MEMBERS_EVERY_MS = 300;
 
 const log = new Log(find('#log'), LINES_MAX);
-const nicknames = new Map(); // session → the nickname that it last used; anybody may claim any
+const nicknames = new Map(); // session → its last nickname; nicknames are not verified
 let chat = null;
 
 function join(topic) {
   chat?.unsubscribe();
   leave(topic);
   log.clear();
-  find('#log').ariaBusy = 'true'; // A screen reader needn't read out the whole history.
+  find('#log').ariaBusy = 'true'; // Keeps screen readers from reading out the history.
   find('#members').replaceChildren();
   find('#chat-title').textContent = 'Chat';
   showTrouble('');
@@ -42,7 +42,7 @@ function join(topic) {
   subscription.ready
     .then(() => find('#chat').removeAttribute('data-refused'))
     .then(() => gateway.history(topic, { limit: 50 }))
-    .catch(() => ({ messages: [] })) // Without history, or without a right to it, the talk begins here.
+    .catch(() => ({ messages: [] })) // Without history, or without a grant for it, the log begins here.
     .then(({ messages }) => {
       if (chat !== subscription) return;
       for (const message of messages) say(message, message.ts);
@@ -53,7 +53,7 @@ function join(topic) {
     });
 }
 
-// A topic without presence has no list of members; a topic that may not be read says so in its log.
+// A topic without presence has no list of members. A refusal is shown in the log.
 function refused(subscription, error) {
   if (error.code === 'presence_off' || chat !== subscription) return;
   if (error.code !== 'not_allowed') return showTrouble(error.message);
@@ -78,7 +78,7 @@ function note(text) {
   log.append(make('li', { className: 'note', textContent: text }));
 }
 
-// The list is asked for anew at each change, which is right after a reconnect too.
+// The list is requested again after each change and each reconnect.
 let asking = null;
 function showMembers() {
   asking ??= setTimeout(async () => {
@@ -132,6 +132,6 @@ find('#nickname').addEventListener('change', ({ target }) => {
   showMembers();
 });
 
-addEventListener('authenticated', () => join(chat.topics[0])); // With what the token opens.
+addEventListener('authenticated', () => join(chat.topics[0])); // With the grants of the token.
 
 join('chat.lobby');

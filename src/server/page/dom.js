@@ -1,4 +1,4 @@
-// Elements of the page, found and made.
+// Finds and makes elements of the page.
 
 export const find = (selector, within = document) => within.querySelector(selector);
 
@@ -17,8 +17,8 @@ export const makeTime = (at) => make('time', { textContent: clock.format(at), da
 const AT_END_PX = 40;
 
 /**
- * A scrolled list that shows its newest line, until its reader scrolls away. It keeps doing so when its height changes, as it
- * does when a keyboard opens or the elements beside it grow.
+ * A scrolled list that shows its newest line, unless the reader has scrolled away. It also follows when its height changes,
+ * as with an on-screen keyboard.
  */
 export class Log {
   #element;
@@ -34,7 +34,7 @@ export class Log {
     new ResizeObserver(() => this.#follow()).observe(element);
   }
 
-  /** Adds a line; one's own is shown wherever the reader has scrolled to. */
+  /** Adds a line. The reader's own line is always scrolled into view. */
   append(line, { own = false } = {}) {
     this.#element.append(line);
     while (this.#element.children.length > this.#most) this.#element.firstChild.remove();

@@ -1,4 +1,4 @@
-// The gateway's figures: totals come once a second on `$belfry.stats`; rates are made here over five seconds.
+// The gateway's figures: totals come once a second on `$belfry.stats`, and rates are computed over five seconds.
 
 import { find, make } from './dom.js';
 import { Panel } from './session.js';
@@ -14,7 +14,7 @@ new Panel(find('#figures'), '$belfry.stats', {
     show('uptime_s', duration(data.uptime_s));
     if (data.saved_bytes !== undefined) show('saved_bytes', compact.format(data.saved_bytes), `B${ratio(data)}`);
     if (data.version !== undefined) find('#version').textContent = `version ${data.version}`;
-    if (replay) return; // A replayed message has no moment to measure a rate from.
+    if (replay) return; // The time of a replayed message is unknown, so it gives no rate.
     samples.push({ at: performance.now(), ...data });
     if (samples.length > 6) samples.shift();
     const [first, last] = [samples[0], samples.at(-1)];
@@ -29,7 +29,7 @@ function show(name, value, unit = '') {
   find(`[data-figure=${name}]`).replaceChildren(value, make('small', { textContent: unit }));
 }
 
-/** What compressed messages take, of their bytes. */
+/** The compressed share of the bytes of compressed messages. */
 function ratio({ saved_bytes: saved, deflated_bytes: deflated }) {
   return deflated ? `, to ${Math.round((100 * deflated) / (deflated + saved))} %` : '';
 }

@@ -1,4 +1,4 @@
-// What an administrator's key shows, as `belfry top` has it: the slowest sessions and the busiest topics.
+// The tables of an administrator's key, as in `belfry top`: the slowest sessions and the busiest topics.
 
 import { find, make } from './dom.js';
 import { credential, gateway, notify } from './session.js';
@@ -10,11 +10,11 @@ const TOPICS_PAGE = 1000;
 const TOPICS_MAX = 5000;
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
-let looking = 0; // Counts the looks that were begun; an earlier one ends.
-let earlier = new Map(); // The topics of the look before, by name.
+let looking = 0; // The number of the current series of requests; earlier series end.
+let earlier = new Map(); // The topics of the last request, by name.
 let earlierAt = 0;
 
-/** Only API keys administer, and the gateway says of none whether it does: so a click tries it, and nothing else. */
+/** Shows the button for API keys. The gateway does not say whether a key is an administrator's, so a click tries it. */
 function offer() {
   const key = credential();
   end();
@@ -43,7 +43,7 @@ async function begin() {
   }
 }
 
-/** Shows what there is now, if nothing else was begun meanwhile; `false`: the key does not administer here. */
+/** Requests and shows the tables, unless another series was begun. `false`: the key is not an administrator's. */
 async function show(key, look) {
   if (document.hidden || gateway.state !== 'open') return true;
   try {
@@ -56,12 +56,12 @@ async function show(key, look) {
     find('#operator').hidden = false;
     find('#operate').setAttribute('aria-expanded', 'true');
   } catch {
-    // The gateway is gone or late: the state above says so, and the next look may find it again.
+    // The gateway is gone or late, which the state shows. The next request may succeed.
   }
   return true;
 }
 
-/** The answer to a GET; `null` where the key does not suffice, or the administrators' listener is elsewhere. */
+/** The answer to a GET; `null` if the key does not suffice, or the administrators' listener has another address. */
 async function ask(path, key) {
   const reply = await fetch(path, { headers: { authorization: `Bearer ${key}` }, signal: AbortSignal.timeout(ANSWER_MS) });
   if ([401, 403, 404].includes(reply.status)) return null;
@@ -80,7 +80,7 @@ async function allTopics(key) {
   return topics;
 }
 
-/** The topics that were published to since the look before, the busiest first. */
+/** The topics with new messages since the last request, the busiest first. */
 function rated(topics) {
   const now = performance.now();
   const seconds = (now - earlierAt) / 1000;

@@ -1,4 +1,4 @@
-// Quotes: messages change rows; rows are drawn once a frame, however many messages came.
+// Quotes: messages change rows, which are drawn once in each frame.
 
 import { find, make } from './dom.js';
 import { gateway, Panel } from './session.js';
@@ -56,11 +56,11 @@ function newRow(topic) {
   find('#quotes tbody').insertBefore(element, after?.element ?? null);
   find('#quotes').hidden = false;
   find('#no-quotes').hidden = true;
-  if (rows.size <= 40) fillTrend(topic, row); // Forty answers at most: commands have a rate.
+  if (rows.size <= 40) fillTrend(topic, row); // At most 40 commands, because commands have a rate.
   return row;
 }
 
-// What the trend was before this page came.
+// Adds the earlier prices to the trend.
 async function fillTrend(topic, row) {
   const { messages } = await gateway.history(topic, { limit: POINTS_MAX }).catch(() => ({ messages: [] }));
   const oldest = row.points[0]?.offset ?? Infinity;

@@ -6,11 +6,11 @@ import { find } from './dom.js';
 const COUNT_MS = 250;
 const NO_ACCESS = [1008, 4001, 4002];
 
-// A token may come in the fragment, which no request carries.
+// The fragment may have a token. No request sends the fragment.
 const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? undefined;
-if (token) history.replaceState(null, '', location.pathname); // The address that is copied or shared has no token.
+if (token) history.replaceState(null, '', location.pathname); // The address in the bar must not have the token.
 
-let presented = token; // What the gateway took last.
+let presented = token; // The credential that the gateway accepted last.
 
 const panels = [];
 let countdown = 0;
@@ -20,14 +20,13 @@ export const gateway = new Belfry(undefined, { token, onState: showState, onErro
 /** The token or key of this page, if it has one. */
 export const credential = () => presented;
 
-// Leaving a subscription that was refused is an error to the gateway, and no news.
+// The unsubscribe from a refused subscription is an error that nobody needs to see.
 function complain(error) {
   if (error.code !== 'not_subscribed') notify(error.message);
 }
 
 /**
- * A part of the page that stands on one subscription. It is hidden while the gateway does not grant the subscription, and
- * comes back with a token that does.
+ * A part of the page with one subscription. It is hidden while the gateway does not grant the subscription.
  */
 export class Panel {
   #element;
@@ -60,7 +59,7 @@ export class Panel {
   }
 }
 
-/** Tells something that went wrong, until the next change of state or the next thing that goes right. */
+/** Shows an error, until the next change of state. */
 export function notify(text) {
   find('#notice').textContent = text;
 }
@@ -87,20 +86,20 @@ function showState(state, { code, reason, retryInMs = 0 } = {}) {
   if (state === 'open') notify('');
   // A disabled button would make Enter do nothing, and say nothing, in its form.
   for (const button of document.querySelectorAll('button[data-needs-session]')) button.ariaDisabled = String(state !== 'open');
-  queueMicrotask(() => { // `gateway` has no value yet when the first state is told.
+  queueMicrotask(() => { // `gateway` has no value yet when the first state is reported.
     showAccess(state === 'closed' ? code : undefined);
     const name = gateway.user ? ` as ${gateway.user}` : '';
     find('#session').textContent = gateway.session ? `Session ${gateway.session}${name}` : 'No session';
   });
 }
 
-/** Hides something; the keyboard, if it was there, goes on from the header. */
+/** Hides an element. If it has the focus, the focus moves to the header. */
 function hide(selector) {
   if (find(selector).contains(document.activeElement)) find('#token-button').focus();
   find(selector).hidden = true;
 }
 
-/** Opens the token form if a visitor without a token sees nothing, the chat neither. */
+/** Opens the token form if a visitor without a token sees neither panels nor the chat. */
 export function showAccess(code) {
   const nothing = gateway.user == null && panels.every(({ refused }) => refused) && find('#chat').hasAttribute('data-refused');
   const words = { 1008: 'The gateway wants a token.', 4001: 'The gateway refused the token.', 4002: 'The token has expired.' };

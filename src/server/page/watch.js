@@ -1,4 +1,4 @@
-// A look at any topic or pattern, and a publish to any topic.
+// Watches any topic or pattern, and publishes to any topic.
 
 import { matches } from '/belfry.js';
 import { find, Log, make, makeTime } from './dom.js';
@@ -11,19 +11,19 @@ const log = new Log(find('#watch-log'), LINES_MAX);
 let watched = null; // the topic or pattern
 let subscription = null; // its own subscription; null while another panel's subscription has the same name
 
-/** Another panel heard a message; it is shown here if the panel's subscription stands in for the one of this panel. */
+/** Shows a message of another panel, if that panel's subscription has the name of the watched topic. */
 export function observe(message) {
   if (watched !== null && !subscription && matches(watched, message.topic)) show(message);
 }
 
-/** Another panel is about to subscribe to `topic`: a name belongs to one subscription at a time. */
+/** Ends the subscription to `topic`, because another panel needs it: a name belongs to one subscription at a time. */
 export function leave(topic) {
   if (watched !== topic) return;
   subscription?.unsubscribe();
   subscription = null;
 }
 
-/** Other panels have subscribed to what they want; this one subscribes if its topic is free. */
+/** Subscribes to the watched topic, unless another panel has it. */
 export function resume() {
   if (watched !== null && !subscription) subscription = subscribe(watched);
 }
@@ -38,7 +38,7 @@ function subscribe(topic) {
       onError: (error) => showOutcome(error.message, true),
     });
   } catch {
-    return null; // Another panel has the name, and hands its messages on by `observe`.
+    return null; // Another panel has the name, and passes its messages to `observe`.
   }
 }
 
@@ -88,7 +88,7 @@ find('#publish-form').addEventListener('submit', async (event) => {
   try {
     data = JSON.parse(text);
   } catch {
-    // What is not JSON is published as a string.
+    // Text that is not JSON is published as a string.
   }
   try {
     const offset = await gateway.publish(topic, data);

@@ -8,7 +8,7 @@ use crate::position::{Epoch, Offset};
 use crate::session_id::{Member, MemberInfo, SessionId};
 use crate::topic_name::TopicName;
 
-/// What may go with a message.
+/// The parts of a message beside its payload.
 fn extra() -> impl Strategy<Value = Option<Arc<Extra>>> {
     let text = || prop::option::of(any::<String>());
     let publisher = prop::option::of((any::<u64>(), text(), text(), text()));
@@ -25,10 +25,10 @@ fn extra() -> impl Strategy<Value = Option<Arc<Extra>>> {
     })
 }
 
-/// A message's payload, kind, moment, exception and company.
+/// The payload, kind, time, excepted session and further parts of a message.
 type Drawn = (Vec<u8>, u8, u64, Option<u64>, Option<Arc<Extra>>);
 
-/// A topic whose history ends at its newest offset, as the hub's do.
+/// A topic whose history ends at its newest offset, as in the hub.
 fn topic() -> impl Strategy<Value = TopicState> {
     let message = (any::<Vec<u8>>(), 0..3_u8, any::<u64>(), any::<Option<u64>>(), extra());
     ("[a-z]{1,8}(\\.[a-zÀ-ÿ0-9]{1,8}){0,3}", 0..5_u64, prop::collection::vec(message, 0..6)).prop_map(|(name, before, messages)| {
@@ -74,13 +74,13 @@ fn read_back(file: &[u8]) -> Result<Vec<TopicState>, Damage> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// What was written is read, whatever it is.
+    /// Any topics that were written are read back.
     #[test]
     fn what_was_written_is_read(topics in topics()) {
         prop_assert_eq!(read_back(&written(&topics)).unwrap(), topics);
     }
 
-    /// A file that was cut anywhere is refused whole.
+    /// A file that is cut anywhere is refused.
     #[test]
     fn a_cut_file_is_refused(topics in topics()) {
         let file = written(&topics);
@@ -89,7 +89,7 @@ proptest! {
         }
     }
 
-    /// One bit that flipped anywhere is seen.
+    /// A flipped bit anywhere is detected.
     #[test]
     fn a_flipped_bit_is_seen(topics in topics()) {
         let mut file = written(&topics);
@@ -100,7 +100,7 @@ proptest! {
         }
     }
 
-    /// Whole records that were lost, doubled or put elsewhere are seen too, although each is sound by itself.
+    /// Lost, duplicated and moved records are detected, although each record is valid.
     #[test]
     fn records_out_of_place_are_seen(topics in topics(), from in any::<prop::sample::Index>(), to in any::<prop::sample::Index>()) {
         let file = written(&topics);
@@ -120,12 +120,12 @@ proptest! {
         for outcome in [lost, doubled].into_iter().flatten() {
             prop_assert!(outcome.is_err());
         }
-        // Two topics without messages may change places and numbers' checks still see it; so every swap is seen.
+        // Even a swap of two topics without messages is detected, by their numbers.
         prop_assert!(swapped.is_none_or(|outcome| outcome.is_err()));
     }
 }
 
-/// The records of a file, whole.
+/// The records of a file.
 fn records(file: &[u8]) -> Vec<&[u8]> {
     let (mut rest, mut records) = (&file[HEAD.len()..], Vec::new());
     while !rest.is_empty() {
@@ -137,7 +137,7 @@ fn records(file: &[u8]) -> Vec<&[u8]> {
     records
 }
 
-/// A length of 4 GiB in a short file costs no memory.
+/// A length of 4 GiB in a short file allocates little memory.
 #[test]
 fn a_length_that_lies_is_a_short_file() {
     let mut file = HEAD.to_vec();
@@ -145,7 +145,7 @@ fn a_length_that_lies_is_a_short_file() {
     assert!(matches!(read_back(&file), Err(Damage::Short)));
 }
 
-/// A file of another version is told apart from a damaged one.
+/// A file of another version has its own error.
 #[test]
 fn another_format_is_named() {
     let mut file = written(&[]);
