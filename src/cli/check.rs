@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::layers::ConfigArguments;
-use super::tell::tell;
+use super::tell::{print, tell};
 use crate::config::{Config, DEFAULT_FILE, Sources};
 use crate::{cluster, server};
 
@@ -27,10 +27,7 @@ pub(super) struct CheckArguments {
 /// Checks a configuration, or prints the built-in one.
 pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
     if arguments.print_default {
-        return match std::io::stdout().write_all(DEFAULT_FILE.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("can't write to standard output"),
-            _ => Ok(()),
-        };
+        return print(DEFAULT_FILE.as_bytes()).map(drop);
     }
     let sources = arguments.config.into_sources()?;
     let config = load(&sources)?;

@@ -1,10 +1,10 @@
 //! `belfry completions` and `belfry man`.
 
-use std::io::{ErrorKind, Write};
-
 use anyhow::{Context, anyhow};
 use clap::{Args, Command};
 use clap_complete::Shell;
+
+use super::tell::print;
 
 /// `belfry completions`.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(super) struct ManArguments {
 pub(super) fn print_completions(arguments: &CompletionsArguments, mut program: Command) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut program, "belfry", &mut script);
-    print(&script)
+    print(&script).map(drop)
 }
 
 /// Prints the manual page of `program`, or of one of its subcommands, in roff.
@@ -43,12 +43,5 @@ pub(super) fn print_manual(arguments: &ManArguments, mut program: Command) -> an
     };
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page).context("the manual page can't be made")?;
-    print(&page)
-}
-
-fn print(bytes: &[u8]) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(bytes) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("can't write to standard output"),
-        _ => Ok(()),
-    }
+    print(&page).map(drop)
 }

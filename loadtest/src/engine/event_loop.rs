@@ -191,7 +191,7 @@ impl EventLoop {
         if session.phase == Phase::Connecting {
             let refused = session.transport.as_ref().and_then(|transport| transport.tcp().take_error().ok().flatten());
             if let Some(error) = refused {
-                self.ledger.counts.refuse(format!("connecting failed: {error}"));
+                self.ledger.counts.findings.refuse(format!("connecting failed: {error}"));
                 return self.leave(index, Phase::Closed);
             }
             if session.posts {
@@ -230,7 +230,7 @@ impl EventLoop {
     fn break_off(&mut self, index: usize, error: &std::io::Error) {
         let reset = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
         if !reset || self.sessions[index].phase != Phase::Open {
-            self.ledger.counts.broken(error);
+            self.ledger.counts.findings.broken(error);
         }
         self.leave(index, Phase::Closed);
     }

@@ -1,9 +1,9 @@
 //! The ledger: topics and streams, and which deliveries are owed and have arrived.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::answers::{Answer, Answers, Asked};
+use super::findings::Findings;
 use super::session::{Phase, Session};
 use crate::measure::Latency;
 use crate::sequence::{Arrival, Track};
@@ -21,31 +21,10 @@ pub struct Counts {
     pub message_bytes: u64,
     /// The same after inflating.
     pub text_bytes: u64,
-    pub duplicated: u64,
-    pub reordered: u64,
     /// Messages that a later one overtook, including those that arrived afterwards.
     pub holes: u64,
-    pub altered: u64,
-    pub foreign: u64,
-    /// Messages that the server reported as dropped by a `gap`.
-    pub gaps: u64,
-    /// Native messages whose offset was not their sequence number.
-    pub wrong_offsets: u64,
-    pub recovered: u64,
-    pub unrecovered: u64,
-    pub draining: u64,
-    /// The most deliveries that one session lacked when the server closed it.
-    pub behind_at_close: u64,
-    /// Messages that were due while their publisher was disconnected.
-    pub unsent: u64,
-    /// Errors by code: the count, and the message of the first.
-    pub errors: BTreeMap<String, (u64, String)>,
-    /// Refused upgrades, by reason.
-    pub refusals: BTreeMap<String, u64>,
-    /// Sessions that the server closed, by close code; 1006 without a Close.
-    pub closes: BTreeMap<u16, u64>,
-    /// Other failures of a session, by error.
-    pub faults: BTreeMap<String, u64>,
+    /// What the checks found so far.
+    pub findings: Findings,
 }
 
 /// The ledger of one engine.
@@ -175,9 +154,9 @@ impl Ledger {
         let topic = session.topics[at];
         self.topics[topic as usize].epoch.clone_from(&told.epoch);
         match told.recovered {
-            Some(true) => self.counts.recovered += 1,
+            Some(true) => self.counts.findings.recovered.0 += 1,
             recovered => {
-                self.counts.unrecovered += u64::from(recovered.is_some());
+                self.counts.findings.recovered.1 += u64::from(recovered.is_some());
                 session.offsets[at] = told.offset;
                 // With one publisher the offsets of a topic are its sequence numbers, so the next message is known.
                 let first = self.first_track(&session.topics, at);
@@ -265,12 +244,12 @@ impl Ledger {
     /// Notes the end of the session; `closed` if the server ended it.
     pub(super) fn session_ended(&mut self, session: &mut Session, closed: bool) {
         if closed && session.expects_deliveries {
-            self.counts.behind_at_close = self.counts.behind_at_close.max(self.owed(session) as u64);
+            self.counts.findings.behind_at_close = self.counts.findings.behind_at_close.max(self.owed(session) as u64);
         }
         self.stop_expecting(session);
         // A Close with a code counts even before the session was subscribed.
         if closed && (session.phase == Phase::Open || session.close_code.is_some()) {
-            *self.counts.closes.entry(session.close_code.unwrap_or(1006)).or_default() += 1;
+            *self.counts.findings.closes.entry(session.close_code.unwrap_or(1006)).or_default() += 1;
         }
     }
 
@@ -289,12 +268,12 @@ impl Ledger {
     pub(super) fn deliver(&mut self, session: &mut Session, frame: &[u8], payload: Range<usize>, now: u64) {
         let stamp = match self.stamper.read(&frame[payload.clone()]) {
             Ok(stamp) => stamp,
-            Err(Mismatch::Altered) => return self.counts.altered += 1,
-            Err(Mismatch::Foreign) => return self.counts.foreign += 1,
+            Err(Mismatch::Altered) => return self.counts.findings.altered += 1,
+            Err(Mismatch::Foreign) => return self.counts.findings.foreign += 1,
         };
-        let Some(stream) = self.streams.get(stamp.stream as usize) else { return self.counts.foreign += 1 };
+        let Some(stream) = self.streams.get(stamp.stream as usize) else { return self.counts.findings.foreign += 1 };
         if stamp.sequence == 0 || stamp.sequence > stream.sent {
-            return self.counts.altered += 1;
+            return self.counts.findings.altered += 1;
         }
         let Some((at, track)) = self.locate(session, stamp.stream, stream.topic) else {
             // The message was in flight when the session changed its topics, or the server has no topics and sends
@@ -303,7 +282,7 @@ impl Ledger {
         };
         let topic = &self.topics[stream.topic as usize];
         if !session.dialect.is_intact(frame, payload.clone(), &topic.name, &topic.epoch) {
-            return self.counts.altered += 1;
+            return self.counts.findings.altered += 1;
         }
         self.counts.deliveries += 1;
         session.roaming.hear(now);
@@ -311,14 +290,14 @@ impl Ledger {
             session.offsets[at] = session.offsets[at].max(offset);
             let is_sequence = !self.clustered && self.topics[stream.topic as usize].streams == 1;
             if is_sequence && offset != u64::from(stamp.sequence) {
-                self.counts.wrong_offsets += 1;
+                self.counts.findings.wrong_offsets += 1;
             }
         }
         match session.tracks[track].take(stamp.stream, stamp.sequence, &mut session.missing) {
             Arrival::InOrder => {}
             Arrival::AfterHole(length) => self.counts.holes += u64::from(length),
-            Arrival::Late => self.counts.reordered += 1,
-            Arrival::Duplicate => return self.counts.duplicated += 1,
+            Arrival::Late => self.counts.findings.reordered += 1,
+            Arrival::Duplicate => return self.counts.findings.duplicated += 1,
         }
         if session.expects_deliveries {
             self.outstanding -= 1;
@@ -339,22 +318,5 @@ impl Ledger {
             first += known.streams as usize;
         }
         None
-    }
-}
-
-impl Counts {
-    /// Counts an error of the server.
-    pub(super) fn error(&mut self, code: String, message: String) {
-        self.errors.entry(code).or_insert((0, message)).0 += 1;
-    }
-
-    /// Counts a refused upgrade.
-    pub(super) fn refuse(&mut self, reason: String) {
-        *self.refusals.entry(reason).or_default() += 1;
-    }
-
-    /// Counts a fault of a session.
-    pub(super) fn broken(&mut self, fault: &dyn std::fmt::Display) {
-        *self.faults.entry(fault.to_string()).or_default() += 1;
     }
 }

@@ -146,7 +146,7 @@ impl Load {
         let stream = &mut ledger.streams[number as usize];
         let session = &mut sessions[stream.publisher];
         if session.phase != Phase::Open {
-            ledger.counts.unsent += 1;
+            ledger.counts.findings.unsent += 1;
             return;
         }
         stream.sent += 1;

@@ -33,20 +33,20 @@ fn reply(session: &mut Session, ledger: &mut Ledger, part: &[u8]) {
     match session.dialect.reply(part) {
         Reply::Subscribed(topics_told) => ledger.subscribed(session, &topics_told),
         Reply::Gap { topic, dropped, begins_anew } => {
-            ledger.counts.gaps += dropped;
+            ledger.counts.findings.gaps += dropped;
             if session.roaming.goes_on() {
                 ledger.excuse(session, &topic, begins_anew);
             }
         }
-        Reply::Draining => ledger.counts.draining += 1,
+        Reply::Draining => ledger.counts.findings.draining += 1,
         Reply::Published { id } => ledger.answer(id, Answer::Acknowledged),
         Reply::Error { id, code, message } => {
             id.into_iter().for_each(|id| ledger.answer(id, Answer::Refused));
-            ledger.counts.error(code, message);
+            ledger.counts.findings.error(code, message);
         }
         Reply::Acknowledged => ledger.acknowledge(session),
         Reply::Ping(answer) => push_masked(&mut session.outgoing, session.dialect.opcode(), answer),
         Reply::Other if session.dialect.sends_other_events() => {}
-        Reply::Other => ledger.counts.foreign += 1,
+        Reply::Other => ledger.counts.findings.foreign += 1,
     }
 }

@@ -6,6 +6,7 @@
 mod answers;
 mod compression;
 mod event_loop;
+mod findings;
 mod ledger;
 mod load;
 mod message;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use answers::Answers;
 pub use event_loop::Watch;
+pub use findings::Findings;
 pub use ledger::{Counts, Ledger};
 pub use load::{Load, Pace, StreamOrder};
 pub use sockets::{ConnectError, Spread, Target, Tls, raise_file_limit};

@@ -59,7 +59,7 @@ fn walk(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (
             Ok(Some(head)) if taken + head.head_bytes + head.payload_bytes <= bytes.len() => head,
             Ok(_) => break,
             Err(error) => {
-                ledger.counts.broken(&error);
+                ledger.counts.findings.broken(&error);
                 return (bytes.len(), Progress::Ended);
             }
         };
@@ -76,7 +76,7 @@ fn answers(ledger: &mut Ledger, bytes: &[u8]) -> usize {
     let mut taken = 0;
     while let publish_http::Answer::Whole { bytes, refused } = publish_http::answer(&bytes[taken..]) {
         if let Some((code, words)) = refused {
-            ledger.counts.error(code, words);
+            ledger.counts.findings.error(code, words);
         }
         taken += bytes;
     }
@@ -97,12 +97,12 @@ fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Opening {
         Answer::Partial => return Opening::Partial,
         Answer::Accepted { head_bytes, deflate } => (head_bytes, deflate),
         Answer::Refused { status, reason } => {
-            ledger.counts.refuse(format!("{status} {reason}"));
+            ledger.counts.findings.refuse(format!("{status} {reason}"));
             return Opening::Refused;
         }
     };
     if let Err(error) = session.compression.agree(deflate) {
-        ledger.counts.refuse(error.to_string());
+        ledger.counts.findings.refuse(error.to_string());
         return Opening::Refused;
     }
     session.phase = Phase::Subscribing;
@@ -149,7 +149,7 @@ fn data(session: &mut Session, ledger: &mut Ledger, deflated: bool, payload: &[u
     let mut inflater = std::mem::take(&mut ledger.inflater);
     match session.compression.inflate(payload, &mut inflater) {
         Ok(text) => message::measured(session, ledger, text, payload.len(), now),
-        Err(error) => ledger.counts.broken(&error),
+        Err(error) => ledger.counts.findings.broken(&error),
     }
     ledger.inflater = inflater;
 }

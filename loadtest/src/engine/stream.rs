@@ -17,7 +17,7 @@ pub(super) fn take(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now
             }
             Ok(None) => return (taken, false),
             Err(error) => {
-                ledger.counts.broken(&error);
+                ledger.counts.findings.broken(&error);
                 return (bytes.len(), true);
             }
         }

@@ -57,7 +57,7 @@ impl Live {
     fn line(&self, slice: &Slice, counts: &Counts) -> String {
         let top = self.rates.iter().copied().max().unwrap_or(0).max(1);
         let bars: String = self.rates.iter().map(|rate| BARS[(rate * 7 / top) as usize]).collect();
-        let wrong = counts.duplicated + counts.reordered + counts.altered + counts.holes;
+        let wrong = counts.findings.duplicated + counts.findings.reordered + counts.findings.altered + counts.holes;
         let wrong = if wrong == 0 { "no loss".to_owned() } else { format!("{wrong} WRONG") };
         let when = if slice.at > 0.0 { format!("{:.1} s", slice.at) } else { "warm-up".to_owned() };
         format!(

@@ -113,10 +113,10 @@ impl Report {
             Figure::Max => delay(latency.max),
             Figure::Lateness => Some(self.lateness.p99),
             Figure::Lost => Some(verdict.lost as f64),
-            Figure::Duplicated => Some(verdict.duplicated as f64),
-            Figure::Reordered => Some(verdict.reordered as f64),
-            Figure::Closed => Some(verdict.closes.values().sum::<u64>() as f64),
-            Figure::Refused => Some(verdict.refusals.values().sum::<u64>() as f64),
+            Figure::Duplicated => Some(verdict.findings.duplicated as f64),
+            Figure::Reordered => Some(verdict.findings.reordered as f64),
+            Figure::Closed => Some(verdict.findings.closes.values().sum::<u64>() as f64),
+            Figure::Refused => Some(verdict.findings.refusals.values().sum::<u64>() as f64),
             Figure::Cpu => self.server.map(|server| server.cpu_us_per_delivery),
             Figure::Bytes => self.bytes_per_delivery,
             Figure::Delivered => Some(self.deliveries as f64 / self.measured_s.max(1e-9)),
@@ -150,7 +150,7 @@ impl Report {
                 self.lateness.p99 / 1e3
             ));
         }
-        if self.verdict.errors.contains_key("rate_limited") {
+        if self.verdict.findings.errors.contains_key("rate_limited") {
             warnings.push(
                 "the gateway refused publishes by `limits.commands_per_second`, and they count as lost: use more --publishers, raise the key, or let --start start a gateway".to_owned(),
             );

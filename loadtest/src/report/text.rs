@@ -73,27 +73,27 @@ impl Report {
         let counts = [
             ("lost", verdict.lost),
             ("sessions behind", verdict.behind_sessions),
-            ("duplicated", verdict.duplicated),
-            ("reordered", verdict.reordered),
-            ("altered", verdict.altered),
-            ("foreign", verdict.foreign),
-            ("at a wrong offset", verdict.wrong_offsets),
-            ("in gaps that were told", verdict.gaps),
-            ("unsent, the publisher being away", verdict.unsent),
+            ("duplicated", verdict.findings.duplicated),
+            ("reordered", verdict.findings.reordered),
+            ("altered", verdict.findings.altered),
+            ("foreign", verdict.findings.foreign),
+            ("at a wrong offset", verdict.findings.wrong_offsets),
+            ("in gaps that were told", verdict.findings.gaps),
+            ("unsent, the publisher being away", verdict.findings.unsent),
         ];
         let found: Vec<String> = counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
         let found =
             if found.is_empty() { "every message reached every subscriber once, in order, unchanged".to_owned() } else { found.join(", ") };
         row(f, "checks", &found)?;
-        for (code, (count, words)) in &verdict.errors {
+        for (code, (count, words)) in &verdict.findings.errors {
             row(f, "error", &format!("{count} × {code}: {words}"))?;
         }
-        for (kind, reasons) in [("refused", &verdict.refusals), ("fault", &verdict.faults)] {
+        for (kind, reasons) in [("refused", &verdict.findings.refusals), ("fault", &verdict.findings.faults)] {
             for (reason, count) in reasons {
                 row(f, kind, &format!("{count} × {reason}"))?;
             }
         }
-        for (code, count) in &verdict.closes {
+        for (code, count) in &verdict.findings.closes {
             row(f, "closed by the server", &format!("{count} × {code}"))?;
         }
         for failure in &self.failures {

@@ -153,6 +153,15 @@ impl Bench {
         Ok(publishers)
     }
 
+    /// Adds and connects the publishers and all subscribers of `topic`. Returns the streams, and the subscribers.
+    pub(super) fn fill(&mut self, topic: u32) -> anyhow::Result<(StreamOrder, Vec<usize>)> {
+        let publishers = self.publishers()?;
+        let streams = publishers.iter().map(|publisher| self.engine.stream(topic, *publisher)).collect();
+        let subscribers: Vec<usize> = (0..self.settings.sessions).map(|_| self.engine.add_subscriber(vec![topic])).collect();
+        self.connect(&subscribers)?;
+        Ok((StreamOrder::RoundRobin(streams), subscribers))
+    }
+
     /// Connects `sessions`, and adds the cost for the server as figures.
     pub(super) fn connect(&mut self, sessions: &[usize]) -> anyhow::Result<()> {
         let (open, before, began) = (self.engine.open_sessions(), self.moment(), self.engine.now());
@@ -187,16 +196,16 @@ impl Bench {
         if open >= wanted {
             return Ok(());
         }
-        let why: Vec<String> = counts.refusals.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
-        let faults = counts.faults.iter().map(|(fault, count)| format!("{count} × {fault}"));
-        let errors = counts.errors.iter().map(|(code, (count, words))| format!("{count} × {code}: {words}"));
-        let closes = counts.closes.iter().map(|(code, count)| format!("{count} × closed with {code}"));
+        let why: Vec<String> = counts.findings.refusals.iter().map(|(reason, count)| format!("{count} × {reason}")).collect();
+        let faults = counts.findings.faults.iter().map(|(fault, count)| format!("{count} × {fault}"));
+        let errors = counts.findings.errors.iter().map(|(code, (count, words))| format!("{count} × {code}: {words}"));
+        let closes = counts.findings.closes.iter().map(|(code, count)| format!("{count} × closed with {code}"));
         let why: Vec<String> = why.into_iter().chain(faults).chain(errors).chain(closes).collect();
-        let remedy = if counts.refusals.keys().any(|reason| reason.starts_with("429")) {
+        let remedy = if counts.findings.refusals.keys().any(|reason| reason.starts_with("429")) {
             "; the gateway holds each address to `limits.sessions_per_address`: spread the sessions with --spread, raise the key, or let --start start a gateway"
         } else if lacks_credentials(counts) {
             "; is the --token right?"
-        } else if counts.errors.contains_key("not_allowed") {
+        } else if counts.findings.errors.contains_key("not_allowed") {
             "; the grants must cover --prefix: give a --token or another --prefix, or let --start start a gateway"
         } else {
             ""
@@ -247,7 +256,7 @@ impl Bench {
     pub(super) fn finish(mut self) -> anyhow::Result<Report> {
         self.engine.settle(SETTLE_PATIENCE)?;
         let verdict = self.engine.verdict();
-        if !self.settings.scenario.expects_closes() && !verdict.closes.is_empty() {
+        if !self.settings.scenario.expects_closes() && !verdict.findings.closes.is_empty() {
             self.failures.push("the server closed sessions that behaved".to_owned());
         }
         let after = self.scrape_at_rest();
@@ -339,8 +348,8 @@ impl Bench {
 
 /// Whether the server refused the credentials, or requires some.
 fn lacks_credentials(counts: &Counts) -> bool {
-    let refused = counts.refusals.keys().any(|reason| reason.starts_with("401") || reason.starts_with("403"));
-    refused || [1008, 4001, 4002].iter().any(|code| counts.closes.contains_key(code))
+    let refused = counts.findings.refusals.keys().any(|reason| reason.starts_with("401") || reason.starts_with("403"));
+    refused || [1008, 4001, 4002].iter().any(|code| counts.findings.closes.contains_key(code))
 }
 
 /// The sums of the metrics of all gateways.

@@ -57,14 +57,14 @@ fn watch(bench: &mut Bench) -> anyhow::Result<()> {
 
 fn check(bench: &mut Bench) -> anyhow::Result<()> {
     let verdict = bench.engine.verdict();
-    bench.note("messages_behind_at_close_most", verdict.behind_at_close as f64);
-    let others: u64 = verdict.closes.iter().filter(|(code, _)| **code != 1001).map(|(_, count)| count).sum();
+    bench.note("messages_behind_at_close_most", verdict.findings.behind_at_close as f64);
+    let others: u64 = verdict.findings.closes.iter().filter(|(code, _)| **code != 1001).map(|(_, count)| count).sum();
     if others > 0 {
         bench.failures.push(format!("{others} sessions were closed, but not with 1001"));
     }
     let total = (bench.settings.sessions + bench.settings.publishers) as u64;
-    if bench.settings.dialect == Dialect::Json && verdict.draining < total {
-        bench.failures.push(format!("{} of {total} sessions were told of the drain", verdict.draining));
+    if bench.settings.dialect == Dialect::Json && verdict.findings.draining < total {
+        bench.failures.push(format!("{} of {total} sessions were told of the drain", verdict.findings.draining));
     }
     let Some(started) = bench.started() else { return Ok(()) };
     for _ in 0..100 {

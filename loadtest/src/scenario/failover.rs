@@ -25,7 +25,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     bench.connect(&subscribers)?;
     bench.measure(bench.load(StreamOrder::RoundRobin(streams)), |bench| fail(bench, &subscribers))?;
     come_back(&mut bench, publishers.len() + subscribers.len())?;
-    let (recovered, unrecovered) = bench.engine.verdict().recovered;
+    let (recovered, unrecovered) = bench.engine.verdict().findings.recovered;
     let answers = bench.engine.answers();
     bench.note("topics_recovered", recovered as f64);
     bench.note("topics_not_recovered", unrecovered as f64);

@@ -2,7 +2,6 @@
 
 use super::bench::{Bench, CONNECT_PATIENCE};
 use super::halves::compare_halves;
-use crate::engine::StreamOrder;
 use crate::plan::Server;
 use crate::report::Report;
 use crate::wire::Dialect;
@@ -13,14 +12,11 @@ const STALLED_SHARE: usize = 10;
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let has_rule = matches!(bench.settings.server, Server::Belfry { .. });
     let topic = if has_rule { bench.topic_under("closing", 0) } else { bench.topic(0) };
-    let publishers = bench.publishers()?;
-    let streams = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
-    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();
-    bench.connect(&subscribers)?;
+    let (streams, subscribers) = bench.fill(topic)?;
     let stalled: Vec<usize> = subscribers.iter().copied().step_by(STALLED_SHARE).collect();
     bench.note("stalled_sessions", stalled.len() as f64);
     bench.engine.exclude_from_latency(stalled.iter().copied());
-    let load = bench.load(StreamOrder::RoundRobin(streams));
+    let load = bench.load(streams);
     bench.measure(load, |bench| compare_halves(bench, |bench| stall(bench, &stalled)))?;
     let away = if comes_back(&bench) { 0 } else { stalled.len() };
     let due = bench.settings.sessions - away;
@@ -28,7 +24,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     if reading < due {
         bench.failures.push(format!("{} sessions that read were closed", due - reading));
     }
-    let (recovered, unrecovered) = bench.engine.verdict().recovered;
+    let (recovered, unrecovered) = bench.engine.verdict().findings.recovered;
     bench.note("recovered_sessions", recovered as f64);
     if has_rule && unrecovered > 0 {
         bench.failures.push(format!("{unrecovered} sessions came back and history no longer reached them; publish less"));

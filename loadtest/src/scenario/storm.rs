@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::bench::{Bench, CONNECT_PATIENCE};
 use super::halves::compare_halves;
-use crate::engine::StreamOrder;
 use crate::report::Report;
 
 /// One subscriber in this many stays.
@@ -15,15 +14,12 @@ const AWAY: Duration = Duration::from_millis(300);
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let prefix = bench.prefix_with_history();
     let topic = bench.topic_under(&prefix, 0);
-    let publishers = bench.publishers()?;
-    let streams = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
-    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();
-    bench.connect(&subscribers)?;
+    let (streams, subscribers) = bench.fill(topic)?;
     let leaving: Vec<usize> = subscribers.iter().copied().filter(|subscriber| subscriber % STAYING_SHARE != 0).collect();
     bench.engine.exclude_from_latency(leaving.iter().copied());
-    let load = bench.load(StreamOrder::RoundRobin(streams));
+    let load = bench.load(streams);
     bench.measure(load, |bench| compare_halves(bench, |bench| storm(bench, &leaving)))?;
-    let (recovered, unrecovered) = bench.engine.verdict().recovered;
+    let (recovered, unrecovered) = bench.engine.verdict().findings.recovered;
     bench.note("recovered_sessions", recovered as f64);
     if unrecovered > 0 {
         bench

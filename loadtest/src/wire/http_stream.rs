@@ -1,20 +1,13 @@
 //! A stream of events in the body of an HTTP answer: its request, its answer, its chunks (RFC 9112 §7.1).
 
-use std::fmt::Write as _;
-
-use super::upgrade::{Answer, head_of};
+use super::upgrade::{Answer, finish_head, head_of};
 
 /// The longest head of a chunk: 16 hexadecimal digits and CRLF. Belfry writes no extensions.
 const CHUNK_HEAD_BYTES_MAX: usize = 18;
 
 /// The request of a stream.
 pub fn request(host: &str, path: &str, token: Option<&str>) -> Vec<u8> {
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
-    if let Some(token) = token {
-        let _ = write!(request, "Authorization: Bearer {token}\r\n");
-    }
-    request.push_str("\r\n");
-    request.into_bytes()
+    finish_head(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n"), token)
 }
 
 /// Reads the server's answer.

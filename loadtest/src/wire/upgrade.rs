@@ -84,11 +84,16 @@ pub fn request(host: &str, path: &str, deflate: Deflate, protocol: Option<&str>,
     if let Some(protocol) = protocol {
         let _ = write!(request, "Sec-WebSocket-Protocol: {protocol}\r\n");
     }
+    finish_head(request, token)
+}
+
+/// Adds the credential and the empty line to the head of a request.
+pub(super) fn finish_head(mut head: String, token: Option<&str>) -> Vec<u8> {
     if let Some(token) = token {
-        let _ = write!(request, "Authorization: Bearer {token}\r\n");
+        let _ = write!(head, "Authorization: Bearer {token}\r\n");
     }
-    request.push_str("\r\n");
-    request.into_bytes()
+    head.push_str("\r\n");
+    head.into_bytes()
 }
 
 /// The head of the server's answer. The error is an incomplete one, or another status.

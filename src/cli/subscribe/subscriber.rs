@@ -1,16 +1,15 @@
 //! Subscribes, prints messages, reconnects, and resumes.
 
-use std::io::ErrorKind;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::output::Output;
 use super::resume::{Resume, SUBSCRIBE_ID};
 use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, Message, WebSocket, read_event};
-use crate::cli::tell::tell;
+use crate::cli::tell::{is_closed, tell};
 
 /// The longest silence of the gateway before its `welcome`, which has the ping interval.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
@@ -188,15 +187,6 @@ fn remedy(code: &str) -> &'static str {
     }
 }
 
-/// Whether the reader has closed standard output, which is not an error.
-fn is_closed(written: std::io::Result<()>) -> anyhow::Result<bool> {
-    match written {
-        Ok(()) => Ok(false),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(true),
-        Err(error) => Err(anyhow!("can't write to standard output: {error}")),
-    }
-}
-
 /// The end of a session by the gateway's Close (PROTOCOL section 6): reconnect, or an error with the reason.
 fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::Result<End> {
     let said =
@@ -227,12 +217,5 @@ mod tests {
             let error = after_close(code, "why", None).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains("why") && error.contains(&code.to_string()), "{error}");
         }
-    }
-
-    #[test]
-    fn a_closed_pipe_is_no_failure() {
-        assert!(is_closed(Err(ErrorKind::BrokenPipe.into())).unwrap());
-        assert!(is_closed(Err(ErrorKind::StorageFull.into())).is_err());
-        assert!(!is_closed(Ok(())).unwrap());
     }
 }

@@ -9,12 +9,13 @@ mod terminal;
 mod view;
 mod words;
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::IsTerminal;
 
 use anyhow::Context;
 use clap::Args;
 
 use super::gateway::{ConnectError, Gateway, GatewayArguments};
+use super::tell::print;
 use admin::{Admin, Tables};
 use stats::{Stats, StatsFeed};
 use terminal::{Input, Terminal};
@@ -47,10 +48,8 @@ async fn print_lines(gateway: &Gateway, mut feed: StatsFeed) -> anyhow::Result<(
         if let Some(tables) = look(&mut admin, gateway, &stats).await? {
             text.push_str(&plain::tables(&tables));
         }
-        let mut output = std::io::stdout().lock();
-        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-            written => written.context("can't write to standard output")?,
+        if print(text.as_bytes())? {
+            return Ok(());
         }
     }
 }

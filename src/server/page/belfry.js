@@ -553,7 +553,7 @@ export class Subscription {
     const same = before?.epoch === epoch;
     const hole = same && before.until > before.offset && offset !== before.offset + 1;
     if (same && !before.replaying && offset <= before.offset) return;
-    if (hole && offset <= before.until) return; // The message belongs to another subscription's replay. This one's replay has the messages in between.
+    if (hole && offset <= before.until) return; // Of another subscription's replay: this one's fills the hole.
     this.#positions.set(topic, { epoch, offset, until: same ? before.until : 0 });
     if (before && !same) this.#lose(topic, 'epoch', before);
     if (hole) this.#lose(topic, 'history', before);
