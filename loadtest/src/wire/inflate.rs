@@ -1,4 +1,4 @@
-//! Inflating what a server compressed (RFC 7692), cheaply: most frames have come before, to another session.
+//! Inflates messages (RFC 7692) with a cache, because most frames were inflated before for another session.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -7,52 +7,53 @@ use std::sync::Arc;
 use flate2::{Decompress, FlushDecompress, Status};
 use foldhash::fast::FixedState;
 
-/// The four bytes that end each message's deflate stream and do not travel (RFC 7692 §7.2.2).
+/// The last four bytes of each message's deflate stream, which are not sent (RFC 7692 §7.2.2).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// The largest message that is inflated.
+/// The largest inflated message, in bytes.
 const PLAIN_BYTES_MAX: usize = 64 << 20;
-/// How many results are kept; a subscriber that lags has this many messages to catch up with.
+/// The number of cached results. A subscriber that lags by more messages does not profit.
 const KEPT_MAX: usize = 1024;
-/// Streams that are kept to be taken on; with more groups of sessions than that, streams are made anew from the texts.
+/// The largest number of kept streams. With more groups of sessions, streams are rebuilt from the texts.
 const STREAMS_MAX: usize = 256;
 /// The farthest that a message can refer back (RFC 1951 §3.2.5).
 const WINDOW_BYTES: usize = 32 << 10;
 /// The most bytes of a stored block (RFC 1951 §3.2.4).
 const STORED_MAX: usize = 0xffff;
 
-/// What a session had inflated before a message. Sessions at the same point inflate the same bytes to the same text.
+/// Identifies all that a session has inflated before a message. Sessions at the same point inflate the same bytes to
+/// the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Point(u64);
 
-/// Before any message, and before each message that stands alone.
+/// The point before any message, and before each message without references.
 const EMPTY: Point = Point(0);
 
-/// A message that was inflated.
+/// A cached message.
 #[derive(Debug)]
 struct Kept {
     at: Point,
     deflated: Box<[u8]>,
     text: Arc<[u8]>,
-    /// Where a session is that has inflated the message.
+    /// The point of a session that has inflated the message.
     next: Point,
 }
 
-/// What all sessions have inflated.
+/// The inflater of all sessions.
 ///
-/// A gateway that compresses once for all sends the same bytes to each subscriber with the same past. So results are kept by the
-/// past and the bytes, and a message that was seen before costs a look-up.
+/// A gateway that compresses once for all sends the same bytes to each subscriber with the same past. So results are
+/// cached by point and bytes, and a repeated message costs a look-up.
 #[derive(Debug, Default)]
 pub struct Inflater {
-    /// Made for the first message that stands alone: an inflater without a state costs nothing to make.
+    /// Allocated with the first message without references, so that an empty inflater costs nothing.
     state: Option<Decompress>,
-    /// By the hash of the point and the bytes. If two messages have the same hash, the later one is kept.
+    /// Results by the hash of point and bytes. If two messages have the same hash, the later one is kept.
     kept: HashMap<u64, Kept, FixedState>,
-    /// The keys in the order in which they came.
+    /// The keys in order of insertion.
     order: VecDeque<u64>,
-    /// The points given out so far.
+    /// The number of points that were assigned.
     points: u64,
-    /// Streams that stand at a point, the newest last: whichever session is first at the next message takes the stream on.
+    /// The streams at their points, the newest last. The first session with the next message continues the stream.
     streams: VecDeque<(Point, Decompress)>,
     plain: Vec<u8>,
     sharing: Sharing,
@@ -66,38 +67,38 @@ struct Sharing {
 }
 
 impl Sharing {
-    /// Messages that decide.
+    /// The number of messages that decide.
     const TRIED: u32 = 1024;
 
-    /// Where most messages come to one session alone, looking for them would cost more than it saves.
+    /// If most messages come to one session only, look-ups cost more than they save.
     fn pays(&self) -> bool {
         self.alone < Self::TRIED || self.shared > self.alone
     }
 }
 
-/// What one session has inflated, the newest 32 KiB of it (RFC 7692 §7.2.2).
+/// The window of a session: the newest 32 KiB of inflated data (RFC 7692 §7.2.2).
 #[derive(Debug)]
 pub struct Window {
     at: Point,
-    /// The texts up to there, as far as a message can refer back.
+    /// The texts before the point, as far as a message can refer back.
     texts: VecDeque<Arc<[u8]>>,
     text_bytes: usize,
-    /// Its own stream, once sharing does not pay.
+    /// The session's own stream, if sharing does not pay.
     own: Option<Decompress>,
 }
 
-/// The bytes were no deflate stream, or too many.
+/// The bytes are not a deflate stream, or the result is too large.
 #[derive(Debug, thiserror::Error)]
 #[error("a compressed message can't be inflated")]
 pub struct BadDeflate;
 
 impl Inflater {
-    /// With nothing kept.
+    /// An inflater with an empty cache.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Inflates a message that stands alone.
+    /// Inflates a message without references to earlier ones.
     pub fn inflate(&mut self, deflated: &[u8]) -> Result<&[u8], BadDeflate> {
         let key = self.key(EMPTY, deflated);
         if self.find(key, EMPTY, deflated).is_none() {
@@ -109,7 +110,7 @@ impl Inflater {
         Ok(&self.kept[&key].text)
     }
 
-    /// Inflates a message that may refer to what `window` has, and adds it there.
+    /// Inflates a message that may refer to earlier ones in `window`, and adds it there.
     pub fn inflate_in(&mut self, window: &mut Window, deflated: &[u8]) -> Result<&[u8], BadDeflate> {
         if !self.sharing.pays() {
             run(window.own_stream()?, deflated, &mut self.plain)?;
@@ -127,7 +128,7 @@ impl Inflater {
         Ok(&kept.text)
     }
 
-    /// Inflates a message that no session at this point has had.
+    /// Inflates a message that is not cached for this point.
     fn inflate_first(&mut self, window: &Window, key: u64, deflated: &[u8]) -> Result<(), BadDeflate> {
         let standing = self.streams.iter().rposition(|(at, _)| *at == window.at).and_then(|index| self.streams.remove(index));
         let mut stream = match standing {
@@ -151,7 +152,7 @@ impl Inflater {
         self.kept.get(&key).filter(|kept| kept.at == at && *kept.deflated == *deflated)
     }
 
-    /// Keeps the text just inflated; gives the point behind it.
+    /// Caches the inflated text. Returns the point behind the message.
     fn keep(&mut self, key: u64, at: Point, deflated: &[u8]) -> Point {
         if self.order.len() == KEPT_MAX
             && let Some(oldest) = self.order.pop_front()
@@ -167,12 +168,12 @@ impl Inflater {
 }
 
 impl Window {
-    /// Nothing inflated yet.
+    /// An empty window.
     pub const fn new() -> Self {
         Self { at: EMPTY, texts: VecDeque::new(), text_bytes: 0, own: None }
     }
 
-    /// The session has had the message.
+    /// Adds a message that the session has received.
     fn pass(&mut self, message: &Kept) {
         self.at = message.next;
         self.text_bytes += message.text.len();
@@ -185,7 +186,7 @@ impl Window {
         }
     }
 
-    /// A stream that stands where the session does: its texts enter as stored blocks.
+    /// A stream at the session's point. It is fed the texts as stored blocks.
     fn stream(&self) -> Result<Decompress, BadDeflate> {
         let mut stream = Decompress::new(false);
         let (mut block, mut plain) = (Vec::new(), Vec::new());
@@ -203,7 +204,7 @@ impl Window {
         Ok(stream)
     }
 
-    /// The session's own stream from here on.
+    /// The session's own stream; makes it at the first call.
     fn own_stream(&mut self) -> Result<&mut Decompress, BadDeflate> {
         if self.own.is_none() {
             self.own = Some(self.stream()?);
@@ -225,7 +226,7 @@ fn run(state: &mut Decompress, deflated: &[u8], plain: &mut Vec<u8>) -> Result<(
     feed(state, &TAIL, plain)
 }
 
-/// Inflates `piece` to the end of `plain`.
+/// Inflates `piece`, and appends the result to `plain`.
 fn feed(state: &mut Decompress, piece: &[u8], plain: &mut Vec<u8>) -> Result<(), BadDeflate> {
     let mut consumed = 0;
     loop {
@@ -249,10 +250,7 @@ mod tests {
     use super::*;
 
     fn deflate(plain: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(plain.len() + 64);
-        Compress::new(Compression::fast(), false).compress_vec(plain, &mut out, FlushCompress::Sync).unwrap();
-        out.truncate(out.len() - TAIL.len());
-        out
+        referring()(plain)
     }
 
     #[test]
@@ -276,7 +274,7 @@ mod tests {
         }
     }
 
-    /// RFC 7692 §7.2.3.2: with a window that is kept the same message again is a reference, which means nothing in another window.
+    /// RFC 7692 §7.2.3.2: with a kept window, a repeated message is a reference, which is invalid in another window.
     #[test]
     fn a_message_may_refer_to_an_earlier_one_of_its_window() {
         let mut next = referring();
@@ -288,7 +286,7 @@ mod tests {
         assert!(inflater.inflate_in(&mut Window::new(), &again).is_err());
     }
 
-    /// Sessions with the same past share results; one that parts from them goes on in a window of its own, and so does one that lags.
+    /// Sessions with the same past share results. A session that differs or lags has its own window.
     #[test]
     fn sessions_with_the_same_past_share_its_texts() {
         let text = |n: usize| format!("{{\"n\":{n},\"of\":\"all that are together\",\"pad\":\"{}\"}}", "x".repeat(n % 300));
@@ -311,7 +309,8 @@ mod tests {
         }
     }
 
-    /// What comes to no two sessions is not looked for any more, and sessions that shared until then go on by themselves.
+    /// If no two sessions receive the same messages, look-ups end, and sessions that shared results continue with their
+    /// own streams.
     #[test]
     fn sharing_ends_where_it_does_not_pay() {
         let (mut inflater, mut common) = (Inflater::new(), referring());
