@@ -1,4 +1,4 @@
-//! What is said to us, in no wire's spelling.
+//! The commands of the native dialect, as the JSON parser returns them.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use crate::codes::ErrorCode;
 use crate::position::Offset;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
-/// The client's `id`: an integer or a string, kept as the JSON text that it came as.
+/// The client's `id`, an integer or a string, as the JSON text that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestId<'a>(pub &'a str);
 
-/// Where a client says it was, of one topic.
+/// The position that a client has on one topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Since<'a> {
     /// The topic.
     pub topic: TopicName,
-    /// The epoch as the client has it; compared, never trusted.
+    /// The epoch, as received. It may be any text.
     pub epoch: std::borrow::Cow<'a, str>,
-    /// The last offset that it has.
+    /// The offset of the last message that the client has.
     pub offset: Offset,
 }
 
 impl Since<'_> {
-    /// The same, with a copy of the epoch.
+    /// The same position, with a copy of the epoch.
     pub fn into_owned(self) -> Since<'static> {
         Since { topic: self.topic, epoch: self.epoch.into_owned().into(), offset: self.offset }
     }
@@ -33,12 +33,12 @@ impl Since<'_> {
 pub struct Request<'a> {
     /// The client's `id`, if it gave one.
     pub id: Option<RequestId<'a>>,
-    /// What is wanted.
+    /// The operation.
     pub command: Command<'a>,
 }
 
-/// What a session asks for (PROTOCOL section 3). Names that are no topics stay in the list as errors, since the good ones
-/// are done all the same.
+/// A command of a session (PROTOCOL section 3). Invalid names stay in the list of topics as errors, because the command is executed for the
+/// valid ones.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are the contract's members")]
 pub enum Command<'a> {
@@ -76,15 +76,15 @@ pub enum Command<'a> {
     Ping,
 }
 
-/// A command that can't be done as it was said.
+/// The refusal of a command that can't be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal<'a> {
-    /// The client's `id`, where it could be read.
+    /// The client's `id`, if it could be parsed.
     pub id: Option<RequestId<'a>>,
     /// For `commands_total{op}`.
     pub op: crate::metrics::CommandOp,
     /// The contract's code.
     pub code: ErrorCode,
-    /// What was wrong and what would be right.
+    /// The text: the member, its value, and what is allowed.
     pub message: String,
 }

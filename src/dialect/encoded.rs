@@ -1,4 +1,4 @@
-//! One message's frames: one for each encoding, made at first need and shared by every session that takes it.
+//! The frames of one message: one for each encoding, which is made when the first session needs it, and shared by all sessions.
 
 use super::encoder::Encoder;
 use super::encoding::{Dialect, Encoding};
@@ -12,51 +12,51 @@ use crate::frame::{HEAD_BYTES_MAX, ParsedMessage, ServerWindow, server_head};
 use crate::hub::Message;
 use crate::metrics::Tally;
 
-/// A message and the frames made of it so far.
+/// A message and its frames so far.
 #[derive(Debug)]
 pub struct Encoded {
     message: Message,
     json: Frames,
     raw: Frames,
-    /// Of the other dialects, in the order of first need: few messages have any.
+    /// The frames of the other dialects, in the order of first use. Few messages have any.
     others: Vec<(Dialect, Frames)>,
-    /// Of streams, by encoding, in the order of first need; fourteen at most.
+    /// The frames of streams by encoding, in the order of first use; at most fourteen.
     streams: Vec<(Encoding, FrameBytes)>,
 }
 
 /// One dialect's frames of a message.
 #[derive(Debug, Default)]
 struct Frames {
-    /// Uncompressed; also what the compressor reads.
+    /// The uncompressed frame, which is the compressor's input too.
     plain: Option<PlainFrame>,
-    /// By window bits, in the order of first need. Windows other than 15 are rare and there are eight at most, so a
-    /// search is shorter than a table.
+    /// The compressed frames by window bits, in the order of first use. There are at most eight, and windows other than 15 bits are rare, so a
+    /// linear search is faster than a table.
     packed: Vec<(u8, FrameBytes)>,
-    /// What sessions need whose clients keep their windows; made when the first of these takes the message.
+    /// The frames for sessions whose clients keep their windows. Made for the first such session.
     referring: Option<Box<Referring>>,
 }
 
 /// A message as one that refers to earlier ones of its topic, and that later ones refer to.
 #[derive(Debug)]
 struct Referring {
-    /// `None`: it takes no part.
+    /// `None`: later messages can't refer to it.
     referable: Option<Referable>,
-    /// By the number of the earlier message.
+    /// The message parsed against earlier messages, by their numbers.
     parsed: Vec<(u64, ParsedMessage)>,
-    /// By window bits: compressed by itself, though it be short.
+    /// Frames that refer to no other message, by window bits. They are compressed even if the message is short.
     alone: Vec<(u8, FrameBytes)>,
 }
 
-/// What a session is sent whose client keeps its window.
+/// The form of a message for a session whose client keeps its window.
 pub enum ForWindow {
-    /// The message as it refers to the earlier one.
+    /// A frame that refers to the earlier message.
     Referring,
-    /// A frame that stands alone.
+    /// A frame that refers to no other message.
     Alone(FrameBytes),
 }
 
 impl Encoded {
-    /// Nothing encoded yet.
+    /// A message without frames.
     pub fn new(message: Message) -> Self {
         Self { message, json: Frames::default(), raw: Frames::default(), others: Vec::new(), streams: Vec::new() }
     }
@@ -66,8 +66,8 @@ impl Encoded {
         &self.message
     }
 
-    /// The whole frame, head and payload, for `encoding`; encoded at its first call, then shared. A message that is not
-    /// worth compressing has the plain frame for every window.
+    /// The whole frame, head and payload, for `encoding`. The first call makes the frame, later calls share it. A message that is not worth
+    /// compressing has the same plain frame for all windows.
     pub fn frame(&mut self, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
         let Encoding { dialect, framing: Framing::WebSocket { window } } = encoding else { return self.of_stream(encoding) };
         let (message, frames) = self.frames(dialect);
@@ -105,8 +105,8 @@ impl Encoded {
         referring.referable
     }
 
-    /// Whether the message can be written against the one that has `number` in this shard, of its own topic; it is parsed at the
-    /// first call. `false`: that one is not kept any more.
+    /// Whether the message can refer to the message `number` of its topic, by this shard's numbers. The first call parses the message.
+    /// `false`: the earlier message is no longer kept.
     pub fn can_refer(&mut self, number: u64, dialect: Dialect, encoder: &mut Encoder, tally: &mut Tally) -> bool {
         let Frames { plain: Some(plain), referring: Some(referring), .. } = self.frames(dialect).1 else { return false };
         if referring.parsed.iter().any(|(known, _)| *known == number) {
@@ -119,8 +119,8 @@ impl Encoded {
         true
     }
 
-    /// What a session is sent whose client has the message of this `number` in its window, which [`Encoded::can_refer`] has
-    /// allowed. Where a reference saves little, the message by itself may be shorter.
+    /// The form of the message for a session whose client has the message `number` in its window. [`Encoded::can_refer`] must have returned
+    /// `true`. A frame without a reference may be shorter.
     pub fn for_window(&mut self, number: u64, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> ForWindow {
         let Some((plain, parsed)) = self.parsed(number, encoding.dialect) else {
             return ForWindow::Alone(self.alone(encoding, encoder, tally));
@@ -133,8 +133,8 @@ impl Encoded {
         if alone.len() <= bytes_max { ForWindow::Alone(alone) } else { ForWindow::Referring }
     }
 
-    /// Appends the frame that refers to the message of this `number`, for a client that has inflated `inflated` bytes since that one
-    /// began; [`Encoded::for_window`] has said so.
+    /// Appends the frame that refers to the message `number`, for a client that has inflated `inflated` bytes since that message began.
+    /// [`Encoded::for_window`] must have returned [`ForWindow::Referring`].
     pub fn write_referring(&mut self, number: u64, inflated: u32, dialect: Dialect, bytes: &mut Vec<u8>, tally: &mut Tally) {
         /// Nearly all payloads have fewer than 126 bytes; others are moved once their length is known.
         const SHORT_HEAD_BYTES: usize = 2;
@@ -152,7 +152,7 @@ impl Encoded {
         bytes[start..start + head_bytes].copy_from_slice(&head[..head_bytes]);
     }
 
-    /// The message compressed by itself, however short, so that the next one may refer to it.
+    /// The frame that refers to no other message, compressed even if the message is short, so that later messages may refer to it.
     pub fn alone(&mut self, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
         let frame = self.frame(encoding, encoder, tally);
         let Framing::WebSocket { window: Some(ServerWindow { bits, .. }) } = encoding.framing else { return frame };

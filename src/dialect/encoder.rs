@@ -1,4 +1,4 @@
-//! Whole server frames: head and payload in one buffer, compressed where that was agreed on and is shorter.
+//! Encodes whole server frames: head and payload in one buffer, compressed if the extension was negotiated and the result is shorter.
 
 use super::centrifugo::{self, Push, Reply, Wire};
 use super::encoding::{Dialect, Encoding};
@@ -14,25 +14,25 @@ use crate::frame::{Deflater, HEAD_BYTES_MAX, OpCode, ReferenceParser};
 use crate::hub::Message;
 use crate::metrics::{DeflateHow, Tally};
 
-/// The room for a small event, in bytes; a longer one lets its buffer grow.
+/// The initial capacity of the buffer of an event, in bytes.
 const EVENT_BYTES_USUAL: usize = 256;
 
-/// What a shard encodes with.
+/// The encoder of one shard.
 #[derive(Debug)]
 pub struct Encoder {
     /// One compressor for all sessions of the shard.
     deflater: Deflater,
-    /// Payloads shorter than this go uncompressed, in bytes.
+    /// Payloads shorter than this number of bytes are not compressed.
     threshold: usize,
-    /// What messages may refer to.
+    /// The messages to which later ones may refer.
     pub references: References,
     pub(super) parser: ReferenceParser,
-    /// Topics of a session that may be referred to.
+    /// The most topics of a session whose messages may be referred to.
     topics_max: usize,
 }
 
-/// The frame of `event` in `encoding`; `None` where its dialect has no words for it: the raw dialect carries payloads alone,
-/// and its drops are silent.
+/// The frame of `event` in `encoding`; `None`: the dialect has no form for the event. The raw dialect carries only payloads, and tells of no
+/// gaps.
 pub fn event_frame(event: &Event<'_>, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
     match encoding.dialect {
         Dialect::Json | Dialect::Raw if !encoding.framing.is_websocket() => stream_frame::of_event(event, encoding),
@@ -51,7 +51,7 @@ pub fn event_frame(event: &Event<'_>, encoding: Encoding, encoder: &mut Encoder,
     }
 }
 
-/// The frame of a reply of Centrifugo's protocol; `None` for a session that speaks another.
+/// The frame of a reply of Centrifugo's protocol; `None`: the session has another dialect.
 pub fn reply_frame(reply: &Reply<'_>, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
     let Dialect::Centrifugo(wire) = encoding.dialect else { return None };
     if !encoding.framing.is_websocket() {
@@ -66,7 +66,7 @@ pub(super) fn reply_plain(reply: &Reply<'_>, wire: Wire) -> PlainFrame {
     PlainFrame::build(opcode(wire), EVENT_BYTES_USUAL, |bytes| centrifugo::reply(bytes, reply, wire))
 }
 
-/// The frame of a message out of history, for one session alone.
+/// The frame of a message from history, for one session.
 pub fn replay_frame(message: &Message, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
     if !encoding.framing.is_websocket() {
         return stream_frame::of_message(message, encoding, true);
@@ -75,16 +75,16 @@ pub fn replay_frame(message: &Message, encoding: Encoding, encoder: &mut Encoder
     encoder.fit_message(&plain, message, encoding.framing, tally)
 }
 
-/// The frame that sends `payload` back as it came (PROTOCOL section 4, `/echo`).
+/// The frame that sends `payload` back unchanged (PROTOCOL section 4, `/echo`).
 pub fn echo_frame(opcode: OpCode, payload: &[u8], framing: Framing, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
     let plain = PlainFrame::build(opcode, payload.len(), |frame| frame.extend_from_slice(payload));
-    // An echo goes back as it came, so also what is short or gets longer is compressed where that was agreed on.
+    // An echo is compressed whenever the extension was negotiated, even if it is short or gets longer.
     let window = framing.window();
     window.and_then(|window| encoder.pack(&plain, window.bits, Deflater::compress_always, tally)).unwrap_or(plain.frame)
 }
 
 impl Encoder {
-    /// Makes frames as `deflate` says; what messages refer to is in `account`.
+    /// An encoder with the settings `deflate`. The memory of references is counted in `account`.
     pub fn new(deflate: &config::Deflate, account: ReferenceAccount) -> Self {
         Self {
             deflater: Deflater::new(deflate.level),
@@ -95,7 +95,7 @@ impl Encoder {
         }
     }
 
-    /// Makes frames as `deflate` says from now on. What messages refer to stays, for clients have it in their windows.
+    /// Applies the settings `deflate`. References are kept, because clients have them in their windows.
     pub fn follow_config(&mut self, deflate: &config::Deflate, reference_bytes: usize) {
         (self.deflater, self.threshold, self.topics_max) = (Deflater::new(deflate.level), deflate.threshold, deflate.topics);
         self.references.follow_config(deflate.references, reference_bytes);
@@ -106,7 +106,7 @@ impl Encoder {
         self.topics_max
     }
 
-    /// The frame of a message whose plain one is `plain`, as [`Encoder::fit`] but for what its rule says.
+    /// Does what [`Encoder::fit`] does for a message, whose rule may have compression off.
     pub(super) fn fit_message(&mut self, plain: &PlainFrame, message: &Message, framing: Framing, tally: &mut Tally) -> FrameBytes {
         match message.rule.deflate {
             TopicDeflate::Off => plain.frame.clone(),
@@ -114,12 +114,12 @@ impl Encoder {
         }
     }
 
-    /// The frame of a message that a later one shall refer to: compressed though it be short, or get a few bytes longer.
+    /// The compressed frame of a message to which later ones are to refer, even if it is short or gets a few bytes longer.
     pub(super) fn pack_always(&mut self, plain: &PlainFrame, window_bits: u8, tally: &mut Tally) -> Option<FrameBytes> {
         self.pack(plain, window_bits, Deflater::compress_always, tally)
     }
 
-    /// `plain` itself, or its compressed form where a window was agreed on and the payload is not too short.
+    /// The compressed form of `plain`, or `plain` itself if there is no window, the payload is too short, or compression saves nothing.
     pub(super) fn fit(&mut self, plain: &PlainFrame, framing: Framing, tally: &mut Tally) -> FrameBytes {
         let worth_it = plain.payload().len() >= self.threshold;
         let window = framing.window().filter(|_| worth_it);
@@ -140,10 +140,10 @@ impl Encoder {
         if !compress(&mut self.deflater, payload, window_bits, &mut frame) {
             return None;
         }
-        // The compressor took room for the whole payload, and the frame may lie in outboxes for long.
+        // The compressor reserved room for the whole payload, and the frame may stay in outboxes for long.
         frame.shrink_to_fit();
         tally.deflated(payload.len() as u64, (frame.len() - HEAD_BYTES_MAX) as u64);
-        // A payload is shorter than 4 GiB by far: `limits.message_bytes` is 64 MiB at most.
+        // A payload is shorter than 4 GiB: `limits.message_bytes` is 64 MiB at most.
         let inflated_bytes = u32::try_from(payload.len()).ok()?;
         Some(FrameBytes::Packed { frame: with_head(frame, plain.opcode, true).0, how: DeflateHow::Alone, inflated_bytes })
     }

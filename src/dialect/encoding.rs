@@ -1,4 +1,4 @@
-//! What a session speaks and how that is framed: together they say which frame of a message the session takes.
+//! Encodings: a dialect and a framing, which together determine the frame of each message.
 
 use std::time::Duration;
 
@@ -7,37 +7,37 @@ use super::framing::Framing;
 use crate::config::Limits;
 use crate::frame::ServerWindow;
 
-/// What a session speaks.
+/// The protocol of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// The native one: JSON objects (PROTOCOL section 3).
+    /// The native protocol: JSON objects (PROTOCOL section 3).
     Json,
-    /// Payloads alone, of one topic (section 4).
+    /// Payloads of one topic, without envelopes (PROTOCOL section 4).
     Raw,
-    /// Every message comes back (section 4, `/echo`).
+    /// Every message is sent back (PROTOCOL section 4, `/echo`).
     Echo,
-    /// Centrifugo's protocol (section 10), so spelt.
+    /// Centrifugo's protocol in this encoding (PROTOCOL section 10).
     Centrifugo(Wire),
 }
 
-/// How a session is asked for a sign of life.
+/// The heartbeat of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// Between two pings; where nobody answers, of silence.
+    /// The time between two pings. Without answers: the longest silence before a ping.
     pub interval: Duration,
-    /// How long the wait for the answer lasts; `None`: nobody answers.
+    /// The longest wait for the answer; `None`: the client does not answer.
     pub timeout: Option<Duration>,
 }
 
-/// The longest time between two pings that Centrifugo's SDKs are told of: some of them leave where no ping came in the time told plus
-/// 10 s, whatever else came. And the longest silence of a stream: nginx and load balancers end answers that are silent for 60 s.
+/// The longest interval of heartbeats for Centrifugo's SDKs and for streams. Some SDKs disconnect if no ping came in the announced interval
+/// plus 10 s. nginx and load balancers end HTTP answers that are silent for 60 s.
 const INTERVAL_MAX: Duration = Duration::from_secs(25);
 
-/// The longest wait for an answer of Centrifugo's SDKs.
+/// The longest wait for the answer of Centrifugo's SDKs to a ping.
 const CENTRIFUGO_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 impl Dialect {
-    /// Whether its clients are told of messages that were lost. Raw ones are not, for they have no words; Centrifugo's subscribe anew.
+    /// Whether clients are told of lost messages by a gap. The raw dialect has no form for one. Centrifugo's clients subscribe again.
     pub fn tells_gaps(self) -> bool {
         !matches!(self, Self::Centrifugo(_))
     }
@@ -46,24 +46,24 @@ impl Dialect {
 /// A dialect and its framing. Sessions of equal encodings share each message's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Encoding {
-    /// The words.
+    /// The dialect.
     pub dialect: Dialect,
-    /// How words become bytes of the connection.
+    /// The framing.
     pub framing: Framing,
 }
 
 impl Encoding {
-    /// `dialect` over a WebSocket; `window` is what the server compresses with, where permessage-deflate was agreed on.
+    /// `dialect` over a WebSocket. `window`: that of the server's compressor, if permessage-deflate was negotiated.
     pub fn websocket(dialect: Dialect, window: Option<ServerWindow>) -> Self {
         Self { dialect, framing: Framing::WebSocket { window } }
     }
 
-    /// The window that its client keeps from message to message, if it does.
+    /// The window, if the client keeps it from message to message.
     pub fn kept_window(self) -> Option<ServerWindow> {
         self.framing.window().filter(|window| window.is_kept)
     }
 
-    /// Its name in `/v1/sessions`.
+    /// The name of the dialect in `/v1/sessions`.
     pub fn name(self) -> &'static str {
         match (self.dialect, self.framing) {
             (Dialect::Centrifugo(_), _) => "centrifugo",
@@ -75,12 +75,12 @@ impl Encoding {
         }
     }
 
-    /// Whether its client answers a heartbeat: over a stream it can't, but Centrifugo's clients do so by requests of their own.
+    /// Whether the client answers heartbeats. Clients of streams do not, except Centrifugo's, which answer by requests.
     pub fn is_answered(self) -> bool {
         matches!(self.framing, Framing::WebSocket { .. }) || matches!(self.dialect, Dialect::Centrifugo(_))
     }
 
-    /// The heartbeat of sessions that take it.
+    /// The heartbeat of sessions with this encoding.
     pub fn heartbeat(self, limits: &Limits) -> Heartbeat {
         let (interval, timeout) = (limits.ping_interval, limits.pong_timeout);
         let (interval, timeout) = match self.dialect {

@@ -1,4 +1,4 @@
-//! What we say, in no wire's spelling.
+//! The events that the gateway sends, independent of the framing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,11 @@ pub struct SubscribedTopic {
     pub topic: Pattern,
     /// A topic's newest position; a pattern has none.
     pub position: Option<Position>,
-    /// Whether `since` was kept, where it was asked for.
+    /// Whether every message behind `since` follows; `None`: the command had no `since`.
     pub recovered: Option<bool>,
 }
 
-/// All that the gateway says, but for messages (PROTOCOL section 3).
+/// An event of the gateway other than a message (PROTOCOL section 3).
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the variants and fields are the contract's words")]
 pub enum Event<'a> {
@@ -35,12 +35,12 @@ pub enum Event<'a> {
         id: Option<RequestId<'a>>,
         topics: &'a [SubscribedTopic],
     },
-    /// The first word of a stream: what it subscribed to.
+    /// The first event of a stream: its subscriptions.
     StreamBegun {
         topics: &'a [SubscribedTopic],
-        /// Each topic's position, or where the stream was, if it goes on from there.
+        /// The position of each topic, or the position from which a recovered topic continues.
         told: &'a StreamPosition,
-        /// Where the stream stands: before what is replayed.
+        /// The position of the stream before the replay.
         stands: &'a StreamPosition,
     },
     Unsubscribed {
@@ -85,7 +85,7 @@ pub enum Event<'a> {
         topic: &'a TopicName,
         from: Offset,
         to: Offset,
-        /// The life of both, where it is another than that of the messages before.
+        /// The epoch of both offsets, if it differs from that of the messages before.
         epoch: Option<Epoch>,
     },
     Draining {

@@ -1,4 +1,4 @@
-//! A whole server frame's bytes, wherever they lie.
+//! The bytes of a whole server frame, and who owns them.
 
 use std::ops::Deref;
 
@@ -7,26 +7,26 @@ use bytes::Bytes;
 use crate::hub::Message;
 use crate::metrics::DeflateHow;
 
-/// A whole server frame, head and payload, shared by whoever sends it.
+/// A whole server frame, head and payload, shared by all sessions that are sent it.
 #[derive(Debug, Clone)]
 pub enum FrameBytes {
-    /// Encoded.
+    /// An encoded frame.
     Made(Bytes),
-    /// Compressed.
+    /// A compressed frame.
     Packed {
         /// Head and payload.
         frame: Bytes,
-        /// By itself, or for one client against what that one has.
+        /// Whether the frame refers to earlier messages.
         how: DeflateHow,
-        /// The length of its payload once it is inflated, in bytes.
+        /// The length of the inflated payload, in bytes.
         inflated_bytes: u32,
     },
-    /// The one that a message carries already.
+    /// The plain frame that a message contains.
     OfMessage(Message),
 }
 
 impl FrameBytes {
-    /// What a client inflates of it, in bytes; 0 where the frame is not compressed.
+    /// The length of the inflated payload, in bytes; 0: the frame is not compressed.
     pub fn inflated_bytes(&self) -> u32 {
         match self {
             Self::Packed { inflated_bytes, .. } => *inflated_bytes,
@@ -34,7 +34,7 @@ impl FrameBytes {
         }
     }
 
-    /// How it is compressed, if it is.
+    /// The kind of compression, if the frame is compressed.
     pub fn deflated(&self) -> Option<DeflateHow> {
         match self {
             Self::Packed { how, .. } => Some(*how),
@@ -42,7 +42,7 @@ impl FrameBytes {
         }
     }
 
-    /// Whether it is compressed.
+    /// Whether the frame is compressed.
     pub fn is_compressed(&self) -> bool {
         self.deflated().is_some()
     }

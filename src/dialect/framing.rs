@@ -1,33 +1,32 @@
-//! How a dialect's words become bytes of a connection.
+//! Framings: how the text of a dialect becomes bytes of a connection.
 //!
-//! A closed set: code that depends on the framing matches on it, so that a new one is found by the compiler. An event becomes
-//! a frame in [`event_frame`](super::event_frame) and a message in [`Encoded`](super::Encoded); the native dialect has one
-//! object in each frame. A framing that joins replies would gather them there, until the reading of its session ends.
+//! The set is closed. Code that depends on the framing matches on it, so that the compiler finds the places that a new framing changes.
+//! [`event_frame`](super::event_frame) makes the frame of an event, and [`Encoded`](super::Encoded) that of a message.
 
 use crate::frame::ServerWindow;
 
-/// How words become bytes.
+/// The framing of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Framing {
     /// Frames of RFC 6455.
     WebSocket {
-        /// What the server compresses with, if permessage-deflate was agreed on (RFC 7692 §7.1.2.1).
+        /// The window of the server's compressor, if permessage-deflate was negotiated (RFC 7692 §7.1.2.1).
         window: Option<ServerWindow>,
     },
     /// Server-sent events in the body of an HTTP answer.
     EventStream {
-        /// Whether each is a chunk (RFC 9112 §7.1): HTTP/1.0 has none.
+        /// Whether each frame is a chunk (RFC 9112 §7.1). HTTP/1.0 has no chunks.
         is_chunked: bool,
     },
     /// Lines in the body of an HTTP answer.
     Lines {
-        /// Whether each is a chunk (RFC 9112 §7.1): HTTP/1.0 has none.
+        /// Whether each frame is a chunk (RFC 9112 §7.1). HTTP/1.0 has no chunks.
         is_chunked: bool,
     },
 }
 
 impl Framing {
-    /// What the server compresses with, if permessage-deflate was agreed on.
+    /// The window of the server's compressor, if permessage-deflate was negotiated.
     pub fn window(self) -> Option<ServerWindow> {
         match self {
             Self::WebSocket { window } => window,
@@ -35,7 +34,7 @@ impl Framing {
         }
     }
 
-    /// Whether it is a WebSocket's, and no stream's.
+    /// Whether the connection is a WebSocket.
     pub fn is_websocket(self) -> bool {
         matches!(self, Self::WebSocket { .. })
     }

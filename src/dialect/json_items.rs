@@ -1,10 +1,10 @@
-//! What a JSON object or array holds, item by item, each value as raw text.
+//! Iterators over the items of a JSON object or array, with each value as raw text.
 
 use std::borrow::Cow;
 
 use super::json_scan::{Fault, Scan, unescape};
 
-/// The members of an object: key and raw value. A text that breaks off or goes wrong ends in one fault.
+/// The members of an object: key and raw value. An invalid text ends the iteration with one error.
 #[derive(Debug)]
 pub(super) struct Members<'a>(Items<'a>);
 
@@ -27,14 +27,14 @@ enum State {
 }
 
 impl<'a> Members<'a> {
-    /// The members of the object that `text` is.
+    /// The members of the object `text`.
     pub fn of(text: &'a str) -> Result<Self, Fault> {
         Items::open(text, b'{', b'}').map(Self)
     }
 }
 
 impl<'a> Elements<'a> {
-    /// The values of the array that `text` is.
+    /// The values of the array `text`.
     pub fn of(text: &'a str) -> Result<Self, Fault> {
         Items::open(text, b'[', b']').map(Self)
     }
@@ -82,7 +82,7 @@ impl<'a> Items<'a> {
         Some(item)
     }
 
-    /// Whether an item follows. Behind the last one nothing but white space may be left.
+    /// Whether an item follows. Only white space may follow the last item.
     fn advance(&mut self) -> Result<bool, Fault> {
         self.scan.skip_space();
         if self.scan.take(self.close) {

@@ -1,8 +1,8 @@
-//! The native dialect's commands: bytes to [`Request`].
+//! Parses the commands of the native dialect.
 //!
-//! The whole object is walked first and each member kept as raw text, so that a refusal finds the `id` wherever it stands;
-//! then the members that the `op` knows are read. Others are ignored, whatever they hold, so that newer clients can talk to
-//! older gateways. Nothing is allocated for a publish but its topic's name.
+//! The object is scanned first, with each member kept as raw text, so that a refusal has the `id` wherever it is. Then the members that the
+//! `op` knows are parsed. Unknown members are ignored, so that newer clients can use older gateways. A publish allocates only the name of
+//! its topic.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -20,13 +20,13 @@ const INTERVAL_MS_MIN: u64 = 10;
 const INTERVAL_MS_MAX: u64 = 3_600_000;
 const HISTORY_LIMIT_DEFAULT: usize = 100;
 const HISTORY_LIMIT_MAX: usize = 1_000;
-/// Larger offsets, of any number of digits, are taken as this one: no topic gets there, and the next one is still a `u64`.
+/// Larger offsets, of any number of digits, are replaced by this one. No topic reaches it, and the offset behind it still fits a `u64`.
 const OFFSET_MAX: u64 = i64::MAX as u64;
-/// How much of what a client sent a refusal repeats, in characters.
+/// The most characters of a client's text that a refusal repeats.
 const SHOWN_MAX: usize = 64;
 
-/// Reads one command. Duplicate keys of the envelope, members of the wrong type (`null` is one), and values that nest deeper
-/// than 64 levels are refused; the envelope itself is not counted among them, so `data` may hold what any payload may.
+/// Parses one command. Duplicate keys of the envelope, members of the wrong type (also `null`), and values with more than 64 levels of
+/// nesting are refused. The envelope is not counted as a level, so `data` may be any valid payload.
 pub fn request(text: &[u8]) -> Result<Request<'_>, Refusal<'_>> {
     let mut envelope = Envelope::default();
     let collected = envelope.collect(text);
@@ -39,7 +39,7 @@ pub fn request(text: &[u8]) -> Result<Request<'_>, Refusal<'_>> {
     }
 }
 
-/// Whether `bytes` are one JSON text (RFC 8259), at most 64 deep, any number.
+/// Whether `bytes` are one JSON text (RFC 8259) with at most 64 levels of nesting. Numbers may be of any size.
 pub fn is_json_text(bytes: &[u8]) -> bool {
     json_scan::is_json_text(bytes)
 }
@@ -59,12 +59,12 @@ struct Envelope<'a> {
     presence: Option<&'a str>,
     limit: Option<&'a str>,
     token: Option<&'a str>,
-    /// Whether `id` came twice, so that no reply can carry it.
+    /// Whether `id` came twice, so that no reply can have it.
     id_is_ambiguous: bool,
 }
 
 impl<'a> Envelope<'a> {
-    /// Takes every member of the command that `text` is. A duplicate is told at the end, so that the `id` is found behind it.
+    /// Collects the members of the command `text`. A duplicate is reported at the end, so that the `id` is found even behind it.
     fn collect(&mut self, text: &'a [u8]) -> Result<(), Fault> {
         let text = std::str::from_utf8(text).map_err(|_| Fault::bad_request("the command is not UTF-8".to_owned()))?;
         let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
@@ -118,7 +118,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// What is asked for; [`CommandOp::Other`] where this gateway doesn't know it.
+    /// The operation; [`CommandOp::Other`] for one that this gateway doesn't know.
     fn op(&self) -> Result<CommandOp, Fault> {
         let op = text("op", self.op)?;
         Ok(CommandOp::ALL.into_iter().find(|known| known.as_str() == op).unwrap_or(CommandOp::Other))
@@ -163,7 +163,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// What is wrong with a command, before it is known whose it is.
+/// The fault of a command, without its `id`.
 struct Fault {
     code: ErrorCode,
     message: String,
@@ -174,7 +174,7 @@ impl Fault {
         Self { code: ErrorCode::BadRequest, message }
     }
 
-    /// `member` is there and holds `raw`, where `right` should be.
+    /// The fault of a member whose value is `raw` and should be `right`.
     fn wrong(member: &str, raw: &str, right: &str) -> Self {
         Self::bad_request(format!("`{member}` is {}; it must be {right}", kind(raw)))
     }
@@ -217,7 +217,7 @@ fn patterns(raw: Option<&str>) -> Result<Vec<Result<Pattern, TopicNameError>>, F
     if patterns.is_empty() { Err(Fault::bad_request(format!("`topics` is empty; it must be {RIGHT}"))) } else { Ok(patterns) }
 }
 
-/// A subscribe's `since`. A name in it that is no topic is refused whole: it can't have come from the gateway.
+/// Parses the `since` of a subscribe. An invalid topic name refuses the command, because the gateway never sends one.
 fn since(raw: &str) -> Result<Vec<Since<'_>>, Fault> {
     if !raw.starts_with('{') {
         return Err(Fault::wrong("since", raw, "an object of topics, each with `epoch` and `offset`"));
@@ -267,7 +267,7 @@ fn interval(raw: &str) -> Result<Duration, Fault> {
     Ok(Duration::from_millis(milliseconds))
 }
 
-/// An integer of `min` or more; one past `max`, of any number of digits, is taken as `max`.
+/// Parses an integer of at least `min`. An integer above `max`, of any number of digits, is replaced by `max`.
 fn integer(member: &str, raw: &str, min: u64, max: u64) -> Result<u64, Fault> {
     let right = || format!("an integer of {min} or more");
     if !is_integer(raw) {
@@ -302,12 +302,12 @@ fn text<'a>(member: &str, raw: Option<&'a str>) -> Result<Cow<'a, str>, Fault> {
     unescape(raw).ok_or_else(|| Fault::bad_request(format!("`{member}` holds half a surrogate pair, which is no character")))
 }
 
-/// Whether a raw value is a number without fraction and exponent.
+/// Whether a raw value is a number without fraction or exponent.
 fn is_integer(raw: &str) -> bool {
     raw.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
 }
 
-/// What a raw value is, for an error.
+/// The type of a raw value, for an error.
 fn kind(raw: &str) -> &'static str {
     match raw.as_bytes().first() {
         Some(b'{') => "an object",
@@ -321,7 +321,7 @@ fn kind(raw: &str) -> &'static str {
     }
 }
 
-/// The beginning of what a client sent, so that an error stays short.
+/// The beginning of a client's text, so that an error stays short.
 fn shown(sent: &str) -> &str {
     sent.char_indices().nth(SHOWN_MAX).map_or(sent, |(end, _)| &sent[..end])
 }

@@ -1,13 +1,13 @@
-//! JSON's grammar (RFC 8259), walked over borrowed text: values are found whole and never read.
+//! A scanner for JSON (RFC 8259) over borrowed text. It finds the extent of values and does not parse them.
 //!
-//! No stack of its own and no recursion: the nesting is 64 bits, one per level, so no text can use up memory here.
+//! The scanner allocates no memory and does not recurse: 64 bits hold the nesting, one for each level.
 
 use std::borrow::Cow;
 
 /// The deepest nesting of arrays and objects that a value may have.
 pub(super) const DEPTH_MAX: u32 = u64::BITS;
 
-/// Why a text is not JSON, or more than is taken.
+/// Why a text is not JSON, or exceeds a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
     #[error("the text ends at byte {at}, before its JSON does")]
@@ -20,27 +20,27 @@ pub(super) enum Fault {
     HalfSurrogate,
 }
 
-/// Whether `bytes` are one JSON text, at most [`DEPTH_MAX`] deep, any number.
+/// Whether `bytes` are one JSON text with at most [`DEPTH_MAX`] levels of nesting. Numbers may be of any size.
 pub(super) fn is_json_text(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let mut scan = Scan::new(text);
     scan.value().and_then(|_| scan.end()).is_ok()
 }
 
-/// What a JSON string says, its raw text given with the quotes; `None`: half a surrogate pair, which no text can hold.
+/// The text of a JSON string, whose raw form has its quotes; `None`: it has half a surrogate pair.
 pub(super) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
-/// A place in a text.
+/// A position in a text.
 #[derive(Debug)]
 pub(super) struct Scan<'a> {
     text: &'a str,
     at: usize,
 }
 
-/// The arrays and objects that are open around a place: bit 0 is the innermost, 1 for an object.
+/// The arrays and objects that are open at a position. Bit 0 is the innermost; 1 stands for an object.
 #[derive(Debug, Default)]
 struct Nesting {
     objects: u64,
@@ -91,7 +91,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// An object's next key, raw and with its quotes, and the `:` behind it.
+    /// Scans the next key of an object and its `:`. Returns the raw key with its quotes.
     pub fn key(&mut self) -> Result<&'a str, Fault> {
         self.skip_space();
         let key = self.string()?;
@@ -100,19 +100,19 @@ impl<'a> Scan<'a> {
         Ok(key)
     }
 
-    /// Steps over `byte` if it is next.
+    /// Skips `byte` if it is next.
     pub fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
-    /// Steps over `byte`, which must be next.
+    /// Skips `byte`, which must be next.
     pub fn expect(&mut self, byte: u8) -> Result<(), Fault> {
         if self.take(byte) { Ok(()) } else { Err(self.fault()) }
     }
 
-    /// Nothing but white space may be left.
+    /// Fails unless only white space is left.
     pub fn end(&mut self) -> Result<(), Fault> {
         self.skip_space();
         if self.at == self.text.len() { Ok(()) } else { Err(self.fault()) }
@@ -124,7 +124,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Where a value is due. `true`: an array or object was opened and its first value is due now.
+    /// Scans a scalar, or the opening of an array or object. `true`: its first value is next.
     fn scalar_or_open(&mut self, nesting: &mut Nesting) -> Result<bool, Fault> {
         self.skip_space();
         match self.peek() {
@@ -153,7 +153,7 @@ impl<'a> Scan<'a> {
         Ok(false)
     }
 
-    /// Behind a value within an array or object. `true`: a comma was there, and the next value is due now.
+    /// Scans what follows a value within an array or object. `true`: a comma, so another value is next.
     fn close_or_comma(&mut self, nesting: &mut Nesting) -> Result<bool, Fault> {
         self.skip_space();
         let is_object = nesting.is_in_object();
@@ -226,7 +226,7 @@ impl<'a> Scan<'a> {
 }
 
 impl Nesting {
-    /// `false`: that would be too deep.
+    /// Enters an array or object; `false`: the nesting would be too deep.
     fn enter(&mut self, is_object: bool) -> bool {
         if self.depth == DEPTH_MAX {
             return false;
@@ -252,7 +252,7 @@ mod tests {
     use proptest::prelude::*;
     use serde::de::IgnoredAny;
 
-    /// PROTOCOL 3: payloads are RFC 8259, any number, at most 64 deep.
+    /// PROTOCOL 3: payloads are RFC 8259, with numbers of any size and at most 64 levels.
     #[test]
     fn json_texts_are_told_from_others() {
         let taken = [
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn sixty_four_levels_are_taken_and_no_more() {
+    fn sixty_four_levels_are_accepted_and_no_more() {
         let nested = |open: &str, close: &str, depth| format!("{}1{}", open.repeat(depth), close.repeat(depth));
         assert!(is_json_text(nested("[", "]", 64).as_bytes()));
         assert!(is_json_text(nested("{\"a\":", "}", 64).as_bytes()));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     proptest! {
-        /// The grammar is serde_json's, on texts that are nearly JSON.
+        /// The scanner agrees with serde_json on texts that are nearly JSON.
         #[test]
         fn the_grammar_is_that_of_a_parser(text in "([\\[\\]{},:\" 0-9.eE+\\-]|\"a\":|\\\\u00e9|true|null|\"x\"){0,24}") {
             prop_assert_eq!(is_json_text(text.as_bytes()), serde_json::from_str::<IgnoredAny>(&text).is_ok());

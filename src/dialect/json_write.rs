@@ -1,6 +1,6 @@
-//! The native dialect's events: messages and [`Event`]s to JSON text. Frame heads are put on elsewhere.
+//! Writes the messages and [`Event`]s of the native dialect as JSON text, without frame heads.
 //!
-//! Topics, patterns, epochs, offsets, sessions and codes never need escaping (PROTOCOL section 2) and are copied as they are.
+//! Topics, patterns, epochs, offsets, session ids and codes never need escaping (PROTOCOL section 2), and are copied unchanged.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::position::{Epoch, Offset};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
-/// What a message's event has around its values, in their order.
+/// The parts of a message's event between its values, in their order.
 const MESSAGE: &str = r#"{"op":"message","topic":""#;
 const EPOCH: &str = r#"","epoch":""#;
 const OFFSET: &str = r#"","offset":"#;
@@ -25,10 +25,10 @@ const REPLAY: &str = r#","replay":true,"#;
 const DATA: &str = r#""data":"#;
 const DATA_BASE64: &str = r#""data_base64":""#;
 
-/// Where an answer from history stops, in bytes as it is written.
+/// The length at which an answer from history stops, in bytes.
 const HISTORY_ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// Appends `message`'s event; a replayed one says so.
+/// Appends the event of `message`, with `"replay":true` if `replay` is set.
 pub fn message(json: &mut Vec<u8>, message: &Message, replay: bool) {
     text(json, MESSAGE);
     text(json, message.topic.as_str());
@@ -46,8 +46,8 @@ pub fn message(json: &mut Vec<u8>, message: &Message, replay: bool) {
     json.push(b'}');
 }
 
-/// How many bytes [`message`] appends: what lies in outboxes takes no more room than it is booked with. Exact but for text: what has to
-/// be escaped takes more, and text that is JSON takes no quotes.
+/// The number of bytes that [`message`] appends, so that a frame's buffer has no spare room. The number is exact except for text payloads:
+/// escapes take more bytes, and text that is JSON has no quotes.
 pub(super) fn message_bytes(message: &Message, replay: bool) -> usize {
     let digits = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;
     let prev = message.prev().map_or(0, |prev| PREV.len() + digits(prev.0));
@@ -127,7 +127,7 @@ pub fn event(json: &mut Vec<u8>, event: &Event<'_>) {
     json.push(b'}');
 }
 
-/// Appends why a stream ends, with the code that a Close would have.
+/// Appends the event that ends a stream, with the code that a Close frame would have.
 pub fn end(json: &mut Vec<u8>, code: u16, reason: &str) {
     reply(json, "error", None);
     text(json, r#","code":"#);
@@ -169,9 +169,9 @@ fn identity_members(json: &mut Vec<u8>, user: Option<&str>, expires: Option<u64>
     }
 }
 
-/// Appends the members of a history's answer, without braces: `"topic":…,"epoch":…,"messages":[…]` (HTTP shares them), then
-/// `"more":true` where messages follow that it does not hold. The answer, which lies in `json` from `begin` on, stops at 1 MiB
-/// as it is written, escapes and Base64 included; one message goes whatever its size, so that each call gets further.
+/// Appends the members of an answer from history, without braces: `"topic":…,"epoch":…,"messages":[…]`, then `"more":true` if the answer
+/// does not hold all messages. The HTTP API uses the same members. The answer begins at `begin` of `json` and stops at 1 MiB of JSON text.
+/// The first message is appended whatever its size, so that each call makes progress.
 pub fn history_members(json: &mut Vec<u8>, begin: usize, topic: &TopicName, page: &HistoryPage) {
     const MORE: &str = r#","more":true"#;
     let end_max = begin + HISTORY_ANSWER_BYTES_MAX - "]".len() - MORE.len() - "}".len();
@@ -210,7 +210,7 @@ fn past_message(json: &mut Vec<u8>, message: &Message) {
     json.push(b'}');
 }
 
-/// Appends the members of a presence's answer, without braces: `"topic":…,"count":…,"members":[…]`.
+/// Appends the members of an answer to `presence`, without braces: `"topic":…,"count":…,"members":[…]`.
 pub fn presence_members(json: &mut Vec<u8>, topic: &TopicName, members: &[Member]) {
     text(json, r#""topic":""#);
     text(json, topic.as_str());
@@ -233,7 +233,7 @@ pub fn string(json: &mut Vec<u8>, value: &str) {
     json.push(b'"');
 }
 
-/// Who has published a message, where its rule says so, before its data.
+/// Appends the sender of a message, if its rule has `sender` on.
 fn sender(json: &mut Vec<u8>, message: &Message) {
     if let Some(sender) = message.sender() {
         text(json, r#""from":"#);
@@ -242,7 +242,7 @@ fn sender(json: &mut Vec<u8>, message: &Message) {
     }
 }
 
-/// The payload's member: JSON text byte for byte, other text as a string, other bytes as Base64 (RFC 4648 §4).
+/// Appends the payload: JSON text byte for byte, other text as a string, other bytes in Base64 (RFC 4648 §4).
 fn data(json: &mut Vec<u8>, message: &Message) {
     if message.kind == PayloadKind::Json {
         text(json, DATA);
@@ -262,7 +262,7 @@ fn data(json: &mut Vec<u8>, message: &Message) {
     }
 }
 
-/// `{"op":…` and the `id` of what is answered.
+/// Appends `{"op":…` and the `id` of the command.
 fn reply(json: &mut Vec<u8>, op: &str, id: Option<RequestId<'_>>) {
     text(json, r#"{"op":""#);
     text(json, op);
@@ -346,7 +346,7 @@ fn milliseconds(json: &mut Vec<u8>, duration: std::time::Duration) {
     number(json, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
 }
 
-/// One byte that may not stand in a JSON string as it is (RFC 8259 §7).
+/// Appends the escape of a byte that a JSON string can't contain (RFC 8259 §7).
 fn escaped(json: &mut Vec<u8>, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     match byte {

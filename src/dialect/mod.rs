@@ -1,4 +1,4 @@
-//! What sessions speak and how it is framed: bytes to commands, events and messages to frames. Both sets are closed.
+//! Dialects and framings: parsers of commands, and encoders of events and messages. Both sets are closed.
 
 pub mod centrifugo;
 mod command;

@@ -1,4 +1,4 @@
-//! Frames that are a framing's or a dialect's own: the heartbeat, the answer to one, and the goodbye.
+//! The frames of heartbeats, of their answers, and of the end of a connection.
 
 use super::centrifugo::{self, Disconnect, Reply};
 use super::encoder::reply_plain;
@@ -9,8 +9,8 @@ use super::stream_frame;
 use crate::codes::CloseCode;
 use crate::frame::{OpCode, close_frame, control_frame};
 
-/// What is sent to ask for a sign of life, or to break a silence: the dialect's own ping where that has one; else an empty Ping
-/// (RFC 6455 §5.5.2), a comment, an empty line.
+/// The frame of a heartbeat: the dialect's own ping if it has one; else, by framing, an empty Ping (RFC 6455 §5.5.2), a comment, or an empty
+/// line.
 pub fn heartbeat_frame(encoding: Encoding) -> FrameBytes {
     match (encoding.dialect, encoding.framing) {
         (Dialect::Centrifugo(wire), Framing::WebSocket { .. }) => reply_plain(&Reply::Ping, wire).frame,
@@ -21,12 +21,12 @@ pub fn heartbeat_frame(encoding: Encoding) -> FrameBytes {
     }
 }
 
-/// The answer to a client's heartbeat, with the client's own payload: a Pong (RFC 6455 §5.5.3). `None`: nothing is heard of it.
+/// The answer to a client's Ping: a Pong with the same payload (RFC 6455 §5.5.3); `None`: the framing has no heartbeats of clients.
 pub fn heartbeat_answer(framing: Framing, payload: &[u8]) -> Option<FrameBytes> {
     framing.is_websocket().then(|| control_frame(OpCode::Pong, payload).into())
 }
 
-/// The last bytes of a connection that the gateway ends with `code`: Centrifugo's clients have codes and reasons of their own.
+/// The last bytes of a connection that the gateway ends with `code`. Centrifugo's clients get codes and reasons of their own protocol.
 pub fn goodbye(encoding: Encoding, code: CloseCode, reason: &str) -> FrameBytes {
     match encoding.dialect {
         Dialect::Centrifugo(_) => {
@@ -37,7 +37,8 @@ pub fn goodbye(encoding: Encoding, code: CloseCode, reason: &str) -> FrameBytes 
     }
 }
 
-/// The last bytes of a connection: a Close (RFC 6455 §5.5.1), which is empty without a `code`; a stream's last words and its end.
+/// The last bytes of a connection: a Close frame (RFC 6455 §5.5.1), which is empty without a `code`; or the last event of a stream, and the
+/// end of its body.
 pub fn goodbye_with(encoding: Encoding, code: Option<u16>, reason: &str) -> FrameBytes {
     match encoding.framing {
         Framing::WebSocket { .. } => close_frame(code, reason).into(),
@@ -53,7 +54,7 @@ mod tests {
     use crate::config::Limits;
     use crate::frame::ServerWindow;
 
-    /// RFC 6455 §5.5: Ping, Pong and Close are one whole frame each, never compressed.
+    /// RFC 6455 §5.5: Ping, Pong and Close are whole frames and never compressed.
     #[test]
     fn a_websockets_own_frames() {
         for window in [None, Some(ServerWindow { bits: 15, is_kept: true })] {
@@ -65,7 +66,7 @@ mod tests {
         }
     }
 
-    /// PROTOCOL 11: a stream's heartbeat comes after 25 s of silence at the latest, and nothing answers it.
+    /// PROTOCOL 11: a stream has a heartbeat after at most 25 s of silence, which is not answered.
     #[test]
     fn a_streams_own_frames() {
         let limits = Limits { ping_interval: Duration::from_secs(60), ..Limits::default() };

@@ -1,4 +1,4 @@
-//! An uncompressed frame of one dialect; also what the compressors read.
+//! An uncompressed frame of one dialect, which is the input of compressors too.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use super::json_write;
 use crate::frame::{HEAD_BYTES_MAX, OpCode, server_head};
 use crate::hub::Message;
 
-/// An uncompressed frame, and where its payload begins.
+/// An uncompressed frame, and the position of its payload.
 #[derive(Debug, Clone)]
 pub(super) struct PlainFrame {
     pub frame: FrameBytes,
@@ -18,7 +18,7 @@ pub(super) struct PlainFrame {
 }
 
 impl PlainFrame {
-    /// The frame of `message` in `dialect`. An echo session subscribes to nothing; if it did, it would take payloads alone.
+    /// The frame of `message` in `dialect`. Echo sessions have no subscriptions; their frames would be those of the raw dialect.
     pub fn of_message(message: &Message, dialect: Dialect, replay: bool) -> Self {
         match dialect {
             Dialect::Centrifugo(wire) => {
@@ -35,26 +35,26 @@ impl PlainFrame {
         }
     }
 
-    /// A frame whose payload `write` appends, of usually so many bytes.
+    /// A frame whose payload `write` appends. The payload usually has `payload_bytes_usual` bytes.
     pub fn build(opcode: OpCode, payload_bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut frame = Vec::with_capacity(HEAD_BYTES_MAX + payload_bytes_usual);
         frame.resize(HEAD_BYTES_MAX, 0);
         let room = frame.capacity();
         write(&mut frame);
         if frame.capacity() > room {
-            frame.shrink_to_fit(); // growing has doubled it, and it may lie in outboxes for long
+            frame.shrink_to_fit(); // the buffer grows by doubling, and may stay in outboxes for long
         }
         let (frame, head_bytes) = with_head(frame, opcode, false);
         Self { frame: FrameBytes::Made(frame), opcode, head_bytes }
     }
 
-    /// What is sent, without its head.
+    /// The payload, without the head.
     pub fn payload(&self) -> &[u8] {
         &self.frame[self.head_bytes..]
     }
 }
 
-/// How a WebSocket carries it (Centrifugo's protocol has a text or a binary frame).
+/// The opcode of frames of Centrifugo's protocol: text for JSON, binary for protobuf.
 pub(super) fn opcode(wire: Wire) -> OpCode {
     match wire {
         Wire::Json => OpCode::Text,
@@ -62,8 +62,8 @@ pub(super) fn opcode(wire: Wire) -> OpCode {
     }
 }
 
-/// Puts the head right before the payload, which has [`HEAD_BYTES_MAX`] spare bytes before it, and says how long it is.
-/// A head's length depends on the payload's, which is known only once it is written; this way it need not be moved.
+/// Writes the head before the payload, which is preceded by [`HEAD_BYTES_MAX`] spare bytes. Returns the frame and the length of its head.
+/// The length of the head depends on that of the payload. The spare bytes keep the payload from being moved.
 pub(super) fn with_head(mut frame: Vec<u8>, opcode: OpCode, compressed: bool) -> (Bytes, usize) {
     let (head, length) = server_head(opcode, compressed, frame.len() - HEAD_BYTES_MAX);
     let start = HEAD_BYTES_MAX - length;

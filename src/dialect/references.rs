@@ -1,6 +1,6 @@
-//! The newest messages of topics, as texts that a later message of the same topic may refer to. One shard's, in its own memory.
+//! References: the newest messages of topics in one shard, to which later messages of the same topics may refer (PROTOCOL section 12).
 //!
-//! A topic is here only while a session that keeps its client's window takes it. No compressor and no window is kept.
+//! A topic has references only while a session subscribes to it whose client keeps its window. No compressor and no window is kept.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use crate::metrics::{LimitKey, Tally};
 use crate::position::Position;
 use crate::topic_name::TopicName;
 
-/// Texts shorter than this are not worth a reference, in bytes.
+/// The shortest text that is worth a reference, in bytes.
 const TEXT_BYTES_MIN: usize = 16;
 
-/// What a text costs beside its bytes: its place here, and its topic's.
+/// The memory of a text beside its bytes, with its share of the topic's entry, in bytes.
 const TEXT_OVERHEAD_BYTES: usize = 256;
 
 /// A message that later ones of its topic may refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Referable {
-    /// Its topic's place in this shard. A place may be given to another topic once the first is gone.
+    /// The index of its topic in this shard. An index may be used again for another topic.
     pub topic: u32,
-    /// Its number in this shard. No other message has had it, so a number that is known here is this message.
+    /// The number of the message in this shard. Numbers are never used again.
     pub number: u64,
-    /// The length of its text, in bytes.
+    /// The length of the text, in bytes.
     pub bytes: u32,
 }
 
-/// The bytes of all shards' texts together, and their bound.
+/// The bytes of the texts of all shards, and their bound.
 #[derive(Debug, Clone)]
 pub struct ReferenceAccount {
     held: Arc<AtomicUsize>,
@@ -41,7 +41,7 @@ pub struct ReferenceAccount {
 }
 
 impl ReferenceAccount {
-    /// An account that others share, with room for `bytes_max`.
+    /// An account over the shared sum `held`, with the bound `bytes_max`.
     pub fn new(held: Arc<AtomicUsize>, bytes_max: usize) -> Self {
         Self { held, bytes_max }
     }
@@ -63,17 +63,17 @@ impl ReferenceAccount {
     }
 }
 
-/// One shard's texts.
+/// The texts of one shard.
 #[derive(Debug)]
 pub struct References {
     account: ReferenceAccount,
-    /// How many texts are kept of a topic.
+    /// The most texts of one topic.
     texts_max: usize,
     places: HashMap<(TopicName, Dialect), u32>,
     topics: Vec<Option<Topic>>,
     free: Vec<u32>,
     last_number: u64,
-    /// The place that the next sweep begins at.
+    /// The index at which the next sweep begins.
     swept: usize,
 }
 
@@ -82,7 +82,7 @@ pub struct References {
 struct Topic {
     name: TopicName,
     dialect: Dialect,
-    /// By rising number.
+    /// In the order of their numbers.
     texts: VecDeque<Text>,
 }
 
@@ -104,19 +104,19 @@ fn cost(plain: &PlainFrame) -> usize {
 }
 
 impl References {
-    /// No texts yet; `texts_max` are kept of a topic.
+    /// No texts yet. At most `texts_max` of each topic will be kept.
     pub fn new(texts_max: usize, account: ReferenceAccount) -> Self {
         Self { account, texts_max, places: HashMap::default(), topics: Vec::new(), free: Vec::new(), last_number: 0, swept: 0 }
     }
 
-    /// Keeps `texts_max` of a topic and `bytes_max` of all shards from now on.
+    /// Sets the most texts of one topic, and the most bytes of all shards.
     pub fn follow_config(&mut self, texts_max: usize, bytes_max: usize) {
         self.texts_max = texts_max;
         self.account.bytes_max = bytes_max;
     }
 
-    /// Enters `message`, whose text is `plain`, unless it is here already. `None`: it is too short or too long to be referred to, or
-    /// there is no room.
+    /// Adds `message`, whose text is `plain`, unless it was added before. `None`: the text is too short or too long for references, or there is
+    /// no room.
     pub(super) fn enter(&mut self, dialect: Dialect, message: &Message, plain: &PlainFrame, tally: &mut Tally) -> Option<Referable> {
         let bytes = plain.payload().len();
         if !(TEXT_BYTES_MIN..REFERENCE_BYTES_MAX).contains(&bytes) {
@@ -147,7 +147,7 @@ impl References {
         Some(Referable { topic, number: self.last_number, bytes: bytes as u32 })
     }
 
-    /// Gives a topic a place.
+    /// Gives a topic an index.
     fn begin(&mut self, key: (TopicName, Dialect)) -> u32 {
         let topic = Topic { name: key.0.clone(), dialect: key.1, texts: VecDeque::new() };
         let place = self.free.pop().unwrap_or_else(|| {
@@ -166,7 +166,7 @@ impl References {
         texts.get(index).map(|text| text.plain.payload())
     }
 
-    /// Gives up the topics that nobody takes any more; at most `topics_max` are looked at, the next ones by the next call.
+    /// Removes topics for which `is_taken` is false. Examines at most `topics_max` topics; the next call continues behind them.
     pub fn sweep(&mut self, topics_max: usize, is_taken: impl Fn(&TopicName) -> bool, tally: &mut Tally) {
         for _ in 0..topics_max.min(self.topics.len()) {
             let place = self.swept;

@@ -1,4 +1,4 @@
-//! Frames of streams: server-sent events and lines, in chunks where HTTP has these (PROTOCOL section 11).
+//! Frames of streams: server-sent events and lines, in chunks under HTTP/1.1 (PROTOCOL section 11).
 
 use super::centrifugo::{self, Wire};
 use super::encoding::{Dialect, Encoding};
@@ -16,14 +16,14 @@ const CRLF: &[u8] = b"\r\n";
 /// The end of a body in chunks (RFC 9112 §7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 const DATA: &[u8] = b"data: ";
-/// What an event has beside its data, in bytes.
+/// The length of an event beside its data, in bytes.
 const EVENT_BYTES: usize = DATA.len() + "\n\n".len();
-/// The room for a small event, in bytes; a longer one lets its buffer grow.
+/// The initial capacity of the buffer of an event, in bytes.
 const EVENT_BYTES_USUAL: usize = 256;
-/// When a client comes back whose stream was torn, in milliseconds.
+/// The time after which a client reconnects, in milliseconds.
 const RETRY_MS: &str = "2000";
 
-/// The frame of a message; a replayed one says so. A stamp goes before it where its stream has one.
+/// The frame of a message, with `"replay":true` if `replay` is set. If the stream has positions, [`stamp`] precedes the frame.
 pub fn of_message(message: &Message, encoding: Encoding, replay: bool) -> FrameBytes {
     match encoding.dialect {
         Dialect::Json => of_words(encoding, json_write::message_bytes(message, replay), |text| json_write::message(text, message, replay)),
@@ -35,7 +35,7 @@ pub fn of_message(message: &Message, encoding: Encoding, replay: bool) -> FrameB
     }
 }
 
-/// The frame of what `write` appends: the data of an event, or a line; protobuf brings its own ends along.
+/// The frame of the text that `write` appends, as the data of an event or as a line. Protobuf messages have no line end.
 pub fn of_words(encoding: Encoding, bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)) -> FrameBytes {
     let is_chunked = encoding.framing.is_chunked();
     match (encoding.framing, encoding.dialect) {
@@ -47,7 +47,7 @@ pub fn of_words(encoding: Encoding, bytes_usual: usize, write: impl FnOnce(&mut 
     }
 }
 
-/// The frame of `event` in the native dialect, or the raw one; `None` where a stream has no words for it.
+/// The frame of `event` in the native or the raw dialect; `None`: the dialect has no form for the event.
 pub fn of_event(event: &Event<'_>, encoding: Encoding) -> Option<FrameBytes> {
     let is_chunked = encoding.framing.is_chunked();
     match (encoding.framing, encoding.dialect) {
@@ -65,7 +65,7 @@ pub fn of_event(event: &Event<'_>, encoding: Encoding) -> Option<FrameBytes> {
     }
 }
 
-/// The last words of a stream, and its end. A drain has said when to come back before.
+/// The last event of a stream, and the end of its body. A drain ends a stream without a last event.
 pub fn goodbye(encoding: Encoding, code: Option<u16>, reason: &str) -> FrameBytes {
     let is_chunked = encoding.framing.is_chunked();
     let mut frame = match (code, encoding.framing, encoding.dialect) {
@@ -94,8 +94,8 @@ pub fn of_text(text: &str, is_chunked: bool) -> FrameBytes {
     framed(is_chunked, text.len(), |frame| frame.extend_from_slice(text.as_bytes()))
 }
 
-/// Appends what goes before `frame`, a message's, to tell where its stream stands with it: an `id`. How many bytes of `frame` that
-/// stands in place of: the head of its chunk, which is one with the `id`.
+/// Appends the `id` that precedes `frame`, the frame of a message, with the position of the stream behind the message. Returns how many bytes
+/// of `frame` are replaced: the head of its chunk, because the `id` and the event are one chunk.
 pub fn stamp(prefix: &mut Vec<u8>, stands: &StreamPosition, frame: &[u8], framing: Framing) -> usize {
     if !framing.is_chunked() {
         id(prefix, stands);
@@ -111,7 +111,7 @@ pub fn stamp(prefix: &mut Vec<u8>, stands: &StreamPosition, frame: &[u8], framin
     head_bytes
 }
 
-/// An event with the name of its `op`, so that a handler for messages does not see it.
+/// Appends an event that is named by its `op`, so that handlers for messages do not receive it.
 fn named(text: &mut Vec<u8>, event: &Event<'_>) {
     if let Some(name) = name(event) {
         [b"event: ", name.as_bytes(), b"\n"].iter().for_each(|part| text.extend_from_slice(part));
@@ -120,7 +120,7 @@ fn named(text: &mut Vec<u8>, event: &Event<'_>) {
     id(text, told);
     server_sent(text, |text| json_write::event(text, event));
     if told != stands {
-        // What is replayed is still to come, so whoever is torn off before it begins there. A block of an `id` alone is no event.
+        // The replay follows, so a client that is disconnected before it resumes at this position. A block with only an `id` is no event.
         id(text, stands);
         text.push(b'\n');
     }
@@ -142,8 +142,8 @@ fn id(text: &mut Vec<u8>, position: &StreamPosition) {
     text.push(b'\n');
 }
 
-/// Appends an event's data and its end. A line feed in it goes on in a further line; a carriage return would end a line too, so it
-/// arrives as a line feed.
+/// Appends the data of an event and its end. A line feed in the data begins a further `data` line. A carriage return, which would end a line
+/// too, becomes a line feed.
 fn server_sent(text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     text.extend_from_slice(DATA);
     let start = text.len();
@@ -161,7 +161,7 @@ fn server_sent(text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     text.extend_from_slice(b"\n\n");
 }
 
-/// Appends a line; whatever would end it before its end comes as a space.
+/// Appends a line. Line breaks in its text become spaces.
 fn line(text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = text.len();
     write(text);
@@ -173,7 +173,7 @@ fn ends_line(byte: u8) -> bool {
     byte == b'\n' || byte == b'\r'
 }
 
-/// What `write` appends, as one chunk or as it is.
+/// The output of `write`, as one chunk if `is_chunked` is set.
 fn framed(is_chunked: bool, bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)) -> FrameBytes {
     let (before, after) = if is_chunked { (CHUNK_HEAD_BYTES_MAX, CRLF) } else { (0, &b""[..]) };
     let mut frame = Vec::with_capacity(before + bytes_usual + after.len());
@@ -183,13 +183,13 @@ fn framed(is_chunked: bool, bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)
     let text_bytes = frame.len() - before;
     frame.extend_from_slice(after);
     if frame.capacity() > room {
-        frame.shrink_to_fit(); // growing has doubled it, and it may lie in outboxes for long
+        frame.shrink_to_fit(); // the buffer grows by doubling, and may stay in outboxes for long
     }
     let start = if is_chunked { put_head(&mut frame, text_bytes) } else { 0 };
     FrameBytes::Made(bytes::Bytes::from(frame).slice(start..))
 }
 
-/// Puts the head of a chunk of `text_bytes` right before its text, which begins at [`CHUNK_HEAD_BYTES_MAX`]; where the head begins.
+/// Writes the head of a chunk of `text_bytes` before its text, which begins at [`CHUNK_HEAD_BYTES_MAX`]. Returns where the head begins.
 fn put_head(chunk: &mut [u8], text_bytes: usize) -> usize {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut start = CHUNK_HEAD_BYTES_MAX - CRLF.len();

@@ -1,4 +1,4 @@
-//! Where a stream of several topics stands, and how it is spelt as the `id` of a server-sent event (PROTOCOL section 11).
+//! The position of a stream on its topics, and its text as the `id` of a server-sent event (PROTOCOL section 11).
 
 use super::decimal::number;
 use crate::position::{Offset, Position};
@@ -7,7 +7,7 @@ use crate::topic_name::{Pattern, TopicName};
 /// The most topics of one stream.
 pub const STREAM_TOPICS_MAX: usize = 64;
 
-/// For each topic of a stream's URL, in its order, where the stream stands on it.
+/// The position of a stream on each topic of its URL, in the order of the URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamPosition(Vec<Place>);
 
@@ -19,19 +19,19 @@ struct Place {
 }
 
 impl StreamPosition {
-    /// A stream of `topics` that stands at none of them yet.
+    /// A stream of `topics` without positions.
     pub fn new(topics: impl Iterator<Item = Option<Pattern>>) -> Self {
         Self(topics.map(|topic| Place { topic: topic.and_then(|topic| topic.as_name()), position: None }).collect())
     }
 
-    /// The stream stands at `position` of `topic` now, if that is one of its topics by name.
+    /// Sets the position on `topic`, if the stream has that topic by name.
     pub fn advance(&mut self, topic: &TopicName, position: Position) {
         for place in self.0.iter_mut().filter(|place| place.topic.as_ref() == Some(topic)) {
             place.position = Some(position);
         }
     }
 
-    /// Appends it as an `id`: `epoch:offset` for each topic, or `-`, joined by commas.
+    /// Appends the text of the `id`: `epoch:offset` for each topic or `-` for one without a position, joined by commas.
     pub fn write(&self, text: &mut Vec<u8>) {
         for (index, place) in self.0.iter().enumerate() {
             if index > 0 {
@@ -48,8 +48,8 @@ impl StreamPosition {
     }
 }
 
-/// Reads what a client says was the last `id` that it saw of a stream of `topics` topics: for each the epoch, which may be of another
-/// gateway's making, and the offset. `None`: it is the `id` of no such stream.
+/// Parses the last `id` that a client received on a stream of `topics` topics: for each topic the epoch, which may be any text, and the
+/// offset. `None`: no stream of `topics` topics has this `id`.
 pub fn read_event_id(text: &str, topics: usize) -> Option<Vec<Option<(&str, Offset)>>> {
     if text.split(',').take(topics + 1).count() != topics {
         return None;
@@ -92,9 +92,9 @@ mod tests {
         assert_eq!(spelt(&position), "k3f9x2ab:7,-,-,k3f9x2ab:7,-");
     }
 
-    /// PROTOCOL 11: another number of places, or anything unreadable, counts as none.
+    /// PROTOCOL 11: a text with another number of positions, or that can't be parsed, counts as no `id`.
     #[test]
-    fn what_is_no_id_counts_as_none() {
+    fn other_texts_count_as_no_id() {
         assert_eq!(read_event_id("k3f9x2ab:7,-", 2), Some(vec![Some(("k3f9x2ab", Offset(7))), None]));
         assert_eq!(read_event_id("x:007", 1), Some(vec![Some(("x", Offset(7)))]));
         for (text, topics) in [
@@ -118,7 +118,7 @@ mod tests {
     }
 
     proptest! {
-        /// What was written is read as it was, and as nothing by a stream with another number of topics.
+        /// An `id` is parsed to the positions that were written. A stream with another number of topics does not accept it.
         #[test]
         fn what_was_written_is_read(places in proptest::collection::vec(proptest::option::of(any::<u64>()), 1..STREAM_TOPICS_MAX)) {
             let name = |index: usize| TopicName::parse(&format!("t.{index}")).unwrap();
@@ -133,7 +133,7 @@ mod tests {
             prop_assert_eq!(read_event_id(&text, places.len() - 1), None);
         }
 
-        /// Whatever a client sends, what is read of it is spelt alike but for zeros before an offset.
+        /// The positions parsed from any text are written as the same text, except for leading zeros of offsets.
         #[test]
         fn what_is_read_was_meant(text in "[a-zA-Z0-9:,-]{0,40}", topics in 0_usize..4) {
             if let Some(places) = read_event_id(&text, topics) {

@@ -2,33 +2,33 @@
 
 use crate::codes::{CloseCode, ErrorCode};
 
-/// The error of a reply. SDKs need both `code` and `message`; a temporary one is tried again.
+/// The error of a reply. SDKs need both `code` and `message`. They repeat a command after a temporary error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorReply {
-    /// Its number.
+    /// The number of the code.
     pub code: u32,
-    /// Its words.
+    /// The text.
     pub message: &'static str,
-    /// Whether the SDK tries again by itself.
+    /// Whether the SDK repeats the command by itself.
     pub temporary: bool,
 }
 
 impl ErrorReply {
-    /// 103: no grant and no token allows it.
+    /// 103: neither a grant nor a token allows the command.
     pub const PERMISSION_DENIED: Self = Self::new(103, "permission denied");
-    /// 104: no command of that name.
+    /// 104: the command is unknown.
     pub const METHOD_NOT_FOUND: Self = Self::new(104, "method not found");
-    /// 105: the session has that subscription.
+    /// 105: the session has that subscription already.
     pub const ALREADY_SUBSCRIBED: Self = Self::new(105, "already subscribed");
-    /// 106: a limit of the session.
+    /// 106: a limit of the session is reached.
     pub const LIMIT_EXCEEDED: Self = Self::new(106, "limit exceeded");
-    /// 107: a command that can't be done as it was said.
+    /// 107: the command has an invalid value.
     pub const BAD_REQUEST: Self = Self::new(107, "bad request");
-    /// 108: the rule has it off, or the gateway does not have it.
+    /// 108: the topic's rule has the service off, or the gateway does not implement the command.
     pub const NOT_AVAILABLE: Self = Self::new(108, "not available");
-    /// 109: the SDK fetches a new token and tries again.
+    /// 109: the token has expired. The SDK fetches a new token and repeats the command.
     pub const TOKEN_EXPIRED: Self = Self::new(109, "token expired");
-    /// 111: the session's rate, or the gateway's bounds on topics.
+    /// 111: the session exceeds its rate, or the gateway its bounds on topics.
     pub const TOO_MANY_REQUESTS: Self = Self { temporary: true, ..Self::new(111, "too many requests") };
     /// 112: history no longer reaches back to the position.
     pub const UNRECOVERABLE_POSITION: Self = Self::new(112, "unrecoverable position");
@@ -47,13 +47,13 @@ impl From<ErrorCode> for ErrorReply {
             ErrorCode::RateLimited => Self::TOO_MANY_REQUESTS,
             ErrorCode::TokenExpired => Self::TOKEN_EXPIRED,
             ErrorCode::HistoryOff | ErrorCode::PresenceOff => Self::NOT_AVAILABLE,
-            ErrorCode::Unavailable => Self::TOO_MANY_REQUESTS, // the one that SDKs try again
+            ErrorCode::Unavailable => Self::TOO_MANY_REQUESTS, // the only error after which SDKs repeat the command
         }
     }
 }
 
-/// How a connection ends: the code of its Close and the reason. SDKs come back after 3000 to 3499, and never after 3500 to 3999. A
-/// reason is no JSON: some SDKs would read it as an older protocol's.
+/// The code and reason of the Close frame that ends a connection. SDKs connect again after codes 3000 to 3499, and never after 3500 to
+/// 3999. The reason must not be JSON, because some SDKs would read JSON as an older version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disconnect {
     /// The code of the Close.
@@ -69,13 +69,13 @@ impl Disconnect {
     pub const SLOW: Self = Self { code: 3008, reason: "slow" };
     /// 3010: messages of a subscription that the gateway made were lost.
     pub const INSUFFICIENT_STATE: Self = Self { code: 3010, reason: "insufficient state" };
-    /// 3500: a token that is none, or one of another user.
+    /// 3500: the token is invalid, or is one of another user.
     pub const INVALID_TOKEN: Self = Self { code: 3500, reason: "invalid token" };
-    /// 3501: what came is not the protocol.
+    /// 3501: a frame is not of the protocol.
     pub const BAD_REQUEST: Self = Self { code: 3501, reason: "bad request" };
     /// 3502: no `connect` came in time.
     pub const STALE: Self = Self { code: 3502, reason: "stale" };
-    /// 3508: a command that has no reply, and that nobody takes.
+    /// 3508: the gateway does not implement the command, which has no reply.
     pub const NOT_AVAILABLE: Self = Self { code: 3508, reason: "not available" };
 }
 
@@ -99,22 +99,22 @@ impl From<CloseCode> for Disconnect {
     }
 }
 
-/// Why the gateway ends a subscription. After 2500 and above the SDK subscribes again at once.
+/// Why the gateway ends a subscription. The SDK subscribes again at once after codes from 2500 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsubscribed {
-    /// Its number.
+    /// The number of the code.
     pub code: u32,
-    /// Its words; an SDK fails without.
+    /// The text. SDKs fail without one.
     pub reason: &'static str,
 }
 
 impl Unsubscribed {
-    /// 2000: the session's grants do not cover it any more.
+    /// 2000: the session's grants no longer cover the subscription.
     pub const NOT_ALLOWED: Self = Self { code: 2000, reason: "not allowed" };
-    /// 2000: an operator's program has ended it.
+    /// 2000: an operator has ended the subscription.
     pub const BY_SERVER: Self = Self { code: 2000, reason: "server unsubscribe" };
-    /// 2500: messages of it were lost.
+    /// 2500: messages of the subscription were lost.
     pub const INSUFFICIENT_STATE: Self = Self { code: 2500, reason: "insufficient state" };
-    /// 2501: its token expired.
+    /// 2501: the subscription's token has expired.
     pub const EXPIRED: Self = Self { code: 2501, reason: "subscription expired" };
 }

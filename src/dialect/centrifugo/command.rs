@@ -1,17 +1,17 @@
-//! What a client says, in neither encoding's spelling.
+//! The commands of Centrifugo's protocol, independent of the encoding.
 
 use std::borrow::Cow;
 
-/// A command; its reply carries `id`.
+/// A command. Its reply has the same `id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command<'a> {
-    /// The client's number for it; 0: it wants no reply.
+    /// The number that the client gave the command; 0: the command gets no reply.
     pub id: u32,
-    /// What is wanted.
+    /// The operation.
     pub asked: Asked<'a>,
 }
 
-/// What a command asks for: the first field of the protocol's order that is set.
+/// The operation of a command: the first field that is set, in the order of the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the variants and fields are the protocol's words")]
 pub enum Asked<'a> {
@@ -22,7 +22,7 @@ pub enum Asked<'a> {
     },
     Publish {
         channel: Cow<'a, str>,
-        /// As it came: raw JSON, or bytes.
+        /// The payload as received: raw JSON, or bytes.
         data: &'a [u8],
     },
     Presence {
@@ -42,27 +42,27 @@ pub enum Asked<'a> {
         channel: Cow<'a, str>,
         token: Cow<'a, str>,
     },
-    /// No field is set: the pong.
+    /// No field is set: the answer to a ping.
     Nothing,
 }
 
 /// The first command of a connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connect<'a> {
-    /// A token, or nothing.
+    /// A token; empty: none.
     pub token: Cow<'a, str>,
-    /// Where the client says it was, of each topic that the gateway subscribes it to.
+    /// The client's positions on topics that the gateway subscribes it to.
     pub subs: Vec<(Cow<'a, str>, Place<'a>)>,
 }
 
-/// Where a client says it was.
+/// The position that a client has on a topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place<'a> {
-    /// Whether it wants what came since.
+    /// Whether the client asks for the messages behind the position.
     pub recover: bool,
-    /// The last offset that it has; 0: it has none.
+    /// The offset of the last message that the client has; 0: none.
     pub offset: u64,
-    /// The epoch as the client has it; empty: it is not compared.
+    /// The epoch; empty: it is not compared.
     pub epoch: Cow<'a, str>,
 }
 
@@ -71,19 +71,19 @@ pub struct Place<'a> {
 pub struct Subscribe<'a> {
     /// The topic.
     pub channel: Cow<'a, str>,
-    /// A subscription token, or nothing.
+    /// A subscription token; empty: none.
     pub token: Cow<'a, str>,
-    /// Where the client was.
+    /// The client's position.
     pub place: Place<'a>,
-    /// What the application gave along.
+    /// The application's own data.
     pub data: &'a [u8],
-    /// Whether joins and leaves are wanted.
+    /// Whether the client asks for joins and leaves.
     pub join_leave: bool,
-    /// A method by which payloads refer to earlier ones.
+    /// The method of deltas that the client offers; empty: none.
     pub delta: Cow<'a, str>,
-    /// Whether it has a filter on tags.
+    /// Whether the command has a filter on tags.
     pub has_filter: bool,
-    /// Bit 2: what can't be recovered is to be refused.
+    /// A bit set. Bit 2: the command is to be refused if the position can't be recovered.
     pub flag: i64,
     /// A kind of subscription other than a stream.
     pub kind: i32,
@@ -94,20 +94,20 @@ pub struct Subscribe<'a> {
 pub struct History<'a> {
     /// The topic.
     pub channel: Cow<'a, str>,
-    /// How many; negative: all.
+    /// The most messages; negative: all.
     pub limit: i32,
-    /// After which position, or before it where `reverse` is set.
+    /// The offset and epoch behind which the part begins, or before which it ends if `reverse` is set.
     pub since: Option<(u64, Cow<'a, str>)>,
-    /// The newest first.
+    /// Whether the newest message comes first.
     pub reverse: bool,
 }
 
-/// Commands for a session whose own connection has one direction alone.
+/// The body of a request to `/emulation`: commands for a session whose stream carries only replies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Emulation<'a> {
-    /// The gateway that has the session, as it told the client.
+    /// The name of the session's gateway, as the client was told.
     pub node: Cow<'a, str>,
-    /// The session's secret, as it was told.
+    /// The address of the session, as the client was told.
     pub session: Cow<'a, str>,
     /// A frame of commands.
     pub data: Cow<'a, [u8]>,

@@ -1,29 +1,29 @@
-//! What a message of the protocol is made of, for both encodings: named and numbered fields. What is zero or empty is left out.
+//! The fields of a message, named for JSON and numbered for protobuf. Fields that are zero or empty are left out.
 
 /// Takes the fields of one message, in the order of their numbers.
 pub(super) trait Fields {
     /// A number.
     fn number(&mut self, name: &str, field: u32, value: u64);
 
-    /// A truth.
+    /// A boolean.
     fn truth(&mut self, name: &str, field: u32, value: bool);
 
-    /// A text.
+    /// A string.
     fn text(&mut self, name: &str, field: u32, value: &str);
 
-    /// A payload, sent even where it is empty.
+    /// A payload, which is sent even if it is empty.
     fn payload(&mut self, name: &str, field: u32, payload: &Payload<'_>);
 
-    /// A message, sent even where it is empty.
+    /// A message, which is sent even if it is empty.
     fn message(&mut self, name: &str, field: u32, write: impl FnOnce(&mut Self));
 
     /// A list of messages.
     fn messages<T>(&mut self, name: &str, field: u32, items: impl Iterator<Item = T>, write: impl FnMut(&mut Self, T));
 
-    /// A map from texts to messages.
+    /// A map from strings to messages.
     fn map<K: AsRef<str>, T>(&mut self, name: &str, field: u32, items: impl Iterator<Item = (K, T)>, write: impl FnMut(&mut Self, T));
 
-    /// A map from texts to texts.
+    /// A map from strings to strings.
     fn texts<'t>(&mut self, name: &str, field: u32, items: impl Iterator<Item = (&'t str, &'t str)>);
 
     /// Whether a payload that is not UTF-8 is marked as Base64.

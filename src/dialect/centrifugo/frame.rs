@@ -3,23 +3,23 @@
 use super::command::{Command, Emulation};
 use super::{json_read, protobuf_read};
 
-/// How the protocol is spelt.
+/// The encoding of Centrifugo's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wire {
-    /// JSON objects, a line each.
+    /// JSON objects, one in each line.
     Json,
-    /// Protobuf messages, each behind its length.
+    /// Protobuf messages, each preceded by its length.
     Protobuf,
 }
 
-/// What came is not the protocol.
+/// A frame or body that is not of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a command can't be read as Centrifugo's protocol has it")]
 pub struct Unreadable;
 
 impl Wire {
-    /// The first command of what is left of a frame, unread, and how many bytes it takes. A frame has one at least, and no empty line;
-    /// a line feed may end it.
+    /// The encoded first command of `frame`, and how many bytes of the frame it takes. A frame has at least one command and no empty line. It
+    /// may end with a line feed.
     pub fn split(self, frame: &[u8]) -> Result<(&[u8], usize), Unreadable> {
         match self {
             Self::Json => {
@@ -31,7 +31,7 @@ impl Wire {
         }
     }
 
-    /// Reads one command.
+    /// Parses one command.
     pub fn command(self, text: &[u8]) -> Result<Command<'_>, Unreadable> {
         match self {
             Self::Json => json_read::command(text).ok_or(Unreadable),
@@ -39,7 +39,7 @@ impl Wire {
         }
     }
 
-    /// Reads the body of a request that speaks for a session.
+    /// Parses the body of a request to `/emulation`.
     pub fn emulation(self, body: &[u8]) -> Result<Emulation<'_>, Unreadable> {
         match self {
             Self::Json => json_read::emulation(body).ok_or(Unreadable),
@@ -52,7 +52,7 @@ impl Wire {
 mod tests {
     use super::*;
 
-    /// Protocol, section 7: in JSON `data` is a string of lines, in protobuf bytes; both as an SDK sent them.
+    /// The `data` of a request is a string of lines in JSON, and bytes in protobuf. Both bodies were recorded from an SDK.
     #[test]
     fn a_request_is_read_in_both_encodings() {
         let json = br#"{"session":"b1f8","node":"80a7","data":"{\"subscribe\":{\"channel\":\"a\"},\"id\":2}\n{}"}"#;

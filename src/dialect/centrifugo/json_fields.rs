@@ -1,4 +1,4 @@
-//! Fields as members of a JSON object.
+//! Writes fields as members of a JSON object.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,10 +8,10 @@ use crate::dialect::decimal::number;
 use crate::dialect::json_scan::is_json_text;
 use crate::dialect::json_write::string;
 
-/// A JSON object that is being written, behind its brace.
+/// A JSON object that is being written, after its opening brace.
 pub(super) struct JsonFields<'a> {
     json: &'a mut Vec<u8>,
-    /// Whether it has no member yet.
+    /// Whether the object has no member yet.
     is_empty: bool,
 }
 
@@ -36,7 +36,7 @@ impl JsonFields<'_> {
         }
     }
 
-    /// What `write` makes, between two brackets.
+    /// Appends the output of `write` between `open` and `close`.
     fn within(&mut self, [open, close]: [u8; 2], write: impl FnOnce(&mut Self)) {
         self.json.push(open);
         let is_empty = std::mem::replace(&mut self.is_empty, true);
@@ -134,8 +134,8 @@ impl Fields for JsonFields<'_> {
     }
 }
 
-/// Appends JSON text without line breaks, which would end its message: between tokens a space means the same, and within one JSON has
-/// none. `\r` ends a line of an event stream.
+/// Appends JSON text with a space in the place of each line break, which would end the message. JSON has line breaks only between tokens.
+/// `\r` ends a line of an event stream too.
 fn one_line(json: &mut Vec<u8>, text: &[u8]) {
     let begin = json.len();
     json.extend_from_slice(text);

@@ -1,6 +1,6 @@
-//! Commands out of JSON: bytes to [`Command`].
+//! Parses commands in JSON.
 //!
-//! `id` may stand behind the payload. Fields that are unknown or `null` are ignored; a known one of the wrong type makes the command
+//! `id` may come after the payload. Unknown fields and fields that are `null` are ignored. A known field of the wrong type makes the command
 //! unreadable.
 
 use std::borrow::Cow;
@@ -9,7 +9,7 @@ use super::command::{Asked, Command, Connect, Emulation, History, Place, Subscri
 use crate::dialect::json_items::Members;
 use crate::dialect::json_scan::unescape;
 
-/// The fields of a command in the protocol's order: the first that is set is what is asked.
+/// The operations in the order of the schema. The first field that is set is the operation.
 const ASKED: [&str; 12] = [
     "connect",
     "subscribe",
@@ -25,7 +25,7 @@ const ASKED: [&str; 12] = [
     "sub_refresh",
 ];
 
-/// Reads one command; `None`: it is unreadable.
+/// Parses one command; `None`: it is unreadable.
 pub(super) fn command(line: &[u8]) -> Option<Command<'_>> {
     let mut id = 0;
     let mut first: Option<(usize, &str)> = None;
@@ -64,7 +64,7 @@ fn asked<'a>(name: &str, raw: &'a str) -> Option<Asked<'a>> {
     })
 }
 
-/// Reads a request that speaks for a session; `None`: it is unreadable.
+/// Parses the body of a request to `/emulation`; `None`: it is unreadable.
 pub(super) fn emulation(body: &[u8]) -> Option<Emulation<'_>> {
     let mut emulation = Emulation::default();
     for_each(std::str::from_utf8(body).ok()?, |key, raw| {
@@ -165,7 +165,7 @@ fn history(raw: &str) -> Option<History<'_>> {
     Some(history)
 }
 
-/// Calls `read` with each member of the object that `text` is, but for those that are `null`: that is a value for a payload alone.
+/// Calls `read` with each member of the object `text` that is not `null`. Only a payload may have the value `null`.
 fn for_each<'a>(text: &'a str, mut read: impl FnMut(&str, &'a str) -> Option<()>) -> Option<()> {
     for member in Members::of(text).ok()? {
         let (key, raw) = member.ok()?;
@@ -176,7 +176,7 @@ fn for_each<'a>(text: &'a str, mut read: impl FnMut(&str, &'a str) -> Option<()>
     Some(())
 }
 
-/// The text at `name` in the object that `raw` is; empty where it is not there.
+/// The string `name` of the object `raw`; empty if there is none.
 fn one_text<'a>(raw: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let mut found = Cow::default();
     for_each(raw, |key, raw| {

@@ -1,7 +1,7 @@
 //! Centrifugo's client protocol, in JSON and in protobuf: commands are read, replies and pushes written.
 //!
-//! A message is described once, field by field (`write.rs`), and each encoding says what a field looks like. Payloads are borrowed
-//! on the way in and copied as they are on the way out.
+//! `write.rs` describes each message once, field by field, and each encoding writes these fields. Payloads are borrowed when they are read
+//! and copied unchanged when they are written.
 
 mod codes;
 mod command;

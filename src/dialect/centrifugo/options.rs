@@ -1,24 +1,24 @@
-//! The gateway's own options of a subscription, as an application gives them along through an SDK that knows nothing of them.
+//! The gateway's own options of a subscription, which applications put into the `data` of a subscribe because SDKs do not know them.
 
 use std::time::Duration;
 
 use crate::dialect::json_items::Members;
 
-/// What an interval may be, in milliseconds.
+/// The range of an interval, in milliseconds.
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
 
 /// Options in the `data` of a subscribe.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// At most one message in that time: `interval_ms`.
+    /// `interval_ms`: the shortest time between two messages.
     pub interval: Option<Duration>,
-    /// The newest messages first: `last`.
+    /// `last`: how many of the newest messages are replayed.
     pub last: Option<usize>,
 }
 
 impl Options {
-    /// Those in `data`, which the application may use for whatever it likes: what is no object, no option or not what an option may be
-    /// is ignored.
+    /// The options in `data`. Applications may use `data` for other purposes, so unknown members, invalid values and anything but an object are
+    /// ignored.
     pub fn of(data: &[u8]) -> Self {
         let mut options = Self::default();
         let Some(members) = str::from_utf8(data).ok().and_then(|text| Members::of(text).ok()) else { return options };
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_found_in_what_an_application_gives() {
+    fn options_are_found_in_the_data_of_an_application() {
         let both = Options { interval: Some(Duration::from_millis(250)), last: Some(5) };
         assert_eq!(Options::of(br#"{"interval_ms":250,"mine":{"last":9},"last":5}"#), both);
         for ignored in [&b""[..], b"[1]", b"\"x\"", b"{", b"{\"interval_ms\":9,\"last\":-1}", b"{\"last\":\"5\"}", b"\xff"] {

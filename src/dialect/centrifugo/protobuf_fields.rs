@@ -1,8 +1,8 @@
-//! Fields as protobuf has them.
+//! Writes fields in protobuf.
 
 use super::fields::{Fields, Payload};
 
-/// Wire types: a base-128 number, and bytes behind their length.
+/// Wire types: a base-128 number, and bytes that are preceded by their length.
 const NUMBER: u32 = 0;
 const BYTES: u32 = 2;
 
@@ -11,7 +11,7 @@ pub(super) struct ProtobufFields<'a> {
     bytes: &'a mut Vec<u8>,
 }
 
-/// Appends a message behind its length.
+/// Appends a message, preceded by its length.
 pub(super) fn delimited(bytes: &mut Vec<u8>, write: impl FnOnce(&mut ProtobufFields<'_>)) {
     ProtobufFields { bytes }.behind_length(write);
 }
@@ -21,7 +21,7 @@ impl ProtobufFields<'_> {
         varint(self.bytes, u64::from(field << 3 | wire));
     }
 
-    /// What `write` makes, behind its length: a byte is left for that, and where it takes more what was written makes room.
+    /// Appends the output of `write`, preceded by its length. One byte is reserved for the length; the output is moved if the length needs more.
     fn behind_length(&mut self, write: impl FnOnce(&mut Self)) {
         let at = self.bytes.len();
         self.bytes.push(0);

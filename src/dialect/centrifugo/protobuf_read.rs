@@ -1,11 +1,10 @@
-//! Commands out of protobuf: bytes to [`Command`]. Unknown fields are stepped over; groups, which no version of the schema has, are
-//! not read.
+//! Parses commands in protobuf. Unknown fields are skipped. Groups, which no version of the schema has, make a command unreadable.
 
 use std::borrow::Cow;
 
 use super::command::{Asked, Command, Connect, Emulation, History, Place, Subscribe};
 
-/// A field's value as the wire has it.
+/// The value of a field, by wire type.
 #[derive(Debug, Clone, Copy)]
 enum Value<'a> {
     Number(u64),
@@ -14,7 +13,7 @@ enum Value<'a> {
     Fixed,
 }
 
-/// Reads one command; `None`: it is unreadable.
+/// Parses one command; `None`: it is unreadable.
 pub(super) fn command(bytes: &[u8]) -> Option<Command<'_>> {
     let mut id = 0;
     let mut first: Option<(u64, &[u8])> = None;
@@ -94,7 +93,7 @@ fn subscribe(body: &[u8]) -> Option<Subscribe<'_>> {
     Some(subscribe)
 }
 
-/// The fields of a `SubscribeRequest` that say where a client was.
+/// Reads the fields of a `SubscribeRequest` that have the client's position.
 fn read_place<'a>(place: &mut Place<'a>, field: u64, value: Value<'a>) -> Option<()> {
     match field {
         3 => place.recover = value.number()? != 0,
@@ -144,7 +143,7 @@ fn history(body: &[u8]) -> Option<History<'_>> {
     Some(history)
 }
 
-/// The text of `field` in a message; empty where it is not there.
+/// The string in the field `wanted` of a message; empty if there is none.
 fn one_text(body: &[u8], wanted: u64) -> Option<Cow<'_, str>> {
     let mut found = Cow::default();
     for_each(body, |field, value| {
@@ -160,7 +159,7 @@ fn only_message<'a>(body: &[u8], asked: Asked<'a>) -> Option<Asked<'a>> {
     for_each(body, |_, _| Some(())).map(|()| asked)
 }
 
-/// Reads a request that speaks for a session; `None`: it is unreadable.
+/// Parses the body of a request to `/emulation`; `None`: it is unreadable.
 pub(super) fn emulation(body: &[u8]) -> Option<Emulation<'_>> {
     let mut emulation = Emulation::default();
     for_each(body, |field, value| {
@@ -175,7 +174,7 @@ pub(super) fn emulation(body: &[u8]) -> Option<Emulation<'_>> {
     Some(emulation)
 }
 
-/// The first message behind its length, and how many bytes both take.
+/// The first message, which is preceded by its length, and the number of bytes of both.
 pub(super) fn delimited(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let mut rest = bytes;
     let length = usize::try_from(varint(&mut rest)?).ok()?;
@@ -211,7 +210,7 @@ fn fixed<'a>(rest: &mut &'a [u8], bytes: usize) -> Option<Value<'a>> {
     Some(Value::Fixed)
 }
 
-/// A base-128 number of ten bytes at most, the lowest seven bits first; what goes past 64 bits is cut off.
+/// Reads a base-128 number of at most ten bytes, the lowest seven bits first. Bits beyond 64 are dropped.
 fn varint(rest: &mut &[u8]) -> Option<u64> {
     const BYTES_MAX: usize = 10;
     let mut value = 0;

@@ -1,4 +1,4 @@
-//! What is said to a client, in neither encoding's spelling.
+//! The replies and pushes of Centrifugo's protocol, independent of the encoding.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub enum Reply<'a> {
     },
 }
 
-/// What is told of a topic without being asked, beside its messages.
+/// A push other than a publication.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs, reason = "the variants are the protocol's words")]
 pub enum Push<'a> {
@@ -70,7 +70,7 @@ pub enum Push<'a> {
     Unsubscribe(Unsubscribed),
     Subscribe {
         result: &'a SubscribeResult,
-        /// What the application gave along, as its bytes are.
+        /// The data of the operator's order, unchanged.
         data: Option<(&'a [u8], PayloadKind)>,
     },
 }
@@ -78,42 +78,42 @@ pub enum Push<'a> {
 /// The answer to `connect`.
 #[derive(Debug, Clone)]
 pub struct ConnectResult<'a> {
-    /// The session's name.
+    /// The session's id.
     pub client: SessionId,
-    /// When its token expires.
+    /// The time that is left to the token.
     pub expiry: Expiry,
-    /// The subscriptions that the gateway has made.
+    /// The subscriptions that the gateway made.
     pub subs: &'a [(&'a str, SubscribeResult)],
-    /// Between two pings; told in whole seconds, rounded up.
+    /// The time between two pings, which is sent in whole seconds, rounded up.
     pub ping: Duration,
-    /// By what requests speak for the session, where its own connection has one direction alone.
+    /// The address of an emulated session, for requests to `/emulation`.
     pub spoken_for: Option<SpokenFor<'a>>,
 }
 
-/// What a request has to say to speak for a session.
+/// The address of an emulated session.
 #[derive(Debug, Clone, Copy)]
 pub struct SpokenFor<'a> {
-    /// Which session, a secret.
+    /// The secret address of the session.
     pub session: &'a str,
-    /// Which gateway has it.
+    /// The name of the session's gateway.
     pub node: &'a str,
 }
 
-/// How a subscription begins.
+/// The answer to a subscribe.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SubscribeResult {
-    /// When its token expires.
+    /// The time that is left to the token.
     pub expiry: Expiry,
-    /// The position right before the first message that follows; `None`: the topic has no positions to recover from.
+    /// The position before the first message that follows; `None`: the topic has no history to recover from.
     pub position: Option<Position>,
-    /// Whether a lost message is told; where it isn't, the newest alone is recovered.
+    /// Whether lost messages end the subscription. Otherwise only the newest message is recovered.
     pub positioned: bool,
-    /// Whether what the client missed follows.
+    /// Whether all messages that the client missed follow.
     pub recovered: bool,
-    /// Whether the client asked for that.
+    /// Whether the client asked to recover.
     pub was_recovering: bool,
 }
 
-/// How long a token holds still; `None`: for ever.
+/// The time that is left to a token; `None`: it does not expire.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expiry(pub Option<Duration>);

@@ -37,7 +37,7 @@ impl Vector {
     }
 }
 
-/// A command reads the same in both encodings, whole.
+/// Both encodings of a command are parsed to the same value.
 #[test]
 fn commands_are_read_alike_in_both_encodings() {
     let vectors = Vector::all(COMMANDS);
@@ -54,7 +54,7 @@ fn commands_are_read_alike_in_both_encodings() {
     }
 }
 
-/// What counts of a command is found, wherever it stands.
+/// The fields of a command are found in any order.
 #[test]
 fn the_fields_of_commands() {
     let read = |json: &'static str| Wire::Json.command(json.as_bytes()).unwrap();
@@ -74,7 +74,7 @@ fn the_fields_of_commands() {
     assert_eq!(read("{}"), Command { id: 0, asked: Asked::Nothing });
 }
 
-/// A frame's commands come one by one; a line feed may end it, and an empty line or frame is unreadable.
+/// A frame is split into its commands. A line feed may end it. An empty line or frame is unreadable.
 #[test]
 fn a_frame_is_split_into_its_commands() {
     assert_eq!(Wire::Json.split(b"{}\n{\"id\":1}"), Ok((&b"{}"[..], 3)));
@@ -87,9 +87,9 @@ fn a_frame_is_split_into_its_commands() {
     }
 }
 
-/// What is no command is told from one.
+/// Bytes that are not a command are unreadable.
 #[test]
-fn what_is_no_command_is_unreadable() {
+fn other_bytes_are_unreadable() {
     for json in
         ["[]", "1", "{", "{\"id\":-1}", "{\"id\":1.5}", "{\"id\":\"1\"}", "{\"connect\":[]}", "{\"connect\":{\"token\":1}}", "\u{feff}{}"]
     {
@@ -208,7 +208,7 @@ fn replies_are_those_of_the_vectors() {
     assert_eq!(shortened(&refreshed), right, "the vector has no version");
 }
 
-/// Section 1 of the protocol: a payload stays on its line, and what is no JSON is a string; protobuf has the bytes.
+/// In JSON a payload stays on one line, and a payload that is not JSON becomes a string. Protobuf has the bytes.
 #[test]
 fn payloads_stay_what_they_are() {
     let cases: [(&[u8], PayloadKind, &str); 6] = [
@@ -230,7 +230,7 @@ fn payloads_stay_what_they_are() {
     assert!(protobuf.ends_with(b"\x0a\x01k\x12\x02v\n"), "{protobuf:?}");
 }
 
-/// A length past 127 bytes takes two, and is put in where one was left for it.
+/// A length beyond 127 takes two bytes, and the output is moved to make room for the second.
 #[test]
 fn long_messages_have_long_lengths() {
     let payload = vec![b'1'; 300];
@@ -241,7 +241,7 @@ fn long_messages_have_long_lengths() {
 }
 
 proptest! {
-    /// No bytes make a reader panic, and whoever splits a frame gets on.
+    /// No input makes a parser panic, and each split of a frame consumes bytes.
     #[test]
     fn no_bytes_panic(frame in prop::collection::vec(any::<u8>(), 0..256)) {
         for wire in [Wire::Json, Wire::Protobuf] {

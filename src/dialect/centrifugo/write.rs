@@ -9,13 +9,13 @@ use super::{json_fields, protobuf_fields};
 use crate::hub::{Message, PayloadKind};
 use crate::session_id::{Member, SessionId};
 
-/// What the gateway says that it is.
+/// The name and version of the gateway in the answer to `connect`.
 const VERSION: &str = concat!("belfry ", env!("CARGO_PKG_VERSION"));
 
-/// The tag that says that a payload is Base64, to a client that has no other way to be given bytes.
+/// The tag of a payload in Base64. JSON has no other way to carry bytes.
 pub const BASE64: (&str, &str) = ("encoding", "base64");
 
-/// What a push has around the payload and the topic's name, an offset of any size included, in bytes.
+/// The length of a push without the payload and the topic's name, with an offset of any size, in bytes.
 const PUSH_OVERHEAD_BYTES: usize = 64;
 
 /// Appends `reply`.
@@ -26,7 +26,7 @@ pub fn reply(bytes: &mut Vec<u8>, reply: &Reply<'_>, wire: Wire) {
     }
 }
 
-/// Appends the push of `message`. It depends on the message alone.
+/// Appends the push of `message`, which is the same for all sessions.
 pub fn message(bytes: &mut Vec<u8>, message: &Message, wire: Wire) {
     match wire {
         Wire::Json => json_fields::object(bytes, |fields| write_message(fields, message)),
@@ -34,12 +34,12 @@ pub fn message(bytes: &mut Vec<u8>, message: &Message, wire: Wire) {
     }
 }
 
-/// About how many bytes [`message`] appends.
+/// The approximate number of bytes that [`message`] appends.
 pub fn message_bytes_usual(message: &Message) -> usize {
     message.payload().len() + message.topic.as_str().len() + PUSH_OVERHEAD_BYTES
 }
 
-/// Appends the push that ends a connection which has no Close.
+/// Appends the push that ends a connection without Close frames.
 pub fn disconnect(bytes: &mut Vec<u8>, code: u16, reason: &str, wire: Wire) {
     match wire {
         Wire::Json => json_fields::object(bytes, |fields| write_disconnect(fields, code, reason)),
@@ -161,7 +161,7 @@ fn publication<F: Fields>(fields: &mut F, message: &Message) {
     if let Some(publisher) = extra.and_then(|extra| extra.publisher.as_ref()) {
         fields.message("info", 5, |fields| client_info(fields, publisher));
     }
-    // A topic without history has no positions to recover from, and an offset would make the client believe in one.
+    // A topic without history has no positions to recover from, so it has no offset.
     fields.number("offset", 6, if message.rule.history > 0 { message.position.offset.0 } else { 0 });
     let tags = extra.into_iter().flat_map(|extra| extra.tags.iter().map(|(key, value)| (&**key, &**value)));
     fields.texts("tags", 7, tags.chain(mark.then_some(BASE64)));
@@ -191,7 +191,7 @@ fn session(id: SessionId) -> String {
     id.to_string()
 }
 
-/// `expires` and, in the field behind it, `ttl`: at least 1, for 0 would not be sent.
+/// Writes `expires` and, in the next field, `ttl`, which is at least 1 because 0 would be left out.
 fn expires<F: Fields>(fields: &mut F, field: u32, Expiry(left): Expiry) {
     if let Some(left) = left {
         fields.truth("expires", field, true);

@@ -46,7 +46,7 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.as_ptr() == other.as_ptr() && one.len() == other.len()
 }
 
-/// What a session that takes `frame` reads: its first byte and its payload, inflated.
+/// The first byte of `frame`, and its payload, inflated.
 fn read(frame: &[u8]) -> (u8, Vec<u8>) {
     let head_bytes = match frame[1] {
         126 => 4,
@@ -88,7 +88,7 @@ fn each_encoding_is_made_once() {
     assert!(counted("belfry_deflate_out_bytes_total") < counted("belfry_deflate_in_bytes_total"));
 }
 
-/// The threshold is of what is sent: the JSON event, or the payload alone.
+/// `deflate.threshold` bounds the payload of the frame: the JSON event, or in the raw dialect the message's payload.
 #[test]
 fn a_small_message_is_one_frame_for_all() {
     let (mut encoder, mut tally, _) = tools();
@@ -123,7 +123,7 @@ fn events_replays_and_echoes() {
 }
 
 proptest! {
-    /// Whatever the length and the window, what is read is what was published.
+    /// A client reads the payload that was published, with any length and any window.
     #[test]
     fn every_length_has_its_head(length in prop_oneof![0usize..300, 65_400usize..65_700], bits in prop::option::of(9u8..=15)) {
         let (mut encoder, mut tally, _) = tools();
@@ -133,8 +133,8 @@ proptest! {
     }
 }
 
-/// PROTOCOL 7: what lies in an outbox takes the room that it is booked with: a frame's buffer has at most the rest of the longest head
-/// beside it. (It had an envelope of the longest kind, so that 4,000 bytes went into the allocator's next larger block.)
+/// PROTOCOL 7: an outbox accounts the memory that a frame takes: the buffer is larger than the frame by at most the unused part of the
+/// longest head. (The buffer had room for the longest envelope, so that 4,000 bytes took the allocator's next larger block.)
 #[test]
 fn a_frames_buffer_is_as_long_as_the_frame() {
     let (mut encoder, mut tally, _) = tools();

@@ -1,4 +1,4 @@
-//! PROTOCOL section 3, what a client sends.
+//! PROTOCOL section 3: the commands that a client sends.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn name(text: &str) -> TopicName {
 }
 
 #[test]
-fn a_subscribe_with_all_that_it_may_say() {
+fn a_subscribe_with_all_members() {
     let text = r#" {"op":"subscribe","id":1,"topics":["quotes.AAPL","chat.>","a b"],"last":3,"interval_ms":250,"presence":true,
         "since":{"quotes.AAPL":{"epoch":"k3f9","offset":12}}} "#;
     let Command::Subscribe { topics, last, since, interval, presence } = command(text) else { panic!("not a subscribe") };
@@ -63,7 +63,7 @@ fn refusal_of(text: String) -> (ErrorCode, Option<String>, String) {
     (code, id.map(str::to_owned), message)
 }
 
-/// A refusal carries the `id` wherever it stands, and its message names the member, what it is and what would be right.
+/// A refusal has the `id` wherever it is. Its text names the member, its value, and what is allowed.
 #[test]
 fn refusals_name_the_member() {
     let refused = [
@@ -102,7 +102,7 @@ fn refusals_name_the_member() {
 }
 
 #[test]
-fn what_is_no_command_at_all() {
+fn texts_without_a_command_are_refused() {
     for text in ["", "[]", "1", "null", "\"x\"", "{", "{\"op\":\"ping\"} x", r#"{"op":"ping","id":1,"id":1}"#, "subscribe"] {
         let (code, id, message) = refusal(text);
         assert_eq!((code, id), (ErrorCode::BadRequest, None), "{text}: {message}");
@@ -118,7 +118,7 @@ fn unknown_ops_are_named() {
     assert_eq!(refusal(r#"{"op":"other"}"#).0, ErrorCode::UnknownOp);
 }
 
-/// PROTOCOL 9: what a client sends can't make a new series.
+/// PROTOCOL 9: no text of a client becomes a label of a metric.
 #[test]
 fn ten_thousand_unknown_ops_add_no_series() {
     let metrics = Arc::new(Metrics::new());
@@ -138,7 +138,7 @@ fn ten_thousand_unknown_ops_add_no_series() {
 }
 
 #[test]
-fn topics_that_are_none() {
+fn invalid_topics_stay_in_the_list() {
     for op in [r#""publish","data":1"#, r#""history""#, r#""presence""#] {
         for topic in ["a.*", "a..b", ""] {
             assert_eq!(refusal_of(format!(r#"{{"op":{op},"topic":"{topic}","id":2}}"#)).0, ErrorCode::BadTopic);
@@ -148,7 +148,7 @@ fn topics_that_are_none() {
     assert_eq!(refusal(r#"{"op":"subscribe","topics":["a"],"since":{"a.*":{"epoch":"x","offset":1}}}"#).0, ErrorCode::BadRequest);
 }
 
-/// `data` may nest as deep as any payload; the envelope is not counted.
+/// The 64 levels of nesting count within `data`, without the envelope.
 #[test]
 fn depth_is_counted_within_each_member() {
     let publish = |depth| format!(r#"{{"op":"publish","id":3,"topic":"a","data":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
@@ -176,7 +176,7 @@ proptest! {
         let _ = request(text.as_bytes());
     }
 
-    /// A command that a JSON library prints is read as it was meant.
+    /// A command that a JSON library writes is parsed to its values.
     #[test]
     fn strings_are_read_as_they_were_meant(token in "\\PC{0,40}|[\"\\\\\n\u{1}a]{0,9}") {
         let text = serde_json::json!({"op": "auth", "token": token}).to_string();

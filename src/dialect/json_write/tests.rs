@@ -1,4 +1,4 @@
-//! PROTOCOL section 3, what the gateway answers.
+//! PROTOCOL section 3: the answers and events of the gateway.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,9 +52,9 @@ fn a_message_has_its_members_in_the_contract_s_order() {
     assert_eq!(message_event("187.30", PayloadKind::Json, true), format!(r#"{start}"replay":true,"data":187.30}}"#));
 }
 
-/// JSON text goes as it is, other text as a string, other bytes as Base64.
+/// JSON text is copied unchanged; other text becomes a string, other bytes Base64.
 #[test]
-fn a_payload_goes_by_what_it_is() {
+fn payloads_are_written_by_their_kinds() {
     let ends = |payload: &'static [u8], kind, end: &str| {
         let event = message_event(payload, kind, false);
         assert!(event.ends_with(end), "{event} does not end in {end}");
@@ -103,7 +103,7 @@ fn replies_are_the_contract_s() {
 }
 
 #[test]
-fn what_the_gateway_says_of_itself() {
+fn events_of_the_gateway_itself() {
     let topic = TopicName::parse("chat.lobby").unwrap();
     let session = SessionId::random();
     assert_eq!(
@@ -132,7 +132,7 @@ fn what_the_gateway_says_of_itself() {
 }
 
 #[test]
-fn a_history_says_more_only_where_more_is() {
+fn a_history_has_more_only_if_messages_are_left() {
     let topic = TopicName::parse("a").unwrap();
     let mut page = HistoryPage { epoch: None, messages: Vec::new(), more: false };
     let id = Some(RequestId("4"));
@@ -198,7 +198,7 @@ proptest! {
     }
 }
 
-/// PROTOCOL 7: `outbox_bytes` counts what a frame has, so its buffer has room for that and no more.
+/// PROTOCOL 7: `outbox_bytes` counts the length of a frame, so the frame's buffer has no spare room.
 #[test]
 fn a_messages_length_is_known_before() {
     for (payload, kind, exact) in [

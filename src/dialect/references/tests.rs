@@ -1,4 +1,4 @@
-//! Which texts are kept, in which account.
+//! The texts that are kept, and their account.
 
 use super::*;
 use crate::clock::{Moment, Timestamp};
@@ -45,7 +45,7 @@ impl Shelf {
 const TEXT: &str = "sixteen bytes it is";
 const COST: usize = TEXT.len() + TEXT_OVERHEAD_BYTES;
 
-/// A message has one number however often it is entered; the oldest give way; a number is never used twice.
+/// A message has one number however often it is added. The oldest texts are removed. Numbers are never used again.
 #[test]
 fn the_newest_texts_of_a_topic_are_kept() {
     let mut shelf = Shelf::new(1 << 20);
@@ -61,7 +61,7 @@ fn the_newest_texts_of_a_topic_are_kept() {
     assert!(other.topic == first.topic && other.number > numbers[2], "a place may be another topic's now, a number may not");
 }
 
-/// PROTOCOL 7: `reference_bytes` bounds all texts together; what has no room is not referred to.
+/// PROTOCOL 7: `reference_bytes` bounds the texts of all shards. A message without room is not referred to.
 #[test]
 fn texts_are_bounded_together() {
     let mut shelf = Shelf::new(2 * COST);
@@ -73,7 +73,7 @@ fn texts_are_bounded_together() {
     assert!(shelf.held() == COST && shelf.enter("c", 2, TEXT).is_some());
 }
 
-/// What no reference pays for, or no window holds, is not kept.
+/// A text that is too short for a reference, or longer than a window, is not kept.
 #[test]
 fn short_and_long_messages_are_not_kept() {
     let mut shelf = Shelf::new(1 << 20);
@@ -82,9 +82,9 @@ fn short_and_long_messages_are_not_kept() {
     assert_eq!(shelf.held(), 0);
 }
 
-/// A sweep looks at so many topics and goes on where it ended.
+/// A sweep examines a number of topics, and the next sweep continues behind them.
 #[test]
-fn sweeps_go_round() {
+fn a_sweep_continues_behind_the_last_one() {
     let mut shelf = Shelf::new(1 << 20);
     assert!((0..10).all(|index| shelf.enter(&format!("t.{index}"), 1, TEXT).is_some()));
     for left in [6, 2, 0] {

@@ -1,4 +1,4 @@
-//! Streams as they go over the wire.
+//! The bytes of streams.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +81,7 @@ fn events(text: &str) -> Vec<(String, String, String)> {
     events
 }
 
-/// PROTOCOL 11: a message is the native object, without a name; a stamp tells where the stream stands, in one chunk with it.
+/// PROTOCOL 11: a message is an event without a name, whose data is the native object. Its `id` is in the same chunk.
 #[test]
 fn a_message_is_stamped() {
     let message = message(r#"{"price":187.30}"#, PayloadKind::Json);
@@ -101,14 +101,15 @@ fn a_message_is_stamped() {
     assert_eq!(unchunked(&line), format!("{native}\n").into_bytes());
 }
 
-/// PROTOCOL 11: a line feed goes on in a further line, and a carriage return arrives as one; in a line both come as a space.
+/// PROTOCOL 11: in an event a line feed begins a further `data` line, and a carriage return becomes a line feed. In a line both become
+/// spaces.
 #[test]
 fn ends_of_lines_in_a_payload() {
     assert_eq!(data_of(EVENTS, b" a\nb\r\nc\r"), "data:  a\ndata: b\ndata: \ndata: c\ndata: \n\n");
     assert_eq!(data_of(LINES, b" a\nb\r\nc\r"), " a b  c \n");
 }
 
-/// PROTOCOL 11: what the gateway says of itself has a name, so that `onmessage` does not see it.
+/// PROTOCOL 11: events of the gateway have names, so that `onmessage` does not receive them.
 #[test]
 fn events_have_names() {
     let json = Encoding { dialect: Dialect::Json, framing: EVENTS };
@@ -127,10 +128,9 @@ fn events_have_names() {
     assert_eq!(text(&draining, raw).unwrap(), "retry: 3120\n\n");
 }
 
-/// PROTOCOL 11: the first event tells each topic's position; where messages are replayed, whoever is torn off before them comes back
-/// before them.
+/// PROTOCOL 11: the first event has the position of each topic. A client that is disconnected before a replay resumes before the replay.
 #[test]
-fn the_first_event_tells_where_the_stream_stands() {
+fn the_first_event_has_the_position_of_the_stream() {
     let mut told = StreamPosition::new([Pattern::parse("chat.a").ok()].into_iter());
     let mut stands = told.clone();
     told.advance(&topic(), at(18));
@@ -145,7 +145,7 @@ fn the_first_event_tells_where_the_stream_stands() {
     assert_eq!(begun(&stands), format!("{first}id: k3f9x2ab:16\n\n"));
 }
 
-/// PROTOCOL 11: a drain ends a stream without another word; all else says why, with the code that a Close would have.
+/// PROTOCOL 11: a drain ends a stream without a last event. Otherwise the last event has the code that a Close frame would have.
 #[test]
 fn a_stream_ends_with_a_reason() {
     let goodbye = |dialect, framing, code| {
@@ -161,7 +161,7 @@ fn a_stream_ends_with_a_reason() {
 }
 
 proptest! {
-    /// Whatever a payload holds, an EventSource dispatches one event with it, in which each carriage return has become a line feed.
+    /// An EventSource dispatches one event for any payload, in which each carriage return has become a line feed.
     #[test]
     fn any_payload_is_one_event(payload in "[a-c:\n\r ]{0,12}|.{0,20}") {
         let text = data_of(EVENTS, payload.as_bytes());
