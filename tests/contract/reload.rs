@@ -1,8 +1,9 @@
 //! PROTOCOL 8: SIGHUP.
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::gateway::{Certificate, FEED, Gateway, Setup, eventually, text, token};
+use crate::gateway::{Certificate, FEED, Gateway, Setup, belfry, eventually, text, token};
 
 const KEYS: &str = r#"keys = [{ algorithm = "HS256", secret = "a secret of the tests, 32 bytes or more" }]"#;
 
@@ -178,4 +179,23 @@ fn a_reload_takes_tls_from_no_listener() {
     let mut answer = Vec::new();
     let _ = std::io::Read::read_to_end(&mut socket, &mut answer); // a TLS alert at most
     assert!(!answer.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&answer));
+}
+
+/// PROTOCOL 8: a reload reads key sets again, so a timer can follow an issuer that changes its keys.
+#[test]
+fn a_key_set_is_read_again() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("keys.json");
+    let write = |key: &str| std::fs::write(&file, format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{key}"}}]}}"#)).unwrap();
+    write("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"); // the example of RFC 8037, appendix A.2
+    let setup = Setup::new().auth(&format!("anonymous = {{ subscribe = [], publish = [] }}\nkeys = [{{ jwks = {file:?} }}]"));
+    let gateway = setup.start();
+    let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/src/auth/testdata/ed.pem");
+    let minted = belfry(&["token", "--key", pem, "--sub", "ann", "--publish", "chat.>"]);
+    let credential = format!("Bearer {}", String::from_utf8(minted.stdout).unwrap().trim());
+    let publish = || gateway.request("POST", "/v1/topics/chat.a", &[("Authorization", &credential)], b"1").status;
+    assert_eq!(publish(), 401);
+    write("XFFmO7ALejqFul-Qk9RsU_tymS8DUKOu5ehcly6B3KA"); // that of ed.pem
+    gateway.reload(&setup);
+    eventually("the new key to hold", || (publish() == 200).then_some(()));
 }
