@@ -347,9 +347,15 @@ impl Hub {
         replication::begin_stream(&self.topics, pattern, life, logs).await;
     }
 
-    /// Hands a publication to the engine; `None`: no stream has the topic.
+    /// Hands a publication to the engine; `None`: no stream has the topic. A topic that is not here yet begins before its message is read,
+    /// so the limits of topics hold for it, and its publisher pays for it.
     fn hand_over(&self, name: &TopicName, publication: &Publication<'_>) -> Option<Result<Attempt, PublishError>> {
         let engine = self.engine()?;
+        if self.topics.shared().streams.life_of(name).is_some()
+            && let Err(error) = self.topics.open(name, publication.payer)
+        {
+            return Some(Err(error));
+        }
         Some(engine.publish(name, publication)?.map(|handed| match handed {
             Handed::Awaited(receipt) => Attempt::Awaited(receipt),
             Handed::NoRoom => Attempt::EngineFull(Arc::clone(engine)),

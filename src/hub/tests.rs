@@ -173,11 +173,40 @@ fn publishers_at_once_do_not_empty_the_histories() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
+/// An engine that has a stream for every topic, takes every publication and answers none.
+struct Taking;
+
+impl Engine for Taking {
+    fn publish(&self, _: &TopicName, _: &Publication<'_>) -> Option<Result<Handed, PublishError>> {
+        Some(Ok(Handed::Awaited(Receipt::pair().1)))
+    }
+    fn when_room(&self, _: &Waker) {}
+    fn presence(&self, _: &Arc<PresenceChange>) {}
+    fn unready(&self) -> Option<String> {
+        None
+    }
+    fn is_loading(&self) -> bool {
+        false
+    }
+}
+
 /// PROTOCOL 7: `topics_per_address` bounds what one payer has brought to life and lives still, by publishing and by subscribing; others
 /// are not touched.
 #[test]
 fn a_payer_has_its_share_of_topics() {
+    expect_shares(&house(&[("limits.topics_per_address", "2")]));
+}
+
+/// PROTOCOL 13: limits are those of the gateway asked. (A publish to a topic of a stream made one that nobody paid for.)
+#[test]
+fn a_payer_has_its_share_of_a_streams_topics() {
     let house = house(&[("limits.topics_per_address", "2")]);
+    house.hub.follow_stream(&Pattern::parse("plain.>").unwrap());
+    house.hub.set_engine(Arc::new(Taking));
+    expect_shares(&house);
+}
+
+fn expect_shares(house: &House) {
     let payers = ["192.0.2.1", "192.0.2.2"].map(|address| Payer::of_address(address.parse().unwrap()));
     let publish = |topic: &str, payer| {
         let publication = Publication {
