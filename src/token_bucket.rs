@@ -36,6 +36,11 @@ impl TokenBucket {
         Self { tokens: f64::from(burst), filled_at: now }
     }
 
+    /// A full bucket, of whatever size it is when it is first asked.
+    pub fn full(now: Moment) -> Self {
+        Self { tokens: f64::INFINITY, filled_at: now }
+    }
+
     /// Takes `cost` tokens; `false`, and nothing is taken, where there are fewer.
     pub fn take(&mut self, cost: u32, per_second: u32, burst: u32, now: Moment) -> bool {
         self.fill(per_second, burst, now);

@@ -94,6 +94,14 @@ fn a_good_token_says_who_and_what() {
     assert!(!identity.grants.may_publish(&topic("chat.other")) && !identity.grants.may_subscribe(&pattern(">")));
 }
 
+/// PROTOCOL 3: `user` is null for the anonymous, and Centrifugo's backends sign an empty `sub` for them.
+#[test]
+fn an_empty_sub_is_nobody() {
+    let token = hs256(&json!({"alg": "HS256"}), &json!({"sub": "", "exp": NOW + 60}));
+    let identity = auth(vec![secret_key(SECRET)]).identify(&token).unwrap();
+    assert_eq!((identity.user.as_deref(), identity.expires), (None, Some(NOW + 60)));
+}
+
 /// What the claims may be besides: RFC 7519 §2 (a fraction), our audience, other claims, no grants.
 #[test]
 fn unusual_claims_that_are_taken() {

@@ -137,7 +137,7 @@ fn check(token: &str, keys: &KeySet, now: Timestamp) -> Result<Checked, AuthErro
     }
     expected.check(claims.aud.as_ref(), claims.iss.as_ref()).map_err(AuthError::invalid)?;
     let user = match &claims.sub {
-        Some(Value::String(user)) => Some(user.as_str().into()),
+        Some(Value::String(user)) => Some(user.as_str().into()).filter(|user: &Arc<str>| !user.is_empty()),
         None if !keys.require_exp => None,
         _ => return Err(AuthError::invalid("it has no `sub` that is a string")),
     };

@@ -2,7 +2,6 @@
 
 use crate::auth::Identity;
 use crate::clock::Moment;
-use crate::config::Limits;
 use crate::metrics::LimitKey;
 use crate::shard::SessionContext;
 use crate::token_bucket::{Rate, TokenBucket};
@@ -31,8 +30,8 @@ pub enum Verdict {
 
 impl CommandRate {
     /// A full bucket, for a session that begins at `now`.
-    pub fn new(limits: &Limits, now: Moment) -> Self {
-        Self { bucket: TokenBucket::new(limits.commands_burst, now), refused: 0 }
+    pub fn new(now: Moment) -> Self {
+        Self { bucket: TokenBucket::full(now), refused: 0 }
     }
 
     /// Takes a token for one command of a session with `identity`.

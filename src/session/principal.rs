@@ -29,7 +29,7 @@ pub struct Principal {
 impl Principal {
     /// The session `id`, which begins as `identity`.
     pub fn new(id: SessionId, identity: Option<Arc<Identity>>, surroundings: &Arc<Surroundings>) -> Self {
-        let rate = CommandRate::new(&surroundings.live.load().limits, surroundings.clock.moment());
+        let rate = CommandRate::new(surroundings.clock.moment());
         Self { id, identity, rate, surroundings: Arc::clone(surroundings) }
     }
 

@@ -240,6 +240,7 @@ fn an_upgrade_is_required_in_version_13() {
     let gateway = Gateway::start();
     for reply in [gateway.get("/ws"), gateway.refusal("/ws", &[("Sec-WebSocket-Version", "8")])] {
         assert_eq!((reply.status, reply.header("Sec-WebSocket-Version")), (426, Some("13")), "{reply:?}");
+        assert_eq!((reply.header("Upgrade"), reply.header("Connection")), (Some("websocket"), Some("upgrade, close")), "RFC 9110 §7.8");
     }
     gateway.expect_metric("handshakes_rejected_total{reason=\"bad_upgrade\"}", 2.0);
 }

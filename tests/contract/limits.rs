@@ -98,6 +98,10 @@ fn an_api_key_may_have_its_own_rate() {
     let slow: Vec<_> = (0..5).map(|_| publish("slow")).collect();
     assert_eq!(slow[..3], [200, 200, 200]);
     assert_eq!(slow[4], 429);
+    // The burst of its sessions grows in proportion, from their first command on.
+    let mut session = gateway.session_as("fast");
+    (0..20).for_each(|n| session.send(json!({"op": "ping", "id": n})));
+    assert!(session.receive_all(20).iter().all(|reply| reply["op"] == "pong"));
 }
 
 /// PROTOCOL 7: past the rate of frames of any kind: 4003.

@@ -90,19 +90,20 @@ impl<'a> Sender<'a> {
             header::ACCESS_CONTROL_ALLOW_METHODS,
             HeaderValue::from_static(match self.audience {
                 Some(Audience::Streams) => "GET, HEAD",
-                Some(Audience::Emulated) => "GET, POST",
+                Some(Audience::Emulated) => "POST, OPTIONS",
                 _ => "GET, HEAD, POST, DELETE",
             }),
         );
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static(match self.audience {
-                Some(Audience::Streams) => "authorization, last-event-id, cache-control",
-                Some(Audience::Emulated) => "authorization, content-type, cache-control",
-                _ => "authorization, content-type, idempotency-key",
-            }),
-        );
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        let wanted = head.fields.first(header::ACCESS_CONTROL_REQUEST_HEADERS).and_then(|names| HeaderValue::from_bytes(names).ok());
+        let allowed = match self.audience {
+            Some(Audience::Streams) => HeaderValue::from_static("authorization, last-event-id, cache-control"),
+            // SDKs send whatever header fields the page gives them.
+            Some(Audience::Emulated) => wanted.unwrap_or(HeaderValue::from_static("content-type")),
+            _ => HeaderValue::from_static("authorization, content-type, idempotency-key"),
+        };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        let max_age = if self.audience == Some(Audience::Emulated) { "300" } else { "600" };
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(max_age));
         self.mark(&mut answer);
         Some(answer)
     }

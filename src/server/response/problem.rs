@@ -88,6 +88,9 @@ impl Problem {
     /// Closes the connection after the answer, because its next bytes can't be trusted or are not wanted.
     #[must_use]
     pub fn closing(self) -> Self {
+        if self.headers.iter().any(|(name, _)| *name == header::CONNECTION) {
+            return self;
+        }
         self.with_header(header::CONNECTION, HeaderValue::from_static("close"))
     }
 

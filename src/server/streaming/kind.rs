@@ -33,7 +33,7 @@ impl Kind {
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Events => "text/event-stream; charset=utf-8",
-            Self::Lines => "application/x-ndjson; charset=utf-8",
+            Self::Lines => self.media_type(),
         }
     }
 

@@ -66,10 +66,13 @@ impl From<BadUpgrade> for Problem {
                 Problem::new(StatusCode::UPGRADE_REQUIRED, ErrorCode::BadRequest, bad.to_string())
                     .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
                     .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+                    // RFC 9110 §7.8: who sends `Upgrade` names it in `Connection`.
+                    .with_header(header::CONNECTION, HeaderValue::from_static("upgrade, close"))
             }
-            BadUpgrade::Http | BadUpgrade::Connection | BadUpgrade::Key | BadUpgrade::Body => Problem::bad_request(bad.to_string()),
+            BadUpgrade::Http | BadUpgrade::Connection | BadUpgrade::Key | BadUpgrade::Body => {
+                Problem::bad_request(bad.to_string()).closing()
+            }
         }
-        .closing()
     }
 }
 
@@ -225,7 +228,7 @@ mod tests {
         let answer = Answer::from(Problem::from(BadUpgrade::Version));
         assert_eq!(answer.status(), 426);
         assert_eq!(answer.headers()["sec-websocket-version"], "13");
-        assert_eq!(answer.headers()["connection"], "close");
+        assert_eq!(answer.headers()["connection"], "upgrade, close");
     }
 
     /// PROTOCOL 3: `belfry.json.v1` is found among others.
