@@ -1,22 +1,22 @@
-//! What a token must claim beside its grants: for whom it is, who made it, until when it holds (RFC 7519 §4.1).
+//! The claims that a token must have beside its grants: its audience and its issuer (RFC 7519 §4.1).
 
 use serde_json::Value;
 
 use crate::config::{self, TokenKey};
 
-/// What tokens of one key must claim.
+/// The claims that tokens of one key must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ExpectedClaims {
-    /// An `aud` must name one of these.
+    /// `aud` must name one of these.
     audience: Vec<String>,
-    /// Whether there must be an `aud`: where the key itself says which.
+    /// Whether a token must have an `aud`. This is so if the key itself has an audience.
     audience_required: bool,
-    /// What `iss` must be.
+    /// The required `iss`.
     issuer: Option<String>,
 }
 
 impl ExpectedClaims {
-    /// What `key` says, else what holds for all keys.
+    /// The settings of `key`, or else those for all keys.
     pub fn of(key: &TokenKey, settings: &config::Auth) -> Self {
         Self {
             audience: key.audience.as_ref().unwrap_or(&settings.audience).clone(),
@@ -25,7 +25,7 @@ impl ExpectedClaims {
         }
     }
 
-    /// Checks `aud` and `iss`. The reason of a refusal names neither what was expected nor what was claimed.
+    /// Checks `aud` and `iss`. The reason of a refusal contains neither the expected nor the claimed value.
     pub fn check(&self, audience: Option<&Value>, issuer: Option<&Value>) -> Result<(), &'static str> {
         let is_ours = |named: &Value| named.as_str().is_some_and(|named| self.audience.iter().any(|ours| ours == named));
         let for_us = match audience {

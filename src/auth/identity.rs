@@ -1,4 +1,4 @@
-//! Whoever stands behind a session or a request, once a credential was accepted or refused.
+//! Identities: the results of verified credentials, and the errors of refused ones.
 
 use std::sync::Arc;
 
@@ -8,61 +8,61 @@ use super::verifying::VerifyingKey;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::session_id::MemberInfo;
 
-/// Whoever stands behind a session or a request.
+/// The identity of a session or a request.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The token's `sub` or the key's name; `None` when anonymous.
+    /// The token's `sub`, or the API key's name; `None`: anonymous.
     pub user: Option<Arc<str>>,
-    /// What it may, everybody's rights included.
+    /// The grants, which include those of everybody.
     pub grants: Arc<Grants>,
     /// The token's `exp`, in Unix seconds; a key has none.
     pub expires: Option<u64>,
-    /// The API key's name, if it is one.
+    /// The API key's name, if the credential is one.
     pub key: Option<Arc<str>>,
-    /// Whether it may administer.
+    /// Whether it may use the administrators' API.
     pub admin: bool,
-    /// What a token says to Centrifugo's protocol beside that.
+    /// The token's further claims for Centrifugo's protocol.
     pub connection: Option<Arc<Connection>>,
     /// The key's own rate, in place of `limits.commands_per_second`.
     pub commands_per_second: Option<u32>,
-    /// What it was accepted for, so that a reload can ask whether that still holds.
+    /// The credential that was accepted, so that a reload can check whether it is still valid.
     pub(super) origin: Origin,
 }
 
-/// What a connection token says to Centrifugo's protocol beside user and expiry.
+/// The claims of a connection token for Centrifugo's protocol, beside user and expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    /// What presence and publications show of its user.
+    /// The information that presence and publications show of the user.
     pub info: Option<Arc<MemberInfo>>,
-    /// Topics that the session is subscribed to as it connects.
+    /// The topics that the gateway subscribes the session to at `connect`.
     pub channels: Vec<OwnChannel>,
 }
 
-/// A topic that a token has its session subscribed to.
+/// A topic that the gateway subscribes a session to, by its token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnChannel {
     /// Its name.
     pub name: Box<str>,
-    /// What presence and publications show of the session there, as JSON text.
+    /// The information that presence and publications of this topic show, as JSON text.
     pub info: Option<Box<str>>,
 }
 
-/// A subscription token of Centrifugo's protocol: it allows one subscription, whatever the grants say.
+/// A subscription token of Centrifugo's protocol. It authorizes one subscription, independent of grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionToken {
     /// The topic.
     pub channel: Box<str>,
-    /// Whose it is; `None`: nobody's in particular.
+    /// The user of the token; `None`: it names none.
     pub user: Option<Arc<str>>,
     /// Its `exp`, in Unix seconds.
     pub expires: Option<u64>,
-    /// The session that it is for, if it names one.
+    /// The session of the token, if it names one.
     pub client: Option<Box<str>>,
-    /// What presence and publications show of the subscriber, as JSON text.
+    /// The information that presence and publications show of the subscriber, as JSON text.
     pub info: Option<Box<str>>,
 }
 
-/// What an identity rests on.
+/// The credential of an identity.
 #[derive(Debug, Clone)]
 pub(super) enum Origin {
     /// No credential.
@@ -74,12 +74,12 @@ pub(super) enum Origin {
 }
 
 impl Identity {
-    /// The same with another expiry, in Unix seconds.
+    /// The same identity with another expiry, in Unix seconds.
     pub fn until(&self, expires: u64) -> Self {
         Self { expires: Some(expires), ..self.clone() }
     }
 
-    /// Nobody in particular, with `grants`; the default ones allow nothing.
+    /// The anonymous identity with `grants`.
     pub fn anonymous(grants: Arc<Grants>) -> Self {
         Self {
             user: None,
@@ -94,13 +94,13 @@ impl Identity {
     }
 }
 
-/// Why a credential was refused. No key, secret or signature is in it.
+/// Why a credential was refused. The error contains no key, secret or signature.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// Not a token or key that the gateway knows.
+    /// The credential is no valid token, and no known API key.
     #[error("the token is not valid: {0}")]
     Invalid(String),
-    /// Past its `exp`.
+    /// The token's `exp` has passed.
     #[error("the token has expired")]
     Expired,
 }
@@ -110,7 +110,7 @@ impl AuthError {
         Self::Invalid(reason.into())
     }
 
-    /// The reply's code.
+    /// The contract's code for the error.
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) => ErrorCode::TokenInvalid,
@@ -118,7 +118,7 @@ impl AuthError {
         }
     }
 
-    /// The Close frame's code, for a credential that came with the upgrade.
+    /// The close code for a credential of an upgrade (PROTOCOL section 6).
     pub fn close_code(&self) -> CloseCode {
         match self {
             Self::Invalid(_) => CloseCode::TokenInvalid,

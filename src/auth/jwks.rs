@@ -1,4 +1,4 @@
-//! A file of public keys (RFC 7517) to the keys in it that verify tokens.
+//! Reads a JWK set (RFC 7517): a file of public keys.
 
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
@@ -11,7 +11,7 @@ struct Set {
     keys: Vec<serde_json::Value>,
 }
 
-/// One key as the file has it; what else it says (`x5c`, `x5u`, …) is not looked at.
+/// One key of the file. Other members, as `x5c` and `x5u`, are ignored.
 #[derive(Deserialize)]
 struct Entry {
     kty: String,
@@ -31,8 +31,8 @@ struct Entry {
 }
 
 impl Entry {
-    /// The algorithm of its kind, unless the key is for something else: encryption, or an algorithm that isn't verified here.
-    /// A secret (`oct`) in a file of public keys is not one of ours.
+    /// The algorithm of the key's type; `None`: the key is for encryption or for an algorithm that isn't verified here. A secret (`oct`) in a
+    /// file of public keys is ignored too.
     fn algorithm(&self) -> Option<&'static str> {
         let algorithm = match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => "RS256",
@@ -45,7 +45,7 @@ impl Entry {
     }
 }
 
-/// The keys in `json` that can verify tokens; others are passed over (RFC 7517 §5), but there must be one that can.
+/// The keys in `json` that can verify tokens. Others are ignored (RFC 7517 §5). It is an error if no key can verify tokens.
 pub(super) fn read(place: &str, json: &str) -> Result<Vec<VerifyingKey>, Vec<Problem>> {
     let set: Set = serde_json::from_str(json).map_err(|error| vec![Problem(format!("{place}.jwks is not a JSON Web Key Set: {error}"))])?;
     let (mut keys, mut problems) = (Vec::new(), Vec::new());
@@ -61,7 +61,7 @@ pub(super) fn read(place: &str, json: &str) -> Result<Vec<VerifyingKey>, Vec<Pro
     if problems.is_empty() { Ok(keys) } else { Err(problems) }
 }
 
-/// One key of a set; nothing if it is for something else.
+/// Reads one key of a set; `None`: the key is for another purpose.
 fn key(place: &str, value: serde_json::Value) -> Result<Option<VerifyingKey>, Problem> {
     let entry: Entry = serde_json::from_value(value).map_err(|error| Problem(format!("{place} is not a JSON Web Key: {error}")))?;
     let Some(algorithm) = entry.algorithm() else { return Ok(None) };

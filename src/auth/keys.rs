@@ -1,4 +1,4 @@
-//! The keys in force: those that verify tokens, each with its one algorithm, beside those that are credentials themselves.
+//! The keys in force: those that verify tokens, each with its one algorithm, and API keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use super::jwks;
 use super::verifying::VerifyingKey;
 use crate::config::{self, GrantLists, KeyMaterial, Problem};
 
-/// Every key and the grants of everybody, as one configuration has them; a reload makes another.
+/// The keys and the common grants of one configuration. A reload makes another set.
 #[derive(Debug)]
 pub(super) struct KeySet {
-    /// What everybody may; `None` when nobody may do anything without a credential.
+    /// The grants without a credential; `None`: there are none.
     pub anonymous: Option<Arc<Grants>>,
-    /// What comes on top of a credential's own grants.
+    /// The grants that are added to those of every credential.
     common: Common,
     /// Whether a token must have `exp` and `sub`.
     pub require_exp: bool,
@@ -25,8 +25,8 @@ pub(super) struct KeySet {
 }
 
 impl KeySet {
-    /// The keys of `settings`, each tried, so that a bad one is found at the start and not with the first token; or
-    /// everything that is wrong with them.
+    /// The keys of `settings`. Each key is tried, so that an unusable one is found at the start and not with the first token. An error lists all
+    /// problems.
     pub fn new(settings: &config::Auth) -> Result<Self, Vec<Problem>> {
         let everybody = settings.anonymous.clone().unwrap_or_default();
         let common = Common { everybody, authenticated: settings.authenticated.clone() };
@@ -49,14 +49,13 @@ impl KeySet {
         Ok(Self { anonymous, common, require_exp: settings.require_exp, verifying, api })
     }
 
-    /// The API key that `credential` is, the first if it is there twice. Every key is compared, each in a time that only its
-    /// length can be read from.
+    /// The first API key that equals `credential`. All keys are compared, each in a time that depends only on its length.
     pub fn api_key(&self, credential: &str) -> Option<&Arc<ApiKey>> {
         self.api.iter().fold(None, |found, key| found.or(key.is(credential).then_some(key)))
     }
 
-    /// The keys that may have signed a token with this head, each with what it expects of one. A `kid` chooses among the keys
-    /// that have one.
+    /// The keys that may have signed a token with this header (RFC 7515 §4.1), each with the claims that it expects. A `kid` selects among the
+    /// keys that have one.
     pub fn verifying<'a>(
         &'a self,
         algorithm: &'a str,
@@ -65,19 +64,18 @@ impl KeySet {
         self.verifying.iter().filter(move |(key, _)| key.may_have_signed(algorithm, kid))
     }
 
-    /// Whether `key` is still among the keys, wherever it stands now; an RSA key that has moved between PEM and JWKS is taken for
-    /// another one.
+    /// Whether `key` is in the set, at any place. An RSA key that was moved between PEM and JWKS counts as another key.
     pub fn still_has(&self, key: &VerifyingKey) -> bool {
         self.verifying.iter().any(|(other, _)| other.is_same_key(key))
     }
 
-    /// `own` with what everybody has on top, and what everybody with a user has where there is a `user`.
+    /// `own` with the grants of everybody and, if there is a `user`, those of everybody with a user.
     pub fn with_common(&self, own: &Grants, user: Option<&str>) -> Arc<Grants> {
         Arc::new(self.common.on_top_of(own, user))
     }
 }
 
-/// The grants that no credential names.
+/// The grants that are added to those of every credential.
 #[derive(Debug)]
 struct Common {
     everybody: GrantLists,
@@ -87,7 +85,7 @@ struct Common {
 impl Common {
     fn on_top_of(&self, own: &Grants, user: Option<&str>) -> Grants {
         let with_everybodys = own.union(&Grants::of(&self.everybody, user));
-        // An empty `sub` is Centrifugo's way to say that nobody in particular is meant.
+        // Centrifugo's tokens have an empty `sub` for no user.
         match user.filter(|user| !user.is_empty()) {
             Some(user) => with_everybodys.union(&Grants::of(&self.authenticated, Some(user))),
             None => with_everybodys,
@@ -104,15 +102,15 @@ fn verifying_keys(place: &str, key: &KeyMaterial) -> Result<Vec<VerifyingKey>, V
     key.map(|key| vec![key]).map_err(|problem| vec![problem])
 }
 
-/// A key that is a credential itself.
+/// An API key.
 pub(super) struct ApiKey {
-    /// The `user` of what is done with it.
+    /// The name, which is the `user` of its sessions and requests.
     pub name: Arc<str>,
-    /// What it may, everybody's rights included.
+    /// The grants, which include those of everybody.
     pub grants: Arc<Grants>,
-    /// Whether it may administer.
+    /// Whether it may use the administrators' API.
     pub admin: bool,
-    /// A rate of its own.
+    /// The key's own rate of commands.
     pub commands_per_second: Option<u32>,
     secret: String,
 }
@@ -129,12 +127,12 @@ impl ApiKey {
         }
     }
 
-    /// Whether `credential` is this key, compared in constant time.
+    /// Whether `credential` equals this key, compared in constant time.
     pub fn is(&self, credential: &str) -> bool {
         self.secret.as_bytes().ct_eq(credential.as_bytes()).into()
     }
 
-    /// The key of `set` with the same secret, whatever it is called there and may do.
+    /// The key of `set` with the same secret. Its name and grants may differ.
     pub fn renewed<'a>(&self, set: &'a KeySet) -> Option<&'a Arc<ApiKey>> {
         set.api_key(&self.secret)
     }

@@ -1,4 +1,4 @@
-//! Making tokens, for `belfry token` and for tests.
+//! Makes tokens, for `belfry token` and for tests.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::token::CREDENTIAL_BYTES_MAX;
 use crate::clock::Clock;
 use crate::config::GrantLists;
 
-/// What a token is signed with.
+/// The key that signs a token.
 #[derive(Clone, Copy)]
 pub enum SigningKey<'a> {
-    /// A shared secret: HS256.
+    /// A shared secret, for HS256.
     Secret(&'a str),
-    /// The PEM text of a private key (PKCS#8, for RSA PKCS#1 too): RS256, ES256 or EdDSA, by its kind.
+    /// The PEM text of a private key, in PKCS#8 or, for RSA, PKCS#1. Its type gives the algorithm: RS256, ES256 or EdDSA.
     Pem(&'a str),
 }
 
@@ -24,16 +24,16 @@ pub enum MintError {
     /// An empty secret.
     #[error("the secret is empty; give 32 random bytes or more")]
     EmptySecret,
-    /// The PEM text is of something else.
+    /// The PEM text is not of a private key.
     #[error("the key is {0}; a private key in PEM is needed, as `openssl genpkey -algorithm ed25519` makes it")]
     NotPrivateKey(&'static str),
-    /// A private key that can't sign: of another kind, on another curve, damaged.
+    /// The private key has another type or curve, or is damaged.
     #[error("the private key can't sign; RSA, EC on P-256 and Ed25519 can")]
     Unusable,
-    /// The gateway would refuse it.
+    /// The token is longer than the gateway accepts.
     #[error("the token would have {bytes} bytes, the most is {CREDENTIAL_BYTES_MAX}; give fewer patterns")]
     TooLong {
-        /// Its length.
+        /// The length of the token.
         bytes: usize,
     },
 }
@@ -47,7 +47,7 @@ struct Claims<'a> {
     publish: Vec<&'a str>,
 }
 
-/// A token for `user` with `grants`, good for `ttl` (counted in whole seconds, at least one) from the clock's now.
+/// A token for `user` with `grants`, valid from now for `ttl`, which counts in whole seconds and at least one.
 pub fn mint(key: SigningKey<'_>, user: &str, grants: &GrantLists, ttl: Duration, clock: &Clock) -> Result<String, MintError> {
     let iat = clock.now().0 / 1_000;
     let claims = Claims {

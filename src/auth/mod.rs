@@ -1,4 +1,4 @@
-//! Who somebody is and what they may: credentials to [`Identity`].
+//! Authentication: verifies credentials and returns an [`Identity`] with grants.
 
 mod expected_claims;
 mod grants;
@@ -24,24 +24,24 @@ use crate::config;
 use identity::Origin;
 use keys::{ApiKey, KeySet};
 
-/// Everything wrong with the keys of `settings` that only using them shows, for `belfry check`; empty if all can be used.
+/// The problems that appear when the keys of `settings` are used, for `belfry check`; empty: all keys can be used.
 pub fn check(settings: &config::Auth) -> Vec<config::Problem> {
     KeySet::new(settings).err().unwrap_or_default()
 }
 
-/// Checks credentials against the keys in force.
+/// Verifies credentials against the keys in force.
 #[derive(Debug)]
 pub struct Auth {
     clock: Clock,
-    /// Held for one clone of the `Arc`, so that a reload never waits for a signature.
+    /// Locked for one clone of the `Arc`, so that a reload never waits for the verification of a signature.
     in_force: RwLock<Arc<InForce>>,
 }
 
-/// What one configuration says.
+/// The keys and grants of one configuration.
 #[derive(Debug)]
 struct InForce {
     keys: KeySet,
-    /// One for all who come without a credential: there may be a hundred thousand.
+    /// The identity that all sessions without a credential share. There may be a hundred thousand.
     anonymous: Option<Arc<Identity>>,
 }
 
@@ -54,24 +54,24 @@ impl InForce {
 }
 
 impl Auth {
-    /// With the keys of `settings`; each that can't be used is told with its place and what would be right.
+    /// Uses the keys of `settings`. An error has the place of each unusable key, and what is allowed there.
     pub fn new(settings: &config::Auth, clock: Clock) -> Result<Self, config::Problem> {
         Ok(Self { clock, in_force: RwLock::new(InForce::new(settings)?) })
     }
 
-    /// Takes other keys and grants; sessions ask again through [`Auth::renew`]. A problem changes nothing.
+    /// Sets other keys and grants. Sessions then call [`Auth::renew`]. After an error nothing has changed.
     pub fn reload(&self, settings: &config::Auth) -> Result<(), config::Problem> {
         let in_force = InForce::new(settings)?;
         *self.in_force.write() = in_force;
         Ok(())
     }
 
-    /// Everybody's identity, where there are anonymous grants.
+    /// The anonymous identity; `None`: there are no anonymous grants.
     pub fn anonymous(&self) -> Option<Arc<Identity>> {
         self.in_force().anonymous.clone()
     }
 
-    /// Whose token or API key this is. Everybody's grants come on top of its own, and those of everybody with a user.
+    /// Verifies a token or an API key. The grants of everybody, and those of everybody with a user, are added to its own.
     pub fn identify(&self, credential: &str) -> Result<Arc<Identity>, AuthError> {
         if credential.len() > token::CREDENTIAL_BYTES_MAX {
             return Err(AuthError::Invalid(format!("it has {} bytes, the most is {}", credential.len(), token::CREDENTIAL_BYTES_MAX)));
@@ -94,7 +94,7 @@ impl Auth {
         }))
     }
 
-    /// The subscription that `token` allows by Centrifugo's protocol.
+    /// Verifies a subscription token of Centrifugo's protocol.
     pub fn subscription(&self, token: &str) -> Result<SubscriptionToken, AuthError> {
         if token.len() > token::CREDENTIAL_BYTES_MAX {
             return Err(AuthError::Invalid(format!("it has {} bytes, the most is {}", token.len(), token::CREDENTIAL_BYTES_MAX)));
@@ -102,9 +102,9 @@ impl Auth {
         token::verify_subscription(token, &self.in_force().keys, self.clock.now())
     }
 
-    /// What `identity` has become after a reload: other grants, or refused because its key is gone. A token keeps its own
-    /// grants as long as it lives and its key is still there; an API key becomes what its entry says now. Who is
-    /// anonymous stays so, and may do nothing where there are no anonymous grants any more.
+    /// Verifies `identity` again after a reload. A token keeps its own grants while it has not expired and its key is in force. An API key has
+    /// the grants of its entry. The anonymous identity has the anonymous grants, which may be none. An error: the credential is no longer
+    /// valid.
     pub fn renew(&self, identity: &Identity) -> Result<Arc<Identity>, AuthError> {
         let in_force = self.in_force();
         let keys = &in_force.keys;

@@ -1,14 +1,14 @@
-//! A key that verifies tokens, with its one algorithm.
+//! Keys that verify tokens, each with one algorithm.
 
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, crypto};
 use subtle::ConstantTimeEq;
 
 use crate::config::{Problem, SECRET_BYTES_ADVISED};
 
-/// The lengths of a PKCS#1 public key of 2,048 bits (the least of RFC 7518 §3.3) and of 4,096 (the most that is verified).
+/// The lengths of PKCS#1 public keys from 2,048 bits, the minimum of RFC 7518 §3.3, to 4,096 bits, the most that is accepted; in bytes.
 const RSA_DER_BYTES: std::ops::RangeInclusive<usize> = 266..=530;
 
-/// A key that verifies tokens. Its algorithm is its own: a token's `alg` must be the same and chooses nothing.
+/// A key that verifies tokens. The key has one algorithm. A token's `alg` must be the same, and does not select one.
 #[derive(Debug)]
 pub(super) struct VerifyingKey {
     name: &'static str,
@@ -18,7 +18,7 @@ pub(super) struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// A key that is a shared secret.
+    /// A shared secret.
     pub fn from_secret(place: &str, algorithm: &str, secret: &str) -> Result<Self, Problem> {
         let (name, algorithm) = match algorithm {
             "HS256" => ("HS256", Algorithm::HS256),
@@ -32,7 +32,7 @@ impl VerifyingKey {
         Ok(Self { name, algorithm, kid: None, key: DecodingKey::from_secret(secret.as_bytes()) })
     }
 
-    /// A key from a public key's PEM text. Its kind says the algorithm; one that is `given` must be the same.
+    /// A public key in PEM. Its type gives the algorithm; the `given` one must be the same.
     pub fn from_pem(place: &str, given: Option<&str>, pem: &str) -> Result<Self, Problem> {
         if pem.contains("PRIVATE KEY") {
             return Err(Problem(format!(
@@ -57,7 +57,7 @@ impl VerifyingKey {
         Self::public(&format!("{place}.public_key"), algorithm, None, key)
     }
 
-    /// A public key for `algorithm`, if it can be one: of this kind, on this curve, of a length that is safe.
+    /// A public key for `algorithm`. An error: it has another type or curve, or an unsafe length.
     pub fn public(place: &str, algorithm: &str, kid: Option<String>, key: DecodingKey) -> Result<Self, Problem> {
         let (name, algorithm) = match algorithm {
             "RS256" => ("RS256", Algorithm::RS256),
@@ -69,7 +69,7 @@ impl VerifyingKey {
             (Algorithm::RS256, DecodingKeyKind::SecretOrDer(der)) => RSA_DER_BYTES.contains(&der.len()),
             (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => (256..=512).contains(&n.len()) && !e.is_empty(),
             (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(bytes)) if bytes.len() != 32 => false,
-            // Trying the key on nothing parses it; what it says of the signature is of no interest.
+            // A verification parses the key. The result for the empty signature is ignored.
             _ => crypto::verify("", b"", &key, algorithm).is_ok(),
         };
         if fits {
@@ -83,17 +83,17 @@ impl VerifyingKey {
         Err(Problem(format!("{place} is not a key for {name}: {right}")))
     }
 
-    /// Whether a token with this head may be signed by it. A `kid` chooses among the keys that have one.
+    /// Whether the key may have signed a token with this header. A `kid` selects among the keys that have one.
     pub fn may_have_signed(&self, algorithm: &str, kid: Option<&str>) -> bool {
         self.name == algorithm && (kid.is_none() || self.kid.is_none() || self.kid.as_deref() == kid)
     }
 
-    /// Whether `signature` (base64url) is this key's over `message`.
+    /// Whether `signature`, in base64url, is that of this key over `message`.
     pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
         crypto::verify(signature, message, &self.key, self.algorithm).unwrap_or(false)
     }
 
-    /// Whether both are the same key, in the same form.
+    /// Whether both are the same key in the same form, PEM or JWK.
     pub fn is_same_key(&self, other: &Self) -> bool {
         self.algorithm == other.algorithm
             && match (self.key.kind(), other.key.kind()) {

@@ -1,4 +1,4 @@
-//! `Sec-WebSocket-Accept`: the proof that a handshake was understood (RFC 6455 §4.2.2).
+//! Computes `Sec-WebSocket-Accept`, the answer to a handshake (RFC 6455 §4.2.2).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

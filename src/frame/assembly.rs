@@ -1,22 +1,22 @@
-//! What has arrived of a frame or of a fragmented message that isn't whole (RFC 6455 §5.4, §8.1).
+//! Assembles unfinished frames and fragmented messages (RFC 6455 §5.4, §8.1).
 
 use fastwebsockets::{OpCode, unmask};
 
 use super::head::Head;
 use super::violation::Violation;
 
-/// A session's unfinished frame and message. It lives on the heap only while there is one of them.
+/// A session's unfinished frame and message. The value is on the heap, and only while there is one of them.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     /// The frame whose payload is still arriving.
     frame: Option<OpenFrame>,
-    /// The data message whose last frame isn't whole.
+    /// The data message whose last frame has not arrived whole.
     message: Option<Message>,
-    /// The payload so far of an open control frame; such frames come between a message's fragments.
+    /// The payload so far of an open control frame, which may come between the fragments of a message.
     control: Vec<u8>,
 }
 
-/// A control frame or a data message that has become whole, its payload unmasked.
+/// A whole control frame or data message, with its payload unmasked.
 #[derive(Debug)]
 pub(super) struct Whole {
     pub opcode: OpCode,
@@ -25,7 +25,7 @@ pub(super) struct Whole {
 }
 
 impl Assembly {
-    /// Opens a frame whose head was found to be allowed here.
+    /// Opens a frame whose head was checked.
     pub fn begin(&mut self, head: &Head) {
         if !head.is_control() && head.opcode != OpCode::Continuation {
             self.message = Some(Message { opcode: head.opcode, compressed: head.compressed, payload: Vec::new(), checked: 0 });
@@ -43,18 +43,18 @@ impl Assembly {
         self.frame.is_none() && self.message.is_none()
     }
 
-    /// How many bytes of a message are there and whether they are compressed; `None`: no message has begun.
+    /// The number of bytes of the open message so far, and whether it is compressed; `None`: no message is open.
     pub fn message(&self) -> Option<(usize, bool)> {
         self.message.as_ref().map(|message| (message.payload.len(), message.compressed))
     }
 
-    /// The room that what has arrived takes, in bytes.
+    /// The memory of the open frame and message, in bytes.
     pub fn held_bytes(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.payload.capacity()) + self.control.capacity()
     }
 
-    /// Takes the open frame's share of `input`, unmasking it there, and says how many bytes that was.
-    /// A message never grows past `bound`, which its frames' heads were held to.
+    /// Unmasks and takes the part of `input` that belongs to the open frame. Returns the number of its bytes. A message never grows past `bound`,
+    /// against which the heads of its frames were checked.
     pub fn absorb(&mut self, input: &mut [u8], bound: usize) -> (usize, Result<Option<Whole>, Violation>) {
         let Some(frame) = &mut self.frame else { return (0, Ok(None)) };
         let taken = frame.missing.min(input.len());
@@ -91,7 +91,7 @@ impl Assembly {
 struct OpenFrame {
     opcode: OpCode,
     fin: bool,
-    /// The masking key, rotated so that its first byte is for the next byte of the payload.
+    /// The masking key, rotated so that its first byte unmasks the next byte of the payload.
     mask: [u8; 4],
     /// How many bytes of the payload have not arrived.
     missing: usize,
@@ -101,14 +101,14 @@ struct OpenFrame {
 struct Message {
     opcode: OpCode,
     compressed: bool,
-    /// The payloads of all fragments so far, in one buffer: a fragment costs no more than its bytes.
+    /// The payloads of all fragments so far in one buffer, so that a fragment takes no memory beside its bytes.
     payload: Vec<u8>,
-    /// How much of an uncompressed text has been checked to be UTF-8. A character may be cut behind it.
+    /// The number of bytes of an uncompressed text that were checked to be UTF-8. An incomplete character may follow.
     checked: usize,
 }
 
 impl Message {
-    /// Appends what arrived. The buffer grows by doubling, never by what a head merely declares, and never past `ceiling`.
+    /// Appends bytes that arrived. The buffer grows by doubling up to `ceiling`, and never by a length that a head only declares.
     fn append(&mut self, payload: &[u8], ceiling: usize) -> Result<(), Violation> {
         let length = self.payload.len() + payload.len();
         if length > self.payload.capacity() {
@@ -137,7 +137,7 @@ impl Message {
 /// The reason of the Close for a text that is not UTF-8.
 const NOT_UTF8: &str = "a text message is not UTF-8";
 
-/// Checks a text that is there whole (RFC 6455 §8.1).
+/// Checks a whole text (RFC 6455 §8.1).
 pub(super) fn check_utf8(text: &[u8]) -> Result<(), Violation> {
     match str::from_utf8(text) {
         Ok(_) => Ok(()),
@@ -145,8 +145,8 @@ pub(super) fn check_utf8(text: &[u8]) -> Result<(), Violation> {
     }
 }
 
-/// How many bytes at the front of `text` are whole characters, if what follows them may still become one.
-/// The first byte that no character can have there is an error at once (RFC 3629 §4).
+/// The number of bytes at the front of `text` that are whole characters. The rest may be an incomplete character. A byte that no character
+/// can have at its position is an error at once (RFC 3629 §4).
 fn whole_characters(text: &[u8]) -> Result<usize, Violation> {
     match str::from_utf8(text) {
         Ok(_) => Ok(text.len()),

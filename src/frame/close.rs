@@ -5,10 +5,10 @@ use fastwebsockets::OpCode;
 use super::head::{CONTROL_BYTES_MAX, control_frame};
 use super::violation::Violation;
 
-/// A code's bytes at the front of the payload.
+/// The length of the code at the front of the payload, in bytes.
 const CODE_BYTES: usize = 2;
 
-/// A whole Close frame. The reason is cut to 123 bytes at a character's boundary; without a `code` the frame is empty.
+/// A whole Close frame. The reason is cut to at most 123 bytes at the boundary of a character. Without a `code` the payload is empty.
 pub fn close_frame(code: Option<u16>, reason: &str) -> Vec<u8> {
     let Some(code) = code else { return control_frame(OpCode::Close, &[]) };
     let mut end = reason.len().min(CONTROL_BYTES_MAX - CODE_BYTES);
@@ -18,7 +18,7 @@ pub fn close_frame(code: Option<u16>, reason: &str) -> Vec<u8> {
     control_frame(OpCode::Close, &[&code.to_be_bytes(), &reason.as_bytes()[..end]].concat())
 }
 
-/// Checks what a client's Close says: nothing, or a code that may stand on the wire and a reason in UTF-8.
+/// Checks the payload of a client's Close frame: empty, or a code that may be sent and a reason in UTF-8.
 pub(super) fn read_close(payload: &[u8]) -> Result<Option<(u16, &str)>, Violation> {
     if payload.is_empty() {
         return Ok(None);
@@ -34,7 +34,7 @@ pub(super) fn read_close(payload: &[u8]) -> Result<Option<(u16, &str)>, Violatio
     Ok(Some((code, reason)))
 }
 
-/// RFC 6455 §7.4 and the registry that it founded: 1004 to 1006 and 1015 are never sent, what is unassigned below 3000 is refused.
+/// Whether a client may send `code` (RFC 6455 §7.4). 1004 to 1006 and 1015 may not be sent. Unassigned codes below 3000 are refused.
 fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
@@ -46,7 +46,7 @@ mod tests {
 
     /// RFC 6455 §7.4.1, §7.4.2.
     #[test]
-    fn only_codes_for_the_wire_are_taken() {
+    fn only_codes_that_may_be_sent_are_accepted() {
         for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
             assert_eq!(read_close(&u16::to_be_bytes(code)), Ok(Some((code, ""))));
         }

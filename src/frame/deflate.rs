@@ -1,4 +1,4 @@
-//! Compression of one message for all its subscribers (RFC 7692 §7.2.1), without a window that outlives it.
+//! Compresses single messages (RFC 7692 §7.2.1), without a window that outlives a message.
 
 use flate2::{Compress, Compression, FlushCompress};
 
@@ -25,8 +25,8 @@ impl Deflater {
         Self { level: Compression::new(level), streams: Default::default() }
     }
 
-    /// Appends the payload of a compressed message (without head, tail `00 00 ff ff` taken off) to `packed`.
-    /// `false`, with `packed` as it was, if it could not be done within `window_bits` or did not get smaller; then the message goes plain.
+    /// Appends the payload of the compressed message to `packed`, without head and without the tail `00 00 ff ff`.
+    /// `false`: the message did not get smaller within `window_bits`, and `packed` is unchanged. The message is then sent uncompressed.
     ///
     /// A window of 8 bits is served by a compressor of 9: zlib looks back no further than its window less 262 bytes
     /// (the longest match and its lookahead), so 250 bytes where 256 are allowed. A test reads the distances.
@@ -40,7 +40,7 @@ impl Deflater {
         false
     }
 
-    /// The same as [`Self::compress`], also where the result is longer than the message: an echo is compressed if the client's message was.
+    /// Does what [`Self::compress`] does, even if the result is longer than the message: an echo is compressed if the client's message was.
     pub fn compress_always(&mut self, message: &[u8], window_bits: u8, packed: &mut Vec<u8>) -> bool {
         let start = packed.len();
         // Nine bits for a literal are the most that deflate writes, and each flush and block has a few bytes of its own.
@@ -51,7 +51,7 @@ impl Deflater {
         flushed
     }
 
-    /// Appends the flushed stream without its tail, if it takes less than `room` or what is free anyhow.
+    /// Appends the flushed stream without its tail, if the stream fits `room` bytes or the free capacity of `packed`.
     fn flush(&mut self, message: &[u8], window_bits: u8, packed: &mut Vec<u8>, room: usize) -> bool {
         if !(8..=WINDOW_BITS_MAX).contains(&window_bits) {
             return false;

@@ -1,5 +1,5 @@
-//! An inflater for tests that keeps a window of exactly so many bits (RFC 1951 §3.2). Inflaters of libraries let a distance
-//! reach into all of the output that they still have at hand; this one refuses each that a smaller window could not serve.
+//! An inflater for tests with a window of exactly the given size (RFC 1951 §3.2). Inflaters of libraries accept distances into all of the
+//! output that they still hold. This inflater refuses distances beyond the window.
 
 use flate2::{Decompress, FlushDecompress};
 
@@ -39,7 +39,7 @@ const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 
 /// The end of a flushed stream, which is not sent (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
-/// One client that keeps its window: all messages that it was sent go through both of its inflaters.
+/// A client that keeps its window. Each message is inflated by zlib and by [`ExactInflater`].
 pub struct Client {
     exact: ExactInflater,
     /// zlib's, which has no window of 8 bits.
@@ -53,7 +53,7 @@ impl Client {
         Self { exact: ExactInflater::new(window_bits), zlib }
     }
 
-    /// What it reads; an error: one of its inflaters refuses the message, or they differ.
+    /// Inflates a message. An error: an inflater refuses the message, or the results differ.
     pub fn read(&mut self, payload: &[u8]) -> Result<Vec<u8>, String> {
         let exact = self.exact.inflate(payload)?;
         let Some(zlib) = &mut self.zlib else { return Ok(exact) };
@@ -63,18 +63,18 @@ impl Client {
         if plain == exact { Ok(plain) } else { Err("zlib reads something else".to_owned()) }
     }
 
-    /// Whether the message that was read last refers to an earlier one.
+    /// Whether the last message refers to an earlier one.
     pub fn refers(&self) -> bool {
         self.exact.refers
     }
 }
 
-/// One client's inflater, with what it has inflated.
+/// The inflater of one client, with its earlier output.
 pub struct ExactInflater {
     window_bytes: usize,
-    /// All that was inflated and may be referred to, and what this message adds.
+    /// The output of earlier messages that may be referred to, and that of this message.
     output: Vec<u8>,
-    /// How much of it is of earlier messages.
+    /// The bytes of earlier messages in `output`.
     kept: usize,
     farthest: usize,
     /// Whether the last message referred to an earlier one.
@@ -94,7 +94,7 @@ impl ExactInflater {
         inflater.farthest
     }
 
-    /// Inflates one message without its tail; the error says what a client would not take.
+    /// Inflates one message without its tail. The error says what a client would refuse.
     pub fn inflate(&mut self, payload: &[u8]) -> Result<Vec<u8>, String> {
         let kept = self.output.len().min(self.window_bytes);
         self.output.drain(..self.output.len() - kept);
@@ -226,9 +226,9 @@ impl Bits<'_> {
 }
 
 struct Code {
-    /// How many symbols have each length, in bits.
+    /// The number of symbols of each code length, which is in bits.
     counts: [usize; 16],
-    /// The symbols that have one, by length.
+    /// The symbols in the order of their code lengths.
     symbols: Vec<usize>,
 }
 

@@ -3,13 +3,13 @@
 /// The longest match of deflate, in bytes.
 pub(super) const MATCH_BYTES_MAX: usize = 258;
 
-/// The most bits that a distance takes: its code and its extra bits.
+/// The most bits of a distance: its code and its extra bits.
 pub(super) const DISTANCE_BITS_MAX: u32 = 5 + 13;
 
 /// The bits of the end of a block.
 pub(super) const END_OF_BLOCK: Code = Code { bits: 0, count: 7 };
 
-/// Some bits. The lowest is sent first.
+/// A sequence of bits. The lowest bit is sent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Code {
     pub bits: u32,
@@ -33,7 +33,7 @@ const LITERALS: [Code; 256] = {
     codes
 };
 
-/// The code of each length. Lengths below 3 have none.
+/// The code of each length of a match. Lengths below 3 have no code.
 const LENGTHS: [Code; MATCH_BYTES_MAX + 1] = {
     let mut codes = [END_OF_BLOCK; MATCH_BYTES_MAX + 1];
     let mut length = 3;
@@ -61,7 +61,7 @@ const DISTANCE_SYMBOLS: [u32; 30] = {
     bits
 };
 
-/// A Huffman code is sent from its top bit on (RFC 1951 §3.1.1).
+/// Reverses a Huffman code, which is sent from its highest bit on (RFC 1951 §3.1.1).
 const fn huffman(code: u32, count: u32) -> Code {
     Code { bits: code.reverse_bits() >> (32 - count), count }
 }

@@ -25,7 +25,7 @@ const LENGTH_64: u8 = 127;
 pub(super) struct Head {
     /// FIN: the frame is the last of its message.
     pub fin: bool,
-    /// RSV1: the message is compressed, if the extension was agreed on (RFC 7692 §6).
+    /// RSV1: the message is compressed, if the extension was negotiated (RFC 7692 §6).
     pub compressed: bool,
     /// The opcode.
     pub opcode: OpCode,
@@ -36,8 +36,8 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads the head at the front of `bytes` and says how long it is; `Ok(None)`: it isn't whole yet.
-    /// A violation is reported as soon as its byte has arrived, so a head that never becomes whole can be refused.
+    /// Parses the head at the front of `bytes`. Returns the head and its length; `Ok(None)`: it has not arrived whole. A violation is reported as
+    /// soon as its byte has arrived, so that an incomplete head can be refused.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         if first & RSV2_AND_3 != 0 {
@@ -71,8 +71,8 @@ fn is_control(opcode: OpCode) -> bool {
     matches!(opcode, OpCode::Close | OpCode::Ping | OpCode::Pong)
 }
 
-/// The payload's length and how many bytes of `extended` told it. RFC 6455 §5.2 binds the sender to the shortest form;
-/// another one is refused, because two spellings of one frame are what middleboxes disagree about.
+/// The payload's length, and the number of bytes of `extended` that encode it. RFC 6455 §5.2 requires the shortest form. Other forms are
+/// refused, because middleboxes disagree about frames with two encodings.
 fn length(short: u8, extended: &[u8]) -> Result<Option<(usize, usize)>, Violation> {
     let (length, length_bytes, least) = match short {
         LENGTH_16 => match extended.first_chunk() {
@@ -95,7 +95,7 @@ fn length(short: u8, extended: &[u8]) -> Result<Option<(usize, usize)>, Violatio
     Ok(Some((length, length_bytes)))
 }
 
-/// The head of a whole, unmasked frame, and how many of the bytes it has; `compressed` sets RSV1 (RFC 7692 §6).
+/// The head of a whole, unmasked frame, and its length in bytes. `compressed` sets RSV1 (RFC 7692 §6).
 pub fn server_head(opcode: OpCode, compressed: bool, payload_bytes: usize) -> ([u8; HEAD_BYTES_MAX], usize) {
     let mut head = [0; HEAD_BYTES_MAX];
     head[0] = FIN | if compressed { RSV1 } else { 0 } | opcode as u8;
@@ -113,7 +113,7 @@ pub fn server_head(opcode: OpCode, compressed: bool, payload_bytes: usize) -> ([
     (head, HEAD_BYTES_MAX)
 }
 
-/// A whole control frame; its payload has at most 125 bytes (RFC 6455 §5.5).
+/// A whole control frame. The payload must have at most 125 bytes (RFC 6455 §5.5).
 pub fn control_frame(opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     debug_assert!(payload.len() <= CONTROL_BYTES_MAX);
     let (head, head_bytes) = server_head(opcode, false, payload.len());

@@ -1,19 +1,19 @@
-//! Inflation of one message up to a bound that holds while it runs (RFC 7692 §7.2.2).
+//! Inflates single messages (RFC 7692 §7.2.2) up to a limit that also bounds the memory of the inflation.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// The most that the scratch keeps from one message to the next, in bytes.
+/// The capacity that the scratch buffer keeps from one message to the next, in bytes.
 const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
 
-/// The scratch's first step, in bytes.
+/// The first capacity of the scratch buffer, in bytes.
 const SCRATCH_BYTES_FIRST: usize = 4 * 1024;
 
-/// The tail that a sender takes off (RFC 7692 §7.2.2), and an empty last block: where the message was whole, the stream ends
-/// with exactly these bytes and they add nothing. So a message cut in the middle of a block is found out.
+/// The tail that senders remove (RFC 7692 §7.2.2), and an empty last block. The stream of a whole message ends exactly with these bytes, which
+/// add no output. A message that was cut within a block does not.
 const TAIL_AND_END: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
 
-/// Inflates messages one at a time and lends them from its scratch; a shard owns one for all its sessions.
-/// Each message has a window of its own, since `client_no_context_takeover` is always agreed on.
+/// Inflates messages one at a time and lends them from its scratch buffer. A shard has one inflater for all its sessions. Each message has a
+/// window of its own, because the gateway always negotiates `client_no_context_takeover`.
 #[derive(Debug, Default)]
 pub struct Inflater {
     /// The decompressor, made at first use. Its window has 15 bits, which serve every smaller window too.
@@ -34,8 +34,8 @@ pub(super) enum NotInflated {
 }
 
 impl Inflater {
-    /// Inflates `payload`, a message as it was on the wire; at most `limit` bytes, and the scratch never holds more than one above.
-    /// An empty payload is an empty message: RFC 7692 §7.2.3.6 has senders write `00`, but some that cut the tail off blindly don't.
+    /// Inflates `payload`, the payload of a compressed message, to at most `limit` bytes. The scratch buffer never holds more than one byte above
+    /// `limit`. An empty payload is an empty message: senders should write `00` (RFC 7692 §7.2.3.6), but some always remove the tail.
     pub(super) fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&[u8], NotInflated> {
         let Self { stream, scratch } = self;
         scratch.clear();
@@ -46,7 +46,7 @@ impl Inflater {
         stream.reset(false);
         let expected = payload.len().saturating_mul(4).clamp(SCRATCH_BYTES_FIRST, SCRATCH_BYTES_KEPT);
         reserve(scratch, expected, limit);
-        // A sender that ends its stream with a last block owes one more empty block (RFC 7692 §7.2.3.5); without that it is whole all the same.
+        // After a last block a sender should write one more empty block (RFC 7692 §7.2.3.4). A message without it is accepted as whole.
         if !feed(stream, payload, scratch, limit)? {
             let length = scratch.len();
             if !feed(stream, &TAIL_AND_END, scratch, limit)? || scratch.len() > length {
@@ -56,13 +56,13 @@ impl Inflater {
         Ok(scratch)
     }
 
-    /// Takes over a message that a session has assembled and lends it, so that a session at rest owns no buffer.
+    /// Takes the buffer of an assembled message and lends the message, so that an idle session owns no buffer.
     pub(super) fn lend(&mut self, message: Vec<u8>) -> &[u8] {
         self.scratch = message;
         &self.scratch
     }
 
-    /// Frees the memory that a large message has made the scratch grow to. Called before the next read, when nothing is lent.
+    /// Shrinks the scratch buffer after a large message. Called before the next read, when no message is lent.
     pub(super) fn trim(&mut self) {
         if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch = Vec::new();
@@ -70,8 +70,8 @@ impl Inflater {
     }
 }
 
-/// Inflates all of `input`; `true`: a last block (BFINAL) ended exactly with it. After a last block that ends before, a new stream
-/// begins at the next byte, with an empty window: who wrote the last block has forgotten his, too.
+/// Inflates all of `input`; `true`: a last block (BFINAL) ended exactly with it. After a last block that ends earlier, a new stream with an
+/// empty window begins at the next byte, because the sender's compressor began a new window too.
 fn feed(stream: &mut Decompress, mut input: &[u8], scratch: &mut Vec<u8>, limit: usize) -> Result<bool, NotInflated> {
     loop {
         if scratch.len() > limit {
@@ -92,7 +92,7 @@ fn feed(stream: &mut Decompress, mut input: &[u8], scratch: &mut Vec<u8>, limit:
             stream.reset(false);
             continue;
         }
-        // With room left, nothing is held back: what the input stands for has been written.
+        // If room is left, all output for the input was written.
         if input.is_empty() && scratch.len() < scratch.capacity() {
             return if scratch.len() > limit { Err(NotInflated::TooBig) } else { Ok(false) };
         }
@@ -102,7 +102,7 @@ fn feed(stream: &mut Decompress, mut input: &[u8], scratch: &mut Vec<u8>, limit:
     }
 }
 
-/// Makes room for `more` bytes, at least one, and at most up to one above `limit`, which tells that a message is too large.
+/// Makes room for `more` bytes and at least one, up to one byte above `limit`. A message that fills this byte is too large.
 fn reserve(scratch: &mut Vec<u8>, more: usize, limit: usize) {
     let room = limit.saturating_add(1).saturating_sub(scratch.len());
     scratch.reserve_exact(more.min(room).max(1));

@@ -1,4 +1,4 @@
-//! WebSocket frames (RFC 6455) and permessage-deflate (RFC 7692) over buffers that others own.
+//! WebSocket frames (RFC 6455) and permessage-deflate (RFC 7692), on buffers that the caller owns.
 
 mod accept;
 mod assembly;

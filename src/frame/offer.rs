@@ -2,33 +2,33 @@
 
 use std::borrow::Cow;
 
-/// How many offers of the extension are looked at; a browser makes one, libraries two.
+/// The most offers of the extension that are examined. Browsers make one, libraries two.
 const OFFERS_MAX: usize = 8;
 
-/// The window of what the server compresses, which is the client's to keep.
+/// The window of the server's compressor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ServerWindow {
-    /// The farthest that a message may refer back, in bits, 8 to 15.
+    /// The size of the window in bits, 8 to 15: the largest distance of a reference.
     pub bits: u8,
-    /// Whether the client keeps it from message to message (RFC 7692 §7.1.1), so that one may refer to an earlier one.
+    /// Whether the client keeps the window from message to message (RFC 7692 §7.1.1), so that a message may refer to an earlier one.
     pub is_kept: bool,
 }
 
-/// What was agreed on; the server asks the client to compress each message by itself.
+/// The result of a negotiation. The client is always asked to compress each message by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agreement {
-    /// What the server compresses with.
+    /// The window of the server's compressor.
     pub window: ServerWindow,
-    /// The value of `Sec-WebSocket-Extensions` in the answer.
+    /// The value of `Sec-WebSocket-Extensions` in the response.
     pub response: String,
 }
 
 /// Picks the first acceptable offer from the request's `Sec-WebSocket-Extensions` headers, in order; `None`: no extension.
-/// A header that doesn't follow the grammar of RFC 6455 §9.1 is passed over whole; an offer with a parameter that RFC 7692 §7.1
-/// doesn't know, that is repeated or out of its range is declined, and the next one has its turn.
+/// A header that violates the grammar of RFC 6455 §9.1 is ignored. An offer is declined if RFC 7692 §7.1 does not define one of its
+/// parameters, or a parameter is repeated or out of range. The next offer is examined then.
 ///
-/// With `history` the client is to keep its window, unless it asks the server not to count on that. `server_max_window_bits` is
-/// answered only where it was offered: RFC 7692 §7.1.2.1 allows it unasked, but clients exist that fail the handshake then.
+/// With `history` the client is to keep its window, unless it offers `server_no_context_takeover`. The response has `server_max_window_bits`
+/// only if it was offered: RFC 7692 §7.1.2.1 allows it otherwise, but some clients then fail the handshake.
 pub fn negotiate<'a>(headers: impl IntoIterator<Item = &'a [u8]>, history: bool) -> Option<Agreement> {
     headers
         .into_iter()
@@ -47,7 +47,7 @@ struct Extension<'a> {
 
 struct Parameter<'a> {
     name: &'a str,
-    /// Without its quotes.
+    /// The value, without quotes.
     value: Option<Cow<'a, str>>,
 }
 
@@ -59,7 +59,7 @@ fn accept(parameters: &[Parameter<'_>], history: bool) -> Option<Agreement> {
             "server_no_context_takeover" => once(&mut server_takeover, value.is_none().then_some(())?)?,
             "client_no_context_takeover" => once(&mut client_takeover, value.is_none().then_some(())?)?,
             "server_max_window_bits" => once(&mut server_bits, window_bits(value?)?)?,
-            // Whatever the client can bound its window to, the whole 15 bits inflate it.
+            // The inflater has a window of 15 bits, which serves every smaller one.
             "client_max_window_bits" => once(&mut client_bits, value.map_or(Some(15), window_bits)?)?,
             _ => return None,
         }
@@ -76,12 +76,12 @@ fn accept(parameters: &[Parameter<'_>], history: bool) -> Option<Agreement> {
     Some(Agreement { window: ServerWindow { bits: server_bits.unwrap_or(15), is_kept }, response })
 }
 
-/// Sets what must be there at most once; `None`: it was there before.
+/// Sets a parameter that may occur once; `None`: it is repeated.
 fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
     place.replace(value).is_none().then_some(())
 }
 
-/// RFC 7692 §7.1.2: a decimal integer from 8 to 15 without leading zeros.
+/// Parses a window size: a decimal integer from 8 to 15 without leading zeros (RFC 7692 §7.1.2).
 fn window_bits(value: &str) -> Option<u8> {
     match value.as_bytes() {
         [digit @ (b'8' | b'9')] => Some(digit - b'0'),
@@ -90,7 +90,7 @@ fn window_bits(value: &str) -> Option<u8> {
     }
 }
 
-/// Reads the list of one header; `None`: it doesn't follow the grammar. Empty elements are allowed, as in every list of HTTP.
+/// Parses the list of one header; `None`: it violates the grammar. Empty elements are allowed (RFC 9110 §5.6.1).
 fn extensions(header: &str) -> Option<Vec<Extension<'_>>> {
     let mut rest = Rest(header);
     let mut extensions = Vec::new();
@@ -113,7 +113,7 @@ fn extensions(header: &str) -> Option<Vec<Extension<'_>>> {
     }
 }
 
-/// What of a header has not been read.
+/// The part of a header that is not parsed yet.
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
@@ -171,7 +171,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether `character` may be part of a token (RFC 9110 §5.6.2).
 fn is_token_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(character)
 }

@@ -1,4 +1,4 @@
-//! From lent bytes to messages: one session's frames, read wherever they are cut.
+//! Reads the frames of one session from input that may be cut anywhere, and returns messages and control frames.
 
 use fastwebsockets::{OpCode, unmask};
 
@@ -9,38 +9,38 @@ use super::inflate::{Inflater, NotInflated};
 use super::offer::Agreement;
 use super::violation::Violation;
 
-/// What a session said, whole.
+/// A whole message or control frame of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received<'a> {
-    /// A text message; it is UTF-8.
+    /// A text message, in valid UTF-8.
     Text(&'a [u8]),
     /// A binary message.
     Binary(&'a [u8]),
-    /// A Ping; to be answered with the same payload.
+    /// A Ping, which is to be answered with the same payload.
     Ping(&'a [u8]),
     /// A Pong.
     Pong,
-    /// A Close, its code and reason checked; `None`: it had no payload.
+    /// A Close with a checked code and reason; `None`: its payload was empty.
     Close(Option<(u16, &'a str)>),
 }
 
-/// One session's place in its stream of frames. At rest it owns no memory on the heap.
+/// The reader of one session. A reader without an unfinished message owns no memory on the heap.
 #[derive(Debug)]
 pub struct FrameReader {
     message_bytes: usize,
     assembly: Option<Box<Assembly>>,
-    /// Frames begun and not yet taken by [`Self::take_frames`].
+    /// The frames that have begun since the last [`Self::take_frames`].
     frames: u32,
-    /// A head that isn't whole, the first `head_bytes` of it.
+    /// The first `head_bytes` of an incomplete head.
     head: [u8; CLIENT_HEAD_BYTES_MAX],
     head_bytes: u8,
     deflate: bool,
-    /// After a Close or an error nothing more is read (RFC 6455 §1.4, §7.1.7).
+    /// Whether a Close or an error has ended the input (RFC 6455 §1.4, §7.1.7).
     ended: bool,
 }
 
 impl FrameReader {
-    /// A reader of a client's frames: messages up to `message_bytes`, with permessage-deflate if that was agreed on.
+    /// A reader for messages of at most `message_bytes`, with permessage-deflate if there is an `agreement`.
     pub fn new(message_bytes: usize, agreement: Option<&Agreement>) -> Self {
         Self {
             message_bytes,
@@ -53,11 +53,12 @@ impl FrameReader {
         }
     }
 
-    /// Reads on in `input`, at most to the end of the next frame, and says how many bytes of it were used.
-    /// `Ok(None)`: that frame was a fragment, or it isn't whole yet; call again while bytes are left.
-    /// A whole frame's payload is unmasked in place and lent; what was put together or inflated is lent by `inflater`,
-    /// which takes its buffer, so that the reader is at rest as soon as a message is whole. What is not whole is kept here:
-    /// every byte is used once. After a Close or an error all that follows is used and means nothing.
+    /// Reads `input` up to the end of the next frame at most. Returns how many bytes were used. `Ok(None)`: the frame was a fragment or has not
+    /// arrived whole; call again while bytes are left.
+    ///
+    /// The payload of a frame that is whole in `input` is unmasked in place and lent. An assembled or inflated message is lent by `inflater`,
+    /// which takes its buffer, so that the reader holds no memory after a whole message. Incomplete frames are kept here, so each byte is used
+    /// once. All input after a Close or an error is used and ignored.
     pub fn read<'a>(&mut self, input: &'a mut [u8], inflater: &'a mut Inflater) -> (usize, Result<Option<Received<'a>>, Violation>) {
         inflater.trim();
         if self.ended {
@@ -71,17 +72,17 @@ impl FrameReader {
         (used, received)
     }
 
-    /// Frames that have begun since the last call (rate limits count them).
+    /// Takes the number of frames that have begun since the last call, for rate limits.
     pub fn take_frames(&mut self) -> u32 {
         std::mem::take(&mut self.frames)
     }
 
-    /// Whether a fragmented message or a frame has begun and isn't whole (`message_timeout` counts from then).
+    /// Whether a message or a frame is unfinished. `limits.message_timeout` counts from its beginning.
     pub fn is_mid_message(&self) -> bool {
         self.assembly.is_some() || self.head_bytes > 0
     }
 
-    /// The room that a message takes here which isn't whole, in bytes.
+    /// The memory of the unfinished message, in bytes.
     pub fn held_bytes(&self) -> usize {
         self.assembly.as_ref().map_or(0, |assembly| assembly.held_bytes())
     }
@@ -117,7 +118,8 @@ impl FrameReader {
         (used + taken, received)
     }
 
-    /// The next frame's head, and how many bytes of `input` belonged to it; `Ok(None)`: all of them did, and it isn't whole.
+    /// Reads the next head. Returns the head, and how many bytes of `input` were part of it; `Ok(None)`: the head is incomplete, and all of
+    /// `input` was part of it.
     fn read_head(&mut self, input: &[u8]) -> Result<Option<(Head, usize)>, Violation> {
         let held = usize::from(self.head_bytes);
         if held == 0 && !input.is_empty() {
@@ -136,7 +138,7 @@ impl FrameReader {
         Ok(None)
     }
 
-    /// Whether a frame may come here, and its declared length fits, before anything is allocated for it.
+    /// Checks that a frame is allowed at this point and that its declared length fits, before any memory is allocated.
     fn admit(&self, head: &Head) -> Result<(), Violation> {
         let message = self.assembly.as_ref().and_then(|assembly| assembly.message());
         let (held, compressed) = match (head.opcode, message) {
@@ -159,8 +161,8 @@ impl FrameReader {
         Ok(())
     }
 
-    /// The most that a message may have on the wire. What doesn't compress grows a little, and a message of exactly `message_bytes`
-    /// is to pass however its sender packed it: stored blocks of 127 bytes, the shortest that zlib makes, add 1/25.
+    /// The most bytes of a message on the wire. Incompressible data grows a little, and a message of exactly `message_bytes` must be accepted
+    /// with any compressor: stored blocks of 127 bytes, the shortest that zlib makes, add 1/25.
     fn bound(&self, compressed: bool) -> usize {
         if compressed { self.message_bytes.saturating_add(self.message_bytes / 16 + 64) } else { self.message_bytes }
     }
@@ -195,7 +197,7 @@ impl FrameReader {
         received(whole.opcode, payload)
     }
 
-    /// Neither RFC gives a code for a damaged deflate stream; 1007 is RFC 6455's for data that is not what its type says.
+    /// Inflates a message. Neither RFC defines a close code for a damaged deflate stream, so it is 1007: inconsistent data (RFC 6455 §7.4.1).
     fn inflate<'a>(&self, payload: &[u8], inflater: &'a mut Inflater) -> Result<&'a [u8], Violation> {
         inflater.inflate(payload, self.message_bytes).map_err(|not_inflated| match not_inflated {
             NotInflated::TooBig => Violation::too_big(),

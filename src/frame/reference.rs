@@ -1,42 +1,42 @@
 //! Compression of a message against an earlier one, without a window on this side (RFC 1951, RFC 7692 §7.2.1).
 //!
-//! A back-reference of deflate is a distance in what the receiver has inflated so far. So a message is parsed once against an
-//! earlier one, and what is written for each receiver differs in the distances alone: these follow from how many bytes it
-//! has inflated since that earlier message began.
+//! A back-reference of deflate is a distance in the receiver's inflated data. So a message is parsed once against an earlier one, and the
+//! outputs for several receivers differ only in the distances. These depend on the bytes that a receiver has inflated since the earlier
+//! message began.
 
 use super::fixed_codes::{Code, DISTANCE_BITS_MAX, END_OF_BLOCK, MATCH_BYTES_MAX, distance, length, literal};
 
-/// The largest window of deflate, in bytes: neither message may be longer.
+/// The largest window of deflate, in bytes. Neither message may be longer.
 pub const REFERENCE_BYTES_MAX: usize = 1 << 15;
 
-/// Matches shorter than this cost more bits than literals do.
+/// The shortest match, in bytes. Shorter ones take more bits than literals.
 const MATCH_BYTES_MIN: usize = 4;
 
-/// A match of this many bytes is taken without a look at the next position.
+/// A match of at least this number of bytes is used without trying the next position.
 const GOOD_MATCH_BYTES: usize = 16;
 
-/// Places in the reference that are tried for one position, beside the one that goes on where the last match ended.
+/// The most positions in the reference that are tried for one position, beside the one behind the last match.
 const CANDIDATES_MAX: usize = 8;
 
-/// Chains of places, a power of two.
+/// The number of hash chains, a power of two.
 const CHAINS: usize = 1 << CHAIN_BITS;
 const CHAIN_BITS: u32 = 9;
 
 /// A block with fixed Huffman codes that is not the last: BFINAL 0, BTYPE 01 (RFC 1951 §3.2.3).
 const FIXED_BLOCK: Code = Code { bits: 0b010, count: 3 };
 
-/// The beginning of a stored block, whose rest is the tail that is not sent (RFC 7692 §7.2.1).
+/// The beginning of an empty stored block, whose rest is the tail that is not sent (RFC 7692 §7.2.1).
 const STORED_BLOCK: Code = Code { bits: 0, count: 3 };
 
 /// The most bits that a piece holds.
 const PIECE_BITS_MAX: u32 = 48;
 
-/// Parses messages against earlier ones; its memory serves one call after the other.
+/// Parses messages against earlier ones. Its memory is used again by each call.
 #[derive(Debug)]
 pub struct ReferenceParser {
-    /// By the hash of 4 bytes the last place in the reference where they begin, counted from 1; 0: none.
+    /// By the hash of 4 bytes, their last position in the reference, counted from 1; 0: none.
     last: Box<[u16; CHAINS]>,
-    /// For each place in the reference the one before it with the same hash, counted from 1.
+    /// For each position in the reference, the one before it with the same hash, counted from 1.
     before: Vec<u16>,
 }
 
@@ -50,14 +50,14 @@ pub struct ParsedMessage {
     matches: usize,
 }
 
-/// Bits that are the same for every receiver, and a distance behind them.
+/// Bits that are the same for all receivers, and a distance behind them.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
     bits: u64,
     count: u8,
     /// Whether a distance follows.
     is_match: bool,
-    /// The distance less the bytes that the receiver has inflated since the earlier message began.
+    /// The distance minus the bytes that the receiver has inflated since the earlier message began.
     shift: i32,
 }
 
@@ -110,8 +110,8 @@ impl ReferenceParser {
         }
     }
 
-    /// The longest match for what `message` has from `at` on, if it is longer than `least`. The place is tried first that goes on
-    /// where nothing has changed its length since the last match, which had this `shift`.
+    /// The longest match for `message` from `at` on, if it is longer than `least`. The position with the `shift` of the last match is tried
+    /// first: it continues that match behind a change of equal length.
     fn longest(&self, reference: &[u8], message: &[u8], at: usize, shift: i32, least: usize) -> Match {
         let Some(wanted) = message.get(at..).filter(|wanted| wanted.len() >= MATCH_BYTES_MIN) else { return Match::default() };
         let mut best = Match { bytes: least, place: 0 };
@@ -136,20 +136,20 @@ impl ReferenceParser {
     }
 }
 
-/// Some bytes of the message that are at `place` in the reference; 0 bytes: there is none.
+/// A match with the reference at `place`; 0 bytes: none.
 #[derive(Debug, Clone, Copy, Default)]
 struct Match {
     bytes: usize,
     place: usize,
 }
 
-/// The chain of what begins with these 4 bytes.
+/// The hash chain of 4 bytes.
 fn chain(bytes: &[u8]) -> usize {
     let four = bytes.first_chunk().copied().map_or(0, u32::from_le_bytes);
     (four.wrapping_mul(0x9e37_79b1) >> (32 - CHAIN_BITS)) as usize
 }
 
-/// How many bytes are the same from the beginning on, at most as many as a match may have.
+/// The length of the common beginning, at most that of a match.
 fn common(one: &[u8], other: &[u8]) -> usize {
     let most = one.len().min(other.len()).min(MATCH_BYTES_MAX);
     let (one, other) = (&one[..most], &other[..most]);
@@ -170,9 +170,9 @@ impl ParsedMessage {
         (self.bits + self.matches * DISTANCE_BITS_MAX as usize).div_ceil(8)
     }
 
-    /// Appends the payload of a compressed message (without head, tail `00 00 ff ff` taken off) for a receiver that has inflated
-    /// `inflated` bytes since the earlier message began, that one counted. `inflated` and the length of this message together
-    /// must not exceed the receiver's window.
+    /// Appends the payload of the compressed message, without head and tail `00 00 ff ff`, for a receiver that has inflated `inflated` bytes
+    /// since the earlier message began, which are counted with that message. `inflated` plus the length of this message must not exceed the
+    /// receiver's window.
     #[inline]
     pub fn write(&self, inflated: u32, payload: &mut Vec<u8>) {
         let start = payload.len();
@@ -262,7 +262,7 @@ impl BitWriter<'_> {
         self.count &= 7;
     }
 
-    /// Fills the last byte up; gives the number of bytes.
+    /// Pads the last byte. Returns the number of bytes.
     fn finish(self) -> usize {
         self.bytes + usize::from(self.count > 0)
     }

@@ -1,4 +1,4 @@
-//! The members of topics, at this gateway and at others.
+//! Presence across topics: members at this gateway and at other gateways.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use super::topics::Topics;
 use crate::session_id::Member;
 use crate::topic_name::TopicName;
 
-/// A member of the topic has another user from now on: a leave, then a join.
+/// Changes the user of a member, which is told as a leave and a join.
 pub fn rename(topics: &Topics, name: &TopicName, member: &Member) {
     if let Some(topic) = topics.registry().find(name) {
         _ = topic.with_audience(topics.live(), |audience, _| audience.rename(name, member, &topics.shared().other_gateways));
     }
 }
 
-/// A session that subscribed by name before presence was turned on is a member from now on. No join is told here.
+/// Makes a session a member that subscribed by name before presence was turned on. Outlets are not told of a join.
 pub fn enter(topics: &Topics, name: &TopicName, member: &Member) {
     if let Some(topic) = topics.registry().find(name) {
         _ = topic.with_audience(topics.live(), |audience, presence| {
@@ -34,12 +34,12 @@ pub fn members(topics: &Topics, name: &TopicName) -> Option<Vec<Member>> {
     living.unwrap_or_else(|| topics.live().load().rules.of(name).presence.then(|| other_gateways.members(name)))
 }
 
-/// A member at another gateway joined or left. The topic's watchers here are told, under the lock that its members are read under.
+/// Applies a join or leave at another gateway, and tells the topic's outlets. Both happen under the lock under which members are read.
 pub fn apply_remote_presence(topics: &Topics, change: &Arc<PresenceChange>) {
     let other_gateways = &topics.shared().other_gateways;
-    while let Some(topic) = topics.registry().find_or_do(&change.topic, || other_gateways.take(change)) {
+    while let Some(topic) = topics.registry().find_or_do(&change.topic, || other_gateways.apply(change)) {
         let told = topic.with_audience(topics.live(), |audience, presence| {
-            other_gateways.take(change);
+            other_gateways.apply(change);
             if presence {
                 audience.pass_on(change);
             }

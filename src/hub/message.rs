@@ -36,18 +36,18 @@ impl PayloadKind {
     }
 }
 
-/// A payload for one topic that is not published yet. It stays in the buffer that it was read into until it has its position.
+/// A payload for one topic that is not published yet. The payload is borrowed from the buffer into which it was read.
 #[derive(Debug, Clone, Copy)]
 pub struct Publication<'a> {
     /// The bytes, as published.
     pub payload: &'a [u8],
     /// The kind of these bytes.
     pub kind: PayloadKind,
-    /// The session that does not get the message: its sender, where that asked for no echo.
+    /// The session that does not get the message: its sender, if that asked for no echo.
     pub except: Option<SessionId>,
     /// For `messages_published_total{source}`.
     pub source: PublishSource,
-    /// Whose topics the topic counts among if the message makes it; `None`: it is the gateway's own.
+    /// The payer of the topic, if the message makes it; `None`: the gateway itself.
     pub payer: Option<&'a Payer>,
     /// The metadata beside the payload.
     pub extra: Option<&'a Arc<Extra>>,

@@ -1,4 +1,4 @@
-//! The hub: all topics, their publishers and their outlets.
+//! The hub: topics, the publications that they get, and the outlets that they deliver to.
 
 mod address;
 mod membership;
@@ -48,7 +48,7 @@ const HISTORY_ANSWER_BYTES: usize = 1 << 20;
 /// The time between two upkeeps.
 const UPKEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// All topics, and the outlets that hear them.
+/// All topics, and the outlets that they deliver to.
 pub struct Hub {
     topics: Topics,
     /// Indexed by [`OutletId`]. Written only while the gateway starts.
@@ -62,7 +62,7 @@ pub enum Attempt {
     Published(Position),
     /// This outlet has no room; no offset was assigned. The publisher tries again once [`Outlet::when_room`] has woken it.
     NoRoom(Arc<dyn Outlet>),
-    /// The topic's stream was handed the message, and the receipt will have its position.
+    /// The engine of the topic's stream accepted the message. The receipt will have its position.
     Awaited(Receipt),
     /// The engine has no room; nothing was published. The publisher tries again once [`Engine::when_room`] has woken it.
     EngineFull(Arc<dyn Engine>),
@@ -81,7 +81,7 @@ impl Drop for WaitingPublisher<'_> {
 }
 
 impl Hub {
-    /// No topics yet.
+    /// A hub without topics.
     pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, clock: Clock) -> Arc<Self> {
         let topics = Topics::new(live, Arc::clone(&metrics), clock);
         let hub = Arc::new(Self { topics, outlets: RwLock::default(), metrics });
@@ -112,7 +112,7 @@ impl Hub {
         }
     }
 
-    /// Does what [`Hub::publish`] does, except the wait for an engine's answer. Publishes that follow keep their order behind this one.
+    /// Does what [`Hub::publish`] does, without waiting for an engine's answer. Later publishes of the caller keep their order behind this one.
     pub async fn submit(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Submitted, PublishError> {
         let mut waiting = WaitingPublisher { hub: self, waker: None };
         let submitted = poll_fn(|context| {
@@ -123,7 +123,7 @@ impl Hub {
         submitted.await
     }
 
-    /// The same; pending: `publisher` is woken once there is room.
+    /// Does what [`Hub::submit`] does. Pending: `publisher` is woken once there is room.
     pub fn poll_submit(
         &self,
         topic: &TopicName,
@@ -145,7 +145,7 @@ impl Hub {
         self.outlets.read().iter().for_each(|outlet| outlet.forget(publisher));
     }
 
-    /// Does what [`Hub::publish`] does, without waiting. `publisher` is the waker by which an outlet that was full knows the publisher.
+    /// Tries to publish, without waiting. A full outlet identifies the publisher by the waker `publisher`.
     pub fn try_publish(&self, name: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Result<Attempt, PublishError> {
         if let Some(handed) = self.hand_over(name, publication) {
             return handed;
@@ -222,12 +222,12 @@ impl Hub {
         self.topics.registry().find(name)
     }
 
-    /// Gives a member of `topic` another user.
+    /// Changes the user of a member of `topic`.
     pub fn rename(&self, topic: &TopicName, member: &Member) {
         membership::rename(&self.topics, topic, member);
     }
 
-    /// Makes a session that is subscribed to `topic` by name a member, if the topic's rule has presence on.
+    /// Makes a session that is subscribed to `topic` by name a member, if the topic's rule has presence on. Outlets are not told of a join.
     pub fn enter(&self, topic: &TopicName, member: &Member) {
         membership::enter(&self.topics, topic, member);
     }
@@ -241,8 +241,8 @@ impl Hub {
         self.read_history(&topic, |log| log.page(since, limit, HISTORY_ANSWER_BYTES))
     }
 
-    /// A part of the history of `name`, with the topic's newest position; about 1 MiB of payloads at most. A topic that does not live is
-    /// made, and counts among those of `payer`: a client may come back with the position that it is told here.
+    /// A part of the history of `name`, with the topic's newest position; about 1 MiB of payloads at most. If the topic does not exist, it is
+    /// made and counts among those of `payer`, because a client may later recover from the returned position.
     pub fn history_part(
         &self,
         name: &TopicName,
@@ -257,8 +257,8 @@ impl Hub {
         Ok(self.read_history(&topic, |log| log.part(from, limit, HISTORY_ANSWER_BYTES)))
     }
 
-    /// Gives up the history of `topic`, whose position stays. Sessions that still read that history are told of a gap. The history of a
-    /// stream's topic can't be removed here.
+    /// Removes the history of `topic`, whose position stays. Sessions that still read the history are told of a gap. The history of a stream's
+    /// topic can't be removed here.
     pub fn remove_history(&self, topic: &TopicName) -> Result<(), Disabled> {
         if !self.keeps_history(topic) || self.topics.shared().streams.life_of(topic).is_some() {
             return Err(Disabled::History);
@@ -270,7 +270,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes in the join or leave of a member at another gateway.
+    /// Applies the join or leave of a member at another gateway.
     pub fn apply_remote_presence(&self, change: &Arc<PresenceChange>) {
         membership::apply_remote_presence(&self.topics, change);
     }
@@ -290,7 +290,7 @@ impl Hub {
         self.topics.registry().page(matching, after, limit).iter().map(|topic| topic.info()).collect()
     }
 
-    /// Gives up messages and topics that have ended, for as long as the future is polled.
+    /// Runs the upkeep at intervals, for as long as the future is polled.
     pub async fn run_upkeep(&self) {
         let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
         loop {
@@ -301,12 +301,12 @@ impl Hub {
         }
     }
 
-    /// Gives up one slice of the messages and topics that have ended by now; whether more have.
+    /// Removes one slice of the expired messages and topics. Returns whether more have expired.
     pub fn upkeep(&self) -> bool {
         self.topics.upkeep()
     }
 
-    /// Takes every topic out of the hub, in the form in which a store writes it. A topic that is used after that begins a new life.
+    /// Takes every topic out of the hub, in the form in which a store writes it. A topic that is used afterwards begins a new life.
     pub fn take_out(&self) -> impl Iterator<Item = TopicState> {
         self.topics.registry().matching(None).into_iter().filter_map(|topic| topic.take_out())
     }
@@ -332,7 +332,7 @@ impl Hub {
         self.topics.shared().other_gateways.engine()
     }
 
-    /// Makes the topics under `pattern` those of a stream, of which no message is known yet.
+    /// Makes the topics that `pattern` matches those of a stream, of which no message is known yet.
     pub fn follow_stream(&self, pattern: &Pattern) {
         self.topics.shared().streams.begin(pattern, &StreamLife::new(Epoch::random(), Offset(0), Offset(0)));
     }
@@ -342,13 +342,13 @@ impl Hub {
         replication::apply(&self.topics, name, life, streamed).await;
     }
 
-    /// Puts the logs that were read from the stream under `pattern` in the place of those that its topics had.
+    /// Replaces the logs of the topics that `pattern` matches by `logs`, which were read from their stream.
     pub async fn begin_stream(&self, pattern: &Pattern, life: &Arc<StreamLife>, logs: HashMap<TopicName, Log>) {
         replication::begin_stream(&self.topics, pattern, life, logs).await;
     }
 
-    /// Hands a publication to the engine; `None`: no stream has the topic. A topic that is not here yet begins before its message is read,
-    /// so the limits of topics hold for it, and its publisher pays for it.
+    /// Submits a publication to the engine; `None`: no stream has the topic. A new topic is made before its message is read from the stream, so
+    /// that the limits of topics hold for it and its publisher is the payer.
     fn hand_over(&self, name: &TopicName, publication: &Publication<'_>) -> Option<Result<Attempt, PublishError>> {
         let engine = self.engine()?;
         if self.topics.shared().streams.life_of(name).is_some()

@@ -1,4 +1,4 @@
-//! Outlets, the hub's view of shards: a topic's messages and presence go to them.
+//! Outlets: the hub's view of shards, which receive the messages and presence changes of topics.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -30,7 +30,7 @@ impl PresenceChange {
     }
 }
 
-/// Takes the messages and presence changes of topics. A topic calls its outlets under its lock, so an outlet never waits and never calls
+/// Receives the messages and presence changes of topics. A topic calls its outlets under its lock, so an outlet never waits and never calls
 /// the hub.
 pub trait Outlet: Send + Sync {
     /// Whether `publisher`, which is identified by its waker, may offer another message now. Publishers that wait for room are served in
@@ -44,7 +44,7 @@ pub trait Outlet: Send + Sync {
     fn forget(&self, _publisher: &Waker) {}
     /// Takes a message of `publisher`. The messages of a topic come in the order of their offsets.
     fn offer(&self, message: &Message, publisher: &Waker);
-    /// The log of `topic` was replaced. Subscribers have had the messages up to `after`, and read on from there in the new log.
+    /// The log of `topic` was replaced. Subscribers have the messages up to `after`, and continue behind it in the new log.
     fn log_replaced(&self, topic: &TopicName, after: Position);
     /// Takes a change of presence.
     fn tell(&self, change: &Arc<PresenceChange>);

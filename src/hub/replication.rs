@@ -1,4 +1,4 @@
-//! The topics of a stream, as this gateway follows it: its messages are delivered here, and its histories put in place.
+//! Replication of streams: delivers the messages of a stream, and replaces the logs of its topics.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -11,7 +11,7 @@ use super::topic::{Log, Published};
 use super::topics::Topics;
 use crate::topic_name::{Pattern, TopicName};
 
-/// Topics of a stream that begin anew before other tasks of the runtime have their turn.
+/// The number of topics whose logs are replaced before the task yields to the runtime.
 const TOPICS_PER_SLICE: usize = 1_024;
 
 /// Delivers a message of a stream once every outlet with a subscriber has room for it.
@@ -26,8 +26,8 @@ pub async fn apply(topics: &Topics, name: &TopicName, life: &Arc<StreamLife>, st
     .await;
 }
 
-/// Delivers a message of a stream, or gives the outlet that has no room for it. Where the limits leave no place for the topic, the
-/// message is not kept, and a subscriber that asks for it later is told of a gap.
+/// Delivers a message of a stream, or returns the outlet that has no room for it. If the limits have no room for the topic, the message is
+/// not kept, and a subscriber that asks for it later is told of a gap.
 fn try_apply(
     topics: &Topics,
     name: &TopicName,
@@ -46,10 +46,10 @@ fn try_apply(
     }
 }
 
-/// Puts `logs`, read from the stream under `pattern`, in the place of the logs that its topics had. Their subscribers go on from where
-/// they were; they are told of messages that can't be had any more.
+/// Replaces the logs of the topics that `pattern` matches by `logs`, which were read from their stream. Subscribers continue from their
+/// positions, and are told of a gap for messages that the stream no longer has.
 ///
-/// Topics that come to life meanwhile begin in the former life until all logs are in place, so none begins without its log.
+/// Topics that are made meanwhile begin in the former life until all logs are replaced, so that none begins without its log.
 pub async fn begin_stream(topics: &Topics, pattern: &Pattern, life: &Arc<StreamLife>, logs: HashMap<TopicName, Log>) {
     for (index, (name, mut log)) in logs.into_iter().enumerate() {
         yield_after_slice(index).await;

@@ -1,4 +1,4 @@
-//! The hub against outlets that only remember, with a clock turned by hand.
+//! The hub with outlets that record what they receive, and a clock that is set by the test.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -138,9 +138,9 @@ fn a_topic_that_nobody_needs_is_gone_within_5_s() {
     assert!(!alive("plain.b"));
 }
 
-/// PROTOCOL 7: past `history_bytes`, the oldest messages of the topics published to longest ago give way; epochs stay.
+/// PROTOCOL 7: beyond `history_bytes`, the oldest messages of the topics that were published to longest ago are removed. Epochs stay.
 #[test]
-fn histories_give_way_from_the_topic_published_to_longest_ago() {
+fn histories_are_trimmed_from_the_topic_published_to_longest_ago() {
     let house = house(&[("limits.history_bytes", "2000")]);
     let old = house.publish("chat.old", "x");
     house.clock.advance(Duration::from_secs(1));
@@ -153,7 +153,7 @@ fn histories_give_way_from_the_topic_published_to_longest_ago() {
     assert_eq!(house.hub.topic(&name("chat.old")).unwrap().position, old);
 }
 
-/// Each publisher that finds histories past their bound frees what is over at that moment: 16 at once do not empty them.
+/// Each publisher frees only the bytes beyond the bound at its moment: 16 concurrent publishers do not empty the histories.
 #[test]
 fn publishers_at_once_do_not_empty_the_histories() {
     let house = Arc::new(house(&[("limits.history_bytes", "40000"), ("topics", r#"[{ match = ">", history = 1000 }]"#)]));
@@ -173,10 +173,10 @@ fn publishers_at_once_do_not_empty_the_histories() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// An engine that has a stream for every topic, takes every publication and answers none.
-struct Taking;
+/// An engine with a stream for every topic. It accepts every publication and answers none.
+struct Silent;
 
-impl Engine for Taking {
+impl Engine for Silent {
     fn publish(&self, _: &TopicName, _: &Publication<'_>) -> Option<Result<Handed, PublishError>> {
         Some(Ok(Handed::Awaited(Receipt::pair().1)))
     }
@@ -190,19 +190,19 @@ impl Engine for Taking {
     }
 }
 
-/// PROTOCOL 7: `topics_per_address` bounds what one payer has brought to life and lives still, by publishing and by subscribing; others
-/// are not touched.
+/// PROTOCOL 7: `topics_per_address` bounds the living topics that one payer has made by publishing and subscribing. Other payers are not
+/// affected.
 #[test]
 fn a_payer_has_its_share_of_topics() {
     expect_shares(&house(&[("limits.topics_per_address", "2")]));
 }
 
-/// PROTOCOL 13: limits are those of the gateway asked. (A publish to a topic of a stream made one that nobody paid for.)
+/// PROTOCOL 13: the limits are those of the gateway that is asked. (A publish to a stream's topic made a topic without a payer.)
 #[test]
 fn a_payer_has_its_share_of_a_streams_topics() {
     let house = house(&[("limits.topics_per_address", "2")]);
     house.hub.follow_stream(&Pattern::parse("plain.>").unwrap());
-    house.hub.set_engine(Arc::new(Taking));
+    house.hub.set_engine(Arc::new(Silent));
     expect_shares(&house);
 }
 
@@ -230,9 +230,9 @@ fn expect_shares(house: &House) {
     assert_eq!((publish("plain.d", &payers[0]), publish("plain.a", &payers[1])), (None, None), "plain.a was gone, and its place free");
 }
 
-/// A topic stands in the order of those that give way if it can, and only then: the search for one steps over no other.
+/// The orders of eviction have exactly the topics that can be evicted, so a search skips none.
 #[test]
-fn only_topics_that_can_give_way_are_looked_at() {
+fn the_orders_have_only_topics_that_can_be_evicted() {
     let house = house(&[]);
     for number in 0..1_000 {
         house.start(&format!("chat.named{number}"), None, None);
@@ -245,9 +245,9 @@ fn only_topics_that_can_give_way_are_looked_at() {
     assert_eq!(house.hub.topics.placed().1, 0, "the histories have expired");
 }
 
-/// PROTOCOL 7: topics with a history or a feed give way after those without.
+/// PROTOCOL 7: topics with a history or a feed are evicted after those without.
 #[test]
-fn topics_with_a_history_or_a_feed_give_way_last() {
+fn topics_with_a_history_or_a_feed_are_evicted_last() {
     let house = house(&[("limits.topics", "4"), ("topics", r#"[{ match = "chat.>", history = 5 }]"#)]);
     house.publish("chat.a", "x");
     house.clock.advance(Duration::from_secs(2));
@@ -266,7 +266,7 @@ fn topics_with_a_history_or_a_feed_give_way_last() {
     assert_eq!(names(&house), ["fed.b", "plain.e", "plain.f", "plain.g"], "the oldest of those with a history or a feed");
 }
 
-/// Among patterns without end, a new name costs no look at any of them, and a first message only as many as it takes to find the outlets.
+/// With many patterns, a message visits only as many nodes as are needed to find all outlets.
 #[test]
 fn names_among_many_patterns_cost_no_product() {
     let house = house(&[]);
@@ -281,7 +281,7 @@ fn names_among_many_patterns_cost_no_product() {
     assert_eq!(house.outlet.offsets(), [1], "one outlet, once");
 }
 
-/// A scrape tells what is so at its moment.
+/// A scrape has the values of its moment.
 #[test]
 fn gauges_are_true_when_they_are_read() {
     let house = house(&[]);
@@ -293,9 +293,9 @@ fn gauges_are_true_when_they_are_read() {
     }
 }
 
-/// PROTOCOL 7: past `topics`, the one without named subscribers that was unused longest gives way; with none, publishing is refused.
+/// PROTOCOL 7: beyond `topics`, the least recently used topic without named subscribers is evicted. If there is none, publishing is refused.
 #[test]
-fn the_topic_unused_longest_gives_way() {
+fn the_least_recently_used_topic_is_evicted() {
     let house = house(&[("limits.topics", "2")]);
     house.publish("chat.a", "x");
     house.clock.advance(Duration::from_secs(1));
@@ -310,7 +310,7 @@ fn the_topic_unused_longest_gives_way() {
     assert_eq!(house.hub.try_publish(&name("chat.d"), &publication, Waker::noop()).err(), Some(PublishError::TopicsFull));
 }
 
-/// A pattern hears topics that live already and those that come later, and each message once.
+/// A pattern matches existing and later topics. Its outlet gets each message once.
 #[test]
 fn a_pattern_hears_old_and_new_topics() {
     let house = house(&[]);
@@ -327,7 +327,7 @@ fn a_pattern_hears_old_and_new_topics() {
     assert_eq!(house.outlet.offsets(), [2, 1, 3], "the one by name goes on");
 }
 
-/// PROTOCOL 3: members come and go; a member that subscribes again is not told twice.
+/// PROTOCOL 3: outlets are told of joins and leaves. A member that subscribes again does not join twice.
 #[test]
 fn presence_tells_of_members_once() {
     let house = house(&[]);
@@ -341,7 +341,7 @@ fn presence_tells_of_members_once() {
     assert_eq!(house.hub.presence(&name("quotes.a")), Err(Disabled::Presence));
 }
 
-/// T17 in small: publishers on several threads; each outlet hears each topic's offsets in order, without a hole.
+/// With publishers on several threads, an outlet gets the offsets of a topic in order and without holes.
 #[test]
 fn outlets_hear_offsets_in_order() {
     let house = Arc::new(house(&[]));
@@ -356,8 +356,8 @@ fn outlets_hear_offsets_in_order() {
     assert_eq!(house.outlet.offsets(), (1..=2_000).collect::<Vec<u64>>());
 }
 
-/// A hub continues the topics that another has given out: positions, histories and ages, but no audience. A use after that begins a
-/// new life of it, so that no offset is given out twice.
+/// A hub continues the topics that were taken out of another: positions, histories and ages, without the audience. A use of the old topic
+/// begins a new life, so that no offset is assigned twice.
 #[test]
 fn a_topic_that_is_taken_out_goes_on_elsewhere() {
     let rules = [("topics", "[{ match = \"chat.>\", history = 2, history_ttl = \"10s\" }]")];

@@ -9,13 +9,13 @@ fn noise(length: usize) -> Vec<u8> {
     std::iter::successors(Some(1), next).map(|state| state.to_be_bytes()[0]).take(length).collect()
 }
 
-/// Something that compresses, with repetitions at every distance up to its length.
+/// Compressible bytes, with repetitions at every distance up to their length.
 fn repetitive(length: usize) -> Vec<u8> {
     let words: Vec<Vec<u8>> = noise(97 * 3).chunks(3).map(|word| [word, b"\":"].concat()).collect();
     noise(length).iter().flat_map(|&byte| words[usize::from(byte) % words.len()].clone()).take(length).collect()
 }
 
-/// RFC 7692 §7.2.1: every window and level gives what inflates to the same, without the tail, behind what was there.
+/// RFC 7692 §7.2.1: with every window and level the payload inflates to the message, has no tail, and is appended.
 #[test]
 fn every_window_and_level_inflates_to_the_same() {
     let message = repetitive(20_000);
@@ -34,9 +34,9 @@ fn every_window_and_level_inflates_to_the_same() {
     }
 }
 
-/// An echo of a compressed message is compressed, though it be longer; an empty one is `00` (RFC 7692 §7.2.3.6).
+/// An echo of a compressed message is compressed even if it gets longer. An empty one is `00` (RFC 7692 §7.2.3.6).
 #[test]
-fn what_must_be_compressed_is_compressed() {
+fn echoes_are_always_compressed() {
     let mut inflater = Inflater::default();
     for level in 1..=9 {
         let mut deflater = Deflater::new(level);
@@ -50,7 +50,7 @@ fn what_must_be_compressed_is_compressed() {
     }
 }
 
-/// RFC 7692 §7.1.2.1: no distance reaches behind the agreed window, 8 bits included, at any level.
+/// RFC 7692 §7.1.2.1: no distance exceeds the negotiated window, at any level and also with 8 bits.
 #[test]
 fn no_distance_is_larger_than_the_window() {
     let message = repetitive(70_000);
@@ -67,7 +67,7 @@ fn no_distance_is_larger_than_the_window() {
 }
 
 #[test]
-fn what_does_not_get_smaller_stays_plain() {
+fn a_message_that_does_not_get_smaller_stays_plain() {
     let mut deflater = Deflater::new(3);
     let mut packed = b"head".to_vec();
     let noise = noise(300);

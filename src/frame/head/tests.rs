@@ -33,7 +33,7 @@ fn lengths_are_read_in_their_shortest_form() {
 
 /// RFC 6455 §5.2: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0".
 #[test]
-fn other_spellings_of_a_length_are_refused() {
+fn other_forms_of_a_length_are_refused() {
     for bytes in [
         &[0x82, 0xfe, 0, 125][..],
         &[0x82, 0xfe, 0, 0],
@@ -46,7 +46,7 @@ fn other_spellings_of_a_length_are_refused() {
     }
 }
 
-/// RFC 6455 §5.2, §5.1, §5.5: told by the first byte that shows it.
+/// RFC 6455 §5.2, §5.1, §5.5: a violation is reported at the first byte that shows it.
 #[test]
 fn reserved_unmasked_and_overlong_control_frames_are_refused() {
     for rsv in [0x10, 0x20, 0x30] {

@@ -32,7 +32,7 @@ fn the_examples_of_the_rfc() {
     }
 }
 
-/// RFC 7692 §7.2.3.6 writes an empty message as `00`; other forms of nothing are nothing, too.
+/// RFC 7692 §7.2.3.6 writes an empty message as `00`. Other empty streams are accepted too.
 #[test]
 fn empty_messages() {
     for payload in [&[0x00][..], &[], &[0x01], &[0x03, 0x00], &[0x02, 0x00], &[0x03, 0x00, 0x00]] {
@@ -40,7 +40,7 @@ fn empty_messages() {
     }
 }
 
-/// RFC 7692 §7.2.3.4: data may follow a last block, and the empty block owed after it may be missing at the end.
+/// RFC 7692 §7.2.3.4: data may follow a last block. The empty block after it may be missing at the end.
 #[test]
 fn last_blocks() {
     let (one, two) = (packed(b"one", FlushCompress::Finish), packed(b"two", FlushCompress::Finish));
@@ -52,7 +52,7 @@ fn last_blocks() {
 }
 
 #[test]
-fn what_is_not_a_whole_stream_is_corrupt() {
+fn an_incomplete_stream_is_corrupt() {
     let text = "what goes on repeats, and what repeats goes on ".repeat(8);
     let whole = without_tail(text.as_bytes());
     assert!(inflated(&whole, 1000).is_ok());
@@ -70,7 +70,7 @@ fn what_is_not_a_whole_stream_is_corrupt() {
     }
 }
 
-/// PROTOCOL 7: `message_bytes` after inflation, to the byte.
+/// PROTOCOL 7: `message_bytes` bounds the inflated message exactly.
 #[test]
 fn the_limit_is_exact() {
     for length in [1, 100, 4095, 4096, 4097, 65_536, 100_000] {
@@ -82,7 +82,7 @@ fn the_limit_is_exact() {
     }
 }
 
-/// A bomb is stopped while it inflates, and costs the limit at most.
+/// The inflation of a decompression bomb stops at the limit, which bounds its memory.
 #[test]
 fn a_bomb_costs_no_more_than_the_limit() {
     let bomb = without_tail(&vec![0; 10_000_000]);
@@ -95,7 +95,7 @@ fn a_bomb_costs_no_more_than_the_limit() {
     }
 }
 
-/// What a damaged message left behind does no harm to the next.
+/// A damaged message does not affect the next one.
 #[test]
 fn a_message_begins_anew_after_a_failure() {
     let mut inflater = Inflater::default();

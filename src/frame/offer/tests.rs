@@ -28,7 +28,7 @@ fn known_parameters_are_accepted() {
     }
 }
 
-/// PROTOCOL 12: with history the client keeps its window unless it asks otherwise, and no window is named unasked.
+/// PROTOCOL 12: with history the client keeps its window unless it asks otherwise. The response names no window that was not offered.
 #[test]
 fn with_history_the_client_keeps_its_window() {
     let kept = "permessage-deflate; client_no_context_takeover";
@@ -51,7 +51,7 @@ fn with_history_the_client_keeps_its_window() {
     assert!(!negotiate([&b"permessage-deflate"[..]], false).unwrap().window.is_kept);
 }
 
-/// RFC 7692 §7.1, §5.1: an offer with a parameter that is unknown, repeated, or has a value that it may not have is declined.
+/// RFC 7692 §7.1, §5.1: an offer with an unknown, repeated or invalid parameter is declined.
 #[test]
 fn other_parameters_are_declined() {
     assert_eq!(answer(&[]), None);
@@ -79,7 +79,7 @@ fn other_parameters_are_declined() {
     }
 }
 
-/// RFC 7692 §5.1: offers stand in the client's order, in one header or several.
+/// RFC 7692 §5.1: offers are in the client's order of preference, in one header or several.
 #[test]
 fn the_first_acceptable_offer_wins() {
     let expected = Some((10, format!("{PLAIN}; server_max_window_bits=10")));
@@ -88,9 +88,9 @@ fn the_first_acceptable_offer_wins() {
     assert_eq!(answer(&[&offers.join(", ")]), expected);
 }
 
-/// RFC 6455 §9.1: a header that doesn't follow the grammar counts for nothing, the others count.
+/// RFC 6455 §9.1: a header that violates the grammar is ignored, and the others are not.
 #[test]
-fn a_malformed_header_is_passed_over() {
+fn a_malformed_header_is_ignored() {
     for header in [
         "permessage-deflate;",
         "permessage-deflate; =1",
@@ -105,9 +105,9 @@ fn a_malformed_header_is_passed_over() {
     assert!(negotiate([&b"permessage-deflate; x=\xff"[..], b"permessage-deflate"], false).is_some());
 }
 
-/// The bound on work: eight offers are looked at.
+/// Eight offers are examined, which bounds the work.
 #[test]
-fn the_ninth_offer_is_not_looked_at() {
+fn the_ninth_offer_is_not_examined() {
     let declined = "permessage-deflate; unknown, ";
     assert!(answer(&[&(declined.repeat(7) + "permessage-deflate")]).is_some());
     assert!(answer(&[&(declined.repeat(8) + "permessage-deflate")]).is_none());

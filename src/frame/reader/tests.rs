@@ -16,7 +16,7 @@ fn with_deflate() -> FrameReader {
     FrameReader::new(LIMIT, negotiate([&b"permessage-deflate"[..]], false).as_ref())
 }
 
-/// What is heard of `frames`, which must be the same read at once and byte for byte.
+/// The messages in `frames`, which must be the same if they are read at once and byte by byte.
 fn heard(make: fn() -> FrameReader, frames: &[Vec<u8>]) -> Vec<Heard> {
     let stream = frames.concat();
     let at_once = hear(&mut make(), &[&stream]);
@@ -31,7 +31,7 @@ fn text(text: &str) -> Heard {
 
 /// DESIGN, "an idle session costs next to nothing".
 #[test]
-fn a_reader_at_rest_is_small_and_owns_nothing() {
+fn an_idle_reader_is_small_and_owns_nothing() {
     assert!(size_of::<FrameReader>() <= 48, "{}", size_of::<FrameReader>());
     let mut reader = plain();
     let stream = [frame(0x01, b"Hel"), frame(0x89, b"ping"), frame(0x80, b"lo")].concat();
@@ -68,7 +68,7 @@ fn control_frames_come_between_fragments() {
     assert_eq!(heard(plain, &closed), [Heard::Close(Some((1000, "bye".to_owned())))]);
 }
 
-/// RFC 6455 §5.4: no new message inside one, no continuation of none; what came before is heard.
+/// RFC 6455 §5.4: a message can't begin within another, and a continuation needs a message. Earlier messages are returned.
 #[test]
 fn fragments_out_of_order_are_refused() {
     let before = frame(0x81, b"before");
@@ -77,7 +77,7 @@ fn fragments_out_of_order_are_refused() {
     assert_eq!(heard(plain, &[before, frame(0x81, b"x"), frame(0x00, b"y")]), [text("before"), text("x"), Heard::Violated(1002)]);
 }
 
-/// RFC 6455 §8.1: characters may be cut anywhere; what can't become one is an error at its first byte, before the frame is whole.
+/// RFC 6455 §8.1: characters may be cut anywhere. An invalid byte is an error at once, before the frame is whole.
 #[test]
 fn text_is_checked_as_it_arrives() {
     let text = "κόσμε 聊天 🦀".as_bytes();
@@ -97,7 +97,7 @@ fn text_is_checked_as_it_arrives() {
     assert_eq!(heard(plain, &[frame(0x02, b"\xff"), frame(0x80, b"\xff")]), [Heard::Binary(b"\xff\xff".to_vec())]);
 }
 
-/// PROTOCOL 7: `message_bytes`, fragments together; a declared length is refused before its payload is there.
+/// PROTOCOL 7: `message_bytes` bounds all fragments together. A declared length is refused before its payload arrives.
 #[test]
 fn messages_past_the_limit_are_refused() {
     assert_eq!(heard(plain, &[frame(0x82, &[7; LIMIT])]), [Heard::Binary(vec![7; LIMIT])]);
@@ -108,9 +108,9 @@ fn messages_past_the_limit_are_refused() {
     assert_eq!(heard(plain, &[lie.to_vec()]), [Heard::Violated(1009)]);
 }
 
-/// Any number of fragments is one buffer of no more than the limit.
+/// Any number of fragments takes one buffer, which is bounded by the limit.
 #[test]
-fn fragments_cost_their_bytes() {
+fn fragments_take_no_memory_beside_their_bytes() {
     let mut reader = FrameReader::new(70_000, None);
     let mut stream = frame(0x02, b"");
     for _ in 0..65_536 {
@@ -123,7 +123,7 @@ fn fragments_cost_their_bytes() {
 
 /// RFC 6455 §5.2: RSV1 without the extension; RFC 7692 §6.1: on a control frame or on a continuation.
 #[test]
-fn rsv1_stands_only_on_a_compressed_message() {
+fn rsv1_is_refused_elsewhere() {
     let hello = deflated(b"Hello");
     assert_eq!(heard(plain, &[frame(0xc1, &hello)]), [Heard::Violated(1002)]);
     assert_eq!(heard(with_deflate, &[frame(0xc1, &hello), frame(0x81, b"plain")]), [text("Hello"), text("plain")]);
@@ -135,7 +135,7 @@ fn rsv1_stands_only_on_a_compressed_message() {
     }
 }
 
-/// RFC 7692 §6.2, §7.2.2: fragments of one stream, and what it inflates to is held to the same rules.
+/// RFC 7692 §6.2, §7.2.2: the fragments form one stream, and the inflated message is checked like any other.
 #[test]
 fn compressed_messages() {
     let hello = deflated(b"Hello");
@@ -153,9 +153,9 @@ fn compressed_messages() {
     assert_eq!(heard(with_deflate, &[frame(0xc2, &deflated(&vec![0; 10_000_000]))]), [Heard::Violated(1009)]);
 }
 
-/// A message of `message_bytes` that doesn't compress is larger on the wire, and passes; much larger ones don't.
+/// An incompressible message of `message_bytes` is larger on the wire, and accepted. Much larger ones are refused.
 #[test]
-fn what_grew_by_compression_is_held_to_its_size_inflated() {
+fn the_limit_is_that_of_the_inflated_message() {
     let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
     let noise: Vec<u8> = std::iter::successors(Some(1), next).map(|state| state.to_be_bytes()[0]).take(LIMIT).collect();
     let packed = deflated(&noise);
@@ -165,9 +165,9 @@ fn what_grew_by_compression_is_held_to_its_size_inflated() {
     assert_eq!(heard(with_deflate, &[frame(0xc2, &padded)]), [Heard::Violated(1009)]);
 }
 
-/// RFC 6455 §1.4: after a Close nothing counts; nor after an error.
+/// RFC 6455 §1.4: all input after a Close or an error is ignored.
 #[test]
-fn what_follows_the_end_is_discarded() {
+fn input_after_the_end_is_ignored() {
     for end in [frame(0x88, b""), frame(0x83, b"")] {
         let mut reader = plain();
         let heard = hear(&mut reader, &[&end, &frame(0x81, b"late")]);

@@ -1,4 +1,4 @@
-//! What is written against an earlier message, read by inflaters that have exactly the window of the client.
+//! Messages with references, read by inflaters with exactly the client's window.
 
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ fn quote(step: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The claim of the design: a quote after the one before it takes a fifth of its bytes.
+/// A quote that refers to the one before takes a fifth of its bytes.
 #[test]
 fn a_quote_refers_to_the_one_before() {
     let (mut parser, mut client) = (ReferenceParser::default(), Client::new(15));
@@ -34,9 +34,9 @@ fn a_quote_refers_to_the_one_before() {
     }
 }
 
-/// Deflate has no checksum: a position that is off by one is read without an error, as something else.
+/// Deflate has no checksum: with a position that is off by one, the inflated message differs without an error.
 #[test]
-fn a_position_that_is_off_by_one_is_found_out() {
+fn a_position_that_is_off_by_one_gives_another_message() {
     for wrong in [-1, 1] {
         let mut client = Client::new(15);
         let mut packed = Vec::new();
@@ -50,7 +50,7 @@ fn a_position_that_is_off_by_one_is_found_out() {
     }
 }
 
-/// Both ends of what can be referred to: nothing, and a whole window.
+/// Both extremes of a reference: an empty message, and a whole window.
 #[test]
 fn the_smallest_and_the_largest_messages() {
     let mut parser = ReferenceParser::default();
@@ -82,7 +82,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
-    /// Any messages, each against any earlier one that is in the window, or alone: a client reads them all.
+    /// A client reads all messages, each of which refers to any earlier one in the window, or to none.
     #[test]
     fn a_client_of_any_window_reads_what_was_meant(
         window_bits in 8u8..=15,

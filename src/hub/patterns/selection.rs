@@ -1,5 +1,5 @@
-//! A set of patterns as one state machine: a search through the index of topics makes one step for each node, however many patterns
-//! there are.
+//! A set of patterns as one state machine. A search through the index of topics takes one step for each node, however many patterns there
+//! are.
 
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ pub struct Selection {
     tokens: HashMap<Box<str>, u32>,
     /// The tokens by their numbers, from [`FIRST_NAMED`] on.
     texts: Vec<Box<str>>,
-    states: Vec<StateOfWalk>,
+    states: Vec<StateInfo>,
     by_nodes: HashMap<Box<[u32]>, State>,
     steps: HashMap<(State, u32), State>,
-    /// Whether wildcards take a first token that begins with `$`.
-    takes_system: bool,
+    /// Whether wildcards match a first token that begins with `$`.
+    matches_system: bool,
     /// How many nodes were visited to compute states.
     searched: usize,
     /// Whether a pattern was added since the states were computed.
@@ -67,13 +67,13 @@ struct PatternNode {
 }
 
 #[derive(Debug)]
-struct StateOfWalk {
+struct StateInfo {
     nodes: Box<[u32]>,
     /// Whether a pattern matches the name that leads here.
-    takes: bool,
-    /// Whether every token leads on.
+    is_match: bool,
+    /// Whether a pattern has a continuation for every token.
     is_wide: bool,
-    /// The tokens that lead on, sorted, where not every token does.
+    /// The tokens with a continuation, sorted. Empty if every token has one.
     named: Arc<[Box<str>]>,
 }
 
@@ -87,7 +87,7 @@ impl Default for Selection {
             states: Vec::new(),
             by_nodes: HashMap::default(),
             steps: HashMap::default(),
-            takes_system: false,
+            matches_system: false,
             searched: 0,
             is_stale: true,
         }
@@ -97,7 +97,7 @@ impl Default for Selection {
 impl Selection {
     /// All names.
     pub fn all() -> Self {
-        let mut selection = Self { takes_system: true, ..Self::default() };
+        let mut selection = Self { matches_system: true, ..Self::default() };
         selection.nodes[0].rest = true;
         selection
     }
@@ -144,17 +144,17 @@ impl Selection {
     }
 
     /// Whether a pattern matches the name that has led to `state`.
-    pub fn takes(&self, state: State) -> bool {
-        self.states[state.0 as usize].takes
+    pub fn is_match(&self, state: State) -> bool {
+        self.states[state.0 as usize].is_match
     }
 
-    /// The tokens that lead on from `state`, sorted; `None`: every token may.
-    pub fn leads_on(&self, state: State) -> Option<Arc<[Box<str>]>> {
+    /// The tokens for which a pattern has a continuation from `state`, sorted; `None`: every token may have one.
+    pub fn next_tokens(&self, state: State) -> Option<Arc<[Box<str>]>> {
         let state = &self.states[state.0 as usize];
         (!state.is_wide).then(|| Arc::clone(&state.named))
     }
 
-    /// The state that `token` leads to from `state`; `None`: no pattern can match any more.
+    /// The state behind `token` from `state`; `None`: no pattern can match.
     pub fn step(&mut self, state: State, token: &str) -> Option<State> {
         let found = if state == ALL { ALL } else { self.found(state, token) };
         (found != DEAD).then_some(found)
@@ -166,23 +166,23 @@ impl Selection {
     }
 
     fn found(&mut self, state: State, token: &str) -> State {
-        let is_system = state == ROOT && !self.takes_system && token.starts_with('$');
+        let is_system = state == ROOT && !self.matches_system && token.starts_with('$');
         let other = if is_system { OTHER_SYSTEM } else { OTHER };
         let number = self.tokens.get(token).copied().unwrap_or(other);
         if let Some(&known) = self.steps.get(&(state, number)) {
             return known;
         }
         let mut nodes = Vec::new();
-        let mut takes_rest = false;
+        let mut matches_rest = false;
         let from = &self.states[state.0 as usize].nodes;
         self.searched += from.len();
         for &node in from {
             let node = &self.nodes[node as usize];
             nodes.extend(node.children.get(&number));
             nodes.extend(node.any.filter(|_| !is_system));
-            takes_rest |= node.rest && !is_system;
+            matches_rest |= node.rest && !is_system;
         }
-        let next = if takes_rest { ALL } else { self.state_of(nodes.into()) };
+        let next = if matches_rest { ALL } else { self.state_of(nodes.into()) };
         self.steps.insert((state, number), next);
         next
     }
@@ -200,10 +200,10 @@ impl Selection {
         state
     }
 
-    fn describe(&self, nodes: Box<[u32]>) -> StateOfWalk {
+    fn describe(&self, nodes: Box<[u32]>) -> StateInfo {
         let of = |node: &u32| &self.nodes[*node as usize];
         let is_wide = nodes.iter().map(of).any(|node| node.any.is_some() || node.rest);
-        let takes = nodes.iter().map(of).any(|node| node.is_end);
+        let is_match = nodes.iter().map(of).any(|node| node.is_end);
         let mut named: Vec<Box<str>> = Vec::new();
         if !is_wide {
             let numbers = nodes.iter().map(of).flat_map(|node| node.children.keys());
@@ -211,7 +211,7 @@ impl Selection {
             named.sort_unstable();
             named.dedup();
         }
-        StateOfWalk { nodes, takes, is_wide, named: named.into() }
+        StateInfo { nodes, is_match, is_wide, named: named.into() }
     }
 
     /// Forgets all states except `DEAD`, `ALL` and `ROOT`.
@@ -219,7 +219,7 @@ impl Selection {
         self.is_stale = false;
         self.by_nodes.clear();
         self.steps.clear();
-        let all = StateOfWalk { takes: true, is_wide: true, ..self.describe([].into()) };
+        let all = StateInfo { is_match: true, is_wide: true, ..self.describe([].into()) };
         self.states = vec![self.describe([].into()), all, self.describe([0].into())];
     }
 }

@@ -31,22 +31,22 @@ pub struct StreamMessage<'a> {
 
 /// Takes publications on topics of streams, and changes of presence. Sessions call an engine, so it never waits.
 pub trait Engine: Send + Sync {
-    /// Hands `publication` to the stream that has `topic`; `None`: no stream has the topic.
+    /// Submits `publication` to the stream of `topic`; `None`: no stream has the topic.
     fn publish(&self, topic: &TopicName, publication: &Publication<'_>) -> Option<Result<Handed, PublishError>>;
-    /// Wakes `waker` when another publication may be handed over, which may be at once.
+    /// Wakes `waker` once another publication may be submitted, which may be at once.
     fn when_room(&self, waker: &Waker);
     /// Tells the other gateways that a member joined here or left. Called under the topic's lock.
     fn presence(&self, change: &Arc<PresenceChange>);
-    /// Why the gateway can't serve every stream that it follows; `None`: it can.
+    /// Why the gateway can't serve all of its streams; `None`: it can.
     fn unready(&self) -> Option<String>;
-    /// Whether a configured stream was not read yet.
+    /// Whether a configured stream was not read to its end yet.
     fn is_loading(&self) -> bool;
 }
 
-/// The outcome of handing a publication to an engine.
+/// The outcome of submitting a publication to an engine.
 pub enum Handed {
-    /// The publication was taken, and the receipt will have the answer.
+    /// The engine accepted the publication. The receipt will have the answer.
     Awaited(Receipt),
-    /// Too many publications wait for their answers; this one was not taken.
+    /// Too many publications wait for their answers. The engine did not accept this one.
     NoRoom,
 }

@@ -1,4 +1,4 @@
-//! The lives of streams: how far the gateway has followed each.
+//! The lives of streams, with the offsets up to which the gateway has followed them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use crate::position::{Epoch, Offset};
 use crate::topic_name::{Pattern, TopicName};
 
-/// One life of a stream, as far as this gateway has followed it. All topics of the stream share one value.
+/// One life of a stream, with the offset up to which this gateway has followed it. All topics of the stream share one value.
 #[derive(Debug)]
 pub struct StreamLife {
     epoch: Epoch,
@@ -63,7 +63,7 @@ impl Streams {
         self.lives.read().iter().find(|(pattern, _)| pattern.matches(topic)).map(|(_, life)| Arc::clone(life))
     }
 
-    /// Has new topics under `pattern` begin in `life`.
+    /// Sets the life in which new topics that `pattern` matches begin.
     pub fn begin(&self, pattern: &Pattern, life: &Arc<StreamLife>) {
         let mut lives = self.lives.write();
         match lives.iter_mut().find(|(known, _)| known == pattern) {

@@ -1,4 +1,4 @@
-//! Presence at the other gateways of a cluster: their members, and the joins and leaves here that they are told.
+//! Presence at the other gateways of a cluster: their members, and the engine that tells them of joins and leaves here.
 
 use std::sync::{Arc, OnceLock};
 
@@ -37,8 +37,8 @@ impl OtherGateways {
         }
     }
 
-    /// Takes in the join or leave of a member at another gateway.
-    pub fn take(&self, change: &Arc<PresenceChange>) {
+    /// Applies the join or leave of a member at another gateway.
+    pub fn apply(&self, change: &Arc<PresenceChange>) {
         let mut topics = self.members.write();
         if change.joined {
             topics.entry(change.topic.clone()).or_default().insert(change.member.session, Arc::clone(change));

@@ -1,4 +1,4 @@
-//! The answer to a publication that an engine was handed. It comes later, and once.
+//! Receipts: the later answers to publications that an engine accepted.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 use crate::hub::refusal::PublishError;
 use crate::position::Position;
 
-/// The publisher's end: the answer is read here.
+/// The publisher's end of one answer.
 #[derive(Debug, Clone)]
 pub struct Receipt(Arc<Mutex<State>>);
 
-/// The engine's end: the answer is left here. An answerer that is dropped without an answer leaves [`PublishError::Unavailable`].
+/// The engine's end of one answer. An answerer that is dropped answers with [`PublishError::Unavailable`].
 #[derive(Debug)]
 pub struct Answerer(Receipt);
 
@@ -22,7 +22,7 @@ pub struct Answerer(Receipt);
 pub enum Submitted {
     /// The message has this position.
     Published(Position),
-    /// An engine was handed the message, and the receipt will have the position.
+    /// An engine accepted the message, and the receipt will have its position.
     Awaited(Receipt),
 }
 
@@ -44,7 +44,7 @@ impl Receipt {
         Self(Arc::new(Mutex::new(State { answer: Some(answer), waker: None })))
     }
 
-    /// The answer, if it was left; else `waker` is woken when it is.
+    /// The answer. Pending: `waker` is woken once there is one.
     pub fn poll(&self, waker: &Waker) -> Poll<Result<Position, PublishError>> {
         let mut state = self.0.lock();
         if let Some(answer) = &state.answer {
@@ -61,7 +61,7 @@ impl Receipt {
 }
 
 impl Answerer {
-    /// Leaves the answer, and wakes the publisher that waits for it.
+    /// Sets the answer and wakes the publisher.
     pub fn answer(self, answer: Result<Position, PublishError>) {
         self.leave(answer);
     }
@@ -87,7 +87,7 @@ impl Drop for Answerer {
 mod tests {
     use super::*;
 
-    /// PROTOCOL 13: who publishes hears of it, whatever becomes of the engine.
+    /// PROTOCOL 13: a publisher gets an answer even if the engine fails.
     #[test]
     fn a_receipt_has_one_answer() {
         let (answerer, receipt) = Receipt::pair();

@@ -1,4 +1,4 @@
-//! One topic's audience: the outlets that hear it, and the sessions that are subscribed to it by name.
+//! The audience of one topic: the outlets that it delivers to, and the sessions that are subscribed to it by name.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -12,7 +12,7 @@ use crate::position::Position;
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
 
-/// The outlets and members of a topic. An audience knows no offsets and no history.
+/// The outlets and members of a topic. An audience has no offsets and no history.
 #[derive(Default)]
 pub struct Audience {
     interests: Vec<Interest>,
@@ -20,7 +20,7 @@ pub struct Audience {
     generation: u64,
     /// How many sessions are subscribed by name.
     named: usize,
-    /// The members, from the first one on. A topic whose rule has presence off has no members.
+    /// The members; `None` until the first one. A topic whose rule has presence off has no members.
     presence: Option<Box<Presence>>,
 }
 
@@ -48,12 +48,12 @@ impl Audience {
         self.interests.iter().for_each(|interest| interest.outlet.offer(message, publisher));
     }
 
-    /// Tells every outlet that `topic` has another log, in which its subscribers read on after `after`.
+    /// Tells every outlet that the log of `topic` was replaced. Subscribers continue in the new log behind `after`.
     pub fn log_replaced(&self, topic: &TopicName, after: Position) {
         self.interests.iter().for_each(|interest| interest.outlet.log_replaced(topic, after));
     }
 
-    /// How many sessions are subscribed by name.
+    /// The number of sessions that are subscribed by name.
     pub fn named(&self) -> usize {
         self.named
     }
@@ -108,7 +108,7 @@ impl Audience {
         }
     }
 
-    /// Gives a member another user, told as a leave and a join.
+    /// Changes the user of a member. Outlets are told of a leave and a join.
     pub fn rename(&mut self, topic: &TopicName, member: &Member, others: &OtherGateways) {
         let Some(presence) = self.presence.as_mut() else { return };
         let Some(before) = presence.leave(member.session) else { return };

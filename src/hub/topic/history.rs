@@ -1,4 +1,4 @@
-//! One topic's history: the messages that `since` and `last` replay.
+//! The history of one topic: the messages that `since` and `last` replay.
 
 use std::collections::VecDeque;
 
@@ -7,8 +7,7 @@ use crate::config::Rule;
 use crate::hub::message::Message;
 use crate::position::Offset;
 
-/// The cost of a kept message beside its payload, in bytes: its metadata, its frame's head, its place in the queue and the allocator's
-/// overhead.
+/// The memory of a kept message beside its payload, in bytes: metadata, frame head, entry in the queue, and the allocator's overhead.
 const MESSAGE_OVERHEAD_BYTES: usize = 128;
 
 /// The newest messages of one topic, oldest first: every message above `missing_up_to`.
@@ -26,7 +25,7 @@ impl History {
         Self { missing_up_to, ..Self::default() }
     }
 
-    /// Keeps `message` if its rule keeps any, and gives up the oldest messages beyond the rule's `history`.
+    /// Appends `message` if its rule keeps a history, and removes the oldest messages beyond the rule's `history`.
     pub fn keep(&mut self, message: &Message) {
         if message.rule.history == 0 {
             self.clear();
@@ -38,21 +37,21 @@ impl History {
         self.keep_newest(message.rule.history);
     }
 
-    /// Gives up all but the newest `count` messages.
+    /// Removes all but the newest `count` messages.
     pub fn keep_newest(&mut self, count: usize) {
         while self.messages.len() > count {
             self.give_up_oldest();
         }
     }
 
-    /// Gives up the messages that are older than the rule's `history_ttl`.
+    /// Removes the messages that are older than the rule's `history_ttl`.
     pub fn expire(&mut self, rule: &Rule, now: Moment) {
         while self.messages.front().is_some_and(|oldest| now.since(oldest.moment) >= rule.history_ttl) {
             self.give_up_oldest();
         }
     }
 
-    /// Gives up the oldest message, and returns its cost in bytes.
+    /// Removes the oldest message. Returns its memory in bytes.
     pub fn give_up_oldest(&mut self) -> usize {
         let Some(message) = self.messages.pop_front() else { return 0 };
         let freed = cost(&message);
@@ -64,7 +63,7 @@ impl History {
         freed
     }
 
-    /// Gives up all messages.
+    /// Removes all messages.
     pub fn clear(&mut self) {
         let missing_up_to = self.messages.back().map_or(self.missing_up_to, |newest| newest.position.offset);
         *self = Self::above(missing_up_to);
@@ -110,7 +109,7 @@ impl History {
         self.messages.is_empty()
     }
 
-    /// The cost of the history, in bytes.
+    /// The memory of the history, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -1,13 +1,13 @@
-//! How long a topic lives: its last use, what it is kept for, and its end.
+//! The lifetime of a topic: its last use, its upkeep and its end.
 
 use std::time::Duration;
 
 use super::rank::{Rank, late_rank_of, rank_of};
 use crate::clock::Moment;
 
-/// What decides when one life of a topic ends.
+/// The state that decides when one life of a topic ends.
 pub struct Lifetime {
-    /// When the topic was last used. The moment lies ahead for a topic that was restored and is kept for its subscribers.
+    /// The last use. The moment is in the future for a restored topic, which is kept for its subscribers until then.
     used_at: Moment,
     /// Whether a feed publishes to the topic.
     is_fed: bool,
@@ -21,9 +21,9 @@ pub struct Lifetime {
 pub enum Upkeep {
     /// The next upkeep is due at this moment.
     DueAt(Moment),
-    /// No upkeep is due until the topic was used again.
+    /// No upkeep is due before the next use of the topic.
     AfterNextUse,
-    /// Nobody needs the topic, and its life is to end.
+    /// The topic is unused, and its life is to end.
     Dead,
 }
 
@@ -53,12 +53,12 @@ impl Lifetime {
         self.is_fed = true;
     }
 
-    /// Whether the topic's upkeep is to be scheduled now. It is scheduled once until it has been done.
+    /// Whether the topic's upkeep is to be scheduled now. Upkeep is scheduled once until it is done.
     pub fn begins_to_await_upkeep(&mut self) -> bool {
         !std::mem::replace(&mut self.awaits_upkeep, true)
     }
 
-    /// The rank of a topic with `named` subscribers by name; `newest_at`: when its newest message came, if any message is kept.
+    /// The rank of a topic with `named` subscribers by name. `newest_at`: the moment of its newest message, if any message is kept.
     pub fn rank(&self, by: Rank, named: usize, newest_at: Option<Moment>) -> u64 {
         match by {
             _ if self.is_over => 0,
@@ -69,7 +69,7 @@ impl Lifetime {
         }
     }
 
-    /// Whether the life goes on: until `kept_until`, the end of its oldest message; for as long as sessions are subscribed by name;
+    /// The outcome of the upkeep. The life continues until `kept_until`, when its oldest message expires; while sessions are subscribed by name;
     /// and for `grace` after the last use.
     pub fn upkeep(&mut self, kept_until: Option<Moment>, named: usize, grace: Duration, now: Moment) -> Upkeep {
         match kept_until {

@@ -9,12 +9,12 @@ use crate::hub::message::Message;
 use crate::hub::stream::StreamLife;
 use crate::position::{Epoch, Offset, Position};
 
-/// What a subscriber asks to have replayed.
+/// The replay that a subscriber asks for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReplayRequest<'a> {
     /// The epoch and offset of the last message that the subscriber says it has. Without an epoch, the offset alone is compared.
     pub since: Option<(Option<&'a str>, Offset)>,
-    /// How many of the newest messages; `None`: the rule's `last`.
+    /// How many of the newest messages are replayed without `since`; `None`: as many as the rule's `last`.
     pub last: Option<usize>,
 }
 
@@ -82,8 +82,8 @@ pub enum ReadFrom {
     Before(Offset),
 }
 
-/// The kept messages of one life of a topic. A log assigns positions, and it also takes messages whose position an engine assigned. It
-/// does not know the subscribers.
+/// The kept messages of one life of a topic. A log assigns positions, or takes messages whose position an engine assigned. A log has no
+/// subscribers.
 #[derive(Debug)]
 pub struct Log {
     life: Life,
@@ -185,7 +185,7 @@ impl Log {
         self.history.note_missing_up_to(missing_up_to);
     }
 
-    /// Gives up the history at the topic's end. A stream's life remembers how far the topic was.
+    /// Removes the history at the topic's end. A stream's life keeps the offset that the topic had.
     pub fn end(&mut self) {
         self.clear();
         if let Life::OfStream(life) = &self.life {
@@ -277,17 +277,17 @@ impl Log {
         within(self.history.before(offset), limit, bytes)
     }
 
-    /// Gives up all but the newest `count` messages.
+    /// Removes all but the newest `count` messages.
     pub fn keep_newest(&mut self, count: usize) {
         self.history.keep_newest(count);
     }
 
-    /// Gives up the messages that are older than the rule's `history_ttl`.
+    /// Removes the messages that are older than the rule's `history_ttl`.
     pub fn expire(&mut self, rule: &Rule, now: Moment) {
         self.history.expire(rule, now);
     }
 
-    /// Gives up the oldest messages until `bytes` are freed or no message is left; how many bytes were freed.
+    /// Removes the oldest messages until `bytes` are freed or no message is left. Returns the number of freed bytes.
     pub fn give_up_oldest(&mut self, bytes: usize) -> usize {
         let mut freed = 0;
         while freed < bytes && !self.history.is_empty() {
@@ -296,7 +296,7 @@ impl Log {
         freed
     }
 
-    /// Gives up the history. The position stays.
+    /// Removes the history. The position stays.
     pub fn clear(&mut self) {
         self.history.clear();
     }
@@ -311,7 +311,7 @@ impl Log {
         (!self.history.is_empty()).then_some(self.published_at)
     }
 
-    /// The cost of the history, in bytes.
+    /// The memory of the history, in bytes.
     pub fn bytes(&self) -> usize {
         self.history.bytes()
     }

@@ -42,7 +42,7 @@ use crate::topic_name::TopicName;
 /// One life of a topic.
 pub struct Topic {
     name: TopicName,
-    /// Whose publish or subscribe made the topic; `None`: the gateway's own.
+    /// The payer whose publish or subscribe made the topic; `None`: the gateway itself.
     payer: Option<Payer>,
     shared: Arc<Shared>,
     placed: Placed,
@@ -60,7 +60,7 @@ struct State {
     lifetime: Lifetime,
 }
 
-/// The topic's life has ended meanwhile. Its name has to be looked up again.
+/// The topic's life has ended. The caller looks up the name again.
 #[derive(Debug)]
 pub struct Gone;
 
@@ -86,7 +86,7 @@ impl Topic {
         Self { name, payer, shared: Arc::clone(shared), placed: Placed::default(), state: Mutex::new(state) }
     }
 
-    /// Whose publish or subscribe made the topic; `None`: the gateway's own.
+    /// The payer whose publish or subscribe made the topic; `None`: the gateway itself.
     pub fn payer(&self) -> Option<&Payer> {
         self.payer.as_ref()
     }
@@ -156,7 +156,7 @@ impl Topic {
         })
     }
 
-    /// Whether the topic's upkeep is to be scheduled now. It is scheduled once until it has been done.
+    /// Whether the topic's upkeep is to be scheduled now. Upkeep is scheduled once until it is done.
     pub fn begins_to_await_upkeep(&self) -> bool {
         self.state.lock().lifetime.begins_to_await_upkeep()
     }
@@ -229,17 +229,17 @@ impl Topic {
         TopicInfo { topic: self.name.clone(), subscribers, position, rule }
     }
 
-    /// The topic's rank; 0: the topic has nothing to give.
+    /// The topic's rank; 0: the topic can't be evicted.
     pub fn rank(&self, rank: Rank) -> u64 {
         self.state.lock().rank(rank)
     }
 
-    /// The ranks at which the topic is in the orders of eviction.
+    /// The ranks of the topic's entries in the orders of eviction.
     pub fn placed(&self) -> &Placed {
         &self.placed
     }
 
-    /// Whether the topic is to be moved in the orders of eviction.
+    /// Whether the topic's entries in the orders of eviction are to be moved.
     pub fn is_misplaced(&self) -> bool {
         self.is_misplaced_in(&self.state.lock())
     }
@@ -248,12 +248,12 @@ impl Topic {
         self.placed.is_behind(|rank| state.rank(rank))
     }
 
-    /// Gives up the oldest messages until `bytes` are freed or no message is left; how many bytes were freed.
+    /// Removes the oldest messages until `bytes` are freed or no message is left. Returns the number of freed bytes.
     pub fn trim_history(&self, bytes: usize) -> usize {
         self.with(|state| state.log.give_up_oldest(bytes))
     }
 
-    /// Ends the topic's life if its last use still has that rank.
+    /// Ends the topic's life if its rank by last use is still `rank`. Returns whether it did.
     pub fn evict(&self, rank: u64) -> bool {
         self.with(|state| {
             let gives_way = state.rank(Rank::LastUse) == rank;
@@ -264,7 +264,7 @@ impl Topic {
         })
     }
 
-    /// Gives up expired messages, and ends the topic's life after `grace` without messages and named subscribers.
+    /// Removes expired messages, and ends the topic's life after `grace` without messages and named subscribers.
     pub fn upkeep(&self, grace: Duration, now: Moment) -> Upkeep {
         self.with(|state| {
             state.expire(now);
@@ -305,7 +305,7 @@ impl Topic {
         });
     }
 
-    /// Exchanges the topic's log for `log`, in which its subscribers read on.
+    /// Replaces the topic's log by `log`, in which its subscribers continue.
     pub fn begin_anew(&self, log: &mut Log, clock: &Clock) -> Result<(), Gone> {
         self.with(|state| {
             if state.lifetime.is_over() {
@@ -316,7 +316,7 @@ impl Topic {
         })
     }
 
-    /// Begins without messages in `life`, if the topic is in another life.
+    /// Replaces the topic's log by an empty one in `life`, unless the topic is in that life.
     pub fn begin_empty_in(&self, life: &Arc<StreamLife>, clock: &Clock) {
         self.with(|state| {
             if !state.lifetime.is_over() && !state.log.is_in(life) {

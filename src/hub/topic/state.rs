@@ -1,4 +1,4 @@
-//! Topics in the form in which a store writes them, so that they outlive a planned restart.
+//! The exported state of topics: the form in which a store writes them at a planned restart.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::position::{Epoch, Offset, Position};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
-/// A topic without its subscribers, which subscribe again by themselves.
+/// The state of a topic, without its subscribers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicState {
     /// The topic's name.

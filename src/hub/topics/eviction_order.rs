@@ -1,4 +1,4 @@
-//! The order in which topics are evicted.
+//! An order of eviction: topics by a rank.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 
 use crate::hub::topic::{Rank, Topic};
 
-/// The most topics that a search moves to their places before it accepts the first one where it is.
+/// The most topics that a search moves before it returns the first topic, whatever its rank.
 const STEPS_MAX: usize = 64;
 
-/// Topics by a [`Rank`]; the first one is evicted first. A topic's place may be up to a second behind its rank, so that a topic with many
-/// publications is not moved for each of them. A search moves such topics before it finds the first.
+/// Topics by a [`Rank`]. The first one is evicted first. The entry of a topic may be up to a second behind the topic's rank, so that the entry
+/// is not moved for each publication. A search moves such entries first.
 pub struct EvictionOrder {
     rank: Rank,
     /// The topics by rank and address in memory. The address is unique as long as the entry exists. One topic's lock may be taken under
@@ -25,7 +25,7 @@ impl EvictionOrder {
         Self { rank, topics: Mutex::default() }
     }
 
-    /// Moves `topic` to its place, or takes the topic out if it has nothing to give.
+    /// Moves the entry of `topic` to its rank, or removes the entry if the topic can't be evicted.
     pub fn place(&self, topic: &Arc<Topic>) {
         self.place_in(&mut self.topics.lock(), topic);
     }
@@ -48,7 +48,7 @@ impl EvictionOrder {
         }
     }
 
-    /// How many topics have something to give.
+    /// The number of topics that can be evicted.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.topics.lock().len()

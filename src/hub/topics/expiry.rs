@@ -1,4 +1,4 @@
-//! Expiry: messages end by age, histories by their total size, topics once nobody needs them.
+//! Expiry: messages expire by age, histories are trimmed to a total size, and unused topics end.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -12,11 +12,11 @@ use super::registry::Registry;
 use crate::clock::Moment;
 use crate::hub::topic::{Rank, Topic, Upkeep};
 
-/// How long a topic without messages and named subscribers lives on, so that a subscriber who returns soon finds its epoch.
-/// The contract allows 5 s; the difference is for slices that come late.
+/// How long a topic without messages and named subscribers is kept, so that a subscriber that returns soon finds its epoch. The contract
+/// allows 5 s. The difference is a margin for late slices.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// The most topics that are looked after in one slice.
+/// The most topics in one slice of upkeep.
 const SLICE: usize = 4_096;
 
 /// The most topics that one publisher trims, or tries to evict.
@@ -56,7 +56,7 @@ pub struct Expiry {
     unused: EvictionOrder,
     /// Topics with a history.
     histories: EvictionOrder,
-    /// Locked while histories are trimmed. A publisher that has waited for another finds nothing more to free.
+    /// Locked while histories are trimmed, so that a publisher that waited for another one finds no more bytes to free.
     trimming: Mutex<()>,
 }
 
@@ -68,7 +68,7 @@ impl Default for Expiry {
 }
 
 impl Expiry {
-    /// Has `topic` looked after at `at`.
+    /// Schedules the upkeep of `topic` at `at`.
     pub fn await_topic(&self, topic: &Arc<Topic>, at: Moment) {
         self.due.lock().push(Reverse(Timed { at, topic: Arc::downgrade(topic) }));
     }
@@ -79,7 +79,7 @@ impl Expiry {
         self.histories.place(topic);
     }
 
-    /// Looks after one slice of the topics that are due at `now`; whether more are due.
+    /// Runs the upkeep of one slice of the topics that are due at `now`. Returns whether more are due.
     pub fn upkeep(&self, registry: &Registry, now: Moment) -> bool {
         self.forget_gone(registry.len());
         for _ in 0..SLICE {
@@ -97,7 +97,7 @@ impl Expiry {
         true
     }
 
-    /// Removes evicted topics from the heap once they are more than a quarter of the living ones: each entry keeps its topic's memory
+    /// Removes evicted topics from the heap once they are more than a quarter of the living ones. Each entry keeps the memory of its topic
     /// allocated.
     fn forget_gone(&self, living: usize) {
         let mut due = self.due.lock();
@@ -115,7 +115,7 @@ impl Expiry {
         }
     }
 
-    /// Evicts the topic without named subscribers that was unused longest. Topics with a history or a feed come after those without.
+    /// Evicts the least recently used topic without named subscribers. Topics with a history or a feed come after those without.
     /// `false`: no topic can be evicted.
     pub fn make_room(&self, registry: &Registry) -> bool {
         for _ in 0..STEPS_MAX {
@@ -132,8 +132,8 @@ impl Expiry {
         false
     }
 
-    /// Gives up the oldest messages of the topics that were published to longest ago, while histories are `over` their bound by some
-    /// bytes. `true`: they still are, and the next call goes on.
+    /// Removes the oldest messages of the topics that were published to longest ago, while `over` returns a number of bytes beyond the bound.
+    /// `true`: bytes are left, and the next call continues.
     pub fn trim_histories(&self, over: impl Fn() -> usize) -> bool {
         let _alone = self.trimming.lock();
         for _ in 0..STEPS_MAX {

@@ -1,4 +1,4 @@
-//! All living topics: opened at first use, kept within the limits of the configuration, and given up at their end.
+//! All living topics: made at first use, kept within the limits of the configuration, and removed at their end.
 
 mod eviction_order;
 mod expiry;
@@ -21,7 +21,7 @@ use crate::config::Live;
 use crate::metrics::{LimitKey, Metrics};
 use crate::topic_name::TopicName;
 
-/// Living topics, with what bounds their number and their histories.
+/// All living topics, within the bounds on their number and their histories.
 pub struct Topics {
     registry: Registry,
     expiry: Expiry,
@@ -34,7 +34,7 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// No topics yet.
+    /// A hub without topics.
     pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, clock: Clock) -> Self {
         let shared = Arc::<Shared>::default();
         Self {
@@ -68,7 +68,7 @@ impl Topics {
         &self.clock
     }
 
-    /// Now, on that clock.
+    /// The current moment of the clock.
     pub fn now(&self) -> Moment {
         self.clock.moment()
     }
@@ -95,7 +95,7 @@ impl Topics {
         }
     }
 
-    /// Does what [`Topics::on_open`] does, with what follows on a new message: histories are trimmed, and expiry is told of the topic.
+    /// Does what [`Topics::on_open`] does for a delivery. After a message, histories are trimmed and the topic's upkeep is scheduled.
     pub fn deliver(
         &self,
         name: &TopicName,
@@ -110,7 +110,7 @@ impl Topics {
         Ok(published)
     }
 
-    /// Keeps histories within their bound after a new message of `topic`, and has expiry await the topic's end.
+    /// Trims histories after a new message of `topic`, and schedules the topic's upkeep.
     pub fn after_message(&self, topic: &Arc<Topic>, is_misplaced: bool) {
         if is_misplaced {
             self.expiry.place(topic);
@@ -119,14 +119,14 @@ impl Topics {
         self.await_upkeep(topic);
     }
 
-    /// Has expiry await the end of `topic`, unless it does.
+    /// Schedules the upkeep of `topic`, unless it is scheduled.
     pub fn await_upkeep(&self, topic: &Arc<Topic>) {
         if topic.begins_to_await_upkeep() {
             self.expiry.await_topic(topic, self.now());
         }
     }
 
-    /// Puts `topic` in its places among those that may give way, if it is too far from them.
+    /// Moves the entries of `topic` in the orders of eviction, if they are too far behind its ranks.
     pub fn place(&self, topic: &Arc<Topic>) {
         if topic.is_misplaced() {
             self.expiry.place(topic);
@@ -165,14 +165,14 @@ impl Topics {
         Ok(topic)
     }
 
-    /// Gives up one slice of the messages and topics that have ended by now; whether more have.
+    /// Removes one slice of the expired messages and topics. Returns whether more have expired.
     pub fn upkeep(&self) -> bool {
         self.histories_bytes_max.store(self.live.load().limits.history_bytes, Ordering::Relaxed);
         let trims_on = self.trim_histories();
         self.expiry.upkeep(&self.registry, self.now()) || trims_on
     }
 
-    /// Frees the bytes of histories beyond `limits.history_bytes`. Whether some are left for the next call.
+    /// Frees the bytes of histories beyond `limits.history_bytes`. `true`: bytes are left for the next call.
     pub fn trim_histories(&self) -> bool {
         let over = || self.histories_bytes().saturating_sub(self.histories_bytes_max.load(Ordering::Relaxed));
         if over() == 0 {
@@ -182,7 +182,7 @@ impl Topics {
         self.expiry.trim_histories(over)
     }
 
-    /// How many topics could give way, and how many have a history.
+    /// How many topics could be evicted, and how many have a history.
     #[cfg(test)]
     pub fn placed(&self) -> (usize, usize) {
         self.expiry.placed()

@@ -18,7 +18,7 @@ use crate::topic_name::{Pattern, TopicName};
 /// About how many steps of a search are taken under one lock of the tree.
 const STEPS_MAX: usize = 1_024;
 
-/// The pieces of the map. A piece that grows moves all of its entries while the publisher of a new topic waits, so there are many.
+/// The number of pieces of the map. A piece that grows moves all of its entries while the publisher of a new topic waits, so there are many.
 const PIECES: usize = 256;
 
 /// All living topics.
@@ -26,7 +26,7 @@ const PIECES: usize = 256;
 /// Lock order: `tree`, then a piece of `topics`.
 pub struct Registry {
     topics: DashMap<TopicName, Arc<Topic>, foldhash::fast::RandomState>,
-    /// How many that are: the map would have to ask each of its pieces. Changed under the tree's write lock.
+    /// The number of topics, because the map would have to count each of its pieces. Changed under the tree's write lock.
     count: AtomicUsize,
     /// The same topics by token, for patterns. A topic is added or removed under the write lock; a search takes the read lock for each
     /// slice.
@@ -35,7 +35,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// No topics yet; all will have `shared`.
+    /// A registry without topics. All its topics will have `shared`.
     pub fn new(shared: Arc<Shared>) -> Self {
         let topics = DashMap::with_hasher_and_shard_amount(Default::default(), PIECES);
         Self { topics, count: AtomicUsize::new(0), tree: RwLock::default(), shared }
@@ -57,7 +57,7 @@ impl Registry {
         }
     }
 
-    /// The topic of that name, made if there is none; then `payer` was charged for it. The flag: it is new.
+    /// The topic of that name, which is made if there is none. The flag says whether the topic is new; `payer` was charged for a new one.
     pub fn find_or_make(&self, name: &TopicName, payer: Option<&Payer>, live: &Live, clock: &Clock) -> (Arc<Topic>, bool) {
         if let Some(topic) = self.find(name) {
             return (topic, false);

@@ -75,7 +75,7 @@ impl<T> TopicTree<T> {
         below(&mut self.root, &mut name.tokens());
     }
 
-    /// The topics that `selection` matches from behind `after`, as far as they are found in about `most` steps.
+    /// The topics that `selection` matches from behind `after`, as far as about `most` steps find them.
     pub fn slice(&self, selection: &mut Selection, after: Option<&Cursor>, most: usize) -> Slice<T> {
         let root = selection.begin();
         let mut walk = Walk { selection, found: Vec::new(), path: Vec::new(), visited: 0, most };
@@ -107,7 +107,7 @@ impl<'a, T> Walk<'a, '_, T> {
     fn below(&mut self, node: &'a Node<T>, state: State, after: Option<&str>) -> ControlFlow<()> {
         let after = after.map(split);
         let begin = after.map_or(Bound::Unbounded, |(token, _)| Bound::Included(token));
-        let Some(named) = self.selection.leads_on(state) else {
+        let Some(named) = self.selection.next_tokens(state) else {
             let mut children = node.children.range::<str, _>((begin, Bound::Unbounded));
             return children.try_for_each(|(name, child)| self.enter(name, child, state, after));
         };
@@ -131,7 +131,7 @@ impl<'a, T> Walk<'a, '_, T> {
         self.path.push(name);
         // An earlier slice has visited the node itself, if it stopped at it or below.
         if deeper.is_none() {
-            self.found.extend(node.topic.iter().filter(|_| self.selection.takes(state)).cloned());
+            self.found.extend(node.topic.iter().filter(|_| self.selection.is_match(state)).cloned());
             if self.visited >= self.most {
                 return ControlFlow::Break(());
             }

@@ -1,11 +1,11 @@
-//! The client's side: frames as one sends them, and what a reader makes of them.
+//! The client's side: makes frames, and reads them with a `FrameReader`.
 
 use flate2::{Compress, Compression, FlushCompress};
 use proptest::sample::Index;
 
 use crate::frame::{FrameReader, Inflater, Received};
 
-/// A reader's result that owns what it heard.
+/// A result of a reader that owns its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     Text(Vec<u8>),

@@ -11,7 +11,7 @@ use crate::frame::{FrameReader, negotiate};
 struct Sent {
     content: Heard,
     deflate: bool,
-    /// Where it is cut into fragments, and what control frame follows each.
+    /// The positions at which it is cut into fragments, and the control frame behind each.
     fragments: Vec<(Index, Option<Heard>)>,
 }
 
@@ -26,7 +26,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     (content, any::<bool>(), fragments).prop_map(|(content, deflate, fragments)| Sent { content, deflate, fragments })
 }
 
-/// Appends the message's frames to `stream` and says what is to be heard of it, and of how many frames.
+/// Appends the frames of a message to `stream`, and the expected results to `expected`. Returns the number of frames.
 fn send(sent: &Sent, deflate: bool, stream: &mut Vec<u8>, expected: &mut Vec<Heard>) -> u32 {
     let (opcode, content) = match &sent.content {
         Heard::Text(content) => (0x01, content),
@@ -74,7 +74,7 @@ proptest! {
         prop_assert_eq!(reader.take_frames(), frames);
     }
 
-    /// Whatever the bytes are, cutting them changes nothing but how early a violation may be seen.
+    /// The results do not depend on how the bytes are cut, except how early a violation is found.
     #[test]
     fn any_bytes_read_the_same_wherever_they_are_cut(
         frames in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..140)), 0..6),

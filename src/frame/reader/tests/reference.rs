@@ -1,4 +1,4 @@
-//! Another decoder, tungstenite, agrees on what is valid and with which code it is refused.
+//! The reader agrees with tungstenite on valid frames and on close codes.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -11,7 +11,7 @@ use crate::frame::FrameReader;
 
 const LIMIT: usize = 1000;
 
-/// A peer that has sent everything and swallows the answers.
+/// A peer that has sent all its bytes and discards the answers.
 struct Peer(Cursor<Vec<u8>>);
 
 impl Read for Peer {
@@ -57,7 +57,7 @@ fn heard_by_reference(stream: Vec<u8>) -> Vec<Heard> {
     }
 }
 
-/// A frame, mostly allowed where it stands.
+/// A frame that is allowed at its position in most cases.
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     (prop_oneof![9 => data_or_ping(), 1 => close()], prop::bool::weighted(0.02)).prop_map(|((first, payload), unmasked)| {
         let mut frame = frame(first, &payload);
@@ -82,7 +82,7 @@ fn data_or_ping() -> impl Strategy<Value = (u8, Vec<u8>)> {
     (first, payload)
 }
 
-/// A Close with at most one fault; which of two is told first is a matter of taste.
+/// A Close with at most one fault, because the order of reports for two is not defined.
 fn close() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let codes = vec![0u16, 999, 1000, 1003, 1004, 1005, 1006, 1007, 1011, 1013, 1015, 1016, 2999, 3000, 4999, 5000];
     let code_and_text =
