@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::dice::Dice;
+use super::split_mix::SplitMix64;
 use crate::clock::Timestamp;
 
 /// The mean of a symbol's volatility: the standard deviation of the move from one quote to the next, relative to the price.
@@ -32,7 +32,7 @@ struct Share {
     /// The price before rounding, in cents.
     price: f64,
     volatility: f64,
-    dice: Dice,
+    random: SplitMix64,
 }
 
 /// A price in cents, formatted with two decimals.
@@ -50,9 +50,9 @@ impl Market {
     pub fn new(symbols: &[String], seed: u64) -> Self {
         let share = |symbol: &String| {
             let own = symbol.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
-            let mut dice = Dice::new(own);
-            let first = first_price(symbol).unwrap_or_else(|| 2_000.0 + dice.even() * 40_000.0);
-            Share { symbol: symbol.clone(), first, price: first, volatility: VOLATILITY, dice }
+            let mut random = SplitMix64::new(own);
+            let first = first_price(symbol).unwrap_or_else(|| 2_000.0 + random.even() * 40_000.0);
+            Share { symbol: symbol.clone(), first, price: first, volatility: VOLATILITY, random }
         };
         Self { symbols: symbols.iter().map(share).collect() }
     }
@@ -72,18 +72,18 @@ impl Share {
     /// Moves the price. Returns the price and half the spread, both in cents.
     fn step(&mut self) -> (u64, u64) {
         let reversion = VOLATILITY_REVERSION * (VOLATILITY - self.volatility);
-        let stir = 0.15 * self.volatility * self.dice.normal();
+        let stir = 0.15 * self.volatility * self.random.normal();
         self.volatility = (self.volatility + reversion + stir).clamp(VOLATILITY / 4.0, VOLATILITY * 4.0);
         let drift = PRICE_REVERSION * (self.first / self.price - 1.0);
-        self.price = (self.price * (1.0 + drift + self.volatility * self.dice.normal())).max(CENTS_MIN);
+        self.price = (self.price * (1.0 + drift + self.volatility * self.random.normal())).max(CENTS_MIN);
         // The spread grows with the volatility: about a quarter of an average move, at least one cent.
-        let half_spread = (self.price * self.volatility * 0.25 * (0.5 + self.dice.even())).round().clamp(1.0, 50.0);
+        let half_spread = (self.price * self.volatility * 0.25 * (0.5 + self.random.even())).round().clamp(1.0, 50.0);
         (self.price.round() as u64, half_spread as u64)
     }
 
     /// The volume of a quote: mostly small, seldom large, growing with the volatility.
     fn volume(&mut self) -> u64 {
-        let even = self.dice.even();
+        let even = self.random.even();
         let lots = 1.0 + 12.0 * even * even * even * (1.0 + self.volatility / VOLATILITY);
         lots as u64 * LOT
     }

@@ -1,6 +1,5 @@
 //! Feeds: publishers within the gateway.
 
-mod dice;
 mod lines;
 mod market;
 mod recording;
@@ -8,6 +7,7 @@ mod replay;
 mod rows;
 mod simulator;
 mod sink;
+mod split_mix;
 mod stats;
 mod template;
 #[cfg(test)]

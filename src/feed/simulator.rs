@@ -26,11 +26,11 @@ pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, sin
     }
     let seed = if settings.seed == 0 { rand::random() } else { settings.seed };
     let mut market = Market::new(&settings.symbols, seed);
-    let mut beat = Beat::new(settings.interval, topics.len());
+    let mut schedule = Schedule::new(settings.interval, topics.len());
     let mut refused = false;
     loop {
-        sleep_until(beat.next(Instant::now())).await;
-        let index = beat.index();
+        sleep_until(schedule.next(Instant::now())).await;
+        let index = schedule.index();
         let quote = market.quote(index, clock.now());
         let outcome = sink.publish(&topics[index], &quote, PublishSource::Feed).await;
         // Only the first of a series of refusals is logged.
@@ -42,7 +42,7 @@ pub(super) async fn run(settings: config::Simulator, topics: Vec<TopicName>, sin
 }
 
 /// The schedule of the quotes: `count` in each interval, evenly spaced.
-struct Beat {
+struct Schedule {
     start: Option<Instant>,
     interval: Duration,
     count: usize,
@@ -50,7 +50,7 @@ struct Beat {
     given: u64,
 }
 
-impl Beat {
+impl Schedule {
     fn new(interval: Duration, count: usize) -> Self {
         Self { start: None, interval, count, given: 0 }
     }
@@ -82,8 +82,8 @@ mod tests {
     #[test]
     fn beats_are_spread_over_the_interval() {
         let now = Instant::now();
-        let mut beat = Beat::new(Duration::from_millis(900), 3);
-        let given: Vec<_> = (0..5).map(|_| (beat.next(now).duration_since(now).as_millis(), beat.index())).collect();
+        let mut schedule = Schedule::new(Duration::from_millis(900), 3);
+        let given: Vec<_> = (0..5).map(|_| (schedule.next(now).duration_since(now).as_millis(), schedule.index())).collect();
         assert_eq!(given, [(0, 0), (300, 1), (600, 2), (900, 0), (1_200, 1)]);
     }
 
@@ -91,12 +91,12 @@ mod tests {
     #[test]
     fn a_stall_is_not_made_up_for() {
         let start = Instant::now();
-        let mut beat = Beat::new(Duration::from_secs(1), 2);
-        beat.next(start);
+        let mut schedule = Schedule::new(Duration::from_secs(1), 2);
+        schedule.next(start);
         let late = start + Duration::from_secs(100);
-        assert_eq!(beat.next(late), late);
-        assert_eq!(beat.next(late), late + Duration::from_millis(500));
-        assert_eq!(beat.index(), 0);
+        assert_eq!(schedule.next(late), late);
+        assert_eq!(schedule.next(late), late + Duration::from_millis(500));
+        assert_eq!(schedule.index(), 0);
     }
 
     #[test]

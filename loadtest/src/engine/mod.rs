@@ -38,8 +38,8 @@ use session::{Phase, Session};
 
 /// The receive buffer of a session that stops reading, in bytes. A larger one would hold messages for seconds.
 const STALLED_BUFFER_BYTES: usize = 32 << 10;
-/// How often [`Engine::settle`] checks for missing deliveries, in nanoseconds.
-const SETTLE_STEP: u64 = 20_000_000;
+/// How often [`Engine::await_deliveries`] checks for missing deliveries, in nanoseconds.
+const CHECK_STEP: u64 = 20_000_000;
 
 /// The sessions and the load of a run.
 pub struct Engine {
@@ -129,12 +129,12 @@ impl Engine {
     }
 
     /// Runs until no delivery is owed, or none has arrived for `patience`.
-    pub fn settle(&mut self, patience: Duration) -> Result<(), ConnectError> {
+    pub fn await_deliveries(&mut self, patience: Duration) -> Result<(), ConnectError> {
         let patience = nanoseconds(patience);
         let (mut heard, mut since) = (self.events.ledger.counts.deliveries, self.events.clock.now());
         while self.events.ledger.outstanding > 0 && self.events.clock.now() < since + patience {
             self.events.begin_connecting()?;
-            self.events.tick(self.events.clock.now() + SETTLE_STEP);
+            self.events.tick(self.events.clock.now() + CHECK_STEP);
             if self.events.ledger.counts.deliveries != heard {
                 (heard, since) = (self.events.ledger.counts.deliveries, self.events.clock.now());
             }

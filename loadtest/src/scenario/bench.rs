@@ -1,4 +1,4 @@
-//! The steps of every scenario: find or start the server, connect, warm up, measure, settle, report.
+//! The steps of every scenario: find or start the server, connect, warm up, measure, wait for deliveries, report.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -20,7 +20,7 @@ use crate::wire::tls::client_config;
 /// The longest time until all sessions are connected.
 pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
 /// After this time without a delivery, owed deliveries count as lost.
-pub(super) const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const DELIVERY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often the gateway's metrics are read until its accounts close.
 const REST_TRIES: usize = 20;
@@ -254,7 +254,7 @@ impl Bench {
 
     /// Waits for owed deliveries, and makes the report.
     pub(super) fn finish(mut self) -> anyhow::Result<Report> {
-        self.engine.settle(SETTLE_PATIENCE)?;
+        self.engine.await_deliveries(DELIVERY_PATIENCE)?;
         let verdict = self.engine.verdict();
         if !self.settings.scenario.expects_closes() && !verdict.findings.closes.is_empty() {
             self.failures.push("the server closed sessions that behaved".to_owned());

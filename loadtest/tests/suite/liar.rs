@@ -57,14 +57,14 @@ pub fn start(lie: Lie) -> SocketAddr {
     address
 }
 
-fn accept(listener: &TcpListener, lie: Lie, seat: impl FnOnce(TcpStream) -> TcpStream) -> TcpStream {
+fn accept(listener: &TcpListener, lie: Lie, place: impl FnOnce(TcpStream) -> TcpStream) -> TcpStream {
     let (mut socket, _) = listener.accept().expect("a session comes");
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") && socket.read_exact(&mut byte).is_ok() {
         request.push(byte[0]);
     }
-    let mut socket = seat(socket);
+    let mut socket = place(socket);
     let deflate = if lie.compresses() { "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n" } else { "" };
     let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n{deflate}\r\n", upgrade::ACCEPT);
     let _ = socket.write_all(answer.as_bytes());

@@ -77,8 +77,8 @@ impl Publisher {
                 return Ok(());
             }
             let now = self.clock.moment();
-            let turn = self.window.send_at(now);
-            if turn == SendAt::Now
+            let send_at = self.window.send_at(now);
+            if send_at == SendAt::Now
                 && let Some(line) = self.window.take_refused()
             {
                 self.send(line, socket);
@@ -88,8 +88,8 @@ impl Publisher {
                 heard_at = now;
             }
             self.notice(now);
-            let may_read = turn == SendAt::Now && !self.ended;
-            let pause = match turn {
+            let may_read = send_at == SendAt::Now && !self.ended;
+            let pause = match send_at {
                 SendAt::At(moment) => moment.since(now),
                 SendAt::Now | SendAt::AfterAnswer => ANSWER_WITHIN.saturating_sub(now.since(heard_at)),
             };

@@ -209,14 +209,14 @@ mod tests {
     #[test]
     fn a_key_with_a_rate_of_its_own_goes_on() {
         let now = Clock::by_hand(Timestamp(0)).moment();
-        for (keeps_default_rate, turn) in [(true, SendAt::AfterAnswer), (false, SendAt::Now)] {
+        for (keeps_default_rate, send_at) in [(true, SendAt::AfterAnswer), (false, SendAt::Now)] {
             let mut window = Window::new(now, keeps_default_rate);
             for number in 1..=BUCKET as u64 {
                 window.sent(line(number), now);
                 window.answered(number);
             }
             window.sent(line(1_000), now);
-            assert_eq!(window.send_at(now), turn);
+            assert_eq!(window.send_at(now), send_at);
         }
     }
 

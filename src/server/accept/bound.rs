@@ -47,8 +47,8 @@ pub fn bind_all<const N: usize>(listeners: [Places<'_>; N], passed: &mut PassedS
     let mut bound = listeners.each_ref().map(|_| Vec::new());
     for is_named in [true, false] {
         for (places, bound) in listeners.iter().zip(&mut bound) {
-            let turn = |place: &&ListenAddress| is_named != matches!(place, ListenAddress::Passed(None));
-            for place in places.listen.iter().filter(turn) {
+            let is_next = |place: &&ListenAddress| is_named != matches!(place, ListenAddress::Passed(None));
+            for place in places.listen.iter().filter(is_next) {
                 let failed = |source| StartError::Listen { key: places.key, address: place.clone(), source };
                 let sockets = bind(place, places, passed).map_err(failed)?;
                 if sockets.is_empty() {

@@ -10,11 +10,14 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::asked::{Batched, Closing, Content, Listed, Named, NamedAll, Part, Since, is_command, read};
 use super::failed::Failed;
 use super::glob;
 use super::ordering;
 use super::replies::{self, ErrorText, Outcome, Text};
+use super::requests::{
+    BatchRequest, BroadcastRequest, ChannelRequest, ChannelsRequest, DisconnectRequest, HistoryRequest, PublishRequest, Since, is_command,
+    read,
+};
 use crate::clock::Clock;
 use crate::codes::ErrorCode;
 use crate::config::{Config, Live};
@@ -120,7 +123,7 @@ impl CentrifugoApi {
         Some(answer)
     }
 
-    async fn batch(&self, batched: &Batched<'_>, asking: &Asking<'_>) -> BTreeMap<&'static str, Vec<BTreeMap<String, Text>>> {
+    async fn batch(&self, batched: &BatchRequest<'_>, asking: &Asking<'_>) -> BTreeMap<&'static str, Vec<BTreeMap<String, Text>>> {
         let mut replies = Vec::with_capacity(batched.commands.len());
         for (index, command) in batched.commands.iter().enumerate() {
             let outcome = match command.iter().next().filter(|_| command.len() == 1) {
@@ -140,7 +143,7 @@ impl CentrifugoApi {
     fn command<'a>(&'a self, method: &'a str, json: &'a [u8], asking: &'a Asking<'_>) -> Pin<Box<dyn Future<Output = Done> + Send + 'a>> {
         Box::pin(async move {
             match method {
-                "publish" => self.publish(&read::<Named<'_>>(json)?.channel, &read(json)?, asking).await,
+                "publish" => self.publish(&read::<ChannelRequest<'_>>(json)?.channel, &read(json)?, asking).await,
                 "broadcast" => self.broadcast(json, asking).await,
                 "presence" => self.presence(json, asking, replies::presence),
                 "presence_stats" => self.presence(json, asking, |members| {
@@ -162,11 +165,11 @@ impl CentrifugoApi {
         })
     }
 
-    async fn publish(&self, channel: &str, asked: &Content<'_>, asking: &Asking<'_>) -> Done {
+    async fn publish(&self, channel: &str, asked: &PublishRequest<'_>, asking: &Asking<'_>) -> Done {
         placed(self.submit(channel, asked, asking).await).await
     }
 
-    async fn submit(&self, channel: &str, asked: &Content<'_>, asking: &Asking<'_>) -> Result<Submitted, Failed> {
+    async fn submit(&self, channel: &str, asked: &PublishRequest<'_>, asking: &Asking<'_>) -> Result<Submitted, Failed> {
         let topic = named(channel)?;
         // Options that are not supported are refused, because the publisher relies on them.
         if asked.skip_history || asked.delta || asked.version > 0 || asked.idempotency_key.len() > KEY_BYTES_MAX {
@@ -203,7 +206,7 @@ impl CentrifugoApi {
     }
 
     async fn broadcast(&self, json: &[u8], asking: &Asking<'_>) -> Done {
-        let (all, content) = (read::<NamedAll<'_>>(json)?, read(json)?);
+        let (all, content) = (read::<BroadcastRequest<'_>>(json)?, read(json)?);
         let mut submitted = Vec::with_capacity(all.channels.len());
         for (index, channel) in all.channels.iter().enumerate() {
             submitted.push(match index == 0 || asking.may_go_on() {
@@ -219,15 +222,15 @@ impl CentrifugoApi {
     }
 
     fn presence(&self, json: &[u8], asking: &Asking<'_>, told: impl FnOnce(&[crate::session_id::Member]) -> Text) -> Done {
-        let topic = asking.readable(&read::<Named<'_>>(json)?.channel)?;
+        let topic = asking.readable(&read::<ChannelRequest<'_>>(json)?.channel)?;
         let members = self.hub.presence(&topic).map_err(|off| Failed::from(off.code()))?;
         asking.metering.charge(asking.allowance, members.len(), MEMBERS_PER_UNIT);
         Ok(told(&members))
     }
 
     fn history(&self, json: &[u8], asking: &Asking<'_>) -> Done {
-        let topic = asking.readable(&read::<Named<'_>>(json)?.channel)?;
-        let asked: Part<'_> = read(json)?;
+        let topic = asking.readable(&read::<ChannelRequest<'_>>(json)?.channel)?;
+        let asked: HistoryRequest<'_> = read(json)?;
         let from = match (asked.reverse, asked.since.as_ref().map(|since| since.offset)) {
             (true, Some(0)) => return Err(Failed::BAD_REQUEST),
             (true, before) => ReadFrom::Before(Offset(before.unwrap_or(u64::MAX))),
@@ -249,13 +252,13 @@ impl CentrifugoApi {
     /// Drops the history of a topic; its position stays.
     fn remove_history(&self, json: &[u8], asking: &Asking<'_>) -> Done {
         asking.require(|identity| identity.admin)?;
-        let topic = named(&read::<Named<'_>>(json)?.channel)?;
+        let topic = named(&read::<ChannelRequest<'_>>(json)?.channel)?;
         self.hub.remove_history(&topic).map_err(|off| Failed::from(off.code()))?;
         Ok(replies::nothing())
     }
 
     /// The topics that have subscribers by name and match `pattern`; the first [`TOPICS_LISTED_MAX`].
-    async fn channels(&self, asked: &Listed<'_>, asking: &Asking<'_>) -> Done {
+    async fn channels(&self, asked: &ChannelsRequest<'_>, asking: &Asking<'_>) -> Done {
         asking.require(|identity| identity.admin)?;
         let mut found: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
         let mut after: Option<TopicName> = None;
@@ -303,7 +306,7 @@ impl CentrifugoApi {
     async fn disconnect(&self, json: &[u8], asking: &Asking<'_>) -> Done {
         asking.require(|identity| identity.admin)?;
         let Addressee { user, only } = ordering::addressee(json)?;
-        let Closing { whitelist, disconnect } = read(json)?;
+        let DisconnectRequest { whitelist, disconnect } = read(json)?;
         if disconnect.is_some() {
             return Err(Failed::BAD_REQUEST);
         }

@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::asked::{BoolValue, Meant, Named, OtherRule, Refreshing, Since, Subscribing, read};
 use super::failed::Failed;
+use super::requests::{BoolValue, ChannelRequest, OtherRule, RefreshRequest, Since, SubscribeRequest, UserRequest, read};
 use crate::config::{Config, OnSlow, Rule};
 use crate::dialect::json_read::is_json_text;
 use crate::position::Offset;
@@ -17,7 +17,7 @@ const INFO_BYTES_MAX: usize = 8 << 10;
 
 /// The sessions that a command addresses.
 pub fn addressee(json: &[u8]) -> Result<Addressee, Failed> {
-    let Meant { user, client, session } = read(json)?;
+    let UserRequest { user, client, session } = read(json)?;
     if user.is_empty() || !session.is_empty() {
         return Err(Failed::BAD_REQUEST);
     }
@@ -27,7 +27,7 @@ pub fn addressee(json: &[u8]) -> Result<Addressee, Failed> {
 
 /// The order to end one subscription, or all.
 pub fn unsubscribe(json: &[u8], _: &Config) -> Result<Order, Failed> {
-    let Named { channel } = read(json)?;
+    let ChannelRequest { channel } = read(json)?;
     let topic = (!channel.is_empty()).then(|| named(&channel)).transpose()?;
     Ok(Order::Unsubscribe(topic))
 }
@@ -35,7 +35,7 @@ pub fn unsubscribe(json: &[u8], _: &Config) -> Result<Order, Failed> {
 /// The order to subscribe. `config` has the topics' rules. An option that is not supported is an error, because the
 /// publisher relies on it.
 pub fn subscribe(json: &[u8], config: &Config) -> Result<Order, Failed> {
-    let Subscribing { channel, info, b64info, data, b64data, recover_since, other_rule } = read(json)?;
+    let SubscribeRequest { channel, info, b64info, data, b64data, recover_since, other_rule } = read(json)?;
     let topic = named(&channel)?;
     let info: Option<Box<str>> = match info {
         None if b64info.is_empty() => None,
@@ -89,9 +89,9 @@ fn wants_joins(wanted: OtherRule, rule: &Rule) -> Result<bool, Failed> {
 /// The order to change the expiry of credentials.
 pub fn refresh(json: &[u8], _: &Config) -> Result<Order, Failed> {
     match read(json)? {
-        Refreshing { expired: true, .. } => Ok(Order::Expire(None)),
-        Refreshing { expire_at: 0, .. } => Err(Failed::BAD_REQUEST),
-        Refreshing { expire_at, .. } => Ok(Order::Expire(Some(expire_at))),
+        RefreshRequest { expired: true, .. } => Ok(Order::Expire(None)),
+        RefreshRequest { expire_at: 0, .. } => Err(Failed::BAD_REQUEST),
+        RefreshRequest { expire_at, .. } => Ok(Order::Expire(Some(expire_at))),
     }
 }
 

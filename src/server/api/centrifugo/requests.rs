@@ -12,7 +12,7 @@ use super::failed::Failed;
 /// The topic of a command.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Named<'a> {
+pub struct ChannelRequest<'a> {
     /// The topic's name.
     #[serde(borrow)]
     pub channel: Cow<'a, str>,
@@ -21,7 +21,7 @@ pub struct Named<'a> {
 /// The topics of a broadcast.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct NamedAll<'a> {
+pub struct BroadcastRequest<'a> {
     /// The names of the topics.
     #[serde(borrow)]
     pub channels: Vec<Cow<'a, str>>,
@@ -30,7 +30,7 @@ pub struct NamedAll<'a> {
 /// A message.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Content<'a> {
+pub struct PublishRequest<'a> {
     /// The payload as JSON, byte for byte; `null` is one.
     #[serde(borrow, deserialize_with = "whatever_is_there")]
     pub data: Option<&'a RawValue>,
@@ -57,7 +57,7 @@ fn whatever_is_there<'a, D: Deserializer<'a>>(value: D) -> Result<Option<&'a Raw
 /// A part of a history.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Part<'a> {
+pub struct HistoryRequest<'a> {
     /// The largest number of messages; negative for all.
     pub limit: i64,
     /// The position before the first message.
@@ -81,7 +81,7 @@ pub struct Since<'a> {
 /// The fields of `channels`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Listed<'a> {
+pub struct ChannelsRequest<'a> {
     /// The pattern of the names.
     #[serde(borrow)]
     pub pattern: Cow<'a, str>,
@@ -90,7 +90,7 @@ pub struct Listed<'a> {
 /// The fields of `disconnect`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Closing<'a> {
+pub struct DisconnectRequest<'a> {
     /// Sessions that stay open.
     #[serde(borrow)]
     pub whitelist: Vec<Cow<'a, str>>,
@@ -102,7 +102,7 @@ pub struct Closing<'a> {
 /// The sessions that a command addresses.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Meant<'a> {
+pub struct UserRequest<'a> {
     /// The user.
     #[serde(borrow)]
     pub user: Cow<'a, str>,
@@ -117,7 +117,7 @@ pub struct Meant<'a> {
 /// The fields of `subscribe`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Subscribing<'a> {
+pub struct SubscribeRequest<'a> {
     /// The topic.
     #[serde(borrow)]
     pub channel: Cow<'a, str>,
@@ -168,7 +168,7 @@ pub struct BoolValue {
 /// The fields of `refresh`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Refreshing {
+pub struct RefreshRequest {
     /// Whether the credentials expire now.
     pub expired: bool,
     /// The new expiry, in Unix seconds; 0 keeps that of the token.
@@ -178,7 +178,7 @@ pub struct Refreshing {
 /// The commands of a batch.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub struct Batched<'a> {
+pub struct BatchRequest<'a> {
     /// Each is an object with one command, by the command's name.
     #[serde(borrow)]
     pub commands: Vec<BTreeMap<Cow<'a, str>, &'a RawValue>>,

@@ -3,9 +3,9 @@
 /// SplitMix64 (Steele, Lea, Flood 2014). The generators of `rand` may change with its versions, and a seed must not
 /// mean another market then.
 #[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+pub(super) struct SplitMix64(u64);
 
-impl Dice {
+impl SplitMix64 {
     /// A generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -38,17 +38,17 @@ mod tests {
     /// The published first values of the generator for seed 1234567.
     #[test]
     fn a_seed_means_the_same_for_ever() {
-        let mut dice = Dice::new(1_234_567);
+        let mut random = SplitMix64::new(1_234_567);
         assert_eq!(
-            [dice.next(), dice.next(), dice.next()],
+            [random.next(), random.next(), random.next()],
             [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
         );
     }
 
     #[test]
     fn normal_has_mean_0_and_deviation_1() {
-        let mut dice = Dice::new(1);
-        let drawn: Vec<f64> = (0..10_000).map(|_| dice.normal()).collect();
+        let mut random = SplitMix64::new(1);
+        let drawn: Vec<f64> = (0..10_000).map(|_| random.normal()).collect();
         let mean = drawn.iter().sum::<f64>() / 10_000.0;
         let variance = drawn.iter().map(|x| x * x).sum::<f64>() / 10_000.0;
         assert!(mean.abs() < 0.05 && (variance - 1.0).abs() < 0.05, "{mean} {variance}");
