@@ -1,6 +1,6 @@
 //! What follows where subscriptions end, by a command or with their session, and where their intervals change.
 
-use super::delivery::{Ended, Written};
+use super::delivery::{Ended, Overflow};
 use super::pattern_set::PatternSet;
 use super::state::ShardState;
 use crate::topic_name::{Pattern, TopicName};
@@ -34,10 +34,11 @@ impl ShardState {
     pub fn begin_to_leave(&mut self, slot: u32) {
         self.catch_up.begin_to_leave(slot);
         self.pacing.begin_to_follow(slot);
+        self.delivery.begin_to_leave(slot);
     }
 
     /// What `gone`, subscriptions that have ended, alone have brought a session is not replayed or held back any more: a part of no more
-    /// than `most` topics, for which it is to pay. How many there were; fewer than `most`: that was all.
+    /// than `most` topics and messages, for which it is to pay. How many there were; fewer than `most`: that was all.
     pub fn leave(&mut self, slot: u32, gone: &PatternSet, most: usize) -> usize {
         let subscribers = &self.delivery.subscribers;
         // Others may have ended between two parts.
@@ -45,19 +46,28 @@ impl ShardState {
         let looked_at = self.catch_up.leave(slot, most, left);
         self.slices.unpaid().add(slot, looked_at);
         let looked_at = looked_at + self.follow_part(slot, most - looked_at);
+        if looked_at == most {
+            return looked_at;
+        }
+        let looked_at = looked_at + self.mark_left(slot, gone, most - looked_at);
         if looked_at < most {
             self.catch_up.await_history(slot);
-            self.mark_left(slot, gone);
         }
         looked_at
     }
 
-    fn mark_left(&mut self, slot: u32, gone: &PatternSet) {
-        let Self { table, delivery, env, .. } = self;
-        if let Some(connection) = table.get(slot)
-            && delivery.mark_left(slot, gone, connection, env) == Written::Overflowed
-        {
-            self.cut_off_slow(slot);
+    fn mark_left(&mut self, slot: u32, gone: &PatternSet, most: usize) -> usize {
+        let Self { table, delivery, slices, env, .. } = self;
+        let Some(connection) = table.get(slot) else { return 0 };
+        match delivery.mark_left(slot, gone, most, connection, env) {
+            Ok(looked_at) => {
+                slices.unpaid().add(slot, looked_at);
+                looked_at
+            }
+            Err(Overflow) => {
+                self.cut_off_slow(slot);
+                0
+            }
         }
     }
 

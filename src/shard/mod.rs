@@ -5,6 +5,7 @@ mod asked;
 mod catchup;
 mod context;
 mod delivery;
+mod endings;
 mod env;
 mod following;
 mod giving_out;
@@ -179,6 +180,9 @@ impl Shards {
     /// Says `frame` to the session of that secret, which is in the shard of that number if it is anywhere.
     pub async fn hear(&self, shard: usize, secret: SessionSecret, frame: Bytes) -> Heard {
         let Some(inbox) = self.inboxes.get(shard) else { return Heard::Nobody };
+        if !inbox.takes_requests() {
+            return Heard::Full;
+        }
         let (answer, heard) = oneshot::channel();
         inbox.control(Control::Hear { secret, frame, answer });
         heard.await.unwrap_or(Heard::Nobody) // a shard that stops answers nobody

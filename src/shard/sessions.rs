@@ -13,7 +13,7 @@ use super::input::Inputs;
 use super::intake::{Admitted, Arrived, NewSession};
 use super::reader::Reader;
 use super::reading::Reading;
-use super::slot::{BySlot, Connection, Finding, InputWait, Socket};
+use super::slot::{BySlot, Connection, InputWait, Socket};
 use super::state::ShardState;
 use super::upkeep::{Drain, act_on, due_for};
 use crate::codes::CloseCode;
@@ -131,15 +131,12 @@ impl Sessions {
     /// Looks at every session once for what is due, and does it.
     pub fn sweep(&mut self) {
         for slot in 0..self.state.table.end() {
-            let mut found = due_for(&self.state, slot);
-            if found == Some(Finding::Deadline) {
-                if let Some(connection) = self.state.table.get_mut(slot) {
-                    connection.liveness().set_deadline(None);
-                }
+            let now = self.state.env.now;
+            // A client may bring its deadline forward as often as it likes, and is pinged all the same.
+            if self.state.table.get_mut(slot).is_some_and(|connection| connection.liveness().take_deadline(now)) {
                 self.call(slot, |reader, context, _| reader.deadline(context));
-                // A client may bring its deadline forward as often as it likes, and is pinged all the same.
-                found = due_for(&self.state, slot).filter(|found| *found != Finding::Deadline);
             }
+            let found = due_for(&self.state, slot);
             found.into_iter().for_each(|found| act_on(&mut self.state, slot, found));
         }
         let env = &mut self.state.env;

@@ -8,6 +8,7 @@ use foldhash::HashSet;
 
 use super::catchup::CatchUp;
 use super::delivery::{Changes, Delivery, What, Written};
+use super::endings::Endings;
 use super::env::{Env, Parts};
 use super::pacing::Pacing;
 use super::slices::Slices;
@@ -34,6 +35,8 @@ pub struct ShardState {
     pub pacing: Pacing,
     /// What all of these work with.
     pub env: Env,
+    /// How much is given up of what was kept for sessions that have ended.
+    endings: Endings,
     /// Whose long work goes on when.
     pub slices: Slices,
     /// Subscriptions that have ended because messages were lost; their readers are to hear of it.
@@ -51,6 +54,7 @@ impl ShardState {
             catch_up: CatchUp::default(),
             pacing: Pacing::default(),
             env,
+            endings: Endings::default(),
             slices: Slices::default(),
             lapsed: Vec::new(),
         }
@@ -60,6 +64,7 @@ impl ShardState {
     pub fn begin_tick(&mut self) {
         self.env.begin_tick();
         self.slices.begin_tick();
+        self.endings.begin_tick(self.delivery.ended(), &self.pacing, &self.catch_up);
         self.delivery.subscribers.begin_tick();
         self.changes.begin_tick(self.env.processed(), self.env.now);
     }
@@ -285,8 +290,9 @@ impl ShardState {
         if let Some(connection) = self.table.get_mut(slot) {
             connection.cut_off();
         }
-        self.delivery.discard(slot, &mut self.env.tally);
+        self.delivery.discard(slot, self.env.now, &mut self.env.tally);
         self.delivery.queue_close(slot, code, reason);
+        self.give_up_ended();
     }
 
     /// Closes a session that reads too slowly.
@@ -301,6 +307,18 @@ impl ShardState {
         if self.table.remove(slot).is_some() {
             self.delivery.close(slot, &mut self.env.tally);
         }
+        self.give_up_ended();
+    }
+
+    /// Gives up as much of what was kept for sessions that have ended as this tick may.
+    pub fn give_up_ended(&mut self) {
+        let Self { delivery, catch_up, pacing, endings, env, .. } = self;
+        endings.give_up(delivery.ended(), pacing, catch_up, &mut env.tally);
+    }
+
+    /// Whether a later tick is to give up more.
+    pub fn has_ended(&mut self) -> bool {
+        !self.delivery.ended().is_empty() || self.pacing.has_ended() || self.catch_up.has_ended()
     }
 
     /// Takes a session out of everything but its socket; `false`: it was closing already.
@@ -314,7 +332,7 @@ impl ShardState {
         self.table.note_closing(slot);
         self.catch_up.forget(slot);
         self.slices.unpaid().forget(slot);
-        self.pacing.forget(slot, &mut self.env.tally);
+        self.pacing.forget(slot);
         if self.delivery.subscribers.depart(slot, id) {
             self.table.hold_slot(slot);
             self.delivery.use_slow_path(slot); // lists name it still

@@ -132,6 +132,7 @@ impl Worker {
         self.sessions.show_input();
         let state = &mut self.sessions.state;
         state.end_departed();
+        state.give_up_ended();
         state.env.tally.hand_over();
         if state.table.is_empty() {
             for drained in self.drained.drain(..) {
@@ -145,6 +146,7 @@ impl Worker {
             || state.slices.len() > 0
             || state.delivery.subscribers.are_departing()
             || state.pacing.are_behind()
+            || state.has_ended()
             || waits
     }
 

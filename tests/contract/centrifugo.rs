@@ -259,6 +259,22 @@ fn history_is_read_from_both_ends() {
     assert_eq!(subscribe(&mut session, "chat.unborn", json!({}))["epoch"], epoch.as_str(), "and keeps it");
 }
 
+/// PROTOCOL 7 and 10: an answer from history costs a session of Centrifugo's protocol what it costs a native one: here 1 unit and 3 for its
+/// bytes, so that a bucket of 10 has three.
+#[test]
+fn history_is_paid_for_by_its_bytes() {
+    let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 10");
+    let payload = format!("\"{}\"", "a".repeat(60 << 10));
+    gateway.publish_all("chat.a", [&*payload; 4]);
+    let answered = |session: &mut Session, command: Value, is_answer: fn(&Value) -> bool| {
+        (0..10).take_while(|_| is_answer(&session.ask(command.clone()))).count()
+    };
+    let history = json!({"id": 3, "history": {"channel": "chat.a", "limit": -1}});
+    let centrifugo = answered(&mut connected(&gateway), history, |reply| reply.get("history").is_some());
+    let native = answered(&mut gateway.session(), json!({"op": "history", "topic": "chat.a"}), |reply| reply["op"] == "history");
+    assert_eq!((centrifugo, native), (3, 3));
+}
+
 /// Mapping, section 4: presence by session, joins and leaves to whoever asks, one's own join among them.
 #[test]
 fn presence_and_joins() {

@@ -1,4 +1,4 @@
-"""All programs by name, each with its row in the table of what was observed; and those beside which a witness may be late."""
+"""All programs by name, each with its row in the table of what was observed."""
 
 import bookkeeping
 import ceiling
@@ -52,8 +52,3 @@ ATTACKS = {
     "many-rules": ("read", bookkeeping.many_rules),
     "lingering-places": ("read", shares.lingering_places),
 } | {f"ceiling-{name}": ("P5", fill) for name, fill in ceiling.ACCOUNTS.items()}
-
-# Each with what may hold the witness up, wherever it is measured; all else that the program looks at has to hold.
-LATE_BESIDE = {
-    "all-topics": "a hundred thousand names come to life in two seconds; the witness' p99 lies close to its bound, and past it where the machine is busy",
-}

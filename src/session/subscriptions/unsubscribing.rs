@@ -149,6 +149,25 @@ mod tests {
         assert_eq!((bench.context().subscription_count(), bench.context().take_work(1_000)), (TOPICS, 2));
     }
 
+    /// An unsubscribe from one topic by a slow session is done in slices, and it pays for what is looked at: all that waits in its
+    /// outbox. (All of that was looked at at once, and for nothing.)
+    #[test]
+    fn what_waits_in_an_outbox_is_looked_at_in_slices() {
+        const FRAMES: usize = 2_000;
+        let mut bench = Bench::new();
+        bench.subscribe("d.a");
+        (0..FRAMES).for_each(|_| bench.say(0));
+        bench.flush();
+        let topic = Pattern::parse("d.a").unwrap();
+        let mut unsubscribing = Unsubscribing::new(vec![Ok(topic)], None, bench.context().pushed());
+        let mut slices = 1;
+        while unsubscribing.go_on(&mut bench.context_for_slice()) == Answer::Pending {
+            slices += 1;
+        }
+        assert!(slices >= FRAMES / STEPS_PER_SLICE, "{slices} slices");
+        assert_eq!((bench.context().subscription_count(), bench.context().take_work(1_000)), (0, 2));
+    }
+
     /// PROTOCOL 3 and 7: a session may become slow between two slices. Messages of the topic that the write batch holds are sent before the
     /// answer, and no message of the topic is read from history behind the answer. (The session read on from there.)
     #[tokio::test]

@@ -142,6 +142,11 @@ impl Expansion {
         self.withheld.len() + self.apart.len() + self.looked.as_ref().map_or(0, |looked| looked.starts.len())
     }
 
+    /// Gives up no more than `most` topics whose messages were withheld, at the session's end; how many there were.
+    pub fn give_up(&mut self, most: usize) -> usize {
+        std::iter::from_fn(|| self.withheld.pop_first()).take(most).count()
+    }
+
     /// `topic` begins by itself.
     pub fn set_apart(&mut self, topic: &TopicName) {
         self.withheld.remove(&InOrder(topic.clone()));

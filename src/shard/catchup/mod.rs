@@ -28,6 +28,8 @@ pub struct CatchUp {
     awaiting: VecDeque<u32>,
     /// Slots with watermarks, and how many items the shard will have taken when each can go.
     watermarks: Vec<(u64, u32)>,
+    /// Those of sessions that have ended.
+    ended: VecDeque<Replays>,
 }
 
 impl CatchUp {
@@ -195,9 +197,34 @@ impl CatchUp {
         self.replays.iter().map(|(&slot, replays)| (slot, replays.bytes()))
     }
 
-    /// The session in `slot` ends.
+    /// The session in `slot` ends; [`CatchUp::give_up_ended`] is to follow.
     pub fn forget(&mut self, slot: u32) {
-        self.replays.remove(&slot);
+        self.ended.extend(self.replays.remove(&slot));
+    }
+
+    /// Gives up no more than `most` topics that sessions have read which have ended; how many there were.
+    pub fn give_up_ended(&mut self, most: usize) -> usize {
+        let mut given_up = 0;
+        while given_up < most
+            && let Some(replays) = self.ended.front_mut()
+        {
+            let part = replays.give_up(most - given_up);
+            given_up += part;
+            if part == 0 {
+                self.ended.pop_front();
+            }
+        }
+        given_up
+    }
+
+    /// How many topics are left for [`CatchUp::give_up_ended`].
+    pub fn ended(&self) -> usize {
+        self.ended.iter().map(Replays::topics).sum()
+    }
+
+    /// Whether something is left for [`CatchUp::give_up_ended`].
+    pub fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
     }
 
     /// Forgets the watermarks that no message can come under any more, now that the shard has taken `taken` items; what waited for that

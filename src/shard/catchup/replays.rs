@@ -145,10 +145,21 @@ impl Replays {
         self.expansion = None;
     }
 
-    /// About how much memory its cursors take, and the topics that are to have one, in bytes.
+    /// How many topics have a cursor, or are to have one.
+    pub fn topics(&self) -> usize {
+        self.cursors.len() + self.expansion.as_ref().map_or(0, |expansion| expansion.noted())
+    }
+
+    /// About how much memory these take, in bytes.
     pub fn bytes(&self) -> usize {
-        let noted = self.expansion.as_ref().map_or(0, |expansion| expansion.noted());
-        (self.cursors.len() + noted) * CURSOR_BYTES
+        self.topics() * CURSOR_BYTES
+    }
+
+    /// Gives up no more than `most` topics, at the session's end; how many there were. Nothing else is done with it any more.
+    pub fn give_up(&mut self, most: usize) -> usize {
+        let cursors = most.min(self.cursors.len());
+        self.cursors.drain(..cursors).for_each(|cursor| _ = self.replaying.remove(cursor.topic.name()));
+        cursors + self.expansion().map_or(0, |expansion| expansion.give_up(most - cursors))
     }
 
     /// Subscriptions of the session have ended: it reads on once all topics were looked at.

@@ -35,7 +35,7 @@ pub enum Written {
 }
 
 /// What waits for a session overflows its outbox; the frames behind were given up.
-struct Overflow;
+pub struct Overflow;
 
 impl Delivery {
     /// The sessions that are dirty now take everything that was added to the write batch.
@@ -208,27 +208,37 @@ impl Delivery {
         chain.iter().for_each(|&frame| give_up(self.batch.routed_rule(frame), env));
     }
 
+    /// Subscriptions of the session in `slot` have ended: [`Delivery::mark_left`] is to look at all that waits for it.
+    pub fn begin_to_leave(&mut self, slot: u32) {
+        let outbox = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut());
+        outbox.into_iter().for_each(|outbox| outbox.begin_to_leave());
+    }
+
     /// Marks the messages of topics that the session in `slot` has had by `gone` alone, those in its outbox and those on their way there:
-    /// they belong to the subscriptions that have ended. What the write batch has for a slow session goes into its outbox first, so that a gap before it
-    /// is still told.
-    pub fn mark_left(&mut self, slot: u32, gone: &PatternSet, connection: &Connection, env: &mut Env) -> Written {
-        let Some(session) = self.outgoing.get_mut(slot) else { return Written::All };
+    /// they belong to the subscriptions that have ended. What the write batch has for a slow session goes into its outbox first, so that a
+    /// gap before it is still told. At most `most` of what is in the outbox is looked at; how much there was, fewer than `most`: that was
+    /// all.
+    pub fn mark_left(
+        &mut self,
+        slot: u32,
+        gone: &PatternSet,
+        most: usize,
+        connection: &Connection,
+        env: &mut Env,
+    ) -> Result<usize, Overflow> {
+        let Some(session) = self.outgoing.get_mut(slot) else { return Ok(0) };
         if session.outbox.is_none() {
             let left = |topic: &TopicName| gone.matches(topic) && !self.subscribers.take(slot, topic);
             self.batch.leave(session.chain, left); // its socket may not take it all
-            return Written::All;
+            return Ok(0);
         }
         let mut chain = Vec::new();
         self.batch.frames_of(session.chain, &mut chain);
         self.batch.unlink(&mut session.chain);
-        if self.offer_chain(slot, &chain, false, connection, env).is_err() {
-            return Written::Overflowed;
-        }
+        self.offer_chain(slot, &chain, false, connection, env)?;
         let Self { outgoing, subscribers, .. } = self;
-        if let Some(outbox) = outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
-            outbox.leave(|topic| gone.matches(topic) && !subscribers.take(slot, topic));
-        }
-        Written::Waits
+        let outbox = outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut());
+        Ok(outbox.map_or(0, |outbox| outbox.leave(most, |topic| gone.matches(topic) && !subscribers.take(slot, topic))))
     }
 
     /// Puts a piece of history into the outbox of the session in `slot`, which pulled it, so it is not bounded. `true`: it has a message.

@@ -5,6 +5,7 @@ mod changes;
 mod client_window;
 mod coalescing;
 mod departures;
+mod ended_outboxes;
 mod fan_out;
 mod flush;
 mod joined;
@@ -23,7 +24,8 @@ pub use changes::Changes;
 #[cfg(test)]
 pub use client_window::PLANTED;
 pub use coalescing::{CoalescingTimer, flushes_whole, pause_after};
-pub use flush::Written;
+pub use ended_outboxes::EndedOutboxes;
+pub use flush::{Overflow, Written};
 pub use outbox::{Offered, Queued, What};
 pub use outgoing::Delivery;
 pub use subscribers::Ended;

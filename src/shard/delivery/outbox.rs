@@ -29,7 +29,7 @@ use age::Ages;
 use backlog::Backlog;
 use end::{Departed, book_end};
 pub use end::{End, book_delivered};
-use gaps::{Gap, Gaps};
+use gaps::{Gap, Gaps, Topic as GapsOfTopic};
 pub use queued::{Queued, Routed, What};
 pub use stamps::Stamps;
 
@@ -56,6 +56,8 @@ pub struct Outbox {
     gaps: Gaps,
     /// How often the session has unsubscribed from topics.
     leavings: u32,
+    /// What is looked at where topics are being left.
+    leaving: Leaving,
     /// When a message is past its rule's `max_age`.
     ages: Ages,
     /// The frames that were written, as the client's window needs to know.
@@ -64,6 +66,18 @@ pub struct Outbox {
     is_slow: bool,
     /// When the socket last accepted bytes, or the queue began.
     moved_at: Moment,
+}
+
+/// What is looked at where topics are being left, a part at a time.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    /// No topic is being left.
+    #[default]
+    Nothing,
+    /// The frames that waited when that began.
+    Frames,
+    /// The gaps that were not told yet, once all frames were looked at.
+    Gaps,
 }
 
 impl Outbox {
@@ -80,6 +94,11 @@ impl Outbox {
     /// Whether no frame waits.
     pub fn is_empty(&self) -> bool {
         self.backlog.queue().is_empty()
+    }
+
+    /// About how many frames wait; taken-out ones may count.
+    pub fn places(&self) -> usize {
+        (self.backlog.queue().end() - self.backlog.queue().first()) as usize
     }
 
     /// The bytes of all frames that wait.
@@ -180,7 +199,9 @@ impl Outbox {
             What::Message(message) => self.gaps.note(message),
             What::Unsubscribed(message, leaving) => {
                 self.gaps.note(message);
-                if !self.is_told_before_leaving(&message.topic, *leaving) {
+                // Of a topic that is being left, not all messages are known yet.
+                let is_being_left = self.leaving == Leaving::Frames && *leaving == self.leavings;
+                if !is_being_left && !self.is_told_before_leaving(&message.topic, *leaving) {
                     self.gaps.forget(&message.topic);
                 }
             }
@@ -281,41 +302,75 @@ impl Outbox {
         Poll::Ready(Ok(written))
     }
 
-    /// Discards all frames except the one that has begun; each message ends as dropped for `reason`.
-    pub fn discard(&mut self, reason: DropReason, tally: &mut Tally) {
-        while self.backlog.queue().end() > self.backlog.first_loose() {
-            if let Some(queued) = self.backlog.remove(self.backlog.queue().end() - 1, tally) {
-                book_end(&queued, End::Dropped(reason), tally);
-            }
+    /// Takes the frame that has begun into an outbox of its own, which goes on in the place of this one.
+    pub fn take_begun(&mut self, now: Moment, tally: &mut Tally) -> Self {
+        let mut begun = Self::new(now);
+        let bytes = self.backlog.begun();
+        self.backlog.set_begun(0);
+        let first = if bytes > 0 { self.backlog.remove(self.backlog.queue().first(), tally) } else { None };
+        if let Some(first) = first {
+            begun.backlog.push(first, tally);
+            begun.backlog.set_begun(bytes);
         }
-        self.gaps.clear();
+        begun.is_slow = std::mem::take(&mut self.is_slow);
+        begun.moved_at = self.moved_at;
+        begun
     }
 
-    /// Discards all frames, at the session's end.
-    pub fn abandon(&mut self, tally: &mut Tally) {
+    /// Discards no more than `most` frames, at the session's end; how many there were. Each message ends as dropped.
+    pub fn abandon(&mut self, most: usize, tally: &mut Tally) -> usize {
         self.backlog.set_begun(0);
-        self.discard(DropReason::Closed, tally);
-        self.book_slow(self.moved_at, tally);
+        let mut frames = 0;
+        while frames < most && !self.is_empty() {
+            frames += 1;
+            if let Some(queued) = self.backlog.remove(self.backlog.queue().end() - 1, tally) {
+                book_end(&queued, End::Dropped(DropReason::Closed), tally);
+            }
+        }
+        if self.is_empty() {
+            self.gaps.clear();
+            self.book_slow(self.moved_at, tally);
+        }
+        frames
     }
 
     /// Whether a message of `topic` from before that `leaving` waits, and a gap is told before it.
     fn is_told_before_leaving(&self, topic: &TopicName, leaving: u32) -> bool {
-        let newest = self.backlog.newest_unsubscribed(topic, leaving);
-        newest.and_then(Queued::message).is_some_and(|message| self.gaps.has_before(message))
+        self.backlog.newest_unsubscribed(topic, leaving).is_some_and(|message| self.gaps.has_before(message))
     }
 
+    /// The session has unsubscribed from topics: [`Outbox::leave`] looks at all that waits, whatever it has looked at before.
+    pub fn begin_to_leave(&mut self) {
+        self.leaving = Leaving::Nothing;
+    }
+
+    /// Looks at no more frames and topics with gaps than `most`; how many there were. Fewer than `most`: that was all.
+    ///
     /// The session has unsubscribed from the topics for which `left` holds. Dropped messages of such a topic are told only before one of its
     /// messages that still waits. After another subscribe, messages from before and after it don't conflate, and don't share a gap.
-    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
-        self.leavings = self.leavings.wrapping_add(1);
-        self.backlog.leave(&left, self.leavings);
-        if self.gaps.is_empty() {
-            return;
+    pub fn leave(&mut self, most: usize, left: impl Fn(&TopicName) -> bool) -> usize {
+        let Self { backlog, gaps, leavings, leaving, .. } = self;
+        if *leaving == Leaving::Nothing {
+            *leaving = Leaving::Frames;
+            *leavings = leavings.wrapping_add(1);
+            backlog.begin_to_leave();
         }
-        let waiting = self.backlog.queue().iter().filter_map(|(_, queued)| queued.message());
-        let told: HashSet<TopicName> =
-            waiting.filter(|message| self.gaps.has_before(message)).map(|message| message.topic.clone()).collect();
-        self.gaps.leave(|topic| left(topic) && !told.contains(topic));
+        let mut looked_at = backlog.leave(most, *leavings, &left, |message| gaps.has_before(message));
+        if looked_at == most {
+            return most;
+        }
+        if *leaving == Leaving::Frames {
+            *leaving = Leaving::Gaps;
+            gaps.begin_to_leave();
+        }
+        let newest = |topic: &TopicName| [backlog.newest_left(topic), backlog.newest_unsubscribed(topic, *leavings)];
+        let is_told = |topic: &TopicName, gaps: &GapsOfTopic| newest(topic).into_iter().flatten().any(|message| gaps.has_before(message));
+        looked_at += gaps.leave(most - looked_at, |topic, gaps| left(topic) && !is_told(topic, gaps));
+        if looked_at < most {
+            *leaving = Leaving::Nothing;
+            backlog.end_leaving();
+        }
+        looked_at
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use foldhash::{HashMap, HashSet};
 
 use super::client_window::ClientWindow;
+use super::ended_outboxes::EndedOutboxes;
 use super::joined::Joined;
 use super::lapses::Lapses;
 use super::outbox::{Offered, Outbox, Queued, Routed, What};
@@ -49,6 +50,8 @@ pub struct Delivery {
     reply_bytes: usize,
     /// Subscriptions that end because messages were lost.
     lapses: Lapses,
+    /// What sessions have not taken that have ended, or were cut off.
+    ended: EndedOutboxes,
 }
 
 /// What one session is owed.
@@ -81,6 +84,7 @@ impl Delivery {
             deferred: HashMap::default(),
             reply_bytes: 0,
             lapses: Lapses::default(),
+            ended: EndedOutboxes::default(),
         }
     }
 
@@ -96,14 +100,19 @@ impl Delivery {
         self.outgoing.put(slot, outgoing);
     }
 
-    /// The session in `slot` is gone: what it was owed is given up.
+    /// The session in `slot` is gone: what it was owed is given up, the outbox by [`EndedOutboxes::give_up`].
     pub fn close(&mut self, slot: u32, tally: &mut Tally) {
         self.drop_chain(slot, tally);
         self.stands.take(slot);
-        if let Some(mut outbox) = self.outgoing.take(slot).and_then(|outgoing| outgoing.outbox) {
-            outbox.abandon(tally);
+        if let Some(outbox) = self.outgoing.take(slot).and_then(|outgoing| outgoing.outbox) {
+            self.ended.add(outbox);
             self.backlogged.remove(&slot);
         }
+    }
+
+    /// What sessions have not taken that have ended, or were cut off.
+    pub fn ended(&mut self) -> &mut EndedOutboxes {
+        &mut self.ended
     }
 
     /// Which frames the session in `slot` takes.
@@ -203,11 +212,12 @@ impl Delivery {
         true
     }
 
-    /// Gives up what waits for a session that is cut off, but for the frame that has begun.
-    pub fn discard(&mut self, slot: u32, tally: &mut Tally) {
+    /// Gives up what waits for a session that is cut off, but for the frame that has begun; [`EndedOutboxes::give_up`] is to follow.
+    pub fn discard(&mut self, slot: u32, now: Moment, tally: &mut Tally) {
         self.drop_chain(slot, tally);
         if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
-            outbox.discard(DropReason::Closed, tally);
+            let begun = outbox.take_begun(now, tally);
+            self.ended.add(std::mem::replace(outbox, Box::new(begun)));
         }
     }
 

@@ -19,6 +19,12 @@ use crate::topic_name::TopicName;
 /// What a message costs in an inbox beside its payload, in bytes.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
+/// What a control item costs in an inbox, in bytes. What else it brings is in the account of its connection.
+const CONTROL_BYTES: usize = 256;
+
+/// Requests that speak for sessions are refused while so many control items wait.
+const CONTROLS_MAX: usize = 16_384;
+
 /// Room that an empty inbox keeps, in items.
 const ITEMS_KEPT: usize = 2_048;
 
@@ -80,17 +86,22 @@ impl Inbox {
         self.bytes_max.store(bytes, Ordering::Relaxed);
     }
 
-    /// Hands `control` to the shard. None is refused for want of room: whoever asks has a place in an account of its own, as a connection
-    /// has, and asks again once it is answered.
+    /// Hands `control` to the shard. None is refused for want of room: a new session has a place in an account of its own, an operator's order
+    /// is to be carried out, and whoever speaks for a session asks [`Inbox::takes_requests`] before.
     pub fn control(&self, control: Control) {
         self.load.push_control();
-        self.push(Item::Control(control), 0);
+        self.push(Item::Control(control));
+    }
+
+    /// Whether requests that speak for sessions are taken. A client may give one up that waits, and make the next.
+    pub fn takes_requests(&self) -> bool {
+        self.load.controls() < CONTROLS_MAX
     }
 
     /// Hands `control` to the shard, which finds it when it wakes; [`Inbox::rouse`] sees to that.
     pub fn deposit(&self, control: Control) {
         self.load.push_control();
-        self.put(&mut self.state.lock(), Item::Control(control), 0);
+        self.put(&mut self.state.lock(), Item::Control(control));
     }
 
     /// Leaves a connection for the shard; [`Inbox::rouse`] tells it.
@@ -149,9 +160,9 @@ impl Inbox {
         filled
     }
 
-    fn push(&self, item: Item, bytes: usize) {
+    fn push(&self, item: Item) {
         let mut state = self.state.lock();
-        self.put(&mut state, item, bytes);
+        self.put(&mut state, item);
         wake(state);
     }
 
@@ -169,9 +180,9 @@ impl Inbox {
         }
     }
 
-    fn put(&self, state: &mut State, item: Item, bytes: usize) {
+    fn put(&self, state: &mut State, item: Item) {
+        state.bytes += cost(&item);
         state.items.push_back(item);
-        state.bytes += bytes;
         self.load.push();
     }
 }
@@ -218,19 +229,18 @@ impl Outlet for Inbox {
 
     fn offer(&self, message: &Message, publisher: &Waker) {
         let item = Item::Message(message.clone());
-        let bytes = cost(&item);
         let mut state = self.state.lock();
         state.publishers.offered(publisher);
-        self.put(&mut state, item, bytes);
+        self.put(&mut state, item);
         wake(state);
     }
 
     fn log_replaced(&self, topic: &TopicName, after: Position) {
-        self.push(Item::LogReplaced(topic.clone(), after), 0);
+        self.push(Item::LogReplaced(topic.clone(), after));
     }
 
     fn tell(&self, change: &Arc<PresenceChange>) {
-        self.push(Item::Presence(Arc::clone(change)), change.bytes());
+        self.push(Item::Presence(Arc::clone(change)));
     }
 }
 
@@ -238,15 +248,38 @@ fn cost(item: &Item) -> usize {
     match item {
         Item::Message(message) => message.payload().len() + MESSAGE_OVERHEAD_BYTES,
         Item::Presence(change) => change.bytes(),
-        Item::LogReplaced(..) | Item::Control(_) => 0,
+        Item::LogReplaced(topic, _) => topic.as_str().len() + MESSAGE_OVERHEAD_BYTES,
+        Item::Control(_) => CONTROL_BYTES,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::{Epoch, Offset};
 
-    /// Issue 14: control items are counted from when they are handed over until the shard takes them.
+    /// Whatever waits in an inbox takes room in it, until the shard takes it; and a client that gives up its requests and makes
+    /// others is refused at some point. (Control items and replaced logs took none.)
+    #[test]
+    fn whatever_waits_takes_room() {
+        let inbox = Inbox::new(1);
+        let topic = TopicName::parse("chat.a").unwrap();
+        let put: [&dyn Fn(); 3] = [&|| inbox.control(Control::Stop), &|| inbox.deposit(Control::Stop), &|| {
+            inbox.log_replaced(&topic, Position { epoch: Epoch::random(), offset: Offset(1) })
+        }];
+        for put in put {
+            assert!(inbox.has_room(Waker::noop()));
+            put();
+            assert!(!inbox.has_room(Waker::noop()));
+            inbox.take(&mut VecDeque::new(), usize::MAX, usize::MAX, Moment::default());
+        }
+        (0..CONTROLS_MAX).for_each(|_| inbox.control(Control::Stop));
+        assert!(!inbox.takes_requests());
+        inbox.take(&mut VecDeque::new(), 1, usize::MAX, Moment::default());
+        assert!(inbox.takes_requests());
+    }
+
+    /// Control items are counted from when they are handed over until the shard takes them.
     #[test]
     fn control_items_are_counted() {
         let inbox = Inbox::new(1 << 20);

@@ -238,7 +238,7 @@ mod tests {
         woken.len() == expected.len() && woken.iter().zip(expected).all(|(woken, expected)| woken.will_wake(expected))
     }
 
-    /// Issue 14, row 24: first come, first served, each for a turn; whoever comes meanwhile goes behind. (Four publishers got 681,800,
+    /// First come, first served, each for a turn; whoever comes meanwhile goes behind. (Four publishers got 681,800,
     /// 62,200, 12,000 and 11,400 messages.)
     #[test]
     fn publishers_have_their_turns_in_their_order() {

@@ -29,6 +29,8 @@ pub struct Pacing {
     overfull: Vec<u32>,
     /// Slots whose topics are to follow new intervals, in their turns.
     behind: VecDeque<u32>,
+    /// What is held for sessions that have ended.
+    ended: VecDeque<Paces>,
 }
 
 /// What pacing decides for one message of one session.
@@ -184,12 +186,38 @@ impl Pacing {
         held
     }
 
-    /// The session in `slot` ends: what was held for it is given up.
-    pub fn forget(&mut self, slot: u32, tally: &mut Tally) {
-        for message in self.release_all(slot, tally) {
-            tally.dropped(message.rule.id, DropReason::Closed, 1);
+    /// The session in `slot` ends; [`Pacing::give_up_ended`] is to follow.
+    pub fn forget(&mut self, slot: u32) {
+        self.ended.extend(self.paced.remove(&slot));
+    }
+
+    /// Gives up no more than `most` topics, and what was held of them, of sessions that have ended; how many there were.
+    pub fn give_up_ended(&mut self, most: usize, tally: &mut Tally) -> usize {
+        let mut given_up = 0;
+        while given_up < most
+            && let Some(paces) = self.ended.front_mut()
+        {
+            let Some(held) = paces.give_up_last() else {
+                self.ended.pop_front();
+                continue;
+            };
+            given_up += 1;
+            if let Some(message) = held {
+                book(&message, -1, tally);
+                tally.dropped(message.rule.id, DropReason::Closed, 1);
+            }
         }
-        self.paced.remove(&slot);
+        given_up
+    }
+
+    /// How many topics are left for [`Pacing::give_up_ended`].
+    pub fn ended(&self) -> usize {
+        self.ended.iter().map(Paces::topics).sum()
+    }
+
+    /// Whether something is left for [`Pacing::give_up_ended`].
+    pub fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
     }
 
     /// A session is paced while a subscription has an interval, or a topic's interval runs.

@@ -170,6 +170,16 @@ impl Paces {
         self.by_topic.drain(..).filter_map(|(_, pace)| pace.held).collect()
     }
 
+    /// How many topics have an interval that runs.
+    pub fn topics(&self) -> usize {
+        self.by_topic.len()
+    }
+
+    /// Gives up the last topic, at the session's end; what was held of it. `None`: there is no topic left.
+    pub fn give_up_last(&mut self) -> Option<Option<Message>> {
+        self.by_topic.pop().map(|(_, pace)| pace.held)
+    }
+
     /// The last takes its place; where that has followed already, it does so once more.
     fn remove(&mut self, topic: &TopicName) -> Option<Pace> {
         let removed = self.by_topic.swap_remove(topic);

@@ -22,8 +22,6 @@ pub struct Liveness {
 pub enum Finding {
     /// The time after its Close is over.
     Over,
-    /// Its reader's deadline has passed.
-    Deadline,
     /// The drain closes it now.
     Leaves,
     /// Its outbox has not moved for `write_timeout`.
@@ -55,6 +53,11 @@ impl Liveness {
         self.deadline = deadline;
     }
 
+    /// Takes the deadline of its reader, if that has passed.
+    pub fn take_deadline(&mut self, now: Moment) -> bool {
+        self.deadline.take_if(|deadline| *deadline <= now).is_some()
+    }
+
     /// The drain closes it then.
     pub fn leaves_at(&mut self, moment: Moment) {
         self.leaves_at = Some(moment);
@@ -65,8 +68,6 @@ impl Liveness {
         let waits_for_answer = self.heard_at < self.pinged_at && heartbeat.timeout.is_some();
         if self.leaves_at.is_some_and(|at| now >= at) {
             Some(Finding::Leaves)
-        } else if self.deadline.is_some_and(|at| now >= at) {
-            Some(Finding::Deadline)
         } else if stuck_for.is_some_and(|time| time >= write_timeout) {
             Some(Finding::Stuck)
         } else if waits_for_answer && heartbeat.timeout.is_some_and(|timeout| now.since(self.pinged_at) >= timeout) {

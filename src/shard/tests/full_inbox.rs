@@ -124,7 +124,7 @@ fn publish(publisher: &mut Publisher, hub: &Hub, messages: usize) -> bool {
     true
 }
 
-/// Issue 14, row 24: publishers whose input never ends get the same room, wherever their sessions are and however often their shards tick.
+/// Publishers whose input never ends get the same room, wherever their sessions are and however often their shards tick.
 /// (Of four, one had half of what another had.)
 #[test]
 fn publishers_get_the_same_room() {

@@ -30,10 +30,9 @@ pub fn due_for(state: &ShardState, slot: u32) -> Option<Finding> {
     (found != Finding::Silent || !state.delivery.ping_waits(slot)).then_some(found)
 }
 
-/// Does what is due for the session in `slot`; a deadline is its reader's.
+/// Does what is due for the session in `slot`.
 pub fn act_on(state: &mut ShardState, slot: u32, found: Finding) {
     match found {
-        Finding::Deadline => {}
         Finding::Over => state.end(slot, CloseReason::Gone),
         Finding::Leaves => {
             state.release_all_held(slot); // its outbox is flushed, and what an interval holds back is a part of that
@@ -54,5 +53,60 @@ pub fn act_on(state: &mut ShardState, slot: u32, found: Finding) {
             }
             state.delivery.queue_heartbeat(slot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::frame::Inflater;
+    use crate::shard::context::SessionContext;
+    use crate::shard::reader::Reader;
+    use crate::shard::tests::bench::Bench;
+
+    /// Has a deadline that has passed whenever it is looked at.
+    struct Late(Arc<AtomicUsize>);
+
+    impl Reader for Late {
+        fn open(&mut self, context: &mut SessionContext<'_>) {
+            context.wake_at(Some(context.now()));
+        }
+        fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
+            input.len()
+        }
+        fn deadline(&mut self, context: &mut SessionContext<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            context.wake_at(Some(context.now()));
+        }
+        fn reload(&mut self, _: &mut SessionContext<'_>) {}
+        fn user(&self) -> Option<Arc<str>> {
+            None
+        }
+    }
+
+    /// PROTOCOL 5: a deadline that is due in every sweep hides neither the ping that is due as well nor that it is not answered. (A client
+    /// that brought its deadline forward for ever was never pinged.)
+    #[test]
+    fn a_deadline_hides_no_ping() {
+        let (mut bench, deadlines) = (Bench::new(), Arc::<AtomicUsize>::default());
+        let slot = bench.state().table.end();
+        bench.replace(Late(Arc::clone(&deadlines)));
+        let (interval, timeout) = {
+            let limits = &bench.state().env.config.limits;
+            (limits.ping_interval, limits.pong_timeout)
+        };
+        for (after, has_ping) in [(Duration::ZERO, false), (interval, true)] {
+            bench.state().env.clock().advance(after);
+            bench.state().begin_tick();
+            bench.sessions.sweep();
+            assert_eq!(!bench.state().delivery.owes_nothing(slot), has_ping, "after {after:?}");
+        }
+        bench.state().env.clock().advance(timeout);
+        bench.state().begin_tick();
+        bench.sessions.sweep();
+        assert_eq!((bench.state().table.is_open(slot), deadlines.load(Ordering::Relaxed)), (false, 3));
     }
 }

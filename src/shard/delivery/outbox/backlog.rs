@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use super::account::Account;
 use super::end::{End, book_end};
 use super::index::Index;
-use super::queued::{Queued, What};
+use super::queued::{Queued, Routed, What};
 use super::stable_queue::StableQueue;
 use crate::hub::PresenceChange;
 use crate::metrics::Tally;
@@ -33,6 +33,19 @@ pub struct Backlog {
     conflated_to: i64,
     /// Before this place no frame may be dropped.
     kept_to: i64,
+    /// What is to be looked at yet where topics are being left.
+    leaving: Option<Leaving>,
+}
+
+/// The frames that waited when topics began to be left.
+#[derive(Default)]
+struct Leaving {
+    /// The first place that was not looked at.
+    next: i64,
+    /// The place behind the last.
+    end: i64,
+    /// Of each of these topics with a gap, the newest place at which a message waits that it is told before.
+    told_before: HashMap<TopicName, i64>,
 }
 
 impl Backlog {
@@ -169,22 +182,57 @@ impl Backlog {
     }
 
     /// The newest message of `topic` that waits from before that `leaving`.
-    pub fn newest_unsubscribed(&self, topic: &TopicName, leaving: u32) -> Option<&Queued> {
-        self.index.newest_unsubscribed(topic, leaving).and_then(|place| self.queue.get(place))
+    pub fn newest_unsubscribed(&self, topic: &TopicName, leaving: u32) -> Option<&Routed> {
+        self.message(self.index.newest_unsubscribed(topic, leaving)?)
     }
 
-    /// The session has left the topics for which `left` holds: from now on, nothing takes the place of their messages.
-    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool, leaving: u32) {
-        for place in self.queue.first()..self.queue.end() {
-            let Some(queued) = self.queue.get_mut(place) else { continue };
-            if let What::Message(message) = &queued.what
-                && left(&message.topic)
-            {
-                queued.what = What::Unsubscribed(Arc::clone(message), leaving);
-                self.enter(place);
+    /// Topics are to be left, of which all frames that wait now are looked at by [`Backlog::leave`].
+    pub fn begin_to_leave(&mut self) {
+        self.leaving = Some(Leaving { next: self.queue.first(), end: self.queue.end(), ..Leaving::default() });
+    }
+
+    /// Looks at no more places than `most`: the session has left the topics for which `left` holds, and from now on nothing takes the place
+    /// of their messages. `has_gap` says whether a gap is told before a message. How many places there were; fewer than `most`: that was
+    /// all.
+    pub fn leave(&mut self, most: usize, number: u32, left: impl Fn(&TopicName) -> bool, has_gap: impl Fn(&Routed) -> bool) -> usize {
+        let Some(mut leaving) = self.leaving.take() else { return 0 };
+        leaving.next = leaving.next.max(self.queue.first());
+        let mut looked_at = 0;
+        for place in (leaving.next..leaving.end.min(self.queue.end())).take(most) {
+            looked_at += 1;
+            let Some(message) = self.queue.get(place).and_then(Queued::message).filter(|message| left(&message.topic)) else { continue };
+            if has_gap(message) {
+                leaving.told_before.insert(message.topic.clone(), place);
             }
+            self.mark_left(place, number);
         }
-        self.newest_conflated.retain(|topic, _| !left(topic));
+        leaving.next += looked_at as i64;
+        self.leaving = Some(leaving);
+        looked_at
+    }
+
+    /// The newest message of a topic that was left, if a gap was told before it when it was looked at.
+    pub fn newest_left(&self, topic: &TopicName) -> Option<&Routed> {
+        self.message(*self.leaving.as_ref()?.told_before.get(topic)?)
+    }
+
+    /// All topics have been left.
+    pub fn end_leaving(&mut self) {
+        self.leaving = None;
+    }
+
+    fn message(&self, place: i64) -> Option<&Routed> {
+        self.queue.get(place)?.message().map(|message| &**message)
+    }
+
+    fn mark_left(&mut self, place: i64, number: u32) {
+        let Some(queued) = self.queue.get_mut(place) else { return };
+        let What::Message(message) = &queued.what else { return };
+        if self.newest_conflated.get(&message.topic) == Some(&place) {
+            self.newest_conflated.remove(&message.topic);
+        }
+        queued.what = What::Unsubscribed(Arc::clone(message), number);
+        self.enter(place);
     }
 
     /// Closes the queue up once it is mostly empty places, and makes the index anew.
@@ -193,7 +241,13 @@ impl Backlog {
             return;
         }
         let (conflated, kept) = (self.queue.count_before(self.conflated_to), self.queue.count_before(self.kept_to));
+        let left_to = self.leaving.as_ref().map(|leaving| self.queue.count_before(leaving.end));
         self.queue.close_up();
+        if let Some(end) = left_to {
+            // All are looked at once more: their places have other numbers.
+            let (next, end) = (self.queue.first(), self.queue.first() + end as i64);
+            self.leaving = Some(Leaving { next, end, ..Leaving::default() });
+        }
         self.conflated_to = self.queue.first() + conflated as i64;
         self.kept_to = self.queue.first() + kept as i64;
         self.newest_conflated.clear();

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use foldhash::HashMap;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 
 use super::queued::Routed;
 use crate::config::Rule;
@@ -35,11 +36,14 @@ pub struct Gap {
 /// Of each topic what was dropped since its last message went out.
 #[derive(Default)]
 pub struct Gaps {
-    by_topic: HashMap<TopicName, Topic>,
+    by_topic: IndexMap<TopicName, Topic, RandomState>,
     count: usize,
+    /// So many of the first topics are still to be looked at where topics are being left.
+    unchecked: usize,
 }
 
-struct Topic {
+/// The gaps of one topic.
+pub struct Topic {
     /// The life of the topic that they are of; in the next, the epoch says what was lost.
     epoch: Epoch,
     /// Rising; both ends included.
@@ -94,9 +98,7 @@ impl Gaps {
 
     /// Whether one is to be told before `message`: what was dropped lies behind the replayed messages that still wait.
     pub fn has_before(&self, message: &Routed) -> bool {
-        let of_its_life = self.by_topic.get(&message.topic).filter(|topic| topic.epoch == message.position.epoch);
-        let first = of_its_life.and_then(|topic| topic.spans.first());
-        first.is_some_and(|(_, to)| *to < message.position.offset)
+        self.by_topic.get(&message.topic).is_some_and(|topic| topic.has_before(message))
     }
 
     /// Takes those of `name` that are to be told before what has `position`, in order.
@@ -107,7 +109,7 @@ impl Gaps {
         let gap = |(from, to)| Gap { topic: name.clone(), from, to };
         let gaps: Vec<Gap> = topic.spans.drain(..told).map(gap).collect();
         if topic.spans.is_empty() {
-            self.by_topic.remove(name);
+            self.remove(name);
         }
         self.count -= gaps.len();
         gaps
@@ -115,13 +117,32 @@ impl Gaps {
 
     /// Forgets those of `topic`.
     pub fn forget(&mut self, topic: &TopicName) {
-        self.count -= self.by_topic.remove(topic).map_or(0, |topic| topic.spans.len());
+        self.count -= self.remove(topic).map_or(0, |topic| topic.spans.len());
     }
 
-    /// Forgets the topics that `left` names.
-    pub fn leave(&mut self, left: impl Fn(&TopicName) -> bool) {
-        self.by_topic.retain(|topic, _| !left(topic));
-        self.count = self.by_topic.values().map(|topic| topic.spans.len()).sum();
+    /// Topics are to be left: all that there are now are looked at by [`Gaps::leave`].
+    pub fn begin_to_leave(&mut self) {
+        self.unchecked = self.by_topic.len();
+    }
+
+    /// Looks at no more topics than `most`, and forgets those that `left` names. How many there were; fewer than `most`: that was all.
+    pub fn leave(&mut self, most: usize, left: impl Fn(&TopicName, &Topic) -> bool) -> usize {
+        let looked_at = most.min(self.unchecked);
+        for _ in 0..looked_at {
+            self.unchecked -= 1;
+            let is_left = self.by_topic.get_index(self.unchecked).is_some_and(|(topic, gaps)| left(topic, gaps));
+            if is_left && let Some((_, gaps)) = self.by_topic.swap_remove_index(self.unchecked) {
+                self.count -= gaps.spans.len();
+            }
+        }
+        looked_at
+    }
+
+    /// The last topic takes its place; where that was looked at already, it is once more.
+    fn remove(&mut self, topic: &TopicName) -> Option<Topic> {
+        let removed = self.by_topic.swap_remove(topic);
+        self.unchecked = self.unchecked.min(self.by_topic.len());
+        removed
     }
 
     /// Forgets all.
@@ -137,5 +158,12 @@ impl Gaps {
             gaps.spans.iter().map(gap).collect::<Vec<_>>()
         };
         self.by_topic.iter().flat_map(of_topic)
+    }
+}
+
+impl Topic {
+    /// Whether the first is told before `message`, which is of the same life.
+    pub fn has_before(&self, message: &Routed) -> bool {
+        self.epoch == message.position.epoch && self.spans.first().is_some_and(|(_, to)| *to < message.position.offset)
     }
 }

@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
 
+mod leaving;
 mod plain;
 
 use plain::{Entry, Kind, Plain};
@@ -74,6 +75,17 @@ impl Desk {
         let change = Arc::new(PresenceChange { topic: TopicName::parse("p").unwrap(), member, joined });
         let queued = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Presence(change) };
         assert_eq!(self.outbox.offer(queued, usize::MAX, &mut self.tally), Offered::Queued);
+    }
+
+    /// Gives up all but the frame that has begun.
+    fn cut_off(&mut self) {
+        let begun = self.outbox.take_begun(self.clock.moment(), &mut self.tally);
+        std::mem::replace(&mut self.outbox, begun).abandon(usize::MAX, &mut self.tally);
+    }
+
+    /// Leaves topics, two frames or topics at a time.
+    fn leave(&mut self, left: impl Fn(&str) -> bool) {
+        while self.outbox.leave(2, |topic| left(topic.as_str())) == 2 {}
     }
 
     /// The socket takes the first frame.
@@ -193,7 +205,7 @@ fn what_may_not_give_way_overflows() {
     let mut desk = Desk::new();
     assert_eq!(desk.offer("x.a", 1, FRAME_BYTES / 2), Offered::Queued);
     assert_eq!(desk.offer("x.a", 2, FRAME_BYTES / 2), Offered::Overflowed);
-    desk.outbox.discard(DropReason::Closed, &mut desk.tally);
+    desk.cut_off();
     assert_eq!((desk.books("x"), desk.outbox.bytes()), ([0, 0, 0, 0, 2], 0));
 }
 
@@ -209,9 +221,9 @@ fn what_has_begun_never_gives_way() {
     desk.clock.advance(Duration::from_secs(2));
     desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
     assert_eq!(desk.waiting()[0], "c.aged 1");
-    desk.outbox.discard(DropReason::Closed, &mut desk.tally);
+    desk.cut_off();
     assert_eq!(desk.waiting(), ["c.aged 1"]);
-    desk.outbox.abandon(&mut desk.tally);
+    desk.outbox.abandon(usize::MAX, &mut desk.tally);
     assert!(desk.outbox.is_done() && desk.figure("outbox_bytes") == 0);
 }
 
@@ -251,7 +263,7 @@ fn what_is_too_old_gives_way_as_its_rule_says() {
 fn a_topic_taken_again_begins_anew() {
     let mut desk = Desk::new();
     desk.fill(&[("x.a", 1), ("c.a", 10)]);
-    desk.outbox.leave(|topic| topic.as_str() == "c.a");
+    desk.leave(|topic| topic == "c.a");
     desk.fill(&[("x.a", 2), ("c.a", 12)]);
     assert_eq!(desk.offer("c.a", 13, 4 * FRAME_BYTES), Offered::GaveWay);
     assert_eq!(desk.waiting(), ["x.a 1", "c.a 10", "x.a 2", "c.a 13"]);
@@ -265,9 +277,9 @@ fn a_topic_taken_again_begins_anew() {
 fn a_topic_that_was_left_is_told_of_gaps_to_its_end() {
     let mut desk = Desk::new();
     desk.fill(&[("d.a", 1), ("d.a", 2), ("d.a", 3)]);
-    desk.outbox.leave(|_| true);
+    desk.leave(|_| true);
     desk.fill(&[("d.a", 4)]);
-    desk.outbox.leave(|_| true);
+    desk.leave(|_| true);
     assert_eq!(desk.offer("x.a", 1, 3 * FRAME_BYTES), Offered::GaveWay);
     assert_eq!((desk.waiting(), desk.gaps()), (["d.a 3", "d.a 4", "x.a 1"].map(str::to_owned).to_vec(), vec![(1, 2)]));
     assert_eq!(desk.offer("x.a", 2, 3 * FRAME_BYTES), Offered::GaveWay);
@@ -296,7 +308,7 @@ fn a_join_and_a_leave_cancel_out() {
     desk.tell(false, session, Some("ann"));
     desk.tell(true, session, Some("bob"));
     assert_eq!(desk.waiting().len(), 3, "a leave and a join under another name are both told");
-    desk.outbox.abandon(&mut desk.tally);
+    desk.outbox.abandon(usize::MAX, &mut desk.tally);
     let change = PresenceChange { topic: TopicName::parse("p").unwrap(), member: Member { session, user: None, info: None }, joined: true };
     let begun = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Presence(Arc::new(change)) };
     desk.outbox.begin(begun, 1, &mut desk.tally);
@@ -326,7 +338,7 @@ fn gaps_are_bounded() {
     let overflowed = (0..10_000).find(|number| desk.offer(&format!("d.{number}"), 1, 2 * FRAME_BYTES) == Offered::Overflowed);
     assert!(desk.outbox.gap_bytes() > gaps::BYTES_LEAST, "{overflowed:?}");
     assert!(desk.outbox.gap_bytes() < gaps::BYTES_LEAST + 200, "{}", desk.outbox.gap_bytes());
-    desk.outbox.discard(DropReason::Closed, &mut desk.tally);
+    desk.cut_off();
     assert_eq!(desk.outbox.gap_bytes(), 0);
 }
 
@@ -368,7 +380,7 @@ fn a_gap_alone_is_not_slow() {
     desk.fill(&[("d.a", 2)]);
     desk.outbox.book_slow(desk.clock.moment(), &mut desk.tally);
     assert_eq!((desk.figure("slow_sessions"), desk.outbox.moved_at()), (1, desk.clock.moment()), "it has only begun to stand still");
-    desk.outbox.abandon(&mut desk.tally);
+    desk.outbox.abandon(usize::MAX, &mut desk.tally);
     assert_eq!(desk.figure("slow_sessions"), 0);
 }
 
@@ -513,7 +525,7 @@ proptest! {
                     plain.offer(Entry { name: "-".into(), kind: Kind::Reply }, bytes_max);
                 }
                 Act::LeaveTopic(topic) => {
-                    desk.outbox.leave(|left| left.as_str() == TOPICS[topic]);
+                    desk.leave(|left| left == TOPICS[topic]);
                     plain.leave(TOPICS[topic]);
                 }
             }
@@ -526,7 +538,7 @@ proptest! {
             let routed: u64 = offered[topics].iter().sum();
             prop_assert_eq!(desk.books(label).iter().sum::<i64>() + delivered[index], routed as i64);
         }
-        desk.outbox.abandon(&mut desk.tally);
+        desk.outbox.abandon(usize::MAX, &mut desk.tally);
         prop_assert_eq!(desk.figure("outbox_bytes"), 0);
     }
 }

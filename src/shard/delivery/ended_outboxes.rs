@@ -1,0 +1,41 @@
+//! The outboxes of sessions that have ended or were cut off: their frames are given up a part at a time.
+
+use std::collections::VecDeque;
+
+use super::outbox::Outbox;
+use crate::metrics::Tally;
+
+/// Outboxes from which nothing is written any more. Their frames are in the accounts until they are given up.
+#[derive(Default)]
+pub struct EndedOutboxes(VecDeque<Box<Outbox>>);
+
+impl EndedOutboxes {
+    /// Adds the outbox of a session.
+    pub fn add(&mut self, outbox: Box<Outbox>) {
+        self.0.push_back(outbox);
+    }
+
+    /// Gives up no more than `most` frames; how many there were. Each message ends as dropped.
+    pub fn give_up(&mut self, most: usize, tally: &mut Tally) -> usize {
+        let mut given_up = 0;
+        while given_up < most
+            && let Some(outbox) = self.0.front_mut()
+        {
+            given_up += outbox.abandon(most - given_up, tally);
+            if outbox.is_empty() {
+                self.0.pop_front();
+            }
+        }
+        given_up
+    }
+
+    /// About how many frames are left.
+    pub fn frames(&self) -> usize {
+        self.0.iter().map(|outbox| outbox.places()).sum()
+    }
+
+    /// Whether no outbox is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
