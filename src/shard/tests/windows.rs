@@ -455,14 +455,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// emptied anywhere: what each client inflates, with exactly the window that was agreed on, is what was published.
 #[test]
 fn every_client_reads_what_was_published() {
+    std::thread::scope(|scope| (0..2).for_each(|_| _ = scope.spawn(read_what_was_published)));
+}
+
+/// A half of the cases.
+fn read_what_was_published() {
     let referring = Cell::new(0);
-    let mut runner = TestRunner::new(Cases { cases: 2_000, failure_persistence: None, ..Cases::default() });
+    let mut runner = TestRunner::new(Cases { cases: 1_000, failure_persistence: None, ..Cases::default() });
     let tested = runner.run(&steps(), |steps| {
         referring.set(referring.get() + play(&steps).map_err(TestCaseError::fail)?);
         Ok(())
     });
     assert!(tested.is_ok(), "{tested:?}");
-    assert!(referring.get() > 20_000, "{} messages refer to earlier ones", referring.get());
+    assert!(referring.get() > 10_000, "{} messages refer to earlier ones", referring.get());
 }
 
 /// The control: a position that is off by one is found out by the same cases.
