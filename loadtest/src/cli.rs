@@ -16,7 +16,7 @@ use crate::report::{Comparison, Report, page, percentiles};
 use crate::scenario;
 use crate::wire::Dialect;
 
-/// Offers load to a gateway at scheduled times, checks every delivery, and tells what it cost
+/// Offers load to a gateway at scheduled times, checks every delivery, and reports the cost
 #[derive(Debug, Parser)]
 #[command(name = "belfry-loadtest", version)]
 struct Cli {
@@ -32,33 +32,33 @@ enum Command {
     /// Many topics of skewed popularity, ten of them for each subscriber
     #[command(after_help = defaults(Scenario::Market))]
     Market(Run),
-    /// Many rooms, everyone speaks
+    /// Many topics with members, each of which publishes
     #[command(after_help = defaults(Scenario::Chat))]
     Chat(Run),
-    /// Memory of sessions that hear nothing
+    /// The memory of idle sessions
     #[command(after_help = defaults(Scenario::Idle))]
     Idle(Run),
-    /// What it costs to take a session in
+    /// The cost of a new session
     #[command(after_help = defaults(Scenario::Handshake))]
     Handshake(Run),
-    /// Nine in ten leave at once and come back for what they missed
+    /// Nine in ten disconnect together, and resume together
     #[command(after_help = defaults(Scenario::Storm))]
     Storm(Run),
-    /// One subscriber in ten stops reading, then comes back
+    /// One subscriber in ten stops reading, then reconnects
     #[command(after_help = defaults(Scenario::Slow))]
     Slow(Run),
     /// Subscriptions come and go
     #[command(after_help = defaults(Scenario::Churn))]
     Churn(Run),
-    /// The gateway is told to end, under load
+    /// SIGTERM under load
     #[command(after_help = defaults(Scenario::Drain))]
     Drain(Run),
-    /// Parts of a cluster fail, under load; sessions go on at another gateway, and what was acknowledged must come
+    /// Parts of a cluster fail under load; sessions reconnect to another gateway, and acknowledged messages must arrive
     #[command(after_help = defaults(Scenario::Failover))]
     Failover(Run),
-    /// All of them but `failover`, one after the other; `drain` only with --start
+    /// All scenarios but `failover`, one after the other; `drain` only with --start
     All(Run),
-    /// The same fan-out by plain sends: what the kernel alone costs on this machine
+    /// The same fan-out by plain sends: the cost of the kernel on this machine
     #[command(after_help = defaults(Scenario::Fanout))]
     Baseline(Run),
     /// The same work on several servers, interleaved and repeated
@@ -88,17 +88,17 @@ struct Compare {
     arguments: Arguments,
     #[command(flatten)]
     output: Output,
-    /// What runs against each other, each by the name of a --target, with `+deflate` or `+history` if it shall compress; ratios are to the first, and
-    /// of a server that compresses to the same one without
+    /// The servers to compare, each a name of --target, with `+deflate` or `+history` for compression; ratios are to the first server, or for a
+    /// server with compression to the same one without
     #[arg(long, value_delimiter = ',', value_name = "SERVERS", default_value = "json,raw,baseline,node-ws,python-websockets")]
     with: Vec<Contender>,
-    /// What is done
+    /// The scenario
     #[arg(long, value_enum, default_value = "fanout")]
     scenario: Scenario,
-    /// Rounds; in each, every server has its turn
+    /// Rounds; in each, every server runs once
     #[arg(long, value_name = "N", default_value_t = 5)]
     repeat: usize,
-    /// Leave out servers of others' that can't be started here, and go on where a run fails
+    /// Leave out servers that can't be started here, and continue after failed runs
     #[arg(long)]
     keep_going: bool,
 }
@@ -111,7 +111,7 @@ struct Diff {
     after: PathBuf,
 }
 
-/// How the report is told.
+/// The outputs of the report.
 #[derive(Debug, Clone, Args)]
 struct Output {
     /// Print the report as JSON
@@ -120,12 +120,12 @@ struct Output {
     /// Write the report as one page, with plots
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the latencies as a percentile distribution, as HdrHistogram's tools read it; of several runs, each with its number
+    /// Write the latencies as a percentile distribution in HdrHistogram's format; several runs have numbered files
     #[arg(long, value_name = "FILE")]
     hdr: Option<PathBuf>,
 }
 
-/// Runs what the command line says; whether all checks held.
+/// Runs the command line. Returns whether all checks held.
 pub fn run() -> anyhow::Result<bool> {
     match Cli::parse().command {
         Command::Fanout(run) => run_scenario(Scenario::Fanout, &run),
@@ -163,7 +163,7 @@ fn run_all(run: &Run) -> anyhow::Result<bool> {
     tell(&reports.collect::<anyhow::Result<Vec<_>>>()?, &run.output)
 }
 
-/// One message per write; where several come at once, coalesced in both ways too.
+/// Runs the baseline with one message for each write, and with both ways of coalescing if several messages are due together.
 fn run_baseline(run: &Run) -> anyhow::Result<bool> {
     let settings = Settings::resolve(Scenario::Fanout, &run.arguments)?;
     let alone = settings.burst == 1 && settings.ahead.is_none_or(|ahead| ahead == 1);

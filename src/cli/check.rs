@@ -16,10 +16,10 @@ use crate::{cluster, server};
 pub(super) struct CheckArguments {
     #[command(flatten)]
     config: ConfigArguments,
-    /// Print the built-in configuration: every key with its default and what it does
+    /// Print the built-in configuration: every key with its default and its meaning
     #[arg(long)]
     print_default: bool,
-    /// Try the NATS servers of `[cluster]` too; streams that are missing are made
+    /// Also connect to the NATS servers of `[cluster]`, and make missing streams
     #[arg(long)]
     online: bool,
 }

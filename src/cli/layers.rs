@@ -9,10 +9,10 @@ use crate::config::{Problem, Sources};
 /// The layers of the configuration.
 #[derive(Debug, Args)]
 pub(super) struct ConfigArguments {
-    /// The configuration, TOML; it stands in place of the built-in one
+    /// The configuration, TOML; it replaces the built-in one
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// One key's value, over the file's and the environment's: TOML, else a string
+    /// The value of one key, TOML or else a string; it overrides the file and the environment
     #[arg(long = "set", short, value_name = "KEY=VALUE")]
     settings: Vec<String>,
 }

@@ -35,7 +35,7 @@ enum Command {
     /// Publish a message, or one per line of standard input
     #[command(after_help = "Example:\n  belfry pub chat.lobby '{\"text\":\"hi\"}'\n  tail -F ticks.jsonl | belfry pub chat.ticks")]
     Pub(publish::PubArguments),
-    /// Check a configuration and tell everything that is wrong with it
+    /// Check a configuration, and print every problem
     #[command(after_help = "Example:\n  belfry check --config belfry.toml\n  belfry check --print-default > belfry.toml")]
     Check(check::CheckArguments),
     /// Print a token (JWT) that a gateway with the same key accepts

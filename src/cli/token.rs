@@ -23,16 +23,16 @@ pub(super) struct TokenArguments {
     /// The private key that signs it, PEM (RS256, ES256 or EdDSA)
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Whose it is: the `user` that others see
+    /// The user, whom others see as `user`
     #[arg(long, value_name = "USER")]
     sub: String,
-    /// What it may subscribe to
+    /// Patterns that it may subscribe to
     #[arg(long, value_name = "PATTERN", num_args = 1.., value_parser = Scope::parse)]
     subscribe: Vec<Scope>,
-    /// Where it may publish
+    /// Patterns that it may publish to
     #[arg(long, value_name = "PATTERN", num_args = 1.., value_parser = Scope::parse)]
     publish: Vec<Scope>,
-    /// How long it is good for: a number with s, m, h or d
+    /// How long it is valid: a number with s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_ttl)]
     ttl: Duration,
 }

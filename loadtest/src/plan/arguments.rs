@@ -14,10 +14,10 @@ use crate::wire::{Deflate, Dialect};
 /// The arguments that all scenarios share. Those that are left out have the scenario's default.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// The server, ws:// or wss://; several times for gateways that act as one: sessions are dealt to them in turn; ignored with --start [default: ws://127.0.0.1:8765/ws]
+    /// The server, ws:// or wss://; may be given several times for gateways that act as one, among which sessions alternate; ignored with --start [default: ws://127.0.0.1:8765/ws]
     #[arg(long)]
     pub url: Vec<String>,
-    /// The gateway has its topics from a stream, so offsets have holes; several of --url say so too
+    /// The gateway has its topics from a stream, so offsets have holes; several --url imply this
     #[arg(long)]
     pub clustered: bool,
     /// A token or an API key for each session
@@ -26,22 +26,22 @@ pub struct Arguments {
     /// Trust the certificates of this PEM file for wss, in place of the system's roots
     #[arg(long, value_name = "FILE")]
     pub cacert: Option<PathBuf>,
-    /// The first token of topics on a gateway that runs already; its rule decides what history stays behind
+    /// The first token of topics on a running gateway; the rule of these topics decides how long their history stays
     #[arg(long, value_name = "TOKEN", default_value = "chat")]
     pub prefix: String,
-    /// Fail unless a figure keeps to a bound: p50, p90, p99, p99.9, max or lateness=TIME; lost, duplicated, reordered, closed or refused=N; cpu=TIME and bytes=N a delivery; delivered=N a second at least
+    /// Fail if a figure exceeds its bound: p50, p90, p99, p99.9, max or lateness=TIME; lost, duplicated, reordered, closed or refused=N; cpu=TIME and bytes=N a delivery; delivered=N a second at least
     #[arg(long, value_name = "FIGURE=BOUND")]
     pub expect: Vec<Expectation>,
-    /// In `failover`: what the shell is to do when, in seconds of the measurement; several times for several faults
+    /// In `failover`: a shell command and its time, in seconds of the measurement; may be given several times
     #[arg(long, value_name = "TIME=COMMAND")]
     pub fault: Vec<Fault>,
-    /// A server by its name and in its dialect; without --url it is started
+    /// A server by name, which implies its dialect; without --url it is started
     #[arg(long, value_enum, value_name = "SERVER", conflicts_with = "dialect")]
     pub target: Option<Preset>,
     /// The folder of the scripts that start other servers
     #[arg(long, value_name = "FOLDER", default_value = "loadtest/peers")]
     pub peers: PathBuf,
-    /// What subscribers speak; `plain` is a server that sends each text to everybody
+    /// The dialect of subscribers; `plain` is a server that sends each text to everybody
     #[arg(long, value_enum, default_value = "json")]
     pub dialect: Dialect,
     /// Subscribers; for `chat`, members
@@ -50,10 +50,10 @@ pub struct Arguments {
     /// Messages a second, all publishers together
     #[arg(long, short, value_name = "N")]
     pub rate: Option<f64>,
-    /// Messages published at each moment, `rate` still being messages a second
+    /// Messages published at the same time; `rate` remains messages a second
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub burst: u32,
-    /// Keep N messages under way instead of a rate: finds the limit
+    /// Keep N messages in flight instead of a rate, which finds the limit
     #[arg(long, value_name = "N", conflicts_with_all = ["rate", "burst"])]
     pub ahead: Option<u32>,
     /// Seconds of the measurement
@@ -68,22 +68,22 @@ pub struct Arguments {
     /// Bytes of a payload
     #[arg(long, short, value_name = "BYTES")]
     pub payload: Option<usize>,
-    /// Topics, for those scenarios that have many
+    /// Topics, for scenarios with several
     #[arg(long, value_name = "N")]
     pub topics: Option<usize>,
-    /// Publishing sessions; each may be held to `commands_per_second`
+    /// Publishing sessions; `commands_per_second` applies to each
     #[arg(long, value_name = "N")]
     pub publishers: Option<usize>,
     /// How publishers publish; `http` in batches by POST /v1/publish
     #[arg(long, value_enum, default_value = "session")]
     pub publish_by: PublishBy,
-    /// Offer permessage-deflate; `history` lets messages refer to earlier ones, and each session inflates in its own window
+    /// Offer permessage-deflate; with `history`, messages may refer to earlier ones, and each session has its own window
     #[arg(long, value_enum, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "alone")]
     pub deflate: Option<Deflate>,
     /// Sessions from each source address 127.0.0.x; 0: all from one
     #[arg(long, value_name = "N")]
     pub spread: Option<usize>,
-    /// Start this gateway for the run, with limits that a load test does not reach
+    /// Start this gateway for the run, with limits above those of a load test
     #[arg(long, value_name = "BELFRY")]
     pub start: Option<PathBuf>,
     /// Shards of a gateway that --start starts
@@ -95,7 +95,7 @@ pub struct Arguments {
     /// Pin what --start starts to the first core, and the load to the last
     #[arg(long)]
     pub pin: bool,
-    /// The server's process, for its CPU and memory; several times for the sum of several
+    /// The server's process, for its CPU and memory; may be given several times, for their sum
     #[arg(long, value_name = "PID")]
     pub server_pid: Vec<u32>,
 }

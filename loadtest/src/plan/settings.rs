@@ -140,7 +140,7 @@ impl Settings {
             self.payload_bytes
         );
         ensure!(self.sessions > 0 && self.topics > 0 && self.publishers > 0, "--sessions, --topics and --publishers must be 1 at least");
-        ensure!(self.rate > 0.0 && self.rate <= 10_000_000.0, "--rate {} is none: write a number of messages a second", self.rate);
+        ensure!(self.rate > 0.0 && self.rate <= 10_000_000.0, "--rate {} is invalid: write a number of messages a second", self.rate);
         ensure!(self.faults.is_empty() || self.scenario.expects_faults(), "--fault is for failover; {} has none", self.scenario.name());
         let is_token = self.prefix.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-:".contains(letter));
         ensure!(is_token && !self.prefix.is_empty(), "--prefix {:?} is no token of a topic: write letters, digits, - and _", self.prefix);

@@ -78,8 +78,8 @@ impl Report {
             ("altered", verdict.findings.altered),
             ("foreign", verdict.findings.foreign),
             ("at a wrong offset", verdict.findings.wrong_offsets),
-            ("in gaps that were told", verdict.findings.gaps),
-            ("unsent, the publisher being away", verdict.findings.unsent),
+            ("reported in gaps", verdict.findings.gaps),
+            ("unsent, publisher disconnected", verdict.findings.unsent),
         ];
         let found: Vec<String> = counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
         let found =

@@ -36,7 +36,7 @@ impl Endpoint {
         let tls = match uri.scheme_str() {
             Some("ws") => false,
             Some("wss") => true,
-            _ => return Err(anyhow!("{text:?} is no WebSocket's URL; {example}")),
+            _ => return Err(anyhow!("{text:?} is not the URL of a WebSocket; {example}")),
         };
         let authority = uri.authority().ok_or_else(|| anyhow!("{text:?} names no host; {example}"))?;
         ensure!(!authority.as_str().contains('@'), "{text:?} holds a user's name; give a token by --token instead");

@@ -19,15 +19,15 @@ pub(super) struct PubArguments {
     /// The topic
     #[arg(value_name = "TOPIC", value_parser = TopicName::parse)]
     topic: TopicName,
-    /// The payload; what isn't JSON is sent as a JSON string. `-` or nothing: a message per line of standard input
+    /// The payload; text that is not JSON is sent as a JSON string. Without it, or with `-`, each line of standard input is a message
     #[arg(value_name = "DATA | -", allow_negative_numbers = true)]
     data: Option<String>,
     #[command(flatten)]
     gateway: GatewayArguments,
-    /// Keep 64 lines in flight whatever the default rate: for a key with a `commands_per_second` of its own
+    /// Keep 64 lines in flight, whatever the default rate is; for a key with its own `commands_per_second`
     #[arg(long)]
     unthrottled: bool,
-    /// Tell nothing but errors
+    /// Print errors only
     #[arg(long, short)]
     quiet: bool,
 }

@@ -166,7 +166,7 @@ impl Publisher {
 /// Waits for `welcome`. Returns its `message_bytes`.
 async fn welcome(socket: &mut WebSocket) -> anyhow::Result<usize> {
     loop {
-        let incoming = tokio::time::timeout(ANSWER_WITHIN, socket.next()).await.map_err(|_| anyhow!("the gateway says no welcome"))??;
+        let incoming = tokio::time::timeout(ANSWER_WITHIN, socket.next()).await.map_err(|_| anyhow!("the gateway sent no welcome"))??;
         match incoming {
             Incoming::Close(code, reason) => bail!("{}; nothing was published", closed(code, &reason)),
             Incoming::Alive => {}

@@ -22,13 +22,13 @@ use crate::server;
 pub(super) struct ServeArguments {
     #[command(flatten)]
     config: ConfigArguments,
-    /// Where to listen: HOST:PORT (port 0 picks one), unix:/PATH or systemd; may be given several times
+    /// An address to listen on: HOST:PORT (port 0 takes a free one), unix:/PATH or systemd; may be given several times
     #[arg(long, short, value_name = "ADDR")]
     listen: Vec<String>,
-    /// A file that gets the address, once the gateway listens; of several, each on a line
+    /// A file to which the addresses are written, one on each line, once the gateway listens
     #[arg(long, value_name = "FILE")]
     port_file: Option<PathBuf>,
-    /// What is logged, as RUST_LOG writes it: warn, debug, belfry=trace
+    /// The filter of the log, as in RUST_LOG: warn, debug, belfry=trace
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log: String,
 }

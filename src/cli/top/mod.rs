@@ -26,7 +26,7 @@ use view::View;
 pub(super) struct TopArguments {
     #[command(flatten)]
     gateway: GatewayArguments,
-    /// Print a line a second, as it does where standard output is no terminal
+    /// Print a line each second, as without a terminal
     #[arg(long)]
     plain: bool,
 }
