@@ -68,7 +68,7 @@ impl Stage {
 
 /// A payload as a feed publishes it.
 pub fn publication(payload: &[u8]) -> Publication<'_> {
-    Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None, extra: None }
+    Publication::new(payload, PayloadKind::Json, PublishSource::Feed)
 }
 
 /// A name that is one.

@@ -123,7 +123,7 @@ mod tests {
     use crate::metrics::PublishSource;
 
     fn publication<'a>(payload: &'a [u8], extra: Option<&'a Arc<Extra>>) -> Publication<'a> {
-        Publication { payload, kind: PayloadKind::Json, except: None, source: PublishSource::Session, payer: None, extra }
+        Publication { extra, ..Publication::new(payload, PayloadKind::Json, PublishSource::Session) }
     }
 
     fn extra_of(info: &str, user: &str, tag: &str) -> Arc<Extra> {

@@ -29,7 +29,7 @@ impl FeedSink for Arc<Hub> {
     }
 
     async fn publish(&self, topic: &TopicName, payload: &[u8], source: PublishSource) -> Result<(), PublishError> {
-        let publication = Publication { payload, kind: PayloadKind::Json, except: None, source, payer: None, extra: None };
+        let publication = Publication::new(payload, PayloadKind::Json, source);
         Hub::publish(self, topic, publication).await.map(|_| ())
     }
 }

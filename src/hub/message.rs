@@ -53,6 +53,13 @@ pub struct Publication<'a> {
     pub extra: Option<&'a Arc<Extra>>,
 }
 
+impl<'a> Publication<'a> {
+    /// A publication for all subscribers, without a payer and without metadata.
+    pub fn new(payload: &'a [u8], kind: PayloadKind, source: PublishSource) -> Self {
+        Self { payload, kind, except: None, source, payer: None, extra: None }
+    }
+}
+
 /// Metadata that goes with a message beside its payload. Centrifugo's protocol and `/api` show it; the native dialect shows the publisher
 /// where the topic's rule has `sender` on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -65,14 +65,7 @@ fn member() -> Member {
 
 impl House {
     fn publish(&self, topic: &str, payload: &'static str) -> Position {
-        let publication = Publication {
-            payload: payload.as_bytes(),
-            kind: PayloadKind::Text,
-            except: None,
-            source: PublishSource::Http,
-            payer: None,
-            extra: None,
-        };
+        let publication = Publication::new(payload.as_bytes(), PayloadKind::Text, PublishSource::Http);
         match self.hub.try_publish(&name(topic), &publication, Waker::noop()) {
             Ok(Attempt::Published(position)) => position,
             Ok(_) => panic!("this outlet always has room, and there is no engine"),
@@ -209,14 +202,7 @@ fn a_payer_has_its_share_of_a_streams_topics() {
 fn expect_shares(house: &House) {
     let payers = ["192.0.2.1", "192.0.2.2"].map(|address| Payer::of_address(address.parse().unwrap()));
     let publish = |topic: &str, payer| {
-        let publication = Publication {
-            payload: b"1",
-            kind: PayloadKind::Json,
-            except: None,
-            source: PublishSource::Session,
-            payer: Some(payer),
-            extra: None,
-        };
+        let publication = Publication { payer: Some(payer), ..Publication::new(b"1", PayloadKind::Json, PublishSource::Session) };
         house.hub.try_publish(&name(topic), &publication, Waker::noop()).err()
     };
     let subscribe =
@@ -251,8 +237,7 @@ fn topics_with_a_history_or_a_feed_are_evicted_last() {
     let house = house(&[("limits.topics", "4"), ("topics", r#"[{ match = "chat.>", history = 5 }]"#)]);
     house.publish("chat.a", "x");
     house.clock.advance(Duration::from_secs(2));
-    let publication =
-        Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Feed, payer: None, extra: None };
+    let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Feed);
     assert!(house.hub.try_publish(&name("fed.b"), &publication, Waker::noop()).is_ok());
     for topic in ["plain.c", "plain.d", "plain.e", "plain.f"] {
         house.clock.advance(Duration::from_secs(2));
@@ -305,8 +290,7 @@ fn the_least_recently_used_topic_is_evicted() {
     assert_eq!(names(&house), ["chat.b", "chat.c"]);
     house.start("chat.b", None, None);
     house.start("chat.c", None, None);
-    let publication =
-        Publication { payload: b"", kind: PayloadKind::Text, except: None, source: PublishSource::Http, payer: None, extra: None };
+    let publication = Publication::new(b"", PayloadKind::Text, PublishSource::Http);
     assert_eq!(house.hub.try_publish(&name("chat.d"), &publication, Waker::noop()).err(), Some(PublishError::TopicsFull));
 }
 

@@ -209,8 +209,7 @@ mod tests {
     }
 
     fn publish(publishes: &mut Publishes<u32>, topic: &str, id: u32, bench: &mut Bench) -> Option<u64> {
-        let publication =
-            Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Session, payer: None, extra: None };
+        let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Session);
         match publishes.publish(&name(topic), &publication, || id, 1, &mut bench.context()) {
             Answer::Ready(published) => Some(published.unwrap().offset.0),
             Answer::Pending => None,

@@ -19,9 +19,9 @@ pub struct Crate {
 
 /// One source file.
 pub struct Source {
-    /// As in `src/hub/topic.rs`.
+    /// As in `src/hub/topic/log.rs`.
     pub path: String,
-    /// As in `["hub", "topic"]`; empty for `lib.rs` and `main.rs`.
+    /// As in `["hub", "topic", "log"]`; empty for `lib.rs` and `main.rs`.
     pub module: Vec<String>,
     pub text: String,
     /// The text with comments and the insides of literals blanked out, line for line.

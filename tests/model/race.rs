@@ -144,14 +144,7 @@ fn joins(way: Way, rounds: usize, company: bool) -> Result<(), String> {
         .map(|_| {
             let (hub, topic, stop) = (Arc::clone(&house.hub), house.topic.clone(), Arc::clone(&stop));
             std::thread::spawn(move || {
-                let publication = Publication {
-                    payload: b"1",
-                    kind: PayloadKind::Json,
-                    except: None,
-                    source: PublishSource::Feed,
-                    payer: None,
-                    extra: None,
-                };
+                let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Feed);
                 while !stop.load(Ordering::Relaxed) {
                     if let Attempt::NoRoom(_) = hub.try_publish(&topic, &publication, Waker::noop()).unwrap() {
                         std::thread::yield_now();

@@ -70,8 +70,7 @@ impl Publisher {
             let payload = data.to_string();
             // A line of a batch is JSON; the body of a POST is text of any kind.
             let kind = if n % 2 == 0 { PayloadKind::Json } else { PayloadKind::Text };
-            let publication =
-                Publication { payload: payload.as_bytes(), kind, except: None, source: PublishSource::Http, payer: None, extra: None };
+            let publication = Publication::new(payload.as_bytes(), kind, PublishSource::Http);
             let position = loop {
                 match self.hub.try_publish(topic, &publication, &publisher).unwrap() {
                     Attempt::Published(position) => break position,

@@ -53,7 +53,7 @@ impl House {
     /// Publishes a message; `None`: there is no room.
     fn publish(&self) -> Option<Receipt> {
         let (payload, source) = (b"1", PublishSource::Session);
-        let publication = Publication { payload, kind: PayloadKind::Json, except: None, source, payer: None, extra: None };
+        let publication = Publication::new(payload, PayloadKind::Json, source);
         match self.publisher.publish(&self.state, &self.topic, &publication).unwrap() {
             Handed::Awaited(receipt) => Some(receipt),
             Handed::NoRoom => None,

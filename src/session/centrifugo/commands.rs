@@ -197,8 +197,7 @@ impl Centrifugo {
             Wire::Protobuf => PayloadKind::Binary,
         };
         let extra = Arc::new(Extra { publisher: Some(self.subscriber.member(topic)), tags: Vec::new() });
-        let publication =
-            Publication { payload: data, kind, except: None, source: PublishSource::Session, payer: None, extra: Some(&extra) };
+        let publication = Publication { extra: Some(&extra), ..Publication::new(data, kind, PublishSource::Session) };
         match self.publishes.publish(topic, &publication, || id, 0, context) {
             Answer::Ready(published) => tell_published(id, published, context),
             Answer::Pending => self.tell_answers(context),

@@ -30,14 +30,8 @@ impl Archive {
     }
 
     fn publish(&self, topic: &str, count: usize, bytes: usize) -> Arc<Topic> {
-        let publication = Publication {
-            payload: &vec![b'1'; bytes],
-            kind: PayloadKind::Json,
-            except: None,
-            source: PublishSource::Http,
-            payer: None,
-            extra: None,
-        };
+        let payload = vec![b'1'; bytes];
+        let publication = Publication::new(&payload, PayloadKind::Json, PublishSource::Http);
         for _ in 0..count {
             assert!(matches!(self.hub.try_publish(&name(topic), &publication, Waker::noop()), Ok(Attempt::Published(_))));
         }

@@ -126,14 +126,8 @@ impl Bench {
 
     /// One message of so many bytes, given to the session.
     pub fn publish_bytes(&mut self, topic: &str, bytes: usize) {
-        let publication = Publication {
-            payload: &vec![b'1'; bytes],
-            kind: PayloadKind::Json,
-            except: None,
-            source: PublishSource::Http,
-            payer: None,
-            extra: None,
-        };
+        let payload = vec![b'1'; bytes];
+        let publication = Publication::new(&payload, PayloadKind::Json, PublishSource::Http);
         assert!(matches!(self.sessions.state.env.hub().try_publish(&name(topic), &publication, Waker::noop()), Ok(Attempt::Published(_))));
         let mut share = VecDeque::new();
         self.inbox.take(&mut share, 1, usize::MAX, Moment::default());

@@ -112,7 +112,7 @@ impl Model {
 /// Publishes so many messages; `false`: there was no room for the last.
 fn publish(publisher: &mut Publisher, hub: &Hub, messages: usize) -> bool {
     let (payload, source) = (&[b'1'; 1_000][..], PublishSource::Session);
-    let publication = Publication { payload, kind: PayloadKind::Json, except: None, source, payer: None, extra: None };
+    let publication = Publication::new(payload, PayloadKind::Json, source);
     let waker = Waker::from(Arc::clone(&publisher.woken));
     for _ in 0..messages {
         match hub.poll_submit(&name(&publisher.topic), &publication, &waker) {
@@ -192,8 +192,7 @@ fn a_publish_that_is_given_up_is_forgotten() {
     let publisher = &mut model.publishers[0];
     assert!(!publish(publisher, &model.hub, usize::MAX), "the inbox is full");
     let (topic, woken) = (name("chat.late"), Waker::from(Arc::<Woken>::default()));
-    let publication =
-        Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Http, payer: None, extra: None };
+    let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Http);
     let mut late = Box::pin(model.hub.submit(&topic, publication));
     assert!(late.as_mut().poll(&mut Context::from_waker(&woken)).is_pending());
     let now = model.clock.moment();
@@ -216,8 +215,7 @@ fn a_session_that_ends_is_forgotten() {
     let mut bench = Bench::new();
     bench.subscribe("c.a");
     bench.inbox.set_bytes_max(1);
-    let publication =
-        Publication { payload: b"1", kind: PayloadKind::Json, except: None, source: PublishSource::Session, payer: None, extra: None };
+    let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Session);
     assert!(matches!(bench.context().publish(&name("c.a"), &publication), Answer::Ready(Ok(_))));
     assert!(matches!(bench.context().publish(&name("c.a"), &publication), Answer::Pending));
     let now = bench.state().env.now;

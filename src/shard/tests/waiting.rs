@@ -82,7 +82,7 @@ async fn who_waits_for_room_is_not_looked_at_before() {
     bench.state().env.hub().set_engine(Arc::clone(&engine) as Arc<dyn Engine>);
     let command = |context: &mut SessionContext<'_>| {
         let (payload, source) = (&b"1"[..], PublishSource::Session);
-        let publication = Publication { payload, kind: PayloadKind::Json, except: None, source, payer: None, extra: None };
+        let publication = Publication::new(payload, PayloadKind::Json, source);
         matches!(context.publish(&name("c.a"), &publication), Answer::Ready(Ok(_)))
     };
     assert_eq!(calls(command, &mut bench, || engine.empty()).await, [1, 2]);
