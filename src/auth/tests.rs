@@ -1,4 +1,4 @@
-//! Tokens and keys that are taken, and the many that are not (PROTOCOL sections 3, 6 and 8; threats 14 and 15).
+//! Tokens and keys that are accepted, and the many that are refused (PROTOCOL sections 3, 6 and 8).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ fn auth(keys: Vec<TokenKey>) -> Auth {
     Auth::new(&settings(keys), clock()).unwrap()
 }
 
-/// A token with this head and these claims as they stand, signed by `key` whatever the head says.
+/// A token with this header and these claims as text, signed by `key` whatever the header says.
 fn signed_text(head: &str, claims: &str, algorithm: Algorithm, key: &EncodingKey) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(head), URL_SAFE_NO_PAD.encode(claims));
     let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
@@ -84,9 +84,9 @@ fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap()
 }
 
-/// PROTOCOL 8: `sub`, `exp` and the grants, with everybody's on top.
+/// PROTOCOL 8: `sub`, `exp` and the grants, with the grants of everybody added.
 #[test]
-fn a_good_token_says_who_and_what() {
+fn a_valid_token_gives_user_and_grants() {
     let identity = auth(vec![secret_key(SECRET)]).identify(&hs256(&json!({"alg": "HS256", "typ": "JWT"}), &good_claims())).unwrap();
     assert_eq!((identity.user.as_deref(), identity.expires, identity.admin), (Some("ann"), Some(NOW + 60), false));
     assert!(identity.grants.may_subscribe(&pattern("chat.*")) && identity.grants.may_publish(&topic("chat.lobby")));
@@ -102,9 +102,9 @@ fn an_empty_sub_is_nobody() {
     assert_eq!((identity.user.as_deref(), identity.expires), (None, Some(NOW + 60)));
 }
 
-/// What the claims may be besides: RFC 7519 §2 (a fraction), our audience, other claims, no grants.
+/// Other valid claims: a fraction (RFC 7519 §2), the gateway's audience, unknown claims, no grants.
 #[test]
-fn unusual_claims_that_are_taken() {
+fn unusual_claims_that_are_accepted() {
     let auth = auth(vec![secret_key(SECRET)]);
     for more in [r#""exp":1732233660.5"#, r#""exp":1e300"#, r#""exp":9999999999,"aud":"belfry""#] {
         let token = with_claims(&format!(r#"{{"sub":"ann","iat":"x","nbf":1732233600.25,{more}}}"#));
@@ -117,7 +117,7 @@ fn unusual_claims_that_are_taken() {
     assert!(auth.identify(&both).is_ok());
 }
 
-/// T15: none of these is taken, and each is `token_invalid` but for those that have only expired.
+/// Each of these tokens is refused as `token_invalid`, except those that have only expired.
 #[test]
 fn forty_bad_tokens() {
     let jwks = format!(r#"{{"keys":[{}]}}"#, jwk_of_ed("one"));
@@ -229,7 +229,7 @@ fn bad_claims() -> Vec<(&'static str, String)> {
     texts.into_iter().map(|(what, text)| (what, with_claims(text))).collect()
 }
 
-/// The reason names the pattern, so that the issuer can mend it.
+/// The reason names the invalid pattern, so that the issuer can correct it.
 #[test]
 fn a_bad_pattern_is_named() {
     let token = with_claims(r#"{"sub":"ann","exp":9999999999,"publish":["a..b"]}"#);
@@ -237,9 +237,9 @@ fn a_bad_pattern_is_named() {
     assert!(refused.contains("`publish`") && refused.contains("a..b"), "{refused}");
 }
 
-/// PROTOCOL 8: `belfry token` signs by the key's kind, and the public key verifies it.
+/// PROTOCOL 8: `belfry token` signs with the algorithm of the key's type, and the public key verifies the token.
 #[test]
-fn minted_tokens_are_taken() {
+fn minted_tokens_are_accepted() {
     let grants = lists(&["a.>"], &["a.b"]);
     let keys = [
         (SigningKey::Secret(SECRET), secret_key(SECRET)),
@@ -265,7 +265,7 @@ fn keys_that_cannot_sign_are_told() {
     assert!(mint(SigningKey::Pem("hello")).contains("not PEM"));
 }
 
-/// A key that could verify nothing is found at the start, with its place and what would be right.
+/// A key that can't verify is found at the start. The error has its place, and what is allowed there.
 #[test]
 fn keys_that_cannot_verify_are_told() {
     let short = include_str!("testdata/rsa-1024.pub.pem");
@@ -295,7 +295,7 @@ fn keys_that_cannot_verify_are_told() {
     }
 }
 
-/// PROTOCOL 8: everything that is wrong is told at once, in a set of keys too.
+/// PROTOCOL 8: an error lists all problems, also those within a set of keys.
 #[test]
 fn every_bad_key_is_told() {
     let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA"},7]}"#.into();
@@ -311,7 +311,7 @@ fn jwk_of_ed(kid: &str) -> String {
     json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": URL_SAFE_NO_PAD.encode(&der[der.len() - 32..])}).to_string()
 }
 
-/// PROTOCOL 8: a JWKS file; `kid` selects, a token without one is tried on each, keys for other things are passed over.
+/// PROTOCOL 8: in a JWKS file `kid` selects the key. A token without one is tried with each key. Keys for other purposes are ignored.
 #[test]
 fn a_key_set_is_selected_from_by_kid() {
     let json = format!(r#"{{"keys":[{{"kty":"EC","crv":"P-521","kid":"odd"}},{}]}}"#, jwk_of_ed("one"));
@@ -330,7 +330,7 @@ fn an_api_key_is_its_entry() {
     assert!(!format!("{identity:?}").contains("feed-key"), "a log must not hold the key");
 }
 
-/// PROTOCOL 8: a reload gives grants at once, and a removed key refuses.
+/// PROTOCOL 8: a reload changes grants at once, and credentials of a removed key are refused.
 #[test]
 fn renewing_after_a_reload() {
     let auth = auth(vec![secret_key(SECRET)]);
@@ -364,7 +364,7 @@ fn renewing_after_a_reload() {
     assert!(!auth.renew(&nobody).unwrap().grants.may_subscribe(&pattern("news.*")));
 }
 
-/// PROTOCOL 2 and 8: `{user}` in every kind of grant, and what everybody with a user has on top; through a reload too.
+/// PROTOCOL 2 and 8: `{user}` in every kind of grant, and the grants of everybody with a user; also after a reload.
 #[test]
 fn grants_of_a_user() {
     let mut granted = settings(vec![secret_key(SECRET)]);
@@ -400,7 +400,7 @@ fn grants_of_a_user() {
     assert!(auth.anonymous().is_none(), "no grant of everybody's is left for the anonymous");
 }
 
-/// PROTOCOL 2: `$` names but the gateway's own may be published on, by a grant that spells the `$`.
+/// PROTOCOL 2: a grant that spells the `$` covers publishing to `$` names, except the gateway's own.
 #[test]
 fn names_with_a_dollar_need_a_grant_that_spells_it() {
     let auth = auth(vec![secret_key(SECRET)]);
@@ -412,7 +412,7 @@ fn names_with_a_dollar_need_a_grant_that_spells_it() {
     assert!(!own.may_publish(&topic("$belfry.stats")) && !own.may_publish(&topic("$belfry")));
 }
 
-/// Threat 15: a token is over at its `exp`, for a renewal after a reload too.
+/// A token expires at its `exp`, also for a renewal after a reload.
 #[test]
 fn a_token_ends_at_its_exp() {
     let clock = clock();
@@ -429,7 +429,7 @@ fn a_token_ends_at_its_exp() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// A grant never covers more than its patterns: the token's own or everybody's, matched one by one.
+    /// Grants cover exactly what their patterns match: those of the token and those of everybody.
     #[test]
     fn grants_cover_their_patterns_and_no_more(
         everybodys in prop::collection::vec("([ab*]\\.){0,2}[ab*>]", 0..3),
@@ -457,9 +457,9 @@ proptest! {
     }
 }
 
-/// PROTOCOL 8: `audience` and `issuer` hold for all keys; a key may have its own, and then its tokens must have an `aud`.
+/// PROTOCOL 8: `audience` and `issuer` hold for all keys. A key may have its own; its tokens must then have an `aud`.
 #[test]
-fn tokens_are_for_us_and_from_whom_we_expect() {
+fn audience_and_issuer_are_checked() {
     let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
     let refused = |settings: &config::Auth, claims: &str| {
         let token = with_claims(&format!(r#"{{"sub":"ann","exp":{}{claims}}}"#, NOW + 60));
@@ -491,9 +491,9 @@ fn tokens_are_for_us_and_from_whom_we_expect() {
     }
 }
 
-/// PROTOCOL 8: with `require_exp` off, tokens without `exp` and without `sub` count; what is there must still be right.
+/// PROTOCOL 8: with `require_exp` off, tokens without `exp` and `sub` are accepted. Claims that they have must still be valid.
 #[test]
-fn tokens_without_exp_and_sub_may_be_taken() {
+fn tokens_without_exp_and_sub_may_be_accepted() {
     let settings = config::Auth { require_exp: false, ..settings(vec![secret_key(SECRET)]) };
     let auth = Auth::new(&settings, clock()).unwrap();
     let identity = auth.identify(&with_claims(r#"{"subscribe":["chat.>"]}"#)).unwrap();

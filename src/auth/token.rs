@@ -1,4 +1,4 @@
-//! A token (JWT, RFC 7519) to what it says, if one of the keys has signed it.
+//! Verifies tokens (JWT, RFC 7519) and reads their claims.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,39 +19,39 @@ use crate::config::GrantLists;
 use crate::session_id::MemberInfo;
 use crate::topic_name::Scope;
 
-/// The longest credential that is looked at, in bytes.
+/// The longest credential that is verified, in bytes.
 pub(super) const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
-/// How far the issuer's clock may be ahead of ours for `nbf`, in seconds. `exp` has no leeway: nobody outlives a right.
+/// How far the issuer's clock may be ahead of the gateway's for `nbf`, in seconds. `exp` has no leeway, so that no right outlives its token.
 const NBF_LEEWAY_SECONDS: f64 = 5.0;
-/// The latest `exp`, in Unix seconds, so that it can be counted in milliseconds; a later one counts as this.
+/// The latest `exp`, in Unix seconds, so that its milliseconds fit a `u64`. A later `exp` is replaced by this one.
 const EXPIRES_MAX: f64 = (u64::MAX / 1_000) as f64;
 
-/// What an accepted token says.
+/// The claims of a verified token.
 #[derive(Debug)]
 pub(super) struct Verified {
-    /// `sub`; none where `auth.require_exp` is off and the token has none.
+    /// `sub`; `None` is possible only with `auth.require_exp` off.
     pub user: Option<Arc<str>>,
-    /// `exp`, in whole Unix seconds; none as for `sub`.
+    /// `exp`, in whole Unix seconds; `None` is possible only with `auth.require_exp` off.
     pub expires: Option<u64>,
-    /// Its own grants, for its user.
+    /// The token's own grants, for its user.
     pub own: Arc<Grants>,
-    /// Which key has signed it.
+    /// The key that signed the token.
     pub key: Arc<VerifyingKey>,
-    /// What it says to Centrifugo's protocol.
+    /// The claims for Centrifugo's protocol.
     pub connection: Option<Arc<Connection>>,
 }
 
-/// The head's fields that count. `jku`, `jwk`, `x5u` and `x5c` would let a token bring its own key: they aren't read.
+/// The header fields that are read. `jku`, `jwk`, `x5u` and `x5c` would let a token name its own key, so they are ignored.
 #[derive(Deserialize)]
 struct Head {
     alg: String,
     kid: Option<String>,
-    /// Extensions that must be understood (RFC 7515 §4.1.11); none is.
+    /// Whether there is a `crit` (RFC 7515 §4.1.11). The gateway understands no extension, so such a token is refused.
     #[serde(default, deserialize_with = "present")]
     crit: bool,
 }
 
-/// Claims as they come; each is looked at with an error of its own.
+/// The claims as JSON values. Each is checked with an error of its own.
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<Value>,
@@ -70,7 +70,7 @@ struct Claims {
     client: Option<Value>,
 }
 
-/// What a token says of one of its `subs`.
+/// The options of one of a token's `subs`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct SubClaims {
@@ -78,7 +78,7 @@ struct SubClaims {
     b64info: Option<Value>,
 }
 
-/// What holds of every token, its claims read.
+/// A token whose signature, times and audience were checked.
 struct Checked {
     claims: Claims,
     user: Option<Arc<str>>,
@@ -86,7 +86,7 @@ struct Checked {
     key: Arc<VerifyingKey>,
 }
 
-/// Reads the token of a session; its signature is checked before anything that it claims.
+/// Verifies the token of a session. The signature is checked before the claims.
 pub(super) fn verify(token: &str, keys: &KeySet, now: Timestamp) -> Result<Verified, AuthError> {
     let Checked { claims, user, expires, key } = check(token, keys, now)?;
     if claims.channel.is_some() {
@@ -105,7 +105,7 @@ pub(super) fn verify(token: &str, keys: &KeySet, now: Timestamp) -> Result<Verif
     Ok(Verified { user, expires, own, key, connection })
 }
 
-/// Reads a subscription token of Centrifugo's protocol.
+/// Verifies a subscription token of Centrifugo's protocol.
 pub(super) fn verify_subscription(token: &str, keys: &KeySet, now: Timestamp) -> Result<SubscriptionToken, AuthError> {
     let Checked { claims, user, expires, .. } = check(token, keys, now)?;
     let text = |claim: &Option<Value>| claim.as_ref().and_then(Value::as_str).map(Into::into);
@@ -113,7 +113,7 @@ pub(super) fn verify_subscription(token: &str, keys: &KeySet, now: Timestamp) ->
     Ok(SubscriptionToken { channel, user, expires, client: text(&claims.client), info: info(claims.info, claims.b64info)? })
 }
 
-/// Checks the signature, the times and for whom it is.
+/// Checks the signature, the times, the audience and the issuer.
 fn check(token: &str, keys: &KeySet, now: Timestamp) -> Result<Checked, AuthError> {
     let malformed = || AuthError::invalid("it is neither an API key nor a JWT");
     let (message, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
@@ -141,7 +141,7 @@ fn check(token: &str, keys: &KeySet, now: Timestamp) -> Result<Checked, AuthErro
         None if !keys.require_exp => None,
         _ => return Err(AuthError::invalid("it has no `sub` that is a string")),
     };
-    // The issuer may let what the token opens live longer, or less long, than the token may be used.
+    // `expire_at` may let the session or subscription end later or earlier than the token expires.
     let expires = match number(&claims.expire_at, "expire_at")? {
         Some(0.0) => None,
         Some(expire_at) => Some(expire_at.clamp(0.0, EXPIRES_MAX)),
@@ -150,7 +150,7 @@ fn check(token: &str, keys: &KeySet, now: Timestamp) -> Result<Checked, AuthErro
     Ok(Checked { claims, user, expires: expires.map(|expires| expires as u64), key })
 }
 
-/// The text of an `info`, which is JSON, or of what comes in Base64 in its place.
+/// The text of an `info`, which is JSON, or of the claim that has it in Base64.
 fn info(claim: Option<Box<RawValue>>, in_base64: Option<Value>) -> Result<Option<Box<str>>, AuthError> {
     let given = claim.map(Box::<str>::from).filter(|info| &**info != "null");
     let (None, Some(text)) = (&given, in_base64.filter(|text| !text.is_null())) else { return Ok(given) };
@@ -159,10 +159,10 @@ fn info(claim: Option<Box<RawValue>>, in_base64: Option<Value>) -> Result<Option
     json.map(|json| Some(json.into())).ok_or_else(|| AuthError::invalid("its `b64info` is not JSON in Base64"))
 }
 
-/// A part of the token: base64url without padding, of a JSON object.
+/// Decodes a part of the token: a JSON object in base64url without padding (RFC 7515 §3).
 fn part<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
     let json = URL_SAFE_NO_PAD.decode(text).ok()?;
-    // A struct would be read from an array too.
+    // serde would read a struct from an array too.
     (json.first() == Some(&b'{')).then(|| serde_json::from_slice(&json).ok()).flatten()
 }
 
@@ -181,7 +181,7 @@ fn expiry(claims: &Claims) -> Result<Option<f64>, AuthError> {
     Ok(number(&claims.exp, "exp")?.map(|expires| expires.clamp(0.0, EXPIRES_MAX).floor()))
 }
 
-/// A NumericDate (RFC 7519 §2): seconds, a fraction is allowed.
+/// Reads a NumericDate (RFC 7519 §2): seconds, with a fraction allowed.
 fn number(claim: &Option<Value>, name: &str) -> Result<Option<f64>, AuthError> {
     let Some(value) = claim else { return Ok(None) };
     value.as_f64().map(Some).ok_or_else(|| AuthError::Invalid(format!("its `{name}` is not a number")))
@@ -201,7 +201,7 @@ fn patterns(claim: Option<Value>, name: &str) -> Result<Vec<Scope>, AuthError> {
     list.iter().map(pattern).collect()
 }
 
-/// Whether a field is there, whatever it holds, `null` too.
+/// Whether a field is present, with any value or `null`.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
