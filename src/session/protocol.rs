@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::principal::Principal;
 use crate::clock::Moment;
 use crate::metrics::LimitKey;
 use crate::session_id::MemberInfo;
@@ -12,6 +13,9 @@ use crate::topic_name::TopicName;
 pub trait Protocol: Send {
     /// The limit that bounds the length of a message.
     const LONGEST_MESSAGE: LimitKey;
+
+    /// The principal of the session.
+    fn principal(&self) -> &Principal;
 
     /// Called once, when the session begins.
     fn open(&mut self, context: &mut SessionContext<'_>);
@@ -26,13 +30,19 @@ pub trait Protocol: Send {
     fn accepts_messages(&self) -> bool;
 
     /// The bytes that are held of messages which the protocol was handed.
-    fn held(&self) -> HeldInput;
+    fn held(&self) -> HeldInput {
+        HeldInput::default()
+    }
 
     /// The next time-out, if there is one. A protocol whose time-out becomes earlier while it executes a message schedules the call itself.
-    fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment>;
+    fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
+        self.principal().expiry(context)
+    }
 
     /// Handles the time-outs that have passed.
-    fn on_deadline(&mut self, context: &mut SessionContext<'_>);
+    fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
+        self.principal().end_expired(context);
+    }
 
     /// Work was done for the session beside its messages. A protocol with commands charges the work with the next command.
     fn worked(&mut self, _context: &mut SessionContext<'_>) {}
@@ -50,7 +60,4 @@ pub trait Protocol: Send {
     fn info(&self, _topic: &TopicName) -> Option<Arc<MemberInfo>> {
         None
     }
-
-    /// The session's user.
-    fn user(&self) -> Option<Arc<str>>;
 }

@@ -104,7 +104,7 @@ impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
     }
 
     fn user(&self) -> Option<Arc<str>> {
-        self.protocol.user()
+        self.protocol.principal().user()
     }
 }
 

@@ -252,7 +252,7 @@ impl Centrifugo {
 
     fn refresh(&mut self, id: u32, token: &str, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
         let invalid = Refusal::Disconnect(Disconnect::INVALID_TOKEN, CloseReason::TokenInvalid);
-        let user = self.user();
+        let user = self.subscriber.principal().user();
         let identity = match self.subscriber.principal().identify(token, context) {
             Ok(identity) if identity.user.as_deref().unwrap_or_default() == user.as_deref().unwrap_or_default() => identity,
             Ok(_) | Err(Unidentified::Refused(AuthError::Invalid(_))) => return Err(invalid),
@@ -271,6 +271,10 @@ impl Centrifugo {
 
 impl Protocol for Centrifugo {
     const LONGEST_MESSAGE: LimitKey = LimitKey::FrameBytes;
+
+    fn principal(&self) -> &Principal {
+        self.subscriber.principal()
+    }
 
     fn open(&mut self, context: &mut SessionContext<'_>) {
         self.reload(context); // a reload after the session was granted did not reach it
@@ -348,10 +352,6 @@ impl Protocol for Centrifugo {
 
     fn info(&self, topic: &TopicName) -> Option<Arc<MemberInfo>> {
         self.subscriber.member(topic).info
-    }
-
-    fn user(&self) -> Option<Arc<str>> {
-        self.subscriber.principal().user()
     }
 }
 

@@ -1,7 +1,5 @@
 //! A session of the native dialect: executes commands and answers them (PROTOCOL section 3).
 
-use std::sync::Arc;
-
 use super::orders;
 use super::pending::{OwnedId, Pending, borrowed, owned};
 use crate::clock::Moment;
@@ -169,6 +167,10 @@ impl Native {
 impl Protocol for Native {
     const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
 
+    fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     fn open(&mut self, context: &mut SessionContext<'_>) {
         let config = context.config();
         let (ping_interval, max_message_bytes) = (config.limits.ping_interval, config.limits.message_bytes);
@@ -239,10 +241,6 @@ impl Protocol for Native {
         if orders::renew(&mut self.principal, context) {
             self.end_uncovered(context);
         }
-    }
-
-    fn user(&self) -> Option<Arc<str>> {
-        self.principal.user()
     }
 }
 

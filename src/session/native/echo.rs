@@ -1,7 +1,5 @@
 //! A session of `/echo`: every message is sent back.
 
-use std::sync::Arc;
-
 use super::orders;
 use crate::clock::Moment;
 use crate::codes::CloseCode;
@@ -10,7 +8,7 @@ use crate::frame::OpCode;
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
-use crate::shard::{HeldInput, Order, SessionContext};
+use crate::shard::{Order, SessionContext};
 use crate::token_bucket::TokenBucket;
 
 /// The bytes of an echoed message that count as one frame.
@@ -56,6 +54,10 @@ fn burst(limits: &Limits) -> u32 {
 impl Protocol for Echo {
     const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
 
+    fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     fn open(&mut self, context: &mut SessionContext<'_>) {
         self.reload(context); // a reload after the upgrade was granted did not reach this session
     }
@@ -74,27 +76,11 @@ impl Protocol for Echo {
         true
     }
 
-    fn held(&self) -> HeldInput {
-        HeldInput::default()
-    }
-
-    fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
-        self.principal.expiry(context)
-    }
-
-    fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
-        self.principal.end_expired(context);
-    }
-
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
         orders::execute(order, &mut self.principal, context)
     }
 
     fn reload(&mut self, context: &mut SessionContext<'_>) {
         orders::renew(&mut self.principal, context);
-    }
-
-    fn user(&self) -> Option<Arc<str>> {
-        self.principal.user()
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::orders;
 use crate::auth::Identity;
-use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::dialect::Event;
 use crate::metrics::{CloseReason, LimitKey};
@@ -109,6 +108,10 @@ impl Listener {
 impl Protocol for Listener {
     const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
 
+    fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     fn open(&mut self, context: &mut SessionContext<'_>) {
         let config = context.config();
         let (ping_interval, max_message_bytes) = (config.limits.ping_interval, config.limits.message_bytes);
@@ -134,14 +137,6 @@ impl Protocol for Listener {
         HeldInput { unfinished: 0, command: self.beginning.as_ref().map_or(0, |beginning| beginning.subscribing.bytes()) }
     }
 
-    fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
-        self.principal.expiry(context)
-    }
-
-    fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
-        self.principal.end_expired(context);
-    }
-
     fn worked(&mut self, context: &mut SessionContext<'_>) {
         (self.charge)(context.take_work(work::TOPICS_PER_UNIT));
     }
@@ -159,9 +154,5 @@ impl Protocol for Listener {
             context.refuse(None, ErrorCode::NotAllowed, &reason);
             self.end_if_unsubscribed(context);
         }
-    }
-
-    fn user(&self) -> Option<Arc<str>> {
-        self.principal.user()
     }
 }

@@ -1,9 +1,6 @@
 //! A session of the raw dialect: each message that it sends is published to its topic, and it receives the topic's payloads.
 
-use std::sync::Arc;
-
 use super::orders;
-use crate::clock::Moment;
 use crate::codes::CloseCode;
 use crate::hub::{PayloadKind, Publication, PublishError};
 use crate::metrics::{CloseReason, CommandOp, LimitKey, PublishSource};
@@ -62,6 +59,10 @@ impl Raw {
 impl Protocol for Raw {
     const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
 
+    fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     fn open(&mut self, context: &mut SessionContext<'_>) {
         self.reload(context); // a reload after the upgrade was granted did not reach this session
         if context.is_open() {
@@ -110,14 +111,6 @@ impl Protocol for Raw {
         HeldInput { unfinished: 0, command: beginning + self.publishes.bytes() }
     }
 
-    fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
-        self.principal.expiry(context)
-    }
-
-    fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
-        self.principal.end_expired(context);
-    }
-
     fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
         let is_done = orders::execute(order, &mut self.principal, context);
         if is_done && matches!(order, Order::Unsubscribe(_)) {
@@ -132,10 +125,6 @@ impl Protocol for Raw {
         {
             context.close(CloseCode::Policy, &reason, CloseReason::Policy);
         }
-    }
-
-    fn user(&self) -> Option<Arc<str>> {
-        self.principal.user()
     }
 }
 
