@@ -40,7 +40,7 @@ pub struct Ledger {
     /// Whether gateways act as one. The offsets of a topic have holes then, and are not sequence numbers.
     clustered: bool,
     pub(super) stamper: Stamper,
-    pub(super) inflater: Inflater,
+    pub(super) inflater: Option<Box<Inflater>>,
     pub(super) topics: Vec<Topic>,
     pub(super) streams: Vec<Stream>,
 }
@@ -70,7 +70,7 @@ impl Ledger {
             subscriptions: 0,
             clustered,
             stamper,
-            inflater: Inflater::new(),
+            inflater: Some(Box::default()),
             topics: Vec::new(),
             streams: Vec::new(),
         }

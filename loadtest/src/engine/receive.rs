@@ -145,11 +145,11 @@ fn data(session: &mut Session, ledger: &mut Ledger, deflated: bool, payload: &[u
     if !deflated {
         return message::measured(session, ledger, payload, payload.len(), now);
     }
-    // The result borrows the inflater while the ledger is borrowed mutably.
-    let mut inflater = std::mem::take(&mut ledger.inflater);
+    // The result borrows the inflater while the ledger is borrowed mutably, so the ledger lends the inflater.
+    let Some(mut inflater) = ledger.inflater.take() else { return };
     match session.compression.inflate(payload, &mut inflater) {
         Ok(text) => message::measured(session, ledger, text, payload.len(), now),
         Err(error) => ledger.counts.findings.broken(&error),
     }
-    ledger.inflater = inflater;
+    ledger.inflater = Some(inflater);
 }
