@@ -18,6 +18,7 @@ pub use stream::{ServerSent, Stream};
 pub use tls::Certificate;
 pub use token::{SECRET, expiring, forever, signed, token};
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -126,8 +127,10 @@ impl Gateway {
 
     /// Whether it follows every stream: its log says so, whatever its listeners speak; or where that goes elsewhere, `/readyz`.
     fn follows(&self, has_terminal: bool) -> bool {
-        let followed = self.log().matches("the stream is followed").count();
-        if has_terminal { self.get("/readyz").status == 200 } else { followed >= engine::STREAMS }
+        let log = self.log();
+        let followed = log.lines().filter(|line| line.contains("the stream is followed"));
+        let followed: BTreeSet<_> = followed.flat_map(|line| line.split(' ').filter(|field| field.starts_with("stream="))).collect();
+        if has_terminal { self.get("/readyz").status == 200 } else { followed.len() >= engine::STREAMS }
     }
 
     /// Where it listens.

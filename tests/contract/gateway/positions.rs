@@ -127,7 +127,7 @@ impl Positions {
                     None
                 }
                 // PROTOCOL 13: a gap names bounds, both included.
-                "from" => Some(log.ordinal(topic, number - 1, false) + 1),
+                "from" => Some(log.ordinal(topic, number.saturating_sub(1), false) + 1),
                 "offset" if own => {
                     offset = log.ordinal(topic, number, true);
                     Some(offset)
