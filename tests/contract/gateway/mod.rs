@@ -129,7 +129,8 @@ impl Gateway {
     fn follows(&self, has_terminal: bool) -> bool {
         let log = self.log();
         let followed = log.lines().filter(|line| line.contains("the stream is followed"));
-        let followed: BTreeSet<_> = followed.flat_map(|line| line.split(' ').filter(|field| field.starts_with("stream="))).collect();
+        let is_name = |field: &&str| field.starts_with("stream=") || field.starts_with("\"stream\":");
+        let followed: BTreeSet<_> = followed.flat_map(|line| line.split([' ', ',', '{']).filter(is_name)).collect();
         if has_terminal { self.get("/readyz").status == 200 } else { followed.len() >= engine::STREAMS }
     }
 
