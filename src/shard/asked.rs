@@ -1,4 +1,5 @@
-//! What is asked of a shard's sessions from outside: what requests say for them, orders, closing, a look at the slowest, other rules.
+//! Requests to a shard's sessions from outside: frames of HTTP requests, orders, closes, the list of the slowest, new
+//! rules of presence.
 
 use bytes::Bytes;
 
@@ -15,14 +16,15 @@ use crate::session_id::{Member, SessionId, SessionSecret};
 use crate::topic_name::TopicName;
 
 impl Sessions {
-    /// Tells readers that work was done for their sessions beside what they read.
+    /// Tells readers about work that was done for their sessions beside their commands.
     pub fn tell_of_work(&mut self) {
         for slot in self.state.slices.unpaid().take_grown() {
             self.call(slot, |reader, context, _| reader.worked(context));
         }
     }
 
-    /// Says `frame` to the session of that secret, as a request does for its client. It is a sign of life.
+    /// Hands `frame`, which an HTTP request carries, to the session that has `secret`. The frame is a sign of life of
+    /// the client.
     pub fn hear(&mut self, secret: SessionSecret, frame: Bytes) -> Heard {
         let Some(slot) = self.slot_of(secret) else { return Heard::Nobody };
         let ShardState { table, delivery, env, .. } = &mut self.state;
@@ -35,7 +37,7 @@ impl Sessions {
         heard
     }
 
-    /// Closes the session of that name; `false`: there is none.
+    /// Closes the session `id`. Returns `false` if it is not in this shard.
     pub fn close(&mut self, id: SessionId, code: CloseCode, reason: &str) -> bool {
         let found = self.state.table.open().find(|(_, connection)| connection.id() == id).map(|(slot, _)| slot);
         if let Some(slot) = found {
@@ -44,7 +46,8 @@ impl Sessions {
         found.is_some()
     }
 
-    /// Closes the sessions of `user`, or `only` one of them, but for those that are `spared`; how many that were.
+    /// Closes the sessions of `user`, or of these only the session `only` if it is given, except the `spared` sessions.
+    /// Returns the number of closed sessions.
     pub fn close_user(&mut self, user: &str, only: Option<SessionId>, spared: &[SessionId]) -> usize {
         let found = self.of_user(user, |id| only.is_none_or(|only| only == id) && !spared.contains(&id));
         for &slot in &found {
@@ -53,13 +56,13 @@ impl Sessions {
         found.len()
     }
 
-    /// Gives `order` to the sessions that it is for; how many did something.
+    /// Gives `order` to the sessions of the addressee. Returns the number of sessions that had something to do.
     pub fn order(&mut self, Addressee { user, only }: &Addressee, order: &Order) -> usize {
         let found = self.of_user(user, |id| only.is_none_or(|only| only == id));
         found.into_iter().filter(|&slot| self.call(slot, |reader, context, _| reader.order(order, context)) == Some(true)).count()
     }
 
-    /// The open sessions of `user` whose names are meant.
+    /// The slots of the open sessions of `user` for which `is_meant` holds.
     fn of_user(&self, user: &str, is_meant: impl Fn(SessionId) -> bool) -> Vec<u32> {
         let open = self.state.table.open().filter(|(_, connection)| is_meant(connection.id())).map(|(slot, _)| slot);
         open.filter(|&slot| self.user(slot).as_deref() == Some(user)).collect()
@@ -88,7 +91,8 @@ impl Sessions {
         })
     }
 
-    /// Where the rules in force turn presence on and `former` had it off, whoever is subscribed by name is there from now on.
+    /// Enters sessions into the presence of the topics they are subscribed to by name, where the rules in force turn
+    /// presence on and the rules `former` had it off.
     pub fn enter_presence(&self, former: &Rules) {
         let ShardState { table, delivery, env, .. } = &self.state;
         let rules = &env.config.rules;

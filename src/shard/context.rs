@@ -1,4 +1,4 @@
-//! What a session may do in its shard while its reader is called: speak, subscribe, publish, ask, close.
+//! The operations of a session in its shard while its reader is called: say, subscribe, publish, ask, close.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use crate::position::{Offset, Position};
 use crate::session_id::Member;
 use crate::topic_name::{Pattern, TopicName};
 
-/// One session in its shard, for the time of one call of its reader.
+/// One session in its shard, valid for one call of its reader.
 pub struct SessionContext<'a> {
     pub(super) state: &'a mut ShardState,
     pub(super) slot: u32,
-    /// What a command of the session waits for that can't be done yet.
+    /// What the session's pending command waits for.
     waits: InputWait,
-    /// The session is owed an answer, and reads on meanwhile.
+    /// The session waits for an answer of an engine, and its socket is read meanwhile.
     awaits: bool,
 }
 
-/// A topic that a subscriber begins to receive, by name or by a pattern.
+/// A topic that a session begins to receive, by name or by a pattern.
 pub struct TopicStart {
     /// The topic.
     pub topic: Arc<Topic>,
-    /// Where the session begins on it.
+    /// The position from which the session receives the topic.
     pub start: Start,
 }
 
@@ -46,17 +46,17 @@ impl<'a> SessionContext<'a> {
         Self { state, slot, waits: InputWait::Nothing, awaits: false }
     }
 
-    /// What a command of the session waits for that can't be done yet: its reader is called again, input or not, once that is there.
+    /// What the session's pending command waits for.
     pub fn waits(&self) -> InputWait {
         self.waits
     }
 
-    /// Whether the session is to be called again, input or not, and may be read on.
+    /// Whether the reader is to be called again even without new input, while the socket is read.
     pub fn awaits(&self) -> bool {
         self.awaits
     }
 
-    /// Now, as of this tick.
+    /// The time at which this tick began.
     pub fn now(&self) -> Moment {
         self.state.env.now
     }
@@ -72,7 +72,7 @@ impl<'a> SessionContext<'a> {
         self.state.delivery.variant(self.slot).map_or(limits.ping_interval, |variant| variant.heartbeat(limits).interval)
     }
 
-    /// The address that the session comes from, as limits count it.
+    /// The client's address, as limits count it.
     pub fn address(&self) -> IpAddr {
         self.state.table.get(self.slot).map_or(Ipv4Addr::UNSPECIFIED.into(), |connection| connection.address().ip())
     }
@@ -87,18 +87,18 @@ impl<'a> SessionContext<'a> {
         self.state.env.tally.command(op);
     }
 
-    /// Counts whether a `since` was kept.
+    /// Counts whether a subscription with `since` got all messages that it had missed.
     pub fn count_recovery(&mut self, recovery: Recovery) {
         self.state.env.tally.recovery(recovery);
     }
 
-    /// A limit bit this session.
+    /// Counts that this session has reached `limit`.
     pub fn limit_hit(&mut self, limit: LimitKey) {
         self.state.env.tally.limit_hit(limit);
     }
 
-    /// The session holds commands that it has read and not acted on: its reader is called again, input or not, in a later tick; where its
-    /// replies fill the outbox, once that is written.
+    /// Notes that the reader holds commands that it has decoded and not carried out. The reader is called again in a
+    /// later tick even without new input. If replies fill the outbox, this waits until they are written.
     pub fn hold(&mut self) {
         self.waits = InputWait::Outbox;
         if self.can_go_on() {
@@ -111,22 +111,23 @@ impl<'a> SessionContext<'a> {
         self.state.table.is_open(self.slot)
     }
 
-    /// Whether commands may be read on: while replies or echoes fill the outbox, they are not.
+    /// Whether the session may carry out more commands. It may not while its replies and echoes hold `outbox_bytes` or
+    /// more.
     pub fn can_go_on(&self) -> bool {
         self.is_open() && self.state.delivery.reply_bytes(self.slot) < self.state.env.config.limits.outbox_bytes
     }
 
-    /// Says something to the session, in its dialect.
+    /// Queues `event` for the session, in its dialect.
     pub fn say(&mut self, event: &Event<'_>) {
         self.state.say(self.slot, event);
     }
 
-    /// Says something in Centrifugo's protocol.
+    /// Queues a reply in Centrifugo's protocol.
     pub fn reply(&mut self, reply: &Reply<'_>) {
         self.state.delivery.reply(self.slot, reply, &mut self.state.env.tally);
     }
 
-    /// Says, in Centrifugo's protocol, that a command is refused. `code` is what it counts as.
+    /// Refuses a command in Centrifugo's protocol. `code` is the error that the metrics count.
     pub fn refuse_with(&mut self, id: u32, error: ErrorReply, code: ErrorCode) {
         self.state.env.tally.command_error(code);
         self.reply(&Reply::Error { id, error });
@@ -137,13 +138,13 @@ impl<'a> SessionContext<'a> {
         self.state.delivery.set_stream_position(self.slot, position);
     }
 
-    /// Says that a command is refused.
+    /// Refuses a command.
     pub fn refuse(&mut self, id: Option<RequestId<'_>>, code: ErrorCode, message: &str) {
         self.state.env.tally.command_error(code);
         self.say(&Event::Error { id, code, message });
     }
 
-    /// Sends a message of the session's own back.
+    /// Sends a message of the session back to it.
     pub fn echo(&mut self, opcode: OpCode, payload: &[u8]) {
         self.state.delivery.echo(self.slot, opcode, payload, &mut self.state.env.tally);
     }
@@ -153,29 +154,29 @@ impl<'a> SessionContext<'a> {
         self.state.delivery.queue_heartbeat_answer(self.slot, payload);
     }
 
-    /// Ends the session: a Close with `code` goes out behind what waits.
+    /// Closes the session: a Close with `code` goes out behind the waiting frames.
     pub fn close(&mut self, code: CloseCode, reason: &str, why: CloseReason) {
         self.state.close(self.slot, code, reason, why);
     }
 
-    /// Ends a session of Centrifugo's protocol as that says it.
+    /// Closes a session of Centrifugo's protocol with the code and reason of `disconnect`.
     pub fn disconnect(&mut self, disconnect: Disconnect, why: CloseReason) {
         self.state.close_with(self.slot, Some(disconnect.code), disconnect.reason, why);
     }
 
-    /// Answers the peer's Close with its own code, or with none.
+    /// Answers the peer's Close with the peer's `code`, or with a Close without a code.
     pub fn answer_close(&mut self, code: Option<u16>, why: CloseReason) {
         self.state.close_with(self.slot, code, "", why);
     }
 
-    /// The reader's `deadline` is to be called then; `None`: not at all.
+    /// Sets the moment at which [`Reader::deadline`](super::reader::Reader::deadline) is called; `None`: never.
     pub fn wake_at(&mut self, moment: Option<Moment>) {
         if let Some(connection) = self.state.table.get_mut(self.slot) {
             connection.liveness().set_deadline(moment);
         }
     }
 
-    /// Publishes. What an engine was handed has its answer later, by [`SessionContext::received`].
+    /// Publishes. A publication that went to an engine has its answer later, by [`SessionContext::received`].
     pub fn publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Answer<Result<Submitted, PublishError>> {
         let payer = self.payer();
         let publisher = self.waker().unwrap_or_else(|| Waker::noop().clone());
@@ -185,7 +186,8 @@ impl<'a> SessionContext<'a> {
         }
     }
 
-    /// The answer to a publication that was handed to an engine; `reads_on`: the session goes on reading until it is there.
+    /// The answer of an engine to a publication. With `reads_on`, the session's socket is read while the answer is
+    /// pending.
     pub fn received(&mut self, receipt: &Receipt, reads_on: bool) -> Answer<Result<Position, PublishError>> {
         let answer = self.waker().map_or(Poll::Pending, |waker| receipt.poll(&waker));
         match answer {
@@ -198,12 +200,12 @@ impl<'a> SessionContext<'a> {
         }
     }
 
-    /// The history of `topic` after `since`, or its newest `limit` messages.
+    /// The messages in the history of `topic` after `since`, or its newest `limit` messages.
     pub fn history(&mut self, topic: &TopicName, since: Option<Offset>, limit: usize) -> Answer<Result<HistoryPage, Disabled>> {
         Answer::Ready(self.state.env.hub().history(topic, since, limit))
     }
 
-    /// A part of the history of `topic`, which begins to live with that if it does not.
+    /// A part of the history of `topic`. The topic begins to live if it did not.
     pub fn history_part(
         &mut self,
         topic: &TopicName,
@@ -213,7 +215,7 @@ impl<'a> SessionContext<'a> {
         Answer::Ready(self.state.env.hub().history_part(topic, from, limit, self.payer().as_ref()))
     }
 
-    /// Who is subscribed to `topic` by name.
+    /// The members of `topic`: the sessions that are subscribed to it by name.
     pub fn presence(&mut self, topic: &TopicName) -> Answer<Result<Vec<Member>, Disabled>> {
         let members = self.state.env.hub().presence(topic);
         let (pushed, taken) = (self.pushed(), self.state.env.processed());
@@ -221,7 +223,7 @@ impl<'a> SessionContext<'a> {
         Answer::Ready(members)
     }
 
-    /// The newest position of a topic, if it lives.
+    /// The newest position of a topic; `None`: the hub has no such topic.
     pub fn position(&self, topic: &TopicName) -> Option<Position> {
         self.state.env.hub().topic(topic).map(|info| info.position)
     }
@@ -240,12 +242,12 @@ impl<'a> SessionContext<'a> {
         self.wait()
     }
 
-    /// What the session is subscribed to, in the order of its subscribing.
+    /// The session's subscriptions, oldest first.
     pub fn subscriptions(&self) -> Vec<Pattern> {
         self.state.delivery.subscribers.of(self.slot).in_order()
     }
 
-    /// The same, in no order that means anything.
+    /// The session's subscriptions, in no particular order.
     pub fn patterns(&self) -> Vec<Pattern> {
         self.state.delivery.subscribers.of(self.slot).iter().map(|subscription| subscription.pattern().clone()).collect()
     }
@@ -255,28 +257,29 @@ impl<'a> SessionContext<'a> {
         self.state.delivery.subscribers.take(self.slot, topic)
     }
 
-    /// How many that are.
+    /// The number of the session's subscriptions.
     pub fn subscription_count(&self) -> usize {
         self.state.delivery.subscribers.of(self.slot).len()
     }
 
-    /// Whether the session is subscribed to `pattern`, spelled like that.
+    /// Whether the session has a subscription to exactly `pattern`.
     pub fn is_subscribed(&self, pattern: &Pattern) -> bool {
         self.state.delivery.subscribers.of(self.slot).contains(pattern)
     }
 
-    /// Takes a place among the subscriptions of all sessions for one to `pattern`; an error: the limit that is in its way.
+    /// Takes a place for a subscription to `pattern` among those of all sessions. The error is the limit that refuses
+    /// it.
     pub fn take_place(&mut self, pattern: &Pattern) -> Result<(), LimitKey> {
         self.state.env.take_place(pattern, self.address())
     }
 
-    /// Gives back a place that was taken for nothing.
+    /// Gives back a place whose subscription does not begin.
     pub fn give_place_back(&mut self, pattern: &Pattern) {
         self.state.env.give_place_back(pattern);
     }
 
-    /// Subscribes to a topic by name, at most one message in `interval`. The flag: its rule knows presence. A place was taken for it.
-    /// [`SessionContext::set_interval`] is to follow.
+    /// Subscribes to a topic by name, with at most one message in `interval`. A place was taken for the subscription.
+    /// [`SessionContext::set_interval`] has to follow. The flag says whether the topic's rule has presence.
     pub fn subscribe(
         &mut self,
         topic: &TopicName,
@@ -289,50 +292,51 @@ impl<'a> SessionContext<'a> {
         Ok((TopicStart { topic, start }, presence))
     }
 
-    /// Subscribes to a pattern, at most one message of each topic in `interval`. A place was taken for it.
-    /// [`SessionContext::set_interval`] is to follow.
+    /// Subscribes to a pattern, with at most one message of each topic in `interval`. A place was taken for the
+    /// subscription. [`SessionContext::set_interval`] has to follow.
     pub fn subscribe_pattern(&mut self, pattern: &Pattern, interval: Option<Duration>) {
         if self.state.add_subscription(self.slot, pattern, interval) {
             self.state.env.subscribe_pattern(pattern);
         }
     }
 
-    /// How the session begins on one topic that a pattern of its own takes; `None`: the topic does not live.
+    /// A start on one topic that a pattern of the session matches; `None`: the hub has no such topic.
     pub fn start(&self, topic: &TopicName, wanted: ReplayRequest<'_>) -> Option<TopicStart> {
         self.state.env.hub().start(topic, wanted).map(|(topic, start)| TopicStart { topic, start })
     }
 
-    /// Paces a subscription that the session has anew, or no more. [`SessionContext::follow_intervals`] is to follow at once.
+    /// Sets the interval of an existing subscription; `None` ends its pacing. [`SessionContext::follow_intervals`] has
+    /// to follow at once.
     pub fn set_interval(&mut self, pattern: &Pattern, interval: Option<Duration>) {
         self.state.set_interval(self.slot, pattern, interval);
     }
 
-    /// Tells the session of joins and leaves by a subscription that it has, from now on, or no more.
+    /// Sets whether a subscription of the session receives joins and leaves from now on.
     pub fn watch(&mut self, pattern: &Pattern, watches: bool) {
         self.state.watch(self.slot, pattern, watches);
     }
 
-    /// Whether a subscription of the session tells it of joins and leaves.
+    /// Whether a subscription of the session receives joins and leaves.
     pub fn is_watching(&self) -> bool {
         self.state.delivery.subscribers.is_watching(self.slot)
     }
 
-    /// Whether the session's topics are paced.
+    /// Whether the session has paced topics.
     pub fn is_paced(&self) -> bool {
         self.state.pacing.has(self.slot)
     }
 
-    /// The intervals of the session's subscriptions may have changed: from now on its topics are paced by these.
+    /// Adapts the pacing of the session's topics to the intervals of its subscriptions, which may have changed.
     pub fn follow_intervals(&mut self) {
         self.state.follow_intervals(self.slot);
     }
 
-    /// What is held of `topic` for the session does not go out: its client has it, or a replay brings it.
+    /// Gives up the held message of `topic`: the client has it, or a replay brings it.
     pub fn give_up_held(&mut self, topic: &TopicName) {
         self.state.give_up_held(self.slot, topic);
     }
 
-    /// The session begins on `begun`: what it is owed of the history is read, and what comes behind is live.
+    /// Begins to deliver the topic of `begun` to the session: first the history that was asked for, then live messages.
     pub fn begin(&mut self, begun: TopicStart) {
         let TopicStart { topic, start } = begun;
         let pushed = self.pushed();
@@ -353,19 +357,19 @@ impl<'a> SessionContext<'a> {
         self.state.catch_up.is_replaying_topic(self.slot, topic)
     }
 
-    /// Ends subscriptions. What they alone brought is not replayed or held back any more.
+    /// Ends subscriptions. Messages that no other subscription matches are not replayed or held back any more.
     pub fn unsubscribe(&mut self, patterns: &[Pattern]) {
         self.state.end_subscriptions(self.slot, patterns);
     }
 
-    /// The session's user is another one from now on, where presence tells of it.
+    /// Renames the session in the presence of the topics that it is subscribed to by name.
     pub fn rename(&mut self, member: &Member) {
         for topic in self.subscriptions().iter().filter_map(Pattern::as_name) {
             self.state.env.hub().rename(&topic, member);
         }
     }
 
-    /// Who answers for the topics that the session brings to life: its address.
+    /// The payer of the topics that the session brings to life: its address.
     fn payer(&self) -> Option<Payer> {
         self.state.table.get(self.slot).map(|connection| Payer::of_address(connection.address().ip()))
     }
@@ -374,7 +378,8 @@ impl<'a> SessionContext<'a> {
         self.state.table.get(self.slot).map(|connection| connection.waker())
     }
 
-    /// The session waits, and is asked again once it is woken or looked at.
+    /// Answers that a command is pending. The reader is called again once the session's waker is woken or its slot is
+    /// scheduled.
     pub(super) fn wait<T>(&mut self) -> Answer<T> {
         self.waits = self.waits.max(InputWait::Waker);
         Answer::Pending

@@ -1,17 +1,18 @@
-//! What was kept for sessions that have ended: it is given up a share in each tick, however much it is.
+//! Release of what was kept for ended sessions, a bounded share in each tick.
 
 use super::catchup::CatchUp;
 use super::delivery::EndedOutboxes;
 use super::pacing::Pacing;
 use crate::metrics::Tally;
 
-/// Frames, held messages and cursors that are given up in a tick: some tens of microseconds.
+/// The frames, held messages and cursors that a tick gives up: some tens of microseconds.
 const PER_TICK: usize = 512;
 
-/// Where more has ended than [`PER_TICK`] times this, a tick gives up one part in so many: memory is not to wait for long.
+/// If more than `PARTS * PER_TICK` frames, held messages and cursors are left, a tick gives up one part in `PARTS` of
+/// all, so that their memory is soon free.
 const PARTS: usize = 32;
 
-/// How much of it this tick may give up yet.
+/// The budget of a tick.
 #[derive(Debug)]
 pub struct Endings {
     left_in_tick: usize,
@@ -24,7 +25,7 @@ impl Default for Endings {
 }
 
 impl Endings {
-    /// A tick begins.
+    /// Sets the budget of a tick that begins.
     pub fn begin_tick(&mut self, outboxes: &EndedOutboxes, pacing: &Pacing, catch_up: &CatchUp) {
         let ended = outboxes.frames() + pacing.ended() + catch_up.ended();
         self.left_in_tick = PER_TICK.max(ended / PARTS);
@@ -48,10 +49,10 @@ mod tests {
     use crate::shard::tests::bench::Bench;
     use crate::shard::tests::{name, pattern};
 
-    /// What a session has that ends is given up in shares, whether its client has gone or it was cut off: frames that wait for its
-    /// socket, messages that an interval holds, and cursors into histories. (It was given up at once.)
+    /// The frames, held messages and cursors of a session are given up in shares when the session ends, whether its
+    /// client has gone or it was cut off. (They were given up at once.)
     #[test]
-    fn what_a_session_had_is_given_up_in_shares() {
+    fn the_queues_of_an_ended_session_are_given_up_in_shares() {
         const TOPICS: usize = 1_000;
         const HELD: usize = 300;
         for is_cut_off in [false, true] {

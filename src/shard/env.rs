@@ -1,4 +1,4 @@
-//! What all rooms of a shard work with: the time, the configuration, the counts, the hub.
+//! The surroundings of a shard: the clock, the configuration, the counts, the hub.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,47 +22,47 @@ pub struct Env {
     pub tally: Tally,
     /// The configuration of this tick.
     pub config: Arc<Config>,
-    /// Now, as of this tick.
+    /// The time at which this tick began.
     pub now: Moment,
-    /// Items that were taken from the inbox.
+    /// The number of items taken from the inbox so far.
     taken: u64,
     generation: u64,
     parts: Parts,
 }
 
-/// What a shard is made of.
+/// The parts that a shard is built from.
 pub struct Parts {
-    /// Which shard this is.
+    /// The number of the shard.
     pub index: usize,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
     /// The shard's place in the hub.
     pub outlet: OutletId,
-    /// What other threads see of it.
+    /// The counts that other threads see.
     pub load: Arc<Load>,
-    /// What the shards count together.
+    /// The counts that all shards share.
     pub totals: Totals,
-    /// Topics.
+    /// The hub of all topics.
     pub hub: Arc<Hub>,
     /// The configuration in force.
     pub live: Arc<Live>,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
 }
 
-/// What all shards count together, against bounds that hold for all of them.
+/// Counts that all shards share, with bounds that hold for all of them together.
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
-    /// Places among the subscriptions.
+    /// The number of subscriptions and of pattern shapes.
     pub places: Arc<Places>,
-    /// Bytes of the messages that later ones may refer to.
+    /// Bytes of the messages that later messages may refer to.
     pub reference_bytes: Arc<AtomicUsize>,
-    /// What each address holds of messages that are not whole.
+    /// Bytes of unfinished messages, by address.
     pub unfinished_bytes: Arc<UnfinishedBytes>,
 }
 
 impl Env {
-    /// The surroundings of a shard that begins.
+    /// The surroundings of a new shard.
     pub fn new(parts: Parts) -> Self {
         Self {
             tally: Tally::new(Arc::clone(&parts.metrics)),
@@ -74,12 +74,12 @@ impl Env {
         }
     }
 
-    /// Takes the time for a new tick.
+    /// Reads the clock for a new tick.
     pub fn begin_tick(&mut self) {
         self.now = self.moment();
     }
 
-    /// The time, exactly.
+    /// Reads the clock. [`Env::now`] is the time at which the tick began.
     pub fn moment(&self) -> Moment {
         self.parts.clock.moment()
     }
@@ -89,7 +89,7 @@ impl Env {
         self.parts.clock.clone()
     }
 
-    /// Takes over the configuration in force; the former one, if it is another.
+    /// Adopts the configuration in force. Returns the former one if the configuration has changed.
     pub fn follow_config(&mut self) -> Option<Arc<Config>> {
         let generation = self.parts.live.generation();
         if self.generation == generation {
@@ -99,32 +99,32 @@ impl Env {
         Some(std::mem::replace(&mut self.config, self.parts.live.load()))
     }
 
-    /// The shard has one session more.
+    /// Counts a session that begins in the shard's load.
     pub fn occupy(&self) {
         self.parts.load.occupy();
     }
 
-    /// The shard has one session less.
+    /// Counts a session that ends in the shard's load.
     pub fn vacate(&self) {
         self.parts.load.vacate();
     }
 
-    /// Shows other threads how many bytes wait in the outboxes.
+    /// Publishes the bytes that wait in the outboxes to other threads.
     pub fn show_outbox_bytes(&self, bytes: usize) {
         self.parts.load.show_outbox_bytes(bytes);
     }
 
-    /// An item was taken from the inbox.
+    /// Counts an item that was taken from the inbox.
     pub fn take_item(&mut self) {
         self.taken += 1;
     }
 
-    /// How many items were taken from the inbox.
+    /// The number of items taken from the inbox so far.
     pub fn processed(&self) -> u64 {
         self.taken
     }
 
-    /// How many items were ever pushed into the inbox.
+    /// The number of items pushed into the inbox so far.
     pub fn pushed(&self) -> u64 {
         self.parts.load.pushed()
     }
@@ -134,27 +134,27 @@ impl Env {
         self.parts.index
     }
 
-    /// Shows how many items the inbox holds.
+    /// Publishes the number of items in the inbox as a metric.
     pub fn show_inbox(&self, items: usize) {
         self.parts.metrics.set_shard_inbox(self.parts.index, items);
     }
 
-    /// The account of the messages that later ones may refer to.
+    /// An account of the messages that later messages may refer to.
     pub fn reference_account(&self) -> ReferenceAccount {
         ReferenceAccount::new(Arc::clone(&self.parts.totals.reference_bytes), self.config.limits.reference_bytes)
     }
 
-    /// The account of what sessions have sent and is not done yet.
+    /// An account of the input that sessions hold.
     pub fn input_account(&self) -> Inputs {
         Inputs::new(Arc::clone(&self.parts.totals.unfinished_bytes))
     }
 
-    /// Topics, to be asked.
+    /// The hub of all topics.
     pub fn hub(&self) -> &Hub {
         &self.parts.hub
     }
 
-    /// Publishes; pending: `publisher` is woken once there is room.
+    /// Publishes. While this is pending, `publisher` is woken once there is room.
     pub fn poll_submit(
         &self,
         topic: &TopicName,
@@ -164,7 +164,7 @@ impl Env {
         self.parts.hub.poll_submit(topic, publication, publisher)
     }
 
-    /// Enters a session into a topic by name. The flag: the topic's rule knows presence.
+    /// Subscribes a session to a topic by name. The flag says whether the topic's rule has presence.
     pub fn subscribe(
         &self,
         topic: &TopicName,
@@ -175,12 +175,12 @@ impl Env {
         self.parts.hub.subscribe(topic, self.parts.outlet, member, payer, wanted)
     }
 
-    /// The shard's first session on `pattern` has come.
+    /// Subscribes the shard to `pattern`, for its first session with that pattern.
     pub fn subscribe_pattern(&self, pattern: &Pattern) {
         self.parts.hub.subscribe_pattern(pattern, self.parts.outlet);
     }
 
-    /// A session has left a name or pattern; `last`: it was the shard's last there.
+    /// Ends a session's subscription to `pattern`. `last` says that no other session of the shard has it.
     pub fn unsubscribe(&mut self, pattern: &Pattern, session: SessionId, last: bool) {
         match pattern.as_name() {
             Some(name) => self.parts.hub.unsubscribe(&name, self.parts.outlet, session),
@@ -191,8 +191,7 @@ impl Env {
         self.tally.subscriptions(-1);
     }
 
-    /// Takes a place among the subscriptions of all sessions, for one to `pattern` by a session of `address`; an error: the limit
-    /// that is in its way.
+    /// Takes a place for a subscription to `pattern` by a session of `address`. The error is the limit that refuses it.
     pub fn take_place(&self, pattern: &Pattern, address: IpAddr) -> Result<(), LimitKey> {
         self.parts.totals.places.take(pattern, address, &self.config.limits)
     }

@@ -1,15 +1,16 @@
-//! What follows where subscriptions end, by a command or with their session, and where their intervals change.
+//! Consequences of ended subscriptions and of changed intervals for replays, the outbox and pacing.
 
 use super::delivery::{Ended, Overflow};
 use super::pattern_set::PatternSet;
 use super::state::ShardState;
 use crate::topic_name::{Pattern, TopicName};
 
-/// Topics that follow new intervals in a tick: some tens of microseconds.
+/// The most topics that are adapted to new intervals in a tick: some tens of microseconds.
 const FOLLOWING_PER_TICK: usize = 256;
 
 impl ShardState {
-    /// Ends subscriptions of a session. What they alone brought is not replayed or held back any more.
+    /// Ends the subscriptions of a session to `patterns`. Messages that no other subscription matches are not replayed
+    /// or held back any more.
     pub fn end_subscriptions(&mut self, slot: u32, patterns: &[Pattern]) {
         let mut gone = PatternSet::default();
         for pattern in patterns {
@@ -21,7 +22,8 @@ impl ShardState {
         self.leave(slot, &gone, usize::MAX);
     }
 
-    /// Ends one subscription of a session; `false`: it has none such. [`ShardState::begin_to_leave`] is to follow.
+    /// Ends one subscription of a session. Returns `false` if the session has no such subscription.
+    /// [`ShardState::begin_to_leave`] has to follow.
     pub fn end_subscription(&mut self, slot: u32, pattern: &Pattern) -> bool {
         let Some(id) = self.table.get(slot).map(|connection| connection.id()) else { return false };
         let Some(last) = self.delivery.subscribers.remove(pattern, slot) else { return false };
@@ -30,18 +32,20 @@ impl ShardState {
         true
     }
 
-    /// Subscriptions of a session have ended; [`ShardState::leave`] is to follow, and no history is read for it before that is done.
+    /// Notes that subscriptions of a session have ended. [`ShardState::leave`] has to follow; no history is read for
+    /// the session until that is complete.
     pub fn begin_to_leave(&mut self, slot: u32) {
         self.catch_up.begin_to_leave(slot);
         self.pacing.begin_to_follow(slot);
         self.delivery.begin_to_leave(slot);
     }
 
-    /// What `gone`, subscriptions that have ended, alone have brought a session is not replayed or held back any more: a part of no more
-    /// than `most` topics and messages, for which it is to pay. How many there were; fewer than `most`: that was all.
+    /// Gives up replays and held messages that only the ended subscriptions `gone` matched, for at most `most` topics
+    /// and messages. The session is charged for them. Returns how many were examined; fewer than `most` means that all
+    /// were.
     pub fn leave(&mut self, slot: u32, gone: &PatternSet, most: usize) -> usize {
         let subscribers = &self.delivery.subscribers;
-        // Others may have ended between two parts.
+        // The check uses the subscriptions of now, because others may have ended between two parts.
         let left = |topic: &TopicName| !subscribers.take(slot, topic);
         let looked_at = self.catch_up.leave(slot, most, left);
         self.slices.unpaid().add(slot, looked_at);
@@ -71,7 +75,7 @@ impl ShardState {
         }
     }
 
-    /// Ends a share of the subscriptions of sessions that have ended.
+    /// Ends this tick's share of the subscriptions of ended sessions.
     pub fn end_departed(&mut self) {
         while let Some(ended) = self.delivery.subscribers.next_ended() {
             match ended {
@@ -81,8 +85,8 @@ impl ShardState {
         }
     }
 
-    /// The pacing of a session follows its subscriptions, which have changed; what is held of topics without an interval goes out. Where
-    /// many topics are paced, this only begins with that.
+    /// Adapts the pacing of a session to its changed subscriptions. Held messages of topics that have no interval any
+    /// more go out. With many topics, this adapts the first [`FOLLOWING_PER_TICK`]; later ticks continue.
     pub fn follow_intervals(&mut self, slot: u32) {
         let Self { delivery, pacing, .. } = self;
         let subscriptions = delivery.subscribers.of(slot);
@@ -99,7 +103,7 @@ impl ShardState {
         }
     }
 
-    /// Goes on with topics that follow new intervals, as many as a tick may, a session after the other.
+    /// Continues to adapt topics to new intervals, at most [`FOLLOWING_PER_TICK`] topics, one session after the other.
     pub fn follow_on(&mut self) {
         let mut left = FOLLOWING_PER_TICK;
         while left > 0
@@ -112,7 +116,8 @@ impl ShardState {
         }
     }
 
-    /// At most so many topics of a session follow its intervals, and it is to pay for them; how many there were.
+    /// Adapts at most `most` topics of a session to its intervals and charges the session for them. Returns the number
+    /// of topics.
     pub fn follow_part(&mut self, slot: u32, most: usize) -> usize {
         let Self { delivery, pacing, env, .. } = self;
         let (released, looked_at) = pacing.follow(slot, most, env.now, &mut env.tally);
@@ -121,22 +126,22 @@ impl ShardState {
         looked_at
     }
 
-    /// Ends the pacing of `topic`; what was held goes out now.
+    /// Ends the pacing of `topic` for a session. A held message goes out now.
     pub fn release_held(&mut self, slot: u32, topic: &TopicName) {
         let Self { delivery, pacing, env, .. } = self;
         let released = pacing.release(slot, topic, &mut env.tally);
         released.iter().for_each(|message| delivery.queue_message(slot, message));
     }
 
-    /// Ends the pacing of all topics; what was held goes out now.
+    /// Ends the pacing of all topics of a session. Held messages go out now.
     pub fn release_all_held(&mut self, slot: u32) {
         let Self { delivery, pacing, env, .. } = self;
         let released = pacing.release_all(slot, &mut env.tally);
         released.iter().for_each(|message| delivery.queue_message(slot, message));
     }
 
-    /// Ends the pacing of `topic` for a session that reads it from history; what was held counts as conflated, for another comes in its
-    /// place.
+    /// Ends the pacing of `topic` for a session that reads the topic from history. A held message counts as conflated,
+    /// because another message comes in its place.
     pub fn give_up_held(&mut self, slot: u32, topic: &TopicName) {
         let Self { pacing, env, .. } = self;
         if let Some(message) = pacing.release(slot, topic, &mut env.tally) {

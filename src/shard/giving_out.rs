@@ -1,14 +1,15 @@
-//! Shares of history, given out to sessions in turn.
+//! Distribution of history: sessions that replay get a share each, in turn.
 
 use super::state::ShardState;
 use crate::dialect::Event;
 use crate::topic_name::TopicName;
 
-/// Pieces of history that one session is given before the next.
+/// The most pieces of history that a session gets before it is the next session's turn.
 const PIECES_PER_SHARE: usize = 4;
 
 impl ShardState {
-    /// Gives out `pieces` of history, to those to whom all else is written: a `subscribed` goes before what is replayed.
+    /// Gives out at most `pieces` pieces of history. A session that the write batch still has frames for is skipped, so
+    /// that its `subscribed` goes out before the replay.
     pub fn give_out_history(&mut self, mut pieces: usize) {
         let mut awaiting = self.catch_up.take_awaiting();
         awaiting.retain(|&slot| {
@@ -22,7 +23,8 @@ impl ShardState {
         self.catch_up.put_back(awaiting);
     }
 
-    /// Gives a session `pieces` of history at most, as far as its socket takes them; how many it was given.
+    /// Gives a session at most `pieces` pieces of history, and stops when its socket is full. Returns the number of
+    /// pieces it was given.
     fn give_share(&mut self, slot: u32, pieces: usize) -> usize {
         let mut given = 0;
         while given < pieces && self.drain_outbox(slot) && self.catch_up.is_replaying(slot) {
@@ -46,14 +48,15 @@ impl ShardState {
         }
         self.end_lapsed();
     }
-    /// Looks on for what the patterns of a session match; the work that it was, in topics, `None`: that is not in turn.
+    /// Continues to search the topics that the session's patterns match. Returns the work, in topics; `None` if no
+    /// search can continue now.
     pub fn search_on(&mut self, slot: u32) -> Option<usize> {
         let Self { table, delivery, catch_up, env, .. } = self;
         let subscribers = &delivery.subscribers;
         let takes = |topic: &TopicName| subscribers.take(slot, topic);
         let expanded = catch_up.go_on_expanding(slot, env.hub(), env.processed(), || env.pushed(), takes)?;
         if expanded.ended {
-            table.schedule(slot); // a subscribe may have waited for that
+            table.schedule(slot); // a subscribe may have waited for the end of the search
         }
         for (topic, withheld) in expanded.lost {
             self.say(slot, &Event::Gap { topic: &topic, from: withheld.first.offset, to: withheld.last, epoch: None });

@@ -1,4 +1,4 @@
-//! What sessions have sent and is not done yet: messages that are not whole, commands that wait. And how much of it one address may hold.
+//! Input that sessions hold: unfinished messages and commands that wait. Its sum is bounded for each address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use parking_lot::Mutex;
 use crate::config::Limits;
 use crate::hub::counted_as;
 
-/// What a session's reader holds of what its client has sent, in bytes.
+/// Input that a session's reader holds, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeldInput {
-    /// As it came: a message that is not whole, commands that are not read yet.
+    /// Bytes as received: an unfinished message, or commands that are not decoded yet.
     pub unfinished: usize,
-    /// A command that waits or is being done, about.
+    /// The approximate size of a decoded command that waits or is carried out in slices.
     pub command: usize,
 }
 
-/// What the sessions of each address hold of unfinished messages beyond the `message_bytes` that each may have
-/// (`limits.unfinished_bytes_per_address`). All shards share it.
+/// Bytes of unfinished messages that the sessions of each address hold beyond the `message_bytes` that each session may
+/// have (`limits.unfinished_bytes_per_address`). All shards share this account.
 #[derive(Debug, Default)]
 pub struct UnfinishedBytes {
     /// Held for one look-up.
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One session's bytes in the account; given back when dropped.
+/// The bytes of one session in [`UnfinishedBytes`]. They are given back on drop.
 #[derive(Debug)]
 pub struct UnfinishedShare {
     account: Arc<UnfinishedBytes>,
@@ -34,29 +34,30 @@ pub struct UnfinishedShare {
     bytes: usize,
 }
 
-/// What all sessions of a shard have sent and is not done yet, and what is known of each.
+/// The input that all sessions of a shard hold.
 #[derive(Debug, Default)]
 pub struct Inputs {
     account: Arc<UnfinishedBytes>,
     bytes: usize,
 }
 
-/// What one session has in [`Inputs`].
+/// The part of one session in [`Inputs`].
 #[derive(Debug, Default)]
 pub struct Input {
     bytes: usize,
-    /// Only while more of its messages is unfinished than each session may have; nearly no session has one, and all are to be small.
+    /// Present only while the session's unfinished message exceeds `message_bytes`. Boxed, because nearly no session
+    /// has one and this struct is kept for every session.
     share: Option<Box<UnfinishedShare>>,
 }
 
 impl Inputs {
-    /// Nothing yet, with an account that all shards share.
+    /// An empty sum, with the account that all shards share.
     pub fn new(account: Arc<UnfinishedBytes>) -> Self {
         Self { account, bytes: 0 }
     }
 
-    /// The session of `input`, which comes from `address`, holds this much now, and `unread` bytes were read ahead of it; `false`: of what
-    /// is unfinished its address would hold too much.
+    /// Notes that the session of `input` holds `held` now, plus `unread` bytes that its reader has not used. Returns
+    /// `false` if the sessions of `address` would hold more unfinished bytes than `limits` allow.
     pub fn count(&mut self, input: &mut Input, held: HeldInput, unread: usize, address: IpAddr, limits: &Limits) -> bool {
         let bytes = held.unfinished + held.command + unread;
         if bytes == 0 && input.bytes == 0 {
@@ -72,26 +73,27 @@ impl Inputs {
         input.share.get_or_insert_with(|| Box::new(self.account.share(address))).set(beyond, limits.unfinished_bytes_per_address)
     }
 
-    /// A session has ended.
+    /// Subtracts the input of a session that has ended.
     pub fn forget(&mut self, input: &Input) {
         self.bytes -= input.bytes;
     }
 
-    /// All bytes of the shard.
+    /// The bytes of input that all sessions of the shard hold.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
 impl UnfinishedBytes {
-    /// A share of nothing, of a session of `address`.
+    /// A share of zero bytes for a session that comes from `address`.
     pub fn share(self: &Arc<Self>, address: IpAddr) -> UnfinishedShare {
         UnfinishedShare { account: Arc::clone(self), address: counted_as(address), bytes: 0 }
     }
 }
 
 impl UnfinishedShare {
-    /// It is `bytes` from now on; `false`: its address would hold more than `most`, and it stays what it was.
+    /// Sets the share to `bytes`. Returns `false`, and changes nothing, if the share grows and its address would hold
+    /// more than `most` bytes.
     pub fn set(&mut self, bytes: usize, most: usize) -> bool {
         let mut by_address = self.account.by_address.lock();
         let of_address = by_address.entry(self.address).or_default();
@@ -118,9 +120,9 @@ impl Drop for UnfinishedShare {
 mod tests {
     use super::*;
 
-    /// Issue 14: what the sessions of one address hold of unfinished messages is bounded together, and given back.
+    /// The unfinished bytes of all sessions of one address have one bound, and are given back.
     #[test]
-    fn an_address_holds_a_bounded_part_of_what_is_not_whole() {
+    fn unfinished_bytes_are_bounded_for_each_address() {
         let account = Arc::new(UnfinishedBytes::default());
         let [mut first, mut second] = [1, 1].map(|last| account.share([192, 0, 2, last].into()));
         let mut other = account.share([192, 0, 2, 2].into());

@@ -1,67 +1,68 @@
-//! How much one shard has taken on, where other threads can see it.
+//! The load of one shard, visible to other threads.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Counts of one shard: what its inbox was ever given, and whom it has.
+/// Counts of one shard's inbox, sessions and outboxes.
 #[derive(Debug, Default)]
 pub struct Load {
-    /// All items that were ever pushed into its inbox.
+    /// The number of items that were ever pushed into its inbox.
     pushed: AtomicU64,
-    /// Its sessions and pending connections, by which new connections are spread.
+    /// Its sessions and pending connections. New connections go to the shard with the lowest number.
     occupied: AtomicUsize,
-    /// Bytes that wait in its outboxes, as they were last counted.
+    /// Bytes in its outboxes, as of the last count.
     outbox_bytes: AtomicUsize,
     /// Control items in its inbox.
     controls: AtomicUsize,
 }
 
 impl Load {
-    /// An item was pushed. Called under the inbox's lock, so whoever has seen a message in its topic sees it counted here.
+    /// Counts a pushed item. The inbox calls this under its lock, so a thread that has seen a message in its topic also
+    /// sees the message counted here.
     pub fn push(&self) {
         self.pushed.fetch_add(1, Ordering::Release);
     }
 
-    /// How many items were ever pushed; what comes later has a higher number.
+    /// The number of items that were ever pushed. Later items have higher numbers.
     pub fn pushed(&self) -> u64 {
         self.pushed.load(Ordering::Acquire)
     }
 
-    /// Its inbox has a control item more.
+    /// Counts a control item that was put into the inbox.
     pub fn push_control(&self) {
         self.controls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Its inbox has one less.
+    /// Counts a control item that was taken from the inbox.
     pub fn take_control(&self) {
         self.controls.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How many control items its inbox has.
+    /// The number of control items in the inbox.
     pub fn controls(&self) -> usize {
         self.controls.load(Ordering::Relaxed)
     }
 
-    /// The shard has a session or a pending connection more.
+    /// Counts a session or a pending connection that begins.
     pub fn occupy(&self) {
         self.occupied.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It has one less.
+    /// Counts a session or a pending connection that ends.
     pub fn vacate(&self) {
         self.occupied.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How many sessions and pending connections it has.
+    /// The number of the shard's sessions and pending connections.
     pub fn occupied(&self) -> usize {
         self.occupied.load(Ordering::Relaxed)
     }
 
-    /// Its outboxes hold so many bytes.
+    /// Sets the bytes that the shard's outboxes hold.
     pub fn show_outbox_bytes(&self, bytes: usize) {
         self.outbox_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// How many bytes its outboxes held when they were last counted.
+    /// The bytes that the shard's outboxes held when they were last counted.
     pub fn outbox_bytes(&self) -> usize {
         self.outbox_bytes.load(Ordering::Relaxed)
     }

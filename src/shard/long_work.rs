@@ -94,7 +94,7 @@ impl SessionContext<'_> {
         self.state.leave(self.slot, gone, most)
     }
 
-    /// Where the session begins on `topic` as of now; `None`: the topic has ended.
+    /// The position from which the session receives `topic` if it begins now; `None`: the topic has ended.
     pub fn start_on(&self, topic: &Topic, wanted: ReplayRequest<'_>) -> Option<Start> {
         self.state.env.hub().start_on(topic, wanted)
     }

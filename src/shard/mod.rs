@@ -1,4 +1,4 @@
-//! Shards: one thread each, with the sessions that it owns and no lock that another shard holds for long.
+//! Shards. Each shard is one thread that owns its sessions. No shard holds a lock for long that another shard needs.
 
 mod answer;
 mod asked;
@@ -59,8 +59,8 @@ use crate::hub::{Hub, Outlet};
 use crate::metrics::Metrics;
 use crate::session_id::{SessionId, SessionSecret};
 
-/// A shard's outboxes are full where they hold their share of `outbox_total_bytes` but for one part in so many: what gives way past the
-/// share brings them right below it.
+/// The outboxes of a shard count as full when they hold more than 15/16 of the shard's share of `outbox_total_bytes`.
+/// The sixteenth stays free because [`upkeep::keep_budget`] shrinks outboxes to just below the share.
 const FREE_SHARE: usize = 16;
 
 /// All shards.
@@ -71,24 +71,24 @@ pub struct Shards {
     first: Handle,
 }
 
-/// A session whose socket is on its way. Dropped, the session ends.
+/// A session whose socket is on its way to its shard. The session ends if this is dropped before the socket arrives.
 pub struct Expected {
     inbox: Arc<Inbox>,
-    /// `None` once the socket has arrived.
+    /// `None` once the socket has been sent.
     awaited: Option<Awaited>,
 }
 
-/// Who waits for a socket.
+/// The session that waits for a socket.
 enum Awaited {
     /// A session that is registered in its shard.
     Registered(SessionId),
-    /// One that comes with its socket.
+    /// A session that is registered in its shard together with its socket.
     Unregistered(Box<NewSession>),
 }
 
 impl Expected {
-    /// Sends the socket to the session's shard. Those that arrive at one time wake it once: where the front and the shard
-    /// share a core, taking turns for each cost up to a tenth of its handshake.
+    /// Sends the socket to the session's shard. Sockets that arrive at the same time wake the shard once. Where the
+    /// HTTP front and the shard share a core, one context switch for each socket costs up to a tenth of a handshake.
     pub async fn arrive(mut self, arrived: Arrived) {
         let arrived = Box::new(arrived);
         match self.awaited.take() {
@@ -103,7 +103,7 @@ impl Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        self.inbox.load().vacate(); // its session counts by itself
+        self.inbox.load().vacate(); // the session is counted on its own
         if let Some(Awaited::Registered(id)) = self.awaited.take() {
             self.inbox.control(Control::Forsake { id });
         }
@@ -111,7 +111,7 @@ impl Drop for Expected {
 }
 
 impl Shards {
-    /// Starts `count` threads.
+    /// Starts `count` shards, each on a thread of its own.
     pub fn start(count: usize, hub: &Arc<Hub>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> io::Result<Arc<Self>> {
         let totals = Totals::default();
         let counted = Arc::clone(&totals.places);
@@ -141,29 +141,32 @@ impl Shards {
         Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0), first: first.ok_or(io::ErrorKind::InvalidInput)? }))
     }
 
-    /// The runtime of the first shard's thread. What is accepted there is pending in its shard without another thread's being woken.
+    /// The runtime of the first shard's thread. A connection accepted in this runtime becomes a pending handshake of
+    /// the first shard without a wake-up of another thread.
     pub fn first(&self) -> &Handle {
         &self.first
     }
 
-    /// Gives a connection to the emptiest shard, which learns of it by [`Shards::rouse`].
+    /// Gives a connection to the shard with the fewest sessions. [`Shards::rouse`] has to follow: it wakes the shard.
     pub fn receive(&self, connection: PendingConnection) {
         self.next_inbox().announce(connection);
     }
 
-    /// Wakes the shards that have something in their inboxes and sleep.
+    /// Wakes each shard that sleeps while its inbox has items.
     pub fn rouse(&self) {
         self.inboxes.iter().for_each(|inbox| inbox.rouse());
     }
 
-    /// Whether every shard's outboxes are as full as `outbox_total_bytes`, of which each has its share, lets them be.
+    /// Whether the outboxes of every shard are full. `outbox_total_bytes` is split evenly among the shards; see
+    /// [`FREE_SHARE`].
     pub fn are_full(&self, outbox_total_bytes: usize) -> bool {
         let share = outbox_total_bytes / self.inboxes.len();
         self.inboxes.iter().all(|inbox| inbox.load().outbox_bytes() > share - share / FREE_SHARE)
     }
 
-    /// Finds a new session its place in the emptiest shard; done once it hears its topics, so that what is published as soon as its
-    /// client has the 101 reaches it. Its socket follows by [`Expected::arrive`].
+    /// Assigns a new session to the shard with the fewest sessions. A session that subscribes as it opens is registered
+    /// before this returns. So a message published as soon as the client has its 101 reaches the session. The socket
+    /// follows by [`Expected::arrive`].
     pub async fn expect(&self, session: NewSession) -> Expected {
         let inbox = Arc::clone(self.next_inbox());
         inbox.load().occupy();
@@ -173,11 +176,11 @@ impl Shards {
         let expected = Expected { inbox, awaited: Some(Awaited::Registered(session.id)) };
         let (answer, registered) = oneshot::channel();
         expected.inbox.control(Control::Expect { session: Box::new(session), answer });
-        let _ = registered.await; // a shard that stops answers nobody
+        let _ = registered.await; // a shard that stops drops the request
         expected
     }
 
-    /// Says `frame` to the session of that secret, which is in the shard of that number if it is anywhere.
+    /// Hands `frame` to the session that has `secret`. The session can only be in the shard with the number `shard`.
     pub async fn hear(&self, shard: usize, secret: SessionSecret, frame: Bytes) -> Heard {
         let Some(inbox) = self.inboxes.get(shard) else { return Heard::Nobody };
         if !inbox.takes_requests() {
@@ -185,7 +188,7 @@ impl Shards {
         }
         let (answer, heard) = oneshot::channel();
         inbox.control(Control::Hear { secret, frame, answer });
-        heard.await.unwrap_or(Heard::Nobody) // a shard that stops answers nobody
+        heard.await.unwrap_or(Heard::Nobody) // a shard that stops drops the request
     }
 
     /// The `limit` sessions with the fullest outboxes, fullest first.
@@ -196,43 +199,45 @@ impl Shards {
         views
     }
 
-    /// Closes one session; `false`: there is none of that name.
+    /// Closes the session `id`. Returns `false` if there is no such session.
     pub async fn close(&self, id: SessionId, code: CloseCode, reason: &'static str) -> bool {
         self.ask(|answer| Control::Close { id, code, reason, answer }).await.contains(&true)
     }
 
-    /// Gives `order` to the sessions that it is for; how many did something.
+    /// Gives `order` to the sessions of `addressee`. Returns the number of sessions that had something to do.
     pub async fn order(&self, addressee: Addressee, order: Order) -> usize {
         let what = Arc::new((addressee, order));
         self.ask(|answer| Control::Order { what: Arc::clone(&what), answer }).await.into_iter().sum()
     }
 
-    /// Closes the sessions of `user` with 4009, or `only` one of them, but for those that are `spared`; how many that were.
+    /// Closes the sessions of `user` with 4009, or of these only the session `only` if it is given, except the `spared`
+    /// sessions. Returns the number of closed sessions.
     pub async fn close_user(&self, user: &str, only: Option<SessionId>, spared: &[SessionId]) -> usize {
         let (user, spared): (Arc<str>, Arc<[SessionId]>) = (user.into(), spared.into());
         let close = |answer| Control::CloseUser { user: Arc::clone(&user), only, spared: Arc::clone(&spared), answer };
         self.ask(close).await.into_iter().sum()
     }
 
-    /// Tells every session that the gateway drains and closes each with 1001 at its own random moment within `over`;
-    /// done when no session is left. Those that come later are told and closed too: asked again, this waits for them.
+    /// Tells every session that the gateway drains, and closes each session with 1001 at a random moment within `over`.
+    /// Returns when no session is left. Sessions that begin later are told and closed too; a second call waits for
+    /// them.
     pub async fn drain(&self, over: Duration) {
         self.ask(|answer| Control::Drain { over, answer }).await;
     }
 
-    /// Ends the threads, whatever sessions are left.
+    /// Stops all shards. Their threads end even while sessions are left.
     pub fn stop(&self) {
         self.inboxes.iter().for_each(|inbox| inbox.control(Control::Stop));
     }
 
-    /// The inbox of the shard with the fewest sessions and pending connections; among equals each has its turn.
+    /// The inbox of the shard with the fewest sessions and pending connections. Shards with the same number take turns.
     fn next_inbox(&self) -> &Arc<Inbox> {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         let from_first = (first..self.inboxes.len()).chain(0..first).map(|index| &self.inboxes[index]);
         from_first.min_by_key(|inbox| inbox.load().occupied()).unwrap_or(&self.inboxes[first])
     }
 
-    /// Asks every shard at once; the answers of those that gave one.
+    /// Asks every shard at once. Returns the answers of the shards that gave one.
     async fn ask<A>(&self, question: impl Fn(oneshot::Sender<A>) -> Control) -> Vec<A> {
         let waiting: Vec<oneshot::Receiver<A>> = self
             .inboxes

@@ -1,18 +1,19 @@
-//! What an operator's program asks of the sessions of a user.
+//! Orders of an operator's program to the sessions of a user.
 
 use crate::hub::PayloadKind;
 use crate::position::Offset;
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
-/// Something that a session is told to do, by whoever administers.
+/// An order to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// It is subscribed to a topic, whatever its grants say. Sessions of Centrifugo's protocol alone know such subscriptions.
+    /// Subscribes the session to a topic, even if its grants do not cover the topic. Only sessions of Centrifugo's
+    /// protocol have such subscriptions.
     Subscribe(Box<OrderedSubscription>),
-    /// A subscription of it ends, or all.
+    /// Ends the session's subscription to a topic; `None`: all its subscriptions.
     Unsubscribe(Option<TopicName>),
-    /// Its credential holds until then, in Unix seconds, or not any more.
+    /// Sets the expiry of the session's credential, in Unix seconds; `None`: the credential has expired.
     Expire(Option<u64>),
 }
 
@@ -21,21 +22,22 @@ pub enum Order {
 pub struct OrderedSubscription {
     /// The topic.
     pub topic: TopicName,
-    /// What presence and publications show of the session there, as JSON text.
+    /// The session's info in presence and publications of the topic, as JSON text.
     pub info: Option<Box<str>>,
-    /// What the application of the session is given along.
+    /// Data for the application at the session's end.
     pub data: Option<(Box<[u8]>, PayloadKind)>,
-    /// The position after which the session hears the topic, by epoch and offset; an empty epoch is not compared. `None`: from now on.
+    /// The session receives the messages of the topic after this position, given by epoch and offset. An empty epoch is
+    /// not compared. `None`: from now on.
     pub since: Option<(Box<str>, Offset)>,
-    /// Whether the session is told of joins and leaves, as one is that asks to be.
+    /// Whether the session receives joins and leaves, like a session that has asked for them.
     pub join_leave: bool,
 }
 
 /// Which sessions an order is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addressee {
-    /// Those of this user.
+    /// The user whose sessions are meant.
     pub user: Box<str>,
-    /// This one alone, if it is one of them.
+    /// Only this session, if it is one of the user's.
     pub only: Option<SessionId>,
 }

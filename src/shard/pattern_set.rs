@@ -1,11 +1,11 @@
-//! Names and patterns by which a topic is found without comparing it with each.
+//! A set of names and patterns that finds the match of a topic without comparing the topic with each.
 
 use foldhash::HashSet;
 
 use crate::hub::PatternTrie;
 use crate::topic_name::{Pattern, TopicName};
 
-/// A set of names and patterns. Asking costs the same however many names there are.
+/// A set of names and patterns. The cost of a look-up does not depend on the number of names.
 #[derive(Default)]
 pub struct PatternSet {
     names: HashSet<TopicName>,
@@ -13,7 +13,7 @@ pub struct PatternSet {
 }
 
 impl PatternSet {
-    /// Adds one.
+    /// Adds a name or a pattern.
     pub fn insert(&mut self, pattern: &Pattern) {
         match pattern.as_name() {
             Some(name) => drop(self.names.insert(name)),
@@ -21,7 +21,7 @@ impl PatternSet {
         }
     }
 
-    /// Whether one of them takes `topic`.
+    /// Whether a name or a pattern of the set matches `topic`.
     pub fn matches(&self, topic: &TopicName) -> bool {
         let mut found = self.names.contains(topic);
         if !found && !self.wild.is_empty() {

@@ -1,4 +1,4 @@
-//! Places among the subscriptions of all sessions, and the shapes that their patterns may have.
+//! Limits on the subscriptions of all sessions: their number, and the number of pattern shapes.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use crate::hub::counted_as;
 use crate::metrics::LimitKey;
 use crate::topic_name::{Pattern, Stars};
 
-/// What all shards' subscriptions share.
+/// The counts of all shards' subscriptions.
 #[derive(Debug, Default)]
 pub struct Places {
     taken: AtomicUsize,
@@ -27,7 +27,7 @@ pub struct Places {
 #[derive(Debug, Default)]
 struct Shapes {
     held: HashMap<Stars, Shape>,
-    /// How many of them each address was the first to bring.
+    /// The number of held shapes that each address was the first to bring.
     brought: HashMap<IpAddr, usize>,
 }
 
@@ -38,7 +38,7 @@ struct Shape {
 }
 
 impl Places {
-    /// Takes a place for a subscription to `pattern` by a session of `address`; an error: the limit that is in its way.
+    /// Takes a place for a subscription to `pattern` by a session of `address`. The error is the limit that refuses it.
     pub fn take(&self, pattern: &Pattern, address: IpAddr, limits: &Limits) -> Result<(), LimitKey> {
         let more = |taken| (taken < limits.subscriptions_total).then_some(taken + 1);
         if self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
@@ -55,7 +55,7 @@ impl Places {
         entered
     }
 
-    /// Gives back a place that was taken for `pattern`.
+    /// Gives back a place that [`Places::take`] took for `pattern`.
     pub fn give_back(&self, pattern: &Pattern) {
         self.taken.fetch_sub(1, Ordering::Relaxed);
         let stars = pattern.stars();
@@ -64,7 +64,7 @@ impl Places {
         }
     }
 
-    /// How many shapes there are.
+    /// The number of shapes that subscriptions hold.
     pub fn shapes(&self) -> usize {
         self.shapes.lock().held.len()
     }
@@ -117,9 +117,10 @@ mod tests {
         Pattern::parse(text).unwrap()
     }
 
-    /// A shape counts once however many patterns have it, for the address that was the first to bring it, until the last is gone.
+    /// A shape counts once however many patterns have it. It counts for the address that was the first to bring it,
+    /// until its last pattern is gone.
     #[test]
-    fn shapes_are_counted_for_whoever_brings_them() {
+    fn a_shape_counts_for_the_first_address_that_brings_it() {
         let limits = Limits { pattern_shapes: 3, pattern_shapes_per_address: 2, ..Limits::default() };
         let places = Places::default();
         let take = |text: &str, last: u8| places.take(&pattern(text), [10, 0, 0, last].into(), &limits);
@@ -139,8 +140,8 @@ mod tests {
         assert_eq!(places.take(&pattern("a.b"), [10, 0, 0, 1].into(), &limits), Err(LimitKey::SubscriptionsTotal));
     }
 
-    /// Issue 14, row 3: however many patterns take a topic, a message visits no more nodes than the shapes allow. (Among 2^15 patterns
-    /// of `a` and `*` it visited 65,535.)
+    /// A message visits no more trie nodes than the limit of shapes allows, however many patterns match its topic.
+    /// (With 2^15 patterns of `a` and `*`, it visited 65,535 nodes.)
     #[test]
     fn a_message_visits_no_more_nodes_than_the_shapes_allow() {
         let (limits, places, mut trie) = (Limits::default(), Places::default(), PatternTrie::default());
@@ -148,7 +149,7 @@ mod tests {
         for number in 1_u32..1 << 15 {
             let tokens: Vec<&str> = (0..15).map(|bit| if number >> bit & 1 == 0 { "a" } else { "*" }).collect();
             let pattern = pattern(&format!("chat.{}", tokens.join(".")));
-            // Eight addresses, so that all shapes are used up.
+            // Eight addresses, so that together they use up all shapes.
             if places.take(&pattern, [10, 0, 0, (number % 8) as u8].into(), &limits).is_ok() {
                 *trie.entry(&pattern) = Some(());
                 taken += 1;

@@ -1,4 +1,4 @@
-//! The trait through which what was read goes up to whoever decides.
+//! The trait through which a shard calls the sessions: [`Reader`].
 
 use std::sync::Arc;
 
@@ -11,52 +11,53 @@ use crate::frame::Inflater;
 use crate::session_id::{MemberInfo, SessionSecret};
 use crate::topic_name::TopicName;
 
-/// What became of something that was said to a session beside its connection.
+/// The answer to a frame that came to a session by an HTTP request of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// The session has it.
+    /// The session has taken the frame.
     Taken,
-    /// As much waits for the session as may.
+    /// The session already holds as many bytes of such frames as it may.
     Full,
     /// There is no such session.
     Nobody,
 }
 
-/// Reads what one session said and decides what follows. Its shard calls it, on the shard's thread, and it never waits.
+/// Reads the input of one session and acts on it. Its shard calls it on the shard's thread, so no method may block.
 pub trait Reader: Send {
-    /// The session begins; what it is told first goes out now.
+    /// The session begins. Frames queued here go out first.
     fn open(&mut self, context: &mut SessionContext<'_>);
 
-    /// Takes what `input` holds and says how many bytes of it were used. It stops early when a command has to wait, when the context
-    /// says that the session can't go on, or when it has had its share of the tick; the rest comes again, before anything newer.
+    /// Reads `input` and returns the number of bytes used. It stops early when a command has to wait, when the context
+    /// says that the session can't go on, or when the session has had its share of the tick. The shard passes the rest
+    /// again, before newer bytes.
     fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, context: &mut SessionContext<'_>) -> usize;
 
-    /// By what requests that speak for the session are known, if it is spoken to in that way.
+    /// The secret that HTTP requests of the session carry, if its commands come in such requests.
     fn secret(&self) -> Option<SessionSecret> {
         None
     }
 
-    /// Takes what a request says for the session.
+    /// Takes a frame that an HTTP request of the session carries.
     fn hear(&mut self, _frame: Bytes, _context: &mut SessionContext<'_>) -> Heard {
         Heard::Nobody
     }
 
-    /// What it holds of what its client has sent.
+    /// The input that the reader holds.
     fn held(&self) -> HeldInput {
         HeldInput::default()
     }
 
-    /// Its deadline (see [`SessionContext::wake_at`]) has passed.
+    /// The deadline that was set by [`SessionContext::wake_at`] has passed.
     fn deadline(&mut self, context: &mut SessionContext<'_>);
 
-    /// The session's subscription to `topic` has ended, because messages of it were lost and its dialect has no gaps.
+    /// The session's subscription to `topic` has ended because messages were lost, and its dialect has no gap notices.
     fn lapsed(&mut self, _topic: &TopicName, _context: &mut SessionContext<'_>) {}
 
-    /// Work was done for the session beside what it has read, which is to be paid for ([`SessionContext::take_work`]). Whoever commands
-    /// pays with the next command.
+    /// Work was done for the session beside its commands. The reader charges it ([`SessionContext::take_work`]). A
+    /// session that sends commands is charged with its next command.
     fn worked(&mut self, _context: &mut SessionContext<'_>) {}
 
-    /// Does what an operator's program asks; `false`: there was nothing to do.
+    /// Carries out an order of an operator's program. Returns `false` if there was nothing to do.
     fn order(&mut self, _order: &Order, _context: &mut SessionContext<'_>) -> bool {
         false
     }
@@ -64,7 +65,7 @@ pub trait Reader: Send {
     /// The configuration has changed.
     fn reload(&mut self, context: &mut SessionContext<'_>);
 
-    /// What presence on `topic` shows of the session beside its user.
+    /// The session's info in the presence of `topic`.
     fn info(&self, _topic: &TopicName) -> Option<Arc<MemberInfo>> {
         None
     }

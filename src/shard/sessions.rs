@@ -1,4 +1,4 @@
-//! A shard's sessions whole: its state, and by slot what reads and decides for each session.
+//! The sessions of a shard: the shard's state, and the reading side of each session by slot.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,35 +22,35 @@ use crate::frame::Inflater;
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session_id::{SessionId, SessionSecret};
 
-/// Reads of one socket in a tick: under TLS each gives a record of 16 KiB at most.
+/// The most reads of one socket in a tick. Under TLS, one read returns one record, of at most 16 KiB.
 const READS_PER_TICK: usize = 4;
 
 /// One shard's sessions.
 pub struct Sessions {
-    /// All but the readers.
+    /// All state of the sessions except their readers.
     pub state: ShardState,
     /// The reading sides of open sessions.
     readings: BySlot<Reading>,
-    /// The slots of the sessions that requests speak for.
+    /// The slots of sessions whose commands come in separate HTTP requests, by the secret that these requests carry.
     secrets: HashMap<SessionSecret, u32>,
     inflater: Inflater,
-    /// What they have sent and is not done yet.
+    /// The sizes of the input that sessions hold.
     inputs: Inputs,
     ready: Vec<u32>,
-    /// The gateway drains: who comes now is sent away too.
+    /// Set once the gateway drains. A session that begins from then on is told so and closed too.
     draining: Option<Drain>,
 }
 
-/// What became of one read of a socket.
+/// The result of one read of a socket.
 enum ReadOn {
-    /// There may be more.
+    /// The socket may have more bytes.
     More,
-    /// There is no more now, or the session takes no more.
+    /// The socket has no more bytes now, or the session does not read on.
     Enough,
 }
 
 impl Sessions {
-    /// No sessions yet.
+    /// A shard without sessions.
     pub fn new(parts: Parts) -> Self {
         let state = ShardState::new(parts);
         Self {
@@ -64,8 +64,8 @@ impl Sessions {
         }
     }
 
-    /// Begins a session whose socket the runtime of this thread knows; `rest` is what it has said already. Its 101 goes out first;
-    /// until then nothing may happen that could discard it.
+    /// Begins a session whose socket is registered with this thread's runtime. `rest` is what the client has sent
+    /// behind its request. The 101 is queued before the reader is called, because nothing may discard it.
     pub fn admit(&mut self, admitted: Admitted, tcp: TcpStream, rest: &[u8]) {
         let slot = self.enter(admitted.session);
         self.attach(slot, Socket::registered(tcp), rest);
@@ -73,14 +73,14 @@ impl Sessions {
         self.open(slot);
     }
 
-    /// Begins a session whose socket follows.
+    /// Begins a session whose socket follows by [`Sessions::arrive`].
     pub fn expect(&mut self, session: NewSession) {
         let slot = self.enter(session);
         self.state.table.expect(slot);
         self.open(slot);
     }
 
-    /// Begins a session with its socket.
+    /// Begins a session whose socket has arrived.
     pub fn begin(&mut self, session: NewSession, arrived: Arrived) {
         let slot = self.enter(session);
         if self.land(slot, arrived) {
@@ -88,24 +88,25 @@ impl Sessions {
         }
     }
 
-    /// An expected session's socket is here.
+    /// Attaches the socket of an expected session.
     pub fn arrive(&mut self, id: SessionId, arrived: Arrived) {
         if let Some(slot) = self.state.table.take_expected(id) {
             self.land(slot, arrived);
         }
     }
 
-    /// An expected session's client has gone.
+    /// Ends an expected session whose client has gone before its socket arrived.
     pub fn forsake(&mut self, id: SessionId) {
         if let Some(slot) = self.state.table.take_expected(id) {
             self.state.end(slot, CloseReason::Gone);
         }
     }
 
-    /// The gateway drains: every session is told so, and that it leaves at its own moment; those to come are, too.
+    /// Tells every session that the gateway drains, and sets the random moment at which each is closed. Sessions that
+    /// begin later are treated the same way.
     pub fn drain(&mut self, drain: Drain) {
         if self.draining.is_some() {
-            return; // all have been told
+            return; // all sessions were told
         }
         self.draining = Some(drain);
         for slot in self.state.table.open_slots() {
@@ -118,7 +119,7 @@ impl Sessions {
         self.draining.is_some()
     }
 
-    /// Takes over the configuration in force, if it is another.
+    /// Adopts the configuration in force if it has changed, and has every reader follow it.
     pub fn follow_config(&mut self) {
         let Some(former) = self.state.env.follow_config() else { return };
         self.state.delivery.follow_config(&self.state.env.config);
@@ -128,11 +129,12 @@ impl Sessions {
         self.enter_presence(&former.rules);
     }
 
-    /// Looks at every session once for what is due, and does it.
+    /// Visits every session once and does what is due for it: deadlines, heartbeats, time-outs, closes.
     pub fn sweep(&mut self) {
         for slot in 0..self.state.table.end() {
             let now = self.state.env.now;
-            // A client may bring its deadline forward as often as it likes, and is pinged all the same.
+            // A deadline does not replace the other checks: a client can cause its own deadline again and again, and
+            // still has to be pinged.
             if self.state.table.get_mut(slot).is_some_and(|connection| connection.liveness().take_deadline(now)) {
                 self.call(slot, |reader, context, _| reader.deadline(context));
             }
@@ -145,20 +147,21 @@ impl Sessions {
         self.state.delivery.forget_lapses(env.now);
     }
 
-    /// Tells readers of the subscriptions that have ended because messages were lost.
+    /// Tells each reader about its subscriptions that have ended because messages were lost.
     pub fn tell_lapsed(&mut self) {
         for (slot, topic) in std::mem::take(&mut self.state.lapsed) {
             self.call(slot, |reader, context, _| reader.lapsed(&topic, context));
         }
     }
 
-    /// Reads the sockets that have something.
+    /// Reads the sockets of the scheduled and woken slots.
     pub fn read_ready(&mut self, buffer: &mut [u8]) {
         let mut ready = std::mem::take(&mut self.ready);
         self.state.table.take_ready(&mut ready);
         for slot in ready.drain(..) {
-            // What answers a session leaves before more is asked, so that no chain grows by what its own session sends. The first write
-            // comes before the first read, which registers the socket.
+            // The answers of a session are written before its next commands are read, so a session cannot grow its
+            // chain by what it sends. A fresh socket is written to before it is read, because the first read registers
+            // the socket.
             let ShardState { table, delivery, .. } = &mut self.state;
             let is_fresh = table.get(slot).is_some_and(Connection::is_fresh);
             if is_fresh && !delivery.owes_nothing(slot) || delivery.owes_answers(slot) {
@@ -172,13 +175,13 @@ impl Sessions {
 
     fn read_and_write(&mut self, slot: u32, buffer: &mut [u8]) {
         self.read(slot, buffer);
-        // What waits for it already goes first; the flush does both.
+        // If the write batch has frames for the session, the flush writes these before the outbox.
         if self.state.delivery.owes_nothing(slot) {
             self.state.write_outbox(slot);
         }
     }
 
-    /// Goes on with the long work of sessions, in their turns.
+    /// Runs the slices of long commands, one session after the other.
     pub fn run_slices(&mut self, buffer: &mut [u8]) {
         for _ in 0..self.state.slices.len() {
             let Some(slot) = self.state.slices.next() else { return };
@@ -188,7 +191,7 @@ impl Sessions {
         }
     }
 
-    /// Drops the reading sides of sessions that have ended but for their Close.
+    /// Drops the reading sides of sessions that have begun to close.
     pub fn drop_closing(&mut self) {
         while let Some(slot) = self.state.table.take_closing() {
             let reader = self.readings.take(slot).and_then(|reading| reading.end(&mut self.inputs));
@@ -197,12 +200,12 @@ impl Sessions {
         }
     }
 
-    /// Shows what the sessions have sent and is not done yet.
+    /// Publishes the bytes of input that the sessions hold as a metric.
     pub fn show_input(&mut self) {
         self.state.env.tally.show_input_bytes(self.inputs.bytes());
     }
 
-    /// What was read of a session and waits for its reader.
+    /// The bytes that were read for a session and that its reader has not used.
     #[cfg(test)]
     pub fn unread(&self, slot: u32) -> &[u8] {
         self.readings.get(slot).map_or(&[], |reading| &reading.unread)
@@ -221,33 +224,34 @@ impl Sessions {
     }
 
     fn open(&mut self, slot: u32) {
-        // It may begin with commands, whose replies count from zero, and may have to wait.
+        // The reader may begin with commands. Their replies are counted from zero, and a command may have to wait.
         self.state.delivery.begin_reading();
         self.call(slot, |reader, context, _| reader.open(context));
         self.note_waiting(slot);
         self.send_away(slot);
     }
 
-    /// The session that requests with this secret speak for.
+    /// The slot of the session whose HTTP requests carry `secret`.
     pub fn slot_of(&self, secret: SessionSecret) -> Option<u32> {
         self.secrets.get(&secret).copied()
     }
 
-    /// A session's reader was called beside its socket: it is called again if it waits.
+    /// Notes what a session's reader waits for after it was called without input of the socket.
     pub fn note_waiting(&mut self, slot: u32) {
         let unread = self.readings.get_mut(slot).map(|reading| std::mem::take(&mut reading.unread)).unwrap_or_default();
         self.keep_unread(slot, unread);
         self.count_input(slot);
     }
 
-    /// Gives a session its socket; what its client has sent already is read in the next tick. `false`: the socket can't be used.
+    /// Attaches a session's socket. What its client has sent already is read in the next tick. Returns `false` if the
+    /// socket can't be used.
     fn land(&mut self, slot: u32, arrived: Arrived) -> bool {
         match Socket::new(arrived.stream) {
             Ok(socket) => {
                 self.attach(slot, socket, &arrived.already_read);
                 let env = &mut self.state.env;
                 if self.state.delivery.queue_head(slot, arrived.head, env.now, &mut env.tally) {
-                    // It goes out at once: an outbox that overflows later is discarded, and the 101 must not be.
+                    // The outbox is written at once: the 101 is in it, and an outbox that overflows later is discarded.
                     self.state.drain_outbox(slot);
                 }
                 true
@@ -260,17 +264,18 @@ impl Sessions {
         }
     }
 
-    /// Gives a session its socket, and copies what was read ahead: the bytes lie in a buffer that would stay with the session.
+    /// Attaches a session's socket and copies the bytes read ahead. The copy releases the large buffer that the bytes
+    /// lie in.
     fn attach(&mut self, slot: u32, socket: Socket, read_ahead: &[u8]) {
         let (Some(connection), Some(reading)) = (self.state.table.get_mut(slot), self.readings.get_mut(slot)) else { return };
         connection.attach(socket);
         connection.set_input_wait(InputWait::Nothing.with_unread(read_ahead), self.state.env.now);
         reading.unread = read_ahead.to_vec();
         self.count_input(slot);
-        self.state.table.schedule(slot); // the socket is to know its waker
+        self.state.table.schedule(slot); // the first read registers the session's waker with the socket
     }
 
-    /// Where the gateway drains: tells the session so, and that it leaves at its own moment.
+    /// Tells the session that the gateway drains, if it does, and sets the moment at which the session is closed.
     fn send_away(&mut self, slot: u32) {
         let Some(drain) = self.draining else { return };
         let Some(connection) = self.state.table.get_mut(slot).filter(|connection| connection.is_open()) else { return };
@@ -279,14 +284,15 @@ impl Sessions {
         self.state.say(slot, &Event::Draining { retry_after });
     }
 
-    /// Reads what one session's socket has, at most a buffer's worth.
+    /// Reads one session's socket, with a few reads of at most a buffer each.
     fn read(&mut self, slot: u32, buffer: &mut [u8]) {
         self.state.delivery.begin_reading();
         self.read_socket(slot, buffer);
         self.count_input(slot);
     }
 
-    /// Counts what the session in `slot` has sent and is not done yet; one whose address would hold too much of it is closed.
+    /// Updates the count of the session's input. Closes the session if its address would hold too many unfinished
+    /// bytes.
     fn count_input(&mut self, slot: u32) {
         let (Some(reading), Some(connection)) = (self.readings.get_mut(slot), self.state.table.get(slot)) else { return };
         let fits = reading.count(&mut self.inputs, connection.address().ip(), &self.state.env.config.limits);
@@ -301,7 +307,8 @@ impl Sessions {
         if !self.read_unread(slot) {
             return;
         }
-        // A short read tells the runtime that the socket is empty; the poll after it arms the waker without a system call.
+        // After a short read the runtime takes the socket for empty. The next poll then registers the waker without a
+        // system call.
         for _ in 0..READS_PER_TICK {
             if let ReadOn::Enough = self.read_once(slot, buffer) {
                 return;
@@ -310,7 +317,7 @@ impl Sessions {
         self.state.table.schedule(slot);
     }
 
-    /// Has the reader go on with what was read before; `false`: it takes no more now.
+    /// Calls the reader with the bytes that it has not used. Returns `false` if the socket is not to be read now.
     fn read_unread(&mut self, slot: u32) -> bool {
         if !self.state.table.is_open(slot) {
             return true;
@@ -323,14 +330,14 @@ impl Sessions {
         self.keep_unread(slot, unread)
     }
 
-    /// Keeps what a session's reader did not use; `true`: it used all, and waits for nothing.
+    /// Keeps the bytes that a session's reader did not use. Returns `true` if none are left and no command waits.
     fn keep_unread(&mut self, slot: u32, unread: Vec<u8>) -> bool {
         let now = self.state.env.now;
         let Some(connection) = self.state.table.get_mut(slot).filter(|connection| connection.is_open()) else { return false };
         let Some(reading) = self.readings.get_mut(slot) else { return false };
         let wait = reading.waits.with_unread(&unread);
         connection.set_input_wait(wait, now);
-        reading.unread = if unread.is_empty() { Vec::new() } else { unread }; // a session at rest keeps no room
+        reading.unread = if unread.is_empty() { Vec::new() } else { unread }; // an idle session keeps no allocation
         wait == InputWait::Nothing
     }
 
@@ -349,7 +356,7 @@ impl Sessions {
         let is_open = connection.is_open();
         self.state.env.tally.received_bytes(read as u64);
         if !is_open {
-            return ReadOn::More; // what comes after our Close is discarded
+            return ReadOn::More; // input after our Close is discarded
         }
         let used = self.hand_up(slot, &mut buffer[..read]);
         let waits = self.readings.get(slot).is_some_and(|reading| reading.waits != InputWait::Nothing);
@@ -366,7 +373,7 @@ impl Sessions {
 
     fn hand_up(&mut self, slot: u32, input: &mut [u8]) -> usize {
         if let Some(reading) = self.readings.get_mut(slot) {
-            (reading.waits, reading.awaits) = (InputWait::Nothing, false); // what waits is tried again
+            (reading.waits, reading.awaits) = (InputWait::Nothing, false); // the reader repeats what waits
         }
         self.call(slot, |reader, context, inflater| reader.read(input, inflater, context)).unwrap_or(input.len())
     }
@@ -390,7 +397,7 @@ impl Sessions {
         self.reader(slot)?.user()
     }
 
-    /// What decides for the session.
+    /// The session's reader; `None` while it is being called.
     pub fn reader(&self, slot: u32) -> Option<&dyn Reader> {
         self.readings.get(slot)?.reader.as_deref()
     }

@@ -1,4 +1,4 @@
-//! One shard's state, room by room, and what is done for a session that touches several of them: writing to it and ending it.
+//! The state of one shard, and the operations on a session that touch several parts of it: writing to it and ending it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,30 +21,30 @@ use crate::metrics::CloseReason;
 use crate::position::Position;
 use crate::topic_name::{Pattern, TopicName};
 
-/// A shard's sessions but for what reads and decides for them.
+/// The state of a shard's sessions, without their readers.
 pub struct ShardState {
-    /// Their connections.
+    /// The sessions' connections.
     pub table: Table,
-    /// What is written to them.
+    /// Subscribers, the write batch and the outboxes.
     pub delivery: Delivery,
-    /// The joins and leaves that they are still to be told.
+    /// Joins and leaves that sessions are still to be told.
     pub changes: Changes,
-    /// What they read out of history.
+    /// Replays from history.
     pub catch_up: CatchUp,
-    /// What `interval_ms` holds back.
+    /// Messages that `interval_ms` holds back.
     pub pacing: Pacing,
-    /// What all of these work with.
+    /// The clock, the configuration, the hub and the counts.
     pub env: Env,
-    /// How much is given up of what was kept for sessions that have ended.
+    /// The budget of a tick for releasing the memory of ended sessions.
     endings: Endings,
-    /// Whose long work goes on when.
+    /// The queue of sessions that wait for the next slice of a long command.
     pub slices: Slices,
-    /// Subscriptions that have ended because messages were lost; their readers are to hear of it.
+    /// Subscriptions that have ended because messages were lost, by slot and topic. Their readers are still to be told.
     pub lapsed: Vec<(u32, TopicName)>,
 }
 
 impl ShardState {
-    /// No sessions yet.
+    /// The state of a shard without sessions.
     pub fn new(parts: Parts) -> Self {
         let env = Env::new(parts);
         Self {
@@ -60,7 +60,7 @@ impl ShardState {
         }
     }
 
-    /// Begins a tick: its time, and its share of what is told.
+    /// Begins a tick: reads the clock and renews the tick's budgets.
     pub fn begin_tick(&mut self) {
         self.env.begin_tick();
         self.slices.begin_tick();
@@ -75,13 +75,14 @@ impl ShardState {
         delivery.fan_out(message, table, catch_up, pacing, env);
     }
 
-    /// Takes a change of presence, and tells those who watch, if this tick may tell of it.
+    /// Takes a change of presence, and tells watchers about waiting changes if this tick still may.
     pub fn take_change(&mut self, change: &Arc<PresenceChange>) {
         self.delivery.take_change(change, &mut self.changes, &mut self.env);
         self.tell_changes();
     }
 
-    /// Tells as many changes of presence as this tick may; past `inbox_bytes`, as many as are too many.
+    /// Tells watchers as many changes of presence as this tick may. While the changes exceed `inbox_bytes`, the tick's
+    /// bound does not hold.
     pub fn tell_changes(&mut self) {
         let bytes_max = self.env.config.limits.inbox_bytes;
         while self.changes.may_be_told() || self.changes.bytes() > bytes_max {
@@ -92,13 +93,14 @@ impl ShardState {
         }
     }
 
-    /// Whether all that lay in the inbox when it had had `pushed` items has gone out to the session in `slot`.
+    /// Whether the first `pushed` items of the inbox have been processed for the session in `slot`, changes of presence
+    /// included.
     pub fn has_processed(&self, slot: u32, pushed: u64) -> bool {
         let waits_for_change = || self.delivery.subscribers.is_watching(slot) && self.changes.first().is_some_and(|first| first <= pushed);
         self.env.processed() >= pushed && !waits_for_change()
     }
 
-    /// The subscribers of topic `name`, whose log is another one from here on, read on behind `after`.
+    /// Has the subscribers of topic `name`, whose log was replaced, continue in the new log behind `after`.
     pub fn log_replaced(&mut self, name: &TopicName, after: Position) {
         let Some(topic) = self.env.hub().find(name) else { return };
         let mut slots = Vec::new();
@@ -114,7 +116,7 @@ impl ShardState {
         }
     }
 
-    /// Sends the held messages that are due by now.
+    /// Queues the held messages whose intervals have passed.
     pub fn send_due(&mut self) {
         let Self { delivery, pacing, env, .. } = self;
         while let Some((slot, message)) = pacing.take_due(env.now, &mut env.tally) {
@@ -122,7 +124,7 @@ impl ShardState {
         }
     }
 
-    /// Tells one session something, in its dialect.
+    /// Queues `event` for one session, in its dialect.
     pub fn say(&mut self, slot: u32, event: &Event<'_>) {
         let what = if matches!(event, Event::Presence { .. }) { What::Members } else { What::Reply };
         self.delivery.say(slot, event, what, &mut self.env.tally);
@@ -133,7 +135,7 @@ impl ShardState {
         self.delivery.outbox_bytes(slot) + self.pacing.bytes(slot)
     }
 
-    /// Writes to at most `sessions` sessions, those first that have waited longest; whether that was all.
+    /// Writes to at most `sessions` sessions, the longest waiting first. Returns whether the write batch is complete.
     pub fn flush(&mut self, sessions: usize) -> bool {
         self.delivery.begin_flush();
         for _ in 0..sessions {
@@ -167,20 +169,21 @@ impl ShardState {
         self.write_outbox(slot);
     }
 
-    /// A session whose socket is full reads from history what was not queued for it.
+    /// Has a session whose socket is full read from history what was not queued for it.
     fn read_on(&mut self, slot: u32) {
         for (topic, (first, last)) in self.delivery.take_deferred() {
             match self.env.hub().find(&topic) {
                 Some(topic) => self.catch_up.read_from(slot, topic, first),
-                // It was read about by a pattern alone, and its history is over already.
+                // Only a pattern matched the topic, and the topic has ended with its history.
                 None => self.say(slot, &Event::Gap { topic: &topic, from: first.offset, to: last, epoch: None }),
             }
             self.delivery.use_slow_path(slot);
         }
     }
 
-    /// Ends the subscriptions of Centrifugo's protocol that have lost messages: what waits of them is dropped, so that none comes twice
-    /// when the client has subscribed anew. Where a subscription is not told of all messages anyway, nothing is said.
+    /// Ends the subscriptions of Centrifugo's protocol that have lost messages. Their queued messages are dropped, so
+    /// that none comes twice when the client subscribes anew. A subscription with an interval does not get all messages
+    /// anyway and is not ended.
     pub fn end_lapsed(&mut self) {
         loop {
             let lapsed = self.delivery.take_lapsed();
@@ -206,7 +209,7 @@ impl ShardState {
         }
     }
 
-    /// Writes the outbox of a session; once it is empty, the session may go on with its replay.
+    /// Writes the outbox of a session. Once the outbox is empty, the session may continue its replay.
     pub fn write_outbox(&mut self, slot: u32) {
         if self.drain_outbox(slot) {
             self.catch_up.await_history(slot);
@@ -214,7 +217,7 @@ impl ShardState {
         }
     }
 
-    /// Writes the outbox of a session; `true`: nothing waits any more.
+    /// Writes the outbox of a session. Returns `true` if no bytes are left.
     pub fn drain_outbox(&mut self, slot: u32) -> bool {
         let Some(connection) = self.table.get_mut(slot) else { return false };
         match self.delivery.write_outbox(slot, connection, &mut self.env) {
@@ -227,10 +230,11 @@ impl ShardState {
         }
     }
 
-    /// All is written: TLS holds nothing back, a closing session ends its side, one whose input waits for that reads on. Others are woken by
-    /// what they wait for: to look at these again would be to do nothing else until then.
+    /// Does what has to wait until all is written. TLS writes what it buffers, a closing session ends its writing side,
+    /// and a session whose input waits for the outbox is scheduled. Sessions that wait for anything else are not
+    /// scheduled: their wakers wake them, and a schedule here would repeat without end.
     fn after_emptying(&mut self, slot: u32) {
-        // What was queued meanwhile, such as a Close, goes first; the flush comes back here.
+        // Frames queued meanwhile, such as a Close, go first. The flush calls this again.
         if !self.delivery.owes_nothing(slot) {
             return;
         }
@@ -240,8 +244,8 @@ impl ShardState {
         }
     }
 
-    /// Enters a subscription of a session, which has taken a place for it; it is paced from [`ShardState::set_interval`] on. `true`: it is
-    /// the first on that name or pattern here.
+    /// Adds a subscription of a session, for which a place was taken. Pacing begins with [`ShardState::set_interval`].
+    /// Returns `true` if it is the shard's first subscription to that name or pattern.
     pub fn add_subscription(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) -> bool {
         let keeps_window = self.delivery.variant(slot).is_some_and(|variant| variant.kept_window().is_some());
         let first = self.delivery.subscribers.add(pattern, slot, interval, keeps_window);
@@ -249,8 +253,8 @@ impl ShardState {
         first
     }
 
-    /// Paces a subscription that a session has anew, or no more. Until [`ShardState::follow_intervals`], which is to be called before any
-    /// message comes, what is held may be older than what goes out.
+    /// Sets the interval of an existing subscription; `None` ends its pacing. [`ShardState::follow_intervals`] has to
+    /// be called before the next message, because until then held messages may be older than messages that go out.
     pub fn set_interval(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) {
         if self.delivery.subscribers.of(slot).contains(pattern) {
             self.delivery.subscribers.set_interval(pattern, slot, interval);
@@ -258,31 +262,32 @@ impl ShardState {
         }
     }
 
-    /// Tells a session of joins and leaves by a subscription that it has, from now on, or no more.
+    /// Sets whether a subscription of the session receives joins and leaves from now on.
     pub fn watch(&mut self, slot: u32, pattern: &Pattern, watches: bool) {
         if self.delivery.subscribers.of(slot).contains(pattern) {
             self.delivery.subscribers.watch(pattern, slot, watches, self.env.pushed());
         }
     }
 
-    /// Queues a Close behind what waits, and ends the session but for that.
+    /// Queues a Close behind the waiting frames, and ends the session apart from its socket.
     pub fn close(&mut self, slot: u32, code: CloseCode, reason: &str, why: CloseReason) {
         if self.begin_to_close(slot, why) {
             self.delivery.queue_close(slot, code, reason);
         }
     }
 
-    /// The same with a Close that says just this: a code of the session's own dialect or its peer's, or nothing.
+    /// Like [`ShardState::close`], with a code of the session's own dialect or the code of the peer's Close; `None`: a
+    /// Close without a code.
     pub fn close_with(&mut self, slot: u32, code: Option<u16>, reason: &str, why: CloseReason) {
         if self.begin_to_close(slot, why) {
             self.delivery.queue_close_with(slot, code, reason);
         }
     }
 
-    /// Closes a session that takes nothing: what waits is discarded, but for the frame that has begun.
+    /// Closes a session that does not read. All waiting frames are discarded, except a frame that is partly written.
     pub fn cut_off(&mut self, slot: u32, code: CloseCode, reason: &str, why: CloseReason) {
         if self.table.get(slot).is_some_and(|connection| connection.is_fresh()) {
-            self.drain_outbox(slot); // the 101 is the first that waits
+            self.drain_outbox(slot); // the 101 is the first frame that waits
         }
         if !self.begin_to_close(slot, why) {
             return;
@@ -301,7 +306,8 @@ impl ShardState {
         self.cut_off(slot, CloseCode::SlowConsumer, reason, CloseReason::Slow);
     }
 
-    /// The peer has gone, or its time after the Close is over: the slot becomes free at the write batch's end.
+    /// Ends a session whose peer has gone, or whose time after the Close is over. Its slot becomes free at the end of
+    /// the write batch.
     pub fn end(&mut self, slot: u32, why: CloseReason) {
         self.begin_to_close(slot, why);
         if self.table.remove(slot).is_some() {
@@ -310,18 +316,18 @@ impl ShardState {
         self.give_up_ended();
     }
 
-    /// Gives up as much of what was kept for sessions that have ended as this tick may.
+    /// Releases as much memory of ended sessions as this tick may.
     pub fn give_up_ended(&mut self) {
         let Self { delivery, catch_up, pacing, endings, env, .. } = self;
         endings.give_up(delivery.ended(), pacing, catch_up, &mut env.tally);
     }
 
-    /// Whether a later tick is to give up more.
+    /// Whether memory of ended sessions is left for a later tick.
     pub fn has_ended(&mut self) -> bool {
         !self.delivery.ended().is_empty() || self.pacing.has_ended() || self.catch_up.has_ended()
     }
 
-    /// Takes a session out of everything but its socket; `false`: it was closing already.
+    /// Removes a session from everything but its socket. Returns `false` if it was closing already.
     fn begin_to_close(&mut self, slot: u32, why: CloseReason) -> bool {
         let until = self.env.now + LINGER;
         let Some(connection) = self.table.get_mut(slot).filter(|connection| connection.is_open()) else { return false };
@@ -335,7 +341,7 @@ impl ShardState {
         self.pacing.forget(slot);
         if self.delivery.subscribers.depart(slot, id) {
             self.table.hold_slot(slot);
-            self.delivery.use_slow_path(slot); // lists name it still
+            self.delivery.use_slow_path(slot); // the lists of subscribers still name the slot
             self.end_departed();
         }
         self.env.vacate();

@@ -1,4 +1,4 @@
-//! A shard's loop, a tick at a time: drain the inbox, read what is ready, fan out, flush, sweep.
+//! The loop of a shard. Each tick drains the inbox, reads ready sockets, fans out, flushes, and sweeps if due.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -16,35 +16,40 @@ use super::upkeep::{Drain, bound_held, bound_notes, keep_budget, sweep_interval}
 use crate::clock::Moment;
 use crate::hub::Message;
 
-/// The buffer that a shard lends to the session whose socket it reads, in bytes. It bounds a session's share of a tick.
+/// The size of the buffer that a shard lends to the session whose socket it reads, in bytes. It bounds a session's
+/// share of a tick.
 const READ_BUFFER_BYTES: usize = 64 << 10;
 
-/// Messages that a tick takes from the inbox at once, at most; it takes twice. No more than two shares wait to be written.
+/// The most messages that a tick takes from the inbox at once. A tick takes twice, and no more than two such shares
+/// wait to be written.
 const SHARE_MESSAGES: usize = 512;
 
-/// Their bytes, at most; and never more than an eighth of an outbox, so that a write batch can't fill one before a write was tried.
+/// The most bytes of such a share. A share is also at most an eighth of an outbox, so that no write batch fills an
+/// outbox before a write was tried.
 const SHARE_BYTES: usize = 128 << 10;
 
-/// Sessions that a tick writes to before it looks at its sockets and its inbox again: about half a millisecond.
+/// The most sessions that a tick writes to before the sockets and the inbox are looked at again: about half a
+/// millisecond.
 const FLUSHED_PER_TICK: usize = 128;
 
-/// Pieces of history that a tick gives out, about a millisecond's work: where many come back at once, what is live does not wait
-/// until all have had theirs.
+/// The most pieces of history that a tick gives out: about a millisecond's work. The bound keeps live messages from
+/// waiting when many sessions return at once.
 const PIECES_PER_TICK: usize = 16;
 
-/// The same where the tick has written a part of the write batch.
+/// The most pieces of history in a tick that has written only a part of the write batch.
 const PIECES_WITHIN_BATCH: usize = 2;
 
-/// While a write batch lasts, all outboxes are counted together every 8 ticks.
+/// While a write batch lasts, the bytes of all outboxes are summed every 8 ticks.
 const BUDGET_TICKS: u64 = 8;
 
-/// Between two sweeps while the gateway drains, so that sessions leave at their own moments.
+/// The time between two sweeps while the gateway drains. It is short, so that sessions are closed close to their own
+/// random moments.
 const DRAIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// While publishers wait, the shard looks for those that are to be woken at least so often.
+/// The longest time after which a shard whose publishers wait calls the next of them.
 const PUBLISHERS_LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
-/// One shard at work.
+/// The loop of one shard and what it works on.
 pub struct Worker {
     sessions: Sessions,
     inbox: Arc<Inbox>,
@@ -54,18 +59,18 @@ pub struct Worker {
     share: VecDeque<Item>,
     connections: Vec<PendingConnection>,
     swept_at: Moment,
-    /// How long this write batch's flush has taken.
+    /// The time that the flushes of this write batch have taken.
     flushed_for: Duration,
     ticks: u64,
-    /// Publishers wait at the inbox.
+    /// Whether publishers wait for room in the inbox.
     publishers_wait: bool,
-    /// Whoever waits until no session is left.
+    /// Requests to drain; each is answered when no session is left.
     drained: Vec<oneshot::Sender<()>>,
     stopped: bool,
 }
 
 impl Worker {
-    /// A shard without sessions, one of `shards`.
+    /// One of `shards` shards, without sessions.
     pub fn new(parts: Parts, inbox: Arc<Inbox>, shards: usize) -> Self {
         let sessions = Sessions::new(parts);
         Self {
@@ -85,7 +90,7 @@ impl Worker {
         }
     }
 
-    /// Works until it is stopped.
+    /// Runs ticks until the shard is stopped.
     pub async fn run(mut self) {
         let mut timer =
             CoalescingTimer::new().inspect_err(|error| tracing::warn!(%error, "no timer for server.coalesce, so it does nothing")).ok();
@@ -93,12 +98,12 @@ impl Worker {
             let more = self.tick();
             let state = &self.sessions.state;
             let may_pause = state.delivery.is_idle() && !state.catch_up.is_awaited();
-            // The runtime looks at the sockets during each of these.
+            // The runtime polls the sockets during each of these waits.
             match (&timer, pause_after(self.flushed_for, state.env.config.server.coalesce)) {
                 (Some(working), Some(pause)) if may_pause => {
                     if let Err(error) = working.wait(pause).await {
                         tracing::warn!(%error, "the timer for server.coalesce failed, so server.coalesce does nothing from now on");
-                        timer = None; // it would fail at once again, and the shard would spin
+                        timer = None; // the timer would fail at once again, and the shard would spin
                     }
                 }
                 _ if more => tokio::task::yield_now().await,
@@ -107,14 +112,14 @@ impl Worker {
         }
     }
 
-    /// One tick; whether there is more to do at once.
+    /// Runs one tick. Returns whether there is more to do at once.
     fn tick(&mut self) -> bool {
         self.sessions.state.begin_tick();
         if self.sessions.state.delivery.is_idle() {
             self.flushed_for = Duration::ZERO;
         }
         self.follow_config();
-        // What was published before a command came goes out before its answer.
+        // Messages that were published before a command came go out before the answer to the command.
         self.drain_inbox();
         self.sessions.read_ready(&mut self.buffer);
         self.sessions.run_slices(&mut self.buffer);
@@ -136,7 +141,7 @@ impl Worker {
         state.env.tally.hand_over();
         if state.table.is_empty() {
             for drained in self.drained.drain(..) {
-                let _ = drained.send(()); // whoever asked may have stopped waiting
+                let _ = drained.send(()); // the requester may have stopped waiting
             }
         }
         let waits = state.catch_up.is_awaited() || state.changes.due(state.env.now).is_some_and(|due| due <= state.env.now);
@@ -150,7 +155,8 @@ impl Worker {
             || waits
     }
 
-    /// Flushes the write batch, or a part of it, and gives out a share of history; whether all is written.
+    /// Flushes the write batch or a part of it, and gives out a share of history. Returns whether the write batch is
+    /// complete.
     fn write(&mut self) -> bool {
         let state = &mut self.sessions.state;
         let began = state.env.moment();
@@ -169,7 +175,8 @@ impl Worker {
         all_written && state.flush(most)
     }
 
-    /// Takes over the connections that have come, and looks at those that have said something; whether at all of them.
+    /// Takes the new connections, and reads the pending handshakes that have sent something. Returns whether none of
+    /// these is left for the next tick.
     fn answer_handshakes(&mut self) -> bool {
         let Self { sessions, inbox, pending, connections, buffer, .. } = self;
         inbox.take_connections(connections);
@@ -178,7 +185,7 @@ impl Worker {
         pending.answer(buffer, |admitted, tcp, rest| sessions.admit(admitted, tcp, rest), || clock.moment())
     }
 
-    /// Waits for the inbox, for a socket or for the next thing that is due.
+    /// Waits for the inbox, for a socket, or for the next moment at which something is due.
     async fn wait(&mut self) {
         let state = &self.sessions.state;
         let now = state.env.moment();
@@ -197,7 +204,7 @@ impl Worker {
         })
         .await;
         if !waited {
-            tokio::task::yield_now().await; // however much comes, the runtime has its turn
+            tokio::task::yield_now().await; // under any load, the runtime has its turn
         }
     }
 
@@ -206,7 +213,7 @@ impl Worker {
         self.inbox.set_bytes_max(self.sessions.state.env.config.limits.inbox_bytes);
     }
 
-    /// Takes a share of the inbox; whether items are left.
+    /// Takes a share of the inbox and processes it. Returns whether items are left.
     fn drain_inbox(&mut self) -> bool {
         let mut share = std::mem::take(&mut self.share);
         let state = &self.sessions.state;
@@ -228,7 +235,7 @@ impl Worker {
         left.items > 0
     }
 
-    /// Gives a message to its subscribers; a write batch that has grown large with it ends before the next.
+    /// Gives a message to its subscribers. Flushes the write batch if it is full then.
     fn fan_out(&mut self, message: &Message) {
         let state = &mut self.sessions.state;
         state.fan_out(message);
@@ -241,16 +248,16 @@ impl Worker {
         match control {
             Control::Expect { session, answer } => {
                 self.sessions.expect(*session);
-                let _ = answer.send(()); // whoever waits may have gone
+                let _ = answer.send(()); // the requester may have gone
             }
             Control::Begin { session, arrived } => self.sessions.begin(*session, *arrived),
             Control::Arrive { id, arrived } => self.sessions.arrive(id, *arrived),
             Control::Forsake { id } => self.sessions.forsake(id),
             Control::Hear { secret, frame, answer } => {
-                let _ = answer.send(self.sessions.hear(secret, frame)); // the request's client may have gone
+                let _ = answer.send(self.sessions.hear(secret, frame)); // the requester may have gone
             }
             Control::Slowest { limit, answer } => {
-                let _ = answer.send(self.sessions.slowest(limit)); // whoever asked may have gone
+                let _ = answer.send(self.sessions.slowest(limit)); // the requester may have gone
             }
             Control::Close { id, code, reason, answer } => {
                 let _ = answer.send(self.sessions.close(id, code, reason));
@@ -286,7 +293,7 @@ impl Worker {
 
 /// Runs a worker on the current thread, in a runtime of its own.
 pub fn run_on_this_thread(runtime: &tokio::runtime::Runtime, parts: Parts, inbox: Arc<Inbox>, shards: usize) {
-    // The runtime's co-operative budget would tell a tick's later sockets that they are full.
+    // Unconstrained, because the runtime's co-operative budget would report the later sockets of a tick as not ready.
     runtime.block_on(tokio::task::unconstrained(Worker::new(parts, inbox, shards).run()));
 }
 
@@ -296,7 +303,7 @@ mod tests {
     use super::super::tests::bench::{new_session, parts};
     use super::*;
 
-    /// A write batch ends however long there is always something for somebody, and its memory is used anew.
+    /// A write batch ends even if there is always a frame for some session, and its memory is reused.
     #[test]
     fn a_write_batch_ends_under_load_without_end() {
         const SESSIONS: usize = 2 * FLUSHED_PER_TICK;
@@ -319,7 +326,7 @@ mod tests {
         assert!((1..100).contains(&batches), "{batches} batches of {given} frames");
     }
 
-    /// Issue 14: whoever asks for a drain a second time does not take the first one's answer away.
+    /// A second request to drain does not take the answer of the first.
     #[test]
     fn each_drain_is_answered() {
         let (parts, inbox) = parts();

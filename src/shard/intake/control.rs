@@ -1,4 +1,4 @@
-//! What the gateway asks of a shard, beside messages.
+//! Control items: requests of the gateway to a shard.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,49 +14,49 @@ use crate::shard::reader::Heard;
 
 /// A request to one shard.
 pub enum Control {
-    /// A connection becomes a session of the shard; its socket follows.
+    /// Registers a session whose socket follows.
     Expect {
         /// The session.
         session: Box<NewSession>,
         /// Answered once it is registered.
         answer: oneshot::Sender<()>,
     },
-    /// A connection becomes a session of the shard, and its socket is here.
+    /// Begins a session whose socket has arrived.
     Begin {
         /// The session.
         session: Box<NewSession>,
         /// The socket.
         arrived: Box<Arrived>,
     },
-    /// An expected session's socket is here.
+    /// Attaches the socket of an expected session.
     Arrive {
         /// The expected session.
         id: SessionId,
         /// The socket.
         arrived: Box<Arrived>,
     },
-    /// An expected session's client has gone before its socket came.
+    /// Ends an expected session whose client has gone before the socket arrived.
     Forsake {
         /// The expected session.
         id: SessionId,
     },
-    /// A request speaks for a session.
+    /// Hands a session a frame that came in an HTTP request.
     Hear {
         /// The session's secret.
         secret: SessionSecret,
         /// The frame that the request carries.
         frame: Bytes,
-        /// What became of that.
+        /// Receives whether the session took the frame.
         answer: oneshot::Sender<Heard>,
     },
-    /// The sessions with the fullest outboxes, fullest first.
+    /// Lists the sessions with the fullest outboxes, fullest first.
     Slowest {
-        /// The most sessions that are listed.
+        /// The most sessions to list.
         limit: usize,
-        /// Where the answer goes.
+        /// Receives the list.
         answer: oneshot::Sender<Vec<SessionView>>,
     },
-    /// A session is to be closed, if it is here.
+    /// Closes a session, if it is in this shard.
     Close {
         /// The session.
         id: SessionId,
@@ -64,34 +64,35 @@ pub enum Control {
         code: CloseCode,
         /// The reason in the Close.
         reason: &'static str,
-        /// Whether it was here.
+        /// Receives whether the session was in this shard.
         answer: oneshot::Sender<bool>,
     },
-    /// The sessions of a user are to be closed by an operator, those that are here.
+    /// Closes the sessions of a user in this shard, on an operator's request.
     CloseUser {
         /// The user.
         user: Arc<str>,
-        /// This one alone, if it is one of them.
+        /// Only this session, if it is one of the user's.
         only: Option<SessionId>,
         /// Sessions that stay open.
         spared: Arc<[SessionId]>,
-        /// How many were here.
+        /// Receives the number of closed sessions.
         answer: oneshot::Sender<usize>,
     },
-    /// The sessions of a user are to do something, those that are here.
+    /// Gives an order to the sessions of a user in this shard.
     Order {
-        /// Which of them, and what.
+        /// The addressee and the order.
         what: Arc<(Addressee, Order)>,
-        /// How many did something.
+        /// Receives the number of sessions that had something to do.
         answer: oneshot::Sender<usize>,
     },
-    /// Every session is told that the gateway drains, and closed at its own moment within `over`, which began when this was first said.
+    /// Tells every session that the gateway drains, and closes each at a random moment within `over`, counted from the
+    /// first such request.
     Drain {
-        /// How long that takes.
+        /// The duration of the drain.
         over: Duration,
         /// Answered when no session is left.
         answer: oneshot::Sender<()>,
     },
-    /// The thread ends, whatever is left.
+    /// Stops the shard's thread, even while sessions are left.
     Stop,
 }

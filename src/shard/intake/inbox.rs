@@ -16,46 +16,46 @@ use crate::position::Position;
 use crate::shard::load::Load;
 use crate::topic_name::TopicName;
 
-/// What a message costs in an inbox beside its payload, in bytes.
+/// The bytes that a message counts in an inbox beside its payload.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
-/// What a control item costs in an inbox, in bytes. What else it brings is in the account of its connection.
+/// The bytes that a control item counts in an inbox. Its other memory is accounted to its connection.
 const CONTROL_BYTES: usize = 256;
 
-/// Requests that speak for sessions are refused while so many control items wait.
+/// The most control items that may wait before HTTP requests that carry frames of sessions are refused.
 const CONTROLS_MAX: usize = 16_384;
 
-/// Room that an empty inbox keeps, in items.
+/// The capacity that an empty inbox keeps, in items.
 const ITEMS_KEPT: usize = 2_048;
 
-/// What a shard finds in its inbox.
+/// An item of a shard's inbox.
 pub enum Item {
-    /// A message of a topic with a subscriber here, or one that has just left.
+    /// A message of a topic that the shard subscribes to. The last subscriber may have left since.
     Message(Message),
-    /// A topic whose log is another one from here on; subscribers have had all up to this position.
+    /// The log of a topic was replaced. Subscribers have had the messages up to this position.
     LogReplaced(TopicName, Position),
-    /// A change of presence of such a topic.
+    /// A change of presence in such a topic.
     Presence(Arc<PresenceChange>),
-    /// Something that the gateway asks of this shard.
+    /// A request of the gateway.
     Control(Control),
 }
 
-/// What is in an inbox after a share was taken.
+/// The state of an inbox after a share was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remaining {
-    /// How many items are left.
+    /// The number of items that are left.
     pub items: usize,
-    /// Whether publishers wait. Those that were woken may not come, and then others are woken by a later call.
+    /// Whether publishers wait. A publisher that was woken may not come; then a later [`Inbox::take`] wakes others.
     pub publishers_wait: bool,
 }
 
-/// One shard's inbox. Publishers push and wake the shard only if it is not awake already.
+/// One shard's inbox. Publishers push, and wake the shard only if it sleeps.
 pub struct Inbox {
-    /// Held for a push or for taking a tick's share; nothing waits under it.
+    /// Held for a push or for taking a tick's share. Nothing blocks under this lock.
     state: Mutex<State>,
     /// `limits.inbox_bytes`.
     bytes_max: AtomicUsize,
-    /// What other threads see of the shard.
+    /// The counts of the shard that other threads see.
     load: Arc<Load>,
 }
 
@@ -66,56 +66,58 @@ struct State {
     shard: Option<Waker>,
     /// Publishers that found no room.
     publishers: PublisherQueue,
-    /// Connections; they don't queue behind messages.
+    /// New connections. They do not queue behind messages.
     connections: Vec<PendingConnection>,
 }
 
 impl Inbox {
-    /// An empty one.
+    /// An empty inbox that holds about `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Self {
         Self { state: Mutex::default(), bytes_max: AtomicUsize::new(bytes_max), load: Arc::default() }
     }
 
-    /// What other threads see of the shard.
+    /// The counts of the shard that other threads see.
     pub fn load(&self) -> &Arc<Load> {
         &self.load
     }
 
-    /// Changes its bound.
+    /// Sets `limits.inbox_bytes`.
     pub fn set_bytes_max(&self, bytes: usize) {
         self.bytes_max.store(bytes, Ordering::Relaxed);
     }
 
-    /// Hands `control` to the shard. None is refused for want of room: a new session has a place in an account of its own, an operator's order
-    /// is to be carried out, and whoever speaks for a session asks [`Inbox::takes_requests`] before.
+    /// Hands `control` to the shard and wakes it. No control item is refused for lack of room. A new session has its
+    /// place in an account of its own, an operator's order must be carried out, and the caller of a request for a
+    /// session asks [`Inbox::takes_requests`] first.
     pub fn control(&self, control: Control) {
         self.load.push_control();
         self.push(Item::Control(control));
     }
 
-    /// Whether requests that speak for sessions are taken. A client may give one up that waits, and make the next.
+    /// Whether frames of HTTP requests are accepted. Without this bound, a client could abandon its waiting requests
+    /// and send others without end.
     pub fn takes_requests(&self) -> bool {
         self.load.controls() < CONTROLS_MAX
     }
 
-    /// Hands `control` to the shard, which finds it when it wakes; [`Inbox::rouse`] sees to that.
+    /// Hands `control` to the shard without waking it. [`Inbox::rouse`] has to follow.
     pub fn deposit(&self, control: Control) {
         self.load.push_control();
         self.put(&mut self.state.lock(), Item::Control(control));
     }
 
-    /// Leaves a connection for the shard; [`Inbox::rouse`] tells it.
+    /// Leaves a connection for the shard without waking it. [`Inbox::rouse`] has to follow.
     pub fn announce(&self, connection: PendingConnection) {
         self.load.occupy();
         self.state.lock().connections.push(connection);
     }
 
-    /// Moves the connections that have come into `connections`.
+    /// Moves the new connections into `connections`.
     pub fn take_connections(&self, connections: &mut Vec<PendingConnection>) {
         connections.append(&mut self.state.lock().connections);
     }
 
-    /// Wakes the shard if it has something to take and sleeps.
+    /// Wakes the shard if it sleeps while its inbox has items or connections.
     pub fn rouse(&self) {
         let state = self.state.lock();
         if !state.is_empty() {
@@ -123,7 +125,8 @@ impl Inbox {
         }
     }
 
-    /// Moves a tick's share into `share`: at most about `messages` and `bytes`. And how many items are left.
+    /// Moves at most about `messages` items, or `bytes` bytes, into `share`, and wakes the publishers whose turn it is.
+    /// Returns what is left.
     pub fn take(&self, share: &mut VecDeque<Item>, messages: usize, bytes: usize, now: Moment) -> Remaining {
         let mut state = self.state.lock();
         let mut taken_bytes = 0;
@@ -150,7 +153,7 @@ impl Inbox {
         remaining
     }
 
-    /// Whether there is something to take; if not, `waker` is woken by the next push.
+    /// Whether the inbox has items or connections. If it has none, the next push wakes `waker`.
     pub fn is_filled_or_wakes(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
         let filled = !state.is_empty();
@@ -166,14 +169,14 @@ impl Inbox {
         wake(state);
     }
 
-    /// A publisher leaves the queue.
+    /// Takes a publisher out of the queue.
     fn leave(&self, leave: impl FnOnce(&mut PublisherQueue)) {
         let mut state = self.state.lock();
         leave(&mut state.publishers);
         self.rouse_if_stalled(state);
     }
 
-    /// Wakes the shard where it is to call the next publishers, and may sleep.
+    /// Wakes the shard, which may sleep, if it is to call the next publishers.
     fn rouse_if_stalled(&self, state: MutexGuard<'_, State>) {
         if state.bytes < self.bytes_max.load(Ordering::Relaxed) && state.publishers.is_stalled() {
             wake(state);
@@ -193,7 +196,7 @@ impl State {
     }
 }
 
-/// Wakes the shard if it sleeps, once the lock is free for it.
+/// Wakes the shard if it sleeps. The lock is released first, because the shard takes it at once.
 fn wake(mut state: MutexGuard<'_, State>) {
     let shard = state.shard.take();
     drop(state);
@@ -210,7 +213,7 @@ impl Outlet for Inbox {
 
     fn when_room(&self, publisher: &Waker) {
         let mut state = self.state.lock();
-        // There may be room by now, and the shard may sleep.
+        // The inbox may have room by now while the shard sleeps; then nothing else would wake the publisher.
         if state.bytes < self.bytes_max.load(Ordering::Relaxed) && state.publishers.may_offer(publisher) {
             drop(state);
             return publisher.wake_by_ref();
@@ -258,10 +261,10 @@ mod tests {
     use super::*;
     use crate::position::{Epoch, Offset};
 
-    /// Whatever waits in an inbox takes room in it, until the shard takes it; and a client that gives up its requests and makes
-    /// others is refused at some point. (Control items and replaced logs took none.)
+    /// All items in an inbox count against its bound until the shard takes them. HTTP requests are refused past a
+    /// bound, even if their clients abandon them. (Control items and replaced logs did not count.)
     #[test]
-    fn whatever_waits_takes_room() {
+    fn all_items_count_against_the_bound() {
         let inbox = Inbox::new(1);
         let topic = TopicName::parse("chat.a").unwrap();
         let put: [&dyn Fn(); 3] = [&|| inbox.control(Control::Stop), &|| inbox.deposit(Control::Stop), &|| {

@@ -1,4 +1,5 @@
-//! Intake: what comes into a shard: messages and controls through its inbox, connections, new sessions.
+//! Intake: the ways into a shard. Messages and control items come through its inbox, beside connections and new
+//! sessions.
 
 mod control;
 mod inbox;

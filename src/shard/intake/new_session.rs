@@ -12,22 +12,24 @@ use crate::shard::reader::Reader;
 use crate::shard::slot::Stream;
 use crate::topic_name::TopicName;
 
-/// A connection whose handshake is pending: it has not said anything yet.
+/// A connection whose handshake is pending. It has sent nothing yet.
 pub struct PendingConnection {
-    /// TCP alone, in no runtime.
+    /// The TCP socket, registered with no runtime.
     pub stream: TcpStream,
-    /// It is handed on if it has not said anything for so long.
+    /// The time after which the connection is handed on if it has sent nothing.
     pub timeout: Duration,
-    /// Looks at what it says.
+    /// Decides what becomes of the connection.
     pub handler: Box<dyn HandshakeHandler>,
 }
 
-/// Looks at the first bytes of one pending connection, on the shard's thread, and never waits.
+/// Decides on the first bytes of one pending connection. It is called on the shard's thread and must not block.
 pub trait HandshakeHandler: Send {
-    /// The session that `first_bytes` ask for in full and may have; `None`: the connection is to be handed on.
+    /// The session that `first_bytes` request completely, if the request is granted. `None`: the connection is to be
+    /// handed on.
     fn admit(&mut self, first_bytes: &[u8]) -> Option<Admitted>;
 
-    /// Hands the connection on to where HTTP is spoken, with its `first_bytes`: none, if its time is over or it has gone.
+    /// Hands the connection on to the HTTP front, with its `first_bytes`. These are empty if the time-out has passed or
+    /// the connection has ended.
     fn hand_on(self: Box<Self>, stream: TcpStream, first_bytes: &[u8]);
 }
 
@@ -35,52 +37,54 @@ pub trait HandshakeHandler: Send {
 pub struct Admitted {
     /// The session.
     pub session: NewSession,
-    /// The head of the answer: a 101, or a stream's 200.
+    /// The head of the answer: a 101, or the 200 of a stream.
     pub head: Vec<u8>,
-    /// How many of the first bytes were its request.
+    /// The number of first bytes that belong to the request.
     pub used: usize,
 }
 
 /// A connection whose request for a session was granted.
 pub struct NewSession {
-    /// Its name.
+    /// The session's id.
     pub id: SessionId,
-    /// Who is at the other end, as limits count it.
+    /// The client's address, as limits count it.
     pub address: SocketAddr,
-    /// Which frames it takes.
+    /// The encoding of the frames that the session receives.
     pub variant: Encoding,
-    /// What reads and decides for it.
+    /// The session's reader.
     pub reader: Box<dyn Reader>,
-    /// Given back when the session has ended: its place in the totals.
+    /// The session's place in the totals. Dropped when the session has ended.
     pub permit: Box<dyn Send>,
-    /// It subscribes as it opens. Such a session is registered in its shard before the 101, so that no message is missed; others
-    /// are registered with their socket, which spares the shard a tick for each.
+    /// Whether the session subscribes as it opens. Such a session is registered in its shard before the 101, so that it
+    /// misses no message. Other sessions are registered together with their socket, which saves the shard a tick for
+    /// each.
     pub subscribes_at_once: bool,
 }
 
 /// The socket of a new session whose answer is due.
 pub struct Arrived {
-    /// Plain or under TLS, in no runtime.
+    /// The socket, plain or with TLS, registered with no runtime.
     pub stream: Stream,
-    /// The answer's head, a 101 or a stream's 200, which goes out before all else: with the session's first words it takes one write.
+    /// The head of the answer: a 101, or the 200 of a stream. It goes out first, in one write with the session's first
+    /// frames.
     pub head: Vec<u8>,
-    /// What the client sent behind its request's head.
+    /// The bytes that the client sent behind the head of its request.
     pub already_read: Bytes,
 }
 
 /// A session as `/v1/sessions` shows it.
 #[derive(Debug, Clone)]
 pub struct SessionView {
-    /// Its name.
+    /// The session's id.
     pub id: SessionId,
-    /// Its user.
+    /// The session's user.
     pub user: Option<Arc<str>>,
-    /// Its address.
+    /// The client's address.
     pub address: SocketAddr,
-    /// The name of its dialect.
+    /// The name of the session's dialect.
     pub dialect: &'static str,
-    /// What waits for it.
+    /// The bytes that wait for the session.
     pub outbox_bytes: usize,
-    /// The oldest message that waits: its topic and age.
+    /// The topic and the age of the oldest message that waits.
     pub oldest: Option<(TopicName, Duration)>,
 }

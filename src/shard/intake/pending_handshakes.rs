@@ -1,5 +1,5 @@
-//! Connections whose handshake is pending. They wait in the shard that may get their session, so that the runtime of one thread alone
-//! ever knows their sockets; one that asks for anything but a session is handed on.
+//! Connections whose handshake is pending. They wait in the shard that may get their session, so that only one runtime
+//! ever registers their sockets. A connection that does not ask for a session is handed on.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use crate::clock::Moment;
 use crate::shard::load::Load;
 use crate::shard::slot::{ReadyList, SlotWaker};
 
-/// How long a tick looks at those that have said something. Some have signatures to check; running sessions wait meanwhile.
+/// The time that a tick spends on pending handshakes. Some have signatures to verify, and running sessions wait
+/// meanwhile.
 const SHARE: Duration = Duration::from_micros(100);
 
 /// A shard's pending connections.
@@ -22,7 +23,7 @@ pub struct PendingHandshakes {
     connections: Vec<Option<Waiting>>,
     free: Vec<u32>,
     ready: Arc<ReadyList>,
-    /// Places of connections to be looked at, the first at the end.
+    /// The places of connections that have sent something. The next one is at the end.
     heard: Vec<u32>,
     load: Arc<Load>,
 }
@@ -35,12 +36,12 @@ struct Waiting {
 }
 
 impl PendingHandshakes {
-    /// None yet; they count in `load`.
+    /// No pending connections. They will be counted in `load`.
     pub fn new(load: &Arc<Load>) -> Self {
         Self { connections: Vec::new(), free: Vec::new(), ready: Arc::default(), heard: Vec::new(), load: Arc::clone(load) }
     }
 
-    /// Takes a connection over, in the runtime of the current thread. Its time begins `now`.
+    /// Registers a connection with the runtime of the current thread. Its time-out begins at `now`.
     pub fn receive(&mut self, connection: PendingConnection, now: Moment) {
         let PendingConnection { stream, timeout, handler } = connection;
         let tcp = match TcpStream::from_std(stream) {
@@ -61,8 +62,9 @@ impl PendingHandshakes {
         self.connections[place as usize] = Some(Waiting { tcp, waker, until: now + timeout, handler });
     }
 
-    /// Looks at those that have said something, for a share of the tick as `now` tells the time: they are given to `admit`, with what
-    /// they said behind their request, or handed on. `false`: some are left for the next tick.
+    /// Reads the connections that have sent something, for a share of the tick. `now` reads the clock. Each connection
+    /// is given to `admit`, with the bytes behind its request, or handed on. Returns `false` if some are left for the
+    /// next tick.
     pub fn answer(
         &mut self,
         buffer: &mut [u8],
@@ -70,7 +72,7 @@ impl PendingHandshakes {
         mut now: impl FnMut() -> Moment,
     ) -> bool {
         if self.is_empty() {
-            self.heard.clear(); // of those whose time was over
+            self.heard.clear(); // places of connections that were handed on by a time-out
             return true;
         }
         if self.heard.is_empty() {
@@ -87,7 +89,7 @@ impl PendingHandshakes {
         self.heard.is_empty()
     }
 
-    /// Hands those on whose time is over.
+    /// Hands on the connections whose time-out has passed.
     pub fn sweep(&mut self, now: Moment) {
         for place in 0..self.connections.len() as u32 {
             if self.connections[place as usize].as_ref().is_some_and(|connection| connection.until <= now) {
@@ -96,7 +98,7 @@ impl PendingHandshakes {
         }
     }
 
-    /// Whether a connection has said something; if not, `waker` is woken by the next that does.
+    /// Whether a connection has sent something. If none has, the next one that does wakes `waker`.
     pub fn is_heard_or_wakes(&self, waker: &Waker) -> bool {
         !self.is_empty() && (!self.heard.is_empty() || self.ready.is_filled_or_wakes(waker))
     }

@@ -30,7 +30,7 @@ const IDLE_TAKES_MAX: u32 = 64;
 /// it waits again, and it makes up for that.
 #[derive(Debug, Default)]
 pub struct PublisherQueue {
-    /// By the addresses of their wakers, which stay theirs while the wakers are kept here.
+    /// By the addresses of their wakers. An address is not reused while its waker is kept here.
     publishers: HashMap<usize, Publisher>,
     /// Those that wait, called or not, in their order.
     waiting: BTreeSet<Place>,
@@ -40,7 +40,7 @@ pub struct PublisherQueue {
     turn: u64,
     /// How many publishers have begun to wait; it gives them their order within a turn.
     arrivals: u64,
-    /// Past that many publishers, those are forgotten that are neither waiting nor ahead.
+    /// The number of publishers past which those that neither wait nor are ahead are forgotten.
     kept_max: usize,
     idle_takes: u32,
 }
@@ -59,11 +59,11 @@ struct Publisher {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// It offers messages, has none, or waits for another inbox.
+    /// The publisher offers messages, has none, or waits for another inbox.
     Away,
-    /// It waits.
+    /// The publisher waits.
     Waiting,
-    /// It waited and was woken.
+    /// The publisher waited and was woken.
     Called,
 }
 
@@ -222,7 +222,7 @@ mod tests {
         std::array::from_fn(|_| Waker::from(Arc::new(Publisher)))
     }
 
-    /// How many messages of 100 it may offer.
+    /// The number of messages, of 100, that `publisher` may offer.
     fn offers(queue: &mut PublisherQueue, publisher: &Waker) -> u32 {
         let offer = |queue: &mut PublisherQueue| {
             let may = queue.may_offer(publisher);
@@ -238,8 +238,8 @@ mod tests {
         woken.len() == expected.len() && woken.iter().zip(expected).all(|(woken, expected)| woken.will_wake(expected))
     }
 
-    /// First come, first served, each for a turn; whoever comes meanwhile goes behind. (Four publishers got 681,800,
-    /// 62,200, 12,000 and 11,400 messages.)
+    /// Publishers are served in the order of their arrival, one turn each. A publisher that comes later goes behind.
+    /// (Four publishers got 681,800, 62,200, 12,000 and 11,400 messages.)
     #[test]
     fn publishers_have_their_turns_in_their_order() {
         let (mut queue, now) = (PublisherQueue::default(), Moment::default());
@@ -262,8 +262,8 @@ mod tests {
         assert!(are(&queue.call_next(now), &[&c, &a, &b]));
     }
 
-    /// A publisher that finds no room within its turn keeps its place for the rest of it. (It went behind all others, and so the last of a
-    /// round had less in every round.)
+    /// A publisher that finds no room within its turn keeps its place for the rest of the turn. (It went behind all
+    /// others, so the last of each round got fewer messages.)
     #[test]
     fn a_full_inbox_does_not_end_a_turn() {
         let (mut queue, now) = (PublisherQueue::default(), Moment::default());
@@ -280,9 +280,9 @@ mod tests {
         assert_eq!(offers(&mut queue, &b), TURN_MESSAGES - 3);
     }
 
-    /// A publisher that is called and has gone, waits elsewhere or is slow does not hold up those behind it.
+    /// A publisher that was called does not hold up others if it has gone, waits elsewhere or is slow.
     #[test]
-    fn nobody_waits_for_who_does_not_come() {
+    fn a_called_publisher_that_does_not_come_holds_up_nobody() {
         let (mut queue, mut now) = (PublisherQueue::default(), Moment::default());
         let [gone, elsewhere, slow, live] = publishers();
         for publisher in [&gone, &elsewhere, &slow] {
@@ -302,9 +302,9 @@ mod tests {
         }
     }
 
-    /// What is kept of publishers is bounded by those that wait, however many come once.
+    /// The number of known publishers is bounded by those that wait, however many come once.
     #[test]
-    fn those_who_come_once_are_forgotten() {
+    fn publishers_that_come_once_are_forgotten() {
         let (mut queue, now) = (PublisherQueue::default(), Moment::default());
         let [always] = publishers();
         for _ in 0..10_000 {

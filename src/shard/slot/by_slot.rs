@@ -1,10 +1,10 @@
-//! What is kept of each session, by the number of its slot, in pieces that stay where they are.
+//! A map from slots to values, in pieces that do not move when the map grows.
 
-/// Slots in a piece, a power of two. One growing array would be copied whole, for milliseconds, whenever it is full, and for a
-/// while be there twice.
+/// Slots in a piece, a power of two. A single array would be copied whole whenever it grows: that takes milliseconds,
+/// and twice the memory for a while.
 const PIECE_SLOTS: usize = 64;
 
-/// Values by the numbers of their slots.
+/// Values by slot.
 pub struct BySlot<T> {
     pieces: Vec<Box<[Option<T>]>>,
 }
@@ -16,7 +16,7 @@ impl<T> Default for BySlot<T> {
 }
 
 impl<T> BySlot<T> {
-    /// One more than the highest number that there is room for.
+    /// The number of slots that there is room for.
     pub fn end(&self) -> u32 {
         (self.pieces.len() * PIECE_SLOTS) as u32
     }
@@ -31,7 +31,7 @@ impl<T> BySlot<T> {
         self.pieces.get_mut(slot as usize / PIECE_SLOTS)?[slot as usize % PIECE_SLOTS].as_mut()
     }
 
-    /// Gives `slot` a value.
+    /// Sets the value of `slot`.
     pub fn put(&mut self, slot: u32, value: T) {
         while self.end() <= slot {
             self.pieces.push(std::iter::repeat_with(|| None).take(PIECE_SLOTS).collect());
@@ -39,12 +39,12 @@ impl<T> BySlot<T> {
         self.pieces[slot as usize / PIECE_SLOTS][slot as usize % PIECE_SLOTS] = Some(value);
     }
 
-    /// Takes the value of `slot` out.
+    /// Removes and returns the value of `slot`.
     pub fn take(&mut self, slot: u32) -> Option<T> {
         self.pieces.get_mut(slot as usize / PIECE_SLOTS)?[slot as usize % PIECE_SLOTS].take()
     }
 
-    /// All values with their slots, in the order of these.
+    /// All values with their slots, in ascending order of the slots.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let slots = self.pieces.iter().flat_map(|piece| piece.iter());
         slots.enumerate().filter_map(|(slot, value)| Some((slot as u32, value.as_ref()?)))

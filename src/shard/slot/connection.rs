@@ -21,52 +21,52 @@ pub struct Connection {
     id: SessionId,
     address: SocketAddr,
     socket: Socket,
-    /// Lists its slot as ready.
+    /// Lists the session's slot as ready.
     waker: Arc<SlotWaker>,
     stage: Stage,
     input: InputWait,
     liveness: Liveness,
-    /// Its place in the totals, given back when the connection is dropped.
+    /// The session's place in the totals, given back when the connection is dropped.
     _permit: Box<dyn Send>,
 }
 
-/// Whether what was read of a session, or a command of it, waits for its reader; and what ends that.
+/// What has to happen before a session's reader is called again with unused bytes or a pending command.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InputWait {
-    /// Nothing waits.
+    /// Nothing: no bytes are unused and no command is pending.
     #[default]
     Nothing,
-    /// Its waker: whatever the command waits for wakes that, or has the session looked at.
+    /// The session's waker, or a schedule of its slot. Whatever the command waits for causes one of the two.
     Waker,
-    /// The outbox: the reader goes on once all is written.
+    /// The outbox: the reader is called again once all is written.
     Outbox,
 }
 
 impl InputWait {
-    /// The same where bytes were read beside it that the reader has not used.
+    /// The wait when the bytes `unread` are left beside it: [`InputWait::Outbox`] if nothing else is waited for.
     pub fn with_unread(self, unread: &[u8]) -> Self {
         if self == Self::Nothing && !unread.is_empty() { Self::Outbox } else { self }
     }
 }
 
-/// A session's life.
+/// The stage of a session's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// It reads and writes.
+    /// The session reads and writes.
     Open,
-    /// A Close is queued; what comes is read and discarded until then.
+    /// A Close is queued. Input is read and discarded until the connection is dropped.
     Closing {
-        /// When the connection is dropped.
+        /// The moment at which the connection is dropped.
         until: Moment,
-        /// All is written and the writing side ended.
+        /// Whether all is written and the writing side has ended.
         ended: bool,
-        /// It takes nothing but its Close any more.
+        /// Whether no frame but the Close is queued for it any more.
         cut_off: bool,
     },
 }
 
 impl Connection {
-    /// An open session whose socket is on its way.
+    /// The connection of an open session whose socket is on its way.
     pub fn new(id: SessionId, address: SocketAddr, permit: Box<dyn Send>, waker: Arc<SlotWaker>, now: Moment) -> Self {
         Self {
             id,
@@ -80,71 +80,71 @@ impl Connection {
         }
     }
 
-    /// The session's name.
+    /// The session's id.
     pub fn id(&self) -> SessionId {
         self.id
     }
 
-    /// Who is at the other end.
+    /// The client's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its socket is here.
+    /// Attaches the socket, which has arrived.
     pub fn attach(&mut self, socket: Socket) {
         self.socket = socket;
     }
 
-    /// Its signs of life.
+    /// The session's signs of life.
     pub fn liveness(&mut self) -> &mut Liveness {
         &mut self.liveness
     }
 
-    /// The waker for its socket: it lists the session's slot as ready.
+    /// The waker for the socket. It lists the session's slot as ready.
     pub fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.waker))
     }
 
-    /// Reads what the socket has; 0 bytes: the peer has ended its side.
+    /// Reads from the socket. Returns the number of bytes read; 0 means that the peer has ended its side.
     pub fn poll_read(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let waker = self.waker();
         self.socket.poll_read(&mut Context::from_waker(&waker), buffer)
     }
 
-    /// Writes what the socket takes of `parts`, in order.
+    /// Writes as much of `parts`, in order, as the socket accepts. Returns the number of bytes written.
     pub fn poll_write(&mut self, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let waker = self.waker();
         self.socket.poll_write(&mut Context::from_waker(&waker), parts)
     }
 
-    /// Writes what TLS still holds.
+    /// Writes the bytes that TLS has buffered.
     pub fn poll_flush(&mut self) -> Poll<io::Result<()>> {
         let waker = self.waker();
         self.socket.poll_flush(&mut Context::from_waker(&waker))
     }
 
-    /// Whether it takes messages.
+    /// Whether the session is open, so that it receives messages.
     pub fn is_open(&self) -> bool {
         self.stage == Stage::Open
     }
 
-    /// Whether nothing was written to its socket yet, which would take it at once.
+    /// Whether nothing was written to the socket yet. A write would succeed at once.
     pub fn is_fresh(&self) -> bool {
         matches!(self.socket, Socket::Fresh(_))
     }
 
-    /// Whether it is open and TCP holds nothing back, nor its reader.
+    /// Whether the session is open, its socket is plain TCP, and no input waits.
     pub fn is_at_rest(&self) -> bool {
         !self.input_waits() && self.is_open() && matches!(self.socket, Socket::Plain(_))
     }
 
-    /// Whether its reader goes on with its input once all is written.
+    /// Whether the reader is to be called again once all is written.
     pub fn reads_on_when_written(&self) -> bool {
         self.input == InputWait::Outbox
     }
 
-    /// Says what its input waits for. Until that is nothing, its socket is not read: the peer can't be heard, and its time to answer
-    /// begins anew.
+    /// Sets what the input waits for. While it waits, the socket is not read, so the peer can't be heard. When the wait
+    /// ends, the peer's time to answer begins anew.
     pub fn set_input_wait(&mut self, wait: InputWait, now: Moment) {
         if self.input_waits() && wait == InputWait::Nothing {
             self.liveness.heard(now);
@@ -156,26 +156,27 @@ impl Connection {
         self.input != InputWait::Nothing
     }
 
-    /// The session ends but for its Close, and the connection at `until`. Its place in the totals is taken until then.
+    /// Begins to close: the session is left with its Close, and the connection ends at `until`. Its place in the totals
+    /// is taken until then.
     pub fn begin_to_close(&mut self, until: Moment) {
         self.stage = Stage::Closing { until, ended: false, cut_off: false };
         self.input = InputWait::Nothing;
         self.liveness.set_deadline(None);
     }
 
-    /// A closing session takes nothing but its Close any more.
+    /// Notes that no frame but the Close is queued for a closing session any more.
     pub fn cut_off(&mut self) {
         if let Stage::Closing { cut_off, .. } = &mut self.stage {
             *cut_off = true;
         }
     }
 
-    /// Whether it was cut off.
+    /// Whether the session was cut off.
     pub fn is_cut_off(&self) -> bool {
         matches!(self.stage, Stage::Closing { cut_off: true, .. })
     }
 
-    /// All is written: a closing session ends its writing side, once. `true`: it did so now.
+    /// Ends the writing side of a closing session whose bytes are all written. Returns `true` the first time.
     pub fn end_writing(&mut self) -> bool {
         let Stage::Closing { ended, .. } = &mut self.stage else { return false };
         if std::mem::replace(ended, true) {
@@ -186,7 +187,7 @@ impl Connection {
         true
     }
 
-    /// What is due at `now`; `stuck_for` is how long its outbox has not moved.
+    /// What is due at `now`. `stuck_for` is how long the session's outbox has not moved.
     pub fn finding(&self, heartbeat: Heartbeat, write_timeout: Duration, now: Moment, stuck_for: Option<Duration>) -> Option<Finding> {
         match self.stage {
             Stage::Closing { until, .. } => (now >= until).then_some(Finding::Over),
@@ -197,7 +198,7 @@ impl Connection {
         }
     }
 
-    /// Whether the runtime knows its socket.
+    /// Whether the socket is registered with the runtime.
     #[cfg(test)]
     pub fn is_registered(&self) -> bool {
         matches!(self.socket, Socket::Plain(_) | Socket::Tls(_))

@@ -5,65 +5,68 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::dialect::Heartbeat;
 
-/// When a session was last heard of, and what it has coming.
+/// When a session last gave a sign of life, and the moments of what is due for it.
 pub struct Liveness {
-    /// When it was last heard of.
+    /// The moment of the last sign of life.
     heard_at: Moment,
-    /// When the last heartbeat went out, or the session began; where nobody answers these, when anything went out.
+    /// The moment at which the last heartbeat went out or the session began. For a client that does not answer
+    /// heartbeats, the moment of the last write.
     pinged_at: Moment,
-    /// When its reader is to be called.
+    /// The moment at which the reader's deadline is due.
     deadline: Option<Moment>,
-    /// When a drain closes it.
+    /// The moment at which a drain closes the session.
     leaves_at: Option<Moment>,
 }
 
 /// What the sweep finds due for one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// The time after its Close is over.
+    /// The time after the session's Close is over.
     Over,
-    /// The drain closes it now.
+    /// The drain closes the session now.
     Leaves,
-    /// Its outbox has not moved for `write_timeout`.
+    /// The session's outbox has not moved for `write_timeout`.
     Stuck,
-    /// It gave no sign of life after a Ping.
+    /// The session gave no sign of life after a Ping.
     Silent,
     /// A heartbeat is due.
     Ping,
 }
 
 impl Liveness {
-    /// A session that begins at `now`.
+    /// The signs of life of a session that begins at `now`.
     pub fn new(now: Moment) -> Self {
         Self { heard_at: now, pinged_at: now, deadline: None, leaves_at: None }
     }
 
-    /// It gave a sign of life.
+    /// Notes a sign of life.
     pub fn heard(&mut self, now: Moment) {
         self.heard_at = now;
     }
 
-    /// A heartbeat goes out; or where nobody answers these, anything, which puts the next one off.
+    /// Notes that a heartbeat goes out. For a client that does not answer heartbeats, every write counts as one and
+    /// postpones the next.
     pub fn pinged(&mut self, now: Moment) {
         self.pinged_at = now;
     }
 
-    /// Its reader is to be called then; `None`: not at all.
+    /// Sets the moment of the reader's deadline; `None`: no deadline.
     pub fn set_deadline(&mut self, deadline: Option<Moment>) {
         self.deadline = deadline;
     }
 
-    /// Takes the deadline of its reader, if that has passed.
+    /// Takes the reader's deadline if it has passed. Returns whether it has.
     pub fn take_deadline(&mut self, now: Moment) -> bool {
         self.deadline.take_if(|deadline| *deadline <= now).is_some()
     }
 
-    /// The drain closes it then.
+    /// Sets the moment at which the drain closes the session.
     pub fn leaves_at(&mut self, moment: Moment) {
         self.leaves_at = Some(moment);
     }
 
-    /// What is due at `now`, the first that counts; `stuck_for` is how long its outbox has not moved.
+    /// What is due at `now`; if several are due, the first in the order of [`Finding`]. `stuck_for` is how long the
+    /// session's outbox has not moved.
     pub fn finding(&self, heartbeat: Heartbeat, write_timeout: Duration, now: Moment, stuck_for: Option<Duration>) -> Option<Finding> {
         let waits_for_answer = self.heard_at < self.pinged_at && heartbeat.timeout.is_some();
         if self.leaves_at.is_some_and(|at| now >= at) {

@@ -1,4 +1,4 @@
-//! What a shard knows of a session's connection: its slot, its socket, its stage, its signs of life.
+//! The connection of a session: its slot, its socket, its stage, its signs of life.
 
 mod by_slot;
 mod connection;

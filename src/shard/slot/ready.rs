@@ -1,4 +1,5 @@
-//! Which sockets have something to read: a list of slots, or of places among the pending handshakes, instead of a task for each.
+//! The list of slots, or of places among the pending handshakes, whose sockets were woken. It replaces a task for each
+//! socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +20,8 @@ struct State {
     shard: Option<Waker>,
 }
 
-/// What a socket wakes: it lists its slot. A wake that comes late, for a slot that has another session by then, makes the
-/// shard look at that one's socket for nothing, and no more.
+/// The waker of a socket. A wake lists the slot. A late wake, for a slot that has another session by then, only causes
+/// a needless look at that session's socket.
 pub struct SlotWaker {
     slot: u32,
     listed: AtomicBool,
@@ -51,7 +52,7 @@ impl Wake for SlotWaker {
 }
 
 impl ReadyList {
-    /// Appends the woken slots to `slots`; each may be listed again from then on.
+    /// Appends the woken slots to `slots`. Each may be listed again from then on.
     pub fn take(&self, slots: &mut Vec<u32>) {
         let mut state = self.state.lock();
         for waker in state.woken.drain(..) {
@@ -60,7 +61,7 @@ impl ReadyList {
         }
     }
 
-    /// Whether a slot is listed; if not, `waker` is woken by the next.
+    /// Whether a slot is listed. If none is, the next wake of a slot wakes `waker`.
     pub fn is_filled_or_wakes(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
         let filled = !state.woken.is_empty();

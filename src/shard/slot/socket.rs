@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// How much TLS may hold of what it could not write yet, in bytes.
+/// The most bytes that TLS may buffer while the socket is full.
 const TLS_BUFFER_BYTES: usize = 64 << 10;
 
 /// A session's socket on its way to a shard.
@@ -27,7 +27,7 @@ pub enum Stream {
 
 /// A session's socket in its shard's runtime.
 pub enum Socket {
-    /// It is on its way; until it is here, nothing is read and nothing can be written.
+    /// The socket is on its way. Until it arrives, nothing is read and nothing can be written.
     Expected,
     /// TCP alone, not registered with the runtime yet.
     Fresh(std::net::TcpStream),
@@ -48,15 +48,15 @@ pub struct Metered(std::sync::Arc<parking_lot::Mutex<Meter>>);
 #[cfg(test)]
 #[derive(Default)]
 pub struct Meter {
-    /// What it takes yet.
+    /// The number of bytes that it still accepts.
     pub room: usize,
-    /// What it has taken.
+    /// The bytes that it has accepted.
     pub taken: Vec<u8>,
 }
 
 #[cfg(test)]
 impl Metered {
-    /// What a test sees of it.
+    /// The socket's meter.
     pub fn meter(&self) -> parking_lot::MutexGuard<'_, Meter> {
         self.0.lock()
     }
@@ -76,24 +76,25 @@ impl Metered {
 /// A TCP socket that is registered with the runtime.
 pub struct RegisteredSocket {
     tcp: TcpStream,
-    /// The runtime has told whether the socket accepts bytes. It does so in a later turn of its own; until then every socket is "not
-    /// ready" to it, and a session that is not slow would be taken for slow.
+    /// Whether the runtime knows if the socket is writable. It learns this in its next turn; until then it reports
+    /// every socket as not ready, and an idle session would look slow.
     is_known: bool,
 }
 
-/// TLS and what it is spoken on.
+/// TLS and the TCP socket below it.
 pub struct TlsSocket {
     tcp: RegisteredSocket,
     tls: ServerConnection,
 }
 
 impl Socket {
-    /// TCP alone, in the runtime of the current thread.
+    /// Plain TCP that is registered with the runtime of the current thread.
     pub fn registered(tcp: TcpStream) -> Self {
         Self::Plain(RegisteredSocket::new(tcp))
     }
 
-    /// `stream` in the runtime of the current thread.
+    /// A socket from `stream`. TLS is registered with the runtime of the current thread at once, plain TCP by its first
+    /// read or write.
     pub fn new(stream: Stream) -> io::Result<Self> {
         Ok(match stream {
             Stream::Plain(tcp) => Self::Fresh(tcp),
@@ -106,7 +107,7 @@ impl Socket {
         })
     }
 
-    /// Reads what there is; 0 bytes: the peer has ended its side.
+    /// Reads from the socket. Returns the number of bytes read; 0 means that the peer has ended its side.
     pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.register()?;
         match self {
@@ -118,7 +119,7 @@ impl Socket {
         }
     }
 
-    /// Writes what the socket takes of `parts`, in order.
+    /// Writes as much of `parts`, in order, as the socket accepts. Returns the number of bytes written.
     pub fn poll_write(&mut self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if let Self::Fresh(tcp) = self {
             let written = if let [part] = parts { tcp.write(part) } else { tcp.write_vectored(parts) };
@@ -147,7 +148,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Writes what TLS still holds.
+    /// Writes the bytes that TLS has buffered.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Expected => Poll::Pending,
@@ -158,7 +159,7 @@ impl Socket {
         }
     }
 
-    /// Ends the writing side once all is written; the reading side stays open.
+    /// Ends the writing side. The caller has written everything; the reading side stays open.
     pub fn end_writing(&mut self, context: &mut Context<'_>) {
         match self {
             Self::Expected => {}
@@ -166,7 +167,7 @@ impl Socket {
             Self::Plain(socket) => shut_down_writing(&socket.tcp),
             Self::Tls(socket) => {
                 socket.tls.send_close_notify();
-                let _ = socket.poll_flush(context); // the peer may be gone already; nothing is owed to it any more
+                let _ = socket.poll_flush(context); // the peer may have gone; nothing is owed to it any more
                 shut_down_writing(&socket.tcp.tcp);
             }
             #[cfg(test)]
@@ -198,7 +199,7 @@ impl RegisteredSocket {
         let mut socket = &*SockRef::from(&self.tcp);
         let written = if let [part] = parts { socket.write(part) } else { socket.write_vectored(parts) };
         if is_full(&written) {
-            return Poll::Pending; // the runtime tells when there is room: it was asked above
+            return Poll::Pending; // the runtime wakes the session when there is room: it was polled above
         }
         self.is_known = false;
         Poll::Ready(written)
@@ -301,7 +302,7 @@ mod tests {
         (Socket::registered(TcpStream::from_std(near).unwrap()), far)
     }
 
-    /// Between its registration and the runtime's next turn a socket accepts what there is room for.
+    /// Between its registration and the runtime's next turn, a socket accepts as many bytes as it has room for.
     #[tokio::test]
     async fn a_socket_that_was_just_registered_is_not_slow() {
         let (mut socket, mut far) = connected();
@@ -315,7 +316,7 @@ mod tests {
         assert_eq!(&read, b"one two three");
     }
 
-    /// One that is full from the start is written to again once the runtime tells of room.
+    /// A socket that is full from the start is written to again once the runtime reports room.
     #[tokio::test]
     async fn a_socket_that_was_just_registered_may_be_full() {
         let (mut socket, mut far) = connected();

@@ -1,4 +1,4 @@
-//! The connections of a shard's sessions by slot, and which of them are to be looked at.
+//! The connections of a shard's sessions by slot, and the slots that are scheduled.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -21,22 +21,22 @@ pub struct Table {
     /// The first slot that was never used.
     unused_from: u32,
     free: Vec<u32>,
-    /// Slots that become free at the write batch's end: none is reused while the batch may still name it.
+    /// Slots that become free at the end of the write batch. None is reused while the batch may still name it.
     freed: Vec<u32>,
-    /// Slots that are not free yet, whatever became of their connections.
+    /// Slots that lists of subscribers still name. They are not reused, even if their connections were removed.
     held: HashSet<u32>,
     /// Sessions whose socket is on its way.
     expected: HashMap<SessionId, u32>,
     /// Slots that a socket has woken.
     ready: Arc<ReadyList>,
-    /// Slots that are to be looked at in the next tick, though no socket woke them.
+    /// Slots whose sessions are called in the next tick, although no socket woke them.
     scheduled: Vec<u32>,
     /// Slots whose sessions have begun to close.
     closing: Vec<u32>,
 }
 
 impl Table {
-    /// Adds the connection of an open session, which is made with its slot's waker. And its slot.
+    /// Adds the connection of an open session. `make` gets the waker of the slot. Returns the slot.
     pub fn add(&mut self, make: impl FnOnce(Arc<SlotWaker>) -> Connection) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.unused_from += 1;
@@ -63,18 +63,18 @@ impl Table {
         self.get(slot).is_some_and(Connection::is_open)
     }
 
-    /// The session in `slot` has begun to close.
+    /// Notes that the session in `slot` has begun to close.
     pub fn note_closing(&mut self, slot: u32) {
         self.open -= 1;
         self.closing.push(slot);
     }
 
-    /// Takes a slot whose session has begun to close since this was last asked.
+    /// Takes a slot whose session has begun to close since the last call.
     pub fn take_closing(&mut self) -> Option<u32> {
         self.closing.pop()
     }
 
-    /// Takes a connection out; its slot may be used scheduled after [`Table::free_slots`].
+    /// Removes a connection. Its slot may be reused after [`Table::free_slots`].
     pub fn remove(&mut self, slot: u32) -> Option<Connection> {
         let connection = self.connections.take(slot)?;
         self.taken -= 1;
@@ -82,7 +82,7 @@ impl Table {
         Some(connection)
     }
 
-    /// The slots of connections that were taken out may be used scheduled.
+    /// Allows the reuse of the slots of removed connections, except held ones.
     pub fn free_slots(&mut self) {
         if self.held.is_empty() {
             return self.free.append(&mut self.freed);
@@ -90,12 +90,12 @@ impl Table {
         self.free.extend(self.freed.extract_if(.., |slot| !self.held.contains(slot)));
     }
 
-    /// `slot` is not used scheduled until [`Table::release_slot`].
+    /// Prevents the reuse of `slot` until [`Table::release_slot`].
     pub fn hold_slot(&mut self, slot: u32) {
         self.held.insert(slot);
     }
 
-    /// `slot` may be used scheduled, as far as [`Table::hold_slot`] was in the way.
+    /// Undoes [`Table::hold_slot`].
     pub fn release_slot(&mut self, slot: u32) {
         self.held.remove(&slot);
     }
@@ -115,7 +115,7 @@ impl Table {
         self.open
     }
 
-    /// The connections of open sessions with their slots, in the order of these.
+    /// The connections of open sessions with their slots, in ascending order.
     pub fn open(&self) -> impl Iterator<Item = (u32, &Connection)> {
         self.connections.iter().filter(|(_, connection)| connection.is_open())
     }
@@ -125,14 +125,14 @@ impl Table {
         self.open().map(|(slot, _)| slot).collect()
     }
 
-    /// The socket of the session in `slot` is on its way.
+    /// Notes that the socket of the session in `slot` is on its way.
     pub fn expect(&mut self, slot: u32) {
         if let Some(connection) = self.connections.get(slot) {
             self.expected.insert(connection.id(), slot);
         }
     }
 
-    /// The slot of a session whose socket was on its way, and is so no more.
+    /// Takes the expected session `id`. Returns its slot; `None`: no such session waits for its socket.
     pub fn take_expected(&mut self, id: SessionId) -> Option<u32> {
         let slot = self.expected.remove(&id)?;
         self.get(slot).is_some_and(|connection| connection.id() == id).then_some(slot)
@@ -156,7 +156,7 @@ impl Table {
         slots.dedup();
     }
 
-    /// Whether a socket has woken its slot; if not, `waker` is woken by the next.
+    /// Whether a socket has woken its slot. If none has, the next one wakes `waker`.
     pub fn is_ready_or_wakes(&self, waker: &Waker) -> bool {
         self.ready.is_filled_or_wakes(waker)
     }

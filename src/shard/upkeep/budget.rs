@@ -1,4 +1,4 @@
-//! This shard's share of `outbox_total_bytes`: past it, the fullest outboxes give way first.
+//! The shard's share of `outbox_total_bytes`. Past it, the fullest outboxes are shrunk first.
 
 use std::cmp::Reverse;
 
@@ -7,8 +7,9 @@ use crate::metrics::{CloseReason, DropReason, LimitKey};
 use crate::shard::delivery::Offered;
 use crate::shard::state::ShardState;
 
-/// Brings what is held for paced sessions back under `outbox_bytes`, their outboxes counted: what waits in the outbox gives way first, for
-/// it is older, then the oldest that is held, each as its rule allows; where that is too little, the session is closed with 4004.
+/// Brings the bytes of each paced session, held and in its outbox, back under `outbox_bytes`. Messages in the outbox
+/// give way first because they are older, then the oldest held messages, each as its rule allows. If that is not
+/// enough, the session is closed with 4004.
 pub fn bound_held(state: &mut ShardState) {
     let most = state.env.config.limits.outbox_bytes;
     while let Some(slot) = state.pacing.take_overfull() {
@@ -17,7 +18,7 @@ pub fn bound_held(state: &mut ShardState) {
             continue;
         }
         state.env.tally.limit_hit(LimitKey::OutboxBytes);
-        // An eighth more than must go, so that the next messages need not look for the oldest again.
+        // An eighth more than necessary is freed, so that the next messages do not start this search again.
         let rest = most - most / 8;
         let room = rest.saturating_sub(state.pacing.bytes(slot));
         if state.delivery.shrink(slot, room, DropReason::Slow, state.env.now, &mut state.env.tally) != Offered::Queued {
@@ -32,10 +33,11 @@ pub fn bound_held(state: &mut ShardState) {
     }
 }
 
-/// Shows what gaps, cursors and intervals that run take, and closes sessions whose cursors, or intervals, take more than four times
-/// `outbox_bytes`, or a little where that is less: they have more topics than they can follow. An outbox looks after its gaps by itself.
+/// Publishes the bytes of gaps, cursors and running intervals as metrics. Closes sessions whose cursors, or whose
+/// intervals, take more than `4 * outbox_bytes` (at least 64 KiB): they have more topics than they can follow. An
+/// outbox bounds its gaps itself.
 pub fn bound_notes(state: &mut ShardState) {
-    /// Cursors on a few hundred topics.
+    /// Enough for cursors on a few hundred topics.
     const BYTES_LEAST: usize = 64 << 10;
     let most = (4 * state.env.config.limits.outbox_bytes).max(BYTES_LEAST);
     let mut overfull = Vec::new();
@@ -50,7 +52,7 @@ pub fn bound_notes(state: &mut ShardState) {
     }
 }
 
-/// All bytes of `notes`, which are by slot; the slots with more than `most` are `overfull`.
+/// The sum of `notes`, in bytes by slot. Slots with more than `most` bytes are added to `overfull`.
 fn sum(notes: impl Iterator<Item = (u32, usize)>, most: usize, overfull: &mut Vec<u32>) -> usize {
     let of_each = notes.inspect(|&(slot, bytes)| overfull.extend(Some(slot).filter(|_| bytes > most)));
     of_each.map(|(_, bytes)| bytes).sum()
@@ -61,7 +63,8 @@ fn give_up_held(state: &mut ShardState, slot: u32, bytes_max: usize, reason: Dro
     pacing.shrink(slot, bytes_max, reason, &mut env.tally);
 }
 
-/// Brings the outboxes back under `share` bytes, as their rules allow; where they don't, sessions are closed with 1013.
+/// Brings the outboxes of all sessions together back under `share` bytes, the fullest first, as their rules allow.
+/// Sessions whose rules do not allow it are closed with 1013.
 pub fn keep_budget(state: &mut ShardState, share: usize) {
     let unwritten = state.delivery.backlogged().into_iter();
     let held = state.pacing.holding().filter(|&slot| !state.delivery.is_backlogged(slot));
@@ -81,7 +84,7 @@ pub fn keep_budget(state: &mut ShardState, share: usize) {
         if !state.table.is_open(slot) {
             continue;
         }
-        // Whoever holds it pays: what pacing holds for a session is given up, or the session closed, before another's turn comes.
+        // The fullest session gives way before the next one: its held messages are given up too, or it is closed.
         let most = bytes.saturating_sub(over);
         let shrunk = state.delivery.shrink(slot, most, DropReason::Total, state.env.now, &mut state.env.tally);
         state.end_lapsed();

@@ -1,4 +1,4 @@
-//! When a session leaves a gateway that drains, and when it may come back.
+//! The moments at which a session leaves a draining gateway and may come back.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rand::Rng;
 
 use crate::clock::Moment;
 
-/// A drain as it goes on.
+/// A drain under way.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
     over: Duration,
@@ -14,13 +14,14 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Begins at `now` and lasts `over`.
+    /// A drain that begins at `now` and lasts `over`.
     pub fn new(over: Duration, now: Moment) -> Self {
         Self { over, ends_at: now + over }
     }
 
-    /// For one session that is told at `now`: its random moment to leave of what is left, and the time after which it may come
-    /// back, which is all that is left and a random part of one more drain.
+    /// Draws for one session that is told at `now`. Returns a random moment within the rest of the drain at which the
+    /// session leaves, and the time after which it may come back: the rest of the drain and a random part of the
+    /// drain's whole duration.
     pub fn draw(&self, now: Moment) -> (Moment, Duration) {
         let mut rng = rand::rng();
         let left = self.ends_at.since(now);
@@ -33,9 +34,10 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, Timestamp};
 
-    /// PROTOCOL 3 and 6: whoever is told late has what is left, and may come back no earlier than the others.
+    /// PROTOCOL 3 and 6: a session that is told late leaves within the rest of the drain, and may come back no earlier
+    /// than the others.
     #[test]
-    fn whoever_is_told_late_has_what_is_left() {
+    fn a_session_told_late_leaves_within_the_rest_of_the_drain() {
         let (clock, over) = (Clock::by_hand(Timestamp(0)), Duration::from_secs(10));
         let drain = Drain::new(over, clock.moment());
         let ends_at = clock.moment() + over;

@@ -1,4 +1,4 @@
-//! Upkeep: what is due for sessions without their doing, and how they leave a gateway that drains.
+//! Upkeep: timed work for sessions, memory bounds, and the drain.
 
 mod budget;
 mod drain;

@@ -1,4 +1,5 @@
-//! The sweep: pings, lost pongs, stuck outboxes, deadlines and ends, in one look at each session without a timer for any.
+//! The sweep: one visit to every session for pings, lost pongs, stuck outboxes, deadlines and ends. No session has a
+//! timer.
 
 use std::time::Duration;
 
@@ -10,23 +11,24 @@ use crate::shard::state::ShardState;
 
 /// The longest time between two sweeps.
 const SWEEP_INTERVAL_MAX: Duration = Duration::from_millis(500);
-/// The shortest.
+/// The shortest time between two sweeps.
 const SWEEP_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
-/// Between two sweeps: an eighth of the shortest time-out, so that none is late by more.
+/// The time between two sweeps: an eighth of the shortest time-out, so that nothing is later than that.
 pub fn sweep_interval(limits: &Limits) -> Duration {
     let Limits { ping_interval, pong_timeout, write_timeout, auth_timeout, message_timeout, handshake_timeout, .. } = limits;
     let shortest = [ping_interval, pong_timeout, write_timeout, auth_timeout, message_timeout, handshake_timeout].into_iter().min();
     (shortest.copied().unwrap_or(SWEEP_INTERVAL_MAX) / 8).clamp(SWEEP_INTERVAL_MIN, SWEEP_INTERVAL_MAX)
 }
 
-/// What is due for the session in `slot`.
+/// What is due for the session in `slot`, if anything.
 pub fn due_for(state: &ShardState, slot: u32) -> Option<Finding> {
     let stuck_for = state.delivery.stuck_for(slot, state.env.now);
     let limits = &state.env.config.limits;
     let heartbeat = state.delivery.variant(slot)?.heartbeat(limits);
     let found = state.table.get(slot)?.finding(heartbeat, limits.write_timeout, state.env.now, stuck_for)?;
-    // Nobody answers a ping that is not in the socket; such a session is closed when its socket takes nothing more.
+    // A client can't answer a Ping that is still in the outbox. Such a session is closed by `write_timeout` when its
+    // socket accepts nothing more.
     (found != Finding::Silent || !state.delivery.ping_waits(slot)).then_some(found)
 }
 
@@ -35,7 +37,7 @@ pub fn act_on(state: &mut ShardState, slot: u32, found: Finding) {
     match found {
         Finding::Over => state.end(slot, CloseReason::Gone),
         Finding::Leaves => {
-            state.release_all_held(slot); // its outbox is flushed, and what an interval holds back is a part of that
+            state.release_all_held(slot); // the messages that an interval holds belong to the outbox that is flushed
             state.close(slot, CloseCode::GoingAway, "the gateway is going away", CloseReason::GoingAway);
         }
         Finding::Stuck => {
@@ -67,7 +69,7 @@ mod tests {
     use crate::shard::reader::Reader;
     use crate::shard::tests::bench::Bench;
 
-    /// Has a deadline that has passed whenever it is looked at.
+    /// A reader whose deadline has always passed.
     struct Late(Arc<AtomicUsize>);
 
     impl Reader for Late {
@@ -87,8 +89,8 @@ mod tests {
         }
     }
 
-    /// PROTOCOL 5: a deadline that is due in every sweep hides neither the ping that is due as well nor that it is not answered. (A client
-    /// that brought its deadline forward for ever was never pinged.)
+    /// PROTOCOL 5: a deadline that is due in every sweep hides neither a due Ping nor its missing answer. (A client
+    /// that renewed its deadline for ever was never pinged.)
     #[test]
     fn a_deadline_hides_no_ping() {
         let (mut bench, deadlines) = (Bench::new(), Arc::<AtomicUsize>::default());
