@@ -39,6 +39,9 @@ use streams::{fit_server, fit_stream};
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages that a connection holds for its subscription: more than one window of flow control has.
 const SUBSCRIPTION_CAPACITY: usize = 1 << 20;
+/// Publications that are kept by the connection to publish on and not written to its socket. If the connection is lost, these are sent on
+/// the next one, although they were answered `unavailable`. So there are few.
+const PUBLISH_CAPACITY: usize = 64;
 /// What other gateways say of their members, in messages; what is lost behind it is asked for.
 const PRESENCE_CAPACITY: usize = 4_096;
 /// How long a gateway that ends may take to say so.
@@ -115,7 +118,7 @@ impl Cluster {
         }
         let streams: Vec<Arc<StreamState>> =
             settings.streams.iter().cloned().enumerate().map(|(index, stream)| StreamState::new(index, stream)).collect();
-        let (publisher, queue) = Publisher::new(live, metrics);
+        let publisher = Publisher::new(live, metrics);
         let parts = Parts {
             hub: Arc::clone(hub),
             live: Arc::clone(live),
@@ -129,17 +132,19 @@ impl Cluster {
             let client = connect(settings, &state.settings.name, options).await?;
             tasks.push(tokio::spawn(Link::new(client, Arc::clone(state), parts.clone()).run()));
         }
-        let client = watched(settings, "publish", SUBSCRIPTION_CAPACITY, &publisher, Publisher::set_connected).await?;
+        let options_of_publisher = options(settings, "publish").await?.client_capacity(PUBLISH_CAPACITY);
+        let client = watched(settings, "publish", options_of_publisher, &publisher, Publisher::set_connected).await?;
         tasks.push(tokio::spawn({
             let publisher = Arc::clone(&publisher);
             async move {
-                if let Err(error) = publisher.run(&client, queue).await {
+                if let Err(error) = publisher.run(&client).await {
                     tracing::error!(%error, "nothing can be published to the cluster");
                 }
             }
         }));
         let presence = Presence::new();
-        let client = watched(settings, "presence", PRESENCE_CAPACITY, &presence, Presence::set_connected).await?;
+        let options_of_presence = options(settings, "presence").await?.subscription_capacity(PRESENCE_CAPACITY);
+        let client = watched(settings, "presence", options_of_presence, &presence, Presence::set_connected).await?;
         let telling = tokio::spawn({
             let (presence, name) = (Arc::clone(&presence), settings.name.clone());
             let patterns = settings.streams.iter().map(|stream| stream.pattern.clone()).collect();
@@ -281,13 +286,12 @@ async fn options(settings: &config::Cluster, purpose: &str) -> Result<ConnectOpt
 async fn watched<T: Send + Sync + 'static>(
     settings: &config::Cluster,
     purpose: &str,
-    capacity: usize,
+    options: ConnectOptions,
     whom: &Arc<T>,
     tell: fn(&T, bool),
 ) -> Result<Client, ClusterError> {
     let told = Arc::clone(whom);
-    let options = options(settings, purpose).await?.retry_on_initial_connect().subscription_capacity(capacity);
-    let options = options.event_callback(move |event| {
+    let options = options.retry_on_initial_connect().event_callback(move |event| {
         match event {
             Event::Connected => tell(&told, true),
             Event::Disconnected | Event::Closed => tell(&told, false),

@@ -10,7 +10,7 @@ use async_nats::{Client, HeaderMap, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use super::payload;
 use super::read_back::{ReadBack, Stored};
@@ -29,16 +29,15 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Hands publications to the servers, and the servers' answers to who has published.
 pub struct Publisher {
-    /// What lies here is bounded by `cluster.publish_inflight`.
-    outgoing: mpsc::UnboundedSender<Outgoing>,
-    inflight: Arc<Mutex<Inflight>>,
+    inflight: Mutex<Inflight>,
+    /// Told of each publication that is to be sent.
+    unsent: Notify,
     metrics: Arc<Metrics>,
     live: Arc<Live>,
 }
 
-/// A publication on its way to the servers.
-struct Outgoing {
-    number: u64,
+/// The message of a publication that was not sent yet.
+struct Unsent {
     subject: String,
     headers: Option<HeaderMap>,
     payload: Bytes,
@@ -50,12 +49,15 @@ struct Inflight {
     /// Whether the connection is there.
     connected: bool,
     number: u64,
-    /// What is not acknowledged yet, by number: the first has waited longest.
+    /// Publications that are not acknowledged yet, by number: the first has waited longest. A message is kept here until it is sent, so a
+    /// publication that was answered is never sent, and unsent messages take no room beyond that of `waiting`.
     waiting: BTreeMap<u64, Waiting>,
-    /// What is acknowledged.
-    read_back: ReadBack,
-    /// The bytes of their payloads.
+    /// The bytes of the payloads in `waiting`.
     bytes: usize,
+    /// From this number on, publications in `waiting` are unsent.
+    unsent_from: u64,
+    /// Publications that are acknowledged, and were not read here yet.
+    read_back: ReadBack,
     /// Publishers that found no room.
     waiters: Waiters,
 }
@@ -68,6 +70,7 @@ struct Waiting {
     source: PublishSource,
     bytes: usize,
     since: Instant,
+    unsent: Option<Unsent>,
 }
 
 /// What may be on its way.
@@ -81,7 +84,7 @@ struct Limits {
 }
 
 impl Inflight {
-    /// Room for so many more, however large they are.
+    /// How many more publications there is room for, if each is as large as a message may be.
     fn room(&self, limits: &Limits) -> usize {
         let bytes = INFLIGHT_BYTES_MAX.saturating_sub(self.bytes);
         limits.inflight.saturating_sub(self.len()).min(bytes.div_ceil(limits.message_bytes.max(1)))
@@ -96,6 +99,13 @@ impl Inflight {
         self.bytes -= waiting.bytes;
         Some(waiting)
     }
+
+    /// The next message to send, with its number.
+    fn take_unsent(&mut self) -> Option<(u64, Unsent)> {
+        let (&number, waiting) = self.waiting.range_mut(self.unsent_from..).next()?;
+        self.unsent_from = number + 1;
+        waiting.unsent.take().map(|unsent| (number, unsent))
+    }
 }
 
 /// What a publisher is told.
@@ -104,11 +114,9 @@ const DISCONNECTED: &str = "the connection to the servers is lost";
 
 impl Publisher {
     /// Without a connection, until [`Publisher::set_connected`].
-    pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>) -> (Arc<Self>, Queue) {
-        let (outgoing, queue) = mpsc::unbounded_channel();
-        let inflight = Arc::<Mutex<Inflight>>::default();
-        let publisher = Self { outgoing, inflight, metrics: Arc::clone(metrics), live: Arc::clone(live) };
-        (Arc::new(publisher), Queue(queue))
+    pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>) -> Arc<Self> {
+        let (inflight, unsent) = Default::default();
+        Arc::new(Self { inflight, unsent, metrics: Arc::clone(metrics), live: Arc::clone(live) })
     }
 
     /// Hands a publication to the servers, or says why not.
@@ -128,13 +136,12 @@ impl Publisher {
         inflight.number += 1;
         let (number, (answerer, receipt)) = (inflight.number, Receipt::pair());
         let (state, topic) = (Arc::clone(state), topic.clone());
-        let outgoing =
-            Outgoing { number, subject: topic.as_str().to_owned(), headers, payload: Bytes::copy_from_slice(publication.payload) };
-        let (bytes, source) = (publication.payload.len(), publication.source);
+        let unsent = Unsent { subject: topic.as_str().to_owned(), headers, payload: Bytes::copy_from_slice(publication.payload) };
+        let (bytes, source, unsent) = (publication.payload.len(), publication.source, Some(unsent));
         inflight.bytes += bytes;
-        inflight.waiting.insert(number, Waiting { answerer, state, epoch, topic, source, bytes, since: Instant::now() });
-        // Under the lock, so that what goes first has the lower number.
-        let _ = self.outgoing.send(outgoing); // the queue's end lives as long as the gateway; without it, the answer is that of the time-out
+        inflight.waiting.insert(number, Waiting { answerer, state, epoch, topic, source, bytes, since: Instant::now(), unsent });
+        drop(inflight);
+        self.unsent.notify_one();
         Ok(Handed::Awaited(receipt))
     }
 
@@ -198,34 +205,32 @@ impl Publisher {
         stored.into_iter().for_each(Stored::answer);
     }
 
-    /// The connection came or went. What was on its way as it went may have been stored or not, and is not sent again: that would break the
-    /// order. What was acknowledged is stored.
+    /// The connection to publish on came or went. As the connection goes, publications without an acknowledgement are answered
+    /// `unavailable`: those that were sent may be stored or not, and none is sent later, which would break the order. Acknowledged
+    /// publications wait on, because the stream is read on a connection of its own.
     pub fn set_connected(&self, connected: bool) {
         let mut inflight = self.inflight.lock();
         inflight.connected = connected;
-        let (lost, stored) = match connected {
-            true => Default::default(),
-            false => (std::mem::take(&mut inflight.waiting), inflight.read_back.give_up_all()),
-        };
+        let lost = if connected { BTreeMap::new() } else { std::mem::take(&mut inflight.waiting) };
         inflight.bytes -= lost.values().map(|waiting| waiting.bytes).sum::<usize>();
         self.wake_publishers(inflight);
-        stored.into_iter().for_each(Stored::answer);
         for waiting in lost.into_values() {
             waiting.answerer.answer(Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED)));
         }
     }
 
-    /// Sends what is queued, hears acknowledgements and gives up what waits too long, for as long as the future is polled. A connection
+    /// Sends publications, hears acknowledgements and gives up what waits too long, for as long as the future is polled. A connection
     /// that takes nothing for a while holds up what is sent, and nothing else.
-    pub async fn run(&self, client: &Client, queue: Queue) -> Result<(), async_nats::SubscribeError> {
+    pub async fn run(&self, client: &Client) -> Result<(), async_nats::SubscribeError> {
         let inbox = client.new_inbox();
         let answers = client.subscribe(format!("{inbox}.*")).await?;
-        tokio::join!(self.send(client, &inbox, queue), self.hear(answers));
+        tokio::join!(self.send(client, &inbox), self.hear(answers));
         Ok(())
     }
 
-    async fn send(&self, client: &Client, inbox: &str, mut queue: Queue) {
-        while let Some(Outgoing { number, subject, headers, payload }) = queue.0.recv().await {
+    async fn send(&self, client: &Client, inbox: &str) {
+        loop {
+            let (number, Unsent { subject, headers, payload }) = self.next_unsent().await;
             let reply = format!("{inbox}.{number}");
             let sent = match headers {
                 Some(headers) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
@@ -233,6 +238,16 @@ impl Publisher {
             };
             if sent.is_err() {
                 self.fail(number, PublishFailure::Refused, "the connection does not take it");
+            }
+        }
+    }
+
+    async fn next_unsent(&self) -> (u64, Unsent) {
+        loop {
+            let unsent = self.inflight.lock().take_unsent();
+            match unsent {
+                Some(unsent) => return unsent,
+                None => self.unsent.notified().await,
             }
         }
     }
@@ -309,9 +324,6 @@ impl Publisher {
         PublishError::Unavailable(reason)
     }
 }
-
-/// What was handed over and not sent yet.
-pub struct Queue(mpsc::UnboundedReceiver<Outgoing>);
 
 /// The number in a stream's acknowledgement; `None`: it is none.
 fn acknowledged(payload: &[u8]) -> Option<u64> {

@@ -68,11 +68,6 @@ impl ReadBack {
         self.take(stream, u64::MAX)
     }
 
-    /// Nothing waits.
-    pub fn give_up_all(&mut self) -> Vec<Stored> {
-        std::mem::take(&mut self.waiting).into_values().collect()
-    }
-
     /// What has waited too long.
     pub fn overdue(&mut self, now: Instant) -> Vec<Stored> {
         let is_overdue = |stored: &Stored| now.saturating_duration_since(stored.since) >= WAIT_MAX;

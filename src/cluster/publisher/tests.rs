@@ -27,29 +27,28 @@ impl Count {
 }
 
 /// A publisher whose connection is there and brings nothing by itself, and a stream that is followed.
-struct House {
+struct Fixture {
     publisher: Arc<Publisher>,
-    _queue: Queue,
     state: Arc<StreamState>,
     topic: TopicName,
 }
 
-fn house() -> House {
+fn fixture() -> Fixture {
     let stream = "{ name = \"CHAT\", match = \"chat.>\" }";
     let cluster = format!("{{ urls = [\"nats://127.0.0.1:1\"], publish_inflight = {INFLIGHT}, streams = [{stream}] }}");
     let config = Config::load(&Sources { settings: vec![("cluster".to_owned(), cluster)], ..Sources::default() }).unwrap();
     let metrics = Arc::new(Metrics::new());
-    let (publisher, queue) = Publisher::new(&Arc::new(Live::new(&config, &metrics)), &metrics);
+    let publisher = Publisher::new(&Arc::new(Live::new(&config, &metrics)), &metrics);
     publisher.set_connected(true);
     let pattern = Pattern::parse("chat.>").unwrap();
     let (name, storage, max_age) = ("CHAT".to_owned(), StreamStorage::File, Duration::from_secs(60));
     let settings = Stream { name, pattern, replicas: 1, storage, retain: 100, max_bytes: 0, max_age };
     let state = StreamState::new(0, settings);
     state.live(Epoch::random());
-    House { publisher, _queue: queue, state, topic: TopicName::parse("chat.a").unwrap() }
+    Fixture { publisher, state, topic: TopicName::parse("chat.a").unwrap() }
 }
 
-impl House {
+impl Fixture {
     /// Publishes a message; `None`: there is no room.
     fn publish(&self) -> Option<Receipt> {
         let (payload, source) = (b"1", PublishSource::Session);
@@ -60,7 +59,13 @@ impl House {
         }
     }
 
-    /// The stream has stored the message with that number as its message with the same number.
+    /// Takes the messages that would be sent now, by their numbers.
+    fn unsent(&self) -> Vec<u64> {
+        let mut inflight = self.publisher.inflight.lock();
+        std::iter::from_fn(|| inflight.take_unsent()).map(|(number, _)| number).collect()
+    }
+
+    /// Hands the publisher the acknowledgement of publication `number`. The stream has given its message the same number.
     fn acknowledge(&self, number: u64) {
         let (subject, payload) = (format!("inbox.{number}").into(), format!(r#"{{"stream":"CHAT","seq":{number}}}"#).into());
         let (reply, headers, status, description) = (None, None, None, None);
@@ -78,19 +83,19 @@ fn an_acknowledgement_has_a_number_and_no_error() {
 /// Room for one wakes one publisher, and whoever waits longest. (It woke all of them: 1,000 that waited had half a million wake-ups.)
 #[test]
 fn room_for_one_wakes_one() {
-    let house = house();
-    let first: Vec<_> = (0..INFLIGHT).map(|_| house.publish().unwrap()).collect();
+    let fixture = fixture();
+    let first: Vec<_> = (0..INFLIGHT).map(|_| fixture.publish().unwrap()).collect();
     let waiting: Vec<Arc<Count>> = (0..1_000).map(|_| Arc::default()).collect();
     for publisher in &waiting {
-        assert!(house.publish().is_none());
-        house.publisher.when_room(&Waker::from(Arc::clone(publisher)));
+        assert!(fixture.publish().is_none());
+        fixture.publisher.when_room(&Waker::from(Arc::clone(publisher)));
     }
     for (number, publisher) in (1..).zip(&waiting) {
-        house.acknowledge(number);
+        fixture.acknowledge(number);
         assert_eq!(publisher.times(), 0, "it was not read yet");
-        house.publisher.read_to(&house.state, number);
+        fixture.publisher.read_to(&fixture.state, number);
         assert_eq!(publisher.times(), 1);
-        assert!(house.publish().is_some() && house.publish().is_none());
+        assert!(fixture.publish().is_some() && fixture.publish().is_none());
     }
     assert_eq!(waiting.iter().map(|publisher| publisher.times()).sum::<usize>(), 1_000);
     assert!(first.iter().all(|receipt| receipt.poll(Waker::noop()).is_ready()));
@@ -99,28 +104,58 @@ fn room_for_one_wakes_one() {
 /// Who was woken and went away leaves its room to others at the next look.
 #[test]
 fn room_that_nobody_takes_is_given_on() {
-    let house = house();
-    (0..INFLIGHT).for_each(|_| drop(house.publish()));
+    let fixture = fixture();
+    (0..INFLIGHT).for_each(|_| drop(fixture.publish()));
     let waiting: Vec<Arc<Count>> = (0..2).map(|_| Arc::default()).collect();
-    waiting.iter().for_each(|publisher| house.publisher.when_room(&Waker::from(Arc::clone(publisher))));
-    house.acknowledge(1);
-    house.publisher.read_to(&house.state, 1);
+    waiting.iter().for_each(|publisher| fixture.publisher.when_room(&Waker::from(Arc::clone(publisher))));
+    fixture.acknowledge(1);
+    fixture.publisher.read_to(&fixture.state, 1);
     assert_eq!((waiting[0].times(), waiting[1].times()), (1, 0));
-    house.publisher.look();
+    fixture.publisher.look();
     assert_eq!((waiting[0].times(), waiting[1].times()), (1, 1));
 }
 
-/// As the connection goes, what was acknowledged is answered with its position, all else with `unavailable`, and nobody waits for room.
+/// As the connection goes, publications without an acknowledgement are answered with `unavailable`, and nobody waits for room. One that was
+/// acknowledged is answered as this gateway has read it, which it may do without this connection. (It was answered before.)
 #[test]
 fn nobody_waits_without_a_connection() {
-    let house = house();
-    let receipts: Vec<_> = (0..INFLIGHT).map(|_| house.publish().unwrap()).collect();
+    let fixture = fixture();
+    let receipts: Vec<_> = (0..INFLIGHT).map(|_| fixture.publish().unwrap()).collect();
     let waiting = Arc::<Count>::default();
-    house.publisher.when_room(&Waker::from(Arc::clone(&waiting)));
-    house.acknowledge(1);
-    house.publisher.set_connected(false);
-    assert_eq!((waiting.times(), house.publisher.inflight()), (1, 0));
+    fixture.publisher.when_room(&Waker::from(Arc::clone(&waiting)));
+    fixture.acknowledge(1);
+    fixture.publisher.set_connected(false);
+    assert_eq!((waiting.times(), fixture.publisher.inflight()), (1, 1));
     let answers: Vec<_> = receipts.iter().map(|receipt| receipt.poll(Waker::noop())).collect();
-    assert!(matches!(&answers[0], Poll::Ready(Ok(position)) if position.offset == Offset(1)), "{:?}", answers[0]);
+    assert!(answers[0].is_pending(), "it was not read yet");
     assert!(answers[1..].iter().all(|answer| matches!(answer, Poll::Ready(Err(PublishError::Unavailable(_))))));
+    fixture.publisher.read_to(&fixture.state, 1);
+    let answer = receipts[0].poll(Waker::noop());
+    assert!(matches!(&answer, Poll::Ready(Ok(position)) if position.offset == Offset(1)), "{answer:?}");
+}
+
+/// A publication that was answered `unavailable` is not sent later, behind newer ones. (It was, once the connection took messages again.)
+#[test]
+fn what_was_answered_is_not_sent() {
+    let fixture = fixture();
+    (0..3).for_each(|_| drop(fixture.publish()));
+    assert_eq!(fixture.unsent(), [1, 2, 3]);
+    (0..3).for_each(|_| drop(fixture.publish()));
+    fixture.publisher.set_connected(false);
+    fixture.publisher.set_connected(true);
+    (0..2).for_each(|_| drop(fixture.publish()));
+    fixture.publisher.fail(7, PublishFailure::Timeout, "");
+    assert_eq!(fixture.unsent(), [8]);
+}
+
+/// While the connection takes nothing, unsent messages are bounded as publications are. (Those that had timed out lay there beyond.)
+#[test]
+fn unsent_messages_are_bounded() {
+    let fixture = fixture();
+    for _ in 0..3 {
+        (0..INFLIGHT).for_each(|_| drop(fixture.publish().unwrap()));
+        fixture.publisher.give_up_older_than(Duration::ZERO);
+    }
+    (0..INFLIGHT).for_each(|_| drop(fixture.publish().unwrap()));
+    assert_eq!(fixture.unsent().len(), INFLIGHT);
 }
