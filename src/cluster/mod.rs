@@ -219,12 +219,16 @@ impl Cluster {
 }
 
 impl hub::Engine for Cluster {
-    fn publish(&self, topic: &TopicName, publication: &Publication<'_>) -> Option<Result<Handed, PublishError>> {
-        Some(self.publisher.publish(self.state_of(topic)?, topic, publication))
+    fn publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Handed, PublishError>> {
+        Some(self.publisher.publish(self.state_of(topic)?, topic, publication, publisher))
     }
 
-    fn when_room(&self, waker: &Waker) {
-        self.publisher.when_room(waker);
+    fn when_room(&self, publisher: &Waker) {
+        self.publisher.when_room(publisher);
+    }
+
+    fn forget(&self, publisher: &Waker) {
+        self.publisher.forget(publisher);
     }
 
     fn presence(&self, change: &Arc<PresenceChange>) {

@@ -119,8 +119,14 @@ impl Publisher {
         Arc::new(Self { inflight, unsent, metrics: Arc::clone(metrics), live: Arc::clone(live) })
     }
 
-    /// Hands a publication to the servers, or says why not.
-    pub fn publish(&self, state: &Arc<StreamState>, topic: &TopicName, publication: &Publication<'_>) -> Result<Handed, PublishError> {
+    /// Hands a publication to the servers, or says why not. `publisher` wakes whoever publishes.
+    pub fn publish(
+        &self,
+        state: &Arc<StreamState>,
+        topic: &TopicName,
+        publication: &Publication<'_>,
+        publisher: &Waker,
+    ) -> Result<Handed, PublishError> {
         let Some(epoch) = state.epoch() else { return Err(self.refuse(PublishFailure::Standing, STANDING)) };
         let limits = self.limits();
         let headers = payload::headers(publication, limits.message_bytes).map_err(|payload::TooLong| PublishError::ExtraTooLong)?;
@@ -129,10 +135,11 @@ impl Publisher {
             drop(inflight);
             return Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED));
         }
-        if inflight.room(&limits) == 0 {
+        let room = inflight.room(&limits);
+        if !inflight.waiters.may_publish(publisher, room) {
             return Ok(Handed::NoRoom);
         }
-        inflight.waiters.published();
+        inflight.waiters.forget(publisher);
         inflight.number += 1;
         let (number, (answerer, receipt)) = (inflight.number, Receipt::pair());
         let (state, topic) = (Arc::clone(state), topic.clone());
@@ -145,10 +152,17 @@ impl Publisher {
         Ok(Handed::Awaited(receipt))
     }
 
-    /// Wakes `waker` once there is room; at once if there is now.
-    pub fn when_room(&self, waker: &Waker) {
+    /// Wakes `publisher` once there is room; at once if there is now.
+    pub fn when_room(&self, publisher: &Waker) {
         let mut inflight = self.inflight.lock();
-        inflight.waiters.wait(waker);
+        inflight.waiters.wait(publisher);
+        self.wake_publishers(inflight);
+    }
+
+    /// Forgets a publisher that has gone. Room that it was woken for is for others.
+    pub fn forget(&self, publisher: &Waker) {
+        let mut inflight = self.inflight.lock();
+        inflight.waiters.forget(publisher);
         self.wake_publishers(inflight);
     }
 
@@ -262,12 +276,12 @@ impl Publisher {
         }
     }
 
-    /// Ends what has waited too long: for its acknowledgement, to be read, for room that nobody took.
+    /// Ends what has waited too long: publications for their acknowledgement or to be read, room for the publishers that were woken for it.
     fn look(&self) {
         self.give_up_older_than(self.limits().timeout);
         self.answer_stored(|read_back| read_back.overdue(Instant::now()));
         let mut inflight = self.inflight.lock();
-        inflight.waiters.forget_woken();
+        inflight.waiters.forget_late();
         self.wake_publishers(inflight);
     }
 

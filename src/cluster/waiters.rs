@@ -1,62 +1,90 @@
 //! Publishers that found no room, in the order in which they came. Of these, as many are woken as there is room for.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
 
-/// What waits for room among the publications on their way.
+/// Publishers that wait for room among the publications on their way, and those that were woken for it. A publisher is identified by its
+/// waker.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    queue: VecDeque<Waker>,
-    /// The publishers in `queue`: each waits once.
-    known: HashSet<Publisher>,
-    /// How many were woken and have not published since. Their room is no room for others.
-    woken: usize,
+    /// Publishers that wait, by their turn.
+    queue: BTreeMap<i64, Waker>,
+    /// The turns of the publishers in `queue`: each waits once.
+    turns: HashMap<WakerId, i64>,
+    /// Publishers that were woken and have not published since. For each, room is kept that no other publisher takes.
+    woken: HashMap<WakerId, Woken>,
 }
 
-/// Publishers with the same value are woken by the same waker.
-type Publisher = (usize, usize);
+/// Wakers with the same value wake the same publisher.
+type WakerId = (usize, usize);
 
-fn publisher(waker: &Waker) -> Publisher {
+/// Whether a publisher was woken before the latest look at them.
+#[derive(Debug)]
+enum Woken {
+    Lately,
+    BeforeLook,
+}
+
+fn id(waker: &Waker) -> WakerId {
     (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
 }
 
 impl Waiters {
-    /// The publisher of `waker` waits, behind those that wait already.
-    pub fn wait(&mut self, waker: &Waker) {
-        if self.known.insert(publisher(waker)) {
-            self.queue.push_back(waker.clone());
+    /// Whether `publisher` may take one of `room` places. Places of publishers that were woken are not for others.
+    pub fn may_publish(&self, publisher: &Waker, room: usize) -> bool {
+        let kept = if self.woken.contains_key(&id(publisher)) { 0 } else { self.woken.len() };
+        room > kept
+    }
+
+    /// `publisher` waits, behind those that wait already. One that was woken and found its room gone waits before them.
+    pub fn wait(&mut self, publisher: &Waker) {
+        let id = id(publisher);
+        if self.turns.contains_key(&id) {
+            return;
+        }
+        let turn = match self.woken.remove(&id) {
+            Some(_) => self.queue.first_key_value().map_or(0, |(first, _)| first - 1),
+            None => self.queue.last_key_value().map_or(0, |(last, _)| last + 1),
+        };
+        self.turns.insert(id, turn);
+        self.queue.insert(turn, publisher.clone());
+    }
+
+    /// `publisher` has published, or has gone: it neither waits nor has room kept for it.
+    pub fn forget(&mut self, publisher: &Waker) {
+        let id = id(publisher);
+        self.woken.remove(&id);
+        if let Some(turn) = self.turns.remove(&id) {
+            self.queue.remove(&turn);
         }
     }
 
-    /// Whether nobody waits.
+    /// Whether no publisher waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// A publication was taken.
-    pub fn published(&mut self) {
-        self.woken = self.woken.saturating_sub(1);
-    }
-
-    /// Who is to be woken, now that there is room for so many.
+    /// Takes the publishers that are to be woken, as there are `room` places. Those that were woken before have theirs among these.
     pub fn take(&mut self, room: usize) -> Vec<Waker> {
-        let count = room.saturating_sub(self.woken).min(self.queue.len());
-        self.woken += count;
-        let taken: Vec<_> = self.queue.drain(..count).collect();
-        taken.iter().for_each(|waker| _ = self.known.remove(&publisher(waker)));
+        let count = room.saturating_sub(self.woken.len());
+        let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop_first()).take(count).map(|(_, waker)| waker).collect();
+        for id in taken.iter().map(id) {
+            self.turns.remove(&id);
+            self.woken.insert(id, Woken::Lately);
+        }
         taken
     }
 
-    /// All of them: there is nothing to wait for.
+    /// Takes all publishers, because there is nothing to wait for.
     pub fn take_all(&mut self) -> Vec<Waker> {
-        self.woken = 0;
-        self.known.clear();
-        std::mem::take(&mut self.queue).into()
+        self.woken.clear();
+        self.turns.clear();
+        std::mem::take(&mut self.queue).into_values().collect()
     }
 
-    /// Some that were woken may have gone without a publication. Their room is for others again.
-    pub fn forget_woken(&mut self) {
-        self.woken = 0;
+    /// Keeps no more room for publishers that were woken before the last call of this function.
+    pub fn forget_late(&mut self) {
+        self.woken.retain(|_, woken| matches!(std::mem::replace(woken, Woken::BeforeLook), Woken::Lately));
     }
 }
 
@@ -104,13 +132,13 @@ mod tests {
             wake(&mut waiters, 1);
             let times: Vec<_> = publishers.iter().map(|publisher| publisher.times()).collect();
             assert!(times[..acknowledged].iter().all(|times| *times == 1) && times[acknowledged..].iter().all(|times| *times == 0));
-            waiters.published();
+            waiters.forget(&waker(&publishers[acknowledged - 1]));
         }
         wake(&mut waiters, 1);
         assert_eq!(publishers.iter().map(|publisher| publisher.times()).sum::<usize>(), 1_000);
     }
 
-    /// Room that somebody was woken for wakes nobody else, until it is known that nobody came.
+    /// Room that a publisher was woken for wakes no other, until the publisher is late or has gone.
     #[test]
     fn room_is_promised_once() {
         let (publishers, mut waiters) = (publishers(5), Waiters::default());
@@ -119,11 +147,29 @@ mod tests {
         wake(&mut waiters, 1);
         wake(&mut waiters, 2);
         assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 0, 0, 0]);
-        waiters.forget_woken();
+        waiters.forget(&waker(&publishers[0]));
+        waiters.forget_late();
         wake(&mut waiters, 2);
-        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 1, 1, 0]);
+        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 1, 0, 0], "one has gone");
+        waiters.forget_late();
+        wake(&mut waiters, 2);
+        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 1, 1, 0], "one is late");
         waiters.take_all().into_iter().for_each(Waker::wake);
         assert_eq!(publishers[4].times(), 1);
+    }
+
+    /// A publisher that was woken has its room, and waits before all others if it is gone. (It waited behind them.)
+    #[test]
+    fn a_woken_publisher_keeps_its_place() {
+        let (publishers, mut waiters) = (publishers(3), Waiters::default());
+        let [first, second, third] = [0, 1, 2].map(|index| waker(&publishers[index]));
+        [&first, &second].into_iter().for_each(|waker| waiters.wait(waker));
+        wake(&mut waiters, 1);
+        assert!(waiters.may_publish(&first, 1) && !waiters.may_publish(&second, 1) && !waiters.may_publish(&third, 1));
+        assert!(waiters.may_publish(&third, 2) && !waiters.may_publish(&first, 0));
+        [&third, &first].into_iter().for_each(|waker| waiters.wait(waker));
+        wake(&mut waiters, 1);
+        assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [2, 0, 0]);
     }
 
     /// A publisher that asks again, as it was woken for something else, keeps its place.

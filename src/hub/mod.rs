@@ -142,12 +142,14 @@ impl Hub {
 
     /// Forgets a publisher that waits for room and has gone: none that comes behind it is to wait for it.
     pub fn forget_publisher(&self, publisher: &Waker) {
-        self.outlets.read().iter().for_each(|outlet| outlet.forget(publisher));
+        self.engine().iter().for_each(|engine| engine.forget(publisher));
+        let outlets = self.outlets.read().clone();
+        outlets.iter().for_each(|outlet| outlet.forget(publisher));
     }
 
-    /// Tries to publish, without waiting. A full outlet identifies the publisher by the waker `publisher`.
+    /// Tries to publish, without waiting. A full outlet or engine identifies the publisher by the waker `publisher`.
     pub fn try_publish(&self, name: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Result<Attempt, PublishError> {
-        if let Some(handed) = self.hand_over(name, publication) {
+        if let Some(handed) = self.hand_over(name, publication, publisher) {
             return handed;
         }
         let topics = &self.topics;
@@ -349,14 +351,14 @@ impl Hub {
 
     /// Submits a publication to the engine; `None`: no stream has the topic. A new topic is made before its message is read from the stream, so
     /// that the limits of topics hold for it and its publisher is the payer.
-    fn hand_over(&self, name: &TopicName, publication: &Publication<'_>) -> Option<Result<Attempt, PublishError>> {
+    fn hand_over(&self, name: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Attempt, PublishError>> {
         let engine = self.engine()?;
         if self.topics.shared().streams.life_of(name).is_some()
             && let Err(error) = self.topics.open(name, publication.payer)
         {
             return Some(Err(error));
         }
-        Some(engine.publish(name, publication)?.map(|handed| match handed {
+        Some(engine.publish(name, publication, publisher)?.map(|handed| match handed {
             Handed::Awaited(receipt) => Attempt::Awaited(receipt),
             Handed::NoRoom => Attempt::EngineFull(Arc::clone(engine)),
         }))

@@ -170,10 +170,11 @@ fn publishers_at_once_do_not_empty_the_histories() {
 struct Silent;
 
 impl Engine for Silent {
-    fn publish(&self, _: &TopicName, _: &Publication<'_>) -> Option<Result<Handed, PublishError>> {
+    fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
         Some(Ok(Handed::Awaited(Receipt::pair().1)))
     }
     fn when_room(&self, _: &Waker) {}
+    fn forget(&self, _: &Waker) {}
     fn presence(&self, _: &Arc<PresenceChange>) {}
     fn unready(&self) -> Option<String> {
         None

@@ -180,7 +180,7 @@ mod tests {
     }
 
     impl Engine for Slow {
-        fn publish(&self, topic: &TopicName, _: &Publication<'_>) -> Option<Result<Handed, PublishError>> {
+        fn publish(&self, topic: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
             let mut state = self.0.lock();
             if !topic.as_str().starts_with("s.") {
                 return None;
@@ -195,6 +195,7 @@ mod tests {
         }
 
         fn when_room(&self, _: &Waker) {}
+        fn forget(&self, _: &Waker) {}
         fn presence(&self, _: &Arc<PresenceChange>) {}
         fn unready(&self) -> Option<String> {
             None

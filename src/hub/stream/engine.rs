@@ -31,10 +31,13 @@ pub struct StreamMessage<'a> {
 
 /// Takes publications on topics of streams, and changes of presence. Sessions call an engine, so it never waits.
 pub trait Engine: Send + Sync {
-    /// Submits `publication` to the stream of `topic`; `None`: no stream has the topic.
-    fn publish(&self, topic: &TopicName, publication: &Publication<'_>) -> Option<Result<Handed, PublishError>>;
-    /// Wakes `waker` once another publication may be submitted, which may be at once.
-    fn when_room(&self, waker: &Waker);
+    /// Submits `publication` to the stream of `topic`; `None`: no stream has the topic. The publisher is identified by its waker, because
+    /// room is kept for publishers that were woken.
+    fn publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Handed, PublishError>>;
+    /// Wakes `publisher` once another of its publications may be submitted, which may be at once.
+    fn when_room(&self, publisher: &Waker);
+    /// Forgets a publisher that waits for room or was woken, and has gone.
+    fn forget(&self, publisher: &Waker);
     /// Tells the other gateways that a member joined here or left. Called under the topic's lock.
     fn presence(&self, change: &Arc<PresenceChange>);
     /// Why the gateway can't serve all of its streams; `None`: it can.

@@ -103,12 +103,13 @@ impl Full {
 }
 
 impl Engine for Full {
-    fn publish(&self, _: &TopicName, _: &Publication<'_>) -> Option<Result<Handed, PublishError>> {
+    fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
         Some(Ok(if *self.emptied.lock() { Handed::Awaited(Receipt::pair().1) } else { Handed::NoRoom }))
     }
     fn when_room(&self, waker: &Waker) {
         self.publishers.lock().push(waker.clone());
     }
+    fn forget(&self, _: &Waker) {}
     fn presence(&self, _: &Arc<PresenceChange>) {}
     fn unready(&self) -> Option<String> {
         None
