@@ -219,6 +219,10 @@ impl Cluster {
 }
 
 impl hub::Engine for Cluster {
+    fn accepts(&self, topic: &TopicName) -> Option<bool> {
+        Some(self.publisher.accepts(self.state_of(topic)?))
+    }
+
     fn publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Handed, PublishError>> {
         Some(self.publisher.publish(self.state_of(topic)?, topic, publication, publisher))
     }

@@ -152,6 +152,11 @@ impl Publisher {
         Ok(Handed::Awaited(receipt))
     }
 
+    /// Whether publications of the stream are handed over for now, if there is room.
+    pub fn accepts(&self, state: &StreamState) -> bool {
+        state.epoch().is_some() && self.inflight.lock().connected
+    }
+
     /// Wakes `publisher` once there is room; at once if there is now.
     pub fn when_room(&self, publisher: &Waker) {
         let mut inflight = self.inflight.lock();

@@ -349,11 +349,11 @@ impl Hub {
         replication::begin_stream(&self.topics, pattern, life, logs).await;
     }
 
-    /// Submits a publication to the engine; `None`: no stream has the topic. A new topic is made before its message is read from the stream, so
-    /// that the limits of topics hold for it and its publisher is the payer.
+    /// Submits a publication to the engine; `None`: no stream has the topic. If the engine accepts publications, a new topic is made before its
+    /// message is read from the stream, so that the limits of topics hold for it and its publisher is the payer.
     fn hand_over(&self, name: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Attempt, PublishError>> {
         let engine = self.engine()?;
-        if self.topics.shared().streams.life_of(name).is_some()
+        if engine.accepts(name)?
             && let Err(error) = self.topics.open(name, publication.payer)
         {
             return Some(Err(error));

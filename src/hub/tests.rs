@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -38,21 +38,21 @@ impl Remembered {
     }
 }
 
-struct House {
+struct Fixture {
     hub: Arc<Hub>,
     clock: Clock,
     outlet: Arc<Remembered>,
     id: OutletId,
 }
 
-fn house(settings: &[(&str, &str)]) -> House {
+fn fixture(settings: &[(&str, &str)]) -> Fixture {
     let settings = settings.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
     let config = Config::load(&Sources { settings, ..Sources::default() }).unwrap();
     let (clock, metrics) = (Clock::by_hand(Timestamp(1_000)), Arc::new(Metrics::new()));
     let hub = Hub::new(Arc::new(Live::new(&config, &metrics)), metrics, clock.clone());
     let outlet = Arc::<Remembered>::default();
     let id = hub.attach(Arc::clone(&outlet) as Arc<dyn Outlet>);
-    House { hub, clock, outlet, id }
+    Fixture { hub, clock, outlet, id }
 }
 
 fn name(text: &str) -> TopicName {
@@ -63,7 +63,7 @@ fn member() -> Member {
     Member { session: SessionId::random(), user: None, info: None }
 }
 
-impl House {
+impl Fixture {
     fn publish(&self, topic: &str, payload: &'static str) -> Position {
         let publication = Publication::new(payload.as_bytes(), PayloadKind::Text, PublishSource::Http);
         match self.hub.try_publish(&name(topic), &publication, Waker::noop()) {
@@ -87,21 +87,21 @@ impl House {
 /// PROTOCOL 1: offsets are 1, 2, 3 … per topic, without holes.
 #[test]
 fn offsets_count_per_topic() {
-    let house = house(&[]);
-    assert_eq!([1, 2, 3].map(|_| house.publish("chat.a", "x").offset.0), [1, 2, 3]);
-    assert_eq!(house.publish("chat.b", "x").offset.0, 1);
+    let fixture = fixture(&[]);
+    assert_eq!([1, 2, 3].map(|_| fixture.publish("chat.a", "x").offset.0), [1, 2, 3]);
+    assert_eq!(fixture.publish("chat.b", "x").offset.0, 1);
 }
 
 /// PROTOCOL 3: every case of `since`.
 #[test]
 fn since_is_kept_or_said_to_be_lost() {
-    let house = house(&[]);
+    let fixture = fixture(&[]);
     for _ in 0..150 {
-        house.publish("chat.a", "x"); // history = 100, so 51 is the first that is left
+        fixture.publish("chat.a", "x"); // history = 100, so 51 is the first that is left
     }
-    let epoch = house.hub.topic(&name("chat.a")).unwrap().position.epoch;
+    let epoch = fixture.hub.topic(&name("chat.a")).unwrap().position.epoch;
     let asked = |epoch: &str, offset| {
-        let start = house.start("chat.a", Some((epoch, offset)), Some(2));
+        let start = fixture.start("chat.a", Some((epoch, offset)), Some(2));
         (start.recovered, start.replay_from.map(|offset| offset.0))
     };
     assert_eq!(asked(epoch.as_str(), 149), (Some(true), Some(150)));
@@ -115,49 +115,49 @@ fn since_is_kept_or_said_to_be_lost() {
 /// PROTOCOL 2: a topic lives from its first use until it has no named subscriber and no history left; then it is gone within 5 s.
 #[test]
 fn a_topic_that_nobody_needs_is_gone_within_5_s() {
-    let house = house(&[("topics", r#"[{ match = "short.>", history = 5, history_ttl = "1m" }]"#)]);
-    house.publish("plain.a", "x");
-    house.publish("short.a", "x");
+    let fixture = fixture(&[("topics", r#"[{ match = "short.>", history = 5, history_ttl = "1m" }]"#)]);
+    fixture.publish("plain.a", "x");
+    fixture.publish("short.a", "x");
     let subscriber = member();
-    house.hub.subscribe(&name("plain.b"), house.id, &subscriber, None, ReplayRequest::default()).unwrap();
-    house.upkeep(Duration::from_secs(5));
-    let alive = |topic: &str| house.hub.topic(&name(topic)).is_some();
+    fixture.hub.subscribe(&name("plain.b"), fixture.id, &subscriber, None, ReplayRequest::default()).unwrap();
+    fixture.upkeep(Duration::from_secs(5));
+    let alive = |topic: &str| fixture.hub.topic(&name(topic)).is_some();
     assert_eq!([alive("plain.a"), alive("short.a"), alive("plain.b")], [false, true, true]);
-    house.upkeep(Duration::from_secs(60));
-    house.upkeep(Duration::from_secs(5));
+    fixture.upkeep(Duration::from_secs(60));
+    fixture.upkeep(Duration::from_secs(5));
     assert_eq!([alive("short.a"), alive("plain.b")], [false, true]);
-    house.hub.unsubscribe(&name("plain.b"), house.id, subscriber.session);
-    house.upkeep(Duration::from_secs(5));
+    fixture.hub.unsubscribe(&name("plain.b"), fixture.id, subscriber.session);
+    fixture.upkeep(Duration::from_secs(5));
     assert!(!alive("plain.b"));
 }
 
 /// PROTOCOL 7: beyond `history_bytes`, the oldest messages of the topics that were published to longest ago are removed. Epochs stay.
 #[test]
 fn histories_are_trimmed_from_the_topic_published_to_longest_ago() {
-    let house = house(&[("limits.history_bytes", "2000")]);
-    let old = house.publish("chat.old", "x");
-    house.clock.advance(Duration::from_secs(1));
+    let fixture = fixture(&[("limits.history_bytes", "2000")]);
+    let old = fixture.publish("chat.old", "x");
+    fixture.clock.advance(Duration::from_secs(1));
     for _ in 0..15 {
-        house.publish("chat.new", "x");
+        fixture.publish("chat.new", "x");
     }
-    let kept = |topic: &str| house.hub.history(&name(topic), None, 1_000).unwrap().messages.len();
+    let kept = |topic: &str| fixture.hub.history(&name(topic), None, 1_000).unwrap().messages.len();
     assert_eq!(kept("chat.old"), 0);
     assert_eq!(kept("chat.new"), 15, "no more was freed than had to be");
-    assert_eq!(house.hub.topic(&name("chat.old")).unwrap().position, old);
+    assert_eq!(fixture.hub.topic(&name("chat.old")).unwrap().position, old);
 }
 
 /// Each publisher frees only the bytes beyond the bound at its moment: 16 concurrent publishers do not empty the histories.
 #[test]
 fn publishers_at_once_do_not_empty_the_histories() {
-    let house = Arc::new(house(&[("limits.history_bytes", "40000"), ("topics", r#"[{ match = ">", history = 1000 }]"#)]));
-    (0..320).for_each(|message| _ = house.publish(&format!("chat.t{}", message % 50), "x"));
+    let fixture = Arc::new(fixture(&[("limits.history_bytes", "40000"), ("topics", r#"[{ match = ">", history = 1000 }]"#)]));
+    (0..320).for_each(|message| _ = fixture.publish(&format!("chat.t{}", message % 50), "x"));
     let threads: Vec<_> = (0..16)
         .map(|thread| {
-            let house = Arc::clone(&house);
+            let fixture = Arc::clone(&fixture);
             std::thread::spawn(move || {
                 for message in 0..200 {
-                    house.publish(&format!("chat.t{}", (thread * 7 + message) % 50), "x");
-                    let bytes = house.hub.topics.histories_bytes();
+                    fixture.publish(&format!("chat.t{}", (thread * 7 + message) % 50), "x");
+                    let bytes = fixture.hub.topics.histories_bytes();
                     assert!((36_000..46_000).contains(&bytes), "{bytes} bytes of 40,000");
                 }
             })
@@ -166,15 +166,29 @@ fn publishers_at_once_do_not_empty_the_histories() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// An engine with a stream for every topic. It accepts every publication and answers none.
-struct Silent;
+/// An engine with a stream for every topic. It accepts every publication and answers none, unless it refuses all or is full.
+#[derive(Default)]
+struct Silent {
+    refuses: bool,
+    is_full: bool,
+    forgotten: Mutex<usize>,
+}
 
 impl Engine for Silent {
+    fn accepts(&self, _: &TopicName) -> Option<bool> {
+        Some(!self.refuses)
+    }
     fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
-        Some(Ok(Handed::Awaited(Receipt::pair().1)))
+        Some(match (self.refuses, self.is_full) {
+            (true, _) => Err(PublishError::Unavailable("")),
+            (false, true) => Ok(Handed::NoRoom),
+            (false, false) => Ok(Handed::Awaited(Receipt::pair().1)),
+        })
     }
     fn when_room(&self, _: &Waker) {}
-    fn forget(&self, _: &Waker) {}
+    fn forget(&self, _: &Waker) {
+        *self.forgotten.lock() += 1;
+    }
     fn presence(&self, _: &Arc<PresenceChange>) {}
     fn unready(&self) -> Option<String> {
         None
@@ -188,93 +202,120 @@ impl Engine for Silent {
 /// affected.
 #[test]
 fn a_payer_has_its_share_of_topics() {
-    expect_shares(&house(&[("limits.topics_per_address", "2")]));
+    expect_shares(&fixture(&[("limits.topics_per_address", "2")]));
 }
 
 /// PROTOCOL 13: the limits are those of the gateway that is asked. (A publish to a stream's topic made a topic without a payer.)
 #[test]
 fn a_payer_has_its_share_of_a_streams_topics() {
-    let house = house(&[("limits.topics_per_address", "2")]);
-    house.hub.follow_stream(&Pattern::parse("plain.>").unwrap());
-    house.hub.set_engine(Arc::new(Silent));
-    expect_shares(&house);
+    let fixture = fixture(&[("limits.topics_per_address", "2")]);
+    fixture.hub.follow_stream(&Pattern::parse("plain.>").unwrap());
+    fixture.hub.set_engine(Arc::new(Silent::default()));
+    expect_shares(&fixture);
 }
 
-fn expect_shares(house: &House) {
+/// A publication that the engine refuses makes no topic. (It made one, which was charged to its payer and evicted another.)
+#[test]
+fn a_refused_publication_makes_no_topic() {
+    let fixture = fixture(&[("limits.topics", "1")]);
+    let topics = || fixture.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
+    fixture.publish("chat.a", "x");
+    fixture.clock.advance(Duration::from_secs(2));
+    fixture.hub.follow_stream(&Pattern::parse("chat.>").unwrap());
+    fixture.hub.set_engine(Arc::new(Silent { refuses: true, ..Silent::default() }));
+    let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Session);
+    let refused = fixture.hub.try_publish(&name("chat.b"), &publication, Waker::noop()).err();
+    assert_eq!((refused, topics()), (Some(PublishError::Unavailable("")), vec!["chat.a".to_owned()]));
+}
+
+/// A publisher that waits for room in the engine and goes is forgotten there. (The engine woke it, and kept room for it.)
+#[test]
+fn the_engine_forgets_a_publisher_that_goes() {
+    let (fixture, engine) = (fixture(&[]), Arc::new(Silent { is_full: true, ..Silent::default() }));
+    fixture.hub.set_engine(Arc::clone(&engine) as Arc<dyn Engine>);
+    let topic = name("chat.a");
+    let mut submitting = Box::pin(fixture.hub.submit(&topic, Publication::new(b"1", PayloadKind::Json, PublishSource::Http)));
+    assert!(submitting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(*engine.forgotten.lock(), 0);
+    drop(submitting);
+    assert_eq!(*engine.forgotten.lock(), 1);
+}
+
+fn expect_shares(fixture: &Fixture) {
     let payers = ["192.0.2.1", "192.0.2.2"].map(|address| Payer::of_address(address.parse().unwrap()));
     let publish = |topic: &str, payer| {
         let publication = Publication { payer: Some(payer), ..Publication::new(b"1", PayloadKind::Json, PublishSource::Session) };
-        house.hub.try_publish(&name(topic), &publication, Waker::noop()).err()
+        fixture.hub.try_publish(&name(topic), &publication, Waker::noop()).err()
     };
     let subscribe =
-        |topic: &str, payer| house.hub.subscribe(&name(topic), house.id, &member(), Some(payer), ReplayRequest::default()).err();
+        |topic: &str, payer| fixture.hub.subscribe(&name(topic), fixture.id, &member(), Some(payer), ReplayRequest::default()).err();
     assert_eq!((publish("plain.a", &payers[0]), subscribe("plain.b", &payers[0])), (None, None));
     let refused = Some(PublishError::TopicsOfPayerFull);
     assert_eq!((publish("plain.c", &payers[0]), subscribe("plain.c", &payers[0])), (refused.clone(), refused));
     assert_eq!((publish("plain.a", &payers[0]), publish("plain.c", &payers[1])), (None, None), "a topic that lives; another payer");
     assert_eq!(publish("plain.c", &payers[0]), None, "another's topic");
-    house.upkeep(Duration::from_secs(5));
+    fixture.upkeep(Duration::from_secs(5));
     assert_eq!((publish("plain.d", &payers[0]), publish("plain.a", &payers[1])), (None, None), "plain.a was gone, and its place free");
 }
 
 /// The orders of eviction have exactly the topics that can be evicted, so a search skips none.
 #[test]
 fn the_orders_have_only_topics_that_can_be_evicted() {
-    let house = house(&[]);
+    let fixture = fixture(&[]);
     for number in 0..1_000 {
-        house.start(&format!("chat.named{number}"), None, None);
+        fixture.start(&format!("chat.named{number}"), None, None);
     }
-    assert_eq!(house.hub.topics.placed(), (0, 0));
-    house.publish("chat.named1", "x");
-    house.publish("chat.unnamed", "x");
-    assert_eq!(house.hub.topics.placed(), (1, 2));
-    house.upkeep(Duration::from_secs(3600 * 24));
-    assert_eq!(house.hub.topics.placed().1, 0, "the histories have expired");
+    assert_eq!(fixture.hub.topics.placed(), (0, 0));
+    fixture.publish("chat.named1", "x");
+    fixture.publish("chat.unnamed", "x");
+    assert_eq!(fixture.hub.topics.placed(), (1, 2));
+    fixture.upkeep(Duration::from_secs(3600 * 24));
+    assert_eq!(fixture.hub.topics.placed().1, 0, "the histories have expired");
 }
 
 /// PROTOCOL 7: topics with a history or a feed are evicted after those without.
 #[test]
 fn topics_with_a_history_or_a_feed_are_evicted_last() {
-    let house = house(&[("limits.topics", "4"), ("topics", r#"[{ match = "chat.>", history = 5 }]"#)]);
-    house.publish("chat.a", "x");
-    house.clock.advance(Duration::from_secs(2));
+    let fixture = fixture(&[("limits.topics", "4"), ("topics", r#"[{ match = "chat.>", history = 5 }]"#)]);
+    fixture.publish("chat.a", "x");
+    fixture.clock.advance(Duration::from_secs(2));
     let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Feed);
-    assert!(house.hub.try_publish(&name("fed.b"), &publication, Waker::noop()).is_ok());
+    assert!(fixture.hub.try_publish(&name("fed.b"), &publication, Waker::noop()).is_ok());
     for topic in ["plain.c", "plain.d", "plain.e", "plain.f"] {
-        house.clock.advance(Duration::from_secs(2));
-        house.publish(topic, "x");
+        fixture.clock.advance(Duration::from_secs(2));
+        fixture.publish(topic, "x");
     }
-    let names = |house: &House| house.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(&house), ["chat.a", "fed.b", "plain.e", "plain.f"]);
-    house.start("plain.e", None, None);
-    house.start("plain.f", None, None);
-    house.publish("plain.g", "x");
-    assert_eq!(names(&house), ["fed.b", "plain.e", "plain.f", "plain.g"], "the oldest of those with a history or a feed");
+    let names = |fixture: &Fixture| fixture.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&fixture), ["chat.a", "fed.b", "plain.e", "plain.f"]);
+    fixture.start("plain.e", None, None);
+    fixture.start("plain.f", None, None);
+    fixture.publish("plain.g", "x");
+    assert_eq!(names(&fixture), ["fed.b", "plain.e", "plain.f", "plain.g"], "the oldest of those with a history or a feed");
 }
 
 /// With many patterns, a message visits only as many nodes as are needed to find all outlets.
 #[test]
 fn names_among_many_patterns_cost_no_product() {
-    let house = house(&[]);
+    let fixture = fixture(&[]);
     for number in 0..1 << 10 {
         let tokens: Vec<&str> = (0..10).map(|bit| if number >> bit & 1 == 0 { "a" } else { "*" }).collect();
-        house.hub.subscribe_pattern(&Pattern::parse(&format!("chat.{}", tokens.join("."))).unwrap(), house.id);
+        fixture.hub.subscribe_pattern(&Pattern::parse(&format!("chat.{}", tokens.join("."))).unwrap(), fixture.id);
     }
     let topic = format!("chat.{}", ["a"; 10].join("."));
-    let (_, visited) = house.hub.topics.shared().patterns.outlets_of(&name(&topic), |_, _| {});
+    let (_, visited) = fixture.hub.topics.shared().patterns.outlets_of(&name(&topic), |_, _| {});
     assert!(visited <= 11, "{visited} nodes");
-    house.publish(&topic, "x");
-    assert_eq!(house.outlet.offsets(), [1], "one outlet, once");
+    fixture.publish(&topic, "x");
+    assert_eq!(fixture.outlet.offsets(), [1], "one outlet, once");
 }
 
 /// A scrape has the values of its moment.
 #[test]
 fn gauges_are_true_when_they_are_read() {
-    let house = house(&[]);
+    let fixture = fixture(&[]);
     for number in 0..3 {
-        house.publish(&format!("chat.{number}"), "x");
+        fixture.publish(&format!("chat.{number}"), "x");
         let expected = format!("belfry_topics {}\n", number + 1);
-        let text = house.hub.metrics.render();
+        let text = fixture.hub.metrics.render();
         assert!(text.contains(&expected) && text.contains(&format!("belfry_history_bytes {}\n", 129 * (number + 1))), "{text}");
     }
 }
@@ -282,63 +323,63 @@ fn gauges_are_true_when_they_are_read() {
 /// PROTOCOL 7: beyond `topics`, the least recently used topic without named subscribers is evicted. If there is none, publishing is refused.
 #[test]
 fn the_least_recently_used_topic_is_evicted() {
-    let house = house(&[("limits.topics", "2")]);
-    house.publish("chat.a", "x");
-    house.clock.advance(Duration::from_secs(1));
-    house.publish("chat.b", "x");
-    house.publish("chat.c", "x");
-    let names = |house: &House| house.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(&house), ["chat.b", "chat.c"]);
-    house.start("chat.b", None, None);
-    house.start("chat.c", None, None);
+    let fixture = fixture(&[("limits.topics", "2")]);
+    fixture.publish("chat.a", "x");
+    fixture.clock.advance(Duration::from_secs(1));
+    fixture.publish("chat.b", "x");
+    fixture.publish("chat.c", "x");
+    let names = |fixture: &Fixture| fixture.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&fixture), ["chat.b", "chat.c"]);
+    fixture.start("chat.b", None, None);
+    fixture.start("chat.c", None, None);
     let publication = Publication::new(b"", PayloadKind::Text, PublishSource::Http);
-    assert_eq!(house.hub.try_publish(&name("chat.d"), &publication, Waker::noop()).err(), Some(PublishError::TopicsFull));
+    assert_eq!(fixture.hub.try_publish(&name("chat.d"), &publication, Waker::noop()).err(), Some(PublishError::TopicsFull));
 }
 
 /// A pattern matches existing and later topics. Its outlet gets each message once.
 #[test]
 fn a_pattern_hears_old_and_new_topics() {
-    let house = house(&[]);
-    house.publish("chat.old", "x");
+    let fixture = fixture(&[]);
+    fixture.publish("chat.old", "x");
     let pattern = Pattern::parse("chat.*").unwrap();
-    house.hub.subscribe_pattern(&pattern, house.id);
-    house.start("chat.old", None, None);
-    house.publish("chat.old", "x");
-    house.publish("chat.new", "x");
-    assert_eq!(house.outlet.offsets(), [2, 1]);
-    house.hub.unsubscribe_pattern(&pattern, house.id);
-    house.publish("chat.new", "x");
-    house.publish("chat.old", "x");
-    assert_eq!(house.outlet.offsets(), [2, 1, 3], "the one by name goes on");
+    fixture.hub.subscribe_pattern(&pattern, fixture.id);
+    fixture.start("chat.old", None, None);
+    fixture.publish("chat.old", "x");
+    fixture.publish("chat.new", "x");
+    assert_eq!(fixture.outlet.offsets(), [2, 1]);
+    fixture.hub.unsubscribe_pattern(&pattern, fixture.id);
+    fixture.publish("chat.new", "x");
+    fixture.publish("chat.old", "x");
+    assert_eq!(fixture.outlet.offsets(), [2, 1, 3], "the one by name goes on");
 }
 
 /// PROTOCOL 3: outlets are told of joins and leaves. A member that subscribes again does not join twice.
 #[test]
 fn presence_tells_of_members_once() {
-    let house = house(&[]);
+    let fixture = fixture(&[]);
     let subscriber = member();
-    house.hub.subscribe(&name("chat.a"), house.id, &subscriber, None, ReplayRequest::default()).unwrap();
-    assert_eq!(house.hub.presence(&name("chat.a")).unwrap(), vec![subscriber.clone()]);
-    house.start("chat.a", None, None);
-    house.hub.unsubscribe(&name("chat.a"), house.id, subscriber.session);
-    let joined: Vec<bool> = house.outlet.changes.lock().iter().map(|change| change.joined).collect();
+    fixture.hub.subscribe(&name("chat.a"), fixture.id, &subscriber, None, ReplayRequest::default()).unwrap();
+    assert_eq!(fixture.hub.presence(&name("chat.a")).unwrap(), vec![subscriber.clone()]);
+    fixture.start("chat.a", None, None);
+    fixture.hub.unsubscribe(&name("chat.a"), fixture.id, subscriber.session);
+    let joined: Vec<bool> = fixture.outlet.changes.lock().iter().map(|change| change.joined).collect();
     assert_eq!(joined, [true, false], "the first join had no outlet yet");
-    assert_eq!(house.hub.presence(&name("quotes.a")), Err(Disabled::Presence));
+    assert_eq!(fixture.hub.presence(&name("quotes.a")), Err(Disabled::Presence));
 }
 
 /// With publishers on several threads, an outlet gets the offsets of a topic in order and without holes.
 #[test]
 fn outlets_hear_offsets_in_order() {
-    let house = Arc::new(house(&[]));
-    house.start("chat.a", None, None);
+    let fixture = Arc::new(fixture(&[]));
+    fixture.start("chat.a", None, None);
     let threads: Vec<_> = (0..4)
         .map(|_| {
-            let house = Arc::clone(&house);
-            std::thread::spawn(move || (0..500).for_each(|_| _ = house.publish("chat.a", "x")))
+            let fixture = Arc::clone(&fixture);
+            std::thread::spawn(move || (0..500).for_each(|_| _ = fixture.publish("chat.a", "x")))
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert_eq!(house.outlet.offsets(), (1..=2_000).collect::<Vec<u64>>());
+    assert_eq!(fixture.outlet.offsets(), (1..=2_000).collect::<Vec<u64>>());
 }
 
 /// A hub continues the topics that were taken out of another: positions, histories and ages, without the audience. A use of the old topic
@@ -346,7 +387,7 @@ fn outlets_hear_offsets_in_order() {
 #[test]
 fn a_topic_that_is_taken_out_goes_on_elsewhere() {
     let rules = [("topics", "[{ match = \"chat.>\", history = 2, history_ttl = \"10s\" }]")];
-    let (one, other) = (house(&rules), house(&rules));
+    let (one, other) = (fixture(&rules), fixture(&rules));
     let topic = name("chat.a");
     ["1", "2", "3"].into_iter().for_each(|payload| {
         one.publish("chat.a", payload);

@@ -180,6 +180,9 @@ mod tests {
     }
 
     impl Engine for Slow {
+        fn accepts(&self, topic: &TopicName) -> Option<bool> {
+            topic.as_str().starts_with("s.").then_some(true)
+        }
         fn publish(&self, topic: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
             let mut state = self.0.lock();
             if !topic.as_str().starts_with("s.") {

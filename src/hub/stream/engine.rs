@@ -31,6 +31,8 @@ pub struct StreamMessage<'a> {
 
 /// Takes publications on topics of streams, and changes of presence. Sessions call an engine, so it never waits.
 pub trait Engine: Send + Sync {
+    /// Whether the engine accepts publications on `topic` for now, if it has room; `None`: no stream has the topic.
+    fn accepts(&self, topic: &TopicName) -> Option<bool>;
     /// Submits `publication` to the stream of `topic`; `None`: no stream has the topic. The publisher is identified by its waker, because
     /// room is kept for publishers that were woken.
     fn publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Handed, PublishError>>;

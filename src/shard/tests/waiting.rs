@@ -103,6 +103,9 @@ impl Full {
 }
 
 impl Engine for Full {
+    fn accepts(&self, _: &TopicName) -> Option<bool> {
+        Some(true)
+    }
     fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
         Some(Ok(if *self.emptied.lock() { Handed::Awaited(Receipt::pair().1) } else { Handed::NoRoom }))
     }
