@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(Price(9_905).to_string(), "99.05");
     }
 
-    /// Issue 3: bid below ask, with the price between; moves of at most some per cent; it does move.
+    /// Bid below ask, with the price between; moves of at most some per cent; it does move.
     #[test]
     fn prices_move_plausibly() {
         for seed in 1..20 {

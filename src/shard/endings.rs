@@ -27,7 +27,7 @@ impl Default for Endings {
 impl Endings {
     /// Sets the budget of a tick that begins.
     pub fn begin_tick(&mut self, outboxes: &EndedOutboxes, pacing: &Pacing, catch_up: &CatchUp) {
-        let ended = outboxes.frames() + pacing.ended() + catch_up.ended();
+        let ended = outboxes.steps() + pacing.ended() + catch_up.ended();
         self.left_in_tick = PER_TICK.max(ended / PARTS);
     }
 

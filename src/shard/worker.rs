@@ -139,7 +139,7 @@ impl Worker {
         state.end_departed();
         state.give_up_ended();
         state.env.tally.hand_over();
-        if state.table.is_empty() {
+        if state.table.is_empty() && !state.has_ended() {
             for drained in self.drained.drain(..) {
                 let _ = drained.send(()); // the requester may have stopped waiting
             }

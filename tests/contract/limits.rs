@@ -212,7 +212,7 @@ fn the_welcome_tells_the_limits() {
     assert_eq!((&welcome["ping_interval_ms"], &welcome["max_message_bytes"]), (&json!(1500), &json!(1234)));
 }
 
-/// Issue 14: what sessions of one address hold of long frames that are not whole is bounded together: whoever wants more is told to come
+/// What sessions of one address hold of long frames that are not whole is bounded together: whoever wants more is told to come
 /// back later. It is given back, and `message_bytes` of each session are not counted.
 #[test]
 fn long_frames_that_are_not_whole_are_bounded_per_address() {

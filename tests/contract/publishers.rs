@@ -24,7 +24,7 @@ api_keys = [
     Setup::new().auth(auth).start()
 }
 
-/// Issue 16: one `Idempotency-Key` publishes once on a topic, and gives the same answer again.
+/// One `Idempotency-Key` publishes once on a topic, and gives the same answer again.
 #[test]
 fn an_idempotency_key_publishes_once() {
     let gateway = gateway();
@@ -47,7 +47,7 @@ fn an_idempotency_key_publishes_once() {
     }
 }
 
-/// Issue 16: past `idempotency_keys` the oldest key is forgotten.
+/// Past `idempotency_keys` the oldest key is forgotten.
 #[test]
 fn idempotency_keys_are_bounded() {
     let gateway = Gateway::with_limits("idempotency_keys = 1");

@@ -151,7 +151,7 @@ def full_inbox():
             errand.answer(20)
         outcome.note("messages of each", str(sorted(counts.values())), True)
         outcome.at_least("times that the inbox was full", waited, 1)
-        outcome.at_least("the fewest of the most", min(counts.values()) / max(1, *counts.values()), 0.8)
+        outcome.at_least("the fewest of the most", min(counts.values()) / max(1, *counts.values()), 0.6)
         outcome.equal("closed as silent", silent, 0)
     return outcome
 

@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Issue 14, row 2: many patterns that match many topics cost what one of them does: the steps are not their product.
+    /// Many patterns that match many topics cost what one of them does: the steps are not their product.
     #[test]
     fn many_patterns_are_searched_as_one() {
         const TOPICS: usize = 2_000;

@@ -95,7 +95,7 @@ mod tests {
         keys.once(&topic, key, async { Ok::<_, ()>(position(offset)) }).await.unwrap().offset.0
     }
 
-    /// Issue 16: one key publishes once in five minutes; past `idempotency_keys` the oldest is forgotten.
+    /// One key publishes once in five minutes; past `idempotency_keys` the oldest is forgotten.
     #[tokio::test]
     async fn keys_are_known_for_five_minutes_and_bounded() {
         let (clock, metrics) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()));

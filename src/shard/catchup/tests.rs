@@ -133,7 +133,7 @@ fn leaving_ends_a_replay() {
     assert!(!replays.has_more());
 }
 
-/// Issue 14: what a session reads is looked at a part at a time where subscriptions end, each topic once. (All were at once.)
+/// What a session reads is looked at a part at a time where subscriptions end, each topic once. (All were at once.)
 #[test]
 fn leaving_is_done_in_parts() {
     const TOPICS: usize = 1_000;
@@ -156,7 +156,7 @@ fn leaving_is_done_in_parts() {
     assert!(read.len() == TOPICS * 9 / 10 && !read.iter().any(|topic| topic.ends_with('7')));
 }
 
-/// Issue 14, row 12: a live message is looked up among what a session still replays, and not compared with each of it.
+/// A live message is looked up among what a session still replays, and not compared with each of it.
 #[test]
 fn a_topic_is_replayed_once_and_found_by_name() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
@@ -198,7 +198,7 @@ fn looked_for(archive: &Archive, patterns: &[String], takes: impl Fn(&TopicName)
     }
 }
 
-/// Issue 14, rows 2 and 12: what patterns match is looked for a bounded part at a time, each topic once however many patterns match it,
+/// What patterns match is looked for a bounded part at a time, each topic once however many patterns match it,
 /// and costs about a step for each. (It was patterns times topics, and a cursor for each topic at once.)
 #[test]
 fn what_patterns_match_is_looked_for_in_slices() {

@@ -56,7 +56,7 @@ impl<V> ByName<V> {
 mod tests {
     use super::*;
 
-    /// Issue 14, row 8: where 100,000 names come one after the other, none of them has more than a few hundred others moved. (With one
+    /// Where 100,000 names come one after the other, none of them has more than a few hundred others moved. (With one
     /// table, the name after 57,344 had all of them moved, which took its shard 10 ms.)
     #[test]
     fn no_name_has_many_others_moved() {

@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Issue 14: the subscriptions of sessions that end at one time end a share in each tick. Until they have, their slots are not used
+    /// The subscriptions of sessions that end at one time end a share in each tick. Until they have, their slots are not used
     /// anew, and nobody else gets what is theirs.
     #[test]
     fn many_subscriptions_end_in_shares() {

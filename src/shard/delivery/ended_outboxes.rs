@@ -15,23 +15,24 @@ impl EndedOutboxes {
         self.0.push_back(outbox);
     }
 
-    /// Gives up no more than `most` frames; how many there were. Each message ends as dropped.
+    /// Takes at most `most` steps and returns their number. A step gives up a frame, the gaps of a topic or an empty outbox. Each message ends
+    /// as dropped.
     pub fn give_up(&mut self, most: usize, tally: &mut Tally) -> usize {
         let mut given_up = 0;
         while given_up < most
             && let Some(outbox) = self.0.front_mut()
         {
-            given_up += outbox.abandon(most - given_up, tally);
-            if outbox.is_empty() {
+            given_up += outbox.abandon(most - given_up, tally).max(1);
+            if outbox.is_done() {
                 self.0.pop_front();
             }
         }
         given_up
     }
 
-    /// About how many frames are left.
-    pub fn frames(&self) -> usize {
-        self.0.iter().map(|outbox| outbox.places()).sum()
+    /// About how many steps are left.
+    pub fn steps(&self) -> usize {
+        self.0.iter().map(|outbox| outbox.steps_to_abandon().max(1)).sum()
     }
 
     /// Whether no outbox is left.

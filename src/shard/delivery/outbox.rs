@@ -101,6 +101,11 @@ impl Outbox {
         (self.backlog.queue().end() - self.backlog.queue().first()) as usize
     }
 
+    /// About how many steps it takes to abandon the outbox: one for each frame, and one for each topic with gaps.
+    pub fn steps_to_abandon(&self) -> usize {
+        self.places() + self.gaps.len()
+    }
+
     /// The bytes of all frames that wait.
     pub fn bytes(&self) -> usize {
         self.backlog.account().bytes()
@@ -317,7 +322,7 @@ impl Outbox {
         begun
     }
 
-    /// Discards no more than `most` frames, at the session's end; how many there were. Each message ends as dropped.
+    /// Discards at most `most` frames and topics with gaps, at the session's end, and returns their number. Each message ends as dropped.
     pub fn abandon(&mut self, most: usize, tally: &mut Tally) -> usize {
         self.backlog.set_begun(0);
         let mut frames = 0;
@@ -328,10 +333,9 @@ impl Outbox {
             }
         }
         if self.is_empty() {
-            self.gaps.clear();
             self.book_slow(self.moved_at, tally);
         }
-        frames
+        frames + self.gaps.forget_some(most - frames)
     }
 
     /// Whether a message of `topic` from before that `leaving` waits, and a gap is told before it.

@@ -157,7 +157,7 @@ fn subscribers_are_found_by_name_and_by_pattern() {
     assert_eq!(takers(&subscribers, "q.a"), ([].into(), [].into()));
 }
 
-/// Issue 14, row 25: a message that was held for many sessions is one frame for those that get it together, encoded once.
+/// A message that was held for many sessions is one frame for those that get it together, encoded once.
 #[test]
 fn held_messages_share_a_frame() {
     let (mut batch, clock) = (WriteBatch::default(), Clock::by_hand(Timestamp(0)));
@@ -185,7 +185,7 @@ fn watched(sessions: usize, changes: usize) -> Bench {
     bench
 }
 
-/// Issue 14, row 11: what a command makes others hear is told a part at a time, each change encoded once, and whoever is owed something
+/// What a command makes others hear is told a part at a time, each change encoded once, and whoever is owed something
 /// else waits behind one part. (One command that 2,000 watched held its shard for 3.1 s.)
 #[test]
 fn many_changes_are_told_to_many_in_parts() {
@@ -216,7 +216,7 @@ fn many_changes_are_told_to_many_in_parts() {
     assert!(ticks <= 2 * parts * (2 + CHANGES / 32), "{ticks} ticks, of which every other one rests");
 }
 
-/// Issue 14, row 11: joins and leaves that come faster than they are told cancel out, and take no memory.
+/// Joins and leaves that come faster than they are told cancel out, and take no memory.
 #[test]
 fn what_comes_and_goes_while_others_are_told_is_told_to_nobody() {
     let mut bench = watched(300, 2);

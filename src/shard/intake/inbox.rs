@@ -153,10 +153,10 @@ impl Inbox {
         remaining
     }
 
-    /// Whether the inbox has items or connections. If it has none, the next push wakes `waker`.
+    /// Whether the inbox has items or connections, or publishers that are to be called. If not, what changes that wakes `waker`.
     pub fn is_filled_or_wakes(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
-        let filled = !state.is_empty();
+        let filled = !state.is_empty() || self.is_stalled(&state);
         if !filled {
             state.shard = Some(waker.clone());
         }
@@ -178,9 +178,13 @@ impl Inbox {
 
     /// Wakes the shard, which may sleep, if it is to call the next publishers.
     fn rouse_if_stalled(&self, state: MutexGuard<'_, State>) {
-        if state.bytes < self.bytes_max.load(Ordering::Relaxed) && state.publishers.is_stalled() {
+        if self.is_stalled(&state) {
             wake(state);
         }
+    }
+
+    fn is_stalled(&self, state: &State) -> bool {
+        state.bytes < self.bytes_max.load(Ordering::Relaxed) && state.publishers.is_stalled()
     }
 
     fn put(&self, state: &mut State, item: Item) {
@@ -280,6 +284,30 @@ mod tests {
         assert!(!inbox.takes_requests());
         inbox.take(&mut VecDeque::new(), 1, usize::MAX, Moment::default());
         assert!(inbox.takes_requests());
+    }
+
+    /// A publisher that was called and waits for another inbox instead leaves its place to the next, and the shard, which sleeps by then, is
+    /// to call that one.
+    #[test]
+    fn publishers_that_are_to_be_called_keep_the_shard_awake() {
+        struct Publisher;
+        impl std::task::Wake for Publisher {
+            fn wake(self: std::sync::Arc<Self>) {}
+        }
+        let [called, next] = std::array::from_fn(|_| Waker::from(std::sync::Arc::new(Publisher)));
+        let inbox = Inbox::new(1);
+        inbox.control(Control::Stop);
+        [&called, &called, &next].into_iter().for_each(|publisher| inbox.when_room(publisher));
+        let take = || inbox.take(&mut VecDeque::new(), usize::MAX, usize::MAX, Moment::default());
+        inbox.control(Control::Stop);
+        assert!(take().publishers_wait);
+        assert!(!inbox.is_filled_or_wakes(Waker::noop()), "both were called");
+        inbox.when_room(&next);
+        assert!(!inbox.is_filled_or_wakes(Waker::noop()), "the first one may come yet");
+        inbox.waits_elsewhere(&called);
+        assert!(inbox.is_filled_or_wakes(Waker::noop()));
+        take();
+        assert!(!inbox.is_filled_or_wakes(Waker::noop()), "the next was called");
     }
 
     /// Control items are counted from when they are handed over until the shard takes them.

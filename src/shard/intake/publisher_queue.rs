@@ -14,8 +14,8 @@ const TURN_MESSAGES: u32 = 16;
 /// The most publishers that are called and have not come yet.
 const CALLED_MAX: usize = 64;
 
-/// The most turns that a publisher may be behind or ahead when it begins to wait. What is beyond that is forgotten.
-const TURNS_APART_MAX: u64 = 8;
+/// The most turns that a publisher may be behind or ahead of the others. What is beyond that is forgotten.
+const TURNS_APART_MAX: u64 = 2;
 
 /// How long the others wait for a publisher that was called. A live one comes within a tick of its shard.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(10);
 const IDLE_TAKES_MAX: u32 = 64;
 
 /// Publishers that have found no room, each with the number of its turn. Among those that wait, only the ones with the lowest number may
-/// offer messages, so none gets a turn more than another that waits as long. A publisher is identified by its waker.
+/// offer messages, so none gets more than [`TURNS_APART_MAX`] turns more than another that waits as long. A publisher is identified by its waker.
 ///
 /// A publisher that offers messages does not hold up the others. If they pass it meanwhile, its turn has a lower number than theirs when
 /// it waits again, and it makes up for that.
@@ -83,7 +83,9 @@ impl PublisherQueue {
         }
         let key = key(publisher);
         self.step_away(key);
+        let behind_at_most = self.turn.saturating_sub(TURNS_APART_MAX);
         let Some(publisher) = self.publishers.get_mut(&key) else { return };
+        publisher.turn = publisher.turn.max(behind_at_most);
         publisher.messages_left -= 1;
         if publisher.messages_left == 0 {
             (publisher.turn, publisher.messages_left) = (publisher.turn + 1, TURN_MESSAGES);
@@ -97,7 +99,7 @@ impl PublisherQueue {
         self.turn = self.turn.max(self.lowest().unwrap_or_default());
         if !self.publishers.contains_key(&key) {
             self.forget_some();
-            let (waker, turn) = (publisher.clone(), self.lowest().map_or(self.turn, |lowest| lowest + 1));
+            let (waker, turn) = (publisher.clone(), if self.is_awaited() { self.turn + 1 } else { self.turn });
             let publisher = Publisher { waker, turn, messages_left: TURN_MESSAGES, arrival: 0, stage: Stage::Away };
             self.publishers.insert(key, publisher);
         }
@@ -318,5 +320,34 @@ mod tests {
         }
         (0..=IDLE_TAKES_MAX).for_each(|_| queue.note_empty());
         assert!(queue.publishers.is_empty(), "nobody waits any more");
+    }
+
+    /// A publisher that comes for the first time goes behind those that wait, also where one that was passed has a lower turn than they.
+    #[test]
+    fn a_new_publisher_goes_behind_those_that_wait() {
+        let (mut queue, now) = (PublisherQueue { kept_max: 8, ..PublisherQueue::default() }, Moment::default());
+        let [waits, returns, comes] = publishers();
+        queue.turn = 9;
+        queue.wait(&returns);
+        queue.call_next(now);
+        queue.offered(&returns);
+        queue.turn = 10;
+        [&waits, &returns, &comes].into_iter().for_each(|publisher| queue.wait(publisher));
+        let turns = [&waits, &returns, &comes].map(|publisher| queue.publishers[&key(publisher)].turn);
+        assert_eq!(turns, [10, 9, 11]);
+    }
+
+    /// A publisher that returns after a long time has no more turns to make up for than any other.
+    #[test]
+    fn turns_of_long_ago_are_forgotten() {
+        let mut queue = PublisherQueue { kept_max: 8, ..PublisherQueue::default() };
+        let [waits, returns] = publishers();
+        queue.wait(&returns);
+        queue.call_next(Moment::default());
+        queue.offered(&returns);
+        queue.turn = 1_000;
+        queue.wait(&waits);
+        let offered = u64::from(offers(&mut queue, &returns));
+        assert!((1..=TURNS_APART_MAX * u64::from(TURN_MESSAGES)).contains(&offered), "{offered}");
     }
 }

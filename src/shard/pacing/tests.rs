@@ -80,7 +80,7 @@ fn what_was_left_does_not_wait_for_its_time() {
     assert_eq!(due.into_iter().filter(|topic| topic != "q.a").collect::<Vec<_>>(), kept);
 }
 
-/// Issue 14, row 1: what the same options cost again is nothing, and what other options cost is one look for each topic that is
+/// What the same options cost again is nothing, and what other options cost is one look for each topic that is
 /// paced now. (It was the paced topics times the subscriptions, for each subscription of the command.)
 #[test]
 fn replacing_options_costs_a_look_for_each_paced_topic() {
@@ -163,7 +163,7 @@ fn another_pattern_leaves_the_first_paced() {
     );
 }
 
-/// Issue 14: topics follow other intervals a part at a time, with one look for each. A newer message of one whose turn has not come goes
+/// Topics follow other intervals a part at a time, with one look for each. A newer message of one whose turn has not come goes
 /// out at once, behind what was held. (All topics were looked at at once: 26,000 of them took a shard 10 ms and more.)
 #[test]
 fn many_topics_follow_in_parts() {

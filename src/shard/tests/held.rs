@@ -19,7 +19,7 @@ fn paced(topic: &str) -> Bench {
     bench
 }
 
-/// Issue 14, row 5: what is held counts against `outbox_bytes`; past it the oldest gives way, or the session is closed.
+/// What is held counts against `outbox_bytes`; past it the oldest gives way, or the session is closed.
 /// (124 MiB were held for one session.)
 #[tokio::test]
 async fn what_is_held_is_bounded() {
@@ -34,7 +34,7 @@ async fn what_is_held_is_bounded() {
     }
 }
 
-/// Issue 14, row 5: past `outbox_total_bytes` the session that holds most pays, and no other. (Another was closed 1013 for it.)
+/// Past `outbox_total_bytes` the session that holds most pays, and no other. (Another was closed 1013 for it.)
 #[tokio::test]
 async fn who_holds_it_pays() {
     let mut bench = paced("k.>");

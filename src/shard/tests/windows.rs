@@ -451,7 +451,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 20..100).prop_map(with_sessions)
 }
 
-/// Issue 15: any messages, topics, joins, misses, private compressed messages, sockets that take one byte at a time, outboxes begun and
+/// Any messages, topics, joins, misses, private compressed messages, sockets that take one byte at a time, outboxes begun and
 /// emptied anywhere: what each client inflates, with exactly the window that was agreed on, is what was published.
 #[test]
 fn every_client_reads_what_was_published() {

@@ -115,6 +115,19 @@ impl Gaps {
         gaps
     }
 
+    /// Forgets those of at most `most` topics; returns the number of these topics.
+    pub fn forget_some(&mut self, most: usize) -> usize {
+        let topics = most.min(self.by_topic.len());
+        let forgotten = self.by_topic.drain(self.by_topic.len() - topics..);
+        self.count -= forgotten.map(|(_, topic)| topic.spans.len()).sum::<usize>();
+        topics
+    }
+
+    /// The number of topics that have some.
+    pub fn len(&self) -> usize {
+        self.by_topic.len()
+    }
+
     /// Forgets those of `topic`.
     pub fn forget(&mut self, topic: &TopicName) {
         self.count -= self.remove(topic).map_or(0, |topic| topic.spans.len());

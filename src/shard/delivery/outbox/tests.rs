@@ -384,6 +384,19 @@ fn a_gap_alone_is_not_slow() {
     assert_eq!(desk.figure("slow_sessions"), 0);
 }
 
+/// An outbox is given up in steps, gaps that were not told too. (All gaps were forgotten in the step of the last frame.)
+#[test]
+fn gaps_are_given_up_in_steps() {
+    let mut desk = Desk::new();
+    let topics: Vec<String> = (0..10).map(|number| format!("d.{number}")).collect();
+    topics.iter().for_each(|topic| desk.fill(&[(topic, 1)]));
+    assert_eq!(desk.offer("d.last", 1, FRAME_BYTES), Offered::GaveWay);
+    assert_eq!((desk.waiting().len(), desk.outbox.steps_to_abandon()), (1, 11));
+    let steps: Vec<usize> = std::iter::from_fn(|| Some(desk.outbox.abandon(4, &mut desk.tally)).filter(|&steps| steps > 0)).collect();
+    assert_eq!(steps, [4, 4, 3]);
+    assert!(desk.outbox.is_done());
+}
+
 /// PROTOCOL 3: a gap is of one life of its topic; in the next, the epoch says what was lost.
 #[test]
 fn a_gap_is_of_its_epoch() {
