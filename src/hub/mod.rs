@@ -117,7 +117,11 @@ impl Hub {
         let mut waiting = WaitingPublisher { hub: self, waker: None };
         let submitted = poll_fn(|context| {
             let submitted = self.poll_submit(topic, &publication, context.waker());
-            waiting.waker = submitted.is_pending().then(|| context.waker().clone());
+            match submitted {
+                Poll::Pending => waiting.waker = Some(context.waker().clone()),
+                Poll::Ready(Ok(_)) => waiting.waker = None,
+                Poll::Ready(Err(_)) => {} // it may have waited, and is forgotten
+            }
             submitted
         });
         submitted.await
