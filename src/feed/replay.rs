@@ -34,7 +34,6 @@ pub(super) fn prepare(settings: &Replay) -> Result<Prepared, Problem> {
 
 /// Publishes to the end of the file, or for ever with `repeat`.
 pub(super) async fn run(prepared: Prepared, sink: impl FeedSink) {
-    sink.ready().await;
     let Prepared { settings, first } = prepared;
     let file = settings.file.clone();
     let mut pace = Pace::new(settings.speed, Instant::now());
@@ -45,8 +44,9 @@ pub(super) async fn run(prepared: Prepared, sink: impl FeedSink) {
         tracing::warn!(file = %file.display(), %error, "no thread for a replay");
         return;
     }
-    let (mut published, mut refused) = (0_u64, 0_u64);
+    let (mut published, mut refused, mut is_ready) = (0_u64, 0_u64, false);
     while let Some(tick) = ticks.recv().await {
+        is_ready = is_ready || sink.ready(&tick.topic).await;
         if let Some(due) = pace.due(tick.nanos, Instant::now()) {
             sleep_until(due).await;
         }
