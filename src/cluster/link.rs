@@ -321,7 +321,7 @@ impl Link {
         } else {
             self.apply(message, &numbers, loading).await;
         }
-        // What is loaded is not in the topics yet: until it is, they are known up to where they were.
+        // Loaded messages are not in the topics yet. Until they are, the life's cursor and the publishers stay at the last message that is.
         if loading.is_none() {
             self.life.iter().for_each(|life| life.advance(Offset(numbers.sequence)));
             self.parts.publisher.read_to(&self.state, numbers.sequence);
@@ -364,7 +364,7 @@ impl Link {
         }
     }
 
-    /// All is read: it takes the place of what the topics had.
+    /// The stream is read to its end: the loaded logs replace those of the topics.
     async fn put_in_force(&mut self, loading: &mut Option<Loading>) -> Result<(), Lost> {
         let (first, _) = api::ends(&self.client, &self.state.settings).await?;
         let Some(loaded) = loading.take() else { return Ok(()) };

@@ -22,12 +22,12 @@ use crate::metrics::{Metrics, PublishFailure, PublishSource};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
 
-/// Payloads that are not acknowledged yet, in bytes.
+/// The most bytes of the payloads that are not acknowledged yet. Past that, publishers wait.
 const INFLIGHT_BYTES_MAX: usize = 64 << 20;
 /// Between two looks at publications that have waited too long.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Hands publications to the servers, and the servers' answers to who has published.
+/// Hands publications to the servers, and the servers' answers to the publishers.
 pub struct Publisher {
     inflight: Mutex<Inflight>,
     /// Told of each publication that is to be sent.
@@ -43,10 +43,10 @@ struct Unsent {
     payload: Bytes,
 }
 
-/// What is not answered yet.
+/// Publications that are not answered yet.
 #[derive(Default)]
 struct Inflight {
-    /// Whether the connection is there.
+    /// Whether the connection to publish on is there.
     connected: bool,
     number: u64,
     /// Publications that are not acknowledged yet, by number: the first has waited longest. A message is kept here until it is sent, so a
@@ -58,7 +58,7 @@ struct Inflight {
     unsent_from: u64,
     /// Publications that are acknowledged, and were not read here yet.
     read_back: ReadBack,
-    /// Publishers that found no room.
+    /// Publishers that wait for room or were woken for it.
     waiters: Waiters,
 }
 
@@ -73,13 +73,13 @@ struct Waiting {
     unsent: Option<Unsent>,
 }
 
-/// What may be on its way.
+/// The bounds of publications on their way.
 struct Limits {
-    /// Publications.
+    /// How many there are at most.
     inflight: usize,
     /// How long each waits for its acknowledgement.
     timeout: Duration,
-    /// The bytes of one.
+    /// The most bytes of one payload.
     message_bytes: usize,
 }
 
@@ -171,7 +171,7 @@ impl Publisher {
         self.wake_publishers(inflight);
     }
 
-    /// Done once none is left that was not answered.
+    /// Waits until every publication is answered.
     pub async fn emptied(&self) {
         while self.inflight() > 0 {
             tokio::time::sleep(LOOK).await;
@@ -199,7 +199,7 @@ impl Publisher {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// How many are not answered yet.
+    /// How many publications are not answered yet.
     pub fn inflight(&self) -> usize {
         self.inflight.lock().len()
     }

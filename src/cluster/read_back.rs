@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::hub::Answerer;
 use crate::position::Position;
 
-/// Longer than this an answer does not wait: a gateway that is behind what it follows does not hold up who publishes.
+/// The longest that an answer waits, so that a gateway that is behind its streams does not hold up publishers.
 const WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// What waits to be read back, for all streams.
@@ -38,12 +38,12 @@ impl Stored {
 }
 
 impl ReadBack {
-    /// How many wait.
+    /// How many publications wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Keeps `stored` until it is read; gives it back if it was.
+    /// Keeps `stored` until its message is read; returns `stored` if the message was read before.
     pub fn hold(&mut self, stream: usize, stored: Stored) -> Option<Stored> {
         if self.cursors.get(stream).is_some_and(|cursor| *cursor >= stored.position.offset.0) {
             return Some(stored);
@@ -51,8 +51,8 @@ impl ReadBack {
         self.waiting.insert((stream, stored.position.offset.0), stored)
     }
 
-    /// The stream was read up to `cursor`, which may be less than before: its numbers begin anew with a new life. What need not wait any
-    /// longer.
+    /// Takes the publications that need not wait any longer, as the stream was read up to `cursor`. It may be lower than before, because the
+    /// numbers begin anew with a new life.
     pub fn read_to(&mut self, stream: usize, cursor: u64) -> Vec<Stored> {
         if self.cursors.len() <= stream {
             self.cursors.resize(stream + 1, 0);
@@ -63,12 +63,12 @@ impl ReadBack {
         self.take(stream, cursor)
     }
 
-    /// The stream is not read for now, so nothing of it waits.
+    /// Takes all publications of the stream, because it is not read for now.
     pub fn give_up(&mut self, stream: usize) -> Vec<Stored> {
         self.take(stream, u64::MAX)
     }
 
-    /// What has waited too long.
+    /// Takes the publications that have waited too long.
     pub fn overdue(&mut self, now: Instant) -> Vec<Stored> {
         let is_overdue = |stored: &Stored| now.saturating_duration_since(stored.since) >= WAIT_MAX;
         let overdue: Vec<_> = self.waiting.iter().filter(|(_, stored)| is_overdue(stored)).map(|(place, _)| *place).collect();
@@ -97,7 +97,7 @@ mod tests {
         (Stored { answerer, position: Position { epoch: Epoch::random(), offset: Offset(number) }, since }, receipt)
     }
 
-    /// Who is answered reads what it has written, at once or after the stream was read so far.
+    /// A publication is answered once the stream was read up to its message, which may be at once.
     #[test]
     fn an_answer_waits_until_its_message_is_read() {
         let (mut back, now) = (ReadBack::default(), Instant::now());

@@ -123,7 +123,7 @@ mod tests {
         waiters.take(room).into_iter().for_each(Waker::wake);
     }
 
-    /// Each acknowledgement makes room for one, and wakes one: who waits longest. (It woke all of them.)
+    /// Each acknowledgement makes room for one, and wakes the publisher that has waited longest. (It woke all of them.)
     #[test]
     fn as_many_are_woken_as_have_room() {
         let (publishers, mut waiters) = (publishers(1_000), Waiters::default());
