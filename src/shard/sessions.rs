@@ -102,8 +102,7 @@ impl Sessions {
         }
     }
 
-    /// Tells every session that the gateway drains, and sets the random moment at which each is closed. Sessions that
-    /// begin later are treated the same way.
+    /// Tells all sessions, later ones too, that the gateway drains, and sets the random moment at which each is closed.
     pub fn drain(&mut self, drain: Drain) {
         if self.draining.is_some() {
             return; // all sessions were told
@@ -138,8 +137,7 @@ impl Sessions {
             if self.state.table.get_mut(slot).is_some_and(|connection| connection.liveness().take_deadline(now)) {
                 self.call(slot, |reader, context, _| reader.deadline(context));
             }
-            let found = due_for(&self.state, slot);
-            found.into_iter().for_each(|found| act_on(&mut self.state, slot, found));
+            due_for(&self.state, slot).into_iter().for_each(|found| act_on(&mut self.state, slot, found));
         }
         let env = &mut self.state.env;
         self.state.delivery.give_up_aged(env.now, &mut env.tally);
@@ -159,12 +157,10 @@ impl Sessions {
         let mut ready = std::mem::take(&mut self.ready);
         self.state.table.take_ready(&mut ready);
         for slot in ready.drain(..) {
-            // The answers of a session are written before its next commands are read, so a session cannot grow its
-            // chain by what it sends. A fresh socket is written to before it is read, because the first read registers
-            // the socket.
+            // Answers are written before the session's next commands are read, so the commands cannot grow its chain.
+            // A fresh socket is written to before it is read, because the first read registers the socket.
             let ShardState { table, delivery, .. } = &mut self.state;
-            let is_fresh = table.get(slot).is_some_and(Connection::is_fresh);
-            if is_fresh && !delivery.owes_nothing(slot) || delivery.owes_answers(slot) {
+            if table.get(slot).is_some_and(Connection::is_fresh) && !delivery.owes_nothing(slot) || delivery.owes_answers(slot) {
                 table.schedule(slot);
                 continue;
             }
@@ -195,8 +191,7 @@ impl Sessions {
     pub fn drop_closing(&mut self) {
         while let Some(slot) = self.state.table.take_closing() {
             let reader = self.readings.take(slot).and_then(|reading| reading.end(&mut self.inputs));
-            let secret = reader.and_then(|reader| reader.secret());
-            secret.into_iter().for_each(|secret| _ = self.secrets.remove(&secret));
+            reader.and_then(|reader| reader.secret()).into_iter().for_each(|secret| _ = self.secrets.remove(&secret));
         }
     }
 
