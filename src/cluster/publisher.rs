@@ -225,8 +225,8 @@ impl Publisher {
     }
 
     /// The connection to publish on came or went. As the connection goes, publications without an acknowledgement are answered
-    /// `unavailable`: those that were sent may be stored or not, and none is sent later, which would break the order. Acknowledged
-    /// publications wait on, because the stream is read on a connection of its own.
+    /// `unavailable`. Those that the client was handed may be stored or not; no other is sent later, because that would break the order.
+    /// Acknowledged publications wait on, because the stream is read on a connection of its own.
     pub fn set_connected(&self, connected: bool) {
         let mut inflight = self.inflight.lock();
         inflight.connected = connected;
