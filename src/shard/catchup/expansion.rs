@@ -1,4 +1,5 @@
-//! What a session's new patterns match: found a slice at a time, so that nobody waits while many topics are looked through.
+//! The search for the topics that a session's new patterns match. It runs in slices, so that no other session waits
+//! while many topics are searched.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,38 +12,38 @@ use crate::position::{Offset, Position};
 use crate::shard::pattern_set::PatternSet;
 use crate::topic_name::TopicName;
 
-/// About the most steps of a slice: some tens of microseconds.
+/// About the most index steps of a slice: some tens of microseconds.
 const STEPS_PER_SLICE: usize = 256;
 
-/// Steps through the index of topics that cost as much as a topic that is found.
+/// The number of steps through the index of topics that cost as much as one topic found.
 const STEPS_PER_TOPIC: usize = 8;
 
-/// The patterns of one subscribe, which the session hears by already, and how far the topics that they match have begun.
+/// The patterns of one subscribe, by which the session already receives messages, and the progress of their topics.
 ///
-/// Topics begin in the order of the index. Until a topic with a history has, its live messages are withheld, and then read from
-/// history behind those that the session asked for.
+/// Topics begin in the order of the index. Until a topic with a history has begun, its live messages are withheld. They
+/// are then read from history, behind the messages that the session asked for.
 pub struct Expansion {
     selection: Box<Selection>,
-    /// The subscriptions from before: what these take goes on as it was.
+    /// The subscriptions from before the subscribe. Topics that these match are not part of the expansion.
     before: Arc<PatternSet>,
-    /// Topics that begin by themselves.
+    /// Topics that begin by name.
     apart: HashSet<TopicName>,
-    /// The newest messages of each topic; its rule's where it says nothing.
+    /// How many of the newest messages of each topic are replayed; `None`: as many as the topic's rule says.
     last: Option<usize>,
-    /// What the shard takes up to here was published before the patterns were heard by.
+    /// Items that the shard takes up to this number were pushed before the patterns were subscribed.
     until_taken: u64,
-    /// Whether topics have to be looked through at all.
+    /// Whether topics have to be searched at all.
     searches: bool,
     /// The topics up to here have begun.
     passed: Option<Cursor>,
     looked: Option<Looked>,
-    /// In the order of the index.
+    /// The withheld messages by topic, in the order of the index.
     withheld: BTreeMap<InOrder, Withheld>,
-    /// Whether subscriptions of the session have ended since.
+    /// Whether subscriptions of the session have ended since the expansion began.
     has_lost: bool,
 }
 
-/// A slice whose topics begin once the shard has taken all that was published before it was looked at.
+/// A slice whose topics begin once the shard has taken everything that was pushed before the slice was searched.
 struct Looked {
     starts: Vec<(Arc<Topic>, Start)>,
     next: Option<Cursor>,
@@ -56,27 +57,27 @@ struct InOrder(TopicName);
 /// The messages of a topic that were withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Withheld {
-    /// The first of them.
+    /// The position of the first.
     pub first: Position,
-    /// The last of them.
+    /// The offset of the last.
     pub last: Offset,
 }
 
-/// A part of an expansion.
+/// The result of one slice.
 #[derive(Default)]
 pub struct Expanded {
-    /// Topics to be read from a position on.
+    /// Topics to be read from history, each from a position on.
     pub cursors: Vec<(Arc<Topic>, Position)>,
-    /// Topics that have died with messages that the session was owed.
+    /// Topics that have ended while the session was owed messages of theirs.
     pub lost: Vec<(TopicName, Withheld)>,
-    /// Whether that was all.
+    /// Whether the expansion is complete.
     pub ended: bool,
-    /// What it has cost, in topics.
+    /// The work of the slice, in topics.
     pub work: usize,
 }
 
 impl Expansion {
-    /// Begins to look for the topics of `selection`. `begun`: those that begin by themselves.
+    /// A search for the topics of `selection`. The topics `begun` begin by name.
     pub fn new(selection: Box<Selection>, before: Arc<PatternSet>, begun: HashSet<TopicName>, last: Option<usize>) -> Self {
         Self {
             selection,
@@ -97,24 +98,26 @@ impl Expansion {
         rules.iter().any(|rule| rule.history > 0 && self.last.unwrap_or(rule.last) > 0)
     }
 
-    /// What the shard takes up to `pushed` was published before. Topics are looked for if they may have something to replay; else
-    /// they are live from there on.
+    /// Begins when the inbox has had `pushed` items. With `searches`, topics are searched; without, they are live from
+    /// there on.
     pub fn begin(&mut self, pushed: u64, searches: bool) {
         self.until_taken = pushed;
         self.searches = searches;
     }
 
-    /// Whether topics are looked for.
+    /// Whether topics are searched.
     pub fn searches(&self) -> bool {
         self.searches
     }
 
-    /// How many items the shard has to have taken before this can go on or, if nothing is looked for, end.
+    /// The number of items that the shard has to have taken before the expansion can continue or, if nothing is
+    /// searched, end.
     pub fn waits_for(&self) -> u64 {
         self.looked.as_ref().map_or(if self.searches { 0 } else { self.until_taken }, |looked| looked.until_taken)
     }
 
-    /// Whether a message, the last of the `taken` that the shard has taken, is not to be given to the session as a live one.
+    /// Whether a message is withheld from the session as a live one. The message is the last of the `taken` items that
+    /// the shard has taken.
     pub fn withholds(&mut self, message: &Message, taken: u64) -> bool {
         if !self.is_ahead(&message.topic) {
             return false;
@@ -128,7 +131,7 @@ impl Expansion {
         true
     }
 
-    /// Whether `topic` goes on from `after` in another log only once it begins here.
+    /// Whether `topic` begins later in this expansion; its new log is then read behind `after`.
     pub fn goes_on(&mut self, topic: &TopicName, after: Position) -> bool {
         let goes_on = self.searches && self.is_ahead(topic);
         if goes_on {
@@ -137,29 +140,31 @@ impl Expansion {
         goes_on
     }
 
-    /// How many topics it has taken note of.
+    /// The number of topics that the expansion remembers.
     pub fn noted(&self) -> usize {
         self.withheld.len() + self.apart.len() + self.looked.as_ref().map_or(0, |looked| looked.starts.len())
     }
 
-    /// Gives up no more than `most` topics whose messages were withheld, at the session's end; how many there were.
+    /// Gives up at most `most` topics with withheld messages, at the session's end. Returns the number of topics.
     pub fn give_up(&mut self, most: usize) -> usize {
         std::iter::from_fn(|| self.withheld.pop_first()).take(most).count()
     }
 
-    /// `topic` begins by itself.
+    /// Takes `topic` out of the expansion, because the topic begins by name.
     pub fn set_apart(&mut self, topic: &TopicName) {
         self.withheld.remove(&InOrder(topic.clone()));
         self.apart.insert(topic.clone());
     }
 
-    /// Subscriptions of the session have ended: from now on each topic is asked for before it begins.
+    /// Notes that subscriptions of the session have ended. From now on each topic is checked against the remaining ones
+    /// before it begins.
     pub fn narrow(&mut self) {
         self.has_lost = true;
     }
 
-    /// Goes on by one slice, if the shard has `taken` what that needs; `None`: it has not. `pushed` says how many items the inbox has
-    /// had by then, `takes` whether the session is subscribed to what has a topic, and `work` is told what it cost, in topics.
+    /// Continues by one slice. Returns `None` if the shard has to take more than `taken` items first. `pushed` returns
+    /// the number of items that the inbox has had by then, and `takes` whether a subscription of the session matches a
+    /// topic. The work is added to `work`, in topics.
     pub fn go_on(
         &mut self,
         hub: &Hub,
@@ -177,14 +182,14 @@ impl Expansion {
         Some(self.begin_looked(hub, &takes))
     }
 
-    /// Looks at a slice; what that cost, in topics.
+    /// Searches a slice. Returns the work, in topics.
     fn look(&mut self, hub: &Hub, pushed: impl FnOnce() -> u64, takes: impl Fn(&TopicName) -> bool) -> usize {
         let slice = hub.slice(&mut self.selection, self.passed.as_ref(), STEPS_PER_SLICE);
         let found = slice.topics.len();
         let wanted = ReplayRequest { since: None, last: self.last };
         let topics = slice.topics.into_iter().filter(|topic| self.concerns(topic.name(), &takes));
         let starts = topics.filter_map(|topic| hub.start_on(&topic, wanted).map(|start| (topic, start))).collect();
-        // What comes behind this is newer than what was looked at.
+        // Items pushed after this number are newer than the positions found in this slice.
         self.looked = Some(Looked { starts, next: slice.next, until_taken: pushed() });
         found + slice.visited / STEPS_PER_TOPIC
     }
@@ -193,20 +198,21 @@ impl Expansion {
         let mut expanded = Expanded { ended: true, ..Expanded::default() };
         let Some(looked) = self.looked.take() else { return expanded };
         for (topic, start) in looked.starts {
-            // The session may have left it since, or begun on it by name.
+            // The session may have left the topic since, or subscribed to it by name.
             if !self.concerns(topic.name(), &takes) {
                 continue;
             }
             let from = start.replay_from.map(|offset| Position { offset, ..start.position });
             let from = match self.withheld.remove(&InOrder(topic.name().clone())) {
-                // It was published before the topic was looked at, so what is to come before it is counted from there.
+                // The first withheld message was published before the topic was searched, so the messages to replay are
+                // counted back from it.
                 Some(Withheld { first, .. }) if !start.position.is_before(first) => Some(hub.replay_before(&topic, first, self.last)),
                 Some(Withheld { first, .. }) => Some(from.unwrap_or(first)),
                 None => from,
             };
             expanded.cursors.extend(from.map(|from| (topic, from)));
         }
-        // These have come to life since, or died.
+        // The remaining withheld topics have come to life, or have ended, since the slice was searched.
         while let Some(first) = self.withheld.first_entry()
             && looked.next.as_ref().is_none_or(|next| next.has_passed(&first.key().0))
         {
@@ -229,12 +235,12 @@ impl Expansion {
         self.is_new(topic) && !self.passed.as_ref().is_some_and(|passed| passed.has_passed(topic))
     }
 
-    /// Whether `topic` is to begin, if it is looked at: the session is still subscribed to what has it.
+    /// Whether `topic` belongs to the expansion: it is new, and the session is still subscribed to it.
     fn concerns(&self, topic: &TopicName, takes: impl Fn(&TopicName) -> bool) -> bool {
         self.is_new(topic) && (!self.has_lost || takes(topic))
     }
 
-    /// Whether only this brought `topic`.
+    /// Whether no earlier subscription, and no subscription by name, brings `topic`.
     fn is_new(&self, topic: &TopicName) -> bool {
         !self.apart.contains(topic) && !self.before.matches(topic)
     }

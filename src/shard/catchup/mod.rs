@@ -1,4 +1,4 @@
-//! Catching up: what sessions still read out of history, and from where on a topic is live for each.
+//! Catching up: the topics that sessions still read from history, and the position from which each topic is live.
 
 mod expansion;
 mod replays;
@@ -24,11 +24,11 @@ use crate::topic_name::TopicName;
 pub struct CatchUp {
     /// By slot, of sessions that read history or have a watermark.
     replays: HashMap<u32, Replays>,
-    /// Sessions that want a share of history, in the order in which they get it.
+    /// Slots of sessions that want a share of history, in the order in which they get it.
     awaiting: VecDeque<u32>,
-    /// Slots with watermarks, and how many items the shard will have taken when each can go.
+    /// Slots with watermarks, each with the number of items that the shard has to take before the watermark can go.
     watermarks: Vec<(u64, u32)>,
-    /// Those of sessions that have ended.
+    /// The replays of sessions that have ended.
     ended: VecDeque<Replays>,
 }
 
@@ -38,7 +38,8 @@ impl CatchUp {
         self.replays.contains_key(&slot)
     }
 
-    /// Whether a live message, the last of the `taken` that the shard has taken, is not to be given to the session in `slot`.
+    /// Whether a live message is withheld from the session in `slot`. The message is the last of the `taken` items that
+    /// the shard has taken.
     pub fn withholds(&mut self, slot: u32, message: &Message, taken: u64) -> bool {
         let Some(replays) = self.replays.get_mut(&slot) else { return false };
         replays.withholds(&message.topic, message.position)
@@ -55,12 +56,12 @@ impl CatchUp {
         self.replays.get(&slot).is_some_and(|replays| replays.is_replaying(topic))
     }
 
-    /// The session in `slot` reads `topic` from `next` on, after what it reads already.
+    /// Has the session in `slot` read `topic` from `next` on, after the topics that it reads already.
     pub fn read_from(&mut self, slot: u32, topic: Arc<Topic>, next: Position) {
         self.replays.entry(slot).or_default().add(topic, next);
     }
 
-    /// The session in `slot` has had `topic` up to `after`, and reads on in its new log.
+    /// Has the session in `slot`, which has received `topic` up to `after`, continue in the topic's new log.
     pub fn go_on(&mut self, slot: u32, topic: &Arc<Topic>, after: Position) {
         let replays = self.replays.entry(slot).or_default();
         if !replays.is_unanswered(topic.name()) && !replays.expansion().is_some_and(|expansion| expansion.goes_on(topic.name(), after)) {
@@ -68,21 +69,24 @@ impl CatchUp {
         }
     }
 
-    /// Withholds all that comes to the session in `slot` by subscriptions other than those of `before`, whose subscribe is not answered.
+    /// Withholds the messages of the session in `slot` that no subscription of `before` matches, because a subscribe is
+    /// not answered yet.
     pub fn withhold_new(&mut self, slot: u32, before: &Arc<PatternSet>) {
         self.replays.entry(slot).or_default().withhold_new(before);
     }
 
-    /// The subscribe of the session in `slot` is answered now, when the shard has taken `taken` items.
+    /// Ends the withholding: the subscribe of the session in `slot` is answered now, when the shard has taken `taken`
+    /// items.
     pub fn end_withholding(&mut self, slot: u32, taken: u64) {
         if let Some(replays) = self.replays.get_mut(&slot) {
             replays.end_withholding();
-            self.watermarks.push((taken, slot)); // it may have been all that was left
+            self.watermarks.push((taken, slot)); // the session may have had nothing else to replay
         }
     }
 
-    /// The session in `slot` hears by new patterns from now on, when the inbox has had `pushed` items: what they match is looked for.
-    /// `searches`: these topics may have something to replay. `false`: nothing has to be looked for.
+    /// Begins an expansion: the session in `slot` receives messages by new patterns from now on, when the inbox has had
+    /// `pushed` items. `searches` says whether the topics that match may have something to replay. Returns `false` if
+    /// there is nothing to search or to wait for.
     pub fn expand(&mut self, slot: u32, mut expansion: Expansion, searches: bool, pushed: u64, taken: u64) -> bool {
         expansion.begin(pushed, searches);
         let begins = expansion.searches() || pushed > taken;
@@ -92,20 +96,20 @@ impl CatchUp {
         begins
     }
 
-    /// Whether topics are being looked for for the session in `slot`.
+    /// Whether the search for topics of the session in `slot` is under way.
     pub fn is_expanding(&mut self, slot: u32) -> bool {
         self.replays.get_mut(&slot).is_some_and(|replays| replays.expansion().is_some())
     }
 
-    /// `topic` begins by itself for the session in `slot`.
+    /// Takes `topic` out of the expansion of the session in `slot`, because the topic begins by name.
     pub fn set_apart(&mut self, slot: u32, topic: &TopicName) {
         if let Some(expansion) = self.replays.get_mut(&slot).and_then(Replays::expansion) {
             expansion.set_apart(topic);
         }
     }
 
-    /// Goes on with what the patterns of the session in `slot` match; `None`: that is not in turn. `takes` says whether the session is
-    /// subscribed to what has a topic.
+    /// Continues the search for topics that the patterns of the session in `slot` match. `takes` says whether a
+    /// subscription of the session matches a topic. Returns `None` if no search can continue now.
     pub fn go_on_expanding(
         &mut self,
         slot: u32,
@@ -131,7 +135,8 @@ impl CatchUp {
         Some(expanded)
     }
 
-    /// What comes of `topic` is live for the session in `slot` above `position` only, until the shard has taken `until_taken` items.
+    /// Withholds live messages of `topic` at or below `position` from the session in `slot`, until the shard has taken
+    /// `until_taken` items.
     pub fn set_watermark(&mut self, slot: u32, topic: TopicName, position: Position, until_taken: u64) {
         self.replays.entry(slot).or_default().set_watermark(topic, position, until_taken);
         if self.watermarks.last() != Some(&(until_taken, slot)) {
@@ -139,7 +144,7 @@ impl CatchUp {
         }
     }
 
-    /// The session in `slot`, whose outbox is empty, wants its next share of history.
+    /// Queues the session in `slot`, whose outbox is empty, for its next share of history.
     pub fn await_history(&mut self, slot: u32) {
         if self.replays.get_mut(&slot).is_some_and(Replays::begin_to_await) {
             self.awaiting.push_back(slot);
@@ -151,28 +156,29 @@ impl CatchUp {
         !self.awaiting.is_empty()
     }
 
-    /// Takes the sessions that want a share of history, first come first; those that stay are to be put back.
+    /// Takes the slots of the sessions that want a share of history, longest waiting first. Those that get no share
+    /// have to be put back.
     pub fn take_awaiting(&mut self) -> VecDeque<u32> {
         let mut awaiting = std::mem::take(&mut self.awaiting);
         awaiting.retain(|slot| self.replays.get(slot).is_some_and(Replays::awaits));
         awaiting
     }
 
-    /// Puts sessions back that have not had their share, before those that came meanwhile.
+    /// Puts back sessions that got no share, before those queued since.
     pub fn put_back(&mut self, mut awaiting: VecDeque<u32>) {
         awaiting.append(&mut self.awaiting);
         self.awaiting = awaiting;
     }
 
-    /// The session in `slot` has its share now.
+    /// Notes that the session in `slot` has got its share.
     pub fn end_await(&mut self, slot: u32) {
         if let Some(replays) = self.replays.get_mut(&slot) {
             replays.end_await();
         }
     }
 
-    /// Reads the next piece of history for the session in `slot`, with its topic's name. `pushed`, asked once a topic has caught up,
-    /// says how many items the inbox has had by then.
+    /// Reads the next piece of history for the session in `slot`. Returns the topic's name and the piece. `pushed` is
+    /// called once a topic has caught up; it returns the number of items that the inbox has had by then.
     pub fn pull(&mut self, slot: u32, now: Moment, pushed: impl FnOnce() -> u64) -> Option<(TopicName, ReplayPiece)> {
         let (topic, piece, reached) = self.replays.get_mut(&slot)?.pull(now)?;
         if let Some(position) = reached {
@@ -181,13 +187,14 @@ impl CatchUp {
         Some((topic, piece))
     }
 
-    /// Subscriptions of the session in `slot` have ended: it reads on once all that it reads was looked at, by [`CatchUp::leave`].
+    /// Notes that subscriptions of the session in `slot` have ended. No history is read for the session until
+    /// [`CatchUp::leave`] has examined all its topics.
     pub fn begin_to_leave(&mut self, slot: u32) {
         self.replays.get_mut(&slot).into_iter().for_each(Replays::begin_to_leave);
     }
 
-    /// At most so many topics that the session in `slot` reads are looked at: the replays of those that `left` names end. How many there
-    /// were; fewer than `most`: that was all.
+    /// Examines at most `most` topics that the session in `slot` reads, and ends the replays of those for which `left`
+    /// holds. Returns how many were examined; fewer than `most` means that all were.
     pub fn leave(&mut self, slot: u32, most: usize, left: impl Fn(&TopicName) -> bool) -> usize {
         self.replays.get_mut(&slot).map_or(0, |replays| replays.leave(most, left))
     }
@@ -197,12 +204,12 @@ impl CatchUp {
         self.replays.iter().map(|(&slot, replays)| (slot, replays.bytes()))
     }
 
-    /// The session in `slot` ends; [`CatchUp::give_up_ended`] is to follow.
+    /// Ends the replays of the session in `slot`. [`CatchUp::give_up_ended`] has to follow.
     pub fn forget(&mut self, slot: u32) {
         self.ended.extend(self.replays.remove(&slot));
     }
 
-    /// Gives up no more than `most` topics that sessions have read which have ended; how many there were.
+    /// Gives up at most `most` topics of ended sessions. Returns the number of topics.
     pub fn give_up_ended(&mut self, most: usize) -> usize {
         let mut given_up = 0;
         while given_up < most
@@ -217,18 +224,18 @@ impl CatchUp {
         given_up
     }
 
-    /// How many topics are left for [`CatchUp::give_up_ended`].
+    /// The number of topics that are left for [`CatchUp::give_up_ended`].
     pub fn ended(&self) -> usize {
         self.ended.iter().map(Replays::topics).sum()
     }
 
-    /// Whether something is left for [`CatchUp::give_up_ended`].
+    /// Whether [`CatchUp::give_up_ended`] has something left.
     pub fn has_ended(&self) -> bool {
         !self.ended.is_empty()
     }
 
-    /// Forgets the watermarks that no message can come under any more, now that the shard has taken `taken` items; what waited for that
-    /// goes on.
+    /// Forgets the watermarks that no message can come under any more, now that the shard has taken `taken` items.
+    /// Expansions that waited for these items continue.
     pub fn forget_passed(&mut self, taken: u64) {
         let Self { watermarks, replays, awaiting, .. } = self;
         watermarks.retain(|&(until_taken, slot)| {
@@ -244,7 +251,7 @@ impl CatchUp {
         });
     }
 
-    /// The sessions that want a share of history.
+    /// The slots of the sessions that want a share of history.
     #[cfg(test)]
     pub fn awaiting(&self) -> Vec<u32> {
         self.awaiting.iter().copied().collect()

@@ -1,4 +1,4 @@
-//! One session's cursors into histories, read as its socket takes them, and its watermarks.
+//! One session's cursors into histories, and its watermarks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,62 +13,63 @@ use crate::position::{Offset, Position};
 use crate::shard::pattern_set::PatternSet;
 use crate::topic_name::TopicName;
 
-/// Messages that are read from a history at once.
+/// The most messages that are read from a history at once.
 const PIECE_MESSAGES: usize = 64;
 
-/// Cursors with which a session goes on before more topics are looked for.
+/// The number of cursors from which on no more topics are searched for a session.
 const CURSORS_AHEAD: usize = 64;
 
-/// About how many bytes of payloads are read at once.
+/// About the most bytes of payloads that are read at once.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// What a cursor takes, in bytes, with its place among the topics that are being read and the watermark that follows it.
+/// The bytes that a cursor takes, with its entry in `replaying` and the watermark that follows it.
 const CURSOR_BYTES: usize = 128;
 
-/// What one session still reads out of histories, and from where on a topic is live for it.
+/// The topics that one session still reads from history, and the position from which each topic is live for it.
 #[derive(Default)]
 pub struct Replays {
-    /// The first is being read; the others follow.
+    /// The cursors; the first is read next.
     cursors: VecDeque<Cursor>,
-    /// The first so many are still to be looked at, for subscriptions have ended; none is read before.
+    /// How many of the first cursors are still to be examined after subscriptions have ended. Nothing is read before
+    /// that.
     unchecked: usize,
-    /// Their topics: a live message is not compared with each cursor.
+    /// The topics of the cursors, so that a live message is not compared with each cursor.
     replaying: HashSet<TopicName>,
     watermarks: HashMap<TopicName, Watermark>,
-    /// What its newest patterns match, while that is looked for.
+    /// The search for the topics that the session's newest patterns match, while it is under way.
     expansion: Option<Box<Expansion>>,
-    /// The expansion goes on only once the shard has taken more of its inbox.
+    /// Whether the expansion can continue only after the shard has taken more of its inbox.
     expansion_waits: bool,
     /// The subscriptions from before a subscribe that is not answered yet.
     before: Option<Arc<PatternSet>>,
-    /// The session is on the list of those that want a share of history.
+    /// Whether the session is queued for a share of history.
     awaits: bool,
 }
 
 struct Cursor {
     topic: Arc<Topic>,
-    /// The position of the next message, or before it.
+    /// A position at or before the next message.
     next: Position,
 }
 
-/// Suppresses live messages of a topic at or below a position, and those of another life: the session has them, or must not
-/// have them.
+/// Withholds live messages of a topic at or below a position, and those of another epoch. The session has these
+/// messages, or must not have them.
 struct Watermark {
     position: Position,
-    /// Once the shard has taken so many items, none of these can come any more.
+    /// The number of items that the shard has to take until no such message can come any more.
     until_taken: u64,
 }
 
 impl Replays {
-    /// Reads `topic` from `next` on, after what it reads already.
+    /// Has the session read `topic` from `next` on, after the topics that it reads already.
     pub fn add(&mut self, topic: Arc<Topic>, next: Position) {
         if self.replaying.insert(topic.name().clone()) {
             self.cursors.push_back(Cursor { topic, next });
         }
     }
 
-    /// Reads on in the new log of `topic`, behind `after` or what the session has had of it since; one that is being read goes on by
-    /// itself.
+    /// Has the session read the new log of `topic`, behind `after` or behind the last message that it has received
+    /// since. A topic that is being read continues by itself.
     pub fn go_on(&mut self, topic: &Arc<Topic>, after: Position) {
         let had = match self.watermarks.get(topic.name()) {
             Some(mark) if mark.position.epoch != after.epoch || mark.position.offset > after.offset => mark.position,
@@ -77,7 +78,7 @@ impl Replays {
         self.add(Arc::clone(topic), Position { offset: had.offset.next(), ..had });
     }
 
-    /// What comes of `topic` is live above `position` only, until the shard has taken `until_taken` items.
+    /// Withholds live messages of `topic` at or below `position` until the shard has taken `until_taken` items.
     pub fn set_watermark(&mut self, topic: TopicName, position: Position, until_taken: u64) {
         let mark = self.watermarks.entry(topic).or_insert(Watermark { position, until_taken });
         if mark.position.epoch != position.epoch || mark.position.offset < position.offset {
@@ -86,7 +87,7 @@ impl Replays {
         mark.until_taken = mark.until_taken.max(until_taken);
     }
 
-    /// Whether a message of `topic` at `position` is not to be given to the session as a live one.
+    /// Whether a message of `topic` at `position` is withheld as a live one.
     pub fn withholds(&self, topic: &TopicName, position: Position) -> bool {
         self.is_unanswered(topic)
             || self.is_replaying(topic)
@@ -103,73 +104,76 @@ impl Replays {
         self.unchecked == 0 && (!self.cursors.is_empty() || self.expansion.is_some() && !self.expansion_waits)
     }
 
-    /// Withholds what comes by subscriptions other than those of `before`.
+    /// Withholds the messages that no subscription of `before` matches.
     pub fn withhold_new(&mut self, before: &Arc<PatternSet>) {
         self.before = Some(Arc::clone(before));
     }
 
-    /// The subscribe is answered.
+    /// Ends [`Replays::withhold_new`]: the subscribe is answered.
     pub fn end_withholding(&mut self) {
         self.before = None;
     }
 
-    /// Whether the session has `topic` by nothing but a subscribe that is not answered yet.
+    /// Whether the session receives `topic` only by a subscribe that is not answered yet.
     pub fn is_unanswered(&self, topic: &TopicName) -> bool {
         self.before.as_ref().is_some_and(|before| !before.matches(topic))
     }
 
-    /// What the session's newest patterns match is looked for by `expansion`.
+    /// Begins an expansion of the session's newest patterns.
     pub fn expand(&mut self, expansion: Box<Expansion>) {
         self.expansion = Some(expansion);
         self.expansion_waits = false;
     }
 
-    /// What its newest patterns match, while that is looked for.
+    /// The search for the topics that the session's newest patterns match, while it is under way.
     pub fn expansion(&mut self) -> Option<&mut Expansion> {
         self.expansion.as_deref_mut()
     }
 
-    /// The expansion, if it is its turn: it waits neither for the inbox nor for cursors to be read.
+    /// The expansion, if it can continue: it waits neither for the inbox nor for cursors to be read.
     pub fn runnable_expansion(&mut self) -> Option<&mut Expansion> {
         if self.expansion_waits || self.cursors.len() >= CURSORS_AHEAD { None } else { self.expansion.as_deref_mut() }
     }
 
-    /// The expansion waits for the inbox; from when on not any more.
+    /// Has the expansion wait for the inbox. Returns the number of items that the shard has to take first.
     pub fn wait_to_expand(&mut self) -> u64 {
         self.expansion_waits = true;
         self.expansion.as_ref().map_or(0, |expansion| expansion.waits_for())
     }
 
-    /// All topics have begun.
+    /// Ends the expansion, whose topics have all begun.
     pub fn end_expansion(&mut self) {
         self.expansion = None;
     }
 
-    /// How many topics have a cursor, or are to have one.
+    /// The number of topics that have a cursor or will have one.
     pub fn topics(&self) -> usize {
         self.cursors.len() + self.expansion.as_ref().map_or(0, |expansion| expansion.noted())
     }
 
-    /// About how much memory these take, in bytes.
+    /// About the memory of these topics, in bytes.
     pub fn bytes(&self) -> usize {
         self.topics() * CURSOR_BYTES
     }
 
-    /// Gives up no more than `most` topics, at the session's end; how many there were. Nothing else is done with it any more.
+    /// Gives up at most `most` topics, at the session's end. Returns the number of topics. Only this may be called from
+    /// then on.
     pub fn give_up(&mut self, most: usize) -> usize {
         let cursors = most.min(self.cursors.len());
         self.cursors.drain(..cursors).for_each(|cursor| _ = self.replaying.remove(cursor.topic.name()));
         cursors + self.expansion().map_or(0, |expansion| expansion.give_up(most - cursors))
     }
 
-    /// Subscriptions of the session have ended: it reads on once all topics were looked at.
+    /// Notes that subscriptions of the session have ended. Nothing is read until [`Replays::leave`] has examined all
+    /// topics.
     pub fn begin_to_leave(&mut self) {
         self.unchecked = self.cursors.len();
         self.expansion().into_iter().for_each(Expansion::narrow);
     }
 
-    /// Looks at no more topics than `most`, and ends the replays of those that `left` names. How many there were; fewer than `most`: that
-    /// was all. Watermarks are looked at with the last: they are few, for a shard takes its inbox in some ticks.
+    /// Examines at most `most` topics, and ends the replays of those for which `left` holds. Returns how many were
+    /// examined; fewer than `most` means that all were. Watermarks are examined with the last topics: they are few,
+    /// because a shard takes its inbox within some ticks.
     pub fn leave(&mut self, most: usize, left: impl Fn(&TopicName) -> bool) -> usize {
         let looked_at = most.min(self.unchecked);
         for _ in 0..looked_at {
@@ -187,30 +191,31 @@ impl Replays {
         looked_at
     }
 
-    /// Forgets watermarks that nothing can come under any more; whether anything is left at all.
+    /// Forgets watermarks that no message can come under any more. Returns whether anything of the session is left.
     pub fn forget_passed(&mut self, taken: u64) -> bool {
         self.watermarks.retain(|_, mark| mark.until_taken > taken);
         self.expansion_waits &= self.expansion.as_ref().is_some_and(|expansion| expansion.waits_for() > taken);
         !self.cursors.is_empty() || !self.watermarks.is_empty() || self.expansion.is_some() || self.before.is_some()
     }
 
-    /// The session wants its next share; `false`: it is on the list already, or has nothing left to read.
+    /// Notes that the session wants its next share of history. Returns `false` if it is queued already, or has nothing
+    /// to read.
     pub fn begin_to_await(&mut self) -> bool {
         self.has_more() && !std::mem::replace(&mut self.awaits, true)
     }
 
-    /// Whether the session is on the list of those that want a share.
+    /// Whether the session is queued for a share of history.
     pub fn awaits(&self) -> bool {
         self.awaits
     }
 
-    /// The session has its share.
+    /// Notes that the session has got its share.
     pub fn end_await(&mut self) {
         self.awaits = false;
     }
 
-    /// Reads the next piece, with its topic's name. Once the topic has caught up, the newest position that was read comes with it:
-    /// what is published from then on is live.
+    /// Reads the next piece. Returns the topic's name, the piece and, once the topic has caught up, the newest position
+    /// read: messages above it are live.
     pub fn pull(&mut self, now: Moment) -> Option<(TopicName, ReplayPiece, Option<Position>)> {
         let cursor = self.cursors.front_mut()?;
         let piece = cursor.topic.replay(cursor.next, PIECE_MESSAGES, PIECE_BYTES, now);
@@ -223,7 +228,7 @@ impl Replays {
             self.cursors.pop_front();
             self.replaying.remove(&name);
         } else {
-            self.cursors.rotate_left(1); // a topic that is published on faster than it is read holds up no other
+            self.cursors.rotate_left(1); // a topic that grows faster than it is read does not block the others
         }
         Some((name, piece, live_above))
     }

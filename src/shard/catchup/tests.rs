@@ -1,4 +1,4 @@
-//! Cursors into histories and watermarks.
+//! Tests of cursors, watermarks and expansions.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -38,7 +38,7 @@ impl Archive {
         self.hub.start(&name(topic), ReplayRequest::default()).unwrap().0
     }
 
-    /// Reads a piece; where it catches up, its watermark goes once the shard has taken `pushed` items.
+    /// Reads a piece. If the topic has caught up, its watermark goes once the shard has taken `pushed` items.
     fn pull(&self, replays: &mut Replays, pushed: u64) -> (String, ReplayPiece, Vec<u64>) {
         let (topic, piece, live_above) = replays.pull(self.clock.moment()).unwrap();
         live_above.into_iter().for_each(|position| replays.set_watermark(topic.clone(), position, pushed));
@@ -47,7 +47,7 @@ impl Archive {
     }
 }
 
-/// That offset in the life that `topic` has.
+/// The position of `offset` in the current epoch of `topic`.
 fn at(topic: &Topic, offset: u64) -> Position {
     Position { offset: Offset(offset), ..topic.info().position }
 }
@@ -56,8 +56,8 @@ fn gap(from: u64, to: u64) -> Option<ReplayGap> {
     Some(ReplayGap { from: Offset(from), to: Offset(to), epoch: None })
 }
 
-/// PROTOCOL 3: a replay reads a topic to its end, in pieces, what is published meanwhile too; live ones are withheld until then,
-/// and those that it has read for as long as the inbox may still hold them.
+/// PROTOCOL 3: a replay reads a topic to its end in pieces, with the messages published meanwhile. Live messages are
+/// withheld until then. Live messages that the replay has brought are withheld as long as the inbox may hold them.
 #[test]
 fn a_replay_goes_on_until_it_has_caught_up() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
@@ -76,9 +76,9 @@ fn a_replay_goes_on_until_it_has_caught_up() {
     assert!(!replays.forget_passed(75) && !replays.withholds(&name("t.a"), at(&topic, 75)));
 }
 
-/// PROTOCOL 3: where history gives way before a session has read it, a gap says so, exactly.
+/// PROTOCOL 3: if history drops messages before a session has read them, a gap tells exactly these.
 #[test]
-fn a_replay_tells_what_gave_way() {
+fn a_replay_tells_a_gap_for_messages_that_history_dropped() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
     let topic = archive.publish("t.a", 50, 1);
     replays.add(Arc::clone(&topic), at(&topic, 10));
@@ -90,7 +90,8 @@ fn a_replay_tells_what_gave_way() {
     assert_eq!((piece.gap, offsets.first()), (gap(95, 330), Some(&331)));
 }
 
-/// A topic whose history is empty ends its replay with a gap and no message, and what the gap tells is not given live either.
+/// The replay of a topic whose history is empty ends with a gap and no message. Messages that the gap tells are not
+/// delivered live either.
 #[test]
 fn an_empty_history_ends_a_replay_with_a_gap() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
@@ -115,7 +116,7 @@ fn a_piece_is_bounded_in_bytes() {
     assert_eq!(archive.pull(&mut replays, 0).2, [1]);
 }
 
-/// PROTOCOL 3: an unsubscribe ends a replay; the other topics' go on.
+/// PROTOCOL 3: an unsubscribe ends the replay of its topic. The replays of other topics continue.
 #[test]
 fn leaving_ends_a_replay() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
@@ -133,7 +134,8 @@ fn leaving_ends_a_replay() {
     assert!(!replays.has_more());
 }
 
-/// What a session reads is looked at a part at a time where subscriptions end, each topic once. (All were at once.)
+/// When subscriptions end, the topics that the session reads are examined in parts, each topic once. (All were examined
+/// at once.)
 #[test]
 fn leaving_is_done_in_parts() {
     const TOPICS: usize = 1_000;
@@ -156,7 +158,7 @@ fn leaving_is_done_in_parts() {
     assert!(read.len() == TOPICS * 9 / 10 && !read.iter().any(|topic| topic.ends_with('7')));
 }
 
-/// A live message is looked up among what a session still replays, and not compared with each of it.
+/// A live message is looked up among the topics that a session replays, and not compared with each of them.
 #[test]
 fn a_topic_is_replayed_once_and_found_by_name() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
@@ -169,18 +171,19 @@ fn a_topic_is_replayed_once_and_found_by_name() {
     assert!(replays.forget_passed(2) && replays.withholds(&name("t.a"), at(&topic, 3)), "the higher watermark counts");
 }
 
-/// What looking for all that `patterns` match came to.
+/// The sums over all slices of a search.
 #[derive(Debug, Default)]
 struct Looked {
     slices: usize,
     /// The most topics that began in one slice.
     longest: usize,
     begun: usize,
-    /// As it is charged, in topics.
+    /// The charged work, in topics.
     work: usize,
 }
 
-/// Looks for what `patterns` match, of which the session keeps those topics that it `takes`.
+/// Searches for the topics that `patterns` match. The session is still subscribed to the topics for which `takes`
+/// holds.
 fn looked_for(archive: &Archive, patterns: &[String], takes: impl Fn(&TopicName) -> bool + Copy) -> Looked {
     let patterns: Vec<Pattern> = patterns.iter().map(|text| pattern(text)).collect();
     let mut expansion = Expansion::new(Box::new(Selection::of(&patterns)), Arc::default(), HashSet::default(), Some(1));
@@ -198,10 +201,10 @@ fn looked_for(archive: &Archive, patterns: &[String], takes: impl Fn(&TopicName)
     }
 }
 
-/// What patterns match is looked for a bounded part at a time, each topic once however many patterns match it,
-/// and costs about a step for each. (It was patterns times topics, and a cursor for each topic at once.)
+/// Topics that patterns match are searched in bounded slices. Each topic begins once, however many patterns match it,
+/// and costs about one step. (The search cost patterns times topics, and made a cursor for each topic at once.)
 #[test]
-fn what_patterns_match_is_looked_for_in_slices() {
+fn topics_that_patterns_match_are_searched_in_slices() {
     const TOPICS: usize = 3_000;
     let archive = Archive::new();
     (0..TOPICS).for_each(|number| _ = archive.publish(&format!("t.{number}.a.a"), 1, 1));

@@ -1,4 +1,5 @@
-//! Values by topic name, in pieces: a table that grows moves all that is in it, and no tick is to be as long as that takes for all topics.
+//! A map from topic names to values, in pieces. A map that grows moves all its entries; with pieces, one tick moves
+//! few.
 
 use std::hash::BuildHasher;
 
@@ -7,13 +8,13 @@ use foldhash::fast::RandomState;
 
 use crate::topic_name::TopicName;
 
-/// Among a million names, 4,000 are moved at once: some tenths of a millisecond.
+/// With a million names, about 4,000 are moved at once: some tenths of a millisecond.
 const PIECES: usize = 256;
 
-/// A map that grows a piece at a time.
+/// A map from topic names to values that grows one piece at a time.
 pub struct ByName<V> {
     pieces: Box<[HashMap<TopicName, V>]>,
-    /// Says which piece a name is in; the pieces have their own.
+    /// Selects the piece of a name. The pieces have hashers of their own.
     hasher: RandomState,
 }
 
@@ -29,12 +30,12 @@ impl<V> ByName<V> {
         self.pieces[self.piece_of(name)].get(name)
     }
 
-    /// The same, to be changed.
+    /// The value of `name`, mutable.
     pub fn get_mut(&mut self, name: &TopicName) -> Option<&mut V> {
         self.pieces[self.piece_of(name)].get_mut(name)
     }
 
-    /// The same; if there is none, one is made.
+    /// The value of `name`, mutable. A missing value is created.
     pub fn get_or_insert_default(&mut self, name: TopicName) -> &mut V
     where
         V: Default,
@@ -42,7 +43,7 @@ impl<V> ByName<V> {
         self.pieces[self.piece_of(&name)].entry(name).or_default()
     }
 
-    /// Takes the value of `name` out.
+    /// Removes and returns the value of `name`.
     pub fn remove(&mut self, name: &TopicName) -> Option<V> {
         self.pieces[self.piece_of(name)].remove(name)
     }
@@ -56,10 +57,10 @@ impl<V> ByName<V> {
 mod tests {
     use super::*;
 
-    /// Where 100,000 names come one after the other, none of them has more than a few hundred others moved. (With one
-    /// table, the name after 57,344 had all of them moved, which took its shard 10 ms.)
+    /// If 100,000 names are added one after the other, no addition moves more than a few hundred others. (With one
+    /// table, the name after 57,344 moved all of them, which took its shard 10 ms.)
     #[test]
-    fn no_name_has_many_others_moved() {
+    fn adding_a_name_moves_few_others() {
         let mut map = ByName::<usize>::default();
         let names: Vec<TopicName> = (0..100_000).map(|number| TopicName::parse(&format!("chat.s.t{number}")).unwrap()).collect();
         let mut most_moved = 0;

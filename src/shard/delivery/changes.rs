@@ -1,8 +1,9 @@
-//! Joins and leaves that wait to be told. A change is told in the tick in which it comes, unless those before it are more than a tick
-//! may tell; the two of one member that cancel out meanwhile are told to nobody.
+//! Joins and leaves that watchers are still to be told. A change is told in the tick in which it comes, unless the
+//! changes before it exceed the budget of the tick. If a join and a leave of one member cancel out while they wait, no
+//! watcher is told.
 //!
-//! Under load they are told in rounds: some changes to a part of their watchers, then to the next part. So each session is written to
-//! once in a round, and whoever else is owed something waits behind a part and not behind all watchers.
+//! Under load, changes are told in rounds: some changes to a part of their watchers, then to the next part. So each
+//! session is written to once in a round, and other messages wait behind one part instead of all watchers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,34 +18,36 @@ use crate::metrics::Tally;
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
-/// Frames that a tick gives to watchers before it ends its telling: with their writes about a millisecond.
+/// The number of frames for watchers after which a tick tells no more: with their writes, about a millisecond's work.
 const FRAMES_PER_TICK: usize = 2_048;
 
-/// Watchers that a tick tells something before it ends its telling, and those of a part: as many as a tick writes to.
+/// The number of watchers after which a tick tells no more, and the size of a part: as many sessions as a tick writes
+/// to.
 pub const WATCHERS_PER_PART: usize = 128;
 
-/// Changes of a round.
+/// The most changes of a round.
 const ROUND_CHANGES: usize = 32;
 
 /// The pause after a tick that told as many changes as it may. It leaves at least two thirds of the shard's time to others, and changes
 /// that come meanwhile may cancel out.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A shard's changes, by the numbers of their items in its inbox.
+/// A shard's changes of presence, by the numbers of their items in its inbox.
 #[derive(Debug, Default)]
 pub struct Changes {
     waiting: BTreeMap<u64, Waiting>,
-    /// Of each member on a topic its newest change that waits.
+    /// The newest waiting change of each member of a topic.
     newest: HashMap<(TopicName, SessionId), u64>,
-    /// Topics whose members a session was told of, and the newest change that this may have had in it.
+    /// Topics whose members a session has asked for, and the number of the newest change that the answer may have
+    /// contained.
     asked: HashMap<TopicName, u64>,
-    /// The same, in the order of their asking.
+    /// The entries of `asked`, in the order of the requests.
     asked_in_order: VecDeque<(u64, TopicName)>,
-    /// What `waiting` takes.
+    /// The bytes of the changes that are not told to all watchers yet.
     bytes: usize,
-    /// Those that are being told, in their order.
+    /// The changes that are being told, in their order.
     round: Vec<InRound>,
-    /// Watchers in lower slots have been told of the round.
+    /// The slot from which on watchers are still to be told of the round.
     from: u32,
     frames_in_tick: usize,
     watchers_in_tick: usize,
@@ -55,24 +58,26 @@ pub struct Changes {
 /// A change that is being told.
 #[derive(Debug)]
 pub struct InRound {
-    /// Its number.
+    /// The change's number.
     pub number: u64,
     /// The change.
     pub change: Arc<PresenceChange>,
-    /// Its frames, each made once, in the order of first need; `None` where a dialect has no word for it.
+    /// The frames of the change, each made once, in the order of first need. `None` where an encoding has no such
+    /// event.
     frames: Vec<(Encoding, Option<FrameBytes>)>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     change: Arc<PresenceChange>,
-    /// The one before it of its member, which may have been told since.
+    /// The number of the member's change before this one, which may have been told since.
     before: Option<u64>,
 }
 
 impl Changes {
-    /// Takes the change that has `number`. It cancels the one of its member that waits, under one name, unless somebody may know of
-    /// that one already: `is_known` says whether somebody began to watch behind a number.
+    /// Takes the change with `number`. If it undoes the newest waiting change of the same member, both are dropped.
+    /// That does not happen if a session may know of the waiting change already: `is_known` says whether a session
+    /// began to watch behind a number.
     pub fn take(&mut self, number: u64, change: &Arc<PresenceChange>, is_known: impl Fn(u64) -> bool, tally: &mut Tally) {
         let key = (change.topic.clone(), change.member.session);
         let before = self.newest.get(&key).copied();
@@ -92,8 +97,9 @@ impl Changes {
         self.waiting.insert(number, Waiting { change: Arc::clone(change), before });
     }
 
-    /// A session is told who is in `topic`: of changes up to `pushed`, which its shard may still have to take, none is cancelled by a
-    /// later one.
+    /// Notes that a session is told the members of `topic`. Changes up to the number `pushed` are not cancelled by
+    /// later ones. `taken` is the number of items that the shard has taken; it may still have to take some of these
+    /// changes.
     pub fn ask(&mut self, topic: &TopicName, pushed: u64, taken: u64) {
         if pushed <= taken && self.waiting.is_empty() || self.asked.get(topic) == Some(&pushed) {
             return;
@@ -102,7 +108,7 @@ impl Changes {
         self.asked_in_order.push_back((pushed, topic.clone()));
     }
 
-    /// A tick begins at `now`, of a shard that has taken so many items.
+    /// Begins a tick at `now`. The shard has taken `taken` items.
     pub fn begin_tick(&mut self, taken: u64, now: Moment) {
         if self.has_told_enough() {
             self.paused_until = Some(now + PAUSE);
@@ -119,12 +125,12 @@ impl Changes {
         }
     }
 
-    /// Whether more may be told in this tick.
+    /// Whether this tick may tell more changes.
     pub fn may_be_told(&self) -> bool {
         !self.is_empty() && self.paused_until.is_none() && !self.has_told_enough()
     }
 
-    /// When more may be told, if something waits.
+    /// The moment from which on more may be told; `None`: no change waits.
     pub fn due(&self, now: Moment) -> Option<Moment> {
         (!self.is_empty()).then(|| self.paused_until.unwrap_or(now))
     }
@@ -133,7 +139,7 @@ impl Changes {
         self.frames_in_tick >= FRAMES_PER_TICK || self.watchers_in_tick >= WATCHERS_PER_PART
     }
 
-    /// The round that is under way, or else the next, and the slot from which on its watchers are to be told of it.
+    /// The changes of the current or next round, and the slot from which on watchers are to be told.
     pub fn round(&mut self) -> (&mut [InRound], u32) {
         while self.round.len() < ROUND_CHANGES && self.from == 0 {
             let Some((number, Waiting { change, .. })) = self.waiting.pop_first() else { break };
@@ -146,8 +152,8 @@ impl Changes {
         (&mut self.round, self.from)
     }
 
-    /// Watchers below slot `to` have been told of the round: so many sessions had nothing to be written before, and got so many frames
-    /// in all. `None`: there are no others.
+    /// Notes that watchers below slot `to` were told of the round; `None`: all watchers were. `watchers` is the number
+    /// of sessions that had nothing to be written before, and `frames` the number of frames.
     pub fn told(&mut self, to: Option<u32>, watchers: usize, frames: usize, tally: &mut Tally) {
         self.watchers_in_tick += watchers;
         self.frames_in_tick += frames + self.round.len();
@@ -159,23 +165,23 @@ impl Changes {
         }
     }
 
-    /// The number of the first that is not told to all.
+    /// The number of the first change that is not told to all watchers.
     pub fn first(&self) -> Option<u64> {
         let waiting = || self.waiting.first_key_value().map(|(number, _)| *number);
         self.round.first().map(|told| told.number).or_else(waiting)
     }
 
-    /// Whether all is told.
+    /// Whether all changes are told.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.round.is_empty()
     }
 
-    /// The bytes of those that wait.
+    /// The bytes of the changes that are not told to all watchers yet.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether `change` undoes the one that has this number.
+    /// Whether `change` undoes the waiting change with `number`.
     fn is_undone(&self, number: u64, change: &PresenceChange) -> bool {
         let earlier = self.waiting.get(&number).map(|waiting| &waiting.change);
         earlier.is_some_and(|earlier| earlier.joined != change.joined && earlier.member == change.member)
@@ -254,7 +260,8 @@ mod tests {
         assert_eq!(told.rest(), [(20_002, true)]);
     }
 
-    /// A new user is a leave, then a join; with the leave of the new one that of the old one is left.
+    /// A new user name is told as a leave and a join. If the member then leaves, only the leave of the old name is
+    /// left.
     #[test]
     fn a_rename_that_ends_is_a_leave_of_the_old_name() {
         let mut told = Told::new();
@@ -269,9 +276,10 @@ mod tests {
         assert_eq!(told.rest(), [(5, false)]);
     }
 
-    /// Somebody who began to watch between a join and a leave may have been told of the member, and hears the leave.
+    /// A session that began to watch between a join and a leave may have been told of the member, so it is told of the
+    /// leave.
     #[test]
-    fn what_somebody_knows_of_does_not_cancel_out() {
+    fn a_change_that_a_watcher_may_know_does_not_cancel_out() {
         let mut told = Told::new();
         told.take(1, None, true, 0);
         told.take(1, None, false, 1);
@@ -285,7 +293,7 @@ mod tests {
         assert!(told.changes.asked.is_empty() && told.changes.asked_in_order.is_empty());
     }
 
-    /// A change is encoded once for all sessions of one encoding, in however many parts they are told.
+    /// A change is encoded once for all sessions of one encoding, however many parts they are told in.
     #[test]
     fn a_change_is_encoded_once_for_each_encoding() {
         let mut told = Told::new();
@@ -299,9 +307,10 @@ mod tests {
         assert_eq!(round[0].frames.len(), 2);
     }
 
-    /// Who asks while the answer's changes are still in the inbox hears of their end all the same.
+    /// A session that asks for members while their changes are still in the inbox is told of their later changes all
+    /// the same.
     #[test]
-    fn what_the_shard_has_not_taken_yet_does_not_cancel_out_either() {
+    fn a_change_still_in_the_inbox_does_not_cancel_out_after_a_request() {
         let mut told = Told::new();
         told.changes.ask(&name("t.a"), 1, 0);
         told.changes.begin_tick(0, Moment::default());

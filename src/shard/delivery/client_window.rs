@@ -1,24 +1,25 @@
-//! What one session's client has in its window of deflate (RFC 7692 §7.1.1): of each topic the newest message that may be referred to.
+//! The deflate window of one session's client (RFC 7692 §7.1.1): the newest message of each topic that later ones may
+//! refer to.
 
 use crate::metrics::NoReference;
 
 /// A message in the client's window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reference {
-    /// Its number in this shard.
+    /// The message's number in this shard.
     pub number: u64,
-    /// How many bytes the client has inflated since it began, it included.
+    /// The number of bytes that the client has inflated since the message began, the message included.
     pub inflated: u64,
 }
 
-/// The window of a session whose client keeps it. Eight bytes until there is something to refer to.
+/// The window of a session whose client keeps it. It takes eight bytes until there is a message to refer to.
 #[derive(Debug, Default)]
 pub struct ClientWindow(Option<Box<Ring>>);
 
 #[derive(Debug, Default)]
 struct Ring {
-    /// The bytes that the client has inflated. Only differences count, so it begins at zero with the ring, and the ring is cleared
-    /// before it would pass its bound.
+    /// The number of bytes that the client has inflated. Only differences count, so it begins at zero with the ring.
+    /// The ring is cleared before the number would exceed its bound.
     position: u32,
     entries: Vec<Entry>,
 }
@@ -27,26 +28,26 @@ struct Ring {
 #[derive(Debug)]
 struct Entry {
     topic: u32,
-    /// The position where it began.
+    /// The position at which the message begins.
     position: u32,
-    /// [`NOT_KNOWN`] where the ring was cleared since.
+    /// The message's number in this shard; [`NOT_KNOWN`] if the ring was cleared since.
     number: u64,
 }
 
-/// Of an entry that was cleared; messages are numbered from 1.
+/// The number of a cleared entry. Messages are numbered from 1.
 const NOT_KNOWN: u64 = 0;
 
-/// An entry costs 16 bytes, and a session has few topics.
+/// The growth of `entries`. An entry takes 16 bytes, and a session has few topics.
 const ENTRIES_STEP: usize = 2;
 
 #[cfg(test)]
 thread_local! {
-    /// Added to each position that a client is sent to: what a test plants, to be found out.
+    /// Added to each advance of a position, so that a test can check that it finds an error.
     pub static PLANTED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 impl ClientWindow {
-    /// The message of `topic` that the client has, and how far back it lies.
+    /// The message of `topic` in the client's window. The error says why there is none.
     pub fn find(&self, topic: u32) -> Result<Reference, NoReference> {
         let Some(ring) = &self.0 else { return Err(NoReference::First) };
         let entry = ring.entries.iter().find(|entry| entry.topic == topic).ok_or(NoReference::First)?;
@@ -56,8 +57,8 @@ impl ClientWindow {
         Ok(Reference { number: entry.number, inflated: u64::from(ring.position - entry.position) })
     }
 
-    /// The client was sent the message of `topic` with this `number`, which begins `offset` bytes behind the position. Of more than
-    /// `topics_max` topics the one gives way whose message lies farthest back.
+    /// Notes that the client was sent the message of `topic` with `number`, which begins `offset` bytes behind the
+    /// position. With more than `topics_max` topics, the topic gives way whose message lies farthest back.
     pub fn put(&mut self, topic: u32, number: u64, offset: u32, topics_max: usize) {
         let ring = self.0.get_or_insert_default();
         let position = ring.position.saturating_add(offset);
@@ -80,7 +81,7 @@ impl ClientWindow {
         entries[place] = Entry { topic, position, number };
     }
 
-    /// The client was sent so many bytes, as they are once inflated.
+    /// Notes that the client was sent `bytes` bytes, counted inflated.
     pub fn advance(&mut self, bytes: u64) {
         #[cfg(test)]
         let bytes = bytes + PLANTED.get();
@@ -96,12 +97,13 @@ impl ClientWindow {
         }
     }
 
-    /// Whether the position passes its bound by so many bytes: what begins within these can't be put.
+    /// Whether `bytes` more bytes exceed the bound of the position. A message that begins within them can't be noted.
     pub fn overflows(&self, bytes: u64) -> bool {
         self.0.as_ref().is_some_and(|ring| u64::from(ring.position) + bytes > u64::from(u32::MAX))
     }
 
-    /// It is not known any more what the client has: nothing is referred to until it was sent anew.
+    /// Forgets the messages, because the client's window is not known any more. A topic is referred to again once one
+    /// of its messages was sent.
     pub fn clear(&mut self) {
         if let Some(ring) = &mut self.0 {
             ring.entries.iter_mut().for_each(|entry| entry.number = NOT_KNOWN);
@@ -117,11 +119,11 @@ mod tests {
         Ok(Reference { number, inflated })
     }
 
-    /// Design, table of events: position and entries, from the first message on.
+    /// The position and the entries, from the first message on.
     #[test]
     fn distances_grow_by_what_is_inflated() {
         let mut window = ClientWindow::default();
-        window.advance(1_000); // nothing to refer to yet
+        window.advance(1_000); // there is no message to refer to yet
         assert_eq!(window.find(7), Err(NoReference::First));
         window.put(7, 1, 0, 4);
         window.advance(100);
@@ -135,7 +137,7 @@ mod tests {
         assert_eq!((window.find(7), window.find(8)), (reference(3, 10), Err(NoReference::Cleared)));
     }
 
-    /// The topic that lies farthest back gives way, one that was cleared before all others.
+    /// The topic whose message lies farthest back gives way, cleared topics first.
     #[test]
     fn topics_give_way() {
         let mut window = ClientWindow::default();
@@ -150,7 +152,7 @@ mod tests {
         assert_eq!((window.find(1), window.find(2), window.find(5)), (Err(NoReference::First), reference(4, 0), reference(5, 0)));
     }
 
-    /// A position that would pass 4 GiB begins anew with nothing known: a distance is never taken modulo 2^32.
+    /// A position that would exceed 4 GiB begins anew with no message known. A distance is never taken modulo 2^32.
     #[test]
     fn the_position_never_wraps() {
         let mut window = ClientWindow::default();
@@ -165,7 +167,7 @@ mod tests {
         assert_eq!(window.find(1), reference(2, 20));
     }
 
-    /// The bound: 200 bytes for a session of 10 topics, and a pointer for one at rest.
+    /// A session of 10 topics takes at most 200 bytes, and an idle session takes a pointer.
     #[test]
     fn ten_topics_are_small() {
         let mut window = ClientWindow::default();

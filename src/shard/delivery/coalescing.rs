@@ -1,27 +1,28 @@
-//! Coalescing: a pause after a flush, so that the next messages gather and leave together.
+//! Coalescing: a pause after a flush, in which the next messages gather to be written together.
 
 use std::io;
 use std::time::Duration;
 
-/// A pause shorter than this costs more in system calls than it gathers.
+/// The shortest pause. A shorter one costs more in system calls than it saves.
 const PAUSE_MIN: Duration = Duration::from_micros(20);
 
-/// Up to this bound a pause is as long as the flush before it; a longer bound stretches it in proportion.
+/// The longest `server.coalesce` with which a pause is as long as the flush before it. A longer setting stretches the
+/// pause in proportion.
 const EVEN_PAUSE_MAX: Duration = Duration::from_micros(100);
 
-/// Whether a flush is to be whole before anything else is read. Whoever asks for a longer pause would rather have messages
-/// gather than leave early.
+/// Whether a flush is completed before anything else is read. With a long `coalesce`, gathering messages counts more
+/// than a short delay.
 pub fn flushes_whole(coalesce: Duration) -> bool {
     coalesce > EVEN_PAUSE_MAX
 }
 
-/// How long to pause after a flush that took `flushed`; `coalesce` is `server.coalesce`. `None`: not at all.
+/// The pause after a flush that took `flushed`. `coalesce` is `server.coalesce`. `None`: no pause.
 pub fn pause_after(flushed: Duration, coalesce: Duration) -> Option<Duration> {
     let stretch = coalesce.div_duration_f64(EVEN_PAUSE_MAX).max(1.0);
     Some(flushed.mul_f64(stretch).min(coalesce)).filter(|&pause| pause >= PAUSE_MIN)
 }
 
-/// Waits for microseconds: the runtime's own timer has steps of a millisecond.
+/// A timer with microsecond resolution. The runtime's own timer has steps of a millisecond.
 #[cfg(target_os = "linux")]
 pub struct CoalescingTimer {
     timer: tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>,
@@ -54,13 +55,13 @@ impl CoalescingTimer {
     }
 }
 
-/// Where the system has no such timer there is no pause.
+/// On systems without such a timer there is no pause.
 #[cfg(not(target_os = "linux"))]
 pub struct CoalescingTimer;
 
 #[cfg(not(target_os = "linux"))]
 impl CoalescingTimer {
-    /// Nothing to make.
+    /// Returns the empty timer.
     pub fn new() -> io::Result<Self> {
         Ok(Self)
     }

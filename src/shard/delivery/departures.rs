@@ -1,4 +1,4 @@
-//! The subscriptions of sessions that have ended: they end a share in each tick, however many there are.
+//! The subscriptions of ended sessions, which end a bounded share in each tick.
 
 use std::collections::VecDeque;
 
@@ -6,10 +6,10 @@ use super::subscriptions::Subscriptions;
 use crate::session_id::SessionId;
 use crate::topic_name::Pattern;
 
-/// Subscriptions that end in a tick, of sessions that have ended: about half a millisecond's work.
+/// The subscriptions of ended sessions that end in a tick: about half a millisecond's work.
 const PER_TICK: usize = 128;
 
-/// Sessions that have ended and whose subscriptions have not, in the order in which they ended.
+/// Ended sessions with subscriptions left, in the order in which the sessions ended.
 #[derive(Debug)]
 pub struct Departures {
     waiting: VecDeque<Departure>,
@@ -24,16 +24,16 @@ struct Departure {
     patterns: std::vec::IntoIter<Pattern>,
 }
 
-/// A subscription that is to end now.
+/// A subscription that ends now, or the end of a session's last one.
 #[derive(Debug)]
 pub struct Ending {
-    /// The slot that its session had.
+    /// The slot of the ended session.
     pub slot: u32,
-    /// Its session.
+    /// The ended session.
     pub session: SessionId,
-    /// Whether that session's client kept its window of deflate.
+    /// Whether the session's client kept its deflate window.
     pub keeps_window: bool,
-    /// Which subscription; `None`: the session has no more.
+    /// The name or pattern; `None`: the session has no subscription left.
     pub pattern: Option<Pattern>,
 }
 
@@ -44,18 +44,18 @@ impl Default for Departures {
 }
 
 impl Departures {
-    /// A tick begins.
+    /// Begins a tick with a new budget.
     pub fn begin_tick(&mut self) {
         self.left_in_tick = PER_TICK;
     }
 
-    /// `session` has ended, in `slot`, with these subscriptions.
+    /// Adds the subscriptions of `session`, which had `slot` and has ended.
     pub fn add(&mut self, slot: u32, session: SessionId, subscriptions: Subscriptions) {
         let keeps_window = subscriptions.keeps_window();
         self.waiting.push_back(Departure { slot, session, keeps_window, patterns: subscriptions.into_patterns() });
     }
 
-    /// The next subscription to end, if the tick has room for it.
+    /// The next subscription to end, if the tick's budget allows it.
     pub fn next(&mut self) -> Option<Ending> {
         let Departure { slot, session, keeps_window, patterns } = self.waiting.front_mut().filter(|_| self.left_in_tick > 0)?;
         let ending = Ending { slot: *slot, session: *session, keeps_window: *keeps_window, pattern: patterns.next() };
@@ -66,7 +66,7 @@ impl Departures {
         Some(ending)
     }
 
-    /// Whether none are left.
+    /// Whether no subscriptions are left.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -79,8 +79,8 @@ mod tests {
 
     use super::*;
 
-    /// The subscriptions of sessions that end at one time end a share in each tick. Until they have, their slots are not used
-    /// anew, and nobody else gets what is theirs.
+    /// The subscriptions of ended sessions end a share in each tick. Until all have ended, a session's slot is not
+    /// reused, and no other session gets its messages.
     #[test]
     fn many_subscriptions_end_in_shares() {
         const TOPICS: usize = 1_000;

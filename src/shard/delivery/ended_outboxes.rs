@@ -1,22 +1,22 @@
-//! The outboxes of sessions that have ended or were cut off: their frames are given up a part at a time.
+//! The outboxes of sessions that have ended or were cut off, whose frames are given up in shares.
 
 use std::collections::VecDeque;
 
 use super::outbox::Outbox;
 use crate::metrics::Tally;
 
-/// Outboxes from which nothing is written any more. Their frames are in the accounts until they are given up.
+/// Outboxes from which nothing is written any more. Their frames stay in the accounts until they are given up.
 #[derive(Default)]
 pub struct EndedOutboxes(VecDeque<Box<Outbox>>);
 
 impl EndedOutboxes {
-    /// Adds the outbox of a session.
+    /// Adds the outbox of a session that has ended or was cut off.
     pub fn add(&mut self, outbox: Box<Outbox>) {
         self.0.push_back(outbox);
     }
 
-    /// Takes at most `most` steps and returns their number. A step gives up a frame, the gaps of a topic or an empty outbox. Each message ends
-    /// as dropped.
+    /// Takes at most `most` steps and returns their number. A step gives up a frame, the gaps of a topic, or an empty
+    /// outbox. Each message is booked as dropped.
     pub fn give_up(&mut self, most: usize, tally: &mut Tally) -> usize {
         let mut given_up = 0;
         while given_up < most
@@ -30,7 +30,7 @@ impl EndedOutboxes {
         given_up
     }
 
-    /// About how many steps are left.
+    /// About the number of steps left.
     pub fn steps(&self) -> usize {
         self.0.iter().map(|outbox| outbox.steps_to_abandon().max(1)).sum()
     }

@@ -1,4 +1,4 @@
-//! Fan-out: one message to the chains of all who take it.
+//! Fan-out: links one message to the chains of all its subscribers.
 
 use std::sync::Arc;
 
@@ -13,18 +13,19 @@ use crate::shard::env::Env;
 use crate::shard::pacing::{Pacing, PacingDecision};
 use crate::shard::slot::Table;
 
-/// What one message's fan-out has made so far.
+/// The shared results of one message's fan-out.
 struct FanOut {
-    /// Whether a slow session reads it from history instead.
+    /// Whether a slow session reads the message from history instead.
     deferrable: bool,
-    /// The frame for all.
+    /// The frame that all sessions share.
     frame: Option<FrameNumber>,
-    /// Its topic, once a slow session needs it; `None` within: it does not live any more.
+    /// The message's topic, looked up when a slow session needs it. The inner `None` means that the topic has ended.
     topic: Option<Option<Arc<Topic>>>,
 }
 
 impl Delivery {
-    /// Gives `message` to each of its subscribers once; to none that still replays its topic, and to those whose pacing lets it through.
+    /// Gives `message` to each of its subscribers once. Sessions that still replay its topic, or whose pacing holds it,
+    /// do not get it now.
     pub fn fan_out(&mut self, message: &Message, table: &Table, catch_up: &mut CatchUp, pacing: &mut Pacing, env: &mut Env) {
         let stamp = env.processed();
         let mut routed = 0;
@@ -40,7 +41,7 @@ impl Delivery {
                 }
                 session.stamp = stamp;
                 if session.needs_slow_path || made.deferrable && session.outbox.is_some() {
-                    on_slow_path.extend(Some(slot).filter(|&slot| table.is_open(slot))); // one that has ended may be in the list still
+                    on_slow_path.extend(Some(slot).filter(|&slot| table.is_open(slot))); // an ended session may still be in the list
                     continue;
                 }
                 let frame = *made.frame.get_or_insert_with(|| batch.add_message(message, made.deferrable));
@@ -56,13 +57,13 @@ impl Delivery {
         }
     }
 
-    /// Gives a message to a session that may replay or pace something, or is slow.
+    /// Gives a message to a session that may replay or pace a topic, or that is slow.
     fn give(&mut self, slot: u32, message: &Message, made: &mut FanOut, catch_up: &mut CatchUp, pacing: &mut Pacing, env: &mut Env) {
         if catch_up.withholds(slot, message, env.processed()) {
             return;
         }
         if let Some(held) = pacing.catch_up(slot, &message.topic, &mut env.tally) {
-            self.queue_message(slot, &held); // the older one first
+            self.queue_message(slot, &held); // the older message goes out first
         }
         let bytes_max = env.config.limits.outbox_bytes.saturating_sub(self.counted_bytes(slot));
         let decision = pacing.decide(slot, message, bytes_max, env.now, &mut env.tally);
@@ -73,7 +74,7 @@ impl Delivery {
                 catch_up.read_from(slot, Arc::clone(topic), message.position);
                 return self.use_slow_path(slot);
             }
-            deferrable = false; // a topic that is gone has no history to read it from
+            deferrable = false; // a topic that has ended has no history to read
         }
         if !deferrable {
             env.tally.routed(message.rule.id, 1);
@@ -87,7 +88,7 @@ impl Delivery {
         self.batch.link(slot, &mut session.chain, frame);
     }
 
-    /// Takes a change that has come out of the inbox; where nobody watches, it is over with that.
+    /// Takes a change from the inbox. Without watchers the change is dropped.
     pub fn take_change(&self, change: &Arc<PresenceChange>, changes: &mut Changes, env: &mut Env) {
         let subscribers = &self.subscribers;
         if subscribers.are_watching(&change.topic) {
@@ -95,7 +96,7 @@ impl Delivery {
         }
     }
 
-    /// Tells a part of those who watch the next changes.
+    /// Tells the changes of the current round to the next part of their watchers.
     pub fn tell_changes(&mut self, changes: &mut Changes, table: &Table, env: &mut Env) {
         let Self { subscribers, outgoing, batch, encoder, .. } = self;
         let (round, from) = changes.round();
@@ -107,7 +108,7 @@ impl Delivery {
             subscribers.told_of(&told.change.topic.clone(), number, from..to.unwrap_or(u32::MAX), |slot| {
                 let Some(session) = outgoing.get_mut(slot) else { return };
                 let is_other = table.get(slot).is_some_and(|connection| connection.is_open() && connection.id() != member);
-                // No message has the number of a change, so nobody has this stamp by one.
+                // A change and a message never have the same number, so no message has set this stamp.
                 if session.stamp == number || !is_other {
                     return;
                 }

@@ -20,35 +20,37 @@ use crate::shard::pattern_set::PatternSet;
 use crate::shard::slot::Connection;
 use crate::topic_name::TopicName;
 
-/// What a write to one session came to.
+/// The result of a write to one session.
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// Nothing waits any more.
+    /// All bytes were written.
     All,
     /// Bytes that the socket does not accept stay in the outbox.
     Waits,
-    /// The outbox overflowed, and no rule frees enough: the session is to be cut off. What did not get into the outbox was given up.
+    /// The outbox overflowed, and no rule frees enough. The session has to be cut off. The frames that did not fit were
+    /// given up.
     Overflowed,
-    /// The socket is broken: the session has ended.
+    /// The socket is broken, so the session has ended.
     Lost,
 }
 
-/// What waits for a session overflows its outbox; the frames behind were given up.
+/// A session's outbox overflowed. The frames behind were given up.
 pub struct Overflow;
 
 impl Delivery {
-    /// The sessions that are dirty now take everything that was added to the write batch.
+    /// Marks the frames of the write batch: the sessions that are dirty now take all of them.
     pub fn begin_flush(&mut self) {
         self.batch.mark();
     }
 
-    /// The slot whose session has waited longest for what the write batch has for it.
+    /// The slot of the session that has waited longest for a write of the batch.
     pub fn next_dirty(&mut self) -> Option<u32> {
         self.batch.next_dirty()
     }
 
-    /// Gives up the frames that all who take them have been written; `true`: nobody waits for any, and the write batch has ended.
+    /// Releases the frames that were written to all their sessions. Returns `true` if no session waits for a frame, so
+    /// the write batch has ended.
     pub fn end_flush(&mut self, env: &mut Env) -> bool {
         let (took, tally) = (env.moment(), &mut env.tally);
         self.batch.release_written(|message| tally.fanout(took.since(message.moment)));
@@ -60,7 +62,7 @@ impl Delivery {
         true
     }
 
-    /// Writes what the write batch has for the session in `slot`, or puts it into its outbox.
+    /// Writes the frames that the write batch has for the session in `slot`, or puts them into its outbox.
     pub fn write_chain_of(&mut self, slot: u32, connection: &mut Connection, env: &mut Env) -> Written {
         let Some(session) = self.outgoing.get_mut(slot) else { return Written::All };
         let chain = self.batch.take_frames(&mut session.chain);
@@ -73,7 +75,7 @@ impl Delivery {
         written
     }
 
-    /// Writes a chain straight to the socket; what that does not take begins the outbox.
+    /// Writes a chain to the socket. Bytes that the socket does not accept begin an outbox.
     fn write_chain(&mut self, slot: u32, chain: &[LinkedFrame], connection: &mut Connection, env: &mut Env) -> Written {
         let Self { outgoing, batch, encoder, joined, stands, .. } = self;
         let Some(session) = outgoing.get_mut(slot) else { return Written::All };
@@ -109,9 +111,10 @@ impl Delivery {
         Written::All
     }
 
-    /// Puts into a new outbox what the socket did not take of a chain. Its first frame is queued, so that the socket tells when it
-    /// takes more: as it was written, where it has begun. Those behind it are made anew and stand alone, for what waits may be
-    /// conflated or dropped; so it is not known what the client will have in its window.
+    /// Puts the part of a chain that the socket did not accept into a new outbox. The first unfinished frame is queued
+    /// so that the socket reports when it accepts more; a partly written one is queued as it was written. The frames
+    /// behind it are made anew without references, because frames in an outbox may be conflated or dropped, and then
+    /// the client's window is not known.
     fn begin_outbox(
         &mut self,
         slot: u32,
@@ -151,8 +154,9 @@ impl Delivery {
         self.offer_chain(slot, &chain[index + 1..], true, connection, env)
     }
 
-    /// Puts a chain into the outbox; with `defers`, but for what the session reads from history instead. A message of a topic that it has
-    /// left since is not read on: it is queued, and comes before the answer to the unsubscribe.
+    /// Puts a chain into the outbox. With `defers`, messages that the session reads from history instead are left out.
+    /// A message of a topic that the session has left since is always queued, and goes out before the answer to the
+    /// unsubscribe.
     fn offer_chain(
         &mut self,
         slot: u32,
@@ -178,7 +182,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Books that a message is on its way to a session, if that has not been counted yet.
+    /// Counts a message as routed to a session, if it was not counted yet.
     fn book_routed(&self, frame: LinkedFrame, env: &mut Env) {
         if let Some(rule) = self.batch.rule(frame).filter(|_| self.batch.is_deferrable(frame)) {
             env.tally.routed(rule, 1);
@@ -193,7 +197,7 @@ impl Delivery {
         let bytes_max = env.config.limits.outbox_bytes;
         let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) else { return Ok(()) };
         if matches!(queued.what, What::Ping) {
-            outbox.push_next(queued, &mut env.tally); // some clients leave where none comes in time, however much else does
+            outbox.push_next(queued, &mut env.tally); // some clients leave if no ping comes in time, whatever else does
             return Ok(());
         }
         let offered = outbox.offer(queued, bytes_max, &mut env.tally);
@@ -208,16 +212,17 @@ impl Delivery {
         chain.iter().for_each(|&frame| give_up(self.batch.routed_rule(frame), env));
     }
 
-    /// Subscriptions of the session in `slot` have ended: [`Delivery::mark_left`] is to look at all that waits for it.
+    /// Notes that subscriptions of the session in `slot` have ended. [`Delivery::mark_left`] has to examine its outbox
+    /// again.
     pub fn begin_to_leave(&mut self, slot: u32) {
         let outbox = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut());
         outbox.into_iter().for_each(|outbox| outbox.begin_to_leave());
     }
 
-    /// Marks the messages of topics that the session in `slot` has had by `gone` alone, those in its outbox and those on their way there:
-    /// they belong to the subscriptions that have ended. What the write batch has for a slow session goes into its outbox first, so that a
-    /// gap before it is still told. At most `most` of what is in the outbox is looked at; how much there was, fewer than `most`: that was
-    /// all.
+    /// Marks the messages of topics that only the ended subscriptions `gone` matched, in the outbox of the session in
+    /// `slot` and in the write batch: they belong to the ended subscriptions. A slow session's frames in the write
+    /// batch go into its outbox first, so that a gap before them is still told. At most `most` frames and gaps of the
+    /// outbox are examined. Returns how many were; fewer than `most` means that all were.
     pub fn mark_left(
         &mut self,
         slot: u32,
@@ -229,7 +234,7 @@ impl Delivery {
         let Some(session) = self.outgoing.get_mut(slot) else { return Ok(0) };
         if session.outbox.is_none() {
             let left = |topic: &TopicName| gone.matches(topic) && !self.subscribers.take(slot, topic);
-            self.batch.leave(session.chain, left); // its socket may not take it all
+            self.batch.leave(session.chain, left); // the socket may not accept all of the chain
             return Ok(0);
         }
         let mut chain = Vec::new();
@@ -241,7 +246,8 @@ impl Delivery {
         Ok(outbox.map_or(0, |outbox| outbox.leave(most, |topic| gone.matches(topic) && !subscribers.take(slot, topic))))
     }
 
-    /// Puts a piece of history into the outbox of the session in `slot`, which pulled it, so it is not bounded. `true`: it has a message.
+    /// Puts a piece of history into the outbox of the session in `slot`. The session has asked for it, so the outbox's
+    /// bound does not apply. Returns `true` if the piece has a message for the session.
     pub fn queue_replayed(&mut self, slot: u32, topic: &TopicName, piece: ReplayPiece, session: SessionId, env: &mut Env) -> bool {
         let (now, tally) = (env.now, &mut env.tally);
         let is_stream = env.config.rules.of(topic).on_slow != OnSlow::Conflate;
@@ -308,7 +314,7 @@ impl Delivery {
                     if unreferred > 0 && session.variant.kept_window().is_some() {
                         tally.no_reference(NoReference::Cleared, unreferred);
                     }
-                    // Its socket was full and has room again, so the peer reads.
+                    // The socket was full and has room again, so the peer reads.
                     connection.liveness().heard(now);
                     if !session.variant.is_answered() {
                         connection.liveness().pinged(now);
@@ -328,7 +334,7 @@ fn offered(offered: Result<(), Overflow>) -> Written {
     offered.map_or(Written::Overflowed, |()| Written::Waits)
 }
 
-/// A message is given up on its way into an outbox.
+/// Books a message of `rule` that is given up on its way into an outbox.
 fn give_up(rule: Option<RuleId>, env: &mut Env) {
     if let Some(rule) = rule {
         env.tally.dropped(rule, DropReason::Closed, 1);

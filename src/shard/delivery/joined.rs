@@ -1,4 +1,4 @@
-//! The frames of one chain joined for one write.
+//! The bytes of one chain's frames, joined for one write.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -12,13 +12,14 @@ use crate::dialect::{Encoder, Encoding, FrameBytes, StreamPosition, stamp};
 use crate::metrics::{RuleId, Tally};
 use crate::shard::slot::Connection;
 
-/// Frames up to this size are copied together for one write; longer ones are written from where they are.
+/// Frames up to this size are copied into one buffer; longer ones are written from where they are.
 const COPIED_FRAME_BYTES_MAX: usize = 4 << 10;
 
-/// Room that is kept for the next chain, in bytes.
+/// The capacity that is kept for the next chain, in bytes.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
-/// The last chain's bytes, since the subscribers of a topic mostly have the same chain: joined once, written for each.
+/// The bytes of the last chain. The subscribers of a topic mostly have the same chain, so it is joined once and written
+/// to each.
 #[derive(Default)]
 pub struct Joined {
     chain: Vec<LinkedFrame>,
@@ -26,45 +27,45 @@ pub struct Joined {
     bytes: Vec<u8>,
     /// Frames that are too long to be copied, in order.
     long: Vec<Long>,
-    /// Of `bytes` and `long` together.
+    /// The length of `bytes` and `long` together.
     length: usize,
-    /// How many messages of each rule are in it.
+    /// The number of messages of each rule in the chain.
     messages: Vec<(RuleId, u64)>,
-    /// How many of these are counted as routed once they are written.
+    /// The number of these messages that count as routed once they are written.
     unrouted: Vec<(RuleId, u64)>,
     stands: Option<Stands>,
-    /// What the client's window has to do with it.
+    /// The references into the client's deflate window.
     window_use: WindowUse,
 }
 
 /// A frame that is written from where it is.
 struct Long {
     frame: FrameBytes,
-    /// How much of `bytes` is written before it.
+    /// The number of bytes of `bytes` that are written before the frame.
     after: usize,
-    /// Its first bytes, which a stamp in `bytes` stands in place of.
+    /// The number of the frame's first bytes that a stamp in `bytes` replaces.
     stamped: usize,
 }
 
-/// What the bytes of a chain depend on beside the chain and the encoding.
+/// The client's state that the bytes of a chain depend on, beside the chain and the encoding.
 #[derive(Clone, Copy)]
 pub struct ClientState<'a> {
-    /// Where a stream stands that tells so.
+    /// The position of a stream that tells its position.
     pub stands: Option<&'a Arc<StreamPosition>>,
-    /// What the client has in its window of deflate.
+    /// The content of the client's deflate window.
     pub window: &'a ClientWindow,
 }
 
-/// Where a stream stands that tells so.
+/// The position of a stream that tells its position.
 struct Stands {
-    /// Before the chain.
+    /// The position before the chain.
     before: Arc<StreamPosition>,
-    /// Behind it.
+    /// The position behind the chain.
     after: Arc<StreamPosition>,
 }
 
 impl Joined {
-    /// Whether these are the bytes of `chain` in `variant` for such a client.
+    /// Whether these are the bytes of `chain` in `variant` for a client in the state `client`.
     pub fn is_of(&self, chain: &[LinkedFrame], variant: Encoding, client: ClientState<'_>) -> bool {
         let stands_there = || match (client.stands, &self.stands) {
             (None, None) => true,
@@ -74,7 +75,7 @@ impl Joined {
         self.variant == Some(variant) && self.chain == chain && stands_there() && self.window_use.serves(client.window)
     }
 
-    /// Joins the frames of `chain` for such a client.
+    /// Joins the frames of `chain` for a client in the state `client`.
     pub fn join(
         &mut self,
         chain: &[LinkedFrame],
@@ -119,7 +120,7 @@ impl Joined {
         self.variant = Some(variant);
     }
 
-    /// Counts a frame that was added, if it is a message.
+    /// Counts an added frame, if it is a message.
     fn count(&mut self, frame: LinkedFrame, batch: &WriteBatch) {
         let Some(rule) = batch.rule(frame) else { return };
         count(&mut self.messages, rule);
@@ -128,7 +129,7 @@ impl Joined {
         }
     }
 
-    /// All of it is in the socket of the session whose client has `window`.
+    /// Books that the whole chain was written to the session whose client has `window`.
     pub fn book_written(&self, window: &mut ClientWindow, topics_max: usize, tally: &mut Tally) {
         self.unrouted.iter().for_each(|&(rule, messages)| tally.routed(rule, messages));
         self.messages.iter().for_each(|&(rule, messages)| tally.delivered(rule, messages));
@@ -140,22 +141,24 @@ impl Joined {
         self.window_use.own_frame(index, &self.bytes)
     }
 
-    /// The frame at `index` of the chain is in the socket of the session whose client has `window`, and not all of them are.
+    /// Books that the frame at `index` of the chain was written to the session whose client has `window`, while others
+    /// were not.
     pub fn book_unreferred(&self, index: usize, window: &ClientWindow, tally: &mut Tally) {
         self.window_use.book_unreferred(index, window, tally);
     }
 
-    /// Where a stream stands that has taken it, if it tells so.
+    /// The stream's position behind the chain, if the stream tells its position.
     pub fn stands_after(&self) -> Option<&Arc<StreamPosition>> {
         self.stands.as_ref().map(|Stands { after, .. }| after)
     }
 
-    /// How many bytes are written to a session.
+    /// The number of bytes that are written to a session.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Writes what follows the first `start` bytes, as much as goes in one write; and how many bytes the socket was offered.
+    /// Writes as much of the bytes behind the first `start` bytes as one write takes. Returns the number of bytes
+    /// written, and the number of bytes that were offered to the socket.
     pub fn write(&self, start: usize, to: &mut Connection) -> (Poll<io::Result<usize>>, usize) {
         if self.long.is_empty() {
             let rest = self.bytes.get(start..).unwrap_or_default();
@@ -179,7 +182,7 @@ impl Joined {
         (to.poll_write(&parts[..count]), offered)
     }
 
-    /// Forgets the chain, whose frames are gone.
+    /// Forgets the chain and its frames.
     pub fn clear(&mut self) {
         self.chain.clear();
         self.variant = None;

@@ -1,5 +1,5 @@
-//! Subscriptions of Centrifugo's protocol that end because messages of theirs were lost: its clients know no gap, and subscribe anew from
-//! the last message that they have.
+//! Subscriptions of Centrifugo's protocol that end because messages were lost. The protocol has no gap notice; its
+//! clients subscribe again from the last message that they have.
 
 use std::time::Duration;
 
@@ -8,20 +8,21 @@ use foldhash::HashMap;
 use crate::clock::Moment;
 use crate::topic_name::TopicName;
 
-/// A subscription lapses once in that time at most: its client is back within a round trip, and could be told so thousands of times a
-/// second. What is lost meanwhile is not told.
+/// The shortest time between two lapses of a subscription. A client is back within a round trip, so a subscription
+/// could lapse thousands of times a second. Losses within this time are not told.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A shard's lapses. Those of the last [`INTERVAL`] are remembered, one for each subscription at most.
+/// The lapses of a shard's subscriptions. Lapses of the last [`INTERVAL`] are remembered, at most one for each
+/// subscription.
 #[derive(Default)]
 pub struct Lapses {
     told: HashMap<(u32, TopicName), Moment>,
-    /// Those that are to be ended.
+    /// The subscriptions that are to be ended.
     ended: Vec<(u32, TopicName)>,
 }
 
 impl Lapses {
-    /// Messages of `topic` were lost for the session in `slot`; whether its subscription ends with that.
+    /// Notes that messages of `topic` were lost for the session in `slot`. Returns whether its subscription ends.
     pub fn note(&mut self, slot: u32, topic: &TopicName, now: Moment) -> bool {
         let key = (slot, topic.clone());
         if self.told.get(&key).is_some_and(|told| now.since(*told) < INTERVAL) {
@@ -32,12 +33,12 @@ impl Lapses {
         true
     }
 
-    /// Takes those that are to be ended.
+    /// Takes the subscriptions that are to be ended.
     pub fn take_ended(&mut self) -> Vec<(u32, TopicName)> {
         std::mem::take(&mut self.ended)
     }
 
-    /// Forgets those that are too long ago to count.
+    /// Forgets lapses that are older than [`INTERVAL`].
     pub fn forget_old(&mut self, now: Moment) {
         self.told.retain(|_, told| now.since(*told) < INTERVAL);
         if self.told.is_empty() {
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, Timestamp};
 
-    /// A subscription lapses once a second, whatever is lost; each by itself.
+    /// Each subscription lapses at most once a second, however much is lost.
     #[test]
     fn a_subscription_lapses_once_a_second() {
         let clock = Clock::by_hand(Timestamp(0));

@@ -1,4 +1,4 @@
-//! Delivery: from a message that has its position to the sockets of all who take it.
+//! Delivery: the way of a message with a position to the sockets of its subscribers.
 
 mod by_name;
 mod changes;

@@ -1,4 +1,4 @@
-//! The queue of one session whose socket is full, and what gives way when the queue is too long.
+//! The queue of one session whose socket is full, and the rules by which messages give way when the queue is too long.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use gaps::{Gap, Gaps, Topic as GapsOfTopic};
 pub use queued::{Queued, Routed, What};
 pub use stamps::Stamps;
 
-/// Frames that go to the socket in one vectored write.
+/// The most frames that are written to the socket in one vectored write.
 pub const PARTS_MAX: usize = 64;
 
 /// The effect of an offer on the queue.
@@ -54,13 +54,13 @@ pub struct Outbox {
     backlog: Backlog,
     /// Dropped messages that the session is not told of yet. A `gap` is sent before the next message of their topic.
     gaps: Gaps,
-    /// How often the session has unsubscribed from topics.
+    /// The number of times that the session has unsubscribed from topics.
     leavings: u32,
-    /// What is looked at where topics are being left.
+    /// The part of the outbox that [`Outbox::leave`] examines next.
     leaving: Leaving,
-    /// When a message is past its rule's `max_age`.
+    /// The moments at which messages exceed their rule's `max_age`.
     ages: Ages,
-    /// The frames that were written, as the client's window needs to know.
+    /// Counts of the written frames, for the client's deflate window.
     departed: Departed,
     /// Whether the session is counted in `slow_sessions`.
     is_slow: bool,
@@ -68,15 +68,15 @@ pub struct Outbox {
     moved_at: Moment,
 }
 
-/// What is looked at where topics are being left, a part at a time.
+/// The part of the outbox that is examined next while topics are being left.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Leaving {
     /// No topic is being left.
     #[default]
     Nothing,
-    /// The frames that waited when that began.
+    /// The frames that waited when the leaving began.
     Frames,
-    /// The gaps that were not told yet, once all frames were looked at.
+    /// The gaps that are not told yet. They follow when all frames were examined.
     Gaps,
 }
 
@@ -86,7 +86,7 @@ impl Outbox {
         Self { moved_at: now, ..Self::default() }
     }
 
-    /// Whether no frame waits and no gap is left to be told.
+    /// Whether no frame waits and no gap is still to be told.
     pub fn is_done(&self) -> bool {
         self.is_empty() && self.gaps.is_empty()
     }
@@ -96,7 +96,7 @@ impl Outbox {
         self.backlog.queue().is_empty()
     }
 
-    /// About how many frames wait; taken-out ones may count.
+    /// About the number of frames that wait. Removed frames may be counted.
     pub fn places(&self) -> usize {
         (self.backlog.queue().end() - self.backlog.queue().first()) as usize
     }
@@ -111,7 +111,7 @@ impl Outbox {
         self.backlog.account().bytes()
     }
 
-    /// The bytes of all frames that wait, by what they count as.
+    /// The bytes of all frames that wait, split into counted and uncounted ones.
     pub fn account(&self) -> &Account {
         self.backlog.account()
     }
@@ -126,17 +126,18 @@ impl Outbox {
         self.moved_at
     }
 
-    /// How many bytes the client has inflated of the frames that were written.
+    /// The number of bytes that the written frames inflate to.
     pub fn inflated_bytes(&self) -> u64 {
         self.departed.inflated_bytes
     }
 
-    /// How many written messages might have referred to earlier ones, had they not waited; counted since the last call.
+    /// The number of messages written since the last call that might have referred to earlier ones if they had not
+    /// waited.
     pub fn take_unreferred(&mut self) -> u64 {
         std::mem::take(&mut self.departed.unreferred)
     }
 
-    /// Whether a heartbeat waits, so that its peer can't have answered it.
+    /// Whether a heartbeat waits. The peer can't have answered it.
     pub fn has_ping(&self) -> bool {
         self.backlog.has_ping()
     }
@@ -163,7 +164,7 @@ impl Outbox {
         self.backlog.set_begun(begun);
     }
 
-    /// Queues a frame. Past `bytes_max`, messages give way as their rules say.
+    /// Queues a frame. If the queue exceeds `bytes_max`, messages give way as their rules say.
     pub fn offer(&mut self, queued: Queued, bytes_max: usize, tally: &mut Tally) -> Offered {
         match &queued.what {
             What::Presence(change) if self.backlog.cancel(change, tally) => return Offered::Queued,
@@ -175,8 +176,9 @@ impl Outbox {
         if is_counted { self.shrink(bytes_max, DropReason::Slow, tally) } else { Offered::Queued }
     }
 
-    /// Makes the queue fit into `bytes_max`: messages of `conflate` topics are conflated, then the oldest of `conflate` and `drop_oldest`
-    /// topics are dropped. One frame may be of any size; behind a frame that has begun, so may the newest message of a `conflate` topic.
+    /// Shrinks the queue to `bytes_max`: messages of `conflate` topics are conflated, then the oldest of `conflate` and
+    /// `drop_oldest` topics are dropped. A single frame may exceed the bound, and so may the newest message of a
+    /// `conflate` topic behind a partly written frame.
     pub fn shrink(&mut self, bytes_max: usize, reason: DropReason, tally: &mut Tally) -> Offered {
         if self.backlog.account().fits(bytes_max) {
             return Offered::Queued;
@@ -191,8 +193,9 @@ impl Outbox {
         if self.gave_enough(bytes_max, reason) && self.gaps.fit(bytes_max) { Offered::GaveWay } else { Offered::Overflowed }
     }
 
-    /// Whether enough was freed, once messages are conflated. The newest message of a `conflate` topic is kept even if the frame that has
-    /// begun exceeds the bound, because it may be the last one that brings its reader up to date; but not past `outbox_total_bytes`.
+    /// Whether enough was freed, once messages are conflated. The newest message of a `conflate` topic is kept even if
+    /// the partly written frame exceeds the bound, because no later message may bring the client up to date. This does
+    /// not hold for `outbox_total_bytes`.
     fn gave_enough(&self, bytes_max: usize, reason: DropReason) -> bool {
         self.backlog.account().fits(bytes_max) || reason == DropReason::Slow && self.backlog.is_newest_alone()
     }
@@ -204,7 +207,7 @@ impl Outbox {
             What::Message(message) => self.gaps.note(message),
             What::Unsubscribed(message, leaving) => {
                 self.gaps.note(message);
-                // Of a topic that is being left, not all messages are known yet.
+                // While a topic is being left, not all of its messages are examined yet.
                 let is_being_left = self.leaving == Leaving::Frames && *leaving == self.leavings;
                 if !is_being_left && !self.is_told_before_leaving(&message.topic, *leaving) {
                     self.gaps.forget(&message.topic);
@@ -214,8 +217,8 @@ impl Outbox {
         }
     }
 
-    /// Gives up messages past their rule's `max_age`. A message of a `conflate` topic is conflated where a newer one waits, and kept where
-    /// none does; others are dropped.
+    /// Gives up messages that exceed their rule's `max_age`. A message of a `conflate` topic is conflated if a newer
+    /// one waits and kept otherwise; others are dropped.
     pub fn give_up_aged(&mut self, now: Moment, tally: &mut Tally) {
         for (place, end) in self.ages.take_aged(self.backlog.queue(), self.backlog.pinned(), now) {
             match end {
@@ -236,20 +239,20 @@ impl Outbox {
         self.backlog.push(queued, tally);
     }
 
-    /// Queues a frame behind the one that has begun, before all others.
+    /// Queues a frame behind a partly written one, before all others.
     pub fn push_next(&mut self, queued: Queued, tally: &mut Tally) {
         self.backlog.push_next(queued, tally);
     }
 
-    /// Takes the topics that lost messages, for a client that knows no gaps; topics of `conflate` rules are left out. No gap is left to be
-    /// told after that.
+    /// Takes the topics that lost messages, for a client without gap notices. Topics of `conflate` rules are left out.
+    /// No gap remains to be told after that.
     pub fn take_lost(&mut self) -> Vec<TopicName> {
         let lost = self.gaps.topics().filter(|(_, rule)| rule.on_slow != OnSlow::Conflate).map(|(topic, _)| topic.clone()).collect();
         self.gaps.clear();
         lost
     }
 
-    /// Drops the messages of `topics`, except a frame that has begun.
+    /// Drops the messages of `topics`, except a partly written frame.
     pub fn drop_topics(&mut self, topics: &HashSet<TopicName>, tally: &mut Tally) {
         for place in self.backlog.first_loose()..self.backlog.queue().end() {
             let is_of_them = |queued: &Queued| queued.message().is_some_and(|message| topics.contains(&message.topic));
@@ -262,7 +265,8 @@ impl Outbox {
         self.backlog.close_up();
     }
 
-    /// The gaps to be told before the next frame, if that is a message of their topic. The raw dialect does not tell them.
+    /// Takes the gaps to be told before the next frame, if that is a message of their topic. The raw dialect has no gap
+    /// notice.
     pub fn take_gaps_before_next(&mut self) -> Vec<Gap> {
         if self.gaps.is_empty() || self.backlog.begun() > 0 {
             return Vec::new();
@@ -271,7 +275,8 @@ impl Outbox {
         next.map(|message| self.gaps.take_before(&message.topic, message.position)).unwrap_or_default()
     }
 
-    /// The gaps to be told before what a replay of `topic` begins with at `position`. A replay begins once the outbox is empty.
+    /// Takes the gaps to be told before a replay of `topic` that begins at `position`. A replay begins once the outbox
+    /// is empty.
     pub fn take_gaps_before_replay(&mut self, topic: &TopicName, position: Position) -> Vec<Gap> {
         self.gaps.take_before(topic, position)
     }
@@ -281,7 +286,8 @@ impl Outbox {
         self.backlog.push_first(Queued { frame, what: What::Reply }, tally);
     }
 
-    /// Writes the frames that the socket accepts now, up to the next one that a gap must be told before; how many bytes it accepted.
+    /// Writes the frames that the socket accepts now, up to the next frame before which a gap must be told. Returns the
+    /// number of bytes accepted.
     pub fn write(&mut self, to: &mut Connection, stamps: &mut Stamps<'_>, now: Moment, tally: &mut Tally) -> Poll<io::Result<usize>> {
         let mut parts = [IoSlice::new(&[]); PARTS_MAX];
         let count = stamps.gather(self.backlog.queue(), &self.gaps, self.backlog.begun(), &mut parts);
@@ -307,7 +313,7 @@ impl Outbox {
         Poll::Ready(Ok(written))
     }
 
-    /// Takes the frame that has begun into an outbox of its own, which goes on in the place of this one.
+    /// Moves a partly written frame into a new outbox, which replaces this one.
     pub fn take_begun(&mut self, now: Moment, tally: &mut Tally) -> Self {
         let mut begun = Self::new(now);
         let bytes = self.backlog.begun();
@@ -322,7 +328,8 @@ impl Outbox {
         begun
     }
 
-    /// Discards at most `most` frames and topics with gaps, at the session's end, and returns their number. Each message ends as dropped.
+    /// Discards at most `most` frames and topics with gaps, at the session's end, and books the messages as dropped.
+    /// Returns the number of frames and topics.
     pub fn abandon(&mut self, most: usize, tally: &mut Tally) -> usize {
         self.backlog.set_begun(0);
         let mut frames = 0;
@@ -338,20 +345,22 @@ impl Outbox {
         frames + self.gaps.forget_some(most - frames)
     }
 
-    /// Whether a message of `topic` from before that `leaving` waits, and a gap is told before it.
+    /// Whether a message of `topic` from before the unsubscribe number `leaving` waits, and a gap is told before it.
     fn is_told_before_leaving(&self, topic: &TopicName, leaving: u32) -> bool {
         self.backlog.newest_unsubscribed(topic, leaving).is_some_and(|message| self.gaps.has_before(message))
     }
 
-    /// The session has unsubscribed from topics: [`Outbox::leave`] looks at all that waits, whatever it has looked at before.
+    /// Notes that the session has unsubscribed from topics. [`Outbox::leave`] has to examine everything again.
     pub fn begin_to_leave(&mut self) {
         self.leaving = Leaving::Nothing;
     }
 
-    /// Looks at no more frames and topics with gaps than `most`; how many there were. Fewer than `most`: that was all.
+    /// Examines at most `most` frames and topics with gaps. Returns how many were examined; fewer than `most` means
+    /// that all were.
     ///
-    /// The session has unsubscribed from the topics for which `left` holds. Dropped messages of such a topic are told only before one of its
-    /// messages that still waits. After another subscribe, messages from before and after it don't conflate, and don't share a gap.
+    /// The session has unsubscribed from the topics for which `left` holds. Dropped messages of such a topic are told
+    /// only before one of its messages that still waits. After another subscribe, messages from before and after it are
+    /// not conflated with each other and share no gap.
     pub fn leave(&mut self, most: usize, left: impl Fn(&TopicName) -> bool) -> usize {
         let Self { backlog, gaps, leavings, leaving, .. } = self;
         if *leaving == Leaving::Nothing {

@@ -1,4 +1,4 @@
-//! What each of a shard's sessions is owed: links into the write batch, and the outbox of those whose socket is full.
+//! The frames that each session of a shard is owed: links into the write batch, and an outbox if its socket is full.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,15 +28,15 @@ use crate::position::{Offset, Position};
 use crate::shard::slot::BySlot;
 use crate::topic_name::{Pattern, TopicName};
 
-/// Topics whose references one sweep looks at: a fraction of a millisecond.
+/// The most topics whose references one sweep examines: a fraction of a millisecond.
 const REFERENCES_SWEPT_MAX: usize = 2_048;
 
-/// What a shard has to write, and to whom.
+/// The frames that a shard has to write, and their sessions.
 pub struct Delivery {
-    /// Who takes what.
+    /// The subscribers by name and pattern.
     pub subscribers: Subscribers,
     pub(super) outgoing: BySlot<Outgoing>,
-    /// Where streams stand that tell so. Those that stand at one place share it.
+    /// The positions of streams that tell theirs. Streams at the same position share the value.
     pub(super) stands: BySlot<Arc<StreamPosition>>,
     pub(super) batch: WriteBatch,
     pub(super) encoder: Encoder,
@@ -44,34 +44,35 @@ pub struct Delivery {
     pub(super) backlogged: BTreeSet<u32>,
     /// The last chain that was written.
     pub(super) joined: Joined,
-    /// Of the session that was written to last, what it is to read from history: of each topic the first position and the last offset.
+    /// The messages that the session written to last is to read from history: the first position and the last offset of
+    /// each topic.
     pub(super) deferred: HashMap<TopicName, (Position, Offset)>,
-    /// The bytes of replies that wait for the session that is being read.
+    /// The bytes of replies queued for the session that is being read.
     reply_bytes: usize,
     /// Subscriptions that end because messages were lost.
     lapses: Lapses,
-    /// What sessions have not taken that have ended, or were cut off.
+    /// The outboxes of sessions that have ended or were cut off.
     ended: EndedOutboxes,
 }
 
-/// What one session is owed.
+/// The frames that one session is owed.
 pub struct Outgoing {
-    /// Which frames it takes.
+    /// The encoding of the session's frames.
     pub variant: Encoding,
-    /// What it takes of the write batch.
+    /// The session's frames in the write batch.
     pub chain: Chain,
-    /// What its socket has not taken.
+    /// The frames that the session's socket has not accepted.
     pub outbox: Option<Box<Outbox>>,
-    /// What its client has in its window and may be referred to; known while there is no outbox.
+    /// The messages in the client's deflate window that later ones may refer to. Known only while there is no outbox.
     pub window: ClientWindow,
-    /// The message that it was last given, by its number in this shard.
+    /// The number, in this shard, of the message that the session was given last.
     pub stamp: u64,
     /// Whether the session may have a replay or paced topics. The fan-out then hands it messages one by one (`fan_out.rs`).
     pub needs_slow_path: bool,
 }
 
 impl Delivery {
-    /// Nothing to write yet.
+    /// A delivery with nothing to write.
     pub fn new(config: &Config, references: ReferenceAccount) -> Self {
         Self {
             subscribers: Subscribers::default(),
@@ -88,19 +89,20 @@ impl Delivery {
         }
     }
 
-    /// Makes frames as `config` says from now on.
+    /// Adopts the encoder settings of `config`.
     pub fn follow_config(&mut self, config: &Config) {
         self.encoder.follow_config(&config.deflate, config.limits.reference_bytes);
     }
 
-    /// A session that takes `variant` begins in `slot`.
+    /// Begins a session with the encoding `variant` in `slot`.
     pub fn open(&mut self, slot: u32, variant: Encoding) {
         let outgoing =
             Outgoing { variant, chain: Chain::default(), outbox: None, window: ClientWindow::default(), stamp: 0, needs_slow_path: false };
         self.outgoing.put(slot, outgoing);
     }
 
-    /// The session in `slot` is gone: what it was owed is given up, the outbox by [`EndedOutboxes::give_up`].
+    /// Removes the session in `slot`. The frames that it was owed are given up, those of its outbox later by
+    /// [`EndedOutboxes::give_up`].
     pub fn close(&mut self, slot: u32, tally: &mut Tally) {
         self.drop_chain(slot, tally);
         self.stands.take(slot);
@@ -110,12 +112,12 @@ impl Delivery {
         }
     }
 
-    /// What sessions have not taken that have ended, or were cut off.
+    /// The outboxes of sessions that have ended or were cut off.
     pub fn ended(&mut self) -> &mut EndedOutboxes {
         &mut self.ended
     }
 
-    /// Which frames the session in `slot` takes.
+    /// The encoding of the frames of the session in `slot`.
     pub fn variant(&self, slot: u32) -> Option<Encoding> {
         self.outgoing.get(slot).map(|outgoing| outgoing.variant)
     }
@@ -127,7 +129,7 @@ impl Delivery {
         }
     }
 
-    /// Puts a frame for one session behind what is to be written to it.
+    /// Queues a frame for one session, behind the frames that it is owed already.
     pub fn queue(&mut self, slot: u32, queued: Queued) {
         let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
         if matches!(queued.what, What::Reply | What::Members | What::Ping) {
@@ -137,14 +139,15 @@ impl Delivery {
         self.batch.link(slot, &mut outgoing.chain, frame);
     }
 
-    /// Puts a message that was held for one session behind what is to be written to it; sessions that get it together share its frames.
+    /// Queues a message that was held for one session, behind the frames that it is owed already. Sessions that get the
+    /// message together share its frames.
     pub fn queue_message(&mut self, slot: u32, message: &Message) {
         let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
         let frame = self.batch.share_message(message);
         self.batch.link(slot, &mut outgoing.chain, frame);
     }
 
-    /// Tells one session something, in its dialect; nothing where that has no word for it.
+    /// Queues `event` for one session, in its dialect. Does nothing if the dialect has no such event.
     pub fn say(&mut self, slot: u32, event: &Event<'_>, what: What, tally: &mut Tally) {
         let Some(variant) = self.variant(slot) else { return };
         if let Some(frame) = event_frame(event, variant, &mut self.encoder, tally) {
@@ -152,14 +155,14 @@ impl Delivery {
         }
     }
 
-    /// Sends a message of the session's own back.
+    /// Sends a message of the session back to it.
     pub fn echo(&mut self, slot: u32, opcode: OpCode, payload: &[u8], tally: &mut Tally) {
         let Some(variant) = self.variant(slot) else { return };
         let frame = echo_frame(opcode, payload, variant.framing, &mut self.encoder, tally);
         self.queue(slot, Queued { frame, what: What::Reply });
     }
 
-    /// Says something to one session in Centrifugo's protocol; nothing where it speaks another.
+    /// Queues a reply for one session in Centrifugo's protocol. Does nothing if the session has another dialect.
     pub fn reply(&mut self, slot: u32, reply: &Reply<'_>, tally: &mut Tally) {
         let Some(variant) = self.variant(slot) else { return };
         if let Some(frame) = reply_frame(reply, variant, &mut self.encoder, tally) {
@@ -193,13 +196,14 @@ impl Delivery {
         self.queue(slot, Queued { frame: goodbye(variant, code, reason), what: What::Close });
     }
 
-    /// Queues a Close; `code` is what goes on the wire, `None`: nothing.
+    /// Queues a Close with `code` on the wire; `None`: without a code.
     pub fn queue_close_with(&mut self, slot: u32, code: Option<u16>, reason: &str) {
         let Some(variant) = self.variant(slot) else { return };
         self.queue(slot, Queued { frame: goodbye_with(variant, code, reason), what: What::Close });
     }
 
-    /// Puts the 101 before everything that the session was told while its socket was on its way; `true`: all of it is in the outbox.
+    /// Queues the 101 before the frames queued while the socket was on its way. Returns `true` if all of them are in
+    /// the outbox.
     pub fn queue_head(&mut self, slot: u32, head: Vec<u8>, now: Moment, tally: &mut Tally) -> bool {
         let Some(outgoing) = self.outgoing.get_mut(slot) else { return false };
         if outgoing.outbox.is_none() && outgoing.chain.is_empty() {
@@ -212,7 +216,8 @@ impl Delivery {
         true
     }
 
-    /// Gives up what waits for a session that is cut off, but for the frame that has begun; [`EndedOutboxes::give_up`] is to follow.
+    /// Gives up the frames that wait for a session that is cut off, except a partly written one.
+    /// [`EndedOutboxes::give_up`] has to follow.
     pub fn discard(&mut self, slot: u32, now: Moment, tally: &mut Tally) {
         self.drop_chain(slot, tally);
         if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
@@ -221,7 +226,7 @@ impl Delivery {
         }
     }
 
-    /// A socket is to be read: the replies that follow are counted from zero.
+    /// Begins to read a session: its replies are counted from zero.
     pub fn begin_reading(&mut self) {
         self.reply_bytes = 0;
     }
@@ -237,7 +242,8 @@ impl Delivery {
         self.outgoing.get(slot).is_none_or(|outgoing| outgoing.chain.is_empty())
     }
 
-    /// Whether the write batch has an answer for the session in `slot`: not a message, nor what others do.
+    /// Whether the write batch has a frame for the session in `slot` alone, such as a reply. Live messages and changes
+    /// of presence do not count.
     pub fn owes_answers(&self, slot: u32) -> bool {
         self.outgoing.get(slot).is_some_and(|outgoing| self.batch.has_answers(outgoing.chain))
     }
@@ -252,7 +258,7 @@ impl Delivery {
         self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).is_some_and(|outbox| !outbox.is_empty())
     }
 
-    /// Takes what the session that was written to last is to read from history.
+    /// Takes the messages that the session written to last is to read from history.
     pub fn take_deferred(&mut self) -> HashMap<TopicName, (Position, Offset)> {
         std::mem::take(&mut self.deferred)
     }
@@ -262,7 +268,8 @@ impl Delivery {
         self.backlogged.iter().copied().collect()
     }
 
-    /// The bytes in the outbox of the session in `slot` that count against `limits.outbox_bytes`: not what a replay has put there.
+    /// The bytes in the outbox of the session in `slot` that count against `limits.outbox_bytes`. Replies and replayed
+    /// messages do not count.
     pub fn counted_bytes(&self, slot: u32) -> usize {
         self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).map_or(0, |outbox| outbox.account().counted_bytes())
     }
@@ -272,7 +279,7 @@ impl Delivery {
         self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).map_or(0, |outbox| outbox.bytes())
     }
 
-    /// The bytes of gaps that are still to be told to all sessions.
+    /// The bytes of the gaps that sessions are still to be told.
     pub fn gap_bytes(&self) -> usize {
         let outboxes = self.backlogged.iter().filter_map(|&slot| self.outgoing.get(slot)?.outbox.as_ref());
         outboxes.map(|outbox| outbox.gap_bytes()).sum()
@@ -288,13 +295,13 @@ impl Delivery {
         self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).is_some_and(|outbox| outbox.has_ping())
     }
 
-    /// How long the socket of the session in `slot` has taken nothing of what waits for it; `None`: nothing waits.
+    /// How long the socket of the session in `slot` has accepted nothing while frames wait; `None`: no frame waits.
     pub fn stuck_for(&self, slot: u32, now: Moment) -> Option<Duration> {
         let outbox = self.outgoing.get(slot)?.outbox.as_ref()?;
         (!outbox.is_empty()).then(|| now.since(outbox.moved_at()))
     }
 
-    /// Makes the outbox of the session in `slot` fit into `bytes_max`, as far as the rules of its messages allow.
+    /// Shrinks the outbox of the session in `slot` to `bytes_max` bytes, as far as the rules of its messages allow.
     pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, now: Moment, tally: &mut Tally) -> Offered {
         let outbox = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut());
         let offered = outbox.map_or(Offered::Queued, |outbox| outbox.shrink(bytes_max, reason, tally));
@@ -302,7 +309,8 @@ impl Delivery {
         offered
     }
 
-    /// Where something gave way in the outbox of a session whose dialect has no gaps, the subscriptions that it was of lapse.
+    /// Notes the subscriptions of the session in `slot` that lost messages in its outbox, if its dialect has no gap
+    /// notice. They lapse.
     pub(super) fn note_lost(&mut self, slot: u32, now: Moment) {
         let Self { outgoing, lapses, .. } = self;
         let Some(outgoing) = outgoing.get_mut(slot).filter(|outgoing| !outgoing.variant.dialect.tells_gaps()) else { return };
@@ -310,14 +318,14 @@ impl Delivery {
         lost.iter().for_each(|topic| _ = lapses.note(slot, topic, now));
     }
 
-    /// Whether the subscription to `topic`, of which history no longer has what is to be replayed, lapses with that.
+    /// Whether the subscription to `topic` lapses because history no longer has messages that are to be replayed.
     pub(super) fn lapses(&mut self, slot: u32, topic: &TopicName, now: Moment) -> bool {
         let is_without_gaps = self.variant(slot).is_some_and(|variant| !variant.dialect.tells_gaps());
         let is_positioned = || self.subscribers.of(slot).is_positioned(&Pattern::from(topic.clone()));
         is_without_gaps && is_positioned() && self.lapses.note(slot, topic, now)
     }
 
-    /// Takes the subscriptions that have lapsed.
+    /// Takes the subscriptions that have lapsed, by slot and topic.
     pub fn take_lapsed(&mut self) -> Vec<(u32, TopicName)> {
         self.lapses.take_ended()
     }
@@ -327,14 +335,14 @@ impl Delivery {
         self.lapses.forget_old(now);
     }
 
-    /// Drops the messages of topics that wait for the session in `slot`.
+    /// Drops the messages of `topics` in the outbox of the session in `slot`.
     pub fn drop_topics(&mut self, slot: u32, topics: &HashSet<TopicName>, tally: &mut Tally) {
         if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
             outbox.drop_topics(topics, tally);
         }
     }
 
-    /// Gives up, in all outboxes, what is older than its rule allows.
+    /// Gives up the messages in all outboxes that are older than their rule allows.
     pub fn give_up_aged(&mut self, now: Moment, tally: &mut Tally) {
         for &slot in &self.backlogged {
             if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
@@ -343,28 +351,29 @@ impl Delivery {
         }
     }
 
-    /// Gives up texts that later messages might refer to where no session is left for which they could.
+    /// Gives up texts that later messages might refer to, if their topics have no session left that keeps its window.
     pub fn sweep_references(&mut self, tally: &mut Tally) {
         let Self { encoder, subscribers, .. } = self;
         encoder.references.sweep(REFERENCES_SWEPT_MAX, |topic| subscribers.keep_windows(topic), tally);
     }
 
-    /// How many messages, and of how many bytes, may join the write batch where so many may wait in all.
+    /// How many messages, and how many bytes, may still join the write batch if `messages` and `bytes` are the most
+    /// that may wait.
     pub fn room(&self, messages: usize, bytes: usize) -> (usize, usize) {
         self.batch.room(messages, bytes)
     }
 
-    /// Whether the write batch is to end before anything is added.
+    /// Whether the write batch has to end before anything is added.
     pub fn is_full(&self) -> bool {
         self.batch.is_full()
     }
 
-    /// Whether the write batch has nothing for anybody.
+    /// Whether the write batch has nothing for any session.
     pub fn is_idle(&self) -> bool {
         self.batch.is_empty()
     }
 
-    /// The outbox of the session in `slot`, made if it has none.
+    /// The outbox of the session in `slot`, created if there is none.
     pub(super) fn outbox(&mut self, slot: u32, now: Moment) -> Option<&mut Outbox> {
         let outgoing = self.outgoing.get_mut(slot)?;
         let backlogged = &mut self.backlogged;
@@ -374,7 +383,7 @@ impl Delivery {
         }))
     }
 
-    /// Gives up what the write batch has for a session.
+    /// Gives up the frames that the write batch has for a session.
     fn drop_chain(&mut self, slot: u32, tally: &mut Tally) {
         let mut frames = Vec::new();
         let Some(outgoing) = self.outgoing.get_mut(slot) else { return };

@@ -1,4 +1,4 @@
-//! Who takes what: the sessions of a topic or pattern, and the subscriptions of a session.
+//! The subscribers of each name and pattern, and the subscriptions of each session.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -18,32 +18,32 @@ use crate::topic_name::{Pattern, TopicName};
 #[derive(Default)]
 pub struct Subscribers {
     by_name: ByName<Subscribed>,
-    /// Boxed, for most nodes of the trie have none.
+    /// Boxed, because most nodes of the trie have no subscribers.
     by_pattern: PatternTrie<Box<Subscribed>>,
     by_slot: BySlot<Subscriptions>,
-    /// How many subscriptions of a slot watch, of those that have one.
+    /// The number of watching subscriptions of each slot that has one.
     watching: HashMap<u32, u32>,
-    /// Of a session that has none.
+    /// The empty subscriptions of a session that has none.
     none: Subscriptions,
-    /// Those of sessions that have ended.
+    /// The subscriptions of sessions that have ended.
     departures: Departures,
 }
 
-/// Something of a session that has ended.
+/// A part of an ended session's subscriptions that has ended now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended {
     /// A subscription.
     Subscription {
-        /// Whose.
+        /// The session.
         session: SessionId,
-        /// To what.
+        /// The name or pattern.
         pattern: Pattern,
-        /// Whether nobody else has it here.
+        /// Whether no other session of the shard has this subscription.
         last: bool,
     },
-    /// All of its subscriptions: no list names its slot any more.
+    /// All subscriptions of a session. No list names its slot any more.
     Session {
-        /// Its slot.
+        /// The session's slot.
         slot: u32,
     },
 }
@@ -53,20 +53,20 @@ pub enum Ended {
 pub struct Subscribed {
     /// All of them.
     pub slots: Vec<u32>,
-    /// Those that are told who joins and leaves.
+    /// The slots that are told of joins and leaves.
     watchers: Watchers,
-    /// How many of the slots have a client that keeps its window of deflate.
+    /// The number of slots whose client keeps its deflate window.
     keeping: usize,
 }
 
 impl Subscribers {
-    /// What the session in `slot` is subscribed to.
+    /// The subscriptions of the session in `slot`.
     pub fn of(&self, slot: u32) -> &Subscriptions {
         self.by_slot.get(slot).unwrap_or(&self.none)
     }
 
-    /// Subscribes the session in `slot`, whose client may keep its window of deflate; `true`: it is the first on that name or pattern
-    /// here.
+    /// Subscribes the session in `slot`. `keeps_window` says whether its client keeps its deflate window. Returns
+    /// `true` if it is the shard's first subscription to that name or pattern.
     pub fn add(&mut self, pattern: &Pattern, slot: u32, interval: Option<Duration>, keeps_window: bool) -> bool {
         if self.by_slot.get(slot).is_none() {
             self.by_slot.put(slot, Subscriptions::new(keeps_window));
@@ -84,15 +84,15 @@ impl Subscribers {
         subscribed.slots.len() == 1
     }
 
-    /// Paces a subscription of the session in `slot` anew, or no more.
+    /// Sets the interval of a subscription of the session in `slot`.
     pub fn set_interval(&mut self, pattern: &Pattern, slot: u32, interval: Option<Duration>) {
         if let Some(subscriptions) = self.by_slot.get_mut(slot) {
             subscriptions.set_interval(pattern, interval);
         }
     }
 
-    /// Whether a subscription watches that the session in `slot` has. If it does so from now on, or no more, that begins behind the
-    /// change that has the number `from`.
+    /// Sets whether a subscription of the session in `slot` watches. The change takes effect behind the change of
+    /// presence with the number `from`.
     pub fn watch(&mut self, pattern: &Pattern, slot: u32, watches: bool, from: u64) {
         let subscribed = match pattern.as_name() {
             Some(name) => self.by_name.get_mut(&name),
@@ -106,15 +106,16 @@ impl Subscribers {
         }
     }
 
-    /// Ends a subscription of the session in `slot`. `None`: it has none such; `Some(true)`: it was the last on that name or pattern here.
+    /// Ends a subscription of the session in `slot`. Returns `None` if there is no such subscription, and `Some(true)`
+    /// if it was the shard's last to that name or pattern.
     pub fn remove(&mut self, pattern: &Pattern, slot: u32) -> Option<bool> {
         let subscriptions = self.by_slot.get_mut(slot)?;
         let keeps_window = subscriptions.keeps_window();
         subscriptions.remove(pattern).then(|| self.take_out(pattern, slot, keeps_window))
     }
 
-    /// `session`, in `slot`, has ended: its subscriptions follow, a share in each tick. `true`: it has some, and lists name its slot until
-    /// then.
+    /// Ends `session`, which had `slot`. Its subscriptions end in shares, one in each tick. Returns `true` if it has
+    /// subscriptions, so that lists still name its slot.
     pub fn depart(&mut self, slot: u32, session: SessionId) -> bool {
         let subscriptions = self.by_slot.take(slot);
         let departs = subscriptions.is_some();
@@ -122,12 +123,12 @@ impl Subscribers {
         departs
     }
 
-    /// A tick begins.
+    /// Begins a tick with a new budget.
     pub fn begin_tick(&mut self) {
         self.departures.begin_tick();
     }
 
-    /// Ends the next subscription of a session that has ended, if this tick may.
+    /// Ends the next subscription of an ended session, if the tick's budget allows it.
     pub fn next_ended(&mut self) -> Option<Ended> {
         let Ending { slot, session, keeps_window, pattern } = self.departures.next()?;
         Some(match pattern {
@@ -139,12 +140,12 @@ impl Subscribers {
         })
     }
 
-    /// Whether subscriptions of sessions that have ended are left.
+    /// Whether subscriptions of ended sessions are left.
     pub fn are_departing(&self) -> bool {
         !self.departures.is_empty()
     }
 
-    /// Calls `found` with each list that takes `topic`. A slot that is in several lists is named by each.
+    /// Calls `found` with the list of each name or pattern that matches `topic`. A slot may be in several lists.
     pub fn lists<'a>(&'a self, topic: &TopicName, mut found: impl FnMut(&'a Subscribed)) {
         if let Some(subscribed) = self.by_name.get(topic) {
             found(subscribed);
@@ -154,7 +155,7 @@ impl Subscribers {
         }
     }
 
-    /// Whether a subscription of the session in `slot` takes `topic`.
+    /// Whether a subscription of the session in `slot` matches `topic`.
     pub fn take(&self, slot: u32, topic: &TopicName) -> bool {
         let mut takes = false;
         self.lists(topic, |subscribed| takes = takes || subscribed.slots.binary_search(&slot).is_ok());
@@ -166,22 +167,22 @@ impl Subscribers {
         self.watching.contains_key(&slot)
     }
 
-    /// Whether somebody watches `topic`.
+    /// Whether a session watches `topic`.
     pub fn are_watching(&self, topic: &TopicName) -> bool {
         let mut watching = false;
         self.lists(topic, |subscribed| watching |= !subscribed.watchers.is_empty());
         watching
     }
 
-    /// Whether somebody may have begun to watch `topic` behind the change that has this number.
+    /// Whether a session may have begun to watch `topic` behind the change with `number`.
     pub fn began_behind(&self, topic: &TopicName, number: u64) -> bool {
         let mut began = false;
         self.lists(topic, |subscribed| began |= subscribed.watchers.began_behind(number));
         began
     }
 
-    /// The slot behind the next part of those that watch one of `topics`, from slot `from` on: at most about `count` are in it. `None`:
-    /// there are no others.
+    /// The slot behind the next part of the watchers of `topics`, from slot `from` on. A part has at most about `count`
+    /// watchers. `None`: no watchers follow.
     pub fn end_of_part<'a>(&self, topics: impl Iterator<Item = &'a TopicName>, from: u32, count: usize) -> Option<u32> {
         let mut lists: Vec<&Watchers> = Vec::new();
         topics.for_each(|topic| self.lists(topic, |subscribed| lists.push(&subscribed.watchers)));
@@ -192,8 +193,8 @@ impl Subscribers {
         lists.iter().filter_map(|watchers| watchers.behind(from, each)).min()
     }
 
-    /// Calls `found` with each slot in `range` that is told of the change of `topic` that has this number; one may be named more than
-    /// once.
+    /// Calls `found` with each slot in `range` that is told of the change of `topic` with `number`. A slot may be named
+    /// more than once.
     pub fn told_of(&self, topic: &TopicName, number: u64, range: Range<u32>, mut found: impl FnMut(u32)) {
         let mut ended = Vec::new();
         self.lists(topic, |subscribed| {
@@ -214,14 +215,14 @@ impl Subscribers {
         });
     }
 
-    /// Whether a session takes `topic` whose client keeps its window of deflate.
+    /// Whether `topic` has a subscriber whose client keeps its deflate window.
     pub fn keep_windows(&self, topic: &TopicName) -> bool {
         let mut keeping = 0;
         self.lists(topic, |subscribed| keeping += subscribed.keeping);
         keeping > 0
     }
 
-    /// Takes `slot` off one list; `true`: it was the last there.
+    /// Takes `slot` off one list. Returns `true` if it was the last in the list.
     fn take_out(&mut self, pattern: &Pattern, slot: u32, keeps_window: bool) -> bool {
         let name = pattern.as_name();
         let subscribed = match &name {
@@ -242,7 +243,7 @@ impl Subscribers {
         last
     }
 
-    /// A subscription of the session in `slot` watches no more.
+    /// Notes that a subscription of the session in `slot` no longer watches.
     fn watches_less(&mut self, slot: u32) {
         if let Some(count) = self.watching.get_mut(&slot) {
             *count -= 1;
@@ -262,14 +263,14 @@ impl Subscribed {
     }
 }
 
-/// `true`: it was not there.
+/// Inserts `slot`. Returns `true` if it was not there.
 fn insert(slots: &mut Vec<u32>, slot: u32) -> bool {
     let place = slots.binary_search(&slot).err();
     place.into_iter().for_each(|place| slots.insert(place, slot));
     place.is_some()
 }
 
-/// `true`: it was there.
+/// Removes `slot`. Returns `true` if it was there.
 fn remove(slots: &mut Vec<u32>, slot: u32) -> bool {
     let Ok(place) = slots.binary_search(&slot) else { return false };
     slots.remove(place);

@@ -1,4 +1,4 @@
-//! What one session is subscribed to, with its options.
+//! The subscriptions of one session, with their options.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use crate::topic_name::Pattern;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     pattern: Pattern,
-    /// At most one message per topic in so many milliseconds; a whole `Duration` would take twice the room.
+    /// The interval between two messages of a topic, in milliseconds. A `Duration` would take twice the memory.
     interval_ms: Option<NonZeroU32>,
-    /// Larger than those of the session's older subscriptions.
+    /// The order of subscribing: larger than the numbers of the session's older subscriptions.
     number: u32,
 }
 
@@ -20,79 +20,79 @@ pub struct Subscription {
 pub struct Subscriptions {
     /// Sorted by pattern.
     list: Vec<Subscription>,
-    /// The number of the next one.
+    /// The number of the next subscription.
     next: u32,
-    /// How many have an interval.
+    /// The number of subscriptions with an interval.
     paced: u32,
-    /// Whether the session's client keeps its window of deflate.
+    /// Whether the session's client keeps its deflate window (context takeover, RFC 7692 §7.1.1).
     keeps_window: bool,
 }
 
 impl Subscription {
-    /// Its topic or pattern.
+    /// The topic or pattern.
     pub fn pattern(&self) -> &Pattern {
         &self.pattern
     }
 
-    /// At most one message per topic in that time.
+    /// The shortest time between two messages of a topic; `None`: no bound.
     pub fn interval(&self) -> Option<Duration> {
         self.interval_ms.map(|interval| Duration::from_millis(interval.get().into()))
     }
 }
 
 impl Subscriptions {
-    /// None yet, of a session whose client may keep its window of deflate.
+    /// No subscriptions. `keeps_window` says whether the session's client keeps its deflate window.
     pub fn new(keeps_window: bool) -> Self {
         Self { keeps_window, ..Self::default() }
     }
 
-    /// Whether the session's client keeps its window of deflate.
+    /// Whether the session's client keeps its deflate window (context takeover, RFC 7692 §7.1.1).
     pub fn keeps_window(&self) -> bool {
         self.keeps_window
     }
 
-    /// How many there are.
+    /// The number of subscriptions.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// All, in the order of their patterns.
+    /// All subscriptions, in the order of their patterns.
     pub fn iter(&self) -> impl Iterator<Item = &Subscription> {
         self.list.iter()
     }
 
-    /// Their patterns alone.
+    /// The patterns, in their order.
     pub fn into_patterns(self) -> std::vec::IntoIter<Pattern> {
         let patterns: Vec<Pattern> = self.list.into_iter().map(|subscription| subscription.pattern).collect();
         patterns.into_iter()
     }
 
-    /// All patterns, in the order of their subscribing.
+    /// All patterns, oldest subscription first.
     pub fn in_order(&self) -> Vec<Pattern> {
         let mut subscriptions: Vec<&Subscription> = self.list.iter().collect();
         subscriptions.sort_unstable_by_key(|subscription| subscription.number);
         subscriptions.into_iter().map(|subscription| subscription.pattern.clone()).collect()
     }
 
-    /// Whether `pattern` is among them, spelled like that.
+    /// Whether there is a subscription to exactly `pattern`.
     pub fn contains(&self, pattern: &Pattern) -> bool {
         self.find(pattern).is_ok()
     }
 
-    /// Whether `pattern` is among them and gets every message: it has no interval.
+    /// Whether there is a subscription to exactly `pattern` that gets every message, because it has no interval.
     pub fn is_positioned(&self, pattern: &Pattern) -> bool {
         self.find(pattern).is_ok_and(|index| self.list[index].interval_ms.is_none())
     }
 
-    /// Whether one of them has an interval.
+    /// Whether a subscription has an interval.
     pub fn are_paced(&self) -> bool {
         self.paced > 0
     }
 
-    /// Adds one.
+    /// Adds a subscription to `pattern`, if there is none.
     pub fn add(&mut self, pattern: &Pattern, interval: Option<Duration>) {
         let Err(index) = self.find(pattern) else { return };
-        // Most sessions have one or a few: room for just these.
+        // Most sessions have few subscriptions, so the capacity grows by half instead of doubling.
         if self.list.len() == self.list.capacity() {
             self.list.reserve_exact(1 + self.list.len() / 2);
         }
@@ -102,7 +102,7 @@ impl Subscriptions {
         self.paced += u32::from(interval_ms.is_some());
     }
 
-    /// Paces one anew, or no more.
+    /// Sets the interval of the subscription to `pattern`.
     pub fn set_interval(&mut self, pattern: &Pattern, interval: Option<Duration>) {
         let Ok(index) = self.find(pattern) else { return };
         let interval_ms = in_milliseconds(interval);
@@ -110,7 +110,7 @@ impl Subscriptions {
         self.paced = self.paced + u32::from(interval_ms.is_some()) - u32::from(former.is_some());
     }
 
-    /// Takes one out; `false`: it is not among them.
+    /// Removes the subscription to `pattern`. Returns `false` if there is none.
     pub fn remove(&mut self, pattern: &Pattern) -> bool {
         let Ok(index) = self.find(pattern) else { return false };
         self.paced -= u32::from(self.list.remove(index).interval_ms.is_some());
@@ -120,13 +120,13 @@ impl Subscriptions {
         true
     }
 
-    /// Where `pattern` is, or would be.
+    /// The index of `pattern`, or the index at which it would be inserted.
     fn find(&self, pattern: &Pattern) -> Result<usize, usize> {
         self.list.binary_search_by(|subscription| subscription.pattern.cmp(pattern))
     }
 }
 
-/// In whole milliseconds, as the contract has it.
+/// The interval in whole milliseconds, as in `interval_ms`; `None` for no interval or zero.
 fn in_milliseconds(interval: Option<Duration>) -> Option<NonZeroU32> {
     interval.and_then(|interval| NonZeroU32::new(u32::try_from(interval.as_millis()).unwrap_or(u32::MAX)))
 }

@@ -1,40 +1,43 @@
-//! Who is told of joins and leaves, of one topic or pattern, and from which change on.
+//! The sessions that are told of joins and leaves of one topic or pattern, and from which change on.
 //!
-//! The changes of a shard have the numbers of their items in its inbox. Whoever begins to watch is not told of those that were in the
-//! inbox by then: the leave that goes with a join among them may never have been told to this shard, which had nobody who took the topic.
+//! The changes of a shard have the numbers of their items in its inbox. A session that begins to watch is not told of
+//! changes that were in the inbox by then. The shard may have missed the leave that belongs to such a join, because it
+//! had no subscriber of the topic.
 
 use std::ops::Range;
 
-/// Sorted by slot, so that a fan-out walks the slots in order.
+/// The watchers, sorted by slot, so that a fan-out walks the slots in order.
 #[derive(Debug, Default)]
 pub struct Watchers {
     list: Vec<Watcher>,
-    /// The highest number after which one was ever told of changes.
+    /// The highest `after` of all watchers so far.
     newest: u64,
 }
 
 #[derive(Debug)]
 struct Watcher {
     slot: u32,
-    /// It is told of changes with higher numbers,
+    /// The watcher is told of changes with higher numbers than this.
     after: u64,
-    /// and of none with a higher one than this. It goes with its subscription.
+    /// The watcher is told of no change with a higher number than this, once its watch has ended. The entry is removed
+    /// with the subscription.
     until: Option<u64>,
 }
 
-/// What a change is to a watcher.
+/// Whether a watcher is told of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
-    /// It hears of it.
+    /// The watcher is told.
     Yes,
-    /// It hears of it if it watches the topic by another subscription still: one that has begun later does not tell of it.
+    /// The watcher is told if it still watches the topic by another subscription. This covers a subscription that began
+    /// to watch too late to tell of the change by itself.
     IfItWatches,
-    /// It watches, and this was before.
+    /// The watch began behind the change.
     No,
 }
 
 impl Watchers {
-    /// The session in `slot` is told of changes after `after`; `true`: it was not watching.
+    /// Begins to tell the session in `slot` of changes after `after`. Returns `true` if it was not watching.
     pub fn begin(&mut self, slot: u32, after: u64) -> bool {
         match self.find(slot) {
             Ok(place) => self.list[place].until.take().is_some(),
@@ -46,7 +49,7 @@ impl Watchers {
         }
     }
 
-    /// The session in `slot` is told of changes up to `until` and of none after; `true`: it was watching.
+    /// Ends the watch of the session in `slot` after the change `until`. Returns `true` if it was watching.
     pub fn end(&mut self, slot: u32, until: u64) -> bool {
         let Ok(place) = self.find(slot) else { return false };
         let watcher = &mut self.list[place];
@@ -55,7 +58,7 @@ impl Watchers {
         was_watching
     }
 
-    /// The session in `slot` is told of nothing any more; `true`: it was watching.
+    /// Removes the session in `slot`. Returns `true` if it was watching.
     pub fn remove(&mut self, slot: u32) -> bool {
         let Ok(place) = self.find(slot) else { return false };
         let was_watching = self.list.remove(place).until.is_none();
@@ -65,7 +68,7 @@ impl Watchers {
         was_watching
     }
 
-    /// Each slot in `range` that the change of this number is something to.
+    /// The slots in `range` that are concerned by the change `number`, each with whether it is told.
     pub fn of(&self, number: u64, range: Range<u32>) -> impl Iterator<Item = (u32, Told)> {
         let from = self.list.partition_point(|watcher| watcher.slot < range.start);
         let within = self.list[from..].iter().take_while(move |watcher| watcher.slot < range.end);
@@ -81,18 +84,19 @@ impl Watchers {
         })
     }
 
-    /// The slot behind the next `count` from slot `from` on; `None`: there are no more than these.
+    /// The slot of the watcher behind the next `count` watchers from slot `from` on; `None`: there are no more
+    /// watchers.
     pub fn behind(&self, from: u32, count: usize) -> Option<u32> {
         let next = self.list.partition_point(|watcher| watcher.slot < from) + count;
         self.list.get(next).map(|watcher| watcher.slot)
     }
 
-    /// Whether nobody watches.
+    /// Whether there are no watchers.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether one may have begun to watch behind the change of this number.
+    /// Whether a watcher may have begun behind the change `number`.
     pub fn began_behind(&self, number: u64) -> bool {
         self.newest >= number && !self.list.is_empty()
     }
@@ -106,7 +110,7 @@ impl Watchers {
 mod tests {
     use super::*;
 
-    /// Who begins to watch hears what comes behind, and nothing that lay in the inbox by then.
+    /// A watcher is told of changes behind its begin, and of none that was in the inbox by then.
     #[test]
     fn a_watcher_begins_between_two_changes() {
         let mut watchers = Watchers::default();
@@ -117,7 +121,7 @@ mod tests {
         assert!(watchers.began_behind(12) && !watchers.began_behind(13));
     }
 
-    /// Many are told in parts, by their slots.
+    /// Watchers are split into parts by their slots.
     #[test]
     fn watchers_have_parts() {
         let mut watchers = Watchers::default();
@@ -126,9 +130,10 @@ mod tests {
         assert_eq!(watchers.of(1, 12..27).map(|(slot, _)| slot).collect::<Vec<_>>(), [12, 15, 18, 21, 24]);
     }
 
-    /// A watch that ends by other options holds for what lay in the inbox, if the session watches the topic otherwise.
+    /// A watch that ends by new options still counts for changes in the inbox, if the session watches the topic by
+    /// another subscription.
     #[test]
-    fn a_watch_ends_behind_what_was_in_the_inbox() {
+    fn a_watch_ends_behind_the_changes_in_the_inbox() {
         let mut watchers = Watchers::default();
         watchers.begin(4, 10);
         assert!(watchers.end(4, 20) && !watchers.end(4, 30));

@@ -1,4 +1,5 @@
-//! What the joined bytes of a chain rely on in their client's window, and what they leave there.
+//! The references of a chain's joined bytes into the client's deflate window, and the messages that they add to the
+//! window.
 
 use std::ops::Range;
 
@@ -11,16 +12,19 @@ use crate::metrics::{DeflateHow, NoReference, Tally};
 /// One topic of a chain.
 struct TopicUse {
     topic: u32,
-    /// What the client has of it as the chain begins. Sessions of equal chains for which all of these are equal take the same bytes.
+    /// The message in the window when the chain begins. Sessions with equal chains get the same bytes if this is equal
+    /// for all topics.
     before: Result<Reference, NoReference>,
-    /// How many messages found nothing to refer to because of that.
+    /// The number of messages without a reference because the window had none of the topic.
     unreferred: u64,
-    /// The newest message of it in the chain that was compressed, and where it begins.
+    /// The newest compressed message of the topic in the chain: its number, and the inflated bytes of the chain before
+    /// it.
     after: Option<(u64, u64)>,
 }
 
 impl TopicUse {
-    /// Why a message of it refers to nothing, where that is `why` for another client that takes the same bytes.
+    /// The reason why a message of the topic has no reference for the client that has `window`. For another client with
+    /// the same bytes, the reason is `why`.
     fn why(&self, why: NoReference, window: &ClientWindow) -> NoReference {
         match why {
             NoReference::First | NoReference::Cleared => window.find(self.topic).err().unwrap_or(why),
@@ -29,48 +33,49 @@ impl TopicUse {
     }
 }
 
-/// What a chain's bytes rely on and leave behind; empty where its client keeps no window.
+/// The references and additions of a chain. Empty if the client keeps no window.
 #[derive(Default)]
 pub struct WindowUse {
     topics: Vec<TopicUse>,
-    /// The bytes that the chain inflates to, as far as it is compressed.
+    /// The bytes that the compressed frames of the chain inflate to.
     inflated: u64,
-    /// The frames of messages that take part, by their places in the chain.
+    /// The frames of messages that may refer to earlier ones, by their places in the chain.
     own: Vec<Own>,
-    /// Messages that refer to earlier ones.
+    /// The number of messages that refer to earlier ones.
     referring: u64,
-    /// Messages that were compressed alone.
+    /// The number of messages that were compressed alone.
     alone: u64,
-    /// Messages that found something that could not be referred to.
+    /// The number of messages whose earlier message could not be referred to, by reason.
     no_reference: [u64; NoReference::ALL.len()],
 }
 
-/// A frame as it is written to a client that keeps its window; an outbox would have another one of the same message.
+/// A frame made for a client that keeps its window. An outbox gets another frame of the same message.
 struct Own {
-    /// Its place in the chain.
+    /// The frame's place in the chain.
     index: usize,
-    /// The topic's place among those of the chain.
+    /// The topic's index in [`WindowUse::topics`].
     place: usize,
     frame: OwnFrame,
 }
 
 enum OwnFrame {
-    /// Where it lies in the bytes, for it refers to an earlier message; and what it inflates to.
+    /// A frame that refers to an earlier message: its range in the joined bytes, and the number of bytes that it
+    /// inflates to.
     Referring(Range<usize>, u32),
-    /// Compressed by itself, though it be short; and why, unless that is shorter.
+    /// A frame without a reference, and the reason; no reason if the frame is shorter that way.
     Alone(FrameBytes, Option<NoReference>),
 }
 
 /// A frame that was added to a chain.
 pub enum Added {
-    /// It was appended to the bytes.
+    /// The frame was appended to the joined bytes.
     Written,
-    /// It stands alone and is still to be appended.
+    /// The frame has no reference and is still to be appended.
     Alone(FrameBytes),
 }
 
 impl WindowUse {
-    /// Whether the bytes are also those for `window`.
+    /// Whether the joined bytes are also right for a client with `window`.
     pub fn serves(&self, window: &ClientWindow) -> bool {
         self.topics.iter().all(|topic| match (topic.before, window.find(topic.topic)) {
             (Ok(before), found) => found == Ok(before),
@@ -78,8 +83,8 @@ impl WindowUse {
         })
     }
 
-    /// Adds the frame at `index` of a chain for a client that keeps `kept` and has what `window` says as the chain begins. `None`: there
-    /// is no such frame.
+    /// Adds the frame at `index` of a chain. The client keeps `kept`, and its window is `window` when the chain begins.
+    /// Returns `None` if there is no such frame.
     #[allow(clippy::too_many_arguments, reason = "what a frame is made with and what it is made for are of different owners")]
     pub fn add(
         &mut self,
@@ -107,7 +112,7 @@ impl WindowUse {
                     ForWindow::Alone(alone) => (alone, None),
                     ForWindow::Referring => {
                         let start = bytes.len();
-                        // Within the window, so far below 2^32.
+                        // The distance is within the window, so far below 2^32.
                         encoded.write_referring(number, inflated as u32, encoding.dialect, bytes, tally);
                         let frame = OwnFrame::Referring(start..bytes.len(), referable.bytes);
                         self.own.push(Own { index, place, frame });
@@ -131,7 +136,7 @@ impl WindowUse {
         Some(Added::Alone(alone))
     }
 
-    /// The place of a topic among those of the chain; `None`: there are too many to remember them all.
+    /// The index of a topic among those of the chain; `None`: the chain has more topics than are remembered.
     fn place(&mut self, topic: u32, window: &ClientWindow, encoder: &Encoder) -> Option<usize> {
         self.topics.iter().position(|known| known.topic == topic).or_else(|| {
             (self.topics.len() < encoder.topics_max()).then(|| {
@@ -141,8 +146,8 @@ impl WindowUse {
         })
     }
 
-    /// What the message may refer to: an earlier one of this chain, or what the client has had before. Nothing of it may lie behind the
-    /// window as the message ends.
+    /// The message that this one may refer to: an earlier one of the chain, or the one in the client's window. It must
+    /// lie within the window completely until this message ends.
     fn reference(&mut self, place: usize, referable: Referable, kept: ServerWindow) -> Result<Reference, NoReference> {
         let inflated = self.inflated;
         let topic = &mut self.topics[place];
@@ -161,13 +166,13 @@ impl WindowUse {
         Ok(found)
     }
 
-    /// The client is sent the message compressed, so the next of its topic may refer to it.
+    /// Notes that the client is sent the message compressed, so the next message of its topic may refer to it.
     fn note(&mut self, place: usize, referable: Referable) {
         self.topics[place].after = Some((referable.number, self.inflated));
         self.inflated += u64::from(referable.bytes);
     }
 
-    /// Applies the use to its session's `window`, once the socket has accepted the bytes.
+    /// Applies the additions to the session's `window` and books the messages, once the socket has accepted the bytes.
     pub fn apply_to(&self, window: &mut ClientWindow, topics_max: usize, tally: &mut Tally) {
         if self.alone > 0 {
             tally.deflated_messages(DeflateHow::Alone, self.alone);
@@ -195,7 +200,8 @@ impl WindowUse {
         window.advance(self.inflated);
     }
 
-    /// The frame at `index` of the chain, whose joined bytes these are, if it was made for a client that keeps its window.
+    /// The frame at `index` of the chain, if it was made for a client that keeps its window. `bytes` are the chain's
+    /// joined bytes.
     pub fn own_frame(&self, index: usize, bytes: &[u8]) -> Option<FrameBytes> {
         match &self.own(index)?.frame {
             OwnFrame::Referring(range, inflated_bytes) => {
@@ -206,7 +212,7 @@ impl WindowUse {
         }
     }
 
-    /// Books why the frame at `index` of the chain, which went to the client that has `window`, refers to nothing.
+    /// Books why the frame at `index` of the chain, which went to the client that has `window`, has no reference.
     pub fn book_unreferred(&self, index: usize, window: &ClientWindow, tally: &mut Tally) {
         let Some(Own { place, frame: OwnFrame::Alone(_, Some(why)), .. }) = self.own(index) else { return };
         tally.no_reference(self.topics[*place].why(*why, window), 1);
@@ -217,7 +223,7 @@ impl WindowUse {
         self.own.get(place)
     }
 
-    /// A message was compressed alone for a client that keeps no window.
+    /// Counts a message that was compressed alone for a client that keeps no window.
     pub fn count_alone(&mut self) {
         self.alone += 1;
     }

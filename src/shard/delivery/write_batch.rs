@@ -1,6 +1,6 @@
-//! The write batch: frames that were given to sessions and are not written yet, each once, and for each session a chain of links to
-//! the frames that it takes. A batch begins when the first session has something and ends when none has; under load that takes many
-//! ticks, and what comes meanwhile joins what still waits for the same sessions.
+//! The write batch: the frames that sessions are owed and that are not written yet. Each frame is in it once, and each
+//! session has a chain of links to its frames. A batch begins with the first frame and ends when no session is owed
+//! any. Under load that takes many ticks, and later messages join the chains that still wait.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,17 +16,19 @@ use crate::topic_name::TopicName;
 
 const NONE: u32 = u32::MAX;
 
-/// Set in a link whose session has left the message's topic since. A batch has far fewer frames.
+/// Set in a link whose session has left the message's topic since. A batch has far fewer frames than this.
 const LEFT: u32 = 1 << 31;
 
-/// What a message costs in a batch beside its payload, in bytes.
+/// The bytes that a message counts in a batch beside its payload.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
-/// How large a batch grows: then all is written before anything is read, so that it ends and its memory is used anew.
+/// The most frames of a batch. A batch that is full is written completely before anything is read, so that it ends and
+/// its memory is reused.
 const FRAMES_MAX: usize = 1 << 14;
+/// The most links of a batch.
 pub const LINKS_MAX: usize = 1 << 18;
 
-/// A session's links in this batch: 8 bytes at rest.
+/// A session's links in this batch. An idle session's chain takes 8 bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Chain {
     first: u32,
@@ -40,18 +42,18 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// Whether it has no link.
+    /// Whether the chain has no link.
     pub fn is_empty(&self) -> bool {
         self.first == NONE
     }
 }
 
-/// A frame of this batch, by its number.
+/// The number of a frame in this batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrameNumber(u32);
 
-/// A frame as one session takes it: which, and whether the session has left the message's topic since. Four bytes, for a chain is
-/// walked for each write.
+/// A frame in a session's chain, with whether the session has left the message's topic since. It takes four bytes,
+/// because a chain is walked for each write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkedFrame(u32);
 
@@ -60,7 +62,7 @@ impl LinkedFrame {
         Self(frame.0)
     }
 
-    /// The frame.
+    /// The number of the frame.
     #[cfg(test)]
     pub fn number(self) -> FrameNumber {
         FrameNumber(self.0 & !LEFT)
@@ -89,48 +91,50 @@ enum Frame {
     /// A message for any number of sessions.
     Message {
         encoded: Encoded,
-        /// Made when the first socket doesn't take it at once.
+        /// The message without its payload. Made when the first socket does not accept the frame at once.
         routed: Option<Arc<Routed>>,
-        /// A session whose socket doesn't take it reads it from history later. It counts as routed once it is written or queued.
+        /// Whether a session whose socket does not accept the message reads it from history later. Such a message
+        /// counts as routed once it is written or queued.
         deferrable: bool,
     },
     /// A join or a leave for any number of sessions of one encoding.
     Change { change: Arc<PresenceChange>, frame: FrameBytes },
-    /// A frame for one session; taken when it is flushed.
+    /// A frame for one session. `None` once it was taken by a flush.
     Made(Option<Queued>),
 }
 
-/// Everything that waits to be written; emptied at its end, its memory kept.
+/// The frames that wait to be written, and their links. At its end the batch is emptied and keeps its memory.
 #[derive(Default)]
 pub struct WriteBatch {
     frames: Vec<Frame>,
     links: Vec<Link>,
-    /// Room for the chain that is being written.
+    /// A buffer for the chain that is being written.
     room: Vec<LinkedFrame>,
-    /// Slots with a chain, in the order in which they got it.
+    /// Slots with a chain, in the order in which their chains began.
     dirty: VecDeque<u32>,
     /// How many slots have been taken off that list.
     taken: usize,
     marks: VecDeque<Mark>,
-    /// The frames before this one are written.
+    /// The number of frames that are written to all their sessions.
     written: usize,
-    /// The messages that are not written to all yet.
+    /// The number of messages that are not written to all their sessions yet.
     messages: usize,
-    /// Their bytes.
+    /// The bytes of these messages.
     bytes: usize,
-    /// Of each topic the message that was held for a session and added since the last mark: others may be given the same.
+    /// The held message of each topic that was added since the last mark. Other sessions that get the same message
+    /// share its frame.
     shared: HashMap<TopicName, (Position, FrameNumber)>,
 }
 
-/// The first `frames` frames are done once `taken` slots have been taken off the list of dirty slots: that list is a FIFO, and every
-/// slot with a link to one of these frames was on it when the mark was made.
+/// The first `frames` frames are written once `taken` slots were taken off the list of dirty slots. That list is a
+/// FIFO, and every slot with a link to one of these frames was on it when the mark was made.
 struct Mark {
     frames: usize,
     taken: usize,
 }
 
 impl WriteBatch {
-    /// Adds a message; the number to link to. One that is `deferrable` is not counted as routed yet.
+    /// Adds a message. Returns the number to link to. A `deferrable` message is not counted as routed yet.
     pub fn add_message(&mut self, message: &Message, deferrable: bool) -> FrameNumber {
         self.messages += 1;
         self.bytes += cost(message);
@@ -138,7 +142,8 @@ impl WriteBatch {
         FrameNumber((self.frames.len() - 1) as u32)
     }
 
-    /// Adds a message that others may have been given already, one session after the other: it is encoded once for all of them.
+    /// Adds a message that other sessions may have been given already, one after the other. It is encoded once for all
+    /// of them. Returns the number to link to.
     pub fn share_message(&mut self, message: &Message) -> FrameNumber {
         if let Some(&(position, frame)) = self.shared.get(&message.topic)
             && position == message.position
@@ -150,13 +155,13 @@ impl WriteBatch {
         frame
     }
 
-    /// Adds a join or a leave as sessions of one encoding take it; the number to link to.
+    /// Adds a join or a leave for sessions of one encoding. Returns the number to link to.
     pub fn add_change(&mut self, change: &Arc<PresenceChange>, frame: FrameBytes) -> FrameNumber {
         self.frames.push(Frame::Change { change: Arc::clone(change), frame });
         FrameNumber((self.frames.len() - 1) as u32)
     }
 
-    /// Adds a frame for one session; the number to link to.
+    /// Adds a frame for one session. Returns the number to link to.
     pub fn add_frame(&mut self, queued: Queued) -> FrameNumber {
         self.frames.push(Frame::Made(Some(queued)));
         FrameNumber((self.frames.len() - 1) as u32)
@@ -175,12 +180,12 @@ impl WriteBatch {
         chain.last = link;
     }
 
-    /// Forgets a chain; its slot may stay on the list of dirty ones, and gets another link as if it were not.
+    /// Forgets a chain. Its slot may stay on the list of dirty slots, and is listed again with its next link.
     pub fn unlink(&mut self, chain: &mut Chain) {
         *chain = Chain::default();
     }
 
-    /// Marks the messages in `chain` whose topics `left` names: the session has left these.
+    /// Marks the messages in `chain` for whose topics `left` holds: the session has left these topics.
     pub fn leave(&mut self, chain: Chain, left: impl Fn(&TopicName) -> bool) {
         let mut next = chain.first;
         while next != NONE {
@@ -194,30 +199,30 @@ impl WriteBatch {
         }
     }
 
-    /// Whether nobody has a chain.
+    /// Whether no session has a chain.
     pub fn is_empty(&self) -> bool {
         self.dirty.is_empty()
     }
 
-    /// Whether it is to end before anything is added.
+    /// Whether the batch has to end before anything is added.
     pub fn is_full(&self) -> bool {
         self.frames.len() >= FRAMES_MAX || self.links.len() >= LINKS_MAX
     }
 
-    /// How many messages, and of how many bytes, may be added now where so many may wait in all.
+    /// How many messages, and how many bytes, may be added now if `messages` and `bytes` are the most that may wait.
     pub fn room(&self, messages: usize, bytes: usize) -> (usize, usize) {
         (messages.saturating_sub(self.messages), bytes.saturating_sub(self.bytes))
     }
 
-    /// Everything that was added goes out with the slots that are on the list now.
+    /// Marks the frames added so far. They are written once all slots that are on the list now were taken off it.
     pub fn mark(&mut self) {
         if self.marks.back().map_or(self.written, |mark| mark.frames) < self.frames.len() {
-            self.shared.clear(); // a frame before the mark is not linked to any more
+            self.shared.clear(); // no link is added to a frame before the mark
             self.marks.push_back(Mark { frames: self.frames.len(), taken: self.taken + self.dirty.len() });
         }
     }
 
-    /// Takes the slot off the list that has waited longest; it counts as clean from then on.
+    /// Takes the slot that has waited longest off the list. It counts as clean from then on.
     pub fn next_dirty(&mut self) -> Option<u32> {
         let slot = self.dirty.pop_front()?;
         self.taken += 1;
@@ -239,7 +244,8 @@ impl WriteBatch {
         }
     }
 
-    /// Whether a chain has something that answers its session: not a message, nor what others do.
+    /// Whether a chain has a frame for its session alone, such as a reply. Live messages and changes of presence do not
+    /// count.
     pub fn has_answers(&self, chain: Chain) -> bool {
         let mut link = chain.first;
         while link != NONE {
@@ -254,7 +260,8 @@ impl WriteBatch {
         false
     }
 
-    /// Takes the frames of a chain, in order, in room that is to be given back, and forgets the chain.
+    /// Takes the frames of a chain, in order, and forgets the chain. The vector has to be given back by
+    /// [`WriteBatch::give_room_back`].
     pub fn take_frames(&mut self, chain: &mut Chain) -> Vec<LinkedFrame> {
         let mut frames = std::mem::take(&mut self.room);
         self.frames_of(*chain, &mut frames);
@@ -262,12 +269,12 @@ impl WriteBatch {
         frames
     }
 
-    /// Gives the room of [`WriteBatch::take_frames`] back.
+    /// Gives back the vector of [`WriteBatch::take_frames`].
     pub fn give_room_back(&mut self, room: Vec<LinkedFrame>) {
         self.room = room;
     }
 
-    /// A chain's frames, in order.
+    /// Replaces `frames` by the frames of a chain, in order.
     pub fn frames_of(&self, chain: Chain, frames: &mut Vec<LinkedFrame>) {
         frames.clear();
         let mut link = chain.first;
@@ -278,7 +285,7 @@ impl WriteBatch {
         }
     }
 
-    /// The message that a frame is for any number of sessions.
+    /// The message of a frame, if the frame is a message for any number of sessions.
     pub fn encoded(&mut self, frame: LinkedFrame) -> Option<&mut Encoded> {
         match &mut self.frames[frame.index()] {
             Frame::Message { encoded, .. } => Some(encoded),
@@ -286,7 +293,7 @@ impl WriteBatch {
         }
     }
 
-    /// A frame's bytes as one session takes them.
+    /// The bytes of a frame in the encoding of one session.
     pub fn bytes(&mut self, frame: LinkedFrame, variant: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
         match &mut self.frames[frame.index()] {
             Frame::Message { encoded, .. } => Some(encoded.frame(variant, encoder, tally)),
@@ -295,14 +302,14 @@ impl WriteBatch {
         }
     }
 
-    /// A frame as one session takes it.
+    /// A frame in the encoding of one session, for its outbox. A frame for one session is taken out of the batch.
     pub fn queued(&mut self, frame: LinkedFrame, variant: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<Queued> {
         match &mut self.frames[frame.index()] {
             Frame::Message { encoded, routed, .. } => {
                 let bytes = encoded.frame(variant, encoder, tally);
                 let routed = routed.get_or_insert_with(|| Arc::new(Routed::from(encoded.message())));
                 let routed = Arc::clone(routed);
-                // No outbox has seen it leave.
+                // The unsubscribe happened before the frame came to an outbox, so its number is 0.
                 let what = if frame.is_left() { What::Unsubscribed(routed, 0) } else { What::Message(routed) };
                 Some(Queued { frame: bytes, what })
             }
@@ -311,7 +318,7 @@ impl WriteBatch {
         }
     }
 
-    /// The topic and position of the message that a frame carries, if it does.
+    /// The topic and position of the frame's message, if it carries one.
     pub fn position(&self, frame: LinkedFrame) -> Option<(&TopicName, Position)> {
         match &self.frames[frame.index()] {
             Frame::Message { encoded, .. } => Some((&encoded.message().topic, encoded.message().position)),
@@ -320,7 +327,7 @@ impl WriteBatch {
         }
     }
 
-    /// The rule of the message that a frame carries, if it does.
+    /// The rule of the frame's message, if it carries one.
     pub fn rule(&self, frame: LinkedFrame) -> Option<RuleId> {
         match &self.frames[frame.index()] {
             Frame::Message { encoded, .. } => Some(encoded.message().rule.id),
@@ -329,7 +336,7 @@ impl WriteBatch {
         }
     }
 
-    /// The rule of the message that a frame carries, if it is counted as routed already.
+    /// The rule of the frame's message, if the message is counted as routed already.
     pub fn routed_rule(&self, frame: LinkedFrame) -> Option<RuleId> {
         self.rule(frame).filter(|_| !self.is_deferrable(frame))
     }
@@ -339,8 +346,8 @@ impl WriteBatch {
         matches!(self.frames[frame.index()], Frame::Message { deferrable: true, .. })
     }
 
-    /// The message that a session reads from history later, where its socket doesn't take this frame. One of a topic that it has left
-    /// is not read any more.
+    /// The message that a session reads from history later if its socket does not accept this frame. A session does not
+    /// do so for a topic that it has left.
     pub fn deferrable(&self, frame: LinkedFrame) -> Option<&Message> {
         match &self.frames[frame.index()] {
             Frame::Message { encoded, deferrable: true, .. } if !frame.is_left() => Some(encoded.message()),
@@ -348,7 +355,7 @@ impl WriteBatch {
         }
     }
 
-    /// Empties it; every chain has been flushed.
+    /// Empties the batch, all of whose chains were flushed.
     pub fn clear(&mut self) {
         self.frames.clear();
         self.links.clear();

@@ -7,22 +7,23 @@ use foldhash::HashMap;
 use crate::hub::PatternTrie;
 use crate::topic_name::{Pattern, TopicName};
 
-/// Of each subscription its interval. Finding a topic's does not compare it with each subscription.
+/// The interval of each subscription. Finding the interval of a topic does not compare the topic with each
+/// subscription.
 #[derive(Default)]
 pub struct Intervals {
     names: HashMap<TopicName, Option<Duration>>,
     wild: PatternTrie<Option<Duration>>,
-    /// How many subscriptions have one.
+    /// The number of subscriptions with an interval.
     paced: usize,
-    /// A topic may have another interval than when this was last asked.
+    /// Whether a topic may have another interval than at the last [`Intervals::take_changed`].
     changed: bool,
-    /// How often a topic was looked up.
+    /// The number of look-ups.
     #[cfg(test)]
     pub looks: std::cell::Cell<usize>,
 }
 
 impl Intervals {
-    /// The subscription to `pattern` has this interval from now on.
+    /// Sets the interval of the subscription to `pattern`.
     pub fn set(&mut self, pattern: &Pattern, interval: Option<Duration>) {
         let former = match pattern.as_name() {
             Some(name) => self.names.insert(name, interval),
@@ -32,7 +33,7 @@ impl Intervals {
         self.changed |= former != Some(interval);
     }
 
-    /// The subscription to `pattern` has ended.
+    /// Removes the subscription to `pattern`, which has ended.
     pub fn remove(&mut self, pattern: &Pattern) {
         let former = match pattern.as_name() {
             Some(name) => self.names.remove(&name),
@@ -47,17 +48,18 @@ impl Intervals {
         self.paced > 0
     }
 
-    /// Whether a topic may have another interval than when [`Intervals::take_changed`] was last asked.
+    /// Whether a topic may have another interval than at the last [`Intervals::take_changed`].
     pub fn have_changed(&self) -> bool {
         self.changed
     }
 
-    /// Whether a topic may have another interval than when this was last asked.
+    /// Whether a topic may have another interval than at the last call. Resets this.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
-    /// The smallest interval of the subscriptions that take `topic`; one without an interval counts as none.
+    /// The smallest interval of the subscriptions that match `topic`. If one of them has no interval, the topic has
+    /// none.
     pub fn of(&self, topic: &TopicName) -> Option<Duration> {
         #[cfg(test)]
         self.looks.set(self.looks.get() + 1);

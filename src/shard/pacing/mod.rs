@@ -1,4 +1,4 @@
-//! Pacing: of each topic at most one message in `interval_ms` for one session, always the newest.
+//! Pacing: a session gets at most one message of a topic in `interval_ms`, always the newest.
 
 mod intervals;
 mod paces;
@@ -19,17 +19,17 @@ use crate::hub::Message;
 use crate::metrics::{DropReason, Tally};
 use crate::topic_name::{Pattern, TopicName};
 
-/// What a shard holds back for its sessions, and when each topic is due: one schedule and one timer for all.
+/// The messages that a shard holds back for its sessions, with one schedule and one timer for all.
 #[derive(Default)]
 pub struct Pacing {
-    /// By slot, of sessions with an interval.
+    /// The paced topics by slot, of sessions with an interval.
     paced: HashMap<u32, Paces>,
     schedule: Schedule,
-    /// Slots for which more is held than they may have, since this was last asked.
+    /// Slots that have become overfull since the last [`Pacing::take_overfull`].
     overfull: Vec<u32>,
-    /// Slots whose topics are to follow new intervals, in their turns.
+    /// Slots whose topics are still to be adapted to new intervals, in their order.
     behind: VecDeque<u32>,
-    /// What is held for sessions that have ended.
+    /// The paced topics of sessions that have ended.
     ended: VecDeque<Paces>,
 }
 
@@ -50,20 +50,22 @@ impl Pacing {
         self.paced.contains_key(&slot)
     }
 
-    /// The session in `slot` is paced from now on, by the intervals of its subscriptions.
+    /// Begins to pace the session in `slot` by the intervals of its subscriptions.
     pub fn begin<'a>(&mut self, slot: u32, subscriptions: impl Iterator<Item = (&'a Pattern, Option<Duration>)>) {
         let paces = self.paced.entry(slot).or_default();
         subscriptions.for_each(|(pattern, interval)| paces.intervals().set(pattern, interval));
     }
 
-    /// A subscription of the session in `slot` has this interval from now on. [`Pacing::begin_to_follow`] is to be called after the last.
+    /// Sets the interval of a subscription of the session in `slot`. [`Pacing::begin_to_follow`] has to be called after
+    /// the last change.
     pub fn set_interval(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) {
         if let Some(paces) = self.paced.get_mut(&slot) {
             paces.intervals().set(pattern, interval);
         }
     }
 
-    /// A subscription of the session in `slot` has ended. [`Pacing::begin_to_follow`] is to be called after the last.
+    /// Removes a subscription of the session in `slot` that has ended. [`Pacing::begin_to_follow`] has to be called
+    /// after the last change.
     pub fn end_interval(&mut self, slot: u32, pattern: &Pattern) {
         if let Some(paces) = self.paced.get_mut(&slot) {
             paces.intervals().remove(pattern);
@@ -93,19 +95,20 @@ impl Pacing {
         }
     }
 
-    /// A replay has given the session in `slot` a message of `topic`, so the topic's interval, if it has one, counts from now.
+    /// Begins the interval of `topic`, if it has one: a replay has just given the session in `slot` a message of the
+    /// topic.
     pub fn begin_interval(&mut self, slot: u32, topic: &TopicName, now: Moment) {
         if let Some(at) = self.paced.get_mut(&slot).and_then(|paces| paces.begin(topic, now)) {
             self.note_due(Due { at, slot, topic: topic.clone() });
         }
     }
 
-    /// When the next topic is due.
+    /// The moment at which the next topic is due; `None`: no topic is scheduled.
     pub fn next(&self) -> Option<Moment> {
         self.schedule.next()
     }
 
-    /// Takes the next message that is due by `now`, with the slot that it goes to.
+    /// Takes the next held message that is due by `now`, with the slot of its session.
     pub fn take_due(&mut self, now: Moment, tally: &mut Tally) -> Option<(u32, Message)> {
         while let Some(Due { slot, topic, .. }) = self.schedule.take_due(now) {
             let Some(paces) = self.paced.get_mut(&slot) else { continue };
@@ -119,7 +122,7 @@ impl Pacing {
         None
     }
 
-    /// The intervals of the session in `slot` were set, or ended: its topics are to follow them, by [`Pacing::follow`].
+    /// Notes that the intervals of the session in `slot` have changed. Its topics are adapted by [`Pacing::follow`].
     pub fn begin_to_follow(&mut self, slot: u32) {
         let Some(paces) = self.paced.get_mut(&slot) else { return };
         if paces.intervals().take_changed() {
@@ -128,13 +131,13 @@ impl Pacing {
         self.end_if_over(slot);
     }
 
-    /// Whether topics of the session in `slot` are still to follow its intervals.
+    /// Whether topics of the session in `slot` are still to be adapted to its intervals.
     pub fn is_behind(&self, slot: u32) -> bool {
         self.paced.get(&slot).is_some_and(Paces::are_behind)
     }
 
-    /// At most so many topics of the session in `slot` follow its intervals. What was held of topics without one, to go out now; and how
-    /// many were looked at.
+    /// Adapts at most `most` topics of the session in `slot` to its intervals. Returns the held messages of topics that
+    /// have no interval any more, which go out now, and the number of topics examined.
     pub fn follow(&mut self, slot: u32, most: usize, now: Moment, tally: &mut Tally) -> (Vec<Message>, usize) {
         let Some(paces) = self.paced.get_mut(&slot) else { return (Vec::new(), 0) };
         let Followed { looked_at, moved, released } = paces.follow(most, now);
@@ -144,33 +147,35 @@ impl Pacing {
         (released, looked_at)
     }
 
-    /// The topics of the session in `slot` follow its intervals after those of the sessions that wait already.
+    /// Queues the session in `slot` for [`Pacing::follow`], behind those that wait already.
     pub fn wait_to_follow(&mut self, slot: u32) {
         if self.paced.get_mut(&slot).is_some_and(Paces::begin_to_wait) {
             self.behind.push_back(slot);
         }
     }
 
-    /// The session whose topics are to follow next.
+    /// Takes the slot of the session whose topics are adapted next.
     pub fn next_behind(&mut self) -> Option<u32> {
         let slot = self.behind.pop_front()?;
         self.paced.get_mut(&slot).into_iter().for_each(Paces::end_wait);
         Some(slot)
     }
 
-    /// Whether topics of some session wait to follow its intervals.
+    /// Whether a session is queued for [`Pacing::follow`].
     pub fn are_behind(&self) -> bool {
         !self.behind.is_empty()
     }
 
-    /// What is held for the session in `slot` of `topic`, where its interval has ended and it has not followed yet: it goes out now.
+    /// The held message of `topic` for the session in `slot`, if the topic's interval has ended and the topic was not
+    /// adapted yet. The message goes out now.
     pub fn catch_up(&mut self, slot: u32, topic: &TopicName, tally: &mut Tally) -> Option<Message> {
         let held = self.paced.get_mut(&slot)?.catch_up(topic)?;
         book(&held, -1, tally);
         Some(held)
     }
 
-    /// Ends the pacing of `topic` for the session in `slot`; what was held, to go out now or to be counted.
+    /// Ends the pacing of `topic` for the session in `slot`. Returns the held message, which goes out now or is to be
+    /// counted.
     pub fn release(&mut self, slot: u32, topic: &TopicName, tally: &mut Tally) -> Option<Message> {
         let held = self.paced.get_mut(&slot)?.end(topic);
         self.end_if_over(slot);
@@ -178,7 +183,7 @@ impl Pacing {
         held
     }
 
-    /// Ends the pacing of all topics of the session in `slot`; what was held, to go out now.
+    /// Ends the pacing of all topics of the session in `slot`. Returns the held messages, which go out now.
     pub fn release_all(&mut self, slot: u32, tally: &mut Tally) -> Vec<Message> {
         let held = self.paced.get_mut(&slot).map(Paces::end_all).unwrap_or_default();
         self.end_if_over(slot);
@@ -186,12 +191,12 @@ impl Pacing {
         held
     }
 
-    /// The session in `slot` ends; [`Pacing::give_up_ended`] is to follow.
+    /// Ends the pacing of the session in `slot`, which ends. [`Pacing::give_up_ended`] has to follow.
     pub fn forget(&mut self, slot: u32) {
         self.ended.extend(self.paced.remove(&slot));
     }
 
-    /// Gives up no more than `most` topics, and what was held of them, of sessions that have ended; how many there were.
+    /// Gives up at most `most` topics of ended sessions, with their held messages. Returns the number of topics.
     pub fn give_up_ended(&mut self, most: usize, tally: &mut Tally) -> usize {
         let mut given_up = 0;
         while given_up < most
@@ -210,30 +215,30 @@ impl Pacing {
         given_up
     }
 
-    /// How many topics are left for [`Pacing::give_up_ended`].
+    /// The number of topics that are left for [`Pacing::give_up_ended`].
     pub fn ended(&self) -> usize {
         self.ended.iter().map(Paces::topics).sum()
     }
 
-    /// Whether something is left for [`Pacing::give_up_ended`].
+    /// Whether [`Pacing::give_up_ended`] has something left.
     pub fn has_ended(&self) -> bool {
         !self.ended.is_empty()
     }
 
-    /// A session is paced while a subscription has an interval, or a topic's interval runs.
+    /// Ends the pacing of a session if no subscription has an interval and no topic's interval runs.
     fn end_if_over(&mut self, slot: u32) {
         if self.paced.get_mut(&slot).is_some_and(|paces| !paces.intervals().are_paced() && paces.is_empty()) {
             self.paced.remove(&slot);
         }
     }
 
-    /// Takes a slot for which more was held than it may have.
+    /// Takes the slot of a session that has become overfull.
     pub fn take_overfull(&mut self) -> Option<u32> {
         self.overfull.pop()
     }
 
-    /// Gives up the oldest of what is held for the session in `slot`, as far as the rules allow, until `bytes_max` are left. No gap
-    /// tells of it: under an interval the jump in offsets does.
+    /// Gives up the oldest held messages of the session in `slot`, as the rules allow, until `bytes_max` bytes are
+    /// left. No gap notice is sent: under an interval, offsets jump anyway.
     pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) {
         let dropped = self.paced.get_mut(&slot).map(|paces| paces.give_up_oldest(bytes_max)).unwrap_or_default();
         for message in &dropped {
@@ -242,12 +247,12 @@ impl Pacing {
         }
     }
 
-    /// The slots that something is held for.
+    /// The slots of sessions with a held message.
     pub fn holding(&self) -> impl Iterator<Item = u32> {
         self.paced.iter().filter(|(_, paces)| paces.bytes() > 0).map(|(&slot, _)| slot)
     }
 
-    /// The slots of paced sessions, and the bytes of what is remembered of the topics whose interval runs.
+    /// The slots of paced sessions, each with the bytes of the entries of topics whose interval runs.
     pub fn note_bytes(&self) -> impl Iterator<Item = (u32, usize)> {
         self.paced.iter().map(|(&slot, paces)| (slot, paces.note_bytes()))
     }
@@ -262,20 +267,20 @@ impl Pacing {
         self.paced.get(&slot)?.oldest()
     }
 
-    /// How often the intervals of the session in `slot` were looked up.
+    /// The number of look-ups of the intervals of the session in `slot`.
     #[cfg(test)]
     fn looks(&mut self, slot: u32) -> usize {
         self.paced.get_mut(&slot).map_or(0, |paces| paces.intervals().looks.get())
     }
 
-    /// Notes when a topic is due for a session, which has it in its paces already.
+    /// Schedules the due time of a session's topic. The topic's entry in the session's paces exists already.
     fn note_due(&mut self, due: Due) {
         let Self { schedule, paced, .. } = self;
         schedule.note(due, |older| paced.get(&older.slot).is_some_and(|paces| paces.is_due_at(&older.topic, older.at)));
     }
 }
 
-/// Books that a message is held back, or no more: it counts as in the outbox.
+/// Books that a message is held (`change` is 1) or no longer held (-1). It counts as in the outbox.
 fn book(message: &Message, change: i64, tally: &mut Tally) {
     tally.queued(message.rule.id, change);
     tally.outbox_bytes(change * message.payload().len() as i64);

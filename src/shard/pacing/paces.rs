@@ -1,4 +1,4 @@
-//! What `interval_ms` holds back for one session: of each topic at most the newest message.
+//! The paced topics of one session, each with at most its newest message held.
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -9,22 +9,23 @@ use crate::config::OnSlow;
 use crate::hub::Message;
 use crate::topic_name::TopicName;
 
-/// What a topic takes whose interval runs, with its place in the schedule, in bytes.
+/// The bytes that a topic takes whose interval runs, with its entry in the schedule.
 const NOTE_BYTES: usize = 160;
 
 /// One session's paced topics. A topic is in it only while its interval runs.
 ///
-/// Where the session's intervals change, its topics follow a part at a time, from the last to the first. Until its turn, what a topic has
-/// held goes out no later than the next message that has no interval any more.
+/// If the session's intervals change, its topics are adapted in parts, from the last to the first. The held message of
+/// a topic that was not adapted yet goes out before the next message of the topic if the topic has no interval any
+/// more.
 #[derive(Default)]
 pub struct Paces {
     by_topic: IndexMap<TopicName, Pace, RandomState>,
-    /// So many of the first may still be due by intervals from before.
+    /// How many of the first topics may still be due by earlier intervals.
     behind: usize,
-    /// It is on the list of those whose topics are to follow.
+    /// Whether the session is queued for [`Paces::follow`].
     waits: bool,
     intervals: Intervals,
-    /// The payloads' bytes that are held.
+    /// The bytes of held payloads.
     bytes: usize,
 }
 
@@ -33,24 +34,24 @@ struct Pace {
     held: Option<Message>,
 }
 
-/// What becomes of a message under an interval.
+/// The decision for one message.
 pub enum Paced {
-    /// It goes out now; its topic has no interval.
+    /// The message goes out now; its topic has no interval.
     Freely,
-    /// It goes out now; its topic is due again then.
+    /// The message goes out now; its topic is due again at this moment.
     Now(Moment),
-    /// It waits for the topic's due time, in place of the message given back, if there was one.
+    /// The message is held until the topic is due. It replaces the message given back, if there was one.
     Held(Option<Message>),
 }
 
-/// What a part of the topics have come to that follow new intervals.
+/// The result of adapting a part of the topics to new intervals.
 #[derive(Default)]
 pub struct Followed {
-    /// How many there were.
+    /// The number of topics examined.
     pub looked_at: usize,
-    /// Those that are due earlier, and when.
+    /// The topics that are due earlier, with their new due times.
     pub moved: Vec<(TopicName, Moment)>,
-    /// What was held of those that have no interval any more.
+    /// The held messages of topics that have no interval any more.
     pub released: Vec<Message>,
 }
 
@@ -73,8 +74,8 @@ impl Paces {
         Paced::Held(older)
     }
 
-    /// A replay has given the session a message of `topic`: the next one is not due before its interval is over, counted from now. When
-    /// that is, if it is news.
+    /// Begins the interval of `topic` anew: a replay has just given the session a message of the topic. Returns the due
+    /// time if it has changed.
     pub fn begin(&mut self, topic: &TopicName, now: Moment) -> Option<Moment> {
         let due = now + self.intervals.of(topic)?;
         match self.by_topic.get_mut(topic) {
@@ -87,12 +88,13 @@ impl Paces {
         Some(due)
     }
 
-    /// Whether `topic` is due at that very moment.
+    /// Whether `topic` is due at exactly the moment `at`.
     pub fn is_due_at(&self, topic: &TopicName, at: Moment) -> bool {
         self.by_topic.get(topic).is_some_and(|pace| pace.due == at)
     }
 
-    /// The interval of `topic` is over: the held message, which goes out now with another interval to follow, or nothing.
+    /// Ends the interval of `topic`. Returns the held message, which goes out now, and the end of the interval that
+    /// follows it. Returns `None` if no message is held.
     pub fn fall_due(&mut self, topic: &TopicName, now: Moment) -> Option<(Message, Option<Moment>)> {
         let pace = self.by_topic.get_mut(topic).filter(|pace| pace.due <= now)?;
         let Some(message) = pace.held.take() else {
@@ -108,27 +110,27 @@ impl Paces {
         Some((message, next))
     }
 
-    /// The intervals have changed, so all topics are to follow them.
+    /// Notes that the intervals have changed, so all topics are to be adapted.
     pub fn fall_behind(&mut self) {
         self.behind = self.by_topic.len();
     }
 
-    /// Whether topics are still to follow the intervals.
+    /// Whether topics are still to be adapted.
     pub fn are_behind(&self) -> bool {
         self.behind > 0
     }
 
-    /// Its topics wait for their turn to follow; `false`: they do already.
+    /// Notes that the session is queued for its turn. Returns `false` if it was queued already.
     pub fn begin_to_wait(&mut self) -> bool {
         !std::mem::replace(&mut self.waits, true)
     }
 
-    /// Its turn has come.
+    /// Notes that the session's turn has come.
     pub fn end_wait(&mut self) {
         self.waits = false;
     }
 
-    /// At most so many topics follow the intervals: none of them is due later than its interval from now.
+    /// Adapts at most `most` topics. After that, none of these is due later than its interval from now.
     pub fn follow(&mut self, most: usize, now: Moment) -> Followed {
         let mut followed = Followed::default();
         while followed.looked_at < most && self.behind > 0 {
@@ -136,7 +138,7 @@ impl Paces {
             self.behind -= 1;
             let Some((topic, pace)) = self.by_topic.get_index_mut(self.behind) else { continue };
             let Some(interval) = self.intervals.of(topic) else {
-                // The last takes its place, which has followed already.
+                // The last topic takes the place of the removed one. It was adapted already.
                 let gone = self.by_topic.swap_remove_index(self.behind);
                 followed.released.extend(gone.and_then(|(_, pace)| pace.held));
                 continue;
@@ -150,44 +152,46 @@ impl Paces {
         followed
     }
 
-    /// Ends the pacing of `topic` if it has no interval any more and has not followed yet; what was held.
+    /// Ends the pacing of `topic` if the topic has no interval any more and was not adapted yet. Returns the held
+    /// message.
     pub fn catch_up(&mut self, topic: &TopicName) -> Option<Message> {
         let may_have = self.are_behind() || self.intervals.have_changed();
         let is_ended = may_have && self.by_topic.contains_key(topic) && self.intervals.of(topic).is_none();
         if is_ended { self.end(topic) } else { None }
     }
 
-    /// Ends the pacing of `topic`; what was held.
+    /// Ends the pacing of `topic`. Returns the held message.
     pub fn end(&mut self, topic: &TopicName) -> Option<Message> {
         let held = self.remove(topic)?.held?;
         self.bytes -= held.payload().len();
         Some(held)
     }
 
-    /// Ends the pacing of all topics; what was held.
+    /// Ends the pacing of all topics. Returns the held messages.
     pub fn end_all(&mut self) -> Vec<Message> {
         (self.behind, self.bytes) = (0, 0);
         self.by_topic.drain(..).filter_map(|(_, pace)| pace.held).collect()
     }
 
-    /// How many topics have an interval that runs.
+    /// The number of topics whose interval runs.
     pub fn topics(&self) -> usize {
         self.by_topic.len()
     }
 
-    /// Gives up the last topic, at the session's end; what was held of it. `None`: there is no topic left.
+    /// Gives up the last topic, at the session's end. Returns its held message; `None`: no topic is left.
     pub fn give_up_last(&mut self) -> Option<Option<Message>> {
         self.by_topic.pop().map(|(_, pace)| pace.held)
     }
 
-    /// The last takes its place; where that has followed already, it does so once more.
+    /// Removes `topic`. The last topic takes its place; if that one was adapted already, it is examined again.
     fn remove(&mut self, topic: &TopicName) -> Option<Pace> {
         let removed = self.by_topic.swap_remove(topic);
         self.behind = self.behind.min(self.by_topic.len());
         removed
     }
 
-    /// Gives up what was held longest of topics whose rule allows it, until `bytes_max` are held.
+    /// Gives up the oldest held messages whose rule allows it, until at most `bytes_max` bytes are held. Returns these
+    /// messages.
     pub fn give_up_oldest(&mut self, bytes_max: usize) -> Vec<Message> {
         let may_go = |message: &&Message| message.rule.on_slow != OnSlow::Disconnect;
         let mut oldest: Vec<Message> = self.by_topic.values().filter_map(|pace| pace.held.as_ref()).filter(may_go).cloned().collect();
@@ -207,22 +211,22 @@ impl Paces {
         oldest
     }
 
-    /// The payloads' bytes that are held.
+    /// The bytes of held payloads.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// What is remembered of the topics whose interval runs, in bytes.
+    /// The bytes of the entries of topics whose interval runs.
     pub fn note_bytes(&self) -> usize {
         self.by_topic.len() * NOTE_BYTES
     }
 
-    /// Whether nothing is paced now.
+    /// Whether no topic's interval runs.
     pub fn is_empty(&self) -> bool {
         self.by_topic.is_empty()
     }
 
-    /// The oldest message that is held.
+    /// The oldest held message.
     pub fn oldest(&self) -> Option<&Message> {
         self.by_topic.values().filter_map(|pace| pace.held.as_ref()).min_by_key(|message| message.moment)
     }

@@ -1,4 +1,4 @@
-//! When the paced topics of a shard's sessions are due.
+//! The due times of the paced topics of a shard's sessions.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -6,24 +6,25 @@ use std::collections::BinaryHeap;
 use crate::clock::Moment;
 use crate::topic_name::TopicName;
 
-/// So many may wait before they are looked through for the first time.
+/// The number of entries at which obsolete ones are removed for the first time.
 const LOOK_AT: usize = 1_024;
 
-/// By due time. A topic that is left or moved leaves its old entry behind, and nobody else takes that out before its time, up to an
-/// hour away; so they are looked through whenever there are twice as many as counted the last time.
+/// Entries by due time. A topic that is left or moved leaves an obsolete entry, whose time may be an hour away. So
+/// obsolete entries are removed whenever the number of entries has doubled since the last removal.
 pub struct Schedule {
     entries: BinaryHeap<Due>,
     look_at: usize,
 }
 
-/// A topic's interval for one session is over then. The earliest is the greatest, as a heap has it.
+/// The due time of a topic for one session. The earliest is the greatest, because the heap is a max-heap.
 #[derive(PartialEq, Eq)]
 pub struct Due {
-    /// When the message is due.
+    /// The moment at which the topic is due.
     pub at: Moment,
-    /// Whose. Another session may have the slot by then; the entry counts only where its topic is due at that very moment.
+    /// The slot of the session. Another session may have the slot by then, so the entry counts only if the topic is due
+    /// for that slot at exactly this moment.
     pub slot: u32,
-    /// The message's topic.
+    /// The topic.
     pub topic: TopicName,
 }
 
@@ -46,7 +47,7 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// Notes `due`. Where too many wait, those that do not count any more are dropped first.
+    /// Adds `due`. If there are too many entries, those for which `counts` does not hold are removed first.
     pub fn note(&mut self, due: Due, counts: impl Fn(&Due) -> bool) {
         if self.entries.len() >= self.look_at {
             self.entries.retain(counts);
@@ -56,18 +57,18 @@ impl Schedule {
         self.entries.push(due);
     }
 
-    /// When the next is due.
+    /// The moment of the next entry.
     pub fn next(&self) -> Option<Moment> {
         self.entries.peek().map(|due| due.at)
     }
 
-    /// Takes the next, if it is due by `now`.
+    /// Takes the next entry, if it is due by `now`.
     pub fn take_due(&mut self, now: Moment) -> Option<Due> {
         self.next().filter(|at| *at <= now)?;
         self.entries.pop()
     }
 
-    /// How many messages wait.
+    /// The number of entries.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -1,4 +1,4 @@
-//! Pacing and its schedule.
+//! Tests of pacing and its schedule.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::topic_name::Pattern;
 
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// A session whose every topic has that interval.
+/// A session whose topics all have `interval`.
 fn paced(interval: Duration) -> Paces {
     let mut paces = Paces::default();
     paces.intervals().set(&pattern("*.>"), Some(interval));
@@ -43,7 +43,7 @@ fn an_interval_lets_the_first_and_then_the_newest_through() {
     assert!(matches!(paces.pace(&message("q.a", 4, &clock), clock.moment()), Paced::Now(_)), "after silence at once again");
 }
 
-/// PROTOCOL 9: what is held back when its topic is left is given back, to be booked.
+/// PROTOCOL 9: when a topic is left, its held message is returned, to be booked.
 #[test]
 fn leaving_gives_back_what_was_held() {
     let (mut paces, clock) = (paced(INTERVAL), Clock::by_hand(Timestamp(0)));
@@ -56,10 +56,10 @@ fn leaving_gives_back_what_was_held() {
     assert!(paces.is_empty());
 }
 
-/// Threats, row 22: whoever takes a topic with a long interval, gets a message and leaves, again and again, leaves nothing behind that
-/// grows. (Each left an entry, for up to an hour.) What still counts stays, and comes in its order.
+/// A session that subscribes to a topic with a long interval, gets a message and unsubscribes, again and again, leaves
+/// no growing memory behind. (Each time left an entry for up to an hour.) Entries that still count stay in their order.
 #[test]
-fn what_was_left_does_not_wait_for_its_time() {
+fn entries_of_left_topics_are_removed_before_their_time() {
     let (mut paces, mut schedule, clock) = (paced(Duration::from_secs(3600)), Schedule::default(), Clock::by_hand(Timestamp(0)));
     let (hour, mut most) = (Duration::from_secs(3600), 0);
     let mut pace = |paces: &mut Paces, topic: &str| {
@@ -80,8 +80,8 @@ fn what_was_left_does_not_wait_for_its_time() {
     assert_eq!(due.into_iter().filter(|topic| topic != "q.a").collect::<Vec<_>>(), kept);
 }
 
-/// What the same options cost again is nothing, and what other options cost is one look for each topic that is
-/// paced now. (It was the paced topics times the subscriptions, for each subscription of the command.)
+/// Setting the same options again costs no look-up. Setting other options costs one look-up for each topic that is
+/// paced now. (It cost paced topics times subscriptions, for each subscription of the command.)
 #[test]
 fn replacing_options_costs_a_look_for_each_paced_topic() {
     const SUBSCRIPTIONS: usize = 1_000;
@@ -109,7 +109,7 @@ fn replacing_options_costs_a_look_for_each_paced_topic() {
     assert_eq!(pacing.bytes(0), 0);
 }
 
-/// A session's pacing, and what it needs to be asked.
+/// A session's pacing with its surroundings.
 struct Desk {
     pacing: Pacing,
     clock: Clock,
@@ -117,7 +117,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// One subscription, with that interval.
+    /// A session with one subscription that has the interval `INTERVAL`.
     fn new(first: &str) -> Self {
         let mut pacing = Pacing::default();
         pacing.begin(0, [(&pattern(first), Some(INTERVAL))].into_iter());
@@ -139,7 +139,8 @@ impl Desk {
     }
 }
 
-/// A second subscribe with an interval and another pattern leaves what the first takes paced: what is held stays held, and falls due.
+/// A second subscribe with an interval and another pattern leaves the topics of the first pattern paced. Held messages
+/// stay held and fall due.
 #[test]
 fn another_pattern_leaves_the_first_paced() {
     let mut desk = Desk::new("*.a");
@@ -163,8 +164,9 @@ fn another_pattern_leaves_the_first_paced() {
     );
 }
 
-/// Topics follow other intervals a part at a time, with one look for each. A newer message of one whose turn has not come goes
-/// out at once, behind what was held. (All topics were looked at at once: 26,000 of them took a shard 10 ms and more.)
+/// Topics are adapted to new intervals in parts, with one look-up each. A newer message of a topic that was not adapted
+/// yet goes out at once, behind the held message. (All topics were examined at once: 26,000 of them took a shard 10 ms
+/// and more.)
 #[test]
 fn many_topics_follow_in_parts() {
     const TOPICS: usize = 10_000;
@@ -189,9 +191,10 @@ fn many_topics_follow_in_parts() {
     assert!(!desk.pacing.has(0) && desk.pacing.bytes(0) == 0);
 }
 
-/// While subscriptions end one after the other, a newer message that another subscription takes goes out behind what was held.
+/// While subscriptions end one after the other, a newer message that another subscription matches goes out behind the
+/// held message.
 #[test]
-fn what_was_held_goes_first_while_subscriptions_end() {
+fn a_held_message_goes_first_while_subscriptions_end() {
     let mut desk = Desk::new("q.*");
     desk.set_interval("*.a", None);
     desk.pacing.set_interval(0, &pattern("*.a"), Some(INTERVAL));
@@ -204,7 +207,7 @@ fn what_was_held_goes_first_while_subscriptions_end() {
     assert_eq!(desk.pass("q.a", 3), PacingDecision::Free);
 }
 
-/// A shorter interval brings a topic's due time forward, also where it changes again before all have followed.
+/// A shorter interval brings a topic's due time forward, even if it changes again before all topics are adapted.
 #[test]
 fn a_change_begins_anew() {
     let mut desk = Desk::new("q.*");

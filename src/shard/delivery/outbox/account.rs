@@ -1,21 +1,21 @@
-//! The bytes that wait in an outbox.
+//! The byte counts of an outbox.
 
 use super::queued::Queued;
 use crate::metrics::Tally;
 
-/// The bytes of one outbox.
+/// The byte counts of one outbox.
 #[derive(Default)]
 pub struct Account {
-    /// Of messages and presence; the bound is for these.
+    /// The bytes of messages and changes of presence. The bound applies to these.
     counted_bytes: usize,
-    /// How many these are.
+    /// The number of frames that the bound applies to.
     counted: usize,
-    /// Of replies, echoes and replayed messages.
+    /// The bytes of replies, echoes and replayed messages.
     uncounted_bytes: usize,
 }
 
 impl Account {
-    /// All bytes that wait.
+    /// The bytes of all frames.
     pub fn bytes(&self) -> usize {
         self.counted_bytes + self.uncounted_bytes
     }
@@ -25,7 +25,7 @@ impl Account {
         self.counted_bytes
     }
 
-    /// How many frames count against the bound.
+    /// The number of frames that count against the bound.
     pub fn counted(&self) -> usize {
         self.counted
     }
@@ -35,12 +35,12 @@ impl Account {
         self.uncounted_bytes
     }
 
-    /// Whether what counts fits into `bytes_max`. One frame may be of any size.
+    /// Whether the counted bytes fit into `bytes_max`. A single frame may have any size.
     pub fn fits(&self, bytes_max: usize) -> bool {
         self.counted_bytes <= bytes_max || self.counted <= 1
     }
 
-    /// A frame was queued.
+    /// Counts a frame that was queued.
     pub fn add(&mut self, queued: &Queued, tally: &mut Tally) {
         let bytes = queued.frame.len();
         match queued.is_counted() {
@@ -50,7 +50,7 @@ impl Account {
         tally.outbox_bytes(bytes as i64);
     }
 
-    /// A frame has left the queue.
+    /// Subtracts a frame that has left the queue.
     pub fn remove(&mut self, queued: &Queued, tally: &mut Tally) {
         let bytes = queued.frame.len();
         match queued.is_counted() {

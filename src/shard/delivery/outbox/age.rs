@@ -1,4 +1,4 @@
-//! What has waited longer than its rule's `max_age` allows.
+//! Messages that have waited longer than their rule's `max_age`.
 
 use std::time::Duration;
 
@@ -11,34 +11,36 @@ use crate::clock::Moment;
 use crate::config::OnSlow;
 use crate::metrics::DropReason;
 
-/// When the messages of one queue are too old.
+/// The ages of the messages in one queue.
 #[derive(Default)]
 pub struct Ages {
-    /// Until then nothing is too old.
+    /// The moment up to which no message is too old; `None`: no message can be.
     next: Option<Moment>,
-    /// A `conflate` topic's newest message waits that is too old: it goes out, unless another comes.
+    /// Whether the newest message of a `conflate` topic waits although it is too old. It goes out unless a newer one
+    /// comes.
     holds_newest: bool,
 }
 
-/// What a look through a queue found.
+/// The result of a pass over the queue.
 struct Aged {
-    /// The places of what is too old, in order, and how it ends.
+    /// The places of messages that are too old, in order, each with its end.
     ends: Vec<(i64, End)>,
-    /// Until then nothing more is too old.
+    /// The moment up to which no other message is too old.
     until: Option<Moment>,
-    /// A `conflate` topic's newest message is too old: it goes out, unless another comes.
+    /// Whether the newest message of a `conflate` topic is too old. It goes out unless a newer one comes.
     holds_newest: bool,
 }
 
 impl Ages {
-    /// A message was queued.
+    /// Notes a queued message.
     pub fn note(&mut self, message: &Routed) {
         let Some(max_age) = message.rule.max_age else { return };
         let replaces_held = self.holds_newest && message.rule.on_slow == OnSlow::Conflate;
         self.next = if replaces_held { Some(Moment::default()) } else { earlier(self.next, message.moment, max_age) };
     }
 
-    /// The places of what is too old in `queue` by `now`, in order, and how it ends; the frame at `pinned` has begun and is never too old.
+    /// The places of messages in `queue` that are too old by `now`, in order, each with its end. The partly written
+    /// frame at `pinned` is never too old.
     pub fn take_aged(&mut self, queue: &StableQueue, pinned: Option<i64>, now: Moment) -> Vec<(i64, End)> {
         if self.next.is_none_or(|at| now <= at) {
             return Vec::new();
@@ -49,8 +51,8 @@ impl Ages {
     }
 }
 
-/// What is too old in `queue` at `now`, but for the frame at `pinned`, which has begun: conflated where a newer one of the same
-/// subscription waits, else dropped.
+/// Finds the messages in `queue` that are too old at `now`, except the partly written frame at `pinned`. A `conflate`
+/// message is conflated if a newer one of the same subscription waits; others are dropped.
 fn look_for_aged(queue: &StableQueue, pinned: Option<i64>, now: Moment) -> Aged {
     let (mut aged, mut newer) = (Aged { ends: Vec::new(), until: None, holds_newest: false }, HashSet::default());
     for (place, queued) in queue.iter().rev() {
@@ -72,7 +74,7 @@ fn look_for_aged(queue: &StableQueue, pinned: Option<i64>, now: Moment) -> Aged 
     aged
 }
 
-/// The earlier of `next` and the moment that a message of `moment` is too old.
+/// The earlier of `next` and the moment at which a message published at `moment` is too old.
 fn earlier(next: Option<Moment>, moment: Moment, max_age: Duration) -> Option<Moment> {
     let at = moment + max_age;
     Some(next.map_or(at, |next| next.min(at)))

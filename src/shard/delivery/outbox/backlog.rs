@@ -1,4 +1,4 @@
-//! The frames that wait in an outbox: their order, where each kind is found, and the account of their bytes.
+//! The frames that wait in an outbox, in order, with the indexes by kind and the account of their bytes.
 
 use std::sync::Arc;
 
@@ -13,38 +13,39 @@ use crate::hub::PresenceChange;
 use crate::metrics::Tally;
 use crate::topic_name::TopicName;
 
-/// Pongs that wait at once; past that only the newest is kept (RFC 6455 §5.5.3 asks for no more).
+/// The most Pongs that wait. Past that, only the newest is kept (RFC 6455 §5.5.3 asks for no more).
 pub const PONGS_MAX: usize = 16;
 
-/// Frames in the order in which they go out. No operation's cost grows with their number: places keep their numbers, and indexes find
-/// whatever may be replaced or taken out.
+/// Frames in the order in which they go out. The cost of an operation does not grow with the number of frames: places
+/// keep their numbers, and indexes find the frames that may be replaced or removed.
 #[derive(Default)]
 pub struct Backlog {
     queue: StableQueue,
     /// The bytes of all frames.
     account: Account,
-    /// Where frames wait that may be replaced or taken out, except those in `newest_conflated`.
+    /// The places of frames that may be replaced or removed, except those in `newest_conflated`.
     index: Index,
-    /// How many bytes of the first frame the socket has accepted. A frame that has begun stays in its place.
+    /// The number of bytes of the first frame that the socket has accepted. A partly written frame stays in its place.
     begun: usize,
-    /// For each `conflate` topic, the one place before `conflated_to` where it waits; empty until the bound is first passed.
+    /// For each `conflate` topic, the place of its only message before `conflated_to`. Empty until the bound is first
+    /// exceeded.
     newest_conflated: HashMap<TopicName, i64>,
-    /// Before this place each `conflate` topic waits once, except in the frame that has begun.
+    /// Before this place, each `conflate` topic has one message, not counting a partly written frame.
     conflated_to: i64,
     /// Before this place no frame may be dropped.
     kept_to: i64,
-    /// What is to be looked at yet where topics are being left.
+    /// The examination of frames while topics are being left.
     leaving: Option<Leaving>,
 }
 
-/// The frames that waited when topics began to be left.
+/// The frames that waited when the leaving began.
 #[derive(Default)]
 struct Leaving {
-    /// The first place that was not looked at.
+    /// The first place that was not examined.
     next: i64,
-    /// The place behind the last.
+    /// The place behind the last frame.
     end: i64,
-    /// Of each of these topics with a gap, the newest place at which a message waits that it is told before.
+    /// For each left topic with a gap, the newest place of a message before which the gap is told.
     told_before: HashMap<TopicName, i64>,
 }
 
@@ -54,7 +55,7 @@ impl Backlog {
         &self.queue
     }
 
-    /// The bytes of the frames, by what they count as.
+    /// The bytes of the frames, split into counted and uncounted ones.
     pub fn account(&self) -> &Account {
         &self.account
     }
@@ -64,17 +65,17 @@ impl Backlog {
         self.index.has_ping()
     }
 
-    /// How many bytes of the first frame the socket has accepted.
+    /// The number of bytes of the first frame that the socket has accepted.
     pub fn begun(&self) -> usize {
         self.begun
     }
 
-    /// The socket has accepted `bytes` of the first frame.
+    /// Sets the number of bytes of the first frame that the socket has accepted.
     pub fn set_begun(&mut self, bytes: usize) {
         self.begun = bytes;
     }
 
-    /// The place of the frame that has begun.
+    /// The place of the partly written frame, if there is one.
     pub fn pinned(&self) -> Option<i64> {
         (self.begun > 0).then(|| self.queue.first())
     }
@@ -100,16 +101,16 @@ impl Backlog {
         }
     }
 
-    /// Puts a frame behind the one that has begun, before all others.
+    /// Puts a frame behind a partly written one, before all others.
     pub fn push_next(&mut self, queued: Queued, tally: &mut Tally) {
         let begun = if self.begun > 0 { self.remove(self.queue.first(), tally) } else { None };
         [Some(queued), begun].into_iter().flatten().for_each(|queued| self.push_first(queued, tally));
     }
 
-    /// Takes out the frame at `place`.
+    /// Removes and returns the frame at `place`.
     pub fn remove(&mut self, place: i64, tally: &mut Tally) -> Option<Queued> {
         let queued = self.queue.remove(place)?;
-        // The next frame may get the number of a place that was the last.
+        // The next frame may get the number of this place if it was the last.
         self.conflated_to = self.conflated_to.min(self.queue.end());
         self.kept_to = self.kept_to.min(self.queue.end());
         self.account.remove(&queued, tally);
@@ -120,7 +121,8 @@ impl Backlog {
         Some(queued)
     }
 
-    /// Takes out the newest change that waits of the same member and topic, if `change` undoes it; `false`: no frame was taken out.
+    /// Removes the newest waiting change of the same member and topic, if `change` undoes it. Returns `false` if no
+    /// frame was removed.
     pub fn cancel(&mut self, change: &PresenceChange, tally: &mut Tally) -> bool {
         let Some(place) = self.index.newest_change(change) else { return false };
         let is_undone = match self.queue.get(place).map(|queued| &queued.what) {
@@ -130,7 +132,7 @@ impl Backlog {
         is_undone && self.pinned() != Some(place) && self.remove(place, tally).is_some()
     }
 
-    /// Puts `pong` in the place of the newest Pong, if as many wait as may; `false`: fewer do.
+    /// Replaces the newest Pong by `pong`, if [`PONGS_MAX`] Pongs wait. Returns `false` if fewer do.
     pub fn replace_pong(&mut self, pong: &Queued, tally: &mut Tally) -> bool {
         let pinned = self.pinned().and_then(|place| self.queue.get(place));
         let waiting = self.index.pongs() - usize::from(pinned.is_some_and(|queued| matches!(queued.what, What::Pong)));
@@ -142,8 +144,8 @@ impl Backlog {
         true
     }
 
-    /// Puts each `conflate` topic's newest message in the place of its oldest; the others end here. Frames that an earlier call looked at
-    /// are not looked at again.
+    /// Moves the newest message of each `conflate` topic to the place of its oldest. The others end here. Frames that
+    /// an earlier call examined are not examined again.
     pub fn conflate(&mut self, tally: &mut Tally) {
         let pinned = self.pinned();
         for place in self.conflated_to.max(self.first_loose())..self.queue.end() {
@@ -162,7 +164,8 @@ impl Backlog {
         self.kept_to = self.kept_to.min(self.queue.end());
     }
 
-    /// The place of the oldest frame that may be dropped; frames that an earlier call passed over are not looked at again.
+    /// The place of the oldest frame that may be dropped. Frames that an earlier call passed over are not examined
+    /// again.
     pub fn next_droppable(&mut self) -> Option<i64> {
         self.kept_to = self.kept_to.max(self.first_loose());
         while self.kept_to < self.queue.end() {
@@ -174,26 +177,27 @@ impl Backlog {
         None
     }
 
-    /// Whether the one frame that counts against the bound, beside one that has begun, is the newest message of a `conflate` topic.
+    /// Whether the only frame that counts against the bound, beside a partly written one, is the newest message of a
+    /// `conflate` topic.
     pub fn is_newest_alone(&self) -> bool {
         let pinned = self.pinned();
         let begun = pinned.and_then(|place| self.queue.get(place)).is_some_and(Queued::is_counted);
         self.account.counted() - usize::from(begun) == 1 && self.newest_conflated.values().any(|place| Some(*place) != pinned)
     }
 
-    /// The newest message of `topic` that waits from before that `leaving`.
+    /// The newest message of `topic` that waits from before the unsubscribe number `leaving`.
     pub fn newest_unsubscribed(&self, topic: &TopicName, leaving: u32) -> Option<&Routed> {
         self.message(self.index.newest_unsubscribed(topic, leaving)?)
     }
 
-    /// Topics are to be left, of which all frames that wait now are looked at by [`Backlog::leave`].
+    /// Begins to leave topics. [`Backlog::leave`] examines all frames that wait now.
     pub fn begin_to_leave(&mut self) {
         self.leaving = Some(Leaving { next: self.queue.first(), end: self.queue.end(), ..Leaving::default() });
     }
 
-    /// Looks at no more places than `most`: the session has left the topics for which `left` holds, and from now on nothing takes the place
-    /// of their messages. `has_gap` says whether a gap is told before a message. How many places there were; fewer than `most`: that was
-    /// all.
+    /// Examines at most `most` places. Messages of the topics for which `left` holds are marked with the unsubscribe
+    /// `number`, and no newer message replaces them from now on. `has_gap` says whether a gap is told before a message.
+    /// Returns the number of places examined; fewer than `most` means that all were.
     pub fn leave(&mut self, most: usize, number: u32, left: impl Fn(&TopicName) -> bool, has_gap: impl Fn(&Routed) -> bool) -> usize {
         let Some(mut leaving) = self.leaving.take() else { return 0 };
         leaving.next = leaving.next.max(self.queue.first());
@@ -211,12 +215,12 @@ impl Backlog {
         looked_at
     }
 
-    /// The newest message of a topic that was left, if a gap was told before it when it was looked at.
+    /// The newest message of a left topic before which a gap was told when the message was examined.
     pub fn newest_left(&self, topic: &TopicName) -> Option<&Routed> {
         self.message(*self.leaving.as_ref()?.told_before.get(topic)?)
     }
 
-    /// All topics have been left.
+    /// Ends the examination; all topics have been left.
     pub fn end_leaving(&mut self) {
         self.leaving = None;
     }
@@ -235,7 +239,7 @@ impl Backlog {
         self.enter(place);
     }
 
-    /// Closes the queue up once it is mostly empty places, and makes the index anew.
+    /// Removes the empty places of the queue if there are many, and rebuilds the indexes.
     pub fn close_up(&mut self) {
         if !self.queue.is_sparse() {
             return;
@@ -244,7 +248,7 @@ impl Backlog {
         let left_to = self.leaving.as_ref().map(|leaving| self.queue.count_before(leaving.end));
         self.queue.close_up();
         if let Some(end) = left_to {
-            // All are looked at once more: their places have other numbers.
+            // All frames are examined again, because their places have other numbers.
             let (next, end) = (self.queue.first(), self.queue.first() + end as i64);
             self.leaving = Some(Leaving { next, end, ..Leaving::default() });
         }
@@ -260,7 +264,7 @@ impl Backlog {
         }
     }
 
-    /// Gives the queue's memory back, if no frame waits.
+    /// Frees the queue's memory, if no frame waits.
     pub fn shrink(&mut self) {
         self.queue.shrink();
     }

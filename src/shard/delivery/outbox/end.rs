@@ -1,21 +1,21 @@
-//! How a message's way to one session ends; each that was routed has one end.
+//! The end of a message on its way to one session. Each routed message has exactly one end.
 
 use super::queued::Queued;
 use crate::metrics::{DropReason, RuleId, Tally};
 
-/// What became of a message that was routed to a session.
+/// The end of a message that was routed to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Written to the socket, whole.
+    /// The message was written to the socket completely.
     Delivered,
-    /// A newer one of its topic took its place.
+    /// A newer message of its topic replaced it.
     Conflated,
-    /// Given up.
+    /// The message was given up.
     Dropped(DropReason),
 }
 
 impl End {
-    /// Books that a message of `rule` has ended so.
+    /// Books this end of a message of `rule`.
     pub fn book(self, rule: RuleId, tally: &mut Tally) {
         match self {
             Self::Delivered => tally.delivered(rule, 1),
@@ -25,17 +25,17 @@ impl End {
     }
 }
 
-/// What has left an outbox, for the client's window.
+/// Counts of the frames that have left an outbox, for the client's deflate window.
 #[derive(Debug, Default)]
 pub struct Departed {
-    /// What the client inflates of it, in bytes.
+    /// The number of bytes that the frames inflate to.
     pub inflated_bytes: u64,
-    /// How many live messages might have referred to earlier ones, had they not waited.
+    /// The number of live messages that might have referred to earlier ones if they had not waited.
     pub unreferred: u64,
 }
 
 impl Departed {
-    /// A frame has left whole.
+    /// Counts a frame that was written completely.
     pub fn note(&mut self, queued: &Queued) {
         self.inflated_bytes += u64::from(queued.frame.inflated_bytes());
         self.unreferred += u64::from(queued.is_unreferred());
@@ -52,7 +52,7 @@ pub fn book_end(queued: &Queued, end: End, tally: &mut Tally) {
     }
 }
 
-/// Books that a message has left whole, and how it was compressed.
+/// Books that a message was written completely, and how it was compressed.
 pub fn book_delivered(queued: &Queued, tally: &mut Tally) {
     let Some(message) = queued.message() else { return };
     End::Delivered.book(message.rule.id, tally);

@@ -1,4 +1,4 @@
-//! What was dropped for one session and is not yet told.
+//! The gaps of one session: dropped messages that it is not told of yet.
 
 use std::sync::Arc;
 
@@ -10,66 +10,68 @@ use crate::config::Rule;
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
 
-/// What the gaps of one topic take, in bytes, beside its spans: the place in the map, and what that has free.
+/// The bytes that the gaps of one topic take beside their spans: the entry in the map, and the map's free capacity.
 const TOPIC_BYTES: usize = 128;
 
-/// What a span takes, in bytes: its vector grows by halves.
+/// The bytes that a span takes. Its vector grows by halves.
 const SPAN_BYTES: usize = 24;
 
-/// What the gaps of one session may take, in bytes, where the bound of its outbox is less.
+/// The bytes that the gaps of one session may take at least, even if the bound of its outbox is less.
 pub(super) const BYTES_LEAST: usize = 64 << 10;
 
-/// Past so many of one topic, the last grows over what was conflated between: those offsets don't come either.
+/// The most gaps of one topic. Past that, the last gap is extended over messages conflated in between: their offsets do
+/// not come either.
 const GAPS_PER_TOPIC_MAX: usize = 16;
 
-/// Offsets that were dropped, both ends included.
+/// A range of dropped offsets, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// The topic whose messages were dropped.
     pub topic: TopicName,
-    /// The first.
+    /// The first dropped offset.
     pub from: Offset,
-    /// The last.
+    /// The last dropped offset.
     pub to: Offset,
 }
 
-/// Of each topic what was dropped since its last message went out.
+/// The messages of each topic that were dropped since the topic's last message went out.
 #[derive(Default)]
 pub struct Gaps {
     by_topic: IndexMap<TopicName, Topic, RandomState>,
     count: usize,
-    /// So many of the first topics are still to be looked at where topics are being left.
+    /// How many of the first topics are still to be examined while topics are being left.
     unchecked: usize,
 }
 
 /// The gaps of one topic.
 pub struct Topic {
-    /// The life of the topic that they are of; in the next, the epoch says what was lost.
+    /// The epoch of the topic in which the messages were dropped. In a later epoch, the epoch itself tells the loss.
     epoch: Epoch,
-    /// Rising; both ends included.
+    /// The ranges in ascending order, both ends included.
     spans: Vec<(Offset, Offset)>,
-    /// Of the last one dropped. Under one rule the oldest goes first, so nothing that was dropped has an older one waiting.
+    /// The rule of the message dropped last. Under one rule the oldest message is dropped first, so no older message
+    /// waits than a dropped one.
     rule: Arc<Rule>,
 }
 
 impl Gaps {
-    /// About how much memory they take, in bytes.
+    /// About the memory of the gaps, in bytes.
     pub fn bytes(&self) -> usize {
         self.by_topic.len() * TOPIC_BYTES + self.count * SPAN_BYTES
     }
 
-    /// Whether they take no more than an outbox that is bounded by `bytes_max`, beside which they may: each is remembered until its
-    /// topic's next message.
+    /// Whether the gaps take no more memory than an outbox bounded by `bytes_max` (or [`BYTES_LEAST`]). They may take
+    /// it beside the outbox, because each is remembered until its topic's next message.
     pub fn fit(&self, bytes_max: usize) -> bool {
         self.bytes() <= bytes_max.max(BYTES_LEAST)
     }
 
-    /// The topics of which there are some, each with its rule.
+    /// The topics with gaps, each with its rule.
     pub fn topics(&self) -> impl Iterator<Item = (&TopicName, &Rule)> {
         self.by_topic.iter().map(|(topic, gaps)| (topic, &*gaps.rule))
     }
 
-    /// Whether there are none.
+    /// Whether there are no gaps.
     pub fn is_empty(&self) -> bool {
         self.by_topic.is_empty()
     }
@@ -96,12 +98,12 @@ impl Gaps {
         }
     }
 
-    /// Whether one is to be told before `message`: what was dropped lies behind the replayed messages that still wait.
+    /// Whether a gap is to be told before `message`. A gap lies behind the replayed messages that still wait.
     pub fn has_before(&self, message: &Routed) -> bool {
         self.by_topic.get(&message.topic).is_some_and(|topic| topic.has_before(message))
     }
 
-    /// Takes those of `name` that are to be told before what has `position`, in order.
+    /// Takes the gaps of `name` that are to be told before `position`, in order.
     pub fn take_before(&mut self, name: &TopicName, position: Position) -> Vec<Gap> {
         let of_its_life = self.by_topic.get_mut(name).filter(|topic| topic.epoch == position.epoch);
         let Some(topic) = of_its_life else { return Vec::new() };
@@ -115,7 +117,7 @@ impl Gaps {
         gaps
     }
 
-    /// Forgets those of at most `most` topics; returns the number of these topics.
+    /// Forgets the gaps of at most `most` topics. Returns the number of these topics.
     pub fn forget_some(&mut self, most: usize) -> usize {
         let topics = most.min(self.by_topic.len());
         let forgotten = self.by_topic.drain(self.by_topic.len() - topics..);
@@ -123,22 +125,23 @@ impl Gaps {
         topics
     }
 
-    /// The number of topics that have some.
+    /// The number of topics with gaps.
     pub fn len(&self) -> usize {
         self.by_topic.len()
     }
 
-    /// Forgets those of `topic`.
+    /// Forgets the gaps of `topic`.
     pub fn forget(&mut self, topic: &TopicName) {
         self.count -= self.remove(topic).map_or(0, |topic| topic.spans.len());
     }
 
-    /// Topics are to be left: all that there are now are looked at by [`Gaps::leave`].
+    /// Begins to leave topics. [`Gaps::leave`] examines all topics that have gaps now.
     pub fn begin_to_leave(&mut self) {
         self.unchecked = self.by_topic.len();
     }
 
-    /// Looks at no more topics than `most`, and forgets those that `left` names. How many there were; fewer than `most`: that was all.
+    /// Examines at most `most` topics, and forgets the gaps of those for which `left` holds. Returns the number of
+    /// topics examined; fewer than `most` means that all were.
     pub fn leave(&mut self, most: usize, left: impl Fn(&TopicName, &Topic) -> bool) -> usize {
         let looked_at = most.min(self.unchecked);
         for _ in 0..looked_at {
@@ -151,19 +154,19 @@ impl Gaps {
         looked_at
     }
 
-    /// The last topic takes its place; where that was looked at already, it is once more.
+    /// Removes a topic. The last topic takes its place; if that one was examined already, it is examined again.
     fn remove(&mut self, topic: &TopicName) -> Option<Topic> {
         let removed = self.by_topic.swap_remove(topic);
         self.unchecked = self.unchecked.min(self.by_topic.len());
         removed
     }
 
-    /// Forgets all.
+    /// Forgets all gaps.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// All, in no order.
+    /// All gaps, in no particular order.
     #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = Gap> {
         let of_topic = |(topic, gaps): (&TopicName, &Topic)| {
@@ -175,7 +178,7 @@ impl Gaps {
 }
 
 impl Topic {
-    /// Whether the first is told before `message`, which is of the same life.
+    /// Whether the first gap is told before `message`, which has to be of the same epoch.
     pub fn has_before(&self, message: &Routed) -> bool {
         self.epoch == message.position.epoch && self.spans.first().is_some_and(|(_, to)| *to < message.position.offset)
     }

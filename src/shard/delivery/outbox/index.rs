@@ -1,5 +1,5 @@
-//! Where in the queue of an outbox the frames lie that others replace, cancel or refer to. Conflated messages have an index of their
-//! own.
+//! The places of frames in an outbox that later frames replace, cancel or refer to. Conflated messages have an index of
+//! their own.
 
 use foldhash::HashMap;
 
@@ -8,12 +8,12 @@ use crate::hub::PresenceChange;
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
-/// Places in one queue.
+/// Places in the queue of one outbox.
 #[derive(Default)]
 pub struct Index {
-    /// The changes of one member on one topic that wait, in order.
+    /// The places of waiting changes of each member of a topic, in order.
     changes: HashMap<(TopicName, SessionId), Vec<i64>>,
-    /// Of each topic in each leaving the place of the newest message that waits from before it.
+    /// For each topic and number of an unsubscribe, the place of the newest message from before it.
     newest_unsubscribed: HashMap<(TopicName, u32), i64>,
     pings: usize,
     pongs: usize,
@@ -26,7 +26,7 @@ impl Index {
         self.pings > 0
     }
 
-    /// How many Pongs wait.
+    /// The number of Pongs that wait.
     pub fn pongs(&self) -> usize {
         self.pongs
     }
@@ -36,21 +36,21 @@ impl Index {
         self.newest_pong
     }
 
-    /// The place of the newest change of the same member on the same topic.
+    /// The place of the newest waiting change of the same member and topic.
     pub fn newest_change(&self, change: &PresenceChange) -> Option<i64> {
         self.changes.get(&key(change))?.last().copied()
     }
 
-    /// The place of the newest message of `topic` that waits from before that `leaving`.
+    /// The place of the newest message of `topic` that waits from before the unsubscribe number `leaving`.
     pub fn newest_unsubscribed(&self, topic: &TopicName, leaving: u32) -> Option<i64> {
         self.newest_unsubscribed.get(&(topic.clone(), leaving)).copied()
     }
 
-    /// Enters what was put at `place`, behind all others.
+    /// Enters the frame that was put at `place`, behind all others.
     pub fn enter(&mut self, place: i64, what: &What) {
         match what {
             What::Presence(change) => self.changes.entry(key(change)).or_default().push(place),
-            What::Members => self.changes.clear(), // its reader knows by it what the changes before it have told
+            What::Members => self.changes.clear(), // the client knows from this list what the changes before it have told
             What::Ping => self.pings += 1,
             What::Pong => (self.pongs, self.newest_pong) = (self.pongs + 1, Some(place)),
             What::Unsubscribed(message, leaving) => {
@@ -60,7 +60,7 @@ impl Index {
         }
     }
 
-    /// Enters what was put at `place`, before all others.
+    /// Enters the frame that was put at `place`, before all others.
     pub fn enter_first(&mut self, place: i64, what: &What) {
         match what {
             What::Presence(change) => self.changes.entry(key(change)).or_default().insert(0, place),
@@ -73,7 +73,7 @@ impl Index {
         }
     }
 
-    /// What was at `place` has left the queue.
+    /// Removes the frame at `place`, which has left the queue.
     pub fn leave(&mut self, place: i64, what: &What) {
         match what {
             What::Presence(change) => {
@@ -99,7 +99,7 @@ impl Index {
         }
     }
 
-    /// Forgets every place, and keeps its memory.
+    /// Forgets every place and keeps the memory.
     pub fn clear(&mut self) {
         self.changes.clear();
         self.newest_unsubscribed.clear();

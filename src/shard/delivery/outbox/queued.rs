@@ -1,4 +1,4 @@
-//! A frame that waits for one session, with what it is.
+//! A frame that waits for one session, with its kind.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use crate::topic_name::TopicName;
 
 /// A frame on its way to one session.
 pub struct Queued {
-    /// The whole frame, shared with whoever else takes it.
+    /// The complete frame, shared with the other sessions that get it.
     pub frame: FrameBytes,
-    /// What it is.
+    /// The kind of the frame.
     pub what: What,
 }
 
-/// What is kept of a message whose frame waits: all but its payload, which is in the frame. So what waits is not held twice.
+/// A message whose frame waits, without its payload. The payload is in the frame, so it is not held twice.
 #[derive(Debug)]
 pub struct Routed {
-    /// Its topic.
+    /// The message's topic.
     pub topic: TopicName,
-    /// Where it stands there.
+    /// The message's position in the topic.
     pub position: Position,
-    /// When it was published.
+    /// The moment of its publication.
     pub moment: Moment,
-    /// The rule that it was published under.
+    /// The rule under which it was published.
     pub rule: Arc<Rule>,
 }
 
@@ -37,22 +37,24 @@ impl From<&Message> for Routed {
     }
 }
 
-/// What a queued frame is, for the accounts and for what may give way.
+/// The kind of a queued frame, for the accounts and for the rules by which frames give way.
 pub enum What {
     /// A live message.
     Message(Arc<Routed>),
-    /// A live message of a topic that the session has unsubscribed from since. No newer message takes its place. If it is dropped, the gap
-    /// is told only before another message from before the same unsubscribe, which has this number in the outbox.
+    /// A live message of a topic that the session has unsubscribed from since. No newer message replaces it. The second
+    /// field is the number of the unsubscribe in this outbox. If the message is dropped, the gap is told only before
+    /// another message with the same number.
     Unsubscribed(Arc<Routed>, u32),
-    /// A message out of history; it is read as the socket takes it, and does not count against the bound.
+    /// A message from history. It is read as the socket accepts it, and does not count against the bound.
     Replayed(Arc<Routed>),
     /// A join or a leave.
     Presence(Arc<PresenceChange>),
-    /// A reply, an echo or a notice; never dropped.
+    /// A reply, an echo or a notice. It is never dropped.
     Reply,
-    /// A reply that tells who is in a topic: no change before it cancels out with one behind it. Never dropped.
+    /// A reply that lists the members of a topic. A change of presence before it does not cancel out with one behind
+    /// it. It is never dropped.
     Members,
-    /// The gateway's heartbeat; never dropped.
+    /// The gateway's heartbeat. It is never dropped.
     Ping,
     /// The answer to a Ping.
     Pong,
@@ -61,7 +63,7 @@ pub enum What {
 }
 
 impl Queued {
-    /// The message that it carries, if it is one.
+    /// The message that the frame carries, if any.
     pub fn message(&self) -> Option<&Arc<Routed>> {
         match &self.what {
             What::Message(message) | What::Unsubscribed(message, _) | What::Replayed(message) => Some(message),
@@ -69,23 +71,23 @@ impl Queued {
         }
     }
 
-    /// Whether it is a live message of a topic whose messages refer to earlier ones, and this one doesn't.
+    /// Whether the frame is a live message without a reference in a topic whose messages refer to earlier ones.
     pub fn is_unreferred(&self) -> bool {
         let (What::Message(message) | What::Unsubscribed(message, _)) = &self.what else { return false };
         message.rule.deflate == TopicDeflate::History && self.frame.deflated() != Some(DeflateHow::History)
     }
 
-    /// Whether it counts against the bound.
+    /// Whether the frame counts against the bound.
     pub fn is_counted(&self) -> bool {
         matches!(self.what, What::Message(_) | What::Unsubscribed(..) | What::Presence(_))
     }
 
-    /// Whether it may be dropped where conflating frees too little.
+    /// Whether the frame may be dropped if conflating frees too little.
     pub fn may_be_dropped(&self) -> bool {
         matches!(&self.what, What::Message(message) | What::Unsubscribed(message, _) if message.rule.on_slow != OnSlow::Disconnect)
     }
 
-    /// The topic within which a newer message takes its place.
+    /// The topic of a frame that a newer message of the topic may replace.
     pub fn conflated_topic(&self) -> Option<&TopicName> {
         match &self.what {
             What::Message(message) if message.rule.on_slow == OnSlow::Conflate => Some(&message.topic),

@@ -1,10 +1,11 @@
-//! The queue of an outbox. A place in it keeps its number whatever goes before or behind it, so that an index may name it.
+//! The queue of an outbox. A place in it keeps its number when frames before or behind it come or go, so that an index
+//! may name it.
 
 use std::collections::VecDeque;
 
 use super::queued::Queued;
 
-/// Empty places that may lie between others, beyond as many as those others.
+/// The number of empty places that are always allowed. Beyond it, there may be as many empty places as occupied ones.
 const EMPTY_MAX: usize = if cfg!(test) { 2 } else { 32 };
 
 /// Frames in order. The first place and the last are never empty.
@@ -17,7 +18,7 @@ pub struct StableQueue {
 }
 
 impl StableQueue {
-    /// Whether nothing waits.
+    /// Whether no frame waits.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -32,28 +33,28 @@ impl StableQueue {
         self.first + self.places.len() as i64
     }
 
-    /// What goes out next.
+    /// The frame that goes out next.
     pub fn front(&self) -> Option<&Queued> {
         self.places.front().and_then(Option::as_ref)
     }
 
-    /// What is at `place`.
+    /// The frame at `place`.
     pub fn get(&self, place: i64) -> Option<&Queued> {
         self.places.get(self.index(place)?)?.as_ref()
     }
 
-    /// What is at `place`, to be changed.
+    /// The frame at `place`, mutable.
     pub fn get_mut(&mut self, place: i64) -> Option<&mut Queued> {
         let index = self.index(place)?;
         self.places.get_mut(index)?.as_mut()
     }
 
-    /// All that waits, in order.
+    /// All frames with their places, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (i64, &Queued)> + Clone {
         self.places.iter().enumerate().filter_map(|(index, queued)| Some((self.first + index as i64, queued.as_ref()?)))
     }
 
-    /// Puts `queued` behind all others; its place.
+    /// Puts `queued` behind all others. Returns its place.
     pub fn push_back(&mut self, queued: Queued) -> i64 {
         self.places.push_back(Some(queued));
         self.end() - 1
@@ -65,7 +66,7 @@ impl StableQueue {
         self.first -= 1;
     }
 
-    /// Takes out what is at `place`.
+    /// Removes and returns the frame at `place`.
     pub fn remove(&mut self, place: i64) -> Option<Queued> {
         let index = self.index(place)?;
         let queued = self.places.get_mut(index)?.take()?;
@@ -82,24 +83,25 @@ impl StableQueue {
         Some(queued)
     }
 
-    /// Whether it is worth [`StableQueue::close_up`]: each empty place was made by a removal, so that costs no more than those.
+    /// Whether [`StableQueue::close_up`] is worth its cost. Each empty place was made by a removal, so closing up costs
+    /// no more than the removals.
     pub fn is_sparse(&self) -> bool {
         self.empty > EMPTY_MAX && self.empty > self.places.len() / 2
     }
 
-    /// Takes the empty places out; all numbers behind them change.
+    /// Removes the empty places. The numbers of all places behind them change.
     pub fn close_up(&mut self) {
         self.places.retain(Option::is_some);
         self.places.shrink_to(2 * self.places.len());
         self.empty = 0;
     }
 
-    /// How many places before `place` are not empty.
+    /// The number of occupied places before `place`.
     pub fn count_before(&self, place: i64) -> usize {
         self.iter().take_while(|(at, _)| *at < place).count()
     }
 
-    /// Gives its memory back, if nothing waits.
+    /// Frees the queue's memory, if no frame waits.
     pub fn shrink(&mut self) {
         if self.places.is_empty() {
             self.places = VecDeque::new();

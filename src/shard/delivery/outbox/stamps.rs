@@ -1,5 +1,5 @@
-//! What goes before the messages of one stream that tells where it stands. It is made as a message is written and not before: what is
-//! conflated, dropped or replayed meanwhile changes what the stream stands at.
+//! The stamps before the messages of a stream that tells its position. A stamp is made when its message is written and
+//! not before, because conflated, dropped and replayed messages change the position.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use super::queued::Queued;
 use super::stable_queue::StableQueue;
 use crate::dialect::{Framing, StreamPosition, stamp};
 
-/// Frames that are stamped for one write.
+/// The most frames that are stamped for one write.
 const STAMPED_MAX: usize = 16;
 
-/// The stamps of one session, for the time of one write; of most sessions, none.
+/// The stamps of one session for one write. Most sessions have none.
 pub struct Stamps<'a> {
     stands: Option<&'a mut Arc<StreamPosition>>,
     framing: Framing,
@@ -21,13 +21,13 @@ pub struct Stamps<'a> {
 }
 
 impl<'a> Stamps<'a> {
-    /// Those of a session whose stream `stands` there, if it tells so.
+    /// The stamps of a session whose stream is at `stands`; `None`: its stream does not tell its position.
     pub fn of(framing: Framing, stands: Option<&'a mut Arc<StreamPosition>>) -> Self {
         Self { stands, framing, text: Vec::new() }
     }
 
-    /// Puts the frames of `queue` into `parts`, up to the next that one of `gaps` must be told before, but for the first `begun` bytes; how
-    /// many parts that are.
+    /// Puts the frames of `queue` into `parts`, without the first `begun` bytes, up to the next frame before which one
+    /// of `gaps` must be told. Returns the number of parts.
     pub fn gather<'p>(&'p mut self, queue: &'p StableQueue, gaps: &Gaps, begun: usize, parts: &mut [IoSlice<'p>]) -> usize {
         let is_next = |index, queued: &Queued| index == 0 || !queued.message().is_some_and(|message| gaps.has_before(message));
         let waiting = queue.iter().map(|(_, queued)| queued).enumerate().take_while(|&(index, queued)| is_next(index, queued));
@@ -65,7 +65,7 @@ impl<'a> Stamps<'a> {
         count
     }
 
-    /// How many bytes `queued`, the next frame, has with its stamp.
+    /// The number of bytes of `queued`, the next frame, with its stamp.
     pub fn stamped_bytes(&mut self, queued: &Queued) -> usize {
         let Some(stands) = &self.stands else { return queued.frame.len() };
         self.text.clear();
@@ -73,7 +73,7 @@ impl<'a> Stamps<'a> {
         self.text.len() + queued.frame.len() - stamped
     }
 
-    /// `queued` is written whole.
+    /// Notes that `queued` was written completely.
     pub fn written(&mut self, queued: &Queued) {
         if let (Some(stands), Some(message)) = (&mut self.stands, queued.message()) {
             Arc::make_mut(stands).advance(&message.topic, message.position);
@@ -81,7 +81,8 @@ impl<'a> Stamps<'a> {
     }
 }
 
-/// Appends the stamp of `queued` for a stream that `stands` where it stood before; how many bytes of the frame it stands in place of.
+/// Appends the stamp of `queued` to `text`. `stands` is the stream's position before it, and is advanced. Returns the
+/// number of bytes of the frame that the stamp replaces.
 fn put_stamp(text: &mut Vec<u8>, stands: &mut StreamPosition, queued: &Queued, framing: Framing) -> usize {
     let Some(message) = queued.message() else { return 0 };
     stands.advance(&message.topic, message.position);
