@@ -1,4 +1,4 @@
-//! A shard without sockets, or with those that a test gives it.
+//! Tests of a shard without sockets, or with sockets of the test.
 
 use std::sync::Arc;
 

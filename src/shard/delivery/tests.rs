@@ -1,4 +1,5 @@
-//! Who takes what, and that what is given to sessions is written once, in order, and given up when all have it.
+//! Tests of the subscribers, of the write batch (each frame is written once, in order, and then released), and of
+//! changes of presence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,11 +20,11 @@ const SLOTS: usize = 6;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A message for the slots of this mask.
+    /// Adds a message for the slots of this mask.
     Give(u8),
-    /// So many slots are written to.
+    /// Writes to this number of slots.
     Flush(usize),
-    /// A slot's session has ended, or its chain went elsewhere.
+    /// Drops the chain of this slot.
     Drop(usize),
 }
 
@@ -35,13 +36,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A write batch and what it should be: for each slot the frames that it has not been written.
+/// A write batch and its expected content: the frames that each slot is owed.
 #[derive(Default)]
 struct Checked {
     batch: WriteBatch,
     chains: [Chain; SLOTS],
     owed: [Vec<FrameNumber>; SLOTS],
-    /// By frame the offset of its message, until it is given up.
+    /// The offset of each frame's message, until the frame is released.
     waiting: BTreeMap<FrameNumber, u64>,
     given: u64,
 }
@@ -82,9 +83,10 @@ impl Checked {
 }
 
 proptest! {
-    /// DESIGN: a message that comes in the middle of a flush joins what waits for the same sessions.
+    /// DESIGN: a message that comes during a flush joins the frames that wait for the same sessions, and each frame is
+    /// written once.
     #[test]
-    fn whatever_comes_during_a_flush_is_written_once(steps in prop::collection::vec(step(), 1..60)) {
+    fn a_message_during_a_flush_is_written_once(steps in prop::collection::vec(step(), 1..60)) {
         let (mut checked, clock) = (Checked::default(), Clock::by_hand(Timestamp(0)));
         for step in steps {
             match step {
@@ -101,9 +103,9 @@ proptest! {
     }
 }
 
-/// No more is taken in than leaves, and a batch that has grown large is to end.
+/// A batch accepts no more messages than were released, and a large batch has to end.
 #[test]
-fn a_batch_takes_in_as_much_as_leaves() {
+fn a_batch_accepts_as_much_as_it_releases() {
     let (mut checked, clock) = (Checked::default(), Clock::by_hand(Timestamp(0)));
     checked.give(0b11, &clock);
     checked.give(0b10, &clock);
@@ -130,7 +132,7 @@ fn takers(subscribers: &Subscribers, topic: &str) -> (BTreeSet<u32>, BTreeSet<u3
     (slots, watchers)
 }
 
-/// PROTOCOL 2: names and patterns find their sessions; the first and the last on each are told.
+/// PROTOCOL 2: sessions are found by names and patterns. The first and the last subscription to each are reported.
 #[test]
 fn subscribers_are_found_by_name_and_by_pattern() {
     let mut subscribers = Subscribers::default();
@@ -157,7 +159,7 @@ fn subscribers_are_found_by_name_and_by_pattern() {
     assert_eq!(takers(&subscribers, "q.a"), ([].into(), [].into()));
 }
 
-/// A message that was held for many sessions is one frame for those that get it together, encoded once.
+/// A message that was held for many sessions is one frame, encoded once, for those that get it together.
 #[test]
 fn held_messages_share_a_frame() {
     let (mut batch, clock) = (WriteBatch::default(), Clock::by_hand(Timestamp(0)));
@@ -169,7 +171,7 @@ fn held_messages_share_a_frame() {
     assert_ne!(batch.share_message(&held), frame, "a frame before a mark may be given up before it is written");
 }
 
-/// A shard with sessions that watch `p.>`, but for the first, and so many changes of as many topics.
+/// A shard whose sessions, except the first, watch `p.>`, with `changes` changes of as many topics.
 fn watched(sessions: usize, changes: usize) -> Bench {
     let mut bench = Bench::new();
     for _ in 0..sessions {
@@ -185,8 +187,8 @@ fn watched(sessions: usize, changes: usize) -> Bench {
     bench
 }
 
-/// What a command makes others hear is told a part at a time, each change encoded once, and whoever is owed something
-/// else waits behind one part. (One command that 2,000 watched held its shard for 3.1 s.)
+/// Changes of presence are told in parts, and each change is encoded once. A session that is owed something else waits
+/// behind one part. (One command with 2,000 watchers held its shard for 3.1 s.)
 #[test]
 fn many_changes_are_told_to_many_in_parts() {
     const SESSIONS: usize = 2_000;
@@ -218,7 +220,7 @@ fn many_changes_are_told_to_many_in_parts() {
 
 /// Joins and leaves that come faster than they are told cancel out, and take no memory.
 #[test]
-fn what_comes_and_goes_while_others_are_told_is_told_to_nobody() {
+fn joins_and_leaves_cancel_out_while_others_are_told() {
     let mut bench = watched(300, 2);
     let waiting = bench.state().changes.bytes();
     for number in 0..20_000 {

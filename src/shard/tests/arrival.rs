@@ -1,13 +1,14 @@
-//! How a session's first bytes leave.
+//! Tests of a session's first bytes: the 101 and the frames queued before its socket arrived.
 
 use std::io::Read;
 
 use super::bench::{Bench, HEAD, events, read_head};
 use crate::shard::slot::{Metered, Stream};
 
-/// The 101 and what the session was told before its socket came leave in one write, so that one read has them.
+/// The 101 and the frames that were queued before the socket arrived are written at once, so that one read returns
+/// them.
 #[tokio::test]
-async fn the_head_leaves_with_the_first_words() {
+async fn the_head_and_the_first_frames_take_one_write() {
     let mut bench = Bench::new();
     bench.subscribe("c.a");
     bench.publish("c.a");
@@ -19,7 +20,7 @@ async fn the_head_leaves_with_the_first_words() {
     assert_eq!(events(&read[HEAD.len()..bytes]), ["message 1"]);
 }
 
-/// RFC 6455 §4.2.2: the 101 comes first, even where an outbox that was full before the socket came would have ended the session.
+/// RFC 6455 §4.2.2: the 101 comes first, even if the outbox was full before the socket arrived and overflows after it.
 #[tokio::test]
 async fn the_head_is_never_discarded() {
     let mut bench = Bench::new();
@@ -35,9 +36,10 @@ async fn the_head_is_never_discarded() {
     assert_eq!(events(&read[HEAD.len()..]), ["message 1", "message 2", "message 3"]);
 }
 
-/// A session that is given something in every tick is read all the same: only its first words go before.
+/// A session that gets a message in every tick is read all the same. Only its first frames are written before it is
+/// read.
 #[tokio::test]
-async fn a_busy_session_is_read_after_its_first_words() {
+async fn a_busy_session_is_read_after_its_first_frames() {
     let mut bench = Bench::new();
     bench.subscribe("c.a");
     let _client = bench.arrive(HEAD);
@@ -51,9 +53,9 @@ async fn a_busy_session_is_read_after_its_first_words() {
     assert!(bench.state().table.get(0).is_some_and(|connection| connection.is_registered()));
 }
 
-/// PROTOCOL 6: who is too slow is told so, also where its socket took nothing of what it had.
+/// PROTOCOL 6: a session that is too slow gets its close code, even if its socket has accepted nothing of its outbox.
 #[test]
-fn who_is_cut_off_in_a_flush_hears_why() {
+fn a_session_cut_off_in_a_flush_gets_its_close_code() {
     let mut bench = Bench::new();
     bench.subscribe("k.a");
     let socket = Metered::default();
@@ -71,8 +73,8 @@ fn who_is_cut_off_in_a_flush_hears_why() {
     assert_eq!(events(&socket.meter().taken[HEAD.len()..]), ["4004"]);
 }
 
-/// The same for one whose handshake was pending, whose outbox is too small for what comes before its first flush: the 101 is written, and
-/// so is a part of the rest, before anything overflows.
+/// The 101 of a session whose handshake was pending is written before its outbox overflows, even if the messages before
+/// its first flush exceed the outbox.
 #[tokio::test]
 async fn the_head_of_an_admitted_session_is_never_discarded() {
     let mut bench = Bench::new();
@@ -83,9 +85,10 @@ async fn the_head_of_an_admitted_session_is_never_discarded() {
     read_head(&mut client);
 }
 
-/// What comes when a part of those who are owed something was written to joins what waits for the others, in one write.
+/// A message that comes after a part of the sessions was written to joins the frames of the other sessions, in one
+/// write.
 #[tokio::test]
-async fn what_comes_during_a_flush_joins() {
+async fn a_message_during_a_flush_joins_the_waiting_frames() {
     let mut bench = Bench::new();
     let (mut first, mut second) = (bench.admit("c.a"), bench.admit("c.a"));
     bench.publish("c.a");

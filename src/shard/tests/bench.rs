@@ -1,4 +1,4 @@
-//! A shard with one session whose socket comes when a test wants it to.
+//! A shard with one session whose socket arrives when a test wants it to.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
@@ -25,7 +25,7 @@ use crate::shard::state::ShardState;
 
 pub const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 
-/// Says and does nothing by itself.
+/// A reader that does nothing.
 struct Silent;
 
 impl Reader for Silent {
@@ -40,7 +40,7 @@ impl Reader for Silent {
     }
 }
 
-/// A shard with one session, whose socket has not come yet: so nothing can be written to it.
+/// A shard with one session whose socket has not arrived yet, so nothing can be written to it.
 pub struct Bench {
     pub sessions: Sessions,
     pub inbox: Arc<Inbox>,
@@ -48,8 +48,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Topics of `c.>` conflate, those of `d.>` drop the oldest, those of `k.>` disconnect, with room for two messages; those of `h.>` have a history;
-    /// those of `r.>` are read on from theirs.
+    /// A bench with room for two messages in an outbox. Topics of `c.>` conflate, those of `d.>` drop the oldest, those
+    /// of `k.>` disconnect, those of `h.>` have a history, and those of `r.>` are read on from their history.
     pub fn new() -> Self {
         let (parts, inbox) = parts();
         let mut sessions = Sessions::new(parts);
@@ -57,7 +57,7 @@ impl Bench {
         Self { sessions, inbox, session }
     }
 
-    /// The session is another one, for which `reader` decides.
+    /// Replaces the session by another one with `reader`.
     pub fn replace(&mut self, reader: impl Reader + 'static) {
         let session = NewSession { reader: Box::new(reader), ..new_session() };
         self.session = session.id;
@@ -68,26 +68,26 @@ impl Bench {
         &mut self.sessions.state
     }
 
-    /// What the session may do.
+    /// The session's context.
     pub fn context(&mut self) -> SessionContext<'_> {
         SessionContext::new(&mut self.sessions.state, 0)
     }
 
-    /// The same, as the session's next turn.
+    /// The session's context in a new tick, in which it may run a slice.
     pub fn context_for_slice(&mut self) -> SessionContext<'_> {
         self.sessions.state.slices.begin_tick();
         self.sessions.state.slices.next();
         self.context()
     }
 
-    /// One more session, where the next is put; its slot.
+    /// Adds a session in the next free slot. Returns the slot.
     pub fn enter(&mut self) -> u32 {
         let known = self.sessions.state.table.open_slots();
         expect(&mut self.sessions);
         self.sessions.state.table.open_slots().into_iter().find(|slot| !known.contains(slot)).unwrap()
     }
 
-    /// One more session, in a slot that was never used; its slot.
+    /// Adds a session in a slot that was never used. Returns the slot.
     pub fn join(&mut self) -> u32 {
         let before = self.sessions.state.table.end();
         expect(&mut self.sessions);
@@ -98,7 +98,7 @@ impl Bench {
         self.begin(0, topic, ReplayRequest::default());
     }
 
-    /// Subscribes the session in `slot`, with the newest `last` messages.
+    /// Subscribes the session in `slot`, with a replay of the newest `last` messages.
     pub fn subscribe_with(&mut self, slot: u32, topic: &str, last: usize) {
         self.begin(slot, topic, ReplayRequest { last: Some(last), ..ReplayRequest::default() });
     }
@@ -119,12 +119,12 @@ impl Bench {
         context.say(&Event::Unsubscribed { id: None, topics: &[pattern(topic)] });
     }
 
-    /// One message of about 400 bytes, given to the session.
+    /// Publishes one message of about 400 bytes and gives it to the session.
     pub fn publish(&mut self, topic: &str) {
         self.publish_bytes(topic, 300);
     }
 
-    /// One message of so many bytes, given to the session.
+    /// Publishes one message with a payload of `bytes` bytes and gives it to the session.
     pub fn publish_bytes(&mut self, topic: &str, bytes: usize) {
         let payload = vec![b'1'; bytes];
         let publication = Publication::new(&payload, PayloadKind::Json, PublishSource::Http);
@@ -138,12 +138,12 @@ impl Bench {
         }
     }
 
-    /// Answers the session in `slot` with something.
+    /// Queues a reply for the session in `slot`.
     pub fn say(&mut self, slot: u32) {
         self.state().say(slot, &Event::Pong { id: None });
     }
 
-    /// Writes to so many sessions at most.
+    /// Writes to at most `sessions` sessions. Returns whether the write batch is complete.
     pub fn flush_part(&mut self, sessions: usize) -> bool {
         self.state().flush(sessions)
     }
@@ -152,7 +152,7 @@ impl Bench {
         assert!(self.state().flush(usize::MAX));
     }
 
-    /// A session whose handshake was pending, subscribed to `topic`; the client's end of its socket.
+    /// Admits a session whose handshake was pending, subscribed to `topic`. Returns the client's end of its socket.
     pub fn admit(&mut self, topic: &str) -> TcpStream {
         let (stream, client) = connected();
         let slot = self.sessions.state.table.end();
@@ -162,25 +162,25 @@ impl Bench {
         client
     }
 
-    /// The socket comes, with `head` before all else; the client's end of it.
+    /// Attaches the session's socket, with `head` before all frames. Returns the client's end.
     pub fn arrive(&mut self, head: &[u8]) -> TcpStream {
         let (stream, client) = connected();
         self.arrive_on(Stream::Plain(stream), head);
         client
     }
 
-    /// The same for a socket of the test's own.
+    /// Attaches `stream` as the session's socket, with `head` before all frames.
     pub fn arrive_on(&mut self, stream: Stream, head: &[u8]) {
         self.sessions.arrive(self.session, Arrived { stream, head: head.to_vec(), already_read: bytes::Bytes::new() });
     }
 
-    /// Writes all that waits for the session, and ends it; what `client` reads.
+    /// Writes all that waits for the session and ends it. Returns the bytes that `client` reads.
     pub async fn read(&mut self, client: &mut TcpStream) -> Vec<u8> {
         let now = self.state().env.now;
         while self.state().catch_up.is_replaying(0) || self.state().delivery.stuck_for(0, now).is_some() {
             self.state().write_outbox(0);
             self.state().give_out_history(16);
-            tokio::task::yield_now().await; // a full socket: the runtime tells of room
+            tokio::task::yield_now().await; // the socket is full: the runtime reports room in its turn
         }
         self.state().end(0, CloseReason::Gone);
         let mut read = Vec::new();
@@ -191,7 +191,7 @@ impl Bench {
     }
 }
 
-/// What a shard with the rules of [`Bench::new`] is made of.
+/// The parts of a shard with the rules of [`Bench::new`], and its inbox.
 pub fn parts() -> (Parts, Arc<Inbox>) {
     let rule = |text, on_slow| Rule { on_slow, ..Rule::plain(Some(pattern(text).into())) };
     let kept = Rule { history: 1_000, ..rule("h.>", OnSlow::DropOldest) };
@@ -202,7 +202,7 @@ pub fn parts() -> (Parts, Arc<Inbox>) {
     parts_with(&Config { rules, limits, ..Config::default() })
 }
 
-/// What a shard with this configuration is made of.
+/// The parts of a shard with `config`, and its inbox.
 pub fn parts_with(config: &Config) -> (Parts, Arc<Inbox>) {
     let (clock, metrics, inbox) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()), Arc::new(Inbox::new(1 << 20)));
     let live = Arc::new(Live::new(config, &metrics));
@@ -212,14 +212,14 @@ pub fn parts_with(config: &Config) -> (Parts, Arc<Inbox>) {
     (Parts { index: 0, metrics, outlet, load, totals: Totals::default(), hub, live, clock }, inbox)
 }
 
-/// Reads the 101, and that alone.
+/// Reads the 101 and no more.
 pub fn read_head(client: &mut TcpStream) {
     let mut read = [0; HEAD.len()];
     client.read_exact(&mut read).unwrap();
     assert_eq!(read, HEAD);
 }
 
-/// Both ends of a connection; the first doesn't wait.
+/// Both ends of a connection; the first is non-blocking.
 pub fn connected() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -236,14 +236,14 @@ fn expect(sessions: &mut Sessions) -> SessionId {
     id
 }
 
-/// Somebody who speaks the native dialect.
+/// A session of the native dialect.
 pub fn new_session() -> NewSession {
     let variant = Encoding::websocket(Dialect::Json, None);
     let (address, reader, permit) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
     NewSession { id: SessionId::random(), address, variant, reader, permit, subscribes_at_once: true }
 }
 
-/// Of each event its `op`, of a message its offset, of a Close its code.
+/// The `op` of each event; for a message also its offset, for a Close its code.
 pub fn events(mut frames: &[u8]) -> Vec<String> {
     let mut told = Vec::new();
     while !frames.is_empty() {

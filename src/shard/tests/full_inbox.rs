@@ -1,4 +1,4 @@
-//! Publishers that fill the inboxes of two shards: what each of them may publish, counted.
+//! Tests of publishers that fill the inboxes of two shards: the number of messages that each may publish.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,10 +21,11 @@ use crate::shard::intake::Inbox;
 /// Room for about 60 messages.
 const INBOX_BYTES: usize = 65_536;
 
-/// What a tick takes from an inbox at once.
+/// The most bytes that a tick takes from an inbox at once.
 const SHARE_BYTES: usize = 128 << 10;
 
-/// What publishers may be apart: the first one fills both inboxes before others come, and each may be a turn of 16 messages ahead or behind.
+/// The most messages that publishers may be apart. The first publisher fills both inboxes before others come, and each
+/// may be a turn of 16 messages ahead or behind.
 const APART_MAX: u64 = 64 + 4 * 16;
 
 #[derive(Default)]
@@ -52,7 +53,7 @@ struct Model {
 }
 
 impl Model {
-    /// Two shards with subscribers to all topics, and publishers on the shards that are named.
+    /// Two shards with subscribers to all topics, and one publisher for each shard number in `publishers`.
     fn new(publishers: &[usize]) -> Self {
         let (clock, metrics) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()));
         let live = Arc::new(Live::new(&Config::default(), &metrics));
@@ -73,13 +74,13 @@ impl Model {
         self.publishers.push(Publisher { shard, topic, woken, published: 0 });
     }
 
-    /// A tick of a shard, in which each of its publishers that are woken publishes `messages` at most.
+    /// Runs a tick of a shard. Each of its woken publishers publishes at most `messages` messages.
     fn tick(&mut self, shard: usize, messages: usize) {
         self.clock.advance(Duration::from_micros(100));
         self.take(shard);
         for publisher in self.publishers.iter_mut().filter(|publisher| publisher.shard == shard) {
             if publisher.woken.0.swap(false, Ordering::Relaxed) && publish(publisher, &self.hub, messages) {
-                publisher.woken.0.store(true, Ordering::Relaxed); // it is looked at again
+                publisher.woken.0.store(true, Ordering::Relaxed); // the publisher has more messages and runs again
             }
         }
         self.take(shard);
@@ -89,19 +90,19 @@ impl Model {
         self.inboxes[shard].take(&mut VecDeque::new(), 512, SHARE_BYTES, self.clock.moment());
     }
 
-    /// What each has published.
+    /// The number of messages that each publisher has published.
     fn counts(&self) -> Vec<u64> {
         self.publishers.iter().map(|publisher| publisher.published).collect()
     }
 
-    /// All have published as much as another, and at least so many messages.
+    /// Checks that all publishers have published about the same number of messages, and at least `least`.
     fn check(&self, least: u64) {
         let counts = self.counts();
         let (most, fewest) = (counts.iter().max().unwrap(), counts.iter().min().unwrap());
         assert!(most - fewest <= APART_MAX && *fewest >= least, "{counts:?}");
     }
 
-    /// A publisher's session ends.
+    /// Ends a publisher's session.
     fn leave(&mut self, publisher: usize) {
         let publisher = &mut self.publishers[publisher];
         self.hub.forget_publisher(&Waker::from(Arc::clone(&publisher.woken)));
@@ -109,7 +110,7 @@ impl Model {
     }
 }
 
-/// Publishes so many messages; `false`: there was no room for the last.
+/// Publishes `messages` messages. Returns `false` if there was no room for one.
 fn publish(publisher: &mut Publisher, hub: &Hub, messages: usize) -> bool {
     let (payload, source) = (&[b'1'; 1_000][..], PublishSource::Session);
     let publication = Publication::new(payload, PayloadKind::Json, source);
@@ -124,8 +125,8 @@ fn publish(publisher: &mut Publisher, hub: &Hub, messages: usize) -> bool {
     true
 }
 
-/// Publishers whose input never ends get the same room, wherever their sessions are and however often their shards tick.
-/// (Of four, one had half of what another had.)
+/// Publishers whose input never ends get the same room, whatever their shards and however often these tick. (Of four,
+/// one had half of what another had.)
 #[test]
 fn publishers_get_the_same_room() {
     for publishers in [&[0, 0, 1, 1][..], &[0, 1, 1, 1], &[0, 0, 0, 0], &[1; 9]] {
@@ -137,8 +138,8 @@ fn publishers_get_the_same_room() {
     }
 }
 
-/// The same with shards that tick in any order, and that read no more than some messages of a publisher at once. (Under TLS a record has
-/// less than a turn's; of four publishers, one had a third of what another had.)
+/// Publishers get the same room if shards tick in any order and read only some messages of a publisher at once. (Under
+/// TLS a record has less than a turn's messages; of four publishers, one had a third of what another had.)
 #[test]
 fn publishers_get_the_same_room_in_any_order() {
     for seed in 0..12 {
@@ -151,7 +152,8 @@ fn publishers_get_the_same_room_in_any_order() {
     }
 }
 
-/// A publisher that comes while others wait gets as much as they do from then on; one that goes while it is waited for holds nobody up.
+/// A publisher that comes while others wait gets as much room as they do from then on. A publisher that leaves after it
+/// was called does not hold up others.
 #[test]
 fn publishers_come_and_go() {
     let mut model = Model::new(&[0, 1, 0, 1]);
@@ -168,13 +170,14 @@ fn publishers_come_and_go() {
     }
 }
 
-/// A publisher that is gone without a word holds up those on the same shards for no longer than one is waited for.
+/// A called publisher that does not come holds up the others on its shards only for the time that the queue waits for a
+/// publisher.
 #[test]
-fn who_does_not_come_is_passed_over() {
+fn a_publisher_that_does_not_come_is_passed_over() {
     let mut model = Model::new(&[0, 0, 1]);
     (0..100).for_each(|number| model.tick(number % 2, usize::MAX));
     let before = model.counts();
-    (0..1_000).for_each(|_| model.tick(0, usize::MAX)); // 100 ms; the other shard stands still, so its inbox is full
+    (0..1_000).for_each(|_| model.tick(0, usize::MAX)); // 100 ms; the other shard does not tick, so its inbox is full
     assert!(model.counts().iter().zip(before).all(|(after, before)| after - before <= APART_MAX));
     let inbox = Arc::clone(&model.inboxes[1]);
     for _ in 0..1_000 {
@@ -185,7 +188,7 @@ fn who_does_not_come_is_passed_over() {
     assert!(first.abs_diff(second) <= APART_MAX && first > gone + 5_000, "{:?}", model.counts());
 }
 
-/// A publish over HTTP that is given up while it waits holds nobody up.
+/// A publish over HTTP that is given up while it waits does not hold up others.
 #[test]
 fn a_publish_that_is_given_up_is_forgotten() {
     let mut model = Model::new(&[0]);
@@ -209,7 +212,7 @@ fn a_publish_that_is_given_up_is_forgotten() {
     assert!(publisher.published > 2 * 16);
 }
 
-/// The same for a session that ends.
+/// A session that ends while its publish waits does not hold up others.
 #[test]
 fn a_session_that_ends_is_forgotten() {
     let mut bench = Bench::new();

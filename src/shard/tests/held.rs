@@ -1,4 +1,4 @@
-//! What pacing holds for a session is in that session's account.
+//! Tests of held messages: they count against the session's outbox.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use crate::codes::ErrorCode;
 use crate::dialect::Event;
 use crate::shard::upkeep::{bound_held, keep_budget};
 
-/// A session that is paced; topics of `c.>` conflate, those of `k.>` disconnect. It may have 900 bytes.
+/// A session with an interval on `topic`. Topics of `c.>` conflate, those of `k.>` disconnect. Its outbox holds 900
+/// bytes.
 fn paced(topic: &str) -> Bench {
     let mut bench = Bench::new();
     let mut context = bench.context();
@@ -19,10 +20,10 @@ fn paced(topic: &str) -> Bench {
     bench
 }
 
-/// What is held counts against `outbox_bytes`; past it the oldest gives way, or the session is closed.
-/// (124 MiB were held for one session.)
+/// Held messages count against `outbox_bytes`. Past it, the oldest gives way, or the session is closed. (124 MiB were
+/// held for one session.)
 #[tokio::test]
-async fn what_is_held_is_bounded() {
+async fn held_messages_are_bounded() {
     for (topic, stays) in [("c", true), ("k", false)] {
         let mut bench = paced(&format!("{topic}.>"));
         for number in 0..10 {
@@ -34,9 +35,10 @@ async fn what_is_held_is_bounded() {
     }
 }
 
-/// Past `outbox_total_bytes` the session that holds most pays, and no other. (Another was closed 1013 for it.)
+/// Past `outbox_total_bytes`, the session that holds most gives way, and no other. (Another session was closed with
+/// 1013 instead.)
 #[tokio::test]
-async fn who_holds_it_pays() {
+async fn the_session_that_holds_most_gives_way() {
     let mut bench = paced("k.>");
     let other = bench.join();
     bench.subscribe_with(other, "d.a", 0);
@@ -50,10 +52,10 @@ async fn who_holds_it_pays() {
     assert!(bench.state().table.is_open(other) && bench.state().pacing.bytes(0) == 0);
 }
 
-/// PROTOCOL 3: what counts not against `outbox_bytes`, a replay or a reply, takes no room from what an interval holds. (A slow session
-/// that read on from history lost the newest message of a paced topic.)
+/// PROTOCOL 3: replayed messages and replies do not count against `outbox_bytes`, so they take no room from held
+/// messages. (A slow session that read on from history lost the newest message of a paced topic.)
 #[tokio::test]
-async fn replies_leave_room_for_what_is_held() {
+async fn replies_leave_room_for_held_messages() {
     let mut bench = paced("k.>");
     bench.state().say(0, &Event::Error { id: None, code: ErrorCode::BadRequest, message: &"x".repeat(200_000) });
     bench.flush();

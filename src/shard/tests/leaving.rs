@@ -1,12 +1,14 @@
-//! A session that leaves a topic and comes back to it, from its command to what its client reads.
+//! Test of a session that leaves a topic and subscribes to it again, from its command to the bytes that its client
+//! reads.
 
 use super::bench::{Bench, events};
 
-/// PROTOCOL 3 and 7: a session leaves a topic in the tick that has a message of it, becomes slow with that tick, and comes back to the
-/// topic. What waits of the ended subscription is nobody's place to take, and what is dropped of it is no gap of the new one. (The
-/// newest took that place, before the answer to the unsubscribe; and a `gap` told of what lay before the new subscription.)
+/// PROTOCOL 3 and 7: a session leaves a topic in the tick that has a message of the topic, becomes slow in that tick,
+/// and subscribes again. Waiting messages of the ended subscription are not replaced by new ones, and a dropped one is
+/// no gap of the new subscription. (The newest message took the place of an old one, before the answer to the
+/// unsubscribe, and a `gap` told messages from before the new subscription.)
 #[tokio::test]
-async fn what_this_tick_had_of_a_left_topic_ends_with_its_subscription() {
+async fn messages_of_a_left_topic_end_with_their_subscription() {
     for (topic, first) in [("c.a", ["message 1", "unsubscribed"]), ("d.a", ["unsubscribed", "message 2"])] {
         let mut bench = Bench::new();
         bench.subscribe(topic);

@@ -1,4 +1,4 @@
-//! What a session's new patterns match.
+//! Test of the topics that a session's new patterns match.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use super::pattern;
 use crate::hub::Selection;
 use crate::shard::Expansion;
 
-/// PROTOCOL 3: what is published behind the answer to a subscribe is no replay, however late the shard's next tick is. (It was taken
-/// for one until then, and a slow session read it from history, past `on_slow`.)
+/// PROTOCOL 3: a message that is published behind the answer to a subscribe is live, however late the shard's next tick
+/// is. (Until that tick it was taken for a replay, and a slow session read it from history in spite of `on_slow`.)
 #[tokio::test]
-async fn what_is_published_behind_the_answer_is_live() {
+async fn a_message_behind_the_answer_is_live() {
     let mut bench = Bench::new();
     bench.publish("h.a");
     let wild = pattern("h.>");

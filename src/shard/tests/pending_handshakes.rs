@@ -1,4 +1,4 @@
-//! Connections that wait for their first bytes, and what becomes of them.
+//! Tests of connections whose handshake is pending.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,13 +17,13 @@ use crate::shard::intake::{Admitted, HandshakeHandler, Inbox, PendingConnection,
 
 const REQUEST: &[u8] = b"let me in";
 
-/// How long a connection may be silent.
+/// The time-out of a silent connection.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What was taken back: each with what it said.
+/// The connections that were handed on, each with its first bytes.
 type HandedOn = Arc<Mutex<Vec<(TcpStream, Vec<u8>)>>>;
 
-/// Lets in who says [`REQUEST`], after having looked at it for a time.
+/// Admits a connection that sends [`REQUEST`]. Each look takes `looks_for`.
 struct Doorkeeper {
     clock: Clock,
     looks_for: Duration,
@@ -56,7 +56,7 @@ impl House {
         Self { bench, pending, looks_for: Duration::ZERO, handed_on: Arc::default() }
     }
 
-    /// The client's end of a connection.
+    /// Adds a connection. Returns the client's end.
     fn call(&mut self) -> TcpStream {
         let (stream, client) = connected();
         let (clock, looks_for, handed_on) = (self.bench.state().env.clock(), self.looks_for, Arc::clone(&self.handed_on));
@@ -66,14 +66,14 @@ impl House {
         client
     }
 
-    /// So many callers, all of whom have asked to come in.
+    /// Adds `callers` connections that all have sent [`REQUEST`].
     fn call_and_ask(&mut self, callers: usize) -> Vec<TcpStream> {
         let mut clients: Vec<TcpStream> = (0..callers).map(|_| self.call()).collect();
         clients.iter_mut().for_each(|client| client.write_all(REQUEST).unwrap());
         clients
     }
 
-    /// Answers once, as soon as somebody has said something; whether all were answered.
+    /// Runs one pass once a connection has sent something. Returns whether none was left for the next pass.
     async fn answer(&mut self) -> bool {
         while !self.pending.is_heard_or_wakes(Waker::noop()) {
             tokio::task::yield_now().await;
@@ -81,14 +81,14 @@ impl House {
         self.answer_now()
     }
 
-    /// Looks once at who has said something.
+    /// Runs one pass over the connections that have sent something.
     fn answer_now(&mut self) -> bool {
         let (clock, sessions) = (self.bench.state().env.clock(), &mut self.bench.sessions);
         self.pending.answer(&mut [0; 64], |admitted, tcp, rest| sessions.admit(admitted, tcp, rest), || clock.moment())
     }
 
     fn sessions(&self) -> usize {
-        self.bench.sessions.state.table.open_sessions() - 1 // the bench has one of its own
+        self.bench.sessions.state.table.open_sessions() - 1 // the bench has a session of its own
     }
 
     fn handed_on(&self) -> Vec<Vec<u8>> {
@@ -96,9 +96,10 @@ impl House {
     }
 }
 
-/// Its 101 leaves with the tick, and what it has said behind its request is kept for its reader.
+/// A connection with a granted request becomes a session. Its 101 is written in the same tick, and the bytes behind its
+/// request are kept for its reader.
 #[tokio::test]
-async fn who_may_come_in_is_a_session() {
+async fn a_granted_request_becomes_a_session() {
     let mut house = House::new();
     let mut client = house.call();
     assert!(house.answer_now());
@@ -111,9 +112,10 @@ async fn who_may_come_in_is_a_session() {
     read_head(&mut client);
 }
 
-/// Whoever asks for anything else, has gone, or says nothing in time goes back, with its socket and all that it said.
+/// A connection that sends another request, has ended or is silent for too long is handed on, with its socket and its
+/// first bytes.
 #[tokio::test]
-async fn all_others_go_back() {
+async fn other_connections_are_handed_on() {
     let mut house = House::new();
     let mut client = house.call();
     client.write_all(b"GET / ").unwrap();
@@ -131,9 +133,9 @@ async fn all_others_go_back() {
     assert_eq!(client.read(&mut rest).unwrap(), 5);
 }
 
-/// However long each is looked at, those that wait are let in one tick after the other, and sessions have theirs between.
+/// If each look takes long, one connection is admitted in each tick, and sessions run in between.
 #[tokio::test]
-async fn a_tick_looks_for_a_bounded_time() {
+async fn a_tick_spends_a_bounded_time_on_handshakes() {
     let mut house = House::new();
     house.looks_for = Duration::from_millis(50);
     let _clients = house.call_and_ask(3);
@@ -144,9 +146,9 @@ async fn a_tick_looks_for_a_bounded_time() {
     assert!(house.answer_now(), "nobody is left");
 }
 
-/// Whose time is over while others are looked at is gone, and nobody waits for them.
+/// A connection whose time-out passes during the look at another is handed on, and the shard does not wait for it.
 #[tokio::test]
-async fn who_was_heard_too_late_keeps_nobody_awake() {
+async fn a_connection_past_its_time_out_wakes_no_shard() {
     let mut house = House::new();
     house.looks_for = Duration::from_millis(50);
     let _clients = house.call_and_ask(2);
@@ -158,7 +160,7 @@ async fn who_was_heard_too_late_keeps_nobody_awake() {
     assert_eq!(house.bench.inbox.load().occupied(), 2, "the bench has a session of its own");
 }
 
-/// Connections are spread evenly, whatever comes and goes between: here a request of HTTP before each session.
+/// Connections are spread evenly, even with other connections in between: here an HTTP request before each session.
 #[tokio::test]
 async fn connections_go_to_the_emptiest_shard() {
     let inboxes = (0..2).map(|_| Arc::new(Inbox::new(1))).collect();

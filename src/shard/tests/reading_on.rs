@@ -1,18 +1,18 @@
-//! A slow session whose topics are read on from their histories (`on_slow = "replay"`).
+//! Tests of slow sessions whose topics are read on from their histories (`on_slow = "replay"`).
 
 use super::bench::{Bench, events};
 use super::name;
 use crate::hub::ReplayRequest;
 use crate::shard::upkeep::bound_notes;
 
-/// Messages that the tests publish; the history keeps 20.
+/// The number of messages that the tests publish. The history keeps 20.
 const MESSAGES: usize = 12;
 
 fn offsets(events: &[String]) -> Vec<u64> {
     events.iter().filter_map(|event| event.strip_prefix("message ")?.parse().ok()).collect()
 }
 
-/// PROTOCOL 7: nothing is queued but the frame by which the socket tells that it takes more; all comes, in order and once.
+/// PROTOCOL 7: only the frame by which the socket reports room is queued. All messages come, in order and once.
 #[tokio::test]
 async fn a_slow_session_reads_on_from_history() {
     let mut bench = Bench::new();
@@ -32,9 +32,9 @@ async fn a_slow_session_reads_on_from_history() {
     assert_eq!(offsets(&events(&read)), (1..=MESSAGES as u64).collect::<Vec<_>>());
 }
 
-/// PROTOCOL 7: a write batch with many messages of the topic leaves one in the outbox too.
+/// PROTOCOL 7: a write batch with many messages of the topic leaves only one of them in the outbox.
 #[tokio::test]
-async fn what_one_write_has_left_is_read_on() {
+async fn messages_that_one_write_left_are_read_on() {
     let mut bench = Bench::new();
     bench.subscribe("r.a");
     (0..MESSAGES).for_each(|_| bench.publish("r.a"));
@@ -47,9 +47,9 @@ async fn what_one_write_has_left_is_read_on() {
     assert_eq!(offsets(&events(&read)), (1..=MESSAGES as u64 + 1).collect::<Vec<_>>());
 }
 
-/// PROTOCOL 7: only where history has moved on is there a gap.
+/// PROTOCOL 7: a gap is told only for messages that history has dropped.
 #[tokio::test]
-async fn what_gave_way_is_told() {
+async fn a_gap_is_told_for_messages_that_history_dropped() {
     let mut bench = Bench::new();
     bench.subscribe("r.a");
     (0..50).for_each(|_| {
@@ -62,9 +62,9 @@ async fn what_gave_way_is_told() {
     assert_eq!(offsets(&events), [1].into_iter().chain(31..=50).collect::<Vec<_>>());
 }
 
-/// PROTOCOL 3 and 7: an unsubscribe ends it; what is queued comes before the answer.
+/// PROTOCOL 3 and 7: an unsubscribe ends reading on. A queued message comes before the answer.
 #[tokio::test]
-async fn leaving_ends_it() {
+async fn an_unsubscribe_ends_reading_on() {
     let mut bench = Bench::new();
     bench.subscribe("r.a");
     bench.subscribe("r.b");
@@ -81,7 +81,7 @@ async fn leaving_ends_it() {
     assert_eq!(events(&bench.read(&mut client).await), ["message 1", "unsubscribed", "message 1", "message 2"]);
 }
 
-/// PROTOCOL 7: what else waits is queued as its rule says, and stays in its order.
+/// PROTOCOL 7: messages of other topics are queued as their rule says, in order.
 #[tokio::test]
 async fn other_topics_are_queued_as_before() {
     let mut bench = Bench::new();
@@ -95,8 +95,8 @@ async fn other_topics_are_queued_as_before() {
     assert_eq!(events(&bench.read(&mut client).await), ["message 1", "message 2", "message 1", "message 2"]);
 }
 
-/// PROTOCOL 7: the places in histories from which a session reads on are in its account: one that is to read on in more topics than its
-/// `outbox_bytes` has room for is closed with 4004, and no other. (Each took its memory uncounted, and there was no bound.)
+/// PROTOCOL 7: cursors into histories count for their session. A session with cursors on more topics than its
+/// `outbox_bytes` allows is closed with 4004, and no other. (Cursors were not counted and had no bound.)
 #[test]
 fn cursors_are_bounded() {
     let mut bench = Bench::new();

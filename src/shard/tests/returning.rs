@@ -1,19 +1,20 @@
-//! Many that come back at once for what they missed.
+//! Tests of many sessions that return at once for the messages that they missed.
 
 use super::bench::{Bench, HEAD, events};
 
 const SESSIONS: u32 = 20;
 const MESSAGES: usize = 64;
 
-/// What a tick gives: how many pieces wait for all sessions, and who is left for the next tick.
+/// Gives out one tick's share. Returns the number of pieces that wait for all sessions, and the slots left for the next
+/// tick.
 fn given(bench: &mut Bench) -> (usize, Vec<u32>) {
     bench.state().give_out_history(16);
     let bytes: usize = (0..=SESSIONS).map(|slot| bench.state().owed_bytes(slot)).sum();
     (bytes / bench.state().owed_bytes(1), bench.state().catch_up.awaiting())
 }
 
-/// Threats, row T6: a tick gives out no more than so much of history, so that what is live doesn't wait for all who come back;
-/// the others have theirs in the next.
+/// A tick gives out a bounded share of history, so that live messages do not wait for all returning sessions. The
+/// others get theirs in the next tick.
 #[tokio::test]
 async fn a_tick_gives_out_a_share_of_history() {
     let mut bench = Bench::new();
@@ -22,13 +23,13 @@ async fn a_tick_gives_out_a_share_of_history() {
         let slot = bench.join();
         bench.subscribe_with(slot, "h.a", MESSAGES);
         bench.state().write_outbox(slot);
-        bench.state().write_outbox(slot); // on the list it is but once
+        bench.state().write_outbox(slot); // the session is queued only once
     }
     assert_eq!(given(&mut bench), (16, vec![17, 18, 19, 20]));
     assert_eq!(given(&mut bench), (20, vec![]));
 }
 
-/// PROTOCOL 3: what answers the subscribe comes before what is replayed, also where the socket comes in the same tick.
+/// PROTOCOL 3: the answer to a subscribe comes before replayed messages, even if the socket arrives in the same tick.
 #[tokio::test]
 async fn history_comes_behind_the_answer() {
     let mut bench = Bench::new();

@@ -1,4 +1,4 @@
-//! Sessions whose commands wait for a waker.
+//! Tests of sessions whose commands wait for a waker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::shard::context::SessionContext;
 use crate::shard::reader::Reader;
 use crate::topic_name::TopicName;
 
-/// Has one command, which it tries whenever it is called until that is done.
+/// A reader with one command. It tries the command in each call until the command is done.
 struct Trying<F> {
     command: F,
     done: bool,
@@ -40,7 +40,7 @@ impl<F: FnMut(&mut SessionContext<'_>) -> bool + Send> Reader for Trying<F> {
     }
 }
 
-/// How often a session with `command` is called in 50 ticks, and then in all after 50 more that `woken` came before.
+/// The number of calls of a session with `command` after 50 ticks, and after 50 more ticks that follow `woken`.
 async fn calls(
     command: impl FnMut(&mut SessionContext<'_>) -> bool + Send + 'static,
     bench: &mut Bench,
@@ -65,19 +65,20 @@ async fn ticks(bench: &mut Bench) {
     }
 }
 
-/// A session that awaits an answer of the engine and reads nothing before it is called once its socket is there, and once more when the
-/// answer is. (It was called in each tick, and the shard span for as long.)
+/// A session that waits for an answer of the engine is called once when its socket arrives, and once more when the
+/// answer is there. (It was called in each tick, and the shard spun meanwhile.)
 #[tokio::test]
-async fn who_awaits_an_answer_is_not_looked_at_before() {
+async fn a_session_is_not_called_before_its_answer() {
     let (answerer, receipt) = Receipt::pair();
     let position = Position { epoch: Epoch::random(), offset: Offset(7) };
     let command = move |context: &mut SessionContext<'_>| matches!(context.received(&receipt, false), Answer::Ready(Ok(_)));
     assert_eq!(calls(command, &mut Bench::new(), || answerer.answer(Ok(position))).await, [1, 2]);
 }
 
-/// The same for one that waits for room in the engine.
+/// A session that waits for room in the engine is called once when its socket arrives, and once more when there is
+/// room.
 #[tokio::test]
-async fn who_waits_for_room_is_not_looked_at_before() {
+async fn a_session_is_not_called_before_there_is_room() {
     let (mut bench, engine) = (Bench::new(), Arc::new(Full::default()));
     bench.state().env.hub().set_engine(Arc::clone(&engine) as Arc<dyn Engine>);
     let command = |context: &mut SessionContext<'_>| {

@@ -1,5 +1,5 @@
-//! Deflate with history over whole sessions: whatever happens to them, what a client with exactly its window inflates is what was
-//! published. Deflate has no checksum, so the books are what is tested.
+//! Tests of deflate with history over whole sessions. After any events, a client with exactly its window inflates the
+//! messages that were published. Deflate has no checksum, so a wrong reference would show only in the text.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -29,23 +29,24 @@ use crate::shard::sessions::Sessions;
 use crate::shard::slot::{Metered, Stream};
 use crate::shard::upkeep::bound_held;
 
-/// Two topics of each rule: history that conflates, that drops the oldest, that reads on from history; alone; off.
+/// Two topics of each rule: history with `conflate`, with `drop_oldest`, with `replay`; compressed alone; not
+/// compressed.
 const TOPICS: [&str; 10] = ["c.a", "c.b", "d.a", "d.b", "k.a", "k.b", "a.a", "a.b", "o.a", "o.b"];
 
 const PATTERNS: [&str; 6] = ["c.>", "d.*", "k.>", "a.>", "o.>", "*.a"];
 
-/// Sessions at most.
+/// The most sessions.
 const SESSIONS_MAX: usize = 5;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A session with a window of so many bits, kept or not; raw ones take payloads alone.
+    /// A session begins with a window of `bits` bits, kept or not. A raw session gets payloads alone.
     Join {
         bits: Option<u8>,
         is_kept: bool,
         is_raw: bool,
     },
-    /// One of the sessions subscribes to a topic or pattern, with so many of the newest messages or an interval.
+    /// A session subscribes to a topic or pattern, with the newest `last` messages or an interval.
     Subscribe {
         who: usize,
         what: usize,
@@ -56,28 +57,28 @@ enum Step {
         who: usize,
         what: usize,
     },
-    /// Some messages of one topic, which one of the sessions may be spared.
+    /// Several messages of one topic are published; the session `except` does not get them.
     Publish {
         topic: usize,
         payload: Payload,
         times: usize,
         except: Option<usize>,
     },
-    /// A reply of so many bytes, compressed by itself.
+    /// A session gets a reply of `bytes` bytes, compressed alone.
     Reply {
         who: usize,
         bytes: usize,
     },
-    /// One of the sockets takes so many bytes.
+    /// A session's socket accepts `bytes` more bytes.
     Room {
         who: usize,
         bytes: usize,
     },
-    /// So many sessions are written to.
+    /// This number of sessions is written to.
     Flush(usize),
-    /// Held messages become due; sockets are written to; texts that nobody takes are given up.
+    /// Held messages become due, sockets are written to, and unneeded texts are given up.
     Turn,
-    /// One of the sessions ends.
+    /// A session ends.
     Leave(usize),
 }
 
@@ -85,13 +86,13 @@ enum Step {
 enum Payload {
     Quote(usize),
     Long(usize),
-    /// One that is too long to be copied into a write, compressed too, of numbers that begin with this one.
+    /// A payload too long to be copied into a write, even compressed, of pseudorandom numbers with this seed.
     Large(u64),
     Noise(Vec<u8>),
 }
 
 impl Payload {
-    /// The payload of one of several messages.
+    /// The payload of the message number `time` of several.
     fn bytes(&self, time: usize) -> Vec<u8> {
         match self {
             Self::Quote(step) => {
@@ -147,26 +148,26 @@ struct Seen {
     dialect: Dialect,
     window: Option<ServerWindow>,
     socket: Metered,
-    /// How much of what its socket took was read.
+    /// The number of accepted bytes that were read.
     read: usize,
     client: Client,
-    /// By topic the offset of the newest live message.
+    /// The offset of the newest live message, by topic.
     newest: HashMap<String, u64>,
     messages: u64,
 }
 
-/// A shard with its sessions, and what was published.
+/// A shard with its sessions, and the published messages.
 struct Stage {
     sessions: Sessions,
     inbox: Arc<Inbox>,
     seen: Vec<Seen>,
-    /// By topic, the epoch and the payload of each offset from 1 on.
+    /// The epoch and the payload of each offset from 1 on, by topic.
     published: HashMap<String, Vec<(String, Vec<u8>)>>,
     metrics: Arc<Metrics>,
     told: Told,
 }
 
-/// What clients were sent.
+/// The numbers of messages that clients were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Told {
     /// Compressed messages that refer to earlier ones.
@@ -328,7 +329,7 @@ impl Stage {
         self.sessions.drop_closing();
     }
 
-    /// Reads what the sockets took; an error says what a client did not understand.
+    /// Reads the bytes that the sockets accepted. The error says what a client did not understand.
     fn read(&mut self) -> Result<(), String> {
         for seen in &mut self.seen {
             let taken = seen.socket.meter().taken[seen.read..].to_vec();
@@ -354,7 +355,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Everything goes out, and nobody is owed anything.
+    /// Writes everything, until no session is owed a frame.
     fn finish(&mut self) -> Result<(), String> {
         for seen in &self.seen {
             seen.socket.meter().room = 1 << 40;
@@ -380,7 +381,7 @@ impl Stage {
 }
 
 impl Seen {
-    /// What was read is a message as it was published, or a notice: `false`.
+    /// Checks that `text` is a message as it was published (`true`) or a notice (`false`).
     fn check(&mut self, text: &[u8], published: &HashMap<String, Vec<(String, Vec<u8>)>>) -> Result<bool, String> {
         self.messages += 1;
         if self.dialect == Dialect::Raw {
@@ -414,7 +415,7 @@ fn what_name(what: usize) -> &'static str {
     TOPICS.iter().chain(&PATTERNS).nth(what).unwrap()
 }
 
-/// The first byte and the payload of the first frame, and what follows, if it is whole.
+/// The first byte and the payload of the first frame, and the bytes behind it, if the frame is complete.
 fn whole_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     let (&short, rest) = rest.split_first()?;
@@ -427,7 +428,7 @@ fn whole_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((first, payload, rest))
 }
 
-/// Plays one case; the messages that referred to earlier ones.
+/// Plays one case. Returns the number of messages that refer to earlier ones.
 fn play(steps: &[Step]) -> Result<u64, String> {
     let mut stage = Stage::new();
     for step in steps {
@@ -438,7 +439,7 @@ fn play(steps: &[Step]) -> Result<u64, String> {
     Ok(stage.told.referring)
 }
 
-/// Two sessions that take most topics, and then anything.
+/// Two sessions that subscribe to most topics, and then any steps.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let with_sessions = |steps: Vec<Step>| {
         let begin = (0..2).flat_map(|who| {
@@ -451,14 +452,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 20..100).prop_map(with_sessions)
 }
 
-/// Any messages, topics, joins, misses, private compressed messages, sockets that take one byte at a time, outboxes begun and
-/// emptied anywhere: what each client inflates, with exactly the window that was agreed on, is what was published.
+/// With any messages, topics, joins, missed messages, compressed replies, sockets that accept one byte at a time, and
+/// outboxes that begin and end anywhere, each client with exactly the agreed window inflates the messages that were
+/// published.
 #[test]
 fn every_client_reads_what_was_published() {
     std::thread::scope(|scope| (0..2).for_each(|_| _ = scope.spawn(read_what_was_published)));
 }
 
-/// A half of the cases.
+/// Half of the cases.
 fn read_what_was_published() {
     let referring = Cell::new(0);
     let mut runner = TestRunner::new(Cases { cases: 1_000, failure_persistence: None, ..Cases::default() });
@@ -470,7 +472,7 @@ fn read_what_was_published() {
     assert!(referring.get() > 10_000, "{} messages refer to earlier ones", referring.get());
 }
 
-/// The control: a position that is off by one is found out by the same cases.
+/// Control: the same cases find a position that is off by one.
 #[test]
 fn a_position_that_is_off_by_one_is_found_out() {
     PLANTED.set(1);
@@ -491,16 +493,17 @@ fn quotes(topic: usize, times: usize) -> Step {
     Step::Publish { topic, payload: Payload::Quote(2), times, except: None }
 }
 
-/// Messages beside one that is too long to be copied refer to earlier ones and are counted. (All of them went without a reference, and
-/// none was counted.)
+/// Messages beside one that is too long to be copied refer to earlier ones and are counted. (None of them had a
+/// reference, and none was counted.)
 #[test]
-fn what_is_written_beside_a_long_frame_refers_and_is_counted() {
+fn messages_beside_a_long_frame_refer_and_are_counted() {
     let large = |seed| Step::Publish { topic: 6, payload: Payload::Large(seed), times: 1, except: None };
     let steps = vec![quotes(0, 2), large(7), quotes(1, 2), large(8), quotes(0, 1), Step::Flush(usize::MAX)];
     assert_eq!(play(&one_session(steps)), Ok(4));
 }
 
-/// A frame that has begun goes on as it is, so it is counted as what it is once it has left whole; those behind it refer to nothing.
+/// A partly written frame is completed as it was made, and is counted as that once it is written. The frames behind it
+/// have no references.
 #[test]
 fn a_frame_that_waits_with_its_reference_is_counted() {
     for room in [1, 10, 30, 60, 100] {

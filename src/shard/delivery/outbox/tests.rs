@@ -1,4 +1,4 @@
-//! What waits for one session: what gives way, in which order, and that each message has one end.
+//! Tests of the outbox: which frames give way, in which order, and that each message has one end.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use plain::{Entry, Kind, Plain};
 
 const FRAME_BYTES: usize = 100;
 
-/// Of the rules that have one.
+/// The `max_age` of the rules that have one.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// An outbox, a rule for each `on_slow`, and the books.
+/// An outbox, a rule for each `on_slow`, and the metrics.
 struct Desk {
     outbox: Outbox,
     tally: Tally,
@@ -39,8 +39,8 @@ impl Desk {
         Self { outbox, tally, metrics, clock, epoch: Epoch::random() }
     }
 
-    /// A message of `topic`, whose first token says its rule: `c` conflates, `d` drops the oldest, any other disconnects;
-    /// a second token `aged` has a `max_age` of 1 s.
+    /// A message of `topic`. The first token of the topic gives the rule: `c` conflates, `d` drops the oldest, any
+    /// other disconnects. A second token `aged` gives a `max_age` of 1 s.
     fn message(&self, topic: &str, offset: u64) -> Arc<Routed> {
         let label = topic.split('.').next().unwrap_or_default();
         let on_slow = match label {
@@ -63,7 +63,7 @@ impl Desk {
         self.outbox.offer(Queued { frame: vec![0; FRAME_BYTES].into(), what }, bytes_max, &mut self.tally)
     }
 
-    /// Offers each, with room for all.
+    /// Offers each message, with room for all.
     fn fill(&mut self, messages: &[(&str, u64)]) {
         for (topic, offset) in messages {
             assert_eq!(self.offer(topic, *offset, usize::MAX), Offered::Queued);
@@ -77,18 +77,18 @@ impl Desk {
         assert_eq!(self.outbox.offer(queued, usize::MAX, &mut self.tally), Offered::Queued);
     }
 
-    /// Gives up all but the frame that has begun.
+    /// Gives up all frames except a partly written one.
     fn cut_off(&mut self) {
         let begun = self.outbox.take_begun(self.clock.moment(), &mut self.tally);
         std::mem::replace(&mut self.outbox, begun).abandon(usize::MAX, &mut self.tally);
     }
 
-    /// Leaves topics, two frames or topics at a time.
+    /// Leaves the topics for which `left` holds, in parts of two frames or topics.
     fn leave(&mut self, left: impl Fn(&str) -> bool) {
         while self.outbox.leave(2, |topic| left(topic.as_str())) == 2 {}
     }
 
-    /// The socket takes the first frame.
+    /// Has the socket accept the first frame.
     fn send_first(&mut self) {
         self.outbox.backlog.set_begun(0);
         if let Some(queued) = self.outbox.backlog.remove(self.outbox.backlog.queue().first(), &mut self.tally) {
@@ -109,7 +109,7 @@ impl Desk {
         }
     }
 
-    /// The figure of `series`, given without its prefix.
+    /// The value of `series`, given without its prefix.
     fn figure(&mut self, series: &str) -> i64 {
         self.tally.hand_over();
         let text = self.metrics.render();
@@ -129,9 +129,9 @@ impl Desk {
     }
 }
 
-/// PROTOCOL 7: past the bound, queued `conflate` messages are conflated, each newest taking the oldest's place.
+/// PROTOCOL 7: past the bound, queued `conflate` messages are conflated: the newest takes the place of the oldest.
 #[test]
-fn each_newest_takes_the_oldests_place() {
+fn the_newest_message_takes_the_place_of_the_oldest() {
     let mut desk = Desk::new();
     desk.fill(&[("c.a", 1), ("x.a", 1), ("c.b", 1), ("c.a", 2), ("c.b", 2)]);
     assert_eq!(desk.offer("c.a", 3, 3 * FRAME_BYTES), Offered::GaveWay);
@@ -140,16 +140,17 @@ fn each_newest_takes_the_oldests_place() {
     assert_eq!((desk.books("c"), desk.figure("outbox_bytes")), ([2, 3, 0, 0, 0], 3 * FRAME_BYTES as i64));
 }
 
-/// PROTOCOL 7: up to the bound nothing is conflated or dropped.
+/// PROTOCOL 7: up to the bound no message is conflated or dropped.
 #[test]
-fn up_to_the_bound_nothing_gives_way() {
+fn no_message_gives_way_up_to_the_bound() {
     let mut desk = Desk::new();
     desk.fill(&[("c.a", 1), ("d.a", 1)]);
     assert_eq!(desk.offer("c.a", 2, 3 * FRAME_BYTES), Offered::Queued);
     assert_eq!(desk.waiting(), ["c.a 1", "d.a 1", "c.a 2"]);
 }
 
-/// PROTOCOL 7: where conflating frees too little, the oldest of `conflate` and `drop_oldest` topics go, with exact gaps.
+/// PROTOCOL 7: if conflating frees too little, the oldest messages of `conflate` and `drop_oldest` topics are dropped,
+/// with exact gaps.
 #[test]
 fn the_oldest_are_dropped_with_exact_gaps() {
     let mut desk = Desk::new();
@@ -160,7 +161,7 @@ fn the_oldest_are_dropped_with_exact_gaps() {
     assert_eq!(desk.books("d"), [2, 0, 3, 0, 0]);
 }
 
-/// PROTOCOL 3: what was dropped is told before a gap in history that begins behind it, as before a message.
+/// PROTOCOL 3: a gap of dropped messages is told before a later gap in history, as before a message.
 #[test]
 fn a_gap_is_told_before_a_later_one_in_history() {
     let mut desk = Desk::new();
@@ -172,7 +173,7 @@ fn a_gap_is_told_before_a_later_one_in_history() {
     assert_eq!(desk.outbox.take_gaps_before_replay(&topic, at(41)), [dropped]);
 }
 
-/// PROTOCOL 3: a gap is told before the next message of its topic, and not before another's.
+/// PROTOCOL 3: a gap is told before the next message of its topic, and not before a message of another topic.
 #[test]
 fn a_gap_waits_for_its_topics_next_message() {
     let mut desk = Desk::new();
@@ -185,7 +186,8 @@ fn a_gap_waits_for_its_topics_next_message() {
     assert_eq!(desk.outbox.take_gaps_before_next(), [], "it is told once");
 }
 
-/// PROTOCOL 3: a topic's live messages come after its replay; so what was dropped of them is told behind what is replayed.
+/// PROTOCOL 3: a topic's live messages come after its replay, so a gap of live messages is told behind the replayed
+/// messages.
 #[test]
 fn a_gap_of_live_messages_waits_for_the_end_of_the_replay() {
     let mut desk = Desk::new();
@@ -199,9 +201,9 @@ fn a_gap_of_live_messages_waits_for_the_end_of_the_replay() {
     assert_eq!(desk.outbox.take_gaps_before_next().len(), 1);
 }
 
-/// PROTOCOL 7: where no rule frees enough, the queue has overflowed; an empty outbox takes one item of any size.
+/// PROTOCOL 7: if no rule frees enough, the queue overflows. An empty outbox accepts one frame of any size.
 #[test]
-fn what_may_not_give_way_overflows() {
+fn messages_that_may_not_give_way_overflow_the_outbox() {
     let mut desk = Desk::new();
     assert_eq!(desk.offer("x.a", 1, FRAME_BYTES / 2), Offered::Queued);
     assert_eq!(desk.offer("x.a", 2, FRAME_BYTES / 2), Offered::Overflowed);
@@ -209,9 +211,9 @@ fn what_may_not_give_way_overflows() {
     assert_eq!((desk.books("x"), desk.outbox.bytes()), ([0, 0, 0, 0, 2], 0));
 }
 
-/// RFC 6455 §5.2: a frame that has begun is ended, whatever gives way behind it.
+/// RFC 6455 §5.2: a partly written frame is completed, whatever gives way behind it.
 #[test]
-fn what_has_begun_never_gives_way() {
+fn a_partly_written_frame_never_gives_way() {
     let mut desk = Desk::new();
     let begun = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Message(desk.message("c.aged", 1)) };
     desk.outbox.begin(begun, 10, &mut desk.tally);
@@ -227,8 +229,9 @@ fn what_has_begun_never_gives_way() {
     assert!(desk.outbox.is_done() && desk.figure("outbox_bytes") == 0);
 }
 
-/// PROTOCOL 3 and 7: of a topic that conflates the newest comes, also where it is too long to wait beside the frame that has begun. (It
-/// was dropped, and where no other followed, without a word.) What may not be conflated still overflows.
+/// PROTOCOL 3 and 7: the newest message of a `conflate` topic is delivered, even if it is too long to wait beside the
+/// partly written frame. (It was dropped, and without a later message, silently.) A message that may not be conflated
+/// still overflows.
 #[test]
 fn the_newest_waits_behind_a_long_frame() {
     let mut desk = Desk::new();
@@ -243,10 +246,10 @@ fn the_newest_waits_behind_a_long_frame() {
     assert_eq!(desk.offer("x.a", 1, 10 * FRAME_BYTES), Offered::Overflowed);
 }
 
-/// PROTOCOL 7: `max_age`: too old is conflated or dropped as the rule says, with `disconnect` dropped with a gap; of a
-/// conflated topic the newest goes out at any age.
+/// PROTOCOL 7: a message older than `max_age` is conflated or dropped as its rule says; under `disconnect` it is
+/// dropped with a gap. The newest message of a `conflate` topic goes out at any age.
 #[test]
-fn what_is_too_old_gives_way_as_its_rule_says() {
+fn messages_past_max_age_give_way_as_their_rule_says() {
     let mut desk = Desk::new();
     desk.fill(&[("c.aged", 1), ("c.aged", 2), ("d.aged", 1), ("x.aged", 1), ("x.b", 1)]);
     desk.clock.advance(Duration::from_millis(1_001));
@@ -257,10 +260,10 @@ fn what_is_too_old_gives_way_as_its_rule_says() {
     assert_eq!((desk.books("c"), desk.books("d"), desk.books("x")), ([1, 1, 0, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 1, 0]));
 }
 
-/// PROTOCOL 3: what waits of a topic that was left belongs to the life before `unsubscribed`; taken again, the topic told of gaps
-/// from before, and its new messages stood before their `subscribed`.
+/// PROTOCOL 3: after an unsubscribe and another subscribe, waiting messages of the topic belong to the ended
+/// subscription. (The topic told gaps from before, and new messages came before their `subscribed`.)
 #[test]
-fn a_topic_taken_again_begins_anew() {
+fn a_topic_subscribed_again_begins_anew() {
     let mut desk = Desk::new();
     desk.fill(&[("x.a", 1), ("c.a", 10)]);
     desk.leave(|topic| topic == "c.a");
@@ -271,8 +274,9 @@ fn a_topic_taken_again_begins_anew() {
     assert_eq!((desk.waiting(), desk.gaps()), (["x.a 1", "x.a 2", "c.a 13", "x.a 3"].map(str::to_owned).to_vec(), vec![]));
 }
 
-/// PROTOCOL 3: what comes before `unsubscribed` is of the subscription that ends, so what was dropped between is told, also if that
-/// was after the topic was left (it was not); but not before what is of another, later subscription.
+/// PROTOCOL 3: messages before `unsubscribed` belong to the ended subscription, so a gap between them is told, even if
+/// the messages were dropped after the topic was left (it was not told). It is not told before messages of a later
+/// subscription.
 #[test]
 fn a_topic_that_was_left_is_told_of_gaps_to_its_end() {
     let mut desk = Desk::new();
@@ -286,9 +290,9 @@ fn a_topic_that_was_left_is_told_of_gaps_to_its_end() {
     assert_eq!((desk.waiting(), desk.gaps()), (["d.a 4", "x.a 1", "x.a 2"].map(str::to_owned).to_vec(), vec![]));
 }
 
-/// PROTOCOL 7: what only bytes of messages can pass is not passed again by a reply or a pong behind them.
+/// PROTOCOL 7: the bound counts messages only; a reply or a Pong behind them does not exceed it.
 #[test]
-fn a_reply_pushes_nothing_out() {
+fn a_reply_drops_no_message() {
     let mut desk = Desk::new();
     let begun = Queued { frame: vec![0; 10 * FRAME_BYTES].into(), what: What::Message(desk.message("c.a", 1)) };
     desk.outbox.begin(begun, 10, &mut desk.tally);
@@ -297,7 +301,7 @@ fn a_reply_pushes_nothing_out() {
     assert_eq!(desk.outbox.offer(reply, FRAME_BYTES, &mut desk.tally), Offered::Queued);
 }
 
-/// PROTOCOL 3: joins and leaves of one member that are still queued cancel out; another name's don't.
+/// PROTOCOL 3: a queued join and leave of one member cancel out; those of another user name do not.
 #[test]
 fn a_join_and_a_leave_cancel_out() {
     let (mut desk, session) = (Desk::new(), SessionId::random());
@@ -316,10 +320,10 @@ fn a_join_and_a_leave_cancel_out() {
     assert_eq!(desk.waiting().len(), 2, "what has begun is no more cancelled");
 }
 
-/// An answer that tells who is there is believed: the leave of a member whose join waits before that answer is told. (It cancelled the
-/// join, and the member was never gone.)
+/// The leave of a member whose join waits before a list of members is told, because the list has shown the member. (The
+/// leave cancelled the join, and the client kept the member.)
 #[test]
-fn what_an_answer_has_told_does_not_cancel_out() {
+fn a_join_before_a_list_of_members_does_not_cancel_out() {
     let (mut desk, session) = (Desk::new(), SessionId::random());
     desk.tell(true, session, None);
     let answer = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Members };
@@ -330,8 +334,8 @@ fn what_an_answer_has_told_does_not_cancel_out() {
     assert_eq!(desk.waiting().len(), 2, "the leave is behind the answer");
 }
 
-/// What is remembered of dropped messages is bounded like what waits: a session that is owed gaps of more topics than that is cut off.
-/// (It was bounded by 65,536 gaps, and took several times the bound of its outbox.)
+/// The memory of gaps is bounded like that of frames: a session that is owed gaps of too many topics is cut off. (The
+/// bound was 65,536 gaps, several times the memory of an outbox.)
 #[test]
 fn gaps_are_bounded() {
     let mut desk = Desk::new();
@@ -342,7 +346,7 @@ fn gaps_are_bounded() {
     assert_eq!(desk.outbox.gap_bytes(), 0);
 }
 
-/// RFC 6455 §5.5.3: of many pongs that wait, the last is the newest ping's.
+/// RFC 6455 §5.5.3: the last of many waiting Pongs answers the newest Ping.
 #[test]
 fn pongs_are_bounded() {
     let mut desk = Desk::new();
@@ -365,7 +369,7 @@ fn replies_never_give_way() {
     assert_eq!(desk.waiting(), ["-", "d.a 2"]);
 }
 
-/// PROTOCOL 3: a gap that waits for its topic's next message, with nothing queued, makes no session a slow one.
+/// PROTOCOL 3: a session with a gap to be told and no queued frame does not count as slow.
 #[test]
 fn a_gap_alone_is_not_slow() {
     let mut desk = Desk::new();
@@ -384,7 +388,7 @@ fn a_gap_alone_is_not_slow() {
     assert_eq!(desk.figure("slow_sessions"), 0);
 }
 
-/// An outbox is given up in steps, gaps that were not told too. (All gaps were forgotten in the step of the last frame.)
+/// An outbox is given up in steps, with its untold gaps. (All gaps were forgotten in the step of the last frame.)
 #[test]
 fn gaps_are_given_up_in_steps() {
     let mut desk = Desk::new();
@@ -397,7 +401,7 @@ fn gaps_are_given_up_in_steps() {
     assert!(desk.outbox.is_done());
 }
 
-/// PROTOCOL 3: a gap is of one life of its topic; in the next, the epoch says what was lost.
+/// PROTOCOL 3: a gap belongs to one epoch of its topic. In a later epoch, the epoch itself tells the loss.
 #[test]
 fn a_gap_is_of_its_epoch() {
     let mut desk = Desk::new();
@@ -411,7 +415,7 @@ fn a_gap_is_of_its_epoch() {
     assert_eq!((desk.gaps(), desk.outbox.gaps.iter().count()), (vec![(8, 8)], 1));
 }
 
-/// PROTOCOL 3: gaps are exact, until one topic has so many that they grow over what was conflated between.
+/// PROTOCOL 3: gaps are exact until one topic has so many that they are extended over conflated messages.
 #[test]
 fn the_gaps_of_one_topic_are_bounded() {
     let mut desk = Desk::new();
@@ -429,8 +433,8 @@ fn the_gaps_of_one_topic_are_bounded() {
     assert_eq!(desk.gaps()[16], (102, 102), "under another rule an older one may wait");
 }
 
-/// What an offer costs doesn't grow with what waits: 10,000 topics whose newest messages alone fill the bound, and 100,000
-/// offers more, each of which replaces one; against as many offers to an outbox of 100 topics.
+/// The cost of an offer does not grow with the number of waiting frames: 10,000 topics whose newest messages fill the
+/// bound, and 100,000 more offers that each replace one, against as many offers to an outbox of 100 topics.
 #[test]
 fn an_offer_to_a_full_outbox_costs_the_same_however_much_waits() {
     let per_offer = |topics: usize, rule: &str| {
@@ -452,7 +456,7 @@ fn an_offer_to_a_full_outbox_costs_the_same_however_much_waits() {
         let ((few, ..), (many, waiting, places)) = (per_offer(100, rule), per_offer(10_000, rule));
         assert_eq!((waiting, places as usize), (10_000, 10_000), "what gave way leaves no room behind");
         println!("{rule}: 100,000 offers in {few:?} with 100 topics, in {many:?} with 10,000");
-        // A pass over the queue for each would make it a hundred times as long.
+        // A pass over the queue for each offer would make it a hundred times as long.
         assert!(many < few * 20, "rule {rule}: {few:?} with 100 topics, {many:?} with 10,000");
     }
 }
@@ -487,8 +491,9 @@ fn act() -> impl Strategy<Value = Act> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// PROTOCOL 3, 7 and 9: whatever happens, the outbox has what the plain one has, in its order, and the same gaps; what was
-    /// queued waits or has one end, per rule; and the bytes are those of the frames that wait.
+    /// PROTOCOL 3, 7 and 9: after any actions, the outbox has the frames of the plain model, in order, and the same
+    /// gaps. Each queued message waits or has one end, counted for its rule, and the byte counts are those of the
+    /// waiting frames.
     #[test]
     fn each_message_has_one_end(acts in prop::collection::vec(act(), 1..150), bytes_max in 1_usize..1_500) {
         let (mut desk, mut plain) = (Desk::new(), Plain::default());
@@ -513,7 +518,7 @@ proptest! {
                     plain.give_up_aged(desk.clock.moment());
                 }
                 Act::Begin(bytes) if !desk.outbox.is_empty() => {
-                    drop(desk.outbox.take_gaps_before_next()); // told before the frame begins
+                    drop(desk.outbox.take_gaps_before_next()); // the gaps are told before the frame is written
                     desk.outbox.backlog.set_begun(bytes);
                     plain.begin();
                 }
@@ -526,7 +531,7 @@ proptest! {
                 }
                 Act::Tell(which) => {
                     let (session, there) = &mut members[which % 2];
-                    // Mostly in turn, and now and then the same again.
+                    // Mostly alternating, and sometimes the same change again.
                     *there = if which < 2 { !*there } else { true };
                     let (session, joined) = (*session, *there);
                     desk.tell(joined, session, None);
@@ -556,10 +561,10 @@ proptest! {
     }
 }
 
-/// Mapping of Centrifugo's protocol, section 1: a ping goes right behind the frame that has begun, and the books stay right, whatever
-/// that frame is.
+/// Mapping of Centrifugo's protocol, section 1: a ping goes right behind a partly written frame of any kind, and the
+/// metrics stay right.
 #[test]
-fn a_ping_goes_ahead_of_what_waits() {
+fn a_ping_goes_before_waiting_frames() {
     let ping = || Queued { frame: vec![0; 2].into(), what: What::Ping };
     let mut desk = Desk::new();
     desk.fill(&[("d.a", 1), ("d.a", 2), ("c.b", 1)]);
@@ -579,8 +584,8 @@ fn a_ping_goes_ahead_of_what_waits() {
     assert_eq!(desk.waiting(), ["d.a 2", "c.b 2"], "what conflates still does");
 }
 
-/// Mapping of Centrifugo's protocol, section 5: what waits of a subscription that has lapsed is dropped, but for the frame that has begun,
-/// and a topic that conflates has not lost anything.
+/// Mapping of Centrifugo's protocol, section 5: the messages of a lapsed subscription are dropped, except a partly
+/// written one. A `conflate` topic has lost nothing.
 #[test]
 fn a_lapsed_subscription_leaves_the_outbox() {
     let mut desk = Desk::new();

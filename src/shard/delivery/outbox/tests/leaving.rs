@@ -1,8 +1,8 @@
-//! Topics that are left while frames wait, a part of these at a time.
+//! Tests of topics that are left in parts while frames wait.
 
 use super::*;
 
-/// PROTOCOL 3: what is dropped, or goes out, while a topic is being left a part at a time is told like what was before.
+/// PROTOCOL 3: messages that are dropped or written while a topic is being left are told like those from before.
 #[test]
 fn a_topic_is_left_a_part_at_a_time() {
     let mut desk = Desk::new();
@@ -22,9 +22,9 @@ fn a_topic_is_left_a_part_at_a_time() {
     assert_eq!((desk.outbox.leave(usize::MAX, left), desk.gaps()), (1, vec![]), "nothing waits that it is told before");
 }
 
-/// What a leaving looks at is all that waits, once, in parts of the size that was asked for.
+/// Leaving a topic examines every waiting frame once, in parts of the requested size.
 #[test]
-fn a_leaving_looks_at_everything_once() {
+fn leaving_examines_every_frame_once() {
     let mut desk = Desk::new();
     (0..1_000).for_each(|number| desk.fill(&[("x.a", number + 1)]));
     let mut parts = Vec::new();

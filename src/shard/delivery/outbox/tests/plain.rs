@@ -1,8 +1,8 @@
-//! The same outbox told plainly: a list that is looked through from its beginning each time, as PROTOCOL 3 and 7 have it.
+//! A plain model of the outbox: a list that is searched from its beginning each time, as PROTOCOL 3 and 7 describe it.
 
 use super::*;
 
-/// What waits, and the gaps not yet told.
+/// The waiting frames, and the gaps not yet told.
 #[derive(Default)]
 pub struct Plain {
     list: Vec<Entry>,
@@ -16,11 +16,11 @@ pub struct Plain {
 pub struct Entry {
     /// How [`Desk::waiting`] shows it.
     pub name: String,
-    /// What it is.
+    /// The kind of the frame.
     pub kind: Kind,
 }
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Clone)]
 pub enum Kind {
     Message { topic: String, offset: u64, at: Moment, left: Option<u32> },
@@ -110,7 +110,7 @@ impl Plain {
         counted * FRAME_BYTES <= bytes_max || counted <= 1
     }
 
-    /// Behind the frame that has begun only one other waits, and that is its topic's newest, which conflates.
+    /// Whether the only counted frame behind a partly written one is the newest message of a `conflate` topic.
     fn is_newest_alone(&self) -> bool {
         let mut loose = self.list[self.loose()..].iter().filter(|entry| entry.is_counted());
         loose.next().is_some_and(|entry| entry.conflates() && !entry.is_left()) && loose.next().is_none()
@@ -142,7 +142,7 @@ impl Plain {
         }
     }
 
-    /// Whether a gap of `topic` is to be told before an entry of it that is `such`.
+    /// Whether a gap of `topic` is to be told before an entry of the topic for which `such` holds.
     fn tells_before(&self, topic: &str, such: impl Fn(&Entry) -> bool) -> bool {
         let first = self.gaps.iter().filter(|gap| gap.0 == topic).map(|gap| gap.2).min();
         let is_behind = |entry: &Entry| matches!(&entry.kind, Kind::Message { topic: of, offset, .. } if of == topic && first.is_some_and(|to| to < *offset));
@@ -161,7 +161,7 @@ impl Plain {
         self.gaps.retain(|gap| gap.0 != left || waits);
     }
 
-    /// As [`Desk::waiting`] and [`Desk::gaps`] have it.
+    /// The frames and gaps in the form of [`Desk::waiting`] and [`Desk::gaps`].
     pub fn told(&self) -> (Vec<String>, Vec<(u64, u64)>) {
         let mut gaps = self.gaps.clone();
         gaps.sort();
