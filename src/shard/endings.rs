@@ -31,7 +31,7 @@ impl Endings {
         self.left_in_tick = PER_TICK.max(ended / PARTS);
     }
 
-    /// Gives up as much as this tick may.
+    /// Gives up frames, held messages and cursors as far as the budget of the tick allows.
     pub fn give_up(&mut self, outboxes: &mut EndedOutboxes, pacing: &mut Pacing, catch_up: &mut CatchUp, tally: &mut Tally) {
         let left = &mut self.left_in_tick;
         *left -= outboxes.give_up(*left, tally);

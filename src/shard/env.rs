@@ -16,7 +16,7 @@ use crate::metrics::{LimitKey, Metrics, Tally};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
-/// One shard's surroundings.
+/// The surroundings of one shard.
 pub struct Env {
     /// The shard's counts.
     pub tally: Tally,

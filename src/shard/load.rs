@@ -11,7 +11,7 @@ pub struct Load {
     occupied: AtomicUsize,
     /// Bytes in its outboxes, as of the last count.
     outbox_bytes: AtomicUsize,
-    /// Control items in its inbox.
+    /// The number of control items in its inbox.
     controls: AtomicUsize,
 }
 

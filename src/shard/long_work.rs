@@ -1,4 +1,4 @@
-//! What a session may do in its shard while a command is carried out in slices.
+//! The operations of a session in its shard while a command is carried out in slices.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use super::pattern_set::PatternSet;
 use crate::hub::{Cursor, ReplayRequest, Selection, Slice, Start, Topic};
 use crate::topic_name::{Pattern, TopicName};
 
-/// Nodes of the index of topics that one slice visits.
+/// The most nodes of the index of topics that one slice visits.
 const PLACES_PER_SLICE: usize = 256;
 
 impl SessionContext<'_> {
-    /// Begins to search the topics that `expansion` matches, slice by slice. The first slice runs at once if the tick has steps left, so
-    /// that a small search is complete before any message that is published behind the answer.
+    /// Begins to search the topics that `expansion` matches, slice by slice. The first slice runs at once if the tick
+    /// has steps left. So a small search is complete before a message is published behind the answer.
     pub fn expand(&mut self, expansion: Expansion) {
         let searches = expansion.may_find(&self.state.env.config.rules);
         let (pushed, taken) = (self.pushed(), self.state.env.processed());
@@ -29,7 +29,7 @@ impl SessionContext<'_> {
         }
     }
 
-    /// Ready: a slice may run now. A small command does not wait for the queue of slices.
+    /// Ready if a slice may run now. A small command does not wait for the queue of slices.
     pub fn begin_slice(&mut self, is_small: bool) -> Answer<()> {
         if is_small || self.state.slices.may_run_slice(self.slot) { Answer::Ready(()) } else { self.wait_for_slice() }
     }
@@ -45,7 +45,8 @@ impl SessionContext<'_> {
         self.wait()
     }
 
-    /// Withholds messages that match only subscriptions which are not in `before`, because the answer to their subscribe is not sent yet.
+    /// Withholds messages that no subscription in `before` matches, because the answer to the subscribe of the others
+    /// is not sent yet.
     pub fn withhold_new(&mut self, before: &Arc<PatternSet>) {
         self.state.catch_up.withhold_new(self.slot, before);
         self.state.delivery.use_slow_path(self.slot);
@@ -56,18 +57,18 @@ impl SessionContext<'_> {
         self.state.catch_up.end_withholding(self.slot, self.state.env.processed());
     }
 
-    /// Whether the hub has a topic of that name.
+    /// Whether the hub has a topic of this name.
     pub fn lives(&self, topic: &TopicName) -> bool {
         self.state.env.hub().find(topic).is_some()
     }
 
-    /// A slice of the living topics that `selection` matches, from behind `after`.
+    /// A slice of the hub's topics that `selection` matches, from behind `after`.
     pub fn topics(&self, selection: &mut Selection, after: Option<&Cursor>) -> Slice<Topic> {
         self.state.env.hub().slice(selection, after, PLACES_PER_SLICE)
     }
 
-    /// Begins to pace the topics of a session that has had no interval. [`SessionContext::pace_as_before`] is to follow for each of its
-    /// subscriptions.
+    /// Begins to pace the topics of a session that has had no interval. [`SessionContext::pace_as_before`] has to
+    /// follow for each of its subscriptions.
     pub fn begin_pacing(&mut self) {
         self.state.pacing.begin(self.slot, std::iter::empty());
         self.state.delivery.use_slow_path(self.slot);
@@ -78,18 +79,19 @@ impl SessionContext<'_> {
         self.state.pacing.set_interval(self.slot, pattern, None);
     }
 
-    /// Ends the subscription to `pattern`; `false`: there is none. [`SessionContext::begin_to_leave`] is to follow.
+    /// Ends the subscription to `pattern`. Returns `false` if there is none. [`SessionContext::begin_to_leave`] has to
+    /// follow.
     pub fn end_subscription(&mut self, pattern: &Pattern) -> bool {
         self.state.end_subscription(self.slot, pattern)
     }
 
-    /// Subscriptions of the session have ended; [`SessionContext::leave`] is to follow.
+    /// Notes that subscriptions of the session have ended. [`SessionContext::leave`] has to follow.
     pub fn begin_to_leave(&mut self) {
         self.state.begin_to_leave(self.slot);
     }
 
-    /// Gives up replays and held messages that only the ended subscriptions `gone` matched, for `most` topics at most. Returns how many
-    /// topics were examined; fewer than `most` means that all were.
+    /// Gives up replays and held messages that only the ended subscriptions `gone` matched, for at most `most` topics.
+    /// Returns how many topics were examined; fewer than `most` means that all were.
     pub fn leave(&mut self, gone: &PatternSet, most: usize) -> usize {
         self.state.leave(self.slot, gone, most)
     }

@@ -62,7 +62,7 @@ pub trait Reader: Send {
         false
     }
 
-    /// The configuration has changed.
+    /// The configuration has changed; the context has the new one.
     fn reload(&mut self, context: &mut SessionContext<'_>);
 
     /// The session's info in the presence of `topic`.

@@ -373,7 +373,8 @@ impl Sessions {
         self.call(slot, |reader, context, inflater| reader.read(input, inflater, context)).unwrap_or(input.len())
     }
 
-    /// Calls the session's reader with its context.
+    /// Calls the session's reader with its context. Returns the result of `act`; `None` if the session has no reader or
+    /// it is being called.
     pub fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut SessionContext<'_>, &mut Inflater) -> R) -> Option<R> {
         let mut reader = self.readings.get_mut(slot)?.reader.take()?;
         let mut context = SessionContext::new(&mut self.state, slot);

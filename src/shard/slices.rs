@@ -1,4 +1,4 @@
-//! Commands that are carried out in slices: which session runs its next slice, and how many steps a tick has for all of them.
+//! Commands that are carried out in slices: the queue of sessions, and the steps of a tick for all of them.
 
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ pub struct Slices {
 }
 
 impl Slices {
-    /// A tick begins.
+    /// Begins a tick with all its steps.
     pub fn begin_tick(&mut self) {
         self.steps_left = STEPS_PER_TICK;
     }

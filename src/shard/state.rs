@@ -230,9 +230,9 @@ impl ShardState {
         }
     }
 
-    /// Does what has to wait until all is written. TLS writes what it buffers, a closing session ends its writing side,
-    /// and a session whose input waits for the outbox is scheduled. Sessions that wait for anything else are not
-    /// scheduled: their wakers wake them, and a schedule here would repeat without end.
+    /// Completes the write of an outbox. TLS writes what it buffers, a closing session ends its writing side, and a
+    /// session whose input waits for the outbox is scheduled. Sessions that wait for anything else are not scheduled:
+    /// their wakers wake them, and a schedule here would repeat without end.
     fn after_emptying(&mut self, slot: u32) {
         // Frames queued meanwhile, such as a Close, go first. The flush calls this again.
         if !self.delivery.owes_nothing(slot) {

@@ -230,7 +230,7 @@ impl Expansion {
         expanded
     }
 
-    /// Whether `topic` is still to begin.
+    /// Whether `topic` belongs to the expansion and has not begun yet.
     fn is_ahead(&self, topic: &TopicName) -> bool {
         self.is_new(topic) && !self.passed.as_ref().is_some_and(|passed| passed.has_passed(topic))
     }

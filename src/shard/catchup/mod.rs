@@ -22,7 +22,7 @@ use crate::topic_name::TopicName;
 /// The replays of a shard's sessions.
 #[derive(Default)]
 pub struct CatchUp {
-    /// By slot, of sessions that read history or have a watermark.
+    /// The replays by slot, of sessions that read history or have a watermark.
     replays: HashMap<u32, Replays>,
     /// Slots of sessions that want a share of history, in the order in which they get it.
     awaiting: VecDeque<u32>,
@@ -199,7 +199,7 @@ impl CatchUp {
         self.replays.get_mut(&slot).map_or(0, |replays| replays.leave(most, left))
     }
 
-    /// The slots of sessions that read history, and the bytes of their cursors.
+    /// The slots of sessions that read history, each with the bytes of its cursors.
     pub fn cursor_bytes(&self) -> impl Iterator<Item = (u32, usize)> {
         self.replays.iter().map(|(&slot, replays)| (slot, replays.bytes()))
     }

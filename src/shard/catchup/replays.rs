@@ -99,7 +99,7 @@ impl Replays {
         self.replaying.contains(topic)
     }
 
-    /// Whether something can be read now.
+    /// Whether the session has something to read from history now.
     pub fn has_more(&self) -> bool {
         self.unchecked == 0 && (!self.cursors.is_empty() || self.expansion.is_some() && !self.expansion_waits)
     }

@@ -28,8 +28,8 @@ pub const WATCHERS_PER_PART: usize = 128;
 /// The most changes of a round.
 const ROUND_CHANGES: usize = 32;
 
-/// The pause after a tick that told as many changes as it may. It leaves at least two thirds of the shard's time to others, and changes
-/// that come meanwhile may cancel out.
+/// The pause after a tick that told as many changes as it may. It leaves at least two thirds of the shard's time to
+/// other work, and later changes may cancel waiting ones.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A shard's changes of presence, by the numbers of their items in its inbox.
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// PROTOCOL 3: joins and leaves of one member that are still queued cancel out.
+    /// PROTOCOL 3: a queued join and leave of one member cancel out.
     #[test]
     fn a_join_and_a_leave_cancel_out() {
         let mut told = Told::new();

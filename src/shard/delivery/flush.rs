@@ -1,5 +1,5 @@
-//! The flush: one write for each session that the write batch has something for; bytes that its socket does not accept stay in its
-//! outbox.
+//! The flush: one write for each session that has frames in the write batch. Bytes that the socket does not accept stay
+//! in the session's outbox.
 
 use std::io;
 use std::sync::Arc;
@@ -268,7 +268,7 @@ impl Delivery {
             for told in dropped.chain([Event::Gap { topic, from: gap.from, to: gap.to, epoch: gap.epoch }]) {
                 let frame = event_frame(&told, variant, encoder, tally);
                 let notice = frame.map(|frame| Queued { frame, what: What::Reply });
-                notice.into_iter().for_each(|notice| _ = outbox.offer(notice, usize::MAX, tally)); // a notice is not bounded
+                notice.into_iter().for_each(|notice| _ = outbox.offer(notice, usize::MAX, tally)); // the bound does not apply to notices
             }
         }
         let mut replayed = false;
@@ -281,7 +281,7 @@ impl Delivery {
         replayed
     }
 
-    /// Writes the outbox of the session in `slot`.
+    /// Writes the outbox of the session in `slot`, with the gaps that have to be told.
     pub fn write_outbox(&mut self, slot: u32, connection: &mut Connection, env: &mut Env) -> Written {
         let aged = env.config.rules.iter().any(|rule| rule.max_age.is_some());
         let (now, tally) = (env.now, &mut env.tally);

@@ -12,7 +12,7 @@ use crate::dialect::{Encoder, Encoding, FrameBytes, StreamPosition, stamp};
 use crate::metrics::{RuleId, Tally};
 use crate::shard::slot::Connection;
 
-/// Frames up to this size are copied into one buffer; longer ones are written from where they are.
+/// Frames up to this size are copied into one buffer; longer ones are written from their own buffers.
 const COPIED_FRAME_BYTES_MAX: usize = 4 << 10;
 
 /// The capacity that is kept for the next chain, in bytes.
@@ -38,7 +38,7 @@ pub struct Joined {
     window_use: WindowUse,
 }
 
-/// A frame that is written from where it is.
+/// A frame that is written from its own buffer.
 struct Long {
     frame: FrameBytes,
     /// The number of bytes of `bytes` that are written before the frame.

@@ -290,7 +290,7 @@ impl Delivery {
         self.outgoing.get(slot)?.outbox.as_ref()?.oldest().map(|message| &**message)
     }
 
-    /// Whether a heartbeat for the session in `slot` is not in its socket yet.
+    /// Whether a heartbeat for the session in `slot` is still in its outbox.
     pub fn ping_waits(&self, slot: u32) -> bool {
         self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).is_some_and(|outbox| outbox.has_ping())
     }
@@ -330,7 +330,7 @@ impl Delivery {
         self.lapses.take_ended()
     }
 
-    /// Forgets lapses that are too long ago to count.
+    /// Forgets lapses that no longer prevent the next one.
     pub fn forget_lapses(&mut self, now: Moment) {
         self.lapses.forget_old(now);
     }

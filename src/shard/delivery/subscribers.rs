@@ -51,7 +51,7 @@ pub enum Ended {
 /// The slots that are subscribed to one name or pattern.
 #[derive(Default)]
 pub struct Subscribed {
-    /// All of them.
+    /// The slots of all subscribers.
     pub slots: Vec<u32>,
     /// The slots that are told of joins and leaves.
     watchers: Watchers,
@@ -162,12 +162,12 @@ impl Subscribers {
         takes
     }
 
-    /// Whether a subscription of the session in `slot` watches.
+    /// Whether a subscription of the session in `slot` receives joins and leaves.
     pub fn is_watching(&self, slot: u32) -> bool {
         self.watching.contains_key(&slot)
     }
 
-    /// Whether a session watches `topic`.
+    /// Whether a session receives the joins and leaves of `topic`.
     pub fn are_watching(&self, topic: &TopicName) -> bool {
         let mut watching = false;
         self.lists(topic, |subscribed| watching |= !subscribed.watchers.is_empty());

@@ -18,7 +18,7 @@ pub struct Subscription {
 /// One session's subscriptions.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
-    /// Sorted by pattern.
+    /// The subscriptions, sorted by pattern.
     list: Vec<Subscription>,
     /// The number of the next subscription.
     next: u32,

@@ -9,7 +9,7 @@ use crate::dialect::{Encoder, Encoding, ForWindow, FrameBytes, Referable};
 use crate::frame::ServerWindow;
 use crate::metrics::{DeflateHow, NoReference, Tally};
 
-/// One topic of a chain.
+/// The references and additions of one topic of a chain.
 struct TopicUse {
     topic: u32,
     /// The message in the window when the chain begins. Sessions with equal chains get the same bytes if this is equal

@@ -112,7 +112,7 @@ pub struct WriteBatch {
     room: Vec<LinkedFrame>,
     /// Slots with a chain, in the order in which their chains began.
     dirty: VecDeque<u32>,
-    /// How many slots have been taken off that list.
+    /// The number of slots that were taken off the list of dirty slots.
     taken: usize,
     marks: VecDeque<Mark>,
     /// The number of frames that are written to all their sessions.

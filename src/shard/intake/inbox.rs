@@ -1,4 +1,4 @@
-//! The mailbox that publishers fill and one shard empties.
+//! The inbox of a shard: publishers push items, and the shard takes them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -148,12 +148,13 @@ impl Inbox {
         let has_room = state.bytes < self.bytes_max.load(Ordering::Relaxed);
         let publishers = if has_room { state.publishers.call_next(now) } else { Vec::new() };
         let remaining = Remaining { items: state.items.len(), publishers_wait: state.publishers.is_awaited() };
-        drop(state); // a waker takes the lock of a ready list
+        drop(state); // a waker takes the lock of a `ReadyList`
         publishers.into_iter().for_each(Waker::wake);
         remaining
     }
 
-    /// Whether the inbox has items or connections, or publishers that are to be called. If not, what changes that wakes `waker`.
+    /// Whether the inbox has items, connections, or publishers that have to be called. If not, `waker` is woken when it
+    /// has.
     pub fn is_filled_or_wakes(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
         let filled = !state.is_empty() || self.is_stalled(&state);
@@ -286,8 +287,8 @@ mod tests {
         assert!(inbox.takes_requests());
     }
 
-    /// A publisher that was called and waits for another inbox instead leaves its place to the next, and the shard, which sleeps by then, is
-    /// to call that one.
+    /// A called publisher that waits for another inbox instead leaves its place to the next one. The shard, which
+    /// sleeps by then, is woken to call that one.
     #[test]
     fn publishers_that_are_to_be_called_keep_the_shard_awake() {
         struct Publisher;
@@ -310,7 +311,7 @@ mod tests {
         assert!(!inbox.is_filled_or_wakes(Waker::noop()), "the next was called");
     }
 
-    /// Control items are counted from when they are handed over until the shard takes them.
+    /// Control items are counted from their push until the shard takes them.
     #[test]
     fn control_items_are_counted() {
         let inbox = Inbox::new(1 << 20);

@@ -14,38 +14,40 @@ const TURN_MESSAGES: u32 = 16;
 /// The most publishers that are called and have not come yet.
 const CALLED_MAX: usize = 64;
 
-/// The most turns that a publisher may be behind or ahead of the others. What is beyond that is forgotten.
+/// The most turns that a publisher may be behind or ahead of the others. A larger distance is cut to this.
 const TURNS_APART_MAX: u64 = 2;
 
-/// How long the others wait for a publisher that was called. A live one comes within a tick of its shard.
+/// How long other publishers wait for one that was called. A live publisher comes within a tick of its shard.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// The queue is forgotten once the shard has found its inbox empty so often while no publisher waited.
+/// The number of times that the shard may find its inbox empty, while no publisher waits, before the queue is
+/// forgotten.
 const IDLE_TAKES_MAX: u32 = 64;
 
-/// Publishers that have found no room, each with the number of its turn. Among those that wait, only the ones with the lowest number may
-/// offer messages, so none gets more than [`TURNS_APART_MAX`] turns more than another that waits as long. A publisher is identified by its waker.
+/// Publishers that have found no room, each with the number of its turn. Among waiting publishers, only those with the
+/// lowest number may offer messages. So no publisher gets more than [`TURNS_APART_MAX`] turns more than another that
+/// waits as long. A publisher is identified by its waker.
 ///
-/// A publisher that offers messages does not hold up the others. If they pass it meanwhile, its turn has a lower number than theirs when
-/// it waits again, and it makes up for that.
+/// A publisher that offers messages does not hold up the others. If they pass it meanwhile, its turn has a lower number
+/// than theirs when it waits again, and it catches up.
 #[derive(Debug, Default)]
 pub struct PublisherQueue {
     /// By the addresses of their wakers. An address is not reused while its waker is kept here.
     publishers: HashMap<usize, Publisher>,
-    /// Those that wait, called or not, in their order.
+    /// The places of waiting publishers, called or not, in their order.
     waiting: BTreeSet<Place>,
-    /// Those that were called and have not come yet, and when they were called.
+    /// The called publishers that have not come yet, each with the moment of the call.
     called: VecDeque<(usize, Moment)>,
-    /// The number of the latest turn that was the lowest.
+    /// The highest turn number that was the lowest of the waiting publishers.
     turn: u64,
-    /// How many publishers have begun to wait; it gives them their order within a turn.
+    /// The number of times that a publisher has begun to wait. It orders publishers within a turn.
     arrivals: u64,
     /// The number of publishers past which those that neither wait nor are ahead are forgotten.
     kept_max: usize,
     idle_takes: u32,
 }
 
-/// A place in the queue: the number of the turn, that of the arrival, and the publisher.
+/// A place in the queue: the number of the turn, the number of the arrival, and the publisher's key.
 type Place = (u64, u64, usize);
 
 #[derive(Debug)]
@@ -68,7 +70,8 @@ enum Stage {
 }
 
 impl PublisherQueue {
-    /// Whether `publisher` may offer a message where there is room. One that was not called begins no turn before those that wait.
+    /// Whether `publisher` may offer a message if there is room. A publisher that was not called begins no turn before
+    /// those that wait.
     pub fn may_offer(&self, publisher: &Waker) -> bool {
         let Some(lowest) = self.lowest() else { return true };
         let Some(publisher) = self.publishers.get(&key(publisher)) else { return false };
@@ -92,8 +95,8 @@ impl PublisherQueue {
         }
     }
 
-    /// Queues `publisher`, which found no room or was not in turn. It keeps its place until it has used up its turn; a new one comes behind
-    /// those that wait.
+    /// Queues `publisher`, which found no room or was not in turn. It keeps its place until its turn is used up. A new
+    /// publisher is queued behind those that wait.
     pub fn wait(&mut self, publisher: &Waker) {
         let key = key(publisher);
         self.turn = self.turn.max(self.lowest().unwrap_or_default());
@@ -119,7 +122,8 @@ impl PublisherQueue {
         publisher.stage = Stage::Waiting;
     }
 
-    /// Notes that `publisher` waits for another inbox, so nobody is held up for it here. It keeps the number of its turn.
+    /// Notes that `publisher` waits for another inbox, so it holds up no other publisher here. It keeps the number of
+    /// its turn.
     pub fn waits_elsewhere(&mut self, publisher: &Waker) {
         self.step_away(key(publisher));
     }
@@ -131,7 +135,8 @@ impl PublisherQueue {
         self.publishers.remove(&key);
     }
 
-    /// Calls the publishers whose turn it is; the caller wakes them in this order. Called in each tick with room.
+    /// Calls the publishers whose turn it is, and returns their wakers. The caller wakes them in this order. Called in
+    /// each tick with room.
     pub fn call_next(&mut self, now: Moment) -> Vec<Waker> {
         while let Some(&(late, _)) = self.called.front().filter(|(_, since)| now.since(*since) > PATIENCE) {
             self.step_away(late);
@@ -151,7 +156,8 @@ impl PublisherQueue {
         next
     }
 
-    /// Notes that the shard has emptied its inbox. If that is so for long while no publisher waits, the publishers' turns are forgotten.
+    /// Notes that the shard has emptied its inbox. After [`IDLE_TAKES_MAX`] such notes while no publisher waits, the
+    /// publishers' turns are forgotten.
     pub fn note_empty(&mut self) {
         if self.publishers.is_empty() || self.is_awaited() {
             self.idle_takes = 0;
@@ -168,7 +174,7 @@ impl PublisherQueue {
         !self.waiting.is_empty()
     }
 
-    /// Whether publishers wait and none was called that could come: the next are to be called, if there is room.
+    /// Whether publishers wait and no called one is expected. The next ones have to be called, if there is room.
     pub fn is_stalled(&self) -> bool {
         self.is_awaited() && self.called.is_empty()
     }
@@ -177,7 +183,7 @@ impl PublisherQueue {
         self.waiting.first().map(|(turn, ..)| *turn)
     }
 
-    /// The publisher does not wait here any more.
+    /// Takes a publisher out of the queue. Its turn is kept.
     fn step_away(&mut self, key: usize) {
         let Some(publisher) = self.publishers.get_mut(&key).filter(|publisher| publisher.stage != Stage::Away) else { return };
         publisher.stage = Stage::Away;
@@ -187,7 +193,8 @@ impl PublisherQueue {
         self.called.retain(|(called, _)| *called != key);
     }
 
-    /// Forgets publishers that come no more, for all that is known, whenever there are twice as many as the last time.
+    /// Forgets publishers that neither wait nor are ahead, whenever the number of known publishers has doubled since
+    /// the last time.
     fn forget_some(&mut self) {
         if self.publishers.len() > self.kept_max {
             let turn = self.turn;
@@ -322,7 +329,8 @@ mod tests {
         assert!(queue.publishers.is_empty(), "nobody waits any more");
     }
 
-    /// A publisher that comes for the first time goes behind those that wait, also where one that was passed has a lower turn than they.
+    /// A publisher that comes for the first time goes behind those that wait, even if one that was passed has a lower
+    /// turn than they have.
     #[test]
     fn a_new_publisher_goes_behind_those_that_wait() {
         let (mut queue, now) = (PublisherQueue { kept_max: 8, ..PublisherQueue::default() }, Moment::default());
@@ -337,7 +345,7 @@ mod tests {
         assert_eq!(turns, [10, 9, 11]);
     }
 
-    /// A publisher that returns after a long time has no more turns to make up for than any other.
+    /// A publisher that returns after a long time has no more turns to catch up than any other.
     #[test]
     fn turns_of_long_ago_are_forgotten() {
         let mut queue = PublisherQueue { kept_max: 8, ..PublisherQueue::default() };

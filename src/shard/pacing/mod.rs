@@ -33,7 +33,7 @@ pub struct Pacing {
     ended: VecDeque<Paces>,
 }
 
-/// What pacing decides for one message of one session.
+/// The decision of pacing for one message of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacingDecision {
     /// The message goes out. Its topic has no interval.

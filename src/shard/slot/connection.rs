@@ -13,7 +13,7 @@ use crate::clock::Moment;
 use crate::dialect::Heartbeat;
 use crate::session_id::SessionId;
 
-/// How long a session's connection outlives its Close, at most.
+/// The longest time for which a session's connection outlives its Close.
 pub const LINGER: Duration = Duration::from_secs(2);
 
 /// One session's connection.

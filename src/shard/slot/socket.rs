@@ -16,11 +16,11 @@ const TLS_BUFFER_BYTES: usize = 64 << 10;
 
 /// A session's socket on its way to a shard.
 pub enum Stream {
-    /// TCP alone.
+    /// Plain TCP.
     Plain(std::net::TcpStream),
-    /// TCP and the TLS spoken on it.
+    /// TCP and its TLS session.
     Tls(std::net::TcpStream, Box<ServerConnection>),
-    /// A test's.
+    /// A socket of a test.
     #[cfg(test)]
     Metered(Metered),
 }
@@ -29,18 +29,18 @@ pub enum Stream {
 pub enum Socket {
     /// The socket is on its way. Until it arrives, nothing is read and nothing can be written.
     Expected,
-    /// TCP alone, not registered with the runtime yet.
+    /// Plain TCP that is not registered with the runtime yet.
     Fresh(std::net::TcpStream),
-    /// TCP alone.
+    /// Plain TCP.
     Plain(RegisteredSocket),
     /// TCP under TLS.
     Tls(Box<TlsSocket>),
-    /// A test's.
+    /// A socket of a test.
     #[cfg(test)]
     Metered(Metered),
 }
 
-/// A socket that takes as many bytes as a test lets it.
+/// A socket that accepts as many bytes as a test allows.
 #[cfg(test)]
 #[derive(Clone, Default)]
 pub struct Metered(std::sync::Arc<parking_lot::Mutex<Meter>>);
@@ -177,7 +177,7 @@ impl Socket {
 }
 
 fn shut_down_writing(tcp: &impl AsFd) {
-    let _ = SockRef::from(tcp).shutdown(Shutdown::Write); // fails only where the peer has gone
+    let _ = SockRef::from(tcp).shutdown(Shutdown::Write); // fails only if the peer has gone
 }
 
 impl RegisteredSocket {
@@ -259,7 +259,8 @@ impl TlsSocket {
     }
 }
 
-/// TCP as rustls wants to see it: an attempt that can't be done now says `WouldBlock`, and the context is woken.
+/// The blocking interface to TCP that rustls needs. An operation that can't complete now returns `WouldBlock`, and the
+/// context is woken later.
 struct Carrier<'a, 'c> {
     tcp: &'a mut RegisteredSocket,
     context: &'a mut Context<'c>,

@@ -69,7 +69,7 @@ enum Step {
         who: usize,
         bytes: usize,
     },
-    /// A session's socket accepts `bytes` more bytes.
+    /// A session's socket accepts `bytes` bytes from now on.
     Room {
         who: usize,
         bytes: usize,

@@ -149,8 +149,8 @@ fn no_message_gives_way_up_to_the_bound() {
     assert_eq!(desk.waiting(), ["c.a 1", "d.a 1", "c.a 2"]);
 }
 
-/// PROTOCOL 7: if conflating frees too little, the oldest messages of `conflate` and `drop_oldest` topics are dropped,
-/// with exact gaps.
+/// PROTOCOL 7: if conflating frees too little, the oldest of `conflate` and `drop_oldest` topics are dropped, with
+/// gaps.
 #[test]
 fn the_oldest_are_dropped_with_exact_gaps() {
     let mut desk = Desk::new();
@@ -186,8 +186,7 @@ fn a_gap_waits_for_its_topics_next_message() {
     assert_eq!(desk.outbox.take_gaps_before_next(), [], "it is told once");
 }
 
-/// PROTOCOL 3: a topic's live messages come after its replay, so a gap of live messages is told behind the replayed
-/// messages.
+/// PROTOCOL 3: a topic's live messages come after its replay, so a gap of live messages is told behind the replay.
 #[test]
 fn a_gap_of_live_messages_waits_for_the_end_of_the_replay() {
     let mut desk = Desk::new();
@@ -433,8 +432,8 @@ fn the_gaps_of_one_topic_are_bounded() {
     assert_eq!(desk.gaps()[16], (102, 102), "under another rule an older one may wait");
 }
 
-/// The cost of an offer does not grow with the number of waiting frames: 10,000 topics whose newest messages fill the
-/// bound, and 100,000 more offers that each replace one, against as many offers to an outbox of 100 topics.
+/// The cost of an offer does not grow with the number of waiting frames: 100,000 offers that each replace a message, to
+/// an outbox of 10,000 topics at its bound and to one of 100 topics.
 #[test]
 fn an_offer_to_a_full_outbox_costs_the_same_however_much_waits() {
     let per_offer = |topics: usize, rule: &str| {
@@ -561,8 +560,8 @@ proptest! {
     }
 }
 
-/// Mapping of Centrifugo's protocol, section 1: a ping goes right behind a partly written frame of any kind, and the
-/// metrics stay right.
+/// Mapping of Centrifugo's protocol, section 1: a ping goes right behind a partly written frame, and metrics stay
+/// right.
 #[test]
 fn a_ping_goes_before_waiting_frames() {
     let ping = || Queued { frame: vec![0; 2].into(), what: What::Ping };
