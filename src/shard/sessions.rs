@@ -1,4 +1,4 @@
-//! The sessions of a shard: the shard's state, and the reading side of each session by slot.
+//! The sessions of a shard: its state, and the reading side of each session by slot.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,7 +22,7 @@ use crate::frame::Inflater;
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session_id::{SessionId, SessionSecret};
 
-/// The most reads of one socket in a tick. Under TLS, one read returns one record, of at most 16 KiB.
+/// The most reads of one socket in a tick. Under TLS, one read returns one record of at most 16 KiB.
 const READS_PER_TICK: usize = 4;
 
 /// One shard's sessions.
@@ -132,8 +132,7 @@ impl Sessions {
     pub fn sweep(&mut self) {
         for slot in 0..self.state.table.end() {
             let now = self.state.env.now;
-            // A deadline does not replace the other checks: a client can cause its own deadline again and again, and
-            // still has to be pinged.
+            // A deadline does not replace the ping: a client can cause deadlines without end.
             if self.state.table.get_mut(slot).is_some_and(|connection| connection.liveness().take_deadline(now)) {
                 self.call(slot, |reader, context, _| reader.deadline(context));
             }
@@ -231,15 +230,15 @@ impl Sessions {
         self.secrets.get(&secret).copied()
     }
 
-    /// Notes what a session's reader waits for after it was called without input of the socket.
+    /// Notes what a session's reader waits for after a call without input of the socket.
     pub fn note_waiting(&mut self, slot: u32) {
         let unread = self.readings.get_mut(slot).map(|reading| std::mem::take(&mut reading.unread)).unwrap_or_default();
         self.keep_unread(slot, unread);
         self.count_input(slot);
     }
 
-    /// Attaches a session's socket. What its client has sent already is read in the next tick. Returns `false` if the
-    /// socket can't be used.
+    /// Attaches a session's socket. Input read ahead is used in the next tick. Returns `false` if the socket can't be
+    /// used.
     fn land(&mut self, slot: u32, arrived: Arrived) -> bool {
         match Socket::new(arrived.stream) {
             Ok(socket) => {
@@ -259,8 +258,7 @@ impl Sessions {
         }
     }
 
-    /// Attaches a session's socket and copies the bytes read ahead. The copy releases the large buffer that the bytes
-    /// lie in.
+    /// Attaches a session's socket and copies the bytes read ahead. The copy releases the large buffer that held them.
     fn attach(&mut self, slot: u32, socket: Socket, read_ahead: &[u8]) {
         let (Some(connection), Some(reading)) = (self.state.table.get_mut(slot), self.readings.get_mut(slot)) else { return };
         connection.attach(socket);
@@ -302,8 +300,8 @@ impl Sessions {
         if !self.read_unread(slot) {
             return;
         }
-        // After a short read the runtime takes the socket for empty. The next poll then registers the waker without a
-        // system call.
+        // A short read tells the runtime that the socket is empty. The next poll needs no system call to register the
+        // waker.
         for _ in 0..READS_PER_TICK {
             if let ReadOn::Enough = self.read_once(slot, buffer) {
                 return;
@@ -373,8 +371,7 @@ impl Sessions {
         self.call(slot, |reader, context, inflater| reader.read(input, inflater, context)).unwrap_or(input.len())
     }
 
-    /// Calls the session's reader with its context. Returns the result of `act`; `None` if the session has no reader or
-    /// it is being called.
+    /// Calls the session's reader. Returns the result of `act`; `None` if the reader is being called or missing.
     pub fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut SessionContext<'_>, &mut Inflater) -> R) -> Option<R> {
         let mut reader = self.readings.get_mut(slot)?.reader.take()?;
         let mut context = SessionContext::new(&mut self.state, slot);
