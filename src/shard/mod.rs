@@ -158,7 +158,7 @@ impl Shards {
     }
 
     /// Whether the outboxes of every shard are full. `outbox_total_bytes` is split evenly among the shards; see
-    /// [`FREE_SHARE`].
+    /// `FREE_SHARE`.
     pub fn are_full(&self, outbox_total_bytes: usize) -> bool {
         let share = outbox_total_bytes / self.inboxes.len();
         self.inboxes.iter().all(|inbox| inbox.load().outbox_bytes() > share - share / FREE_SHARE)

@@ -13,7 +13,7 @@ const HISTORY: usize = 24;
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// On a terminal, one line that is replaced ten times a second: bars of the last rates, the rate, the latency, and
-/// faults. Elsewhere, a line every [`PLAIN_EVERY`].
+/// faults. Elsewhere, a line every `PLAIN_EVERY`.
 pub struct Live {
     name: String,
     until: f64,

@@ -41,7 +41,7 @@ pub enum BadHead {
     /// §5.2: reserved.
     #[error("the server sent the reserved opcode {0:#x} or a reserved bit")]
     Reserved(u8),
-    /// Larger than [`PAYLOAD_BYTES_MAX`].
+    /// Larger than `PAYLOAD_BYTES_MAX`.
     #[error("the server announced a frame of {0} bytes")]
     TooBig(u64),
 }

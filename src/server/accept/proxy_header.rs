@@ -30,7 +30,7 @@ pub enum ProxyHeaderError {
     /// The first bytes match neither version.
     #[error("no PROXY header came first")]
     Absent,
-    /// The header is longer than [`PROXY_HEADER_BYTES_MAX`], or than version 1 allows.
+    /// The header is longer than `PROXY_HEADER_BYTES_MAX`, or than version 1 allows.
     #[error("the PROXY header is too long")]
     TooLong,
     /// The header violates its version's syntax.
