@@ -40,8 +40,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages that a connection holds for its subscription: more than one window of flow control has.
 const SUBSCRIPTION_CAPACITY: usize = 1 << 20;
 /// Publications that are kept by the connection to publish on and not written to its socket. If the connection is lost, these are sent on
-/// the next one, although they were answered `unavailable`. So there are few.
-const PUBLISH_CAPACITY: usize = 64;
+/// the next one, although they were answered `unavailable`. So there are few: with the one that waits to join them, 64.
+const PUBLISH_CAPACITY: usize = 63;
 /// What other gateways say of their members, in messages; what is lost behind it is asked for.
 const PRESENCE_CAPACITY: usize = 4_096;
 /// How long a gateway that ends may take to say so.

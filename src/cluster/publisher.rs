@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 
 use super::payload;
 use super::read_back::{ReadBack, Stored};
@@ -147,7 +148,7 @@ impl Publisher {
         let (bytes, source, unsent) = (publication.payload.len(), publication.source, Some(unsent));
         inflight.bytes += bytes;
         inflight.waiting.insert(number, Waiting { answerer, state, epoch, topic, source, bytes, since: Instant::now(), unsent });
-        drop(inflight);
+        self.wake_publishers(inflight); // a short message may leave room for one more
         self.unsent.notify_one();
         Ok(Handed::Awaited(receipt))
     }
@@ -273,6 +274,7 @@ impl Publisher {
 
     async fn hear(&self, mut answers: Subscriber) {
         let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay); // what was woken at one look has until the next but one
         loop {
             tokio::select! {
                 Some(answer) = answers.next() => self.acknowledge(&answer),

@@ -139,7 +139,11 @@ impl Hub {
             Ok(Attempt::Awaited(receipt)) => return Poll::Ready(Ok(Submitted::Awaited(receipt))),
             Ok(Attempt::NoRoom(outlet)) => outlet.when_room(publisher),
             Ok(Attempt::EngineFull(engine)) => engine.when_room(publisher),
-            Err(error) => return Poll::Ready(Err(error)),
+            Err(error) => {
+                // It may have waited for a stream that is not followed any more.
+                self.engine().iter().for_each(|engine| engine.forget(publisher));
+                return Poll::Ready(Err(error));
+            }
         }
         Poll::Pending
     }
