@@ -235,6 +235,8 @@ impl<'a> Run<'a> {
     fn finish(&mut self) -> Result<(), String> {
         let newest = self.newest();
         self.storms.drain(..).for_each(|storm| storm.join().unwrap());
+        // What a plain WebSocket has sent is published once it is read, and nothing answers that.
+        self.raw.await_pong(&newest)?;
         self.sessions.iter_mut().try_for_each(|session| session.fence(&newest))?;
         self.topics.iter().for_each(|topic| self.publisher.publish(topic, 1, 0));
         let last = newest();

@@ -36,6 +36,7 @@ pub struct Session {
     /// What it has published without wanting to hear it: topics and offsets.
     pub unheard: BTreeSet<(String, u64)>,
     said: u64,
+    pongs: u64,
 }
 
 impl Session {
@@ -52,6 +53,7 @@ impl Session {
             subscriptions: BTreeSet::new(),
             unheard: BTreeSet::new(),
             said: 0,
+            pongs: 0,
         }
     }
 
@@ -114,6 +116,16 @@ impl Session {
         self.read_until("the answer to a fence", newest, |session| session.has_answer(id))
     }
 
+    /// Reads until everything that the session has sent is carried out: RFC 6455 messages are read in order, so the pong to a ping comes
+    /// after that.
+    pub fn await_pong(&mut self, newest: &impl Fn() -> Offsets) -> Result<(), String> {
+        let before = self.pongs;
+        self.socket.set_nonblocking(false).unwrap();
+        // A connection that the gateway has given up shows that when it is read.
+        let _ = self.socket.write_all(&[0x89, 0x80, 0, 0, 0, 0]);
+        self.read_until("a pong", newest, |session| session.pongs > before)
+    }
+
     /// Whether the command `id` was answered.
     pub fn has_answer(&self, id: u64) -> bool {
         self.answer(id).is_some()
@@ -139,6 +151,7 @@ impl Session {
         while let Some((opcode, payload)) = self.take_frame() {
             match opcode {
                 1 => self.hear(serde_json::from_slice(&payload).unwrap(), newest),
+                10 => self.pongs += 1,
                 8 => self.end(payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))),
                 _ => {}
             }
