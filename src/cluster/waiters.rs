@@ -89,15 +89,16 @@ impl Waiters {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
     use super::*;
 
+    /// A waker that counts how often it was woken.
     #[derive(Default)]
-    struct Count(AtomicUsize);
+    pub struct Count(AtomicUsize);
 
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
@@ -106,7 +107,8 @@ mod tests {
     }
 
     impl Count {
-        fn times(&self) -> usize {
+        /// How often it was woken.
+        pub fn times(&self) -> usize {
             self.0.load(Ordering::Relaxed)
         }
     }

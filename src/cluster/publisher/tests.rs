@@ -1,30 +1,15 @@
 //! The publisher without servers: acknowledgements are handed to it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Poll, Wake};
+use std::task::Poll;
 
 use super::*;
+use crate::cluster::waiters::tests::Count;
 use crate::config::{Config, Sources, Stream, StreamStorage};
 use crate::hub::PayloadKind;
 use crate::topic_name::Pattern;
 
 /// Publications that may be on their way.
 const INFLIGHT: usize = 16;
-
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Count {
-    fn times(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// A publisher whose connection is there and brings nothing by itself, and a stream that is followed.
 struct Fixture {
