@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Python clients that know nothing of Belfry, and the examples, against a real gateway: tests/clients/run.py [NAME…]
 
-Needs websockets, websocket-client and cent, nginx, haproxy and curl. The gateway is $BELFRY, or target/release/belfry. NAME is a part of a test's name.
+Needs websockets, websocket-client and cent, nginx, haproxy, caddy and curl. The gateway is $BELFRY, or target/release/belfry. NAME is a part of a test's name.
 """
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import pathlib
 import queue
+import re
 import socket
 import subprocess
 import sys
@@ -260,6 +262,17 @@ def test_the_example_stream_prints_prices():
         assert topic == "quotes.AAPL" and int(offset) > 0 and json.loads(quote)["price"] > 0
 
 
+def test_the_program_of_the_readme_prints_quotes():
+    program = re.search(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)[1]
+    with gateway() as address:
+        program = program.replace("127.0.0.1:8765", address)
+        process = subprocess.Popen([sys.executable, "-u", "-c", program], stdout=subprocess.PIPE, text=True)
+        messages = (line for line in process.stdout if "'op': 'message'" in line)
+        assert "quotes." in next(messages) and "'price'" in next(messages)
+        process.kill()
+        process.wait()
+
+
 def test_the_examples_name_the_package_that_is_missing():
     for name, package in [("chat.py", "websocket-client"), ("quotes.py", "websockets")]:
         # -S: without installed packages.
@@ -398,6 +411,78 @@ def test_haproxy_names_its_client_by_the_proxy_protocol():
             assert json.loads(session.recv())["op"] == "welcome"
             host, port = session.sock.getsockname()
             assert only_session(address) == f"{host}:{port}", header
+            session.close()
+
+
+def snippet(name, changes):
+    """The settings that a file of deploy/ wants in belfry.toml, and its text with `changes` as a template of `proxy`."""
+    text = (ROOT / "deploy" / name).read_text()
+    settings = "\n".join(re.findall(r"^#   (server\..*)$", text, re.M))
+    text = text.replace("{", "{{").replace("}", "}}")
+    for pattern, replacement in changes:
+        text, count = re.subn(pattern, replacement, text)
+        assert count, f"deploy/{name} has no {pattern}"
+    return settings, text
+
+
+NGINX_AROUND = """
+daemon off; pid {home}/pid; error_log {home}/error.log;
+events {{ }}
+http {{
+  access_log off; client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/fastcgi;
+  uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
+"""
+# The files that deploy/ has for proxies: what of them is another here, what stands around them, and the command.
+SNIPPETS = [
+    (
+        "nginx.conf",
+        [(r"listen 443 ssl;", "listen 127.0.0.1:{port};"), (r" +ssl_cert.*\n", ""), (r"127\.0\.0\.1:8765", "{address}")],
+        (NGINX_AROUND, "}}"),
+        ["nginx", "-e", "{home}/error.log", "-p", "{home}", "-c"],
+    ),
+    (
+        "haproxy.cfg",
+        [(r"bind :443 ssl .*", "bind 127.0.0.1:{port}"), (r"127\.0\.0\.1:8765", "{address}")],
+        ("", ""),
+        ["haproxy", "-q", "-db", "-f"],
+    ),
+    (
+        "Caddyfile",
+        [(r"(?m)^push\.example\.org", "http://push.example.org:{port}"), (r"127\.0\.0\.1:8765", "{address}")],
+        ("{{\n  admin off\n  auto_https off\n  log {{\n    output discard\n  }}\n}}\n", ""),
+        ["caddy", "run", "--adapter", "caddyfile", "--config"],
+    ),
+]
+
+
+def status_through(front, path):
+    """The status of a GET by the public name, of the path as it is written here."""
+    connection = http.client.HTTPConnection(front, timeout=SECONDS)
+    connection.putrequest("GET", path, skip_host=True)
+    connection.putheader("Host", "push.example.org")
+    connection.endheaders()
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_the_proxies_of_deploy_pass_on_what_they_should():
+    """Each file as it stands, with the settings that its first lines name: the page and sessions pass by the public name, the
+    client's address is the proxy's word alone, and administration stays inside. The bug: no file named server.hosts, without
+    which a gateway on the loopback address answers 421."""
+    for name, changes, (before, after), command in SNIPPETS:
+        settings, text = snippet(name, changes)
+        # A session's own address, as trusted proxies tell it, differs from theirs.
+        with gateway(CHAT + KEYS + settings) as address, proxy(before + text + after, *command, address=address) as front:
+            assert status_through(front, "/belfry.js") == 200, name
+            for path in ("/metrics", "/%6detrics", "/v1/topics", "/v1/sessions", "/%761/topics", "/api/info", "/api/publish"):
+                assert status_through(front, path) == 404, f"{name}: {path}"
+            forged = ["X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.2"]
+            session = websocket.create_connection(
+                f"ws://{front}/ws", timeout=SECONDS, host="push.example.org", origin="https://push.example.org", header=forged
+            )
+            assert json.loads(session.recv())["op"] == "welcome"
+            assert only_session(address).split(":")[0] == "127.0.0.1", f"{name}: {only_session(address)}"
             session.close()
 
 
