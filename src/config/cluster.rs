@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::rule::Rules;
+use super::rules::Rules;
 use crate::topic_name::Pattern;
 
 /// `[cluster]`, where it is set.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::address::address;
-use super::section::Entry;
+use super::notation::address;
+use super::tree::Entry;
 
 /// The longest path of a Unix socket, in bytes (`sun_path` of unix(7), less the zero behind it).
 const UNIX_PATH_BYTES_MAX: usize = 107;

@@ -9,8 +9,8 @@ use super::auth::Auth;
 use super::cluster::Cluster;
 use super::limits::Limits;
 use super::listen_address::ListenAddress;
-use super::origin_pattern::OriginPattern;
-use super::rule::Rules;
+use super::notation::OriginPattern;
+use super::rules::Rules;
 use crate::topic_name::TopicName;
 
 /// The whole configuration, checked and with defaults filled in. `Config::default()` equals an empty file, except where

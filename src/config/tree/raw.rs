@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::value::Value;
 
 /// The built-in file, used without `--config`. It has every key, and `belfry check --print-default` prints it.
-pub const DEFAULT_FILE: &str = include_str!("default.toml");
+pub const DEFAULT_FILE: &str = include_str!("../default.toml");
 
 /// The prefix of the gateway's environment variables; two underscores also separate the levels of a key.
 const PREFIX: &str = "BELFRY__";
@@ -66,7 +66,7 @@ impl Sources {
 
     /// Merges all layers into one tree, in which every value has its origin. The error names the layers that can't be
     /// read.
-    pub(super) fn laid_over(&self) -> Result<Raw, Vec<Problem>> {
+    pub fn laid_over(&self) -> Result<Raw, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut layers = Vec::new();
         let mut keep = |layer: Result<Layer, Problem>| match layer {
@@ -113,28 +113,28 @@ impl Sources {
 }
 
 /// All layers as one tree.
-pub(super) struct Raw {
+pub struct Raw {
     /// A table.
-    pub(super) root: Value,
+    pub root: Value,
     file: Option<PathBuf>,
 }
 
 impl Raw {
     /// The tree of one file, without other layers.
-    pub(super) fn of(text: &str) -> Self {
+    pub fn of(text: &str) -> Self {
         let value = text.parse::<toml::Table>().map(toml::Value::Table).unwrap_or_else(|_| toml::Value::Table(toml::Table::new()));
         Self { root: Value::new(&Arc::from(""), value), file: None }
     }
 
     /// Resolves `path`, a value from `origin`. In the configuration file it is relative to the file's folder, elsewhere
     /// to the working directory.
-    pub(super) fn resolve(&self, path: &str, origin: &str) -> PathBuf {
+    pub fn resolve(&self, path: &str, origin: &str) -> PathBuf {
         let folder = self.file_of(origin).and_then(Path::parent);
         folder.map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
     }
 
     /// The configuration file, if `origin` is in it.
-    pub(super) fn file_of(&self, origin: &str) -> Option<&Path> {
+    pub fn file_of(&self, origin: &str) -> Option<&Path> {
         self.file.as_deref().filter(|file| origin == file.display().to_string())
     }
 }

@@ -14,7 +14,7 @@ pub fn peer_name(address: IpAddr) -> String {
 }
 
 /// Reads an address to listen on. The host may be a name.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+pub fn address(text: &str) -> Result<SocketAddr, String> {
     let malformed = "is not an address; write host and port, as in \"127.0.0.1:8765\" (port 0 picks one), \"unix:/path\" or \"systemd\"";
     if let Ok(address) = text.parse() {
         return Ok(address);
@@ -41,7 +41,7 @@ fn without_mapping(network: IpNet) -> IpNet {
 }
 
 /// Reads a network, a single address, or `unix` for all peers on Unix sockets.
-pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
+pub fn network(text: &str) -> Result<IpNet, &'static str> {
     if text == "unix" {
         return Ok(UNIX_PEER.into());
     }

@@ -7,17 +7,17 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::duration;
 use super::report::Report;
 use super::secrecy;
 use super::value::{Kind, Table, Value};
+use crate::config::notation::parse_duration;
 use crate::topic_name::Scope;
 
 /// The longest prefix of a value that a problem shows, in characters.
 const SHOWN_MAX: usize = 64;
 
 /// One table, which may be absent.
-pub(super) struct Section<'a> {
+pub struct Section<'a> {
     /// The table's path with indices; empty for the root.
     path: String,
     /// The table's path without indices.
@@ -31,7 +31,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The root table.
-    pub(super) fn root(value: &'a Value, report: &'a Report) -> Self {
+    pub fn root(value: &'a Value, report: &'a Report) -> Self {
         Self::new(String::new(), String::new(), value.table(), true, report)
     }
 
@@ -42,18 +42,18 @@ impl<'a> Section<'a> {
     /// Marks a table that has secrets. No problem shows a value of it, or of a table below it, unless the reader marks
     /// the value as [`open`](Entry::open). So a misspelt key does not reveal its secret.
     #[must_use]
-    pub(super) fn with_secrets(self) -> Self {
+    pub fn with_secrets(self) -> Self {
         Self { shown: false, ..self }
     }
 
     /// Reports a problem of the table. `reason` follows its path, and has what would be right.
-    pub(super) fn tell(&self, reason: impl Display) {
+    pub fn tell(&self, reason: impl Display) {
         let dot = if self.path.is_empty() { "" } else { "." };
         self.report.tell(format!("{}{dot}{reason}", self.path));
     }
 
     /// The value of `key`, if present.
-    pub(super) fn entry(&self, key: &str) -> Option<Entry<'a>> {
+    pub fn entry(&self, key: &str) -> Option<Entry<'a>> {
         let full_key = join(&self.key, key);
         self.report.ask(full_key.clone());
         self.asked.borrow_mut().insert(key.to_owned());
@@ -62,21 +62,21 @@ impl<'a> Section<'a> {
     }
 
     /// The value of `key`, which is a secret. No problem shows it, and its file counts as one with secrets.
-    pub(super) fn secret(&self, key: &str) -> Option<Entry<'a>> {
+    pub fn secret(&self, key: &str) -> Option<Entry<'a>> {
         let entry = self.entry(key)?;
         self.report.found_secret(Arc::clone(&entry.value.origin));
         Some(Entry { shown: false, ..entry })
     }
 
     /// The value of `key`, which names a file. If it looks like a secret and not like a path, no problem shows it.
-    pub(super) fn path(&self, key: &str) -> Option<Entry<'a>> {
+    pub fn path(&self, key: &str) -> Option<Entry<'a>> {
         let entry = self.entry(key)?;
         let shown = entry.text_or_none().is_none_or(secrecy::looks_like_path);
         Some(Entry { shown, ..entry })
     }
 
     /// A table below this one.
-    pub(super) fn section(&self, key: &str) -> Section<'a> {
+    pub fn section(&self, key: &str) -> Section<'a> {
         let table = self.entry(key).and_then(|entry| {
             let table = entry.value.table();
             if table.is_none() {
@@ -88,35 +88,35 @@ impl<'a> Section<'a> {
     }
 
     /// A list of tables below this one.
-    pub(super) fn sections(&self, key: &str) -> Vec<Section<'a>> {
+    pub fn sections(&self, key: &str) -> Vec<Section<'a>> {
         let items = self.entry(key).map(|entry| entry.items()).unwrap_or_default();
         items.into_iter().filter_map(|item| item.into_section()).collect()
     }
 
     /// All entries in order, for a table with free keys.
-    pub(super) fn free_entries(&self) -> Vec<(&'a str, Entry<'a>)> {
+    pub fn free_entries(&self) -> Vec<(&'a str, Entry<'a>)> {
         let mut names: Vec<_> = self.table.into_iter().flat_map(Table::keys).map(String::as_str).collect();
         names.sort_unstable();
         names.into_iter().filter_map(|name| Some((name, self.entry(name)?))).collect()
     }
 
     /// Reads a whole number within `range`.
-    pub(super) fn whole<T: TryFrom<u64>>(&self, key: &str, default: T, range: RangeInclusive<u64>) -> T {
+    pub fn whole<T: TryFrom<u64>>(&self, key: &str, default: T, range: RangeInclusive<u64>) -> T {
         self.entry(key).and_then(|entry| entry.open().whole(range)).unwrap_or(default)
     }
 
     /// Reads a duration within `range`, whose ends are written as in a file.
-    pub(super) fn duration(&self, key: &str, default: Duration, range: (&str, &str)) -> Duration {
+    pub fn duration(&self, key: &str, default: Duration, range: (&str, &str)) -> Duration {
         self.entry(key).and_then(|entry| entry.duration(range)).unwrap_or(default)
     }
 
     /// Reads `true` or `false`.
-    pub(super) fn truth(&self, key: &str, default: bool) -> bool {
+    pub fn truth(&self, key: &str, default: bool) -> bool {
         self.entry(key).and_then(|entry| entry.open().truth()).unwrap_or(default)
     }
 
     /// The text of `entry`, the value of `key`. If it is absent or empty, reports a problem with `right`.
-    pub(super) fn required(&self, key: &str, entry: Option<Entry<'a>>, right: &str) -> Option<(&'a str, Entry<'a>)> {
+    pub fn required(&self, key: &str, entry: Option<Entry<'a>>, right: &str) -> Option<(&'a str, Entry<'a>)> {
         let Some(entry) = entry else {
             self.tell(format_args!("{key} is missing; {right}"));
             return None;
@@ -131,18 +131,18 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a list of texts. `read` parses each, and reports its problems.
-    pub(super) fn list<T>(&self, key: &str, read: impl FnMut(&Entry<'a>) -> Option<T>) -> Vec<T> {
+    pub fn list<T>(&self, key: &str, read: impl FnMut(&Entry<'a>) -> Option<T>) -> Vec<T> {
         self.entry(key).map(|entry| entry.items()).unwrap_or_default().iter().filter_map(read).collect()
     }
 
     /// Reads a list of scopes of grants.
-    pub(super) fn scopes(&self, key: &str) -> Vec<Scope> {
+    pub fn scopes(&self, key: &str) -> Vec<Scope> {
         let items = self.entry(key).map(|entry| entry.open().items()).unwrap_or_default();
         items.iter().filter_map(Entry::scope).collect()
     }
 
     /// Reports each key that no reader has asked for.
-    pub(super) fn finish(self) {
+    pub fn finish(self) {
         let asked = self.asked.into_inner();
         let mut names: Vec<_> = self.table.into_iter().flat_map(Table::keys).filter(|name| !asked.contains(*name)).collect();
         names.sort_unstable();
@@ -156,7 +156,7 @@ impl<'a> Section<'a> {
 }
 
 /// One value and its path.
-pub(super) struct Entry<'a> {
+pub struct Entry<'a> {
     path: String,
     key: String,
     value: &'a Value,
@@ -168,27 +168,27 @@ pub(super) struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// Marks the value as not secret, within a table that has secrets.
     #[must_use]
-    pub(super) fn open(self) -> Self {
+    pub fn open(self) -> Self {
         Self { shown: true, ..self }
     }
 
     /// Whether a problem may quote the value.
-    pub(super) fn is_shown(&self) -> bool {
+    pub fn is_shown(&self) -> bool {
         self.shown && !self.text_or_none().is_some_and(secrecy::looks_secret)
     }
 
     /// Reports a problem of the value. `reason` follows key and value, and has what would be right.
-    pub(super) fn refuse(&self, reason: impl Display) {
+    pub fn refuse(&self, reason: impl Display) {
         self.report.tell(format!("{} {reason}", self.told()));
     }
 
     /// The layer and line of the value.
-    pub(super) fn origin(&self) -> &'a str {
+    pub fn origin(&self) -> &'a str {
         &self.value.origin
     }
 
     /// Reads a text.
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub fn text(&self) -> Option<&'a str> {
         let text = self.text_or_none();
         if text.is_none() {
             self.refuse("is not a text; write one in quotes");
@@ -197,7 +197,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Reads a text; `None`, without a problem, for another type.
-    pub(super) fn text_or_none(&self) -> Option<&'a str> {
+    pub fn text_or_none(&self) -> Option<&'a str> {
         match &self.value.kind {
             Kind::Text(text) => Some(text),
             _ => None,
@@ -206,7 +206,7 @@ impl<'a> Entry<'a> {
 
     /// Reads a text with `parse`, whose error follows key and value. The error may quote the text, so it is only
     /// reported if the text may be shown.
-    pub(super) fn parsed<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    pub fn parsed<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let read = parse(self.text()?);
         match read {
             Ok(value) => Some(value),
@@ -222,12 +222,12 @@ impl<'a> Entry<'a> {
     }
 
     /// Reads the scope of a rule or a grant.
-    pub(super) fn scope(&self) -> Option<Scope> {
+    pub fn scope(&self) -> Option<Scope> {
         self.parsed(|text| Scope::parse(text).map_err(|error| format!("is not a pattern: {error}")))
     }
 
     /// Reads a whole number within `range`.
-    pub(super) fn whole<T: TryFrom<u64>>(&self, range: RangeInclusive<u64>) -> Option<T> {
+    pub fn whole<T: TryFrom<u64>>(&self, range: RangeInclusive<u64>) -> Option<T> {
         let (least, most) = (range.start(), range.end());
         let right = format!("write a whole number from {least} to {most}, without quotes");
         let Kind::Whole(number) = self.value.kind else {
@@ -242,7 +242,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Reads a number that is not negative.
-    pub(super) fn number(&self) -> Option<f64> {
+    pub fn number(&self) -> Option<f64> {
         let number = match self.value.kind {
             Kind::Whole(number) => number as f64,
             Kind::Number(number) => number,
@@ -256,7 +256,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Reads `true` or `false`.
-    pub(super) fn truth(&self) -> Option<bool> {
+    pub fn truth(&self) -> Option<bool> {
         match self.value.kind {
             Kind::Truth(truth) => Some(truth),
             _ => {
@@ -267,13 +267,13 @@ impl<'a> Entry<'a> {
     }
 
     /// Reads a duration within `range`, whose ends are written as in a file.
-    pub(super) fn duration(&self, range: (&str, &str)) -> Option<Duration> {
+    pub fn duration(&self, range: (&str, &str)) -> Option<Duration> {
         if let Kind::Whole(number) = self.value.kind {
             self.refuse(format_args!("has no unit; write \"{number}s\" for seconds (units: us, ms, s, m, h, d)"));
             return None;
         }
-        let duration = self.parsed(duration::parse)?;
-        let (Ok(least), Ok(most)) = (duration::parse(range.0), duration::parse(range.1)) else { return Some(duration) };
+        let duration = self.parsed(parse_duration)?;
+        let (Ok(least), Ok(most)) = (parse_duration(range.0), parse_duration(range.1)) else { return Some(duration) };
         let fits = (least..=most).contains(&duration);
         if !fits {
             self.refuse(format_args!("is out of range; write \"{}\" to \"{}\"", range.0, range.1));
@@ -282,17 +282,17 @@ impl<'a> Entry<'a> {
     }
 
     /// Whether the value is an empty list.
-    pub(super) fn is_empty_list(&self) -> bool {
+    pub fn is_empty_list(&self) -> bool {
         matches!(&self.value.kind, Kind::List(items) if items.is_empty())
     }
 
     /// The entries of a list, or the value itself if it is not a list.
-    pub(super) fn into_one_or_more(self) -> Vec<Entry<'a>> {
+    pub fn into_one_or_more(self) -> Vec<Entry<'a>> {
         if matches!(self.value.kind, Kind::List(_)) { self.items() } else { vec![self] }
     }
 
     /// The entries of a list.
-    pub(super) fn items(&self) -> Vec<Entry<'a>> {
+    pub fn items(&self) -> Vec<Entry<'a>> {
         let Kind::List(items) = &self.value.kind else {
             self.refuse("is not a list; write one in square brackets, as in [] for none");
             return Vec::new();

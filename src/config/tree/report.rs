@@ -11,7 +11,7 @@ const KEY_MAX: usize = 256;
 
 /// The findings of one reading; the sections add to them.
 #[derive(Default)]
-pub(super) struct Report {
+pub struct Report {
     problems: RefCell<Vec<Problem>>,
     unknown: RefCell<Vec<Unknown>>,
     /// Every key that a reader has asked for, without indices of lists.
@@ -29,43 +29,43 @@ struct Unknown {
 impl Report {
     /// Adds a problem. Control characters are escaped, because the problem may quote the file, and is shown on a
     /// terminal.
-    pub(super) fn tell(&self, problem: String) {
+    pub fn tell(&self, problem: String) {
         let escaped = |text: char| if text.is_control() { text.escape_default().to_string() } else { text.to_string() };
         self.problems.borrow_mut().push(Problem(problem.chars().map(escaped).collect()));
     }
 
     /// The number of problems, without unknown keys.
-    pub(super) fn told(&self) -> usize {
+    pub fn told(&self) -> usize {
         self.problems.borrow().len()
     }
 
     /// Notes that `key` exists.
-    pub(super) fn ask(&self, key: String) {
+    pub fn ask(&self, key: String) {
         self.asked.borrow_mut().insert(key);
     }
 
     /// Notes that `origin` has a secret.
-    pub(super) fn found_secret(&self, origin: Arc<str>) {
+    pub fn found_secret(&self, origin: Arc<str>) {
         self.secrets.borrow_mut().insert(origin);
     }
 
     /// The files, variables and options that have secrets.
-    pub(super) fn origins_of_secrets(&self) -> Vec<Arc<str>> {
+    pub fn origins_of_secrets(&self) -> Vec<Arc<str>> {
         self.secrets.borrow().iter().cloned().collect()
     }
 
     /// Notes an unknown `key` (without indices), which the configuration writes as `told`.
-    pub(super) fn unknown(&self, key: String, told: String) {
+    pub fn unknown(&self, key: String, told: String) {
         self.unknown.borrow_mut().push(Unknown { key, told });
     }
 
     /// Every key that was asked for.
-    pub(super) fn into_asked(self) -> BTreeSet<String> {
+    pub fn into_asked(self) -> BTreeSet<String> {
         self.asked.into_inner()
     }
 
     /// All problems. Each unknown key is reported with the nearest of `keys`, which is only called if needed.
-    pub(super) fn into_problems(self, keys: impl FnOnce() -> Vec<String>) -> Vec<Problem> {
+    pub fn into_problems(self, keys: impl FnOnce() -> Vec<String>) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
         let unknown = self.unknown.into_inner();
         let keys = if unknown.is_empty() { Vec::new() } else { keys() };

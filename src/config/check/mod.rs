@@ -1,27 +1,28 @@
 //! Turns the raw tree into `Config`. All problems are reported together, each with its key, its value and what would be
 //! right.
 
+mod auth;
+mod cluster;
+mod earlier_rules;
+mod feed;
+mod memory;
+mod warnings;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
-use super::address::network;
-use super::check_auth::auth;
-use super::check_cluster::cluster;
-use super::check_feed::feed;
-use super::files::pem_file;
+use self::auth::auth;
+use self::cluster::cluster;
+use self::feed::feed;
 use super::limits::Limits;
 use super::listen_address::{ListenAddress, listen_addresses, socket_mode};
-use super::memory;
-use super::origin::Origin;
-use super::origin_pattern::OriginPattern;
-use super::raw::{Problem, Raw, Sources};
-use super::report::Report;
-use super::rule::{OnSlow, Rule, Rules, TopicDeflate};
-use super::section::Section;
+use super::notation::{Origin, OriginPattern, network};
+use super::rules::{OnSlow, Rule, Rules, TopicDeflate};
 use super::settings::{Admin, Centrifugo, ClientAddressHeader, Config, Deflate, Echo, Log, LogFormat, Page, Server, Store, Tls};
+use super::tree::{Problem, Raw, Report, Section, Sources, pem_file};
 use crate::topic_name::TopicName;
 
 /// The largest number of shards.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::shape::{Piece, shape_of, texts};
+use crate::config::rules::{Piece, shape_of, texts};
 use crate::topic_name::Scope;
 
 /// The patterns of one shape with the first number of each, by their literal texts.

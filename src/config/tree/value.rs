@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// One value.
 #[derive(Debug, Clone)]
-pub(super) struct Value {
+pub struct Value {
     /// The file, variable or argument. A problem begins with it.
     pub origin: Arc<str>,
     /// The value as written.
@@ -14,7 +14,7 @@ pub(super) struct Value {
 
 /// The type and content of a value.
 #[derive(Debug, Clone)]
-pub(super) enum Kind {
+pub enum Kind {
     Text(String),
     Whole(i64),
     Number(f64),
@@ -24,7 +24,7 @@ pub(super) enum Kind {
 }
 
 /// Values by their keys.
-pub(super) type Table = BTreeMap<String, Value>;
+pub type Table = BTreeMap<String, Value>;
 
 impl Value {
     /// `value` with its `origin`.

@@ -3,7 +3,7 @@
 
 /// One place of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Piece {
+pub enum Piece {
     /// A literal token.
     Literal,
     /// A namespace of this size in bytes, and one token.
@@ -17,7 +17,7 @@ pub(super) enum Piece {
 }
 
 /// The shape of a pattern.
-pub(super) fn shape_of(pattern: &str) -> Vec<Piece> {
+pub fn shape_of(pattern: &str) -> Vec<Piece> {
     pattern.split('.').map(piece).collect()
 }
 
@@ -33,7 +33,7 @@ fn piece(token: &str) -> Piece {
 
 /// Collects into `texts` what `name`, a topic or a pattern, has at the literal places of `shape`. `false` if the
 /// numbers of tokens do not fit.
-pub(super) fn texts<'s>(name: &'s str, shape: &[Piece], texts: &mut Vec<&'s str>) -> bool {
+pub fn texts<'s>(name: &'s str, shape: &[Piece], texts: &mut Vec<&'s str>) -> bool {
     texts.clear();
     let mut tokens = name.split('.');
     for piece in shape {

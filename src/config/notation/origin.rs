@@ -56,7 +56,7 @@ impl Origin {
     }
 
     /// Whether the host is an IP address.
-    pub(super) fn is_by_address(&self) -> bool {
+    pub fn is_by_address(&self) -> bool {
         self.host.starts_with('[') || self.host.parse::<Ipv4Addr>().is_ok()
     }
 }

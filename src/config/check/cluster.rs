@@ -4,11 +4,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::cluster::{Cluster, ClusterLogin, ClusterTls, Stream, StreamStorage};
-use super::files::refuse_unread;
-use super::raw::Raw;
-use super::rule::Rules;
-use super::section::{Entry, Section};
+use crate::config::cluster::{Cluster, ClusterLogin, ClusterTls, Stream, StreamStorage};
+use crate::config::rules::Rules;
+use crate::config::tree::{Entry, Raw, Section, refuse_unread};
 use crate::topic_name::{Pattern, Scope};
 
 /// The largest number of streams. Each has a connection, a task, and series of the metrics.

@@ -1,9 +1,9 @@
-//! The rules of `[[topics]]`. The first rule whose pattern matches a topic applies to it.
+//! One rule of `[[topics]]`, and all rules: the first rule whose pattern matches a topic applies to it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rule_index::RuleIndex;
+use super::index::RuleIndex;
 use crate::metrics::RuleId;
 use crate::topic_name::{Pattern, Scope, TopicName};
 
@@ -153,7 +153,7 @@ impl Rules {
     }
 
     /// The same rules, with the ids that `id_of` gives for their labels.
-    pub(super) fn with_ids(&self, id_of: impl Fn(&str) -> RuleId) -> Self {
+    pub fn with_ids(&self, id_of: impl Fn(&str) -> RuleId) -> Self {
         let numbered = |rule: &Arc<Rule>| Arc::new(Rule { id: id_of(rule.label()), ..Rule::clone(rule) });
         let (unmatched, own) = (numbered(&self.unmatched), numbered(&self.own));
         let (entries, index) = (self.entries.iter().map(numbered).collect(), self.index.clone());

@@ -11,19 +11,19 @@ const MIXED_MAX: usize = 15;
 const LETTERS_AND_DIGITS_MAX: usize = 31;
 
 /// Whether `text` has the form of a secret: PEM, a token, several lines, or a long mixture of letters and digits.
-pub(super) fn looks_secret(text: &str) -> bool {
+pub fn looks_secret(text: &str) -> bool {
     let is_pasted = text.len() > PASTED_MIN && text.contains('\n');
     is_pasted || text.starts_with("eyJ") || has_secret_word(text) || text.split(is_separator).any(is_mixture)
 }
 
 /// Whether an unknown key of this name may hold a secret.
-pub(super) fn may_hold_secret(name: &str) -> bool {
+pub fn may_hold_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     has_secret_word(&name) || ["key", "keys", "token", "pem", "jwk", "jwks"].iter().any(|word| name.ends_with(word))
 }
 
 /// Whether `text` looks like a path: it has a slash, or a short extension.
-pub(super) fn looks_like_path(text: &str) -> bool {
+pub fn looks_like_path(text: &str) -> bool {
     let extension = text.rsplit_once('.').map_or("", |(_, extension)| extension);
     text.contains('/') || ((1..=5).contains(&extension.len()) && extension.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }

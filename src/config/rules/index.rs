@@ -7,7 +7,7 @@ use crate::topic_name::{Scope, TopicName};
 
 /// The numbers of patterns, by shape and literal texts.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct RuleIndex {
+pub struct RuleIndex {
     /// Sorted by [`OfShape::first`].
     shapes: Vec<OfShape>,
 }
@@ -24,7 +24,7 @@ struct OfShape {
 
 impl RuleIndex {
     /// An index of `patterns`, whose numbers must ascend.
-    pub(super) fn new<'a>(patterns: impl Iterator<Item = (usize, &'a Scope)>) -> Self {
+    pub fn new<'a>(patterns: impl Iterator<Item = (usize, &'a Scope)>) -> Self {
         let mut index = Self::default();
         let mut places: HashMap<Vec<Piece>, usize> = HashMap::new();
         let mut found = Vec::new();
@@ -43,7 +43,7 @@ impl RuleIndex {
     }
 
     /// The lowest number of a pattern that may match `topic` and for which `matches` holds.
-    pub(super) fn first(&self, topic: &TopicName, matches: impl Fn(usize) -> bool) -> Option<usize> {
+    pub fn first(&self, topic: &TopicName, matches: impl Fn(usize) -> bool) -> Option<usize> {
         let (mut lowest, mut found) = (usize::MAX, Vec::new());
         for OfShape { shape, first, by_texts } in &self.shapes {
             if *first > lowest {

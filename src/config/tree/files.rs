@@ -6,7 +6,7 @@ use super::raw::Raw;
 use super::section::Entry;
 
 /// The path and text of a PEM file.
-pub(super) fn pem_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
+pub fn pem_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
     let (file, text) = text_file(entry, raw)?;
     if !text.contains("-----BEGIN ") {
         entry.refuse("is not a PEM file; give one that holds a line with -----BEGIN …-----");
@@ -16,7 +16,7 @@ pub(super) fn pem_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)
 }
 
 /// The path and text of a file.
-pub(super) fn text_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
+pub fn text_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String)> {
     let file = raw.resolve(entry.text()?, entry.origin());
     match std::fs::read_to_string(&file) {
         Ok(text) => Some((file, text)),
@@ -28,7 +28,7 @@ pub(super) fn text_file(entry: &Entry<'_>, raw: &Raw) -> Option<(PathBuf, String
 }
 
 /// Reports that `file`, which `entry` names, can't be read.
-pub(super) fn refuse_unread(entry: &Entry<'_>, file: &Path, error: &std::io::Error) {
+pub fn refuse_unread(entry: &Entry<'_>, file: &Path, error: &std::io::Error) {
     let place = if entry.is_shown() { format!("{}: ", file.display()) } else { String::new() };
     entry.refuse(format_args!("can't be read ({place}{error}); give a file that is there and that may be read"));
 }

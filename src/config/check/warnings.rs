@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::auth::{ApiKey, Auth, SECRET_BYTES_ADVISED};
 use super::earlier_rules::EarlierRules;
-use super::settings::Config;
+use crate::config::auth::{ApiKey, Auth, SECRET_BYTES_ADVISED};
+use crate::config::settings::Config;
 
 /// The shortest API key without a warning, in bytes.
 const API_KEY_BYTES_ADVISED: usize = 20;

@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::files::refuse_unread;
-use super::raw::Raw;
-use super::section::{Entry, Section};
-use super::settings::{Feed, Replay, Simulator};
+use crate::config::settings::{Feed, Replay, Simulator};
+use crate::config::tree::{Entry, Raw, Section, refuse_unread};
 use crate::topic_name::TopicName;
 
 /// Reads `[feed]`.

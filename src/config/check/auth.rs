@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::auth::{ApiKey, Auth, GrantLists, KeyMaterial, TokenKey};
-use super::files::{pem_file, text_file};
-use super::raw::Raw;
-use super::section::{Entry, Section};
+use crate::config::auth::{ApiKey, Auth, GrantLists, KeyMaterial, TokenKey};
+use crate::config::tree::{Entry, Raw, Section, pem_file, text_file};
 
 const SECRET_ALGORITHMS: [&str; 3] = ["HS256", "HS384", "HS512"];
 const PUBLIC_ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];

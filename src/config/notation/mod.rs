@@ -1,0 +1,11 @@
+//! How single values are written: addresses, durations, origins.
+
+mod address;
+mod duration;
+mod origin;
+mod origin_pattern;
+
+pub use address::{UNIX_PEER, address, network, peer_name};
+pub use duration::{DurationError, parse as parse_duration};
+pub use origin::{Origin, OriginError};
+pub use origin_pattern::OriginPattern;
