@@ -87,12 +87,19 @@ class Gateway {
   }
 }
 
-/** A TCP proxy before `gateway` whose connections `cut()` breaks, without a word to either side. */
+/**
+ * A TCP proxy before `gateway` whose connections `cut()` breaks, without a word to either side. After `stand()` nothing
+ * that the gateway says goes through, until `go()`.
+ */
 export async function startProxy(test, gateway) {
   const sockets = new Set();
+  const answers = new Set();
   const server = net.createServer((near) => {
     const [host, port] = gateway.address.split(':');
     const far = net.connect(Number(port), host);
+    const answer = [far, near];
+    answers.add(answer);
+    far.on('close', () => answers.delete(answer));
     for (const [socket, other] of [[near, far], [far, near]]) {
       sockets.add(socket);
       socket.on('error', () => {});
@@ -109,7 +116,9 @@ export async function startProxy(test, gateway) {
     cut();
     server.close();
   });
-  return { url: `ws://127.0.0.1:${server.address().port}/ws`, cut };
+  const stand = () => answers.forEach(([from, to]) => from.unpipe(to).pause());
+  const go = () => answers.forEach(([from, to]) => from.pipe(to).resume());
+  return { url: `ws://127.0.0.1:${server.address().port}/ws`, cut, stand, go };
 }
 
 /** Waits until `fact()` holds, for at most `seconds`. */
