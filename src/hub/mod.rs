@@ -171,6 +171,11 @@ impl Hub {
         })
     }
 
+    /// Makes the topic named `name` within the limits, unless it lives. A topic to which nobody subscribes dies again.
+    pub fn make(&self, name: &TopicName, payer: Option<&Payer>) -> Result<(), PublishError> {
+        self.topics.open(name, payer).map(drop)
+    }
+
     /// Subscribes a session to a topic by name. The flag in the answer says whether the topic's rule has presence on.
     pub fn subscribe(
         &self,

@@ -67,7 +67,7 @@ label! {
 
 label! {
     /// `handshakes_rejected_total{reason}`.
-    RejectReason: 14 {
+    RejectReason: 15 {
         Origin = "origin",
         Unauthorized = "unauthorized",
         Timeout = "timeout",
@@ -77,6 +77,7 @@ label! {
         SessionsPerAddress = "sessions_per_address",
         OutboxTotalBytes = "outbox_total_bytes",
         CommandsPerSecond = "commands_per_second",
+        Topics = "topics",
         HeaderBytes = "header_bytes",
         Pending = "pending",
         Draining = "draining",

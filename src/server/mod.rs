@@ -210,8 +210,8 @@ impl Front {
             cluster.listen(&node, ear(shards, &accounts.bytes));
         }
         let api = Api::new(surroundings, hub, shards, metrics, admission, &accounts, Directory::new(&node, shards, cluster));
-        let upgrades = Upgrades::new(surroundings, admission, &accounts.failures);
-        let streams = Streams::new(surroundings, admission, shards, &accounts);
+        let upgrades = Upgrades::new(surroundings, admission, &accounts.failures, hub);
+        let streams = Streams::new(surroundings, admission, shards, &accounts, hub);
         let emulated = EmulatedStreams::new(surroundings, admission, shards, &accounts, &node);
         let routes = Arc::new(Routes::new(live, &accounts.rejections, upgrades, streams, emulated, shards, api));
         Self { routes, accounts, live: Arc::clone(live), shards: Arc::clone(shards) }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{FEED, Gateway, Setup, eventually, message, ping, pong, within};
+use crate::gateway::{FEED, Gateway, Setup, eventually, message, ping, pong, text, within};
 
 /// PROTOCOL 7: a session has `subscriptions_per_session`, a pattern counts as one; past it: `too_many_subscriptions`.
 #[test]
@@ -266,6 +266,21 @@ fn an_address_has_its_share_of_topics() {
     assert_eq!(gateway.post("/v1/topics/chat.d", "1").problem(429), "rate_limited");
     assert_eq!(gateway.post("/v1/topics/chat.a", "2").status, 200);
     gateway.expect_limit_hit("topics_per_address");
+}
+
+/// PROTOCOL 7: past `topics_per_address` a plain WebSocket on a new topic is refused with 429, and one on a topic that lives is
+/// opened. (It was upgraded, and closed at once.)
+#[test]
+fn a_raw_session_without_room_for_its_topic_is_refused() {
+    let gateway = Gateway::with_limits("topics_per_address = 1");
+    let _first = gateway.dial("/raw/chat.a");
+    let reply = gateway.refusal("/raw/chat.b", &[]);
+    assert_eq!((reply.header("Retry-After"), reply.problem(429)), (Some("1"), "rate_limited".to_owned()));
+    let mut second = gateway.dial("/raw/chat.a");
+    gateway.publish("chat.a", "1");
+    second.expect_message(text("1"));
+    gateway.expect_limit_hit("topics_per_address");
+    gateway.expect_metric("handshakes_rejected_total{reason=\"topics\"}", 1.0);
 }
 
 /// PROTOCOL 7: past `topics` the topic without named subscribers that was unused longest gives way.

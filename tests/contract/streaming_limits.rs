@@ -98,6 +98,24 @@ fn streams_are_charged_as_a_subscribe_is() {
     drop(open);
 }
 
+/// PROTOCOL 7: past `topics_per_address` a stream of which no topic can be made is refused for now. One that has a topic or a pattern is
+/// opened, and is told what it can't have. (The first was opened, and ended at once.)
+#[test]
+fn a_stream_without_room_for_its_topics_is_refused() {
+    let gateway = Setup::new().limits("topics_per_address = 1").start();
+    let mut first = gateway.stream("/stream?topics=chat.a");
+    assert_eq!(first.object()["op"], "subscribed");
+    let lines = Stream::refusal(gateway.socket(), "GET", "/stream?topics=chat.b,chat.c", &[]);
+    assert_eq!((lines.header("Retry-After"), lines.problem(429)), (Some("1"), "rate_limited".to_owned()));
+    let events = Stream::refusal(gateway.socket(), "GET", "/sse?topics=chat.b", &[("Accept", "text/event-stream")]);
+    assert!(events.status == 200 && events.text().starts_with("retry: "), "an EventSource comes back: {events:?}");
+    let mut second = gateway.stream("/stream?topics=chat.b,chat.a");
+    let (subscribed, error) = (second.object(), second.object());
+    assert_eq!((&subscribed["topics"][0]["topic"], &error["code"]), (&json!("chat.a"), &json!("rate_limited")));
+    assert_eq!(gateway.stream("/stream?topics=chat.b,chat.%3E").object()["topics"][0]["topic"], "chat.>");
+    gateway.expect_metric("handshakes_rejected_total{reason=\"topics\"}", 2.0);
+}
+
 /// PROTOCOL 7: what the patterns of a stream match is looked for behind its answer, and whoever has opened it pays for that too. (Nobody
 /// did.)
 #[test]

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::StatusCode;
 
 use super::batch::{self, LineError};
 use super::idempotency::Idempotency;
@@ -121,7 +120,7 @@ impl Publishing {
     /// `POST /v1/topics/{topic}`: the body is the message; `key` is its `Idempotency-Key`.
     pub async fn one(&self, allowance: &Allowance, topic: &TopicName, body: Bytes, key: Option<&str>) -> Result<Answer, Problem> {
         let publication = publication(&body, kind_of(&body), allowance.payer());
-        let position = self.once(topic, publication, key).await.map_err(|error| full(&error))?;
+        let position = self.once(topic, publication, key).await?;
         let published = Published { topic: topic.as_str(), offset: position.offset.0, epoch: position.epoch.as_str() };
         Ok(json_of(&published))
     }
@@ -216,15 +215,6 @@ pub fn kind_of(body: &[u8]) -> PayloadKind {
     } else {
         PayloadKind::Binary
     }
-}
-
-fn full(error: &PublishError) -> Problem {
-    let status = match error {
-        PublishError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        PublishError::ExtraTooLong => StatusCode::PAYLOAD_TOO_LARGE,
-        PublishError::TopicsFull | PublishError::TopicsOfPayerFull => StatusCode::TOO_MANY_REQUESTS,
-    };
-    Problem::new(status, error.code(), error.to_string()).retry_after(1)
 }
 
 fn publication<'a>(payload: &'a [u8], kind: PayloadKind, payer: &'a Payer) -> Publication<'a> {

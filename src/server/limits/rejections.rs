@@ -100,6 +100,7 @@ fn limit_behind(reason: RejectReason) -> Option<LimitKey> {
         | RejectReason::NotFound
         | RejectReason::Draining
         | RejectReason::Loading
+        | RejectReason::Topics // the hub counts its limits
         | RejectReason::Tls => None,
     }
 }

@@ -5,6 +5,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 
 use super::answer::{Answer, json_of};
 use crate::codes::ErrorCode;
+use crate::hub::PublishError;
 
 /// The media type of every problem.
 const CONTENT_TYPE: &str = "application/problem+json";
@@ -137,6 +138,17 @@ impl Problem {
         text.extend(b"\r\n");
         text.extend(body);
         text
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let status = match error {
+            PublishError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            PublishError::ExtraTooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            PublishError::TopicsFull | PublishError::TopicsOfPayerFull => StatusCode::TOO_MANY_REQUESTS,
+        };
+        Self::new(status, error.code(), error.to_string()).retry_after(1)
     }
 }
 

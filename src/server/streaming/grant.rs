@@ -14,6 +14,7 @@ use super::kind::Kind;
 use crate::auth::Identity;
 use crate::codes::ErrorCode;
 use crate::dialect::{Dialect, Encoding, STREAM_TOPICS_MAX, Since, read_event_id};
+use crate::hub::{Hub, Payer};
 use crate::metrics::RejectReason;
 use crate::position::Offset;
 use crate::server::entry::{Granted, Refused};
@@ -37,15 +38,22 @@ pub struct Streams {
     shards: Arc<Shards>,
     failures: Arc<Failures>,
     rates: Arc<Rates>,
+    hub: Arc<Hub>,
 }
 
 impl Streams {
-    /// Sessions live in `shards`, share `surroundings` and count in `admission`. `accounts` count bad credentials and
-    /// work units.
-    pub fn new(surroundings: &Arc<Surroundings>, admission: &Arc<Admission>, shards: &Arc<Shards>, accounts: &Accounts) -> Self {
+    /// Sessions live in `shards`, share `surroundings`, count in `admission` and have their topics in `hub`. `accounts` count
+    /// bad credentials and work units.
+    pub fn new(
+        surroundings: &Arc<Surroundings>,
+        admission: &Arc<Admission>,
+        shards: &Arc<Shards>,
+        accounts: &Accounts,
+        hub: &Arc<Hub>,
+    ) -> Self {
         let (surroundings, admission) = (Arc::clone(surroundings), Arc::clone(admission));
         let (failures, rates) = (Arc::clone(&accounts.failures), Arc::clone(&accounts.rates));
-        Self { surroundings, admission, shards: Arc::clone(shards), failures, rates }
+        Self { surroundings, admission, shards: Arc::clone(shards), failures, rates, hub: Arc::clone(hub) }
     }
 
     /// Checks a request, and takes a place for its session. A refusal has no effect.
@@ -62,6 +70,7 @@ impl Streams {
             .admit_stream(address.ip(), &self.shards)
             .map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
         let charge = self.charge(&listening, credential(head.fields, &Query::new(head.query))?.is_some(), address)?;
+        self.make_topic(&listening, address)?;
         let dialect = if listening.is_raw { Dialect::Raw } else { Dialect::Json };
         let session = NewSession {
             id: listening.id,
@@ -86,6 +95,21 @@ impl Streams {
         })?;
         let rates = Arc::clone(&self.rates);
         Ok(Box::new(move |units| rates.charge(&payer, rate, units)))
+    }
+
+    /// Makes the first topic of the stream that can be made, because a stream without any topic would end at once.
+    /// Topics that can't be made are told by an error in the stream.
+    fn make_topic(&self, listening: &Listening, address: SocketAddr) -> Result<(), Refused> {
+        let payer = Payer::of_address(address.ip());
+        let mut refused = Ok(());
+        for pattern in listening.topics.iter().flatten().filter(|pattern| listening.identity.grants.may_subscribe(pattern)) {
+            let Some(name) = pattern.as_name() else { return Ok(()) }; // a pattern needs no topic
+            refused = self.hub.make(&name, Some(&payer));
+            if refused.is_ok() {
+                break;
+            }
+        }
+        Ok(refused?)
     }
 
     /// Checks a request.

@@ -23,6 +23,7 @@ pub fn answer<'a>(refused: Refused, head: &Head<'a, impl Fields<'a>>, kind: Kind
             | RejectReason::SessionsPerAddress
             | RejectReason::OutboxTotalBytes
             | RejectReason::CommandsPerSecond
+            | RejectReason::Topics
     );
     let is_event_source = kind == Kind::Events && accepted(head.fields, kind) == Accepted::ByName;
     if !(is_for_now && is_event_source) {

@@ -13,6 +13,7 @@ use crate::codes::ErrorCode;
 use crate::config::Config;
 use crate::dialect::Encoding;
 use crate::frame;
+use crate::hub::{Hub, Payer};
 use crate::metrics::RejectReason;
 use crate::server::entry::{Granted, Refused};
 use crate::server::limits::{Admission, Failures};
@@ -28,12 +29,14 @@ pub struct Upgrades {
     surroundings: Arc<Surroundings>,
     admission: Arc<Admission>,
     failures: Arc<Failures>,
+    hub: Arc<Hub>,
 }
 
 impl Upgrades {
-    /// Sessions share `surroundings` and count in `admission`. `failures` counts bad credentials.
-    pub fn new(surroundings: &Arc<Surroundings>, admission: &Arc<Admission>, failures: &Arc<Failures>) -> Self {
-        Self { surroundings: Arc::clone(surroundings), admission: Arc::clone(admission), failures: Arc::clone(failures) }
+    /// Sessions share `surroundings`, count in `admission` and have their topics in `hub`. `failures` counts bad credentials.
+    pub fn new(surroundings: &Arc<Surroundings>, admission: &Arc<Admission>, failures: &Arc<Failures>, hub: &Arc<Hub>) -> Self {
+        let (surroundings, admission) = (Arc::clone(surroundings), Arc::clone(admission));
+        Self { surroundings, admission, failures: Arc::clone(failures), hub: Arc::clone(hub) }
     }
 
     /// Checks a handshake, and takes a place for its session. A refusal has no effect.
@@ -47,6 +50,9 @@ impl Upgrades {
         let subprotocol = handshake::offered(head.fields, target.subprotocols());
         let opening = self.opening(head, &target, subprotocol, &config, address.ip())?;
         let pass = self.admission.admit(address.ip()).map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
+        if let (Purpose::Raw { topic, .. }, Ok(_)) = (&opening.purpose, &opening.identity) {
+            self.hub.make(topic, Some(&Payer::of_address(address.ip())))?; // before the 101, because the raw dialect has no errors
+        }
         if matches!(opening.identity, Err(AuthError::Invalid(_))) {
             self.failures.count(address.ip());
         }
