@@ -42,7 +42,7 @@ pub fn open(opening: Opening, surroundings: &Arc<Surroundings>) -> Box<dyn Reade
     let (config, now) = (surroundings.live.load(), surroundings.clock.moment());
     let limits = &config.limits;
     let principal = Principal::new(id, identity, surroundings);
-    let websocket = |message_bytes| OverWebSocket::new(message_bytes, agreement.as_ref(), limits, now);
+    let websocket = |message_bytes| OverWebSocket::new(message_bytes, agreement.as_ref(), now);
     match purpose {
         Purpose::Native { topics, last } => {
             Box::new(Session::new(websocket(limits.message_bytes), Native::new(principal, topics, last, now)))

@@ -8,7 +8,6 @@ use super::carrier::Carrier;
 use super::frame_rate::FrameRate;
 use super::protocol::Protocol;
 use crate::clock::Moment;
-use crate::config::Limits;
 use crate::frame::Inflater;
 use crate::metrics::LimitKey;
 use crate::session_id::SessionSecret;
@@ -25,8 +24,8 @@ pub struct OverRequests {
 
 impl OverRequests {
     /// Requests that are addressed by `secret`. The request that opened the session carried its `first` message.
-    pub fn new(secret: SessionSecret, first: Bytes, limits: &Limits, now: Moment) -> Self {
-        Self { secret, unprocessed_bytes: first.len(), unprocessed: VecDeque::from([first]), rate: FrameRate::new(limits, now) }
+    pub fn new(secret: SessionSecret, first: Bytes, now: Moment) -> Self {
+        Self { secret, unprocessed_bytes: first.len(), unprocessed: VecDeque::from([first]), rate: FrameRate::new(now) }
     }
 
     /// Hands messages to the protocol as long as it accepts them.
@@ -64,7 +63,7 @@ impl Carrier for OverRequests {
     }
 
     fn hear<P: Protocol>(&mut self, message: Bytes, protocol: &mut P, context: &mut SessionContext<'_>) -> Heard {
-        self.rate.take(1, context);
+        self.rate.take(1, protocol.principal(), context);
         if self.unprocessed_bytes + message.len() > context.config().limits.frame_bytes {
             context.limit_hit(LimitKey::FrameBytes);
             return Heard::Full;

@@ -5,7 +5,6 @@ use super::frame_rate::FrameRate;
 use super::protocol::Protocol;
 use crate::clock::Moment;
 use crate::codes::CloseCode;
-use crate::config::Limits;
 use crate::frame::{Agreement, FrameReader, Inflater, Received, Violation};
 use crate::metrics::{CloseReason, LimitKey};
 use crate::shard::SessionContext;
@@ -49,8 +48,8 @@ impl ReadQuota {
 
 impl OverWebSocket {
     /// A connection that opens at `now`, for messages of at most `message_bytes`.
-    pub fn new(message_bytes: usize, agreement: Option<&Agreement>, limits: &Limits, now: Moment) -> Self {
-        Self { frames: FrameReader::new(message_bytes, agreement), rate: FrameRate::new(limits, now), message_since: None }
+    pub fn new(message_bytes: usize, agreement: Option<&Agreement>, now: Moment) -> Self {
+        Self { frames: FrameReader::new(message_bytes, agreement), rate: FrameRate::new(now), message_since: None }
     }
 }
 
@@ -84,7 +83,7 @@ impl Carrier for OverWebSocket {
                 Err(violation) => break_off(&violation, P::LONGEST_MESSAGE, context),
             }
             quota.frames += begun;
-            self.rate.take(begun, context);
+            self.rate.take(begun, protocol.principal(), context);
         }
         // `limits.message_timeout` counts for each message anew.
         let began = self.message_since.filter(|_| !quota.message_ended).unwrap_or(context.now());

@@ -59,6 +59,11 @@ impl Principal {
         named.then(|| Arc::new(Extra { publisher: Some(self.member()), tags: Vec::new() }))
     }
 
+    /// The commands a second that its API key has of its own.
+    pub fn own_rate(&self) -> Option<u32> {
+        self.identity.as_ref()?.commands_per_second
+    }
+
     /// The claims of its token for Centrifugo's protocol.
     pub fn connection(&self) -> Option<&Connection> {
         self.identity.as_ref()?.connection.as_deref()

@@ -39,7 +39,7 @@ pub fn emulate(emulated: Emulated, surroundings: &Arc<Surroundings>) -> Box<dyn 
     };
     let (config, now) = (surroundings.live.load(), surroundings.clock.moment());
     let by_requests = ByRequests::new(&node);
-    let carrier = OverRequests::new(by_requests.secret(), first, &config.limits, now);
+    let carrier = OverRequests::new(by_requests.secret(), first, now);
     let principal = Principal::new(id, identity, surroundings);
     Box::new(Session::new(carrier, Centrifugo::new(wire, principal, Some(by_requests), &config.limits, now)))
 }
