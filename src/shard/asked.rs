@@ -1,5 +1,5 @@
-//! Requests to a shard's sessions from outside: frames of HTTP requests, orders, closes, the list of the slowest, new
-//! rules of presence.
+//! Requests to a shard's sessions from outside: frames of HTTP requests, orders, closes, the list of the slowest,
+//! counts of subscriptions, new rules of presence.
 
 use bytes::Bytes;
 
@@ -74,6 +74,11 @@ impl Sessions {
         views.sort_by_key(|view| std::cmp::Reverse(view.outbox_bytes));
         views.truncate(limit);
         views
+    }
+
+    /// For each of `topics`, the number of subscriptions by patterns that match it.
+    pub fn by_pattern(&self, topics: &[TopicName]) -> Vec<usize> {
+        topics.iter().map(|topic| self.state.delivery.subscribers.by_pattern(topic)).collect()
     }
 
     fn view(&self, slot: u32, connection: &Connection) -> Option<SessionView> {

@@ -58,10 +58,14 @@ use crate::config::Live;
 use crate::hub::{Hub, Outlet};
 use crate::metrics::Metrics;
 use crate::session_id::{SessionId, SessionSecret};
+use crate::topic_name::TopicName;
 
 /// The outboxes of a shard count as full when they hold more than 15/16 of the shard's share of `outbox_total_bytes`.
 /// The sixteenth stays free because [`upkeep::keep_budget`] shrinks outboxes to just below the share.
 const FREE_SHARE: usize = 16;
+
+/// The most topics whose subscriptions by patterns a shard counts in one go.
+const COUNTED_AT_ONCE: usize = 100;
 
 /// All shards.
 pub struct Shards {
@@ -197,6 +201,18 @@ impl Shards {
         views.sort_by_key(|view| Reverse(view.outbox_bytes));
         views.truncate(limit);
         views
+    }
+
+    /// For each of `topics`, the number of subscriptions by patterns that match it. No tick counts more than
+    /// `COUNTED_AT_ONCE` topics for one call.
+    pub async fn by_pattern(&self, topics: &[TopicName]) -> Vec<usize> {
+        let mut counts = Vec::with_capacity(topics.len());
+        for part in topics.chunks(COUNTED_AT_ONCE) {
+            let topics: Arc<[TopicName]> = part.into();
+            let of_shards = self.ask(|answer| Control::ByPattern { topics: Arc::clone(&topics), answer }).await;
+            counts.extend((0..part.len()).map(|index| of_shards.iter().filter_map(|counts| counts.get(index)).sum::<usize>()));
+        }
+        counts
     }
 
     /// Closes the session `id`. Returns `false` if there is no such session.

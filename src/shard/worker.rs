@@ -259,6 +259,9 @@ impl Worker {
             Control::Slowest { limit, answer } => {
                 let _ = answer.send(self.sessions.slowest(limit)); // the requester may have gone
             }
+            Control::ByPattern { topics, answer } => {
+                let _ = answer.send(self.sessions.by_pattern(&topics)); // the requester may have gone
+            }
             Control::Close { id, code, reason, answer } => {
                 let _ = answer.send(self.sessions.close(id, code, reason));
             }

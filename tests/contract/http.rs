@@ -201,6 +201,12 @@ fn a_topic_tells_its_state() {
     let right = json!({"topic": "chat.a", "subscribers": 1, "offset": 2, "epoch": place.epoch, "rule": "chat.>"});
     assert_eq!(gateway.admin("/v1/topics/chat.a").json(), right);
     assert_eq!(gateway.admin("/v1/topics?match=chat.a").json(), json!({"topics": [right]}));
+    let counted = gateway.admin("/v1/topics?match=chat.a&by_pattern=true").json();
+    assert_eq!(
+        (&counted["topics"][0]["subscribers"], &counted["topics"][0]["by_pattern"]),
+        (&json!(1), &json!(1)),
+        "where it is asked for"
+    );
     assert_eq!(gateway.admin("/v1/topics/plain.a").json()["rule"], "", "the label where no rule matches");
     gateway.admin("/v1/topics/chat.none").problem(404);
 }
@@ -355,7 +361,7 @@ fn an_admin_listener_may_have_tls() {
 #[test]
 fn the_page_can_be_turned_off() {
     let gateway = Setup::new().more("[page]\nenabled = false\n").start();
-    for path in ["/", "/belfry.js", "/page/page.css"] {
+    for path in ["/", "/belfry.js", "/page/page.css", "/page/docs/protocol.md"] {
         gateway.get(path).problem(404);
     }
     let _session = gateway.session_at("/");

@@ -45,7 +45,10 @@ struct Topics {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Topic {
     pub(super) topic: String,
+    /// The subscriptions by name.
     pub(super) subscribers: u64,
+    /// The subscriptions by patterns that match it.
+    by_pattern: u64,
     offset: u64,
     epoch: String,
 }
@@ -54,6 +57,7 @@ pub(super) struct Topic {
 #[derive(Debug, Clone)]
 pub(super) struct RatedTopic {
     pub(super) topic: String,
+    /// The subscriptions by name and by patterns.
     pub(super) subscribers: u64,
     pub(super) rate: f64,
 }
@@ -95,7 +99,7 @@ impl Admin {
             let earlier = self.earlier.get(&topic.topic).filter(|earlier| earlier.epoch == topic.epoch)?;
             let published = topic.offset.checked_sub(earlier.offset).filter(|&published| published > 0)?;
             let rate = published as f64 / seconds;
-            (seconds > 0.0).then(|| RatedTopic { topic: topic.topic.clone(), subscribers: topic.subscribers, rate })
+            (seconds > 0.0).then(|| RatedTopic { topic: topic.topic.clone(), subscribers: topic.subscribers + topic.by_pattern, rate })
         });
         let mut rated: Vec<RatedTopic> = rated.collect();
         rated.sort_by(|a, b| b.rate.total_cmp(&a.rate));
@@ -110,7 +114,7 @@ async fn all_topics(gateway: &Gateway) -> anyhow::Result<Vec<Topic>> {
     while topics.len() < TOPICS_MAX {
         let after = topics.last().map(|topic| topic.topic.clone()).unwrap_or_default();
         let after = percent_encoding::utf8_percent_encode(&after, percent_encoding::NON_ALPHANUMERIC);
-        let Some(page) = gateway.fetch(&format!("/v1/topics?limit={TOPICS_PAGE}&after={after}")).await? else { break };
+        let Some(page) = gateway.fetch(&format!("/v1/topics?limit={TOPICS_PAGE}&after={after}&by_pattern=true")).await? else { break };
         let page: Topics = serde_json::from_slice(&page)?;
         let full = page.topics.len() == TOPICS_PAGE;
         topics.extend(page.topics);
@@ -127,11 +131,12 @@ mod tests {
 
     #[test]
     fn the_busiest_come_first_and_a_new_epoch_counts_from_its_second_look() {
-        let topic = |name: &str, epoch: &str, offset| Topic { topic: name.into(), subscribers: 1, offset, epoch: epoch.into() };
+        let topic =
+            |name: &str, epoch: &str, offset| Topic { topic: name.into(), subscribers: 1, by_pattern: 2, offset, epoch: epoch.into() };
         let mut admin = Admin::default();
         assert!(admin.rate(vec![topic("a", "e", 10), topic("b", "e", 10), topic("c", "e", 10)], 1.0).is_empty());
         let rated = admin.rate(vec![topic("a", "e", 12), topic("b", "e", 30), topic("c", "f", 90)], 3.0);
-        let named: Vec<_> = rated.iter().map(|topic| (topic.topic.as_str(), topic.rate)).collect();
-        assert_eq!(named, [("b", 10.0), ("a", 1.0)]);
+        let named: Vec<_> = rated.iter().map(|topic| (topic.topic.as_str(), topic.rate, topic.subscribers)).collect();
+        assert_eq!(named, [("b", 10.0, 3), ("a", 1.0, 3)]);
     }
 }

@@ -89,7 +89,7 @@ impl Api {
             accounts: accounts.clone(),
             metering: Metering::new(&accounts.rates, live, metrics),
             publishing: Publishing::new(hub, live, metrics, clock),
-            topics: TopicsApi::new(hub, &accounts.bytes),
+            topics: TopicsApi::new(hub, shards, &accounts.bytes),
             sessions: SessionsApi::new(shards),
             centrifugo: CentrifugoApi::new(hub, shards, live, metrics, clock),
             directory,
@@ -147,7 +147,7 @@ impl Api {
         let has_body = head.method != Method::HEAD;
         let cost = |amount, step| self.metering.charge(&allowance, amount, step);
         match *place {
-            Place::Topics => self.topics.list(&caller, query, cost),
+            Place::Topics => self.topics.list(&caller, query, cost).await,
             Place::Topic(topic) => self.topics.one(&caller, &topic_name(topic)?),
             Place::History(topic) => self.topics.history(&caller, &topic_name(topic)?, query, has_body, cost),
             Place::Presence(topic) => self.topics.presence(&caller, &topic_name(topic)?, has_body, cost),

@@ -10,6 +10,7 @@ use crate::position::Offset;
 use crate::server::limits::HttpBytes;
 use crate::server::request::{Caller, Query, QueryError};
 use crate::server::response::{Answer, Problem, json, json_bytes, json_of};
+use crate::shard::Shards;
 use crate::topic_name::{Pattern, TopicName};
 
 /// The largest number of topics in one answer, and the default.
@@ -32,6 +33,7 @@ const MEMBER_BYTES: usize = 64;
 /// The requests about topics.
 pub struct TopicsApi {
     hub: Arc<Hub>,
+    shards: Arc<Shards>,
     /// Counts the answers with histories and members, from before they are built.
     bytes: Arc<HttpBytes>,
 }
@@ -39,7 +41,11 @@ pub struct TopicsApi {
 #[derive(serde::Serialize)]
 struct Listed<'a> {
     topic: &'a str,
+    /// The subscriptions by name.
     subscribers: usize,
+    /// The subscriptions by patterns that match the topic, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_pattern: Option<usize>,
     offset: u64,
     epoch: &'a str,
     rule: &'a str,
@@ -51,22 +57,29 @@ struct List<'a> {
 }
 
 impl TopicsApi {
-    /// For the topics of `hub`.
-    pub fn new(hub: &Arc<Hub>, bytes: &Arc<HttpBytes>) -> Self {
-        Self { hub: Arc::clone(hub), bytes: Arc::clone(bytes) }
+    /// For the topics of `hub`, and the subscriptions of `shards`.
+    pub fn new(hub: &Arc<Hub>, shards: &Arc<Shards>, bytes: &Arc<HttpBytes>) -> Self {
+        Self { hub: Arc::clone(hub), shards: Arc::clone(shards), bytes: Arc::clone(bytes) }
     }
 
-    /// `GET /v1/topics?match=&limit=&after=`.
-    pub fn list(&self, caller: &Caller<'_>, query: &Query<'_>, charge: impl FnOnce(usize, usize)) -> Result<Answer, Problem> {
+    /// `GET /v1/topics?match=&limit=&after=&by_pattern=`.
+    pub async fn list(&self, caller: &Caller<'_>, query: &Query<'_>, charge: impl FnOnce(usize, usize)) -> Result<Answer, Problem> {
         caller.require("listing topics", |identity| identity.admin)?;
         let bad = |error: QueryError| Problem::bad_request(error.to_string());
         let matching = query.text("match").map_err(bad)?.map(|text| Pattern::parse(&text)).transpose();
         let matching = matching.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()))?;
         let limit = query.number("limit").map_err(bad)?.unwrap_or(TOPICS_LISTED_MAX).min(TOPICS_LISTED_MAX);
         let after = query.text("after").map_err(bad)?;
+        let counts_patterns = query.flag("by_pattern").map_err(bad)?;
         let found = self.hub.topics(matching.as_ref(), after.as_deref(), limit);
         charge(found.len(), TOPICS_PER_UNIT);
-        Ok(json_of(&List { topics: found.iter().map(Listed::from).collect() }))
+        let mut topics: Vec<Listed<'_>> = found.iter().map(Listed::from).collect();
+        if counts_patterns {
+            let names: Vec<TopicName> = found.iter().map(|info| info.topic.clone()).collect();
+            let counts = self.shards.by_pattern(&names).await;
+            topics.iter_mut().zip(counts).for_each(|(topic, count)| topic.by_pattern = Some(count));
+        }
+        Ok(json_of(&List { topics }))
     }
 
     /// `GET /v1/topics/{topic}`.
@@ -137,6 +150,7 @@ impl<'a> From<&'a TopicInfo> for Listed<'a> {
         Self {
             topic: info.topic.as_str(),
             subscribers: info.subscribers,
+            by_pattern: None,
             offset: info.position.offset.0,
             epoch: info.position.epoch.as_str(),
             rule: &info.rule,

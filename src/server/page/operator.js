@@ -52,8 +52,10 @@ async function show(key, look) {
     const topics = await allTopics(key);
     if (look !== looking) return true;
     fill('#slowest', listed.sessions.map(sessionCells));
-    fill('#busiest', rated(topics).slice(0, ROWS_MAX).map(({ topic, rate, subscribers }) => [topic, `${compact.format(rate)}/s`, subscribers]));
+    fill('#busiest', rated(topics).slice(0, ROWS_MAX).map(topicCells));
+    const isNew = find('#operator').hidden;
     find('#operator').hidden = false;
+    if (isNew) find('#operator').scrollIntoView({ block: 'nearest' }); // The tables are below the fold of most screens.
     find('#operate').setAttribute('aria-expanded', 'true');
   } catch {
     // The gateway is gone or late, which the state shows. The next request may succeed.
@@ -73,7 +75,7 @@ async function allTopics(key) {
   const topics = [];
   while (topics.length < TOPICS_MAX) {
     const after = encodeURIComponent(topics.at(-1)?.topic ?? '');
-    const page = (await ask(`/v1/topics?limit=${TOPICS_PAGE}&after=${after}`, key))?.topics ?? [];
+    const page = (await ask(`/v1/topics?limit=${TOPICS_PAGE}&after=${after}&by_pattern=true`, key))?.topics ?? [];
     topics.push(...page);
     if (page.length < TOPICS_PAGE) break;
   }
@@ -97,6 +99,10 @@ function rated(topics) {
 function sessionCells({ session, user, address, dialect, outbox_bytes: bytes, oldest }) {
   const waits = oldest ? `${oldest.topic}, ${compact.format(oldest.age_ms / 1000)} s` : '–';
   return [session, user ?? '–', address, dialect, `${compact.format(bytes)} B`, waits];
+}
+
+function topicCells({ topic, rate, subscribers, by_pattern: byPattern = 0 }) {
+  return [topic, `${compact.format(rate)}/s`, (subscribers + byPattern).toLocaleString('en')];
 }
 
 function fill(table, rows) {

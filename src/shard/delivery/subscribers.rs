@@ -155,6 +155,13 @@ impl Subscribers {
         }
     }
 
+    /// The number of subscriptions by patterns that match `topic`. A session may have several.
+    pub fn by_pattern(&self, topic: &TopicName) -> usize {
+        let mut count = 0;
+        self.by_pattern.matches(topic, |subscribed| count += subscribed.slots.len());
+        count
+    }
+
     /// Whether a subscription of the session in `slot` matches `topic`.
     pub fn take(&self, slot: u32, topic: &TopicName) -> bool {
         let mut takes = false;

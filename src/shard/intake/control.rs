@@ -11,6 +11,7 @@ use crate::codes::CloseCode;
 use crate::session_id::{SessionId, SessionSecret};
 use crate::shard::order::{Addressee, Order};
 use crate::shard::reader::Heard;
+use crate::topic_name::TopicName;
 
 /// A request to one shard.
 pub enum Control {
@@ -55,6 +56,13 @@ pub enum Control {
         limit: usize,
         /// Receives the list.
         answer: oneshot::Sender<Vec<SessionView>>,
+    },
+    /// Counts the subscriptions by patterns.
+    ByPattern {
+        /// The topics that the patterns match.
+        topics: Arc<[TopicName]>,
+        /// Receives the count of each topic.
+        answer: oneshot::Sender<Vec<usize>>,
     },
     /// Closes a session, if it is in this shard.
     Close {
