@@ -115,6 +115,8 @@ test('the page shows quotes, chat and figures as they are', { skip, timeout: 120
   await t.test('figures come from $belfry.stats, with rates', async () => {
     await ana.waitForFunction(() => /^[1-9]/.test(document.querySelector('[data-figure=sessions]').textContent));
     await ana.waitForFunction(() => /^\d.*\/s$/.test(document.querySelector('[data-figure=published]').textContent));
+    await ana.waitForFunction(() => /^\d.*B/.test(document.querySelector('[data-figure=saved_bytes]').textContent));
+    assert.match(await ana.textContent('#version'), /^version \d+\.\d+\.\d+$/);
   });
 
   await t.test('legible from 320 pixels on, light and dark', async () => {
@@ -203,11 +205,12 @@ test('any topic is watched and published to', { skip, timeout: 60_000 }, async (
   await page.press('#watch-topic', 'Enter');
   for (const topic of ['chat.deep.er', 'chat.lobby']) {
     await page.fill('#publish-topic', topic);
-    await page.fill('#publish-data', '{"n":1.5}');
+    await page.fill('#publish-data', '{"n":1.50,"id":12345678901234567890}');
     await page.press('#publish-data', 'Enter');
     await seen(`${topic} `);
   }
-  assert.match(await page.textContent('#watch-log'), /\{"n":1\.5\}/);
+  // The bug: numbers were rounded on their way through the page.
+  assert.match(await page.textContent('#watch-log'), /\{"n":1\.50,"id":12345678901234567890\}/);
   await t.test('the topic of another panel', async () => {
     await page.fill('#watch-topic', 'chat.lobby');
     await page.press('#watch-topic', 'Enter');
@@ -266,8 +269,10 @@ test('an administrator sees the slowest sessions and the busiest topics', { skip
   await page.press('#token', 'Enter');
   await page.click('#operate');
   await page.waitForSelector('#operator:not([hidden])');
+  await page.waitForFunction(() => document.querySelector('#operator').getBoundingClientRect().top < innerHeight, undefined, { timeout: 5000 });
   await page.waitForFunction(() => document.querySelector('#slowest tbody').textContent.includes('root'));
-  await page.waitForFunction(() => /quotes\.(AAPL|MSFT)[\d.]+\/s\d/.test(document.querySelector('#busiest tbody').textContent));
+  // This page is subscribed to them by the pattern quotes.*.
+  await page.waitForFunction(() => /quotes\.(AAPL|MSFT)[\d.]+\/s1/.test(document.querySelector('#busiest tbody').textContent));
   for (const [width, height] of [[390, 844], [800, 1000], [1280, 800], [1920, 1080]]) {
     await page.setViewportSize({ width, height });
     await page.screenshot({ path: join(folder, `operator-${width}.png`), fullPage: true });

@@ -1,20 +1,29 @@
 //! The built-in page and `belfry.js`, which are part of the binary.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
+use crate::config::Config;
 use crate::server::response::{Answer, empty, of_type};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
+/// The type of Markdown, which browsers would save as a file under its own type.
+const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Every file, by its path. Each module of the page is a file.
-const ASSETS: [Asset; 12] = [
-    Asset { path: "/", content_type: HTML, text: include_str!("../page/index.html") },
+const PAGE: &str = include_str!("../page/index.html");
+/// The link that the page has only where the main listener serves `/metrics`.
+const METRICS_LINK: &str = "<span><a href=\"/metrics\">Metrics</a></span>";
+static PAGE_WITHOUT_METRICS: LazyLock<String> = LazyLock::new(|| PAGE.replace(METRICS_LINK, ""));
+
+/// Every file, by its path. Each module of the page is a file, and so is each document that the page links to.
+const ASSETS: [Asset; 17] = [
+    Asset { path: "/", content_type: HTML, text: PAGE },
     Asset { path: "/belfry.js", content_type: SCRIPT, text: include_str!("../page/belfry.js") },
     Asset { path: "/page/page.css", content_type: STYLE, text: include_str!("../page/page.css") },
     Asset { path: "/page/page.js", content_type: SCRIPT, text: include_str!("../page/page.js") },
@@ -26,6 +35,11 @@ const ASSETS: [Asset; 12] = [
     Asset { path: "/page/watch.js", content_type: SCRIPT, text: include_str!("../page/watch.js") },
     Asset { path: "/page/operator.js", content_type: SCRIPT, text: include_str!("../page/operator.js") },
     Asset { path: "/page/programs.js", content_type: SCRIPT, text: include_str!("../page/programs.js") },
+    Asset { path: "/page/docs/protocol.md", content_type: PLAIN, text: include_str!("../../../docs/protocol.md") },
+    Asset { path: "/page/docs/configuration.md", content_type: PLAIN, text: include_str!("../../../docs/configuration.md") },
+    Asset { path: "/page/docs/cli.md", content_type: PLAIN, text: include_str!("../../../docs/cli.md") },
+    Asset { path: "/page/docs/publishing.md", content_type: PLAIN, text: include_str!("../../../docs/publishing.md") },
+    Asset { path: "/page/docs/belfry-js.md", content_type: PLAIN, text: include_str!("../../../docs/belfry-js.md") },
 ];
 
 /// The page loads nothing from other origins, and has no inline styles or scripts.
@@ -42,8 +56,10 @@ pub struct Asset {
 
 impl Asset {
     /// The file at `path`.
-    pub fn at(path: &str) -> Option<Self> {
-        ASSETS.into_iter().find(|asset| asset.path == path)
+    pub fn at(path: &str, config: &Config) -> Option<Self> {
+        let asset = ASSETS.into_iter().find(|asset| asset.path == path)?;
+        let has_metrics = asset.path != "/" || config.admin.listen.is_empty();
+        Some(if has_metrics { asset } else { Self { text: &PAGE_WITHOUT_METRICS, ..asset } })
     }
 
     /// The answer to a GET: the file, or 304 if `If-None-Match` names it.
@@ -81,7 +97,7 @@ mod tests {
     use super::*;
 
     fn asset(path: &str) -> Asset {
-        Asset::at(path).unwrap()
+        Asset::at(path, &Config::default()).unwrap()
     }
 
     #[test]
@@ -103,16 +119,26 @@ mod tests {
         assert!(!["<style", "<script>", " style=", " onclick="].iter().any(|inline| page.contains(inline)));
     }
 
-    /// Every file that the page and its modules import is served.
+    /// The bug: with an administrators' listener the page had a link that answers 404.
+    #[test]
+    fn the_page_links_to_metrics_where_they_are() {
+        let mut config = Config::default();
+        assert!(Asset::at("/", &config).unwrap().text.contains("\"/metrics\""));
+        config.admin.listen = vec![crate::config::ListenAddress::Unix("/run/admin".into())];
+        let page = Asset::at("/", &config).unwrap().text;
+        assert!(!page.contains("/metrics") && page.contains("/page/docs/protocol.md"));
+    }
+
+    /// Every file that the page and its modules import or link to is served.
     #[test]
     fn every_file_that_the_page_names_is_there() {
-        for file in ASSETS {
+        for file in ASSETS.into_iter().filter(|file| file.content_type != PLAIN) {
             let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let quoted = file.text.split(['"', '\'']).filter(|word| word.ends_with(".js") || word.ends_with(".css"));
+            let quoted = file.text.split(['"', '\'']).filter(|word| [".js", ".css", ".md"].iter().any(|end| word.ends_with(end)));
             for word in quoted.filter(|word| word.starts_with('/') || word.starts_with("./")) {
                 let path = word.strip_prefix("./").map_or(word.to_owned(), |name| format!("{folder}/{name}"));
                 let is_example = file.path == "/page/programs.js" && word.ends_with("belfry.js");
-                assert!(is_example || Asset::at(&path).is_some(), "{}: {word}", file.path);
+                assert!(is_example || Asset::at(&path, &Config::default()).is_some(), "{}: {word}", file.path);
             }
         }
     }

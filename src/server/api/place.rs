@@ -47,7 +47,7 @@ pub enum Place<'a> {
 impl<'a> Place<'a> {
     /// The resource at `path`, if there is one.
     pub fn of(path: &'a str, config: &Config) -> Option<Self> {
-        if let Some(asset) = Asset::at(path) {
+        if let Some(asset) = Asset::at(path, config) {
             return config.page.enabled.then_some(Self::Asset(asset));
         }
         let place = match path {

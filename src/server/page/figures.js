@@ -12,7 +12,7 @@ new Panel(find('#figures'), '$belfry.stats', {
     for (const name of ['sessions', 'topics', 'subscriptions']) show(name, data[name].toLocaleString('en'));
     show('outbox_bytes', compact.format(data.outbox_bytes), 'B');
     show('uptime_s', duration(data.uptime_s));
-    if (data.saved_bytes !== undefined) show('saved_bytes', compact.format(data.saved_bytes), `B${ratio(data)}`);
+    if (data.saved_bytes !== undefined) show('saved_bytes', compact.format(data.saved_bytes), 'B', make('small', { className: 'ratio', textContent: ratio(data) }));
     if (data.version !== undefined) find('#version').textContent = `version ${data.version}`;
     if (replay) return; // The time of a replayed message is unknown, so it gives no rate.
     samples.push({ at: performance.now(), ...data });
@@ -25,13 +25,13 @@ new Panel(find('#figures'), '$belfry.stats', {
   },
 });
 
-function show(name, value, unit = '') {
-  find(`[data-figure=${name}]`).replaceChildren(value, make('small', { textContent: unit }));
+function show(name, value, unit = '', ...more) {
+  find(`[data-figure=${name}]`).replaceChildren(value, make('small', { textContent: unit }), ...more);
 }
 
 /** The compressed share of the bytes of compressed messages. */
 function ratio({ saved_bytes: saved, deflated_bytes: deflated }) {
-  return deflated ? `, to ${Math.round((100 * deflated) / (deflated + saved))} %` : '';
+  return deflated ? `to ${Math.round((100 * deflated) / (deflated + saved))} %` : '';
 }
 
 function duration(seconds) {

@@ -15,7 +15,20 @@ let presented = token; // The credential that the gateway accepted last.
 const panels = [];
 let countdown = 0;
 
-export const gateway = new Belfry(undefined, { token, onState: showState, onError: complain });
+let event = ''; // The text of the event that is being handled.
+
+export const gateway = new Belfry(undefined, { token, onState: showState, onError: complain, parse: (text) => JSON.parse((event = text)) });
+
+/** The payload of the message that is being handled, as JSON whose numbers keep their digits. */
+export const payload = () => JSON.stringify(exact(event).data);
+
+/** Reads JSON. Where the browser can (`JSON.rawJSON`), a number keeps the digits that it is written with. */
+export function exact(text) {
+  return JSON.parse(text, (_, value, context) => {
+    const isRounded = typeof value === 'number' && context?.source !== undefined && String(value) !== context.source;
+    return isRounded && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
+  });
+}
 
 /** The token or key of this page, if it has one. */
 export const credential = () => presented;
@@ -105,7 +118,7 @@ export function showAccess(code) {
   const words = { 1008: 'The gateway wants a token.', 4001: 'The gateway refused the token.', 4002: 'The token has expired.' };
   if (words[code] || nothing) {
     find('#entry').hidden = false;
-    find('#refusal').textContent = words[code] ?? 'A visitor without a token sees nothing here.';
+    find('#refusal').textContent = words[code] ?? 'Quotes, chat and figures need a token here.';
   }
   find('#token-button').setAttribute('aria-expanded', String(!find('#entry').hidden));
 }

@@ -2,7 +2,7 @@
 
 import { matches } from '/belfry.js';
 import { find, Log, make, makeTime } from './dom.js';
-import { gateway } from './session.js';
+import { exact, gateway, payload } from './session.js';
 
 const LINES_MAX = 200;
 const TEXT_MAX = 2000;
@@ -43,7 +43,7 @@ function subscribe(topic) {
 }
 
 function show({ topic, offset, data, replay }) {
-  const text = data instanceof Uint8Array ? `${data.length} bytes` : JSON.stringify(data);
+  const text = data instanceof Uint8Array ? `${data.length} bytes` : payload();
   const head = make('b', { textContent: `${topic} ${offset}${replay ? ' (replayed)' : ''}` });
   log.append(make('li', {}, makeTime(Date.now()), make('span', {}, head, text.slice(0, TEXT_MAX))));
 }
@@ -86,7 +86,7 @@ find('#publish-form').addEventListener('submit', async (event) => {
   const [topic, text] = [find('#publish-topic').value.trim(), find('#publish-data').value];
   let data = text;
   try {
-    data = JSON.parse(text);
+    data = exact(text);
   } catch {
     // Text that is not JSON is published as a string.
   }
