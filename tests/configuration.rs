@@ -232,6 +232,33 @@ fn what_is_required_is_told() {
     }
 }
 
+/// What is no list is told with the list that was meant: a table of TOML with one pair of brackets, a text without any.
+#[test]
+fn the_list_that_was_meant_is_told() {
+    let folder = Folder::new();
+    for (text, right) in [
+        ("[topics]\nmatch = 'a'", "topics = {…} is not a list; write [[topics]] and"),
+        ("[auth.api_keys]\nname = 'a'", "auth.api_keys = (not shown) is not a list; write [[auth.api_keys]] and"),
+        ("[feed.replay]\nfile = 'a'", "feed.replay = {…} is not a list; write [[feed.replay]] and"),
+        ("auth.anonymous = { subscribe = 'chat.>' }", "is not a list; write one in square brackets, as in [\"chat.>\"]"),
+        ("server.origins = 5", "is not a list; write one in square brackets, as in [] for none"),
+    ] {
+        let problems = told(&folder.load(text).expect_err(text));
+        assert!(problems.contains(right), "{text}: {problems}");
+    }
+}
+
+/// The bug: a variable with single underscores was passed over without a word.
+#[test]
+fn a_variable_with_single_underscores_is_told() {
+    let unread = ["BELFRY_SERVER_LISTEN", "BELFRY_LIMITS__MESSAGE_BYTES", "BELFRY_TOKEN", "BELFRY_SERVICE_HOST", "BELFRY_PAGE"];
+    let problems = Config::load(&Sources { unread: unread.map(str::to_owned).into(), ..Sources::default() }).unwrap_err();
+    assert_eq!(problems.len(), 2, "{}", told(&problems));
+    for (problem, right) in problems.iter().zip(["BELFRY__SERVER__LISTEN for server.listen", "BELFRY__LIMITS__MESSAGE_BYTES for"]) {
+        assert!(problem.0.contains(&format!("is not read; write {right}")), "{problem}");
+    }
+}
+
 /// PROTOCOL 8: `check` says everything that is wrong at once.
 #[test]
 fn all_problems_are_told_at_once() {

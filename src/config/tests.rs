@@ -84,6 +84,7 @@ fn later_layers_lie_over_earlier_ones() {
         ],
         settings: vec![variable("limits.topics", "3"), variable("server.listen", "127.0.0.1:1")],
         listen: vec!["127.0.0.1:0".to_owned()],
+        ..Sources::default()
     };
     let config = Config::load(&sources).unwrap();
     assert_eq!((config.limits.pending, config.limits.sessions, config.limits.topics), (1, 2, 3));

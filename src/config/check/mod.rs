@@ -22,7 +22,7 @@ use super::listen_address::{ListenAddress, listen_addresses, socket_mode};
 use super::notation::{Origin, OriginPattern, network};
 use super::rules::{OnSlow, Rule, Rules, TopicDeflate};
 use super::settings::{Admin, Centrifugo, ClientAddressHeader, Config, Deflate, Echo, Log, LogFormat, Page, Server, Store, Tls};
-use super::tree::{Problem, Raw, Report, Section, Sources, pem_file};
+use super::tree::{Problem, Raw, Report, Section, Sources, misspelt_variables, pem_file};
 use crate::topic_name::TopicName;
 
 /// The largest number of shards.
@@ -62,7 +62,11 @@ impl Config {
         let raw = sources.laid_over()?;
         let report = Report::default();
         let config = config(&raw, &report);
-        Ok((config, report.into_problems(keys)))
+        let mut problems = report.into_problems(keys);
+        if !sources.unread.is_empty() {
+            problems.extend(misspelt_variables(&sources.unread, &keys()));
+        }
+        Ok((config, problems))
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// Environment variables. Those that do not begin with `BELFRY__` are skipped.
     pub environment: Vec<(String, String)>,
+    /// The names of variables that begin with `BELFRY` and are no part of the configuration.
+    pub unread: Vec<String>,
     /// `--set KEY=VALUE`; the last one of a key wins.
     pub settings: Vec<(String, String)>,
     /// Each `--listen ADDR`. They override all other layers, `--set server.listen` included.
@@ -37,6 +39,7 @@ impl Sources {
     pub fn with_environment(mut self) -> Self {
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         self.environment.extend(std::env::vars_os().map(|(name, value)| (text(name), text(value))));
+        self.unread = self.environment.iter().map(|(name, _)| name).filter(|name| is_unread(name)).cloned().collect();
         self.environment.retain(|(name, _)| name.starts_with(PREFIX));
         self
     }
@@ -110,6 +113,22 @@ impl Sources {
         })?;
         Ok(Layer { origin, path: Vec::new(), value: toml::Value::Table(table) })
     }
+}
+
+fn is_unread(name: &str) -> bool {
+    name.starts_with("BELFRY_") && !name.starts_with(PREFIX)
+}
+
+/// Reports each of the variables `unread` that names one of `keys` with single underscores.
+pub fn misspelt_variables(unread: &[String], keys: &[String]) -> Vec<Problem> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['.', '_'], "");
+    let problem = |name: &String| {
+        let meant = plain(name.strip_prefix("BELFRY_")?);
+        let key = keys.iter().find(|key| key.contains('.') && plain(key) == meant)?;
+        let right = format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase());
+        Some(Problem(format!("{name} is not read; write {right} for {key}, with two underscores between its names")))
+    };
+    unread.iter().filter_map(problem).collect()
 }
 
 /// All layers as one tree.

@@ -89,8 +89,11 @@ impl<'a> Section<'a> {
 
     /// A list of tables below this one.
     pub fn sections(&self, key: &str) -> Vec<Section<'a>> {
-        let items = self.entry(key).map(|entry| entry.items()).unwrap_or_default();
-        items.into_iter().filter_map(|item| item.into_section()).collect()
+        let items = self.entry(key).map(|entry| {
+            let right = format!("write [[{}]] and its keys below, once for each", entry.path);
+            entry.items_or(&right)
+        });
+        items.unwrap_or_default().into_iter().filter_map(|item| item.into_section()).collect()
     }
 
     /// All entries in order, for a table with free keys.
@@ -293,8 +296,15 @@ impl<'a> Entry<'a> {
 
     /// The entries of a list.
     pub fn items(&self) -> Vec<Entry<'a>> {
+        let only = self.text_or_none().filter(|text| self.is_shown() && text.len() <= SHOWN_MAX);
+        let example = only.map_or_else(|| "[] for none".to_owned(), |text| format!("[{text:?}]"));
+        self.items_or(&format!("write one in square brackets, as in {example}"))
+    }
+
+    /// The entries of a list. The problem of another type ends with `right`.
+    fn items_or(&self, right: &str) -> Vec<Entry<'a>> {
         let Kind::List(items) = &self.value.kind else {
-            self.refuse("is not a list; write one in square brackets, as in [] for none");
+            self.refuse(format_args!("is not a list; {right}"));
             return Vec::new();
         };
         let item = |(index, value)| Entry {
