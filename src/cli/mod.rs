@@ -14,6 +14,7 @@ mod top;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// The program's arguments.
@@ -69,7 +70,7 @@ fn run_command() -> anyhow::Result<()> {
     // The signal handlers are installed before anything else, because SIGHUP ends a process without a handler.
     let is_gateway = std::env::args_os().nth(1).is_some_and(|word| word == "serve");
     let standby = is_gateway.then(serve::Standby::begin).transpose()?;
-    match Arguments::parse().command {
+    match Arguments::try_parse().unwrap_or_else(|error| with_tip(error).exit()).command {
         Command::Serve(arguments) => serve::serve(arguments, standby.map_or_else(serve::Standby::begin, Ok)?),
         Command::Check(arguments) => check::check(arguments),
         Command::Token(arguments) => token::print_token(arguments),
@@ -81,11 +82,29 @@ fn run_command() -> anyhow::Result<()> {
     }
 }
 
-/// Runs `program` on the current thread until it is done, or Ctrl-C ends it without a message.
+/// Adds what was probably meant, where clap does not know it.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let wrong = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => word.clone(),
+        _ => String::new(),
+    };
+    let (argument, subcommand) = (wrong(ContextKind::InvalidArg), wrong(ContextKind::InvalidSubcommand));
+    let tip = match error.kind() {
+        ErrorKind::UnknownArgument if argument.ends_with(".toml") => format!("'--config {argument}' names the configuration"),
+        ErrorKind::InvalidSubcommand if subcommand == "version" => "'belfry --version' prints the version".to_owned(),
+        _ => return error,
+    };
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
+}
+
+/// Runs `program` on the current thread until it is done, or Ctrl-C ends it without a message. A program that handles
+/// Ctrl-C itself does so first.
 fn on_runtime(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the runtime")?;
     let outcome = runtime.block_on(async {
         tokio::select! {
+            biased;
             outcome = program => outcome,
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
@@ -157,6 +176,19 @@ mod tests {
         for (line, hint) in [("belfry serv", "serve"), ("belfry sub a --jsn", "--json")] {
             let told = parse(line).unwrap_err().to_string();
             assert!(told.contains("similar") && told.contains(hint), "{told}");
+        }
+    }
+
+    /// A file behind `serve` is a configuration, as other servers take it.
+    #[test]
+    fn habits_from_other_programs_bring_a_tip() {
+        for (line, tip) in [
+            ("belfry serve belfry.toml", "'--config belfry.toml' names"),
+            ("belfry check belfry.toml", "'--config belfry.toml' names"),
+            ("belfry version", "belfry --version"),
+        ] {
+            let told = with_tip(parse(line).unwrap_err()).to_string();
+            assert!(told.contains("tip: ") && told.contains(tip), "{told}");
         }
     }
 

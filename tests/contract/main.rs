@@ -32,4 +32,5 @@ mod restart;
 mod signals;
 mod streaming;
 mod streaming_limits;
+mod terminal;
 mod topics;

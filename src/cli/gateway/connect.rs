@@ -14,7 +14,7 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -137,7 +137,9 @@ impl Gateway {
         if let Some(file) = &endpoint.unix {
             return Ok(Box::new(UnixStream::connect(file).await.map_err(unreachable)?));
         }
-        let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(unreachable)?;
+        let unknown = |error| ConnectError::Unreachable(anyhow!("can't connect to {endpoint}: {error}; is the host's name right?"));
+        let addresses: Vec<_> = lookup_host((endpoint.host.as_str(), endpoint.port)).await.map_err(unknown)?.collect();
+        let tcp = TcpStream::connect(&addresses[..]).await.map_err(unreachable)?;
         // Without TCP_NODELAY a small command may wait for the acknowledgement of the one before. An error only makes
         // the socket slower.
         let _ = tcp.set_nodelay(true);

@@ -6,9 +6,12 @@ mod outcome;
 mod publisher;
 mod window;
 
+use std::io::IsTerminal;
+
 use clap::Args;
 
 use super::gateway::GatewayArguments;
+use super::tell::tell;
 use crate::topic_name::TopicName;
 use lines::Source;
 use publisher::Manner;
@@ -37,7 +40,12 @@ pub(super) async fn publish(arguments: PubArguments) -> anyhow::Result<()> {
     let PubArguments { topic, data, gateway, unthrottled, quiet } = arguments;
     let source = match data {
         Some(data) if data != "-" => Source::one(data),
-        _ => Source::standard_input(),
+        _ => {
+            if !quiet && std::io::stdin().is_terminal() {
+                tell("reading messages from standard input, one on each line; end with Ctrl-D");
+            }
+            Source::standard_input()
+        }
     };
     let manner = Manner { keeps_default_rate: !unthrottled, quiet };
     publisher::publish(&gateway.into_gateway()?, &topic, source, manner).await

@@ -29,8 +29,7 @@ pub(super) struct Manner {
 
 /// Publishes everything from `source` to `topic`, in order, and waits for all answers.
 pub(super) async fn publish(gateway: &Gateway, topic: &TopicName, source: Source, manner: Manner) -> anyhow::Result<()> {
-    let mut socket = gateway.upgrade().await.map_err(ConnectError::into_error)?;
-    let message_bytes_max = welcome(&mut socket).await?;
+    let (socket, message_bytes_max) = unless_interrupted(connect(gateway), "interrupted; nothing was published").await?;
     let clock = Clock::machine();
     let began = clock.moment();
     let window = Window::new(began, manner.keeps_default_rate);
@@ -57,11 +56,16 @@ struct Publisher {
 
 impl Publisher {
     async fn run(mut self, mut socket: WebSocket) -> anyhow::Result<()> {
-        let outcome = self.publish_all(&mut socket).await;
+        let outcome = unless_interrupted(self.publish_all(&mut socket), "interrupted").await;
         if let Err(error) = outcome {
             return Err(self.outcome.broken(&error, self.window.under_way(), self.ended && !self.window.has_refused()));
         }
-        socket.close().await;
+        let goodbye = async {
+            socket.close().await;
+            Ok(())
+        };
+        // Every line is answered, so an interruption changes nothing.
+        let _ = unless_interrupted(goodbye, "interrupted").await;
         let summary = self.outcome.summary(self.clock.moment().since(self.began));
         self.outcome.verdict()?;
         if !self.manner.quiet {
@@ -161,6 +165,22 @@ impl Publisher {
         }
         Ok(())
     }
+}
+
+/// Runs `work` until it is done. Ctrl-C ends it with the error `told`, because unpublished lines are no success.
+async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>, told: &'static str) -> anyhow::Result<T> {
+    tokio::select! {
+        biased;
+        outcome = work => outcome,
+        _ = tokio::signal::ctrl_c() => bail!(told),
+    }
+}
+
+/// Opens a session. Returns it with its `message_bytes`.
+async fn connect(gateway: &Gateway) -> anyhow::Result<(WebSocket, usize)> {
+    let mut socket = gateway.upgrade().await.map_err(ConnectError::into_error)?;
+    let message_bytes_max = welcome(&mut socket).await?;
+    Ok((socket, message_bytes_max))
 }
 
 /// Waits for `welcome`. Returns its `message_bytes`.

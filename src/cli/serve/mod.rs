@@ -74,13 +74,16 @@ fn told_once(error: server::StartError) -> anyhow::Error {
 }
 
 /// Writes the addresses, one on each line, to a file beside `file`, and renames it. So a reader never sees a part of
-/// the file.
+/// the file. A pipe or a device, such as `/dev/stdout`, is written to, because a rename would replace it.
 fn write_port_file(file: &Path, addresses: &[ListenAddress]) -> std::io::Result<()> {
+    let lines = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    if std::fs::metadata(file).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return std::fs::write(file, lines + "\n");
+    }
     let mut beside = file.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
-    let lines: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    std::fs::write(&beside, lines.join("\n"))?;
+    std::fs::write(&beside, lines)?;
     std::fs::rename(&beside, file)
 }
 
@@ -99,5 +102,19 @@ mod tests {
         write_port_file(&file, &[network, ListenAddress::Unix("/run/a".into())]).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "127.0.0.1:40123\nunix:/run/a");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// The bug: a rename put a file in the place of a pipe, and for root in that of `/dev/stdout`.
+    #[test]
+    fn a_pipe_as_port_file_is_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, 0)
+            .unwrap();
+        let reader = std::fs::File::options().read(true).write(true).open(&pipe).unwrap(); // Writing too, so that no open waits.
+        write_port_file(&pipe, &[ListenAddress::Network("127.0.0.1:40123".parse().unwrap())]).unwrap();
+        let mut told = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(reader), &mut told).unwrap();
+        assert_eq!(told, "127.0.0.1:40123\n");
     }
 }

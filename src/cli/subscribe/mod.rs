@@ -1,6 +1,5 @@
 //! `belfry sub`: prints messages.
 
-mod backoff;
 mod output;
 mod resume;
 mod subscriber;

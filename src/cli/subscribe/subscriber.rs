@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::bail;
 use tokio::time::Instant;
 
-use super::backoff::Backoff;
 use super::output::Output;
 use super::resume::{Resume, SUBSCRIBE_ID};
-use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, Message, WebSocket, read_event};
+use crate::cli::gateway::{Backoff, ConnectError, Event, Gateway, Incoming, Message, WebSocket, read_event};
 use crate::cli::tell::{is_closed, tell};
 
 /// The longest silence of the gateway before its `welcome`, which has the ping interval.

@@ -4,6 +4,7 @@ mod admin;
 mod cluster;
 mod plain;
 mod screen;
+mod source;
 mod stats;
 mod terminal;
 mod view;
@@ -13,11 +14,13 @@ use std::io::IsTerminal;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 
-use super::gateway::{ConnectError, Gateway, GatewayArguments};
-use super::tell::print;
-use admin::{Admin, Tables};
-use stats::{Stats, StatsFeed};
+use super::gateway::GatewayArguments;
+use super::tell::{print, tell};
+use source::Update;
+use stats::Stats;
 use terminal::{Input, Terminal};
 use view::View;
 
@@ -31,53 +34,57 @@ pub(super) struct TopArguments {
     plain: bool,
 }
 
-/// Shows the rates until the connection is lost or the user quits.
+/// Shows the rates until the user quits. After a lost connection it reconnects.
 pub(super) async fn watch(arguments: TopArguments) -> anyhow::Result<()> {
     let gateway = arguments.gateway.into_gateway()?;
-    let feed = StatsFeed::subscribe(gateway.upgrade().await.map_err(ConnectError::into_error)?);
+    let url = gateway.endpoint.to_string();
+    let updates = source::begin(gateway).await?;
     let on_screen = !arguments.plain && std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
-    if on_screen { watch_on_screen(gateway, feed).await } else { print_lines(&gateway, feed).await }
+    if on_screen { watch_on_screen(url, updates).await } else { print_lines(updates).await }
 }
 
-async fn print_lines(gateway: &Gateway, mut feed: StatsFeed) -> anyhow::Result<()> {
-    let (mut admin, mut earlier): (_, Option<Stats>) = (Admin::default(), None);
-    loop {
-        let stats = feed.next().await?;
+async fn print_lines(mut updates: Receiver<Update>) -> anyhow::Result<()> {
+    let mut earlier: Option<Stats> = None;
+    while let Some(update) = updates.recv().await {
+        let (stats, tables) = match update {
+            Update::Seen(stats, tables) => (stats, tables),
+            Update::Lost(why) => {
+                tell(format_args!("{why}; reconnecting"));
+                continue;
+            }
+            Update::Refused(error) => return Err(error),
+        };
         let mut text = plain::line(&stats, earlier.and_then(|earlier| stats.rates_since(&earlier)));
         earlier = Some(stats);
-        if let Some(tables) = look(&mut admin, gateway, &stats).await? {
-            text.push_str(&plain::tables(&tables));
-        }
+        text.push_str(&tables.map(|tables| plain::tables(&tables)).unwrap_or_default());
         if print(text.as_bytes())? {
             return Ok(());
         }
     }
+    Ok(())
 }
 
-async fn watch_on_screen(gateway: Gateway, mut feed: StatsFeed) -> anyhow::Result<()> {
+async fn watch_on_screen(url: String, mut updates: Receiver<Update>) -> anyhow::Result<()> {
+    // Without a handler these signals would end the process in the alternate screen.
+    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let mut terminal = Terminal::open().context("can't take the terminal over; --plain prints lines")?;
-    let (mut admin, mut view) = (Admin::default(), View::new(gateway.endpoint.to_string()));
+    let mut view = View::new(url);
     loop {
         terminal.draw(&view).context("can't draw")?;
         tokio::select! {
-            stats = feed.next() => {
-                let stats = stats?;
-                let tables = look(&mut admin, &gateway, &stats).await?;
-                view.update(stats, tables);
-            }
+            update = updates.recv() => match update {
+                Some(Update::Seen(stats, tables)) => view.update(stats, tables),
+                Some(Update::Lost(why)) => view.lose(why),
+                Some(Update::Refused(error)) => return Err(error),
+                None => return Ok(()),
+            },
             input = terminal.next() => match input {
                 Some(Input::Key(key)) if !view.press(key) => return Ok(()),
                 Some(_) => {}
                 None => return Ok(()),
             },
+            _ = terminate.recv() => return Ok(()),
+            _ = hang_up.recv() => return Ok(()),
         }
     }
-}
-
-/// The data for administrators; `None` without an administrator's credentials.
-async fn look(admin: &mut Admin, gateway: &Gateway, stats: &Stats) -> anyhow::Result<Option<Tables>> {
-    if gateway.token.is_none() {
-        return Ok(None);
-    }
-    admin.look(gateway, stats.uptime_s).await
 }

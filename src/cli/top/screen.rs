@@ -45,7 +45,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
 
 fn draw_title(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let up = view.stats.map_or_else(|| "connecting".to_owned(), |stats| format!("up {}", duration(stats.uptime_s)));
-    let mut words = vec!["belfry ".bold().cyan(), Span::raw(view.url.clone()), Span::raw("  "), Span::raw(up)];
+    let state = match &view.lost {
+        Some(why) => format!("reconnecting: {}", printable(why)).red(),
+        None => Span::raw(up),
+    };
+    let mut words = vec!["belfry ".bold().cyan(), Span::raw(view.url.clone()), Span::raw("  "), state];
     if view.choice.paused {
         words.push("  paused".yellow());
     }
@@ -276,6 +280,17 @@ mod tests {
     #[test]
     fn without_an_admin_key_it_says_how_to_get_tables() {
         assert!(drawn(&view(false), 100, 20).contains("admin key"));
+    }
+
+    /// A restart of the gateway is shown in the title, and leaves the figures.
+    #[test]
+    fn a_lost_connection_is_shown_until_the_next_stats() {
+        let mut view = view(true);
+        view.lose("the gateway closed with 1001".into());
+        let text = drawn(&view, 110, 30);
+        assert!(text.contains("reconnecting: the gateway closed with 1001") && text.contains("quotes.AAPL"), "{text}");
+        view.update(view.stats.unwrap(), None);
+        assert!(!drawn(&view, 110, 30).contains("reconnecting"));
     }
 
     /// Streams that are not followed are shown before others.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use serde::Deserialize;
 
 use crate::cli::gateway::{Event, Incoming, Message, WebSocket, read_event};
@@ -52,6 +52,15 @@ impl Stats {
     }
 }
 
+/// Why no stats come.
+#[derive(Debug)]
+pub(super) enum FeedError {
+    /// The connection was lost. Another may be opened.
+    Lost(anyhow::Error),
+    /// The gateway would refuse another session too.
+    Refused(anyhow::Error),
+}
+
 /// A session that is subscribed to the stats.
 pub(super) struct StatsFeed {
     socket: WebSocket,
@@ -63,20 +72,22 @@ impl StatsFeed {
         Self { socket }
     }
 
-    /// The next stats. The future is cancel-safe.
-    pub(super) async fn next(&mut self) -> anyhow::Result<Stats> {
+    /// The next stats.
+    pub(super) async fn next(&mut self) -> Result<Stats, FeedError> {
         loop {
             let heard = tokio::time::timeout(SILENCE_MAX, self.socket.next()).await;
-            match heard.map_err(|_| anyhow!("no stats for {} s; the gateway is gone or stuck", SILENCE_MAX.as_secs()))?? {
+            let heard = heard.map_err(|_| anyhow!("no stats for {} s; the gateway is gone or stuck", SILENCE_MAX.as_secs()));
+            match heard.and_then(|heard| Ok(heard?)).map_err(FeedError::Lost)? {
                 Incoming::Alive => {}
-                Incoming::Close(4001 | 4002, _) => bail!("the gateway does not take this token; give another --token"),
-                Incoming::Close(code, reason) => bail!("the gateway closed with {code} {reason}"),
+                Incoming::Close(code, reason) => return Err(closed(code, &reason)),
                 Incoming::Text(text) => {
                     if let Some(data) = Message::read(&text).and_then(|message| message.data) {
-                        return serde_json::from_str(data.get()).map_err(|error| anyhow!("the stats can't be read: {error}"));
+                        let stats = serde_json::from_str(data.get());
+                        return stats.map_err(|error| FeedError::Refused(anyhow!("the stats can't be read: {error}")));
                     }
                     if let Some(Event::Error { code, message, .. }) = read_event(&text) {
-                        bail!("{code}: {message}; a --token with a grant for $belfry.> is needed");
+                        let told = anyhow!("{code}: {message}; a --token with a grant for $belfry.> is needed");
+                        return Err(FeedError::Refused(told));
                     }
                 }
             }
@@ -84,9 +95,26 @@ impl StatsFeed {
     }
 }
 
+/// The end of a session by the gateway's Close (PROTOCOL section 6).
+fn closed(code: u16, reason: &str) -> FeedError {
+    match code {
+        4001 | 4002 => FeedError::Refused(anyhow!("the gateway does not take this token; give another --token")),
+        1008 => FeedError::Refused(anyhow!("the gateway closed with {code}, {reason}: not allowed without credentials? give a --token")),
+        _ if reason.is_empty() => FeedError::Lost(anyhow!("the gateway closed with {code}")),
+        _ => FeedError::Lost(anyhow!("the gateway closed with {code}, {reason}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// PROTOCOL 6: a drain or an operator is no end, a refused credential is.
+    #[test]
+    fn some_closes_are_final() {
+        assert!([1001, 1006, 1013, 4004, 4005, 4009].into_iter().all(|code| matches!(closed(code, ""), FeedError::Lost(_))));
+        assert!([1008, 4001, 4002].into_iter().all(|code| matches!(closed(code, ""), FeedError::Refused(_))));
+    }
 
     fn stats(published: u64, uptime_s: f64) -> Stats {
         Stats {

@@ -41,6 +41,8 @@ pub(super) enum Key {
 /// The state of the view.
 pub(super) struct View {
     pub(super) url: String,
+    /// Why the connection was lost; `None` while there is one.
+    pub(super) lost: Option<String>,
     pub(super) stats: Option<Stats>,
     pub(super) rates: Option<Rates>,
     pub(super) history: History,
@@ -70,6 +72,7 @@ impl View {
     pub(super) fn new(url: String) -> Self {
         Self {
             url,
+            lost: None,
             stats: None,
             rates: None,
             history: History::default(),
@@ -81,6 +84,7 @@ impl View {
     /// Shows the next stats and tables, unless the view is paused.
     pub(super) fn update(&mut self, stats: Stats, tables: Option<Tables>) {
         let rates = self.stats.and_then(|earlier| stats.rates_since(&earlier));
+        self.lost = None;
         self.stats = Some(stats);
         if let Some(rates) = rates {
             for (history, rate) in [(&mut self.history.published, rates.published), (&mut self.history.delivered, rates.delivered)] {
@@ -94,6 +98,12 @@ impl View {
             self.rates = rates;
             self.tables = tables;
         }
+    }
+
+    /// Shows that the connection was lost. The figures stay.
+    pub(super) fn lose(&mut self, why: String) {
+        self.lost = Some(why);
+        self.rates = None;
     }
 
     /// Handles `key`. Returns whether the program continues.

@@ -7,7 +7,7 @@ use rand::Rng;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Waits that double, half of each random, so that subscribers of a lost gateway do not reconnect at the same time.
+/// Waits that double, half of each random, so that clients of a lost gateway do not reconnect at the same time.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     next: Duration,

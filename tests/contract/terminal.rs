@@ -1,0 +1,175 @@
+//! The command line on a terminal, and when it is interrupted.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::gateway::{Gateway, Setup, eventually, program};
+
+/// What `top` sends to leave its screen, so that the shell's is there again.
+const LEAVES_ITS_SCREEN: &str = "\u{1b}[?1049l";
+
+/// A command on a terminal of its own.
+struct OnTerminal {
+    child: Child,
+    control: File,
+    shown: Arc<Mutex<Vec<u8>>>,
+}
+
+impl OnTerminal {
+    fn start(arguments: &[&str], columns: u16, rows: u16) -> Self {
+        let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&control).unwrap();
+        unlockpt(&control).unwrap();
+        tcsetwinsize(&control, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let name = ptsname(&control, Vec::new()).unwrap();
+        let terminal = || Stdio::from(OwnedFd::from(File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap()));
+        let child = program().args(arguments).stdin(terminal()).stdout(terminal()).stderr(terminal()).spawn().unwrap();
+        let (control, shown) = (File::from(control), Arc::new(Mutex::new(Vec::new())));
+        let (mut output, kept) = (control.try_clone().unwrap(), Arc::clone(&shown));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = output.read(&mut bytes) {
+                kept.lock().unwrap().extend(&bytes[..read]);
+            }
+        });
+        Self { child, control, shown }
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
+    }
+
+    fn expect(&self, text: &str) {
+        eventually(text, || self.shown().contains(text).then_some(()));
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn press(&self, keys: &str) {
+        (&self.control).write_all(keys.as_bytes()).unwrap();
+    }
+
+    fn status(&mut self) -> ExitStatus {
+        eventually("the end of the command", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn top(gateway: &Gateway, columns: u16, rows: u16) -> OnTerminal {
+    OnTerminal::start(&["top", "--url", &gateway.address().to_string(), "--token", "admin-key"], columns, rows)
+}
+
+/// The bug: SIGTERM and SIGHUP left the terminal with `top`'s screen, without echo.
+#[test]
+fn top_gives_the_terminal_back() {
+    let gateway = Gateway::start();
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+        let mut top = top(&gateway, 80, 24);
+        top.expect("sessions");
+        top.signal(signal);
+        assert!(top.status().success(), "{signal:?}");
+        top.expect(LEAVES_ITS_SCREEN);
+    }
+    for keys in ["q", "\u{3}"] {
+        let mut top = top(&gateway, 80, 24);
+        top.expect("sessions");
+        top.press(keys);
+        assert!(top.status().success(), "{keys:?}");
+        top.expect(LEAVES_ITS_SCREEN);
+    }
+}
+
+/// A terminal may be of any size, and have none.
+#[test]
+fn top_fits_any_terminal() {
+    let gateway = Gateway::start();
+    for (columns, rows) in [(1, 1), (20, 3), (39, 10), (0, 0)] {
+        let mut top = top(&gateway, columns, rows);
+        top.expect("\u{1b}[?1049h");
+        top.press("\tsrp jk");
+        top.press("q");
+        assert!(top.status().success(), "{columns}×{rows}: {}", top.shown());
+    }
+}
+
+/// The bug: while an administrator's tables were awaited, no key was read for up to ten seconds.
+#[test]
+fn top_hears_keys_while_the_gateway_is_silent() {
+    let gateway = Gateway::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = listener.local_addr().unwrap().to_string();
+    let mut top = OnTerminal::start(&["top", "--url", &url, "--token", "admin-key"], 80, 24);
+    let (near, far) = (listener.accept().unwrap().0, TcpStream::connect(gateway.address()).unwrap());
+    for (mut source, mut target) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+        std::thread::spawn(move || std::io::copy(&mut source, &mut target));
+    }
+    let _unanswered = listener.accept().unwrap();
+    let pressed = Instant::now();
+    top.press("q");
+    assert!(top.status().success() && pressed.elapsed() < Duration::from_secs(5), "{:?}", pressed.elapsed());
+}
+
+/// The bug: a restart of the gateway ended `top`.
+#[test]
+fn top_comes_back_after_a_restart() {
+    let setup = Setup::new().server("drain = \"100ms\"");
+    let mut gateway = setup.start();
+    let address = gateway.address().to_string();
+    let both = [top(&gateway, 110, 24), OnTerminal::start(&["top", "--plain", "--url", &address], 110, 24)];
+    both.iter().for_each(|top| top.expect("sessions"));
+    gateway.terminate();
+    assert!(gateway.exit_status().success());
+    both.iter().for_each(|top| top.expect("reconnecting"));
+    let _again = setup.argument(&format!("--listen={address}")).start();
+    for top in both {
+        eventually("the new gateway's figures", || top.shown().rsplit("reconnecting").next()?.contains("up ").then_some(()));
+    }
+}
+
+/// The bug: an interrupted `pub` ended with status 0, and did not say what it had published.
+#[test]
+fn an_interrupted_pub_says_what_it_published() {
+    let gateway = Gateway::start();
+    let mut child = program()
+        .args(["pub", "chat.a", "--url", &gateway.address().to_string()])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap(); // Open to the end, so that more might come.
+    input.write_all(b"1\n2\n").unwrap();
+    gateway.expect_metric("messages_published_total{rule=\"chat.>\",source=\"session\"}", 2.0);
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("interrupted: ") && told.contains(" published"), "{told}");
+}
+
+/// Whoever forgets DATA learns what `pub` waits for.
+#[test]
+fn pub_says_that_it_reads_the_terminal() {
+    let gateway = Gateway::start();
+    let address = gateway.address().to_string();
+    let mut publisher = OnTerminal::start(&["pub", "chat.a", "--url", &address], 80, 24);
+    publisher.expect("end with Ctrl-D");
+    publisher.press("hello\n\u{4}");
+    assert!(publisher.status().success());
+    publisher.expect("1 message published");
+}
