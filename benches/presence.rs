@@ -5,7 +5,6 @@
 mod hub;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use belfry::dialect::{Dialect, Encoding};
 use belfry::frame::Inflater;
@@ -71,9 +70,9 @@ fn sessions_come_and_go_alike_in_any_room(criterion: &mut Criterion) {
 /// A session that is a member of a room and says nothing.
 fn new_session(room: &TopicName) -> NewSession {
     let id = SessionId::random();
-    let variant = Encoding::websocket(Dialect::Raw, None);
+    let encoding = Encoding::websocket(Dialect::Raw, None);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    NewSession { id, address, variant, reader: Box::new(Quiet { id, room: room.clone() }), permit: Box::new(()), subscribes_at_once: true }
+    NewSession { id, address, encoding, reader: Box::new(Quiet { id, room: room.clone() }), permit: Box::new(()), subscribes_at_once: true }
 }
 
 struct Quiet {
@@ -82,20 +81,15 @@ struct Quiet {
 }
 
 impl Reader for Quiet {
-    fn open(&mut self, context: &mut SessionContext<'_>) {
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
         let member = Member { session: self.id, user: None, info: None };
-        assert!(context.take_place(&Pattern::from(self.room.clone())).is_ok());
+        assert!(context.reserve_subscription(&Pattern::from(self.room.clone())).is_ok());
         if let Ok((begun, _)) = context.subscribe(&self.room, &member, ReplayRequest::default(), None) {
             context.begin(begun);
         }
     }
     fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
         input.len()
-    }
-    fn deadline(&mut self, _: &mut SessionContext<'_>) {}
-    fn reload(&mut self, _: &mut SessionContext<'_>) {}
-    fn user(&self) -> Option<Arc<str>> {
-        None
     }
 }
 

@@ -13,12 +13,13 @@
 //! | 3 | [`hub`], [`auth`] |
 //! | 2 | [`frame`] |
 //! | 1 | [`config`], [`metrics`] |
-//! | 0 | [`topic_name`], [`position`], [`session_id`], [`codes`], [`clock`], [`token_bucket`] |
+//! | 0 | [`topic_name`], [`position`], [`session_id`], [`codes`], [`clock`], [`token_bucket`], [`client_address`] |
 
 #![forbid(unsafe_code)]
 
 pub mod auth;
 pub mod cli;
+pub mod client_address;
 pub mod clock;
 pub mod cluster;
 pub mod codes;

@@ -2,7 +2,7 @@
 //! a payload in JSON is JSON.
 #![no_main]
 
-use belfry::dialect::centrifugo::{Asked, Wire};
+use belfry::dialect::centrifugo::{Operation, Wire};
 use belfry::dialect::json_read;
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +12,7 @@ fuzz_target!(|frame: &[u8]| {
         while let Ok((text, used)) = wire.split(rest) {
             assert!(used > 0 && used <= rest.len(), "whoever splits a frame gets on");
             if let Ok(command) = wire.command(text)
-                && let Asked::Publish { data, .. } = command.asked
+                && let Operation::Publish { data, .. } = command.operation
                 && !data.is_empty()
             {
                 assert!(text.as_ptr_range().contains(&data.as_ptr()), "the payload is lent, not copied");

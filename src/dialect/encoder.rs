@@ -55,7 +55,7 @@ pub fn event_frame(event: &Event<'_>, encoding: Encoding, encoder: &mut Encoder,
 pub fn reply_frame(reply: &Reply<'_>, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
     let Dialect::Centrifugo(wire) = encoding.dialect else { return None };
     if !encoding.framing.is_websocket() {
-        return Some(stream_frame::of_words(encoding, EVENT_BYTES_USUAL, |bytes| centrifugo::reply(bytes, reply, wire)));
+        return Some(stream_frame::of_data(encoding, EVENT_BYTES_USUAL, |bytes| centrifugo::reply(bytes, reply, wire)));
     }
     let plain = reply_plain(reply, wire);
     Some(encoder.fit(&plain, encoding.framing, tally))

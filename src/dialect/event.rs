@@ -39,9 +39,9 @@ pub enum Event<'a> {
     StreamBegun {
         topics: &'a [SubscribedTopic],
         /// The position of each topic, or the position from which a recovered topic continues.
-        told: &'a StreamPosition,
+        announced: &'a StreamPosition,
         /// The position of the stream before the replay.
-        stands: &'a StreamPosition,
+        before_replay: &'a StreamPosition,
     },
     Unsubscribed {
         id: Option<RequestId<'a>>,

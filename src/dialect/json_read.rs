@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::command::{Command, Refusal, Request, RequestId, Since};
 use super::json_items::{Elements, Members};
+pub use super::json_scan::is_json_text;
 use super::json_scan::{self, unescape};
 use crate::codes::ErrorCode;
 use crate::metrics::CommandOp;
@@ -37,11 +38,6 @@ pub fn request(text: &[u8]) -> Result<Request<'_>, Refusal<'_>> {
         Ok(command) => Ok(Request { id: known_id, command }),
         Err(Fault { code, message }) => Err(Refusal { id: known_id, op: known_op, code, message }),
     }
-}
-
-/// Whether `bytes` are one JSON text (RFC 8259) with at most 64 levels of nesting. Numbers may be of any size.
-pub fn is_json_text(bytes: &[u8]) -> bool {
-    json_scan::is_json_text(bytes)
 }
 
 /// The members of one command as raw text.

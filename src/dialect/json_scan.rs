@@ -20,8 +20,8 @@ pub(super) enum Fault {
     HalfSurrogate,
 }
 
-/// Whether `bytes` are one JSON text with at most [`DEPTH_MAX`] levels of nesting. Numbers may be of any size.
-pub(super) fn is_json_text(bytes: &[u8]) -> bool {
+/// Whether `bytes` are one JSON text with at most 64 levels of nesting. Numbers may be of any size.
+pub fn is_json_text(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let mut scan = Scan::new(text);
     scan.value().and_then(|_| scan.end()).is_ok()

@@ -26,17 +26,17 @@ const RETRY_MS: &str = "2000";
 /// The frame of a message, with `"replay":true` if `replay` is set. If the stream has positions, [`stamp`] precedes the frame.
 pub fn of_message(message: &Message, encoding: Encoding, replay: bool) -> FrameBytes {
     match encoding.dialect {
-        Dialect::Json => of_words(encoding, json_write::message_bytes(message, replay), |text| json_write::message(text, message, replay)),
-        Dialect::Raw | Dialect::Echo => of_words(encoding, message.payload().len(), |text| text.extend_from_slice(message.payload())),
+        Dialect::Json => of_data(encoding, json_write::message_bytes(message, replay), |text| json_write::message(text, message, replay)),
+        Dialect::Raw | Dialect::Echo => of_data(encoding, message.payload().len(), |text| text.extend_from_slice(message.payload())),
         Dialect::Centrifugo(wire) => {
             let bytes = centrifugo::message_bytes_usual(message);
-            of_words(encoding, bytes, |text| centrifugo::message(text, message, wire))
+            of_data(encoding, bytes, |text| centrifugo::message(text, message, wire))
         }
     }
 }
 
 /// The frame of the text that `write` appends, as the data of an event or as a line. Protobuf messages have no line end.
-pub fn of_words(encoding: Encoding, bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)) -> FrameBytes {
+pub fn of_data(encoding: Encoding, bytes_usual: usize, write: impl FnOnce(&mut Vec<u8>)) -> FrameBytes {
     let is_chunked = encoding.framing.is_chunked();
     match (encoding.framing, encoding.dialect) {
         (Framing::Lines { .. }, Dialect::Centrifugo(Wire::Protobuf)) => framed(is_chunked, bytes_usual, write),
@@ -53,7 +53,7 @@ pub fn of_event(event: &Event<'_>, encoding: Encoding) -> Option<FrameBytes> {
     match (encoding.framing, encoding.dialect) {
         (Framing::Lines { .. }, Dialect::Json) => {
             let is_told = !matches!(event, Event::Welcome { .. });
-            is_told.then(|| of_words(encoding, EVENT_BYTES_USUAL, |text| json_write::event(text, event)))
+            is_told.then(|| of_data(encoding, EVENT_BYTES_USUAL, |text| json_write::event(text, event)))
         }
         (Framing::Lines { .. } | Framing::WebSocket { .. }, _) => None,
         (Framing::EventStream { .. }, dialect) => match event {
@@ -70,7 +70,7 @@ pub fn goodbye(encoding: Encoding, code: Option<u16>, reason: &str) -> FrameByte
     let is_chunked = encoding.framing.is_chunked();
     let mut frame = match (code, encoding.framing, encoding.dialect) {
         (Some(code), _, Dialect::Centrifugo(wire)) => {
-            of_words(encoding, EVENT_BYTES_USUAL, |text| centrifugo::disconnect(text, code, reason, wire)).to_vec()
+            of_data(encoding, EVENT_BYTES_USUAL, |text| centrifugo::disconnect(text, code, reason, wire)).to_vec()
         }
         (Some(code), _, _) if code == CloseCode::GoingAway.number() => Vec::new(),
         (Some(code), Framing::EventStream { .. }, _) => {
@@ -80,7 +80,7 @@ pub fn goodbye(encoding: Encoding, code: Option<u16>, reason: &str) -> FrameByte
             };
             framed(is_chunked, EVENT_BYTES_USUAL, error).to_vec()
         }
-        (Some(code), _, Dialect::Json) => of_words(encoding, EVENT_BYTES_USUAL, |text| json_write::end(text, code, reason)).to_vec(),
+        (Some(code), _, Dialect::Json) => of_data(encoding, EVENT_BYTES_USUAL, |text| json_write::end(text, code, reason)).to_vec(),
         _ => Vec::new(),
     };
     if is_chunked {
@@ -96,15 +96,15 @@ pub fn of_text(text: &str, is_chunked: bool) -> FrameBytes {
 
 /// Appends the `id` that precedes `frame`, the frame of a message, with the position of the stream behind the message. Returns how many bytes
 /// of `frame` are replaced: the head of its chunk, because the `id` and the event are one chunk.
-pub fn stamp(prefix: &mut Vec<u8>, stands: &StreamPosition, frame: &[u8], framing: Framing) -> usize {
+pub fn stamp(prefix: &mut Vec<u8>, position: &StreamPosition, frame: &[u8], framing: Framing) -> usize {
     if !framing.is_chunked() {
-        id(prefix, stands);
+        id(prefix, position);
         return 0;
     }
     let start = prefix.len();
     let head_bytes = frame.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
     prefix.resize(start + CHUNK_HEAD_BYTES_MAX, 0);
-    id(prefix, stands);
+    id(prefix, position);
     let text_bytes = prefix.len() - start - CHUNK_HEAD_BYTES_MAX + frame.len() - head_bytes - CRLF.len();
     let unused = put_head(&mut prefix[start..], text_bytes);
     prefix.drain(start..start + unused);
@@ -116,12 +116,14 @@ fn named(text: &mut Vec<u8>, event: &Event<'_>) {
     if let Some(name) = name(event) {
         [b"event: ", name.as_bytes(), b"\n"].iter().for_each(|part| text.extend_from_slice(part));
     }
-    let Event::StreamBegun { told, stands, .. } = event else { return server_sent(text, |text| json_write::event(text, event)) };
-    id(text, told);
+    let Event::StreamBegun { announced, before_replay, .. } = event else {
+        return server_sent(text, |text| json_write::event(text, event));
+    };
+    id(text, announced);
     server_sent(text, |text| json_write::event(text, event));
-    if told != stands {
+    if announced != before_replay {
         // The replay follows, so a client that is disconnected before it resumes at this position. A block with only an `id` is no event.
-        id(text, stands);
+        id(text, before_replay);
         text.push(b'\n');
     }
 }

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, Timestamp};
     use crate::config::{Config, Live, Sources};
-    use crate::hub::{Engine, Handed, PresenceChange};
+    use crate::hub::{Engine, Handed};
     use crate::metrics::Metrics;
 
     /// An engine with a stream for the topics `s.>`.
@@ -67,12 +67,6 @@ mod tests {
             topic.as_str().starts_with("s.").then(|| self.is_connected.load(Ordering::Relaxed))
         }
         fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
-            None
-        }
-        fn when_room(&self, _: &Waker) {}
-        fn forget(&self, _: &Waker) {}
-        fn presence(&self, _: &Arc<PresenceChange>) {}
-        fn unready(&self) -> Option<String> {
             None
         }
         fn is_loading(&self) -> bool {

@@ -3,37 +3,9 @@
 
 use flate2::{Decompress, FlushDecompress};
 
-const LENGTHS: [(u16, u32); 29] = [
-    (3, 0),
-    (4, 0),
-    (5, 0),
-    (6, 0),
-    (7, 0),
-    (8, 0),
-    (9, 0),
-    (10, 0),
-    (11, 1),
-    (13, 1),
-    (15, 1),
-    (17, 1),
-    (19, 2),
-    (23, 2),
-    (27, 2),
-    (31, 2),
-    (35, 3),
-    (43, 3),
-    (51, 3),
-    (59, 3),
-    (67, 4),
-    (83, 4),
-    (99, 4),
-    (115, 4),
-    (131, 5),
-    (163, 5),
-    (195, 5),
-    (227, 5),
-    (258, 0),
-];
+const LENGTH_BASES: [usize; 29] =
+    [3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258];
+const LENGTH_EXTRA_BITS: [u32; 29] = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0];
 const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// The end of a flushed stream, which is not sent (RFC 7692 §7.2.1).
@@ -140,8 +112,8 @@ impl ExactInflater {
                 256 => return Ok(()),
                 byte @ 0..=255 => self.output.push(byte as u8),
                 length => {
-                    let (base, extra) = *LENGTHS.get(length - 257).ok_or("no such length")?;
-                    let length = usize::from(base) + bits.take(extra)?;
+                    let base = *LENGTH_BASES.get(length - 257).ok_or("no such length")?;
+                    let length = base + bits.take(LENGTH_EXTRA_BITS[length - 257])?;
                     let symbol = bits.symbol(distances)?;
                     let extra = (symbol as u32 / 2).saturating_sub(1);
                     let base = if symbol < 2 { symbol } else { (2 + symbol % 2) << extra };

@@ -115,6 +115,21 @@ pub struct About {
 }
 
 impl About {
+    /// A message of a test, published at the clock's beginning under a rule without options.
+    #[cfg(test)]
+    pub fn of_test(topic: &str, position: Position, kind: PayloadKind) -> Self {
+        Self {
+            topic: TopicName::parse(topic).unwrap(),
+            position,
+            published_at: Timestamp(0),
+            moment: Moment::default(),
+            kind,
+            except: None,
+            rule: Arc::new(Rule::plain(None)),
+            extra: None,
+        }
+    }
+
     /// The session that published the message, where the rule has `sender` on (PROTOCOL section 3).
     pub fn sender(&self) -> Option<&Member> {
         self.extra.as_ref()?.publisher.as_ref().filter(|_| self.rule.sender)

@@ -1,22 +1,22 @@
 //! The hub: topics, the publications that they get, and the outlets that they deliver to.
 
-mod address;
 mod membership;
 mod message;
 mod outlet;
 mod patterns;
 mod payer;
+mod publishing;
 mod refusal;
 mod replication;
 mod stream;
 mod topic;
 mod topics;
 
-pub use address::counted_as;
 pub use message::{About, Extra, Message, PayloadKind, Publication};
 pub use outlet::{Outlet, OutletId, PresenceChange};
 pub use patterns::{PatternTrie, Selection};
 pub use payer::Payer;
+pub use publishing::Attempt;
 pub use refusal::{Disabled, PublishError};
 pub use stream::{Answerer, Engine, Handed, Receipt, StreamLife, StreamMessage, Submitted};
 pub use topic::{
@@ -25,14 +25,11 @@ pub use topic::{
 pub use topics::{Cursor, Slice};
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::RwLock;
-
-use topic::Published;
+use outlet::Outlets;
 use topics::Topics;
 
 use crate::clock::Clock;
@@ -51,41 +48,15 @@ const UPKEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// All topics, and the outlets that they deliver to.
 pub struct Hub {
     topics: Topics,
-    /// Indexed by [`OutletId`]. Written only while the gateway starts.
-    outlets: RwLock<Vec<Arc<dyn Outlet>>>,
-    metrics: Arc<Metrics>,
-}
-
-/// The outcome of an attempt to publish.
-pub enum Attempt {
-    /// The message has this position.
-    Published(Position),
-    /// This outlet has no room; no offset was assigned. The publisher tries again once [`Outlet::when_room`] has woken it.
-    NoRoom(Arc<dyn Outlet>),
-    /// The engine of the topic's stream accepted the message. The receipt will have its position.
-    Awaited(Receipt),
-    /// The engine has no room; nothing was published. The publisher tries again once [`Engine::when_room`] has woken it.
-    EngineFull(Arc<dyn Engine>),
-}
-
-/// A publisher that waits for room as long as `waker` is there; it is forgotten if it gives up.
-struct WaitingPublisher<'a> {
-    hub: &'a Hub,
-    waker: Option<Waker>,
-}
-
-impl Drop for WaitingPublisher<'_> {
-    fn drop(&mut self) {
-        self.waker.iter().for_each(|publisher| self.hub.forget_publisher(publisher));
-    }
+    outlets: Outlets,
 }
 
 impl Hub {
     /// A hub without topics.
     pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, clock: Clock) -> Arc<Self> {
         let topics = Topics::new(live, Arc::clone(&metrics), clock);
-        let hub = Arc::new(Self { topics, outlets: RwLock::default(), metrics });
-        let (weak, metrics) = (Arc::downgrade(&hub), &hub.metrics);
+        let hub = Arc::new(Self { topics, outlets: Outlets::default() });
+        let weak = Arc::downgrade(&hub);
         metrics.before_each_reading(move |metrics| {
             if let Some(hub) = weak.upgrade() {
                 metrics.set_topics(hub.topics.registry().len());
@@ -98,9 +69,7 @@ impl Hub {
 
     /// Adds an outlet, and returns the outlet's id.
     pub fn attach(&self, outlet: Arc<dyn Outlet>) -> OutletId {
-        let mut outlets = self.outlets.write();
-        outlets.push(outlet);
-        OutletId((outlets.len() - 1) as u16)
+        self.outlets.attach(outlet)
     }
 
     /// Gives `publication` its position and delivers it to every outlet with a subscriber. The future waits for room in all of these
@@ -114,17 +83,7 @@ impl Hub {
 
     /// Does what [`Hub::publish`] does, without waiting for an engine's answer. Later publishes of the caller keep their order behind this one.
     pub async fn submit(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Submitted, PublishError> {
-        let mut waiting = WaitingPublisher { hub: self, waker: None };
-        let submitted = poll_fn(|context| {
-            let submitted = self.poll_submit(topic, &publication, context.waker());
-            match submitted {
-                Poll::Pending => waiting.waker = Some(context.waker().clone()),
-                Poll::Ready(Ok(_)) => waiting.waker = None,
-                Poll::Ready(Err(_)) => {} // it may have waited, and is forgotten
-            }
-            submitted
-        });
-        submitted.await
+        publishing::submit(&self.topics, topic, publication, |publisher| self.forget_publisher(publisher)).await
     }
 
     /// Does what [`Hub::submit`] does. Pending: `publisher` is woken once there is room.
@@ -134,41 +93,18 @@ impl Hub {
         publication: &Publication<'_>,
         publisher: &Waker,
     ) -> Poll<Result<Submitted, PublishError>> {
-        match self.try_publish(topic, publication, publisher) {
-            Ok(Attempt::Published(position)) => return Poll::Ready(Ok(Submitted::Published(position))),
-            Ok(Attempt::Awaited(receipt)) => return Poll::Ready(Ok(Submitted::Awaited(receipt))),
-            Ok(Attempt::NoRoom(outlet)) => outlet.when_room(publisher),
-            Ok(Attempt::EngineFull(engine)) => engine.when_room(publisher),
-            Err(error) => {
-                // It may have waited for a stream that is not followed any more.
-                self.engine().iter().for_each(|engine| engine.forget(publisher));
-                return Poll::Ready(Err(error));
-            }
-        }
-        Poll::Pending
+        publishing::poll_submit(&self.topics, topic, publication, publisher)
     }
 
     /// Forgets a publisher that waits for room and has gone: none that comes behind it is to wait for it.
     pub fn forget_publisher(&self, publisher: &Waker) {
         self.engine().iter().for_each(|engine| engine.forget(publisher));
-        let outlets = self.outlets.read().clone();
-        outlets.iter().for_each(|outlet| outlet.forget(publisher));
+        self.outlets.forget(publisher);
     }
 
     /// Tries to publish, without waiting. A full outlet or engine identifies the publisher by the waker `publisher`.
     pub fn try_publish(&self, name: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Result<Attempt, PublishError> {
-        if let Some(handed) = self.hand_over(name, publication, publisher) {
-            return handed;
-        }
-        let topics = &self.topics;
-        let publish = |topic: &Topic| topic.publish(publication, publisher, topics.live(), topics.clock());
-        Ok(match topics.deliver(name, publication.payer, publish)? {
-            Published::NoRoom(outlet) => Attempt::NoRoom(outlet),
-            Published::At(position, rule, _) => {
-                self.metrics.published(rule, publication.source);
-                Attempt::Published(position)
-            }
-        })
+        publishing::try_publish(&self.topics, name, publication, publisher)
     }
 
     /// Makes the topic named `name` within the limits, unless it lives. A topic to which nobody subscribes dies again.
@@ -185,9 +121,9 @@ impl Hub {
         payer: Option<&Payer>,
         wanted: ReplayRequest<'_>,
     ) -> Result<(Arc<Topic>, Start, bool), PublishError> {
-        let (topics, target) = (&self.topics, self.outlet(outlet));
+        let (topics, target) = (&self.topics, self.outlets.get(outlet));
         let subscribe = |topic: &Topic| topic.subscribe(outlet, &target, member, wanted, topics.live(), topics.now());
-        let (topic, (start, presence)) = topics.on_open(name, payer, subscribe)?;
+        let (topic, (start, presence)) = topics.with_topic(name, payer, subscribe)?;
         topics.place(&topic);
         Ok((topic, start, presence))
     }
@@ -202,7 +138,7 @@ impl Hub {
 
     /// Subscribes `outlet` to every topic that `pattern` matches. Called for the outlet's first session with that pattern.
     pub fn subscribe_pattern(&self, pattern: &Pattern, outlet: OutletId) {
-        self.topics.shared().patterns.add(pattern, outlet, &self.outlet(outlet));
+        self.topics.shared().patterns.add(pattern, outlet, &self.outlets.get(outlet));
     }
 
     /// Undoes [`Hub::subscribe_pattern`]. Called after the outlet's last session with that pattern.
@@ -344,7 +280,7 @@ impl Hub {
 
     /// The engine, if there is one.
     pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
-        self.topics.shared().other_gateways.engine()
+        self.topics.engine()
     }
 
     /// Makes the topics that `pattern` matches those of a stream, of which no message is known yet.
@@ -360,25 +296,6 @@ impl Hub {
     /// Replaces the logs of the topics that `pattern` matches by `logs`, which were read from their stream.
     pub async fn begin_stream(&self, pattern: &Pattern, life: &Arc<StreamLife>, logs: HashMap<TopicName, Log>) {
         replication::begin_stream(&self.topics, pattern, life, logs).await;
-    }
-
-    /// Submits a publication to the engine; `None`: no stream has the topic. If the engine accepts publications, a new topic is made before its
-    /// message is read from the stream, so that the limits of topics hold for it and its publisher is the payer.
-    fn hand_over(&self, name: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Attempt, PublishError>> {
-        let engine = self.engine()?;
-        if engine.accepts(name)?
-            && let Err(error) = self.topics.open(name, publication.payer)
-        {
-            return Some(Err(error));
-        }
-        Some(engine.publish(name, publication, publisher)?.map(|handed| match handed {
-            Handed::Awaited(receipt) => Attempt::Awaited(receipt),
-            Handed::NoRoom => Attempt::EngineFull(Arc::clone(engine)),
-        }))
-    }
-
-    fn outlet(&self, id: OutletId) -> Arc<dyn Outlet> {
-        Arc::clone(&self.outlets.read()[usize::from(id.0)])
     }
 
     /// Whether the rule of the topic named `name` keeps any messages.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use parking_lot::RwLock;
+
 use super::message::Message;
 use crate::position::Position;
 use crate::session_id::Member;
@@ -53,3 +55,30 @@ pub trait Outlet: Send + Sync {
 /// The index of an outlet in the hub's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutletId(pub u16);
+
+/// The outlets of a hub.
+#[derive(Default)]
+pub struct Outlets {
+    /// Indexed by [`OutletId`]. Written only while the gateway starts.
+    list: RwLock<Vec<Arc<dyn Outlet>>>,
+}
+
+impl Outlets {
+    /// Adds an outlet, and returns the outlet's id.
+    pub fn attach(&self, outlet: Arc<dyn Outlet>) -> OutletId {
+        let mut list = self.list.write();
+        list.push(outlet);
+        OutletId((list.len() - 1) as u16)
+    }
+
+    /// The outlet `id`.
+    pub fn get(&self, id: OutletId) -> Arc<dyn Outlet> {
+        Arc::clone(&self.list.read()[usize::from(id.0)])
+    }
+
+    /// Has every outlet forget `publisher`.
+    pub fn forget(&self, publisher: &Waker) {
+        let outlets = self.list.read().clone();
+        outlets.iter().for_each(|outlet| outlet.forget(publisher));
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use parking_lot::Mutex;
 
-use super::address::counted_as;
+use crate::client_address::counting_unit;
 
 /// The credential whose publish or subscribe made a topic, or the address where there was none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ pub enum Payer {
 impl Payer {
     /// The payer for a request from `address` without a credential.
     pub fn of_address(address: IpAddr) -> Self {
-        Self::Address(counted_as(address))
+        Self::Address(counting_unit(address))
     }
 }
 

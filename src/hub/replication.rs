@@ -53,7 +53,7 @@ fn try_apply(
 pub async fn begin_stream(topics: &Topics, pattern: &Pattern, life: &Arc<StreamLife>, logs: HashMap<TopicName, Log>) {
     for (index, (name, mut log)) in logs.into_iter().enumerate() {
         yield_after_slice(index).await;
-        match topics.on_open(&name, None, |topic| topic.begin_anew(&mut log, topics.clock())) {
+        match topics.with_topic(&name, None, |topic| topic.replace_log(&mut log, topics.clock())) {
             Ok((topic, ())) => topics.after_message(&topic, true),
             Err(_) => life.raise_base(log.position().offset),
         }

@@ -185,16 +185,8 @@ impl Engine for Silent {
             (false, false) => Ok(Handed::Awaited(Receipt::pair().1)),
         })
     }
-    fn when_room(&self, _: &Waker) {}
     fn forget(&self, _: &Waker) {
         *self.forgotten.lock() += 1;
-    }
-    fn presence(&self, _: &Arc<PresenceChange>) {}
-    fn unready(&self) -> Option<String> {
-        None
-    }
-    fn is_loading(&self) -> bool {
-        false
     }
 }
 
@@ -315,7 +307,7 @@ fn gauges_are_true_when_they_are_read() {
     for number in 0..3 {
         fixture.publish(&format!("chat.{number}"), "x");
         let expected = format!("belfry_topics {}\n", number + 1);
-        let text = fixture.hub.metrics.render();
+        let text = fixture.hub.topics.metrics().render();
         assert!(text.contains(&expected) && text.contains(&format!("belfry_history_bytes {}\n", 129 * (number + 1))), "{text}");
     }
 }

@@ -31,7 +31,7 @@ use crate::config::{Config, Limits, ListenAddress, Live, LogFormat, Sources};
 use crate::feed::Feeds;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
-use crate::session::{Guesses, Surroundings};
+use crate::session::{FailureLimit, Services};
 use crate::shard::Shards;
 use accept::{Bound, Listener, PassedSockets, Places, Reception, SocketFile, bind_all};
 use api::{Api, Directory, Surface, ear};
@@ -88,9 +88,9 @@ pub async fn start(config: Arc<Config>, sources: Sources, signals: Signals, supe
     let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).map_err(StartError::Shards)?;
     let admission = Admission::new(Arc::clone(&live), sessions_possible, hub.engine().cloned());
     let accounts = Accounts::new(&live, &metrics, &clock, &admission);
-    let guesses = Arc::clone(&accounts.failures) as Arc<dyn Guesses>;
-    let surroundings = Arc::new(Surroundings { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone(), guesses });
-    let front = Front::new(&surroundings, accounts, &hub, &metrics, &shards, &admission, cluster.as_ref());
+    let failures = Arc::clone(&accounts.failures) as Arc<dyn FailureLimit>;
+    let services = Arc::new(Services { auth: Arc::clone(&auth), live: Arc::clone(&live), clock: clock.clone(), failures });
+    let front = Front::new(&services, accounts, &hub, &metrics, &shards, &admission, cluster.as_ref());
     let [tls, admin_tls] = [certificate, admin_certificate].map(|certificate| Arc::new(TlsInForce::new(certificate)));
     let feeds = Feeds::start(&config.feed, Arc::clone(&hub), Arc::clone(&metrics), clock).map_err(StartError::Feeds)?;
     let mut tasks = front.accept(listening, &tls, &admin_tls).map_err(StartError::Accept)?;
@@ -195,7 +195,7 @@ struct Front {
 
 impl Front {
     fn new(
-        surroundings: &Arc<Surroundings>,
+        services: &Arc<Services>,
         accounts: Accounts,
         hub: &Arc<Hub>,
         metrics: &Arc<Metrics>,
@@ -203,16 +203,16 @@ impl Front {
         admission: &Arc<Admission>,
         cluster: Option<&Arc<Cluster>>,
     ) -> Self {
-        let live = &surroundings.live;
+        let live = &services.live;
         // Centrifugo's clients name this in `/emulation`, to address the gateway that has their session.
         let node: Arc<str> = format!("{:016x}", rand::rng().random::<u64>()).into();
         if let Some(cluster) = cluster {
             cluster.listen(&node, ear(shards, &accounts.bytes));
         }
-        let api = Api::new(surroundings, hub, shards, metrics, admission, &accounts, Directory::new(&node, shards, cluster));
-        let upgrades = Upgrades::new(surroundings, admission, &accounts.failures, hub);
-        let streams = Streams::new(surroundings, admission, shards, &accounts, hub);
-        let emulated = EmulatedStreams::new(surroundings, admission, shards, &accounts, &node);
+        let api = Api::new(services, hub, shards, metrics, admission, &accounts, Directory::new(&node, shards, cluster));
+        let upgrades = Upgrades::new(services, admission, &accounts.failures, hub);
+        let streams = Streams::new(services, admission, shards, &accounts, hub);
+        let emulated = EmulatedStreams::new(services, admission, shards, &accounts, &node);
         let routes = Arc::new(Routes::new(live, &accounts.rejections, upgrades, streams, emulated, shards, api));
         Self { routes, accounts, live: Arc::clone(live), shards: Arc::clone(shards) }
     }

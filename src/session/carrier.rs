@@ -6,12 +6,12 @@ use super::protocol::Protocol;
 use crate::clock::Moment;
 use crate::frame::Inflater;
 use crate::session_id::SessionSecret;
-use crate::shard::{Heard, SessionContext};
+use crate::shard::{Forwarded, SessionContext};
 
 /// Reads the messages of one session and hands them to its protocol: a bounded number in each call, so that other sessions are served.
 pub trait Carrier: Send {
     /// Called once, after the protocol has opened the session.
-    fn open<P: Protocol>(&mut self, _protocol: &mut P, _context: &mut SessionContext<'_>) {}
+    fn on_open<P: Protocol>(&mut self, _protocol: &mut P, _context: &mut SessionContext<'_>) {}
 
     /// Reads `input`, the bytes of the connection. Returns how many of the bytes were used.
     fn read<P: Protocol>(&mut self, input: &mut [u8], inflater: &mut Inflater, protocol: &mut P, context: &mut SessionContext<'_>)
@@ -23,8 +23,8 @@ pub trait Carrier: Send {
     }
 
     /// Takes a message that a request carried.
-    fn hear<P: Protocol>(&mut self, _message: Bytes, _protocol: &mut P, _context: &mut SessionContext<'_>) -> Heard {
-        Heard::Nobody
+    fn on_frame<P: Protocol>(&mut self, _message: Bytes, _protocol: &mut P, _context: &mut SessionContext<'_>) -> Forwarded {
+        Forwarded::NoSession
     }
 
     /// The bytes of messages that are held here and that the protocol has not processed.
@@ -43,7 +43,7 @@ pub struct OneWay;
 
 impl Carrier for OneWay {
     fn read<P: Protocol>(&mut self, input: &mut [u8], _: &mut Inflater, protocol: &mut P, context: &mut SessionContext<'_>) -> usize {
-        protocol.go_on(context);
+        protocol.resume(context);
         input.len()
     }
 }

@@ -6,43 +6,43 @@ mod command_rate;
 mod frame_rate;
 mod native;
 mod opening;
-mod over_requests;
-mod over_websocket;
 mod principal;
 mod protocol;
 mod publishes;
 mod reading;
 mod rejected;
+mod request_carrier;
 mod subscriptions;
+mod websocket_carrier;
 mod work;
 
-pub use centrifugo::{Addressed, Emulated, emulate};
-pub use native::{Charge, Listening, listen};
-pub use opening::{Guesses, Opening, Purpose, Surroundings};
+pub use centrifugo::{EmulatedOpening, SessionAddress, open_emulated};
+pub use native::{Charge, StreamOpening, open_stream};
+pub use opening::{FailureLimit, Opening, Purpose, Services};
 pub use subscriptions::SubscribeOptions;
 
 use std::sync::Arc;
 
 use centrifugo::Centrifugo;
 use native::{Echo, Native, Raw};
-use over_websocket::OverWebSocket;
 use principal::Principal;
 use reading::Session;
 use rejected::Rejected;
+use websocket_carrier::WebSocketCarrier;
 
 use crate::shard::Reader;
 
 /// The reading side of a session over a WebSocket, ready for a shard.
-pub fn open(opening: Opening, surroundings: &Arc<Surroundings>) -> Box<dyn Reader> {
+pub fn open_websocket(opening: Opening, services: &Arc<Services>) -> Box<dyn Reader> {
     let Opening { id, purpose, identity, agreement } = opening;
     let identity = match identity {
         Ok(identity) => identity,
         Err(error) => return Rejected::new(error),
     };
-    let (config, now) = (surroundings.live.load(), surroundings.clock.moment());
+    let (config, now) = (services.live.load(), services.clock.moment());
     let limits = &config.limits;
-    let principal = Principal::new(id, identity, surroundings);
-    let websocket = |message_bytes| OverWebSocket::new(message_bytes, agreement.as_ref(), now);
+    let principal = Principal::new(id, identity, services);
+    let websocket = |message_bytes| WebSocketCarrier::new(message_bytes, agreement.as_ref(), now);
     match purpose {
         Purpose::Native { topics, last } => {
             Box::new(Session::new(websocket(limits.message_bytes), Native::new(principal, topics, last, now)))

@@ -76,7 +76,7 @@ impl Purpose {
 }
 
 /// Counts invalid credentials by address, and may bound them (`limits.failures_per_minute`).
-pub trait Guesses: Send + Sync {
+pub trait FailureLimit: Send + Sync {
     /// Whether another credential from `address` may be verified.
     fn may_try(&self, address: IpAddr) -> bool;
 
@@ -85,7 +85,7 @@ pub trait Guesses: Send + Sync {
 }
 
 /// No bound.
-impl Guesses for () {
+impl FailureLimit for () {
     fn may_try(&self, _: IpAddr) -> bool {
         true
     }
@@ -94,7 +94,7 @@ impl Guesses for () {
 }
 
 /// The services that all sessions share.
-pub struct Surroundings {
+pub struct Services {
     /// Verifies credentials.
     pub auth: Arc<Auth>,
     /// The configuration in force.
@@ -102,42 +102,38 @@ pub struct Surroundings {
     /// The clock.
     pub clock: Clock,
     /// Counts the invalid credentials that sessions send.
-    pub guesses: Arc<dyn Guesses>,
+    pub failures: Arc<dyn FailureLimit>,
 }
 
-impl Surroundings {
+impl Services {
     /// Verifies `credential`, which the session of `context` sent.
-    pub fn identify(&self, credential: &str, context: &mut SessionContext<'_>) -> Result<Arc<Identity>, Unidentified> {
-        self.count_wrong(context, |auth| auth.identify(credential))
+    pub fn identify(&self, credential: &str, context: &mut SessionContext<'_>) -> Result<Arc<Identity>, IdentifyError> {
+        self.verify(context, |auth| auth.identify(credential))
     }
 
     /// Verifies a subscription token that the session of `context` sent.
-    pub fn subscription(&self, token: &str, context: &mut SessionContext<'_>) -> Result<SubscriptionToken, Unidentified> {
-        self.count_wrong(context, |auth| auth.subscription(token))
+    pub fn subscription(&self, token: &str, context: &mut SessionContext<'_>) -> Result<SubscriptionToken, IdentifyError> {
+        self.verify(context, |auth| auth.subscription(token))
     }
 
-    fn count_wrong<T>(
-        &self,
-        context: &mut SessionContext<'_>,
-        look: impl FnOnce(&Auth) -> Result<T, AuthError>,
-    ) -> Result<T, Unidentified> {
+    fn verify<T>(&self, context: &mut SessionContext<'_>, verify: impl FnOnce(&Auth) -> Result<T, AuthError>) -> Result<T, IdentifyError> {
         let address = context.address();
-        if !self.guesses.may_try(address) {
-            return Err(Unidentified::TooMany);
+        if !self.failures.may_try(address) {
+            return Err(IdentifyError::TooMany);
         }
-        look(&self.auth).map_err(|error| {
-            // An expired token was valid once, so it is not counted as a guess.
+        verify(&self.auth).map_err(|error| {
+            // An expired token was valid once, so it is no attempt to guess one.
             if matches!(error, AuthError::Invalid(_)) {
-                self.guesses.count(address);
+                self.failures.count(address);
             }
-            Unidentified::Refused(error)
+            IdentifyError::Refused(error)
         })
     }
 }
 
 /// Why a credential of a session is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unidentified {
+pub enum IdentifyError {
     /// The credential is invalid or expired.
     #[error(transparent)]
     Refused(AuthError),
@@ -146,7 +142,7 @@ pub enum Unidentified {
     TooMany,
 }
 
-impl Unidentified {
+impl IdentifyError {
     /// The contract's code for the error.
     pub fn code(&self) -> ErrorCode {
         match self {

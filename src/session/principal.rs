@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command_rate::{CommandRate, Verdict};
-use super::opening::{Surroundings, Unidentified};
+use super::opening::{IdentifyError, Services};
 use crate::auth::{AuthError, Connection, Grants, Identity, SubscriptionToken};
 use crate::clock::Moment;
 use crate::codes::CloseCode;
+use crate::dialect::Event;
 use crate::hub::Extra;
 use crate::metrics::CloseReason;
 use crate::session_id::{Member, SessionId};
@@ -23,14 +24,14 @@ pub struct Principal {
     /// `None`: the client has not authenticated yet, and there are no anonymous grants.
     identity: Option<Arc<Identity>>,
     rate: CommandRate,
-    surroundings: Arc<Surroundings>,
+    services: Arc<Services>,
 }
 
 impl Principal {
     /// The session `id`, which begins as `identity`.
-    pub fn new(id: SessionId, identity: Option<Arc<Identity>>, surroundings: &Arc<Surroundings>) -> Self {
-        let rate = CommandRate::new(surroundings.clock.moment());
-        Self { id, identity, rate, surroundings: Arc::clone(surroundings) }
+    pub fn new(id: SessionId, identity: Option<Arc<Identity>>, services: &Arc<Services>) -> Self {
+        let rate = CommandRate::new(services.clock.moment());
+        Self { id, identity, rate, services: Arc::clone(services) }
     }
 
     /// The session's id.
@@ -39,7 +40,7 @@ impl Principal {
     }
 
     /// Whether the session has an identity, which may be the anonymous one.
-    pub fn is_known(&self) -> bool {
+    pub fn has_identity(&self) -> bool {
         self.identity.is_some()
     }
 
@@ -51,6 +52,13 @@ impl Principal {
     /// The session as presence shows it.
     pub fn member(&self) -> Member {
         Member { session: self.id, user: self.user(), info: None }
+    }
+
+    /// Sends the first event of a native session.
+    pub fn send_welcome(&self, context: &mut SessionContext<'_>) {
+        let config = context.config();
+        let (ping_interval, max_message_bytes) = (config.limits.ping_interval, config.limits.message_bytes);
+        context.send(&Event::Welcome { session: self.id, ping_interval, max_message_bytes });
     }
 
     /// The metadata of its messages on `topic`: the publisher, if the topic's rule has `sender` on.
@@ -100,24 +108,24 @@ impl Principal {
     }
 
     /// Verifies `credential`, which the session sent.
-    pub fn identify(&self, credential: &str, context: &mut SessionContext<'_>) -> Result<Arc<Identity>, Unidentified> {
-        self.surroundings.identify(credential, context)
+    pub fn identify(&self, credential: &str, context: &mut SessionContext<'_>) -> Result<Arc<Identity>, IdentifyError> {
+        self.services.identify(credential, context)
     }
 
     /// Verifies a subscription token that the session sent.
-    pub fn subscription(&self, token: &str, context: &mut SessionContext<'_>) -> Result<SubscriptionToken, Unidentified> {
-        self.surroundings.subscription(token, context)
+    pub fn subscription(&self, token: &str, context: &mut SessionContext<'_>) -> Result<SubscriptionToken, IdentifyError> {
+        self.services.subscription(token, context)
     }
 
     /// The channel of a subscription token; `None`: the token is invalid.
-    pub fn topic_of(&self, token: &str) -> Option<Box<str>> {
-        Some(self.surroundings.auth.subscription(token).ok()?.channel)
+    pub fn channel_of(&self, token: &str) -> Option<Box<str>> {
+        Some(self.services.auth.subscription(token).ok()?.channel)
     }
 
     /// Sets the identity. Its expiry may be earlier than the session's deadline, so the deadline is computed anew.
-    pub fn become_identity(&mut self, identity: Arc<Identity>, context: &mut SessionContext<'_>) {
+    pub fn set_identity(&mut self, identity: Arc<Identity>, context: &mut SessionContext<'_>) {
         self.identity = Some(identity);
-        context.wake_at(Some(context.now()));
+        context.set_deadline(Some(context.now()));
     }
 
     /// Sets the expiry of the credential, in Unix seconds; `false`: the session has no identity.
@@ -129,7 +137,7 @@ impl Principal {
     /// Computes the identity anew under the configuration in force. After an error the credential is no longer valid, and the identity is
     /// unchanged.
     pub fn renew(&mut self) -> Result<(), AuthError> {
-        let auth = &self.surroundings.auth;
+        let auth = &self.services.auth;
         self.identity = match &self.identity {
             Some(identity) => Some(auth.renew(identity)?),
             None => auth.anonymous(),
@@ -148,23 +156,23 @@ impl Principal {
     }
 
     /// The time from now until `seconds`, a moment of the wall clock in Unix seconds.
-    pub fn left_until(&self, seconds: u64) -> Duration {
-        Duration::from_millis(seconds.saturating_mul(1_000).saturating_sub(self.surroundings.clock.now().0))
+    pub fn time_until(&self, seconds: u64) -> Duration {
+        Duration::from_millis(seconds.saturating_mul(1_000).saturating_sub(self.services.clock.now().0))
     }
 
     /// The wall clock, in Unix seconds.
     pub fn unix_seconds(&self) -> u64 {
-        self.surroundings.clock.now().0 / 1_000
+        self.services.clock.now().0 / 1_000
     }
 
     /// When the expiry of the credential is to be checked next; `None`: the credential does not expire.
     pub fn expiry(&self, context: &SessionContext<'_>) -> Option<Moment> {
-        self.expires().map(|expires| next_check(self.left_until(expires), context))
+        self.expires().map(|expires| next_check(self.time_until(expires), context))
     }
 
     /// Closes the session if its credential has expired. Returns whether it did.
     pub fn end_expired(&self, context: &mut SessionContext<'_>) -> bool {
-        let is_over = self.expires().is_some_and(|expires| self.left_until(expires).is_zero());
+        let is_over = self.expires().is_some_and(|expires| self.time_until(expires).is_zero());
         if is_over {
             context.close(CloseCode::TokenExpired, "the token has expired", CloseReason::TokenExpired);
         }

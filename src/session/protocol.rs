@@ -6,7 +6,7 @@ use super::principal::Principal;
 use crate::clock::Moment;
 use crate::metrics::LimitKey;
 use crate::session_id::MemberInfo;
-use crate::shard::{HeldInput, Order, SessionContext};
+use crate::shard::{AdminCommand, HeldInput, SessionContext};
 use crate::topic_name::TopicName;
 
 /// Executes the messages of one session. A [`Carrier`](super::carrier::Carrier) hands over each message whole.
@@ -18,15 +18,15 @@ pub trait Protocol: Send {
     fn principal(&self) -> &Principal;
 
     /// Called once, when the session begins.
-    fn open(&mut self, context: &mut SessionContext<'_>);
+    fn on_open(&mut self, context: &mut SessionContext<'_>);
 
     /// Executes `message`. `is_text` tells a text message from a binary one, if the carrier does.
-    fn hear(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>);
+    fn on_message(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>);
 
     /// Continues a pending command; `true`: none is pending any more.
-    fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool;
+    fn resume(&mut self, context: &mut SessionContext<'_>) -> bool;
 
-    /// Whether no command is pending, so that [`Protocol::hear`] may be called with the next message.
+    /// Whether no command is pending, so that [`Protocol::on_message`] may be called with the next message.
     fn accepts_messages(&self) -> bool;
 
     /// The bytes that are held of messages which the protocol was handed.
@@ -45,16 +45,16 @@ pub trait Protocol: Send {
     }
 
     /// Work was done for the session beside its messages. A protocol with commands charges the work with the next command.
-    fn worked(&mut self, _context: &mut SessionContext<'_>) {}
+    fn on_work(&mut self, _context: &mut SessionContext<'_>) {}
 
-    /// Executes an operator's order; `false`: the order had no effect.
-    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool;
+    /// Executes an administrator's command; `false`: the command had no effect.
+    fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool;
 
     /// Applies the configuration in force.
-    fn reload(&mut self, context: &mut SessionContext<'_>);
+    fn on_reload(&mut self, context: &mut SessionContext<'_>);
 
     /// The subscription to `topic` has ended because messages of it were lost.
-    fn lapsed(&mut self, _topic: &TopicName, _context: &mut SessionContext<'_>) {}
+    fn on_lapse(&mut self, _topic: &TopicName, _context: &mut SessionContext<'_>) {}
 
     /// The information that presence on `topic` shows beside the user.
     fn info(&self, _topic: &TopicName) -> Option<Arc<MemberInfo>> {

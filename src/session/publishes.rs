@@ -25,18 +25,18 @@ struct Queue<P> {
     /// Publishes that an engine accepted, and later ones, which may have their answers already.
     submitted: VecDeque<Submission<P>>,
     /// The last publish, while the hub has no room for it. No later publish is submitted before it.
-    unsubmitted: Option<(Unsubmitted, ForAnswer<P>)>,
+    unsubmitted: Option<(Unsubmitted, AnswerData<P>)>,
     /// The bytes that `submitted` keeps for answers.
     bytes: usize,
 }
 
 struct Submission<P> {
     receipt: Receipt,
-    about: ForAnswer<P>,
+    about: AnswerData<P>,
 }
 
 /// The data that an answer needs, and its size in bytes.
-struct ForAnswer<P>(P, usize);
+struct AnswerData<P>(P, usize);
 
 /// A publication that waits for room. It owns its payload.
 struct Unsubmitted {
@@ -82,19 +82,19 @@ impl<P> Publishes<P> {
         context: &mut SessionContext<'_>,
     ) -> Answer<Result<Position, PublishError>> {
         let Answer::Ready(submitted) = context.publish(topic, publication) else {
-            self.queue().unsubmitted = Some((Unsubmitted::new(topic, publication), ForAnswer(about(), bytes)));
+            self.queue().unsubmitted = Some((Unsubmitted::new(topic, publication), AnswerData(about(), bytes)));
             return Answer::Pending;
         };
         let receipt = match outcome(submitted) {
             Ok(outcome) if self.0.is_none() => return Answer::Ready(outcome),
             behind_others => behind_others.map_or_else(|receipt| receipt, Receipt::answered),
         };
-        self.queue().push(receipt, ForAnswer(about(), bytes));
+        self.queue().push(receipt, AnswerData(about(), bytes));
         Answer::Pending
     }
 
     /// Submits the publication that found no room, if there is room now.
-    pub fn go_on(&mut self, context: &mut SessionContext<'_>) {
+    pub fn submit_waiting(&mut self, context: &mut SessionContext<'_>) {
         let Some((unsubmitted, about)) = self.0.as_mut().and_then(|queue| queue.unsubmitted.take()) else { return };
         match context.publish(&unsubmitted.topic, &unsubmitted.publication()) {
             Answer::Pending => self.queue().unsubmitted = Some((unsubmitted, about)),
@@ -107,10 +107,10 @@ impl<P> Publishes<P> {
 
     /// The next publish whose answer is ready, in the order of publishes. `None`: the session is called again once there is one.
     pub fn next_answer(&mut self, context: &mut SessionContext<'_>) -> Option<(P, Result<Position, PublishError>)> {
-        let reads_on = self.has_room();
+        let keeps_reading = self.has_room();
         let queue = self.0.as_mut()?;
-        let Answer::Ready(answer) = context.received(&queue.submitted.front()?.receipt, reads_on) else { return None };
-        let Submission { about: ForAnswer(about, bytes), .. } = queue.submitted.pop_front()?;
+        let Answer::Ready(answer) = context.received(&queue.submitted.front()?.receipt, keeps_reading) else { return None };
+        let Submission { about: AnswerData(about, bytes), .. } = queue.submitted.pop_front()?;
         queue.bytes -= bytes;
         if queue.submitted.is_empty() && queue.unsubmitted.is_none() {
             self.0 = None;
@@ -127,8 +127,9 @@ impl<P> Publishes<P> {
 
     /// The approximate memory of the queue, in bytes.
     pub fn bytes(&self) -> usize {
-        let of_unsubmitted =
-            |(unsubmitted, ForAnswer(_, bytes)): &(Unsubmitted, ForAnswer<P>)| size_of::<Unsubmitted>() + unsubmitted.payload.len() + bytes;
+        let of_unsubmitted = |(unsubmitted, AnswerData(_, bytes)): &(Unsubmitted, AnswerData<P>)| {
+            size_of::<Unsubmitted>() + unsubmitted.payload.len() + bytes
+        };
         self.0.as_ref().map_or(0, |queue| queue.bytes + queue.unsubmitted.as_ref().map_or(0, of_unsubmitted))
     }
 
@@ -138,7 +139,7 @@ impl<P> Publishes<P> {
 }
 
 impl<P> Queue<P> {
-    fn push(&mut self, receipt: Receipt, about: ForAnswer<P>) {
+    fn push(&mut self, receipt: Receipt, about: AnswerData<P>) {
         self.bytes += about.1;
         self.submitted.push_back(Submission { receipt, about });
     }
@@ -159,7 +160,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::hub::{Answerer, Engine, Handed, PresenceChange};
+    use crate::hub::{Answerer, Engine, Handed};
     use crate::position::{Epoch, Offset};
     use crate::shard::tests::bench::Bench;
     use crate::shard::tests::name;
@@ -195,16 +196,6 @@ mod tests {
             let (answerer, receipt) = Receipt::pair();
             state.0.push(answerer);
             Some(Ok(Handed::Awaited(receipt)))
-        }
-
-        fn when_room(&self, _: &Waker) {}
-        fn forget(&self, _: &Waker) {}
-        fn presence(&self, _: &Arc<PresenceChange>) {}
-        fn unready(&self) -> Option<String> {
-            None
-        }
-        fn is_loading(&self) -> bool {
-            false
         }
     }
 
@@ -258,10 +249,10 @@ mod tests {
         assert_eq!(publish(&mut publishes, "s.1", 1, &mut bench), None);
         assert_eq!(publish(&mut publishes, "s.1", 2, &mut bench), None);
         assert!(!publishes.has_room() && publishes.bytes() > 1);
-        publishes.go_on(&mut bench.context());
+        publishes.submit_waiting(&mut bench.context());
         assert!(!publishes.has_room(), "there is no room still");
         engine.allow(1);
-        publishes.go_on(&mut bench.context());
+        publishes.submit_waiting(&mut bench.context());
         assert!(publishes.has_room());
         engine.answer(1, 2);
         engine.answer(0, 1);

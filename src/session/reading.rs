@@ -10,7 +10,7 @@ use crate::codes::CloseCode;
 use crate::frame::Inflater;
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session_id::{MemberInfo, SessionSecret};
-use crate::shard::{Heard, HeldInput, Order, Reader, SessionContext};
+use crate::shard::{AdminCommand, Forwarded, HeldInput, Reader, SessionContext};
 use crate::topic_name::TopicName;
 
 /// One session, whose messages `C` carries and `P` interprets. Each idle session has this value, so rare fields are boxed.
@@ -29,7 +29,7 @@ impl<C: Carrier, P: Protocol> Session<C, P> {
     fn set_deadline(&self, context: &mut SessionContext<'_>) {
         let message = self.carrier.message_since().map(|since| since + context.config().limits.message_timeout);
         let own = self.protocol.deadline(context);
-        context.wake_at([message, own].into_iter().flatten().min());
+        context.set_deadline([message, own].into_iter().flatten().min());
     }
 
     /// Closes the session if an unfinished message exceeds `limits.message_timeout`. Returns whether it did.
@@ -45,9 +45,9 @@ impl<C: Carrier, P: Protocol> Session<C, P> {
 }
 
 impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
-    fn open(&mut self, context: &mut SessionContext<'_>) {
-        self.protocol.open(context);
-        self.carrier.open(&mut self.protocol, context);
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
+        self.protocol.on_open(context);
+        self.carrier.on_open(&mut self.protocol, context);
         self.set_deadline(context);
     }
 
@@ -64,8 +64,8 @@ impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
         self.carrier.secret()
     }
 
-    fn hear(&mut self, frame: Bytes, context: &mut SessionContext<'_>) -> Heard {
-        self.carrier.hear(frame, &mut self.protocol, context)
+    fn on_frame(&mut self, frame: Bytes, context: &mut SessionContext<'_>) -> Forwarded {
+        self.carrier.on_frame(frame, &mut self.protocol, context)
     }
 
     fn held(&self) -> HeldInput {
@@ -73,29 +73,29 @@ impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
         HeldInput { unfinished: unfinished + self.carrier.unprocessed_bytes(), command }
     }
 
-    fn deadline(&mut self, context: &mut SessionContext<'_>) {
+    fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
         if !self.end_late(context) {
             self.protocol.on_deadline(context);
             self.set_deadline(context);
         }
     }
 
-    fn lapsed(&mut self, topic: &TopicName, context: &mut SessionContext<'_>) {
-        self.protocol.lapsed(topic, context);
+    fn on_lapse(&mut self, topic: &TopicName, context: &mut SessionContext<'_>) {
+        self.protocol.on_lapse(topic, context);
     }
 
-    fn worked(&mut self, context: &mut SessionContext<'_>) {
-        self.protocol.worked(context);
+    fn on_work(&mut self, context: &mut SessionContext<'_>) {
+        self.protocol.on_work(context);
     }
 
-    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        let is_done = self.protocol.order(order, context);
+    fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
+        let is_done = self.protocol.on_admin_command(command, context);
         self.set_deadline(context);
         is_done
     }
 
-    fn reload(&mut self, context: &mut SessionContext<'_>) {
-        self.protocol.reload(context);
+    fn on_reload(&mut self, context: &mut SessionContext<'_>) {
+        self.protocol.on_reload(context);
         self.set_deadline(context);
     }
 
@@ -113,12 +113,12 @@ mod tests {
     use super::*;
     use crate::session::centrifugo::Centrifugo;
     use crate::session::native::Native;
-    use crate::session::over_websocket::OverWebSocket;
+    use crate::session::websocket_carrier::WebSocketCarrier;
 
     /// The memory of an idle session beside shared parts: it has no further allocations.
     #[test]
     fn an_idle_session_is_small() {
-        let sizes = [size_of::<Session<OverWebSocket, Native>>(), size_of::<Session<OverWebSocket, Centrifugo>>()];
+        let sizes = [size_of::<Session<WebSocketCarrier, Native>>(), size_of::<Session<WebSocketCarrier, Centrifugo>>()];
         assert!(sizes[0] <= 160 && sizes[1] <= 280, "{sizes:?} bytes");
     }
 }

@@ -1,7 +1,5 @@
 //! Sessions that are closed because their credential is invalid or has expired.
 
-use std::sync::Arc;
-
 use crate::auth::AuthError;
 use crate::frame::Inflater;
 use crate::metrics::CloseReason;
@@ -18,20 +16,12 @@ impl Rejected {
 }
 
 impl Reader for Rejected {
-    fn open(&mut self, context: &mut SessionContext<'_>) {
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
         reject(&self.0, context);
     }
 
     fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
         input.len()
-    }
-
-    fn deadline(&mut self, _: &mut SessionContext<'_>) {}
-
-    fn reload(&mut self, _: &mut SessionContext<'_>) {}
-
-    fn user(&self) -> Option<Arc<str>> {
-        None
     }
 }
 

@@ -7,7 +7,7 @@ const NAMES_PER_UNIT: usize = 100;
 pub const TOPICS_PER_UNIT: usize = 1_000;
 
 /// The visited nodes of the index of topics that cost one unit.
-const PLACES_PER_UNIT: usize = 8 * TOPICS_PER_UNIT;
+const NODES_PER_UNIT: usize = 8 * TOPICS_PER_UNIT;
 
 /// The bytes of an answer from history that cost one unit.
 const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
@@ -20,9 +20,9 @@ pub fn of_names(names: usize) -> u32 {
     units(names, NAMES_PER_UNIT)
 }
 
-/// The units of `places` visited nodes of the index of topics.
-pub fn of_places(places: usize) -> u32 {
-    units(places, PLACES_PER_UNIT)
+/// The units of `nodes` visited nodes of the index of topics.
+pub fn of_nodes(nodes: usize) -> u32 {
+    units(nodes, NODES_PER_UNIT)
 }
 
 /// The units of `bytes` from history.
@@ -47,6 +47,6 @@ mod tests {
     #[test]
     fn a_returning_client_pays_little() {
         assert_eq!((of_names(99), of_names(1_000), of_names(2_000)), (0, 10, 20));
-        assert_eq!((of_places(20_000), of_members(2_500), of_history(1 << 20)), (2, 2, 16));
+        assert_eq!((of_nodes(20_000), of_members(2_500), of_history(1 << 20)), (2, 2, 16));
     }
 }

@@ -1,4 +1,4 @@
-//! The operations of a session in its shard while its reader is called: say, subscribe, publish, ask, close.
+//! The operations of a session in its shard while its reader is called: send, publish, ask, close.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -14,13 +14,11 @@ use crate::config::Config;
 use crate::dialect::centrifugo::{Disconnect, ErrorReply, Reply};
 use crate::dialect::{Event, RequestId, StreamPosition};
 use crate::frame::OpCode;
-use crate::hub::{
-    Disabled, HistoryPage, HistoryPart, Payer, Publication, PublishError, ReadFrom, Receipt, ReplayRequest, Start, Submitted, Topic,
-};
+use crate::hub::{Disabled, HistoryPage, HistoryPart, Payer, Publication, PublishError, ReadFrom, Receipt, Submitted};
 use crate::metrics::{CloseReason, CommandOp, LimitKey, Recovery};
 use crate::position::{Offset, Position};
 use crate::session_id::Member;
-use crate::topic_name::{Pattern, TopicName};
+use crate::topic_name::TopicName;
 
 /// One session in its shard, valid for one call of its reader.
 pub struct SessionContext<'a> {
@@ -29,21 +27,13 @@ pub struct SessionContext<'a> {
     /// What the session's pending command waits for.
     waits: InputWait,
     /// The session waits for an answer of an engine, and its socket is read meanwhile.
-    awaits: bool,
-}
-
-/// A topic that a session begins to receive, by name or by a pattern.
-pub struct TopicStart {
-    /// The topic.
-    pub topic: Arc<Topic>,
-    /// The position from which the session receives the topic.
-    pub start: Start,
+    awaits_engine: bool,
 }
 
 impl<'a> SessionContext<'a> {
     /// The session in `slot`.
     pub fn new(state: &'a mut ShardState, slot: u32) -> Self {
-        Self { state, slot, waits: InputWait::Nothing, awaits: false }
+        Self { state, slot, waits: InputWait::Nothing, awaits_engine: false }
     }
 
     /// What the session's pending command waits for.
@@ -52,8 +42,8 @@ impl<'a> SessionContext<'a> {
     }
 
     /// Whether the reader is to be called again even without new input, while the socket is read.
-    pub fn awaits(&self) -> bool {
-        self.awaits
+    pub fn awaits_engine(&self) -> bool {
+        self.awaits_engine
     }
 
     /// The time at which this tick began.
@@ -69,7 +59,7 @@ impl<'a> SessionContext<'a> {
     /// The time between two heartbeats of the session.
     pub fn heartbeat_interval(&self) -> Duration {
         let limits = &self.state.env.config.limits;
-        self.state.delivery.variant(self.slot).map_or(limits.ping_interval, |variant| variant.heartbeat(limits).interval)
+        self.state.delivery.outgoing.encoding(self.slot).map_or(limits.ping_interval, |encoding| encoding.heartbeat(limits).interval)
     }
 
     /// The client's address, as limits count it.
@@ -99,9 +89,9 @@ impl<'a> SessionContext<'a> {
 
     /// Notes that the reader holds commands that it has decoded and not carried out. The reader is called again in a
     /// later tick even without new input. If replies fill the outbox, this waits until they are written.
-    pub fn hold(&mut self) {
+    pub fn call_again(&mut self) {
         self.waits = InputWait::Outbox;
-        if self.can_go_on() {
+        if self.may_execute() {
             self.state.table.schedule(self.slot);
         }
     }
@@ -113,13 +103,13 @@ impl<'a> SessionContext<'a> {
 
     /// Whether the session may carry out more commands. It may not while its replies and echoes hold `outbox_bytes` or
     /// more.
-    pub fn can_go_on(&self) -> bool {
+    pub fn may_execute(&self) -> bool {
         self.is_open() && self.state.delivery.reply_bytes(self.slot) < self.state.env.config.limits.outbox_bytes
     }
 
     /// Queues `event` for the session, in its dialect.
-    pub fn say(&mut self, event: &Event<'_>) {
-        self.state.say(self.slot, event);
+    pub fn send(&mut self, event: &Event<'_>) {
+        self.state.queue_event(self.slot, event);
     }
 
     /// Queues a reply in Centrifugo's protocol.
@@ -141,7 +131,7 @@ impl<'a> SessionContext<'a> {
     /// Refuses a command.
     pub fn refuse(&mut self, id: Option<RequestId<'_>>, code: ErrorCode, message: &str) {
         self.state.env.tally.command_error(code);
-        self.say(&Event::Error { id, code, message });
+        self.send(&Event::Error { id, code, message });
     }
 
     /// Sends a message of the session back to it.
@@ -169,8 +159,8 @@ impl<'a> SessionContext<'a> {
         self.state.close_with(self.slot, code, "", why);
     }
 
-    /// Sets the moment at which [`Reader::deadline`](super::reader::Reader::deadline) is called; `None`: never.
-    pub fn wake_at(&mut self, moment: Option<Moment>) {
+    /// Sets the moment at which [`Reader::on_deadline`](super::reader::Reader::on_deadline) is called; `None`: never.
+    pub fn set_deadline(&mut self, moment: Option<Moment>) {
         if let Some(connection) = self.state.table.get_mut(self.slot) {
             connection.liveness().set_deadline(moment);
         }
@@ -180,20 +170,20 @@ impl<'a> SessionContext<'a> {
     pub fn publish(&mut self, topic: &TopicName, publication: &Publication<'_>) -> Answer<Result<Submitted, PublishError>> {
         let payer = self.payer();
         let publisher = self.waker().unwrap_or_else(|| Waker::noop().clone());
-        match self.state.env.poll_submit(topic, &Publication { payer: payer.as_ref(), ..*publication }, &publisher) {
+        match self.state.env.hub().poll_submit(topic, &Publication { payer: payer.as_ref(), ..*publication }, &publisher) {
             Poll::Ready(submitted) => Answer::Ready(submitted),
             Poll::Pending => self.wait(),
         }
     }
 
-    /// The answer of an engine to a publication. With `reads_on`, the session's socket is read while the answer is
+    /// The answer of an engine to a publication. With `keeps_reading`, the session's socket is read while the answer is
     /// pending.
-    pub fn received(&mut self, receipt: &Receipt, reads_on: bool) -> Answer<Result<Position, PublishError>> {
+    pub fn received(&mut self, receipt: &Receipt, keeps_reading: bool) -> Answer<Result<Position, PublishError>> {
         let answer = self.waker().map_or(Poll::Pending, |waker| receipt.poll(&waker));
         match answer {
             Poll::Ready(answer) => Answer::Ready(answer),
-            Poll::Pending if reads_on => {
-                self.awaits = true;
+            Poll::Pending if keeps_reading => {
+                self.awaits_engine = true;
                 Answer::Pending
             }
             Poll::Pending => self.wait(),
@@ -218,8 +208,8 @@ impl<'a> SessionContext<'a> {
     /// The members of `topic`: the sessions that are subscribed to it by name.
     pub fn presence(&mut self, topic: &TopicName) -> Answer<Result<Vec<Member>, Disabled>> {
         let members = self.state.env.hub().presence(topic);
-        let (pushed, taken) = (self.pushed(), self.state.env.processed());
-        self.state.changes.ask(topic, pushed, taken);
+        let (pushed, processed) = (self.pushed(), self.state.env.processed());
+        self.state.presence.ask(topic, pushed, processed);
         Answer::Ready(members)
     }
 
@@ -242,135 +232,8 @@ impl<'a> SessionContext<'a> {
         self.wait()
     }
 
-    /// The session's subscriptions, oldest first.
-    pub fn subscriptions(&self) -> Vec<Pattern> {
-        self.state.delivery.subscribers.of(self.slot).in_order()
-    }
-
-    /// The session's subscriptions, in no particular order.
-    pub fn patterns(&self) -> Vec<Pattern> {
-        self.state.delivery.subscribers.of(self.slot).iter().map(|subscription| subscription.pattern().clone()).collect()
-    }
-
-    /// Whether a subscription of the session matches `topic`.
-    pub fn covers(&self, topic: &TopicName) -> bool {
-        self.state.delivery.subscribers.take(self.slot, topic)
-    }
-
-    /// The number of the session's subscriptions.
-    pub fn subscription_count(&self) -> usize {
-        self.state.delivery.subscribers.of(self.slot).len()
-    }
-
-    /// Whether the session has a subscription to exactly `pattern`.
-    pub fn is_subscribed(&self, pattern: &Pattern) -> bool {
-        self.state.delivery.subscribers.of(self.slot).contains(pattern)
-    }
-
-    /// Takes a place for a subscription to `pattern` among those of all sessions. The error is the limit that refuses
-    /// it.
-    pub fn take_place(&mut self, pattern: &Pattern) -> Result<(), LimitKey> {
-        self.state.env.take_place(pattern, self.address())
-    }
-
-    /// Gives back a place whose subscription does not begin.
-    pub fn give_place_back(&mut self, pattern: &Pattern) {
-        self.state.env.give_place_back(pattern);
-    }
-
-    /// Subscribes to a topic by name, with at most one message in `interval`. A place was taken for the subscription.
-    /// [`SessionContext::set_interval`] has to follow. The flag says whether the topic's rule has presence.
-    pub fn subscribe(
-        &mut self,
-        topic: &TopicName,
-        member: &Member,
-        wanted: ReplayRequest<'_>,
-        interval: Option<Duration>,
-    ) -> Result<(TopicStart, bool), PublishError> {
-        let (topic, start, presence) = self.state.env.subscribe(topic, member, self.payer().as_ref(), wanted)?;
-        self.state.add_subscription(self.slot, &Pattern::from(topic.name().clone()), interval);
-        Ok((TopicStart { topic, start }, presence))
-    }
-
-    /// Subscribes to a pattern, with at most one message of each topic in `interval`. A place was taken for the
-    /// subscription. [`SessionContext::set_interval`] has to follow.
-    pub fn subscribe_pattern(&mut self, pattern: &Pattern, interval: Option<Duration>) {
-        if self.state.add_subscription(self.slot, pattern, interval) {
-            self.state.env.subscribe_pattern(pattern);
-        }
-    }
-
-    /// A start on one topic that a pattern of the session matches; `None`: the hub has no such topic.
-    pub fn start(&self, topic: &TopicName, wanted: ReplayRequest<'_>) -> Option<TopicStart> {
-        self.state.env.hub().start(topic, wanted).map(|(topic, start)| TopicStart { topic, start })
-    }
-
-    /// Sets the interval of an existing subscription; `None` ends its pacing. [`SessionContext::follow_intervals`] has
-    /// to follow at once.
-    pub fn set_interval(&mut self, pattern: &Pattern, interval: Option<Duration>) {
-        self.state.set_interval(self.slot, pattern, interval);
-    }
-
-    /// Sets whether a subscription of the session receives joins and leaves from now on.
-    pub fn watch(&mut self, pattern: &Pattern, watches: bool) {
-        self.state.watch(self.slot, pattern, watches);
-    }
-
-    /// Whether a subscription of the session receives joins and leaves.
-    pub fn is_watching(&self) -> bool {
-        self.state.delivery.subscribers.is_watching(self.slot)
-    }
-
-    /// Whether the session has paced topics.
-    pub fn is_paced(&self) -> bool {
-        self.state.pacing.has(self.slot)
-    }
-
-    /// Adapts the pacing of the session's topics to the intervals of its subscriptions, which may have changed.
-    pub fn follow_intervals(&mut self) {
-        self.state.follow_intervals(self.slot);
-    }
-
-    /// Gives up the held message of `topic`: the client has it, or a replay brings it.
-    pub fn give_up_held(&mut self, topic: &TopicName) {
-        self.state.give_up_held(self.slot, topic);
-    }
-
-    /// Begins to deliver the topic of `begun` to the session: first the history that was asked for, then live messages.
-    pub fn begin(&mut self, begun: TopicStart) {
-        let TopicStart { topic, start } = begun;
-        let pushed = self.pushed();
-        self.state.catch_up.set_apart(self.slot, topic.name());
-        match start.replay_from {
-            Some(next) => self.state.catch_up.read_from(self.slot, topic, Position { offset: next, ..start.position }),
-            None if pushed > self.state.env.processed() => {
-                self.state.catch_up.set_watermark(self.slot, topic.name().clone(), start.position, pushed);
-            }
-            None => return,
-        }
-        self.state.delivery.use_slow_path(self.slot);
-        self.state.table.schedule(self.slot);
-    }
-
-    /// Whether history of `topic` is being read for the session.
-    pub fn is_replaying(&self, topic: &TopicName) -> bool {
-        self.state.catch_up.is_replaying_topic(self.slot, topic)
-    }
-
-    /// Ends subscriptions. Messages that no other subscription matches are not replayed or held back any more.
-    pub fn unsubscribe(&mut self, patterns: &[Pattern]) {
-        self.state.end_subscriptions(self.slot, patterns);
-    }
-
-    /// Renames the session in the presence of the topics that it is subscribed to by name.
-    pub fn rename(&mut self, member: &Member) {
-        for topic in self.subscriptions().iter().filter_map(Pattern::as_name) {
-            self.state.env.hub().rename(&topic, member);
-        }
-    }
-
     /// The payer of the topics that the session brings to life: its address.
-    fn payer(&self) -> Option<Payer> {
+    pub(super) fn payer(&self) -> Option<Payer> {
         self.state.table.get(self.slot).map(|connection| Payer::of_address(connection.address().ip()))
     }
 

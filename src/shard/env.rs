@@ -1,22 +1,21 @@
-//! The surroundings of a shard: the clock, the configuration, the counts, the hub.
+//! The environment of a shard: the clock, the configuration, the counts, the hub.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::task::{Poll, Waker};
 
 use super::input::{Inputs, UnfinishedBytes};
 use super::load::Load;
-use super::places::Places;
+use super::subscription_limits::SubscriptionLimits;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, Live};
 use crate::dialect::ReferenceAccount;
-use crate::hub::{Hub, OutletId, Payer, Publication, PublishError, ReplayRequest, Start, Submitted, Topic};
+use crate::hub::{Hub, OutletId, Payer, PublishError, ReplayRequest, Start, Topic};
 use crate::metrics::{LimitKey, Metrics, Tally};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 
-/// The surroundings of one shard.
+/// The environment of one shard.
 pub struct Env {
     /// The shard's counts.
     pub tally: Tally,
@@ -24,14 +23,14 @@ pub struct Env {
     pub config: Arc<Config>,
     /// The time at which this tick began.
     pub now: Moment,
-    /// The number of items taken from the inbox so far.
-    taken: u64,
+    /// The number of items of the inbox that were processed so far.
+    processed: u64,
     generation: u64,
-    parts: Parts,
+    parts: ShardParts,
 }
 
 /// The parts that a shard is built from.
-pub struct Parts {
+pub struct ShardParts {
     /// The number of the shard.
     pub index: usize,
     /// The process's metrics.
@@ -54,7 +53,7 @@ pub struct Parts {
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
     /// The number of subscriptions and of pattern shapes.
-    pub places: Arc<Places>,
+    pub subscriptions: Arc<SubscriptionLimits>,
     /// Bytes of the messages that later messages may refer to.
     pub reference_bytes: Arc<AtomicUsize>,
     /// Bytes of unfinished messages, by address.
@@ -62,14 +61,14 @@ pub struct Totals {
 }
 
 impl Env {
-    /// The surroundings of a new shard.
-    pub fn new(parts: Parts) -> Self {
+    /// The environment of a new shard.
+    pub fn new(parts: ShardParts) -> Self {
         Self {
             tally: Tally::new(Arc::clone(&parts.metrics)),
             generation: parts.live.generation(),
             config: parts.live.load(),
             now: parts.clock.moment(),
-            taken: 0,
+            processed: 0,
             parts,
         }
     }
@@ -114,14 +113,14 @@ impl Env {
         self.parts.load.show_outbox_bytes(bytes);
     }
 
-    /// Counts an item that was taken from the inbox.
-    pub fn take_item(&mut self) {
-        self.taken += 1;
+    /// Counts an item of the inbox that is processed now.
+    pub fn count_item(&mut self) {
+        self.processed += 1;
     }
 
-    /// The number of items taken from the inbox so far.
+    /// The number of items of the inbox that were processed so far.
     pub fn processed(&self) -> u64 {
-        self.taken
+        self.processed
     }
 
     /// The number of items pushed into the inbox so far.
@@ -154,16 +153,6 @@ impl Env {
         &self.parts.hub
     }
 
-    /// Publishes. While this is pending, `publisher` is woken once there is room.
-    pub fn poll_submit(
-        &self,
-        topic: &TopicName,
-        publication: &Publication<'_>,
-        publisher: &Waker,
-    ) -> Poll<Result<Submitted, PublishError>> {
-        self.parts.hub.poll_submit(topic, publication, publisher)
-    }
-
     /// Subscribes a session to a topic by name. The flag says whether the topic's rule has presence.
     pub fn subscribe(
         &self,
@@ -187,17 +176,17 @@ impl Env {
             None if last => self.parts.hub.unsubscribe_pattern(pattern, self.parts.outlet),
             None => {}
         }
-        self.give_place_back(pattern);
+        self.release_subscription(pattern);
         self.tally.subscriptions(-1);
     }
 
-    /// Takes a place for a subscription to `pattern` by a session of `address`. The error is the limit that refuses it.
-    pub fn take_place(&self, pattern: &Pattern, address: IpAddr) -> Result<(), LimitKey> {
-        self.parts.totals.places.take(pattern, address, &self.config.limits)
+    /// Reserves a subscription to `pattern` by a session of `address`. The error is the limit that refuses it.
+    pub fn reserve_subscription(&self, pattern: &Pattern, address: IpAddr) -> Result<(), LimitKey> {
+        self.parts.totals.subscriptions.reserve(pattern, address, &self.config.limits)
     }
 
-    /// Gives back a place that was taken for `pattern`.
-    pub fn give_place_back(&self, pattern: &Pattern) {
-        self.parts.totals.places.give_back(pattern);
+    /// Releases a reservation for `pattern`.
+    pub fn release_subscription(&self, pattern: &Pattern) {
+        self.parts.totals.subscriptions.release(pattern);
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use parking_lot::Mutex;
 
+use crate::client_address::counting_unit;
 use crate::config::Limits;
-use crate::hub::counted_as;
 
 /// Input that a session's reader holds, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Inputs {
 impl UnfinishedBytes {
     /// A share of zero bytes for a session that comes from `address`.
     pub fn share(self: &Arc<Self>, address: IpAddr) -> UnfinishedShare {
-        UnfinishedShare { account: Arc::clone(self), address: counted_as(address), bytes: 0 }
+        UnfinishedShare { account: Arc::clone(self), address: counting_unit(address), bytes: 0 }
     }
 }
 

@@ -1,42 +1,44 @@
 //! Shards. Each shard is one thread that owns its sessions. No shard holds a lock for long that another shard needs.
 
+mod admin_command;
 mod answer;
-mod asked;
 mod catchup;
 mod context;
 mod delivery;
-mod endings;
 mod env;
-mod following;
-mod giving_out;
+mod history_shares;
 mod input;
 mod intake;
 mod load;
-mod long_work;
-mod order;
 mod pacing;
 mod pattern_set;
-mod places;
 mod reader;
 mod reading;
+mod release_budget;
+mod requests;
+mod session_subscriptions;
 mod sessions;
+mod sliced_commands;
 mod slices;
 mod slot;
 mod state;
+mod subscription_changes;
+mod subscription_limits;
 #[cfg(test)]
 pub(crate) mod tests;
-mod unpaid;
+mod uncharged_work;
 mod upkeep;
 mod worker;
 
+pub use admin_command::{AdminCommand, AdminSubscription, UserSessions};
 pub use answer::Answer;
 pub use catchup::Expansion;
-pub use context::{SessionContext, TopicStart};
+pub use context::SessionContext;
 pub use input::HeldInput;
 pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnection, SessionView};
-pub use order::{Addressee, Order, OrderedSubscription};
 pub use pattern_set::PatternSet;
-pub use reader::{Heard, Reader};
+pub use reader::{Forwarded, Reader};
+pub use session_subscriptions::TopicStart;
 pub use slot::Stream;
 
 use std::cmp::Reverse;
@@ -49,7 +51,7 @@ use bytes::Bytes;
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
-use env::{Parts, Totals};
+use env::{ShardParts, Totals};
 use intake::{Control, Inbox};
 
 use crate::clock::Clock;
@@ -61,7 +63,7 @@ use crate::session_id::{SessionId, SessionSecret};
 use crate::topic_name::TopicName;
 
 /// The outboxes of a shard count as full when they hold more than 15/16 of the shard's share of `outbox_total_bytes`.
-/// The sixteenth stays free because [`upkeep::keep_budget`] shrinks outboxes to just below the share.
+/// The sixteenth stays free because [`upkeep::bound_outboxes`] shrinks outboxes to just below the share.
 const FREE_SHARE: usize = 16;
 
 /// The most topics whose subscriptions by patterns a shard counts in one go.
@@ -96,12 +98,12 @@ impl Expected {
     pub async fn arrive(mut self, arrived: Arrived) {
         let arrived = Box::new(arrived);
         match self.awaited.take() {
-            Some(Awaited::Registered(id)) => self.inbox.deposit(Control::Arrive { id, arrived }),
-            Some(Awaited::Unregistered(session)) => self.inbox.deposit(Control::Begin { session, arrived }),
+            Some(Awaited::Registered(id)) => self.inbox.control_without_wake(Control::Arrive { id, arrived }),
+            Some(Awaited::Unregistered(session)) => self.inbox.control_without_wake(Control::Begin { session, arrived }),
             None => {}
         }
         tokio::task::yield_now().await;
-        self.inbox.rouse();
+        self.inbox.wake();
     }
 }
 
@@ -109,7 +111,7 @@ impl Drop for Expected {
     fn drop(&mut self) {
         self.inbox.load().vacate(); // the session is counted on its own
         if let Some(Awaited::Registered(id)) = self.awaited.take() {
-            self.inbox.control(Control::Forsake { id });
+            self.inbox.control(Control::CancelExpected { id });
         }
     }
 }
@@ -118,13 +120,13 @@ impl Shards {
     /// Starts `count` shards, each on a thread of its own.
     pub fn start(count: usize, hub: &Arc<Hub>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> io::Result<Arc<Self>> {
         let totals = Totals::default();
-        let counted = Arc::clone(&totals.places);
+        let counted = Arc::clone(&totals.subscriptions);
         metrics.before_each_reading(move |metrics| metrics.set_pattern_shapes(counted.shapes()));
         let mut inboxes = Vec::with_capacity(count);
         let mut first = None;
         for index in 0..count {
             let inbox = Arc::new(Inbox::new(live.load().limits.inbox_bytes));
-            let parts = Parts {
+            let parts = ShardParts {
                 outlet: hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>),
                 load: Arc::clone(inbox.load()),
                 totals: totals.clone(),
@@ -151,14 +153,14 @@ impl Shards {
         &self.first
     }
 
-    /// Gives a connection to the shard with the fewest sessions. [`Shards::rouse`] has to follow: it wakes the shard.
+    /// Gives a connection to the shard with the fewest sessions. [`Shards::wake`] has to follow: it wakes the shard.
     pub fn receive(&self, connection: PendingConnection) {
-        self.next_inbox().announce(connection);
+        self.next_inbox().add_connection(connection);
     }
 
     /// Wakes each shard that sleeps while its inbox has items.
-    pub fn rouse(&self) {
-        self.inboxes.iter().for_each(|inbox| inbox.rouse());
+    pub fn wake(&self) {
+        self.inboxes.iter().for_each(|inbox| inbox.wake());
     }
 
     /// Whether the outboxes of every shard are full. `outbox_total_bytes` is split evenly among the shards; see
@@ -185,14 +187,14 @@ impl Shards {
     }
 
     /// Hands `frame` to the session that has `secret`. The session can only be in the shard with the number `shard`.
-    pub async fn hear(&self, shard: usize, secret: SessionSecret, frame: Bytes) -> Heard {
-        let Some(inbox) = self.inboxes.get(shard) else { return Heard::Nobody };
+    pub async fn forward_frame(&self, shard: usize, secret: SessionSecret, frame: Bytes) -> Forwarded {
+        let Some(inbox) = self.inboxes.get(shard) else { return Forwarded::NoSession };
         if !inbox.takes_requests() {
-            return Heard::Full;
+            return Forwarded::Full;
         }
-        let (answer, heard) = oneshot::channel();
-        inbox.control(Control::Hear { secret, frame, answer });
-        heard.await.unwrap_or(Heard::Nobody) // a shard that stops drops the request
+        let (answer, forwarded) = oneshot::channel();
+        inbox.control(Control::ForwardFrame { secret, frame, answer });
+        forwarded.await.unwrap_or(Forwarded::NoSession) // a shard that stops drops the request
     }
 
     /// The `limit` sessions with the fullest outboxes, fullest first.
@@ -220,10 +222,10 @@ impl Shards {
         self.ask(|answer| Control::Close { id, code, reason, answer }).await.contains(&true)
     }
 
-    /// Gives `order` to the sessions of `addressee`. Returns the number of sessions that had something to do.
-    pub async fn order(&self, addressee: Addressee, order: Order) -> usize {
-        let what = Arc::new((addressee, order));
-        self.ask(|answer| Control::Order { what: Arc::clone(&what), answer }).await.into_iter().sum()
+    /// Executes `command` in `sessions`. Returns the number of sessions on which it had an effect.
+    pub async fn execute(&self, sessions: UserSessions, command: AdminCommand) -> usize {
+        let command = Arc::new((sessions, command));
+        self.ask(|answer| Control::Execute { command: Arc::clone(&command), answer }).await.into_iter().sum()
     }
 
     /// Closes the sessions of `user` with 4009, or of these only the session `only` if it is given, except the `spared`

@@ -4,28 +4,28 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::admin_command::AdminCommand;
 use super::context::SessionContext;
 use super::input::HeldInput;
-use super::order::Order;
 use crate::frame::Inflater;
 use crate::session_id::{MemberInfo, SessionSecret};
 use crate::topic_name::TopicName;
 
-/// The answer to a frame that came to a session by an HTTP request of its own.
+/// The outcome of forwarding a frame of an HTTP request to its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// The session has taken the frame.
-    Taken,
+pub enum Forwarded {
+    /// The session has accepted the frame.
+    Accepted,
     /// The session already holds as many bytes of such frames as it may.
     Full,
     /// There is no such session.
-    Nobody,
+    NoSession,
 }
 
 /// Reads the input of one session and acts on it. Its shard calls it on the shard's thread, so no method may block.
 pub trait Reader: Send {
     /// The session begins. Frames queued here go out first.
-    fn open(&mut self, context: &mut SessionContext<'_>);
+    fn on_open(&mut self, context: &mut SessionContext<'_>);
 
     /// Reads `input` and returns the number of bytes used. It stops early when a command has to wait, when the context
     /// says that the session can't go on, or when the session has had its share of the tick. The shard passes the rest
@@ -38,8 +38,8 @@ pub trait Reader: Send {
     }
 
     /// Takes a frame that an HTTP request of the session carries.
-    fn hear(&mut self, _frame: Bytes, _context: &mut SessionContext<'_>) -> Heard {
-        Heard::Nobody
+    fn on_frame(&mut self, _frame: Bytes, _context: &mut SessionContext<'_>) -> Forwarded {
+        Forwarded::NoSession
     }
 
     /// The input that the reader holds.
@@ -47,23 +47,23 @@ pub trait Reader: Send {
         HeldInput::default()
     }
 
-    /// The deadline that was set by [`SessionContext::wake_at`] has passed.
-    fn deadline(&mut self, context: &mut SessionContext<'_>);
+    /// The deadline that was set by [`SessionContext::set_deadline`] has passed.
+    fn on_deadline(&mut self, _context: &mut SessionContext<'_>) {}
 
     /// The session's subscription to `topic` has ended because messages were lost, and its dialect has no gap notices.
-    fn lapsed(&mut self, _topic: &TopicName, _context: &mut SessionContext<'_>) {}
+    fn on_lapse(&mut self, _topic: &TopicName, _context: &mut SessionContext<'_>) {}
 
     /// Work was done for the session beside its commands. The reader charges it ([`SessionContext::take_work`]). A
     /// session that sends commands is charged with its next command.
-    fn worked(&mut self, _context: &mut SessionContext<'_>) {}
+    fn on_work(&mut self, _context: &mut SessionContext<'_>) {}
 
-    /// Carries out an order of an operator's program. Returns `false` if there was nothing to do.
-    fn order(&mut self, _order: &Order, _context: &mut SessionContext<'_>) -> bool {
+    /// Executes an administrator's command. Returns `false` if the command had no effect.
+    fn on_admin_command(&mut self, _command: &AdminCommand, _context: &mut SessionContext<'_>) -> bool {
         false
     }
 
     /// The configuration has changed; the context has the new one.
-    fn reload(&mut self, context: &mut SessionContext<'_>);
+    fn on_reload(&mut self, _context: &mut SessionContext<'_>) {}
 
     /// The session's info in the presence of `topic`.
     fn info(&self, _topic: &TopicName) -> Option<Arc<MemberInfo>> {
@@ -71,5 +71,7 @@ pub trait Reader: Send {
     }
 
     /// The user as `/v1/sessions` shows it.
-    fn user(&self) -> Option<Arc<str>>;
+    fn user(&self) -> Option<Arc<str>> {
+        None
+    }
 }

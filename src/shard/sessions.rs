@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use foldhash::HashMap;
 use tokio::net::TcpStream;
 
 use super::context::SessionContext;
-use super::delivery::{Queued, What};
-use super::env::Parts;
-use super::input::Inputs;
+use super::delivery::{FrameKind, Queued};
+use super::env::ShardParts;
 use super::intake::{Admitted, Arrived, NewSession};
 use super::reader::Reader;
-use super::reading::Reading;
-use super::slot::{BySlot, Connection, InputWait, Socket};
+use super::reading::{Reading, Readings};
+use super::slot::{Connection, InputWait, Socket};
 use super::state::ShardState;
 use super::upkeep::{Drain, act_on, due_for};
 use crate::codes::CloseCode;
@@ -30,12 +28,8 @@ pub struct Sessions {
     /// All state of the sessions except their readers.
     pub state: ShardState,
     /// The reading sides of open sessions.
-    readings: BySlot<Reading>,
-    /// The slots of sessions whose commands come in separate HTTP requests, by the secret that these requests carry.
-    secrets: HashMap<SessionSecret, u32>,
+    readings: Readings,
     inflater: Inflater,
-    /// The sizes of the input that sessions hold.
-    inputs: Inputs,
     ready: Vec<u32>,
     /// Set once the gateway drains. A session that begins from then on is told so and closed too.
     draining: Option<Drain>,
@@ -51,17 +45,9 @@ enum ReadOn {
 
 impl Sessions {
     /// A shard without sessions.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: ShardParts) -> Self {
         let state = ShardState::new(parts);
-        Self {
-            inputs: state.env.input_account(),
-            state,
-            readings: BySlot::default(),
-            secrets: HashMap::default(),
-            inflater: Inflater::default(),
-            ready: Vec::new(),
-            draining: None,
-        }
+        Self { readings: Readings::new(state.env.input_account()), state, inflater: Inflater::default(), ready: Vec::new(), draining: None }
     }
 
     /// Begins a session whose socket is registered with this thread's runtime. `rest` is what the client has sent
@@ -69,7 +55,7 @@ impl Sessions {
     pub fn admit(&mut self, admitted: Admitted, tcp: TcpStream, rest: &[u8]) {
         let slot = self.enter(admitted.session);
         self.attach(slot, Socket::registered(tcp), rest);
-        self.state.delivery.queue(slot, Queued { frame: admitted.head.into(), what: What::Reply });
+        self.state.delivery.queue(slot, Queued { frame: admitted.head.into(), kind: FrameKind::Reply });
         self.open(slot);
     }
 
@@ -83,7 +69,7 @@ impl Sessions {
     /// Begins a session whose socket has arrived.
     pub fn begin(&mut self, session: NewSession, arrived: Arrived) {
         let slot = self.enter(session);
-        if self.land(slot, arrived) {
+        if self.attach_arrived(slot, arrived) {
             self.open(slot);
         }
     }
@@ -91,12 +77,12 @@ impl Sessions {
     /// Attaches the socket of an expected session.
     pub fn arrive(&mut self, id: SessionId, arrived: Arrived) {
         if let Some(slot) = self.state.table.take_expected(id) {
-            self.land(slot, arrived);
+            self.attach_arrived(slot, arrived);
         }
     }
 
     /// Ends an expected session whose client has gone before its socket arrived.
-    pub fn forsake(&mut self, id: SessionId) {
+    pub fn cancel_expected(&mut self, id: SessionId) {
         if let Some(slot) = self.state.table.take_expected(id) {
             self.state.end(slot, CloseReason::Gone);
         }
@@ -109,7 +95,7 @@ impl Sessions {
         }
         self.draining = Some(drain);
         for slot in self.state.table.open_slots() {
-            self.send_away(slot);
+            self.announce_drain(slot);
         }
     }
 
@@ -123,7 +109,7 @@ impl Sessions {
         let Some(former) = self.state.env.follow_config() else { return };
         self.state.delivery.follow_config(&self.state.env.config);
         for slot in self.state.table.open_slots() {
-            self.call(slot, |reader, context, _| reader.reload(context));
+            self.call(slot, |reader, context, _| reader.on_reload(context));
         }
         self.enter_presence(&former.rules);
     }
@@ -134,12 +120,12 @@ impl Sessions {
             let now = self.state.env.now;
             // A deadline does not replace the ping: a client can cause deadlines without end.
             if self.state.table.get_mut(slot).is_some_and(|connection| connection.liveness().take_deadline(now)) {
-                self.call(slot, |reader, context, _| reader.deadline(context));
+                self.call(slot, |reader, context, _| reader.on_deadline(context));
             }
             due_for(&self.state, slot).into_iter().for_each(|found| act_on(&mut self.state, slot, found));
         }
         let env = &mut self.state.env;
-        self.state.delivery.give_up_aged(env.now, &mut env.tally);
+        self.state.delivery.outgoing.give_up_aged(env.now, &mut env.tally);
         self.state.delivery.sweep_references(&mut env.tally);
         self.state.delivery.forget_lapses(env.now);
     }
@@ -147,7 +133,7 @@ impl Sessions {
     /// Tells each reader about its subscriptions that have ended because messages were lost.
     pub fn tell_lapsed(&mut self) {
         for (slot, topic) in std::mem::take(&mut self.state.lapsed) {
-            self.call(slot, |reader, context, _| reader.lapsed(&topic, context));
+            self.call(slot, |reader, context, _| reader.on_lapse(&topic, context));
         }
     }
 
@@ -189,14 +175,13 @@ impl Sessions {
     /// Drops the reading sides of sessions that have begun to close.
     pub fn drop_closing(&mut self) {
         while let Some(slot) = self.state.table.take_closing() {
-            let reader = self.readings.take(slot).and_then(|reading| reading.end(&mut self.inputs));
-            reader.and_then(|reader| reader.secret()).into_iter().for_each(|secret| _ = self.secrets.remove(&secret));
+            self.readings.end(slot);
         }
     }
 
     /// Publishes the bytes of input that the sessions hold as a metric.
     pub fn show_input(&mut self) {
-        self.state.env.tally.show_input_bytes(self.inputs.bytes());
+        self.state.env.tally.show_input_bytes(self.readings.input_bytes());
     }
 
     /// The bytes that were read for a session and that its reader has not used.
@@ -206,12 +191,11 @@ impl Sessions {
     }
 
     fn enter(&mut self, session: NewSession) -> u32 {
-        let NewSession { id, address, variant, reader, permit, .. } = session;
+        let NewSession { id, address, encoding, reader, permit, .. } = session;
         let ShardState { table, delivery, env, .. } = &mut self.state;
         let slot = table.add(|waker| Connection::new(id, address, permit, waker, env.now));
-        delivery.open(slot, variant);
-        reader.secret().into_iter().for_each(|secret| _ = self.secrets.insert(secret, slot));
-        self.readings.put(slot, Reading::new(reader));
+        delivery.outgoing.open(slot, encoding);
+        self.readings.open(slot, reader);
         env.occupy();
         env.tally.session_opened();
         slot
@@ -220,14 +204,14 @@ impl Sessions {
     fn open(&mut self, slot: u32) {
         // The reader may begin with commands. Their replies are counted from zero, and a command may have to wait.
         self.state.delivery.begin_reading();
-        self.call(slot, |reader, context, _| reader.open(context));
+        self.call(slot, |reader, context, _| reader.on_open(context));
         self.note_waiting(slot);
-        self.send_away(slot);
+        self.announce_drain(slot);
     }
 
     /// The slot of the session whose HTTP requests carry `secret`.
     pub fn slot_of(&self, secret: SessionSecret) -> Option<u32> {
-        self.secrets.get(&secret).copied()
+        self.readings.slot_of(secret)
     }
 
     /// Notes what a session's reader waits for after a call without input of the socket.
@@ -239,7 +223,7 @@ impl Sessions {
 
     /// Attaches a session's socket. Input read ahead is used in the next tick. Returns `false` if the socket can't be
     /// used.
-    fn land(&mut self, slot: u32, arrived: Arrived) -> bool {
+    fn attach_arrived(&mut self, slot: u32, arrived: Arrived) -> bool {
         match Socket::new(arrived.stream) {
             Ok(socket) => {
                 self.attach(slot, socket, &arrived.already_read);
@@ -269,12 +253,12 @@ impl Sessions {
     }
 
     /// Tells the session that the gateway drains, if it does, and sets the moment at which the session is closed.
-    fn send_away(&mut self, slot: u32) {
+    fn announce_drain(&mut self, slot: u32) {
         let Some(drain) = self.draining else { return };
         let Some(connection) = self.state.table.get_mut(slot).filter(|connection| connection.is_open()) else { return };
         let (leaves_at, retry_after) = drain.draw(self.state.env.now);
-        connection.liveness().leaves_at(leaves_at);
-        self.state.say(slot, &Event::Draining { retry_after });
+        connection.liveness().close_at(leaves_at);
+        self.state.queue_event(slot, &Event::Draining { retry_after });
     }
 
     /// Reads one session's socket, with a few reads of at most a buffer each.
@@ -287,8 +271,8 @@ impl Sessions {
     /// Updates the count of the session's input. Closes the session if its address would hold too many unfinished
     /// bytes.
     fn count_input(&mut self, slot: u32) {
-        let (Some(reading), Some(connection)) = (self.readings.get_mut(slot), self.state.table.get(slot)) else { return };
-        let fits = reading.count(&mut self.inputs, connection.address().ip(), &self.state.env.config.limits);
+        let Some(connection) = self.state.table.get(slot) else { return };
+        let fits = self.readings.count(slot, connection.address().ip(), &self.state.env.config.limits);
         if !fits && connection.is_open() {
             let reason = "messages from this address that are not whole hold as much as limits.unfinished_bytes_per_address allows";
             self.state.env.tally.limit_hit(LimitKey::UnfinishedBytesPerAddress);
@@ -315,10 +299,10 @@ impl Sessions {
         if !self.state.table.is_open(slot) {
             return true;
         }
-        let is_called = |reading: &&mut Reading| reading.waits != InputWait::Nothing || reading.awaits || !reading.unread.is_empty();
+        let is_called = |reading: &&mut Reading| reading.waits != InputWait::Nothing || reading.awaits_engine || !reading.unread.is_empty();
         let Some(reading) = self.readings.get_mut(slot).filter(is_called) else { return true };
         let mut unread = std::mem::take(&mut reading.unread);
-        let used = self.hand_up(slot, &mut unread);
+        let used = self.read_input(slot, &mut unread);
         unread.drain(..used);
         self.keep_unread(slot, unread)
     }
@@ -345,13 +329,13 @@ impl Sessions {
             }
             Poll::Ready(Ok(read)) => read,
         };
-        connection.liveness().heard(now);
+        connection.liveness().note_activity(now);
         let is_open = connection.is_open();
         self.state.env.tally.received_bytes(read as u64);
         if !is_open {
             return ReadOn::More; // input after our Close is discarded
         }
-        let used = self.hand_up(slot, &mut buffer[..read]);
+        let used = self.read_input(slot, &mut buffer[..read]);
         let waits = self.readings.get(slot).is_some_and(|reading| reading.waits != InputWait::Nothing);
         if (used < read || waits) && self.state.table.is_open(slot) {
             self.keep_unread(slot, buffer[used..read].to_vec());
@@ -364,9 +348,9 @@ impl Sessions {
         ReadOn::More
     }
 
-    fn hand_up(&mut self, slot: u32, input: &mut [u8]) -> usize {
+    fn read_input(&mut self, slot: u32, input: &mut [u8]) -> usize {
         if let Some(reading) = self.readings.get_mut(slot) {
-            (reading.waits, reading.awaits) = (InputWait::Nothing, false); // the reader repeats what waits
+            (reading.waits, reading.awaits_engine) = (InputWait::Nothing, false); // the reader repeats what waits
         }
         self.call(slot, |reader, context, inflater| reader.read(input, inflater, context)).unwrap_or(input.len())
     }
@@ -376,11 +360,11 @@ impl Sessions {
         let mut reader = self.readings.get_mut(slot)?.reader.take()?;
         let mut context = SessionContext::new(&mut self.state, slot);
         let result = act(&mut *reader, &mut context, &mut self.inflater);
-        let (waits, awaits) = (context.waits(), context.awaits());
+        let (waits, awaits_engine) = (context.waits(), context.awaits_engine());
         if let Some(reading) = self.readings.get_mut(slot) {
             reading.reader = Some(reader);
             reading.waits = reading.waits.max(waits);
-            reading.awaits |= awaits;
+            reading.awaits_engine |= awaits_engine;
         }
         Some(result)
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use foldhash::HashSet;
 
-use super::unpaid::Unpaid;
+use super::uncharged_work::UnchargedWork;
 
 /// The steps of a tick, each of about a microsecond. The bound keeps live messages from waiting for the long commands of many sessions.
 const STEPS_PER_TICK: usize = 512;
@@ -18,7 +18,7 @@ pub struct Slices {
     /// The slot that may run a slice now.
     current: Option<u32>,
     steps_left: usize,
-    unpaid: Unpaid,
+    uncharged: UnchargedWork,
 }
 
 impl Slices {
@@ -60,8 +60,8 @@ impl Slices {
     }
 
     /// Work that was done for sessions and is not charged yet.
-    pub fn unpaid(&mut self) -> &mut Unpaid {
-        &mut self.unpaid
+    pub fn uncharged(&mut self) -> &mut UnchargedWork {
+        &mut self.uncharged
     }
 
     /// The length of the queue.

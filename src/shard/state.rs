@@ -7,10 +7,10 @@ use std::time::Duration;
 use foldhash::HashSet;
 
 use super::catchup::CatchUp;
-use super::delivery::{Changes, Delivery, What, Written};
-use super::endings::Endings;
-use super::env::{Env, Parts};
+use super::delivery::{Delivery, FrameKind, PresenceQueue, Written};
+use super::env::{Env, ShardParts};
 use super::pacing::Pacing;
+use super::release_budget::ReleaseBudget;
 use super::slices::Slices;
 use super::slot::{LINGER, Table};
 use crate::codes::CloseCode;
@@ -28,7 +28,7 @@ pub struct ShardState {
     /// Subscribers, the write batch and the outboxes.
     pub delivery: Delivery,
     /// Joins and leaves that sessions are still to be told.
-    pub changes: Changes,
+    pub presence: PresenceQueue,
     /// Replays from history.
     pub catch_up: CatchUp,
     /// Messages that `interval_ms` holds back.
@@ -36,7 +36,7 @@ pub struct ShardState {
     /// The clock, the configuration, the hub and the counts.
     pub env: Env,
     /// The budget of a tick for releasing the memory of ended sessions.
-    endings: Endings,
+    release_budget: ReleaseBudget,
     /// The queue of sessions that wait for the next slice of a long command.
     pub slices: Slices,
     /// Subscriptions that have ended because messages were lost, by slot and topic. Their readers are still to be told.
@@ -45,16 +45,16 @@ pub struct ShardState {
 
 impl ShardState {
     /// The state of a shard without sessions.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: ShardParts) -> Self {
         let env = Env::new(parts);
         Self {
             table: Table::default(),
             delivery: Delivery::new(&env.config, env.reference_account()),
-            changes: Changes::default(),
+            presence: PresenceQueue::default(),
             catch_up: CatchUp::default(),
             pacing: Pacing::default(),
             env,
-            endings: Endings::default(),
+            release_budget: ReleaseBudget::default(),
             slices: Slices::default(),
             lapsed: Vec::new(),
         }
@@ -64,9 +64,9 @@ impl ShardState {
     pub fn begin_tick(&mut self) {
         self.env.begin_tick();
         self.slices.begin_tick();
-        self.endings.begin_tick(self.delivery.ended(), &self.pacing, &self.catch_up);
+        self.release_budget.begin_tick(self.delivery.ended(), &self.pacing, &self.catch_up);
         self.delivery.subscribers.begin_tick();
-        self.changes.begin_tick(self.env.processed(), self.env.now);
+        self.presence.begin_tick(self.env.processed(), self.env.now);
     }
 
     /// Gives `message` to each of its subscribers once.
@@ -77,7 +77,7 @@ impl ShardState {
 
     /// Takes a change of presence, and tells watchers about waiting changes if this tick still may.
     pub fn take_change(&mut self, change: &Arc<PresenceChange>) {
-        self.delivery.take_change(change, &mut self.changes, &mut self.env);
+        self.delivery.take_change(change, &mut self.presence, &mut self.env);
         self.tell_changes();
     }
 
@@ -85,8 +85,8 @@ impl ShardState {
     /// bound does not hold.
     pub fn tell_changes(&mut self) {
         let bytes_max = self.env.config.limits.inbox_bytes;
-        while self.changes.may_be_told() || self.changes.bytes() > bytes_max {
-            self.delivery.tell_changes(&mut self.changes, &self.table, &mut self.env);
+        while self.presence.may_be_told() || self.presence.bytes() > bytes_max {
+            self.delivery.tell_changes(&mut self.presence, &self.table, &mut self.env);
             if self.delivery.is_full() {
                 self.flush(usize::MAX);
             }
@@ -96,7 +96,7 @@ impl ShardState {
     /// Whether the first `pushed` items of the inbox have been processed for the session in `slot`, changes of presence
     /// included.
     pub fn has_processed(&self, slot: u32, pushed: u64) -> bool {
-        let waits_for_change = || self.delivery.subscribers.is_watching(slot) && self.changes.first().is_some_and(|first| first <= pushed);
+        let waits_for_change = || self.delivery.subscribers.is_watching(slot) && self.presence.first().is_some_and(|first| first <= pushed);
         self.env.processed() >= pushed && !waits_for_change()
     }
 
@@ -110,8 +110,8 @@ impl ShardState {
         slots.retain(|&slot| self.table.is_open(slot));
         for slot in slots {
             self.release_held(slot, name);
-            self.catch_up.go_on(slot, &topic, after);
-            self.delivery.use_slow_path(slot);
+            self.catch_up.switch_log(slot, &topic, after);
+            self.delivery.outgoing.use_slow_path(slot);
             self.table.schedule(slot);
         }
     }
@@ -125,14 +125,14 @@ impl ShardState {
     }
 
     /// Queues `event` for one session, in its dialect.
-    pub fn say(&mut self, slot: u32, event: &Event<'_>) {
-        let what = if matches!(event, Event::Presence { .. }) { What::Members } else { What::Reply };
-        self.delivery.say(slot, event, what, &mut self.env.tally);
+    pub fn queue_event(&mut self, slot: u32, event: &Event<'_>) {
+        let kind = if matches!(event, Event::Presence { .. }) { FrameKind::Members } else { FrameKind::Reply };
+        self.delivery.queue_event(slot, event, kind, &mut self.env.tally);
     }
 
     /// The bytes that wait for a session, in its outbox or held by its pacing.
     pub fn owed_bytes(&self, slot: u32) -> usize {
-        self.delivery.outbox_bytes(slot) + self.pacing.bytes(slot)
+        self.delivery.outgoing.outbox_bytes(slot) + self.pacing.bytes(slot)
     }
 
     /// Writes to at most `sessions` sessions, the longest waiting first. Returns whether the write batch is complete.
@@ -153,14 +153,14 @@ impl ShardState {
         let Self { table, delivery, catch_up, env, .. } = self;
         let Some(connection) = table.get_mut(slot) else { return };
         let written = delivery.write_chain_of(slot, connection, env);
-        if written == Written::All && connection.is_at_rest() && !delivery.is_backlogged(slot) && !catch_up.has(slot) {
+        if written == Written::All && connection.is_idle() && !delivery.outgoing.is_backlogged(slot) && !catch_up.has(slot) {
             return;
         }
         match written {
             Written::Lost => return self.end(slot, CloseReason::Gone),
-            Written::Waits => self.read_on(slot),
+            Written::Waits => self.read_deferred(slot),
             Written::Overflowed => {
-                self.read_on(slot);
+                self.read_deferred(slot);
                 self.cut_off_slow(slot);
             }
             Written::All => {}
@@ -170,14 +170,14 @@ impl ShardState {
     }
 
     /// Has a session whose socket is full read from history what was not queued for it.
-    fn read_on(&mut self, slot: u32) {
+    fn read_deferred(&mut self, slot: u32) {
         for (topic, (first, last)) in self.delivery.take_deferred() {
             match self.env.hub().find(&topic) {
                 Some(topic) => self.catch_up.read_from(slot, topic, first),
                 // Only a pattern matched the topic, and the topic has ended with its history.
-                None => self.say(slot, &Event::Gap { topic: &topic, from: first.offset, to: last, epoch: None }),
+                None => self.queue_event(slot, &Event::Gap { topic: &topic, from: first.offset, to: last, epoch: None }),
             }
-            self.delivery.use_slow_path(slot);
+            self.delivery.outgoing.use_slow_path(slot);
         }
     }
 
@@ -199,7 +199,7 @@ impl ShardState {
             for (slot, topics) in by_slot {
                 let patterns: Vec<Pattern> = topics.iter().cloned().map(Pattern::from).collect();
                 self.end_subscriptions(slot, &patterns);
-                self.delivery.drop_topics(slot, &topics, &mut self.env.tally);
+                self.delivery.outgoing.drop_topics(slot, &topics, &mut self.env.tally);
                 for topic in topics {
                     let push = Push::Unsubscribe(Unsubscribed::INSUFFICIENT_STATE);
                     self.delivery.reply(slot, &Reply::Push { channel: topic.as_str(), push }, &mut self.env.tally);
@@ -212,7 +212,7 @@ impl ShardState {
     /// Writes the outbox of a session. Once the outbox is empty, the session may continue its replay.
     pub fn write_outbox(&mut self, slot: u32) {
         if self.drain_outbox(slot) {
-            self.catch_up.await_history(slot);
+            self.catch_up.queue_for_history(slot);
             self.after_emptying(slot);
         }
     }
@@ -239,21 +239,21 @@ impl ShardState {
             return;
         }
         let Some(connection) = self.table.get_mut(slot) else { return };
-        if connection.poll_flush().is_ready() && (connection.end_writing() || connection.is_open() && connection.reads_on_when_written()) {
+        if connection.poll_flush().is_ready() && (connection.end_writing() || connection.is_open() && connection.waits_for_outbox()) {
             self.table.schedule(slot);
         }
     }
 
-    /// Adds a subscription of a session, for which a place was taken. Pacing begins with [`ShardState::set_interval`].
+    /// Adds a subscription of a session, which was reserved. Pacing begins with [`ShardState::set_interval`].
     /// Returns `true` if it is the shard's first subscription to that name or pattern.
     pub fn add_subscription(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) -> bool {
-        let keeps_window = self.delivery.variant(slot).is_some_and(|variant| variant.kept_window().is_some());
+        let keeps_window = self.delivery.outgoing.encoding(slot).is_some_and(|encoding| encoding.kept_window().is_some());
         let first = self.delivery.subscribers.add(pattern, slot, interval, keeps_window);
         self.env.tally.subscriptions(1);
         first
     }
 
-    /// Sets the interval of an existing subscription; `None` ends its pacing. [`ShardState::follow_intervals`] has to
+    /// Sets the interval of an existing subscription; `None` ends its pacing. [`ShardState::adapt_intervals`] has to
     /// be called before the next message, because until then held messages may be older than messages that go out.
     pub fn set_interval(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) {
         if self.delivery.subscribers.of(slot).contains(pattern) {
@@ -297,7 +297,7 @@ impl ShardState {
         }
         self.delivery.discard(slot, self.env.now, &mut self.env.tally);
         self.delivery.queue_close(slot, code, reason);
-        self.give_up_ended();
+        self.release_ended();
     }
 
     /// Closes a session that reads too slowly.
@@ -313,13 +313,13 @@ impl ShardState {
         if self.table.remove(slot).is_some() {
             self.delivery.close(slot, &mut self.env.tally);
         }
-        self.give_up_ended();
+        self.release_ended();
     }
 
     /// Releases as much memory of ended sessions as this tick may.
-    pub fn give_up_ended(&mut self) {
-        let Self { delivery, catch_up, pacing, endings, env, .. } = self;
-        endings.give_up(delivery.ended(), pacing, catch_up, &mut env.tally);
+    pub fn release_ended(&mut self) {
+        let Self { delivery, catch_up, pacing, release_budget, env, .. } = self;
+        release_budget.release(delivery.ended(), pacing, catch_up, &mut env.tally);
     }
 
     /// Whether memory of ended sessions is left for a later tick.
@@ -337,12 +337,12 @@ impl ShardState {
         tracing::debug!(session = %id, address = %connection.address(), reason = why.as_str(), "a session ends");
         self.table.note_closing(slot);
         self.catch_up.forget(slot);
-        self.slices.unpaid().forget(slot);
+        self.slices.uncharged().forget(slot);
         self.pacing.forget(slot);
-        if self.delivery.subscribers.depart(slot, id) {
+        if self.delivery.subscribers.end_session(slot, id) {
             self.table.hold_slot(slot);
-            self.delivery.use_slow_path(slot); // the lists of subscribers still name the slot
-            self.end_departed();
+            self.delivery.outgoing.use_slow_path(slot); // the lists of subscribers still name the slot
+            self.release_subscriptions();
         }
         self.env.vacate();
         self.env.tally.session_closed(why);

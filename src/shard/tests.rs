@@ -1,9 +1,6 @@
 //! Tests of a shard without sockets, or with sockets of the test.
 
-use std::sync::Arc;
-
 use crate::clock::Clock;
-use crate::config::Rule;
 use crate::hub::{About, Message, PayloadKind};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::{Pattern, TopicName};
@@ -29,15 +26,6 @@ pub fn pattern(text: &str) -> Pattern {
 }
 
 pub fn message(topic: &str, offset: u64, clock: &Clock) -> Message {
-    let about = About {
-        topic: name(topic),
-        position: Position { epoch: Epoch::random(), offset: Offset(offset) },
-        published_at: clock.now(),
-        moment: clock.moment(),
-        kind: PayloadKind::Json,
-        except: None,
-        rule: Arc::new(Rule::plain(None)),
-        extra: None,
-    };
-    Message::new(about, b"12345")
+    let about = About::of_test(topic, Position { epoch: Epoch::random(), offset: Offset(offset) }, PayloadKind::Json);
+    Message::new(About { published_at: clock.now(), moment: clock.moment(), ..about }, b"12345")
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::delivery::{CoalescingTimer, flushes_whole, pause_after};
-use super::env::Parts;
+use super::env::ShardParts;
 use super::intake::{Control, Inbox, Item, PendingConnection, PendingHandshakes};
 use super::sessions::Sessions;
-use super::upkeep::{Drain, bound_held, bound_notes, keep_budget, sweep_interval};
+use super::upkeep::{Drain, bound_bookkeeping, bound_outboxes, bound_paced, sweep_interval};
 use crate::clock::Moment;
 use crate::hub::Message;
 
@@ -71,7 +71,7 @@ pub struct Worker {
 
 impl Worker {
     /// One of `shards` shards, without sessions.
-    pub fn new(parts: Parts, inbox: Arc<Inbox>, shards: usize) -> Self {
+    pub fn new(parts: ShardParts, inbox: Arc<Inbox>, shards: usize) -> Self {
         let sessions = Sessions::new(parts);
         Self {
             swept_at: sessions.state.env.now,
@@ -97,7 +97,7 @@ impl Worker {
         while !self.stopped {
             let more = self.tick();
             let state = &self.sessions.state;
-            let may_pause = state.delivery.is_idle() && !state.catch_up.is_awaited();
+            let may_pause = state.delivery.is_idle() && !state.catch_up.has_queued();
             // The runtime polls the sockets during each of these waits.
             match (&timer, pause_after(self.flushed_for, state.env.config.server.coalesce)) {
                 (Some(working), Some(pause)) if may_pause => {
@@ -126,31 +126,31 @@ impl Worker {
         let left = self.drain_inbox();
         self.sessions.state.tell_changes();
         self.sessions.state.send_due();
-        self.sessions.state.follow_on();
+        self.sessions.state.continue_adapting();
         self.sweep_if_due();
-        bound_held(&mut self.sessions.state);
+        bound_paced(&mut self.sessions.state);
         let all_answered = self.answer_handshakes();
         let all_written = self.write();
         self.sessions.tell_lapsed();
-        self.sessions.tell_of_work();
+        self.sessions.charge_work();
         self.sessions.drop_closing();
         self.sessions.show_input();
         let state = &mut self.sessions.state;
-        state.end_departed();
-        state.give_up_ended();
+        state.release_subscriptions();
+        state.release_ended();
         state.env.tally.hand_over();
         if state.table.is_empty() && !state.has_ended() {
             for drained in self.drained.drain(..) {
                 let _ = drained.send(()); // the requester may have stopped waiting
             }
         }
-        let waits = state.catch_up.is_awaited() || state.changes.due(state.env.now).is_some_and(|due| due <= state.env.now);
+        let waits = state.catch_up.has_queued() || state.presence.due(state.env.now).is_some_and(|due| due <= state.env.now);
         left || !all_answered
             || !all_written
             || state.table.has_more()
             || state.slices.len() > 0
-            || state.delivery.subscribers.are_departing()
-            || state.pacing.are_behind()
+            || state.delivery.subscribers.has_ended()
+            || state.pacing.has_adapting()
             || state.has_ended()
             || waits
     }
@@ -168,8 +168,8 @@ impl Worker {
         self.ticks += 1;
         if all_written || self.ticks.is_multiple_of(BUDGET_TICKS) {
             let share = state.env.config.limits.outbox_total_bytes / self.shards;
-            keep_budget(state, share);
-            bound_notes(state);
+            bound_outboxes(state, share);
+            bound_bookkeeping(state);
         }
         state.catch_up.forget_passed(state.env.processed());
         all_written && state.flush(most)
@@ -191,13 +191,13 @@ impl Worker {
         let now = state.env.moment();
         let sweep_at = self.swept_at + self.sweep_interval();
         let look_at = self.publishers_wait.then(|| now + PUBLISHERS_LOOK_INTERVAL);
-        let next = [state.pacing.next(), state.changes.due(now), look_at].into_iter().flatten().fold(sweep_at, Moment::min);
+        let next = [state.pacing.next(), state.presence.due(now), look_at].into_iter().flatten().fold(sweep_at, Moment::min);
         let mut timer = std::pin::pin!(tokio::time::sleep(next.since(now)));
         let (inbox, table, pending) = (&self.inbox, &state.table, &self.pending);
         let mut waited = false;
         poll_fn(|context: &mut Context<'_>| {
             let waker = context.waker();
-            let filled = inbox.is_filled_or_wakes(waker) | table.is_ready_or_wakes(waker) | pending.is_heard_or_wakes(waker);
+            let filled = inbox.is_filled_or_wakes(waker) | table.is_ready_or_wakes(waker) | pending.is_ready_or_wakes(waker);
             let over = if filled { Poll::Ready(()) } else { timer.as_mut().poll(context) };
             waited |= over.is_pending();
             over
@@ -221,12 +221,12 @@ impl Worker {
         let room = state.delivery.room(2 * SHARE_MESSAGES, 2 * bytes);
         let left = self.inbox.take(&mut share, SHARE_MESSAGES.min(room.0), bytes.min(room.1), state.env.now);
         for item in share.drain(..) {
-            self.sessions.state.env.take_item();
+            self.sessions.state.env.count_item();
             match item {
                 Item::Message(message) => self.fan_out(&message),
                 Item::LogReplaced(topic, after) => self.sessions.state.log_replaced(&topic, after),
                 Item::Presence(change) => self.sessions.state.take_change(&change),
-                Item::Control(control) => self.obey(control),
+                Item::Control(control) => self.execute_control(control),
             }
         }
         self.share = share;
@@ -244,7 +244,7 @@ impl Worker {
         }
     }
 
-    fn obey(&mut self, control: Control) {
+    fn execute_control(&mut self, control: Control) {
         match control {
             Control::Expect { session, answer } => {
                 self.sessions.expect(*session);
@@ -252,9 +252,9 @@ impl Worker {
             }
             Control::Begin { session, arrived } => self.sessions.begin(*session, *arrived),
             Control::Arrive { id, arrived } => self.sessions.arrive(id, *arrived),
-            Control::Forsake { id } => self.sessions.forsake(id),
-            Control::Hear { secret, frame, answer } => {
-                let _ = answer.send(self.sessions.hear(secret, frame)); // the requester may have gone
+            Control::CancelExpected { id } => self.sessions.cancel_expected(id),
+            Control::ForwardFrame { secret, frame, answer } => {
+                let _ = answer.send(self.sessions.forward_frame(secret, frame)); // the requester may have gone
             }
             Control::Slowest { limit, answer } => {
                 let _ = answer.send(self.sessions.slowest(limit)); // the requester may have gone
@@ -268,9 +268,9 @@ impl Worker {
             Control::CloseUser { user, only, spared, answer } => {
                 let _ = answer.send(self.sessions.close_user(&user, only, &spared));
             }
-            Control::Order { what, answer } => {
-                let (addressee, order) = &*what;
-                let _ = answer.send(self.sessions.order(addressee, order));
+            Control::Execute { command, answer } => {
+                let (sessions, command) = &*command;
+                let _ = answer.send(self.sessions.execute(sessions, command));
             }
             Control::Drain { over, answer } => {
                 self.drained.push(answer);
@@ -295,14 +295,14 @@ impl Worker {
 }
 
 /// Runs a worker on the current thread, in a runtime of its own.
-pub fn run_on_this_thread(runtime: &tokio::runtime::Runtime, parts: Parts, inbox: Arc<Inbox>, shards: usize) {
+pub fn run_on_this_thread(runtime: &tokio::runtime::Runtime, parts: ShardParts, inbox: Arc<Inbox>, shards: usize) {
     // Unconstrained, because the runtime's co-operative budget would report the later sockets of a tick as not ready.
     runtime.block_on(tokio::task::unconstrained(Worker::new(parts, inbox, shards).run()));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::delivery::{Queued, What};
+    use super::super::delivery::{FrameKind, Queued};
     use super::super::tests::bench::{new_session, parts};
     use super::*;
 
@@ -318,7 +318,7 @@ mod tests {
             for slot in worker.sessions.state.table.open_slots() {
                 let delivery = &mut worker.sessions.state.delivery;
                 if delivery.owes_nothing(slot) {
-                    delivery.queue(slot, Queued { frame: b"1".to_vec().into(), what: What::Reply });
+                    delivery.queue(slot, Queued { frame: b"1".to_vec().into(), kind: FrameKind::Reply });
                     given += 1;
                 }
             }
@@ -337,7 +337,7 @@ mod tests {
         let mut waiting: Vec<oneshot::Receiver<()>> = Vec::new();
         for _ in 0..2 {
             let (answer, drained) = oneshot::channel();
-            worker.obey(Control::Drain { over: Duration::ZERO, answer });
+            worker.execute_control(Control::Drain { over: Duration::ZERO, answer });
             waiting.push(drained);
         }
         worker.tick();

@@ -12,7 +12,7 @@ use belfry::config::{Config, Live, Sources};
 use belfry::dialect::{Dialect, Encoding};
 use belfry::hub::Hub;
 use belfry::metrics::Metrics;
-use belfry::session::{self, Opening, Purpose, Surroundings};
+use belfry::session::{self, Opening, Purpose, Services};
 use belfry::session_id::SessionId;
 use belfry::shard::{Arrived, NewSession, Shards, Stream};
 use socket2::SockRef;
@@ -69,7 +69,7 @@ pub struct Gateway {
     pub hub: Arc<Hub>,
     pub metrics: Arc<Metrics>,
     shards: Arc<Shards>,
-    surroundings: Arc<Surroundings>,
+    services: Arc<Services>,
     listener: TcpListener,
     runtime: tokio::runtime::Runtime,
     cases: u64,
@@ -99,14 +99,14 @@ impl Gateway {
         let live = Arc::new(Live::new(&config, &metrics));
         let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
         let shards = Shards::start(config.server.shards, &hub, &live, &metrics, &clock).unwrap();
-        let surroundings = Arc::new(Surroundings { auth, live, clock, guesses: Arc::new(()) });
+        let services = Arc::new(Services { auth, live, clock, failures: Arc::new(()) });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut other = (*config).clone();
         other.limits.outbox_bytes = 9_000;
         other.limits.inbox_bytes = 4_000;
         let configs = [(*config).clone(), other];
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        Self { hub, metrics, shards, surroundings, listener, runtime, cases: 0, configs, reloads: AtomicUsize::new(0) }
+        Self { hub, metrics, shards, services, listener, runtime, cases: 0, configs, reloads: AtomicUsize::new(0) }
     }
 
     /// A number for the next case, which its topics are named by.
@@ -119,8 +119,8 @@ impl Gateway {
     /// Puts the other configuration in force, as SIGHUP does.
     pub fn reload(&self) {
         let count = self.reloads.fetch_add(1, Ordering::Relaxed) + 1;
-        self.surroundings.live.replace(&self.configs[count % 2]);
-        self.shards.rouse();
+        self.services.live.replace(&self.configs[count % 2]);
+        self.shards.wake();
     }
 
     /// A session's far end. With `tight`, the kernel takes as little for it as it can on both sides.
@@ -141,10 +141,10 @@ impl Gateway {
             Purpose::Raw { .. } => (Dialect::Raw, true),
             _ => (Dialect::Json, false),
         };
-        let opening = Opening { id, purpose, identity: Ok(self.surroundings.auth.anonymous()), agreement: None };
-        let variant = Encoding::websocket(dialect, None);
-        let reader = session::open(opening, &self.surroundings);
-        let session = NewSession { id, address, variant, reader, permit: Box::new(()), subscribes_at_once };
+        let opening = Opening { id, purpose, identity: Ok(self.services.auth.anonymous()), agreement: None };
+        let encoding = Encoding::websocket(dialect, None);
+        let reader = session::open_websocket(opening, &self.services);
+        let session = NewSession { id, address, encoding, reader, permit: Box::new(()), subscribes_at_once };
         let expected = self.runtime.block_on(self.shards.expect(session));
         self.runtime.block_on(expected.arrive(Arrived {
             stream: Stream::Plain(near),

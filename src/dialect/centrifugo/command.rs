@@ -8,13 +8,13 @@ pub struct Command<'a> {
     /// The number that the client gave the command; 0: the command gets no reply.
     pub id: u32,
     /// The operation.
-    pub asked: Asked<'a>,
+    pub operation: Operation<'a>,
 }
 
 /// The operation of a command: the first field that is set, in the order of the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the variants and fields are the protocol's words")]
-pub enum Asked<'a> {
+pub enum Operation<'a> {
     Connect(Connect<'a>),
     Subscribe(Subscribe<'a>),
     Unsubscribe {
@@ -52,12 +52,12 @@ pub struct Connect<'a> {
     /// A token; empty: none.
     pub token: Cow<'a, str>,
     /// The client's positions on topics that the gateway subscribes it to.
-    pub subs: Vec<(Cow<'a, str>, Place<'a>)>,
+    pub subs: Vec<(Cow<'a, str>, ClientPosition<'a>)>,
 }
 
 /// The position that a client has on a topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct ClientPosition<'a> {
     /// Whether the client asks for the messages behind the position.
     pub recover: bool,
     /// The offset of the last message that the client has; 0: none.
@@ -74,7 +74,7 @@ pub struct Subscribe<'a> {
     /// A subscription token; empty: none.
     pub token: Cow<'a, str>,
     /// The client's position.
-    pub place: Place<'a>,
+    pub position: ClientPosition<'a>,
     /// The application's own data.
     pub data: &'a [u8],
     /// Whether the client asks for joins and leaves.

@@ -44,6 +44,27 @@ impl JsonFields<'_> {
         self.is_empty = is_empty;
         self.json.push(close);
     }
+
+    /// Appends a member with `items` between `brackets`, if there are any.
+    fn items<T>(&mut self, name: &str, brackets: [u8; 2], items: impl Iterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
+        let mut items = items.peekable();
+        if items.peek().is_none() {
+            return;
+        }
+        self.name(name);
+        self.within(brackets, |fields| {
+            for item in items {
+                fields.comma();
+                write(fields, item);
+            }
+        });
+    }
+
+    /// Appends the key of a map's entry, which may be any text.
+    fn key(&mut self, key: &str) {
+        string(self.json, key);
+        self.json.push(b':');
+    }
 }
 
 impl Fields for JsonFields<'_> {
@@ -84,48 +105,20 @@ impl Fields for JsonFields<'_> {
     }
 
     fn messages<T>(&mut self, name: &str, _: u32, items: impl Iterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
-        let mut items = items.peekable();
-        if items.peek().is_none() {
-            return;
-        }
-        self.name(name);
-        self.within(*b"[]", |fields| {
-            for item in items {
-                fields.comma();
-                fields.within(*b"{}", |fields| write(fields, item));
-            }
-        });
+        self.items(name, *b"[]", items, |fields, item| fields.within(*b"{}", |fields| write(fields, item)));
     }
 
     fn map<K: AsRef<str>, T>(&mut self, name: &str, _: u32, items: impl Iterator<Item = (K, T)>, mut write: impl FnMut(&mut Self, T)) {
-        let mut items = items.peekable();
-        if items.peek().is_none() {
-            return;
-        }
-        self.name(name);
-        self.within(*b"{}", |fields| {
-            for (key, item) in items {
-                fields.comma();
-                string(fields.json, key.as_ref());
-                fields.json.push(b':');
-                fields.within(*b"{}", |fields| write(fields, item));
-            }
+        self.items(name, *b"{}", items, |fields, (key, item)| {
+            fields.key(key.as_ref());
+            fields.within(*b"{}", |fields| write(fields, item));
         });
     }
 
     fn texts<'t>(&mut self, name: &str, _: u32, items: impl Iterator<Item = (&'t str, &'t str)>) {
-        let mut items = items.peekable();
-        if items.peek().is_none() {
-            return;
-        }
-        self.name(name);
-        self.within(*b"{}", |fields| {
-            for (key, value) in items {
-                fields.comma();
-                string(fields.json, key);
-                fields.json.push(b':');
-                string(fields.json, value);
-            }
+        self.items(name, *b"{}", items, |fields, (key, value)| {
+            fields.key(key);
+            string(fields.json, value);
         });
     }
 

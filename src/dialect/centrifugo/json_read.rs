@@ -5,12 +5,12 @@
 
 use std::borrow::Cow;
 
-use super::command::{Asked, Command, Connect, Emulation, History, Place, Subscribe};
+use super::command::{ClientPosition, Command, Connect, Emulation, History, Operation, Subscribe};
 use crate::dialect::json_items::Members;
 use crate::dialect::json_scan::unescape;
 
 /// The operations in the order of the schema. The first field that is set is the operation.
-const ASKED: [&str; 12] = [
+const OPERATIONS: [&str; 12] = [
     "connect",
     "subscribe",
     "unsubscribe",
@@ -32,35 +32,35 @@ pub(super) fn command(line: &[u8]) -> Option<Command<'_>> {
     for_each(std::str::from_utf8(line).ok()?, |key, raw| {
         if key == "id" {
             id = raw.parse().ok()?;
-        } else if let Some(order) = ASKED.iter().position(|asked| *asked == key)
+        } else if let Some(order) = OPERATIONS.iter().position(|operation| *operation == key)
             && first.is_none_or(|(known, _)| order < known)
         {
             first = Some((order, raw));
         }
         Some(())
     })?;
-    let asked = match first {
-        Some((order, raw)) => asked(ASKED[order], raw)?,
-        None => Asked::Nothing,
+    let operation = match first {
+        Some((order, raw)) => operation(OPERATIONS[order], raw)?,
+        None => Operation::Nothing,
     };
-    Some(Command { id, asked })
+    Some(Command { id, operation })
 }
 
-fn asked<'a>(name: &str, raw: &'a str) -> Option<Asked<'a>> {
+fn operation<'a>(name: &str, raw: &'a str) -> Option<Operation<'a>> {
     let channel = || one_text(raw, "channel");
     Some(match name {
-        "connect" => Asked::Connect(connect(raw)?),
-        "subscribe" => Asked::Subscribe(subscribe(raw)?),
-        "unsubscribe" => Asked::Unsubscribe { channel: channel()? },
+        "connect" => Operation::Connect(connect(raw)?),
+        "subscribe" => Operation::Subscribe(subscribe(raw)?),
+        "unsubscribe" => Operation::Unsubscribe { channel: channel()? },
         "publish" => publish(raw)?,
-        "presence" => Asked::Presence { channel: channel()? },
-        "presence_stats" => Asked::PresenceStats { channel: channel()? },
-        "history" => Asked::History(history(raw)?),
-        "refresh" => Asked::Refresh { token: one_text(raw, "token")? },
-        "sub_refresh" => Asked::SubRefresh { channel: channel()?, token: one_text(raw, "token")? },
-        "ping" => only_object(raw, Asked::Ping)?,
-        "send" => only_object(raw, Asked::Send)?,
-        _ => only_object(raw, Asked::Rpc)?,
+        "presence" => Operation::Presence { channel: channel()? },
+        "presence_stats" => Operation::PresenceStats { channel: channel()? },
+        "history" => Operation::History(history(raw)?),
+        "refresh" => Operation::Refresh { token: one_text(raw, "token")? },
+        "sub_refresh" => Operation::SubRefresh { channel: channel()?, token: one_text(raw, "token")? },
+        "ping" => only_object(raw, Operation::Ping)?,
+        "send" => only_object(raw, Operation::Send)?,
+        _ => only_object(raw, Operation::Rpc)?,
     })
 }
 
@@ -92,9 +92,9 @@ fn connect(raw: &str) -> Option<Connect<'_>> {
             "subs" => {
                 for member in Members::of(raw).ok()? {
                     let (channel, raw) = member.ok()?;
-                    let mut place = Place::default();
-                    for_each(raw, |key, raw| read_place(&mut place, key, raw))?;
-                    connect.subs.push((channel, place));
+                    let mut position = ClientPosition::default();
+                    for_each(raw, |key, raw| read_position(&mut position, key, raw))?;
+                    connect.subs.push((channel, position));
                 }
             }
             _ => {}
@@ -116,24 +116,24 @@ fn subscribe(raw: &str) -> Option<Subscribe<'_>> {
             "tf" => subscribe.has_filter = true,
             "flag" => subscribe.flag = raw.parse().ok()?,
             "type" => subscribe.kind = raw.parse().ok()?,
-            _ => read_place(&mut subscribe.place, key, raw)?,
+            _ => read_position(&mut subscribe.position, key, raw)?,
         }
         Some(())
     })?;
     Some(subscribe)
 }
 
-fn read_place<'a>(place: &mut Place<'a>, key: &str, raw: &'a str) -> Option<()> {
+fn read_position<'a>(position: &mut ClientPosition<'a>, key: &str, raw: &'a str) -> Option<()> {
     match key {
-        "recover" => place.recover = truth(raw)?,
-        "offset" => place.offset = raw.parse().ok()?,
-        "epoch" => place.epoch = text(raw)?,
+        "recover" => position.recover = truth(raw)?,
+        "offset" => position.offset = raw.parse().ok()?,
+        "epoch" => position.epoch = text(raw)?,
         _ => {}
     }
     Some(())
 }
 
-fn publish(raw: &str) -> Option<Asked<'_>> {
+fn publish(raw: &str) -> Option<Operation<'_>> {
     let (mut channel, mut data) = (Cow::default(), &[][..]);
     for_each(raw, |key, raw| {
         match key {
@@ -143,7 +143,7 @@ fn publish(raw: &str) -> Option<Asked<'_>> {
         }
         Some(())
     })?;
-    Some(Asked::Publish { channel, data })
+    Some(Operation::Publish { channel, data })
 }
 
 fn history(raw: &str) -> Option<History<'_>> {
@@ -154,9 +154,9 @@ fn history(raw: &str) -> Option<History<'_>> {
             "limit" => history.limit = raw.parse().ok()?,
             "reverse" => history.reverse = truth(raw)?,
             "since" => {
-                let mut place = Place::default();
-                for_each(raw, |key, raw| read_place(&mut place, key, raw))?;
-                history.since = Some((place.offset, place.epoch));
+                let mut position = ClientPosition::default();
+                for_each(raw, |key, raw| read_position(&mut position, key, raw))?;
+                history.since = Some((position.offset, position.epoch));
             }
             _ => {}
         }
@@ -188,8 +188,8 @@ fn one_text<'a>(raw: &'a str, name: &str) -> Option<Cow<'a, str>> {
     Some(found)
 }
 
-fn only_object<'a>(raw: &str, asked: Asked<'a>) -> Option<Asked<'a>> {
-    for_each(raw, |_, _| Some(())).map(|()| asked)
+fn only_object<'a>(raw: &str, operation: Operation<'a>) -> Option<Operation<'a>> {
+    for_each(raw, |_, _| Some(())).map(|()| operation)
 }
 
 fn text(raw: &str) -> Option<Cow<'_, str>> {

@@ -16,10 +16,10 @@ mod reply;
 mod write;
 
 pub use codes::{Disconnect, ErrorReply, Unsubscribed};
-pub use command::{Asked, Command, Connect, Emulation, History, Place, Subscribe};
+pub use command::{ClientPosition, Command, Connect, Emulation, History, Operation, Subscribe};
 pub use frame::{Unreadable, Wire};
 pub use options::Options;
-pub use reply::{ConnectResult, Expiry, Push, Reply, SpokenFor, SubscribeResult};
+pub use reply::{ConnectResult, EmulationKeys, Expiry, Push, Reply, SubscribeResult};
 pub use write::BASE64;
 pub(super) use write::{disconnect, message, message_bytes_usual, reply};
 

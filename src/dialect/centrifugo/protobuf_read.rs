@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::command::{Asked, Command, Connect, Emulation, History, Place, Subscribe};
+use super::command::{ClientPosition, Command, Connect, Emulation, History, Operation, Subscribe};
 
 /// The value of a field, by wire type.
 #[derive(Debug, Clone, Copy)]
@@ -25,28 +25,28 @@ pub(super) fn command(bytes: &[u8]) -> Option<Command<'_>> {
         }
         Some(())
     })?;
-    let asked = match first {
-        Some((field, body)) => asked(field, body)?,
-        None => Asked::Nothing,
+    let operation = match first {
+        Some((field, body)) => operation(field, body)?,
+        None => Operation::Nothing,
     };
-    Some(Command { id, asked })
+    Some(Command { id, operation })
 }
 
-fn asked(field: u64, body: &[u8]) -> Option<Asked<'_>> {
+fn operation(field: u64, body: &[u8]) -> Option<Operation<'_>> {
     let channel = || one_text(body, 1);
     Some(match field {
-        4 => Asked::Connect(connect(body)?),
-        5 => Asked::Subscribe(subscribe(body)?),
-        6 => Asked::Unsubscribe { channel: channel()? },
+        4 => Operation::Connect(connect(body)?),
+        5 => Operation::Subscribe(subscribe(body)?),
+        6 => Operation::Unsubscribe { channel: channel()? },
         7 => publish(body)?,
-        8 => Asked::Presence { channel: channel()? },
-        9 => Asked::PresenceStats { channel: channel()? },
-        10 => Asked::History(history(body)?),
-        14 => Asked::Refresh { token: one_text(body, 1)? },
-        15 => Asked::SubRefresh { channel: channel()?, token: one_text(body, 2)? },
-        11 => only_message(body, Asked::Ping)?,
-        12 => only_message(body, Asked::Send)?,
-        _ => only_message(body, Asked::Rpc)?,
+        8 => Operation::Presence { channel: channel()? },
+        9 => Operation::PresenceStats { channel: channel()? },
+        10 => Operation::History(history(body)?),
+        14 => Operation::Refresh { token: one_text(body, 1)? },
+        15 => Operation::SubRefresh { channel: channel()?, token: one_text(body, 2)? },
+        11 => only_message(body, Operation::Ping)?,
+        12 => only_message(body, Operation::Send)?,
+        _ => only_message(body, Operation::Rpc)?,
     })
 }
 
@@ -56,16 +56,16 @@ fn connect(body: &[u8]) -> Option<Connect<'_>> {
         match field {
             1 => connect.token = value.text()?,
             3 => {
-                let (mut channel, mut place) = (Cow::default(), Place::default());
+                let (mut channel, mut position) = (Cow::default(), ClientPosition::default());
                 for_each(value.bytes()?, |field, value| {
                     match field {
                         1 => channel = value.text()?,
-                        2 => for_each(value.bytes()?, |field, value| read_place(&mut place, field, value))?,
+                        2 => for_each(value.bytes()?, |field, value| read_position(&mut position, field, value))?,
                         _ => {}
                     }
                     Some(())
                 })?;
-                connect.subs.push((channel, place));
+                connect.subs.push((channel, position));
             }
             _ => {}
         }
@@ -86,7 +86,7 @@ fn subscribe(body: &[u8]) -> Option<Subscribe<'_>> {
             13 => subscribe.has_filter = true,
             14 => subscribe.flag = value.number()? as i64,
             15 => subscribe.kind = value.number()? as i32,
-            _ => read_place(&mut subscribe.place, field, value)?,
+            _ => read_position(&mut subscribe.position, field, value)?,
         }
         Some(())
     })?;
@@ -94,17 +94,17 @@ fn subscribe(body: &[u8]) -> Option<Subscribe<'_>> {
 }
 
 /// Reads the fields of a `SubscribeRequest` that have the client's position.
-fn read_place<'a>(place: &mut Place<'a>, field: u64, value: Value<'a>) -> Option<()> {
+fn read_position<'a>(position: &mut ClientPosition<'a>, field: u64, value: Value<'a>) -> Option<()> {
     match field {
-        3 => place.recover = value.number()? != 0,
-        6 => place.epoch = value.text()?,
-        7 => place.offset = value.number()?,
+        3 => position.recover = value.number()? != 0,
+        6 => position.epoch = value.text()?,
+        7 => position.offset = value.number()?,
         _ => {}
     }
     Some(())
 }
 
-fn publish(body: &[u8]) -> Option<Asked<'_>> {
+fn publish(body: &[u8]) -> Option<Operation<'_>> {
     let (mut channel, mut data) = (Cow::default(), &[][..]);
     for_each(body, |field, value| {
         match field {
@@ -114,7 +114,7 @@ fn publish(body: &[u8]) -> Option<Asked<'_>> {
         }
         Some(())
     })?;
-    Some(Asked::Publish { channel, data })
+    Some(Operation::Publish { channel, data })
 }
 
 fn history(body: &[u8]) -> Option<History<'_>> {
@@ -155,8 +155,8 @@ fn one_text(body: &[u8], wanted: u64) -> Option<Cow<'_, str>> {
     Some(found)
 }
 
-fn only_message<'a>(body: &[u8], asked: Asked<'a>) -> Option<Asked<'a>> {
-    for_each(body, |_, _| Some(())).map(|()| asked)
+fn only_message<'a>(body: &[u8], operation: Operation<'a>) -> Option<Operation<'a>> {
+    for_each(body, |_, _| Some(())).map(|()| operation)
 }
 
 /// Parses the body of a request to `/emulation`; `None`: it is unreadable.

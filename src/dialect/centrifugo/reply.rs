@@ -87,12 +87,12 @@ pub struct ConnectResult<'a> {
     /// The time between two pings, which is sent in whole seconds, rounded up.
     pub ping: Duration,
     /// The address of an emulated session, for requests to `/emulation`.
-    pub spoken_for: Option<SpokenFor<'a>>,
+    pub emulation: Option<EmulationKeys<'a>>,
 }
 
 /// The address of an emulated session.
 #[derive(Debug, Clone, Copy)]
-pub struct SpokenFor<'a> {
+pub struct EmulationKeys<'a> {
     /// The secret address of the session.
     pub session: &'a str,
     /// The name of the session's gateway.

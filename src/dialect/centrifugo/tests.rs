@@ -58,20 +58,23 @@ fn commands_are_read_alike_in_both_encodings() {
 #[test]
 fn the_fields_of_commands() {
     let read = |json: &'static str| Wire::Json.command(json.as_bytes()).unwrap();
-    let Command { id, asked: Asked::Subscribe(subscribe) } = read(
+    let Command { id, operation: Operation::Subscribe(subscribe) } = read(
         r#"{"subscribe":{"channel":"chat:室","token":"h.p.s","recover":true,"epoch":"k3","offset":9007199254740993,"data":{"last":1},"join_leave":true,"delta":"fossil","flag":3},"id":2}"#,
     ) else {
         panic!("no subscribe");
     };
     assert_eq!((id, &*subscribe.channel, &*subscribe.token, subscribe.data), (2, "chat:室", "h.p.s", &br#"{"last":1}"#[..]));
-    assert_eq!(subscribe.place, Place { recover: true, offset: 9_007_199_254_740_993, epoch: "k3".into() });
+    assert_eq!(subscribe.position, ClientPosition { recover: true, offset: 9_007_199_254_740_993, epoch: "k3".into() });
     assert_eq!((subscribe.join_leave, &*subscribe.delta, subscribe.flag, subscribe.has_filter), (true, "fossil", 3, false));
-    let history = read(r#"{"id":7,"history":{"channel":"a","limit":-1,"since":{"offset":12},"reverse":true}}"#).asked;
+    let history = read(r#"{"id":7,"history":{"channel":"a","limit":-1,"since":{"offset":12},"reverse":true}}"#).operation;
     let since = Some((12, "".into()));
-    assert_eq!(history, Asked::History(History { channel: "a".into(), limit: -1, since, reverse: true }));
-    assert_eq!(read(r#"{"id":1,"publish":{"data":null,"channel":"a"}}"#).asked, Asked::Publish { channel: "a".into(), data: b"null" });
-    assert_eq!(read(r#"{"id":1,"ping":{},"connect":{"token":null},"new":[1]}"#).asked, Asked::Connect(Connect::default()));
-    assert_eq!(read("{}"), Command { id: 0, asked: Asked::Nothing });
+    assert_eq!(history, Operation::History(History { channel: "a".into(), limit: -1, since, reverse: true }));
+    assert_eq!(
+        read(r#"{"id":1,"publish":{"data":null,"channel":"a"}}"#).operation,
+        Operation::Publish { channel: "a".into(), data: b"null" }
+    );
+    assert_eq!(read(r#"{"id":1,"ping":{},"connect":{"token":null},"new":[1]}"#).operation, Operation::Connect(Connect::default()));
+    assert_eq!(read("{}"), Command { id: 0, operation: Operation::Nothing });
 }
 
 /// A frame is split into its commands. A line feed may end it. An empty line or frame is unreadable.
@@ -157,7 +160,7 @@ fn replies_are_those_of_the_vectors() {
     let not_recovered = SubscribeResult { position: Some(Position { offset: Offset(40), ..position }), was_recovering: true, ..first };
     let minute = Expiry(Some(Duration::from_secs(60)));
     let client = SessionId::from_number(0xc0_ffee);
-    let connected = ConnectResult { client, expiry: Expiry(None), subs: &[], ping: Duration::from_secs(25), spoken_for: None };
+    let connected = ConnectResult { client, expiry: Expiry(None), subs: &[], ping: Duration::from_secs(25), emulation: None };
     let ann = member(0xc0_ffee, Some("42"), Some(r#"{"name":"Ann"}"#));
     let members = [ann.clone(), member(0xbeef, None, None)];
     let kept = [message("a", br#"{"n":1}"#, PayloadKind::Json, 18, None)];

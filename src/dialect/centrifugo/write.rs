@@ -7,7 +7,7 @@ use super::frame::Wire;
 use super::reply::{ConnectResult, Expiry, Push, Reply, SubscribeResult};
 use super::{json_fields, protobuf_fields};
 use crate::hub::{Message, PayloadKind};
-use crate::session_id::{Member, SessionId};
+use crate::session_id::Member;
 
 /// The name and version of the gateway in the answer to `connect`.
 const VERSION: &str = concat!("belfry ", env!("CARGO_PKG_VERSION"));
@@ -135,9 +135,9 @@ fn connect<F: Fields>(fields: &mut F, result: &ConnectResult<'_>) {
     fields.map("subs", 6, result.subs.iter().map(|(channel, result)| (channel, result)), subscribe);
     fields.number("ping", 7, whole_seconds(result.ping));
     fields.truth("pong", 8, true);
-    if let Some(spoken_for) = result.spoken_for {
-        fields.text("session", 9, spoken_for.session);
-        fields.text("node", 10, spoken_for.node);
+    if let Some(emulation) = result.emulation {
+        fields.text("session", 9, emulation.session);
+        fields.text("node", 10, emulation.node);
     }
 }
 
@@ -176,7 +176,7 @@ fn payload(bytes: &[u8], kind: PayloadKind) -> Payload<'_> {
 
 fn client_info<F: Fields>(fields: &mut F, member: &Member) {
     fields.text("user", 1, member.user.as_deref().unwrap_or_default());
-    fields.text("client", 2, &session(member.session));
+    fields.text("client", 2, &member.session.to_string());
     let info = member.info.as_deref();
     for (name, field, json) in
         [("conn_info", 3, info.and_then(|info| info.session.as_deref())), ("chan_info", 4, info.and_then(|info| info.topic.as_deref()))]
@@ -185,10 +185,6 @@ fn client_info<F: Fields>(fields: &mut F, member: &Member) {
             fields.payload(name, field, &Payload::Json(json.as_bytes()));
         }
     }
-}
-
-fn session(id: SessionId) -> String {
-    id.to_string()
 }
 
 /// Writes `expires` and, in the next field, `ttl`, which is at least 1 because 0 would be left out.

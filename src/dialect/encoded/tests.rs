@@ -5,31 +5,20 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::{Moment, Timestamp};
-use crate::config::{Deflate, Rule};
+use crate::config::Deflate;
 use crate::dialect::{Event, ReferenceAccount, echo_frame, event_frame, replay_frame};
 use crate::frame::OpCode;
 use crate::hub::{About, PayloadKind};
 use crate::metrics::Metrics;
 use crate::position::{Epoch, Offset, Position};
-use crate::topic_name::TopicName;
 
 const RSV1: u8 = 0x40;
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 
 fn message(payload: impl AsRef<[u8]>, kind: PayloadKind) -> Message {
-    let about = About {
-        topic: TopicName::parse("chat.lobby").unwrap(),
-        position: Position { epoch: Epoch::random(), offset: Offset(1) },
-        published_at: Timestamp(0),
-        moment: Moment::default(),
-        kind,
-        except: None,
-        rule: Arc::new(Rule::plain(None)),
-        extra: None,
-    };
-    Message::new(about, payload.as_ref())
+    let position = Position { epoch: Epoch::random(), offset: Offset(1) };
+    Message::new(About::of_test("chat.lobby", position, kind), payload.as_ref())
 }
 
 fn tools() -> (Encoder, Tally, Arc<Metrics>) {

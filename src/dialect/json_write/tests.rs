@@ -1,14 +1,12 @@
 //! PROTOCOL section 3: the answers and events of the gateway.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::{Moment, Timestamp};
+use crate::clock::Timestamp;
 use crate::codes::ErrorCode;
-use crate::config::Rule;
 use crate::hub::{About, PresenceChange};
 use crate::position::{Epoch, Offset, Position};
 
@@ -17,17 +15,8 @@ fn published(payload: impl AsRef<[u8]>, kind: PayloadKind) -> Message {
 }
 
 fn published_at(offset: Offset, payload: impl AsRef<[u8]>, kind: PayloadKind) -> Message {
-    let about = About {
-        topic: TopicName::parse("chat.大厅").unwrap(),
-        position: Position { epoch: Epoch::random(), offset },
-        published_at: Timestamp(1_732_233_600_123),
-        moment: Moment::default(),
-        kind,
-        except: None,
-        rule: Arc::new(Rule::plain(None)),
-        extra: None,
-    };
-    Message::new(about, payload.as_ref())
+    let about = About::of_test("chat.大厅", Position { epoch: Epoch::random(), offset }, kind);
+    Message::new(About { published_at: Timestamp(1_732_233_600_123), ..about }, payload.as_ref())
 }
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {

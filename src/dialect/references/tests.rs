@@ -1,8 +1,6 @@
 //! The texts that are kept, and their account.
 
 use super::*;
-use crate::clock::{Moment, Timestamp};
-use crate::config::Rule;
 use crate::hub::{About, PayloadKind};
 use crate::metrics::Metrics;
 use crate::position::{Epoch, Offset};
@@ -22,17 +20,8 @@ impl Shelf {
     }
 
     fn enter(&mut self, topic: &str, offset: u64, text: &str) -> Option<Referable> {
-        let about = About {
-            topic: TopicName::parse(topic).unwrap(),
-            position: Position { epoch: self.epoch, offset: Offset(offset) },
-            published_at: Timestamp(0),
-            moment: Moment::default(),
-            kind: PayloadKind::Text,
-            except: None,
-            extra: None,
-            rule: Arc::new(Rule::plain(None)),
-        };
-        let message = Message::new(about, text.as_bytes());
+        let position = Position { epoch: self.epoch, offset: Offset(offset) };
+        let message = Message::new(About::of_test(topic, position, PayloadKind::Text), text.as_bytes());
         let plain = PlainFrame::of_message(&message, Dialect::Raw, false);
         self.references.enter(Dialect::Raw, &message, &plain, &mut self.tally)
     }

@@ -1,13 +1,10 @@
 //! The bytes of streams.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::{Moment, Timestamp};
-use crate::config::Rule;
 use crate::hub::{About, PayloadKind};
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::SessionId;
@@ -25,17 +22,7 @@ fn at(offset: u64) -> Position {
 }
 
 fn message(payload: impl AsRef<[u8]>, kind: PayloadKind) -> Message {
-    let about = About {
-        topic: topic(),
-        position: at(18),
-        published_at: Timestamp(0),
-        moment: Moment::default(),
-        kind,
-        except: None,
-        extra: None,
-        rule: Arc::new(Rule::plain(None)),
-    };
-    Message::new(about, payload.as_ref())
+    Message::new(About::of_test("chat.a", at(18), kind), payload.as_ref())
 }
 
 /// The text in the chunks of `body`.
@@ -86,13 +73,13 @@ fn events(text: &str) -> Vec<(String, String, String)> {
 fn a_message_is_stamped() {
     let message = message(r#"{"price":187.30}"#, PayloadKind::Json);
     let native = r#"{"op":"message","topic":"chat.a","epoch":"k3f9x2ab","offset":18,"data":{"price":187.30}}"#;
-    let mut stands = StreamPosition::new([Pattern::parse("chat.a"), Pattern::parse("b.>")].map(Result::ok).into_iter());
-    stands.advance(&topic(), at(18));
+    let mut before_replay = StreamPosition::new([Pattern::parse("chat.a"), Pattern::parse("b.>")].map(Result::ok).into_iter());
+    before_replay.advance(&topic(), at(18));
     for is_chunked in [true, false] {
         let framing = Framing::EventStream { is_chunked };
         let frame = of_message(&message, Encoding { dialect: Dialect::Json, framing }, false);
         let mut stamped = b"before".to_vec();
-        let replaced = stamp(&mut stamped, &stands, &frame, framing);
+        let replaced = stamp(&mut stamped, &before_replay, &frame, framing);
         stamped.extend_from_slice(&frame[replaced..]);
         let text = if is_chunked { unchunked(&stamped[6..]) } else { stamped[6..].to_vec() };
         assert_eq!(String::from_utf8(text).unwrap(), format!("id: k3f9x2ab:18,-\ndata: {native}\n\n"));
@@ -131,18 +118,18 @@ fn events_have_names() {
 /// PROTOCOL 11: the first event has the position of each topic. A client that is disconnected before a replay resumes before the replay.
 #[test]
 fn the_first_event_has_the_position_of_the_stream() {
-    let mut told = StreamPosition::new([Pattern::parse("chat.a").ok()].into_iter());
-    let mut stands = told.clone();
-    told.advance(&topic(), at(18));
-    stands.advance(&topic(), at(16));
+    let mut announced = StreamPosition::new([Pattern::parse("chat.a").ok()].into_iter());
+    let mut before_replay = announced.clone();
+    announced.advance(&topic(), at(18));
+    before_replay.advance(&topic(), at(16));
     let encoding = Encoding { dialect: Dialect::Json, framing: EVENTS };
-    let begun = |stands: &StreamPosition| {
-        let event = Event::StreamBegun { topics: &[], told: &told, stands };
+    let begun = |before_replay: &StreamPosition| {
+        let event = Event::StreamBegun { topics: &[], announced: &announced, before_replay };
         String::from_utf8(unchunked(&of_event(&event, encoding).unwrap())).unwrap()
     };
     let first = "event: subscribed\nid: k3f9x2ab:18\ndata: {\"op\":\"subscribed\",\"topics\":[]}\n\n";
-    assert_eq!(begun(&told), first);
-    assert_eq!(begun(&stands), format!("{first}id: k3f9x2ab:16\n\n"));
+    assert_eq!(begun(&announced), first);
+    assert_eq!(begun(&before_replay), format!("{first}id: k3f9x2ab:16\n\n"));
 }
 
 /// PROTOCOL 11: a drain ends a stream without a last event. Otherwise the last event has the code that a Close frame would have.

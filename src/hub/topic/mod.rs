@@ -1,22 +1,23 @@
 //! One topic: the lock over its log and its audience.
 
 mod audience;
+mod exported;
 mod history;
 mod info;
+mod inner;
 mod lifetime;
 mod log;
 mod members;
 mod rank;
 mod shared;
-mod state;
 
 pub use audience::Audience;
+pub use exported::{KeptMessage, TopicState};
 pub use info::TopicInfo;
 pub use lifetime::Upkeep;
 pub use log::{HistoryPage, HistoryPart, Log, ReadFrom, ReplayGap, ReplayPiece, ReplayRequest, Start};
 pub use rank::Rank;
 pub use shared::Shared;
-pub use state::{KeptMessage, TopicState};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use inner::Inner;
 use lifetime::Lifetime;
 use rank::Placed;
 
@@ -48,16 +50,7 @@ pub struct Topic {
     placed: Placed,
     /// One lock over log and audience, so that each outlet hears offsets in order, and a subscriber begins between two messages. Nothing
     /// waits under this lock, and no other topic's lock is taken under it.
-    state: Mutex<State>,
-}
-
-struct State {
-    log: Log,
-    audience: Audience,
-    rule: Arc<Rule>,
-    /// The generation of the configuration that `rule` comes from.
-    generation: u64,
-    lifetime: Lifetime,
+    state: Mutex<Inner>,
 }
 
 /// The topic's life has ended. The caller looks up the name again.
@@ -82,7 +75,7 @@ impl Topic {
             None => Log::new(now),
         };
         let audience = Audience::default();
-        let state = State { log, audience, rule, generation, lifetime: Lifetime::new(now) };
+        let state = Inner { log, audience, rule, generation, lifetime: Lifetime::new(now) };
         Self { name, payer, shared: Arc::clone(shared), placed: Placed::default(), state: Mutex::new(state) }
     }
 
@@ -144,7 +137,7 @@ impl Topic {
     }
 
     /// Makes a message and delivers it, if every outlet has room for it; else `make` is not called.
-    fn deliver(&self, publisher: &Waker, live: &Live, make: impl FnOnce(&mut State) -> Message) -> Result<Published, Gone> {
+    fn deliver(&self, publisher: &Waker, live: &Live, make: impl FnOnce(&mut Inner) -> Message) -> Result<Published, Gone> {
         self.with_living(live, |state| {
             state.audience.follow(&self.name, &self.shared.patterns);
             if let Some(full) = state.audience.outlet_without_room(publisher) {
@@ -244,7 +237,7 @@ impl Topic {
         self.is_misplaced_in(&self.state.lock())
     }
 
-    fn is_misplaced_in(&self, state: &State) -> bool {
+    fn is_misplaced_in(&self, state: &Inner) -> bool {
         self.placed.is_behind(|rank| state.rank(rank))
     }
 
@@ -306,12 +299,12 @@ impl Topic {
     }
 
     /// Replaces the topic's log by `log`, in which its subscribers continue.
-    pub fn begin_anew(&self, log: &mut Log, clock: &Clock) -> Result<(), Gone> {
+    pub fn replace_log(&self, log: &mut Log, clock: &Clock) -> Result<(), Gone> {
         self.with(|state| {
             if state.lifetime.is_over() {
                 return Err(Gone);
             }
-            self.exchange(state, log, clock);
+            self.switch_log(state, log, clock);
             Ok(())
         })
     }
@@ -320,12 +313,12 @@ impl Topic {
     pub fn begin_empty_in(&self, life: &Arc<StreamLife>, clock: &Clock) {
         self.with(|state| {
             if !state.lifetime.is_over() && !state.log.is_in(life) {
-                self.exchange(state, &mut Log::of_stream(life, life.base(), clock.moment()), clock);
+                self.switch_log(state, &mut Log::of_stream(life, life.base(), clock.moment()), clock);
             }
         });
     }
 
-    fn exchange(&self, state: &mut State, log: &mut Log, clock: &Clock) {
+    fn switch_log(&self, state: &mut Inner, log: &mut Log, clock: &Clock) {
         let after = state.log.known_to();
         log.reach_back(&state.log);
         std::mem::swap(&mut state.log, log);
@@ -335,7 +328,7 @@ impl Topic {
     }
 
     /// Runs `act` under the lock with the rule in force, if the topic lives.
-    fn with_living<R>(&self, live: &Live, act: impl FnOnce(&mut State) -> R) -> Result<R, Gone> {
+    fn with_living<R>(&self, live: &Live, act: impl FnOnce(&mut Inner) -> R) -> Result<R, Gone> {
         self.with(|state| {
             if state.lifetime.is_over() {
                 return Err(Gone);
@@ -346,7 +339,7 @@ impl Topic {
     }
 
     /// Runs `act` under the lock, and adds the change of the history's bytes to the sum of all topics.
-    fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+    fn with<R>(&self, act: impl FnOnce(&mut Inner) -> R) -> R {
         let mut state = self.state.lock();
         let before = state.log.bytes();
         let result = act(&mut state);
@@ -357,41 +350,5 @@ impl Topic {
             self.shared.histories_bytes.fetch_sub(before - after, Ordering::Relaxed);
         }
         result
-    }
-}
-
-impl State {
-    /// Appends a message to the log and offers it to the audience. The log itself or an engine may have assigned its position.
-    fn deliver(&mut self, message: &Message, publisher: &Waker) {
-        self.lifetime.use_at(message.moment);
-        self.log.append(message);
-        self.audience.offer(message, publisher);
-    }
-
-    /// Takes the topic's rule from the configuration in force.
-    fn follow(&mut self, live: &Live, name: &TopicName) {
-        let generation = live.generation();
-        if self.generation != generation {
-            self.generation = generation;
-            self.rule = Arc::clone(live.load().rules.of(name));
-        }
-    }
-
-    fn rank(&self, rank: Rank) -> u64 {
-        self.lifetime.rank(rank, self.audience.named(), self.log.kept_since())
-    }
-
-    fn start(&mut self, wanted: ReplayRequest<'_>, now: Moment) -> Start {
-        self.expire(now);
-        self.log.start(wanted, self.rule.last)
-    }
-
-    fn expire(&mut self, now: Moment) {
-        self.log.expire(&self.rule, now);
-    }
-
-    fn die(&mut self) {
-        self.lifetime.end();
-        self.log.end();
     }
 }

@@ -15,6 +15,7 @@ use registry::Registry;
 
 use super::payer::Payer;
 use super::refusal::PublishError;
+use super::stream::Engine;
 use super::topic::{Gone, Published, Shared, Topic};
 use crate::clock::{Clock, Moment};
 use crate::config::Live;
@@ -63,6 +64,16 @@ impl Topics {
         &self.live
     }
 
+    /// The counts of the process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The engine, if there is one.
+    pub fn engine(&self) -> Option<&Arc<dyn Engine>> {
+        self.shared.other_gateways.engine()
+    }
+
     /// The clock of all topics.
     pub fn clock(&self) -> &Clock {
         &self.clock
@@ -80,7 +91,7 @@ impl Topics {
 
     /// Runs `act` on the topic named `name`, as [`Topics::open`] finds or makes it. If the topic dies before `act` has its lock, `act` is
     /// run again on the next topic of that name.
-    pub fn on_open<R>(
+    pub fn with_topic<R>(
         &self,
         name: &TopicName,
         payer: Option<&Payer>,
@@ -95,14 +106,14 @@ impl Topics {
         }
     }
 
-    /// Does what [`Topics::on_open`] does for a delivery. After a message, histories are trimmed and the topic's upkeep is scheduled.
+    /// Does what [`Topics::with_topic`] does for a delivery. After a message, histories are trimmed and the topic's upkeep is scheduled.
     pub fn deliver(
         &self,
         name: &TopicName,
         payer: Option<&Payer>,
         deliver: impl FnMut(&Topic) -> Result<Published, Gone>,
     ) -> Result<Published, PublishError> {
-        let (topic, published) = self.on_open(name, payer, deliver)?;
+        let (topic, published) = self.with_topic(name, payer, deliver)?;
         match &published {
             Published::NoRoom(_) => self.metrics.limit_hit(LimitKey::InboxBytes),
             Published::At(.., is_misplaced) => self.after_message(&topic, *is_misplaced),

@@ -36,7 +36,7 @@ impl Listener {
             match self.next().await {
                 Ok((stream, peer)) => self.reception.welcome(stream, peer),
                 Err(error) if is_exhausted(&error) => {
-                    self.reception.rouse(); // connections that were accepted before do not wait for the refusal
+                    self.reception.wake(); // connections that were accepted before do not wait for the refusal
                     self.reception.limit_hit(LimitKey::Fds);
                     if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {
                         told = Some(Instant::now());
@@ -57,7 +57,7 @@ impl Listener {
         poll_fn(|cx| {
             let accepted = accepting.as_mut().poll(cx);
             if accepted.is_pending() {
-                self.reception.rouse();
+                self.reception.wake();
             }
             accepted
         })

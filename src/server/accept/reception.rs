@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use super::accepted::Accepted;
 use super::bound::UNSENT_BYTES;
 use super::proxy_header::{PROXY_HEADER_BYTES_MAX, read_proxy_header};
+use crate::client_address::counting_unit;
 use crate::config::{Config, Live, UNIX_PEER};
-use crate::hub::counted_as;
 use crate::metrics::{LimitKey, RejectReason};
 use crate::server::connection::{Http, TlsInForce};
 use crate::server::limits::{PendingHandshakes, PendingPlace, Rejections};
@@ -40,7 +40,7 @@ pub struct Reception {
 }
 
 impl Reception {
-    /// Hands an accepted connection to its shard or to HTTP. The shard sees the connection after [`Reception::rouse`].
+    /// Hands an accepted connection to its shard or to HTTP. The shard sees the connection after [`Reception::wake`].
     pub fn welcome(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let config = self.live.load();
         if peer.ip() == UNIX_PEER
@@ -58,8 +58,8 @@ impl Reception {
     }
 
     /// Wakes the shards that were given connections.
-    pub fn rouse(&self) {
-        self.sessions.iter().for_each(|shards| shards.rouse());
+    pub fn wake(&self) {
+        self.sessions.iter().for_each(|shards| shards.wake());
     }
 
     /// Counts one hit of `limit`.
@@ -73,7 +73,7 @@ impl Reception {
     }
 
     fn take_place(&self, peer: SocketAddr, config: &Config) -> Option<PendingPlace> {
-        let address = (!is_trusted_proxy(peer.ip(), &config.server)).then(|| counted_as(peer.ip()));
+        let address = (!is_trusted_proxy(peer.ip(), &config.server)).then(|| counting_unit(peer.ip()));
         self.pending.take(address, &config.limits).map_err(|limit| self.rejections.count_pending(limit, peer.ip())).ok()
     }
 
@@ -103,13 +103,13 @@ impl Reception {
         let rejected = match timeout_at(until, read_client(stream)).await {
             Ok(Ok((stream, None))) => {
                 self.receive(stream, peer, until, pending, config);
-                return self.rouse();
+                return self.wake();
             }
             Ok(Ok((stream, Some(client)))) => {
                 let Some(own) = self.take_place(client, &config) else { return };
                 drop(pending);
                 self.receive(stream, client, until, own, config);
-                return self.rouse();
+                return self.wake();
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => (RejectReason::BadUpgrade, error.to_string()),
             Ok(Err(error)) => return tracing::trace!(%error, %peer, "connection ended"),

@@ -27,7 +27,7 @@ use crate::server::request::{BodyError, BodyLines, Bounds, Caller, Query, read_b
 use crate::server::response::{Answer, Problem, of_type};
 use crate::server::streaming::wire_of_body;
 use crate::server::websocket::required;
-use crate::session::Surroundings;
+use crate::session::Services;
 use crate::shard::Shards;
 use crate::topic_name::TopicName;
 
@@ -72,7 +72,7 @@ pub struct Api {
 impl Api {
     /// An API that uses these parts of the gateway. `directory` finds the sessions that `/emulation` addresses.
     pub fn new(
-        surroundings: &Surroundings,
+        services: &Services,
         hub: &Arc<Hub>,
         shards: &Arc<Shards>,
         metrics: &Arc<Metrics>,
@@ -80,7 +80,7 @@ impl Api {
         accounts: &Accounts,
         directory: Directory,
     ) -> Self {
-        let Surroundings { auth, live, clock, .. } = surroundings;
+        let Services { auth, live, clock, .. } = services;
         Self {
             auth: Arc::clone(auth),
             live: Arc::clone(live),

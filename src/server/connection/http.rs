@@ -16,8 +16,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::progress::{Ended, Phase, Progress};
 use super::timed_stream::TimedStream;
+use crate::client_address::counting_unit;
 use crate::config::{Limits, Live};
-use crate::hub::counted_as;
 use crate::metrics::{LimitKey, RejectReason};
 use crate::server::entry::Granted;
 use crate::server::limits::{Accounts, HttpConnections, Rejections};
@@ -104,7 +104,7 @@ impl Http {
             return Ok(());
         }
         let is_proxy = is_trusted_proxy(peer.ip(), &self.live.load().server);
-        progress.hold(self.connections.enter((!is_proxy).then(|| counted_as(peer.ip())))?);
+        progress.hold(self.connections.enter((!is_proxy).then(|| counting_unit(peer.ip())))?);
         Ok(())
     }
 

@@ -77,7 +77,7 @@ mod tests {
     use super::super::testing::TestGateway;
     use super::*;
     use crate::config::GrantLists;
-    use crate::session::Surroundings;
+    use crate::session::Services;
 
     /// PROTOCOL 8: a removed key closes with 4001 also if the reload comes between the upgrade and the arrival of the
     /// session in its shard. The bug: such a session kept its grants until the next reload.
@@ -94,7 +94,7 @@ mod tests {
             commands_per_second: None,
         });
         let gateway = TestGateway::new(config);
-        let Surroundings { auth, live, .. } = &*gateway.surroundings;
+        let Services { auth, live, .. } = &*gateway.services;
         let expected = gateway.expect(auth.identify("its secret key").map(Some)).await;
         auth.reload(&without.auth).unwrap();
         live.replace(&without);

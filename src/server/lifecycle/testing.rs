@@ -13,14 +13,14 @@ use crate::dialect::{Dialect, Encoding};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::server::limits::Admission;
-use crate::session::{self, Opening, Purpose, Surroundings};
+use crate::session::{self, Opening, Purpose, Services};
 use crate::session_id::SessionId;
 use crate::shard::{Arrived, Expected, NewSession, Shards, Stream};
 
 /// The parts that admit a session whose upgrade was granted.
 pub struct TestGateway {
     /// The parts that sessions share.
-    pub surroundings: Arc<Surroundings>,
+    pub services: Arc<Services>,
     /// Counts the sessions.
     pub admission: Arc<Admission>,
     /// One shard.
@@ -36,16 +36,17 @@ impl TestGateway {
         let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
         let shards = Shards::start(1, &hub, &live, &metrics, &clock).unwrap();
         let admission = Admission::new(Arc::clone(&live), usize::MAX, None);
-        Self { surroundings: Arc::new(Surroundings { auth, live, clock, guesses: Arc::new(()) }), admission, shards }
+        Self { services: Arc::new(Services { auth, live, clock, failures: Arc::new(()) }), admission, shards }
     }
 
     /// Admits a native session, whose 101 is under way then.
     pub async fn expect(&self, identity: Result<Option<Arc<Identity>>, AuthError>) -> Expected {
         let (id, address) = (SessionId::random(), ([127, 0, 0, 1], 1).into());
         let opening = Opening { id, purpose: Purpose::Native { topics: Vec::new(), last: None }, identity, agreement: None };
-        let variant = Encoding::websocket(Dialect::Json, None);
-        let (reader, permit) = (session::open(opening, &self.surroundings), Box::new(self.admission.admit([127, 0, 0, 1].into()).unwrap()));
-        self.shards.expect(NewSession { id, address, variant, reader, permit, subscribes_at_once: false }).await
+        let encoding = Encoding::websocket(Dialect::Json, None);
+        let (reader, permit) =
+            (session::open_websocket(opening, &self.services), Box::new(self.admission.admit([127, 0, 0, 1].into()).unwrap()));
+        self.shards.expect(NewSession { id, address, encoding, reader, permit, subscribes_at_once: false }).await
     }
 
     /// Sends a session's socket to its shard. Returns the client's end.

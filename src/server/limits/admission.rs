@@ -9,10 +9,10 @@ use hyper::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::client_address::counting_unit;
 use crate::codes::ErrorCode;
 use crate::config::Live;
 use crate::hub::Engine;
-use crate::hub::counted_as;
 use crate::metrics::RejectReason;
 use crate::server::response::Problem;
 use crate::shard::Shards;
@@ -102,7 +102,7 @@ impl Admission {
 
     /// A place for a session from `address`.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refusal> {
-        let address = counted_as(address);
+        let address = counting_unit(address);
         let config = self.live.load();
         let mut counts = self.counts.lock();
         if self.is_draining() {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use hyper::StatusCode;
 use parking_lot::Mutex;
 
+use crate::client_address::counting_unit;
 use crate::clock::{Clock, Moment};
 use crate::codes::ErrorCode;
 use crate::config::Live;
-use crate::hub::counted_as;
 use crate::metrics::{LimitKey, Metrics};
 use crate::server::response::Problem;
-use crate::session::Guesses;
+use crate::session::FailureLimit;
 
 /// How long failures are added up, and how long an address with too many waits then.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ struct Window {
     failures: u32,
 }
 
-impl Guesses for Failures {
+impl FailureLimit for Failures {
     fn may_try(&self, address: IpAddr) -> bool {
         self.check(address).is_ok()
     }
@@ -59,7 +59,7 @@ impl Failures {
         let most = self.live.load().limits.failures_per_minute;
         let now = self.clock.moment();
         let by_address = self.by_address.lock();
-        let Some(window) = by_address.get(&counted_as(address)) else { return Ok(()) };
+        let Some(window) = by_address.get(&counting_unit(address)) else { return Ok(()) };
         let elapsed = now.since(window.since);
         if window.failures < most || elapsed >= WINDOW {
             return Ok(());
@@ -86,7 +86,7 @@ impl Failures {
                 return;
             }
         }
-        let window = by_address.entry(counted_as(address)).or_insert(Window { since: now, failures: 0 });
+        let window = by_address.entry(counting_unit(address)).or_insert(Window { since: now, failures: 0 });
         if now.since(window.since) >= WINDOW {
             *window = Window { since: now, failures: 0 };
         }

@@ -16,13 +16,13 @@ use crate::server::entry::{Granted, Refused};
 use crate::server::limits::{Accounts, Admission};
 use crate::server::request::{BodyError, Fields, Head, Query, Sender, credential, read_body};
 use crate::server::response::Problem;
-use crate::session::{Emulated, Surroundings, emulate};
+use crate::session::{EmulatedOpening, Services, open_emulated};
 use crate::session_id::SessionId;
 use crate::shard::{NewSession, Shards};
 
 /// Grants requests for Centrifugo's transports over HTTP.
 pub struct EmulatedStreams {
-    surroundings: Arc<Surroundings>,
+    services: Arc<Services>,
     admission: Arc<Admission>,
     shards: Arc<Shards>,
     accounts: Accounts,
@@ -31,16 +31,10 @@ pub struct EmulatedStreams {
 }
 
 impl EmulatedStreams {
-    /// Sessions live in `shards`, share `surroundings` and count in `admission`. Clients address the gateway as `node`.
-    pub fn new(
-        surroundings: &Arc<Surroundings>,
-        admission: &Arc<Admission>,
-        shards: &Arc<Shards>,
-        accounts: &Accounts,
-        node: &Arc<str>,
-    ) -> Self {
-        let (surroundings, admission, shards) = (Arc::clone(surroundings), Arc::clone(admission), Arc::clone(shards));
-        Self { surroundings, admission, shards, accounts: accounts.clone(), node: Arc::clone(node) }
+    /// Sessions live in `shards`, share `services` and count in `admission`. Clients address the gateway as `node`.
+    pub fn new(services: &Arc<Services>, admission: &Arc<Admission>, shards: &Arc<Shards>, accounts: &Accounts, node: &Arc<str>) -> Self {
+        let (services, admission, shards) = (Arc::clone(services), Arc::clone(admission), Arc::clone(shards));
+        Self { services, admission, shards, accounts: accounts.clone(), node: Arc::clone(node) }
     }
 
     /// The first command, from the query.
@@ -53,7 +47,7 @@ impl EmulatedStreams {
 
     /// The first command, from the body. Its bytes count in `http_bytes` until the session has handled it.
     pub async fn first_of_body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Refused> {
-        let limits = &self.surroundings.live.load().limits;
+        let limits = &self.services.live.load().limits;
         match read_body(headers, body, limits.frame_bytes, limits.body_timeout, &self.accounts.bytes).await {
             Ok((first, held)) => Ok(held.into_holding(first)),
             Err(error) => {
@@ -77,7 +71,7 @@ impl EmulatedStreams {
         address: SocketAddr,
     ) -> Result<Granted, Refused> {
         let credential = credential(head.fields, &Query::new(head.query))?;
-        let (auth, failures) = (&self.surroundings.auth, &self.accounts.failures);
+        let (auth, failures) = (&self.services.auth, &self.accounts.failures);
         let identity = match &credential {
             None => Ok(auth.anonymous()),
             Some(text) => {
@@ -96,8 +90,8 @@ impl EmulatedStreams {
         let session = NewSession {
             id,
             address,
-            variant: Encoding { dialect: Dialect::Centrifugo(wire), framing: transport.framing(has_chunks(head.version)) },
-            reader: emulate(Emulated { id, wire, identity, first, node: Arc::clone(&self.node) }, &self.surroundings),
+            encoding: Encoding { dialect: Dialect::Centrifugo(wire), framing: transport.framing(has_chunks(head.version)) },
+            reader: open_emulated(EmulatedOpening { id, wire, identity, first, node: Arc::clone(&self.node) }, &self.services),
             permit: Box::new(pass),
             subscribes_at_once: false,
         };

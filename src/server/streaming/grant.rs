@@ -21,7 +21,7 @@ use crate::server::entry::{Granted, Refused};
 use crate::server::limits::{Accounts, Admission, Failures, Rates, bucket_of};
 use crate::server::request::{Fields, Head, Query, QueryError, Sender, credential};
 use crate::server::response::Problem;
-use crate::session::{Charge, Listening, SubscribeOptions, Surroundings, listen};
+use crate::session::{Charge, Services, StreamOpening, SubscribeOptions, open_stream};
 use crate::session_id::SessionId;
 use crate::shard::{NewSession, Shards};
 use crate::topic_name::{Pattern, TopicNameError};
@@ -33,7 +33,7 @@ const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
 
 /// Grants requests for streams.
 pub struct Streams {
-    surroundings: Arc<Surroundings>,
+    services: Arc<Services>,
     admission: Arc<Admission>,
     shards: Arc<Shards>,
     failures: Arc<Failures>,
@@ -42,18 +42,12 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Sessions live in `shards`, share `surroundings`, count in `admission` and have their topics in `hub`. `accounts` count
+    /// Sessions live in `shards`, share `services`, count in `admission` and have their topics in `hub`. `accounts` count
     /// bad credentials and work units.
-    pub fn new(
-        surroundings: &Arc<Surroundings>,
-        admission: &Arc<Admission>,
-        shards: &Arc<Shards>,
-        accounts: &Accounts,
-        hub: &Arc<Hub>,
-    ) -> Self {
-        let (surroundings, admission) = (Arc::clone(surroundings), Arc::clone(admission));
+    pub fn new(services: &Arc<Services>, admission: &Arc<Admission>, shards: &Arc<Shards>, accounts: &Accounts, hub: &Arc<Hub>) -> Self {
+        let (services, admission) = (Arc::clone(services), Arc::clone(admission));
         let (failures, rates) = (Arc::clone(&accounts.failures), Arc::clone(&accounts.rates));
-        Self { surroundings, admission, shards: Arc::clone(shards), failures, rates, hub: Arc::clone(hub) }
+        Self { services, admission, shards: Arc::clone(shards), failures, rates, hub: Arc::clone(hub) }
     }
 
     /// Checks a request, and takes a place for its session. A refusal has no effect.
@@ -64,19 +58,19 @@ impl Streams {
         from: &Sender<'_>,
         address: SocketAddr,
     ) -> Result<Granted, Refused> {
-        let listening = self.check(kind, head, address)?;
+        let opening = self.check(kind, head, address)?;
         let pass = self
             .admission
             .admit_stream(address.ip(), &self.shards)
             .map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
-        let charge = self.charge(&listening, credential(head.fields, &Query::new(head.query))?.is_some(), address)?;
-        self.make_topic(&listening, address)?;
-        let dialect = if listening.is_raw { Dialect::Raw } else { Dialect::Json };
+        let charge = self.charge(&opening, credential(head.fields, &Query::new(head.query))?.is_some(), address)?;
+        self.make_topic(&opening, address)?;
+        let dialect = if opening.is_raw { Dialect::Raw } else { Dialect::Json };
         let session = NewSession {
-            id: listening.id,
+            id: opening.id,
             address,
-            variant: Encoding { dialect, framing: kind.framing(has_chunks(head.version)) },
-            reader: listen(listening, charge, &self.surroundings),
+            encoding: Encoding { dialect, framing: kind.framing(has_chunks(head.version)) },
+            reader: open_stream(opening, charge, &self.services),
             permit: Box::new(pass),
             subscribes_at_once: true,
         };
@@ -85,10 +79,10 @@ impl Streams {
 
     /// Charges a stream (PROTOCOL section 7): at first what its request alone shows. The result charges the rest, once
     /// its patterns are matched.
-    fn charge(&self, listening: &Listening, by_credential: bool, address: SocketAddr) -> Result<Charge, Refused> {
-        let identity = Some(&*listening.identity).filter(|_| by_credential);
-        let (payer, rate) = bucket_of(identity, address.ip(), &self.surroundings.live.load().limits);
-        self.rates.take(&payer, rate, 1 + listening.units()).map_err(|wait| {
+    fn charge(&self, opening: &StreamOpening, by_credential: bool, address: SocketAddr) -> Result<Charge, Refused> {
+        let identity = Some(&*opening.identity).filter(|_| by_credential);
+        let (payer, rate) = bucket_of(identity, address.ip(), &self.services.live.load().limits);
+        self.rates.take(&payer, rate, 1 + opening.units()).map_err(|wait| {
             let detail = "past limits.commands_per_second, of which a stream takes as much as a subscribe";
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail);
             Refused(RejectReason::CommandsPerSecond, problem.retry_after(wait.as_secs_f64().ceil() as u64))
@@ -99,10 +93,10 @@ impl Streams {
 
     /// Makes the first topic of the stream that can be made, because a stream without any topic would end at once.
     /// Topics that can't be made are told by an error in the stream.
-    fn make_topic(&self, listening: &Listening, address: SocketAddr) -> Result<(), Refused> {
+    fn make_topic(&self, opening: &StreamOpening, address: SocketAddr) -> Result<(), Refused> {
         let payer = Payer::of_address(address.ip());
         let mut refused = Ok(());
-        for pattern in listening.topics.iter().flatten().filter(|pattern| listening.identity.grants.may_subscribe(pattern)) {
+        for pattern in opening.topics.iter().flatten().filter(|pattern| opening.identity.grants.may_subscribe(pattern)) {
             let Some(name) = pattern.as_name() else { return Ok(()) }; // a pattern needs no topic
             refused = self.hub.make(&name, Some(&payer));
             if refused.is_ok() {
@@ -113,7 +107,7 @@ impl Streams {
     }
 
     /// Checks a request.
-    pub fn check<'a>(&self, kind: Kind, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<Listening, Refused> {
+    pub fn check<'a>(&self, kind: Kind, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<StreamOpening, Refused> {
         let bad = |problem| Refused(RejectReason::BadUpgrade, problem);
         if accepted(head.fields, kind) == Accepted::No {
             let detail = format!("this path answers {}, which the request's Accept does not take", kind.media_type());
@@ -138,7 +132,7 @@ impl Streams {
         };
         let identity = self.identity(head.fields, &query, &topics, address)?;
         let tells_position = kind == Kind::Events;
-        Ok(Listening { id: SessionId::random(), identity, topics, options, is_raw, tells_position })
+        Ok(StreamOpening { id: SessionId::random(), identity, topics, options, is_raw, tells_position })
     }
 
     /// The identity of the sender, who must have a grant for at least one of `topics`.
@@ -150,7 +144,7 @@ impl Streams {
         address: SocketAddr,
     ) -> Result<Arc<Identity>, Refused> {
         let refused = |problem| Refused(RejectReason::Unauthorized, problem);
-        let auth = &self.surroundings.auth;
+        let auth = &self.services.auth;
         let credential = credential(fields, query)?;
         let identity = match &credential {
             None => auth.anonymous(),

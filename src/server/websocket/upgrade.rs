@@ -19,29 +19,29 @@ use crate::server::entry::{Granted, Refused};
 use crate::server::limits::{Admission, Failures};
 use crate::server::request::{Fields, Head, Query, credential};
 use crate::server::response::Problem;
-use crate::session::{self, Opening, Purpose, Surroundings};
+use crate::session::{self, Opening, Purpose, Services};
 use crate::session_id::SessionId;
 use crate::shard::NewSession;
 use crate::topic_name::Pattern;
 
 /// Grants handshakes.
 pub struct Upgrades {
-    surroundings: Arc<Surroundings>,
+    services: Arc<Services>,
     admission: Arc<Admission>,
     failures: Arc<Failures>,
     hub: Arc<Hub>,
 }
 
 impl Upgrades {
-    /// Sessions share `surroundings`, count in `admission` and have their topics in `hub`. `failures` counts bad credentials.
-    pub fn new(surroundings: &Arc<Surroundings>, admission: &Arc<Admission>, failures: &Arc<Failures>, hub: &Arc<Hub>) -> Self {
-        let (surroundings, admission) = (Arc::clone(surroundings), Arc::clone(admission));
-        Self { surroundings, admission, failures: Arc::clone(failures), hub: Arc::clone(hub) }
+    /// Sessions share `services`, count in `admission` and have their topics in `hub`. `failures` counts bad credentials.
+    pub fn new(services: &Arc<Services>, admission: &Arc<Admission>, failures: &Arc<Failures>, hub: &Arc<Hub>) -> Self {
+        let (services, admission) = (Arc::clone(services), Arc::clone(admission));
+        Self { services, admission, failures: Arc::clone(failures), hub: Arc::clone(hub) }
     }
 
     /// Checks a handshake, and takes a place for its session. A refusal has no effect.
     pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, address: SocketAddr) -> Result<Granted, Refused> {
-        let config = self.surroundings.live.load();
+        let config = self.services.live.load();
         let target = target(head.path, &config).ok_or_else(|| {
             tracing::trace!(path = head.path, "no such path");
             Refused(RejectReason::NotFound, Problem::not_found("no WebSocket is spoken on this path"))
@@ -58,10 +58,10 @@ impl Upgrades {
         }
         let extensions = opening.agreement.as_ref().map(|agreed| agreed.response.clone());
         let window = opening.agreement.as_ref().map(|agreed| agreed.window);
-        let (id, variant) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window));
+        let (id, encoding) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window));
         let subscribes_at_once = opening.purpose.subscribes_at_once();
-        let reader = session::open(opening, &self.surroundings);
-        let session = NewSession { id, address, variant, reader, permit: Box::new(pass), subscribes_at_once };
+        let reader = session::open_websocket(opening, &self.services);
+        let session = NewSession { id, address, encoding, reader, permit: Box::new(pass), subscribes_at_once };
         Ok(Granted { head: Switching::new(key, subprotocol, extensions).written(), session })
     }
 
@@ -77,10 +77,10 @@ impl Upgrades {
         let purpose = purpose(target, &query, subprotocol)?;
         let credential = credential(head.fields, &query)?;
         let identity = match &credential {
-            None => Ok(self.surroundings.auth.anonymous()),
+            None => Ok(self.services.auth.anonymous()),
             Some(text) => {
                 self.failures.check(address).map_err(|problem| Refused(RejectReason::Unauthorized, problem))?;
-                self.surroundings.auth.identify(text).map(Some)
+                self.services.auth.identify(text).map(Some)
             }
         };
         may_open(&purpose, &identity, credential.as_ref())?;

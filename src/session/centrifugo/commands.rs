@@ -3,30 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::beginning::Beginning;
+use super::admin;
 use super::label::op;
-use super::orders;
+use super::new_subscription::NewSubscription;
 use super::pending::{History, Pending, Presence, Unsubscribe};
-use super::refusal::{Refusal, named, named_if_any};
-use super::spoken_for::ByRequests;
+use super::refusal::{Refusal, topic_if_valid, topic_of};
+use super::session_address::EmulatedAddress;
 use super::subscriber::Subscriber;
 use crate::auth::AuthError;
 use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::config::Limits;
-use crate::dialect::centrifugo::{Asked, Command, Connect, ConnectResult, Disconnect, ErrorReply, Reply, SpokenFor, SubscribeResult, Wire};
+use crate::dialect::centrifugo::{
+    Command, Connect, ConnectResult, Disconnect, EmulationKeys, ErrorReply, Operation, Reply, SubscribeResult, Wire,
+};
 use crate::dialect::json_read::is_json_text;
 use crate::hub::{Extra, PayloadKind, Publication, PublishError};
 use crate::metrics::{CloseReason, LimitKey, PublishSource};
 use crate::position::Position;
 use crate::session::command_rate::Verdict;
-use crate::session::opening::Unidentified;
+use crate::session::opening::IdentifyError;
 use crate::session::principal::{Principal, next_check};
 use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::work;
 use crate::session_id::MemberInfo;
-use crate::shard::{Answer, HeldInput, Order, SessionContext};
+use crate::shard::{AdminCommand, Answer, HeldInput, SessionContext};
 use crate::topic_name::TopicName;
 
 /// The most commands of one session that are executed in one call, so that other sessions are served.
@@ -52,7 +54,7 @@ pub struct Centrifugo {
     /// The commands of a frame that are not executed yet.
     unread: Vec<u8>,
     /// The address of an emulated session, whose commands come in requests.
-    by_requests: Option<ByRequests>,
+    emulated_address: Option<EmulatedAddress>,
 }
 
 /// The stage of a session, with the moment at which the stage began.
@@ -68,7 +70,7 @@ enum Stage {
 
 impl Centrifugo {
     /// A session that opens at `now`.
-    pub fn new(wire: Wire, principal: Principal, by_requests: Option<ByRequests>, limits: &Limits, now: Moment) -> Self {
+    pub fn new(wire: Wire, principal: Principal, emulated_address: Option<EmulatedAddress>, limits: &Limits, now: Moment) -> Self {
         Self {
             wire,
             subscriber: Subscriber::new(principal),
@@ -77,64 +79,64 @@ impl Centrifugo {
             pending: None,
             publishes: Publishes::default(),
             unread: Vec::new(),
-            by_requests,
+            emulated_address,
         }
     }
 
     /// Whether the next command may be executed.
-    fn may_go_on(&self) -> bool {
+    fn may_execute_next(&self) -> bool {
         self.pending.is_none() && self.publishes.has_room()
     }
 
     /// Executes commands of `frame`. Returns how many bytes of the frame they took.
-    fn act_on(&mut self, frame: &[u8], context: &mut SessionContext<'_>) -> usize {
-        let (mut used, mut acted) = (0, 0);
+    fn execute_frame(&mut self, frame: &[u8], context: &mut SessionContext<'_>) -> usize {
+        let (mut used, mut executed) = (0, 0);
         loop {
             let Ok((text, taken)) = self.wire.split(&frame[used..]) else {
                 disconnect_as_unreadable(context);
                 return frame.len();
             };
             used += taken;
-            acted += 1;
-            self.act(text, context);
-            if used == frame.len() || !self.may_go_on() || !context.is_open() {
+            executed += 1;
+            self.execute_command(text, context);
+            if used == frame.len() || !self.may_execute_next() || !context.is_open() {
                 return used;
             }
-            if acted == COMMANDS_PER_READ || !context.can_go_on() {
-                context.hold();
+            if executed == COMMANDS_PER_READ || !context.may_execute() {
+                context.call_again();
                 return used;
             }
         }
     }
 
-    fn act(&mut self, text: &[u8], context: &mut SessionContext<'_>) {
-        let Ok(Command { id, asked }) = self.wire.command(text) else { return disconnect_as_unreadable(context) };
-        match (self.stage, &asked) {
-            (Stage::Refused(_), _) | (_, Asked::Nothing) if id == 0 => return,
+    fn execute_command(&mut self, text: &[u8], context: &mut SessionContext<'_>) {
+        let Ok(Command { id, operation }) = self.wire.command(text) else { return disconnect_as_unreadable(context) };
+        match (self.stage, &operation) {
+            (Stage::Refused(_), _) | (_, Operation::Nothing) if id == 0 => return,
             (Stage::Refused(_), _) => return,
-            (Stage::Opened(_), Asked::Connect(_)) if id > 0 => {}
-            (Stage::Opened(_), _) | (Stage::Connected(_), Asked::Connect(_)) => return disconnect_as_unreadable(context),
+            (Stage::Opened(_), Operation::Connect(_)) if id > 0 => {}
+            (Stage::Opened(_), _) | (Stage::Connected(_), Operation::Connect(_)) => return disconnect_as_unreadable(context),
             (Stage::Connected(_), _) => {}
         }
-        context.count_command(op(&asked));
+        context.count_command(op(&operation));
         if text.len() > context.config().limits.message_bytes {
             context.limit_hit(LimitKey::MessageBytes);
             return Refusal::from(ErrorCode::MessageTooLarge).answer(id, context);
         }
-        if !self.may_command(id, &asked, context) {
+        if !self.may_command(id, &operation, context) {
             return;
         }
-        if let Err(refusal) = self.execute(id, asked, context) {
+        if let Err(refusal) = self.execute(id, operation, context) {
             refusal.answer(id, context);
         }
     }
 
     /// Whether the rate allows the command. If not, the command was refused, or the session closed.
-    fn may_command(&mut self, id: u32, asked: &Asked<'_>, context: &mut SessionContext<'_>) -> bool {
+    fn may_command(&mut self, id: u32, operation: &Operation<'_>, context: &mut SessionContext<'_>) -> bool {
         let found = context.take_work(work::TOPICS_PER_UNIT);
         self.subscriber.principal_mut().charge(found, context);
         let is_returning = matches!(self.stage, Stage::Connected(since) if context.now().since(since) < RETURNING);
-        if matches!(asked, Asked::Subscribe(_)) && is_returning && self.free_subscribes > 0 {
+        if matches!(operation, Operation::Subscribe(_)) && is_returning && self.free_subscribes > 0 {
             self.free_subscribes -= 1;
             return true;
         }
@@ -147,40 +149,40 @@ impl Centrifugo {
     }
 
     /// Executes a command, or returns why it is refused.
-    fn execute(&mut self, id: u32, asked: Asked<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
-        match asked {
-            Asked::Connect(connect) => return self.connect(id, &connect, context),
-            Asked::Send => return Err(Refusal::Disconnect(Disconnect::NOT_AVAILABLE, CloseReason::Policy)),
+    fn execute(&mut self, id: u32, operation: Operation<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
+        match operation {
+            Operation::Connect(connect) => return self.connect(id, &connect, context),
+            Operation::Send => return Err(Refusal::Disconnect(Disconnect::NOT_AVAILABLE, CloseReason::Policy)),
             _ if id == 0 => {}
-            Asked::Subscribe(asked) => return self.subscriber.subscribe(id, &asked, context),
-            Asked::Unsubscribe { channel } => {
-                let topic = named_if_any(&channel)?;
+            Operation::Subscribe(subscribe) => return self.subscriber.subscribe(id, &subscribe, context),
+            Operation::Unsubscribe { channel } => {
+                let topic = topic_if_valid(&channel)?;
                 self.begin(Pending::Unsubscribe(Unsubscribe::new(id, topic, context)), context);
             }
-            Asked::Publish { channel, data } => return self.publish(id, &named(&channel)?, data, context),
-            Asked::Presence { channel } => {
-                let presence = Presence::new(id, named(&channel)?, false, &self.subscriber, context)?;
+            Operation::Publish { channel, data } => return self.publish(id, &topic_of(&channel)?, data, context),
+            Operation::Presence { channel } => {
+                let presence = Presence::new(id, topic_of(&channel)?, false, &self.subscriber, context)?;
                 self.begin(Pending::Presence(presence), context);
             }
-            Asked::PresenceStats { channel } => {
-                let presence = Presence::new(id, named(&channel)?, true, &self.subscriber, context)?;
+            Operation::PresenceStats { channel } => {
+                let presence = Presence::new(id, topic_of(&channel)?, true, &self.subscriber, context)?;
                 self.begin(Pending::Presence(presence), context);
             }
-            Asked::History(asked) => {
-                let history = History::new(id, &asked, &self.subscriber, context)?;
+            Operation::History(history) => {
+                let history = History::new(id, &history, &self.subscriber, context)?;
                 self.begin(Pending::History(history), context);
             }
-            Asked::Refresh { token } => return self.refresh(id, &token, context),
-            Asked::SubRefresh { channel, token } => return self.subscriber.refresh_subscription(id, &channel, &token, context),
-            Asked::Ping | Asked::Rpc => return Err(Refusal::Error(ErrorReply::NOT_AVAILABLE, ErrorCode::UnknownOp)),
-            Asked::Nothing => return Err(Refusal::unreadable()),
+            Operation::Refresh { token } => return self.refresh(id, &token, context),
+            Operation::SubRefresh { channel, token } => return self.subscriber.refresh_subscription(id, &channel, &token, context),
+            Operation::Ping | Operation::Rpc => return Err(Refusal::Error(ErrorReply::NOT_AVAILABLE, ErrorCode::UnknownOp)),
+            Operation::Nothing => return Err(Refusal::unreadable()),
         }
         Ok(())
     }
 
     /// Executes a command, or keeps it while its answer is pending.
     fn begin(&mut self, command: Pending, context: &mut SessionContext<'_>) {
-        self.pending = command.go_on(&mut self.subscriber, context).map(Box::new);
+        self.pending = command.resume(&mut self.subscriber, context).map(Box::new);
     }
 
     fn publish(&mut self, id: u32, topic: &TopicName, data: &[u8], context: &mut SessionContext<'_>) -> Result<(), Refusal> {
@@ -199,18 +201,18 @@ impl Centrifugo {
         let extra = Arc::new(Extra { publisher: Some(self.subscriber.member(topic)), tags: Vec::new() });
         let publication = Publication { extra: Some(&extra), ..Publication::new(data, kind, PublishSource::Session) };
         match self.publishes.publish(topic, &publication, || id, 0, context) {
-            Answer::Ready(published) => tell_published(id, published, context),
-            Answer::Pending => self.tell_answers(context),
+            Answer::Ready(published) => send_published(id, published, context),
+            Answer::Pending => self.send_answers(context),
         }
         Ok(())
     }
 
     /// Sends the answers to publishes that are ready.
-    fn tell_answers(&mut self, context: &mut SessionContext<'_>) {
+    fn send_answers(&mut self, context: &mut SessionContext<'_>) {
         while context.is_open()
             && let Some((id, published)) = self.publishes.next_answer(context)
         {
-            tell_published(id, published, context);
+            send_published(id, published, context);
         }
     }
 
@@ -218,35 +220,36 @@ impl Centrifugo {
         if !connect.token.is_empty() {
             let identity = self.subscriber.principal().identify(&connect.token, context);
             let identity = identity.map_err(|error| self.refused(&error, context))?;
-            self.subscriber.principal_mut().become_identity(identity, context);
+            self.subscriber.principal_mut().set_identity(identity, context);
         }
-        if !self.subscriber.principal().is_known() {
+        if !self.subscriber.principal().has_identity() {
             return Err(Refusal::unreadable());
         }
         self.stage = Stage::Connected(context.now());
-        context.wake_at(Some(context.now())); // computes the deadline anew, for the new stage
+        context.set_deadline(Some(context.now())); // computes the deadline anew, for the new stage
         let ping = context.heartbeat_interval();
-        let own = self.subscriber.own_topics(context).into_iter();
-        let begun: Vec<Beginning> = own.filter_map(|topic| self.subscriber.subscribe_by_itself(topic, connect, context)).collect();
-        let subs: Vec<(&str, SubscribeResult)> = begun.iter().map(|beginning| (beginning.topic.as_str(), beginning.result)).collect();
-        let session = self.by_requests.as_ref().map(|by_requests| by_requests.session(context));
-        let node = self.by_requests.as_ref().map_or("", |by_requests| by_requests.node());
-        let spoken_for = session.as_deref().map(|session| SpokenFor { session, node });
+        let own = self.subscriber.server_side_topics(context).into_iter();
+        let begun: Vec<NewSubscription> = own.filter_map(|topic| self.subscriber.subscribe_server_side(topic, connect, context)).collect();
+        let subs: Vec<(&str, SubscribeResult)> =
+            begun.iter().map(|subscription| (subscription.topic.as_str(), subscription.result)).collect();
+        let session = self.emulated_address.as_ref().map(|emulated_address| emulated_address.session(context));
+        let node = self.emulated_address.as_ref().map_or("", |emulated_address| emulated_address.node());
+        let emulation = session.as_deref().map(|session| EmulationKeys { session, node });
         let (client, expiry) = (self.subscriber.principal().id(), self.subscriber.expiry());
-        context.reply(&Reply::Connect { id, result: &ConnectResult { client, expiry, subs: &subs, ping, spoken_for } });
-        begun.into_iter().for_each(|beginning| beginning.go(context));
+        context.reply(&Reply::Connect { id, result: &ConnectResult { client, expiry, subs: &subs, ping, emulation } });
+        begun.into_iter().for_each(|subscription| subscription.start(context));
         Ok(())
     }
 
     /// The refusal of `connect` with an invalid token. A client whose token has expired may fetch another and connect again.
-    fn refused(&mut self, error: &Unidentified, context: &SessionContext<'_>) -> Refusal {
+    fn refused(&mut self, error: &IdentifyError, context: &SessionContext<'_>) -> Refusal {
         self.stage = match self.stage {
             Stage::Opened(since) => Stage::Refused(since),
             _ => Stage::Refused(context.now()),
         };
         match error {
-            Unidentified::Refused(AuthError::Invalid(_)) => Refusal::Disconnect(Disconnect::INVALID_TOKEN, CloseReason::TokenInvalid),
-            Unidentified::Refused(AuthError::Expired) | Unidentified::TooMany => error.code().into(),
+            IdentifyError::Refused(AuthError::Invalid(_)) => Refusal::Disconnect(Disconnect::INVALID_TOKEN, CloseReason::TokenInvalid),
+            IdentifyError::Refused(AuthError::Expired) | IdentifyError::TooMany => error.code().into(),
         }
     }
 
@@ -255,13 +258,13 @@ impl Centrifugo {
         let user = self.subscriber.principal().user();
         let identity = match self.subscriber.principal().identify(token, context) {
             Ok(identity) if identity.user.as_deref().unwrap_or_default() == user.as_deref().unwrap_or_default() => identity,
-            Ok(_) | Err(Unidentified::Refused(AuthError::Invalid(_))) => return Err(invalid),
-            Err(Unidentified::Refused(AuthError::Expired)) => {
+            Ok(_) | Err(IdentifyError::Refused(AuthError::Invalid(_))) => return Err(invalid),
+            Err(IdentifyError::Refused(AuthError::Expired)) => {
                 return Err(Refusal::Disconnect(Disconnect::EXPIRED, CloseReason::TokenExpired));
             }
-            Err(too_many @ Unidentified::TooMany) => return Err(too_many.code().into()),
+            Err(too_many @ IdentifyError::TooMany) => return Err(too_many.code().into()),
         };
-        self.subscriber.principal_mut().become_identity(identity, context);
+        self.subscriber.principal_mut().set_identity(identity, context);
         let (client, expiry) = (self.subscriber.principal().id(), self.subscriber.expiry());
         context.reply(&Reply::Refresh { id, client, expiry });
         self.subscriber.end_uncovered(context);
@@ -276,27 +279,27 @@ impl Protocol for Centrifugo {
         self.subscriber.principal()
     }
 
-    fn open(&mut self, context: &mut SessionContext<'_>) {
-        self.reload(context); // a reload after the session was granted did not reach it
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
+        self.on_reload(context); // a reload after the session was granted did not reach it
     }
 
     /// Executes the commands of one frame. Keeps those behind a pending command.
-    fn hear(&mut self, frame: &[u8], _: bool, context: &mut SessionContext<'_>) {
-        let used = self.act_on(frame, context);
+    fn on_message(&mut self, frame: &[u8], _: bool, context: &mut SessionContext<'_>) {
+        let used = self.execute_frame(frame, context);
         if used < frame.len() && context.is_open() {
             self.unread = frame[used..].to_vec();
         }
     }
 
-    fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool {
-        self.publishes.go_on(context);
-        self.tell_answers(context);
+    fn resume(&mut self, context: &mut SessionContext<'_>) -> bool {
+        self.publishes.submit_waiting(context);
+        self.send_answers(context);
         if let Some(command) = self.pending.take() {
             self.begin(*command, context);
         }
-        if self.may_go_on() && !self.unread.is_empty() {
+        if self.may_execute_next() && !self.unread.is_empty() {
             let mut frame = std::mem::take(&mut self.unread);
-            let used = self.act_on(&frame, context);
+            let used = self.execute_frame(&frame, context);
             frame.drain(..used);
             self.unread = if frame.is_empty() { Vec::new() } else { frame };
         }
@@ -304,7 +307,7 @@ impl Protocol for Centrifugo {
     }
 
     fn accepts_messages(&self) -> bool {
-        self.may_go_on() && self.unread.is_empty()
+        self.may_execute_next() && self.unread.is_empty()
     }
 
     fn held(&self) -> HeldInput {
@@ -333,11 +336,11 @@ impl Protocol for Centrifugo {
         }
     }
 
-    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        matches!(self.stage, Stage::Connected(_)) && orders::execute(&mut self.subscriber, order, context)
+    fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
+        matches!(self.stage, Stage::Connected(_)) && admin::execute(&mut self.subscriber, command, context)
     }
 
-    fn reload(&mut self, context: &mut SessionContext<'_>) {
+    fn on_reload(&mut self, context: &mut SessionContext<'_>) {
         match self.subscriber.principal_mut().renew() {
             Ok(()) => self.subscriber.end_uncovered(context),
             // The session continues for the grace, in which the client may send another token.
@@ -346,8 +349,8 @@ impl Protocol for Centrifugo {
         }
     }
 
-    fn lapsed(&mut self, topic: &TopicName, context: &mut SessionContext<'_>) {
-        self.subscriber.lapsed(topic, context);
+    fn on_lapse(&mut self, topic: &TopicName, context: &mut SessionContext<'_>) {
+        self.subscriber.on_lapse(topic, context);
     }
 
     fn info(&self, topic: &TopicName) -> Option<Arc<MemberInfo>> {
@@ -355,7 +358,7 @@ impl Protocol for Centrifugo {
     }
 }
 
-fn tell_published(id: u32, published: Result<Position, PublishError>, context: &mut SessionContext<'_>) {
+fn send_published(id: u32, published: Result<Position, PublishError>, context: &mut SessionContext<'_>) {
     match published {
         Ok(_) => context.reply(&Reply::Publish { id }),
         Err(error) => Refusal::from(error.code()).answer(id, context),

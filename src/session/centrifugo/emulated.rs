@@ -5,19 +5,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::commands::Centrifugo;
-use super::spoken_for::ByRequests;
+use super::session_address::EmulatedAddress;
 use crate::auth::{AuthError, Identity};
 use crate::dialect::centrifugo::Wire;
-use crate::session::opening::Surroundings;
-use crate::session::over_requests::OverRequests;
+use crate::session::opening::Services;
 use crate::session::principal::Principal;
 use crate::session::reading::Session;
 use crate::session::rejected::Rejected;
+use crate::session::request_carrier::RequestCarrier;
 use crate::session_id::SessionId;
 use crate::shard::Reader;
 
 /// The parameters of an emulated session, from the request for its stream.
-pub struct Emulated {
+pub struct EmulatedOpening {
     /// The session's id.
     pub id: SessionId,
     /// The encoding, JSON or protobuf.
@@ -31,15 +31,15 @@ pub struct Emulated {
 }
 
 /// The reading side of an emulated session, ready for a shard.
-pub fn emulate(emulated: Emulated, surroundings: &Arc<Surroundings>) -> Box<dyn Reader> {
-    let Emulated { id, wire, identity, first, node } = emulated;
+pub fn open_emulated(opening: EmulatedOpening, services: &Arc<Services>) -> Box<dyn Reader> {
+    let EmulatedOpening { id, wire, identity, first, node } = opening;
     let identity = match identity {
         Ok(identity) => identity,
         Err(error) => return Rejected::new(error),
     };
-    let (config, now) = (surroundings.live.load(), surroundings.clock.moment());
-    let by_requests = ByRequests::new(&node);
-    let carrier = OverRequests::new(by_requests.secret(), first, now);
-    let principal = Principal::new(id, identity, surroundings);
-    Box::new(Session::new(carrier, Centrifugo::new(wire, principal, Some(by_requests), &config.limits, now)))
+    let (config, now) = (services.live.load(), services.clock.moment());
+    let emulated_address = EmulatedAddress::new(&node);
+    let carrier = RequestCarrier::new(emulated_address.secret(), first, now);
+    let principal = Principal::new(id, identity, services);
+    Box::new(Session::new(carrier, Centrifugo::new(wire, principal, Some(emulated_address), &config.limits, now)))
 }

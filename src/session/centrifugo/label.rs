@@ -1,18 +1,18 @@
 //! The labels of commands in the metrics.
 
-use crate::dialect::centrifugo::Asked;
+use crate::dialect::centrifugo::Operation;
 use crate::metrics::CommandOp;
 
 /// The label of a command in the metrics, which has the names of the native commands.
-pub fn op(asked: &Asked<'_>) -> CommandOp {
-    match asked {
-        Asked::Subscribe(_) => CommandOp::Subscribe,
-        Asked::Unsubscribe { .. } => CommandOp::Unsubscribe,
-        Asked::Publish { .. } => CommandOp::Publish,
-        Asked::Presence { .. } | Asked::PresenceStats { .. } => CommandOp::Presence,
-        Asked::History(_) => CommandOp::History,
-        Asked::Connect(_) | Asked::Refresh { .. } | Asked::SubRefresh { .. } => CommandOp::Auth,
-        Asked::Ping => CommandOp::Ping,
-        Asked::Send | Asked::Rpc | Asked::Nothing => CommandOp::Other,
+pub fn op(operation: &Operation<'_>) -> CommandOp {
+    match operation {
+        Operation::Subscribe(_) => CommandOp::Subscribe,
+        Operation::Unsubscribe { .. } => CommandOp::Unsubscribe,
+        Operation::Publish { .. } => CommandOp::Publish,
+        Operation::Presence { .. } | Operation::PresenceStats { .. } => CommandOp::Presence,
+        Operation::History(_) => CommandOp::History,
+        Operation::Connect(_) | Operation::Refresh { .. } | Operation::SubRefresh { .. } => CommandOp::Auth,
+        Operation::Ping => CommandOp::Ping,
+        Operation::Send | Operation::Rpc | Operation::Nothing => CommandOp::Other,
     }
 }

@@ -1,17 +1,17 @@
 //! Sessions of Centrifugo's protocol.
 
+mod admin;
 mod authorizations;
-mod beginning;
 mod commands;
 mod emulated;
 mod label;
-mod orders;
+mod new_subscription;
 mod pending;
 mod recovering;
 mod refusal;
-mod spoken_for;
+mod session_address;
 mod subscriber;
 
 pub use commands::Centrifugo;
-pub use emulated::{Emulated, emulate};
-pub use spoken_for::Addressed;
+pub use emulated::{EmulatedOpening, open_emulated};
+pub use session_address::SessionAddress;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::refusal::{Refusal, named};
+use super::refusal::{Refusal, topic_of};
 use super::subscriber::Subscriber;
 use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::{self, ErrorReply, Reply};
@@ -55,11 +55,11 @@ pub struct Presence {
 
 impl Pending {
     /// Continues the command. Returns the command if its answer is pending.
-    pub fn go_on(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+    pub fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
         match self {
-            Self::Unsubscribe(unsubscribe) => unsubscribe.go_on(subscriber, context).map(Self::Unsubscribe),
-            Self::History(history) => history.go_on(subscriber, context).map(Self::History),
-            Self::Presence(presence) => presence.go_on(subscriber, context).map(Self::Presence),
+            Self::Unsubscribe(unsubscribe) => unsubscribe.resume(subscriber, context).map(Self::Unsubscribe),
+            Self::History(history) => history.resume(subscriber, context).map(Self::History),
+            Self::Presence(presence) => presence.resume(subscriber, context).map(Self::Presence),
         }
     }
 }
@@ -70,7 +70,7 @@ impl Unsubscribe {
         Self { id, topic, pushed: context.pushed() }
     }
 
-    fn go_on(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+    fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
         if context.processed(self.pushed) == Answer::Pending {
             return Some(self);
         }
@@ -84,26 +84,26 @@ impl Unsubscribe {
 
 impl History {
     /// The read that a `history` command asks for, or its refusal.
-    pub fn new(id: u32, asked: &centrifugo::History<'_>, subscriber: &Subscriber, context: &SessionContext<'_>) -> Result<Self, Refusal> {
-        let topic = named(&asked.channel)?;
+    pub fn new(id: u32, request: &centrifugo::History<'_>, subscriber: &Subscriber, context: &SessionContext<'_>) -> Result<Self, Refusal> {
+        let topic = topic_of(&request.channel)?;
         if context.config().rules.of(&topic).history == 0 {
             return Err(ErrorCode::HistoryOff.into());
         }
         if !subscriber.may_read(&topic, context) {
             return Err(ErrorCode::NotAllowed.into());
         }
-        let offset = asked.since.as_ref().map(|(offset, _)| *offset);
-        let from = match (asked.reverse, offset) {
+        let offset = request.since.as_ref().map(|(offset, _)| *offset);
+        let from = match (request.reverse, offset) {
             (true, Some(0)) => return Err(ErrorCode::BadRequest.into()),
             (true, before) => ReadFrom::Before(Offset(before.unwrap_or(u64::MAX))),
             (false, after) => ReadFrom::After(Offset(after.unwrap_or(0).min(i64::MAX as u64))),
         };
-        let limit = usize::try_from(asked.limit).unwrap_or(HISTORY_LIMIT_MAX).min(HISTORY_LIMIT_MAX);
-        let epoch = asked.since.as_ref().map(|(_, epoch)| &**epoch).filter(|epoch| !epoch.is_empty()).map(Into::into);
+        let limit = usize::try_from(request.limit).unwrap_or(HISTORY_LIMIT_MAX).min(HISTORY_LIMIT_MAX);
+        let epoch = request.since.as_ref().map(|(_, epoch)| &**epoch).filter(|epoch| !epoch.is_empty()).map(Into::into);
         Ok(Self { id, topic, from, limit, epoch })
     }
 
-    fn go_on(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+    fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
         let refusal = match context.history_part(&self.topic, self.from, self.limit) {
             Answer::Pending => return Some(self),
             Answer::Ready(Ok(Ok(HistoryPart { position, messages }))) => {
@@ -136,7 +136,7 @@ impl Presence {
         Ok(Self { id, topic, stats })
     }
 
-    fn go_on(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+    fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
         let Self { id, stats, .. } = self;
         let members = match context.presence(&self.topic) {
             Answer::Pending => return Some(self),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{OnSlow, Rule};
-use crate::dialect::centrifugo::{Place, SubscribeResult};
+use crate::dialect::centrifugo::{ClientPosition, SubscribeResult};
 use crate::hub::{ReplayRequest, Start};
 use crate::position::{Offset, Position};
 
@@ -32,14 +32,14 @@ impl Recovering {
         }
     }
 
-    /// The request to the topic, for the client's `place` and its `last`.
-    pub fn wanted<'a>(self, place: &'a Place<'_>, last: Option<usize>) -> ReplayRequest<'a> {
-        let epoch = (!place.epoch.is_empty()).then_some(&*place.epoch);
-        let since = place.recover.then_some((epoch, Offset(place.offset.min(OFFSET_MAX))));
+    /// The request to the topic, for the position `client` of the client, and its `last`.
+    pub fn wanted<'a>(self, client: &'a ClientPosition<'_>, last: Option<usize>) -> ReplayRequest<'a> {
+        let epoch = (!client.epoch.is_empty()).then_some(&*client.epoch);
+        let since = client.recover.then_some((epoch, Offset(client.offset.min(OFFSET_MAX))));
         match self {
             Self::Nothing => ReplayRequest { since: None, last },
             Self::Stream => ReplayRequest { since, last },
-            Self::Newest => ReplayRequest { since, last: if place.recover { Some(1) } else { last } },
+            Self::Newest => ReplayRequest { since, last: if client.recover { Some(1) } else { last } },
         }
     }
 

@@ -37,7 +37,7 @@ impl From<ErrorCode> for Refusal {
 }
 
 /// The topic that `channel` names.
-pub fn named(channel: &str) -> Result<TopicName, Refusal> {
+pub fn topic_of(channel: &str) -> Result<TopicName, Refusal> {
     if channel.is_empty() {
         return Err(Refusal::unreadable());
     }
@@ -45,8 +45,8 @@ pub fn named(channel: &str) -> Result<TopicName, Refusal> {
 }
 
 /// The topic that `channel` names; `None`: it is no valid topic name, so no session is subscribed to it.
-pub fn named_if_any(channel: &str) -> Result<Option<TopicName>, Refusal> {
-    match named(channel) {
+pub fn topic_if_valid(channel: &str) -> Result<Option<TopicName>, Refusal> {
+    match topic_of(channel) {
         Ok(topic) => Ok(Some(topic)),
         Err(Refusal::Error(..)) => Ok(None),
         Err(unreadable) => Err(unreadable),

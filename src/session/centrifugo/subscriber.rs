@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::authorizations::{Authorization, Authorizations};
-use super::beginning::Beginning;
+use super::new_subscription::NewSubscription;
 use super::recovering::Recovering;
-use super::refusal::{Refusal, named};
+use super::refusal::{Refusal, topic_of};
 use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::{Connect, Disconnect, ErrorReply, Expiry, Options, Push, Reply, Subscribe, SubscribeResult, Unsubscribed};
 use crate::hub::ReplayRequest;
@@ -77,56 +77,56 @@ impl Subscriber {
 
     /// The time that is left to the token.
     pub fn expiry(&self) -> Expiry {
-        Expiry(self.principal.expires().map(|expires| self.principal.left_until(expires)))
+        Expiry(self.principal.expires().map(|expires| self.principal.time_until(expires)))
     }
 
     /// The time until the session ends, after its token's grace; `None`: the token does not expire.
     pub fn until_end(&self) -> Option<Duration> {
-        Some(self.left_past(self.principal.expires()?))
+        Some(self.time_until_grace_end(self.principal.expires()?))
     }
 
     /// The time until the session or a subscription ends, after the grace of its token.
     pub fn until_expiry(&self) -> Option<Duration> {
-        let authorization = self.authorizations.first_expiry().map(|expires| self.left_past(expires));
+        let authorization = self.authorizations.first_expiry().map(|expires| self.time_until_grace_end(expires));
         [self.until_end(), authorization].into_iter().flatten().min()
     }
 
     /// The time until the grace of a token ends that expires at `seconds`.
-    fn left_past(&self, seconds: u64) -> Duration {
-        self.principal.left_until(seconds.saturating_add(EXPIRY_GRACE.as_secs()))
+    fn time_until_grace_end(&self, seconds: u64) -> Duration {
+        self.principal.time_until(seconds.saturating_add(EXPIRY_GRACE.as_secs()))
     }
 
     /// Executes a `subscribe` command.
-    pub fn subscribe(&mut self, id: u32, asked: &Subscribe<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
-        let topic = named(&asked.channel)?;
-        if !asked.delta.is_empty() && asked.delta != FOSSIL {
+    pub fn subscribe(&mut self, id: u32, request: &Subscribe<'_>, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
+        let topic = topic_of(&request.channel)?;
+        if !request.delta.is_empty() && request.delta != FOSSIL {
             return Err(Refusal::unreadable());
         }
-        if asked.kind != 0 {
+        if request.kind != 0 {
             return Err(Refusal::Error(ErrorReply::NOT_AVAILABLE, ErrorCode::UnknownOp));
         }
-        if asked.has_filter {
+        if request.has_filter {
             return Err(ErrorCode::BadRequest.into());
         }
         if is_subscribed(&topic, context) {
             return Err(Refusal::Error(ErrorReply::ALREADY_SUBSCRIBED, ErrorCode::BadRequest));
         }
-        let authorization = self.authorize(&topic, &asked.token, context)?;
-        let beginning = self.begin(topic, asked, authorization, context)?;
-        context.reply(&Reply::Subscribe { id, result: &beginning.result });
-        beginning.go(context);
+        let authorization = self.authorize(&topic, &request.token, context)?;
+        let subscription = self.begin(topic, request, authorization, context)?;
+        context.reply(&Reply::Subscribe { id, result: &subscription.result });
+        subscription.start(context);
         Ok(())
     }
 
     /// The topics that the gateway subscribes the session to at `connect`: the personal channel, and the channels of the token.
-    pub fn own_topics(&self, context: &SessionContext<'_>) -> Vec<(TopicName, Authorization)> {
+    pub fn server_side_topics(&self, context: &SessionContext<'_>) -> Vec<(TopicName, Authorization)> {
         let config = context.config();
         let personal = self.named_user().map(|user| config.centrifugo.personal.replace("{user}", &user));
         let personal = personal.as_deref().map(|name| (name, None));
-        let named = self.principal.connection().into_iter().flat_map(|connection| &connection.channels);
-        let named = named.map(|channel| (&*channel.name, channel.info.as_deref()));
+        let topic_of = self.principal.connection().into_iter().flat_map(|connection| &connection.channels);
+        let topic_of = topic_of.map(|channel| (&*channel.name, channel.info.as_deref()));
         let mut seen = HashSet::new();
-        let topics = personal.into_iter().chain(named).filter_map(|(name, info)| Some((TopicName::parse(name).ok()?, info)));
+        let topics = personal.into_iter().chain(topic_of).filter_map(|(name, info)| Some((TopicName::parse(name).ok()?, info)));
         topics.filter(|(topic, _)| seen.insert(topic.clone())).map(|(topic, info)| (topic, self.gateway_authorization(info))).collect()
     }
 
@@ -135,16 +135,16 @@ impl Subscriber {
         Authorization { by_gateway: true, expires: None, info: info.map(|info| self.info_with(info.into())) }
     }
 
-    /// Subscribes the session to one of [`Subscriber::own_topics`]; `None`: a limit prevents it.
-    pub fn subscribe_by_itself(
+    /// Subscribes the session to one of [`Subscriber::server_side_topics`]; `None`: a limit prevents it.
+    pub fn subscribe_server_side(
         &mut self,
         (topic, authorization): (TopicName, Authorization),
         connect: &Connect<'_>,
         context: &mut SessionContext<'_>,
-    ) -> Option<Beginning> {
-        let place = connect.subs.iter().find(|(channel, _)| *channel == topic.as_str()).map(|(_, place)| place.clone());
-        let asked = Subscribe { place: place.unwrap_or_default(), ..Subscribe::default() };
-        self.begin(topic, &asked, Some(authorization), context).ok()
+    ) -> Option<NewSubscription> {
+        let position = connect.subs.iter().find(|(channel, _)| *channel == topic.as_str()).map(|(_, position)| position.clone());
+        let request = Subscribe { position: position.unwrap_or_default(), ..Subscribe::default() };
+        self.begin(topic, &request, Some(authorization), context).ok()
     }
 
     /// The information of the session with the `info` of one subscription.
@@ -182,26 +182,26 @@ impl Subscriber {
 
     /// Executes a `sub_refresh` command. Some SDKs leave out the channel, which the token names too.
     pub fn refresh_subscription(&mut self, id: u32, channel: &str, token: &str, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
-        let claimed = if channel.is_empty() { self.principal.topic_of(token) } else { None };
+        let claimed = if channel.is_empty() { self.principal.channel_of(token) } else { None };
         let channel = claimed.as_deref().unwrap_or(channel);
-        let topic = named(channel)?;
+        let topic = topic_of(channel)?;
         if !is_subscribed(&topic, context) {
             return Err(ErrorCode::NotSubscribed.into());
         }
         let authorization = self.token_authorization(channel, token, context)?;
         context.reply(&Reply::SubRefresh { id, expiry: self.expiry_of(&authorization) });
-        self.note_authorization(topic, authorization, context);
+        self.set_authorization(topic, authorization, context);
         Ok(())
     }
 
     fn expiry_of(&self, authorization: &Authorization) -> Expiry {
-        Expiry(authorization.expires.map(|expires| self.principal.left_until(expires)))
+        Expiry(authorization.expires.map(|expires| self.principal.time_until(expires)))
     }
 
     /// Sets the authorization of a subscription. Its expiry may be earlier than the session's deadline, so the deadline is computed anew.
-    fn note_authorization(&mut self, topic: TopicName, authorization: Authorization, context: &mut SessionContext<'_>) {
+    fn set_authorization(&mut self, topic: TopicName, authorization: Authorization, context: &mut SessionContext<'_>) {
         if authorization.expires.is_some() {
-            context.wake_at(Some(context.now()));
+            context.set_deadline(Some(context.now()));
         }
         self.authorizations.put(topic, authorization);
     }
@@ -210,43 +210,43 @@ impl Subscriber {
     pub fn begin(
         &mut self,
         topic: TopicName,
-        asked: &Subscribe<'_>,
+        request: &Subscribe<'_>,
         authorization: Option<Authorization>,
         context: &mut SessionContext<'_>,
-    ) -> Result<Beginning, Refusal> {
+    ) -> Result<NewSubscription, Refusal> {
         let config = context.config();
         let rule = config.rules.of(&topic);
-        let own = Options::of(asked.data);
+        let own = Options::of(request.data);
         let recovering = Recovering::of(rule, own.interval);
-        let wanted = recovering.wanted(&asked.place, own.last);
-        if recovering == Recovering::Stream && asked.flag & REFUSE_UNRECOVERABLE != 0 && !is_recoverable(&topic, wanted, context) {
+        let wanted = recovering.wanted(&request.position, own.last);
+        if recovering == Recovering::Stream && request.flag & REFUSE_UNRECOVERABLE != 0 && !is_recoverable(&topic, wanted, context) {
             context.count_recovery(Recovery::Lost);
             return Err(Refusal::Error(ErrorReply::UNRECOVERABLE_POSITION, ErrorCode::BadRequest));
         }
         let pattern = Pattern::from(topic.clone());
-        take_place(&pattern, context)?;
+        reserve_subscription(&pattern, context)?;
         let expiry = authorization.as_ref().map_or(Expiry(None), |authorization| self.expiry_of(authorization));
         if let Some(authorization) = authorization {
-            self.note_authorization(topic.clone(), authorization, context);
+            self.set_authorization(topic.clone(), authorization, context);
         }
-        let watches = (asked.join_leave || rule.pushes_joins) && rule.presence;
+        let watches = (request.join_leave || rule.pushes_joins) && rule.presence;
         let member = self.member(&topic);
         let (mut begun, _) = context.subscribe(&topic, &member, wanted, own.interval).map_err(|error| {
-            context.give_place_back(&pattern);
+            context.release_subscription(&pattern);
             self.authorizations.remove(&topic);
             Refusal::from(error.code())
         })?;
         context.set_interval(&pattern, own.interval);
         context.watch(&pattern, watches);
         if own.interval.is_some() {
-            context.follow_intervals();
+            context.adapt_intervals();
         }
         if let Some(recovered) = begun.start.recovered {
             context.count_recovery(if recovered { Recovery::Recovered } else { Recovery::Lost });
         }
-        begun.start = recovering.start(begun.start, asked.place.recover);
-        let result = SubscribeResult { expiry, ..recovering.result(&begun.start, asked.place.recover) };
-        Ok(Beginning { topic, result, joined: watches.then_some(member), begun })
+        begun.start = recovering.start(begun.start, request.position.recover);
+        let result = SubscribeResult { expiry, ..recovering.result(&begun.start, request.position.recover) };
+        Ok(NewSubscription { topic, result, joined: watches.then_some(member), begun })
     }
 
     /// Ends the subscription to `topic`, if there is one.
@@ -276,7 +276,7 @@ impl Subscriber {
 
     /// A subscription has ended because messages were lost. The client subscribes again. If the gateway made the subscription, the client
     /// has to connect again.
-    pub fn lapsed(&mut self, topic: &TopicName, context: &mut SessionContext<'_>) {
+    pub fn on_lapse(&mut self, topic: &TopicName, context: &mut SessionContext<'_>) {
         if self.authorizations.get(topic).is_some_and(|authorization| authorization.by_gateway) {
             context.disconnect(Disconnect::INSUFFICIENT_STATE, CloseReason::Slow);
         }
@@ -295,8 +295,8 @@ fn is_subscribed(topic: &TopicName, context: &SessionContext<'_>) -> bool {
     context.is_subscribed(&Pattern::from(topic.clone()))
 }
 
-/// Reserves a place for one more subscription of the session.
-fn take_place(pattern: &Pattern, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
+/// Reserves one more subscription of the session.
+fn reserve_subscription(pattern: &Pattern, context: &mut SessionContext<'_>) -> Result<(), Refusal> {
     let full = |context: &mut SessionContext<'_>, limit| {
         context.limit_hit(limit);
         Err(ErrorCode::TooManySubscriptions.into())
@@ -304,7 +304,7 @@ fn take_place(pattern: &Pattern, context: &mut SessionContext<'_>) -> Result<(),
     if context.subscription_count() >= context.config().limits.subscriptions_per_session {
         return full(context, LimitKey::SubscriptionsPerSession);
     }
-    context.take_place(pattern).or_else(|limit| full(context, limit))
+    context.reserve_subscription(pattern).or_else(|limit| full(context, limit))
 }
 
 /// Whether all messages behind the requested position can be replayed. A topic that does not exist has no messages, so only its beginning

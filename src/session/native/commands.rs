@@ -1,6 +1,6 @@
 //! A session of the native dialect: executes commands and answers them (PROTOCOL section 3).
 
-use super::orders;
+use super::admin;
 use super::pending::{OwnedId, Pending, borrowed, owned};
 use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
@@ -14,7 +14,7 @@ use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::subscriptions::SubscribeOptions;
 use crate::session::work;
-use crate::shard::{Answer, HeldInput, Order, SessionContext};
+use crate::shard::{AdminCommand, Answer, HeldInput, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// The protocol of one session.
@@ -89,15 +89,15 @@ impl Native {
             Command::Subscriptions => {
                 self.principal.charge(work::of_names(context.subscription_count()), context);
                 let topics = context.subscriptions();
-                context.say(&Event::Subscriptions { id, topics: &topics });
+                context.send(&Event::Subscriptions { id, topics: &topics });
             }
-            Command::Ping => context.say(&Event::Pong { id }),
+            Command::Ping => context.send(&Event::Pong { id }),
         }
     }
 
     /// Executes a command, or keeps it while its answer is pending.
     fn begin(&mut self, command: Pending, context: &mut SessionContext<'_>) {
-        self.pending = command.go_on(&mut self.principal, context).map(Box::new);
+        self.pending = command.resume(&mut self.principal, context).map(Box::new);
     }
 
     /// Publishes `data`. The answer is sent now, or behind the answers to earlier publishes.
@@ -118,17 +118,17 @@ impl Native {
         let about = || Published { topic: topic.clone(), id: owned(id) };
         let about_bytes = id.map_or(0, |RequestId(id)| id.len());
         match self.publishes.publish(topic, &publication, about, about_bytes, context) {
-            Answer::Ready(published) => tell_published(topic, published, id, context),
-            Answer::Pending => self.tell_answers(context),
+            Answer::Ready(published) => send_published(topic, published, id, context),
+            Answer::Pending => self.send_answers(context),
         }
     }
 
     /// Sends the answers to publishes that are ready.
-    fn tell_answers(&mut self, context: &mut SessionContext<'_>) {
+    fn send_answers(&mut self, context: &mut SessionContext<'_>) {
         while context.is_open()
             && let Some((Published { topic, id }, published)) = self.publishes.next_answer(context)
         {
-            tell_published(&topic, published, borrowed(&id), context);
+            send_published(&topic, published, borrowed(&id), context);
         }
     }
 
@@ -140,10 +140,10 @@ impl Native {
         self.principal.charge(work::of_names(context.subscription_count()), context); // each is checked against the grants
         let before = self.principal.user();
         let expires = identity.expires;
-        self.principal.become_identity(identity, context);
+        self.principal.set_identity(identity, context);
         let user = self.principal.user();
         if id.is_some() {
-            context.say(&Event::Authenticated { id, user: user.as_ref(), expires });
+            context.send(&Event::Authenticated { id, user: user.as_ref(), expires });
         }
         if before != user {
             context.rename(&self.principal.member());
@@ -153,14 +153,14 @@ impl Native {
 
     /// Ends the subscriptions that the session's grants no longer cover, and names them in an error.
     fn end_uncovered(&self, context: &mut SessionContext<'_>) {
-        if let Some(message) = orders::end_uncovered(&self.principal, context) {
+        if let Some(message) = admin::end_uncovered(&self.principal, context) {
             context.refuse(None, ErrorCode::NotAllowed, &message);
         }
     }
 
     /// The deadline of `limits.auth_timeout`; `None`: the session has authenticated.
     fn auth_deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {
-        (!self.principal.is_known()).then(|| self.opened_at + context.config().limits.auth_timeout)
+        (!self.principal.has_identity()).then(|| self.opened_at + context.config().limits.auth_timeout)
     }
 }
 
@@ -171,12 +171,10 @@ impl Protocol for Native {
         &self.principal
     }
 
-    fn open(&mut self, context: &mut SessionContext<'_>) {
-        let config = context.config();
-        let (ping_interval, max_message_bytes) = (config.limits.ping_interval, config.limits.message_bytes);
-        context.say(&Event::Welcome { session: self.principal.id(), ping_interval, max_message_bytes });
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
+        self.principal.send_welcome(context);
         // A reload after the upgrade was granted did not reach this session, because the shard did not have it yet.
-        self.reload(context);
+        self.on_reload(context);
         if context.is_open()
             && let Some(subscribe) = self.pending.take()
         {
@@ -184,7 +182,7 @@ impl Protocol for Native {
         }
     }
 
-    fn hear(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
+    fn on_message(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
         if !is_text {
             return context.close(CloseCode::NotAcceptable, "commands are JSON in text frames", CloseReason::NotAcceptable);
         }
@@ -203,9 +201,9 @@ impl Protocol for Native {
         }
     }
 
-    fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool {
-        self.publishes.go_on(context);
-        self.tell_answers(context);
+    fn resume(&mut self, context: &mut SessionContext<'_>) -> bool {
+        self.publishes.submit_waiting(context);
+        self.send_answers(context);
         if let Some(command) = self.pending.take() {
             self.begin(*command, context);
         }
@@ -233,25 +231,25 @@ impl Protocol for Native {
         self.principal.end_expired(context);
     }
 
-    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        orders::execute(order, &mut self.principal, context)
+    fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
+        admin::execute(command, &mut self.principal, context)
     }
 
-    fn reload(&mut self, context: &mut SessionContext<'_>) {
-        if orders::renew(&mut self.principal, context) {
+    fn on_reload(&mut self, context: &mut SessionContext<'_>) {
+        if admin::renew(&mut self.principal, context) {
             self.end_uncovered(context);
         }
     }
 }
 
-fn tell_published(
+fn send_published(
     topic: &TopicName,
     published: Result<Position, PublishError>,
     id: Option<RequestId<'_>>,
     context: &mut SessionContext<'_>,
 ) {
     match (published, id) {
-        (Ok(position), Some(id)) => context.say(&Event::Published { id, topic, offset: position.offset }),
+        (Ok(position), Some(id)) => context.send(&Event::Published { id, topic, offset: position.offset }),
         (Ok(_), None) => {}
         (Err(error), id) => context.refuse(id, error.code(), &error.to_string()),
     }

@@ -1,6 +1,6 @@
 //! A session of `/echo`: every message is sent back.
 
-use super::orders;
+use super::admin;
 use crate::clock::Moment;
 use crate::codes::CloseCode;
 use crate::config::Limits;
@@ -8,7 +8,7 @@ use crate::frame::OpCode;
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
-use crate::shard::{Order, SessionContext};
+use crate::shard::{AdminCommand, SessionContext};
 use crate::token_bucket::TokenBucket;
 
 /// The bytes of an echoed message that count as one frame.
@@ -58,17 +58,17 @@ impl Protocol for Echo {
         &self.principal
     }
 
-    fn open(&mut self, context: &mut SessionContext<'_>) {
-        self.reload(context); // a reload after the upgrade was granted did not reach this session
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
+        self.on_reload(context); // a reload after the upgrade was granted did not reach this session
     }
 
-    fn hear(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
+    fn on_message(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
         if self.may_echo(message, context) {
             context.echo(if is_text { OpCode::Text } else { OpCode::Binary }, message);
         }
     }
 
-    fn go_on(&mut self, _: &mut SessionContext<'_>) -> bool {
+    fn resume(&mut self, _: &mut SessionContext<'_>) -> bool {
         true
     }
 
@@ -76,11 +76,11 @@ impl Protocol for Echo {
         true
     }
 
-    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        orders::execute(order, &mut self.principal, context)
+    fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
+        admin::execute(command, &mut self.principal, context)
     }
 
-    fn reload(&mut self, context: &mut SessionContext<'_>) {
-        orders::renew(&mut self.principal, context);
+    fn on_reload(&mut self, context: &mut SessionContext<'_>) {
+        admin::renew(&mut self.principal, context);
     }
 }

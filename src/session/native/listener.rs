@@ -2,24 +2,23 @@
 
 use std::sync::Arc;
 
-use super::orders;
+use super::admin;
 use crate::auth::Identity;
 use crate::codes::{CloseCode, ErrorCode};
-use crate::dialect::Event;
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session::carrier::OneWay;
-use crate::session::opening::Surroundings;
+use crate::session::opening::Services;
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
 use crate::session::reading::Session;
 use crate::session::subscriptions::{SubscribeOptions, Subscribing};
 use crate::session::work;
 use crate::session_id::SessionId;
-use crate::shard::{Answer, HeldInput, Order, Reader, SessionContext};
+use crate::shard::{AdminCommand, Answer, HeldInput, Reader, SessionContext};
 use crate::topic_name::{Pattern, TopicNameError};
 
 /// The parameters of a stream, from its request.
-pub struct Listening {
+pub struct StreamOpening {
     /// The session's id.
     pub id: SessionId,
     /// The identity.
@@ -37,7 +36,7 @@ pub struct Listening {
 /// Charges work units to the rate that the stream's request used.
 pub type Charge = Box<dyn Fn(u32) + Send>;
 
-impl Listening {
+impl StreamOpening {
     /// The work units of the names in the request (PROTOCOL section 7).
     pub fn units(&self) -> u32 {
         work::of_names(self.topics.len() + self.options.since.len())
@@ -49,13 +48,13 @@ struct Listener {
     principal: Principal,
     is_raw: bool,
     /// The subscribe to its topics, until it is complete.
-    beginning: Option<Box<Beginning>>,
+    subscribe: Option<Box<StreamSubscribe>>,
     /// Charges the work that the stream causes.
     charge: Charge,
 }
 
 /// The subscribe of a stream.
-struct Beginning {
+struct StreamSubscribe {
     subscribing: Subscribing,
     topics: Vec<Result<Pattern, TopicNameError>>,
     tells_position: bool,
@@ -63,43 +62,43 @@ struct Beginning {
 
 /// The reading side of a stream, ready for a shard. Bytes that its client sends after the request are discarded. `charge` is called with
 /// the work that the stream causes.
-pub fn listen(listening: Listening, charge: Charge, surroundings: &Arc<Surroundings>) -> Box<dyn Reader> {
-    let Listening { id, identity, topics, options, is_raw, tells_position } = listening;
+pub fn open_stream(opening: StreamOpening, charge: Charge, services: &Arc<Services>) -> Box<dyn Reader> {
+    let StreamOpening { id, identity, topics, options, is_raw, tells_position } = opening;
     let subscribing = Subscribing::new(topics.clone(), options);
-    let beginning = Some(Box::new(Beginning { subscribing, topics, tells_position }));
-    let principal = Principal::new(id, Some(identity), surroundings);
-    Box::new(Session::new(OneWay, Listener { principal, is_raw, beginning, charge }))
+    let subscribe = Some(Box::new(StreamSubscribe { subscribing, topics, tells_position }));
+    let principal = Principal::new(id, Some(identity), services);
+    Box::new(Session::new(OneWay, Listener { principal, is_raw, subscribe, charge }))
 }
 
 impl Listener {
     /// Runs a slice of the subscribe.
-    fn go_on_beginning(&mut self, context: &mut SessionContext<'_>) {
-        let Some(mut beginning) = self.beginning.take() else { return };
-        if beginning.subscribing.go_on(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
-            self.beginning = Some(beginning);
+    fn run_subscribe(&mut self, context: &mut SessionContext<'_>) {
+        let Some(mut subscribe) = self.subscribe.take() else { return };
+        if subscribe.subscribing.run_slice(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
+            self.subscribe = Some(subscribe);
             return;
         }
-        let Beginning { subscribing, topics, tells_position } = *beginning;
-        (self.charge)(work::of_places(subscribing.looked_at()));
+        let StreamSubscribe { subscribing, topics, tells_position } = *subscribe;
+        (self.charge)(work::of_nodes(subscribing.visited()));
         let done = subscribing.finish(context);
-        let (told, stands) = done.stream_positions(&topics);
+        let (announced, before_replay) = done.stream_positions(&topics);
         if self.is_raw {
             if let Err(reason) = done.begin_raw(context) {
                 context.close(CloseCode::Policy, &reason, CloseReason::Policy);
             }
         } else {
-            done.begin_stream(&told, &stands, context);
+            done.begin_stream(&announced, &before_replay, context);
             done.begin_all(None, context);
         }
         if tells_position {
-            context.set_stream_position(stands);
+            context.set_stream_position(before_replay);
         }
         self.end_if_unsubscribed(context);
     }
 
     /// Closes a stream without subscriptions, because it has no command to subscribe.
     fn end_if_unsubscribed(&self, context: &mut SessionContext<'_>) {
-        if self.beginning.is_none() && context.is_open() && context.subscription_count() == 0 {
+        if self.subscribe.is_none() && context.is_open() && context.subscription_count() == 0 {
             context.close(CloseCode::Policy, "this stream is subscribed to nothing", CloseReason::Policy);
         }
     }
@@ -112,44 +111,42 @@ impl Protocol for Listener {
         &self.principal
     }
 
-    fn open(&mut self, context: &mut SessionContext<'_>) {
-        let config = context.config();
-        let (ping_interval, max_message_bytes) = (config.limits.ping_interval, config.limits.message_bytes);
-        context.say(&Event::Welcome { session: self.principal.id(), ping_interval, max_message_bytes });
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
+        self.principal.send_welcome(context);
         // A reload after the request was granted did not reach this session, because the shard did not have it yet.
-        if orders::renew(&mut self.principal, context) {
-            self.go_on_beginning(context);
+        if admin::renew(&mut self.principal, context) {
+            self.run_subscribe(context);
         }
     }
 
-    fn hear(&mut self, _: &[u8], _: bool, _: &mut SessionContext<'_>) {}
+    fn on_message(&mut self, _: &[u8], _: bool, _: &mut SessionContext<'_>) {}
 
-    fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool {
-        self.go_on_beginning(context);
+    fn resume(&mut self, context: &mut SessionContext<'_>) -> bool {
+        self.run_subscribe(context);
         self.accepts_messages()
     }
 
     fn accepts_messages(&self) -> bool {
-        self.beginning.is_none()
+        self.subscribe.is_none()
     }
 
     fn held(&self) -> HeldInput {
-        HeldInput { unfinished: 0, command: self.beginning.as_ref().map_or(0, |beginning| beginning.subscribing.bytes()) }
+        HeldInput { unfinished: 0, command: self.subscribe.as_ref().map_or(0, |subscribe| subscribe.subscribing.bytes()) }
     }
 
-    fn worked(&mut self, context: &mut SessionContext<'_>) {
+    fn on_work(&mut self, context: &mut SessionContext<'_>) {
         (self.charge)(context.take_work(work::TOPICS_PER_UNIT));
     }
 
-    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        let is_done = orders::execute(order, &mut self.principal, context);
+    fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
+        let is_done = admin::execute(command, &mut self.principal, context);
         self.end_if_unsubscribed(context);
         is_done
     }
 
-    fn reload(&mut self, context: &mut SessionContext<'_>) {
-        if orders::renew(&mut self.principal, context)
-            && let Some(reason) = orders::end_uncovered(&self.principal, context)
+    fn on_reload(&mut self, context: &mut SessionContext<'_>) {
+        if admin::renew(&mut self.principal, context)
+            && let Some(reason) = admin::end_uncovered(&self.principal, context)
         {
             context.refuse(None, ErrorCode::NotAllowed, &reason);
             self.end_if_unsubscribed(context);

@@ -77,15 +77,15 @@ impl Pending {
     }
 
     /// Continues the command. Returns the command if its answer is pending.
-    pub fn go_on(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
+    pub fn resume(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
         match self {
-            Self::Subscribe(subscribe) => subscribe.go_on(principal, context).map(Self::Subscribe),
+            Self::Subscribe(subscribe) => subscribe.resume(principal, context).map(Self::Subscribe),
             Self::Unsubscribe(mut unsubscribing) => {
-                let answer = unsubscribing.go_on(context);
+                let answer = unsubscribing.run_slice(context);
                 (answer == Answer::Pending).then_some(Self::Unsubscribe(unsubscribing))
             }
-            Self::History(history) => history.go_on(principal, context).map(Self::History),
-            Self::Presence(presence) => presence.go_on(principal, context).map(Self::Presence),
+            Self::History(history) => history.resume(principal, context).map(Self::History),
+            Self::Presence(presence) => presence.resume(principal, context).map(Self::Presence),
         }
     }
 
@@ -102,12 +102,12 @@ impl Pending {
 
 impl Subscribe {
     /// Runs a slice.
-    fn go_on(mut self: Box<Self>, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Box<Self>> {
-        if self.subscribing.go_on(principal.grants(), &principal.member(), context) == Answer::Pending {
+    fn resume(mut self: Box<Self>, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Box<Self>> {
+        if self.subscribing.run_slice(principal.grants(), &principal.member(), context) == Answer::Pending {
             return Some(self);
         }
         let Self { subscribing, is_told, units, id } = *self;
-        principal.charge(units.saturating_add(work::of_places(subscribing.looked_at())), context);
+        principal.charge(units.saturating_add(work::of_nodes(subscribing.visited())), context);
         let (done, id) = (subscribing.finish(context), borrowed(&id));
         if is_told {
             done.answer(id, context);
@@ -118,7 +118,7 @@ impl Subscribe {
 }
 
 impl History {
-    fn go_on(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
+    fn resume(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
         let (topic, id) = (&self.topic, borrowed(&self.id));
         if !may_read(topic, id, principal, context) {
             return None;
@@ -126,7 +126,7 @@ impl History {
         match context.history(topic, self.since, self.limit) {
             Answer::Ready(Ok(page)) => {
                 principal.charge(work::of_history(page.messages.iter().map(|message| message.payload().len()).sum()), context);
-                context.say(&Event::History { id, topic, page: &page });
+                context.send(&Event::History { id, topic, page: &page });
             }
             Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
             Answer::Pending => return Some(self),
@@ -136,7 +136,7 @@ impl History {
 }
 
 impl Presence {
-    fn go_on(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
+    fn resume(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
         let (topic, id) = (&self.topic, borrowed(&self.id));
         if !may_read(topic, id, principal, context) {
             return None;
@@ -144,7 +144,7 @@ impl Presence {
         match context.presence(topic) {
             Answer::Ready(Ok(members)) => {
                 principal.charge(work::of_members(members.len()), context);
-                context.say(&Event::Presence { id, topic, members: &members });
+                context.send(&Event::Presence { id, topic, members: &members });
             }
             Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
             Answer::Pending => return Some(self),

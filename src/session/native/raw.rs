@@ -1,6 +1,6 @@
 //! A session of the raw dialect: each message that it sends is published to its topic, and it receives the topic's payloads.
 
-use super::orders;
+use super::admin;
 use crate::codes::CloseCode;
 use crate::hub::{PayloadKind, Publication, PublishError};
 use crate::metrics::{CloseReason, CommandOp, LimitKey, PublishSource};
@@ -11,7 +11,7 @@ use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::subscriptions::{SubscribeOptions, Subscribing};
 use crate::session::work;
-use crate::shard::{Answer, HeldInput, Order, SessionContext};
+use crate::shard::{AdminCommand, Answer, HeldInput, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The protocol of one session.
@@ -21,7 +21,7 @@ pub struct Raw {
     /// Whether the session receives its own messages.
     echo: bool,
     /// The subscribe to its topic, until it is complete.
-    beginning: Option<Box<Subscribing>>,
+    subscribing: Option<Box<Subscribing>>,
     publishes: Publishes<()>,
 }
 
@@ -29,19 +29,19 @@ impl Raw {
     /// A session on `topic`, with the topic's newest `last` messages. The grant to subscribe was checked before the upgrade.
     pub fn new(principal: Principal, topic: TopicName, last: Option<usize>, echo: bool) -> Self {
         let options = SubscribeOptions { last, ..SubscribeOptions::default() };
-        let beginning = Some(Box::new(Subscribing::new(vec![Ok(Pattern::from(topic.clone()))], options)));
-        Self { principal, topic, echo, beginning, publishes: Publishes::default() }
+        let subscribing = Some(Box::new(Subscribing::new(vec![Ok(Pattern::from(topic.clone()))], options)));
+        Self { principal, topic, echo, subscribing, publishes: Publishes::default() }
     }
 
     /// Runs a slice of the subscribe.
-    fn go_on_beginning(&mut self, context: &mut SessionContext<'_>) {
-        let Some(mut beginning) = self.beginning.take() else { return };
-        if beginning.go_on(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
-            self.beginning = Some(beginning);
+    fn run_subscribe(&mut self, context: &mut SessionContext<'_>) {
+        let Some(mut subscribing) = self.subscribing.take() else { return };
+        if subscribing.run_slice(self.principal.grants(), &self.principal.member(), context) == Answer::Pending {
+            self.subscribing = Some(subscribing);
             return;
         }
-        self.principal.charge(work::of_places(beginning.looked_at()), context);
-        if let Err(reason) = beginning.finish(context).begin_raw(context) {
+        self.principal.charge(work::of_nodes(subscribing.visited()), context);
+        if let Err(reason) = subscribing.finish(context).begin_raw(context) {
             context.close(CloseCode::Policy, &reason, CloseReason::Policy);
         }
     }
@@ -63,15 +63,15 @@ impl Protocol for Raw {
         &self.principal
     }
 
-    fn open(&mut self, context: &mut SessionContext<'_>) {
-        self.reload(context); // a reload after the upgrade was granted did not reach this session
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
+        self.on_reload(context); // a reload after the upgrade was granted did not reach this session
         if context.is_open() {
-            self.go_on_beginning(context);
+            self.run_subscribe(context);
         }
     }
 
     /// Publishes `message`. It counts as a `publish` command, and needs the grant and the rate of one.
-    fn hear(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
+    fn on_message(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
         context.count_command(CommandOp::Publish);
         if self.principal.take_command(context) != Verdict::Allowed {
             return context.close(CloseCode::RateLimited, "too many messages; see limits.commands_per_second", CloseReason::RateLimited);
@@ -95,33 +95,33 @@ impl Protocol for Raw {
         }
     }
 
-    fn go_on(&mut self, context: &mut SessionContext<'_>) -> bool {
-        self.publishes.go_on(context);
+    fn resume(&mut self, context: &mut SessionContext<'_>) -> bool {
+        self.publishes.submit_waiting(context);
         self.take_answers(context);
-        self.go_on_beginning(context);
+        self.run_subscribe(context);
         self.accepts_messages()
     }
 
     fn accepts_messages(&self) -> bool {
-        self.beginning.is_none() && self.publishes.has_room()
+        self.subscribing.is_none() && self.publishes.has_room()
     }
 
     fn held(&self) -> HeldInput {
-        let beginning = self.beginning.as_ref().map_or(0, |beginning| beginning.bytes());
-        HeldInput { unfinished: 0, command: beginning + self.publishes.bytes() }
+        let subscribing = self.subscribing.as_ref().map_or(0, |subscribing| subscribing.bytes());
+        HeldInput { unfinished: 0, command: subscribing + self.publishes.bytes() }
     }
 
-    fn order(&mut self, order: &Order, context: &mut SessionContext<'_>) -> bool {
-        let is_done = orders::execute(order, &mut self.principal, context);
-        if is_done && matches!(order, Order::Unsubscribe(_)) {
+    fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
+        let is_done = admin::execute(command, &mut self.principal, context);
+        if is_done && matches!(command, AdminCommand::Unsubscribe(_)) {
             context.close(CloseCode::Policy, "an operator has ended the subscription", CloseReason::Policy);
         }
         is_done
     }
 
-    fn reload(&mut self, context: &mut SessionContext<'_>) {
-        if orders::renew(&mut self.principal, context)
-            && let Some(reason) = orders::end_uncovered(&self.principal, context)
+    fn on_reload(&mut self, context: &mut SessionContext<'_>) {
+        if admin::renew(&mut self.principal, context)
+            && let Some(reason) = admin::end_uncovered(&self.principal, context)
         {
             context.close(CloseCode::Policy, &reason, CloseReason::Policy);
         }

@@ -9,18 +9,18 @@ use crate::topic_name::Pattern;
 /// The result for a subscription that is admitted.
 pub enum Admission {
     /// The session has the subscription already. It gets the options of the command.
-    Has,
-    /// The subscription is new, and its place is reserved.
-    Place,
+    Existing,
+    /// The subscription is new, and is reserved.
+    Reserved,
 }
 
-/// Checks grants and limits, and reserves a place for a new subscription. An error has the code and the text of the answer.
+/// Checks grants and limits, and reserves a new subscription. An error has the code and the text of the answer.
 pub fn admit(grants: Option<&Grants>, pattern: &Pattern, context: &mut SessionContext<'_>) -> Result<Admission, (ErrorCode, String)> {
     if !grants.is_some_and(|grants| grants.may_subscribe(pattern)) {
         return Err((ErrorCode::NotAllowed, format!("subscribing to {pattern} is not allowed for this session")));
     }
     if context.is_subscribed(pattern) {
-        return Ok(Admission::Has);
+        return Ok(Admission::Existing);
     }
     let most = context.config().limits.subscriptions_per_session;
     let taken = context.subscription_count();
@@ -29,15 +29,15 @@ pub fn admit(grants: Option<&Grants>, pattern: &Pattern, context: &mut SessionCo
         let reason = format!("{pattern}: this session has {taken} subscriptions already, the most is {most}");
         return Err((ErrorCode::TooManySubscriptions, reason));
     }
-    if let Err(limit) = context.take_place(pattern) {
+    if let Err(limit) = context.reserve_subscription(pattern) {
         context.limit_hit(limit);
-        return Err((ErrorCode::TooManySubscriptions, no_place(pattern, limit)));
+        return Err((ErrorCode::TooManySubscriptions, limit_reached(pattern, limit)));
     }
-    Ok(Admission::Place)
+    Ok(Admission::Reserved)
 }
 
-/// The text of the refusal of a subscription to `pattern` for which `limit` has no place.
-fn no_place(pattern: &Pattern, limit: LimitKey) -> String {
+/// The text of the refusal of a subscription to `pattern` that `limit` prevents.
+fn limit_reached(pattern: &Pattern, limit: LimitKey) -> String {
     let key = limit.as_str();
     match limit {
         LimitKey::PatternShapes | LimitKey::PatternShapesPerAddress => {

@@ -12,7 +12,7 @@ use crate::topic_name::{Pattern, TopicName};
 pub struct Entries {
     list: Vec<SubscribedTopic>,
     /// The topics in `list`, without the patterns.
-    told: HashSet<TopicName>,
+    names: HashSet<TopicName>,
     /// The indexes of entries for subscriptions that the session had before.
     renewals: Vec<usize>,
     /// The topics that begin with this command.
@@ -34,7 +34,7 @@ impl Entries {
     pub fn with_capacity(entries: usize) -> Self {
         Self {
             list: Vec::with_capacity(entries),
-            told: HashSet::default(),
+            names: HashSet::default(),
             renewals: Vec::new(),
             begins: Vec::new(),
             presence_off: Vec::new(),
@@ -52,7 +52,7 @@ impl Entries {
     }
 
     /// The entries.
-    pub fn told(&self) -> &[SubscribedTopic] {
+    pub fn list(&self) -> &[SubscribedTopic] {
         &self.list
     }
 
@@ -63,7 +63,7 @@ impl Entries {
 
     /// Whether `topic` has an entry.
     pub fn has(&self, topic: &TopicName) -> bool {
-        self.told.contains(topic)
+        self.names.contains(topic)
     }
 
     /// Adds an entry without a position.
@@ -96,7 +96,7 @@ impl Entries {
 
     /// Reads the positions of all topics that begin again. Messages may have been published between two slices; the session was sent none of
     /// them.
-    pub fn read_again<'a>(&mut self, wanted: impl Fn(&TopicName) -> ReplayRequest<'a>, context: &SessionContext<'_>) {
+    pub fn reread<'a>(&mut self, wanted: impl Fn(&TopicName) -> ReplayRequest<'a>, context: &SessionContext<'_>) {
         for Begins { begun, entry, .. } in &mut self.begins {
             let Some(start) = context.start_on(&begun.topic, wanted(begun.topic.name())) else { continue };
             begun.start = start;
@@ -130,7 +130,7 @@ impl Entries {
     }
 
     fn push(&mut self, topic: Pattern, position: Option<Position>, recovered: Option<bool>) {
-        self.told.extend(topic.as_name());
+        self.names.extend(topic.as_name());
         self.list.push(SubscribedTopic { topic, position, recovered });
     }
 }

@@ -3,10 +3,10 @@
 mod admission;
 mod entries;
 mod new_patterns;
-mod refused;
+mod refused_topics;
 mod steps;
 mod subscribe_options;
-mod subscribed;
+mod subscribe_outcome;
 mod subscribing;
 mod unsubscribing;
 

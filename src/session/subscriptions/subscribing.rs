@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::admission::{Admission, admit};
 use super::entries::Entries;
 use super::new_patterns::NewPatterns;
-use super::refused::Refused;
+use super::refused_topics::RefusedTopics;
 use super::steps::{STEPS_OF_SMALL, STEPS_PER_SLICE};
 use super::subscribe_options::{LastSeen, SubscribeOptions, bytes_of};
-use super::subscribed::Subscribed;
+use super::subscribe_outcome::SubscribeOutcome;
 use crate::auth::Grants;
 use crate::hub::{Cursor, ReplayRequest};
 use crate::metrics::Recovery;
@@ -30,7 +30,7 @@ const STEPS_PER_NEW_NAME: usize = 8;
 const STEPS_PER_NOTE: usize = 2;
 
 /// The nodes of the index of topics that are visited in one step.
-const PLACES_PER_STEP: usize = 16;
+const NODES_PER_STEP: usize = 16;
 
 /// The memory of an entry of the answer, with the start of its topic, in bytes.
 const ENTRY_BYTES: usize = 250;
@@ -65,9 +65,9 @@ pub struct Subscribing {
     renewed: PatternSet,
     /// The patterns of the command that are new.
     patterns: NewPatterns,
-    refused: Refused,
+    refused: RefusedTopics,
     /// How many nodes of the index of topics were visited before the answer.
-    looked_at: usize,
+    visited: usize,
 }
 
 enum Stage {
@@ -108,14 +108,14 @@ impl Subscribing {
             before: Arc::default(),
             renewed: PatternSet::default(),
             patterns: NewPatterns::default(),
-            refused: Refused::default(),
-            looked_at: 0,
+            refused: RefusedTopics::default(),
+            visited: 0,
         }
     }
 
     /// Runs the next slice for a session with these `grants` that presence shows as `member`. Once the answer is ready,
     /// [`Subscribing::finish`] is to follow at once.
-    pub fn go_on(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> Answer<()> {
+    pub fn run_slice(&mut self, grants: Option<&Grants>, member: &Member, context: &mut SessionContext<'_>) -> Answer<()> {
         if matches!(self.stage, Stage::Queued) {
             // A session runs one search of the index at a time.
             if self.is_wild && context.expanded() == Answer::Pending {
@@ -149,25 +149,25 @@ impl Subscribing {
     }
 
     /// How many nodes of the index of topics were visited.
-    pub fn looked_at(&self) -> usize {
-        self.looked_at
+    pub fn visited(&self) -> usize {
+        self.visited
     }
 
     /// Completes the command. The positions of the answer are those of this moment.
-    pub fn finish(mut self, context: &mut SessionContext<'_>) -> Subscribed {
+    pub fn finish(mut self, context: &mut SessionContext<'_>) -> SubscribeOutcome {
         if self.is_sliced {
             context.end_withholding();
             let wanted = |topic: &TopicName| ReplayRequest { since: self.since.of(topic), last: self.last };
-            self.entries.read_again(wanted, context);
+            self.entries.reread(wanted, context);
         }
         self.entries.renew(self.presence, context);
         if self.is_sliced && context.subscription_count() != self.subscriptions_expected {
-            self.leave_out_ended(context);
+            self.remove_ended(context);
         }
         self.set_options(context);
         let selection = self.patterns.into_selection();
-        let done = Subscribed::new(self.entries, selection, self.before, self.last, self.refused, context);
-        context.follow_intervals(); // last, so that no message that this releases is replayed as well
+        let done = SubscribeOutcome::new(self.entries, selection, self.before, self.last, self.refused, context);
+        context.adapt_intervals(); // last, so that no message that this releases is replayed as well
         done
     }
 
@@ -213,7 +213,7 @@ impl Subscribing {
                 let at = *index;
                 *index += 1;
                 if let Some(topic) = self.since.topic(at).cloned() {
-                    self.recover_covered(topic, context);
+                    self.recover_matched(topic, context);
                     return 1;
                 }
                 self.stage = if self.since.len() == 0 || self.patterns.are_noted() { Stage::Done } else { Stage::Unnamed(None) };
@@ -229,8 +229,8 @@ impl Subscribing {
                 if self.patterns.are_noted() {
                     self.stage = Stage::Done;
                 }
-                self.looked_at += slice.visited;
-                slice.visited / PLACES_PER_STEP
+                self.visited += slice.visited;
+                slice.visited / NODES_PER_STEP
             }
             Stage::Done => 0,
         }
@@ -251,18 +251,18 @@ impl Subscribing {
             }
         };
         match (admit(grants, &pattern, context), pattern.as_name()) {
-            (Ok(Admission::Has), _) => {
+            (Ok(Admission::Existing), _) => {
                 if pattern.is_wild() {
                     self.renewed.insert(&pattern);
                 }
                 self.entries.add_renewed(pattern);
             }
-            (Ok(Admission::Place), Some(name)) => {
+            (Ok(Admission::Reserved), Some(name)) => {
                 let steps = if context.lives(&name) { STEPS_PER_NAME } else { STEPS_PER_NEW_NAME };
                 self.by_name(&name, member, context);
                 return steps;
             }
-            (Ok(Admission::Place), None) => {
+            (Ok(Admission::Reserved), None) => {
                 context.subscribe_pattern(&pattern, self.interval);
                 self.subscriptions_expected += 1;
                 self.patterns.add(&pattern, self.entries.len());
@@ -300,14 +300,14 @@ impl Subscribing {
                 }
             }
             Err(error) => {
-                context.give_place_back(&Pattern::from(name.clone()));
+                context.release_subscription(&Pattern::from(name.clone()));
                 self.refused.add(error.code(), name.as_str(), format!("{name}: {error}"));
             }
         }
     }
 
     /// Adds an entry for a topic in `since`, if only new patterns match the topic.
-    fn recover_covered(&mut self, topic: TopicName, context: &mut SessionContext<'_>) {
+    fn recover_matched(&mut self, topic: TopicName, context: &mut SessionContext<'_>) {
         if !self.patterns.match_unnoted(&topic) || self.entries.has(&topic) || self.renewed.matches(&topic) {
             return;
         }
@@ -332,7 +332,7 @@ impl Subscribing {
     }
 
     /// Removes entries of subscriptions that have ended between two slices, as when grants end.
-    fn leave_out_ended(&mut self, context: &SessionContext<'_>) {
+    fn remove_ended(&mut self, context: &SessionContext<'_>) {
         let is_kept = |topic: &Pattern| topic.as_name().map_or_else(|| context.is_subscribed(topic), |name| context.covers(&name));
         self.patterns.retain(is_kept);
         self.entries.retain(is_kept);
@@ -355,18 +355,18 @@ mod tests {
     }
 
     /// Runs the next slice, with grants for all topics.
-    fn go_on(subscribing: &mut Subscribing, bench: &mut Bench) -> Answer<()> {
+    fn run_slice(subscribing: &mut Subscribing, bench: &mut Bench) -> Answer<()> {
         let member = Member { session: SessionId::random(), user: None, info: None };
         let all = GrantLists { subscribe: vec![Scope::parse(">").unwrap()], publish: Vec::new() };
-        subscribing.go_on(Some(&Grants::of(&all, None)), &member, &mut bench.context_for_slice())
+        subscribing.run_slice(Some(&Grants::of(&all, None)), &member, &mut bench.context_for_slice())
     }
 
     /// Runs a subscribe to its end. Returns the number of entries of its answer.
     fn done(topics: impl IntoIterator<Item = String>, options: SubscribeOptions<'static>, bench: &mut Bench) -> usize {
         let mut subscribing = begin(topics, options);
-        while go_on(&mut subscribing, bench) == Answer::Pending {}
+        while run_slice(&mut subscribing, bench) == Answer::Pending {}
         let done = subscribing.finish(&mut bench.context());
-        let entries = done.told().len();
+        let entries = done.entries().len();
         done.begin_all(None, &mut bench.context());
         entries
     }
@@ -379,15 +379,15 @@ mod tests {
         let mut bench = Bench::new();
         let mut subscribing = begin((0..TOPICS).map(|number| format!("h.{number}")), SubscribeOptions::default());
         let mut slices = 0;
-        while go_on(&mut subscribing, &mut bench) == Answer::Pending {
+        while run_slice(&mut subscribing, &mut bench) == Answer::Pending {
             slices += 1;
             bench.publish("h.0");
             assert!(bench.state().delivery.owes_nothing(0), "a message before the answer");
         }
         assert!(slices >= TOPICS * STEPS_PER_NEW_NAME / STEPS_PER_SLICE - 1, "{slices} slices");
         let done = subscribing.finish(&mut bench.context());
-        let told = done.told().first().and_then(|entry| entry.position);
-        assert_eq!((done.told().len(), told.map(|position| position.offset.0)), (TOPICS, Some(slices as u64)));
+        let told = done.entries().first().and_then(|entry| entry.position);
+        assert_eq!((done.entries().len(), told.map(|position| position.offset.0)), (TOPICS, Some(slices as u64)));
         done.begin_all(None, &mut bench.context());
         bench.publish("h.0");
         assert!(!bench.state().delivery.owes_nothing(0), "what is published behind the answer is live");
@@ -402,13 +402,13 @@ mod tests {
         let last = format!("h.{}", TOPICS - 1);
         bench.subscribe(&last);
         let mut subscribing = begin((0..TOPICS).map(|number| format!("h.{number}")), SubscribeOptions::default());
-        while go_on(&mut subscribing, &mut bench) == Answer::Pending {
+        while run_slice(&mut subscribing, &mut bench) == Answer::Pending {
             bench.context().unsubscribe(&[Pattern::parse("h.0").unwrap()]);
         }
         bench.publish(&last);
         let done = subscribing.finish(&mut bench.context());
-        let (first, last) = (done.told().first().unwrap(), done.told().last().unwrap());
-        assert_eq!((done.told().len() as u64, first.topic.as_str()), (TOPICS - 1, "h.1"));
+        let (first, last) = (done.entries().first().unwrap(), done.entries().last().unwrap());
+        assert_eq!((done.entries().len() as u64, first.topic.as_str()), (TOPICS - 1, "h.1"));
         assert_eq!(last.position.unwrap().offset, Offset(1));
     }
 
@@ -422,7 +422,7 @@ mod tests {
         (0..2).for_each(|_| bench.publish("c.1"));
         bench.flush();
         let mut subscribing = begin((1..1_000).map(|number| format!("c.{number}")), SubscribeOptions::default());
-        while go_on(&mut subscribing, &mut bench) == Answer::Pending {
+        while run_slice(&mut subscribing, &mut bench) == Answer::Pending {
             bench.publish("c.1");
             assert!(bench.state().delivery.owes_nothing(0) && bench.state().pacing.bytes(0) > 0, "the newest is held still");
         }

@@ -1,6 +1,6 @@
 //! An unsubscribe as it is executed: in slices, after the messages that were published before it.
 
-use super::refused::Refused;
+use super::refused_topics::RefusedTopics;
 use super::steps::{STEPS_OF_SMALL, STEPS_PER_SLICE};
 use super::subscribe_options::bytes_of;
 use crate::codes::ErrorCode;
@@ -25,8 +25,8 @@ pub struct Unsubscribing {
     /// The patterns in `ended`, for matching.
     gone: PatternSet,
     /// Whether all subscriptions have ended, and the replays and held messages that only they matched are being given up.
-    leaves: bool,
-    refused: Refused,
+    is_pruning: bool,
+    refused: RefusedTopics,
 }
 
 impl Unsubscribing {
@@ -40,8 +40,8 @@ impl Unsubscribing {
             topics: topics.into_iter(),
             ended: Vec::new(),
             gone: PatternSet::default(),
-            leaves: false,
-            refused: Refused::default(),
+            is_pruning: false,
+            refused: RefusedTopics::default(),
         }
     }
 
@@ -51,7 +51,7 @@ impl Unsubscribing {
     }
 
     /// Runs the next slice. Ready: the command is complete and answered.
-    pub fn go_on(&mut self, context: &mut SessionContext<'_>) -> Answer<()> {
+    pub fn run_slice(&mut self, context: &mut SessionContext<'_>) -> Answer<()> {
         if context.processed(self.pushed) == Answer::Pending || context.begin_slice(self.is_small) == Answer::Pending {
             return Answer::Pending;
         }
@@ -62,14 +62,14 @@ impl Unsubscribing {
                 steps += STEPS_PER_TOPIC;
                 continue;
             }
-            if !self.leaves && !self.ended.is_empty() {
-                self.leaves = true;
-                context.begin_to_leave();
+            if !self.is_pruning && !self.ended.is_empty() {
+                self.is_pruning = true;
+                context.begin_pruning();
             }
             let most = STEPS_PER_SLICE - steps;
-            let looked_at = if self.leaves { context.leave(&self.gone, most) } else { 0 };
-            steps += looked_at;
-            if looked_at < most {
+            let visited = if self.is_pruning { context.prune(&self.gone, most) } else { 0 };
+            steps += visited;
+            if visited < most {
                 context.spend_steps(steps);
                 self.finish(context);
                 return Answer::Ready(());
@@ -97,7 +97,7 @@ impl Unsubscribing {
     fn finish(&mut self, context: &mut SessionContext<'_>) {
         let id = self.id.as_deref().map(RequestId);
         if id.is_some() && !self.ended.is_empty() {
-            context.say(&Event::Unsubscribed { id, topics: &self.ended });
+            context.send(&Event::Unsubscribed { id, topics: &self.ended });
         }
         self.refused.answer(id, context);
     }
@@ -118,7 +118,7 @@ mod tests {
         let topics = names.iter().map(|name| Pattern::parse(name)).collect();
         let mut unsubscribing = Unsubscribing::new(topics, None, bench.context().pushed());
         let mut slices = 1;
-        while unsubscribing.go_on(&mut bench.context_for_slice()) == Answer::Pending {
+        while unsubscribing.run_slice(&mut bench.context_for_slice()) == Answer::Pending {
             slices += 1;
         }
         assert!(slices >= TOPICS * STEPS_PER_TOPIC / STEPS_PER_SLICE, "{slices} slices");
@@ -136,11 +136,11 @@ mod tests {
             bench.subscribe_with(0, &name, 1);
         }
         let pattern = Pattern::parse("x.*").unwrap();
-        assert!(bench.context().take_place(&pattern).is_ok());
+        assert!(bench.context().reserve_subscription(&pattern).is_ok());
         bench.context().subscribe_pattern(&pattern, None);
         let mut unsubscribing = Unsubscribing::new(vec![Ok(pattern)], None, bench.context().pushed());
         let mut slices = 1;
-        while unsubscribing.go_on(&mut bench.context_for_slice()) == Answer::Pending {
+        while unsubscribing.run_slice(&mut bench.context_for_slice()) == Answer::Pending {
             assert!(!bench.state().catch_up.is_replaying(0));
             slices += 1;
         }
@@ -161,7 +161,7 @@ mod tests {
         let topic = Pattern::parse("d.a").unwrap();
         let mut unsubscribing = Unsubscribing::new(vec![Ok(topic)], None, bench.context().pushed());
         let mut slices = 1;
-        while unsubscribing.go_on(&mut bench.context_for_slice()) == Answer::Pending {
+        while unsubscribing.run_slice(&mut bench.context_for_slice()) == Answer::Pending {
             slices += 1;
         }
         assert!(slices >= FRAMES / STEPS_PER_SLICE, "{slices} slices");
@@ -181,9 +181,9 @@ mod tests {
         (0..2).for_each(|_| bench.publish("r.a"));
         let topic = Pattern::parse("r.a").unwrap();
         let mut unsubscribing = Unsubscribing::new(vec![Ok(topic)], Some(RequestId("1")), bench.context().pushed());
-        assert_eq!(unsubscribing.go_on(&mut bench.context_for_slice()), Answer::Pending);
+        assert_eq!(unsubscribing.run_slice(&mut bench.context_for_slice()), Answer::Pending);
         bench.flush(); // its socket accepts no bytes yet
-        while unsubscribing.go_on(&mut bench.context_for_slice()) == Answer::Pending {}
+        while unsubscribing.run_slice(&mut bench.context_for_slice()) == Answer::Pending {}
         bench.publish("r.a");
         bench.flush();
         let mut client = bench.arrive(b"");

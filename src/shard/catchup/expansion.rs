@@ -27,32 +27,32 @@ pub struct Expansion {
     /// The subscriptions from before the subscribe. Topics that these match are not part of the expansion.
     before: Arc<PatternSet>,
     /// Topics that begin by name.
-    apart: HashSet<TopicName>,
+    excluded: HashSet<TopicName>,
     /// How many of the newest messages of each topic are replayed; `None`: as many as the topic's rule says.
     last: Option<usize>,
-    /// Items that the shard takes up to this number were pushed before the patterns were subscribed.
-    until_taken: u64,
+    /// Items that the shard processes up to this number were pushed before the patterns were subscribed.
+    until_processed: u64,
     /// Whether topics have to be searched at all.
     searches: bool,
     /// The topics up to here have begun.
     passed: Option<Cursor>,
-    looked: Option<Looked>,
+    searched: Option<SearchedSlice>,
     /// The withheld messages by topic, in the order of the index.
-    withheld: BTreeMap<InOrder, Withheld>,
+    withheld: BTreeMap<IndexOrder, Withheld>,
     /// Whether subscriptions of the session have ended since the expansion began.
-    has_lost: bool,
+    has_ended_subscriptions: bool,
 }
 
-/// A slice whose topics begin once the shard has taken everything that was pushed before the slice was searched.
-struct Looked {
+/// A slice whose topics begin once the shard has processed everything that was pushed before the slice was searched.
+struct SearchedSlice {
     starts: Vec<(Arc<Topic>, Start)>,
     next: Option<Cursor>,
-    until_taken: u64,
+    until_processed: u64,
 }
 
 /// A topic's name in the order of the index, token by token.
 #[derive(Debug, PartialEq, Eq)]
-struct InOrder(TopicName);
+struct IndexOrder(TopicName);
 
 /// The messages of a topic that were withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,14 +82,14 @@ impl Expansion {
         Self {
             selection,
             before,
-            apart: begun,
+            excluded: begun,
             last,
-            until_taken: 0,
+            until_processed: 0,
             searches: false,
             passed: None,
-            looked: None,
+            searched: None,
             withheld: BTreeMap::new(),
-            has_lost: false,
+            has_ended_subscriptions: false,
         }
     }
 
@@ -101,7 +101,7 @@ impl Expansion {
     /// Begins when the inbox has had `pushed` items. With `searches`, topics are searched; without, they are live from
     /// there on.
     pub fn begin(&mut self, pushed: u64, searches: bool) {
-        self.until_taken = pushed;
+        self.until_processed = pushed;
         self.searches = searches;
     }
 
@@ -110,19 +110,19 @@ impl Expansion {
         self.searches
     }
 
-    /// The number of items that the shard has to have taken before the expansion can continue or, if nothing is
+    /// The number of items that the shard has to have processed before the expansion can continue or, if nothing is
     /// searched, end.
     pub fn waits_for(&self) -> u64 {
-        self.looked.as_ref().map_or(if self.searches { 0 } else { self.until_taken }, |looked| looked.until_taken)
+        self.searched.as_ref().map_or(if self.searches { 0 } else { self.until_processed }, |searched| searched.until_processed)
     }
 
-    /// Whether a message is withheld from the session as a live one. The message is the last of the `taken` items that
-    /// the shard has taken.
-    pub fn withholds(&mut self, message: &Message, taken: u64) -> bool {
+    /// Whether a message is withheld from the session as a live one. The message is the last of the `processed` items that
+    /// the shard has processed.
+    pub fn withholds(&mut self, message: &Message, processed: u64) -> bool {
         if !self.is_ahead(&message.topic) {
             return false;
         }
-        if taken > self.until_taken {
+        if processed > self.until_processed {
             if message.rule.history == 0 || !self.searches {
                 return false;
             }
@@ -132,17 +132,17 @@ impl Expansion {
     }
 
     /// Whether `topic` begins later in this expansion; its new log is then read behind `after`.
-    pub fn goes_on(&mut self, topic: &TopicName, after: Position) -> bool {
-        let goes_on = self.searches && self.is_ahead(topic);
-        if goes_on {
+    pub fn defers_switch(&mut self, topic: &TopicName, after: Position) -> bool {
+        let defers_switch = self.searches && self.is_ahead(topic);
+        if defers_switch {
             self.withhold(topic, Position { offset: after.offset.next(), ..after });
         }
-        goes_on
+        defers_switch
     }
 
     /// The number of topics that the expansion remembers.
     pub fn noted(&self) -> usize {
-        self.withheld.len() + self.apart.len() + self.looked.as_ref().map_or(0, |looked| looked.starts.len())
+        self.withheld.len() + self.excluded.len() + self.searched.as_ref().map_or(0, |searched| searched.starts.len())
     }
 
     /// Gives up at most `most` topics with withheld messages, at the session's end. Returns the number of topics.
@@ -151,59 +151,59 @@ impl Expansion {
     }
 
     /// Takes `topic` out of the expansion, because the topic begins by name.
-    pub fn set_apart(&mut self, topic: &TopicName) {
-        self.withheld.remove(&InOrder(topic.clone()));
-        self.apart.insert(topic.clone());
+    pub fn exclude(&mut self, topic: &TopicName) {
+        self.withheld.remove(&IndexOrder(topic.clone()));
+        self.excluded.insert(topic.clone());
     }
 
     /// Notes that subscriptions of the session have ended. From now on each topic is checked against the remaining ones
     /// before it begins.
-    pub fn narrow(&mut self) {
-        self.has_lost = true;
+    pub fn note_ended_subscriptions(&mut self) {
+        self.has_ended_subscriptions = true;
     }
 
-    /// Continues by one slice. Returns `None` if the shard has to take more than `taken` items first. `pushed` returns
+    /// Continues by one slice. Returns `None` if the shard has to process more than `processed` items first. `pushed` returns
     /// the number of items that the inbox has had by then, and `takes` whether a subscription of the session matches a
     /// topic. The work is added to `work`, in topics.
-    pub fn go_on(
+    pub fn run_slice(
         &mut self,
         hub: &Hub,
-        taken: u64,
+        processed: u64,
         pushed: impl FnOnce() -> u64,
         takes: impl Fn(&TopicName) -> bool,
         work: &mut usize,
     ) -> Option<Expanded> {
-        if self.looked.is_none() && self.searches {
-            *work += self.look(hub, pushed, &takes);
+        if self.searched.is_none() && self.searches {
+            *work += self.search(hub, pushed, &takes);
         }
-        if self.waits_for() > taken {
+        if self.waits_for() > processed {
             return None;
         }
-        Some(self.begin_looked(hub, &takes))
+        Some(self.begin_searched(hub, &takes))
     }
 
     /// Searches a slice. Returns the work, in topics.
-    fn look(&mut self, hub: &Hub, pushed: impl FnOnce() -> u64, takes: impl Fn(&TopicName) -> bool) -> usize {
+    fn search(&mut self, hub: &Hub, pushed: impl FnOnce() -> u64, takes: impl Fn(&TopicName) -> bool) -> usize {
         let slice = hub.slice(&mut self.selection, self.passed.as_ref(), STEPS_PER_SLICE);
         let found = slice.topics.len();
         let wanted = ReplayRequest { since: None, last: self.last };
         let topics = slice.topics.into_iter().filter(|topic| self.concerns(topic.name(), &takes));
         let starts = topics.filter_map(|topic| hub.start_on(&topic, wanted).map(|start| (topic, start))).collect();
         // Items pushed after this number are newer than the positions found in this slice.
-        self.looked = Some(Looked { starts, next: slice.next, until_taken: pushed() });
+        self.searched = Some(SearchedSlice { starts, next: slice.next, until_processed: pushed() });
         found + slice.visited / STEPS_PER_TOPIC
     }
 
-    fn begin_looked(&mut self, hub: &Hub, takes: impl Fn(&TopicName) -> bool) -> Expanded {
+    fn begin_searched(&mut self, hub: &Hub, takes: impl Fn(&TopicName) -> bool) -> Expanded {
         let mut expanded = Expanded { ended: true, ..Expanded::default() };
-        let Some(looked) = self.looked.take() else { return expanded };
-        for (topic, start) in looked.starts {
+        let Some(searched) = self.searched.take() else { return expanded };
+        for (topic, start) in searched.starts {
             // The session may have left the topic since, or subscribed to it by name.
             if !self.concerns(topic.name(), &takes) {
                 continue;
             }
             let from = start.replay_from.map(|offset| Position { offset, ..start.position });
-            let from = match self.withheld.remove(&InOrder(topic.name().clone())) {
+            let from = match self.withheld.remove(&IndexOrder(topic.name().clone())) {
                 // The first withheld message was published before the topic was searched, so the messages to replay are
                 // counted back from it.
                 Some(Withheld { first, .. }) if !start.position.is_before(first) => Some(hub.replay_before(&topic, first, self.last)),
@@ -214,9 +214,9 @@ impl Expansion {
         }
         // The remaining withheld topics have come to life, or have ended, since the slice was searched.
         while let Some(first) = self.withheld.first_entry()
-            && looked.next.as_ref().is_none_or(|next| next.has_passed(&first.key().0))
+            && searched.next.as_ref().is_none_or(|next| next.has_passed(&first.key().0))
         {
-            let (InOrder(name), withheld) = first.remove_entry();
+            let (IndexOrder(name), withheld) = first.remove_entry();
             if !self.concerns(&name, &takes) {
                 continue;
             }
@@ -225,8 +225,8 @@ impl Expansion {
                 None => expanded.lost.push((name, withheld)),
             }
         }
-        expanded.ended = looked.next.is_none();
-        self.passed = looked.next;
+        expanded.ended = searched.next.is_none();
+        self.passed = searched.next;
         expanded
     }
 
@@ -237,27 +237,27 @@ impl Expansion {
 
     /// Whether `topic` belongs to the expansion: it is new, and the session is still subscribed to it.
     fn concerns(&self, topic: &TopicName, takes: impl Fn(&TopicName) -> bool) -> bool {
-        self.is_new(topic) && (!self.has_lost || takes(topic))
+        self.is_new(topic) && (!self.has_ended_subscriptions || takes(topic))
     }
 
     /// Whether no earlier subscription, and no subscription by name, brings `topic`.
     fn is_new(&self, topic: &TopicName) -> bool {
-        !self.apart.contains(topic) && !self.before.matches(topic)
+        !self.excluded.contains(topic) && !self.before.matches(topic)
     }
 
     fn withhold(&mut self, topic: &TopicName, position: Position) {
-        let withheld = self.withheld.entry(InOrder(topic.clone())).or_insert(Withheld { first: position, last: position.offset });
+        let withheld = self.withheld.entry(IndexOrder(topic.clone())).or_insert(Withheld { first: position, last: position.offset });
         withheld.last = position.offset;
     }
 }
 
-impl Ord for InOrder {
+impl Ord for IndexOrder {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.tokens().cmp(other.0.tokens())
     }
 }
 
-impl PartialOrd for InOrder {
+impl PartialOrd for IndexOrder {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }

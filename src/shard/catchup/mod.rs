@@ -25,8 +25,8 @@ pub struct CatchUp {
     /// The replays by slot, of sessions that read history or have a watermark.
     replays: HashMap<u32, Replays>,
     /// Slots of sessions that want a share of history, in the order in which they get it.
-    awaiting: VecDeque<u32>,
-    /// Slots with watermarks, each with the number of items that the shard has to take before the watermark can go.
+    queue: VecDeque<u32>,
+    /// Slots with watermarks, each with the number of items that the shard has to process before the watermark can go.
     watermarks: Vec<(u64, u32)>,
     /// The replays of sessions that have ended.
     ended: VecDeque<Replays>,
@@ -38,12 +38,12 @@ impl CatchUp {
         self.replays.contains_key(&slot)
     }
 
-    /// Whether a live message is withheld from the session in `slot`. The message is the last of the `taken` items that
-    /// the shard has taken.
-    pub fn withholds(&mut self, slot: u32, message: &Message, taken: u64) -> bool {
+    /// Whether a live message is withheld from the session in `slot`. The message is the last of the `processed` items that
+    /// the shard has processed.
+    pub fn withholds(&mut self, slot: u32, message: &Message, processed: u64) -> bool {
         let Some(replays) = self.replays.get_mut(&slot) else { return false };
         replays.withholds(&message.topic, message.position)
-            || replays.expansion().is_some_and(|expansion| expansion.withholds(message, taken))
+            || replays.expansion().is_some_and(|expansion| expansion.withholds(message, processed))
     }
 
     /// Whether the session in `slot` has history left to read.
@@ -62,10 +62,12 @@ impl CatchUp {
     }
 
     /// Has the session in `slot`, which has received `topic` up to `after`, continue in the topic's new log.
-    pub fn go_on(&mut self, slot: u32, topic: &Arc<Topic>, after: Position) {
+    pub fn switch_log(&mut self, slot: u32, topic: &Arc<Topic>, after: Position) {
         let replays = self.replays.entry(slot).or_default();
-        if !replays.is_unanswered(topic.name()) && !replays.expansion().is_some_and(|expansion| expansion.goes_on(topic.name(), after)) {
-            replays.go_on(topic, after);
+        if !replays.is_unanswered(topic.name())
+            && !replays.expansion().is_some_and(|expansion| expansion.defers_switch(topic.name(), after))
+        {
+            replays.switch_log(topic, after);
         }
     }
 
@@ -75,21 +77,21 @@ impl CatchUp {
         self.replays.entry(slot).or_default().withhold_new(before);
     }
 
-    /// Ends the withholding: the subscribe of the session in `slot` is answered now, when the shard has taken `taken`
+    /// Ends the withholding: the subscribe of the session in `slot` is answered now, when the shard has processed `processed`
     /// items.
-    pub fn end_withholding(&mut self, slot: u32, taken: u64) {
+    pub fn end_withholding(&mut self, slot: u32, processed: u64) {
         if let Some(replays) = self.replays.get_mut(&slot) {
             replays.end_withholding();
-            self.watermarks.push((taken, slot)); // the session may have had nothing else to replay
+            self.watermarks.push((processed, slot)); // the session may have had nothing else to replay
         }
     }
 
     /// Begins an expansion: the session in `slot` receives messages by new patterns from now on, when the inbox has had
     /// `pushed` items. `searches` says whether the topics that match may have something to replay. Returns `false` if
     /// there is nothing to search or to wait for.
-    pub fn expand(&mut self, slot: u32, mut expansion: Expansion, searches: bool, pushed: u64, taken: u64) -> bool {
+    pub fn expand(&mut self, slot: u32, mut expansion: Expansion, searches: bool, pushed: u64, processed: u64) -> bool {
         expansion.begin(pushed, searches);
-        let begins = expansion.searches() || pushed > taken;
+        let begins = expansion.searches() || pushed > processed;
         if begins {
             self.replays.entry(slot).or_default().expand(Box::new(expansion));
         }
@@ -102,26 +104,26 @@ impl CatchUp {
     }
 
     /// Takes `topic` out of the expansion of the session in `slot`, because the topic begins by name.
-    pub fn set_apart(&mut self, slot: u32, topic: &TopicName) {
+    pub fn exclude(&mut self, slot: u32, topic: &TopicName) {
         if let Some(expansion) = self.replays.get_mut(&slot).and_then(Replays::expansion) {
-            expansion.set_apart(topic);
+            expansion.exclude(topic);
         }
     }
 
     /// Continues the search for topics that the patterns of the session in `slot` match. `takes` says whether a
     /// subscription of the session matches a topic. Returns `None` if no search can continue now.
-    pub fn go_on_expanding(
+    pub fn run_expansion_slice(
         &mut self,
         slot: u32,
         hub: &Hub,
-        taken: u64,
+        processed: u64,
         pushed: impl FnOnce() -> u64,
         takes: impl Fn(&TopicName) -> bool,
     ) -> Option<Expanded> {
         let replays = self.replays.get_mut(&slot)?;
         let expansion = replays.runnable_expansion()?;
         let mut work = 0;
-        let expanded = expansion.go_on(hub, taken, pushed, takes, &mut work);
+        let expanded = expansion.run_slice(hub, processed, pushed, takes, &mut work);
         let Some(mut expanded) = expanded else {
             self.watermarks.push((replays.wait_to_expand(), slot));
             return Some(Expanded { work, ..Expanded::default() });
@@ -130,50 +132,50 @@ impl CatchUp {
         expanded.cursors.drain(..).for_each(|(topic, next)| replays.add(topic, next));
         if expanded.ended {
             replays.end_expansion();
-            self.watermarks.push((taken, slot));
+            self.watermarks.push((processed, slot));
         }
         Some(expanded)
     }
 
-    /// Withholds live messages of `topic` at or below `position` from the session in `slot`, until the shard has taken
-    /// `until_taken` items.
-    pub fn set_watermark(&mut self, slot: u32, topic: TopicName, position: Position, until_taken: u64) {
-        self.replays.entry(slot).or_default().set_watermark(topic, position, until_taken);
-        if self.watermarks.last() != Some(&(until_taken, slot)) {
-            self.watermarks.push((until_taken, slot));
+    /// Withholds live messages of `topic` at or below `position` from the session in `slot`, until the shard has processed
+    /// `until_processed` items.
+    pub fn set_watermark(&mut self, slot: u32, topic: TopicName, position: Position, until_processed: u64) {
+        self.replays.entry(slot).or_default().set_watermark(topic, position, until_processed);
+        if self.watermarks.last() != Some(&(until_processed, slot)) {
+            self.watermarks.push((until_processed, slot));
         }
     }
 
     /// Queues the session in `slot`, whose outbox is empty, for its next share of history.
-    pub fn await_history(&mut self, slot: u32) {
-        if self.replays.get_mut(&slot).is_some_and(Replays::begin_to_await) {
-            self.awaiting.push_back(slot);
+    pub fn queue_for_history(&mut self, slot: u32) {
+        if self.replays.get_mut(&slot).is_some_and(Replays::enqueue) {
+            self.queue.push_back(slot);
         }
     }
 
     /// Whether a session wants a share of history.
-    pub fn is_awaited(&self) -> bool {
-        !self.awaiting.is_empty()
+    pub fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// Takes the slots of the sessions that want a share of history, longest waiting first. Those that get no share
     /// have to be put back.
-    pub fn take_awaiting(&mut self) -> VecDeque<u32> {
-        let mut awaiting = std::mem::take(&mut self.awaiting);
-        awaiting.retain(|slot| self.replays.get(slot).is_some_and(Replays::awaits));
-        awaiting
+    pub fn take_queue(&mut self) -> VecDeque<u32> {
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.retain(|slot| self.replays.get(slot).is_some_and(Replays::is_queued));
+        queue
     }
 
     /// Puts back sessions that got no share, before those queued since.
-    pub fn put_back(&mut self, mut awaiting: VecDeque<u32>) {
-        awaiting.append(&mut self.awaiting);
-        self.awaiting = awaiting;
+    pub fn requeue(&mut self, mut queue: VecDeque<u32>) {
+        queue.append(&mut self.queue);
+        self.queue = queue;
     }
 
     /// Notes that the session in `slot` has got its share.
-    pub fn end_await(&mut self, slot: u32) {
+    pub fn dequeue(&mut self, slot: u32) {
         if let Some(replays) = self.replays.get_mut(&slot) {
-            replays.end_await();
+            replays.dequeue();
         }
     }
 
@@ -188,15 +190,15 @@ impl CatchUp {
     }
 
     /// Notes that subscriptions of the session in `slot` have ended. No history is read for the session until
-    /// [`CatchUp::leave`] has examined all its topics.
-    pub fn begin_to_leave(&mut self, slot: u32) {
-        self.replays.get_mut(&slot).into_iter().for_each(Replays::begin_to_leave);
+    /// [`CatchUp::prune`] has examined all its topics.
+    pub fn begin_pruning(&mut self, slot: u32) {
+        self.replays.get_mut(&slot).into_iter().for_each(Replays::begin_pruning);
     }
 
-    /// Examines at most `most` topics that the session in `slot` reads, and ends the replays of those for which `left`
+    /// Examines at most `most` topics that the session in `slot` reads, and ends the replays of those for which `is_gone`
     /// holds. Returns how many were examined; fewer than `most` means that all were.
-    pub fn leave(&mut self, slot: u32, most: usize, left: impl Fn(&TopicName) -> bool) -> usize {
-        self.replays.get_mut(&slot).map_or(0, |replays| replays.leave(most, left))
+    pub fn prune(&mut self, slot: u32, most: usize, is_gone: impl Fn(&TopicName) -> bool) -> usize {
+        self.replays.get_mut(&slot).map_or(0, |replays| replays.prune(most, is_gone))
     }
 
     /// The slots of sessions that read history, each with the bytes of its cursors.
@@ -204,13 +206,13 @@ impl CatchUp {
         self.replays.iter().map(|(&slot, replays)| (slot, replays.bytes()))
     }
 
-    /// Ends the replays of the session in `slot`. [`CatchUp::give_up_ended`] has to follow.
+    /// Ends the replays of the session in `slot`. [`CatchUp::release_ended`] has to follow.
     pub fn forget(&mut self, slot: u32) {
         self.ended.extend(self.replays.remove(&slot));
     }
 
     /// Gives up at most `most` topics of ended sessions. Returns the number of topics.
-    pub fn give_up_ended(&mut self, most: usize) -> usize {
+    pub fn release_ended(&mut self, most: usize) -> usize {
         let mut given_up = 0;
         while given_up < most
             && let Some(replays) = self.ended.front_mut()
@@ -224,27 +226,27 @@ impl CatchUp {
         given_up
     }
 
-    /// The number of topics that are left for [`CatchUp::give_up_ended`].
+    /// The number of topics that are left for [`CatchUp::release_ended`].
     pub fn ended(&self) -> usize {
         self.ended.iter().map(Replays::topics).sum()
     }
 
-    /// Whether [`CatchUp::give_up_ended`] has something left.
+    /// Whether [`CatchUp::release_ended`] has something left.
     pub fn has_ended(&self) -> bool {
         !self.ended.is_empty()
     }
 
-    /// Forgets the watermarks that no message can come under any more, now that the shard has taken `taken` items.
+    /// Forgets the watermarks that no message can come under any more, now that the shard has processed `processed` items.
     /// Expansions that waited for these items continue.
-    pub fn forget_passed(&mut self, taken: u64) {
-        let Self { watermarks, replays, awaiting, .. } = self;
-        watermarks.retain(|&(until_taken, slot)| {
-            let passed = until_taken <= taken;
+    pub fn forget_passed(&mut self, processed: u64) {
+        let Self { watermarks, replays, queue, .. } = self;
+        watermarks.retain(|&(until_processed, slot)| {
+            let passed = until_processed <= processed;
             if passed && let Some(of_slot) = replays.get_mut(&slot) {
-                if !of_slot.forget_passed(taken) {
+                if !of_slot.forget_passed(processed) {
                     replays.remove(&slot);
-                } else if of_slot.begin_to_await() {
-                    awaiting.push_back(slot);
+                } else if of_slot.enqueue() {
+                    queue.push_back(slot);
                 }
             }
             !passed
@@ -253,7 +255,7 @@ impl CatchUp {
 
     /// The slots of the sessions that want a share of history.
     #[cfg(test)]
-    pub fn awaiting(&self) -> Vec<u32> {
-        self.awaiting.iter().copied().collect()
+    pub fn queue(&self) -> Vec<u32> {
+        self.queue.iter().copied().collect()
     }
 }

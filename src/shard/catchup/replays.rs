@@ -38,12 +38,12 @@ pub struct Replays {
     watermarks: HashMap<TopicName, Watermark>,
     /// The search for the topics that the session's newest patterns match, while it is under way.
     expansion: Option<Box<Expansion>>,
-    /// Whether the expansion can continue only after the shard has taken more of its inbox.
+    /// Whether the expansion can continue only after the shard has processed more of its inbox.
     expansion_waits: bool,
     /// The subscriptions from before a subscribe that is not answered yet.
     before: Option<Arc<PatternSet>>,
     /// Whether the session is queued for a share of history.
-    awaits: bool,
+    is_queued: bool,
 }
 
 struct Cursor {
@@ -56,8 +56,8 @@ struct Cursor {
 /// messages, or must not have them.
 struct Watermark {
     position: Position,
-    /// The number of items that the shard has to take until no such message can come any more.
-    until_taken: u64,
+    /// The number of items that the shard has to process until no such message can come any more.
+    until_processed: u64,
 }
 
 impl Replays {
@@ -70,7 +70,7 @@ impl Replays {
 
     /// Has the session read the new log of `topic`, behind `after` or behind the last message that it has received
     /// since. A topic that is being read continues by itself.
-    pub fn go_on(&mut self, topic: &Arc<Topic>, after: Position) {
+    pub fn switch_log(&mut self, topic: &Arc<Topic>, after: Position) {
         let had = match self.watermarks.get(topic.name()) {
             Some(mark) if mark.position.epoch != after.epoch || mark.position.offset > after.offset => mark.position,
             _ => after,
@@ -78,13 +78,13 @@ impl Replays {
         self.add(Arc::clone(topic), Position { offset: had.offset.next(), ..had });
     }
 
-    /// Withholds live messages of `topic` at or below `position` until the shard has taken `until_taken` items.
-    pub fn set_watermark(&mut self, topic: TopicName, position: Position, until_taken: u64) {
-        let mark = self.watermarks.entry(topic).or_insert(Watermark { position, until_taken });
+    /// Withholds live messages of `topic` at or below `position` until the shard has processed `until_processed` items.
+    pub fn set_watermark(&mut self, topic: TopicName, position: Position, until_processed: u64) {
+        let mark = self.watermarks.entry(topic).or_insert(Watermark { position, until_processed });
         if mark.position.epoch != position.epoch || mark.position.offset < position.offset {
             mark.position = position;
         }
-        mark.until_taken = mark.until_taken.max(until_taken);
+        mark.until_processed = mark.until_processed.max(until_processed);
     }
 
     /// Whether a message of `topic` at `position` is withheld as a live one.
@@ -135,7 +135,7 @@ impl Replays {
         if self.expansion_waits || self.cursors.len() >= CURSORS_AHEAD { None } else { self.expansion.as_deref_mut() }
     }
 
-    /// Has the expansion wait for the inbox. Returns the number of items that the shard has to take first.
+    /// Has the expansion wait for the inbox. Returns the number of items that the shard has to process first.
     pub fn wait_to_expand(&mut self) -> u64 {
         self.expansion_waits = true;
         self.expansion.as_ref().map_or(0, |expansion| expansion.waits_for())
@@ -164,54 +164,54 @@ impl Replays {
         cursors + self.expansion().map_or(0, |expansion| expansion.give_up(most - cursors))
     }
 
-    /// Notes that subscriptions of the session have ended. Nothing is read until [`Replays::leave`] has examined all
+    /// Notes that subscriptions of the session have ended. Nothing is read until [`Replays::prune`] has examined all
     /// topics.
-    pub fn begin_to_leave(&mut self) {
+    pub fn begin_pruning(&mut self) {
         self.unchecked = self.cursors.len();
-        self.expansion().into_iter().for_each(Expansion::narrow);
+        self.expansion().into_iter().for_each(Expansion::note_ended_subscriptions);
     }
 
-    /// Examines at most `most` topics, and ends the replays of those for which `left` holds. Returns how many were
+    /// Examines at most `most` topics, and ends the replays of those for which `is_gone` holds. Returns how many were
     /// examined; fewer than `most` means that all were. Watermarks are examined with the last topics: they are few,
     /// because a shard takes its inbox within some ticks.
-    pub fn leave(&mut self, most: usize, left: impl Fn(&TopicName) -> bool) -> usize {
-        let looked_at = most.min(self.unchecked);
-        for _ in 0..looked_at {
+    pub fn prune(&mut self, most: usize, is_gone: impl Fn(&TopicName) -> bool) -> usize {
+        let examined = most.min(self.unchecked);
+        for _ in 0..examined {
             let Some(cursor) = self.cursors.pop_front() else { break };
-            if left(cursor.topic.name()) {
+            if is_gone(cursor.topic.name()) {
                 self.replaying.remove(cursor.topic.name());
             } else {
                 self.cursors.push_back(cursor);
             }
         }
-        self.unchecked -= looked_at;
-        if looked_at < most {
-            self.watermarks.retain(|topic, _| !left(topic));
+        self.unchecked -= examined;
+        if examined < most {
+            self.watermarks.retain(|topic, _| !is_gone(topic));
         }
-        looked_at
+        examined
     }
 
     /// Forgets watermarks that no message can come under any more. Returns whether anything of the session is left.
-    pub fn forget_passed(&mut self, taken: u64) -> bool {
-        self.watermarks.retain(|_, mark| mark.until_taken > taken);
-        self.expansion_waits &= self.expansion.as_ref().is_some_and(|expansion| expansion.waits_for() > taken);
+    pub fn forget_passed(&mut self, processed: u64) -> bool {
+        self.watermarks.retain(|_, mark| mark.until_processed > processed);
+        self.expansion_waits &= self.expansion.as_ref().is_some_and(|expansion| expansion.waits_for() > processed);
         !self.cursors.is_empty() || !self.watermarks.is_empty() || self.expansion.is_some() || self.before.is_some()
     }
 
     /// Notes that the session wants its next share of history. Returns `false` if it is queued already, or has nothing
     /// to read.
-    pub fn begin_to_await(&mut self) -> bool {
-        self.has_more() && !std::mem::replace(&mut self.awaits, true)
+    pub fn enqueue(&mut self) -> bool {
+        self.has_more() && !std::mem::replace(&mut self.is_queued, true)
     }
 
     /// Whether the session is queued for a share of history.
-    pub fn awaits(&self) -> bool {
-        self.awaits
+    pub fn is_queued(&self) -> bool {
+        self.is_queued
     }
 
     /// Notes that the session has got its share.
-    pub fn end_await(&mut self) {
-        self.awaits = false;
+    pub fn dequeue(&mut self) {
+        self.is_queued = false;
     }
 
     /// Reads the next piece. Returns the topic's name, the piece and, once the topic has caught up, the newest position

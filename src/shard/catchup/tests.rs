@@ -38,7 +38,7 @@ impl Archive {
         self.hub.start(&name(topic), ReplayRequest::default()).unwrap().0
     }
 
-    /// Reads a piece. If the topic has caught up, its watermark goes once the shard has taken `pushed` items.
+    /// Reads a piece. If the topic has caught up, its watermark goes once the shard has processed `pushed` items.
     fn pull(&self, replays: &mut Replays, pushed: u64) -> (String, ReplayPiece, Vec<u64>) {
         let (topic, piece, live_above) = replays.pull(self.clock.moment()).unwrap();
         live_above.into_iter().for_each(|position| replays.set_watermark(topic.clone(), position, pushed));
@@ -126,9 +126,9 @@ fn leaving_ends_a_replay() {
     replays.add(Arc::clone(&topic), at(&topic, 1));
     let position = Position { epoch: Epoch::random(), offset: Offset(9) };
     replays.set_watermark(name("t.c"), position, 10);
-    replays.begin_to_leave();
+    replays.begin_pruning();
     assert!(!replays.has_more(), "nothing is read before all were looked at");
-    assert_eq!(replays.leave(usize::MAX, |topic| topic.as_str() != "t.b"), 2);
+    assert_eq!(replays.prune(usize::MAX, |topic| topic.as_str() != "t.b"), 2);
     assert!(!replays.withholds(&name("t.c"), position));
     assert_eq!(archive.pull(&mut replays, 0).2, [1, 2]);
     assert!(!replays.has_more());
@@ -144,13 +144,13 @@ fn leaving_is_done_in_parts() {
         let topic = archive.publish(&format!("t.{number}"), 1, 1);
         replays.add(Arc::clone(&topic), at(&topic, 1));
     }
-    replays.begin_to_leave();
-    let mut looked_at = Vec::new();
-    while looked_at.last().is_none_or(|&part| part == 64) {
+    replays.begin_pruning();
+    let mut examined = Vec::new();
+    while examined.last().is_none_or(|&part| part == 64) {
         assert!(!replays.has_more());
-        looked_at.push(replays.leave(64, |topic| topic.as_str().ends_with('7')));
+        examined.push(replays.prune(64, |topic| topic.as_str().ends_with('7')));
     }
-    assert_eq!((looked_at.len(), looked_at.iter().sum()), (TOPICS / 64 + 1, TOPICS));
+    assert_eq!((examined.len(), examined.iter().sum()), (TOPICS / 64 + 1, TOPICS));
     let mut read = HashSet::default();
     while replays.has_more() {
         read.insert(archive.pull(&mut replays, 0).0);
@@ -173,7 +173,7 @@ fn a_topic_is_replayed_once_and_found_by_name() {
 
 /// The sums over all slices of a search.
 #[derive(Debug, Default)]
-struct Looked {
+struct SearchedSlice {
     slices: usize,
     /// The most topics that began in one slice.
     longest: usize,
@@ -184,14 +184,14 @@ struct Looked {
 
 /// Searches for the topics that `patterns` match. The session is still subscribed to the topics for which `takes`
 /// holds.
-fn looked_for(archive: &Archive, patterns: &[String], takes: impl Fn(&TopicName) -> bool + Copy) -> Looked {
+fn looked_for(archive: &Archive, patterns: &[String], takes: impl Fn(&TopicName) -> bool + Copy) -> SearchedSlice {
     let patterns: Vec<Pattern> = patterns.iter().map(|text| pattern(text)).collect();
     let mut expansion = Expansion::new(Box::new(Selection::of(&patterns)), Arc::default(), HashSet::default(), Some(1));
     expansion.begin(0, true);
-    expansion.narrow();
-    let mut looked = Looked::default();
+    expansion.note_ended_subscriptions();
+    let mut looked = SearchedSlice::default();
     loop {
-        let expanded = expansion.go_on(&archive.hub, 0, || 0, takes, &mut looked.work).unwrap();
+        let expanded = expansion.run_slice(&archive.hub, 0, || 0, takes, &mut looked.work).unwrap();
         looked.slices += 1;
         looked.begun += expanded.cursors.len();
         looked.longest = looked.longest.max(expanded.cursors.len());

@@ -17,17 +17,17 @@ impl EndedOutboxes {
 
     /// Takes at most `most` steps and returns their number. A step gives up a frame, the gaps of a topic, or an empty
     /// outbox. Each message is booked as dropped.
-    pub fn give_up(&mut self, most: usize, tally: &mut Tally) -> usize {
-        let mut given_up = 0;
-        while given_up < most
+    pub fn release(&mut self, most: usize, tally: &mut Tally) -> usize {
+        let mut released = 0;
+        while released < most
             && let Some(outbox) = self.0.front_mut()
         {
-            given_up += outbox.abandon(most - given_up, tally).max(1);
+            released += outbox.abandon(most - released, tally).max(1);
             if outbox.is_done() {
                 self.0.pop_front();
             }
         }
-        given_up
+        released
     }
 
     /// About the number of steps left.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::changes::{Changes, WATCHERS_PER_PART};
-use super::outgoing::Delivery;
+use super::frame_queue::Delivery;
+use super::presence_queue::{PresenceQueue, WATCHERS_PER_PART};
 use super::write_batch::FrameNumber;
 use crate::config::OnSlow;
 use crate::dialect::Encoding;
@@ -27,7 +27,7 @@ impl Delivery {
     /// Gives `message` to each of its subscribers once. Sessions that still replay its topic, or whose pacing holds it,
     /// do not get it now.
     pub fn fan_out(&mut self, message: &Message, table: &Table, catch_up: &mut CatchUp, pacing: &mut Pacing, env: &mut Env) {
-        let stamp = env.processed();
+        let item = env.processed();
         let mut routed = 0;
         let mut made = FanOut { deferrable: message.rule.on_slow == OnSlow::Replay, frame: None, topic: None };
         let mut on_slow_path = Vec::new();
@@ -36,10 +36,10 @@ impl Delivery {
         subscribers.lists(&message.topic, |subscribed| {
             for &slot in &subscribed.slots {
                 let Some(session) = outgoing.get_mut(slot) else { continue };
-                if session.stamp == stamp || is_excepted(slot) {
+                if session.last_item == item || is_excepted(slot) {
                     continue;
                 }
-                session.stamp = stamp;
+                session.last_item = item;
                 if session.needs_slow_path || made.deferrable && session.outbox.is_some() {
                     on_slow_path.extend(Some(slot).filter(|&slot| table.is_open(slot))); // an ended session may still be in the list
                     continue;
@@ -62,17 +62,17 @@ impl Delivery {
         if catch_up.withholds(slot, message, env.processed()) {
             return;
         }
-        if let Some(held) = pacing.catch_up(slot, &message.topic, &mut env.tally) {
+        if let Some(held) = pacing.take_unpaced(slot, &message.topic, &mut env.tally) {
             self.queue_message(slot, &held); // the older message goes out first
         }
-        let bytes_max = env.config.limits.outbox_bytes.saturating_sub(self.counted_bytes(slot));
+        let bytes_max = env.config.limits.outbox_bytes.saturating_sub(self.outgoing.counted_bytes(slot));
         let decision = pacing.decide(slot, message, bytes_max, env.now, &mut env.tally);
         let mut deferrable = made.deferrable && decision == PacingDecision::Free;
-        if deferrable && self.is_slow(slot) {
+        if deferrable && self.outgoing.is_slow(slot) {
             let topic = made.topic.get_or_insert_with(|| env.hub().find(&message.topic));
             if let Some(topic) = topic {
                 catch_up.read_from(slot, Arc::clone(topic), message.position);
-                return self.use_slow_path(slot);
+                return self.outgoing.use_slow_path(slot);
             }
             deferrable = false; // a topic that has ended has no history to read
         }
@@ -89,7 +89,7 @@ impl Delivery {
     }
 
     /// Takes a change from the inbox. Without watchers the change is dropped.
-    pub fn take_change(&self, change: &Arc<PresenceChange>, changes: &mut Changes, env: &mut Env) {
+    pub fn take_change(&self, change: &Arc<PresenceChange>, changes: &mut PresenceQueue, env: &mut Env) {
         let subscribers = &self.subscribers;
         if subscribers.are_watching(&change.topic) {
             changes.take(env.processed(), change, |number| subscribers.began_behind(&change.topic, number), &mut env.tally);
@@ -97,7 +97,7 @@ impl Delivery {
     }
 
     /// Tells the changes of the current round to the next part of their watchers.
-    pub fn tell_changes(&mut self, changes: &mut Changes, table: &Table, env: &mut Env) {
+    pub fn tell_changes(&mut self, changes: &mut PresenceQueue, table: &Table, env: &mut Env) {
         let Self { subscribers, outgoing, batch, encoder, .. } = self;
         let (round, from) = changes.round();
         let to = subscribers.end_of_part(round.iter().map(|told| &told.change.topic), from, WATCHERS_PER_PART);
@@ -108,16 +108,16 @@ impl Delivery {
             subscribers.told_of(&told.change.topic.clone(), number, from..to.unwrap_or(u32::MAX), |slot| {
                 let Some(session) = outgoing.get_mut(slot) else { return };
                 let is_other = table.get(slot).is_some_and(|connection| connection.is_open() && connection.id() != member);
-                // A change and a message never have the same number, so no message has set this stamp.
-                if session.stamp == number || !is_other {
+                // A change and a message never have the same number, so no message has set this number.
+                if session.last_item == number || !is_other {
                     return;
                 }
-                session.stamp = number;
-                let known = made.iter().find(|(encoding, _)| *encoding == session.variant).map(|(_, frame)| *frame);
+                session.last_item = number;
+                let known = made.iter().find(|(encoding, _)| *encoding == session.encoding).map(|(_, frame)| *frame);
                 let frame = known.unwrap_or_else(|| {
-                    let bytes = told.frame(session.variant, encoder, &mut env.tally);
+                    let bytes = told.frame(session.encoding, encoder, &mut env.tally);
                     let frame = bytes.map(|bytes| batch.add_change(&told.change, bytes));
-                    made.push((session.variant, frame));
+                    made.push((session.encoding, frame));
                     frame
                 });
                 let Some(frame) = frame else { return };

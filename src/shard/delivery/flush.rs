@@ -5,9 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::joined::ClientState;
-use super::outbox::{Offered, Outbox, Queued, Routed, Stamps, What, book_delivered};
-use super::outgoing::Delivery;
+use super::chain_bytes::ClientState;
+use super::frame_queue::Delivery;
+use super::outbox::{FrameKind, Offered, Outbox, Queued, QueuedMessage, Stamps, book_delivered};
 use super::write_batch::LinkedFrame;
 use crate::config::OnSlow;
 use crate::dialect::{Event, event_frame, replay_frame};
@@ -57,7 +57,7 @@ impl Delivery {
         if !self.batch.is_empty() {
             return false;
         }
-        self.joined.clear();
+        self.chain_bytes.clear();
         self.batch.clear();
         true
     }
@@ -71,22 +71,22 @@ impl Delivery {
         } else {
             offered(self.offer_chain(slot, &chain, true, connection, env))
         };
-        self.batch.give_room_back(chain);
+        self.batch.return_buffer(chain);
         written
     }
 
     /// Writes a chain to the socket. Bytes that the socket does not accept begin an outbox.
     fn write_chain(&mut self, slot: u32, chain: &[LinkedFrame], connection: &mut Connection, env: &mut Env) -> Written {
-        let Self { outgoing, batch, encoder, joined, stands, .. } = self;
+        let Self { outgoing, batch, encoder, chain_bytes, stream_positions, .. } = self;
         let Some(session) = outgoing.get_mut(slot) else { return Written::All };
-        let variant = session.variant;
-        let client = ClientState { stands: stands.get(slot), window: &session.window };
-        if !joined.is_of(chain, variant, client) {
-            joined.join(chain, variant, client, batch, encoder, &mut env.tally);
+        let encoding = session.encoding;
+        let client = ClientState { position: stream_positions.get(slot), window: &session.window };
+        if !chain_bytes.is_of(chain, encoding, client) {
+            chain_bytes.join(chain, encoding, client, batch, encoder, &mut env.tally);
         }
         let mut written = 0;
-        while written < joined.len() {
-            let (polled, offered_bytes) = joined.write(written, connection);
+        while written < chain_bytes.len() {
+            let (polled, offered_bytes) = chain_bytes.write(written, connection);
             let taken = match polled {
                 Poll::Ready(Ok(taken)) => taken,
                 Poll::Ready(Err(error)) => {
@@ -97,16 +97,16 @@ impl Delivery {
             };
             written += taken;
             env.tally.delivered_bytes(taken as u64);
-            if !variant.is_answered() {
-                connection.liveness().pinged(env.now);
+            if !encoding.is_answered() {
+                connection.liveness().note_ping(env.now);
             }
             if taken < offered_bytes {
                 return offered(self.begin_outbox(slot, chain, written, connection, env));
             }
         }
-        joined.book_written(&mut session.window, encoder.topics_max(), &mut env.tally);
-        if let Some(after) = joined.stands_after() {
-            stands.put(slot, Arc::clone(after));
+        chain_bytes.book_written(&mut session.window, encoder.topics_max(), &mut env.tally);
+        if let Some(after) = chain_bytes.position_after() {
+            stream_positions.put(slot, Arc::clone(after));
         }
         Written::All
     }
@@ -123,15 +123,15 @@ impl Delivery {
         connection: &Connection,
         env: &mut Env,
     ) -> Result<(), Overflow> {
-        let Some(variant) = self.variant(slot) else { return Ok(()) };
+        let Some(encoding) = self.outgoing.encoding(slot) else { return Ok(()) };
         let mut begun = None;
         for (index, &frame) in chain.iter().enumerate() {
-            let Some(mut queued) = self.batch.queued(frame, variant, &mut self.encoder, &mut env.tally) else { continue };
+            let Some(mut queued) = self.batch.queued(frame, encoding, &mut self.encoder, &mut env.tally) else { continue };
             self.book_routed(frame, env);
             if written > 0 {
-                queued.frame = self.joined.own_frame(index).unwrap_or(queued.frame);
+                queued.frame = self.chain_bytes.own_frame(index).unwrap_or(queued.frame);
             }
-            let mut stamps = Stamps::of(variant.framing, self.stands.get_mut(slot));
+            let mut stamps = Stamps::of(encoding.framing, self.stream_positions.get_mut(slot));
             let bytes = stamps.stamped_bytes(&queued);
             if bytes > written {
                 begun = Some((index, queued));
@@ -141,21 +141,21 @@ impl Delivery {
             stamps.written(&queued);
             book_delivered(&queued, &mut env.tally);
             if let Some(session) = self.outgoing.get(slot) {
-                self.joined.book_unreferred(index, &session.window, &mut env.tally);
+                self.chain_bytes.book_unreferred(index, &session.window, &mut env.tally);
             }
         }
         if let Some(session) = self.outgoing.get_mut(slot) {
             session.window.clear();
         }
         let Some((index, queued)) = begun else { return Ok(()) };
-        if let Some(outbox) = self.outbox(slot, env.now) {
+        if let Some(outbox) = self.outgoing.begin_outbox(slot, env.now) {
             outbox.begin(queued, written, &mut env.tally);
         }
         self.offer_chain(slot, &chain[index + 1..], true, connection, env)
     }
 
     /// Puts a chain into the outbox. With `defers`, messages that the session reads from history instead are left out.
-    /// A message of a topic that the session has left since is always queued, and goes out before the answer to the
+    /// A message of a topic that the session has unsubscribed from since is always queued, and goes out before the answer to the
     /// unsubscribe.
     fn offer_chain(
         &mut self,
@@ -165,14 +165,14 @@ impl Delivery {
         connection: &Connection,
         env: &mut Env,
     ) -> Result<(), Overflow> {
-        let Some(variant) = self.variant(slot) else { return Ok(()) };
+        let Some(encoding) = self.outgoing.encoding(slot) else { return Ok(()) };
         for (index, &frame) in chain.iter().enumerate() {
-            if let Some(message) = self.batch.deferrable(frame).filter(|message| defers && self.subscribers.take(slot, &message.topic)) {
+            if let Some(message) = self.batch.deferrable(frame).filter(|message| defers && self.subscribers.covers(slot, &message.topic)) {
                 let (topic, position) = (message.topic.clone(), message.position);
                 self.deferred.entry(topic).or_insert((position, position.offset)).1 = position.offset;
                 continue;
             }
-            let Some(queued) = self.batch.queued(frame, variant, &mut self.encoder, &mut env.tally) else { continue };
+            let Some(queued) = self.batch.queued(frame, encoding, &mut self.encoder, &mut env.tally) else { continue };
             self.book_routed(frame, env);
             if let Err(overflow) = self.offer(slot, queued, connection, env) {
                 self.give_up(&chain[index + 1..], env);
@@ -190,13 +190,13 @@ impl Delivery {
     }
 
     fn offer(&mut self, slot: u32, queued: Queued, connection: &Connection, env: &mut Env) -> Result<(), Overflow> {
-        if connection.is_cut_off() && !matches!(queued.what, What::Close) {
+        if connection.is_cut_off() && !matches!(queued.kind, FrameKind::Close) {
             give_up(queued.message().map(|message| message.rule.id), env);
             return Ok(());
         }
         let bytes_max = env.config.limits.outbox_bytes;
-        let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) else { return Ok(()) };
-        if matches!(queued.what, What::Ping) {
+        let Some(outbox) = self.outgoing.outbox_mut(slot) else { return Ok(()) };
+        if matches!(queued.kind, FrameKind::Ping) {
             outbox.push_next(queued, &mut env.tally); // some clients leave if no ping comes in time, whatever else does
             return Ok(());
         }
@@ -212,18 +212,17 @@ impl Delivery {
         chain.iter().for_each(|&frame| give_up(self.batch.routed_rule(frame), env));
     }
 
-    /// Notes that subscriptions of the session in `slot` have ended. [`Delivery::mark_left`] has to examine its outbox
+    /// Notes that subscriptions of the session in `slot` have ended. [`Delivery::mark_unsubscribed`] has to examine its outbox
     /// again.
-    pub fn begin_to_leave(&mut self, slot: u32) {
-        let outbox = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut());
-        outbox.into_iter().for_each(|outbox| outbox.begin_to_leave());
+    pub fn begin_marking(&mut self, slot: u32) {
+        self.outgoing.outbox_mut(slot).into_iter().for_each(Outbox::begin_marking);
     }
 
     /// Marks the messages of topics that only the ended subscriptions `gone` matched, in the outbox of the session in
     /// `slot` and in the write batch: they belong to the ended subscriptions. A slow session's frames in the write
     /// batch go into its outbox first, so that a gap before them is still told. At most `most` frames and gaps of the
     /// outbox are examined. Returns how many were; fewer than `most` means that all were.
-    pub fn mark_left(
+    pub fn mark_unsubscribed(
         &mut self,
         slot: u32,
         gone: &PatternSet,
@@ -233,8 +232,8 @@ impl Delivery {
     ) -> Result<usize, Overflow> {
         let Some(session) = self.outgoing.get_mut(slot) else { return Ok(0) };
         if session.outbox.is_none() {
-            let left = |topic: &TopicName| gone.matches(topic) && !self.subscribers.take(slot, topic);
-            self.batch.leave(session.chain, left); // the socket may not accept all of the chain
+            let is_gone = |topic: &TopicName| gone.matches(topic) && !self.subscribers.covers(slot, topic);
+            self.batch.mark_unsubscribed(session.chain, is_gone); // the socket may not accept all of the chain
             return Ok(0);
         }
         let mut chain = Vec::new();
@@ -242,8 +241,8 @@ impl Delivery {
         self.batch.unlink(&mut session.chain);
         self.offer_chain(slot, &chain, false, connection, env)?;
         let Self { outgoing, subscribers, .. } = self;
-        let outbox = outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut());
-        Ok(outbox.map_or(0, |outbox| outbox.leave(most, |topic| gone.matches(topic) && !subscribers.take(slot, topic))))
+        let outbox = outgoing.outbox_mut(slot);
+        Ok(outbox.map_or(0, |outbox| outbox.mark_unsubscribed(most, |topic| gone.matches(topic) && !subscribers.covers(slot, topic))))
     }
 
     /// Puts a piece of history into the outbox of the session in `slot`. The session has asked for it, so the outbox's
@@ -254,20 +253,16 @@ impl Delivery {
         if piece.gap.is_some() && is_stream && self.lapses(slot, topic, now) {
             return false;
         }
-        let Self { outgoing, encoder, backlogged, .. } = self;
-        let Some(outgoing) = outgoing.get_mut(slot) else { return false };
-        let variant = outgoing.variant;
-        let outbox = outgoing.outbox.get_or_insert_with(|| {
-            backlogged.insert(slot);
-            Box::new(Outbox::new(now))
-        });
+        let Self { outgoing, encoder, .. } = self;
+        let Some(encoding) = outgoing.encoding(slot) else { return false };
+        let Some(outbox) = outgoing.begin_outbox(slot, now) else { return false };
         let ReplayPiece { epoch, gap, messages, .. } = piece;
         if let Some(gap) = gap {
             let dropped = outbox.take_gaps_before_replay(topic, Position { epoch, offset: gap.from });
             let dropped = dropped.iter().map(|gap| Event::Gap { topic, from: gap.from, to: gap.to, epoch: None });
             for told in dropped.chain([Event::Gap { topic, from: gap.from, to: gap.to, epoch: gap.epoch }]) {
-                let frame = event_frame(&told, variant, encoder, tally);
-                let notice = frame.map(|frame| Queued { frame, what: What::Reply });
+                let frame = event_frame(&told, encoding, encoder, tally);
+                let notice = frame.map(|frame| Queued { frame, kind: FrameKind::Reply });
                 notice.into_iter().for_each(|notice| _ = outbox.offer(notice, usize::MAX, tally)); // the bound does not apply to notices
             }
         }
@@ -275,8 +270,8 @@ impl Delivery {
         for message in messages.into_iter().filter(|message| message.except != Some(session)) {
             replayed = true;
             tally.routed(message.rule.id, 1);
-            let frame = replay_frame(&message, variant, encoder, tally);
-            let _ = outbox.offer(Queued { frame, what: What::Replayed(Arc::new(Routed::from(&message))) }, usize::MAX, tally);
+            let frame = replay_frame(&message, encoding, encoder, tally);
+            let _ = outbox.offer(Queued { frame, kind: FrameKind::Replayed(Arc::new(QueuedMessage::from(&message))) }, usize::MAX, tally);
         }
         replayed
     }
@@ -285,9 +280,9 @@ impl Delivery {
     pub fn write_outbox(&mut self, slot: u32, connection: &mut Connection, env: &mut Env) -> Written {
         let aged = env.config.rules.iter().any(|rule| rule.max_age.is_some());
         let (now, tally) = (env.now, &mut env.tally);
-        let Self { outgoing, encoder, backlogged, stands, .. } = self;
+        let Self { outgoing, encoder, stream_positions, .. } = self;
         let Some(session) = outgoing.get_mut(slot) else { return Written::All };
-        let mut stamps = Stamps::of(session.variant.framing, stands.get_mut(slot));
+        let mut stamps = Stamps::of(session.encoding.framing, stream_positions.get_mut(slot));
         loop {
             let Some(outbox) = session.outbox.as_mut() else { return Written::All };
             if aged {
@@ -295,15 +290,14 @@ impl Delivery {
             }
             for gap in outbox.take_gaps_before_next().into_iter().rev() {
                 let gap = Event::Gap { topic: &gap.topic, from: gap.from, to: gap.to, epoch: None };
-                let told = event_frame(&gap, session.variant, encoder, tally);
+                let told = event_frame(&gap, session.encoding, encoder, tally);
                 told.into_iter().for_each(|frame| outbox.push_first(frame, tally));
             }
             if outbox.is_empty() {
                 outbox.book_slow(now, tally);
                 if outbox.is_done() {
                     session.window.advance(outbox.inflated_bytes());
-                    session.outbox = None;
-                    backlogged.remove(&slot);
+                    outgoing.end_outbox(slot);
                 }
                 return Written::All;
             }
@@ -311,13 +305,13 @@ impl Delivery {
                 Poll::Ready(Ok(written)) => {
                     tally.delivered_bytes(written as u64);
                     let unreferred = outbox.take_unreferred();
-                    if unreferred > 0 && session.variant.kept_window().is_some() {
+                    if unreferred > 0 && session.encoding.kept_window().is_some() {
                         tally.no_reference(NoReference::Cleared, unreferred);
                     }
                     // The socket was full and has room again, so the peer reads.
-                    connection.liveness().heard(now);
-                    if !session.variant.is_answered() {
-                        connection.liveness().pinged(now);
+                    connection.liveness().note_activity(now);
+                    if !session.encoding.is_answered() {
+                        connection.liveness().note_ping(now);
                     }
                 }
                 Poll::Ready(Err(error)) => return lost(slot, &error),

@@ -1,17 +1,18 @@
 //! Delivery: the way of a message with a position to the sockets of its subscribers.
 
-mod by_name;
-mod changes;
+mod chain_bytes;
 mod client_window;
 mod coalescing;
-mod departures;
 mod ended_outboxes;
+mod ended_subscriptions;
 mod fan_out;
 mod flush;
-mod joined;
+mod frame_queue;
 mod lapses;
+mod name_map;
 mod outbox;
 mod outgoing;
+mod presence_queue;
 mod subscribers;
 mod subscriptions;
 #[cfg(test)]
@@ -20,12 +21,12 @@ mod watchers;
 mod window_use;
 mod write_batch;
 
-pub use changes::Changes;
 #[cfg(test)]
 pub use client_window::PLANTED;
 pub use coalescing::{CoalescingTimer, flushes_whole, pause_after};
 pub use ended_outboxes::EndedOutboxes;
 pub use flush::{Overflow, Written};
-pub use outbox::{Offered, Queued, What};
-pub use outgoing::Delivery;
+pub use frame_queue::Delivery;
+pub use outbox::{FrameKind, Offered, Queued};
+pub use presence_queue::PresenceQueue;
 pub use subscribers::Ended;

@@ -27,10 +27,10 @@ mod stamps;
 use account::Account;
 use age::Ages;
 use backlog::Backlog;
-use end::{Departed, book_end};
 pub use end::{End, book_delivered};
+use end::{WrittenCounts, book_end};
 use gaps::{Gap, Gaps, Topic as GapsOfTopic};
-pub use queued::{Queued, Routed, What};
+pub use queued::{FrameKind, Queued, QueuedMessage};
 pub use stamps::Stamps;
 
 /// The most frames that are written to the socket in one vectored write.
@@ -55,26 +55,26 @@ pub struct Outbox {
     /// Dropped messages that the session is not told of yet. A `gap` is sent before the next message of their topic.
     gaps: Gaps,
     /// The number of times that the session has unsubscribed from topics.
-    leavings: u32,
-    /// The part of the outbox that [`Outbox::leave`] examines next.
-    leaving: Leaving,
+    unsubscribes: u32,
+    /// The part of the outbox that [`Outbox::mark_unsubscribed`] examines next.
+    marking: Marking,
     /// The moments at which messages exceed their rule's `max_age`.
     ages: Ages,
     /// Counts of the written frames, for the client's deflate window.
-    departed: Departed,
+    written_counts: WrittenCounts,
     /// Whether the session is counted in `slow_sessions`.
     is_slow: bool,
     /// When the socket last accepted bytes, or the queue began.
     moved_at: Moment,
 }
 
-/// The part of the outbox that is examined next while topics are being left.
+/// The part of the outbox that is examined next while messages are marked.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Leaving {
-    /// No topic is being left.
+enum Marking {
+    /// No message is being marked.
     #[default]
     Nothing,
-    /// The frames that waited when the leaving began.
+    /// The frames that waited when the marking began.
     Frames,
     /// The gaps that are not told yet. They follow when all frames were examined.
     Gaps,
@@ -128,13 +128,13 @@ impl Outbox {
 
     /// The number of bytes that the written frames inflate to.
     pub fn inflated_bytes(&self) -> u64 {
-        self.departed.inflated_bytes
+        self.written_counts.inflated_bytes
     }
 
     /// The number of messages written since the last call that might have referred to earlier ones if they had not
     /// waited.
     pub fn take_unreferred(&mut self) -> u64 {
-        std::mem::take(&mut self.departed.unreferred)
+        std::mem::take(&mut self.written_counts.unreferred)
     }
 
     /// Whether a heartbeat waits. The peer can't have answered it.
@@ -143,7 +143,7 @@ impl Outbox {
     }
 
     /// The oldest message that waits.
-    pub fn oldest(&self) -> Option<&Arc<Routed>> {
+    pub fn oldest(&self) -> Option<&Arc<QueuedMessage>> {
         self.backlog.queue().iter().find_map(|(_, queued)| queued.message())
     }
 
@@ -166,9 +166,9 @@ impl Outbox {
 
     /// Queues a frame. If the queue exceeds `bytes_max`, messages give way as their rules say.
     pub fn offer(&mut self, queued: Queued, bytes_max: usize, tally: &mut Tally) -> Offered {
-        match &queued.what {
-            What::Presence(change) if self.backlog.cancel(change, tally) => return Offered::Queued,
-            What::Pong if self.backlog.replace_pong(&queued, tally) => return Offered::Queued,
+        match &queued.kind {
+            FrameKind::Presence(change) if self.backlog.cancel(change, tally) => return Offered::Queued,
+            FrameKind::Pong if self.backlog.replace_pong(&queued, tally) => return Offered::Queued,
             _ => {}
         }
         let is_counted = queued.is_counted();
@@ -203,13 +203,13 @@ impl Outbox {
     fn drop_at(&mut self, place: i64, reason: DropReason, tally: &mut Tally) {
         let Some(queued) = self.backlog.remove(place, tally) else { return };
         book_end(&queued, End::Dropped(reason), tally);
-        match &queued.what {
-            What::Message(message) => self.gaps.note(message),
-            What::Unsubscribed(message, leaving) => {
+        match &queued.kind {
+            FrameKind::Message(message) => self.gaps.note(message),
+            FrameKind::Unsubscribed(message, unsubscribe) => {
                 self.gaps.note(message);
-                // While a topic is being left, not all of its messages are examined yet.
-                let is_being_left = self.leaving == Leaving::Frames && *leaving == self.leavings;
-                if !is_being_left && !self.is_told_before_leaving(&message.topic, *leaving) {
+                // While messages are marked, not all of its messages are examined yet.
+                let is_being_marked = self.marking == Marking::Frames && *unsubscribe == self.unsubscribes;
+                if !is_being_marked && !self.is_told_before_marked(&message.topic, *unsubscribe) {
                     self.gaps.forget(&message.topic);
                 }
             }
@@ -233,7 +233,7 @@ impl Outbox {
         if let Some(message) = queued.message() {
             tally.queued(message.rule.id, 1);
         }
-        if let What::Message(message) | What::Unsubscribed(message, _) = &queued.what {
+        if let FrameKind::Message(message) | FrameKind::Unsubscribed(message, _) = &queued.kind {
             self.ages.note(message);
         }
         self.backlog.push(queued, tally);
@@ -283,7 +283,7 @@ impl Outbox {
 
     /// Queues a notice before all other frames.
     pub fn push_first(&mut self, frame: FrameBytes, tally: &mut Tally) {
-        self.backlog.push_first(Queued { frame, what: What::Reply }, tally);
+        self.backlog.push_first(Queued { frame, kind: FrameKind::Reply }, tally);
     }
 
     /// Writes the frames that the socket accepts now, up to the next frame before which a gap must be told. Returns the
@@ -305,7 +305,7 @@ impl Outbox {
             begun -= bytes;
             if let Some(queued) = self.backlog.remove(self.backlog.queue().first(), tally) {
                 stamps.written(&queued);
-                self.departed.note(&queued);
+                self.written_counts.note(&queued);
                 book_end(&queued, End::Delivered, tally);
             }
         }
@@ -345,45 +345,45 @@ impl Outbox {
         frames + self.gaps.forget_some(most - frames)
     }
 
-    /// Whether a message of `topic` from before the unsubscribe number `leaving` waits, and a gap is told before it.
-    fn is_told_before_leaving(&self, topic: &TopicName, leaving: u32) -> bool {
-        self.backlog.newest_unsubscribed(topic, leaving).is_some_and(|message| self.gaps.has_before(message))
+    /// Whether a message of `topic` from before the unsubscribe number `unsubscribe` waits, and a gap is told before it.
+    fn is_told_before_marked(&self, topic: &TopicName, unsubscribe: u32) -> bool {
+        self.backlog.newest_unsubscribed(topic, unsubscribe).is_some_and(|message| self.gaps.has_before(message))
     }
 
-    /// Notes that the session has unsubscribed from topics. [`Outbox::leave`] has to examine everything again.
-    pub fn begin_to_leave(&mut self) {
-        self.leaving = Leaving::Nothing;
+    /// Notes that the session has unsubscribed from topics. [`Outbox::mark_unsubscribed`] has to examine everything again.
+    pub fn begin_marking(&mut self) {
+        self.marking = Marking::Nothing;
     }
 
     /// Examines at most `most` frames and topics with gaps. Returns how many were examined; fewer than `most` means
     /// that all were.
     ///
-    /// The session has unsubscribed from the topics for which `left` holds. Dropped messages of such a topic are told
+    /// The session has unsubscribed from the topics for which `is_gone` holds. Dropped messages of such a topic are told
     /// only before one of its messages that still waits. After another subscribe, messages from before and after it are
     /// not conflated with each other and share no gap.
-    pub fn leave(&mut self, most: usize, left: impl Fn(&TopicName) -> bool) -> usize {
-        let Self { backlog, gaps, leavings, leaving, .. } = self;
-        if *leaving == Leaving::Nothing {
-            *leaving = Leaving::Frames;
-            *leavings = leavings.wrapping_add(1);
-            backlog.begin_to_leave();
+    pub fn mark_unsubscribed(&mut self, most: usize, is_gone: impl Fn(&TopicName) -> bool) -> usize {
+        let Self { backlog, gaps, unsubscribes, marking, .. } = self;
+        if *marking == Marking::Nothing {
+            *marking = Marking::Frames;
+            *unsubscribes = unsubscribes.wrapping_add(1);
+            backlog.begin_marking();
         }
-        let mut looked_at = backlog.leave(most, *leavings, &left, |message| gaps.has_before(message));
-        if looked_at == most {
+        let mut examined = backlog.mark_unsubscribed(most, *unsubscribes, &is_gone, |message| gaps.has_before(message));
+        if examined == most {
             return most;
         }
-        if *leaving == Leaving::Frames {
-            *leaving = Leaving::Gaps;
-            gaps.begin_to_leave();
+        if *marking == Marking::Frames {
+            *marking = Marking::Gaps;
+            gaps.begin_pruning();
         }
-        let newest = |topic: &TopicName| [backlog.newest_left(topic), backlog.newest_unsubscribed(topic, *leavings)];
+        let newest = |topic: &TopicName| [backlog.newest_marked(topic), backlog.newest_unsubscribed(topic, *unsubscribes)];
         let is_told = |topic: &TopicName, gaps: &GapsOfTopic| newest(topic).into_iter().flatten().any(|message| gaps.has_before(message));
-        looked_at += gaps.leave(most - looked_at, |topic, gaps| left(topic) && !is_told(topic, gaps));
-        if looked_at < most {
-            *leaving = Leaving::Nothing;
-            backlog.end_leaving();
+        examined += gaps.prune(most - examined, |topic, gaps| is_gone(topic) && !is_told(topic, gaps));
+        if examined < most {
+            *marking = Marking::Nothing;
+            backlog.end_marking();
         }
-        looked_at
+        examined
     }
 }
 

@@ -1,64 +1,24 @@
-//! The frames that each session of a shard is owed: links into the write batch, and an outbox if its socket is full.
+//! The sessions that a shard writes to: each with its encoding, its links into the write batch, and an outbox if its
+//! socket is full.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashSet;
 
 use super::client_window::ClientWindow;
-use super::ended_outboxes::EndedOutboxes;
-use super::joined::Joined;
-use super::lapses::Lapses;
-use super::outbox::{Offered, Outbox, Queued, Routed, What};
-use super::subscribers::Subscribers;
-use super::write_batch::{Chain, WriteBatch};
+use super::outbox::{Outbox, QueuedMessage};
+use super::write_batch::Chain;
 use crate::clock::Moment;
-use crate::codes::CloseCode;
-use crate::config::Config;
-use crate::dialect::centrifugo::Reply;
-use crate::dialect::{
-    Encoder, Encoding, Event, ReferenceAccount, StreamPosition, echo_frame, event_frame, goodbye, goodbye_with, heartbeat_answer,
-    heartbeat_frame, reply_frame,
-};
-use crate::frame::OpCode;
-use crate::hub::Message;
-use crate::metrics::{DropReason, Tally};
-use crate::position::{Offset, Position};
-use crate::shard::slot::BySlot;
-use crate::topic_name::{Pattern, TopicName};
-
-/// The most topics whose references one sweep examines: a fraction of a millisecond.
-const REFERENCES_SWEPT_MAX: usize = 2_048;
-
-/// The frames that a shard has to write, and their sessions.
-pub struct Delivery {
-    /// The subscribers by name and pattern.
-    pub subscribers: Subscribers,
-    pub(super) outgoing: BySlot<Outgoing>,
-    /// The positions of streams that tell theirs. Streams at the same position share the value.
-    pub(super) stands: BySlot<Arc<StreamPosition>>,
-    pub(super) batch: WriteBatch,
-    pub(super) encoder: Encoder,
-    /// Slots with an outbox.
-    pub(super) backlogged: BTreeSet<u32>,
-    /// The last chain that was written.
-    pub(super) joined: Joined,
-    /// The messages that the session written to last is to read from history: the first position and the last offset of
-    /// each topic.
-    pub(super) deferred: HashMap<TopicName, (Position, Offset)>,
-    /// The bytes of replies queued for the session that is being read.
-    reply_bytes: usize,
-    /// Subscriptions that end because messages were lost.
-    lapses: Lapses,
-    /// The outboxes of sessions that have ended or were cut off.
-    ended: EndedOutboxes,
-}
+use crate::dialect::Encoding;
+use crate::metrics::Tally;
+use crate::shard::slot::SlotMap;
+use crate::topic_name::TopicName;
 
 /// The frames that one session is owed.
 pub struct Outgoing {
     /// The encoding of the session's frames.
-    pub variant: Encoding,
+    pub encoding: Encoding,
     /// The session's frames in the write batch.
     pub chain: Chain,
     /// The frames that the session's socket has not accepted.
@@ -66,331 +26,143 @@ pub struct Outgoing {
     /// The messages in the client's deflate window that later ones may refer to. Known only while there is no outbox.
     pub window: ClientWindow,
     /// The number, in this shard, of the message that the session was given last.
-    pub stamp: u64,
+    pub last_item: u64,
     /// Whether the session may have a replay or paced topics. The fan-out then hands it messages one by one (`fan_out.rs`).
     pub needs_slow_path: bool,
 }
 
-impl Delivery {
-    /// A delivery with nothing to write.
-    pub fn new(config: &Config, references: ReferenceAccount) -> Self {
-        Self {
-            subscribers: Subscribers::default(),
-            outgoing: BySlot::default(),
-            stands: BySlot::default(),
-            batch: WriteBatch::default(),
-            encoder: Encoder::new(&config.deflate, references),
-            backlogged: BTreeSet::new(),
-            joined: Joined::default(),
-            deferred: HashMap::default(),
-            reply_bytes: 0,
-            lapses: Lapses::default(),
-            ended: EndedOutboxes::default(),
-        }
+/// The outgoing sides of a shard's sessions.
+#[derive(Default)]
+pub struct OutgoingTable {
+    by_slot: SlotMap<Outgoing>,
+    /// Slots with an outbox.
+    backlogged: BTreeSet<u32>,
+}
+
+impl OutgoingTable {
+    /// Begins a session with `encoding` in `slot`.
+    pub fn open(&mut self, slot: u32, encoding: Encoding) {
+        let (chain, window) = (Chain::default(), ClientWindow::default());
+        self.by_slot.put(slot, Outgoing { encoding, chain, outbox: None, window, last_item: 0, needs_slow_path: false });
     }
 
-    /// Adopts the encoder settings of `config`.
-    pub fn follow_config(&mut self, config: &Config) {
-        self.encoder.follow_config(&config.deflate, config.limits.reference_bytes);
+    /// Removes the session in `slot`. Returns its outbox, if it has one.
+    pub fn end(&mut self, slot: u32) -> Option<Box<Outbox>> {
+        self.backlogged.remove(&slot);
+        self.by_slot.take(slot)?.outbox
     }
 
-    /// Begins a session with the encoding `variant` in `slot`.
-    pub fn open(&mut self, slot: u32, variant: Encoding) {
-        let outgoing =
-            Outgoing { variant, chain: Chain::default(), outbox: None, window: ClientWindow::default(), stamp: 0, needs_slow_path: false };
-        self.outgoing.put(slot, outgoing);
+    /// The outgoing side of the session in `slot`.
+    #[inline]
+    pub fn get(&self, slot: u32) -> Option<&Outgoing> {
+        self.by_slot.get(slot)
     }
 
-    /// Removes the session in `slot`. The frames that it was owed are given up, those of its outbox later by
-    /// [`EndedOutboxes::give_up`].
-    pub fn close(&mut self, slot: u32, tally: &mut Tally) {
-        self.drop_chain(slot, tally);
-        self.stands.take(slot);
-        if let Some(outbox) = self.outgoing.take(slot).and_then(|outgoing| outgoing.outbox) {
-            self.ended.add(outbox);
-            self.backlogged.remove(&slot);
-        }
-    }
-
-    /// The outboxes of sessions that have ended or were cut off.
-    pub fn ended(&mut self) -> &mut EndedOutboxes {
-        &mut self.ended
+    /// The outgoing side of the session in `slot`.
+    #[inline]
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut Outgoing> {
+        self.by_slot.get_mut(slot)
     }
 
     /// The encoding of the frames of the session in `slot`.
-    pub fn variant(&self, slot: u32) -> Option<Encoding> {
-        self.outgoing.get(slot).map(|outgoing| outgoing.variant)
+    pub fn encoding(&self, slot: u32) -> Option<Encoding> {
+        self.get(slot).map(|outgoing| outgoing.encoding)
     }
 
     /// Has the fan-out take the slow path for the session in `slot`, which has a replay or paced topics.
     pub fn use_slow_path(&mut self, slot: u32) {
-        if let Some(outgoing) = self.outgoing.get_mut(slot) {
+        if let Some(outgoing) = self.get_mut(slot) {
             outgoing.needs_slow_path = true;
         }
     }
 
-    /// Queues a frame for one session, behind the frames that it is owed already.
-    pub fn queue(&mut self, slot: u32, queued: Queued) {
-        let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
-        if matches!(queued.what, What::Reply | What::Members | What::Ping) {
-            self.reply_bytes += queued.frame.len();
-        }
-        let frame = self.batch.add_frame(queued);
-        self.batch.link(slot, &mut outgoing.chain, frame);
+    /// The outbox of the session in `slot`, if it has one.
+    pub fn outbox(&self, slot: u32) -> Option<&Outbox> {
+        self.get(slot)?.outbox.as_deref()
     }
 
-    /// Queues a message that was held for one session, behind the frames that it is owed already. Sessions that get the
-    /// message together share its frames.
-    pub fn queue_message(&mut self, slot: u32, message: &Message) {
-        let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
-        let frame = self.batch.share_message(message);
-        self.batch.link(slot, &mut outgoing.chain, frame);
+    /// The outbox of the session in `slot`, if it has one.
+    pub fn outbox_mut(&mut self, slot: u32) -> Option<&mut Outbox> {
+        self.get_mut(slot)?.outbox.as_deref_mut()
     }
 
-    /// Queues `event` for one session, in its dialect. Does nothing if the dialect has no such event.
-    pub fn say(&mut self, slot: u32, event: &Event<'_>, what: What, tally: &mut Tally) {
-        let Some(variant) = self.variant(slot) else { return };
-        if let Some(frame) = event_frame(event, variant, &mut self.encoder, tally) {
-            self.queue(slot, Queued { frame, what });
-        }
+    /// The outbox of the session in `slot`, created if there is none.
+    pub fn begin_outbox(&mut self, slot: u32, now: Moment) -> Option<&mut Outbox> {
+        let Self { by_slot, backlogged } = self;
+        Some(by_slot.get_mut(slot)?.outbox.get_or_insert_with(|| {
+            backlogged.insert(slot);
+            Box::new(Outbox::new(now))
+        }))
     }
 
-    /// Sends a message of the session back to it.
-    pub fn echo(&mut self, slot: u32, opcode: OpCode, payload: &[u8], tally: &mut Tally) {
-        let Some(variant) = self.variant(slot) else { return };
-        let frame = echo_frame(opcode, payload, variant.framing, &mut self.encoder, tally);
-        self.queue(slot, Queued { frame, what: What::Reply });
-    }
-
-    /// Queues a reply for one session in Centrifugo's protocol. Does nothing if the session has another dialect.
-    pub fn reply(&mut self, slot: u32, reply: &Reply<'_>, tally: &mut Tally) {
-        let Some(variant) = self.variant(slot) else { return };
-        if let Some(frame) = reply_frame(reply, variant, &mut self.encoder, tally) {
-            let tells_members = matches!(reply, Reply::Presence { .. } | Reply::PresenceStats { .. });
-            self.queue(slot, Queued { frame, what: if tells_members { What::Members } else { What::Reply } });
+    /// Removes the outbox of the session in `slot`, which is done.
+    pub fn end_outbox(&mut self, slot: u32) {
+        self.backlogged.remove(&slot);
+        if let Some(outgoing) = self.get_mut(slot) {
+            outgoing.outbox = None;
         }
     }
 
-    /// Queues a heartbeat.
-    pub fn queue_heartbeat(&mut self, slot: u32) {
-        let Some(variant) = self.variant(slot) else { return };
-        self.queue(slot, Queued { frame: heartbeat_frame(variant), what: What::Ping });
-    }
-
-    /// Queues the answer to the client's heartbeat.
-    pub fn queue_heartbeat_answer(&mut self, slot: u32, payload: &[u8]) {
-        let framing = self.variant(slot).map(|variant| variant.framing);
-        if let Some(frame) = framing.and_then(|framing| heartbeat_answer(framing, payload)) {
-            self.queue(slot, Queued { frame, what: What::Pong });
-        }
-    }
-
-    /// Sets the position of the stream of the session in `slot`. From now on each message carries the position behind it.
-    pub fn set_stream_position(&mut self, slot: u32, position: StreamPosition) {
-        self.stands.put(slot, Arc::new(position));
-    }
-
-    /// Queues a Close.
-    pub fn queue_close(&mut self, slot: u32, code: CloseCode, reason: &str) {
-        let Some(variant) = self.variant(slot) else { return };
-        self.queue(slot, Queued { frame: goodbye(variant, code, reason), what: What::Close });
-    }
-
-    /// Queues a Close with `code` on the wire; `None`: without a code.
-    pub fn queue_close_with(&mut self, slot: u32, code: Option<u16>, reason: &str) {
-        let Some(variant) = self.variant(slot) else { return };
-        self.queue(slot, Queued { frame: goodbye_with(variant, code, reason), what: What::Close });
-    }
-
-    /// Queues the 101 before the frames queued while the socket was on its way. Returns `true` if all of them are in
-    /// the outbox.
-    pub fn queue_head(&mut self, slot: u32, head: Vec<u8>, now: Moment, tally: &mut Tally) -> bool {
-        let Some(outgoing) = self.outgoing.get_mut(slot) else { return false };
-        if outgoing.outbox.is_none() && outgoing.chain.is_empty() {
-            self.queue(slot, Queued { frame: head.into(), what: What::Reply });
-            return false;
-        }
-        if let Some(outbox) = self.outbox(slot, now) {
-            outbox.push_first(head.into(), tally);
-        }
-        true
-    }
-
-    /// Gives up the frames that wait for a session that is cut off, except a partly written one.
-    /// [`EndedOutboxes::give_up`] has to follow.
-    pub fn discard(&mut self, slot: u32, now: Moment, tally: &mut Tally) {
-        self.drop_chain(slot, tally);
-        if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
-            let begun = outbox.take_begun(now, tally);
-            self.ended.add(std::mem::replace(outbox, Box::new(begun)));
-        }
-    }
-
-    /// Begins to read a session: its replies are counted from zero.
-    pub fn begin_reading(&mut self) {
-        self.reply_bytes = 0;
-    }
-
-    /// The bytes of replies that wait for the session in `slot`, which is being read.
-    pub fn reply_bytes(&self, slot: u32) -> usize {
-        let waiting = self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref());
-        waiting.map_or(0, |outbox| outbox.account().uncounted_bytes()) + self.reply_bytes
-    }
-
-    /// Whether the write batch has nothing for the session in `slot`.
-    pub fn owes_nothing(&self, slot: u32) -> bool {
-        self.outgoing.get(slot).is_none_or(|outgoing| outgoing.chain.is_empty())
-    }
-
-    /// Whether the write batch has a frame for the session in `slot` alone, such as a reply. Live messages and changes
-    /// of presence do not count.
-    pub fn owes_answers(&self, slot: u32) -> bool {
-        self.outgoing.get(slot).is_some_and(|outgoing| self.batch.has_answers(outgoing.chain))
+    /// The slots with an outbox.
+    pub fn backlogged(&self) -> impl Iterator<Item = u32> {
+        self.backlogged.iter().copied()
     }
 
     /// Whether the session in `slot` has an outbox.
     pub fn is_backlogged(&self, slot: u32) -> bool {
-        self.outgoing.get(slot).is_some_and(|outgoing| outgoing.outbox.is_some())
+        self.outbox(slot).is_some()
     }
 
     /// Whether frames wait for the socket of the session in `slot`.
     pub fn is_slow(&self, slot: u32) -> bool {
-        self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).is_some_and(|outbox| !outbox.is_empty())
-    }
-
-    /// Takes the messages that the session written to last is to read from history.
-    pub fn take_deferred(&mut self) -> HashMap<TopicName, (Position, Offset)> {
-        std::mem::take(&mut self.deferred)
-    }
-
-    /// The slots with an outbox.
-    pub fn backlogged(&self) -> Vec<u32> {
-        self.backlogged.iter().copied().collect()
+        self.outbox(slot).is_some_and(|outbox| !outbox.is_empty())
     }
 
     /// The bytes in the outbox of the session in `slot` that count against `limits.outbox_bytes`. Replies and replayed
     /// messages do not count.
     pub fn counted_bytes(&self, slot: u32) -> usize {
-        self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).map_or(0, |outbox| outbox.account().counted_bytes())
+        self.outbox(slot).map_or(0, |outbox| outbox.account().counted_bytes())
     }
 
     /// The bytes in the outbox of the session in `slot`.
     pub fn outbox_bytes(&self, slot: u32) -> usize {
-        self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).map_or(0, |outbox| outbox.bytes())
+        self.outbox(slot).map_or(0, Outbox::bytes)
     }
 
     /// The bytes of the gaps that sessions are still to be told.
     pub fn gap_bytes(&self) -> usize {
-        let outboxes = self.backlogged.iter().filter_map(|&slot| self.outgoing.get(slot)?.outbox.as_ref());
-        outboxes.map(|outbox| outbox.gap_bytes()).sum()
+        self.backlogged().filter_map(|slot| self.outbox(slot)).map(Outbox::gap_bytes).sum()
     }
 
     /// The oldest message in the outbox of the session in `slot`.
-    pub fn oldest(&self, slot: u32) -> Option<&Routed> {
-        self.outgoing.get(slot)?.outbox.as_ref()?.oldest().map(|message| &**message)
+    pub fn oldest(&self, slot: u32) -> Option<&QueuedMessage> {
+        self.outbox(slot)?.oldest().map(|message| &**message)
     }
 
     /// Whether a heartbeat for the session in `slot` is still in its outbox.
     pub fn ping_waits(&self, slot: u32) -> bool {
-        self.outgoing.get(slot).and_then(|outgoing| outgoing.outbox.as_ref()).is_some_and(|outbox| outbox.has_ping())
+        self.outbox(slot).is_some_and(Outbox::has_ping)
     }
 
     /// How long the socket of the session in `slot` has accepted nothing while frames wait; `None`: no frame waits.
     pub fn stuck_for(&self, slot: u32, now: Moment) -> Option<Duration> {
-        let outbox = self.outgoing.get(slot)?.outbox.as_ref()?;
-        (!outbox.is_empty()).then(|| now.since(outbox.moved_at()))
-    }
-
-    /// Shrinks the outbox of the session in `slot` to `bytes_max` bytes, as far as the rules of its messages allow.
-    pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, now: Moment, tally: &mut Tally) -> Offered {
-        let outbox = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut());
-        let offered = outbox.map_or(Offered::Queued, |outbox| outbox.shrink(bytes_max, reason, tally));
-        self.note_lost(slot, now);
-        offered
-    }
-
-    /// Notes the subscriptions of the session in `slot` that lost messages in its outbox, if its dialect has no gap
-    /// notice. They lapse.
-    pub(super) fn note_lost(&mut self, slot: u32, now: Moment) {
-        let Self { outgoing, lapses, .. } = self;
-        let Some(outgoing) = outgoing.get_mut(slot).filter(|outgoing| !outgoing.variant.dialect.tells_gaps()) else { return };
-        let lost = outgoing.outbox.as_mut().map(|outbox| outbox.take_lost()).unwrap_or_default();
-        lost.iter().for_each(|topic| _ = lapses.note(slot, topic, now));
-    }
-
-    /// Whether the subscription to `topic` lapses because history no longer has messages that are to be replayed.
-    pub(super) fn lapses(&mut self, slot: u32, topic: &TopicName, now: Moment) -> bool {
-        let is_without_gaps = self.variant(slot).is_some_and(|variant| !variant.dialect.tells_gaps());
-        let is_positioned = || self.subscribers.of(slot).is_positioned(&Pattern::from(topic.clone()));
-        is_without_gaps && is_positioned() && self.lapses.note(slot, topic, now)
-    }
-
-    /// Takes the subscriptions that have lapsed, by slot and topic.
-    pub fn take_lapsed(&mut self) -> Vec<(u32, TopicName)> {
-        self.lapses.take_ended()
-    }
-
-    /// Forgets lapses that no longer prevent the next one.
-    pub fn forget_lapses(&mut self, now: Moment) {
-        self.lapses.forget_old(now);
+        self.outbox(slot).filter(|outbox| !outbox.is_empty()).map(|outbox| now.since(outbox.moved_at()))
     }
 
     /// Drops the messages of `topics` in the outbox of the session in `slot`.
     pub fn drop_topics(&mut self, slot: u32, topics: &HashSet<TopicName>, tally: &mut Tally) {
-        if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
+        if let Some(outbox) = self.outbox_mut(slot) {
             outbox.drop_topics(topics, tally);
         }
     }
 
     /// Gives up the messages in all outboxes that are older than their rule allows.
     pub fn give_up_aged(&mut self, now: Moment, tally: &mut Tally) {
-        for &slot in &self.backlogged {
-            if let Some(outbox) = self.outgoing.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
+        let Self { by_slot, backlogged } = self;
+        for &slot in &*backlogged {
+            if let Some(outbox) = by_slot.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
                 outbox.give_up_aged(now, tally);
             }
-        }
-    }
-
-    /// Gives up texts that later messages might refer to, if their topics have no session left that keeps its window.
-    pub fn sweep_references(&mut self, tally: &mut Tally) {
-        let Self { encoder, subscribers, .. } = self;
-        encoder.references.sweep(REFERENCES_SWEPT_MAX, |topic| subscribers.keep_windows(topic), tally);
-    }
-
-    /// How many messages, and how many bytes, may still join the write batch if `messages` and `bytes` are the most
-    /// that may wait.
-    pub fn room(&self, messages: usize, bytes: usize) -> (usize, usize) {
-        self.batch.room(messages, bytes)
-    }
-
-    /// Whether the write batch has to end before anything is added.
-    pub fn is_full(&self) -> bool {
-        self.batch.is_full()
-    }
-
-    /// Whether the write batch has nothing for any session.
-    pub fn is_idle(&self) -> bool {
-        self.batch.is_empty()
-    }
-
-    /// The outbox of the session in `slot`, created if there is none.
-    pub(super) fn outbox(&mut self, slot: u32, now: Moment) -> Option<&mut Outbox> {
-        let outgoing = self.outgoing.get_mut(slot)?;
-        let backlogged = &mut self.backlogged;
-        Some(outgoing.outbox.get_or_insert_with(|| {
-            backlogged.insert(slot);
-            Box::new(Outbox::new(now))
-        }))
-    }
-
-    /// Gives up the frames that the write batch has for a session.
-    fn drop_chain(&mut self, slot: u32, tally: &mut Tally) {
-        let mut frames = Vec::new();
-        let Some(outgoing) = self.outgoing.get_mut(slot) else { return };
-        self.batch.frames_of(outgoing.chain, &mut frames);
-        self.batch.unlink(&mut outgoing.chain);
-        for rule in frames.iter().filter_map(|&frame| self.batch.routed_rule(frame)) {
-            tally.dropped(rule, DropReason::Closed, 1);
         }
     }
 }

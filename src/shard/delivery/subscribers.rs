@@ -5,28 +5,28 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 
-use super::by_name::ByName;
-use super::departures::{Departures, Ending};
+use super::ended_subscriptions::{EndedSubscription, EndedSubscriptions};
+use super::name_map::NameMap;
 use super::subscriptions::Subscriptions;
 use super::watchers::{Told, Watchers};
 use crate::hub::PatternTrie;
 use crate::session_id::SessionId;
-use crate::shard::slot::BySlot;
+use crate::shard::slot::SlotMap;
 use crate::topic_name::{Pattern, TopicName};
 
 /// A shard's subscribers. Lists are sorted by slot, so that a fan-out walks the slots in order.
 #[derive(Default)]
 pub struct Subscribers {
-    by_name: ByName<Subscribed>,
+    by_name: NameMap<SubscriberList>,
     /// Boxed, because most nodes of the trie have no subscribers.
-    by_pattern: PatternTrie<Box<Subscribed>>,
-    by_slot: BySlot<Subscriptions>,
+    by_pattern: PatternTrie<Box<SubscriberList>>,
+    by_slot: SlotMap<Subscriptions>,
     /// The number of watching subscriptions of each slot that has one.
     watching: HashMap<u32, u32>,
     /// The empty subscriptions of a session that has none.
     none: Subscriptions,
     /// The subscriptions of sessions that have ended.
-    departures: Departures,
+    ended_subscriptions: EndedSubscriptions,
 }
 
 /// A part of an ended session's subscriptions that has ended now.
@@ -50,7 +50,7 @@ pub enum Ended {
 
 /// The slots that are subscribed to one name or pattern.
 #[derive(Default)]
-pub struct Subscribed {
+pub struct SubscriberList {
     /// The slots of all subscribers.
     pub slots: Vec<u32>,
     /// The slots that are told of joins and leaves.
@@ -116,21 +116,21 @@ impl Subscribers {
 
     /// Ends `session`, which had `slot`. Its subscriptions end in shares, one in each tick. Returns `true` if it has
     /// subscriptions, so that lists still name its slot.
-    pub fn depart(&mut self, slot: u32, session: SessionId) -> bool {
+    pub fn end_session(&mut self, slot: u32, session: SessionId) -> bool {
         let subscriptions = self.by_slot.take(slot);
-        let departs = subscriptions.is_some();
-        subscriptions.into_iter().for_each(|subscriptions| self.departures.add(slot, session, subscriptions));
-        departs
+        let had_subscriptions = subscriptions.is_some();
+        subscriptions.into_iter().for_each(|subscriptions| self.ended_subscriptions.add(slot, session, subscriptions));
+        had_subscriptions
     }
 
     /// Begins a tick with a new budget.
     pub fn begin_tick(&mut self) {
-        self.departures.begin_tick();
+        self.ended_subscriptions.begin_tick();
     }
 
     /// Ends the next subscription of an ended session, if the tick's budget allows it.
     pub fn next_ended(&mut self) -> Option<Ended> {
-        let Ending { slot, session, keeps_window, pattern } = self.departures.next()?;
+        let EndedSubscription { slot, session, keeps_window, pattern } = self.ended_subscriptions.next()?;
         Some(match pattern {
             Some(pattern) => {
                 let last = self.take_out(&pattern, slot, keeps_window);
@@ -141,12 +141,12 @@ impl Subscribers {
     }
 
     /// Whether subscriptions of ended sessions are left.
-    pub fn are_departing(&self) -> bool {
-        !self.departures.is_empty()
+    pub fn has_ended(&self) -> bool {
+        !self.ended_subscriptions.is_empty()
     }
 
     /// Calls `found` with the list of each name or pattern that matches `topic`. A slot may be in several lists.
-    pub fn lists<'a>(&'a self, topic: &TopicName, mut found: impl FnMut(&'a Subscribed)) {
+    pub fn lists<'a>(&'a self, topic: &TopicName, mut found: impl FnMut(&'a SubscriberList)) {
         if let Some(subscribed) = self.by_name.get(topic) {
             found(subscribed);
         }
@@ -163,10 +163,10 @@ impl Subscribers {
     }
 
     /// Whether a subscription of the session in `slot` matches `topic`.
-    pub fn take(&self, slot: u32, topic: &TopicName) -> bool {
-        let mut takes = false;
-        self.lists(topic, |subscribed| takes = takes || subscribed.slots.binary_search(&slot).is_ok());
-        takes
+    pub fn covers(&self, slot: u32, topic: &TopicName) -> bool {
+        let mut covers = false;
+        self.lists(topic, |subscribed| covers = covers || subscribed.slots.binary_search(&slot).is_ok());
+        covers
     }
 
     /// Whether a subscription of the session in `slot` receives joins and leaves.
@@ -261,7 +261,7 @@ impl Subscribers {
     }
 }
 
-impl Subscribed {
+impl SubscriberList {
     fn take_out(&mut self, slot: u32, keeps_window: bool) -> bool {
         if remove(&mut self.slots, slot) && keeps_window {
             self.keeping -= 1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::changes::WATCHERS_PER_PART;
+use super::presence_queue::WATCHERS_PER_PART;
 use super::subscribers::{Ended, Subscribers};
 use super::write_batch::{Chain, FrameNumber, LINKS_MAX, WriteBatch};
 use crate::clock::{Clock, Timestamp};
@@ -152,7 +152,7 @@ fn subscribers_are_found_by_name_and_by_pattern() {
     assert_eq!((subscribers.remove(&pattern("q.>"), 2), subscribers.remove(&pattern("q.>"), 9)), (Some(false), Some(true)));
     assert_eq!(takers(&subscribers, "q.a"), ([7].into(), [].into()));
     let session = SessionId::from_number(1);
-    assert!(subscribers.depart(7, session) && !subscribers.depart(8, session));
+    assert!(subscribers.end_session(7, session) && !subscribers.end_session(8, session));
     let ended = [subscribers.next_ended(), subscribers.next_ended(), subscribers.next_ended()];
     let last = Ended::Subscription { session, pattern: pattern("q.*"), last: true };
     assert_eq!(ended, [Some(last), Some(Ended::Session { slot: 7 }), None]);
@@ -181,7 +181,7 @@ fn watched(sessions: usize, changes: usize) -> Bench {
     }
     for number in 0..changes {
         let member = Member { session: SessionId::from_number(number as u64), user: None, info: None };
-        bench.state().env.take_item();
+        bench.state().env.count_item();
         bench.state().take_change(&Arc::new(PresenceChange { topic: name(&format!("p.{number}")), member, joined: true }));
     }
     bench
@@ -195,7 +195,7 @@ fn many_changes_are_told_to_many_in_parts() {
     const CHANGES: usize = 100;
     let mut bench = watched(SESSIONS, CHANGES);
     let (clock, mut ticks, mut longest) = (bench.state().env.clock(), 0, 0);
-    while !bench.state().changes.is_empty() {
+    while !bench.state().presence.is_empty() {
         clock.advance(Duration::from_millis(2));
         bench.state().begin_tick();
         bench.state().tell_changes();
@@ -222,11 +222,11 @@ fn many_changes_are_told_to_many_in_parts() {
 #[test]
 fn joins_and_leaves_cancel_out_while_others_are_told() {
     let mut bench = watched(300, 2);
-    let waiting = bench.state().changes.bytes();
+    let waiting = bench.state().presence.bytes();
     for number in 0..20_000 {
         let member = Member { session: SessionId::from_number(7), user: None, info: None };
-        bench.state().env.take_item();
+        bench.state().env.count_item();
         bench.state().take_change(&Arc::new(PresenceChange { topic: name("p.a"), member, joined: number % 2 == 0 }));
     }
-    assert_eq!(bench.state().changes.bytes(), waiting);
+    assert_eq!(bench.state().presence.bytes(), waiting);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::outbox::{Queued, Routed, What};
+use super::outbox::{FrameKind, Queued, QueuedMessage};
 use crate::dialect::{Encoded, Encoder, Encoding, FrameBytes};
 use crate::hub::{Message, PresenceChange};
 use crate::metrics::{RuleId, Tally};
@@ -16,8 +16,8 @@ use crate::topic_name::TopicName;
 
 const NONE: u32 = u32::MAX;
 
-/// Set in a link whose session has left the message's topic since. A batch has far fewer frames than this.
-const LEFT: u32 = 1 << 31;
+/// Set in a link whose session has unsubscribed from the message's topic since. A batch has far fewer frames than this.
+const UNSUBSCRIBED: u32 = 1 << 31;
 
 /// The bytes that a message counts in a batch beside its payload.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
@@ -52,7 +52,7 @@ impl Chain {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrameNumber(u32);
 
-/// A frame in a session's chain, with whether the session has left the message's topic since. It takes four bytes,
+/// A frame in a session's chain, with whether the session has unsubscribed from the message's topic since. It takes four bytes,
 /// because a chain is walked for each write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkedFrame(u32);
@@ -65,20 +65,20 @@ impl LinkedFrame {
     /// The number of the frame.
     #[cfg(test)]
     pub fn number(self) -> FrameNumber {
-        FrameNumber(self.0 & !LEFT)
+        FrameNumber(self.0 & !UNSUBSCRIBED)
     }
 
-    /// Whether the session has left the message's topic since.
-    fn is_left(self) -> bool {
-        self.0 & LEFT != 0
+    /// Whether the session has unsubscribed from the message's topic since.
+    fn is_unsubscribed(self) -> bool {
+        self.0 & UNSUBSCRIBED != 0
     }
 
-    fn leave(&mut self) {
-        self.0 |= LEFT;
+    fn mark_unsubscribed(&mut self) {
+        self.0 |= UNSUBSCRIBED;
     }
 
     fn index(self) -> usize {
-        (self.0 & !LEFT) as usize
+        (self.0 & !UNSUBSCRIBED) as usize
     }
 }
 
@@ -92,7 +92,7 @@ enum Frame {
     Message {
         encoded: Encoded,
         /// The message without its payload. Made when the first socket does not accept the frame at once.
-        routed: Option<Arc<Routed>>,
+        info: Option<Arc<QueuedMessage>>,
         /// Whether a session whose socket does not accept the message reads it from history later. Such a message
         /// counts as routed once it is written or queued.
         deferrable: bool,
@@ -109,7 +109,7 @@ pub struct WriteBatch {
     frames: Vec<Frame>,
     links: Vec<Link>,
     /// A buffer for the chain that is being written.
-    room: Vec<LinkedFrame>,
+    buffer: Vec<LinkedFrame>,
     /// Slots with a chain, in the order in which their chains began.
     dirty: VecDeque<u32>,
     /// The number of slots that were taken off the list of dirty slots.
@@ -138,7 +138,7 @@ impl WriteBatch {
     pub fn add_message(&mut self, message: &Message, deferrable: bool) -> FrameNumber {
         self.messages += 1;
         self.bytes += cost(message);
-        self.frames.push(Frame::Message { encoded: Encoded::new(message.clone()), routed: None, deferrable });
+        self.frames.push(Frame::Message { encoded: Encoded::new(message.clone()), info: None, deferrable });
         FrameNumber((self.frames.len() - 1) as u32)
     }
 
@@ -185,15 +185,15 @@ impl WriteBatch {
         *chain = Chain::default();
     }
 
-    /// Marks the messages in `chain` for whose topics `left` holds: the session has left these topics.
-    pub fn leave(&mut self, chain: Chain, left: impl Fn(&TopicName) -> bool) {
+    /// Marks the messages in `chain` for whose topics `is_gone` holds: the session has unsubscribed from these.
+    pub fn mark_unsubscribed(&mut self, chain: Chain, is_gone: impl Fn(&TopicName) -> bool) {
         let mut next = chain.first;
         while next != NONE {
             let link = &mut self.links[next as usize];
             if let Frame::Message { encoded, .. } = &self.frames[link.frame.index()]
-                && left(&encoded.message().topic)
+                && is_gone(&encoded.message().topic)
             {
-                link.frame.leave();
+                link.frame.mark_unsubscribed();
             }
             next = link.next;
         }
@@ -247,42 +247,39 @@ impl WriteBatch {
     /// Whether a chain has a frame for its session alone, such as a reply. Live messages and changes of presence do not
     /// count.
     pub fn has_answers(&self, chain: Chain) -> bool {
-        let mut link = chain.first;
-        while link != NONE {
-            let Link { frame, next } = self.links[link as usize];
-            if let Frame::Made(Some(Queued { what, .. })) = &self.frames[frame.index()]
-                && !matches!(what, What::Message(_))
-            {
-                return true;
-            }
-            link = next;
-        }
-        false
+        let is_answer = |what: &Frame| matches!(what, Frame::Made(Some(Queued { kind, .. })) if !matches!(kind, FrameKind::Message(_)));
+        self.linked(chain).any(|frame| is_answer(&self.frames[frame.index()]))
     }
 
     /// Takes the frames of a chain, in order, and forgets the chain. The vector has to be given back by
-    /// [`WriteBatch::give_room_back`].
+    /// [`WriteBatch::return_buffer`].
     pub fn take_frames(&mut self, chain: &mut Chain) -> Vec<LinkedFrame> {
-        let mut frames = std::mem::take(&mut self.room);
+        let mut frames = std::mem::take(&mut self.buffer);
         self.frames_of(*chain, &mut frames);
         self.unlink(chain);
         frames
     }
 
     /// Gives back the vector of [`WriteBatch::take_frames`].
-    pub fn give_room_back(&mut self, room: Vec<LinkedFrame>) {
-        self.room = room;
+    pub fn return_buffer(&mut self, buffer: Vec<LinkedFrame>) {
+        self.buffer = buffer;
     }
 
     /// Replaces `frames` by the frames of a chain, in order.
     pub fn frames_of(&self, chain: Chain, frames: &mut Vec<LinkedFrame>) {
         frames.clear();
-        let mut link = chain.first;
-        while link != NONE {
-            let Link { frame, next } = self.links[link as usize];
-            frames.push(frame);
-            link = next;
-        }
+        frames.extend(self.linked(chain));
+    }
+
+    /// The frames of a chain, in order.
+    #[inline]
+    fn linked(&self, chain: Chain) -> impl Iterator<Item = LinkedFrame> {
+        let mut next = chain.first;
+        std::iter::from_fn(move || {
+            let link = self.links.get(next as usize)?;
+            next = link.next;
+            Some(link.frame)
+        })
     }
 
     /// The message of a frame, if the frame is a message for any number of sessions.
@@ -294,26 +291,26 @@ impl WriteBatch {
     }
 
     /// The bytes of a frame in the encoding of one session.
-    pub fn bytes(&mut self, frame: LinkedFrame, variant: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
+    pub fn bytes(&mut self, frame: LinkedFrame, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
         match &mut self.frames[frame.index()] {
-            Frame::Message { encoded, .. } => Some(encoded.frame(variant, encoder, tally)),
+            Frame::Message { encoded, .. } => Some(encoded.frame(encoding, encoder, tally)),
             Frame::Change { frame, .. } => Some(frame.clone()),
             Frame::Made(queued) => queued.as_ref().map(|queued| queued.frame.clone()),
         }
     }
 
     /// A frame in the encoding of one session, for its outbox. A frame for one session is taken out of the batch.
-    pub fn queued(&mut self, frame: LinkedFrame, variant: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<Queued> {
+    pub fn queued(&mut self, frame: LinkedFrame, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<Queued> {
         match &mut self.frames[frame.index()] {
-            Frame::Message { encoded, routed, .. } => {
-                let bytes = encoded.frame(variant, encoder, tally);
-                let routed = routed.get_or_insert_with(|| Arc::new(Routed::from(encoded.message())));
-                let routed = Arc::clone(routed);
+            Frame::Message { encoded, info, .. } => {
+                let bytes = encoded.frame(encoding, encoder, tally);
+                let info = info.get_or_insert_with(|| Arc::new(QueuedMessage::from(encoded.message())));
+                let info = Arc::clone(info);
                 // The unsubscribe happened before the frame came to an outbox, so its number is 0.
-                let what = if frame.is_left() { What::Unsubscribed(routed, 0) } else { What::Message(routed) };
-                Some(Queued { frame: bytes, what })
+                let kind = if frame.is_unsubscribed() { FrameKind::Unsubscribed(info, 0) } else { FrameKind::Message(info) };
+                Some(Queued { frame: bytes, kind })
             }
-            Frame::Change { change, frame } => Some(Queued { frame: frame.clone(), what: What::Presence(Arc::clone(change)) }),
+            Frame::Change { change, frame } => Some(Queued { frame: frame.clone(), kind: FrameKind::Presence(Arc::clone(change)) }),
             Frame::Made(queued) => queued.take(),
         }
     }
@@ -347,10 +344,10 @@ impl WriteBatch {
     }
 
     /// The message that a session reads from history later if its socket does not accept this frame. A session does not
-    /// do so for a topic that it has left.
+    /// do so for a topic that it has unsubscribed from.
     pub fn deferrable(&self, frame: LinkedFrame) -> Option<&Message> {
         match &self.frames[frame.index()] {
-            Frame::Message { encoded, deferrable: true, .. } if !frame.is_left() => Some(encoded.message()),
+            Frame::Message { encoded, deferrable: true, .. } if !frame.is_unsubscribed() => Some(encoded.message()),
             _ => None,
         }
     }

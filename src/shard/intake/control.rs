@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use super::new_session::{Arrived, NewSession, SessionView};
 use crate::codes::CloseCode;
 use crate::session_id::{SessionId, SessionSecret};
-use crate::shard::order::{Addressee, Order};
-use crate::shard::reader::Heard;
+use crate::shard::admin_command::{AdminCommand, UserSessions};
+use crate::shard::reader::Forwarded;
 use crate::topic_name::TopicName;
 
 /// A request to one shard.
@@ -37,18 +37,18 @@ pub enum Control {
         arrived: Box<Arrived>,
     },
     /// Ends an expected session whose client has gone before the socket arrived.
-    Forsake {
+    CancelExpected {
         /// The expected session.
         id: SessionId,
     },
     /// Hands a session a frame that came in an HTTP request.
-    Hear {
+    ForwardFrame {
         /// The session's secret.
         secret: SessionSecret,
         /// The frame that the request carries.
         frame: Bytes,
-        /// Receives whether the session took the frame.
-        answer: oneshot::Sender<Heard>,
+        /// Receives whether the session accepted the frame.
+        answer: oneshot::Sender<Forwarded>,
     },
     /// Lists the sessions with the fullest outboxes, fullest first.
     Slowest {
@@ -86,11 +86,11 @@ pub enum Control {
         /// Receives the number of closed sessions.
         answer: oneshot::Sender<usize>,
     },
-    /// Gives an order to the sessions of a user in this shard.
-    Order {
-        /// The addressee and the order.
-        what: Arc<(Addressee, Order)>,
-        /// Receives the number of sessions that had something to do.
+    /// Executes a command in the sessions of a user in this shard.
+    Execute {
+        /// The sessions and the command.
+        command: Arc<(UserSessions, AdminCommand)>,
+        /// Receives the number of sessions on which the command had an effect.
         answer: oneshot::Sender<usize>,
     },
     /// Tells every session that the gateway drains, and closes each at a random moment within `over`, counted from the

@@ -87,7 +87,7 @@ impl Inbox {
     }
 
     /// Hands `control` to the shard and wakes it. No control item is refused for lack of room. A new session has its
-    /// place in an account of its own, an operator's order must be carried out, and the caller of a request for a
+    /// place in an account of its own, an administrator's command must be executed, and the caller of a request for a
     /// session asks [`Inbox::takes_requests`] first.
     pub fn control(&self, control: Control) {
         self.load.push_control();
@@ -100,14 +100,14 @@ impl Inbox {
         self.load.controls() < CONTROLS_MAX
     }
 
-    /// Hands `control` to the shard without waking it. [`Inbox::rouse`] has to follow.
-    pub fn deposit(&self, control: Control) {
+    /// Hands `control` to the shard without waking it. [`Inbox::wake`] has to follow.
+    pub fn control_without_wake(&self, control: Control) {
         self.load.push_control();
         self.put(&mut self.state.lock(), Item::Control(control));
     }
 
-    /// Leaves a connection for the shard without waking it. [`Inbox::rouse`] has to follow.
-    pub fn announce(&self, connection: PendingConnection) {
+    /// Leaves a connection for the shard without waking it. [`Inbox::wake`] has to follow.
+    pub fn add_connection(&self, connection: PendingConnection) {
         self.load.occupy();
         self.state.lock().connections.push(connection);
     }
@@ -118,7 +118,7 @@ impl Inbox {
     }
 
     /// Wakes the shard if it sleeps while its inbox has items or connections.
-    pub fn rouse(&self) {
+    pub fn wake(&self) {
         let state = self.state.lock();
         if !state.is_empty() {
             wake(state);
@@ -171,14 +171,14 @@ impl Inbox {
     }
 
     /// Takes a publisher out of the queue.
-    fn leave(&self, leave: impl FnOnce(&mut PublisherQueue)) {
+    fn update_publishers(&self, update: impl FnOnce(&mut PublisherQueue)) {
         let mut state = self.state.lock();
-        leave(&mut state.publishers);
-        self.rouse_if_stalled(state);
+        update(&mut state.publishers);
+        self.wake_if_stalled(state);
     }
 
     /// Wakes the shard, which may sleep, if it is to call the next publishers.
-    fn rouse_if_stalled(&self, state: MutexGuard<'_, State>) {
+    fn wake_if_stalled(&self, state: MutexGuard<'_, State>) {
         if self.is_stalled(&state) {
             wake(state);
         }
@@ -224,15 +224,15 @@ impl Outlet for Inbox {
             return publisher.wake_by_ref();
         }
         state.publishers.wait(publisher);
-        self.rouse_if_stalled(state);
+        self.wake_if_stalled(state);
     }
 
     fn waits_elsewhere(&self, publisher: &Waker) {
-        self.leave(|publishers| publishers.waits_elsewhere(publisher));
+        self.update_publishers(|publishers| publishers.waits_elsewhere(publisher));
     }
 
     fn forget(&self, publisher: &Waker) {
-        self.leave(|publishers| publishers.forget(publisher));
+        self.update_publishers(|publishers| publishers.forget(publisher));
     }
 
     fn offer(&self, message: &Message, publisher: &Waker) {
@@ -272,7 +272,7 @@ mod tests {
     fn all_items_count_against_the_bound() {
         let inbox = Inbox::new(1);
         let topic = TopicName::parse("chat.a").unwrap();
-        let put: [&dyn Fn(); 3] = [&|| inbox.control(Control::Stop), &|| inbox.deposit(Control::Stop), &|| {
+        let put: [&dyn Fn(); 3] = [&|| inbox.control(Control::Stop), &|| inbox.control_without_wake(Control::Stop), &|| {
             inbox.log_replaced(&topic, Position { epoch: Epoch::random(), offset: Offset(1) })
         }];
         for put in put {
@@ -316,7 +316,7 @@ mod tests {
     fn control_items_are_counted() {
         let inbox = Inbox::new(1 << 20);
         inbox.control(Control::Stop);
-        inbox.deposit(Control::Stop);
+        inbox.control_without_wake(Control::Stop);
         assert_eq!(inbox.load().controls(), 2);
         let mut share = VecDeque::new();
         assert_eq!(inbox.take(&mut share, 1, usize::MAX, Moment::default()).items, 1);

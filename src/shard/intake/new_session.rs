@@ -50,7 +50,7 @@ pub struct NewSession {
     /// The client's address, as limits count it.
     pub address: SocketAddr,
     /// The encoding of the frames that the session receives.
-    pub variant: Encoding,
+    pub encoding: Encoding,
     /// The session's reader.
     pub reader: Box<dyn Reader>,
     /// The session's place in the totals. Dropped when the session has ended.

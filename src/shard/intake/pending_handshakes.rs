@@ -24,7 +24,7 @@ pub struct PendingHandshakes {
     free: Vec<u32>,
     ready: Arc<ReadyList>,
     /// The places of connections that have sent something. The next one is at the end.
-    heard: Vec<u32>,
+    readable: Vec<u32>,
     load: Arc<Load>,
 }
 
@@ -38,7 +38,7 @@ struct Waiting {
 impl PendingHandshakes {
     /// No pending connections. They will be counted in `load`.
     pub fn new(load: &Arc<Load>) -> Self {
-        Self { connections: Vec::new(), free: Vec::new(), ready: Arc::default(), heard: Vec::new(), load: Arc::clone(load) }
+        Self { connections: Vec::new(), free: Vec::new(), ready: Arc::default(), readable: Vec::new(), load: Arc::clone(load) }
     }
 
     /// Registers a connection with the runtime of the current thread. Its time-out begins at `now`.
@@ -72,21 +72,21 @@ impl PendingHandshakes {
         mut now: impl FnMut() -> Moment,
     ) -> bool {
         if self.is_empty() {
-            self.heard.clear(); // places of connections that were handed on by a time-out
+            self.readable.clear(); // places of connections that were handed on by a time-out
             return true;
         }
-        if self.heard.is_empty() {
-            self.ready.take(&mut self.heard);
-            self.heard.reverse();
+        if self.readable.is_empty() {
+            self.ready.take(&mut self.readable);
+            self.readable.reverse();
         }
         let began = now();
-        while let Some(place) = self.heard.pop() {
-            self.look(place, buffer, &mut admit);
+        while let Some(place) = self.readable.pop() {
+            self.read_first_bytes(place, buffer, &mut admit);
             if now().since(began) >= SHARE {
                 break;
             }
         }
-        self.heard.is_empty()
+        self.readable.is_empty()
     }
 
     /// Hands on the connections whose time-out has passed.
@@ -99,15 +99,15 @@ impl PendingHandshakes {
     }
 
     /// Whether a connection has sent something. If none has, the next one that does wakes `waker`.
-    pub fn is_heard_or_wakes(&self, waker: &Waker) -> bool {
-        !self.is_empty() && (!self.heard.is_empty() || self.ready.is_filled_or_wakes(waker))
+    pub fn is_ready_or_wakes(&self, waker: &Waker) -> bool {
+        !self.is_empty() && (!self.readable.is_empty() || self.ready.is_filled_or_wakes(waker))
     }
 
     fn is_empty(&self) -> bool {
         self.free.len() == self.connections.len()
     }
 
-    fn look(&mut self, place: u32, buffer: &mut [u8], admit: &mut impl FnMut(Admitted, TcpStream, &[u8])) {
+    fn read_first_bytes(&mut self, place: u32, buffer: &mut [u8], admit: &mut impl FnMut(Admitted, TcpStream, &[u8])) {
         let Some(connection) = self.connections.get_mut(place as usize).and_then(Option::as_mut) else { return };
         let mut read = ReadBuf::new(buffer);
         match Pin::new(&mut connection.tcp).poll_read(&mut Context::from_waker(&connection.waker), &mut read) {

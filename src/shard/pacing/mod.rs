@@ -1,7 +1,7 @@
 //! Pacing: a session gets at most one message of a topic in `interval_ms`, always the newest.
 
 mod intervals;
-mod paces;
+mod paced_topics;
 mod schedule;
 #[cfg(test)]
 mod tests;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 
-use paces::{Followed, Paced, Paces};
+use paced_topics::{Adapted, Decision, PacedTopics};
 use schedule::{Due, Schedule};
 
 use crate::clock::Moment;
@@ -23,14 +23,14 @@ use crate::topic_name::{Pattern, TopicName};
 #[derive(Default)]
 pub struct Pacing {
     /// The paced topics by slot, of sessions with an interval.
-    paced: HashMap<u32, Paces>,
+    paced: HashMap<u32, PacedTopics>,
     schedule: Schedule,
     /// Slots that have become overfull since the last [`Pacing::take_overfull`].
     overfull: Vec<u32>,
     /// Slots whose topics are still to be adapted to new intervals, in their order.
-    behind: VecDeque<u32>,
+    adapting: VecDeque<u32>,
     /// The paced topics of sessions that have ended.
-    ended: VecDeque<Paces>,
+    ended: VecDeque<PacedTopics>,
 }
 
 /// The decision of pacing for one message of one session.
@@ -52,36 +52,36 @@ impl Pacing {
 
     /// Begins to pace the session in `slot` by the intervals of its subscriptions.
     pub fn begin<'a>(&mut self, slot: u32, subscriptions: impl Iterator<Item = (&'a Pattern, Option<Duration>)>) {
-        let paces = self.paced.entry(slot).or_default();
-        subscriptions.for_each(|(pattern, interval)| paces.intervals().set(pattern, interval));
+        let topics = self.paced.entry(slot).or_default();
+        subscriptions.for_each(|(pattern, interval)| topics.intervals().set(pattern, interval));
     }
 
-    /// Sets the interval of a subscription of the session in `slot`. [`Pacing::begin_to_follow`] has to be called after
+    /// Sets the interval of a subscription of the session in `slot`. [`Pacing::begin_adapting`] has to be called after
     /// the last change.
     pub fn set_interval(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) {
-        if let Some(paces) = self.paced.get_mut(&slot) {
-            paces.intervals().set(pattern, interval);
+        if let Some(topics) = self.paced.get_mut(&slot) {
+            topics.intervals().set(pattern, interval);
         }
     }
 
-    /// Removes a subscription of the session in `slot` that has ended. [`Pacing::begin_to_follow`] has to be called
+    /// Removes a subscription of the session in `slot` that has ended. [`Pacing::begin_adapting`] has to be called
     /// after the last change.
     pub fn end_interval(&mut self, slot: u32, pattern: &Pattern) {
-        if let Some(paces) = self.paced.get_mut(&slot) {
-            paces.intervals().remove(pattern);
+        if let Some(topics) = self.paced.get_mut(&slot) {
+            topics.intervals().remove(pattern);
         }
     }
 
     /// Decides whether a message goes out now to the session in `slot`. A held message replaces the older held message of its topic,
     /// which counts as conflated. A session that holds more than `bytes_max` bytes becomes overfull.
     pub fn decide(&mut self, slot: u32, message: &Message, bytes_max: usize, now: Moment, tally: &mut Tally) -> PacingDecision {
-        match self.paced.get_mut(&slot).map_or(Paced::Freely, |paces| paces.pace(message, now)) {
-            Paced::Freely => PacingDecision::Free,
-            Paced::Now(at) => {
-                self.note_due(Due { at, slot, topic: message.topic.clone() });
+        match self.paced.get_mut(&slot).map_or(Decision::Unpaced, |topics| topics.decide(message, now)) {
+            Decision::Unpaced => PacingDecision::Free,
+            Decision::Now(at) => {
+                self.schedule_due(Due { at, slot, topic: message.topic.clone() });
                 PacingDecision::Paced
             }
-            Paced::Held(older) => {
+            Decision::Held(older) => {
                 book(message, 1, tally);
                 if let Some(older) = older {
                     book(&older, -1, tally);
@@ -98,8 +98,8 @@ impl Pacing {
     /// Begins the interval of `topic`, if it has one: a replay has just given the session in `slot` a message of the
     /// topic.
     pub fn begin_interval(&mut self, slot: u32, topic: &TopicName, now: Moment) {
-        if let Some(at) = self.paced.get_mut(&slot).and_then(|paces| paces.begin(topic, now)) {
-            self.note_due(Due { at, slot, topic: topic.clone() });
+        if let Some(at) = self.paced.get_mut(&slot).and_then(|topics| topics.begin(topic, now)) {
+            self.schedule_due(Due { at, slot, topic: topic.clone() });
         }
     }
 
@@ -111,10 +111,10 @@ impl Pacing {
     /// Takes the next held message that is due by `now`, with the slot of its session.
     pub fn take_due(&mut self, now: Moment, tally: &mut Tally) -> Option<(u32, Message)> {
         while let Some(Due { slot, topic, .. }) = self.schedule.take_due(now) {
-            let Some(paces) = self.paced.get_mut(&slot) else { continue };
-            let Some((message, next)) = paces.fall_due(&topic, now) else { continue };
+            let Some(topics) = self.paced.get_mut(&slot) else { continue };
+            let Some((message, next)) = topics.fall_due(&topic, now) else { continue };
             if let Some(at) = next {
-                self.note_due(Due { at, slot, topic });
+                self.schedule_due(Due { at, slot, topic });
             }
             book(&message, -1, tally);
             return Some((slot, message));
@@ -122,54 +122,54 @@ impl Pacing {
         None
     }
 
-    /// Notes that the intervals of the session in `slot` have changed. Its topics are adapted by [`Pacing::follow`].
-    pub fn begin_to_follow(&mut self, slot: u32) {
-        let Some(paces) = self.paced.get_mut(&slot) else { return };
-        if paces.intervals().take_changed() {
-            paces.fall_behind();
+    /// Notes that the intervals of the session in `slot` have changed. Its topics are adapted by [`Pacing::adapt`].
+    pub fn begin_adapting(&mut self, slot: u32) {
+        let Some(topics) = self.paced.get_mut(&slot) else { return };
+        if topics.intervals().take_changed() {
+            topics.begin_adapting();
         }
         self.end_if_over(slot);
     }
 
     /// Whether topics of the session in `slot` are still to be adapted to its intervals.
-    pub fn is_behind(&self, slot: u32) -> bool {
-        self.paced.get(&slot).is_some_and(Paces::are_behind)
+    pub fn is_adapting(&self, slot: u32) -> bool {
+        self.paced.get(&slot).is_some_and(PacedTopics::is_adapting)
     }
 
     /// Adapts at most `most` topics of the session in `slot` to its intervals. Returns the held messages of topics that
     /// have no interval any more, which go out now, and the number of topics examined.
-    pub fn follow(&mut self, slot: u32, most: usize, now: Moment, tally: &mut Tally) -> (Vec<Message>, usize) {
-        let Some(paces) = self.paced.get_mut(&slot) else { return (Vec::new(), 0) };
-        let Followed { looked_at, moved, released } = paces.follow(most, now);
-        moved.into_iter().for_each(|(topic, at)| self.note_due(Due { at, slot, topic }));
+    pub fn adapt(&mut self, slot: u32, most: usize, now: Moment, tally: &mut Tally) -> (Vec<Message>, usize) {
+        let Some(topics) = self.paced.get_mut(&slot) else { return (Vec::new(), 0) };
+        let Adapted { examined, moved, released } = topics.adapt(most, now);
+        moved.into_iter().for_each(|(topic, at)| self.schedule_due(Due { at, slot, topic }));
         released.iter().for_each(|message| book(message, -1, tally));
         self.end_if_over(slot);
-        (released, looked_at)
+        (released, examined)
     }
 
-    /// Queues the session in `slot` for [`Pacing::follow`], behind those that wait already.
-    pub fn wait_to_follow(&mut self, slot: u32) {
-        if self.paced.get_mut(&slot).is_some_and(Paces::begin_to_wait) {
-            self.behind.push_back(slot);
+    /// Queues the session in `slot` for [`Pacing::adapt`], behind those that wait already.
+    pub fn queue_adapting(&mut self, slot: u32) {
+        if self.paced.get_mut(&slot).is_some_and(PacedTopics::enqueue) {
+            self.adapting.push_back(slot);
         }
     }
 
     /// Takes the slot of the session whose topics are adapted next.
-    pub fn next_behind(&mut self) -> Option<u32> {
-        let slot = self.behind.pop_front()?;
-        self.paced.get_mut(&slot).into_iter().for_each(Paces::end_wait);
+    pub fn next_adapting(&mut self) -> Option<u32> {
+        let slot = self.adapting.pop_front()?;
+        self.paced.get_mut(&slot).into_iter().for_each(PacedTopics::dequeue);
         Some(slot)
     }
 
-    /// Whether a session is queued for [`Pacing::follow`].
-    pub fn are_behind(&self) -> bool {
-        !self.behind.is_empty()
+    /// Whether a session is queued for [`Pacing::adapt`].
+    pub fn has_adapting(&self) -> bool {
+        !self.adapting.is_empty()
     }
 
     /// The held message of `topic` for the session in `slot`, if the topic's interval has ended and the topic was not
     /// adapted yet. The message goes out now.
-    pub fn catch_up(&mut self, slot: u32, topic: &TopicName, tally: &mut Tally) -> Option<Message> {
-        let held = self.paced.get_mut(&slot)?.catch_up(topic)?;
+    pub fn take_unpaced(&mut self, slot: u32, topic: &TopicName, tally: &mut Tally) -> Option<Message> {
+        let held = self.paced.get_mut(&slot)?.take_unpaced(topic)?;
         book(&held, -1, tally);
         Some(held)
     }
@@ -185,24 +185,24 @@ impl Pacing {
 
     /// Ends the pacing of all topics of the session in `slot`. Returns the held messages, which go out now.
     pub fn release_all(&mut self, slot: u32, tally: &mut Tally) -> Vec<Message> {
-        let held = self.paced.get_mut(&slot).map(Paces::end_all).unwrap_or_default();
+        let held = self.paced.get_mut(&slot).map(PacedTopics::end_all).unwrap_or_default();
         self.end_if_over(slot);
         held.iter().for_each(|message| book(message, -1, tally));
         held
     }
 
-    /// Ends the pacing of the session in `slot`, which ends. [`Pacing::give_up_ended`] has to follow.
+    /// Ends the pacing of the session in `slot`, which ends. [`Pacing::release_ended`] has to follow.
     pub fn forget(&mut self, slot: u32) {
         self.ended.extend(self.paced.remove(&slot));
     }
 
     /// Gives up at most `most` topics of ended sessions, with their held messages. Returns the number of topics.
-    pub fn give_up_ended(&mut self, most: usize, tally: &mut Tally) -> usize {
+    pub fn release_ended(&mut self, most: usize, tally: &mut Tally) -> usize {
         let mut given_up = 0;
         while given_up < most
-            && let Some(paces) = self.ended.front_mut()
+            && let Some(topics) = self.ended.front_mut()
         {
-            let Some(held) = paces.give_up_last() else {
+            let Some(held) = topics.give_up_last() else {
                 self.ended.pop_front();
                 continue;
             };
@@ -215,19 +215,19 @@ impl Pacing {
         given_up
     }
 
-    /// The number of topics that are left for [`Pacing::give_up_ended`].
+    /// The number of topics that are left for [`Pacing::release_ended`].
     pub fn ended(&self) -> usize {
-        self.ended.iter().map(Paces::topics).sum()
+        self.ended.iter().map(PacedTopics::topics).sum()
     }
 
-    /// Whether [`Pacing::give_up_ended`] has something left.
+    /// Whether [`Pacing::release_ended`] has something left.
     pub fn has_ended(&self) -> bool {
         !self.ended.is_empty()
     }
 
     /// Ends the pacing of a session if no subscription has an interval and no topic's interval runs.
     fn end_if_over(&mut self, slot: u32) {
-        if self.paced.get_mut(&slot).is_some_and(|paces| !paces.intervals().are_paced() && paces.is_empty()) {
+        if self.paced.get_mut(&slot).is_some_and(|topics| !topics.intervals().are_paced() && topics.is_empty()) {
             self.paced.remove(&slot);
         }
     }
@@ -240,7 +240,7 @@ impl Pacing {
     /// Gives up the oldest held messages of the session in `slot`, as the rules allow, until `bytes_max` bytes are
     /// left. No gap notice is sent: under an interval, offsets jump anyway.
     pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) {
-        let dropped = self.paced.get_mut(&slot).map(|paces| paces.give_up_oldest(bytes_max)).unwrap_or_default();
+        let dropped = self.paced.get_mut(&slot).map(|topics| topics.give_up_oldest(bytes_max)).unwrap_or_default();
         for message in &dropped {
             book(message, -1, tally);
             tally.dropped(message.rule.id, reason, 1);
@@ -249,17 +249,17 @@ impl Pacing {
 
     /// The slots of sessions with a held message.
     pub fn holding(&self) -> impl Iterator<Item = u32> {
-        self.paced.iter().filter(|(_, paces)| paces.bytes() > 0).map(|(&slot, _)| slot)
+        self.paced.iter().filter(|(_, topics)| topics.bytes() > 0).map(|(&slot, _)| slot)
     }
 
     /// The slots of paced sessions, each with the bytes of the entries of topics whose interval runs.
-    pub fn note_bytes(&self) -> impl Iterator<Item = (u32, usize)> {
-        self.paced.iter().map(|(&slot, paces)| (slot, paces.note_bytes()))
+    pub fn interval_bytes(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.paced.iter().map(|(&slot, topics)| (slot, topics.interval_bytes()))
     }
 
     /// The bytes of payloads that are held for the session in `slot`.
     pub fn bytes(&self, slot: u32) -> usize {
-        self.paced.get(&slot).map_or(0, Paces::bytes)
+        self.paced.get(&slot).map_or(0, PacedTopics::bytes)
     }
 
     /// The oldest message that is held for the session in `slot`.
@@ -270,13 +270,13 @@ impl Pacing {
     /// The number of look-ups of the intervals of the session in `slot`.
     #[cfg(test)]
     fn looks(&mut self, slot: u32) -> usize {
-        self.paced.get_mut(&slot).map_or(0, |paces| paces.intervals().looks.get())
+        self.paced.get_mut(&slot).map_or(0, |topics| topics.intervals().looks.get())
     }
 
-    /// Schedules the due time of a session's topic. The topic's entry in the session's paces exists already.
-    fn note_due(&mut self, due: Due) {
+    /// Schedules the due time of a session's topic. The topic's entry in the session's topics exists already.
+    fn schedule_due(&mut self, due: Due) {
         let Self { schedule, paced, .. } = self;
-        schedule.note(due, |older| paced.get(&older.slot).is_some_and(|paces| paces.is_due_at(&older.topic, older.at)));
+        schedule.add(due, |older| paced.get(&older.slot).is_some_and(|topics| topics.is_due_at(&older.topic, older.at)));
     }
 }
 

@@ -7,13 +7,13 @@ use crate::clock::Moment;
 use crate::topic_name::TopicName;
 
 /// The number of entries at which obsolete ones are removed for the first time.
-const LOOK_AT: usize = 1_024;
+const CLEAN_AT: usize = 1_024;
 
 /// Entries by due time. A topic that is left or moved leaves an obsolete entry, whose time may be an hour away. So
 /// obsolete entries are removed whenever the number of entries has doubled since the last removal.
 pub struct Schedule {
     entries: BinaryHeap<Due>,
-    look_at: usize,
+    clean_at: usize,
 }
 
 /// The due time of a topic for one session. The earliest is the greatest, because the heap is a max-heap.
@@ -42,17 +42,17 @@ impl Ord for Due {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { entries: BinaryHeap::new(), look_at: LOOK_AT }
+        Self { entries: BinaryHeap::new(), clean_at: CLEAN_AT }
     }
 }
 
 impl Schedule {
     /// Adds `due`. If there are too many entries, those for which `counts` does not hold are removed first.
-    pub fn note(&mut self, due: Due, counts: impl Fn(&Due) -> bool) {
-        if self.entries.len() >= self.look_at {
+    pub fn add(&mut self, due: Due, counts: impl Fn(&Due) -> bool) {
+        if self.entries.len() >= self.clean_at {
             self.entries.retain(counts);
-            self.look_at = LOOK_AT.max(2 * self.entries.len());
-            self.entries.shrink_to(self.look_at);
+            self.clean_at = CLEAN_AT.max(2 * self.entries.len());
+            self.entries.shrink_to(self.clean_at);
         }
         self.entries.push(due);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::paces::{Paced, Paces};
+use super::paced_topics::{Decision, PacedTopics};
 use super::schedule::{Due, Schedule};
 use super::{Pacing, PacingDecision};
 use crate::clock::{Clock, Timestamp};
@@ -16,63 +16,63 @@ use crate::topic_name::Pattern;
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// A session whose topics all have `interval`.
-fn paced(interval: Duration) -> Paces {
-    let mut paces = Paces::default();
-    paces.intervals().set(&pattern("*.>"), Some(interval));
-    paces
+fn paced(interval: Duration) -> PacedTopics {
+    let mut topics = PacedTopics::default();
+    topics.intervals().set(&pattern("*.>"), Some(interval));
+    topics
 }
 
 /// PROTOCOL 3: at most one message per topic in the interval, the first at once, always the newest.
 #[test]
 fn an_interval_lets_the_first_and_then_the_newest_through() {
-    let (mut paces, clock) = (paced(INTERVAL), Clock::by_hand(Timestamp(0)));
+    let (mut topics, clock) = (paced(INTERVAL), Clock::by_hand(Timestamp(0)));
     let due = clock.moment() + INTERVAL;
-    assert!(matches!(paces.pace(&message("q.a", 1, &clock), clock.moment()), Paced::Now(at) if at == due));
-    assert!(matches!(paces.pace(&message("q.a", 2, &clock), clock.moment()), Paced::Held(None)));
-    let conflated = paces.pace(&message("q.a", 3, &clock), clock.moment());
-    assert!(matches!(conflated, Paced::Held(Some(older)) if older.position.offset == Offset(2)));
-    assert!(matches!(paces.pace(&message("q.b", 1, &clock), clock.moment()), Paced::Now(_)), "each topic has its own");
-    assert_eq!((paces.bytes(), paces.oldest().map(|oldest| oldest.position.offset)), (5, Some(Offset(3))));
-    assert!(paces.fall_due(&name("q.a"), clock.moment()).is_none(), "it is not over yet");
+    assert!(matches!(topics.decide(&message("q.a", 1, &clock), clock.moment()), Decision::Now(at) if at == due));
+    assert!(matches!(topics.decide(&message("q.a", 2, &clock), clock.moment()), Decision::Held(None)));
+    let conflated = topics.decide(&message("q.a", 3, &clock), clock.moment());
+    assert!(matches!(conflated, Decision::Held(Some(older)) if older.position.offset == Offset(2)));
+    assert!(matches!(topics.decide(&message("q.b", 1, &clock), clock.moment()), Decision::Now(_)), "each topic has its own");
+    assert_eq!((topics.bytes(), topics.oldest().map(|oldest| oldest.position.offset)), (5, Some(Offset(3))));
+    assert!(topics.fall_due(&name("q.a"), clock.moment()).is_none(), "it is not over yet");
     clock.advance(INTERVAL);
-    let (newest, next) = paces.fall_due(&name("q.a"), clock.moment()).unwrap();
+    let (newest, next) = topics.fall_due(&name("q.a"), clock.moment()).unwrap();
     assert_eq!((newest.position.offset, next), (Offset(3), Some(clock.moment() + INTERVAL)));
     clock.advance(INTERVAL);
-    assert!(paces.fall_due(&name("q.a"), clock.moment()).is_none() && !paces.is_empty(), "nothing was held");
-    assert!(paces.fall_due(&name("q.b"), clock.moment()).is_none() && paces.is_empty());
-    assert!(matches!(paces.pace(&message("q.a", 4, &clock), clock.moment()), Paced::Now(_)), "after silence at once again");
+    assert!(topics.fall_due(&name("q.a"), clock.moment()).is_none() && !topics.is_empty(), "nothing was held");
+    assert!(topics.fall_due(&name("q.b"), clock.moment()).is_none() && topics.is_empty());
+    assert!(matches!(topics.decide(&message("q.a", 4, &clock), clock.moment()), Decision::Now(_)), "after silence at once again");
 }
 
 /// PROTOCOL 9: when a topic is left, its held message is returned, to be booked.
 #[test]
 fn leaving_gives_back_what_was_held() {
-    let (mut paces, clock) = (paced(INTERVAL), Clock::by_hand(Timestamp(0)));
+    let (mut topics, clock) = (paced(INTERVAL), Clock::by_hand(Timestamp(0)));
     for topic in ["q.a", "q.b"] {
-        let _ = paces.pace(&message(topic, 1, &clock), clock.moment());
-        let _ = paces.pace(&message(topic, 2, &clock), clock.moment());
+        let _ = topics.decide(&message(topic, 1, &clock), clock.moment());
+        let _ = topics.decide(&message(topic, 2, &clock), clock.moment());
     }
-    assert_eq!(paces.end(&name("q.a")).map(|message| message.topic.clone()), Some(name("q.a")));
-    assert_eq!((paces.end_all().len(), paces.bytes()), (1, 0));
-    assert!(paces.is_empty());
+    assert_eq!(topics.end(&name("q.a")).map(|message| message.topic.clone()), Some(name("q.a")));
+    assert_eq!((topics.end_all().len(), topics.bytes()), (1, 0));
+    assert!(topics.is_empty());
 }
 
 /// A session that subscribes to a topic with a long interval, gets a message and unsubscribes, again and again, leaves
 /// no growing memory behind. (Each time left an entry for up to an hour.) Entries that still count stay in their order.
 #[test]
 fn entries_of_left_topics_are_removed_before_their_time() {
-    let (mut paces, mut schedule, clock) = (paced(Duration::from_secs(3600)), Schedule::default(), Clock::by_hand(Timestamp(0)));
+    let (mut topics, mut schedule, clock) = (paced(Duration::from_secs(3600)), Schedule::default(), Clock::by_hand(Timestamp(0)));
     let (hour, mut most) = (Duration::from_secs(3600), 0);
-    let mut pace = |paces: &mut Paces, topic: &str| {
-        let Paced::Now(at) = paces.pace(&message(topic, 1, &clock), clock.moment()) else { panic!("{topic} is paced already") };
-        schedule.note(Due { at, slot: 0, topic: name(topic) }, |older| paces.is_due_at(&older.topic, older.at));
+    let mut pace = |topics: &mut PacedTopics, topic: &str| {
+        let Decision::Now(at) = topics.decide(&message(topic, 1, &clock), clock.moment()) else { panic!("{topic} is paced already") };
+        schedule.add(Due { at, slot: 0, topic: name(topic) }, |older| topics.is_due_at(&older.topic, older.at));
         clock.advance(Duration::from_millis(1));
         most = most.max(schedule.len());
     };
     let kept: Vec<String> = (0..800).map(|number| format!("kept.{number}")).collect();
-    kept.iter().for_each(|topic| pace(&mut paces, topic));
+    kept.iter().for_each(|topic| pace(&mut topics, topic));
     for _ in 0..20_000 {
-        pace(&mut paces, "q.a");
-        paces.end(&name("q.a"));
+        pace(&mut topics, "q.a");
+        topics.end(&name("q.a"));
     }
     assert!(most <= 2 * kept.len(), "{most} waited, and {} of them counted", kept.len());
     clock.advance(2 * hour);
@@ -90,7 +90,7 @@ fn replacing_options_costs_a_look_for_each_paced_topic() {
     let mut tally = Tally::new(Arc::new(Metrics::new()));
     let patterns: Vec<Pattern> = (0..SUBSCRIPTIONS).map(|number| pattern(&format!("*.t{number}.>"))).chain([pattern("*.*")]).collect();
     pacing.begin(0, patterns.iter().map(|pattern| (pattern, Some(INTERVAL))));
-    pacing.begin_to_follow(0);
+    pacing.begin_adapting(0);
     for topic in 0..TOPICS {
         let through =
             [1, 2].map(|offset| pacing.decide(0, &message(&format!("q.{topic}"), offset, &clock), usize::MAX, clock.moment(), &mut tally));
@@ -99,8 +99,8 @@ fn replacing_options_costs_a_look_for_each_paced_topic() {
     let mut replace = |interval| {
         let before = pacing.looks(0);
         patterns.iter().for_each(|pattern| pacing.set_interval(0, pattern, interval));
-        pacing.begin_to_follow(0);
-        let released = pacing.follow(0, usize::MAX, clock.moment(), &mut tally).0.len();
+        pacing.begin_adapting(0);
+        let released = pacing.adapt(0, usize::MAX, clock.moment(), &mut tally).0.len();
         (pacing.looks(0).saturating_sub(before), released)
     };
     assert_eq!(replace(Some(INTERVAL)), (0, 0));
@@ -121,21 +121,21 @@ impl Desk {
     fn new(first: &str) -> Self {
         let mut pacing = Pacing::default();
         pacing.begin(0, [(&pattern(first), Some(INTERVAL))].into_iter());
-        pacing.begin_to_follow(0);
+        pacing.begin_adapting(0);
         Self { pacing, clock: Clock::by_hand(Timestamp(0)), tally: Tally::new(Arc::new(Metrics::new())) }
     }
 
     fn set_interval(&mut self, of: &str, interval: Option<Duration>) {
         self.pacing.set_interval(0, &pattern(of), interval);
-        self.pacing.begin_to_follow(0);
+        self.pacing.begin_adapting(0);
     }
 
     fn pass(&mut self, topic: &str, offset: u64) -> PacingDecision {
         self.pacing.decide(0, &message(topic, offset, &self.clock), usize::MAX, self.clock.moment(), &mut self.tally)
     }
 
-    fn follow(&mut self, most: usize) -> (Vec<Message>, usize) {
-        self.pacing.follow(0, most, self.clock.moment(), &mut self.tally)
+    fn adapt(&mut self, most: usize) -> (Vec<Message>, usize) {
+        self.pacing.adapt(0, most, self.clock.moment(), &mut self.tally)
     }
 }
 
@@ -146,7 +146,7 @@ fn another_pattern_leaves_the_first_paced() {
     let mut desk = Desk::new("*.a");
     assert_eq!([1, 2].map(|offset| desk.pass("q.a", offset)), [PacingDecision::Paced, PacingDecision::Held]);
     desk.set_interval("b.>", Some(2 * INTERVAL));
-    assert!(desk.follow(usize::MAX).0.is_empty());
+    assert!(desk.adapt(usize::MAX).0.is_empty());
     assert_eq!(
         [desk.pass("q.a", 3), desk.pass("b.c", 1), desk.pass("b.c", 2)],
         [PacingDecision::Held, PacingDecision::Paced, PacingDecision::Held]
@@ -176,18 +176,18 @@ fn many_topics_follow_in_parts() {
         assert_eq!([1, 2].map(|offset| desk.pass(&format!("q.{topic}"), offset)), [PacingDecision::Paced, PacingDecision::Held]);
     }
     desk.set_interval("q.*", None);
-    let (released, mut looked_at) = desk.follow(PART);
-    assert_eq!((released.len(), looked_at), (PART, PART));
-    let held = desk.pacing.catch_up(0, &name("q.0"), &mut desk.tally);
+    let (released, mut examined) = desk.adapt(PART);
+    assert_eq!((released.len(), examined), (PART, PART));
+    let held = desk.pacing.take_unpaced(0, &name("q.0"), &mut desk.tally);
     assert_eq!(held.map(|message| message.position.offset), Some(Offset(2)), "it is the last to follow");
-    assert!(desk.pacing.catch_up(0, &name("q.9999"), &mut desk.tally).is_none(), "it has followed");
+    assert!(desk.pacing.take_unpaced(0, &name("q.9999"), &mut desk.tally).is_none(), "it has adapted");
     assert_eq!([desk.pass("q.0", 3), desk.pass("q.9999", 3)], [PacingDecision::Free; 2]);
-    while desk.pacing.is_behind(0) {
-        let (released, part) = desk.follow(PART);
+    while desk.pacing.is_adapting(0) {
+        let (released, part) = desk.adapt(PART);
         assert!(part <= PART && released.len() == part);
-        looked_at += part;
+        examined += part;
     }
-    assert_eq!(looked_at, TOPICS - 1);
+    assert_eq!(examined, TOPICS - 1);
     assert!(!desk.pacing.has(0) && desk.pacing.bytes(0) == 0);
 }
 
@@ -198,12 +198,12 @@ fn a_held_message_goes_first_while_subscriptions_end() {
     let mut desk = Desk::new("q.*");
     desk.set_interval("*.a", None);
     desk.pacing.set_interval(0, &pattern("*.a"), Some(INTERVAL));
-    desk.pacing.begin_to_follow(0);
+    desk.pacing.begin_adapting(0);
     assert_eq!([1, 2].map(|offset| desk.pass("q.a", offset)), [PacingDecision::Paced, PacingDecision::Held]);
     desk.pacing.end_interval(0, &pattern("q.*"));
-    assert!(desk.pacing.catch_up(0, &name("q.a"), &mut desk.tally).is_none(), "the other is paced too");
+    assert!(desk.pacing.take_unpaced(0, &name("q.a"), &mut desk.tally).is_none(), "the other is paced too");
     desk.pacing.set_interval(0, &pattern("*.a"), None);
-    assert!(desk.pacing.catch_up(0, &name("q.a"), &mut desk.tally).is_some());
+    assert!(desk.pacing.take_unpaced(0, &name("q.a"), &mut desk.tally).is_some());
     assert_eq!(desk.pass("q.a", 3), PacingDecision::Free);
 }
 
@@ -215,10 +215,10 @@ fn a_change_begins_anew() {
         assert_eq!([1, 2].map(|offset| desk.pass(&format!("q.{topic}"), offset)), [PacingDecision::Paced, PacingDecision::Held]);
     }
     desk.set_interval("q.*", Some(INTERVAL / 2));
-    desk.follow(5);
+    desk.adapt(5);
     desk.set_interval("q.*", Some(INTERVAL / 4));
-    while desk.pacing.is_behind(0) {
-        desk.follow(3);
+    while desk.pacing.is_adapting(0) {
+        desk.adapt(3);
     }
     desk.clock.advance(INTERVAL / 4);
     let due = std::iter::from_fn(|| desk.pacing.take_due(desk.clock.moment(), &mut desk.tally)).count();

@@ -134,12 +134,12 @@ impl Connection {
     }
 
     /// Whether the session is open, its socket is plain TCP, and no input waits.
-    pub fn is_at_rest(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         !self.input_waits() && self.is_open() && matches!(self.socket, Socket::Plain(_))
     }
 
     /// Whether the reader is to be called again once all is written.
-    pub fn reads_on_when_written(&self) -> bool {
+    pub fn waits_for_outbox(&self) -> bool {
         self.input == InputWait::Outbox
     }
 
@@ -147,7 +147,7 @@ impl Connection {
     /// ends, the peer's time to answer begins anew.
     pub fn set_input_wait(&mut self, wait: InputWait, now: Moment) {
         if self.input_waits() && wait == InputWait::Nothing {
-            self.liveness.heard(now);
+            self.liveness.note_activity(now);
         }
         self.input = wait;
     }
@@ -190,7 +190,7 @@ impl Connection {
     /// What is due at `now`. `stuck_for` is how long the session's outbox has not moved.
     pub fn finding(&self, heartbeat: Heartbeat, write_timeout: Duration, now: Moment, stuck_for: Option<Duration>) -> Option<Finding> {
         match self.stage {
-            Stage::Closing { until, .. } => (now >= until).then_some(Finding::Over),
+            Stage::Closing { until, .. } => (now >= until).then_some(Finding::LingerOver),
             Stage::Open => {
                 let found = self.liveness.finding(heartbeat, write_timeout, now, stuck_for);
                 found.filter(|found| *found != Finding::Silent || !self.input_waits())

@@ -8,23 +8,23 @@ use crate::dialect::Heartbeat;
 /// When a session last gave a sign of life, and the moments of what is due for it.
 pub struct Liveness {
     /// The moment of the last sign of life.
-    heard_at: Moment,
+    active_at: Moment,
     /// The moment at which the last heartbeat went out or the session began. For a client that does not answer
     /// heartbeats, the moment of the last write.
     pinged_at: Moment,
     /// The moment at which the reader's deadline is due.
     deadline: Option<Moment>,
     /// The moment at which a drain closes the session.
-    leaves_at: Option<Moment>,
+    closes_at: Option<Moment>,
 }
 
 /// What the sweep finds due for one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
     /// The time after the session's Close is over.
-    Over,
+    LingerOver,
     /// The drain closes the session now.
-    Leaves,
+    DrainDue,
     /// The session's outbox has not moved for `write_timeout`.
     Stuck,
     /// The session gave no sign of life after a Ping.
@@ -36,17 +36,17 @@ pub enum Finding {
 impl Liveness {
     /// The signs of life of a session that begins at `now`.
     pub fn new(now: Moment) -> Self {
-        Self { heard_at: now, pinged_at: now, deadline: None, leaves_at: None }
+        Self { active_at: now, pinged_at: now, deadline: None, closes_at: None }
     }
 
     /// Notes a sign of life.
-    pub fn heard(&mut self, now: Moment) {
-        self.heard_at = now;
+    pub fn note_activity(&mut self, now: Moment) {
+        self.active_at = now;
     }
 
     /// Notes that a heartbeat goes out. For a client that does not answer heartbeats, every write counts as one and
     /// postpones the next.
-    pub fn pinged(&mut self, now: Moment) {
+    pub fn note_ping(&mut self, now: Moment) {
         self.pinged_at = now;
     }
 
@@ -61,16 +61,16 @@ impl Liveness {
     }
 
     /// Sets the moment at which the drain closes the session.
-    pub fn leaves_at(&mut self, moment: Moment) {
-        self.leaves_at = Some(moment);
+    pub fn close_at(&mut self, moment: Moment) {
+        self.closes_at = Some(moment);
     }
 
     /// What is due at `now`; if several are due, the first in the order of [`Finding`]. `stuck_for` is how long the
     /// session's outbox has not moved.
     pub fn finding(&self, heartbeat: Heartbeat, write_timeout: Duration, now: Moment, stuck_for: Option<Duration>) -> Option<Finding> {
-        let waits_for_answer = self.heard_at < self.pinged_at && heartbeat.timeout.is_some();
-        if self.leaves_at.is_some_and(|at| now >= at) {
-            Some(Finding::Leaves)
+        let waits_for_answer = self.active_at < self.pinged_at && heartbeat.timeout.is_some();
+        if self.closes_at.is_some_and(|at| now >= at) {
+            Some(Finding::DrainDue)
         } else if stuck_for.is_some_and(|time| time >= write_timeout) {
             Some(Finding::Stuck)
         } else if waits_for_answer && heartbeat.timeout.is_some_and(|timeout| now.since(self.pinged_at) >= timeout) {

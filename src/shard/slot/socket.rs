@@ -219,8 +219,8 @@ impl TlsSocket {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
                 other => return Poll::Ready(other),
             }
-            let mut carrier = Carrier { tcp: &mut self.tcp, context };
-            match self.tls.read_tls(&mut carrier) {
+            let mut blocking = BlockingTcp { tcp: &mut self.tcp, context };
+            match self.tls.read_tls(&mut blocking) {
                 Ok(_) => {
                     self.tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
                 }
@@ -248,8 +248,8 @@ impl TlsSocket {
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.tls.wants_write() {
-            let mut carrier = Carrier { tcp: &mut self.tcp, context };
-            match self.tls.write_tls(&mut carrier) {
+            let mut blocking = BlockingTcp { tcp: &mut self.tcp, context };
+            match self.tls.write_tls(&mut blocking) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
@@ -261,12 +261,12 @@ impl TlsSocket {
 
 /// The blocking interface to TCP that rustls needs. An operation that can't complete now returns `WouldBlock`, and the
 /// context is woken later.
-struct Carrier<'a, 'c> {
+struct BlockingTcp<'a, 'c> {
     tcp: &'a mut RegisteredSocket,
     context: &'a mut Context<'c>,
 }
 
-impl Read for Carrier<'_, '_> {
+impl Read for BlockingTcp<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.tcp.poll_read(self.context, buffer) {
             Poll::Ready(result) => result,
@@ -275,7 +275,7 @@ impl Read for Carrier<'_, '_> {
     }
 }
 
-impl Write for Carrier<'_, '_> {
+impl Write for BlockingTcp<'_, '_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         match self.tcp.poll_write(self.context, &[IoSlice::new(buffer)]) {
             Poll::Ready(result) => result,

@@ -5,15 +5,15 @@ use std::task::Waker;
 
 use foldhash::{HashMap, HashSet};
 
-use super::by_slot::BySlot;
 use super::connection::Connection;
 use super::ready::{ReadyList, SlotWaker};
+use super::slot_map::SlotMap;
 use crate::session_id::SessionId;
 
 /// A shard's connections.
 #[derive(Default)]
 pub struct Table {
-    connections: BySlot<Connection>,
+    connections: SlotMap<Connection>,
     /// How many slots are in use.
     taken: usize,
     /// How many of these have an open session.

@@ -16,7 +16,7 @@ use crate::hub::{Attempt, Hub, Outlet, PayloadKind, Publication, ReplayRequest};
 use crate::metrics::{CloseReason, Metrics, PublishSource};
 use crate::session_id::{Member, SessionId};
 use crate::shard::context::SessionContext;
-use crate::shard::env::{Parts, Totals};
+use crate::shard::env::{ShardParts, Totals};
 use crate::shard::intake::{Admitted, Arrived, Inbox, Item, NewSession};
 use crate::shard::reader::Reader;
 use crate::shard::sessions::Sessions;
@@ -29,14 +29,9 @@ pub const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
 struct Silent;
 
 impl Reader for Silent {
-    fn open(&mut self, _: &mut SessionContext<'_>) {}
+    fn on_open(&mut self, _: &mut SessionContext<'_>) {}
     fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
         input.len()
-    }
-    fn deadline(&mut self, _: &mut SessionContext<'_>) {}
-    fn reload(&mut self, _: &mut SessionContext<'_>) {}
-    fn user(&self) -> Option<Arc<str>> {
-        None
     }
 }
 
@@ -106,7 +101,7 @@ impl Bench {
     fn begin(&mut self, slot: u32, topic: &str, wanted: ReplayRequest<'_>) {
         let member = Member { session: self.session, user: None, info: None };
         let mut context = SessionContext::new(&mut self.sessions.state, slot);
-        assert!(context.take_place(&pattern(topic)).is_ok());
+        assert!(context.reserve_subscription(&pattern(topic)).is_ok());
         let (begun, _) = context.subscribe(&name(topic), &member, wanted, None).unwrap();
         if wanted.last.is_some() {
             context.begin(begun);
@@ -116,7 +111,7 @@ impl Bench {
     pub fn unsubscribe(&mut self, topic: &str) {
         let mut context = SessionContext::new(&mut self.sessions.state, 0);
         context.unsubscribe(&[pattern(topic)]);
-        context.say(&Event::Unsubscribed { id: None, topics: &[pattern(topic)] });
+        context.send(&Event::Unsubscribed { id: None, topics: &[pattern(topic)] });
     }
 
     /// Publishes one message of about 400 bytes and gives it to the session.
@@ -133,14 +128,14 @@ impl Bench {
         self.inbox.take(&mut share, 1, usize::MAX, Moment::default());
         for item in share {
             let Item::Message(message) = item else { continue };
-            self.state().env.take_item();
+            self.state().env.count_item();
             self.state().fan_out(&message);
         }
     }
 
     /// Queues a reply for the session in `slot`.
     pub fn say(&mut self, slot: u32) {
-        self.state().say(slot, &Event::Pong { id: None });
+        self.state().queue_event(slot, &Event::Pong { id: None });
     }
 
     /// Writes to at most `sessions` sessions. Returns whether the write batch is complete.
@@ -177,7 +172,7 @@ impl Bench {
     /// Writes all that waits for the session and ends it. Returns the bytes that `client` reads.
     pub async fn read(&mut self, client: &mut TcpStream) -> Vec<u8> {
         let now = self.state().env.now;
-        while self.state().catch_up.is_replaying(0) || self.state().delivery.stuck_for(0, now).is_some() {
+        while self.state().catch_up.is_replaying(0) || self.state().delivery.outgoing.stuck_for(0, now).is_some() {
             self.state().write_outbox(0);
             self.state().give_out_history(16);
             tokio::task::yield_now().await; // the socket is full: the runtime reports room in its turn
@@ -192,7 +187,7 @@ impl Bench {
 }
 
 /// The parts of a shard with the rules of [`Bench::new`], and its inbox.
-pub fn parts() -> (Parts, Arc<Inbox>) {
+pub fn parts() -> (ShardParts, Arc<Inbox>) {
     let rule = |text, on_slow| Rule { on_slow, ..Rule::plain(Some(pattern(text).into())) };
     let kept = Rule { history: 1_000, ..rule("h.>", OnSlow::DropOldest) };
     let read_on = Rule { history: 20, ..rule("r.>", OnSlow::Replay) };
@@ -203,13 +198,13 @@ pub fn parts() -> (Parts, Arc<Inbox>) {
 }
 
 /// The parts of a shard with `config`, and its inbox.
-pub fn parts_with(config: &Config) -> (Parts, Arc<Inbox>) {
+pub fn parts_with(config: &Config) -> (ShardParts, Arc<Inbox>) {
     let (clock, metrics, inbox) = (Clock::by_hand(Timestamp(0)), Arc::new(Metrics::new()), Arc::new(Inbox::new(1 << 20)));
     let live = Arc::new(Live::new(config, &metrics));
     let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
     let outlet = hub.attach(Arc::clone(&inbox) as Arc<dyn Outlet>);
     let load = Arc::clone(inbox.load());
-    (Parts { index: 0, metrics, outlet, load, totals: Totals::default(), hub, live, clock }, inbox)
+    (ShardParts { index: 0, metrics, outlet, load, totals: Totals::default(), hub, live, clock }, inbox)
 }
 
 /// Reads the 101 and no more.
@@ -238,9 +233,9 @@ fn expect(sessions: &mut Sessions) -> SessionId {
 
 /// A session of the native dialect.
 pub fn new_session() -> NewSession {
-    let variant = Encoding::websocket(Dialect::Json, None);
+    let encoding = Encoding::websocket(Dialect::Json, None);
     let (address, reader, permit) = (([127, 0, 0, 1], 1).into(), Box::new(Silent), Box::new(()));
-    NewSession { id: SessionId::random(), address, variant, reader, permit, subscribes_at_once: true }
+    NewSession { id: SessionId::random(), address, encoding, reader, permit, subscribes_at_once: true }
 }
 
 /// The `op` of each event; for a message also its offset, for a Close its code.

@@ -6,17 +6,17 @@ use super::bench::Bench;
 use super::pattern;
 use crate::codes::ErrorCode;
 use crate::dialect::Event;
-use crate::shard::upkeep::{bound_held, keep_budget};
+use crate::shard::upkeep::{bound_outboxes, bound_paced};
 
 /// A session with an interval on `topic`. Topics of `c.>` conflate, those of `k.>` disconnect. Its outbox holds 900
 /// bytes.
 fn paced(topic: &str) -> Bench {
     let mut bench = Bench::new();
     let mut context = bench.context();
-    assert!(context.take_place(&pattern(topic)).is_ok());
+    assert!(context.reserve_subscription(&pattern(topic)).is_ok());
     context.subscribe_pattern(&pattern(topic), Some(Duration::from_secs(1)));
     context.set_interval(&pattern(topic), Some(Duration::from_secs(1)));
-    context.follow_intervals();
+    context.adapt_intervals();
     bench
 }
 
@@ -28,7 +28,7 @@ async fn held_messages_are_bounded() {
         let mut bench = paced(&format!("{topic}.>"));
         for number in 0..10 {
             (0..2).for_each(|_| bench.publish(&format!("{topic}.{number}")));
-            bound_held(bench.state());
+            bound_paced(bench.state());
         }
         assert!(bench.state().pacing.bytes(0) <= 900, "{topic}");
         assert_eq!(bench.state().table.is_open(0), stays, "{topic}");
@@ -45,10 +45,10 @@ async fn the_session_that_holds_most_gives_way() {
     bench.publish_bytes("d.a", 100);
     (0..2).for_each(|_| bench.publish("k.a"));
     bench.flush();
-    let owed = bench.state().delivery.outbox_bytes(other);
+    let owed = bench.state().delivery.outgoing.outbox_bytes(other);
     assert!(owed > 0 && bench.state().pacing.bytes(0) > owed, "{owed}");
-    keep_budget(bench.state(), owed);
-    assert_eq!(bench.state().delivery.outbox_bytes(other), owed);
+    bound_outboxes(bench.state(), owed);
+    assert_eq!(bench.state().delivery.outgoing.outbox_bytes(other), owed);
     assert!(bench.state().table.is_open(other) && bench.state().pacing.bytes(0) == 0);
 }
 
@@ -57,10 +57,10 @@ async fn the_session_that_holds_most_gives_way() {
 #[tokio::test]
 async fn replies_leave_room_for_held_messages() {
     let mut bench = paced("k.>");
-    bench.state().say(0, &Event::Error { id: None, code: ErrorCode::BadRequest, message: &"x".repeat(200_000) });
+    bench.state().queue_event(0, &Event::Error { id: None, code: ErrorCode::BadRequest, message: &"x".repeat(200_000) });
     bench.flush();
     (0..2).for_each(|_| bench.publish("k.a"));
-    bound_held(bench.state());
-    assert!(bench.state().delivery.outbox_bytes(0) > 900, "the reply waits");
+    bound_paced(bench.state());
+    assert!(bench.state().delivery.outgoing.outbox_bytes(0) > 900, "the reply waits");
     assert!(bench.state().pacing.bytes(0) > 0 && bench.state().table.is_open(0));
 }

@@ -17,7 +17,7 @@ async fn a_message_behind_the_answer_is_live() {
     bench.publish("h.a");
     let wild = pattern("h.>");
     let mut context = bench.context_for_slice();
-    assert!(context.take_place(&wild).is_ok());
+    assert!(context.reserve_subscription(&wild).is_ok());
     context.subscribe_pattern(&wild, None);
     let selection = Box::new(Selection::of([&wild]));
     context.expand(Expansion::new(selection, Arc::default(), HashSet::default(), Some(1)));

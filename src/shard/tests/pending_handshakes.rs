@@ -75,7 +75,7 @@ impl House {
 
     /// Runs one pass once a connection has sent something. Returns whether none was left for the next pass.
     async fn answer(&mut self) -> bool {
-        while !self.pending.is_heard_or_wakes(Waker::noop()) {
+        while !self.pending.is_ready_or_wakes(Waker::noop()) {
             tokio::task::yield_now().await;
         }
         self.answer_now()
@@ -156,7 +156,7 @@ async fn a_connection_past_its_time_out_wakes_no_shard() {
     house.pending.sweep(Moment::default() + TIMEOUT);
     assert_eq!((house.sessions(), house.handed_on().len()), (1, 1));
     assert!(house.answer_now());
-    assert!(!house.pending.is_heard_or_wakes(Waker::noop()));
+    assert!(!house.pending.is_ready_or_wakes(Waker::noop()));
     assert_eq!(house.bench.inbox.load().occupied(), 2, "the bench has a session of its own");
 }
 

@@ -3,7 +3,7 @@
 use super::bench::{Bench, events};
 use super::name;
 use crate::hub::ReplayRequest;
-use crate::shard::upkeep::bound_notes;
+use crate::shard::upkeep::bound_bookkeeping;
 
 /// The number of messages that the tests publish. The history keeps 20.
 const MESSAGES: usize = 12;
@@ -108,11 +108,11 @@ fn cursors_are_bounded() {
             let (topic, start) = bench.state().env.hub().start(&name(&topic), ReplayRequest::default()).unwrap();
             bench.state().catch_up.read_from(0, topic, start.position);
         }
-        bound_notes(bench.state());
+        bound_bookkeeping(bench.state());
         bench.state().table.is_open(0)
     };
     assert!(read_on(&mut bench, 0..500) && !read_on(&mut bench, 500..600));
     assert!(bench.state().table.is_open(1));
-    bound_notes(bench.state());
+    bound_bookkeeping(bench.state());
     assert_eq!(bench.state().catch_up.cursor_bytes().count(), 0);
 }

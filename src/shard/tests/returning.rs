@@ -10,7 +10,7 @@ const MESSAGES: usize = 64;
 fn given(bench: &mut Bench) -> (usize, Vec<u32>) {
     bench.state().give_out_history(16);
     let bytes: usize = (0..=SESSIONS).map(|slot| bench.state().owed_bytes(slot)).sum();
-    (bytes / bench.state().owed_bytes(1), bench.state().catch_up.awaiting())
+    (bytes / bench.state().owed_bytes(1), bench.state().catch_up.queue())
 }
 
 /// A tick gives out a bounded share of history, so that live messages do not wait for all returning sessions. The

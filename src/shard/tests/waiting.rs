@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::bench::{Bench, HEAD};
 use super::name;
 use crate::frame::Inflater;
-use crate::hub::{Engine, Handed, PayloadKind, PresenceChange, Publication, PublishError, Receipt};
+use crate::hub::{Engine, Handed, PayloadKind, Publication, PublishError, Receipt};
 use crate::metrics::PublishSource;
 use crate::position::{Epoch, Offset, Position};
 use crate::shard::answer::Answer;
@@ -25,18 +25,13 @@ struct Trying<F> {
 }
 
 impl<F: FnMut(&mut SessionContext<'_>) -> bool + Send> Reader for Trying<F> {
-    fn open(&mut self, context: &mut SessionContext<'_>) {
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
         self.done = (self.command)(context);
     }
     fn read(&mut self, input: &mut [u8], _: &mut Inflater, context: &mut SessionContext<'_>) -> usize {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.done = self.done || (self.command)(context);
         if self.done { input.len() } else { 0 }
-    }
-    fn deadline(&mut self, _: &mut SessionContext<'_>) {}
-    fn reload(&mut self, _: &mut SessionContext<'_>) {}
-    fn user(&self) -> Option<Arc<str>> {
-        None
     }
 }
 
@@ -112,13 +107,5 @@ impl Engine for Full {
     }
     fn when_room(&self, waker: &Waker) {
         self.publishers.lock().push(waker.clone());
-    }
-    fn forget(&self, _: &Waker) {}
-    fn presence(&self, _: &Arc<PresenceChange>) {}
-    fn unready(&self) -> Option<String> {
-        None
-    }
-    fn is_loading(&self) -> bool {
-        false
     }
 }

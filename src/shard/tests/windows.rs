@@ -27,7 +27,7 @@ use crate::shard::delivery::PLANTED;
 use crate::shard::intake::{Arrived, Inbox, Item, NewSession};
 use crate::shard::sessions::Sessions;
 use crate::shard::slot::{Metered, Stream};
-use crate::shard::upkeep::bound_held;
+use crate::shard::upkeep::bound_paced;
 
 /// Two topics of each rule: history with `conflate`, with `drop_oldest`, with `replay`; compressed alone; not
 /// compressed.
@@ -216,7 +216,7 @@ impl Stage {
             &Step::Reply { who, bytes } => {
                 if let Some((mut context, _)) = self.context(who) {
                     let message = "something went wrong, ".repeat(bytes / 22);
-                    context.say(&Event::Error { id: None, code: crate::codes::ErrorCode::BadRequest, message: &message });
+                    context.send(&Event::Error { id: None, code: crate::codes::ErrorCode::BadRequest, message: &message });
                 }
             }
             &Step::Room { who, bytes } => {
@@ -247,7 +247,7 @@ impl Stage {
             return;
         }
         let dialect = if is_raw { Dialect::Raw } else { Dialect::Json };
-        let session = NewSession { variant: Encoding::websocket(dialect, window), ..new_session() };
+        let session = NewSession { encoding: Encoding::websocket(dialect, window), ..new_session() };
         let member = Member { session: session.id, user: None, info: None };
         let socket = Metered::default();
         socket.meter().room = 1 << 30;
@@ -274,7 +274,7 @@ impl Stage {
     fn subscribe(&mut self, who: usize, what: usize, last: usize, interval: bool) {
         let Some((mut context, member)) = self.context(who) else { return };
         let pattern = pattern(what_name(what));
-        if context.is_subscribed(&pattern) || context.take_place(&pattern).is_err() {
+        if context.is_subscribed(&pattern) || context.reserve_subscription(&pattern).is_err() {
             return;
         }
         let interval = interval.then(|| Duration::from_millis(50));
@@ -287,7 +287,7 @@ impl Stage {
             None => context.subscribe_pattern(&pattern, interval),
         }
         context.set_interval(&pattern, interval);
-        context.follow_intervals();
+        context.adapt_intervals();
     }
 
     fn publish(&mut self, topic: &str, payload: Vec<u8>, except: Option<usize>) {
@@ -306,12 +306,12 @@ impl Stage {
         let mut share = VecDeque::new();
         self.inbox.take(&mut share, usize::MAX, usize::MAX, Moment::default());
         for item in share {
-            self.sessions.state.env.take_item();
+            self.sessions.state.env.count_item();
             if let Item::Message(message) = item {
                 self.sessions.state.fan_out(&message);
             }
         }
-        bound_held(&mut self.sessions.state);
+        bound_paced(&mut self.sessions.state);
     }
 
     fn turn(&mut self) {

@@ -10,10 +10,10 @@ use crate::shard::state::ShardState;
 /// Brings the bytes of each paced session, held and in its outbox, back under `outbox_bytes`. Messages in the outbox
 /// give way first because they are older, then the oldest held messages, each as its rule allows. If that is not
 /// enough, the session is closed with 4004.
-pub fn bound_held(state: &mut ShardState) {
+pub fn bound_paced(state: &mut ShardState) {
     let most = state.env.config.limits.outbox_bytes;
     while let Some(slot) = state.pacing.take_overfull() {
-        let is_over = |state: &ShardState| state.delivery.counted_bytes(slot) + state.pacing.bytes(slot) > most;
+        let is_over = |state: &ShardState| state.delivery.outgoing.counted_bytes(slot) + state.pacing.bytes(slot) > most;
         if !state.table.is_open(slot) || !is_over(state) {
             continue;
         }
@@ -25,7 +25,7 @@ pub fn bound_held(state: &mut ShardState) {
             state.end_lapsed();
         }
         if is_over(state) {
-            give_up_held(state, slot, rest.saturating_sub(state.delivery.counted_bytes(slot)), DropReason::Slow);
+            give_up_held(state, slot, rest.saturating_sub(state.delivery.outgoing.counted_bytes(slot)), DropReason::Slow);
         }
         if is_over(state) {
             state.cut_off_slow(slot);
@@ -36,16 +36,16 @@ pub fn bound_held(state: &mut ShardState) {
 /// Publishes the bytes of gaps, cursors and running intervals as metrics. Closes sessions whose cursors, or whose
 /// intervals, take more than `4 * outbox_bytes` (at least 64 KiB): they have more topics than they can follow. An
 /// outbox bounds its gaps itself.
-pub fn bound_notes(state: &mut ShardState) {
+pub fn bound_bookkeeping(state: &mut ShardState) {
     /// Enough for cursors on a few hundred topics.
     const BYTES_LEAST: usize = 64 << 10;
     let most = (4 * state.env.config.limits.outbox_bytes).max(BYTES_LEAST);
     let mut overfull = Vec::new();
     let cursor_bytes = sum(state.catch_up.cursor_bytes(), most, &mut overfull);
-    let interval_bytes = sum(state.pacing.note_bytes(), most, &mut overfull);
+    let interval_bytes = sum(state.pacing.interval_bytes(), most, &mut overfull);
     state.env.tally.show_cursor_bytes(cursor_bytes);
     state.env.tally.show_interval_bytes(interval_bytes);
-    state.env.tally.show_gap_bytes(state.delivery.gap_bytes());
+    state.env.tally.show_gap_bytes(state.delivery.outgoing.gap_bytes());
     for slot in overfull {
         state.env.tally.limit_hit(LimitKey::OutboxBytes);
         state.cut_off_slow(slot);
@@ -65,9 +65,9 @@ fn give_up_held(state: &mut ShardState, slot: u32, bytes_max: usize, reason: Dro
 
 /// Brings the outboxes of all sessions together back under `share` bytes, the fullest first, as their rules allow.
 /// Sessions whose rules do not allow it are closed with 1013.
-pub fn keep_budget(state: &mut ShardState, share: usize) {
-    let unwritten = state.delivery.backlogged().into_iter();
-    let held = state.pacing.holding().filter(|&slot| !state.delivery.is_backlogged(slot));
+pub fn bound_outboxes(state: &mut ShardState, share: usize) {
+    let unwritten = state.delivery.outgoing.backlogged();
+    let held = state.pacing.holding().filter(|&slot| !state.delivery.outgoing.is_backlogged(slot));
     let mut fullest: Vec<(usize, u32)> = unwritten.chain(held).map(|slot| (state.owed_bytes(slot), slot)).collect();
     let total: usize = fullest.iter().map(|(bytes, _)| bytes).sum();
     state.env.show_outbox_bytes(total.min(share));
@@ -89,7 +89,7 @@ pub fn keep_budget(state: &mut ShardState, share: usize) {
         let shrunk = state.delivery.shrink(slot, most, DropReason::Total, state.env.now, &mut state.env.tally);
         state.end_lapsed();
         if state.pacing.bytes(slot) > 0 && state.owed_bytes(slot) > most {
-            give_up_held(state, slot, most.saturating_sub(state.delivery.outbox_bytes(slot)), DropReason::Total);
+            give_up_held(state, slot, most.saturating_sub(state.delivery.outgoing.outbox_bytes(slot)), DropReason::Total);
         }
         if shrunk == Offered::Overflowed || state.pacing.bytes(slot) > most {
             state.cut_off(slot, CloseCode::TryAgainLater, "the gateway's memory for outboxes is full", CloseReason::TooFull);

@@ -4,6 +4,6 @@ mod budget;
 mod drain;
 mod sweep;
 
-pub use budget::{bound_held, bound_notes, keep_budget};
+pub use budget::{bound_bookkeeping, bound_outboxes, bound_paced};
 pub use drain::Drain;
 pub use sweep::{act_on, due_for, sweep_interval};

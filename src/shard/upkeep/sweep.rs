@@ -23,20 +23,20 @@ pub fn sweep_interval(limits: &Limits) -> Duration {
 
 /// What is due for the session in `slot`, if anything.
 pub fn due_for(state: &ShardState, slot: u32) -> Option<Finding> {
-    let stuck_for = state.delivery.stuck_for(slot, state.env.now);
+    let stuck_for = state.delivery.outgoing.stuck_for(slot, state.env.now);
     let limits = &state.env.config.limits;
-    let heartbeat = state.delivery.variant(slot)?.heartbeat(limits);
+    let heartbeat = state.delivery.outgoing.encoding(slot)?.heartbeat(limits);
     let found = state.table.get(slot)?.finding(heartbeat, limits.write_timeout, state.env.now, stuck_for)?;
     // A client can't answer a Ping that is still in the outbox. Such a session is closed by `write_timeout` when its
     // socket accepts nothing more.
-    (found != Finding::Silent || !state.delivery.ping_waits(slot)).then_some(found)
+    (found != Finding::Silent || !state.delivery.outgoing.ping_waits(slot)).then_some(found)
 }
 
 /// Does what is due for the session in `slot`.
 pub fn act_on(state: &mut ShardState, slot: u32, found: Finding) {
     match found {
-        Finding::Over => state.end(slot, CloseReason::Gone),
-        Finding::Leaves => {
+        Finding::LingerOver => state.end(slot, CloseReason::Gone),
+        Finding::DrainDue => {
             state.release_all_held(slot); // the messages that an interval holds belong to the outbox that is flushed
             state.close(slot, CloseCode::GoingAway, "the gateway is going away", CloseReason::GoingAway);
         }
@@ -51,7 +51,7 @@ pub fn act_on(state: &mut ShardState, slot: u32, found: Finding) {
         Finding::Ping => {
             let now = state.env.now;
             if let Some(connection) = state.table.get_mut(slot) {
-                connection.liveness().pinged(now);
+                connection.liveness().note_ping(now);
             }
             state.delivery.queue_heartbeat(slot);
         }
@@ -73,19 +73,15 @@ mod tests {
     struct Late(Arc<AtomicUsize>);
 
     impl Reader for Late {
-        fn open(&mut self, context: &mut SessionContext<'_>) {
-            context.wake_at(Some(context.now()));
+        fn on_open(&mut self, context: &mut SessionContext<'_>) {
+            context.set_deadline(Some(context.now()));
         }
         fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
             input.len()
         }
-        fn deadline(&mut self, context: &mut SessionContext<'_>) {
+        fn on_deadline(&mut self, context: &mut SessionContext<'_>) {
             self.0.fetch_add(1, Ordering::Relaxed);
-            context.wake_at(Some(context.now()));
-        }
-        fn reload(&mut self, _: &mut SessionContext<'_>) {}
-        fn user(&self) -> Option<Arc<str>> {
-            None
+            context.set_deadline(Some(context.now()));
         }
     }
 

@@ -12,12 +12,12 @@ use serde::Serialize;
 
 use super::failed::Failed;
 use super::glob;
-use super::ordering;
 use super::replies::{self, ErrorText, Outcome, Text};
 use super::requests::{
     BatchRequest, BroadcastRequest, ChannelRequest, ChannelsRequest, DisconnectRequest, HistoryRequest, PublishRequest, Since, is_command,
     read,
 };
+use super::session_commands;
 use crate::clock::Clock;
 use crate::codes::ErrorCode;
 use crate::config::{Config, Live};
@@ -32,7 +32,7 @@ use crate::server::api::publishing::{Publishing, kind_of};
 use crate::server::request::Caller;
 use crate::server::response::{Answer, json_of};
 use crate::session_id::SessionId;
-use crate::shard::{Addressee, Order, Shards};
+use crate::shard::{AdminCommand, Shards, UserSessions};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The methods with several messages, whose bodies may be as long as a batch.
@@ -66,7 +66,7 @@ pub struct Asking<'a> {
 }
 
 type Done = Result<Text, Failed>;
-type ReadOrder = fn(&[u8], &Config) -> Result<Order, Failed>;
+type ReadCommand = fn(&[u8], &Config) -> Result<AdminCommand, Failed>;
 
 /// The reply to a publish, once the message has its position.
 async fn placed(submitted: Result<Submitted, Failed>) -> Done {
@@ -155,9 +155,9 @@ impl CentrifugoApi {
                 "channels" => self.channels(&read(json)?, asking).await,
                 "info" => self.info(asking),
                 "disconnect" => self.disconnect(json, asking).await,
-                "unsubscribe" => self.order(json, ordering::unsubscribe, asking).await,
-                "subscribe" => self.order(json, ordering::subscribe, asking).await,
-                "refresh" => self.order(json, ordering::refresh, asking).await,
+                "unsubscribe" => self.in_sessions(json, session_commands::unsubscribe, asking).await,
+                "subscribe" => self.in_sessions(json, session_commands::subscribe, asking).await,
+                "refresh" => self.in_sessions(json, session_commands::refresh, asking).await,
                 "history_remove" => self.remove_history(json, asking),
                 _ => Err(Failed(ErrorReply::METHOD_NOT_FOUND)),
             }
@@ -305,7 +305,7 @@ impl CentrifugoApi {
     /// Closes one session of a user, or all of them.
     async fn disconnect(&self, json: &[u8], asking: &Asking<'_>) -> Done {
         asking.require(|identity| identity.admin)?;
-        let Addressee { user, only } = ordering::addressee(json)?;
+        let UserSessions { user, only } = session_commands::sessions(json)?;
         let DisconnectRequest { whitelist, disconnect } = read(json)?;
         if disconnect.is_some() {
             return Err(Failed::BAD_REQUEST);
@@ -315,11 +315,11 @@ impl CentrifugoApi {
         Ok(replies::nothing())
     }
 
-    /// Sends an order to one session of a user, or to all of them.
-    async fn order(&self, json: &[u8], read_order: ReadOrder, asking: &Asking<'_>) -> Done {
+    /// Executes a command in one session of a user, or in all of them.
+    async fn in_sessions(&self, json: &[u8], read_command: ReadCommand, asking: &Asking<'_>) -> Done {
         asking.require(|identity| identity.admin)?;
-        let (addressee, order) = (ordering::addressee(json)?, read_order(json, &self.live.load())?);
-        self.shards.order(addressee, order).await;
+        let (sessions, command) = (session_commands::sessions(json)?, read_command(json, &self.live.load())?);
+        self.shards.execute(sessions, command).await;
         Ok(replies::nothing())
     }
 }

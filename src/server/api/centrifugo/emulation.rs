@@ -11,8 +11,8 @@ use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::Wire;
 use crate::server::limits::{HttpBytes, Reservation};
 use crate::server::response::{Answer, Problem, empty};
-use crate::session::Addressed;
-use crate::shard::{Heard, Shards};
+use crate::session::SessionAddress;
+use crate::shard::{Forwarded, Shards};
 
 /// `Retry-After` where a session has too many unread commands, in seconds.
 const RETRY_SECONDS: u64 = 1;
@@ -34,10 +34,10 @@ impl Directory {
     /// handled them.
     pub async fn hear(&self, body: &[u8], wire: Wire, held: Reservation) -> Result<Answer, Problem> {
         let read = wire.emulation(body).map_err(|error| Problem::bad_request(error.to_string()))?;
-        let reached = match (Addressed::read(&read.session), &self.cluster) {
-            (Some(addressed), _) if *read.node == *self.node => {
+        let reached = match (SessionAddress::parse(&read.session), &self.cluster) {
+            (Some(address), _) if *read.node == *self.node => {
                 let frame = held.into_holding(Bytes::from(read.data.into_owned()));
-                reach(&self.shards, addressed, frame).await
+                reach(&self.shards, address, frame).await
             }
             (Some(_), Some(cluster)) => cluster.speak(&read.node, &read.session, &read.data).await.map_err(|error| unreached(&error))?,
             _ => Reached::Nobody,
@@ -60,8 +60,8 @@ pub fn ear(shards: &Arc<Shards>, account: &Arc<HttpBytes>) -> Ear {
     Arc::new(move |session: String, frame: Bytes| -> BoxFuture<'static, Reached> {
         let (shards, reserved) = (Arc::clone(&shards), account.reserve(frame.len()));
         Box::pin(async move {
-            match (Addressed::read(&session), reserved) {
-                (Some(addressed), Ok(held)) => reach(&shards, addressed, held.into_holding(frame)).await,
+            match (SessionAddress::parse(&session), reserved) {
+                (Some(address), Ok(held)) => reach(&shards, address, held.into_holding(frame)).await,
                 (Some(_), Err(_)) => Reached::Full,
                 (None, _) => Reached::Nobody,
             }
@@ -69,11 +69,11 @@ pub fn ear(shards: &Arc<Shards>, account: &Arc<HttpBytes>) -> Ear {
     })
 }
 
-async fn reach(shards: &Shards, Addressed { shard, secret }: Addressed, frame: Bytes) -> Reached {
-    match shards.hear(shard, secret, frame).await {
-        Heard::Taken => Reached::Taken,
-        Heard::Full => Reached::Full,
-        Heard::Nobody => Reached::Nobody,
+async fn reach(shards: &Shards, SessionAddress { shard, secret }: SessionAddress, frame: Bytes) -> Reached {
+    match shards.forward_frame(shard, secret, frame).await {
+        Forwarded::Accepted => Reached::Taken,
+        Forwarded::Full => Reached::Full,
+        Forwarded::NoSession => Reached::Nobody,
     }
 }
 

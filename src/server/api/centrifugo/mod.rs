@@ -4,9 +4,9 @@ mod commands;
 mod emulation;
 mod failed;
 mod glob;
-mod ordering;
 mod replies;
 mod requests;
+mod session_commands;
 
 pub use commands::{Asking, CentrifugoApi, LONG};
 pub use emulation::{Directory, ear};

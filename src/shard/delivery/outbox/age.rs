@@ -5,7 +5,7 @@ use std::time::Duration;
 use foldhash::HashSet;
 
 use super::end::End;
-use super::queued::{Routed, What};
+use super::queued::{FrameKind, QueuedMessage};
 use super::stable_queue::StableQueue;
 use crate::clock::Moment;
 use crate::config::OnSlow;
@@ -33,7 +33,7 @@ struct Aged {
 
 impl Ages {
     /// Notes a queued message.
-    pub fn note(&mut self, message: &Routed) {
+    pub fn note(&mut self, message: &QueuedMessage) {
         let Some(max_age) = message.rule.max_age else { return };
         let replaces_held = self.holds_newest && message.rule.on_slow == OnSlow::Conflate;
         self.next = if replaces_held { Some(Moment::default()) } else { earlier(self.next, message.moment, max_age) };
@@ -56,12 +56,12 @@ impl Ages {
 fn look_for_aged(queue: &StableQueue, pinned: Option<i64>, now: Moment) -> Aged {
     let (mut aged, mut newer) = (Aged { ends: Vec::new(), until: None, holds_newest: false }, HashSet::default());
     for (place, queued) in queue.iter().rev() {
-        let (message, leaving) = match &queued.what {
-            What::Message(message) => (message, None),
-            What::Unsubscribed(message, leaving) => (message, Some(*leaving)),
+        let (message, unsubscribe) = match &queued.kind {
+            FrameKind::Message(message) => (message, None),
+            FrameKind::Unsubscribed(message, unsubscribe) => (message, Some(*unsubscribe)),
             _ => continue,
         };
-        let has_newer = !newer.insert((&message.topic, leaving));
+        let has_newer = !newer.insert((&message.topic, unsubscribe));
         let Some(max_age) = message.rule.max_age.filter(|_| Some(place) != pinned) else { continue };
         match (now.since(message.moment) > max_age, message.rule.on_slow == OnSlow::Conflate) {
             (false, _) => aged.until = earlier(aged.until, message.moment, max_age),

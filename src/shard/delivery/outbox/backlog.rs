@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use super::account::Account;
 use super::end::{End, book_end};
 use super::index::Index;
-use super::queued::{Queued, Routed, What};
+use super::queued::{FrameKind, Queued, QueuedMessage};
 use super::stable_queue::StableQueue;
 use crate::hub::PresenceChange;
 use crate::metrics::Tally;
@@ -34,18 +34,18 @@ pub struct Backlog {
     conflated_to: i64,
     /// Before this place no frame may be dropped.
     kept_to: i64,
-    /// The examination of frames while topics are being left.
-    leaving: Option<Leaving>,
+    /// The examination of frames while messages are marked.
+    marking: Option<Marking>,
 }
 
-/// The frames that waited when the leaving began.
+/// The frames that waited when the marking began.
 #[derive(Default)]
-struct Leaving {
+struct Marking {
     /// The first place that was not examined.
     next: i64,
     /// The place behind the last frame.
     end: i64,
-    /// For each left topic with a gap, the newest place of a message before which the gap is told.
+    /// For each topic with marked messages and a gap, the newest place of a message before which the gap is told.
     told_before: HashMap<TopicName, i64>,
 }
 
@@ -89,7 +89,7 @@ impl Backlog {
     pub fn push(&mut self, queued: Queued, tally: &mut Tally) {
         self.account.add(&queued, tally);
         let place = self.queue.push_back(queued);
-        self.enter(place);
+        self.index_frame(place);
     }
 
     /// Puts a frame before all others.
@@ -97,7 +97,7 @@ impl Backlog {
         self.account.add(&queued, tally);
         self.queue.push_front(queued);
         if let Some(queued) = self.queue.front() {
-            self.index.enter_first(self.queue.first(), &queued.what);
+            self.index.insert_first(self.queue.first(), &queued.kind);
         }
     }
 
@@ -114,7 +114,7 @@ impl Backlog {
         self.conflated_to = self.conflated_to.min(self.queue.end());
         self.kept_to = self.kept_to.min(self.queue.end());
         self.account.remove(&queued, tally);
-        self.index.leave(place, &queued.what);
+        self.index.remove(place, &queued.kind);
         if let Some(topic) = queued.conflated_topic().filter(|topic| self.newest_conflated.get(*topic) == Some(&place)) {
             self.newest_conflated.remove(topic);
         }
@@ -125,8 +125,8 @@ impl Backlog {
     /// frame was removed.
     pub fn cancel(&mut self, change: &PresenceChange, tally: &mut Tally) -> bool {
         let Some(place) = self.index.newest_change(change) else { return false };
-        let is_undone = match self.queue.get(place).map(|queued| &queued.what) {
-            Some(What::Presence(earlier)) => earlier.joined != change.joined && earlier.member == change.member,
+        let is_undone = match self.queue.get(place).map(|queued| &queued.kind) {
+            Some(FrameKind::Presence(earlier)) => earlier.joined != change.joined && earlier.member == change.member,
             _ => false,
         };
         is_undone && self.pinned() != Some(place) && self.remove(place, tally).is_some()
@@ -135,7 +135,7 @@ impl Backlog {
     /// Replaces the newest Pong by `pong`, if [`PONGS_MAX`] Pongs wait. Returns `false` if fewer do.
     pub fn replace_pong(&mut self, pong: &Queued, tally: &mut Tally) -> bool {
         let pinned = self.pinned().and_then(|place| self.queue.get(place));
-        let waiting = self.index.pongs() - usize::from(pinned.is_some_and(|queued| matches!(queued.what, What::Pong)));
+        let waiting = self.index.pongs() - usize::from(pinned.is_some_and(|queued| matches!(queued.kind, FrameKind::Pong)));
         let newest = self.index.newest_pong().filter(|_| waiting >= PONGS_MAX);
         let Some(newest) = newest.and_then(|place| self.queue.get_mut(place)) else { return false };
         self.account.remove(newest, tally);
@@ -185,58 +185,64 @@ impl Backlog {
         self.account.counted() - usize::from(begun) == 1 && self.newest_conflated.values().any(|place| Some(*place) != pinned)
     }
 
-    /// The newest message of `topic` that waits from before the unsubscribe number `leaving`.
-    pub fn newest_unsubscribed(&self, topic: &TopicName, leaving: u32) -> Option<&Routed> {
-        self.message(self.index.newest_unsubscribed(topic, leaving)?)
+    /// The newest message of `topic` that waits from before the unsubscribe number `unsubscribe`.
+    pub fn newest_unsubscribed(&self, topic: &TopicName, unsubscribe: u32) -> Option<&QueuedMessage> {
+        self.message(self.index.newest_unsubscribed(topic, unsubscribe)?)
     }
 
-    /// Begins to leave topics. [`Backlog::leave`] examines all frames that wait now.
-    pub fn begin_to_leave(&mut self) {
-        self.leaving = Some(Leaving { next: self.queue.first(), end: self.queue.end(), ..Leaving::default() });
+    /// Begins to mark messages. [`Backlog::mark_unsubscribed`] examines all frames that wait now.
+    pub fn begin_marking(&mut self) {
+        self.marking = Some(Marking { next: self.queue.first(), end: self.queue.end(), ..Marking::default() });
     }
 
-    /// Examines at most `most` places. Messages of the topics for which `left` holds are marked with the unsubscribe
+    /// Examines at most `most` places. Messages of the topics for which `is_gone` holds are marked with the unsubscribe
     /// `number`, and no newer message replaces them from now on. `has_gap` says whether a gap is told before a message.
     /// Returns the number of places examined; fewer than `most` means that all were.
-    pub fn leave(&mut self, most: usize, number: u32, left: impl Fn(&TopicName) -> bool, has_gap: impl Fn(&Routed) -> bool) -> usize {
-        let Some(mut leaving) = self.leaving.take() else { return 0 };
-        leaving.next = leaving.next.max(self.queue.first());
-        let mut looked_at = 0;
-        for place in (leaving.next..leaving.end.min(self.queue.end())).take(most) {
-            looked_at += 1;
-            let Some(message) = self.queue.get(place).and_then(Queued::message).filter(|message| left(&message.topic)) else { continue };
+    pub fn mark_unsubscribed(
+        &mut self,
+        most: usize,
+        number: u32,
+        is_gone: impl Fn(&TopicName) -> bool,
+        has_gap: impl Fn(&QueuedMessage) -> bool,
+    ) -> usize {
+        let Some(mut marking) = self.marking.take() else { return 0 };
+        marking.next = marking.next.max(self.queue.first());
+        let mut examined = 0;
+        for place in (marking.next..marking.end.min(self.queue.end())).take(most) {
+            examined += 1;
+            let Some(message) = self.queue.get(place).and_then(Queued::message).filter(|message| is_gone(&message.topic)) else { continue };
             if has_gap(message) {
-                leaving.told_before.insert(message.topic.clone(), place);
+                marking.told_before.insert(message.topic.clone(), place);
             }
-            self.mark_left(place, number);
+            self.mark(place, number);
         }
-        leaving.next += looked_at as i64;
-        self.leaving = Some(leaving);
-        looked_at
+        marking.next += examined as i64;
+        self.marking = Some(marking);
+        examined
     }
 
-    /// The newest message of a left topic before which a gap was told when the message was examined.
-    pub fn newest_left(&self, topic: &TopicName) -> Option<&Routed> {
-        self.message(*self.leaving.as_ref()?.told_before.get(topic)?)
+    /// The newest message of a topic that the session has unsubscribed from, before which a gap was told when the message was examined.
+    pub fn newest_marked(&self, topic: &TopicName) -> Option<&QueuedMessage> {
+        self.message(*self.marking.as_ref()?.told_before.get(topic)?)
     }
 
-    /// Ends the examination; all topics have been left.
-    pub fn end_leaving(&mut self) {
-        self.leaving = None;
+    /// Ends the examination; all frames were examined.
+    pub fn end_marking(&mut self) {
+        self.marking = None;
     }
 
-    fn message(&self, place: i64) -> Option<&Routed> {
+    fn message(&self, place: i64) -> Option<&QueuedMessage> {
         self.queue.get(place)?.message().map(|message| &**message)
     }
 
-    fn mark_left(&mut self, place: i64, number: u32) {
+    fn mark(&mut self, place: i64, number: u32) {
         let Some(queued) = self.queue.get_mut(place) else { return };
-        let What::Message(message) = &queued.what else { return };
+        let FrameKind::Message(message) = &queued.kind else { return };
         if self.newest_conflated.get(&message.topic) == Some(&place) {
             self.newest_conflated.remove(&message.topic);
         }
-        queued.what = What::Unsubscribed(Arc::clone(message), number);
-        self.enter(place);
+        queued.kind = FrameKind::Unsubscribed(Arc::clone(message), number);
+        self.index_frame(place);
     }
 
     /// Removes the empty places of the queue if there are many, and rebuilds the indexes.
@@ -245,19 +251,19 @@ impl Backlog {
             return;
         }
         let (conflated, kept) = (self.queue.count_before(self.conflated_to), self.queue.count_before(self.kept_to));
-        let left_to = self.leaving.as_ref().map(|leaving| self.queue.count_before(leaving.end));
+        let left_to = self.marking.as_ref().map(|marking| self.queue.count_before(marking.end));
         self.queue.close_up();
         if let Some(end) = left_to {
             // All frames are examined again, because their places have other numbers.
             let (next, end) = (self.queue.first(), self.queue.first() + end as i64);
-            self.leaving = Some(Leaving { next, end, ..Leaving::default() });
+            self.marking = Some(Marking { next, end, ..Marking::default() });
         }
         self.conflated_to = self.queue.first() + conflated as i64;
         self.kept_to = self.queue.first() + kept as i64;
         self.newest_conflated.clear();
         self.index.clear();
         for place in self.queue.first()..self.queue.end() {
-            self.enter(place);
+            self.index_frame(place);
             if let Some(topic) = self.queue.get(place).and_then(Queued::conflated_topic).filter(|_| place < self.conflated_to) {
                 self.newest_conflated.insert(topic.clone(), place);
             }
@@ -270,9 +276,9 @@ impl Backlog {
     }
 
     /// Enters the frame at `place` into the index.
-    fn enter(&mut self, place: i64) {
+    fn index_frame(&mut self, place: i64) {
         if let Some(queued) = self.queue.get(place) {
-            self.index.enter(place, &queued.what);
+            self.index.insert(place, &queued.kind);
         }
     }
 }

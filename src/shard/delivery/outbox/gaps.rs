@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
-use super::queued::Routed;
+use super::queued::QueuedMessage;
 use crate::config::Rule;
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
@@ -39,7 +39,7 @@ pub struct Gap {
 pub struct Gaps {
     by_topic: IndexMap<TopicName, Topic, RandomState>,
     count: usize,
-    /// How many of the first topics are still to be examined while topics are being left.
+    /// How many of the first topics are still to be examined while messages are marked.
     unchecked: usize,
 }
 
@@ -77,7 +77,7 @@ impl Gaps {
     }
 
     /// Notes that `message` was dropped.
-    pub fn note(&mut self, message: &Routed) {
+    pub fn note(&mut self, message: &QueuedMessage) {
         let (epoch, offset, rule) = (message.position.epoch, message.position.offset, &message.rule);
         let Some(topic) = self.by_topic.get_mut(&message.topic).filter(|topic| topic.epoch == epoch) else {
             let topic = Topic { epoch, spans: vec![(offset, offset)], rule: Arc::clone(rule) };
@@ -99,7 +99,7 @@ impl Gaps {
     }
 
     /// Whether a gap is to be told before `message`. A gap lies behind the replayed messages that still wait.
-    pub fn has_before(&self, message: &Routed) -> bool {
+    pub fn has_before(&self, message: &QueuedMessage) -> bool {
         self.by_topic.get(&message.topic).is_some_and(|topic| topic.has_before(message))
     }
 
@@ -135,23 +135,23 @@ impl Gaps {
         self.count -= self.remove(topic).map_or(0, |topic| topic.spans.len());
     }
 
-    /// Begins to leave topics. [`Gaps::leave`] examines all topics that have gaps now.
-    pub fn begin_to_leave(&mut self) {
+    /// Begins to prune topics. [`Gaps::prune`] examines all topics that have gaps now.
+    pub fn begin_pruning(&mut self) {
         self.unchecked = self.by_topic.len();
     }
 
-    /// Examines at most `most` topics, and forgets the gaps of those for which `left` holds. Returns the number of
+    /// Examines at most `most` topics, and forgets the gaps of those for which `is_gone` holds. Returns the number of
     /// topics examined; fewer than `most` means that all were.
-    pub fn leave(&mut self, most: usize, left: impl Fn(&TopicName, &Topic) -> bool) -> usize {
-        let looked_at = most.min(self.unchecked);
-        for _ in 0..looked_at {
+    pub fn prune(&mut self, most: usize, is_gone: impl Fn(&TopicName, &Topic) -> bool) -> usize {
+        let examined = most.min(self.unchecked);
+        for _ in 0..examined {
             self.unchecked -= 1;
-            let is_left = self.by_topic.get_index(self.unchecked).is_some_and(|(topic, gaps)| left(topic, gaps));
-            if is_left && let Some((_, gaps)) = self.by_topic.swap_remove_index(self.unchecked) {
+            let is_pruned = self.by_topic.get_index(self.unchecked).is_some_and(|(topic, gaps)| is_gone(topic, gaps));
+            if is_pruned && let Some((_, gaps)) = self.by_topic.swap_remove_index(self.unchecked) {
                 self.count -= gaps.spans.len();
             }
         }
-        looked_at
+        examined
     }
 
     /// Removes a topic. The last topic takes its place; if that one was examined already, it is examined again.
@@ -179,7 +179,7 @@ impl Gaps {
 
 impl Topic {
     /// Whether the first gap is told before `message`, which has to be of the same epoch.
-    pub fn has_before(&self, message: &Routed) -> bool {
+    pub fn has_before(&self, message: &QueuedMessage) -> bool {
         self.epoch == message.position.epoch && self.spans.first().is_some_and(|(_, to)| *to < message.position.offset)
     }
 }

@@ -3,7 +3,7 @@
 
 use foldhash::HashMap;
 
-use super::queued::What;
+use super::queued::FrameKind;
 use crate::hub::PresenceChange;
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
@@ -41,42 +41,42 @@ impl Index {
         self.changes.get(&key(change))?.last().copied()
     }
 
-    /// The place of the newest message of `topic` that waits from before the unsubscribe number `leaving`.
-    pub fn newest_unsubscribed(&self, topic: &TopicName, leaving: u32) -> Option<i64> {
-        self.newest_unsubscribed.get(&(topic.clone(), leaving)).copied()
+    /// The place of the newest message of `topic` that waits from before the unsubscribe number `unsubscribe`.
+    pub fn newest_unsubscribed(&self, topic: &TopicName, unsubscribe: u32) -> Option<i64> {
+        self.newest_unsubscribed.get(&(topic.clone(), unsubscribe)).copied()
     }
 
     /// Enters the frame that was put at `place`, behind all others.
-    pub fn enter(&mut self, place: i64, what: &What) {
-        match what {
-            What::Presence(change) => self.changes.entry(key(change)).or_default().push(place),
-            What::Members => self.changes.clear(), // the client knows from this list what the changes before it have told
-            What::Ping => self.pings += 1,
-            What::Pong => (self.pongs, self.newest_pong) = (self.pongs + 1, Some(place)),
-            What::Unsubscribed(message, leaving) => {
-                self.newest_unsubscribed.insert((message.topic.clone(), *leaving), place);
+    pub fn insert(&mut self, place: i64, kind: &FrameKind) {
+        match kind {
+            FrameKind::Presence(change) => self.changes.entry(key(change)).or_default().push(place),
+            FrameKind::Members => self.changes.clear(), // the client knows from this list what the changes before it have told
+            FrameKind::Ping => self.pings += 1,
+            FrameKind::Pong => (self.pongs, self.newest_pong) = (self.pongs + 1, Some(place)),
+            FrameKind::Unsubscribed(message, unsubscribe) => {
+                self.newest_unsubscribed.insert((message.topic.clone(), *unsubscribe), place);
             }
-            What::Message(_) | What::Replayed(_) | What::Reply | What::Close => {}
+            FrameKind::Message(_) | FrameKind::Replayed(_) | FrameKind::Reply | FrameKind::Close => {}
         }
     }
 
     /// Enters the frame that was put at `place`, before all others.
-    pub fn enter_first(&mut self, place: i64, what: &What) {
-        match what {
-            What::Presence(change) => self.changes.entry(key(change)).or_default().insert(0, place),
-            What::Ping => self.pings += 1,
-            What::Pong => (self.pongs, self.newest_pong) = (self.pongs + 1, self.newest_pong.or(Some(place))),
-            What::Unsubscribed(message, leaving) => {
-                self.newest_unsubscribed.entry((message.topic.clone(), *leaving)).or_insert(place);
+    pub fn insert_first(&mut self, place: i64, kind: &FrameKind) {
+        match kind {
+            FrameKind::Presence(change) => self.changes.entry(key(change)).or_default().insert(0, place),
+            FrameKind::Ping => self.pings += 1,
+            FrameKind::Pong => (self.pongs, self.newest_pong) = (self.pongs + 1, self.newest_pong.or(Some(place))),
+            FrameKind::Unsubscribed(message, unsubscribe) => {
+                self.newest_unsubscribed.entry((message.topic.clone(), *unsubscribe)).or_insert(place);
             }
-            What::Message(_) | What::Replayed(_) | What::Members | What::Reply | What::Close => {}
+            FrameKind::Message(_) | FrameKind::Replayed(_) | FrameKind::Members | FrameKind::Reply | FrameKind::Close => {}
         }
     }
 
     /// Removes the frame at `place`, which has left the queue.
-    pub fn leave(&mut self, place: i64, what: &What) {
-        match what {
-            What::Presence(change) => {
+    pub fn remove(&mut self, place: i64, kind: &FrameKind) {
+        match kind {
+            FrameKind::Presence(change) => {
                 if let Some(places) = self.changes.get_mut(&key(change)) {
                     places.retain(|other| *other != place);
                     if places.is_empty() {
@@ -84,18 +84,18 @@ impl Index {
                     }
                 }
             }
-            What::Ping => self.pings -= 1,
-            What::Pong => {
+            FrameKind::Ping => self.pings -= 1,
+            FrameKind::Pong => {
                 self.pongs -= 1;
                 self.newest_pong = self.newest_pong.filter(|newest| *newest != place);
             }
-            What::Unsubscribed(message, leaving) => {
-                let key = (message.topic.clone(), *leaving);
+            FrameKind::Unsubscribed(message, unsubscribe) => {
+                let key = (message.topic.clone(), *unsubscribe);
                 if self.newest_unsubscribed.get(&key) == Some(&place) {
                     self.newest_unsubscribed.remove(&key);
                 }
             }
-            What::Message(_) | What::Replayed(_) | What::Members | What::Reply | What::Close => {}
+            FrameKind::Message(_) | FrameKind::Replayed(_) | FrameKind::Members | FrameKind::Reply | FrameKind::Close => {}
         }
     }
 

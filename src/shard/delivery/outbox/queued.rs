@@ -15,12 +15,12 @@ pub struct Queued {
     /// The complete frame, shared with the other sessions that get it.
     pub frame: FrameBytes,
     /// The kind of the frame.
-    pub what: What,
+    pub kind: FrameKind,
 }
 
 /// A message whose frame waits, without its payload. The payload is in the frame, so it is not held twice.
 #[derive(Debug)]
-pub struct Routed {
+pub struct QueuedMessage {
     /// The message's topic.
     pub topic: TopicName,
     /// The message's position in the topic.
@@ -31,22 +31,22 @@ pub struct Routed {
     pub rule: Arc<Rule>,
 }
 
-impl From<&Message> for Routed {
+impl From<&Message> for QueuedMessage {
     fn from(message: &Message) -> Self {
         Self { topic: message.topic.clone(), position: message.position, moment: message.moment, rule: Arc::clone(&message.rule) }
     }
 }
 
 /// The kind of a queued frame, for the accounts and for the rules by which frames give way.
-pub enum What {
+pub enum FrameKind {
     /// A live message.
-    Message(Arc<Routed>),
+    Message(Arc<QueuedMessage>),
     /// A live message of a topic that the session has unsubscribed from since. No newer message replaces it. The second
     /// field is the number of the unsubscribe in this outbox. If the message is dropped, the gap is told only before
     /// another message with the same number.
-    Unsubscribed(Arc<Routed>, u32),
+    Unsubscribed(Arc<QueuedMessage>, u32),
     /// A message from history. It is read as the socket accepts it, and does not count against the bound.
-    Replayed(Arc<Routed>),
+    Replayed(Arc<QueuedMessage>),
     /// A join or a leave.
     Presence(Arc<PresenceChange>),
     /// A reply, an echo or a notice. It is never dropped.
@@ -64,33 +64,33 @@ pub enum What {
 
 impl Queued {
     /// The message that the frame carries, if any.
-    pub fn message(&self) -> Option<&Arc<Routed>> {
-        match &self.what {
-            What::Message(message) | What::Unsubscribed(message, _) | What::Replayed(message) => Some(message),
+    pub fn message(&self) -> Option<&Arc<QueuedMessage>> {
+        match &self.kind {
+            FrameKind::Message(message) | FrameKind::Unsubscribed(message, _) | FrameKind::Replayed(message) => Some(message),
             _ => None,
         }
     }
 
     /// Whether the frame is a live message without a reference in a topic whose messages refer to earlier ones.
     pub fn is_unreferred(&self) -> bool {
-        let (What::Message(message) | What::Unsubscribed(message, _)) = &self.what else { return false };
+        let (FrameKind::Message(message) | FrameKind::Unsubscribed(message, _)) = &self.kind else { return false };
         message.rule.deflate == TopicDeflate::History && self.frame.deflated() != Some(DeflateHow::History)
     }
 
     /// Whether the frame counts against the bound.
     pub fn is_counted(&self) -> bool {
-        matches!(self.what, What::Message(_) | What::Unsubscribed(..) | What::Presence(_))
+        matches!(self.kind, FrameKind::Message(_) | FrameKind::Unsubscribed(..) | FrameKind::Presence(_))
     }
 
     /// Whether the frame may be dropped if conflating frees too little.
     pub fn may_be_dropped(&self) -> bool {
-        matches!(&self.what, What::Message(message) | What::Unsubscribed(message, _) if message.rule.on_slow != OnSlow::Disconnect)
+        matches!(&self.kind, FrameKind::Message(message) | FrameKind::Unsubscribed(message, _) if message.rule.on_slow != OnSlow::Disconnect)
     }
 
     /// The topic of a frame that a newer message of the topic may replace.
     pub fn conflated_topic(&self) -> Option<&TopicName> {
-        match &self.what {
-            What::Message(message) if message.rule.on_slow == OnSlow::Conflate => Some(&message.topic),
+        match &self.kind {
+            FrameKind::Message(message) if message.rule.on_slow == OnSlow::Conflate => Some(&message.topic),
             _ => None,
         }
     }

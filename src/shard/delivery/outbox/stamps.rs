@@ -14,16 +14,16 @@ const STAMPED_MAX: usize = 16;
 
 /// The stamps of one session for one write. Most sessions have none.
 pub struct Stamps<'a> {
-    stands: Option<&'a mut Arc<StreamPosition>>,
+    position: Option<&'a mut Arc<StreamPosition>>,
     framing: Framing,
     /// The stamps of the frames that are to be written.
     text: Vec<u8>,
 }
 
 impl<'a> Stamps<'a> {
-    /// The stamps of a session whose stream is at `stands`; `None`: its stream does not tell its position.
-    pub fn of(framing: Framing, stands: Option<&'a mut Arc<StreamPosition>>) -> Self {
-        Self { stands, framing, text: Vec::new() }
+    /// The stamps of a session whose stream is at `position`; `None`: its stream does not tell its position.
+    pub fn of(framing: Framing, position: Option<&'a mut Arc<StreamPosition>>) -> Self {
+        Self { position, framing, text: Vec::new() }
     }
 
     /// Puts the frames of `queue` into `parts`, without the first `begun` bytes, up to the next frame before which one
@@ -32,7 +32,7 @@ impl<'a> Stamps<'a> {
         let is_next = |index, queued: &Queued| index == 0 || !queued.message().is_some_and(|message| gaps.has_before(message));
         let waiting = queue.iter().map(|(_, queued)| queued).enumerate().take_while(|&(index, queued)| is_next(index, queued));
         let frames = waiting.map(|(_, queued)| queued);
-        let Some(stands) = &self.stands else {
+        let Some(position) = &self.position else {
             let mut count = 0;
             for (part, queued) in parts.iter_mut().zip(frames) {
                 *part = IoSlice::new(&queued.frame[if count == 0 { begun } else { 0 }..]);
@@ -40,13 +40,13 @@ impl<'a> Stamps<'a> {
             }
             return count;
         };
-        let mut stands = StreamPosition::clone(stands);
+        let mut position = StreamPosition::clone(position);
         self.text.clear();
         let ends: Vec<(usize, usize)> = frames
             .clone()
             .take(STAMPED_MAX.min(parts.len() / 2))
             .map(|queued| {
-                let stamped = put_stamp(&mut self.text, &mut stands, queued, self.framing);
+                let stamped = put_stamp(&mut self.text, &mut position, queued, self.framing);
                 (self.text.len(), stamped)
             })
             .collect();
@@ -67,24 +67,24 @@ impl<'a> Stamps<'a> {
 
     /// The number of bytes of `queued`, the next frame, with its stamp.
     pub fn stamped_bytes(&mut self, queued: &Queued) -> usize {
-        let Some(stands) = &self.stands else { return queued.frame.len() };
+        let Some(position) = &self.position else { return queued.frame.len() };
         self.text.clear();
-        let stamped = put_stamp(&mut self.text, &mut StreamPosition::clone(stands), queued, self.framing);
+        let stamped = put_stamp(&mut self.text, &mut StreamPosition::clone(position), queued, self.framing);
         self.text.len() + queued.frame.len() - stamped
     }
 
     /// Notes that `queued` was written completely.
     pub fn written(&mut self, queued: &Queued) {
-        if let (Some(stands), Some(message)) = (&mut self.stands, queued.message()) {
-            Arc::make_mut(stands).advance(&message.topic, message.position);
+        if let (Some(position), Some(message)) = (&mut self.position, queued.message()) {
+            Arc::make_mut(position).advance(&message.topic, message.position);
         }
     }
 }
 
-/// Appends the stamp of `queued` to `text`. `stands` is the stream's position before it, and is advanced. Returns the
+/// Appends the stamp of `queued` to `text`. `position` is the stream's position before it, and is advanced. Returns the
 /// number of bytes of the frame that the stamp replaces.
-fn put_stamp(text: &mut Vec<u8>, stands: &mut StreamPosition, queued: &Queued, framing: Framing) -> usize {
+fn put_stamp(text: &mut Vec<u8>, position: &mut StreamPosition, queued: &Queued, framing: Framing) -> usize {
     let Some(message) = queued.message() else { return 0 };
-    stands.advance(&message.topic, message.position);
-    stamp(text, stands, &queued.frame, framing)
+    position.advance(&message.topic, message.position);
+    stamp(text, position, &queued.frame, framing)
 }

@@ -42,7 +42,7 @@ impl Desk {
 
     /// A message of `topic`. The first token of the topic gives the rule: `c` conflates, `d` drops the oldest, any
     /// other disconnects. A second token `aged` gives a `max_age` of 1 s.
-    fn message(&self, topic: &str, offset: u64) -> Arc<Routed> {
+    fn message(&self, topic: &str, offset: u64) -> Arc<QueuedMessage> {
         let label = topic.split('.').next().unwrap_or_default();
         let on_slow = match label {
             "c" => OnSlow::Conflate,
@@ -51,7 +51,7 @@ impl Desk {
         };
         let max_age = topic.contains("aged").then_some(MAX_AGE);
         let id = self.metrics.rule(&format!("{label}.>"));
-        Arc::new(Routed {
+        Arc::new(QueuedMessage {
             topic: TopicName::parse(topic).unwrap(),
             position: Position { epoch: self.epoch, offset: Offset(offset) },
             moment: self.clock.moment(),
@@ -60,8 +60,8 @@ impl Desk {
     }
 
     fn offer(&mut self, topic: &str, offset: u64, bytes_max: usize) -> Offered {
-        let what = What::Message(self.message(topic, offset));
-        self.outbox.offer(Queued { frame: vec![0; FRAME_BYTES].into(), what }, bytes_max, &mut self.tally)
+        let kind = FrameKind::Message(self.message(topic, offset));
+        self.outbox.offer(Queued { frame: vec![0; FRAME_BYTES].into(), kind }, bytes_max, &mut self.tally)
     }
 
     /// Offers each message, with room for all.
@@ -74,7 +74,7 @@ impl Desk {
     fn tell(&mut self, joined: bool, session: SessionId, user: Option<&str>) {
         let member = Member { session, user: user.map(Into::into), info: None };
         let change = Arc::new(PresenceChange { topic: TopicName::parse("p").unwrap(), member, joined });
-        let queued = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Presence(change) };
+        let queued = Queued { frame: vec![0; FRAME_BYTES].into(), kind: FrameKind::Presence(change) };
         assert_eq!(self.outbox.offer(queued, usize::MAX, &mut self.tally), Offered::Queued);
     }
 
@@ -84,9 +84,9 @@ impl Desk {
         std::mem::replace(&mut self.outbox, begun).abandon(usize::MAX, &mut self.tally);
     }
 
-    /// Leaves the topics for which `left` holds, in parts of two frames or topics.
-    fn leave(&mut self, left: impl Fn(&str) -> bool) {
-        while self.outbox.leave(2, |topic| left(topic.as_str())) == 2 {}
+    /// Leaves the topics for which `is_gone` holds, in parts of two frames or topics.
+    fn mark_unsubscribed(&mut self, is_gone: impl Fn(&str) -> bool) {
+        while self.outbox.mark_unsubscribed(2, |topic| is_gone(topic.as_str())) == 2 {}
     }
 
     /// Has the socket accept the first frame.
@@ -164,7 +164,7 @@ fn messages_that_may_not_give_way_overflow_the_outbox() {
 #[test]
 fn a_partly_written_frame_never_gives_way() {
     let mut desk = Desk::new();
-    let begun = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Message(desk.message("c.aged", 1)) };
+    let begun = Queued { frame: vec![0; FRAME_BYTES].into(), kind: FrameKind::Message(desk.message("c.aged", 1)) };
     desk.outbox.begin(begun, 10, &mut desk.tally);
     desk.fill(&[("c.aged", 2), ("d.aged", 1)]);
     assert_eq!(desk.offer("c.aged", 3, 2 * FRAME_BYTES), Offered::GaveWay);
@@ -184,7 +184,7 @@ fn a_partly_written_frame_never_gives_way() {
 #[test]
 fn the_newest_waits_behind_a_long_frame() {
     let mut desk = Desk::new();
-    let begun = Queued { frame: vec![0; 10 * FRAME_BYTES].into(), what: What::Message(desk.message("c.a", 1)) };
+    let begun = Queued { frame: vec![0; 10 * FRAME_BYTES].into(), kind: FrameKind::Message(desk.message("c.a", 1)) };
     desk.outbox.begin(begun, 10, &mut desk.tally);
     for offset in 2..5 {
         assert_eq!(desk.offer("c.a", offset, 10 * FRAME_BYTES), Offered::GaveWay);
@@ -215,7 +215,7 @@ fn messages_past_max_age_give_way_as_their_rule_says() {
 fn a_topic_subscribed_again_begins_anew() {
     let mut desk = Desk::new();
     desk.fill(&[("x.a", 1), ("c.a", 10)]);
-    desk.leave(|topic| topic == "c.a");
+    desk.mark_unsubscribed(|topic| topic == "c.a");
     desk.fill(&[("x.a", 2), ("c.a", 12)]);
     assert_eq!(desk.offer("c.a", 13, 4 * FRAME_BYTES), Offered::GaveWay);
     assert_eq!(desk.waiting(), ["x.a 1", "c.a 10", "x.a 2", "c.a 13"]);
@@ -227,10 +227,10 @@ fn a_topic_subscribed_again_begins_anew() {
 #[test]
 fn a_reply_drops_no_message() {
     let mut desk = Desk::new();
-    let begun = Queued { frame: vec![0; 10 * FRAME_BYTES].into(), what: What::Message(desk.message("c.a", 1)) };
+    let begun = Queued { frame: vec![0; 10 * FRAME_BYTES].into(), kind: FrameKind::Message(desk.message("c.a", 1)) };
     desk.outbox.begin(begun, 10, &mut desk.tally);
     assert_eq!(desk.offer("c.a", 2, FRAME_BYTES), Offered::GaveWay);
-    let reply = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Reply };
+    let reply = Queued { frame: vec![0; FRAME_BYTES].into(), kind: FrameKind::Reply };
     assert_eq!(desk.outbox.offer(reply, FRAME_BYTES, &mut desk.tally), Offered::Queued);
 }
 
@@ -247,7 +247,7 @@ fn a_join_and_a_leave_cancel_out() {
     assert_eq!(desk.waiting().len(), 3, "a leave and a join under another name are both told");
     desk.outbox.abandon(usize::MAX, &mut desk.tally);
     let change = PresenceChange { topic: TopicName::parse("p").unwrap(), member: Member { session, user: None, info: None }, joined: true };
-    let begun = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Presence(Arc::new(change)) };
+    let begun = Queued { frame: vec![0; FRAME_BYTES].into(), kind: FrameKind::Presence(Arc::new(change)) };
     desk.outbox.begin(begun, 1, &mut desk.tally);
     desk.tell(false, session, None);
     assert_eq!(desk.waiting().len(), 2, "what has begun is no more cancelled");
@@ -259,7 +259,7 @@ fn a_join_and_a_leave_cancel_out() {
 fn a_join_before_a_list_of_members_does_not_cancel_out() {
     let (mut desk, session) = (Desk::new(), SessionId::random());
     desk.tell(true, session, None);
-    let answer = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Members };
+    let answer = Queued { frame: vec![0; FRAME_BYTES].into(), kind: FrameKind::Members };
     assert_eq!(desk.outbox.offer(answer, usize::MAX, &mut desk.tally), Offered::Queued);
     desk.tell(false, session, None);
     assert_eq!(desk.waiting().len(), 3);
@@ -272,7 +272,7 @@ fn a_join_before_a_list_of_members_does_not_cancel_out() {
 fn pongs_are_bounded() {
     let mut desk = Desk::new();
     for number in 0..100_u8 {
-        let queued = Queued { frame: vec![number; 2].into(), what: What::Pong };
+        let queued = Queued { frame: vec![number; 2].into(), kind: FrameKind::Pong };
         assert_eq!(desk.outbox.offer(queued, 0, &mut desk.tally), Offered::Queued);
     }
     assert_eq!((desk.waiting().len(), desk.outbox.bytes()), (PONGS_MAX, 2 * PONGS_MAX));
@@ -283,7 +283,7 @@ fn pongs_are_bounded() {
 #[test]
 fn replies_never_give_way() {
     let mut desk = Desk::new();
-    let reply = || Queued { frame: vec![0; 10 * FRAME_BYTES].into(), what: What::Reply };
+    let reply = || Queued { frame: vec![0; 10 * FRAME_BYTES].into(), kind: FrameKind::Reply };
     assert_eq!(desk.outbox.offer(reply(), FRAME_BYTES, &mut desk.tally), Offered::Queued);
     desk.fill(&[("d.a", 1)]);
     assert_eq!(desk.offer("d.a", 2, FRAME_BYTES), Offered::GaveWay);
@@ -395,13 +395,13 @@ proptest! {
                     plain.offer(Entry { name: "-".into(), kind: Kind::Change { session, joined } }, usize::MAX);
                 }
                 Act::Reply => {
-                    let reply = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Reply };
+                    let reply = Queued { frame: vec![0; FRAME_BYTES].into(), kind: FrameKind::Reply };
                     let _ = desk.outbox.offer(reply, bytes_max, &mut desk.tally);
                     plain.offer(Entry { name: "-".into(), kind: Kind::Reply }, bytes_max);
                 }
                 Act::LeaveTopic(topic) => {
-                    desk.leave(|left| left == TOPICS[topic]);
-                    plain.leave(TOPICS[topic]);
+                    desk.mark_unsubscribed(|left| left == TOPICS[topic]);
+                    plain.mark_unsubscribed(TOPICS[topic]);
                 }
             }
             prop_assert_eq!((desk.waiting(), desk.gaps()), plain.told());
@@ -422,7 +422,7 @@ proptest! {
 /// right.
 #[test]
 fn a_ping_goes_before_waiting_frames() {
-    let ping = || Queued { frame: vec![0; 2].into(), what: What::Ping };
+    let ping = || Queued { frame: vec![0; 2].into(), kind: FrameKind::Ping };
     let mut desk = Desk::new();
     desk.fill(&[("d.a", 1), ("d.a", 2), ("c.b", 1)]);
     desk.outbox.push_next(ping(), &mut desk.tally);

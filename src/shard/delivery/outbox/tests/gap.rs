@@ -43,7 +43,7 @@ fn a_gap_waits_for_its_topics_next_message() {
 #[test]
 fn a_gap_of_live_messages_waits_for_the_end_of_the_replay() {
     let mut desk = Desk::new();
-    let replayed = Queued { frame: vec![0; FRAME_BYTES].into(), what: What::Replayed(desk.message("d.a", 3)) };
+    let replayed = Queued { frame: vec![0; FRAME_BYTES].into(), kind: FrameKind::Replayed(desk.message("d.a", 3)) };
     assert_eq!(desk.outbox.offer(replayed, usize::MAX, &mut desk.tally), Offered::Queued);
     desk.fill(&[("d.a", 4), ("d.a", 5)]);
     assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
@@ -60,9 +60,9 @@ fn a_gap_of_live_messages_waits_for_the_end_of_the_replay() {
 fn a_topic_that_was_left_is_told_of_gaps_to_its_end() {
     let mut desk = Desk::new();
     desk.fill(&[("d.a", 1), ("d.a", 2), ("d.a", 3)]);
-    desk.leave(|_| true);
+    desk.mark_unsubscribed(|_| true);
     desk.fill(&[("d.a", 4)]);
-    desk.leave(|_| true);
+    desk.mark_unsubscribed(|_| true);
     assert_eq!(desk.offer("x.a", 1, 3 * FRAME_BYTES), Offered::GaveWay);
     assert_eq!((desk.waiting(), desk.gaps()), (["d.a 3", "d.a 4", "x.a 1"].map(str::to_owned).to_vec(), vec![(1, 2)]));
     assert_eq!(desk.offer("x.a", 2, 3 * FRAME_BYTES), Offered::GaveWay);

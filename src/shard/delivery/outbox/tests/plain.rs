@@ -8,7 +8,7 @@ pub struct Plain {
     list: Vec<Entry>,
     gaps: Vec<(String, u64, u64)>,
     begun: bool,
-    leavings: u32,
+    unsubscribes: u32,
 }
 
 /// One frame.
@@ -41,7 +41,7 @@ impl Entry {
         if let Kind::Message { left, .. } = self.kind { left } else { None }
     }
 
-    fn is_left(&self) -> bool {
+    fn is_pruned(&self) -> bool {
         self.leaving().is_some()
     }
 
@@ -92,9 +92,9 @@ impl Plain {
         }
         let mut index = self.loose();
         while index < self.list.len() {
-            let of_topic = |other: &Entry| other.conflates() && !other.is_left() && other.topic() == self.list[index].topic();
+            let of_topic = |other: &Entry| other.conflates() && !other.is_pruned() && other.topic() == self.list[index].topic();
             let older = (self.loose()..index).find(|&older| of_topic(&self.list[older]));
-            match older.filter(|_| self.list[index].conflates() && !self.list[index].is_left()) {
+            match older.filter(|_| self.list[index].conflates() && !self.list[index].is_pruned()) {
                 Some(older) => self.list[older] = self.list.remove(index),
                 None => index += 1,
             }
@@ -113,7 +113,7 @@ impl Plain {
     /// Whether the only counted frame behind a partly written one is the newest message of a `conflate` topic.
     fn is_newest_alone(&self) -> bool {
         let mut loose = self.list[self.loose()..].iter().filter(|entry| entry.is_counted());
-        loose.next().is_some_and(|entry| entry.conflates() && !entry.is_left()) && loose.next().is_none()
+        loose.next().is_some_and(|entry| entry.conflates() && !entry.is_pruned()) && loose.next().is_none()
     }
 
     fn drop_at(&mut self, index: usize) {
@@ -149,12 +149,12 @@ impl Plain {
         self.list.iter().any(|entry| such(entry) && is_behind(entry))
     }
 
-    pub fn leave(&mut self, left: &str) {
+    pub fn mark_unsubscribed(&mut self, left: &str) {
         let waits = self.tells_before(left, |_| true);
-        self.leavings += 1;
+        self.unsubscribes += 1;
         for entry in &mut self.list {
             match &mut entry.kind {
-                Kind::Message { topic, left: leaving @ None, .. } if topic == left => *leaving = Some(self.leavings),
+                Kind::Message { topic, left: leaving @ None, .. } if topic == left => *leaving = Some(self.unsubscribes),
                 _ => {}
             }
         }

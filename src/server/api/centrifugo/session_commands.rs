@@ -1,4 +1,4 @@
-//! `unsubscribe`, `subscribe` and `refresh`: orders to the sessions of a user.
+//! `unsubscribe`, `subscribe` and `refresh`: commands to the sessions of a user.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,32 +9,32 @@ use crate::config::{Config, OnSlow, Rule};
 use crate::dialect::json_read::is_json_text;
 use crate::position::Offset;
 use crate::server::api::publishing::kind_of;
-use crate::shard::{Addressee, Order, OrderedSubscription};
+use crate::shard::{AdminCommand, AdminSubscription, UserSessions};
 use crate::topic_name::TopicName;
 
 /// The longest `info` of a subscription, in bytes. A token can't bring more.
 const INFO_BYTES_MAX: usize = 8 << 10;
 
 /// The sessions that a command addresses.
-pub fn addressee(json: &[u8]) -> Result<Addressee, Failed> {
+pub fn sessions(json: &[u8]) -> Result<UserSessions, Failed> {
     let UserRequest { user, client, session } = read(json)?;
     if user.is_empty() || !session.is_empty() {
         return Err(Failed::BAD_REQUEST);
     }
     let only = (!client.is_empty()).then(|| client.parse().map_err(|_| Failed::BAD_REQUEST)).transpose()?;
-    Ok(Addressee { user: user.into(), only })
+    Ok(UserSessions { user: user.into(), only })
 }
 
-/// The order to end one subscription, or all.
-pub fn unsubscribe(json: &[u8], _: &Config) -> Result<Order, Failed> {
+/// The command that ends one subscription, or all.
+pub fn unsubscribe(json: &[u8], _: &Config) -> Result<AdminCommand, Failed> {
     let ChannelRequest { channel } = read(json)?;
     let topic = (!channel.is_empty()).then(|| named(&channel)).transpose()?;
-    Ok(Order::Unsubscribe(topic))
+    Ok(AdminCommand::Unsubscribe(topic))
 }
 
-/// The order to subscribe. `config` has the topics' rules. An option that is not supported is an error, because the
+/// The command that subscribes. `config` has the topics' rules. An option that is not supported is an error, because the
 /// publisher relies on it.
-pub fn subscribe(json: &[u8], config: &Config) -> Result<Order, Failed> {
+pub fn subscribe(json: &[u8], config: &Config) -> Result<AdminCommand, Failed> {
     let SubscribeRequest { channel, info, b64info, data, b64data, recover_since, other_rule } = read(json)?;
     let topic = named(&channel)?;
     let info: Option<Box<str>> = match info {
@@ -54,7 +54,7 @@ pub fn subscribe(json: &[u8], config: &Config) -> Result<Order, Failed> {
     if info.as_ref().is_some_and(|info| info.len() > INFO_BYTES_MAX) || data.as_ref().is_some_and(|data| data.len() > data_bytes_max) {
         return Err(Failed::BAD_REQUEST);
     }
-    Ok(Order::Subscribe(Box::new(OrderedSubscription {
+    Ok(AdminCommand::Subscribe(Box::new(AdminSubscription {
         info,
         data: data.map(|bytes| {
             let kind = kind_of(&bytes);
@@ -86,12 +86,12 @@ fn wants_joins(wanted: OtherRule, rule: &Rule) -> Result<bool, Failed> {
     if is_done && had.into_iter().all(is_had) { Ok(pushed == Some(true)) } else { Err(Failed::BAD_REQUEST) }
 }
 
-/// The order to change the expiry of credentials.
-pub fn refresh(json: &[u8], _: &Config) -> Result<Order, Failed> {
+/// The command that changes the expiry of credentials.
+pub fn refresh(json: &[u8], _: &Config) -> Result<AdminCommand, Failed> {
     match read(json)? {
-        RefreshRequest { expired: true, .. } => Ok(Order::Expire(None)),
+        RefreshRequest { expired: true, .. } => Ok(AdminCommand::Expire(None)),
         RefreshRequest { expire_at: 0, .. } => Err(Failed::BAD_REQUEST),
-        RefreshRequest { expire_at, .. } => Ok(Order::Expire(Some(expire_at))),
+        RefreshRequest { expire_at, .. } => Ok(AdminCommand::Expire(Some(expire_at))),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::hub::Message;
 use crate::topic_name::TopicName;
 
 /// The bytes that a topic takes whose interval runs, with its entry in the schedule.
-const NOTE_BYTES: usize = 160;
+const TOPIC_BYTES: usize = 160;
 
 /// One session's paced topics. A topic is in it only while its interval runs.
 ///
@@ -18,26 +18,26 @@ const NOTE_BYTES: usize = 160;
 /// a topic that was not adapted yet goes out before the next message of the topic if the topic has no interval any
 /// more.
 #[derive(Default)]
-pub struct Paces {
-    by_topic: IndexMap<TopicName, Pace, RandomState>,
+pub struct PacedTopics {
+    by_topic: IndexMap<TopicName, PacedTopic, RandomState>,
     /// How many of the first topics may still be due by earlier intervals.
-    behind: usize,
-    /// Whether the session is queued for [`Paces::follow`].
-    waits: bool,
+    unadapted: usize,
+    /// Whether the session is queued for [`PacedTopics::adapt`].
+    is_queued: bool,
     intervals: Intervals,
     /// The bytes of held payloads.
     bytes: usize,
 }
 
-struct Pace {
+struct PacedTopic {
     due: Moment,
     held: Option<Message>,
 }
 
 /// The decision for one message.
-pub enum Paced {
+pub enum Decision {
     /// The message goes out now; its topic has no interval.
-    Freely,
+    Unpaced,
     /// The message goes out now; its topic is due again at this moment.
     Now(Moment),
     /// The message is held until the topic is due. It replaces the message given back, if there was one.
@@ -46,32 +46,32 @@ pub enum Paced {
 
 /// The result of adapting a part of the topics to new intervals.
 #[derive(Default)]
-pub struct Followed {
+pub struct Adapted {
     /// The number of topics examined.
-    pub looked_at: usize,
+    pub examined: usize,
     /// The topics that are due earlier, with their new due times.
     pub moved: Vec<(TopicName, Moment)>,
     /// The held messages of topics that have no interval any more.
     pub released: Vec<Message>,
 }
 
-impl Paces {
+impl PacedTopics {
     /// The intervals of the session's subscriptions.
     pub fn intervals(&mut self) -> &mut Intervals {
         &mut self.intervals
     }
 
     /// Decides about a message.
-    pub fn pace(&mut self, message: &Message, now: Moment) -> Paced {
-        let Some(interval) = self.intervals.of(&message.topic) else { return Paced::Freely };
-        let Some(pace) = self.by_topic.get_mut(&message.topic) else {
+    pub fn decide(&mut self, message: &Message, now: Moment) -> Decision {
+        let Some(interval) = self.intervals.of(&message.topic) else { return Decision::Unpaced };
+        let Some(paced) = self.by_topic.get_mut(&message.topic) else {
             let due = now + interval;
-            self.by_topic.insert(message.topic.clone(), Pace { due, held: None });
-            return Paced::Now(due);
+            self.by_topic.insert(message.topic.clone(), PacedTopic { due, held: None });
+            return Decision::Now(due);
         };
-        let older = pace.held.replace(message.clone());
+        let older = paced.held.replace(message.clone());
         self.bytes = self.bytes + message.payload().len() - bytes(older.as_ref());
-        Paced::Held(older)
+        Decision::Held(older)
     }
 
     /// Begins the interval of `topic` anew: a replay has just given the session a message of the topic. Returns the due
@@ -79,10 +79,10 @@ impl Paces {
     pub fn begin(&mut self, topic: &TopicName, now: Moment) -> Option<Moment> {
         let due = now + self.intervals.of(topic)?;
         match self.by_topic.get_mut(topic) {
-            Some(pace) if pace.due >= due => return None,
-            Some(pace) => pace.due = due,
+            Some(paced) if paced.due >= due => return None,
+            Some(paced) => paced.due = due,
             None => {
-                self.by_topic.insert(topic.clone(), Pace { due, held: None });
+                self.by_topic.insert(topic.clone(), PacedTopic { due, held: None });
             }
         }
         Some(due)
@@ -90,72 +90,72 @@ impl Paces {
 
     /// Whether `topic` is due at exactly the moment `at`.
     pub fn is_due_at(&self, topic: &TopicName, at: Moment) -> bool {
-        self.by_topic.get(topic).is_some_and(|pace| pace.due == at)
+        self.by_topic.get(topic).is_some_and(|paced| paced.due == at)
     }
 
     /// Ends the interval of `topic`. Returns the held message, which goes out now, and the end of the interval that
     /// follows it. Returns `None` if no message is held.
     pub fn fall_due(&mut self, topic: &TopicName, now: Moment) -> Option<(Message, Option<Moment>)> {
-        let pace = self.by_topic.get_mut(topic).filter(|pace| pace.due <= now)?;
-        let Some(message) = pace.held.take() else {
+        let paced = self.by_topic.get_mut(topic).filter(|paced| paced.due <= now)?;
+        let Some(message) = paced.held.take() else {
             self.remove(topic);
             return None;
         };
         self.bytes -= message.payload().len();
         let next = self.intervals.of(topic).map(|interval| now + interval);
         match next {
-            Some(next) => pace.due = next,
+            Some(next) => paced.due = next,
             None => _ = self.remove(topic),
         }
         Some((message, next))
     }
 
     /// Notes that the intervals have changed, so all topics are to be adapted.
-    pub fn fall_behind(&mut self) {
-        self.behind = self.by_topic.len();
+    pub fn begin_adapting(&mut self) {
+        self.unadapted = self.by_topic.len();
     }
 
     /// Whether topics are still to be adapted.
-    pub fn are_behind(&self) -> bool {
-        self.behind > 0
+    pub fn is_adapting(&self) -> bool {
+        self.unadapted > 0
     }
 
     /// Notes that the session is queued for its turn. Returns `false` if it was queued already.
-    pub fn begin_to_wait(&mut self) -> bool {
-        !std::mem::replace(&mut self.waits, true)
+    pub fn enqueue(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_queued, true)
     }
 
     /// Notes that the session's turn has come.
-    pub fn end_wait(&mut self) {
-        self.waits = false;
+    pub fn dequeue(&mut self) {
+        self.is_queued = false;
     }
 
     /// Adapts at most `most` topics. After that, none of these is due later than its interval from now.
-    pub fn follow(&mut self, most: usize, now: Moment) -> Followed {
-        let mut followed = Followed::default();
-        while followed.looked_at < most && self.behind > 0 {
-            followed.looked_at += 1;
-            self.behind -= 1;
-            let Some((topic, pace)) = self.by_topic.get_index_mut(self.behind) else { continue };
+    pub fn adapt(&mut self, most: usize, now: Moment) -> Adapted {
+        let mut adapted = Adapted::default();
+        while adapted.examined < most && self.unadapted > 0 {
+            adapted.examined += 1;
+            self.unadapted -= 1;
+            let Some((topic, paced)) = self.by_topic.get_index_mut(self.unadapted) else { continue };
             let Some(interval) = self.intervals.of(topic) else {
                 // The last topic takes the place of the removed one. It was adapted already.
-                let gone = self.by_topic.swap_remove_index(self.behind);
-                followed.released.extend(gone.and_then(|(_, pace)| pace.held));
+                let gone = self.by_topic.swap_remove_index(self.unadapted);
+                adapted.released.extend(gone.and_then(|(_, paced)| paced.held));
                 continue;
             };
-            if now + interval < pace.due {
-                pace.due = now + interval;
-                followed.moved.push((topic.clone(), pace.due));
+            if now + interval < paced.due {
+                paced.due = now + interval;
+                adapted.moved.push((topic.clone(), paced.due));
             }
         }
-        self.bytes -= followed.released.iter().map(|message| message.payload().len()).sum::<usize>();
-        followed
+        self.bytes -= adapted.released.iter().map(|message| message.payload().len()).sum::<usize>();
+        adapted
     }
 
     /// Ends the pacing of `topic` if the topic has no interval any more and was not adapted yet. Returns the held
     /// message.
-    pub fn catch_up(&mut self, topic: &TopicName) -> Option<Message> {
-        let may_have = self.are_behind() || self.intervals.have_changed();
+    pub fn take_unpaced(&mut self, topic: &TopicName) -> Option<Message> {
+        let may_have = self.is_adapting() || self.intervals.have_changed();
         let is_ended = may_have && self.by_topic.contains_key(topic) && self.intervals.of(topic).is_none();
         if is_ended { self.end(topic) } else { None }
     }
@@ -169,8 +169,8 @@ impl Paces {
 
     /// Ends the pacing of all topics. Returns the held messages.
     pub fn end_all(&mut self) -> Vec<Message> {
-        (self.behind, self.bytes) = (0, 0);
-        self.by_topic.drain(..).filter_map(|(_, pace)| pace.held).collect()
+        (self.unadapted, self.bytes) = (0, 0);
+        self.by_topic.drain(..).filter_map(|(_, paced)| paced.held).collect()
     }
 
     /// The number of topics whose interval runs.
@@ -180,13 +180,13 @@ impl Paces {
 
     /// Gives up the last topic, at the session's end. Returns its held message; `None`: no topic is left.
     pub fn give_up_last(&mut self) -> Option<Option<Message>> {
-        self.by_topic.pop().map(|(_, pace)| pace.held)
+        self.by_topic.pop().map(|(_, paced)| paced.held)
     }
 
     /// Removes `topic`. The last topic takes its place; if that one was adapted already, it is examined again.
-    fn remove(&mut self, topic: &TopicName) -> Option<Pace> {
+    fn remove(&mut self, topic: &TopicName) -> Option<PacedTopic> {
         let removed = self.by_topic.swap_remove(topic);
-        self.behind = self.behind.min(self.by_topic.len());
+        self.unadapted = self.unadapted.min(self.by_topic.len());
         removed
     }
 
@@ -194,7 +194,7 @@ impl Paces {
     /// messages.
     pub fn give_up_oldest(&mut self, bytes_max: usize) -> Vec<Message> {
         let may_go = |message: &&Message| message.rule.on_slow != OnSlow::Disconnect;
-        let mut oldest: Vec<Message> = self.by_topic.values().filter_map(|pace| pace.held.as_ref()).filter(may_go).cloned().collect();
+        let mut oldest: Vec<Message> = self.by_topic.values().filter_map(|paced| paced.held.as_ref()).filter(may_go).cloned().collect();
         oldest.sort_unstable_by_key(|message| message.moment);
         let mut left = self.bytes;
         oldest.retain(|message| {
@@ -203,8 +203,8 @@ impl Paces {
             goes
         });
         for message in &oldest {
-            if let Some(pace) = self.by_topic.get_mut(&message.topic) {
-                pace.held = None;
+            if let Some(paced) = self.by_topic.get_mut(&message.topic) {
+                paced.held = None;
             }
         }
         self.bytes = left;
@@ -217,8 +217,8 @@ impl Paces {
     }
 
     /// The bytes of the entries of topics whose interval runs.
-    pub fn note_bytes(&self) -> usize {
-        self.by_topic.len() * NOTE_BYTES
+    pub fn interval_bytes(&self) -> usize {
+        self.by_topic.len() * TOPIC_BYTES
     }
 
     /// Whether no topic's interval runs.
@@ -228,7 +228,7 @@ impl Paces {
 
     /// The oldest held message.
     pub fn oldest(&self) -> Option<&Message> {
-        self.by_topic.values().filter_map(|pace| pace.held.as_ref()).min_by_key(|message| message.moment)
+        self.by_topic.values().filter_map(|paced| paced.held.as_ref()).min_by_key(|message| message.moment)
     }
 }
 

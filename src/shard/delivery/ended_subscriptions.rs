@@ -11,13 +11,13 @@ const PER_TICK: usize = 128;
 
 /// Ended sessions with subscriptions left, in the order in which the sessions ended.
 #[derive(Debug)]
-pub struct Departures {
-    waiting: VecDeque<Departure>,
+pub struct EndedSubscriptions {
+    waiting: VecDeque<EndedSession>,
     left_in_tick: usize,
 }
 
 #[derive(Debug)]
-struct Departure {
+struct EndedSession {
     slot: u32,
     session: SessionId,
     keeps_window: bool,
@@ -26,7 +26,7 @@ struct Departure {
 
 /// A subscription that ends now, or the end of a session's last one.
 #[derive(Debug)]
-pub struct Ending {
+pub struct EndedSubscription {
     /// The slot of the ended session.
     pub slot: u32,
     /// The ended session.
@@ -37,13 +37,13 @@ pub struct Ending {
     pub pattern: Option<Pattern>,
 }
 
-impl Default for Departures {
+impl Default for EndedSubscriptions {
     fn default() -> Self {
         Self { waiting: VecDeque::new(), left_in_tick: PER_TICK }
     }
 }
 
-impl Departures {
+impl EndedSubscriptions {
     /// Begins a tick with a new budget.
     pub fn begin_tick(&mut self) {
         self.left_in_tick = PER_TICK;
@@ -52,13 +52,13 @@ impl Departures {
     /// Adds the subscriptions of `session`, which had `slot` and has ended.
     pub fn add(&mut self, slot: u32, session: SessionId, subscriptions: Subscriptions) {
         let keeps_window = subscriptions.keeps_window();
-        self.waiting.push_back(Departure { slot, session, keeps_window, patterns: subscriptions.into_patterns() });
+        self.waiting.push_back(EndedSession { slot, session, keeps_window, patterns: subscriptions.into_patterns() });
     }
 
     /// The next subscription to end, if the tick's budget allows it.
-    pub fn next(&mut self) -> Option<Ending> {
-        let Departure { slot, session, keeps_window, patterns } = self.waiting.front_mut().filter(|_| self.left_in_tick > 0)?;
-        let ending = Ending { slot: *slot, session: *session, keeps_window: *keeps_window, pattern: patterns.next() };
+    pub fn next(&mut self) -> Option<EndedSubscription> {
+        let EndedSession { slot, session, keeps_window, patterns } = self.waiting.front_mut().filter(|_| self.left_in_tick > 0)?;
+        let ending = EndedSubscription { slot: *slot, session: *session, keeps_window: *keeps_window, pattern: patterns.next() };
         match ending.pattern {
             Some(_) => self.left_in_tick -= 1,
             None => drop(self.waiting.pop_front()),
@@ -90,13 +90,13 @@ mod tests {
         bench.state().end(slot, CloseReason::Gone);
         bench.flush();
         let mut ticks = 0;
-        while bench.state().delivery.subscribers.are_departing() {
+        while bench.state().delivery.subscribers.has_ended() {
             let next = bench.enter();
             assert_ne!(next, slot, "a slot that topics have still");
             bench.publish(&format!("h.{}", TOPICS - 1));
             assert!(bench.state().delivery.owes_nothing(next));
             bench.state().begin_tick();
-            bench.state().end_departed();
+            bench.state().release_subscriptions();
             bench.flush();
             ticks += 1;
         }

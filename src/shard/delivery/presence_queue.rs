@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// A shard's changes of presence, by the numbers of their items in its inbox.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub struct PresenceQueue {
     waiting: BTreeMap<u64, Waiting>,
     /// The newest waiting change of each member of a topic.
     newest: HashMap<(TopicName, SessionId), u64>,
@@ -46,7 +46,7 @@ pub struct Changes {
     /// The bytes of the changes that are not told to all watchers yet.
     bytes: usize,
     /// The changes that are being told, in their order.
-    round: Vec<InRound>,
+    round: Vec<RoundChange>,
     /// The slot from which on watchers are still to be told of the round.
     from: u32,
     frames_in_tick: usize,
@@ -57,7 +57,7 @@ pub struct Changes {
 
 /// A change that is being told.
 #[derive(Debug)]
-pub struct InRound {
+pub struct RoundChange {
     /// The change's number.
     pub number: u64,
     /// The change.
@@ -74,7 +74,7 @@ struct Waiting {
     before: Option<u64>,
 }
 
-impl Changes {
+impl PresenceQueue {
     /// Takes the change with `number`. If it undoes the newest waiting change of the same member, both are dropped.
     /// That does not happen if a session may know of the waiting change already: `is_known` says whether a session
     /// began to watch behind a number.
@@ -98,25 +98,25 @@ impl Changes {
     }
 
     /// Notes that a session is told the members of `topic`. Changes up to the number `pushed` are not cancelled by
-    /// later ones. `taken` is the number of items that the shard has taken; it may still have to take some of these
+    /// later ones. `processed` is the number of items that the shard has processed; it may still have to process some of these
     /// changes.
-    pub fn ask(&mut self, topic: &TopicName, pushed: u64, taken: u64) {
-        if pushed <= taken && self.waiting.is_empty() || self.asked.get(topic) == Some(&pushed) {
+    pub fn ask(&mut self, topic: &TopicName, pushed: u64, processed: u64) {
+        if pushed <= processed && self.waiting.is_empty() || self.asked.get(topic) == Some(&pushed) {
             return;
         }
         self.asked.insert(topic.clone(), pushed);
         self.asked_in_order.push_back((pushed, topic.clone()));
     }
 
-    /// Begins a tick at `now`. The shard has taken `taken` items.
-    pub fn begin_tick(&mut self, taken: u64, now: Moment) {
+    /// Begins a tick at `now`. The shard has processed `processed` items.
+    pub fn begin_tick(&mut self, processed: u64, now: Moment) {
         if self.has_told_enough() {
             self.paused_until = Some(now + PAUSE);
         } else if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
         }
         (self.frames_in_tick, self.watchers_in_tick) = (0, 0);
-        let reported = self.first().map_or(taken, |first| first.saturating_sub(1).min(taken));
+        let reported = self.first().map_or(processed, |first| first.saturating_sub(1).min(processed));
         while let Some((pushed, topic)) = self.asked_in_order.front().filter(|(pushed, _)| *pushed <= reported) {
             if self.asked.get(topic) == Some(pushed) {
                 self.asked.remove(topic);
@@ -140,14 +140,14 @@ impl Changes {
     }
 
     /// The changes of the current or next round, and the slot from which on watchers are to be told.
-    pub fn round(&mut self) -> (&mut [InRound], u32) {
+    pub fn round(&mut self) -> (&mut [RoundChange], u32) {
         while self.round.len() < ROUND_CHANGES && self.from == 0 {
             let Some((number, Waiting { change, .. })) = self.waiting.pop_first() else { break };
             let key = (change.topic.clone(), change.member.session);
             if self.newest.get(&key) == Some(&number) {
                 self.newest.remove(&key);
             }
-            self.round.push(InRound { number, change, frames: Vec::new() });
+            self.round.push(RoundChange { number, change, frames: Vec::new() });
         }
         (&mut self.round, self.from)
     }
@@ -195,7 +195,7 @@ impl Changes {
     }
 }
 
-impl InRound {
+impl RoundChange {
     /// The frame of the change in `encoding`.
     pub fn frame(&mut self, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
         if let Some((_, frame)) = self.frames.iter().find(|(known, _)| *known == encoding) {
@@ -217,14 +217,14 @@ mod tests {
     use crate::shard::tests::name;
 
     struct Told {
-        changes: Changes,
+        changes: PresenceQueue,
         tally: Tally,
         number: u64,
     }
 
     impl Told {
         fn new() -> Self {
-            Self { changes: Changes::default(), tally: Tally::new(Arc::new(Metrics::new())), number: 0 }
+            Self { changes: PresenceQueue::default(), tally: Tally::new(Arc::new(Metrics::new())), number: 0 }
         }
 
         fn take(&mut self, session: u64, user: Option<&str>, joined: bool, watched_behind: u64) {

@@ -14,7 +14,7 @@ use crate::frame::{OpCode, close_frame, control_frame};
 pub fn heartbeat_frame(encoding: Encoding) -> FrameBytes {
     match (encoding.dialect, encoding.framing) {
         (Dialect::Centrifugo(wire), Framing::WebSocket { .. }) => reply_plain(&Reply::Ping, wire).frame,
-        (Dialect::Centrifugo(wire), _) => stream_frame::of_words(encoding, 0, |bytes| centrifugo::reply(bytes, &Reply::Ping, wire)),
+        (Dialect::Centrifugo(wire), _) => stream_frame::of_data(encoding, 0, |bytes| centrifugo::reply(bytes, &Reply::Ping, wire)),
         (_, Framing::WebSocket { .. }) => control_frame(OpCode::Ping, &[]).into(),
         (_, Framing::EventStream { is_chunked }) => stream_frame::of_text(":\n\n", is_chunked),
         (_, Framing::Lines { is_chunked }) => stream_frame::of_text("\n", is_chunked),

@@ -1,11 +1,11 @@
-//! Requests to a shard's sessions from outside: frames of HTTP requests, orders, closes, the list of the slowest,
-//! counts of subscriptions, new rules of presence.
+//! Requests to a shard's sessions from outside: frames of HTTP requests, administrators' commands, closes, the list of
+//! the slowest, counts of subscriptions, new rules of presence.
 
 use bytes::Bytes;
 
+use super::admin_command::{AdminCommand, UserSessions};
 use super::intake::SessionView;
-use super::order::{Addressee, Order};
-use super::reader::Heard;
+use super::reader::Forwarded;
 use super::sessions::Sessions;
 use super::slot::Connection;
 use super::state::ShardState;
@@ -17,24 +17,24 @@ use crate::topic_name::TopicName;
 
 impl Sessions {
     /// Tells readers about work that was done for their sessions beside their commands.
-    pub fn tell_of_work(&mut self) {
-        for slot in self.state.slices.unpaid().take_grown() {
-            self.call(slot, |reader, context, _| reader.worked(context));
+    pub fn charge_work(&mut self) {
+        for slot in self.state.slices.uncharged().take_grown() {
+            self.call(slot, |reader, context, _| reader.on_work(context));
         }
     }
 
     /// Hands `frame`, which an HTTP request carries, to the session that has `secret`. The frame is a sign of life of
     /// the client.
-    pub fn hear(&mut self, secret: SessionSecret, frame: Bytes) -> Heard {
-        let Some(slot) = self.slot_of(secret) else { return Heard::Nobody };
+    pub fn forward_frame(&mut self, secret: SessionSecret, frame: Bytes) -> Forwarded {
+        let Some(slot) = self.slot_of(secret) else { return Forwarded::NoSession };
         let ShardState { table, delivery, env, .. } = &mut self.state;
-        let Some(connection) = table.get_mut(slot).filter(|connection| connection.is_open()) else { return Heard::Nobody };
-        connection.liveness().heard(env.now);
+        let Some(connection) = table.get_mut(slot).filter(|connection| connection.is_open()) else { return Forwarded::NoSession };
+        connection.liveness().note_activity(env.now);
         env.tally.received_bytes(frame.len() as u64);
         delivery.begin_reading();
-        let heard = self.call(slot, |reader, context, _| reader.hear(frame, context)).unwrap_or(Heard::Nobody);
+        let forwarded = self.call(slot, |reader, context, _| reader.on_frame(frame, context)).unwrap_or(Forwarded::NoSession);
         self.note_waiting(slot);
-        heard
+        forwarded
     }
 
     /// Closes the session `id`. Returns `false` if it is not in this shard.
@@ -56,10 +56,13 @@ impl Sessions {
         found.len()
     }
 
-    /// Gives `order` to the sessions of the addressee. Returns the number of sessions that had something to do.
-    pub fn order(&mut self, Addressee { user, only }: &Addressee, order: &Order) -> usize {
+    /// Executes `command` in the named sessions of this shard. Returns the number of sessions on which it had an effect.
+    pub fn execute(&mut self, UserSessions { user, only }: &UserSessions, command: &AdminCommand) -> usize {
         let found = self.of_user(user, |id| only.is_none_or(|only| only == id));
-        found.into_iter().filter(|&slot| self.call(slot, |reader, context, _| reader.order(order, context)) == Some(true)).count()
+        found
+            .into_iter()
+            .filter(|&slot| self.call(slot, |reader, context, _| reader.on_admin_command(command, context)) == Some(true))
+            .count()
     }
 
     /// The slots of the open sessions of `user` for which `is_meant` holds.
@@ -83,14 +86,14 @@ impl Sessions {
 
     fn view(&self, slot: u32, connection: &Connection) -> Option<SessionView> {
         let state = &self.state;
-        let queued = state.delivery.oldest(slot).map(|message| (&message.topic, message.moment));
+        let queued = state.delivery.outgoing.oldest(slot).map(|message| (&message.topic, message.moment));
         let held = state.pacing.oldest(slot).map(|message| (&message.topic, message.moment));
         let oldest = [queued, held].into_iter().flatten().min_by_key(|&(_, moment)| moment);
         Some(SessionView {
             id: connection.id(),
             user: self.user(slot),
             address: connection.address(),
-            dialect: state.delivery.variant(slot)?.name(),
+            dialect: state.delivery.outgoing.encoding(slot)?.name(),
             outbox_bytes: state.owed_bytes(slot),
             oldest: oldest.map(|(topic, moment)| (topic.clone(), state.env.now.since(moment))),
         })

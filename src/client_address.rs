@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The address that limits count `address` as. An IPv4 address counts by itself, an IPv6 address as its network of 64 bits, because one
+/// The address that limits per address count `address` as. An IPv4 address counts by itself, an IPv6 address as its network of 64 bits, because one
 /// host has all addresses of that network.
-pub fn counted_as(address: IpAddr) -> IpAddr {
+pub fn counting_unit(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
@@ -17,7 +17,7 @@ mod tests {
 
     #[test]
     fn ipv6_is_counted_by_its_64_bits() {
-        let counted = |text: &str| counted_as(text.parse().unwrap());
+        let counted = |text: &str| counting_unit(text.parse().unwrap());
         assert_eq!(counted("2001:db8:1:2:3::4"), counted("2001:db8:1:2:ffff::1"));
         assert_ne!(counted("2001:db8:1:2::1"), counted("2001:db8:1:3::1"));
         assert_eq!(counted("::ffff:1.2.3.4"), counted("1.2.3.4"));

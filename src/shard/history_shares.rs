@@ -11,16 +11,16 @@ impl ShardState {
     /// Gives out at most `pieces` pieces of history. A session that the write batch still has frames for is skipped, so
     /// that its `subscribed` goes out before the replay.
     pub fn give_out_history(&mut self, mut pieces: usize) {
-        let mut awaiting = self.catch_up.take_awaiting();
+        let mut awaiting = self.catch_up.take_queue();
         awaiting.retain(|&slot| {
             if pieces == 0 || !self.delivery.owes_nothing(slot) {
                 return true;
             }
-            self.catch_up.end_await(slot);
+            self.catch_up.dequeue(slot);
             pieces -= self.give_share(slot, pieces.min(PIECES_PER_SHARE));
             false
         });
-        self.catch_up.put_back(awaiting);
+        self.catch_up.requeue(awaiting);
     }
 
     /// Gives a session at most `pieces` pieces of history, and stops when its socket is full. Returns the number of
@@ -37,7 +37,7 @@ impl ShardState {
 
     /// Reads the next piece of history into the outbox.
     fn pull_replay(&mut self, slot: u32) {
-        if self.search_on(slot).is_some() {
+        if self.run_expansion_slice(slot).is_some() {
             return;
         }
         let Self { table, delivery, catch_up, pacing, env, .. } = self;
@@ -48,20 +48,21 @@ impl ShardState {
         }
         self.end_lapsed();
     }
+
     /// Continues to search the topics that the session's patterns match. Returns the work, in topics; `None` if no
     /// search can continue now.
-    pub fn search_on(&mut self, slot: u32) -> Option<usize> {
+    pub fn run_expansion_slice(&mut self, slot: u32) -> Option<usize> {
         let Self { table, delivery, catch_up, env, .. } = self;
         let subscribers = &delivery.subscribers;
-        let takes = |topic: &TopicName| subscribers.take(slot, topic);
-        let expanded = catch_up.go_on_expanding(slot, env.hub(), env.processed(), || env.pushed(), takes)?;
+        let takes = |topic: &TopicName| subscribers.covers(slot, topic);
+        let expanded = catch_up.run_expansion_slice(slot, env.hub(), env.processed(), || env.pushed(), takes)?;
         if expanded.ended {
             table.schedule(slot); // a subscribe may have waited for the end of the search
         }
         for (topic, withheld) in expanded.lost {
-            self.say(slot, &Event::Gap { topic: &topic, from: withheld.first.offset, to: withheld.last, epoch: None });
+            self.queue_event(slot, &Event::Gap { topic: &topic, from: withheld.first.offset, to: withheld.last, epoch: None });
         }
-        self.slices.unpaid().add(slot, expanded.work);
+        self.slices.uncharged().add(slot, expanded.work);
         Some(expanded.work)
     }
 }

@@ -6,7 +6,7 @@ use super::state::ShardState;
 use crate::topic_name::{Pattern, TopicName};
 
 /// The most topics that are adapted to new intervals in a tick: some tens of microseconds.
-const FOLLOWING_PER_TICK: usize = 256;
+const ADAPTED_PER_TICK: usize = 256;
 
 impl ShardState {
     /// Ends the subscriptions of a session to `patterns`. Messages that no other subscription matches are not replayed
@@ -18,12 +18,12 @@ impl ShardState {
                 gone.insert(pattern);
             }
         }
-        self.begin_to_leave(slot);
-        self.leave(slot, &gone, usize::MAX);
+        self.begin_pruning(slot);
+        self.prune(slot, &gone, usize::MAX);
     }
 
     /// Ends one subscription of a session. Returns `false` if the session has no such subscription.
-    /// [`ShardState::begin_to_leave`] has to follow.
+    /// [`ShardState::begin_pruning`] has to follow.
     pub fn end_subscription(&mut self, slot: u32, pattern: &Pattern) -> bool {
         let Some(id) = self.table.get(slot).map(|connection| connection.id()) else { return false };
         let Some(last) = self.delivery.subscribers.remove(pattern, slot) else { return false };
@@ -32,41 +32,41 @@ impl ShardState {
         true
     }
 
-    /// Notes that subscriptions of a session have ended. [`ShardState::leave`] has to follow; no history is read for
+    /// Notes that subscriptions of a session have ended. [`ShardState::prune`] has to follow; no history is read for
     /// the session until that is complete.
-    pub fn begin_to_leave(&mut self, slot: u32) {
-        self.catch_up.begin_to_leave(slot);
-        self.pacing.begin_to_follow(slot);
-        self.delivery.begin_to_leave(slot);
+    pub fn begin_pruning(&mut self, slot: u32) {
+        self.catch_up.begin_pruning(slot);
+        self.pacing.begin_adapting(slot);
+        self.delivery.begin_marking(slot);
     }
 
     /// Gives up replays and held messages that only the ended subscriptions `gone` matched, for at most `most` topics
     /// and messages. The session is charged for them. Returns how many were examined; fewer than `most` means that all
     /// were.
-    pub fn leave(&mut self, slot: u32, gone: &PatternSet, most: usize) -> usize {
+    pub fn prune(&mut self, slot: u32, gone: &PatternSet, most: usize) -> usize {
         let subscribers = &self.delivery.subscribers;
         // The check uses the subscriptions of now, because others may have ended between two parts.
-        let left = |topic: &TopicName| !subscribers.take(slot, topic);
-        let looked_at = self.catch_up.leave(slot, most, left);
-        self.slices.unpaid().add(slot, looked_at);
-        let looked_at = looked_at + self.follow_part(slot, most - looked_at);
-        if looked_at == most {
-            return looked_at;
+        let is_gone = |topic: &TopicName| !subscribers.covers(slot, topic);
+        let examined = self.catch_up.prune(slot, most, is_gone);
+        self.slices.uncharged().add(slot, examined);
+        let examined = examined + self.adapt_part(slot, most - examined);
+        if examined == most {
+            return examined;
         }
-        let looked_at = looked_at + self.mark_left(slot, gone, most - looked_at);
-        if looked_at < most {
-            self.catch_up.await_history(slot);
+        let examined = examined + self.mark_unsubscribed(slot, gone, most - examined);
+        if examined < most {
+            self.catch_up.queue_for_history(slot);
         }
-        looked_at
+        examined
     }
 
-    fn mark_left(&mut self, slot: u32, gone: &PatternSet, most: usize) -> usize {
+    fn mark_unsubscribed(&mut self, slot: u32, gone: &PatternSet, most: usize) -> usize {
         let Self { table, delivery, slices, env, .. } = self;
         let Some(connection) = table.get(slot) else { return 0 };
-        match delivery.mark_left(slot, gone, most, connection, env) {
-            Ok(looked_at) => {
-                slices.unpaid().add(slot, looked_at);
-                looked_at
+        match delivery.mark_unsubscribed(slot, gone, most, connection, env) {
+            Ok(examined) => {
+                slices.uncharged().add(slot, examined);
+                examined
             }
             Err(Overflow) => {
                 self.cut_off_slow(slot);
@@ -76,7 +76,7 @@ impl ShardState {
     }
 
     /// Ends this tick's share of the subscriptions of ended sessions.
-    pub fn end_departed(&mut self) {
+    pub fn release_subscriptions(&mut self) {
         while let Some(ended) = self.delivery.subscribers.next_ended() {
             match ended {
                 Ended::Subscription { session, pattern, last } => self.env.unsubscribe(&pattern, session, last),
@@ -86,44 +86,44 @@ impl ShardState {
     }
 
     /// Adapts the pacing of a session to its changed subscriptions. Held messages of topics that have no interval any
-    /// more go out. With many topics, this adapts the first [`FOLLOWING_PER_TICK`]; later ticks continue.
-    pub fn follow_intervals(&mut self, slot: u32) {
+    /// more go out. With many topics, this adapts the first [`ADAPTED_PER_TICK`]; later ticks continue.
+    pub fn adapt_intervals(&mut self, slot: u32) {
         let Self { delivery, pacing, .. } = self;
         let subscriptions = delivery.subscribers.of(slot);
         if subscriptions.are_paced() && !pacing.has(slot) {
             pacing.begin(slot, subscriptions.iter().map(|subscription| (subscription.pattern(), subscription.interval())));
         }
         if pacing.has(slot) {
-            pacing.begin_to_follow(slot);
-            delivery.use_slow_path(slot);
-            self.follow_part(slot, FOLLOWING_PER_TICK);
-            if self.pacing.is_behind(slot) {
-                self.pacing.wait_to_follow(slot);
+            pacing.begin_adapting(slot);
+            delivery.outgoing.use_slow_path(slot);
+            self.adapt_part(slot, ADAPTED_PER_TICK);
+            if self.pacing.is_adapting(slot) {
+                self.pacing.queue_adapting(slot);
             }
         }
     }
 
-    /// Continues to adapt topics to new intervals, at most [`FOLLOWING_PER_TICK`] topics, one session after the other.
-    pub fn follow_on(&mut self) {
-        let mut left = FOLLOWING_PER_TICK;
+    /// Continues to adapt topics to new intervals, at most [`ADAPTED_PER_TICK`] topics, one session after the other.
+    pub fn continue_adapting(&mut self) {
+        let mut left = ADAPTED_PER_TICK;
         while left > 0
-            && let Some(slot) = self.pacing.next_behind()
+            && let Some(slot) = self.pacing.next_adapting()
         {
-            left -= self.follow_part(slot, left);
-            if self.pacing.is_behind(slot) {
-                self.pacing.wait_to_follow(slot);
+            left -= self.adapt_part(slot, left);
+            if self.pacing.is_adapting(slot) {
+                self.pacing.queue_adapting(slot);
             }
         }
     }
 
     /// Adapts at most `most` topics of a session to its intervals and charges the session for them. Returns the number
     /// of topics.
-    pub fn follow_part(&mut self, slot: u32, most: usize) -> usize {
+    pub fn adapt_part(&mut self, slot: u32, most: usize) -> usize {
         let Self { delivery, pacing, env, .. } = self;
-        let (released, looked_at) = pacing.follow(slot, most, env.now, &mut env.tally);
+        let (released, examined) = pacing.adapt(slot, most, env.now, &mut env.tally);
         released.iter().for_each(|message| delivery.queue_message(slot, message));
-        self.slices.unpaid().add(slot, looked_at);
-        looked_at
+        self.slices.uncharged().add(slot, examined);
+        examined
     }
 
     /// Ends the pacing of `topic` for a session. A held message goes out now.

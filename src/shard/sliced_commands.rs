@@ -17,14 +17,14 @@ impl SessionContext<'_> {
     /// has steps left. So a small search is complete before a message is published behind the answer.
     pub fn expand(&mut self, expansion: Expansion) {
         let searches = expansion.may_find(&self.state.env.config.rules);
-        let (pushed, taken) = (self.pushed(), self.state.env.processed());
-        if self.state.catch_up.expand(self.slot, expansion, searches, pushed, taken) {
+        let (pushed, processed) = (self.pushed(), self.state.env.processed());
+        if self.state.catch_up.expand(self.slot, expansion, searches, pushed, processed) {
             if self.state.slices.has_steps()
-                && let Some(work) = self.state.search_on(self.slot)
+                && let Some(work) = self.state.run_expansion_slice(self.slot)
             {
                 self.spend_steps(work.max(1));
             }
-            self.state.delivery.use_slow_path(self.slot);
+            self.state.delivery.outgoing.use_slow_path(self.slot);
             self.state.table.schedule(self.slot);
         }
     }
@@ -49,7 +49,7 @@ impl SessionContext<'_> {
     /// is not sent yet.
     pub fn withhold_new(&mut self, before: &Arc<PatternSet>) {
         self.state.catch_up.withhold_new(self.slot, before);
-        self.state.delivery.use_slow_path(self.slot);
+        self.state.delivery.outgoing.use_slow_path(self.slot);
     }
 
     /// Undoes [`SessionContext::withhold_new`]. The answer follows at once.
@@ -71,7 +71,7 @@ impl SessionContext<'_> {
     /// follow for each of its subscriptions.
     pub fn begin_pacing(&mut self) {
         self.state.pacing.begin(self.slot, std::iter::empty());
-        self.state.delivery.use_slow_path(self.slot);
+        self.state.delivery.outgoing.use_slow_path(self.slot);
     }
 
     /// Notes that the older subscription to `pattern` has no interval.
@@ -79,21 +79,21 @@ impl SessionContext<'_> {
         self.state.pacing.set_interval(self.slot, pattern, None);
     }
 
-    /// Ends the subscription to `pattern`. Returns `false` if there is none. [`SessionContext::begin_to_leave`] has to
+    /// Ends the subscription to `pattern`. Returns `false` if there is none. [`SessionContext::begin_pruning`] has to
     /// follow.
     pub fn end_subscription(&mut self, pattern: &Pattern) -> bool {
         self.state.end_subscription(self.slot, pattern)
     }
 
-    /// Notes that subscriptions of the session have ended. [`SessionContext::leave`] has to follow.
-    pub fn begin_to_leave(&mut self) {
-        self.state.begin_to_leave(self.slot);
+    /// Notes that subscriptions of the session have ended. [`SessionContext::prune`] has to follow.
+    pub fn begin_pruning(&mut self) {
+        self.state.begin_pruning(self.slot);
     }
 
     /// Gives up replays and held messages that only the ended subscriptions `gone` matched, for at most `most` topics.
     /// Returns how many topics were examined; fewer than `most` means that all were.
-    pub fn leave(&mut self, gone: &PatternSet, most: usize) -> usize {
-        self.state.leave(self.slot, gone, most)
+    pub fn prune(&mut self, gone: &PatternSet, most: usize) -> usize {
+        self.state.prune(self.slot, gone, most)
     }
 
     /// The position from which the session receives `topic` if it begins now; `None`: the topic has ended.
@@ -108,6 +108,6 @@ impl SessionContext<'_> {
 
     /// Takes the work that was done for the session beside its commands, in units of `topics_per_unit` examined topics.
     pub fn take_work(&mut self, topics_per_unit: usize) -> u32 {
-        u32::try_from(self.state.slices.unpaid().take(self.slot, topics_per_unit)).unwrap_or(u32::MAX)
+        u32::try_from(self.state.slices.uncharged().take(self.slot, topics_per_unit)).unwrap_or(u32::MAX)
     }
 }

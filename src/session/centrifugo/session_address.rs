@@ -6,7 +6,7 @@ use crate::session_id::SessionSecret;
 use crate::shard::SessionContext;
 
 /// The address of one emulated session, as its own protocol knows it.
-pub struct ByRequests {
+pub struct EmulatedAddress {
     secret: SessionSecret,
     /// The name of the gateway, as clients are told.
     node: Arc<str>,
@@ -14,14 +14,14 @@ pub struct ByRequests {
 
 /// The address of a session within one gateway, as a request gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Addressed {
+pub struct SessionAddress {
     /// The number of the session's shard.
     pub shard: usize,
     /// The session's secret.
     pub secret: SessionSecret,
 }
 
-impl ByRequests {
+impl EmulatedAddress {
     /// The address of a new session of the gateway `node`.
     pub fn new(node: &Arc<str>) -> Self {
         Self { secret: SessionSecret::random(), node: Arc::clone(node) }
@@ -35,15 +35,15 @@ impl ByRequests {
         &self.node
     }
 
-    /// The text that clients are told, which [`Addressed::read`] parses: the secret and the shard's number.
+    /// The text that clients are told, which [`SessionAddress::parse`] parses: the secret and the shard's number.
     pub fn session(&self, context: &SessionContext<'_>) -> String {
         format!("{}{}", self.secret, context.shard())
     }
 }
 
-impl Addressed {
+impl SessionAddress {
     /// Parses the address in a request; `None`: the text has another form.
-    pub fn read(session: &str) -> Option<Self> {
+    pub fn parse(session: &str) -> Option<Self> {
         const SECRET_BYTES: usize = 32;
         let (secret, shard) = session.split_at_checked(SECRET_BYTES)?;
         let is_number = !shard.is_empty() && shard.bytes().all(|byte| byte.is_ascii_digit());
@@ -58,10 +58,10 @@ mod tests {
     #[test]
     fn an_address_is_read_as_it_was_told() {
         let secret = SessionSecret::random();
-        assert_eq!(Addressed::read(&format!("{secret}12")), Some(Addressed { shard: 12, secret }));
+        assert_eq!(SessionAddress::parse(&format!("{secret}12")), Some(SessionAddress { shard: 12, secret }));
         assert!(!format!("{secret:?}").contains(&secret.to_string()), "no log has the secret");
         for text in ["", "1", "é", &format!("{secret}"), &format!("{secret}-1"), &format!("{secret}+1"), &format!("x{secret}1")] {
-            assert_eq!(Addressed::read(text), None, "{text:?}");
+            assert_eq!(SessionAddress::parse(text), None, "{text:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::HashSet;
 
 use super::entries::Entries;
-use super::refused::Refused;
+use super::refused_topics::RefusedTopics;
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId, StreamPosition};
 use crate::hub::Selection;
@@ -15,7 +15,7 @@ use crate::shard::{Expansion, PatternSet, SessionContext, TopicStart};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
 
 /// A subscribe that is complete but for its answer.
-pub struct Subscribed {
+pub struct SubscribeOutcome {
     entries: Entries,
     last: Option<usize>,
     before: Arc<PatternSet>,
@@ -24,17 +24,17 @@ pub struct Subscribed {
     /// Topics in `to_begin`. The search for the patterns' topics skips them.
     begun: HashSet<TopicName>,
     to_begin: Vec<TopicStart>,
-    refused: Refused,
+    refused: RefusedTopics,
 }
 
-impl Subscribed {
+impl SubscribeOutcome {
     /// The result with these `entries`, for a session that had the subscriptions `before` and asks for the `last` messages of each topic.
     pub fn new(
         mut entries: Entries,
         selection: Option<Box<Selection>>,
         before: Arc<PatternSet>,
         last: Option<usize>,
-        refused: Refused,
+        refused: RefusedTopics,
         context: &mut SessionContext<'_>,
     ) -> Self {
         let begins = entries.take_begins();
@@ -47,14 +47,14 @@ impl Subscribed {
 
     /// The entries of the answer.
     #[cfg(test)]
-    pub fn told(&self) -> &[crate::dialect::SubscribedTopic] {
-        self.entries.told()
+    pub fn entries(&self) -> &[crate::dialect::SubscribedTopic] {
+        self.entries.list()
     }
 
     /// Sends `subscribed`, if there are entries.
     pub fn answer(&self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) {
-        if !self.entries.told().is_empty() {
-            context.say(&Event::Subscribed { id, topics: self.entries.told() });
+        if !self.entries.list().is_empty() {
+            context.send(&Event::Subscribed { id, topics: self.entries.list() });
         }
     }
 
@@ -73,22 +73,22 @@ impl Subscribed {
     /// The positions of a stream of `topics` that begins with this subscribe: the one that its first `id` tells, and the actual one, before
     /// the replay. Both agree for topics that were recovered, so that a client that is disconnected during the replay resumes there.
     pub fn stream_positions(&self, topics: &[Result<Pattern, TopicNameError>]) -> (StreamPosition, StreamPosition) {
-        let mut told = StreamPosition::new(topics.iter().map(|topic| topic.clone().ok()));
-        let mut stands = told.clone();
+        let mut announced = StreamPosition::new(topics.iter().map(|topic| topic.clone().ok()));
+        let mut before_replay = announced.clone();
         for begun in &self.to_begin {
             let (name, start) = (begun.topic.name(), &begun.start);
             let before = start.replay_from.map_or(start.position.offset, |next| Offset(next.0.saturating_sub(1)));
             let before = Position { offset: before, ..start.position };
-            told.advance(name, if start.recovered == Some(true) { before } else { start.position });
-            stands.advance(name, before);
+            announced.advance(name, if start.recovered == Some(true) { before } else { start.position });
+            before_replay.advance(name, before);
         }
-        (told, stands)
+        (announced, before_replay)
     }
 
-    /// Sends the first event of a stream, if there are entries. `told` and `stands` are the [`Subscribed::stream_positions`].
-    pub fn begin_stream(&self, told: &StreamPosition, stands: &StreamPosition, context: &mut SessionContext<'_>) {
-        if !self.entries.told().is_empty() {
-            context.say(&Event::StreamBegun { topics: self.entries.told(), told, stands });
+    /// Sends the first event of a stream, if there are entries. `announced` and `before_replay` are the [`SubscribeOutcome::stream_positions`].
+    pub fn begin_stream(&self, announced: &StreamPosition, before_replay: &StreamPosition, context: &mut SessionContext<'_>) {
+        if !self.entries.list().is_empty() {
+            context.send(&Event::StreamBegun { topics: self.entries.list(), announced, before_replay });
         }
     }
 

@@ -5,17 +5,17 @@
 const PIECE_SLOTS: usize = 64;
 
 /// Values by slot.
-pub struct BySlot<T> {
+pub struct SlotMap<T> {
     pieces: Vec<Box<[Option<T>]>>,
 }
 
-impl<T> Default for BySlot<T> {
+impl<T> Default for SlotMap<T> {
     fn default() -> Self {
         Self { pieces: Vec::new() }
     }
 }
 
-impl<T> BySlot<T> {
+impl<T> SlotMap<T> {
     /// The number of slots that there is room for.
     pub fn end(&self) -> u32 {
         (self.pieces.len() * PIECE_SLOTS) as u32

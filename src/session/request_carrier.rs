@@ -11,10 +11,10 @@ use crate::clock::Moment;
 use crate::frame::Inflater;
 use crate::metrics::LimitKey;
 use crate::session_id::SessionSecret;
-use crate::shard::{Heard, SessionContext};
+use crate::shard::{Forwarded, SessionContext};
 
 /// The requests that carry the messages of one session.
-pub struct OverRequests {
+pub struct RequestCarrier {
     secret: SessionSecret,
     /// Messages that the protocol has not processed yet, in the order in which they came.
     unprocessed: VecDeque<Bytes>,
@@ -22,22 +22,22 @@ pub struct OverRequests {
     rate: FrameRate,
 }
 
-impl OverRequests {
+impl RequestCarrier {
     /// Requests that are addressed by `secret`. The request that opened the session carried its `first` message.
     pub fn new(secret: SessionSecret, first: Bytes, now: Moment) -> Self {
         Self { secret, unprocessed_bytes: first.len(), unprocessed: VecDeque::from([first]), rate: FrameRate::new(now) }
     }
 
     /// Hands messages to the protocol as long as it accepts them.
-    fn hand_on<P: Protocol>(&mut self, protocol: &mut P, context: &mut SessionContext<'_>) {
+    fn process<P: Protocol>(&mut self, protocol: &mut P, context: &mut SessionContext<'_>) {
         while protocol.accepts_messages() && context.is_open() && !self.unprocessed.is_empty() {
-            if !context.can_go_on() {
-                context.hold();
+            if !context.may_execute() {
+                context.call_again();
                 break;
             }
             let Some(message) = self.unprocessed.pop_front() else { break };
             self.unprocessed_bytes -= message.len();
-            protocol.hear(&message, true, context);
+            protocol.on_message(&message, true, context);
         }
         if self.unprocessed.is_empty() {
             self.unprocessed = VecDeque::new();
@@ -45,15 +45,15 @@ impl OverRequests {
     }
 }
 
-impl Carrier for OverRequests {
-    fn open<P: Protocol>(&mut self, protocol: &mut P, context: &mut SessionContext<'_>) {
-        self.hand_on(protocol, context);
+impl Carrier for RequestCarrier {
+    fn on_open<P: Protocol>(&mut self, protocol: &mut P, context: &mut SessionContext<'_>) {
+        self.process(protocol, context);
     }
 
     /// Discards `input`: the client sends no messages on the connection of the stream.
     fn read<P: Protocol>(&mut self, input: &mut [u8], _: &mut Inflater, protocol: &mut P, context: &mut SessionContext<'_>) -> usize {
-        if protocol.go_on(context) {
-            self.hand_on(protocol, context);
+        if protocol.resume(context) {
+            self.process(protocol, context);
         }
         input.len()
     }
@@ -62,16 +62,16 @@ impl Carrier for OverRequests {
         Some(self.secret)
     }
 
-    fn hear<P: Protocol>(&mut self, message: Bytes, protocol: &mut P, context: &mut SessionContext<'_>) -> Heard {
+    fn on_frame<P: Protocol>(&mut self, message: Bytes, protocol: &mut P, context: &mut SessionContext<'_>) -> Forwarded {
         self.rate.take(1, protocol.principal(), context);
         if self.unprocessed_bytes + message.len() > context.config().limits.frame_bytes {
             context.limit_hit(LimitKey::FrameBytes);
-            return Heard::Full;
+            return Forwarded::Full;
         }
         self.unprocessed_bytes += message.len();
         self.unprocessed.push_back(message);
-        self.hand_on(protocol, context);
-        Heard::Taken
+        self.process(protocol, context);
+        Forwarded::Accepted
     }
 
     fn unprocessed_bytes(&self) -> usize {

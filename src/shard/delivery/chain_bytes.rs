@@ -21,9 +21,9 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 /// The bytes of the last chain. The subscribers of a topic mostly have the same chain, so it is joined once and written
 /// to each.
 #[derive(Default)]
-pub struct Joined {
+pub struct ChainBytes {
     chain: Vec<LinkedFrame>,
-    variant: Option<Encoding>,
+    encoding: Option<Encoding>,
     bytes: Vec<u8>,
     /// Frames that are too long to be copied, in order.
     long: Vec<Long>,
@@ -33,7 +33,7 @@ pub struct Joined {
     messages: Vec<(RuleId, u64)>,
     /// The number of these messages that count as routed once they are written.
     unrouted: Vec<(RuleId, u64)>,
-    stands: Option<Stands>,
+    positions: Option<StreamPositions>,
     /// The references into the client's deflate window.
     window_use: WindowUse,
 }
@@ -51,49 +51,49 @@ struct Long {
 #[derive(Clone, Copy)]
 pub struct ClientState<'a> {
     /// The position of a stream that tells its position.
-    pub stands: Option<&'a Arc<StreamPosition>>,
+    pub position: Option<&'a Arc<StreamPosition>>,
     /// The content of the client's deflate window.
     pub window: &'a ClientWindow,
 }
 
 /// The position of a stream that tells its position.
-struct Stands {
+struct StreamPositions {
     /// The position before the chain.
     before: Arc<StreamPosition>,
     /// The position behind the chain.
     after: Arc<StreamPosition>,
 }
 
-impl Joined {
-    /// Whether these are the bytes of `chain` in `variant` for a client in the state `client`.
-    pub fn is_of(&self, chain: &[LinkedFrame], variant: Encoding, client: ClientState<'_>) -> bool {
-        let stands_there = || match (client.stands, &self.stands) {
+impl ChainBytes {
+    /// Whether these are the bytes of `chain` in `encoding` for a client in the state `client`.
+    pub fn is_of(&self, chain: &[LinkedFrame], encoding: Encoding, client: ClientState<'_>) -> bool {
+        let same_position = || match (client.position, &self.positions) {
             (None, None) => true,
-            (Some(stands), Some(Stands { before, .. })) => Arc::ptr_eq(stands, before) || stands == before,
+            (Some(position), Some(StreamPositions { before, .. })) => Arc::ptr_eq(position, before) || position == before,
             _ => false,
         };
-        self.variant == Some(variant) && self.chain == chain && stands_there() && self.window_use.serves(client.window)
+        self.encoding == Some(encoding) && self.chain == chain && same_position() && self.window_use.serves(client.window)
     }
 
     /// Joins the frames of `chain` for a client in the state `client`.
     pub fn join(
         &mut self,
         chain: &[LinkedFrame],
-        variant: Encoding,
+        encoding: Encoding,
         client: ClientState<'_>,
         batch: &mut WriteBatch,
         encoder: &mut Encoder,
         tally: &mut Tally,
     ) {
         self.clear();
-        let ClientState { stands, window } = client;
-        self.stands = stands.map(|stands| Stands { before: Arc::clone(stands), after: Arc::clone(stands) });
-        let kept = variant.kept_window();
+        let ClientState { position, window } = client;
+        self.positions = position.map(|position| StreamPositions { before: Arc::clone(position), after: Arc::clone(position) });
+        let kept = encoding.kept_window();
         for (index, &frame) in chain.iter().enumerate() {
             let Self { bytes: joined, window_use, .. } = self;
             let added = match kept {
-                Some(kept) => window_use.add((index, frame), variant, kept, window, batch, encoder, joined, tally),
-                None => batch.bytes(frame, variant, encoder, tally).map(Added::Alone),
+                Some(kept) => window_use.add((index, frame), encoding, kept, window, batch, encoder, joined, tally),
+                None => batch.bytes(frame, encoding, encoder, tally).map(Added::Alone),
             };
             self.count(frame, batch);
             let bytes = match added {
@@ -104,9 +104,9 @@ impl Joined {
                 self.window_use.count_alone();
             }
             let mut stamped = 0;
-            if let (Some(Stands { after, .. }), Some((topic, position))) = (&mut self.stands, batch.position(frame)) {
+            if let (Some(StreamPositions { after, .. }), Some((topic, position))) = (&mut self.positions, batch.position(frame)) {
                 Arc::make_mut(after).advance(topic, position);
-                stamped = stamp(&mut self.bytes, after, &bytes, variant.framing);
+                stamped = stamp(&mut self.bytes, after, &bytes, encoding.framing);
             }
             if bytes.len() <= COPIED_FRAME_BYTES_MAX {
                 self.bytes.extend_from_slice(&bytes[stamped..]);
@@ -117,7 +117,7 @@ impl Joined {
         }
         self.length += self.bytes.len();
         self.chain.extend_from_slice(chain);
-        self.variant = Some(variant);
+        self.encoding = Some(encoding);
     }
 
     /// Counts an added frame, if it is a message.
@@ -148,8 +148,8 @@ impl Joined {
     }
 
     /// The stream's position behind the chain, if the stream tells its position.
-    pub fn stands_after(&self) -> Option<&Arc<StreamPosition>> {
-        self.stands.as_ref().map(|Stands { after, .. }| after)
+    pub fn position_after(&self) -> Option<&Arc<StreamPosition>> {
+        self.positions.as_ref().map(|StreamPositions { after, .. }| after)
     }
 
     /// The number of bytes that are written to a session.
@@ -185,13 +185,13 @@ impl Joined {
     /// Forgets the chain and its frames.
     pub fn clear(&mut self) {
         self.chain.clear();
-        self.variant = None;
+        self.encoding = None;
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES_MAX);
         (self.long, self.length) = (Vec::new(), 0);
         self.messages.clear();
         self.unrouted.clear();
-        self.stands = None;
+        self.positions = None;
         self.window_use.clear();
     }
 }

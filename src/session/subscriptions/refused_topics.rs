@@ -12,14 +12,14 @@ const REASONS_TOLD: usize = 10;
 
 /// The topics of a command that were refused. One error answers for all of them, with the code of the first.
 #[derive(Default)]
-pub struct Refused {
+pub struct RefusedTopics {
     code: Option<ErrorCode>,
     reasons: Vec<String>,
     /// The names of topics whose reasons are not given.
     others: BTreeSet<String>,
 }
 
-impl Refused {
+impl RefusedTopics {
     /// Adds the topic that the command calls `name`.
     pub fn add(&mut self, code: ErrorCode, name: &str, reason: String) {
         self.code.get_or_insert(code);
@@ -63,14 +63,14 @@ mod tests {
     #[test]
     fn an_answer_is_not_much_longer_than_its_command() {
         let reason = |name: &str| format!("subscribing to {name} is not allowed for this session");
-        let mut refused = Refused::default();
+        let mut refused = RefusedTopics::default();
         let names: Vec<String> = (0..5_000).map(|number| number.to_string()).collect();
         names.iter().chain(&names).for_each(|name| refused.add(ErrorCode::NotAllowed, name, reason(name)));
         let told = refused.told();
         assert!(names.iter().all(|name| told.contains(name)));
         let given: usize = names.iter().map(|name| name.len() + 2).sum();
         assert!(told.len() < given + REASONS_TOLD * 60, "{} bytes", told.len());
-        let mut refused = Refused::default();
+        let mut refused = RefusedTopics::default();
         (0..21_000).for_each(|_| refused.add(ErrorCode::BadTopic, "", "the topic name is empty".to_owned()));
         assert_eq!(refused.told(), "the topic name is empty");
     }

@@ -6,7 +6,7 @@ use crate::shard::{SessionContext, TopicStart};
 use crate::topic_name::TopicName;
 
 /// A subscription that was made. Its answer is sent before the first message.
-pub struct Beginning {
+pub struct NewSubscription {
     pub topic: TopicName,
     /// The result that the answer has.
     pub result: SubscribeResult,
@@ -15,9 +15,9 @@ pub struct Beginning {
     pub begun: TopicStart,
 }
 
-impl Beginning {
+impl NewSubscription {
     /// Called after the answer: sends the session's own join, then begins the replay, which precedes live messages.
-    pub fn go(self, context: &mut SessionContext<'_>) {
+    pub fn start(self, context: &mut SessionContext<'_>) {
         if let Some(member) = &self.joined {
             context.reply(&Reply::Push { channel: self.topic.as_str(), push: Push::Join(member) });
         }

@@ -4,13 +4,13 @@ use foldhash::HashMap;
 
 /// The uncharged work by slot, in examined topics.
 #[derive(Debug, Default)]
-pub struct Unpaid {
+pub struct UnchargedWork {
     by_slot: HashMap<u32, usize>,
-    /// Slots whose work has grown since the last [`Unpaid::take_grown`].
+    /// Slots whose work has grown since the last [`UnchargedWork::take_grown`].
     grown: Vec<u32>,
 }
 
-impl Unpaid {
+impl UnchargedWork {
     /// Adds `topics` that were examined for the session in `slot`.
     pub fn add(&mut self, slot: u32, topics: usize) {
         if topics > 0 {

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::HashMap;
 use parking_lot::Mutex;
 
+use crate::client_address::counting_unit;
 use crate::config::Limits;
-use crate::hub::counted_as;
 use crate::metrics::LimitKey;
 use crate::topic_name::{Pattern, Stars};
 
 /// The counts of all shards' subscriptions.
 #[derive(Debug, Default)]
-pub struct Places {
+pub struct SubscriptionLimits {
     taken: AtomicUsize,
     /// Held for one look-up.
     shapes: Mutex<Shapes>,
@@ -37,9 +37,9 @@ struct Shape {
     brought_by: IpAddr,
 }
 
-impl Places {
-    /// Takes a place for a subscription to `pattern` by a session of `address`. The error is the limit that refuses it.
-    pub fn take(&self, pattern: &Pattern, address: IpAddr, limits: &Limits) -> Result<(), LimitKey> {
+impl SubscriptionLimits {
+    /// Reserves a subscription to `pattern` by a session of `address`. The error is the limit that refuses it.
+    pub fn reserve(&self, pattern: &Pattern, address: IpAddr, limits: &Limits) -> Result<(), LimitKey> {
         let more = |taken| (taken < limits.subscriptions_total).then_some(taken + 1);
         if self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             return Err(LimitKey::SubscriptionsTotal);
@@ -48,19 +48,19 @@ impl Places {
         if stars.count() < 2 {
             return Ok(());
         }
-        let entered = self.shapes.lock().enter(stars, counted_as(address), limits);
+        let entered = self.shapes.lock().insert(stars, counting_unit(address), limits);
         if entered.is_err() {
             self.taken.fetch_sub(1, Ordering::Relaxed);
         }
         entered
     }
 
-    /// Gives back a place that [`Places::take`] took for `pattern`.
-    pub fn give_back(&self, pattern: &Pattern) {
+    /// Gives back what [`SubscriptionLimits::reserve`] reserved for `pattern`.
+    pub fn release(&self, pattern: &Pattern) {
         self.taken.fetch_sub(1, Ordering::Relaxed);
         let stars = pattern.stars();
         if stars.count() >= 2 {
-            self.shapes.lock().leave(stars);
+            self.shapes.lock().remove(stars);
         }
     }
 
@@ -71,7 +71,7 @@ impl Places {
 }
 
 impl Shapes {
-    fn enter(&mut self, stars: Stars, address: IpAddr, limits: &Limits) -> Result<(), LimitKey> {
+    fn insert(&mut self, stars: Stars, address: IpAddr, limits: &Limits) -> Result<(), LimitKey> {
         if let Some(shape) = self.held.get_mut(&stars) {
             shape.subscriptions += 1;
             return Ok(());
@@ -88,7 +88,7 @@ impl Shapes {
         Ok(())
     }
 
-    fn leave(&mut self, stars: Stars) {
+    fn remove(&mut self, stars: Stars) {
         let Some(shape) = self.held.get_mut(&stars) else { return };
         shape.subscriptions -= 1;
         if shape.subscriptions > 0 {
@@ -122,8 +122,8 @@ mod tests {
     #[test]
     fn a_shape_counts_for_the_first_address_that_brings_it() {
         let limits = Limits { pattern_shapes: 3, pattern_shapes_per_address: 2, ..Limits::default() };
-        let places = Places::default();
-        let take = |text: &str, last: u8| places.take(&pattern(text), [10, 0, 0, last].into(), &limits);
+        let subscriptions = SubscriptionLimits::default();
+        let take = |text: &str, last: u8| subscriptions.reserve(&pattern(text), [10, 0, 0, last].into(), &limits);
         for text in ["a.*.*", "b.*.*.c", "a.>", "*.b", "a.b.*.>", "*.*"] {
             assert_eq!(take(text, 1), Ok(()), "{text}");
         }
@@ -131,31 +131,31 @@ mod tests {
         assert_eq!(take("*.a.*", 2), Ok(()));
         assert_eq!(take("*.b.*.c", 1), Ok(()), "a shape that another has brought");
         assert_eq!(take("*.*.*", 2), Err(LimitKey::PatternShapes));
-        places.give_back(&pattern("a.*.*"));
+        subscriptions.release(&pattern("a.*.*"));
         assert_eq!(take("*.*.*", 2), Err(LimitKey::PatternShapes), "b.*.*.c has the shape still");
-        places.give_back(&pattern("b.*.*.c"));
+        subscriptions.release(&pattern("b.*.*.c"));
         assert_eq!(take("*.*.*", 1), Ok(()));
-        assert_eq!(places.shapes(), 3);
+        assert_eq!(subscriptions.shapes(), 3);
         let limits = Limits { subscriptions_total: 6, ..limits };
-        assert_eq!(places.take(&pattern("a.b"), [10, 0, 0, 1].into(), &limits), Err(LimitKey::SubscriptionsTotal));
+        assert_eq!(subscriptions.reserve(&pattern("a.b"), [10, 0, 0, 1].into(), &limits), Err(LimitKey::SubscriptionsTotal));
     }
 
     /// A message visits no more trie nodes than the limit of shapes allows, however many patterns match its topic.
     /// (With 2^15 patterns of `a` and `*`, it visited 65,535 nodes.)
     #[test]
     fn a_message_visits_no_more_nodes_than_the_shapes_allow() {
-        let (limits, places, mut trie) = (Limits::default(), Places::default(), PatternTrie::default());
+        let (limits, subscriptions, mut trie) = (Limits::default(), SubscriptionLimits::default(), PatternTrie::default());
         let mut taken = 0;
         for number in 1_u32..1 << 15 {
             let tokens: Vec<&str> = (0..15).map(|bit| if number >> bit & 1 == 0 { "a" } else { "*" }).collect();
             let pattern = pattern(&format!("chat.{}", tokens.join(".")));
             // Eight addresses, so that together they use up all shapes.
-            if places.take(&pattern, [10, 0, 0, (number % 8) as u8].into(), &limits).is_ok() {
+            if subscriptions.reserve(&pattern, [10, 0, 0, (number % 8) as u8].into(), &limits).is_ok() {
                 *trie.entry(&pattern) = Some(());
                 taken += 1;
             }
         }
-        assert_eq!((taken, places.shapes()), (15 + limits.pattern_shapes, limits.pattern_shapes));
+        assert_eq!((taken, subscriptions.shapes()), (15 + limits.pattern_shapes, limits.pattern_shapes));
         let topic = TopicName::parse(&format!("chat.{}", ["a"; 15].join("."))).unwrap();
         let visited = trie.matches_until(&topic, |()| ControlFlow::Continue(()));
         assert!(visited <= 16 * (15 + limits.pattern_shapes), "{visited} nodes");

@@ -1,16 +1,16 @@
-//! Orders of an operator's program to the sessions of a user.
+//! Commands of an administrator's program (`/api`) to the sessions of a user.
 
 use crate::hub::PayloadKind;
 use crate::position::Offset;
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
-/// An order to a session.
+/// A command to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
+pub enum AdminCommand {
     /// Subscribes the session to a topic, even if its grants do not cover the topic. Only sessions of Centrifugo's
     /// protocol have such subscriptions.
-    Subscribe(Box<OrderedSubscription>),
+    Subscribe(Box<AdminSubscription>),
     /// Ends the session's subscription to a topic; `None`: all its subscriptions.
     Unsubscribe(Option<TopicName>),
     /// Sets the expiry of the session's credential, in Unix seconds; `None`: the credential has expired.
@@ -19,7 +19,7 @@ pub enum Order {
 
 /// A subscription that a session is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderedSubscription {
+pub struct AdminSubscription {
     /// The topic.
     pub topic: TopicName,
     /// The session's info in presence and publications of the topic, as JSON text.
@@ -33,9 +33,9 @@ pub struct OrderedSubscription {
     pub join_leave: bool,
 }
 
-/// Which sessions an order is for.
+/// The sessions that a command is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Addressee {
+pub struct UserSessions {
     /// The user whose sessions are meant.
     pub user: Box<str>,
     /// Only this session, if it is one of the user's.

@@ -17,7 +17,7 @@ const FRAMES_PER_READ: u32 = 256;
 const BYTES_PER_READ: usize = 64 << 10;
 
 /// One WebSocket.
-pub struct OverWebSocket {
+pub struct WebSocketCarrier {
     frames: FrameReader,
     rate: FrameRate,
     /// When the first frame of an unfinished message came.
@@ -46,14 +46,14 @@ impl ReadQuota {
     }
 }
 
-impl OverWebSocket {
+impl WebSocketCarrier {
     /// A connection that opens at `now`, for messages of at most `message_bytes`.
     pub fn new(message_bytes: usize, agreement: Option<&Agreement>, now: Moment) -> Self {
         Self { frames: FrameReader::new(message_bytes, agreement), rate: FrameRate::new(now), message_since: None }
     }
 }
 
-impl Carrier for OverWebSocket {
+impl Carrier for WebSocketCarrier {
     fn read<P: Protocol>(
         &mut self,
         input: &mut [u8],
@@ -61,11 +61,11 @@ impl Carrier for OverWebSocket {
         protocol: &mut P,
         context: &mut SessionContext<'_>,
     ) -> usize {
-        if !protocol.go_on(context) {
+        if !protocol.resume(context) {
             return if context.is_open() { 0 } else { input.len() };
         }
         let (mut used, mut quota) = (0, ReadQuota::default());
-        while used < input.len() && quota.has_more() && protocol.accepts_messages() && context.can_go_on() {
+        while used < input.len() && quota.has_more() && protocol.accepts_messages() && context.may_execute() {
             let (taken, received) = self.frames.read(&mut input[used..], inflater);
             used += taken;
             let begun = self.frames.take_frames();
@@ -73,14 +73,14 @@ impl Carrier for OverWebSocket {
                 Ok(None) => {}
                 Ok(Some(Received::Text(message))) => {
                     quota.count_message(message);
-                    protocol.hear(message, true, context);
+                    protocol.on_message(message, true, context);
                 }
                 Ok(Some(Received::Binary(message))) => {
                     quota.count_message(message);
-                    protocol.hear(message, false, context);
+                    protocol.on_message(message, false, context);
                 }
-                Ok(Some(control)) => act_on_control(control, context),
-                Err(violation) => break_off(&violation, P::LONGEST_MESSAGE, context),
+                Ok(Some(control)) => handle_control(control, context),
+                Err(violation) => close_for(&violation, P::LONGEST_MESSAGE, context),
             }
             quota.frames += begun;
             self.rate.take(begun, protocol.principal(), context);
@@ -101,7 +101,7 @@ impl Carrier for OverWebSocket {
 }
 
 /// Handles a control frame (RFC 6455 §5.5).
-fn act_on_control(received: Received<'_>, context: &mut SessionContext<'_>) {
+fn handle_control(received: Received<'_>, context: &mut SessionContext<'_>) {
     match received {
         Received::Ping(payload) => context.pong(payload),
         Received::Pong | Received::Text(_) | Received::Binary(_) => {}
@@ -114,7 +114,7 @@ fn act_on_control(received: Received<'_>, context: &mut SessionContext<'_>) {
 }
 
 /// Closes a session that violates RFC 6455 or sends a message longer than `limit` allows.
-fn break_off(violation: &Violation, limit: LimitKey, context: &mut SessionContext<'_>) {
+fn close_for(violation: &Violation, limit: LimitKey, context: &mut SessionContext<'_>) {
     let why = match violation.code {
         CloseCode::NotUtf8 => CloseReason::NotUtf8,
         CloseCode::MessageTooBig => CloseReason::MessageTooBig,

@@ -14,17 +14,17 @@ const PARTS: usize = 32;
 
 /// The budget of a tick.
 #[derive(Debug)]
-pub struct Endings {
+pub struct ReleaseBudget {
     left_in_tick: usize,
 }
 
-impl Default for Endings {
+impl Default for ReleaseBudget {
     fn default() -> Self {
         Self { left_in_tick: PER_TICK }
     }
 }
 
-impl Endings {
+impl ReleaseBudget {
     /// Sets the budget of a tick that begins.
     pub fn begin_tick(&mut self, outboxes: &EndedOutboxes, pacing: &Pacing, catch_up: &CatchUp) {
         let ended = outboxes.steps() + pacing.ended() + catch_up.ended();
@@ -32,11 +32,11 @@ impl Endings {
     }
 
     /// Gives up frames, held messages and cursors as far as the budget of the tick allows.
-    pub fn give_up(&mut self, outboxes: &mut EndedOutboxes, pacing: &mut Pacing, catch_up: &mut CatchUp, tally: &mut Tally) {
+    pub fn release(&mut self, outboxes: &mut EndedOutboxes, pacing: &mut Pacing, catch_up: &mut CatchUp, tally: &mut Tally) {
         let left = &mut self.left_in_tick;
-        *left -= outboxes.give_up(*left, tally);
-        *left -= pacing.give_up_ended(*left, tally);
-        *left -= catch_up.give_up_ended(*left);
+        *left -= outboxes.release(*left, tally);
+        *left -= pacing.release_ended(*left, tally);
+        *left -= catch_up.release_ended(*left);
     }
 }
 
@@ -60,10 +60,10 @@ mod tests {
             (0..TOPICS).for_each(|number| bench.publish(&format!("h.{number}")));
             (0..TOPICS).for_each(|number| bench.subscribe_with(0, &format!("h.{number}"), 1));
             let (paced, interval) = (pattern("c.*"), Some(Duration::from_secs(1)));
-            assert!(bench.context().take_place(&paced).is_ok());
+            assert!(bench.context().reserve_subscription(&paced).is_ok());
             bench.context().subscribe_pattern(&paced, interval);
             bench.context().set_interval(&paced, interval);
-            bench.context().follow_intervals();
+            bench.context().adapt_intervals();
             (0..2 * HELD).for_each(|number| bench.publish(&format!("c.{}", number % HELD)));
             (0..TOPICS).for_each(|_| bench.say(0));
             bench.flush();
@@ -78,7 +78,7 @@ mod tests {
             let mut ticks = 1;
             while state.has_ended() {
                 state.begin_tick();
-                state.give_up_ended();
+                state.release_ended();
                 ticks += 1;
             }
             assert!(((2 * TOPICS + HELD) / PER_TICK..10).contains(&ticks), "{ticks} ticks");

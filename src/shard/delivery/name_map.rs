@@ -12,19 +12,19 @@ use crate::topic_name::TopicName;
 const PIECES: usize = 256;
 
 /// A map from topic names to values that grows one piece at a time.
-pub struct ByName<V> {
+pub struct NameMap<V> {
     pieces: Box<[HashMap<TopicName, V>]>,
     /// Selects the piece of a name. The pieces have hashers of their own.
     hasher: RandomState,
 }
 
-impl<V> Default for ByName<V> {
+impl<V> Default for NameMap<V> {
     fn default() -> Self {
         Self { pieces: (0..PIECES).map(|_| HashMap::default()).collect(), hasher: RandomState::default() }
     }
 }
 
-impl<V> ByName<V> {
+impl<V> NameMap<V> {
     /// The value of `name`.
     pub fn get(&self, name: &TopicName) -> Option<&V> {
         self.pieces[self.piece_of(name)].get(name)
@@ -61,7 +61,7 @@ mod tests {
     /// table, the name after 57,344 moved all of them, which took its shard 10 ms.)
     #[test]
     fn adding_a_name_moves_few_others() {
-        let mut map = ByName::<usize>::default();
+        let mut map = NameMap::<usize>::default();
         let names: Vec<TopicName> = (0..100_000).map(|number| TopicName::parse(&format!("chat.s.t{number}")).unwrap()).collect();
         let mut most_moved = 0;
         for (number, name) in names.iter().enumerate() {

@@ -1,32 +1,28 @@
-//! Operators' orders and reloads for native sessions. The gateway does not subscribe native sessions by order.
+//! Administrators' commands and reloads in native sessions. An administrator can't subscribe a native session.
 
 use crate::codes::{CloseCode, ErrorCode};
 use crate::metrics::CloseReason;
 use crate::session::principal::Principal;
 use crate::session::rejected::reject;
-use crate::shard::{Order, SessionContext};
+use crate::shard::{AdminCommand, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
 
-/// Executes `order`; `false`: the order had no effect.
-pub fn execute(order: &Order, principal: &mut Principal, context: &mut SessionContext<'_>) -> bool {
-    match order {
-        Order::Unsubscribe(topic) => unsubscribe(topic.as_ref(), context),
-        Order::Expire(Some(expires)) => principal.expire_at(*expires),
-        Order::Expire(None) => {
+/// Executes `command`; `false`: the command had no effect.
+pub fn execute(command: &AdminCommand, principal: &mut Principal, context: &mut SessionContext<'_>) -> bool {
+    match command {
+        AdminCommand::Unsubscribe(topic) => unsubscribe(topic.as_ref(), context),
+        AdminCommand::Expire(Some(expires)) => principal.expire_at(*expires),
+        AdminCommand::Expire(None) => {
             context.close(CloseCode::TokenExpired, "an operator has let the token expire", CloseReason::TokenExpired);
             true
         }
-        Order::Subscribe(_) => false,
+        AdminCommand::Subscribe(_) => false,
     }
 }
 
 /// Ends the subscription to `topic`, or all subscriptions, and names them in an error. Returns whether there was one.
 fn unsubscribe(topic: Option<&TopicName>, context: &mut SessionContext<'_>) -> bool {
-    let mut ended = context.subscriptions();
-    if let Some(topic) = topic {
-        let wanted = Pattern::from(topic.clone());
-        ended.retain(|pattern| *pattern == wanted);
-    }
+    let ended = context.subscriptions_to(topic);
     if ended.is_empty() {
         return false;
     }
