@@ -57,13 +57,13 @@ pub struct Arguments {
     #[arg(long, value_name = "N", conflicts_with_all = ["rate", "burst"])]
     pub ahead: Option<u32>,
     /// Seconds of the measurement
-    #[arg(long, short, value_name = "SECONDS")]
+    #[arg(long, short, value_name = "SECONDS", value_parser = seconds)]
     pub duration: Option<f64>,
     /// Seconds in which the load rises evenly to its rate, before the warm-up
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, conflicts_with = "ahead")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value_t = 0.0, conflicts_with = "ahead")]
     pub ramp: f64,
     /// Seconds of load before the measurement
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value_t = 1.0)]
     pub warmup: f64,
     /// Bytes of a payload
     #[arg(long, short, value_name = "BYTES")]
@@ -120,6 +120,32 @@ impl Arguments {
         match self.target {
             Some(preset) if self.url.is_empty() => preset.server(&belfry, &self.peers),
             _ => Ok(belfry),
+        }
+    }
+}
+
+/// Reads a time in seconds, which may have a unit.
+fn seconds(text: &str) -> Result<f64, String> {
+    let (number, factor) = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3_600.0)]
+        .into_iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))
+        .unwrap_or((text, 1.0));
+    let read = number.parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
+    read.map(|seconds| seconds * factor).ok_or_else(|| "not a time; write seconds or a unit, as in 10, 10s or 2m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bug: `--duration 3s` was "invalid float literal", while `--expect` wants units.
+    #[test]
+    fn seconds_may_have_a_unit() {
+        for (text, expected) in [("3", 3.0), ("0.5", 0.5), ("3s", 3.0), ("500ms", 0.5), ("2m", 120.0), ("1h", 3_600.0)] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for text in ["", "s", "-1", "-1s", "soon", "inf", "NaN", "3 parsecs"] {
+            assert!(seconds(text).is_err_and(|told| told.contains("10s")), "{text}");
         }
     }
 }
