@@ -110,19 +110,24 @@ fn open_csv(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem>
     Ok(Source::Csv { rows, header: Header { names, keys } })
 }
 
-/// Opens a JSON Lines file, and looks for the columns in its first line. A bad first line is skipped later, as any
-/// other.
+/// Opens a JSON Lines file, and looks for the columns in its first line. A bad first line is skipped later, as any other,
+/// unless it shows that the file has other line ends.
 fn open_json_lines(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem> {
     let open = || File::open(&settings.file).map(|file| Lines::new(BufReader::new(file)));
     let mut lines = open().map_err(|error| unreadable(settings, &error))?;
     let Some(first) = lines.next().map_err(|error| unreadable(settings, &error))? else {
         return Err(Problem(format!("feed.replay.file: {} has no line that is a message", settings.file.display())));
     };
-    if let Ok(text) = first.text
-        && let Ok(fields) = fields(text)
-        && !fields.is_empty()
-    {
-        check_columns(&fields.into_keys().collect::<Vec<_>>(), settings, topic)?;
+    if let Ok(text) = first.text {
+        match fields(text) {
+            Ok(fields) if fields.is_empty() => {}
+            Ok(fields) => check_columns(&fields.into_keys().collect::<Vec<_>>(), settings, topic)?,
+            // With such line ends the whole file is one bad record.
+            Err(reason) if text.contains('\r') => {
+                return Err(Problem(format!("feed.replay.file: {}, line {}: {reason}", settings.file.display(), first.number)));
+            }
+            Err(_) => {}
+        }
     }
     open().map(Source::JsonLines).map_err(|error| unreadable(settings, &error))
 }
@@ -254,8 +259,9 @@ mod tests {
     #[test]
     fn carriage_returns_as_line_ends() {
         assert_eq!(read("t.csv", "time,symbol\r1,A\r2,B\r").iter().filter(|tick| tick.is_ok()).count(), 2);
-        let bad = read("t.jsonl", "{\"time\":1,\"symbol\":\"A\"}\r{\"time\":2,\"symbol\":\"A\"}\r");
-        assert!(bad[0].as_ref().unwrap_err().reason.contains("lines end with LF or CR LF"), "{bad:?}");
+        // The bug: `check` found nothing wrong with it.
+        let told = problem("t.jsonl", "{\"time\":1,\"symbol\":\"A\"}\r{\"time\":2,\"symbol\":\"A\"}\r", |_| {});
+        assert!(told.contains("t.jsonl, line 1") && told.contains("lines end with LF or CR LF"), "{told}");
     }
 
     #[test]
