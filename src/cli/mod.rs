@@ -60,10 +60,19 @@ pub fn run() -> ExitCode {
     match run_command() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell::tell(format_args!("{error:#}"));
+            tell::tell(told_once(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes. A cause that an earlier text repeats is left out.
+fn told_once(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.contains(&cause) {
+        _ if told.is_empty() => cause,
+        true => told,
+        false => format!("{told}: {cause}"),
+    })
 }
 
 fn run_command() -> anyhow::Result<()> {
@@ -190,6 +199,13 @@ mod tests {
             let told = with_tip(parse(line).unwrap_err()).to_string();
             assert!(told.contains("tip: ") && told.contains(tip), "{told}");
         }
+    }
+
+    /// The bug: an error of NATS repeated its cause three times.
+    #[test]
+    fn causes_that_are_repeated_are_told_once() {
+        let cause = anyhow::anyhow!("refused").context("IO error: refused").context("can't connect: IO error: refused; is it there?");
+        assert_eq!(told_once(&cause.context("no cluster")), "no cluster: can't connect: IO error: refused; is it there?");
     }
 
     /// Each subcommand's help ends with an example.
