@@ -285,6 +285,19 @@ fn messages_name_their_topic_and_bytes_are_marked() {
     assert_eq!(raw.stdout, [0xff, 0x00, b'\n']);
 }
 
+/// The bug: at a plain WebSocket `pub` waited 30 s for a welcome, and `sub` for ever.
+#[test]
+fn another_websocket_of_the_gateway_is_told() {
+    let gateway = Gateway::start("127.0.0.1:0", &[]);
+    for path in ["/raw/chat.a", "/echo"] {
+        let url = format!("ws://{}{path}", gateway.address);
+        for arguments in [&["pub", "chat.a", "1", "--url", &url][..], &["sub", "chat.a", "--url", &url]] {
+            let output = run(arguments);
+            assert!(output.status.code() == Some(1) && text(&output.stderr).contains("is the path /ws?"), "{output:?}");
+        }
+    }
+}
+
 /// The environment names the gateway, as HOST:PORT too, and an empty token is none.
 #[test]
 fn the_environment_names_the_gateway() {

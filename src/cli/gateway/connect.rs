@@ -23,6 +23,8 @@ use super::endpoint::Endpoint;
 use super::websocket::{Stream, WebSocket};
 use crate::frame::accept_key;
 
+/// The subprotocol of the native dialect.
+const NATIVE: &str = "belfry.json.v1";
 /// From the first packet to the end of the answer's head.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The largest answer over HTTP, in bytes.
@@ -64,7 +66,7 @@ impl Gateway {
             .header(CONNECTION, "Upgrade")
             .header(UPGRADE, "websocket")
             .header(SEC_WEBSOCKET_VERSION, "13")
-            .header(SEC_WEBSOCKET_PROTOCOL, "belfry.json.v1")
+            .header(SEC_WEBSOCKET_PROTOCOL, NATIVE)
             .header(SEC_WEBSOCKET_KEY, &key);
         let response = self.send(request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -76,6 +78,10 @@ impl Gateway {
                 "{} did not answer this upgrade (Sec-WebSocket-Accept is wrong); is a cache in between?",
                 self.endpoint
             )));
+        }
+        // Other paths are WebSockets too, which would never send a `welcome`.
+        if response.headers().get(SEC_WEBSOCKET_PROTOCOL).is_none_or(|spoken| spoken != NATIVE) {
+            return Err(ConnectError::Refused(anyhow!("{} is no WebSocket with commands; is the path /ws?", self.endpoint)));
         }
         let broken = |error: &dyn std::fmt::Display| ConnectError::Unreachable(anyhow!("{} broke off the upgrade: {error}", self.endpoint));
         let upgraded = hyper::upgrade::on(response).await.map_err(|error| broken(&error))?;
