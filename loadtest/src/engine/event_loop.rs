@@ -200,9 +200,9 @@ impl EventLoop {
                 return self.flush(index);
             }
             session.phase = Phase::Upgrading;
-            let topics = self.ledger.names(&session.topics);
+            let (topics, since) = (self.ledger.names(&session.topics), self.ledger.since(session));
             let target = &self.targets[session.roaming.home()];
-            session.outgoing = sockets::upgrade_request(target, session.dialect, &topics);
+            session.outgoing = sockets::upgrade_request(target, session.dialect, &topics, &since);
         }
         self.flush(index);
     }

@@ -97,6 +97,12 @@ impl Ledger {
         topics.iter().map(|topic| self.topics[*topic as usize].name.as_str()).collect()
     }
 
+    /// The name, epoch and newest offset of each topic of a session that resumes; otherwise none.
+    pub(super) fn since(&self, session: &Session) -> Vec<(&str, &str, u64)> {
+        let topics = session.topics.iter().filter(|_| session.resumes).map(|topic| &self.topics[*topic as usize]);
+        topics.zip(&session.offsets).map(|(topic, offset)| (topic.name.as_str(), topic.epoch.as_str(), *offset)).collect()
+    }
+
     /// Prepares a session for a connection: it gets new tracks, unless it resumes.
     pub(super) fn prepare(&self, session: &mut Session) {
         if session.resumes {
@@ -133,11 +139,20 @@ impl Ledger {
 
     /// Notes an acknowledgement of the session or of one subscription. The last one completes the subscribe.
     pub(super) fn acknowledge(&mut self, session: &mut Session) {
-        session.acknowledged += 1;
-        // One acknowledgement is for the session itself.
-        if session.phase == Phase::Subscribing && session.acknowledged > session.topics.len() {
+        if session.joins.acknowledge(session.topics.len()) {
             self.subscribed(session, &[]);
         }
+    }
+
+    /// Notes the answer to the subscribe with this `id`, unless the session has replaced that by another.
+    pub(super) fn joined(&mut self, session: &mut Session, id: u64, position: Option<(String, u64)>, recovered: Option<bool>) {
+        let Some(topic) = session.joins.place(id).and_then(|at| session.topics.get(at)) else { return };
+        if let Some((epoch, offset)) = position {
+            let topic = self.topics[*topic as usize].name.clone();
+            let recovered = recovered.filter(|_| session.resumes);
+            self.note_position(session, &SubscribedTopic { topic, epoch, offset, recovered });
+        }
+        self.acknowledge(session);
     }
 
     fn start_expecting(&mut self, session: &mut Session) {
@@ -248,8 +263,8 @@ impl Ledger {
         }
         self.stop_expecting(session);
         // A Close with a code counts even before the session was subscribed.
-        if closed && (session.phase == Phase::Open || session.close_code.is_some()) {
-            *self.counts.findings.closes.entry(session.close_code.unwrap_or(1006)).or_default() += 1;
+        if closed && (session.phase == Phase::Open || session.ending.code().is_some()) {
+            *self.counts.findings.closes.entry(session.ending.code().unwrap_or(1006)).or_default() += 1;
         }
     }
 
@@ -260,8 +275,10 @@ impl Ledger {
         dialect.push_unsubscribe(&mut session.outgoing, &self.names(&session.topics));
         session.tracks = self.tracks(&topics);
         session.offsets = vec![0; topics.len()].into_boxed_slice();
+        session.joins.replace(session.topics.len());
+        session.resumes = false;
         session.topics = topics.into_boxed_slice();
-        dialect.push_subscribe(&mut session.outgoing, &self.names(&session.topics), &[]);
+        dialect.push_subscribe(&mut session.outgoing, &self.names(&session.topics), &[], session.joins.first_id());
     }
 
     /// Checks a message that arrived at `session`, with its payload at `payload` in `frame`.

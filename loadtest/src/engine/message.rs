@@ -19,14 +19,23 @@ pub(super) fn measured(session: &mut Session, ledger: &mut Ledger, text: &[u8], 
 fn plain(session: &mut Session, ledger: &mut Ledger, frame: &[u8], now: u64) {
     let bytes = ledger.stamper.bytes();
     let mut from = 0;
+    // The reply to a subscribe comes before the messages of its topic.
+    let mixes = session.dialect.mixes_replies_with_messages();
+    if mixes {
+        replies(session, ledger, frame);
+    }
     while let Some(start) = session.dialect.find_payload(frame, from, bytes) {
         let end = (start + bytes).min(frame.len());
         ledger.deliver(session, frame, start..end, now);
         from = end;
     }
-    if from == 0 || session.dialect.mixes_replies_with_messages() {
-        session.dialect.replies(frame).for_each(|part| reply(session, ledger, part));
+    if from == 0 && !mixes {
+        replies(session, ledger, frame);
     }
+}
+
+fn replies(session: &mut Session, ledger: &mut Ledger, frame: &[u8]) {
+    session.dialect.replies(frame).for_each(|part| reply(session, ledger, part));
 }
 
 fn reply(session: &mut Session, ledger: &mut Ledger, part: &[u8]) {
@@ -38,13 +47,18 @@ fn reply(session: &mut Session, ledger: &mut Ledger, part: &[u8]) {
                 ledger.excuse(session, &topic, begins_anew);
             }
         }
-        Reply::Draining => ledger.counts.findings.draining += 1,
+        Reply::Draining => {
+            session.ending.announce_drain();
+            ledger.counts.findings.draining += 1;
+        }
         Reply::Published { id } => ledger.answer(id, Answer::Acknowledged),
         Reply::Error { id, code, message } => {
             id.into_iter().for_each(|id| ledger.answer(id, Answer::Refused));
             ledger.counts.findings.error(code, message);
         }
         Reply::Acknowledged => ledger.acknowledge(session),
+        Reply::Joined { id, position, recovered } => ledger.joined(session, id, position, recovered),
+        Reply::Ending(code) => session.ending.close(code),
         Reply::Ping(answer) => push_masked(&mut session.outgoing, session.dialect.opcode(), answer),
         Reply::Other if session.dialect.sends_other_events() => {}
         Reply::Other => ledger.counts.findings.foreign += 1,

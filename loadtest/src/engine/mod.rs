@@ -5,8 +5,10 @@
 
 mod answers;
 mod compression;
+mod ending;
 mod event_loop;
 mod findings;
+mod joins;
 mod ledger;
 mod load;
 mod message;

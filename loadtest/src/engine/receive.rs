@@ -50,6 +50,9 @@ fn walk(session: &mut Session, ledger: &mut Ledger, bytes: &[u8], now: u64) -> (
     }
     if session.dialect.is_stream() {
         let (chunks, ended) = stream::take(session, ledger, &bytes[taken..], now);
+        if ended {
+            session.ending.end_stream(session.dialect.drain_code());
+        }
         let opened = was_pending && session.phase == Phase::Open;
         let otherwise = if opened { Progress::Opened } else { Progress::Nothing };
         return (taken + chunks, if ended { Progress::Ended } else { otherwise });
@@ -110,11 +113,9 @@ fn open(session: &mut Session, ledger: &mut Ledger, bytes: &[u8]) -> Opening {
         ledger.subscribed(session, &[]);
         return Opening::Open(head_bytes);
     }
-    let names = ledger.names(&session.topics);
-    let positions = session.topics.iter().zip(&session.offsets).map(|(topic, offset)| (&ledger.topics[*topic as usize], *offset));
-    let since: Vec<_> = positions.map(|(topic, offset)| (topic.name.as_str(), topic.epoch.as_str(), offset)).collect();
-    let since = if session.resumes { &since[..] } else { &[] };
-    session.dialect.push_subscribe(&mut session.outgoing, &names, since);
+    let (names, since) = (ledger.names(&session.topics), ledger.since(session));
+    session.dialect.push_connect(&mut session.outgoing);
+    session.dialect.push_subscribe(&mut session.outgoing, &names, &since, session.joins.first_id());
     Opening::Open(head_bytes)
 }
 
@@ -132,7 +133,7 @@ fn frame(session: &mut Session, ledger: &mut Ledger, head: Head, payload: &[u8],
         Opcode::Ping => push_masked(&mut session.outgoing, Opcode::Pong, payload),
         Opcode::Pong => {}
         Opcode::Close => {
-            session.close_code = Some(match payload {
+            session.ending.close(match payload {
                 [high, low, ..] => u16::from_be_bytes([*high, *low]),
                 _ => 1005,
             });

@@ -3,6 +3,8 @@
 use std::io;
 
 use super::compression::Compression;
+use super::ending::Ending;
+use super::joins::Joins;
 use super::poll::Interest;
 use super::roaming::Roaming;
 use super::transport::Transport;
@@ -34,8 +36,8 @@ pub(super) struct Session {
     pub(super) posts: bool,
     /// The lines of its next HTTP request.
     pub(super) batch: Vec<u8>,
-    /// The number of acknowledgements, if the server sends one for each subscription.
-    pub(super) acknowledged: usize,
+    /// The acknowledgements, if the server sends one for each subscription.
+    pub(super) joins: Joins,
     /// Its interest in the poll.
     pub(super) interest: Interest,
     pub(super) compression: Compression,
@@ -46,8 +48,8 @@ pub(super) struct Session {
     pub(super) roaming: Roaming,
     /// Whether it was subscribed before and resumes.
     pub(super) resumes: bool,
-    /// The code of the Close it received.
-    pub(super) close_code: Option<u16>,
+    /// What the server said about the end of the connection.
+    pub(super) ending: Ending,
     /// The beginning of an incomplete frame.
     pub(super) rest: Vec<u8>,
     /// The fragments of a message so far.
@@ -70,14 +72,14 @@ impl Session {
             dialect,
             posts: false,
             batch: Vec::new(),
-            acknowledged: 0,
+            joins: Joins::NONE,
             interest: Interest::ReadWrite,
             compression: Compression::offering(offer),
             expects_deliveries: false,
             timed: true,
             roaming: Roaming::at(home),
             resumes: false,
-            close_code: None,
+            ending: Ending::default(),
             rest: Vec::new(),
             fragments: Vec::new(),
             outgoing: Vec::new(),
@@ -93,8 +95,8 @@ impl Session {
         self.transport = Some(transport);
         self.phase = Phase::Connecting;
         self.interest = Interest::ReadWrite;
-        self.acknowledged = 0;
-        self.close_code = None;
+        self.joins = Joins::NONE;
+        self.ending = Ending::default();
     }
 
     /// Drops the connection.

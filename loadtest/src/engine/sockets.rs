@@ -162,9 +162,10 @@ fn open(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> 
     }
 }
 
-/// The request of a session that takes `topics`: an upgrade, or that of a stream.
-pub(super) fn upgrade_request(target: &Target, dialect: Dialect, topics: &[&str]) -> Vec<u8> {
-    let (path, token) = (dialect.path(&target.path, topics), target.token.as_deref());
+/// The request of a session that takes `topics`: an upgrade, or that of a stream, which resumes from the positions in
+/// `since`.
+pub(super) fn upgrade_request(target: &Target, dialect: Dialect, topics: &[&str], since: &[(&str, &str, u64)]) -> Vec<u8> {
+    let (path, token) = (dialect.path(&target.path, topics, since), target.token.as_deref());
     if dialect.is_stream() {
         return http_stream::request(&target.host, &path, token);
     }

@@ -170,14 +170,12 @@ impl Settings {
     /// Checks that the scenario can run in this dialect.
     pub fn fits(&self) -> anyhow::Result<()> {
         let (scenario, dialect) = (self.scenario.name(), self.dialect.name());
-        let needs_json = matches!(self.scenario, Scenario::Storm | Scenario::Churn | Scenario::Failover);
-        ensure!(!needs_json || self.dialect == Dialect::Json, "{scenario} needs --dialect json, not {dialect}");
-        let ends_so = match self.scenario {
-            Scenario::Drain => !self.dialect.is_stream() && !self.dialect.is_centrifugo(),
-            Scenario::Slow => !self.dialect.is_stream(),
-            _ => true,
-        };
-        ensure!(ends_so, "{scenario} looks for codes by which sessions are closed, and {dialect} has others or none");
+        let resumes = self.scenario != Scenario::Storm || self.dialect.resumes();
+        ensure!(resumes, "in {scenario} sessions resume from their last messages, and {dialect} has no positions to resume from");
+        let changes = self.scenario != Scenario::Churn || self.dialect.changes_topics();
+        ensure!(changes, "in {scenario} sessions change their topics, and those of {dialect} keep the topics of their URL");
+        let fails_over = self.scenario != Scenario::Failover || self.dialect == Dialect::Json;
+        ensure!(fails_over, "{scenario} compares what gateways of a cluster say in the native dialect: it needs --dialect json");
         ensure!(
             self.scenario != Scenario::Chat || !self.dialect.is_stream(),
             "in chat every session publishes, and {dialect} only listens"

@@ -4,7 +4,6 @@ use super::bench::{Bench, CONNECT_PATIENCE};
 use super::halves::compare_halves;
 use crate::plan::Server;
 use crate::report::Report;
-use crate::wire::Dialect;
 
 /// One subscriber in this many stops reading.
 const STALLED_SHARE: usize = 10;
@@ -34,7 +33,7 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
 
 /// Whether stalled sessions reconnect, because their dialect can resume.
 fn comes_back(bench: &Bench) -> bool {
-    bench.settings.dialect == Dialect::Json
+    bench.settings.dialect.resumes() && bench.settings.is_belfry()
 }
 
 /// Stalls sessions for half of the time, then reconnects them.

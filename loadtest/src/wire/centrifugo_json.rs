@@ -8,13 +8,28 @@ use serde_json::Value;
 
 use super::reply::Reply;
 
-/// The commands that open a session with `topics`. Each is acknowledged by its own reply.
-pub(super) fn subscribe(topics: &[&str]) -> String {
-    let mut text = "{\"id\":1,\"connect\":{}}".to_owned();
-    for topic in topics {
-        let _ = write!(text, "\n{{\"id\":2,\"subscribe\":{{\"channel\":\"{topic}\"}}}}");
+/// The command that opens a session.
+pub(super) const CONNECT: &str = "{\"id\":1,\"connect\":{}}";
+
+/// The commands that subscribe to `topics`, with ids from `first_id` on. Each is acknowledged by its own reply. A topic
+/// resumes from its position in `since`, which has either all topics or none.
+pub(super) fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: u64) -> String {
+    let mut text = String::new();
+    for (id, (at, topic)) in (first_id..).zip(topics.iter().enumerate()) {
+        let before = if at == 0 { "" } else { "\n" };
+        let _ = write!(text, "{before}{{\"id\":{id},\"subscribe\":{{\"channel\":\"{topic}\"");
+        if let Some((_, epoch, offset)) = since.get(at).filter(|(_, epoch, _)| !epoch.is_empty()) {
+            let _ = write!(text, ",\"recover\":true,\"epoch\":\"{epoch}\",\"offset\":{offset}");
+        }
+        text.push_str("}}");
     }
     text
+}
+
+/// An unsubscribe from `topics`.
+pub(super) fn unsubscribe(topics: &[&str]) -> String {
+    let commands: Vec<String> = topics.iter().map(|topic| format!("{{\"id\":1,\"unsubscribe\":{{\"channel\":\"{topic}\"}}}}")).collect();
+    commands.join("\n")
 }
 
 /// A publish of `payload`.
@@ -50,8 +65,16 @@ pub(super) fn reply(line: &[u8]) -> Reply {
         failure(error, "message")
     } else if let Some(end) = said.get("disconnect") {
         failure(end, "reason")
-    } else if said.get("connect").is_some() || said.get("subscribe").is_some() {
+    } else if said.get("connect").is_some() {
         Reply::Acknowledged
+    } else if let Some(begun) = said.get("subscribe") {
+        let is = |key: &str| begun[key].as_bool().unwrap_or(false);
+        let epoch = begun["epoch"].as_str().filter(|epoch| !epoch.is_empty());
+        Reply::Joined {
+            id: said["id"].as_u64().unwrap_or(0),
+            position: epoch.map(|epoch| (epoch.to_owned(), begun["offset"].as_u64().unwrap_or(0))),
+            recovered: is("was_recovering").then(|| is("recovered")),
+        }
     } else {
         Reply::Other
     }
@@ -125,11 +148,15 @@ mod tests {
 
     #[test]
     fn each_line_of_a_subscribe_is_a_command() {
-        let text = subscribe(&["a.b", "c"]);
-        let commands: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert!(commands[0]["connect"].is_object());
-        assert_eq!(commands[2]["subscribe"]["channel"], "c");
-        assert_eq!(commands.len(), 3);
+        let read = |text: &str| -> Vec<Value> { text.lines().map(|line| serde_json::from_str(line).unwrap()).collect() };
+        assert!(read(CONNECT)[0]["connect"].is_object());
+        let commands = read(&subscribe(&["a.b", "c"], &[], 2));
+        assert_eq!((&commands[1]["subscribe"]["channel"], &commands[1]["id"], commands.len()), (&"c".into(), &3.into(), 2));
+        assert_eq!(commands[1]["subscribe"]["recover"], Value::Null);
+        let resumed = read(&subscribe(&["a.b", "c"], &[("a.b", "k3f9x2", 3), ("c", "", 0)], 2));
+        assert_eq!((&resumed[0]["subscribe"]["epoch"], &resumed[0]["subscribe"]["offset"]), (&"k3f9x2".into(), &3.into()));
+        assert_eq!(resumed[1]["subscribe"]["recover"], Value::Null);
+        assert_eq!(read(&unsubscribe(&["a.b", "c"]))[1]["unsubscribe"]["channel"], "c");
     }
 
     #[test]
@@ -144,6 +171,10 @@ mod tests {
         let frame = b"{\"id\":1,\"connect\":{\"client\":\"x\"}}\n{\"push\":{\"channel\":\"a\",\"pub\":{\"data\":1}}}\n{}\n{\"id\":3,\"publish\":{}}\n";
         let all: Vec<Reply> = super::replies(frame).map(super::reply).collect();
         assert_eq!(all, [Reply::Acknowledged, Reply::Ping(b"{}"), Reply::Other]);
+        let joined = |position, recovered| Reply::Joined { id: 2, position, recovered };
+        assert_eq!(super::reply(b"{\"id\":2,\"subscribe\":{}}"), joined(None, None));
+        let begun = br#"{"id":2,"subscribe":{"recoverable":true,"epoch":"k3f9x2","recovered":true,"offset":7,"was_recovering":true}}"#;
+        assert_eq!(super::reply(begun), joined(Some(("k3f9x2".to_owned(), 7)), Some(true)));
         let error = super::reply(b"{\"id\":2,\"error\":{\"code\":103,\"message\":\"permission denied\"}}");
         assert_eq!(error, Reply::Error { id: None, code: "centrifugo 103".to_owned(), message: "permission denied".to_owned() });
     }

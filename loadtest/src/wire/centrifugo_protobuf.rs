@@ -7,11 +7,31 @@ use super::reply::Reply;
 /// An empty message, which is a ping and also the pong.
 const EMPTY: &[u8] = &[0];
 
-/// The commands that open a session with `topics`. Each is acknowledged by its own reply.
-pub(super) fn subscribe(topics: &[&str]) -> Vec<u8> {
+/// The command that opens a session.
+pub(super) fn connect() -> Vec<u8> {
     let mut out = Vec::new();
     command(&mut out, 1, 4, &[]);
-    topics.iter().for_each(|topic| command(&mut out, 2, 5, &field(1, topic.as_bytes())));
+    out
+}
+
+/// The commands that subscribe to `topics`, with ids from `first_id` on. Each is acknowledged by its own reply. A topic
+/// resumes from its position in `since`, which has either all topics or none.
+pub(super) fn subscribe(topics: &[&str], since: &[(&str, &str, u64)], first_id: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (id, (at, topic)) in (first_id..).zip(topics.iter().enumerate()) {
+        let mut request = field(1, topic.as_bytes());
+        if let Some((_, epoch, offset)) = since.get(at).filter(|(_, epoch, _)| !epoch.is_empty()) {
+            request.extend([number(3, 1), field(6, epoch.as_bytes()), number(7, *offset)].concat());
+        }
+        command(&mut out, id, 5, &request);
+    }
+    out
+}
+
+/// An unsubscribe from `topics`.
+pub(super) fn unsubscribe(topics: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    topics.iter().for_each(|topic| command(&mut out, 1, 6, &field(1, topic.as_bytes())));
     out
 }
 
@@ -37,7 +57,18 @@ pub(super) fn reply(message: &[u8]) -> Reply {
         let words = of_kind(error, 2).map(|words| String::from_utf8_lossy(words).into_owned());
         return Reply::Error { id: None, code: format!("centrifugo {}", code.unwrap_or(0)), message: words.unwrap_or_default() };
     }
-    if of_kind(message, 5).or_else(|| of_kind(message, 6)).is_some() { Reply::Acknowledged } else { Reply::Other }
+    match (of_kind(message, 5), of_kind(message, 6)) {
+        (Some(_), _) => Reply::Acknowledged,
+        (None, Some(begun)) => {
+            let epoch = of_kind(begun, 6).filter(|epoch| !epoch.is_empty());
+            Reply::Joined {
+                id: number_of(message, 1),
+                position: epoch.map(|epoch| (String::from_utf8_lossy(epoch).into_owned(), number_of(begun, 9))),
+                recovered: (number_of(begun, 12) != 0).then(|| number_of(begun, 8) != 0),
+            }
+        }
+        (None, None) => Reply::Other,
+    }
 }
 
 /// Whether the push around the payload at `payload` belongs to `topic`, and its lengths are consistent.
@@ -107,6 +138,11 @@ fn of_kind(message: &[u8], wanted: u32) -> Option<&[u8]> {
     })
 }
 
+/// The number in the field `wanted` of a message; 0 if it is not set.
+fn number_of(message: &[u8], wanted: u32) -> u64 {
+    Fields(message).find_map(|(number, value)| (number == wanted).then_some(value.number())).unwrap_or(0)
+}
+
 /// The bytes of the field `wanted` of a message with exactly this field.
 fn only(message: &[u8], wanted: u32) -> Option<&[u8]> {
     let bytes = of_kind(message, wanted)?;
@@ -151,20 +187,26 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-fn command(out: &mut Vec<u8>, id: u8, payload: u32, content: &[u8]) {
-    let command = [&[1 << 3, id][..], &field(payload, content)].concat();
-    push_varint(out, command.len());
+fn command(out: &mut Vec<u8>, id: u64, payload: u32, content: &[u8]) {
+    let command = [number(1, id), field(payload, content)].concat();
+    push_varint(out, command.len() as u64);
     out.extend_from_slice(&command);
+}
+
+fn number(number: u32, value: u64) -> Vec<u8> {
+    let mut field = vec![(number << 3) as u8];
+    push_varint(&mut field, value);
+    field
 }
 
 fn field(number: u32, content: &[u8]) -> Vec<u8> {
     let mut field = vec![(number << 3 | 2) as u8];
-    push_varint(&mut field, content.len());
+    push_varint(&mut field, content.len() as u64);
     field.extend_from_slice(content);
     field
 }
 
-fn push_varint(out: &mut Vec<u8>, mut value: usize) {
+fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -178,7 +220,7 @@ mod tests {
 
     fn behind(message: Vec<u8>) -> Vec<u8> {
         let mut out = Vec::new();
-        push_varint(&mut out, message.len());
+        push_varint(&mut out, message.len() as u64);
         [out, message].concat()
     }
 
@@ -190,7 +232,11 @@ mod tests {
     /// The bytes that the SDKs send (`codec-commands.json` of Centrifugo's vectors).
     #[test]
     fn commands_are_what_an_sdk_sends() {
-        assert_eq!(subscribe(&["ch"]), b"\x04\x08\x01\x22\x00\x08\x08\x02\x2a\x04\x0a\x02ch");
+        assert_eq!(connect(), b"\x04\x08\x01\x22\x00");
+        assert_eq!(subscribe(&["ch"], &[], 2), b"\x08\x08\x02\x2a\x04\x0a\x02ch");
+        let resumed = subscribe(&["ch"], &[("ch", "k3f9x2", 300)], 200);
+        assert_eq!(resumed, b"\x16\x08\xc8\x01\x2a\x11\x0a\x02ch\x18\x01\x32\x06k3f9x2\x38\xac\x02");
+        assert_eq!(unsubscribe(&["a"]), b"\x07\x08\x01\x32\x03\x0a\x01a");
         assert_eq!(publish("ch", b"1"), b"\x0b\x08\x03\x3a\x07\x0a\x02ch\x12\x011");
     }
 
@@ -201,12 +247,14 @@ mod tests {
             push("a", b"{}", 1),
             EMPTY.to_vec(),
             behind([&[1 << 3, 3][..], &field(8, &[])].concat()),
+            behind([number(1, 2), field(6, &[field(6, b"k3f9x2"), number(8, 1), number(9, 7), number(12, 1)].concat())].concat()),
             behind([&[1 << 3, 2][..], &field(2, &[&[1 << 3, 103][..], &field(2, b"no")].concat())].concat()),
         ]
         .concat();
         let all: Vec<Reply> = replies(&frame).map(reply).collect();
         let error = Reply::Error { id: None, code: "centrifugo 103".to_owned(), message: "no".to_owned() };
-        assert_eq!(all, [Reply::Acknowledged, Reply::Ping(EMPTY), Reply::Other, error]);
+        let joined = Reply::Joined { id: 2, position: Some(("k3f9x2".to_owned(), 7)), recovered: Some(true) };
+        assert_eq!(all, [Reply::Acknowledged, Reply::Ping(EMPTY), Reply::Other, joined, error]);
     }
 
     #[test]

@@ -43,13 +43,20 @@ impl Dialect {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// The request target of a session with `topics`; `path` is that of the URL.
-    pub fn path(self, path: &str, topics: &[&str]) -> String {
+    /// The request target of a session with `topics`, which resumes from the positions in `since` if it is a stream; `path`
+    /// is that of the URL.
+    pub fn path(self, path: &str, topics: &[&str], since: &[(&str, &str, u64)]) -> String {
+        if self.is_stream() {
+            let name = if self == Self::Sse { "sse" } else { "stream" };
+            let place =
+                |(_, epoch, offset): &(&str, &str, u64)| if epoch.is_empty() { "-".to_owned() } else { format!("{epoch}:{offset}") };
+            let places: Vec<String> = since.iter().map(place).collect();
+            let id = if places.is_empty() { String::new() } else { format!("&last_event_id={}", places.join(",")) };
+            return format!("/{name}?topics={}{id}", topics.join(","));
+        }
         match (self, topics) {
             // With `echo`, all members of a chat receive the same messages.
             (Self::Raw, [topic, ..]) => format!("/raw/{topic}?echo=true"),
-            (Self::Sse, topics) => format!("/sse?topics={}", topics.join(",")),
-            (Self::Stream, topics) => format!("/stream?topics={}", topics.join(",")),
             (Self::Nchan, topics) => format!("/sub/{}", topics.join(",")),
             _ => path.to_owned(),
         }
@@ -72,6 +79,27 @@ impl Dialect {
     /// Whether it is Centrifugo's protocol.
     pub fn is_centrifugo(self) -> bool {
         matches!(self, Self::CentrifugoJson | Self::CentrifugoProtobuf)
+    }
+
+    /// Whether a session that comes back resumes from its positions.
+    pub fn resumes(self) -> bool {
+        self == Self::Json || self.is_stream() || self.is_centrifugo()
+    }
+
+    /// Whether a session can change its topics.
+    pub fn changes_topics(self) -> bool {
+        self == Self::Json || self.is_centrifugo()
+    }
+
+    /// Whether every session is told of a drain before its end.
+    pub fn announces_drains(self) -> bool {
+        self == Self::Json || self.is_stream()
+    }
+
+    /// The code with which a drain ends sessions. A stream that ends after it was told of the drain counts as closed with
+    /// 1001.
+    pub fn drain_code(self) -> u16 {
+        if self.is_centrifugo() { 3001 } else { 1001 }
     }
 
     /// The dialect of publishers, if that of the subscribers is this.
@@ -122,8 +150,18 @@ impl Dialect {
         matches!(self, Self::Raw | Self::Plain | Self::Nchan)
     }
 
-    /// Appends a subscribe to `topics`, which resumes from the positions in `since`.
-    pub fn push_subscribe(self, out: &mut Vec<u8>, topics: &[&str], since: &[(&str, &str, u64)]) {
+    /// Appends the command that opens a session, if the dialect has one of its own.
+    pub fn push_connect(self, out: &mut Vec<u8>) {
+        match self {
+            Self::CentrifugoJson => push_masked(out, Opcode::Text, centrifugo_json::CONNECT.as_bytes()),
+            Self::CentrifugoProtobuf => push_masked(out, Opcode::Binary, &centrifugo_protobuf::connect()),
+            _ => {}
+        }
+    }
+
+    /// Appends a subscribe to `topics`, which resumes from the positions in `since`. A dialect with one command for each
+    /// topic gives them ids from `first_id` on.
+    pub fn push_subscribe(self, out: &mut Vec<u8>, topics: &[&str], since: &[(&str, &str, u64)], first_id: u64) {
         match self {
             Self::Json => {
                 let mut text = format!("{{\"op\":\"subscribe\",\"id\":1,\"topics\":[\"{}\"]", topics.join("\",\""));
@@ -143,17 +181,23 @@ impl Dialect {
                 push_masked(out, Opcode::Binary, text.as_bytes());
             }
             Self::Bare => push_masked(out, Opcode::Text, format!("SUB {}", topics.join(" ")).as_bytes()),
-            Self::CentrifugoJson => push_masked(out, Opcode::Text, centrifugo_json::subscribe(topics).as_bytes()),
-            Self::CentrifugoProtobuf => push_masked(out, Opcode::Binary, &centrifugo_protobuf::subscribe(topics)),
+            Self::CentrifugoJson | Self::CentrifugoProtobuf if topics.is_empty() => {}
+            Self::CentrifugoJson => push_masked(out, Opcode::Text, centrifugo_json::subscribe(topics, since, first_id).as_bytes()),
+            Self::CentrifugoProtobuf => push_masked(out, Opcode::Binary, &centrifugo_protobuf::subscribe(topics, since, first_id)),
             Self::Raw | Self::Plain | Self::Nchan | Self::Sse | Self::Stream => {}
         }
     }
 
     /// Appends an unsubscribe from `topics`.
     pub fn push_unsubscribe(self, out: &mut Vec<u8>, topics: &[&str]) {
-        if self == Self::Json {
-            let text = format!("{{\"op\":\"unsubscribe\",\"id\":2,\"topics\":[\"{}\"]}}", topics.join("\",\""));
-            push_masked(out, Opcode::Text, text.as_bytes());
+        match self {
+            Self::Json => {
+                let text = format!("{{\"op\":\"unsubscribe\",\"id\":2,\"topics\":[\"{}\"]}}", topics.join("\",\""));
+                push_masked(out, Opcode::Text, text.as_bytes());
+            }
+            Self::CentrifugoJson => push_masked(out, Opcode::Text, centrifugo_json::unsubscribe(topics).as_bytes()),
+            Self::CentrifugoProtobuf => push_masked(out, Opcode::Binary, &centrifugo_protobuf::unsubscribe(topics)),
+            _ => {}
         }
     }
 
@@ -251,6 +295,7 @@ impl Dialect {
     pub fn reply(self, frame: &[u8]) -> Reply {
         match self {
             Self::Json | Self::Stream => json_reply::read(frame),
+            Self::Sse if server_sent::is_retry(frame) => Reply::Draining,
             Self::Sse => server_sent::data(frame).map_or(Reply::Other, json_reply::read),
             Self::Nats => nats_reply(frame),
             Self::Bare if frame == b"SUB" => Reply::Subscribed(Vec::new()),
@@ -356,9 +401,17 @@ mod tests {
     #[test]
     fn a_subscribe_with_since_is_json() {
         let mut out = Vec::new();
-        Dialect::Json.push_subscribe(&mut out, &["a", "b"], &[("a", "k3f9x2", 3), ("b", "k3f9x2", 4)]);
+        Dialect::Json.push_subscribe(&mut out, &["a", "b"], &[("a", "k3f9x2", 3), ("b", "k3f9x2", 4)], 2);
         let start = out.iter().position(|byte| *byte == b'{').unwrap();
         let value: Value = serde_json::from_slice(&out[start..]).unwrap();
         assert_eq!(value["since"]["b"]["offset"], 4);
+    }
+
+    /// PROTOCOL 11: `last_event_id` has a place for each topic.
+    #[test]
+    fn a_stream_resumes_by_its_url() {
+        let since = [("a", "k3f9x2", 3), ("b", "", 0)];
+        assert_eq!(Dialect::Sse.path("/ws", &["a", "b"], &since), "/sse?topics=a,b&last_event_id=k3f9x2:3,-");
+        assert_eq!(Dialect::Stream.path("/ws", &["a", "b"], &[]), "/stream?topics=a,b");
     }
 }

@@ -28,12 +28,20 @@ enum Event<'a> {
     },
     Error {
         id: Option<u64>,
-        code: String,
+        code: Code,
         #[serde(default)]
         message: String,
     },
     #[serde(other)]
     Other,
+}
+
+/// The code of an error; a number before the end of a stream.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Code {
+    Number(u16),
+    Name(String),
 }
 
 /// An entry of `subscribed`. Patterns have neither epoch nor offset.
@@ -57,7 +65,8 @@ pub(super) fn read(frame: &[u8]) -> Reply {
         }
         Ok(Event::Draining) => Reply::Draining,
         Ok(Event::Published { id }) => Reply::Published { id },
-        Ok(Event::Error { id, code, message }) => Reply::Error { id, code, message },
+        Ok(Event::Error { code: Code::Number(code), .. }) => Reply::Ending(code),
+        Ok(Event::Error { id, code: Code::Name(code), message }) => Reply::Error { id, code, message },
         Ok(Event::Other) | Err(_) => Reply::Other,
     }
 }
@@ -81,6 +90,7 @@ mod tests {
         assert_eq!(read(br#"{"op":"draining","retry_after_ms":5}"#), Reply::Draining);
         let error = Reply::Error { id: Some(1), code: "not_allowed".to_owned(), message: "no".to_owned() };
         assert_eq!(read(br#"{"op":"error","id":1,"code":"not_allowed","message":"no"}"#), error);
+        assert_eq!(read(br#"{"op":"error","code":4004,"message":"too slow"}"#), Reply::Ending(4004));
         assert_eq!(read(br#"{"op":"welcome","session":"0"}"#), Reply::Other);
         assert_eq!(read(b"nothing"), Reply::Other);
     }

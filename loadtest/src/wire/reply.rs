@@ -30,8 +30,19 @@ pub enum Reply {
         /// The message.
         message: String,
     },
-    /// The server acknowledged one subscription, or the session itself.
+    /// The server acknowledged the session itself.
     Acknowledged,
+    /// The server acknowledged one subscription.
+    Joined {
+        /// The `id` of the command.
+        id: u64,
+        /// The epoch and offset after which messages follow, if the topic has positions.
+        position: Option<(String, u64)>,
+        /// Whether the position was recovered, if the command had one.
+        recovered: Option<bool>,
+    },
+    /// The reason why a stream will end, as the code that a Close would have.
+    Ending(u16),
     /// A ping. The pong has these bytes.
     Ping(&'static [u8]),
     /// Anything else.

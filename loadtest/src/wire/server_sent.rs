@@ -13,6 +13,11 @@ pub(super) fn before_data(event: &[u8], place: &str) -> Option<usize> {
     (holds && event.get(..before)?.ends_with(b"\ndata: ")).then_some(before)
 }
 
+/// Whether the event only sets the time after which clients reconnect, as at a drain.
+pub(super) fn is_retry(event: &[u8]) -> bool {
+    event.starts_with(b"retry: ") && lines(event).count() == 1
+}
+
 fn lines(event: &[u8]) -> impl Iterator<Item = &[u8]> {
     event.split(|byte| *byte == b'\n')
 }
@@ -32,5 +37,6 @@ mod tests {
         }
         assert_eq!(data(b"event: subscribed\nid: a:1\ndata: {}"), Some(&b"{}"[..]));
         assert_eq!(data(b": belfry k3f9x2\nretry: 2000"), None);
+        assert!(is_retry(b"retry: 3120") && !is_retry(b": belfry k3f9x2\nretry: 2000"));
     }
 }

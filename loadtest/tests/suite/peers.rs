@@ -66,10 +66,12 @@ fn a_server_that_is_not_installed_is_said_so_or_left_out() {
 fn what_a_dialect_cannot_do_is_said_before_anything_runs() {
     for (arguments, words) in [
         (&["market", "--dialect", "raw"][..], "market takes many topics a session, and raw takes one"),
-        (&["storm", "--dialect", "raw"], "storm needs --dialect json"),
-        (&["storm", "--dialect", "centrifugo-json"], "storm needs --dialect json"),
-        (&["drain", "--dialect", "centrifugo-protobuf"], "codes by which sessions are closed"),
-        (&["slow", "--dialect", "sse"], "codes by which sessions are closed"),
+        (&["storm", "--dialect", "raw"], "raw has no positions to resume from"),
+        (&["storm", "--dialect", "nats"], "nats has no positions to resume from"),
+        (&["churn", "--dialect", "raw"], "those of raw keep the topics of their URL"),
+        (&["churn", "--dialect", "sse"], "those of sse keep the topics of their URL"),
+        (&["churn", "--dialect", "stream"], "those of stream keep the topics of their URL"),
+        (&["failover", "--dialect", "sse"], "it needs --dialect json"),
         (&["chat", "--dialect", "stream"], "stream only listens"),
         (&["fanout", "--dialect", "sse", "--deflate"], "sse is never compressed"),
         (&["chat", "--publish-by", "http"], "--publish-by http"),

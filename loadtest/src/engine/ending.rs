@@ -1,0 +1,47 @@
+//! The end of a session's connection: whether a drain was announced, and the code.
+
+/// What the server said about the end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ending {
+    drains: bool,
+    code: Option<u16>,
+}
+
+impl Ending {
+    /// Notes that a drain was announced.
+    pub(super) fn announce_drain(&mut self) {
+        self.drains = true;
+    }
+
+    /// Notes the code of a Close, or of the error that ends a stream.
+    pub(super) fn close(&mut self, code: u16) {
+        self.code = Some(code);
+    }
+
+    /// Notes that a stream has ended. After the announcement of a drain that is as if closed with `code`.
+    pub(super) fn end_stream(&mut self, code: u16) {
+        if self.drains {
+            self.code.get_or_insert(code);
+        }
+    }
+
+    /// The code, if there was one.
+    pub(super) fn code(&self) -> Option<u16> {
+        self.code
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_ends_with_a_code_if_it_was_told_one() {
+        let (mut torn, mut drained, mut slow) = (Ending::default(), Ending::default(), Ending::default());
+        drained.announce_drain();
+        slow.announce_drain();
+        slow.close(4004);
+        [&mut torn, &mut drained, &mut slow].into_iter().for_each(|ending| ending.end_stream(1001));
+        assert_eq!([torn, drained, slow].map(|ending| ending.code()), [None, Some(1001), Some(4004)]);
+    }
+}
