@@ -27,7 +27,7 @@ fn main() {
         }
     }
     let began = Instant::now();
-    let written = folder.write(stage.hub.take_out(), stage.clock.now()).expect("the disk takes it");
+    let written = folder.write(stage.hub.export(), stage.clock.now()).expect("the disk takes it");
     let wrote = began.elapsed();
     let next = Stage::new(RULE);
     let began = Instant::now();

@@ -9,10 +9,10 @@ pub const STREAM_TOPICS_MAX: usize = 64;
 
 /// The position of a stream on each topic of its URL, in the order of the URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamPosition(Vec<Place>);
+pub struct StreamPosition(Vec<TopicPosition>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct TopicPosition {
     /// `None`: a pattern, or a topic that was refused.
     topic: Option<TopicName>,
     position: Option<Position>,
@@ -21,23 +21,23 @@ struct Place {
 impl StreamPosition {
     /// A stream of `topics` without positions.
     pub fn new(topics: impl Iterator<Item = Option<Pattern>>) -> Self {
-        Self(topics.map(|topic| Place { topic: topic.and_then(|topic| topic.as_name()), position: None }).collect())
+        Self(topics.map(|topic| TopicPosition { topic: topic.and_then(|topic| topic.as_name()), position: None }).collect())
     }
 
     /// Sets the position on `topic`, if the stream has that topic by name.
     pub fn advance(&mut self, topic: &TopicName, position: Position) {
-        for place in self.0.iter_mut().filter(|place| place.topic.as_ref() == Some(topic)) {
-            place.position = Some(position);
+        for entry in self.0.iter_mut().filter(|entry| entry.topic.as_ref() == Some(topic)) {
+            entry.position = Some(position);
         }
     }
 
     /// Appends the text of the `id`: `epoch:offset` for each topic or `-` for one without a position, joined by commas.
     pub fn write(&self, text: &mut Vec<u8>) {
-        for (index, place) in self.0.iter().enumerate() {
+        for (index, entry) in self.0.iter().enumerate() {
             if index > 0 {
                 text.push(b',');
             }
-            let Some(position) = place.position else {
+            let Some(position) = entry.position else {
                 text.push(b'-');
                 continue;
             };
@@ -54,10 +54,10 @@ pub fn read_event_id(text: &str, topics: usize) -> Option<Vec<Option<(&str, Offs
     if text.split(',').take(topics + 1).count() != topics {
         return None;
     }
-    text.split(',').map(|place| if place == "-" { Some(None) } else { read_place(place).map(Some) }).collect()
+    text.split(',').map(|topic| if topic == "-" { Some(None) } else { read_position(topic).map(Some) }).collect()
 }
 
-fn read_place(text: &str) -> Option<(&str, Offset)> {
+fn read_position(text: &str) -> Option<(&str, Offset)> {
     let (epoch, offset) = text.split_once(':')?;
     let is_epoch = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let is_number = !offset.is_empty() && offset.bytes().all(|byte| byte.is_ascii_digit());
@@ -137,10 +137,10 @@ mod tests {
         #[test]
         fn what_is_read_was_meant(text in "[a-zA-Z0-9:,-]{0,40}", topics in 0_usize..4) {
             if let Some(places) = read_event_id(&text, topics) {
-                let spelt = places.iter().map(|place| place.map_or("-".to_owned(), |(epoch, offset)| format!("{epoch}:{offset}")));
-                let plain = |place: &str| match place.split_once(':') {
+                let spelt = places.iter().map(|topic| topic.map_or("-".to_owned(), |(epoch, offset)| format!("{epoch}:{offset}")));
+                let plain = |topic: &str| match topic.split_once(':') {
                     Some((epoch, offset)) => format!("{epoch}:{}", offset.parse::<u64>().unwrap()),
-                    None => place.to_owned(),
+                    None => topic.to_owned(),
                 };
                 prop_assert_eq!(spelt.collect::<Vec<_>>(), text.split(',').map(plain).collect::<Vec<_>>());
             }

@@ -124,7 +124,7 @@ impl Hub {
         let (topics, target) = (&self.topics, self.outlets.get(outlet));
         let subscribe = |topic: &Topic| topic.subscribe(outlet, &target, member, wanted, topics.live(), topics.now());
         let (topic, (start, presence)) = topics.with_topic(name, payer, subscribe)?;
-        topics.place(&topic);
+        topics.update_rank(&topic);
         Ok((topic, start, presence))
     }
 
@@ -132,7 +132,7 @@ impl Hub {
     pub fn unsubscribe(&self, name: &TopicName, outlet: OutletId, session: SessionId) {
         let Some(topic) = self.find(name) else { return };
         topic.unsubscribe(outlet, session, self.topics.now());
-        self.topics.place(&topic);
+        self.topics.update_rank(&topic);
         self.topics.await_upkeep(&topic);
     }
 
@@ -216,7 +216,7 @@ impl Hub {
         }
         if let Some(topic) = self.find(topic) {
             topic.trim_history(usize::MAX);
-            self.topics.place(&topic);
+            self.topics.update_rank(&topic);
         }
         Ok(())
     }
@@ -258,8 +258,8 @@ impl Hub {
     }
 
     /// Takes every topic out of the hub, in the form in which a store writes it. A topic that is used afterwards begins a new life.
-    pub fn take_out(&self) -> impl Iterator<Item = TopicState> {
-        self.topics.registry().matching(None).into_iter().filter_map(|topic| topic.take_out())
+    pub fn export(&self) -> impl Iterator<Item = TopicState> {
+        self.topics.registry().matching(None).into_iter().filter_map(|topic| topic.export())
     }
 
     /// Restores a topic that was taken out, before any session uses it. The topic counts as used for `grace`, so that its subscribers find
@@ -267,7 +267,7 @@ impl Hub {
     pub fn restore(&self, state: TopicState, grace: Duration) -> bool {
         let Ok(topic) = self.topics.open(&state.name, None) else { return false };
         topic.restore(state, self.topics.live(), self.topics.clock(), self.topics.now() + grace);
-        self.topics.place(&topic);
+        self.topics.update_rank(&topic);
         self.topics.trim_histories();
         true
     }

@@ -257,12 +257,12 @@ fn the_orders_have_only_topics_that_can_be_evicted() {
     for number in 0..1_000 {
         fixture.start(&format!("chat.named{number}"), None, None);
     }
-    assert_eq!(fixture.hub.topics.placed(), (0, 0));
+    assert_eq!(fixture.hub.topics.evictable(), (0, 0));
     fixture.publish("chat.named1", "x");
     fixture.publish("chat.unnamed", "x");
-    assert_eq!(fixture.hub.topics.placed(), (1, 2));
+    assert_eq!(fixture.hub.topics.evictable(), (1, 2));
     fixture.upkeep(Duration::from_secs(3600 * 24));
-    assert_eq!(fixture.hub.topics.placed().1, 0, "the histories have expired");
+    assert_eq!(fixture.hub.topics.evictable().1, 0, "the histories have expired");
 }
 
 /// PROTOCOL 7: topics with a history or a feed are evicted after those without.
@@ -387,7 +387,7 @@ fn a_topic_that_is_taken_out_goes_on_elsewhere() {
     let newest = one.publish("plain.b", "x");
     one.clock.advance(Duration::from_secs(4));
     other.clock.advance(Duration::from_secs(8)); // four seconds go by without any gateway
-    let taken: Vec<TopicState> = one.hub.take_out().collect();
+    let taken: Vec<TopicState> = one.hub.export().collect();
     assert_eq!(
         taken.iter().map(|state| (state.name.as_str(), state.messages.len())).collect::<BTreeMap<_, _>>(),
         [("chat.a", 2), ("plain.b", 0)].into()

@@ -1,4 +1,4 @@
-//! Distribution of history: sessions that replay get a share each, in turn.
+//! The reads of history: sessions that replay get a share each, in turn.
 
 use super::state::ShardState;
 use crate::dialect::Event;
@@ -8,16 +8,16 @@ use crate::topic_name::TopicName;
 const PIECES_PER_SHARE: usize = 4;
 
 impl ShardState {
-    /// Gives out at most `pieces` pieces of history. A session that the write batch still has frames for is skipped, so
+    /// Reads at most `pieces` pieces of history for sessions that replay. A session that the write batch still has frames for is skipped, so
     /// that its `subscribed` goes out before the replay.
-    pub fn give_out_history(&mut self, mut pieces: usize) {
+    pub fn serve_history(&mut self, mut pieces: usize) {
         let mut awaiting = self.catch_up.take_queue();
         awaiting.retain(|&slot| {
             if pieces == 0 || !self.delivery.owes_nothing(slot) {
                 return true;
             }
             self.catch_up.dequeue(slot);
-            pieces -= self.give_share(slot, pieces.min(PIECES_PER_SHARE));
+            pieces -= self.serve_share(slot, pieces.min(PIECES_PER_SHARE));
             false
         });
         self.catch_up.requeue(awaiting);
@@ -25,7 +25,7 @@ impl ShardState {
 
     /// Gives a session at most `pieces` pieces of history, and stops when its socket is full. Returns the number of
     /// pieces it was given.
-    fn give_share(&mut self, slot: u32, pieces: usize) -> usize {
+    fn serve_share(&mut self, slot: u32, pieces: usize) -> usize {
         let mut given = 0;
         while given < pieces && self.drain_outbox(slot) && self.catch_up.is_replaying(slot) {
             self.pull_replay(slot);

@@ -207,11 +207,11 @@ impl Shards {
 
     /// For each of `topics`, the number of subscriptions by patterns that match it. No tick counts more than
     /// `COUNTED_AT_ONCE` topics for one call.
-    pub async fn by_pattern(&self, topics: &[TopicName]) -> Vec<usize> {
+    pub async fn count_by_pattern(&self, topics: &[TopicName]) -> Vec<usize> {
         let mut counts = Vec::with_capacity(topics.len());
         for part in topics.chunks(COUNTED_AT_ONCE) {
             let topics: Arc<[TopicName]> = part.into();
-            let of_shards = self.ask(|answer| Control::ByPattern { topics: Arc::clone(&topics), answer }).await;
+            let of_shards = self.ask(|answer| Control::CountByPattern { topics: Arc::clone(&topics), answer }).await;
             counts.extend((0..part.len()).map(|index| of_shards.iter().filter_map(|counts| counts.get(index)).sum::<usize>()));
         }
         counts

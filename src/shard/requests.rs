@@ -80,8 +80,8 @@ impl Sessions {
     }
 
     /// For each of `topics`, the number of subscriptions by patterns that match it.
-    pub fn by_pattern(&self, topics: &[TopicName]) -> Vec<usize> {
-        topics.iter().map(|topic| self.state.delivery.subscribers.by_pattern(topic)).collect()
+    pub fn count_by_pattern(&self, topics: &[TopicName]) -> Vec<usize> {
+        topics.iter().map(|topic| self.state.delivery.subscribers.count_by_pattern(topic)).collect()
     }
 
     fn view(&self, slot: u32, connection: &Connection) -> Option<SessionView> {

@@ -76,8 +76,8 @@ impl ShardState {
     }
 
     /// Takes a change of presence, and tells watchers about waiting changes if this tick still may.
-    pub fn take_change(&mut self, change: &Arc<PresenceChange>) {
-        self.delivery.take_change(change, &mut self.presence, &mut self.env);
+    pub fn on_presence_change(&mut self, change: &Arc<PresenceChange>) {
+        self.delivery.on_presence_change(change, &mut self.presence, &mut self.env);
         self.tell_changes();
     }
 

@@ -164,7 +164,7 @@ impl Worker {
         let most = if whole { usize::MAX } else { FLUSHED_PER_TICK };
         let all_written = state.flush(most);
         self.flushed_for += state.env.moment().since(began);
-        state.give_out_history(if all_written { PIECES_PER_TICK } else { PIECES_WITHIN_BATCH });
+        state.serve_history(if all_written { PIECES_PER_TICK } else { PIECES_WITHIN_BATCH });
         self.ticks += 1;
         if all_written || self.ticks.is_multiple_of(BUDGET_TICKS) {
             let share = state.env.config.limits.outbox_total_bytes / self.shards;
@@ -225,7 +225,7 @@ impl Worker {
             match item {
                 Item::Message(message) => self.fan_out(&message),
                 Item::LogReplaced(topic, after) => self.sessions.state.log_replaced(&topic, after),
-                Item::Presence(change) => self.sessions.state.take_change(&change),
+                Item::Presence(change) => self.sessions.state.on_presence_change(&change),
                 Item::Control(control) => self.execute_control(control),
             }
         }
@@ -259,8 +259,8 @@ impl Worker {
             Control::Slowest { limit, answer } => {
                 let _ = answer.send(self.sessions.slowest(limit)); // the requester may have gone
             }
-            Control::ByPattern { topics, answer } => {
-                let _ = answer.send(self.sessions.by_pattern(&topics)); // the requester may have gone
+            Control::CountByPattern { topics, answer } => {
+                let _ = answer.send(self.sessions.count_by_pattern(&topics)); // the requester may have gone
             }
             Control::Close { id, code, reason, answer } => {
                 let _ = answer.send(self.sessions.close(id, code, reason));

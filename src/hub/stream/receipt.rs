@@ -63,10 +63,10 @@ impl Receipt {
 impl Answerer {
     /// Sets the answer and wakes the publisher.
     pub fn answer(self, answer: Result<Position, PublishError>) {
-        self.leave(answer);
+        self.complete(answer);
     }
 
-    fn leave(&self, answer: Result<Position, PublishError>) {
+    fn complete(&self, answer: Result<Position, PublishError>) {
         let mut state = self.0.0.lock();
         if state.answer.is_none() {
             state.answer = Some(answer);
@@ -79,7 +79,7 @@ impl Answerer {
 
 impl Drop for Answerer {
     fn drop(&mut self) {
-        self.leave(Err(PublishError::Unavailable("the connection to the cluster ended")));
+        self.complete(Err(PublishError::Unavailable("the connection to the cluster ended")));
     }
 }
 

@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 
 use inner::Inner;
 use lifetime::Lifetime;
-use rank::Placed;
+use rank::OrderedRanks;
 
 use super::message::{About, Message, Publication};
 use super::outlet::{Outlet, OutletId};
@@ -47,7 +47,7 @@ pub struct Topic {
     /// The payer whose publish or subscribe made the topic; `None`: the gateway itself.
     payer: Option<Payer>,
     shared: Arc<Shared>,
-    placed: Placed,
+    ordered_ranks: OrderedRanks,
     /// One lock over log and audience, so that each outlet hears offsets in order, and a subscriber begins between two messages. Nothing
     /// waits under this lock, and no other topic's lock is taken under it.
     state: Mutex<Inner>,
@@ -76,7 +76,7 @@ impl Topic {
         };
         let audience = Audience::default();
         let state = Inner { log, audience, rule, generation, lifetime: Lifetime::new(now) };
-        Self { name, payer, shared: Arc::clone(shared), placed: Placed::default(), state: Mutex::new(state) }
+        Self { name, payer, shared: Arc::clone(shared), ordered_ranks: OrderedRanks::default(), state: Mutex::new(state) }
     }
 
     /// The payer whose publish or subscribe made the topic; `None`: the gateway itself.
@@ -145,7 +145,7 @@ impl Topic {
             }
             let message = make(state);
             state.deliver(&message, publisher);
-            Published::At(message.position, message.rule.id, self.is_misplaced_in(state))
+            Published::At(message.position, message.rule.id, self.is_rank_behind_in(state))
         })
     }
 
@@ -228,17 +228,17 @@ impl Topic {
     }
 
     /// The ranks of the topic's entries in the orders of eviction.
-    pub fn placed(&self) -> &Placed {
-        &self.placed
+    pub fn ordered_ranks(&self) -> &OrderedRanks {
+        &self.ordered_ranks
     }
 
     /// Whether the topic's entries in the orders of eviction are to be moved.
-    pub fn is_misplaced(&self) -> bool {
-        self.is_misplaced_in(&self.state.lock())
+    pub fn is_rank_behind(&self) -> bool {
+        self.is_rank_behind_in(&self.state.lock())
     }
 
-    fn is_misplaced_in(&self, state: &Inner) -> bool {
-        self.placed.is_behind(|rank| state.rank(rank))
+    fn is_rank_behind_in(&self, state: &Inner) -> bool {
+        self.ordered_ranks.is_behind(|rank| state.rank(rank))
     }
 
     /// Removes the oldest messages until `bytes` are freed or no message is left. Returns the number of freed bytes.
@@ -272,7 +272,7 @@ impl Topic {
 
     /// Ends the topic's life and returns the topic in the form in which a store writes it; `None`: its life is over already, or a stream
     /// keeps its messages.
-    pub fn take_out(&self) -> Option<TopicState> {
+    pub fn export(&self) -> Option<TopicState> {
         self.with(|state| {
             if state.lifetime.is_over() || state.log.is_of_stream() {
                 return None;

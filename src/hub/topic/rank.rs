@@ -33,9 +33,9 @@ pub fn late_rank_of(moment: Moment) -> u64 {
 
 /// The ranks at which one topic is in the orders of eviction, by [`Rank`]; 0: not in that order. Each is written under its order's lock.
 #[derive(Debug, Default)]
-pub struct Placed([AtomicU64; 2]);
+pub struct OrderedRanks([AtomicU64; 2]);
 
-impl Placed {
+impl OrderedRanks {
     /// Notes the topic's rank in the order by `by`, and returns the rank before.
     pub fn replace(&self, by: Rank, rank: u64) -> u64 {
         self.0[by as usize].swap(rank, Ordering::Relaxed)
@@ -44,8 +44,8 @@ impl Placed {
     /// Whether a noted rank is too far behind the one that `rank` returns, or one of both is 0 and the other is not.
     pub fn is_behind(&self, rank: impl Fn(Rank) -> u64) -> bool {
         [Rank::LastUse, Rank::LastPublish].into_iter().any(|by| {
-            let (now, placed) = (rank(by), self.0[by as usize].load(Ordering::Relaxed));
-            (now == 0) != (placed == 0) || now.abs_diff(placed) >= LAG_NANOS_MAX
+            let (now, listed) = (rank(by), self.0[by as usize].load(Ordering::Relaxed));
+            (now == 0) != (listed == 0) || now.abs_diff(listed) >= LAG_NANOS_MAX
         })
     }
 }

@@ -26,8 +26,8 @@ impl EvictionOrder {
     }
 
     /// Moves the entry of `topic` to its rank, or removes the entry if the topic can't be evicted.
-    pub fn place(&self, topic: &Arc<Topic>) {
-        self.place_in(&mut self.topics.lock(), topic);
+    pub fn update_rank(&self, topic: &Arc<Topic>) {
+        self.update_rank_in(&mut self.topics.lock(), topic);
     }
 
     /// The topic that is to be evicted first, with its rank.
@@ -35,14 +35,14 @@ impl EvictionOrder {
         let mut topics = self.topics.lock();
         let mut steps = 0;
         loop {
-            let (&(placed, _), topic) = topics.first_key_value()?;
+            let (&(listed, _), topic) = topics.first_key_value()?;
             let Some(topic) = topic.upgrade() else {
                 topics.pop_first();
                 continue;
             };
-            let rank = self.place_in(&mut topics, &topic);
+            let rank = self.update_rank_in(&mut topics, &topic);
             steps += 1;
-            if rank != 0 && (rank == placed || steps > STEPS_MAX) {
+            if rank != 0 && (rank == listed || steps > STEPS_MAX) {
                 return Some((topic, rank));
             }
         }
@@ -54,9 +54,9 @@ impl EvictionOrder {
         self.topics.lock().len()
     }
 
-    fn place_in(&self, topics: &mut BTreeMap<(u64, usize), Weak<Topic>>, topic: &Arc<Topic>) -> u64 {
+    fn update_rank_in(&self, topics: &mut BTreeMap<(u64, usize), Weak<Topic>>, topic: &Arc<Topic>) -> u64 {
         let rank = topic.rank(self.rank);
-        let before = topic.placed().replace(self.rank, rank);
+        let before = topic.ordered_ranks().replace(self.rank, rank);
         if before != rank {
             let address = Arc::as_ptr(topic).addr();
             topics.remove(&(before, address));

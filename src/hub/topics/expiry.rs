@@ -73,10 +73,10 @@ impl Expiry {
         self.due.lock().push(Reverse(Timed { at, topic: Arc::downgrade(topic) }));
     }
 
-    /// Moves `topic` to its place in both orders.
-    pub fn place(&self, topic: &Arc<Topic>) {
-        self.unused.place(topic);
-        self.histories.place(topic);
+    /// Moves the entry of `topic` to its rank in both orders.
+    pub fn update_rank(&self, topic: &Arc<Topic>) {
+        self.unused.update_rank(topic);
+        self.histories.update_rank(topic);
     }
 
     /// Runs the upkeep of one slice of the topics that are due at `now`. Returns whether more are due.
@@ -90,8 +90,8 @@ impl Expiry {
                 Upkeep::AfterNextUse => {}
                 Upkeep::Dead => registry.remove(&topic),
             }
-            if topic.is_misplaced() {
-                self.place(&topic);
+            if topic.is_rank_behind() {
+                self.update_rank(&topic);
             }
         }
         true
@@ -124,7 +124,7 @@ impl Expiry {
             if gave_way {
                 registry.remove(&topic);
             }
-            self.place(&topic);
+            self.update_rank(&topic);
             if gave_way {
                 return true;
             }
@@ -143,14 +143,14 @@ impl Expiry {
             }
             let Some((topic, _)) = self.histories.first() else { return false };
             topic.trim_history(bytes);
-            self.histories.place(&topic);
+            self.histories.update_rank(&topic);
         }
         over() > 0
     }
 
     /// How many topics could be evicted, and how many have a history.
     #[cfg(test)]
-    pub fn placed(&self) -> (usize, usize) {
+    pub fn evictable(&self) -> (usize, usize) {
         (self.unused.len(), self.histories.len())
     }
 }

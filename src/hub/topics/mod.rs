@@ -116,15 +116,15 @@ impl Topics {
         let (topic, published) = self.with_topic(name, payer, deliver)?;
         match &published {
             Published::NoRoom(_) => self.metrics.limit_hit(LimitKey::InboxBytes),
-            Published::At(.., is_misplaced) => self.after_message(&topic, *is_misplaced),
+            Published::At(.., is_rank_behind) => self.after_message(&topic, *is_rank_behind),
         }
         Ok(published)
     }
 
     /// Trims histories after a new message of `topic`, and schedules the topic's upkeep.
-    pub fn after_message(&self, topic: &Arc<Topic>, is_misplaced: bool) {
-        if is_misplaced {
-            self.expiry.place(topic);
+    pub fn after_message(&self, topic: &Arc<Topic>, is_rank_behind: bool) {
+        if is_rank_behind {
+            self.expiry.update_rank(topic);
         }
         self.trim_histories();
         self.await_upkeep(topic);
@@ -138,9 +138,9 @@ impl Topics {
     }
 
     /// Moves the entries of `topic` in the orders of eviction, if they are too far behind its ranks.
-    pub fn place(&self, topic: &Arc<Topic>) {
-        if topic.is_misplaced() {
-            self.expiry.place(topic);
+    pub fn update_rank(&self, topic: &Arc<Topic>) {
+        if topic.is_rank_behind() {
+            self.expiry.update_rank(topic);
         }
     }
 
@@ -169,7 +169,7 @@ impl Topics {
         let (topic, is_new) = self.registry.find_or_make(name, payer, &self.live, &self.clock);
         if is_new {
             self.expiry.await_topic(&topic, self.now());
-            self.place(&topic);
+            self.update_rank(&topic);
         } else {
             give_back();
         }
@@ -195,7 +195,7 @@ impl Topics {
 
     /// How many topics could be evicted, and how many have a history.
     #[cfg(test)]
-    pub fn placed(&self) -> (usize, usize) {
-        self.expiry.placed()
+    pub fn evictable(&self) -> (usize, usize) {
+        self.expiry.evictable()
     }
 }

@@ -76,7 +76,7 @@ impl TopicsApi {
         let mut topics: Vec<Listed<'_>> = found.iter().map(Listed::from).collect();
         if counts_patterns {
             let names: Vec<TopicName> = found.iter().map(|info| info.topic.clone()).collect();
-            let counts = self.shards.by_pattern(&names).await;
+            let counts = self.shards.count_by_pattern(&names).await;
             topics.iter_mut().zip(counts).for_each(|(topic, count)| topic.by_pattern = Some(count));
         }
         Ok(json_of(&List { topics }))

@@ -51,7 +51,7 @@ impl Handover {
     /// this process.
     pub fn leave(&self) {
         let began = Instant::now();
-        match self.folder.write(self.hub.take_out(), self.clock.now()) {
+        match self.folder.write(self.hub.export(), self.clock.now()) {
             Ok(totals) => {
                 let (topics, messages, bytes, seconds) = (totals.topics, totals.messages, totals.bytes, began.elapsed().as_secs_f64());
                 tracing::info!(topics, messages, bytes, seconds, "the topics are kept for the next start");

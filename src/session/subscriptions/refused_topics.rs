@@ -36,7 +36,7 @@ impl RefusedTopics {
     /// Sends one error for all topics, if there are any.
     pub fn answer(&self, id: Option<RequestId<'_>>, context: &mut SessionContext<'_>) {
         if let Some(code) = self.code {
-            context.refuse(id, code, &self.told());
+            context.refuse(id, code, &self.text());
         }
     }
 
@@ -45,13 +45,13 @@ impl RefusedTopics {
         self.reasons.first().map(String::as_str)
     }
 
-    fn told(&self) -> String {
-        let mut told = self.reasons.join("; ");
+    fn text(&self) -> String {
+        let mut text = self.reasons.join("; ");
         if !self.others.is_empty() {
-            told.push_str("; nor ");
-            told.push_str(&self.others.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
+            text.push_str("; nor ");
+            text.push_str(&self.others.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
         }
-        told
+        text
     }
 }
 
@@ -66,12 +66,12 @@ mod tests {
         let mut refused = RefusedTopics::default();
         let names: Vec<String> = (0..5_000).map(|number| number.to_string()).collect();
         names.iter().chain(&names).for_each(|name| refused.add(ErrorCode::NotAllowed, name, reason(name)));
-        let told = refused.told();
-        assert!(names.iter().all(|name| told.contains(name)));
+        let text = refused.text();
+        assert!(names.iter().all(|name| text.contains(name)));
         let given: usize = names.iter().map(|name| name.len() + 2).sum();
-        assert!(told.len() < given + REASONS_TOLD * 60, "{} bytes", told.len());
+        assert!(text.len() < given + REASONS_TOLD * 60, "{} bytes", text.len());
         let mut refused = RefusedTopics::default();
         (0..21_000).for_each(|_| refused.add(ErrorCode::BadTopic, "", "the topic name is empty".to_owned()));
-        assert_eq!(refused.told(), "the topic name is empty");
+        assert_eq!(refused.text(), "the topic name is empty");
     }
 }

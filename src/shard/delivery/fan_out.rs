@@ -89,7 +89,7 @@ impl Delivery {
     }
 
     /// Takes a change from the inbox. Without watchers the change is dropped.
-    pub fn take_change(&self, change: &Arc<PresenceChange>, changes: &mut PresenceQueue, env: &mut Env) {
+    pub fn on_presence_change(&self, change: &Arc<PresenceChange>, changes: &mut PresenceQueue, env: &mut Env) {
         let subscribers = &self.subscribers;
         if subscribers.are_watching(&change.topic) {
             changes.take(env.processed(), change, |number| subscribers.began_behind(&change.topic, number), &mut env.tally);
@@ -105,7 +105,7 @@ impl Delivery {
         for told in round {
             let (number, member) = (told.number, told.change.member.session);
             let mut made: Vec<(Encoding, Option<FrameNumber>)> = Vec::new();
-            subscribers.told_of(&told.change.topic.clone(), number, from..to.unwrap_or(u32::MAX), |slot| {
+            subscribers.announced_to(&told.change.topic.clone(), number, from..to.unwrap_or(u32::MAX), |slot| {
                 let Some(session) = outgoing.get_mut(slot) else { return };
                 let is_other = table.get(slot).is_some_and(|connection| connection.is_open() && connection.id() != member);
                 // A change and a message never have the same number, so no message has set this number.
@@ -126,6 +126,6 @@ impl Delivery {
                 frames += 1;
             });
         }
-        changes.told(to, watchers, frames, &mut env.tally);
+        changes.announced(to, watchers, frames, &mut env.tally);
     }
 }

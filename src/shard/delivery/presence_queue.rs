@@ -154,7 +154,7 @@ impl PresenceQueue {
 
     /// Notes that watchers below slot `to` were told of the round; `None`: all watchers were. `watchers` is the number
     /// of sessions that had nothing to be written before, and `frames` the number of frames.
-    pub fn told(&mut self, to: Option<u32>, watchers: usize, frames: usize, tally: &mut Tally) {
+    pub fn announced(&mut self, to: Option<u32>, watchers: usize, frames: usize, tally: &mut Tally) {
         self.watchers_in_tick += watchers;
         self.frames_in_tick += frames + self.round.len();
         self.from = to.unwrap_or(0);
@@ -238,7 +238,7 @@ mod tests {
             let mut told = Vec::new();
             while !self.changes.is_empty() {
                 told.extend(self.changes.round().0.iter().map(|told| (told.number, told.change.joined)));
-                self.changes.told(None, 1, 1, &mut self.tally);
+                self.changes.announced(None, 1, 1, &mut self.tally);
             }
             assert_eq!((self.changes.bytes(), self.changes.newest.len()), (0, 0));
             told

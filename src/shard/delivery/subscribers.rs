@@ -111,7 +111,7 @@ impl Subscribers {
     pub fn remove(&mut self, pattern: &Pattern, slot: u32) -> Option<bool> {
         let subscriptions = self.by_slot.get_mut(slot)?;
         let keeps_window = subscriptions.keeps_window();
-        subscriptions.remove(pattern).then(|| self.take_out(pattern, slot, keeps_window))
+        subscriptions.remove(pattern).then(|| self.remove_from_list(pattern, slot, keeps_window))
     }
 
     /// Ends `session`, which had `slot`. Its subscriptions end in shares, one in each tick. Returns `true` if it has
@@ -133,7 +133,7 @@ impl Subscribers {
         let EndedSubscription { slot, session, keeps_window, pattern } = self.ended_subscriptions.next()?;
         Some(match pattern {
             Some(pattern) => {
-                let last = self.take_out(&pattern, slot, keeps_window);
+                let last = self.remove_from_list(&pattern, slot, keeps_window);
                 Ended::Subscription { session, pattern, last }
             }
             None => Ended::Session { slot },
@@ -156,7 +156,7 @@ impl Subscribers {
     }
 
     /// The number of subscriptions by patterns that match `topic`. A session may have several.
-    pub fn by_pattern(&self, topic: &TopicName) -> usize {
+    pub fn count_by_pattern(&self, topic: &TopicName) -> usize {
         let mut count = 0;
         self.by_pattern.matches(topic, |subscribed| count += subscribed.slots.len());
         count
@@ -202,7 +202,7 @@ impl Subscribers {
 
     /// Calls `found` with each slot in `range` that is told of the change of `topic` with `number`. A slot may be named
     /// more than once.
-    pub fn told_of(&self, topic: &TopicName, number: u64, range: Range<u32>, mut found: impl FnMut(u32)) {
+    pub fn announced_to(&self, topic: &TopicName, number: u64, range: Range<u32>, mut found: impl FnMut(u32)) {
         let mut ended = Vec::new();
         self.lists(topic, |subscribed| {
             subscribed.watchers.of(number, range.clone()).for_each(|(slot, told)| match told {
@@ -230,7 +230,7 @@ impl Subscribers {
     }
 
     /// Takes `slot` off one list. Returns `true` if it was the last in the list.
-    fn take_out(&mut self, pattern: &Pattern, slot: u32, keeps_window: bool) -> bool {
+    fn remove_from_list(&mut self, pattern: &Pattern, slot: u32, keeps_window: bool) -> bool {
         let name = pattern.as_name();
         let subscribed = match &name {
             Some(name) => self.by_name.get_mut(name),
@@ -238,7 +238,7 @@ impl Subscribers {
         };
         let Some(subscribed) = subscribed else { return false };
         let watched = subscribed.watchers.remove(slot);
-        let last = subscribed.take_out(slot, keeps_window);
+        let last = subscribed.remove(slot, keeps_window);
         match name {
             Some(name) if last => drop(self.by_name.remove(&name)),
             None if last => drop(self.by_pattern.remove(pattern)),
@@ -262,7 +262,7 @@ impl Subscribers {
 }
 
 impl SubscriberList {
-    fn take_out(&mut self, slot: u32, keeps_window: bool) -> bool {
+    fn remove(&mut self, slot: u32, keeps_window: bool) -> bool {
         if remove(&mut self.slots, slot) && keeps_window {
             self.keeping -= 1;
         }

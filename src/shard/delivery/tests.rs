@@ -128,7 +128,7 @@ fn takers(subscribers: &Subscribers, topic: &str) -> (BTreeSet<u32>, BTreeSet<u3
         assert!(subscribed.slots.is_sorted());
         slots.extend(&subscribed.slots);
     });
-    subscribers.told_of(&name(topic), 1, 0..u32::MAX, |slot| _ = watchers.insert(slot));
+    subscribers.announced_to(&name(topic), 1, 0..u32::MAX, |slot| _ = watchers.insert(slot));
     (slots, watchers)
 }
 
@@ -182,7 +182,7 @@ fn watched(sessions: usize, changes: usize) -> Bench {
     for number in 0..changes {
         let member = Member { session: SessionId::from_number(number as u64), user: None, info: None };
         bench.state().env.count_item();
-        bench.state().take_change(&Arc::new(PresenceChange { topic: name(&format!("p.{number}")), member, joined: true }));
+        bench.state().on_presence_change(&Arc::new(PresenceChange { topic: name(&format!("p.{number}")), member, joined: true }));
     }
     bench
 }
@@ -226,7 +226,7 @@ fn joins_and_leaves_cancel_out_while_others_are_told() {
     for number in 0..20_000 {
         let member = Member { session: SessionId::from_number(7), user: None, info: None };
         bench.state().env.count_item();
-        bench.state().take_change(&Arc::new(PresenceChange { topic: name("p.a"), member, joined: number % 2 == 0 }));
+        bench.state().on_presence_change(&Arc::new(PresenceChange { topic: name("p.a"), member, joined: number % 2 == 0 }));
     }
     assert_eq!(bench.state().presence.bytes(), waiting);
 }

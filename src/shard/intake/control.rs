@@ -58,7 +58,7 @@ pub enum Control {
         answer: oneshot::Sender<Vec<SessionView>>,
     },
     /// Counts the subscriptions by patterns.
-    ByPattern {
+    CountByPattern {
         /// The topics that the patterns match.
         topics: Arc<[TopicName]>,
         /// Receives the count of each topic.

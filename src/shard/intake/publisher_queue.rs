@@ -34,8 +34,8 @@ const IDLE_TAKES_MAX: u32 = 64;
 pub struct PublisherQueue {
     /// By the addresses of their wakers. An address is not reused while its waker is kept here.
     publishers: HashMap<usize, Publisher>,
-    /// The places of waiting publishers, called or not, in their order.
-    waiting: BTreeSet<Place>,
+    /// The waiting publishers, called or not, in their order.
+    waiting: BTreeSet<QueueKey>,
     /// The called publishers that have not come yet, each with the moment of the call.
     called: VecDeque<(usize, Moment)>,
     /// The highest turn number that was the lowest of the waiting publishers.
@@ -47,8 +47,8 @@ pub struct PublisherQueue {
     idle_takes: u32,
 }
 
-/// A place in the queue: the number of the turn, the number of the arrival, and the publisher's key.
-type Place = (u64, u64, usize);
+/// What orders the queue: the number of the turn, the number of the arrival, and the publisher's key.
+type QueueKey = (u64, u64, usize);
 
 #[derive(Debug)]
 struct Publisher {
@@ -116,7 +116,7 @@ impl PublisherQueue {
                     self.arrivals += 1;
                     publisher.arrival = self.arrivals;
                 }
-                self.waiting.insert(publisher.place(key));
+                self.waiting.insert(publisher.queue_key(key));
             }
         }
         publisher.stage = Stage::Waiting;
@@ -187,9 +187,9 @@ impl PublisherQueue {
     fn step_away(&mut self, key: usize) {
         let Some(publisher) = self.publishers.get_mut(&key).filter(|publisher| publisher.stage != Stage::Away) else { return };
         publisher.stage = Stage::Away;
-        let place = publisher.place(key);
+        let queue_key = publisher.queue_key(key);
         self.turn = self.turn.max(self.lowest().unwrap_or_default());
-        self.waiting.remove(&place);
+        self.waiting.remove(&queue_key);
         self.called.retain(|(called, _)| *called != key);
     }
 
@@ -205,7 +205,7 @@ impl PublisherQueue {
 }
 
 impl Publisher {
-    fn place(&self, key: usize) -> Place {
+    fn queue_key(&self, key: usize) -> QueueKey {
         (self.turn, self.arrival, key)
     }
 }

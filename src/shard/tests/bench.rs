@@ -174,7 +174,7 @@ impl Bench {
         let now = self.state().env.now;
         while self.state().catch_up.is_replaying(0) || self.state().delivery.outgoing.stuck_for(0, now).is_some() {
             self.state().write_outbox(0);
-            self.state().give_out_history(16);
+            self.state().serve_history(16);
             tokio::task::yield_now().await; // the socket is full: the runtime reports room in its turn
         }
         self.state().end(0, CloseReason::Gone);

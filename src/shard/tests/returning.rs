@@ -8,7 +8,7 @@ const MESSAGES: usize = 64;
 /// Gives out one tick's share. Returns the number of pieces that wait for all sessions, and the slots left for the next
 /// tick.
 fn given(bench: &mut Bench) -> (usize, Vec<u32>) {
-    bench.state().give_out_history(16);
+    bench.state().serve_history(16);
     let bytes: usize = (0..=SESSIONS).map(|slot| bench.state().owed_bytes(slot)).sum();
     (bytes / bench.state().owed_bytes(1), bench.state().catch_up.queue())
 }

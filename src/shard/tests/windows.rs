@@ -318,7 +318,7 @@ impl Stage {
         self.sessions.state.env.now = self.sessions.state.env.now + Duration::from_millis(30);
         self.sessions.state.send_due();
         self.sessions.state.flush(usize::MAX);
-        self.sessions.state.give_out_history(8);
+        self.sessions.state.serve_history(8);
         let state = &mut self.sessions.state;
         state.delivery.sweep_references(&mut state.env.tally);
         for slot in self.seen.iter().map(|seen| seen.slot).collect::<Vec<_>>() {
