@@ -2,60 +2,54 @@
 
 use std::fmt;
 
-/// The `code` of an error reply, of a problem body and of a batch's error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each variant is the contract's word for itself")]
-pub enum ErrorCode {
-    BadRequest,
-    UnknownOp,
-    BadTopic,
-    NotAllowed,
-    NotSubscribed,
-    TooManySubscriptions,
-    MessageTooLarge,
-    RateLimited,
-    TokenInvalid,
-    TokenExpired,
-    HistoryOff,
-    PresenceOff,
-    Unavailable,
-}
-
-impl ErrorCode {
-    /// Every code, in the contract's order.
-    pub const ALL: [Self; 13] = [
-        Self::BadRequest,
-        Self::UnknownOp,
-        Self::BadTopic,
-        Self::NotAllowed,
-        Self::NotSubscribed,
-        Self::TooManySubscriptions,
-        Self::MessageTooLarge,
-        Self::RateLimited,
-        Self::TokenInvalid,
-        Self::TokenExpired,
-        Self::HistoryOff,
-        Self::PresenceOff,
-        Self::Unavailable,
-    ];
-
-    /// Its spelling on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad_request",
-            Self::UnknownOp => "unknown_op",
-            Self::BadTopic => "bad_topic",
-            Self::NotAllowed => "not_allowed",
-            Self::NotSubscribed => "not_subscribed",
-            Self::TooManySubscriptions => "too_many_subscriptions",
-            Self::MessageTooLarge => "message_too_large",
-            Self::RateLimited => "rate_limited",
-            Self::TokenInvalid => "token_invalid",
-            Self::TokenExpired => "token_expired",
-            Self::HistoryOff => "history_off",
-            Self::PresenceOff => "presence_off",
-            Self::Unavailable => "unavailable",
+/// Declares a closed set of texts: the enum, `ALL` of its values in order, and the text of each. The number of a variant
+/// is its place in `ALL`.
+macro_rules! closed_set {
+    ($(#[$attribute:meta])* $name:ident { $($variant:ident = $text:literal,)+ }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "each variant is the contract's word for itself")]
+        pub enum $name {
+            $($variant,)+
         }
+
+        impl $name {
+            /// The texts of all values, in order.
+            pub const TEXTS: [&'static str; [$($text),+].len()] = [$($text),+];
+
+            /// Every value, in order.
+            pub const ALL: [Self; Self::TEXTS.len()] = [$(Self::$variant),+];
+
+            /// The text of the value, as the contract spells it.
+            pub fn as_str(self) -> &'static str {
+                Self::TEXTS[self.index()]
+            }
+
+            /// The place of the value in `ALL`, which is also its place in a table of counts.
+            pub fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+pub(crate) use closed_set;
+
+closed_set! {
+    /// The `code` of an error reply, of a problem body and of a batch's error.
+    ErrorCode {
+        BadRequest = "bad_request",
+        UnknownOp = "unknown_op",
+        BadTopic = "bad_topic",
+        NotAllowed = "not_allowed",
+        NotSubscribed = "not_subscribed",
+        TooManySubscriptions = "too_many_subscriptions",
+        MessageTooLarge = "message_too_large",
+        RateLimited = "rate_limited",
+        TokenInvalid = "token_invalid",
+        TokenExpired = "token_expired",
+        HistoryOff = "history_off",
+        PresenceOff = "presence_off",
+        Unavailable = "unavailable",
     }
 }
 
@@ -66,57 +60,43 @@ impl fmt::Display for ErrorCode {
 }
 
 /// The code of a Close frame that the gateway sends of its own accord.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
 pub enum CloseCode {
-    /// 1000: a normal end.
-    Normal,
-    /// 1001: the gateway drains.
-    GoingAway,
-    /// 1002: not RFC 6455.
-    Protocol,
-    /// 1003: a binary frame where JSON text is spoken.
-    NotAcceptable,
-    /// 1007: text that is not UTF-8.
-    NotUtf8,
-    /// 1008: not authenticated in time, a raw publish not allowed, a message not whole in time.
-    Policy,
-    /// 1009: past `message_bytes`.
-    MessageTooBig,
-    /// 1013: `outbox_total_bytes` is passed and no rule frees enough.
-    TryAgainLater,
-    /// 4001.
-    TokenInvalid,
-    /// 4002.
-    TokenExpired,
-    /// 4003: past a rate.
-    RateLimited,
-    /// 4004: the outbox overflowed under `disconnect`, or did not move in time.
-    SlowConsumer,
-    /// 4005: no sign of life after a ping.
-    NoPong,
-    /// 4009: an operator closed it.
-    Operator,
+    /// A normal end.
+    Normal = 1000,
+    /// The gateway drains.
+    GoingAway = 1001,
+    /// A violation of RFC 6455.
+    Protocol = 1002,
+    /// A binary frame in a dialect of JSON text.
+    NotAcceptable = 1003,
+    /// Text that is not UTF-8.
+    NotUtf8 = 1007,
+    /// Not authenticated in time, a raw publish that is not allowed, or a message that was not complete in time.
+    Policy = 1008,
+    /// A message longer than `message_bytes`.
+    MessageTooBig = 1009,
+    /// The outboxes exceed `outbox_total_bytes`, and no rule frees enough.
+    TryAgainLater = 1013,
+    /// A token that is not valid.
+    TokenInvalid = 4001,
+    /// A token that has expired.
+    TokenExpired = 4002,
+    /// Too many commands or frames a second.
+    RateLimited = 4003,
+    /// The outbox overflowed under the rule `disconnect`, or the socket accepted nothing for too long.
+    SlowConsumer = 4004,
+    /// No byte within `pong_timeout` after a ping.
+    NoPong = 4005,
+    /// An operator closed the session.
+    Operator = 4009,
 }
 
 impl CloseCode {
     /// The number on the wire.
     pub fn number(self) -> u16 {
-        match self {
-            Self::Normal => 1000,
-            Self::GoingAway => 1001,
-            Self::Protocol => 1002,
-            Self::NotAcceptable => 1003,
-            Self::NotUtf8 => 1007,
-            Self::Policy => 1008,
-            Self::MessageTooBig => 1009,
-            Self::TryAgainLater => 1013,
-            Self::TokenInvalid => 4001,
-            Self::TokenExpired => 4002,
-            Self::RateLimited => 4003,
-            Self::SlowConsumer => 4004,
-            Self::NoPong => 4005,
-            Self::Operator => 4009,
-        }
+        self as u16
     }
 }
 

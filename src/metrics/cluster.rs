@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::labels::{ClusterLoad, ClusterState, ForeignSkipped, PublishFailure};
-use super::registry::Metrics;
+use super::registry::{Metrics, gauge_value};
 
 impl Metrics {
     /// Counts a received message of `stream`; `pending` more wait for this gateway.
     pub fn cluster_received(&self, stream: &str, pending: u64) {
         let families = &self.families.cluster;
         families.received.with_label_values(&[stream]).inc();
-        families.lag.with_label_values(&[stream]).set(i64::try_from(pending).unwrap_or(i64::MAX));
+        families.lag.with_label_values(&[stream]).set(gauge_value(pending));
     }
 
     /// Sets the state of `stream`, and the time since its incarnation was named last.
@@ -29,7 +29,7 @@ impl Metrics {
 
     /// Sets the number of unacknowledged publishes.
     pub fn set_cluster_inflight(&self, publishes: usize) {
-        self.families.cluster.inflight.set(i64::try_from(publishes).unwrap_or(i64::MAX));
+        self.families.cluster.inflight.set(gauge_value(publishes));
     }
 
     /// Counts a publish without an acknowledgement.
@@ -51,7 +51,7 @@ impl Metrics {
     pub fn set_cluster_members(&self, peers: usize, members: usize, bytes: usize) {
         let families = &self.families.cluster;
         for (gauge, value) in [(&families.peers, peers), (&families.members, members), (&families.members_bytes, bytes)] {
-            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.set(gauge_value(value));
         }
     }
 

@@ -124,14 +124,19 @@ impl Families {
             commands: CommandFamilies::register(&make),
             deflate: DeflateFamilies::register(&make),
             shard_inbox_messages: make.gauges("shard_inbox_messages", "Messages handed to a shard that it has not taken yet.", "shard"),
-            limit_hits: make.closed_set(
+            limit_hits: make.closed_counters(
                 "limit_hits_total",
                 "Times that a limit bit, by the key of `[limits]`.",
                 "limit",
-                LimitKey::ALL.map(LimitKey::as_str),
+                LimitKey::TEXTS,
             ),
             log_suppressed: make.counter("log_suppressed_total", "Log lines held back by a rate limit or not writable."),
-            store_recovered_topics: store_recovered_topics(&make),
+            store_recovered_topics: make.closed_gauges(
+                "store_recovered_topics",
+                "Topics found in `store.dir` at the start, by their epoch now.",
+                "epoch",
+                RecoveredEpoch::TEXTS,
+            ),
             cluster: ClusterFamilies::register(&make),
             http_connections: make.gauge("http_connections", "HTTP connections that are open now."),
         };
@@ -141,32 +146,17 @@ impl Families {
     }
 }
 
-fn store_recovered_topics(make: &Maker<'_>) -> [IntGauge; RecoveredEpoch::ALL.len()] {
-    let family = make.gauges("store_recovered_topics", "Topics found in `store.dir` at the start, by their epoch now.", "epoch");
-    RecoveredEpoch::ALL.map(|epoch| family.with_label_values(&[epoch.as_str()]))
-}
-
-fn addresses(make: &Maker<'_>) -> [IntGauge; AddressTable::ALL.len()] {
-    let family = make.gauges("addresses", "Addresses and credentials that something is remembered of, by what.", "table");
-    AddressTable::ALL.map(|table| family.with_label_values(&[table.as_str()]))
-}
-
 impl SessionFamilies {
     fn register(make: &Maker<'_>) -> Self {
         Self {
             open: make.gauge("sessions", "Sessions that are open now."),
             opened: make.counter("sessions_opened_total", "Sessions opened since the start."),
-            closed: make.closed_set(
-                "sessions_closed_total",
-                "Sessions closed since the start, by why.",
-                "reason",
-                CloseReason::ALL.map(CloseReason::as_str),
-            ),
-            rejected: make.closed_set(
+            closed: make.closed_counters("sessions_closed_total", "Sessions closed since the start, by why.", "reason", CloseReason::TEXTS),
+            rejected: make.closed_counters(
                 "handshakes_rejected_total",
                 "Connections that did not become sessions, by why.",
                 "reason",
-                RejectReason::ALL.map(RejectReason::as_str),
+                RejectReason::TEXTS,
             ),
             slow: make.gauge("slow_sessions", "Sessions whose outbox waits for a full socket now."),
             subscriptions: make.gauge("subscriptions", "Subscriptions of all sessions now; a pattern counts as one."),
@@ -200,7 +190,12 @@ impl KeptFamilies {
             input_bytes: make.gauge("input_bytes", "Bytes that sessions have sent and that are not acted on yet."),
             history_bytes: make.gauge("history_bytes", "Bytes that all histories hold now."),
             http_bytes: make.gauge("http_bytes", "Bytes of HTTP bodies and answers held now."),
-            addresses: addresses(make),
+            addresses: make.closed_gauges(
+                "addresses",
+                "Addresses and credentials that something is remembered of, by what.",
+                "table",
+                AddressTable::TEXTS,
+            ),
             control_items: make.gauge("control_items", "What the gateway asks of its shards that they have not taken yet."),
         }
     }
@@ -209,23 +204,13 @@ impl KeptFamilies {
 impl CommandFamilies {
     fn register(make: &Maker<'_>) -> Self {
         Self {
-            given: make.closed_set(
-                "commands_total",
-                "Commands from sessions, by what they ask for.",
-                "op",
-                CommandOp::ALL.map(CommandOp::as_str),
-            ),
-            errors: make.closed_set(
-                "command_errors_total",
-                "Commands refused, by the code of the error.",
-                "code",
-                ErrorCode::ALL.map(ErrorCode::as_str),
-            ),
-            recoveries: make.closed_set(
+            given: make.closed_counters("commands_total", "Commands from sessions, by what they ask for.", "op", CommandOp::TEXTS),
+            errors: make.closed_counters("command_errors_total", "Commands refused, by the code of the error.", "code", ErrorCode::TEXTS),
+            recoveries: make.closed_counters(
                 "recoveries_total",
                 "Topics subscribed with `since`, by whether nothing was missing.",
                 "result",
-                Recovery::ALL.map(Recovery::as_str),
+                Recovery::TEXTS,
             ),
         }
     }
@@ -236,17 +221,17 @@ impl DeflateFamilies {
         Self {
             in_bytes: make.counter("deflate_in_bytes_total", "Bytes before compression, of messages that were sent compressed."),
             out_bytes: make.counter("deflate_out_bytes_total", "Bytes after compression, of messages that were sent compressed."),
-            messages: make.closed_set(
+            messages: make.closed_counters(
                 "deflate_messages_total",
                 "Messages written compressed to a subscriber's socket: against an earlier one of the topic, or alone.",
                 "how",
-                DeflateHow::ALL.map(DeflateHow::as_str),
+                DeflateHow::TEXTS,
             ),
-            no_reference: make.closed_set(
+            no_reference: make.closed_counters(
                 "deflate_no_reference_total",
                 "Messages of topics with history that were written without a reference, by why.",
                 "why",
-                NoReference::ALL.map(NoReference::as_str),
+                NoReference::TEXTS,
             ),
             parses: make.counter("deflate_parses_total", "Messages parsed against an earlier one of their topic."),
             reference_bytes: make.gauge("deflate_reference_bytes", "Bytes of the messages that later ones may refer to now."),
@@ -279,30 +264,30 @@ impl ClusterFamilies {
             state: make.labelled_gauges("cluster_state", "1 for the state that a stream is in, 0 for the others.", &["stream", "state"]),
             lag: make.gauges("cluster_lag_messages", "Messages of a stream that this gateway has not been sent yet.", "stream"),
             tick_age: make.registered(
-                GaugeVec::new(options("cluster_tick_age_seconds", "Time since a stream's life was named."), &["stream"])
+                GaugeVec::new(options("cluster_tick_age_seconds", "Time since a message named the stream's epoch."), &["stream"])
                     .expect(WELL_FORMED),
             ),
             received: make.counters("cluster_received_total", "Messages received from a stream.", &["stream"]),
             publish: make.histogram("cluster_publish_seconds", "Time from a publish to its acknowledgement.", &FANOUT_BUCKETS),
             inflight: make.gauge("cluster_publish_inflight", "Publishes that are not answered yet."),
-            publish_errors: make.closed_set(
+            publish_errors: make.closed_counters(
                 "cluster_publish_errors_total",
                 "Publishes to streams without an acknowledgement, by why.",
                 "reason",
-                PublishFailure::ALL.map(PublishFailure::as_str),
+                PublishFailure::TEXTS,
             ),
             resumes: make.counter("cluster_resumes_total", "Consumers that went on where the one before ended."),
-            loads: make.closed_set(
+            loads: make.closed_counters(
                 "cluster_loads_total",
                 "Times that a stream was read from its beginning, by why.",
                 "reason",
-                ClusterLoad::ALL.map(ClusterLoad::as_str),
+                ClusterLoad::TEXTS,
             ),
-            foreign_skipped: make.closed_set(
+            foreign_skipped: make.closed_counters(
                 "cluster_foreign_skipped_total",
                 "Messages of other NATS clients that are no messages here, by why.",
                 "reason",
-                ForeignSkipped::ALL.map(ForeignSkipped::as_str),
+                ForeignSkipped::TEXTS,
             ),
             peers: make.gauge("cluster_peers", "Other gateways that are heard now."),
             members: make.gauge("cluster_members", "Members at other gateways that are known here."),
@@ -355,8 +340,14 @@ impl Maker<'_> {
     }
 
     /// A counter for each value of `label`. All exist from the start, so that an alert sees the first increase.
-    fn closed_set<const N: usize>(&self, name: &str, help: &str, label: &str, values: [&str; N]) -> [IntCounter; N] {
+    fn closed_counters<const N: usize>(&self, name: &str, help: &str, label: &str, values: [&str; N]) -> [IntCounter; N] {
         let family = self.counters(name, help, &[label]);
+        values.map(|value| family.with_label_values(&[value]))
+    }
+
+    /// A gauge for each value of `label`.
+    fn closed_gauges<const N: usize>(&self, name: &str, help: &str, label: &str, values: [&str; N]) -> [IntGauge; N] {
+        let family = self.gauges(name, help, label);
         values.map(|value| family.with_label_values(&[value]))
     }
 

@@ -1,40 +1,10 @@
 //! The values of labels, as closed sets (PROTOCOL section 9).
 
-use crate::codes::CloseCode;
+use crate::codes::{CloseCode, closed_set};
 
-/// Declares the values of a label: the enum, `ALL` of them in order, and the text of each. `ALL` has the order of the
-/// variants, so the number of a variant is its place in a table of counts.
-macro_rules! label {
-    ($(#[$attribute:meta])* $name:ident: $count:literal { $($variant:ident = $text:literal,)+ }) => {
-        $(#[$attribute])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[allow(missing_docs, reason = "each variant is the contract's word for itself")]
-        pub enum $name {
-            $($variant,)+
-        }
-
-        impl $name {
-            /// Every value, in order.
-            pub const ALL: [Self; $count] = [$(Self::$variant,)+];
-
-            /// The value of the label.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-
-            /// Its place in a table of counts.
-            pub fn index(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
-label! {
+closed_set! {
     /// `sessions_closed_total{reason}`.
-    CloseReason: 15 {
+    CloseReason {
         Normal = "normal",
         GoingAway = "going_away",
         Protocol = "protocol",
@@ -53,9 +23,9 @@ label! {
     }
 }
 
-label! {
+closed_set! {
     /// `addresses{table}`.
-    AddressTable: 6 {
+    AddressTable {
         Failures = "failures",
         HttpConnections = "http_connections",
         Pending = "pending",
@@ -65,9 +35,9 @@ label! {
     }
 }
 
-label! {
+closed_set! {
     /// `handshakes_rejected_total{reason}`.
-    RejectReason: 15 {
+    RejectReason {
         Origin = "origin",
         Unauthorized = "unauthorized",
         Timeout = "timeout",
@@ -86,9 +56,9 @@ label! {
     }
 }
 
-label! {
+closed_set! {
     /// `messages_published_total{source}`.
-    PublishSource: 4 {
+    PublishSource {
         Session = "session",
         Http = "http",
         Feed = "feed",
@@ -96,9 +66,9 @@ label! {
     }
 }
 
-label! {
+closed_set! {
     /// `messages_dropped_total{reason}`.
-    DropReason: 4 {
+    DropReason {
         Slow = "slow",
         Closed = "closed",
         Age = "age",
@@ -106,9 +76,9 @@ label! {
     }
 }
 
-label! {
+closed_set! {
     /// `commands_total{op}`; unknown operations have one value, so a client can't make a new series.
-    CommandOp: 9 {
+    CommandOp {
         Subscribe = "subscribe",
         Unsubscribe = "unsubscribe",
         Publish = "publish",
@@ -121,25 +91,25 @@ label! {
     }
 }
 
-label! {
+closed_set! {
     /// `recoveries_total{result}`: whether `since` was recovered.
-    Recovery: 2 {
+    Recovery {
         Recovered = "recovered",
         Lost = "lost",
     }
 }
 
-label! {
+closed_set! {
     /// `deflate_messages_total{how}`: against an earlier message of the topic, or by itself.
-    DeflateHow: 2 {
+    DeflateHow {
         History = "history",
         Alone = "alone",
     }
 }
 
-label! {
+closed_set! {
     /// `cluster_state{state}`: the state of a stream.
-    ClusterState: 4 {
+    ClusterState {
         Cold = "cold",
         Loading = "loading",
         Live = "live",
@@ -147,10 +117,10 @@ label! {
     }
 }
 
-label! {
+closed_set! {
     /// `deflate_no_reference_total{why}`: the client has no message of the topic; its message is no longer kept here;
     /// its message is outside of the window; or it is unknown whether the client has it.
-    NoReference: 4 {
+    NoReference {
         First = "first",
         Missed = "missed",
         Far = "far",
@@ -158,18 +128,18 @@ label! {
     }
 }
 
-label! {
+closed_set! {
     /// `cluster_loads_total{reason}`: why a stream was read from its beginning.
-    ClusterLoad: 3 {
+    ClusterLoad {
         Start = "start",
         Hole = "hole",
         Epoch = "epoch",
     }
 }
 
-label! {
+closed_set! {
     /// `cluster_publish_errors_total{reason}`.
-    PublishFailure: 5 {
+    PublishFailure {
         NoResponders = "no_responders",
         Timeout = "timeout",
         Disconnected = "disconnected",
@@ -178,26 +148,26 @@ label! {
     }
 }
 
-label! {
+closed_set! {
     /// `cluster_foreign_skipped_total{reason}`: messages of other NATS clients that are not valid here.
-    ForeignSkipped: 2 {
+    ForeignSkipped {
         Name = "name",
         Size = "size",
     }
 }
 
-label! {
+closed_set! {
     /// `store_recovered_topics{epoch}`: whether a stored topic keeps its epoch, or begins a new one.
-    RecoveredEpoch: 2 {
+    RecoveredEpoch {
         Kept = "kept",
         New = "new",
     }
 }
 
-label! {
+closed_set! {
     /// `limit_hits_total{limit}`: the key of the limit (PROTOCOL section 7). A rate and its burst share the key of the
     /// rate.
-    LimitKey: 35 {
+    LimitKey {
         MessageBytes = "message_bytes",
         FrameBytes = "frame_bytes",
         UnfinishedBytesPerAddress = "unfinished_bytes_per_address",

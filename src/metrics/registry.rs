@@ -145,7 +145,7 @@ impl Metrics {
 
     /// Counts refused HTTP commands.
     pub fn command_errors(&self, code: ErrorCode, count: usize) {
-        self.families.commands.errors[code as usize].inc_by(count as u64);
+        self.families.commands.errors[code.index()].inc_by(count as u64);
     }
 
     /// Calls `read` each time before the metrics are read, to set gauges.
@@ -202,8 +202,9 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-fn gauge_value(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+/// `value` for a gauge; the largest one if it does not fit.
+pub(super) fn gauge_value(value: impl TryInto<i64>) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
 }
 
 /// The value of a gauge, at least 0. A gauge is negative for a moment if a shard's decrease is handed over before

@@ -219,7 +219,7 @@ impl Tally {
     /// Counts a refused command.
     pub fn command_error(&mut self, code: ErrorCode) {
         self.changed = true;
-        self.command_errors[code as usize] += 1;
+        self.command_errors[code.index()] += 1;
     }
 
     /// Counts the result of a `since`.
