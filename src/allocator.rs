@@ -4,30 +4,30 @@ use std::ffi::{c_int, c_long};
 
 use libmimalloc_sys::mi_option_set;
 
-/// Sessions live long among short-lived handshakes; the system's allocator leaves holes of kilobytes between them, and mimalloc's
-/// third version keeps more of their pages than the second, which Cargo.toml asks for.
+/// Sessions live long, and handshakes between them are short-lived. The system's allocator leaves gaps of kilobytes between the sessions.
+/// Version 3 of mimalloc keeps more pages than version 2, which Cargo.toml therefore selects.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// `mi_option_purge_delay` of mimalloc.h, which the bindings leave out: milliseconds until free pages go back to the kernel.
+/// The number of `mi_option_purge_delay` in mimalloc.h, which the bindings do not have. The option is the time in milliseconds after which
+/// free pages go back to the kernel.
 const PURGE_DELAY: c_int = 15;
 
-/// Lets free pages go back to the kernel at once. By itself mimalloc looks for them when it is asked for memory, so a gateway at
-/// rest would keep what a storm of handshakes took. `MIMALLOC_PURGE_DELAY` in the environment still decides where it is set.
-///
-/// What it is worth: `belfry-loadtest idle`, docs/performance.md.
+/// Returns free pages to the kernel at once. With its default delay, mimalloc returns pages only while it is asked for memory, so an idle
+/// gateway would keep what a storm of handshakes took. The environment variable `MIMALLOC_PURGE_DELAY` overrides this. The effect can be
+/// measured with `belfry-loadtest idle` (docs/performance.md).
 pub fn return_free_pages_at_once() {
     if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
         set_purge_delay(0);
     }
 }
 
-/// Has memory come in small pages. The kernel clears a huge page, 2 MiB, when a byte of it is first used: where many topics came to life,
-/// a shard stood still for 4 to 5 ms again and again. `MIMALLOC_ALLOW_THP` in the environment still decides where it is set.
+/// Makes the kernel use small pages only. The kernel clears a huge page (2 MiB) when its first byte is used, which stopped a shard for 4 to
+/// 5 ms again and again while many topics were created. The environment variable `MIMALLOC_ALLOW_THP` overrides this.
 pub fn avoid_huge_pages() {
     #[cfg(target_os = "linux")]
     if std::env::var_os("MIMALLOC_ALLOW_THP").is_none() {
-        let _ = rustix::thread::disable_transparent_huge_pages(true); // a kernel that has none refuses
+        let _ = rustix::thread::disable_transparent_huge_pages(true); // a kernel without huge pages refuses the call
     }
 }
 
@@ -48,7 +48,8 @@ mod tests {
         line.trim_end_matches("kB").trim().parse::<usize>().unwrap() << 10
     }
 
-    /// What 64 MiB of small blocks took is given back without another allocation to prompt it; it fails where the option's number is another's.
+    /// The pages of 64 MiB of small blocks are returned without another allocation. The test fails if `PURGE_DELAY` is the number of another
+    /// option.
     #[test]
     fn free_pages_are_given_back() {
         return_free_pages_at_once();

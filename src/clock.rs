@@ -1,4 +1,4 @@
-//! What time it is, handed in: the machine's clock, or one that a test advances by hand.
+//! The source of time that all modules are given: the machine's clock, or in tests a clock that is advanced by hand.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub u64);
 
-/// How far before a clock's making its moments reach: a message that was restored is as old as it was.
+/// How long before its clock was made a moment may lie. A message that is restored from disk is older than the clock.
 const BEFORE_START: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// A point on the monotonic clock, counted from `BEFORE_START` before the clock's making.
-/// In nanoseconds and one more, so that an absent one takes no room beside it: every session keeps several.
+/// A point on the monotonic clock: the nanoseconds, plus one, since `BEFORE_START` before the clock was made. The one makes the number never
+/// zero, so that an `Option<Moment>` takes no more memory. Every session has several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(NonZeroU64);
 
@@ -29,12 +29,12 @@ impl Moment {
         Self(NonZeroU64::MIN.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// The time from `earlier` to here; nothing if that lies ahead.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
     }
 
-    /// The moment `duration` before this one, as far back as moments reach.
+    /// The moment `duration` before this one, or the earliest moment that there is.
     pub fn before(self, duration: Duration) -> Moment {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Moment(NonZeroU64::new(self.0.get().saturating_sub(nanos)).unwrap_or(NonZeroU64::MIN))
@@ -54,7 +54,7 @@ impl std::ops::Add<Duration> for Moment {
     }
 }
 
-/// Tells the time; clones tell the same.
+/// Tells the time. All clones of a clock tell the same.
 #[derive(Debug, Clone)]
 pub struct Clock {
     unix_at_start: Duration,
@@ -74,7 +74,7 @@ impl Clock {
         Self { unix_at_start, source: Source::Machine(Instant::now()) }
     }
 
-    /// A clock that stands at `start` until it is advanced.
+    /// A clock that shows `start` until it is advanced.
     pub fn by_hand(start: Timestamp) -> Self {
         Self { unix_at_start: Duration::from_millis(start.0), source: Source::ByHand(Arc::default()) }
     }
@@ -86,7 +86,7 @@ impl Clock {
         }
     }
 
-    /// Now, on the monotonic clock.
+    /// The current moment.
     pub fn moment(&self) -> Moment {
         Moment::at(match &self.source {
             Source::Machine(start) => start.elapsed(),
@@ -94,12 +94,12 @@ impl Clock {
         })
     }
 
-    /// The moment at which it was `timestamp`, by the wall clock's time that has gone by since; now, if that lies ahead.
+    /// The moment at which the wall clock showed `timestamp`; the current moment if `timestamp` is in the future.
     pub fn moment_of(&self, timestamp: Timestamp) -> Moment {
         self.moment().before(Duration::from_millis(self.now().0.saturating_sub(timestamp.0)))
     }
 
-    /// Now, in Unix milliseconds. The machine's clock may be set meanwhile, so it is asked each time.
+    /// The current Unix time. The machine's clock may be set while the gateway runs, so it is asked each time.
     pub fn now(&self) -> Timestamp {
         let since_unix = match &self.source {
             Source::Machine(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(self.unix_at_start),
@@ -113,7 +113,7 @@ impl Clock {
 mod tests {
     use super::*;
 
-    /// A message that was restored ages on from the age that it had, by the wall clock.
+    /// A message that was restored has the age that the wall clock gives it.
     #[test]
     fn a_moment_may_lie_before_its_clock() {
         let clock = Clock::by_hand(Timestamp(1_700_000_000_000));
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(published + hour, clock.moment());
         clock.advance(hour);
         assert_eq!(clock.moment().since(published), 2 * hour);
-        assert_eq!(clock.moment_of(Timestamp(1_800_000_000_000)), clock.moment(), "what lies ahead is as new as can be");
+        assert_eq!(clock.moment_of(Timestamp(1_800_000_000_000)), clock.moment(), "a time in the future is now");
         assert_eq!(clock.moment().elapsed_at_start(), hour);
     }
 }

@@ -1,10 +1,10 @@
-//! Where a message stands in its topic: `Offset`, `Epoch`, and the two together as `Position` (PROTOCOL section 1).
+//! The place of a message in its topic: `Offset`, `Epoch`, and `Position`, which is both (PROTOCOL section 1).
 
 use std::fmt;
 
 use rand::Rng;
 
-/// A message's number in its topic: 1, 2, 3 … without holes; 0 stands before the first.
+/// The number of a message in its topic: 1, 2, 3 … without gaps. 0 is the place before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct Offset(pub u64);
 
@@ -24,24 +24,25 @@ impl fmt::Display for Offset {
 const EPOCH_LEN: usize = 8;
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// The name of one life of a topic's offsets: random, so that two lives never share one.
+/// Names the offsets of a topic since its state was last lost. An offset names a message only together with the epoch. Epochs are random, so
+/// that no two are alike.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch([u8; EPOCH_LEN]);
 
 impl Epoch {
-    /// A new life's name.
+    /// A new random epoch.
     pub fn random() -> Self {
         let mut rng = rand::rng();
         Self(std::array::from_fn(|_| ALPHABET[rng.random_range(0..ALPHABET.len())]))
     }
 
-    /// The epoch of that text; `None` where no epoch is spelt like it.
+    /// The epoch that `text` writes; `None` if it is none of this gateway's form.
     pub fn parse(text: &str) -> Option<Self> {
         let letters: [u8; EPOCH_LEN] = text.as_bytes().try_into().ok()?;
         letters.iter().all(u8::is_ascii_alphanumeric).then_some(Self(letters))
     }
 
-    /// The epoch as a client sees it.
+    /// The epoch as clients see it.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an epoch is drawn from ASCII letters and digits")
     }
@@ -59,17 +60,17 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// An offset in one life of a topic.
+/// An offset together with its epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// Which life.
+    /// The epoch of the offset.
     pub epoch: Epoch,
-    /// Where in it.
+    /// The offset in the epoch.
     pub offset: Offset,
 }
 
 impl Position {
-    /// Whether `later` lies behind this one in the same life.
+    /// Whether `later` has the same epoch and a higher offset.
     pub fn is_before(self, later: Position) -> bool {
         self.epoch == later.epoch && self.offset < later.offset
     }

@@ -1,4 +1,4 @@
-//! Who is connected: `SessionId` names one connection, `Member` one that presence tells of.
+//! Who is connected: `SessionId` names a session, `SessionSecret` proves a request's right to it, `Member` is a session in presence.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use rand::Rng;
 
-/// A session's name: 64 random bits, shown as 16 hexadecimal digits.
+/// The public name of a session: 64 random bits, written as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(u64);
 
 impl SessionId {
-    /// A name that nobody had before.
+    /// A new random name.
     pub fn random() -> Self {
         Self(rand::rng().random())
     }
 
-    /// The name as a number, to be written down.
+    /// The name as a number, in which form it is stored.
     pub fn number(self) -> u64 {
         self.0
     }
 
-    /// The name that was written down as `number`.
+    /// The name that was stored as `number`.
     pub fn from_number(number: u64) -> Self {
         Self(number)
     }
@@ -39,30 +39,21 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The text is not 16 lower-case hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a session's id is 16 hexadecimal digits")]
-pub struct SessionIdError;
-
 impl FromStr for SessionId {
-    type Err = SessionIdError;
+    type Err = HexError;
 
-    fn from_str(text: &str) -> Result<Self, SessionIdError> {
-        let plain = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if !plain {
-            return Err(SessionIdError);
-        }
-        u64::from_str_radix(text, 16).map(Self).map_err(|_| SessionIdError)
+    fn from_str(text: &str) -> Result<Self, HexError> {
+        parse_hex(text, 16).map(|number| Self(number as u64))
     }
 }
 
-/// What proves that a request speaks for a session which can't be spoken to over its own connection: 128 random bits, shown as 32
-/// hexadecimal digits. Unlike its name it is told to nobody else, and goes into no log.
+/// Proves that an HTTP request may send commands for a session whose own connection carries data to the client only: 128 random bits, written
+/// as 32 hexadecimal digits. Unlike the session's name, the secret is known to its client alone, and no log contains it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionSecret(u128);
 
 impl SessionSecret {
-    /// A secret that nobody had before.
+    /// A new random secret.
     pub fn random() -> Self {
         Self(rand::rng().random())
     }
@@ -80,21 +71,23 @@ impl fmt::Debug for SessionSecret {
     }
 }
 
-/// The text is not 32 lower-case hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a session's secret is 32 hexadecimal digits")]
-pub struct SessionSecretError;
-
 impl FromStr for SessionSecret {
-    type Err = SessionSecretError;
+    type Err = HexError;
 
-    fn from_str(text: &str) -> Result<Self, SessionSecretError> {
-        let plain = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if !plain {
-            return Err(SessionSecretError);
-        }
-        u128::from_str_radix(text, 16).map(Self).map_err(|_| SessionSecretError)
+    fn from_str(text: &str) -> Result<Self, HexError> {
+        parse_hex(text, 32).map(Self)
     }
+}
+
+/// The text is not the expected number of lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not {0} lower-case hexadecimal digits")]
+pub struct HexError(usize);
+
+/// The number that `text` writes with exactly `digits` lower-case hexadecimal digits.
+pub fn parse_hex(text: &str, digits: usize) -> Result<u128, HexError> {
+    let is_plain = text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_plain.then(|| u128::from_str_radix(text, 16).ok()).flatten().ok_or(HexError(digits))
 }
 
 /// A session as presence shows it.
@@ -102,13 +95,13 @@ impl FromStr for SessionSecret {
 pub struct Member {
     /// The session.
     pub session: SessionId,
-    /// Its token's `sub` or its key's name; `None` when anonymous.
+    /// The `sub` of the session's token, or the name of its API key; `None` for an anonymous session.
     pub user: Option<Arc<str>>,
-    /// What its tokens say of it beside that, for Centrifugo's clients.
+    /// What its tokens say about it beside the user, for clients of Centrifugo's protocol.
     pub info: Option<Arc<MemberInfo>>,
 }
 
-/// What tokens say of a member beside its user, each as JSON text.
+/// What tokens say about a member beside its user. Each is a JSON text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MemberInfo {
     /// The connection token's `info`.
@@ -118,7 +111,7 @@ pub struct MemberInfo {
 }
 
 impl MemberInfo {
-    /// How much memory it takes, in bytes.
+    /// The memory that this takes, in bytes.
     pub fn bytes(&self) -> usize {
         let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
         size_of::<Self>() + text(&self.session) + text(&self.topic)

@@ -36,7 +36,7 @@ pub(super) fn check(arguments: CheckArguments) -> anyhow::Result<()> {
     }
     if let Some(settings) = config.cluster.as_ref().filter(|_| arguments.online) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the runtime")?;
-        runtime.block_on(cluster::try_out(settings, &config))?;
+        runtime.block_on(cluster::check_servers(settings, &config))?;
     }
     // A closed standard output is no failure of the check.
     let _ = writeln!(std::io::stdout(), "ok: {}", read_from(&sources));

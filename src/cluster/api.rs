@@ -1,4 +1,4 @@
-//! JetStream's API: questions to a stream's leader, in JSON over a request.
+//! Requests to JetStream's API, which a stream's leader answers in JSON.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,65 +10,65 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::follower::{Found, Kept};
+use super::follower::{StoredMessage, StreamInfo};
 use crate::config::Stream;
 use crate::position::Epoch;
 
-/// How long an answer is awaited. An election takes longer, so whoever asks asks again.
+/// How long a request waits for its answer. The election of a leader takes longer, so callers try again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The code of a stream or a message that is not there.
+/// The code of an answer about a stream or a message that does not exist.
 const NOT_FOUND: u64 = 404;
 
-/// Why there is no answer.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// Nobody has answered.
+pub enum ApiError {
+    /// No answer came.
     #[error("no answer to {subject}: {source}")]
     Unanswered {
-        /// What was asked.
+        /// The subject of the request.
         subject: String,
         /// Why.
         source: async_nats::RequestError,
     },
-    /// The answer says no.
+    /// The answer is an error.
     #[error("{subject} was refused: {description} (code {code}, error {error_code})")]
     Refused {
-        /// What was asked.
+        /// The subject of the request.
         subject: String,
-        /// As HTTP has it.
+        /// A code like those of HTTP.
         code: u64,
-        /// The servers' own number of the error.
+        /// The number that NATS gives the error.
         error_code: u64,
-        /// In words.
+        /// The description that NATS gives.
         description: String,
     },
-    /// The answer is none.
+    /// The answer has another form.
     #[error("the answer to {subject} can't be read")]
     Unreadable {
-        /// What was asked.
+        /// The subject of the request.
         subject: String,
     },
 }
 
-impl AskError {
-    /// Whether what was asked for is not there.
+impl ApiError {
+    /// Whether the requested stream or message does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: NOT_FOUND, .. })
     }
 }
 
-/// Asks JetStream's API.
-pub async fn ask(client: &Client, what: &str, body: &Value) -> Result<Value, AskError> {
+/// Sends a request to JetStream's API.
+pub async fn request(client: &Client, what: &str, body: &Value) -> Result<Value, ApiError> {
     let subject = format!("$JS.API.{what}");
     let payload = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let request = Request::new().payload(payload.into()).timeout(Some(ANSWER_TIMEOUT));
     let answer = client.send_request(subject.clone(), request).await;
-    let answer = answer.map_err(|source| AskError::Unanswered { subject: subject.clone(), source })?;
-    let answer: Value = serde_json::from_slice(&answer.payload).map_err(|_| AskError::Unreadable { subject: subject.clone() })?;
+    let answer = answer.map_err(|source| ApiError::Unanswered { subject: subject.clone(), source })?;
+    let answer: Value = serde_json::from_slice(&answer.payload).map_err(|_| ApiError::Unreadable { subject: subject.clone() })?;
     match answer.get("error") {
         None => Ok(answer),
-        Some(error) => Err(AskError::Refused {
+        Some(error) => Err(ApiError::Refused {
             subject,
             code: error["code"].as_u64().unwrap_or(0),
             error_code: error["err_code"].as_u64().unwrap_or(0),
@@ -77,48 +77,48 @@ pub async fn ask(client: &Client, what: &str, body: &Value) -> Result<Value, Ask
     }
 }
 
-/// The first and the last number of a stream.
-pub async fn ends(client: &Client, stream: &Stream) -> Result<(u64, u64), AskError> {
+/// The numbers of the first and the last message of a stream.
+pub async fn first_and_last(client: &Client, stream: &Stream) -> Result<(u64, u64), ApiError> {
     let what = format!("STREAM.INFO.{}", stream.name);
-    let answer = ask(client, &what, &Value::Null).await?;
+    let answer = request(client, &what, &Value::Null).await?;
     let state = &answer["state"];
     match (state["first_seq"].as_u64(), state["last_seq"].as_u64()) {
         (Some(first), Some(last)) => Ok((first, last)),
-        _ => Err(AskError::Unreadable { subject: what }),
+        _ => Err(ApiError::Unreadable { subject: what }),
     }
 }
 
-/// What the leader says of a stream of which `known` numbers would be known again. The ends are asked first: a message may come between, but
-/// none goes.
-pub async fn find(client: &Client, stream: &Stream, known: Option<RangeInclusive<u64>>) -> Result<Found, AskError> {
-    let (first, last) = ends(client, stream).await?;
+/// What the leader says about a stream. `recognizable` is that of the follower. The first and the last number are asked first: messages may be
+/// added between the requests, but the last one does not disappear.
+pub async fn stream_info(client: &Client, stream: &Stream, recognizable: Option<RangeInclusive<u64>>) -> Result<StreamInfo, ApiError> {
+    let (first, last) = first_and_last(client, stream).await?;
     let what = format!("STREAM.MSG.GET.{}", stream.name);
-    let life = match ask(client, &what, &json!({ "last_by_subj": stream.life_subject() })).await {
+    let epoch = match request(client, &what, &json!({ "last_by_subj": stream.epoch_subject() })).await {
         Ok(answer) => {
             let message = &answer["message"];
-            let Some(sequence) = message["seq"].as_u64() else { return Err(AskError::Unreadable { subject: what }) };
+            let Some(sequence) = message["seq"].as_u64() else { return Err(ApiError::Unreadable { subject: what }) };
             let data = STANDARD.decode(message["data"].as_str().unwrap_or_default()).unwrap_or_default();
-            Some((sequence, epoch_in(&data)))
+            Some((sequence, parse_epoch(&data)))
         }
         Err(error) if error.is_not_found() => None,
         Err(error) => return Err(error),
     };
-    let kept = match known {
-        Some(known) => newest_kept(client, &what, known).await?,
+    let recognized = match recognizable {
+        Some(numbers) => newest_message(client, &what, numbers).await?,
         None => None,
     };
-    Ok(Found { first, last, life, kept })
+    Ok(StreamInfo { first, last, epoch, recognized })
 }
 
-/// The newest message that the stream has with one of `numbers`. Mostly that is the last of them; where it is gone, halving finds which.
-async fn newest_kept(client: &Client, what: &str, numbers: RangeInclusive<u64>) -> Result<Option<Kept>, AskError> {
+/// The newest message of the stream whose number is in `numbers`. It mostly is the last of them; if not, a binary search finds it.
+async fn newest_message(client: &Client, what: &str, numbers: RangeInclusive<u64>) -> Result<Option<StoredMessage>, ApiError> {
     let (mut least, most) = numbers.into_inner();
     let (mut number, mut above, mut newest) = (most, most + 1, None);
     while least < above {
-        match first_kept_from(client, what, number).await? {
-            Some(kept) if kept.sequence <= most => {
-                least = kept.sequence + 1;
-                newest = Some(kept);
+        match first_message_from(client, what, number).await? {
+            Some(found) if found.sequence <= most => {
+                least = found.sequence + 1;
+                newest = Some(found);
             }
             _ => above = number,
         }
@@ -127,26 +127,26 @@ async fn newest_kept(client: &Client, what: &str, numbers: RangeInclusive<u64>) 
     Ok(newest)
 }
 
-/// The first message that the stream has from that number on.
-async fn first_kept_from(client: &Client, what: &str, number: u64) -> Result<Option<Kept>, AskError> {
-    let unreadable = || AskError::Unreadable { subject: what.to_owned() };
-    let message = match ask(client, what, &json!({ "seq": number, "next_by_subj": ">" })).await {
+/// The first message of the stream from that number on.
+async fn first_message_from(client: &Client, what: &str, number: u64) -> Result<Option<StoredMessage>, ApiError> {
+    let unreadable = || ApiError::Unreadable { subject: what.to_owned() };
+    let message = match request(client, what, &json!({ "seq": number, "next_by_subj": ">" })).await {
         Ok(mut answer) => answer["message"].take(),
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error),
     };
     let stored_at = nanoseconds(message["time"].as_str().unwrap_or_default());
-    let kept = message["seq"].as_u64().zip(stored_at).map(|(sequence, stored_at)| Kept { sequence, stored_at });
-    kept.map(Some).ok_or_else(unreadable)
+    let found = message["seq"].as_u64().zip(stored_at).map(|(sequence, stored_at)| StoredMessage { sequence, stored_at });
+    found.map(Some).ok_or_else(unreadable)
 }
 
-/// A moment as the servers write it, in nanoseconds since 1970.
+/// The time in RFC 3339, in nanoseconds since 1970.
 fn nanoseconds(text: &str) -> Option<u64> {
     u64::try_from(OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos()).ok()
 }
 
-/// The epoch that a message names.
-pub fn epoch_in(payload: &[u8]) -> Option<Epoch> {
+/// The epoch in the payload of an epoch message.
+pub fn parse_epoch(payload: &[u8]) -> Option<Epoch> {
     Epoch::parse(std::str::from_utf8(payload).ok()?)
 }
 
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_read_to_the_nanosecond() {
+    fn times_are_read_to_the_nanosecond() {
         assert_eq!(nanoseconds("2001-09-09T01:46:40.000000123Z"), Some(1_000_000_000_000_000_123));
         assert_eq!((nanoseconds("2001-09-09T03:46:40+02:00"), nanoseconds("")), (Some(1_000_000_000_000_000_000), None));
     }

@@ -1,129 +1,133 @@
-//! Following a stream: what is heard goes in, what is to be done comes out. No time, no network.
+//! The decisions of following one stream: what the stream's leader and an ordered consumer say goes in, what to do next comes out. This file
+//! uses neither the network nor the time.
 //!
-//! A follower is told what the stream's leader says, then each message of an ordered consumer with its numbers. It never takes a message
-//! whose neighbour it may have missed, and knows a stream that has lost its end or its whole past by the messages that name its life.
+//! The follower applies no message after a gap. From *epoch messages*, which name the stream's epoch, it knows a stream that has lost its
+//! newest messages or that was made anew.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use crate::position::Epoch;
 
-/// Lives that are remembered.
-const FORMER_MAX: usize = 64;
-/// Messages of which it is remembered when each was stored: by these an end is known again whose newest message was pushed out.
+/// The number of earlier epochs that are remembered.
+const EARLIER_EPOCHS_MAX: usize = 64;
+/// The number of messages of which the time of storing is remembered. By these the follower recognizes a stream whose newest message was
+/// pushed out meanwhile.
 const RECENT_MAX: usize = 1_024;
 
-/// What a stream's leader says of it.
+/// What a stream's leader says about the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
+pub struct StreamInfo {
     /// The number of the oldest message.
     pub first: u64,
     /// The number of the newest message.
     pub last: u64,
-    /// The newest message that names the stream's life: its number, and the epoch if it is one.
-    pub life: Option<(u64, Option<Epoch>)>,
-    /// The newest message with a number of [`Follower::known_numbers`]; `None`: all are gone by their age or the stream's bounds.
-    pub kept: Option<Kept>,
+    /// The newest epoch message: its number, and the epoch if it can be read.
+    pub epoch: Option<(u64, Option<Epoch>)>,
+    /// The newest message whose number is among [`Follower::recognizable`]. `None`: the stream has none of these any more, because of their
+    /// age or of the stream's bounds.
+    pub recognized: Option<StoredMessage>,
 }
 
-/// A message that a stream has.
+/// A message of a stream, as far as it can be recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
-    /// Its number.
+pub struct StoredMessage {
+    /// Its number in the stream.
     pub sequence: u64,
-    /// When it was stored, in nanoseconds: by both it is known again.
+    /// When it was stored, in nanoseconds. Two messages with the same number differ in this.
     pub stored_at: u64,
 }
 
-/// Where nobody can tell whether a stream's end was lost, and its numbers used anew.
+/// A range of numbers for which nobody can tell whether the stream lost its newest messages and used the numbers again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Doubt {
-    /// Up to there the stream is as it was.
+pub struct Unproven {
+    /// The stream is known to be unchanged up to this number. 0: no number is known to be.
     pub proven: u64,
-    /// Up to there it was known. It has no number between the two any more, or `proven` is 0.
+    /// The follower knew the stream up to this number. The stream has no message between `proven` and this any more.
     pub known: u64,
 }
 
-/// How to begin.
+/// How to start a consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begin {
-    /// Name a new life, if the newest message that names one still has the number `expected` (0: there is none); then ask again.
-    NameLife {
-        /// That number.
+pub enum Start {
+    /// Publish a message with a new epoch, on condition that the newest epoch message still has the number `expected` (0: there is none).
+    /// Then ask the leader again.
+    NameEpoch {
+        /// The number of the newest epoch message.
         expected: u64,
     },
-    /// Read everything from `start` on; it is in this life.
+    /// Read the whole stream.
     Load {
-        /// The life.
+        /// The stream's epoch.
         epoch: Epoch,
-        /// The first number.
+        /// The number of the first message to read.
         start: u64,
-        /// What may not be as it was.
-        doubt: Option<Doubt>,
+        /// Messages that may have been replaced.
+        unproven: Option<Unproven>,
     },
-    /// Go on at `start`.
+    /// Continue after the last message that was applied.
     Resume {
-        /// The first number.
+        /// The number of the next message.
         start: u64,
     },
 }
 
-/// A message, as far as following goes.
+/// A message that the consumer has delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heard {
+pub struct Received {
     /// Its number in the stream.
     pub sequence: u64,
     /// Its number in the consumer.
     pub consumer_sequence: u64,
-    /// When it was stored, in nanoseconds: by this and its number it is known again.
+    /// When it was stored, in nanoseconds.
     pub stored_at: u64,
-    /// The epoch that it names, if it is there for that; `Some(None)`: none can be read.
-    pub life: Option<Option<Epoch>>,
+    /// The epoch in an epoch message. `Some(None)`: it can't be read. `None`: this is another message.
+    pub epoch: Option<Option<Epoch>>,
 }
 
-/// What is to be done after a message was taken.
+/// What to do after a message was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Read on.
+    /// Wait for the next message.
     ReadOn,
-    /// Ask for the stream's newest number, and tell [`Follower::note_end`].
+    /// Ask the leader for the stream's newest number, and pass it to [`Follower::set_end`].
     AskEnd,
-    /// All is read: what was loaded goes into force.
+    /// The stream was read to its end: replace the topics with what was loaded.
     Loaded,
 }
 
-/// Why a consumer is of no use any more. The follower begins again.
+/// Why a consumer is of no use any more. The follower starts again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// The consumer's numbers have a hole.
+    /// The consumer's numbers have a gap.
     #[error("a message of the consumer was lost on its way")]
     Lost,
-    /// The stream's numbers have a hole.
+    /// The stream's numbers have a gap.
     #[error("messages were pushed out of the stream before they were read")]
     PushedOut,
-    /// A message names another life.
+    /// A message names another epoch.
     #[error("the stream has begun another life")]
-    AnotherLife,
+    AnotherEpoch,
 }
 
-/// What is known of a stream that was loaded.
+/// What is known of a stream, as far as it was read.
 #[derive(Debug)]
-struct Known {
+struct Progress {
     epoch: Epoch,
-    /// The newest number that was taken.
+    /// The newest number that was received.
     cursor: u64,
-    /// The newest messages that were taken, the oldest first.
-    recent: VecDeque<Kept>,
-    /// The newest number of a message that names the life, and when that was stored, if it was taken.
-    life: u64,
-    life_stored_at: Option<u64>,
+    /// The newest messages that were received, the oldest first.
+    recent: VecDeque<StoredMessage>,
+    /// The number of the newest epoch message, and when it was stored, if it was received.
+    epoch_sequence: u64,
+    epoch_stored_at: Option<u64>,
 }
 
-impl Known {
-    fn take(&mut self, message: Kept, names_life: bool) {
+impl Progress {
+    fn add(&mut self, message: StoredMessage, names_epoch: bool) {
         self.cursor = message.sequence;
-        if names_life && message.sequence >= self.life {
-            (self.life, self.life_stored_at) = (message.sequence, Some(message.stored_at));
+        if names_epoch && message.sequence >= self.epoch_sequence {
+            (self.epoch_sequence, self.epoch_stored_at) = (message.sequence, Some(message.stored_at));
         }
         if self.recent.len() == RECENT_MAX {
             self.recent.pop_front();
@@ -133,97 +137,98 @@ impl Known {
 
     /// When the message with that number was stored, if that is remembered.
     fn stored_at(&self, sequence: u64) -> Option<u64> {
-        if sequence == self.life && self.life_stored_at.is_some() {
-            return self.life_stored_at;
+        if sequence == self.epoch_sequence && self.epoch_stored_at.is_some() {
+            return self.epoch_stored_at;
         }
-        let index = self.recent.binary_search_by_key(&sequence, |kept| kept.sequence).ok()?;
-        self.recent.get(index).map(|kept| kept.stored_at)
+        let index = self.recent.binary_search_by_key(&sequence, |message| message.sequence).ok()?;
+        self.recent.get(index).map(|message| message.stored_at)
     }
 
-    /// The numbers among which a message may be that is remembered.
+    /// The range with all numbers of messages that are remembered.
     fn remembered(&self) -> RangeInclusive<u64> {
         let oldest = self.recent.front().map_or(self.cursor, |oldest| oldest.sequence);
-        oldest.min(self.life).max(1)..=self.cursor
+        oldest.min(self.epoch_sequence).max(1)..=self.cursor
     }
 }
 
-/// A load that is going on.
+/// A load that is not finished.
 #[derive(Debug)]
 struct Load {
-    known: Known,
-    /// Read up to there before asking for the end.
+    progress: Progress,
+    /// The number up to which the stream is read before the leader is asked for its end.
     target: u64,
-    /// Whether from here on no number may be missing up to the target.
+    /// Whether the target is the end that the leader gave. Then no number up to it may be missing.
     end_is_known: bool,
 }
 
-/// One stream's follower.
+/// The follower of one stream.
 #[derive(Debug, Default)]
 pub struct Follower {
-    known: Option<Known>,
-    /// What is known has a hole, and is good only to tell a lost end.
+    /// What the topics have.
+    applied: Option<Progress>,
+    /// A gap follows what was applied. It only serves to recognize the stream.
     must_load: bool,
     load: Option<Load>,
-    /// Lives that were known before, the oldest first: one that comes back lies before a lost end.
-    former: VecDeque<Epoch>,
+    /// Epochs that the stream had before, the oldest first. If one of them comes back, the stream has lost its newest messages.
+    earlier_epochs: VecDeque<Epoch>,
     /// The consumer's newest number.
     consumer_sequence: u64,
 }
 
 impl Follower {
-    /// How a new consumer begins, by what the leader says.
-    pub fn begin(&mut self, found: Found) -> Begin {
+    /// How a new consumer starts, given what the leader says.
+    pub fn start(&mut self, info: StreamInfo) -> Start {
         self.consumer_sequence = 0;
         self.load = None;
-        let (life, epoch) = match found.life {
-            None => return Begin::NameLife { expected: 0 },
-            Some((sequence, None)) => return Begin::NameLife { expected: sequence },
+        let (epoch_sequence, epoch) = match info.epoch {
+            None => return Start::NameEpoch { expected: 0 },
+            Some((sequence, None)) => return Start::NameEpoch { expected: sequence },
             Some((sequence, Some(epoch))) => (sequence, epoch),
         };
-        let mut doubt = None;
-        if let Some(known) = self.known.as_ref().filter(|known| known.epoch == epoch) {
-            let known_again = found.kept.and_then(|kept| Some((kept, known.stored_at(kept.sequence)?)));
-            let is_another = known_again.is_some_and(|(kept, stored_at)| kept.stored_at != stored_at);
-            if life < known.life || found.last < known.cursor || is_another {
-                // The end is lost, and its numbers are used anew: they must not name two messages in one life.
-                return Begin::NameLife { expected: life };
+        let mut unproven = None;
+        if let Some(applied) = self.applied.as_ref().filter(|applied| applied.epoch == epoch) {
+            let recognized = info.recognized.and_then(|message| Some((message, applied.stored_at(message.sequence)?)));
+            let is_another = recognized.is_some_and(|(message, stored_at)| message.stored_at != stored_at);
+            if epoch_sequence < applied.epoch_sequence || info.last < applied.cursor || is_another {
+                // The newest messages are lost, and their numbers are used again. In one epoch a number must not name two messages.
+                return Start::NameEpoch { expected: epoch_sequence };
             }
-            let proven = known_again.map_or(0, |(kept, _)| kept.sequence);
-            if proven == known.cursor && !self.must_load {
-                return Begin::Resume { start: known.cursor + 1 };
+            let proven = recognized.map_or(0, |(message, _)| message.sequence);
+            if proven == applied.cursor && !self.must_load {
+                return Start::Resume { start: applied.cursor + 1 };
             }
-            doubt = (proven < known.cursor).then_some(Doubt { proven, known: known.cursor });
+            unproven = (proven < applied.cursor).then_some(Unproven { proven, known: applied.cursor });
         }
-        if self.former.contains(&epoch) {
-            return Begin::NameLife { expected: life };
+        if self.earlier_epochs.contains(&epoch) {
+            return Start::NameEpoch { expected: epoch_sequence };
         }
-        let start = found.first.max(1);
-        let known = Known { epoch, cursor: start - 1, recent: VecDeque::new(), life, life_stored_at: None };
-        self.load = Some(Load { known, target: found.last, end_is_known: false });
-        Begin::Load { epoch, start, doubt }
+        let start = info.first.max(1);
+        let progress = Progress { epoch, cursor: start - 1, recent: VecDeque::new(), epoch_sequence, epoch_stored_at: None };
+        self.load = Some(Load { progress, target: info.last, end_is_known: false });
+        Start::Load { epoch, start, unproven }
     }
 
-    /// Takes a message; whoever calls applies it before it does what comes next.
-    pub fn hear(&mut self, heard: Heard) -> Result<Next, Broken> {
-        let Heard { sequence, consumer_sequence, stored_at, life } = heard;
+    /// Notes a message. The caller applies the message before it does what is returned.
+    pub fn receive(&mut self, received: Received) -> Result<Next, Broken> {
+        let Received { sequence, consumer_sequence, stored_at, epoch } = received;
         if consumer_sequence != self.consumer_sequence + 1 {
             return Err(Broken::Lost);
         }
         self.consumer_sequence = consumer_sequence;
-        let Some(load) = &mut self.load else { return self.hear_live(heard) };
-        let known = &mut load.known;
-        if load.end_is_known && sequence != known.cursor + 1 {
+        let Some(load) = &mut self.load else { return self.receive_live(received) };
+        let progress = &mut load.progress;
+        if load.end_is_known && sequence != progress.cursor + 1 {
             load.end_is_known = false;
             load.target = load.target.max(sequence);
         }
-        // Lives before the one that was found may still be named by old messages.
-        if let Some(epoch) = life
-            && sequence > known.life
-            && epoch != Some(known.epoch)
+        // Old epoch messages may still name epochs before the newest one.
+        if let Some(epoch) = epoch
+            && sequence > progress.epoch_sequence
+            && epoch != Some(progress.epoch)
         {
-            return Err(Broken::AnotherLife);
+            return Err(Broken::AnotherEpoch);
         }
-        known.take(Kept { sequence, stored_at }, life.is_some());
+        progress.add(StoredMessage { sequence, stored_at }, epoch.is_some());
         Ok(match sequence >= load.target {
             false => Next::ReadOn,
             true if load.end_is_known => Next::Loaded,
@@ -231,36 +236,36 @@ impl Follower {
         })
     }
 
-    fn hear_live(&mut self, Heard { sequence, stored_at, life, .. }: Heard) -> Result<Next, Broken> {
-        let Some(known) = &mut self.known else { return Err(Broken::Lost) };
-        if sequence != known.cursor + 1 {
+    fn receive_live(&mut self, Received { sequence, stored_at, epoch, .. }: Received) -> Result<Next, Broken> {
+        let Some(applied) = &mut self.applied else { return Err(Broken::Lost) };
+        if sequence != applied.cursor + 1 {
             self.must_load = true;
             return Err(Broken::PushedOut);
         }
-        if life.is_some_and(|epoch| epoch != Some(known.epoch)) {
-            return Err(Broken::AnotherLife);
+        if epoch.is_some_and(|epoch| epoch != Some(applied.epoch)) {
+            return Err(Broken::AnotherEpoch);
         }
-        known.take(Kept { sequence, stored_at }, life.is_some());
+        applied.add(StoredMessage { sequence, stored_at }, epoch.is_some());
         Ok(Next::ReadOn)
     }
 
-    /// Notes `last`, the newest sequence number of the stream, as the end of the load. Messages that the stream removed before they were
-    /// read were removed in favour of messages up to `last`. From now on no sequence number may be missing.
-    pub fn note_end(&mut self, last: u64) -> Next {
+    /// Sets `last`, the newest number of the stream, as the end of the load. Messages that the stream removed before they were read were
+    /// removed in favour of messages up to `last`. From now on no number may be missing.
+    pub fn set_end(&mut self, last: u64) -> Next {
         let Some(load) = &mut self.load else { return Next::ReadOn };
         load.end_is_known = true;
         load.target = last;
-        if load.known.cursor >= last { Next::Loaded } else { Next::ReadOn }
+        if load.progress.cursor >= last { Next::Loaded } else { Next::ReadOn }
     }
 
-    /// What was loaded is in force.
-    pub fn loaded(&mut self) {
+    /// The topics now have what was loaded.
+    pub fn finish_load(&mut self) {
         if let Some(load) = self.load.take() {
-            let epoch = load.known.epoch;
-            if let Some(before) = self.known.replace(load.known).filter(|before| before.epoch != epoch) {
-                self.former.push_back(before.epoch);
-                if self.former.len() > FORMER_MAX {
-                    self.former.pop_front();
+            let epoch = load.progress.epoch;
+            if let Some(before) = self.applied.replace(load.progress).filter(|before| before.epoch != epoch) {
+                self.earlier_epochs.push_back(before.epoch);
+                if self.earlier_epochs.len() > EARLIER_EPOCHS_MAX {
+                    self.earlier_epochs.pop_front();
                 }
             }
             self.must_load = false;
@@ -272,23 +277,24 @@ impl Follower {
         if consumer_sequence == self.consumer_sequence { Ok(()) } else { Err(Broken::Lost) }
     }
 
-    /// The numbers in force whose messages would be known again: whoever begins asks for the newest of them that the stream has.
-    pub fn known_numbers(&self) -> Option<RangeInclusive<u64>> {
-        self.known.as_ref().map(Known::remembered)
+    /// The numbers of applied messages that the follower would recognize. The newest of them that the stream still has goes into
+    /// [`StreamInfo::recognized`].
+    pub fn recognizable(&self) -> Option<RangeInclusive<u64>> {
+        self.applied.as_ref().map(Progress::remembered)
     }
 
-    /// The newest number that was taken, while loading too.
+    /// The newest number that was received, also during a load.
     pub fn cursor(&self) -> u64 {
-        self.current().map_or(0, |known| known.cursor)
+        self.current().map_or(0, |progress| progress.cursor)
     }
 
-    /// Which life to name again, and the number of the message that names it now: written only if that is still the newest.
-    pub fn tick(&self) -> Option<(Epoch, u64)> {
-        self.current().map(|known| (known.epoch, known.life))
+    /// The current epoch, and the number of the newest message that names it.
+    pub fn epoch(&self) -> Option<(Epoch, u64)> {
+        self.current().map(|progress| (progress.epoch, progress.epoch_sequence))
     }
 
-    fn current(&self) -> Option<&Known> {
-        self.load.as_ref().map(|load| &load.known).or(self.known.as_ref())
+    fn current(&self) -> Option<&Progress> {
+        self.load.as_ref().map(|load| &load.progress).or(self.applied.as_ref())
     }
 }
 

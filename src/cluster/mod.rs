@@ -1,16 +1,18 @@
-//! Several gateways as one: topics whose messages a stream of NATS JetStream orders and keeps, and that every gateway follows.
+//! The cluster: several gateways that serve the same topics. NATS JetStream orders and stores the messages of these topics in streams, which
+//! every gateway reads.
 
 mod api;
-mod emulation;
 mod follower;
-mod link;
+mod forwarding;
+mod gateway_id;
+mod headers;
 mod loading;
-mod payload;
 mod presence;
 mod publisher;
 mod read_back;
+mod reader;
+mod setup;
 mod state;
-mod streams;
 mod waiters;
 
 use std::io;
@@ -27,63 +29,63 @@ use crate::config::{self, ClusterLogin, Live};
 use crate::hub::{self, Handed, Hub, PresenceChange, Publication, PublishError};
 use crate::metrics::{ClusterState, Metrics};
 use crate::topic_name::TopicName;
-pub use emulation::{Ear, Reached, Unreached};
-use link::{Link, Parts};
+pub use forwarding::{CommandHandler, ForwardError, Forwarded};
 use presence::Presence;
 use publisher::Publisher;
+use reader::StreamReader;
+pub use setup::SetupError;
+use setup::{check_server, prepare_stream};
 use state::StreamState;
-pub use streams::Unfit;
-use streams::{fit_server, fit_stream};
 
-/// How long a start waits for the servers before it goes on without them.
+/// How long the start waits for the servers before it continues without them.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
-/// Messages that a connection holds for its subscription: more than one window of flow control has.
+/// The most messages that a connection queues for a subscription. A window of flow control has fewer.
 const SUBSCRIPTION_CAPACITY: usize = 1 << 20;
-/// Publications that are kept by the connection to publish on and not written to its socket. If the connection is lost, these are sent on
-/// the next one, although they were answered `unavailable`. So there are few: with the one that waits to join them, 64.
+/// The most messages that the publisher's connection queues for its socket. After a lost connection, the NATS client sends these on the next
+/// one, although they were answered `unavailable`. So there are few: 64, with the one that waits for room in this queue.
 const PUBLISH_CAPACITY: usize = 63;
-/// What other gateways say of their members, in messages; what is lost behind it is asked for.
+/// The most messages of other gateways about their members that are queued. Members in lost messages are asked for.
 const PRESENCE_CAPACITY: usize = 4_096;
-/// How long a gateway that ends may take to say so.
+/// How long a gateway that stops may take to tell the others.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often a connection is looked after; after two questions without an answer it is made anew.
+/// The time between two pings. After two pings without an answer the connection is made again.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why the cluster can't be joined.
+/// Why the gateway can't join the cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// A file can't be read.
+    /// The file of `cluster.credentials` can't be read.
     #[error("cluster.credentials can't be read: {0}")]
     Credentials(#[source] io::Error),
-    /// The servers can't be reached.
+    /// No connection to the servers could be made.
     #[error("can't connect to {urls}: {source}; are these the NATS servers of cluster.urls, and is the login right?")]
     Connect {
-        /// The servers.
+        /// The addresses of the servers.
         urls: String,
-        /// Why.
+        /// The reason.
         source: async_nats::ConnectError,
     },
-    /// The servers or the streams on them don't serve.
+    /// The gateway can't work with the servers or their streams.
     #[error(transparent)]
-    Unfit(#[from] Unfit),
-    /// Nobody answers.
+    Setup(#[from] SetupError),
+    /// The servers did not answer in time.
     #[error("{urls} did not answer within {START_TIMEOUT:?}")]
-    Silent {
-        /// The servers.
+    Timeout {
+        /// The addresses of the servers.
         urls: String,
     },
 }
 
-/// Tries everything that a start needs of the servers: versions, bounds, streams. Missing streams are made.
-pub async fn try_out(settings: &config::Cluster, config: &config::Config) -> Result<(), ClusterError> {
-    let silent = || ClusterError::Silent { urls: settings.urls.join(", ") };
+/// Checks what the gateway needs of the servers: their version, their limits, their streams. Missing streams are made.
+pub async fn check_servers(settings: &config::Cluster, config: &config::Config) -> Result<(), ClusterError> {
+    let timeout_error = || ClusterError::Timeout { urls: settings.urls.join(", ") };
     tokio::time::timeout(START_TIMEOUT, async {
         let client = connect(settings, "check", options(settings, "check").await?).await?;
-        fit_all(&client, settings, config).await?;
+        prepare_streams(&client, settings, config).await?;
         Ok(())
     })
     .await
-    .map_err(|_| silent())?
+    .map_err(|_| timeout_error())?
 }
 
 /// The gateway's part of the cluster.
@@ -91,18 +93,18 @@ pub struct Cluster {
     streams: Vec<Arc<StreamState>>,
     publisher: Arc<Publisher>,
     presence: Arc<Presence>,
-    /// For requests that speak for sessions of other gateways.
-    speaking: Client,
+    /// The connection for commands of sessions at other gateways.
+    forwarding: Client,
     live: Arc<Live>,
-    /// What tells the others of the members here, until it has told them of the gateway's end.
-    telling: Mutex<Option<JoinHandle<()>>>,
-    /// All else that runs.
+    /// The task that exchanges members with the other gateways. It ends after it has told them that this gateway stops.
+    presence_task: Mutex<Option<JoinHandle<()>>>,
+    /// All other tasks.
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Cluster {
-    /// Joins: every stream is followed on a connection of its own from now on. Servers that are away are waited for; those that answer and
-    /// don't serve are an error.
+    /// Joins the cluster: reads every stream on a connection of its own from now on. Servers that can't be reached are tried again and again.
+    /// Servers that the gateway can't work with are an error.
     pub async fn start(
         settings: &config::Cluster,
         hub: &Arc<Hub>,
@@ -110,16 +112,16 @@ impl Cluster {
         metrics: &Arc<Metrics>,
         clock: &Clock,
     ) -> Result<Arc<Self>, ClusterError> {
-        match try_out(settings, &live.load()).await {
+        match check_servers(settings, &live.load()).await {
             Ok(()) => {}
-            Err(ClusterError::Unfit(unfit)) if !unfit.may_pass() => return Err(unfit.into()),
+            Err(ClusterError::Setup(error)) if !error.is_temporary() => return Err(error.into()),
             Err(error @ ClusterError::Credentials(_)) => return Err(error),
             Err(error) => tracing::warn!(%error, "the gateway starts without its cluster, and goes on trying"),
         }
         let streams: Vec<Arc<StreamState>> =
             settings.streams.iter().cloned().enumerate().map(|(index, stream)| StreamState::new(index, stream)).collect();
         let publisher = Publisher::new(live, metrics);
-        let parts = Parts {
+        let context = reader::Context {
             hub: Arc::clone(hub),
             live: Arc::clone(live),
             metrics: Arc::clone(metrics),
@@ -130,87 +132,62 @@ impl Cluster {
         for state in &streams {
             let options = options(settings, &state.settings.name).await?.retry_on_initial_connect();
             let client = connect(settings, &state.settings.name, options).await?;
-            tasks.push(tokio::spawn(Link::new(client, Arc::clone(state), parts.clone()).run()));
+            tasks.push(tokio::spawn(StreamReader::new(client, Arc::clone(state), context.clone()).run()));
         }
-        let options_of_publisher = options(settings, "publish").await?.client_capacity(PUBLISH_CAPACITY);
-        let client = watched(settings, "publish", options_of_publisher, &publisher, Publisher::set_connected).await?;
-        tasks.push(tokio::spawn({
-            let publisher = Arc::clone(&publisher);
-            async move {
-                if let Err(error) = publisher.run(&client).await {
-                    tracing::error!(%error, "nothing can be published to the cluster");
-                }
-            }
-        }));
+        tasks.push(start_publisher(settings, &publisher).await?);
         let presence = Presence::new();
-        let options_of_presence = options(settings, "presence").await?.subscription_capacity(PRESENCE_CAPACITY);
-        let client = watched(settings, "presence", options_of_presence, &presence, Presence::set_connected).await?;
-        let telling = tokio::spawn({
-            let (presence, name) = (Arc::clone(&presence), settings.name.clone());
-            let patterns = settings.streams.iter().map(|stream| stream.pattern.clone()).collect();
-            let parts = presence::Parts { hub: Arc::clone(hub), live: Arc::clone(live), metrics: Arc::clone(metrics), patterns };
-            async move {
-                if let Err(error) = presence.run(client, &name, &parts).await {
-                    tracing::error!(%error, "presence is this gateway's alone");
-                }
-            }
-        });
-        let options = options(settings, "emulation").await?.retry_on_initial_connect().subscription_capacity(emulation::REQUESTS_MAX);
-        let speaking = connect(settings, "emulation", options).await?;
-        let cluster = Arc::new(Self {
-            streams,
-            publisher,
-            presence,
-            speaking,
-            live: Arc::clone(live),
-            telling: Mutex::new(Some(telling)),
-            tasks: Mutex::new(tasks),
-        });
-        let shown = Arc::clone(&cluster);
-        metrics.before_each_reading(move |metrics| shown.show(metrics));
+        let patterns = settings.streams.iter().map(|stream| stream.pattern.clone()).collect();
+        let context = presence::Context { hub: Arc::clone(hub), live: Arc::clone(live), metrics: Arc::clone(metrics), patterns };
+        let presence_task = start_presence(settings, &presence, context).await?;
+        let options = options(settings, "emulation").await?.retry_on_initial_connect().subscription_capacity(forwarding::REQUESTS_MAX);
+        let forwarding = connect(settings, "emulation", options).await?;
+        let (presence_task, tasks) = (Mutex::new(Some(presence_task)), Mutex::new(tasks));
+        let cluster = Arc::new(Self { streams, publisher, presence, forwarding, live: Arc::clone(live), presence_task, tasks });
+        let reported = Arc::clone(&cluster);
+        metrics.before_each_reading(move |metrics| reported.update_metrics(metrics));
         hub.set_engine(Arc::clone(&cluster) as Arc<dyn hub::Engine>);
         Ok(cluster)
     }
 
-    /// Says `frame` to `session` of the gateway that clients know as `node`.
-    pub async fn speak(&self, node: &str, session: &str, frame: &[u8]) -> Result<Reached, Unreached> {
-        emulation::speak(&self.speaking, node, session, frame).await
+    /// Forwards `frame` to `session` of the gateway that clients know as `node`.
+    pub async fn forward(&self, node: &str, session: &str, frame: &[u8]) -> Result<Forwarded, ForwardError> {
+        forwarding::forward(&self.forwarding, node, session, frame).await
     }
 
-    /// From now on `ear` hears what other gateways pass on to the sessions of this one, `node`.
-    pub fn listen(&self, node: &Arc<str>, ear: Ear) {
-        let (client, node) = (self.speaking.clone(), Arc::clone(node));
+    /// From now on `handler` gets the frames that other gateways forward to sessions of this one, `node`.
+    pub fn serve_forwarded(&self, node: &Arc<str>, handler: CommandHandler) {
+        let (client, node) = (self.forwarding.clone(), Arc::clone(node));
         self.tasks.lock().push(tokio::spawn(async move {
-            if let Err(error) = emulation::listen(&client, &node, &ear).await {
+            if let Err(error) = forwarding::serve(&client, &node, &handler).await {
                 tracing::error!(%error, "requests at other gateways can't speak for sessions of this one");
             }
         }));
     }
 
-    /// Leaves, once no session is left: what was published is acknowledged or given up, and the other gateways know that this one has no
-    /// members any more.
+    /// Leaves the cluster after the last session: waits for the acknowledgements of publications, and tells the other gateways that this one
+    /// has no members any more.
     pub async fn leave(&self) {
         let timeout = self.live.load().cluster.as_ref().map_or(Duration::ZERO, |cluster| cluster.publish_timeout);
-        if tokio::time::timeout(timeout, self.publisher.emptied()).await.is_err() {
+        if tokio::time::timeout(timeout, self.publisher.all_answered()).await.is_err() {
             tracing::warn!(publishes = self.publisher.inflight(), "publishes were left without their answer");
         }
         self.presence.end();
-        let telling = self.telling.lock().take();
-        if let Some(mut telling) = telling
-            && tokio::time::timeout(LEAVE_TIMEOUT, &mut telling).await.is_err()
+        let presence_task = self.presence_task.lock().take();
+        if let Some(mut presence_task) = presence_task
+            && tokio::time::timeout(LEAVE_TIMEOUT, &mut presence_task).await.is_err()
         {
-            telling.abort();
+            presence_task.abort();
         }
         self.tasks.lock().iter().for_each(JoinHandle::abort);
     }
 
-    fn show(&self, metrics: &Metrics) {
+    fn update_metrics(&self, metrics: &Metrics) {
         for state in &self.streams {
-            metrics.set_cluster_stream(&state.settings.name, state.state(), state.life_heard().elapsed());
+            metrics.set_cluster_stream(&state.settings.name, state.state(), state.epoch_seen().elapsed());
         }
         metrics.set_cluster_inflight(self.publisher.inflight());
-        let kept = self.presence.kept();
-        metrics.set_cluster_members(kept.peers, kept.members, kept.bytes);
+        let totals = self.presence.totals();
+        metrics.set_cluster_members(totals.peers, totals.members, totals.bytes);
     }
 
     fn state_of(&self, topic: &TopicName) -> Option<&Arc<StreamState>> {
@@ -259,11 +236,37 @@ impl hub::Engine for Cluster {
     }
 }
 
-async fn fit_all(client: &Client, settings: &config::Cluster, config: &config::Config) -> Result<(), Unfit> {
+async fn start_publisher(settings: &config::Cluster, publisher: &Arc<Publisher>) -> Result<JoinHandle<()>, ClusterError> {
+    let options = options(settings, "publish").await?.client_capacity(PUBLISH_CAPACITY);
+    let client = connect_and_report(settings, "publish", options, publisher, Publisher::set_connected).await?;
+    let publisher = Arc::clone(publisher);
+    Ok(tokio::spawn(async move {
+        if let Err(error) = publisher.run(&client).await {
+            tracing::error!(%error, "nothing can be published to the cluster");
+        }
+    }))
+}
+
+async fn start_presence(
+    settings: &config::Cluster,
+    presence: &Arc<Presence>,
+    context: presence::Context,
+) -> Result<JoinHandle<()>, ClusterError> {
+    let options = options(settings, "presence").await?.subscription_capacity(PRESENCE_CAPACITY);
+    let client = connect_and_report(settings, "presence", options, presence, Presence::set_connected).await?;
+    let (presence, name) = (Arc::clone(presence), settings.name.clone());
+    Ok(tokio::spawn(async move {
+        if let Err(error) = presence.run(client, &name, &context).await {
+            tracing::error!(%error, "presence is this gateway's alone");
+        }
+    }))
+}
+
+async fn prepare_streams(client: &Client, settings: &config::Cluster, config: &config::Config) -> Result<(), SetupError> {
     let message_bytes = config.limits.message_bytes;
-    fit_server(client, message_bytes)?;
+    check_server(client, message_bytes)?;
     for stream in &settings.streams {
-        fit_stream(client, stream, message_bytes, stream.longest_history(&config.rules)).await?;
+        prepare_stream(client, stream, message_bytes, stream.longest_history(&config.rules)).await?;
     }
     Ok(())
 }
@@ -290,19 +293,19 @@ async fn options(settings: &config::Cluster, purpose: &str) -> Result<ConnectOpt
     })
 }
 
-/// A connection that tells `whom` when it comes and goes. Servers that are away are waited for.
-async fn watched<T: Send + Sync + 'static>(
+/// A connection that calls `report` when it is made and when it is lost. Servers that can't be reached are tried again and again.
+async fn connect_and_report<T: Send + Sync + 'static>(
     settings: &config::Cluster,
     purpose: &str,
     options: ConnectOptions,
-    whom: &Arc<T>,
-    tell: fn(&T, bool),
+    observer: &Arc<T>,
+    report: fn(&T, bool),
 ) -> Result<Client, ClusterError> {
-    let told = Arc::clone(whom);
+    let observer = Arc::clone(observer);
     let options = options.retry_on_initial_connect().event_callback(move |event| {
         match event {
-            Event::Connected => tell(&told, true),
-            Event::Disconnected | Event::Closed => tell(&told, false),
+            Event::Connected => report(&observer, true),
+            Event::Disconnected | Event::Closed => report(&observer, false),
             _ => {}
         }
         std::future::ready(())

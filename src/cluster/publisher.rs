@@ -1,5 +1,5 @@
-//! Publishing: pipelined on one connection, so that the order of each session and topic holds; each answer is the stream's acknowledgement,
-//! told once this gateway has read the message too.
+//! Publishes to the streams: pipelined on one connection, so that the order of each session and topic is kept. A publisher is answered after
+//! the stream has acknowledged the message and this gateway has read it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
-use super::payload;
+use super::headers;
 use super::read_back::{ReadBack, Stored};
 use super::state::StreamState;
 use super::waiters::Waiters;
@@ -23,15 +23,15 @@ use crate::metrics::{Metrics, PublishFailure, PublishSource};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
 
-/// The most bytes of the payloads that are not acknowledged yet. Past that, publishers wait.
+/// The most bytes of unacknowledged payloads. Beyond it, publishers wait.
 const INFLIGHT_BYTES_MAX: usize = 64 << 20;
-/// Between two looks at publications that have waited too long.
-const LOOK: Duration = Duration::from_millis(100);
+/// The time between two checks for publications that have waited too long.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Hands publications to the servers, and the servers' answers to the publishers.
+/// Sends publications to the servers, and hands their answers to the publishers.
 pub struct Publisher {
     inflight: Mutex<Inflight>,
-    /// Told of each publication that is to be sent.
+    /// Notified of each publication that is to be sent.
     unsent: Notify,
     metrics: Arc<Metrics>,
     live: Arc<Live>,
@@ -47,23 +47,23 @@ struct Unsent {
 /// Publications that are not answered yet.
 #[derive(Default)]
 struct Inflight {
-    /// Whether the connection to publish on is there.
+    /// Whether the connection is up.
     connected: bool,
     number: u64,
-    /// Publications that are not acknowledged yet, by number: the first has waited longest. A message is kept here until it is sent, so a
-    /// publication that was answered is never sent, and unsent messages take no room beyond that of `waiting`.
-    waiting: BTreeMap<u64, Waiting>,
-    /// The bytes of the payloads in `waiting`.
+    /// Publications without an acknowledgement, by number: the first has waited longest. A message is kept here until it is sent, so a
+    /// publication that was answered is never sent, and unsent messages are bounded as unacknowledged ones are.
+    unacknowledged: BTreeMap<u64, Unacknowledged>,
+    /// The bytes of the payloads in `unacknowledged`.
     bytes: usize,
-    /// From this number on, publications in `waiting` are unsent.
+    /// Publications from this number on are unsent.
     unsent_from: u64,
-    /// Publications that are acknowledged, and were not read here yet.
+    /// Publications that are acknowledged and not read back yet.
     read_back: ReadBack,
-    /// Publishers that wait for room or were woken for it.
+    /// Publishers that wait for room, and those that were woken.
     waiters: Waiters,
 }
 
-struct Waiting {
+struct Unacknowledged {
     answerer: Answerer,
     state: Arc<StreamState>,
     epoch: Epoch,
@@ -74,53 +74,53 @@ struct Waiting {
     unsent: Option<Unsent>,
 }
 
-/// The bounds of publications on their way.
+/// The limits on unanswered publications.
 struct Limits {
-    /// How many there are at most.
+    /// The most publications.
     inflight: usize,
-    /// How long each waits for its acknowledgement.
+    /// The longest wait for an acknowledgement.
     timeout: Duration,
     /// The most bytes of one payload.
     message_bytes: usize,
 }
 
 impl Inflight {
-    /// How many more publications there is room for, if each is as large as a message may be.
+    /// The number of further publications that there is room for, if each is of the largest size.
     fn room(&self, limits: &Limits) -> usize {
         let bytes = INFLIGHT_BYTES_MAX.saturating_sub(self.bytes);
         limits.inflight.saturating_sub(self.len()).min(bytes.div_ceil(limits.message_bytes.max(1)))
     }
 
     fn len(&self) -> usize {
-        self.waiting.len() + self.read_back.len()
+        self.unacknowledged.len() + self.read_back.len()
     }
 
-    fn take(&mut self, number: u64) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&number)?;
-        self.bytes -= waiting.bytes;
-        Some(waiting)
+    fn take(&mut self, number: u64) -> Option<Unacknowledged> {
+        let publication = self.unacknowledged.remove(&number)?;
+        self.bytes -= publication.bytes;
+        Some(publication)
     }
 
     /// The next message to send, with its number.
     fn take_unsent(&mut self) -> Option<(u64, Unsent)> {
-        let (&number, waiting) = self.waiting.range_mut(self.unsent_from..).next()?;
+        let (&number, publication) = self.unacknowledged.range_mut(self.unsent_from..).next()?;
         self.unsent_from = number + 1;
-        waiting.unsent.take().map(|unsent| (number, unsent))
+        publication.unsent.take().map(|unsent| (number, unsent))
     }
 }
 
-/// What a publisher is told.
-const STANDING: &str = "this gateway does not follow the topic's stream for now";
+/// Reasons that publishers are given.
+const NOT_FOLLOWED: &str = "this gateway does not follow the topic's stream for now";
 const DISCONNECTED: &str = "the connection to the servers is lost";
 
 impl Publisher {
-    /// Without a connection, until [`Publisher::set_connected`].
+    /// A publisher without a connection, until [`Publisher::set_connected`].
     pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>) -> Arc<Self> {
         let (inflight, unsent) = Default::default();
         Arc::new(Self { inflight, unsent, metrics: Arc::clone(metrics), live: Arc::clone(live) })
     }
 
-    /// Hands a publication to the servers, or says why not. `publisher` wakes whoever publishes.
+    /// Queues a publication for the servers, or says why not. `publisher` identifies the publisher and wakes it.
     pub fn publish(
         &self,
         state: &Arc<StreamState>,
@@ -128,9 +128,9 @@ impl Publisher {
         publication: &Publication<'_>,
         publisher: &Waker,
     ) -> Result<Handed, PublishError> {
-        let Some(epoch) = state.epoch() else { return Err(self.refuse(PublishFailure::Standing, STANDING)) };
+        let Some(epoch) = state.epoch() else { return Err(self.refuse(PublishFailure::Standing, NOT_FOLLOWED)) };
         let limits = self.limits();
-        let headers = payload::headers(publication, limits.message_bytes).map_err(|payload::TooLong| PublishError::ExtraTooLong)?;
+        let headers = headers::write(publication, limits.message_bytes).map_err(|headers::TooLong| PublishError::ExtraTooLong)?;
         let mut inflight = self.inflight.lock();
         if !inflight.connected {
             drop(inflight);
@@ -147,35 +147,37 @@ impl Publisher {
         let unsent = Unsent { subject: topic.as_str().to_owned(), headers, payload: Bytes::copy_from_slice(publication.payload) };
         let (bytes, source, unsent) = (publication.payload.len(), publication.source, Some(unsent));
         inflight.bytes += bytes;
-        inflight.waiting.insert(number, Waiting { answerer, state, epoch, topic, source, bytes, since: Instant::now(), unsent });
+        inflight
+            .unacknowledged
+            .insert(number, Unacknowledged { answerer, state, epoch, topic, source, bytes, since: Instant::now(), unsent });
         self.wake_publishers(inflight); // a short message may leave room for one more
         self.unsent.notify_one();
         Ok(Handed::Awaited(receipt))
     }
 
-    /// Whether publications of the stream are handed over for now, if there is room.
+    /// Whether the stream takes publications now, if there is room.
     pub fn accepts(&self, state: &StreamState) -> bool {
         state.epoch().is_some() && self.inflight.lock().connected
     }
 
-    /// Wakes `publisher` once there is room; at once if there is now.
+    /// Wakes `publisher` when there is room, which may be at once.
     pub fn when_room(&self, publisher: &Waker) {
         let mut inflight = self.inflight.lock();
         inflight.waiters.wait(publisher);
         self.wake_publishers(inflight);
     }
 
-    /// Forgets a publisher that has gone. Room that it was woken for is for others.
+    /// Forgets a publisher that is gone. Others get the room that was reserved for it.
     pub fn forget(&self, publisher: &Waker) {
         let mut inflight = self.inflight.lock();
         inflight.waiters.forget(publisher);
         self.wake_publishers(inflight);
     }
 
-    /// Waits until every publication is answered.
-    pub async fn emptied(&self) {
+    /// Waits until all publications are answered.
+    pub async fn all_answered(&self) {
         while self.inflight() > 0 {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 
@@ -186,7 +188,7 @@ impl Publisher {
         Limits { inflight, timeout, message_bytes: config.limits.message_bytes }
     }
 
-    /// Wakes publishers that have room now, or that have nothing to wait for: without a connection they are refused. Nobody else wakes them.
+    /// Wakes the publishers that have room now. Without a connection it wakes all of them, which are then refused.
     fn wake_publishers(&self, mut inflight: MutexGuard<'_, Inflight>) {
         let woken = match inflight.connected {
             _ if inflight.waiters.is_empty() => return,
@@ -200,18 +202,18 @@ impl Publisher {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// How many publications are not answered yet.
+    /// The number of unanswered publications.
     pub fn inflight(&self) -> usize {
         self.inflight.lock().len()
     }
 
-    /// This gateway has read the stream up to `cursor`.
+    /// Answers the publications up to `cursor`, up to which this gateway has read the stream.
     pub fn read_to(&self, state: &StreamState, cursor: u64) {
         self.answer_stored(|read_back| read_back.read_to(state.index, cursor));
     }
 
-    /// This gateway does not read the stream for now.
-    pub fn stand(&self, state: &StreamState) {
+    /// Answers the stored publications of a stream that this gateway does not read for now.
+    pub fn stream_lost(&self, state: &StreamState) {
         self.answer_stored(|read_back| read_back.give_up(state.index));
     }
 
@@ -225,26 +227,26 @@ impl Publisher {
         stored.into_iter().for_each(Stored::answer);
     }
 
-    /// The connection to publish on came or went. As the connection goes, publications without an acknowledgement are answered
-    /// `unavailable`. Those that the client was handed may be stored or not; no other is sent later, because that would break the order.
-    /// Acknowledged publications wait on, because the stream is read on a connection of its own.
+    /// Notes whether the connection is up. When it is lost, publications without an acknowledgement are answered `unavailable`. Those that
+    /// the NATS client already has may be stored or not; the others are not sent later, because that would break the order. Acknowledged
+    /// publications wait on, because the stream is read on a connection of its own.
     pub fn set_connected(&self, connected: bool) {
         let mut inflight = self.inflight.lock();
         inflight.connected = connected;
-        let lost = if connected { BTreeMap::new() } else { std::mem::take(&mut inflight.waiting) };
-        inflight.bytes -= lost.values().map(|waiting| waiting.bytes).sum::<usize>();
+        let lost = if connected { BTreeMap::new() } else { std::mem::take(&mut inflight.unacknowledged) };
+        inflight.bytes -= lost.values().map(|publication| publication.bytes).sum::<usize>();
         self.wake_publishers(inflight);
-        for waiting in lost.into_values() {
-            waiting.answerer.answer(Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED)));
+        for publication in lost.into_values() {
+            publication.answerer.answer(Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED)));
         }
     }
 
-    /// Sends publications, hears acknowledgements and gives up what waits too long, for as long as the future is polled. A connection
-    /// that takes nothing for a while holds up what is sent, and nothing else.
+    /// Sends publications, receives acknowledgements and ends what waits too long, for as long as the future is polled. A connection that
+    /// takes no data for a while delays only the sending.
     pub async fn run(&self, client: &Client) -> Result<(), async_nats::SubscribeError> {
         let inbox = client.new_inbox();
         let answers = client.subscribe(format!("{inbox}.*")).await?;
-        tokio::join!(self.send(client, &inbox), self.hear(answers));
+        tokio::join!(self.send(client, &inbox), self.receive_answers(answers));
         Ok(())
     }
 
@@ -272,23 +274,23 @@ impl Publisher {
         }
     }
 
-    async fn hear(&self, mut answers: Subscriber) {
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay); // what was woken at one look has until the next but one
+    async fn receive_answers(&self, mut answers: Subscriber) {
+        let mut check = tokio::time::interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay); // a woken publisher keeps its reservation for at least one interval
         loop {
             tokio::select! {
                 Some(answer) = answers.next() => self.acknowledge(&answer),
-                _ = look.tick() => self.look(),
+                _ = check.tick() => self.check_timeouts(),
             }
         }
     }
 
-    /// Ends what has waited too long: publications for their acknowledgement or to be read, room for the publishers that were woken for it.
-    fn look(&self) {
+    /// Ends the waits that took too long: for an acknowledgement, for reading the message back, and for a woken publisher.
+    fn check_timeouts(&self) {
         self.give_up_older_than(self.limits().timeout);
         self.answer_stored(|read_back| read_back.overdue(Instant::now()));
         let mut inflight = self.inflight.lock();
-        inflight.waiters.forget_late();
+        inflight.waiters.expire_woken();
         self.wake_publishers(inflight);
     }
 
@@ -302,17 +304,17 @@ impl Publisher {
             return self.fail(number, PublishFailure::Refused, "the stream has refused the message");
         };
         let mut inflight = self.inflight.lock();
-        let Some(waiting) = inflight.take(number) else { return };
-        // A life that the session does not know of yet: its offset would name another message there.
-        if waiting.state.epoch() != Some(waiting.epoch) {
+        let Some(publication) = inflight.take(number) else { return };
+        // The session does not know the new epoch yet. In its epoch, the offset would name another message.
+        if publication.state.epoch() != Some(publication.epoch) {
             self.wake_publishers(inflight);
-            return waiting.answerer.answer(Err(self.refuse(PublishFailure::Standing, STANDING)));
+            return publication.answerer.answer(Err(self.refuse(PublishFailure::Standing, NOT_FOLLOWED)));
         }
-        self.metrics.cluster_acknowledged(waiting.since.elapsed());
-        self.metrics.published(self.live.load().rules.of(&waiting.topic).id, waiting.source);
-        let position = Position { epoch: waiting.epoch, offset: Offset(sequence) };
-        let stored = Stored { answerer: waiting.answerer, position, since: Instant::now() };
-        let stored = inflight.read_back.hold(waiting.state.index, stored);
+        self.metrics.cluster_acknowledged(publication.since.elapsed());
+        self.metrics.published(self.live.load().rules.of(&publication.topic).id, publication.source);
+        let position = Position { epoch: publication.epoch, offset: Offset(sequence) };
+        let stored = Stored { answerer: publication.answerer, position, since: Instant::now() };
+        let stored = inflight.read_back.hold(publication.state.index, stored);
         self.wake_publishers(inflight);
         stored.into_iter().for_each(Stored::answer);
     }
@@ -320,7 +322,7 @@ impl Publisher {
     fn give_up_older_than(&self, timeout: Duration) {
         loop {
             let mut inflight = self.inflight.lock();
-            let Some(first) = inflight.waiting.first_entry().filter(|first| first.get().since.elapsed() >= timeout) else { return };
+            let Some(first) = inflight.unacknowledged.first_entry().filter(|first| first.get().since.elapsed() >= timeout) else { return };
             let number = *first.key();
             drop(inflight);
             self.fail(number, PublishFailure::Timeout, "no acknowledgement came in time");
@@ -328,16 +330,16 @@ impl Publisher {
     }
 
     fn fail(&self, number: u64, failure: PublishFailure, reason: &'static str) {
-        if let Some(waiting) = self.take(number) {
-            waiting.answerer.answer(Err(self.refuse(failure, reason)));
+        if let Some(publication) = self.take(number) {
+            publication.answerer.answer(Err(self.refuse(failure, reason)));
         }
     }
 
-    fn take(&self, number: u64) -> Option<Waiting> {
+    fn take(&self, number: u64) -> Option<Unacknowledged> {
         let mut inflight = self.inflight.lock();
-        let waiting = inflight.take(number)?;
+        let publication = inflight.take(number)?;
         self.wake_publishers(inflight);
-        Some(waiting)
+        Some(publication)
     }
 
     fn refuse(&self, failure: PublishFailure, reason: &'static str) -> PublishError {
@@ -346,7 +348,7 @@ impl Publisher {
     }
 }
 
-/// The number in a stream's acknowledgement; `None`: it is none.
+/// The number in a stream's acknowledgement. `None`: the payload is no acknowledgement.
 fn acknowledged(payload: &[u8]) -> Option<u64> {
     #[derive(serde::Deserialize)]
     struct Acknowledgement {

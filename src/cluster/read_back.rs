@@ -1,5 +1,5 @@
-//! Publications that their stream has stored, and that this gateway has not read from it yet. Their publishers are answered once it has, so
-//! that whoever was answered finds the message in the history here.
+//! Publications that the stream has stored and this gateway has not read back yet. The publisher is answered after the gateway has read the
+//! message, so that a publisher with an answer finds its message in the history of this gateway.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,38 +7,38 @@ use std::time::{Duration, Instant};
 use crate::hub::Answerer;
 use crate::position::Position;
 
-/// The longest that an answer waits, so that a gateway that is behind its streams does not hold up publishers.
+/// The longest time that an answer waits. A gateway that lags behind its streams must not hold up publishers.
 const WAIT_MAX: Duration = Duration::from_millis(200);
 
-/// What waits to be read back, for all streams.
+/// The publications of all streams that wait to be read back.
 #[derive(Debug, Default)]
 pub struct ReadBack {
-    /// Up to where each stream was read, by the stream's index.
+    /// The last number that was read of each stream, by the stream's index.
     cursors: Vec<u64>,
-    /// By the stream's index and the number in it.
+    /// By the index of the stream and the number in the stream.
     waiting: BTreeMap<(usize, u64), Stored>,
 }
 
-/// A publication that was acknowledged.
+/// A publication that the stream has acknowledged.
 #[derive(Debug)]
 pub struct Stored {
-    /// Where its answer is left.
+    /// Answers the publisher.
     pub answerer: Answerer,
-    /// Its place.
+    /// The position of the message.
     pub position: Position,
     /// When the acknowledgement came.
     pub since: Instant,
 }
 
 impl Stored {
-    /// Tells its publisher.
+    /// Answers the publisher with the position.
     pub fn answer(self) {
         self.answerer.answer(Ok(self.position));
     }
 }
 
 impl ReadBack {
-    /// How many publications wait.
+    /// The number of publications that wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -51,8 +51,8 @@ impl ReadBack {
         self.waiting.insert((stream, stored.position.offset.0), stored)
     }
 
-    /// Takes the publications that need not wait any longer, as the stream was read up to `cursor`. It may be lower than before, because the
-    /// numbers begin anew with a new life.
+    /// Removes and returns the publications up to `cursor`, up to which the stream was read. It may be lower than before, because the numbers
+    /// may begin again with a new epoch.
     pub fn read_to(&mut self, stream: usize, cursor: u64) -> Vec<Stored> {
         if self.cursors.len() <= stream {
             self.cursors.resize(stream + 1, 0);
@@ -63,12 +63,12 @@ impl ReadBack {
         self.take(stream, cursor)
     }
 
-    /// Takes all publications of the stream, because it is not read for now.
+    /// Removes and returns all publications of a stream that is not read for now.
     pub fn give_up(&mut self, stream: usize) -> Vec<Stored> {
         self.take(stream, u64::MAX)
     }
 
-    /// Takes the publications that have waited too long.
+    /// Removes and returns the publications that have waited for `WAIT_MAX`.
     pub fn overdue(&mut self, now: Instant) -> Vec<Stored> {
         let is_overdue = |stored: &Stored| now.saturating_duration_since(stored.since) >= WAIT_MAX;
         let overdue: Vec<_> = self.waiting.iter().filter(|(_, stored)| is_overdue(stored)).map(|(place, _)| *place).collect();
@@ -97,22 +97,22 @@ mod tests {
         (Stored { answerer, position: Position { epoch: Epoch::random(), offset: Offset(number) }, since }, receipt)
     }
 
-    /// A publication is answered once the stream was read up to its message, which may be at once.
+    /// A publication is answered after the stream was read up to its message, or at once if it was before.
     #[test]
     fn an_answer_waits_until_its_message_is_read() {
         let (mut back, now) = (ReadBack::default(), Instant::now());
         let (first, receipt) = stored(7, now);
         assert!(back.hold(1, first).is_none());
         assert!(back.read_to(0, 9).is_empty(), "another stream was read");
-        assert!(back.read_to(1, 6).is_empty(), "it was not read so far");
+        assert!(back.read_to(1, 6).is_empty(), "the message was not read");
         assert!(receipt.poll(Waker::noop()).is_pending());
         back.read_to(1, 7).into_iter().for_each(Stored::answer);
         assert!(receipt.poll(Waker::noop()).is_ready());
-        assert!(back.hold(1, stored(7, now).0).is_some(), "it was read before its acknowledgement");
+        assert!(back.hold(1, stored(7, now).0).is_some(), "the message was read before its acknowledgement");
         assert_eq!(back.len(), 0);
     }
 
-    /// Neither a gateway that is behind, nor a stream that it lost, holds an answer back.
+    /// Neither a gateway that lags behind nor a lost stream holds an answer back.
     #[test]
     fn an_answer_does_not_wait_for_ever() {
         let (mut back, now) = (ReadBack::default(), Instant::now());
@@ -121,6 +121,6 @@ mod tests {
         assert_eq!(overdue, [3]);
         assert_eq!(back.give_up(0).len(), 1);
         back.read_to(0, 100);
-        assert!(back.read_to(0, 2).is_empty() && back.hold(0, stored(3, now).0).is_none(), "a new life's numbers begin anew");
+        assert!(back.read_to(0, 2).is_empty() && back.hold(0, stored(3, now).0).is_none(), "the numbers of a new epoch begin again");
     }
 }

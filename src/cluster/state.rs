@@ -1,4 +1,4 @@
-//! What the gateway's parts see of a stream that is followed.
+//! The state of one stream, shared by the tasks of the gateway that read it, publish to it and report on it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,11 +12,11 @@ use crate::position::Epoch;
 /// One stream.
 #[derive(Debug)]
 pub struct StreamState {
-    /// Its place among the streams that the gateway follows.
+    /// Its index among the streams that the gateway follows.
     pub index: usize,
-    /// As it is configured.
+    /// Its settings at the start of the gateway.
     pub settings: Stream,
-    /// Held for a look.
+    /// The lock is never held across another lock or an await.
     phase: RwLock<Phase>,
 }
 
@@ -24,10 +24,10 @@ pub struct StreamState {
 struct Phase {
     state: ClusterState,
     since: Instant,
-    /// The life that publications get their place in, while the stream is live.
+    /// The epoch of new publications. Only a live stream has one.
     epoch: Option<Epoch>,
-    /// The last message that names the life.
-    life_heard: Instant,
+    /// When the last message arrived that names the epoch.
+    epoch_seen: Instant,
 }
 
 impl StreamState {
@@ -37,50 +37,50 @@ impl StreamState {
         Arc::new(Self {
             index,
             settings,
-            phase: RwLock::new(Phase { state: ClusterState::Cold, since: now, epoch: None, life_heard: now }),
+            phase: RwLock::new(Phase { state: ClusterState::Cold, since: now, epoch: None, epoch_seen: now }),
         })
     }
 
-    /// How it is.
+    /// The current state.
     pub fn state(&self) -> ClusterState {
         self.phase.read().state
     }
 
-    /// How it is, and since when.
+    /// The current state, and since when the stream has it.
     pub fn state_since(&self) -> (ClusterState, Instant) {
         let phase = self.phase.read();
         (phase.state, phase.since)
     }
 
-    /// When its life was named last.
-    pub fn life_heard(&self) -> Instant {
-        self.phase.read().life_heard
+    /// When the last message arrived that names the stream's epoch.
+    pub fn epoch_seen(&self) -> Instant {
+        self.phase.read().epoch_seen
     }
 
-    /// The life that a publication gets its place in; `None`: it can't be published now.
+    /// The epoch of a message that is published now. `None`: nothing can be published now.
     pub fn epoch(&self) -> Option<Epoch> {
         self.phase.read().epoch
     }
 
-    /// Everything is read, and the consumer is known to be good.
-    pub fn live(&self, epoch: Epoch) {
+    /// The stream was read to its end, and the consumer delivers what is new.
+    pub fn set_live(&self, epoch: Epoch) {
         self.enter(ClusterState::Live, Some(epoch));
     }
 
-    /// The consumer is lost; or a load began where nothing was read before, or is to begin.
-    pub fn stand(&self) {
+    /// The consumer is lost. A stream that was never live is cold again.
+    pub fn set_standing(&self) {
         let ever_live = !matches!(self.state(), ClusterState::Cold | ClusterState::Loading);
         self.enter(if ever_live { ClusterState::Standing } else { ClusterState::Cold }, None);
     }
 
-    /// The stream is read from its beginning.
-    pub fn load(&self) {
+    /// The stream is read from its beginning, for the first time.
+    pub fn set_loading(&self) {
         self.enter(ClusterState::Loading, None);
     }
 
-    /// A message has named its life.
-    pub fn hear_life(&self) {
-        self.phase.write().life_heard = Instant::now();
+    /// A message has named the stream's epoch.
+    pub fn note_epoch(&self) {
+        self.phase.write().epoch_seen = Instant::now();
     }
 
     fn enter(&self, state: ClusterState, epoch: Option<Epoch>) {

@@ -1,28 +1,27 @@
-//! Publishers that found no room, in the order in which they came. Of these, as many are woken as there is room for.
+//! Publishers that wait for room, in the order in which they came. No more of them are woken than there is room for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
 
-/// Publishers that wait for room among the publications on their way, and those that were woken for it. A publisher is identified by its
-/// waker.
+/// The publishers that wait until fewer publications are unanswered, and those that were woken. A publisher is identified by its waker.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    /// Publishers that wait, by their turn.
+    /// The waiting publishers, by their turn.
     queue: BTreeMap<i64, Waker>,
-    /// The turns of the publishers in `queue`: each waits once.
+    /// The turns of the publishers in `queue`, each of which waits once.
     turns: HashMap<WakerId, i64>,
-    /// Publishers that were woken and have not published since. For each, room is kept that no other publisher takes.
+    /// Publishers that were woken and have not published since. Room is reserved for each of them.
     woken: HashMap<WakerId, Woken>,
 }
 
 /// Wakers with the same value wake the same publisher.
 type WakerId = (usize, usize);
 
-/// Whether a publisher was woken before the latest look at them.
+/// When a publisher was woken.
 #[derive(Debug)]
 enum Woken {
-    Lately,
-    BeforeLook,
+    SinceLastCheck,
+    BeforeLastCheck,
 }
 
 fn id(waker: &Waker) -> WakerId {
@@ -30,13 +29,13 @@ fn id(waker: &Waker) -> WakerId {
 }
 
 impl Waiters {
-    /// Whether `publisher` may take one of `room` places. Places of publishers that were woken are not for others.
+    /// Whether `publisher` may take one of `room` places. Places of woken publishers are reserved for them.
     pub fn may_publish(&self, publisher: &Waker, room: usize) -> bool {
-        let kept = if self.woken.contains_key(&id(publisher)) { 0 } else { self.woken.len() };
-        room > kept
+        let reserved = if self.woken.contains_key(&id(publisher)) { 0 } else { self.woken.len() };
+        room > reserved
     }
 
-    /// `publisher` waits, behind those that wait already. One that was woken and found its room gone waits before them.
+    /// Adds `publisher` at the end of the queue, or at its front if it was woken and found no room.
     pub fn wait(&mut self, publisher: &Waker) {
         let id = id(publisher);
         if self.turns.contains_key(&id) {
@@ -50,7 +49,7 @@ impl Waiters {
         self.queue.insert(turn, publisher.clone());
     }
 
-    /// `publisher` has published, or has gone: it neither waits nor has room kept for it.
+    /// Removes `publisher`, which has published or is gone, and its reserved room.
     pub fn forget(&mut self, publisher: &Waker) {
         let id = id(publisher);
         self.woken.remove(&id);
@@ -64,27 +63,27 @@ impl Waiters {
         self.queue.is_empty()
     }
 
-    /// Takes the publishers that are to be woken, as there are `room` places. Those that were woken before have theirs among these.
+    /// Removes and returns the publishers to wake when there are `room` places, some of which may be reserved already.
     pub fn take(&mut self, room: usize) -> Vec<Waker> {
         let count = room.saturating_sub(self.woken.len());
         let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop_first()).take(count).map(|(_, waker)| waker).collect();
         for id in taken.iter().map(id) {
             self.turns.remove(&id);
-            self.woken.insert(id, Woken::Lately);
+            self.woken.insert(id, Woken::SinceLastCheck);
         }
         taken
     }
 
-    /// Takes all publishers, because there is nothing to wait for.
+    /// Removes and returns all publishers, because there is nothing to wait for.
     pub fn take_all(&mut self) -> Vec<Waker> {
         self.woken.clear();
         self.turns.clear();
         std::mem::take(&mut self.queue).into_values().collect()
     }
 
-    /// Keeps no more room for publishers that were woken before the last call of this function.
-    pub fn forget_late(&mut self) {
-        self.woken.retain(|_, woken| matches!(std::mem::replace(woken, Woken::BeforeLook), Woken::Lately));
+    /// Ends the reservations of publishers that were woken before the last call of this function.
+    pub fn expire_woken(&mut self) {
+        self.woken.retain(|_, woken| matches!(std::mem::replace(woken, Woken::BeforeLastCheck), Woken::SinceLastCheck));
     }
 }
 
@@ -150,10 +149,10 @@ pub(super) mod tests {
         wake(&mut waiters, 2);
         assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 0, 0, 0]);
         waiters.forget(&waker(&publishers[0]));
-        waiters.forget_late();
+        waiters.expire_woken();
         wake(&mut waiters, 2);
         assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 1, 0, 0], "one has gone");
-        waiters.forget_late();
+        waiters.expire_woken();
         wake(&mut waiters, 2);
         assert_eq!(publishers.iter().map(|publisher| publisher.times()).collect::<Vec<_>>(), [1, 1, 1, 1, 0], "one is late");
         waiters.take_all().into_iter().for_each(Waker::wake);

@@ -132,8 +132,8 @@ impl Stream {
         (rules.longest_history(&self.pattern) as u64).min(self.retain - 1)
     }
 
-    /// The subject of the messages that name the stream's incarnation.
-    pub fn life_subject(&self) -> String {
+    /// The subject of the messages that name the stream's epoch.
+    pub fn epoch_subject(&self) -> String {
         format!("$belfry.life.{}", self.name)
     }
 }

@@ -207,7 +207,7 @@ impl Front {
         // Centrifugo's clients name this in `/emulation`, to address the gateway that has their session.
         let node: Arc<str> = format!("{:016x}", rand::rng().random::<u64>()).into();
         if let Some(cluster) = cluster {
-            cluster.listen(&node, ear(shards, &accounts.bytes));
+            cluster.serve_forwarded(&node, ear(shards, &accounts.bytes));
         }
         let api = Api::new(services, hub, shards, metrics, admission, &accounts, Directory::new(&node, shards, cluster));
         let upgrades = Upgrades::new(services, admission, &accounts.failures, hub);

@@ -1,4 +1,4 @@
-//! The follower against a model of a stream that pushes out, ages, loses its end, is emptied and is named anew.
+//! The follower against a model of a stream that removes old messages, loses its newest messages, is emptied and gets new epochs.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 
-/// What a stream keeps: numbers, lives and contents. Contents are unique, so that one number with two of them is seen.
+/// A stream's messages. Contents are unique, so that a number with two contents is noticed.
 struct Stream {
     kept: Vec<Stored>,
     last: u64,
@@ -17,63 +17,63 @@ struct Stream {
 #[derive(Clone, Copy)]
 struct Stored {
     sequence: u64,
-    life: Option<Epoch>,
+    epoch: Option<Epoch>,
     content: u64,
 }
 
 impl Stream {
-    fn append(&mut self, life: Option<Epoch>) {
+    fn append(&mut self, epoch: Option<Epoch>) {
         self.last += 1;
         self.next_content += 1;
-        self.kept.push(Stored { sequence: self.last, life, content: self.next_content });
+        self.kept.push(Stored { sequence: self.last, epoch, content: self.next_content });
     }
 
-    fn life(&self) -> Option<(u64, Option<Epoch>)> {
-        self.kept.iter().rev().find(|kept| kept.life.is_some()).map(|kept| (kept.sequence, kept.life))
+    fn epoch(&self) -> Option<(u64, Option<Epoch>)> {
+        self.kept.iter().rev().find(|kept| kept.epoch.is_some()).map(|kept| (kept.sequence, kept.epoch))
     }
 
-    fn found(&self, known: Option<RangeInclusive<u64>>) -> Found {
+    fn info(&self, known: Option<RangeInclusive<u64>>) -> StreamInfo {
         let first = self.kept.first().map_or(self.last + 1, |kept| kept.sequence);
         let is_known = |stored: &&Stored| known.as_ref().is_some_and(|known| known.contains(&stored.sequence));
         let kept = self.kept.iter().rev().find(is_known);
-        let kept = kept.map(|stored| Kept { sequence: stored.sequence, stored_at: stored.content });
-        Found { first, last: self.last, life: self.life(), kept }
+        let kept = kept.map(|stored| StoredMessage { sequence: stored.sequence, stored_at: stored.content });
+        StreamInfo { first, last: self.last, epoch: self.epoch(), recognized: kept }
     }
 
-    /// A conditional write: it is refused if another life message has come.
-    fn name_life(&mut self, epoch: Epoch, expected: u64) {
-        if self.life().map_or(0, |(sequence, _)| sequence) == expected {
+    /// A conditional write, refused if another epoch message came before.
+    fn name_epoch(&mut self, epoch: Epoch, expected: u64) {
+        if self.epoch().map_or(0, |(sequence, _)| sequence) == expected {
             self.append(Some(epoch));
         }
     }
 }
 
-/// A consumer: it sends what is kept from a number on.
+/// A consumer, which sends the stream's messages from a number on.
 struct Consumer {
     next: u64,
     sent: u64,
 }
 
 impl Consumer {
-    fn send(&mut self, stream: &Stream) -> Option<(Heard, u64)> {
+    fn send(&mut self, stream: &Stream) -> Option<(Received, u64)> {
         let kept = stream.kept.iter().find(|kept| kept.sequence >= self.next)?;
         self.next = kept.sequence + 1;
         self.sent += 1;
         let (sequence, consumer_sequence, stored_at) = (kept.sequence, self.sent, kept.content);
-        Some((Heard { sequence, consumer_sequence, stored_at, life: kept.life.map(Some) }, kept.content))
+        Some((Received { sequence, consumer_sequence, stored_at, epoch: kept.epoch.map(Some) }, kept.content))
     }
 }
 
-/// What one follower has taken: per life, each number's content. What an unfinished load has taken is seen by nobody.
+/// The contents that one follower has received, by epoch and number. Those of an unfinished load are seen by nobody.
 #[derive(Default)]
 struct Taken {
     loading: Vec<((Epoch, u64), u64)>,
     contents: std::collections::HashMap<(Epoch, u64), u64>,
 }
 
-/// PROTOCOL 13: in one life a number has one content, and a live follower misses none, whatever becomes of the stream.
+/// PROTOCOL 13: in one epoch a number has one content, and a live follower misses no number, whatever happens to the stream.
 #[test]
-fn a_number_has_one_content_in_a_life_and_none_is_missed() {
+fn a_number_has_one_content_in_an_epoch_and_none_is_missed() {
     for seed in 0..400 {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut stream = Stream { kept: Vec::new(), last: 0, next_content: 0 };
@@ -86,7 +86,7 @@ fn a_number_has_one_content_in_a_life_and_none_is_missed() {
             let change = rng.random_range(0..10);
             match change {
                 0 => {
-                    // Emptied under the same name, numbers from 1; or its end lost.
+                    // The stream is made anew under the same name, and its numbers begin at 1 again.
                     stream.kept.clear();
                     stream.last = 0;
                 }
@@ -98,7 +98,7 @@ fn a_number_has_one_content_in_a_life_and_none_is_missed() {
                 3 | 4 => drop(stream.kept.drain(..stream.kept.len() / 2)),
                 _ => (0..rng.random_range(0..20)).for_each(|_| stream.append(None)),
             }
-            // What has lost its end has lost its leader: every consumer ends, and each follower looks before there is another message.
+            // A stream loses messages with its leader: every consumer ends, and each follower asks before there is another message.
             if change <= 2 {
                 followers.iter_mut().for_each(|(follower, taken)| follow(follower, taken, &mut stream, &mut rng, 0));
             }
@@ -110,25 +110,25 @@ fn a_number_has_one_content_in_a_life_and_none_is_missed() {
     }
 }
 
-/// One consumer for a while, as a link has it.
+/// Follows the stream with one consumer for some steps, as `StreamReader` does.
 fn follow(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize) {
     follow_and(follower, taken, stream, rng, steps, true);
 }
 
-/// The same, and the stream pushes nothing out.
+/// The same, while the stream removes no old messages.
 fn follow_whole(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize) {
     follow_and(follower, taken, stream, rng, steps, false);
 }
 
 fn follow_and(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize, pushes_out: bool) {
     let start = loop {
-        match follower.begin(stream.found(follower.known_numbers())) {
-            Begin::NameLife { expected } => stream.name_life(Epoch::random(), expected),
-            Begin::Load { start, .. } => {
+        match follower.start(stream.info(follower.recognizable())) {
+            Start::NameEpoch { expected } => stream.name_epoch(Epoch::random(), expected),
+            Start::Load { start, .. } => {
                 taken.loading.clear();
                 break start;
             }
-            Begin::Resume { start } => break start,
+            Start::Resume { start } => break start,
         }
     };
     let mut consumer = Consumer { next: start, sent: 0 };
@@ -137,24 +137,24 @@ fn follow_and(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, r
             stream.append(None);
         }
         if rng.random_ratio(1, 8)
-            && let Some((epoch, expected)) = follower.tick()
+            && let Some((epoch, expected)) = follower.epoch()
         {
-            stream.name_life(epoch, expected);
+            stream.name_epoch(epoch, expected);
         }
         if pushes_out && rng.random_ratio(1, 20) {
             stream.kept.drain(..stream.kept.len() / 3);
         }
-        let Some((heard, content)) = consumer.send(stream) else { continue };
+        let Some((received, content)) = consumer.send(stream) else { continue };
         let (cursor, loading) = (follower.cursor(), follower.load.is_some());
-        let Ok(mut next) = follower.hear(heard) else { return };
-        assert!(loading || heard.sequence == cursor + 1, "live, {} came after {cursor}", heard.sequence);
-        let (epoch, _) = follower.tick().expect("a life was begun");
-        taken.loading.push(((epoch, heard.sequence), content));
+        let Ok(mut next) = follower.receive(received) else { return };
+        assert!(loading || received.sequence == cursor + 1, "live, {} came after {cursor}", received.sequence);
+        let (epoch, _) = follower.epoch().expect("an epoch is known");
+        taken.loading.push(((epoch, received.sequence), content));
         if next == Next::AskEnd {
-            next = follower.note_end(stream.last);
+            next = follower.set_end(stream.last);
         }
         if next == Next::Loaded {
-            follower.loaded();
+            follower.finish_load();
         }
         if follower.load.is_none() {
             for (place, content) in taken.loading.drain(..) {
@@ -165,89 +165,100 @@ fn follow_and(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, r
     }
 }
 
-fn heard(sequence: u64, consumer_sequence: u64) -> Heard {
-    Heard { sequence, consumer_sequence, stored_at: sequence, life: None }
+fn received(sequence: u64, consumer_sequence: u64) -> Received {
+    Received { sequence, consumer_sequence, stored_at: sequence, epoch: None }
 }
 
 fn loaded(epoch: Epoch, last: u64) -> Follower {
     let mut follower = Follower::default();
-    let begin = follower.begin(Found { first: last, last, life: Some((last, Some(epoch))), kept: None });
-    assert_eq!(begin, Begin::Load { epoch, start: last, doubt: None });
-    assert_eq!(follower.hear(Heard { life: Some(Some(epoch)), ..heard(last, 1) }), Ok(Next::AskEnd));
-    assert_eq!(follower.note_end(last), Next::Loaded);
-    follower.loaded();
+    let start = follower.start(StreamInfo { first: last, last, epoch: Some((last, Some(epoch))), recognized: None });
+    assert_eq!(start, Start::Load { epoch, start: last, unproven: None });
+    assert_eq!(follower.receive(Received { epoch: Some(Some(epoch)), ..received(last, 1) }), Ok(Next::AskEnd));
+    assert_eq!(follower.set_end(last), Next::Loaded);
+    follower.finish_load();
     follower
 }
 
-/// What is pushed out while a stream is loaded is noticed: up to the end that was asked last, no number may be missing.
+/// Messages that are removed during a load are noticed: no number up to the end that was asked last may be missing.
 #[test]
 fn a_load_asks_for_the_end_before_it_is_complete() {
     let (epoch, mut follower) = (Epoch::random(), Follower::default());
-    follower.begin(Found { first: 3, last: 9, life: Some((3, Some(epoch))), kept: None });
-    assert_eq!(follower.hear(heard(3, 1)), Ok(Next::ReadOn));
-    assert_eq!(follower.hear(heard(9, 2)), Ok(Next::AskEnd), "holes are usual while it loads");
-    assert_eq!(follower.note_end(11), Next::ReadOn);
-    assert_eq!(follower.hear(heard(11, 3)), Ok(Next::AskEnd), "10 was removed after the end was asked for: once more");
-    assert_eq!(follower.note_end(12), Next::ReadOn);
-    assert_eq!(follower.hear(heard(12, 4)), Ok(Next::Loaded));
+    follower.start(StreamInfo { first: 3, last: 9, epoch: Some((3, Some(epoch))), recognized: None });
+    assert_eq!(follower.receive(received(3, 1)), Ok(Next::ReadOn));
+    assert_eq!(follower.receive(received(9, 2)), Ok(Next::AskEnd), "gaps are usual during a load");
+    assert_eq!(follower.set_end(11), Next::ReadOn);
+    assert_eq!(follower.receive(received(11, 3)), Ok(Next::AskEnd), "10 was removed after the end was asked for: once more");
+    assert_eq!(follower.set_end(12), Next::ReadOn);
+    assert_eq!(follower.receive(received(12, 4)), Ok(Next::Loaded));
 }
 
 #[test]
-fn a_hole_is_no_message_that_may_be_skipped() {
+fn a_gap_ends_the_consumer() {
     let mut follower = loaded(Epoch::random(), 5);
-    assert_eq!(follower.hear(heard(6, 2)), Ok(Next::ReadOn));
+    assert_eq!(follower.receive(received(6, 2)), Ok(Next::ReadOn));
     assert_eq!((follower.heartbeat(2), follower.heartbeat(3)), (Ok(()), Err(Broken::Lost)));
-    assert_eq!(follower.hear(heard(8, 3)), Err(Broken::PushedOut));
+    assert_eq!(follower.receive(received(8, 3)), Err(Broken::PushedOut));
 }
 
-/// A stream that has lost its end would use its numbers anew: it gets another life first.
+/// A stream that has lost its newest messages would use their numbers again, so it gets another epoch first.
 #[test]
-fn a_lost_end_ends_the_life() {
+fn a_lost_end_ends_the_epoch() {
     let epoch = Epoch::random();
     let mut follower = loaded(epoch, 5);
-    let kept = Some(Kept { sequence: 5, stored_at: 5 });
-    assert_eq!(follower.begin(Found { first: 1, last: 5, life: Some((5, Some(epoch))), kept }), Begin::Resume { start: 6 });
-    assert_eq!(follower.begin(Found { first: 1, last: 4, life: Some((2, Some(epoch))), kept: None }), Begin::NameLife { expected: 2 });
+    let kept = Some(StoredMessage { sequence: 5, stored_at: 5 });
+    assert_eq!(
+        follower.start(StreamInfo { first: 1, last: 5, epoch: Some((5, Some(epoch))), recognized: kept }),
+        Start::Resume { start: 6 }
+    );
+    assert_eq!(
+        follower.start(StreamInfo { first: 1, last: 4, epoch: Some((2, Some(epoch))), recognized: None }),
+        Start::NameEpoch { expected: 2 }
+    );
     let next = Epoch::random();
     assert_eq!(
-        follower.begin(Found { first: 1, last: 5, life: Some((5, Some(next))), kept: None }),
-        Begin::Load { epoch: next, start: 1, doubt: None }
+        follower.start(StreamInfo { first: 1, last: 5, epoch: Some((5, Some(next))), recognized: None }),
+        Start::Load { epoch: next, start: 1, unproven: None }
     );
 }
 
-/// An end that was lost and is there again with other messages, before anybody has looked: the message at the cursor is another one. (It
-/// passed for the same as long as the life was, so that `since` was kept for positions of the lost end.)
+/// A stream lost its newest messages and has others with their numbers, before the follower asked: the message at the cursor is another one.
+/// (The stream passed for the same as long as its epoch was, so that `since` was kept for positions of lost messages.)
 #[test]
 fn an_end_with_other_messages_is_a_lost_end() {
     let epoch = Epoch::random();
     let mut follower = loaded(epoch, 5);
-    assert_eq!(follower.hear(heard(6, 2)), Ok(Next::ReadOn));
-    let found = |stored_at| Found { first: 1, last: 9, life: Some((5, Some(epoch))), kept: Some(Kept { sequence: 6, stored_at }) };
-    assert_eq!(follower.known_numbers(), Some(5..=6));
-    assert_eq!(follower.begin(found(6)), Begin::Resume { start: 7 });
-    assert_eq!(follower.begin(found(60)), Begin::NameLife { expected: 5 });
+    assert_eq!(follower.receive(received(6, 2)), Ok(Next::ReadOn));
+    let info = |stored_at| StreamInfo {
+        first: 1,
+        last: 9,
+        epoch: Some((5, Some(epoch))),
+        recognized: Some(StoredMessage { sequence: 6, stored_at }),
+    };
+    assert_eq!(follower.recognizable(), Some(5..=6));
+    assert_eq!(follower.start(info(6)), Start::Resume { start: 7 });
+    assert_eq!(follower.start(info(60)), Start::NameEpoch { expected: 5 });
 }
 
-/// The same where the message at the cursor was pushed out meanwhile: the newest that is left tells whether the end is the one that was
-/// known. (It was taken for that, and the messages with its numbers were missed without a word.)
+/// The same if the message at the cursor was removed meanwhile: the newest known message that is left tells whether the stream is the same.
+/// (The stream was taken for the same, and the messages with the lost numbers were missed silently.)
 #[test]
 fn an_end_that_was_pushed_out_is_known_by_what_is_left_of_it() {
     let epoch = Epoch::random();
     let mut follower = loaded(epoch, 5);
-    (6..=8).for_each(|number| assert_eq!(follower.hear(heard(number, number - 4)), Ok(Next::ReadOn)));
+    (6..=8).for_each(|number| assert_eq!(follower.receive(received(number, number - 4)), Ok(Next::ReadOn)));
     let mut begin = |kept: Option<(u64, u64)>| {
-        let kept = kept.map(|(sequence, stored_at)| Kept { sequence, stored_at });
-        follower.begin(Found { first: 1, last: 9, life: Some((9, Some(epoch))), kept })
+        let kept = kept.map(|(sequence, stored_at)| StoredMessage { sequence, stored_at });
+        follower.start(StreamInfo { first: 1, last: 9, epoch: Some((9, Some(epoch))), recognized: kept })
     };
-    let load = |proven| Begin::Load { epoch, start: 1, doubt: Some(Doubt { proven, known: 8 }) };
+    let load = |proven| Start::Load { epoch, start: 1, unproven: Some(Unproven { proven, known: 8 }) };
     assert_eq!(begin(Some((7, 7))), load(7));
-    assert_eq!(begin(Some((7, 70))), Begin::NameLife { expected: 9 });
+    assert_eq!(begin(Some((7, 70))), Start::NameEpoch { expected: 9 });
     assert_eq!(begin(None), load(0));
 }
 
-/// The same for a stream that pushes nothing out: one follower never takes a number twice in a life.
+/// The same for a stream that removes no old messages: a follower never receives a number twice in an epoch.
 #[test]
-fn a_number_is_taken_once_in_a_life_whoever_comes_first() {
+fn a_number_is_received_once_in_an_epoch() {
     for seed in 0..400 {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut stream = Stream { kept: Vec::new(), last: 0, next_content: 0 };

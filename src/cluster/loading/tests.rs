@@ -1,11 +1,12 @@
-//! A stream that cuts topics, keeps more of each from some time on and loses its end, against what a gateway that loads it says of `since`.
+//! A model of a stream that cuts topics, later keeps more of each and loses its newest messages, against what a gateway that loads it answers
+//! to `since`.
 
 use std::collections::HashSet;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::follower::{Begin, Follower, Found, Heard, Kept, Next};
+use super::super::follower::{Follower, Next, Received, Start, StoredMessage, StreamInfo};
 use super::*;
 use crate::config::{Config, Rule, Rules};
 use crate::hub::{PayloadKind, ReplayRequest};
@@ -15,22 +16,22 @@ use crate::topic_name::Pattern;
 const HISTORY: usize = 3;
 const TOPICS: [&str; 4] = ["t.a", "t.b", "t.c", "t.d"];
 
-/// A message of a topic, or one that names a life.
+/// A message of a topic, or an epoch message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stored {
     sequence: u64,
     topic: Result<usize, Epoch>,
-    /// No other message has it, so that one number with two contents is seen.
+    /// No other message has it, so that a number with two contents is noticed.
     content: u64,
 }
 
 struct Stream {
     kept: Vec<Stored>,
-    /// The same with what was cut: all but what a lost end had.
+    /// The same with the messages that were cut, without those that were lost.
     ever: Vec<Stored>,
     last: u64,
     contents: u64,
-    /// Messages that are kept of a topic.
+    /// The number of messages that are kept of a topic.
     retain: usize,
 }
 
@@ -48,19 +49,19 @@ impl Stream {
         }
     }
 
-    /// Its messages from behind `last` on are lost.
+    /// The stream loses its messages after `last`.
     fn lose_end(&mut self, last: u64) {
         self.kept.retain(|stored| stored.sequence <= last);
         self.ever.retain(|stored| stored.sequence <= last);
         self.last = last;
     }
 
-    fn life(&self) -> Option<(u64, Epoch)> {
+    fn epoch(&self) -> Option<(u64, Epoch)> {
         self.kept.iter().rev().find_map(|stored| Some((stored.sequence, stored.topic.err()?)))
     }
 
-    fn name_life(&mut self, epoch: Epoch, expected: u64) {
-        if self.life().map_or(0, |(sequence, _)| sequence) == expected {
+    fn name_epoch(&mut self, epoch: Epoch, expected: u64) {
+        if self.epoch().map_or(0, |(sequence, _)| sequence) == expected {
             self.append(Err(epoch));
         }
     }
@@ -69,14 +70,19 @@ impl Stream {
         self.kept.first().map_or(self.last + 1, |stored| stored.sequence)
     }
 
-    fn found(&self, follower: &Follower) -> Found {
-        let known = follower.known_numbers();
+    fn info(&self, follower: &Follower) -> StreamInfo {
+        let known = follower.recognizable();
         let kept = self.kept.iter().rev().find(|stored| known.as_ref().is_some_and(|known| known.contains(&stored.sequence)));
-        let kept = kept.map(|stored| Kept { sequence: stored.sequence, stored_at: stored.content });
-        Found { first: self.first(), last: self.last, life: self.life().map(|(sequence, epoch)| (sequence, Some(epoch))), kept }
+        let kept = kept.map(|stored| StoredMessage { sequence: stored.sequence, stored_at: stored.content });
+        StreamInfo {
+            first: self.first(),
+            last: self.last,
+            epoch: self.epoch().map(|(sequence, epoch)| (sequence, Some(epoch))),
+            recognized: kept,
+        }
     }
 
-    /// What becomes of it while the gateway does not look.
+    /// Changes the stream while the gateway has no consumer.
     fn change(&mut self, rng: &mut StdRng) {
         for _ in 0..rng.random_range(0..4) {
             match rng.random_range(0..8) {
@@ -86,7 +92,7 @@ impl Stream {
             }
             let hot = rng.random_range(0..TOPICS.len());
             for _ in 0..rng.random_range(0..12) {
-                match (rng.random_range(0..6), self.life()) {
+                match (rng.random_range(0..6), self.epoch()) {
                     (0, Some((_, epoch))) => self.append(Err(epoch)), // another gateway names it again
                     (1, _) => self.append(Ok(rng.random_range(0..TOPICS.len()))),
                     _ => self.append(Ok(hot)),
@@ -96,7 +102,7 @@ impl Stream {
     }
 }
 
-/// A gateway: what it has of the stream, and what its sessions were told since it was live last.
+/// A gateway: what it has of the stream, and what its sessions were sent since it was live last.
 struct Gateway {
     live: Live,
     clock: Clock,
@@ -106,7 +112,7 @@ struct Gateway {
     told: HashSet<(usize, u64, u64)>,
     told_from: u64,
     positions: HashSet<(usize, Epoch, Offset)>,
-    /// How many positions were held against the stream, and how many of these were recovered.
+    /// The number of positions that were tried with `since`, and how many of these were recovered.
     asked: [usize; 2],
 }
 
@@ -124,17 +130,17 @@ impl Gateway {
         self.logs.entry(name(topic)).or_insert_with(|| Log::of_stream(life, life.base(), self.clock.moment()))
     }
 
-    /// Follows the stream for some steps, as a link does.
+    /// Follows the stream for some steps, as `StreamReader` does.
     fn follow(&mut self, stream: &mut Stream, rng: &mut StdRng) {
         if stream.retain <= HISTORY {
             return; // the gateway refuses it
         }
         let retain = stream.retain as u64;
         let (start, mut loading) = loop {
-            match self.follower.begin(stream.found(&self.follower)) {
-                Begin::NameLife { expected } => stream.name_life(Epoch::random(), expected),
-                Begin::Load { epoch, start, doubt } => break (start, Some(Loading::new(epoch, start, doubt))),
-                Begin::Resume { start } => break (start, None),
+            match self.follower.start(stream.info(&self.follower)) {
+                Start::NameEpoch { expected } => stream.name_epoch(Epoch::random(), expected),
+                Start::Load { epoch, start, unproven } => break (start, Some(Loading::new(epoch, start, unproven))),
+                Start::Resume { start } => break (start, None),
             }
         };
         if loading.is_none() {
@@ -145,23 +151,23 @@ impl Gateway {
             match rng.random_range(0..12) {
                 0..4 => stream.append(Ok(rng.random_range(0..TOPICS.len()))),
                 4 => stream.retain += 1,
-                5 => self.follower.tick().into_iter().for_each(|(epoch, expected)| stream.name_life(epoch, expected)),
+                5 => self.follower.epoch().into_iter().for_each(|(epoch, expected)| stream.name_epoch(epoch, expected)),
                 _ => {}
             }
             let Some(&stored) = stream.kept.iter().find(|stored| stored.sequence >= next) else { continue };
             (next, sent) = (stored.sequence + 1, sent + 1);
-            let life = stored.topic.err().map(Some);
-            let heard = Heard { sequence: stored.sequence, consumer_sequence: sent, stored_at: stored.content, life };
-            let Ok(mut then) = self.follower.hear(heard) else { break };
+            let epoch = stored.topic.err().map(Some);
+            let received = Received { sequence: stored.sequence, consumer_sequence: sent, stored_at: stored.content, epoch };
+            let Ok(mut then) = self.follower.receive(received) else { break };
             self.take(stored, loading.as_mut());
             if then == Next::AskEnd {
-                then = self.follower.note_end(stream.last);
+                then = self.follower.set_end(stream.last);
             }
             if then == Next::Loaded
                 && let Some(loaded) = loading.take()
             {
-                let (life, logs) = loaded.end(stream.first(), self.follower.cursor(), retain);
-                self.follower.loaded();
+                let (life, logs) = loaded.finish(stream.first(), self.follower.cursor(), retain);
+                self.follower.finish_load();
                 self.life = Some(life);
                 let before = std::mem::replace(&mut self.logs, logs);
                 (0..TOPICS.len()).for_each(|topic| before.get(&name(topic)).into_iter().for_each(|log| self.log(topic).reach_back(log)));
@@ -174,14 +180,14 @@ impl Gateway {
         let payload = stored.content.to_string();
         let streamed = streamed(stored.sequence, payload.as_bytes());
         if let Some(loading) = loading {
-            loading.hear(stored.sequence);
-            stored.topic.into_iter().for_each(|topic| loading.take(name(topic), &streamed, &self.live, &self.clock));
+            loading.note_number(stored.sequence);
+            stored.topic.into_iter().for_each(|topic| loading.append(name(topic), &streamed, &self.live, &self.clock));
             return;
         }
         let Some(life) = self.life.clone() else { return };
         if let Ok(topic) = stored.topic {
             let mut alone = Loading::new(life.epoch(), stored.sequence, None);
-            alone.take(name(topic), &streamed, &self.live, &self.clock);
+            alone.append(name(topic), &streamed, &self.live, &self.clock);
             let message = alone.topics.values().next().and_then(|loaded| loaded.log.messages().next().cloned()).expect("it was taken");
             self.log(topic).append(&message);
             self.told.insert((topic, stored.sequence, stored.content));
@@ -193,7 +199,7 @@ impl Gateway {
         }
     }
 
-    /// The gateway is live again: sessions come back with the positions that they had before.
+    /// The gateway is live again. Sessions reconnect with the positions that they had before.
     fn begin_to_tell(&mut self, stream: &Stream) {
         for (topic, epoch, offset) in std::mem::take(&mut self.positions) {
             let (position, since) = (Position { epoch, offset }, (Some(epoch.as_str()), offset));
@@ -228,9 +234,9 @@ fn name(topic: usize) -> TopicName {
     TopicName::parse(TOPICS[topic]).unwrap()
 }
 
-/// PROTOCOL 13: `recovered` is true only where nothing of the topic after `since` can be missing, whatever was cut, whatever the stream
-/// keeps of a topic by now, and whether or not its end is the one that was known. (A topic that was cut as the stream kept less of each was
-/// taken for whole; so was an end whose newest message was pushed out before the gateway looked.)
+/// PROTOCOL 13: `recovered` is true only if no message of the topic after `since` can be missing, whatever was cut, however many messages of
+/// a topic the stream keeps by now, and whether or not the stream has lost its newest messages. (A topic that was cut while the stream kept
+/// fewer messages was taken for complete; so was a stream whose newest message was removed before the gateway asked.)
 #[test]
 fn nothing_is_missing_where_a_position_is_recovered() {
     let mut asked = [0; 2];
@@ -247,28 +253,28 @@ fn nothing_is_missing_where_a_position_is_recovered() {
     assert!(asked[1] * 5 > asked[0], "of {} positions {} were recovered", asked[0], asked[1]);
 }
 
-/// The same, at its simplest: `t.a` was cut to three messages, and the stream keeps ten of each topic by now.
+/// The simplest such case: `t.a` was cut to three messages, and by now the stream keeps ten of each topic.
 #[test]
-fn a_topic_that_was_cut_is_not_whole_because_more_is_kept_now() {
+fn a_topic_that_was_cut_stays_incomplete_when_more_is_kept() {
     let (gateway, epoch) = (Gateway::new(), Epoch::random());
     let mut loading = Loading::new(epoch, 1, None);
     for (number, topic) in [(1, None), (3, Some("t.b")), (4, Some("t.a")), (5, Some("t.a")), (6, Some("t.a"))] {
-        loading.hear(number);
+        loading.note_number(number);
         if let Some(topic) = topic {
-            loading.take(TopicName::parse(topic).unwrap(), &streamed(number, b"1"), &gateway.live, &gateway.clock);
+            loading.append(TopicName::parse(topic).unwrap(), &streamed(number, b"1"), &gateway.live, &gateway.clock);
         }
     }
-    let (_, logs) = loading.end(1, 6, 10);
+    let (_, logs) = loading.finish(1, 6, 10);
     let recovered = |topic, offset| {
         let since = Some((Some(epoch.as_str()), Offset(offset)));
         logs[&name(topic)].start(ReplayRequest { since, last: None }, 0).recovered
     };
     assert_eq!([1, 2, 3].map(|offset| recovered(0, offset)), [Some(false), Some(true), Some(true)], "2 was cut");
-    assert_eq!([1, 2].map(|offset| recovered(1, offset)), [Some(false), Some(true)], "2 may have been its own");
+    assert_eq!([1, 2].map(|offset| recovered(1, offset)), [Some(false), Some(true)], "2 may have been of t.b");
 }
 
-/// What was followed before a load is not in doubt because the stream has given it up since. (A topic without messages was not recovered,
-/// and its subscribers were told of a gap.)
+/// Numbers that were followed before a load stay known after the stream has removed their messages. (A topic without messages was not
+/// recovered, and its subscribers were sent a gap.)
 #[test]
 fn what_was_followed_before_a_load_stays_known() {
     let (gateway, epoch) = (Gateway::new(), Epoch::random());
@@ -276,17 +282,17 @@ fn what_was_followed_before_a_load_stays_known() {
     let empty = Log::of_stream(&followed, followed.base(), gateway.clock.moment());
     let mut loading = Loading::new(epoch, 51, None);
     for (number, topic) in [(51, Some("t.a")), (101, Some("t.b")), (102, None)] {
-        loading.hear(number);
+        loading.note_number(number);
         if let Some(topic) = topic {
-            loading.take(TopicName::parse(topic).unwrap(), &streamed(number, b"1"), &gateway.live, &gateway.clock);
+            loading.append(TopicName::parse(topic).unwrap(), &streamed(number, b"1"), &gateway.live, &gateway.clock);
         }
     }
-    let (life, mut logs) = loading.end(51, 102, 10);
+    let (life, mut logs) = loading.finish(51, 102, 10);
     let recovered =
         |log: &Log, offset| log.start(ReplayRequest { since: Some((Some(epoch.as_str()), Offset(offset))), last: None }, 0).recovered;
     let mut quiet = Log::of_stream(&life, life.base(), gateway.clock.moment());
     let busy = logs.get_mut(&name(1)).expect("it has a message");
-    assert_eq!([recovered(&quiet, 30), recovered(busy, 30)], [Some(false); 2], "they may have had what is gone");
+    assert_eq!([recovered(&quiet, 30), recovered(busy, 30)], [Some(false); 2], "the removed messages may have been theirs");
     [&mut quiet, busy].into_iter().for_each(|log| log.reach_back(&empty));
     assert_eq!([recovered(&quiet, 30), recovered(busy, 30)], [Some(true), Some(false)], "t.b may have had one of 91 to 100");
 }

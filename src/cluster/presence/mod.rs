@@ -1,4 +1,4 @@
-//! Presence of the cluster: each gateway tells the others of its members over core NATS, and keeps theirs.
+//! Presence in the cluster: each gateway announces its members to the others over core NATS, and keeps a copy of theirs.
 
 mod own;
 mod peers;
@@ -15,236 +15,237 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
+use super::gateway_id::GatewayId;
 use crate::config::Live;
 use crate::hub::{Hub, PresenceChange};
 use crate::metrics::{LimitKey, Metrics};
 use crate::topic_name::Pattern;
-use own::{Own, written_page};
+use own::{OwnMembers, write_page};
 use peers::{Action, Peers};
-use wire::{Asked, GatewayId, Page, Said};
+use wire::{Announcement, Page, PageRequest};
 
-/// Between two signs of life.
-const BEAT: Duration = Duration::from_secs(1);
-/// Between two looks at who is silent.
-const LOOK: Duration = Duration::from_millis(100);
-/// Changes in one message, and what a message has at most, where the servers take so much.
-const CHANGES_AT_ONCE: usize = 1_024;
+/// The time between two heartbeats.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two checks for gateways that are silent.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The most changes that are taken from the queue at once, and the most bytes of a message, if the servers allow so many.
+const CHANGES_PER_BATCH: usize = 1_024;
 const MESSAGE_BYTES_MAX: usize = 256 << 10;
-/// Changes that are passed on to the hub between two turns of others.
-const CHANGES_IN_A_TURN: usize = 256;
-/// How long the connection may refuse a message.
+/// The most changes that the hub gets before other tasks have their turn.
+const CHANGES_PER_TURN: usize = 256;
+/// How long the connection may take to accept a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What this gateway tells and keeps of presence.
+/// The members of this gateway, and what the tasks of the cluster share about presence.
 pub struct Presence {
     id: GatewayId,
-    /// Held for one change or one page; taken under the lock of a topic, and nothing is taken under it.
-    own: Mutex<Own>,
-    /// A change is to be told.
+    /// Locked under the lock of a topic, for one change or one page. No other lock is taken under it.
+    own: Mutex<OwnMembers>,
+    /// Notified when there is a change to announce.
     changed: Notify,
-    /// The gateway ends.
-    ends: Notify,
-    kept: Mutex<peers::Kept>,
+    /// Notified when the gateway stops.
+    stopping: Notify,
+    totals: Mutex<peers::Totals>,
 }
 
-/// What the task works with.
-pub struct Parts {
-    /// Topics.
+/// What [`Presence::run`] works with.
+pub struct Context {
+    /// The topics.
     pub hub: Arc<Hub>,
-    /// The configuration in force.
+    /// The current configuration.
     pub live: Arc<Live>,
-    /// Counts.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// The topics whose members are the cluster's.
+    /// The topics that have the members of all gateways.
     pub patterns: Vec<Pattern>,
 }
 
-/// The connection can't be used.
+/// Why presence is not exchanged.
 #[derive(Debug, thiserror::Error)]
-pub enum Unheard {
-    /// It takes no subscription.
+pub enum PresenceError {
+    /// The connection takes no subscription.
     #[error(transparent)]
     Subscribe(#[from] async_nats::SubscribeError),
-    /// Its subscriptions ended.
+    /// The subscriptions of the connection ended.
     #[error("the connection has ended")]
     Ended,
 }
 
 impl Presence {
-    /// Nobody is here yet, and nobody was heard.
+    /// Presence without members, and without other gateways.
     pub fn new() -> Arc<Self> {
-        let (own, kept) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { id: GatewayId::random(), own, changed: Notify::new(), ends: Notify::new(), kept })
+        let (own, totals) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { id: GatewayId::random(), own, changed: Notify::new(), stopping: Notify::new(), totals })
     }
 
-    /// A member joined here or left.
+    /// Announces that a member joined or left this gateway.
     pub fn change(&self, change: &Arc<PresenceChange>) {
         self.own.lock().change(change);
         self.changed.notify_one();
     }
 
-    /// The connection came or went.
+    /// Notes whether the connection is up.
     pub fn set_connected(&self, connected: bool) {
         self.own.lock().set_connected(connected);
         self.changed.notify_one();
     }
 
-    /// What is kept of other gateways.
-    pub fn kept(&self) -> peers::Kept {
-        *self.kept.lock()
+    /// The totals of the other gateways.
+    pub fn totals(&self) -> peers::Totals {
+        *self.totals.lock()
     }
 
-    /// The gateway ends: [`Presence::run`] says so to the others, and is done.
+    /// Makes [`Presence::run`] tell the other gateways that this one stops, and end.
     pub fn end(&self) {
-        self.ends.notify_one();
+        self.stopping.notify_one();
     }
 
-    /// Tells, hears and answers until the gateway ends.
-    pub async fn run(&self, client: Client, name: &str, parts: &Parts) -> Result<(), Unheard> {
-        let mut session = Session::open(self, client, name, parts).await?;
-        let mut look = tokio::time::interval(LOOK);
-        let mut beat = tokio::time::interval(BEAT);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Exchanges members with the other gateways until [`Presence::end`].
+    pub async fn run(&self, client: Client, name: &str, context: &Context) -> Result<(), PresenceError> {
+        let mut exchange = Exchange::open(self, client, name, context).await?;
+        let mut check = tokio::time::interval(CHECK_INTERVAL);
+        let mut heartbeat = tokio::time::interval(HEARTBEAT_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.ends.notified() => {
-                    session.say(wire::bye()).await;
-                    _ = tokio::time::timeout(SEND_TIMEOUT, session.client.flush()).await;
+                () = self.stopping.notified() => {
+                    exchange.announce(wire::leaving()).await;
+                    _ = tokio::time::timeout(SEND_TIMEOUT, exchange.client.flush()).await;
                     return Ok(());
                 }
-                message = session.said.next() => session.hear(&message.ok_or(Unheard::Ended)?),
-                message = session.pages.next() => session.take_page(&message.ok_or(Unheard::Ended)?),
-                message = session.asked.next() => session.answer(&message.ok_or(Unheard::Ended)?).await,
-                () = self.changed.notified() => session.tell_changes().await,
-                _ = beat.tick() => session.beat().await,
-                _ = look.tick() => session.look(),
+                message = exchange.announcements.next() => exchange.receive_announcement(&message.ok_or(PresenceError::Ended)?),
+                message = exchange.pages.next() => exchange.receive_page(&message.ok_or(PresenceError::Ended)?),
+                message = exchange.requests.next() => exchange.answer_request(&message.ok_or(PresenceError::Ended)?).await,
+                () = self.changed.notified() => exchange.announce_changes().await,
+                _ = heartbeat.tick() => exchange.send_heartbeat().await,
+                _ = check.tick() => exchange.check_timeouts(),
             }
-            session.act().await;
+            exchange.perform_actions().await;
         }
     }
 }
 
-/// One run over one connection.
-struct Session<'a> {
+/// The state of [`Presence::run`].
+struct Exchange<'a> {
     presence: &'a Presence,
     client: Client,
     name: &'a str,
-    parts: &'a Parts,
-    /// What all gateways say.
-    said: Subscriber,
-    /// Questions for this one's members.
-    asked: Subscriber,
-    /// Answers to its own.
+    context: &'a Context,
+    /// The announcements of all gateways.
+    announcements: Subscriber,
+    /// Requests for the members of this gateway.
+    requests: Subscriber,
+    /// The answers to requests of this gateway.
     pages: Subscriber,
     inbox: String,
     peers: Peers,
 }
 
-impl<'a> Session<'a> {
-    async fn open(presence: &'a Presence, client: Client, name: &'a str, parts: &'a Parts) -> Result<Self, Unheard> {
+impl<'a> Exchange<'a> {
+    async fn open(presence: &'a Presence, client: Client, name: &'a str, context: &'a Context) -> Result<Self, PresenceError> {
         let inbox = client.new_inbox();
-        let said = client.subscribe(said_subject("*")).await?;
-        let asked = client.subscribe(asked_subject(presence.id)).await?;
+        let announcements = client.subscribe(announcement_subject("*")).await?;
+        let requests = client.subscribe(request_subject(presence.id)).await?;
         let pages = client.subscribe(format!("{inbox}.*")).await?;
         let peers = Peers::new(Duration::MAX, 0);
-        let mut session = Self { presence, client, name, parts, said, asked, pages, inbox, peers };
-        session.follow_settings();
-        Ok(session)
+        let mut exchange = Self { presence, client, name, context, announcements, requests, pages, inbox, peers };
+        exchange.follow_settings();
+        Ok(exchange)
     }
 
     fn follow_settings(&mut self) {
-        if let Some(cluster) = &self.parts.live.load().cluster {
+        if let Some(cluster) = &self.context.live.load().cluster {
             self.peers.set_limits(cluster.presence_timeout, cluster.members_bytes);
         }
     }
 
-    fn hear(&mut self, message: &Message) {
+    fn receive_announcement(&mut self, message: &Message) {
         let Some(from) = last_token(message).and_then(GatewayId::parse).filter(|from| *from != self.presence.id) else { return };
-        match Said::read(&message.payload) {
-            Ok(said) => self.peers.hear(from, said, Instant::now()),
-            Err(error) => tracing::debug!(gateway = ?from, %error, "what another gateway says of its members can't be read"),
+        match Announcement::read(&message.payload) {
+            Ok(announcement) => self.peers.receive(from, announcement, Instant::now()),
+            Err(error) => tracing::debug!(gateway = ?from, %error, "an announcement of another gateway can't be read"),
         }
     }
 
-    fn take_page(&mut self, message: &Message) {
+    fn receive_page(&mut self, message: &Message) {
         let Some(from) = last_token(message).and_then(GatewayId::parse) else { return };
         if message.status.is_some() {
-            return; // nobody has that name any more
+            return; // the gateway is gone
         }
         match Page::read(&message.payload) {
-            Ok(page) => self.peers.answer(from, page, Instant::now()),
+            Ok(page) => self.peers.receive_page(from, page, Instant::now()),
             Err(error) => tracing::debug!(gateway = ?from, %error, "another gateway's list of members can't be read"),
         }
     }
 
-    async fn answer(&self, message: &Message) {
+    async fn answer_request(&self, message: &Message) {
         let Some(reply) = message.reply.clone() else { return };
-        let Ok(Asked { after }) = Asked::read(&message.payload) else { return };
+        let Ok(PageRequest { after }) = PageRequest::read(&message.payload) else { return };
         let page = self.presence.own.lock().page(after.as_ref());
-        let written = written_page(after.as_ref(), page, self.message_bytes());
+        let written = write_page(after.as_ref(), page, self.message_bytes());
         self.send(reply.as_str().to_owned(), written).await;
     }
 
-    async fn tell_changes(&self) {
-        let (mut after, changes) = self.presence.own.lock().tell(CHANGES_AT_ONCE);
+    async fn announce_changes(&self) {
+        let (mut after, changes) = self.presence.own.lock().take_changes(CHANGES_PER_BATCH);
         let mut rest = &changes[..];
         while !rest.is_empty() {
             let (written, count) = wire::changes(after, rest, self.message_bytes());
-            self.say(written).await;
+            self.announce(written).await;
             rest = rest.get(count..).unwrap_or_default();
             after += count as u64;
         }
-        if changes.len() == CHANGES_AT_ONCE {
-            self.presence.changed.notify_one(); // others have their turn before the next
+        if changes.len() == CHANGES_PER_BATCH {
+            self.presence.changed.notify_one(); // other events have their turn before the next batch
         }
     }
 
-    async fn beat(&mut self) {
+    async fn send_heartbeat(&mut self) {
         self.follow_settings();
-        let (n, members) = self.presence.own.lock().told();
-        self.say(wire::beat(n, members, self.name)).await;
+        let (n, members) = self.presence.own.lock().announced();
+        self.announce(wire::heartbeat(n, members, self.name)).await;
     }
 
-    fn look(&mut self) {
-        self.peers.look(Instant::now());
-        let (kept, refused) = self.peers.account();
-        *self.presence.kept.lock() = kept;
+    fn check_timeouts(&mut self) {
+        self.peers.check_timeouts(Instant::now());
+        let (totals, refused) = self.peers.totals();
+        *self.presence.totals.lock() = totals;
         if refused > 0 {
-            self.parts.metrics.limit_hit_times(LimitKey::MembersBytes, refused);
+            self.context.metrics.limit_hit_times(LimitKey::MembersBytes, refused);
         }
     }
 
-    /// Does what is to be done after something was heard.
-    async fn act(&mut self) {
+    /// Performs what the messages of other gateways have caused.
+    async fn perform_actions(&mut self) {
         for (index, action) in self.peers.take_actions().into_iter().enumerate() {
             match action {
                 Action::Change(change) => {
-                    if self.parts.patterns.iter().any(|pattern| pattern.matches(&change.topic)) {
-                        self.parts.hub.apply_remote_presence(&change);
+                    if self.context.patterns.iter().any(|pattern| pattern.matches(&change.topic)) {
+                        self.context.hub.apply_remote_presence(&change);
                     }
                 }
-                Action::Ask(gateway, after) => {
-                    self.parts.metrics.cluster_members_asked();
+                Action::RequestPage(gateway, after) => {
+                    self.context.metrics.cluster_members_asked();
                     let reply = format!("{}.{gateway}", self.inbox);
-                    let sent = self.client.publish_with_reply(asked_subject(gateway), reply, wire::ask(after.as_ref()).into());
-                    _ = tokio::time::timeout(SEND_TIMEOUT, sent).await; // what was not asked is asked again
+                    let sent = self.client.publish_with_reply(request_subject(gateway), reply, wire::page_request(after.as_ref()).into());
+                    _ = tokio::time::timeout(SEND_TIMEOUT, sent).await; // a lost request is sent again
                 }
             }
-            if index % CHANGES_IN_A_TURN == CHANGES_IN_A_TURN - 1 {
+            if index % CHANGES_PER_TURN == CHANGES_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    async fn say(&self, what: Vec<u8>) {
-        self.send(said_subject(self.presence.id), what).await;
+    async fn announce(&self, what: Vec<u8>) {
+        self.send(announcement_subject(self.presence.id), what).await;
     }
 
-    /// What can't be sent is missed by the others, who then ask for it.
+    /// Sends a message. The other gateways notice if it is lost, and ask for the members.
     async fn send(&self, subject: String, what: Vec<u8>) {
         if self.client.connection_state() != State::Connected {
-            return; // it would lie in the connection's queue, and be old by then
+            return; // in the connection's queue the message would become outdated
         }
         _ = tokio::time::timeout(SEND_TIMEOUT, self.client.publish(subject, Bytes::from(what))).await;
     }
@@ -254,13 +255,13 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Where a gateway says what all others hear.
-fn said_subject(gateway: impl std::fmt::Display) -> String {
+/// The subject of a gateway's announcements.
+fn announcement_subject(gateway: impl std::fmt::Display) -> String {
     format!("$belfry.presence.{gateway}")
 }
 
-/// Where a gateway is asked.
-fn asked_subject(gateway: GatewayId) -> String {
+/// The subject of requests for a gateway's members.
+fn request_subject(gateway: GatewayId) -> String {
     format!("$belfry.presence.{gateway}.ask")
 }
 

@@ -1,39 +1,40 @@
-//! The members of this gateway, as the others are told of them. No time, no network.
+//! The members of this gateway, and the changes that the other gateways are still to be told. This file uses neither the network nor the
+//! time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::wire::{self, Seat};
+use super::wire::{self, MemberKey};
 use crate::hub::PresenceChange;
 
-/// Changes that wait to be told, in bytes. Past it they are given up: the others notice, and ask for all members.
+/// The most bytes of queued changes. Beyond it the queue is emptied: the other gateways notice a gap, and ask for all members.
 const QUEUED_BYTES_MAX: usize = 16 << 20;
-/// Members that are looked at for one page.
+/// The most members of one page.
 const PAGE_MEMBERS_MAX: usize = 4_096;
 
-/// This gateway's members and what is still to be told of them.
+/// The members of this gateway, and their queued changes.
 #[derive(Debug, Default)]
-pub struct Own {
-    /// Each as its join.
-    members: BTreeMap<Seat, Arc<PresenceChange>>,
+pub struct OwnMembers {
+    /// The joins of all members.
+    members: BTreeMap<MemberKey, Arc<PresenceChange>>,
     /// The number of the newest change.
     n: u64,
-    /// The newest changes, which nobody was told of.
+    /// The newest changes, which were not announced yet.
     queued: VecDeque<Arc<PresenceChange>>,
     queued_bytes: usize,
-    /// Whether there is somebody to tell.
+    /// Whether the connection is up.
     connected: bool,
 }
 
-impl Own {
-    /// A member of this gateway joined or left.
+impl OwnMembers {
+    /// Adds a change: a member of this gateway joined or left.
     pub fn change(&mut self, change: &Arc<PresenceChange>) {
-        let seat = Seat::of(change);
+        let key = MemberKey::of(change);
         if change.joined {
-            self.members.insert(seat, Arc::clone(change));
+            self.members.insert(key, Arc::clone(change));
         } else {
-            self.members.remove(&seat);
+            self.members.remove(&key);
         }
         self.n += 1;
         if !self.connected {
@@ -46,7 +47,7 @@ impl Own {
         }
     }
 
-    /// The connection came or went. What happens without one is not queued: the others see that they have missed it.
+    /// Notes whether the connection is up. Without one, changes are not queued: the other gateways notice the gap.
     pub fn set_connected(&mut self, connected: bool) {
         self.connected = connected;
         if !connected {
@@ -54,24 +55,24 @@ impl Own {
         }
     }
 
-    /// At most `most` changes that are to be told now, and the number before them.
-    pub fn tell(&mut self, most: usize) -> (u64, Vec<Arc<PresenceChange>>) {
-        let (after, _) = self.told();
+    /// Removes and returns at most `most` queued changes, and the number before the first.
+    pub fn take_changes(&mut self, most: usize) -> (u64, Vec<Arc<PresenceChange>>) {
+        let (after, _) = self.announced();
         let changes: Vec<_> = self.queued.drain(..most.min(self.queued.len())).collect();
         self.queued_bytes -= changes.iter().map(|change| change.bytes()).sum::<usize>();
         (after, changes)
     }
 
-    /// So many changes were told; and so many members are left by them, unless there are newer changes.
-    pub fn told(&self) -> (u64, Option<u64>) {
+    /// The number of the last change that was announced, and the number of members after it unless there are newer changes.
+    pub fn announced(&self) -> (u64, Option<u64>) {
         let members = self.queued.is_empty().then_some(self.members.len() as u64);
         (self.n - self.queued.len() as u64, members)
     }
 
-    /// The members behind `after`, for one page, and whether there are more; and the number of the newest change.
-    pub fn page(&self, after: Option<&Seat>) -> (u64, Vec<Arc<PresenceChange>>, bool) {
+    /// The number of the newest change, a page of the members after `after`, and whether there are more.
+    pub fn page(&self, after: Option<&MemberKey>) -> (u64, Vec<Arc<PresenceChange>>, bool) {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut behind = self.members.range::<Seat, _>((from, Bound::Unbounded)).map(|(_, joined)| Arc::clone(joined));
+        let mut behind = self.members.range::<MemberKey, _>((from, Bound::Unbounded)).map(|(_, joined)| Arc::clone(joined));
         let members = behind.by_ref().take(PAGE_MEMBERS_MAX).collect();
         (self.n, members, behind.next().is_some())
     }
@@ -82,7 +83,7 @@ impl Own {
     }
 }
 
-/// Written answer to who asks for the members behind `after`, of `most` bytes at most.
-pub fn written_page(after: Option<&Seat>, (n, members, more): (u64, Vec<Arc<PresenceChange>>, bool), most: usize) -> Vec<u8> {
+/// Writes a page of members for the gateway that asked, in at most `most` bytes.
+pub fn write_page(after: Option<&MemberKey>, (n, members, more): (u64, Vec<Arc<PresenceChange>>, bool), most: usize) -> Vec<u8> {
     wire::page(after, n, &members, most, |count| more || count < members.len())
 }

@@ -1,7 +1,8 @@
-//! The members of the other gateways: what these say goes in, what is to be done comes out. No network, and no time but what is handed in.
+//! The members of the other gateways (*peers*): the messages of these go in, actions come out. This file does not use the network, and is given
+//! the time.
 //!
-//! Each gateway numbers its changes. Who has missed one asks for all members, a page after the other; changes that come meanwhile wait, and
-//! are applied behind the last page. A page is newer than some of them, so a change may be applied to what has it already.
+//! Each gateway numbers its changes. A gateway that has missed one fetches all members, one page after the other. Changes that arrive during
+//! the fetch are queued, and applied after the last page. A page may include such a change already, so a change may be applied twice.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::take;
@@ -9,41 +10,42 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::wire::{GatewayId, Page, Said, Seat};
+use super::super::gateway_id::GatewayId;
+use super::wire::{Announcement, MemberKey, Page};
 use crate::hub::PresenceChange;
 
-/// Gateways that are heard, at most.
+/// The most gateways that are followed.
 const PEERS_MAX: usize = 256;
-/// Gateways that are asked at a time, at most.
-const ASKED_MAX: usize = 4;
-/// How long an answer is awaited.
+/// The most gateways whose members are fetched at the same time.
+const FETCHES_MAX: usize = 4;
+/// How long the answer to a request may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two times that one gateway is asked for all members: the least, and the most, which is reached by asking often.
+/// The shortest and the longest pause between two fetches from one gateway. The pause doubles with each fetch.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// A gateway that needed no asking for so long is asked after the least pause again.
-const CALM: Duration = Duration::from_secs(30);
-/// Changes of one gateway that wait for the end of its pages, in bytes.
-const WAITING_BYTES_MAX: usize = 16 << 20;
-/// What a member takes beside its change, in bytes.
-const SEAT_BYTES: usize = 128;
+/// The pause is the shortest again for a gateway from which nothing was fetched for this long.
+const PAUSE_RESET: Duration = Duration::from_secs(30);
+/// The most bytes of changes of one gateway that are queued during a fetch.
+const QUEUED_BYTES_MAX: usize = 16 << 20;
+/// The estimated bytes that a member takes in addition to its change.
+const KEY_BYTES: usize = 128;
 
-/// What is to be done.
+/// What the caller has to do.
 #[derive(Debug)]
 pub enum Action {
-    /// A member of another gateway joined or left.
+    /// Tell the hub that a member of another gateway joined or left.
     Change(Arc<PresenceChange>),
-    /// A gateway is to be asked for its members behind a seat.
-    Ask(GatewayId, Option<Seat>),
+    /// Request a page of a gateway's members after this key.
+    RequestPage(GatewayId, Option<MemberKey>),
 }
 
-/// What is kept of the others.
+/// How much is kept of the other gateways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kept {
-    /// Gateways.
+pub struct Totals {
+    /// The number of gateways.
     pub peers: usize,
-    /// Members.
+    /// The number of members.
     pub members: usize,
-    /// What these take, in bytes.
+    /// The bytes that the members take.
     pub bytes: usize,
 }
 
@@ -51,88 +53,87 @@ pub struct Kept {
 #[derive(Debug)]
 pub struct Peers {
     peers: HashMap<GatewayId, Peer>,
-    seats: Seats,
-    /// A gateway that says nothing for so long is dead.
+    shared: Shared,
+    /// A gateway that is silent for this long is gone.
     timeout: Duration,
-    /// What is to be done, until it is taken.
-    actions: Vec<Action>,
 }
 
-/// What all gateways' members share: their account.
+/// What all peers share: the limit on their memory, and the list of actions.
 #[derive(Debug)]
-struct Seats {
+struct Shared {
     members: usize,
     bytes: usize,
     bytes_max: usize,
-    /// Members that had no room.
+    /// The number of members for which there was no room.
     refused: u64,
+    actions: Vec<Action>,
 }
 
 #[derive(Debug)]
 struct Peer {
     name: Box<str>,
-    heard_at: Instant,
-    /// The newest change that its members have in them.
+    last_heard: Instant,
+    /// The number of the newest change that `members` includes.
     n: u64,
-    /// Each as its join.
-    members: BTreeMap<Seat, Arc<PresenceChange>>,
-    /// Some of its members had no room.
+    /// The joins of all members.
+    members: BTreeMap<MemberKey, Arc<PresenceChange>>,
+    /// There was no room for some members.
     is_incomplete: bool,
-    step: Step,
-    /// When it was last to be asked for all members, and the pause behind that.
-    asked: Option<(Instant, Duration)>,
+    sync: SyncState,
+    /// When the last fetch was due, and the pause after it.
+    last_fetch: Option<(Instant, Duration)>,
 }
 
-/// How a gateway is followed.
+/// Whether the members of a peer are up to date.
 #[derive(Debug)]
-enum Step {
-    /// Its members are known.
-    In,
-    /// Something was missed; it is to be asked then.
-    Out { ask_at: Instant },
-    /// It was asked.
-    Asking(Asking),
+enum SyncState {
+    /// All changes were applied.
+    Current,
+    /// A change was missed. All members will be fetched.
+    Stale { fetch_at: Instant },
+    /// All members are being fetched.
+    Fetching(Fetch),
 }
 
 #[derive(Debug)]
-struct Asking {
-    /// Behind which member.
-    after: Option<Seat>,
-    asked_at: Instant,
-    /// The number of the first page.
+struct Fetch {
+    /// The requested page begins after this member.
+    after: Option<MemberKey>,
+    requested_at: Instant,
+    /// The number of changes that the first page includes.
     n: Option<u64>,
-    /// Changes that came meanwhile, each with its number.
-    waiting: VecDeque<(u64, Arc<PresenceChange>)>,
-    waiting_bytes: usize,
+    /// The changes that arrived during the fetch, with their numbers.
+    queued: VecDeque<(u64, Arc<PresenceChange>)>,
+    queued_bytes: usize,
 }
 
 impl Peers {
-    /// Nobody was heard yet. A gateway that is silent for `timeout` is dead; members take `bytes_max` at most.
+    /// No peers yet. A gateway that is silent for `timeout` is gone. All members together take at most `bytes_max`.
     pub fn new(timeout: Duration, bytes_max: usize) -> Self {
-        let seats = Seats { members: 0, bytes: 0, bytes_max, refused: 0 };
-        Self { peers: HashMap::new(), seats, timeout, actions: Vec::new() }
+        let shared = Shared { members: 0, bytes: 0, bytes_max, refused: 0, actions: Vec::new() };
+        Self { peers: HashMap::new(), shared, timeout }
     }
 
-    /// Takes other settings.
+    /// Changes the limits.
     pub fn set_limits(&mut self, timeout: Duration, bytes_max: usize) {
-        (self.timeout, self.seats.bytes_max) = (timeout, bytes_max);
+        (self.timeout, self.shared.bytes_max) = (timeout, bytes_max);
     }
 
-    /// What is kept, and how many members had no room since the last call.
-    pub fn account(&mut self) -> (Kept, u64) {
-        let kept = Kept { peers: self.peers.len(), members: self.seats.members, bytes: self.seats.bytes };
-        (kept, take(&mut self.seats.refused))
+    /// The totals, and the number of members without room since the last call.
+    pub fn totals(&mut self) -> (Totals, u64) {
+        let totals = Totals { peers: self.peers.len(), members: self.shared.members, bytes: self.shared.bytes };
+        (totals, take(&mut self.shared.refused))
     }
 
-    /// What is to be done by now.
+    /// Removes and returns all actions.
     pub fn take_actions(&mut self) -> Vec<Action> {
-        take(&mut self.actions)
+        take(&mut self.shared.actions)
     }
 
-    /// `from` said something.
-    pub fn hear(&mut self, from: GatewayId, said: Said, now: Instant) {
-        if matches!(said, Said::Bye) {
-            return self.end(from, "it has ended");
+    /// Handles an announcement of the gateway `from`.
+    pub fn receive(&mut self, from: GatewayId, announcement: Announcement, now: Instant) {
+        if matches!(announcement, Announcement::Leaving) {
+            return self.remove(from, "it has ended");
         }
         if !self.peers.contains_key(&from) {
             if self.peers.len() >= PEERS_MAX {
@@ -141,86 +142,86 @@ impl Peers {
             tracing::info!(gateway = ?from, "another gateway is heard");
         }
         let peer = self.peers.entry(from).or_insert_with(|| Peer::new(now));
-        peer.heard_at = now;
-        match said {
-            Said::Beat { n, members, name } => {
+        peer.last_heard = now;
+        match announcement {
+            Announcement::Heartbeat { n, members, name } => {
                 peer.name = name;
                 let differs = !peer.is_incomplete && members.is_some_and(|members| members != peer.members.len() as u64);
-                // A lower one has been on its way since before the connection was made anew.
-                if matches!(peer.step, Step::In) && (n > peer.n || n == peer.n && differs) {
-                    peer.fall_out(now);
+                // A lower number was sent before a new connection was made, and arrives late.
+                if matches!(peer.sync, SyncState::Current) && (n > peer.n || n == peer.n && differs) {
+                    peer.schedule_fetch(now);
                 }
             }
-            Said::Changes { after, changes } => {
+            Announcement::Changes { after, changes } => {
                 for (index, change) in changes.into_iter().enumerate() {
-                    peer.take(after + 1 + index as u64, change, &mut self.seats, &mut self.actions, now);
+                    peer.receive(after + 1 + index as u64, change, &mut self.shared, now);
                 }
             }
-            Said::Bye => {}
+            Announcement::Leaving => {}
         }
-        self.ask(now);
+        self.start_fetches(now);
     }
 
-    /// `from` has answered.
-    pub fn answer(&mut self, from: GatewayId, page: Page, now: Instant) {
+    /// Handles a page of the gateway `from`.
+    pub fn receive_page(&mut self, from: GatewayId, page: Page, now: Instant) {
         if let Some(peer) = self.peers.get_mut(&from) {
-            peer.heard_at = now;
-            peer.take_page(from, page, &mut self.seats, &mut self.actions, now);
+            peer.last_heard = now;
+            peer.receive_page(from, page, &mut self.shared, now);
         }
-        self.ask(now);
+        self.start_fetches(now);
     }
 
-    /// Time has passed: who is silent is dead, and who has not answered is asked again.
-    pub fn look(&mut self, now: Instant) {
+    /// Removes gateways that are silent, and repeats fetches that were not answered.
+    pub fn check_timeouts(&mut self, now: Instant) {
         let dead: Vec<GatewayId> =
-            self.peers.iter().filter(|(_, peer)| now.duration_since(peer.heard_at) >= self.timeout).map(|(&id, _)| id).collect();
-        dead.into_iter().for_each(|id| self.end(id, "nothing was heard of it for cluster.presence_timeout"));
-        let has_room = self.seats.bytes < self.seats.bytes_max / 4 * 3;
+            self.peers.iter().filter(|(_, peer)| now.duration_since(peer.last_heard) >= self.timeout).map(|(&id, _)| id).collect();
+        dead.into_iter().for_each(|id| self.remove(id, "nothing was heard of it for cluster.presence_timeout"));
+        let has_room = self.shared.bytes < self.shared.bytes_max / 4 * 3;
         for peer in self.peers.values_mut() {
-            match &peer.step {
-                Step::Asking(asking) if now.duration_since(asking.asked_at) >= ANSWER_TIMEOUT => peer.fall_out(now),
-                Step::In if peer.is_incomplete && has_room => peer.fall_out(now),
+            match &peer.sync {
+                SyncState::Fetching(fetch) if now.duration_since(fetch.requested_at) >= ANSWER_TIMEOUT => peer.schedule_fetch(now),
+                SyncState::Current if peer.is_incomplete && has_room => peer.schedule_fetch(now),
                 _ => {}
             }
         }
-        self.ask(now);
+        self.start_fetches(now);
     }
 
-    /// Asks those that are due, as many as may be asked at a time.
-    fn ask(&mut self, now: Instant) {
-        let asked = self.peers.values().filter(|peer| matches!(peer.step, Step::Asking(_))).count();
-        let due = self.peers.iter_mut().filter(|(_, peer)| matches!(peer.step, Step::Out { ask_at } if ask_at <= now));
-        for (&id, peer) in due.take(ASKED_MAX.saturating_sub(asked)) {
-            peer.step = Step::Asking(Asking { after: None, asked_at: now, n: None, waiting: VecDeque::new(), waiting_bytes: 0 });
-            self.actions.push(Action::Ask(id, None));
+    /// Starts the fetches that are due, up to `FETCHES_MAX`.
+    fn start_fetches(&mut self, now: Instant) {
+        let running = self.peers.values().filter(|peer| matches!(peer.sync, SyncState::Fetching(_))).count();
+        let due = self.peers.iter_mut().filter(|(_, peer)| matches!(peer.sync, SyncState::Stale { fetch_at } if fetch_at <= now));
+        for (&id, peer) in due.take(FETCHES_MAX.saturating_sub(running)) {
+            peer.sync = SyncState::Fetching(Fetch { after: None, requested_at: now, n: None, queued: VecDeque::new(), queued_bytes: 0 });
+            self.shared.actions.push(Action::RequestPage(id, None));
         }
     }
 
-    fn end(&mut self, id: GatewayId, reason: &str) {
+    fn remove(&mut self, id: GatewayId, reason: &str) {
         let Some(mut peer) = self.peers.remove(&id) else { return };
         tracing::info!(gateway = ?id, name = peer.name, members = peer.members.len(), reason, "another gateway is gone, and its members with it");
         while let Some((_, joined)) = peer.members.pop_first() {
-            self.seats.left(&joined, &mut self.actions);
+            self.shared.remove(&joined);
         }
     }
 }
 
-impl Seats {
-    fn joined(&mut self, joined: &Arc<PresenceChange>, actions: &mut Vec<Action>) {
+impl Shared {
+    fn add(&mut self, joined: &Arc<PresenceChange>) {
         self.members += 1;
-        self.bytes += joined.bytes() + SEAT_BYTES;
-        actions.push(Action::Change(Arc::clone(joined)));
+        self.bytes += joined.bytes() + KEY_BYTES;
+        self.actions.push(Action::Change(Arc::clone(joined)));
     }
 
-    fn left(&mut self, joined: &Arc<PresenceChange>, actions: &mut Vec<Action>) {
+    fn remove(&mut self, joined: &Arc<PresenceChange>) {
         self.members -= 1;
-        self.bytes -= joined.bytes() + SEAT_BYTES;
+        self.bytes -= joined.bytes() + KEY_BYTES;
         let PresenceChange { topic, member, .. } = &**joined;
-        actions.push(Action::Change(Arc::new(PresenceChange { topic: topic.clone(), member: member.clone(), joined: false })));
+        self.actions.push(Action::Change(Arc::new(PresenceChange { topic: topic.clone(), member: member.clone(), joined: false })));
     }
 
     fn has_room(&mut self, joined: &PresenceChange) -> bool {
-        let has_room = self.bytes + joined.bytes() + SEAT_BYTES <= self.bytes_max;
+        let has_room = self.bytes + joined.bytes() + KEY_BYTES <= self.bytes_max;
         self.refused += u64::from(!has_room);
         has_room
     }
@@ -228,113 +229,121 @@ impl Seats {
 
 impl Peer {
     fn new(now: Instant) -> Self {
-        Self { name: Box::default(), heard_at: now, n: 0, members: BTreeMap::new(), is_incomplete: false, step: Step::In, asked: None }
+        Self {
+            name: Box::default(),
+            last_heard: now,
+            n: 0,
+            members: BTreeMap::new(),
+            is_incomplete: false,
+            sync: SyncState::Current,
+            last_fetch: None,
+        }
     }
 
-    /// Something was missed: all members are to be asked for, with longer pauses the more often it happens.
-    fn fall_out(&mut self, now: Instant) {
+    /// Schedules a fetch of all members, after a pause that is longer the more often this happens.
+    fn schedule_fetch(&mut self, now: Instant) {
         let (least, most) = PAUSE;
-        let (ask_at, pause) = match self.asked {
-            Some((at, pause)) if now.saturating_duration_since(at) < CALM => (now.max(at + pause), (pause * 2).min(most)),
+        let (fetch_at, pause) = match self.last_fetch {
+            Some((at, pause)) if now.saturating_duration_since(at) < PAUSE_RESET => (now.max(at + pause), (pause * 2).min(most)),
             _ => (now, least),
         };
-        self.asked = Some((ask_at, pause));
-        self.step = Step::Out { ask_at };
+        self.last_fetch = Some((fetch_at, pause));
+        self.sync = SyncState::Stale { fetch_at };
     }
 
-    /// Takes the change with this number.
-    fn take(&mut self, n: u64, change: Arc<PresenceChange>, seats: &mut Seats, actions: &mut Vec<Action>, now: Instant) {
-        match &mut self.step {
-            Step::Out { .. } => {}
-            Step::Asking(asking) => {
-                asking.waiting_bytes += change.bytes();
-                asking.waiting.push_back((n, change));
-                if asking.waiting_bytes > WAITING_BYTES_MAX {
-                    self.fall_out(now);
+    /// Handles the change with the number `n`.
+    fn receive(&mut self, n: u64, change: Arc<PresenceChange>, shared: &mut Shared, now: Instant) {
+        match &mut self.sync {
+            SyncState::Stale { .. } => {}
+            SyncState::Fetching(fetch) => {
+                fetch.queued_bytes += change.bytes();
+                fetch.queued.push_back((n, change));
+                if fetch.queued_bytes > QUEUED_BYTES_MAX {
+                    self.schedule_fetch(now);
                 }
             }
-            Step::In if n <= self.n => {}
-            Step::In if n > self.n + 1 => self.fall_out(now),
-            Step::In => {
+            SyncState::Current if n <= self.n => {}
+            SyncState::Current if n > self.n + 1 => self.schedule_fetch(now),
+            SyncState::Current => {
                 self.n = n;
-                self.apply(change, seats, actions);
+                self.apply(change, shared);
             }
         }
     }
 
-    fn apply(&mut self, change: Arc<PresenceChange>, seats: &mut Seats, actions: &mut Vec<Action>) {
-        let seat = Seat::of(&change);
-        match self.members.get(&seat) {
+    fn apply(&mut self, change: Arc<PresenceChange>, shared: &mut Shared) {
+        let key = MemberKey::of(&change);
+        match self.members.get(&key) {
             Some(known) if change.joined && known.member == change.member => return,
             Some(known) => {
-                seats.left(known, actions);
-                self.members.remove(&seat);
+                shared.remove(known);
+                self.members.remove(&key);
             }
             None => {}
         }
         if !change.joined {
             return;
         }
-        if !seats.has_room(&change) {
+        if !shared.has_room(&change) {
             self.is_incomplete = true;
             return;
         }
-        seats.joined(&change, actions);
-        self.members.insert(seat, change);
+        shared.add(&change);
+        self.members.insert(key, change);
     }
 
-    /// Takes a page: who it should have and has not is gone. Behind the last one, the changes that came meanwhile.
-    fn take_page(&mut self, id: GatewayId, page: Page, seats: &mut Seats, actions: &mut Vec<Action>, now: Instant) {
-        let Step::Asking(asking) = &mut self.step else { return };
-        if page.after != asking.after {
-            return; // the answer to an earlier question
+    /// Handles a page. After the last one, the queued changes are applied.
+    fn receive_page(&mut self, id: GatewayId, page: Page, shared: &mut Shared, now: Instant) {
+        let SyncState::Fetching(fetch) = &mut self.sync else { return };
+        if page.after != fetch.after {
+            return; // the answer to an earlier request
         }
-        if asking.n.is_none() {
-            asking.n = Some(page.n);
+        if fetch.n.is_none() {
+            fetch.n = Some(page.n);
             self.is_incomplete = false;
         }
-        let last = page.members.last().map(|joined| Seat::of(joined));
-        let is_in_order = page.members.windows(2).all(|pair| Seat::of(&pair[0]) < Seat::of(&pair[1]))
-            && page.members.first().is_none_or(|first| page.after.as_ref() < Some(&Seat::of(first)));
+        let last = page.members.last().map(|joined| MemberKey::of(joined));
+        let is_in_order = page.members.windows(2).all(|pair| MemberKey::of(&pair[0]) < MemberKey::of(&pair[1]))
+            && page.members.first().is_none_or(|first| page.after.as_ref() < Some(&MemberKey::of(first)));
         if !is_in_order || page.more && last.is_none() {
             tracing::debug!(gateway = ?id, "a page of members is out of order");
-            return self.fall_out(now);
+            return self.schedule_fetch(now);
         }
         let next = page.more.then_some(last).flatten();
-        asking.after.clone_from(&next);
-        asking.asked_at = now;
-        self.replace(page, next.as_ref(), seats, actions);
+        fetch.after.clone_from(&next);
+        fetch.requested_at = now;
+        self.replace(page, next.as_ref(), shared);
         match next {
-            Some(next) => actions.push(Action::Ask(id, Some(next))),
-            None => self.step_in(seats, actions, now),
+            Some(next) => shared.actions.push(Action::RequestPage(id, Some(next))),
+            None => self.finish_fetch(shared, now),
         }
     }
 
-    /// Has what `page` has in the place of what was known behind its beginning, to `end` or the last.
-    fn replace(&mut self, page: Page, end: Option<&Seat>, seats: &mut Seats, actions: &mut Vec<Action>) {
+    /// Replaces the members from the beginning of `page` to `end`, or to the last member, with those of the page.
+    fn replace(&mut self, page: Page, end: Option<&MemberKey>, shared: &mut Shared) {
         let from = page.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let known = self.members.range::<Seat, _>((from, end.map_or(Bound::Unbounded, Bound::Included))).map(|(seat, _)| seat.clone());
-        let mut listed = page.members.iter().map(|joined| Seat::of(joined)).peekable();
-        let gone: Vec<Seat> = known
-            .filter(|seat| {
-                while listed.next_if(|listed| listed < seat).is_some() {}
-                listed.peek() != Some(seat)
+        let known = self.members.range::<MemberKey, _>((from, end.map_or(Bound::Unbounded, Bound::Included))).map(|(key, _)| key.clone());
+        let mut listed = page.members.iter().map(|joined| MemberKey::of(joined)).peekable();
+        let gone: Vec<MemberKey> = known
+            .filter(|key| {
+                while listed.next_if(|listed| listed < key).is_some() {}
+                listed.peek() != Some(key)
             })
             .collect();
-        for seat in gone {
-            if let Some(joined) = self.members.remove(&seat) {
-                seats.left(&joined, actions);
+        for key in gone {
+            if let Some(joined) = self.members.remove(&key) {
+                shared.remove(&joined);
             }
         }
-        page.members.into_iter().for_each(|joined| self.apply(joined, seats, actions));
+        page.members.into_iter().for_each(|joined| self.apply(joined, shared));
     }
 
-    /// All pages are there: the changes behind the first one's number follow.
-    fn step_in(&mut self, seats: &mut Seats, actions: &mut Vec<Action>, now: Instant) {
-        let Step::Asking(Asking { n: Some(n), waiting, .. }) = std::mem::replace(&mut self.step, Step::In) else { return };
+    /// Ends the fetch, and applies the queued changes that the first page does not include.
+    fn finish_fetch(&mut self, shared: &mut Shared, now: Instant) {
+        let SyncState::Fetching(Fetch { n: Some(n), queued, .. }) = std::mem::replace(&mut self.sync, SyncState::Current) else { return };
         self.n = n;
-        for (number, change) in waiting {
-            self.take(number, change, seats, actions, now);
+        for (number, change) in queued {
+            self.receive(number, change, shared, now);
         }
     }
 }

@@ -1,10 +1,8 @@
-//! What gateways say to each other of their members: JSON over core NATS.
+//! The messages in which gateways exchange their members: JSON over core NATS.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
-use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -12,121 +10,94 @@ use crate::hub::PresenceChange;
 use crate::session_id::{Member, MemberInfo, SessionId};
 use crate::topic_name::TopicName;
 
-/// One life of a gateway: 64 random bits, shown as 16 hexadecimal digits. A gateway that starts anew is another one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GatewayId(u64);
-
-impl GatewayId {
-    /// A name that nobody had before.
-    pub fn random() -> Self {
-        Self(rand::rng().random())
-    }
-
-    /// The name in a token of a subject.
-    pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok()).flatten().map(Self)
-    }
-}
-
-impl fmt::Display for GatewayId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for GatewayId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// A member's place in a gateway's list: its topic and its session. The list is in their order.
+/// Identifies a member of a gateway: its topic and its session. Lists of members are in the order of their keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Seat {
+pub struct MemberKey {
     topic: TopicName,
     session: u64,
 }
 
-impl Seat {
-    /// The place of the member that `change` is about.
+impl MemberKey {
+    /// The key of the member in `change`.
     pub fn of(change: &PresenceChange) -> Self {
         Self { topic: change.topic.clone(), session: change.member.session.number() }
     }
 }
 
-/// What a gateway tells all others. `n` counts its changes.
+/// A message to all other gateways. Each gateway numbers its changes.
 #[derive(Debug)]
-pub enum Said {
-    /// It lives, has told `n` changes, and has so many members, where it knows that of these changes alone.
-    Beat {
-        /// Changes that were told.
+pub enum Announcement {
+    /// The gateway runs.
+    Heartbeat {
+        /// The number of the last change that was announced.
         n: u64,
-        /// Members behind them.
+        /// The number of members after that change. `None`: there are newer changes.
         members: Option<u64>,
-        /// What its operator calls it.
+        /// The gateway's `cluster.name`.
         name: Box<str>,
     },
-    /// Changes, the first with the number `after + 1`.
+    /// Changes with consecutive numbers.
     Changes {
-        /// The number before the first.
+        /// The number before that of the first change.
         after: u64,
         /// The changes.
         changes: Vec<Arc<PresenceChange>>,
     },
-    /// It ends, and has no members any more.
-    Bye,
+    /// The gateway stops, and has no members any more.
+    Leaving,
 }
 
-/// Asks one gateway for its members.
+/// A request to one gateway for a part of its members.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// The members behind this one; `None`: from the first on.
-    pub after: Option<Seat>,
+pub struct PageRequest {
+    /// The part begins after this member. `None`: at the first.
+    pub after: Option<MemberKey>,
 }
 
 /// A part of a gateway's members.
 #[derive(Debug)]
 pub struct Page {
-    /// Behind which member it begins, as was asked.
-    pub after: Option<Seat>,
-    /// The number of the newest change that it has in it.
+    /// The part begins after this member, as the request said.
+    pub after: Option<MemberKey>,
+    /// The number of the newest change that the page includes.
     pub n: u64,
-    /// The members, as joins, in the order of their seats.
+    /// The members, as joins, in the order of their keys.
     pub members: Vec<Arc<PresenceChange>>,
-    /// Whether there are more behind the last.
+    /// Whether there are more members after the last.
     pub more: bool,
 }
 
-/// What can't be read.
+/// Why a message can't be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
-    /// It is no such JSON.
+pub enum Malformed {
+    /// The JSON has another form.
     #[error("not what gateways say: {0}")]
     Json(#[from] serde_json::Error),
-    /// A topic or a session is none.
+    /// A text is no name of a topic or no id of a session.
     #[error("{0:?} is no topic or session")]
     Name(String),
 }
 
-/// A change as it is written; `t`, `s`, `u`: its topic, session and user; `i`, `j`: its tokens' words; `l`: it left.
+/// A change. The keys are short because there are many.
 #[derive(Serialize, Deserialize)]
-struct WrittenChange<'a> {
-    #[serde(borrow)]
-    t: Cow<'a, str>,
-    s: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    u: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    i: Option<&'a RawValue>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    j: Option<&'a RawValue>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    l: bool,
+struct JsonChange<'a> {
+    #[serde(rename = "t", borrow)]
+    topic: Cow<'a, str>,
+    #[serde(rename = "s")]
+    session: Cow<'a, str>,
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    user: Option<Cow<'a, str>>,
+    #[serde(rename = "i", borrow, default, skip_serializing_if = "Option::is_none")]
+    session_info: Option<&'a RawValue>,
+    #[serde(rename = "j", borrow, default, skip_serializing_if = "Option::is_none")]
+    topic_info: Option<&'a RawValue>,
+    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
+    left: bool,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Written<'a> {
+enum Message<'a> {
     Beat {
         n: u64,
         members: Option<u64>,
@@ -136,92 +107,93 @@ enum Written<'a> {
     Changes {
         after: u64,
         #[serde(borrow)]
-        changes: Vec<WrittenChange<'a>>,
+        changes: Vec<JsonChange<'a>>,
     },
     Bye {},
 }
 
 #[derive(Serialize, Deserialize)]
-struct WrittenSeat<'a> {
-    #[serde(borrow)]
-    t: Cow<'a, str>,
-    s: Cow<'a, str>,
+struct JsonMemberKey<'a> {
+    #[serde(rename = "t", borrow)]
+    topic: Cow<'a, str>,
+    #[serde(rename = "s")]
+    session: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WrittenAsked<'a> {
+struct JsonPageRequest<'a> {
     #[serde(borrow)]
-    after: Option<WrittenSeat<'a>>,
+    after: Option<JsonMemberKey<'a>>,
 }
 
 #[derive(Deserialize)]
-struct WrittenPage<'a> {
+struct JsonPage<'a> {
     #[serde(borrow)]
-    after: Option<WrittenSeat<'a>>,
+    after: Option<JsonMemberKey<'a>>,
     n: u64,
     #[serde(borrow)]
-    members: Vec<WrittenChange<'a>>,
+    members: Vec<JsonChange<'a>>,
     more: bool,
 }
 
-impl Said {
-    /// Reads what a gateway said.
-    pub fn read(text: &[u8]) -> Result<Self, Unreadable> {
+impl Announcement {
+    /// Reads an announcement.
+    pub fn read(text: &[u8]) -> Result<Self, Malformed> {
         Ok(match serde_json::from_slice(text)? {
-            Written::Beat { n, members, name } => Self::Beat { n, members, name: name.into() },
-            Written::Changes { after, changes } => Self::Changes { after, changes: read_changes(changes)? },
-            Written::Bye {} => Self::Bye,
+            Message::Beat { n, members, name } => Self::Heartbeat { n, members, name: name.into() },
+            Message::Changes { after, changes } => Self::Changes { after, changes: read_changes(changes)? },
+            Message::Bye {} => Self::Leaving,
         })
     }
 }
 
-impl Asked {
-    /// Reads a question.
-    pub fn read(text: &[u8]) -> Result<Self, Unreadable> {
-        let WrittenAsked { after } = serde_json::from_slice(text)?;
-        Ok(Self { after: after.map(read_seat).transpose()? })
+impl PageRequest {
+    /// Reads a request.
+    pub fn read(text: &[u8]) -> Result<Self, Malformed> {
+        let JsonPageRequest { after } = serde_json::from_slice(text)?;
+        Ok(Self { after: after.map(read_key).transpose()? })
     }
 }
 
 impl Page {
-    /// Reads an answer.
-    pub fn read(text: &[u8]) -> Result<Self, Unreadable> {
-        let WrittenPage { after, n, members, more } = serde_json::from_slice(text)?;
-        Ok(Self { after: after.map(read_seat).transpose()?, n, members: read_changes(members)?, more })
+    /// Reads a page.
+    pub fn read(text: &[u8]) -> Result<Self, Malformed> {
+        let JsonPage { after, n, members, more } = serde_json::from_slice(text)?;
+        Ok(Self { after: after.map(read_key).transpose()?, n, members: read_changes(members)?, more })
     }
 }
 
-/// A sign of life.
-pub fn beat(n: u64, members: Option<u64>, name: &str) -> Vec<u8> {
-    written(&Written::Beat { n, members, name: name.into() })
+/// Writes a heartbeat.
+pub fn heartbeat(n: u64, members: Option<u64>, name: &str) -> Vec<u8> {
+    to_json(&Message::Beat { n, members, name: name.into() })
 }
 
-/// A farewell.
-pub fn bye() -> Vec<u8> {
-    written(&Written::Bye {})
+/// Writes that the gateway leaves.
+pub fn leaving() -> Vec<u8> {
+    to_json(&Message::Bye {})
 }
 
-/// A question for the members behind `after`.
-pub fn ask(after: Option<&Seat>) -> Vec<u8> {
-    written(&WrittenAsked { after: after.map(write_seat) })
+/// Writes a request for the members after `after`.
+pub fn page_request(after: Option<&MemberKey>) -> Vec<u8> {
+    to_json(&JsonPageRequest { after: after.map(write_key) })
 }
 
-/// As many of `changes` as `most` bytes have room for, the first with the number `after + 1`; and how many these are. A first one that is
-/// longer goes without what its tokens say beside the user.
+/// Writes as many of `changes` as fit into `most` bytes, the first with the number `after + 1`. Returns the number of written changes. If the
+/// first change alone is longer, it is written without the `info` of the tokens.
 pub fn changes<'a>(after: u64, changes: impl IntoIterator<Item = &'a Arc<PresenceChange>>, most: usize) -> (Vec<u8>, usize) {
     packed(format!("{{\"changes\":{{\"after\":{after},\"changes\":["), "]}}", changes, most)
 }
 
-/// A part of the members behind `after`, as they are after change `n`: as many of `members` as `most` bytes have room for, and how many
-/// these are. `more` says whether there are more behind so many.
+/// Writes a page of the members after `after`, which includes the changes up to `n`: as many of `members` as fit into `most` bytes. `more` is
+/// given their number, and says whether there are more members after them.
 pub fn page<'a>(
-    after: Option<&Seat>,
+    after: Option<&MemberKey>,
     n: u64,
     members: impl IntoIterator<Item = &'a Arc<PresenceChange>>,
     most: usize,
     more: impl FnOnce(usize) -> bool,
 ) -> Vec<u8> {
-    let after = serde_json::to_string(&after.map(write_seat)).unwrap_or_else(|_| "null".to_owned());
+    let after = serde_json::to_string(&after.map(write_key)).unwrap_or_else(|_| "null".to_owned());
     let (mut text, count) = packed(format!("{{\"after\":{after},\"n\":{n},\"members\":["), "],\"more\":", members, most);
     text.extend_from_slice(if more(count) { b"true}" } else { b"false}" });
     text
@@ -230,12 +202,12 @@ pub fn page<'a>(
 fn packed<'a>(before: String, behind: &str, changes: impl IntoIterator<Item = &'a Arc<PresenceChange>>, most: usize) -> (Vec<u8>, usize) {
     let (mut text, mut count) = (before.into_bytes(), 0);
     for change in changes {
-        let mut one = written(&write_change(change, true));
+        let mut one = to_json(&write_change(change, true));
         if text.len() + one.len() > most {
             if count > 0 {
                 break;
             }
-            one = written(&write_change(change, false));
+            one = to_json(&write_change(change, false));
         }
         if count > 0 {
             text.push(b',');
@@ -247,28 +219,28 @@ fn packed<'a>(before: String, behind: &str, changes: impl IntoIterator<Item = &'
     (text, count)
 }
 
-fn written(what: &impl Serialize) -> Vec<u8> {
+fn to_json(what: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(what).unwrap_or_default() // strings, numbers and JSON texts can be written
 }
 
-fn write_seat(seat: &Seat) -> WrittenSeat<'_> {
-    WrittenSeat { t: seat.topic.as_str().into(), s: SessionId::from_number(seat.session).to_string().into() }
+fn write_key(key: &MemberKey) -> JsonMemberKey<'_> {
+    JsonMemberKey { topic: key.topic.as_str().into(), session: SessionId::from_number(key.session).to_string().into() }
 }
 
-fn read_seat(WrittenSeat { t, s }: WrittenSeat<'_>) -> Result<Seat, Unreadable> {
-    Ok(Seat { topic: topic(&t)?, session: session(&s)?.number() })
+fn read_key(key: JsonMemberKey<'_>) -> Result<MemberKey, Malformed> {
+    Ok(MemberKey { topic: topic(&key.topic)?, session: session(&key.session)?.number() })
 }
 
-fn write_change(change: &PresenceChange, with_info: bool) -> WrittenChange<'_> {
+fn write_change(change: &PresenceChange, with_info: bool) -> JsonChange<'_> {
     let Member { session, user, info } = &change.member;
     let info = info.as_ref().filter(|_| with_info);
-    WrittenChange {
-        t: change.topic.as_str().into(),
-        s: session.to_string().into(),
-        u: user.as_deref().map(Cow::from),
-        i: info.and_then(|info| info.session.as_deref()).and_then(as_json),
-        j: info.and_then(|info| info.topic.as_deref()).and_then(as_json),
-        l: !change.joined,
+    JsonChange {
+        topic: change.topic.as_str().into(),
+        session: session.to_string().into(),
+        user: user.as_deref().map(Cow::from),
+        session_info: info.and_then(|info| info.session.as_deref()).and_then(as_json),
+        topic_info: info.and_then(|info| info.topic.as_deref()).and_then(as_json),
+        left: !change.joined,
     }
 }
 
@@ -276,23 +248,25 @@ fn as_json(text: &str) -> Option<&RawValue> {
     serde_json::from_str(text).ok()
 }
 
-fn read_changes(changes: Vec<WrittenChange<'_>>) -> Result<Vec<Arc<PresenceChange>>, Unreadable> {
+fn read_changes(changes: Vec<JsonChange<'_>>) -> Result<Vec<Arc<PresenceChange>>, Malformed> {
     changes.into_iter().map(read_change).collect()
 }
 
-fn read_change(change: WrittenChange<'_>) -> Result<Arc<PresenceChange>, Unreadable> {
+fn read_change(change: JsonChange<'_>) -> Result<Arc<PresenceChange>, Malformed> {
     let text = |text: Option<&RawValue>| text.map(|text| text.get().into());
-    let info = (change.i.is_some() || change.j.is_some()).then(|| Arc::new(MemberInfo { session: text(change.i), topic: text(change.j) }));
-    let member = Member { session: session(&change.s)?, user: change.u.map(|user| user.as_ref().into()), info };
-    Ok(Arc::new(PresenceChange { topic: topic(&change.t)?, member, joined: !change.l }))
+    let JsonChange { session_info, topic_info, .. } = change;
+    let has_info = session_info.is_some() || topic_info.is_some();
+    let info = has_info.then(|| Arc::new(MemberInfo { session: text(session_info), topic: text(topic_info) }));
+    let member = Member { session: session(&change.session)?, user: change.user.map(|user| user.as_ref().into()), info };
+    Ok(Arc::new(PresenceChange { topic: topic(&change.topic)?, member, joined: !change.left }))
 }
 
-fn topic(text: &str) -> Result<TopicName, Unreadable> {
-    TopicName::parse(text).map_err(|_| Unreadable::Name(text.to_owned()))
+fn topic(text: &str) -> Result<TopicName, Malformed> {
+    TopicName::parse(text).map_err(|_| Malformed::Name(text.to_owned()))
 }
 
-fn session(text: &str) -> Result<SessionId, Unreadable> {
-    text.parse().map_err(|_| Unreadable::Name(text.to_owned()))
+fn session(text: &str) -> Result<SessionId, Malformed> {
+    text.parse().map_err(|_| Malformed::Name(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -305,30 +279,32 @@ mod tests {
         Arc::new(PresenceChange { topic: TopicName::parse("chat.群").unwrap(), member, joined })
     }
 
-    /// What a gateway tells of a member is what another reads, byte for byte.
+    /// A gateway reads the changes of another exactly as they were written.
     #[test]
-    fn changes_come_as_they_were_told() {
+    fn changes_are_read_as_they_were_written() {
         let told =
             [change(1, None, None, true), change(2, Some("o\"'\u{1}"), Some("{\"a\" :1.50}"), true), change(3, Some(""), None, false)];
         let (text, count) = changes(7, &told, 1 << 20);
-        let Said::Changes { after, changes } = Said::read(&text).unwrap() else { panic!("no changes") };
+        let Announcement::Changes { after, changes } = Announcement::read(&text).unwrap() else { panic!("no changes") };
         assert_eq!((after, count, &changes[..]), (7, 3, &told[..]));
-        let page_text = page(Some(&Seat::of(&told[0])), 9, &told[1..2], 1 << 20, |count| count < 2);
+        let page_text = page(Some(&MemberKey::of(&told[0])), 9, &told[1..2], 1 << 20, |count| count < 2);
         let Page { after, n, members, more } = Page::read(&page_text).unwrap();
-        assert_eq!((after, n, &members[..], more), (Some(Seat::of(&told[0])), 9, &told[1..2], true));
-        assert_eq!(Asked::read(&ask(Some(&Seat::of(&told[1])))).unwrap().after, Some(Seat::of(&told[1])));
-        assert!(matches!(Said::read(&beat(3, None, "one")).unwrap(), Said::Beat { n: 3, members: None, name } if &*name == "one"));
-        assert!(matches!(Said::read(&bye()).unwrap(), Said::Bye));
+        assert_eq!((after, n, &members[..], more), (Some(MemberKey::of(&told[0])), 9, &told[1..2], true));
+        assert_eq!(PageRequest::read(&page_request(Some(&MemberKey::of(&told[1])))).unwrap().after, Some(MemberKey::of(&told[1])));
+        assert!(
+            matches!(Announcement::read(&heartbeat(3, None, "one")).unwrap(), Announcement::Heartbeat { n: 3, members: None, name } if &*name == "one")
+        );
+        assert!(matches!(Announcement::read(&leaving()).unwrap(), Announcement::Leaving));
     }
 
-    /// A message is no longer than the servers take; a member that alone is longer goes without what its tokens say.
+    /// A message is no longer than the servers take. A member that alone is longer is written without the `info` of its tokens.
     #[test]
     fn messages_are_bounded() {
         let long = format!("\"{}\"", "x".repeat(3_000));
         let told = [change(1, Some("a"), Some(&long), true), change(2, Some("b"), None, true)];
         let (text, count) = changes(0, &told, 1_000);
         assert!(text.len() <= 1_000 && count == 2, "{count} in {}", text.len());
-        let Said::Changes { changes, .. } = Said::read(&text).unwrap() else { panic!("no changes") };
+        let Announcement::Changes { changes, .. } = Announcement::read(&text).unwrap() else { panic!("no changes") };
         assert_eq!((changes[0].member.info.as_ref(), changes[0].member.user.as_deref()), (None, Some("a")));
         let many: Vec<_> = (0..100).map(|number| change(number, None, None, true)).collect();
         let (text, count) = super::changes(0, &many, 1_000);
@@ -336,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_gateway_says_is_refused() {
+    fn other_messages_are_refused() {
         for text in [
             "",
             "{}",
@@ -345,7 +321,7 @@ mod tests {
             r#"{"changes":{"after":0,"changes":[{"t":"a","s":"1"}]}}"#,
             r#"{"beat":{"n":-1,"members":null,"name":""}}"#,
         ] {
-            assert!(Said::read(text.as_bytes()).is_err(), "{text}");
+            assert!(Announcement::read(text.as_bytes()).is_err(), "{text}");
         }
     }
 }

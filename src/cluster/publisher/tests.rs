@@ -1,4 +1,4 @@
-//! The publisher without servers: acknowledgements are handed to it.
+//! The publisher without servers: the tests make the acknowledgements.
 
 use std::task::Poll;
 
@@ -8,10 +8,10 @@ use crate::config::{Config, Sources, Stream, StreamStorage};
 use crate::hub::PayloadKind;
 use crate::topic_name::Pattern;
 
-/// Publications that may be on their way.
+/// The most unanswered publications.
 const INFLIGHT: usize = 16;
 
-/// A publisher whose connection is there and brings nothing by itself, and a stream that is followed.
+/// A publisher whose connection is up and delivers nothing by itself, and a live stream.
 struct Fixture {
     publisher: Arc<Publisher>,
     state: Arc<StreamState>,
@@ -29,17 +29,17 @@ fn fixture() -> Fixture {
     let (name, storage, max_age) = ("CHAT".to_owned(), StreamStorage::File, Duration::from_secs(60));
     let settings = Stream { name, pattern, replicas: 1, storage, retain: 100, max_bytes: 0, max_age };
     let state = StreamState::new(0, settings);
-    state.live(Epoch::random());
+    state.set_live(Epoch::random());
     Fixture { publisher, state, topic: TopicName::parse("chat.a").unwrap() }
 }
 
 impl Fixture {
-    /// Publishes a message for somebody who was not woken; `None`: there is no room.
+    /// Publishes a message for a publisher that was not woken. `None`: there is no room.
     fn publish(&self) -> Option<Receipt> {
         self.publish_by(Waker::noop())
     }
 
-    /// Publishes a message for the publisher of `waker`; `None`: there is no room.
+    /// Publishes a message for the publisher of `waker`. `None`: there is no room.
     fn publish_by(&self, waker: &Waker) -> Option<Receipt> {
         let (payload, source) = (b"1", PublishSource::Session);
         let publication = Publication::new(payload, PayloadKind::Json, source);
@@ -49,13 +49,13 @@ impl Fixture {
         }
     }
 
-    /// Takes the messages that would be sent now, by their numbers.
+    /// Takes the messages that would be sent now, and returns their numbers.
     fn unsent(&self) -> Vec<u64> {
         let mut inflight = self.publisher.inflight.lock();
         std::iter::from_fn(|| inflight.take_unsent()).map(|(number, _)| number).collect()
     }
 
-    /// Hands the publisher the acknowledgement of publication `number`. The stream has given its message the same number.
+    /// Acknowledges publication `number`, as a stream does that has given the message the same number.
     fn acknowledge(&self, number: u64) {
         let (subject, payload) = (format!("inbox.{number}").into(), format!(r#"{{"stream":"CHAT","seq":{number}}}"#).into());
         let (reply, headers, status, description) = (None, None, None, None);
@@ -70,8 +70,8 @@ fn an_acknowledgement_has_a_number_and_no_error() {
     assert_eq!(acknowledged(b""), None);
 }
 
-/// Room for one wakes the publisher that has waited longest, and no other takes that room. (Room woke all of them: 1,000 that waited had
-/// half a million wake-ups. Then one that came in between took the room, and the publisher that was woken waited behind all others.)
+/// Room for one wakes the publisher that has waited longest, and no other takes that room. (Room woke all publishers: 1,000 had half a
+/// million wake-ups. Later a publisher that came in between took the room, and the woken one waited behind all others.)
 #[test]
 fn room_for_one_wakes_one() {
     let fixture = fixture();
@@ -83,10 +83,10 @@ fn room_for_one_wakes_one() {
     }
     for (number, publisher) in (1..).zip(&waiting) {
         fixture.acknowledge(number);
-        assert_eq!(publisher.times(), 0, "it was not read yet");
+        assert_eq!(publisher.times(), 0, "the message was not read yet");
         fixture.publisher.read_to(&fixture.state, number);
         assert_eq!(publisher.times(), 1);
-        assert!(fixture.publish().is_none(), "the room is kept for the publisher that was woken");
+        assert!(fixture.publish().is_none(), "the room is reserved for the woken publisher");
         let waker = Waker::from(Arc::clone(publisher));
         assert!(fixture.publish_by(&waker).is_some() && fixture.publish_by(&waker).is_none());
     }
@@ -94,9 +94,9 @@ fn room_for_one_wakes_one() {
     assert!(first.iter().all(|receipt| receipt.poll(Waker::noop()).is_ready()));
 }
 
-/// Room of a publisher that was woken is given on: at once if the publisher is forgotten, else at the second look.
+/// Room that was reserved for a publisher goes to the next one: at once if the publisher is forgotten, else at the second check.
 #[test]
-fn room_that_nobody_takes_is_given_on() {
+fn unused_room_goes_to_the_next_publisher() {
     let fixture = fixture();
     (0..INFLIGHT).for_each(|_| drop(fixture.publish()));
     let waiting: Vec<Arc<Count>> = (0..3).map(|_| Arc::default()).collect();
@@ -107,14 +107,14 @@ fn room_that_nobody_takes_is_given_on() {
     assert_eq!(times(), [1, 0, 0]);
     fixture.publisher.forget(&Waker::from(Arc::clone(&waiting[0])));
     assert_eq!(times(), [1, 1, 0]);
-    fixture.publisher.look();
+    fixture.publisher.check_timeouts();
     assert_eq!(times(), [1, 1, 0]);
-    fixture.publisher.look();
+    fixture.publisher.check_timeouts();
     assert_eq!(times(), [1, 1, 1]);
 }
 
-/// As the connection goes, publications without an acknowledgement are answered with `unavailable`, and nobody waits for room. One that was
-/// acknowledged is answered as this gateway has read it, which it may do without this connection. (It was answered before.)
+/// When the connection is lost, publications without an acknowledgement are answered with `unavailable`, and nobody waits for room. An
+/// acknowledged publication is answered after this gateway has read it on its other connection. (It was answered before.)
 #[test]
 fn nobody_waits_without_a_connection() {
     let fixture = fixture();
@@ -125,16 +125,16 @@ fn nobody_waits_without_a_connection() {
     fixture.publisher.set_connected(false);
     assert_eq!((waiting.times(), fixture.publisher.inflight()), (1, 1));
     let answers: Vec<_> = receipts.iter().map(|receipt| receipt.poll(Waker::noop())).collect();
-    assert!(answers[0].is_pending(), "it was not read yet");
+    assert!(answers[0].is_pending(), "the message was not read yet");
     assert!(answers[1..].iter().all(|answer| matches!(answer, Poll::Ready(Err(PublishError::Unavailable(_))))));
     fixture.publisher.read_to(&fixture.state, 1);
     let answer = receipts[0].poll(Waker::noop());
     assert!(matches!(&answer, Poll::Ready(Ok(position)) if position.offset == Offset(1)), "{answer:?}");
 }
 
-/// A publication that was answered `unavailable` is not sent later, behind newer ones. (It was, once the connection took messages again.)
+/// A publication that was answered `unavailable` is not sent later, after newer ones. (It was, once the connection took messages again.)
 #[test]
-fn what_was_answered_is_not_sent() {
+fn an_answered_publication_is_not_sent() {
     let fixture = fixture();
     (0..3).for_each(|_| drop(fixture.publish()));
     assert_eq!(fixture.unsent(), [1, 2, 3]);
@@ -146,7 +146,7 @@ fn what_was_answered_is_not_sent() {
     assert_eq!(fixture.unsent(), [8]);
 }
 
-/// While the connection takes nothing, unsent messages are bounded as publications are. (Those that had timed out lay there beyond.)
+/// While the connection takes no data, unsent messages are bounded as publications are. (Those that had timed out were kept in addition.)
 #[test]
 fn unsent_messages_are_bounded() {
     let fixture = fixture();

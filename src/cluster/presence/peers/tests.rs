@@ -1,9 +1,9 @@
-//! The others' members against a model: gateways with members of their own, over a network that keeps the order of each and loses the rest.
+//! `Peers` against a model: gateways with members of their own, and a network that keeps the order of each gateway's messages and loses some.
 
 use proptest::prelude::*;
 
-use super::super::own::{Own, written_page};
-use super::super::wire::{self, Asked};
+use super::super::own::{OwnMembers, write_page};
+use super::super::wire::{self, PageRequest};
 use super::*;
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::TopicName;
@@ -12,26 +12,26 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages have room for a few members only.
 const PAGE_BYTES: usize = 400;
 
-/// A gateway, and what is on its way from it.
+/// A gateway, and its messages that were not delivered yet.
 struct Gateway {
     id: GatewayId,
-    own: Own,
-    said: VecDeque<Vec<u8>>,
+    own: OwnMembers,
+    announcements: VecDeque<Vec<u8>>,
     pages: VecDeque<Vec<u8>>,
 }
 
 impl Gateway {
     fn new() -> Self {
-        let mut own = Own::default();
+        let mut own = OwnMembers::default();
         own.set_connected(true);
-        Self { id: GatewayId::random(), own, said: VecDeque::new(), pages: VecDeque::new() }
+        Self { id: GatewayId::random(), own, announcements: VecDeque::new(), pages: VecDeque::new() }
     }
 
     fn change(&mut self, member: u8, user: u8, joined: bool) {
         let topic = TopicName::parse(["chat.a", "chat.b", "chat.c"][usize::from(member % 3)]).unwrap();
         let user = Some(format!("user {user}").into());
-        // As the hub does: nobody joins twice without a leave.
-        let before = Seat::of(&PresenceChange { topic: topic.clone(), member: self.member(member, None), joined });
+        // As in the hub, a member does not join twice without leaving.
+        let before = MemberKey::of(&PresenceChange { topic: topic.clone(), member: self.member(member, None), joined });
         if let Some(known) = self.known().remove(&before) {
             self.own.change(&Arc::new(PresenceChange { topic: topic.clone(), member: known, joined: false }));
         }
@@ -45,95 +45,95 @@ impl Gateway {
         Member { session: SessionId::from_number(number.wrapping_add(member.into())), user, info: None }
     }
 
-    /// Its members, as pages show them.
-    fn known(&self) -> BTreeMap<Seat, Member> {
+    /// Its members, as in its pages.
+    fn known(&self) -> BTreeMap<MemberKey, Member> {
         let (_, members, more) = self.own.page(None);
         assert!(!more);
-        members.iter().map(|joined| (Seat::of(joined), joined.member.clone())).collect()
+        members.iter().map(|joined| (MemberKey::of(joined), joined.member.clone())).collect()
     }
 
-    fn tell(&mut self) {
-        let (after, changes) = self.own.tell(3);
+    fn announce(&mut self) {
+        let (after, changes) = self.own.take_changes(3);
         if !changes.is_empty() {
-            self.said.push_back(wire::changes(after, &changes, 1 << 20).0);
+            self.announcements.push_back(wire::changes(after, &changes, 1 << 20).0);
         }
     }
 
-    fn beat(&mut self) {
-        let (n, members) = self.own.told();
-        self.said.push_back(wire::beat(n, members, "a"));
+    fn send_heartbeat(&mut self) {
+        let (n, members) = self.own.announced();
+        self.announcements.push_back(wire::heartbeat(n, members, "a"));
     }
 }
 
-/// One gateway that hears the others, what its watchers were told, and the time.
+/// A gateway that follows the others, the members that its watchers see, and the time.
 struct World {
     others: Vec<Gateway>,
     peers: Peers,
-    told: BTreeMap<Seat, Member>,
+    seen: BTreeMap<MemberKey, Member>,
     now: Instant,
-    asked_at_once: usize,
+    fetches_at_once: usize,
 }
 
 impl World {
     fn new(others: usize, bytes_max: usize) -> Self {
         let others = (0..others).map(|_| Gateway::new()).collect();
-        Self { others, peers: Peers::new(TIMEOUT, bytes_max), told: BTreeMap::new(), now: Instant::now(), asked_at_once: 0 }
+        Self { others, peers: Peers::new(TIMEOUT, bytes_max), seen: BTreeMap::new(), now: Instant::now(), fetches_at_once: 0 }
     }
 
-    /// Does what is to be done. No join of who is there is told, and no leave of who is not.
-    fn act(&mut self) {
-        let asking = self.peers.peers.values().filter(|peer| matches!(peer.step, Step::Asking(_))).count();
-        self.asked_at_once = self.asked_at_once.max(asking);
+    /// Performs the actions. No member joins twice, and no absent member leaves.
+    fn perform_actions(&mut self) {
+        let fetch = self.peers.peers.values().filter(|peer| matches!(peer.sync, SyncState::Fetching(_))).count();
+        self.fetches_at_once = self.fetches_at_once.max(fetch);
         for action in self.peers.take_actions() {
             match action {
                 Action::Change(change) if change.joined => {
-                    assert!(self.told.insert(Seat::of(&change), change.member.clone()).is_none(), "{change:?} joined twice");
+                    assert!(self.seen.insert(MemberKey::of(&change), change.member.clone()).is_none(), "{change:?} joined twice");
                 }
                 Action::Change(change) => {
-                    assert_eq!(self.told.remove(&Seat::of(&change)).as_ref(), Some(&change.member), "who left was another");
+                    assert_eq!(self.seen.remove(&MemberKey::of(&change)).as_ref(), Some(&change.member), "another member left");
                 }
-                Action::Ask(id, after) => {
-                    let Asked { after } = Asked::read(&wire::ask(after.as_ref())).unwrap();
+                Action::RequestPage(id, after) => {
+                    let PageRequest { after } = PageRequest::read(&wire::page_request(after.as_ref())).unwrap();
                     let Some(gateway) = self.others.iter_mut().find(|gateway| gateway.id == id) else { continue };
-                    gateway.pages.push_back(written_page(after.as_ref(), gateway.own.page(after.as_ref()), PAGE_BYTES));
+                    gateway.pages.push_back(write_page(after.as_ref(), gateway.own.page(after.as_ref()), PAGE_BYTES));
                 }
             }
         }
-        let (kept, _) = self.peers.account();
-        assert_eq!(kept.members, self.told.len());
-        assert!(kept.bytes <= self.peers.seats.bytes_max && (kept.members > 0) == (kept.bytes > 0));
+        let (totals, _) = self.peers.totals();
+        assert_eq!(totals.members, self.seen.len());
+        assert!(totals.bytes <= self.peers.shared.bytes_max && (totals.members > 0) == (totals.bytes > 0));
     }
 
     fn deliver(&mut self, of: usize) {
         let gateway = &mut self.others[of];
-        if let Some(text) = gateway.said.pop_front() {
-            self.peers.hear(gateway.id, Said::read(&text).unwrap(), self.now);
+        if let Some(text) = gateway.announcements.pop_front() {
+            self.peers.receive(gateway.id, Announcement::read(&text).unwrap(), self.now);
         }
-        self.act();
+        self.perform_actions();
     }
 
     fn deliver_page(&mut self, of: usize) {
         let gateway = &mut self.others[of];
         if let Some(text) = gateway.pages.pop_front() {
-            self.peers.answer(gateway.id, Page::read(&text).unwrap(), self.now);
+            self.peers.receive_page(gateway.id, Page::read(&text).unwrap(), self.now);
         }
-        self.act();
+        self.perform_actions();
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.peers.look(self.now);
-        self.act();
+        self.peers.check_timeouts(self.now);
+        self.perform_actions();
     }
 
-    /// Nothing is lost any more, and every gateway beats.
-    fn calm_down(&mut self) {
+    /// Lets time pass while no message is lost and every gateway sends heartbeats.
+    fn settle(&mut self) {
         for _ in 0..100 {
             self.pass(Duration::from_secs(1));
             for of in 0..self.others.len() {
-                (0..50).for_each(|_| self.others[of].tell());
-                self.others[of].beat();
-                while !self.others[of].said.is_empty() || !self.others[of].pages.is_empty() {
+                (0..50).for_each(|_| self.others[of].announce());
+                self.others[of].send_heartbeat();
+                while !self.others[of].announcements.is_empty() || !self.others[of].pages.is_empty() {
                     self.deliver(of);
                     self.deliver_page(of);
                 }
@@ -143,15 +143,15 @@ impl World {
 
     fn expect_agreement(&self) {
         let members: BTreeMap<_, _> = self.others.iter().flat_map(Gateway::known).collect();
-        assert_eq!(self.told, members);
+        assert_eq!(self.seen, members);
     }
 }
 
 #[derive(Debug, Clone)]
 enum Event {
     Change { member: u8, user: u8, joined: bool },
-    Tell,
-    Beat,
+    Announce,
+    Heartbeat,
     Deliver,
     DeliverPage,
     Lose,
@@ -159,14 +159,14 @@ enum Event {
     Pass(u64),
     Cut,
     Restart,
-    Bye,
+    Leave,
 }
 
 fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
     let event = prop_oneof![
         8 => (0..40_u8, 0..2_u8, any::<bool>()).prop_map(|(member, user, joined)| Event::Change { member, user, joined }),
-        4 => Just(Event::Tell),
-        2 => Just(Event::Beat),
+        4 => Just(Event::Announce),
+        2 => Just(Event::Heartbeat),
         8 => Just(Event::Deliver),
         6 => Just(Event::DeliverPage),
         1 => Just(Event::Lose),
@@ -174,7 +174,7 @@ fn events() -> impl Strategy<Value = Vec<(usize, Event)>> {
         2 => (1..3_000_u64).prop_map(Event::Pass),
         1 => Just(Event::Cut),
         1 => Just(Event::Restart),
-        1 => Just(Event::Bye),
+        1 => Just(Event::Leave),
     ];
     prop::collection::vec((0..3_usize, event), 0..300)
 }
@@ -184,21 +184,21 @@ fn run(world: &mut World, events: Vec<(usize, Event)>) {
         let gateway = &mut world.others[of];
         match event {
             Event::Change { member, user, joined } => gateway.change(member, user, joined),
-            Event::Tell => gateway.tell(),
-            Event::Beat => gateway.beat(),
+            Event::Announce => gateway.announce(),
+            Event::Heartbeat => gateway.send_heartbeat(),
             Event::Deliver => world.deliver(of),
             Event::DeliverPage => world.deliver_page(of),
-            Event::Lose => _ = gateway.said.pop_front(),
+            Event::Lose => _ = gateway.announcements.pop_front(),
             Event::LosePage => _ = gateway.pages.pop_front(),
             Event::Pass(milliseconds) => world.pass(Duration::from_millis(milliseconds)),
             Event::Cut => {
                 gateway.own.set_connected(false);
-                gateway.said.clear();
+                gateway.announcements.clear();
                 gateway.own.set_connected(true);
             }
             Event::Restart => *gateway = Gateway::new(),
-            Event::Bye => {
-                gateway.said.push_back(wire::bye());
+            Event::Leave => {
+                gateway.announcements.push_back(wire::leaving());
             }
         }
     }
@@ -207,54 +207,54 @@ fn run(world: &mut World, events: Vec<(usize, Event)>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// PROTOCOL 13: presence is the cluster's. Whatever was lost, once nothing is lost any more everybody has the same members.
+    /// PROTOCOL 13: presence is the cluster's. Whatever was lost, all gateways have the same members some time after the last loss.
     #[test]
-    fn the_sets_agree_in_the_end(events in events()) {
+    fn all_gateways_agree_in_the_end(events in events()) {
         let mut world = World::new(3, 1 << 30);
         run(&mut world, events);
-        world.calm_down();
+        world.settle();
         world.expect_agreement();
-        prop_assert!(world.asked_at_once <= ASKED_MAX);
+        prop_assert!(world.fetches_at_once <= FETCHES_MAX);
     }
 
-    /// Members without room are counted and not shown, the account holds, and they come once there is room.
+    /// Members without room are counted and not shown, memory stays within the limit, and the members are shown once there is room.
     #[test]
-    fn what_is_kept_is_bounded(events in events()) {
+    fn memory_of_members_is_bounded(events in events()) {
         let mut world = World::new(3, 4_000);
         run(&mut world, events);
-        world.calm_down();
+        world.settle();
         world.peers.set_limits(TIMEOUT, 1 << 30);
-        world.calm_down();
+        world.settle();
         world.expect_agreement();
     }
 }
 
 /// PROTOCOL 13: members of a gateway that dies leave within the timeout.
 #[test]
-fn who_is_silent_is_dead() {
+fn a_silent_gateway_is_gone() {
     let mut world = World::new(2, 1 << 30);
     (0..20).for_each(|member| world.others[0].change(member, 0, true));
     world.others[1].change(1, 0, true);
-    world.calm_down();
-    assert_eq!(world.told.len(), 21);
+    world.settle();
+    assert_eq!(world.seen.len(), 21);
     world.others.remove(0);
     for _ in 0..5 {
         world.pass(Duration::from_secs(1));
-        world.others[0].beat();
+        world.others[0].send_heartbeat();
         world.deliver(0);
     }
-    assert_eq!((world.told.len(), world.peers.peers.len()), (1, 1));
+    assert_eq!((world.seen.len(), world.peers.peers.len()), (1, 1));
 }
 
-/// A gateway that was heard out of step again and again is asked at longer intervals.
+/// Members of a gateway that loses messages again and again are fetched at longer intervals.
 #[test]
-fn asking_is_bounded() {
+fn fetches_are_bounded() {
     let mut world = World::new(1, 1 << 30);
     let mut asked = 0;
     for second in 0..60 {
         world.others[0].change(1, second, true);
-        world.others[0].said.clear();
-        world.others[0].beat();
+        world.others[0].announcements.clear();
+        world.others[0].send_heartbeat();
         (0..4).for_each(|_| world.deliver(0));
         let before = world.others[0].pages.len();
         world.pass(Duration::from_secs(1));

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hyper::StatusCode;
 
-use crate::cluster::{Cluster, Ear, Reached, Unreached};
+use crate::cluster::{Cluster, CommandHandler, ForwardError, Forwarded};
 use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::Wire;
 use crate::server::limits::{HttpBytes, Reservation};
 use crate::server::response::{Answer, Problem, empty};
 use crate::session::SessionAddress;
-use crate::shard::{Forwarded, Shards};
+use crate::shard::{self, Shards};
 
 /// `Retry-After` where a session has too many unread commands, in seconds.
 const RETRY_SECONDS: u64 = 1;
@@ -39,48 +39,48 @@ impl Directory {
                 let frame = held.into_holding(Bytes::from(read.data.into_owned()));
                 reach(&self.shards, address, frame).await
             }
-            (Some(_), Some(cluster)) => cluster.speak(&read.node, &read.session, &read.data).await.map_err(|error| unreached(&error))?,
-            _ => Reached::Nobody,
+            (Some(_), Some(cluster)) => cluster.forward(&read.node, &read.session, &read.data).await.map_err(|error| unreached(&error))?,
+            _ => Forwarded::NoSession,
         };
         match reached {
-            Reached::Taken => Ok(empty(StatusCode::NO_CONTENT)),
-            Reached::Full => {
+            Forwarded::Accepted => Ok(empty(StatusCode::NO_CONTENT)),
+            Forwarded::Full => {
                 let detail = "as many bytes wait for the session as limits.frame_bytes allows";
                 Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail).retry_after(RETRY_SECONDS))
             }
-            Reached::Nobody => Err(Problem::not_found("no gateway has such a session")),
+            Forwarded::NoSession => Err(Problem::not_found("no gateway has such a session")),
         }
     }
 }
 
 /// Passes commands from other gateways to the sessions of `shards`. Their bytes count in `http_bytes` until the session
 /// has handled them.
-pub fn ear(shards: &Arc<Shards>, account: &Arc<HttpBytes>) -> Ear {
+pub fn ear(shards: &Arc<Shards>, account: &Arc<HttpBytes>) -> CommandHandler {
     let (shards, account) = (Arc::clone(shards), Arc::clone(account));
-    Arc::new(move |session: String, frame: Bytes| -> BoxFuture<'static, Reached> {
+    Arc::new(move |session: String, frame: Bytes| -> BoxFuture<'static, Forwarded> {
         let (shards, reserved) = (Arc::clone(&shards), account.reserve(frame.len()));
         Box::pin(async move {
             match (SessionAddress::parse(&session), reserved) {
                 (Some(address), Ok(held)) => reach(&shards, address, held.into_holding(frame)).await,
-                (Some(_), Err(_)) => Reached::Full,
-                (None, _) => Reached::Nobody,
+                (Some(_), Err(_)) => Forwarded::Full,
+                (None, _) => Forwarded::NoSession,
             }
         })
     })
 }
 
-async fn reach(shards: &Shards, SessionAddress { shard, secret }: SessionAddress, frame: Bytes) -> Reached {
+async fn reach(shards: &Shards, SessionAddress { shard, secret }: SessionAddress, frame: Bytes) -> Forwarded {
     match shards.forward_frame(shard, secret, frame).await {
-        Forwarded::Accepted => Reached::Taken,
-        Forwarded::Full => Reached::Full,
-        Forwarded::NoSession => Reached::Nobody,
+        shard::Forwarded::Accepted => Forwarded::Accepted,
+        shard::Forwarded::Full => Forwarded::Full,
+        shard::Forwarded::NoSession => Forwarded::NoSession,
     }
 }
 
-fn unreached(error: &Unreached) -> Problem {
+fn unreached(error: &ForwardError) -> Problem {
     match error {
-        Unreached::TooLong(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge, error.to_string()),
-        Unreached::Unanswered => {
+        ForwardError::TooLong(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge, error.to_string()),
+        ForwardError::Unanswered => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, error.to_string()).retry_after(RETRY_SECONDS)
         }
     }

@@ -1,4 +1,4 @@
-//! A message on its way through NATS: what its headers say beside the payload.
+//! The NATS headers of a message, which carry what the payload does not.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,26 +7,26 @@ use async_nats::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::streams::HEADERS_BYTES_MAX;
+use super::setup::HEADERS_BYTES_MAX;
 use crate::dialect::json_read::is_json_text;
 use crate::hub::{Extra, PayloadKind, Publication};
 use crate::session_id::{Member, MemberInfo, SessionId};
 
-/// The session that does not get the message.
+/// The id of the session that does not get the message.
 const EXCEPT: &str = "Belfry-Except";
-/// What the payload is, where its bytes alone don't tell.
+/// The kind of the payload, if its bytes do not show it.
 const KIND: &str = "Belfry-Kind";
-/// Who has published it, and with which tags: JSON.
+/// The publisher and the tags of the message, as JSON.
 const EXTRA: &str = "Belfry-Extra";
 
-/// What the headers take beside `Belfry-Extra`, with its name, in bytes.
+/// The most bytes of the other headers and of the name `Belfry-Extra`.
 const OTHER_HEADERS_BYTES: usize = 128;
 
-/// What goes with a message is longer than the stream takes.
+/// The headers are longer than the stream takes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooLong;
 
-/// `Belfry-Extra` as it is written.
+/// The JSON of `Belfry-Extra`.
 #[derive(Serialize, Deserialize)]
 struct WrittenExtra<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -47,9 +47,9 @@ struct WrittenMember<'a> {
     topic_info: Option<&'a RawValue>,
 }
 
-/// The headers that `publication` needs, where messages have `message_bytes` at most; most need none. What its publisher's tokens say beside
-/// the user is left out where it is too long; tags are not.
-pub fn headers(publication: &Publication<'_>, message_bytes: usize) -> Result<Option<HeaderMap>, TooLong> {
+/// The headers of `publication`, if it needs any. `message_bytes` is the longest payload of a message. The `info` of the publisher's tokens
+/// is left out if it is too long; tags are not.
+pub fn write(publication: &Publication<'_>, message_bytes: usize) -> Result<Option<HeaderMap>, TooLong> {
     let mut headers = HeaderMap::new();
     if let Some(session) = publication.except {
         headers.insert(EXCEPT, session.to_string());
@@ -66,11 +66,12 @@ pub fn headers(publication: &Publication<'_>, message_bytes: usize) -> Result<Op
     Ok((!headers.is_empty()).then_some(headers))
 }
 
-/// One line: a token's JSON may have breaks between its parts.
+/// The JSON of `Belfry-Extra` in one line. The JSON of a token may contain line breaks.
 fn written(extra: &Extra, with_info: bool) -> String {
     let info = |text: Option<&Box<str>>| text.and_then(|text| serde_json::from_str::<Box<RawValue>>(text).ok());
-    let told = extra.publisher.as_ref().and_then(|publisher| publisher.info.as_deref()).filter(|_| with_info);
-    let (session_info, topic_info) = (info(told.and_then(|info| info.session.as_ref())), info(told.and_then(|info| info.topic.as_ref())));
+    let info_of_publisher = extra.publisher.as_ref().and_then(|publisher| publisher.info.as_deref()).filter(|_| with_info);
+    let (session_info, topic_info) =
+        (info(info_of_publisher.and_then(|info| info.session.as_ref())), info(info_of_publisher.and_then(|info| info.topic.as_ref())));
     let from = extra.publisher.as_ref().map(|publisher| WrittenMember {
         session: publisher.session.to_string().into(),
         user: publisher.user.as_deref().map(Cow::from),
@@ -82,7 +83,7 @@ fn written(extra: &Extra, with_info: bool) -> String {
     if text.contains(['\r', '\n']) { text.replace(['\r', '\n'], " ") } else { text }
 }
 
-/// What goes with a message with these headers; nothing, where they say nothing that can be read.
+/// The publisher and the tags in `headers`. `None`: there are none, or they can't be read.
 pub fn extra(headers: Option<&HeaderMap>) -> Option<Arc<Extra>> {
     let WrittenExtra { from, tags } = serde_json::from_str(headers?.get(EXTRA)?.as_str()).ok()?;
     let publisher = match from {
@@ -100,12 +101,12 @@ fn member(from: WrittenMember<'_>) -> Option<Member> {
     Some(Member { session: from.session.parse().ok()?, user: from.user.map(|user| user.as_ref().into()), info })
 }
 
-/// The session that does not get a message with these headers.
+/// The id of the session that does not get the message.
 pub fn except(headers: Option<&HeaderMap>) -> Option<SessionId> {
     headers?.get(EXCEPT)?.as_str().parse().ok()
 }
 
-/// What a payload is, whoever has published it: its bytes are looked at, whatever a header says.
+/// The kind of a payload. Other programs may publish too, so the bytes are checked whatever the header says.
 pub fn kind(headers: Option<&HeaderMap>, payload: &[u8]) -> PayloadKind {
     let claimed = headers.and_then(|headers| headers.get(KIND)).map(|kind| kind.as_str());
     if claimed == Some("binary") || std::str::from_utf8(payload).is_err() {
@@ -132,31 +133,31 @@ mod tests {
         Arc::new(Extra { publisher, tags: vec![("k".into(), tag.into())] })
     }
 
-    /// PROTOCOL 13: what goes with a message at one gateway goes with it at all.
+    /// PROTOCOL 13: all gateways deliver a message with the same publisher and tags.
     #[test]
-    fn extras_come_as_they_went() {
+    fn extras_are_read_as_they_were_written() {
         let went = extra_of("{\"a\" :1.50}", "群\n\"o\"", "\r\n\u{1}");
-        let headers = headers(&publication(b"1", Some(&went)), 65_536).unwrap();
+        let headers = write(&publication(b"1", Some(&went)), 65_536).unwrap();
         assert_eq!(extra(headers.as_ref()), Some(Arc::clone(&went)));
         let broken = extra_of("{\"a\":\n1}", "u", "v");
-        let came = extra(super::headers(&publication(b"1", Some(&broken)), 65_536).unwrap().as_ref()).unwrap();
+        let came = extra(super::write(&publication(b"1", Some(&broken)), 65_536).unwrap().as_ref()).unwrap();
         assert_eq!(came.publisher.as_ref().unwrap().info.as_ref().unwrap().session.as_deref(), Some("{\"a\": 1}"));
-        assert_eq!(super::headers(&publication(b"1", None), 65_536).unwrap(), None);
+        assert_eq!(super::write(&publication(b"1", None), 65_536).unwrap(), None);
     }
 
-    /// What a token says gives way, a tag does not.
+    /// The `info` of a token is left out if it is too long, a tag is not.
     #[test]
     fn extras_are_bounded() {
         let long = format!("\"{}\"", "x".repeat(5_000));
-        let headers = headers(&publication(b"1", Some(&extra_of(&long, "u", "v"))), 1_000).unwrap();
+        let headers = write(&publication(b"1", Some(&extra_of(&long, "u", "v"))), 1_000).unwrap();
         let came = extra(headers.as_ref()).unwrap();
         assert_eq!((came.publisher.as_ref().unwrap().info.as_ref(), came.tags.len()), (None, 1));
-        assert_eq!(super::headers(&publication(b"1", Some(&extra_of("1", "u", &long))), 1_000), Err(TooLong));
+        assert_eq!(super::write(&publication(b"1", Some(&extra_of("1", "u", &long))), 1_000), Err(TooLong));
     }
 
-    /// Foreign headers that say something else are no extras.
+    /// Headers of other programs that can't be read are ignored.
     #[test]
-    fn what_can_not_be_read_is_nothing() {
+    fn unreadable_headers_are_ignored() {
         for text in ["", "{", "[]", r#"{"from":{"session":"x"}}"#, r#"{"tags":[["a"]]}"#] {
             let mut headers = HeaderMap::new();
             headers.insert(EXTRA, text);

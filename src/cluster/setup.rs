@@ -1,110 +1,110 @@
-//! The streams at the servers: made where they are missing, refused where they can't serve.
+//! Prepares the streams at the servers: makes those that are missing, and refuses servers and streams that the gateway can't work with.
 
 use std::time::Duration;
 
 use async_nats::Client;
 use serde_json::{Value, json};
 
-use super::api::{AskError, ask};
+use super::api::{ApiError, request};
 use crate::config::{Stream, StreamStorage};
 
-/// The oldest servers whose replicas number messages alike after a failure.
+/// The oldest version whose replicas give the same messages the same numbers after a failure.
 const VERSION_MIN: (u64, u64, u64) = (2, 10, 26);
 
-/// What a message has at most beside its payload, in bytes: its headers.
+/// The most bytes of a message's headers.
 pub const HEADERS_BYTES_MAX: usize = 4 << 10;
 
-/// The servers' number of the error that a subject is in another stream.
+/// The number of NATS's error for a subject that is in another stream.
 const OVERLAPS: u64 = 10_065;
 
 /// Why the gateway can't work on the servers as they are.
 #[derive(Debug, thiserror::Error)]
-pub enum Unfit {
-    /// An old server.
+pub enum SetupError {
+    /// The server's version is too old.
     #[error(
         "the NATS server {name} has version {version}, whose replicas may number the same messages differently after a failure; \
          update all servers to 2.10.26 or newer, best to 2.12"
     )]
     OldServer {
-        /// Its name.
+        /// The server's name.
         name: String,
-        /// Its version.
+        /// The server's version.
         version: String,
     },
-    /// The servers take shorter messages than the gateway.
+    /// The servers take only shorter messages than the gateway.
     #[error("the NATS server takes messages of {most} bytes at most; raise its max_payload to {needed}, or lower limits.message_bytes")]
     SmallPayload {
-        /// What it takes.
+        /// The longest message of the server.
         most: usize,
-        /// What it has to take.
+        /// The longest message of the gateway.
         needed: usize,
     },
-    /// Topics of the stream are in another one.
+    /// Another stream has some of the stream's topics.
     #[error(
         "stream {name} can't be made: a stream at the servers has some of {pattern} already ({description}); delete that one, or take its name"
     )]
     Overlaps {
-        /// The stream.
+        /// The name of the stream.
         name: String,
-        /// Its topics.
+        /// The pattern of its topics.
         pattern: String,
-        /// What the servers say.
+        /// The description that NATS gives.
         description: String,
     },
-    /// A stream of that name does not serve.
+    /// The stream exists with settings that the gateway can't work with.
     #[error("stream {name} at the servers has {key} = {value}; it needs {needed}: change it with the nats tool, or delete the stream")]
     OtherStream {
-        /// The stream.
+        /// The name of the stream.
         name: String,
-        /// What of it.
+        /// The setting.
         key: &'static str,
-        /// As it is.
+        /// Its value.
         value: String,
-        /// As it has to be.
+        /// The value that the gateway needs.
         needed: String,
     },
-    /// There is no server yet.
+    /// The connection is not up yet.
     #[error("there is no connection to the servers")]
-    Unconnected,
-    /// It could not be asked.
+    NotConnected,
+    /// A request failed.
     #[error(transparent)]
-    Unasked(#[from] AskError),
+    Api(#[from] ApiError),
 }
 
-impl Unfit {
-    /// Whether time alone may help.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Unasked(_) | Self::Unconnected)
+impl SetupError {
+    /// Whether the error may disappear by itself.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Api(_) | Self::NotConnected)
     }
 }
 
-/// Looks at the server that `client` is connected to.
-pub fn fit_server(client: &Client, message_bytes: usize) -> Result<(), Unfit> {
-    let info = client.try_server_info().filter(|info| !info.version.is_empty()).ok_or(Unfit::Unconnected)?;
+/// Checks the version and the settings of the server that `client` is connected to.
+pub fn check_server(client: &Client, message_bytes: usize) -> Result<(), SetupError> {
+    let info = client.try_server_info().filter(|info| !info.version.is_empty()).ok_or(SetupError::NotConnected)?;
     let mut parts = info.version.split(['.', '-']).map(|part| part.parse::<u64>().unwrap_or(0));
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     if version < VERSION_MIN {
-        return Err(Unfit::OldServer { name: info.server_name, version: info.version });
+        return Err(SetupError::OldServer { name: info.server_name, version: info.version });
     }
     let needed = message_bytes + HEADERS_BYTES_MAX;
     if info.max_payload < needed {
-        return Err(Unfit::SmallPayload { most: info.max_payload, needed });
+        return Err(SetupError::SmallPayload { most: info.max_payload, needed });
     }
     Ok(())
 }
 
-/// Makes `stream` where it is missing; one that is there is compared. How many messages of a topic it keeps.
-pub async fn fit_stream(client: &Client, stream: &Stream, message_bytes: usize, history: u64) -> Result<u64, Unfit> {
+/// Makes `stream` if it is missing, and checks it if it exists. Returns the number of messages of a topic that the stream keeps.
+pub async fn prepare_stream(client: &Client, stream: &Stream, message_bytes: usize, history: u64) -> Result<u64, SetupError> {
     let wanted = settings(stream, message_bytes);
-    let found = match ask(client, &format!("STREAM.INFO.{}", stream.name), &Value::Null).await {
+    let found = match request(client, &format!("STREAM.INFO.{}", stream.name), &Value::Null).await {
         Ok(answer) => answer["config"].clone(),
-        Err(error) if error.is_not_found() => match ask(client, &format!("STREAM.CREATE.{}", stream.name), &wanted).await {
+        Err(error) if error.is_not_found() => match request(client, &format!("STREAM.CREATE.{}", stream.name), &wanted).await {
             Ok(answer) => {
                 tracing::info!(stream = stream.name, replicas = stream.replicas, "stream made");
                 answer["config"].clone()
             }
-            Err(AskError::Refused { error_code: OVERLAPS, description, .. }) => {
-                return Err(Unfit::Overlaps { name: stream.name.clone(), pattern: stream.pattern.as_str().to_owned(), description });
+            Err(ApiError::Refused { error_code: OVERLAPS, description, .. }) => {
+                return Err(SetupError::Overlaps { name: stream.name.clone(), pattern: stream.pattern.as_str().to_owned(), description });
             }
             Err(error) => return Err(error.into()),
         },
@@ -113,23 +113,23 @@ pub async fn fit_stream(client: &Client, stream: &Stream, message_bytes: usize, 
     compare(stream, &wanted, &found, history)
 }
 
-/// Has the servers keep as much of a stream as `stream` says from now on, in bytes and in time.
-pub async fn keep(client: &Client, stream: &Stream, message_bytes: usize) -> Result<(), AskError> {
+/// Sets `max_bytes` and `max_age` of the stream at the servers.
+pub async fn update_stream(client: &Client, stream: &Stream, message_bytes: usize) -> Result<(), ApiError> {
     let wanted = settings(stream, message_bytes);
-    let mut config = ask(client, &format!("STREAM.INFO.{}", stream.name), &Value::Null).await?["config"].take();
+    let mut config = request(client, &format!("STREAM.INFO.{}", stream.name), &Value::Null).await?["config"].take();
     for key in ["max_bytes", "max_age"] {
         config[key] = wanted[key].clone();
     }
     if config["duplicate_window"].as_u64() > wanted["max_age"].as_u64() {
         config["duplicate_window"] = wanted["max_age"].clone();
     }
-    ask(client, &format!("STREAM.UPDATE.{}", stream.name), &config).await.map(|_| ())
+    request(client, &format!("STREAM.UPDATE.{}", stream.name), &config).await.map(|_| ())
 }
 
 fn settings(stream: &Stream, message_bytes: usize) -> Value {
     json!({
         "name": stream.name,
-        "subjects": [stream.pattern.as_str(), stream.life_subject()],
+        "subjects": [stream.pattern.as_str(), stream.epoch_subject()],
         "retention": "limits",
         "discard": "old",
         "storage": match stream.storage { StreamStorage::File => "file", StreamStorage::Memory => "memory" },
@@ -147,9 +147,9 @@ fn settings(stream: &Stream, message_bytes: usize) -> Value {
     })
 }
 
-/// Refuses what the gateway can't follow, and tells of what is merely different.
-fn compare(stream: &Stream, wanted: &Value, found: &Value, history: u64) -> Result<u64, Unfit> {
-    let other = |key, needed: &dyn std::fmt::Display| Unfit::OtherStream {
+/// Refuses a stream that the gateway can't follow, and logs settings that merely differ from the configured ones.
+fn compare(stream: &Stream, wanted: &Value, found: &Value, history: u64) -> Result<u64, SetupError> {
+    let other = |key, needed: &dyn std::fmt::Display| SetupError::OtherStream {
         name: stream.name.clone(),
         key,
         value: found[key].to_string(),
