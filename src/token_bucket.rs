@@ -1,20 +1,20 @@
-//! Token buckets: what one sender may do in a second, and at once.
+//! Token buckets, which bound how much one sender may do each second, and at once.
 
 use std::time::Duration;
 
 use crate::clock::Moment;
 
-/// A bucket's size and how fast it fills.
+/// How fast a bucket fills, and how much it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Tokens that flow in, in one second; at least 1.
+    /// Tokens that are added in one second; at least 1.
     pub per_second: u32,
-    /// Tokens that it holds; at least 1.
+    /// The most tokens in the bucket; at least 1.
     pub burst: u32,
 }
 
 impl Rate {
-    /// The rate of a key that has its own `commands_per_second`: the burst keeps its proportion.
+    /// The rate of an API key with its own `commands_per_second`. The burst changes in proportion.
     #[must_use]
     pub fn with_own(self, per_second: Option<u32>) -> Self {
         let Some(own) = per_second else { return self };
@@ -23,55 +23,50 @@ impl Rate {
     }
 }
 
-/// Fills by a rate up to a burst; each act takes from it.
+/// One token bucket. Each call passes the rate, because a reload may change it.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenBucket {
+    /// Negative: a debt.
     tokens: f64,
     filled_at: Moment,
 }
 
 impl TokenBucket {
     /// A full bucket.
-    pub fn new(burst: u32, now: Moment) -> Self {
-        Self { tokens: f64::from(burst), filled_at: now }
-    }
-
-    /// A full bucket, of whatever size it is when it is first asked.
-    pub fn full(now: Moment) -> Self {
+    pub fn new(now: Moment) -> Self {
         Self { tokens: f64::INFINITY, filled_at: now }
     }
 
-    /// Takes `cost` tokens; `false`, and nothing is taken, where there are fewer.
-    pub fn take(&mut self, cost: u32, per_second: u32, burst: u32, now: Moment) -> bool {
-        self.fill(per_second, burst, now);
-        let enough = self.tokens >= f64::from(cost);
-        if enough {
+    /// Takes `cost` tokens. `false`: the bucket has fewer, and keeps them.
+    pub fn take(&mut self, cost: u32, rate: Rate, now: Moment) -> bool {
+        self.fill(rate, now);
+        let has_enough = self.tokens >= f64::from(cost);
+        if has_enough {
             self.tokens -= f64::from(cost);
         }
-        enough
+        has_enough
     }
 
-    /// Takes `cost` tokens, into debt if need be; whether it had them all.
-    pub fn charge(&mut self, cost: u32, per_second: u32, burst: u32, now: Moment) -> bool {
-        self.fill(per_second, burst, now);
+    /// Takes `cost` tokens. If the bucket has fewer, it goes into debt.
+    pub fn charge(&mut self, cost: u32, rate: Rate, now: Moment) {
+        self.fill(rate, now);
         self.tokens -= f64::from(cost);
-        self.tokens >= 0.0
     }
 
-    /// Whether it has filled up by now.
-    pub fn is_full(&mut self, per_second: u32, burst: u32, now: Moment) -> bool {
-        self.fill(per_second, burst, now);
-        self.tokens >= f64::from(burst)
+    /// Whether the bucket is full at `now`.
+    pub fn is_full(&mut self, rate: Rate, now: Moment) -> bool {
+        self.fill(rate, now);
+        self.tokens >= f64::from(rate.burst)
     }
 
-    /// In what time it will hold `cost` tokens, counted from when it was last asked; nothing where it does already.
-    pub fn wait_for(&self, cost: u32, per_second: u32) -> Duration {
-        Duration::from_secs_f64((f64::from(cost) - self.tokens).max(0.0) / f64::from(per_second.max(1)))
+    /// The time until the bucket holds `cost` tokens, at least zero. It counts from the last call with a `now`.
+    pub fn wait_for(&self, cost: u32, rate: Rate) -> Duration {
+        Duration::from_secs_f64((f64::from(cost) - self.tokens).max(0.0) / f64::from(rate.per_second.max(1)))
     }
 
-    fn fill(&mut self, per_second: u32, burst: u32, now: Moment) {
+    fn fill(&mut self, rate: Rate, now: Moment) {
         let elapsed = now.since(self.filled_at).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * f64::from(per_second)).min(f64::from(burst));
+        self.tokens = (self.tokens + elapsed * f64::from(rate.per_second)).min(f64::from(rate.burst));
         self.filled_at = now;
     }
 }
@@ -84,17 +79,17 @@ mod tests {
     #[test]
     fn a_burst_then_the_rate() {
         let clock = Clock::by_hand(Timestamp(0));
-        let mut bucket = TokenBucket::new(3, clock.moment());
-        let taken = |bucket: &mut TokenBucket| (0..10).filter(|_| bucket.take(1, 2, 3, clock.moment())).count();
+        let (rate, mut bucket) = (Rate { per_second: 2, burst: 3 }, TokenBucket::new(clock.moment()));
+        let taken = |bucket: &mut TokenBucket| (0..10).filter(|_| bucket.take(1, rate, clock.moment())).count();
         assert_eq!(taken(&mut bucket), 3);
         clock.advance(Duration::from_secs(1));
-        assert!(!bucket.is_full(2, 3, clock.moment()));
+        assert!(!bucket.is_full(rate, clock.moment()));
         assert_eq!(taken(&mut bucket), 2);
         clock.advance(Duration::from_secs(60));
-        assert!(bucket.is_full(2, 3, clock.moment()));
+        assert!(bucket.is_full(rate, clock.moment()));
         assert_eq!(taken(&mut bucket), 3);
-        assert_eq!(bucket.wait_for(1, 2), Duration::from_millis(500));
-        assert_eq!(bucket.wait_for(0, 2), Duration::ZERO);
+        assert_eq!(bucket.wait_for(1, rate), Duration::from_millis(500));
+        assert_eq!(bucket.wait_for(0, rate), Duration::ZERO);
     }
 
     #[test]
@@ -108,11 +103,11 @@ mod tests {
     #[test]
     fn debt_is_paid_before_the_next() {
         let clock = Clock::by_hand(Timestamp(0));
-        let mut bucket = TokenBucket::new(2, clock.moment());
-        assert!(!bucket.charge(4, 1, 2, clock.moment()));
+        let (rate, mut bucket) = (Rate { per_second: 1, burst: 2 }, TokenBucket::new(clock.moment()));
+        bucket.charge(4, rate, clock.moment());
         clock.advance(Duration::from_secs(2));
-        assert!(!bucket.take(1, 1, 2, clock.moment()));
+        assert!(!bucket.take(1, rate, clock.moment()));
         clock.advance(Duration::from_secs(1));
-        assert!(bucket.take(1, 1, 2, clock.moment()));
+        assert!(bucket.take(1, rate, clock.moment()));
     }
 }

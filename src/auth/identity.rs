@@ -22,16 +22,16 @@ pub struct Identity {
     /// Whether it may use the administrators' API.
     pub admin: bool,
     /// The token's further claims for Centrifugo's protocol.
-    pub connection: Option<Arc<Connection>>,
+    pub connection: Option<Arc<ConnectionClaims>>,
     /// The key's own rate, in place of `limits.commands_per_second`.
     pub commands_per_second: Option<u32>,
     /// The credential that was accepted, so that a reload can check whether it is still valid.
-    pub(super) origin: Origin,
+    pub(super) credential: Credential,
 }
 
 /// The claims of a connection token for Centrifugo's protocol, beside user and expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConnectionClaims {
     /// The information that presence and publications show of the user.
     pub info: Option<Arc<MemberInfo>>,
     /// The topics that the gateway subscribes the session to at `connect`.
@@ -64,7 +64,7 @@ pub struct SubscriptionToken {
 
 /// The credential of an identity.
 #[derive(Debug, Clone)]
-pub(super) enum Origin {
+pub(super) enum Credential {
     /// No credential.
     Anonymous,
     /// A token that `key` verified, with the grants in the token itself.
@@ -89,7 +89,7 @@ impl Identity {
             admin: false,
             connection: None,
             commands_per_second: None,
-            origin: Origin::Anonymous,
+            credential: Credential::Anonymous,
         }
     }
 }

@@ -12,7 +12,7 @@ mod token;
 mod verifying;
 
 pub use grants::Grants;
-pub use identity::{AuthError, Connection, Identity, SubscriptionToken};
+pub use identity::{AuthError, ConnectionClaims, Identity, SubscriptionToken};
 pub use minting::{MintError, SigningKey, mint};
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use parking_lot::RwLock;
 
 use crate::clock::Clock;
 use crate::config;
-use identity::Origin;
+use identity::Credential;
 use keys::{ApiKey, KeySet};
 
 /// The problems that appear when the keys of `settings` are used, for `belfry check`; empty: all keys can be used.
@@ -73,9 +73,7 @@ impl Auth {
 
     /// Verifies a token or an API key. The grants of everybody, and those of everybody with a user, are added to its own.
     pub fn identify(&self, credential: &str) -> Result<Arc<Identity>, AuthError> {
-        if credential.len() > token::CREDENTIAL_BYTES_MAX {
-            return Err(AuthError::Invalid(format!("it has {} bytes, the most is {}", credential.len(), token::CREDENTIAL_BYTES_MAX)));
-        }
+        check_length(credential)?;
         let in_force = self.in_force();
         let keys = &in_force.keys;
         if let Some(key) = keys.api_key(credential) {
@@ -90,15 +88,13 @@ impl Auth {
             admin: false,
             connection: verified.connection,
             commands_per_second: None,
-            origin: Origin::Token { key: verified.key, own: verified.own },
+            credential: Credential::Token { key: verified.key, own: verified.own },
         }))
     }
 
     /// Verifies a subscription token of Centrifugo's protocol.
     pub fn subscription(&self, token: &str) -> Result<SubscriptionToken, AuthError> {
-        if token.len() > token::CREDENTIAL_BYTES_MAX {
-            return Err(AuthError::Invalid(format!("it has {} bytes, the most is {}", token.len(), token::CREDENTIAL_BYTES_MAX)));
-        }
+        check_length(token)?;
         token::verify_subscription(token, &self.in_force().keys, self.clock.now())
     }
 
@@ -108,10 +104,10 @@ impl Auth {
     pub fn renew(&self, identity: &Identity) -> Result<Arc<Identity>, AuthError> {
         let in_force = self.in_force();
         let keys = &in_force.keys;
-        match &identity.origin {
-            Origin::Anonymous => Ok(in_force.anonymous.clone().unwrap_or_else(|| Arc::new(Identity::anonymous(Arc::default())))),
-            Origin::ApiKey(key) => key.renewed(keys).map(by_api_key).ok_or_else(|| AuthError::invalid("its API key is gone")),
-            Origin::Token { key, own } => {
+        match &identity.credential {
+            Credential::Anonymous => Ok(in_force.anonymous.clone().unwrap_or_else(|| Arc::new(Identity::anonymous(Arc::default())))),
+            Credential::ApiKey(key) => key.renewed(keys).map(by_api_key).ok_or_else(|| AuthError::invalid("its API key is gone")),
+            Credential::Token { key, own } => {
                 if !keys.still_has(key) {
                     return Err(AuthError::invalid("the key that signed it is gone"));
                 }
@@ -128,6 +124,11 @@ impl Auth {
     }
 }
 
+fn check_length(credential: &str) -> Result<(), AuthError> {
+    let (bytes, most) = (credential.len(), token::CREDENTIAL_BYTES_MAX);
+    if bytes > most { Err(AuthError::Invalid(format!("it has {bytes} bytes, the most is {most}"))) } else { Ok(()) }
+}
+
 fn joined(problems: Vec<config::Problem>) -> config::Problem {
     config::Problem(problems.into_iter().map(|problem| problem.0).collect::<Vec<_>>().join("; "))
 }
@@ -141,6 +142,6 @@ fn by_api_key(key: &Arc<ApiKey>) -> Arc<Identity> {
         admin: key.admin,
         connection: None,
         commands_per_second: key.commands_per_second,
-        origin: Origin::ApiKey(Arc::clone(key)),
+        credential: Credential::ApiKey(Arc::clone(key)),
     })
 }

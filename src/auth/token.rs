@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::expected_claims::ExpectedClaims;
 use super::grants::Grants;
-use super::identity::{AuthError, Connection, OwnChannel, SubscriptionToken};
+use super::identity::{AuthError, ConnectionClaims, OwnChannel, SubscriptionToken};
 use super::keys::KeySet;
 use super::verifying::VerifyingKey;
 use crate::clock::Timestamp;
@@ -38,7 +38,7 @@ pub(super) struct Verified {
     /// The key that signed the token.
     pub key: Arc<VerifyingKey>,
     /// The claims for Centrifugo's protocol.
-    pub connection: Option<Arc<Connection>>,
+    pub connection: Option<Arc<ConnectionClaims>>,
 }
 
 /// The header fields that are read. `jku`, `jwk`, `x5u` and `x5c` would let a token name its own key, so they are ignored.
@@ -101,7 +101,7 @@ pub(super) fn verify(token: &str, keys: &KeySet, now: Timestamp) -> Result<Verif
         channels.push(OwnChannel { name, info: info(of_channel.info, of_channel.b64info)? });
     }
     let info = info(claims.info, claims.b64info)?.map(|info| Arc::new(MemberInfo { session: Some(info), topic: None }));
-    let connection = (info.is_some() || !channels.is_empty()).then(|| Arc::new(Connection { info, channels }));
+    let connection = (info.is_some() || !channels.is_empty()).then(|| Arc::new(ConnectionClaims { info, channels }));
     Ok(Verified { user, expires, own, key, connection })
 }
 

@@ -1,89 +1,103 @@
-//! The bounds of `[limits]` and their defaults (PROTOCOL section 7).
+//! The bounds of `[limits]`: the default and the range of each key (PROTOCOL section 7).
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Every bound, by the name of its key.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs, reason = "each field is the contract's key; docs/configuration.md explains it")]
-pub struct Limits {
-    pub message_bytes: usize,
-    pub frame_bytes: usize,
-    pub unfinished_bytes_per_address: usize,
-    pub sessions: usize,
-    pub sessions_per_address: usize,
-    pub subscriptions_per_session: usize,
-    pub outbox_bytes: usize,
-    pub inbox_bytes: usize,
-    pub commands_per_second: u32,
-    pub commands_burst: u32,
-    pub handshake_timeout: Duration,
-    pub header_bytes: usize,
-    pub body_timeout: Duration,
-    pub keep_alive: Duration,
-    pub pending: usize,
-    pub pending_per_address: usize,
-    pub http_connections: usize,
-    pub http_connections_per_address: usize,
-    pub http_bytes: usize,
-    pub reference_bytes: usize,
-    pub failures_per_minute: u32,
-    pub frames_per_second: u32,
-    pub frames_burst: u32,
-    pub message_timeout: Duration,
-    pub write_timeout: Duration,
-    /// In bytes. A configured 0 has been replaced by a quarter of the memory.
-    pub outbox_total_bytes: usize,
-    pub topics: usize,
-    pub topics_per_address: usize,
-    pub history_bytes: usize,
-    pub subscriptions_total: usize,
-    pub idempotency_keys: usize,
-    pub pattern_shapes: usize,
-    pub pattern_shapes_per_address: usize,
-    pub ping_interval: Duration,
-    pub pong_timeout: Duration,
-    pub auth_timeout: Duration,
+use super::memory;
+use super::tree::Section;
+use crate::token_bucket::Rate;
+
+/// The range of a rate.
+const RATE: RangeInclusive<u64> = 1..=1_000_000_000;
+/// The largest bound of the memory of all sessions or requests.
+const BYTES_MAX: u64 = 1 << 40;
+/// The range of a time, as a file writes it.
+const WAIT: (&str, &str) = ("1ms", "1d");
+
+/// Declares [`Limits`]: each key with its type, its default, the method of [`Section`] that reads it, and its range.
+macro_rules! limits {
+    ($($(#[$attribute:meta])* $key:ident: $type:ty = $default:expr, $read:ident $range:expr;)+) => {
+        /// Every bound, by the name of its key.
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs, reason = "each field is the contract's key; docs/configuration.md explains it")]
+        pub struct Limits {
+            $($(#[$attribute])* pub $key: $type,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($key: $default,)+ }
+            }
+        }
+
+        impl Limits {
+            /// Reads `[limits]`.
+            pub(super) fn read(section: &Section<'_>) -> Self {
+                let default = Self::default();
+                Self { $($key: section.$read(stringify!($key), default.$key, $range),)+ }
+            }
+        }
+    };
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            message_bytes: 64 << 10,
-            frame_bytes: 1 << 20,
-            unfinished_bytes_per_address: 16 << 20,
-            sessions: 100_000,
-            sessions_per_address: 1_000,
-            subscriptions_per_session: 1_000,
-            outbox_bytes: 1 << 20,
-            inbox_bytes: 64 << 20,
-            commands_per_second: 100,
-            commands_burst: 200,
-            handshake_timeout: Duration::from_secs(5),
-            header_bytes: 16 << 10,
-            body_timeout: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(75),
-            pending: 4_096,
-            pending_per_address: 256,
-            http_connections: 10_000,
-            http_connections_per_address: 100,
-            http_bytes: 256 << 20,
-            reference_bytes: 64 << 20,
-            failures_per_minute: 60,
-            frames_per_second: 1_000,
-            frames_burst: 2_000,
-            message_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(10),
-            outbox_total_bytes: 1 << 30,
-            topics: 1_000_000,
-            topics_per_address: 100_000,
-            history_bytes: 1 << 30,
-            subscriptions_total: 5_000_000,
-            idempotency_keys: 100_000,
-            pattern_shapes: 128,
-            pattern_shapes_per_address: 32,
-            ping_interval: Duration::from_secs(30),
-            pong_timeout: Duration::from_secs(15),
-            auth_timeout: Duration::from_secs(5),
+limits! {
+    message_bytes: usize = 64 << 10, whole 1..=64 << 20;
+    frame_bytes: usize = 1 << 20, whole 1..=64 << 20;
+    unfinished_bytes_per_address: usize = 16 << 20, whole 0..=BYTES_MAX;
+    sessions: usize = 100_000, whole 1..=10_000_000;
+    sessions_per_address: usize = 1_000, whole 1..=10_000_000;
+    subscriptions_per_session: usize = 1_000, whole 1..=10_000_000;
+    outbox_bytes: usize = 1 << 20, whole 256..=1 << 30;
+    inbox_bytes: usize = 64 << 20, whole 1..=BYTES_MAX;
+    commands_per_second: u32 = 100, whole RATE;
+    commands_burst: u32 = 200, whole RATE;
+    handshake_timeout: Duration = Duration::from_secs(5), duration WAIT;
+    header_bytes: usize = 16 << 10, whole 256..=1 << 20;
+    body_timeout: Duration = Duration::from_secs(30), duration WAIT;
+    keep_alive: Duration = Duration::from_secs(75), duration WAIT;
+    pending: usize = 4_096, whole 1..=1_000_000;
+    pending_per_address: usize = 256, whole 1..=1_000_000;
+    http_connections: usize = 10_000, whole 1..=10_000_000;
+    http_connections_per_address: usize = 100, whole 1..=10_000_000;
+    http_bytes: usize = 256 << 20, whole 1..=BYTES_MAX;
+    reference_bytes: usize = 64 << 20, whole 0..=BYTES_MAX;
+    failures_per_minute: u32 = 60, whole RATE;
+    frames_per_second: u32 = 1_000, whole RATE;
+    frames_burst: u32 = 2_000, whole RATE;
+    message_timeout: Duration = Duration::from_secs(30), duration WAIT;
+    write_timeout: Duration = Duration::from_secs(10), duration WAIT;
+    /// A configured 0 has been replaced by a quarter of the memory.
+    outbox_total_bytes: usize = 1 << 30, bytes_of_memory 0..=BYTES_MAX;
+    topics: usize = 1_000_000, whole 1..=100_000_000;
+    topics_per_address: usize = 100_000, whole 1..=100_000_000;
+    history_bytes: usize = 1 << 30, whole 0..=BYTES_MAX;
+    subscriptions_total: usize = 5_000_000, whole 1..=1_000_000_000;
+    idempotency_keys: usize = 100_000, whole 1..=10_000_000;
+    pattern_shapes: usize = 128, whole 1..=65_536;
+    pattern_shapes_per_address: usize = 32, whole 1..=65_536;
+    ping_interval: Duration = Duration::from_secs(30), duration WAIT;
+    pong_timeout: Duration = Duration::from_secs(15), duration WAIT;
+    auth_timeout: Duration = Duration::from_secs(5), duration WAIT;
+}
+
+impl Limits {
+    /// The rate of commands.
+    pub fn command_rate(&self) -> Rate {
+        Rate { per_second: self.commands_per_second, burst: self.commands_burst }
+    }
+
+    /// The rate of frames.
+    pub fn frame_rate(&self) -> Rate {
+        Rate { per_second: self.frames_per_second, burst: self.frames_burst }
+    }
+}
+
+impl Section<'_> {
+    /// Reads a number of bytes. 0, or an absent key, stands for a quarter of the memory that this process may use.
+    fn bytes_of_memory(&self, key: &str, default: usize, range: RangeInclusive<u64>) -> usize {
+        match self.whole(key, 0, range) {
+            0 => memory::available().and_then(|bytes| usize::try_from(bytes / 4).ok()).unwrap_or(default),
+            bytes => bytes,
         }
     }
 }

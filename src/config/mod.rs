@@ -9,6 +9,7 @@ mod cluster;
 mod limits;
 mod listen_address;
 mod live;
+mod memory;
 mod notation;
 mod reload;
 mod rules;

@@ -3,7 +3,7 @@
 mod accept;
 mod api;
 mod connection;
-mod entry;
+mod granted;
 mod lifecycle;
 mod limits;
 mod request;
@@ -33,10 +33,10 @@ use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::session::{FailureLimit, Services};
 use crate::shard::Shards;
-use accept::{Bound, Listener, PassedSockets, Places, Reception, SocketFile, bind_all};
-use api::{Api, Directory, Surface, ear};
+use accept::{Bound, Listener, ListenerSettings, PassedSockets, Reception, SocketFile, bind_all};
+use api::{Api, Directory, Surface, forwarded_commands};
 use connection::{Accepting, Http, TlsInForce, read_certificate};
-use lifecycle::{Handover, Notifier, Order, Reload, drain, drain_time, run_key, summary, with_key};
+use lifecycle::{Handover, Notifier, Reload, SignalAction, drain, drain_time, run_key, summary, with_key};
 use limits::{Accounts, Admission};
 use routes::{Entrance, Routes};
 use streaming::{EmulatedStreams, Streams};
@@ -80,7 +80,7 @@ pub async fn start(config: Arc<Config>, sources: Sources, signals: Signals, supe
     let (addresses, admin_addresses) = (addresses_of(&listening.main), addresses_of(&listening.admin));
     let _socket_files = listening.main.iter_mut().chain(&mut listening.admin).filter_map(|bound| bound.file.take()).collect();
     let hub = Hub::new(Arc::clone(&live), Arc::clone(&metrics), clock.clone());
-    let handover = Handover::begin(&config.store, &hub, &metrics, &clock)?;
+    let handover = Handover::restore(&config.store, &hub, &metrics, &clock)?;
     let cluster = match &config.cluster {
         Some(cluster) => Some(Cluster::start(cluster, &hub, &live, &metrics, &clock).await?),
         None => None,
@@ -121,20 +121,20 @@ impl Running {
     /// configuration.
     pub async fn run_until_drained(mut self) {
         self.notifier.ready();
-        let order = loop {
-            let order = self.signals.next().await;
-            if order != Order::Reload {
-                break order;
+        let action = loop {
+            let action = self.signals.next().await;
+            if action != SignalAction::Reload {
+                break action;
             }
             self.notifier.reloading();
             // The process can be ended while a file of the configuration blocks the reload.
             tokio::select! {
                 () = self.reload.run() => self.notifier.ready(),
-                order = self.signals.end_ordered() => break order,
+                action = self.signals.next_end() => break action,
             }
         };
         self.notifier.stopping();
-        let over = drain_time(order, self.reload.live.load().server.drain);
+        let over = drain_time(action, self.reload.live.load().server.drain);
         drain(&mut self.signals, &self.admission, &self.shards, over).await;
         self.reload.feeds.stop();
         if let Some(cluster) = &self.cluster {
@@ -142,7 +142,7 @@ impl Running {
         }
         self.tasks.iter().for_each(JoinHandle::abort);
         if let Some(handover) = &self.handover {
-            handover.leave();
+            handover.save();
         }
         self.shards.stop();
     }
@@ -172,8 +172,8 @@ struct Listening {
 }
 
 fn listen(config: &Config, mut passed: PassedSockets) -> Result<Listening, StartError> {
-    let main = Places { key: "server.listen", listen: &config.server.listen, unix_mode: config.server.unix_mode };
-    let admin = Places { key: "admin.listen", listen: &config.admin.listen, unix_mode: config.admin.unix_mode };
+    let main = ListenerSettings { key: "server.listen", listen: &config.server.listen, unix_mode: config.server.unix_mode };
+    let admin = ListenerSettings { key: "admin.listen", listen: &config.admin.listen, unix_mode: config.admin.unix_mode };
     let [main, admin] = bind_all([main, admin], &mut passed)?;
     for name in passed.left() {
         tracing::warn!(name, "a socket was passed on that nothing uses; \"systemd\" in server.listen listens on it");
@@ -207,7 +207,7 @@ impl Front {
         // Centrifugo's clients name this in `/emulation`, to address the gateway that has their session.
         let node: Arc<str> = format!("{:016x}", rand::rng().random::<u64>()).into();
         if let Some(cluster) = cluster {
-            cluster.serve_forwarded(&node, ear(shards, &accounts.bytes));
+            cluster.serve_forwarded(&node, forwarded_commands(shards, &accounts.bytes));
         }
         let api = Api::new(services, hub, shards, metrics, admission, &accounts, Directory::new(&node, shards, cluster));
         let upgrades = Upgrades::new(services, admission, &accounts.failures, hub);

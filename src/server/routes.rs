@@ -7,10 +7,10 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode, Version, header};
 
 use super::api::{Api, Surface};
-use super::entry::{Granted, Refused};
+use super::granted::Granted;
 use super::limits::Rejections;
 use super::request::{Fields, Head, Sender, client_address, host_name, is_own_host};
-use super::response::{Answer, Problem, empty, with_security_headers};
+use super::response::{Answer, Problem, Refused, empty, with_security_headers};
 use super::streaming::{self, EmulatedStreams, Kind, Streams, Transport, head_alone};
 use super::websocket::{self, Upgrades};
 use crate::config::{Config, Live};
@@ -54,7 +54,7 @@ pub enum Outcome {
 
 /// The session that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum SessionRequest {
     /// A WebSocket.
     WebSocket,
     /// A stream; for `HEAD`, only the stream's head.
@@ -85,8 +85,8 @@ impl Routes {
         let head = Head::from(&parts);
         let address = client_address(peer, head.fields, &config.server);
         let from = Sender::of(&head, &config);
-        let asked = match asked(&head, &from, entrance, &config) {
-            Ok(asked) => asked,
+        let requested = match session_request(&head, &from, entrance, &config) {
+            Ok(requested) => requested,
             Err(refused) => {
                 if from.is_foreign_page() {
                     self.rejections.tell_origin(from.origin().unwrap_or_default());
@@ -94,23 +94,23 @@ impl Routes {
                 return Outcome::Answer(with_security_headers(self.refusal(refused, address)));
             }
         };
-        match asked {
-            Some(Asked::WebSocket) => {
+        match requested {
+            Some(SessionRequest::WebSocket) => {
                 return match self.upgrades.grant(&head, address) {
                     Ok(granted) => self.expect(granted, empty(StatusCode::SWITCHING_PROTOCOLS)).await,
                     Err(refused) => Outcome::Answer(with_security_headers(self.refusal(refused, address))),
                 };
             }
-            Some(Asked::Stream(kind)) if *head.method == Method::HEAD => {
+            Some(SessionRequest::Stream(kind)) if *head.method == Method::HEAD => {
                 return self.finish(self.streams.check(kind, &head, address).map(|_| head_alone(kind)), kind, &head, &from, address);
             }
-            Some(Asked::Stream(kind)) => {
+            Some(SessionRequest::Stream(kind)) => {
                 return match self.streams.grant(kind, &head, &from, address) {
                     Ok(granted) => self.expect(granted, closing()).await,
                     Err(refused) => self.finish(Err(refused), kind, &head, &from, address),
                 };
             }
-            Some(Asked::Emulated(transport)) => {
+            Some(SessionRequest::Emulated(transport)) => {
                 let first = match head.method {
                     &Method::GET => EmulatedStreams::first_of_query(head.query),
                     _ => self.emulated.first_of_body(&parts.headers, body).await,
@@ -141,14 +141,14 @@ impl Routes {
         let config = self.live.load();
         let from = Sender::of(head, &config);
         let address = client_address(peer, head.fields, &config.server);
-        match asked(head, &from, entrance, &config).ok()?? {
-            Asked::WebSocket => self.upgrades.grant(head, address).ok(),
-            Asked::Stream(kind) => self.streams.grant(kind, head, &from, address).ok(),
-            Asked::Emulated(transport) if *head.method == Method::GET && !has_body(head.fields) => {
+        match session_request(head, &from, entrance, &config).ok()?? {
+            SessionRequest::WebSocket => self.upgrades.grant(head, address).ok(),
+            SessionRequest::Stream(kind) => self.streams.grant(kind, head, &from, address).ok(),
+            SessionRequest::Emulated(transport) if *head.method == Method::GET && !head.fields.has_body() => {
                 let first = EmulatedStreams::first_of_query(head.query).ok()?;
                 self.emulated.grant(transport, head, first, &from, address).ok()
             }
-            Asked::Emulated(_) => None,
+            SessionRequest::Emulated(_) => None,
         }
     }
 
@@ -194,7 +194,12 @@ fn closing() -> Answer {
 }
 
 /// The session that a request asks for, if any. The error refuses the request by its head.
-fn asked<'a>(head: &Head<'a, impl Fields<'a>>, from: &Sender<'_>, entrance: Entrance, config: &Config) -> Result<Option<Asked>, Refused> {
+fn session_request<'a>(
+    head: &Head<'a, impl Fields<'a>>,
+    from: &Sender<'_>,
+    entrance: Entrance,
+    config: &Config,
+) -> Result<Option<SessionRequest>, Refused> {
     if !has_one_host(head) {
         return Err(Refused(RejectReason::BadUpgrade, Problem::bad_request("a request has one Host, which is a host and perhaps a port")));
     }
@@ -203,24 +208,19 @@ fn asked<'a>(head: &Head<'a, impl Fields<'a>>, from: &Sender<'_>, entrance: Entr
         let problem = Problem::of_http(StatusCode::MISDIRECTED_REQUEST, "misdirected", detail);
         return Err(Refused(RejectReason::Origin, problem));
     }
-    let asked = match *head.method {
+    let requested = match *head.method {
         _ if entrance.surface == Surface::Admin => None,
-        Method::GET if websocket::is_asked(head.fields) => Some(Asked::WebSocket),
+        Method::GET if websocket::is_asked(head.fields) => Some(SessionRequest::WebSocket),
         _ => {
-            let kind = Kind::at(head.path).filter(|_| matches!(*head.method, Method::GET | Method::HEAD)).map(Asked::Stream);
+            let kind = Kind::at(head.path).filter(|_| matches!(*head.method, Method::GET | Method::HEAD)).map(SessionRequest::Stream);
             let transport = Transport::at(head.path).filter(|transport| config.centrifugo.enabled && transport.is_asked_by(head.method));
-            kind.or(transport.map(Asked::Emulated))
+            kind.or(transport.map(SessionRequest::Emulated))
         }
     };
-    if from.is_foreign_page() && (asked.is_some() || matches!(*head.method, Method::POST | Method::DELETE)) {
+    if from.is_foreign_page() && (requested.is_some() || matches!(*head.method, Method::POST | Method::DELETE)) {
         return Err(Refused(RejectReason::Origin, Problem::forbidden("this Origin is not allowed; server.origins lists those that are")));
     }
-    Ok(asked)
-}
-
-/// Whether a body follows a request's head.
-fn has_body<'a>(fields: impl Fields<'a>) -> bool {
-    fields.first(header::TRANSFER_ENCODING).is_some() || fields.all(header::CONTENT_LENGTH).any(|length| length != b"0")
+    Ok(requested)
 }
 
 /// Whether a request names exactly one host (RFC 9112 §3.2). With two hosts, or an ambiguous one, a proxy may have

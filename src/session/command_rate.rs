@@ -31,36 +31,33 @@ pub enum Verdict {
 impl CommandRate {
     /// A full bucket, for a session that begins at `now`.
     pub fn new(now: Moment) -> Self {
-        Self { bucket: TokenBucket::full(now), refused: 0 }
+        Self { bucket: TokenBucket::new(now), refused: 0 }
     }
 
     /// Takes a token for one command of a session with `identity`.
     pub fn take(&mut self, identity: Option<&Identity>, context: &mut SessionContext<'_>) -> Verdict {
-        let (now, Rate { per_second, burst }) = (context.now(), allowed(identity, context));
-        if self.refused > 0 && self.bucket.is_full(per_second, burst, now) {
+        let (now, rate) = (context.now(), allowed(identity, context));
+        if self.refused > 0 && self.bucket.is_full(rate, now) {
             self.refused = 0;
         }
-        if self.bucket.take(1, per_second, burst, now) {
+        if self.bucket.take(1, rate, now) {
             return Verdict::Allowed;
         }
         self.refused += 1;
         context.limit_hit(LimitKey::CommandsPerSecond);
-        let is_excess = self.refused >= burst.saturating_mul(REFUSED_BURSTS_MAX);
-        if is_excess { Verdict::Excess } else { Verdict::Refused { per_second } }
+        let is_excess = self.refused >= rate.burst.saturating_mul(REFUSED_BURSTS_MAX);
+        if is_excess { Verdict::Excess } else { Verdict::Refused { per_second: rate.per_second } }
     }
 
     /// Charges `units` of work beyond the one unit of each command. The bucket may go below zero; commands are refused until it has refilled.
     pub fn charge(&mut self, units: u32, identity: Option<&Identity>, context: &SessionContext<'_>) {
         if units > 0 {
-            let Rate { per_second, burst } = allowed(identity, context);
-            self.bucket.charge(units, per_second, burst, context.now());
+            self.bucket.charge(units, allowed(identity, context), context.now());
         }
     }
 }
 
 /// The rate of a session. An API key may have a rate of its own; the burst then grows or shrinks in proportion.
 fn allowed(identity: Option<&Identity>, context: &SessionContext<'_>) -> Rate {
-    let config = context.config();
-    let own = identity.and_then(|identity| identity.commands_per_second);
-    Rate { per_second: config.limits.commands_per_second, burst: config.limits.commands_burst }.with_own(own)
+    context.config().limits.command_rate().with_own(identity.and_then(|identity| identity.commands_per_second))
 }

@@ -15,7 +15,7 @@ pub struct FrameRate(TokenBucket);
 impl FrameRate {
     /// A full bucket, for a session that begins at `now`.
     pub fn new(now: Moment) -> Self {
-        Self(TokenBucket::full(now))
+        Self(TokenBucket::new(now))
     }
 
     /// Takes a token for each of `begun` frames of `principal`'s session. Closes the session if it exceeds its rate.
@@ -23,9 +23,8 @@ impl FrameRate {
         if begun == 0 {
             return;
         }
-        let config = context.config();
-        let Rate { per_second, burst } = allowed(principal.own_rate(), &config.limits);
-        if !self.0.take(begun, per_second, burst, context.now()) && context.is_open() {
+        let rate = allowed(principal.own_rate(), &context.config().limits);
+        if !self.0.take(begun, rate, context.now()) && context.is_open() {
             context.limit_hit(LimitKey::FramesPerSecond);
             context.close(CloseCode::RateLimited, "too many frames; see limits.frames_per_second", CloseReason::RateLimited);
         }
@@ -35,11 +34,11 @@ impl FrameRate {
 /// The rate of a session. A command is a frame, so the commands of an API key with its own rate come on top: they would
 /// exceed the rate of frames before that of the key.
 fn allowed(own: Option<u32>, limits: &Limits) -> Rate {
-    let frames = Rate { per_second: limits.frames_per_second, burst: limits.frames_burst };
+    let frames = limits.frame_rate();
     if own.is_none() {
         return frames;
     }
-    let commands = Rate { per_second: limits.commands_per_second, burst: limits.commands_burst }.with_own(own);
+    let commands = limits.command_rate().with_own(own);
     Rate { per_second: frames.per_second.saturating_add(commands.per_second), burst: frames.burst.saturating_add(commands.burst) }
 }
 

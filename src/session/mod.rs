@@ -50,7 +50,7 @@ pub fn open_websocket(opening: Opening, services: &Arc<Services>) -> Box<dyn Rea
         Purpose::Raw { topic, last, echo } => {
             Box::new(Session::new(websocket(limits.message_bytes), Raw::new(principal, topic, last, echo)))
         }
-        Purpose::Echo => Box::new(Session::new(websocket(limits.message_bytes), Echo::new(principal, limits, now))),
+        Purpose::Echo => Box::new(Session::new(websocket(limits.message_bytes), Echo::new(principal, now))),
         Purpose::Centrifugo { wire } => {
             Box::new(Session::new(websocket(limits.frame_bytes), Centrifugo::new(wire, principal, None, limits, now)))
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::command_rate::{CommandRate, Verdict};
 use super::opening::{IdentifyError, Services};
-use crate::auth::{AuthError, Connection, Grants, Identity, SubscriptionToken};
+use crate::auth::{AuthError, ConnectionClaims, Grants, Identity, SubscriptionToken};
 use crate::clock::Moment;
 use crate::codes::CloseCode;
 use crate::dialect::Event;
@@ -73,7 +73,7 @@ impl Principal {
     }
 
     /// The claims of its token for Centrifugo's protocol.
-    pub fn connection(&self) -> Option<&Connection> {
+    pub fn connection(&self) -> Option<&ConnectionClaims> {
         self.identity.as_ref()?.connection.as_deref()
     }
 

@@ -48,7 +48,7 @@ async fn run(arguments: ServeArguments, mut signals: server::Signals, supervisor
     let read = sources.clone();
     let config = tokio::select! {
         config = tokio::task::spawn_blocking(move || load(&read)) => config.context("the configuration could not be read")??,
-        _ = signals.end_ordered() => return Ok(()),
+        _ = signals.next_end() => return Ok(()),
     };
     let log = Log::start(filter, config.log.format)?;
     for warning in config.warnings() {

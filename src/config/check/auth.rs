@@ -3,31 +3,23 @@
 use std::collections::BTreeSet;
 
 use crate::config::auth::{ApiKey, Auth, GrantLists, KeyMaterial, TokenKey};
-use crate::config::tree::{Entry, Raw, Section, pem_file, text_file};
+use crate::config::tree::{Entry, Raw, Section, listed, pem_file, text_file};
 
 const SECRET_ALGORITHMS: [&str; 3] = ["HS256", "HS384", "HS512"];
 const PUBLIC_ALGORITHMS: [&str; 3] = ["RS256", "ES256", "EdDSA"];
 
 /// Reads `[auth]` and the text of its key files. The content of the files is checked when the keys are built.
-pub(super) fn auth(section: Section<'_>, raw: &Raw) -> Auth {
+pub(super) fn auth(section: &Section<'_>, raw: &Raw) -> Auth {
     let default = Auth::default();
-    let auth = Auth {
-        anonymous: Some(granted(section.section("anonymous"))).filter(|grants| *grants != GrantLists::default()),
-        authenticated: granted(section.section("authenticated")),
+    Auth {
+        anonymous: Some(section.table("anonymous", grants)).filter(|grants| *grants != GrantLists::default()),
+        authenticated: section.table("authenticated", grants),
         audience: section.entry("audience").map_or(default.audience, |entry| audience(&entry.open())),
-        issuer: issuer(&section),
+        issuer: issuer(section),
         require_exp: section.truth("require_exp", default.require_exp),
-        keys: section.sections("keys").into_iter().filter_map(|key| token_key(key, raw)).collect(),
-        api_keys: api_keys(section.sections("api_keys")),
-    };
-    section.finish();
-    auth
-}
-
-fn granted(section: Section<'_>) -> GrantLists {
-    let grants = grants(&section);
-    section.finish();
-    grants
+        keys: section.tables("keys", |key| token_key(key, raw)).into_iter().flatten().collect(),
+        api_keys: api_keys(section),
+    }
 }
 
 fn grants(section: &Section<'_>) -> GrantLists {
@@ -56,7 +48,7 @@ fn issuer(section: &Section<'_>) -> Option<String> {
     (!issuer.is_empty()).then(|| issuer.to_owned())
 }
 
-fn token_key(section: Section<'_>, raw: &Raw) -> Option<TokenKey> {
+fn token_key(section: &Section<'_>, raw: &Raw) -> Option<TokenKey> {
     let is_given = |entry: &Entry<'_>| entry.text_or_none() != Some("");
     let secret = section.secret("secret").filter(is_given);
     let (public_key, jwks) = (section.path("public_key").filter(is_given), section.path("jwks").filter(is_given));
@@ -76,8 +68,7 @@ fn token_key(section: Section<'_>, raw: &Raw) -> Option<TokenKey> {
         }
     };
     let audience = section.entry("audience").map(|entry| audience(&entry.open()));
-    let issuer = issuer(&section);
-    section.finish();
+    let issuer = issuer(section);
     Some(TokenKey { material: key?, audience, issuer })
 }
 
@@ -110,21 +101,16 @@ fn jwks_of(file: &Entry<'_>, raw: &Raw) -> Option<KeyMaterial> {
     Some(KeyMaterial::Jwks { json })
 }
 
-fn one_of(entry: &Entry<'_>, known: &[&str; 3], beside: &str) -> Option<String> {
-    let [first, second, third] = known;
-    let fitting = |text: &str| {
-        let is_known = known.contains(&text);
-        is_known
-            .then(|| text.to_owned())
-            .ok_or_else(|| format!("does not go with {beside}; write \"{first}\", \"{second}\" or \"{third}\""))
-    };
-    entry.parsed(fitting)
+fn one_of(entry: &Entry<'_>, known: &[&str], beside: &str) -> Option<String> {
+    entry.parsed(|text| match known.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("does not go with {beside}; write {}", listed(known.iter().copied()))),
+    })
 }
 
-fn api_keys(sections: Vec<Section<'_>>) -> Vec<ApiKey> {
+fn api_keys(auth: &Section<'_>) -> Vec<ApiKey> {
     let (mut names, mut credentials) = (BTreeSet::new(), BTreeSet::new());
-    let mut keys = Vec::new();
-    for section in sections {
+    auth.tables("api_keys", |section| {
         let name =
             section.required("name", section.entry("name").map(Entry::open), "write what the log and presence call it, as in \"feed\"");
         if let Some((text, entry)) = &name
@@ -140,15 +126,12 @@ fn api_keys(sections: Vec<Section<'_>>) -> Vec<ApiKey> {
                 entry.refuse("is an earlier entry's key too; write another, or put the two entries together");
             }
         }
-        let read = ApiKey {
+        ApiKey {
             name: name.map(|(text, _)| text.to_owned()).unwrap_or_default(),
             key: key.map(|(text, _)| text.to_owned()).unwrap_or_default(),
-            grants: grants(&section),
+            grants: grants(section),
             admin: section.truth("admin", false),
             commands_per_second: section.entry("commands_per_second").and_then(|entry| entry.open().whole(1..=1_000_000_000)),
-        };
-        section.finish();
-        keys.push(read);
-    }
-    keys
+        }
+    })
 }

@@ -16,18 +16,18 @@ const STREAMS_MAX: usize = 64;
 const RETAIN: u64 = 1_000;
 
 /// Reads `[cluster]`; `None` if it names no server.
-pub(super) fn cluster(section: Section<'_>, rules: &Rules, raw: &Raw) -> Option<Cluster> {
+pub(super) fn cluster(section: &Section<'_>, rules: &Rules, raw: &Raw) -> Option<Cluster> {
     let urls = section.list("urls", |entry| entry.parsed(url));
-    let login = login(&section, raw);
-    let tls = tls(section.section("tls"), raw);
-    let name = section.entry("name").and_then(|entry| entry.parsed(gateway_name)).unwrap_or_default();
+    let login = login(section, raw);
+    let tls = section.table("tls", |section| tls(section, raw));
+    let name = section.parsed("name", String::new(), gateway_name);
     let (publish_inflight, wait) = (section.whole("publish_inflight", 4_096, 1..=1_000_000), ("100ms", "1h"));
     let publish_timeout = section.duration("publish_timeout", Duration::from_secs(5), wait);
     let grace = section.duration("grace", Duration::from_secs(30), ("0s", "1d"));
     let presence_timeout = section.duration("presence_timeout", Duration::from_secs(5), ("2s", "1h"));
     let members_bytes = section.whole("members_bytes", 256 << 20, 1 << 20..=1 << 40);
     let mut streams: Vec<Stream> = Vec::new();
-    for stream in section.sections("streams").into_iter().filter_map(|section| stream(section, rules)) {
+    for stream in section.tables("streams", |section| stream(section, rules)).into_iter().flatten() {
         if let Some(other) = streams.iter().find(|other| Scope::from(other.pattern.clone()).overlaps(&stream.pattern)) {
             let (one, two) = (&other.pattern, &stream.pattern);
             section
@@ -44,7 +44,6 @@ pub(super) fn cluster(section: Section<'_>, rules: &Rules, raw: &Raw) -> Option<
     if urls.is_empty() && !streams.is_empty() {
         section.tell("urls is missing; write the servers that have the streams, as in [\"nats://10.0.0.1:4222\"]");
     }
-    section.finish();
     let settings = Cluster { urls, login, tls, name, publish_inflight, publish_timeout, grace, presence_timeout, members_bytes, streams };
     (!settings.urls.is_empty()).then_some(settings)
 }
@@ -84,13 +83,12 @@ fn login(section: &Section<'_>, raw: &Raw) -> ClusterLogin {
     }
 }
 
-fn tls(section: Section<'_>, raw: &Raw) -> ClusterTls {
+fn tls(section: &Section<'_>, raw: &Raw) -> ClusterTls {
     let file = |key| section.path(key).and_then(|entry| readable(&entry, raw));
     let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
     if cert.is_some() != key.is_some() {
         section.tell("cert and key belong together; write both for a gateway that shows a certificate, or none");
     }
-    section.finish();
     ClusterTls { ca, identity: cert.zip(key) }
 }
 
@@ -103,7 +101,7 @@ fn readable(entry: &Entry<'_>, raw: &Raw) -> Option<PathBuf> {
     Some(file)
 }
 
-fn stream(section: Section<'_>, rules: &Rules) -> Option<Stream> {
+fn stream(section: &Section<'_>, rules: &Rules) -> Option<Stream> {
     let name = |text: &str| is_token(text, 1..=64).then(|| text.to_owned()).ok_or("is not a stream's name; write letters, digits, - and _");
     let name = section
         .required("name", section.entry("name"), "write the stream's name at the servers, as in \"QUOTES\"")
@@ -124,15 +122,9 @@ fn stream(section: Section<'_>, rules: &Rules) -> Option<Stream> {
     if retain <= history {
         section.tell(format_args!("retain = {retain} is not more than the history of its rules; write {} or more", history + 1));
     }
-    let storage = |text: &str| match text {
-        "file" => Ok(StreamStorage::File),
-        "memory" => Ok(StreamStorage::Memory),
-        _ => Err("is not known; write \"file\" or \"memory\""),
-    };
     let replicas = section.whole("replicas", 3, 1..=5);
-    let storage = section.entry("storage").and_then(|entry| entry.parsed(storage)).unwrap_or(StreamStorage::File);
-    let max_bytes = section.entry("max_bytes").and_then(|entry| entry.parsed(bytes)).unwrap_or(0);
-    section.finish();
+    let storage = section.choice("storage", StreamStorage::File, &[("file", StreamStorage::File), ("memory", StreamStorage::Memory)]);
+    let max_bytes = section.parsed("max_bytes", 0, bytes);
     let (pattern, max_age) = pattern?;
     Some(Stream { name: name?, pattern, replicas, storage, retain, max_bytes, max_age })
 }

@@ -8,16 +8,14 @@ use crate::config::tree::{Entry, Raw, Section, refuse_unread};
 use crate::topic_name::TopicName;
 
 /// Reads `[feed]`.
-pub(super) fn feed(section: Section<'_>, raw: &Raw) -> Feed {
-    let feed = Feed {
-        simulator: simulator(section.section("simulator")),
-        replay: section.sections("replay").into_iter().filter_map(|replayed| replay(replayed, raw)).collect(),
-    };
-    section.finish();
-    feed
+pub(super) fn feed(section: &Section<'_>, raw: &Raw) -> Feed {
+    Feed {
+        simulator: section.table("simulator", simulator),
+        replay: section.tables("replay", |replayed| replay(replayed, raw)).into_iter().flatten().collect(),
+    }
 }
 
-fn simulator(section: Section<'_>) -> Option<Simulator> {
+fn simulator(section: &Section<'_>) -> Option<Simulator> {
     let default = Simulator::default();
     let mut seen = BTreeSet::new();
     let enabled = section.truth("enabled", false);
@@ -37,7 +35,6 @@ fn simulator(section: Section<'_>) -> Option<Simulator> {
         interval: section.duration("interval", default.interval, ("1us", "1d")),
         seed: section.whole("seed", default.seed, 0..=i64::MAX as u64),
     };
-    section.finish();
     enabled.then_some(simulator)
 }
 
@@ -50,7 +47,7 @@ fn symbol(text: &str) -> Result<String, String> {
     }
 }
 
-fn replay(section: Section<'_>, raw: &Raw) -> Option<Replay> {
+fn replay(section: &Section<'_>, raw: &Raw) -> Option<Replay> {
     let file = section
         .required("file", section.entry("file"), "write the recording's path, as in \"ticks.csv\"")
         .and_then(|(_, entry)| recording(&entry, raw));
@@ -65,7 +62,6 @@ fn replay(section: Section<'_>, raw: &Raw) -> Option<Replay> {
     };
     let speed = section.entry("speed").map_or(Some(1.0), |entry| entry.number());
     let repeat = section.truth("repeat", false);
-    section.finish();
     Some(Replay { file: file?, topic: topic?, time: time?, speed: speed?, repeat })
 }
 

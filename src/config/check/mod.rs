@@ -5,7 +5,6 @@ mod auth;
 mod cluster;
 mod earlier_rules;
 mod feed;
-mod memory;
 mod warnings;
 
 use std::collections::BTreeMap;
@@ -80,32 +79,35 @@ pub fn keys() -> Vec<String> {
 
 fn config(raw: &Raw, report: &Report) -> Config {
     let root = Section::root(&raw.root, report);
-    let mut config = Config {
-        server: server(root.section("server"), raw, report),
-        admin: admin(root.section("admin"), raw, report),
-        auth: sound(report, || auth(root.section("auth").with_secrets(), raw)),
-        limits: limits(root.section("limits")),
-        deflate: deflate(root.section("deflate")),
-        log: log(root.section("log")),
-        page: page(root.section("page")),
-        centrifugo: centrifugo(root.section("centrifugo")),
-        rules: rules(&root),
-        echo: echo(root.section("echo")),
-        endpoints: endpoints(root.section("endpoints")),
-        feed: sound(report, || feed(root.section("feed"), raw)),
-        store: store(root.section("store"), raw),
-        cluster: None,
-        secret_files: Vec::new(),
-    };
-    config.cluster = sound(report, || cluster(root.section("cluster"), &config.rules, raw));
-    root.finish();
-    let written = report.origins_of_secrets();
-    config.secret_files = written.iter().filter_map(|origin| raw.file_of(origin)).map(Path::to_owned).collect();
-    config.secret_files.extend(config.server.tls.iter().chain(&config.admin.tls).map(|tls| tls.key.clone()));
+    let config = root.read(|root| sections(root, raw, report));
     let is_fixed = |place: &&ListenAddress| !matches!(place, ListenAddress::Network(address) if address.port() == 0);
     for shared in config.admin.listen.iter().filter(is_fixed).filter(|place| config.server.listen.contains(place)) {
         report.tell(format!("admin.listen = \"{shared}\" is server.listen too; write another place, or \"\" to share the listener"));
     }
+    config
+}
+
+fn sections(root: &Section<'_>, raw: &Raw, report: &Report) -> Config {
+    let mut config = Config {
+        server: root.table("server", |section| server(section, raw, report)),
+        admin: root.table("admin", |section| admin(section, raw, report)),
+        auth: sound(report, || root.section("auth").with_secrets().read(|section| auth(section, raw))),
+        limits: root.table("limits", Limits::read),
+        deflate: root.table("deflate", deflate),
+        log: root.table("log", log),
+        page: root.table("page", |section| Page { enabled: section.truth("enabled", Page::default().enabled) }),
+        centrifugo: root.table("centrifugo", centrifugo),
+        rules: rules(root),
+        echo: root.table("echo", |section| Echo { enabled: section.truth("enabled", Echo::default().enabled) }),
+        endpoints: endpoints(&root.section("endpoints")),
+        feed: sound(report, || root.table("feed", |section| feed(section, raw))),
+        store: root.table("store", |section| store(section, raw)),
+        cluster: None,
+        secret_files: Vec::new(),
+    };
+    config.cluster = sound(report, || root.table("cluster", |section| cluster(section, &config.rules, raw)));
+    config.secret_files = report.origins_of_secrets().iter().filter_map(|origin| raw.file_of(origin)).map(Path::to_owned).collect();
+    config.secret_files.extend(config.server.tls.iter().chain(&config.admin.tls).map(|tls| tls.key.clone()));
     config
 }
 
@@ -116,35 +118,24 @@ fn sound<T: Default>(report: &Report, read: impl FnOnce() -> T) -> T {
     if report.told() == told { part } else { T::default() }
 }
 
-fn server(section: Section<'_>, raw: &Raw, report: &Report) -> Server {
+fn server(section: &Section<'_>, raw: &Raw, report: &Report) -> Server {
+    const CLIENT_ADDRESS_HEADERS: [(&str, ClientAddressHeader); 2] =
+        [("x-forwarded-for", ClientAddressHeader::XForwardedFor), ("forwarded", ClientAddressHeader::Forwarded)];
     let default = Server::default();
     let shards = section.whole("shards", 0, 0..=SHARDS_MAX);
     let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX as usize);
-    let server = Server {
+    Server {
         listen: section.entry("listen").map_or(default.listen, listen_addresses),
-        unix_mode: section.entry("unix_mode").and_then(|entry| entry.parsed(socket_mode)).unwrap_or(default.unix_mode),
+        unix_mode: section.parsed("unix_mode", default.unix_mode, socket_mode),
         shards: if shards == 0 { cores() } else { shards },
         drain: section.duration("drain", default.drain, ("0s", "1d")),
         origins: section.list("origins", |entry| entry.parsed(OriginPattern::parse)),
-        tls: sound(report, || tls(section.section("tls"), raw)),
+        tls: sound(report, || section.table("tls", |section| tls(section, raw))),
         coalesce: section.duration("coalesce", default.coalesce, ("0s", "1s")),
         trusted_proxies: section.list("trusted_proxies", |entry| entry.parsed(network)),
         proxy_protocol: section.truth("proxy_protocol", default.proxy_protocol),
-        client_address_header: section
-            .entry("client_address_header")
-            .and_then(|entry| entry.parsed(client_address_header))
-            .unwrap_or(default.client_address_header),
+        client_address_header: section.choice("client_address_header", default.client_address_header, &CLIENT_ADDRESS_HEADERS),
         hosts: section.list("hosts", |entry| entry.parsed(host)),
-    };
-    section.finish();
-    server
-}
-
-fn client_address_header(text: &str) -> Result<ClientAddressHeader, &'static str> {
-    match text {
-        "x-forwarded-for" => Ok(ClientAddressHeader::XForwardedFor),
-        "forwarded" => Ok(ClientAddressHeader::Forwarded),
-        _ => Err("is not known; write \"x-forwarded-for\" or \"forwarded\""),
     }
 }
 
@@ -156,7 +147,7 @@ fn host(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn tls(section: Section<'_>, raw: &Raw) -> Option<Tls> {
+fn tls(section: &Section<'_>, raw: &Raw) -> Option<Tls> {
     let file = |key| {
         let entry = section.path(key)?;
         match entry.text()? {
@@ -173,126 +164,44 @@ fn tls(section: Section<'_>, raw: &Raw) -> Option<Tls> {
     if let Some(missing) = missing {
         section.tell(format_args!("{missing} is missing; set both to PEM files, or none for a listener without TLS"));
     }
-    section.finish();
     Some(Tls { cert: files.0?, key: files.1? })
 }
 
-fn admin(section: Section<'_>, raw: &Raw, report: &Report) -> Admin {
+fn admin(section: &Section<'_>, raw: &Raw, report: &Report) -> Admin {
     let entry = section.entry("listen").filter(|entry| entry.text_or_none() != Some(""));
     let default = Admin::default();
-    let admin = Admin {
+    Admin {
         listen: entry.map_or(default.listen, listen_addresses),
-        unix_mode: section.entry("unix_mode").and_then(|entry| entry.parsed(socket_mode)).unwrap_or(default.unix_mode),
-        tls: sound(report, || tls(section.section("tls"), raw)),
-    };
-    section.finish();
-    admin
+        unix_mode: section.parsed("unix_mode", default.unix_mode, socket_mode),
+        tls: sound(report, || section.table("tls", |section| tls(section, raw))),
+    }
 }
 
-fn limits(section: Section<'_>) -> Limits {
-    const RATE: std::ops::RangeInclusive<u64> = 1..=1_000_000_000;
-    const BYTES_MAX: u64 = 1 << 40;
-    const WAIT: (&str, &str) = ("1ms", "1d");
-    let default = Limits::default();
-    let limits = Limits {
-        message_bytes: section.whole("message_bytes", default.message_bytes, 1..=64 << 20),
-        frame_bytes: section.whole("frame_bytes", default.frame_bytes, 1..=64 << 20),
-        unfinished_bytes_per_address: section.whole("unfinished_bytes_per_address", default.unfinished_bytes_per_address, 0..=BYTES_MAX),
-        sessions: section.whole("sessions", default.sessions, 1..=10_000_000),
-        sessions_per_address: section.whole("sessions_per_address", default.sessions_per_address, 1..=10_000_000),
-        subscriptions_per_session: section.whole("subscriptions_per_session", default.subscriptions_per_session, 1..=10_000_000),
-        outbox_bytes: section.whole("outbox_bytes", default.outbox_bytes, 256..=1 << 30),
-        inbox_bytes: section.whole("inbox_bytes", default.inbox_bytes, 1..=BYTES_MAX),
-        commands_per_second: section.whole("commands_per_second", default.commands_per_second, RATE),
-        commands_burst: section.whole("commands_burst", default.commands_burst, RATE),
-        handshake_timeout: section.duration("handshake_timeout", default.handshake_timeout, WAIT),
-        header_bytes: section.whole("header_bytes", default.header_bytes, 256..=1 << 20),
-        body_timeout: section.duration("body_timeout", default.body_timeout, WAIT),
-        keep_alive: section.duration("keep_alive", default.keep_alive, WAIT),
-        pending: section.whole("pending", default.pending, 1..=1_000_000),
-        pending_per_address: section.whole("pending_per_address", default.pending_per_address, 1..=1_000_000),
-        http_connections: section.whole("http_connections", default.http_connections, 1..=10_000_000),
-        http_connections_per_address: section.whole("http_connections_per_address", default.http_connections_per_address, 1..=10_000_000),
-        http_bytes: section.whole("http_bytes", default.http_bytes, 1..=BYTES_MAX),
-        reference_bytes: section.whole("reference_bytes", default.reference_bytes, 0..=BYTES_MAX),
-        failures_per_minute: section.whole("failures_per_minute", default.failures_per_minute, RATE),
-        frames_per_second: section.whole("frames_per_second", default.frames_per_second, RATE),
-        frames_burst: section.whole("frames_burst", default.frames_burst, RATE),
-        message_timeout: section.duration("message_timeout", default.message_timeout, WAIT),
-        write_timeout: section.duration("write_timeout", default.write_timeout, WAIT),
-        outbox_total_bytes: match section.whole("outbox_total_bytes", 0, 0..=BYTES_MAX) {
-            0 => memory::available().and_then(|bytes| usize::try_from(bytes / 4).ok()).unwrap_or(default.outbox_total_bytes),
-            bytes => bytes,
-        },
-        topics: section.whole("topics", default.topics, 1..=100_000_000),
-        topics_per_address: section.whole("topics_per_address", default.topics_per_address, 1..=100_000_000),
-        history_bytes: section.whole("history_bytes", default.history_bytes, 0..=BYTES_MAX),
-        subscriptions_total: section.whole("subscriptions_total", default.subscriptions_total, 1..=1_000_000_000),
-        idempotency_keys: section.whole("idempotency_keys", default.idempotency_keys, 1..=10_000_000),
-        pattern_shapes: section.whole("pattern_shapes", default.pattern_shapes, 1..=65_536),
-        pattern_shapes_per_address: section.whole("pattern_shapes_per_address", default.pattern_shapes_per_address, 1..=65_536),
-        ping_interval: section.duration("ping_interval", default.ping_interval, WAIT),
-        pong_timeout: section.duration("pong_timeout", default.pong_timeout, WAIT),
-        auth_timeout: section.duration("auth_timeout", default.auth_timeout, WAIT),
-    };
-    section.finish();
-    limits
-}
-
-fn deflate(section: Section<'_>) -> Deflate {
+fn deflate(section: &Section<'_>) -> Deflate {
     let default = Deflate::default();
-    let deflate = Deflate {
+    Deflate {
         enabled: section.truth("enabled", default.enabled),
         threshold: section.whole("threshold", default.threshold, 0..=1 << 30),
         level: section.whole("level", default.level, 1..=9),
         history: section.truth("history", default.history),
         references: section.whole("references", default.references, 1..=64),
         topics: section.whole("topics", default.topics, 1..=1_024),
-    };
-    section.finish();
-    deflate
+    }
 }
 
-fn store(section: Section<'_>, raw: &Raw) -> Store {
+fn store(section: &Section<'_>, raw: &Raw) -> Store {
     let default = Store::default();
     let dir = section.entry("dir").and_then(|entry| Some((entry.text().filter(|text| !text.is_empty())?, entry.origin())));
-    let store =
-        Store { dir: dir.map(|(text, origin)| raw.resolve(text, origin)), grace: section.duration("grace", default.grace, ("0s", "1d")) };
-    section.finish();
-    store
+    Store { dir: dir.map(|(text, origin)| raw.resolve(text, origin)), grace: section.duration("grace", default.grace, ("0s", "1d")) }
 }
 
-fn echo(section: Section<'_>) -> Echo {
-    let echo = Echo { enabled: section.truth("enabled", Echo::default().enabled) };
-    section.finish();
-    echo
+fn log(section: &Section<'_>) -> Log {
+    Log { format: section.choice("format", LogFormat::default(), &[("text", LogFormat::Text), ("json", LogFormat::Json)]) }
 }
 
-fn log(section: Section<'_>) -> Log {
-    let format = |text: &str| match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("is not known; write \"text\" or \"json\""),
-    };
-    let log = Log { format: section.entry("format").and_then(|entry| entry.parsed(format)).unwrap_or_default() };
-    section.finish();
-    log
-}
-
-fn page(section: Section<'_>) -> Page {
-    let page = Page { enabled: section.truth("enabled", Page::default().enabled) };
-    section.finish();
-    page
-}
-
-fn centrifugo(section: Section<'_>) -> Centrifugo {
+fn centrifugo(section: &Section<'_>) -> Centrifugo {
     let default = Centrifugo::default();
-    let centrifugo = Centrifugo {
-        enabled: section.truth("enabled", default.enabled),
-        personal: section.entry("personal").and_then(|entry| entry.parsed(personal)).unwrap_or(default.personal),
-    };
-    section.finish();
-    centrifugo
+    Centrifugo { enabled: section.truth("enabled", default.enabled), personal: section.parsed("personal", default.personal, personal) }
 }
 
 /// Reads a topic with `{user}` in it, or an empty text.
@@ -312,26 +221,27 @@ fn rules(root: &Section<'_>) -> Rules {
         root.tell(format_args!("topics has {} entries, the most is {RULES_MAX}; put patterns together", sections.len()));
         return Rules::new(Vec::new());
     }
-    Rules::new(sections.into_iter().map(rule).collect())
+    Rules::new(sections.into_iter().map(|section| section.read(rule)).collect())
 }
 
-fn rule(section: Section<'_>) -> Rule {
+fn rule(section: &Section<'_>) -> Rule {
+    const ON_SLOW: [(&str, OnSlow); 4] = [
+        ("replay", OnSlow::Replay),
+        ("conflate", OnSlow::Conflate),
+        ("drop_oldest", OnSlow::DropOldest),
+        ("disconnect", OnSlow::Disconnect),
+    ];
+    const DEFLATE: [(&str, TopicDeflate); 3] =
+        [("history", TopicDeflate::History), ("alone", TopicDeflate::Alone), ("off", TopicDeflate::Off)];
     let pattern = section.required("match", section.entry("match"), "write the pattern of the topics that it rules, as in \"chat.>\"");
     let default = Rule::plain(pattern.and_then(|(_, entry)| entry.scope()));
-    let on_slow = |text: &str| match text {
-        "conflate" => Ok(OnSlow::Conflate),
-        "drop_oldest" => Ok(OnSlow::DropOldest),
-        "disconnect" => Ok(OnSlow::Disconnect),
-        "replay" => Ok(OnSlow::Replay),
-        _ => Err("is not known; write \"replay\", \"conflate\", \"drop_oldest\" or \"disconnect\""),
-    };
     let history = section.whole("history", default.history, 0..=10_000_000);
     let entry = section.entry("on_slow");
-    let on_slow = entry.as_ref().and_then(|entry| entry.parsed(on_slow));
+    let on_slow = entry.as_ref().and_then(|entry| entry.choice(&ON_SLOW));
     if let (Some(entry), Some(OnSlow::Replay), 0) = (&entry, on_slow, history) {
         entry.refuse("reads on from a history, and the rule keeps none; set history too, as in history = 100");
     }
-    let rule = Rule {
+    Rule {
         history,
         history_ttl: section.duration("history_ttl", default.history_ttl, ("1us", "3650d")),
         last: section.whole("last", default.last, 0..=10_000_000),
@@ -339,14 +249,12 @@ fn rule(section: Section<'_>) -> Rule {
         max_age: section.entry("max_age").and_then(|entry| entry.duration(("1us", "3650d"))),
         presence: section.truth("presence", default.presence),
         sender: section.truth("sender", default.sender),
-        pushes_joins: section.entry("join_leave").and_then(|entry| entry.parsed(pushes_joins)).unwrap_or(default.pushes_joins),
+        pushes_joins: section.parsed("join_leave", default.pushes_joins, pushes_joins),
         publish_for_subscribers: section.truth("publish_for_subscribers", default.publish_for_subscribers),
         user_channels: section.truth("user_channels", default.user_channels),
-        deflate: section.entry("deflate").and_then(|entry| entry.parsed(topic_deflate)).unwrap_or(default.deflate),
+        deflate: section.choice("deflate", default.deflate, &DEFLATE),
         ..default
-    };
-    section.finish();
-    rule
+    }
 }
 
 fn pushes_joins(text: &str) -> Result<bool, &'static str> {
@@ -357,16 +265,7 @@ fn pushes_joins(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-fn topic_deflate(text: &str) -> Result<TopicDeflate, &'static str> {
-    match text {
-        "history" => Ok(TopicDeflate::History),
-        "alone" => Ok(TopicDeflate::Alone),
-        "off" => Ok(TopicDeflate::Off),
-        _ => Err("is not known; write \"history\", \"alone\" or \"off\""),
-    }
-}
-
-fn endpoints(section: Section<'_>) -> BTreeMap<String, TopicName> {
+fn endpoints(section: &Section<'_>) -> BTreeMap<String, TopicName> {
     let name = |text: &str| TopicName::parse(text).map_err(|error| format!("is not a topic: {error}"));
     let entries = section.free_entries().into_iter().filter_map(|(path, entry)| {
         let path = endpoint_path(path).map_err(|reason| entry.refuse(reason)).unwrap_or_default();

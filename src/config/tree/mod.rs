@@ -10,4 +10,4 @@ mod value;
 pub use files::{pem_file, refuse_unread, text_file};
 pub use raw::{DEFAULT_FILE, Problem, Raw, Sources, misspelt_variables};
 pub use report::Report;
-pub use section::{Entry, Section};
+pub use section::{Entry, Section, listed};

@@ -75,6 +75,23 @@ impl<'a> Section<'a> {
         Some(Entry { shown, ..entry })
     }
 
+    /// Reads the table `key` below this one with `read`, and reports each of its keys that `read` did not ask for.
+    pub fn table<T>(&self, key: &str, read: impl FnOnce(&Section<'a>) -> T) -> T {
+        self.section(key).read(read)
+    }
+
+    /// Reads the list of tables `key` below this one, each with `read`.
+    pub fn tables<T>(&self, key: &str, mut read: impl FnMut(&Section<'a>) -> T) -> Vec<T> {
+        self.sections(key).into_iter().map(|section| section.read(&mut read)).collect()
+    }
+
+    /// Reads this table with `read`, and reports each of its keys that `read` did not ask for.
+    pub fn read<T>(self, read: impl FnOnce(&Self) -> T) -> T {
+        let value = read(&self);
+        self.finish();
+        value
+    }
+
     /// A table below this one.
     pub fn section(&self, key: &str) -> Section<'a> {
         let table = self.entry(key).and_then(|entry| {
@@ -116,6 +133,16 @@ impl<'a> Section<'a> {
     /// Reads `true` or `false`.
     pub fn truth(&self, key: &str, default: bool) -> bool {
         self.entry(key).and_then(|entry| entry.open().truth()).unwrap_or(default)
+    }
+
+    /// Reads one of the `known` words.
+    pub fn choice<T: Copy>(&self, key: &str, default: T, known: &[(&str, T)]) -> T {
+        self.entry(key).and_then(|entry| entry.choice(known)).unwrap_or(default)
+    }
+
+    /// Reads a text with `parse`, as [`Entry::parsed`] does.
+    pub fn parsed<T, E: Display>(&self, key: &str, default: T, parse: impl FnOnce(&str) -> Result<T, E>) -> T {
+        self.entry(key).and_then(|entry| entry.parsed(parse)).unwrap_or(default)
     }
 
     /// The text of `entry`, the value of `key`. If it is absent or empty, reports a problem with `right`.
@@ -222,6 +249,14 @@ impl<'a> Entry<'a> {
                 None
             }
         }
+    }
+
+    /// Reads one of the `known` words.
+    pub fn choice<T: Copy>(&self, known: &[(&str, T)]) -> Option<T> {
+        self.parsed(|text| {
+            let found = known.iter().find(|(word, _)| *word == text).map(|&(_, value)| value);
+            found.ok_or_else(|| format!("is not known; write {}", listed(known.iter().map(|(word, _)| *word))))
+        })
     }
 
     /// Reads the scope of a rule or a grant.
@@ -345,6 +380,13 @@ fn shown(value: &Value) -> String {
         Kind::List(items) if items.is_empty() => "[]".to_owned(),
         Kind::List(_) => "[…]".to_owned(),
     }
+}
+
+/// `words` in quotes, for a message: `"a", "b" or "c"`.
+pub fn listed<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    let mut words: Vec<String> = words.map(|word| format!("{word:?}")).collect();
+    let last = words.pop().unwrap_or_default();
+    if words.is_empty() { last } else { format!("{} or {last}", words.join(", ")) }
 }
 
 /// Joins a path and a key in TOML's syntax. A key that is not bare is quoted.

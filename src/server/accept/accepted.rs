@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::Config;
 use crate::metrics::RejectReason;
 use crate::server::connection::{Http, Progress, Tcp, TimedStream, Transport};
-use crate::server::entry::Granted;
+use crate::server::granted::Granted;
 use crate::server::limits::{PendingPlace, Rejections};
 use crate::server::request::{head_room, read_head};
 use crate::shard::{Admitted, HandshakeHandler};
@@ -48,24 +48,24 @@ impl Accepted {
         self.rejections.count(rejected.0, self.peer.ip(), &rejected.1);
     }
 
-    async fn serve(self: Box<Self>, transport: Transport, said: Bytes) {
+    async fn serve(self: Box<Self>, transport: Transport, received: Bytes) {
         let Self { http, peer, until, pending, config, .. } = *self;
         let progress = Progress::new(until, Box::new(pending));
-        let stream = TimedStream::new(transport, said, Arc::clone(&progress), config.limits.write_timeout);
+        let stream = TimedStream::new(transport, received, Arc::clone(&progress), config.limits.write_timeout);
         http.serve(stream, peer, &progress, &config.limits).await;
     }
 }
 
 impl HandshakeHandler for Accepted {
-    fn admit(&mut self, said: &[u8]) -> Option<Admitted> {
+    fn admit(&mut self, received: &[u8]) -> Option<Admitted> {
         let mut room = head_room();
-        let (request, used) = read_head(said, &mut room).filter(|&(_, used)| used <= self.config.limits.header_bytes)?;
+        let (request, used) = read_head(received, &mut room).filter(|&(_, used)| used <= self.config.limits.header_bytes)?;
         let Granted { head, session } = self.http.grant(&request, self.peer)?;
         Some(Admitted { session, head, used })
     }
 
-    fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]) {
-        let (front, said) = (self.front.clone(), Bytes::copy_from_slice(said));
-        front.spawn(self.serve(Transport::Plain(Tcp::Unregistered(stream)), said));
+    fn hand_on(self: Box<Self>, stream: TcpStream, received: &[u8]) {
+        let (front, received) = (self.front.clone(), Bytes::copy_from_slice(received));
+        front.spawn(self.serve(Transport::Plain(Tcp::Unregistered(stream)), received));
     }
 }

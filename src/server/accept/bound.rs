@@ -32,7 +32,7 @@ pub struct Bound {
 }
 
 /// The addresses of one listener of the configuration.
-pub struct Places<'a> {
+pub struct ListenerSettings<'a> {
     /// The key that has them: `server.listen` or `admin.listen`.
     pub key: &'static str,
     /// The addresses.
@@ -43,16 +43,16 @@ pub struct Places<'a> {
 
 /// Listens at all addresses of all listeners. The error names the address that can't be bound. Entries that name passed
 /// sockets get theirs before the entry `systemd` takes the rest.
-pub fn bind_all<const N: usize>(listeners: [Places<'_>; N], passed: &mut PassedSockets) -> Result<[Vec<Bound>; N], StartError> {
+pub fn bind_all<const N: usize>(listeners: [ListenerSettings<'_>; N], passed: &mut PassedSockets) -> Result<[Vec<Bound>; N], StartError> {
     let mut bound = listeners.each_ref().map(|_| Vec::new());
     for is_named in [true, false] {
-        for (places, bound) in listeners.iter().zip(&mut bound) {
+        for (listener, bound) in listeners.iter().zip(&mut bound) {
             let is_next = |place: &&ListenAddress| is_named != matches!(place, ListenAddress::Passed(None));
-            for place in places.listen.iter().filter(is_next) {
-                let failed = |source| StartError::Listen { key: places.key, address: place.clone(), source };
-                let sockets = bind(place, places, passed).map_err(failed)?;
+            for place in listener.listen.iter().filter(is_next) {
+                let failed = |source| StartError::Listen { key: listener.key, address: place.clone(), source };
+                let sockets = bind(place, listener, passed).map_err(failed)?;
                 if sockets.is_empty() {
-                    return Err(StartError::NotPassed { key: places.key, address: place.clone() });
+                    return Err(StartError::NotPassed { key: listener.key, address: place.clone() });
                 }
                 bound.extend(sockets);
             }
@@ -61,11 +61,11 @@ pub fn bind_all<const N: usize>(listeners: [Places<'_>; N], passed: &mut PassedS
     Ok(bound)
 }
 
-fn bind(place: &ListenAddress, places: &Places<'_>, passed: &mut PassedSockets) -> io::Result<Vec<Bound>> {
+fn bind(place: &ListenAddress, listener: &ListenerSettings<'_>, passed: &mut PassedSockets) -> io::Result<Vec<Bound>> {
     match place {
-        ListenAddress::Network(address) => Ok(vec![network(*address, places.listen)?]),
+        ListenAddress::Network(address) => Ok(vec![network(*address, listener.listen)?]),
         ListenAddress::Unix(path) => {
-            let (socket, file) = socket_file::bind(path, places.unix_mode)?;
+            let (socket, file) = socket_file::bind(path, listener.unix_mode)?;
             socket.set_nonblocking(true)?;
             socket.listen(BACKLOG)?;
             Ok(vec![Bound { socket: socket.into(), address: place.clone(), file: Some(file) }])
@@ -139,8 +139,8 @@ mod tests {
     use super::*;
 
     fn bind_at(listen: &[ListenAddress]) -> Result<Vec<Bound>, StartError> {
-        let places = Places { key: "server.listen", listen, unix_mode: 0o600 };
-        bind_all([places], &mut PassedSockets::default()).map(|[bound]| bound)
+        let listener = ListenerSettings { key: "server.listen", listen, unix_mode: 0o600 };
+        bind_all([listener], &mut PassedSockets::default()).map(|[bound]| bound)
     }
 
     fn any_port(address: [u8; 4]) -> ListenAddress {

@@ -34,9 +34,9 @@ impl Listener {
         let mut reserve = ReserveDescriptor::new();
         loop {
             match self.next().await {
-                Ok((stream, peer)) => self.reception.welcome(stream, peer),
+                Ok((stream, peer)) => self.reception.accept(stream, peer),
                 Err(error) if is_exhausted(&error) => {
-                    self.reception.wake(); // connections that were accepted before do not wait for the refusal
+                    self.reception.wake_shards(); // connections that were accepted before do not wait for the refusal
                     self.reception.limit_hit(LimitKey::Fds);
                     if told.is_none_or(|at| at.elapsed() >= TOLD_AGAIN) {
                         told = Some(Instant::now());
@@ -57,7 +57,7 @@ impl Listener {
         poll_fn(|cx| {
             let accepted = accepting.as_mut().poll(cx);
             if accepted.is_pending() {
-                self.reception.wake();
+                self.reception.wake_shards();
             }
             accepted
         })
@@ -74,7 +74,7 @@ fn is_exhausted(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bound::{Places, UNSENT_BYTES, bind_all};
+    use super::super::bound::{ListenerSettings, UNSENT_BYTES, bind_all};
     use super::super::passed::PassedSockets;
     use super::*;
     use crate::config::ListenAddress;
@@ -84,7 +84,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     async fn accepted_sockets_inherit_the_options() {
         let listen = [ListenAddress::Network(([127, 0, 0, 1], 0).into())];
-        let places = Places { key: "server.listen", listen: &listen, unix_mode: 0 };
+        let places = ListenerSettings { key: "server.listen", listen: &listen, unix_mode: 0 };
         let [mut bound] = bind_all([places], &mut PassedSockets::default()).unwrap();
         let bound = bound.remove(0);
         let ListenAddress::Network(address) = bound.address else { panic!("{bound:?}") };

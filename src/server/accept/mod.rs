@@ -10,7 +10,7 @@ mod reception;
 mod reserve_descriptor;
 mod socket_file;
 
-pub use bound::{Bound, Places, bind_all};
+pub use bound::{Bound, ListenerSettings, bind_all};
 pub use descriptors::raise as raise_open_files;
 pub use listener::Listener;
 pub use passed::PassedSockets;

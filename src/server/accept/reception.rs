@@ -40,8 +40,8 @@ pub struct Reception {
 }
 
 impl Reception {
-    /// Hands an accepted connection to its shard or to HTTP. The shard sees the connection after [`Reception::wake`].
-    pub fn welcome(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+    /// Hands an accepted connection to its shard or to HTTP. The shard sees the connection after [`Reception::wake_shards`].
+    pub fn accept(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let config = self.live.load();
         if peer.ip() == UNIX_PEER
             && let Err(error) = set_socket_send_buffer_size(&stream, UNSENT_BYTES as usize)
@@ -58,7 +58,7 @@ impl Reception {
     }
 
     /// Wakes the shards that were given connections.
-    pub fn wake(&self) {
+    pub fn wake_shards(&self) {
         self.sessions.iter().for_each(|shards| shards.wake());
     }
 
@@ -103,13 +103,13 @@ impl Reception {
         let rejected = match timeout_at(until, read_client(stream)).await {
             Ok(Ok((stream, None))) => {
                 self.receive(stream, peer, until, pending, config);
-                return self.wake();
+                return self.wake_shards();
             }
             Ok(Ok((stream, Some(client)))) => {
                 let Some(own) = self.take_place(client, &config) else { return };
                 drop(pending);
                 self.receive(stream, client, until, own, config);
-                return self.wake();
+                return self.wake_shards();
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => (RejectReason::BadUpgrade, error.to_string()),
             Ok(Err(error)) => return tracing::trace!(%error, %peer, "connection ended"),

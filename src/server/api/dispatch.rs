@@ -11,11 +11,12 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 
 use super::batch::{BATCH_BYTES_MAX, ENVELOPE_BYTES_MAX};
-use super::centrifugo::{Asking, CentrifugoApi, Directory, LONG};
+use super::centrifugo::{Call, CentrifugoApi, Directory, LONG};
 use super::idempotency::KEY_BYTES_MAX;
 use super::metering::{Allowance, Metering};
-use super::place::{Place, Surface};
+
 use super::publishing::Publishing;
+use super::resource::{Resource, Surface};
 use super::sessions::SessionsApi;
 use super::topics::TopicsApi;
 use crate::auth::Auth;
@@ -99,9 +100,9 @@ impl Api {
     /// Answers a request that does not become a session. `address` is the client's, as limits count it.
     pub async fn respond(&self, head: &Parts, body: Incoming, address: IpAddr, surface: Surface) -> Result<Answer, Problem> {
         let config = self.live.load();
-        let place = Place::of(head.uri.path(), &config);
-        let methods = place.as_ref().map_or("", |place| place.methods(surface));
-        let (Some(place), false) = (place, methods.is_empty()) else {
+        let resource = Resource::at(head.uri.path(), &config);
+        let methods = resource.as_ref().map_or("", |resource| resource.methods(surface));
+        let (Some(resource), false) = (resource, methods.is_empty()) else {
             return Err(self.absent(&head.method, &head.uri));
         };
         if !methods.split(", ").any(|method| method == head.method.as_str()) {
@@ -109,60 +110,60 @@ impl Api {
         }
         let query = Query::new(head.uri.query());
         let request = HttpRequest { headers: &head.headers, query: &query, address, limits: &config.limits };
-        if let Place::Api(method) = place {
+        if let Resource::Api(method) = resource {
             return self.centrifugo_command(method, &request, body).await;
         }
-        if let Place::Emulation = place {
+        if let Resource::Emulation = resource {
             let account = &self.accounts.bytes;
             let read = read_body(&head.headers, body, config.limits.frame_bytes, config.limits.body_timeout, account).await;
-            let (body, held) = read.inspect_err(|error| self.count_body(error, LimitKey::FrameBytes))?;
-            return self.directory.hear(&body, wire_of_body(&head.headers), held).await;
+            let (body, reservation) = read.inspect_err(|error| self.count_body(error, LimitKey::FrameBytes))?;
+            return self.directory.deliver(&body, wire_of_body(&head.headers), reservation).await;
         }
         if head.method == Method::POST {
-            let published = self.publish(&place, &request, body).await;
+            let published = self.publish(&resource, &request, body).await;
             return published.inspect_err(|problem| problem.error().into_iter().for_each(|code| self.metrics.command_error(code)));
         }
-        let answer = match place {
-            Place::Asset(asset) => return Ok(asset.answer(&head.headers)),
-            Place::Healthz => return Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))),
-            Place::Readyz => return self.ready(),
-            Place::WebSocket | Place::Publish | Place::Api(_) | Place::Transport(_) | Place::Emulation => {
+        let answer = match resource {
+            Resource::Asset(asset) => return Ok(asset.answer(&head.headers)),
+            Resource::Healthz => return Ok(of_type("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))),
+            Resource::Readyz => return self.ready(),
+            Resource::WebSocket | Resource::Publish | Resource::Api(_) | Resource::Transport(_) | Resource::Emulation => {
                 self.accounts.rejections.count(RejectReason::BadUpgrade, address, "no upgrade was asked for");
                 return Ok(required());
             }
-            Place::Metrics => of_type("text/plain; version=0.0.4; charset=utf-8", Bytes::from(self.metrics.render())),
-            Place::History(_) | Place::Presence(_) => return self.look_up(&place, head, &query, address).await,
-            Place::Topics | Place::Topic(_) | Place::Sessions | Place::Session(_) | Place::Stream => {
-                self.look_up(&place, head, &query, address).await?
+            Resource::Metrics => of_type("text/plain; version=0.0.4; charset=utf-8", Bytes::from(self.metrics.render())),
+            Resource::History(_) | Resource::Presence(_) => return self.look_up(&resource, head, &query, address).await,
+            Resource::Topics | Resource::Topic(_) | Resource::Sessions | Resource::Session(_) | Resource::Stream => {
+                self.look_up(&resource, head, &query, address).await?
             }
         };
         held(answer, &self.accounts.bytes).await
     }
 
     /// Answers and charges a request about topics or sessions.
-    async fn look_up(&self, place: &Place<'_>, head: &Parts, query: &Query<'_>, address: IpAddr) -> Result<Answer, Problem> {
+    async fn look_up(&self, resource: &Resource<'_>, head: &Parts, query: &Query<'_>, address: IpAddr) -> Result<Answer, Problem> {
         let caller = self.caller(&head.headers, query, address)?;
         let allowance = self.metering.allowance(&caller, address);
         self.metering.take(&allowance)?;
         let has_body = head.method != Method::HEAD;
         let cost = |amount, step| self.metering.charge(&allowance, amount, step);
-        match *place {
-            Place::Topics => self.topics.list(&caller, query, cost).await,
-            Place::Topic(topic) => self.topics.one(&caller, &topic_name(topic)?),
-            Place::History(topic) => self.topics.history(&caller, &topic_name(topic)?, query, has_body, cost),
-            Place::Presence(topic) => self.topics.presence(&caller, &topic_name(topic)?, has_body, cost),
-            Place::Sessions => self.sessions.list(&caller, query).await,
-            Place::Session(id) => self.sessions.close(&caller, id).await,
-            Place::Asset(_)
-            | Place::Healthz
-            | Place::Readyz
-            | Place::Metrics
-            | Place::Publish
-            | Place::Api(_)
-            | Place::WebSocket
-            | Place::Transport(_)
-            | Place::Emulation
-            | Place::Stream => Err(Problem::not_found("there is nothing to look up on this path")),
+        match *resource {
+            Resource::Topics => self.topics.list(&caller, query, cost).await,
+            Resource::Topic(topic) => self.topics.one(&caller, &topic_name(topic)?),
+            Resource::History(topic) => self.topics.history(&caller, &topic_name(topic)?, query, has_body, cost),
+            Resource::Presence(topic) => self.topics.presence(&caller, &topic_name(topic)?, has_body, cost),
+            Resource::Sessions => self.sessions.list(&caller, query).await,
+            Resource::Session(id) => self.sessions.close(&caller, id).await,
+            Resource::Asset(_)
+            | Resource::Healthz
+            | Resource::Readyz
+            | Resource::Metrics
+            | Resource::Publish
+            | Resource::Api(_)
+            | Resource::WebSocket
+            | Resource::Transport(_)
+            | Resource::Emulation
+            | Resource::Stream => Err(Problem::not_found("there is nothing to look up on this path")),
         }
     }
 
@@ -190,9 +191,9 @@ impl Api {
         }
     }
 
-    async fn publish(&self, place: &Place<'_>, request: &HttpRequest<'_>, body: Incoming) -> Result<Answer, Problem> {
+    async fn publish(&self, resource: &Resource<'_>, request: &HttpRequest<'_>, body: Incoming) -> Result<Answer, Problem> {
         let &HttpRequest { headers, limits, .. } = request;
-        let ((caller, allowance, topic), body) = request.granted(self.may_publish(place, request), body)?;
+        let ((caller, allowance, topic), body) = request.granted(self.may_publish(resource, request), body)?;
         let account = &self.accounts.bytes;
         let published = match topic {
             Some(topic) => match read_body(headers, body, limits.message_bytes, limits.body_timeout, account).await {
@@ -210,13 +211,9 @@ impl Api {
         Ok(published.inspect_err(|error| self.count_body(error, LimitKey::MessageBytes))?)
     }
 
-    /// Counts a body that was refused; `longest` is the limit of its length.
+    /// Counts a refused body; `longest` is the limit of its length.
     fn count_body(&self, error: &BodyError, longest: LimitKey) {
-        match error {
-            BodyError::TooLong { .. } => self.accounts.rejections.limit_hit(longest),
-            BodyError::TooSlow => self.accounts.rejections.limit_hit(LimitKey::BodyTimeout),
-            BodyError::Broken | BodyError::NoRoom(_) => {}
-        }
+        error.limit(longest).into_iter().for_each(|limit| self.accounts.rejections.limit_hit(limit));
     }
 
     /// Executes a command of Centrifugo's HTTP API.
@@ -229,8 +226,8 @@ impl Api {
         let read = read_body(headers, body, bytes_max, limits.body_timeout, account).await;
         let (body, _held) = read.inspect_err(|error| self.count_body(error, LimitKey::MessageBytes))?;
         let by_status = headers.get("x-centrifugo-error-mode").is_some_and(|mode| mode == "transport");
-        let asking = Asking { caller: &caller, allowance: &allowance, metering: &self.metering, publishing: &self.publishing };
-        let answer = self.centrifugo.answer(method, &body, by_status, &asking).await;
+        let call = Call { caller: &caller, allowance: &allowance, metering: &self.metering, publishing: &self.publishing };
+        let answer = self.centrifugo.answer(method, &body, by_status, &call).await;
         held(answer.ok_or_else(|| Problem::bad_request("the body is no command: a JSON object is"))?, account).await
     }
 
@@ -247,7 +244,11 @@ impl Api {
     }
 
     /// Checks what can be checked before the body is read. A batch is checked and charged line by line.
-    fn may_publish<'a>(&self, place: &Place<'_>, request: &HttpRequest<'a>) -> Result<(Caller<'a>, Allowance, Option<TopicName>), Problem> {
+    fn may_publish<'a>(
+        &self,
+        resource: &Resource<'_>,
+        request: &HttpRequest<'a>,
+    ) -> Result<(Caller<'a>, Allowance, Option<TopicName>), Problem> {
         let &HttpRequest { headers, query, address, .. } = request;
         if self.admission.is_draining() {
             return Err(self.admission.draining_problem());
@@ -259,7 +260,7 @@ impl Api {
         }
         let caller = self.caller(headers, query, address)?;
         let allowance = self.metering.allowance(&caller, address);
-        let Place::Topic(topic) = place else {
+        let Resource::Topic(topic) = resource else {
             caller.require("publishing", |identity| identity.grants.may_publish_anywhere())?;
             self.metering.check(&allowance)?;
             return Ok((caller, allowance, None));

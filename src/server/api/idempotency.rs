@@ -29,7 +29,7 @@ pub struct Idempotency {
 
 #[derive(Default)]
 struct Known {
-    places: HashMap<Arc<Name>, Arc<OnceCell<Position>>>,
+    positions: HashMap<Arc<Name>, Arc<OnceCell<Position>>>,
     /// Keys in the order of their first use.
     order: VecDeque<(Moment, Arc<Name>)>,
 }
@@ -46,35 +46,36 @@ impl Idempotency {
     /// The result of `publish`, or the earlier result under this key. While a publish is under way, other requests with
     /// its key wait. If it fails, the next one publishes.
     pub async fn once<E>(&self, topic: &TopicName, key: &str, publish: impl Future<Output = Result<Position, E>>) -> Result<Position, E> {
-        let place = self.place(topic, key);
-        place.get_or_try_init(|| publish).await.copied()
+        let position = self.position(topic, key);
+        position.get_or_try_init(|| publish).await.copied()
     }
 
-    fn place(&self, topic: &TopicName, key: &str) -> Arc<OnceCell<Position>> {
+    /// The position of the message with this key, which is not known before it is published.
+    fn position(&self, topic: &TopicName, key: &str) -> Arc<OnceCell<Position>> {
         let (now, most) = (self.clock.moment(), self.live.load().limits.idempotency_keys);
         let name: Arc<Name> = Arc::new((topic.clone(), key.into()));
         let mut known = self.known.lock();
         while known.order.front().is_some_and(|&(at, _)| now.since(at) >= KNOWN_FOR) {
             known.forget_oldest();
         }
-        if let Some(place) = known.places.get(&name) {
-            return Arc::clone(place);
+        if let Some(position) = known.positions.get(&name) {
+            return Arc::clone(position);
         }
         while known.order.len() >= most {
             known.forget_oldest();
             self.metrics.limit_hit(LimitKey::IdempotencyKeys);
         }
-        let place = Arc::new(OnceCell::new());
-        known.places.insert(Arc::clone(&name), Arc::clone(&place));
+        let position = Arc::new(OnceCell::new());
+        known.positions.insert(Arc::clone(&name), Arc::clone(&position));
         known.order.push_back((now, name));
-        place
+        position
     }
 }
 
 impl Known {
     fn forget_oldest(&mut self) {
         if let Some((_, name)) = self.order.pop_front() {
-            self.places.remove(&name);
+            self.positions.remove(&name);
         }
     }
 }

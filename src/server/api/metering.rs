@@ -15,6 +15,13 @@ use crate::server::request::Caller;
 use crate::server::response::Problem;
 use crate::token_bucket::Rate;
 
+/// The topics that one work unit pays for beyond the first (PROTOCOL section 7).
+pub const TOPICS_PER_UNIT: usize = 1_000;
+/// The same for the bytes of a history.
+pub const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
+/// The same for members.
+pub const MEMBERS_PER_UNIT: usize = 1_000;
+
 /// Charges callers.
 pub struct Metering {
     rates: Arc<Rates>,
@@ -25,7 +32,7 @@ pub struct Metering {
 /// The bucket of one caller.
 #[derive(Debug)]
 pub struct Allowance {
-    key: Payer,
+    payer: Payer,
     rate: Rate,
 }
 
@@ -44,7 +51,7 @@ impl From<TooFast> for Problem {
 impl Allowance {
     /// The owner of the bucket.
     pub fn payer(&self) -> &Payer {
-        &self.key
+        &self.payer
     }
 }
 
@@ -57,25 +64,25 @@ impl Metering {
     /// The bucket of the caller's credential, or else of `address`.
     pub fn allowance(&self, caller: &Caller<'_>, address: IpAddr) -> Allowance {
         let identity = caller.identity().filter(|_| caller.credential().is_some());
-        let (key, rate) = bucket_of(identity, address, &self.live.load().limits);
-        Allowance { key, rate }
+        let (payer, rate) = bucket_of(identity, address, &self.live.load().limits);
+        Allowance { payer, rate }
     }
 
     /// Takes one unit, for a request or a line of a batch.
     pub fn take(&self, allowance: &Allowance) -> Result<(), TooFast> {
-        self.rates.take(&allowance.key, allowance.rate, 1).map_err(|wait| self.too_fast(wait))
+        self.rates.take(&allowance.payer, allowance.rate, 1).map_err(|wait| self.too_fast(wait))
     }
 
     /// Checks that the bucket has a unit, and takes none.
     pub fn check(&self, allowance: &Allowance) -> Result<(), TooFast> {
-        self.rates.check(&allowance.key, allowance.rate).map_err(|wait| self.too_fast(wait))
+        self.rates.check(&allowance.payer, allowance.rate).map_err(|wait| self.too_fast(wait))
     }
 
     /// Takes the units that a request costs beyond its first: one for each whole `step` of `amount`.
     pub fn charge(&self, allowance: &Allowance, amount: usize, step: usize) {
         let units = u32::try_from(amount / step.max(1)).unwrap_or(u32::MAX);
         if units > 0 {
-            self.rates.charge(&allowance.key, allowance.rate, units);
+            self.rates.charge(&allowance.payer, allowance.rate, units);
         }
     }
 

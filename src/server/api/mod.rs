@@ -6,11 +6,11 @@ mod dispatch;
 mod idempotency;
 mod metering;
 mod page;
-mod place;
 mod publishing;
+mod resource;
 mod sessions;
 mod topics;
 
-pub use centrifugo::{Directory, ear};
+pub use centrifugo::{Directory, forwarded_commands};
 pub use dispatch::Api;
-pub use place::Surface;
+pub use resource::Surface;

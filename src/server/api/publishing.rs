@@ -43,7 +43,7 @@ struct Published<'a> {
 }
 
 #[derive(serde::Serialize)]
-struct BatchPublished {
+struct BatchAnswer {
     published: usize,
     errors: Vec<LineError>,
     /// The number of errors beyond [`ERRORS_LISTED_MAX`].
@@ -55,9 +55,9 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-impl BatchPublished {
-    /// Refuses every line that has been received.
-    fn refuse_come(&mut self, lines: &mut BodyLines, number: &mut usize, too_fast: TooFast) -> usize {
+impl BatchAnswer {
+    /// Refuses every line that was received so far. Returns their number.
+    fn refuse_received(&mut self, lines: &mut BodyLines, number: &mut usize, too_fast: TooFast) -> usize {
         let mut refused = 0;
         lines.drop_whole(|is_blank| {
             *number += 1;
@@ -65,27 +65,24 @@ impl BatchPublished {
                 return;
             }
             refused += 1;
-            if self.errors.len() < ERRORS_LISTED_MAX {
-                self.errors.push(LineError { line: *number, code: ErrorCode::RateLimited, message: too_fast.to_string() });
-            } else {
-                self.errors_unlisted += 1;
-            }
+            self.list(LineError { line: *number, code: ErrorCode::RateLimited, message: too_fast.to_string() });
         });
         refused
     }
 
     /// Counts the outcome of a line.
-    fn take(&mut self, outcome: Result<(), LineError>, metrics: &Metrics) {
+    fn count(&mut self, outcome: Result<(), LineError>, metrics: &Metrics) {
         match outcome {
             Ok(()) => self.published += 1,
             Err(error) => {
                 metrics.command_error(error.code);
-                self.tell(error);
+                self.list(error);
             }
         }
     }
 
-    fn tell(&mut self, error: LineError) {
+    /// Adds an error to the list, if there is room.
+    fn list(&mut self, error: LineError) {
         if self.errors.len() < ERRORS_LISTED_MAX {
             self.errors.push(error);
         } else {
@@ -135,7 +132,7 @@ impl Publishing {
         allowance: &Allowance,
         lines: &mut BodyLines,
     ) -> Result<Answer, BodyError> {
-        let mut told = BatchPublished { published: 0, errors: Vec::new(), errors_unlisted: 0 };
+        let mut answer = BatchAnswer { published: 0, errors: Vec::new(), errors_unlisted: 0 };
         let mut awaited: VecDeque<(usize, Receipt)> = VecDeque::new();
         let mut number = 0;
         while let Some(line) = lines.next().await? {
@@ -147,8 +144,8 @@ impl Publishing {
             let outcome = match line {
                 Line::Whole(text) if text.trim_ascii().is_empty() => continue,
                 _ if let Err(too_fast) = metering.take(allowance) => {
-                    told.tell(refused(ErrorCode::RateLimited, too_fast.to_string()));
-                    let others = told.refuse_come(lines, &mut number, too_fast);
+                    answer.list(refused(ErrorCode::RateLimited, too_fast.to_string()));
+                    let others = answer.refuse_received(lines, &mut number, too_fast);
                     self.metrics.command_errors(ErrorCode::RateLimited, 1 + others);
                     tokio::task::yield_now().await;
                     continue;
@@ -164,20 +161,20 @@ impl Publishing {
             };
             match outcome {
                 Ok(Submitted::Awaited(receipt)) => awaited.push_back((number, receipt)),
-                Ok(Submitted::Published(_)) => told.take(Ok(()), &self.metrics),
-                Err(error) => told.take(Err(error), &self.metrics),
+                Ok(Submitted::Published(_)) => answer.count(Ok(()), &self.metrics),
+                Err(error) => answer.count(Err(error), &self.metrics),
             }
             if awaited.len() >= LINES_AWAITED_MAX
                 && let Some(first) = awaited.pop_front()
             {
-                told.take(answered(first).await, &self.metrics);
+                answer.count(answered(first).await, &self.metrics);
             }
         }
         for line in awaited {
-            told.take(answered(line).await, &self.metrics);
+            answer.count(answered(line).await, &self.metrics);
         }
-        told.errors.sort_by_key(|error| error.line);
-        Ok(json_of(&told))
+        answer.errors.sort_by_key(|error| error.line);
+        Ok(json_of(&answer))
     }
 
     async fn line(&self, caller: &Caller<'_>, payer: &Payer, number: usize, entry: batch::Entry<'_>) -> Result<Submitted, LineError> {
@@ -202,8 +199,8 @@ impl Publishing {
 
 /// The outcome of a line that waits for an engine.
 async fn answered((line, receipt): (usize, Receipt)) -> Result<(), LineError> {
-    let answer = receipt.answer().await;
-    answer.map(|_| ()).map_err(|error| LineError { line, code: error.code(), message: error.to_string() })
+    let position = receipt.answer().await;
+    position.map(|_| ()).map_err(|error| LineError { line, code: error.code(), message: error.to_string() })
 }
 
 /// The kind of a body: JSON is delivered unchanged, other text as a string, other bytes as Base64.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 
+use super::metering::{HISTORY_BYTES_PER_UNIT, MEMBERS_PER_UNIT, TOPICS_PER_UNIT};
 use crate::dialect::json_write;
 use crate::hub::{Disabled, Hub, TopicInfo};
 use crate::position::Offset;
@@ -18,12 +19,7 @@ const TOPICS_LISTED_MAX: usize = 1_000;
 /// The default number of messages of a history in one answer.
 const HISTORY_LISTED: usize = 100;
 /// The largest number of messages of a history in one answer.
-const HISTORY_LISTED_MAX: usize = 1_000;
-
-/// The topics that one work unit pays for beyond the first (PROTOCOL section 7).
-const TOPICS_PER_UNIT: usize = 1_000;
-const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
-const MEMBERS_PER_UNIT: usize = 1_000;
+pub const HISTORY_LISTED_MAX: usize = 1_000;
 
 /// The assumed size of a message beside its data, and of an answer beside its messages, in bytes.
 const ENVELOPE_BYTES: usize = 128;
@@ -102,7 +98,7 @@ impl TopicsApi {
         let bad = |error: QueryError| Problem::bad_request(error.to_string());
         let since = query.number("since").map_err(bad)?.map(Offset);
         let limit = query.number("limit").map_err(bad)?.unwrap_or(HISTORY_LISTED).min(HISTORY_LISTED_MAX);
-        let page = self.hub.history(topic, since, if has_body { limit } else { 0 }).map_err(off)?;
+        let page = self.hub.history(topic, since, if has_body { limit } else { 0 }).map_err(disabled)?;
         if !has_body {
             return Ok(json(Vec::new()));
         }
@@ -121,7 +117,7 @@ impl TopicsApi {
         charge: impl FnOnce(usize, usize),
     ) -> Result<Answer, Problem> {
         may_read(caller, topic)?;
-        let members = self.hub.presence(topic).map_err(off)?;
+        let members = self.hub.presence(topic).map_err(disabled)?;
         charge(members.len(), MEMBERS_PER_UNIT);
         if !has_body {
             return Ok(json(Vec::new()));
@@ -164,6 +160,6 @@ fn may_read(caller: &Caller<'_>, topic: &TopicName) -> Result<(), Problem> {
     caller.require(&format!("reading {topic}"), |identity| identity.admin || identity.grants.may_subscribe(&pattern))
 }
 
-fn off(off: Disabled) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, off.code(), off.to_string())
+fn disabled(error: Disabled) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, error.code(), error.to_string())
 }

@@ -17,7 +17,7 @@ pub struct Framing {
     line: Vec<u8>,
     /// Whether the current line has a byte beside its line end.
     has_text: bool,
-    request_line_came: bool,
+    has_request_line: bool,
     ended: bool,
     has_length: bool,
     has_coding: bool,
@@ -30,7 +30,7 @@ pub struct Framing {
 
 impl Framing {
     /// Reads bytes from the socket.
-    pub fn came(&mut self, bytes: &[u8]) {
+    pub fn receive(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
             if self.ended || self.is_lost {
@@ -80,9 +80,9 @@ impl Framing {
     fn line_ended(&mut self) {
         let line = &self.line;
         // Empty lines before the request line are ignored (RFC 9112 §2.2).
-        match (self.has_text, self.request_line_came) {
-            (false, came) => self.ended = came,
-            (true, false) => self.request_line_came = true,
+        match (self.has_text, self.has_request_line) {
+            (false, has_request_line) => self.ended = has_request_line,
+            (true, false) => self.has_request_line = true,
             (true, true) if line.starts_with(b"transfer-encoding:") => self.has_coding = true,
             (true, true) => {
                 if let Some(length) = line.strip_prefix(b"content-length:") {
@@ -110,7 +110,7 @@ mod tests {
     const CHUNKED: &str = "POST / HTTP/1.1\nTransfer-Encoding: chunked\n\n0\r\n\r\n";
 
     fn seen(framing: &mut Framing, text: &str, step: usize) -> bool {
-        text.as_bytes().chunks(step).for_each(|bytes| framing.came(bytes));
+        text.as_bytes().chunks(step).for_each(|bytes| framing.receive(bytes));
         framing.is_ambiguous(text.to_ascii_lowercase().contains("\ntransfer-encoding"))
     }
 
@@ -145,7 +145,7 @@ mod tests {
             (CHUNKED, false),
         ] {
             let mut framing = Framing::default();
-            framing.came(text.as_bytes());
+            framing.receive(text.as_bytes());
             assert_eq!(framing.is_head_alone(), alone, "{text}");
         }
     }

@@ -19,7 +19,7 @@ use super::timed_stream::TimedStream;
 use crate::client_address::counting_unit;
 use crate::config::{Limits, Live};
 use crate::metrics::{LimitKey, RejectReason};
-use crate::server::entry::Granted;
+use crate::server::granted::Granted;
 use crate::server::limits::{Accounts, HttpConnections, Rejections};
 use crate::server::request::{FIELDS_MAX, Fields, Head, is_trusted_proxy};
 use crate::server::response::{Answer, Problem};
@@ -151,7 +151,7 @@ async fn converse<F: Future<Output = (Outcome, Duration)> + Send>(
 ) -> hyper::Result<Option<Switched>> {
     let expecting = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
-        progress.head_came();
+        progress.head_received();
         let (answering, expecting) = (answer(request), &expecting);
         async move {
             let answer = match answering.await {

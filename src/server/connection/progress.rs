@@ -59,7 +59,7 @@ pub struct Progress(Mutex<State>);
 
 struct State {
     phase: Phase,
-    bytes_came: bool,
+    bytes_received: bool,
     ended: Option<Ended>,
     framing: Framing,
     /// The reader's waker, while a request is answered. hyper does not read again when the answer is written; without
@@ -73,7 +73,7 @@ struct State {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("phase", &self.phase).field("bytes_came", &self.bytes_came).finish_non_exhaustive()
+        f.debug_struct("State").field("phase", &self.phase).field("bytes_received", &self.bytes_received).finish_non_exhaustive()
     }
 }
 
@@ -81,13 +81,20 @@ impl Progress {
     /// A connection whose first head is due `until` then. `pending` is dropped once the head is whole.
     pub fn new(until: Instant, pending: Box<dyn Send>) -> Arc<Self> {
         let phase = Phase::FirstHead { until };
-        let state =
-            State { phase, bytes_came: false, ended: None, framing: Framing::default(), reader: None, pending: Some(pending), place: None };
+        let state = State {
+            phase,
+            bytes_received: false,
+            ended: None,
+            framing: Framing::default(),
+            reader: None,
+            pending: Some(pending),
+            place: None,
+        };
         Arc::new(Self(Mutex::new(state)))
     }
 
     /// Notes that a whole head was read.
-    pub fn head_came(&self) {
+    pub fn head_received(&self) {
         let mut state = self.0.lock();
         state.phase = Phase::Serving;
         state.pending = None;
@@ -98,7 +105,7 @@ impl Progress {
     pub fn answered(&self, keep_alive: Duration) {
         let mut state = self.0.lock();
         state.phase = Phase::Writing { keep_alive };
-        state.bytes_came = false;
+        state.bytes_received = false;
         state.framing.next();
     }
 
@@ -160,18 +167,18 @@ impl Progress {
         self.0.lock().ended
     }
 
-    /// These bytes came.
-    pub(super) fn bytes_came(&self, bytes: &[u8]) {
+    /// Notes bytes that were received.
+    pub(super) fn bytes_received(&self, bytes: &[u8]) {
         let mut state = self.0.lock();
-        state.bytes_came = true;
-        state.framing.came(bytes);
+        state.bytes_received = true;
+        state.framing.receive(bytes);
     }
 
     /// Ends the connection as late. Returns whether a head had begun.
     pub(super) fn end_late(&self) -> bool {
         let mut state = self.0.lock();
         state.ended = Some(Ended::Late);
-        state.bytes_came
+        state.bytes_received
     }
 
     /// Ends the connection: the socket accepted no byte for `write_timeout`.

@@ -143,7 +143,7 @@ impl AsyncRead for TimedStream {
         }
         let came = &buffer.filled()[before..];
         if !came.is_empty() {
-            self.progress.bytes_came(came);
+            self.progress.bytes_received(came);
         }
         Poll::Ready(Ok(()))
     }

@@ -4,18 +4,18 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::signals::{Order, Signals};
+use super::signals::{SignalAction, Signals};
 use crate::server::limits::Admission;
 use crate::shard::Shards;
 
 /// The time beyond `server.drain` until the drain ends. A session that does not answer its Close is dropped after 2 s.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// The length of the drain that `order` asks for, where `server.drain` is `configured`. After a Ctrl-C on a terminal a
+/// The length of the drain that `action` asks for, where `server.drain` is `configured`. After a Ctrl-C on a terminal a
 /// developer waits for the end, and few clients reconnect: every session is closed as soon as its outbox is written.
-pub fn drain_time(order: Order, configured: Duration) -> Duration {
+pub fn drain_time(action: SignalAction, configured: Duration) -> Duration {
     let on_terminal = || io::stdin().is_terminal() || io::stderr().is_terminal();
-    if order == Order::Interrupt && on_terminal() { Duration::ZERO } else { configured }
+    if action == SignalAction::Interrupt && on_terminal() { Duration::ZERO } else { configured }
 }
 
 /// Drains for `over`, until no session is left, or until a second signal.
@@ -27,7 +27,7 @@ pub async fn drain(signals: &mut Signals, admission: &Arc<Admission>, shards: &A
             Ok(()) => tracing::info!("drained"),
             Err(_) => tracing::warn!("sessions were left at the end of the drain"),
         },
-        _ = signals.end_ordered() => tracing::warn!("a second signal; sessions are dropped"),
+        _ = signals.next_end() => tracing::warn!("a second signal; sessions are dropped"),
     }
 }
 

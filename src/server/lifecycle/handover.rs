@@ -19,7 +19,7 @@ pub struct Handover {
 impl Handover {
     /// Locks the folder, if the configuration has one, and restores the topics of the last clean stop. If they can't be
     /// used, the log has the reason, and all topics begin new epochs.
-    pub fn begin(store: &config::Store, hub: &Arc<Hub>, metrics: &Metrics, clock: &Clock) -> Result<Option<Self>, FolderError> {
+    pub fn restore(store: &config::Store, hub: &Arc<Hub>, metrics: &Metrics, clock: &Clock) -> Result<Option<Self>, FolderError> {
         let Some(dir) = &store.dir else { return Ok(None) };
         let folder = Folder::open(dir)?;
         let began = Instant::now();
@@ -49,7 +49,7 @@ impl Handover {
 
     /// Writes every topic for the next start. Messages that are published after that get a new epoch, which ends with
     /// this process.
-    pub fn leave(&self) {
+    pub fn save(&self) {
         let began = Instant::now();
         match self.folder.write(self.hub.export(), self.clock.now()) {
             Ok(totals) => {

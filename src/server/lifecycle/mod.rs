@@ -16,6 +16,6 @@ pub use handover::Handover;
 pub use preflight::{Preflighted, preflight};
 pub use reload::Reload;
 pub use run_key::{run_key, with_key};
-pub use signals::{Order, Signals};
+pub use signals::{SignalAction, Signals};
 pub use summary::summary;
 pub use supervisor::{Notifier, Supervisor};

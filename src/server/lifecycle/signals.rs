@@ -13,9 +13,9 @@ pub struct Signals {
     _without_meaning: [Signal; 3],
 }
 
-/// What a signal asks for.
+/// The action that a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum SignalAction {
     /// SIGTERM.
     Drain,
     /// SIGINT: a drain, and an immediate one from a terminal.
@@ -36,19 +36,19 @@ impl Signals {
     }
 
     /// Waits for the next signal.
-    pub async fn next(&mut self) -> Order {
+    pub async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.terminate.recv() => Order::Drain,
-            _ = self.interrupt.recv() => Order::Interrupt,
-            _ = self.hang_up.recv() => Order::Reload,
+            _ = self.terminate.recv() => SignalAction::Drain,
+            _ = self.interrupt.recv() => SignalAction::Interrupt,
+            _ = self.hang_up.recv() => SignalAction::Reload,
         }
     }
 
     /// Waits for the next SIGTERM or SIGINT. A SIGHUP is kept for [`next`](Self::next).
-    pub async fn end_ordered(&mut self) -> Order {
+    pub async fn next_end(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.terminate.recv() => Order::Drain,
-            _ = self.interrupt.recv() => Order::Interrupt,
+            _ = self.terminate.recv() => SignalAction::Drain,
+            _ = self.interrupt.recv() => SignalAction::Interrupt,
         }
     }
 }

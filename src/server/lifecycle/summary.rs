@@ -7,9 +7,9 @@ use crate::config::{Config, ListenAddress};
 
 /// A few lines for the terminal. `run_key` appears here only, and never in the log.
 pub fn summary(addresses: &[ListenAddress], admin: &[ListenAddress], config: &Config, run_key: Option<&str>) -> String {
-    let Way { secure, host, by } = Way::to(addresses, config.server.tls.is_some());
+    let Access { secure, host, by } = Access::to(addresses, config.server.tls.is_some());
     let (of_admin, admin_tls) = if admin.is_empty() { (addresses, &config.server.tls) } else { (admin, &config.admin.tls) };
-    let Way { secure: admin_secure, host: admin_host, by: admin_by } = Way::to(of_admin, admin_tls.is_some());
+    let Access { secure: admin_secure, host: admin_host, by: admin_by } = Access::to(of_admin, admin_tls.is_some());
     let places = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut text = format!("belfry {} listens on {places}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: String| writeln!(text, "  {name:<10} {value}").expect("a string takes everything");
@@ -34,7 +34,7 @@ pub fn summary(addresses: &[ListenAddress], admin: &[ListenAddress], config: &Co
 }
 
 /// How a listener is reached: by its first network address, or else by its Unix socket.
-struct Way {
+struct Access {
     /// `s` or nothing, the end of a URL's scheme.
     secure: &'static str,
     host: String,
@@ -42,7 +42,7 @@ struct Way {
     by: String,
 }
 
-impl Way {
+impl Access {
     fn to(addresses: &[ListenAddress], has_tls: bool) -> Self {
         let network = addresses.iter().find_map(|address| match address {
             ListenAddress::Network(address) => Some(*address),

@@ -1,4 +1,4 @@
-//! The accounts of one gateway, shared by its listeners.
+//! The counts behind the limits of one gateway, shared by its listeners.
 
 use std::sync::Arc;
 
@@ -13,25 +13,25 @@ use crate::clock::Clock;
 use crate::config::Live;
 use crate::metrics::{AddressTable, Metrics};
 
-/// The accounts of HTTP.
+/// The counts behind the limits.
 #[derive(Debug, Clone)]
 pub struct Accounts {
-    /// Connections that were turned away.
+    /// Rejected connections.
     pub rejections: Arc<Rejections>,
-    /// Wrong credentials.
+    /// Bad credentials by address.
     pub failures: Arc<Failures>,
-    /// Work by credential and address.
+    /// Work units by credential or address.
     pub rates: Arc<Rates>,
-    /// Connections.
+    /// HTTP connections.
     pub connections: Arc<HttpConnections>,
-    /// Those whose first request is not there yet.
+    /// Connections before the end of their first head.
     pub pending: Arc<PendingHandshakes>,
-    /// Bodies and answers.
+    /// Bytes of HTTP bodies and answers.
     pub bytes: Arc<HttpBytes>,
 }
 
 impl Accounts {
-    /// All of them empty. How many addresses each knows is shown in `metrics`, with those of the sessions in `admission`.
+    /// All at zero. `metrics` shows the number of addresses in each table, and in that of `admission`.
     pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock, admission: &Arc<Admission>) -> Self {
         let accounts = Self {
             rejections: Arc::new(Rejections::new(Arc::clone(metrics), clock.clone())),
@@ -44,13 +44,13 @@ impl Accounts {
         show(metrics, AddressTable::Failures, &accounts.failures, Failures::addresses);
         show(metrics, AddressTable::HttpConnections, &accounts.connections, HttpConnections::addresses);
         show(metrics, AddressTable::Pending, &accounts.pending, PendingHandshakes::addresses);
-        show(metrics, AddressTable::Rates, &accounts.rates, Rates::keys);
+        show(metrics, AddressTable::Rates, &accounts.rates, Rates::payers);
         show(metrics, AddressTable::Sessions, admission, Admission::addresses);
         accounts
     }
 }
 
-/// Shows how many addresses `account` knows, as long as it is used elsewhere: some have the metrics themselves.
+/// Shows the number of addresses in `account`. The reference is weak, because some accounts hold the metrics.
 fn show<A: Send + Sync + 'static>(metrics: &Metrics, table: AddressTable, account: &Arc<A>, addresses: fn(&A) -> usize) {
     let account = Arc::downgrade(account);
     metrics.before_each_reading(move |metrics| metrics.set_addresses(table, account.upgrade().map_or(0, |account| addresses(&account))));

@@ -1,6 +1,5 @@
-//! Who may come in: sessions in all, per address, and nobody while the gateway drains.
+//! The admission of sessions: the limits of all sessions and of each address, and the refusal of all during a drain.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,72 +8,34 @@ use hyper::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::places::{Full, Places};
 use crate::client_address::counting_unit;
 use crate::codes::ErrorCode;
 use crate::config::Live;
 use crate::hub::Engine;
 use crate::metrics::RejectReason;
-use crate::server::response::Problem;
+use crate::server::response::{Problem, Refused};
 use crate::shard::Shards;
 
-/// When somebody who found the house full may ask again, in seconds.
+/// `Retry-After` of a refusal by a limit, in seconds.
 const RETRY_WHEN_FULL_SECONDS: u64 = 5;
 
-/// Counts who is in.
+/// Admits sessions, and counts them.
 pub struct Admission {
     live: Arc<Live>,
-    /// What the process's file descriptors allow, whatever `limits.sessions` says.
+    /// The number of sessions that the limit of open files allows. It bounds `limits.sessions`, also after a reload.
     sessions_possible: usize,
-    /// Set under the lock of `counts`: whoever was let in before is counted there.
+    /// Set under the lock of `sessions`, so every session that was admitted before is counted there.
     draining: AtomicBool,
-    /// Held for one look-up.
-    counts: Mutex<Counts>,
-    /// The engine that has topics to load before anybody comes.
+    /// Locked for one look-up.
+    sessions: Mutex<Places>,
+    /// The engine. No session is admitted before it has loaded its topics.
     engine: Option<Arc<dyn Engine>>,
-    /// Told whenever the last one has gone.
+    /// Notified when the last session has ended.
     emptied: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    sessions: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// Why somebody may not come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The gateway is going away.
-    #[error("the gateway is draining")]
-    Draining,
-    /// The topics of a cluster are not all read yet: a `since` could not be kept.
-    #[error("the gateway has not read the topics of its cluster yet")]
-    Loading,
-    /// `limits.sessions`.
-    #[error("there are as many sessions as limits.sessions allows")]
-    Sessions,
-    /// `limits.outbox_total_bytes`.
-    #[error("the outboxes hold as much as limits.outbox_total_bytes allows")]
-    Outboxes,
-    /// `limits.sessions_per_address`.
-    #[error("there are as many sessions from this address as limits.sessions_per_address allows")]
-    SessionsPerAddress,
-}
-
-impl Refusal {
-    /// The label that it is counted under.
-    pub fn reason(self) -> RejectReason {
-        match self {
-            Self::Draining => RejectReason::Draining,
-            Self::Loading => RejectReason::Loading,
-            Self::Sessions => RejectReason::Sessions,
-            Self::Outboxes => RejectReason::OutboxTotalBytes,
-            Self::SessionsPerAddress => RejectReason::SessionsPerAddress,
-        }
-    }
-}
-
-/// A session's place in the totals; given back when dropped.
+/// The place of a session in the counts. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
@@ -83,103 +44,84 @@ pub struct Permit {
 
 impl std::fmt::Debug for Admission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Admission").field("counts", &self.counts).finish_non_exhaustive()
+        f.debug_struct("Admission").field("sessions", &self.sessions).finish_non_exhaustive()
     }
 }
 
 impl Admission {
-    /// Nobody is in. `sessions_possible` bounds `limits.sessions`, through reloads too.
+    /// No sessions yet; at most `sessions_possible` are admitted.
     pub fn new(live: Arc<Live>, sessions_possible: usize, engine: Option<Arc<dyn Engine>>) -> Arc<Self> {
-        Arc::new(Self {
-            live,
-            sessions_possible,
-            draining: AtomicBool::new(false),
-            counts: Mutex::default(),
-            engine,
-            emptied: Notify::new(),
-        })
+        let (draining, sessions, emptied) = Default::default();
+        Arc::new(Self { live, sessions_possible, draining, sessions, engine, emptied })
     }
 
-    /// A place for a session from `address`.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refusal> {
-        let address = counting_unit(address);
-        let config = self.live.load();
-        let mut counts = self.counts.lock();
+    /// Takes a place for a session from `address`.
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refused> {
+        let (config, address) = (self.live.load(), counting_unit(address));
+        let mut sessions = self.sessions.lock();
         if self.is_draining() {
-            return Err(Refusal::Draining);
+            return Err(Refused(RejectReason::Draining, self.draining_problem()));
         }
+        // Before all topics are loaded, a `since` could not be answered.
         if self.engine.as_ref().is_some_and(|engine| engine.is_loading()) {
-            return Err(Refusal::Loading);
+            let problem = unavailable("loading", "the gateway has not read the topics of its cluster yet");
+            return Err(Refused(RejectReason::Loading, problem.retry_after(1)));
         }
-        if counts.sessions >= config.limits.sessions.min(self.sessions_possible) {
-            return Err(Refusal::Sessions);
-        }
-        let here = counts.by_address.entry(address).or_default();
-        if *here >= config.limits.sessions_per_address {
-            if *here == 0 {
-                counts.by_address.remove(&address);
+        let all_max = config.limits.sessions.min(self.sessions_possible);
+        match sessions.take(Some(address), all_max, config.limits.sessions_per_address) {
+            Ok(()) => Ok(Permit { admission: Arc::clone(self), address }),
+            Err(Full::All) => {
+                let problem = unavailable("too_many_sessions", "there are as many sessions as limits.sessions allows");
+                Err(Refused(RejectReason::Sessions, problem.retry_after(RETRY_WHEN_FULL_SECONDS)))
             }
-            return Err(Refusal::SessionsPerAddress);
+            Err(Full::Address) => {
+                let detail = "there are as many sessions from this address as limits.sessions_per_address allows";
+                let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail);
+                Err(Refused(RejectReason::SessionsPerAddress, problem.retry_after(RETRY_WHEN_FULL_SECONDS)))
+            }
         }
-        *here += 1;
-        counts.sessions += 1;
-        Ok(Permit { admission: Arc::clone(self), address })
     }
 
-    /// The same for a stream, which comes back by itself where it is refused for now: it waits until `shards` have room for what it misses.
-    pub fn admit_stream(self: &Arc<Self>, address: IpAddr, shards: &Shards) -> Result<Permit, Refusal> {
+    /// Takes a place for a stream, unless the outboxes of `shards` are full. A stream that is refused then reconnects by itself, and
+    /// its replay would enlarge the outboxes.
+    pub fn admit_stream(self: &Arc<Self>, address: IpAddr, shards: &Shards) -> Result<Permit, Refused> {
         if shards.are_full(self.live.load().limits.outbox_total_bytes) {
-            return Err(Refusal::Outboxes);
+            let problem = unavailable("too_busy", "the outboxes hold as much as limits.outbox_total_bytes allows");
+            return Err(Refused(RejectReason::OutboxTotalBytes, problem.retry_after(RETRY_WHEN_FULL_SECONDS)));
         }
         self.admit(address)
     }
 
-    /// Why the gateway is not ready for more, or nothing.
+    /// The reason why `/readyz` is not 200, if there is one.
     pub fn unready(&self) -> Option<Problem> {
         if self.is_draining() {
             return Some(self.draining_problem());
         }
         let reason = self.engine.as_ref()?.unready()?;
-        Some(Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason).retry_after(1))
+        Some(unavailable("not_ready", reason).retry_after(1))
     }
 
-    /// The answer to somebody refused.
-    pub fn problem(&self, refusal: Refusal) -> Problem {
-        let detail = refusal.to_string();
-        match refusal {
-            Refusal::Draining => self.draining_problem(),
-            Refusal::Loading => Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "loading", detail).retry_after(1),
-            Refusal::Sessions => {
-                Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "too_many_sessions", detail).retry_after(RETRY_WHEN_FULL_SECONDS)
-            }
-            Refusal::Outboxes => Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "too_busy", detail).retry_after(RETRY_WHEN_FULL_SECONDS),
-            Refusal::SessionsPerAddress => {
-                Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail).retry_after(RETRY_WHEN_FULL_SECONDS)
-            }
-        }
-    }
-
-    /// From now on nobody comes in.
+    /// Admits no more sessions.
     pub fn begin_drain(&self) {
-        let _counts = self.counts.lock();
+        let _sessions = self.sessions.lock();
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Done when nobody is in: no open session of a shard, and none whose 101 is on its way.
+    /// Waits until no session is left, neither in a shard nor with its 101 under way.
     pub async fn emptied(&self) {
         while !self.is_empty() {
             self.emptied.notified().await;
         }
     }
 
-    /// How many addresses somebody is in from.
+    /// The number of addresses that have a session.
     pub fn addresses(&self) -> usize {
-        self.counts.lock().by_address.len()
+        self.sessions.lock().addresses()
     }
 
-    /// Whether nobody is in.
+    /// Whether there is no session.
     pub fn is_empty(&self) -> bool {
-        self.counts.lock().sessions == 0
+        self.sessions.lock().is_empty()
     }
 
     /// Whether the gateway drains.
@@ -187,28 +129,25 @@ impl Admission {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// What anyone is told who comes while the gateway drains: to come back once it must be gone.
+    /// The answer to requests during a drain. Its `Retry-After` is the length of the drain.
     pub fn draining_problem(&self) -> Problem {
         let drain = self.live.load().server.drain;
-        Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "draining", Refusal::Draining.to_string())
-            .retry_after(drain.as_secs_f64().ceil() as u64)
+        unavailable("draining", "the gateway is draining").retry_after(drain.as_secs_f64().ceil() as u64)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut counts = self.admission.counts.lock();
-        counts.sessions -= 1;
-        if counts.sessions == 0 {
+        let mut sessions = self.admission.sessions.lock();
+        sessions.give_back(Some(self.address));
+        if sessions.is_empty() {
             self.admission.emptied.notify_one();
         }
-        if let Some(here) = counts.by_address.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                counts.by_address.remove(&self.address);
-            }
-        }
     }
+}
+
+fn unavailable(code: &'static str, detail: impl Into<String>) -> Problem {
+    Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, code, detail)
 }
 
 #[cfg(test)]
@@ -227,16 +166,21 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
+    fn refused(admission: &Arc<Admission>, last: u8) -> (RejectReason, u16) {
+        let Refused(reason, problem) = admission.admit(at(last)).unwrap_err();
+        (reason, problem.status().as_u16())
+    }
+
     /// PROTOCOL 7: 503 for sessions in all, 429 for one address; a place that is given back can be had again.
     #[test]
     fn places_are_counted_and_given_back() {
         let admission = admission(3, 2, 100);
-        let passes = (admission.admit(at(1)).unwrap(), admission.admit(at(1)).unwrap());
-        assert_eq!(admission.admit(at(1)).unwrap_err(), Refusal::SessionsPerAddress);
+        let permits = (admission.admit(at(1)).unwrap(), admission.admit(at(1)).unwrap());
+        assert_eq!(refused(&admission, 1), (RejectReason::SessionsPerAddress, 429));
         let other = admission.admit(at(2)).unwrap();
-        assert_eq!(admission.admit(at(3)).unwrap_err(), Refusal::Sessions);
-        drop((passes, other));
-        assert!(admission.counts.lock().by_address.is_empty());
+        assert_eq!(refused(&admission, 3), (RejectReason::Sessions, 503));
+        drop((permits, other));
+        assert!(admission.is_empty() && admission.addresses() == 0);
         assert!(admission.admit(at(1)).is_ok());
     }
 
@@ -244,17 +188,17 @@ mod tests {
     #[test]
     fn file_descriptors_bound_the_sessions() {
         let admission = admission(100, 100, 1);
-        let _pass = admission.admit(at(1)).unwrap();
-        assert_eq!(admission.admit(at(2)).unwrap_err(), Refusal::Sessions);
+        let _permit = admission.admit(at(1)).unwrap();
+        assert_eq!(refused(&admission, 2), (RejectReason::Sessions, 503));
     }
 
     /// PROTOCOL 6: new upgrades get 503 with `Retry-After` while the gateway drains.
     #[test]
-    fn nobody_comes_in_while_draining() {
+    fn no_session_is_admitted_while_draining() {
         let admission = admission(3, 2, 100);
         admission.begin_drain();
-        let refusal = admission.admit(at(1)).unwrap_err();
-        let answer = crate::server::response::Answer::from(admission.problem(refusal));
+        let Refused(_, problem) = admission.admit(at(1)).unwrap_err();
+        let answer = crate::server::response::Answer::from(problem);
         assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (503, &"10".parse().unwrap()));
     }
 }

@@ -1,4 +1,5 @@
-//! Wrong credentials per address (`limits.failures_per_minute`): guessing is slow, and each guess costs a signature's check.
+//! Bad credentials by address (`limits.failures_per_minute`). The limit slows guessing down, and bounds the cost of checking
+//! signatures.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,22 +17,23 @@ use crate::metrics::{LimitKey, Metrics};
 use crate::server::response::Problem;
 use crate::session::FailureLimit;
 
-/// How long failures are added up, and how long an address with too many waits then.
+/// How long failures are added up, and how long an address with too many is refused.
 const WINDOW: Duration = Duration::from_secs(60);
-/// The most addresses that are remembered. Past it, those whose window is over are forgotten; where none is, new ones are not counted.
+/// The largest number of addresses in the table. If it is full, addresses whose window is over are removed. If there is none,
+/// failures of other addresses are not counted.
 const ADDRESSES_MAX: usize = 65_536;
 
-/// Counts wrong credentials.
+/// Counts bad credentials.
 #[derive(Debug)]
 pub struct Failures {
     live: Arc<Live>,
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// Held for one look-up, and for a sweep where it is full.
+    /// Locked for one look-up, and for a sweep if the table is full.
     by_address: Mutex<HashMap<IpAddr, Window>>,
 }
 
-/// The failures of one address since its window began; with the last that is allowed it begins anew.
+/// The failures of one address since its window began. The last failure that is allowed restarts the window.
 #[derive(Debug)]
 struct Window {
     since: Moment,
@@ -49,12 +51,12 @@ impl FailureLimit for Failures {
 }
 
 impl Failures {
-    /// No failure yet.
+    /// No failures yet.
     pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> Self {
         Self { live: Arc::clone(live), metrics: Arc::clone(metrics), clock: clock.clone(), by_address: Mutex::default() }
     }
 
-    /// Whether a credential from `address` is looked at; 429 where too many were wrong.
+    /// Checks whether a credential from `address` may be verified. The error is 429: too many were bad.
     pub fn check(&self, address: IpAddr) -> Result<(), Problem> {
         let most = self.live.load().limits.failures_per_minute;
         let now = self.clock.moment();
@@ -70,12 +72,12 @@ impl Failures {
         Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail).retry_after(wait))
     }
 
-    /// How many addresses have a failure that may still count.
+    /// The number of addresses in the table.
     pub fn addresses(&self) -> usize {
         self.by_address.lock().len()
     }
 
-    /// A credential from `address` was wrong.
+    /// Counts a bad credential from `address`.
     pub fn count(&self, address: IpAddr) {
         let most = self.live.load().limits.failures_per_minute;
         let now = self.clock.moment();

@@ -1,4 +1,4 @@
-//! Bodies and answers of HTTP together, in an account (`limits.http_bytes`).
+//! The memory of all HTTP bodies and answers together (`limits.http_bytes`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::config::Live;
 use crate::metrics::{LimitKey, Metrics};
 use crate::server::response::Problem;
 
-/// When a request that found no room may come again, in seconds.
+/// `Retry-After` of a request that found no room, in seconds.
 const RETRY_SECONDS: u64 = 1;
 
 /// Counts the bytes that HTTP requests and their answers hold.
@@ -21,14 +21,14 @@ pub struct HttpBytes {
     held: AtomicUsize,
 }
 
-/// Bytes of the account; given back when dropped.
+/// Reserved bytes. Dropping them releases them.
 #[derive(Debug)]
 pub struct Reservation {
     account: Arc<HttpBytes>,
     bytes: usize,
 }
 
-/// `limits.http_bytes` are held.
+/// `limits.http_bytes` is exhausted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("HTTP bodies and answers hold as many bytes as limits.http_bytes allows")]
 pub struct NoBytes;
@@ -40,12 +40,12 @@ impl From<NoBytes> for Problem {
 }
 
 impl HttpBytes {
-    /// Nothing is held yet.
+    /// Nothing is reserved yet.
     pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self { live: Arc::clone(live), metrics: Arc::clone(metrics), held: AtomicUsize::new(0) })
     }
 
-    /// Takes `bytes` of the account, if they are free.
+    /// Reserves `bytes`, if the limit allows it.
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> Result<Reservation, NoBytes> {
         let mut reservation = Reservation { account: Arc::clone(self), bytes: 0 };
         reservation.grow(bytes)?;
@@ -54,7 +54,7 @@ impl HttpBytes {
 }
 
 impl Reservation {
-    /// Takes `bytes` more.
+    /// Reserves `bytes` more.
     pub fn grow(&mut self, bytes: usize) -> Result<(), NoBytes> {
         let account = &self.account;
         let most = account.live.load().limits.http_bytes;
@@ -68,7 +68,8 @@ impl Reservation {
         Ok(())
     }
 
-    /// `bytes`, which hold the reservation until the last of their copies is gone: an answer's, until it is written.
+    /// `bytes` with this reservation, which ends when their last clone is dropped. The bytes of an answer are dropped once they
+    /// are written.
     pub fn into_holding(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Held { bytes, _reservation: self })
     }

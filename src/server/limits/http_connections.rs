@@ -1,5 +1,5 @@
-//! HTTP connections in an account (`limits.http_connections`, `limits.http_connections_per_address`): where one too many comes,
-//! the longest idle one gives way.
+//! HTTP connections (`limits.http_connections`, `limits.http_connections_per_address`). At a limit, a new connection evicts the one
+//! that has been idle for longest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::config::Live;
 use crate::metrics::{LimitKey, Metrics};
 use crate::server::response::Problem;
 
-/// When somebody who was turned away may come again, in seconds.
+/// `Retry-After` of a refused connection, in seconds.
 const RETRY_SECONDS: u64 = 5;
 
 /// Counts HTTP connections.
@@ -23,25 +23,25 @@ const RETRY_SECONDS: u64 = 5;
 pub struct HttpConnections {
     live: Arc<Live>,
     metrics: Arc<Metrics>,
-    /// Held for a few look-ups; nobody is woken under it.
+    /// Locked for a few look-ups. No task is woken under the lock.
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Grows with each connection and each pause between two requests, so that the least stamp is idle longest.
+    /// Incremented with each connection and whenever one becomes idle. So the lowest stamp in `idle` has been idle for longest.
     stamp: u64,
     open: HashMap<u64, Open>,
-    /// Idle connections by the stamp of their pause.
+    /// The ids of idle connections, by the stamp at which they became idle.
     idle: BTreeMap<u64, u64>,
     by_address: HashMap<IpAddr, PerAddress>,
 }
 
 #[derive(Debug)]
 struct Open {
-    /// `None`: a trusted proxy's, which stands for many clients.
+    /// `None` for a trusted proxy, which has many clients.
     address: Option<IpAddr>,
-    /// The stamp of its pause, if it is idle.
+    /// The stamp at which it became idle; `None` if it is busy.
     idle: Option<u64>,
     eviction: Arc<Eviction>,
 }
@@ -49,11 +49,11 @@ struct Open {
 #[derive(Debug, Default)]
 struct PerAddress {
     open: usize,
-    /// Stamps of those that are idle.
+    /// The stamps of the idle ones.
     idle: BTreeSet<u64>,
 }
 
-/// Why there is no room for another connection.
+/// The limit that leaves no room for another connection: all its connections are busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoom {
     /// `limits.http_connections`.
@@ -79,7 +79,7 @@ impl From<NoRoom> for Problem {
     }
 }
 
-/// Tells a connection that it has to give way to another.
+/// Whether a connection must be closed in favour of another.
 #[derive(Debug, Default)]
 pub struct Eviction {
     is_due: AtomicBool,
@@ -88,7 +88,7 @@ pub struct Eviction {
 }
 
 impl Eviction {
-    /// Whether the connection has to end now; else `reader` is woken when it has to.
+    /// Whether the connection must be closed now. Otherwise `reader` is woken when it must.
     pub fn is_due(&self, reader: &Waker) -> bool {
         let mut known = self.reader.lock();
         if known.as_ref().is_none_or(|known| !known.will_wake(reader)) {
@@ -103,7 +103,7 @@ impl Eviction {
     }
 }
 
-/// One connection's place in the account; given back when dropped.
+/// The place of one connection under the limits. Dropping it gives it back.
 #[derive(Debug)]
 pub struct HttpPlace {
     connections: Arc<HttpConnections>,
@@ -112,12 +112,13 @@ pub struct HttpPlace {
 }
 
 impl HttpConnections {
-    /// No connection yet.
+    /// No connections yet.
     pub fn new(live: &Arc<Live>, metrics: &Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self { live: Arc::clone(live), metrics: Arc::clone(metrics), state: Mutex::default() })
     }
 
-    /// A place for a connection of `address`, if need be that of the longest idle one. `None`: no limit per address holds.
+    /// Takes a place for a connection from `address`, if need be that of the connection that has been idle for longest. For `None`, the
+    /// limit per address does not hold.
     pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<HttpPlace, NoRoom> {
         let config = self.live.load();
         let (all, each) = (config.limits.http_connections, config.limits.http_connections_per_address);
@@ -132,7 +133,7 @@ impl HttpConnections {
         entered.map(|(id, eviction)| HttpPlace { connections: Arc::clone(self), id, eviction })
     }
 
-    /// How many addresses have one.
+    /// The number of addresses with a connection.
     pub fn addresses(&self) -> usize {
         self.state.lock().by_address.len()
     }
@@ -176,7 +177,7 @@ impl State {
         self.remove(id)
     }
 
-    /// Takes a connection out of the account, if it is still there.
+    /// Removes a connection, unless it was evicted.
     fn remove(&mut self, id: u64) -> Option<Arc<Eviction>> {
         self.set_idle(id, false);
         let Open { address, eviction, .. } = self.open.remove(&id)?;
@@ -216,17 +217,17 @@ impl State {
 }
 
 impl HttpPlace {
-    /// The connection waits for its next request, and may have to give way meanwhile.
+    /// Notes that the connection waits for its next request. From now on it may be evicted.
     pub fn idle(&self) {
         self.connections.state.lock().set_idle(self.id, true);
     }
 
-    /// A request has come.
+    /// Notes that a request is being answered.
     pub fn busy(&self) {
         self.connections.state.lock().set_idle(self.id, false);
     }
 
-    /// What tells the connection to give way.
+    /// Whether the connection must be closed in favour of another.
     pub fn eviction(&self) -> &Arc<Eviction> {
         &self.eviction
     }

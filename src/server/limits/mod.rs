@@ -1,4 +1,5 @@
-//! What one address, one credential and all together may take of the gateway before a session or an answer is theirs.
+//! The limits that hold before a request has its answer or becomes a session: of all clients, of one address, and of one
+//! credential.
 
 mod accounts;
 mod admission;
@@ -6,6 +7,7 @@ mod failures;
 mod http_bytes;
 mod http_connections;
 mod pending;
+mod places;
 mod rate;
 mod rejections;
 

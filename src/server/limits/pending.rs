@@ -1,28 +1,23 @@
-//! Connections that have not finished their first request's head (`limits.pending`, `limits.pending_per_address`).
+//! Pending handshakes: connections before the end of their first request's head (`limits.pending`,
+//! `limits.pending_per_address`).
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::places::{Full, Places};
 use crate::config::Limits;
 use crate::metrics::LimitKey;
 
-/// Counts pending handshakes. All listeners share one.
+/// Counts pending handshakes, over all listeners.
 #[derive(Debug, Default)]
 pub struct PendingHandshakes {
-    /// Held for one look-up.
-    counts: Mutex<Counts>,
+    /// Locked for one look-up.
+    places: Mutex<Places>,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// One connection's place among the pending handshakes; given back when dropped.
+/// The place of one connection among the pending handshakes. Dropping it gives it back.
 #[derive(Debug)]
 pub struct PendingPlace {
     pending: Arc<PendingHandshakes>,
@@ -30,41 +25,24 @@ pub struct PendingPlace {
 }
 
 impl PendingHandshakes {
-    /// Takes a place, or says which limit leaves none. `address`: `None` for a trusted proxy, which stands for many clients.
+    /// Takes a place. The error is the limit that leaves none. `address` is `None` for a trusted proxy, which has many clients.
     pub fn take(self: &Arc<Self>, address: Option<IpAddr>, limits: &Limits) -> Result<PendingPlace, LimitKey> {
-        let mut counts = self.counts.lock();
-        if counts.all >= limits.pending {
-            return Err(LimitKey::Pending);
+        match self.places.lock().take(address, limits.pending, limits.pending_per_address) {
+            Ok(()) => Ok(PendingPlace { pending: Arc::clone(self), address }),
+            Err(Full::All) => Err(LimitKey::Pending),
+            Err(Full::Address) => Err(LimitKey::PendingPerAddress),
         }
-        if let Some(address) = address {
-            let here = counts.by_address.entry(address).or_default();
-            if *here >= limits.pending_per_address {
-                return Err(LimitKey::PendingPerAddress);
-            }
-            *here += 1;
-        }
-        counts.all += 1;
-        Ok(PendingPlace { pending: Arc::clone(self), address })
     }
 
-    /// How many addresses have one.
+    /// The number of addresses with a pending handshake.
     pub fn addresses(&self) -> usize {
-        self.counts.lock().by_address.len()
+        self.places.lock().addresses()
     }
 }
 
 impl Drop for PendingPlace {
     fn drop(&mut self) {
-        let mut counts = self.pending.counts.lock();
-        counts.all -= 1;
-        if let Some(address) = self.address
-            && let Some(here) = counts.by_address.get_mut(&address)
-        {
-            *here -= 1;
-            if *here == 0 {
-                counts.by_address.remove(&address);
-            }
-        }
+        self.pending.places.lock().give_back(self.address);
     }
 }
 
@@ -85,7 +63,6 @@ mod tests {
         drop((held, third));
         let proxy: Vec<_> = (0..3).map(|_| pending.take(None, &limits).unwrap()).collect();
         drop(proxy);
-        let counts = pending.counts.lock();
-        assert!(counts.all == 0 && counts.by_address.is_empty());
+        assert!(pending.places.lock().is_empty() && pending.addresses() == 0);
     }
 }

@@ -1,4 +1,4 @@
-//! How fast one credential, or one address without any, may publish over HTTP (PROTOCOL section 7).
+//! The rate of requests by credential, or by address without one (`limits.commands_per_second`, PROTOCOL section 7).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,37 +13,36 @@ use crate::config::Limits;
 use crate::hub::Payer;
 use crate::token_bucket::{Rate, TokenBucket};
 
-/// The most buckets that are kept at once. Full ones are thrown away before, since a new one would be the same.
+/// The largest number of buckets. Full buckets are removed first, because a new one would be equal.
 const BUCKETS_MAX: usize = 65_536;
 
-/// Whose bucket pays for `identity`, which came with a credential, or for `address` where none did; and at what rate it fills.
+/// The payer of a request with `identity`, or of one without a credential from `address`, and the payer's rate.
 pub fn bucket_of(identity: Option<&Identity>, address: IpAddr, limits: &Limits) -> (Payer, Rate) {
-    let rate = Rate { per_second: limits.commands_per_second, burst: limits.commands_burst };
     let by_address = Payer::of_address(address);
-    let Some(identity) = identity else { return (by_address, rate) };
-    let key = match (&identity.key, &identity.user) {
+    let Some(identity) = identity else { return (by_address, limits.command_rate()) };
+    let payer = match (&identity.key, &identity.user) {
         (Some(key), _) => Payer::ApiKey(Arc::clone(key)),
         (None, Some(user)) => Payer::User(Arc::clone(user)),
         (None, None) => by_address,
     };
-    (key, rate.with_own(identity.commands_per_second))
+    (payer, limits.command_rate().with_own(identity.commands_per_second))
 }
 
-/// All buckets.
+/// The token buckets of all payers.
 #[derive(Debug)]
 pub struct Rates {
     clock: Clock,
-    /// Held for one look-up, and once in a while for a sweep.
+    /// Locked for one look-up, and at most once a second for a sweep.
     buckets: Mutex<Buckets>,
 }
 
 #[derive(Debug, Default)]
 struct Buckets {
-    by_key: HashMap<Payer, Bucket>,
+    by_payer: HashMap<Payer, Bucket>,
     swept: Moment,
 }
 
-/// One sender's bucket, and the rate it was last asked for, by which a sweep tells whether it is full.
+/// The bucket of one payer, and its last rate, with which a sweep decides whether it is full.
 #[derive(Debug)]
 struct Bucket {
     tokens: TokenBucket,
@@ -51,76 +50,62 @@ struct Bucket {
 }
 
 impl Rates {
-    /// Takes `units` more of `key`'s bucket for work that has shown itself to be larger, into debt if need be.
-    pub fn charge(&self, key: &Payer, rate: Rate, units: u32) {
+    /// No buckets yet. Each is full at its first use.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, buckets: Mutex::default() }
+    }
+
+    /// Takes `units`, if the bucket has at least one; it may go into debt. The error is the time until it has one.
+    pub fn take(&self, payer: &Payer, rate: Rate, units: u32) -> Result<(), Duration> {
         let now = self.clock.moment();
-        if let Some(bucket) = self.buckets.lock().by_key.get_mut(key) {
-            bucket.tokens.charge(units, rate.per_second, rate.burst, now);
+        let mut buckets = self.buckets.lock();
+        if !buckets.by_payer.contains_key(payer) {
+            buckets.make_room(now)?;
+        }
+        let bucket = buckets.by_payer.entry(payer.clone()).or_insert(Bucket { tokens: TokenBucket::new(now), rate });
+        bucket.rate = rate;
+        if !bucket.tokens.take(1, rate, now) {
+            return Err(bucket.tokens.wait_for(1, rate));
+        }
+        bucket.tokens.charge(units.saturating_sub(1), rate, now);
+        Ok(())
+    }
+
+    /// Takes `units` for work that was larger than its request showed. The bucket may go into debt.
+    pub fn charge(&self, payer: &Payer, rate: Rate, units: u32) {
+        let now = self.clock.moment();
+        if let Some(bucket) = self.buckets.lock().by_payer.get_mut(payer) {
+            bucket.tokens.charge(units, rate, now);
         }
     }
 
-    /// Whether there is a unit in `key`'s bucket, or in what time there will be; nothing is taken.
-    pub fn check(&self, key: &Payer, rate: Rate) -> Result<(), Duration> {
+    /// Checks that the bucket has a unit, and takes none. The error is the time until it has one.
+    pub fn check(&self, payer: &Payer, rate: Rate) -> Result<(), Duration> {
         let now = self.clock.moment();
         let mut buckets = self.buckets.lock();
-        let Some(Bucket { tokens, .. }) = buckets.by_key.get_mut(key) else { return Ok(()) };
-        tokens.charge(0, rate.per_second, rate.burst, now);
-        match tokens.wait_for(1, rate.per_second) {
+        let Some(Bucket { tokens, .. }) = buckets.by_payer.get_mut(payer) else { return Ok(()) };
+        tokens.charge(0, rate, now);
+        match tokens.wait_for(1, rate) {
             Duration::ZERO => Ok(()),
             wait => Err(wait),
         }
     }
 
-    /// How many senders have a bucket.
-    pub fn keys(&self) -> usize {
-        self.buckets.lock().by_key.len()
-    }
-
-    /// No buckets yet; each is full at its first use.
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, buckets: Mutex::default() }
-    }
-
-    /// Takes `units` of `key`'s bucket, into debt if need be; where there is not one unit, says in what time there will be.
-    pub fn take(&self, key: &Payer, rate: Rate, units: u32) -> Result<(), Duration> {
-        let now = self.clock.moment();
-        let mut buckets = self.buckets.lock();
-        if !buckets.by_key.contains_key(key) {
-            buckets.make_room(now)?;
-        }
-        let full = Bucket { tokens: TokenBucket::new(rate.burst, now), rate };
-        buckets.by_key.entry(key.clone()).or_insert(full).take(now, rate, units)
+    /// The number of payers that have a bucket.
+    pub fn payers(&self) -> usize {
+        self.buckets.lock().by_payer.len()
     }
 }
 
 impl Buckets {
-    /// Sweeps at most once a second; where that frees nothing, every new key waits: those there have all just published.
+    /// Makes room for a new payer: sweeps, at most once a second. If all buckets are in use, new payers must wait.
     fn make_room(&mut self, now: Moment) -> Result<(), Duration> {
         const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-        if self.by_key.len() < BUCKETS_MAX {
-            return Ok(());
-        }
-        if now.since(self.swept) >= SWEEP_INTERVAL {
+        if self.by_payer.len() >= BUCKETS_MAX && now.since(self.swept) >= SWEEP_INTERVAL {
             self.swept = now;
-            self.by_key.retain(|_, bucket| !bucket.is_full(now));
+            self.by_payer.retain(|_, bucket| !bucket.tokens.is_full(bucket.rate, now));
         }
-        if self.by_key.len() < BUCKETS_MAX { Ok(()) } else { Err(SWEEP_INTERVAL) }
-    }
-}
-
-impl Bucket {
-    fn is_full(&mut self, now: Moment) -> bool {
-        self.tokens.is_full(self.rate.per_second, self.rate.burst, now)
-    }
-
-    fn take(&mut self, now: Moment, rate: Rate, units: u32) -> Result<(), Duration> {
-        self.rate = rate;
-        let Rate { per_second, burst } = rate;
-        if !self.tokens.take(1, per_second, burst, now) {
-            return Err(self.tokens.wait_for(1, per_second));
-        }
-        self.tokens.charge(units.saturating_sub(1), per_second, burst, now);
-        Ok(())
+        if self.by_payer.len() < BUCKETS_MAX { Ok(()) } else { Err(SWEEP_INTERVAL) }
     }
 }
 
@@ -160,6 +145,6 @@ mod tests {
         assert_eq!(taken, BUCKETS_MAX);
         clock.advance(Duration::from_secs(10));
         assert!(rates.take(&key(100_000), RATE, 1).is_ok());
-        assert_eq!(rates.buckets.lock().by_key.len(), 1);
+        assert_eq!(rates.buckets.lock().by_payer.len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Connections that don't become sessions: each is counted, and logged at a bounded rate.
+//! Connections that do not become sessions. Each is counted, and logged at a bounded rate.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,11 +10,11 @@ use crate::clock::Clock;
 use crate::config::peer_name;
 use crate::metrics::{LimitKey, Metrics, RejectReason};
 
-/// Log lines a second for one reason; more are only counted.
+/// The largest number of log lines a second for one reason. Further rejections are only counted.
 const LINES_PER_SECOND: u32 = 10;
-/// Refused origins that the log names; more are counted alone.
+/// The largest number of refused origins that the log names.
 const ORIGINS_TOLD_MAX: usize = 16;
-/// The longest text of a peer's that goes into the log, in bytes.
+/// The longest text of a peer in the log, in bytes.
 const LOGGED_BYTES_MAX: usize = 128;
 
 /// Counts and logs rejections.
@@ -22,19 +22,19 @@ const LOGGED_BYTES_MAX: usize = 128;
 pub struct Rejections {
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// The second that runs and the lines written in it, by reason. Held for one look-up.
+    /// The current second and the number of its log lines, by reason. Locked for one look-up.
     windows: Mutex<HashMap<RejectReason, (u64, u32)>>,
-    /// Refused origins that the log has named. Held for one look-up.
+    /// The refused origins that the log has named. Locked for one look-up.
     origins_told: Mutex<Vec<String>>,
 }
 
 impl Rejections {
-    /// None yet.
+    /// No rejections yet.
     pub fn new(metrics: Arc<Metrics>, clock: Clock) -> Self {
         Self { metrics, clock, windows: Mutex::default(), origins_told: Mutex::default() }
     }
 
-    /// `peer` was turned away; `detail` says why and may hold what the peer sent, but never a credential.
+    /// Counts and logs the rejection of `peer`. `detail` is the cause; it may quote the peer, but never a credential.
     pub fn count(&self, reason: RejectReason, peer: IpAddr, detail: &str) {
         if let Some(limit) = limit_behind(reason) {
             self.metrics.limit_hit(limit);
@@ -42,7 +42,7 @@ impl Rejections {
         self.tell(reason, peer, detail);
     }
 
-    /// A connection of `peer` is closed at accept, for want of a place among the pending ones.
+    /// Counts and logs a connection of `peer` that was closed at accept, because `limit` leaves no place for a pending handshake.
     pub fn count_pending(&self, limit: LimitKey, peer: IpAddr) {
         self.metrics.limit_hit(limit);
         self.tell(RejectReason::Pending, peer, "closed at accept");
@@ -57,8 +57,8 @@ impl Rejections {
         }
     }
 
-    /// A page of `origin` was refused. Its browser doesn't say why, so the operator is told what would let it in: once for each of
-    /// the first few origins.
+    /// Logs, once for each of the first origins, that a page of `origin` was refused, and which setting would allow it. The browser
+    /// does not show the cause.
     pub fn tell_origin(&self, origin: &[u8]) {
         let origin = escaped(&String::from_utf8_lossy(origin));
         let mut told = self.origins_told.lock();
@@ -68,7 +68,7 @@ impl Rejections {
         }
     }
 
-    /// A limit bit that rejects no handshake: `limit_hits_total` alone.
+    /// Counts a hit of a limit that rejects no handshake.
     pub fn limit_hit(&self, limit: LimitKey) {
         self.metrics.limit_hit(limit);
     }
@@ -105,7 +105,7 @@ fn limit_behind(reason: RejectReason) -> Option<LimitKey> {
     }
 }
 
-/// `text` as the log may hold it: control characters escaped, so that no peer writes lines or terminal codes of its own.
+/// `text` for the log. Control characters are escaped, so that no peer can write lines or terminal sequences.
 fn escaped(text: &str) -> String {
     let mut line = String::new();
     for character in text.chars() {

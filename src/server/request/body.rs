@@ -9,6 +9,7 @@ use hyper::body::{Body, Incoming};
 use hyper::{HeaderMap, StatusCode, header};
 
 use crate::codes::ErrorCode;
+use crate::metrics::LimitKey;
 use crate::server::limits::{HttpBytes, NoBytes, Reservation};
 use crate::server::response::Problem;
 
@@ -36,6 +37,17 @@ pub enum BodyError {
     /// The connection broke, or the chunks are malformed: 400.
     #[error("the body could not be read")]
     Broken,
+}
+
+impl BodyError {
+    /// The limit that refused the body, if one did; `longest` is the limit of its length.
+    pub fn limit(self, longest: LimitKey) -> Option<LimitKey> {
+        match self {
+            Self::TooLong { .. } => Some(longest),
+            Self::TooSlow => Some(LimitKey::BodyTimeout),
+            Self::Broken | Self::NoRoom(_) => None,
+        }
+    }
 }
 
 impl From<BodyError> for Problem {
@@ -73,8 +85,12 @@ pub async fn read(
 /// while the peer sends would reset the connection, and the peer could lose the answer.
 pub fn refuse(headers: &HeaderMap, body: Incoming, timeout: Duration) {
     if !waits_for_leave(headers) {
-        tokio::spawn(tokio::time::timeout(timeout.min(DISCARD_TIME_MAX), drop_all(body)));
+        discard(body, timeout);
     }
+}
+
+fn discard(body: Incoming, timeout: Duration) {
+    tokio::spawn(tokio::time::timeout(timeout.min(DISCARD_TIME_MAX), drop_all(body)));
 }
 
 /// Whether the client waits for 100 Continue before it sends its body (RFC 9110 §10.1.1).
@@ -115,7 +131,7 @@ async fn collect(
     while let Some(data) = next_bytes(&mut body, timeout).await? {
         let sum = bytes.len() + data.len();
         if sum > bytes_max {
-            tokio::spawn(tokio::time::timeout(timeout.min(DISCARD_TIME_MAX), drop_all(body)));
+            discard(body, timeout);
             return Err(BodyError::TooLong { bytes_max });
         }
         if sum > declared {

@@ -10,8 +10,9 @@ use super::head::Fields;
 use super::query::{Query, QueryError};
 use crate::auth::{Auth, AuthError, Identity};
 use crate::codes::ErrorCode;
+use crate::metrics::RejectReason;
 use crate::server::limits::Failures;
-use crate::server::response::Problem;
+use crate::server::response::{Problem, Refused};
 
 /// The credential of a request. A bearer credential that is not text counts as empty, which matches no key.
 pub fn credential<'a>(fields: impl Fields<'a>, query: &Query<'a>) -> Result<Option<Cow<'a, str>>, QueryError> {
@@ -30,6 +31,28 @@ fn after_scheme<'v>(value: &'v [u8], wanted: &[u8]) -> Option<&'v [u8]> {
     let (scheme, rest) = value.split_at_checked(wanted.len())?;
     let is_wanted = scheme.eq_ignore_ascii_case(wanted) && rest.first().is_none_or(|&byte| byte == b' ');
     is_wanted.then(|| rest.trim_ascii())
+}
+
+/// The identity for a session, by its `credential`; `None` if there is no credential and no anonymous grant. The inner error
+/// is for the session, which may send it to the client. The outer one refuses the request: `address` has sent too many bad
+/// credentials.
+pub fn identify(
+    auth: &Auth,
+    failures: &Failures,
+    address: IpAddr,
+    credential: Option<&str>,
+) -> Result<Result<Option<Arc<Identity>>, AuthError>, Refused> {
+    let Some(text) = credential else { return Ok(Ok(auth.anonymous())) };
+    failures.check(address).map_err(|problem| Refused(RejectReason::Unauthorized, problem))?;
+    Ok(auth.identify(text).map(Some))
+}
+
+/// 401 without a credential, 403 with one: `what` is not allowed.
+pub fn not_allowed(what: &str, has_credential: bool) -> Problem {
+    match has_credential {
+        false => Problem::unauthorized(ErrorCode::NotAllowed, format!("{what} is not allowed without credentials")),
+        true => Problem::forbidden(format!("{what} is not allowed for these credentials")),
+    }
 }
 
 /// The sender of an HTTP request.
@@ -96,10 +119,7 @@ impl<'a> Caller<'a> {
         if self.identity().is_some_and(may) {
             return Ok(());
         }
-        Err(match self.credential {
-            None => Problem::unauthorized(ErrorCode::NotAllowed, format!("{what} is not allowed without credentials")),
-            Some(_) => Problem::forbidden(format!("{what} is not allowed for these credentials")),
-        })
+        Err(not_allowed(what, self.credential.is_some()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A request's head, read by hyper or by `first_head.rs`.
 
-use hyper::header::HeaderName;
+use hyper::header::{self, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Version};
 
@@ -19,6 +19,11 @@ pub trait Fields<'a>: Copy {
         let mut values = self.all(name);
         let first = values.next()?;
         values.next().is_none().then_some(first)
+    }
+
+    /// Whether a body follows the head (RFC 9112 §6).
+    fn has_body(self) -> bool {
+        self.first(header::TRANSFER_ENCODING).is_some() || self.all(header::CONTENT_LENGTH).any(|length| length != b"0")
     }
 
     /// The elements of the field `name`, which is a list (RFC 9110 §5.6.1).

@@ -13,7 +13,7 @@ mod query;
 mod sender;
 
 pub use body::{BodyError, read as read_body, refuse as refuse_body};
-pub use credentials::{Caller, credential};
+pub use credentials::{Caller, credential, identify, not_allowed};
 pub use first_head::{FIELDS_MAX, read as read_head, room as head_room};
 pub use forwarded::{address as client_address, is_trusted as is_trusted_proxy};
 pub use head::{Fields, Head};

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
+use crate::metrics::RejectReason;
+use crate::server::response::{Problem, Refused};
 use crate::topic_name::{Pattern, TopicNameError};
 
 /// Why a query is refused.
@@ -24,6 +26,12 @@ pub enum QueryError {
         /// The values that fit.
         right: &'static str,
     },
+}
+
+impl From<QueryError> for Refused {
+    fn from(error: QueryError) -> Self {
+        Self(RejectReason::BadUpgrade, Problem::bad_request(error.to_string()))
+    }
 }
 
 /// A query string. If a parameter with one value is repeated, the first counts. Unknown parameters are ignored.

@@ -12,10 +12,11 @@ use super::transport::Transport;
 use crate::auth::AuthError;
 use crate::dialect::{Dialect, Encoding};
 use crate::metrics::{LimitKey, RejectReason};
-use crate::server::entry::{Granted, Refused};
+use crate::server::granted::Granted;
 use crate::server::limits::{Accounts, Admission};
-use crate::server::request::{BodyError, Fields, Head, Query, Sender, credential, read_body};
+use crate::server::request::{Fields, Head, Query, Sender, credential, identify, read_body};
 use crate::server::response::Problem;
+use crate::server::response::Refused;
 use crate::session::{EmulatedOpening, Services, open_emulated};
 use crate::session_id::SessionId;
 use crate::shard::{NewSession, Shards};
@@ -51,11 +52,7 @@ impl EmulatedStreams {
         match read_body(headers, body, limits.frame_bytes, limits.body_timeout, &self.accounts.bytes).await {
             Ok((first, held)) => Ok(held.into_holding(first)),
             Err(error) => {
-                match error {
-                    BodyError::TooLong { .. } => self.accounts.rejections.limit_hit(LimitKey::FrameBytes),
-                    BodyError::TooSlow => self.accounts.rejections.limit_hit(LimitKey::BodyTimeout),
-                    BodyError::Broken | BodyError::NoRoom(_) => {}
-                }
+                error.limit(LimitKey::FrameBytes).into_iter().for_each(|limit| self.accounts.rejections.limit_hit(limit));
                 Err(Refused(RejectReason::BadUpgrade, error.into()))
             }
         }
@@ -71,18 +68,9 @@ impl EmulatedStreams {
         address: SocketAddr,
     ) -> Result<Granted, Refused> {
         let credential = credential(head.fields, &Query::new(head.query))?;
-        let (auth, failures) = (&self.services.auth, &self.accounts.failures);
-        let identity = match &credential {
-            None => Ok(auth.anonymous()),
-            Some(text) => {
-                failures.check(address.ip()).map_err(|problem| Refused(RejectReason::Unauthorized, problem))?;
-                auth.identify(text).map(Some)
-            }
-        };
-        let pass = self
-            .admission
-            .admit_stream(address.ip(), &self.shards)
-            .map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
+        let failures = &self.accounts.failures;
+        let identity = identify(&self.services.auth, failures, address.ip(), credential.as_deref())?;
+        let permit = self.admission.admit_stream(address.ip(), &self.shards)?;
         if matches!(identity, Err(AuthError::Invalid(_))) {
             failures.count(address.ip());
         }
@@ -92,7 +80,7 @@ impl EmulatedStreams {
             address,
             encoding: Encoding { dialect: Dialect::Centrifugo(wire), framing: transport.framing(has_chunks(head.version)) },
             reader: open_emulated(EmulatedOpening { id, wire, identity, first, node: Arc::clone(&self.node) }, &self.services),
-            permit: Box::new(pass),
+            permit: Box::new(permit),
             subscribes_at_once: false,
         };
         Ok(Granted { head: written(transport.content_type(wire), head.version, from), session })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{self, HeaderName};
+use hyper::header::HeaderName;
 
 use super::accept::{Accepted, accepted};
 use super::head::{has_chunks, written};
@@ -17,10 +17,11 @@ use crate::dialect::{Dialect, Encoding, STREAM_TOPICS_MAX, Since, read_event_id}
 use crate::hub::{Hub, Payer};
 use crate::metrics::RejectReason;
 use crate::position::Offset;
-use crate::server::entry::{Granted, Refused};
+use crate::server::granted::Granted;
 use crate::server::limits::{Accounts, Admission, Failures, Rates, bucket_of};
-use crate::server::request::{Fields, Head, Query, QueryError, Sender, credential};
+use crate::server::request::{Fields, Head, Query, QueryError, Sender, credential, identify, not_allowed};
 use crate::server::response::Problem;
+use crate::server::response::Refused;
 use crate::session::{Charge, Services, StreamOpening, SubscribeOptions, open_stream};
 use crate::session_id::SessionId;
 use crate::shard::{NewSession, Shards};
@@ -59,10 +60,7 @@ impl Streams {
         address: SocketAddr,
     ) -> Result<Granted, Refused> {
         let opening = self.check(kind, head, address)?;
-        let pass = self
-            .admission
-            .admit_stream(address.ip(), &self.shards)
-            .map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
+        let permit = self.admission.admit_stream(address.ip(), &self.shards)?;
         let charge = self.charge(&opening, credential(head.fields, &Query::new(head.query))?.is_some(), address)?;
         self.make_topic(&opening, address)?;
         let dialect = if opening.is_raw { Dialect::Raw } else { Dialect::Json };
@@ -71,7 +69,7 @@ impl Streams {
             address,
             encoding: Encoding { dialect, framing: kind.framing(has_chunks(head.version)) },
             reader: open_stream(opening, charge, &self.services),
-            permit: Box::new(pass),
+            permit: Box::new(permit),
             subscribes_at_once: true,
         };
         Ok(Granted { head: written(kind.content_type(), head.version, from), session })
@@ -113,9 +111,7 @@ impl Streams {
             let detail = format!("this path answers {}, which the request's Accept does not take", kind.media_type());
             return Err(bad(Problem::of_http(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)));
         }
-        let has_body =
-            head.fields.first(header::TRANSFER_ENCODING).is_some() || head.fields.all(header::CONTENT_LENGTH).any(|length| length != b"0");
-        if has_body {
+        if head.fields.has_body() {
             return Err(bad(Problem::bad_request("a request for a stream has no body").closing()));
         }
         let query = Query::new(head.query);
@@ -144,24 +140,14 @@ impl Streams {
         address: SocketAddr,
     ) -> Result<Arc<Identity>, Refused> {
         let refused = |problem| Refused(RejectReason::Unauthorized, problem);
-        let auth = &self.services.auth;
         let credential = credential(fields, query)?;
-        let identity = match &credential {
-            None => auth.anonymous(),
-            Some(text) => {
-                self.failures.check(address.ip()).map_err(refused)?;
-                let identity = auth.identify(text);
-                Some(identity.map_err(|error| refused(Problem::unauthorized(error.code(), error.to_string())))?)
-            }
-        };
+        let identity = identify(&self.services.auth, &self.failures, address.ip(), credential.as_deref())?;
+        let identity = identity.map_err(|error| refused(Problem::unauthorized(error.code(), error.to_string())))?;
         let names = || topics.iter().flatten();
         let may = |identity: &Arc<Identity>| names().any(|pattern| identity.grants.may_subscribe(pattern));
         identity.filter(may).ok_or_else(|| {
             let what = names().map(Pattern::as_str).collect::<Vec<_>>().join(", ");
-            refused(match credential {
-                None => Problem::unauthorized(ErrorCode::NotAllowed, format!("subscribing to {what} is not allowed without credentials")),
-                Some(_) => Problem::forbidden(format!("subscribing to {what} is not allowed for these credentials")),
-            })
+            refused(not_allowed(&format!("subscribing to {what}"), credential.is_some()))
         })
     }
 

@@ -8,8 +8,8 @@ use rand::Rng;
 use super::accept::{Accepted, accepted};
 use super::kind::Kind;
 use crate::metrics::RejectReason;
-use crate::server::entry::Refused;
 use crate::server::request::{Fields, Head};
+use crate::server::response::Refused;
 use crate::server::response::{Answer, Problem, of_type};
 
 /// The answer to a refused request for a stream of `kind`. An EventSource never reconnects after an HTTP error. So a

@@ -101,8 +101,7 @@ pub fn check<'a>(version: Version, fields: impl Fields<'a>) -> Result<&'a [u8], 
         return Err(BadUpgrade::Version);
     }
     let key = fields.only(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key)).ok_or(BadUpgrade::Key)?;
-    let has_body = fields.first(header::TRANSFER_ENCODING).is_some() || fields.all(header::CONTENT_LENGTH).any(|length| length != b"0");
-    if has_body { Err(BadUpgrade::Body) } else { Ok(key) }
+    if fields.has_body() { Err(BadUpgrade::Body) } else { Ok(key) }
 }
 
 fn is_key(text: &[u8]) -> bool {

@@ -6,8 +6,8 @@ use super::handshake::Subprotocol;
 use crate::config::Config;
 use crate::dialect::centrifugo::Wire;
 use crate::metrics::RejectReason;
-use crate::server::entry::Refused;
 use crate::server::request::{Query, topic_name};
+use crate::server::response::Refused;
 use crate::session::Purpose;
 use crate::topic_name::TopicName;
 

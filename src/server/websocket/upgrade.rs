@@ -1,6 +1,5 @@
 //! The checks of a handshake, and the session that it becomes.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -9,16 +8,16 @@ use hyper::header;
 use super::handshake::{self, Subprotocol, Switching};
 use super::target::{Target, purpose, target};
 use crate::auth::{AuthError, Identity};
-use crate::codes::ErrorCode;
 use crate::config::Config;
 use crate::dialect::Encoding;
 use crate::frame;
 use crate::hub::{Hub, Payer};
 use crate::metrics::RejectReason;
-use crate::server::entry::{Granted, Refused};
+use crate::server::granted::Granted;
 use crate::server::limits::{Admission, Failures};
-use crate::server::request::{Fields, Head, Query, credential};
+use crate::server::request::{Fields, Head, Query, credential, identify, not_allowed};
 use crate::server::response::Problem;
+use crate::server::response::Refused;
 use crate::session::{self, Opening, Purpose, Services};
 use crate::session_id::SessionId;
 use crate::shard::NewSession;
@@ -49,7 +48,7 @@ impl Upgrades {
         let key = handshake::check(head.version, head.fields).map_err(|bad| Refused(RejectReason::BadUpgrade, bad.into()))?;
         let subprotocol = handshake::offered(head.fields, target.subprotocols());
         let opening = self.opening(head, &target, subprotocol, &config, address.ip())?;
-        let pass = self.admission.admit(address.ip()).map_err(|refusal| Refused(refusal.reason(), self.admission.problem(refusal)))?;
+        let permit = self.admission.admit(address.ip())?;
         if let (Purpose::Raw { topic, .. }, Ok(_)) = (&opening.purpose, &opening.identity) {
             self.hub.make(topic, Some(&Payer::of_address(address.ip())))?; // before the 101, because the raw dialect has no errors
         }
@@ -61,7 +60,7 @@ impl Upgrades {
         let (id, encoding) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window));
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open_websocket(opening, &self.services);
-        let session = NewSession { id, address, encoding, reader, permit: Box::new(pass), subscribes_at_once };
+        let session = NewSession { id, address, encoding, reader, permit: Box::new(permit), subscribes_at_once };
         Ok(Granted { head: Switching::new(key, subprotocol, extensions).written(), session })
     }
 
@@ -76,14 +75,8 @@ impl Upgrades {
         let query = Query::new(head.query);
         let purpose = purpose(target, &query, subprotocol)?;
         let credential = credential(head.fields, &query)?;
-        let identity = match &credential {
-            None => Ok(self.services.auth.anonymous()),
-            Some(text) => {
-                self.failures.check(address).map_err(|problem| Refused(RejectReason::Unauthorized, problem))?;
-                self.services.auth.identify(text).map(Some)
-            }
-        };
-        may_open(&purpose, &identity, credential.as_ref())?;
+        let identity = identify(&self.services.auth, &self.failures, address, credential.as_deref())?;
+        may_open(&purpose, &identity, credential.is_some())?;
         let offers = || head.fields.all(header::SEC_WEBSOCKET_EXTENSIONS);
         let agreement = config.deflate.enabled.then(|| frame::negotiate(offers(), config.deflate.history)).flatten();
         Ok(Opening { id: SessionId::random(), purpose, identity, agreement })
@@ -92,19 +85,11 @@ impl Upgrades {
 
 /// Checks the grant of a raw session before the 101, because its dialect has no errors. A bad credential is not refused
 /// here: a browser can't read the 401, but it can read the Close frame that the session sends.
-fn may_open(
-    purpose: &Purpose,
-    identity: &Result<Option<Arc<Identity>>, AuthError>,
-    credential: Option<&Cow<'_, str>>,
-) -> Result<(), Refused> {
+fn may_open(purpose: &Purpose, identity: &Result<Option<Arc<Identity>>, AuthError>, has_credential: bool) -> Result<(), Refused> {
     let (Purpose::Raw { topic, .. }, Ok(identity)) = (purpose, identity) else { return Ok(()) };
     let pattern = Pattern::from(topic.clone());
     if identity.as_ref().is_some_and(|identity| identity.grants.may_subscribe(&pattern)) {
         return Ok(());
     }
-    let problem = match credential {
-        None => Problem::unauthorized(ErrorCode::NotAllowed, format!("subscribing to {topic} is not allowed without credentials")),
-        Some(_) => Problem::forbidden(format!("subscribing to {topic} is not allowed for these credentials")),
-    };
-    Err(Refused(RejectReason::Unauthorized, problem))
+    Err(Refused(RejectReason::Unauthorized, not_allowed(&format!("subscribing to {topic}"), has_credential)))
 }

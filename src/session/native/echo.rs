@@ -9,7 +9,7 @@ use crate::metrics::{CloseReason, LimitKey};
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
 use crate::shard::{AdminCommand, SessionContext};
-use crate::token_bucket::TokenBucket;
+use crate::token_bucket::{Rate, TokenBucket};
 
 /// The bytes of an echoed message that count as one frame.
 const ECHOED_BYTES_PER_FRAME: usize = 4 << 10;
@@ -28,27 +28,26 @@ pub struct Echo {
 
 impl Echo {
     /// A session that opens at `now`.
-    pub fn new(principal: Principal, limits: &Limits, now: Moment) -> Self {
-        Self { principal, rate: TokenBucket::new(burst(limits), now) }
+    pub fn new(principal: Principal, now: Moment) -> Self {
+        Self { principal, rate: TokenBucket::new(now) }
     }
 
     /// Whether the rate allows `message`. If not, the session was closed.
     fn may_echo(&mut self, message: &[u8], context: &mut SessionContext<'_>) -> bool {
-        let config = context.config();
-        let (per_second, burst) = (config.limits.frames_per_second, burst(&config.limits));
+        let rate = rate(&context.config().limits);
         let cost = u32::try_from(message.len() / ECHOED_BYTES_PER_FRAME).unwrap_or(u32::MAX);
-        if cost > 0 && !self.rate.take(1, per_second, burst, context.now()) {
+        if cost > 0 && !self.rate.take(1, rate, context.now()) {
             context.limit_hit(LimitKey::FramesPerSecond);
             context.close(CloseCode::RateLimited, "too much to echo; see limits.frames_per_second", CloseReason::RateLimited);
             return false;
         }
-        self.rate.charge(cost.saturating_sub(1), per_second, burst, context.now());
+        self.rate.charge(cost.saturating_sub(1), rate, context.now());
         true
     }
 }
 
-fn burst(limits: &Limits) -> u32 {
-    (limits.frames_burst / ECHOED_BURST_PART).max(1)
+fn rate(limits: &Limits) -> Rate {
+    Rate { per_second: limits.frames_per_second, burst: (limits.frames_burst / ECHOED_BURST_PART).max(1) }
 }
 
 impl Protocol for Echo {

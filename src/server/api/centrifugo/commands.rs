@@ -27,8 +27,9 @@ use crate::hub::{Extra, HistoryPart, Hub, PayloadKind, Publication, ReadFrom, Su
 use crate::metrics::{LimitKey, Metrics, PublishSource};
 use crate::position::Offset;
 use crate::server::api::idempotency::KEY_BYTES_MAX;
-use crate::server::api::metering::{Allowance, Metering};
+use crate::server::api::metering::{Allowance, HISTORY_BYTES_PER_UNIT, MEMBERS_PER_UNIT, Metering, TOPICS_PER_UNIT};
 use crate::server::api::publishing::{Publishing, kind_of};
+use crate::server::api::topics::HISTORY_LISTED_MAX;
 use crate::server::request::Caller;
 use crate::server::response::{Answer, json_of};
 use crate::session_id::SessionId;
@@ -38,15 +39,10 @@ use crate::topic_name::{Pattern, TopicName};
 /// The methods with several messages, whose bodies may be as long as a batch.
 pub const LONG: [&str; 2] = ["batch", "broadcast"];
 
-/// The largest number of messages of a history in one answer.
-const HISTORY_LISTED_MAX: usize = 1_000;
 /// Topics that are examined before the task yields to others of its thread.
 const TOPICS_AT_ONCE: usize = 1_000;
 /// The largest number of topics in one answer.
 const TOPICS_LISTED_MAX: usize = 10_000;
-/// The bytes of history that one work unit pays for beyond the first (PROTOCOL section 7).
-const HISTORY_BYTES_PER_UNIT: usize = 64 << 10;
-const MEMBERS_PER_UNIT: usize = 1_000;
 
 /// Centrifugo's HTTP API for publishers.
 pub struct CentrifugoApi {
@@ -57,8 +53,8 @@ pub struct CentrifugoApi {
     clock: Clock,
 }
 
-/// The caller of a command, and the bucket that pays for it.
-pub struct Asking<'a> {
+/// One request: its caller, the bucket that pays for it, and the means to charge and to publish.
+pub struct Call<'a> {
     pub caller: &'a Caller<'a>,
     pub allowance: &'a Allowance,
     pub metering: &'a Metering,
@@ -72,7 +68,7 @@ type ReadCommand = fn(&[u8], &Config) -> Result<AdminCommand, Failed>;
 async fn placed(submitted: Result<Submitted, Failed>) -> Done {
     let position = match submitted? {
         Submitted::Published(position) => position,
-        Submitted::Awaited(receipt) => receipt.answer().await.map_err(|error| Failed::from(error.code()))?,
+        Submitted::Awaited(receipt) => receipt.answer().await?,
     };
     Ok(replies::placed(&position))
 }
@@ -106,16 +102,16 @@ impl CentrifugoApi {
 
     /// Executes the command in `body`; `None` if `method` is not a command. With `by_status`, errors have an HTTP
     /// status of their own in place of 200.
-    pub async fn answer(&self, method: &str, body: &[u8], by_status: bool, asking: &Asking<'_>) -> Option<Answer> {
+    pub async fn answer(&self, method: &str, body: &[u8], by_status: bool, call: &Call<'_>) -> Option<Answer> {
         if !is_command(body) {
             return None;
         }
         let done = match method {
             "batch" => match read(body) {
-                Ok(batched) => return Some(json_of(&self.batch(&batched, asking).await)),
+                Ok(batched) => return Some(json_of(&self.batch(&batched, call).await)),
                 Err(failed) => Err(failed),
             },
-            _ => self.command(method, body, asking).await,
+            _ => self.command(method, body, call).await,
         };
         let status = done.as_ref().err().filter(|_| by_status).map_or(StatusCode::OK, |failed| failed.status());
         let mut answer = json_of(&Outcome::from(done));
@@ -123,13 +119,13 @@ impl CentrifugoApi {
         Some(answer)
     }
 
-    async fn batch(&self, batched: &BatchRequest<'_>, asking: &Asking<'_>) -> BTreeMap<&'static str, Vec<BTreeMap<String, Text>>> {
+    async fn batch(&self, batched: &BatchRequest<'_>, call: &Call<'_>) -> BTreeMap<&'static str, Vec<BTreeMap<String, Text>>> {
         let mut replies = Vec::with_capacity(batched.commands.len());
         for (index, command) in batched.commands.iter().enumerate() {
             let outcome = match command.iter().next().filter(|_| command.len() == 1) {
-                Some(_) if index > 0 && !asking.may_go_on() => Err(ErrorCode::RateLimited.into()),
+                Some(_) if index > 0 && !call.take_unit() => Err(ErrorCode::RateLimited.into()),
                 Some((name, text)) if name != "batch" => {
-                    self.command(name, text.get().as_bytes(), asking).await.map(|result| (name.to_string(), result))
+                    self.command(name, text.get().as_bytes(), call).await.map(|result| (name.to_string(), result))
                 }
                 _ => Err(Failed::BAD_REQUEST),
             };
@@ -140,37 +136,37 @@ impl CentrifugoApi {
     }
 
     /// Executes one command. The future is boxed, because that of a batch would enlarge the futures of all commands.
-    fn command<'a>(&'a self, method: &'a str, json: &'a [u8], asking: &'a Asking<'_>) -> Pin<Box<dyn Future<Output = Done> + Send + 'a>> {
+    fn command<'a>(&'a self, method: &'a str, json: &'a [u8], call: &'a Call<'_>) -> Pin<Box<dyn Future<Output = Done> + Send + 'a>> {
         Box::pin(async move {
             match method {
-                "publish" => self.publish(&read::<ChannelRequest<'_>>(json)?.channel, &read(json)?, asking).await,
-                "broadcast" => self.broadcast(json, asking).await,
-                "presence" => self.presence(json, asking, replies::presence),
-                "presence_stats" => self.presence(json, asking, |members| {
+                "publish" => self.publish(&read::<ChannelRequest<'_>>(json)?.channel, &read(json)?, call).await,
+                "broadcast" => self.broadcast(json, call).await,
+                "presence" => self.presence(json, call, replies::presence),
+                "presence_stats" => self.presence(json, call, |members| {
                     // All anonymous members count as one user.
                     let users: HashSet<Option<&str>> = members.iter().map(|member| member.user.as_deref()).collect();
                     replies::text(&BTreeMap::from([("num_clients", members.len()), ("num_users", users.len())]))
                 }),
-                "history" => self.history(json, asking),
-                "channels" => self.channels(&read(json)?, asking).await,
-                "info" => self.info(asking),
-                "disconnect" => self.disconnect(json, asking).await,
-                "unsubscribe" => self.in_sessions(json, session_commands::unsubscribe, asking).await,
-                "subscribe" => self.in_sessions(json, session_commands::subscribe, asking).await,
-                "refresh" => self.in_sessions(json, session_commands::refresh, asking).await,
-                "history_remove" => self.remove_history(json, asking),
+                "history" => self.history(json, call),
+                "channels" => self.channels(&read(json)?, call).await,
+                "info" => self.info(call),
+                "disconnect" => self.disconnect(json, call).await,
+                "unsubscribe" => self.in_sessions(json, session_commands::unsubscribe, call).await,
+                "subscribe" => self.in_sessions(json, session_commands::subscribe, call).await,
+                "refresh" => self.in_sessions(json, session_commands::refresh, call).await,
+                "history_remove" => self.remove_history(json, call),
                 _ => Err(Failed(ErrorReply::METHOD_NOT_FOUND)),
             }
             .inspect_err(|Failed(error)| tracing::debug!(method, code = error.code, "a command of /api is refused"))
         })
     }
 
-    async fn publish(&self, channel: &str, asked: &PublishRequest<'_>, asking: &Asking<'_>) -> Done {
-        placed(self.submit(channel, asked, asking).await).await
+    async fn publish(&self, channel: &str, asked: &PublishRequest<'_>, call: &Call<'_>) -> Done {
+        placed(self.submit(channel, asked, call).await).await
     }
 
-    async fn submit(&self, channel: &str, asked: &PublishRequest<'_>, asking: &Asking<'_>) -> Result<Submitted, Failed> {
-        let topic = named(channel)?;
+    async fn submit(&self, channel: &str, asked: &PublishRequest<'_>, call: &Call<'_>) -> Result<Submitted, Failed> {
+        let topic = TopicName::parse(channel)?;
         // Options that are not supported are refused, because the publisher relies on them.
         if asked.skip_history || asked.delta || asked.version > 0 || asked.idempotency_key.len() > KEY_BYTES_MAX {
             return Err(Failed::BAD_REQUEST);
@@ -191,26 +187,26 @@ impl CentrifugoApi {
             self.metrics.limit_hit(LimitKey::MessageBytes);
             return Err(ErrorCode::MessageTooLarge.into());
         }
-        asking.require(|identity| identity.grants.may_publish(&topic))?;
+        call.require(|identity| identity.grants.may_publish(&topic))?;
         let extra = (!tags.is_empty()).then(|| Arc::new(Extra { publisher: None, tags }));
         let publication = Publication {
             payload: &payload,
             kind,
             except: None,
             source: PublishSource::Http,
-            payer: Some(asking.allowance.payer()),
+            payer: Some(call.allowance.payer()),
             extra: extra.as_ref(),
         };
         let key = Some(&*asked.idempotency_key).filter(|key| !key.is_empty());
-        asking.publishing.submit(&topic, publication, key).await.map_err(|error| Failed::from(error.code()))
+        Ok(call.publishing.submit(&topic, publication, key).await?)
     }
 
-    async fn broadcast(&self, json: &[u8], asking: &Asking<'_>) -> Done {
+    async fn broadcast(&self, json: &[u8], call: &Call<'_>) -> Done {
         let (all, content) = (read::<BroadcastRequest<'_>>(json)?, read(json)?);
         let mut submitted = Vec::with_capacity(all.channels.len());
         for (index, channel) in all.channels.iter().enumerate() {
-            submitted.push(match index == 0 || asking.may_go_on() {
-                true => self.submit(channel, &content, asking).await,
+            submitted.push(match index == 0 || call.take_unit() {
+                true => self.submit(channel, &content, call).await,
                 false => Err(ErrorCode::RateLimited.into()),
             });
         }
@@ -221,15 +217,15 @@ impl CentrifugoApi {
         Ok(replies::text(&BTreeMap::from([("responses", responses)])))
     }
 
-    fn presence(&self, json: &[u8], asking: &Asking<'_>, told: impl FnOnce(&[crate::session_id::Member]) -> Text) -> Done {
-        let topic = asking.readable(&read::<ChannelRequest<'_>>(json)?.channel)?;
-        let members = self.hub.presence(&topic).map_err(|off| Failed::from(off.code()))?;
-        asking.metering.charge(asking.allowance, members.len(), MEMBERS_PER_UNIT);
+    fn presence(&self, json: &[u8], call: &Call<'_>, told: impl FnOnce(&[crate::session_id::Member]) -> Text) -> Done {
+        let topic = call.readable(&read::<ChannelRequest<'_>>(json)?.channel)?;
+        let members = self.hub.presence(&topic)?;
+        call.metering.charge(call.allowance, members.len(), MEMBERS_PER_UNIT);
         Ok(told(&members))
     }
 
-    fn history(&self, json: &[u8], asking: &Asking<'_>) -> Done {
-        let topic = asking.readable(&read::<ChannelRequest<'_>>(json)?.channel)?;
+    fn history(&self, json: &[u8], call: &Call<'_>) -> Done {
+        let topic = call.readable(&read::<ChannelRequest<'_>>(json)?.channel)?;
         let asked: HistoryRequest<'_> = read(json)?;
         let from = match (asked.reverse, asked.since.as_ref().map(|since| since.offset)) {
             (true, Some(0)) => return Err(Failed::BAD_REQUEST),
@@ -237,34 +233,32 @@ impl CentrifugoApi {
             (false, after) => ReadFrom::After(Offset(after.unwrap_or(0).min(i64::MAX as u64))),
         };
         let limit = usize::try_from(asked.limit).unwrap_or(HISTORY_LISTED_MAX).min(HISTORY_LISTED_MAX);
-        let part =
-            self.hub.history_part(&topic, from, limit, Some(asking.allowance.payer())).map_err(|error| Failed::from(error.code()))?;
-        let HistoryPart { position, messages } = part.map_err(|off| Failed::from(off.code()))?;
+        let HistoryPart { position, messages } = self.hub.history_part(&topic, from, limit, Some(call.allowance.payer()))??;
         let is_of_its_life = |since: &Since<'_>| since.epoch.is_empty() || since.epoch == position.epoch.as_str();
         if !asked.since.as_ref().is_none_or(is_of_its_life) {
             return Err(Failed(ErrorReply::UNRECOVERABLE_POSITION));
         }
         let bytes = messages.iter().map(|message| message.payload().len()).sum();
-        asking.metering.charge(asking.allowance, bytes, HISTORY_BYTES_PER_UNIT);
+        call.metering.charge(call.allowance, bytes, HISTORY_BYTES_PER_UNIT);
         Ok(replies::history(&messages, &position))
     }
 
     /// Drops the history of a topic; its position stays.
-    fn remove_history(&self, json: &[u8], asking: &Asking<'_>) -> Done {
-        asking.require(|identity| identity.admin)?;
-        let topic = named(&read::<ChannelRequest<'_>>(json)?.channel)?;
-        self.hub.remove_history(&topic).map_err(|off| Failed::from(off.code()))?;
+    fn remove_history(&self, json: &[u8], call: &Call<'_>) -> Done {
+        call.require(|identity| identity.admin)?;
+        let topic = TopicName::parse(&read::<ChannelRequest<'_>>(json)?.channel)?;
+        self.hub.remove_history(&topic)?;
         Ok(replies::nothing())
     }
 
     /// The topics that have subscribers by name and match `pattern`; the first [`TOPICS_LISTED_MAX`].
-    async fn channels(&self, asked: &ChannelsRequest<'_>, asking: &Asking<'_>) -> Done {
-        asking.require(|identity| identity.admin)?;
+    async fn channels(&self, asked: &ChannelsRequest<'_>, call: &Call<'_>) -> Done {
+        call.require(|identity| identity.admin)?;
         let mut found: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
         let mut after: Option<TopicName> = None;
         loop {
             let topics = self.hub.topics(None, after.as_ref().map(TopicName::as_str), TOPICS_AT_ONCE);
-            asking.metering.charge(asking.allowance, topics.len(), TOPICS_AT_ONCE);
+            call.metering.charge(call.allowance, topics.len(), TOPICS_PER_UNIT);
             let taken = topics.iter().filter(|info| info.subscribers > 0 && glob::matches(&asked.pattern, info.topic.as_str()));
             found.extend(taken.map(|info| (info.topic.as_str().to_owned(), BTreeMap::from([("num_clients", info.subscribers)]))));
             match topics.last() {
@@ -275,7 +269,7 @@ impl CentrifugoApi {
         }
     }
 
-    fn info(&self, asking: &Asking<'_>) -> Done {
+    fn info(&self, call: &Call<'_>) -> Done {
         #[derive(Serialize)]
         struct Node {
             uid: &'static str,
@@ -287,7 +281,7 @@ impl CentrifugoApi {
             num_channels: u64,
             uptime: u64,
         }
-        asking.require(|identity| identity.admin)?;
+        call.require(|identity| identity.admin)?;
         let totals = self.metrics.totals();
         let node = Node {
             uid: "belfry",
@@ -303,8 +297,8 @@ impl CentrifugoApi {
     }
 
     /// Closes one session of a user, or all of them.
-    async fn disconnect(&self, json: &[u8], asking: &Asking<'_>) -> Done {
-        asking.require(|identity| identity.admin)?;
+    async fn disconnect(&self, json: &[u8], call: &Call<'_>) -> Done {
+        call.require(|identity| identity.admin)?;
         let UserSessions { user, only } = session_commands::sessions(json)?;
         let DisconnectRequest { whitelist, disconnect } = read(json)?;
         if disconnect.is_some() {
@@ -316,17 +310,17 @@ impl CentrifugoApi {
     }
 
     /// Executes a command in one session of a user, or in all of them.
-    async fn in_sessions(&self, json: &[u8], read_command: ReadCommand, asking: &Asking<'_>) -> Done {
-        asking.require(|identity| identity.admin)?;
+    async fn in_sessions(&self, json: &[u8], read_command: ReadCommand, call: &Call<'_>) -> Done {
+        call.require(|identity| identity.admin)?;
         let (sessions, command) = (session_commands::sessions(json)?, read_command(json, &self.live.load())?);
         self.shards.execute(sessions, command).await;
         Ok(replies::nothing())
     }
 }
 
-impl Asking<'_> {
-    /// Takes a work unit for one more command; `false` if the bucket is empty.
-    fn may_go_on(&self) -> bool {
+impl Call<'_> {
+    /// Takes a work unit for a further command of the request; `false` if the bucket is empty.
+    fn take_unit(&self) -> bool {
         self.metering.take(self.allowance).is_ok()
     }
 
@@ -336,13 +330,9 @@ impl Asking<'_> {
 
     /// The topic that `channel` names, if the caller may read its history and presence.
     fn readable(&self, channel: &str) -> Result<TopicName, Failed> {
-        let topic = named(channel)?;
+        let topic = TopicName::parse(channel)?;
         let pattern = Pattern::from(topic.clone());
         self.require(|identity| identity.admin || identity.grants.may_subscribe(&pattern))?;
         Ok(topic)
     }
-}
-
-fn named(channel: &str) -> Result<TopicName, Failed> {
-    TopicName::parse(channel).map_err(|error| error.code().into())
 }

@@ -30,19 +30,21 @@ impl Directory {
         Self { node: Arc::clone(node), shards: Arc::clone(shards), cluster: cluster.cloned() }
     }
 
-    /// Passes the commands in `body` to the session that it names. `held` reserves their bytes until the session has
+    /// Passes the commands in `body` to the session that it names. `reservation` holds their bytes until the session has
     /// handled them.
-    pub async fn hear(&self, body: &[u8], wire: Wire, held: Reservation) -> Result<Answer, Problem> {
+    pub async fn deliver(&self, body: &[u8], wire: Wire, reservation: Reservation) -> Result<Answer, Problem> {
         let read = wire.emulation(body).map_err(|error| Problem::bad_request(error.to_string()))?;
-        let reached = match (SessionAddress::parse(&read.session), &self.cluster) {
+        let forwarded = match (SessionAddress::parse(&read.session), &self.cluster) {
             (Some(address), _) if *read.node == *self.node => {
-                let frame = held.into_holding(Bytes::from(read.data.into_owned()));
-                reach(&self.shards, address, frame).await
+                let commands = reservation.into_holding(Bytes::from(read.data.into_owned()));
+                deliver(&self.shards, address, commands).await
             }
-            (Some(_), Some(cluster)) => cluster.forward(&read.node, &read.session, &read.data).await.map_err(|error| unreached(&error))?,
+            (Some(_), Some(cluster)) => {
+                cluster.forward(&read.node, &read.session, &read.data).await.map_err(|error| unavailable(&error))?
+            }
             _ => Forwarded::NoSession,
         };
-        match reached {
+        match forwarded {
             Forwarded::Accepted => Ok(empty(StatusCode::NO_CONTENT)),
             Forwarded::Full => {
                 let detail = "as many bytes wait for the session as limits.frame_bytes allows";
@@ -53,15 +55,15 @@ impl Directory {
     }
 }
 
-/// Passes commands from other gateways to the sessions of `shards`. Their bytes count in `http_bytes` until the session
-/// has handled them.
-pub fn ear(shards: &Arc<Shards>, account: &Arc<HttpBytes>) -> CommandHandler {
+/// The handler of commands that other gateways forward to sessions of `shards`. Their bytes count in `http_bytes` until the
+/// session has handled them.
+pub fn forwarded_commands(shards: &Arc<Shards>, account: &Arc<HttpBytes>) -> CommandHandler {
     let (shards, account) = (Arc::clone(shards), Arc::clone(account));
-    Arc::new(move |session: String, frame: Bytes| -> BoxFuture<'static, Forwarded> {
-        let (shards, reserved) = (Arc::clone(&shards), account.reserve(frame.len()));
+    Arc::new(move |session: String, commands: Bytes| -> BoxFuture<'static, Forwarded> {
+        let (shards, reserved) = (Arc::clone(&shards), account.reserve(commands.len()));
         Box::pin(async move {
             match (SessionAddress::parse(&session), reserved) {
-                (Some(address), Ok(held)) => reach(&shards, address, held.into_holding(frame)).await,
+                (Some(address), Ok(reservation)) => deliver(&shards, address, reservation.into_holding(commands)).await,
                 (Some(_), Err(_)) => Forwarded::Full,
                 (None, _) => Forwarded::NoSession,
             }
@@ -69,15 +71,15 @@ pub fn ear(shards: &Arc<Shards>, account: &Arc<HttpBytes>) -> CommandHandler {
     })
 }
 
-async fn reach(shards: &Shards, SessionAddress { shard, secret }: SessionAddress, frame: Bytes) -> Forwarded {
-    match shards.forward_frame(shard, secret, frame).await {
+async fn deliver(shards: &Shards, SessionAddress { shard, secret }: SessionAddress, commands: Bytes) -> Forwarded {
+    match shards.forward_frame(shard, secret, commands).await {
         shard::Forwarded::Accepted => Forwarded::Accepted,
         shard::Forwarded::Full => Forwarded::Full,
         shard::Forwarded::NoSession => Forwarded::NoSession,
     }
 }
 
-fn unreached(error: &ForwardError) -> Problem {
+fn unavailable(error: &ForwardError) -> Problem {
     match error {
         ForwardError::TooLong(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::MessageTooLarge, error.to_string()),
         ForwardError::Unanswered => {

@@ -4,6 +4,8 @@ use hyper::StatusCode;
 
 use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::ErrorReply;
+use crate::hub::{Disabled, PublishError};
+use crate::topic_name::TopicNameError;
 
 /// An error of Centrifugo's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +14,24 @@ pub struct Failed(pub ErrorReply);
 impl From<ErrorCode> for Failed {
     fn from(code: ErrorCode) -> Self {
         Self(code.into())
+    }
+}
+
+impl From<Disabled> for Failed {
+    fn from(error: Disabled) -> Self {
+        error.code().into()
+    }
+}
+
+impl From<PublishError> for Failed {
+    fn from(error: PublishError) -> Self {
+        error.code().into()
+    }
+}
+
+impl From<TopicNameError> for Failed {
+    fn from(error: TopicNameError) -> Self {
+        error.code().into()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Centrifugo's HTTP API for publishers, `/api/…`: its libraries change a URL and a key.
+//! Centrifugo's HTTP API for publishers, `/api/…`: for its libraries, which only need another URL and key.
 
 mod commands;
 mod emulation;
@@ -8,5 +8,5 @@ mod replies;
 mod requests;
 mod session_commands;
 
-pub use commands::{Asking, CentrifugoApi, LONG};
-pub use emulation::{Directory, ear};
+pub use commands::{Call, CentrifugoApi, LONG};
+pub use emulation::{Directory, forwarded_commands};

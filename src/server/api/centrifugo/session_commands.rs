@@ -28,7 +28,7 @@ pub fn sessions(json: &[u8]) -> Result<UserSessions, Failed> {
 /// The command that ends one subscription, or all.
 pub fn unsubscribe(json: &[u8], _: &Config) -> Result<AdminCommand, Failed> {
     let ChannelRequest { channel } = read(json)?;
-    let topic = (!channel.is_empty()).then(|| named(&channel)).transpose()?;
+    let topic = (!channel.is_empty()).then(|| TopicName::parse(&channel)).transpose()?;
     Ok(AdminCommand::Unsubscribe(topic))
 }
 
@@ -36,7 +36,7 @@ pub fn unsubscribe(json: &[u8], _: &Config) -> Result<AdminCommand, Failed> {
 /// publisher relies on it.
 pub fn subscribe(json: &[u8], config: &Config) -> Result<AdminCommand, Failed> {
     let SubscribeRequest { channel, info, b64info, data, b64data, recover_since, other_rule } = read(json)?;
-    let topic = named(&channel)?;
+    let topic = TopicName::parse(&channel)?;
     let info: Option<Box<str>> = match info {
         None if b64info.is_empty() => None,
         None => {
@@ -93,8 +93,4 @@ pub fn refresh(json: &[u8], _: &Config) -> Result<AdminCommand, Failed> {
         RefreshRequest { expire_at: 0, .. } => Err(Failed::BAD_REQUEST),
         RefreshRequest { expire_at, .. } => Ok(AdminCommand::Expire(Some(expire_at))),
     }
-}
-
-fn named(channel: &str) -> Result<TopicName, Failed> {
-    TopicName::parse(channel).map_err(|error| error.code().into())
 }

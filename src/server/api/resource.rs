@@ -19,8 +19,8 @@ pub enum Surface {
 
 /// The resource that a path names.
 #[derive(Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the path of the table that `Place::of` spells")]
-pub enum Place<'a> {
+#[allow(missing_docs, reason = "each is the path of the table that `Resource::at` has")]
+pub enum Resource<'a> {
     Asset(Asset),
     Healthz,
     Readyz,
@@ -44,13 +44,13 @@ pub enum Place<'a> {
     Emulation,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Resource<'a> {
     /// The resource at `path`, if there is one.
-    pub fn of(path: &'a str, config: &Config) -> Option<Self> {
+    pub fn at(path: &'a str, config: &Config) -> Option<Self> {
         if let Some(asset) = Asset::at(path, config) {
             return config.page.enabled.then_some(Self::Asset(asset));
         }
-        let place = match path {
+        let resource = match path {
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
             "/metrics" => Self::Metrics,
@@ -66,7 +66,7 @@ impl<'a> Place<'a> {
                     .or_else(|| target(path, config).map(|_| Self::WebSocket));
             }
         };
-        Some(place)
+        Some(resource)
     }
 
     fn below(path: &'a str) -> Option<Self> {
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     fn methods(path: &str, surface: Surface) -> &'static str {
-        Place::of(path, &Config::default()).map_or("", |place| place.methods(surface))
+        Resource::at(path, &Config::default()).map_or("", |place| place.methods(surface))
     }
 
     /// PROTOCOL 5: the table of paths, and what `admin.listen` moves away.
