@@ -205,6 +205,18 @@ class Crew:
         assert self.process.exitcode == 0, f"a process of subscribers ended with {self.process.exitcode}; its words are above"
 
 
+def replace_some(crews, seconds, pauses):
+    """Kills one of the crews and starts it again, with random pauses; returns how often."""
+    kills, deadline = 0, time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(random.uniform(*pauses))
+        crew = random.choice(crews)
+        crew.kill()
+        crew.start()
+        kills += 1
+    return kills
+
+
 def run_crew(flags, makes):
     random.seed()
     asyncio.run(live_together(flags, makes))

@@ -5,7 +5,7 @@ import json
 import random
 import time
 
-from crew import Crew
+from crew import Crew, replace_some
 from errand import Errand, Flags
 from gateway import Gateway
 from process import until
@@ -100,12 +100,7 @@ def crashing_members(long):
         until("the watcher watches", lambda: gateway.total("subscriptions") == 1, 10)
         crews = [Crew(flags, lambda: [Member(gateway.port).live(flags) for _ in range(count // 3)]) for _ in range(3)]
         flags["drops"] = True
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            time.sleep(random.uniform(0.5, 1.0))
-            crew = random.choice(crews)
-            crew.kill()
-            crew.start()
+        replace_some(crews, seconds, (0.5, 1.0))
         flags["drops"] = False
         until("the members rest", lambda: gateway.total("sessions") == count // 3 * 3 + 1, 10)
         time.sleep(0.5)

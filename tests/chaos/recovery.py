@@ -4,7 +4,7 @@ import random
 import tempfile
 import time
 
-from crew import Books, crews_of, matches, mixed_wishes, publishers_of
+from crew import Books, crews_of, matches, mixed_wishes, publishers_of, replace_some
 from errand import Flags
 from gateway import Gateway
 from ledger import Ledger
@@ -27,14 +27,7 @@ def dropping_sessions(long):
         crews = crews_of(flags, ledger, wishes, [gateway.port], processes, drop_every=2.0)
         publishers = publishers_of(flags, books, topics, gateway.port, per_second)
         flags["publishes"] = flags["drops"] = True
-        kills = 0
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            time.sleep(random.uniform(0.5, 1.5))
-            crew = random.choice(crews)
-            crew.kill()
-            crew.start()
-            kills += 1
+        kills = replace_some(crews, seconds, (0.5, 1.5))
         flags["publishes"] = flags["drops"] = False
         settle(gateway, ledger, books, wishes, exact=True)
         flags["ends"] = True
