@@ -1,4 +1,4 @@
-//! Commands of the native dialect: the borrowed raw value that the gateway reads, beside simd-json, which parses all of it.
+//! Parsing the commands of the native dialect: the gateway borrows the payload unparsed, simd-json parses everything.
 
 #[path = "stage/allocations.rs"]
 mod allocations;
@@ -15,7 +15,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use simd_json::prelude::*;
 use wire::json;
 
-/// The commands that sessions send most, with payloads of a chat message, a quote and a document.
+/// The most frequent commands, with the payload of a chat message, a quote and a document.
 fn commands() -> Vec<(&'static str, Vec<u8>)> {
     let publish = |bytes| [br#"{"op":"publish","id":3,"topic":"chat.lobby","data":"#, &json(bytes)[..], b"}"].concat();
     vec![
@@ -28,7 +28,7 @@ fn commands() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// A count: a publish costs its topic's name (its text and the count of who shares it are one allocation), its payload is lent.
+/// Asserts the allocations of parsing a publish: one for the topic's name, none for the payload, which is borrowed.
 fn a_publish_allocates_its_topic_alone(_: &mut Criterion) {
     let (_, command) = commands().swap_remove(3);
     let Allocations { count, bytes } = allocations(|| {
@@ -40,7 +40,7 @@ fn a_publish_allocates_its_topic_alone(_: &mut Criterion) {
     assert_eq!(count, of_name);
 }
 
-/// With simd-json the command is copied, since it is parsed in place and `data` must stay as it came; then topic and payload are found.
+/// simd-json parses in place, and `data` must stay unchanged, so the command is copied first. Then topic and payload are looked up.
 fn commands_are_read_without_parsing_their_data(criterion: &mut Criterion) {
     for (name, command) in commands() {
         let mut group = criterion.benchmark_group(format!("commands_are_read_without_parsing_their_data/{name}"));

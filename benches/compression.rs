@@ -1,4 +1,4 @@
-//! permessage-deflate: what one message costs, alone and against an earlier one, and that neither a message nor a bomb costs memory.
+//! permessage-deflate: the cost of a message that is compressed alone or against an earlier one. Neither a message nor a bomb allocates memory.
 
 #[path = "stage/allocations.rs"]
 mod allocations;
@@ -24,7 +24,7 @@ fn packed(message: &[u8]) -> Vec<u8> {
     packed
 }
 
-/// A count: from the second message on, the shard's inflater has all that it needs.
+/// Asserts that the shard's inflater allocates nothing from the second message on.
 fn inflating_allocates_nothing(_: &mut Criterion) {
     let input = client_frame(OpCode::Text, true, &packed(&quotes(1_024))).repeat(100);
     let (mut reader, mut inflater) = (FrameReader::new(MESSAGE_BYTES, agreement().as_ref()), Inflater::default());
@@ -35,7 +35,7 @@ fn inflating_allocates_nothing(_: &mut Criterion) {
     assert_eq!(count, 0);
 }
 
-/// A count: 10 MB of zeros against a limit of 64 KiB grow the scratch to that and no further, and end there.
+/// Asserts that 10 MB of zeros with a limit of 64 KiB grow the buffer to the limit only, and end with an error.
 fn a_bomb_costs_no_more_than_the_limit(_: &mut Criterion) {
     let mut bomb = Vec::with_capacity(20_000);
     let zeros = vec![0; 10_000_000];
@@ -43,7 +43,7 @@ fn a_bomb_costs_no_more_than_the_limit(_: &mut Criterion) {
     bomb.truncate(bomb.len() - 4);
     let frame = client_frame(OpCode::Binary, true, &bomb);
     let (limit, mut inflater) = (64 << 10, Inflater::default());
-    // The stream's own window is there before the bomb comes, as in a shard that has inflated something.
+    // The window of the inflater is allocated before, as in a shard that has inflated a message already.
     let mut input = client_frame(OpCode::Binary, true, &packed(&quotes(1_024)));
     assert_eq!(read_all(&mut FrameReader::new(limit, agreement().as_ref()), &mut inflater, &mut input), 1);
     let (mut reader, mut input) = (FrameReader::new(limit, agreement().as_ref()), frame);
@@ -62,7 +62,7 @@ fn quote(step: usize) -> Vec<u8> {
     format!(r#"{head}{{"stock_id":"AAPL","price":{whole}.{cents:02},"bid":{whole}.{cents:02},"volume":{volume},"ts":{ts}}}}}"#).into_bytes()
 }
 
-/// A count: once a message was parsed, it is written for a session without an allocation, at whatever distance.
+/// Asserts that writing a parsed message for a session allocates nothing, at any distance.
 fn writing_distances_allocates_nothing(_: &mut Criterion) {
     let parsed = ReferenceParser::default().parse(&quote(100), &quote(101)).expect("both are within a window");
     let mut payload = Vec::with_capacity(1_024);
@@ -77,7 +77,7 @@ fn writing_distances_allocates_nothing(_: &mut Criterion) {
     assert!(payload.len() < quote(101).len() / 4);
 }
 
-/// Once for a shard the message is parsed, and for each session whose distances are its own, it is written.
+/// A message is parsed once for a shard, and written for each session with distances of its own.
 fn a_message_refers_to_the_one_before(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a_message_refers_to_the_one_before");
     let (former, message, mut parser) = (quote(100), quote(101), ReferenceParser::default());

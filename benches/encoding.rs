@@ -1,4 +1,4 @@
-//! Encoding: a message's frame is made once for all who take it, and compressed once for each window.
+//! Encoding: the frame of a message is made once for all subscribers, and compressed once for each window.
 
 #[path = "stage/allocations.rs"]
 mod allocations;
@@ -45,7 +45,7 @@ fn encoder() -> Encoder {
     Encoder::new(&Deflate::default(), ReferenceAccount::new(Arc::default(), 1 << 20))
 }
 
-/// Each kind of session that there is: both dialects, plain and with windows of 9 and of 15 bits.
+/// Every kind of session: both dialects, each without deflate and with windows of 9 and 15 bits.
 fn encodings() -> impl Iterator<Item = Encoding> {
     let windows = [None, Some(9), Some(15)];
     [Dialect::Json, Dialect::Raw]
@@ -53,7 +53,7 @@ fn encodings() -> impl Iterator<Item = Encoding> {
         .flat_map(move |dialect| windows.map(|bits| Encoding::websocket(dialect, bits.map(|bits| ServerWindow { bits, is_kept: false }))))
 }
 
-/// A count: whatever the first taker of a kind costs, a thousand more cost nothing, and all share the same bytes.
+/// Asserts that only the first subscriber of each kind costs allocations, and that all share the same bytes.
 fn fanout_encodes_once(_: &mut Criterion) {
     let metrics = Arc::new(Metrics::new());
     let (mut encoder, mut tally) = (encoder(), Tally::new(Arc::clone(&metrics)));

@@ -1,4 +1,4 @@
-//! Fan-out over real sockets: what a message costs a subscriber, and that a thousand of them allocate no more than one.
+//! Fan-out over real sockets: the cost of a message for each subscriber. A thousand subscribers allocate no more than one.
 
 #[path = "stage/allocations.rs"]
 #[allow(dead_code, reason = "this bench needs a part of it")]
@@ -18,7 +18,7 @@ use wire::{client_frame, json};
 
 const SUBSCRIBERS: [usize; 4] = [1, 10, 100, 1_000];
 const MESSAGES: usize = 200;
-/// What the rest of the process may allocate meanwhile: its statistics once a second, the hub's upkeep.
+/// Allocations of the rest of the process in the same time: statistics once a second, and the upkeep of the hub.
 const ELSEWHERE: usize = 500;
 
 fn exchange(publisher: &mut Peer, subscribers: &mut [Peer], frames: &[u8], messages: usize) {
@@ -28,7 +28,7 @@ fn exchange(publisher: &mut Peer, subscribers: &mut [Peer], frames: &[u8], messa
     }
 }
 
-/// Counts: allocations for a message to 1,000 subscribers as to one, and each message deflated once for all of them.
+/// Asserts that a message to 1,000 subscribers allocates as much as to one, and that each message is deflated once.
 fn fanout_encodes_once(_: &mut Criterion) {
     let gateway = Gateway::start(&[]);
     let payload = json(2_048);
@@ -53,7 +53,7 @@ fn fanout_encodes_once(_: &mut Criterion) {
     assert!(counts[1] <= counts[0] + ELSEWHERE, "a subscriber costs no allocation, but 999 more cost {counts:?}");
 }
 
-/// One message, sent by one session and read by all: kernel, gateway and peers together.
+/// One message, sent by one session and read by all. The time is that of the kernel, the gateway and the clients together.
 fn a_message_goes_to_all_its_subscribers(criterion: &mut Criterion) {
     let gateway = Gateway::start(&[]);
     let frame = client_frame(OpCode::Text, false, &json(128));
@@ -72,7 +72,7 @@ fn a_message_goes_to_all_its_subscribers(criterion: &mut Criterion) {
     }
 }
 
-/// 32 messages at once leave each socket in one write.
+/// 32 messages at the same time leave each socket in one write.
 fn messages_that_wait_leave_together(criterion: &mut Criterion) {
     const AHEAD: usize = 32;
     let gateway = Gateway::start(&[]);

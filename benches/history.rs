@@ -1,4 +1,4 @@
-//! History: an append costs its message alone, however much is kept, and a replay reads without copying.
+//! History: the cost of an append does not depend on the length of the history, and a replay copies no message.
 
 #[path = "stage/allocations.rs"]
 mod allocations;
@@ -22,7 +22,7 @@ fn publish_one(stage: &Stage, topic: &TopicName, publication: &Publication) {
     stage.publish(topic, publication);
 }
 
-/// A count: once a history is full, the message itself is all that is allocated.
+/// Asserts that an append to a full history allocates the message only.
 fn an_append_allocates_its_message_alone(_: &mut Criterion) {
     let (stage, topic, publication) = (keeping(100), name("quotes.AAPL"), publication(&[b'1'; 128]));
     (0..1_000).for_each(|_| publish_one(&stage, &topic, &publication));
@@ -41,7 +41,7 @@ fn an_append_costs_the_same_whatever_is_kept(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// As a session that comes back reads it: where to begin, then pieces of 64 messages.
+/// Reads like a session that reconnects: the start, then pieces of 64 messages.
 fn a_replay_reads_without_copying(criterion: &mut Criterion) {
     const PIECE_MESSAGES: usize = 64;
     const PIECE_BYTES: usize = 1 << 20;

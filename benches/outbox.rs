@@ -1,4 +1,4 @@
-//! The outbox: what waited for a full socket leaves many frames to a write.
+//! The outbox: messages that waited for a full socket leave in few writes.
 
 #[path = "stage/gateway.rs"]
 #[allow(dead_code, reason = "this bench needs a part of it")]
@@ -14,10 +14,10 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gateway::Gateway;
 use wire::{client_frame, json};
 
-/// Several times what the kernel takes for a socket that is not read.
+/// Several times the bytes that the kernel buffers for a socket that is not read.
 const BACKLOG_BYTES: usize = 16 << 20;
 
-/// From the first read of a peer that had stopped to the last byte of what waited.
+/// The time from the first read of a client that had stopped, to the last queued byte.
 fn a_backlog_leaves_in_few_writes(criterion: &mut Criterion) {
     let gateway = Gateway::start(&[]);
     let mut group = criterion.benchmark_group("a_backlog_leaves_in_few_writes");

@@ -1,4 +1,4 @@
-//! Presence: coming, going and being listed cost the same in a room of 10,000 as in one of 10.
+//! Presence: joining, leaving and listing a member cost the same in a room of 10,000 as in a room of 10.
 
 #[path = "stage/hub.rs"]
 #[allow(dead_code, reason = "this bench needs a part of it")]
@@ -18,7 +18,7 @@ use hub::{Stage, name};
 const MEMBERS: [usize; 3] = [10, 1_000, 10_000];
 const RULES: &str = "[{ match = \"chat.>\", presence = true }]";
 
-/// In the hub alone: under the topic's lock.
+/// The hub's part alone, under the lock of the topic.
 fn joining_and_leaving_cost_the_same_in_any_room(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("joining_and_leaving_cost_the_same_in_any_room/hub");
     for members in MEMBERS {
@@ -37,7 +37,7 @@ fn joining_and_leaving_cost_the_same_in_any_room(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The time of one member, as the list's throughput.
+/// The time for each member of the list.
 fn a_list_costs_its_members(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a_list_costs_its_members");
     for members in MEMBERS {
@@ -52,7 +52,7 @@ fn a_list_costs_its_members(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// With a shard: its lists of subscribers, its slots, and the way to its thread and back, which is most of it.
+/// With the shard's part: its subscribers, its slots, and the way to its thread and back, which costs most.
 fn sessions_come_and_go_alike_in_any_room(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("joining_and_leaving_cost_the_same_in_any_room/shard");
     for members in MEMBERS {
@@ -67,7 +67,7 @@ fn sessions_come_and_go_alike_in_any_room(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A session that is a member of a room and says nothing.
+/// A session that is a member of a room and sends nothing.
 fn new_session(room: &TopicName) -> NewSession {
     let id = SessionId::random();
     let encoding = Encoding::websocket(Dialect::Raw, None);

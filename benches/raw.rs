@@ -1,4 +1,4 @@
-//! The raw dialect from socket to socket: what a small message allocates on its way through the whole gateway.
+//! The raw dialect from socket to socket: the allocations of a small message in the whole gateway.
 
 #[path = "stage/allocations.rs"]
 mod allocations;
@@ -15,12 +15,12 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use gateway::Gateway;
 use wire::{client_frame, json};
 
-/// Messages at once: few enough that no socket is ever full.
+/// The messages that are sent at once. They are few, so that no socket becomes full.
 const AT_ONCE: usize = 64;
 const ROUNDS: usize = 100;
-/// The message, which is its outgoing frame too: one piece of memory, however many take it. Reading and routing add nothing.
+/// One allocation has the message and its outgoing frame, for any number of subscribers. Reading and routing allocate nothing.
 const ALLOCATIONS: usize = 1;
-/// What the rest of the process may allocate meanwhile: its statistics once a second, the hub's upkeep.
+/// Allocations of the rest of the process in the same time: statistics once a second, and the upkeep of the hub.
 const ELSEWHERE: usize = 500;
 
 fn a_raw_message_allocates_its_shared_frame_alone(_: &mut Criterion) {

@@ -1,4 +1,4 @@
-//! Reading: heads parsed, payloads unmasked where they lie and checked for UTF-8; a small whole message allocates nothing.
+//! Reading frames: heads are parsed, payloads are unmasked in place and checked for UTF-8. A small unfragmented message allocates nothing.
 
 #[path = "stage/allocations.rs"]
 mod allocations;
@@ -11,7 +11,7 @@ use belfry::frame::{FrameReader, Inflater, OpCode};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use wire::{MESSAGE_BYTES, client_frame, quotes, read_all};
 
-/// A count, so it is asserted: 1,000 small whole messages, no allocation.
+/// Asserts that 1,000 small unfragmented messages allocate nothing.
 fn a_whole_small_message_allocates_nothing(_: &mut Criterion) {
     for opcode in [OpCode::Text, OpCode::Binary] {
         let mut input = client_frame(opcode, false, &quotes(128)).repeat(1_000);
@@ -23,7 +23,7 @@ fn a_whole_small_message_allocates_nothing(_: &mut Criterion) {
     }
 }
 
-/// Heads and unmasking alone (binary), and with UTF-8 checked (text).
+/// Heads and unmasking alone (binary), and with the check for UTF-8 (text).
 fn whole_messages_are_read_where_they_lie(criterion: &mut Criterion) {
     for (name, opcode) in [("binary", OpCode::Binary), ("text", OpCode::Text)] {
         let mut group = criterion.benchmark_group(format!("whole_messages_are_read_where_they_lie/{name}"));
@@ -34,7 +34,7 @@ fn whole_messages_are_read_where_they_lie(criterion: &mut Criterion) {
     }
 }
 
-/// UTF-8 of which every character has three bytes; whole, and in fragments that cut characters.
+/// Text in which every character has three bytes, unfragmented and in fragments that split characters.
 fn text_is_checked_as_it_arrives(criterion: &mut Criterion) {
     let text = "聊天大厅".repeat(5_000);
     let mut group = criterion.benchmark_group("text_is_checked_as_it_arrives");

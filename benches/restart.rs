@@ -1,4 +1,4 @@
-//! A planned restart: what a clean stop writes of a million messages in 100,000 topics, and what the next start reads.
+//! A planned restart: a clean stop writes a million messages in 100,000 topics, and the next start reads them.
 
 #[path = "stage/hub.rs"]
 #[allow(dead_code, reason = "this bench needs a part of it")]
@@ -11,11 +11,11 @@ use hub::{Stage, name, publication};
 
 const RULE: &str = "[{ match = \"quotes.>\", history = 10 }]";
 const MESSAGES_PER_TOPIC: usize = 10;
-/// As a quote is.
+/// The size of a quote.
 const PAYLOAD_BYTES: usize = 128;
 
 fn main() {
-    // As a test it runs once, on a hundredth.
+    // As a test, the bench runs once with a hundredth of the messages.
     let topics = if std::env::args().any(|argument| argument == "--bench") { 100_000 } else { 1_000 };
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let folder = Folder::open(folder.path()).expect("the folder is this process's own");

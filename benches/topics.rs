@@ -1,4 +1,4 @@
-//! Topics: finding one, and the patterns that match one, costs the same among any number of others.
+//! Topics: the cost of finding a topic, and of finding the patterns that match it, does not depend on the number of others.
 
 #[path = "stage/hub.rs"]
 #[allow(dead_code, reason = "this bench needs a part of it")]
@@ -14,12 +14,12 @@ use hub::{Stage, name, pattern, publication};
 
 const COUNTS: [usize; 4] = [1, 1_000, 10_000, 100_000];
 
-/// As many topics of three tokens.
+/// `count` names of three tokens.
 fn names(count: usize) -> Vec<TopicName> {
     (0..count).map(|at| name(&format!("quotes.{}.{}", at % 97, at))).collect()
 }
 
-/// One topic among others (`one`), and each of them in turn, which is the caches' affair, too (`each`).
+/// A publish to the same topic each time (`one`), and to each topic in turn (`each`), which depends on the CPU's caches too.
 fn a_publish_costs_the_same_among_any_number_of_topics(criterion: &mut Criterion) {
     let publication = publication(b"1");
     for count in COUNTS {
@@ -38,7 +38,7 @@ fn a_publish_costs_the_same_among_any_number_of_topics(criterion: &mut Criterion
     }
 }
 
-/// Of all the patterns, three match: by name, by `*`, by `>`.
+/// Three of all the patterns match: one without a wildcard, one with `*`, one with `>`.
 fn matching_costs_the_same_among_any_number_of_patterns(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("matching_costs_the_same_among_any_number_of_patterns");
     for count in COUNTS {

@@ -1,4 +1,4 @@
-//! Counts what the process allocates.
+//! Counts the allocations of the process.
 
 use std::alloc::System;
 
@@ -7,15 +7,15 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What was allocated in a while.
+/// The allocations of a period.
 pub struct Allocations {
-    /// How often something was allocated or grew.
+    /// The number of allocations and reallocations.
     pub count: usize,
-    /// How many bytes that were; what was freed meanwhile is not taken off.
+    /// The bytes that were allocated, whether or not they were freed again.
     pub bytes: usize,
 }
 
-/// What `act` allocates, all threads together.
+/// The allocations of all threads while `act` runs.
 pub fn allocations(act: impl FnOnce()) -> Allocations {
     let region = Region::new(ALLOCATOR);
     act();

@@ -1,4 +1,4 @@
-//! A whole gateway within the process, and peers on loopback sockets that allocate nothing while they send and read.
+//! A gateway in the process of the bench, and clients on loopback sockets that allocate nothing while they send and read.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use belfry::config::{Config, ListenAddress, Sources};
 use belfry::server::{self, Signals, Supervisor};
 use tokio::runtime::Runtime;
 
-/// One shard, everybody may everything, and no rate or room that a bench could reach.
+/// One shard, all grants for everybody, and no limit that a bench could reach.
 const SETTINGS: [&str; 15] = [
     "server.listen=127.0.0.1:0",
     "server.shards=1",
@@ -27,17 +27,17 @@ const SETTINGS: [&str; 15] = [
     "limits.ping_interval=1h",
 ];
 
-/// How long a fact may take to come true.
+/// How long a read and the wait for a metric may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A gateway of the bench's own.
+/// A gateway that was started for the bench.
 pub struct Gateway {
     address: SocketAddr,
     _runtime: Runtime,
 }
 
 impl Gateway {
-    /// Starts one, with these settings on top.
+    /// Starts a gateway with `SETTINGS` and these settings.
     pub fn start(settings: &[&str]) -> Self {
         let mut sources = Sources::default();
         SETTINGS.iter().chain(settings).for_each(|setting| sources.set(setting).expect("KEY=VALUE"));
@@ -50,7 +50,7 @@ impl Gateway {
         Self { address, _runtime: runtime }
     }
 
-    /// A WebSocket on `path`, with `extension` offered.
+    /// Opens a WebSocket at `path`, which offers `extension`.
     pub fn dial(&self, path: &str, extension: Option<&str>) -> Peer {
         let mut socket = TcpStream::connect(self.address).expect("the gateway listens");
         socket.set_nodelay(true).expect("a fresh socket takes options");
@@ -73,7 +73,7 @@ impl Gateway {
         Peer { socket, buffer: vec![0; 1 << 16].into(), filled: 0, at: 0 }
     }
 
-    /// `count` sessions that take `topic`, in the native dialect, their welcomes and replies read.
+    /// Opens `count` sessions in the native dialect that are subscribed to `topic`, and reads their `welcome` and `subscribed`.
     pub fn subscribers(&self, topic: &str, count: usize, extension: Option<&str>) -> Vec<Peer> {
         let subscribe = |_| {
             let mut peer = self.dial(&format!("/ws?topics={topic}"), extension);
@@ -83,7 +83,7 @@ impl Gateway {
         (0..count).map(subscribe).collect()
     }
 
-    /// A sample of `/metrics`, once it is at least `least`.
+    /// Waits until a sample of `/metrics` is at least `least`, and returns it.
     pub fn metric(&self, name: &str, least: f64) -> f64 {
         let began = Instant::now();
         loop {
@@ -100,7 +100,7 @@ impl Gateway {
     }
 }
 
-/// A client's end of a session.
+/// The client of a session.
 pub struct Peer {
     socket: TcpStream,
     buffer: Box<[u8]>,
@@ -109,12 +109,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Sends bytes as they are.
+    /// Sends bytes.
     pub fn send(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).expect("the gateway reads");
     }
 
-    /// The next frame's payload, of at most 64 KiB with its head.
+    /// Reads the next frame, of at most 64 KiB, and returns its payload.
     pub fn next(&mut self) -> &[u8] {
         let (head, length) = loop {
             if let Some((head, length)) = frame_at(&self.buffer[self.at..self.filled])
@@ -129,7 +129,7 @@ impl Peer {
         &self.buffer[start..self.at]
     }
 
-    /// Reads `count` frames and forgets them.
+    /// Reads and discards `count` frames.
     pub fn skip(&mut self, count: usize) {
         for _ in 0..count {
             self.next();
@@ -146,7 +146,7 @@ impl Peer {
     }
 }
 
-/// The lengths of the head and of the payload of the frame that `bytes` begin with.
+/// The length of the head and of the payload of the first frame in `bytes`.
 fn frame_at(bytes: &[u8]) -> Option<(usize, usize)> {
     match *bytes {
         [_, 126, high, low, ..] => Some((4, usize::from(u16::from_be_bytes([high, low])))),

@@ -1,4 +1,4 @@
-//! A hub with one outlet that takes everything, and no sockets.
+//! A hub with one outlet that accepts everything, and without sockets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,11 +11,11 @@ use belfry::metrics::{Metrics, PublishSource};
 use belfry::position::Position;
 use belfry::topic_name::{Pattern, TopicName};
 
-/// Counts what it is told and forgets it.
+/// An outlet that counts its items and discards them.
 #[derive(Default)]
 pub struct Sink {
-    /// Messages and changes of presence.
-    pub heard: AtomicU64,
+    /// The number of messages and changes of presence.
+    pub received: AtomicU64,
 }
 
 impl Outlet for Sink {
@@ -24,11 +24,11 @@ impl Outlet for Sink {
     }
     fn when_room(&self, _: &Waker) {}
     fn offer(&self, _: &Message, _: &Waker) {
-        self.heard.fetch_add(1, Ordering::Relaxed);
+        self.received.fetch_add(1, Ordering::Relaxed);
     }
     fn log_replaced(&self, _: &TopicName, _: Position) {}
     fn tell(&self, _: &Arc<PresenceChange>) {
-        self.heard.fetch_add(1, Ordering::Relaxed);
+        self.received.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -43,7 +43,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// One whose topics follow the rules of `topics`, as a configuration has them.
+    /// A hub with the rules of `topics`, which is the value of that key in a configuration.
     pub fn new(topics: &str) -> Self {
         let mut sources = Sources::default();
         let settings = [&format!("topics={topics}"), "limits.ping_interval=1h"];
@@ -57,7 +57,7 @@ impl Stage {
         Self { hub, metrics, live, clock, sink, outlet }
     }
 
-    /// Publishes.
+    /// Publishes a message.
     pub fn publish(&self, topic: &TopicName, publication: &Publication<'_>) -> Position {
         match self.hub.try_publish(topic, publication, Waker::noop()) {
             Ok(Attempt::Published(position)) => position,
@@ -66,17 +66,17 @@ impl Stage {
     }
 }
 
-/// A payload as a feed publishes it.
+/// A publication of a feed.
 pub fn publication(payload: &[u8]) -> Publication<'_> {
     Publication::new(payload, PayloadKind::Json, PublishSource::Feed)
 }
 
-/// A name that is one.
+/// Parses a valid name.
 pub fn name(text: &str) -> TopicName {
     TopicName::parse(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A pattern that is one.
+/// Parses a valid pattern.
 pub fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -1,13 +1,13 @@
-//! What goes over the wire: payloads, and frames as a client sends them.
+//! Payloads, and frames of a client.
 
 use std::hint::black_box;
 
 use belfry::frame::{FrameReader, Inflater, OpCode, Received, write_head};
 
-/// Larger than any message of a bench.
+/// More bytes than any message of a bench has.
 pub const MESSAGE_BYTES: usize = 1 << 20;
 
-/// A masked frame as a client sends it.
+/// A masked frame, as clients send them.
 pub fn client_frame(opcode: OpCode, compressed: bool, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = Vec::new();
@@ -18,7 +18,7 @@ pub fn client_frame(opcode: OpCode, compressed: bool, payload: &[u8]) -> Vec<u8>
     frame
 }
 
-/// Quotes as the simulator writes them, one behind the other up to `bytes`.
+/// Quotes like those of the simulator, one after the other, `bytes` in all.
 pub fn quotes(bytes: usize) -> Vec<u8> {
     let quote = |at: usize| {
         format!(
@@ -38,7 +38,7 @@ pub fn json(bytes: usize) -> Vec<u8> {
     [b"{\"a\":\"", &filling[..], b"\"}"].concat()
 }
 
-/// Reads all of `input`; how many messages there were.
+/// Reads all of `input`, and returns the number of messages.
 pub fn read_all(reader: &mut FrameReader, inflater: &mut Inflater, input: &mut [u8]) -> usize {
     let (mut at, mut messages) = (0, 0);
     while at < input.len() {
