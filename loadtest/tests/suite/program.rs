@@ -80,6 +80,12 @@ fn gateway() -> &'static Path {
     })
 }
 
+/// Does `work` with all `items` at the same time. A run waits for most of its time, so several fit on two cores.
+pub fn each_at_once<T: Send>(items: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync) {
+    let work = &work;
+    std::thread::scope(|scope| items.into_iter().for_each(|item| _ = scope.spawn(move || work(item))));
+}
+
 /// Runs the program. Returns its standard output.
 pub fn print(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_belfry-loadtest")).args(arguments).output().expect("the program runs");

@@ -1,18 +1,18 @@
 //! Each scenario at a small scale against a real gateway.
 
-use crate::program::{run, run_with_gateway};
+use crate::program::{each_at_once, run, run_with_gateway};
 
 /// The dialects in which a session takes many topics.
 const DIALECTS: [&str; 5] = ["json", "sse", "stream", "centrifugo-json", "centrifugo-protobuf"];
 
 #[test]
 fn fanout_reaches_everybody_in_each_dialect() {
-    for dialect in DIALECTS.into_iter().chain(["raw"]) {
+    each_at_once(DIALECTS.into_iter().chain(["raw"]), |dialect| {
         let outcome = run_with_gateway(&["fanout", "--sessions", "50", "--dialect", dialect]);
         outcome.expect_all_well();
         assert!(outcome.number("/server/cpu_us_per_delivery") > 0.0, "{outcome:?}");
         assert!(outcome.number("/metrics/belfry_deliveries_total") >= outcome.number("/deliveries"), "{outcome:?}");
-    }
+    });
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn fanout_with_deflate_reaches_everybody() {
 /// Each session inflates in its own window, and messages that refer to earlier ones are far shorter.
 #[test]
 fn messages_that_refer_to_earlier_ones_reach_everybody_unchanged() {
-    for (scenario, dialect) in [("fanout", "json"), ("fanout", "raw"), ("market", "json")] {
+    each_at_once([("fanout", "json"), ("fanout", "raw"), ("market", "json")], |(scenario, dialect)| {
         let arguments = [scenario, "--sessions", "40", "--topics", "20", "--rate", "200", "--dialect", dialect];
         let plain = run_with_gateway(&arguments);
         plain.expect_all_well();
@@ -33,7 +33,7 @@ fn messages_that_refer_to_earlier_ones_reach_everybody_unchanged() {
         assert!(wire < whole / 2.0, "{scenario}, {dialect}: {wire} of {whole}");
         assert!((history.number("/inflated_bytes_per_delivery") - whole).abs() < 3.0, "offsets have more digits: {history:?}");
         assert!(history.number("/metrics/belfry_deflate_parses_total") > 0.0, "{history:?}");
-    }
+    });
 }
 
 #[test]
@@ -52,29 +52,30 @@ fn fanout_ahead_publishes_as_fast_as_it_goes() {
 
 #[test]
 fn market_reaches_everybody_in_each_dialect() {
-    for dialect in DIALECTS {
+    each_at_once(DIALECTS, |dialect| {
         let outcome = run_with_gateway(&["market", "--sessions", "40", "--topics", "20", "--rate", "200", "--dialect", dialect]);
         outcome.expect_all_well();
         assert!(outcome.number("/metrics/belfry_deliveries_total") >= outcome.number("/deliveries"), "{dialect}: {outcome:?}");
-    }
+    });
 }
 
 /// Several messages share a write of a stream, and a payload is longer than the bytes that are copied into a shared
 /// write.
 #[test]
 fn streams_carry_bursts_and_long_messages() {
+    let loads = [&["--burst", "16", "--rate", "400"][..], &["--payload", "20000", "--rate", "40"], &["--ahead", "8"]];
     for dialect in ["sse", "stream"] {
-        for load in [&["--burst", "16", "--rate", "400"][..], &["--payload", "20000", "--rate", "40"], &["--ahead", "8"]] {
+        each_at_once(loads, |load| {
             run_with_gateway(&[&["fanout", "--sessions", "20", "--dialect", dialect], load].concat()).expect_all_well();
-        }
+        });
     }
 }
 
 #[test]
 fn chat_lets_everybody_hear_everybody() {
-    for dialect in ["json", "raw", "centrifugo-json", "centrifugo-protobuf"] {
+    each_at_once(["json", "raw", "centrifugo-json", "centrifugo-protobuf"], |dialect| {
         run_with_gateway(&["chat", "--sessions", "40", "--topics", "4", "--dialect", dialect]).expect_all_well();
-    }
+    });
 }
 
 #[test]
@@ -99,11 +100,12 @@ fn handshake_tells_what_a_session_costs_to_take_in() {
 /// PROTOCOL 5: messages that are due at the same time are one batch of POST /v1/publish.
 #[test]
 fn publishing_over_http_reaches_everybody() {
-    for (dialect, topics) in [("json", "market"), ("raw", "fanout"), ("sse", "fanout"), ("centrifugo-protobuf", "market")] {
+    let loads = [("json", "market"), ("raw", "fanout"), ("sse", "fanout"), ("centrifugo-protobuf", "market")];
+    each_at_once(loads, |(dialect, topics)| {
         let outcome = run_with_gateway(&[topics, "--sessions", "20", "--publish-by", "http", "--burst", "5", "--dialect", dialect]);
         outcome.expect_all_well();
         assert_eq!(outcome.number("/metrics/belfry_sessions_opened_total"), 20.0, "no session publishes: {outcome:?}");
-    }
+    });
 }
 
 #[test]
@@ -182,13 +184,14 @@ fn compare_tells_ratios_to_the_first() {
 
 #[test]
 fn compare_does_each_kind_of_work() {
-    for work in [&["market", "--topics", "10"][..], &["idle"], &["handshake"], &["fanout", "--ahead", "4"], &["fanout", "--burst", "4"]] {
+    let works = [&["market", "--topics", "10"][..], &["idle"], &["handshake"], &["fanout", "--ahead", "4"], &["fanout", "--burst", "4"]];
+    each_at_once(works, |work| {
         let arguments =
             ["compare", "--with", "json,json+deflate,json+history", "--repeat", "1", "--sessions", "20", "--payload", "400", "--scenario"];
         let outcome = run_with_gateway(&[&arguments[..], work].concat());
         assert_eq!(outcome.status, 0, "{work:?}: {outcome:?}");
         assert_eq!(outcome.report.as_array().map(Vec::len), Some(3), "{work:?}: {outcome:?}");
-    }
+    });
 }
 
 #[test]
