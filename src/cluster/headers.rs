@@ -66,6 +66,17 @@ pub fn write(publication: &Publication<'_>, message_bytes: usize) -> Result<Opti
     Ok((!headers.is_empty()).then_some(headers))
 }
 
+/// What `headers` take as they are sent, in bytes.
+pub fn bytes(headers: &HeaderMap) -> usize {
+    const BETWEEN_BYTES: usize = ": \r\n".len();
+    headers
+        .iter()
+        .map(|(name, values)| {
+            values.iter().map(|value| AsRef::<str>::as_ref(name).len() + value.as_str().len() + BETWEEN_BYTES).sum::<usize>()
+        })
+        .sum()
+}
+
 /// The JSON of `Belfry-Extra` in one line. The JSON of a token may contain line breaks.
 fn written(extra: &Extra, with_info: bool) -> String {
     let info = |text: Option<&Box<str>>| text.and_then(|text| serde_json::from_str::<Box<RawValue>>(text).ok());

@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::headers;
 use super::read_back::{ReadBack, Stored};
+use super::setup::HEADERS_BYTES_MAX;
 use super::state::StreamState;
 use super::waiters::Waiters;
 use crate::config::Live;
@@ -23,7 +24,7 @@ use crate::metrics::{Metrics, PublishFailure, PublishSource};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
 
-/// The most bytes of unacknowledged payloads. Beyond it, publishers wait.
+/// The most bytes of the messages that are not acknowledged yet, headers included. Past that, publishers wait.
 const INFLIGHT_BYTES_MAX: usize = 64 << 20;
 /// The time between two checks for publications that have waited too long.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -44,6 +45,12 @@ struct Unsent {
     payload: Bytes,
 }
 
+impl Unsent {
+    fn bytes(&self) -> usize {
+        self.payload.len() + self.headers.as_ref().map_or(0, headers::bytes)
+    }
+}
+
 /// Publications that are not answered yet.
 #[derive(Default)]
 struct Inflight {
@@ -53,7 +60,7 @@ struct Inflight {
     /// Publications without an acknowledgement, by number: the first has waited longest. A message is kept here until it is sent, so a
     /// publication that was answered is never sent, and unsent messages are bounded as unacknowledged ones are.
     unacknowledged: BTreeMap<u64, Unacknowledged>,
-    /// The bytes of the payloads in `unacknowledged`.
+    /// The bytes of the messages in `unacknowledged`.
     bytes: usize,
     /// Publications from this number on are unsent.
     unsent_from: u64,
@@ -81,14 +88,14 @@ struct Limits {
     /// The longest wait for an acknowledgement.
     timeout: Duration,
     /// The most bytes of one payload.
-    message_bytes: usize,
+    payload_bytes: usize,
 }
 
 impl Inflight {
     /// The number of further publications that there is room for, if each is of the largest size.
     fn room(&self, limits: &Limits) -> usize {
         let bytes = INFLIGHT_BYTES_MAX.saturating_sub(self.bytes);
-        limits.inflight.saturating_sub(self.len()).min(bytes.div_ceil(limits.message_bytes.max(1)))
+        limits.inflight.saturating_sub(self.len()).min(bytes.div_ceil(limits.payload_bytes + HEADERS_BYTES_MAX))
     }
 
     fn len(&self) -> usize {
@@ -130,7 +137,7 @@ impl Publisher {
     ) -> Result<Handed, PublishError> {
         let Some(epoch) = state.epoch() else { return Err(self.refuse(PublishFailure::Standing, NOT_FOLLOWED)) };
         let limits = self.limits();
-        let headers = headers::write(publication, limits.message_bytes).map_err(|headers::TooLong| PublishError::ExtraTooLong)?;
+        let headers = headers::write(publication, limits.payload_bytes).map_err(|headers::TooLong| PublishError::ExtraTooLong)?;
         let mut inflight = self.inflight.lock();
         if !inflight.connected {
             drop(inflight);
@@ -145,7 +152,7 @@ impl Publisher {
         let (number, (answerer, receipt)) = (inflight.number, Receipt::pair());
         let (state, topic) = (Arc::clone(state), topic.clone());
         let unsent = Unsent { subject: topic.as_str().to_owned(), headers, payload: Bytes::copy_from_slice(publication.payload) };
-        let (bytes, source, unsent) = (publication.payload.len(), publication.source, Some(unsent));
+        let (bytes, source, unsent) = (unsent.bytes(), publication.source, Some(unsent));
         inflight.bytes += bytes;
         inflight
             .unacknowledged
@@ -185,7 +192,7 @@ impl Publisher {
         let config = self.live.load();
         let (inflight, timeout) =
             config.cluster.as_ref().map_or((0, Duration::ZERO), |cluster| (cluster.publish_inflight, cluster.publish_timeout));
-        Limits { inflight, timeout, message_bytes: config.limits.message_bytes }
+        Limits { inflight, timeout, payload_bytes: config.limits.message_bytes }
     }
 
     /// Wakes the publishers that have room now. Without a connection it wakes all of them, which are then refused.

@@ -1,7 +1,7 @@
 //! Publications that the stream has stored and this gateway has not read back yet. The publisher is answered after the gateway has read the
 //! message, so that a publisher with an answer finds its message in the history of this gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::hub::Answerer;
@@ -17,6 +17,11 @@ pub struct ReadBack {
     cursors: Vec<u64>,
     /// By the index of the stream and the number in the stream.
     waiting: BTreeMap<(usize, u64), Stored>,
+    /// The places of these publications, in the order in which their acknowledgements came. Some were taken out of `waiting` since.
+    by_time: VecDeque<(Instant, (usize, u64))>,
+    /// How many entries of `by_time` were looked at.
+    #[cfg(test)]
+    looks: usize,
 }
 
 /// A publication that the stream has acknowledged.
@@ -48,7 +53,9 @@ impl ReadBack {
         if self.cursors.get(stream).is_some_and(|cursor| *cursor >= stored.position.offset.0) {
             return Some(stored);
         }
-        self.waiting.insert((stream, stored.position.offset.0), stored)
+        let place = (stream, stored.position.offset.0);
+        self.by_time.push_back((stored.since, place));
+        self.waiting.insert(place, stored)
     }
 
     /// Removes and returns the publications up to `cursor`, up to which the stream was read. It may be lower than before, because the numbers
@@ -68,11 +75,20 @@ impl ReadBack {
         self.take(stream, u64::MAX)
     }
 
-    /// Removes and returns the publications that have waited for `WAIT_MAX`.
+    /// Takes the publications that have waited too long. Looks at those alone, and at those that were taken before.
     pub fn overdue(&mut self, now: Instant) -> Vec<Stored> {
-        let is_overdue = |stored: &Stored| now.saturating_duration_since(stored.since) >= WAIT_MAX;
-        let overdue: Vec<_> = self.waiting.iter().filter(|(_, stored)| is_overdue(stored)).map(|(place, _)| *place).collect();
-        overdue.iter().filter_map(|place| self.waiting.remove(place)).collect()
+        let mut overdue = Vec::new();
+        while let Some(&(since, place)) = self.by_time.front() {
+            #[cfg(test)]
+            (self.looks += 1);
+            let waits = self.waiting.get(&place).is_some_and(|stored| stored.since == since);
+            if waits && now.saturating_duration_since(since) < WAIT_MAX {
+                break;
+            }
+            self.by_time.pop_front();
+            overdue.extend(if waits { self.waiting.remove(&place) } else { None });
+        }
+        overdue
     }
 
     fn take(&mut self, stream: usize, last: u64) -> Vec<Stored> {
@@ -122,5 +138,18 @@ mod tests {
         assert_eq!(back.give_up(0).len(), 1);
         back.read_to(0, 100);
         assert!(back.read_to(0, 2).is_empty() && back.hold(0, stored(3, now).0).is_none(), "the numbers of a new epoch begin again");
+    }
+
+    /// A look for answers that have waited too long looks at those, and not at all that wait. (It looked at all, ten times a second.)
+    #[test]
+    fn a_look_does_not_walk_all_that_waits() {
+        const WAITING: u64 = 4_096;
+        let (mut back, now) = (ReadBack::default(), Instant::now());
+        (1..=WAITING).for_each(|number| assert!(back.hold(0, stored(number, now + Duration::from_millis(number)).0).is_none()));
+        assert_eq!(back.overdue(now + WAIT_MAX + Duration::from_millis(3)).len(), 3);
+        assert_eq!(back.looks, 4);
+        assert_eq!(back.read_to(0, WAITING - 1).len() as u64, WAITING - 4);
+        assert!(back.overdue(now + WAIT_MAX).is_empty());
+        assert_eq!((back.len(), back.by_time.len()), (1, 1), "what was answered is forgotten");
     }
 }

@@ -167,6 +167,11 @@ impl Message {
         &self.frame()[self.0.header.head_bytes..]
     }
 
+    /// The memory of the payload and of the metadata beside it, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.payload().len() + self.extra.as_ref().map_or(0, |extra| extra.bytes())
+    }
+
     /// The whole frame that carries the payload alone, without compression.
     pub fn frame(&self) -> &[u8] {
         &self.0.slice

@@ -157,3 +157,18 @@ fn unsent_messages_are_bounded() {
     (0..INFLIGHT).for_each(|_| drop(fixture.publish().unwrap()));
     assert_eq!(fixture.unsent().len(), INFLIGHT);
 }
+
+/// The headers of publications on their way count as their payloads do. (64 MiB of payloads might have had as many headers beside them.)
+#[test]
+fn headers_count_against_the_bytes_on_their_way() {
+    let fixture = fixture();
+    let tags = vec![("key".into(), "x".repeat(10_000).into())];
+    let extra = Arc::new(crate::hub::Extra { publisher: None, tags });
+    let publication = Publication { extra: Some(&extra), ..Publication::new(b"1", PayloadKind::Json, PublishSource::Session) };
+    let handed = fixture.publisher.publish(&fixture.state, &fixture.topic, &publication, Waker::noop());
+    assert!(matches!(handed, Ok(Handed::Awaited(_))));
+    let bytes = fixture.publisher.inflight.lock().bytes;
+    assert!((10_000..10_200).contains(&bytes), "{bytes} bytes");
+    fixture.acknowledge(1);
+    assert_eq!(fixture.publisher.inflight.lock().bytes, 0);
+}

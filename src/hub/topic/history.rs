@@ -116,5 +116,5 @@ impl History {
 }
 
 fn cost(message: &Message) -> usize {
-    message.payload().len() + message.extra.as_ref().map_or(0, |extra| extra.bytes()) + MESSAGE_OVERHEAD_BYTES
+    message.bytes() + MESSAGE_OVERHEAD_BYTES
 }

@@ -229,7 +229,7 @@ impl Log {
         Position { offset: first.map_or(owed.offset, |message| message.position.offset), ..owed }
     }
 
-    /// Reads from `next` on: at most `messages` messages, and about `bytes` of payloads. A `next` of another epoch is read from the oldest
+    /// Reads from `next` on: at most `messages` messages, and about `bytes` bytes. A `next` of another epoch is read from the oldest
     /// message on, with a gap that names the epoch of the log.
     pub fn read(&self, next: Position, messages: usize, mut bytes: usize) -> ReplayPiece {
         let (epoch, missing_up_to) = (self.epoch(), self.history.missing_up_to());
@@ -244,7 +244,7 @@ impl Log {
             if bytes == 0 {
                 break;
             }
-            bytes = bytes.saturating_sub(message.payload().len());
+            bytes = bytes.saturating_sub(message.bytes());
             reached = message.position.offset.next();
             piece.messages.push(message.clone());
         }
@@ -252,7 +252,7 @@ impl Log {
         piece
     }
 
-    /// The messages after `since`, or the newest `limit`; at most about `bytes` of payloads.
+    /// The messages after `since`, or the newest `limit`; at most about `bytes` bytes.
     pub fn page(&self, since: Option<Offset>, limit: usize, bytes: usize) -> HistoryPage {
         let first = match since {
             Some(offset) => offset.next(),
@@ -263,7 +263,7 @@ impl Log {
         HistoryPage { epoch: Some(self.epoch()), messages, more }
     }
 
-    /// The part of the history that begins at `from`, with the newest position; at most `limit` messages and about `bytes` of payloads.
+    /// The part of the history that begins at `from`, with the newest position; at most `limit` messages and about `bytes` bytes.
     pub fn part(&self, from: ReadFrom, limit: usize, bytes: usize) -> HistoryPart {
         let messages = match from {
             ReadFrom::After(offset) => self.page(Some(offset), limit, bytes).messages,
@@ -272,7 +272,7 @@ impl Log {
         HistoryPart { position: self.position(), messages }
     }
 
-    /// The messages before `offset`, newest first: at most `limit` and about `bytes` of payloads.
+    /// The messages before `offset`, newest first: at most `limit` and about `bytes` bytes.
     pub fn page_back(&self, offset: Offset, limit: usize, bytes: usize) -> Vec<Message> {
         within(self.history.before(offset), limit, bytes)
     }
@@ -317,14 +317,14 @@ impl Log {
     }
 }
 
-/// The first `limit` of `messages`, at most about `bytes` of payloads; one message may be of any size.
+/// The first `limit` of `messages`, at most about `bytes` bytes; one message may be of any size.
 fn within<'a>(messages: impl Iterator<Item = &'a Message>, limit: usize, mut bytes: usize) -> Vec<Message> {
     let mut taken: Vec<Message> = Vec::new();
     for message in messages.take(limit) {
-        if message.payload().len() > bytes && !taken.is_empty() {
+        if message.bytes() > bytes && !taken.is_empty() {
             break;
         }
-        bytes = bytes.saturating_sub(message.payload().len());
+        bytes = bytes.saturating_sub(message.bytes());
         taken.push(message.clone());
     }
     taken

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 
 use super::metering::{HISTORY_BYTES_PER_UNIT, MEMBERS_PER_UNIT, TOPICS_PER_UNIT};
 use crate::dialect::json_write;
-use crate::hub::{Disabled, Hub, TopicInfo};
+use crate::hub::{Disabled, Hub, Message, TopicInfo};
 use crate::position::Offset;
 use crate::server::limits::HttpBytes;
 use crate::server::request::{Caller, Query, QueryError};
@@ -102,8 +102,8 @@ impl TopicsApi {
         if !has_body {
             return Ok(json(Vec::new()));
         }
-        let payloads = page.messages.iter().map(|message| message.payload().len()).sum();
-        charge(payloads, HISTORY_BYTES_PER_UNIT);
+        let payloads: usize = page.messages.iter().map(|message| message.payload().len()).sum();
+        charge(page.messages.iter().map(Message::bytes).sum(), HISTORY_BYTES_PER_UNIT);
         let about = payloads + (page.messages.len() + 1) * ENVELOPE_BYTES + topic.as_str().len();
         self.object(about, |members| json_write::history_members(members, 0, topic, &page))
     }

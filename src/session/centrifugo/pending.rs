@@ -6,11 +6,12 @@ use super::refusal::{Refusal, topic_of};
 use super::subscriber::Subscriber;
 use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::{self, ErrorReply, Reply};
-use crate::hub::{HistoryPart, ReadFrom};
+use crate::hub::{HistoryPart, Message, ReadFrom};
 use crate::position::Offset;
+use crate::session::subscriptions::{Ended, STEPS_PER_SLICE};
 use crate::session::work;
 use crate::shard::{Answer, SessionContext};
-use crate::topic_name::TopicName;
+use crate::topic_name::{Pattern, TopicName};
 
 /// The most messages in one answer from history.
 const HISTORY_LIMIT_MAX: usize = 1_000;
@@ -25,14 +26,15 @@ pub enum Pending {
     Presence(Presence),
 }
 
-/// An unsubscribe. It waits until the shard has processed the items that its inbox received before. It is answered even if the session
-/// is not subscribed.
+/// An unsubscribe, which is executed in slices. It waits until the shard has processed the items that its inbox received before. It is
+/// answered even if the session is not subscribed.
 pub struct Unsubscribe {
     id: u32,
     /// The topic; `None`: the name is no valid topic.
     topic: Option<TopicName>,
     /// How many items the inbox had received.
     pushed: u64,
+    ended: Ended,
 }
 
 /// A read of a part of a history.
@@ -67,15 +69,22 @@ impl Pending {
 impl Unsubscribe {
     /// An unsubscribe that came when the inbox had received as many items as it has by now.
     pub fn new(id: u32, topic: Option<TopicName>, context: &SessionContext<'_>) -> Self {
-        Self { id, topic, pushed: context.pushed() }
+        Self { id, topic, pushed: context.pushed(), ended: Ended::default() }
     }
 
-    fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
-        if context.processed(self.pushed) == Answer::Pending {
+    fn resume(mut self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+        if context.processed(self.pushed) == Answer::Pending || context.begin_slice(false) == Answer::Pending {
             return Some(self);
         }
-        if let Some(topic) = self.topic {
-            subscriber.unsubscribe(topic, context);
+        if let Some(topic) = self.topic.take() {
+            subscriber.forget_authorization(&topic);
+            self.ended.end(&Pattern::from(topic), context);
+        }
+        let visited = self.ended.prune(STEPS_PER_SLICE, context);
+        context.spend_steps(1 + visited);
+        if visited == STEPS_PER_SLICE {
+            let _ = context.wait_for_slice();
+            return Some(self);
         }
         context.reply(&Reply::Unsubscribe { id: self.id });
         None
@@ -104,12 +113,17 @@ impl History {
     }
 
     fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+        if context.begin_read() == Answer::Pending {
+            return Some(self);
+        }
         let refusal = match context.history_part(&self.topic, self.from, self.limit) {
             Answer::Pending => return Some(self),
             Answer::Ready(Ok(Ok(HistoryPart { position, messages }))) => {
+                // A read that is refused costs the same.
+                let bytes = messages.iter().map(Message::bytes).sum();
+                subscriber.principal_mut().charge(work::of_history(bytes), context);
+                context.spend_steps(work::steps_of_history(messages.len(), bytes));
                 if self.epoch.as_deref().is_none_or(|epoch| epoch == position.epoch.as_str()) {
-                    let bytes = messages.iter().map(|message| message.payload().len()).sum();
-                    subscriber.principal_mut().charge(work::of_history(bytes), context);
                     let (epoch, newest) = (position.epoch, position.offset);
                     context.reply(&Reply::History { id: self.id, messages: &messages, epoch, newest });
                     return None;
@@ -137,6 +151,9 @@ impl Presence {
     }
 
     fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+        if context.begin_read() == Answer::Pending {
+            return Some(self);
+        }
         let Self { id, stats, .. } = self;
         let members = match context.presence(&self.topic) {
             Answer::Pending => return Some(self),
@@ -147,6 +164,7 @@ impl Presence {
             Answer::Ready(Ok(members)) => members,
         };
         subscriber.principal_mut().charge(work::of_members(members.len()), context);
+        context.spend_steps(work::steps_of_members(members.len()));
         if stats {
             // All anonymous members count as one user.
             let users: HashSet<Option<&str>> = members.iter().map(|member| member.user.as_deref()).collect();

@@ -8,6 +8,7 @@ use crate::frame::OpCode;
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
+use crate::session::subscriptions::Reviews;
 use crate::shard::{AdminCommand, SessionContext};
 use crate::token_bucket::{Rate, TokenBucket};
 
@@ -76,10 +77,10 @@ impl Protocol for Echo {
     }
 
     fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
-        admin::execute(command, &mut self.principal, context)
+        admin::execute(command, &mut self.principal, &mut Reviews::default(), context) // it has no subscriptions
     }
 
     fn on_reload(&mut self, context: &mut SessionContext<'_>) {
-        admin::renew(&mut self.principal, context);
+        admin::renew_identity(&mut self.principal, context);
     }
 }

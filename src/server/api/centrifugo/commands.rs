@@ -23,7 +23,7 @@ use crate::codes::ErrorCode;
 use crate::config::{Config, Live};
 use crate::dialect::centrifugo::ErrorReply;
 use crate::dialect::json_read::is_json_text;
-use crate::hub::{Extra, HistoryPart, Hub, PayloadKind, Publication, ReadFrom, Submitted};
+use crate::hub::{Extra, HistoryPart, Hub, Message, PayloadKind, Publication, ReadFrom, Submitted};
 use crate::metrics::{LimitKey, Metrics, PublishSource};
 use crate::position::Offset;
 use crate::server::api::idempotency::KEY_BYTES_MAX;
@@ -234,12 +234,13 @@ impl CentrifugoApi {
         };
         let limit = usize::try_from(asked.limit).unwrap_or(HISTORY_LISTED_MAX).min(HISTORY_LISTED_MAX);
         let HistoryPart { position, messages } = self.hub.history_part(&topic, from, limit, Some(call.allowance.payer()))??;
+        // A read that is refused costs the same.
+        let bytes = messages.iter().map(Message::bytes).sum();
+        call.metering.charge(call.allowance, bytes, HISTORY_BYTES_PER_UNIT);
         let is_of_its_life = |since: &Since<'_>| since.epoch.is_empty() || since.epoch == position.epoch.as_str();
         if !asked.since.as_ref().is_none_or(is_of_its_life) {
             return Err(Failed(ErrorReply::UNRECOVERABLE_POSITION));
         }
-        let bytes = messages.iter().map(|message| message.payload().len()).sum();
-        call.metering.charge(call.allowance, bytes, HISTORY_BYTES_PER_UNIT);
         Ok(replies::history(&messages, &position))
     }
 
