@@ -83,10 +83,10 @@ impl Hub {
 
     /// Does what [`Hub::publish`] does, without waiting for an engine's answer. Later publishes of the caller keep their order behind this one.
     pub async fn submit(&self, topic: &TopicName, publication: Publication<'_>) -> Result<Submitted, PublishError> {
-        publishing::submit(&self.topics, topic, publication, |publisher, has_gone| self.end_wait(publisher, has_gone)).await
+        publishing::submit(&self.topics, topic, publication, |publisher| self.forget_publisher(publisher)).await
     }
 
-    /// Does what [`Hub::submit`] does. Pending: `publisher` is woken once there is room. Ready after that: [`Hub::end_wait`] has to follow.
+    /// Does what [`Hub::submit`] does. Pending: `publisher` is woken once there is room.
     pub fn poll_submit(
         &self,
         topic: &TopicName,
@@ -96,10 +96,10 @@ impl Hub {
         publishing::poll_submit(&self.topics, topic, publication, publisher)
     }
 
-    /// Takes a publisher that waits no more out of all queues for room. It keeps the number of its turn, unless it `has_gone`.
-    pub fn end_wait(&self, publisher: &Waker, has_gone: bool) {
+    /// Forgets a publisher that waits for room and has gone: none that comes behind it is to wait for it.
+    pub fn forget_publisher(&self, publisher: &Waker) {
         self.engine().iter().for_each(|engine| engine.forget(publisher));
-        self.outlets.end_wait(publisher, has_gone);
+        self.outlets.forget(publisher);
     }
 
     /// Tries to publish, without waiting. A full outlet or engine identifies the publisher by the waker `publisher`.
@@ -171,11 +171,6 @@ impl Hub {
     /// The topic of that name, if it lives.
     pub fn find(&self, name: &TopicName) -> Option<Arc<Topic>> {
         self.topics.registry().find(name)
-    }
-
-    /// Whether every outlet has room for more joins and leaves. If not, subscriptions begin and end later.
-    pub fn has_room_for_changes(&self) -> bool {
-        self.outlets.have_room_for_changes()
     }
 
     /// Changes the user of a member of `topic`.

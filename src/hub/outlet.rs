@@ -40,7 +40,7 @@ pub trait Outlet: Send + Sync {
     fn has_room(&self, publisher: &Waker) -> bool;
     /// Wakes `publisher` once it may offer a message. A publisher that found no room waits for this call alone.
     fn when_room(&self, publisher: &Waker);
-    /// Notes that `publisher` does not wait here any more, so others need not wait for it here.
+    /// Notes that `publisher` waits for another outlet of its topic, so others need not wait for it here.
     fn waits_elsewhere(&self, _publisher: &Waker) {}
     /// Forgets `publisher`, which waits no more and is not to be woken.
     fn forget(&self, _publisher: &Waker) {}
@@ -48,11 +48,6 @@ pub trait Outlet: Send + Sync {
     fn offer(&self, message: &Message, publisher: &Waker);
     /// The log of `topic` was replaced. Subscribers have the messages up to `after`, and continue behind it in the new log.
     fn log_replaced(&self, topic: &TopicName, after: Position);
-    /// Whether more changes of presence may come. Before a subscription begins or ends, this is asked; a change that comes all the same is
-    /// taken.
-    fn has_room_for_changes(&self) -> bool {
-        true
-    }
     /// Takes a change of presence.
     fn tell(&self, change: &Arc<PresenceChange>);
 }
@@ -81,15 +76,9 @@ impl Outlets {
         Arc::clone(&self.list.read()[usize::from(id.0)])
     }
 
-    /// Notes at every outlet that `publisher` waits no more. An outlet forgets a publisher that `has_gone`.
-    pub fn end_wait(&self, publisher: &Waker, has_gone: bool) {
+    /// Has every outlet forget `publisher`.
+    pub fn forget(&self, publisher: &Waker) {
         let outlets = self.list.read().clone();
-        let leave = |outlet: &Arc<dyn Outlet>| if has_gone { outlet.forget(publisher) } else { outlet.waits_elsewhere(publisher) };
-        outlets.iter().for_each(leave);
-    }
-
-    /// Whether every outlet has room for more changes of presence.
-    pub fn have_room_for_changes(&self) -> bool {
-        self.list.read().iter().all(|outlet| outlet.has_room_for_changes())
+        outlets.iter().for_each(|outlet| outlet.forget(publisher));
     }
 }

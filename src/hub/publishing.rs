@@ -25,32 +25,31 @@ pub enum Attempt {
     EngineFull(Arc<dyn Engine>),
 }
 
-/// A publisher that waits for room as long as `waker` is there. `end_wait` is called if it gives up.
-struct WaitingPublisher<F: Fn(&Waker, bool)> {
-    end_wait: F,
+/// A publisher that waits for room as long as `waker` is there. It is forgotten by `forget` if it gives up.
+struct WaitingPublisher<F: Fn(&Waker)> {
+    forget: F,
     waker: Option<Waker>,
 }
 
-impl<F: Fn(&Waker, bool)> Drop for WaitingPublisher<F> {
+impl<F: Fn(&Waker)> Drop for WaitingPublisher<F> {
     fn drop(&mut self) {
-        self.waker.iter().for_each(|publisher| (self.end_wait)(publisher, true));
+        self.waker.iter().for_each(&self.forget);
     }
 }
 
-/// Submits `publication` once there is room for it. `end_wait` is called with the publisher if it has waited; the flag says whether it has
-/// given up.
+/// Submits `publication` once there is room for it. `forget` is called with the publisher if it gives up.
 pub async fn submit(
     topics: &Topics,
     name: &TopicName,
     publication: Publication<'_>,
-    end_wait: impl Fn(&Waker, bool),
+    forget: impl Fn(&Waker),
 ) -> Result<Submitted, PublishError> {
-    let mut waiting = WaitingPublisher { end_wait, waker: None };
+    let mut waiting = WaitingPublisher { forget, waker: None };
     let submitted = poll_fn(|context| {
         let submitted = poll_submit(topics, name, &publication, context.waker());
         match submitted {
             Poll::Pending => waiting.waker = Some(context.waker().clone()),
-            Poll::Ready(Ok(_)) => waiting.waker.take().iter().for_each(|publisher| (waiting.end_wait)(publisher, false)),
+            Poll::Ready(Ok(_)) => waiting.waker = None,
             Poll::Ready(Err(_)) => {} // it may have waited, and is forgotten
         }
         submitted

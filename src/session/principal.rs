@@ -82,11 +82,6 @@ impl Principal {
         Some(&self.identity.as_ref()?.grants)
     }
 
-    /// The grants, shared; a client that has not authenticated has none.
-    pub fn shared_grants(&self) -> Arc<Grants> {
-        self.identity.as_ref().map(|identity| Arc::clone(&identity.grants)).unwrap_or_default()
-    }
-
     /// Whether the grants cover a subscription to `pattern`.
     pub fn may_subscribe(&self, pattern: &Pattern) -> bool {
         self.grants().is_some_and(|grants| grants.may_subscribe(pattern))
@@ -139,17 +134,20 @@ impl Principal {
         self.identity.is_some()
     }
 
-    /// Computes the identity anew under the configuration in force. Returns whether its grants have changed. After an error the credential is
-    /// no longer valid, and the identity is unchanged.
-    pub fn renew(&mut self) -> Result<bool, AuthError> {
+    /// Computes the identity anew under the configuration in force. After an error the credential is no longer valid, and the identity is
+    /// unchanged.
+    pub fn renew(&mut self) -> Result<(), AuthError> {
         let auth = &self.services.auth;
-        let renewed = match &self.identity {
+        self.identity = match &self.identity {
             Some(identity) => Some(auth.renew(identity)?),
             None => auth.anonymous(),
         };
-        let before = self.shared_grants();
-        self.identity = renewed;
-        Ok(before != self.shared_grants())
+        Ok(())
+    }
+
+    /// The subscriptions of the session that its grants do not cover.
+    pub fn uncovered(&self, context: &SessionContext<'_>) -> Vec<Pattern> {
+        context.subscriptions().into_iter().filter(|pattern| !self.may_subscribe(pattern)).collect()
     }
 
     /// When the credential expires, in Unix seconds; `None`: never.

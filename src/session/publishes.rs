@@ -99,7 +99,6 @@ impl<P> Publishes<P> {
         match context.publish(&unsubmitted.topic, &unsubmitted.publication()) {
             Answer::Pending => self.queue().unsubmitted = Some((unsubmitted, about)),
             Answer::Ready(submitted) => {
-                context.end_wait(); // a refused publication uses up no turn, and others are not to wait for it
                 let receipt = outcome(submitted).map_or_else(|receipt| receipt, Receipt::answered);
                 self.queue().push(receipt, about);
             }
@@ -161,7 +160,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::hub::{Answerer, Engine, Handed, Outlet};
+    use crate::hub::{Answerer, Engine, Handed};
     use crate::position::{Epoch, Offset};
     use crate::shard::tests::bench::Bench;
     use crate::shard::tests::name;
@@ -259,29 +258,5 @@ mod tests {
         engine.answer(0, 1);
         assert_eq!(answers(&mut publishes, &mut bench), [(1, 1), (2, 2)]);
         assert_eq!(publishes.bytes(), 0);
-    }
-
-    /// A session that was called at a full inbox, and whose publication does not go there any more, leaves its turn to the next at once. (The
-    /// next one was called 10 ms later.)
-    #[test]
-    fn a_publication_that_goes_elsewhere_holds_up_nobody() {
-        let (mut bench, _, mut publishes) = bench();
-        bench.subscribe("c.a");
-        bench.inbox.set_bytes_max(1);
-        assert_eq!(publish(&mut publishes, "c.a", 1, &mut bench), Some(1));
-        assert_eq!(publish(&mut publishes, "c.a", 2, &mut bench), None, "there is no room");
-        bench.inbox.when_room(&Waker::from(Arc::new(Silent)));
-        let now = bench.state().env.now;
-        bench.inbox.take(&mut VecDeque::new(), 1, usize::MAX, now);
-        assert!(!bench.inbox.is_filled_or_wakes(Waker::noop()), "the session was called, and is waited for");
-        bench.unsubscribe("c.a");
-        publishes.submit_waiting(&mut bench.context());
-        assert!(bench.inbox.is_filled_or_wakes(Waker::noop()), "the next one is to be called");
-    }
-
-    struct Silent;
-
-    impl std::task::Wake for Silent {
-        fn wake(self: Arc<Self>) {}
     }
 }

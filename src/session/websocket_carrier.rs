@@ -28,8 +28,6 @@ pub struct WebSocketCarrier {
 #[derive(Debug, Default)]
 struct ReadQuota {
     frames: u32,
-    /// The most frames.
-    frames_max: u32,
     bytes: usize,
     /// Whether a message was completed.
     message_ended: bool,
@@ -38,7 +36,7 @@ struct ReadQuota {
 impl ReadQuota {
     /// Whether the call may process more.
     fn has_more(&self) -> bool {
-        self.frames < self.frames_max && self.bytes < BYTES_PER_READ
+        self.frames < FRAMES_PER_READ && self.bytes < BYTES_PER_READ
     }
 
     /// Counts a completed message.
@@ -66,8 +64,7 @@ impl Carrier for WebSocketCarrier {
         if !protocol.resume(context) {
             return if context.is_open() { 0 } else { input.len() };
         }
-        let frames_max = FRAMES_PER_READ.min(context.commands_per_call());
-        let (mut used, mut quota) = (0, ReadQuota { frames_max, ..ReadQuota::default() });
+        let (mut used, mut quota) = (0, ReadQuota::default());
         while used < input.len() && quota.has_more() && protocol.accepts_messages() && context.may_execute() {
             let (taken, received) = self.frames.read(&mut input[used..], inflater);
             used += taken;

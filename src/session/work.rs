@@ -35,16 +35,6 @@ pub fn of_members(members: usize) -> u32 {
     units(members, MEMBERS_PER_UNIT)
 }
 
-/// The steps of a slice that it takes to answer with `messages` messages of `bytes` bytes from history.
-pub fn steps_of_history(messages: usize, bytes: usize) -> usize {
-    1 + messages / 4 + bytes / 256
-}
-
-/// The steps of a slice that it takes to answer with `members` members.
-pub fn steps_of_members(members: usize) -> usize {
-    1 + members / 4
-}
-
 fn units(amount: usize, per_unit: usize) -> u32 {
     u32::try_from(amount / per_unit).unwrap_or(u32::MAX)
 }

@@ -176,11 +176,6 @@ impl<'a> SessionContext<'a> {
         }
     }
 
-    /// Notes that a publication that waited for room waits no more, whatever came of it.
-    pub fn end_wait(&self) {
-        self.waker().iter().for_each(|publisher| self.state.env.hub().end_wait(publisher, false));
-    }
-
     /// The answer of an engine to a publication. With `keeps_reading`, the session's socket is read while the answer is
     /// pending.
     pub fn received(&mut self, receipt: &Receipt, keeps_reading: bool) -> Answer<Result<Position, PublishError>> {

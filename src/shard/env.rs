@@ -148,16 +148,6 @@ impl Env {
         Inputs::new(Arc::clone(&self.parts.totals.unfinished_bytes))
     }
 
-    /// Whether subscriptions may begin and end, so that joins and leaves are told. If not, they wait.
-    pub fn may_change_presence(&self) -> bool {
-        self.parts.hub.has_room_for_changes()
-    }
-
-    /// Publishes the bytes of the joins and leaves that are not told yet to other threads.
-    pub fn show_untold(&self, bytes: usize) {
-        self.parts.load.show_untold(bytes);
-    }
-
     /// The hub of all topics.
     pub fn hub(&self) -> &Hub {
         &self.parts.hub

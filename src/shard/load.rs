@@ -13,10 +13,6 @@ pub struct Load {
     outbox_bytes: AtomicUsize,
     /// The number of control items in its inbox.
     controls: AtomicUsize,
-    /// The bytes of the joins and leaves in its inbox.
-    change_bytes: AtomicUsize,
-    /// The bytes of the joins and leaves that it has taken and not told yet.
-    untold_bytes: AtomicUsize,
 }
 
 impl Load {
@@ -44,26 +40,6 @@ impl Load {
     /// The number of control items in the inbox.
     pub fn controls(&self) -> usize {
         self.controls.load(Ordering::Relaxed)
-    }
-
-    /// Counts a join or a leave of `bytes` bytes that was put into the inbox.
-    pub fn push_change(&self, bytes: usize) {
-        self.change_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Counts a join or a leave that was taken from the inbox.
-    pub fn take_change(&self, bytes: usize) {
-        self.change_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Sets the bytes of the joins and leaves that the shard has taken and not told yet.
-    pub fn show_untold(&self, bytes: usize) {
-        self.untold_bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    /// The bytes of the joins and leaves that wait, in the inbox or to be told.
-    pub fn change_bytes(&self) -> usize {
-        self.change_bytes.load(Ordering::Relaxed) + self.untold_bytes.load(Ordering::Relaxed)
     }
 
     /// Counts a session or a pending connection that begins.

@@ -32,7 +32,7 @@ mod worker;
 
 pub use admin_command::{AdminCommand, AdminSubscription, UserSessions};
 pub use answer::Answer;
-pub use catchup::{Expansion, Rights};
+pub use catchup::Expansion;
 pub use context::SessionContext;
 pub use input::HeldInput;
 pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnection, SessionView};

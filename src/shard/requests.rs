@@ -1,12 +1,11 @@
-//! Requests to a shard's sessions from outside: a new configuration, frames of HTTP requests, administrators' commands,
-//! closes, the list of the slowest, counts of subscriptions.
+//! Requests to a shard's sessions from outside: frames of HTTP requests, administrators' commands, closes, the list of
+//! the slowest, counts of subscriptions, new rules of presence.
 
 use bytes::Bytes;
 
 use super::admin_command::{AdminCommand, UserSessions};
-use super::context::SessionContext;
 use super::intake::SessionView;
-use super::reader::{Forwarded, Reader};
+use super::reader::Forwarded;
 use super::sessions::Sessions;
 use super::slot::Connection;
 use super::state::ShardState;
@@ -17,23 +16,6 @@ use crate::session_id::{Member, SessionId, SessionSecret};
 use crate::topic_name::TopicName;
 
 impl Sessions {
-    /// Adopts the configuration in force if it has changed, and has every reader follow it.
-    pub fn follow_config(&mut self) {
-        let Some(former) = self.state.env.follow_config() else { return };
-        self.state.delivery.follow_config(&self.state.env.config);
-        for slot in self.state.table.open_slots() {
-            self.ask(slot, |reader, context| reader.on_reload(context));
-        }
-        self.enter_presence(&former.rules);
-    }
-
-    /// Calls the session's reader without input, and notes what the session waits for after that.
-    pub fn ask<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut SessionContext<'_>) -> R) -> Option<R> {
-        let result = self.call(slot, |reader, context, _| act(reader, context));
-        self.note_waiting(slot);
-        result
-    }
-
     /// Tells readers about work that was done for their sessions beside their commands.
     pub fn charge_work(&mut self) {
         for slot in self.state.slices.uncharged().take_grown() {
@@ -77,7 +59,10 @@ impl Sessions {
     /// Executes `command` in the named sessions of this shard. Returns the number of sessions on which it had an effect.
     pub fn execute(&mut self, UserSessions { user, only }: &UserSessions, command: &AdminCommand) -> usize {
         let found = self.of_user(user, |id| only.is_none_or(|only| only == id));
-        found.into_iter().filter(|&slot| self.ask(slot, |reader, context| reader.on_admin_command(command, context)) == Some(true)).count()
+        found
+            .into_iter()
+            .filter(|&slot| self.call(slot, |reader, context, _| reader.on_admin_command(command, context)) == Some(true))
+            .count()
     }
 
     /// The slots of the open sessions of `user` for which `is_meant` holds.

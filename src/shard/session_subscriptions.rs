@@ -24,9 +24,10 @@ impl SessionContext<'_> {
         self.state.delivery.subscribers.of(self.slot).in_order()
     }
 
-    /// Whether the session has a subscription to exactly `topic`; `None`: to anything.
-    pub fn has_subscription_to(&self, topic: Option<&TopicName>) -> bool {
-        topic.map_or(self.subscription_count() > 0, |topic| self.is_subscribed(&Pattern::from(topic.clone())))
+    /// The session's subscription to exactly `topic`, if there is one; `None`: all its subscriptions.
+    pub fn subscriptions_to(&self, topic: Option<&TopicName>) -> Vec<Pattern> {
+        let Some(topic) = topic else { return self.subscriptions() };
+        Some(Pattern::from(topic.clone())).filter(|pattern| self.is_subscribed(pattern)).into_iter().collect()
     }
 
     /// The session's subscriptions, in no particular order.
@@ -143,9 +144,15 @@ impl SessionContext<'_> {
         self.state.catch_up.is_replaying_topic(self.slot, topic)
     }
 
-    /// Ends subscriptions at once.
-    #[cfg(test)]
+    /// Ends subscriptions. Messages that no other subscription matches are not replayed or held back any more.
     pub fn unsubscribe(&mut self, patterns: &[Pattern]) {
         self.state.end_subscriptions(self.slot, patterns);
+    }
+
+    /// Renames the session in the presence of the topics that it is subscribed to by name.
+    pub fn rename(&mut self, member: &Member) {
+        for topic in self.subscriptions().iter().filter_map(Pattern::as_name) {
+            self.state.env.hub().rename(&topic, member);
+        }
     }
 }

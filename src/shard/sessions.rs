@@ -104,13 +104,23 @@ impl Sessions {
         self.draining.is_some()
     }
 
+    /// Adopts the configuration in force if it has changed, and has every reader follow it.
+    pub fn follow_config(&mut self) {
+        let Some(former) = self.state.env.follow_config() else { return };
+        self.state.delivery.follow_config(&self.state.env.config);
+        for slot in self.state.table.open_slots() {
+            self.call(slot, |reader, context, _| reader.on_reload(context));
+        }
+        self.enter_presence(&former.rules);
+    }
+
     /// Visits every session once and does what is due for it: deadlines, heartbeats, time-outs, closes.
     pub fn sweep(&mut self) {
         for slot in 0..self.state.table.end() {
             let now = self.state.env.now;
             // A deadline does not replace the ping: a client can cause deadlines without end.
             if self.state.table.get_mut(slot).is_some_and(|connection| connection.liveness().take_deadline(now)) {
-                self.ask(slot, |reader, context| reader.on_deadline(context));
+                self.call(slot, |reader, context, _| reader.on_deadline(context));
             }
             due_for(&self.state, slot).into_iter().for_each(|found| act_on(&mut self.state, slot, found));
         }
@@ -131,7 +141,6 @@ impl Sessions {
     pub fn read_ready(&mut self, buffer: &mut [u8]) {
         let mut ready = std::mem::take(&mut self.ready);
         self.state.table.take_ready(&mut ready);
-        self.state.slices.share_commands(ready.len());
         for slot in ready.drain(..) {
             // Answers are written before the session's next commands are read, so the commands cannot grow its chain.
             // A fresh socket is written to before it is read, because the first read registers the socket.
@@ -156,7 +165,7 @@ impl Sessions {
     /// Runs the slices of long commands, one session after the other.
     pub fn run_slices(&mut self, buffer: &mut [u8]) {
         for _ in 0..self.state.slices.len() {
-            let Some(slot) = self.state.next_slice() else { return };
+            let Some(slot) = self.state.slices.next() else { return };
             if self.state.table.is_open(slot) {
                 self.read_and_write(slot, buffer);
             }

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use super::answer::Answer;
-use super::catchup::{Expansion, Rights};
+use super::catchup::Expansion;
 use super::context::SessionContext;
 use super::pattern_set::PatternSet;
 use crate::hub::{Cursor, ReplayRequest, Selection, Slice, Start, Topic};
-use crate::metrics::LimitKey;
-use crate::session_id::Member;
 use crate::topic_name::{Pattern, TopicName};
 
 /// The most nodes of the index of topics that one slice visits.
@@ -31,28 +29,9 @@ impl SessionContext<'_> {
         }
     }
 
-    /// Ready if a slice may run now. A small command does not wait for the queue of slices,
-    /// as long as the tick has steps for small commands. While too many joins and
-    /// leaves wait to be told, every command waits that may cause more.
+    /// Ready if a slice may run now. A small command does not wait for the queue of slices.
     pub fn begin_slice(&mut self, is_small: bool) -> Answer<()> {
-        if !self.state.env.may_change_presence() {
-            self.limit_hit(LimitKey::InboxBytes);
-            return self.wait_for_slice();
-        }
-        let (slices, slot) = (&mut self.state.slices, self.slot);
-        let may_run = if is_small { slices.may_run_small(slot) } else { slices.may_run_slice(slot) };
-        if may_run { Answer::Ready(()) } else { self.wait_for_slice() }
-    }
-
-    /// Ready if a read of a history or of members may run now, as a small command may.
-    pub fn begin_read(&mut self) -> Answer<()> {
-        if self.state.slices.may_run_small(self.slot) { Answer::Ready(()) } else { self.wait_for_slice() }
-    }
-
-    /// The most commands that one call of the reader is to carry out. If many sessions have sent something, each carries
-    /// out few before the next has its turn.
-    pub fn commands_per_call(&self) -> u32 {
-        self.state.slices.commands_per_call()
+        if is_small || self.state.slices.may_run_slice(self.slot) { Answer::Ready(()) } else { self.wait_for_slice() }
     }
 
     /// Counts the steps of a slice, each of about a microsecond.
@@ -76,23 +55,6 @@ impl SessionContext<'_> {
     /// Undoes [`SessionContext::withhold_new`]. The answer follows at once.
     pub fn end_withholding(&mut self) {
         self.state.catch_up.end_withholding(self.slot, self.state.env.processed());
-    }
-
-    /// Withholds all messages that the session's new `rights` do not cover, until its subscriptions were checked. A
-    /// subscription that is not covered may then end in a later slice.
-    pub fn deny_beyond(&mut self, rights: Rights) {
-        self.state.catch_up.deny_beyond(self.slot, rights);
-        self.state.delivery.outgoing.use_slow_path(self.slot);
-    }
-
-    /// Undoes [`SessionContext::deny_beyond`].
-    pub fn end_denying(&mut self) {
-        self.state.catch_up.end_denying(self.slot, self.state.env.processed());
-    }
-
-    /// Renames the session in the presence of `topic`, if it is a member there.
-    pub fn rename(&mut self, topic: &TopicName, member: &Member) {
-        self.state.env.hub().rename(topic, member);
     }
 
     /// Whether the hub has a topic of this name.

@@ -86,7 +86,7 @@ impl ShardState {
     pub fn tell_changes(&mut self) {
         let bytes_max = self.env.config.limits.inbox_bytes;
         while self.presence.may_be_told() || self.presence.bytes() > bytes_max {
-            self.delivery.tell_changes(&mut self.presence, &self.table, &self.catch_up, &mut self.env);
+            self.delivery.tell_changes(&mut self.presence, &self.table, &mut self.env);
             if self.delivery.is_full() {
                 self.flush(usize::MAX);
             }
@@ -333,7 +333,7 @@ impl ShardState {
         let Some(connection) = self.table.get_mut(slot).filter(|connection| connection.is_open()) else { return false };
         connection.begin_to_close(until);
         let id = connection.id();
-        self.env.hub().end_wait(&connection.waker(), true);
+        self.env.hub().forget_publisher(&connection.waker());
         tracing::debug!(session = %id, address = %connection.address(), reason = why.as_str(), "a session ends");
         self.table.note_closing(slot);
         self.catch_up.forget(slot);

@@ -75,22 +75,8 @@ impl ShardState {
         }
     }
 
-    /// Takes the next session from the queue of slices. Returns `None` while too many joins and leaves wait.
-    pub fn next_slice(&mut self) -> Option<u32> {
-        if self.env.may_change_presence() { self.slices.next() } else { None }
-    }
-
-    /// Whether long commands and ended sessions have work left, and whether that waits for joins and leaves to be told.
-    pub fn subscriptions_left(&self) -> (bool, bool) {
-        let left = self.slices.len() > 0 || self.delivery.subscribers.has_ended();
-        (left, left && !self.env.may_change_presence())
-    }
-
-    /// Ends this tick's share of the subscriptions of ended sessions, unless too many joins and leaves wait.
+    /// Ends this tick's share of the subscriptions of ended sessions.
     pub fn release_subscriptions(&mut self) {
-        if !self.delivery.subscribers.has_ended() || !self.env.may_change_presence() {
-            return;
-        }
         while let Some(ended) = self.delivery.subscribers.next_ended() {
             match ended {
                 Ended::Subscription { session, pattern, last } => self.env.unsubscribe(&pattern, session, last),
@@ -147,15 +133,11 @@ impl ShardState {
         released.iter().for_each(|message| delivery.queue_message(slot, message));
     }
 
-    /// Ends the pacing of all topics of a session. Held messages go out, with many of them in later ticks. Returns
-    /// whether none is held any more.
-    pub fn end_pacing(&mut self, slot: u32) -> bool {
-        self.pacing.end(slot);
-        if !self.pacing.is_adapting(slot) {
-            return true;
-        }
-        self.pacing.queue_adapting(slot);
-        false
+    /// Ends the pacing of all topics of a session. Held messages go out now.
+    pub fn release_all_held(&mut self, slot: u32) {
+        let Self { delivery, pacing, env, .. } = self;
+        let released = pacing.release_all(slot, &mut env.tally);
+        released.iter().for_each(|message| delivery.queue_message(slot, message));
     }
 
     /// Ends the pacing of `topic` for a session that reads the topic from history. A held message counts as conflated,

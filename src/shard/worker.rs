@@ -46,9 +46,8 @@ const BUDGET_TICKS: u64 = 8;
 /// random moments.
 const DRAIN_SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The longest time after which a shard looks again whether there is room for the publishers, or for the joins and
-/// leaves, that wait.
-const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+/// The longest time after which a shard whose publishers wait calls the next of them.
+const PUBLISHERS_LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The loop of one shard and what it works on.
 pub struct Worker {
@@ -145,13 +144,12 @@ impl Worker {
                 let _ = drained.send(()); // the requester may have stopped waiting
             }
         }
-        state.env.show_untold(state.presence.bytes());
-        let (subscriptions_left, wait_for_changes) = state.subscriptions_left();
         let waits = state.catch_up.has_queued() || state.presence.due(state.env.now).is_some_and(|due| due <= state.env.now);
         left || !all_answered
             || !all_written
             || state.table.has_more()
-            || subscriptions_left && !wait_for_changes
+            || state.slices.len() > 0
+            || state.delivery.subscribers.has_ended()
             || state.pacing.has_adapting()
             || state.has_ended()
             || waits
@@ -192,8 +190,7 @@ impl Worker {
         let state = &self.sessions.state;
         let now = state.env.moment();
         let sweep_at = self.swept_at + self.sweep_interval();
-        let looks = self.publishers_wait || state.subscriptions_left().1;
-        let look_at = looks.then(|| now + LOOK_INTERVAL);
+        let look_at = self.publishers_wait.then(|| now + PUBLISHERS_LOOK_INTERVAL);
         let next = [state.pacing.next(), state.presence.due(now), look_at].into_iter().flatten().fold(sweep_at, Moment::min);
         let mut timer = std::pin::pin!(tokio::time::sleep(next.since(now)));
         let (inbox, table, pending) = (&self.inbox, &state.table, &self.pending);

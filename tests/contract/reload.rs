@@ -55,20 +55,6 @@ fn grants_hold_at_once() {
     assert_eq!(session.ask(json!({"op": "subscriptions", "id": 2}))["topics"], json!(["chat.a"]));
 }
 
-/// PROTOCOL 8: many subscriptions that are no longer covered end together, in one `not_allowed`; commands are answered after that.
-#[test]
-fn many_subscriptions_end_together() {
-    let gateway = Gateway::start();
-    let names: Vec<String> = (0..900).map(|number| format!("test.t{number}")).collect();
-    let topics: Vec<&str> = names.iter().map(String::as_str).chain(["chat.a"]).collect();
-    let mut session = gateway.session();
-    session.subscribe(&topics);
-    gateway.reload(&Setup::new().auth("anonymous = { subscribe = [\"chat.>\"], publish = [] }"));
-    let words = session.expect_error(Value::Null, "not_allowed");
-    assert!(names.iter().all(|name| words.contains(name.as_str())) && !words.contains("chat.a"), "{words}");
-    assert_eq!(session.ask(json!({"op": "subscriptions", "id": 2}))["topics"], json!(["chat.a"]));
-}
-
 /// PROTOCOL 8: a removed key closes its sessions with 4001: an API key, and a key that verified tokens; others live on.
 #[test]
 fn a_removed_key_closes_its_sessions() {

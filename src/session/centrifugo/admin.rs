@@ -1,9 +1,8 @@
 //! Administrators' commands in sessions of Centrifugo's protocol.
 
 use super::subscriber::Subscriber;
-use crate::dialect::centrifugo::{ClientPosition, Disconnect, Push, Reply, Subscribe};
+use crate::dialect::centrifugo::{ClientPosition, Disconnect, Push, Reply, Subscribe, Unsubscribed};
 use crate::metrics::CloseReason;
-use crate::session::subscriptions::Cause;
 use crate::shard::{AdminCommand, AdminSubscription, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
 
@@ -36,9 +35,7 @@ fn subscribe(subscriber: &mut Subscriber, wanted: &AdminSubscription, context: &
 }
 
 fn unsubscribe(subscriber: &mut Subscriber, topic: Option<&TopicName>, context: &mut SessionContext<'_>) -> bool {
-    let is_subscribed = context.has_subscription_to(topic);
-    if is_subscribed {
-        subscriber.review(Cause::Operator(topic.cloned()), context);
-    }
-    is_subscribed
+    let ended = context.subscriptions_to(topic);
+    subscriber.end(&ended, Unsubscribed::BY_SERVER, context);
+    !ended.is_empty()
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::session_id::MemberInfo;
 use crate::topic_name::TopicName;
 
-/// The authorizations of one session, by topic. Shared, so that a review of the subscriptions has them without a copy.
-#[derive(Default, Clone)]
-pub struct Authorizations(Option<Arc<HashMap<TopicName, Authorization>>>);
+/// The authorizations of one session, by topic.
+#[derive(Default)]
+pub struct Authorizations(HashMap<TopicName, Authorization>);
 
 /// The authorization of one subscription.
 #[derive(Debug, Clone, Default)]
@@ -24,35 +24,30 @@ pub struct Authorization {
 impl Authorizations {
     /// The authorization of the subscription to `topic`, if it has one.
     pub fn get(&self, topic: &TopicName) -> Option<&Authorization> {
-        self.0.as_ref()?.get(topic)
+        self.0.get(topic)
     }
 
     /// Sets the authorization of the subscription to `topic`.
     pub fn put(&mut self, topic: TopicName, authorization: Authorization) {
-        Arc::make_mut(self.0.get_or_insert_default()).insert(topic, authorization);
+        self.0.insert(topic, authorization);
     }
 
     /// Removes the authorization of `topic`, whose subscription has ended.
     pub fn remove(&mut self, topic: &TopicName) {
-        if self.get(topic).is_none() {
-            return;
-        }
-        let Some(by_topic) = self.0.as_mut().map(Arc::make_mut) else { return };
-        by_topic.remove(topic);
-        if by_topic.is_empty() {
-            self.0 = None;
+        self.0.remove(topic);
+        if self.0.is_empty() {
+            *self = Self::default();
         }
     }
 
     /// The earliest expiry, in Unix seconds.
     pub fn first_expiry(&self) -> Option<u64> {
-        self.0.as_ref()?.values().filter_map(|authorization| authorization.expires).min()
+        self.0.values().filter_map(|authorization| authorization.expires).min()
     }
-}
 
-impl Authorization {
-    /// Whether it has expired at `seconds`, in Unix time.
-    pub fn is_over(&self, seconds: u64) -> bool {
-        self.expires.is_some_and(|expires| expires <= seconds)
+    /// The topics whose authorizations expire at or before `seconds`, in Unix time.
+    pub fn expired(&self, seconds: u64) -> Vec<TopicName> {
+        let is_over = |authorization: &Authorization| authorization.expires.is_some_and(|expires| expires <= seconds);
+        self.0.iter().filter(|(_, authorization)| is_over(authorization)).map(|(topic, _)| topic.clone()).collect()
     }
 }

@@ -1,6 +1,5 @@
 //! A session of Centrifugo's protocol: splits frames into commands, executes them and answers them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::config::Limits;
 use crate::dialect::centrifugo::{
-    Command, Connect, ConnectResult, Disconnect, EmulationKeys, ErrorReply, Expiry, Operation, Reply, SubscribeResult, Wire,
+    Command, Connect, ConnectResult, Disconnect, EmulationKeys, ErrorReply, Operation, Reply, SubscribeResult, Wire,
 };
 use crate::dialect::json_read::is_json_text;
 use crate::hub::{Extra, PayloadKind, Publication, PublishError};
@@ -34,9 +33,6 @@ use crate::topic_name::TopicName;
 
 /// The most commands of one session that are executed in one call, so that other sessions are served.
 const COMMANDS_PER_READ: u32 = 256;
-
-/// The cost of a subscribe, in steps of a slice.
-const STEPS_PER_SUBSCRIBE: usize = 8;
 
 /// The time to `connect` is this multiple of `limits.auth_timeout`, because some SDKs open the connection before they fetch a token.
 const AUTH_TIMEOUTS: u32 = 3;
@@ -89,7 +85,7 @@ impl Centrifugo {
 
     /// Whether the next command may be executed.
     fn may_execute_next(&self) -> bool {
-        self.subscriber.are_reviewed() && self.pending.is_none() && self.publishes.has_room()
+        self.pending.is_none() && self.publishes.has_room()
     }
 
     /// Executes commands of `frame`. Returns how many bytes of the frame they took.
@@ -100,51 +96,30 @@ impl Centrifugo {
                 disconnect_as_unreadable(context);
                 return frame.len();
             };
-            if self.execute_command(text, context) == Answer::Pending {
-                return used; // the command is executed later
-            }
             used += taken;
             executed += 1;
+            self.execute_command(text, context);
             if used == frame.len() || !self.may_execute_next() || !context.is_open() {
                 return used;
             }
-            if executed >= COMMANDS_PER_READ.min(context.commands_per_call()) || !context.may_execute() {
+            if executed == COMMANDS_PER_READ || !context.may_execute() {
                 context.call_again();
                 return used;
             }
         }
     }
 
-    /// Executes a command. Pending: nothing was done, because the command has to wait for a slice.
-    fn execute_command(&mut self, text: &[u8], context: &mut SessionContext<'_>) -> Answer<()> {
-        let Ok(Command { id, operation }) = self.wire.command(text) else {
-            disconnect_as_unreadable(context);
-            return Answer::Ready(());
-        };
+    fn execute_command(&mut self, text: &[u8], context: &mut SessionContext<'_>) {
+        let Ok(Command { id, operation }) = self.wire.command(text) else { return disconnect_as_unreadable(context) };
         match (self.stage, &operation) {
-            (Stage::Refused(_), _) | (_, Operation::Nothing) if id == 0 => return Answer::Ready(()),
-            (Stage::Refused(_), _) => return Answer::Ready(()),
+            (Stage::Refused(_), _) | (_, Operation::Nothing) if id == 0 => return,
+            (Stage::Refused(_), _) => return,
             (Stage::Opened(_), Operation::Connect(_)) if id > 0 => {}
-            (Stage::Opened(_), _) | (Stage::Connected(_), Operation::Connect(_)) => {
-                disconnect_as_unreadable(context);
-                return Answer::Ready(());
-            }
+            (Stage::Opened(_), _) | (Stage::Connected(_), Operation::Connect(_)) => return disconnect_as_unreadable(context),
             (Stage::Connected(_), _) => {}
         }
-        let subscribes = matches!(operation, Operation::Connect(_) | Operation::Subscribe(_));
-        if subscribes && context.begin_slice(true) == Answer::Pending {
-            return Answer::Pending;
-        }
-        self.execute_read(id, operation, text.len(), context);
-        if subscribes {
-            context.spend_steps(STEPS_PER_SUBSCRIBE);
-        }
-        Answer::Ready(())
-    }
-
-    fn execute_read(&mut self, id: u32, operation: Operation<'_>, bytes: usize, context: &mut SessionContext<'_>) {
         context.count_command(op(&operation));
-        if bytes > context.config().limits.message_bytes {
+        if text.len() > context.config().limits.message_bytes {
             context.limit_hit(LimitKey::MessageBytes);
             return Refusal::from(ErrorCode::MessageTooLarge).answer(id, context);
         }
@@ -254,10 +229,7 @@ impl Centrifugo {
         context.set_deadline(Some(context.now())); // computes the deadline anew, for the new stage
         let ping = context.heartbeat_interval();
         let own = self.subscriber.server_side_topics(context).into_iter();
-        let mut positions = HashMap::with_capacity(connect.subs.len());
-        connect.subs.iter().for_each(|(channel, position)| _ = positions.entry(&**channel).or_insert(position));
-        let begun: Vec<NewSubscription> =
-            own.filter_map(|topic| self.subscriber.subscribe_server_side(topic, &positions, context)).collect();
+        let begun: Vec<NewSubscription> = own.filter_map(|topic| self.subscriber.subscribe_server_side(topic, connect, context)).collect();
         let subs: Vec<(&str, SubscribeResult)> =
             begun.iter().map(|subscription| (subscription.topic.as_str(), subscription.result)).collect();
         let session = self.emulated_address.as_ref().map(|emulated_address| emulated_address.session(context));
@@ -292,10 +264,10 @@ impl Centrifugo {
             }
             Err(too_many @ IdentifyError::TooMany) => return Err(too_many.code().into()),
         };
-        // The reply comes before the pushes of subscriptions that end.
-        let left = identity.expires.map(|expires| self.subscriber.principal().time_until(expires));
-        context.reply(&Reply::Refresh { id, client: self.subscriber.principal().id(), expiry: Expiry(left) });
-        self.subscriber.set_identity(identity, context);
+        self.subscriber.principal_mut().set_identity(identity, context);
+        let (client, expiry) = (self.subscriber.principal().id(), self.subscriber.expiry());
+        context.reply(&Reply::Refresh { id, client, expiry });
+        self.subscriber.end_uncovered(context);
         Ok(())
     }
 }
@@ -322,9 +294,7 @@ impl Protocol for Centrifugo {
     fn resume(&mut self, context: &mut SessionContext<'_>) -> bool {
         self.publishes.submit_waiting(context);
         self.send_answers(context);
-        if self.subscriber.run_reviews(context)
-            && let Some(command) = self.pending.take()
-        {
+        if let Some(command) = self.pending.take() {
             self.begin(*command, context);
         }
         if self.may_execute_next() && !self.unread.is_empty() {
@@ -341,7 +311,7 @@ impl Protocol for Centrifugo {
     }
 
     fn held(&self) -> HeldInput {
-        let command = self.pending.as_deref().map_or(0, size_of_val) + self.publishes.bytes() + self.subscriber.review_bytes();
+        let command = self.pending.as_deref().map_or(0, size_of_val) + self.publishes.bytes();
         HeldInput { unfinished: self.unread.capacity(), command }
     }
 
@@ -371,8 +341,8 @@ impl Protocol for Centrifugo {
     }
 
     fn on_reload(&mut self, context: &mut SessionContext<'_>) {
-        match self.subscriber.renew(context) {
-            Ok(()) => {}
+        match self.subscriber.principal_mut().renew() {
+            Ok(()) => self.subscriber.end_uncovered(context),
             // The session continues for the grace, in which the client may send another token.
             Err(AuthError::Expired) => {}
             Err(AuthError::Invalid(_)) => context.disconnect(Disconnect::INVALID_TOKEN, CloseReason::TokenInvalid),

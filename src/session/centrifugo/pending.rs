@@ -6,12 +6,11 @@ use super::refusal::{Refusal, topic_of};
 use super::subscriber::Subscriber;
 use crate::codes::ErrorCode;
 use crate::dialect::centrifugo::{self, ErrorReply, Reply};
-use crate::hub::{HistoryPart, Message, ReadFrom};
+use crate::hub::{HistoryPart, ReadFrom};
 use crate::position::Offset;
-use crate::session::subscriptions::{Ended, STEPS_PER_SLICE};
 use crate::session::work;
 use crate::shard::{Answer, SessionContext};
-use crate::topic_name::{Pattern, TopicName};
+use crate::topic_name::TopicName;
 
 /// The most messages in one answer from history.
 const HISTORY_LIMIT_MAX: usize = 1_000;
@@ -26,15 +25,14 @@ pub enum Pending {
     Presence(Presence),
 }
 
-/// An unsubscribe, which is executed in slices. It waits until the shard has processed the items that its inbox received before. It is
-/// answered even if the session is not subscribed.
+/// An unsubscribe. It waits until the shard has processed the items that its inbox received before. It is answered even if the session
+/// is not subscribed.
 pub struct Unsubscribe {
     id: u32,
     /// The topic; `None`: the name is no valid topic.
     topic: Option<TopicName>,
     /// How many items the inbox had received.
     pushed: u64,
-    ended: Ended,
 }
 
 /// A read of a part of a history.
@@ -69,22 +67,15 @@ impl Pending {
 impl Unsubscribe {
     /// An unsubscribe that came when the inbox had received as many items as it has by now.
     pub fn new(id: u32, topic: Option<TopicName>, context: &SessionContext<'_>) -> Self {
-        Self { id, topic, pushed: context.pushed(), ended: Ended::default() }
+        Self { id, topic, pushed: context.pushed() }
     }
 
-    fn resume(mut self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
-        if context.processed(self.pushed) == Answer::Pending || context.begin_slice(false) == Answer::Pending {
+    fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
+        if context.processed(self.pushed) == Answer::Pending {
             return Some(self);
         }
-        if let Some(topic) = self.topic.take() {
-            subscriber.forget_authorization(&topic);
-            self.ended.end(&Pattern::from(topic), context);
-        }
-        let visited = self.ended.prune(STEPS_PER_SLICE, context);
-        context.spend_steps(1 + visited);
-        if visited == STEPS_PER_SLICE {
-            let _ = context.wait_for_slice();
-            return Some(self);
+        if let Some(topic) = self.topic {
+            subscriber.unsubscribe(topic, context);
         }
         context.reply(&Reply::Unsubscribe { id: self.id });
         None
@@ -113,17 +104,12 @@ impl History {
     }
 
     fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
-        if context.begin_read() == Answer::Pending {
-            return Some(self);
-        }
         let refusal = match context.history_part(&self.topic, self.from, self.limit) {
             Answer::Pending => return Some(self),
             Answer::Ready(Ok(Ok(HistoryPart { position, messages }))) => {
-                // A read that is refused costs the same.
-                let bytes = messages.iter().map(Message::bytes).sum();
-                subscriber.principal_mut().charge(work::of_history(bytes), context);
-                context.spend_steps(work::steps_of_history(messages.len(), bytes));
                 if self.epoch.as_deref().is_none_or(|epoch| epoch == position.epoch.as_str()) {
+                    let bytes = messages.iter().map(|message| message.payload().len()).sum();
+                    subscriber.principal_mut().charge(work::of_history(bytes), context);
                     let (epoch, newest) = (position.epoch, position.offset);
                     context.reply(&Reply::History { id: self.id, messages: &messages, epoch, newest });
                     return None;
@@ -151,9 +137,6 @@ impl Presence {
     }
 
     fn resume(self, subscriber: &mut Subscriber, context: &mut SessionContext<'_>) -> Option<Self> {
-        if context.begin_read() == Answer::Pending {
-            return Some(self);
-        }
         let Self { id, stats, .. } = self;
         let members = match context.presence(&self.topic) {
             Answer::Pending => return Some(self),
@@ -164,7 +147,6 @@ impl Presence {
             Answer::Ready(Ok(members)) => members,
         };
         subscriber.principal_mut().charge(work::of_members(members.len()), context);
-        context.spend_steps(work::steps_of_members(members.len()));
         if stats {
             // All anonymous members count as one user.
             let users: HashSet<Option<&str>> = members.iter().map(|member| member.user.as_deref()).collect();

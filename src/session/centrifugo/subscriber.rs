@@ -1,6 +1,6 @@
 //! The subscriptions of a session of Centrifugo's protocol: what authorizes them, how they begin, and when they expire.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +8,12 @@ use super::authorizations::{Authorization, Authorizations};
 use super::new_subscription::NewSubscription;
 use super::recovering::Recovering;
 use super::refusal::{Refusal, topic_of};
-use crate::auth::{AuthError, Identity};
 use crate::codes::ErrorCode;
-use crate::dialect::centrifugo::{
-    ClientPosition, Disconnect, ErrorReply, Expiry, Options, Push, Reply, Subscribe, SubscribeResult, Unsubscribed,
-};
+use crate::dialect::centrifugo::{Connect, Disconnect, ErrorReply, Expiry, Options, Push, Reply, Subscribe, SubscribeResult, Unsubscribed};
 use crate::hub::ReplayRequest;
 use crate::metrics::{CloseReason, LimitKey, Recovery};
 use crate::position::Offset;
 use crate::session::principal::Principal;
-use crate::session::subscriptions::{Cause, Reviewed, Reviews};
 use crate::session_id::{Member, MemberInfo};
 use crate::shard::SessionContext;
 use crate::topic_name::{Pattern, TopicName};
@@ -36,14 +32,12 @@ pub struct Subscriber {
     principal: Principal,
     /// The authorizations of subscriptions that the grants do not cover.
     authorizations: Authorizations,
-    /// Reviews of the subscriptions. No command is executed before they are complete.
-    reviews: Reviews,
 }
 
 impl Subscriber {
     /// No subscriptions yet.
     pub fn new(principal: Principal) -> Self {
-        Self { principal, authorizations: Authorizations::default(), reviews: Reviews::default() }
+        Self { principal, authorizations: Authorizations::default() }
     }
 
     /// The principal.
@@ -141,16 +135,15 @@ impl Subscriber {
         Authorization { by_gateway: true, expires: None, info: info.map(|info| self.info_with(info.into())) }
     }
 
-    /// Subscribes the session to one of [`Subscriber::server_side_topics`], from its position in `positions` if it has one; `None`: a limit
-    /// prevents it.
+    /// Subscribes the session to one of [`Subscriber::server_side_topics`]; `None`: a limit prevents it.
     pub fn subscribe_server_side(
         &mut self,
         (topic, authorization): (TopicName, Authorization),
-        positions: &HashMap<&str, &ClientPosition<'_>>,
+        connect: &Connect<'_>,
         context: &mut SessionContext<'_>,
     ) -> Option<NewSubscription> {
-        let position = positions.get(topic.as_str()).map(|&position| position.clone()).unwrap_or_default();
-        let request = Subscribe { position, ..Subscribe::default() };
+        let position = connect.subs.iter().find(|(channel, _)| *channel == topic.as_str()).map(|(_, position)| position.clone());
+        let request = Subscribe { position: position.unwrap_or_default(), ..Subscribe::default() };
         self.begin(topic, &request, Some(authorization), context).ok()
     }
 
@@ -256,83 +249,29 @@ impl Subscriber {
         Ok(NewSubscription { topic, result, joined: watches.then_some(member), begun })
     }
 
-    /// Removes the authorization of a subscription that has ended.
-    pub fn forget_authorization(&mut self, topic: &TopicName) {
-        self.authorizations.remove(topic);
+    /// Ends the subscription to `topic`, if there is one.
+    pub fn unsubscribe(&mut self, topic: TopicName, context: &mut SessionContext<'_>) {
+        self.authorizations.remove(&topic);
+        context.unsubscribe(&[Pattern::from(topic)]);
     }
 
-    /// Computes the identity anew under the configuration in force. Subscriptions that new grants do not cover end.
-    pub fn renew(&mut self, context: &mut SessionContext<'_>) -> Result<(), AuthError> {
-        if self.principal.renew()? {
-            self.review_grants(context);
+    /// Ends the subscriptions that the session's grants no longer cover, with a push for each.
+    pub fn end_uncovered(&mut self, context: &mut SessionContext<'_>) {
+        let mut uncovered = self.principal.uncovered(context);
+        uncovered.retain(|pattern| pattern.as_name().is_none_or(|topic| self.authorizations.get(&topic).is_none()));
+        self.end(&uncovered, Unsubscribed::NOT_ALLOWED, context);
+    }
+
+    /// Ends subscriptions, with a push for each.
+    pub fn end(&mut self, ended: &[Pattern], why: Unsubscribed, context: &mut SessionContext<'_>) {
+        if ended.is_empty() {
+            return;
         }
-        Ok(())
-    }
-
-    /// Sets another identity. Subscriptions that its grants do not cover end.
-    pub fn set_identity(&mut self, identity: Arc<Identity>, context: &mut SessionContext<'_>) {
-        let before = self.principal.shared_grants();
-        self.principal.set_identity(identity, context);
-        if before != self.principal.shared_grants() {
-            self.review_grants(context);
+        ended.iter().filter_map(Pattern::as_name).for_each(|topic| self.authorizations.remove(&topic));
+        context.unsubscribe(ended);
+        for pattern in ended {
+            context.reply(&Reply::Push { channel: pattern.as_str(), push: Push::Unsubscribe(why) });
         }
-    }
-
-    /// Ends the subscriptions that new grants do not cover and nothing else authorizes. The grants count at once.
-    fn review_grants(&mut self, context: &mut SessionContext<'_>) {
-        if context.subscription_count() > 0 {
-            let (grants, authorizations) = (self.principal.shared_grants(), self.authorizations.clone());
-            let covers =
-                move |topic: &TopicName| grants.may_subscribe(&Pattern::from(topic.clone())) || authorizations.get(topic).is_some();
-            context.deny_beyond(Box::new(covers));
-            self.review(Cause::Identity { is_renamed: false }, context);
-        }
-    }
-
-    /// Ends the subscriptions that `cause` concerns, with a push for each.
-    pub fn review(&mut self, cause: Cause, context: &mut SessionContext<'_>) {
-        self.reviews.add(cause);
-        self.run_reviews(context);
-    }
-
-    /// Runs slices of the reviews of subscriptions. Returns `true` if none is left.
-    pub fn run_reviews(&mut self, context: &mut SessionContext<'_>) -> bool {
-        while context.is_open()
-            && let Some(Reviewed { cause, ended }) = self.next_review(context)
-        {
-            let why = match cause {
-                Cause::Identity { .. } => Unsubscribed::NOT_ALLOWED,
-                Cause::Operator(_) => Unsubscribed::BY_SERVER,
-                Cause::Expired => Unsubscribed::EXPIRED,
-            };
-            for pattern in ended {
-                pattern.as_name().into_iter().for_each(|topic| self.authorizations.remove(&topic));
-                context.reply(&Reply::Push { channel: pattern.as_str(), push: Push::Unsubscribe(why) });
-            }
-        }
-        self.are_reviewed()
-    }
-
-    /// Whether no review of the subscriptions is left.
-    pub fn are_reviewed(&self) -> bool {
-        self.reviews.are_done()
-    }
-
-    /// The approximate memory of the reviews, in bytes.
-    pub fn review_bytes(&self) -> usize {
-        self.reviews.bytes()
-    }
-
-    fn next_review(&mut self, context: &mut SessionContext<'_>) -> Option<Reviewed> {
-        let Self { principal, authorizations, reviews } = self;
-        let seconds = principal.unix_seconds().saturating_sub(EXPIRY_GRACE.as_secs());
-        let authorization = |pattern: &Pattern| pattern.as_name().and_then(|topic| authorizations.get(&topic));
-        let ends = |cause: &Cause, pattern: &Pattern| match cause {
-            Cause::Identity { .. } => !principal.may_subscribe(pattern) && authorization(pattern).is_none(),
-            Cause::Operator(_) => true,
-            Cause::Expired => authorization(pattern).is_some_and(|authorization| authorization.is_over(seconds)),
-        };
-        reviews.next(ends, |_| principal.member(), context)
     }
 
     /// A subscription has ended because messages were lost. The client subscribes again. If the gateway made the subscription, the client
@@ -346,10 +285,9 @@ impl Subscriber {
 
     /// Ends the subscriptions whose tokens have expired, after the grace.
     pub fn end_expired(&mut self, context: &mut SessionContext<'_>) {
-        let is_over = self.authorizations.first_expiry().is_some_and(|expires| self.time_until_grace_end(expires).is_zero());
-        if is_over {
-            self.review(Cause::Expired, context);
-        }
+        let seconds = self.principal.unix_seconds().saturating_sub(EXPIRY_GRACE.as_secs());
+        let expired: Vec<Pattern> = self.authorizations.expired(seconds).into_iter().map(Pattern::from).collect();
+        self.end(&expired, Unsubscribed::EXPIRED, context);
     }
 }
 

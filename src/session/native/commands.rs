@@ -12,7 +12,7 @@ use crate::session::command_rate::Verdict;
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
-use crate::session::subscriptions::{Reviews, SubscribeOptions};
+use crate::session::subscriptions::SubscribeOptions;
 use crate::session::work;
 use crate::shard::{AdminCommand, Answer, HeldInput, SessionContext};
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
@@ -24,8 +24,6 @@ pub struct Native {
     /// A command whose answer is pending. No later command is executed before it is answered.
     pending: Option<Box<Pending>>,
     publishes: Publishes<Published>,
-    /// Reviews of the subscriptions. No command is executed before they are complete.
-    reviews: Reviews,
 }
 
 /// The data that the later answer to a publish needs.
@@ -53,7 +51,7 @@ impl Native {
     pub fn new(principal: Principal, topics: Vec<Result<Pattern, TopicNameError>>, last: Option<usize>, now: Moment) -> Self {
         let options = SubscribeOptions { last, ..SubscribeOptions::default() };
         let pending = (!topics.is_empty()).then(|| Box::new(Pending::subscribe(topics, options, None, true)));
-        Self { principal, opened_at: now, pending, publishes: Publishes::default(), reviews: Reviews::default() }
+        Self { principal, opened_at: now, pending, publishes: Publishes::default() }
     }
 
     /// Whether the rate allows the command with `id`. If not, the command was refused, or the session closed.
@@ -140,23 +138,24 @@ impl Native {
             Err(error) => return context.refuse(id, error.code(), &error.to_string()),
         };
         self.principal.charge(work::of_names(context.subscription_count()), context); // each is checked against the grants
-        let before = (self.principal.user(), self.principal.shared_grants());
+        let before = self.principal.user();
         let expires = identity.expires;
         self.principal.set_identity(identity, context);
         let user = self.principal.user();
         if id.is_some() {
             context.send(&Event::Authenticated { id, user: user.as_ref(), expires });
         }
-        let is_renamed = before.0 != user;
-        if is_renamed || before.1 != self.principal.shared_grants() {
-            admin::review(&self.principal, is_renamed, &mut self.reviews, context);
-            self.run_reviews(context);
+        if before != user {
+            context.rename(&self.principal.member());
         }
+        self.end_uncovered(context);
     }
 
-    /// Runs slices of the reviews of subscriptions. Returns `true` if none is left.
-    fn run_reviews(&mut self, context: &mut SessionContext<'_>) -> bool {
-        admin::run_reviews(&mut self.reviews, &self.principal, context)
+    /// Ends the subscriptions that the session's grants no longer cover, and names them in an error.
+    fn end_uncovered(&self, context: &mut SessionContext<'_>) {
+        if let Some(message) = admin::end_uncovered(&self.principal, context) {
+            context.refuse(None, ErrorCode::NotAllowed, &message);
+        }
     }
 
     /// The deadline of `limits.auth_timeout`; `None`: the session has authenticated.
@@ -205,20 +204,18 @@ impl Protocol for Native {
     fn resume(&mut self, context: &mut SessionContext<'_>) -> bool {
         self.publishes.submit_waiting(context);
         self.send_answers(context);
-        if self.run_reviews(context)
-            && let Some(command) = self.pending.take()
-        {
+        if let Some(command) = self.pending.take() {
             self.begin(*command, context);
         }
         self.accepts_messages()
     }
 
     fn accepts_messages(&self) -> bool {
-        self.reviews.are_done() && self.pending.is_none() && self.publishes.has_room()
+        self.pending.is_none() && self.publishes.has_room()
     }
 
     fn held(&self) -> HeldInput {
-        let command = self.pending.as_deref().map_or(0, Pending::bytes) + self.publishes.bytes() + self.reviews.bytes();
+        let command = self.pending.as_deref().map_or(0, Pending::bytes) + self.publishes.bytes();
         HeldInput { unfinished: 0, command }
     }
 
@@ -235,14 +232,12 @@ impl Protocol for Native {
     }
 
     fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
-        let is_done = admin::execute(command, &mut self.principal, &mut self.reviews, context);
-        self.run_reviews(context);
-        is_done
+        admin::execute(command, &mut self.principal, context)
     }
 
     fn on_reload(&mut self, context: &mut SessionContext<'_>) {
-        if admin::renew(&mut self.principal, &mut self.reviews, context) {
-            self.run_reviews(context);
+        if admin::renew(&mut self.principal, context) {
+            self.end_uncovered(context);
         }
     }
 }

@@ -8,7 +8,6 @@ use crate::frame::OpCode;
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
-use crate::session::subscriptions::Reviews;
 use crate::shard::{AdminCommand, SessionContext};
 use crate::token_bucket::{Rate, TokenBucket};
 
@@ -77,10 +76,10 @@ impl Protocol for Echo {
     }
 
     fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
-        admin::execute(command, &mut self.principal, &mut Reviews::default(), context) // it has no subscriptions
+        admin::execute(command, &mut self.principal, context)
     }
 
     fn on_reload(&mut self, context: &mut SessionContext<'_>) {
-        admin::renew_identity(&mut self.principal, context);
+        admin::renew(&mut self.principal, context);
     }
 }

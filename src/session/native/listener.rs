@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::admin;
 use crate::auth::Identity;
-use crate::codes::CloseCode;
+use crate::codes::{CloseCode, ErrorCode};
 use crate::metrics::{CloseReason, LimitKey};
 use crate::session::carrier::OneWay;
 use crate::session::opening::Services;
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
 use crate::session::reading::Session;
-use crate::session::subscriptions::{Reviews, SubscribeOptions, Subscribing};
+use crate::session::subscriptions::{SubscribeOptions, Subscribing};
 use crate::session::work;
 use crate::session_id::SessionId;
 use crate::shard::{AdminCommand, Answer, HeldInput, Reader, SessionContext};
@@ -51,8 +51,6 @@ struct Listener {
     subscribe: Option<Box<StreamSubscribe>>,
     /// Charges the work that the stream causes.
     charge: Charge,
-    /// Reviews of the subscriptions.
-    reviews: Reviews,
 }
 
 /// The subscribe of a stream.
@@ -69,7 +67,7 @@ pub fn open_stream(opening: StreamOpening, charge: Charge, services: &Arc<Servic
     let subscribing = Subscribing::new(topics.clone(), options);
     let subscribe = Some(Box::new(StreamSubscribe { subscribing, topics, tells_position }));
     let principal = Principal::new(id, Some(identity), services);
-    Box::new(Session::new(OneWay, Listener { principal, is_raw, subscribe, charge, reviews: Reviews::default() }))
+    Box::new(Session::new(OneWay, Listener { principal, is_raw, subscribe, charge }))
 }
 
 impl Listener {
@@ -98,16 +96,6 @@ impl Listener {
         self.end_if_unsubscribed(context);
     }
 
-    /// Runs slices of the reviews of subscriptions. Returns `true` if none is left.
-    fn run_reviews(&mut self, context: &mut SessionContext<'_>) -> bool {
-        let had_some = !self.reviews.are_done();
-        let are_done = admin::run_reviews(&mut self.reviews, &self.principal, context);
-        if had_some && are_done {
-            self.end_if_unsubscribed(context);
-        }
-        are_done
-    }
-
     /// Closes a stream without subscriptions, because it has no command to subscribe.
     fn end_if_unsubscribed(&self, context: &mut SessionContext<'_>) {
         if self.subscribe.is_none() && context.is_open() && context.subscription_count() == 0 {
@@ -126,7 +114,7 @@ impl Protocol for Listener {
     fn on_open(&mut self, context: &mut SessionContext<'_>) {
         self.principal.send_welcome(context);
         // A reload after the request was granted did not reach this session, because the shard did not have it yet.
-        if admin::renew(&mut self.principal, &mut self.reviews, context) {
+        if admin::renew(&mut self.principal, context) {
             self.run_subscribe(context);
         }
     }
@@ -134,19 +122,16 @@ impl Protocol for Listener {
     fn on_message(&mut self, _: &[u8], _: bool, _: &mut SessionContext<'_>) {}
 
     fn resume(&mut self, context: &mut SessionContext<'_>) -> bool {
-        if self.run_reviews(context) {
-            self.run_subscribe(context);
-        }
+        self.run_subscribe(context);
         self.accepts_messages()
     }
 
     fn accepts_messages(&self) -> bool {
-        self.subscribe.is_none() && self.reviews.are_done()
+        self.subscribe.is_none()
     }
 
     fn held(&self) -> HeldInput {
-        let subscribe = self.subscribe.as_ref().map_or(0, |subscribe| subscribe.subscribing.bytes());
-        HeldInput { unfinished: 0, command: subscribe + self.reviews.bytes() }
+        HeldInput { unfinished: 0, command: self.subscribe.as_ref().map_or(0, |subscribe| subscribe.subscribing.bytes()) }
     }
 
     fn on_work(&mut self, context: &mut SessionContext<'_>) {
@@ -154,14 +139,17 @@ impl Protocol for Listener {
     }
 
     fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
-        let is_done = admin::execute(command, &mut self.principal, &mut self.reviews, context);
-        self.run_reviews(context);
+        let is_done = admin::execute(command, &mut self.principal, context);
+        self.end_if_unsubscribed(context);
         is_done
     }
 
     fn on_reload(&mut self, context: &mut SessionContext<'_>) {
-        if admin::renew(&mut self.principal, &mut self.reviews, context) {
-            self.run_reviews(context);
+        if admin::renew(&mut self.principal, context)
+            && let Some(reason) = admin::end_uncovered(&self.principal, context)
+        {
+            context.refuse(None, ErrorCode::NotAllowed, &reason);
+            self.end_if_unsubscribed(context);
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId};
-use crate::hub::Message;
 use crate::position::Offset;
 use crate::session::principal::Principal;
 use crate::session::subscriptions::{SubscribeOptions, Subscribing, Unsubscribing};
@@ -120,18 +119,13 @@ impl Subscribe {
 
 impl History {
     fn resume(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
-        if context.begin_read() == Answer::Pending {
-            return Some(self);
-        }
         let (topic, id) = (&self.topic, borrowed(&self.id));
         if !may_read(topic, id, principal, context) {
             return None;
         }
         match context.history(topic, self.since, self.limit) {
             Answer::Ready(Ok(page)) => {
-                let bytes = page.messages.iter().map(Message::bytes).sum();
-                principal.charge(work::of_history(bytes), context);
-                context.spend_steps(work::steps_of_history(page.messages.len(), bytes));
+                principal.charge(work::of_history(page.messages.iter().map(|message| message.payload().len()).sum()), context);
                 context.send(&Event::History { id, topic, page: &page });
             }
             Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
@@ -143,9 +137,6 @@ impl History {
 
 impl Presence {
     fn resume(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
-        if context.begin_read() == Answer::Pending {
-            return Some(self);
-        }
         let (topic, id) = (&self.topic, borrowed(&self.id));
         if !may_read(topic, id, principal, context) {
             return None;
@@ -153,7 +144,6 @@ impl Presence {
         match context.presence(topic) {
             Answer::Ready(Ok(members)) => {
                 principal.charge(work::of_members(members.len()), context);
-                context.spend_steps(work::steps_of_members(members.len()));
                 context.send(&Event::Presence { id, topic, members: &members });
             }
             Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),

@@ -9,7 +9,7 @@ use crate::session::command_rate::Verdict;
 use crate::session::principal::Principal;
 use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
-use crate::session::subscriptions::{Reviews, SubscribeOptions, Subscribing};
+use crate::session::subscriptions::{SubscribeOptions, Subscribing};
 use crate::session::work;
 use crate::shard::{AdminCommand, Answer, HeldInput, SessionContext};
 use crate::topic_name::{Pattern, TopicName};
@@ -112,7 +112,7 @@ impl Protocol for Raw {
     }
 
     fn on_admin_command(&mut self, command: &AdminCommand, context: &mut SessionContext<'_>) -> bool {
-        let is_done = admin::execute(command, &mut self.principal, &mut Reviews::default(), context);
+        let is_done = admin::execute(command, &mut self.principal, context);
         if is_done && matches!(command, AdminCommand::Unsubscribe(_)) {
             context.close(CloseCode::Policy, "an operator has ended the subscription", CloseReason::Policy);
         }
@@ -120,12 +120,9 @@ impl Protocol for Raw {
     }
 
     fn on_reload(&mut self, context: &mut SessionContext<'_>) {
-        let topic = Pattern::from(self.topic.clone());
-        if admin::renew_identity(&mut self.principal, context).is_some()
-            && context.is_subscribed(&topic)
-            && !self.principal.may_subscribe(&topic)
+        if admin::renew(&mut self.principal, context)
+            && let Some(reason) = admin::end_uncovered(&self.principal, context)
         {
-            let reason = format!("no longer allowed, so these subscriptions have ended: {topic}");
             context.close(CloseCode::Policy, &reason, CloseReason::Policy);
         }
     }

@@ -1,12 +1,11 @@
 //! An unsubscribe as it is executed: in slices, after the messages that were published before it.
 
-use super::ended::Ended;
 use super::refused_topics::RefusedTopics;
 use super::steps::{STEPS_OF_SMALL, STEPS_PER_SLICE};
 use super::subscribe_options::bytes_of;
 use crate::codes::ErrorCode;
 use crate::dialect::{Event, RequestId};
-use crate::shard::{Answer, SessionContext};
+use crate::shard::{Answer, PatternSet, SessionContext};
 use crate::topic_name::{Pattern, TopicNameError};
 
 /// The most steps that the end of one subscription costs.
@@ -22,7 +21,11 @@ pub struct Unsubscribing {
     is_small: bool,
     /// The approximate memory of the topics, in bytes.
     bytes: usize,
-    ended: Ended,
+    ended: Vec<Pattern>,
+    /// The patterns in `ended`, for matching.
+    gone: PatternSet,
+    /// Whether all subscriptions have ended, and the replays and held messages that only they matched are being given up.
+    is_pruning: bool,
     refused: RefusedTopics,
 }
 
@@ -35,7 +38,9 @@ impl Unsubscribing {
             is_small: topics.len() * STEPS_PER_TOPIC <= STEPS_OF_SMALL,
             bytes: bytes_of(&topics),
             topics: topics.into_iter(),
-            ended: Ended::default(),
+            ended: Vec::new(),
+            gone: PatternSet::default(),
+            is_pruning: false,
             refused: RefusedTopics::default(),
         }
     }
@@ -57,8 +62,12 @@ impl Unsubscribing {
                 steps += STEPS_PER_TOPIC;
                 continue;
             }
+            if !self.is_pruning && !self.ended.is_empty() {
+                self.is_pruning = true;
+                context.begin_pruning();
+            }
             let most = STEPS_PER_SLICE - steps;
-            let visited = self.ended.prune(most, context);
+            let visited = if self.is_pruning { context.prune(&self.gone, most) } else { 0 };
             steps += visited;
             if visited < most {
                 context.spend_steps(steps);
@@ -73,7 +82,10 @@ impl Unsubscribing {
 
     fn end(&mut self, topic: Result<Pattern, TopicNameError>, context: &mut SessionContext<'_>) {
         match topic {
-            Ok(pattern) if self.ended.end(&pattern, context) => {}
+            Ok(pattern) if context.end_subscription(&pattern) => {
+                self.gone.insert(&pattern);
+                self.ended.push(pattern);
+            }
             Ok(pattern) => {
                 self.refused.add(ErrorCode::NotSubscribed, pattern.as_str(), format!("this session is not subscribed to {pattern}"));
             }
@@ -84,9 +96,8 @@ impl Unsubscribing {
     /// Sends `unsubscribed` for the subscriptions that have ended, and one error for topics that the session was not subscribed to.
     fn finish(&mut self, context: &mut SessionContext<'_>) {
         let id = self.id.as_deref().map(RequestId);
-        let topics = self.ended.list();
-        if id.is_some() && !topics.is_empty() {
-            context.send(&Event::Unsubscribed { id, topics });
+        if id.is_some() && !self.ended.is_empty() {
+            context.send(&Event::Unsubscribed { id, topics: &self.ended });
         }
         self.refused.answer(id, context);
     }

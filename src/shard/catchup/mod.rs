@@ -12,7 +12,6 @@ use foldhash::HashMap;
 
 pub use expansion::{Expanded, Expansion};
 use replays::Replays;
-pub use replays::Rights;
 
 use crate::clock::Moment;
 use crate::hub::{Hub, Message, ReplayPiece, Topic};
@@ -85,26 +84,6 @@ impl CatchUp {
             replays.end_withholding();
             self.watermarks.push((processed, slot)); // the session may have had nothing else to replay
         }
-    }
-
-    /// Withholds the messages of the session in `slot` that its new `rights` do not cover, and reads no history for it,
-    /// until its subscriptions were checked.
-    pub fn deny_beyond(&mut self, slot: u32, rights: Rights) {
-        self.replays.entry(slot).or_default().deny_beyond(rights);
-    }
-
-    /// Ends [`CatchUp::deny_beyond`] when the shard has taken `taken` items.
-    pub fn end_denying(&mut self, slot: u32, taken: u64) {
-        if let Some(replays) = self.replays.get_mut(&slot) {
-            replays.end_denying();
-            self.watermarks.push((taken, slot)); // the session may have had nothing else to replay
-        }
-    }
-
-    /// Whether the session in `slot` may not receive `topic` any more, although it may still have a subscription that
-    /// matches it.
-    pub fn denies(&self, slot: u32, topic: &TopicName) -> bool {
-        self.replays.get(&slot).is_some_and(|replays| replays.is_denied(topic))
     }
 
     /// Begins an expansion: the session in `slot` receives messages by new patterns from now on, when the inbox has had

@@ -25,9 +25,6 @@ const PIECE_BYTES: usize = 64 << 10;
 /// The bytes that a cursor takes, with its entry in `replaying` and the watermark that follows it.
 const CURSOR_BYTES: usize = 128;
 
-/// Whether a session with new rights may receive a topic.
-pub type Rights = Box<dyn Fn(&TopicName) -> bool + Send>;
-
 /// The topics that one session still reads from history, and the position from which each topic is live for it.
 #[derive(Default)]
 pub struct Replays {
@@ -45,8 +42,6 @@ pub struct Replays {
     expansion_waits: bool,
     /// The subscriptions from before a subscribe that is not answered yet.
     before: Option<Arc<PatternSet>>,
-    /// The session's new rights, until its subscriptions were checked against them.
-    rights: Option<Rights>,
     /// Whether the session is queued for a share of history.
     is_queued: bool,
 }
@@ -95,7 +90,6 @@ impl Replays {
     /// Whether a message of `topic` at `position` is withheld as a live one.
     pub fn withholds(&self, topic: &TopicName, position: Position) -> bool {
         self.is_unanswered(topic)
-            || self.is_denied(topic)
             || self.is_replaying(topic)
             || self.watermarks.get(topic).is_some_and(|mark| !mark.position.is_before(position))
     }
@@ -107,7 +101,7 @@ impl Replays {
 
     /// Whether the session has something to read from history now.
     pub fn has_more(&self) -> bool {
-        self.unchecked == 0 && self.rights.is_none() && (!self.cursors.is_empty() || self.expansion.is_some() && !self.expansion_waits)
+        self.unchecked == 0 && (!self.cursors.is_empty() || self.expansion.is_some() && !self.expansion_waits)
     }
 
     /// Withholds the messages that no subscription of `before` matches.
@@ -123,22 +117,6 @@ impl Replays {
     /// Whether the session receives `topic` only by a subscribe that is not answered yet.
     pub fn is_unanswered(&self, topic: &TopicName) -> bool {
         self.before.as_ref().is_some_and(|before| !before.matches(topic))
-    }
-
-    /// Withholds the messages of topics that `rights` do not cover, and reads no history, until
-    /// [`Replays::end_denying`].
-    pub fn deny_beyond(&mut self, rights: Rights) {
-        self.rights = Some(rights);
-    }
-
-    /// Ends [`Replays::deny_beyond`]: the session has no subscription any more that its rights do not cover.
-    pub fn end_denying(&mut self) {
-        self.rights = None;
-    }
-
-    /// Whether the session may not receive `topic` any more, although it may still have a subscription that matches it.
-    pub fn is_denied(&self, topic: &TopicName) -> bool {
-        self.rights.as_ref().is_some_and(|covers| !covers(topic))
     }
 
     /// Begins an expansion of the session's newest patterns.
@@ -217,8 +195,7 @@ impl Replays {
     pub fn forget_passed(&mut self, processed: u64) -> bool {
         self.watermarks.retain(|_, mark| mark.until_processed > processed);
         self.expansion_waits &= self.expansion.as_ref().is_some_and(|expansion| expansion.waits_for() > processed);
-        let waits = self.expansion.is_some() || self.before.is_some() || self.rights.is_some();
-        waits || !self.cursors.is_empty() || !self.watermarks.is_empty()
+        !self.cursors.is_empty() || !self.watermarks.is_empty() || self.expansion.is_some() || self.before.is_some()
     }
 
     /// Notes that the session wants its next share of history. Returns `false` if it is queued already, or has nothing

@@ -97,7 +97,7 @@ impl Delivery {
     }
 
     /// Tells the changes of the current round to the next part of their watchers.
-    pub fn tell_changes(&mut self, changes: &mut PresenceQueue, table: &Table, catch_up: &CatchUp, env: &mut Env) {
+    pub fn tell_changes(&mut self, changes: &mut PresenceQueue, table: &Table, env: &mut Env) {
         let Self { subscribers, outgoing, batch, encoder, .. } = self;
         let (round, from) = changes.round();
         let to = subscribers.end_of_part(round.iter().map(|told| &told.change.topic), from, WATCHERS_PER_PART);
@@ -105,12 +105,11 @@ impl Delivery {
         for told in round {
             let (number, member) = (told.number, told.change.member.session);
             let mut made: Vec<(Encoding, Option<FrameNumber>)> = Vec::new();
-            let topic = told.change.topic.clone();
-            subscribers.announced_to(&topic, number, from..to.unwrap_or(u32::MAX), |slot| {
+            subscribers.announced_to(&told.change.topic.clone(), number, from..to.unwrap_or(u32::MAX), |slot| {
                 let Some(session) = outgoing.get_mut(slot) else { return };
                 let is_other = table.get(slot).is_some_and(|connection| connection.is_open() && connection.id() != member);
                 // A change and a message never have the same number, so no message has set this number.
-                if session.last_item == number || !is_other || session.needs_slow_path && catch_up.denies(slot, &topic) {
+                if session.last_item == number || !is_other {
                     return;
                 }
                 session.last_item = number;

@@ -28,9 +28,6 @@ pub const WATCHERS_PER_PART: usize = 128;
 /// The most changes of a round.
 const ROUND_CHANGES: usize = 32;
 
-/// The most requests for members that are remembered one by one. Past that, all topics count as asked for.
-const ASKED_MAX: usize = 4_096;
-
 /// The pause after a tick that told as many changes as it may. It leaves at least two thirds of the shard's time to
 /// other work, and later changes may cancel waiting ones.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -46,8 +43,6 @@ pub struct PresenceQueue {
     asked: HashMap<TopicName, u64>,
     /// The entries of `asked`, in the order of the requests.
     asked_in_order: VecDeque<(u64, TopicName)>,
-    /// All topics count as asked for up to this number.
-    asked_all: u64,
     /// The bytes of the changes that are not told to all watchers yet.
     bytes: usize,
     /// The changes that are being told, in their order.
@@ -86,7 +81,7 @@ impl PresenceQueue {
     pub fn take(&mut self, number: u64, change: &Arc<PresenceChange>, is_known: impl Fn(u64) -> bool, tally: &mut Tally) {
         let key = (change.topic.clone(), change.member.session);
         let before = self.newest.get(&key).copied();
-        let asked = self.asked.get(&change.topic).copied().unwrap_or(0).max(self.asked_all);
+        let asked = self.asked.get(&change.topic).copied().unwrap_or(0);
         if let Some(before) = before.filter(|&before| before > asked && !is_known(before) && self.is_undone(before, change)) {
             let cancelled = self.remove(before, tally);
             let earlier = cancelled.and_then(|cancelled| cancelled.before).filter(|earlier| self.waiting.contains_key(earlier));
@@ -107,12 +102,6 @@ impl PresenceQueue {
     /// changes.
     pub fn ask(&mut self, topic: &TopicName, pushed: u64, processed: u64) {
         if pushed <= processed && self.waiting.is_empty() || self.asked.get(topic) == Some(&pushed) {
-            return;
-        }
-        if self.asked_in_order.len() >= ASKED_MAX {
-            self.asked_all = pushed;
-            self.asked.clear();
-            self.asked_in_order.clear();
             return;
         }
         self.asked.insert(topic.clone(), pushed);
@@ -302,23 +291,6 @@ mod tests {
         assert_eq!(told.rest(), [(4, false), (5, true)]);
         told.changes.begin_tick(5, Moment::default());
         assert!(told.changes.asked.is_empty() && told.changes.asked_in_order.is_empty());
-    }
-
-    /// Requests for members take bounded memory while changes wait. Past the bound, a change that any of them may have
-    /// told of does not cancel out. (Each took memory until the changes before it were told.)
-    #[test]
-    fn requests_for_members_are_bounded() {
-        let mut told = Told::new();
-        told.take(1, None, true, 0);
-        for number in 0..3 * ASKED_MAX {
-            told.changes.ask(&name(&format!("t.{number}")), 1, 1);
-            assert!(told.changes.asked.len() <= ASKED_MAX && told.changes.asked_in_order.len() <= ASKED_MAX);
-        }
-        told.take(1, None, false, 0);
-        assert_eq!(told.rest(), [(1, true), (2, false)]);
-        told.take(1, None, true, 0);
-        told.take(1, None, false, 0);
-        assert!(told.changes.is_empty(), "later ones cancel out");
     }
 
     /// A change is encoded once for all sessions of one encoding, however many parts they are told in.

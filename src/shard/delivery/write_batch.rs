@@ -363,5 +363,5 @@ impl WriteBatch {
 }
 
 fn cost(message: &Message) -> usize {
-    message.bytes() + MESSAGE_OVERHEAD_BYTES
+    message.payload().len() + MESSAGE_OVERHEAD_BYTES
 }

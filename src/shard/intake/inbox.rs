@@ -25,10 +25,6 @@ const CONTROL_BYTES: usize = 256;
 /// The most control items that may wait before HTTP requests that carry frames of sessions are refused.
 const CONTROLS_MAX: usize = 16_384;
 
-/// Joins and leaves that wait, in an inbox or in its shard to be told, take about one part in `CHANGES_PART` of
-/// `limits.inbox_bytes`. Past that, subscriptions neither begin nor end until some were told.
-const CHANGES_PART: usize = 2;
-
 /// The capacity that an empty inbox keeps, in items.
 const ITEMS_KEPT: usize = 2_048;
 
@@ -137,10 +133,8 @@ impl Inbox {
         while share.len() < messages && taken_bytes < bytes {
             let Some(item) = state.items.pop_front() else { break };
             taken_bytes += cost(&item);
-            match &item {
-                Item::Control(_) => self.load.take_control(),
-                Item::Presence(change) => self.load.take_change(change.bytes()),
-                Item::Message(_) | Item::LogReplaced(..) => {}
+            if matches!(item, Item::Control(_)) {
+                self.load.take_control();
             }
             share.push_back(item);
         }
@@ -253,19 +247,14 @@ impl Outlet for Inbox {
         self.push(Item::LogReplaced(topic.clone(), after));
     }
 
-    fn has_room_for_changes(&self) -> bool {
-        self.load.change_bytes() < self.bytes_max.load(Ordering::Relaxed) / CHANGES_PART
-    }
-
     fn tell(&self, change: &Arc<PresenceChange>) {
-        self.load.push_change(change.bytes());
         self.push(Item::Presence(Arc::clone(change)));
     }
 }
 
 fn cost(item: &Item) -> usize {
     match item {
-        Item::Message(message) => message.bytes() + MESSAGE_OVERHEAD_BYTES,
+        Item::Message(message) => message.payload().len() + MESSAGE_OVERHEAD_BYTES,
         Item::Presence(change) => change.bytes(),
         Item::LogReplaced(topic, _) => topic.as_str().len() + MESSAGE_OVERHEAD_BYTES,
         Item::Control(_) => CONTROL_BYTES,
@@ -296,27 +285,6 @@ mod tests {
         assert!(!inbox.takes_requests());
         inbox.take(&mut VecDeque::new(), 1, usize::MAX, Moment::default());
         assert!(inbox.takes_requests());
-    }
-
-    /// Joins and leaves in the inbox, and those that the shard has taken and not told, have one bound. (They had none in
-    /// the inbox.)
-    #[test]
-    fn joins_and_leaves_have_a_bound() {
-        let member = crate::session_id::Member { session: crate::session_id::SessionId::from_number(1), user: None, info: None };
-        let change = Arc::new(PresenceChange { topic: TopicName::parse("chat.a").unwrap(), member, joined: true });
-        let inbox = Inbox::new(CHANGES_PART * 3 * change.bytes());
-        let mut told = 0;
-        while inbox.has_room_for_changes() {
-            inbox.tell(&change);
-            told += 1;
-        }
-        assert_eq!(told, 3);
-        inbox.take(&mut VecDeque::new(), 2, usize::MAX, Moment::default());
-        assert!(inbox.has_room_for_changes());
-        inbox.load().show_untold(2 * change.bytes());
-        assert!(!inbox.has_room_for_changes());
-        inbox.load().show_untold(0);
-        assert!(inbox.has_room_for_changes());
     }
 
     /// A called publisher that waits for another inbox instead leaves its place to the next one. The shard, which

@@ -43,13 +43,6 @@ impl Intervals {
         self.changed |= former.is_some();
     }
 
-    /// Removes all subscriptions.
-    pub fn clear(&mut self) {
-        if !self.names.is_empty() || !self.wild.is_empty() {
-            *self = Self { changed: true, ..Self::default() };
-        }
-    }
-
     /// Whether a subscription has an interval.
     pub fn are_paced(&self) -> bool {
         self.paced > 0

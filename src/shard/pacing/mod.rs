@@ -183,10 +183,12 @@ impl Pacing {
         held
     }
 
-    /// Ends all intervals of the session in `slot`. Its topics are adapted by [`Pacing::adapt`].
-    pub fn end(&mut self, slot: u32) {
-        self.paced.get_mut(&slot).into_iter().for_each(|topics| topics.intervals().clear());
-        self.begin_adapting(slot);
+    /// Ends the pacing of all topics of the session in `slot`. Returns the held messages, which go out now.
+    pub fn release_all(&mut self, slot: u32, tally: &mut Tally) -> Vec<Message> {
+        let held = self.paced.get_mut(&slot).map(PacedTopics::end_all).unwrap_or_default();
+        self.end_if_over(slot);
+        held.iter().for_each(|message| book(message, -1, tally));
+        held
     }
 
     /// Ends the pacing of the session in `slot`, which ends. [`Pacing::release_ended`] has to follow.
@@ -281,5 +283,5 @@ impl Pacing {
 /// Books that a message is held (`change` is 1) or no longer held (-1). It counts as in the outbox.
 fn book(message: &Message, change: i64, tally: &mut Tally) {
     tally.queued(message.rule.id, change);
-    tally.outbox_bytes(change * message.bytes() as i64);
+    tally.outbox_bytes(change * message.payload().len() as i64);
 }

@@ -105,7 +105,7 @@ impl Model {
     /// Ends a publisher's session.
     fn leave(&mut self, publisher: usize) {
         let publisher = &mut self.publishers[publisher];
-        self.hub.end_wait(&Waker::from(Arc::clone(&publisher.woken)), true);
+        self.hub.forget_publisher(&Waker::from(Arc::clone(&publisher.woken)));
         publisher.shard = usize::MAX;
     }
 }
