@@ -72,6 +72,8 @@ mod tests {
         fn is_loading(&self) -> bool {
             !self.is_read.load(Ordering::Relaxed)
         }
+        fn when_room(&self, _: &Waker) {}
+        fn forget(&self, _: &Waker) {}
     }
 
     /// A recording on a stream's topic begins once the streams are read and the engine can publish; one on topics of this

@@ -188,6 +188,7 @@ impl Engine for Silent {
     fn forget(&self, _: &Waker) {
         *self.forgotten.lock() += 1;
     }
+    fn when_room(&self, _: &Waker) {}
 }
 
 /// PROTOCOL 7: `topics_per_address` bounds the living topics that one payer has made by publishing and subscribing. Other payers are not

@@ -197,6 +197,8 @@ mod tests {
             state.0.push(answerer);
             Some(Ok(Handed::Awaited(receipt)))
         }
+        fn when_room(&self, _: &Waker) {}
+        fn forget(&self, _: &Waker) {}
     }
 
     fn at(offset: u64) -> Position {

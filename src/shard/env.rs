@@ -23,7 +23,7 @@ pub struct Env {
     pub config: Arc<Config>,
     /// The time at which this tick began.
     pub now: Moment,
-    /// The number of items of the inbox that were processed so far.
+    /// The number of items of the inbox that were processed so far, with the one in hand.
     processed: u64,
     generation: u64,
     parts: ShardParts,
@@ -118,7 +118,7 @@ impl Env {
         self.processed += 1;
     }
 
-    /// The number of items of the inbox that were processed so far.
+    /// The number of items of the inbox that were processed so far, with the one in hand.
     pub fn processed(&self) -> u64 {
         self.processed
     }

@@ -27,9 +27,9 @@ pub trait Reader: Send {
     /// The session begins. Frames queued here go out first.
     fn on_open(&mut self, context: &mut SessionContext<'_>);
 
-    /// Reads `input` and returns the number of bytes used. It stops early when a command has to wait, when the context
-    /// says that the session can't go on, or when the session has had its share of the tick. The shard passes the rest
-    /// again, before newer bytes.
+    /// Reads `input` and returns the number of bytes used. It stops early when a command has to wait, when
+    /// [`SessionContext::may_execute`] says no, or when the session has had its share of the tick. The shard passes the
+    /// rest again, before newer bytes.
     fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, context: &mut SessionContext<'_>) -> usize;
 
     /// The secret that HTTP requests of the session carry, if its commands come in such requests.

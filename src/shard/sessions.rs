@@ -256,8 +256,8 @@ impl Sessions {
     fn announce_drain(&mut self, slot: u32) {
         let Some(drain) = self.draining else { return };
         let Some(connection) = self.state.table.get_mut(slot).filter(|connection| connection.is_open()) else { return };
-        let (leaves_at, retry_after) = drain.draw(self.state.env.now);
-        connection.liveness().close_at(leaves_at);
+        let (closes_at, retry_after) = drain.draw(self.state.env.now);
+        connection.liveness().close_at(closes_at);
         self.state.queue_event(slot, &Event::Draining { retry_after });
     }
 

@@ -342,7 +342,7 @@ impl ShardState {
         if self.delivery.subscribers.end_session(slot, id) {
             self.table.hold_slot(slot);
             self.delivery.outgoing.use_slow_path(slot); // the lists of subscribers still name the slot
-            self.release_subscriptions();
+            self.unsubscribe_ended_sessions();
         }
         self.env.vacate();
         self.env.tally.session_closed(why);

@@ -75,8 +75,8 @@ impl ShardState {
         }
     }
 
-    /// Ends this tick's share of the subscriptions of ended sessions.
-    pub fn release_subscriptions(&mut self) {
+    /// Ends a bounded share of the subscriptions of ended sessions.
+    pub fn unsubscribe_ended_sessions(&mut self) {
         while let Some(ended) = self.delivery.subscribers.next_ended() {
             match ended {
                 Ended::Subscription { session, pattern, last } => self.env.unsubscribe(&pattern, session, last),

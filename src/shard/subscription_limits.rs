@@ -11,10 +11,10 @@ use crate::config::Limits;
 use crate::metrics::LimitKey;
 use crate::topic_name::{Pattern, Stars};
 
-/// The counts of all shards' subscriptions.
+/// The subscriptions of all shards together, counted against their limits.
 #[derive(Debug, Default)]
 pub struct SubscriptionLimits {
-    taken: AtomicUsize,
+    reserved: AtomicUsize,
     /// Held for one look-up.
     shapes: Mutex<Shapes>,
 }
@@ -40,8 +40,8 @@ struct Shape {
 impl SubscriptionLimits {
     /// Reserves a subscription to `pattern` by a session of `address`. The error is the limit that refuses it.
     pub fn reserve(&self, pattern: &Pattern, address: IpAddr, limits: &Limits) -> Result<(), LimitKey> {
-        let more = |taken| (taken < limits.subscriptions_total).then_some(taken + 1);
-        if self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+        let more = |reserved| (reserved < limits.subscriptions_total).then_some(reserved + 1);
+        if self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             return Err(LimitKey::SubscriptionsTotal);
         }
         let stars = pattern.stars();
@@ -50,14 +50,14 @@ impl SubscriptionLimits {
         }
         let entered = self.shapes.lock().insert(stars, counting_unit(address), limits);
         if entered.is_err() {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
+            self.reserved.fetch_sub(1, Ordering::Relaxed);
         }
         entered
     }
 
     /// Gives back what [`SubscriptionLimits::reserve`] reserved for `pattern`.
     pub fn release(&self, pattern: &Pattern) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
+        self.reserved.fetch_sub(1, Ordering::Relaxed);
         let stars = pattern.stars();
         if stars.count() >= 2 {
             self.shapes.lock().remove(stars);

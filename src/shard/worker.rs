@@ -136,7 +136,7 @@ impl Worker {
         self.sessions.drop_closing();
         self.sessions.show_input();
         let state = &mut self.sessions.state;
-        state.release_subscriptions();
+        state.unsubscribe_ended_sessions();
         state.release_ended();
         state.env.tally.hand_over();
         if state.table.is_empty() && !state.has_ended() {

@@ -37,9 +37,9 @@ pub trait Engine: Send + Sync {
     /// room is kept for publishers that were woken.
     fn publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Handed, PublishError>>;
     /// Wakes `publisher` once another of its publications may be submitted, which may be at once.
-    fn when_room(&self, _publisher: &Waker) {}
+    fn when_room(&self, publisher: &Waker);
     /// Forgets a publisher that waits for room or was woken, and has gone.
-    fn forget(&self, _publisher: &Waker) {}
+    fn forget(&self, publisher: &Waker);
     /// Tells the other gateways that a member joined here or left. Called under the topic's lock.
     fn presence(&self, _change: &Arc<PresenceChange>) {}
     /// Why the gateway can't serve all of its streams; `None`: it can.

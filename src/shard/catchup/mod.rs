@@ -38,8 +38,8 @@ impl CatchUp {
         self.replays.contains_key(&slot)
     }
 
-    /// Whether a live message is withheld from the session in `slot`. The message is the last of the `processed` items that
-    /// the shard has processed.
+    /// Whether a live message is withheld from the session in `slot`. The message is the last of `processed` items,
+    /// which include the one in hand.
     pub fn withholds(&mut self, slot: u32, message: &Message, processed: u64) -> bool {
         let Some(replays) = self.replays.get_mut(&slot) else { return false };
         replays.withholds(&message.topic, message.position)

@@ -96,7 +96,7 @@ mod tests {
             bench.publish(&format!("h.{}", TOPICS - 1));
             assert!(bench.state().delivery.owes_nothing(next));
             bench.state().begin_tick();
-            bench.state().release_subscriptions();
+            bench.state().unsubscribe_ended_sessions();
             bench.flush();
             ticks += 1;
         }

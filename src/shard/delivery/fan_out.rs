@@ -108,7 +108,7 @@ impl Delivery {
             subscribers.announced_to(&told.change.topic.clone(), number, from..to.unwrap_or(u32::MAX), |slot| {
                 let Some(session) = outgoing.get_mut(slot) else { return };
                 let is_other = table.get(slot).is_some_and(|connection| connection.is_open() && connection.id() != member);
-                // A change and a message never have the same number, so no message has set this number.
+                // Changes and messages are numbered together, so only this change can have set this number.
                 if session.last_item == number || !is_other {
                     return;
                 }

@@ -148,7 +148,7 @@ impl Delivery {
             session.window.clear();
         }
         let Some((index, queued)) = begun else { return Ok(()) };
-        if let Some(outbox) = self.outgoing.begin_outbox(slot, env.now) {
+        if let Some(outbox) = self.outgoing.outbox_or_new(slot, env.now) {
             outbox.begin(queued, written, &mut env.tally);
         }
         self.offer_chain(slot, &chain[index + 1..], true, connection, env)
@@ -255,7 +255,7 @@ impl Delivery {
         }
         let Self { outgoing, encoder, .. } = self;
         let Some(encoding) = outgoing.encoding(slot) else { return false };
-        let Some(outbox) = outgoing.begin_outbox(slot, now) else { return false };
+        let Some(outbox) = outgoing.outbox_or_new(slot, now) else { return false };
         let ReplayPiece { epoch, gap, messages, .. } = piece;
         if let Some(gap) = gap {
             let dropped = outbox.take_gaps_before_replay(topic, Position { epoch, offset: gap.from });

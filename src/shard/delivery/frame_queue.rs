@@ -168,7 +168,7 @@ impl Delivery {
             self.queue(slot, Queued { frame: head.into(), kind: FrameKind::Reply });
             return false;
         }
-        if let Some(outbox) = self.outgoing.begin_outbox(slot, now) {
+        if let Some(outbox) = self.outgoing.outbox_or_new(slot, now) {
             outbox.push_first(head.into(), tally);
         }
         true

@@ -47,20 +47,20 @@ impl OutgoingTable {
     }
 
     /// Removes the session in `slot`. Returns its outbox, if it has one.
-    pub fn end(&mut self, slot: u32) -> Option<Box<Outbox>> {
+    pub(super) fn end(&mut self, slot: u32) -> Option<Box<Outbox>> {
         self.backlogged.remove(&slot);
         self.by_slot.take(slot)?.outbox
     }
 
     /// The outgoing side of the session in `slot`.
     #[inline]
-    pub fn get(&self, slot: u32) -> Option<&Outgoing> {
+    pub(super) fn get(&self, slot: u32) -> Option<&Outgoing> {
         self.by_slot.get(slot)
     }
 
     /// The outgoing side of the session in `slot`.
     #[inline]
-    pub fn get_mut(&mut self, slot: u32) -> Option<&mut Outgoing> {
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Outgoing> {
         self.by_slot.get_mut(slot)
     }
 
@@ -77,17 +77,17 @@ impl OutgoingTable {
     }
 
     /// The outbox of the session in `slot`, if it has one.
-    pub fn outbox(&self, slot: u32) -> Option<&Outbox> {
+    pub(super) fn outbox(&self, slot: u32) -> Option<&Outbox> {
         self.get(slot)?.outbox.as_deref()
     }
 
     /// The outbox of the session in `slot`, if it has one.
-    pub fn outbox_mut(&mut self, slot: u32) -> Option<&mut Outbox> {
+    pub(super) fn outbox_mut(&mut self, slot: u32) -> Option<&mut Outbox> {
         self.get_mut(slot)?.outbox.as_deref_mut()
     }
 
     /// The outbox of the session in `slot`, created if there is none.
-    pub fn begin_outbox(&mut self, slot: u32, now: Moment) -> Option<&mut Outbox> {
+    pub(super) fn outbox_or_new(&mut self, slot: u32, now: Moment) -> Option<&mut Outbox> {
         let Self { by_slot, backlogged } = self;
         Some(by_slot.get_mut(slot)?.outbox.get_or_insert_with(|| {
             backlogged.insert(slot);
@@ -96,7 +96,7 @@ impl OutgoingTable {
     }
 
     /// Removes the outbox of the session in `slot`, which is done.
-    pub fn end_outbox(&mut self, slot: u32) {
+    pub(super) fn end_outbox(&mut self, slot: u32) {
         self.backlogged.remove(&slot);
         if let Some(outgoing) = self.get_mut(slot) {
             outgoing.outbox = None;

@@ -247,7 +247,7 @@ impl WriteBatch {
     /// Whether a chain has a frame for its session alone, such as a reply. Live messages and changes of presence do not
     /// count.
     pub fn has_answers(&self, chain: Chain) -> bool {
-        let is_answer = |what: &Frame| matches!(what, Frame::Made(Some(Queued { kind, .. })) if !matches!(kind, FrameKind::Message(_)));
+        let is_answer = |frame: &Frame| matches!(frame, Frame::Made(Some(Queued { kind, .. })) if !matches!(kind, FrameKind::Message(_)));
         self.linked(chain).any(|frame| is_answer(&self.frames[frame.index()]))
     }
 

@@ -109,7 +109,7 @@ fn replacing_options_costs_a_look_for_each_paced_topic() {
     assert_eq!(pacing.bytes(0), 0);
 }
 
-/// A session's pacing with its surroundings.
+/// A session's pacing with its environment.
 struct Desk {
     pacing: Pacing,
     clock: Clock,

@@ -108,4 +108,5 @@ impl Engine for Full {
     fn when_room(&self, waker: &Waker) {
         self.publishers.lock().push(waker.clone());
     }
+    fn forget(&self, _: &Waker) {}
 }

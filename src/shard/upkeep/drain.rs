@@ -43,8 +43,8 @@ mod tests {
         let ends_at = clock.moment() + over;
         for left in [10, 4, 0, 0].map(Duration::from_secs) {
             let now = clock.moment();
-            for (leaves_at, retry_after) in (0..100).map(|_| drain.draw(now)) {
-                assert!(now <= leaves_at && leaves_at <= ends_at.max(now), "{left:?}");
+            for (closes_at, retry_after) in (0..100).map(|_| drain.draw(now)) {
+                assert!(now <= closes_at && closes_at <= ends_at.max(now), "{left:?}");
                 assert!(left <= retry_after && retry_after <= left + over, "{left:?}: {retry_after:?}");
             }
             clock.advance(Duration::from_secs(if left == over { 6 } else { 4 }));
