@@ -14,7 +14,6 @@ use super::batch::{BATCH_BYTES_MAX, ENVELOPE_BYTES_MAX};
 use super::centrifugo::{Call, CentrifugoApi, Directory, LONG};
 use super::idempotency::KEY_BYTES_MAX;
 use super::metering::{Allowance, Metering};
-
 use super::publishing::Publishing;
 use super::resource::{Resource, Surface};
 use super::sessions::SessionsApi;
