@@ -53,6 +53,11 @@ impl TokenBucket {
         self.tokens -= f64::from(cost);
     }
 
+    /// Puts one token back. The bucket holds no more than the burst at its next use.
+    pub fn give_back(&mut self) {
+        self.tokens += 1.0;
+    }
+
     /// Whether the bucket is full at `now`.
     pub fn is_full(&mut self, rate: Rate, now: Moment) -> bool {
         self.fill(rate, now);

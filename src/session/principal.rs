@@ -24,6 +24,8 @@ pub struct Principal {
     /// `None`: the client has not authenticated yet, and there are no anonymous grants.
     identity: Option<Arc<Identity>>,
     rate: CommandRate,
+    /// Valid commands that a rate of the API key's own has allowed.
+    own_commands: u64,
     services: Arc<Services>,
 }
 
@@ -31,7 +33,7 @@ impl Principal {
     /// The session `id`, which begins as `identity`.
     pub fn new(id: SessionId, identity: Option<Arc<Identity>>, services: &Arc<Services>) -> Self {
         let rate = CommandRate::new(services.clock.moment());
-        Self { id, identity, rate, services: Arc::clone(services) }
+        Self { id, identity, rate, own_commands: 0, services: Arc::clone(services) }
     }
 
     /// The session's id.
@@ -67,9 +69,16 @@ impl Principal {
         named.then(|| Arc::new(Extra { publisher: Some(self.member()), tags: Vec::new() }))
     }
 
-    /// The commands a second that its API key has of its own.
-    pub fn own_rate(&self) -> Option<u32> {
-        self.identity.as_ref()?.commands_per_second
+    /// How many valid commands a rate of the API key's own has allowed. Their frames don't count in `limits.frames_per_second`, which
+    /// would end the session below the key's rate.
+    pub fn own_commands(&self) -> u64 {
+        self.own_commands
+    }
+
+    /// Counts a valid command that [`Self::take_command`] allowed.
+    pub fn count_valid(&mut self) {
+        let has_own_rate = self.identity.as_ref().is_some_and(|identity| identity.commands_per_second.is_some());
+        self.own_commands += u64::from(has_own_rate);
     }
 
     /// The claims of its token for Centrifugo's protocol.
@@ -100,6 +109,15 @@ impl Principal {
     /// Takes one command from the rate.
     pub fn take_command(&mut self, context: &mut SessionContext<'_>) -> Verdict {
         self.rate.take(self.identity.as_deref(), context)
+    }
+
+    /// Does what [`Self::take_command`] does, for a command that is known to be valid.
+    pub fn take_valid_command(&mut self, context: &mut SessionContext<'_>) -> Verdict {
+        let verdict = self.take_command(context);
+        if verdict == Verdict::Allowed {
+            self.count_valid();
+        }
+        verdict
     }
 
     /// Charges `units` of work beyond the one unit of each command.

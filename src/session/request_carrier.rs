@@ -63,7 +63,7 @@ impl Carrier for RequestCarrier {
     }
 
     fn on_frame<P: Protocol>(&mut self, message: Bytes, protocol: &mut P, context: &mut SessionContext<'_>) -> Forwarded {
-        self.rate.take(1, protocol.principal(), context);
+        self.rate.take(1, context);
         if self.unprocessed_bytes + message.len() > context.config().limits.frame_bytes {
             context.limit_hit(LimitKey::FrameBytes);
             return Forwarded::Full;

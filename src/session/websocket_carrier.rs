@@ -69,6 +69,7 @@ impl Carrier for WebSocketCarrier {
             let (taken, received) = self.frames.read(&mut input[used..], inflater);
             used += taken;
             let begun = self.frames.take_frames();
+            let commands = protocol.principal().own_commands();
             match received {
                 Ok(None) => {}
                 Ok(Some(Received::Text(message))) => {
@@ -83,7 +84,11 @@ impl Carrier for WebSocketCarrier {
                 Err(violation) => close_for(&violation, P::LONGEST_MESSAGE, context),
             }
             quota.frames += begun;
-            self.rate.take(begun, protocol.principal(), context);
+            // One frame at most, whatever the number of its commands. Control frames, empty frames and fragments stay paid for.
+            if protocol.principal().own_commands() != commands {
+                self.rate.give_back();
+            }
+            self.rate.take(begun, context);
         }
         // `limits.message_timeout` counts for each message anew.
         let began = self.message_since.filter(|_| !quota.message_ended).unwrap_or(context.now());

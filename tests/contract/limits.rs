@@ -117,6 +117,23 @@ fn frames_are_bounded_by_a_rate() {
     gateway.expect_metric("limit_hits_total{limit=\"frames_per_second\"}", 2.0);
 }
 
+/// PROTOCOL 7: an API key's own rate is one of commands. Pings, empty frames and fragments of its session are frames as any others; they
+/// had the rate of its commands on top.
+#[test]
+fn a_keys_own_rate_is_none_of_frames() {
+    let auth = r#"api_keys = [{ name = "fast", key = "fast", publish = [">"], commands_per_second = 1000000 }]"#;
+    let gateway = Setup::new().auth(auth).limits("frames_per_second = 1\nframes_burst = 10").start();
+    for flood in [ping(b""), text(""), pong(b"")] {
+        let mut session = gateway.session_as("fast");
+        (0..100).for_each(|n| session.send(json!({"op": "ping", "id": n})));
+        assert!(session.receive_all(100).iter().all(|reply| reply["op"] == "pong"));
+        (0..20).for_each(|_| session.send_frame(flood.clone()));
+        let end = std::iter::repeat_with(|| session.next_message()).find(|frame| frame.as_ref().is_none_or(|frame| frame.opcode == 8));
+        assert_eq!(end.flatten().and_then(|close| close.close_code()), Some(4003), "{flood:?}");
+    }
+    gateway.expect_metric("limit_hits_total{limit=\"frames_per_second\"}", 3.0);
+}
+
 /// PROTOCOL 7: a fragmented message must be whole in `message_timeout`: 1008.
 #[test]
 fn a_message_must_be_whole_in_time() {

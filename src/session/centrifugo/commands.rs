@@ -140,7 +140,7 @@ impl Centrifugo {
             self.free_subscribes -= 1;
             return true;
         }
-        match self.subscriber.principal_mut().take_command(context) {
+        match self.subscriber.principal_mut().take_valid_command(context) {
             Verdict::Allowed => return true,
             Verdict::Refused { .. } => Refusal::from(ErrorCode::RateLimited).answer(id, context),
             Verdict::Excess => context.close(CloseCode::RateLimited, "too many commands", CloseReason::RateLimited),

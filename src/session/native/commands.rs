@@ -196,7 +196,10 @@ impl Protocol for Native {
             return;
         }
         match request {
-            Ok(Request { id, command }) => self.execute(id, command, context),
+            Ok(Request { id, command }) => {
+                self.principal.count_valid();
+                self.execute(id, command, context);
+            }
             Err(refusal) => context.refuse(refusal.id, refusal.code, &refusal.message),
         }
     }

@@ -73,7 +73,7 @@ impl Protocol for Raw {
     /// Publishes `message`. It counts as a `publish` command, and needs the grant and the rate of one.
     fn on_message(&mut self, message: &[u8], is_text: bool, context: &mut SessionContext<'_>) {
         context.count_command(CommandOp::Publish);
-        if self.principal.take_command(context) != Verdict::Allowed {
+        if self.principal.take_valid_command(context) != Verdict::Allowed {
             return context.close(CloseCode::RateLimited, "too many messages; see limits.commands_per_second", CloseReason::RateLimited);
         }
         if !self.principal.may_publish(&self.topic) {
