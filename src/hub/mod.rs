@@ -17,7 +17,7 @@ pub use outlet::{Outlet, OutletId, PresenceChange};
 pub use patterns::{PatternTrie, Selection};
 pub use payer::Payer;
 pub use publishing::Attempt;
-pub use refusal::{Disabled, PublishError};
+pub use refusal::{Disabled, NotMade, PublishError};
 pub use stream::{Answerer, Engine, Handed, Receipt, StreamLife, StreamMessage, Submitted};
 pub use topic::{
     HistoryPage, HistoryPart, KeptMessage, Log, ReadFrom, ReplayGap, ReplayPiece, ReplayRequest, Start, Topic, TopicInfo, TopicState,
@@ -107,9 +107,10 @@ impl Hub {
         publishing::try_publish(&self.topics, name, publication, publisher)
     }
 
-    /// Makes the topic named `name` within the limits, unless it lives. A topic to which nobody subscribes dies again.
-    pub fn make(&self, name: &TopicName, payer: Option<&Payer>) -> Result<(), PublishError> {
-        self.topics.open(name, payer).map(drop)
+    /// Makes the topic named `name` within the limits, unless it lives. A topic to which nobody subscribes dies again. A refusal has no
+    /// effect: the caller counts it.
+    pub fn make(&self, name: &TopicName, payer: Option<&Payer>) -> Result<(), NotMade> {
+        self.topics.try_open(name, payer).map(drop)
     }
 
     /// Subscribes a session to a topic by name. The flag in the answer says whether the topic's rule has presence on.

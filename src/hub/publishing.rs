@@ -100,7 +100,7 @@ fn hand_over(topics: &Topics, name: &TopicName, publication: &Publication<'_>, p
     if engine.accepts(name)?
         && let Err(error) = topics.open(name, publication.payer)
     {
-        return Some(Err(error));
+        return Some(Err(error.into()));
     }
     Some(engine.publish(name, publication, publisher)?.map(|handed| match handed {
         Handed::Awaited(receipt) => Attempt::Awaited(receipt),

@@ -1,16 +1,14 @@
 //! Refusals of the hub, and the contract's code for each.
 
 use crate::codes::ErrorCode;
+use crate::metrics::LimitKey;
 
-/// Why a message was not published, or a topic not made.
+/// Why a message was not published.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// `limits.topics` topics live, and each has a subscriber.
-    #[error("there are as many topics as limits.topics allows, and each has a subscriber")]
-    TopicsFull,
-    /// `limits.topics_per_address` topics of this address or credential live.
-    #[error("this address or credential has as many living topics as limits.topics_per_address allows")]
-    TopicsOfPayerFull,
+    /// The topic could not be made.
+    #[error(transparent)]
+    NotMade(#[from] NotMade),
     /// The message's metadata and payload are larger than its stream accepts.
     #[error("the message's tags and payload together are larger than its stream accepts")]
     ExtraTooLong,
@@ -23,9 +21,30 @@ impl PublishError {
     /// The contract's code for the error.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::TopicsFull | Self::TopicsOfPayerFull => ErrorCode::RateLimited,
+            Self::NotMade(_) => ErrorCode::RateLimited,
             Self::ExtraTooLong => ErrorCode::MessageTooLarge,
             Self::Unavailable(_) => ErrorCode::Unavailable,
+        }
+    }
+}
+
+/// Why a topic was not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotMade {
+    /// `limits.topics` topics live, and each has a subscriber.
+    #[error("there are as many topics as limits.topics allows, and each has a subscriber")]
+    TopicsFull,
+    /// `limits.topics_per_address` topics of this payer live.
+    #[error("this address or credential has as many living topics as limits.topics_per_address allows")]
+    TopicsOfPayerFull,
+}
+
+impl NotMade {
+    /// The limit that refused the topic.
+    pub fn limit(self) -> LimitKey {
+        match self {
+            Self::TopicsFull => LimitKey::Topics,
+            Self::TopicsOfPayerFull => LimitKey::TopicsPerAddress,
         }
     }
 }

@@ -243,7 +243,7 @@ fn expect_shares(fixture: &Fixture) {
     let subscribe =
         |topic: &str, payer| fixture.hub.subscribe(&name(topic), fixture.id, &member(), Some(payer), ReplayRequest::default()).err();
     assert_eq!((publish("plain.a", &payers[0]), subscribe("plain.b", &payers[0])), (None, None));
-    let refused = Some(PublishError::TopicsOfPayerFull);
+    let refused = Some(PublishError::NotMade(NotMade::TopicsOfPayerFull));
     assert_eq!((publish("plain.c", &payers[0]), subscribe("plain.c", &payers[0])), (refused.clone(), refused));
     assert_eq!((publish("plain.a", &payers[0]), publish("plain.c", &payers[1])), (None, None), "a topic that lives; another payer");
     assert_eq!(publish("plain.c", &payers[0]), None, "another's topic");
@@ -326,7 +326,10 @@ fn the_least_recently_used_topic_is_evicted() {
     fixture.start("chat.b", None, None);
     fixture.start("chat.c", None, None);
     let publication = Publication::new(b"", PayloadKind::Text, PublishSource::Http);
-    assert_eq!(fixture.hub.try_publish(&name("chat.d"), &publication, Waker::noop()).err(), Some(PublishError::TopicsFull));
+    assert_eq!(
+        fixture.hub.try_publish(&name("chat.d"), &publication, Waker::noop()).err(),
+        Some(PublishError::NotMade(NotMade::TopicsFull))
+    );
 }
 
 /// A pattern matches existing and later topics. Its outlet gets each message once.

@@ -48,6 +48,7 @@ closed_set! {
         OutboxTotalBytes = "outbox_total_bytes",
         CommandsPerSecond = "commands_per_second",
         Topics = "topics",
+        TopicsPerAddress = "topics_per_address",
         HeaderBytes = "header_bytes",
         Pending = "pending",
         Draining = "draining",

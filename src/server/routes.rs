@@ -136,7 +136,8 @@ impl Routes {
         Outcome::Answer(with_security_headers(answer))
     }
 
-    /// Grants a request for a session. `None` leaves the request to [`Self::answer`], and has no effect.
+    /// Grants a request for a session. `None` leaves the request to [`Self::answer`], which tries again and counts the refusal; it has no
+    /// effect here.
     pub fn grant<'a>(&self, head: &Head<'a, impl Fields<'a>>, peer: SocketAddr, entrance: Entrance) -> Option<Granted> {
         let config = self.live.load();
         let from = Sender::of(head, &config);

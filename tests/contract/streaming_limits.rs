@@ -93,8 +93,8 @@ fn streams_are_charged_as_a_subscribe_is() {
     assert_eq!((lines.header("Retry-After"), lines.problem(429)), (Some("1"), "rate_limited".to_owned()));
     let events = Stream::refusal(gateway.socket(), "GET", "/sse?topics=chat.a", &[("Accept", "text/event-stream")]);
     assert!(events.status == 200 && events.text().starts_with("retry: "), "an EventSource comes back: {events:?}");
-    assert!(gateway.metrics().value("handshakes_rejected_total{reason=\"commands_per_second\"}") >= 2.0);
-    gateway.expect_limit_hit("commands_per_second");
+    gateway.expect_metric("handshakes_rejected_total{reason=\"commands_per_second\"}", 2.0);
+    gateway.expect_metric("limit_hits_total{limit=\"commands_per_second\"}", 2.0);
     drop(open);
 }
 
@@ -113,7 +113,24 @@ fn a_stream_without_room_for_its_topics_is_refused() {
     let (subscribed, error) = (second.object(), second.object());
     assert_eq!((&subscribed["topics"][0]["topic"], &error["code"]), (&json!("chat.a"), &json!("rate_limited")));
     assert_eq!(gateway.stream("/stream?topics=chat.b,chat.%3E").object()["topics"][0]["topic"], "chat.>");
-    gateway.expect_metric("handshakes_rejected_total{reason=\"topics\"}", 2.0);
+    gateway.expect_metric("handshakes_rejected_total{reason=\"topics_per_address\"}", 2.0);
+}
+
+/// PROTOCOL 7: a refused stream is counted once, and costs nothing. (It was counted for each of its topics and charged, both twice over
+/// plain TCP.)
+#[test]
+fn a_refused_stream_is_counted_once_and_costs_nothing() {
+    let gateway = Setup::new().limits("topics_per_address = 1\ncommands_per_second = 1\ncommands_burst = 1000").start();
+    let _first = gateway.stream("/stream?topics=chat.a");
+    let lines = Stream::refusal(gateway.socket(), "GET", "/stream?topics=chat.b,chat.c", &[]);
+    assert_eq!(lines.problem(429), "rate_limited");
+    gateway.expect_metric("limit_hits_total{limit=\"topics_per_address\"}", 1.0);
+    let few = Setup::new().limits("topics_per_address = 1\ncommands_per_second = 1\ncommands_burst = 6").start();
+    let _first = few.stream("/stream?topics=chat.a");
+    (0..9).for_each(|_| drop(Stream::refusal(few.socket(), "GET", "/stream?topics=chat.b", &[])));
+    let after: Vec<_> = (0..5).map(|_| few.stream("/stream?topics=chat.a")).collect();
+    few.expect_metric("limit_hits_total{limit=\"topics_per_address\"}", 9.0);
+    assert_eq!(after.len(), 5, "none of the nine refusals took a unit");
 }
 
 /// PROTOCOL 7: what the patterns of a stream match is looked for behind its answer, and whoever has opened it pays for that too. (Nobody

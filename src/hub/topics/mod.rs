@@ -14,7 +14,7 @@ use expiry::Expiry;
 use registry::Registry;
 
 use super::payer::Payer;
-use super::refusal::PublishError;
+use super::refusal::{NotMade, PublishError};
 use super::stream::Engine;
 use super::topic::{Gone, Published, Shared, Topic};
 use crate::clock::{Clock, Moment};
@@ -146,7 +146,12 @@ impl Topics {
 
     /// The topic of that name. If there is none, it is made within the limits, and counts among the topics of `payer`; one that a feed of
     /// the gateway makes counts for no payer.
-    pub fn open(&self, name: &TopicName, payer: Option<&Payer>) -> Result<Arc<Topic>, PublishError> {
+    pub fn open(&self, name: &TopicName, payer: Option<&Payer>) -> Result<Arc<Topic>, NotMade> {
+        self.try_open(name, payer).inspect_err(|refused| self.metrics.limit_hit(refused.limit()))
+    }
+
+    /// Does what [`Topics::open`] does, without counting a refusal: it has no effect.
+    pub fn try_open(&self, name: &TopicName, payer: Option<&Payer>) -> Result<Arc<Topic>, NotMade> {
         if let Some(topic) = self.registry.find(name) {
             return Ok(topic);
         }
@@ -155,16 +160,15 @@ impl Topics {
             (limits.topics, limits.topics_per_address)
         };
         if payer.is_some_and(|payer| !self.shared.accounts.take(payer, most_of_payer)) {
-            self.metrics.limit_hit(LimitKey::TopicsPerAddress);
-            return Err(PublishError::TopicsOfPayerFull);
+            return Err(NotMade::TopicsOfPayerFull);
         }
         let give_back = || payer.into_iter().for_each(|payer| self.shared.accounts.give_back(payer));
         while self.registry.len() >= most {
-            self.metrics.limit_hit(LimitKey::Topics);
             if !self.expiry.make_room(&self.registry) {
                 give_back();
-                return Err(PublishError::TopicsFull);
+                return Err(NotMade::TopicsFull);
             }
+            self.metrics.limit_hit(LimitKey::Topics);
         }
         let (topic, is_new) = self.registry.find_or_make(name, payer, &self.live, &self.clock);
         if is_new {

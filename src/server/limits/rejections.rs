@@ -94,13 +94,14 @@ fn limit_behind(reason: RejectReason) -> Option<LimitKey> {
         RejectReason::SessionsPerAddress => Some(LimitKey::SessionsPerAddress),
         RejectReason::HeaderBytes => Some(LimitKey::HeaderBytes),
         RejectReason::Pending => Some(LimitKey::Pending),
+        RejectReason::Topics => Some(LimitKey::Topics),
+        RejectReason::TopicsPerAddress => Some(LimitKey::TopicsPerAddress),
         RejectReason::Origin
         | RejectReason::Unauthorized
         | RejectReason::BadUpgrade
         | RejectReason::NotFound
         | RejectReason::Draining
         | RejectReason::Loading
-        | RejectReason::Topics // the hub counts its limits
         | RejectReason::Tls => None,
     }
 }

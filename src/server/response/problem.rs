@@ -146,7 +146,7 @@ impl From<PublishError> for Problem {
         let status = match error {
             PublishError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             PublishError::ExtraTooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            PublishError::TopicsFull | PublishError::TopicsOfPayerFull => StatusCode::TOO_MANY_REQUESTS,
+            PublishError::NotMade(_) => StatusCode::TOO_MANY_REQUESTS,
         };
         Self::new(status, error.code(), error.to_string()).retry_after(1)
     }

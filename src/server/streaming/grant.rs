@@ -24,6 +24,7 @@ use crate::server::response::{Problem, Refused};
 use crate::session::{Charge, Services, StreamOpening, SubscribeOptions, open_stream};
 use crate::session_id::SessionId;
 use crate::shard::{NewSession, Shards};
+use crate::token_bucket::Rate;
 use crate::topic_name::{Pattern, TopicNameError};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -50,7 +51,8 @@ impl Streams {
         Self { services, admission, shards: Arc::clone(shards), failures, rates, hub: Arc::clone(hub) }
     }
 
-    /// Checks a request, and takes a place for its session. A refusal has no effect.
+    /// Checks a request, and takes a place for its session. A refusal has no effect, because a request may be tried twice: units are
+    /// taken last. If others take the last unit between the check and that, the new topic dies again.
     pub fn grant<'a>(
         &self,
         kind: Kind,
@@ -60,8 +62,12 @@ impl Streams {
     ) -> Result<Granted, Refused> {
         let opening = self.check(kind, head, address)?;
         let permit = self.admission.admit_stream(address.ip(), &self.shards)?;
-        let charge = self.charge(&opening, credential(head.fields, &Query::new(head.query))?.is_some(), address)?;
+        let by_credential = credential(head.fields, &Query::new(head.query))?.is_some();
+        let identity = Some(&*opening.identity).filter(|_| by_credential);
+        let (payer, rate) = bucket_of(identity, address.ip(), &self.services.live.load().limits);
+        self.rates.check(&payer, rate).map_err(past_rate)?;
         self.make_topic(&opening, address)?;
+        let charge = self.charge(payer, rate, &opening)?;
         let dialect = if opening.is_raw { Dialect::Raw } else { Dialect::Json };
         let session = NewSession {
             id: opening.id,
@@ -76,14 +82,8 @@ impl Streams {
 
     /// Charges a stream (PROTOCOL section 7): at first what its request alone shows. The result charges the rest, once
     /// its patterns are matched.
-    fn charge(&self, opening: &StreamOpening, by_credential: bool, address: SocketAddr) -> Result<Charge, Refused> {
-        let identity = Some(&*opening.identity).filter(|_| by_credential);
-        let (payer, rate) = bucket_of(identity, address.ip(), &self.services.live.load().limits);
-        self.rates.take(&payer, rate, 1 + opening.units()).map_err(|wait| {
-            let detail = "past limits.commands_per_second, of which a stream takes as much as a subscribe";
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail);
-            Refused(RejectReason::CommandsPerSecond, problem.retry_after(wait.as_secs_f64().ceil() as u64))
-        })?;
+    fn charge(&self, payer: Payer, rate: Rate, opening: &StreamOpening) -> Result<Charge, Refused> {
+        self.rates.take(&payer, rate, 1 + opening.units()).map_err(past_rate)?;
         let rates = Arc::clone(&self.rates);
         Ok(Box::new(move |units| rates.charge(&payer, rate, units)))
     }
@@ -95,12 +95,12 @@ impl Streams {
         let mut refused = Ok(());
         for pattern in opening.topics.iter().flatten().filter(|pattern| opening.identity.grants.may_subscribe(pattern)) {
             let Some(name) = pattern.as_name() else { return Ok(()) }; // a pattern needs no topic
-            refused = self.hub.make(&name, Some(&payer));
+            refused = self.hub.make(&name, Some(&payer)).map_err(|error| Refused::not_made(&name, error));
             if refused.is_ok() {
                 break;
             }
         }
-        Ok(refused?)
+        refused
     }
 
     /// Checks a request.
@@ -158,6 +158,13 @@ impl Streams {
             self.failures.count(address.ip());
         }
     }
+}
+
+/// The bucket has a unit in `wait`.
+fn past_rate(wait: Duration) -> Refused {
+    let detail = "past limits.commands_per_second, of which a stream takes as much as a subscribe";
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail);
+    Refused(RejectReason::CommandsPerSecond, problem.retry_after(wait.as_secs_f64().ceil() as u64))
 }
 
 /// The topics of the URL, at least one of which is valid.

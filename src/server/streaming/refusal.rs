@@ -24,6 +24,7 @@ pub fn answer<'a>(refused: Refused, head: &Head<'a, impl Fields<'a>>, kind: Kind
             | RejectReason::OutboxTotalBytes
             | RejectReason::CommandsPerSecond
             | RejectReason::Topics
+            | RejectReason::TopicsPerAddress
     );
     let is_event_source = kind == Kind::Events && accepted(head.fields, kind) == Accepted::ByName;
     if !(is_for_now && is_event_source) {

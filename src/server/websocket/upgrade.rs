@@ -49,7 +49,8 @@ impl Upgrades {
         let opening = self.opening(head, &target, subprotocol, &config, address.ip())?;
         let permit = self.admission.admit(address.ip())?;
         if let (Purpose::Raw { topic, .. }, Ok(_)) = (&opening.purpose, &opening.identity) {
-            self.hub.make(topic, Some(&Payer::of_address(address.ip())))?; // before the 101, because the raw dialect has no errors
+            // Before the 101, because the raw dialect has no errors.
+            self.hub.make(topic, Some(&Payer::of_address(address.ip()))).map_err(|error| Refused::not_made(topic, error))?;
         }
         if matches!(opening.identity, Err(AuthError::Invalid(_))) {
             self.failures.count(address.ip());
