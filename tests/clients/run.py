@@ -224,12 +224,15 @@ def test_the_native_dialect_without_deflate():
         assert asyncio.run(talk_natively(f"ws://{address}/ws", compression=None, subprotocols=["belfry.json.v1"])) == []
 
 
-@contextlib.contextmanager
 def example(name, *words):
     """One of `examples/`, run as its reader would; its process and the queue of the lines that it prints."""
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "examples" / name, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-    )
+    return python(ROOT / "examples" / name, *words)
+
+
+@contextlib.contextmanager
+def python(*words):
+    """Python with these arguments; its process and the queue of the lines that it prints."""
+    process = subprocess.Popen([sys.executable, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     lines = queue.Queue()
     threading.Thread(target=lambda: [lines.put(line.rstrip("\n")) for line in process.stdout], daemon=True).start()
     try:
@@ -264,13 +267,9 @@ def test_the_example_stream_prints_prices():
 
 def test_the_program_of_the_readme_prints_quotes():
     program = re.search(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)[1]
-    with gateway() as address:
-        program = program.replace("127.0.0.1:8765", address)
-        process = subprocess.Popen([sys.executable, "-u", "-c", program], stdout=subprocess.PIPE, text=True)
-        messages = (line for line in process.stdout if "'op': 'message'" in line)
+    with gateway() as address, python("-u", "-c", program.replace("127.0.0.1:8765", address)) as (_, lines):
+        messages = (line for line in iter(lambda: lines.get(timeout=SECONDS), None) if "'op': 'message'" in line)
         assert "quotes." in next(messages) and "'price'" in next(messages)
-        process.kill()
-        process.wait()
 
 
 def test_the_examples_name_the_package_that_is_missing():
