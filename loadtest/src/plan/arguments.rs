@@ -56,13 +56,13 @@ pub struct Arguments {
     /// Keep N messages in flight instead of a rate, which finds the limit
     #[arg(long, value_name = "N", conflicts_with_all = ["rate", "burst"])]
     pub ahead: Option<u32>,
-    /// Seconds of the measurement
+    /// The time of the measurement, in seconds or with a unit: 10s, 2m
     #[arg(long, short, value_name = "SECONDS", value_parser = seconds)]
     pub duration: Option<f64>,
-    /// Seconds in which the load rises evenly to its rate, before the warm-up
+    /// The time in which the load rises evenly to its rate, before the warm-up
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value_t = 0.0, conflicts_with = "ahead")]
     pub ramp: f64,
-    /// Seconds of load before the measurement
+    /// The time of load before the measurement
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value_t = 1.0)]
     pub warmup: f64,
     /// Bytes of a payload

@@ -173,7 +173,7 @@ impl Settings {
         let resumes = self.scenario != Scenario::Storm || self.dialect.resumes();
         ensure!(resumes, "in {scenario} sessions resume from their last messages, and {dialect} has no positions to resume from");
         let changes = self.scenario != Scenario::Churn || self.dialect.changes_topics();
-        ensure!(changes, "in {scenario} sessions change their topics, and those of {dialect} keep the topics of their URL");
+        ensure!(changes, "in {scenario} sessions change their topics, and those of {dialect} keep theirs");
         let fails_over = self.scenario != Scenario::Failover || self.dialect == Dialect::Json;
         ensure!(fails_over, "{scenario} compares what gateways of a cluster say in the native dialect: it needs --dialect json");
         ensure!(
