@@ -83,9 +83,9 @@ fn run_command() -> anyhow::Result<()> {
         Command::Serve(arguments) => serve::serve(arguments, standby.map_or_else(serve::Standby::begin, Ok)?),
         Command::Check(arguments) => check::check(arguments),
         Command::Token(arguments) => token::print_token(arguments),
-        Command::Sub(arguments) => on_runtime(subscribe::subscribe(arguments)),
+        Command::Sub(arguments) => on_runtime(until_interrupted(subscribe::subscribe(arguments))),
         Command::Pub(arguments) => on_runtime(publish::publish(arguments)),
-        Command::Top(arguments) => on_runtime(top::watch(arguments)),
+        Command::Top(arguments) => on_runtime(until_interrupted(top::watch(arguments))),
         Command::Completions(arguments) => shell::print_completions(&arguments, Arguments::command()),
         Command::Man(arguments) => shell::print_manual(&arguments, Arguments::command()),
     }
@@ -99,7 +99,9 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
     };
     let (argument, subcommand) = (wrong(ContextKind::InvalidArg), wrong(ContextKind::InvalidSubcommand));
     let tip = match error.kind() {
-        ErrorKind::UnknownArgument if argument.ends_with(".toml") => format!("'--config {argument}' names the configuration"),
+        ErrorKind::UnknownArgument if argument.ends_with(".toml") && takes_configuration(&error) => {
+            format!("'--config {argument}' names the configuration")
+        }
         ErrorKind::InvalidSubcommand if subcommand == "version" => "'belfry --version' prints the version".to_owned(),
         _ => return error,
     };
@@ -107,20 +109,32 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Runs `program` on the current thread until it is done, or Ctrl-C ends it without a message. A program that handles
-/// Ctrl-C itself does so first.
+/// Whether the usage that `error` shows is that of a subcommand with `--config`.
+fn takes_configuration(error: &clap::Error) -> bool {
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let arguments = Arguments::command();
+    let mut with_config =
+        arguments.get_subcommands().filter(|command| command.get_arguments().any(|argument| argument.get_long() == Some("config")));
+    with_config.any(|command| usage.contains(&format!("belfry {}", command.get_name())))
+}
+
+/// Runs `program` on the current thread until it is done.
 fn on_runtime(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("can't start the runtime")?;
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            biased;
-            outcome = program => outcome,
-            _ = tokio::signal::ctrl_c() => Ok(()),
-        }
-    });
+    let outcome = runtime.block_on(program);
     // A thread that reads standard input can't be woken. It ends with the process.
     runtime.shutdown_background();
     outcome
+}
+
+/// Runs `program` until it is done, or Ctrl-C ends it without a message. The signal is polled first, because a program
+/// that always has work takes all of the runtime's budget, and the signal would then never be ready.
+async fn until_interrupted(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        outcome = program => outcome,
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +213,8 @@ mod tests {
             let told = with_tip(parse(line).unwrap_err()).to_string();
             assert!(told.contains("tip: ") && told.contains(tip), "{told}");
         }
+        let told = with_tip(parse("belfry pub chat.a 1 belfry.toml").unwrap_err()).to_string();
+        assert!(!told.contains("--config"), "{told}");
     }
 
     /// The bug: an error of NATS repeated its cause three times.
@@ -206,6 +222,23 @@ mod tests {
     fn causes_that_are_repeated_are_told_once() {
         let cause = anyhow::anyhow!("refused").context("IO error: refused").context("can't connect: IO error: refused; is it there?");
         assert_eq!(told_once(&cause.context("no cluster")), "no cluster: can't connect: IO error: refused; is it there?");
+    }
+
+    /// The bug: a program that takes all of the runtime's budget was never interrupted.
+    #[test]
+    fn a_busy_program_is_interrupted() {
+        let busy = async {
+            let (mut turns, pid) = (0_u32, rustix::process::getpid());
+            loop {
+                tokio::task::consume_budget().await;
+                turns += 1;
+                // The handler is there since the first poll.
+                if turns == 1_000 {
+                    rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+                }
+            }
+        };
+        on_runtime(until_interrupted(async { tokio::time::timeout(std::time::Duration::from_secs(20), busy).await? })).unwrap();
     }
 
     /// Each subcommand's help ends with an example.

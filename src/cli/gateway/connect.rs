@@ -81,7 +81,7 @@ impl Gateway {
         }
         // Other paths are WebSockets too, which would never send a `welcome`.
         if response.headers().get(SEC_WEBSOCKET_PROTOCOL).is_none_or(|spoken| spoken != NATIVE) {
-            return Err(ConnectError::Refused(anyhow!("{} is no WebSocket with commands; is the path /ws?", self.endpoint)));
+            return Err(ConnectError::Refused(anyhow!("{} did not answer with the subprotocol {NATIVE}; is the path /ws?", self.endpoint)));
         }
         let broken = |error: &dyn std::fmt::Display| ConnectError::Unreachable(anyhow!("{} broke off the upgrade: {error}", self.endpoint));
         let upgraded = hyper::upgrade::on(response).await.map_err(|error| broken(&error))?;

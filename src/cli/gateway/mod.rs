@@ -10,7 +10,7 @@ mod tls;
 mod websocket;
 
 pub use arguments::{Gateway, GatewayArguments};
-pub use backoff::Backoff;
+pub use backoff::{AFTER_OPERATOR, Backoff};
 pub use connect::ConnectError;
 pub use event::{Event, Message, Since, Subscribe, SubscribedTopic, one_line, read_event};
 pub use websocket::{Incoming, WebSocket};

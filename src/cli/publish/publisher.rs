@@ -167,12 +167,13 @@ impl Publisher {
     }
 }
 
-/// Runs `work` until it is done. Ctrl-C ends it with the error `told`, because unpublished lines are no success.
+/// Runs `work` until it is done. Ctrl-C ends it with the error `told`, because unpublished lines are no success. The
+/// signal is heard even if `work` has taken all of the runtime's budget.
 async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>, told: &'static str) -> anyhow::Result<T> {
     tokio::select! {
         biased;
         outcome = work => outcome,
-        _ = tokio::signal::ctrl_c() => bail!(told),
+        _ = tokio::task::unconstrained(tokio::signal::ctrl_c()) => bail!(told),
     }
 }
 

@@ -6,6 +6,7 @@ mod standby;
 
 pub(super) use standby::Standby;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -54,31 +55,52 @@ async fn run(arguments: ServeArguments, mut signals: server::Signals, supervisor
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let running = server::start(config, sources, signals, supervisor).await.map_err(told_once)?;
+    let running = server::start(config, sources, signals, supervisor).await.map_err(without_repetition)?;
     running.count_suppressed(log.suppressed());
-    if let Some(file) = &arguments.port_file {
-        write_port_file(file, &running.addresses).with_context(|| format!("can't write the port file {}", file.display()))?;
+    let (addresses, summary) = (running.addresses.clone(), running.summary().to_owned());
+    let announce = async {
+        if let Some(file) = arguments.port_file {
+            write_port_file_aside(file, addresses).await?;
+        }
+        // The summary may have the admin key of this run, which is for the operator, whatever the filter is.
+        log.tell(&summary);
+        anyhow::Ok(())
+    };
+    let mut drained = std::pin::pin!(running.run_until_drained());
+    tokio::select! {
+        biased;
+        announced = announce => announced?,
+        () = &mut drained => return Ok(()),
     }
-    // The summary may have the admin key of this run, which is for the operator, whatever the filter is.
-    log.tell(running.summary());
-    running.run_until_drained().await;
+    drained.await;
     Ok(())
 }
 
 /// Drops the source of an error whose text repeats it.
-fn told_once(error: server::StartError) -> anyhow::Error {
+fn without_repetition(error: server::StartError) -> anyhow::Error {
     match error {
         server::StartError::Listen { .. } => anyhow!("{error}"),
         error => error.into(),
     }
 }
 
+/// Writes the port file on a thread of its own, because a pipe without a reader blocks its writer.
+async fn write_port_file_aside(file: PathBuf, addresses: Vec<ListenAddress>) -> anyhow::Result<()> {
+    let told = format!("can't write the port file {}", file.display());
+    let written = tokio::task::spawn_blocking(move || write_port_file(&file, &addresses)).await;
+    written.map_err(anyhow::Error::from).and_then(|written| Ok(written?)).context(told)
+}
+
 /// Writes the addresses, one on each line, to a file beside `file`, and renames it. So a reader never sees a part of
-/// the file. A pipe or a device, such as `/dev/stdout`, is written to, because a rename would replace it.
+/// the file. Everything that is not a plain file, such as a pipe, a device or a link, is written to, because a rename
+/// would replace it.
 fn write_port_file(file: &Path, addresses: &[ListenAddress]) -> std::io::Result<()> {
     let lines = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    if std::fs::metadata(file).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-        return std::fs::write(file, lines + "\n");
+    if std::fs::symlink_metadata(file).is_ok_and(|found| !found.is_file()) {
+        // Behind `/dev/stdout` is an open file, which may have lines of others.
+        let is_open = ["/dev", "/proc"].iter().any(|folder| file.starts_with(folder));
+        let mut target = std::fs::File::options().create(true).write(true).append(is_open).truncate(!is_open).open(file)?;
+        return target.write_all((lines + "\n").as_bytes());
     }
     let mut beside = file.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
@@ -116,5 +138,17 @@ mod tests {
         let mut told = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(reader), &mut told).unwrap();
         assert_eq!(told, "127.0.0.1:40123\n");
+    }
+
+    /// The bug: a rename replaced the link that `/dev/stdout` is, if standard output was a file.
+    #[test]
+    fn a_link_as_port_file_is_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("port"), folder.path().join("link"));
+        std::fs::write(&file, "an earlier run's, which was longer than this").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_port_file(&link, &[ListenAddress::Network("127.0.0.1:40123".parse().unwrap())]).unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "127.0.0.1:40123\n");
     }
 }

@@ -7,13 +7,11 @@ use tokio::time::Instant;
 
 use super::output::Output;
 use super::resume::{Resume, SUBSCRIBE_ID};
-use crate::cli::gateway::{Backoff, ConnectError, Event, Gateway, Incoming, Message, WebSocket, read_event};
+use crate::cli::gateway::{AFTER_OPERATOR, Backoff, ConnectError, Event, Gateway, Incoming, Message, WebSocket, read_event};
 use crate::cli::tell::{is_closed, tell};
 
 /// The longest silence of the gateway before its `welcome`, which has the ping interval.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
-/// The wait before a reconnect after an operator closed the session (4009).
-const AFTER_OPERATOR: Duration = Duration::from_secs(1);
 
 /// One `belfry sub`, over all of its sessions.
 pub(super) struct Subscriber {

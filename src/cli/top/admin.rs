@@ -47,7 +47,8 @@ pub(super) struct Topic {
     pub(super) topic: String,
     /// The subscriptions by name.
     pub(super) subscribers: u64,
-    /// The subscriptions by patterns that match it.
+    /// The subscriptions by patterns that match it. Earlier gateways do not tell it.
+    #[serde(default)]
     by_pattern: u64,
     offset: u64,
     epoch: String,
@@ -138,5 +139,12 @@ mod tests {
         let rated = admin.rate(vec![topic("a", "e", 12), topic("b", "e", 30), topic("c", "f", 90)], 3.0);
         let named: Vec<_> = rated.iter().map(|topic| (topic.topic.as_str(), topic.rate, topic.subscribers)).collect();
         assert_eq!(named, [("b", 10.0, 3), ("a", 1.0, 3)]);
+    }
+
+    /// The bug: `top` did not read the topics of a gateway that is older than `by_pattern`.
+    #[test]
+    fn an_earlier_gateways_topics_are_read() {
+        let topics: Topics = serde_json::from_str(r#"{"topics":[{"topic":"a","subscribers":1,"offset":2,"epoch":"e"}]}"#).unwrap();
+        assert_eq!(topics.topics[0].by_pattern, 0);
     }
 }

@@ -56,7 +56,10 @@ async fn print_lines(mut updates: Receiver<Update>) -> anyhow::Result<()> {
         };
         let mut text = plain::line(&stats, earlier.and_then(|earlier| stats.rates_since(&earlier)));
         earlier = Some(stats);
-        text.push_str(&tables.map(|tables| plain::tables(&tables)).unwrap_or_default());
+        match tables {
+            Ok(tables) => text.push_str(&tables.map(|tables| plain::tables(&tables)).unwrap_or_default()),
+            Err(why) => tell(why),
+        }
         if print(text.as_bytes())? {
             return Ok(());
         }
@@ -73,7 +76,8 @@ async fn watch_on_screen(url: String, mut updates: Receiver<Update>) -> anyhow::
         terminal.draw(&view).context("can't draw")?;
         tokio::select! {
             update = updates.recv() => match update {
-                Some(Update::Seen(stats, tables)) => view.update(stats, tables),
+                Some(Update::Seen(stats, Ok(tables))) => view.update(stats, tables),
+                Some(Update::Seen(stats, Err(why))) => view.update_without_tables(stats, why),
                 Some(Update::Lost(why)) => view.lose(why),
                 Some(Update::Refused(error)) => return Err(error),
                 None => return Ok(()),

@@ -37,9 +37,9 @@ pub(super) fn tables(tables: &Tables) -> String {
         let _ = writeln!(text, "{name:<16} {:>11}  {user:<16.16}  {dialect:<7}  {address:<21}  {oldest}", bytes(session.outbox_bytes));
     }
     let cut = if tables.topics_cut { format!(" (of the first {TOPICS_MAX})") } else { String::new() };
-    let _ = writeln!(text, "\n{:<34} messages/s  subscribers", format!("busiest topics{cut}"));
+    let _ = writeln!(text, "\n{:<34} messages/s  subscriptions", format!("busiest topics{cut}"));
     for topic in tables.topics.iter().take(ROWS) {
-        let _ = writeln!(text, "{:<34.34} {:>10.1}  {:>11}", printable(&topic.topic), topic.rate, topic.subscribers);
+        let _ = writeln!(text, "{:<34.34} {:>10.1}  {:>13}", printable(&topic.topic), topic.rate, topic.subscribers);
     }
     tables.cluster.iter().for_each(|cluster| write_cluster(&mut text, cluster));
     text

@@ -112,7 +112,10 @@ fn draw_charts(frame: &mut Frame<'_>, area: Rect, view: &View) {
 
 fn draw_tables(frame: &mut Frame<'_>, area: Rect, view: &View) {
     if view.tables.is_none() {
-        let hint = "With an admin key as --token, the slowest sessions and the busiest topics stand here.";
+        let hint = match &view.note {
+            Some(why) => printable(why),
+            None => "With an admin key as --token, the slowest sessions and the busiest topics stand here.".to_owned(),
+        };
         frame.render_widget(Paragraph::new(hint.dark_gray()).wrap(ratatui::widgets::Wrap { trim: true }), area);
         return;
     }
@@ -168,7 +171,7 @@ fn draw_topics(frame: &mut Frame<'_>, area: Rect, view: &View) {
         let subscribers = rate(topic.subscribers as f64);
         Row::new([Cell::from(format!("{:.1}", topic.rate)), Cell::from(subscribers), Cell::from(printable(&topic.topic))])
     });
-    let widths = [Constraint::Length(12), Constraint::Length(12), Constraint::Fill(1)];
+    let widths = [Constraint::Length(12), Constraint::Length(14), Constraint::Fill(1)];
     let sorted = match view.choice.order {
         Order::Load => 0,
         Order::Second => 1,
@@ -176,7 +179,7 @@ fn draw_topics(frame: &mut Frame<'_>, area: Rect, view: &View) {
     };
     let cut = view.tables.as_ref().is_some_and(|tables| tables.topics_cut);
     let title = if cut { "Busiest topics of the first 5,000" } else { "Busiest topics" };
-    let names = ["messages/s", "subscribers", "topic"];
+    let names = ["messages/s", "subscriptions", "topic"];
     let table = TableWidget::new(rows, widths).header(header(&names, sorted, view)).block(block(title, Table::Topics, view));
     frame.render_widget(table, area);
 }
@@ -280,6 +283,15 @@ mod tests {
     #[test]
     fn without_an_admin_key_it_says_how_to_get_tables() {
         assert!(drawn(&view(false), 100, 20).contains("admin key"));
+    }
+
+    /// The bug: a request that was refused, as by a limit of rates, ended the healthy session.
+    #[test]
+    fn tables_that_cannot_be_read_leave_the_figures() {
+        let mut view = view(true);
+        view.update_without_tables(view.stats.unwrap(), "GET /v1/topics answered 429".into());
+        let text = drawn(&view, 110, 30);
+        assert!(text.contains("answered 429") && text.contains("1,234") && !text.contains("reconnecting"), "{text}");
     }
 
     /// A restart of the gateway is shown in the title, and leaves the figures.

@@ -10,8 +10,8 @@ use crate::cli::gateway::{Backoff, ConnectError, Gateway};
 /// What has changed.
 #[derive(Debug)]
 pub(super) enum Update {
-    /// New totals, and the tables if the credentials are an administrator's.
-    Seen(Stats, Option<Tables>),
+    /// New totals, and the tables if the credentials are an administrator's. The error is why they could not be read.
+    Seen(Stats, Result<Option<Tables>, String>),
     /// The connection was lost, for this reason. Another is being tried.
     Lost(String),
     /// The gateway refuses permanently.
@@ -32,12 +32,16 @@ async fn follow(gateway: Gateway, mut feed: StatsFeed, updates: mpsc::Sender<Upd
     let mut admin = Admin::default();
     let mut backoff = Backoff::default();
     loop {
+        let mut not_before = None;
         let update = match next(&mut feed, &mut admin, &gateway).await {
             Ok((stats, tables)) => {
                 backoff.reset();
                 Update::Seen(stats, tables)
             }
-            Err(FeedError::Lost(error)) => Update::Lost(format!("{error:#}")),
+            Err(FeedError::Lost(error, until)) => {
+                not_before = until;
+                Update::Lost(format!("{error:#}"))
+            }
             Err(FeedError::Refused(error)) => Update::Refused(error),
         };
         let (is_lost, is_end) = (matches!(update, Update::Lost(_)), matches!(update, Update::Refused(_)));
@@ -45,7 +49,7 @@ async fn follow(gateway: Gateway, mut feed: StatsFeed, updates: mpsc::Sender<Upd
             return;
         }
         if is_lost {
-            match reconnect(&gateway, &mut backoff).await {
+            match reconnect(&gateway, &mut backoff, not_before).await {
                 Ok(again) => feed = again,
                 // The receiver may be gone, which ends this as well.
                 Err(error) => return drop(updates.send(Update::Refused(error)).await),
@@ -54,18 +58,18 @@ async fn follow(gateway: Gateway, mut feed: StatsFeed, updates: mpsc::Sender<Upd
     }
 }
 
-async fn next(feed: &mut StatsFeed, admin: &mut Admin, gateway: &Gateway) -> Result<(Stats, Option<Tables>), FeedError> {
+async fn next(feed: &mut StatsFeed, admin: &mut Admin, gateway: &Gateway) -> Result<(Stats, Result<Option<Tables>, String>), FeedError> {
     let stats = feed.next().await?;
     let tables = match gateway.token {
-        Some(_) => admin.look(gateway, stats.uptime_s).await.map_err(FeedError::Lost)?,
-        None => None,
+        // The session goes on if a request is refused (429, 503) or not answered.
+        Some(_) => admin.look(gateway, stats.uptime_s).await.map_err(|error| format!("{error:#}")),
+        None => Ok(None),
     };
     Ok((stats, tables))
 }
 
-/// Tries to connect until it succeeds. The error is a permanent refusal.
-async fn reconnect(gateway: &Gateway, backoff: &mut Backoff) -> anyhow::Result<StatsFeed> {
-    let mut not_before = None;
+/// Tries to connect until it succeeds, first at `not_before` if that is given. The error is a permanent refusal.
+async fn reconnect(gateway: &Gateway, backoff: &mut Backoff, mut not_before: Option<Instant>) -> anyhow::Result<StatsFeed> {
     loop {
         let wait = backoff.wait();
         tokio::time::sleep_until(not_before.take().unwrap_or_else(|| Instant::now() + wait)).await;

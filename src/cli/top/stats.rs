@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use serde::Deserialize;
+use tokio::time::Instant;
 
-use crate::cli::gateway::{Event, Incoming, Message, WebSocket, read_event};
+use crate::cli::gateway::{AFTER_OPERATOR, Event, Incoming, Message, WebSocket, read_event};
 
 const SUBSCRIBE: &str = r#"{"op":"subscribe","id":1,"topics":["$belfry.stats"],"last":1}"#;
 /// The longest silence of the stats, which come once a second. After it the gateway counts as gone.
@@ -55,8 +56,8 @@ impl Stats {
 /// Why no stats come.
 #[derive(Debug)]
 pub(super) enum FeedError {
-    /// The connection was lost. Another may be opened.
-    Lost(anyhow::Error),
+    /// The connection was lost. Another may be opened, not before the moment that the gateway named, if any.
+    Lost(anyhow::Error, Option<Instant>),
     /// The gateway would refuse another session too.
     Refused(anyhow::Error),
 }
@@ -64,12 +65,14 @@ pub(super) enum FeedError {
 /// A session that is subscribed to the stats.
 pub(super) struct StatsFeed {
     socket: WebSocket,
+    /// The moment that `draining` named.
+    not_before: Option<Instant>,
 }
 
 impl StatsFeed {
     pub(super) fn subscribe(mut socket: WebSocket) -> Self {
         socket.queue_text(SUBSCRIBE);
-        Self { socket }
+        Self { socket, not_before: None }
     }
 
     /// The next stats.
@@ -77,17 +80,23 @@ impl StatsFeed {
         loop {
             let heard = tokio::time::timeout(SILENCE_MAX, self.socket.next()).await;
             let heard = heard.map_err(|_| anyhow!("no stats for {} s; the gateway is gone or stuck", SILENCE_MAX.as_secs()));
-            match heard.and_then(|heard| Ok(heard?)).map_err(FeedError::Lost)? {
+            match heard.and_then(|heard| Ok(heard?)).map_err(|error| FeedError::Lost(error, self.not_before))? {
                 Incoming::Alive => {}
-                Incoming::Close(code, reason) => return Err(closed(code, &reason)),
+                Incoming::Close(code, reason) => return Err(closed(code, &reason, self.not_before)),
                 Incoming::Text(text) => {
                     if let Some(data) = Message::read(&text).and_then(|message| message.data) {
                         let stats = serde_json::from_str(data.get());
                         return stats.map_err(|error| FeedError::Refused(anyhow!("the stats can't be read: {error}")));
                     }
-                    if let Some(Event::Error { code, message, .. }) = read_event(&text) {
-                        let told = anyhow!("{code}: {message}; a --token with a grant for $belfry.> is needed");
-                        return Err(FeedError::Refused(told));
+                    match read_event(&text) {
+                        Some(Event::Error { code, message, .. }) => {
+                            let told = anyhow!("{code}: {message}; a --token with a grant for $belfry.> is needed");
+                            return Err(FeedError::Refused(told));
+                        }
+                        Some(Event::Draining { retry_after_ms }) => {
+                            self.not_before = Some(Instant::now() + Duration::from_millis(retry_after_ms));
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -95,13 +104,16 @@ impl StatsFeed {
     }
 }
 
-/// The end of a session by the gateway's Close (PROTOCOL section 6).
-fn closed(code: u16, reason: &str) -> FeedError {
+/// The end of a session by the gateway's Close (PROTOCOL section 6), as `belfry sub` takes it.
+fn closed(code: u16, reason: &str, not_before: Option<Instant>) -> FeedError {
+    let told =
+        if reason.is_empty() { anyhow!("the gateway closed with {code}") } else { anyhow!("the gateway closed with {code}, {reason}") };
     match code {
         4001 | 4002 => FeedError::Refused(anyhow!("the gateway does not take this token; give another --token")),
-        1008 => FeedError::Refused(anyhow!("the gateway closed with {code}, {reason}: not allowed without credentials? give a --token")),
-        _ if reason.is_empty() => FeedError::Lost(anyhow!("the gateway closed with {code}")),
-        _ => FeedError::Lost(anyhow!("the gateway closed with {code}, {reason}")),
+        1008 => FeedError::Refused(anyhow!("{told}: not allowed without credentials? give a --token")),
+        1002 | 1003 | 1007 | 1009 | 1010 => FeedError::Refused(anyhow!("{told}: it doesn't understand this version of belfry")),
+        4009 => FeedError::Lost(told, Some(not_before.unwrap_or_else(|| Instant::now() + AFTER_OPERATOR))),
+        _ => FeedError::Lost(told, not_before),
     }
 }
 
@@ -112,8 +124,16 @@ mod tests {
     /// PROTOCOL 6: a drain or an operator is no end, a refused credential is.
     #[test]
     fn some_closes_are_final() {
-        assert!([1001, 1006, 1013, 4004, 4005, 4009].into_iter().all(|code| matches!(closed(code, ""), FeedError::Lost(_))));
-        assert!([1008, 4001, 4002].into_iter().all(|code| matches!(closed(code, ""), FeedError::Refused(_))));
+        assert!([1001, 1006, 1013, 4004, 4005, 4009].into_iter().all(|code| matches!(closed(code, "", None), FeedError::Lost(..))));
+        assert!([1002, 1003, 1007, 1008, 1009, 4001, 4002].into_iter().all(|code| matches!(closed(code, "", None), FeedError::Refused(_))));
+    }
+
+    /// The bugs: `top` was back before the moment that `draining` names, and at once after an operator closed it.
+    #[test]
+    fn a_named_moment_is_waited_for() {
+        let named = Instant::now() + Duration::from_secs(3_600);
+        assert!(matches!(closed(1001, "", Some(named)), FeedError::Lost(_, Some(until)) if until == named));
+        assert!(matches!(closed(4009, "", None), FeedError::Lost(_, Some(_))));
     }
 
     fn stats(published: u64, uptime_s: f64) -> Stats {

@@ -46,6 +46,8 @@ pub(super) struct View {
     pub(super) stats: Option<Stats>,
     pub(super) rates: Option<Rates>,
     pub(super) history: History,
+    /// Why the tables could not be read; `None` if they could.
+    pub(super) note: Option<String>,
     /// `None` without an admin key.
     pub(super) tables: Option<Tables>,
     pub(super) choice: Choice,
@@ -76,6 +78,7 @@ impl View {
             stats: None,
             rates: None,
             history: History::default(),
+            note: None,
             tables: None,
             choice: Choice { table: Table::Sessions, order: Order::Load, reversed: false, paused: false, scroll: 0 },
         }
@@ -85,6 +88,7 @@ impl View {
     pub(super) fn update(&mut self, stats: Stats, tables: Option<Tables>) {
         let rates = self.stats.and_then(|earlier| stats.rates_since(&earlier));
         self.lost = None;
+        self.note = None;
         self.stats = Some(stats);
         if let Some(rates) = rates {
             for (history, rate) in [(&mut self.history.published, rates.published), (&mut self.history.delivered, rates.delivered)] {
@@ -98,6 +102,12 @@ impl View {
             self.rates = rates;
             self.tables = tables;
         }
+    }
+
+    /// Shows the next stats, and why there are no tables. The last tables stay hidden until there are new ones.
+    pub(super) fn update_without_tables(&mut self, stats: Stats, why: String) {
+        self.update(stats, None);
+        self.note = Some(why);
     }
 
     /// Shows that the connection was lost. The figures stay.
