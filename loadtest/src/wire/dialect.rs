@@ -58,6 +58,9 @@ impl Dialect {
             // With `echo`, all members of a chat receive the same messages.
             (Self::Raw, [topic, ..]) => format!("/raw/{topic}?echo=true"),
             (Self::Nchan, topics) => format!("/sub/{}", topics.join(",")),
+            // The path of the native dialect speaks no other, so it is taken for the server's.
+            (Self::CentrifugoJson | Self::CentrifugoProtobuf, _) if matches!(path, "" | "/" | "/ws") => self.default_path().to_owned(),
+            (Self::CentrifugoProtobuf, _) if !path.contains('?') => format!("{path}?format=protobuf"),
             _ => path.to_owned(),
         }
     }
@@ -413,5 +416,15 @@ mod tests {
         let since = [("a", "k3f9x2", 3), ("b", "", 0)];
         assert_eq!(Dialect::Sse.path("/ws", &["a", "b"], &since), "/sse?topics=a,b&last_event_id=k3f9x2:3,-");
         assert_eq!(Dialect::Stream.path("/ws", &["a", "b"], &[]), "/stream?topics=a,b");
+    }
+
+    /// A URL with the native dialect's path, or with none, is enough for Centrifugo's. (Sessions got no answer there, or
+    /// were closed with 3501 because the server read JSON.)
+    #[test]
+    fn centrifugos_sessions_have_a_path_of_theirs() {
+        assert_eq!(Dialect::CentrifugoJson.path("/ws", &["a"], &[]), "/connection/websocket");
+        assert_eq!(Dialect::CentrifugoJson.path("/live", &["a"], &[]), "/live");
+        assert_eq!(Dialect::CentrifugoProtobuf.path("/", &["a"], &[]), "/connection/websocket?format=protobuf");
+        assert_eq!(Dialect::CentrifugoProtobuf.path("/live", &["a"], &[]), "/live?format=protobuf");
     }
 }
