@@ -16,6 +16,7 @@ keys = [{ algorithm = "HS256", secret = "${SECRET}" }]
 [limits]
 commands_per_second = 10000
 commands_burst = 10000
+write_timeout = "120s"
 [[topics]]
 match = ">"
 history = 10000
@@ -88,7 +89,7 @@ for (const [codec, transport] of WAYS) {
   const name = `Centrifugo's SDK in ${codec} over ${transport}: a thousand subscriptions at once, a token that is refreshed, a slow phase, kill -9`;
   test(name, { skip, timeout: 120_000 }, async (t) => {
     const [THOUSAND, COUNT] = [1000, 4000];
-    const gateway = await startGateway(t, { config: CONFIG, server: 'origins = ["http://localhost:*"]\nwrite_timeout = "120s"\n' });
+    const gateway = await startGateway(t, { config: CONFIG, server: 'origins = ["http://localhost:*"]\n' });
     const proxy = await startProxy(t, gateway);
     const page = await openPage(t, `http://${gateway.address.replace('127.0.0.1', 'localhost')}`);
     let fetched = 0;
