@@ -65,7 +65,7 @@ impl BatchAnswer {
                 return;
             }
             refused += 1;
-            self.list(LineError { line: *number, code: ErrorCode::RateLimited, message: too_fast.to_string() });
+            self.list(|| LineError { line: *number, code: ErrorCode::RateLimited, message: too_fast.to_string() });
         });
         refused
     }
@@ -76,15 +76,15 @@ impl BatchAnswer {
             Ok(()) => self.published += 1,
             Err(error) => {
                 metrics.command_error(error.code);
-                self.list(error);
+                self.list(|| error);
             }
         }
     }
 
-    /// Adds an error to the list, if there is room.
-    fn list(&mut self, error: LineError) {
+    /// Adds an error to the list, if there is room. It is made only then, because a body may have millions of bad lines.
+    fn list(&mut self, error: impl FnOnce() -> LineError) {
         if self.errors.len() < ERRORS_LISTED_MAX {
-            self.errors.push(error);
+            self.errors.push(error());
         } else {
             self.errors_unlisted += 1;
         }
@@ -144,7 +144,7 @@ impl Publishing {
             let outcome = match line {
                 Line::Whole(text) if text.trim_ascii().is_empty() => continue,
                 _ if let Err(too_fast) = metering.take(allowance) => {
-                    answer.list(refused(ErrorCode::RateLimited, too_fast.to_string()));
+                    answer.list(|| refused(ErrorCode::RateLimited, too_fast.to_string()));
                     let others = answer.refuse_received(lines, &mut number, too_fast);
                     self.metrics.command_errors(ErrorCode::RateLimited, 1 + others);
                     tokio::task::yield_now().await;
