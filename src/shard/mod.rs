@@ -1,44 +1,30 @@
 //! Shards. Each shard is one thread that owns its sessions. No shard holds a lock for long that another shard needs.
 
 mod admin_command;
-mod answer;
 mod catchup;
 mod context;
 mod delivery;
 mod env;
-mod history_shares;
-mod input;
 mod intake;
-mod load;
 mod pacing;
 mod pattern_set;
 mod reader;
-mod reading;
-mod release_budget;
-mod requests;
-mod session_subscriptions;
 mod sessions;
-mod sliced_commands;
 mod slices;
 mod slot;
 mod state;
-mod subscription_changes;
-mod subscription_limits;
 #[cfg(test)]
 pub(crate) mod tests;
-mod uncharged_work;
 mod upkeep;
 mod worker;
 
 pub use admin_command::{AdminCommand, AdminSubscription, UserSessions};
-pub use answer::Answer;
 pub use catchup::Expansion;
-pub use context::SessionContext;
-pub use input::HeldInput;
+pub use context::{Answer, SessionContext, TopicStart};
+pub use env::HeldInput;
 pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnection, SessionView};
 pub use pattern_set::PatternSet;
 pub use reader::{Forwarded, Reader};
-pub use session_subscriptions::TopicStart;
 pub use slot::Stream;
 
 use std::cmp::Reverse;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::admin_command::AdminCommand;
 use super::context::SessionContext;
-use super::input::HeldInput;
+use super::env::HeldInput;
 use crate::frame::Inflater;
 use crate::session_id::{MemberInfo, SessionSecret};
 use crate::topic_name::TopicName;

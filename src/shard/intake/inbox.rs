@@ -13,7 +13,7 @@ use super::publisher_queue::PublisherQueue;
 use crate::clock::Moment;
 use crate::hub::{Message, Outlet, PresenceChange};
 use crate::position::Position;
-use crate::shard::load::Load;
+use crate::shard::env::Load;
 use crate::topic_name::TopicName;
 
 /// The bytes that a message counts in an inbox beside its payload.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::new_session::{Admitted, HandshakeHandler, PendingConnection};
 use crate::clock::Moment;
-use crate::shard::load::Load;
+use crate::shard::env::Load;
 use crate::shard::slot::{ReadyList, SlotWaker};
 
 /// The time that a tick spends on pending handshakes. Some have signatures to verify, and running sessions wait

@@ -15,7 +15,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Live};
 use crate::hub::{Hub, Outlet, PayloadKind, Publication};
 use crate::metrics::{CloseReason, Metrics, PublishSource};
-use crate::shard::answer::Answer;
+use crate::shard::context::Answer;
 use crate::shard::intake::Inbox;
 
 /// Room for about 60 messages.

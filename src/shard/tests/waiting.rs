@@ -12,8 +12,7 @@ use crate::frame::Inflater;
 use crate::hub::{Engine, Handed, PayloadKind, Publication, PublishError, Receipt};
 use crate::metrics::PublishSource;
 use crate::position::{Epoch, Offset, Position};
-use crate::shard::answer::Answer;
-use crate::shard::context::SessionContext;
+use crate::shard::context::{Answer, SessionContext};
 use crate::shard::reader::Reader;
 use crate::topic_name::TopicName;
 

@@ -3,16 +3,16 @@
 
 use bytes::Bytes;
 
-use super::admin_command::{AdminCommand, UserSessions};
-use super::intake::SessionView;
-use super::reader::Forwarded;
-use super::sessions::Sessions;
-use super::slot::Connection;
-use super::state::ShardState;
+use super::shard_sessions::Sessions;
 use crate::codes::CloseCode;
 use crate::config::Rules;
 use crate::metrics::CloseReason;
 use crate::session_id::{Member, SessionId, SessionSecret};
+use crate::shard::admin_command::{AdminCommand, UserSessions};
+use crate::shard::intake::SessionView;
+use crate::shard::reader::Forwarded;
+use crate::shard::slot::Connection;
+use crate::shard::state::ShardState;
 use crate::topic_name::TopicName;
 
 impl Sessions {

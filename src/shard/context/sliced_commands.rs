@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::answer::Answer;
-use super::catchup::Expansion;
-use super::context::SessionContext;
-use super::pattern_set::PatternSet;
+use super::session_context::SessionContext;
 use crate::hub::{Cursor, ReplayRequest, Selection, Slice, Start, Topic};
+use crate::shard::catchup::Expansion;
+use crate::shard::pattern_set::PatternSet;
 use crate::topic_name::{Pattern, TopicName};
 
 /// The most nodes of the index of topics that one slice visits.

@@ -1,12 +1,16 @@
 //! The environment of a shard: the clock, the configuration, the counts, the hub.
 
+mod input;
+mod load;
+mod subscription_limits;
+
+pub use input::{HeldInput, Input, Inputs};
+pub use load::Load;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use super::input::{Inputs, UnfinishedBytes};
-use super::load::Load;
-use super::subscription_limits::SubscriptionLimits;
 use crate::clock::{Clock, Moment};
 use crate::config::{Config, Live};
 use crate::dialect::ReferenceAccount;
@@ -14,6 +18,8 @@ use crate::hub::{Hub, OutletId, Payer, PublishError, ReplayRequest, Start, Topic
 use crate::metrics::{LimitKey, Metrics, Tally};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
+use input::UnfinishedBytes;
+use subscription_limits::SubscriptionLimits;
 
 /// The environment of one shard.
 pub struct Env {

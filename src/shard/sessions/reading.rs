@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use foldhash::HashMap;
 
-use super::input::{Input, Inputs};
-use super::reader::Reader;
-use super::slot::{InputWait, SlotMap};
 use crate::config::Limits;
 use crate::session_id::SessionSecret;
+use crate::shard::env::{Input, Inputs};
+use crate::shard::reader::Reader;
+use crate::shard::slot::{InputWait, SlotMap};
 
 /// The reader of one session and its unused input.
 pub struct Reading {

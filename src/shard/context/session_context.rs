@@ -6,8 +6,6 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::answer::Answer;
-use super::slot::InputWait;
-use super::state::ShardState;
 use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
 use crate::config::Config;
@@ -18,6 +16,8 @@ use crate::hub::{Disabled, HistoryPage, HistoryPart, Payer, Publication, Publish
 use crate::metrics::{CloseReason, CommandOp, LimitKey, Recovery};
 use crate::position::{Offset, Position};
 use crate::session_id::Member;
+use crate::shard::slot::InputWait;
+use crate::shard::state::ShardState;
 use crate::topic_name::TopicName;
 
 /// One session in its shard, valid for one call of its reader.

@@ -1,9 +1,9 @@
 //! Release of what was kept for ended sessions, a bounded share in each tick.
 
-use super::catchup::CatchUp;
-use super::delivery::EndedOutboxes;
-use super::pacing::Pacing;
 use crate::metrics::Tally;
+use crate::shard::catchup::CatchUp;
+use crate::shard::delivery::EndedOutboxes;
+use crate::shard::pacing::Pacing;
 
 /// The frames, held messages and cursors that a tick gives up: some tens of microseconds.
 const PER_TICK: usize = 512;

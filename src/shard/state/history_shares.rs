@@ -1,6 +1,6 @@
 //! The reads of history: sessions that replay get a share each, in turn.
 
-use super::state::ShardState;
+use super::shard_state::ShardState;
 use crate::dialect::Event;
 use crate::topic_name::TopicName;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::context::SessionContext;
+use super::session_context::SessionContext;
 use crate::hub::{PublishError, ReplayRequest, Start, Topic};
 use crate::metrics::LimitKey;
 use crate::position::Position;

@@ -1,8 +1,8 @@
 //! Consequences of ended subscriptions and of changed intervals for replays, the outbox and pacing.
 
-use super::delivery::{Ended, Overflow};
-use super::pattern_set::PatternSet;
-use super::state::ShardState;
+use super::shard_state::ShardState;
+use crate::shard::delivery::{Ended, Overflow};
+use crate::shard::pattern_set::PatternSet;
 use crate::topic_name::{Pattern, TopicName};
 
 /// The most topics that are adapted to new intervals in a tick: some tens of microseconds.

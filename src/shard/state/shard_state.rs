@@ -6,19 +6,18 @@ use std::time::Duration;
 
 use foldhash::HashSet;
 
-use super::catchup::CatchUp;
-use super::delivery::{Delivery, FrameKind, PresenceQueue, Written};
-use super::env::{Env, ShardParts};
-use super::pacing::Pacing;
-use super::release_budget::ReleaseBudget;
-use super::slices::Slices;
-use super::slot::{LINGER, Table};
 use crate::codes::CloseCode;
 use crate::dialect::Event;
 use crate::dialect::centrifugo::{Push, Reply, Unsubscribed};
 use crate::hub::{Message, PresenceChange};
 use crate::metrics::CloseReason;
 use crate::position::Position;
+use crate::shard::catchup::CatchUp;
+use crate::shard::delivery::{Delivery, FrameKind, PresenceQueue, Written};
+use crate::shard::env::{Env, ShardParts};
+use crate::shard::pacing::Pacing;
+use crate::shard::slices::{ReleaseBudget, Slices};
+use crate::shard::slot::{LINGER, Table};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The state of a shard's sessions, without their readers.

@@ -1,10 +1,15 @@
 //! Commands that are carried out in slices: the queue of sessions, and the steps of a tick for all of them.
 
+mod release_budget;
+mod uncharged_work;
+
+pub use release_budget::ReleaseBudget;
+
 use std::collections::VecDeque;
 
 use foldhash::HashSet;
 
-use super::uncharged_work::UnchargedWork;
+use uncharged_work::UnchargedWork;
 
 /// The steps of a tick, each of about a microsecond. The bound keeps live messages from waiting for the long commands of many sessions.
 const STEPS_PER_TICK: usize = 512;
