@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::config::{self, ClusterLogin, Live};
 use crate::hub::{self, Handed, Hub, PresenceChange, Publication, PublishError};
-use crate::metrics::{ClusterState, Metrics};
+use crate::metrics::{ClusterState, Gauge, Metrics};
 use crate::topic_name::TopicName;
 pub use forwarding::{CommandHandler, ForwardError, Forwarded};
 use presence::Presence;
@@ -185,9 +185,11 @@ impl Cluster {
         for state in &self.streams {
             metrics.set_cluster_stream(&state.settings.name, state.state(), state.epoch_seen().elapsed());
         }
-        metrics.set_cluster_inflight(self.publisher.inflight());
+        metrics.set(Gauge::ClusterInflight, self.publisher.inflight());
         let totals = self.presence.totals();
-        metrics.set_cluster_members(totals.peers, totals.members, totals.bytes);
+        metrics.set(Gauge::ClusterPeers, totals.peers);
+        metrics.set(Gauge::ClusterMembers, totals.members);
+        metrics.set(Gauge::ClusterMembersBytes, totals.bytes);
     }
 
     fn state_of(&self, topic: &TopicName) -> Option<&Arc<StreamState>> {

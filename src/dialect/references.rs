@@ -12,7 +12,7 @@ use super::encoding::Dialect;
 use super::plain_frame::PlainFrame;
 use crate::frame::REFERENCE_BYTES_MAX;
 use crate::hub::Message;
-use crate::metrics::{LimitKey, Tally};
+use crate::metrics::{Gauge, LimitKey, Tally};
 use crate::position::Position;
 use crate::topic_name::TopicName;
 
@@ -50,7 +50,7 @@ impl ReferenceAccount {
         let fits = |held: usize| held.checked_add(bytes).filter(|&held| held <= self.bytes_max);
         let taken = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
         if taken {
-            tally.reference_bytes(bytes as i64);
+            tally.add(Gauge::ReferenceBytes, bytes as i64);
         } else {
             tally.limit_hit(LimitKey::ReferenceBytes);
         }
@@ -59,7 +59,7 @@ impl ReferenceAccount {
 
     fn give_back(&self, bytes: usize, tally: &mut Tally) {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
-        tally.reference_bytes(-(bytes as i64));
+        tally.add(Gauge::ReferenceBytes, -(bytes as i64));
     }
 }
 

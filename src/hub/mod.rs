@@ -34,7 +34,7 @@ use topics::Topics;
 
 use crate::clock::Clock;
 use crate::config::Live;
-use crate::metrics::{AddressTable, Metrics};
+use crate::metrics::{AddressTable, Gauge, Metrics};
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
@@ -59,9 +59,9 @@ impl Hub {
         let weak = Arc::downgrade(&hub);
         metrics.before_each_reading(move |metrics| {
             if let Some(hub) = weak.upgrade() {
-                metrics.set_topics(hub.topics.registry().len());
+                metrics.set(Gauge::Topics, hub.topics.registry().len());
                 metrics.set_addresses(AddressTable::Topics, hub.topics.shared().accounts.len());
-                metrics.set_history_bytes(hub.topics.histories_bytes());
+                metrics.set(Gauge::HistoryBytes, hub.topics.histories_bytes());
             }
         });
         hub

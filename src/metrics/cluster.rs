@@ -27,11 +27,6 @@ impl Metrics {
         self.families.cluster.publish.observe(after.as_secs_f64());
     }
 
-    /// Sets the number of unacknowledged publishes.
-    pub fn set_cluster_inflight(&self, publishes: usize) {
-        self.families.cluster.inflight.set(gauge_value(publishes));
-    }
-
     /// Counts a publish without an acknowledgement.
     pub fn cluster_publish_failed(&self, failure: PublishFailure) {
         self.families.cluster.publish_errors[failure.index()].inc();
@@ -45,14 +40,6 @@ impl Metrics {
     /// Counts a read of a stream from its beginning.
     pub fn cluster_loaded(&self, reason: ClusterLoad) {
         self.families.cluster.loads[reason.index()].inc();
-    }
-
-    /// Sets the number of other gateways, the number of their members, and the memory of these in bytes.
-    pub fn set_cluster_members(&self, peers: usize, members: usize, bytes: usize) {
-        let families = &self.families.cluster;
-        for (gauge, value) in [(&families.peers, peers), (&families.members, members), (&families.members_bytes, bytes)] {
-            gauge.set(gauge_value(value));
-        }
     }
 
     /// Counts a request to another gateway for a part of its members.

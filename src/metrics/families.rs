@@ -9,6 +9,7 @@ use super::labels::{
     AddressTable, CloseReason, ClusterLoad, CommandOp, DeflateHow, DropReason, ForeignSkipped, LimitKey, NoReference, PublishFailure,
     PublishSource, RecoveredEpoch, Recovery, RejectReason,
 };
+use super::unlabelled::Gauge;
 use crate::codes::ErrorCode;
 
 const NAMESPACE: &str = "belfry";
@@ -20,11 +21,11 @@ const FANOUT_BUCKETS: [f64; 19] =
 /// Every metric of one gateway. Each value of a closed label is resolved to its series.
 #[derive(Debug)]
 pub(super) struct Families {
+    pub gauges: [IntGauge; Gauge::ALL.len()],
     pub sessions: SessionFamilies,
-    pub topics: IntGauge,
     pub rules: RuleFamilies,
     pub traffic: TrafficFamilies,
-    pub kept: KeptFamilies,
+    pub addresses: [IntGauge; AddressTable::ALL.len()],
     pub commands: CommandFamilies,
     pub deflate: DeflateFamilies,
     pub shard_inbox_messages: IntGaugeVec,
@@ -32,19 +33,14 @@ pub(super) struct Families {
     pub log_suppressed: IntCounter,
     pub store_recovered_topics: [IntGauge; RecoveredEpoch::ALL.len()],
     pub cluster: ClusterFamilies,
-    pub http_connections: IntGauge,
 }
 
 /// The families of sessions and their subscriptions.
 #[derive(Debug)]
 pub(super) struct SessionFamilies {
-    pub open: IntGauge,
     pub opened: IntCounter,
     pub closed: [IntCounter; CloseReason::ALL.len()],
     pub rejected: [IntCounter; RejectReason::ALL.len()],
-    pub slow: IntGauge,
-    pub subscriptions: IntGauge,
-    pub pattern_shapes: IntGauge,
 }
 
 /// The families of bytes written and read.
@@ -53,21 +49,6 @@ pub(super) struct TrafficFamilies {
     pub delivered_bytes: IntCounter,
     pub received_bytes: IntCounter,
     pub fanout: Histogram,
-}
-
-/// The families of bounded memory.
-#[derive(Debug)]
-pub(super) struct KeptFamilies {
-    pub outbox_bytes: IntGauge,
-    pub presence_bytes: IntGauge,
-    pub gap_bytes: IntGauge,
-    pub cursor_bytes: IntGauge,
-    pub interval_bytes: IntGauge,
-    pub input_bytes: IntGauge,
-    pub history_bytes: IntGauge,
-    pub http_bytes: IntGauge,
-    pub addresses: [IntGauge; AddressTable::ALL.len()],
-    pub control_items: IntGauge,
 }
 
 /// The families of commands.
@@ -86,7 +67,6 @@ pub(super) struct DeflateFamilies {
     pub messages: [IntCounter; DeflateHow::ALL.len()],
     pub no_reference: [IntCounter; NoReference::ALL.len()],
     pub parses: IntCounter,
-    pub reference_bytes: IntGauge,
 }
 
 /// The families that have the label `rule`.
@@ -116,11 +96,16 @@ impl Families {
     pub fn register(registry: &Registry) -> Self {
         let make = Maker { registry };
         let families = Self {
+            gauges: Gauge::ALL.map(|gauge| make.gauge(gauge.as_str(), gauge.help())),
             sessions: SessionFamilies::register(&make),
-            topics: make.gauge("topics", "Topics that live now."),
             rules: RuleFamilies::register(&make),
             traffic: TrafficFamilies::register(&make),
-            kept: KeptFamilies::register(&make),
+            addresses: make.closed_gauges(
+                "addresses",
+                "Addresses and credentials that something is remembered of, by what.",
+                "table",
+                AddressTable::TEXTS,
+            ),
             commands: CommandFamilies::register(&make),
             deflate: DeflateFamilies::register(&make),
             shard_inbox_messages: make.gauges("shard_inbox_messages", "Messages handed to a shard that it has not taken yet.", "shard"),
@@ -138,7 +123,6 @@ impl Families {
                 RecoveredEpoch::TEXTS,
             ),
             cluster: ClusterFamilies::register(&make),
-            http_connections: make.gauge("http_connections", "HTTP connections that are open now."),
         };
         make.gauges("build_info", "The gateway's version; always 1.", "version").with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(ProcessCollector::for_self())).expect(REGISTERED_ONCE);
@@ -149,7 +133,6 @@ impl Families {
 impl SessionFamilies {
     fn register(make: &Maker<'_>) -> Self {
         Self {
-            open: make.gauge("sessions", "Sessions that are open now."),
             opened: make.counter("sessions_opened_total", "Sessions opened since the start."),
             closed: make.closed_counters("sessions_closed_total", "Sessions closed since the start, by why.", "reason", CloseReason::TEXTS),
             rejected: make.closed_counters(
@@ -158,9 +141,6 @@ impl SessionFamilies {
                 "reason",
                 RejectReason::TEXTS,
             ),
-            slow: make.gauge("slow_sessions", "Sessions whose outbox waits for a full socket now."),
-            subscriptions: make.gauge("subscriptions", "Subscriptions of all sessions now; a pattern counts as one."),
-            pattern_shapes: make.gauge("pattern_shapes", "Arrangements of two or more `*` in the patterns of all subscriptions now."),
         }
     }
 }
@@ -175,28 +155,6 @@ impl TrafficFamilies {
                 "Time from a message's publish to a shard's last socket write of it.",
                 &FANOUT_BUCKETS,
             ),
-        }
-    }
-}
-
-impl KeptFamilies {
-    fn register(make: &Maker<'_>) -> Self {
-        Self {
-            outbox_bytes: make.gauge("outbox_bytes", "Bytes that wait in all outboxes now."),
-            presence_bytes: make.gauge("presence_bytes", "Bytes of joins and leaves that shards have taken and not told yet."),
-            gap_bytes: make.gauge("gap_bytes", "Bytes of what is remembered of messages that were dropped, until it is told."),
-            cursor_bytes: make.gauge("cursor_bytes", "Bytes of the places in histories that sessions read on from."),
-            interval_bytes: make.gauge("interval_bytes", "Bytes of what is remembered of topics whose interval runs."),
-            input_bytes: make.gauge("input_bytes", "Bytes that sessions have sent and that are not acted on yet."),
-            history_bytes: make.gauge("history_bytes", "Bytes that all histories hold now."),
-            http_bytes: make.gauge("http_bytes", "Bytes of HTTP bodies and answers held now."),
-            addresses: make.closed_gauges(
-                "addresses",
-                "Addresses and credentials that something is remembered of, by what.",
-                "table",
-                AddressTable::TEXTS,
-            ),
-            control_items: make.gauge("control_items", "What the gateway asks of its shards that they have not taken yet."),
         }
     }
 }
@@ -234,7 +192,6 @@ impl DeflateFamilies {
                 NoReference::TEXTS,
             ),
             parses: make.counter("deflate_parses_total", "Messages parsed against an earlier one of their topic."),
-            reference_bytes: make.gauge("deflate_reference_bytes", "Bytes of the messages that later ones may refer to now."),
         }
     }
 }
@@ -247,14 +204,10 @@ pub(super) struct ClusterFamilies {
     pub tick_age: GaugeVec,
     pub received: IntCounterVec,
     pub publish: Histogram,
-    pub inflight: IntGauge,
     pub publish_errors: [IntCounter; PublishFailure::ALL.len()],
     pub resumes: IntCounter,
     pub loads: [IntCounter; ClusterLoad::ALL.len()],
     pub foreign_skipped: [IntCounter; ForeignSkipped::ALL.len()],
-    pub peers: IntGauge,
-    pub members: IntGauge,
-    pub members_bytes: IntGauge,
     pub member_pages: IntCounter,
 }
 
@@ -269,7 +222,6 @@ impl ClusterFamilies {
             ),
             received: make.counters("cluster_received_total", "Messages received from a stream.", &["stream"]),
             publish: make.histogram("cluster_publish_seconds", "Time from a publish to its acknowledgement.", &FANOUT_BUCKETS),
-            inflight: make.gauge("cluster_publish_inflight", "Publishes that are not answered yet."),
             publish_errors: make.closed_counters(
                 "cluster_publish_errors_total",
                 "Publishes to streams without an acknowledgement, by why.",
@@ -289,9 +241,6 @@ impl ClusterFamilies {
                 "reason",
                 ForeignSkipped::TEXTS,
             ),
-            peers: make.gauge("cluster_peers", "Other gateways that are heard now."),
-            members: make.gauge("cluster_members", "Members at other gateways that are known here."),
-            members_bytes: make.gauge("cluster_members_bytes", "Bytes that members at other gateways take here."),
             member_pages: make.counter("cluster_member_pages_total", "Parts of their members that other gateways were asked for."),
         }
     }

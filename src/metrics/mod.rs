@@ -6,6 +6,7 @@ mod labels;
 mod registry;
 mod rule_id;
 mod tally;
+mod unlabelled;
 
 pub use labels::{
     AddressTable, CloseReason, ClusterLoad, ClusterState, CommandOp, DeflateHow, DropReason, ForeignSkipped, LimitKey, NoReference,
@@ -14,6 +15,7 @@ pub use labels::{
 pub use registry::{Metrics, Totals};
 pub use rule_id::RuleId;
 pub use tally::Tally;
+pub use unlabelled::Gauge;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 use super::families::{Families, RuleSeries};
 use super::labels::{AddressTable, LimitKey, PublishSource, RecoveredEpoch, RejectReason};
 use super::rule_id::{RuleId, RuleTable};
+use super::unlabelled::Gauge;
 use crate::codes::ErrorCode;
 
 /// The gateway's metrics, shared by all parts. Events of each message and subscriber are counted in a shard's
@@ -55,6 +56,22 @@ impl Metrics {
         self.rules.write().id(label)
     }
 
+    /// Sets `gauge`.
+    pub fn set(&self, gauge: Gauge, value: usize) {
+        self.families.gauges[gauge.index()].set(gauge_value(value));
+    }
+
+    /// Adds to `gauge`; `change` may be negative.
+    pub fn add(&self, gauge: Gauge, change: i64) {
+        self.families.gauges[gauge.index()].add(change);
+    }
+
+    /// The value of `gauge`, at least 0. A gauge is negative for a moment if a shard's decrease is handed over before
+    /// another's increase.
+    fn total(&self, gauge: Gauge) -> u64 {
+        u64::try_from(self.families.gauges[gauge.index()].get()).unwrap_or(0)
+    }
+
     /// Counts a published message.
     pub fn published(&self, rule: RuleId, source: PublishSource) {
         if let Some(series) = self.rules.read().series(rule) {
@@ -84,39 +101,9 @@ impl Metrics {
         self.families.log_suppressed.inc_by(lines);
     }
 
-    /// Sets the number of topics.
-    pub fn set_topics(&self, topics: usize) {
-        self.families.topics.set(gauge_value(topics));
-    }
-
-    /// Sets the number of shapes of patterns in use.
-    pub fn set_pattern_shapes(&self, shapes: usize) {
-        self.families.sessions.pattern_shapes.set(gauge_value(shapes));
-    }
-
-    /// Sets the number of open HTTP connections.
-    pub fn set_http_connections(&self, connections: usize) {
-        self.families.http_connections.set(gauge_value(connections));
-    }
-
     /// Sets the number of addresses or credentials in a table.
     pub fn set_addresses(&self, table: AddressTable, addresses: usize) {
-        self.families.kept.addresses[table.index()].set(gauge_value(addresses));
-    }
-
-    /// Sets the number of control items in the inboxes of all shards.
-    pub fn set_control_items(&self, items: usize) {
-        self.families.kept.control_items.set(gauge_value(items));
-    }
-
-    /// Adds to the bytes of HTTP bodies and answers in memory; `bytes` may be negative.
-    pub fn add_http_bytes(&self, bytes: i64) {
-        self.families.kept.http_bytes.add(bytes);
-    }
-
-    /// Sets the bytes of all histories.
-    pub fn set_history_bytes(&self, bytes: usize) {
-        self.families.kept.history_bytes.set(gauge_value(bytes));
+        self.families.addresses[table.index()].set(gauge_value(addresses));
     }
 
     /// Sets the number of topics that the start found in `store.dir`.
@@ -163,12 +150,12 @@ impl Metrics {
         let rules = self.rules.read();
         let used = || rules.used();
         Totals {
-            sessions: total(&self.families.sessions.open),
-            topics: total(&self.families.topics),
-            subscriptions: total(&self.families.sessions.subscriptions),
+            sessions: self.total(Gauge::Sessions),
+            topics: self.total(Gauge::Topics),
+            subscriptions: self.total(Gauge::Subscriptions),
             published: used().flat_map(|series| &series.published).map(IntCounter::get).sum(),
             delivered: used().map(|series| series.deliveries.get()).sum(),
-            outbox_bytes: total(&self.families.kept.outbox_bytes),
+            outbox_bytes: self.total(Gauge::OutboxBytes),
             saved_bytes: self.families.deflate.in_bytes.get().saturating_sub(self.families.deflate.out_bytes.get()),
             deflated_bytes: self.families.deflate.out_bytes.get(),
         }
@@ -205,10 +192,4 @@ impl std::fmt::Debug for Metrics {
 /// `value` for a gauge; the largest one if it does not fit.
 pub(super) fn gauge_value(value: impl TryInto<i64>) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
-}
-
-/// The value of a gauge, at least 0. A gauge is negative for a moment if a shard's decrease is handed over before
-/// another's increase.
-fn total(gauge: &IntGauge) -> u64 {
-    u64::try_from(gauge.get()).unwrap_or(0)
 }

@@ -4,13 +4,14 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use prometheus::local::LocalHistogram;
+use prometheus::{IntCounter, IntGauge};
 
 use super::families::RuleSeries;
 use super::labels::{CloseReason, CommandOp, DeflateHow, DropReason, LimitKey, NoReference, Recovery};
-use super::registry::Metrics;
+use super::registry::{Metrics, gauge_value};
 use super::rule_id::RuleId;
+use super::unlabelled::Gauge;
 use crate::codes::ErrorCode;
 
 /// The counts of one shard since its last [`Tally::hand_over`].
@@ -22,14 +23,10 @@ pub struct Tally {
     /// The counts by the rule's index; `None` if the shard has not used the rule.
     rules: Vec<Option<RuleCounts>>,
     fanout: LocalHistogram,
-    outbox_bytes: i64,
-    slow_sessions: i64,
-    presence_bytes: i64,
-    gap_bytes: Shown,
-    cursor_bytes: Shown,
-    interval_bytes: Shown,
-    input_bytes: Shown,
-    subscriptions: i64,
+    /// The changes of gauges.
+    gauges: [i64; Gauge::ALL.len()],
+    /// This shard's parts of the gauges that it sets.
+    parts: [i64; Gauge::ALL.len()],
     delivered_bytes: u64,
     received_bytes: u64,
     deflate_in_bytes: u64,
@@ -37,34 +34,12 @@ pub struct Tally {
     deflate_messages: [u64; DeflateHow::ALL.len()],
     deflate_no_reference: [u64; NoReference::ALL.len()],
     deflate_parses: u64,
-    deflate_reference_bytes: i64,
     sessions_opened: u64,
     sessions_closed: [u64; CloseReason::ALL.len()],
     commands: [u64; CommandOp::ALL.len()],
     command_errors: [u64; ErrorCode::ALL.len()],
     recoveries: [u64; Recovery::ALL.len()],
     limit_hits: [u64; LimitKey::ALL.len()],
-}
-
-/// One shard's part of a gauge that all shards share.
-#[derive(Debug, Default)]
-struct Shown {
-    now: i64,
-    /// The part that the gauge includes already.
-    told: i64,
-}
-
-impl Shown {
-    /// Sets the part. Returns whether it has changed.
-    fn set(&mut self, bytes: usize) -> bool {
-        self.now = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.now != self.told
-    }
-
-    /// The change that the gauge does not include yet.
-    fn take(&mut self) -> i64 {
-        self.now - std::mem::replace(&mut self.told, self.now)
-    }
 }
 
 /// The counts of one rule, and its series.
@@ -86,14 +61,8 @@ impl Tally {
             metrics,
             changed: false,
             rules: Vec::new(),
-            outbox_bytes: 0,
-            slow_sessions: 0,
-            presence_bytes: 0,
-            gap_bytes: Shown::default(),
-            cursor_bytes: Shown::default(),
-            interval_bytes: Shown::default(),
-            input_bytes: Shown::default(),
-            subscriptions: 0,
+            gauges: [0; Gauge::ALL.len()],
+            parts: [0; Gauge::ALL.len()],
             delivered_bytes: 0,
             received_bytes: 0,
             deflate_in_bytes: 0,
@@ -101,7 +70,6 @@ impl Tally {
             deflate_messages: [0; DeflateHow::ALL.len()],
             deflate_no_reference: [0; NoReference::ALL.len()],
             deflate_parses: 0,
-            deflate_reference_bytes: 0,
             sessions_opened: 0,
             sessions_closed: [0; CloseReason::ALL.len()],
             commands: [0; CommandOp::ALL.len()],
@@ -136,48 +104,19 @@ impl Tally {
         self.rule(rule).queued += change;
     }
 
-    /// Adds to `outbox_bytes`.
-    pub fn outbox_bytes(&mut self, change: i64) {
+    /// Adds to `gauge`.
+    pub fn add(&mut self, gauge: Gauge, change: i64) {
         self.changed = true;
-        self.outbox_bytes += change;
+        self.gauges[gauge.index()] += change;
     }
 
-    /// Adds to `slow_sessions`: sessions with a non-empty outbox, because their socket is full.
-    pub fn slow_sessions(&mut self, change: i64) {
-        self.changed = true;
-        self.slow_sessions += change;
-    }
-
-    /// Adds to `presence_bytes`.
-    pub fn presence_bytes(&mut self, change: i64) {
-        self.changed = true;
-        self.presence_bytes += change;
-    }
-
-    /// Sets this shard's part of `gap_bytes`.
-    pub fn show_gap_bytes(&mut self, bytes: usize) {
-        self.changed |= self.gap_bytes.set(bytes);
-    }
-
-    /// Sets this shard's part of `cursor_bytes`.
-    pub fn show_cursor_bytes(&mut self, bytes: usize) {
-        self.changed |= self.cursor_bytes.set(bytes);
-    }
-
-    /// Sets this shard's part of `interval_bytes`.
-    pub fn show_interval_bytes(&mut self, bytes: usize) {
-        self.changed |= self.interval_bytes.set(bytes);
-    }
-
-    /// Sets this shard's part of `input_bytes`.
-    pub fn show_input_bytes(&mut self, bytes: usize) {
-        self.changed |= self.input_bytes.set(bytes);
-    }
-
-    /// Adds to `subscriptions`.
-    pub fn subscriptions(&mut self, change: i64) {
-        self.changed = true;
-        self.subscriptions += change;
+    /// Sets this shard's part of `gauge`, the sum over all shards.
+    pub fn set_part(&mut self, gauge: Gauge, value: usize) {
+        let value = gauge_value(value);
+        let before = std::mem::replace(&mut self.parts[gauge.index()], value);
+        if value != before {
+            self.add(gauge, value - before);
+        }
     }
 
     /// Counts bytes written to sockets.
@@ -200,13 +139,13 @@ impl Tally {
 
     /// Counts a new session.
     pub fn session_opened(&mut self) {
-        self.changed = true;
+        self.add(Gauge::Sessions, 1);
         self.sessions_opened += 1;
     }
 
     /// Counts the end of a session.
     pub fn session_closed(&mut self, reason: CloseReason) {
-        self.changed = true;
+        self.add(Gauge::Sessions, -1);
         self.sessions_closed[reason.index()] += 1;
     }
 
@@ -259,12 +198,6 @@ impl Tally {
         self.deflate_parses += 1;
     }
 
-    /// Adds to `deflate_reference_bytes`.
-    pub fn reference_bytes(&mut self, change: i64) {
-        self.changed = true;
-        self.deflate_reference_bytes += change;
-    }
-
     /// Adds all counts to the registry and resets them. Does nothing if nothing was counted. Never allocates.
     pub fn hand_over(&mut self) {
         if !take(&mut self.changed) {
@@ -273,27 +206,11 @@ impl Tally {
         self.rules.iter_mut().flatten().for_each(RuleCounts::hand_over);
         self.fanout.flush();
         let families = &self.metrics.families;
-        let closed: u64 = self.sessions_closed.iter().sum();
-        let sessions = take(&mut self.sessions_opened);
-        families.sessions.opened.inc_by(sessions);
-        let gauges = [
-            (&families.sessions.open, sessions.cast_signed().wrapping_sub(closed.cast_signed())),
-            (&families.kept.outbox_bytes, take(&mut self.outbox_bytes)),
-            (&families.sessions.slow, take(&mut self.slow_sessions)),
-            (&families.kept.presence_bytes, take(&mut self.presence_bytes)),
-            (&families.kept.gap_bytes, self.gap_bytes.take()),
-            (&families.kept.cursor_bytes, self.cursor_bytes.take()),
-            (&families.kept.interval_bytes, self.interval_bytes.take()),
-            (&families.kept.input_bytes, self.input_bytes.take()),
-            (&families.sessions.subscriptions, take(&mut self.subscriptions)),
-            (&families.deflate.reference_bytes, take(&mut self.deflate_reference_bytes)),
-        ];
-        for (gauge, change) in gauges {
-            if change != 0 {
-                gauge.add(change);
-            }
+        for (gauge, change) in families.gauges.iter().zip(&mut self.gauges) {
+            add_to_gauge(gauge, change);
         }
         let plain = [
+            (&families.sessions.opened, &mut self.sessions_opened),
             (&families.traffic.delivered_bytes, &mut self.delivered_bytes),
             (&families.traffic.received_bytes, &mut self.received_bytes),
             (&families.deflate.in_bytes, &mut self.deflate_in_bytes),
@@ -347,10 +264,14 @@ impl RuleCounts {
         add(&self.series.deliveries, &mut self.delivered);
         add(&self.series.conflated, &mut self.conflated);
         add_each(&self.series.dropped, &mut self.dropped);
-        match take(&mut self.queued) {
-            0 => {}
-            change => self.series.outbox_messages.add(change),
-        }
+        add_to_gauge(&self.series.outbox_messages, &mut self.queued);
+    }
+}
+
+fn add_to_gauge(gauge: &IntGauge, change: &mut i64) {
+    match take(change) {
+        0 => {}
+        change => gauge.add(change),
     }
 }
 

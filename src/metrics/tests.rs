@@ -111,7 +111,7 @@ fn a_hand_over_adds_what_was_counted_and_starts_over() {
     tally.session_opened();
     tally.session_opened();
     tally.session_closed(CloseReason::Gone);
-    tally.outbox_bytes(70);
+    tally.add(Gauge::OutboxBytes, 70);
     tally.fanout(Duration::from_micros(80));
     assert_eq!(metrics.totals(), Totals::default());
     tally.hand_over();
@@ -123,7 +123,7 @@ fn a_hand_over_adds_what_was_counted_and_starts_over() {
     assert_eq!(value(&metrics, r#"belfry_fanout_seconds_bucket{le="0.0001"}"#), "1");
     assert_eq!(value(&metrics, r#"belfry_fanout_seconds_bucket{le="0.00005"}"#), "0");
     assert_eq!(metrics.totals(), Totals { sessions: 1, delivered: 3, outbox_bytes: 70, ..Totals::default() });
-    tally.outbox_bytes(-70);
+    tally.add(Gauge::OutboxBytes, -70);
     drop(tally);
     assert_eq!(metrics.totals().outbox_bytes, 0);
 }

@@ -44,7 +44,7 @@ use crate::clock::Clock;
 use crate::codes::CloseCode;
 use crate::config::Live;
 use crate::hub::{Hub, Outlet};
-use crate::metrics::Metrics;
+use crate::metrics::{Gauge, Metrics};
 use crate::session_id::{SessionId, SessionSecret};
 use crate::topic_name::TopicName;
 
@@ -107,7 +107,7 @@ impl Shards {
     pub fn start(count: usize, hub: &Arc<Hub>, live: &Arc<Live>, metrics: &Arc<Metrics>, clock: &Clock) -> io::Result<Arc<Self>> {
         let totals = Totals::default();
         let counted = Arc::clone(&totals.subscriptions);
-        metrics.before_each_reading(move |metrics| metrics.set_pattern_shapes(counted.shapes()));
+        metrics.before_each_reading(move |metrics| metrics.set(Gauge::PatternShapes, counted.shapes()));
         let mut inboxes = Vec::with_capacity(count);
         let mut first = None;
         for index in 0..count {
@@ -129,7 +129,7 @@ impl Shards {
             std::thread::Builder::new().name(format!("shard-{index}")).spawn(run)?;
         }
         let loads: Vec<_> = inboxes.iter().map(|inbox| Arc::clone(inbox.load())).collect();
-        metrics.before_each_reading(move |metrics| metrics.set_control_items(loads.iter().map(|load| load.controls()).sum()));
+        metrics.before_each_reading(move |metrics| metrics.set(Gauge::ControlItems, loads.iter().map(|load| load.controls()).sum()));
         Ok(Arc::new(Self { inboxes, next: AtomicUsize::new(0), first: first.ok_or(io::ErrorKind::InvalidInput)? }))
     }
 

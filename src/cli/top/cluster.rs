@@ -89,7 +89,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metrics::{ClusterState, Metrics};
+    use crate::metrics::{ClusterState, Gauge, Metrics};
 
     /// The parser reads the text of a real registry.
     #[test]
@@ -99,8 +99,8 @@ mod tests {
         metrics.set_cluster_stream("QUOTES", ClusterState::Standing, Duration::from_millis(7_500));
         metrics.set_cluster_stream("CHAT-1", ClusterState::Live, Duration::from_secs(1));
         metrics.cluster_received("QUOTES", 1_234);
-        metrics.set_cluster_inflight(17);
-        metrics.set_cluster_members(2, 0, 0);
+        metrics.set(Gauge::ClusterInflight, 17);
+        metrics.set(Gauge::ClusterPeers, 2);
         let stream = |name: &str, state: &str, lag, tick_age_s| Stream { name: name.into(), state: state.into(), lag, tick_age_s };
         let streams = vec![stream("CHAT-1", "live", 0, 1.0), stream("QUOTES", "standing", 1_234, 7.5)];
         assert_eq!(read(&metrics.render()), Some(Cluster { peers: 2, inflight: 17, streams }));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 
 use crate::config::Live;
-use crate::metrics::{LimitKey, Metrics};
+use crate::metrics::{Gauge, LimitKey, Metrics};
 use crate::server::response::Problem;
 
 /// `Retry-After` of a request that found no room, in seconds.
@@ -64,7 +64,7 @@ impl Reservation {
             return Err(NoBytes);
         }
         self.bytes += bytes;
-        account.metrics.add_http_bytes(i64::try_from(bytes).unwrap_or(i64::MAX));
+        account.metrics.add(Gauge::HttpBytes, i64::try_from(bytes).unwrap_or(i64::MAX));
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.account.held.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.account.metrics.add_http_bytes(-i64::try_from(self.bytes).unwrap_or(i64::MAX));
+        self.account.metrics.add(Gauge::HttpBytes, -i64::try_from(self.bytes).unwrap_or(i64::MAX));
     }
 }
 

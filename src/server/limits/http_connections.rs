@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::codes::ErrorCode;
 use crate::config::Live;
-use crate::metrics::{LimitKey, Metrics};
+use crate::metrics::{Gauge, LimitKey, Metrics};
 use crate::server::response::Problem;
 
 /// `Retry-After` of a refused connection, in seconds.
@@ -126,7 +126,7 @@ impl HttpConnections {
         let entered = {
             let mut state = self.state.lock();
             let entered = self.make_room(&mut state, address, all, each, &mut evicted).map(|()| state.add(address));
-            self.metrics.set_http_connections(state.open.len());
+            self.metrics.set(Gauge::HttpConnections, state.open.len());
             entered
         };
         evicted.iter().for_each(|eviction: &Arc<Eviction>| eviction.begin());
@@ -237,7 +237,7 @@ impl Drop for HttpPlace {
     fn drop(&mut self) {
         let mut state = self.connections.state.lock();
         state.remove(self.id);
-        self.connections.metrics.set_http_connections(state.open.len());
+        self.connections.metrics.set(Gauge::HttpConnections, state.open.len());
     }
 }
 

@@ -9,7 +9,7 @@ use foldhash::HashSet;
 use crate::clock::Moment;
 use crate::config::OnSlow;
 use crate::dialect::FrameBytes;
-use crate::metrics::{DropReason, Tally};
+use crate::metrics::{DropReason, Gauge, Tally};
 use crate::position::Position;
 use crate::shard::slot::Connection;
 use crate::topic_name::TopicName;
@@ -151,7 +151,7 @@ impl Outbox {
     pub fn book_slow(&mut self, now: Moment, tally: &mut Tally) {
         let is_slow = !self.is_empty();
         if is_slow != self.is_slow {
-            tally.slow_sessions(if is_slow { 1 } else { -1 });
+            tally.add(Gauge::SlowSessions, if is_slow { 1 } else { -1 });
             self.is_slow = is_slow;
             self.moved_at = now;
         }

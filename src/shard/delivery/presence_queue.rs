@@ -14,7 +14,7 @@ use foldhash::HashMap;
 use crate::clock::Moment;
 use crate::dialect::{Encoder, Encoding, Event, FrameBytes, event_frame};
 use crate::hub::PresenceChange;
-use crate::metrics::Tally;
+use crate::metrics::{Gauge, Tally};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
@@ -93,7 +93,7 @@ impl PresenceQueue {
         }
         self.newest.insert(key, number);
         self.bytes += change.bytes();
-        tally.presence_bytes(change.bytes() as i64);
+        tally.add(Gauge::PresenceBytes, change.bytes() as i64);
         self.waiting.insert(number, Waiting { change: Arc::clone(change), before });
     }
 
@@ -161,7 +161,7 @@ impl PresenceQueue {
         if to.is_none() {
             let told: usize = self.round.drain(..).map(|told| told.change.bytes()).sum();
             self.bytes -= told;
-            tally.presence_bytes(-(told as i64));
+            tally.add(Gauge::PresenceBytes, -(told as i64));
         }
     }
 
@@ -190,7 +190,7 @@ impl PresenceQueue {
     fn remove(&mut self, number: u64, tally: &mut Tally) -> Option<Waiting> {
         let waiting = self.waiting.remove(&number)?;
         self.bytes -= waiting.change.bytes();
-        tally.presence_bytes(-(waiting.change.bytes() as i64));
+        tally.add(Gauge::PresenceBytes, -(waiting.change.bytes() as i64));
         Some(waiting)
     }
 }

@@ -15,7 +15,7 @@ use crate::clock::{Clock, Moment};
 use crate::config::{Config, Live};
 use crate::dialect::ReferenceAccount;
 use crate::hub::{Hub, OutletId, Payer, PublishError, ReplayRequest, Start, Topic};
-use crate::metrics::{LimitKey, Metrics, Tally};
+use crate::metrics::{Gauge, LimitKey, Metrics, Tally};
 use crate::session_id::{Member, SessionId};
 use crate::topic_name::{Pattern, TopicName};
 use input::UnfinishedBytes;
@@ -183,7 +183,7 @@ impl Env {
             None => {}
         }
         self.release_subscription(pattern);
-        self.tally.subscriptions(-1);
+        self.tally.add(Gauge::Subscriptions, -1);
     }
 
     /// Reserves a subscription to `pattern` by a session of `address`. The error is the limit that refuses it.

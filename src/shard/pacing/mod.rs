@@ -16,7 +16,7 @@ use schedule::{Due, Schedule};
 
 use crate::clock::Moment;
 use crate::hub::Message;
-use crate::metrics::{DropReason, Tally};
+use crate::metrics::{DropReason, Gauge, Tally};
 use crate::topic_name::{Pattern, TopicName};
 
 /// The messages that a shard holds back for its sessions, with one schedule and one timer for all.
@@ -283,5 +283,5 @@ impl Pacing {
 /// Books that a message is held (`change` is 1) or no longer held (-1). It counts as in the outbox.
 fn book(message: &Message, change: i64, tally: &mut Tally) {
     tally.queued(message.rule.id, change);
-    tally.outbox_bytes(change * message.payload().len() as i64);
+    tally.add(Gauge::OutboxBytes, change * message.payload().len() as i64);
 }

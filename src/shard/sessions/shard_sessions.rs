@@ -8,7 +8,7 @@ use super::reading::{Reading, Readings};
 use crate::codes::CloseCode;
 use crate::dialect::Event;
 use crate::frame::Inflater;
-use crate::metrics::{CloseReason, LimitKey};
+use crate::metrics::{CloseReason, Gauge, LimitKey};
 use crate::session_id::{SessionId, SessionSecret};
 use crate::shard::context::SessionContext;
 use crate::shard::delivery::{FrameKind, Queued};
@@ -135,7 +135,7 @@ impl Sessions {
 
     /// Publishes the bytes of input that the sessions hold as a metric.
     pub fn show_input(&mut self) {
-        self.state.env.tally.show_input_bytes(self.readings.input_bytes());
+        self.state.env.tally.set_part(Gauge::InputBytes, self.readings.input_bytes());
     }
 
     /// The bytes that were read for a session and that its reader has not used.

@@ -10,7 +10,7 @@ use crate::codes::CloseCode;
 use crate::dialect::Event;
 use crate::dialect::centrifugo::{Push, Reply, Unsubscribed};
 use crate::hub::{Message, PresenceChange};
-use crate::metrics::CloseReason;
+use crate::metrics::{CloseReason, Gauge};
 use crate::position::Position;
 use crate::shard::catchup::CatchUp;
 use crate::shard::delivery::{Delivery, FrameKind, PresenceQueue, Written};
@@ -248,7 +248,7 @@ impl ShardState {
     pub fn add_subscription(&mut self, slot: u32, pattern: &Pattern, interval: Option<Duration>) -> bool {
         let keeps_window = self.delivery.outgoing.encoding(slot).is_some_and(|encoding| encoding.kept_window().is_some());
         let first = self.delivery.subscribers.add(pattern, slot, interval, keeps_window);
-        self.env.tally.subscriptions(1);
+        self.env.tally.add(Gauge::Subscriptions, 1);
         first
     }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::codes::CloseCode;
-use crate::metrics::{CloseReason, DropReason, LimitKey};
+use crate::metrics::{CloseReason, DropReason, Gauge, LimitKey};
 use crate::shard::delivery::Offered;
 use crate::shard::state::ShardState;
 
@@ -43,9 +43,9 @@ pub fn bound_bookkeeping(state: &mut ShardState) {
     let mut overfull = Vec::new();
     let cursor_bytes = sum(state.catch_up.cursor_bytes(), most, &mut overfull);
     let interval_bytes = sum(state.pacing.interval_bytes(), most, &mut overfull);
-    state.env.tally.show_cursor_bytes(cursor_bytes);
-    state.env.tally.show_interval_bytes(interval_bytes);
-    state.env.tally.show_gap_bytes(state.delivery.outgoing.gap_bytes());
+    state.env.tally.set_part(Gauge::CursorBytes, cursor_bytes);
+    state.env.tally.set_part(Gauge::IntervalBytes, interval_bytes);
+    state.env.tally.set_part(Gauge::GapBytes, state.delivery.outgoing.gap_bytes());
     for slot in overfull {
         state.env.tally.limit_hit(LimitKey::OutboxBytes);
         state.cut_off_slow(slot);

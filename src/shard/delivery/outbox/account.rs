@@ -1,7 +1,7 @@
 //! The byte counts of an outbox.
 
 use super::queued::Queued;
-use crate::metrics::Tally;
+use crate::metrics::{Gauge, Tally};
 
 /// The byte counts of one outbox.
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl Account {
             true => (self.counted_bytes, self.counted) = (self.counted_bytes + bytes, self.counted + 1),
             false => self.uncounted_bytes += bytes,
         }
-        tally.outbox_bytes(bytes as i64);
+        tally.add(Gauge::OutboxBytes, bytes as i64);
     }
 
     /// Subtracts a frame that has left the queue.
@@ -57,6 +57,6 @@ impl Account {
             true => (self.counted_bytes, self.counted) = (self.counted_bytes - bytes, self.counted - 1),
             false => self.uncounted_bytes -= bytes,
         }
-        tally.outbox_bytes(-(bytes as i64));
+        tally.add(Gauge::OutboxBytes, -(bytes as i64));
     }
 }

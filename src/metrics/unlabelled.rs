@@ -1,0 +1,57 @@
+//! The metrics without a label.
+
+use crate::codes::closed_set;
+
+closed_set! {
+    /// A gauge without a label, by its name after `belfry_`.
+    Gauge {
+        Sessions = "sessions",
+        SlowSessions = "slow_sessions",
+        Subscriptions = "subscriptions",
+        PatternShapes = "pattern_shapes",
+        Topics = "topics",
+        OutboxBytes = "outbox_bytes",
+        PresenceBytes = "presence_bytes",
+        GapBytes = "gap_bytes",
+        CursorBytes = "cursor_bytes",
+        IntervalBytes = "interval_bytes",
+        InputBytes = "input_bytes",
+        HistoryBytes = "history_bytes",
+        ControlItems = "control_items",
+        ReferenceBytes = "deflate_reference_bytes",
+        HttpConnections = "http_connections",
+        HttpBytes = "http_bytes",
+        ClusterInflight = "cluster_publish_inflight",
+        ClusterPeers = "cluster_peers",
+        ClusterMembers = "cluster_members",
+        ClusterMembersBytes = "cluster_members_bytes",
+    }
+}
+
+impl Gauge {
+    /// What the gauge shows.
+    pub(super) fn help(self) -> &'static str {
+        match self {
+            Self::Sessions => "Sessions that are open now.",
+            Self::SlowSessions => "Sessions whose outbox waits for a full socket now.",
+            Self::Subscriptions => "Subscriptions of all sessions now; a pattern counts as one.",
+            Self::PatternShapes => "Arrangements of two or more `*` in the patterns of all subscriptions now.",
+            Self::Topics => "Topics that live now.",
+            Self::OutboxBytes => "Bytes that wait in all outboxes now.",
+            Self::PresenceBytes => "Bytes of joins and leaves that shards have taken and not told yet.",
+            Self::GapBytes => "Bytes of what is remembered of messages that were dropped, until it is told.",
+            Self::CursorBytes => "Bytes of the places in histories that sessions read on from.",
+            Self::IntervalBytes => "Bytes of what is remembered of topics whose interval runs.",
+            Self::InputBytes => "Bytes that sessions have sent and that are not acted on yet.",
+            Self::HistoryBytes => "Bytes that all histories hold now.",
+            Self::ControlItems => "What the gateway asks of its shards that they have not taken yet.",
+            Self::ReferenceBytes => "Bytes of the messages that later ones may refer to now.",
+            Self::HttpConnections => "HTTP connections that are open now.",
+            Self::HttpBytes => "Bytes of HTTP bodies and answers held now.",
+            Self::ClusterInflight => "Publishes that are not answered yet.",
+            Self::ClusterPeers => "Other gateways that are heard now.",
+            Self::ClusterMembers => "Members at other gateways that are known here.",
+            Self::ClusterMembersBytes => "Bytes that members at other gateways take here.",
+        }
+    }
+}
