@@ -9,7 +9,7 @@ mod wire;
 use std::hint::black_box;
 
 use allocations::{Allocations, allocations};
-use belfry::dialect::{Command, json_read};
+use belfry::dialect::{Command, native};
 use belfry::topic_name::TopicName;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use simd_json::prelude::*;
@@ -32,7 +32,7 @@ fn commands() -> Vec<(&'static str, Vec<u8>)> {
 fn a_publish_allocates_its_topic_alone(_: &mut Criterion) {
     let (_, command) = commands().swap_remove(3);
     let Allocations { count, bytes } = allocations(|| {
-        let request = json_read::request(black_box(&command)).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+        let request = native::request(black_box(&command)).unwrap_or_else(|refusal| panic!("{refusal:?}"));
         assert!(matches!(request.command, Command::Publish { data, .. } if data.len() == 128));
     });
     let Allocations { count: of_name, .. } = allocations(|| drop(black_box(TopicName::parse("chat.lobby"))));
@@ -45,7 +45,7 @@ fn commands_are_read_without_parsing_their_data(criterion: &mut Criterion) {
     for (name, command) in commands() {
         let mut group = criterion.benchmark_group(format!("commands_are_read_without_parsing_their_data/{name}"));
         group.throughput(Throughput::Bytes(command.len() as u64));
-        group.bench_function("raw_value", |bencher| bencher.iter(|| json_read::request(black_box(&command)).is_ok()));
+        group.bench_function("raw_value", |bencher| bencher.iter(|| native::request(black_box(&command)).is_ok()));
         group.bench_function("simd_json", |bencher| {
             let mut buffers = simd_json::Buffers::new(command.len());
             bencher.iter_batched_ref(

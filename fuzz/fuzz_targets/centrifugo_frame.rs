@@ -3,7 +3,7 @@
 #![no_main]
 
 use belfry::dialect::centrifugo::{Operation, Wire};
-use belfry::dialect::json_read;
+use belfry::dialect::is_json_text;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|frame: &[u8]| {
@@ -16,7 +16,7 @@ fuzz_target!(|frame: &[u8]| {
                 && !data.is_empty()
             {
                 assert!(text.as_ptr_range().contains(&data.as_ptr()), "the payload is lent, not copied");
-                assert!(wire == Wire::Protobuf || json_read::is_json_text(data));
+                assert!(wire == Wire::Protobuf || is_json_text(data));
             }
             rest = &rest[used..];
         }

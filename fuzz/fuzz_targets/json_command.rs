@@ -1,7 +1,7 @@
 //! A command of the native dialect may be any bytes, and what is taken for JSON is what a parser takes (PROTOCOL section 3).
 #![no_main]
 
-use belfry::dialect::{Command, json_read};
+use belfry::dialect::{Command, is_json_text, native};
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 
@@ -13,12 +13,12 @@ fuzz_target!(|text: &[u8]| {
     let depth = depth(text);
     if depth <= PARSER_DEPTH_MAX {
         let is_json = str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
-        assert_eq!(json_read::is_json_text(text), is_json && depth <= DEPTH_MAX);
+        assert_eq!(is_json_text(text), is_json && depth <= DEPTH_MAX);
     }
-    let Ok(request) = json_read::request(text) else { return };
+    let Ok(request) = native::request(text) else { return };
     assert!(serde_json::from_slice::<IgnoredAny>(text).is_ok(), "what is no JSON is no command");
     if let Command::Publish { data, .. } = request.command {
-        assert!(json_read::is_json_text(data));
+        assert!(is_json_text(data));
         assert!(text.as_ptr_range().contains(&data.as_ptr()), "the payload is lent, not copied");
     }
 });

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::setup::HEADERS_BYTES_MAX;
-use crate::dialect::json_read::is_json_text;
+use crate::dialect::is_json_text;
 use crate::hub::{Extra, PayloadKind, Publication};
 use crate::session_id::{Member, MemberInfo, SessionId};
 

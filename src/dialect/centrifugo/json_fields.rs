@@ -4,9 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::fields::{Fields, Payload};
-use crate::dialect::decimal::number;
-use crate::dialect::json_scan::is_json_text;
-use crate::dialect::json_write::string;
+use crate::dialect::json::{is_json_text, number, string};
 
 /// A JSON object that is being written, after its opening brace.
 pub(super) struct JsonFields<'a> {

@@ -6,8 +6,7 @@
 use std::borrow::Cow;
 
 use super::command::{ClientPosition, Command, Connect, Emulation, History, Operation, Subscribe};
-use crate::dialect::json_items::Members;
-use crate::dialect::json_scan::unescape;
+use crate::dialect::json::{Members, unescape};
 
 /// The operations in the order of the schema. The first field that is set is the operation.
 const OPERATIONS: [&str; 12] = [

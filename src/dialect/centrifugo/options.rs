@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::dialect::json_items::Members;
+use crate::dialect::json::Members;
 
 /// The range of an interval, in milliseconds.
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;

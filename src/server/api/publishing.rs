@@ -11,7 +11,7 @@ use super::metering::{Allowance, Metering, TooFast};
 use crate::clock::Clock;
 use crate::codes::ErrorCode;
 use crate::config::Live;
-use crate::dialect::json_read;
+use crate::dialect::is_json_text;
 use crate::hub::{Hub, Payer, PayloadKind, Publication, PublishError, Receipt, Submitted};
 use crate::metrics::{LimitKey, Metrics, PublishSource};
 use crate::position::Position;
@@ -186,7 +186,7 @@ impl Publishing {
             let message = format!("data has {} bytes, the most is {message_bytes}", data.len());
             return Err(refused(ErrorCode::MessageTooLarge, message));
         }
-        if !json_read::is_json_text(data.as_bytes()) {
+        if !is_json_text(data.as_bytes()) {
             return Err(refused(ErrorCode::BadRequest, "data is nested deeper than 64".to_owned()));
         }
         if !caller.identity().is_some_and(|identity| identity.grants.may_publish(&topic)) {
@@ -205,7 +205,7 @@ async fn answered((line, receipt): (usize, Receipt)) -> Result<(), LineError> {
 
 /// The kind of a body: JSON is delivered unchanged, other text as a string, other bytes as Base64.
 pub fn kind_of(body: &[u8]) -> PayloadKind {
-    if json_read::is_json_text(body) {
+    if is_json_text(body) {
         PayloadKind::Json
     } else if std::str::from_utf8(body).is_ok() {
         PayloadKind::Text

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 
 use super::metering::{HISTORY_BYTES_PER_UNIT, MEMBERS_PER_UNIT, TOPICS_PER_UNIT};
-use crate::dialect::json_write;
+use crate::dialect::native;
 use crate::hub::{Disabled, Hub, Message, TopicInfo};
 use crate::position::Offset;
 use crate::server::limits::HttpBytes;
@@ -105,7 +105,7 @@ impl TopicsApi {
         let payloads: usize = page.messages.iter().map(|message| message.payload().len()).sum();
         charge(page.messages.iter().map(Message::bytes).sum(), HISTORY_BYTES_PER_UNIT);
         let about = payloads + (page.messages.len() + 1) * ENVELOPE_BYTES + topic.as_str().len();
-        self.object(about, |members| json_write::history_members(members, 0, topic, &page))
+        self.object(about, |members| native::history_members(members, 0, topic, &page))
     }
 
     /// `GET /v1/topics/{topic}/presence`.
@@ -124,7 +124,7 @@ impl TopicsApi {
         }
         let users: usize = members.iter().map(|member| member.user.as_ref().map_or(0, |user| user.len())).sum();
         let about = users + members.len() * MEMBER_BYTES + ENVELOPE_BYTES + topic.as_str().len();
-        self.object(about, |json| json_write::presence_members(json, topic, &members))
+        self.object(about, |json| native::presence_members(json, topic, &members))
     }
 
     /// An object of `about` bytes. They are reserved before it is built, and released once it is written.

@@ -17,7 +17,7 @@ use crate::config::Limits;
 use crate::dialect::centrifugo::{
     Command, Connect, ConnectResult, Disconnect, EmulationKeys, ErrorReply, Operation, Reply, SubscribeResult, Wire,
 };
-use crate::dialect::json_read::is_json_text;
+use crate::dialect::is_json_text;
 use crate::hub::{Extra, PayloadKind, Publication, PublishError};
 use crate::metrics::{CloseReason, LimitKey, PublishSource};
 use crate::position::Position;

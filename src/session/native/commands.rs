@@ -4,7 +4,7 @@ use super::admin;
 use super::pending::{OwnedId, Pending, borrowed, owned};
 use crate::clock::Moment;
 use crate::codes::{CloseCode, ErrorCode};
-use crate::dialect::{Command, Event, Request, RequestId, json_read};
+use crate::dialect::{Command, Event, Request, RequestId, native};
 use crate::hub::{PayloadKind, Publication, PublishError};
 use crate::metrics::{CloseReason, CommandOp, LimitKey, PublishSource};
 use crate::position::Position;
@@ -186,7 +186,7 @@ impl Protocol for Native {
         if !is_text {
             return context.close(CloseCode::NotAcceptable, "commands are JSON in text frames", CloseReason::NotAcceptable);
         }
-        let request = json_read::request(message);
+        let request = native::request(message);
         let (id, op) = match &request {
             Ok(request) => (request.id, op(&request.command)),
             Err(refusal) => (refusal.id, refusal.op),

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::codes::ErrorCode;
 use crate::config::{Config, Live};
 use crate::dialect::centrifugo::ErrorReply;
-use crate::dialect::json_read::is_json_text;
+use crate::dialect::is_json_text;
 use crate::hub::{Extra, HistoryPart, Hub, Message, PayloadKind, Publication, ReadFrom, Submitted};
 use crate::metrics::{LimitKey, Metrics, PublishSource};
 use crate::position::Offset;

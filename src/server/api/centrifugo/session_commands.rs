@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::failed::Failed;
 use super::requests::{BoolValue, ChannelRequest, OtherRule, RefreshRequest, Since, SubscribeRequest, UserRequest, read};
 use crate::config::{Config, OnSlow, Rule};
-use crate::dialect::json_read::is_json_text;
+use crate::dialect::is_json_text;
 use crate::position::Offset;
 use crate::server::api::publishing::kind_of;
 use crate::shard::{AdminCommand, AdminSubscription, UserSessions};

@@ -1,13 +1,13 @@
 //! The frames of one message: one for each encoding, which is made when the first session needs it, and shared by all sessions.
 
 use super::encoder::Encoder;
-use super::encoding::{Dialect, Encoding};
 use super::frame_bytes::FrameBytes;
-use super::framing::Framing;
-use super::plain_frame::PlainFrame;
+use super::plain::PlainFrame;
 use super::references::Referable;
-use super::stream_frame;
+use super::stream;
 use crate::config::TopicDeflate;
+use crate::dialect::encoding::{Dialect, Encoding};
+use crate::dialect::framing::Framing;
 use crate::frame::{HEAD_BYTES_MAX, ParsedMessage, ServerWindow, server_head};
 use crate::hub::Message;
 use crate::metrics::Tally;
@@ -85,7 +85,7 @@ impl Encoded {
         if let Some((_, frame)) = self.streams.iter().find(|(known, _)| *known == encoding) {
             return frame.clone();
         }
-        let frame = stream_frame::of_message(&self.message, encoding, false);
+        let frame = stream::of_message(&self.message, encoding, false);
         self.streams.push((encoding, frame.clone()));
         frame
     }

@@ -1,15 +1,15 @@
 //! Encodes whole server frames: head and payload in one buffer, compressed if the extension was negotiated and the result is shorter.
 
-use super::centrifugo::{self, Push, Reply, Wire};
-use super::encoding::{Dialect, Encoding};
-use super::event::Event;
 use super::frame_bytes::FrameBytes;
-use super::framing::Framing;
-use super::json_write;
-use super::plain_frame::{PlainFrame, opcode, with_head};
+use super::plain::{PlainFrame, opcode, with_head};
 use super::references::{ReferenceAccount, References};
-use super::stream_frame;
+use super::stream;
 use crate::config::{self, TopicDeflate};
+use crate::dialect::centrifugo::{self, Push, Reply, Wire};
+use crate::dialect::encoding::{Dialect, Encoding};
+use crate::dialect::framing::Framing;
+use crate::dialect::native;
+use crate::dialect::native::Event;
 use crate::frame::{Deflater, HEAD_BYTES_MAX, OpCode, ReferenceParser};
 use crate::hub::Message;
 use crate::metrics::{DeflateHow, Tally};
@@ -35,9 +35,9 @@ pub struct Encoder {
 /// gaps.
 pub fn event_frame(event: &Event<'_>, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
     match encoding.dialect {
-        Dialect::Json | Dialect::Raw if !encoding.framing.is_websocket() => stream_frame::of_event(event, encoding),
+        Dialect::Json | Dialect::Raw if !encoding.framing.is_websocket() => stream::of_event(event, encoding),
         Dialect::Json => {
-            let plain = PlainFrame::build(OpCode::Text, EVENT_BYTES_USUAL, |json| json_write::event(json, event));
+            let plain = PlainFrame::build(OpCode::Text, EVENT_BYTES_USUAL, |json| native::event(json, event));
             Some(encoder.fit(&plain, encoding.framing, tally))
         }
         Dialect::Raw | Dialect::Echo => None,
@@ -55,7 +55,7 @@ pub fn event_frame(event: &Event<'_>, encoding: Encoding, encoder: &mut Encoder,
 pub fn reply_frame(reply: &Reply<'_>, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> Option<FrameBytes> {
     let Dialect::Centrifugo(wire) = encoding.dialect else { return None };
     if !encoding.framing.is_websocket() {
-        return Some(stream_frame::of_data(encoding, EVENT_BYTES_USUAL, |bytes| centrifugo::reply(bytes, reply, wire)));
+        return Some(stream::of_data(encoding, EVENT_BYTES_USUAL, |bytes| centrifugo::reply(bytes, reply, wire)));
     }
     let plain = reply_plain(reply, wire);
     Some(encoder.fit(&plain, encoding.framing, tally))
@@ -69,7 +69,7 @@ pub(super) fn reply_plain(reply: &Reply<'_>, wire: Wire) -> PlainFrame {
 /// The frame of a message from history, for one session.
 pub fn replay_frame(message: &Message, encoding: Encoding, encoder: &mut Encoder, tally: &mut Tally) -> FrameBytes {
     if !encoding.framing.is_websocket() {
-        return stream_frame::of_message(message, encoding, true);
+        return stream::of_message(message, encoding, true);
     }
     let plain = PlainFrame::of_message(message, encoding.dialect, true);
     encoder.fit_message(&plain, message, encoding.framing, tally)

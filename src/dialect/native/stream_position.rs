@@ -1,6 +1,6 @@
 //! The position of a stream on its topics, and its text as the `id` of a server-sent event (PROTOCOL section 11).
 
-use super::decimal::number;
+use crate::dialect::json::number;
 use crate::position::{Offset, Position};
 use crate::topic_name::{Pattern, TopicName};
 

@@ -5,11 +5,11 @@
 use std::borrow::Cow;
 
 /// The deepest nesting of arrays and objects that a value may have.
-pub(super) const DEPTH_MAX: u32 = u64::BITS;
+pub const DEPTH_MAX: u32 = u64::BITS;
 
 /// Why a text is not JSON, or exceeds a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+pub enum Fault {
     #[error("the text ends at byte {at}, before its JSON does")]
     Ends { at: usize },
     #[error("byte {at} can't stand there in JSON")]
@@ -28,14 +28,14 @@ pub fn is_json_text(bytes: &[u8]) -> bool {
 }
 
 /// The text of a JSON string, whose raw form has its quotes; `None`: it has half a surrogate pair.
-pub(super) fn unescape(raw: &str) -> Option<Cow<'_, str>> {
+pub fn unescape(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
 /// A position in a text.
 #[derive(Debug)]
-pub(super) struct Scan<'a> {
+pub struct Scan<'a> {
     text: &'a str,
     at: usize,
 }

@@ -1,12 +1,12 @@
 //! The frames of heartbeats, of their answers, and of the end of a connection.
 
-use super::centrifugo::{self, Disconnect, Reply};
 use super::encoder::reply_plain;
-use super::encoding::{Dialect, Encoding};
 use super::frame_bytes::FrameBytes;
-use super::framing::Framing;
-use super::stream_frame;
+use super::stream;
 use crate::codes::CloseCode;
+use crate::dialect::centrifugo::{self, Disconnect, Reply};
+use crate::dialect::encoding::{Dialect, Encoding};
+use crate::dialect::framing::Framing;
 use crate::frame::{OpCode, close_frame, control_frame};
 
 /// The frame of a heartbeat: the dialect's own ping if it has one; else, by framing, an empty Ping (RFC 6455 §5.5.2), a comment, or an empty
@@ -14,10 +14,10 @@ use crate::frame::{OpCode, close_frame, control_frame};
 pub fn heartbeat_frame(encoding: Encoding) -> FrameBytes {
     match (encoding.dialect, encoding.framing) {
         (Dialect::Centrifugo(wire), Framing::WebSocket { .. }) => reply_plain(&Reply::Ping, wire).frame,
-        (Dialect::Centrifugo(wire), _) => stream_frame::of_data(encoding, 0, |bytes| centrifugo::reply(bytes, &Reply::Ping, wire)),
+        (Dialect::Centrifugo(wire), _) => stream::of_data(encoding, 0, |bytes| centrifugo::reply(bytes, &Reply::Ping, wire)),
         (_, Framing::WebSocket { .. }) => control_frame(OpCode::Ping, &[]).into(),
-        (_, Framing::EventStream { is_chunked }) => stream_frame::of_text(":\n\n", is_chunked),
-        (_, Framing::Lines { is_chunked }) => stream_frame::of_text("\n", is_chunked),
+        (_, Framing::EventStream { is_chunked }) => stream::of_text(":\n\n", is_chunked),
+        (_, Framing::Lines { is_chunked }) => stream::of_text("\n", is_chunked),
     }
 }
 
@@ -42,7 +42,7 @@ pub fn goodbye(encoding: Encoding, code: CloseCode, reason: &str) -> FrameBytes 
 pub fn goodbye_with(encoding: Encoding, code: Option<u16>, reason: &str) -> FrameBytes {
     match encoding.framing {
         Framing::WebSocket { .. } => close_frame(code, reason).into(),
-        Framing::EventStream { .. } | Framing::Lines { .. } => stream_frame::goodbye(encoding, code, reason),
+        Framing::EventStream { .. } | Framing::Lines { .. } => stream::goodbye(encoding, code, reason),
     }
 }
 

@@ -160,7 +160,7 @@ proptest! {
     #[test]
     fn any_json_comes_back_byte_for_byte(data in any_json()) {
         let publish = format!(r#"{{"op":"publish","topic":"a","data":{data},"id":1}}"#);
-        let request = crate::dialect::json_read::request(publish.as_bytes()).unwrap();
+        let request = crate::dialect::native::request(publish.as_bytes()).unwrap();
         let crate::dialect::Command::Publish { data: read, .. } = request.command else { panic!("not a publish") };
         let event = message_event(read, PayloadKind::Json, false);
         let end = format!(r#""offset":18,"data":{data}}}"#);

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::centrifugo::{self, Wire};
-use super::encoding::Dialect;
 use super::frame_bytes::FrameBytes;
-use super::json_write;
+use crate::dialect::centrifugo::{self, Wire};
+use crate::dialect::encoding::Dialect;
+use crate::dialect::native;
 use crate::frame::{HEAD_BYTES_MAX, OpCode, server_head};
 use crate::hub::Message;
 
@@ -26,7 +26,7 @@ impl PlainFrame {
                 Self::build(opcode(wire), bytes, |bytes| centrifugo::message(bytes, message, wire))
             }
             Dialect::Json => {
-                Self::build(OpCode::Text, json_write::message_bytes(message, replay), |json| json_write::message(json, message, replay))
+                Self::build(OpCode::Text, native::message_bytes(message, replay), |json| native::message(json, message, replay))
             }
             Dialect::Raw | Dialect::Echo => {
                 let (frame, head_bytes) = (FrameBytes::OfMessage(message.clone()), message.frame().len() - message.payload().len());

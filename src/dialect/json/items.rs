@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::json_scan::{Fault, Scan, unescape};
+use super::scan::{Fault, Scan, unescape};
 
 /// The members of an object: key and raw value. An invalid text ends the iteration with one error.
 #[derive(Debug)]
-pub(super) struct Members<'a>(Items<'a>);
+pub struct Members<'a>(Items<'a>);
 
 /// The raw values of an array.
 #[derive(Debug)]
-pub(super) struct Elements<'a>(Items<'a>);
+pub struct Elements<'a>(Items<'a>);
 
 #[derive(Debug)]
 struct Items<'a> {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::HashMap;
 
-use super::encoding::Dialect;
-use super::plain_frame::PlainFrame;
+use super::plain::PlainFrame;
+use crate::dialect::encoding::Dialect;
 use crate::frame::REFERENCE_BYTES_MAX;
 use crate::hub::Message;
 use crate::metrics::{Gauge, LimitKey, Tally};

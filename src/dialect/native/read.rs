@@ -9,10 +9,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::command::{Command, Refusal, Request, RequestId, Since};
-use super::json_items::{Elements, Members};
-pub use super::json_scan::is_json_text;
-use super::json_scan::{self, unescape};
 use crate::codes::ErrorCode;
+use crate::dialect::json::{self, Elements, Members, is_json_text, unescape};
 use crate::metrics::CommandOp;
 use crate::position::Offset;
 use crate::topic_name::{Pattern, TopicName, TopicNameError};
@@ -190,8 +188,8 @@ impl From<TopicNameError> for Fault {
     }
 }
 
-impl From<json_scan::Fault> for Fault {
-    fn from(fault: json_scan::Fault) -> Self {
+impl From<json::Fault> for Fault {
+    fn from(fault: json::Fault) -> Self {
         Self::bad_request(format!("the command is not JSON as it is taken here: {fault}"))
     }
 }

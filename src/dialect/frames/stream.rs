@@ -1,13 +1,13 @@
 //! Frames of streams: server-sent events and lines, in chunks under HTTP/1.1 (PROTOCOL section 11).
 
-use super::centrifugo::{self, Wire};
-use super::encoding::{Dialect, Encoding};
-use super::event::Event;
 use super::frame_bytes::FrameBytes;
-use super::framing::Framing;
-use super::json_write;
-use super::stream_position::StreamPosition;
 use crate::codes::CloseCode;
+use crate::dialect::centrifugo::{self, Wire};
+use crate::dialect::encoding::{Dialect, Encoding};
+use crate::dialect::framing::Framing;
+use crate::dialect::native;
+use crate::dialect::native::Event;
+use crate::dialect::native::StreamPosition;
 use crate::hub::Message;
 
 /// Room for the head of a chunk: its length in hexadecimal digits, and CRLF.
@@ -26,7 +26,7 @@ const RETRY_MS: &str = "2000";
 /// The frame of a message, with `"replay":true` if `replay` is set. If the stream has positions, [`stamp`] precedes the frame.
 pub fn of_message(message: &Message, encoding: Encoding, replay: bool) -> FrameBytes {
     match encoding.dialect {
-        Dialect::Json => of_data(encoding, json_write::message_bytes(message, replay), |text| json_write::message(text, message, replay)),
+        Dialect::Json => of_data(encoding, native::message_bytes(message, replay), |text| native::message(text, message, replay)),
         Dialect::Raw | Dialect::Echo => of_data(encoding, message.payload().len(), |text| text.extend_from_slice(message.payload())),
         Dialect::Centrifugo(wire) => {
             let bytes = centrifugo::message_bytes_usual(message);
@@ -53,7 +53,7 @@ pub fn of_event(event: &Event<'_>, encoding: Encoding) -> Option<FrameBytes> {
     match (encoding.framing, encoding.dialect) {
         (Framing::Lines { .. }, Dialect::Json) => {
             let is_told = !matches!(event, Event::Welcome { .. });
-            is_told.then(|| of_data(encoding, EVENT_BYTES_USUAL, |text| json_write::event(text, event)))
+            is_told.then(|| of_data(encoding, EVENT_BYTES_USUAL, |text| native::event(text, event)))
         }
         (Framing::Lines { .. } | Framing::WebSocket { .. }, _) => None,
         (Framing::EventStream { .. }, dialect) => match event {
@@ -76,11 +76,11 @@ pub fn goodbye(encoding: Encoding, code: Option<u16>, reason: &str) -> FrameByte
         (Some(code), Framing::EventStream { .. }, _) => {
             let error = |text: &mut Vec<u8>| {
                 text.extend_from_slice(b"event: error\n");
-                server_sent(text, |text| json_write::end(text, code, reason));
+                server_sent(text, |text| native::end(text, code, reason));
             };
             framed(is_chunked, EVENT_BYTES_USUAL, error).to_vec()
         }
-        (Some(code), _, Dialect::Json) => of_data(encoding, EVENT_BYTES_USUAL, |text| json_write::end(text, code, reason)).to_vec(),
+        (Some(code), _, Dialect::Json) => of_data(encoding, EVENT_BYTES_USUAL, |text| native::end(text, code, reason)).to_vec(),
         _ => Vec::new(),
     };
     if is_chunked {
@@ -117,10 +117,10 @@ fn named(text: &mut Vec<u8>, event: &Event<'_>) {
         [b"event: ", name.as_bytes(), b"\n"].iter().for_each(|part| text.extend_from_slice(part));
     }
     let Event::StreamBegun { announced, before_replay, .. } = event else {
-        return server_sent(text, |text| json_write::event(text, event));
+        return server_sent(text, |text| native::event(text, event));
     };
     id(text, announced);
-    server_sent(text, |text| json_write::event(text, event));
+    server_sent(text, |text| native::event(text, event));
     if announced != before_replay {
         // The replay follows, so a client that is disconnected before it resumes at this position. A block with only an `id` is no event.
         id(text, before_replay);

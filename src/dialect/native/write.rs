@@ -8,9 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::command::RequestId;
-use super::decimal::number;
 use super::event::{Event, SubscribedTopic};
-use super::json_scan::is_json_text;
+use crate::dialect::json::{is_json_text, number, string};
 use crate::hub::{HistoryPage, Message, PayloadKind};
 use crate::position::{Epoch, Offset};
 use crate::session_id::{Member, SessionId};
@@ -48,7 +47,7 @@ pub fn message(json: &mut Vec<u8>, message: &Message, replay: bool) {
 
 /// The number of bytes that [`message`] appends, so that a frame's buffer has no spare room. The number is exact except for text payloads:
 /// escapes take more bytes, and text that is JSON has no quotes.
-pub(super) fn message_bytes(message: &Message, replay: bool) -> usize {
+pub fn message_bytes(message: &Message, replay: bool) -> usize {
     let digits = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;
     let prev = message.prev().map_or(0, |prev| PREV.len() + digits(prev.0));
     let values = message.topic.as_str().len() + message.position.epoch.as_str().len() + digits(message.position.offset.0) + prev;
@@ -220,19 +219,6 @@ pub fn presence_members(json: &mut Vec<u8>, topic: &TopicName, members: &[Member
     list(json, members, member);
 }
 
-/// Appends `value` as a JSON string, quotes included.
-pub fn string(json: &mut Vec<u8>, value: &str) {
-    json.push(b'"');
-    let mut rest = value.as_bytes();
-    while let Some(at) = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < b' ') {
-        json.extend_from_slice(&rest[..at]);
-        escaped(json, rest[at]);
-        rest = &rest[at + 1..];
-    }
-    json.extend_from_slice(rest);
-    json.push(b'"');
-}
-
 /// Appends the sender of a message, if its rule has `sender` on.
 fn sender(json: &mut Vec<u8>, message: &Message) {
     if let Some(sender) = message.sender() {
@@ -344,22 +330,6 @@ fn string_or_null(json: &mut Vec<u8>, value: Option<&str>) {
 
 fn milliseconds(json: &mut Vec<u8>, duration: std::time::Duration) {
     number(json, u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-}
-
-/// Appends the escape of a byte that a JSON string can't contain (RFC 8259 §7).
-fn escaped(json: &mut Vec<u8>, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    match byte {
-        b'"' => text(json, r#"\""#),
-        b'\\' => text(json, r"\\"),
-        b'\n' => text(json, r"\n"),
-        b'\r' => text(json, r"\r"),
-        b'\t' => text(json, r"\t"),
-        _ => {
-            text(json, r"\u00");
-            json.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
-    }
 }
 
 fn text(json: &mut Vec<u8>, text: &str) {
