@@ -19,7 +19,7 @@ use super::state::StreamState;
 use crate::clock::Clock;
 use crate::config::{Live, Stream};
 use crate::hub::{Hub, StreamLife, StreamMessage};
-use crate::metrics::{ClusterLoad, ForeignSkipped, Metrics};
+use crate::metrics::{ClusterLoad, Counter, ForeignSkipped, Metrics};
 use crate::position::{Epoch, Offset};
 use crate::topic_name::TopicName;
 
@@ -145,7 +145,7 @@ impl StreamReader {
         }
         let mut subscriber = self.consume(start).await?;
         if let (None, Some(life)) = (&loading, &self.life) {
-            self.context.metrics.cluster_resumed();
+            self.context.metrics.count(Counter::ClusterResumes, 1);
             self.state.set_live(life.epoch());
         }
         let mut check = tokio::time::interval(CHECK_INTERVAL);

@@ -32,19 +32,9 @@ impl Metrics {
         self.families.cluster.publish_errors[failure.index()].inc();
     }
 
-    /// Counts a new consumer that continues where the one before ended.
-    pub fn cluster_resumed(&self) {
-        self.families.cluster.resumes.inc();
-    }
-
     /// Counts a read of a stream from its beginning.
     pub fn cluster_loaded(&self, reason: ClusterLoad) {
         self.families.cluster.loads[reason.index()].inc();
-    }
-
-    /// Counts a request to another gateway for a part of its members.
-    pub fn cluster_members_asked(&self) {
-        self.families.cluster.member_pages.inc();
     }
 
     /// Counts a message of another NATS client that is not valid here.

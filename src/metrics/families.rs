@@ -9,7 +9,7 @@ use super::labels::{
     AddressTable, CloseReason, ClusterLoad, CommandOp, DeflateHow, DropReason, ForeignSkipped, LimitKey, NoReference, PublishFailure,
     PublishSource, RecoveredEpoch, Recovery, RejectReason,
 };
-use super::unlabelled::Gauge;
+use super::unlabelled::{Counter, Gauge};
 use crate::codes::ErrorCode;
 
 const NAMESPACE: &str = "belfry";
@@ -22,6 +22,7 @@ const FANOUT_BUCKETS: [f64; 19] =
 #[derive(Debug)]
 pub(super) struct Families {
     pub gauges: [IntGauge; Gauge::ALL.len()],
+    pub counters: [IntCounter; Counter::ALL.len()],
     pub sessions: SessionFamilies,
     pub rules: RuleFamilies,
     pub traffic: TrafficFamilies,
@@ -30,7 +31,6 @@ pub(super) struct Families {
     pub deflate: DeflateFamilies,
     pub shard_inbox_messages: IntGaugeVec,
     pub limit_hits: [IntCounter; LimitKey::ALL.len()],
-    pub log_suppressed: IntCounter,
     pub store_recovered_topics: [IntGauge; RecoveredEpoch::ALL.len()],
     pub cluster: ClusterFamilies,
 }
@@ -38,7 +38,6 @@ pub(super) struct Families {
 /// The families of sessions and their subscriptions.
 #[derive(Debug)]
 pub(super) struct SessionFamilies {
-    pub opened: IntCounter,
     pub closed: [IntCounter; CloseReason::ALL.len()],
     pub rejected: [IntCounter; RejectReason::ALL.len()],
 }
@@ -46,8 +45,6 @@ pub(super) struct SessionFamilies {
 /// The families of bytes written and read.
 #[derive(Debug)]
 pub(super) struct TrafficFamilies {
-    pub delivered_bytes: IntCounter,
-    pub received_bytes: IntCounter,
     pub fanout: Histogram,
 }
 
@@ -62,11 +59,8 @@ pub(super) struct CommandFamilies {
 /// The families of permessage-deflate.
 #[derive(Debug)]
 pub(super) struct DeflateFamilies {
-    pub in_bytes: IntCounter,
-    pub out_bytes: IntCounter,
     pub messages: [IntCounter; DeflateHow::ALL.len()],
     pub no_reference: [IntCounter; NoReference::ALL.len()],
-    pub parses: IntCounter,
 }
 
 /// The families that have the label `rule`.
@@ -96,6 +90,7 @@ impl Families {
     pub fn register(registry: &Registry) -> Self {
         let make = Maker { registry };
         let families = Self {
+            counters: Counter::ALL.map(|counter| make.counter(counter.as_str(), counter.help())),
             gauges: Gauge::ALL.map(|gauge| make.gauge(gauge.as_str(), gauge.help())),
             sessions: SessionFamilies::register(&make),
             rules: RuleFamilies::register(&make),
@@ -115,7 +110,6 @@ impl Families {
                 "limit",
                 LimitKey::TEXTS,
             ),
-            log_suppressed: make.counter("log_suppressed_total", "Log lines held back by a rate limit or not writable."),
             store_recovered_topics: make.closed_gauges(
                 "store_recovered_topics",
                 "Topics found in `store.dir` at the start, by their epoch now.",
@@ -133,7 +127,6 @@ impl Families {
 impl SessionFamilies {
     fn register(make: &Maker<'_>) -> Self {
         Self {
-            opened: make.counter("sessions_opened_total", "Sessions opened since the start."),
             closed: make.closed_counters("sessions_closed_total", "Sessions closed since the start, by why.", "reason", CloseReason::TEXTS),
             rejected: make.closed_counters(
                 "handshakes_rejected_total",
@@ -148,8 +141,6 @@ impl SessionFamilies {
 impl TrafficFamilies {
     fn register(make: &Maker<'_>) -> Self {
         Self {
-            delivered_bytes: make.counter("delivered_bytes_total", "Bytes written to sessions' sockets."),
-            received_bytes: make.counter("received_bytes_total", "Bytes read from sessions' sockets."),
             fanout: make.histogram(
                 "fanout_seconds",
                 "Time from a message's publish to a shard's last socket write of it.",
@@ -177,8 +168,6 @@ impl CommandFamilies {
 impl DeflateFamilies {
     fn register(make: &Maker<'_>) -> Self {
         Self {
-            in_bytes: make.counter("deflate_in_bytes_total", "Bytes before compression, of messages that were sent compressed."),
-            out_bytes: make.counter("deflate_out_bytes_total", "Bytes after compression, of messages that were sent compressed."),
             messages: make.closed_counters(
                 "deflate_messages_total",
                 "Messages written compressed to a subscriber's socket: against an earlier one of the topic, or alone.",
@@ -191,7 +180,6 @@ impl DeflateFamilies {
                 "why",
                 NoReference::TEXTS,
             ),
-            parses: make.counter("deflate_parses_total", "Messages parsed against an earlier one of their topic."),
         }
     }
 }
@@ -205,10 +193,8 @@ pub(super) struct ClusterFamilies {
     pub received: IntCounterVec,
     pub publish: Histogram,
     pub publish_errors: [IntCounter; PublishFailure::ALL.len()],
-    pub resumes: IntCounter,
     pub loads: [IntCounter; ClusterLoad::ALL.len()],
     pub foreign_skipped: [IntCounter; ForeignSkipped::ALL.len()],
-    pub member_pages: IntCounter,
 }
 
 impl ClusterFamilies {
@@ -228,7 +214,6 @@ impl ClusterFamilies {
                 "reason",
                 PublishFailure::TEXTS,
             ),
-            resumes: make.counter("cluster_resumes_total", "Consumers that went on where the one before ended."),
             loads: make.closed_counters(
                 "cluster_loads_total",
                 "Times that a stream was read from its beginning, by why.",
@@ -241,7 +226,6 @@ impl ClusterFamilies {
                 "reason",
                 ForeignSkipped::TEXTS,
             ),
-            member_pages: make.counter("cluster_member_pages_total", "Parts of their members that other gateways were asked for."),
         }
     }
 }

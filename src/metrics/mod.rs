@@ -15,7 +15,7 @@ pub use labels::{
 pub use registry::{Metrics, Totals};
 pub use rule_id::RuleId;
 pub use tally::Tally;
-pub use unlabelled::Gauge;
+pub use unlabelled::{Counter, Gauge};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 use super::families::{Families, RuleSeries};
 use super::labels::{AddressTable, LimitKey, PublishSource, RecoveredEpoch, RejectReason};
 use super::rule_id::{RuleId, RuleTable};
-use super::unlabelled::Gauge;
+use super::unlabelled::{Counter, Gauge};
 use crate::codes::ErrorCode;
 
 /// The gateway's metrics, shared by all parts. Events of each message and subscriber are counted in a shard's
@@ -66,6 +66,11 @@ impl Metrics {
         self.families.gauges[gauge.index()].add(change);
     }
 
+    /// Adds to `counter`.
+    pub fn count(&self, counter: Counter, by: u64) {
+        self.families.counters[counter.index()].inc_by(by);
+    }
+
     /// The value of `gauge`, at least 0. A gauge is negative for a moment if a shard's decrease is handed over before
     /// another's increase.
     fn total(&self, gauge: Gauge) -> u64 {
@@ -94,11 +99,6 @@ impl Metrics {
     /// Counts several hits of a limit.
     pub fn limit_hit_times(&self, limit: LimitKey, times: u64) {
         self.families.limit_hits[limit.index()].inc_by(times);
-    }
-
-    /// Counts log lines that were suppressed by a rate limit, or could not be written.
-    pub fn log_suppressed(&self, lines: u64) {
-        self.families.log_suppressed.inc_by(lines);
     }
 
     /// Sets the number of addresses or credentials in a table.
@@ -149,6 +149,7 @@ impl Metrics {
         self.read();
         let rules = self.rules.read();
         let used = || rules.used();
+        let count = |counter: Counter| self.families.counters[counter.index()].get();
         Totals {
             sessions: self.total(Gauge::Sessions),
             topics: self.total(Gauge::Topics),
@@ -156,8 +157,8 @@ impl Metrics {
             published: used().flat_map(|series| &series.published).map(IntCounter::get).sum(),
             delivered: used().map(|series| series.deliveries.get()).sum(),
             outbox_bytes: self.total(Gauge::OutboxBytes),
-            saved_bytes: self.families.deflate.in_bytes.get().saturating_sub(self.families.deflate.out_bytes.get()),
-            deflated_bytes: self.families.deflate.out_bytes.get(),
+            saved_bytes: count(Counter::DeflateInBytes).saturating_sub(count(Counter::DeflateOutBytes)),
+            deflated_bytes: count(Counter::DeflateOutBytes),
         }
     }
 

@@ -11,7 +11,7 @@ use super::families::RuleSeries;
 use super::labels::{CloseReason, CommandOp, DeflateHow, DropReason, LimitKey, NoReference, Recovery};
 use super::registry::{Metrics, gauge_value};
 use super::rule_id::RuleId;
-use super::unlabelled::Gauge;
+use super::unlabelled::{Counter, Gauge};
 use crate::codes::ErrorCode;
 
 /// The counts of one shard since its last [`Tally::hand_over`].
@@ -23,18 +23,13 @@ pub struct Tally {
     /// The counts by the rule's index; `None` if the shard has not used the rule.
     rules: Vec<Option<RuleCounts>>,
     fanout: LocalHistogram,
+    counters: [u64; Counter::ALL.len()],
     /// The changes of gauges.
     gauges: [i64; Gauge::ALL.len()],
     /// This shard's parts of the gauges that it sets.
     parts: [i64; Gauge::ALL.len()],
-    delivered_bytes: u64,
-    received_bytes: u64,
-    deflate_in_bytes: u64,
-    deflate_out_bytes: u64,
     deflate_messages: [u64; DeflateHow::ALL.len()],
     deflate_no_reference: [u64; NoReference::ALL.len()],
-    deflate_parses: u64,
-    sessions_opened: u64,
     sessions_closed: [u64; CloseReason::ALL.len()],
     commands: [u64; CommandOp::ALL.len()],
     command_errors: [u64; ErrorCode::ALL.len()],
@@ -61,16 +56,11 @@ impl Tally {
             metrics,
             changed: false,
             rules: Vec::new(),
+            counters: [0; Counter::ALL.len()],
             gauges: [0; Gauge::ALL.len()],
             parts: [0; Gauge::ALL.len()],
-            delivered_bytes: 0,
-            received_bytes: 0,
-            deflate_in_bytes: 0,
-            deflate_out_bytes: 0,
             deflate_messages: [0; DeflateHow::ALL.len()],
             deflate_no_reference: [0; NoReference::ALL.len()],
-            deflate_parses: 0,
-            sessions_opened: 0,
             sessions_closed: [0; CloseReason::ALL.len()],
             commands: [0; CommandOp::ALL.len()],
             command_errors: [0; ErrorCode::ALL.len()],
@@ -104,6 +94,12 @@ impl Tally {
         self.rule(rule).queued += change;
     }
 
+    /// Adds to `counter`.
+    pub fn count(&mut self, counter: Counter, by: u64) {
+        self.changed = true;
+        self.counters[counter.index()] += by;
+    }
+
     /// Adds to `gauge`.
     pub fn add(&mut self, gauge: Gauge, change: i64) {
         self.changed = true;
@@ -119,18 +115,6 @@ impl Tally {
         }
     }
 
-    /// Counts bytes written to sockets.
-    pub fn delivered_bytes(&mut self, bytes: u64) {
-        self.changed = true;
-        self.delivered_bytes += bytes;
-    }
-
-    /// Counts bytes read from sockets.
-    pub fn received_bytes(&mut self, bytes: u64) {
-        self.changed = true;
-        self.received_bytes += bytes;
-    }
-
     /// Records the time from the publish of a message to this shard's last write of it.
     pub fn fanout(&mut self, took: Duration) {
         self.changed = true;
@@ -140,7 +124,7 @@ impl Tally {
     /// Counts a new session.
     pub fn session_opened(&mut self) {
         self.add(Gauge::Sessions, 1);
-        self.sessions_opened += 1;
+        self.count(Counter::SessionsOpened, 1);
     }
 
     /// Counts the end of a session.
@@ -173,13 +157,6 @@ impl Tally {
         self.limit_hits[limit.index()] += 1;
     }
 
-    /// Counts a compressed message: `plain` bytes became `packed` bytes.
-    pub fn deflated(&mut self, plain: u64, packed: u64) {
-        self.changed = true;
-        self.deflate_in_bytes += plain;
-        self.deflate_out_bytes += packed;
-    }
-
     /// Counts messages that were written compressed to a socket.
     pub fn deflated_messages(&mut self, how: DeflateHow, messages: u64) {
         self.changed = true;
@@ -190,12 +167,6 @@ impl Tally {
     pub fn no_reference(&mut self, why: NoReference, messages: u64) {
         self.changed = true;
         self.deflate_no_reference[why.index()] += messages;
-    }
-
-    /// Counts a message that was parsed against an earlier one.
-    pub fn parsed(&mut self) {
-        self.changed = true;
-        self.deflate_parses += 1;
     }
 
     /// Adds all counts to the registry and resets them. Does nothing if nothing was counted. Never allocates.
@@ -209,17 +180,7 @@ impl Tally {
         for (gauge, change) in families.gauges.iter().zip(&mut self.gauges) {
             add_to_gauge(gauge, change);
         }
-        let plain = [
-            (&families.sessions.opened, &mut self.sessions_opened),
-            (&families.traffic.delivered_bytes, &mut self.delivered_bytes),
-            (&families.traffic.received_bytes, &mut self.received_bytes),
-            (&families.deflate.in_bytes, &mut self.deflate_in_bytes),
-            (&families.deflate.out_bytes, &mut self.deflate_out_bytes),
-            (&families.deflate.parses, &mut self.deflate_parses),
-        ];
-        for (counter, count) in plain {
-            add(counter, count);
-        }
+        add_each(&families.counters, &mut self.counters);
         add_each(&families.sessions.closed, &mut self.sessions_closed);
         add_each(&families.deflate.messages, &mut self.deflate_messages);
         add_each(&families.deflate.no_reference, &mut self.deflate_no_reference);

@@ -55,3 +55,35 @@ impl Gauge {
         }
     }
 }
+
+closed_set! {
+    /// A counter without a label, by its name after `belfry_`.
+    Counter {
+        SessionsOpened = "sessions_opened_total",
+        DeliveredBytes = "delivered_bytes_total",
+        ReceivedBytes = "received_bytes_total",
+        DeflateInBytes = "deflate_in_bytes_total",
+        DeflateOutBytes = "deflate_out_bytes_total",
+        DeflateParses = "deflate_parses_total",
+        LogSuppressed = "log_suppressed_total",
+        ClusterResumes = "cluster_resumes_total",
+        ClusterMemberPages = "cluster_member_pages_total",
+    }
+}
+
+impl Counter {
+    /// What the counter counts.
+    pub(super) fn help(self) -> &'static str {
+        match self {
+            Self::SessionsOpened => "Sessions opened since the start.",
+            Self::DeliveredBytes => "Bytes written to sessions' sockets.",
+            Self::ReceivedBytes => "Bytes read from sessions' sockets.",
+            Self::DeflateInBytes => "Bytes before compression, of messages that were sent compressed.",
+            Self::DeflateOutBytes => "Bytes after compression, of messages that were sent compressed.",
+            Self::DeflateParses => "Messages parsed against an earlier one of their topic.",
+            Self::LogSuppressed => "Log lines held back by a rate limit or not writable.",
+            Self::ClusterResumes => "Consumers that went on where the one before ended.",
+            Self::ClusterMemberPages => "Parts of their members that other gateways were asked for.",
+        }
+    }
+}

@@ -30,7 +30,7 @@ use crate::cluster::Cluster;
 use crate::config::{Config, Limits, ListenAddress, Live, LogFormat, Sources};
 use crate::feed::Feeds;
 use crate::hub::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Metrics};
 use crate::session::{FailureLimit, Services};
 use crate::shard::Shards;
 use accept::{Bound, Listener, ListenerSettings, PassedSockets, Reception, SocketFile, bind_all};
@@ -114,7 +114,7 @@ impl Running {
     /// Adds to `log_suppressed_total`, at each scrape, the number that `take_suppressed` returns: lines that could not
     /// be written since the last scrape.
     pub fn count_suppressed(&self, take_suppressed: impl Fn() -> u64 + Send + Sync + 'static) {
-        self.metrics.before_each_reading(move |metrics| metrics.log_suppressed(take_suppressed()));
+        self.metrics.before_each_reading(move |metrics| metrics.count(Counter::LogSuppressed, take_suppressed()));
     }
 
     /// Runs until SIGTERM or SIGINT has drained the gateway. A second signal ends the drain at once. SIGHUP reloads the

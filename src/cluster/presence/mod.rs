@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 use super::gateway_id::GatewayId;
 use crate::config::Live;
 use crate::hub::{Hub, PresenceChange};
-use crate::metrics::{LimitKey, Metrics};
+use crate::metrics::{Counter, LimitKey, Metrics};
 use crate::topic_name::Pattern;
 use own::{OwnMembers, write_page};
 use peers::{Action, Peers};
@@ -226,7 +226,7 @@ impl<'a> Exchange<'a> {
                     }
                 }
                 Action::RequestPage(gateway, after) => {
-                    self.context.metrics.cluster_members_asked();
+                    self.context.metrics.count(Counter::ClusterMemberPages, 1);
                     let reply = format!("{}.{gateway}", self.inbox);
                     let sent = self.client.publish_with_reply(request_subject(gateway), reply, wire::page_request(after.as_ref()).into());
                     _ = tokio::time::timeout(SEND_TIMEOUT, sent).await; // a lost request is sent again

@@ -10,7 +10,7 @@ use crate::dialect::encoding::{Dialect, Encoding};
 use crate::dialect::framing::Framing;
 use crate::frame::{HEAD_BYTES_MAX, ParsedMessage, ServerWindow, server_head};
 use crate::hub::Message;
-use crate::metrics::Tally;
+use crate::metrics::{Counter, Tally};
 
 /// A message and its frames so far.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Encoded {
         }
         let text = referring.referable.and_then(|referable| encoder.references.text(referable.topic, number));
         let Some(parsed) = text.and_then(|text| encoder.parser.parse(text, plain.payload())) else { return false };
-        tally.parsed();
+        tally.count(Counter::DeflateParses, 1);
         referring.parsed.push((number, parsed));
         true
     }
@@ -144,7 +144,8 @@ impl Encoded {
         parsed.write(inflated, bytes);
         let payload = start + SHORT_HEAD_BYTES..bytes.len();
         let (head, head_bytes) = server_head(plain.opcode, true, payload.len());
-        tally.deflated(plain.payload().len() as u64, payload.len() as u64);
+        tally.count(Counter::DeflateInBytes, plain.payload().len() as u64);
+        tally.count(Counter::DeflateOutBytes, payload.len() as u64);
         if head_bytes > SHORT_HEAD_BYTES {
             bytes.resize(start + head_bytes + payload.len(), 0);
             bytes.copy_within(payload, start + head_bytes);

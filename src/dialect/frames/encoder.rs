@@ -12,7 +12,7 @@ use crate::dialect::native;
 use crate::dialect::native::Event;
 use crate::frame::{Deflater, HEAD_BYTES_MAX, OpCode, ReferenceParser};
 use crate::hub::Message;
-use crate::metrics::{DeflateHow, Tally};
+use crate::metrics::{Counter, DeflateHow, Tally};
 
 /// The initial capacity of the buffer of an event, in bytes.
 const EVENT_BYTES_USUAL: usize = 256;
@@ -142,7 +142,8 @@ impl Encoder {
         }
         // The compressor reserved room for the whole payload, and the frame may stay in outboxes for long.
         frame.shrink_to_fit();
-        tally.deflated(payload.len() as u64, (frame.len() - HEAD_BYTES_MAX) as u64);
+        tally.count(Counter::DeflateInBytes, payload.len() as u64);
+        tally.count(Counter::DeflateOutBytes, (frame.len() - HEAD_BYTES_MAX) as u64);
         // A payload is shorter than 4 GiB: `limits.message_bytes` is 64 MiB at most.
         let inflated_bytes = u32::try_from(payload.len()).ok()?;
         Some(FrameBytes::Packed { frame: with_head(frame, plain.opcode, true).0, how: DeflateHow::Alone, inflated_bytes })

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::config::peer_name;
-use crate::metrics::{LimitKey, Metrics, RejectReason};
+use crate::metrics::{Counter, LimitKey, Metrics, RejectReason};
 
 /// The largest number of log lines a second for one reason. Further rejections are only counted.
 const LINES_PER_SECOND: u32 = 10;
@@ -53,7 +53,7 @@ impl Rejections {
         if self.may_log(reason) {
             tracing::debug!(?reason, peer = peer_name(peer), detail = escaped(detail), "rejected");
         } else {
-            self.metrics.log_suppressed(1);
+            self.metrics.count(Counter::LogSuppressed, 1);
         }
     }
 

@@ -12,7 +12,7 @@ use super::write_batch::LinkedFrame;
 use crate::config::OnSlow;
 use crate::dialect::{Event, event_frame, replay_frame};
 use crate::hub::ReplayPiece;
-use crate::metrics::{DropReason, LimitKey, NoReference, RuleId};
+use crate::metrics::{Counter, DropReason, LimitKey, NoReference, RuleId};
 use crate::position::Position;
 use crate::session_id::SessionId;
 use crate::shard::env::Env;
@@ -96,7 +96,7 @@ impl Delivery {
                 Poll::Pending => return offered(self.begin_outbox(slot, chain, written, connection, env)),
             };
             written += taken;
-            env.tally.delivered_bytes(taken as u64);
+            env.tally.count(Counter::DeliveredBytes, taken as u64);
             if !encoding.is_answered() {
                 connection.liveness().note_ping(env.now);
             }
@@ -303,7 +303,7 @@ impl Delivery {
             }
             match outbox.write(connection, &mut stamps, now, tally) {
                 Poll::Ready(Ok(written)) => {
-                    tally.delivered_bytes(written as u64);
+                    tally.count(Counter::DeliveredBytes, written as u64);
                     let unreferred = outbox.take_unreferred();
                     if unreferred > 0 && session.encoding.kept_window().is_some() {
                         tally.no_reference(NoReference::Cleared, unreferred);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::shard_sessions::Sessions;
 use crate::codes::CloseCode;
 use crate::config::Rules;
-use crate::metrics::CloseReason;
+use crate::metrics::{CloseReason, Counter};
 use crate::session_id::{Member, SessionId, SessionSecret};
 use crate::shard::admin_command::{AdminCommand, UserSessions};
 use crate::shard::intake::SessionView;
@@ -30,7 +30,7 @@ impl Sessions {
         let ShardState { table, delivery, env, .. } = &mut self.state;
         let Some(connection) = table.get_mut(slot).filter(|connection| connection.is_open()) else { return Forwarded::NoSession };
         connection.liveness().note_activity(env.now);
-        env.tally.received_bytes(frame.len() as u64);
+        env.tally.count(Counter::ReceivedBytes, frame.len() as u64);
         delivery.begin_reading();
         let forwarded = self.call(slot, |reader, context, _| reader.on_frame(frame, context)).unwrap_or(Forwarded::NoSession);
         self.note_waiting(slot);

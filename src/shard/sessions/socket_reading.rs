@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use super::reading::Reading;
 use super::shard_sessions::Sessions;
-use crate::metrics::CloseReason;
+use crate::metrics::{CloseReason, Counter};
 use crate::shard::slot::{Connection, InputWait};
 use crate::shard::state::ShardState;
 
@@ -115,7 +115,7 @@ impl Sessions {
         };
         connection.liveness().note_activity(now);
         let is_open = connection.is_open();
-        self.state.env.tally.received_bytes(read as u64);
+        self.state.env.tally.count(Counter::ReceivedBytes, read as u64);
         if !is_open {
             return ReadOn::More; // input after our Close is discarded
         }
