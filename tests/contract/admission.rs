@@ -94,7 +94,8 @@ fn an_origin_is_looked_at_first() {
     assert_eq!(gateway.request("GET", "/nowhere", &[evil], b"").status, 404);
 }
 
-/// Threats 19: a request of HTTP/1.1 names one host (RFC 9112 §3.2); where there are two, a proxy may have gone by the other.
+/// Threats 19: a request of HTTP/1.1 names one host (RFC 9112 §3.2); where there are two, a proxy may have gone by the
+/// other.
 #[test]
 fn a_request_has_one_host() {
     let gateway = Gateway::start();
@@ -118,13 +119,13 @@ fn a_request_has_one_host() {
     assert_eq!(read_reply(&mut socket).unwrap().status, 200, "HTTP/1.0 had none");
 }
 
-/// Threats 25: with no file descriptor left, who comes gets 503 and when to come again; the limit is counted, and once some
-/// are free everybody is served as before.
+/// Threats 25: with no file descriptor left, who comes gets 503 and when to come again; the limit is counted, and once
+/// some are free everybody is served as before.
 #[test]
 fn without_descriptors_503_is_told() {
     let gateway = Setup::new().limits("handshake_timeout = \"1m\"").start();
     let held: Vec<_> = (0..8).map(|_| gateway.session()).collect();
-    gateway.bound_descriptors();
+    gateway.forbid_new_descriptors();
     let mut waiting = gateway.socket();
     write!(waiting, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let reply = read_reply(&mut waiting).unwrap();
@@ -152,8 +153,8 @@ fn a_refused_upgrade_ends_the_connection() {
     }
 }
 
-/// PROTOCOL 3 and 4: a handshake is answered alike whether it comes whole, with a frame behind it, in pieces, or on a connection
-/// that has carried a request before. The answers differ in the date at most.
+/// PROTOCOL 3 and 4: a handshake is answered alike whether it comes whole, with a frame behind it, in pieces, or on a
+/// connection that has carried a request before. The answers differ in the date at most.
 #[test]
 fn a_handshake_may_come_in_any_way() {
     const FRAME: &[u8] = b"\x81\x8d\0\0\0\0{\"op\":\"ping\"}";
@@ -438,8 +439,8 @@ fn ambiguous_bodies_are_refused() {
     }
 }
 
-/// PROTOCOL 7: a listener on a loopback address takes loopback names in `Host`: a page whose name was made to point here (DNS
-/// rebinding) has an Origin that agrees with it. `server.hosts` names others.
+/// PROTOCOL 7: a listener on a loopback address takes loopback names in `Host`: a page whose name was made to point
+/// here (DNS rebinding) has an Origin that agrees with it. `server.hosts` names others.
 #[test]
 fn a_loopback_listener_takes_loopback_names() {
     let gateway = Setup::new().server("hosts = [\"gateway.example\"]").start();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, SECRET, Setup, expiring, forever, message, signed, token, unix_seconds};
+use crate::gateway::{Gateway, SECRET, Setup, expiring, message, signed, token, unix_seconds, without_exp};
 
 /// PROTOCOL 3: authenticated tells the user and the token's `exp`; its grants hold at once.
 #[test]
@@ -51,7 +51,8 @@ fn auth_is_silent_without_id() {
     session.subscribe(&["private.a"]);
 }
 
-/// PROTOCOL 3: a renewal's grants replace the old ones; subscriptions no longer covered end with a `not_allowed` that names them.
+/// PROTOCOL 3: a renewal's grants replace the old ones; subscriptions no longer covered end with a `not_allowed` that
+/// names them.
 #[test]
 fn a_renewal_ends_what_it_does_not_cover() {
     let gateway = Gateway::start();
@@ -75,7 +76,8 @@ fn a_bad_token_in_the_command_is_an_error() {
     let gateway = Gateway::start();
     let mut session = gateway.session_as(&token("alice", &["private.>"], &[]));
     let wrong_secret = signed("another secret of the tests, 32 bytes or more", &json!({"sub": "eve", "exp": unix_seconds() + 60}));
-    for token in ["", "nonsense", "a.b.c", &wrong_secret, &forever("eve"), "eyJhbGciOiJub25lIn0.eyJzdWIiOiJldmUiLCJleHAiOjk5OTk5OTk5OTl9."]
+    for token in
+        ["", "nonsense", "a.b.c", &wrong_secret, &without_exp("eve"), "eyJhbGciOiJub25lIn0.eyJzdWIiOiJldmUiLCJleHAiOjk5OTk5OTk5OTl9."]
     {
         session.send(json!({"op": "auth", "id": 6, "token": token}));
         session.expect_error(6, "token_invalid");
@@ -90,9 +92,9 @@ fn a_bad_token_in_the_command_is_an_error() {
 fn a_bad_token_at_the_upgrade_closes_at_once() {
     let gateway = Gateway::start();
     gateway.dial("/ws?token=nonsense").expect_close(4001);
-    gateway.dial(&format!("/ws?token={}", forever("alice"))).expect_close(4001);
+    gateway.dial(&format!("/ws?token={}", without_exp("alice"))).expect_close(4001);
     gateway.dial(&format!("/ws?token={}", expiring("alice", unix_seconds() - 3600, &[], &[]))).expect_close(4002);
-    gateway.dial(&format!("/raw/chat.a?token={}", forever("alice"))).expect_close(4001);
+    gateway.dial(&format!("/raw/chat.a?token={}", without_exp("alice"))).expect_close(4001);
     gateway.expect_metric("sessions_closed_total{reason=\"token_invalid\"}", 3.0);
     gateway.expect_metric("sessions_closed_total{reason=\"token_expired\"}", 1.0);
 }
@@ -196,8 +198,8 @@ fn bad_grants_make_a_token_invalid() {
     }
 }
 
-/// PROTOCOL 7: with the last wrong credential of `failures_per_minute` an address waits a minute, at upgrades too; expired tokens are
-/// no guesses.
+/// PROTOCOL 7: with the last wrong credential of `failures_per_minute` an address waits a minute, at upgrades too;
+/// expired tokens are no guesses.
 #[test]
 fn guessing_is_slow() {
     let gateway = Gateway::with_limits("failures_per_minute = 3");

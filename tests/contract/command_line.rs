@@ -71,7 +71,7 @@ fn sub_prints_events() {
     let gateway = Gateway::start();
     let place = gateway.publish_all("chat.a", ["1", "{\"p\": 1.50}"]);
     let output = end(start(&["sub", "chat.a", "--url", &url(&gateway), "--last", "2", "--count", "2", "--json"]));
-    let text = gateway.positions().heard(&String::from_utf8(output.stdout).unwrap(), None);
+    let text = gateway.positions().with_ordinals(&String::from_utf8(output.stdout).unwrap(), None);
     let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(events, [replayed("chat.a", &place.at(1), 1), replayed("chat.a", &place, json!({"p": 1.5}))]);
     assert!(output.status.success() && text.contains("{\"p\": 1.50}"), "{text}");
@@ -167,7 +167,8 @@ impl Drop for Cut {
     }
 }
 
-/// PROTOCOL 8: `belfry sub` reconnects and resumes by offset when its connection was cut: nothing missing, nothing twice.
+/// PROTOCOL 8: `belfry sub` reconnects and resumes by offset when its connection was cut: nothing missing, nothing
+/// twice.
 #[test]
 fn sub_resumes_by_offset() {
     let gateway = Gateway::start();
@@ -183,7 +184,7 @@ fn sub_resumes_by_offset() {
     gateway.publish_all("chat.a", ["3", "4"]);
     let _second = hand_on(&listener, &gateway);
     seen.extend(lines.map(Result::unwrap));
-    seen.iter_mut().for_each(|line| *line = gateway.positions().heard(line, None));
+    seen.iter_mut().for_each(|line| *line = gateway.positions().with_ordinals(line, None));
     assert!(end(child).status.success());
     let offset = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["offset"].as_u64().unwrap();
     assert_eq!(seen.iter().map(offset).collect::<Vec<_>>(), [1, 2, 3, 4]);

@@ -43,7 +43,7 @@ impl<'g> Client<'g> {
         let stream = stream.unwrap_or_else(|reply| panic!("{path} was refused: {reply:?}"));
         Self {
             gateway,
-            stream: stream.counted_by(gateway.positions()),
+            stream: stream.with_positions(gateway.positions()),
             is_lines,
             node: String::new(),
             session: String::new(),
@@ -52,15 +52,15 @@ impl<'g> Client<'g> {
     }
 
     /// Says commands in one request.
-    fn say(&mut self, commands: &[Value]) -> Reply {
+    fn post(&mut self, commands: &[Value]) -> Reply {
         let data: Vec<String> = commands.iter().map(Value::to_string).collect();
-        let data = self.stream.said(&data.join("\n"));
+        let data = self.stream.with_sequences(&data.join("\n"));
         let body = json!({"session": self.session, "node": self.node, "data": data}).to_string();
         self.gateway.request("POST", "/emulation", &[("Content-Type", "application/json")], body.as_bytes())
     }
 
     fn send(&mut self, command: Value) {
-        assert_eq!(self.say(&[command]).status, 204);
+        assert_eq!(self.post(&[command]).status, 204);
     }
 
     /// The next reply or push.
@@ -112,7 +112,7 @@ fn commands_come_in_requests_and_replies_in_the_stream() {
         let topic = if path == SSE { "chat.events" } else { "chat.lines" };
         assert_eq!(
             client
-                .say(&[json!({"id": 2, "subscribe": {"channel": topic}}), json!({}), json!({"id": 3, "presence": {"channel": topic}})])
+                .post(&[json!({"id": 2, "subscribe": {"channel": topic}}), json!({}), json!({"id": 3, "presence": {"channel": topic}})])
                 .status,
             204
         );
@@ -125,7 +125,7 @@ fn commands_come_in_requests_and_replies_in_the_stream() {
         client.expect(publication(topic, 1, json!({"a": 1})));
         client.send(json!({"id": 4, "publish": {"channel": topic, "data": 2}}));
         let came = [client.receive(), client.receive()];
-        let push = gateway.positions().beside(&json!({"id": 4, "publish": {}}), came);
+        let push = gateway.positions().event_beside(&json!({"id": 4, "publish": {}}), came);
         assert_eq!(push["push"]["pub"]["info"], json!({"client": client.connected["client"]}));
         let dialects = gateway.admin("/v1/sessions").json()["sessions"].clone();
         assert!(dialects.as_array().unwrap().iter().any(|session| session["dialect"] == "centrifugo"), "{dialects}");
@@ -140,7 +140,7 @@ fn protobuf_is_spoken_over_a_stream() {
     let protobuf = [("Content-Type", "application/octet-stream")];
     let mut stream = Stream::open_by_post(gateway.socket(), LINES, &protobuf, b"\x04\x08\x01\x22\x00").unwrap();
     assert_eq!(stream.head.header("Content-Type"), Some("application/octet-stream"));
-    let connected = stream.bytes();
+    let connected = stream.chunk();
     assert_eq!(connected[..5], [connected.len() as u8 - 1, 8, 1, 0x2a, connected.len() as u8 - 5]);
     // The fields 9 and 10, session and node, are the last.
     let text = |at: usize| connected[at + 2..][..usize::from(connected[at + 1])].to_vec();
@@ -152,10 +152,10 @@ fn protobuf_is_spoken_over_a_stream() {
     body.extend(text(session));
     body.extend(b"\x1a\x0d\x0c\x08\x02\x2a\x08\x0a\x06chat.a");
     assert_eq!(gateway.request("POST", "/emulation", &protobuf, &body).status, 204);
-    assert_eq!(stream.bytes()[1..4], [8, 2, 0x32]);
+    assert_eq!(stream.chunk()[1..4], [8, 2, 0x32]);
     gateway.publish("chat.a", "{\"n\":1}");
     let offset = u8::try_from(gateway.positions().on_the_wire("chat.a", 1)).unwrap();
-    assert_eq!(stream.bytes(), [b"\x17\x22\x15\x12\x06chat.a\x22\x0b\x22\x07{\"n\":1}\x30".as_slice(), &[offset]].concat());
+    assert_eq!(stream.chunk(), [b"\x17\x22\x15\x12\x06chat.a\x22\x0b\x22\x07{\"n\":1}\x30".as_slice(), &[offset]].concat());
 }
 
 /// What speaks for no session, or can't be read, is refused, and nobody hears it.
@@ -189,7 +189,7 @@ fn requests_that_speak_for_nobody() {
     // What is unreadable within a request ends the session, and then there is none.
     client.send(json!([]));
     client.expect_disconnect(3501, "bad request");
-    assert_eq!(client.say(&[json!({})]).problem(404), "not_found");
+    assert_eq!(client.post(&[json!({})]).problem(404), "not_found");
 }
 
 /// A first command that is refused is answered in the stream: the SDK reads it there.
@@ -344,13 +344,13 @@ fn a_thousand_subscriptions_in_one_request() {
     let mut client = Client::connect(&gateway, SSE, json!({"token": signed(SECRET, &json!({"sub": "ann", "exp": unix_seconds() + 600}))}));
     let claims = |n: usize| json!({"sub": "ann", "channel": format!("secret.{n}"), "exp": unix_seconds() + 600});
     let subscribe = |n: usize| json!({"id": n + 2, "subscribe": {"channel": format!("secret.{n}"), "token": signed(SECRET, &claims(n))}});
-    assert_eq!(client.say(&(0..1_000).map(subscribe).collect::<Vec<_>>()).status, 204);
+    assert_eq!(client.post(&(0..1_000).map(subscribe).collect::<Vec<_>>()).status, 204);
     for n in 0..1_000 {
         let reply = client.receive();
         assert_eq!((&reply["id"], reply["subscribe"].is_object()), (&json!(n + 2), true), "{reply}");
     }
     let rpc: Vec<Value> = (0..20).map(|n| json!({"id": n + 2_000, "rpc": {}})).collect();
-    client.say(&rpc);
+    client.post(&rpc);
     let codes: Vec<Value> = (0..20).map(|_| client.receive()["error"]["code"].take()).collect();
     assert_eq!((codes[0].as_u64(), codes[19].as_u64()), (Some(108), Some(111)), "{codes:?}");
 }

@@ -42,8 +42,8 @@ fn a_batch_tells_its_bad_lines() {
     assert!(history.contains(r#"{"n": 1.0}"#), "payloads are never re-serialised: {history}");
 }
 
-/// PROTOCOL 5: a line of a batch is an object; what is wrong with it is told in the contract's words. (A list of two was published, and
-/// errors named the parser's types.)
+/// PROTOCOL 5: a line of a batch is an object; what is wrong with it is told in the contract's words. (A list of two
+/// was published, and errors named the parser's types.)
 #[test]
 fn a_line_of_a_batch_is_an_object() {
     let gateway = Gateway::start();
@@ -399,7 +399,7 @@ fn a_connection_is_kept_alive() {
     let mut socket = gateway.socket();
     let request = format!("POST /v1/topics/chat.a HTTP/1.1\r\nHost: {}\r\nContent-Length: 1\r\n\r\n1", gateway.address());
     std::io::Write::write_all(&mut socket, request.repeat(3).as_bytes()).unwrap();
-    let replies = (0..3).map(|_| gateway.counted(crate::gateway::read_reply(&mut socket).unwrap(), None));
+    let replies = (0..3).map(|_| gateway.with_ordinals(crate::gateway::read_reply(&mut socket).unwrap(), None));
     let offsets: Vec<_> = replies.map(|reply| reply.json()["offset"].as_u64()).collect();
     assert_eq!(offsets, [Some(1), Some(2), Some(3)]);
 }
@@ -432,8 +432,8 @@ fn a_batch_without_a_grant_is_refused_by_its_head() {
     assert_eq!(reply.problem(401), "not_allowed");
 }
 
-/// PROTOCOL 7: a refused batch whose bytes don't come is answered at once, and its connection let go; one that comes whole finds its
-/// answer. (Its body was read away first, for up to `body_timeout`.)
+/// PROTOCOL 7: a refused batch whose bytes don't come is answered at once, and its connection let go; one that comes
+/// whole finds its answer. (Its body was read away first, for up to `body_timeout`.)
 #[test]
 fn a_refused_batch_is_let_go() {
     let gateway = Setup::new().auth("anonymous = { subscribe = [\"chat.>\"], publish = [] }").limits("body_timeout = \"1h\"").start();
@@ -460,8 +460,8 @@ fn a_batch_pays_by_line() {
     assert_eq!(gateway.post("/v1/publish", &lines).problem(429), "rate_limited");
 }
 
-/// PROTOCOL 5 and 7: lines that come with one that the bucket has no unit for are refused unseen, whatever is in them; each is counted,
-/// blank ones are not.
+/// PROTOCOL 5 and 7: lines that come with one that the bucket has no unit for are refused unseen, whatever is in them;
+/// each is counted, blank ones are not.
 #[test]
 fn lines_behind_an_empty_bucket_are_not_looked_at() {
     let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 1");

@@ -1,4 +1,5 @@
-//! Where the gateway listens: several addresses, Unix sockets, sockets of a supervisor, and what that is told (PROTOCOL 8).
+//! Where the gateway listens: several addresses, Unix sockets, sockets of a supervisor, and what that is told (PROTOCOL
+//! 8).
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -29,14 +30,14 @@ fn session_at(path: &Path, headers: &[(&str, &str)]) -> Result<Session, Reply> {
     Ok(session)
 }
 
-/// By a Unix socket there is all that there is by an address: HTTP, sessions, streams, whose peer is `unix`. Its file has the mode
-/// that was asked for, and goes when the gateway goes.
+/// By a Unix socket there is all that there is by an address: HTTP, sessions, streams, whose peer is `unix`. Its file
+/// has the mode that was asked for, and goes when the gateway goes.
 #[test]
 fn a_unix_socket_serves_all() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("belfry.sock");
     let mut gateway = also_at(&path, Setup::new().server("unix_mode = \"0640\"\ndrain = \"100ms\"")).start();
-    assert_eq!(gateway.places()[1], format!("unix:{}", path.display()));
+    assert_eq!(gateway.listen_addresses()[1], format!("unix:{}", path.display()));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     let mut session = session_at(&path, &[]).unwrap();
     session.subscribe(&["chat.a"]);
@@ -69,7 +70,8 @@ fn the_command_line_takes_a_unix_socket() {
     assert_eq!(String::from_utf8_lossy(&heard.stdout), "7\n", "{heard:?}");
 }
 
-/// All who come by a Unix socket are one address, unless `trusted_proxies` names `unix` and the header tells them apart.
+/// All who come by a Unix socket are one address, unless `trusted_proxies` names `unix` and the header tells them
+/// apart.
 #[test]
 fn limits_count_a_unix_socket_as_one_address() {
     let folder = TempDir::new().unwrap();
@@ -115,7 +117,7 @@ fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
 #[test]
 fn several_addresses_are_listened_at() {
     let gateway = Setup::new().argument("--listen").argument("127.0.0.2:0").start();
-    let places = gateway.places();
+    let places = gateway.listen_addresses();
     assert!(places.len() == 2 && places[1].starts_with("127.0.0.2:"), "{places:?}");
     for place in places {
         let reply = request_over(TcpStream::connect(&place).unwrap(), &place, "GET", "/readyz", &[], b"");
@@ -182,7 +184,8 @@ impl Drop for Supervised {
     }
 }
 
-/// Sockets that were passed on are served by their names, and the supervisor is told of the start, a reload and the end.
+/// Sockets that were passed on are served by their names, and the supervisor is told of the start, a reload and the
+/// end.
 #[test]
 fn a_supervisor_passes_sockets_and_is_told() {
     let folder = TempDir::new().unwrap();

@@ -17,7 +17,7 @@ fn expect_all_works(mut gateway: Gateway, setup: &Setup) {
     let mut session = gateway.session();
     gateway.reload(&setup.clone().more("[endpoints]\n\"/new\" = \"chat.new\""));
     eventually("the reload to hold", || gateway.dial_with("/new", &[]).ok());
-    gateway.bound_descriptors();
+    gateway.forbid_new_descriptors();
     let refused = eventually("an answer without a descriptor", || gateway.dial_with("/ws", &[]).err());
     assert_eq!(refused.status, 503);
     session.send(json!({"op": "ping", "id": 1}));

@@ -162,7 +162,8 @@ fn joins_and_errors_have_names() {
     assert_eq!(stream.event().name, "leave");
 }
 
-/// A stream is a session like any other: listed, counted, present, and closed by an operator with the code of its Close.
+/// A stream is a session like any other: listed, counted, present, and closed by an operator with the code of its
+/// Close.
 #[test]
 fn a_stream_is_a_session() {
     let gateway = Gateway::start();
@@ -261,7 +262,8 @@ fn an_allowed_page_may_read() {
     refusal(&gateway, "/sse?topics=chat.a", &[("Origin", "https://other.example")]).problem(403);
 }
 
-/// Refused for now: an EventSource is told when to come back by a stream that ends, since it would never return after an error.
+/// Refused for now: an EventSource is told when to come back by a stream that ends, since it would never return after
+/// an error.
 #[test]
 fn an_event_source_that_is_refused_for_now_comes_back() {
     let gateway = Gateway::with_limits("sessions_per_address = 1");
@@ -339,7 +341,7 @@ fn a_client_that_goes_is_seen() {
     let mut stream = gateway.stream("/sse?topics=chat.a");
     let seen = gateway.publish("chat.a", "1");
     stream.event();
-    stream.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     stream.expect_message(&format!("{}:1", seen.epoch), 1);
     assert_eq!(gateway.admin("/v1/topics/chat.a").json()["subscribers"], 1);
     stream.end_writing();
@@ -347,7 +349,8 @@ fn a_client_that_goes_is_seen() {
     eventually("the member to be gone", || (gateway.get("/v1/topics/chat.a/presence").json()["count"] == 0).then_some(()));
 }
 
-/// Over HTTP/1.0, which nginx speaks to its upstreams unless told otherwise, there are no chunks; a head in pieces is a stream too.
+/// Over HTTP/1.0, which nginx speaks to its upstreams unless told otherwise, there are no chunks; a head in pieces is a
+/// stream too.
 #[test]
 fn other_ways_to_ask_for_a_stream() {
     let gateway = Gateway::start();

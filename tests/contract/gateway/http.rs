@@ -1,4 +1,4 @@
-//! Just enough HTTP/1.1 to send odd requests and to read the replies.
+//! A minimal HTTP/1.1 client. It can send malformed requests.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::DEADLINE;
 
-/// A reply, its body whole.
+/// A reply with its whole body.
 #[derive(Clone)]
 pub struct Reply {
     pub status: u16,
@@ -34,7 +34,7 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("the body is not JSON ({error}): {self:?}"))
     }
 
-    /// PROTOCOL 5: asserts that this is an `application/problem+json` with this status; gives its code.
+    /// PROTOCOL 5: asserts that the body is an `application/problem+json` and the status is `status`; gives its code.
     #[track_caller]
     pub fn problem(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{self:?}");
@@ -51,28 +51,29 @@ impl std::fmt::Debug for Reply {
     }
 }
 
-/// A socket that gives up reading at the deadline.
+/// A TCP connection to `address`. Its reads and writes fail after [`DEADLINE`].
 pub fn socket(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(address).expect("the gateway takes a connection");
-    socket.set_read_timeout(Some(DEADLINE)).expect("a socket takes a time-out");
-    socket.set_write_timeout(Some(DEADLINE)).expect("a socket takes a time-out");
-    socket
+    with_time_outs(TcpStream::connect(address).expect("the gateway accepts a connection"))
 }
 
-/// A connection by the Unix socket at `path`; reading, writing and closing it are the same calls as for TCP.
+/// A connection by the Unix socket at `path`. The calls that read, write and close it are those of TCP.
 pub fn unix_socket(path: &Path) -> TcpStream {
-    let socket = TcpStream::from(OwnedFd::from(UnixStream::connect(path).expect("the gateway takes a connection")));
+    let socket = UnixStream::connect(path).expect("the gateway accepts a connection");
+    with_time_outs(TcpStream::from(OwnedFd::from(socket)))
+}
+
+fn with_time_outs(socket: TcpStream) -> TcpStream {
     socket.set_read_timeout(Some(DEADLINE)).expect("a socket takes a time-out");
     socket.set_write_timeout(Some(DEADLINE)).expect("a socket takes a time-out");
     socket
 }
 
-/// One request, one reply, on a socket of its own.
+/// Sends one request on a connection of its own, and reads the reply.
 pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     request_over(socket(address), &address.to_string(), method, path, headers, body)
 }
 
-/// One request, one reply, on a socket that is connected to `host`.
+/// Sends one request on a socket that is connected to `host`, and reads the reply.
 pub fn request_over(mut socket: TcpStream, host: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
@@ -80,12 +81,12 @@ pub fn request_over(mut socket: TcpStream, host: &str, method: &str, path: &str,
     }
     headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
     head.push_str("\r\n");
-    // A gateway that has refused already may have stopped reading; its reply is what counts.
+    // The write may fail: a gateway that has refused the request stops reading it.
     let _ = socket.write_all(head.as_bytes()).and_then(|()| socket.write_all(body));
     read_reply(&mut socket).unwrap_or_else(|error| panic!("no reply to {method} {path}: {error}"))
 }
 
-/// Reads one reply and not a byte more.
+/// Reads one reply and no byte behind it.
 pub fn read_reply(socket: &mut impl Read) -> io::Result<Reply> {
     let mut reply = read_reply_head(socket)?;
     if reply.header("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
@@ -97,7 +98,7 @@ pub fn read_reply(socket: &mut impl Read) -> io::Result<Reply> {
     Ok(reply)
 }
 
-/// Reads the head of a reply and not a byte more.
+/// Reads the head of a reply and no byte behind it.
 pub fn read_reply_head(socket: &mut impl Read) -> io::Result<Reply> {
     let head = read_until(socket, b"\r\n\r\n")?;
     let text = String::from_utf8_lossy(&head);
@@ -119,7 +120,7 @@ fn read_chunks(socket: &mut impl Read) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Reads one chunk; the last is empty.
+/// Reads one chunk. The last chunk is empty.
 pub fn read_chunk(socket: &mut impl Read) -> io::Result<Vec<u8>> {
     let line = read_until(socket, b"\r\n")?;
     let size = usize::from_str_radix(String::from_utf8_lossy(&line).trim(), 16).map_err(io::Error::other)?;

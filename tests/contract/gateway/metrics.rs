@@ -1,10 +1,10 @@
-//! The figures of `/metrics`, and the accounts that they must close.
+//! The samples of `/metrics`, and the accounts of PROTOCOL 9.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{DEADLINE, Gateway, found_within};
 
-/// Samples by series, as written: `belfry_deliveries_total{rule="chat.>"}`.
+/// Samples by series. A series is its text, as in `belfry_deliveries_total{rule="chat.>"}`.
 #[derive(Debug, Clone)]
 pub struct Samples(BTreeMap<String, f64>);
 
@@ -15,17 +15,17 @@ impl Samples {
         Self(samples.filter_map(|(series, value)| Some((series.to_owned(), value.parse().ok()?))).collect())
     }
 
-    /// The value of a series given without the prefix, its labels in any order; one that is not there yet counts as 0.
+    /// The value of `series`, which is without the prefix and has its labels in any order. A missing series is 0.
     pub fn value(&self, series: &str) -> f64 {
         self.0.get(&format!("belfry_{}", sorted(series))).copied().unwrap_or(0.0)
     }
 
-    /// Every series.
+    /// All series.
     pub fn series(&self) -> BTreeSet<String> {
         self.0.keys().cloned().collect()
     }
 
-    /// The sum of a metric over the series of each `rule`.
+    /// The sums of a metric by the label `rule`.
     fn by_rule(&self, metric: &str) -> BTreeMap<String, f64> {
         let mut sums = BTreeMap::new();
         for (series, value) in self.0.iter().filter(|(series, _)| series.starts_with(&format!("belfry_{metric}{{"))) {
@@ -35,7 +35,7 @@ impl Samples {
         sums
     }
 
-    /// For each rule: what was routed, and its four ends.
+    /// For each rule: the messages routed, and the counts of their four ends.
     fn accounts(&self) -> BTreeMap<String, (f64, [f64; 4])> {
         let ends = ["deliveries_total", "messages_conflated_total", "messages_dropped_total", "outbox_messages"]
             .map(|metric| self.by_rule(metric));
@@ -46,7 +46,7 @@ impl Samples {
     }
 }
 
-/// Prometheus writes labels by name, whatever order they were asked for in.
+/// `series` with its labels in the order of the text format, which is by name.
 fn sorted(series: &str) -> String {
     let Some((metric, labels)) = series.split_once('{') else { return series.to_owned() };
     let labels = labels.strip_suffix("\"}").unwrap_or(labels);
@@ -56,14 +56,14 @@ fn sorted(series: &str) -> String {
     format!("{metric}{{{}}}", labels.join(","))
 }
 
-/// Waits until a series has a value that satisfies `right`.
-pub fn expect(gateway: &Gateway, series: &str, right: impl Fn(f64) -> bool, what: &str) {
+/// Waits until the value of a series satisfies `fact`; `what` describes the fact.
+pub fn expect(gateway: &Gateway, series: &str, fact: impl Fn(f64) -> bool, what: &str) {
     let mut seen = 0.0;
     let found = found_within(DEADLINE, || {
         seen = gateway.metrics().value(series);
-        right(seen).then_some(())
+        fact(seen).then_some(())
     });
-    assert!(found.is_some(), "waited in vain for {series} {what}: it is {seen}");
+    assert!(found.is_some(), "timed out waiting for {series} {what}: it is {seen}");
 }
 
 /// Waits until every rule's accounts close.
@@ -74,5 +74,5 @@ pub fn expect_accounts_closed(gateway: &Gateway) {
         let closed = |(routed, ends): &(f64, [f64; 4])| *routed == ends.iter().sum::<f64>();
         (seen.values().any(|(routed, _)| *routed > 0.0) && seen.values().all(closed)).then_some(())
     });
-    assert!(found.is_some(), "rule: (routed, [delivered, conflated, dropped, in outboxes]) does not close: {seen:?}");
+    assert!(found.is_some(), "the accounts {{rule: (routed, [delivered, conflated, dropped, in outboxes])}} do not close: {seen:?}");
 }

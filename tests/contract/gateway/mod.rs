@@ -1,4 +1,4 @@
-//! The gateway under test: the real program in a process of its own, spoken to over loopback sockets.
+//! The gateway under test: the program in a process of its own, reached over loopback sockets.
 
 mod engine;
 mod http;
@@ -16,7 +16,7 @@ pub use session::{Session, binary, close, ping, pong, text};
 pub use setup::Setup;
 pub use stream::{ServerSent, Stream};
 pub use tls::Certificate;
-pub use token::{SECRET, expiring, forever, signed, token};
+pub use token::{SECRET, expiring, signed, token, without_exp};
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,16 +34,16 @@ use tempfile::TempDir;
 use engine::Nats;
 use positions::{Positions, first_topic, topic_in, topics_in};
 
-/// How long a test waits for a fact before it fails.
+/// The time after which a test that waits for a fact fails.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The key of the base configuration that may administer.
+/// The base configuration's key with `admin = true`.
 pub const ADMIN: (&str, &str) = ("Authorization", "Bearer admin-key");
 
-/// The key of the base configuration that may read and write `quotes.>` and `private.>`.
+/// The base configuration's key that may subscribe and publish to `quotes.>` and `private.>`.
 pub const FEED: (&str, &str) = ("Authorization", "Bearer feed-key");
 
-/// Where a message lies: the epoch of its topic and its offset.
+/// The position of a message: the epoch of its topic and its offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     pub epoch: String,
@@ -51,12 +51,12 @@ pub struct Position {
 }
 
 impl Position {
-    /// The place `offset` in the same life of the topic.
+    /// The position with this offset in the same epoch.
     pub fn at(&self, offset: u64) -> Self {
         Self { epoch: self.epoch.clone(), offset }
     }
 
-    /// What `since` says of this place.
+    /// The position as `since` has it.
     pub fn json(&self) -> Value {
         json!({"epoch": self.epoch, "offset": self.offset})
     }
@@ -74,22 +74,22 @@ pub fn replayed(topic: &str, position: &Position, data: impl Into<Value>) -> Val
     event
 }
 
-/// A running gateway; it is killed when the test lets go of it.
+/// A running gateway. It is killed on drop.
 pub struct Gateway {
     process: Child,
     address: SocketAddr,
     folder: TempDir,
-    /// What its topics come from, for as long as it runs.
+    /// The NATS server of its topics, which lives as long as the gateway.
     engine: Option<Arc<Nats>>,
 }
 
 impl Gateway {
-    /// Starts one on the base configuration.
+    /// Starts a gateway on the base configuration.
     pub fn start() -> Self {
         Setup::new().start()
     }
 
-    /// Starts one on the base configuration with these lines in `[limits]`.
+    /// Starts a gateway on the base configuration with these lines in `[limits]`.
     pub fn with_limits(lines: &str) -> Self {
         Setup::new().limits(lines).start()
     }
@@ -125,7 +125,8 @@ impl Gateway {
         gateway
     }
 
-    /// Whether it follows every stream: its log says so, whatever its listeners speak; or where that goes elsewhere, `/readyz`.
+    /// Whether the gateway follows every stream, by its log, which is there even if its listeners speak TLS alone. A
+    /// gateway on a terminal has its log there, so `/readyz` answers the question.
     fn follows(&self, has_terminal: bool) -> bool {
         let log = self.log();
         let followed = log.lines().filter(|line| line.contains("the stream is followed"));
@@ -134,52 +135,52 @@ impl Gateway {
         if has_terminal { self.get("/readyz").status == 200 } else { followed.len() >= engine::STREAMS }
     }
 
-    /// Where it listens.
+    /// The address that the gateway listens at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The most memory that it has had so far, resident.
+    /// The highest resident memory of the process so far.
     pub fn peak_memory_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("a process has a status");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        peak.expect("the status tells the peak") * 1024
+        peak.expect("the status has the peak") * 1024
     }
 
-    /// Every place where it listens, as its port file has them.
-    pub fn places(&self) -> Vec<String> {
+    /// All addresses that the gateway listens at, from its port file.
+    pub fn listen_addresses(&self) -> Vec<String> {
         let lines = fs::read_to_string(self.folder.path().join("port")).expect("the port file is there");
         lines.lines().map(str::to_owned).collect()
     }
 
-    /// What it has said on its standard output and error so far.
+    /// The gateway's standard output and standard error so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Publishes `body` over HTTP with nobody's credentials; gives its place.
+    /// Publishes `body` over HTTP without credentials; gives its position.
     pub fn publish(&self, topic: &str, body: impl AsRef<[u8]>) -> Position {
         self.publish_as(topic, body, &[])
     }
 
-    /// Publishes `body` over HTTP with these header fields; gives its place.
+    /// Publishes `body` over HTTP with these header fields; gives its position.
     pub fn publish_as(&self, topic: &str, body: impl AsRef<[u8]>, headers: &[(&str, &str)]) -> Position {
         let reply = self.request("POST", &format!("/v1/topics/{topic}"), headers, body.as_ref());
         assert_eq!(reply.status, 200, "publishing to {topic} was refused: {reply:?}");
-        let said = reply.json();
+        let published = reply.json();
         Position {
-            epoch: said["epoch"].as_str().expect("the reply has an epoch").to_owned(),
-            offset: said["offset"].as_u64().expect("the reply has an offset"),
+            epoch: published["epoch"].as_str().expect("the reply has an epoch").to_owned(),
+            offset: published["offset"].as_u64().expect("the reply has an offset"),
         }
     }
 
-    /// Publishes each body; gives the place of the last.
+    /// Publishes each body; gives the position of the last.
     pub fn publish_all<const N: usize>(&self, topic: &str, bodies: [&str; N]) -> Position {
-        let places: Vec<_> = bodies.into_iter().map(|body| self.publish(topic, body)).collect();
-        places.into_iter().next_back().expect("there is a body to publish")
+        let positions: Vec<_> = bodies.into_iter().map(|body| self.publish(topic, body)).collect();
+        positions.into_iter().next_back().expect("there is a body to publish")
     }
 
-    /// Publishes `count` JSON strings of `bytes` bytes in batches, each beginning with its number.
+    /// Publishes `count` JSON strings of `bytes` bytes in batches. Each string begins with its number, from 1.
     pub fn publish_many(&self, topic: &str, count: usize, bytes: usize) {
         let lines: Vec<String> = (1..=count).map(|n| json!({"topic": topic, "data": format!("{n:_<bytes$}")}).to_string()).collect();
         for batch in lines.chunks((4 << 20) / bytes.max(64)) {
@@ -188,62 +189,62 @@ impl Gateway {
         }
     }
 
-    /// A session of the native dialect, its welcome read.
+    /// A session of the native dialect that has read its welcome.
     pub fn session(&self) -> Session {
         self.session_at("/ws")
     }
 
-    /// A session of the native dialect that comes with `token`, its welcome read.
+    /// A session of the native dialect with this token or key in its URL; it has read its welcome.
     pub fn session_as(&self, token: &str) -> Session {
         self.session_at(&format!("/ws?token={token}"))
     }
 
-    /// A session of the native dialect on this path and query, its welcome read.
+    /// A session of the native dialect on this path and query that has read its welcome.
     pub fn session_at(&self, path: &str) -> Session {
         let mut session = self.dial(path);
         session.read_welcome();
         session
     }
 
-    /// A WebSocket on this path, upgraded, nothing read.
+    /// A WebSocket on this path that has read nothing behind the upgrade.
     pub fn dial(&self, path: &str) -> Session {
         self.dial_with(path, &[]).unwrap_or_else(|reply| panic!("the upgrade on {path} was refused: {reply:?}"))
     }
 
-    /// A WebSocket on this path with more header fields, or why it was refused.
+    /// A WebSocket on this path with further header fields, or the refusal of the upgrade.
     pub fn dial_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Session, Reply> {
-        Session::dial(self.address, path, headers, None).map(|session| session.counted_by(self.positions()))
+        Session::dial(self.address, path, headers, None).map(|session| session.with_positions(self.positions()))
     }
 
-    /// The positions of its topics, as everybody at it hears and says them.
+    /// The translation of the positions of the gateway's topics.
     pub fn positions(&self) -> Positions {
         self.engine.as_ref().map(|engine| engine.positions()).unwrap_or_default()
     }
 
-    /// A stream on this path, its head read.
+    /// A stream on this path that has read its head.
     pub fn stream(&self, path: &str) -> Stream {
         self.stream_with(path, &[])
     }
 
-    /// A stream on this path with more header fields, its head read.
+    /// A stream on this path with further header fields; it has read its head.
     pub fn stream_with(&self, path: &str, headers: &[(&str, &str)]) -> Stream {
         let stream = self.stream_over(self.socket(), path, headers, "1.1");
         stream.unwrap_or_else(|reply| panic!("{path} was refused: {reply:?}"))
     }
 
-    /// A stream on this path over `socket` by this version of HTTP, or how it was refused.
+    /// A stream on this path over `socket` by this version of HTTP, or the refusal.
     pub fn stream_over<S: Read + Write>(&self, socket: S, path: &str, headers: &[(&str, &str)], version: &str) -> Result<Stream<S>, Reply> {
         let (positions, topics) = (self.positions(), topics_in(path));
-        let said = |(name, value): &(_, &str)| match *name {
-            "Last-Event-ID" => (*name, positions.said_id(&topics, value)),
+        let with_sequences = |(name, value): &(_, &str)| match *name {
+            "Last-Event-ID" => (*name, positions.id_with_sequences(&topics, value)),
             _ => (*name, (*value).to_owned()),
         };
-        let said: Vec<(&str, String)> = headers.iter().map(said).collect();
-        let headers: Vec<(&str, &str)> = said.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Stream::open(socket, &positions.said_path(path), &headers, version).map(|stream| stream.counted_by(positions))
+        let sent: Vec<(&str, String)> = headers.iter().map(with_sequences).collect();
+        let sent: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Stream::open(socket, &positions.path_with_sequences(path), &sent, version).map(|stream| stream.with_positions(positions))
     }
 
-    /// How an upgrade on this path is refused.
+    /// The refusal of an upgrade on this path.
     pub fn refusal(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
         match self.dial_with(path, headers) {
             Ok(_) => panic!("the upgrade on {path} with {headers:?} should have been refused"),
@@ -251,16 +252,17 @@ impl Gateway {
         }
     }
 
-    /// A native session whose kernel buffers as little as it can; it has read its welcome and stands still until it is read.
+    /// A session of the native dialect with the smallest receive buffer; it has read its welcome. Its outbox fills
+    /// until the test reads.
     pub fn slow_session(&self) -> Session {
         let mut session = self.slow_session_at("/ws");
         session.read_welcome();
         session
     }
 
-    /// A WebSocket on this path whose kernel buffers as little as it can.
+    /// A WebSocket on this path with the smallest receive buffer.
     pub fn slow_session_at(&self, path: &str) -> Session {
-        Session::dial(self.address, path, &[], Some(4096)).expect("the upgrade is accepted").counted_by(self.positions())
+        Session::dial(self.address, path, &[], Some(4096)).expect("the upgrade is accepted").with_positions(self.positions())
     }
 
     /// A GET without credentials.
@@ -268,7 +270,7 @@ impl Gateway {
         self.request("GET", path, &[], b"")
     }
 
-    /// A GET with the administrator's key.
+    /// A GET with the key [`ADMIN`].
     pub fn admin(&self, path: &str) -> Reply {
         self.request("GET", path, &[ADMIN], b"")
     }
@@ -278,27 +280,34 @@ impl Gateway {
         self.request("POST", path, &[], body.as_ref())
     }
 
-    /// One request on a socket of its own.
+    /// Sends one request on a connection of its own, and reads the reply.
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let (mut positions, topic) = (self.positions(), topic_in(path));
-        let said = std::str::from_utf8(body).ok().filter(|_| topic.is_none()).map(|text| positions.said(text, None));
-        let said = said.as_deref().map_or(body, str::as_bytes);
-        let reply = http::request(self.address, method, &positions.said_path(path), headers, said);
-        let asked = topic.or_else(|| std::str::from_utf8(body).ok().and_then(first_topic));
-        self.counted(reply, asked)
+        let sent = std::str::from_utf8(body).ok().filter(|_| topic.is_none()).map(|text| positions.with_sequences(text, None));
+        let sent = sent.as_deref().map_or(body, str::as_bytes);
+        let reply = http::request(self.address, method, &positions.path_with_sequences(path), headers, sent);
+        let topic = topic.or_else(|| std::str::from_utf8(body).ok().and_then(first_topic));
+        self.with_ordinals(reply, topic)
     }
 
-    /// A reply about `topic` with its positions as everybody hears them.
-    pub fn counted(&self, mut reply: Reply, topic: Option<&str>) -> Reply {
+    /// `reply` with ordinals. `topic` is that of positions without a topic beside them.
+    pub fn with_ordinals(&self, mut reply: Reply, topic: Option<&str>) -> Reply {
         if self.engine.is_some() && reply.body.starts_with(b"{") {
-            reply.body = self.positions().heard(&reply.text(), topic).into_bytes();
+            reply.body = self.positions().with_ordinals(&reply.text(), topic).into_bytes();
         }
         reply
     }
 
-    /// A bare socket to the gateway.
+    /// A TCP connection to the gateway.
     pub fn socket(&self) -> TcpStream {
         http::socket(self.address)
+    }
+
+    /// A TCP connection to the gateway on which `bytes` have been sent.
+    pub fn socket_with(&self, bytes: impl AsRef<[u8]>) -> TcpStream {
+        let mut socket = self.socket();
+        socket.write_all(bytes.as_ref()).expect("the gateway reads");
+        socket
     }
 
     /// All samples of `/metrics`.
@@ -306,27 +315,28 @@ impl Gateway {
         Samples::parse(&self.get("/metrics").text())
     }
 
-    /// Waits until the series (as `name` or `name{label="value"}`, without the prefix) has this value.
+    /// Waits until a series has this value. `series` is `name` or `name{label="value"}`, without the prefix.
     pub fn expect_metric(&self, series: &str, value: f64) {
         metrics::expect(self, series, |now| now == value, &format!("to be {value}"));
     }
 
-    /// Waits until the limit `key` was counted at least once in `limit_hits_total`.
+    /// Waits until `limit_hits_total` has counted the limit `key` at least once.
     pub fn expect_limit_hit(&self, key: &str) {
         metrics::expect(self, &format!("limit_hits_total{{limit=\"{key}\"}}"), |now| now >= 1.0, "to be counted");
     }
 
-    /// PROTOCOL 9: at rest routed = delivered + conflated + dropped + in outboxes, for each rule; at least one message was routed.
+    /// PROTOCOL 9: at rest routed = delivered + conflated + dropped + in outboxes, for each rule. At least one message
+    /// must have been routed.
     pub fn expect_accounts_closed(&self) {
         metrics::expect_accounts_closed(self);
     }
 
-    /// Writes a new configuration over the old one and sends SIGHUP.
+    /// Replaces the configuration by that of `setup` and sends SIGHUP.
     pub fn reload(&self, setup: &Setup) {
         self.reload_text(&setup.text().expect("a reload needs a file"));
     }
 
-    /// Writes `text` as the configuration and sends SIGHUP.
+    /// Replaces the configuration by `text` and sends SIGHUP.
     pub fn reload_text(&self, text: &str) {
         let staged = self.folder.path().join("staged.toml");
         fs::write(&staged, text).expect("the temporary folder takes a file");
@@ -345,11 +355,11 @@ impl Gateway {
         eventually("the gateway to exit", || process.try_wait().expect("a child can be waited for"))
     }
 
-    /// From now on the process gets no file descriptor more than it has.
-    pub fn bound_descriptors(&self) {
+    /// Lowers the process's limit of file descriptors, so that it can open no further one.
+    pub fn forbid_new_descriptors(&self) {
         let open = fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("the descriptors of a child can be listed");
         let open: Vec<u64> = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-        // The bound is on numbers, and the lowest free one is given out next.
+        // The limit is on the number of a descriptor, and the kernel takes the lowest free number.
         let most = (0..).find(|number| !open.contains(number));
         prlimit(Some(self.id()), Resource::Nofile, Rlimit { current: most, maximum: most }).expect("a child's limits can be lowered");
     }
@@ -369,12 +379,12 @@ impl Drop for Gateway {
         let _ = self.process.kill();
         let _ = self.process.wait();
         if std::thread::panicking() {
-            eprintln!("--- the gateway said:\n{}", self.log());
+            eprintln!("--- the gateway's log:\n{}", self.log());
         }
     }
 }
 
-/// The program, with nothing of this process's environment that it would read as configuration.
+/// A command that runs the program without this process's variables of configuration.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_belfry"));
     std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("BELFRY")).for_each(|name| {
@@ -383,22 +393,22 @@ pub fn program() -> Command {
     command
 }
 
-/// Runs the program to its end.
+/// Runs the program and waits for its end.
 pub fn belfry(arguments: &[&str]) -> Output {
     program().args(arguments).stdin(Stdio::null()).output().expect("the program can be started")
 }
 
-/// Waits for a fact, looking again until the deadline.
+/// Waits for a fact until [`DEADLINE`] has passed.
 pub fn eventually<T>(what: &str, fact: impl FnMut() -> Option<T>) -> T {
     within(DEADLINE, what, fact)
 }
 
-/// Waits for a fact, looking again until `limit` has passed.
+/// Waits for a fact until `limit` has passed.
 pub fn within<T>(limit: Duration, what: &str, fact: impl FnMut() -> Option<T>) -> T {
-    found_within(limit, fact).unwrap_or_else(|| panic!("waited {limit:?} in vain for {what}"))
+    found_within(limit, fact).unwrap_or_else(|| panic!("waited {limit:?} for {what}"))
 }
 
-/// A fact, if it comes true before `limit` has passed.
+/// A fact, if it is found before `limit` has passed. The pause between two attempts bounds the load.
 pub fn found_within<T>(limit: Duration, mut fact: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {

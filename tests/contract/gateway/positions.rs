@@ -1,7 +1,9 @@
-//! Offsets of a stream's topics as a gateway without an engine would give them: a topic's messages are 1, 2, 3 … in the order of the stream.
+//! Translates the offsets of a stream's topics to those of a gateway without an engine.
 //!
-//! The order is not the gateway's word. The harness follows the stream by itself ([`super::engine`]), so an offset that names no message
-//! of its topic fails the test. Without an engine nothing is looked at and nothing is changed.
+//! The offset of a message in a stream is its *sequence*: its number among all messages of the stream. The tests number
+//! the messages of a topic 1, 2, 3 …; such a number is an *ordinal*. The harness follows the stream over a connection
+//! of its own ([`super::engine`]), so a sequence that names no message of its topic fails the test. Without an engine
+//! nothing is translated.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -14,80 +16,84 @@ use super::DEADLINE;
 /// Members that hold positions.
 const MEMBERS: [&str; 5] = ["offset", "prev", "since", "from", "to"];
 
-/// How long a number that no message has yet is waited for: it may be one that lies ahead on purpose.
-const AHEAD: Duration = Duration::from_millis(300);
+/// How long the message of an ordinal is waited for. A test may name an ordinal that lies ahead on purpose.
+const AHEAD_WAIT: Duration = Duration::from_millis(300);
 
-/// The messages that the streams of one server have had.
+/// The sequences of the messages in the streams of one server.
 #[derive(Debug, Default)]
 pub struct Log {
-    read: Mutex<Read>,
-    heard: Condvar,
+    sequences: Mutex<Sequences>,
+    recorded: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Read {
-    /// The numbers of each topic's messages.
+struct Sequences {
+    /// The sequences of each topic's messages, in order.
     topics: HashMap<String, Vec<u64>>,
-    /// Up to where each stream was read, by the first token of its topics.
-    up_to: HashMap<String, u64>,
-    /// What a gateway has told last for an ordinal of a topic: who comes back says that, be it a message's own number or not.
-    told: HashMap<(String, u64), u64>,
+    /// The newest sequence of each stream, by the first token of the stream's topics.
+    newest: HashMap<String, u64>,
+    /// The sequence that a gateway has sent last for an ordinal of a topic. A client that resumes sends the same
+    /// sequence, also where it names no message.
+    sent: HashMap<(String, u64), u64>,
 }
 
 impl Log {
-    /// The stream `stream` has a message on `subject` with that number.
-    pub fn hear(&self, stream: &str, subject: &str, number: u64) {
-        let mut read = self.lock();
-        read.up_to.insert(stream.to_owned(), number);
-        read.topics.entry(subject.to_owned()).or_default().push(number);
-        drop(read);
-        self.heard.notify_all();
+    /// Records a message of `stream` on `subject` with this sequence.
+    pub fn record(&self, stream: &str, subject: &str, sequence: u64) {
+        let mut sequences = self.lock();
+        sequences.newest.insert(stream.to_owned(), sequence);
+        sequences.topics.entry(subject.to_owned()).or_default().push(sequence);
+        drop(sequences);
+        self.recorded.notify_all();
     }
 
-    /// The streams that are followed; a topic's stream is named by its first token.
-    pub fn follows(&self, stream: &str) {
-        self.lock().up_to.insert(stream.to_owned(), 0);
+    /// Adds a stream that is followed, named by the first token of its topics.
+    pub fn add_stream(&self, stream: &str) {
+        self.lock().newest.insert(stream.to_owned(), 0);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Read> {
-        self.read.lock().expect("nobody panics with this lock")
+    fn lock(&self) -> MutexGuard<'_, Sequences> {
+        self.sequences.lock().expect("nobody panics with this lock")
     }
 
-    /// What was read once that has `found` something, or after `limit`.
-    fn wait<T>(&self, limit: Duration, found: impl Fn(&Read) -> Option<T>) -> (MutexGuard<'_, Read>, Option<T>) {
-        let (deadline, mut read) = (Instant::now() + limit, self.lock());
+    /// Waits until `fact` is found in what is recorded, for `limit` at most.
+    fn wait<T>(&self, limit: Duration, fact: impl Fn(&Sequences) -> Option<T>) -> (MutexGuard<'_, Sequences>, Option<T>) {
+        let (deadline, mut sequences) = (Instant::now() + limit, self.lock());
         loop {
-            let (found, left) = (found(&read), deadline.saturating_duration_since(Instant::now()));
+            let (found, left) = (fact(&sequences), deadline.saturating_duration_since(Instant::now()));
             if found.is_some() || left.is_zero() {
-                return (read, found);
+                return (sequences, found);
             }
-            (read, _) = self.heard.wait_timeout(read, left).expect("nobody panics with this lock");
+            (sequences, _) = self.recorded.wait_timeout(sequences, left).expect("nobody panics with this lock");
         }
     }
 
-    fn has(&self, topic: &str) -> bool {
-        self.lock().up_to.contains_key(stream_of(topic))
+    /// Whether `topic` is one of a stream.
+    fn covers(&self, topic: &str) -> bool {
+        self.lock().newest.contains_key(stream_of(topic))
     }
 
-    /// How many messages `topic` has up to `number`, which must be one of theirs if it is a message's `own`.
-    fn ordinal(&self, topic: &str, number: u64, own: bool) -> u64 {
-        let (mut read, came) = self.wait(DEADLINE, |read| (read.up_to.get(stream_of(topic))? >= &number).then_some(()));
-        let numbers = read.topics.get(topic).map(Vec::as_slice).unwrap_or_default();
-        let ordinal = numbers.partition_point(|known| *known <= number) as u64;
-        let is_one = numbers.binary_search(&number).is_ok();
-        read.told.insert((topic.to_owned(), ordinal), number);
-        drop(read);
-        assert!(came.is_some(), "the gateway tells of {number} on {topic}, and the stream has not come so far");
-        assert!(is_one || !own, "{number} is no message of {topic}");
+    /// The number of messages that `topic` has up to `sequence`. Where `is_message`, `sequence` must be one of these
+    /// messages.
+    fn ordinal(&self, topic: &str, sequence: u64, is_message: bool) -> u64 {
+        let (mut sequences, reached) =
+            self.wait(DEADLINE, |sequences| (sequences.newest.get(stream_of(topic))? >= &sequence).then_some(()));
+        let known = sequences.topics.get(topic).map(Vec::as_slice).unwrap_or_default();
+        let ordinal = known.partition_point(|known| *known <= sequence) as u64;
+        let is_known = known.binary_search(&sequence).is_ok();
+        sequences.sent.insert((topic.to_owned(), ordinal), sequence);
+        drop(sequences);
+        assert!(reached.is_some(), "the gateway sent sequence {sequence} of {topic}, which the stream has not reached");
+        assert!(is_known || !is_message, "{sequence} is no message of {topic}");
         ordinal
     }
 
-    /// A number that stands where the `ordinal`th message of `topic` does; behind the stream's end if there is none.
-    fn number(&self, topic: &str, ordinal: u64) -> u64 {
+    /// A sequence for the `ordinal`th message of `topic`; past the end of the stream if there is no such message.
+    fn sequence(&self, topic: &str, ordinal: u64) -> u64 {
         let index = ordinal.checked_sub(1).and_then(|index| usize::try_from(index).ok());
-        let known = self.wait(AHEAD, |read| {
-            let told = read.told.get(&(topic.to_owned(), ordinal)).copied();
-            told.or_else(|| index.map_or(Some(0), |index| read.topics.get(topic)?.get(index).copied()))
+        let known = self.wait(AHEAD_WAIT, |sequences| {
+            let sent = sequences.sent.get(&(topic.to_owned(), ordinal)).copied();
+            sent.or_else(|| index.map_or(Some(0), |index| sequences.topics.get(topic)?.get(index).copied()))
         });
         known.1.unwrap_or((1 << 40) + ordinal)
     }
@@ -97,30 +103,31 @@ fn stream_of(topic: &str) -> &str {
     topic.split('.').next().unwrap_or_default()
 }
 
-/// The positions that one client hears and says.
+/// The translation of positions for one client.
 #[derive(Debug, Clone, Default)]
 pub struct Positions {
     log: Option<Arc<Log>>,
-    /// The topic that a command was about, by its `id`: Centrifugo's replies do not name it.
-    asked: HashMap<String, String>,
+    /// The topic of each command, by its `id`: Centrifugo's replies do not name the topic.
+    commands: HashMap<String, String>,
 }
 
 impl Positions {
-    /// Those of the topics that `log` follows.
+    /// The positions of the topics that `log` follows.
     pub fn of(log: Arc<Log>) -> Self {
-        Self { log: Some(log), asked: HashMap::new() }
+        Self { log: Some(log), commands: HashMap::new() }
     }
 
-    /// What a gateway has sent, in JSON, as a gateway without an engine would have sent it. `topic` is that of positions that name none.
-    pub fn heard(&self, text: &str, topic: Option<&str>) -> String {
+    /// The JSON that a gateway has sent, with ordinals. `topic` is that of positions without a topic beside them.
+    pub fn with_ordinals(&self, text: &str, topic: Option<&str>) -> String {
         let Some(log) = &self.log else { return text.to_owned() };
         let lines = text.split('\n').map(|line| {
-            let topic = topic.or_else(|| self.asked.get(&id_of(line)).map(String::as_str));
-            let own = [r#""op":"message""#, r#""op":"published""#, r#""pub":{"#].iter().any(|member| line.contains(member));
+            let topic = topic.or_else(|| self.commands.get(&id_of(line)).map(String::as_str));
+            let is_message = [r#""op":"message""#, r#""op":"published""#, r#""pub":{"#].iter().any(|member| line.contains(member));
             let mut offset = 0;
             rewritten(line, topic, |member, topic, number| match member {
-                _ if !log.has(topic) => Some(number),
-                // PROTOCOL 13: the topic's message before it, 0 if none is known. It stands behind the offset; others have none.
+                _ if !log.covers(topic) => Some(number),
+                // PROTOCOL 13: the offset of the topic's message before, 0 if none is known. `prev` follows `offset`;
+                // messages of other topics have no `prev`.
                 "prev" => {
                     let prev = if number == 0 { 0 } else { log.ordinal(topic, number, true) };
                     assert!(prev == 0 || prev + 1 == offset, "{prev} is not just before {offset}: {line}");
@@ -128,7 +135,7 @@ impl Positions {
                 }
                 // PROTOCOL 13: a gap names bounds, both included.
                 "from" => Some(log.ordinal(topic, number.saturating_sub(1), false) + 1),
-                "offset" if own => {
+                "offset" if is_message => {
                     offset = log.ordinal(topic, number, true);
                     Some(offset)
                 }
@@ -138,65 +145,66 @@ impl Positions {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// The number on the wire of the `ordinal`th message of `topic`, for a test that compares bytes.
+    /// The offset on the wire of the `ordinal`th message of `topic`, for a test that compares bytes.
     pub fn on_the_wire(&self, topic: &str, ordinal: u64) -> u64 {
-        self.log.as_ref().map_or(ordinal, |log| log.number(topic, ordinal))
+        self.log.as_ref().map_or(ordinal, |log| log.sequence(topic, ordinal))
     }
 
-    /// The event that came with `answer`: behind it; an engine's answer comes with its acknowledgement (PROTOCOL 13), so there before it too.
+    /// Asserts that one of two events is `answer`; gives the other. The answer comes first. With an engine it waits for
+    /// the stream's acknowledgement (PROTOCOL 13), and may come second.
     #[track_caller]
-    pub fn beside(&self, answer: &Value, came: [Value; 2]) -> Value {
-        let [first, second] = came;
+    pub fn event_beside(&self, answer: &Value, events: [Value; 2]) -> Value {
+        let [first, second] = events;
         let (answered, event) = if self.log.is_some() && first != *answer { (second, first) } else { (first, second) };
         assert_eq!(answered, *answer, "beside {event}");
         event
     }
 
-    /// What a client says, in JSON, as one says it to a gateway with an engine.
-    pub fn said(&mut self, text: &str, topic: Option<&str>) -> String {
+    /// The JSON that a client sends, with sequences. `topic` is that of positions without a topic beside them.
+    pub fn with_sequences(&mut self, text: &str, topic: Option<&str>) -> String {
         let Some(log) = &self.log else { return text.to_owned() };
         let lines = text.split('\n').map(|line| {
             if let Some(topic) = first_topic(line) {
-                self.asked.insert(id_of(line), topic.to_owned());
+                self.commands.insert(id_of(line), topic.to_owned());
             }
-            rewritten(line, topic, |_, topic, number| Some(if log.has(topic) { log.number(topic, number) } else { number }))
+            rewritten(line, topic, |_, topic, number| Some(if log.covers(topic) { log.sequence(topic, number) } else { number }))
         });
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// The `id` of a stream of these topics, as [`Positions::heard`].
-    pub fn heard_id(&self, topics: &[String], id: &str) -> String {
-        self.id(topics, id, |log, topic, number| log.ordinal(topic, number, false))
+    /// The `id` of a stream of these topics, with ordinals.
+    pub fn id_with_ordinals(&self, topics: &[String], id: &str) -> String {
+        self.translated_id(topics, id, |log, topic, number| log.ordinal(topic, number, false))
     }
 
-    /// The `id` of a stream of these topics, as [`Positions::said`].
-    pub fn said_id(&self, topics: &[String], id: &str) -> String {
-        self.id(topics, id, |log, topic, number| log.number(topic, number))
+    /// The `id` of a stream of these topics, with sequences.
+    pub fn id_with_sequences(&self, topics: &[String], id: &str) -> String {
+        self.translated_id(topics, id, |log, topic, number| log.sequence(topic, number))
     }
 
-    fn id(&self, topics: &[String], id: &str, place: impl Fn(&Log, &str, u64) -> u64) -> String {
+    fn translated_id(&self, topics: &[String], id: &str, translate: impl Fn(&Log, &str, u64) -> u64) -> String {
         let Some(log) = &self.log else { return id.to_owned() };
-        let places = id.split(',').enumerate().map(|(index, part)| {
-            let known = part.split_once(':').zip(topics.get(index).filter(|topic| log.has(topic)));
-            let read = known.and_then(|((epoch, number), topic)| Some((epoch, topic, number.parse().ok()?)));
-            read.map_or_else(|| part.to_owned(), |(epoch, topic, number)| format!("{epoch}:{}", place(log, topic, number)))
+        let parts = id.split(',').enumerate().map(|(index, part)| {
+            let known = part.split_once(':').zip(topics.get(index).filter(|topic| log.covers(topic)));
+            let position = known.and_then(|((epoch, number), topic)| Some((epoch, topic, number.parse().ok()?)));
+            position.map_or_else(|| part.to_owned(), |(epoch, topic, number)| format!("{epoch}:{}", translate(log, topic, number)))
         });
-        places.collect::<Vec<_>>().join(",")
+        parts.collect::<Vec<_>>().join(",")
     }
 
-    /// A path with its query, as [`Positions::said`].
-    pub fn said_path(&self, path: &str) -> String {
-        let Some((place, query)) = path.split_once('?').filter(|_| self.log.is_some()) else { return path.to_owned() };
-        let topics = topics_in(path);
-        let options = query.split('&').map(|option| match (option.split_once('='), topic_in(place), &self.log) {
-            (Some(("last_event_id", id)), ..) => format!("last_event_id={}", self.said_id(&topics, &id.replace("%3A", ":"))),
-            (Some(("since", number)), Some(topic), Some(log)) if log.has(topic) => match number.parse() {
-                Ok(number) => format!("since={}", log.number(topic, number)),
+    /// A path whose query has sequences.
+    pub fn path_with_sequences(&self, path_and_query: &str) -> String {
+        let Some((path, query)) = path_and_query.split_once('?').filter(|_| self.log.is_some()) else { return path_and_query.to_owned() };
+        let topics = topics_in(path_and_query);
+        let options = query.split('&').map(|option| match (option.split_once('='), topic_in(path), &self.log) {
+            (Some(("last_event_id", id)), ..) => format!("last_event_id={}", self.id_with_sequences(&topics, &id.replace("%3A", ":"))),
+            (Some(("since", number)), Some(topic), Some(log)) if log.covers(topic) => match number.parse() {
+                Ok(number) => format!("since={}", log.sequence(topic, number)),
                 Err(_) => option.to_owned(),
             },
             _ => option.to_owned(),
         });
-        format!("{place}?{}", options.collect::<Vec<_>>().join("&"))
+        format!("{path}?{}", options.collect::<Vec<_>>().join("&"))
     }
 }
 
@@ -216,15 +224,15 @@ pub fn topic_in(path: &str) -> Option<&str> {
     path.strip_prefix("/v1/topics/")?.split(['/', '?']).next()
 }
 
-/// The topic that a JSON text names first.
+/// The first topic that a JSON text names.
 pub fn first_topic(text: &str) -> Option<&str> {
     let starts = [r#""topic":""#, r#""channel":""#, r#""channels":[""#].map(|member| text.find(member).map(|at| at + member.len()));
     text.get(starts.into_iter().flatten().min()?..)?.split('"').next()
 }
 
-/// `text` with what `place` makes of each number that is a position: its member, its topic and the number go in, the number that stands
-/// there now comes out, or nothing for a member that is left out. All else stays as it was, byte for byte; payloads are not looked into.
-fn rewritten(text: &str, topic: Option<&str>, mut place: impl FnMut(&str, &str, u64) -> Option<u64>) -> String {
+/// `text` with each position replaced by what `translate` returns for its member, its topic and its number. `None` removes
+/// the member. Everything else stays byte for byte, payloads included.
+fn rewritten(text: &str, topic: Option<&str>, mut translate: impl FnMut(&str, &str, u64) -> Option<u64>) -> String {
     let (mut written, mut rest) = (String::with_capacity(text.len()), text);
     let mut topic = first_topic(text).or(topic);
     while let Some(at) = rest.find('"') {
@@ -242,7 +250,7 @@ fn rewritten(text: &str, topic: Option<&str>, mut place: impl FnMut(&str, &str, 
             }
             ("topic" | "channel", ..) => topic = value.split('"').nth(1),
             (_, Some(topic), Ok(number)) if MEMBERS.contains(&name) => {
-                match place(name, topic, number) {
+                match translate(name, topic, number) {
                     Some(number) => written.push_str(&format!(":{number}")),
                     None => written.truncate(written.len() - name.len() - r#","""#.len()),
                 }
@@ -255,7 +263,7 @@ fn rewritten(text: &str, topic: Option<&str>, mut place: impl FnMut(&str, &str, 
     written + rest
 }
 
-/// Where the string ends that `text` begins with.
+/// The end of the string that `text` begins with.
 fn string_end(text: &str) -> usize {
     let mut escaped = false;
     let end = text.char_indices().skip(1).find(|(_, c)| {
@@ -266,7 +274,7 @@ fn string_end(text: &str) -> usize {
     end.map_or(text.len(), |(at, _)| at + 1)
 }
 
-/// Where the value ends that `text` begins with.
+/// The end of the value that `text` begins with.
 fn value_end(text: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(next) = text[at..].chars().next() {

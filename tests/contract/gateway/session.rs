@@ -1,4 +1,4 @@
-//! The far end of a session: a WebSocket that sends what it is told, right or wrong, and reads only when asked.
+//! The client's end of a session: a WebSocket that can violate the protocol, and that reads only when the test asks.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use super::positions::Positions;
 use super::{DEADLINE, Reply, read_reply};
 
-/// One frame as it came; `opcode` 8 without payload also stands for a Close without code.
+/// One frame as received. A Close without a code has opcode 8 and no payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub opcode: u8,
@@ -20,7 +20,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The code of a Close; 1005 where it has none.
+    /// The code of a Close, 1005 for a Close without a code.
     pub fn close_code(&self) -> Option<u16> {
         let code = self.payload.first_chunk().map_or(1005, |bytes| u16::from_be_bytes(*bytes));
         (self.opcode == 8).then_some(code)
@@ -68,13 +68,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// Upgrades `path`; `buffer` bounds what the kernel takes in for it, in bytes.
+    /// Upgrades `path`. `buffer` is the size of the socket's receive buffer, in bytes.
     pub fn dial(address: SocketAddr, path: &str, headers: &[(&str, &str)], buffer: Option<usize>) -> Result<Self, Reply> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
         if let Some(bytes) = buffer {
             socket.set_recv_buffer_size(bytes).expect("a socket takes a buffer size");
         }
-        socket.connect(&address.into()).expect("the gateway takes a connection");
+        socket.connect(&address.into()).expect("the gateway accepts a connection");
         let socket = TcpStream::from(socket);
         socket.set_nodelay(true).expect("a socket can go without delay");
         Self::over(socket, &address.to_string(), path, headers)
@@ -103,26 +103,26 @@ impl Session {
         Ok(Self { socket, read: Vec::new(), id: String::new(), positions: Positions::default(), upgrade })
     }
 
-    /// From now on its text messages have these positions.
-    pub fn counted_by(mut self, positions: Positions) -> Self {
+    /// The session with the positions of its text messages translated by `positions`.
+    pub fn with_positions(mut self, positions: Positions) -> Self {
         self.positions = positions;
         self
     }
 
-    /// Reads the welcome, which names the session.
+    /// Reads the welcome, and keeps the session's id.
     pub fn read_welcome(&mut self) -> Value {
         let welcome = self.receive();
-        assert_eq!(welcome["op"], "welcome", "the first word is the welcome: {welcome}");
+        assert_eq!(welcome["op"], "welcome", "the first event is the welcome: {welcome}");
         self.id = welcome["session"].as_str().expect("a welcome names the session").to_owned();
         welcome
     }
 
-    /// The gateway's name for it.
+    /// The session's id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What presence says of it.
+    /// The session as a member in presence.
     pub fn member(&self, user: impl Into<Value>) -> Value {
         json!({"session": self.id, "user": user.into()})
     }
@@ -132,10 +132,10 @@ impl Session {
         self.send_text(&command.to_string());
     }
 
-    /// Sends a text message as it stands, but for its positions.
+    /// Sends a text message, with its positions translated.
     pub fn send_text(&mut self, payload: &str) {
-        let said = self.positions.said(payload, None);
-        self.send_frame(text(&said));
+        let translated = self.positions.with_sequences(payload, None);
+        self.send_frame(text(&translated));
     }
 
     /// Sends a whole frame, masked.
@@ -158,7 +158,7 @@ impl Session {
         self.send_bytes(&frame);
     }
 
-    /// Sends bytes as they stand. One that the gateway has given up already shows that when it is read.
+    /// Sends bytes without a frame around them. A connection that the gateway has closed shows that when it is read.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = self.socket.write_all(bytes);
     }
@@ -168,7 +168,7 @@ impl Session {
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 
-    /// The next frame that is neither ping nor pong, pings answered; nothing where the connection ended.
+    /// The next frame that is neither ping nor pong; `None` where the connection ended. Answers pings.
     #[track_caller]
     pub fn next_message(&mut self) -> Option<Frame> {
         loop {
@@ -180,23 +180,23 @@ impl Session {
         }
     }
 
-    /// Reads at most `bytes` bytes for frames that are taken later.
+    /// Reads at most `bytes` bytes. The frames in them are returned later.
     pub fn read_some(&mut self, bytes: usize) {
-        let mut room = vec![0; bytes];
-        let read = self.socket.read(&mut room).expect("the gateway sends within the deadline");
-        self.read.extend_from_slice(&room[..read]);
+        let mut buffer = vec![0; bytes];
+        let read = self.socket.read(&mut buffer).expect("the gateway sends within the deadline");
+        self.read.extend_from_slice(&buffer[..read]);
     }
 
-    /// The next frame of any kind, nothing answered; nothing where the connection ended.
+    /// The next frame of any kind; `None` where the connection ended. Answers nothing.
     #[track_caller]
     pub fn next_frame(&mut self) -> Option<Frame> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(frame) = self.take_frame() {
-                return Some(self.counted(frame));
+                return Some(self.with_ordinals(frame));
             }
             let left = deadline.checked_duration_since(Instant::now()).unwrap_or_default();
-            assert!(!left.is_zero(), "waited {DEADLINE:?} in vain for a frame");
+            assert!(!left.is_zero(), "waited {DEADLINE:?} for a frame");
             self.socket.set_read_timeout(Some(left)).expect("a socket takes a time-out");
             let mut bytes = [0; 16 << 10];
             match self.socket.read(&mut bytes) {
@@ -208,14 +208,14 @@ impl Session {
         }
     }
 
-    fn counted(&self, frame: Frame) -> Frame {
+    fn with_ordinals(&self, frame: Frame) -> Frame {
         match std::str::from_utf8(&frame.payload) {
-            Ok(payload) if frame.opcode == 1 && !frame.rsv1 => text(&self.positions.heard(payload, None)),
+            Ok(payload) if frame.opcode == 1 && !frame.rsv1 => text(&self.positions.with_ordinals(payload, None)),
             _ => frame,
         }
     }
 
-    /// Takes one whole frame out of what was read.
+    /// Removes one whole frame from the bytes that were read.
     fn take_frame(&mut self) -> Option<Frame> {
         let [first, second] = *self.read.first_chunk()?;
         assert_eq!(first & 0x80, 0x80, "the gateway's frames are whole messages");
@@ -231,11 +231,11 @@ impl Session {
         Some(Frame { opcode: first & 0x0f, rsv1: first & 0x40 != 0, payload })
     }
 
-    /// The next event's text as it came.
+    /// The text of the next event.
     #[track_caller]
     pub fn receive_text(&mut self) -> String {
-        let frame = self.next_message().expect("the session should live, but its connection ended");
-        assert_eq!(frame.opcode, 1, "an event is text, but this came: {frame:?} {:?}", String::from_utf8_lossy(&frame.payload));
+        let frame = self.next_message().expect("the session is open");
+        assert_eq!(frame.opcode, 1, "an event is text: {frame:?} {:?}", String::from_utf8_lossy(&frame.payload));
         frame.text()
     }
 
@@ -259,40 +259,42 @@ impl Session {
         self.receive()
     }
 
-    /// Asserts that the next event is exactly this.
+    /// Asserts that the next event is `event`.
     #[track_caller]
     pub fn expect(&mut self, event: Value) {
         assert_eq!(self.receive(), event);
     }
 
-    /// Asserts that a publish of its own is answered so; gives the event that comes behind, of the message ([`Positions::beside`]).
+    /// Asserts that a publish of this session is answered with `answer`; gives the event of the message, which the
+    /// session has subscribed to ([`Positions::event_beside`]).
     #[track_caller]
     pub fn expect_published(&mut self, answer: Value) -> Value {
-        let came = [self.receive(), self.receive()];
-        self.positions.beside(&answer, came)
+        let events = [self.receive(), self.receive()];
+        self.positions.event_beside(&answer, events)
     }
 
-    /// Asserts that the next events are exactly these, in this order.
+    /// Asserts that the next events are `events`, in this order.
     #[track_caller]
     pub fn expect_all<const N: usize>(&mut self, events: [Value; N]) {
         events.into_iter().for_each(|event| self.expect(event));
     }
 
-    /// Asserts that the next event is an error with this code, for this command; gives its words.
+    /// Asserts that the next event is an error with this code for the command `id`; gives the error's message.
     #[track_caller]
     pub fn expect_error(&mut self, id: impl Into<Value>, code: &str) -> String {
         let event = self.receive();
-        let words = event["message"].as_str().unwrap_or_else(|| panic!("an error has words: {event}")).to_owned();
-        let mut right = json!({"op": "error", "code": code, "message": words});
+        let message = event["message"].as_str().unwrap_or_else(|| panic!("an error has a message: {event}")).to_owned();
+        let mut expected = json!({"op": "error", "code": code, "message": message});
         match id.into() {
             Value::Null => {}
-            id => right["id"] = id,
+            id => expected["id"] = id,
         }
-        assert_eq!(event, right);
-        words
+        assert_eq!(event, expected);
+        message
     }
 
-    /// Asserts that nothing waits: the answer to a ping comes next, and to another one.
+    /// Asserts that no event is queued for the session: the next two events are the answers to two pings. The second
+    /// ping is there for an event that is queued behind the first answer.
     #[track_caller]
     pub fn expect_quiet(&mut self) {
         for fence in ["fence 1", "fence 2"] {
@@ -301,22 +303,23 @@ impl Session {
         }
     }
 
-    /// Asserts that the next frame is a message of the raw dialect.
+    /// Asserts that the next frame is `frame`, pings and pongs not counted.
     #[track_caller]
     pub fn expect_message(&mut self, frame: Frame) {
-        let came = self.next_message().expect("the session should live, but its connection ended");
-        assert_eq!(came, frame, "got {:?}", String::from_utf8_lossy(&came.payload));
+        let received = self.next_message().expect("the session is open");
+        assert_eq!(received, frame, "{:?}", String::from_utf8_lossy(&received.payload));
     }
 
     /// Asserts that the next frame is a Close with this code; gives its reason.
     #[track_caller]
     pub fn expect_close(&mut self, code: u16) -> String {
-        let frame = self.next_message().unwrap_or_else(|| panic!("a Close {code} should come, but the connection ended"));
-        assert_eq!(frame.close_code(), Some(code), "got {:?}", String::from_utf8_lossy(&frame.payload));
+        let frame = self.next_message().unwrap_or_else(|| panic!("the connection ended without the Close {code}"));
+        assert_eq!(frame.close_code(), Some(code), "{:?}", String::from_utf8_lossy(&frame.payload));
         String::from_utf8(frame.payload.get(2..).unwrap_or_default().to_vec()).expect("a reason is UTF-8")
     }
 
-    /// Reads events until the Close or the end of the connection; 1006 stands for an end without Close.
+    /// Reads events until the Close or the end of the connection; gives them and the code. 1006 is an end without a
+    /// Close.
     #[track_caller]
     pub fn read_to_close(&mut self) -> (Vec<Value>, u16) {
         let mut events = Vec::new();
@@ -331,7 +334,7 @@ impl Session {
         }
     }
 
-    /// Subscribes to `topics` with further options; gives the entries of the reply.
+    /// Subscribes to `topics` with these options; gives the entries of the reply.
     #[track_caller]
     pub fn subscribe_with(&mut self, topics: &[&str], options: Value) -> Value {
         let mut command = json!({"op": "subscribe", "id": "subscribe", "topics": topics});

@@ -1,4 +1,4 @@
-//! The configuration of one test: a base, and what the test says otherwise.
+//! The configuration of one test: the base configuration with the test's changes.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::Gateway;
 use super::engine::Nats;
 
-/// Everybody may read and write `quotes`, `chat`, `test` and `plain`; nobody without credentials `private`.
+/// Grants: `quotes`, `chat`, `test` and `plain` are open to all; `private` needs credentials.
 const AUTH: &str = r#"
 anonymous = { subscribe = ["quotes.>", "chat.>", "test.>", "plain.>", "$belfry.>"], publish = ["quotes.>", "chat.>", "test.>", "plain.>"] }
 keys = [{ algorithm = "HS256", secret = "a secret of the tests, 32 bytes or more" }]
@@ -16,7 +16,7 @@ api_keys = [
 ]
 "#;
 
-/// One rule for each thing that may happen to a slow session; `plain` has none.
+/// One rule for each `on_slow`; `plain` has no rule.
 const RULES: &str = r#"
 [[topics]]
 match = "quotes.>"
@@ -39,7 +39,7 @@ history = 100
 presence = true
 "#;
 
-/// What a gateway is started with.
+/// The configuration file, the arguments and the environment of a gateway.
 #[derive(Debug, Clone)]
 pub struct Setup {
     server: String,
@@ -50,12 +50,12 @@ pub struct Setup {
     without_file: bool,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
-    /// Started for the first file.
+    /// Started for the first file. Clones share the server.
     engine: Arc<OnceLock<Option<Arc<Nats>>>>,
 }
 
 impl Setup {
-    /// The base.
+    /// The base configuration.
     pub fn new() -> Self {
         Self {
             server: "shards = 2\n".to_owned(),
@@ -70,97 +70,105 @@ impl Setup {
         }
     }
 
-    /// No file at all: the built-in one.
+    /// No file, so the gateway runs on the built-in one.
     pub fn built_in() -> Self {
         Self { without_file: true, ..Self::new() }
     }
 
-    /// More lines of `[server]`.
+    /// Adds lines to `[server]`.
     pub fn server(mut self, lines: &str) -> Self {
         self.server.push_str(lines);
         self.server.push('\n');
         self
     }
 
-    /// Other lines of `[auth]`, in place of the base's.
+    /// Replaces the lines of `[auth]`.
     pub fn auth(mut self, lines: &str) -> Self {
         self.auth = lines.to_owned();
         self
     }
 
-    /// More lines of `[auth]`.
+    /// Adds lines to `[auth]`.
     pub fn more_auth(mut self, lines: &str) -> Self {
         self.auth.push_str(lines);
         self.auth.push('\n');
         self
     }
 
-    /// The base's keys, but nothing for those who come without.
+    /// The base configuration's keys without its anonymous grants.
     pub fn without_anonymous(mut self) -> Self {
         self.auth = AUTH.lines().filter(|line| !line.starts_with("anonymous")).collect::<Vec<_>>().join("\n");
         self
     }
 
-    /// More lines of `[limits]`.
+    /// Adds lines to `[limits]`.
     pub fn limits(mut self, lines: &str) -> Self {
         self.limits.push_str(lines);
         self.limits.push('\n');
         self
     }
 
-    /// Rates and bounds per address that no test reaches.
+    /// Rates and bounds per address that are too high for a test to reach.
     pub fn without_rates(self) -> Self {
-        self.limits("http_connections_per_address = 1000000\npending_per_address = 1000000\ncommands_per_second = 1000000\ncommands_burst = 1000000\nframes_per_second = 1000000\nframes_burst = 1000000")
+        let keys = [
+            "http_connections_per_address",
+            "pending_per_address",
+            "commands_per_second",
+            "commands_burst",
+            "frames_per_second",
+            "frames_burst",
+        ];
+        self.limits(&keys.map(|key| format!("{key} = 1000000")).join("\n"))
     }
 
-    /// A rule before the base's.
+    /// Adds a rule before the base configuration's rules.
     pub fn rule(mut self, pattern: &str, lines: &str) -> Self {
         self.rules = format!("[[topics]]\nmatch = \"{pattern}\"\n{lines}\n{}", self.rules);
         self
     }
 
-    /// Whole sections after the others.
+    /// Adds sections after the others.
     pub fn more(mut self, sections: &str) -> Self {
         self.more.push_str(sections);
         self.more.push('\n');
         self
     }
 
-    /// One more argument of the command line.
+    /// Adds an argument of the command line.
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
         self
     }
 
-    /// One variable of the environment.
+    /// Adds a variable of the environment.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Starts a gateway on it.
+    /// Starts a gateway.
     pub fn start(&self) -> Gateway {
         Gateway::spawn(self, None)
     }
 
-    /// Starts a gateway on it whose standard error, and its input too, is `terminal`.
+    /// Starts a gateway whose standard input and standard error are `terminal`.
     pub fn start_on(&self, terminal: impl Into<OwnedFd>) -> Gateway {
         Gateway::spawn(self, Some(terminal.into()))
     }
 
-    /// The file, if there is to be one.
+    /// The configuration file; `None` without a file.
     pub fn text(&self) -> Option<String> {
         let Self { server, auth, limits, rules, more, .. } = self;
         let engine = self.engine().map(|engine| engine.sections()).unwrap_or_default();
         (!self.without_file).then(|| format!("[server]\n{server}[auth]\n{auth}\n[limits]\n{limits}{rules}\n{engine}{more}"))
     }
 
-    /// What the gateway's topics come from, if not from its memory.
+    /// The NATS server of the gateway's topics; `None` where they are in memory.
     pub(super) fn engine(&self) -> Option<Arc<Nats>> {
         if self.without_file {
             return None;
         }
-        self.engine.get_or_init(|| Nats::start_if_wanted().map(Arc::new)).clone()
+        self.engine.get_or_init(|| Nats::start_if_configured().map(Arc::new)).clone()
     }
 
     pub(super) fn arguments(&self) -> &[String] {

@@ -1,4 +1,4 @@
-//! The far end of a stream: server-sent events or lines in the body of an answer, read only when asked.
+//! The client's end of a stream: server-sent events or lines in the body of an answer, read only when the test asks.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,7 +9,8 @@ use super::Reply;
 use super::http::{read_chunk, read_reply, read_reply_head};
 use super::positions::{Positions, topics_in};
 
-/// One server-sent event as it is dispatched, or a block that dispatches none (the HTML standard, "Interpreting an event stream").
+/// One block of server-sent events (the HTML standard, "Interpreting an event stream"). A block without `data`
+/// dispatches no event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerSent {
     pub name: String,
@@ -31,13 +32,13 @@ impl ServerSent {
                 "data" => event.data = Some(event.data.map_or(String::new(), |data| data + "\n") + &value),
                 "id" => event.id = Some(value),
                 "retry" => event.retry = Some(value.parse().expect("retry is a number")),
-                _ => panic!("a field that is none: {block:?}"),
+                _ => panic!("an unknown field: {block:?}"),
             }
         }
         event
     }
 
-    /// Its data as JSON.
+    /// The block's data as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         let data = self.data.as_deref().unwrap_or_else(|| panic!("no data: {self:?}"));
@@ -53,17 +54,17 @@ pub struct Stream<S = TcpStream> {
     is_chunked: bool,
     text: Vec<u8>,
     positions: Positions,
-    /// The topics of its `id`.
+    /// The topics of the stream's `id`, in order.
     topics: Vec<String>,
 }
 
 impl<S: Read + Write> Stream<S> {
-    /// Asks for a stream on `path` over `socket`; the answer, if it is another than 200.
+    /// Requests a stream on `path` over `socket`; the reply, if its status is not 200.
     pub fn open(socket: S, path: &str, headers: &[(&str, &str)], version: &str) -> Result<Self, Reply> {
         Self::ask(socket, path, format!("GET {path} HTTP/{version}\r\n"), headers, b"")
     }
 
-    /// The same by a POST with a body.
+    /// Requests a stream by a POST with a body.
     pub fn open_by_post(socket: S, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Self, Reply> {
         Self::ask(socket, path, format!("POST {path} HTTP/1.1\r\nContent-Length: {}\r\n", body.len()), headers, body)
     }
@@ -82,18 +83,19 @@ impl<S: Read + Write> Stream<S> {
         Ok(Self { socket, head, is_chunked, text: Vec::new(), positions: Positions::default(), topics: topics_in(path) })
     }
 
-    /// From now on its events have these positions.
-    pub fn counted_by(mut self, positions: Positions) -> Self {
+    /// The stream with the positions of its events translated by `positions`.
+    pub fn with_positions(mut self, positions: Positions) -> Self {
         self.positions = positions;
         self
     }
 
-    /// What is said to the session of this stream elsewhere, with the positions as they have to be there.
-    pub fn said(&mut self, commands: &str) -> String {
-        self.positions.said(commands, None)
+    /// Commands to the session of this stream with their positions translated. Such commands come in requests of their
+    /// own.
+    pub fn with_sequences(&mut self, commands: &str) -> String {
+        self.positions.with_sequences(commands, None)
     }
 
-    /// What ends with `end`, without it; `None`: the stream has ended.
+    /// The text before the next `end`; `None` where the stream has ended.
     fn next(&mut self, end: &[u8]) -> Option<String> {
         loop {
             if let Some(at) = self.text.windows(end.len()).position(|window| window == end) {
@@ -114,50 +116,50 @@ impl<S: Read + Write> Stream<S> {
             return read_chunk(&mut self.socket).expect("a chunk comes in time");
         }
         let mut buffer = vec![0; 4096];
-        let read = self.socket.read(&mut buffer).expect("the stream goes on in time");
+        let read = self.socket.read(&mut buffer).expect("the stream continues in time");
         buffer.truncate(read);
         buffer
     }
 
-    /// The next block, whatever it is; `None`: the stream has ended.
+    /// The next block; `None` where the stream has ended.
     pub fn block(&mut self) -> Option<ServerSent> {
         let mut event = ServerSent::of(&self.next(b"\n\n")?);
-        event.data = event.data.map(|data| self.positions.heard(&data, None));
-        event.id = event.id.map(|id| self.positions.heard_id(&self.topics, &id));
+        event.data = event.data.map(|data| self.positions.with_ordinals(&data, None));
+        event.id = event.id.map(|id| self.positions.id_with_ordinals(&self.topics, &id));
         Some(event)
     }
 
-    /// The next event that a client sees, past comments and what only moves its `id`.
+    /// The next block that dispatches an event.
     #[track_caller]
     pub fn event(&mut self) -> ServerSent {
         std::iter::from_fn(|| self.block()).find(|block| block.data.is_some()).expect("an event comes before the end")
     }
 
-    /// The next event is a message with this `id` and payload.
+    /// Asserts that the next event is a message with this `id` and payload.
     #[track_caller]
     pub fn expect_message(&mut self, id: &str, data: impl Into<Value>) {
         let event = self.event();
         assert_eq!((&*event.name, event.id.as_deref(), &event.json()["data"]), ("", Some(id), &data.into()), "{event:?}");
     }
 
-    /// The next line; `None`: the stream has ended.
+    /// The next line; `None` where the stream has ended.
     pub fn line(&mut self) -> Option<String> {
-        self.next(b"\n").map(|line| self.positions.heard(&line, None))
+        self.next(b"\n").map(|line| self.positions.with_ordinals(&line, None))
     }
 
-    /// The next line as JSON, past empty ones.
+    /// The next line that is not empty, as JSON.
     #[track_caller]
     pub fn object(&mut self) -> Value {
         let line = std::iter::from_fn(|| self.line()).find(|line| !line.is_empty()).expect("a line comes before the end");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("not JSON ({error}): {line:?}"))
     }
 
-    /// The next chunk as it came.
-    pub fn bytes(&mut self) -> Vec<u8> {
+    /// The bytes of the next chunk.
+    pub fn chunk(&mut self) -> Vec<u8> {
         self.read_more()
     }
 
-    /// Asserts that the body has ended, and the connection with it.
+    /// Asserts that the body and the connection have ended.
     #[track_caller]
     pub fn expect_end(&mut self) {
         assert_eq!(self.block(), None);
@@ -166,7 +168,7 @@ impl<S: Read + Write> Stream<S> {
 }
 
 impl Stream {
-    /// Asks for a stream, and reads an answer that is whole.
+    /// Requests a stream, and reads a whole reply in its place.
     pub fn refusal(mut socket: TcpStream, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
@@ -175,13 +177,13 @@ impl Stream {
         read(&mut socket).expect("the gateway answers")
     }
 
-    /// Ends its own side of the connection.
+    /// Ends the client's side of the connection.
     pub fn end_writing(&self) {
         self.socket.shutdown(Shutdown::Write).expect("a socket can be shut down");
     }
 
-    /// Sends more than a stream's client has to say.
-    pub fn say(&mut self, text: &str) {
+    /// Sends bytes behind the request.
+    pub fn send(&mut self, text: &str) {
         self.socket.write_all(text.as_bytes()).expect("the gateway reads");
     }
 }

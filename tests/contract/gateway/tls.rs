@@ -1,4 +1,4 @@
-//! A certificate of `localhost` in files, for a gateway that serves TLS, and the clients that trust it.
+//! A certificate of `localhost` in files, for a gateway that serves TLS, and clients that trust the certificate.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
-/// A certificate that nobody has signed, and its key; the files go with the value.
+/// A self-signed certificate and its key. Their files are deleted on drop.
 pub struct Certificate {
     folder: TempDir,
     der: CertificateDer<'static>,
