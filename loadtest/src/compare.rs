@@ -23,16 +23,6 @@ pub struct Contender {
     deflate: Deflate,
 }
 
-/// An unknown name.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no server; write one of {names}, and `+deflate` behind it if it shall compress, or `+history` if it is Belfry", names = names())]
-pub struct UnknownContender(String);
-
-fn names() -> String {
-    let names: Vec<String> = Preset::value_variants().iter().map(|preset| preset.name()).collect();
-    names.join(", ")
-}
-
 /// Splits a name into that of the server and the compression.
 fn without_compression(name: &str) -> (&str, Deflate) {
     let mut compressing = [Deflate::Alone, Deflate::History].into_iter();
@@ -40,12 +30,17 @@ fn without_compression(name: &str) -> (&str, Deflate) {
 }
 
 impl FromStr for Contender {
-    type Err = UnknownContender;
+    type Err = anyhow::Error;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    fn from_str(text: &str) -> anyhow::Result<Self> {
         let (name, deflate) = without_compression(text);
-        let preset = Preset::from_str(name, false).map_err(|_| UnknownContender(text.to_owned()))?;
-        if preset.offers(deflate) { Ok(Self { preset, deflate }) } else { Err(UnknownContender(text.to_owned())) }
+        let preset = Preset::from_str(name, false).ok().filter(|preset| preset.offers(deflate));
+        let preset = preset.with_context(|| {
+            let names: Vec<String> = Preset::value_variants().iter().map(|preset| preset.name()).collect();
+            let behind = "and `+deflate` behind it if it shall compress, or `+history` if it is Belfry";
+            format!("{text:?} is no server; write one of {}, {behind}", names.join(", "))
+        })?;
+        Ok(Self { preset, deflate })
     }
 }
 

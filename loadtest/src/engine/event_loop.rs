@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 
+use anyhow::Context;
+
 use super::ledger::{Counts, Ledger};
 use super::load::Load;
 use super::poll::{Poll, Ready};
 use super::receive::{self, Progress};
 use super::session::{Phase, Session};
-use super::sockets::{self, ConnectError, Target};
+use super::sockets::{self, Target};
 use super::transport::Transport;
 use crate::clock::Clock;
 use crate::measure::Slice;
@@ -80,7 +82,7 @@ impl EventLoop {
     }
 
     /// Begins to connect waiting sessions, up to [`PENDING_MAX`].
-    pub(super) fn begin_connecting(&mut self) -> Result<(), ConnectError> {
+    pub(super) fn begin_connecting(&mut self) -> anyhow::Result<()> {
         let now = self.clock.now();
         while let Some(&(at, index)) = self.going_on.front()
             && at <= now
@@ -92,8 +94,8 @@ impl EventLoop {
             let Some(index) = self.waiting.pop_front() else { break };
             let target = self.target_of(index);
             let socket = sockets::connect(target, index)?;
-            let transport = Transport::new(socket, target.tls.as_ref()).map_err(ConnectError::Tls)?;
-            self.poll.add(&transport, index).map_err(ConnectError::Poll)?;
+            let transport = Transport::new(socket, target.tls.as_ref()).context("TLS can't begin")?;
+            self.poll.add(&transport, index).context("can't watch a socket")?;
             let session = &mut self.sessions[index];
             session.begin(transport);
             self.pending += 1;

@@ -23,12 +23,14 @@ mod verdict;
 
 use std::time::Duration;
 
+use anyhow::bail;
+
 pub use answers::Answers;
 pub use event_loop::Watch;
 pub use findings::Findings;
 pub use ledger::{Counts, Ledger};
 pub use load::{Load, Pace, StreamOrder};
-pub use sockets::{ConnectError, Spread, Target, Tls, raise_file_limit};
+pub use sockets::{Spread, Target, Tls, raise_file_limit};
 pub use verdict::Verdict;
 
 use crate::clock::nanoseconds;
@@ -91,7 +93,7 @@ impl Engine {
     }
 
     /// Connects `sessions`, and waits at most `patience` until all are subscribed.
-    pub fn connect(&mut self, sessions: impl IntoIterator<Item = usize>, patience: Duration) -> Result<(), ConnectError> {
+    pub fn connect(&mut self, sessions: impl IntoIterator<Item = usize>, patience: Duration) -> anyhow::Result<()> {
         self.connect_later(sessions);
         let deadline = self.events.clock.now() + nanoseconds(patience);
         while self.events.is_connecting() && self.events.clock.now() < deadline {
@@ -100,7 +102,7 @@ impl Engine {
         }
         match self.events.connecting() {
             0 => Ok(()),
-            left => Err(ConnectError::TooSlow { left, patience }),
+            left => bail!("{left} sessions were not subscribed within {} s", patience.as_secs()),
         }
     }
 
@@ -121,7 +123,7 @@ impl Engine {
     }
 
     /// Runs for `duration`.
-    pub fn run_for(&mut self, duration: Duration) -> Result<(), ConnectError> {
+    pub fn run_for(&mut self, duration: Duration) -> anyhow::Result<()> {
         let deadline = self.events.clock.now() + nanoseconds(duration);
         while self.events.clock.now() < deadline {
             self.events.begin_connecting()?;
@@ -131,7 +133,7 @@ impl Engine {
     }
 
     /// Runs until no delivery is owed, or none has arrived for `patience`.
-    pub fn await_deliveries(&mut self, patience: Duration) -> Result<(), ConnectError> {
+    pub fn await_deliveries(&mut self, patience: Duration) -> anyhow::Result<()> {
         let patience = nanoseconds(patience);
         let (mut heard, mut since) = (self.events.ledger.counts.deliveries, self.events.clock.now());
         while self.events.ledger.outstanding > 0 && self.events.clock.now() < since + patience {

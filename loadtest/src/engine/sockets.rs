@@ -1,10 +1,11 @@
 //! The target of sessions, and their resources: source addresses, ports, file descriptors.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
 
+use anyhow::anyhow;
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -53,53 +54,11 @@ pub struct Spread {
     pub sessions_per_address: usize,
 }
 
-/// Why sessions can't be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The limit of open files is too low.
-    #[error("out of file descriptors (the hard limit is {0}); raise it with `ulimit -Hn`, or ask for fewer --sessions")]
-    Files(u64),
-    /// No free source port; there are about 28,000 for each pair of addresses.
-    #[error(
-        "out of ports from {0} to the target; use more source addresses with a smaller --spread, or widen net.ipv4.ip_local_port_range"
-    )]
-    Ports(IpAddr),
-    /// Another error of the socket.
-    #[error("can't connect to {address}: {error}")]
-    Other {
-        /// The target.
-        address: SocketAddr,
-        /// The cause.
-        error: io::Error,
-    },
-    /// TLS.
-    #[error("TLS can't begin: {0}")]
-    Tls(rustls::Error),
-    /// The poll.
-    #[error("can't watch a socket: {0}")]
-    Poll(io::Error),
-    /// Some sessions were not subscribed in time.
-    #[error("{left} sessions were not subscribed within {} s", patience.as_secs())]
-    TooSlow {
-        /// The number of these sessions.
-        left: usize,
-        /// The time that they had.
-        patience: Duration,
-    },
-}
-
-/// A URL that a load test can't use.
-#[derive(Debug, thiserror::Error)]
-#[error("{url:?} is not an address that can be tested: {reason}; write ws://127.0.0.1:8765/ws or wss://push.example.org/ws")]
-pub struct BadUrl {
-    url: String,
-    reason: String,
-}
-
 impl Target {
     /// The server at `url`. With `wss`, sessions use TLS with the settings `tls`.
-    pub fn parse(url: &str, subscriber: Dialect, publisher: Dialect, tls: Option<Arc<ClientConfig>>) -> Result<Self, BadUrl> {
-        let bad = |reason: &str| BadUrl { url: url.to_owned(), reason: reason.to_owned() };
+    pub fn parse(url: &str, subscriber: Dialect, publisher: Dialect, tls: Option<Arc<ClientConfig>>) -> anyhow::Result<Self> {
+        let right = "write ws://127.0.0.1:8765/ws or wss://push.example.org/ws";
+        let bad = |reason: &str| anyhow!("{url:?} is not an address that can be tested: {reason}; {right}");
         let secure = url.starts_with("wss://");
         let rest = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://"));
         let rest = rest.ok_or_else(|| bad("it begins neither with ws:// nor with wss://"))?;
@@ -136,17 +95,21 @@ impl Spread {
 }
 
 /// Begins to connect the session `index`.
-pub(super) fn connect(target: &Target, index: usize) -> Result<TcpStream, ConnectError> {
+pub(super) fn connect(target: &Target, index: usize) -> anyhow::Result<TcpStream> {
     let source = target.spread.source(index);
-    open(target.address, source).map_err(|error| match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
-            ConnectError::Files(getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX))
-        }
-        Some(rustix::io::Errno::ADDRNOTAVAIL | rustix::io::Errno::ADDRINUSE) => {
-            ConnectError::Ports(source.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V4))
-        }
-        _ => ConnectError::Other { address: target.address, error },
+    open(target.address, source).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE) => no_files(getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)),
+        Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE) => anyhow!(
+            "out of ports from {} to the target; use more source addresses with a smaller --spread, or widen net.ipv4.ip_local_port_range",
+            source.unwrap_or(Ipv4Addr::UNSPECIFIED)
+        ),
+        _ => anyhow!("can't connect to {}: {error}", target.address),
     })
+}
+
+/// The limit of open files is too low: `hard` at most.
+fn no_files(hard: u64) -> anyhow::Error {
+    anyhow!("out of file descriptors (the hard limit is {hard}); raise it with `ulimit -Hn`, or ask for fewer --sessions")
 }
 
 fn open(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
@@ -157,7 +120,7 @@ fn open(address: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> 
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     match socket.connect(&address.into()) {
-        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error),
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
         _ => Ok(socket.into()),
     }
 }
@@ -174,11 +137,11 @@ pub(super) fn upgrade_request(target: &Target, dialect: Dialect, topics: &[&str]
 }
 
 /// Raises the soft limit of open files to the hard one; an error if that is less than `sessions` need.
-pub fn raise_file_limit(sessions: usize) -> Result<(), ConnectError> {
+pub fn raise_file_limit(sessions: usize) -> anyhow::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     match limit.maximum {
-        Some(maximum) if maximum < sessions as u64 + 32 => Err(ConnectError::Files(maximum)),
+        Some(maximum) if maximum < sessions as u64 + 32 => Err(no_files(maximum)),
         _ => Ok(()),
     }
 }

@@ -3,15 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 
+use anyhow::anyhow;
+use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 
 /// A figure that can have a bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Figure {
     P50,
     P90,
     P99,
+    #[value(name = "p99.9")]
     P999,
     Max,
     Lateness,
@@ -34,35 +37,10 @@ pub struct Expectation {
     pub bound: f64,
 }
 
-/// The text is not an expectation.
-#[derive(Debug, thiserror::Error)]
-#[error("{text:?} is no FIGURE=BOUND: {why}; write p99=20ms, lost=0 or delivered=50000")]
-pub struct BadExpectation {
-    text: String,
-    why: &'static str,
-}
-
-const FIGURES: [(&str, Figure); 14] = [
-    ("p50", Figure::P50),
-    ("p90", Figure::P90),
-    ("p99", Figure::P99),
-    ("p99.9", Figure::P999),
-    ("max", Figure::Max),
-    ("lateness", Figure::Lateness),
-    ("lost", Figure::Lost),
-    ("duplicated", Figure::Duplicated),
-    ("reordered", Figure::Reordered),
-    ("closed", Figure::Closed),
-    ("refused", Figure::Refused),
-    ("cpu", Figure::Cpu),
-    ("bytes", Figure::Bytes),
-    ("delivered", Figure::Delivered),
-];
-
 impl Figure {
     /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        FIGURES.iter().find(|(_, figure)| *figure == self).map_or("", |(name, _)| name)
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     /// Whether its unit is microseconds.
@@ -72,15 +50,15 @@ impl Figure {
 }
 
 impl FromStr for Expectation {
-    type Err = BadExpectation;
+    type Err = anyhow::Error;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = |why| BadExpectation { text: text.to_owned(), why };
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let bad = |why| anyhow!("{text:?} is no FIGURE=BOUND: {why}; write p99=20ms, lost=0 or delivered=50000");
         let (name, bound) = text.split_once('=').ok_or_else(|| bad("it has no ="))?;
-        let (_, figure) = FIGURES.iter().find(|(known, _)| *known == name).ok_or_else(|| bad("there is no such figure"))?;
+        let figure = Figure::from_str(name, false).map_err(|_| bad("there is no such figure"))?;
         let bound = if figure.is_time() { microseconds(bound) } else { bound.parse().ok() };
         let bound = bound.filter(|bound| bound.is_finite() && *bound >= 0.0);
-        Ok(Self { figure: *figure, bound: bound.ok_or_else(|| bad("a time needs a unit (us, ms, s), a count is a number"))? })
+        Ok(Self { figure, bound: bound.ok_or_else(|| bad("a time needs a unit (us, ms, s), a count is a number"))? })
     }
 }
 

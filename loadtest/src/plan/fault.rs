@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use serde::{Serialize, Serializer};
 
 /// A command that breaks or repairs something.
@@ -15,16 +16,12 @@ pub struct Fault {
     pub command: String,
 }
 
-/// The text is not a fault.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no TIME=COMMAND: write when in seconds of the measurement, and what, as in \"5s=kill -9 1234\"")]
-pub struct BadFault(String);
-
 impl FromStr for Fault {
-    type Err = BadFault;
+    type Err = anyhow::Error;
 
-    fn from_str(text: &str) -> Result<Self, BadFault> {
-        let bad = || BadFault(text.to_owned());
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let right = "write when in seconds of the measurement, and what, as in \"5s=kill -9 1234\"";
+        let bad = || anyhow!("{text:?} is no TIME=COMMAND: {right}");
         let (after, command) = text.split_once('=').ok_or_else(bad)?;
         let seconds: f64 = after.strip_suffix('s').unwrap_or(after).parse().map_err(|_| bad())?;
         let command = command.trim();

@@ -239,7 +239,7 @@ impl Bench {
 
     /// Runs the engine for the settings' duration.
     pub(super) fn run(&mut self) -> anyhow::Result<()> {
-        Ok(self.engine.run_for(self.settings.duration())?)
+        self.engine.run_for(self.settings.duration())
     }
 
     /// The id of the server's process, if it is known.

@@ -29,6 +29,6 @@ pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     }
     // Two messages a second, so that one is due within the second.
     let pace = Pace::OpenLoop { rate: 2.0, burst: 1 };
-    bench.measure(Load::new(pace, StreamOrder::RoundRobin(vec![stream])), |bench| Ok(bench.engine.run_for(Duration::from_secs(1))?))?;
+    bench.measure(Load::new(pace, StreamOrder::RoundRobin(vec![stream])), |bench| bench.engine.run_for(Duration::from_secs(1)))?;
     bench.finish()
 }
