@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::{self, ClusterLogin, Live};
-use crate::hub::{self, Handed, Hub, PresenceChange, Publication, PublishError};
+use crate::hub::{self, EngineAttempt, Hub, PresenceChange, Publication, PublishError};
 use crate::metrics::{ClusterState, Gauge, Metrics};
 use crate::topic_name::TopicName;
 pub use forwarding::{CommandHandler, ForwardError, Forwarded};
@@ -202,7 +202,7 @@ impl hub::Engine for Cluster {
         Some(self.publisher.accepts(self.state_of(topic)?))
     }
 
-    fn publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Handed, PublishError>> {
+    fn publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<EngineAttempt, PublishError>> {
         Some(self.publisher.publish(self.state_of(topic)?, topic, publication, publisher))
     }
 

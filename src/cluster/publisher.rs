@@ -19,7 +19,7 @@ use super::setup::HEADERS_BYTES_MAX;
 use super::state::StreamState;
 use super::waiters::Waiters;
 use crate::config::Live;
-use crate::hub::{Answerer, Handed, Publication, PublishError, Receipt};
+use crate::hub::{AnswerSender, EngineAttempt, Publication, PublishError, Receipt};
 use crate::metrics::{Metrics, PublishFailure, PublishSource};
 use crate::position::{Epoch, Offset, Position};
 use crate::topic_name::TopicName;
@@ -71,7 +71,7 @@ struct Inflight {
 }
 
 struct Unacknowledged {
-    answerer: Answerer,
+    answer: AnswerSender,
     state: Arc<StreamState>,
     epoch: Epoch,
     topic: TopicName,
@@ -134,7 +134,7 @@ impl Publisher {
         topic: &TopicName,
         publication: &Publication<'_>,
         publisher: &Waker,
-    ) -> Result<Handed, PublishError> {
+    ) -> Result<EngineAttempt, PublishError> {
         let Some(epoch) = state.epoch() else { return Err(self.refuse(PublishFailure::Standing, NOT_FOLLOWED)) };
         let limits = self.limits();
         let headers = headers::write(publication, limits.payload_bytes).map_err(|headers::TooLong| PublishError::ExtraTooLong)?;
@@ -145,21 +145,21 @@ impl Publisher {
         }
         let room = inflight.room(&limits);
         if !inflight.waiters.may_publish(publisher, room) {
-            return Ok(Handed::NoRoom);
+            return Ok(EngineAttempt::NoRoom);
         }
         inflight.waiters.forget(publisher);
         inflight.number += 1;
-        let (number, (answerer, receipt)) = (inflight.number, Receipt::pair());
+        let (number, (sender, receipt)) = (inflight.number, Receipt::pair());
         let (state, topic) = (Arc::clone(state), topic.clone());
         let unsent = Unsent { subject: topic.as_str().to_owned(), headers, payload: Bytes::copy_from_slice(publication.payload) };
         let (bytes, source, unsent) = (unsent.bytes(), publication.source, Some(unsent));
         inflight.bytes += bytes;
         inflight
             .unacknowledged
-            .insert(number, Unacknowledged { answerer, state, epoch, topic, source, bytes, since: Instant::now(), unsent });
+            .insert(number, Unacknowledged { answer: sender, state, epoch, topic, source, bytes, since: Instant::now(), unsent });
         self.wake_publishers(inflight); // a short message may leave room for one more
         self.unsent.notify_one();
-        Ok(Handed::Awaited(receipt))
+        Ok(EngineAttempt::Awaited(receipt))
     }
 
     /// Whether the stream takes publications now, if there is room.
@@ -244,7 +244,7 @@ impl Publisher {
         inflight.bytes -= lost.values().map(|publication| publication.bytes).sum::<usize>();
         self.wake_publishers(inflight);
         for publication in lost.into_values() {
-            publication.answerer.answer(Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED)));
+            publication.answer.send(Err(self.refuse(PublishFailure::Disconnected, DISCONNECTED)));
         }
     }
 
@@ -315,12 +315,12 @@ impl Publisher {
         // The session does not know the new epoch yet. In its epoch, the offset would name another message.
         if publication.state.epoch() != Some(publication.epoch) {
             self.wake_publishers(inflight);
-            return publication.answerer.answer(Err(self.refuse(PublishFailure::Standing, NOT_FOLLOWED)));
+            return publication.answer.send(Err(self.refuse(PublishFailure::Standing, NOT_FOLLOWED)));
         }
         self.metrics.cluster_acknowledged(publication.since.elapsed());
         self.metrics.published(self.live.load().rules.of(&publication.topic).id, publication.source);
         let position = Position { epoch: publication.epoch, offset: Offset(sequence) };
-        let stored = Stored { answerer: publication.answerer, position, since: Instant::now() };
+        let stored = Stored { answer: publication.answer, position, since: Instant::now() };
         let stored = inflight.read_back.hold(publication.state.index, stored);
         self.wake_publishers(inflight);
         stored.into_iter().for_each(Stored::answer);
@@ -338,7 +338,7 @@ impl Publisher {
 
     fn fail(&self, number: u64, failure: PublishFailure, reason: &'static str) {
         if let Some(publication) = self.take(number) {
-            publication.answerer.answer(Err(self.refuse(failure, reason)));
+            publication.answer.send(Err(self.refuse(failure, reason)));
         }
     }
 

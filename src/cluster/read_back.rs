@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::hub::Answerer;
+use crate::hub::AnswerSender;
 use crate::position::Position;
 
 /// The longest time that an answer waits. A gateway that lags behind its streams must not hold up publishers.
@@ -28,7 +28,7 @@ pub struct ReadBack {
 #[derive(Debug)]
 pub struct Stored {
     /// Answers the publisher.
-    pub answerer: Answerer,
+    pub answer: AnswerSender,
     /// The position of the message.
     pub position: Position,
     /// When the acknowledgement came.
@@ -38,7 +38,7 @@ pub struct Stored {
 impl Stored {
     /// Answers the publisher with the position.
     pub fn answer(self) {
-        self.answerer.answer(Ok(self.position));
+        self.answer.send(Ok(self.position));
     }
 }
 
@@ -109,8 +109,8 @@ mod tests {
     use crate::position::{Epoch, Offset};
 
     fn stored(number: u64, since: Instant) -> (Stored, Receipt) {
-        let (answerer, receipt) = Receipt::pair();
-        (Stored { answerer, position: Position { epoch: Epoch::random(), offset: Offset(number) }, since }, receipt)
+        let (sender, receipt) = Receipt::pair();
+        (Stored { answer: sender, position: Position { epoch: Epoch::random(), offset: Offset(number) }, since }, receipt)
     }
 
     /// A publication is answered after the stream was read up to its message, or at once if it was before.

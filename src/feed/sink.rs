@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, Timestamp};
     use crate::config::{Config, Live, Sources};
-    use crate::hub::{Engine, Handed};
+    use crate::hub::{Engine, EngineAttempt};
     use crate::metrics::Metrics;
 
     /// An engine with a stream for the topics `s.>`.
@@ -66,7 +66,7 @@ mod tests {
         fn accepts(&self, topic: &TopicName) -> Option<bool> {
             topic.as_str().starts_with("s.").then(|| self.is_connected.load(Ordering::Relaxed))
         }
-        fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
+        fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<EngineAttempt, PublishError>> {
             None
         }
         fn is_loading(&self) -> bool {

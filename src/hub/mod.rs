@@ -18,7 +18,7 @@ pub use patterns::{PatternTrie, Selection};
 pub use payer::Payer;
 pub use publishing::Attempt;
 pub use refusal::{Disabled, NotMade, PublishError};
-pub use stream::{Answerer, Engine, Handed, Receipt, StreamLife, StreamMessage, Submitted};
+pub use stream::{AnswerSender, Engine, EngineAttempt, Receipt, StreamLife, StreamMessage, Submitted};
 pub use topic::{
     HistoryPage, HistoryPart, KeptMessage, Log, ReadFrom, ReplayGap, ReplayPiece, ReplayRequest, Start, Topic, TopicInfo, TopicState,
 };

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 use super::message::Publication;
 use super::outlet::Outlet;
 use super::refusal::PublishError;
-use super::stream::{Engine, Handed, Receipt, Submitted};
+use super::stream::{Engine, EngineAttempt, Receipt, Submitted};
 use super::topic::{Published, Topic};
 use super::topics::Topics;
 use crate::position::Position;
@@ -80,8 +80,8 @@ pub fn poll_submit(
 
 /// Tries to publish, without waiting.
 pub fn try_publish(topics: &Topics, name: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Result<Attempt, PublishError> {
-    if let Some(handed) = hand_over(topics, name, publication, publisher) {
-        return handed;
+    if let Some(attempt) = try_engine(topics, name, publication, publisher) {
+        return attempt;
     }
     let publish = |topic: &Topic| topic.publish(publication, publisher, topics.live(), topics.clock());
     Ok(match topics.deliver(name, publication.payer, publish)? {
@@ -95,15 +95,20 @@ pub fn try_publish(topics: &Topics, name: &TopicName, publication: &Publication<
 
 /// Submits a publication to the engine; `None`: no stream has the topic. If the engine accepts publications, a new topic is made before its
 /// message is read from the stream, so that the limits of topics hold for it and its publisher is the payer.
-fn hand_over(topics: &Topics, name: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Attempt, PublishError>> {
+fn try_engine(
+    topics: &Topics,
+    name: &TopicName,
+    publication: &Publication<'_>,
+    publisher: &Waker,
+) -> Option<Result<Attempt, PublishError>> {
     let engine = topics.engine()?;
     if engine.accepts(name)?
         && let Err(error) = topics.open(name, publication.payer)
     {
         return Some(Err(error.into()));
     }
-    Some(engine.publish(name, publication, publisher)?.map(|handed| match handed {
-        Handed::Awaited(receipt) => Attempt::Awaited(receipt),
-        Handed::NoRoom => Attempt::EngineFull(Arc::clone(engine)),
+    Some(engine.publish(name, publication, publisher)?.map(|attempt| match attempt {
+        EngineAttempt::Awaited(receipt) => Attempt::Awaited(receipt),
+        EngineAttempt::NoRoom => Attempt::EngineFull(Arc::clone(engine)),
     }))
 }

@@ -178,11 +178,11 @@ impl Engine for Silent {
     fn accepts(&self, _: &TopicName) -> Option<bool> {
         Some(!self.refuses)
     }
-    fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
+    fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<EngineAttempt, PublishError>> {
         Some(match (self.refuses, self.is_full) {
             (true, _) => Err(PublishError::Unavailable("")),
-            (false, true) => Ok(Handed::NoRoom),
-            (false, false) => Ok(Handed::Awaited(Receipt::pair().1)),
+            (false, true) => Ok(EngineAttempt::NoRoom),
+            (false, false) => Ok(EngineAttempt::Awaited(Receipt::pair().1)),
         })
     }
     fn forget(&self, _: &Waker) {

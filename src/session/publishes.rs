@@ -160,14 +160,14 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::hub::{Answerer, Engine, Handed};
+    use crate::hub::{AnswerSender, Engine, EngineAttempt};
     use crate::position::{Epoch, Offset};
     use crate::shard::tests::bench::Bench;
     use crate::shard::tests::name;
 
     /// An engine for the topics `s.>`. The test decides when it answers and how many publications it accepts.
     #[derive(Default)]
-    struct Slow(Mutex<(Vec<Answerer>, usize)>);
+    struct Slow(Mutex<(Vec<AnswerSender>, usize)>);
 
     impl Slow {
         fn allow(&self, publications: usize) {
@@ -176,7 +176,7 @@ mod tests {
 
         /// Answers the publication with this index among those that are not answered yet.
         fn answer(&self, index: usize, offset: u64) {
-            self.0.lock().0.remove(index).answer(Ok(at(offset)));
+            self.0.lock().0.remove(index).send(Ok(at(offset)));
         }
     }
 
@@ -184,18 +184,18 @@ mod tests {
         fn accepts(&self, topic: &TopicName) -> Option<bool> {
             topic.as_str().starts_with("s.").then_some(true)
         }
-        fn publish(&self, topic: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
+        fn publish(&self, topic: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<EngineAttempt, PublishError>> {
             let mut state = self.0.lock();
             if !topic.as_str().starts_with("s.") {
                 return None;
             }
             if state.1 == 0 {
-                return Some(Ok(Handed::NoRoom));
+                return Some(Ok(EngineAttempt::NoRoom));
             }
             state.1 -= 1;
-            let (answerer, receipt) = Receipt::pair();
-            state.0.push(answerer);
-            Some(Ok(Handed::Awaited(receipt)))
+            let (sender, receipt) = Receipt::pair();
+            state.0.push(sender);
+            Some(Ok(EngineAttempt::Awaited(receipt)))
         }
         fn when_room(&self, _: &Waker) {}
         fn forget(&self, _: &Waker) {}

@@ -44,8 +44,8 @@ impl Fixture {
         let (payload, source) = (b"1", PublishSource::Session);
         let publication = Publication::new(payload, PayloadKind::Json, source);
         match self.publisher.publish(&self.state, &self.topic, &publication, waker).unwrap() {
-            Handed::Awaited(receipt) => Some(receipt),
-            Handed::NoRoom => None,
+            EngineAttempt::Awaited(receipt) => Some(receipt),
+            EngineAttempt::NoRoom => None,
         }
     }
 
@@ -166,7 +166,7 @@ fn headers_count_against_the_bytes_on_their_way() {
     let extra = Arc::new(crate::hub::Extra { publisher: None, tags });
     let publication = Publication { extra: Some(&extra), ..Publication::new(b"1", PayloadKind::Json, PublishSource::Session) };
     let handed = fixture.publisher.publish(&fixture.state, &fixture.topic, &publication, Waker::noop());
-    assert!(matches!(handed, Ok(Handed::Awaited(_))));
+    assert!(matches!(handed, Ok(EngineAttempt::Awaited(_))));
     let bytes = fixture.publisher.inflight.lock().bytes;
     assert!((10_000..10_200).contains(&bytes), "{bytes} bytes");
     fixture.acknowledge(1);

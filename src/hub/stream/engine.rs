@@ -35,7 +35,7 @@ pub trait Engine: Send + Sync {
     fn accepts(&self, topic: &TopicName) -> Option<bool>;
     /// Submits `publication` to the stream of `topic`; `None`: no stream has the topic. The publisher is identified by its waker, because
     /// room is kept for publishers that were woken.
-    fn publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<Handed, PublishError>>;
+    fn publish(&self, topic: &TopicName, publication: &Publication<'_>, publisher: &Waker) -> Option<Result<EngineAttempt, PublishError>>;
     /// Wakes `publisher` once another of its publications may be submitted, which may be at once.
     fn when_room(&self, publisher: &Waker);
     /// Forgets a publisher that waits for room or was woken, and has gone.
@@ -52,8 +52,8 @@ pub trait Engine: Send + Sync {
     }
 }
 
-/// The outcome of submitting a publication to an engine.
-pub enum Handed {
+/// The outcome of an engine's attempt to publish.
+pub enum EngineAttempt {
     /// The engine accepted the publication. The receipt will have the answer.
     Awaited(Receipt),
     /// Too many publications wait for their answers. The engine did not accept this one.

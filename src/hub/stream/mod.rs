@@ -5,7 +5,7 @@ mod life;
 mod other_gateways;
 mod receipt;
 
-pub use engine::{Engine, Handed, StreamMessage};
+pub use engine::{Engine, EngineAttempt, StreamMessage};
 pub use life::{StreamLife, Streams};
 pub use other_gateways::OtherGateways;
-pub use receipt::{Answerer, Receipt, Submitted};
+pub use receipt::{AnswerSender, Receipt, Submitted};

@@ -13,9 +13,9 @@ use crate::position::Position;
 #[derive(Debug, Clone)]
 pub struct Receipt(Arc<Mutex<State>>);
 
-/// The engine's end of one answer. An answerer that is dropped answers with [`PublishError::Unavailable`].
+/// The engine's end of one answer. A sender that is dropped sends [`PublishError::Unavailable`].
 #[derive(Debug)]
-pub struct Answerer(Receipt);
+pub struct AnswerSender(Receipt);
 
 /// A publication that was accepted.
 #[derive(Debug)]
@@ -34,9 +34,9 @@ struct State {
 
 impl Receipt {
     /// Both ends of one answer.
-    pub fn pair() -> (Answerer, Self) {
+    pub fn pair() -> (AnswerSender, Self) {
         let receipt = Self(Arc::default());
-        (Answerer(receipt.clone()), receipt)
+        (AnswerSender(receipt.clone()), receipt)
     }
 
     /// A receipt that has its answer.
@@ -60,26 +60,20 @@ impl Receipt {
     }
 }
 
-impl Answerer {
+impl AnswerSender {
     /// Sets the answer and wakes the publisher.
-    pub fn answer(self, answer: Result<Position, PublishError>) {
-        self.complete(answer);
-    }
-
-    fn complete(&self, answer: Result<Position, PublishError>) {
-        let mut state = self.0.0.lock();
-        if state.answer.is_none() {
-            state.answer = Some(answer);
-        }
-        let waker = state.waker.take();
-        drop(state);
-        waker.into_iter().for_each(Waker::wake);
+    pub fn send(self, answer: Result<Position, PublishError>) {
+        self.0.0.lock().answer = Some(answer); // the publisher is woken when `self` is dropped
     }
 }
 
-impl Drop for Answerer {
+impl Drop for AnswerSender {
     fn drop(&mut self) {
-        self.complete(Err(PublishError::Unavailable("the connection to the cluster ended")));
+        let mut state = self.0.0.lock();
+        state.answer.get_or_insert(Err(PublishError::Unavailable("the connection to the cluster ended")));
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -90,9 +84,9 @@ mod tests {
     /// PROTOCOL 13: a publisher gets an answer even if the engine fails.
     #[test]
     fn a_receipt_has_one_answer() {
-        let (answerer, receipt) = Receipt::pair();
+        let (sender, receipt) = Receipt::pair();
         assert!(receipt.poll(Waker::noop()).is_pending());
-        drop(answerer);
+        drop(sender);
         let Poll::Ready(Err(PublishError::Unavailable(_))) = receipt.poll(Waker::noop()) else { panic!("it has no answer") };
     }
 }

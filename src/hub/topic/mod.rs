@@ -4,12 +4,12 @@ mod audience;
 mod exported;
 mod history;
 mod info;
-mod inner;
 mod lifetime;
 mod log;
 mod members;
 mod rank;
 mod shared;
+mod state;
 
 pub use audience::Audience;
 pub use exported::{KeptMessage, TopicState};
@@ -26,9 +26,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use inner::Inner;
 use lifetime::Lifetime;
 use rank::OrderedRanks;
+use state::State;
 
 use super::message::{About, Message, Publication};
 use super::outlet::{Outlet, OutletId};
@@ -50,7 +50,7 @@ pub struct Topic {
     ordered_ranks: OrderedRanks,
     /// One lock over log and audience, so that each outlet hears offsets in order, and a subscriber begins between two messages. Nothing
     /// waits under this lock, and no other topic's lock is taken under it.
-    state: Mutex<Inner>,
+    state: Mutex<State>,
 }
 
 /// The topic's life has ended. The caller looks up the name again.
@@ -75,7 +75,7 @@ impl Topic {
             None => Log::new(now),
         };
         let audience = Audience::default();
-        let state = Inner { log, audience, rule, generation, lifetime: Lifetime::new(now) };
+        let state = State { log, audience, rule, generation, lifetime: Lifetime::new(now) };
         Self { name, payer, shared: Arc::clone(shared), ordered_ranks: OrderedRanks::default(), state: Mutex::new(state) }
     }
 
@@ -137,7 +137,7 @@ impl Topic {
     }
 
     /// Makes a message and delivers it, if every outlet has room for it; else `make` is not called.
-    fn deliver(&self, publisher: &Waker, live: &Live, make: impl FnOnce(&mut Inner) -> Message) -> Result<Published, Gone> {
+    fn deliver(&self, publisher: &Waker, live: &Live, make: impl FnOnce(&mut State) -> Message) -> Result<Published, Gone> {
         self.with_living(live, |state| {
             state.audience.follow(&self.name, &self.shared.patterns);
             if let Some(full) = state.audience.outlet_without_room(publisher) {
@@ -237,7 +237,7 @@ impl Topic {
         self.is_rank_behind_in(&self.state.lock())
     }
 
-    fn is_rank_behind_in(&self, state: &Inner) -> bool {
+    fn is_rank_behind_in(&self, state: &State) -> bool {
         self.ordered_ranks.is_behind(|rank| state.rank(rank))
     }
 
@@ -318,7 +318,7 @@ impl Topic {
         });
     }
 
-    fn switch_log(&self, state: &mut Inner, log: &mut Log, clock: &Clock) {
+    fn switch_log(&self, state: &mut State, log: &mut Log, clock: &Clock) {
         let after = state.log.known_to();
         log.reach_back(&state.log);
         std::mem::swap(&mut state.log, log);
@@ -328,7 +328,7 @@ impl Topic {
     }
 
     /// Runs `act` under the lock with the rule in force, if the topic lives.
-    fn with_living<R>(&self, live: &Live, act: impl FnOnce(&mut Inner) -> R) -> Result<R, Gone> {
+    fn with_living<R>(&self, live: &Live, act: impl FnOnce(&mut State) -> R) -> Result<R, Gone> {
         self.with(|state| {
             if state.lifetime.is_over() {
                 return Err(Gone);
@@ -339,7 +339,7 @@ impl Topic {
     }
 
     /// Runs `act` under the lock, and adds the change of the history's bytes to the sum of all topics.
-    fn with<R>(&self, act: impl FnOnce(&mut Inner) -> R) -> R {
+    fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state.lock();
         let before = state.log.bytes();
         let result = act(&mut state);

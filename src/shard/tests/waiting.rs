@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::bench::{Bench, HEAD};
 use super::name;
 use crate::frame::Inflater;
-use crate::hub::{Engine, Handed, PayloadKind, Publication, PublishError, Receipt};
+use crate::hub::{Engine, EngineAttempt, PayloadKind, Publication, PublishError, Receipt};
 use crate::metrics::PublishSource;
 use crate::position::{Epoch, Offset, Position};
 use crate::shard::context::{Answer, SessionContext};
@@ -63,10 +63,10 @@ async fn ticks(bench: &mut Bench) {
 /// answer is there. (It was called in each tick, and the shard spun meanwhile.)
 #[tokio::test]
 async fn a_session_is_not_called_before_its_answer() {
-    let (answerer, receipt) = Receipt::pair();
+    let (sender, receipt) = Receipt::pair();
     let position = Position { epoch: Epoch::random(), offset: Offset(7) };
     let command = move |context: &mut SessionContext<'_>| matches!(context.received(&receipt, false), Answer::Ready(Ok(_)));
-    assert_eq!(calls(command, &mut Bench::new(), || answerer.answer(Ok(position))).await, [1, 2]);
+    assert_eq!(calls(command, &mut Bench::new(), || sender.send(Ok(position))).await, [1, 2]);
 }
 
 /// A session that waits for room in the engine is called once when its socket arrives, and once more when there is
@@ -101,8 +101,8 @@ impl Engine for Full {
     fn accepts(&self, _: &TopicName) -> Option<bool> {
         Some(true)
     }
-    fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<Handed, PublishError>> {
-        Some(Ok(if *self.emptied.lock() { Handed::Awaited(Receipt::pair().1) } else { Handed::NoRoom }))
+    fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<EngineAttempt, PublishError>> {
+        Some(Ok(if *self.emptied.lock() { EngineAttempt::Awaited(Receipt::pair().1) } else { EngineAttempt::NoRoom }))
     }
     fn when_room(&self, waker: &Waker) {
         self.publishers.lock().push(waker.clone());

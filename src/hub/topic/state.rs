@@ -13,7 +13,7 @@ use crate::hub::message::Message;
 use crate::topic_name::TopicName;
 
 /// The state of one topic, under the topic's lock.
-pub struct Inner {
+pub struct State {
     /// The messages and their positions.
     pub log: Log,
     /// The outlets and members.
@@ -26,7 +26,7 @@ pub struct Inner {
     pub lifetime: Lifetime,
 }
 
-impl Inner {
+impl State {
     /// Appends a message to the log and offers it to the audience. The log itself or an engine may have assigned its position.
     pub fn deliver(&mut self, message: &Message, publisher: &Waker) {
         self.lifetime.use_at(message.moment);
