@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::plan::Sends;
-use crate::wire::frame::push_unmasked;
+use crate::wire::frame::{lengths, push_unmasked};
 use crate::wire::{Opcode, upgrade};
 
 /// Serves on a free port, which it writes to `port_file`, until the publisher disconnects.
@@ -118,13 +118,10 @@ impl Incoming {
 /// The range of the first frame's payload, and the end of the frame. The load test masks with zero, so nothing is
 /// unmasked.
 fn masked_payload(bytes: &[u8]) -> Option<(std::ops::Range<usize>, usize)> {
-    let length = usize::from(bytes.get(1)? & 0x7f);
-    let (start, length) = match length {
-        126 => (8, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
-        127 => (14, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
-        short => (6, short),
-    };
-    (bytes.len() >= start + length).then_some((start..start + length, start + length))
+    let (head_bytes, payload_bytes) = lengths(bytes)?;
+    let start = head_bytes + 4;
+    let end = start.checked_add(usize::try_from(payload_bytes).ok()?)?;
+    (bytes.len() >= end).then_some((start..end, end))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! permessage-deflate of one session: the offer, the agreement, and the window.
 
 use crate::wire::inflate::BadDeflate;
-use crate::wire::upgrade::Takeover;
 use crate::wire::{Deflate, Inflater, Window};
 
 /// The compression of a session.
@@ -13,11 +12,6 @@ pub(super) struct Compression {
     window: Option<Box<Window>>,
 }
 
-/// The server keeps its window, although the offer excludes that.
-#[derive(Debug, thiserror::Error)]
-#[error("the server keeps its deflate window from message to message, though asked not to")]
-pub(super) struct NotOffered;
-
 impl Compression {
     pub(super) fn offering(offer: Deflate) -> Self {
         Self { offer, agreed: Deflate::Off, window: None }
@@ -28,14 +22,12 @@ impl Compression {
         *self = Self::offering(self.offer);
     }
 
-    /// Notes the server's answer to the offer.
-    pub(super) fn agree(&mut self, answer: Option<Takeover>) -> Result<(), NotOffered> {
-        self.agreed = match answer {
-            None => Deflate::Off,
-            Some(Takeover::No) => Deflate::Alone,
-            Some(Takeover::Yes) if self.offer == Deflate::History => Deflate::History,
-            Some(Takeover::Yes) => return Err(NotOffered),
-        };
+    /// Notes the server's answer to the offer. The error is an answer that the offer excludes.
+    pub(super) fn agree(&mut self, answer: Deflate) -> Result<(), &'static str> {
+        if answer == Deflate::History && self.offer != Deflate::History {
+            return Err("the server keeps its deflate window from message to message, though asked not to");
+        }
+        self.agreed = answer;
         Ok(())
     }
 

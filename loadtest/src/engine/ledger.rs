@@ -64,7 +64,7 @@ pub(super) struct Stream {
 impl Ledger {
     pub(super) fn new(stamper: Stamper, clustered: bool) -> Self {
         Self {
-            latency: Latency::new(),
+            latency: Latency::default(),
             counts: Counts::default(),
             outstanding: 0,
             subscriptions: 0,

@@ -30,7 +30,7 @@ pub use event_loop::Watch;
 pub use findings::Findings;
 pub use ledger::{Counts, Ledger};
 pub use load::{Load, Pace, StreamOrder};
-pub use sockets::{Spread, Target, Tls, raise_file_limit};
+pub use sockets::{Spread, Target, raise_file_limit};
 pub use verdict::Verdict;
 
 use crate::clock::nanoseconds;

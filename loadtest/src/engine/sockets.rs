@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::wire::tls::Tls;
 use crate::wire::{Deflate, Dialect, http_stream, upgrade};
 
 /// The server under test.
@@ -36,15 +37,6 @@ pub struct Target {
     pub token: Option<String>,
     /// TLS, for `wss`.
     pub tls: Option<Tls>,
-}
-
-/// The TLS of sessions.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// Its settings.
-    pub config: Arc<ClientConfig>,
-    /// The name that the certificate must bear.
-    pub name: ServerName<'static>,
 }
 
 /// How sessions are spread over source addresses.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustls::{ClientConnection, StreamOwned};
 
 use super::poll::Interest;
-use super::sockets::Tls;
+use crate::wire::tls::Tls;
 
 pub(super) enum Transport {
     Plain(TcpStream),

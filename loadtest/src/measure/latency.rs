@@ -1,7 +1,7 @@
 //! Latency from the scheduled time of a message to its arrival, for the whole run and over time.
 
 use hdrhistogram::Histogram;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// The length of a slice of the time line, in nanoseconds.
 pub const SLICE: u64 = 100_000_000;
@@ -13,7 +13,7 @@ const DELAY_MAX: u64 = 600_000_000_000;
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Quantiles {
     /// The unit of all fields.
-    pub unit: Microseconds,
+    pub unit: Unit,
     pub count: u64,
     pub mean: f64,
     pub p50: f64,
@@ -23,14 +23,13 @@ pub struct Quantiles {
     pub max: f64,
 }
 
-/// The unit of latencies, as reports name it: `us`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Microseconds;
-
-impl Serialize for Microseconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("us")
-    }
+/// The unit of latencies, as reports name it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub enum Unit {
+    /// Microseconds.
+    #[default]
+    #[serde(rename = "us")]
+    Microseconds,
 }
 
 /// One slice of the time line.
@@ -71,19 +70,6 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// No latencies. All messages are warm-up until [`Self::measure_from`].
-    pub fn new() -> Self {
-        Self {
-            measured_from: u64::MAX,
-            measured: histogram(),
-            warm_up: histogram(),
-            slice: histogram(),
-            slice_began: 0,
-            slice_ends: 0,
-            slices: Vec::new(),
-        }
-    }
-
     /// Discards earlier measurements. Messages due at `moment` or later are measured.
     pub fn measure_from(&mut self, moment: u64) {
         self.measured.reset();
@@ -161,8 +147,17 @@ impl Latency {
 }
 
 impl Default for Latency {
+    /// No latencies. All messages are warm-up until [`Self::measure_from`].
     fn default() -> Self {
-        Self::new()
+        Self {
+            measured_from: u64::MAX,
+            measured: histogram(),
+            warm_up: histogram(),
+            slice: histogram(),
+            slice_began: 0,
+            slice_ends: 0,
+            slices: Vec::new(),
+        }
     }
 }
 
@@ -174,7 +169,7 @@ impl Quantiles {
         }
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
         Self {
-            unit: Microseconds,
+            unit: Unit::Microseconds,
             count: histogram.len(),
             mean: histogram.mean() / 1e3,
             p50: at(0.5),
@@ -197,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_warm_up_stays_apart() {
-        let mut latency = Latency::new();
+        let mut latency = Latency::default();
         latency.measure_from(1_000_000);
         latency.record(999_999, 1_500_000);
         latency.record(1_000_000, 1_000_000 + 250_000);
@@ -207,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_time_line_counts_from_the_measured_part() {
-        let mut latency = Latency::new();
+        let mut latency = Latency::default();
         latency.end_slice(1);
         latency.end_slice(SLICE);
         latency.record(0, 1_000);
@@ -220,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_slice_holds_its_own_time_alone() {
-        let mut latency = Latency::new();
+        let mut latency = Latency::default();
         assert_eq!(latency.end_slice(5), None);
         latency.record(0, 1_000);
         assert_eq!(latency.end_slice(SLICE - 1), None);

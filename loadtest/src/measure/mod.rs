@@ -8,4 +8,4 @@ pub mod scrape;
 pub use latency::{Latency, Quantiles, Slice};
 pub use machine::Machine;
 pub use process::{Cost, Usage};
-pub use scrape::{MetricsSource, Scrape};
+pub use scrape::Scrape;

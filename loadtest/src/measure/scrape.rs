@@ -10,27 +10,14 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::wire::tls::Tls;
+
 /// From the first packet to the end of the answer.
 const DEADLINE: Duration = Duration::from_secs(5);
-
-/// How a gateway's `/metrics` are requested.
-#[derive(Debug, Clone)]
-pub struct MetricsSource {
-    /// The address of the gateway.
-    pub address: SocketAddr,
-    /// The `Host` of the request.
-    pub host: String,
-    /// The credentials of the request.
-    pub token: Option<String>,
-    /// The TLS settings and the name of the certificate, if the gateway has TLS.
-    pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-}
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -40,23 +27,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
-    /// Requests the metrics; `None` if there are none for these credentials.
-    pub fn fetch(source: &MetricsSource) -> Option<Self> {
+    /// Requests the metrics of the gateway at `address`, which `Host` calls `host`; `None` if there are none for these
+    /// credentials.
+    pub fn fetch(address: SocketAddr, host: &str, token: Option<&str>, tls: Option<&Tls>) -> Option<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        runtime.block_on(async { tokio::time::timeout(DEADLINE, Self::fetch_in_time(source)).await.ok()? })
+        runtime.block_on(async { tokio::time::timeout(DEADLINE, Self::fetch_in_time(address, host, token, tls)).await.ok()? })
     }
 
-    async fn fetch_in_time(source: &MetricsSource) -> Option<Self> {
-        let tcp = TcpStream::connect(source.address).await.ok()?;
-        let stream: Box<dyn Stream> = match &source.tls {
-            Some((config, name)) => Box::new(TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await.ok()?),
+    async fn fetch_in_time(address: SocketAddr, host: &str, token: Option<&str>, tls: Option<&Tls>) -> Option<Self> {
+        let tcp = TcpStream::connect(address).await.ok()?;
+        let stream: Box<dyn Stream> = match tls {
+            Some(tls) => Box::new(TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), tcp).await.ok()?),
             None => Box::new(tcp),
         };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
         // The task ends with the runtime, and its errors are those of the request.
         tokio::spawn(connection);
-        let mut request = Request::get("/metrics").header("Host", &source.host);
-        if let Some(token) = &source.token {
+        let mut request = Request::get("/metrics").header("Host", host);
+        if let Some(token) = token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
         let response = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;

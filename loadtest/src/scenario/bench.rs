@@ -9,9 +9,8 @@ use anyhow::{Context, bail};
 use crate::clock::nanoseconds;
 use crate::engine::{Counts, Engine, Load, Pace, Spread, StreamOrder, Target, raise_file_limit};
 use crate::launch::Started;
-use crate::measure::{Latency, Machine, MetricsSource, Quantiles, Scrape, Usage};
-use crate::plan::Server;
-use crate::plan::{PublishBy, Settings};
+use crate::measure::{Latency, Machine, Quantiles, Scrape, Usage};
+use crate::plan::{PublishBy, Server, Settings};
 use crate::report::{Live, Provenance, Report};
 use crate::stamp::Stamper;
 use crate::wire::Deflate;
@@ -42,7 +41,8 @@ pub(super) struct Bench {
     machine: Machine,
     scrape_before: Option<Scrape>,
     lateness: Quantiles,
-    window: Option<Window>,
+    /// The beginning and the end of the measurement.
+    window: Option<(Moment, Moment)>,
 }
 
 /// The totals at one moment.
@@ -55,12 +55,6 @@ struct Moment {
     published: u64,
     message_bytes: u64,
     text_bytes: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    from: Moment,
-    to: Moment,
 }
 
 impl Bench {
@@ -230,7 +224,7 @@ impl Bench {
         let from = self.moment();
         self.engine.measure();
         meanwhile(self)?;
-        self.window = Some(Window { from, to: self.moment() });
+        self.window = Some((from, self.moment()));
         if let Some(load) = self.engine.stop_publishing() {
             self.lateness = Quantiles::of(&load.lateness);
         }
@@ -265,11 +259,10 @@ impl Bench {
             (Some(before), Some(after)) => after.since(before),
             _ => BTreeMap::new(),
         };
-        let window = self.window.unwrap_or_else(|| {
+        let (from, to) = self.window.unwrap_or_else(|| {
             let moment = self.moment();
-            Window { from: moment, to: moment }
+            (moment, moment)
         });
-        let (from, to) = (window.from, window.to);
         let nanoseconds = to.at - from.at;
         let deliveries = to.deliveries - from.deliveries;
         let each = |bytes: u64| (deliveries > 0).then(|| bytes as f64 / deliveries as f64);
@@ -354,13 +347,8 @@ fn lacks_credentials(counts: &Counts) -> bool {
 
 /// The sums of the metrics of all gateways.
 fn scrape(targets: &[Target]) -> Option<Scrape> {
-    targets.iter().map(|target| Scrape::fetch(&metrics_of(target))).reduce(|sum, more| Some(sum?.plus(more?))).flatten()
-}
-
-/// The source of the metrics of `target`.
-fn metrics_of(target: &Target) -> MetricsSource {
-    let tls = target.tls.as_ref().map(|tls| (tls.config.clone(), tls.name.clone()));
-    MetricsSource { address: target.address, host: target.host.clone(), token: target.token.clone(), tls }
+    let fetch = |target: &Target| Scrape::fetch(target.address, &target.host, target.token.as_deref(), target.tls.as_ref());
+    targets.iter().map(fetch).reduce(|sum, more| Some(sum?.plus(more?))).flatten()
 }
 
 /// A number that distinguishes this run's messages from those of other runs.

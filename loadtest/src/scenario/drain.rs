@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::bench::Bench;
-use crate::engine::StreamOrder;
 use crate::launch::terminate;
 use crate::report::Report;
 use crate::wire::Dialect;
@@ -18,12 +17,9 @@ const STEP: Duration = Duration::from_millis(20);
 pub(super) fn run(mut bench: Bench) -> anyhow::Result<Report> {
     let pid = bench.server_pid().context("drain ends the server: name it with --server-pid, or let --start start one")?;
     let topic = bench.topic(0);
-    let publishers = bench.publishers()?;
-    let streams: Vec<u32> = publishers.iter().map(|publisher| bench.engine.stream(topic, *publisher)).collect();
-    let subscribers: Vec<usize> = (0..bench.settings.sessions).map(|_| bench.engine.add_subscriber(vec![topic])).collect();
-    bench.connect(&subscribers)?;
-    bench.measure(bench.load(StreamOrder::RoundRobin(streams.clone())), Bench::run)?;
-    bench.engine.publish(bench.load(StreamOrder::RoundRobin(streams)));
+    let (streams, _) = bench.fill(topic)?;
+    bench.measure(bench.load(streams.clone()), Bench::run)?;
+    bench.engine.publish(bench.load(streams));
     terminate(pid)?;
     watch(&mut bench)?;
     check(&mut bench)?;

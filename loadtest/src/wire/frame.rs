@@ -4,17 +4,17 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
     /// A further fragment of a message.
-    Continuation,
+    Continuation = 0,
     /// Text.
-    Text,
+    Text = 1,
     /// Binary data.
-    Binary,
+    Binary = 2,
     /// The end of the connection.
-    Close,
+    Close = 8,
     /// A request for a pong.
-    Ping,
+    Ping = 9,
     /// The answer to a ping.
-    Pong,
+    Pong = 10,
 }
 
 /// The head of a server's frame.
@@ -68,21 +68,20 @@ impl Head {
         if second & 0x80 != 0 {
             return Err(BadHead::Masked);
         }
-        let (head_bytes, payload_bytes) = match second {
-            126 => match bytes.get(2..4) {
-                Some(length) => (4, u64::from(u16::from_be_bytes([length[0], length[1]]))),
-                None => return Ok(None),
-            },
-            127 => match bytes.get(2..10).and_then(|length| <[u8; 8]>::try_from(length).ok()) {
-                Some(length) => (10, u64::from_be_bytes(length)),
-                None => return Ok(None),
-            },
-            length => (2, u64::from(length)),
-        };
+        let Some((head_bytes, payload_bytes)) = lengths(bytes) else { return Ok(None) };
         if payload_bytes > PAYLOAD_BYTES_MAX {
             return Err(BadHead::TooBig(payload_bytes));
         }
         Ok(Some(Self { whole: first & 0x80 != 0, deflated: first & 0x40 != 0, opcode, head_bytes, payload_bytes: payload_bytes as usize }))
+    }
+}
+
+/// The length of the head at the start of `bytes`, without a mask, and that of the payload; `None` while it is incomplete.
+pub fn lengths(bytes: &[u8]) -> Option<(usize, u64)> {
+    match bytes.get(1)? & 0x7f {
+        126 => Some((4, u16::from_be_bytes(*bytes[2..].first_chunk()?).into())),
+        127 => Some((10, u64::from_be_bytes(*bytes[2..].first_chunk()?))),
+        short => Some((2, short.into())),
     }
 }
 
@@ -101,15 +100,7 @@ pub fn push_unmasked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 }
 
 fn push_head(out: &mut Vec<u8>, opcode: Opcode, length: usize, mask: u8) {
-    let opcode = match opcode {
-        Opcode::Continuation => 0,
-        Opcode::Text => 1,
-        Opcode::Binary => 2,
-        Opcode::Close => 8,
-        Opcode::Ping => 9,
-        Opcode::Pong => 10,
-    };
-    out.push(0x80 | opcode);
+    out.push(0x80 | opcode as u8);
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short), _) if short < 126 => out.push(mask | short),
         (_, Ok(middle)) => {

@@ -1,6 +1,6 @@
 //! A stream of events in the body of an HTTP answer: its request, its answer, its chunks (RFC 9112 §7.1).
 
-use super::upgrade::{Answer, finish_head, head_of};
+use super::upgrade::{Answer, Deflate, finish_head, head_of};
 
 /// The longest head of a chunk: 16 hexadecimal digits and CRLF. Belfry writes no extensions.
 const CHUNK_HEAD_BYTES_MAX: usize = 18;
@@ -19,7 +19,7 @@ pub fn answer(bytes: &[u8]) -> Answer {
     if head.header("transfer-encoding") != Some("chunked") {
         return Answer::Refused { status: head.status, reason: "its answer is no stream in chunks".to_owned() };
     }
-    Answer::Accepted { head_bytes: head.bytes, deflate: None }
+    Answer::Accepted { head_bytes: head.bytes, deflate: Deflate::Off }
 }
 
 /// A complete chunk.
@@ -80,7 +80,7 @@ mod tests {
     fn only_a_stream_in_chunks_is_accepted() {
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(answer(&head[..head.len() - 1]), Answer::Partial);
-        assert_eq!(answer(head), Answer::Accepted { head_bytes: head.len(), deflate: None });
+        assert_eq!(answer(head), Answer::Accepted { head_bytes: head.len(), deflate: Deflate::Off });
         let whole = answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         assert!(matches!(whole, Answer::Refused { status: 200, .. }), "{whole:?}");
         let refused = Answer::Refused { status: 503, reason: "later".to_owned() };

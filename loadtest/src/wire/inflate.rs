@@ -23,10 +23,10 @@ const STORED_MAX: usize = 0xffff;
 
 /// Identifies all that a session has inflated before a message. Sessions at the same point inflate the same bytes to
 /// the same text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Point(u64);
 
-/// The point before any message, and before each message without references.
+/// The point before any message, and before each message without references. It is the default.
 const EMPTY: Point = Point(0);
 
 /// A cached message.
@@ -77,7 +77,7 @@ impl Sharing {
 }
 
 /// The window of a session: the newest 32 KiB of inflated data (RFC 7692 §7.2.2).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Window {
     at: Point,
     /// The texts before the point, as far as a message can refer back.
@@ -93,11 +93,6 @@ pub struct Window {
 pub struct BadDeflate;
 
 impl Inflater {
-    /// An inflater with an empty cache.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Inflates a message without references to earlier ones.
     pub fn inflate(&mut self, deflated: &[u8]) -> Result<&[u8], BadDeflate> {
         let key = self.key(EMPTY, deflated);
@@ -168,11 +163,6 @@ impl Inflater {
 }
 
 impl Window {
-    /// An empty window.
-    pub const fn new() -> Self {
-        Self { at: EMPTY, texts: VecDeque::new(), text_bytes: 0, own: None }
-    }
-
     /// Adds a message that the session has received.
     fn pass(&mut self, message: &Kept) {
         self.at = message.next;
@@ -214,12 +204,6 @@ impl Window {
     }
 }
 
-impl Default for Window {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 fn run(state: &mut Decompress, deflated: &[u8], plain: &mut Vec<u8>) -> Result<(), BadDeflate> {
     plain.clear();
     feed(state, deflated, plain)?;
@@ -255,7 +239,7 @@ mod tests {
 
     #[test]
     fn each_message_stands_alone() {
-        let mut inflater = Inflater::new();
+        let mut inflater = Inflater::default();
         for plain in [&b"first first first"[..], b"second", &[b'x'; 100_000], b"first first first"] {
             let deflated = deflate(plain);
             assert_eq!(inflater.inflate(&deflated).unwrap(), plain);
@@ -280,18 +264,18 @@ mod tests {
         let mut next = referring();
         let (first, again) = (next(b"first, not like others"), next(b"first, not like others"));
         assert!(again.len() < first.len());
-        let (mut inflater, mut window) = (Inflater::new(), Window::new());
+        let (mut inflater, mut window) = (Inflater::default(), Window::default());
         assert_eq!(inflater.inflate_in(&mut window, &first).unwrap(), b"first, not like others");
         assert_eq!(inflater.inflate_in(&mut window, &again).unwrap(), b"first, not like others");
-        assert!(inflater.inflate_in(&mut Window::new(), &again).is_err());
+        assert!(inflater.inflate_in(&mut Window::default(), &again).is_err());
     }
 
     /// Sessions with the same past share results. A session that differs or lags has its own window.
     #[test]
     fn sessions_with_the_same_past_share_its_texts() {
         let text = |n: usize| format!("{{\"n\":{n},\"of\":\"all that are together\",\"pad\":\"{}\"}}", "x".repeat(n % 300));
-        let (mut inflater, mut all, mut own) = (Inflater::new(), referring(), referring());
-        let (mut together, mut parted, mut late) = ([const { Window::new() }; 4], Window::new(), Window::new());
+        let (mut inflater, mut all, mut own) = (Inflater::default(), referring(), referring());
+        let (mut together, mut parted, mut late): ([Window; 4], _, _) = Default::default();
         let mut missed = Vec::new();
         for n in 0..3 * KEPT_MAX / 2 {
             let (plain, apart) = (text(n), text(n + 7));
@@ -313,12 +297,12 @@ mod tests {
     /// own streams.
     #[test]
     fn sharing_ends_where_it_does_not_pay() {
-        let (mut inflater, mut common) = (Inflater::new(), referring());
-        let (mut first, mut second) = (Window::new(), Window::new());
+        let (mut inflater, mut common) = (Inflater::default(), referring());
+        let (mut first, mut second) = (Window::default(), Window::default());
         let deflated = common(b"the same for both");
         inflater.inflate_in(&mut first, &deflated).unwrap();
         inflater.inflate_in(&mut second, &deflated).unwrap();
-        let (mut single, mut alone) = (referring(), Window::new());
+        let (mut single, mut alone) = (referring(), Window::default());
         for n in 0..=Sharing::TRIED {
             inflater.inflate_in(&mut alone, &single(format!("only here: {n}").as_bytes())).unwrap();
         }
@@ -332,6 +316,6 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        assert!(Inflater::new().inflate(&[0xff; 20]).is_err());
+        assert!(Inflater::default().inflate(&[0xff; 20]).is_err());
     }
 }

@@ -11,8 +11,7 @@ use super::reply::{Reply, SubscribedTopic};
 #[serde(tag = "op", rename_all = "lowercase")]
 enum Event<'a> {
     Subscribed {
-        #[serde(borrow)]
-        topics: Vec<Entry<'a>>,
+        topics: Vec<SubscribedTopic>,
     },
     Gap {
         #[serde(borrow)]
@@ -44,22 +43,10 @@ enum Code {
     Name(String),
 }
 
-/// An entry of `subscribed`. Patterns have neither epoch nor offset.
-#[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    topic: Cow<'a, str>,
-    #[serde(borrow, default)]
-    epoch: Cow<'a, str>,
-    #[serde(default)]
-    offset: u64,
-    recovered: Option<bool>,
-}
-
 /// Reads one event.
 pub(super) fn read(frame: &[u8]) -> Reply {
     match serde_json::from_slice(frame) {
-        Ok(Event::Subscribed { topics }) => Reply::Subscribed(topics.into_iter().map(SubscribedTopic::from).collect()),
+        Ok(Event::Subscribed { topics }) => Reply::Subscribed(topics),
         Ok(Event::Gap { topic, from, to, epoch }) => {
             Reply::Gap { topic: topic.into_owned(), dropped: (to + 1).saturating_sub(from), begins_anew: epoch.is_some() }
         }
@@ -68,12 +55,6 @@ pub(super) fn read(frame: &[u8]) -> Reply {
         Ok(Event::Error { code: Code::Number(code), .. }) => Reply::Ending(code),
         Ok(Event::Error { id, code: Code::Name(code), message }) => Reply::Error { id, code, message },
         Ok(Event::Other) | Err(_) => Reply::Other,
-    }
-}
-
-impl From<Entry<'_>> for SubscribedTopic {
-    fn from(entry: Entry<'_>) -> Self {
-        Self { topic: entry.topic.into_owned(), epoch: entry.epoch.into_owned(), offset: entry.offset, recovered: entry.recovered }
     }
 }
 

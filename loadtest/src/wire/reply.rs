@@ -1,5 +1,7 @@
 //! Replies and events other than messages, of any dialect.
 
+use serde::Deserialize;
+
 /// A reply or an event of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
@@ -49,14 +51,16 @@ pub enum Reply {
     Other,
 }
 
-/// One topic of a `subscribed`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One topic of a `subscribed`. Patterns have neither epoch nor offset.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SubscribedTopic {
     /// Its name.
     pub topic: String,
     /// Its epoch.
+    #[serde(default)]
     pub epoch: String,
     /// Its newest offset.
+    #[serde(default)]
     pub offset: u64,
     /// Whether `since` was recovered, if there was one.
     pub recovered: Option<bool>,

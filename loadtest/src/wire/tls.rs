@@ -4,9 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+
+/// The TLS of sessions.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Its settings.
+    pub config: Arc<ClientConfig>,
+    /// The name that the certificate must bear.
+    pub name: ServerName<'static>,
+}
 
 const NOT_SET_UP: &str = "TLS can't be set up";
 

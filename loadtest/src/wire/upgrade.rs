@@ -52,8 +52,9 @@ pub enum Answer {
     Accepted {
         /// The answer's size in bytes.
         head_bytes: usize,
-        /// The agreement on compression; `None` for none.
-        deflate: Option<Takeover>,
+        /// The agreement on compression. It is `History` if the server keeps its window between messages (context
+        /// take-over, RFC 7692 §7.1.1).
+        deflate: Deflate,
     },
     /// Not a WebSocket.
     Refused {
@@ -62,15 +63,6 @@ pub enum Answer {
         /// The first line of the body, or the problem of the answer.
         reason: String,
     },
-}
-
-/// Whether the server keeps its window between messages (context take-over, RFC 7692 §7.1.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takeover {
-    /// Each message is compressed alone.
-    No,
-    /// Messages may refer to earlier ones.
-    Yes,
 }
 
 /// The request of an upgrade.
@@ -116,9 +108,12 @@ pub fn answer(bytes: &[u8]) -> Answer {
     if head.header("sec-websocket-accept") != Some(ACCEPT) {
         return refused(head.status, "the Sec-WebSocket-Accept does not fit the key".to_owned());
     }
-    let deflate = head.header("sec-websocket-extensions").filter(|value| value.starts_with("permessage-deflate"));
-    let takeover = |value: &str| if value.contains("server_no_context_takeover") { Takeover::No } else { Takeover::Yes };
-    Answer::Accepted { head_bytes: head.bytes, deflate: deflate.map(takeover) }
+    let deflate = match head.header("sec-websocket-extensions").filter(|value| value.starts_with("permessage-deflate")) {
+        None => Deflate::Off,
+        Some(agreed) if agreed.contains("server_no_context_takeover") => Deflate::Alone,
+        Some(_) => Deflate::History,
+    };
+    Answer::Accepted { head_bytes: head.bytes, deflate }
 }
 
 fn refused(status: u16, reason: String) -> Answer {
@@ -134,7 +129,7 @@ mod tests {
         let text = format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n");
         let bytes = text.as_bytes();
         assert_eq!(answer(&bytes[..bytes.len() - 1]), Answer::Partial);
-        assert_eq!(answer(bytes), Answer::Accepted { head_bytes: bytes.len(), deflate: None });
+        assert_eq!(answer(bytes), Answer::Accepted { head_bytes: bytes.len(), deflate: Deflate::Off });
     }
 
     #[test]
