@@ -4,7 +4,7 @@ mod reference;
 
 use super::*;
 use crate::frame::negotiate;
-use client::{Heard, deflated, frame, hear};
+use client::{Outcome, deflated, frame, read_pieces};
 
 const LIMIT: usize = 1000;
 
@@ -17,16 +17,16 @@ fn with_deflate() -> FrameReader {
 }
 
 /// The messages in `frames`, which must be the same if they are read at once and byte by byte.
-fn heard(make: fn() -> FrameReader, frames: &[Vec<u8>]) -> Vec<Heard> {
+fn read_frames(make: fn() -> FrameReader, frames: &[Vec<u8>]) -> Vec<Outcome> {
     let stream = frames.concat();
-    let at_once = hear(&mut make(), &[&stream]);
+    let at_once = read_pieces(&mut make(), &[&stream]);
     let bytes: Vec<&[u8]> = stream.chunks(1).collect();
-    assert_eq!(hear(&mut make(), &bytes), at_once, "read byte for byte");
+    assert_eq!(read_pieces(&mut make(), &bytes), at_once, "read byte for byte");
     at_once
 }
 
-fn text(text: &str) -> Heard {
-    Heard::Text(text.as_bytes().to_vec())
+fn text(text: &str) -> Outcome {
+    Outcome::Text(text.as_bytes().to_vec())
 }
 
 /// DESIGN, "an idle session costs next to nothing".
@@ -63,18 +63,18 @@ fn a_whole_message_is_lent_from_the_input() {
 #[test]
 fn control_frames_come_between_fragments() {
     let fragments = [frame(0x01, b"He"), frame(0x89, b"?"), frame(0x00, b""), frame(0x8a, b"!"), frame(0x80, b"llo"), frame(0x82, b"")];
-    assert_eq!(heard(plain, &fragments), [Heard::Ping(b"?".to_vec()), Heard::Pong, text("Hello"), Heard::Binary(vec![])]);
+    assert_eq!(read_frames(plain, &fragments), [Outcome::Ping(b"?".to_vec()), Outcome::Pong, text("Hello"), Outcome::Binary(vec![])]);
     let closed = [frame(0x01, b"He"), frame(0x88, b"\x03\xe8bye"), frame(0x80, b"llo")];
-    assert_eq!(heard(plain, &closed), [Heard::Close(Some((1000, "bye".to_owned())))]);
+    assert_eq!(read_frames(plain, &closed), [Outcome::Close(Some((1000, "bye".to_owned())))]);
 }
 
 /// RFC 6455 §5.4: a message can't begin within another, and a continuation needs a message. Earlier messages are returned.
 #[test]
 fn fragments_out_of_order_are_refused() {
     let before = frame(0x81, b"before");
-    assert_eq!(heard(plain, &[before.clone(), frame(0x80, b"x")]), [text("before"), Heard::Violated(1002)]);
-    assert_eq!(heard(plain, &[before.clone(), frame(0x01, b"x"), frame(0x81, b"y")]), [text("before"), Heard::Violated(1002)]);
-    assert_eq!(heard(plain, &[before, frame(0x81, b"x"), frame(0x00, b"y")]), [text("before"), text("x"), Heard::Violated(1002)]);
+    assert_eq!(read_frames(plain, &[before.clone(), frame(0x80, b"x")]), [text("before"), Outcome::Violated(1002)]);
+    assert_eq!(read_frames(plain, &[before.clone(), frame(0x01, b"x"), frame(0x81, b"y")]), [text("before"), Outcome::Violated(1002)]);
+    assert_eq!(read_frames(plain, &[before, frame(0x81, b"x"), frame(0x00, b"y")]), [text("before"), text("x"), Outcome::Violated(1002)]);
 }
 
 /// RFC 6455 §8.1: characters may be cut anywhere. An invalid byte is an error at once, before the frame is whole.
@@ -83,29 +83,29 @@ fn text_is_checked_as_it_arrives() {
     let text = "κόσμε 聊天 🦀".as_bytes();
     for cut in 0..=text.len() {
         let fragments = [frame(0x01, &text[..cut]), frame(0x80, &text[cut..])];
-        assert_eq!(heard(plain, &fragments), [Heard::Text(text.to_vec())]);
+        assert_eq!(read_frames(plain, &fragments), [Outcome::Text(text.to_vec())]);
     }
     let mut bad = "κόσμε".as_bytes().to_vec();
     let good = bad.len();
     bad.extend(b"\xf4\x90\x80\x80edited");
     let stream = frame(0x81, &bad);
-    assert_eq!(hear(&mut plain(), &[&stream]), [Heard::Violated(1007)]);
+    assert_eq!(read_pieces(&mut plain(), &[&stream]), [Outcome::Violated(1007)]);
     let bytes: Vec<&[u8]> = stream.chunks(1).collect();
-    assert_eq!(hear(&mut plain(), &bytes[..6 + good + 1]), []);
-    assert_eq!(hear(&mut plain(), &bytes[..6 + good + 2]), [Heard::Violated(1007)]);
-    assert_eq!(heard(plain, &[frame(0x01, "κ".as_bytes()), frame(0x00, b"\xce"), frame(0x80, b"")]), [Heard::Violated(1007)]);
-    assert_eq!(heard(plain, &[frame(0x02, b"\xff"), frame(0x80, b"\xff")]), [Heard::Binary(b"\xff\xff".to_vec())]);
+    assert_eq!(read_pieces(&mut plain(), &bytes[..6 + good + 1]), []);
+    assert_eq!(read_pieces(&mut plain(), &bytes[..6 + good + 2]), [Outcome::Violated(1007)]);
+    assert_eq!(read_frames(plain, &[frame(0x01, "κ".as_bytes()), frame(0x00, b"\xce"), frame(0x80, b"")]), [Outcome::Violated(1007)]);
+    assert_eq!(read_frames(plain, &[frame(0x02, b"\xff"), frame(0x80, b"\xff")]), [Outcome::Binary(b"\xff\xff".to_vec())]);
 }
 
 /// PROTOCOL 7: `message_bytes` bounds all fragments together. A declared length is refused before its payload arrives.
 #[test]
 fn messages_past_the_limit_are_refused() {
-    assert_eq!(heard(plain, &[frame(0x82, &[7; LIMIT])]), [Heard::Binary(vec![7; LIMIT])]);
-    assert_eq!(heard(plain, &[frame(0x02, &[7; 999]), frame(0x80, &[7])]), [Heard::Binary(vec![7; LIMIT])]);
-    assert_eq!(heard(plain, &[frame(0x82, &[7; LIMIT + 1])]), [Heard::Violated(1009)]);
-    assert_eq!(heard(plain, &[frame(0x02, &[7; 999]), frame(0x00, &[]), frame(0x80, &[7; 2])]), [Heard::Violated(1009)]);
+    assert_eq!(read_frames(plain, &[frame(0x82, &[7; LIMIT])]), [Outcome::Binary(vec![7; LIMIT])]);
+    assert_eq!(read_frames(plain, &[frame(0x02, &[7; 999]), frame(0x80, &[7])]), [Outcome::Binary(vec![7; LIMIT])]);
+    assert_eq!(read_frames(plain, &[frame(0x82, &[7; LIMIT + 1])]), [Outcome::Violated(1009)]);
+    assert_eq!(read_frames(plain, &[frame(0x02, &[7; 999]), frame(0x00, &[]), frame(0x80, &[7; 2])]), [Outcome::Violated(1009)]);
     let lie = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4];
-    assert_eq!(heard(plain, &[lie.to_vec()]), [Heard::Violated(1009)]);
+    assert_eq!(read_frames(plain, &[lie.to_vec()]), [Outcome::Violated(1009)]);
 }
 
 /// Any number of fragments takes one buffer, which is bounded by the limit.
@@ -117,7 +117,7 @@ fn fragments_take_no_memory_beside_their_bytes() {
         stream.extend(frame(0x00, b"x"));
     }
     stream.extend(frame(0x80, b""));
-    assert_eq!(hear(&mut reader, &[&stream]), [Heard::Binary(vec![b'x'; 65_536])]);
+    assert_eq!(read_pieces(&mut reader, &[&stream]), [Outcome::Binary(vec![b'x'; 65_536])]);
     assert_eq!(reader.take_frames(), 65_538);
 }
 
@@ -125,13 +125,13 @@ fn fragments_take_no_memory_beside_their_bytes() {
 #[test]
 fn rsv1_is_refused_elsewhere() {
     let hello = deflated(b"Hello");
-    assert_eq!(heard(plain, &[frame(0xc1, &hello)]), [Heard::Violated(1002)]);
-    assert_eq!(heard(with_deflate, &[frame(0xc1, &hello), frame(0x81, b"plain")]), [text("Hello"), text("plain")]);
-    assert_eq!(heard(with_deflate, &[frame(0x41, &hello[..2]), frame(0xc0, &hello[2..])]), [Heard::Violated(1002)]);
-    assert_eq!(heard(with_deflate, &[frame(0x01, b"He"), frame(0xc0, b"llo")]), [Heard::Violated(1002)]);
+    assert_eq!(read_frames(plain, &[frame(0xc1, &hello)]), [Outcome::Violated(1002)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc1, &hello), frame(0x81, b"plain")]), [text("Hello"), text("plain")]);
+    assert_eq!(read_frames(with_deflate, &[frame(0x41, &hello[..2]), frame(0xc0, &hello[2..])]), [Outcome::Violated(1002)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0x01, b"He"), frame(0xc0, b"llo")]), [Outcome::Violated(1002)]);
     for opcode in [0xc8, 0xc9, 0xca] {
-        assert_eq!(heard(with_deflate, &[frame(opcode, b"")]), [Heard::Violated(1002)]);
-        assert_eq!(heard(plain, &[frame(opcode, b"")]), [Heard::Violated(1002)]);
+        assert_eq!(read_frames(with_deflate, &[frame(opcode, b"")]), [Outcome::Violated(1002)]);
+        assert_eq!(read_frames(plain, &[frame(opcode, b"")]), [Outcome::Violated(1002)]);
     }
 }
 
@@ -141,16 +141,16 @@ fn compressed_messages() {
     let hello = deflated(b"Hello");
     for cut in 0..=hello.len() {
         let frames = [frame(0x41, &hello[..cut]), frame(0x89, b"?"), frame(0x80, &hello[cut..])];
-        assert_eq!(heard(with_deflate, &frames), [Heard::Ping(b"?".to_vec()), text("Hello")]);
+        assert_eq!(read_frames(with_deflate, &frames), [Outcome::Ping(b"?".to_vec()), text("Hello")]);
     }
-    assert_eq!(heard(with_deflate, &[frame(0xc1, b"\x00"), frame(0xc2, b"")]), [text(""), Heard::Binary(vec![])]);
-    assert_eq!(heard(with_deflate, &[frame(0xc1, &deflated(b"\xff"))]), [Heard::Violated(1007)]);
-    assert_eq!(heard(with_deflate, &[frame(0x41, &deflated(b"\xff")), frame(0x80, b"")]), [Heard::Violated(1007)]);
-    assert_eq!(heard(with_deflate, &[frame(0xc2, &deflated(b"\xff"))]), [Heard::Binary(vec![0xff])]);
-    assert_eq!(heard(with_deflate, &[frame(0xc1, &hello[..4])]), [Heard::Violated(1007)]);
-    assert_eq!(heard(with_deflate, &[frame(0xc2, &deflated(&[0; LIMIT]))]), [Heard::Binary(vec![0; LIMIT])]);
-    assert_eq!(heard(with_deflate, &[frame(0xc2, &deflated(&[0; LIMIT + 1]))]), [Heard::Violated(1009)]);
-    assert_eq!(heard(with_deflate, &[frame(0xc2, &deflated(&vec![0; 10_000_000]))]), [Heard::Violated(1009)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc1, b"\x00"), frame(0xc2, b"")]), [text(""), Outcome::Binary(vec![])]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc1, &deflated(b"\xff"))]), [Outcome::Violated(1007)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0x41, &deflated(b"\xff")), frame(0x80, b"")]), [Outcome::Violated(1007)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &deflated(b"\xff"))]), [Outcome::Binary(vec![0xff])]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc1, &hello[..4])]), [Outcome::Violated(1007)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &deflated(&[0; LIMIT]))]), [Outcome::Binary(vec![0; LIMIT])]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &deflated(&[0; LIMIT + 1]))]), [Outcome::Violated(1009)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &deflated(&vec![0; 10_000_000]))]), [Outcome::Violated(1009)]);
 }
 
 /// An incompressible message of `message_bytes` is larger on the wire, and accepted. Much larger ones are refused.
@@ -160,9 +160,9 @@ fn the_limit_is_that_of_the_inflated_message() {
     let noise: Vec<u8> = std::iter::successors(Some(1), next).map(|state| state.to_be_bytes()[0]).take(LIMIT).collect();
     let packed = deflated(&noise);
     assert!(packed.len() > LIMIT);
-    assert_eq!(heard(with_deflate, &[frame(0xc2, &packed)]), [Heard::Binary(noise)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &packed)]), [Outcome::Binary(noise)]);
     let padded = [0u8, 0, 0, 0xff, 0xff].repeat(LIMIT);
-    assert_eq!(heard(with_deflate, &[frame(0xc2, &padded)]), [Heard::Violated(1009)]);
+    assert_eq!(read_frames(with_deflate, &[frame(0xc2, &padded)]), [Outcome::Violated(1009)]);
 }
 
 /// RFC 6455 §1.4: all input after a Close or an error is ignored.
@@ -170,8 +170,8 @@ fn the_limit_is_that_of_the_inflated_message() {
 fn input_after_the_end_is_ignored() {
     for end in [frame(0x88, b""), frame(0x83, b"")] {
         let mut reader = plain();
-        let heard = hear(&mut reader, &[&end, &frame(0x81, b"late")]);
-        assert_eq!(heard.len(), 1);
+        let outcomes = read_pieces(&mut reader, &[&end, &frame(0x81, b"late")]);
+        assert_eq!(outcomes.len(), 1);
         assert_eq!(reader.read(&mut frame(0x81, b"late"), &mut Inflater::default()), (10, Ok(None)));
         assert!(!reader.is_mid_message());
     }

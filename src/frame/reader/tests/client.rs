@@ -7,7 +7,7 @@ use crate::frame::{FrameReader, Inflater, Received};
 
 /// A result of a reader that owns its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum Outcome {
     Text(Vec<u8>),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
@@ -46,7 +46,7 @@ pub fn deflated(message: &[u8]) -> Vec<u8> {
 }
 
 /// Reads a stream that arrives in `pieces`, each in a buffer of its own.
-pub fn hear(reader: &mut FrameReader, pieces: &[&[u8]]) -> Vec<Heard> {
+pub fn read_pieces(reader: &mut FrameReader, pieces: &[&[u8]]) -> Vec<Outcome> {
     let mut inflater = Inflater::default();
     let mut all = Vec::new();
     for piece in pieces {
@@ -58,12 +58,12 @@ pub fn hear(reader: &mut FrameReader, pieces: &[&[u8]]) -> Vec<Heard> {
             at += used;
             all.extend(match received {
                 Ok(None) => None,
-                Ok(Some(Received::Text(text))) => Some(Heard::Text(text.to_vec())),
-                Ok(Some(Received::Binary(bytes))) => Some(Heard::Binary(bytes.to_vec())),
-                Ok(Some(Received::Ping(bytes))) => Some(Heard::Ping(bytes.to_vec())),
-                Ok(Some(Received::Pong)) => Some(Heard::Pong),
-                Ok(Some(Received::Close(close))) => Some(Heard::Close(close.map(|(code, reason)| (code, reason.to_owned())))),
-                Err(violation) => Some(Heard::Violated(violation.code.number())),
+                Ok(Some(Received::Text(text))) => Some(Outcome::Text(text.to_vec())),
+                Ok(Some(Received::Binary(bytes))) => Some(Outcome::Binary(bytes.to_vec())),
+                Ok(Some(Received::Ping(bytes))) => Some(Outcome::Ping(bytes.to_vec())),
+                Ok(Some(Received::Pong)) => Some(Outcome::Pong),
+                Ok(Some(Received::Close(close))) => Some(Outcome::Close(close.map(|(code, reason)| (code, reason.to_owned())))),
+                Err(violation) => Some(Outcome::Violated(violation.code.number())),
             });
         }
     }

@@ -3,34 +3,34 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::client::{Heard, deflated, frame, hear, pieces};
+use super::client::{Outcome, deflated, frame, pieces, read_pieces};
 use crate::frame::{FrameReader, negotiate};
 
 /// One message as a client sends it.
 #[derive(Debug, Clone)]
 struct Sent {
-    content: Heard,
+    content: Outcome,
     deflate: bool,
     /// The positions at which it is cut into fragments, and the control frame behind each.
-    fragments: Vec<(Index, Option<Heard>)>,
+    fragments: Vec<(Index, Option<Outcome>)>,
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
     let content = prop_oneof![
-        "\\PC{0,60}".prop_map(|text| Heard::Text(text.into_bytes())),
-        prop::collection::vec(any::<u8>(), 0..400).prop_map(Heard::Binary),
-        (0usize..70_000).prop_map(|length| Heard::Text("聊天".bytes().cycle().take(length / 3 * 3).collect())),
+        "\\PC{0,60}".prop_map(|text| Outcome::Text(text.into_bytes())),
+        prop::collection::vec(any::<u8>(), 0..400).prop_map(Outcome::Binary),
+        (0usize..70_000).prop_map(|length| Outcome::Text("聊天".bytes().cycle().take(length / 3 * 3).collect())),
     ];
-    let control = prop_oneof![prop::collection::vec(any::<u8>(), 0..=125).prop_map(Heard::Ping), Just(Heard::Pong)];
+    let control = prop_oneof![prop::collection::vec(any::<u8>(), 0..=125).prop_map(Outcome::Ping), Just(Outcome::Pong)];
     let fragments = prop::collection::vec((any::<Index>(), prop::option::of(control)), 0..4);
     (content, any::<bool>(), fragments).prop_map(|(content, deflate, fragments)| Sent { content, deflate, fragments })
 }
 
 /// Appends the frames of a message to `stream`, and the expected results to `expected`. Returns the number of frames.
-fn send(sent: &Sent, deflate: bool, stream: &mut Vec<u8>, expected: &mut Vec<Heard>) -> u32 {
+fn send(sent: &Sent, deflate: bool, stream: &mut Vec<u8>, expected: &mut Vec<Outcome>) -> u32 {
     let (opcode, content) = match &sent.content {
-        Heard::Text(content) => (0x01, content),
-        Heard::Binary(content) => (0x02, content),
+        Outcome::Text(content) => (0x01, content),
+        Outcome::Binary(content) => (0x02, content),
         other => unreachable!("{other:?} is no message"),
     };
     let deflate = deflate && sent.deflate;
@@ -44,7 +44,7 @@ fn send(sent: &Sent, deflate: bool, stream: &mut Vec<u8>, expected: &mut Vec<Hea
         (start, first, frames) = (at, 0x00, frames + 1);
         let Some(control) = control else { continue };
         stream.extend(match control {
-            Heard::Ping(payload) => frame(0x89, payload),
+            Outcome::Ping(payload) => frame(0x89, payload),
             _ => frame(0x8a, b"unasked"),
         });
         expected.push(control.clone());
@@ -69,7 +69,7 @@ proptest! {
         for message in &messages {
             frames += send(message, deflate, &mut stream, &mut expected);
         }
-        prop_assert_eq!(hear(&mut reader, &pieces(&stream, &cuts)), expected);
+        prop_assert_eq!(read_pieces(&mut reader, &pieces(&stream, &cuts)), expected);
         prop_assert!(!reader.is_mid_message());
         prop_assert_eq!(reader.take_frames(), frames);
     }
@@ -84,8 +84,8 @@ proptest! {
         let agreement = negotiate([&b"permessage-deflate"[..]], false);
         let mut stream: Vec<u8> = frames.iter().flat_map(|(first, payload)| frame(*first, payload)).collect();
         stream.extend(noise);
-        let whole = hear(&mut FrameReader::new(300, agreement.as_ref()), &[&stream]);
-        let cut = hear(&mut FrameReader::new(300, agreement.as_ref()), &pieces(&stream, &cuts));
+        let whole = read_pieces(&mut FrameReader::new(300, agreement.as_ref()), &[&stream]);
+        let cut = read_pieces(&mut FrameReader::new(300, agreement.as_ref()), &pieces(&stream, &cuts));
         prop_assert_eq!(cut, whole);
     }
 }

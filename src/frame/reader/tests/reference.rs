@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
-use super::client::{Heard, frame, hear};
+use super::client::{Outcome, frame, read_pieces};
 use crate::frame::FrameReader;
 
 const LIMIT: usize = 1000;
@@ -30,28 +30,28 @@ impl Write for Peer {
     }
 }
 
-fn heard_by_reference(stream: Vec<u8>) -> Vec<Heard> {
+fn read_by_reference(stream: Vec<u8>) -> Vec<Outcome> {
     let config = WebSocketConfig::default().max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
     let mut socket = WebSocket::from_raw_socket(Peer(Cursor::new(stream)), Role::Server, Some(config));
     let mut all = Vec::new();
     loop {
         all.push(match socket.read() {
-            Ok(Message::Text(text)) => Heard::Text(text.as_bytes().to_vec()),
-            Ok(Message::Binary(bytes)) => Heard::Binary(bytes.to_vec()),
-            Ok(Message::Ping(bytes)) => Heard::Ping(bytes.to_vec()),
-            Ok(Message::Pong(_)) => Heard::Pong,
+            Ok(Message::Text(text)) => Outcome::Text(text.as_bytes().to_vec()),
+            Ok(Message::Binary(bytes)) => Outcome::Binary(bytes.to_vec()),
+            Ok(Message::Ping(bytes)) => Outcome::Ping(bytes.to_vec()),
+            Ok(Message::Pong(_)) => Outcome::Pong,
             // What it says of a code that may not be sent; no reason of this test's has a blank.
-            Ok(Message::Close(Some(close))) if close.reason.as_str() == "Protocol violation" => Heard::Violated(1002),
-            Ok(Message::Close(close)) => Heard::Close(close.map(|close| (close.code.into(), close.reason.as_str().to_owned()))),
+            Ok(Message::Close(Some(close))) if close.reason.as_str() == "Protocol violation" => Outcome::Violated(1002),
+            Ok(Message::Close(close)) => Outcome::Close(close.map(|close| (close.code.into(), close.reason.as_str().to_owned()))),
             Ok(Message::Frame(_)) => unreachable!("reading gives no bare frame"),
             Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => return all,
             Err(Error::ConnectionClosed | Error::Io(_)) => return all,
-            Err(Error::Protocol(_)) => Heard::Violated(1002),
-            Err(Error::Utf8(_)) => Heard::Violated(1007),
-            Err(Error::Capacity(_)) => Heard::Violated(1009),
+            Err(Error::Protocol(_)) => Outcome::Violated(1002),
+            Err(Error::Utf8(_)) => Outcome::Violated(1007),
+            Err(Error::Capacity(_)) => Outcome::Violated(1009),
             Err(error) => unreachable!("{error}"),
         });
-        if matches!(all.last(), Some(Heard::Violated(_) | Heard::Close(_))) {
+        if matches!(all.last(), Some(Outcome::Violated(_) | Outcome::Close(_))) {
             return all;
         }
     }
@@ -98,7 +98,7 @@ proptest! {
     #[test]
     fn tungstenite_agrees(frames in prop::collection::vec(any_frame(), 0..12)) {
         let stream = frames.concat();
-        let ours = hear(&mut FrameReader::new(LIMIT, None), &[&stream]);
-        prop_assert_eq!(ours, heard_by_reference(stream));
+        let ours = read_pieces(&mut FrameReader::new(LIMIT, None), &[&stream]);
+        prop_assert_eq!(ours, read_by_reference(stream));
     }
 }
