@@ -38,15 +38,15 @@ impl Stream {
 #[derive(Debug, Default)]
 pub(super) struct ClusterFeed {
     is_alone: bool,
-    looked_at_s: f64,
+    requested_at_s: f64,
 }
 
 impl ClusterFeed {
     /// The cluster at `now_s`, in seconds of the gateway's uptime; `None` if there is none, or the credentials do not
     /// suffice.
     pub(super) async fn look(&mut self, gateway: &Gateway, now_s: f64) -> anyhow::Result<Option<Cluster>> {
-        self.is_alone &= now_s >= self.looked_at_s;
-        self.looked_at_s = now_s;
+        self.is_alone &= now_s >= self.requested_at_s;
+        self.requested_at_s = now_s;
         if self.is_alone {
             return Ok(None);
         }

@@ -64,7 +64,7 @@ impl HandshakeHandler for Accepted {
         Some(Admitted { session, head, used })
     }
 
-    fn hand_on(self: Box<Self>, stream: TcpStream, received: &[u8]) {
+    fn forward(self: Box<Self>, stream: TcpStream, received: &[u8]) {
         let (front, received) = (self.front.clone(), Bytes::copy_from_slice(received));
         front.spawn(self.serve(Transport::Plain(Tcp::Unregistered(stream)), received));
     }

@@ -49,7 +49,7 @@ impl Reception {
             tracing::debug!(%error, "the kernel's own bound holds for what it keeps unsent of a connection");
         }
         let until = Instant::now() + config.limits.handshake_timeout;
-        let Some(pending) = self.take_place(peer, &config) else { return };
+        let Some(pending) = self.take_pending_place(peer, &config) else { return };
         if config.server.proxy_protocol && is_trusted_proxy(peer.ip(), &config.server) {
             drop(self.front.spawn(Arc::clone(self).behind_proxy(stream, peer, until, pending, config)));
         } else {
@@ -72,7 +72,7 @@ impl Reception {
         self.tls.load().is_none()
     }
 
-    fn take_place(&self, peer: SocketAddr, config: &Config) -> Option<PendingPlace> {
+    fn take_pending_place(&self, peer: SocketAddr, config: &Config) -> Option<PendingPlace> {
         let address = (!is_trusted_proxy(peer.ip(), &config.server)).then(|| counting_unit(peer.ip()));
         self.pending.take(address, &config.limits).map_err(|limit| self.rejections.count_pending(limit, peer.ip())).ok()
     }
@@ -82,7 +82,7 @@ impl Reception {
         let accepted = Box::new(Accepted { http, rejections, front, peer, until, pending, config });
         match (self.tls.load(), &self.sessions) {
             (Some(tls), _) => drop(self.front.spawn(accepted.secure(stream, tls))),
-            (None, None) => accepted.hand_on(stream, &[]),
+            (None, None) => accepted.forward(stream, &[]),
             (None, Some(shards)) => {
                 let timeout = until.duration_since(Instant::now());
                 shards.receive(PendingConnection { stream, timeout, handler: accepted });
@@ -106,7 +106,7 @@ impl Reception {
                 return self.wake_shards();
             }
             Ok(Ok((stream, Some(client)))) => {
-                let Some(own) = self.take_place(client, &config) else { return };
+                let Some(own) = self.take_pending_place(client, &config) else { return };
                 drop(pending);
                 self.receive(stream, client, until, own, config);
                 return self.wake_shards();

@@ -25,12 +25,12 @@ pub struct PendingConnection {
 /// Decides on the first bytes of one pending connection. It is called on the shard's thread and must not block.
 pub trait HandshakeHandler: Send {
     /// The session that `first_bytes` request completely, if the request is granted. `None`: the connection is to be
-    /// handed on.
+    /// forwarded.
     fn admit(&mut self, first_bytes: &[u8]) -> Option<Admitted>;
 
-    /// Hands the connection on to the HTTP front, with its `first_bytes`. These are empty if the time-out has passed or
+    /// Forwards the connection to the HTTP front, with its `first_bytes`. These are empty if the time-out has passed or
     /// the connection has ended.
-    fn hand_on(self: Box<Self>, stream: TcpStream, first_bytes: &[u8]);
+    fn forward(self: Box<Self>, stream: TcpStream, first_bytes: &[u8]);
 }
 
 /// A pending connection that becomes a session.

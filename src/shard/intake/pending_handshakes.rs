@@ -23,7 +23,7 @@ pub struct PendingHandshakes {
     connections: Vec<Option<Waiting>>,
     free: Vec<u32>,
     ready: Arc<ReadyList>,
-    /// The places of connections that have sent something. The next one is at the end.
+    /// The indices of connections that have sent something. The next one is at the end.
     readable: Vec<u32>,
     load: Arc<Load>,
 }
@@ -51,15 +51,15 @@ impl PendingHandshakes {
                 return tracing::warn!(%error, "a new connection's socket can't be used");
             }
         };
-        let place = self.free.pop().unwrap_or_else(|| {
+        let index = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() as u32 - 1
         });
-        let waker = Waker::from(SlotWaker::new(place, &self.ready));
+        let waker = Waker::from(SlotWaker::new(index, &self.ready));
         if tcp.poll_read_ready(&mut Context::from_waker(&waker)).is_ready() {
             waker.wake_by_ref();
         }
-        self.connections[place as usize] = Some(Waiting { tcp, waker, until: now + timeout, handler });
+        self.connections[index as usize] = Some(Waiting { tcp, waker, until: now + timeout, handler });
     }
 
     /// Reads the connections that have sent something, for a share of the tick. `now` reads the clock. Each connection
@@ -72,7 +72,7 @@ impl PendingHandshakes {
         mut now: impl FnMut() -> Moment,
     ) -> bool {
         if self.is_empty() {
-            self.readable.clear(); // places of connections that were handed on by a time-out
+            self.readable.clear(); // indices of connections that were forwarded after a time-out
             return true;
         }
         if self.readable.is_empty() {
@@ -80,8 +80,8 @@ impl PendingHandshakes {
             self.readable.reverse();
         }
         let began = now();
-        while let Some(place) = self.readable.pop() {
-            self.read_first_bytes(place, buffer, &mut admit);
+        while let Some(index) = self.readable.pop() {
+            self.read_first_bytes(index, buffer, &mut admit);
             if now().since(began) >= SHARE {
                 break;
             }
@@ -91,9 +91,9 @@ impl PendingHandshakes {
 
     /// Hands on the connections whose time-out has passed.
     pub fn sweep(&mut self, now: Moment) {
-        for place in 0..self.connections.len() as u32 {
-            if self.connections[place as usize].as_ref().is_some_and(|connection| connection.until <= now) {
-                self.hand_on(place, &[]);
+        for index in 0..self.connections.len() as u32 {
+            if self.connections[index as usize].as_ref().is_some_and(|connection| connection.until <= now) {
+                self.forward(index, &[]);
             }
         }
     }
@@ -107,8 +107,8 @@ impl PendingHandshakes {
         self.free.len() == self.connections.len()
     }
 
-    fn read_first_bytes(&mut self, place: u32, buffer: &mut [u8], admit: &mut impl FnMut(Admitted, TcpStream, &[u8])) {
-        let Some(connection) = self.connections.get_mut(place as usize).and_then(Option::as_mut) else { return };
+    fn read_first_bytes(&mut self, index: u32, buffer: &mut [u8], admit: &mut impl FnMut(Admitted, TcpStream, &[u8])) {
+        let Some(connection) = self.connections.get_mut(index as usize).and_then(Option::as_mut) else { return };
         let mut read = ReadBuf::new(buffer);
         match Pin::new(&mut connection.tcp).poll_read(&mut Context::from_waker(&connection.waker), &mut read) {
             Poll::Pending => return,
@@ -117,27 +117,27 @@ impl PendingHandshakes {
         }
         let first_bytes = read.filled();
         match connection.handler.admit(first_bytes) {
-            None => self.hand_on(place, first_bytes),
+            None => self.forward(index, first_bytes),
             Some(admitted) => {
-                let Some(connection) = self.remove(place) else { return };
+                let Some(connection) = self.remove(index) else { return };
                 let rest = first_bytes.get(admitted.used..).unwrap_or_default();
                 admit(admitted, connection.tcp, rest);
             }
         }
     }
 
-    fn hand_on(&mut self, place: u32, first_bytes: &[u8]) {
-        let Some(connection) = self.remove(place) else { return };
+    fn forward(&mut self, index: u32, first_bytes: &[u8]) {
+        let Some(connection) = self.remove(index) else { return };
         match connection.tcp.into_std() {
-            Ok(stream) => connection.handler.hand_on(stream, first_bytes),
+            Ok(stream) => connection.handler.forward(stream, first_bytes),
             Err(error) => tracing::warn!(%error, "a new connection's socket can't be used"),
         }
     }
 
-    fn remove(&mut self, place: u32) -> Option<Waiting> {
-        let connection = self.connections.get_mut(place as usize)?.take()?;
+    fn remove(&mut self, index: u32) -> Option<Waiting> {
+        let connection = self.connections.get_mut(index as usize)?.take()?;
         self.load.vacate();
-        self.free.push(place);
+        self.free.push(index);
         Some(connection)
     }
 }

@@ -36,7 +36,7 @@ impl HandshakeHandler for Doorkeeper {
         said.starts_with(REQUEST).then(|| Admitted { session: new_session(), head: HEAD.to_vec(), used: REQUEST.len() })
     }
 
-    fn hand_on(self: Box<Self>, stream: TcpStream, said: &[u8]) {
+    fn forward(self: Box<Self>, stream: TcpStream, said: &[u8]) {
         self.handed_on.lock().push((stream, said.to_vec()));
     }
 }
