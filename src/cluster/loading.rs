@@ -70,7 +70,7 @@ impl Loading {
         loaded.log.append(&message);
         let over = (self.bytes + loaded.log.bytes()).saturating_sub(before).saturating_sub(config.limits.history_bytes);
         if over > 0 {
-            loaded.log.give_up_oldest(over);
+            loaded.log.trim(over);
         }
         self.bytes = (self.bytes + loaded.log.bytes()).saturating_sub(before);
     }

@@ -9,11 +9,11 @@ mod arrival;
 pub mod bench;
 mod full_inbox;
 mod held;
-mod leaving;
 mod patterns;
 mod pending_handshakes;
 mod reading_on;
 mod returning;
+mod unsubscribing;
 mod waiting;
 mod windows;
 

@@ -40,19 +40,19 @@ impl History {
     /// Removes all but the newest `count` messages.
     pub fn keep_newest(&mut self, count: usize) {
         while self.messages.len() > count {
-            self.give_up_oldest();
+            self.drop_oldest();
         }
     }
 
     /// Removes the messages that are older than the rule's `history_ttl`.
     pub fn expire(&mut self, rule: &Rule, now: Moment) {
         while self.messages.front().is_some_and(|oldest| now.since(oldest.moment) >= rule.history_ttl) {
-            self.give_up_oldest();
+            self.drop_oldest();
         }
     }
 
     /// Removes the oldest message. Returns its memory in bytes.
-    pub fn give_up_oldest(&mut self) -> usize {
+    pub fn drop_oldest(&mut self) -> usize {
         let Some(message) = self.messages.pop_front() else { return 0 };
         let freed = cost(&message);
         self.bytes -= freed;

@@ -288,10 +288,10 @@ impl Log {
     }
 
     /// Removes the oldest messages until `bytes` are freed or no message is left. Returns the number of freed bytes.
-    pub fn give_up_oldest(&mut self, bytes: usize) -> usize {
+    pub fn trim(&mut self, bytes: usize) -> usize {
         let mut freed = 0;
         while freed < bytes && !self.history.is_empty() {
-            freed += self.history.give_up_oldest();
+            freed += self.history.drop_oldest();
         }
         freed
     }

@@ -243,7 +243,7 @@ impl Topic {
 
     /// Removes the oldest messages until `bytes` are freed or no message is left. Returns the number of freed bytes.
     pub fn trim_history(&self, bytes: usize) -> usize {
-        self.with(|state| state.log.give_up_oldest(bytes))
+        self.with(|state| state.log.trim(bytes))
     }
 
     /// Ends the topic's life if its rank by last use is still `rank`. Returns whether it did.

@@ -119,7 +119,7 @@ impl SubscribeOutcome {
             context.count_recovery(if recovered { Recovery::Recovered } else { Recovery::Lost });
         }
         if begun.start.recovered == Some(true) {
-            context.give_up_held(begun.topic.name());
+            context.conflate_held(begun.topic.name());
         }
         self.to_begin.push(begun);
     }

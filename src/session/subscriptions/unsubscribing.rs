@@ -152,7 +152,7 @@ mod tests {
     /// An unsubscribe from one topic by a slow session is done in slices, and it pays for what is looked at: all that waits in its
     /// outbox. (All of that was looked at at once, and for nothing.)
     #[test]
-    fn what_waits_in_an_outbox_is_looked_at_in_slices() {
+    fn frames_in_an_outbox_are_examined_in_slices() {
         const FRAMES: usize = 2_000;
         let mut bench = Bench::new();
         bench.subscribe("d.a");

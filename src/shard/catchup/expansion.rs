@@ -145,8 +145,8 @@ impl Expansion {
         self.withheld.len() + self.excluded.len() + self.searched.as_ref().map_or(0, |searched| searched.starts.len())
     }
 
-    /// Gives up at most `most` topics with withheld messages, at the session's end. Returns the number of topics.
-    pub fn give_up(&mut self, most: usize) -> usize {
+    /// Releases at most `most` topics with withheld messages, at the session's end. Returns the number of topics.
+    pub fn release(&mut self, most: usize) -> usize {
         std::iter::from_fn(|| self.withheld.pop_first()).take(most).count()
     }
 
@@ -163,43 +163,43 @@ impl Expansion {
     }
 
     /// Continues by one slice. Returns `None` if the shard has to process more than `processed` items first. `pushed` returns
-    /// the number of items that the inbox has had by then, and `takes` whether a subscription of the session matches a
+    /// the number of items that the inbox has had by then, and `covers` whether a subscription of the session matches a
     /// topic. The work is added to `work`, in topics.
     pub fn run_slice(
         &mut self,
         hub: &Hub,
         processed: u64,
         pushed: impl FnOnce() -> u64,
-        takes: impl Fn(&TopicName) -> bool,
+        covers: impl Fn(&TopicName) -> bool,
         work: &mut usize,
     ) -> Option<Expanded> {
         if self.searched.is_none() && self.searches {
-            *work += self.search(hub, pushed, &takes);
+            *work += self.search(hub, pushed, &covers);
         }
         if self.waits_for() > processed {
             return None;
         }
-        Some(self.begin_searched(hub, &takes))
+        Some(self.begin_searched(hub, &covers))
     }
 
     /// Searches a slice. Returns the work, in topics.
-    fn search(&mut self, hub: &Hub, pushed: impl FnOnce() -> u64, takes: impl Fn(&TopicName) -> bool) -> usize {
+    fn search(&mut self, hub: &Hub, pushed: impl FnOnce() -> u64, covers: impl Fn(&TopicName) -> bool) -> usize {
         let slice = hub.slice(&mut self.selection, self.passed.as_ref(), STEPS_PER_SLICE);
         let found = slice.topics.len();
         let wanted = ReplayRequest { since: None, last: self.last };
-        let topics = slice.topics.into_iter().filter(|topic| self.concerns(topic.name(), &takes));
+        let topics = slice.topics.into_iter().filter(|topic| self.concerns(topic.name(), &covers));
         let starts = topics.filter_map(|topic| hub.start_on(&topic, wanted).map(|start| (topic, start))).collect();
         // Items pushed after this number are newer than the positions found in this slice.
         self.searched = Some(SearchedSlice { starts, next: slice.next, until_processed: pushed() });
         found + slice.visited / STEPS_PER_TOPIC
     }
 
-    fn begin_searched(&mut self, hub: &Hub, takes: impl Fn(&TopicName) -> bool) -> Expanded {
+    fn begin_searched(&mut self, hub: &Hub, covers: impl Fn(&TopicName) -> bool) -> Expanded {
         let mut expanded = Expanded { ended: true, ..Expanded::default() };
         let Some(searched) = self.searched.take() else { return expanded };
         for (topic, start) in searched.starts {
             // The session may have left the topic since, or subscribed to it by name.
-            if !self.concerns(topic.name(), &takes) {
+            if !self.concerns(topic.name(), &covers) {
                 continue;
             }
             let from = start.replay_from.map(|offset| Position { offset, ..start.position });
@@ -217,7 +217,7 @@ impl Expansion {
             && searched.next.as_ref().is_none_or(|next| next.has_passed(&first.key().0))
         {
             let (IndexOrder(name), withheld) = first.remove_entry();
-            if !self.concerns(&name, &takes) {
+            if !self.concerns(&name, &covers) {
                 continue;
             }
             match hub.find(&name) {
@@ -236,8 +236,8 @@ impl Expansion {
     }
 
     /// Whether `topic` belongs to the expansion: it is new, and the session is still subscribed to it.
-    fn concerns(&self, topic: &TopicName, takes: impl Fn(&TopicName) -> bool) -> bool {
-        self.is_new(topic) && (!self.has_ended_subscriptions || takes(topic))
+    fn concerns(&self, topic: &TopicName, covers: impl Fn(&TopicName) -> bool) -> bool {
+        self.is_new(topic) && (!self.has_ended_subscriptions || covers(topic))
     }
 
     /// Whether no earlier subscription, and no subscription by name, brings `topic`.

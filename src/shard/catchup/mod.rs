@@ -110,7 +110,7 @@ impl CatchUp {
         }
     }
 
-    /// Continues the search for topics that the patterns of the session in `slot` match. `takes` says whether a
+    /// Continues the search for topics that the patterns of the session in `slot` match. `covers` says whether a
     /// subscription of the session matches a topic. Returns `None` if no search can continue now.
     pub fn run_expansion_slice(
         &mut self,
@@ -118,12 +118,12 @@ impl CatchUp {
         hub: &Hub,
         processed: u64,
         pushed: impl FnOnce() -> u64,
-        takes: impl Fn(&TopicName) -> bool,
+        covers: impl Fn(&TopicName) -> bool,
     ) -> Option<Expanded> {
         let replays = self.replays.get_mut(&slot)?;
         let expansion = replays.runnable_expansion()?;
         let mut work = 0;
-        let expanded = expansion.run_slice(hub, processed, pushed, takes, &mut work);
+        let expanded = expansion.run_slice(hub, processed, pushed, covers, &mut work);
         let Some(mut expanded) = expanded else {
             self.watermarks.push((replays.wait_to_expand(), slot));
             return Some(Expanded { work, ..Expanded::default() });
@@ -211,19 +211,19 @@ impl CatchUp {
         self.ended.extend(self.replays.remove(&slot));
     }
 
-    /// Gives up at most `most` topics of ended sessions. Returns the number of topics.
+    /// Releases at most `most` topics of ended sessions. Returns the number of topics.
     pub fn release_ended(&mut self, most: usize) -> usize {
-        let mut given_up = 0;
-        while given_up < most
+        let mut released = 0;
+        while released < most
             && let Some(replays) = self.ended.front_mut()
         {
-            let part = replays.give_up(most - given_up);
-            given_up += part;
+            let part = replays.release(most - released);
+            released += part;
             if part == 0 {
                 self.ended.pop_front();
             }
         }
-        given_up
+        released
     }
 
     /// The number of topics that are left for [`CatchUp::release_ended`].

@@ -156,12 +156,12 @@ impl Replays {
         self.topics() * CURSOR_BYTES
     }
 
-    /// Gives up at most `most` topics, at the session's end. Returns the number of topics. Only this may be called from
+    /// Releases at most `most` topics, at the session's end. Returns the number of topics. Only this may be called from
     /// then on.
-    pub fn give_up(&mut self, most: usize) -> usize {
+    pub fn release(&mut self, most: usize) -> usize {
         let cursors = most.min(self.cursors.len());
         self.cursors.drain(..cursors).for_each(|cursor| _ = self.replaying.remove(cursor.topic.name()));
-        cursors + self.expansion().map_or(0, |expansion| expansion.give_up(most - cursors))
+        cursors + self.expansion().map_or(0, |expansion| expansion.release(most - cursors))
     }
 
     /// Notes that subscriptions of the session have ended. Nothing is read until [`Replays::prune`] has examined all

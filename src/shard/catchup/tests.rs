@@ -118,7 +118,7 @@ fn a_piece_is_bounded_in_bytes() {
 
 /// PROTOCOL 3: an unsubscribe ends the replay of its topic. The replays of other topics continue.
 #[test]
-fn leaving_ends_a_replay() {
+fn unsubscribing_ends_a_replay() {
     let (archive, mut replays) = (Archive::new(), Replays::default());
     let topic = archive.publish("t.a", 3, 1);
     replays.add(Arc::clone(&topic), at(&topic, 1));
@@ -137,7 +137,7 @@ fn leaving_ends_a_replay() {
 /// When subscriptions end, the topics that the session reads are examined in parts, each topic once. (All were examined
 /// at once.)
 #[test]
-fn leaving_is_done_in_parts() {
+fn unsubscribing_is_done_in_parts() {
     const TOPICS: usize = 1_000;
     let (archive, mut replays) = (Archive::new(), Replays::default());
     for number in 0..TOPICS {
@@ -182,16 +182,16 @@ struct SearchedSlice {
     work: usize,
 }
 
-/// Searches for the topics that `patterns` match. The session is still subscribed to the topics for which `takes`
+/// Searches for the topics that `patterns` match. The session is still subscribed to the topics for which `covers`
 /// holds.
-fn looked_for(archive: &Archive, patterns: &[String], takes: impl Fn(&TopicName) -> bool + Copy) -> SearchedSlice {
+fn looked_for(archive: &Archive, patterns: &[String], covers: impl Fn(&TopicName) -> bool + Copy) -> SearchedSlice {
     let patterns: Vec<Pattern> = patterns.iter().map(|text| pattern(text)).collect();
     let mut expansion = Expansion::new(Box::new(Selection::of(&patterns)), Arc::default(), HashSet::default(), Some(1));
     expansion.begin(0, true);
     expansion.note_ended_subscriptions();
     let mut looked = SearchedSlice::default();
     loop {
-        let expanded = expansion.run_slice(&archive.hub, 0, || 0, takes, &mut looked.work).unwrap();
+        let expanded = expansion.run_slice(&archive.hub, 0, || 0, covers, &mut looked.work).unwrap();
         looked.slices += 1;
         looked.begun += expanded.cursors.len();
         looked.longest = looked.longest.max(expanded.cursors.len());

@@ -118,9 +118,9 @@ impl SessionContext<'_> {
         self.state.adapt_intervals(self.slot);
     }
 
-    /// Gives up the held message of `topic`: the client has it, or a replay brings it.
-    pub fn give_up_held(&mut self, topic: &TopicName) {
-        self.state.give_up_held(self.slot, topic);
+    /// Conflates the held message of `topic`: the client has it, or a replay brings it.
+    pub fn conflate_held(&mut self, topic: &TopicName) {
+        self.state.conflate_held(self.slot, topic);
     }
 
     /// Begins to deliver the topic of `begun` to the session: first the history that was asked for, then live messages.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::frame_queue::Delivery;
 use super::presence_queue::{PresenceQueue, WATCHERS_PER_PART};
+use super::shard_delivery::Delivery;
 use super::write_batch::FrameNumber;
 use crate::config::OnSlow;
 use crate::dialect::Encoding;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::chain_bytes::ClientState;
-use super::frame_queue::Delivery;
 use super::outbox::{FrameKind, Offered, Outbox, Queued, QueuedMessage, Stamps, book_delivered};
+use super::shard_delivery::Delivery;
 use super::write_batch::LinkedFrame;
 use crate::config::OnSlow;
 use crate::dialect::{Event, event_frame, replay_frame};
@@ -90,7 +90,7 @@ impl Delivery {
             let taken = match polled {
                 Poll::Ready(Ok(taken)) => taken,
                 Poll::Ready(Err(error)) => {
-                    self.give_up(chain, env);
+                    self.drop_frames(chain, env);
                     return lost(slot, &error);
                 }
                 Poll::Pending => return offered(self.begin_outbox(slot, chain, written, connection, env)),
@@ -175,7 +175,7 @@ impl Delivery {
             let Some(queued) = self.batch.queued(frame, encoding, &mut self.encoder, &mut env.tally) else { continue };
             self.book_routed(frame, env);
             if let Err(overflow) = self.offer(slot, queued, connection, env) {
-                self.give_up(&chain[index + 1..], env);
+                self.drop_frames(&chain[index + 1..], env);
                 return Err(overflow);
             }
         }
@@ -191,7 +191,7 @@ impl Delivery {
 
     fn offer(&mut self, slot: u32, queued: Queued, connection: &Connection, env: &mut Env) -> Result<(), Overflow> {
         if connection.is_cut_off() && !matches!(queued.kind, FrameKind::Close) {
-            give_up(queued.message().map(|message| message.rule.id), env);
+            book_dropped(queued.message().map(|message| message.rule.id), env);
             return Ok(());
         }
         let bytes_max = env.config.limits.outbox_bytes;
@@ -208,8 +208,8 @@ impl Delivery {
         if offered == Offered::Overflowed && connection.is_open() { Err(Overflow) } else { Ok(()) }
     }
 
-    fn give_up(&mut self, chain: &[LinkedFrame], env: &mut Env) {
-        chain.iter().for_each(|&frame| give_up(self.batch.routed_rule(frame), env));
+    fn drop_frames(&mut self, chain: &[LinkedFrame], env: &mut Env) {
+        chain.iter().for_each(|&frame| book_dropped(self.batch.routed_rule(frame), env));
     }
 
     /// Notes that subscriptions of the session in `slot` have ended. [`Delivery::mark_unsubscribed`] has to examine its outbox
@@ -286,7 +286,7 @@ impl Delivery {
         loop {
             let Some(outbox) = session.outbox.as_mut() else { return Written::All };
             if aged {
-                outbox.give_up_aged(now, tally);
+                outbox.end_aged(now, tally);
             }
             for gap in outbox.take_gaps_before_next().into_iter().rev() {
                 let gap = Event::Gap { topic: &gap.topic, from: gap.from, to: gap.to, epoch: None };
@@ -328,8 +328,8 @@ fn offered(offered: Result<(), Overflow>) -> Written {
     offered.map_or(Written::Overflowed, |()| Written::Waits)
 }
 
-/// Books a message of `rule` that is given up on its way into an outbox.
-fn give_up(rule: Option<RuleId>, env: &mut Env) {
+/// Books a message of `rule` that is dropped on its way into an outbox.
+fn book_dropped(rule: Option<RuleId>, env: &mut Env) {
     if let Some(rule) = rule {
         env.tally.dropped(rule, DropReason::Closed, 1);
     }

@@ -1,5 +1,5 @@
-//! Subscriptions of Centrifugo's protocol that end because messages were lost. The protocol has no gap notice; its
-//! clients subscribe again from the last message that they have.
+//! Lapses. A subscription of Centrifugo's protocol lapses when messages were lost: the gateway ends it, and the client
+//! subscribes again from the last message that it has. The protocol has no gap notice.
 
 use std::time::Duration;
 

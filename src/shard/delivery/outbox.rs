@@ -217,9 +217,9 @@ impl Outbox {
         }
     }
 
-    /// Gives up messages that exceed their rule's `max_age`. A message of a `conflate` topic is conflated if a newer
+    /// Ends messages that exceed their rule's `max_age`. A message of a `conflate` topic is conflated if a newer
     /// one waits and kept otherwise; others are dropped.
-    pub fn give_up_aged(&mut self, now: Moment, tally: &mut Tally) {
+    pub fn end_aged(&mut self, now: Moment, tally: &mut Tally) {
         for (place, end) in self.ages.take_aged(self.backlog.queue(), self.backlog.pinned(), now) {
             match end {
                 End::Dropped(reason) => self.drop_at(place, reason, tally),

@@ -157,11 +157,11 @@ impl OutgoingTable {
     }
 
     /// Gives up the messages in all outboxes that are older than their rule allows.
-    pub fn give_up_aged(&mut self, now: Moment, tally: &mut Tally) {
+    pub fn end_aged(&mut self, now: Moment, tally: &mut Tally) {
         let Self { by_slot, backlogged } = self;
         for &slot in &*backlogged {
             if let Some(outbox) = by_slot.get_mut(slot).and_then(|outgoing| outgoing.outbox.as_mut()) {
-                outbox.give_up_aged(now, tally);
+                outbox.end_aged(now, tally);
             }
         }
     }

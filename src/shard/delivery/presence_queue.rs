@@ -216,13 +216,13 @@ mod tests {
     use crate::session_id::Member;
     use crate::shard::tests::name;
 
-    struct Told {
+    struct Recorder {
         changes: PresenceQueue,
         tally: Tally,
         number: u64,
     }
 
-    impl Told {
+    impl Recorder {
         fn new() -> Self {
             Self { changes: PresenceQueue::default(), tally: Tally::new(Arc::new(Metrics::new())), number: 0 }
         }
@@ -248,60 +248,60 @@ mod tests {
     /// PROTOCOL 3: a queued join and leave of one member cancel out.
     #[test]
     fn a_join_and_a_leave_cancel_out() {
-        let mut told = Told::new();
+        let mut recorder = Recorder::new();
         for _ in 0..10_000 {
-            told.take(1, None, true, 0);
-            told.take(1, None, false, 0);
+            recorder.take(1, None, true, 0);
+            recorder.take(1, None, false, 0);
         }
-        assert!(told.changes.is_empty() && told.changes.bytes() == 0);
-        told.take(1, None, true, 0);
-        told.take(2, None, true, 0);
-        told.take(1, None, false, 0);
-        assert_eq!(told.rest(), [(20_002, true)]);
+        assert!(recorder.changes.is_empty() && recorder.changes.bytes() == 0);
+        recorder.take(1, None, true, 0);
+        recorder.take(2, None, true, 0);
+        recorder.take(1, None, false, 0);
+        assert_eq!(recorder.rest(), [(20_002, true)]);
     }
 
     /// A new user name is told as a leave and a join. If the member then leaves, only the leave of the old name is
     /// left.
     #[test]
     fn a_rename_that_ends_is_a_leave_of_the_old_name() {
-        let mut told = Told::new();
-        told.take(1, Some("a"), false, 0);
-        told.take(1, Some("b"), true, 0);
-        told.take(1, Some("b"), false, 0);
-        told.take(2, None, true, 0);
-        assert_eq!(told.rest(), [(1, false), (4, true)]);
-        told.take(1, Some("a"), false, 0);
-        told.take(1, Some("b"), true, 0);
-        told.take(1, Some("b"), false, 0);
-        assert_eq!(told.rest(), [(5, false)]);
+        let mut recorder = Recorder::new();
+        recorder.take(1, Some("a"), false, 0);
+        recorder.take(1, Some("b"), true, 0);
+        recorder.take(1, Some("b"), false, 0);
+        recorder.take(2, None, true, 0);
+        assert_eq!(recorder.rest(), [(1, false), (4, true)]);
+        recorder.take(1, Some("a"), false, 0);
+        recorder.take(1, Some("b"), true, 0);
+        recorder.take(1, Some("b"), false, 0);
+        assert_eq!(recorder.rest(), [(5, false)]);
     }
 
     /// A session that began to watch between a join and a leave may have been told of the member, so it is told of the
     /// leave.
     #[test]
     fn a_change_that_a_watcher_may_know_does_not_cancel_out() {
-        let mut told = Told::new();
-        told.take(1, None, true, 0);
-        told.take(1, None, false, 1);
-        told.take(1, None, true, 1);
-        assert_eq!(told.rest(), [(1, true)], "the leave and the return were behind it");
-        told.take(1, None, false, 0);
-        told.changes.ask(&name("t.a"), 4, 4);
-        told.take(1, None, true, 0);
-        assert_eq!(told.rest(), [(4, false), (5, true)]);
-        told.changes.begin_tick(5, Moment::default());
-        assert!(told.changes.asked.is_empty() && told.changes.asked_in_order.is_empty());
+        let mut recorder = Recorder::new();
+        recorder.take(1, None, true, 0);
+        recorder.take(1, None, false, 1);
+        recorder.take(1, None, true, 1);
+        assert_eq!(recorder.rest(), [(1, true)], "the leave and the return were behind it");
+        recorder.take(1, None, false, 0);
+        recorder.changes.ask(&name("t.a"), 4, 4);
+        recorder.take(1, None, true, 0);
+        assert_eq!(recorder.rest(), [(4, false), (5, true)]);
+        recorder.changes.begin_tick(5, Moment::default());
+        assert!(recorder.changes.asked.is_empty() && recorder.changes.asked_in_order.is_empty());
     }
 
     /// A change is encoded once for all sessions of one encoding, however many parts they are told in.
     #[test]
     fn a_change_is_encoded_once_for_each_encoding() {
-        let mut told = Told::new();
-        told.take(1, None, true, 0);
+        let mut recorder = Recorder::new();
+        recorder.take(1, None, true, 0);
         let mut encoder = Encoder::new(&Deflate::default(), ReferenceAccount::new(Arc::default(), 0));
         let of = |dialect| Encoding::websocket(dialect, None);
-        let (round, _) = told.changes.round();
-        let mut frame = |encoding| round[0].frame(encoding, &mut encoder, &mut told.tally).map(|frame| frame.as_ptr());
+        let (round, _) = recorder.changes.round();
+        let mut frame = |encoding| round[0].frame(encoding, &mut encoder, &mut recorder.tally).map(|frame| frame.as_ptr());
         assert_eq!(frame(of(Dialect::Json)), frame(of(Dialect::Json)));
         assert!(frame(of(Dialect::Raw)).is_none());
         assert_eq!(round[0].frames.len(), 2);
@@ -311,12 +311,12 @@ mod tests {
     /// the same.
     #[test]
     fn a_change_still_in_the_inbox_does_not_cancel_out_after_a_request() {
-        let mut told = Told::new();
-        told.changes.ask(&name("t.a"), 1, 0);
-        told.changes.begin_tick(0, Moment::default());
-        told.take(1, None, true, 0);
-        told.changes.begin_tick(1, Moment::default());
-        told.take(1, None, false, 0);
-        assert_eq!(told.rest(), [(1, true), (2, false)]);
+        let mut recorder = Recorder::new();
+        recorder.changes.ask(&name("t.a"), 1, 0);
+        recorder.changes.begin_tick(0, Moment::default());
+        recorder.take(1, None, true, 0);
+        recorder.changes.begin_tick(1, Moment::default());
+        recorder.take(1, None, false, 0);
+        assert_eq!(recorder.rest(), [(1, true), (2, false)]);
     }
 }

@@ -8,7 +8,7 @@ use foldhash::HashMap;
 use super::ended_subscriptions::{EndedSubscription, EndedSubscriptions};
 use super::name_map::NameMap;
 use super::subscriptions::Subscriptions;
-use super::watchers::{Told, Watchers};
+use super::watchers::{Notified, Watchers};
 use crate::hub::PatternTrie;
 use crate::session_id::SessionId;
 use crate::shard::slot::SlotMap;
@@ -206,9 +206,9 @@ impl Subscribers {
         let mut ended = Vec::new();
         self.lists(topic, |subscribed| {
             subscribed.watchers.of(number, range.clone()).for_each(|(slot, told)| match told {
-                Told::Yes => found(slot),
-                Told::IfItWatches => ended.push(slot),
-                Told::No => {}
+                Notified::Yes => found(slot),
+                Notified::IfItWatches => ended.push(slot),
+                Notified::No => {}
             });
         });
         if ended.is_empty() {
@@ -217,7 +217,7 @@ impl Subscribers {
         ended.sort_unstable();
         self.lists(topic, |subscribed| {
             let watching =
-                subscribed.watchers.of(number, range.clone()).filter(|(_, told)| *told != Told::IfItWatches).map(|(slot, _)| slot);
+                subscribed.watchers.of(number, range.clone()).filter(|(_, told)| *told != Notified::IfItWatches).map(|(slot, _)| slot);
             watching.filter(|slot| ended.binary_search(slot).is_ok()).for_each(&mut found);
         });
     }

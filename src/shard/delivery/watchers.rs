@@ -26,7 +26,7 @@ struct Watcher {
 
 /// Whether a watcher is told of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Notified {
     /// The watcher is told.
     Yes,
     /// The watcher is told if it still watches the topic by another subscription. This covers a subscription that began
@@ -69,15 +69,15 @@ impl Watchers {
     }
 
     /// The slots in `range` that are concerned by the change `number`, each with whether it is told.
-    pub fn of(&self, number: u64, range: Range<u32>) -> impl Iterator<Item = (u32, Told)> {
+    pub fn of(&self, number: u64, range: Range<u32>) -> impl Iterator<Item = (u32, Notified)> {
         let from = self.list.partition_point(|watcher| watcher.slot < range.start);
         let within = self.list[from..].iter().take_while(move |watcher| watcher.slot < range.end);
         within.filter_map(move |watcher| {
             let has_begun = number > watcher.after;
             let told = match watcher.until {
-                None if has_begun => Told::Yes,
-                None => Told::No,
-                Some(until) if has_begun && number <= until => Told::IfItWatches,
+                None if has_begun => Notified::Yes,
+                None => Notified::No,
+                Some(until) if has_begun && number <= until => Notified::IfItWatches,
                 Some(_) => return None,
             };
             Some((watcher.slot, told))
@@ -116,8 +116,8 @@ mod tests {
         let mut watchers = Watchers::default();
         assert!(watchers.begin(4, 10) && watchers.begin(2, 12) && !watchers.begin(4, 20));
         let told = |number| watchers.of(number, 0..9).collect::<Vec<_>>();
-        assert_eq!(told(11), [(2, Told::No), (4, Told::Yes)]);
-        assert_eq!(told(13), [(2, Told::Yes), (4, Told::Yes)]);
+        assert_eq!(told(11), [(2, Notified::No), (4, Notified::Yes)]);
+        assert_eq!(told(13), [(2, Notified::Yes), (4, Notified::Yes)]);
         assert!(watchers.began_behind(12) && !watchers.began_behind(13));
     }
 
@@ -138,7 +138,7 @@ mod tests {
         watchers.begin(4, 10);
         assert!(watchers.end(4, 20) && !watchers.end(4, 30));
         let told = |watchers: &Watchers, number| watchers.of(number, 0..9).collect::<Vec<_>>();
-        assert_eq!((told(&watchers, 20), told(&watchers, 21)), (vec![(4, Told::IfItWatches)], vec![]));
+        assert_eq!((told(&watchers, 20), told(&watchers, 21)), (vec![(4, Notified::IfItWatches)], vec![]));
         assert!(watchers.begin(4, 40) && watchers.remove(4) && watchers.is_empty());
     }
 }

@@ -196,23 +196,23 @@ impl Pacing {
         self.ended.extend(self.paced.remove(&slot));
     }
 
-    /// Gives up at most `most` topics of ended sessions, with their held messages. Returns the number of topics.
+    /// Releases at most `most` topics of ended sessions, with their held messages. Returns the number of topics.
     pub fn release_ended(&mut self, most: usize, tally: &mut Tally) -> usize {
-        let mut given_up = 0;
-        while given_up < most
+        let mut released = 0;
+        while released < most
             && let Some(topics) = self.ended.front_mut()
         {
-            let Some(held) = topics.give_up_last() else {
+            let Some(held) = topics.release_last() else {
                 self.ended.pop_front();
                 continue;
             };
-            given_up += 1;
+            released += 1;
             if let Some(message) = held {
                 book(&message, -1, tally);
                 tally.dropped(message.rule.id, DropReason::Closed, 1);
             }
         }
-        given_up
+        released
     }
 
     /// The number of topics that are left for [`Pacing::release_ended`].
@@ -237,10 +237,10 @@ impl Pacing {
         self.overfull.pop()
     }
 
-    /// Gives up the oldest held messages of the session in `slot`, as the rules allow, until `bytes_max` bytes are
+    /// Drops the oldest held messages of the session in `slot`, as the rules allow, until `bytes_max` bytes are
     /// left. No gap notice is sent: under an interval, offsets jump anyway.
     pub fn shrink(&mut self, slot: u32, bytes_max: usize, reason: DropReason, tally: &mut Tally) {
-        let dropped = self.paced.get_mut(&slot).map(|topics| topics.give_up_oldest(bytes_max)).unwrap_or_default();
+        let dropped = self.paced.get_mut(&slot).map(|topics| topics.drop_oldest(bytes_max)).unwrap_or_default();
         for message in &dropped {
             book(message, -1, tally);
             tally.dropped(message.rule.id, reason, 1);

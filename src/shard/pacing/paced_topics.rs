@@ -178,8 +178,8 @@ impl PacedTopics {
         self.by_topic.len()
     }
 
-    /// Gives up the last topic, at the session's end. Returns its held message; `None`: no topic is left.
-    pub fn give_up_last(&mut self) -> Option<Option<Message>> {
+    /// Releases the last topic, at the session's end. Returns its held message; `None`: no topic is left.
+    pub fn release_last(&mut self) -> Option<Option<Message>> {
         self.by_topic.pop().map(|(_, paced)| paced.held)
     }
 
@@ -190,9 +190,9 @@ impl PacedTopics {
         removed
     }
 
-    /// Gives up the oldest held messages whose rule allows it, until at most `bytes_max` bytes are held. Returns these
+    /// Drops the oldest held messages whose rule allows it, until at most `bytes_max` bytes are held. Returns these
     /// messages.
-    pub fn give_up_oldest(&mut self, bytes_max: usize) -> Vec<Message> {
+    pub fn drop_oldest(&mut self, bytes_max: usize) -> Vec<Message> {
         let may_go = |message: &&Message| message.rule.on_slow != OnSlow::Disconnect;
         let mut oldest: Vec<Message> = self.by_topic.values().filter_map(|paced| paced.held.as_ref()).filter(may_go).cloned().collect();
         oldest.sort_unstable_by_key(|message| message.moment);

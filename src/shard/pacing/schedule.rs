@@ -9,7 +9,7 @@ use crate::topic_name::TopicName;
 /// The number of entries at which obsolete ones are removed for the first time.
 const CLEAN_AT: usize = 1_024;
 
-/// Entries by due time. A topic that is left or moved leaves an obsolete entry, whose time may be an hour away. So
+/// Entries by due time. A topic that ends or is moved leaves an obsolete entry, whose time may be an hour away. So
 /// obsolete entries are removed whenever the number of entries has doubled since the last removal.
 pub struct Schedule {
     entries: BinaryHeap<Due>,

@@ -43,9 +43,9 @@ fn an_interval_lets_the_first_and_then_the_newest_through() {
     assert!(matches!(topics.decide(&message("q.a", 4, &clock), clock.moment()), Decision::Now(_)), "after silence at once again");
 }
 
-/// PROTOCOL 9: when a topic is left, its held message is returned, to be booked.
+/// PROTOCOL 9: when a topic is unsubscribed from, its held message is returned, to be booked.
 #[test]
-fn leaving_gives_back_what_was_held() {
+fn unsubscribing_gives_back_the_held_message() {
     let (mut topics, clock) = (paced(INTERVAL), Clock::by_hand(Timestamp(0)));
     for topic in ["q.a", "q.b"] {
         let _ = topics.decide(&message(topic, 1, &clock), clock.moment());

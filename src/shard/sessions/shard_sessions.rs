@@ -114,7 +114,7 @@ impl Sessions {
             due_for(&self.state, slot).into_iter().for_each(|found| act_on(&mut self.state, slot, found));
         }
         let env = &mut self.state.env;
-        self.state.delivery.outgoing.give_up_aged(env.now, &mut env.tally);
+        self.state.delivery.outgoing.end_aged(env.now, &mut env.tally);
         self.state.delivery.sweep_references(&mut env.tally);
         self.state.delivery.forget_lapses(env.now);
     }

@@ -142,7 +142,7 @@ impl ShardState {
 
     /// Ends the pacing of `topic` for a session that reads the topic from history. A held message counts as conflated,
     /// because another message comes in its place.
-    pub fn give_up_held(&mut self, slot: u32, topic: &TopicName) {
+    pub fn conflate_held(&mut self, slot: u32, topic: &TopicName) {
         let Self { pacing, env, .. } = self;
         if let Some(message) = pacing.release(slot, topic, &mut env.tally) {
             env.tally.conflated(message.rule.id, 1);

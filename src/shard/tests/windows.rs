@@ -164,12 +164,12 @@ struct Stage {
     /// The epoch and the payload of each offset from 1 on, by topic.
     published: HashMap<String, Vec<(String, Vec<u8>)>>,
     metrics: Arc<Metrics>,
-    told: Told,
+    sent: Counts,
 }
 
 /// The numbers of messages that clients were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Told {
+struct Counts {
     /// Compressed messages that refer to earlier ones.
     referring: u64,
     /// Compressed messages that stand alone.
@@ -196,7 +196,7 @@ impl Stage {
             seen: Vec::new(),
             published: HashMap::new(),
             metrics,
-            told: Told { referring: 0, alone: 0 },
+            sent: Counts { referring: 0, alone: 0 },
         }
     }
 
@@ -347,7 +347,7 @@ impl Stage {
                     continue;
                 }
                 if seen.check(&text, &self.published)? && is_compressed {
-                    let told = if seen.client.refers() { &mut self.told.referring } else { &mut self.told.alone };
+                    let told = if seen.client.refers() { &mut self.sent.referring } else { &mut self.sent.alone };
                     *told += 1;
                 }
             }
@@ -375,8 +375,8 @@ impl Stage {
             let name = format!("belfry_deflate_messages_total{{how=\"{how}\"}} ");
             text.lines().find_map(|line| line.strip_prefix(name.as_str())).unwrap().parse().unwrap()
         };
-        let counted = Told { referring: counted("history"), alone: counted("alone") };
-        if counted == self.told { Ok(()) } else { Err(format!("{counted:?} were counted, and there were {:?}", self.told)) }
+        let counted = Counts { referring: counted("history"), alone: counted("alone") };
+        if counted == self.sent { Ok(()) } else { Err(format!("{counted:?} were counted, and there were {:?}", self.sent)) }
     }
 }
 
@@ -436,7 +436,7 @@ fn play(steps: &[Step]) -> Result<u64, String> {
         stage.read()?;
     }
     stage.finish()?;
-    Ok(stage.told.referring)
+    Ok(stage.sent.referring)
 }
 
 /// Two sessions that subscribe to most topics, and then any steps.

@@ -25,7 +25,7 @@ pub fn bound_paced(state: &mut ShardState) {
             state.end_lapsed();
         }
         if is_over(state) {
-            give_up_held(state, slot, rest.saturating_sub(state.delivery.outgoing.counted_bytes(slot)), DropReason::Slow);
+            drop_held(state, slot, rest.saturating_sub(state.delivery.outgoing.counted_bytes(slot)), DropReason::Slow);
         }
         if is_over(state) {
             state.cut_off_slow(slot);
@@ -58,7 +58,7 @@ fn sum(notes: impl Iterator<Item = (u32, usize)>, most: usize, overfull: &mut Ve
     of_each.map(|(_, bytes)| bytes).sum()
 }
 
-fn give_up_held(state: &mut ShardState, slot: u32, bytes_max: usize, reason: DropReason) {
+fn drop_held(state: &mut ShardState, slot: u32, bytes_max: usize, reason: DropReason) {
     let ShardState { pacing, env, .. } = state;
     pacing.shrink(slot, bytes_max, reason, &mut env.tally);
 }
@@ -84,12 +84,12 @@ pub fn bound_outboxes(state: &mut ShardState, share: usize) {
         if !state.table.is_open(slot) {
             continue;
         }
-        // The fullest session gives way before the next one: its held messages are given up too, or it is closed.
+        // The fullest session gives way before the next one: its held messages are dropped too, or it is closed.
         let most = bytes.saturating_sub(over);
         let shrunk = state.delivery.shrink(slot, most, DropReason::Total, state.env.now, &mut state.env.tally);
         state.end_lapsed();
         if state.pacing.bytes(slot) > 0 && state.owed_bytes(slot) > most {
-            give_up_held(state, slot, most.saturating_sub(state.delivery.outgoing.outbox_bytes(slot)), DropReason::Total);
+            drop_held(state, slot, most.saturating_sub(state.delivery.outgoing.outbox_bytes(slot)), DropReason::Total);
         }
         if shrunk == Offered::Overflowed || state.pacing.bytes(slot) > most {
             state.cut_off(slot, CloseCode::TryAgainLater, "the gateway's memory for outboxes is full", CloseReason::TooFull);

@@ -14,8 +14,8 @@ use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, SessionId};
 
 mod gap;
-mod leaving;
 mod plain;
+mod unsubscribing;
 
 use plain::{Entry, Kind, Plain};
 
@@ -170,7 +170,7 @@ fn a_partly_written_frame_never_gives_way() {
     assert_eq!(desk.offer("c.aged", 3, 2 * FRAME_BYTES), Offered::GaveWay);
     assert_eq!((desk.waiting().len(), desk.waiting()[0].as_str()), (2, "c.aged 1"));
     desk.clock.advance(Duration::from_secs(2));
-    desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
+    desk.outbox.end_aged(desk.clock.moment(), &mut desk.tally);
     assert_eq!(desk.waiting()[0], "c.aged 1");
     desk.cut_off();
     assert_eq!(desk.waiting(), ["c.aged 1"]);
@@ -203,7 +203,7 @@ fn messages_past_max_age_give_way_as_their_rule_says() {
     desk.fill(&[("c.aged", 1), ("c.aged", 2), ("d.aged", 1), ("x.aged", 1), ("x.b", 1)]);
     desk.clock.advance(Duration::from_millis(1_001));
     desk.fill(&[("d.aged", 2)]);
-    desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
+    desk.outbox.end_aged(desk.clock.moment(), &mut desk.tally);
     assert_eq!(desk.waiting(), ["c.aged 2", "x.b 1", "d.aged 2"]);
     assert_eq!(desk.gaps(), [(1, 1), (1, 1)]);
     assert_eq!((desk.books("c"), desk.books("d"), desk.books("x")), ([1, 1, 0, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 1, 0]));
@@ -363,7 +363,7 @@ proptest! {
                     offered[topic] += 1;
                     let (topic, offset, at) = (TOPICS[topic], offered[topic], desk.clock.moment());
                     let _ = desk.offer(topic, offset, bytes_max);
-                    plain.offer(Entry { name: format!("{topic} {offset}"), kind: Kind::Message { topic: topic.into(), offset, at, left: None } }, bytes_max);
+                    plain.offer(Entry { name: format!("{topic} {offset}"), kind: Kind::Message { topic: topic.into(), offset, at, unsubscribed: None } }, bytes_max);
                 }
                 Act::Shrink(bytes) => {
                     let _ = desk.outbox.shrink(bytes, DropReason::Slow, &mut desk.tally);
@@ -371,8 +371,8 @@ proptest! {
                 }
                 Act::Age => {
                     desk.clock.advance(Duration::from_millis(600));
-                    desk.outbox.give_up_aged(desk.clock.moment(), &mut desk.tally);
-                    plain.give_up_aged(desk.clock.moment());
+                    desk.outbox.end_aged(desk.clock.moment(), &mut desk.tally);
+                    plain.end_aged(desk.clock.moment());
                 }
                 Act::Begin(bytes) if !desk.outbox.is_empty() => {
                     drop(desk.outbox.take_gaps_before_next()); // the gaps are told before the frame is written
@@ -400,7 +400,7 @@ proptest! {
                     plain.offer(Entry { name: "-".into(), kind: Kind::Reply }, bytes_max);
                 }
                 Act::LeaveTopic(topic) => {
-                    desk.mark_unsubscribed(|left| left == TOPICS[topic]);
+                    desk.mark_unsubscribed(|unsubscribed| unsubscribed == TOPICS[topic]);
                     plain.mark_unsubscribed(TOPICS[topic]);
                 }
             }

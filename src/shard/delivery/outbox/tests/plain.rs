@@ -23,7 +23,7 @@ pub struct Entry {
 /// The kind of a frame.
 #[derive(Clone)]
 pub enum Kind {
-    Message { topic: String, offset: u64, at: Moment, left: Option<u32> },
+    Message { topic: String, offset: u64, at: Moment, unsubscribed: Option<u32> },
     Change { session: SessionId, joined: bool },
     Reply,
 }
@@ -37,12 +37,12 @@ impl Entry {
         self.topic().is_some_and(|topic| topic.starts_with('c'))
     }
 
-    fn leaving(&self) -> Option<u32> {
-        if let Kind::Message { left, .. } = self.kind { left } else { None }
+    fn unsubscribed(&self) -> Option<u32> {
+        if let Kind::Message { unsubscribed, .. } = self.kind { unsubscribed } else { None }
     }
 
     fn is_pruned(&self) -> bool {
-        self.leaving().is_some()
+        self.unsubscribed().is_some()
     }
 
     fn is_counted(&self) -> bool {
@@ -117,22 +117,22 @@ impl Plain {
     }
 
     fn drop_at(&mut self, index: usize) {
-        let Kind::Message { topic, offset, left, .. } = self.list.remove(index).kind else { return };
+        let Kind::Message { topic, offset, unsubscribed, .. } = self.list.remove(index).kind else { return };
         match self.gaps.iter_mut().rev().find(|gap| gap.0 == topic).filter(|gap| gap.2 + 1 == offset) {
             Some(gap) => gap.2 = offset,
             None => self.gaps.push((topic.clone(), offset, offset)),
         }
-        if left.is_some() && !self.tells_before(&topic, |entry| entry.leaving() == left) {
+        if unsubscribed.is_some() && !self.tells_before(&topic, |entry| entry.unsubscribed() == unsubscribed) {
             self.gaps.retain(|gap| gap.0 != topic);
         }
     }
 
-    pub fn give_up_aged(&mut self, now: Moment) {
+    pub fn end_aged(&mut self, now: Moment) {
         let mut index = self.loose();
         while index < self.list.len() {
             let is_aged =
                 matches!(&self.list[index].kind, Kind::Message { topic, at, .. } if topic.contains("aged") && now.since(*at) > MAX_AGE);
-            let of = |entry: &Entry| (entry.topic().map(str::to_owned), entry.leaving());
+            let of = |entry: &Entry| (entry.topic().map(str::to_owned), entry.unsubscribed());
             let has_newer = self.list[index + 1..].iter().any(|newer| of(newer) == of(&self.list[index]));
             match (is_aged, self.list[index].conflates()) {
                 (true, false) => self.drop_at(index),
@@ -149,16 +149,16 @@ impl Plain {
         self.list.iter().any(|entry| such(entry) && is_behind(entry))
     }
 
-    pub fn mark_unsubscribed(&mut self, left: &str) {
-        let waits = self.tells_before(left, |_| true);
+    pub fn mark_unsubscribed(&mut self, gone: &str) {
+        let waits = self.tells_before(gone, |_| true);
         self.unsubscribes += 1;
         for entry in &mut self.list {
             match &mut entry.kind {
-                Kind::Message { topic, left: leaving @ None, .. } if topic == left => *leaving = Some(self.unsubscribes),
+                Kind::Message { topic, unsubscribed: unsubscribed @ None, .. } if topic == gone => *unsubscribed = Some(self.unsubscribes),
                 _ => {}
             }
         }
-        self.gaps.retain(|gap| gap.0 != left || waits);
+        self.gaps.retain(|gap| gap.0 != gone || waits);
     }
 
     /// The frames and gaps in the form of [`Desk::waiting`] and [`Desk::gaps`].

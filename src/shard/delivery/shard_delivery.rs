@@ -1,4 +1,4 @@
-//! The frames that a shard has to write: queued here for one session each, by the fan-out for many sessions.
+//! The delivery of one shard: frames for one session are queued here, those for many sessions by the fan-out.
 
 use std::sync::Arc;
 
