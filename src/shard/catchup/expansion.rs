@@ -116,8 +116,8 @@ impl Expansion {
         self.searched.as_ref().map_or(if self.searches { 0 } else { self.until_processed }, |searched| searched.until_processed)
     }
 
-    /// Whether a message is withheld from the session as a live one. The message is the last of the `processed` items that
-    /// the shard has processed.
+    /// Whether a message is withheld from the session as a live one. The message is the last of the `processed` items
+    /// that the shard has processed.
     pub fn withholds(&mut self, message: &Message, processed: u64) -> bool {
         if !self.is_ahead(&message.topic) {
             return false;
@@ -162,9 +162,9 @@ impl Expansion {
         self.has_ended_subscriptions = true;
     }
 
-    /// Continues by one slice. Returns `None` if the shard has to process more than `processed` items first. `pushed` returns
-    /// the number of items that the inbox has had by then, and `covers` whether a subscription of the session matches a
-    /// topic. The work is added to `work`, in topics.
+    /// Continues by one slice. Returns `None` if the shard has to process more than `processed` items first. `pushed`
+    /// returns the number of items that the inbox has had by then, and `covers` whether a subscription of the session
+    /// matches a topic. The work is added to `work`, in topics.
     pub fn run_slice(
         &mut self,
         hub: &Hub,

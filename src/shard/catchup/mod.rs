@@ -77,8 +77,8 @@ impl CatchUp {
         self.replays.entry(slot).or_default().withhold_new(before);
     }
 
-    /// Ends the withholding: the subscribe of the session in `slot` is answered now, when the shard has processed `processed`
-    /// items.
+    /// Ends the withholding: the subscribe of the session in `slot` is answered now, when the shard has processed
+    /// `processed` items.
     pub fn end_withholding(&mut self, slot: u32, processed: u64) {
         if let Some(replays) = self.replays.get_mut(&slot) {
             replays.end_withholding();
@@ -137,8 +137,8 @@ impl CatchUp {
         Some(expanded)
     }
 
-    /// Withholds live messages of `topic` at or below `position` from the session in `slot`, until the shard has processed
-    /// `until_processed` items.
+    /// Withholds live messages of `topic` at or below `position` from the session in `slot`, until the shard has
+    /// processed `until_processed` items.
     pub fn set_watermark(&mut self, slot: u32, topic: TopicName, position: Position, until_processed: u64) {
         self.replays.entry(slot).or_default().set_watermark(topic, position, until_processed);
         if self.watermarks.last() != Some(&(until_processed, slot)) {
@@ -195,8 +195,8 @@ impl CatchUp {
         self.replays.get_mut(&slot).into_iter().for_each(Replays::begin_pruning);
     }
 
-    /// Examines at most `most` topics that the session in `slot` reads, and ends the replays of those for which `is_gone`
-    /// holds. Returns how many were examined; fewer than `most` means that all were.
+    /// Examines at most `most` topics that the session in `slot` reads, and ends the replays of those for which
+    /// `is_gone` holds. Returns how many were examined; fewer than `most` means that all were.
     pub fn prune(&mut self, slot: u32, most: usize, is_gone: impl Fn(&TopicName) -> bool) -> usize {
         self.replays.get_mut(&slot).map_or(0, |replays| replays.prune(most, is_gone))
     }
@@ -236,8 +236,8 @@ impl CatchUp {
         !self.ended.is_empty()
     }
 
-    /// Forgets the watermarks that no message can come under any more, now that the shard has processed `processed` items.
-    /// Expansions that waited for these items continue.
+    /// Forgets the watermarks that no message can come under any more, now that the shard has processed `processed`
+    /// items. Expansions that waited for these items continue.
     pub fn forget_passed(&mut self, processed: u64) {
         let Self { watermarks, replays, queue, .. } = self;
         watermarks.retain(|&(until_processed, slot)| {

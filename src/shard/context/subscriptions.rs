@@ -64,9 +64,9 @@ impl SessionContext<'_> {
     /// Subscribes to a topic by name, with at most one message in `interval`. The subscription was reserved.
     /// [`SessionContext::set_interval`] has to follow. The flag says whether the topic's rule has presence.
     ///
-    /// This is no [`Answer`](super::Answer), because a subscribe to one topic is never pending: the topic's lock covers the start of the
-    /// replay and the shard's entry into the audience. A command with many topics is pending between its slices
-    /// ([`SessionContext::begin_slice`]).
+    /// This is no [`Answer`](super::Answer), because a subscribe to one topic is never pending: the topic's lock covers
+    /// the start of the replay and the shard's entry into the audience. A command with many topics is pending between
+    /// its slices ([`SessionContext::begin_slice`]).
     pub fn subscribe(
         &mut self,
         topic: &TopicName,

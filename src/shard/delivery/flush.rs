@@ -155,8 +155,8 @@ impl Delivery {
     }
 
     /// Puts a chain into the outbox. With `defers`, messages that the session reads from history instead are left out.
-    /// A message of a topic that the session has unsubscribed from since is always queued, and goes out before the answer to the
-    /// unsubscribe.
+    /// A message of a topic that the session has unsubscribed from since is always queued, and goes out before the
+    /// answer to the unsubscribe.
     fn offer_chain(
         &mut self,
         slot: u32,
@@ -212,8 +212,8 @@ impl Delivery {
         chain.iter().for_each(|&frame| book_dropped(self.batch.routed_rule(frame), env));
     }
 
-    /// Notes that subscriptions of the session in `slot` have ended. [`Delivery::mark_unsubscribed`] has to examine its outbox
-    /// again.
+    /// Notes that subscriptions of the session in `slot` have ended. [`Delivery::mark_unsubscribed`] has to examine its
+    /// outbox again.
     pub fn begin_marking(&mut self, slot: u32) {
         self.outgoing.outbox_mut(slot).into_iter().for_each(Outbox::begin_marking);
     }

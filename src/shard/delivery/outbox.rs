@@ -147,7 +147,8 @@ impl Outbox {
         self.backlog.queue().iter().find_map(|(_, queued)| queued.message())
     }
 
-    /// Counts the session as slow while frames wait for its socket. A gap that waits for its topic's next message does not count.
+    /// Counts the session as slow while frames wait for its socket. A gap that waits for its topic's next message does
+    /// not count.
     pub fn book_slow(&mut self, now: Moment, tally: &mut Tally) {
         let is_slow = !self.is_empty();
         if is_slow != self.is_slow {
@@ -345,12 +346,14 @@ impl Outbox {
         frames + self.gaps.forget_some(most - frames)
     }
 
-    /// Whether a message of `topic` from before the unsubscribe number `unsubscribe` waits, and a gap is told before it.
+    /// Whether a message of `topic` from before the unsubscribe number `unsubscribe` waits, and a gap is told before
+    /// it.
     fn is_told_before_marked(&self, topic: &TopicName, unsubscribe: u32) -> bool {
         self.backlog.newest_unsubscribed(topic, unsubscribe).is_some_and(|message| self.gaps.has_before(message))
     }
 
-    /// Notes that the session has unsubscribed from topics. [`Outbox::mark_unsubscribed`] has to examine everything again.
+    /// Notes that the session has unsubscribed from topics. [`Outbox::mark_unsubscribed`] has to examine everything
+    /// again.
     pub fn begin_marking(&mut self) {
         self.marking = Marking::Nothing;
     }
@@ -358,9 +361,9 @@ impl Outbox {
     /// Examines at most `most` frames and topics with gaps. Returns how many were examined; fewer than `most` means
     /// that all were.
     ///
-    /// The session has unsubscribed from the topics for which `is_gone` holds. Dropped messages of such a topic are told
-    /// only before one of its messages that still waits. After another subscribe, messages from before and after it are
-    /// not conflated with each other and share no gap.
+    /// The session has unsubscribed from the topics for which `is_gone` holds. Dropped messages of such a topic are
+    /// told only before one of its messages that still waits. After another subscribe, messages from before and after
+    /// it are not conflated with each other and share no gap.
     pub fn mark_unsubscribed(&mut self, most: usize, is_gone: impl Fn(&TopicName) -> bool) -> usize {
         let Self { backlog, gaps, unsubscribes, marking, .. } = self;
         if *marking == Marking::Nothing {

@@ -27,7 +27,8 @@ pub struct Outgoing {
     pub window: ClientWindow,
     /// The number, in this shard, of the message that the session was given last.
     pub last_item: u64,
-    /// Whether the session may have a replay or paced topics. The fan-out then hands it messages one by one (`fan_out.rs`).
+    /// Whether the session may have a replay or paced topics. The fan-out then hands it messages one by one
+    /// (`fan_out.rs`).
     pub needs_slow_path: bool,
 }
 

@@ -98,8 +98,8 @@ impl PresenceQueue {
     }
 
     /// Notes that a session is told the members of `topic`. Changes up to the number `pushed` are not cancelled by
-    /// later ones. `processed` is the number of items that the shard has processed; it may still have to process some of these
-    /// changes.
+    /// later ones. `processed` is the number of items that the shard has processed; it may still have to process some
+    /// of these changes.
     pub fn ask(&mut self, topic: &TopicName, pushed: u64, processed: u64) {
         if pushed <= processed && self.waiting.is_empty() || self.asked.get(topic) == Some(&pushed) {
             return;

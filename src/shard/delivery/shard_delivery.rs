@@ -143,7 +143,8 @@ impl Delivery {
         }
     }
 
-    /// Sets the position of the stream of the session in `slot`. From now on each message carries the position behind it.
+    /// Sets the position of the stream of the session in `slot`. From now on each message carries the position behind
+    /// it.
     pub fn set_stream_position(&mut self, slot: u32, position: StreamPosition) {
         self.stream_positions.put(slot, Arc::new(position));
     }

@@ -52,8 +52,8 @@ impl Chain {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrameNumber(u32);
 
-/// A frame in a session's chain, with whether the session has unsubscribed from the message's topic since. It takes four bytes,
-/// because a chain is walked for each write.
+/// A frame in a session's chain, with whether the session has unsubscribed from the message's topic since. It takes
+/// four bytes, because a chain is walked for each write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkedFrame(u32);
 
@@ -229,7 +229,8 @@ impl WriteBatch {
         Some(slot)
     }
 
-    /// Releases the frames that were written to all of their sessions, and calls `written` with each message among them.
+    /// Releases the frames that were written to all of their sessions, and calls `written` with each message among
+    /// them.
     pub fn release_written(&mut self, mut written: impl FnMut(&Message)) {
         while let Some(&Mark { frames, .. }) = self.marks.front().filter(|mark| mark.taken <= self.taken) {
             for frame in &mut self.frames[self.written..frames] {
@@ -271,12 +272,12 @@ impl WriteBatch {
         frames.extend(self.linked(chain));
     }
 
-    /// The frames of a chain, in order.
+    /// The frames of a chain, in order. Every chain is empty when the batch is cleared, so its links are of this batch.
     #[inline]
     fn linked(&self, chain: Chain) -> impl Iterator<Item = LinkedFrame> {
         let mut next = chain.first;
         std::iter::from_fn(move || {
-            let link = self.links.get(next as usize)?;
+            let link = (next != NONE).then(|| &self.links[next as usize])?;
             next = link.next;
             Some(link.frame)
         })

@@ -21,9 +21,9 @@ pub struct SubscriptionLimits {
 
 /// The shapes of patterns with two `*` or more.
 ///
-/// A topic finds its patterns in a trie, where at each depth it visits at most one node for each shape. So the number of shapes
-/// bounds what a message costs beyond its deliveries, however many patterns there are. Patterns with one `*` or none have few
-/// shapes by themselves, and are not counted.
+/// A topic finds its patterns in a trie, where at each depth it visits at most one node for each shape. So the number
+/// of shapes bounds what a message costs beyond its deliveries, however many patterns there are. Patterns with one `*`
+/// or none have few shapes by themselves, and are not counted.
 #[derive(Debug, Default)]
 struct Shapes {
     held: HashMap<Stars, Shape>,

@@ -72,8 +72,8 @@ impl Pacing {
         }
     }
 
-    /// Decides whether a message goes out now to the session in `slot`. A held message replaces the older held message of its topic,
-    /// which counts as conflated. A session that holds more than `bytes_max` bytes becomes overfull.
+    /// Decides whether a message goes out now to the session in `slot`. A held message replaces the older held message
+    /// of its topic, which counts as conflated. A session that holds more than `bytes_max` bytes becomes overfull.
     pub fn decide(&mut self, slot: u32, message: &Message, bytes_max: usize, now: Moment, tally: &mut Tally) -> PacingDecision {
         match self.paced.get_mut(&slot).map_or(Decision::Unpaced, |topics| topics.decide(message, now)) {
             Decision::Unpaced => PacingDecision::Free,

@@ -8,8 +8,8 @@ use crate::topic_name::TopicName;
 const PIECES_PER_SHARE: usize = 4;
 
 impl ShardState {
-    /// Reads at most `pieces` pieces of history for sessions that replay. A session that the write batch still has frames for is skipped, so
-    /// that its `subscribed` goes out before the replay.
+    /// Reads at most `pieces` pieces of history for sessions that replay. A session that the write batch still has
+    /// frames for is skipped, so that its `subscribed` goes out before the replay.
     pub fn serve_history(&mut self, mut pieces: usize) {
         let mut awaiting = self.catch_up.take_queue();
         awaiting.retain(|&slot| {

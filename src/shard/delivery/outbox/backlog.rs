@@ -221,7 +221,8 @@ impl Backlog {
         examined
     }
 
-    /// The newest message of a topic that the session has unsubscribed from, before which a gap was told when the message was examined.
+    /// The newest message of a topic that the session has unsubscribed from, before which a gap was told when the
+    /// message was examined.
     pub fn newest_marked(&self, topic: &TopicName) -> Option<&QueuedMessage> {
         self.message(*self.marking.as_ref()?.told_before.get(topic)?)
     }

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// PROTOCOL 3: messages that are dropped or written while a topic is being unsubscribed from are told like those from before.
+/// PROTOCOL 3: messages that are dropped or written while a topic is being unsubscribed from are told like those from
+/// before.
 #[test]
 fn topics_are_marked_a_part_at_a_time() {
     let mut desk = Desk::new();
