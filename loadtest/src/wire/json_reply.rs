@@ -1,7 +1,5 @@
 //! Reads the events of Belfry's native dialect other than messages (PROTOCOL section 3).
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 
 use super::reply::{Reply, SubscribedTopic};
@@ -9,30 +7,12 @@ use super::reply::{Reply, SubscribedTopic};
 /// The relevant fields of an event.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
-enum Event<'a> {
-    Subscribed {
-        topics: Vec<SubscribedTopic>,
-    },
-    Gap {
-        #[serde(borrow)]
-        topic: Cow<'a, str>,
-        from: u64,
-        to: u64,
-        #[serde(borrow)]
-        epoch: Option<Cow<'a, str>>,
-    },
+enum Event {
+    Subscribed { topics: Vec<SubscribedTopic> },
+    Gap { topic: String, from: u64, to: u64, epoch: Option<String> },
     Draining,
-    Published {
-        id: u64,
-    },
-    Error {
-        id: Option<u64>,
-        code: Code,
-        #[serde(default)]
-        message: String,
-    },
-    #[serde(other)]
-    Other,
+    Published { id: u64 },
+    Error { id: Option<u64>, code: Code, message: Option<String> },
 }
 
 /// The code of an error; a number before the end of a stream.
@@ -48,13 +28,13 @@ pub(super) fn read(frame: &[u8]) -> Reply {
     match serde_json::from_slice(frame) {
         Ok(Event::Subscribed { topics }) => Reply::Subscribed(topics),
         Ok(Event::Gap { topic, from, to, epoch }) => {
-            Reply::Gap { topic: topic.into_owned(), dropped: (to + 1).saturating_sub(from), begins_anew: epoch.is_some() }
+            Reply::Gap { topic, dropped: (to + 1).saturating_sub(from), begins_anew: epoch.is_some() }
         }
         Ok(Event::Draining) => Reply::Draining,
         Ok(Event::Published { id }) => Reply::Published { id },
         Ok(Event::Error { code: Code::Number(code), .. }) => Reply::Ending(code),
-        Ok(Event::Error { id, code: Code::Name(code), message }) => Reply::Error { id, code, message },
-        Ok(Event::Other) | Err(_) => Reply::Other,
+        Ok(Event::Error { id, code: Code::Name(code), message }) => Reply::Error { id, code, message: message.unwrap_or_default() },
+        Err(_) => Reply::Other,
     }
 }
 

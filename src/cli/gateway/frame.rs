@@ -2,16 +2,11 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::frame::{HEAD_BYTES_MAX, OpCode, server_head};
+
 /// The longest accepted message, in bytes.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const CONTROL_BYTES_MAX: usize = 125;
-
-pub(super) const CONTINUATION: u8 = 0x0;
-pub(super) const TEXT: u8 = 0x1;
-pub(super) const BINARY: u8 = 0x2;
-pub(super) const CLOSE: u8 = 0x8;
-pub(super) const PING: u8 = 0x9;
-pub(super) const PONG: u8 = 0xA;
 
 /// The bytes violate RFC 6455, for this reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,17 +17,18 @@ pub struct NoFrame(pub(super) &'static str);
 pub(super) struct Frame {
     /// Whether it is the last frame of its message.
     pub(super) fin: bool,
-    pub(super) opcode: u8,
+    pub(super) opcode: OpCode,
     pub(super) payload: Bytes,
 }
 
 /// Removes one whole frame from the front of `received`; `None` while it is incomplete.
 pub(super) fn read_frame(received: &mut BytesMut) -> Result<Option<Frame>, NoFrame> {
     let [first, second, rest @ ..] = &received[..] else { return Ok(None) };
-    let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
+    let fin = first & 0x80 != 0;
     if first & 0x70 != 0 {
         return Err(NoFrame("a reserved bit is set"));
     }
+    let opcode = OpCode::try_from(first & 0x0F).map_err(|_| NoFrame("an unknown opcode"))?;
     if second & 0x80 != 0 {
         return Err(NoFrame("the gateway masked it"));
     }
@@ -45,7 +41,8 @@ pub(super) fn read_frame(received: &mut BytesMut) -> Result<Option<Frame>, NoFra
         (126 | 127, _) => return Ok(None),
         (length, _) => (2, usize::from(length)),
     };
-    if opcode >= CLOSE && (!fin || length > CONTROL_BYTES_MAX) {
+    let is_control = matches!(opcode, OpCode::Close | OpCode::Ping | OpCode::Pong);
+    if is_control && (!fin || length > CONTROL_BYTES_MAX) {
         return Err(NoFrame("a control frame that is fragmented or longer than 125 bytes"));
     }
     if length > MESSAGE_BYTES_MAX {
@@ -60,20 +57,11 @@ pub(super) fn read_frame(received: &mut BytesMut) -> Result<Option<Frame>, NoFra
 }
 
 /// Appends a whole frame, masked by `mask` (RFC 6455 §5.3).
-pub(super) fn write_frame(unsent: &mut BytesMut, opcode: u8, payload: &[u8], mask: [u8; 4]) {
-    unsent.reserve(14 + payload.len());
-    unsent.put_u8(0x80 | opcode);
-    match payload.len() {
-        length @ 0..=125 => unsent.put_u8(0x80 | length as u8),
-        length @ 126..=0xFFFF => {
-            unsent.put_u8(0x80 | 126);
-            unsent.put_u16(length as u16);
-        }
-        length => {
-            unsent.put_u8(0x80 | 127);
-            unsent.put_u64(length as u64);
-        }
-    }
+pub(super) fn write_frame(unsent: &mut BytesMut, opcode: OpCode, payload: &[u8], mask: [u8; 4]) {
+    let (mut head, head_bytes) = server_head(opcode, false, payload.len());
+    head[1] |= 0x80; // a client's frame is masked
+    unsent.reserve(HEAD_BYTES_MAX + mask.len() + payload.len());
+    unsent.put_slice(&head[..head_bytes]);
     unsent.put_slice(&mask);
     let start = unsent.len();
     unsent.put_slice(payload);
@@ -92,7 +80,7 @@ mod tests {
         fn masks_come_off(length in prop_oneof![0usize..300, 65_000usize..66_000], mask: [u8; 4]) {
             let payload: Vec<u8> = (0..length).map(|index| index as u8).collect();
             let mut sent = BytesMut::new();
-            write_frame(&mut sent, TEXT, &payload, mask);
+            write_frame(&mut sent, OpCode::Text, &payload, mask);
             let start = sent.len() - length;
             prop_assert_eq!(&sent[start - 4..start], &mask);
             let plain: Vec<u8> = sent[start..].iter().enumerate().map(|(index, byte)| byte ^ mask[index % 4]).collect();

@@ -13,4 +13,4 @@ pub use arguments::{Gateway, GatewayArguments};
 pub use backoff::{AFTER_OPERATOR, Backoff};
 pub use connect::ConnectError;
 pub use event::{Event, Message, Since, Subscribe, SubscribedTopic, one_line, read_event};
-pub use websocket::{Incoming, WebSocket};
+pub use websocket::{Incoming, WebSocket, close_told};

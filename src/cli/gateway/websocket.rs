@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::frame::{BINARY, CLOSE, CONTINUATION, Frame, MESSAGE_BYTES_MAX, NoFrame, PING, PONG, TEXT, read_frame, write_frame};
+use super::frame::{Frame, MESSAGE_BYTES_MAX, NoFrame, read_frame, write_frame};
+use crate::frame::OpCode;
 
 /// How long [`WebSocket::close`] waits for the gateway's Close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -23,6 +24,11 @@ pub enum Incoming {
     Alive,
     /// A Close, with its code (1005 where it has none) and reason.
     Close(u16, String),
+}
+
+/// The end of a session by the gateway's Close, for people.
+pub fn close_told(code: u16, reason: &str) -> String {
+    if reason.is_empty() { format!("the gateway closed with {code}") } else { format!("the gateway closed with {code}, {reason}") }
 }
 
 /// Why a WebSocket ended.
@@ -52,7 +58,7 @@ impl WebSocket {
 
     /// Queues a text message, which [`WebSocket::flush`] or [`WebSocket::next`] sends.
     pub fn queue_text(&mut self, text: &str) {
-        write_frame(&mut self.unsent, TEXT, text.as_bytes(), rand::random());
+        write_frame(&mut self.unsent, OpCode::Text, text.as_bytes(), rand::random());
     }
 
     /// Sends all queued bytes.
@@ -67,8 +73,8 @@ impl WebSocket {
     /// The next message or control frame among the received bytes.
     pub fn take_received(&mut self) -> Result<Option<Incoming>, SocketError> {
         while let Some(frame) = read_frame(&mut self.received)? {
-            if frame.opcode == PING {
-                write_frame(&mut self.unsent, PONG, &frame.payload, rand::random());
+            if frame.opcode == OpCode::Ping {
+                write_frame(&mut self.unsent, OpCode::Pong, &frame.payload, rand::random());
             }
             if let Some(incoming) = self.assembly.take(frame)? {
                 return Ok(Some(incoming));
@@ -92,7 +98,7 @@ impl WebSocket {
 
     /// Sends a Close and waits for the gateway's, so that earlier frames are not lost with the socket.
     pub async fn close(mut self) {
-        write_frame(&mut self.unsent, CLOSE, &1000u16.to_be_bytes(), rand::random());
+        write_frame(&mut self.unsent, OpCode::Close, &1000u16.to_be_bytes(), rand::random());
         let goodbye = async {
             while let Ok(incoming) = self.next().await {
                 if matches!(incoming, Incoming::Close(..)) {
@@ -114,19 +120,18 @@ struct Assembly {
 impl Assembly {
     fn take(&mut self, frame: Frame) -> Result<Option<Incoming>, NoFrame> {
         match frame.opcode {
-            PING | PONG => return Ok(Some(Incoming::Alive)),
-            CLOSE => return close_of(&frame.payload).map(Some),
-            BINARY => return Err(NoFrame("a binary message in the native dialect")),
-            TEXT if self.text.is_some() => return Err(NoFrame("a new message before the last fragment of another")),
-            TEXT => self.text = Some(BytesMut::from(frame.payload)),
-            CONTINUATION => {
+            OpCode::Ping | OpCode::Pong => return Ok(Some(Incoming::Alive)),
+            OpCode::Close => return close_of(&frame.payload).map(Some),
+            OpCode::Binary => return Err(NoFrame("a binary message in the native dialect")),
+            OpCode::Text if self.text.is_some() => return Err(NoFrame("a new message before the last fragment of another")),
+            OpCode::Text => self.text = Some(BytesMut::from(frame.payload)),
+            OpCode::Continuation => {
                 let text = self.text.as_mut().ok_or(NoFrame("a fragment of no message"))?;
                 if text.len() + frame.payload.len() > MESSAGE_BYTES_MAX {
                     return Err(NoFrame("a message longer than 64 MiB"));
                 }
                 text.extend_from_slice(&frame.payload);
             }
-            _ => return Err(NoFrame("an unknown opcode")),
         }
         if !frame.fin {
             return Ok(None);
@@ -149,22 +154,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::frame::server_head;
 
-    fn unmasked(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
-        let mut frame = vec![if fin { 0x80 } else { 0 } | opcode];
-        match payload.len() {
-            length @ 0..=125 => frame.push(length as u8),
-            length @ 126..=0xFFFF => {
-                frame.push(126);
-                frame.extend((length as u16).to_be_bytes());
-            }
-            length => {
-                frame.push(127);
-                frame.extend((length as u64).to_be_bytes());
-            }
-        }
-        frame.extend(payload);
-        frame
+    fn unmasked(fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+        let (mut head, head_bytes) = server_head(opcode, false, payload.len());
+        head[0] &= if fin { 0xFF } else { 0x7F };
+        [&head[..head_bytes], payload].concat()
     }
 
     fn take_all(bytes: &[u8], step: usize) -> Result<Vec<Incoming>, NoFrame> {
@@ -182,7 +177,7 @@ mod tests {
         /// The same texts are read, however the stream is cut.
         #[test]
         fn cuts_change_nothing(texts in proptest::collection::vec("\\PC{0,300}", 0..8), step in 1usize..500) {
-            let bytes: Vec<u8> = texts.iter().flat_map(|text| unmasked(true, TEXT, text.as_bytes())).collect();
+            let bytes: Vec<u8> = texts.iter().flat_map(|text| unmasked(true, OpCode::Text, text.as_bytes())).collect();
             let expected: Vec<_> = texts.into_iter().map(Incoming::Text).collect();
             prop_assert_eq!(take_all(&bytes, step).unwrap(), expected);
         }
@@ -196,7 +191,12 @@ mod tests {
     /// RFC 6455 §5.4: control frames may come between fragments.
     #[test]
     fn fragments_are_joined_around_a_ping() {
-        let bytes = [unmasked(false, TEXT, "a\u{e9}".as_bytes()), unmasked(true, PING, b"x"), unmasked(true, CONTINUATION, b"c")].concat();
+        let bytes = [
+            unmasked(false, OpCode::Text, "a\u{e9}".as_bytes()),
+            unmasked(true, OpCode::Ping, b"x"),
+            unmasked(true, OpCode::Continuation, b"c"),
+        ]
+        .concat();
         assert_eq!(take_all(&bytes, 1).unwrap(), [Incoming::Alive, Incoming::Text("a\u{e9}c".into())]);
     }
 
@@ -204,8 +204,8 @@ mod tests {
     fn a_close_tells_its_code_and_reason() {
         let mut payload = 4001u16.to_be_bytes().to_vec();
         payload.extend(b"no");
-        assert_eq!(take_all(&unmasked(true, CLOSE, &payload), 9).unwrap(), [Incoming::Close(4001, "no".into())]);
-        assert_eq!(take_all(&unmasked(true, CLOSE, b""), 9).unwrap(), [Incoming::Close(1005, String::new())]);
+        assert_eq!(take_all(&unmasked(true, OpCode::Close, &payload), 9).unwrap(), [Incoming::Close(4001, "no".into())]);
+        assert_eq!(take_all(&unmasked(true, OpCode::Close, b""), 9).unwrap(), [Incoming::Close(1005, String::new())]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::command::command;
 use super::lines::Source;
 use super::outcome::Outcome;
 use super::window::{Line, SendAt, Window};
-use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, WebSocket, read_event};
+use crate::cli::gateway::{ConnectError, Event, Gateway, Incoming, WebSocket, close_told, read_event};
 use crate::cli::tell::tell;
 use crate::clock::{Clock, Moment};
 use crate::topic_name::TopicName;
@@ -204,7 +204,6 @@ fn closed(code: u16, reason: &str) -> String {
     match code {
         4001 => "the gateway does not know this token (4001); give another --token".to_owned(),
         4002 => "the token has expired (4002); give a new --token".to_owned(),
-        _ if reason.is_empty() => format!("the gateway closed with {code}"),
-        _ => format!("the gateway closed with {code}, {reason}"),
+        _ => close_told(code, reason),
     }
 }

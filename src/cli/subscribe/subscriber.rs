@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::output::Output;
 use super::resume::{Resume, SUBSCRIBE_ID};
-use crate::cli::gateway::{AFTER_OPERATOR, Backoff, ConnectError, Event, Gateway, Incoming, Message, WebSocket, read_event};
+use crate::cli::gateway::{AFTER_OPERATOR, Backoff, ConnectError, Event, Gateway, Incoming, Message, WebSocket, close_told, read_event};
 use crate::cli::tell::{is_closed, tell};
 
 /// The longest silence of the gateway before its `welcome`, which has the ping interval.
@@ -156,7 +156,7 @@ impl Subscriber {
                 }
                 tell(told);
             }
-            Some(Event::Published { .. } | Event::Other) | None => {}
+            Some(Event::Published { .. }) | None => {}
         }
         Ok(Heard::Nothing)
     }
@@ -186,8 +186,7 @@ fn remedy(code: &str) -> &'static str {
 
 /// The end of a session by the gateway's Close (PROTOCOL section 6): reconnect, or an error with the reason.
 fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::Result<End> {
-    let said =
-        if reason.is_empty() { format!("the gateway closed with {code}") } else { format!("the gateway closed with {code}, {reason}") };
+    let said = close_told(code, reason);
     match code {
         4001 => bail!("{said}: the token is not one that it knows; give another --token"),
         4002 => bail!("{said}: the token has expired; give a new --token"),

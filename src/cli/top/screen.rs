@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table as TableWidget};
 
 use super::cluster::{Cluster, Stream};
-use super::view::{Order, Table, View};
+use super::view::{Table, View};
 use super::words::{bytes, printable, rate};
 
 /// Below this height, in rows, the charts are hidden in favour of the tables.
@@ -59,7 +59,6 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, view: &View) {
 fn draw_totals(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let Some(stats) = view.stats else { return };
     let per_second = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{}/s", rate(value)));
-    let pair = |name: &'static str, value: String| [Span::raw(name).dark_gray(), Span::raw(value).bold(), Span::raw("   ")];
     let published = per_second(view.rates.map(|rates| rates.published));
     let delivered = per_second(view.rates.map(|rates| rates.delivered));
     let first = [
@@ -68,7 +67,6 @@ fn draw_totals(frame: &mut Frame<'_>, area: Rect, view: &View) {
         pair("outboxes ", bytes(stats.outbox_bytes)),
         pair("deflate ", stats.deflate_ratio()),
     ];
-    let count = |count: u64| rate(count as f64);
     let second = [
         pair("sessions ", count(stats.sessions)),
         pair("subscriptions ", count(stats.subscriptions)),
@@ -77,9 +75,16 @@ fn draw_totals(frame: &mut Frame<'_>, area: Rect, view: &View) {
     frame.render_widget(Paragraph::new(vec![Line::from(first.concat()), Line::from(second.concat())]), area);
 }
 
+/// A figure with its name before it.
+fn pair(name: &'static str, value: String) -> [Span<'static>; 3] {
+    [Span::raw(name).dark_gray(), Span::raw(value).bold(), Span::raw("   ")]
+}
+
+fn count(count: u64) -> String {
+    rate(count as f64)
+}
+
 fn draw_cluster(frame: &mut Frame<'_>, area: Rect, cluster: &Cluster) {
-    let pair = |name: &'static str, value: String| [Span::raw(name).dark_gray(), Span::raw(value).bold(), Span::raw("   ")];
-    let count = |count: u64| rate(count as f64);
     let cut = cluster.streams.len().saturating_sub(STREAMS_MAX);
     let more = if cut == 0 { String::new() } else { format!("and {cut} more streams") };
     let head = [pair("other gateways ", count(cluster.peers)), pair("publishes on their way ", count(cluster.inflight)), pair("", more)];
@@ -157,30 +162,19 @@ fn draw_sessions(frame: &mut Frame<'_>, area: Rect, view: &View) {
         Constraint::Fill(1),
     ];
     let names = ["outbox", "oldest", "user", "session", "dialect", "address", "its topic"];
-    let sorted = match view.choice.order {
-        Order::Load => 0,
-        Order::Second => 1,
-        Order::Name => 2,
-    };
-    let table = TableWidget::new(rows, widths).header(header(&names, sorted, view)).block(block("Slowest sessions", Table::Sessions, view));
+    let table = TableWidget::new(rows, widths).header(header(&names, view)).block(block("Slowest sessions", Table::Sessions, view));
     frame.render_widget(table, area);
 }
 
 fn draw_topics(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let rows = view.topics().into_iter().skip(first_row(view, Table::Topics)).map(|topic| {
-        let subscribers = rate(topic.subscribers as f64);
-        Row::new([Cell::from(format!("{:.1}", topic.rate)), Cell::from(subscribers), Cell::from(printable(&topic.topic))])
+        Row::new([Cell::from(format!("{:.1}", topic.rate)), Cell::from(count(topic.subscribers)), Cell::from(printable(&topic.topic))])
     });
     let widths = [Constraint::Length(12), Constraint::Length(14), Constraint::Fill(1)];
-    let sorted = match view.choice.order {
-        Order::Load => 0,
-        Order::Second => 1,
-        Order::Name => 2,
-    };
     let cut = view.tables.as_ref().is_some_and(|tables| tables.topics_cut);
     let title = if cut { "Busiest topics of the first 5,000" } else { "Busiest topics" };
     let names = ["messages/s", "subscriptions", "topic"];
-    let table = TableWidget::new(rows, widths).header(header(&names, sorted, view)).block(block(title, Table::Topics, view));
+    let table = TableWidget::new(rows, widths).header(header(&names, view)).block(block(title, Table::Topics, view));
     frame.render_widget(table, area);
 }
 
@@ -188,7 +182,8 @@ fn first_row(view: &View, table: Table) -> usize {
     if view.choice.table == table { view.choice.scroll } else { 0 }
 }
 
-fn header(names: &[&'static str], sorted: usize, view: &View) -> Row<'static> {
+fn header(names: &[&'static str], view: &View) -> Row<'static> {
+    let sorted = view.choice.order as usize;
     let cells = names.iter().enumerate().map(|(index, name)| {
         let arrow = if view.choice.reversed { "▴" } else { "▾" };
         if index == sorted { Cell::from(format!("{name}{arrow}")).style(Style::new().fg(Color::Cyan)) } else { Cell::from(*name) }
@@ -234,17 +229,7 @@ mod tests {
     use crate::cli::top::stats::Stats;
 
     fn view(tables: bool) -> View {
-        let stats = Stats {
-            sessions: 1_234,
-            topics: 2,
-            subscriptions: 3,
-            published: 0,
-            delivered: 0,
-            outbox_bytes: 9,
-            saved_bytes: 82,
-            deflated_bytes: 18,
-            uptime_s: 3_700.0,
-        };
+        let stats = Stats { sessions: 1_234, saved_bytes: 82, deflated_bytes: 18, uptime_s: 3_700.0, ..Stats::default() };
         let mut view = View::new("ws://127.0.0.1:8765/ws".into());
         let session = Session {
             session: "00c0ffee00c0ffee".into(),

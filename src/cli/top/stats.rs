@@ -6,14 +6,14 @@ use anyhow::anyhow;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::cli::gateway::{AFTER_OPERATOR, Event, Incoming, Message, WebSocket, read_event};
+use crate::cli::gateway::{AFTER_OPERATOR, Event, Incoming, Message, WebSocket, close_told, read_event};
 
 const SUBSCRIBE: &str = r#"{"op":"subscribe","id":1,"topics":["$belfry.stats"],"last":1}"#;
 /// The longest silence of the stats, which come once a second. After it the gateway counts as gone.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// The payload of `$belfry.stats`: totals, not rates (PROTOCOL section 2).
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub(super) struct Stats {
     pub(super) sessions: u64,
     pub(super) topics: u64,
@@ -106,8 +106,7 @@ impl StatsFeed {
 
 /// The end of a session by the gateway's Close (PROTOCOL section 6), as `belfry sub` takes it.
 fn closed(code: u16, reason: &str, not_before: Option<Instant>) -> FeedError {
-    let told =
-        if reason.is_empty() { anyhow!("the gateway closed with {code}") } else { anyhow!("the gateway closed with {code}, {reason}") };
+    let told = anyhow!(close_told(code, reason));
     match code {
         4001 | 4002 => FeedError::Refused(anyhow!("the gateway does not take this token; give another --token")),
         1008 => FeedError::Refused(anyhow!("{told}: not allowed without credentials? give a --token")),
@@ -137,17 +136,7 @@ mod tests {
     }
 
     fn stats(published: u64, uptime_s: f64) -> Stats {
-        Stats {
-            sessions: 1,
-            topics: 2,
-            subscriptions: 3,
-            published,
-            delivered: published * 10,
-            outbox_bytes: 0,
-            saved_bytes: 0,
-            deflated_bytes: 0,
-            uptime_s,
-        }
+        Stats { published, delivered: published * 10, uptime_s, ..Stats::default() }
     }
 
     #[test]

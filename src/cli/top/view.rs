@@ -9,16 +9,18 @@ use super::stats::{Rates, Stats};
 const HISTORY_MAX: usize = 600;
 
 /// The table that the keys act on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Table {
+    #[default]
     Sessions,
     Topics,
 }
 
-/// The order of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The order of a table. The number of a variant is that of its column.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Order {
     /// The fullest outbox, the busiest topic.
+    #[default]
     Load,
     /// The oldest message of an outbox, the most subscribers.
     Second,
@@ -39,6 +41,7 @@ pub(super) enum Key {
 }
 
 /// The state of the view.
+#[derive(Default)]
 pub(super) struct View {
     pub(super) url: String,
     /// Why the connection was lost; `None` while there is one.
@@ -61,6 +64,7 @@ pub(super) struct History {
 }
 
 /// The user's choices.
+#[derive(Default)]
 pub(super) struct Choice {
     pub(super) table: Table,
     pub(super) order: Order,
@@ -72,16 +76,7 @@ pub(super) struct Choice {
 
 impl View {
     pub(super) fn new(url: String) -> Self {
-        Self {
-            url,
-            lost: None,
-            stats: None,
-            rates: None,
-            history: History::default(),
-            note: None,
-            tables: None,
-            choice: Choice { table: Table::Sessions, order: Order::Load, reversed: false, paused: false, scroll: 0 },
-        }
+        Self { url, ..Self::default() }
     }
 
     /// Shows the next stats and tables, unless the view is paused.
@@ -203,17 +198,7 @@ mod tests {
 
     #[test]
     fn a_pause_keeps_the_tables_and_scrolling_keeps_to_them() {
-        let stats = Stats {
-            sessions: 1,
-            topics: 1,
-            subscriptions: 1,
-            published: 0,
-            delivered: 0,
-            outbox_bytes: 0,
-            saved_bytes: 0,
-            deflated_bytes: 0,
-            uptime_s: 1.0,
-        };
+        let stats = Stats { uptime_s: 1.0, ..Stats::default() };
         let mut view = View::new("ws://a/ws".into());
         view.update(stats, Some(Tables { topics: vec![topic("a", 1, 1.0), topic("b", 1, 1.0)], ..Tables::default() }));
         view.press(Key::Pause);
