@@ -43,7 +43,7 @@ fn a_gap_waits_for_its_topics_next_message() {
 #[test]
 fn a_gap_of_live_messages_waits_for_the_end_of_the_replay() {
     let mut desk = Desk::new();
-    let replayed = Queued { frame: vec![0; FRAME_BYTES].into(), kind: FrameKind::Replayed(desk.message("d.a", 3)) };
+    let replayed = queued(FrameKind::Replayed(desk.message("d.a", 3)));
     assert_eq!(desk.outbox.offer(replayed, usize::MAX, &mut desk.tally), Offered::Queued);
     desk.fill(&[("d.a", 4), ("d.a", 5)]);
     assert_eq!(desk.outbox.shrink(FRAME_BYTES, DropReason::Slow, &mut desk.tally), Offered::GaveWay);
