@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::gateway::{FEED, Gateway, Setup, message};
+use crate::gateway::{FEED, Gateway, Session, Setup, eventually, message};
 
-/// PROTOCOL 9: what has no labels is there from the start, with help and type.
+/// PROTOCOL 9: a metric without labels is in the first scrape, with its help and its type.
 #[test]
-fn every_metric_without_labels_is_there_from_the_start() {
+fn metrics_without_labels_are_in_the_first_scrape() {
     let gateway = Gateway::start();
     let text = gateway.get("/metrics").text();
     let names = [
@@ -37,16 +37,16 @@ fn every_metric_without_labels_is_there_from_the_start() {
         );
     }
     assert!(text.contains(&format!("belfry_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))), "{text}");
-    assert!(text.contains("process_resident_memory_bytes"), "the process_* family is there");
+    assert!(text.contains("process_resident_memory_bytes"), "the process_* family is missing");
 }
 
-/// PROTOCOL 9: what has labels appears with its first use.
+/// PROTOCOL 9: a labelled series appears with its first use.
 #[test]
-fn every_labelled_metric_appears_with_its_use() {
+fn labelled_series_appear_with_their_first_use() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
-    let place = gateway.publish_all("quotes.A", ["1", "2"]);
-    session.subscribe_with(&["quotes.A"], json!({"since": {"quotes.A": place.json()}}));
+    let position = gateway.publish_all("quotes.A", ["1", "2"]);
+    session.subscribe_with(&["quotes.A"], json!({"since": {"quotes.A": position.json()}}));
     session.ask(json!({"op": "fly"}));
     gateway.refusal("/nothing", &[]);
     gateway.post("/v1/topics/quotes.A", "x".repeat(70_000));
@@ -62,7 +62,7 @@ fn every_labelled_metric_appears_with_its_use() {
         "limit_hits_total{limit=\"message_bytes\"}",
     ];
     for name in series {
-        crate::gateway::eventually(name, || (gateway.metrics().value(name) >= 1.0).then_some(()));
+        eventually(name, || (gateway.metrics().value(name) >= 1.0).then_some(()));
     }
     let all = gateway.metrics().series();
     for shard in ["0", "1"] {
@@ -70,9 +70,9 @@ fn every_labelled_metric_appears_with_its_use() {
     }
 }
 
-/// PROTOCOL 9: `messages_published_total` tells the source: a session, HTTP, the gateway itself.
+/// PROTOCOL 9: `messages_published_total` has the label `source`: a session, HTTP, or the gateway itself.
 #[test]
-fn publishes_are_counted_by_their_source() {
+fn publishes_are_counted_by_source() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.ask(json!({"op": "publish", "id": 1, "topic": "chat.a", "data": 1}));
@@ -83,23 +83,24 @@ fn publishes_are_counted_by_their_source() {
     gateway.expect_metric("messages_published_total{rule=\"chat.>\",source=\"http\"}", 2.0);
     gateway.expect_metric("messages_published_total{rule=\"\",source=\"http\"}", 1.0);
     gateway.expect_metric("messages_published_total{rule=\"private.>\",source=\"http\"}", 1.0);
-    crate::gateway::eventually("the stats to be counted", || {
+    eventually("the stats to be counted", || {
         (gateway.metrics().value("messages_published_total{rule=\"\",source=\"gateway\"}") >= 1.0).then_some(())
     });
 }
 
-/// PROTOCOL 9: routed is message × subscriber; `echo:false` is not routed to its sender; the accounts close.
+/// PROTOCOL 9: `messages_routed_total` counts message × subscriber. A message with `echo:false` is not routed to its
+/// sender.
 #[test]
 fn routed_is_message_times_subscriber() {
     let gateway = Gateway::start();
     let (mut one, mut two, mut raw) = (gateway.session(), gateway.session(), gateway.dial("/raw/chat.a"));
     one.subscribe(&["chat.a", "chat.>"]);
     two.subscribe(&["chat.*"]);
-    let place = gateway.publish("chat.a", "1");
-    one.expect(message("chat.a", &place, 1));
-    two.expect(message("chat.a", &place, 1));
+    let position = gateway.publish("chat.a", "1");
+    one.expect(message("chat.a", &position, 1));
+    two.expect(message("chat.a", &position, 1));
     one.send(json!({"op": "publish", "topic": "chat.a", "data": 2, "echo": false}));
-    two.expect(message("chat.a", &place.at(2), 2));
+    two.expect(message("chat.a", &position.at(2), 2));
     raw.next_message();
     raw.next_message();
     gateway.expect_metric("messages_routed_total{rule=\"chat.>\"}", 5.0);
@@ -110,12 +111,12 @@ fn routed_is_message_times_subscriber() {
     assert!(samples.value("fanout_seconds_count") > 0.0);
 }
 
-/// PROTOCOL 9: what a client sends can't make a new series.
+/// PROTOCOL 9: the input of a client creates no series.
 #[test]
-fn what_a_client_sends_makes_no_series() {
+fn input_of_a_client_creates_no_series() {
     let gateway = Setup::new().without_rates().start();
     let mut session = gateway.session();
-    let use_once = |session: &mut crate::gateway::Session, n: usize| {
+    let use_once = |session: &mut Session, n: usize| {
         let word = format!("w{n}");
         let topic = format!("chat.{word}");
         session.ask(json!({"op": word, "id": word}));
@@ -137,7 +138,7 @@ fn what_a_client_sends_makes_no_series() {
     assert!(after.iter().all(|series| !series.contains("chat.w")), "no topic is a label");
 }
 
-/// PROTOCOL 9: `topics` and `subscriptions` tell what is.
+/// PROTOCOL 9: `topics` and `subscriptions` are the numbers of those that exist.
 #[test]
 fn topics_and_subscriptions_are_counted() {
     let gateway = Gateway::start();
@@ -145,7 +146,7 @@ fn topics_and_subscriptions_are_counted() {
     let mut session = gateway.session();
     session.subscribe(&["chat.a", "chat.b", "chat.>"]);
     gateway.expect_metric("subscriptions", 3.0);
-    crate::gateway::eventually("two topics more, beside the gateway's own", || {
+    eventually("two more topics, and perhaps the gateway's own", || {
         let now = gateway.metrics().value("topics") - before;
         (2.0..=3.0).contains(&now).then_some(())
     });

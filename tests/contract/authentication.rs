@@ -1,10 +1,10 @@
-//! PROTOCOL 3, 6 and 8: tokens, keys, grants and their renewal.
+//! PROTOCOL 3, 6 and 8: tokens, keys and grants.
 
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, SECRET, Setup, expiring, message, signed, token, unix_seconds, without_exp};
 
-/// PROTOCOL 3: authenticated tells the user and the token's `exp`; its grants hold at once.
+/// PROTOCOL 3: `authenticated` has the user and the token's `exp`. The token's grants hold at once.
 #[test]
 fn auth_gives_the_tokens_grants() {
     let gateway = Gateway::start();
@@ -17,9 +17,10 @@ fn auth_gives_the_tokens_grants() {
     assert_eq!(session.receive()["data"], 1);
 }
 
-/// PROTOCOL 2 and 8: every session with a user has `auth.authenticated` on top, and `{user}` in it is that user.
+/// PROTOCOL 2 and 8: the grants of `auth.authenticated` hold for every session with a user. `{user}` in them is that
+/// user.
 #[test]
-fn everybody_with_a_user_has_grants_of_his_own() {
+fn every_user_has_the_authenticated_grants() {
     let authenticated = "authenticated = { subscribe = [\"#{user}\", \"news.>\"], publish = [\"from.{user}\"] }";
     let gateway = Setup::new().more_auth(authenticated).start();
     let mut session = gateway.session();
@@ -37,11 +38,11 @@ fn everybody_with_a_user_has_grants_of_his_own() {
     session.ask(json!({"op": "auth", "id": 5, "token": token("ben", &[], &[])}));
     let lost = session.receive();
     assert_eq!(lost["code"], "not_allowed");
-    let words = lost["message"].as_str().unwrap();
-    assert!(words.contains("#ann") && words.contains("personal:#ann") && !words.contains("news.a"), "{words}");
+    let message = lost["message"].as_str().unwrap();
+    assert!(message.contains("#ann") && message.contains("personal:#ann") && !message.contains("news.a"), "{message}");
 }
 
-/// PROTOCOL 3: without `id` the success of auth is silent.
+/// PROTOCOL 3: a successful `auth` without `id` is not answered.
 #[test]
 fn auth_is_silent_without_id() {
     let gateway = Gateway::start();
@@ -51,10 +52,10 @@ fn auth_is_silent_without_id() {
     session.subscribe(&["private.a"]);
 }
 
-/// PROTOCOL 3: a renewal's grants replace the old ones; subscriptions no longer covered end with a `not_allowed` that
-/// names them.
+/// PROTOCOL 3: a new token's grants replace the old ones. Subscriptions that are no longer covered end with a
+/// `not_allowed` that names them.
 #[test]
-fn a_renewal_ends_what_it_does_not_cover() {
+fn a_renewal_ends_subscriptions_that_it_does_not_cover() {
     let gateway = Gateway::start();
     let mut session = gateway.session_as(&token("alice", &["private.>"], &[]));
     session.subscribe(&["private.a", "private.b.*", "private.c", "chat.a"]);
@@ -62,15 +63,15 @@ fn a_renewal_ends_what_it_does_not_cover() {
     let mut replies = session.receive_all(2);
     replies.sort_by_key(|reply| reply["op"].to_string());
     assert_eq!(replies[0]["op"], "authenticated");
-    let words = replies[1]["message"].as_str().unwrap();
+    let message = replies[1]["message"].as_str().unwrap();
     assert_eq!(replies[1]["code"], "not_allowed");
-    assert!(words.contains("private.a") && words.contains("private.b.*") && !words.contains("private.c"), "{words}");
+    assert!(message.contains("private.a") && message.contains("private.b.*") && !message.contains("private.c"), "{message}");
     let mut left = session.ask(json!({"op": "subscriptions", "id": 8}))["topics"].take();
     left.as_array_mut().unwrap().sort_by_key(Value::to_string);
     assert_eq!(left, json!(["chat.a", "private.c"]));
 }
 
-/// PROTOCOL 3: in the `auth` command a bad token is an error, an expired one another; the session lives on as it was.
+/// PROTOCOL 3 and 6: a bad or expired token in the `auth` command is an error. The session and its grants stay.
 #[test]
 fn a_bad_token_in_the_command_is_an_error() {
     let gateway = Gateway::start();
@@ -87,7 +88,7 @@ fn a_bad_token_in_the_command_is_an_error() {
     session.subscribe(&["private.a"]);
 }
 
-/// PROTOCOL 6: a bad token at the upgrade: 101, then at once 4001; an expired one: 4002.
+/// PROTOCOL 6: a bad token at the upgrade: 101, then at once 4001. An expired token: 4002.
 #[test]
 fn a_bad_token_at_the_upgrade_closes_at_once() {
     let gateway = Gateway::start();
@@ -99,9 +100,9 @@ fn a_bad_token_at_the_upgrade_closes_at_once() {
     gateway.expect_metric("sessions_closed_total{reason=\"token_expired\"}", 1.0);
 }
 
-/// PROTOCOL 8: a token comes as `?token=` or as `Authorization: Bearer`; an API key comes as the latter.
+/// PROTOCOL 8: a token is in `?token=` or in `Authorization: Bearer`. An API key is in the header.
 #[test]
-fn a_token_comes_by_query_or_header() {
+fn a_token_may_be_in_the_query_or_the_header() {
     let gateway = Gateway::start();
     let token = token("alice", &["private.>"], &[]);
     gateway.session_as(&token).subscribe(&["private.a"]);
@@ -112,16 +113,16 @@ fn a_token_comes_by_query_or_header() {
     }
 }
 
-/// PROTOCOL 6: a session is closed with 4002 when its token expires.
+/// PROTOCOL 6: a session is closed with 4002 once its token has expired.
 #[test]
-fn a_session_ends_with_its_token() {
+fn a_session_is_closed_once_its_token_has_expired() {
     let gateway = Gateway::start();
     let mut session = gateway.session_as(&expiring("alice", unix_seconds() + 2, &["private.>"], &[]));
     session.expect_close(4002);
     gateway.expect_metric("sessions_closed_total{reason=\"token_expired\"}", 1.0);
 }
 
-/// PROTOCOL 3: a token is renewed before it expires; the session then lives as long as the new one.
+/// PROTOCOL 3: a session whose token is renewed outlives the first token.
 #[test]
 fn a_renewed_session_outlives_its_first_token() {
     let gateway = Gateway::start();
@@ -132,9 +133,10 @@ fn a_renewed_session_outlives_its_first_token() {
     renewed.expect_quiet();
 }
 
-/// PROTOCOL 7 and 8: with no anonymous grants, a session that has not authenticated in time is closed with 1008.
+/// PROTOCOL 7 and 8: without anonymous grants, a session that has not authenticated in `auth_timeout` is closed with
+/// 1008.
 #[test]
-fn who_does_not_authenticate_in_time_is_closed() {
+fn a_session_not_authenticated_in_time_is_closed() {
     let gateway = Setup::new().without_anonymous().limits("auth_timeout = \"300ms\"").start();
     let mut session = gateway.session();
     session.expect_close(1008);
@@ -142,9 +144,9 @@ fn who_does_not_authenticate_in_time_is_closed() {
     gateway.expect_metric("sessions_closed_total{reason=\"policy\"}", 1.0);
 }
 
-/// PROTOCOL 7: who authenticates in time stays, by the command and at the upgrade.
+/// PROTOCOL 7: a session that authenticates in time stays open, by the command and at the upgrade.
 #[test]
-fn who_authenticates_in_time_stays() {
+fn a_session_authenticated_in_time_stays_open() {
     let gateway = Setup::new().without_anonymous().limits("auth_timeout = \"600ms\"").start();
     let (mut by_command, mut at_upgrade) = (gateway.session(), gateway.session_as(&token("alice", &["chat.>"], &[])));
     by_command.ask(json!({"op": "auth", "id": 6, "token": token("bob", &["chat.>"], &[])}));
@@ -153,14 +155,14 @@ fn who_authenticates_in_time_stays() {
     at_upgrade.expect_quiet();
 }
 
-/// PROTOCOL 8: a token's grants come on top of everybody's.
+/// PROTOCOL 8: a session with a token has the anonymous grants too.
 #[test]
-fn everybodys_grants_come_on_top_of_a_tokens() {
+fn a_token_adds_to_the_anonymous_grants() {
     let gateway = Gateway::start();
     let mut session = gateway.session_as(&token("alice", &["private.>"], &[]));
     session.subscribe(&["private.a", "chat.a"]);
-    let place = gateway.publish("chat.a", "1");
-    session.expect(message("chat.a", &place, 1));
+    let position = gateway.publish("chat.a", "1");
+    session.expect(message("chat.a", &position, 1));
 }
 
 /// PROTOCOL 7: a session may subscribe to a pattern only where one grant covers all of it.
@@ -175,9 +177,9 @@ fn one_grant_covers_all_of_a_pattern() {
     }
 }
 
-/// PROTOCOL 8: other algorithms than the key's are refused, and a token's own idea of its key is not followed.
+/// PROTOCOL 8: a token with another algorithm than the key's is refused, also where the key's secret fits.
 #[test]
-fn the_algorithm_is_the_keys() {
+fn a_token_must_have_the_keys_algorithm() {
     let gateway = Gateway::start();
     let claims = json!({"sub": "eve", "exp": unix_seconds() + 60, "subscribe": ["private.>"], "publish": []});
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
@@ -198,16 +200,15 @@ fn bad_grants_make_a_token_invalid() {
     }
 }
 
-/// PROTOCOL 7: with the last wrong credential of `failures_per_minute` an address waits a minute, at upgrades too;
-/// expired tokens are no guesses.
+/// PROTOCOL 7: after `failures_per_minute` wrong credentials an address gets 429 for a minute, at upgrades too.
 #[test]
-fn guessing_is_slow() {
+fn wrong_credentials_of_an_address_are_bounded() {
     let gateway = Gateway::with_limits("failures_per_minute = 3");
-    let tried = |key: &str| gateway.request("GET", "/v1/sessions", &[("Authorization", &format!("Bearer {key}"))], b"");
-    assert_eq!(tried("wrong-1").status, 401);
-    gateway.dial_with("/ws?token=wrong-2", &[]).expect("a browser sees a Close").read_to_close();
-    assert_eq!(tried("wrong-3").status, 401);
-    let reply = tried("admin-key");
+    let sessions_with = |key: &str| gateway.request("GET", "/v1/sessions", &[("Authorization", &format!("Bearer {key}"))], b"");
+    assert_eq!(sessions_with("wrong-1").status, 401);
+    gateway.dial_with("/ws?token=wrong-2", &[]).expect("a browser needs a Close, so the upgrade is accepted").read_to_close();
+    assert_eq!(sessions_with("wrong-3").status, 401);
+    let reply = sessions_with("admin-key");
     assert_eq!(reply.problem(429), "rate_limited");
     assert!(reply.header("Retry-After").is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|seconds| seconds > 50)), "{reply:?}");
     assert_eq!(gateway.refusal("/ws?token=wrong-4", &[]).problem(429), "rate_limited");
