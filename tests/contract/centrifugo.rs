@@ -6,20 +6,20 @@ use serde_json::{Value, json};
 
 use crate::gateway::{ADMIN, Gateway, SECRET, Session, Setup, binary, expiring, message, signed, text, token, unix_seconds};
 
-/// Where Centrifugo's clients connect.
+/// The path of Centrifugo's protocol over WebSocket.
 const PATH: &str = "/connection/websocket";
 
-/// A connection that has said nothing.
+/// A connection on which nothing has been sent.
 pub fn dial(gateway: &Gateway) -> Session {
     gateway.dial(PATH)
 }
 
-/// A session that has connected with nothing.
+/// A session that has connected without options.
 fn connected(gateway: &Gateway) -> Session {
     connected_with(gateway, json!({})).0
 }
 
-/// A session that has connected so, and the answer.
+/// A session that has connected with these options, and the result.
 pub fn connected_with(gateway: &Gateway, connect: Value) -> (Session, Value) {
     let mut session = dial(gateway);
     session.send(json!({"connect": connect, "id": 1}));
@@ -30,13 +30,13 @@ pub fn connected_with(gateway: &Gateway, connect: Value) -> (Session, Value) {
     (session, result)
 }
 
-/// The answer to a subscribe; pings that come before it are answered.
-pub fn subscribe(session: &mut Session, channel: &str, with: Value) -> Value {
-    let mut asked = json!({"channel": channel});
-    for (name, value) in with.as_object().into_iter().flatten() {
-        asked[name] = value.clone();
+/// Subscribes with these options; gives the result. Answers pings that come before it.
+pub fn subscribe(session: &mut Session, channel: &str, options: Value) -> Value {
+    let mut subscribe = json!({"channel": channel});
+    for (name, value) in options.as_object().into_iter().flatten() {
+        subscribe[name] = value.clone();
     }
-    let mut reply = session.ask(json!({"id": 2, "subscribe": asked}));
+    let mut reply = session.ask(json!({"id": 2, "subscribe": subscribe}));
     while reply == json!({}) {
         reply = session.ask(json!({}));
     }
@@ -48,19 +48,19 @@ fn publication(channel: &str, offset: u64, data: impl Into<Value>) -> Value {
     json!({"push": {"channel": channel, "pub": {"data": data.into(), "offset": offset}}})
 }
 
-pub fn error(id: u32, code: u32, words: &str) -> Value {
-    json!({"id": id, "error": {"code": code, "message": words}})
+pub fn error(id: u32, code: u32, message: &str) -> Value {
+    json!({"id": id, "error": {"code": code, "message": message}})
 }
 
-/// Asserts that nothing waits: the answer to a command comes next.
+/// Asserts that no reply and no push is queued: the next reply is the answer to a command.
 fn expect_quiet(session: &mut Session) {
     session.send(json!({"id": 999, "ping": {}}));
     session.expect(error(999, 108, "not available"));
 }
 
-/// PROTOCOL 10: a session connects, subscribes, hears native publishers, and is heard by native subscribers.
+/// PROTOCOL 10: a session gets the messages of native publishers, and native subscribers get its messages.
 #[test]
-fn centrifugo_and_native_sessions_hear_each_other() {
+fn messages_pass_between_centrifugos_and_native_sessions() {
     let gateway = Gateway::start();
     let mut native = gateway.session();
     native.subscribe(&["chat.lobby"]);
@@ -84,15 +84,21 @@ fn centrifugo_and_native_sessions_hear_each_other() {
     session.send(json!({"id": 5, "unsubscribe": {"channel": "never..was"}}));
     session.expect(json!({"id": 5, "unsubscribe": {}}));
     assert_eq!(
-        gateway.admin("/v1/sessions").json()["sessions"].as_array().unwrap().iter().filter(|seen| seen["dialect"] == "centrifugo").count(),
+        gateway.admin("/v1/sessions").json()["sessions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|listed| listed["dialect"] == "centrifugo")
+            .count(),
         1
     );
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 10: protobuf by subprotocol and by query, the bytes of an independent implementation's.
+/// PROTOCOL 10: protobuf is chosen by the subprotocol or by the query. The expected bytes are those of another
+/// implementation.
 #[test]
-fn protobuf_is_spoken() {
+fn protobuf_is_chosen_by_subprotocol_or_query() {
     let gateway = Gateway::start();
     let offers = [("Sec-WebSocket-Protocol", "centrifuge-protobuf")];
     for session in [gateway.dial_with(PATH, &offers), gateway.dial_with("/connection/websocket?format=protobuf", &[])] {
@@ -112,9 +118,10 @@ fn protobuf_is_spoken() {
     }
 }
 
-/// Protocol, section 2: what comes is unreadable, too early or too late.
+/// Protocol, section 2: a frame that is malformed, or a command that is too early, repeated or incomplete, closes with
+/// 3501.
 #[test]
-fn what_is_not_the_protocol_is_closed_with_3501() {
+fn invalid_frames_and_commands_close_with_3501() {
     let gateway = Gateway::start();
     for frame in ["", "{", "\n", "{\"id\":1}", r#"{"id":1,"subscribe":{"channel":"chat.a"}}"#] {
         let mut session = dial(&gateway);
@@ -132,12 +139,12 @@ fn what_is_not_the_protocol_is_closed_with_3501() {
     assert_eq!(session.expect_close(3508), "not available");
 }
 
-/// Protocol, section 2: errors have code and message; the session lives on.
+/// Protocol, section 2: a refused command is answered with a code and a message, and the session stays open.
 #[test]
-fn errors_are_the_protocols() {
+fn refused_commands_have_centrifugos_codes() {
     let gateway = Setup::new().limits("subscriptions_per_session = 1").start();
     let mut session = connected(&gateway);
-    for (command, code, words) in [
+    for (command, code, message) in [
         (json!({"id": 3, "subscribe": {"channel": "private.a"}}), 103, "permission denied"),
         (json!({"id": 3, "subscribe": {"channel": "chat..a"}}), 107, "bad request"),
         (json!({"id": 3, "subscribe": {"channel": "chat.*"}}), 107, "bad request"),
@@ -153,7 +160,7 @@ fn errors_are_the_protocols() {
         (json!({"id": 3, "sub_refresh": {"channel": "chat.a", "token": "t"}}), 103, "permission denied"),
     ] {
         session.send(command.clone());
-        assert_eq!(session.receive(), error(3, code, words), "{command}");
+        assert_eq!(session.receive(), error(3, code, message), "{command}");
     }
     subscribe(&mut session, "chat.a", json!({}));
     session.send(json!({"id": 4, "subscribe": {"channel": "chat.a"}}));
@@ -165,30 +172,30 @@ fn errors_are_the_protocols() {
     expect_quiet(&mut session);
 }
 
-/// Mapping, section 5: a stream recovers by pushes behind the reply, whose offset is the one before the first of them.
+/// Mapping, section 5: missed messages are pushed behind the reply. The reply's offset is the one before the first
+/// push.
 #[test]
-fn a_stream_recovers() {
+fn a_topic_with_history_recovers() {
     let gateway = Gateway::start();
     let newest = gateway.publish_all("chat.a", ["1", "2", "3"]);
     let mut session = connected(&gateway);
     let first = subscribe(&mut session, "chat.a", json!({"positioned": true, "recoverable": true}));
     assert_eq!(first, json!({"recoverable": true, "positioned": true, "epoch": newest.epoch, "offset": 3}));
     let mut late = connected(&gateway);
-    let place = json!({"recover": true, "offset": 1, "epoch": newest.epoch});
-    let reply = subscribe(&mut late, "chat.a", place);
+    let reply = subscribe(&mut late, "chat.a", json!({"recover": true, "offset": 1, "epoch": newest.epoch}));
     assert_eq!(
         reply,
         json!({"recoverable": true, "positioned": true, "recovered": true, "was_recovering": true, "epoch": newest.epoch, "offset": 1})
     );
     late.expect_all([publication("chat.a", 2, 2), publication("chat.a", 3, 3)]);
     let mut other = connected(&gateway);
-    let place = json!({"recover": true, "offset": 1, "epoch": "another"});
-    let reply = subscribe(&mut other, "chat.a", place.clone());
+    let position = json!({"recover": true, "offset": 1, "epoch": "another"});
+    let reply = subscribe(&mut other, "chat.a", position.clone());
     assert_eq!(reply, json!({"recoverable": true, "positioned": true, "was_recovering": true, "epoch": newest.epoch, "offset": 3}));
     let mut strict = connected(&gateway);
-    let mut asked = json!({"id": 2, "subscribe": {"channel": "chat.a", "flag": 3}});
-    asked["subscribe"].as_object_mut().unwrap().extend(place.as_object().unwrap().clone());
-    strict.send(asked);
+    let mut command = json!({"id": 2, "subscribe": {"channel": "chat.a", "flag": 3}});
+    command["subscribe"].as_object_mut().unwrap().extend(position.as_object().unwrap().clone());
+    strict.send(command);
     strict.expect(error(2, 112, "unrecoverable position"));
     let all = subscribe(&mut strict, "chat.a", json!({"recover": true}));
     assert_eq!((&all["recovered"], all.get("offset")), (&json!(true), None), "from the beginning: {all}");
@@ -196,18 +203,18 @@ fn a_stream_recovers() {
     gateway.expect_accounts_closed();
 }
 
-/// Mapping, section 5: a topic whose messages are conflated recovers its newest alone.
+/// Mapping, section 5: a topic whose rule conflates recovers its newest message alone.
 #[test]
-fn a_conflated_topic_recovers_its_newest() {
+fn a_conflated_topic_recovers_its_newest_message() {
     let gateway = Gateway::start();
     let newest = gateway.publish_all("quotes.A", ["1", "2", "3"]);
-    let told = json!({"recoverable": true, "recovered": true, "was_recovering": true, "epoch": newest.epoch, "offset": 2});
+    let recovered = json!({"recoverable": true, "recovered": true, "was_recovering": true, "epoch": newest.epoch, "offset": 2});
     let mut session = connected(&gateway);
-    assert_eq!(subscribe(&mut session, "quotes.A", json!({})), told, "the rule has last = 1");
+    assert_eq!(subscribe(&mut session, "quotes.A", json!({})), recovered, "the rule has last = 1");
     session.expect(publication("quotes.A", 3, 3));
-    for place in [json!({"recover": true, "offset": 1, "epoch": newest.epoch}), json!({"recover": true, "offset": 9, "epoch": "other"})] {
+    for since in [json!({"recover": true, "offset": 1, "epoch": newest.epoch}), json!({"recover": true, "offset": 9, "epoch": "other"})] {
         let mut late = connected(&gateway);
-        assert_eq!(subscribe(&mut late, "quotes.A", place), told);
+        assert_eq!(subscribe(&mut late, "quotes.A", since), recovered);
         late.expect(publication("quotes.A", 3, 3));
         expect_quiet(&mut late);
     }
@@ -220,7 +227,7 @@ fn a_conflated_topic_recovers_its_newest() {
     assert_eq!((reply.get("positioned"), &reply["recoverable"]), (None, &json!(true)));
 }
 
-/// Mapping, section 5: without history there is no position, in the reply or in a push.
+/// Mapping, section 5: a topic without history has no position, neither in the reply nor in a push.
 #[test]
 fn a_topic_without_history_has_no_positions() {
     let gateway = Gateway::start();
@@ -230,15 +237,16 @@ fn a_topic_without_history_has_no_positions() {
     session.expect(json!({"push": {"channel": "plain.a", "pub": {"data": "not JSON"}}}));
 }
 
-/// Protocol, section 2: history from its oldest message on, or newest first; a position always.
+/// Protocol, section 2: history is read from its oldest message on or, with `reverse`, from its newest. The reply
+/// always has the topic's position.
 #[test]
-fn history_is_read_from_both_ends() {
+fn history_is_read_forward_and_in_reverse() {
     let gateway = Gateway::start();
     let newest = gateway.publish_all("chat.a", ["1", "2", "3", "4"]);
     let mut session = connected(&gateway);
-    let mut offsets = |asked: Value| {
+    let mut offsets = |options: Value| {
         let mut history = json!({"channel": "chat.a"});
-        history.as_object_mut().unwrap().extend(asked.as_object().unwrap().clone());
+        history.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
         let reply = session.ask(json!({"id": 3, "history": history}));
         assert_eq!((&reply["history"]["epoch"], &reply["history"]["offset"]), (&json!(newest.epoch), &json!(4)), "{reply}");
         let publications = reply["history"]["publications"].as_array().cloned().unwrap_or_default();
@@ -254,15 +262,15 @@ fn history_is_read_from_both_ends() {
     session.expect(error(4, 112, "unrecoverable position"));
     session.send(json!({"id": 5, "history": {"channel": "chat.a", "reverse": true, "since": {}}}));
     session.expect(error(5, 107, "bad request"));
-    let unborn = session.ask(json!({"id": 6, "history": {"channel": "chat.unborn", "limit": 1}}));
-    let epoch = unborn["history"]["epoch"].as_str().expect("a topic that never was has an epoch").to_owned();
-    assert_eq!(subscribe(&mut session, "chat.unborn", json!({}))["epoch"], epoch.as_str(), "and keeps it");
+    let unknown = session.ask(json!({"id": 6, "history": {"channel": "chat.new", "limit": 1}}));
+    let epoch = unknown["history"]["epoch"].as_str().expect("an unknown topic gets an epoch").to_owned();
+    assert_eq!(subscribe(&mut session, "chat.new", json!({}))["epoch"], epoch.as_str(), "the topic keeps its epoch");
 }
 
-/// PROTOCOL 7 and 10: an answer from history costs a session of Centrifugo's protocol what it costs a native one: here 1 unit and 3 for its
-/// bytes, so that a bucket of 10 has three.
+/// PROTOCOL 7 and 10: an answer from history costs the same over Centrifugo's protocol as over the native one. Each
+/// answer here costs 1 unit, and 3 for its bytes, so a bucket of 10 units lasts for three answers.
 #[test]
-fn history_is_paid_for_by_its_bytes() {
+fn history_is_charged_by_its_bytes() {
     let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 10");
     let payload = format!("\"{}\"", "a".repeat(60 << 10));
     gateway.publish_all("chat.a", [&*payload; 4]);
@@ -275,11 +283,12 @@ fn history_is_paid_for_by_its_bytes() {
     assert_eq!((centrifugo, native), (3, 3));
 }
 
-/// Mapping, section 4: presence by session, joins and leaves to whoever asks, one's own join among them.
+/// Mapping, section 4: presence lists sessions. A subscriber with `join_leave` gets joins and leaves, its own join
+/// included.
 #[test]
-fn presence_and_joins() {
+fn presence_lists_sessions_and_joins_are_pushed() {
     let gateway = Gateway::start();
-    let (mut ann, me) = connected_with(&gateway, json!({"token": token("ann", &["chat.>"], &[])}));
+    let (mut ann, ann_connected) = connected_with(&gateway, json!({"token": token("ann", &["chat.>"], &[])}));
     let info = |user: Value, client: &Value| {
         let mut info = json!({"client": client});
         if !user.is_null() {
@@ -287,16 +296,16 @@ fn presence_and_joins() {
         }
         info
     };
-    let ann_is = info(json!("ann"), &me["client"]);
+    let ann_is = info(json!("ann"), &ann_connected["client"]);
     subscribe(&mut ann, "chat.a", json!({"join_leave": true}));
     ann.expect(json!({"push": {"channel": "chat.a", "join": {"info": ann_is}}}));
-    let (mut other, them) = connected_with(&gateway, json!({}));
+    let (mut other, other_connected) = connected_with(&gateway, json!({}));
     let (mut third, _) = connected_with(&gateway, json!({}));
     subscribe(&mut other, "chat.a", json!({}));
-    let other_is = info(Value::Null, &them["client"]);
+    let other_is = info(Value::Null, &other_connected["client"]);
     ann.expect(json!({"push": {"channel": "chat.a", "join": {"info": other_is}}}));
     let reply = other.ask(json!({"id": 3, "presence": {"channel": "chat.a"}}));
-    let (one, two) = (me["client"].as_str().unwrap(), them["client"].as_str().unwrap());
+    let (one, two) = (ann_connected["client"].as_str().unwrap(), other_connected["client"].as_str().unwrap());
     assert_eq!(reply, json!({"id": 3, "presence": {"presence": {one: ann_is, two: other_is}}}));
     subscribe(&mut third, "chat.a", json!({}));
     assert_eq!(
@@ -308,9 +317,10 @@ fn presence_and_joins() {
     ann.expect(json!({"push": {"channel": "chat.a", "leave": {"info": other_is}}}));
 }
 
-/// Protocol, section 6: a bad token ends the session for good, an expired one is answered 109, and the rest of the frame is dropped.
+/// Protocol, section 6: a bad token closes with 3500, after which an SDK does not reconnect. An expired token is
+/// answered with 109, and the other commands of the frame are dropped.
 #[test]
-fn tokens_of_connect() {
+fn connect_checks_its_token() {
     let gateway = Setup::new().limits("auth_timeout = \"200ms\"").start();
     let mut bad = dial(&gateway);
     bad.send(json!({"id": 1, "connect": {"token": "a.b.c"}}));
@@ -328,9 +338,10 @@ fn tokens_of_connect() {
     nobody.expect_close(3501);
 }
 
-/// Mapping, section 3: `refresh` replaces the grants; what they no longer cover ends with 2000, and another user ends the session.
+/// Mapping, section 3: `refresh` replaces the grants. A subscription that is no longer covered ends with 2000; a token
+/// of another user closes the session.
 #[test]
-fn a_token_is_refreshed() {
+fn a_refresh_replaces_the_grants() {
     let gateway = Gateway::start();
     let (mut session, connected) = connected_with(&gateway, json!({"token": token("ann", &["private.>"], &[])}));
     assert_eq!(connected["expires"], true);
@@ -345,9 +356,10 @@ fn a_token_is_refreshed() {
     session.expect_close(3500);
 }
 
-/// Mapping, section 1: the protocol's own pings, whatever else flows; whoever does not answer is closed with 3012.
+/// Mapping, section 1: a ping is an empty reply, and a pong an empty command. A session without a pong is closed with
+/// 3012.
 #[test]
-fn pings_are_the_protocols_own() {
+fn pings_are_empty_replies() {
     let gateway = Gateway::with_limits("ping_interval = \"200ms\"\npong_timeout = \"300ms\"");
     let (mut session, connected) = connected_with(&gateway, json!({}));
     assert_eq!(connected["ping"], 1, "whole seconds, rounded up");
@@ -355,14 +367,15 @@ fn pings_are_the_protocols_own() {
         assert_eq!(session.receive_text(), "{}");
         session.send(json!({}));
     }
-    session.send_frame(text("{}")); // a pong too many does no harm
+    session.send_frame(text("{}")); // a pong without a ping is ignored
     let (_, code) = session.read_to_close();
     assert_eq!(code, 3012);
 }
 
-/// Mapping, section 6: a drain says 3001, an operator 3503; SDKs come back after the first alone.
+/// Mapping, section 6: a drain closes with 3001, after which SDKs reconnect. An operator closes with 3503, after which
+/// they do not.
 #[test]
-fn the_gateways_closes_are_the_protocols() {
+fn drains_and_operators_close_with_centrifugos_codes() {
     let mut gateway = Setup::new().server("drain = \"100ms\"").start();
     let (mut session, connected) = connected_with(&gateway, json!({}));
     let client = connected["client"].as_str().unwrap();
@@ -374,22 +387,22 @@ fn the_gateways_closes_are_the_protocols() {
     assert!(gateway.exit_status().success());
 }
 
-/// Mapping, section 1: a client that comes back has `connect` and a thousand subscribes in its first frame, each with a token of its own;
-/// each is answered, in order.
+/// Mapping, section 1: a client that reconnects may send `connect` and a thousand subscribes with tokens in its first
+/// frame. All are answered in order.
 #[test]
-fn a_thousand_subscribes_in_one_frame() {
+fn a_thousand_subscribes_in_one_frame_are_answered() {
     let gateway = Gateway::start();
     let mut session = dial(&gateway);
-    let until = unix_seconds() + 600;
+    let exp = unix_seconds() + 600;
     let subscribe = |id: usize| {
         let token =
-            signed(SECRET, &json!({"sub": "ann", "channel": format!("secret.{id}"), "exp": until, "info": {"text": "x".repeat(150)}}));
+            signed(SECRET, &json!({"sub": "ann", "channel": format!("secret.{id}"), "exp": exp, "info": {"text": "x".repeat(150)}}));
         json!({"id": id, "subscribe": {"channel": format!("secret.{id}"), "token": token}}).to_string()
     };
-    let connect = json!({"connect": {"token": signed(SECRET, &json!({"sub": "ann", "exp": until}))}, "id": 1});
+    let connect = json!({"connect": {"token": signed(SECRET, &json!({"sub": "ann", "exp": exp}))}, "id": 1});
     let lines: Vec<String> = std::iter::once(connect.to_string()).chain((2..1_002).map(subscribe)).collect();
     let frame = lines.join("\n");
-    assert!(frame.len() > 400_000, "past message_bytes, which holds for one command");
+    assert!(frame.len() > 400_000, "the frame is longer than message_bytes, which holds for one command");
     session.send_frame(text(&frame));
     for id in 1..1_002 {
         let reply = session.receive();
@@ -403,8 +416,8 @@ fn a_thousand_subscribes_in_one_frame() {
     gateway.expect_limit_hit("frame_bytes");
 }
 
-/// The key, without `exp` and `sub` being needed, as whoever moves from Centrifugo has it.
-pub fn moving() -> Setup {
+/// A configuration for a move from Centrifugo: `require_exp` is false, and users have personal topics.
+pub fn migrated() -> Setup {
     let auth = format!(
         "require_exp = false\nanonymous = {{ subscribe = [\"chat.>\"] }}\nauthenticated = {{ subscribe = [\"#{{user}}\"] }}\n\
          keys = [{{ algorithm = \"HS256\", secret = \"{SECRET}\" }}]"
@@ -412,21 +425,26 @@ pub fn moving() -> Setup {
     Setup::new().auth(&auth).more("[centrifugo]\npersonal = \"#{user}\"")
 }
 
-/// Mapping, section 3: a subscription token allows its topic to its user, and nothing else; one for another ends the session.
+/// Mapping, section 3: a subscription token allows its user to subscribe to its topic. A token for another user or
+/// topic closes the session.
 #[test]
 fn a_subscription_token_allows_its_topic() {
-    let gateway = moving().start();
+    let gateway = migrated().start();
     let sign = |claims: Value| signed(SECRET, &claims);
     let ann = || connected_with(&gateway, json!({"token": sign(json!({"sub": "ann"}))})).0;
-    let ask = |session: &mut Session, token: String| session.send(json!({"id": 2, "subscribe": {"channel": "private.a", "token": token}}));
+    let subscribe_with =
+        |session: &mut Session, token: String| session.send(json!({"id": 2, "subscribe": {"channel": "private.a", "token": token}}));
     let mut session = ann();
     session.send(json!({"id": 2, "subscribe": {"channel": "private.a"}}));
     session.expect(error(2, 103, "permission denied"));
-    ask(&mut session, "no.to.ken".to_owned());
+    subscribe_with(&mut session, "no.to.ken".to_owned());
     session.expect(error(2, 103, "permission denied"));
-    ask(&mut session, sign(json!({"sub": "ann", "channel": "private.a", "exp": unix_seconds() - 5})));
+    subscribe_with(&mut session, sign(json!({"sub": "ann", "channel": "private.a", "exp": unix_seconds() - 5})));
     session.expect(error(2, 109, "token expired"));
-    ask(&mut session, sign(json!({"sub": "ann", "channel": "private.a", "exp": unix_seconds() + 60, "info": {"role":  "boss"}})));
+    subscribe_with(
+        &mut session,
+        sign(json!({"sub": "ann", "channel": "private.a", "exp": unix_seconds() + 60, "info": {"role":  "boss"}})),
+    );
     let reply = session.receive();
     assert_eq!((&reply["subscribe"]["expires"], &reply["subscribe"]["recoverable"]), (&json!(true), &json!(true)), "{reply}");
     let presence = session.ask(json!({"id": 3, "presence": {"channel": "private.a"}}));
@@ -435,23 +453,24 @@ fn a_subscription_token_allows_its_topic() {
     session.ask(json!({"id": 4, "refresh": {"token": sign(json!({"sub": "ann"}))}}));
     let renewed = sign(json!({"sub": "ann", "channel": "private.a", "exp": unix_seconds() + 90}));
     let reply = session.ask(json!({"id": 5, "sub_refresh": {"token": renewed}}));
-    assert_eq!(reply["sub_refresh"]["expires"], true, "the token names the channel that the command leaves out: {reply}");
+    assert_eq!(reply["sub_refresh"]["expires"], true, "the channel is in the token, and not in the command: {reply}");
     for other in
         [json!({"sub": "ann", "channel": "private.b"}), json!({"sub": "bob", "channel": "private.a"}), json!({"channel": "private.a"})]
     {
         let mut session = ann();
-        ask(&mut session, sign(other));
+        subscribe_with(&mut session, sign(other));
         assert_eq!(session.expect_close(3500), "invalid token");
     }
     let mut stolen = dial(&gateway);
     stolen.send(json!({"id": 1, "connect": {"token": sign(json!({"sub": "ann", "channel": "private.a"}))}}));
-    assert_eq!(stolen.expect_close(3500), "invalid token", "a subscription token says nothing of a session");
+    assert_eq!(stolen.expect_close(3500), "invalid token", "a subscription token is no connection token");
 }
 
-/// Mapping, sections 2 and 4: the gateway subscribes a session to its user's topic and to those that its token names, and tells `info`.
+/// Mapping, sections 2 and 4: the gateway subscribes a session to its user's topic and to the topics in its token.
+/// Presence has the token's `info`.
 #[test]
 fn a_session_is_subscribed_as_it_connects() {
-    let gateway = moving().rule("#ann", "history = 10").start();
+    let gateway = migrated().rule("#ann", "history = 10").start();
     let claims = json!({"sub": "ann", "channels": ["news.a", "bad..name", "news.a"], "subs": {"news.b": {}}, "info": {"name": "Ann"}});
     let (mut ann, connected) = connected_with(&gateway, json!({"token": signed(SECRET, &claims)}));
     let subs = connected["subs"].as_object().unwrap();
@@ -467,10 +486,10 @@ fn a_session_is_subscribed_as_it_connects() {
     assert_eq!(presence["presence"]["presence"][client], json!({"user": "ann", "client": client, "conn_info": {"name": "Ann"}}));
 }
 
-/// Mapping, sections 2 and 3: rules may let subscribers publish, push joins, and open names to the users that these list.
+/// Mapping, sections 2 and 3: the rule options `publish_for_subscribers`, `join_leave` and `user_channels`.
 #[test]
-fn rules_of_centrifugos_protocol() {
-    let gateway = moving()
+fn rules_open_publishing_joins_and_user_channels() {
+    let gateway = migrated()
         .rule("dialog#ann,bob", "user_channels = true\nhistory = 10")
         .rule("chat.>", "history = 10\npresence = true\njoin_leave = \"push\"\npublish_for_subscribers = true")
         .start();
@@ -479,7 +498,7 @@ fn rules_of_centrifugos_protocol() {
     ann.send(json!({"id": 2, "publish": {"channel": "chat.a", "data": 1}}));
     ann.expect(error(2, 103, "permission denied"));
     subscribe(&mut ann, "chat.a", json!({}));
-    assert_eq!(ann.receive()["push"]["join"]["info"]["user"], "ann", "joins are pushed unasked, one's own too");
+    assert_eq!(ann.receive()["push"]["join"]["info"]["user"], "ann", "joins are pushed without `join_leave` in the command, its own too");
     ann.send(json!({"id": 3, "publish": {"channel": "chat.a", "data": 1}}));
     assert_eq!(ann.expect_published(json!({"id": 3, "publish": {}}))["push"]["pub"]["info"]["user"], "ann");
     for session in [&mut ann, &mut bob] {
@@ -491,7 +510,7 @@ fn rules_of_centrifugos_protocol() {
     expect_quiet(&mut bob);
 }
 
-/// A session whose kernel buffers as little as it can; it has connected and is read by nobody.
+/// A connected session with the smallest receive buffer.
 pub fn slow(gateway: &Gateway) -> Session {
     let mut session = gateway.slow_session_at(PATH);
     session.send(json!({"connect": {}, "id": 1}));
@@ -499,8 +518,8 @@ pub fn slow(gateway: &Gateway) -> Session {
     session
 }
 
-/// Mapping, section 5: where messages of a `drop_oldest` topic are lost, the subscription ends with 2500, at most once a second; the
-/// client comes back from the last message that it has, and gets no offset twice or out of order.
+/// Mapping, section 5: dropped messages of a `drop_oldest` topic end the subscription with 2500, at most once a second.
+/// A client that resumes from its last message gets no offset twice or out of order.
 #[test]
 fn lost_messages_end_the_subscription_with_2500() {
     let gateway = Setup::new().without_rates().limits("outbox_bytes = 65536\nwrite_timeout = \"1m\"").start();
@@ -508,7 +527,7 @@ fn lost_messages_end_the_subscription_with_2500() {
     let epoch = subscribe(&mut session, "test.a", json!({}))["epoch"].clone();
     gateway.publish_many("test.a", 2_000, 4_000);
     let mut other = connected(&gateway);
-    let (mut offset, mut lapses) = (0, Vec::new());
+    let (mut offset, mut ends) = (0, Vec::new());
     loop {
         let event = session.receive();
         if let Some(publication) = event["push"].get("pub") {
@@ -520,11 +539,10 @@ fn lost_messages_end_the_subscription_with_2500() {
             }
         } else if event["push"].get("unsubscribe").is_some() {
             assert_eq!(event, json!({"push": {"channel": "test.a", "unsubscribe": {"code": 2500, "reason": "insufficient state"}}}));
-            lapses.push(Instant::now());
-            let place = json!({"id": 2, "subscribe": {"channel": "test.a", "recover": true, "offset": offset, "epoch": epoch}});
-            session.send(place);
+            ends.push(Instant::now());
+            session.send(json!({"id": 2, "subscribe": {"channel": "test.a", "recover": true, "offset": offset, "epoch": epoch}}));
             let reply = session.receive();
-            assert_eq!(reply["subscribe"]["was_recovering"], true, "nothing of the topic comes before it is subscribed to: {reply}");
+            assert_eq!(reply["subscribe"]["was_recovering"], true, "no message of the topic comes before the reply: {reply}");
             if reply["subscribe"].get("recovered").is_none() {
                 offset = reply["subscribe"]["offset"].as_u64().unwrap();
                 if offset == 2_000 {
@@ -533,22 +551,21 @@ fn lost_messages_end_the_subscription_with_2500() {
             }
         }
     }
-    assert!(!lapses.is_empty(), "nothing was lost");
-    let apart: Vec<Duration> = lapses.windows(2).map(|two| two[1] - two[0]).collect();
-    // What comes late may be followed soon, but not twice.
-    assert!(apart.windows(2).all(|two| two[0] + two[1] > Duration::from_secs(1)), "{apart:?}");
+    assert!(!ends.is_empty(), "nothing was dropped");
+    let pauses: Vec<Duration> = ends.windows(2).map(|two| two[1] - two[0]).collect();
+    // A delayed end may be followed by the next within a second; two pauses together last longer than a second.
+    assert!(pauses.windows(2).all(|two| two[0] + two[1] > Duration::from_secs(1)), "{pauses:?}");
     expect_quiet(&mut other);
     gateway.expect_accounts_closed();
 }
 
-/// Mapping, sections 1 and 5: a recovery of 5 MB comes to a slow reader in order, each message once, and a ping goes ahead of what waits.
+/// Mapping, sections 1 and 5: a slow reader gets a recovery of 5 MB in order, each message once. A ping overtakes the
+/// messages that are not yet written.
 #[test]
-fn a_ping_goes_ahead_of_what_waits() {
+fn a_ping_overtakes_a_recovery() {
     let gateway = Setup::new().without_rates().limits("ping_interval = \"500ms\"\nwrite_timeout = \"1m\"\npong_timeout = \"1m\"").start();
-    let newest = {
-        gateway.publish_many("test.a", 900, 6_000);
-        gateway.publish("test.a", "0")
-    };
+    gateway.publish_many("test.a", 900, 6_000);
+    let newest = gateway.publish("test.a", "0");
     let mut session = slow(&gateway);
     session.send(json!({"id": 2, "subscribe": {"channel": "test.a", "recover": true, "epoch": newest.epoch}}));
     let (mut offset, mut pings) = (0, Vec::new());
@@ -562,13 +579,14 @@ fn a_ping_goes_ahead_of_what_waits() {
         if let Some(publication) = event["push"].get("pub") {
             assert_eq!(publication["offset"], offset + 1);
             offset += 1;
-            // It stands still until an interval has passed: a ping is due then, whatever waits.
+            // Sessions that connect now, one in each shard, have their pings after this session's ping is due.
             if offset == 1 {
                 gateway.expect_metric("slow_sessions", 1.0);
-                std::thread::sleep(Duration::from_millis(700));
+                let mut later = [connected(&gateway), connected(&gateway)];
+                later.iter_mut().for_each(|session| session.expect(json!({})));
             }
         }
     }
-    assert!(pings.first().is_some_and(|first| *first < 500), "pings came behind {pings:?} messages of 901");
+    assert!(pings.first().is_some_and(|first| *first < 500), "pings came after {pings:?} of 901 messages");
     gateway.expect_accounts_closed();
 }

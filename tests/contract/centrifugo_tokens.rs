@@ -1,16 +1,16 @@
-//! PROTOCOL 10: what Centrifugo's tokens say beside user and topic, when they end, and what wrong ones cost.
+//! PROTOCOL 10: the optional claims of Centrifugo's tokens, their expiry, and the bound on wrong tokens.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::centrifugo::{connected_with, dial, error, moving, subscribe};
+use crate::centrifugo::{connected_with, dial, error, migrated, subscribe};
 use crate::gateway::{Gateway, SECRET, Session, Setup, expiring, signed, token, unix_seconds, within};
 
-/// How long a token's session outlives it.
+/// The time by which a session outlives its token.
 const GRACE: Duration = Duration::from_secs(25);
 
-/// The next event past pings, which are answered, or the code of the Close.
+/// The next event that is no ping, or the code of the Close. Answers pings.
 fn next(session: &mut Session) -> Result<Value, u16> {
     loop {
         let frame = session.next_message().expect("a connection ends with a Close");
@@ -24,30 +24,31 @@ fn next(session: &mut Session) -> Result<Value, u16> {
     }
 }
 
-/// Protocol, section 6: 25 s after its token has expired a session is closed with 3005, which SDKs return from, and a subscription ends
-/// with 2501, which they subscribe anew after.
+/// Protocol, section 6: 25 s after its token has expired, a session is closed with 3005, and an SDK reconnects. A
+/// subscription ends with 2501, and an SDK subscribes again.
 #[test]
-fn what_rests_on_a_token_ends_after_the_grace() {
-    let gateway = moving().limits("ping_interval = \"1s\"").start();
+fn sessions_and_subscriptions_end_25_s_after_their_token() {
+    let gateway = migrated().limits("ping_interval = \"1s\"").start();
     let sign = |claims: Value| signed(SECRET, &claims);
     let (mut session, _) = connected_with(&gateway, json!({"token": sign(json!({"sub": "ann", "exp": unix_seconds() + 2}))}));
     let (mut subscriber, _) = connected_with(&gateway, json!({"token": sign(json!({"sub": "bob"}))}));
     let exp = unix_seconds() + 2;
-    let place = |exp: u64| json!({"token": sign(json!({"sub": "bob", "channel": "private.a", "exp": exp}))});
-    assert_eq!(subscribe(&mut subscriber, "private.a", place(exp))["expires"], true);
-    // Both are read at once, for each has its pings to answer.
+    let until = |exp: u64| json!({"token": sign(json!({"sub": "bob", "channel": "private.a", "exp": exp}))});
+    assert_eq!(subscribe(&mut subscriber, "private.a", until(exp))["expires"], true);
+    // Both sessions are read at the same time, because each has pings to answer.
     let session = std::thread::spawn(move || within(GRACE + Duration::from_secs(10), "the session's end", || next(&mut session).err()));
     let ended = within(GRACE + Duration::from_secs(10), "the subscription's end", || next(&mut subscriber).ok());
     assert_eq!(ended, json!({"push": {"channel": "private.a", "unsubscribe": {"code": 2501, "reason": "subscription expired"}}}));
-    assert!(unix_seconds() >= exp + GRACE.as_secs(), "not before");
+    assert!(unix_seconds() >= exp + GRACE.as_secs(), "the subscription ended too early");
     assert_eq!(session.join().unwrap(), 3005);
-    assert_eq!(subscribe(&mut subscriber, "private.a", place(unix_seconds() + 60))["expires"], true, "it subscribes anew");
+    assert_eq!(subscribe(&mut subscriber, "private.a", until(unix_seconds() + 60))["expires"], true, "a new subscribe succeeds");
 }
 
-/// Protocol, section 6: `b64info` is an `info` in Base64, `subs` have an `info` each, and `expire_at` goes before `exp`.
+/// Protocol, section 6: `b64info` is an `info` in Base64, each entry of `subs` has an `info`, and `expire_at` overrides
+/// `exp`.
 #[test]
-fn what_tokens_say_beside() {
-    let gateway = moving().rule("news.>", "presence = true").start();
+fn optional_claims_are_read() {
+    let gateway = migrated().rule("news.>", "presence = true").start();
     // eyJuIjoxfQ== is {"n":1}
     let claims = json!({"sub": "ann", "b64info": "eyJuIjoxfQ==", "exp": unix_seconds() + 60, "expire_at": 0,
         "subs": {"news.a": {"info": {"seat": 7}}, "news.b": {"b64info": "eyJuIjoxfQ=="}, "news.c": null}});
@@ -70,10 +71,10 @@ fn what_tokens_say_beside() {
     }
 }
 
-/// PROTOCOL 7: tokens that a session brings count to `failures_per_minute` where they are wrong, and past it none is looked at; an
-/// expired one is no guess.
+/// PROTOCOL 7: wrong tokens in commands count to `failures_per_minute`; expired tokens do not. Past the limit every
+/// token is refused.
 #[test]
-fn guessing_within_a_session_is_slow() {
+fn wrong_tokens_in_commands_are_bounded() {
     let gateway = Setup::new().limits("failures_per_minute = 3").start();
     let connect = |token: &str| {
         let mut session = dial(&gateway);
@@ -96,9 +97,9 @@ fn guessing_within_a_session_is_slow() {
     gateway.expect_limit_hit("failures_per_minute");
 }
 
-/// Where a reload turns presence on, whoever is there shows what its tokens say of it.
+/// PROTOCOL 8 and 10: where a reload turns presence on, members that subscribed before have the `info` of their tokens.
 #[test]
-fn a_reload_that_turns_presence_on_shows_infos() {
+fn presence_turned_on_by_a_reload_has_the_infos() {
     let auth =
         format!("require_exp = false\nkeys = [{{ algorithm = \"HS256\", secret = \"{SECRET}\" }}]\nanonymous.subscribe = [\"rooms.>\"]");
     let setup = |lines: &str| Setup::new().auth(&auth).rule("rooms.>", lines);
@@ -114,20 +115,20 @@ fn a_reload_that_turns_presence_on_shows_infos() {
     assert_eq!((&presence["conn_info"], &presence["chan_info"]), (&json!({"n": 1}), &json!({"seat": 7})));
 }
 
-/// Mapping, section 5: a slow reader of a conflated topic sees offsets jump, none twice and none going back, and no error.
+/// Mapping, section 5: the offsets that a slow reader of a conflated topic gets rise with holes, and without an error.
 #[test]
-fn a_conflated_topic_jumps_without_a_word() {
+fn conflation_leaves_holes_without_an_error() {
     let gateway = Gateway::with_limits("commands_per_second = 1000000\ncommands_burst = 1000000\nwrite_timeout = \"1m\"");
     let mut session = crate::centrifugo::slow(&gateway);
     subscribe(&mut session, "quotes.A", json!({}));
     gateway.publish_many("quotes.A", 3_000, 4_000);
-    let (mut at, mut seen) = (0, 0);
-    while at < 3_000 {
+    let (mut newest, mut received) = (0, 0);
+    while newest < 3_000 {
         let event = session.receive();
-        let offset = event["push"]["pub"]["offset"].as_u64().unwrap_or_else(|| panic!("a publication and nothing else: {event}"));
-        assert!(offset > at, "{offset} after {at}");
-        (at, seen) = (offset, seen + 1);
+        let offset = event["push"]["pub"]["offset"].as_u64().unwrap_or_else(|| panic!("no publication: {event}"));
+        assert!(offset > newest, "{offset} after {newest}");
+        (newest, received) = (offset, received + 1);
     }
-    assert!(seen < 3_000, "nothing was conflated");
+    assert!(received < 3_000, "nothing was conflated");
     gateway.expect_accounts_closed();
 }
