@@ -254,7 +254,7 @@ fn an_upgrade_on_an_unknown_path_is_not_found() {
 fn an_upgrade_needs_a_valid_key() {
     let gateway = Gateway::start();
     for key in ["", "Sec-WebSocket-Key: short\r\n"] {
-        let head = format!("GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
+        let head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
         let mut socket = gateway.socket_with(format!("{head}Sec-WebSocket-Version: 13\r\n{key}\r\n"));
         assert_eq!(read_reply(&mut socket).unwrap().status, 400);
     }

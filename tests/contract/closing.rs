@@ -1,4 +1,4 @@
-//! PROTOCOL 6: how sessions end.
+//! PROTOCOL 6: the end of a session.
 
 use crate::gateway::{Gateway, Session, binary, close, eventually, ping, pong, text};
 
@@ -15,7 +15,7 @@ fn a_close_is_answered_with_its_code() {
     gateway.expect_metric("sessions", 0.0);
 }
 
-/// PROTOCOL 6: a Close without code is answered by one without.
+/// PROTOCOL 6: a Close without a code is answered.
 #[test]
 fn a_close_without_code_is_answered() {
     let gateway = Gateway::start();
@@ -26,16 +26,16 @@ fn a_close_without_code_is_answered() {
     gateway.expect_metric("sessions_closed_total{reason=\"normal\"}", 1.0);
 }
 
-/// PROTOCOL 9: a connection that ends without Close is gone.
+/// PROTOCOL 9: a connection that ends without a Close counts as `gone`.
 #[test]
-fn an_end_without_close_is_gone() {
+fn an_end_without_a_close_counts_as_gone() {
     let gateway = Gateway::start();
     gateway.session().cut();
     gateway.expect_metric("sessions_closed_total{reason=\"gone\"}", 1.0);
     gateway.expect_metric("sessions", 0.0);
 }
 
-/// A ping is answered with its own payload, pings in order.
+/// RFC 6455 §5.5.3: a pong has the payload of its ping.
 #[test]
 fn pings_are_answered() {
     let gateway = Gateway::start();
@@ -44,24 +44,25 @@ fn pings_are_answered() {
         session.send_frame(ping(payload));
         assert_eq!(session.next_frame(), Some(pong(payload)));
     }
-    session.send_frame(pong(b"nobody asked"));
+    session.send_frame(pong(b"without a ping"));
     session.expect_quiet();
 }
 
-fn expect_closed(gateway: &Gateway, code: u16, damage: impl Fn(&mut Session)) {
+/// Asserts that `violate` closes a session of the native dialect and one of `/echo` with `code`.
+fn expect_closed(gateway: &Gateway, code: u16, violate: impl Fn(&mut Session)) {
     for path in ["/ws", "/echo"] {
         let mut session = gateway.dial(path);
         if path == "/ws" {
             session.read_welcome();
         }
-        damage(&mut session);
+        violate(&mut session);
         session.expect_close(code);
     }
 }
 
 /// PROTOCOL 6: reserved bits, reserved opcodes, unmasked frames: 1002.
 #[test]
-fn frames_against_the_protocol_close_with_1002() {
+fn reserved_or_unmasked_frames_close_with_1002() {
     let gateway = Gateway::start();
     for first in [0xc1, 0xa1, 0x91, 0xf1, 0x83, 0x87, 0x8b, 0x8f, 0x80, 0xc9] {
         expect_closed(&gateway, 1002, |session| session.send_raw_frame(first, b"hello"));
@@ -92,7 +93,7 @@ fn bad_lengths_close_with_1002() {
     expect_closed(&gateway, 1002, |session| session.send_bytes(&[&[0x82, 0x80 | 127][..], &(1_u64 << 63).to_be_bytes(), &[0; 4]].concat()));
 }
 
-/// PROTOCOL 6: codes that may not be on the wire, and half a code: 1002.
+/// PROTOCOL 6: a code that may not be on the wire, and a Close with one byte: 1002.
 #[test]
 fn bad_close_codes_close_with_1002() {
     let gateway = Gateway::start();
@@ -102,7 +103,7 @@ fn bad_close_codes_close_with_1002() {
     expect_closed(&gateway, 1002, |session| session.send_raw_frame(0x88, &[3]));
 }
 
-/// PROTOCOL 6: text that is not UTF-8: 1007, as soon as it shows; a reason too.
+/// PROTOCOL 6: text that is not UTF-8, in a message or in a Close: 1007. A fragment closes before the message is whole.
 #[test]
 fn text_that_is_not_utf8_closes_with_1007() {
     let gateway = Gateway::start();
@@ -114,7 +115,7 @@ fn text_that_is_not_utf8_closes_with_1007() {
     gateway.expect_metric("sessions_closed_total{reason=\"not_utf8\"}", 14.0);
 }
 
-/// A character may be split between fragments.
+/// RFC 6455 §5.6: a fragment may end within a character.
 #[test]
 fn a_character_may_be_split_between_fragments() {
     let gateway = Gateway::start();
@@ -125,7 +126,7 @@ fn a_character_may_be_split_between_fragments() {
     echo.expect_message(text("大"));
 }
 
-/// PROTOCOL 7: a message of `message_bytes` passes, a larger one closes with 1009, fragments counted together.
+/// PROTOCOL 7: a message of `message_bytes` passes. A larger one, in one frame or in fragments, closes with 1009.
 #[test]
 fn a_message_too_big_closes_with_1009() {
     let gateway = Gateway::with_limits("message_bytes = 1000");
@@ -141,7 +142,7 @@ fn a_message_too_big_closes_with_1009() {
     gateway.expect_metric("sessions_closed_total{reason=\"message_too_big\"}", 4.0);
 }
 
-/// PROTOCOL 7: the declared length is enough to close with 1009.
+/// PROTOCOL 7: a declared length past `message_bytes` closes with 1009 before the payload has come.
 #[test]
 fn a_declared_length_too_big_closes_with_1009() {
     let gateway = Gateway::start();
@@ -150,9 +151,9 @@ fn a_declared_length_too_big_closes_with_1009() {
     }
 }
 
-/// What came whole before a violation is done first.
+/// A message before a violation is answered before the Close.
 #[test]
-fn what_came_before_a_violation_is_answered() {
+fn messages_before_a_violation_are_answered() {
     let gateway = Gateway::start();
     let mut echo = gateway.dial("/echo");
     echo.send_text("hello");
@@ -161,21 +162,20 @@ fn what_came_before_a_violation_is_answered() {
     echo.expect_close(1002);
 }
 
-/// PROTOCOL 6: after its Close the gateway reads on and discards, up to 2 s, then drops the connection.
+/// PROTOCOL 6: after its Close the gateway discards what it reads, and drops the connection after 2 s.
 #[test]
 fn after_its_close_the_gateway_drops_the_connection() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.send_raw_frame(0x83, b"");
     session.expect_close(1002);
-    let start = std::time::Instant::now();
     session.send_text("more");
     session.send_frame(ping(b"still there?"));
     assert_eq!(session.next_frame(), None, "nothing is answered after the Close");
-    assert!(start.elapsed() < std::time::Duration::from_secs(4), "it took {:?}", start.elapsed());
+    eventually("the connection to be dropped", || session.is_dropped().then_some(()));
 }
 
-/// PROTOCOL 6: after the client's answer to its Close the gateway ends the connection at once.
+/// PROTOCOL 6: nothing comes behind the gateway's Close, also where the client answers it.
 #[test]
 fn an_answered_close_ends_the_connection() {
     let gateway = Gateway::start();
@@ -183,25 +183,24 @@ fn an_answered_close_ends_the_connection() {
     session.send_raw_frame(0x82, b"binary");
     session.expect_close(1003);
     session.send_frame(close(1003));
-    let start = std::time::Instant::now();
     assert_eq!(session.next_frame(), None);
-    assert!(start.elapsed() < std::time::Duration::from_millis(1500), "it took {:?}", start.elapsed());
+    eventually("the connection to be dropped", || session.is_dropped().then_some(()));
 }
 
-/// PROTOCOL 6: frames after a client's Close are not looked at.
+/// PROTOCOL 6: frames behind a client's Close are ignored.
 #[test]
-fn nothing_is_done_after_a_close() {
+fn frames_behind_a_close_are_ignored() {
     let gateway = Gateway::start();
     let (mut session, mut other) = (gateway.session(), gateway.session());
     other.subscribe(&["test.a"]);
     session.send_frame(close(1000));
     session.send_text(r#"{"op":"publish","topic":"test.a","data":1}"#);
     session.expect_close(1000);
-    eventually("the session to be gone", || (gateway.metrics().value("sessions") == 1.0).then_some(()));
+    eventually("the session to end", || (gateway.metrics().value("sessions") == 1.0).then_some(()));
     other.expect_quiet();
 }
 
-/// PROTOCOL 9: `sessions_opened_total` and `sessions` count.
+/// PROTOCOL 9: `sessions` counts the open sessions, `sessions_opened_total` all.
 #[test]
 fn sessions_are_counted() {
     let gateway = Gateway::start();

@@ -1,4 +1,4 @@
-//! PROTOCOL 8: the rest of the command line.
+//! PROTOCOL 8: the commands `pub`, `sub` and `token`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ fn start(arguments: &[&str]) -> Child {
     program().args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits for the end with a deadline; a child that does not end is killed.
+/// Waits for the end of a command. One that does not end in time is killed.
 fn end(mut child: Child) -> Output {
     drop(child.stdin.take());
     let ended = found_within(DEADLINE, || child.try_wait().unwrap());
@@ -29,19 +29,19 @@ fn end(mut child: Child) -> Output {
 }
 
 fn history(gateway: &Gateway, topic: &str) -> Vec<String> {
-    let said = gateway.admin(&format!("/v1/topics/{topic}/history")).json();
-    said["messages"].as_array().unwrap().iter().map(|message| message["data"].to_string()).collect()
+    let history = gateway.admin(&format!("/v1/topics/{topic}/history")).json();
+    history["messages"].as_array().unwrap().iter().map(|message| message["data"].to_string()).collect()
 }
 
 /// PROTOCOL 8: `belfry --version`.
 #[test]
-fn the_version_is_told() {
+fn the_version_is_printed() {
     let output = belfry(&["--version"]);
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("belfry {}", env!("CARGO_PKG_VERSION")));
 }
 
-/// PROTOCOL 8: `belfry pub TOPIC DATA`: JSON goes as it stands, what is not JSON as a JSON string.
+/// PROTOCOL 8: `belfry pub TOPIC DATA` publishes DATA byte for byte if it is JSON, else as a JSON string.
 #[test]
 fn pub_publishes_its_data() {
     let gateway = Gateway::start();
@@ -53,7 +53,8 @@ fn pub_publishes_its_data() {
     assert!(text.contains("\"data\":{\"p\": 1.50}") && text.contains("\"data\":\"hello\""), "{text}");
 }
 
-/// PROTOCOL 8: `belfry pub TOPIC` and `… -`: a message per line of standard input; ends when all are acknowledged.
+/// PROTOCOL 8: `belfry pub TOPIC` and `belfry pub TOPIC -` publish each line of standard input, and end once all are
+/// acknowledged.
 #[test]
 fn pub_reads_lines() {
     let gateway = Gateway::start();
@@ -65,19 +66,19 @@ fn pub_reads_lines() {
     }
 }
 
-/// PROTOCOL 8: `belfry sub --json --count N`: the events as received, and then it ends.
+/// PROTOCOL 8: `belfry sub --json --count N` prints N events as received, and ends.
 #[test]
 fn sub_prints_events() {
     let gateway = Gateway::start();
-    let place = gateway.publish_all("chat.a", ["1", "{\"p\": 1.50}"]);
+    let position = gateway.publish_all("chat.a", ["1", "{\"p\": 1.50}"]);
     let output = end(start(&["sub", "chat.a", "--url", &url(&gateway), "--last", "2", "--count", "2", "--json"]));
     let text = gateway.positions().with_ordinals(&String::from_utf8(output.stdout).unwrap(), None);
     let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(events, [replayed("chat.a", &place.at(1), 1), replayed("chat.a", &place, json!({"p": 1.5}))]);
+    assert_eq!(events, [replayed("chat.a", &position.at(1), 1), replayed("chat.a", &position, json!({"p": 1.5}))]);
     assert!(output.status.success() && text.contains("{\"p\": 1.50}"), "{text}");
 }
 
-/// PROTOCOL 8: `belfry sub`: a message a line, live ones too, of several topics and patterns.
+/// PROTOCOL 8: `belfry sub` prints each message of its topics and patterns on a line, live messages too.
 #[test]
 fn sub_prints_a_message_a_line() {
     let gateway = Gateway::start();
@@ -92,9 +93,9 @@ fn sub_prints_a_message_a_line() {
     assert!(text.contains("hello") && text.contains("42"), "{text}");
 }
 
-/// PROTOCOL 8: `--token` brings a token's grants.
+/// PROTOCOL 8: `pub` and `sub` have the grants of `--token`.
 #[test]
-fn a_token_is_sent_along() {
+fn a_token_is_sent_to_the_gateway() {
     let gateway = Gateway::start();
     let token = token("alice", &["private.>"], &["private.>"]);
     let output = end(start(&["pub", "private.a", "1", "--url", &url(&gateway), "--token", &token]));
@@ -103,24 +104,24 @@ fn a_token_is_sent_along() {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// PROTOCOL 8: exit 1 with one line on standard error.
+/// PROTOCOL 8: a command that fails exits with 1, and one line on standard error.
 #[test]
-fn what_goes_wrong_is_one_line() {
+fn a_failure_is_one_line() {
     let gateway = Gateway::start();
     let nowhere = "ws://127.0.0.1:1/ws";
-    let (url, none): (_, &[&str]) = (url(&gateway), &[]);
+    let url = url(&gateway);
     for arguments in
         [&["pub", "private.a", "1", "--url", &url][..], &["pub", "chat.a", "1", "--url", nowhere], &["sub", "private.a", "--url", &url]]
     {
-        let output = end(start(&[arguments, none].concat()));
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{arguments:?}: {told}");
+        let output = end(start(arguments));
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), errors.lines().count()), (Some(1), 1), "{arguments:?}: {errors}");
     }
 }
 
-/// PROTOCOL 8: `belfry token` prints a JWT that the gateway takes.
+/// PROTOCOL 8: `belfry token` prints a JWT that the gateway accepts.
 #[test]
-fn a_token_is_made() {
+fn a_token_is_printed() {
     let gateway = Gateway::start();
     let output = belfry(&[
         "token",
@@ -148,27 +149,27 @@ fn a_token_is_made() {
     session.expect_error(2, "not_allowed");
 }
 
-/// Hands one connection at a time on to the gateway; dropping what it returns cuts that connection.
-fn hand_on(listener: &TcpListener, gateway: &Gateway) -> Cut {
+/// Accepts one connection and relays it to the gateway. The connection is cut on drop of the relay.
+fn relay(listener: &TcpListener, gateway: &Gateway) -> Relay {
     let (near, _) = listener.accept().unwrap();
     let far = TcpStream::connect(gateway.address()).unwrap();
     for (source, target) in [(&near, &far), (&far, &near)] {
         let (mut source, mut target) = (source.try_clone().unwrap(), target.try_clone().unwrap());
         std::thread::spawn(move || std::io::copy(&mut source, &mut target));
     }
-    Cut(near, far)
+    Relay(near, far)
 }
 
-struct Cut(TcpStream, TcpStream);
+struct Relay(TcpStream, TcpStream);
 
-impl Drop for Cut {
+impl Drop for Relay {
     fn drop(&mut self) {
         [&self.0, &self.1].into_iter().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
     }
 }
 
-/// PROTOCOL 8: `belfry sub` reconnects and resumes by offset when its connection was cut: nothing missing, nothing
-/// twice.
+/// PROTOCOL 8: `belfry sub` reconnects after its connection was cut and resumes by offset. No message is missing or
+/// comes twice.
 #[test]
 fn sub_resumes_by_offset() {
     let gateway = Gateway::start();
@@ -176,16 +177,16 @@ fn sub_resumes_by_offset() {
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
     let mut child = start(&["sub", "chat.a", "--url", &url, "--count", "4", "--json"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let first = hand_on(&listener, &gateway);
+    let first = relay(&listener, &gateway);
     gateway.expect_metric("subscriptions", 1.0);
     gateway.publish_all("chat.a", ["1", "2"]);
-    let mut seen: Vec<_> = lines.by_ref().take(2).map(Result::unwrap).collect();
+    let mut printed: Vec<_> = lines.by_ref().take(2).map(Result::unwrap).collect();
     drop(first);
     gateway.publish_all("chat.a", ["3", "4"]);
-    let _second = hand_on(&listener, &gateway);
-    seen.extend(lines.map(Result::unwrap));
-    seen.iter_mut().for_each(|line| *line = gateway.positions().with_ordinals(line, None));
+    let _second = relay(&listener, &gateway);
+    printed.extend(lines.map(Result::unwrap));
+    printed.iter_mut().for_each(|line| *line = gateway.positions().with_ordinals(line, None));
     assert!(end(child).status.success());
     let offset = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["offset"].as_u64().unwrap();
-    assert_eq!(seen.iter().map(offset).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(printed.iter().map(offset).collect::<Vec<_>>(), [1, 2, 3, 4]);
 }

@@ -1,4 +1,4 @@
-//! PROTOCOL 8: the configuration: its layers, `check`, and what stands in for it.
+//! PROTOCOL 8: the configuration: its layers, `check`, and the built-in file.
 
 use std::fs;
 
@@ -6,40 +6,41 @@ use serde_json::json;
 
 use crate::gateway::{Setup, belfry, eventually, program};
 
-/// Runs `check` on this text; gives whether it passed, and what it said.
+/// Runs `check` on this text; gives whether it passed, and its output.
 fn check(text: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("belfry.toml");
     fs::write(&file, text).unwrap();
-    let output = belfry(&["check", "--config", file.to_str().unwrap()]);
-    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(matches!(output.status.code(), Some(0 | 1)), "exit 0 or 1, but {:?}: {said}", output.status);
-    (output.status.success(), said)
+    let checked = belfry(&["check", "--config", file.to_str().unwrap()]);
+    let output = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
+    assert!(matches!(checked.status.code(), Some(0 | 1)), "{:?}: {output}", checked.status);
+    (checked.status.success(), output)
 }
 
-/// PROTOCOL 8: what `--print-default` prints is the built-in file, which passes its own check; `--test configuration` has what it means.
+/// PROTOCOL 8: `--print-default` prints the built-in file, which passes `check`. `tests/configuration.rs` checks its
+/// values.
 #[test]
 fn the_built_in_file_is_printed() {
     let output = belfry(&["check", "--print-default"]);
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
     assert_eq!(printed.trim_end(), include_str!("../../src/config/default.toml").trim_end());
-    let (passed, said) = check(&printed);
-    assert!(passed, "{said}");
+    let (passed, output) = check(&printed);
+    assert!(passed, "{output}");
 }
 
-/// PROTOCOL 8: an empty file is right, and so is what the tests run on.
+/// PROTOCOL 8: an empty file passes, and so does the tests' base configuration.
 #[test]
 fn good_files_pass() {
     for text in ["", &Setup::new().text().unwrap()] {
-        let (passed, said) = check(text);
-        assert!(passed, "{said}");
+        let (passed, output) = check(text);
+        assert!(passed, "{output}");
     }
 }
 
-/// PROTOCOL 8: everything that is wrong is said at once, with the key, the value and what would be right.
+/// PROTOCOL 8: `check` reports all problems at once, with the key, the value and what would be right.
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
+fn check_reports_all_problems_at_once() {
     let text = r#"
 [server]
 listen = "nowhere"
@@ -53,7 +54,7 @@ level = 12
 match = "a..b"
 on_slow = "panic"
 "#;
-    let (passed, said) = check(text);
+    let (passed, output) = check(text);
     assert!(!passed);
     for word in [
         "server.listen",
@@ -70,7 +71,7 @@ on_slow = "panic"
         "panic",
         "drop_oldest",
     ] {
-        assert!(said.contains(word), "{word} is missing in: {said}");
+        assert!(output.contains(word), "{word} is missing in: {output}");
     }
 }
 
@@ -83,16 +84,16 @@ fn an_unknown_key_is_an_error() {
         ("[[topics]]\nmatch = \"a\"\nhistry = 1", "histry"),
         ("[auth]\napi_keys = [{ name = \"a\", key = \"b\", amin = true }]", "amin"),
     ] {
-        let (passed, said) = check(text);
-        assert!(!passed && said.contains(key), "{key}: {said}");
+        let (passed, output) = check(text);
+        assert!(!passed && output.contains(key), "{key}: {output}");
     }
 }
 
-/// PROTOCOL 8: a file that is not TOML is told with the line; one that is not there by its name.
+/// PROTOCOL 8: `check` names the line of a syntax error, and a file that does not exist.
 #[test]
-fn a_file_that_is_not_toml_is_told_with_the_line() {
-    let (passed, said) = check("[limits]\nsessions = 5\nmessage_bytes = = 7\n");
-    assert!(!passed && said.contains("line 3"), "{said}");
+fn a_file_that_is_not_toml_is_reported_with_the_line() {
+    let (passed, output) = check("[limits]\nsessions = 5\nmessage_bytes = = 7\n");
+    assert!(!passed && output.contains("line 3"), "{output}");
     let output = belfry(&["check", "--config", "not-there.toml"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("not-there.toml"));
@@ -102,16 +103,16 @@ fn a_file_that_is_not_toml_is_told_with_the_line() {
 #[test]
 fn durations_have_units() {
     for duration in ["100us", "5ms", "5s", "5m", "5h", "5d"] {
-        let (passed, said) = check(&format!("[[topics]]\nmatch = \"a\"\nhistory_ttl = \"{duration}\""));
-        assert!(passed, "{duration}: {said}");
+        let (passed, output) = check(&format!("[[topics]]\nmatch = \"a\"\nhistory_ttl = \"{duration}\""));
+        assert!(passed, "{duration}: {output}");
     }
     for duration in ["\"5\"", "\"5 weeks\"", "\"\"", "\"-5s\"", "5", "\"s\""] {
-        let (passed, said) = check(&format!("[[topics]]\nmatch = \"a\"\nhistory_ttl = {duration}"));
-        assert!(!passed && said.contains("history_ttl"), "{duration}: {said}");
+        let (passed, output) = check(&format!("[[topics]]\nmatch = \"a\"\nhistory_ttl = {duration}"));
+        assert!(!passed && output.contains("history_ttl"), "{duration}: {output}");
     }
 }
 
-/// T14: a key of another type, or out of its range, is named; nothing panics.
+/// PROTOCOL 8: `check` names a key whose value has another type or is out of range, and does not panic.
 #[test]
 fn a_value_out_of_its_range_is_named() {
     let bad = [
@@ -132,8 +133,8 @@ fn a_value_out_of_its_range_is_named() {
         ("endpoints", "\"/a\"", "5"),
     ];
     for (section, key, value) in bad {
-        let (passed, said) = check(&format!("[{section}]\n{key} = {value}"));
-        assert!(!passed && said.contains(key.trim_matches('"')) && !said.contains("panicked"), "[{section}] {key} = {value}: {said}");
+        let (passed, output) = check(&format!("[{section}]\n{key} = {value}"));
+        assert!(!passed && output.contains(key.trim_matches('"')) && !output.contains("panicked"), "[{section}] {key} = {value}: {output}");
     }
 }
 
@@ -167,25 +168,26 @@ fn a_value_is_toml_else_a_string() {
     session.expect_error(1, "not_allowed");
 }
 
-/// PROTOCOL 8: a bad flag or variable keeps the gateway from starting: exit 1, with the key and the value.
+/// PROTOCOL 8: a bad flag or variable prevents the start: exit 1, with the key and the value.
 #[test]
-fn a_bad_flag_is_told() {
+fn a_bad_flag_or_variable_prevents_the_start() {
     for key in ["limits.message_bytes=many", "limits.nonsense=1"] {
         let output = belfry(&["serve", "--listen", "127.0.0.1:0", "--set", key]);
         assert_eq!(output.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&output.stderr).contains(key.split('=').next().unwrap()));
     }
     let output = belfry(&["serve", "--listen", "nowhere", "--set", "server.listen=127.0.0.1:0"]);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && told.contains("--listen: server.listen = \"nowhere\""), "{told}");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && errors.contains("--listen: server.listen = \"nowhere\""), "{errors}");
     let output = program().args(["serve", "--listen", "127.0.0.1:0"]).env("BELFRY__LIMITS__SESSIONS", "many").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("limits.sessions"));
 }
 
-/// PROTOCOL 8: without `--config` the built-in file: the simulator's quotes, with their digits, and a lobby.
+/// PROTOCOL 8: the gateway runs on the built-in file without `--config`: quotes of the simulator with two decimals, and
+/// a lobby.
 #[test]
-fn the_built_in_file_has_a_market() {
+fn the_built_in_file_has_quotes_and_a_lobby() {
     let gateway = Setup::built_in().argument("--set").argument("feed.simulator.interval=50ms").start();
     let mut session = gateway.session_at("/ws?topics=quotes.AAPL");
     let quote = std::iter::repeat_with(|| session.receive()).find(|event| event["op"] == "message").unwrap()["data"].take();
@@ -195,16 +197,16 @@ fn the_built_in_file_has_a_market() {
     let text = session.receive_text();
     for price in ["\"price\":", "\"bid\":", "\"ask\":"] {
         let digits: String = text.split_once(price).unwrap().1.chars().take_while(|c| *c != ',').collect();
-        assert_eq!(digits.split_once('.').map(|(_, cents)| cents.len()), Some(2), "prices have cents: {text}");
+        assert_eq!(digits.split_once('.').map(|(_, decimals)| decimals.len()), Some(2), "prices have two decimals: {text}");
     }
     gateway.dial("/rooms/lobby");
     gateway.publish("chat.lobby", "1");
     assert_eq!(gateway.post("/v1/topics/quotes.AAPL", "1").problem(401), "not_allowed");
 }
 
-/// PROTOCOL 8: the simulator with a seed makes the same market every time.
+/// PROTOCOL 8: the simulator makes the same prices from the same seed.
 #[test]
-fn a_seed_makes_the_same_market() {
+fn a_seed_makes_the_same_prices() {
     let prices = || {
         let gateway = Setup::built_in()
             .argument("--set")
@@ -220,11 +222,11 @@ fn a_seed_makes_the_same_market() {
     assert_eq!(prices(), prices());
 }
 
-/// PROTOCOL 8: without `--config`, an admin key for this run is made and told once at the start.
+/// PROTOCOL 8: without `--config`, the log has an admin key for this run.
 #[test]
-fn an_admin_key_is_made_and_told() {
+fn an_admin_key_is_made_and_logged() {
     let gateway = Setup::built_in().start();
-    eventually("a key in the log that opens the sessions", || {
+    eventually("an admin key in the log", || {
         let log = gateway.log();
         let words =
             log.split(|c: char| c.is_whitespace() || "\"'=:,()\u{1b}".contains(c)).filter(|word| word.len() >= 16 && word.is_ascii());
@@ -235,9 +237,9 @@ fn an_admin_key_is_made_and_told() {
     });
 }
 
-/// PROTOCOL 8: with `--config` yours stands in its place: no anonymous grants, no simulator, no rules, no admin key.
+/// PROTOCOL 8: a file replaces the built-in one: no anonymous grants, no simulator, no endpoints but those of the file.
 #[test]
-fn a_file_stands_in_the_place_of_the_built_in_one() {
+fn a_file_replaces_the_built_in_one() {
     let gateway = Setup::new().auth("").start();
     let mut session = gateway.session();
     session.send(json!({"op": "subscribe", "id": 1, "topics": ["quotes.AAPL"]}));
@@ -247,7 +249,7 @@ fn a_file_stands_in_the_place_of_the_built_in_one() {
     assert_eq!(gateway.metrics().value("messages_published_total{rule=\"quotes.>\",source=\"feed\"}"), 0.0);
 }
 
-/// PROTOCOL 8: a replayed file of ticks keeps its numbers' digits, by `{symbol}` from a column.
+/// PROTOCOL 8: a replayed file keeps the digits of its numbers, and `{symbol}` in the topic is a column.
 #[test]
 fn recorded_ticks_are_replayed() {
     let folder = tempfile::tempdir().unwrap();

@@ -163,6 +163,11 @@ impl Session {
         let _ = self.socket.write_all(bytes);
     }
 
+    /// Whether the gateway has dropped the TCP connection. It then answers a byte with a reset, which fails the next write.
+    pub fn is_dropped(&mut self) -> bool {
+        self.socket.write_all(&[0]).is_err()
+    }
+
     /// Ends the TCP connection in both directions.
     pub fn cut(&mut self) {
         let _ = self.socket.shutdown(Shutdown::Both);
