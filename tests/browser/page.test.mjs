@@ -1,6 +1,6 @@
 // The built-in page in a real browser: quotes move, chat crosses between tabs, nothing is asked of anybody else.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -372,3 +372,18 @@ function paleTexts() {
     })
     .map((element) => `${element.tagName} ${element.textContent.slice(0, 30)}`);
 }
+
+test("the README's lines for a browser's console print the quotes of the gateway's page", { skip, timeout: 60_000 }, async (t) => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  const [, lines] = readme.match(/^```js\n(.*?)^```$/ms);
+  const gateway = await startGateway(t, { config: null, settings: ['feed.simulator.interval="200ms"'] });
+  const { browser, complaints } = await startBrowser(t);
+  const page = await openPage(browser, gateway, 'ana');
+  const printed = [];
+  page.on('console', async (line) => printed.push(await line.args()[0]?.jsonValue()));
+  await page.evaluate((code) => (0, eval)(code), lines.replaceAll('127.0.0.1:8765', gateway.address));
+  const isQuote = ({ op, topic, data }) => op === 'message' && topic === 'quotes.AAPL' && data.price > 0;
+  while (!printed.some(isQuote)) await page.waitForEvent('console');
+  assert.deepEqual(printed.slice(0, 2).map(({ op }) => op), ['welcome', 'subscribed']);
+  assert.deepEqual(complaints, []);
+});
