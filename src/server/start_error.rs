@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::connection::TlsError;
 use crate::cluster::ClusterError;
 use crate::config::{self, ListenAddress};
 use crate::store::FolderError;
@@ -14,14 +13,14 @@ pub enum StartError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     /// The address can't be bound.
-    #[error("can't listen on {address} ({key}): {}", remedy(.address, .source))]
+    #[error("can't listen on {address} ({key}): {}", remedy(.address, .cause))]
     Listen {
         /// The key of the configuration.
         key: &'static str,
         /// The address.
         address: ListenAddress,
-        /// The cause.
-        source: io::Error,
+        /// The cause, whose remedy is in the text.
+        cause: io::Error,
     },
     /// The supervisor passed no socket of this name.
     #[error("no socket was passed on for {address} ({key}); start the gateway by a socket unit, with FileDescriptorName= for a name")]
@@ -34,12 +33,9 @@ pub enum StartError {
     /// The listening socket can't be registered with the runtime.
     #[error("connections can't be waited for")]
     Accept(#[source] io::Error),
-    /// The certificate can't be used.
+    /// A certificate or a key can't be used.
     #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A key can't be used.
-    #[error(transparent)]
-    Auth(#[from] config::Problem),
+    Config(#[from] config::Problem),
     /// A feed can't be started.
     #[error("{}", joined(.0))]
     Feeds(Vec<config::Problem>),

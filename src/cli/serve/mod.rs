@@ -9,7 +9,7 @@ pub(super) use standby::Standby;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 
 use self::log::Log;
@@ -55,7 +55,7 @@ async fn run(arguments: ServeArguments, mut signals: server::Signals, supervisor
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let running = server::start(config, sources, signals, supervisor).await.map_err(without_repetition)?;
+    let running = server::start(config, sources, signals, supervisor).await?;
     running.count_suppressed(log.suppressed());
     let (addresses, summary) = (running.addresses.clone(), running.summary().to_owned());
     let announce = async {
@@ -74,14 +74,6 @@ async fn run(arguments: ServeArguments, mut signals: server::Signals, supervisor
     }
     drained.await;
     Ok(())
-}
-
-/// Drops the source of an error whose text repeats it.
-fn without_repetition(error: server::StartError) -> anyhow::Error {
-    match error {
-        server::StartError::Listen { .. } => anyhow!("{error}"),
-        error => error.into(),
-    }
 }
 
 /// Writes the port file on a thread of its own, because a pipe without a reader blocks its writer.

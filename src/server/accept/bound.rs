@@ -49,7 +49,7 @@ pub fn bind_all<const N: usize>(listeners: [ListenerSettings<'_>; N], passed: &m
         for (listener, bound) in listeners.iter().zip(&mut bound) {
             let is_next = |place: &&ListenAddress| is_named != matches!(place, ListenAddress::Passed(None));
             for place in listener.listen.iter().filter(is_next) {
-                let failed = |source| StartError::Listen { key: listener.key, address: place.clone(), source };
+                let failed = |cause| StartError::Listen { key: listener.key, address: place.clone(), cause };
                 let sockets = bind(place, listener, passed).map_err(failed)?;
                 if sockets.is_empty() {
                     return Err(StartError::NotPassed { key: listener.key, address: place.clone() });

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 
 use crate::codes::CloseCode;
 use crate::config::peer_name;
-use crate::server::request::{Caller, Query, QueryError};
+use crate::server::request::{Caller, Query};
 use crate::server::response::{Answer, Problem, empty, json_of};
 use crate::session_id::SessionId;
 use crate::shard::{SessionView, Shards};
@@ -51,11 +51,10 @@ impl SessionsApi {
     /// `GET /v1/sessions?order=outbox&limit=20`.
     pub async fn list(&self, caller: &Caller<'_>, query: &Query<'_>) -> Result<Answer, Problem> {
         caller.require("listing sessions", |identity| identity.admin)?;
-        let bad = |error: QueryError| Problem::bad_request(error.to_string());
-        if query.text("order").map_err(bad)?.is_some_and(|order| order != "outbox") {
+        if query.text("order")?.is_some_and(|order| order != "outbox") {
             return Err(Problem::bad_request("order is not outbox, the only one there is"));
         }
-        let limit = query.number("limit").map_err(bad)?.unwrap_or(SESSIONS_LISTED).min(SESSIONS_LISTED_MAX);
+        let limit = query.number("limit")?.unwrap_or(SESSIONS_LISTED).min(SESSIONS_LISTED_MAX);
         let views = self.shards.slowest(limit).await;
         let list = List { sessions: views.iter().map(Listed::from).collect() };
         Ok(json_of(&list))

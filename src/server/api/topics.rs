@@ -9,7 +9,7 @@ use crate::dialect::native;
 use crate::hub::{Disabled, Hub, Message, TopicInfo};
 use crate::position::Offset;
 use crate::server::limits::HttpBytes;
-use crate::server::request::{Caller, Query, QueryError};
+use crate::server::request::{Caller, Query};
 use crate::server::response::{Answer, Problem, json, json_bytes, json_of};
 use crate::shard::Shards;
 use crate::topic_name::{Pattern, TopicName};
@@ -61,12 +61,10 @@ impl TopicsApi {
     /// `GET /v1/topics?match=&limit=&after=&by_pattern=`.
     pub async fn list(&self, caller: &Caller<'_>, query: &Query<'_>, charge: impl FnOnce(usize, usize)) -> Result<Answer, Problem> {
         caller.require("listing topics", |identity| identity.admin)?;
-        let bad = |error: QueryError| Problem::bad_request(error.to_string());
-        let matching = query.text("match").map_err(bad)?.map(|text| Pattern::parse(&text)).transpose();
-        let matching = matching.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()))?;
-        let limit = query.number("limit").map_err(bad)?.unwrap_or(TOPICS_LISTED_MAX).min(TOPICS_LISTED_MAX);
-        let after = query.text("after").map_err(bad)?;
-        let counts_patterns = query.flag("by_pattern").map_err(bad)?;
+        let matching = query.text("match")?.map(|text| Pattern::parse(&text)).transpose()?;
+        let limit = query.number("limit")?.unwrap_or(TOPICS_LISTED_MAX).min(TOPICS_LISTED_MAX);
+        let after = query.text("after")?;
+        let counts_patterns = query.flag("by_pattern")?;
         let found = self.hub.topics(matching.as_ref(), after.as_deref(), limit);
         charge(found.len(), TOPICS_PER_UNIT);
         let mut topics: Vec<Listed<'_>> = found.iter().map(Listed::from).collect();
@@ -95,9 +93,8 @@ impl TopicsApi {
         charge: impl FnOnce(usize, usize),
     ) -> Result<Answer, Problem> {
         may_read(caller, topic)?;
-        let bad = |error: QueryError| Problem::bad_request(error.to_string());
-        let since = query.number("since").map_err(bad)?.map(Offset);
-        let limit = query.number("limit").map_err(bad)?.unwrap_or(HISTORY_LISTED).min(HISTORY_LISTED_MAX);
+        let since = query.number("since")?.map(Offset);
+        let limit = query.number("limit")?.unwrap_or(HISTORY_LISTED).min(HISTORY_LISTED_MAX);
         let page = self.hub.history(topic, since, if has_body { limit } else { 0 }).map_err(disabled)?;
         if !has_body {
             return Ok(json(Vec::new()));

@@ -188,26 +188,26 @@ async fn converse<F: Future<Output = (Outcome, Duration)> + Send>(
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::Instant;
 
     use super::super::tcp::Tcp;
     use super::super::timed_stream::Transport;
     use super::*;
 
-    /// Both ends of a TCP connection.
-    async fn connected() -> (std::net::TcpStream, tokio::net::TcpStream) {
-        let socket = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let peer = tokio::net::TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
-        (socket.accept().await.unwrap().0.into_std().unwrap(), peer)
+    /// A connection whose first head is due within `patience`, and its peer.
+    async fn connected(patience: Duration, limits: &Limits) -> (TimedStream, Arc<Progress>, TcpStream) {
+        let socket = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let peer = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let transport = Transport::Plain(Tcp::Unregistered(socket.accept().await.unwrap().0.into_std().unwrap()));
+        let progress = Progress::new(Instant::now() + patience, Box::new(()));
+        (TimedStream::new(transport, Bytes::new(), Arc::clone(&progress), limits.write_timeout), progress, peer)
     }
 
     /// What a peer receives that sends `request`. The first head and the next request are each due within `patience`.
     async fn heard(request: &str, patience: Duration, limits: Limits) -> (String, bool) {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (stream, mut peer) = connected().await;
-        let progress = Progress::new(Instant::now() + patience, Box::new(()));
-        let stream =
-            TimedStream::new(Transport::Plain(Tcp::Unregistered(stream)), Bytes::new(), Arc::clone(&progress), limits.write_timeout);
+        let (stream, progress, mut peer) = connected(patience, &limits).await;
         peer.write_all(request.as_bytes()).await.unwrap();
         let answer = |_| async move { (Outcome::Answer(crate::server::response::json(b"{}".to_vec())), patience) };
         let mut text = String::new();
@@ -235,12 +235,8 @@ mod tests {
     /// An answer that is longer than the socket's buffer arrives whole, although the request's body never came.
     #[tokio::test]
     async fn a_long_answer_is_not_cut_short() {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let limits = Limits::default();
-        let (stream, mut peer) = connected().await;
-        let progress = Progress::new(Instant::now() + limits.handshake_timeout, Box::new(()));
-        let transport = Transport::Plain(Tcp::Unregistered(stream));
-        let stream = TimedStream::new(transport, Bytes::new(), Arc::clone(&progress), limits.write_timeout);
+        let (stream, progress, mut peer) = connected(limits.handshake_timeout, &limits).await;
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await.unwrap();
         const BYTES: usize = 16 << 20;
         let answer = |_| async { (Outcome::Answer(crate::server::response::json(vec![b'1'; BYTES])), Duration::from_secs(5)) };
@@ -253,13 +249,9 @@ mod tests {
     /// PROTOCOL 7: `keep_alive` begins once the answer is written, so a slow reader is not cut.
     #[tokio::test]
     async fn a_slow_reader_is_not_cut_by_keep_alive() {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         const BYTES: usize = 16 << 20;
         let (keep_alive, limits) = (Duration::from_millis(20), Limits::default());
-        let (stream, mut peer) = connected().await;
-        let progress = Progress::new(Instant::now() + limits.handshake_timeout, Box::new(()));
-        let transport = Transport::Plain(Tcp::Unregistered(stream));
-        let stream = TimedStream::new(transport, Bytes::new(), Arc::clone(&progress), limits.write_timeout);
+        let (stream, progress, mut peer) = connected(limits.handshake_timeout, &limits).await;
         peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         let answer = |_| async move { (Outcome::Answer(crate::server::response::json(vec![b'1'; BYTES])), keep_alive) };
         let reading = async {

@@ -11,4 +11,4 @@ pub use http::Http;
 pub use progress::Progress;
 pub use tcp::{Accepting, Tcp};
 pub use timed_stream::{TimedStream, Transport};
-pub use tls::{TlsError, TlsInForce, read as read_certificate};
+pub use tls::{TlsInForce, read as read_certificate};

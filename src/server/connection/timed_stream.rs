@@ -30,6 +30,19 @@ pub enum Transport {
     Tls(Box<TlsStream<Tcp>>),
 }
 
+/// Any byte stream.
+trait Socket: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
+
+impl Transport {
+    fn socket(&mut self) -> Pin<&mut dyn Socket> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(stream),
+        }
+    }
+}
+
 /// The socket of one connection, until it becomes a session or ends.
 pub struct TimedStream {
     transport: Transport,
@@ -81,32 +94,15 @@ impl TimedStream {
         ready!(timer.as_mut().poll(cx));
         if self.progress.end_late() {
             // A fresh socket accepts these bytes at once. If it does not, the peer gets no answer.
-            let _ = self.poll_transport_write(cx, LATE);
-            let _ = self.poll_transport_flush(cx);
+            let _ = self.transport.socket().poll_write(cx, LATE);
+            let _ = self.transport.socket().poll_flush(cx);
         }
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request in time")))
     }
 
     fn poll_transport_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        };
+        let read = self.transport.socket().poll_read(cx, buffer);
         if read.is_pending() { self.poll_deadline(cx) } else { read }
-    }
-
-    fn poll_transport_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_transport_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
     }
 
     /// Passes `written` on. While it is pending, the write timer runs.
@@ -154,12 +150,12 @@ impl AsyncWrite for TimedStream {
         if self.is_switching() {
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = self.poll_transport_write(cx, bytes);
+        let written = self.transport.socket().poll_write(cx, bytes);
         self.bounded(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.poll_transport_flush(cx);
+        let flushed = self.transport.socket().poll_flush(cx);
         if matches!(flushed, Poll::Ready(Ok(()))) {
             self.progress.written();
         }
@@ -170,10 +166,7 @@ impl AsyncWrite for TimedStream {
         if self.is_switching() {
             return Poll::Ready(Ok(()));
         }
-        let shut = match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        };
+        let shut = self.transport.socket().poll_shutdown(cx);
         self.bounded(cx, shut)
     }
 
@@ -181,10 +174,7 @@ impl AsyncWrite for TimedStream {
         if self.is_switching() {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
-        let written = match &mut self.transport {
-            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        };
+        let written = self.transport.socket().poll_write_vectored(cx, slices);
         self.bounded(cx, written)
     }
 

@@ -1,53 +1,14 @@
 //! TLS of a listener: the certificate in force, which a reload can replace.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config;
-
-/// Why a certificate can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The file can't be read, or has no PEM of the expected kind.
-    #[error("{section}.{key} = {path:?} can't be used: {source}; give a PEM file that holds {}", if *key == "cert" { "the chain, the server's own certificate first" } else { "the certificate's private key" })]
-    File {
-        /// `server.tls` or `admin.tls`.
-        section: &'static str,
-        /// `cert` or `key`.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: rustls_pki_types::pem::Error,
-    },
-    /// The file has no certificate.
-    #[error("{section}.cert = {path:?} holds no certificate; give a PEM file that holds the chain, the server's own certificate first")]
-    NoCertificate {
-        /// `server.tls` or `admin.tls`.
-        section: &'static str,
-        /// The file.
-        path: PathBuf,
-    },
-    /// The certificate and the key do not belong together.
-    #[error(
-        "{section}.cert = {cert:?} and {section}.key = {key:?} can't be used together: {source}; give a certificate and the key that it was made for"
-    )]
-    Pair {
-        /// `server.tls` or `admin.tls`.
-        section: &'static str,
-        /// The certificate's file.
-        cert: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// The cause.
-        source: Box<rustls::Error>,
-    },
-}
+use crate::config::{self, Problem};
 
 /// The TLS settings in force; without any, plain TCP.
 #[derive(Debug)]
@@ -74,27 +35,29 @@ impl TlsInForce {
 }
 
 /// Reads the files of `settings`, the table `section`; `None` if it has none.
-pub fn read(section: &'static str, settings: Option<&config::Tls>) -> Result<Option<Arc<ServerConfig>>, TlsError> {
-    let Some(settings) = settings else { return Ok(None) };
-    let chain = CertificateDer::pem_file_iter(&settings.cert)
+pub fn read(section: &'static str, settings: Option<&config::Tls>) -> Result<Option<Arc<ServerConfig>>, Problem> {
+    const CHAIN: &str = "the chain, the server's own certificate first";
+    let Some(config::Tls { cert, key }) = settings else { return Ok(None) };
+    let unusable = |name: &str, path: &Path, error: pem::Error, right: &str| {
+        Problem(format!("{section}.{name} = {path:?} can't be used: {error}; give a PEM file that holds {right}"))
+    };
+    let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|source| file(section, "cert", &settings.cert, source))?;
+        .map_err(|error| unusable("cert", cert, error, CHAIN))?;
     if chain.is_empty() {
-        return Err(TlsError::NoCertificate { section, path: settings.cert.clone() });
+        return Err(Problem(format!("{section}.cert = {cert:?} holds no certificate; give a PEM file that holds {CHAIN}")));
     }
-    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|source| file(section, "key", &settings.key, source))?;
+    let private_key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable("key", key, error, "the certificate's private key"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let pair = |source| TlsError::Pair { source: Box::new(source), section, cert: settings.cert.clone(), key: settings.key.clone() };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(pair)?;
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private_key))
+        .map_err(|error| {
+            let files = format!("{section}.cert = {cert:?} and {section}.key = {key:?}");
+            Problem(format!("{files} can't be used together: {error}; give a certificate and the key that it was made for"))
+        })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Some(Arc::new(config)))
-}
-
-fn file(section: &'static str, key: &'static str, path: &Path, source: rustls_pki_types::pem::Error) -> TlsError {
-    TlsError::File { section, key, path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -117,7 +80,7 @@ mod tests {
         assert!(read("server.tls", Some(&good)).unwrap().is_some());
         assert!(read("server.tls", None).unwrap().is_none());
         let (_folder, mixed) = files(&pair.cert.pem(), &other.signing_key.serialize_pem());
-        assert!(matches!(read("server.tls", Some(&mixed)), Err(TlsError::Pair { .. })));
+        assert!(read("server.tls", Some(&mixed)).unwrap_err().to_string().contains("can't be used together"));
         let (_folder, empty) = files("", &pair.signing_key.serialize_pem());
         assert!(read("server.tls", Some(&empty)).unwrap_err().to_string().starts_with("server.tls.cert"));
         let missing = config::Tls { cert: "/nowhere/cert.pem".into(), ..good };

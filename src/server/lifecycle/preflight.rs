@@ -34,12 +34,11 @@ pub fn preflight(sources: &Sources) -> Result<Preflighted, Vec<Problem>> {
     if let Some(Err(error)) = config.store.dir.as_deref().map(Folder::check) {
         problems.push(Problem(error.to_string()));
     }
-    let mut read = |key, tls| match read_certificate(key, tls) {
-        Ok(certificate) => certificate,
-        Err(error) => {
-            problems.push(Problem(error.to_string()));
+    let mut read = |key, tls| {
+        read_certificate(key, tls).unwrap_or_else(|problem| {
+            problems.push(problem);
             None
-        }
+        })
     };
     let main = read("server.tls", config.server.tls.as_ref());
     let admin = read("admin.tls", config.admin.tls.as_ref());

@@ -66,7 +66,7 @@ impl<'a> Caller<'a> {
     /// Reads and verifies the credential. The error is 401 for a bad or expired one, and 429 if `address` has sent too
     /// many.
     pub fn of(auth: &Auth, failures: &Failures, address: IpAddr, fields: impl Fields<'a>, query: &Query<'a>) -> Result<Self, Problem> {
-        let credential = credential(fields, query).map_err(|error| Problem::bad_request(error.to_string()))?;
+        let credential = credential(fields, query)?;
         let identity = match &credential {
             None => auth.anonymous(),
             Some(text) => {
@@ -90,7 +90,7 @@ impl<'a> Caller<'a> {
         let header = header.or_else(|| fields.first(header::AUTHORIZATION).and_then(|value| after_scheme(value, b"apikey")));
         let credential = match header {
             Some(key) => Some(Cow::Borrowed(std::str::from_utf8(key).unwrap_or(""))),
-            None => query.text("api_key").map_err(|error| Problem::bad_request(error.to_string()))?,
+            None => query.text("api_key")?,
         };
         let Some(key) = &credential else {
             return Err(Problem::unauthorized(ErrorCode::NotAllowed, "an API key is needed, as X-API-Key"));

@@ -2,16 +2,15 @@
 
 use hyper::StatusCode;
 
-use super::query::decoded;
+use super::query::{QueryError, decoded};
 use crate::codes::ErrorCode;
 use crate::server::response::Problem;
 use crate::topic_name::TopicName;
 
 /// The topic of a path's segment: percent-decoded, then checked.
 pub fn topic_name(segment: &str) -> Result<TopicName, Problem> {
-    let bad = |reason: String| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadTopic, reason);
-    let text = decoded(segment, "the topic").map_err(|error| bad(error.to_string()))?;
-    TopicName::parse(&text).map_err(|error| bad(error.to_string()))
+    let bad = |error: QueryError| Problem::new(StatusCode::BAD_REQUEST, ErrorCode::BadTopic, error.to_string());
+    Ok(TopicName::parse(&decoded(segment, "the topic").map_err(bad)?)?)
 }
 
 #[cfg(test)]

@@ -28,9 +28,15 @@ pub enum QueryError {
     },
 }
 
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
 impl From<QueryError> for Refused {
     fn from(error: QueryError) -> Self {
-        Self(RejectReason::BadUpgrade, Problem::bad_request(error.to_string()))
+        Self(RejectReason::BadUpgrade, error.into())
     }
 }
 

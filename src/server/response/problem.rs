@@ -6,6 +6,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use super::answer::{Answer, json_of};
 use crate::codes::ErrorCode;
 use crate::hub::PublishError;
+use crate::topic_name::TopicNameError;
 
 /// The media type of every problem.
 const CONTENT_TYPE: &str = "application/problem+json";
@@ -149,6 +150,12 @@ impl From<PublishError> for Problem {
             PublishError::NotMade(_) => StatusCode::TOO_MANY_REQUESTS,
         };
         Self::new(status, error.code(), error.to_string()).retry_after(1)
+    }
+}
+
+impl From<TopicNameError> for Problem {
+    fn from(error: TopicNameError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error.code(), error.to_string())
     }
 }
 

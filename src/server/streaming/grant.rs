@@ -179,9 +179,7 @@ fn topics(query: &Query<'_>) -> Result<Vec<Result<Pattern, TopicNameError>>, Ref
         return Err(bad(Problem::bad_request(detail)));
     }
     match topics.iter().find_map(|topic| topic.as_ref().err()) {
-        Some(error) if topics.iter().all(Result::is_err) => {
-            Err(bad(Problem::new(StatusCode::BAD_REQUEST, error.code(), error.to_string())))
-        }
+        Some(error) if topics.iter().all(Result::is_err) => Err(bad(error.clone().into())),
         _ => Ok(topics),
     }
 }
