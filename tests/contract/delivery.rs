@@ -1,48 +1,71 @@
-//! PROTOCOL 7: what each rule does for a slow session, and that nobody else notices.
+//! PROTOCOL 7: the effect of each `on_slow` on a slow session, and none on other sessions.
 
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, Session, Setup, eventually};
 
-/// How many messages a test publishes; far past the outbox and what the kernel holds.
+/// The number of messages that a test publishes. Their size is far past the outbox and the socket's buffers.
 const COUNT: usize = 600;
 
-/// The size of each, in bytes.
+/// The size of each message, in bytes.
 const BYTES: usize = 5_000;
 
 fn gateway() -> Gateway {
     Setup::new().without_rates().limits("outbox_bytes = 50000").start()
 }
 
-/// The numbers that the messages begin with, and for each gap its first and last offset.
-fn read_to_last(session: &mut Session, last: usize) -> Vec<(u64, u64, bool)> {
-    let mut seen = Vec::new();
+/// A message, whose bounds are its offset, or a gap. Both bounds are included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range {
+    from: u64,
+    to: u64,
+    is_gap: bool,
+}
+
+impl Range {
+    fn message(offset: u64) -> Self {
+        Self { from: offset, to: offset, is_gap: false }
+    }
+}
+
+/// Reads messages and gaps up to the message with the offset `last`.
+fn read_to_last(session: &mut Session, last: usize) -> Vec<Range> {
+    let mut ranges = Vec::new();
     loop {
         let event = session.receive();
         if event["op"] == "gap" {
-            seen.push((event["from"].as_u64().unwrap(), event["to"].as_u64().unwrap(), true));
+            ranges.push(Range { from: event["from"].as_u64().unwrap(), to: event["to"].as_u64().unwrap(), is_gap: true });
             continue;
         }
         let offset = event["offset"].as_u64().unwrap_or_else(|| panic!("neither gap nor message: {event}"));
-        seen.push((offset, offset, false));
+        ranges.push(Range::message(offset));
         if offset == last as u64 {
-            return seen;
+            return ranges;
         }
     }
 }
 
-/// PROTOCOL 7: `conflate`: the last value arrives, in order, and no gap is told.
+/// Asserts that each offset is in exactly one message or gap, in order from 1.
+fn expect_contiguous(ranges: &[Range]) {
+    let mut next = 1;
+    for range in ranges {
+        assert_eq!(range.from, next, "{next} is in no message and in no gap, or in two: {ranges:?}");
+        next = range.to + 1;
+    }
+}
+
+/// PROTOCOL 7: `conflate`: the newest message arrives, offsets rise, and there is no gap.
 #[test]
-fn a_slow_session_gets_the_latest_where_the_rule_conflates() {
+fn conflate_delivers_the_newest_message() {
     let gateway = gateway();
     let mut slow = gateway.slow_session();
     slow.subscribe(&["quotes.A"]);
     gateway.publish_many("quotes.A", COUNT, BYTES);
-    let seen = read_to_last(&mut slow, COUNT);
-    assert!(seen.len() < COUNT && seen.iter().all(|(.., gap)| !gap), "{} events", seen.len());
-    assert!(seen.is_sorted_by_key(|(from, ..)| *from), "in order");
+    let received = read_to_last(&mut slow, COUNT);
+    assert!(received.len() < COUNT && received.iter().all(|range| !range.is_gap), "{} events", received.len());
+    assert!(received.is_sorted_by_key(|range| range.from), "{received:?}");
     gateway.expect_limit_hit("outbox_bytes");
-    gateway.expect_metric("messages_conflated_total{rule=\"quotes.>\"}", (COUNT - seen.len()) as f64);
+    gateway.expect_metric("messages_conflated_total{rule=\"quotes.>\"}", (COUNT - received.len()) as f64);
     gateway.expect_accounts_closed();
 }
 
@@ -63,27 +86,23 @@ fn conflation_keeps_the_newest_of_each_topic() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 7: `drop_oldest`: each drop is told by a `gap`, before the topic's next message, exactly.
+/// PROTOCOL 7: `drop_oldest`: a `gap` before the topic's next message has each dropped message, and no other.
 #[test]
-fn a_slow_session_is_told_its_gaps_where_the_oldest_is_dropped() {
+fn drop_oldest_sends_gaps_for_dropped_messages() {
     let gateway = gateway();
     let mut slow = gateway.slow_session();
     slow.subscribe(&["test.a"]);
     gateway.publish_many("test.a", COUNT, BYTES);
-    let mut next = 1;
-    let seen = read_to_last(&mut slow, COUNT);
-    for (from, to, _) in &seen {
-        assert_eq!(*from, next, "no message and no gap says what became of {next}");
-        next = to + 1;
-    }
-    let dropped: u64 = seen.iter().filter(|(.., gap)| *gap).map(|(from, to, _)| to - from + 1).sum();
+    let received = read_to_last(&mut slow, COUNT);
+    expect_contiguous(&received);
+    let dropped: u64 = received.iter().filter(|range| range.is_gap).map(|range| range.to - range.from + 1).sum();
     assert!(dropped > 0, "nothing was dropped");
     gateway.expect_limit_hit("outbox_bytes");
     gateway.expect_metric("messages_dropped_total{rule=\"test.>\",reason=\"slow\"}", dropped as f64);
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: a gap has these members.
+/// PROTOCOL 3: a gap has a topic and two bounds.
 #[test]
 fn a_gap_names_topic_and_range() {
     let gateway = gateway();
@@ -93,46 +112,38 @@ fn a_gap_names_topic_and_range() {
     let gap = std::iter::repeat_with(|| slow.receive()).find(|event| event["op"] == "gap").unwrap();
     assert_eq!(gap, json!({"op": "gap", "topic": "test.a", "from": gap["from"], "to": gap["to"]}));
     let next = slow.receive();
-    assert_eq!(next["offset"].as_u64(), gap["to"].as_u64().map(|to| to + 1), "the gap is just before the next message");
+    assert_eq!(next["offset"].as_u64(), gap["to"].as_u64().map(|to| to + 1), "the gap ends before the next message");
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 4: drops are silent in the raw dialect.
+/// PROTOCOL 4: the raw dialect has no event for dropped messages.
 #[test]
-fn drops_are_silent_in_the_raw_dialect() {
+fn the_raw_dialect_has_no_gaps() {
     let gateway = gateway();
     let mut raw = gateway.slow_session_at("/raw/test.a");
     gateway.publish_many("test.a", COUNT, BYTES);
     let number = |payload: &str| payload.trim_matches('"').split('_').next().unwrap().parse::<usize>();
-    let numbers = std::iter::repeat_with(|| number(&raw.next_message().unwrap().text()).expect("payloads alone come"));
-    let mut seen = 0;
-    for number in numbers {
-        seen += 1;
-        if number == COUNT {
-            break;
-        }
-    }
-    assert!(seen < COUNT, "nothing was dropped");
+    let mut numbers = std::iter::repeat_with(|| number(&raw.next_message().unwrap().text()).expect("a payload begins with its number"));
+    let before_last = numbers.by_ref().take_while(|number| *number != COUNT).count();
+    assert!(before_last < COUNT - 1, "nothing was dropped");
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 7: `replay`: a slow session reads on from history as it takes more; nothing is lost, and next to nothing is queued. It is
-/// what a rule with a history does that says nothing else.
+/// PROTOCOL 7: `replay`, the default of a rule with history: a slow session reads on from history. It misses no
+/// message, and its outbox stays small.
 #[test]
-fn a_slow_session_reads_on_from_history_where_the_rule_replays() {
+fn replay_reads_on_from_history() {
     for lines in ["history = 1000", "history = 1000\non_slow = \"replay\""] {
         let gateway = Setup::new().without_rates().limits("outbox_bytes = 50000").rule("chat.>", lines).start();
         let (mut slow, mut fast) = (gateway.slow_session(), gateway.session());
         slow.subscribe(&["chat.a"]);
         fast.subscribe(&["chat.a"]);
         gateway.publish_many("chat.a", COUNT, BYTES);
-        let heard = read_to_last(&mut fast, COUNT);
-        assert_eq!(heard, (1..=COUNT as u64).map(|offset| (offset, offset, false)).collect::<Vec<_>>());
+        assert_eq!(read_to_last(&mut fast, COUNT), (1..=COUNT as u64).map(Range::message).collect::<Vec<_>>());
         let slowest = gateway.admin("/v1/sessions?limit=1").json()["sessions"][0]["outbox_bytes"].as_u64().unwrap();
         assert!(slowest < 150_000, "{slowest} bytes are queued");
         gateway.publish_many("chat.a", 2, 10);
-        let heard = read_to_last(&mut slow, COUNT + 2);
-        assert_eq!(heard, (1..=COUNT as u64 + 2).map(|offset| (offset, offset, false)).collect::<Vec<_>>());
+        assert_eq!(read_to_last(&mut slow, COUNT + 2), (1..=COUNT as u64 + 2).map(Range::message).collect::<Vec<_>>());
         gateway.publish("chat.a", "1");
         let live = slow.receive();
         assert_eq!((&live["offset"], &live["replay"]), (&json!(COUNT + 3), &Value::Null), "it has caught up");
@@ -140,38 +151,35 @@ fn a_slow_session_reads_on_from_history_where_the_rule_replays() {
     }
 }
 
-/// PROTOCOL 7: `replay`: where history has moved on, a gap says what did not come; what comes and the gaps are all there was.
+/// PROTOCOL 7: `replay`: a `gap` has the messages that history no longer has.
 #[test]
-fn a_gap_tells_where_history_has_moved_on() {
+fn replay_sends_a_gap_where_history_has_moved_on() {
     let gateway = Setup::new().without_rates().rule("chat.>", "history = 50\non_slow = \"replay\"").start();
     let mut slow = gateway.slow_session();
     slow.subscribe(&["chat.a"]);
     gateway.publish_many("chat.a", COUNT, BYTES);
-    let heard = read_to_last(&mut slow, COUNT);
-    let mut next = 1;
-    for &(from, to, _) in &heard {
-        assert_eq!(from, next, "{heard:?}");
-        next = to + 1;
-    }
-    assert!(heard.iter().any(|&(_, _, is_gap)| is_gap) && next == COUNT as u64 + 1);
+    let received = read_to_last(&mut slow, COUNT);
+    expect_contiguous(&received);
+    assert!(received.iter().any(|range| range.is_gap), "history had all messages");
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 7: under an interval the newest message is queued, as the interval has it, and no other.
+/// PROTOCOL 3 and 7: `interval_ms` conflates, also where the rule has `replay`.
 #[test]
-fn a_paced_topic_is_not_read_on() {
+fn an_interval_conflates_where_the_rule_replays() {
     let gateway = Setup::new().without_rates().limits("outbox_bytes = 50000").rule("chat.>", "history = 1000").start();
     let mut slow = gateway.slow_session();
     slow.subscribe_with(&["chat.a"], json!({"interval_ms": 10}));
     gateway.publish_many("chat.a", COUNT, BYTES);
-    let heard = read_to_last(&mut slow, COUNT);
-    assert!(heard.len() < COUNT / 2, "{} of {COUNT}", heard.len());
+    let received = read_to_last(&mut slow, COUNT);
+    assert!(received.len() < COUNT / 2, "{} of {COUNT}", received.len());
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 7 and 6: `disconnect`: 4004, out of the accounts at once; and then recovery works.
+/// PROTOCOL 6 and 7: `disconnect`: the session is closed with 4004 and leaves the accounts at once. A new session
+/// recovers.
 #[test]
-fn a_slow_session_is_closed_and_recovers_where_the_rule_disconnects() {
+fn disconnect_closes_a_session_which_can_recover() {
     let setup = Setup::new().without_rates().limits("outbox_bytes = 50000").rule("chat.>", "history = 1000\non_slow = \"disconnect\"");
     let gateway = setup.start();
     let mut slow = gateway.slow_session();
@@ -183,19 +191,19 @@ fn a_slow_session_is_closed_and_recovers_where_the_rule_disconnects() {
     let (events, code) = slow.read_to_close();
     assert!(code == 4004 || code == 1006, "closed with {code}");
     let offsets: Vec<_> = events.iter().map(|event| event["offset"].as_u64().unwrap()).collect();
-    assert_eq!(offsets, (1..=offsets.len() as u64).collect::<Vec<_>>(), "what came came without a hole");
-    let last = events.last().expect("some came");
-    let mut back = gateway.session();
-    let entries = back.subscribe_with(&["chat.a"], json!({"since": {"chat.a": {"epoch": last["epoch"], "offset": last["offset"]}}}));
+    assert_eq!(offsets, (1..=offsets.len() as u64).collect::<Vec<_>>(), "the messages before the Close have no hole");
+    let last = events.last().expect("messages came before the Close");
+    let mut resumed = gateway.session();
+    let entries = resumed.subscribe_with(&["chat.a"], json!({"since": {"chat.a": {"epoch": last["epoch"], "offset": last["offset"]}}}));
     assert_eq!(entries[0]["recovered"], true);
-    let rest: Vec<_> = back.receive_all(COUNT - events.len()).iter().map(|event| event["offset"].as_u64().unwrap()).collect();
+    let rest: Vec<_> = resumed.receive_all(COUNT - events.len()).iter().map(|event| event["offset"].as_u64().unwrap()).collect();
     assert_eq!(rest, (offsets.len() as u64 + 1..=COUNT as u64).collect::<Vec<_>>());
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 6: a session that reads again at once sees its 4004.
+/// PROTOCOL 6: a client that reads within 2 s of its Close gets the 4004.
 #[test]
-fn a_slow_session_that_reads_sees_4004() {
+fn a_slow_client_that_reads_gets_4004() {
     let gateway = Setup::new().without_rates().limits("outbox_bytes = 50000").start();
     let mut slow = gateway.slow_session();
     slow.subscribe(&["chat.a"]);
@@ -204,9 +212,9 @@ fn a_slow_session_that_reads_sees_4004() {
     gateway.expect_accounts_closed();
 }
 
-/// P4: one slow session does not slow another.
+/// PROTOCOL 7: a slow session costs another session no message.
 #[test]
-fn another_session_does_not_notice_a_slow_one() {
+fn a_slow_session_costs_another_no_message() {
     let gateway = gateway();
     let (mut slow, mut fast) = (gateway.slow_session(), gateway.session());
     slow.subscribe(&["chat.a", "test.a"]);
@@ -222,7 +230,7 @@ fn another_session_does_not_notice_a_slow_one() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 7: where queued messages of `conflate` topics free enough, a message of a `disconnect` topic closes nothing.
+/// PROTOCOL 7: a message of a `disconnect` topic does not close the session where conflating other topics frees enough.
 #[test]
 fn conflation_makes_room_for_other_rules() {
     let gateway = gateway();
@@ -235,27 +243,23 @@ fn conflation_makes_room_for_other_rules() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 7: `max_age`: what is too old in the queue is dropped, told by a gap, counted as `age`.
+/// PROTOCOL 7: a queued message older than `max_age` is dropped with a gap, and counted with `reason="age"`.
 #[test]
-fn what_is_too_old_is_given_up() {
+fn messages_past_max_age_are_dropped() {
     let rule = "history = 0\non_slow = \"drop_oldest\"\nmax_age = \"100ms\"";
     let gateway = Setup::new().without_rates().rule("test.aged", rule).start();
     let mut slow = gateway.slow_session();
     slow.subscribe(&["test.aged"]);
     gateway.publish_many("test.aged", 150, BYTES);
-    eventually("some to be given up for their age", || {
+    eventually("messages to be dropped for their age", || {
         (gateway.metrics().value("messages_dropped_total{rule=\"test.aged\",reason=\"age\"}") > 0.0).then_some(())
     });
     let last = gateway.publish("test.aged", "1");
-    let mut next = 1;
-    for (from, to, _) in read_to_last(&mut slow, usize::try_from(last.offset).unwrap()) {
-        assert_eq!(from, next, "no message and no gap says what became of {next}");
-        next = to + 1;
-    }
+    expect_contiguous(&read_to_last(&mut slow, usize::try_from(last.offset).unwrap()));
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 7: past `outbox_total_bytes` a shard trims its fullest outboxes as their rules allow, reason `total`.
+/// PROTOCOL 7: past `outbox_total_bytes` a shard trims its fullest outboxes by their rules, with `reason="total"`.
 #[test]
 fn all_outboxes_together_are_bounded() {
     let setup = Setup::new().without_rates().limits("outbox_total_bytes = 200000\noutbox_bytes = 4000000");
@@ -264,18 +268,14 @@ fn all_outboxes_together_are_bounded() {
     slow.subscribe(&["test.a"]);
     gateway.publish_many("test.a", COUNT, BYTES);
     gateway.expect_limit_hit("outbox_total_bytes");
-    let mut next = 1;
-    for (from, to, _) in read_to_last(&mut slow, COUNT) {
-        assert_eq!(from, next, "no message and no gap says what became of {next}");
-        next = to + 1;
-    }
+    expect_contiguous(&read_to_last(&mut slow, COUNT));
     assert!(gateway.metrics().value("messages_dropped_total{rule=\"test.>\",reason=\"total\"}") > 0.0);
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 6 and 7: past the total, where a rule would disconnect: 1013.
+/// PROTOCOL 6 and 7: past `outbox_total_bytes`, a session whose rule is `disconnect` is closed with 1013.
 #[test]
-fn past_the_total_a_session_is_told_to_try_again_later() {
+fn past_the_total_disconnect_closes_with_1013() {
     let setup = Setup::new().without_rates().limits("outbox_total_bytes = 200000\noutbox_bytes = 4000000");
     let gateway = setup.start();
     let mut slow = gateway.slow_session();
@@ -287,9 +287,9 @@ fn past_the_total_a_session_is_told_to_try_again_later() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 9: what a closing session leaves is dropped with `reason="closed"`.
+/// PROTOCOL 9: the queued messages of a session that ends are dropped with `reason="closed"`.
 #[test]
-fn what_a_closing_session_leaves_is_dropped() {
+fn queued_messages_of_an_ended_session_are_dropped() {
     let gateway = Setup::new().without_rates().start();
     let mut slow = gateway.slow_session();
     slow.subscribe(&["test.a"]);
@@ -303,7 +303,7 @@ fn what_a_closing_session_leaves_is_dropped() {
     assert_eq!((samples.value("outbox_messages{rule=\"test.>\"}"), samples.value("outbox_bytes")), (0.0, 0.0));
 }
 
-/// PROTOCOL 9: `outbox_bytes` and `slow_sessions` tell of a session that stands still, and of its recovery.
+/// PROTOCOL 9: `outbox_bytes` and `slow_sessions` rise for a client that does not read, and fall once it has read.
 #[test]
 fn a_slow_session_shows_in_the_metrics() {
     let gateway = Setup::new().without_rates().start();
@@ -315,7 +315,7 @@ fn a_slow_session_shows_in_the_metrics() {
         (samples.value("slow_sessions") == 1.0 && samples.value("outbox_bytes") > 0.0).then_some(())
     });
     let offsets: Vec<Value> = slow.receive_all(150).iter().map(|event| event["offset"].clone()).collect();
-    assert_eq!(offsets, (1..=150).map(Value::from).collect::<Vec<_>>(), "below the bound nothing is lost");
+    assert_eq!(offsets, (1..=150).map(Value::from).collect::<Vec<_>>(), "below the bound nothing is dropped");
     gateway.expect_metric("slow_sessions", 0.0);
     gateway.expect_metric("outbox_bytes", 0.0);
     gateway.expect_accounts_closed();

@@ -1,7 +1,8 @@
-//! PROTOCOL 10: Centrifugo's protocol over server-sent events and HTTP streams, its commands in requests of their own.
+//! PROTOCOL 10: Centrifugo's protocol over server-sent events and HTTP streams, with its commands in requests to
+//! `/emulation`.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 
 use serde_json::{Value, json};
 
@@ -10,30 +11,30 @@ use crate::gateway::{ADMIN, Gateway, Reply, SECRET, Setup, Stream, eventually, e
 const SSE: &str = "/connection/sse";
 const LINES: &str = "/connection/http_stream";
 
-/// One client of a transport: the stream of its replies, and what it needs to say anything.
+/// A client: the stream of its replies, and the values that its requests need.
 struct Client<'g> {
     gateway: &'g Gateway,
     stream: Stream,
     is_lines: bool,
     node: String,
     session: String,
-    /// The answer to `connect`.
+    /// The result of `connect`.
     connected: Value,
 }
 
 impl<'g> Client<'g> {
-    /// A client that has connected so.
+    /// A client that has connected with these options.
     fn connect(gateway: &'g Gateway, path: &str, connect: Value) -> Self {
         let mut client = Self::dial(gateway, path, &json!({"connect": connect, "id": 1}).to_string());
         let mut reply = client.receive();
         assert_eq!(reply["id"], 1, "{reply}");
         client.connected = reply["connect"].take();
-        let text = |name: &str| client.connected[name].as_str().unwrap_or_else(|| panic!("{name} is told: {reply}")).to_owned();
+        let text = |name: &str| client.connected[name].as_str().unwrap_or_else(|| panic!("no {name}: {reply}")).to_owned();
         (client.node, client.session) = (text("node"), text("session"));
         client
     }
 
-    /// A client whose first frame is `first`.
+    /// A client that has sent the frame `first` with its stream's request.
     fn dial(gateway: &'g Gateway, path: &str, first: &str) -> Self {
         let is_lines = path == LINES;
         let stream = match is_lines {
@@ -51,7 +52,7 @@ impl<'g> Client<'g> {
         }
     }
 
-    /// Says commands in one request.
+    /// Sends commands in one request.
     fn post(&mut self, commands: &[Value]) -> Reply {
         let data: Vec<String> = commands.iter().map(Value::to_string).collect();
         let data = self.stream.with_sequences(&data.join("\n"));
@@ -80,7 +81,7 @@ impl<'g> Client<'g> {
         self.receive()
     }
 
-    /// The stream ends with this push.
+    /// Asserts that the stream ends with this push.
     #[track_caller]
     fn expect_disconnect(&mut self, code: u16, reason: &str) {
         self.expect(json!({"push": {"disconnect": {"code": code, "reason": reason}}}));
@@ -88,7 +89,7 @@ impl<'g> Client<'g> {
     }
 }
 
-/// `path` with a first frame in its query.
+/// `path` with the frame `first` in its query.
 fn with_connect(path: &str, first: &str) -> String {
     let escaped: String = first.bytes().map(|byte| format!("%{byte:02x}")).collect();
     format!("{path}?cf_connect={escaped}")
@@ -98,7 +99,8 @@ fn publication(channel: &str, offset: u64, data: impl Into<Value>) -> Value {
     json!({"push": {"channel": channel, "pub": {"data": data.into(), "offset": offset}}})
 }
 
-/// The answer to `connect` tells what a request has to say; commands come by it, replies and pushes in the stream.
+/// The result of `connect` has the values that requests need. Requests carry commands; the stream carries replies and
+/// pushes.
 #[test]
 fn commands_come_in_requests_and_replies_in_the_stream() {
     let gateway = Gateway::start();
@@ -108,7 +110,7 @@ fn commands_come_in_requests_and_replies_in_the_stream() {
         assert_eq!(client.stream.head.header("X-Accel-Buffering"), Some("no"));
         assert_eq!((&client.connected["ping"], &client.connected["pong"]), (&json!(25), &json!(true)));
         let id = client.connected["client"].as_str().unwrap();
-        assert!(!client.session.contains(id), "the session's name, which others see, is not its secret");
+        assert!(!client.session.contains(id), "the id, which other clients see, is not in the secret");
         let topic = if path == SSE { "chat.events" } else { "chat.lines" };
         assert_eq!(
             client
@@ -124,8 +126,8 @@ fn commands_come_in_requests_and_replies_in_the_stream() {
         gateway.publish(topic, "{\n\"a\":\r\n1}");
         client.expect(publication(topic, 1, json!({"a": 1})));
         client.send(json!({"id": 4, "publish": {"channel": topic, "data": 2}}));
-        let came = [client.receive(), client.receive()];
-        let push = gateway.positions().event_beside(&json!({"id": 4, "publish": {}}), came);
+        let events = [client.receive(), client.receive()];
+        let push = gateway.positions().event_beside(&json!({"id": 4, "publish": {}}), events);
         assert_eq!(push["push"]["pub"]["info"], json!({"client": client.connected["client"]}));
         let dialects = gateway.admin("/v1/sessions").json()["sessions"].clone();
         assert!(dialects.as_array().unwrap().iter().any(|session| session["dialect"] == "centrifugo"), "{dialects}");
@@ -133,9 +135,9 @@ fn commands_come_in_requests_and_replies_in_the_stream() {
     gateway.expect_accounts_closed();
 }
 
-/// Protobuf is asked for by the body's type; each message comes behind its length.
+/// `Content-Type: application/octet-stream` chooses protobuf. Each message follows its length.
 #[test]
-fn protobuf_is_spoken_over_a_stream() {
+fn the_content_type_chooses_protobuf() {
     let gateway = Gateway::start();
     let protobuf = [("Content-Type", "application/octet-stream")];
     let mut stream = Stream::open_by_post(gateway.socket(), LINES, &protobuf, b"\x04\x08\x01\x22\x00").unwrap();
@@ -158,9 +160,9 @@ fn protobuf_is_spoken_over_a_stream() {
     assert_eq!(stream.chunk(), [b"\x17\x22\x15\x12\x06chat.a\x22\x0b\x22\x07{\"n\":1}\x30".as_slice(), &[offset]].concat());
 }
 
-/// What speaks for no session, or can't be read, is refused, and nobody hears it.
+/// A request for no session, or a malformed one, is refused without an effect on a session.
 #[test]
-fn requests_that_speak_for_nobody() {
+fn requests_without_a_session_are_refused() {
     let gateway = Gateway::with_limits("frame_bytes = 65536");
     let mut client = Client::connect(&gateway, LINES, json!({}));
     let post = |body: &str| gateway.post("/emulation", body);
@@ -186,15 +188,15 @@ fn requests_that_speak_for_nobody() {
     assert_eq!(gateway.get(LINES).problem(405), "method_not_allowed");
     assert_eq!(gateway.get(SSE).problem(400), "bad_request");
     assert_eq!(client.ask(json!({"id": 2, "rpc": {}})), json!({"id": 2, "error": {"code": 108, "message": "not available"}}));
-    // What is unreadable within a request ends the session, and then there is none.
+    // A malformed command within a valid request ends the session.
     client.send(json!([]));
     client.expect_disconnect(3501, "bad request");
     assert_eq!(client.post(&[json!({})]).problem(404), "not_found");
 }
 
-/// A first command that is refused is answered in the stream: the SDK reads it there.
+/// A refused first command is answered in the stream, where SDKs read the answer.
 #[test]
-fn a_refused_connect_is_told_in_the_stream() {
+fn a_refused_connect_is_answered_in_the_stream() {
     let gateway = Gateway::start();
     for path in [SSE, LINES] {
         let expired = json!({"connect": {"token": expiring("ann", unix_seconds() - 60, &["chat.>"], &[])}, "id": 1}).to_string();
@@ -212,9 +214,9 @@ fn a_refused_connect_is_told_in_the_stream() {
     with_query.expect_end();
 }
 
-/// Tokens, rights and recovery are those of the WebSocket: what was missed comes once, in order.
+/// A new stream of another transport recovers the missed messages, once and in order.
 #[test]
-fn what_was_missed_comes_over_a_new_stream() {
+fn a_new_stream_recovers_missed_messages() {
     let gateway = Gateway::start();
     let mut client = Client::connect(&gateway, SSE, json!({"token": token("ann", &["private.>"], &[])}));
     let subscribed = client.ask(json!({"id": 2, "subscribe": {"channel": "private.a"}}));
@@ -231,13 +233,13 @@ fn what_was_missed_comes_over_a_new_stream() {
     gateway.expect_accounts_closed();
 }
 
-/// Protocol, section 7: a client that goes shows as FIN or RST, and presence follows at once.
+/// Protocol, section 7: the end of a client's connection ends its presence.
 #[test]
-fn a_client_that_goes_leaves_presence() {
+fn a_client_that_disconnects_leaves_presence() {
     let gateway = Gateway::start();
     let mut watcher = Client::connect(&gateway, LINES, json!({}));
     assert_eq!(watcher.ask(json!({"id": 2, "subscribe": {"channel": "chat.a", "join_leave": true}}))["id"], 2);
-    assert!(watcher.receive()["push"]["join"].is_object(), "its own");
+    assert!(watcher.receive()["push"]["join"].is_object(), "the watcher's own join");
     let mut leaver = Client::connect(&gateway, SSE, json!({}));
     leaver.ask(json!({"id": 2, "subscribe": {"channel": "chat.a"}}));
     let info = json!({"info": {"client": leaver.connected["client"]}});
@@ -246,9 +248,9 @@ fn a_client_that_goes_leaves_presence() {
     watcher.expect(json!({"push": {"channel": "chat.a", "leave": info}}));
 }
 
-/// A request is the pong: a client that says nothing is taken for gone, one that does is not.
+/// A request counts as a pong. A client without requests is closed with 3012.
 #[test]
-fn requests_are_signs_of_life() {
+fn requests_count_as_pongs() {
     let gateway = Gateway::with_limits("ping_interval = \"200ms\"\npong_timeout = \"300ms\"");
     let mut silent = Client::connect(&gateway, SSE, json!({}));
     let mut alive = Client::connect(&gateway, LINES, json!({}));
@@ -262,7 +264,7 @@ fn requests_are_signs_of_life() {
     assert_eq!(alive.ask(json!({"id": 2, "rpc": {}}))["id"], 2);
 }
 
-/// A drain says 3001 and ends the stream; who comes meanwhile is refused.
+/// A drain ends streams with 3001.
 #[test]
 fn a_drain_ends_the_streams() {
     let mut gateway = Setup::new().server("drain = \"300ms\"").start();
@@ -273,9 +275,9 @@ fn a_drain_ends_the_streams() {
     assert!(gateway.exit_status().success());
 }
 
-/// `sessions`, `sessions_per_address` and an operator count such a session like any other.
+/// A stream counts to `sessions`, and an operator can close it.
 #[test]
-fn sessions_are_counted_and_closed_like_others() {
+fn streams_are_counted_and_closed_as_sessions() {
     let gateway = Gateway::with_limits("sessions = 2");
     let mut client = Client::connect(&gateway, SSE, json!({}));
     let _other = Client::connect(&gateway, LINES, json!({}));
@@ -289,20 +291,21 @@ fn sessions_are_counted_and_closed_like_others() {
     let id = client.connected["client"].as_str().unwrap().to_owned();
     assert_eq!(gateway.request("DELETE", &format!("/v1/sessions/{id}"), &[ADMIN], b"").status, 204);
     client.expect_disconnect(3503, "force disconnect");
-    eventually("its place to be free", || Stream::open_by_post(gateway.socket(), LINES, &[], first.as_bytes()).ok());
+    eventually("another session to be accepted", || Stream::open_by_post(gateway.socket(), LINES, &[], first.as_bytes()).ok());
 }
 
-/// Pages of other sites may speak where `server.origins` lists them: preflights, and marks on every answer.
+/// A page whose origin is in `server.origins` may use the transports: preflights are answered, and every reply has the
+/// fields of CORS.
 #[test]
-fn pages_of_listed_sites_may_use_the_transports() {
+fn listed_origins_may_use_the_transports() {
     let gateway = Setup::new().server("origins = [\"https://app.example\"]").start();
     let origin = ("Origin", "https://app.example");
     for path in [SSE, LINES, "/emulation"] {
-        let asks = [origin, ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "content-type,x-own")];
-        let preflight = gateway.request("OPTIONS", path, &asks, b"");
+        let headers = [origin, ("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "content-type,x-own")];
+        let preflight = gateway.request("OPTIONS", path, &headers, b"");
         assert_eq!((preflight.status, preflight.header("Access-Control-Allow-Origin")), (204, Some("https://app.example")), "{path}");
         assert_eq!(preflight.header("Access-Control-Allow-Methods"), Some("POST, OPTIONS"));
-        assert_eq!(preflight.header("Access-Control-Allow-Headers"), Some("content-type,x-own"), "what the SDK asks for");
+        assert_eq!(preflight.header("Access-Control-Allow-Headers"), Some("content-type,x-own"), "the fields of the preflight");
         assert_eq!(preflight.header("Access-Control-Max-Age"), Some("300"));
         let foreign = [("Origin", "https://other.example")];
         assert_eq!(gateway.request("POST", path, &foreign, b"{}").problem(403), "not_allowed", "{path}");
@@ -315,21 +318,17 @@ fn pages_of_listed_sites_may_use_the_transports() {
     assert_eq!((refused.status, refused.header("Access-Control-Allow-Origin")), (404, Some("https://app.example")));
 }
 
-/// A first command comes in pieces, and one that never becomes whole holds no session.
+/// A first command past `frame_bytes` or `body_timeout` is refused, and opens no session.
 #[test]
 fn a_first_command_is_bounded_in_bytes_and_time() {
     let gateway = Gateway::with_limits("frame_bytes = 65536\nbody_timeout = \"200ms\"");
-    let begin = |length: usize| -> TcpStream {
-        let mut socket = gateway.socket();
-        write!(socket, "POST {LINES} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n").unwrap();
-        socket
-    };
+    let begin =
+        |length: usize| gateway.socket_with(format!("POST {LINES} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"));
     let mut late = begin(30);
     late.write_all(b"{\"connect\"").unwrap();
     assert_eq!(crate::gateway::read_reply(&mut late).unwrap().problem(408), "timeout");
     assert_eq!(crate::gateway::read_reply(&mut begin(65_537)).unwrap().problem(413), "message_too_large");
-    let gone = begin(30);
-    gone.shutdown(Shutdown::Both).unwrap();
+    begin(30).shutdown(Shutdown::Both).unwrap();
     gateway.expect_metric("http_bytes", 0.0);
     gateway.expect_metric("sessions", 0.0);
     for limit in ["frame_bytes", "body_timeout"] {
@@ -337,9 +336,10 @@ fn a_first_command_is_bounded_in_bytes_and_time() {
     }
 }
 
-/// A thousand subscriptions in one request, with a token each, are done and cost no rate; commands past the rate do.
+/// A thousand subscribes with tokens in one request are answered and cost no units. Other commands past the rate are
+/// refused.
 #[test]
-fn a_thousand_subscriptions_in_one_request() {
+fn a_thousand_subscribes_in_one_request_are_answered() {
     let gateway = Setup::new().limits("commands_per_second = 10\ncommands_burst = 10").start();
     let mut client = Client::connect(&gateway, SSE, json!({"token": signed(SECRET, &json!({"sub": "ann", "exp": unix_seconds() + 600}))}));
     let claims = |n: usize| json!({"sub": "ann", "channel": format!("secret.{n}"), "exp": unix_seconds() + 600});
