@@ -1,5 +1,4 @@
-//! Where the gateway listens: several addresses, Unix sockets, sockets of a supervisor, and what that is told (PROTOCOL
-//! 8).
+//! PROTOCOL 8: listeners: several addresses, Unix sockets, and sockets passed by a supervisor.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -15,8 +14,8 @@ use tempfile::TempDir;
 
 use crate::gateway::{ADMIN, DEADLINE, Reply, Session, Setup, Stream, belfry, eventually, program, request_over, unix_socket};
 
-/// A gateway that listens by the Unix socket `path` too.
-fn also_at(path: &Path, setup: Setup) -> Setup {
+/// `setup` with the Unix socket `path` as a further listener.
+fn listening_at(path: &Path, setup: Setup) -> Setup {
     setup.argument("--listen").argument(&format!("unix:{}", path.display()))
 }
 
@@ -30,13 +29,13 @@ fn session_at(path: &Path, headers: &[(&str, &str)]) -> Result<Session, Reply> {
     Ok(session)
 }
 
-/// By a Unix socket there is all that there is by an address: HTTP, sessions, streams, whose peer is `unix`. Its file
-/// has the mode that was asked for, and goes when the gateway goes.
+/// A Unix socket serves HTTP, sessions and streams; the address of its peers is `unix`. The socket's file has the
+/// configured mode, and is removed when the gateway exits.
 #[test]
-fn a_unix_socket_serves_all() {
+fn a_unix_socket_serves_http_sessions_and_streams() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("belfry.sock");
-    let mut gateway = also_at(&path, Setup::new().server("unix_mode = \"0640\"\ndrain = \"100ms\"")).start();
+    let mut gateway = listening_at(&path, Setup::new().server("unix_mode = \"0640\"\ndrain = \"100ms\"")).start();
     assert_eq!(gateway.listen_addresses()[1], format!("unix:{}", path.display()));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     let mut session = session_at(&path, &[]).unwrap();
@@ -47,9 +46,9 @@ fn a_unix_socket_serves_all() {
     assert_eq!(session.receive()["data"], "hi");
     let mut lines = std::iter::from_fn(|| Some(stream.object()));
     assert_eq!(lines.find(|line| line["op"] == "message").unwrap()["data"], "hi");
-    let seen = get(unix_socket(&path), "/v1/sessions").json();
-    assert_eq!((&seen["sessions"][0]["address"], &seen["sessions"][1]["address"]), (&json!("unix"), &json!("unix")), "{seen}");
-    // A page can't reach it, so names are not looked at as on a loopback address.
+    let listed = get(unix_socket(&path), "/v1/sessions").json();
+    assert_eq!((&listed["sessions"][0]["address"], &listed["sessions"][1]["address"]), (&json!("unix"), &json!("unix")), "{listed}");
+    // A page can't reach a Unix socket, so `Host` is not checked there as on a loopback address.
     assert_eq!(request_over(unix_socket(&path), "push.example", "GET", "/healthz", &[], b"").status, 200);
     assert_eq!(gateway.request("GET", "/healthz", &[("Host", "push.example")], b"").status, 421);
     gateway.terminate();
@@ -57,99 +56,103 @@ fn a_unix_socket_serves_all() {
     assert!(gateway.exit_status().success() && !path.exists());
 }
 
-/// The command line reaches it as well.
+/// The commands `pub` and `sub` accept a Unix socket as `--url`.
 #[test]
 fn the_command_line_takes_a_unix_socket() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("belfry.sock");
-    let _gateway = also_at(&path, Setup::new()).start();
+    let _gateway = listening_at(&path, Setup::new()).start();
     let url = format!("unix:{}", path.display());
     let published = belfry(&["pub", "test.a", "7", "--url", &url]);
     assert!(published.status.success(), "{published:?}");
-    let heard = belfry(&["sub", "test.a", "--last", "1", "--count", "1", "--url", &url]);
-    assert_eq!(String::from_utf8_lossy(&heard.stdout), "7\n", "{heard:?}");
+    let received = belfry(&["sub", "test.a", "--last", "1", "--count", "1", "--url", &url]);
+    assert_eq!(String::from_utf8_lossy(&received.stdout), "7\n", "{received:?}");
 }
 
-/// All who come by a Unix socket are one address, unless `trusted_proxies` names `unix` and the header tells them
-/// apart.
+/// All peers of a Unix socket have one address for limits. Where `trusted_proxies` has `unix`, the forwarded address
+/// counts.
 #[test]
 fn limits_count_a_unix_socket_as_one_address() {
     let folder = TempDir::new().unwrap();
     let from = |address: &'static str| [("X-Forwarded-For", address)];
     let limits = "sessions_per_address = 1";
-    let (wary, trusting) = (folder.path().join("wary"), folder.path().join("trusting"));
-    let _gateway = also_at(&wary, Setup::new().limits(limits)).start();
-    let _one = session_at(&wary, &from("192.0.2.1")).unwrap();
-    assert_eq!(session_at(&wary, &from("192.0.2.2")).err().unwrap().status, 429);
-    let gateway = also_at(&trusting, Setup::new().server("trusted_proxies = [\"unix\"]").limits(limits)).start();
+    let (untrusting, trusting) = (folder.path().join("untrusting"), folder.path().join("trusting"));
+    let _gateway = listening_at(&untrusting, Setup::new().limits(limits)).start();
+    let _one = session_at(&untrusting, &from("192.0.2.1")).unwrap();
+    assert_eq!(session_at(&untrusting, &from("192.0.2.2")).err().unwrap().status, 429);
+    let gateway = listening_at(&trusting, Setup::new().server("trusted_proxies = [\"unix\"]").limits(limits)).start();
     let _one = session_at(&trusting, &from("192.0.2.1")).unwrap();
     let _two = session_at(&trusting, &from("192.0.2.2")).unwrap();
     assert_eq!(session_at(&trusting, &from("192.0.2.1")).err().unwrap().status, 429);
-    // Nobody else may say so.
+    // A peer of the TCP listener is no trusted proxy.
     let _three = gateway.dial_with("/ws", &from("192.0.2.3")).unwrap();
     assert_eq!(gateway.refusal("/ws", &from("192.0.2.4")).status, 429);
 }
 
-/// What a killed gateway left is replaced; a gateway that lives, or a file that is none, keeps the next from starting.
+/// The socket of a killed gateway is replaced. The socket of a running gateway, or another file, prevents the start.
 #[test]
-fn a_stale_socket_is_replaced_and_a_living_one_is_not() {
+fn only_a_stale_socket_is_replaced() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("belfry.sock");
-    let setup = also_at(&path, Setup::new());
+    let setup = listening_at(&path, Setup::new());
     let mut killed = setup.start();
     killed.signal(Signal::KILL);
     killed.exit_status();
     assert!(path.exists());
     let _gateway = setup.start();
     let address = format!("unix:{}", path.display());
-    let told = |output: std::process::Output| (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned());
-    let (status, said) = told(belfry(&["serve", "--listen", &address]));
-    assert!(status == Some(1) && said.contains("another process listens there"), "{said}");
+    let serve = |address: &str| {
+        let output = belfry(&["serve", "--listen", address]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, errors) = serve(&address);
+    assert!(status == Some(1) && errors.contains("another process listens there"), "{errors}");
     assert_eq!(get(unix_socket(&path), "/healthz").status, 200);
     let file = folder.path().join("file");
     fs::write(&file, "kept").unwrap();
-    let (status, said) = told(belfry(&["serve", "--listen", &format!("unix:{}", file.display())]));
-    assert!(status == Some(1) && said.contains("no socket"), "{said}");
+    let (status, errors) = serve(&format!("unix:{}", file.display()));
+    assert!(status == Some(1) && errors.contains("no socket"), "{errors}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "kept");
 }
 
-/// A list of addresses is listened at whole.
+/// The gateway listens at each address of a list.
 #[test]
 fn several_addresses_are_listened_at() {
     let gateway = Setup::new().argument("--listen").argument("127.0.0.2:0").start();
-    let places = gateway.listen_addresses();
-    assert!(places.len() == 2 && places[1].starts_with("127.0.0.2:"), "{places:?}");
-    for place in places {
-        let reply = request_over(TcpStream::connect(&place).unwrap(), &place, "GET", "/readyz", &[], b"");
-        assert_eq!(reply.status, 200, "{place}: {reply:?}");
+    let addresses = gateway.listen_addresses();
+    assert!(addresses.len() == 2 && addresses[1].starts_with("127.0.0.2:"), "{addresses:?}");
+    for address in addresses {
+        let reply = request_over(TcpStream::connect(&address).unwrap(), &address, "GET", "/readyz", &[], b"");
+        assert_eq!(reply.status, 200, "{address}: {reply:?}");
     }
 }
 
-/// `admin.listen` takes the same places, with a mode of its own.
+/// `admin.listen` may be a list, and may have Unix sockets, whose mode is 0600.
 #[test]
-fn administrators_come_by_a_unix_socket() {
+fn the_admin_listener_may_be_a_unix_socket() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("admin.sock");
     let gateway = Setup::new().more(&format!("[admin]\nlisten = [\"unix:{}\", \"127.0.0.1:0\"]", path.display())).start();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    for path_of_it in ["/metrics", "/v1/topics", "/v1/sessions"] {
-        assert_eq!(gateway.admin(path_of_it).status, 404, "{path_of_it}");
-        assert_eq!(get(unix_socket(&path), path_of_it).status, 200, "{path_of_it}");
+    for target in ["/metrics", "/v1/topics", "/v1/sessions"] {
+        assert_eq!(gateway.admin(target).status, 404, "{target}");
+        assert_eq!(get(unix_socket(&path), target).status, 200, "{target}");
     }
 }
 
-/// A gateway that a supervisor starts: it is passed an address named `public` and a Unix socket named `inner`.
+/// A gateway that a supervisor starts. The supervisor passes a TCP listener named `public` and a Unix socket named
+/// `inner`.
 struct Supervised {
     process: Child,
-    notified: UnixDatagram,
+    notifications: UnixDatagram,
     folder: TempDir,
 }
 
 impl Supervised {
     fn start(configuration: &str, public: TcpListener, inner: UnixListener) -> Self {
         let folder = TempDir::new().unwrap();
-        let notified = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        notified.set_read_timeout(Some(DEADLINE)).unwrap();
+        let notifications = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        notifications.set_read_timeout(Some(DEADLINE)).unwrap();
         fs::write(folder.path().join("belfry.toml"), configuration).unwrap();
         let script =
             "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=public:inner exec \"$0\" serve --config belfry.toml 3<&0 4<&1 </dev/null >&2";
@@ -158,14 +161,14 @@ impl Supervised {
         command.env("NOTIFY_SOCKET", folder.path().join("notify")).env_remove("BELFRY_URL");
         command.stdin(Stdio::from(OwnedFd::from(public))).stdout(Stdio::from(OwnedFd::from(inner)));
         command.stderr(fs::File::create(folder.path().join("log")).unwrap());
-        Self { process: command.spawn().unwrap(), notified, folder }
+        Self { process: command.spawn().unwrap(), notifications, folder }
     }
 
-    /// What the supervisor is told next.
-    fn told(&self) -> String {
+    /// The next notification to the supervisor.
+    fn notification(&self) -> String {
         let mut buffer = [0; 256];
-        let told = self.notified.recv(&mut buffer).map(|bytes| String::from_utf8_lossy(&buffer[..bytes]).into_owned());
-        told.unwrap_or_else(|error| panic!("the supervisor is told nothing ({error}): {}", self.log()))
+        let received = self.notifications.recv(&mut buffer).map(|bytes| String::from_utf8_lossy(&buffer[..bytes]).into_owned());
+        received.unwrap_or_else(|error| panic!("no notification ({error}): {}", self.log()))
     }
 
     fn log(&self) -> String {
@@ -184,46 +187,46 @@ impl Drop for Supervised {
     }
 }
 
-/// Sockets that were passed on are served by their names, and the supervisor is told of the start, a reload and the
+/// Passed sockets serve the listeners that name them. The supervisor is notified of the start, of a reload and of the
 /// end.
 #[test]
-fn a_supervisor_passes_sockets_and_is_told() {
+fn a_supervisor_passes_sockets_and_is_notified() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("inner.sock");
     let public = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = public.local_addr().unwrap().to_string();
     let configuration = "[server]\nlisten = \"systemd\"\ndrain = \"100ms\"\n[admin]\nlisten = \"systemd:inner\"\n";
     let mut gateway = Supervised::start(configuration, public, UnixListener::bind(&path).unwrap());
-    assert!(gateway.told().starts_with("READY=1\n"));
+    assert!(gateway.notification().starts_with("READY=1\n"));
     let get = |path: &str| request_over(TcpStream::connect(&address).unwrap(), &address, "GET", path, &[], b"").status;
     assert_eq!((get("/readyz"), get("/metrics")), (200, 404));
     assert_eq!(request_over(unix_socket(&path), "localhost", "GET", "/metrics", &[], b"").status, 200);
     gateway.signal(Signal::HUP);
-    let reloading = gateway.told();
+    let reloading = gateway.notification();
     let since_boot = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")?.parse::<u64>().ok());
     assert!(reloading.starts_with("RELOADING=1\n") && since_boot.is_some(), "{reloading}");
-    assert!(gateway.told().starts_with("READY=1\n"));
+    assert!(gateway.notification().starts_with("READY=1\n"));
     gateway.signal(Signal::TERM);
-    assert!(gateway.told().starts_with("STOPPING=1\n"));
+    assert!(gateway.notification().starts_with("STOPPING=1\n"));
     assert!(eventually("the gateway to exit", || gateway.process.try_wait().unwrap()).success(), "{}", gateway.log());
-    assert!(path.exists(), "the file is the supervisor's");
+    assert!(path.exists(), "the gateway must not remove the supervisor's file");
 }
 
-/// A socket that no entry asks for is told of; an entry that finds none keeps the gateway from starting.
+/// A passed socket that no listener names is logged. A listener whose socket was not passed prevents the start.
 #[test]
-fn sockets_and_entries_have_to_match() {
+fn passed_sockets_and_listeners_must_match() {
     let folder = TempDir::new().unwrap();
     let start = |configuration: &str, name: &str| {
         let inner = UnixListener::bind(folder.path().join(name)).unwrap();
         Supervised::start(configuration, TcpListener::bind("127.0.0.1:0").unwrap(), inner)
     };
     let unused = start("[server]\nlisten = \"systemd:public\"\n", "a");
-    assert!(unused.told().starts_with("READY=1\n"));
-    eventually("the log to name the other", || unused.log().contains("nothing uses").then_some(()));
+    assert!(unused.notification().starts_with("READY=1\n"));
+    eventually("the log to name the unused socket", || unused.log().contains("nothing uses").then_some(()));
     let mut wrong = start("[server]\nlisten = \"systemd:absent\"\n", "b");
     let status = eventually("the gateway to exit", || wrong.process.try_wait().unwrap());
     assert!(status.code() == Some(1) && wrong.log().contains("systemd:absent"), "{}", wrong.log());
     let without = belfry(&["serve", "--listen", "systemd"]);
-    let said = String::from_utf8_lossy(&without.stderr);
-    assert!(without.status.code() == Some(1) && said.contains("socket unit"), "{said}");
+    let errors = String::from_utf8_lossy(&without.stderr);
+    assert!(without.status.code() == Some(1) && errors.contains("socket unit"), "{errors}");
 }
