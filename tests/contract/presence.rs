@@ -1,8 +1,8 @@
-//! PROTOCOL 3: presence: who is there, and who comes and goes.
+//! PROTOCOL 3: presence: the members of a topic, their joins and their leaves.
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, Session, token};
+use crate::gateway::{Gateway, Session, message, token};
 
 fn change(op: &str, topic: &str, member: Value) -> Value {
     json!({"op": op, "topic": topic, "member": member})
@@ -12,9 +12,9 @@ fn watch(session: &mut Session, topic: &str) {
     session.subscribe_with(&[topic], json!({"presence": true}));
 }
 
-/// PROTOCOL 3: presence tells count and members; `user` is null when anonymous.
+/// PROTOCOL 3: presence has the count and the members. The `user` of an anonymous member is null.
 #[test]
-fn presence_tells_who_is_there() {
+fn presence_lists_the_members() {
     let gateway = Gateway::start();
     let (mut bob, mut alice) = (gateway.session(), gateway.session_as(&token("alice", &[], &[])));
     bob.subscribe(&["chat.lobby"]);
@@ -27,7 +27,7 @@ fn presence_tells_who_is_there() {
 
 /// PROTOCOL 3: members are the sessions subscribed by name, not by pattern.
 #[test]
-fn a_pattern_makes_no_member() {
+fn a_session_subscribed_by_pattern_is_no_member() {
     let gateway = Gateway::start();
     let (mut named, mut pattern) = (gateway.session(), gateway.session());
     pattern.subscribe(&["chat.>"]);
@@ -36,9 +36,10 @@ fn a_pattern_makes_no_member() {
     assert_eq!((&reply["count"], &reply["members"]), (&json!(1), &json!([named.member(Value::Null)])));
 }
 
-/// PROTOCOL 3: a watcher hears other members come and go, by unsubscribing and by leaving; not itself.
+/// PROTOCOL 3: a watcher gets the joins and leaves of other members, and not its own. A member leaves by an unsubscribe
+/// and by the end of its session.
 #[test]
-fn a_watcher_hears_others_come_and_go() {
+fn a_watcher_gets_the_joins_and_leaves_of_others() {
     let gateway = Gateway::start();
     let (mut watcher, mut other) = (gateway.session(), gateway.session_as(&token("alice", &[], &[])));
     watch(&mut watcher, "chat.lobby");
@@ -53,19 +54,19 @@ fn a_watcher_hears_others_come_and_go() {
     watcher.expect_quiet();
 }
 
-/// PROTOCOL 3: who did not ask to watch hears nothing, and who asks no more neither.
+/// PROTOCOL 3: a subscription without `presence`, or whose `presence` was replaced, gets no joins and leaves.
 #[test]
-fn who_does_not_watch_hears_nothing() {
+fn a_subscription_without_presence_gets_no_joins() {
     let gateway = Gateway::start();
-    let (mut quiet, mut former, mut watcher) = (gateway.session(), gateway.session(), gateway.session());
-    quiet.subscribe(&["chat.lobby"]);
+    let (mut plain, mut former, mut watcher) = (gateway.session(), gateway.session(), gateway.session());
+    plain.subscribe(&["chat.lobby"]);
     watch(&mut former, "chat.lobby");
     former.subscribe(&["chat.lobby"]);
     watch(&mut watcher, "chat.lobby");
     let mut other = gateway.session();
     other.subscribe(&["chat.lobby"]);
     watcher.expect(change("join", "chat.lobby", other.member(Value::Null)));
-    quiet.expect_quiet();
+    plain.expect_quiet();
     former.expect_quiet();
 }
 
@@ -125,7 +126,8 @@ fn a_new_user_is_a_leave_and_a_join() {
     watcher.expect_quiet();
 }
 
-/// PROTOCOL 3: where the rule has presence off: subscribed all the same, plus `presence_off`; asking is `presence_off` too.
+/// PROTOCOL 3: where the rule has presence off, a subscribe with `presence` succeeds and is answered with
+/// `presence_off` too. The `presence` command is answered with `presence_off`.
 #[test]
 fn presence_may_be_off() {
     let gateway = Gateway::start();
@@ -137,6 +139,6 @@ fn presence_may_be_off() {
     assert_eq!((&replies[1]["op"], &replies[1]["topics"][0]["topic"]), (&json!("subscribed"), &json!("quotes.A")), "{replies:?}");
     session.send(json!({"op": "presence", "id": 5, "topic": "quotes.A"}));
     session.expect_error(5, "presence_off");
-    let place = gateway.publish("quotes.A", "1");
-    session.expect(crate::gateway::message("quotes.A", &place, 1));
+    let position = gateway.publish("quotes.A", "1");
+    session.expect(message("quotes.A", &position, 1));
 }
