@@ -1,17 +1,17 @@
-//! Publishers that try again, and those that speak Centrifugo's HTTP API (PROTOCOL sections 5 and 10).
+//! PROTOCOL 5 and 10: `Idempotency-Key`, and Centrifugo's HTTP API.
 
 use serde_json::{Value, json};
 
-use crate::gateway::{ADMIN, Gateway, Setup, token};
+use crate::gateway::{ADMIN, Gateway, Session, Setup, token, unix_seconds};
 
-/// Asks `/api/{method}` with a key; the answer's JSON.
-fn api(gateway: &Gateway, key: &str, method: &str, asked: &Value) -> Value {
-    let reply = gateway.request("POST", &format!("/api/{method}"), &[("X-API-Key", key)], asked.to_string().as_bytes());
+/// Calls `/api/{method}` with a key; gives the JSON of the reply.
+fn api(gateway: &Gateway, key: &str, method: &str, request: &Value) -> Value {
+    let reply = gateway.request("POST", &format!("/api/{method}"), &[("X-API-Key", key)], request.to_string().as_bytes());
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()
 }
 
-/// A gateway with a publisher of `chat`, beside the base's keys.
+/// A gateway with a key for `chat` and `plain`, and an admin key with every right to publish.
 fn gateway() -> Gateway {
     let auth = r#"
 anonymous = { subscribe = ["chat.>"], publish = [] }
@@ -24,7 +24,7 @@ api_keys = [
     Setup::new().auth(auth).start()
 }
 
-/// One `Idempotency-Key` publishes once on a topic, and gives the same answer again.
+/// PROTOCOL 5: repeated publishes to a topic with one `Idempotency-Key` publish once, and have the same answer.
 #[test]
 fn an_idempotency_key_publishes_once() {
     let gateway = gateway();
@@ -39,7 +39,7 @@ fn an_idempotency_key_publishes_once() {
     assert_eq!(publish("chat.b", "k1", "3").json()["offset"], 1, "another topic");
     assert_eq!(publish("chat.a", "k2", "4").json()["offset"], 2, "another key");
     let api_too = api(&gateway, "chat-key", "publish", &json!({"channel": "chat.a", "data": 5, "idempotency_key": "k2"}));
-    assert_eq!(api_too["result"]["offset"], 2, "the keys of both are the same");
+    assert_eq!(api_too["result"]["offset"], 2, "both APIs share the keys");
     assert_eq!(session.receive_all(2).iter().map(|event| event["data"].clone()).collect::<Vec<_>>(), [json!(1), json!(4)]);
     session.expect_quiet();
     for bad in ["", &"k".repeat(129)] {
@@ -47,7 +47,7 @@ fn an_idempotency_key_publishes_once() {
     }
 }
 
-/// Past `idempotency_keys` the oldest key is forgotten.
+/// PROTOCOL 7: past `idempotency_keys` the oldest key is forgotten.
 #[test]
 fn idempotency_keys_are_bounded() {
     let gateway = Gateway::with_limits("idempotency_keys = 1");
@@ -59,9 +59,10 @@ fn idempotency_keys_are_bounded() {
     gateway.expect_limit_hit("idempotency_keys");
 }
 
-/// PROTOCOL 10: `publish` and `broadcast`; `data` byte for byte, Base64 decoded, tags kept.
+/// PROTOCOL 10: `publish`, `broadcast` and `history`. `data` is published byte for byte and `b64data` decoded; tags are
+/// kept.
 #[test]
-fn centrifugos_publishers_publish() {
+fn the_api_publishes_and_reads_history() {
     let gateway = gateway();
     let mut session = gateway.session();
     session.subscribe(&["chat.a"]);
@@ -78,26 +79,26 @@ fn centrifugos_publishers_publish() {
     assert_eq!(session.receive()["data"], 1);
     assert_eq!(api(&gateway, "chat-key", "publish", &json!({"channel": "chat.a", "data": null}))["result"]["offset"], 5);
     assert_eq!(session.receive()["data"], Value::Null);
-    let told = api(&gateway, "chat-key", "broadcast", &json!({"channels": ["chat.a", "quotes.a", "a..b"], "data": {"n": 1}}));
-    let responses = told["result"]["responses"].as_array().unwrap();
+    let answer = api(&gateway, "chat-key", "broadcast", &json!({"channels": ["chat.a", "quotes.a", "a..b"], "data": {"n": 1}}));
+    let responses = answer["result"]["responses"].as_array().unwrap();
     assert_eq!(responses[0]["result"]["offset"], 6);
     let codes: Vec<&Value> = responses.iter().map(|response| &response["error"]["code"]).collect();
     assert_eq!(codes, [&Value::Null, &json!(103), &json!(107)]);
-    let told = api(&gateway, "chat-key", "history", &json!({"channel": "chat.a", "limit": 2}));
-    let publications = told["result"]["publications"].as_array().unwrap();
+    let answer = api(&gateway, "chat-key", "history", &json!({"channel": "chat.a", "limit": 2}));
+    let publications = answer["result"]["publications"].as_array().unwrap();
     assert_eq!((&publications[0]["tags"], &publications[0]["offset"]), (&json!({"a": "b"}), &json!(1)));
-    assert_eq!((publications.len(), &told["result"]["offset"]), (2, &json!(6)));
-    let told = api(&gateway, "chat-key", "history", &json!({"channel": "chat.a", "limit": 1, "reverse": true}));
-    assert_eq!(told["result"]["publications"][0]["offset"], 6);
-    let told = api(&gateway, "chat-key", "history", &json!({"channel": "chat.a", "since": {"offset": 1, "epoch": "another"}}));
-    assert_eq!(told["error"], json!({"code": 112, "message": "unrecoverable position"}));
+    assert_eq!((publications.len(), &answer["result"]["offset"]), (2, &json!(6)));
+    let answer = api(&gateway, "chat-key", "history", &json!({"channel": "chat.a", "limit": 1, "reverse": true}));
+    assert_eq!(answer["result"]["publications"][0]["offset"], 6);
+    let answer = api(&gateway, "chat-key", "history", &json!({"channel": "chat.a", "since": {"offset": 1, "epoch": "another"}}));
+    assert_eq!(answer["error"], json!({"code": 112, "message": "unrecoverable position"}));
 }
 
-/// PROTOCOL 10: what is wished and not done is refused, and so is what no grant covers.
+/// PROTOCOL 10: options that Belfry does not have are refused, and so are requests without a grant.
 #[test]
-fn what_centrifugos_publishers_are_refused() {
+fn the_api_refuses_unsupported_options_and_missing_grants() {
     let gateway = gateway();
-    for (method, asked, code) in [
+    for (method, request, code) in [
         ("publish", json!({"channel": "chat.a", "data": 1, "skip_history": true}), 107),
         ("publish", json!({"channel": "chat.a", "data": 1, "delta": true}), 107),
         ("publish", json!({"channel": "chat.a", "data": 1, "version": 3}), 107),
@@ -113,7 +114,7 @@ fn what_centrifugos_publishers_are_refused() {
         ("disconnect", json!({"user": "ann"}), 103),
         ("history_remove", json!({"channel": "chat.a"}), 103),
     ] {
-        assert_eq!(api(&gateway, "chat-key", method, &asked)["error"]["code"], code, "{method} {asked}");
+        assert_eq!(api(&gateway, "chat-key", method, &request)["error"]["code"], code, "{method} {request}");
     }
     let as_ann = token("ann", &["chat.>"], &["chat.>"]);
     for key in ["wrong", "", &as_ann] {
@@ -126,9 +127,9 @@ fn what_centrifugos_publishers_are_refused() {
     assert_eq!(gateway.request("POST", "/api/nothing", &by_status, b"{}").status, 404);
 }
 
-/// PROTOCOL 10: who is there, which topics there are, and the end of a user's sessions.
+/// PROTOCOL 10: `presence`, `presence_stats`, `channels`, `info` and `disconnect`.
 #[test]
-fn centrifugos_publishers_look_and_close() {
+fn the_api_lists_and_disconnects_sessions() {
     let gateway = gateway();
     let (mut ann, mut twin, mut bob) = (
         gateway.session_as(&token("ann", &[], &[])),
@@ -151,11 +152,11 @@ fn centrifugos_publishers_look_and_close() {
     assert_eq!(api(&gateway, "admin-key", "disconnect", &json!({"user": "ann", "disconnect": {"code": 4000}}))["error"]["code"], 107);
 }
 
-/// PROTOCOL 10: an operator's program subscribes the sessions of a user, ends their subscriptions, and lets their tokens expire.
+/// PROTOCOL 10: `subscribe`, `unsubscribe` and `refresh` for the sessions of a user.
 #[test]
-fn centrifugos_publishers_give_orders_to_sessions() {
+fn the_api_subscribes_unsubscribes_and_expires_sessions() {
     let gateway = gateway();
-    let order = |method: &str, asked: Value| api(&gateway, "admin-key", method, &asked);
+    let call = |method: &str, request: Value| api(&gateway, "admin-key", method, &request);
     let connect = |user: &str| {
         let mut session = gateway.dial("/connection/websocket");
         session.send(json!({"id": 1, "connect": {"token": token(user, &["chat.>"], &[])}}));
@@ -165,32 +166,32 @@ fn centrifugos_publishers_give_orders_to_sessions() {
     let ((mut ann, ann_id), (mut twin, _), (mut bob, _)) = (connect("ann"), connect("ann"), connect("bob"));
     let mut native = gateway.session_as(&token("ann", &["chat.>"], &[]));
     native.subscribe(&["chat.a", "chat.b", "chat.>"]);
-    let quiet = |session: &mut crate::gateway::Session| {
+    let expect_quiet = |session: &mut Session| {
         session.send(json!({"id": 99, "rpc": {}}));
         session.expect(json!({"id": 99, "error": {"code": 108, "message": "not available"}}));
     };
-    assert_eq!(order("subscribe", json!({"user": "ann", "client": ann_id, "channel": "secret.a"})), json!({"result": {}}));
+    assert_eq!(call("subscribe", json!({"user": "ann", "client": ann_id, "channel": "secret.a"})), json!({"result": {}}));
     ann.expect(json!({"push": {"channel": "secret.a", "subscribe": {}}}));
-    order("subscribe", json!({"user": "ann", "client": ann_id, "channel": "secret.a"}));
-    quiet(&mut ann);
-    quiet(&mut twin);
+    call("subscribe", json!({"user": "ann", "client": ann_id, "channel": "secret.a"}));
+    expect_quiet(&mut ann);
+    expect_quiet(&mut twin);
     gateway.publish_as("secret.a", "1", &[ADMIN]);
     ann.expect(json!({"push": {"channel": "secret.a", "pub": {"data": 1}}}));
-    assert_eq!(order("unsubscribe", json!({"user": "ann", "channel": "secret.a"})), json!({"result": {}}));
+    assert_eq!(call("unsubscribe", json!({"user": "ann", "channel": "secret.a"})), json!({"result": {}}));
     let ended = |channel: &str| json!({"push": {"channel": channel, "unsubscribe": {"code": 2000, "reason": "server unsubscribe"}}});
     ann.expect(ended("secret.a"));
     native.expect_quiet();
-    order("unsubscribe", json!({"user": "ann", "channel": "chat.a"}));
+    call("unsubscribe", json!({"user": "ann", "channel": "chat.a"}));
     assert!(native.expect_error(Value::Null, "not_allowed").contains("chat.a"));
     for session in [&mut ann, &mut bob] {
         session.send(json!({"id": 2, "subscribe": {"channel": "chat.c"}}));
         assert_eq!(session.receive()["id"], 2);
     }
-    order("unsubscribe", json!({"user": "ann"}));
+    call("unsubscribe", json!({"user": "ann"}));
     ann.expect(ended("chat.c"));
     assert!(native.expect_error(Value::Null, "not_allowed").contains("chat.b, chat.>"));
-    // A refused order has done nothing.
-    for (method, asked, code) in [
+    // A refused request has no effect.
+    for (method, request, code) in [
         ("subscribe", json!({"user": "bob", "channel": "a..b"}), 107),
         ("subscribe", json!({"user": "bob", "channel": "chat.d", "b64data": "*"}), 107),
         ("subscribe", json!({"user": "bob", "channel": "chat.d", "data": "x".repeat(65_536)}), 107),
@@ -204,106 +205,108 @@ fn centrifugos_publishers_give_orders_to_sessions() {
         ("history_remove", json!({"channel": "plain.a"}), 108),
         ("history_remove", json!({"channel": "a..b"}), 107),
     ] {
-        assert_eq!(order(method, asked.clone())["error"]["code"], code, "{method} {asked}");
-        let keyless = api(&gateway, "chat-key", method, &asked)["error"]["code"].clone();
-        assert_eq!(keyless, 103, "{method}");
+        assert_eq!(call(method, request.clone())["error"]["code"], code, "{method} {request}");
+        let without_admin = api(&gateway, "chat-key", method, &request)["error"]["code"].clone();
+        assert_eq!(without_admin, 103, "{method}");
     }
-    quiet(&mut bob);
-    order("refresh", json!({"user": "ann", "client": native.id(), "expire_at": crate::gateway::unix_seconds() - 1}));
+    expect_quiet(&mut bob);
+    call("refresh", json!({"user": "ann", "client": native.id(), "expire_at": unix_seconds() - 1}));
     native.expect_close(4002);
-    order("refresh", json!({"user": "ann", "expired": true}));
+    call("refresh", json!({"user": "ann", "expired": true}));
     assert_eq!((ann.expect_close(3005), twin.expect_close(3005)), ("connection expired".into(), "connection expired".into()));
-    order("refresh", json!({"user": "bob", "expire_at": crate::gateway::unix_seconds() - 26}));
+    call("refresh", json!({"user": "bob", "expire_at": unix_seconds() - 26}));
     bob.expect_close(3005);
 }
 
-/// PROTOCOL 10: an operator's program gives a subscription `data` for the application, a position to go on from, and joins.
+/// PROTOCOL 10: `subscribe` with `data`, with a position to recover from, and with joins.
 #[test]
-fn a_subscription_that_is_ordered_goes_on_where_it_is_told() {
+fn a_subscribe_of_the_api_recovers_from_its_position() {
     let gateway = gateway();
-    let order = |method: &str, asked: Value| assert_eq!(api(&gateway, "admin-key", method, &asked), json!({"result": {}}), "{asked}");
+    let call = |method: &str, request: Value| assert_eq!(api(&gateway, "admin-key", method, &request), json!({"result": {}}), "{request}");
     let mut ann = gateway.dial("/connection/websocket");
     ann.send(json!({"id": 1, "connect": {"token": token("ann", &[], &[])}}));
     let client = ann.receive()["connect"]["client"].clone();
-    let place = ["1", "2", "3"].map(|body| gateway.publish_as("chat.a", body, &[ADMIN]))[0].clone();
-    let since = json!({"offset": 1, "epoch": place.epoch});
+    let position = ["1", "2", "3"].map(|body| gateway.publish_as("chat.a", body, &[ADMIN]))[0].clone();
+    let since = json!({"offset": 1, "epoch": position.epoch});
     let joins = json!({"force_push_join_leave": {"value": true}, "presence": {"value": true}, "force_recovery": {"value": true}});
-    order("subscribe", json!({"user": "ann", "channel": "chat.a", "data": {"seat": 7}, "recover_since": since, "override": joins}));
-    let told = json!({"recoverable": true, "epoch": place.epoch, "offset": 1, "positioned": true, "data": {"seat": 7}});
-    ann.expect(json!({"push": {"channel": "chat.a", "subscribe": told}}));
+    call("subscribe", json!({"user": "ann", "channel": "chat.a", "data": {"seat": 7}, "recover_since": since, "override": joins}));
+    let answer = json!({"recoverable": true, "epoch": position.epoch, "offset": 1, "positioned": true, "data": {"seat": 7}});
+    ann.expect(json!({"push": {"channel": "chat.a", "subscribe": answer}}));
     ann.expect(json!({"push": {"channel": "chat.a", "join": {"info": {"user": "ann", "client": client}}}}));
     for (offset, data) in [(2, 2), (3, 3)] {
         ann.expect(json!({"push": {"channel": "chat.a", "pub": {"data": data, "offset": offset}}}));
     }
-    order("subscribe", json!({"user": "ann", "channel": "plain.a", "b64data": "aGk="}));
+    call("subscribe", json!({"user": "ann", "channel": "plain.a", "b64data": "aGk="}));
     ann.expect(json!({"push": {"channel": "plain.a", "subscribe": {"data": "hi"}}}));
-    order("unsubscribe", json!({"user": "ann", "channel": "chat.a"}));
+    call("unsubscribe", json!({"user": "ann", "channel": "chat.a"}));
     ann.expect(json!({"push": {"channel": "chat.a", "unsubscribe": {"code": 2000, "reason": "server unsubscribe"}}}));
 }
 
-/// PROTOCOL 10: what history has no more is not brought to a subscription that is ordered, and the position says so.
+/// PROTOCOL 10: a `subscribe` whose position history no longer has is pushed with the newest position, and without
+/// messages.
 #[test]
-fn a_subscription_that_is_ordered_is_told_where_history_no_longer_reaches_back() {
+fn a_subscribe_of_the_api_past_history_recovers_nothing() {
     let gateway = gateway();
-    let order = |method: &str, asked: Value| assert_eq!(api(&gateway, "admin-key", method, &asked), json!({"result": {}}), "{asked}");
+    let call = |method: &str, request: Value| assert_eq!(api(&gateway, "admin-key", method, &request), json!({"result": {}}), "{request}");
     let mut ann = gateway.dial("/connection/websocket");
     ann.send(json!({"id": 1, "connect": {"token": token("ann", &[], &[])}}));
     ann.receive();
-    let place = ["1", "2", "3"].map(|body| gateway.publish_as("chat.a", body, &[ADMIN]))[0].clone();
-    let since = json!({"offset": 1, "epoch": place.epoch});
-    order("history_remove", json!({"channel": "chat.a"}));
-    order("subscribe", json!({"user": "ann", "channel": "chat.a", "recover_since": since}));
-    let told = json!({"recoverable": true, "epoch": place.epoch, "offset": 3, "positioned": true});
-    ann.expect(json!({"push": {"channel": "chat.a", "subscribe": told}}));
+    let position = ["1", "2", "3"].map(|body| gateway.publish_as("chat.a", body, &[ADMIN]))[0].clone();
+    let since = json!({"offset": 1, "epoch": position.epoch});
+    call("history_remove", json!({"channel": "chat.a"}));
+    call("subscribe", json!({"user": "ann", "channel": "chat.a", "recover_since": since}));
+    let answer = json!({"recoverable": true, "epoch": position.epoch, "offset": 3, "positioned": true});
+    ann.expect(json!({"push": {"channel": "chat.a", "subscribe": answer}}));
 }
 
-/// PROTOCOL 10: bytes that are not UTF-8 are Base64 in a history, and a tag says so, as in a publication.
+/// PROTOCOL 10: a payload that is not UTF-8 is Base64 in a history, with a tag for the encoding.
 #[test]
-fn a_history_says_what_is_base64() {
+fn a_tag_marks_base64_in_a_history() {
     let gateway = gateway();
     for (bytes, tags) in [("/wA=", json!({"a": "b"})), ("aGk=", json!({}))] {
         let published = api(&gateway, "chat-key", "publish", &json!({"channel": "chat.a", "b64data": bytes, "tags": tags}));
         assert!(published["result"].is_object(), "{published}");
     }
-    let told = api(&gateway, "chat-key", "history", &json!({"channel": "chat.a", "limit": 2}));
+    let answer = api(&gateway, "chat-key", "history", &json!({"channel": "chat.a", "limit": 2}));
     let publications = json!([
         {"offset": 1, "data": "/wA=", "tags": {"a": "b", "encoding": "base64"}},
         {"offset": 2, "data": "hi"},
     ]);
-    assert_eq!(told["result"]["publications"], publications);
+    assert_eq!(answer["result"]["publications"], publications);
 }
 
-/// PROTOCOL 10: `history_remove` gives up what is kept of a topic; its position stays, and who comes back from before is told.
+/// PROTOCOL 10: `history_remove` removes a topic's history. The topic's position stays; a session with an older
+/// position is not recovered.
 #[test]
 fn a_history_is_removed_and_its_position_stays() {
     let gateway = gateway();
-    let place = ["1", "2", "3"].map(|body| gateway.publish_as("chat.a", body, &[ADMIN]))[0].clone();
+    let position = ["1", "2", "3"].map(|body| gateway.publish_as("chat.a", body, &[ADMIN]))[0].clone();
     assert_eq!(api(&gateway, "admin-key", "history_remove", &json!({"channel": "chat.a"})), json!({"result": {}}));
-    let told = api(&gateway, "chat-key", "history", &json!({"channel": "chat.a", "limit": 10}));
-    assert_eq!(told["result"], json!({"publications": [], "epoch": place.epoch, "offset": 3}));
+    let answer = api(&gateway, "chat-key", "history", &json!({"channel": "chat.a", "limit": 10}));
+    assert_eq!(answer["result"], json!({"publications": [], "epoch": position.epoch, "offset": 3}));
     let mut session = gateway.session();
-    let begun = session.subscribe_with(&["chat.a"], json!({"since": {"chat.a": place.json()}}));
-    assert_eq!((&begun[0]["recovered"], &begun[0]["offset"]), (&json!(false), &json!(3)));
+    let entries = session.subscribe_with(&["chat.a"], json!({"since": {"chat.a": position.json()}}));
+    assert_eq!((&entries[0]["recovered"], &entries[0]["offset"]), (&json!(false), &json!(3)));
     assert_eq!(gateway.publish_as("chat.a", "4", &[ADMIN]).offset, 4);
     assert_eq!(session.receive()["offset"], 4);
     assert_eq!(api(&gateway, "admin-key", "history_remove", &json!({"channel": "chat.never"})), json!({"result": {}}));
 }
 
-/// PROTOCOL 10: a batch does its commands in order and tells of each; each pays a unit.
+/// PROTOCOL 10: `batch` has a reply for each of its commands, in order. Each command takes a unit.
 #[test]
-fn a_batch_tells_of_each_command() {
+fn a_batch_answers_each_command() {
     let gateway = gateway();
     let commands = json!([{"publish": {"channel": "chat.a", "data": 1}}, {"publish": {"channel": "quotes.a", "data": 1}},
                           {"presence_stats": {"channel": "chat.a"}}, {"nothing": {}}, {"batch": {}}, {}]);
-    let told = api(&gateway, "chat-key", "batch", &json!({"commands": commands, "parallel": true}));
-    let replies = told["replies"].as_array().unwrap();
+    let answer = api(&gateway, "chat-key", "batch", &json!({"commands": commands, "parallel": true}));
+    let replies = answer["replies"].as_array().unwrap();
     assert_eq!(replies[0]["publish"]["offset"], 1);
     assert_eq!(replies[2], json!({"presence_stats": {"num_clients": 0, "num_users": 0}}));
     let codes: Vec<u64> = [1, 3, 4, 5].iter().map(|&index| replies[index]["error"]["code"].as_u64().unwrap()).collect();
     assert_eq!(codes, [103, 104, 107, 107]);
     let many: Vec<Value> = (0..300).map(|number| json!({"publish": {"channel": "chat.b", "data": number}})).collect();
-    let told = api(&gateway, "chat-key", "batch", &json!({"commands": many}));
-    let replies = told["replies"].as_array().unwrap();
+    let answer = api(&gateway, "chat-key", "batch", &json!({"commands": many}));
+    let replies = answer["replies"].as_array().unwrap();
     assert_eq!((replies.len(), &replies[299]["error"]["code"]), (300, &json!(111)));
     gateway.expect_limit_hit("commands_per_second");
 }

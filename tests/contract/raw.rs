@@ -1,12 +1,12 @@
-//! PROTOCOL 4: the raw dialect: a plain WebSocket is a topic.
+//! PROTOCOL 4: the raw dialect, where a plain WebSocket is a topic.
 
 use serde_json::json;
 
-use crate::gateway::{Gateway, Setup, binary, close, message, text, token};
+use crate::gateway::{Gateway, Position, Setup, binary, close, eventually, message, text, token};
 
-/// PROTOCOL 4: what the client sends is published, what is published arrives, payload alone; the sender's own does not come back.
+/// PROTOCOL 4: a message of a client is published, and other clients get its payload alone. The sender does not get it.
 #[test]
-fn what_is_sent_is_published() {
+fn a_clients_message_is_published() {
     let gateway = Gateway::start();
     let (mut sender, mut other) = (gateway.dial("/raw/test.a"), gateway.dial("/raw/test.a"));
     sender.send_text("hello");
@@ -18,16 +18,16 @@ fn what_is_sent_is_published() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 4: `?echo=true` brings the sender's own messages back.
+/// PROTOCOL 4: with `?echo=true` the sender gets its own messages.
 #[test]
-fn echo_brings_ones_own_back() {
+fn with_echo_the_sender_gets_its_own_messages() {
     let gateway = Gateway::start();
     let mut sender = gateway.dial("/raw/test.a?echo=true");
     sender.send_text("hello");
     sender.expect_message(text("hello"));
 }
 
-/// PROTOCOL 4: an HTTP body goes out as text if it is UTF-8, else as binary.
+/// PROTOCOL 4: an HTTP body is a text message if it is UTF-8, else a binary one.
 #[test]
 fn a_body_is_text_if_it_is_utf8() {
     let gateway = Gateway::start();
@@ -41,9 +41,9 @@ fn a_body_is_text_if_it_is_utf8() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 4 with 3: what a plain WebSocket sends reaches the native dialect as JSON, as a string, or as base64.
+/// PROTOCOL 3 and 4: a raw message is JSON, a string or Base64 in the native dialect.
 #[test]
-fn the_native_dialect_reads_raw_messages() {
+fn raw_messages_reach_the_native_dialect() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.subscribe(&["test.a"]);
@@ -56,7 +56,7 @@ fn the_native_dialect_reads_raw_messages() {
     assert_eq!((&events[2]["data_base64"], events[2].get("data")), (&json!("/w=="), None));
 }
 
-/// PROTOCOL 4: `?last=n` replays, else the rule's `last`.
+/// PROTOCOL 4: `?last=n` messages are replayed, by default the rule's `last`.
 #[test]
 fn last_replays_payloads() {
     let gateway = Gateway::start();
@@ -71,7 +71,7 @@ fn last_replays_payloads() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 4: replayed binary stays binary.
+/// PROTOCOL 4: a replayed binary message is binary.
 #[test]
 fn replayed_binary_stays_binary() {
     let gateway = Gateway::start();
@@ -81,7 +81,7 @@ fn replayed_binary_stays_binary() {
     gateway.dial("/raw/test.a?last=1").expect_message(binary(b"ascii"));
 }
 
-/// PROTOCOL 4: a topic in the path is percent-decoded, then checked.
+/// PROTOCOL 4: the topic in the path is percent-decoded before it is checked.
 #[test]
 fn the_path_names_the_topic() {
     let gateway = Gateway::start();
@@ -109,9 +109,9 @@ fn an_endpoint_is_a_topic() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 4: no right to subscribe: 401 without credentials, 403 with, before the upgrade.
+/// PROTOCOL 4: without the grant to subscribe: 401 without credentials, 403 with them, before the upgrade.
 #[test]
-fn who_may_not_subscribe_is_refused_before_the_upgrade() {
+fn without_a_grant_the_upgrade_is_refused() {
     let gateway = Gateway::start();
     assert_eq!(gateway.refusal("/raw/private.a", &[]).status, 401);
     let path = format!("/raw/private.a?token={}", token("alice", &["other.>"], &[]));
@@ -125,7 +125,7 @@ fn a_publish_that_is_not_allowed_closes_with_1008() {
     let gateway = Gateway::start();
     let mut raw = gateway.dial(&format!("/raw/private.a?token={}", token("alice", &["private.>"], &[])));
     raw.send_text("hello");
-    assert!(!raw.expect_close(1008).is_empty(), "the Close tells why");
+    assert!(!raw.expect_close(1008).is_empty(), "the Close has a reason");
     gateway.expect_metric("sessions_closed_total{reason=\"policy\"}", 1.0);
 }
 
@@ -152,7 +152,7 @@ fn fragments_are_one_message() {
     raw.expect_message(text("hello"));
 }
 
-/// PROTOCOL 4: `/echo` sends every message back as it came.
+/// PROTOCOL 4: `/echo` sends every message back unchanged.
 #[test]
 fn the_echo_sends_every_message_back() {
     let gateway = Gateway::start();
@@ -178,10 +178,10 @@ fn the_echo_needs_no_grant() {
     }
 }
 
-/// PROTOCOL 4: what is echoed counts by its inflated bytes, a frame for each 4 KiB, in a bucket of an eighth of `frames_burst`: past it,
-/// 4003. Short messages count as frames alone.
+/// PROTOCOL 4: each 4 KiB of a message to `/echo` take a unit from a bucket of an eighth of `frames_burst`; past it,
+/// 4003. A short message takes no unit from this bucket.
 #[test]
-fn the_echo_is_rated_by_bytes() {
+fn the_echo_is_bounded_by_bytes() {
     let gateway = Gateway::with_limits("frames_per_second = 1\nframes_burst = 80");
     let (mut long, mut short) = (gateway.dial("/echo"), gateway.dial("/echo"));
     let message = "e".repeat(8_192);
@@ -195,12 +195,12 @@ fn the_echo_is_rated_by_bytes() {
     }
 }
 
-/// PROTOCOL 4: the `dialect` of `/echo` in `/v1/sessions` is `echo`; of others `raw` and `json`.
+/// PROTOCOL 4: the dialects in `/v1/sessions` are `echo`, `raw` and `json`.
 #[test]
-fn sessions_tell_their_dialect() {
+fn sessions_are_listed_with_their_dialect() {
     let gateway = Gateway::start();
     let _all = (gateway.dial("/echo"), gateway.dial("/raw/test.a"), gateway.session());
-    let dialects = crate::gateway::eventually("three sessions", || {
+    let dialects = eventually("three sessions", || {
         let sessions = gateway.admin("/v1/sessions").json()["sessions"].take();
         let mut dialects: Vec<_> = sessions.as_array()?.iter().map(|session| session["dialect"].as_str().unwrap().to_owned()).collect();
         dialects.sort();
@@ -209,7 +209,7 @@ fn sessions_tell_their_dialect() {
     assert_eq!(dialects, ["echo", "json", "raw"]);
 }
 
-/// PROTOCOL 9: a raw sender's own message is not routed to it.
+/// PROTOCOL 9: a message of a raw session is not routed to its sender.
 #[test]
 fn a_senders_own_message_is_not_routed() {
     let gateway = Gateway::start();
@@ -217,13 +217,13 @@ fn a_senders_own_message_is_not_routed() {
     other.subscribe(&["test.a"]);
     sender.send_text("1");
     let event = other.receive();
-    let place = crate::gateway::Position { epoch: event["epoch"].as_str().unwrap().to_owned(), offset: 1 };
-    assert_eq!(event, message("test.a", &place, 1));
+    let position = Position { epoch: event["epoch"].as_str().unwrap().to_owned(), offset: 1 };
+    assert_eq!(event, message("test.a", &position, 1));
     gateway.expect_metric("messages_routed_total{rule=\"test.>\"}", 1.0);
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 4: `/echo` sends every message back; `echo.enabled = false` takes it away.
+/// PROTOCOL 4: `/echo` is a 404 with `echo.enabled = false`.
 #[test]
 fn the_echo_can_be_off() {
     let gateway = Gateway::start();

@@ -1,10 +1,10 @@
-//! PROTOCOL 3: `since`: nothing missing and nothing twice, or `"recovered":false`.
+//! PROTOCOL 3: `since`: each missed message once, or `"recovered":false`.
 
 use serde_json::json;
 
 use crate::gateway::{Gateway, Setup, message, replayed};
 
-/// PROTOCOL 3: `since` brings what was missed, in order, each once, and says so; live messages follow.
+/// PROTOCOL 3: `since` brings the missed messages in order, each once, with `"recovered":true`. Live messages follow.
 #[test]
 fn since_brings_what_was_missed() {
     let gateway = Gateway::start();
@@ -20,10 +20,10 @@ fn since_brings_what_was_missed() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: what an interval holds back as a subscribe with `since` begins to read its topic comes once: replayed. (It came twice,
-/// as it was held, too.)
+/// PROTOCOL 3: a message that an interval holds back when its topic is recovered comes once, replayed. The bug: it came
+/// twice.
 #[test]
-fn what_is_held_comes_once() {
+fn a_held_message_of_a_recovered_topic_comes_once() {
     let gateway = Gateway::start();
     for (topics, interval) in [("test.a", None), ("test.a", Some(40)), ("test.>", None), ("test.>", Some(40))] {
         let mut session = gateway.session();
@@ -35,7 +35,7 @@ fn what_is_held_comes_once() {
         interval.into_iter().for_each(|interval: u64| options["interval_ms"] = interval.into());
         session.subscribe_with(&[topics], options);
         session.expect(replayed("test.a", &held, 2));
-        // Past the interval, the next message comes, and nothing before it.
+        // The next message comes after the interval, and none before it.
         let next = gateway.publish("test.a", "3");
         session.expect(message("test.a", &next, 3));
         session.expect_quiet();
@@ -43,9 +43,9 @@ fn what_is_held_comes_once() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: `since` and not `last` says what comes where the history reaches back.
+/// PROTOCOL 3: `last` has no effect on a topic that is recovered.
 #[test]
-fn since_goes_before_last() {
+fn since_overrides_last() {
     let gateway = Gateway::start();
     let newest = gateway.publish_all("quotes.A", ["1", "2", "3"]);
     let mut late = gateway.session();
@@ -55,9 +55,9 @@ fn since_goes_before_last() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: who has missed nothing is recovered, and nothing is replayed, whatever `last` says.
+/// PROTOCOL 3: a session that missed no message is recovered, and `last` replays nothing.
 #[test]
-fn who_missed_nothing_is_recovered() {
+fn a_session_that_missed_nothing_is_recovered() {
     let gateway = Gateway::start();
     let newest = gateway.publish_all("quotes.A", ["1", "2"]);
     let mut late = gateway.session();
@@ -66,9 +66,9 @@ fn who_missed_nothing_is_recovered() {
     late.expect_quiet();
 }
 
-/// PROTOCOL 3: who subscribed before the first message recovers from offset 0.
+/// PROTOCOL 3: `since` with offset 0 brings all messages.
 #[test]
-fn since_0_brings_everything() {
+fn since_0_brings_all_messages() {
     let gateway = Gateway::start();
     let newest = gateway.publish_all("chat.a", ["1", "2"]);
     let mut late = gateway.session();
@@ -78,7 +78,7 @@ fn since_0_brings_everything() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: where history no longer reaches back, `"recovered":false`, then as with `last`.
+/// PROTOCOL 3: where history no longer reaches back: `"recovered":false`, then a replay as with `last`.
 #[test]
 fn history_that_no_longer_reaches_back_is_not_recovered() {
     let gateway = Setup::new().rule("quotes.short", "history = 2\nlast = 1").start();
@@ -96,7 +96,7 @@ fn history_that_no_longer_reaches_back_is_not_recovered() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: the oldest message that is kept is the first after the offset: still recovered.
+/// PROTOCOL 3: a topic is recovered where the oldest message in its history is the first after the offset.
 #[test]
 fn history_that_just_reaches_back_is_recovered() {
     let gateway = Setup::new().rule("quotes.short", "history = 2").start();
@@ -108,19 +108,19 @@ fn history_that_just_reaches_back_is_recovered() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: another epoch is not recovered, then as with `last`.
+/// PROTOCOL 3: another epoch: `"recovered":false`, then a replay as with `last`.
 #[test]
 fn another_epoch_is_not_recovered() {
     let gateway = Gateway::start();
     let newest = gateway.publish_all("quotes.A", ["1", "2"]);
     let mut late = gateway.session();
-    let entries = late.subscribe_with(&["quotes.A"], json!({"since": {"quotes.A": {"epoch": "anotherlife", "offset": 1}}}));
+    let entries = late.subscribe_with(&["quotes.A"], json!({"since": {"quotes.A": {"epoch": "anotherepoch", "offset": 1}}}));
     assert_eq!(entries, json!([{"topic": "quotes.A", "epoch": newest.epoch, "offset": 2, "recovered": false}]));
     late.expect(replayed("quotes.A", &newest, 2));
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: an offset that lies ahead is not recovered, then as with `last`.
+/// PROTOCOL 3: an offset that lies ahead: `"recovered":false`, then a replay as with `last`.
 #[test]
 fn an_offset_ahead_is_not_recovered() {
     let gateway = Gateway::start();
@@ -132,7 +132,7 @@ fn an_offset_ahead_is_not_recovered() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 1: a restart begins another life of each topic.
+/// PROTOCOL 1: a restart begins a new epoch of each topic.
 #[test]
 fn a_restart_makes_a_new_epoch() {
     let before = Gateway::start().publish("chat.a", "1");
@@ -143,31 +143,32 @@ fn a_restart_makes_a_new_epoch() {
     assert_eq!(entries[0]["recovered"], false, "{entries}");
 }
 
-/// PROTOCOL 3: a topic that is not there is of another epoch.
+/// PROTOCOL 3: a topic that no longer exists is not recovered, as one with another epoch.
 #[test]
-fn a_topic_that_is_not_there_is_not_recovered() {
+fn a_topic_that_no_longer_exists_is_not_recovered() {
     let gateway = Gateway::start();
     let mut late = gateway.session();
-    let entries = late.subscribe_with(&["chat.a"], json!({"since": {"chat.a": {"epoch": "anotherlife", "offset": 7}}}));
+    let entries = late.subscribe_with(&["chat.a"], json!({"since": {"chat.a": {"epoch": "anotherepoch", "offset": 7}}}));
     assert_eq!((&entries[0]["recovered"], &entries[0]["offset"]), (&json!(false), &json!(0)), "{entries}");
 }
 
-/// PROTOCOL 3: topics that `since` does not name have no `recovered` and are replayed by `last`.
+/// PROTOCOL 3: a topic that `since` does not name has no `recovered`, and is replayed by `last`.
 #[test]
 fn a_topic_that_since_does_not_name_is_replayed_by_last() {
     let gateway = Gateway::start();
     let (a, b) = (gateway.publish_all("quotes.A", ["1", "2"]), gateway.publish_all("quotes.B", ["3", "4"]));
     let mut late = gateway.session();
     let entries = late.subscribe_with(&["quotes.A", "quotes.B"], json!({"since": {"quotes.A": a.at(1).json()}}));
-    let right = json!([{"topic": "quotes.A", "epoch": a.epoch, "offset": 2, "recovered": true}, {"topic": "quotes.B", "epoch": b.epoch, "offset": 2}]);
-    assert_eq!(entries, right);
+    let expected = json!([{"topic": "quotes.A", "epoch": a.epoch, "offset": 2, "recovered": true}, {"topic": "quotes.B", "epoch": b.epoch, "offset": 2}]);
+    assert_eq!(entries, expected);
     let mut events = late.receive_all(2);
     events.sort_by_key(|event| event["topic"].to_string());
     assert_eq!(events, [replayed("quotes.A", &a, 2), replayed("quotes.B", &b, 4)]);
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: a topic in `since` that a pattern covers has an entry of its own; where nothing else matches the pattern's says nothing.
+/// PROTOCOL 3: a topic in `since` that a pattern matches has an entry of its own. The pattern's entry has no
+/// `recovered` where no other topic matches.
 #[test]
 fn a_pattern_recovers_the_topics_that_since_names() {
     let gateway = Gateway::start();
@@ -181,9 +182,10 @@ fn a_pattern_recovers_the_topics_that_since_names() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: a matching topic that `since` does not name is replayed by `last` alone, and the pattern's entry says `"recovered":false`.
+/// PROTOCOL 3: a topic that a pattern matches and `since` does not name is replayed by `last`, and the pattern's entry
+/// has `"recovered":false`.
 #[test]
-fn a_pattern_says_that_a_topic_was_not_named() {
+fn a_pattern_with_a_topic_that_since_does_not_name_is_not_recovered() {
     let gateway = Gateway::start();
     let (a, b) = (gateway.publish_all("quotes.A", ["1", "2"]), gateway.publish_all("quotes.B", ["3", "4"]));
     let mut late = gateway.session();
@@ -198,9 +200,10 @@ fn a_pattern_says_that_a_topic_was_not_named() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3 and 9: a topic that isn't there any more has its entry, which has no position, and counts as lost. (It counted as nothing.)
+/// PROTOCOL 3 and 9: a topic in `since` that no longer exists has an entry without a position, and counts as `lost`.
+/// The bug: it was not counted.
 #[test]
-fn a_pattern_s_named_topic_that_is_not_there_is_lost() {
+fn a_topic_of_a_pattern_that_no_longer_exists_is_lost() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     let entries = session.subscribe_with(&["test.>"], json!({"since": {"test.gone": {"epoch": "abcdef", "offset": 3}}}));
@@ -208,13 +211,13 @@ fn a_pattern_s_named_topic_that_is_not_there_is_lost() {
     gateway.expect_metric("recoveries_total{result=\"lost\"}", 1.0);
 }
 
-/// PROTOCOL 3: a pattern's named topic that can't be recovered has its own `"recovered":false`.
+/// PROTOCOL 3: a topic of a pattern that can't be recovered has `"recovered":false` in its own entry.
 #[test]
-fn a_pattern_tells_of_a_topic_that_it_cannot_recover() {
+fn a_topic_of_a_pattern_that_cannot_be_recovered_has_its_entry() {
     let gateway = Gateway::start();
     let newest = gateway.publish_all("quotes.A", ["1", "2"]);
     let mut late = gateway.session();
-    let entries = late.subscribe_with(&["quotes.>"], json!({"since": {"quotes.A": {"epoch": "anotherlife", "offset": 1}}}));
+    let entries = late.subscribe_with(&["quotes.>"], json!({"since": {"quotes.A": {"epoch": "anotherepoch", "offset": 1}}}));
     let entry = entries.as_array().unwrap().iter().find(|entry| entry["topic"] == "quotes.A").unwrap();
     assert_eq!(entry, &json!({"topic": "quotes.A", "epoch": newest.epoch, "offset": 2, "recovered": false}));
     late.expect(replayed("quotes.A", &newest, 2));
@@ -222,9 +225,9 @@ fn a_pattern_tells_of_a_topic_that_it_cannot_recover() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: without history, who missed something is not recovered, and who missed nothing is.
+/// PROTOCOL 3: without history, a session that missed a message is not recovered, and one that missed none is.
 #[test]
-fn without_history_only_who_missed_nothing_is_recovered() {
+fn without_history_only_the_newest_position_is_recovered() {
     let gateway = Gateway::start();
     let mut keeper = gateway.session();
     keeper.subscribe(&["plain.a"]);
@@ -236,7 +239,7 @@ fn without_history_only_who_missed_nothing_is_recovered() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3: messages published while a recovery is under way are neither missing nor twice.
+/// PROTOCOL 3: a message that is published during a recovery comes once.
 #[test]
 fn a_recovery_under_load_misses_nothing() {
     let gateway = Setup::new().without_rates().start();

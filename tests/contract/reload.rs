@@ -1,4 +1,4 @@
-//! PROTOCOL 8: SIGHUP.
+//! PROTOCOL 8: a reload by SIGHUP.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -12,10 +12,10 @@ fn largest_message(gateway: &Gateway) -> Value {
 }
 
 fn expect_reloaded(gateway: &Gateway, message_bytes: u64) {
-    eventually("the new limits to hold", || (largest_message(gateway) == message_bytes).then_some(()));
+    eventually("the reload to take effect", || (largest_message(gateway) == message_bytes).then_some(()));
 }
 
-/// PROTOCOL 8: `message_bytes` holds for new sessions only; a running one keeps its own.
+/// PROTOCOL 8: a new `message_bytes` holds for new sessions only.
 #[test]
 fn message_bytes_hold_for_new_sessions_only() {
     let gateway = Gateway::start();
@@ -29,7 +29,7 @@ fn message_bytes_hold_for_new_sessions_only() {
     new.expect_close(1009);
 }
 
-/// PROTOCOL 8: running sessions get the other limits.
+/// PROTOCOL 8: the other limits hold for running sessions too.
 #[test]
 fn running_sessions_get_the_new_limits() {
     let gateway = Gateway::start();
@@ -41,21 +41,23 @@ fn running_sessions_get_the_new_limits() {
     session.expect_error(1, "too_many_subscriptions");
 }
 
-/// PROTOCOL 8: grants hold at once, as with `auth`: what is no longer covered ends with a `not_allowed` that names it.
+/// PROTOCOL 8: new grants hold at once. A subscription that is no longer covered ends with a `not_allowed` that names
+/// it.
 #[test]
-fn grants_hold_at_once() {
+fn new_grants_hold_at_once() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.subscribe(&["chat.a", "test.a", "test.*"]);
     gateway.reload(&Setup::new().auth(&format!("anonymous = {{ subscribe = [\"chat.>\"], publish = [] }}\n{KEYS}")));
-    let words = session.expect_error(Value::Null, "not_allowed");
-    assert!(words.contains("test.a") && words.contains("test.*") && !words.contains("chat.a"), "{words}");
+    let message = session.expect_error(Value::Null, "not_allowed");
+    assert!(message.contains("test.a") && message.contains("test.*") && !message.contains("chat.a"), "{message}");
     session.send(json!({"op": "publish", "id": 1, "topic": "chat.a", "data": 1}));
     session.expect_error(1, "not_allowed");
     assert_eq!(session.ask(json!({"op": "subscriptions", "id": 2}))["topics"], json!(["chat.a"]));
 }
 
-/// PROTOCOL 8: a removed key closes its sessions with 4001: an API key, and a key that verified tokens; others live on.
+/// PROTOCOL 8: a removed key closes its sessions with 4001, be it an API key or a key of tokens. Other sessions stay
+/// open.
 #[test]
 fn a_removed_key_closes_its_sessions() {
     let gateway = Gateway::start();
@@ -69,9 +71,9 @@ fn a_removed_key_closes_its_sessions() {
     gateway.expect_metric("sessions_closed_total{reason=\"token_invalid\"}", 2.0);
 }
 
-/// PROTOCOL 8: rules are reloaded: a topic's history begins with the next message; one published before keeps its rule.
+/// PROTOCOL 8: a new rule holds from the next message on.
 #[test]
-fn rules_hold_from_the_next_message_on() {
+fn new_rules_hold_from_the_next_message_on() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.subscribe(&["plain.a"]);
@@ -92,10 +94,10 @@ fn rules_hold_from_the_next_message_on() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 3 and 8: where a reload turns presence on, members are also those who are subscribed already, and their leave is told.
-/// (Only those who subscribed later were.)
+/// PROTOCOL 3 and 8: where a reload turns presence on, earlier subscribers are members, and watchers get their leaves.
+/// The bug: only later subscribers were members.
 #[test]
-fn presence_turned_on_knows_who_is_there() {
+fn presence_turned_on_includes_earlier_subscribers() {
     let gateway = Gateway::start();
     let (mut member, mut watcher) = (gateway.session(), gateway.session());
     member.subscribe(&["plain.a"]);
@@ -103,10 +105,10 @@ fn presence_turned_on_knows_who_is_there() {
     let _raw = gateway.dial("/raw/plain.a");
     gateway.expect_metric("subscriptions", 3.0);
     gateway.reload(&Setup::new().rule("plain.>", "presence = true"));
-    eventually("both members to be there", || (gateway.admin("/v1/topics/plain.a/presence").json()["count"] == 2).then_some(()));
-    let left = member.member(Value::Null);
+    eventually("both members", || (gateway.admin("/v1/topics/plain.a/presence").json()["count"] == 2).then_some(()));
+    let expected = member.member(Value::Null);
     member.cut();
-    watcher.expect(json!({"op": "leave", "topic": "plain.a", "member": left}));
+    watcher.expect(json!({"op": "leave", "topic": "plain.a", "member": expected}));
 }
 
 /// PROTOCOL 8: origins, endpoints and deflate are reloaded.
@@ -116,13 +118,13 @@ fn origins_endpoints_and_deflate_are_reloaded() {
     let more = "[endpoints]\n\"/lobby\" = \"chat.lobby\"\n[deflate]\nenabled = false";
     assert_eq!(gateway.refusal("/lobby", &[]).status, 404);
     gateway.reload(&Setup::new().server("origins = [\"https://example.com\"]").more(more));
-    eventually("the endpoint to be there", || gateway.dial_with("/lobby", &[]).ok());
+    eventually("the endpoint to be accepted", || gateway.dial_with("/lobby", &[]).ok());
     gateway.dial_with("/ws", &[("Origin", "https://example.com")]).expect("the origin is listed now");
     let offered = gateway.dial_with("/ws", &[("Sec-WebSocket-Extensions", "permessage-deflate")]).expect("the upgrade is accepted");
     assert_eq!(offered.upgrade.header("Sec-WebSocket-Extensions"), None);
 }
 
-/// PROTOCOL 8: a bad file changes nothing and is logged as `check` would.
+/// PROTOCOL 8: a bad file changes nothing, and the log has the same problems as `check`.
 #[test]
 fn a_bad_file_changes_nothing() {
     let gateway = Gateway::start();
@@ -140,50 +142,49 @@ fn a_bad_file_changes_nothing() {
     session.expect_quiet();
 }
 
-/// PROTOCOL 8: what a reload can't change is named in the log, each of those that differs; the rest is done.
+/// PROTOCOL 8: the log names each key that differs and that a reload can't change. The other keys are reloaded.
 #[test]
-fn what_a_reload_can_not_change_is_named() {
+fn keys_that_a_reload_cannot_change_are_logged() {
     let gateway = Gateway::start();
     let text = Setup::new().limits("message_bytes = 1000").more("[admin]\nlisten = \"127.0.0.1:0\"").text().unwrap();
     gateway.reload_text(&text.replace("shards = 2", "shards = 3"));
     expect_reloaded(&gateway, 1000);
-    eventually("the log to name both", || {
+    eventually("the log to name both keys", || {
         let log = gateway.log();
         (log.contains("server.shards") && log.contains("admin.listen")).then_some(())
     });
-    assert!(!gateway.log().contains("feed.replay"), "which does not differ");
+    assert!(!gateway.log().contains("feed.replay"), "`feed.replay` does not differ");
     assert_eq!(gateway.get("/metrics").status, 200);
 }
 
-/// PROTOCOL 8: a flag stays over the file through a reload.
+/// PROTOCOL 8: flags override the file after a reload too.
 #[test]
-fn flags_stay_over_the_file() {
+fn flags_override_a_reloaded_file() {
     let gateway = Setup::new().argument("--set").argument("limits.message_bytes=2000").start();
     gateway.reload(&Setup::new().limits("message_bytes = 1000\nping_interval = \"7s\""));
-    eventually("the reload to be done", || (gateway.dial("/ws").read_welcome()["ping_interval_ms"] == 7000).then_some(()));
+    eventually("the reload to take effect", || (gateway.dial("/ws").read_welcome()["ping_interval_ms"] == 7000).then_some(()));
     assert_eq!(largest_message(&gateway), 2000);
 }
 
-/// PROTOCOL 8: a file that is empty or has lost its `tls` changes nothing: the port never answers plain HTTP.
+/// PROTOCOL 8: a file without `tls` changes nothing on a listener with TLS, so its port never answers plain HTTP.
 #[test]
-fn a_reload_takes_tls_from_no_listener() {
+fn a_reload_cannot_remove_tls() {
     let certificate = Certificate::new();
     let gateway = Setup::new().server(&certificate.setting()).start();
     let refusals = || gateway.log().matches("server.tls is gone").count();
     for (index, text) in [String::new(), Setup::new().text().unwrap()].into_iter().enumerate() {
         gateway.reload_text(&text);
-        eventually("the refusal to be told", || (refusals() > index).then_some(()));
+        eventually("the refusal in the log", || (refusals() > index).then_some(()));
     }
-    let mut socket = gateway.socket();
-    std::io::Write::write_all(&mut socket, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut socket = gateway.socket_with(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut answer = Vec::new();
-    let _ = std::io::Read::read_to_end(&mut socket, &mut answer); // a TLS alert at most
+    let _ = std::io::Read::read_to_end(&mut socket, &mut answer); // at most a TLS alert
     assert!(!answer.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&answer));
 }
 
-/// PROTOCOL 8: a reload reads key sets again, so a timer can follow an issuer that changes its keys.
+/// PROTOCOL 8: a reload reads key sets again, so a timer can follow an issuer that rotates its keys.
 #[test]
-fn a_key_set_is_read_again() {
+fn a_reload_reads_key_sets_again() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("keys.json");
     let write = |key: &str| std::fs::write(&file, format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{key}"}}]}}"#)).unwrap();
@@ -195,7 +196,7 @@ fn a_key_set_is_read_again() {
     let credential = format!("Bearer {}", String::from_utf8(minted.stdout).unwrap().trim());
     let publish = || gateway.request("POST", "/v1/topics/chat.a", &[("Authorization", &credential)], b"1").status;
     assert_eq!(publish(), 401);
-    write("XFFmO7ALejqFul-Qk9RsU_tymS8DUKOu5ehcly6B3KA"); // that of ed.pem
+    write("XFFmO7ALejqFul-Qk9RsU_tymS8DUKOu5ehcly6B3KA"); // the public key of ed.pem
     gateway.reload(&setup);
-    eventually("the new key to hold", || (publish() == 200).then_some(()));
+    eventually("the new key to take effect", || (publish() == 200).then_some(()));
 }
