@@ -1,4 +1,4 @@
-//! `[store]`: a planned restart keeps every topic; any other end begins new epochs (PROTOCOL section 1).
+//! PROTOCOL 1: with `[store]` a planned restart keeps every topic. After any other end the epochs are new.
 
 use std::fs;
 use std::path::Path;
@@ -15,13 +15,13 @@ fn setup(folder: &Path) -> Setup {
     Setup::new().server("drain = \"100ms\"").more(&format!("[store]\ndir = {:?}", folder.display().to_string()))
 }
 
-/// Stops a gateway as an operator does.
+/// Stops a gateway by SIGTERM.
 fn stop(mut gateway: Gateway) {
     gateway.terminate();
     assert!(gateway.exit_status().success(), "{}", gateway.log());
 }
 
-/// What a client that was at `position` is told when it comes back.
+/// The answer to a client that resumes from `position`.
 fn resume(gateway: &Gateway, position: &Position) -> serde_json::Value {
     gateway.session().ask(since(position))
 }
@@ -35,7 +35,7 @@ fn subscribed(position: &Position, recovered: bool) -> serde_json::Value {
     json!({"op": "subscribed", "id": 1, "topics": [topic]})
 }
 
-/// A client that comes back after a planned restart has every message once and in order, and offsets go on.
+/// After a planned restart a client gets every missed message once and in order. Offsets continue.
 #[test]
 fn a_planned_restart_keeps_epochs_offsets_and_histories() {
     let folder = TempDir::new().unwrap();
@@ -51,7 +51,8 @@ fn a_planned_restart_keeps_epochs_offsets_and_histories() {
     assert_eq!(gateway.publish(TOPIC, "4"), newest.at(4));
 }
 
-/// The file is gone once it was read, so a crash never finds it: new epochs, and nobody is told `recovered:true` falsely.
+/// The start deletes the file that it has read. So a gateway that starts after a crash has new epochs, and reports no
+/// recovery that misses messages.
 #[test]
 fn a_kill_after_a_planned_restart_begins_new_epochs() {
     let folder = TempDir::new().unwrap();
@@ -64,12 +65,12 @@ fn a_kill_after_a_planned_restart_begins_new_epochs() {
     assert_eq!(newest, first.at(3));
     drop(killed);
     let gateway = setup.start();
-    let anew = gateway.publish(TOPIC, "x");
-    assert_ne!(anew.epoch, first.epoch);
-    assert_eq!(resume(&gateway, &newest), subscribed(&anew, false));
+    let restarted = gateway.publish(TOPIC, "x");
+    assert_ne!(restarted.epoch, first.epoch);
+    assert_eq!(resume(&gateway, &newest), subscribed(&restarted, false));
 }
 
-/// Without `[store]` a planned restart ends every topic, as before.
+/// Without `[store]` a planned restart begins new epochs.
 #[test]
 fn without_a_store_a_restart_begins_new_epochs() {
     let gateway = Setup::new().server("drain = \"100ms\"").start();
@@ -78,9 +79,9 @@ fn without_a_store_a_restart_begins_new_epochs() {
     assert_ne!(Setup::new().start().publish(TOPIC, "1").epoch, first.epoch);
 }
 
-/// One byte that is not as it was written: nothing of the file counts, the log says so, and the file is kept aside.
+/// A file with one changed byte is not used. The log reports it, and the file is renamed.
 #[test]
-fn a_damaged_file_is_refused_whole() {
+fn a_damaged_file_is_not_used() {
     let folder = TempDir::new().unwrap();
     let gateway = setup(folder.path()).start();
     let first = gateway.publish_all(TOPIC, ["1", "2"]);
@@ -91,7 +92,7 @@ fn a_damaged_file_is_refused_whole() {
     bytes[middle] ^= 1;
     fs::write(&file, bytes).unwrap();
     let gateway = setup(folder.path()).start();
-    eventually("the log to tell of it", || {
+    eventually("the damage in the log", || {
         let log = gateway.log();
         (log.contains("a checksum in it is wrong") && log.contains("new epochs")).then_some(())
     });
@@ -99,41 +100,41 @@ fn a_damaged_file_is_refused_whole() {
     assert!(folder.path().join("topics.damaged").exists());
 }
 
-/// Messages go on ageing while the gateway is down.
+/// `history_ttl` counts the time while the gateway is down.
 #[test]
-fn what_has_grown_too_old_meanwhile_is_not_replayed() {
+fn messages_expire_while_the_gateway_is_down() {
     let folder = TempDir::new().unwrap();
     let setup = setup(folder.path()).rule(TOPIC, "history = 10\nhistory_ttl = \"300ms\"");
     let gateway = setup.start();
     let newest = gateway.publish_all(TOPIC, ["1", "2"]);
     stop(gateway);
     let published = std::time::Instant::now();
-    eventually("the messages to be too old", || (published.elapsed().as_millis() > 300).then_some(()));
+    eventually("the messages to expire", || (published.elapsed().as_millis() > 300).then_some(()));
     let gateway = setup.start();
-    assert_eq!(resume(&gateway, &newest.at(1)), subscribed(&newest, false), "the offset stays, the history does not");
+    assert_eq!(resume(&gateway, &newest.at(1)), subscribed(&newest, false), "the position is kept, the history has expired");
 }
 
-/// Two gateways on one folder would each hand out the other's offsets.
+/// A second gateway on one folder does not start, because both would assign the same offsets.
 #[test]
 fn a_second_gateway_on_the_folder_does_not_start() {
     let folder = TempDir::new().unwrap();
     let _first = setup(folder.path()).start();
     let dir = format!("store.dir={}", folder.path().display());
     let second = program().args(["serve", "--listen", "127.0.0.1:0", "--set", &dir]).stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&second.stderr);
-    assert_eq!(second.status.code(), Some(1), "{said}");
-    assert!(said.contains("store.dir") && said.contains("used by another gateway"), "{said}");
+    let errors = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("store.dir") && errors.contains("used by another gateway"), "{errors}");
 }
 
-/// `check` tries the folder.
+/// PROTOCOL 8: `check` reports a folder that can't be written.
 #[test]
-fn check_tries_the_folder() {
+fn check_reports_an_unusable_folder() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a file");
     fs::write(&file, "").unwrap();
     let dir = format!("store.dir={}", file.join("store").display());
     let checked = program().args(["check", "--set", &dir]).stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&checked.stderr);
-    assert_eq!(checked.status.code(), Some(1), "{said}");
-    assert!(said.contains("store.dir") && said.contains("name a folder that this user may write to"), "{said}");
+    let errors = String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("store.dir") && errors.contains("name a folder that this user may write to"), "{errors}");
 }

@@ -1,4 +1,4 @@
-//! Signals: from the first moment on, and what each asks for (PROTOCOL 6 and 8).
+//! PROTOCOL 6 and 8: signals during the start, in operation and during a drain.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,39 +28,39 @@ fn starting(folder: &TempDir) -> (Child, std::path::PathBuf) {
     let mut command: Command = program();
     command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&file);
     let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    eventually("the handlers to stand before the configuration is read", || catches(&process, Signal::HUP).then_some(()));
+    eventually("the signal handlers", || catches(&process, Signal::HUP).then_some(()));
     (process, file)
 }
 
-/// The bug: a SIGHUP ended the process while it was reading its configuration.
+/// A SIGHUP during the start does not end the process. The bug: it did while the configuration was read.
 #[test]
-fn a_reload_ordered_too_early_ends_nothing() {
+fn a_hangup_during_the_start_does_not_end_the_process() {
     let folder = TempDir::new().unwrap();
     let (mut process, file) = starting(&folder);
     send(&process, Signal::HUP);
     std::fs::write(file, "[server]\ndrain = \"100ms\"\n").unwrap();
-    let listens = |process: &Child| {
+    let log_thread = |process: &Child| {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", process.id())).ok()?;
         tasks.flatten().find(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("belfry-log")))
     };
-    eventually("the configuration to be read and the log to begin", || listens(&process));
+    eventually("the thread of the log, which begins once the configuration is read", || log_thread(&process));
     assert_eq!(process.try_wait().unwrap(), None);
     send(&process, Signal::TERM);
-    assert!(eventually("it to end", || process.try_wait().unwrap()).success());
+    assert!(eventually("the process to end", || process.try_wait().unwrap()).success());
 }
 
-/// A start that can't end by itself is ended by SIGTERM.
+/// SIGTERM ends a start that waits for its configuration.
 #[test]
 fn a_start_can_be_ended() {
     let folder = TempDir::new().unwrap();
     let (mut process, _file) = starting(&folder);
     send(&process, Signal::TERM);
-    assert!(eventually("it to end", || process.try_wait().unwrap()).success());
+    assert!(eventually("the process to end", || process.try_wait().unwrap()).success());
 }
 
-/// The bug: a signal that means nothing to the gateway ended it.
+/// Signals that the gateway does not use are ignored. The bug: they ended the process.
 #[test]
-fn signals_without_meaning_are_passed_over() {
+fn unused_signals_are_ignored() {
     let mut gateway = Setup::new().server("drain = \"100ms\"").start();
     for signal in [Signal::USR1, Signal::USR2, Signal::ALARM] {
         gateway.signal(signal);
@@ -70,21 +70,22 @@ fn signals_without_meaning_are_passed_over() {
     assert!(gateway.exit_status().success());
 }
 
-/// Whoever waits for a drain learns how to end it.
+/// During a drain the log says how to end it, and a second SIGINT ends it.
 #[test]
-fn a_second_interrupt_is_told_of_and_ends_the_drain() {
+fn a_second_interrupt_ends_the_drain() {
     let mut gateway = Setup::new().server("drain = \"1h\"").start();
     let _sessions: Vec<_> = (0..3).map(|_| gateway.session()).collect();
     gateway.signal(Signal::INT);
-    eventually("the way out to be told", || gateway.log().contains("a second SIGINT or SIGTERM drops").then_some(()));
+    eventually("the hint in the log", || gateway.log().contains("a second SIGINT or SIGTERM drops").then_some(()));
     gateway.signal(Signal::INT);
     assert!(gateway.exit_status().success());
 }
 
-/// The bug: with idle sessions alone, a Ctrl-C on a terminal took a second, spread for clients that would all come back at once. (The bound
-/// is for a busy machine; a hundred random moments within a second would pass it once in 10^9 runs.)
+/// On a terminal, SIGINT closes idle sessions without a spread. The bug: the closes were spread over a second.
+///
+/// The bound leaves room for a busy machine. A spread over a second would keep it once in 10^9 runs.
 #[test]
-fn an_interrupt_on_a_terminal_is_quick() {
+fn an_interrupt_on_a_terminal_closes_without_a_spread() {
     let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&control).unwrap();
     unlockpt(&control).unwrap();
