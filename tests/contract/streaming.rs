@@ -8,11 +8,11 @@ fn refusal(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> crate::ga
     Stream::refusal(gateway.socket(), "GET", path, headers)
 }
 
-/// What was subscribed is the first event; then messages with their ids, without a name.
+/// The first event is `subscribed`. The events of messages follow, with an `id` and without a name.
 #[test]
-fn a_stream_begins_with_what_it_subscribed_to() {
+fn a_stream_begins_with_subscribed() {
     let gateway = Gateway::start();
-    let seen = gateway.publish_all("chat.a", ["1", "2"]);
+    let newest = gateway.publish_all("chat.a", ["1", "2"]);
     let mut stream = gateway.stream_with("/sse?topics=chat.a", &[("Accept", "text/event-stream")]);
     for (name, value) in [
         ("Content-Type", "text/event-stream; charset=utf-8"),
@@ -25,42 +25,42 @@ fn a_stream_begins_with_what_it_subscribed_to() {
     assert!(stream.head.header("Content-Encoding").is_none() && stream.head.header("Access-Control-Allow-Origin").is_none());
     let first = stream.block().unwrap();
     assert!(first.comment.as_ref().is_some_and(|comment| comment.starts_with("belfry ")) && first.retry == Some(2000), "{first:?}");
-    let id = |offset| format!("{}:{offset}", seen.epoch);
+    let id = |offset| format!("{}:{offset}", newest.epoch);
     let subscribed = stream.event();
     assert_eq!((&*subscribed.name, subscribed.id), ("subscribed", Some(id(2))));
-    let topics = json!([{"topic": "chat.a", "epoch": seen.epoch, "offset": 2}]);
+    let topics = json!([{"topic": "chat.a", "epoch": newest.epoch, "offset": 2}]);
     assert_eq!(serde_json::from_str::<Value>(&subscribed.data.unwrap()).unwrap(), json!({"op": "subscribed", "topics": topics}));
     gateway.publish("chat.a", r#"{"price":187.30}"#);
     let event = stream.event();
     assert_eq!((&*event.name, event.id.clone()), ("", Some(id(3))));
-    assert_eq!(event.json(), message("chat.a", &seen.at(3), json!({"price": 187.30})));
+    assert_eq!(event.json(), message("chat.a", &newest.at(3), json!({"price": 187.30})));
     assert!(event.data.unwrap().contains(r#""data":{"price":187.30}}"#), "byte for byte");
     gateway.expect_accounts_closed();
 }
 
-/// `/stream` is the same as lines: the first is what was subscribed.
+/// `/stream` has the same objects as lines.
 #[test]
-fn lines_are_the_same_objects() {
+fn the_lines_of_a_stream_are_the_same_objects() {
     let gateway = Gateway::start();
-    let seen = gateway.publish_all("chat.a", ["1", "2"]);
+    let newest = gateway.publish_all("chat.a", ["1", "2"]);
     let mut stream = gateway.stream("/stream?topics=chat.a&last=1");
     assert_eq!(stream.head.header("Content-Type"), Some("application/x-ndjson"));
     assert_eq!(stream.object()["op"], "subscribed");
-    assert_eq!(stream.object(), replayed("chat.a", &seen, 2));
+    assert_eq!(stream.object(), replayed("chat.a", &newest, 2));
     gateway.publish("chat.a", "[\n1,\r\n2]");
     assert_eq!(
         stream.line().unwrap(),
-        format!(r#"{{"op":"message","topic":"chat.a","epoch":"{}","offset":3,"data":[ 1,  2]}}"#, seen.epoch)
+        format!(r#"{{"op":"message","topic":"chat.a","epoch":"{}","offset":3,"data":[ 1,  2]}}"#, newest.epoch)
     );
 }
 
-/// An id has a place for each topic of the URL, in its order, and each message tells where the whole stream stands.
+/// The `id` of an event has the position of each topic of the URL, in the URL's order.
 #[test]
-fn an_id_has_a_place_for_each_topic() {
+fn an_id_has_the_position_of_each_topic() {
     let gateway = Gateway::start();
     let (a, b) = (gateway.publish("chat.a", "1"), gateway.publish("chat.b", "1"));
     let mut stream = gateway.stream("/sse?topics=chat.b,test.%3E,chat.a");
-    let id = |b_at: u64, a_at: u64| format!("{}:{b_at},-,{}:{a_at}", b.epoch, a.epoch);
+    let id = |b_offset: u64, a_offset: u64| format!("{}:{b_offset},-,{}:{a_offset}", b.epoch, a.epoch);
     assert_eq!(stream.event().id, Some(id(1, 1)));
     gateway.publish("chat.a", "2");
     stream.expect_message(&id(1, 2), 2);
@@ -70,7 +70,7 @@ fn an_id_has_a_place_for_each_topic() {
     stream.expect_message(&id(2, 2), 4);
 }
 
-/// `Last-Event-ID`, or `last_event_id=`, brings what was missed on each topic, in order, each once.
+/// `Last-Event-ID`, or `last_event_id=`, brings the missed messages of each topic in order, each once.
 #[test]
 fn a_stream_resumes_by_its_last_id() {
     let gateway = Gateway::start();
@@ -87,71 +87,71 @@ fn a_stream_resumes_by_its_last_id() {
     {
         let mut stream = gateway.stream_with(path, headers);
         let subscribed = stream.event();
-        assert_eq!(subscribed.id.as_ref(), Some(&id), "it stands where it was, so that what is replayed is not lost with it");
+        assert_eq!(subscribed.id.as_ref(), Some(&id), "the position before the replay, for a stream that ends during the replay");
         let recovered: Vec<_> = subscribed.json()["topics"].as_array().unwrap().iter().map(|topic| topic["recovered"].clone()).collect();
         assert_eq!(recovered, [true, true]);
-        let at = |a_at: u64, b_at: u64| format!("{}:{a_at},{}:{b_at}", a.epoch, b.epoch);
-        for (id, data) in [(at(2, 1), 2), (at(3, 1), 3), (at(3, 2), 2)] {
+        let id = |a_offset: u64, b_offset: u64| format!("{}:{a_offset},{}:{b_offset}", a.epoch, b.epoch);
+        for (id, data) in [(id(2, 1), 2), (id(3, 1), 3), (id(3, 2), 2)] {
             let event = stream.event();
             assert_eq!((event.id.clone(), &event.json()["data"], &event.json()["replay"]), (Some(id), &json!(data), &json!(true)));
         }
-        gateway.publish("test.unheard", "1");
+        gateway.publish("test.other", "1");
     }
 }
 
-/// What history can't bring is told, and then as with `last`; what is no id counts as none.
+/// An `id` with another epoch: `"recovered":false`, then a replay as with `last`. A malformed `id` is ignored.
 #[test]
-fn an_id_of_another_life_is_not_recovered() {
+fn an_id_with_another_epoch_is_not_recovered() {
     let gateway = Gateway::start();
     gateway.publish_all("chat.a", ["1", "2"]);
     let path = "/sse?topics=chat.a&last=1";
     let first = |id: &str| gateway.stream_with(path, &[("Last-Event-ID", id)]).event().json()["topics"][0].clone();
-    assert_eq!(first("elsewhere:1")["recovered"], false);
+    assert_eq!(first("another:1")["recovered"], false);
     for id in ["", "1", "a:1,b:2", "a:x", "-"] {
         assert_eq!(first(id).get("recovered"), None, "{id:?}");
     }
-    let mut stream = gateway.stream_with(path, &[("Last-Event-ID", "elsewhere:1")]);
+    let mut stream = gateway.stream_with(path, &[("Last-Event-ID", "another:1")]);
     stream.event();
     assert_eq!(stream.event().json()["data"], 2);
 }
 
-/// A stream that is torn off before what `last` replays comes back before it.
+/// A stream that ends during the replay of `last` resumes before it.
 #[test]
-fn what_last_replays_is_not_lost_with_the_stream() {
+fn a_stream_resumes_within_the_replay_of_last() {
     let gateway = Gateway::start();
-    let seen = gateway.publish_all("chat.a", ["1", "2", "3"]);
+    let newest = gateway.publish_all("chat.a", ["1", "2", "3"]);
     let mut stream = gateway.stream("/sse?topics=chat.a&last=2");
-    assert_eq!(stream.event().id, Some(format!("{}:3", seen.epoch)), "the topic's position at the subscribe");
-    assert_eq!(stream.block(), Some(ServerSent { id: Some(format!("{}:1", seen.epoch)), ..ServerSent::default() }));
-    let mut again = gateway.stream_with("/sse?topics=chat.a&last=2", &[("Last-Event-ID", &format!("{}:1", seen.epoch))]);
+    assert_eq!(stream.event().id, Some(format!("{}:3", newest.epoch)), "the topic's position at the subscribe");
+    assert_eq!(stream.block(), Some(ServerSent { id: Some(format!("{}:1", newest.epoch)), ..ServerSent::default() }));
+    let mut again = gateway.stream_with("/sse?topics=chat.a&last=2", &[("Last-Event-ID", &format!("{}:1", newest.epoch))]);
     assert_eq!(again.event().json()["topics"][0]["recovered"], true);
-    again.expect_message(&format!("{}:2", seen.epoch), 2);
+    again.expect_message(&format!("{}:2", newest.epoch), 2);
 }
 
-/// `raw=true` sends payloads alone, of one topic by name; ends of lines go on in further lines.
+/// `raw=true` sends the payloads of one topic alone. An event has a `data` for each line of its payload.
 #[test]
 fn raw_sends_payloads_alone() {
     let gateway = Gateway::start();
-    let seen = gateway.publish("chat.a", "0");
+    let newest = gateway.publish("chat.a", "0");
     let mut stream = gateway.stream("/sse?topics=chat.a&raw=true&last=0");
     let mut lines = gateway.stream("/stream?topics=chat.a&raw=true&last=0");
     gateway.publish("chat.a", "a\nb\rc");
     let event = stream.event();
-    assert_eq!((&*event.name, event.data.as_deref(), event.id), ("", Some("a\nb\nc"), Some(format!("{}:2", seen.epoch))));
+    assert_eq!((&*event.name, event.data.as_deref(), event.id), ("", Some("a\nb\nc"), Some(format!("{}:2", newest.epoch))));
     assert_eq!(lines.line().unwrap(), "a b c");
     for path in ["/sse?topics=chat.a,chat.b&raw=true", "/sse?topics=chat.%3E&raw=true"] {
         assert_eq!(refusal(&gateway, path, &[]).problem(400), "bad_request", "{path}");
     }
 }
 
-/// Joins, leaves and errors are native objects that have a name.
+/// The events of joins, leaves and errors have a name.
 #[test]
 fn joins_and_errors_have_names() {
     let gateway = Gateway::start();
     let mut stream = gateway.stream("/sse?topics=chat.a,private.x,quotes.a&presence=true");
     let subscribed = stream.event();
     assert_eq!(subscribed.json()["topics"].as_array().unwrap().len(), 2);
-    assert_eq!(subscribed.id.unwrap().split(',').nth(1), Some("-"), "a topic that was refused keeps its place");
+    assert_eq!(subscribed.id.unwrap().split(',').nth(1), Some("-"), "a refused topic has a part of the id");
     let error = stream.event();
     assert_eq!((&*error.name, &error.json()["code"]), ("error", &json!("not_allowed")));
     assert_eq!(stream.event().json()["code"], "presence_off");
@@ -162,7 +162,7 @@ fn joins_and_errors_have_names() {
     assert_eq!(stream.event().name, "leave");
 }
 
-/// A stream is a session like any other: listed, counted, present, and closed by an operator with the code of its
+/// A stream is a session: it is listed and counted, and an operator can close it. Its last event has the code of its
 /// Close.
 #[test]
 fn a_stream_is_a_session() {
@@ -189,9 +189,9 @@ fn a_stream_is_a_session() {
     gateway.expect_metric("sessions_closed_total{reason=\"operator\"}", 2.0);
 }
 
-/// What ends before the stream: 400, 401, 403, 404, 405, 406, each a problem, and each counted once.
+/// A request that can't succeed is refused with 400, 401, 403, 404, 405 or 406 and a problem, and is counted once.
 #[test]
-fn what_is_refused_for_good() {
+fn requests_that_cannot_succeed_are_refused() {
     let gateway = Gateway::start();
     let many = vec!["chat.a"; 65].join(",");
     for (path, headers, status) in [
@@ -220,7 +220,7 @@ fn what_is_refused_for_good() {
     assert!(gateway.stream(&format!("/sse?topics={}", many.trim_end_matches(",chat.a"))).event().id.is_some());
 }
 
-/// A wrong credential counts once, though a request may be looked at twice.
+/// PROTOCOL 7: a wrong credential counts once, though the gateway may handle a request twice.
 #[test]
 fn a_wrong_credential_counts_once() {
     let gateway = Gateway::with_limits("failures_per_minute = 2");
@@ -229,9 +229,9 @@ fn a_wrong_credential_counts_once() {
     }
 }
 
-/// `HEAD` answers the head alone.
+/// A HEAD is answered with the head of its GET, and opens no session.
 #[test]
-fn head_is_the_head_alone() {
+fn a_head_is_answered_without_a_stream() {
     let gateway = Gateway::start();
     for (path, kind) in [("/sse?topics=chat.a", "text/event-stream"), ("/stream?topics=chat.a", "application/x-ndjson")] {
         let reply = Stream::refusal(gateway.socket(), "HEAD", path, &[]);
@@ -243,17 +243,17 @@ fn head_is_the_head_alone() {
     gateway.expect_metric("sessions", 0.0);
 }
 
-/// A page of another site that is allowed may read a stream, with what an EventSource asks for.
+/// A page whose origin is in `server.origins` may read a stream: replies have the fields of CORS.
 #[test]
-fn an_allowed_page_may_read() {
+fn listed_origins_may_read_a_stream() {
     let gateway = Setup::new().server("origins = [\"https://app.example\"]").start();
     let origin = ("Origin", "https://app.example");
     let streams = [("GET", "/sse?topics=chat.a"), ("HEAD", "/sse?topics=chat.a"), ("GET", "/sse"), ("OPTIONS", "/stream")];
     for (method, path) in streams {
-        let asks = [origin, ("Access-Control-Request-Method", "GET")];
+        let headers = [origin, ("Access-Control-Request-Method", "GET")];
         let reply = match (method, path) {
             ("GET", "/sse?topics=chat.a") => gateway.stream_with(path, &[origin]).head,
-            _ => Stream::refusal(gateway.socket(), method, path, &asks),
+            _ => Stream::refusal(gateway.socket(), method, path, &headers),
         };
         assert_eq!(reply.header("Access-Control-Allow-Origin"), Some("https://app.example"), "{method} {path}");
         assert_eq!(reply.header("Access-Control-Allow-Credentials"), Some("true"), "{method} {path}");
@@ -262,10 +262,10 @@ fn an_allowed_page_may_read() {
     refusal(&gateway, "/sse?topics=chat.a", &[("Origin", "https://other.example")]).problem(403);
 }
 
-/// Refused for now: an EventSource is told when to come back by a stream that ends, since it would never return after
-/// an error.
+/// An EventSource never reconnects after an error. So a refusal that will pass is a stream with `retry` that ends.
+/// Other clients get 429.
 #[test]
-fn an_event_source_that_is_refused_for_now_comes_back() {
+fn an_event_source_is_refused_by_a_stream_that_ends() {
     let gateway = Gateway::with_limits("sessions_per_address = 1");
     let _first = gateway.stream("/sse?topics=chat.a");
     for headers in [&[][..], &[("Accept", "text/event-stream")]] {
@@ -281,9 +281,9 @@ fn an_event_source_that_is_refused_for_now_comes_back() {
     gateway.expect_metric("handshakes_rejected_total{reason=\"sessions_per_address\"}", 4.0);
 }
 
-/// A drain tells each stream when to come back, then ends it; who comes meanwhile is sent away alike.
+/// A drain sends each stream the time after which to reconnect, and ends it. New streams are refused.
 #[test]
-fn a_drain_sends_streams_away() {
+fn a_drain_ends_streams() {
     let mut gateway = Setup::new().server("drain = \"1s\"").start();
     let (mut sse, mut raw) = (gateway.stream("/sse?topics=chat.a"), gateway.stream("/sse?topics=chat.a&raw=true"));
     let mut lines = gateway.stream("/stream?topics=chat.a");
@@ -292,7 +292,7 @@ fn a_drain_sends_streams_away() {
     lines.object();
     gateway.terminate();
     for stream in [&mut sse, &mut raw] {
-        let retry = stream.block().and_then(|block| block.retry).expect("the time to come back");
+        let retry = stream.block().and_then(|block| block.retry).expect("a block with `retry`");
         assert!((800..=2000).contains(&retry), "{retry}");
     }
     assert_eq!(lines.object()["op"], "draining");
@@ -306,7 +306,7 @@ fn a_drain_sends_streams_away() {
     assert!(gateway.exit_status().success());
 }
 
-/// An expired token ends a stream with 4002, a slow client with 4004.
+/// An expired token ends a stream with 4002.
 #[test]
 fn an_expired_token_ends_a_stream() {
     let gateway = Gateway::start();
@@ -318,9 +318,9 @@ fn an_expired_token_ends_a_stream() {
     stream.expect_end();
 }
 
-/// Silence is broken by a comment, and by nothing while messages come; on `/stream` by an empty line.
+/// A stream without messages gets a comment every `ping_interval`, or an empty line on `/stream`.
 #[test]
-fn silence_is_broken_by_a_comment() {
+fn an_idle_stream_gets_a_comment_every_interval() {
     let gateway = Gateway::with_limits("ping_interval = \"200ms\"\npong_timeout = \"200ms\"");
     let (mut sse, mut lines) = (gateway.stream("/sse?topics=chat.a"), gateway.stream("/stream?topics=chat.a"));
     sse.event();
@@ -334,62 +334,61 @@ fn silence_is_broken_by_a_comment() {
     gateway.expect_metric("sessions", 2.0);
 }
 
-/// A client that goes shows as its FIN; what it says is discarded.
+/// A client ends its stream by its FIN. Bytes behind the request are discarded.
 #[test]
-fn a_client_that_goes_is_seen() {
+fn a_clients_fin_ends_its_stream() {
     let gateway = Gateway::start();
     let mut stream = gateway.stream("/sse?topics=chat.a");
-    let seen = gateway.publish("chat.a", "1");
+    let newest = gateway.publish("chat.a", "1");
     stream.event();
     stream.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    stream.expect_message(&format!("{}:1", seen.epoch), 1);
+    stream.expect_message(&format!("{}:1", newest.epoch), 1);
     assert_eq!(gateway.admin("/v1/topics/chat.a").json()["subscribers"], 1);
     stream.end_writing();
     gateway.expect_metric("sessions_closed_total{reason=\"gone\"}", 1.0);
-    eventually("the member to be gone", || (gateway.get("/v1/topics/chat.a/presence").json()["count"] == 0).then_some(()));
+    eventually("the member to leave", || (gateway.get("/v1/topics/chat.a/presence").json()["count"] == 0).then_some(()));
 }
 
-/// Over HTTP/1.0, which nginx speaks to its upstreams unless told otherwise, there are no chunks; a head in pieces is a
-/// stream too.
+/// A stream over HTTP/1.0, which is nginx's default for upstreams, has no chunks. The head of a request may come in
+/// several segments, behind another request.
 #[test]
-fn other_ways_to_ask_for_a_stream() {
+fn a_stream_may_be_requested_over_http_1_0_or_in_segments() {
     let gateway = Gateway::start();
-    let seen = gateway.publish("chat.a", "1");
+    let newest = gateway.publish("chat.a", "1");
     let old = gateway.stream_over(gateway.socket(), "/sse?topics=chat.a&last=1", &[("Connection", "close")], "1.0");
     let mut old = old.ok().unwrap();
     assert!(old.head.header("Transfer-Encoding").is_none());
     old.event();
-    old.expect_message(&format!("{}:1", seen.epoch), 1);
-    let mut pieces = gateway.socket();
-    std::io::Write::write_all(&mut pieces, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /sse?topics=chat.a HTTP/1.1\r\n").unwrap();
-    assert_eq!(crate::gateway::read_reply(&mut pieces).unwrap().text(), "ok\n");
-    std::io::Write::write_all(&mut pieces, b"Host: localhost\r\n\r\n").unwrap();
-    let head = crate::gateway::read_reply_head(&mut pieces).unwrap();
+    old.expect_message(&format!("{}:1", newest.epoch), 1);
+    let mut socket = gateway.socket_with(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /sse?topics=chat.a HTTP/1.1\r\n");
+    assert_eq!(crate::gateway::read_reply(&mut socket).unwrap().text(), "ok\n");
+    std::io::Write::write_all(&mut socket, b"Host: localhost\r\n\r\n").unwrap();
+    let head = crate::gateway::read_reply_head(&mut socket).unwrap();
     assert_eq!((head.status, head.header("Transfer-Encoding")), (200, Some("chunked")));
     gateway.expect_metric("sessions", 2.0);
 }
 
-/// What a slow client misses is told; the ids tell where it stands all the same.
+/// A slow stream gets gaps for dropped messages. The `id` of each event counts them.
 #[test]
-fn a_slow_stream_is_told_its_gap() {
+fn a_slow_stream_gets_gaps() {
     let gateway = Setup::new().without_rates().limits("outbox_bytes = 20000").start();
-    let seen = gateway.publish("test.a", "0");
+    let newest = gateway.publish("test.a", "0");
     let mut stream = gateway.stream("/sse?topics=test.a,chat.b");
     stream.event();
     gateway.publish_many("test.a", 2_000, 5_000);
-    let (mut at, mut told) = (1, false);
-    while at < 2_001 {
+    let (mut offset, mut has_gap) = (1, false);
+    while offset < 2_001 {
         let event = stream.event();
         let json = event.json();
         if event.name == "gap" {
-            assert_eq!(json["from"], at + 1);
-            (at, told) = (json["to"].as_u64().unwrap(), true);
+            assert_eq!(json["from"], offset + 1);
+            (offset, has_gap) = (json["to"].as_u64().unwrap(), true);
             continue;
         }
-        at += 1;
-        assert_eq!(json["offset"], at, "none is missing that no gap tells of");
-        assert!(event.id.unwrap().starts_with(&format!("{}:{at},", seen.epoch)));
+        offset += 1;
+        assert_eq!(json["offset"], offset, "each message is in an event or in a gap");
+        assert!(event.id.unwrap().starts_with(&format!("{}:{offset},", newest.epoch)));
     }
-    assert!(told, "the outbox held all");
+    assert!(has_gap, "the outbox held all messages");
     gateway.expect_accounts_closed();
 }

@@ -1,12 +1,12 @@
-//! PROTOCOL 7 and 11: streams under TLS, streams that stand still, and what the gateway's memory is worth to them.
+//! PROTOCOL 7 and 11: streams under TLS, and the limits that hold for streams.
 
 use serde_json::json;
 
 use crate::gateway::{Certificate, Setup, Stream, eventually};
 
-/// A stream goes through TLS as through TCP: its messages, its resumption, Centrifugo's by POST, and the end that a client makes.
+/// Over TLS a stream gets messages and can be resumed. A stream of Centrifugo's protocol can be opened.
 #[test]
-fn streams_go_through_tls() {
+fn streams_work_over_tls() {
     let certificate = Certificate::new();
     let gateway = Setup::new().server(&certificate.setting()).start();
     let tls = || certificate.client(gateway.socket());
@@ -15,7 +15,7 @@ fn streams_go_through_tls() {
     let first = br#"{"connect":{"subs":{}},"id":1}"#;
     let mut lines = Stream::open_by_post(tls(), "/connection/http_stream", &[], first).unwrap();
     assert_eq!(lines.object()["id"], 1);
-    // Speaks to the gateway under TLS by itself, as `Gateway::publish` does without.
+    // `Gateway::publish` has no TLS.
     let post = Stream::open_by_post(tls(), "/v1/topics/chat.a", &[], b"1").unwrap();
     assert_eq!(post.head.status, 200);
     events.expect_message(&id.replace(":0", ":1"), 1);
@@ -25,14 +25,14 @@ fn streams_go_through_tls() {
     again.expect_message(&id.replace(":0", ":1"), 1);
 }
 
-/// A stream that takes nothing in `write_timeout` is ended, whatever its rules.
+/// PROTOCOL 7: a stream whose socket accepts nothing for `write_timeout` is ended, whatever the rules.
 #[test]
-fn a_stream_that_does_not_move_is_ended() {
+fn a_stream_whose_socket_accepts_nothing_is_ended() {
     let gateway = Setup::new().without_rates().limits("write_timeout = \"300ms\"\noutbox_bytes = 100000").start();
     for path in ["/sse?topics=quotes.%3E", "/stream?topics=quotes.%3E"] {
         let stream = gateway.stream(path);
         gateway.expect_metric("sessions", 1.0);
-        // The kernel takes megabytes before a socket is full.
+        // The kernel's buffers hold megabytes.
         (0..10).for_each(|n| gateway.publish_many(&format!("quotes.{n}"), 100, 20_000));
         gateway.expect_metric("sessions", 0.0);
         drop(stream);
@@ -42,16 +42,16 @@ fn a_stream_that_does_not_move_is_ended() {
     gateway.expect_accounts_closed();
 }
 
-/// Past `outbox_total_bytes` a stream whose rule would disconnect it is told 1013, if it gets as far, and ended.
+/// PROTOCOL 7: past `outbox_total_bytes` a stream whose rule is `disconnect` is ended with 1013.
 #[test]
-fn past_the_total_a_stream_is_told_to_try_again_later() {
+fn past_the_total_disconnect_ends_a_stream_with_1013() {
     let gateway = Setup::new().without_rates().limits("outbox_total_bytes = 200000\noutbox_bytes = 4000000").start();
     let mut stream = gateway.stream("/sse?topics=chat.a");
     stream.event();
     std::thread::scope(|scope| {
         scope.spawn(|| gateway.publish_many("chat.a", 2_000, 5_000));
         gateway.expect_metric("sessions_closed_total{reason=\"too_full\"}", 1.0);
-        // At once: PROTOCOL 6 gives a client 2 s to read its end.
+        // PROTOCOL 6: a client has 2 s to read the end of its stream.
         let last = std::iter::from_fn(|| stream.block()).filter(|block| block.data.is_some()).last().unwrap();
         assert_eq!((&*last.name, &last.json()["code"]), ("error", &json!(1013)), "{last:?}");
     });
@@ -59,13 +59,13 @@ fn past_the_total_a_stream_is_told_to_try_again_later() {
     gateway.expect_accounts_closed();
 }
 
-/// While all outboxes are as full as `outbox_total_bytes` allows, new streams are refused for now; what they would miss has no room.
+/// PROTOCOL 7: while the outboxes are at `outbox_total_bytes`, new streams are refused until there is room.
 #[test]
-fn new_streams_wait_while_the_outboxes_are_full() {
+fn new_streams_are_refused_while_the_outboxes_are_full() {
     let limits = "outbox_total_bytes = 400000\noutbox_bytes = 4000000\nwrite_timeout = \"1m\"";
     let gateway = Setup::new().without_rates().limits(limits).start();
-    // One in each shard.
-    let standing: Vec<Stream> = (0..2).map(|_| gateway.stream("/sse?topics=test.a")).collect();
+    // The shards have one stream each.
+    let unread: Vec<Stream> = (0..2).map(|_| gateway.stream("/sse?topics=test.a")).collect();
     gateway.publish_many("test.a", 2_000, 5_000);
     gateway.expect_limit_hit("outbox_total_bytes");
     eventually("a refusal", || {
@@ -74,17 +74,17 @@ fn new_streams_wait_while_the_outboxes_are_full() {
         Some(())
     });
     let events = Stream::refusal(gateway.socket(), "GET", "/sse?topics=chat.a", &[("Accept", "text/event-stream")]);
-    assert!(events.status == 200 && events.text().starts_with("retry: "), "an EventSource comes back: {events:?}");
+    assert!(events.status == 200 && events.text().starts_with("retry: "), "an EventSource reconnects: {events:?}");
     let lines = gateway.post("/connection/http_stream", br#"{"connect":{},"id":1}"#);
     assert_eq!(lines.problem(503), "too_busy");
     gateway.session().expect_quiet();
     assert!(gateway.metrics().value("handshakes_rejected_total{reason=\"outbox_total_bytes\"}") >= 3.0);
-    drop(standing);
-    eventually("room", || Stream::open(gateway.socket(), "/stream?topics=chat.a", &[], "1.1").ok());
+    drop(unread);
+    eventually("a stream to be accepted", || Stream::open(gateway.socket(), "/stream?topics=chat.a", &[], "1.1").ok());
 }
 
-/// PROTOCOL 7: a stream takes work as a subscribe does, from the bucket of its credential or address; where that is empty it is refused
-/// for now.
+/// PROTOCOL 7: a stream is charged as a subscribe is, to the bucket of its credential or address. While the bucket is
+/// empty, streams are refused.
 #[test]
 fn streams_are_charged_as_a_subscribe_is() {
     let gateway = Setup::new().limits("commands_per_second = 1\ncommands_burst = 3").start();
@@ -92,23 +92,23 @@ fn streams_are_charged_as_a_subscribe_is() {
     let lines = Stream::refusal(gateway.socket(), "GET", "/stream?topics=chat.a", &[]);
     assert_eq!((lines.header("Retry-After"), lines.problem(429)), (Some("1"), "rate_limited".to_owned()));
     let events = Stream::refusal(gateway.socket(), "GET", "/sse?topics=chat.a", &[("Accept", "text/event-stream")]);
-    assert!(events.status == 200 && events.text().starts_with("retry: "), "an EventSource comes back: {events:?}");
+    assert!(events.status == 200 && events.text().starts_with("retry: "), "an EventSource reconnects: {events:?}");
     gateway.expect_metric("handshakes_rejected_total{reason=\"commands_per_second\"}", 2.0);
     gateway.expect_metric("limit_hits_total{limit=\"commands_per_second\"}", 2.0);
     drop(open);
 }
 
-/// PROTOCOL 7: past `topics_per_address` a stream of which no topic can be made is refused for now. One that has a topic or a pattern is
-/// opened, and is told what it can't have. (The first was opened, and ended at once.)
+/// PROTOCOL 7: past `topics_per_address` a stream of new topics alone is refused. One with an existing topic or a
+/// pattern is accepted, and gets an error for its new topics. The bug: the first was accepted, and ended at once.
 #[test]
-fn a_stream_without_room_for_its_topics_is_refused() {
+fn a_stream_past_topics_per_address_is_refused() {
     let gateway = Setup::new().limits("topics_per_address = 1").start();
     let mut first = gateway.stream("/stream?topics=chat.a");
     assert_eq!(first.object()["op"], "subscribed");
     let lines = Stream::refusal(gateway.socket(), "GET", "/stream?topics=chat.b,chat.c", &[]);
     assert_eq!((lines.header("Retry-After"), lines.problem(429)), (Some("1"), "rate_limited".to_owned()));
     let events = Stream::refusal(gateway.socket(), "GET", "/sse?topics=chat.b", &[("Accept", "text/event-stream")]);
-    assert!(events.status == 200 && events.text().starts_with("retry: "), "an EventSource comes back: {events:?}");
+    assert!(events.status == 200 && events.text().starts_with("retry: "), "an EventSource reconnects: {events:?}");
     let mut second = gateway.stream("/stream?topics=chat.b,chat.a");
     let (subscribed, error) = (second.object(), second.object());
     assert_eq!((&subscribed["topics"][0]["topic"], &error["code"]), (&json!("chat.a"), &json!("rate_limited")));
@@ -116,10 +116,10 @@ fn a_stream_without_room_for_its_topics_is_refused() {
     gateway.expect_metric("handshakes_rejected_total{reason=\"topics_per_address\"}", 2.0);
 }
 
-/// PROTOCOL 7: a refused stream is counted once, and costs nothing. (It was counted for each of its topics and charged, both twice over
-/// plain TCP.)
+/// PROTOCOL 7: a refused stream is counted once, and not charged. The bug: it was counted for each of its topics and
+/// charged, twice over plain TCP.
 #[test]
-fn a_refused_stream_is_counted_once_and_costs_nothing() {
+fn a_refused_stream_is_counted_once_and_not_charged() {
     let gateway = Setup::new().limits("topics_per_address = 1\ncommands_per_second = 1\ncommands_burst = 1000").start();
     let _first = gateway.stream("/stream?topics=chat.a");
     let lines = Stream::refusal(gateway.socket(), "GET", "/stream?topics=chat.b,chat.c", &[]);
@@ -133,10 +133,10 @@ fn a_refused_stream_is_counted_once_and_costs_nothing() {
     assert_eq!(after.len(), 5, "none of the nine refusals took a unit");
 }
 
-/// PROTOCOL 7: what the patterns of a stream match is looked for behind its answer, and whoever has opened it pays for that too. (Nobody
-/// did.)
+/// PROTOCOL 7: a stream is charged for the topics that its patterns match. The search for these topics follows the
+/// answer. The bug: the search was not charged.
 #[test]
-fn a_stream_pays_for_what_its_patterns_match() {
+fn a_stream_is_charged_for_the_topics_its_patterns_match() {
     const TOPICS: usize = 12_000;
     let auth = "anonymous = { subscribe = [\"test.>\"], publish = [] }\n\
         api_keys = [{ name = \"feed\", key = \"feed-key\", publish = [\"test.>\"], commands_per_second = 10000000 }]\n";
@@ -147,5 +147,5 @@ fn a_stream_pays_for_what_its_patterns_match() {
     let mut stream = gateway.stream("/stream?topics=test.*&last=1");
     let messages = std::iter::repeat_with(|| stream.object()).filter(|event| event["op"] == "message").take(TOPICS);
     assert_eq!(messages.count(), TOPICS);
-    assert_eq!(gateway.get("/v1/topics/test.n1/history").status, 429, "12 units are paid for by a bucket of 4");
+    assert_eq!(gateway.get("/v1/topics/test.n1/history").status, 429, "12 units have taken a bucket of 4 below zero");
 }

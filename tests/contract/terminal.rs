@@ -1,4 +1,4 @@
-//! The command line on a terminal, and when it is interrupted.
+//! PROTOCOL 8: commands on a terminal, and interrupted commands.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,10 +15,10 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::gateway::{Gateway, Setup, eventually, program, within};
 
-/// What `top` sends to leave its screen, so that the shell's is there again.
-const LEAVES_ITS_SCREEN: &str = "\u{1b}[?1049l";
+/// The sequence by which `top` leaves the alternate screen.
+const LEAVE_ALTERNATE_SCREEN: &str = "\u{1b}[?1049l";
 
-/// A command on a terminal of its own.
+/// A command on a pseudo-terminal of its own.
 struct OnTerminal {
     child: Child,
     control: File,
@@ -62,7 +62,7 @@ impl OnTerminal {
     }
 
     fn status(&mut self) -> ExitStatus {
-        eventually("the end of the command", || self.child.try_wait().unwrap())
+        eventually("the command to end", || self.child.try_wait().unwrap())
     }
 }
 
@@ -77,27 +77,27 @@ fn top(gateway: &Gateway, columns: u16, rows: u16) -> OnTerminal {
     OnTerminal::start(&["top", "--url", &gateway.address().to_string(), "--token", "admin-key"], columns, rows)
 }
 
-/// The bug: SIGTERM and SIGHUP left the terminal with `top`'s screen, without echo.
+/// `top` restores the terminal at its end. The bug: after SIGTERM and SIGHUP the terminal kept `top`'s screen, without echo.
 #[test]
-fn top_gives_the_terminal_back() {
+fn top_restores_the_terminal() {
     let gateway = Gateway::start();
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
         let mut top = top(&gateway, 80, 24);
         top.expect("sessions");
         top.signal(signal);
         assert!(top.status().success(), "{signal:?}");
-        top.expect(LEAVES_ITS_SCREEN);
+        top.expect(LEAVE_ALTERNATE_SCREEN);
     }
     for keys in ["q", "\u{3}"] {
         let mut top = top(&gateway, 80, 24);
         top.expect("sessions");
         top.press(keys);
         assert!(top.status().success(), "{keys:?}");
-        top.expect(LEAVES_ITS_SCREEN);
+        top.expect(LEAVE_ALTERNATE_SCREEN);
     }
 }
 
-/// A terminal may be of any size, and have none.
+/// `top` works on a terminal of any size, and of unknown size.
 #[test]
 fn top_fits_any_terminal() {
     let gateway = Gateway::start();
@@ -110,24 +110,24 @@ fn top_fits_any_terminal() {
     }
 }
 
-/// The bug: a start that wrote its port file to a pipe without a reader could not be ended.
+/// SIGTERM ends a start that waits for a reader of its port file. The bug: it did not.
 #[test]
-fn a_pipe_that_nobody_reads_keeps_no_gateway_alive() {
+fn a_start_that_waits_for_a_pipe_can_be_ended() {
     let folder = tempfile::tempdir().unwrap();
     let (pipe, socket) = (folder.path().join("pipe"), folder.path().join("socket"));
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut command = program();
     command.arg("serve").arg(format!("--listen=unix:{}", socket.display())).arg("--port-file").arg(&pipe);
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    eventually("the socket", || UnixStream::connect(&socket).ok());
+    eventually("the socket to be listened at", || UnixStream::connect(&socket).ok());
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let status = eventually("the end of the gateway", || child.try_wait().unwrap());
+    let status = eventually("the gateway to end", || child.try_wait().unwrap());
     assert!(status.success(), "{status}");
 }
 
-/// The bug: while an administrator's tables were awaited, no key was read for up to ten seconds.
+/// `top` reads keys while it waits for a table. The bug: it read none for up to ten seconds.
 #[test]
-fn top_hears_keys_while_the_gateway_is_silent() {
+fn top_reads_keys_while_the_gateway_does_not_answer() {
     let gateway = Gateway::start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -147,10 +147,10 @@ fn top_hears_keys_while_the_gateway_is_silent() {
     assert!(top.status().success());
 }
 
-/// The bug: a restart of the gateway ended `top`.
+/// `top` reconnects after a restart of the gateway. The bug: it ended.
 #[test]
-fn top_comes_back_after_a_restart() {
-    // No other test listens on this address of the loopback network, so its port stays free over the restart.
+fn top_reconnects_after_a_restart() {
+    // No other test listens on this loopback address, so its port stays free during the restart.
     let address = TcpListener::bind("127.83.7.1:0").unwrap().local_addr().unwrap().to_string();
     let setup = Setup::new().server("drain = \"100ms\"").argument(&format!("--listen={address}"));
     let mut gateway = setup.start();
@@ -162,16 +162,17 @@ fn top_comes_back_after_a_restart() {
     both.iter().for_each(|top| top.expect("reconnecting"));
     let _again = setup.start();
     for top in both {
-        // The waits between attempts grow to ten seconds.
+        // The pauses between attempts grow to ten seconds.
         within(Duration::from_secs(30), "the new gateway's figures", || {
             top.shown().rsplit("reconnecting").next()?.contains("up ").then_some(())
         });
     }
 }
 
-/// The bug: an interrupted `pub` ended with status 0, and did not say what it had published.
+/// An interrupted `pub` reports what it has published, and exits with 1. The bug: it reported nothing, and exited with
+/// 0.
 #[test]
-fn an_interrupted_pub_says_what_it_published() {
+fn an_interrupted_pub_reports_what_it_published() {
     let gateway = Gateway::start();
     let mut child = program()
         .args(["pub", "chat.a", "--url", &gateway.address().to_string()])
@@ -179,18 +180,18 @@ fn an_interrupted_pub_says_what_it_published() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut input = child.stdin.take().unwrap(); // Open to the end, so that more might come.
+    let mut input = child.stdin.take().unwrap(); // Kept open, so that `pub` waits for more.
     input.write_all(b"1\n2\n").unwrap();
     gateway.expect_metric("messages_published_total{rule=\"chat.>\",source=\"session\"}", 2.0);
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && told.contains("interrupted: ") && told.contains(" published"), "{told}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && errors.contains("interrupted: ") && errors.contains(" published"), "{errors}");
 }
 
-/// Whoever forgets DATA learns what `pub` waits for.
+/// Without DATA, `pub` on a terminal prompts for input.
 #[test]
-fn pub_says_that_it_reads_the_terminal() {
+fn pub_prompts_on_a_terminal() {
     let gateway = Gateway::start();
     let address = gateway.address().to_string();
     let mut publisher = OnTerminal::start(&["pub", "chat.a", "--url", &address], 80, 24);

@@ -2,32 +2,32 @@
 
 use serde_json::json;
 
-use crate::gateway::{ADMIN, Gateway, message, token, within};
+use crate::gateway::{ADMIN, Gateway, Setup, eventually, message, token, within};
 
-/// PROTOCOL 2: a token is any UTF-8 text, so a topic may have a Chinese name.
+/// PROTOCOL 2: a topic may have a Chinese name.
 #[test]
 fn a_topic_may_have_a_chinese_name() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.subscribe(&["chat.大厅.游戏"]);
-    let place = gateway.publish("chat.%E5%A4%A7%E5%8E%85.%E6%B8%B8%E6%88%8F", "1");
-    session.expect(message("chat.大厅.游戏", &place, 1));
+    let position = gateway.publish("chat.%E5%A4%A7%E5%8E%85.%E6%B8%B8%E6%88%8F", "1");
+    session.expect(message("chat.大厅.游戏", &position, 1));
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 2: bytes are compared, nothing is normalised: two spellings of é are two topics.
+/// PROTOCOL 2: names are not normalised. The two encodings of é make two topics.
 #[test]
 fn names_are_not_normalised() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.subscribe(&["test.caf\u{e9}"]);
     gateway.publish("test.cafe%CC%81", "1");
-    let place = gateway.publish("test.caf%C3%A9", "2");
-    session.expect(message("test.caf\u{e9}", &place, 2));
+    let position = gateway.publish("test.caf%C3%A9", "2");
+    session.expect(message("test.caf\u{e9}", &position, 2));
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 2: 16 tokens and 255 bytes are the most.
+/// PROTOCOL 2: a name has at most 16 tokens and 255 bytes.
 #[test]
 fn names_have_at_most_16_tokens_and_255_bytes() {
     let gateway = Gateway::start();
@@ -41,7 +41,7 @@ fn names_have_at_most_16_tokens_and_255_bytes() {
     }
 }
 
-/// PROTOCOL 2: no white space, control characters, `.`, `*`, `>`, `/`, `"`, `\` in a token, and no empty one.
+/// PROTOCOL 2: a token is not empty, and has no white space, control character, `.`, `*`, `>`, `/`, `"` or `\`.
 #[test]
 fn a_bad_name_is_a_bad_topic() {
     let gateway = Gateway::start();
@@ -65,14 +65,14 @@ fn a_bad_name_is_a_bad_topic() {
         session.send(json!({"op": "publish", "id": name, "topic": name, "data": 1}));
         session.expect_error(name, "bad_topic");
         session.send(json!({"op": "subscribe", "id": name, "topics": [name]}));
-        let words = session.expect_error(name, "bad_topic");
-        assert!(words.contains(name), "the error names {name:?} as it was given: {words}");
+        let message = session.expect_error(name, "bad_topic");
+        assert!(message.contains(name), "the error does not name {name:?}: {message}");
     }
 }
 
-/// PROTOCOL 2: a pattern names no topic to publish to, and its signs stand for whole tokens only.
+/// PROTOCOL 2: a publish to a pattern is refused. A wildcard is a whole token.
 #[test]
-fn patterns_are_not_names_and_their_signs_stand_alone() {
+fn a_pattern_is_no_name_and_a_wildcard_is_a_whole_token() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     for name in ["test.*", "test.>", "*", ">"] {
@@ -85,23 +85,23 @@ fn patterns_are_not_names_and_their_signs_stand_alone() {
     }
 }
 
-/// PROTOCOL 2: `*` stands for one token.
+/// PROTOCOL 2: `*` matches one token.
 #[test]
-fn a_star_stands_for_one_token() {
+fn a_star_matches_one_token() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.subscribe(&["test.*.c"]);
     gateway.publish("test.a.b.c", "1");
     gateway.publish("test.c", "1");
     gateway.publish("test.a.d", "1");
-    let place = gateway.publish("test.b.c", "2");
-    session.expect(message("test.b.c", &place, 2));
+    let position = gateway.publish("test.b.c", "2");
+    session.expect(message("test.b.c", &position, 2));
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 2: `>` at the end stands for one or more tokens.
+/// PROTOCOL 2: `>` at the end matches one or more tokens.
 #[test]
-fn a_greater_sign_stands_for_one_or_more_tokens() {
+fn a_greater_sign_matches_one_or_more_tokens() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.subscribe(&["test.a.>"]);
@@ -119,15 +119,15 @@ fn a_message_comes_once_however_many_subscriptions_match() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.subscribe(&["chat.a", "chat.*", "chat.>"]);
-    let place = gateway.publish_all("chat.a", ["1", "2"]);
-    session.expect_all([message("chat.a", &place.at(1), 1), message("chat.a", &place, 2)]);
+    let position = gateway.publish_all("chat.a", ["1", "2"]);
+    session.expect_all([message("chat.a", &position.at(1), 1), message("chat.a", &position, 2)]);
     session.expect_quiet();
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 2: nobody else publishes on the gateway's own topics, whatever their grants say.
+/// PROTOCOL 2: a publish to a topic of the gateway is refused, whatever the grants.
 #[test]
-fn nobody_publishes_on_the_gateways_own_topics() {
+fn a_publish_to_the_gateways_topics_is_refused() {
     let gateway = Gateway::start();
     let mut session = gateway.session_as(&token("mallory", &[">", "$belfry.>"], &[">", "$belfry.>", "$mine.>"]));
     for topic in ["$belfry.stats", "$belfry", "$other.a"] {
@@ -138,9 +138,9 @@ fn nobody_publishes_on_the_gateways_own_topics() {
     assert_eq!(reply.problem(403), "not_allowed");
 }
 
-/// PROTOCOL 2: other names with a `$` are everybody's who has a grant that spells them, and no wildcard's.
+/// PROTOCOL 2: another topic that begins with `$` needs a grant that spells its first token.
 #[test]
-fn names_with_a_dollar_are_published_on_by_name() {
+fn a_topic_with_a_dollar_needs_a_grant_that_spells_it() {
     let gateway = Gateway::start();
     let mut all = gateway.session_as(&token("bob", &[">"], &[">"]));
     all.subscribe(&[">"]);
@@ -154,14 +154,14 @@ fn names_with_a_dollar_are_published_on_by_name() {
     all.expect_error(2, "not_allowed");
 }
 
-/// PROTOCOL 2: in rules and grants a first token may be a namespace; in subscriptions it may not.
+/// PROTOCOL 2: a first token may end with `:` and a wildcard in rules and grants, and not in subscriptions.
 #[test]
-fn namespaces_in_rules_and_grants() {
-    let setup = crate::gateway::Setup::new().rule("room:>", "history = 10").rule("room:*", "history = 10\nlast = 1");
+fn rules_and_grants_may_have_a_prefix() {
+    let setup = Setup::new().rule("room:>", "history = 10").rule("room:*", "history = 10\nlast = 1");
     let gateway = setup.start();
     let mut ann = gateway.session_as(&token("ann", &["room:*", "deep:>"], &["room:>"]));
-    for (topic, kept) in [("room:a", 1), ("room:a.b", 1)] {
-        let reply = ann.ask(json!({"op": "publish", "id": 1, "topic": topic, "data": kept}));
+    for topic in ["room:a", "room:a.b"] {
+        let reply = ann.ask(json!({"op": "publish", "id": 1, "topic": topic, "data": 1}));
         assert_eq!(reply["offset"], 1, "{reply}");
     }
     ann.subscribe(&["room:a"]);
@@ -179,19 +179,18 @@ fn namespaces_in_rules_and_grants() {
     assert_eq!((rule("room:a"), rule("room:a.b"), rule("deep:a")), (json!("room:*"), json!("room:>"), json!("")));
 }
 
-/// PROTOCOL 2: a wildcard as first token never matches the gateway's own topics, in grants.
+/// PROTOCOL 2: the grant `>` does not cover the gateway's topics.
 #[test]
-fn a_grant_of_everything_leaves_out_the_gateways_own_topics() {
-    let setup = crate::gateway::Setup::new().without_anonymous();
-    let gateway = setup.start();
+fn the_grant_of_all_topics_does_not_cover_the_gateways() {
+    let gateway = Setup::new().without_anonymous().start();
     let mut session = gateway.session_as(&token("bob", &[">"], &[]));
     session.send(json!({"op": "subscribe", "id": 1, "topics": ["$belfry.stats"]}));
     session.expect_error(1, "not_allowed");
 }
 
-/// PROTOCOL 2: a wildcard as first token never matches the gateway's own topics, in subscriptions.
+/// PROTOCOL 2: the pattern `>` does not match the gateway's topics.
 #[test]
-fn a_subscription_to_everything_leaves_out_the_gateways_own_topics() {
+fn the_pattern_of_all_topics_does_not_match_the_gateways() {
     let gateway = Gateway::start();
     let mut all = gateway.session_as(&token("bob", &[">"], &[]));
     let mut own = gateway.session();
@@ -199,19 +198,19 @@ fn a_subscription_to_everything_leaves_out_the_gateways_own_topics() {
     all.subscribe_with(&[">"], json!({"last": 0}));
     assert_eq!(own.receive()["topic"], "$belfry.stats");
     all.expect_quiet();
-    let place = gateway.publish("plain.a", "1");
-    all.expect(message("plain.a", &place, 1));
+    let position = gateway.publish("plain.a", "1");
+    all.expect(message("plain.a", &position, 1));
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 2: `$belfry.stats` has seven figures at least; they are totals, not rates.
+/// PROTOCOL 2: `$belfry.stats` has seven figures.
 #[test]
-fn the_stats_have_their_figures() {
+fn the_stats_have_seven_figures() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     gateway.publish("plain.a", "1");
     session.subscribe(&["$belfry.stats"]);
-    let stats = crate::gateway::eventually("stats that count the publish", || {
+    let stats = eventually("stats that count the publish", || {
         let stats = session.receive()["data"].take();
         (stats["published"].as_u64() >= Some(1) && stats["sessions"] == 1).then_some(stats)
     });
@@ -221,37 +220,37 @@ fn the_stats_have_their_figures() {
     gateway.expect_accounts_closed();
 }
 
-/// PROTOCOL 2: `$belfry.stats` comes once a second, and `last` is 1: who subscribes later has the newest at once.
+/// PROTOCOL 2: the `last` of `$belfry.stats` is 1, so a new subscriber gets the newest message at once.
 #[test]
-fn the_stats_have_a_last_message() {
+fn the_newest_stats_are_replayed() {
     let gateway = Gateway::start();
     let mut first = gateway.session();
     first.subscribe_with(&["$belfry.stats"], json!({"last": 0}));
-    let seen = first.receive();
+    let live = first.receive();
     let mut second = gateway.session();
     second.subscribe(&["$belfry.stats"]);
     let replayed = second.receive();
     assert_eq!(replayed["replay"], true, "{replayed}");
-    assert!(replayed["offset"].as_u64() >= seen["offset"].as_u64(), "{replayed} is older than {seen}");
+    assert!(replayed["offset"].as_u64() >= live["offset"].as_u64(), "{replayed} is older than {live}");
     let next = first.receive();
-    assert_eq!(next["offset"].as_u64(), seen["offset"].as_u64().map(|offset| offset + 1));
+    assert_eq!(next["offset"].as_u64(), live["offset"].as_u64().map(|offset| offset + 1));
 }
 
-/// PROTOCOL 2: a topic without history is gone within 5 s of its last subscriber by name.
+/// PROTOCOL 2: a topic without history is removed within 5 s after its last subscriber by name.
 #[test]
-fn a_topic_is_gone_soon_after_its_last_subscriber() {
+fn a_topic_is_removed_after_its_last_subscriber() {
     let gateway = Gateway::start();
     let mut session = gateway.session();
     session.subscribe(&["plain.a", "plain.*"]);
     assert_eq!(gateway.admin("/v1/topics/plain.a").status, 200);
     session.ask(json!({"op": "unsubscribe", "id": 1, "topics": ["plain.a"]}));
     let limit = std::time::Duration::from_secs(7);
-    within(limit, "the topic to be gone", || (gateway.admin("/v1/topics/plain.a").status == 404).then_some(()));
+    within(limit, "the topic to be removed", || (gateway.admin("/v1/topics/plain.a").status == 404).then_some(()));
 }
 
-/// PROTOCOL 2: a topic with history lives on without subscribers; PROTOCOL 1: its offsets go on from there.
+/// PROTOCOL 1 and 2: a topic with history stays without subscribers, and its offsets continue.
 #[test]
-fn a_topic_with_history_lives_without_subscribers() {
+fn a_topic_with_history_stays_without_subscribers() {
     let gateway = Gateway::start();
     let first = gateway.publish("chat.a", "1");
     let mut session = gateway.session();
