@@ -1,7 +1,9 @@
 //! The commands of one frame, in either encoding.
 
 use super::command::{Command, Emulation};
-use super::{json_read, protobuf_read};
+use super::json_value::JsonValue;
+use super::protobuf_value::{self, ProtobufValue};
+use super::read;
 
 /// The encoding of Centrifugo's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,24 +29,26 @@ impl Wire {
                 let line = frame.get(..end).filter(|line| !line.is_empty()).ok_or(Unreadable)?;
                 Ok((line, (end + 1).min(frame.len())))
             }
-            Self::Protobuf => protobuf_read::delimited(frame).ok_or(Unreadable),
+            Self::Protobuf => protobuf_value::delimited(frame).ok_or(Unreadable),
         }
     }
 
     /// Parses one command.
     pub fn command(self, text: &[u8]) -> Result<Command<'_>, Unreadable> {
         match self {
-            Self::Json => json_read::command(text).ok_or(Unreadable),
-            Self::Protobuf => protobuf_read::command(text).ok_or(Unreadable),
+            Self::Json => JsonValue::of(text).and_then(read::command),
+            Self::Protobuf => read::command(ProtobufValue::Bytes(text)),
         }
+        .ok_or(Unreadable)
     }
 
     /// Parses the body of a request to `/emulation`.
     pub fn emulation(self, body: &[u8]) -> Result<Emulation<'_>, Unreadable> {
         match self {
-            Self::Json => json_read::emulation(body).ok_or(Unreadable),
-            Self::Protobuf => protobuf_read::emulation(body).ok_or(Unreadable),
+            Self::Json => JsonValue::of(body).and_then(read::emulation),
+            Self::Protobuf => read::emulation(ProtobufValue::Bytes(body)),
         }
+        .ok_or(Unreadable)
     }
 }
 

@@ -1,18 +1,20 @@
 //! Centrifugo's client protocol, in JSON and in protobuf: commands are read, replies and pushes written.
 //!
-//! `write.rs` describes each message once, field by field, and each encoding writes these fields. Payloads are borrowed when they are read
-//! and copied unchanged when they are written.
+//! `read.rs` and `write.rs` describe each message once, field by field, and each encoding reads or writes these fields. Payloads are borrowed
+//! when they are read and copied unchanged when they are written.
 
 mod codes;
 mod command;
 mod fields;
 mod frame;
 mod json_fields;
-mod json_read;
+mod json_value;
 mod options;
 mod protobuf_fields;
-mod protobuf_read;
+mod protobuf_value;
+mod read;
 mod reply;
+mod value;
 mod write;
 
 pub use codes::{Disconnect, ErrorReply, Unsubscribed};
@@ -21,7 +23,7 @@ pub use frame::{Unreadable, Wire};
 pub use options::Options;
 pub use reply::{ConnectResult, EmulationKeys, Expiry, Push, Reply, SubscribeResult};
 pub use write::BASE64;
-pub(super) use write::{disconnect, message, message_bytes_usual, reply};
+pub(super) use write::{message, message_bytes_usual, reply};
 
 #[cfg(test)]
 mod tests;

@@ -59,12 +59,18 @@ pub enum Reply<'a> {
         channel: &'a str,
         push: Push<'a>,
     },
+    /// The push that ends a connection without Close frames.
+    Disconnect {
+        code: u16,
+        reason: &'a str,
+    },
 }
 
-/// A push other than a publication.
+/// A push to one topic.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs, reason = "the variants are the protocol's words")]
 pub enum Push<'a> {
+    Publication(&'a Message),
     Join(&'a Member),
     Leave(&'a Member),
     Unsubscribe(Unsubscribed),

@@ -28,39 +28,12 @@ pub fn reply(bytes: &mut Vec<u8>, reply: &Reply<'_>, wire: Wire) {
 
 /// Appends the push of `message`, which is the same for all sessions.
 pub fn message(bytes: &mut Vec<u8>, message: &Message, wire: Wire) {
-    match wire {
-        Wire::Json => json_fields::object(bytes, |fields| write_message(fields, message)),
-        Wire::Protobuf => protobuf_fields::delimited(bytes, |fields| write_message(fields, message)),
-    }
+    reply(bytes, &Reply::Push { channel: message.topic.as_str(), push: Push::Publication(message) }, wire);
 }
 
 /// The approximate number of bytes that [`message`] appends.
 pub fn message_bytes_usual(message: &Message) -> usize {
     message.payload().len() + message.topic.as_str().len() + PUSH_OVERHEAD_BYTES
-}
-
-/// Appends the push that ends a connection without Close frames.
-pub fn disconnect(bytes: &mut Vec<u8>, code: u16, reason: &str, wire: Wire) {
-    match wire {
-        Wire::Json => json_fields::object(bytes, |fields| write_disconnect(fields, code, reason)),
-        Wire::Protobuf => protobuf_fields::delimited(bytes, |fields| write_disconnect(fields, code, reason)),
-    }
-}
-
-fn write_disconnect<F: Fields>(fields: &mut F, code: u16, reason: &str) {
-    fields.message("push", 4, |push| {
-        push.message("disconnect", 11, |fields| {
-            fields.number("code", 1, code.into());
-            fields.text("reason", 2, reason);
-        });
-    });
-}
-
-fn write_message<F: Fields>(fields: &mut F, message: &Message) {
-    fields.message("push", 4, |push| {
-        push.text("channel", 2, message.topic.as_str());
-        push.message("pub", 4, |fields| publication(fields, message));
-    });
 }
 
 fn write_reply<F: Fields>(fields: &mut F, reply: &Reply<'_>) {
@@ -97,12 +70,19 @@ fn write_reply<F: Fields>(fields: &mut F, reply: &Reply<'_>) {
             fields.text("channel", 2, channel);
             write_push(fields, push);
         }),
+        Reply::Disconnect { code, reason } => fields.message("push", 4, |push| {
+            push.message("disconnect", 11, |fields| {
+                fields.number("code", 1, code.into());
+                fields.text("reason", 2, reason);
+            });
+        }),
     }
 }
 
 fn write_push<F: Fields>(fields: &mut F, push: Push<'_>) {
     let info = |fields: &mut F, member| fields.message("info", 1, |fields| client_info(fields, member));
     match push {
+        Push::Publication(message) => fields.message("pub", 4, |fields| publication(fields, message)),
         Push::Join(member) => fields.message("join", 5, |fields| info(fields, member)),
         Push::Leave(member) => fields.message("leave", 6, |fields| info(fields, member)),
         Push::Unsubscribe(unsubscribed) => fields.message("unsubscribe", 7, |fields| {

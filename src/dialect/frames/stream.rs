@@ -2,7 +2,7 @@
 
 use super::frame_bytes::FrameBytes;
 use crate::codes::CloseCode;
-use crate::dialect::centrifugo::{self, Wire};
+use crate::dialect::centrifugo::{self, Reply, Wire};
 use crate::dialect::encoding::{Dialect, Encoding};
 use crate::dialect::framing::Framing;
 use crate::dialect::native;
@@ -70,7 +70,7 @@ pub fn goodbye(encoding: Encoding, code: Option<u16>, reason: &str) -> FrameByte
     let is_chunked = encoding.framing.is_chunked();
     let mut frame = match (code, encoding.framing, encoding.dialect) {
         (Some(code), _, Dialect::Centrifugo(wire)) => {
-            of_data(encoding, EVENT_BYTES_USUAL, |text| centrifugo::disconnect(text, code, reason, wire)).to_vec()
+            of_data(encoding, EVENT_BYTES_USUAL, |text| centrifugo::reply(text, &Reply::Disconnect { code, reason }, wire)).to_vec()
         }
         (Some(code), _, _) if code == CloseCode::GoingAway.number() => Vec::new(),
         (Some(code), Framing::EventStream { .. }, _) => {
