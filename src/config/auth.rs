@@ -101,8 +101,8 @@ impl From<KeyMaterial> for TokenKey {
     }
 }
 
-/// One of `auth.api_keys`.
-#[derive(Clone, PartialEq)]
+/// One of `auth.api_keys`. The default has no grants.
+#[derive(Clone, Default, PartialEq)]
 pub struct ApiKey {
     /// Its name, which is the `user` of its sessions and requests.
     pub name: String,

@@ -27,6 +27,6 @@ pub use live::Live;
 pub use notation::{DurationError, Origin, OriginError, OriginPattern, UNIX_PEER, parse_duration, peer_name};
 pub use rules::{OnSlow, Rule, Rules, TopicDeflate};
 pub use settings::{
-    Admin, Centrifugo, ClientAddressHeader, Config, Deflate, Echo, Feed, Log, LogFormat, Page, Replay, Server, Simulator, Store, Tls,
+    Admin, Centrifugo, ClientAddressHeader, Config, Deflate, Feed, Log, LogFormat, Replay, Served, Server, Simulator, Store, Tls,
 };
 pub use tree::{DEFAULT_FILE, Problem, Sources};

@@ -30,13 +30,13 @@ pub struct Config {
     /// `[log]`.
     pub log: Log,
     /// `[page]`.
-    pub page: Page,
+    pub page: Served,
     /// `[centrifugo]`.
     pub centrifugo: Centrifugo,
     /// `[[topics]]`.
     pub rules: Rules,
     /// `[echo]`.
-    pub echo: Echo,
+    pub echo: Served,
     /// `[endpoints]`: topics by the path of their plain WebSocket.
     pub endpoints: BTreeMap<String, TopicName>,
     /// `[feed]`.
@@ -131,14 +131,14 @@ impl Default for Admin {
     }
 }
 
-/// `[echo]`.
+/// `[page]` or `[echo]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Echo {
-    /// Whether `/echo` is served.
+pub struct Served {
+    /// Whether its paths are served: `/`, `/belfry.js` and the files of the page, or `/echo`.
     pub enabled: bool,
 }
 
-impl Default for Echo {
+impl Default for Served {
     fn default() -> Self {
         Self { enabled: true }
     }
@@ -182,19 +182,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object for each line.
     Json,
-}
-
-/// `[page]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// Whether `/`, `/belfry.js` and the files of the page are served.
-    pub enabled: bool,
-}
-
-impl Default for Page {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
 }
 
 /// `[centrifugo]`.

@@ -20,7 +20,7 @@ use super::limits::Limits;
 use super::listen_address::{ListenAddress, listen_addresses, socket_mode};
 use super::notation::{Origin, OriginPattern, network};
 use super::rules::{OnSlow, Rule, Rules, TopicDeflate};
-use super::settings::{Admin, Centrifugo, ClientAddressHeader, Config, Deflate, Echo, Log, LogFormat, Page, Server, Store, Tls};
+use super::settings::{Admin, Centrifugo, ClientAddressHeader, Config, Deflate, Log, LogFormat, Served, Server, Store, Tls};
 use super::tree::{Problem, Raw, Report, Section, Sources, misspelt_variables, pem_file};
 use crate::topic_name::TopicName;
 
@@ -95,10 +95,10 @@ fn sections(root: &Section<'_>, raw: &Raw, report: &Report) -> Config {
         limits: root.table("limits", Limits::read),
         deflate: root.table("deflate", deflate),
         log: root.table("log", log),
-        page: root.table("page", |section| Page { enabled: section.truth("enabled", Page::default().enabled) }),
+        page: root.table("page", served),
         centrifugo: root.table("centrifugo", centrifugo),
         rules: rules(root),
-        echo: root.table("echo", |section| Echo { enabled: section.truth("enabled", Echo::default().enabled) }),
+        echo: root.table("echo", served),
         endpoints: endpoints(&root.section("endpoints")),
         feed: sound(report, || root.table("feed", |section| feed(section, raw))),
         store: root.table("store", |section| store(section, raw)),
@@ -193,6 +193,10 @@ fn store(section: &Section<'_>, raw: &Raw) -> Store {
     let default = Store::default();
     let dir = section.entry("dir").and_then(|entry| Some((entry.text().filter(|text| !text.is_empty())?, entry.origin())));
     Store { dir: dir.map(|(text, origin)| raw.resolve(text, origin)), grace: section.duration("grace", default.grace, ("0s", "1d")) }
+}
+
+fn served(section: &Section<'_>) -> Served {
+    Served { enabled: section.truth("enabled", Served::default().enabled) }
 }
 
 fn log(section: &Section<'_>) -> Log {

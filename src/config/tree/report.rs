@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use strsim::levenshtein;
+
 use super::raw::Problem;
 
 /// The longest prefix of an unknown key that is compared with the known keys, in characters.
@@ -13,17 +15,12 @@ const KEY_MAX: usize = 256;
 #[derive(Default)]
 pub struct Report {
     problems: RefCell<Vec<Problem>>,
-    unknown: RefCell<Vec<Unknown>>,
+    /// The keys that no reader has asked for, without indices and as the configuration writes them.
+    unknown: RefCell<Vec<(String, String)>>,
     /// Every key that a reader has asked for, without indices of lists.
     asked: RefCell<BTreeSet<String>>,
     /// The files, variables and options that have secrets.
     secrets: RefCell<BTreeSet<Arc<str>>>,
-}
-
-/// A key that no reader has asked for.
-struct Unknown {
-    key: String,
-    told: String,
 }
 
 impl Report {
@@ -56,7 +53,7 @@ impl Report {
 
     /// Notes an unknown `key` (without indices), which the configuration writes as `told`.
     pub fn unknown(&self, key: String, told: String) {
-        self.unknown.borrow_mut().push(Unknown { key, told });
+        self.unknown.borrow_mut().push((key, told));
     }
 
     /// Every key that was asked for.
@@ -69,12 +66,12 @@ impl Report {
         let mut problems = self.problems.into_inner();
         let unknown = self.unknown.into_inner();
         let keys = if unknown.is_empty() { Vec::new() } else { keys() };
-        problems.extend(unknown.into_iter().map(|unknown| {
-            let advice = match nearest(&unknown.key, &keys) {
+        problems.extend(unknown.into_iter().map(|(key, told)| {
+            let advice = match nearest(&key, &keys) {
                 Some(key) => format!("did you mean {key}"),
                 None => "take it out, or see docs/configuration.md for the keys that there are".to_owned(),
             };
-            Problem(format!("{} is not a key; {advice}", unknown.told))
+            Problem(format!("{told} is not a key; {advice}"))
         }));
         problems
     }
@@ -82,23 +79,11 @@ impl Report {
 
 /// The key that was probably meant: the same name in another table, or else the one with the fewest edits.
 fn nearest<'k>(key: &str, keys: &'k [String]) -> Option<&'k String> {
-    let own = |key: &'k str| key.rsplit('.').next().unwrap_or(key);
-    let name = key.rsplit('.').next().unwrap_or(key);
-    let near = |known: &&'k String| edits(key, known).min(edits(name, own(known)) + 1);
-    keys.iter().min_by_key(near).filter(|known| near(known) <= 1 + name.chars().count() / 3)
-}
-
-/// The Levenshtein distance.
-fn edits(source: &str, target: &str) -> usize {
-    let target: Vec<char> = target.chars().collect();
-    let mut row: Vec<usize> = (0..=target.len()).collect();
-    for (line, from) in source.chars().take(KEY_MAX).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for (column, to) in target.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
-        }
+    fn own(key: &str) -> &str {
+        key.rsplit('.').next().unwrap_or(key)
     }
-    row[target.len()]
+    let key: String = key.chars().take(KEY_MAX).collect();
+    let name = own(&key);
+    let near = |known: &&'k String| levenshtein(&key, known).min(levenshtein(name, own(known)) + 1);
+    keys.iter().min_by_key(near).filter(|known| near(known) <= 1 + name.chars().count() / 3)
 }

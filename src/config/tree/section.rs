@@ -95,11 +95,7 @@ impl<'a> Section<'a> {
     /// A table below this one.
     pub fn section(&self, key: &str) -> Section<'a> {
         let table = self.entry(key).and_then(|entry| {
-            let table = entry.value.table();
-            if table.is_none() {
-                entry.refuse(format_args!("is not a table; write [{}] and its keys below", entry.path));
-            }
-            table
+            entry.or_refuse(entry.value.table(), format_args!("is not a table; write [{}] and its keys below", entry.path))
         });
         Section::new(join(&self.path, key), join(&self.key, key), table, self.shown, self.report)
     }
@@ -212,6 +208,14 @@ impl<'a> Entry<'a> {
         self.report.tell(format!("{} {reason}", self.told()));
     }
 
+    /// `value`; if there is none, reports a problem with `reason`.
+    fn or_refuse<T>(&self, value: Option<T>, reason: impl Display) -> Option<T> {
+        if value.is_none() {
+            self.refuse(reason);
+        }
+        value
+    }
+
     /// The layer and line of the value.
     pub fn origin(&self) -> &'a str {
         &self.value.origin
@@ -219,11 +223,7 @@ impl<'a> Entry<'a> {
 
     /// Reads a text.
     pub fn text(&self) -> Option<&'a str> {
-        let text = self.text_or_none();
-        if text.is_none() {
-            self.refuse("is not a text; write one in quotes");
-        }
-        text
+        self.or_refuse(self.text_or_none(), "is not a text; write one in quotes")
     }
 
     /// Reads a text; `None`, without a problem, for another type.
@@ -238,17 +238,12 @@ impl<'a> Entry<'a> {
     /// reported if the text may be shown.
     pub fn parsed<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let read = parse(self.text()?);
-        match read {
-            Ok(value) => Some(value),
-            Err(error) if self.is_shown() => {
-                self.refuse(error);
-                None
-            }
-            Err(_) => {
-                self.refuse("is not what belongs there, and may be a secret; see docs/configuration.md for what it takes");
-                None
-            }
+        match &read {
+            Ok(_) => {}
+            Err(error) if self.is_shown() => self.refuse(error),
+            Err(_) => self.refuse("is not what belongs there, and may be a secret; see docs/configuration.md for what it takes"),
         }
+        read.ok()
     }
 
     /// Reads one of the `known` words.
@@ -268,15 +263,10 @@ impl<'a> Entry<'a> {
     pub fn whole<T: TryFrom<u64>>(&self, range: RangeInclusive<u64>) -> Option<T> {
         let (least, most) = (range.start(), range.end());
         let right = format!("write a whole number from {least} to {most}, without quotes");
-        let Kind::Whole(number) = self.value.kind else {
-            self.refuse(format_args!("is not a whole number; {right}"));
-            return None;
-        };
+        let number = if let Kind::Whole(number) = self.value.kind { Some(number) } else { None };
+        let number = self.or_refuse(number, format_args!("is not a whole number; {right}"))?;
         let fitting = u64::try_from(number).ok().filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
-        if fitting.is_none() {
-            self.refuse(format_args!("is out of range; {right}"));
-        }
-        fitting
+        self.or_refuse(fitting, format_args!("is out of range; {right}"))
     }
 
     /// Reads a number that is not negative.
@@ -286,22 +276,14 @@ impl<'a> Entry<'a> {
             Kind::Number(number) => number,
             _ => f64::NAN,
         };
-        let fits = number.is_finite() && number >= 0.0;
-        if !fits {
-            self.refuse("is not a number from 0 up; write one without quotes, as in 1.0");
-        }
-        fits.then_some(number)
+        let fitting = Some(number).filter(|number| number.is_finite() && *number >= 0.0);
+        self.or_refuse(fitting, "is not a number from 0 up; write one without quotes, as in 1.0")
     }
 
     /// Reads `true` or `false`.
     pub fn truth(&self) -> Option<bool> {
-        match self.value.kind {
-            Kind::Truth(truth) => Some(truth),
-            _ => {
-                self.refuse("is neither true nor false; write one of these, without quotes");
-                None
-            }
-        }
+        let truth = if let Kind::Truth(truth) = self.value.kind { Some(truth) } else { None };
+        self.or_refuse(truth, "is neither true nor false; write one of these, without quotes")
     }
 
     /// Reads a duration within `range`, whose ends are written as in a file.
@@ -312,11 +294,8 @@ impl<'a> Entry<'a> {
         }
         let duration = self.parsed(parse_duration)?;
         let (Ok(least), Ok(most)) = (parse_duration(range.0), parse_duration(range.1)) else { return Some(duration) };
-        let fits = (least..=most).contains(&duration);
-        if !fits {
-            self.refuse(format_args!("is out of range; write \"{}\" to \"{}\"", range.0, range.1));
-        }
-        fits.then_some(duration)
+        let fitting = Some(duration).filter(|duration| (least..=most).contains(duration));
+        self.or_refuse(fitting, format_args!("is out of range; write \"{}\" to \"{}\"", range.0, range.1))
     }
 
     /// Whether the value is an empty list.
@@ -353,11 +332,8 @@ impl<'a> Entry<'a> {
     }
 
     fn into_section(self) -> Option<Section<'a>> {
-        let table = self.value.table();
-        if table.is_none() {
-            self.refuse("is not a table; write its keys in braces, as in { name = \"value\" }");
-        }
-        Some(Section::new(self.path, self.key, Some(table?), self.shown, self.report))
+        let table = self.or_refuse(self.value.table(), "is not a table; write its keys in braces, as in { name = \"value\" }")?;
+        Some(Section::new(self.path, self.key, Some(table), self.shown, self.report))
     }
 
     fn told(&self) -> String {

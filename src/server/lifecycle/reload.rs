@@ -76,7 +76,6 @@ fn tell(problems: &[Problem]) {
 mod tests {
     use super::super::testing::TestGateway;
     use super::*;
-    use crate::config::GrantLists;
     use crate::session::Services;
 
     /// PROTOCOL 8: a removed key closes with 4001 also if the reload comes between the upgrade and the arrival of the
@@ -85,14 +84,7 @@ mod tests {
     async fn a_session_on_its_way_hears_of_a_reload() {
         let without = Config::default();
         let mut config = Config::default();
-        let grants = GrantLists { subscribe: Vec::new(), publish: Vec::new() };
-        config.auth.api_keys.push(ApiKey {
-            name: "feed".into(),
-            key: "its secret key".into(),
-            grants,
-            admin: false,
-            commands_per_second: None,
-        });
+        config.auth.api_keys.push(ApiKey { name: "feed".into(), key: "its secret key".into(), ..ApiKey::default() });
         let gateway = TestGateway::new(config);
         let Services { auth, live, .. } = &*gateway.services;
         let expected = gateway.expect(auth.identify("its secret key").map(Some)).await;

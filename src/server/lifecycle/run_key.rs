@@ -13,7 +13,7 @@ pub fn run_key() -> ApiKey {
     let key = rand::rng().sample_iter(rand::distr::Alphanumeric).take(KEY_LEN).map(char::from).collect();
     let everything = |texts: &[&str]| texts.iter().filter_map(|text| Scope::parse(text).ok()).collect();
     let grants = GrantLists { subscribe: everything(&[">", "$belfry.>"]), publish: everything(&[">"]) };
-    ApiKey { name: "admin".to_owned(), key, grants, admin: true, commands_per_second: None }
+    ApiKey { name: "admin".to_owned(), key, grants, admin: true, ..ApiKey::default() }
 }
 
 /// `config` with `key` added to its API keys, if there is one.

@@ -66,7 +66,7 @@ fn reachable(address: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ApiKey, GrantLists};
+    use crate::config::ApiKey;
 
     #[test]
     fn it_says_where_everything_is() {
@@ -79,13 +79,7 @@ mod tests {
         }
         let apart = summary(&at([127, 0, 0, 1], 1), &at([127, 0, 0, 1], 2), &config, None);
         assert!(apart.contains("http://127.0.0.1:2/metrics") && apart.contains("admin key  none; for one, auth.api_keys = [{"), "{apart}");
-        let key = ApiKey {
-            name: "admin".into(),
-            key: "k3y".into(),
-            grants: GrantLists { subscribe: Vec::new(), publish: Vec::new() },
-            admin: true,
-            commands_per_second: None,
-        };
+        let key = ApiKey { name: "admin".into(), key: "k3y".into(), admin: true, ..ApiKey::default() };
         config.auth.api_keys.push(key);
         config.feed.simulator = Some(crate::config::Simulator::default());
         assert!(summary(&at([127, 0, 0, 1], 1), &[], &config, None).contains("belfry sub 'quotes.*' --url ws://127.0.0.1:1\n"));
