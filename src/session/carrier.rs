@@ -8,10 +8,11 @@ use crate::frame::Inflater;
 use crate::session_id::SessionSecret;
 use crate::shard::{Forwarded, SessionContext};
 
-/// Reads the messages of one session and hands them to its protocol: a bounded number in each call, so that other sessions are served.
+/// Reads the messages of one session and hands them to its protocol. After each it asks whether the session's turn is over, so that other
+/// sessions are served.
 pub trait Carrier: Send {
     /// Called once, after the protocol has opened the session.
-    fn on_open<P: Protocol>(&mut self, _protocol: &mut P, _context: &mut SessionContext<'_>) {}
+    fn on_open(&mut self, _context: &mut SessionContext<'_>) {}
 
     /// Reads `input`, the bytes of the connection. Returns how many of the bytes were used.
     fn read<P: Protocol>(&mut self, input: &mut [u8], inflater: &mut Inflater, protocol: &mut P, context: &mut SessionContext<'_>)
@@ -23,7 +24,7 @@ pub trait Carrier: Send {
     }
 
     /// Takes a message that a request carried.
-    fn on_frame<P: Protocol>(&mut self, _message: Bytes, _protocol: &mut P, _context: &mut SessionContext<'_>) -> Forwarded {
+    fn on_frame(&mut self, _message: Bytes, _context: &mut SessionContext<'_>) -> Forwarded {
         Forwarded::NoSession
     }
 

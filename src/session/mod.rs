@@ -13,6 +13,8 @@ mod reading;
 mod rejected;
 mod request_carrier;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod websocket_carrier;
 mod work;
 

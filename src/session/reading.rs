@@ -47,7 +47,7 @@ impl<C: Carrier, P: Protocol> Session<C, P> {
 impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
     fn on_open(&mut self, context: &mut SessionContext<'_>) {
         self.protocol.on_open(context);
-        self.carrier.on_open(&mut self.protocol, context);
+        self.carrier.on_open(context);
         self.set_deadline(context);
     }
 
@@ -65,7 +65,7 @@ impl<C: Carrier, P: Protocol> Reader for Session<C, P> {
     }
 
     fn on_frame(&mut self, frame: Bytes, context: &mut SessionContext<'_>) -> Forwarded {
-        self.carrier.on_frame(frame, &mut self.protocol, context)
+        self.carrier.on_frame(frame, context)
     }
 
     fn held(&self) -> HeldInput {

@@ -28,26 +28,29 @@ impl RequestCarrier {
         Self { secret, unprocessed_bytes: first.len(), unprocessed: VecDeque::from([first]), rate: FrameRate::new(now) }
     }
 
-    /// Hands messages to the protocol as long as it accepts them.
+    /// Hands messages to the protocol as long as it accepts them and the session has its turn.
     fn process<P: Protocol>(&mut self, protocol: &mut P, context: &mut SessionContext<'_>) {
-        while protocol.accepts_messages() && context.is_open() && !self.unprocessed.is_empty() {
-            if !context.may_execute() {
-                context.call_again();
-                break;
-            }
-            let Some(message) = self.unprocessed.pop_front() else { break };
+        while protocol.accepts_messages()
+            && context.may_execute()
+            && let Some(message) = self.unprocessed.pop_front()
+        {
             self.unprocessed_bytes -= message.len();
             protocol.on_message(&message, true, context);
+            if context.is_turn_over() {
+                break;
+            }
         }
         if self.unprocessed.is_empty() {
             self.unprocessed = VecDeque::new();
+        } else if protocol.accepts_messages() {
+            context.call_again();
         }
     }
 }
 
 impl Carrier for RequestCarrier {
-    fn on_open<P: Protocol>(&mut self, protocol: &mut P, context: &mut SessionContext<'_>) {
-        self.process(protocol, context);
+    fn on_open(&mut self, context: &mut SessionContext<'_>) {
+        context.call_in_turn();
     }
 
     /// Discards `input`: the client sends no messages on the connection of the stream.
@@ -62,7 +65,8 @@ impl Carrier for RequestCarrier {
         Some(self.secret)
     }
 
-    fn on_frame<P: Protocol>(&mut self, message: Bytes, protocol: &mut P, context: &mut SessionContext<'_>) -> Forwarded {
+    /// Keeps `message` until the session has its turn.
+    fn on_frame(&mut self, message: Bytes, context: &mut SessionContext<'_>) -> Forwarded {
         self.rate.take(1, context);
         if self.unprocessed_bytes + message.len() > context.config().limits.frame_bytes {
             context.limit_hit(LimitKey::FrameBytes);
@@ -70,7 +74,7 @@ impl Carrier for RequestCarrier {
         }
         self.unprocessed_bytes += message.len();
         self.unprocessed.push_back(message);
-        self.process(protocol, context);
+        context.call_in_turn();
         Forwarded::Accepted
     }
 

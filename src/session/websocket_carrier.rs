@@ -9,41 +9,12 @@ use crate::frame::{Agreement, FrameReader, Inflater, Received, Violation};
 use crate::metrics::{CloseReason, LimitKey};
 use crate::shard::SessionContext;
 
-/// The most frames of one session that are processed in one call, so that other sessions are served.
-const FRAMES_PER_READ: u32 = 256;
-
-/// About how many bytes of inflated messages of one session are processed in one call; one message may be of any size. A small input may
-/// inflate to a thousand times as much.
-const BYTES_PER_READ: usize = 64 << 10;
-
 /// One WebSocket.
 pub struct WebSocketCarrier {
     frames: FrameReader,
     rate: FrameRate,
     /// When the first frame of an unfinished message came.
     message_since: Option<Moment>,
-}
-
-/// What one call has processed for a session.
-#[derive(Debug, Default)]
-struct ReadQuota {
-    frames: u32,
-    bytes: usize,
-    /// Whether a message was completed.
-    message_ended: bool,
-}
-
-impl ReadQuota {
-    /// Whether the call may process more.
-    fn has_more(&self) -> bool {
-        self.frames < FRAMES_PER_READ && self.bytes < BYTES_PER_READ
-    }
-
-    /// Counts a completed message.
-    fn count_message(&mut self, message: &[u8]) {
-        self.message_ended = true;
-        self.bytes += message.len();
-    }
 }
 
 impl WebSocketCarrier {
@@ -61,11 +32,15 @@ impl Carrier for WebSocketCarrier {
         protocol: &mut P,
         context: &mut SessionContext<'_>,
     ) -> usize {
+        let waited = !protocol.accepts_messages();
         if !protocol.resume(context) {
             return if context.is_open() { 0 } else { input.len() };
         }
-        let (mut used, mut quota) = (0, ReadQuota::default());
-        while used < input.len() && quota.has_more() && protocol.accepts_messages() && context.may_execute() {
+        if waited && context.is_turn_over() {
+            return 0;
+        }
+        let (mut used, mut message_ended) = (0, false);
+        while used < input.len() && protocol.accepts_messages() && context.may_execute() {
             let (taken, received) = self.frames.read(&mut input[used..], inflater);
             used += taken;
             let begun = self.frames.take_frames();
@@ -73,25 +48,27 @@ impl Carrier for WebSocketCarrier {
             match received {
                 Ok(None) => {}
                 Ok(Some(Received::Text(message))) => {
-                    quota.count_message(message);
+                    message_ended = true;
                     protocol.on_message(message, true, context);
                 }
                 Ok(Some(Received::Binary(message))) => {
-                    quota.count_message(message);
+                    message_ended = true;
                     protocol.on_message(message, false, context);
                 }
                 Ok(Some(control)) => handle_control(control, context),
                 Err(violation) => close_for(&violation, P::LONGEST_MESSAGE, context),
             }
-            quota.frames += begun;
             // One frame at most, whatever the number of its commands. Control frames, empty frames and fragments stay paid for.
             if protocol.principal().own_commands() != commands {
                 self.rate.give_back();
             }
             self.rate.take(begun, context);
+            if used < input.len() && context.is_turn_over() {
+                break;
+            }
         }
         // `limits.message_timeout` counts for each message anew.
-        let began = self.message_since.filter(|_| !quota.message_ended).unwrap_or(context.now());
+        let began = self.message_since.filter(|_| !message_ended).unwrap_or(context.now());
         self.message_since = self.frames.is_mid_message().then_some(began);
         if context.is_open() { used } else { input.len() }
     }

@@ -15,6 +15,7 @@ mod slot;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unused_input;
 mod upkeep;
 mod worker;
 
@@ -26,6 +27,7 @@ pub use intake::{Admitted, Arrived, HandshakeHandler, NewSession, PendingConnect
 pub use pattern_set::PatternSet;
 pub use reader::{Forwarded, Reader};
 pub use slot::Stream;
+pub use unused_input::UnusedInput;
 
 use std::cmp::Reverse;
 use std::io;

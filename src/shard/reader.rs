@@ -28,7 +28,7 @@ pub trait Reader: Send {
     fn on_open(&mut self, context: &mut SessionContext<'_>);
 
     /// Reads `input` and returns the number of bytes used. It stops early when a command has to wait, when
-    /// [`SessionContext::may_execute`] says no, or when the session has had its share of the tick. The shard passes the
+    /// [`SessionContext::may_execute`] says no, or when [`SessionContext::is_turn_over`] says yes. The shard passes the
     /// rest again, before newer bytes.
     fn read(&mut self, input: &mut [u8], inflater: &mut Inflater, context: &mut SessionContext<'_>) -> usize;
 
@@ -37,7 +37,7 @@ pub trait Reader: Send {
         None
     }
 
-    /// Takes a frame that an HTTP request of the session carries.
+    /// Takes a frame that an HTTP request of the session carries. Its commands wait for the session's turn.
     fn on_frame(&mut self, _frame: Bytes, _context: &mut SessionContext<'_>) -> Forwarded {
         Forwarded::NoSession
     }

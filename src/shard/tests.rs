@@ -13,6 +13,7 @@ mod patterns;
 mod pending_handshakes;
 mod reading_on;
 mod returning;
+mod turns;
 mod unsubscribing;
 mod waiting;
 mod windows;

@@ -16,8 +16,7 @@ use super::upkeep::{Drain, bound_bookkeeping, bound_outboxes, bound_paced, sweep
 use crate::clock::Moment;
 use crate::hub::Message;
 
-/// The size of the buffer that a shard lends to the session whose socket it reads, in bytes. It bounds a session's
-/// share of a tick.
+/// The size of the buffer that a shard lends to the session whose socket it reads, in bytes.
 const READ_BUFFER_BYTES: usize = 64 << 10;
 
 /// The most messages that a tick takes from the inbox at once. A tick takes twice, and no more than two such shares

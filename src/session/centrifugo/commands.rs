@@ -28,11 +28,8 @@ use crate::session::protocol::Protocol;
 use crate::session::publishes::Publishes;
 use crate::session::work;
 use crate::session_id::MemberInfo;
-use crate::shard::{AdminCommand, Answer, HeldInput, SessionContext};
+use crate::shard::{AdminCommand, Answer, HeldInput, SessionContext, UnusedInput};
 use crate::topic_name::TopicName;
-
-/// The most commands of one session that are executed in one call, so that other sessions are served.
-const COMMANDS_PER_READ: u32 = 256;
 
 /// The time to `connect` is this multiple of `limits.auth_timeout`, because some SDKs open the connection before they fetch a token.
 const AUTH_TIMEOUTS: u32 = 3;
@@ -52,7 +49,7 @@ pub struct Centrifugo {
     /// Publishes, by the `id`s of their commands.
     publishes: Publishes<u32>,
     /// The commands of a frame that are not executed yet.
-    unread: Vec<u8>,
+    unread: UnusedInput,
     /// The address of an emulated session, whose commands come in requests.
     emulated_address: Option<EmulatedAddress>,
 }
@@ -78,7 +75,7 @@ impl Centrifugo {
             free_subscribes: limits.subscriptions_per_session,
             pending: None,
             publishes: Publishes::default(),
-            unread: Vec::new(),
+            unread: UnusedInput::default(),
             emulated_address,
         }
     }
@@ -90,19 +87,18 @@ impl Centrifugo {
 
     /// Executes commands of `frame`. Returns how many bytes of the frame they took.
     fn execute_frame(&mut self, frame: &[u8], context: &mut SessionContext<'_>) -> usize {
-        let (mut used, mut executed) = (0, 0);
+        let mut used = 0;
         loop {
             let Ok((text, taken)) = self.wire.split(&frame[used..]) else {
                 disconnect_as_unreadable(context);
                 return frame.len();
             };
             used += taken;
-            executed += 1;
             self.execute_command(text, context);
             if used == frame.len() || !self.may_execute_next() || !context.is_open() {
                 return used;
             }
-            if executed == COMMANDS_PER_READ || !context.may_execute() {
+            if context.is_turn_over() || !context.may_execute() {
                 context.call_again();
                 return used;
             }
@@ -287,7 +283,7 @@ impl Protocol for Centrifugo {
     fn on_message(&mut self, frame: &[u8], _: bool, context: &mut SessionContext<'_>) {
         let used = self.execute_frame(frame, context);
         if used < frame.len() && context.is_open() {
-            self.unread = frame[used..].to_vec();
+            self.unread = UnusedInput::from(&frame[used..]);
         }
     }
 
@@ -299,9 +295,9 @@ impl Protocol for Centrifugo {
         }
         if self.may_execute_next() && !self.unread.is_empty() {
             let mut frame = std::mem::take(&mut self.unread);
-            let used = self.execute_frame(&frame, context);
-            frame.drain(..used);
-            self.unread = if frame.is_empty() { Vec::new() } else { frame };
+            let used = self.execute_frame(frame.bytes(), context);
+            frame.skip(used);
+            self.unread = frame;
         }
         self.accepts_messages()
     }
@@ -312,7 +308,7 @@ impl Protocol for Centrifugo {
 
     fn held(&self) -> HeldInput {
         let command = self.pending.as_deref().map_or(0, size_of_val) + self.publishes.bytes();
-        HeldInput { unfinished: self.unread.capacity(), command }
+        HeldInput { unfinished: self.unread.held_bytes(), command }
     }
 
     fn deadline(&self, context: &SessionContext<'_>) -> Option<Moment> {

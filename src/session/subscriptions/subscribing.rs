@@ -132,7 +132,9 @@ impl Subscribing {
         while (steps < STEPS_PER_SLICE || !self.notes_before) && !matches!(self.stage, Stage::Done) {
             steps += self.step(grants, member, context);
         }
-        context.spend_steps(steps);
+        if !is_small {
+            context.spend_steps(steps);
+        }
         if matches!(self.stage, Stage::Done) {
             return Answer::Ready(());
         }

@@ -70,14 +70,20 @@ impl Unsubscribing {
             let visited = if self.is_pruning { context.prune(&self.gone, most) } else { 0 };
             steps += visited;
             if visited < most {
-                context.spend_steps(steps);
+                self.spend(steps, context);
                 self.finish(context);
                 return Answer::Ready(());
             }
         }
-        context.spend_steps(steps);
+        self.spend(steps, context);
         self.is_small = false;
         context.wait_for_slice()
+    }
+
+    fn spend(&self, steps: usize, context: &mut SessionContext<'_>) {
+        if !self.is_small {
+            context.spend_steps(steps);
+        }
     }
 
     fn end(&mut self, topic: Result<Pattern, TopicNameError>, context: &mut SessionContext<'_>) {

@@ -96,6 +96,18 @@ impl<'a> SessionContext<'a> {
         }
     }
 
+    /// Has the reader called in the session's next turn, even without new input.
+    pub fn call_in_turn(&mut self) {
+        self.waits = self.waits.max(InputWait::Waker);
+        self.state.table.schedule(self.slot);
+    }
+
+    /// Whether the session has had its turn, and is to carry out no further command in this call. Other sessions are
+    /// served then, and live messages. The reader is called again with the input that it has not used.
+    pub fn is_turn_over(&mut self) -> bool {
+        self.state.is_turn_over()
+    }
+
     /// Whether the session is neither closing nor gone.
     pub fn is_open(&self) -> bool {
         self.state.table.is_open(self.slot)

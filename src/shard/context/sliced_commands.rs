@@ -29,7 +29,8 @@ impl SessionContext<'_> {
         }
     }
 
-    /// Ready if a slice may run now. A small command does not wait for the queue of slices.
+    /// Ready if a slice may run now. A small command does not wait for the queue of slices, and takes its time from the
+    /// session's turn.
     pub fn begin_slice(&mut self, is_small: bool) -> Answer<()> {
         if is_small || self.state.slices.may_run_slice(self.slot) { Answer::Ready(()) } else { self.wait_for_slice() }
     }

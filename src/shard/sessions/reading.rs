@@ -9,13 +9,14 @@ use crate::session_id::SessionSecret;
 use crate::shard::env::{Input, Inputs};
 use crate::shard::reader::Reader;
 use crate::shard::slot::{InputWait, SlotMap};
+use crate::shard::unused_input::UnusedInput;
 
 /// The reader of one session and its unused input.
 pub struct Reading {
     /// The session's reader; `None` while it is being called.
     pub reader: Option<Box<dyn Reader>>,
     /// Bytes that were read from the socket and that the reader has not used yet.
-    pub unread: Vec<u8>,
+    pub unread: UnusedInput,
     /// What a pending command waits for. The reader is called again even without new input, and the socket is not read
     /// until then.
     pub waits: InputWait,
@@ -74,7 +75,7 @@ impl Readings {
     pub fn count(&mut self, slot: u32, address: IpAddr, limits: &Limits) -> bool {
         let Some(reading) = self.by_slot.get_mut(slot) else { return true };
         let held = reading.reader.as_ref().map(|reader| reader.held()).unwrap_or_default();
-        self.inputs.count(&mut reading.input, held, reading.unread.capacity(), address, limits)
+        self.inputs.count(&mut reading.input, held, reading.unread.held_bytes(), address, limits)
     }
 
     /// The bytes of input that all sessions hold.
@@ -86,6 +87,12 @@ impl Readings {
 impl Reading {
     /// The reading side of a session whose socket was not read yet.
     fn new(reader: Box<dyn Reader>) -> Self {
-        Self { reader: Some(reader), unread: Vec::new(), waits: InputWait::Nothing, awaits_engine: false, input: Input::default() }
+        Self {
+            reader: Some(reader),
+            unread: UnusedInput::default(),
+            waits: InputWait::Nothing,
+            awaits_engine: false,
+            input: Input::default(),
+        }
     }
 }

@@ -27,11 +27,10 @@ impl Sessions {
     /// the client.
     pub fn forward_frame(&mut self, secret: SessionSecret, frame: Bytes) -> Forwarded {
         let Some(slot) = self.slot_of(secret) else { return Forwarded::NoSession };
-        let ShardState { table, delivery, env, .. } = &mut self.state;
+        let ShardState { table, env, .. } = &mut self.state;
         let Some(connection) = table.get_mut(slot).filter(|connection| connection.is_open()) else { return Forwarded::NoSession };
         connection.liveness().note_activity(env.now);
         env.tally.count(Counter::ReceivedBytes, frame.len() as u64);
-        delivery.begin_reading();
         let forwarded = self.call(slot, |reader, context, _| reader.on_frame(frame, context)).unwrap_or(Forwarded::NoSession);
         self.note_waiting(slot);
         forwarded

@@ -26,8 +26,6 @@ pub struct Sessions {
     /// The reading sides of open sessions.
     readings: Readings,
     inflater: Inflater,
-    /// The slots that are being read, empty between two ticks.
-    pub(super) ready: Vec<u32>,
     /// Set once the gateway drains. A session that begins from then on is told so and closed too.
     draining: Option<Drain>,
 }
@@ -36,7 +34,7 @@ impl Sessions {
     /// A shard without sessions.
     pub fn new(parts: ShardParts) -> Self {
         let state = ShardState::new(parts);
-        Self { readings: Readings::new(state.env.input_account()), state, inflater: Inflater::default(), ready: Vec::new(), draining: None }
+        Self { readings: Readings::new(state.env.input_account()), state, inflater: Inflater::default(), draining: None }
     }
 
     /// Begins a session whose socket is registered with this thread's runtime. `rest` is what the client has sent
@@ -105,6 +103,7 @@ impl Sessions {
 
     /// Visits every session once and does what is due for it: deadlines, heartbeats, time-outs, closes.
     pub fn sweep(&mut self) {
+        self.state.table.excuse_queued(self.state.env.now);
         for slot in 0..self.state.table.end() {
             let now = self.state.env.now;
             // A deadline does not replace the ping: a client can cause deadlines without end.
@@ -141,7 +140,7 @@ impl Sessions {
     /// The bytes that were read for a session and that its reader has not used.
     #[cfg(test)]
     pub fn unread(&self, slot: u32) -> &[u8] {
-        self.readings.get(slot).map_or(&[], |reading| &reading.unread)
+        self.readings.get(slot).map_or(&[], |reading| reading.unread.bytes())
     }
 
     fn enter(&mut self, session: NewSession) -> u32 {
@@ -200,8 +199,9 @@ impl Sessions {
     fn attach(&mut self, slot: u32, socket: Socket, read_ahead: &[u8]) {
         let (Some(connection), Some(reading)) = (self.state.table.get_mut(slot), self.readings.get_mut(slot)) else { return };
         connection.attach(socket);
-        connection.set_input_wait(InputWait::Nothing.with_unread(read_ahead), self.state.env.now);
-        reading.unread = read_ahead.to_vec();
+        let wait = if read_ahead.is_empty() { InputWait::Nothing } else { InputWait::Waker };
+        connection.set_input_wait(wait, self.state.env.now);
+        reading.unread = read_ahead.into();
         self.count_input(slot);
         self.state.table.schedule(slot); // the first read registers the session's waker with the socket
     }

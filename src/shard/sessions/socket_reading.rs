@@ -7,9 +7,10 @@ use super::shard_sessions::Sessions;
 use crate::metrics::{CloseReason, Counter};
 use crate::shard::slot::{Connection, InputWait};
 use crate::shard::state::ShardState;
+use crate::shard::unused_input::UnusedInput;
 
-/// The most reads of one socket in a tick. Under TLS, one read returns one record of at most 16 KiB.
-const READS_PER_TICK: usize = 4;
+/// The most reads of one socket in a turn. Under TLS, one read returns one record of at most 16 KiB.
+const READS_PER_TURN: usize = 4;
 
 /// The result of one read of a socket.
 enum ReadOn {
@@ -20,11 +21,11 @@ enum ReadOn {
 }
 
 impl Sessions {
-    /// Reads the sockets of the scheduled and woken slots.
+    /// Reads the sockets of scheduled and woken slots, one turn after the other, for a bounded time.
     pub fn read_ready(&mut self, buffer: &mut [u8]) {
-        let mut ready = std::mem::take(&mut self.ready);
-        self.state.table.take_ready(&mut ready);
-        for slot in ready.drain(..) {
+        let now = self.state.env.moment();
+        self.state.table.begin_turns(now);
+        while let Some(slot) = self.state.next_turn() {
             // Answers are written before the session's next commands are read, so the commands cannot grow its chain.
             // A fresh socket is written to before it is read, because the first read registers the socket.
             let ShardState { table, delivery, .. } = &mut self.state;
@@ -34,7 +35,6 @@ impl Sessions {
             }
             self.read_and_write(slot, buffer);
         }
-        self.ready = ready;
     }
 
     fn read_and_write(&mut self, slot: u32, buffer: &mut [u8]) {
@@ -50,6 +50,8 @@ impl Sessions {
         for _ in 0..self.state.slices.len() {
             let Some(slot) = self.state.slices.next() else { return };
             if self.state.table.is_open(slot) {
+                let now = self.state.env.moment();
+                self.state.table.turns().begin(now); // for commands behind the slice
                 self.read_and_write(slot, buffer);
             }
         }
@@ -68,9 +70,12 @@ impl Sessions {
         }
         // A short read tells the runtime that the socket is empty. The next poll needs no system call to register the
         // waker.
-        for _ in 0..READS_PER_TICK {
+        for _ in 0..READS_PER_TURN {
             if let ReadOn::Enough = self.read_once(slot, buffer) {
                 return;
+            }
+            if self.state.is_turn_over() {
+                break;
             }
         }
         self.state.table.schedule(slot);
@@ -84,20 +89,20 @@ impl Sessions {
         let is_called = |reading: &&mut Reading| reading.waits != InputWait::Nothing || reading.awaits_engine || !reading.unread.is_empty();
         let Some(reading) = self.reading(slot).filter(is_called) else { return true };
         let mut unread = std::mem::take(&mut reading.unread);
-        let used = self.read_input(slot, &mut unread);
-        unread.drain(..used);
+        let used = self.read_input(slot, unread.bytes_mut());
+        unread.skip(used);
         self.keep_unread(slot, unread)
     }
 
     /// Keeps the bytes that a session's reader did not use. Returns `true` if none are left and no command waits.
-    pub(super) fn keep_unread(&mut self, slot: u32, unread: Vec<u8>) -> bool {
+    pub(super) fn keep_unread(&mut self, slot: u32, unread: UnusedInput) -> bool {
         let now = self.state.env.now;
         if !self.state.table.is_open(slot) {
             return false;
         }
         let Some(reading) = self.reading(slot) else { return false };
-        let wait = reading.waits.with_unread(&unread);
-        reading.unread = if unread.is_empty() { Vec::new() } else { unread }; // an idle session keeps no allocation
+        let wait = reading.waits.with_unread(!unread.is_empty());
+        reading.unread = unread;
         self.state.table.get_mut(slot).into_iter().for_each(|connection| connection.set_input_wait(wait, now));
         wait == InputWait::Nothing
     }
@@ -122,7 +127,7 @@ impl Sessions {
         let used = self.read_input(slot, &mut buffer[..read]);
         let waits = self.reading(slot).is_some_and(|reading| reading.waits != InputWait::Nothing);
         if (used < read || waits) && self.state.table.is_open(slot) {
-            self.keep_unread(slot, buffer[used..read].to_vec());
+            self.keep_unread(slot, buffer[used..read].into());
             return ReadOn::Enough;
         }
         if read == buffer.len() {

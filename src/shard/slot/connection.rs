@@ -43,9 +43,9 @@ pub enum InputWait {
 }
 
 impl InputWait {
-    /// The wait when the bytes `unread` are left beside it: [`InputWait::Outbox`] if nothing else is waited for.
-    pub fn with_unread(self, unread: &[u8]) -> Self {
-        if self == Self::Nothing && !unread.is_empty() { Self::Outbox } else { self }
+    /// The wait if there are `unread` bytes beside it: [`InputWait::Outbox`] if nothing else is waited for.
+    pub fn with_unread(self, unread: bool) -> Self {
+        if self == Self::Nothing && unread { Self::Outbox } else { self }
     }
 }
 

@@ -6,6 +6,7 @@ mod ready;
 mod slot_map;
 mod socket;
 mod table;
+mod turns;
 
 pub use connection::{Connection, InputWait, LINGER};
 pub use liveness::Finding;

@@ -8,6 +8,8 @@ use foldhash::{HashMap, HashSet};
 use super::connection::Connection;
 use super::ready::{ReadyList, SlotWaker};
 use super::slot_map::SlotMap;
+use super::turns::Turns;
+use crate::clock::Moment;
 use crate::session_id::SessionId;
 
 /// A shard's connections.
@@ -31,6 +33,7 @@ pub struct Table {
     ready: Arc<ReadyList>,
     /// Slots whose sessions are called in the next tick, although no socket woke them.
     scheduled: Vec<u32>,
+    turns: Turns,
     /// Slots whose sessions have begun to close.
     closing: Vec<u32>,
 }
@@ -143,17 +146,35 @@ impl Table {
         self.scheduled.push(slot);
     }
 
-    /// Whether a session is scheduled for the next tick.
+    /// Whether a session is scheduled for the next tick, or waits for its turn to be read.
     pub fn has_more(&self) -> bool {
-        !self.scheduled.is_empty()
+        !self.scheduled.is_empty() || !self.turns.is_empty()
     }
 
-    /// Moves the slots that are scheduled or woken into `slots`: each once, in ascending order.
-    pub fn take_ready(&mut self, slots: &mut Vec<u32>) {
-        slots.append(&mut self.scheduled);
-        self.ready.take(slots);
+    /// Begins the reading of a tick: queues the slots that are scheduled or woken behind those that wait already.
+    pub fn begin_turns(&mut self, now: Moment) {
+        let mut slots = std::mem::take(&mut self.scheduled);
+        self.ready.take(&mut slots);
         slots.sort_unstable();
-        slots.dedup();
+        for slot in slots.drain(..) {
+            let has_unused_input = self.get(slot).is_some_and(Connection::waits_for_outbox);
+            self.turns.add(slot, has_unused_input);
+        }
+        self.scheduled = slots;
+        self.turns.begin_tick(now);
+    }
+
+    /// Counts those who wait for their turn as active: what they have sent may be a sign of life.
+    pub fn excuse_queued(&mut self, now: Moment) {
+        let Self { connections, turns, .. } = self;
+        turns
+            .queued()
+            .for_each(|slot| connections.get_mut(slot).into_iter().for_each(|connection| connection.liveness().note_activity(now)));
+    }
+
+    /// The turns of the sessions that are to be read.
+    pub fn turns(&mut self) -> &mut Turns {
+        &mut self.turns
     }
 
     /// Whether a socket has woken its slot. If none has, the next one wakes `waker`.

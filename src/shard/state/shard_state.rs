@@ -68,6 +68,18 @@ impl ShardState {
         self.presence.begin_tick(self.env.processed(), self.env.now);
     }
 
+    /// Takes the next session that is to be read, and begins its turn. `None`: none is left, or the time is over.
+    pub fn next_turn(&mut self) -> Option<u32> {
+        let now = self.env.moment();
+        self.table.turns().next(now)
+    }
+
+    /// Whether the session that is being read has had its turn.
+    pub fn is_turn_over(&mut self) -> bool {
+        let Self { table, env, .. } = self;
+        table.turns().is_over(|| env.moment())
+    }
+
     /// Gives `message` to each of its subscribers once.
     pub fn fan_out(&mut self, message: &Message) {
         let Self { table, delivery, catch_up, pacing, env, .. } = self;

@@ -20,7 +20,7 @@ use crate::shard::env::{ShardParts, Totals};
 use crate::shard::intake::{Admitted, Arrived, Inbox, Item, NewSession};
 use crate::shard::reader::Reader;
 use crate::shard::sessions::Sessions;
-use crate::shard::slot::Stream;
+use crate::shard::slot::{Metered, Stream};
 use crate::shard::state::ShardState;
 
 pub const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
@@ -54,7 +54,11 @@ impl Bench {
 
     /// Replaces the session by another one with `reader`.
     pub fn replace(&mut self, reader: impl Reader + 'static) {
-        let session = NewSession { reader: Box::new(reader), ..new_session() };
+        self.replace_with(NewSession { reader: Box::new(reader), ..new_session() });
+    }
+
+    /// Replaces the session by `session`.
+    pub fn replace_with(&mut self, session: NewSession) {
         self.session = session.id;
         self.sessions.expect(session);
     }
@@ -162,6 +166,14 @@ impl Bench {
         let (stream, client) = connected();
         self.arrive_on(Stream::Plain(stream), head);
         client
+    }
+
+    /// Attaches a socket that takes everything. The client has sent `input` already.
+    pub fn arrive_with(&mut self, input: &[u8]) {
+        let socket = Metered::default();
+        socket.meter().room = usize::MAX;
+        let arrived = Arrived { stream: Stream::Metered(socket), head: HEAD.to_vec(), already_read: bytes::Bytes::copy_from_slice(input) };
+        self.sessions.arrive(self.session, arrived);
     }
 
     /// Attaches `stream` as the session's socket, with `head` before all frames.

@@ -1,0 +1,131 @@
+//! Tests of sessions whose turns end amid what they have sent.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{EmulatedOpening, Opening, Purpose, Services, open_emulated, open_websocket};
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::config::{Config, GrantLists, Live};
+use crate::dialect::centrifugo::Wire;
+use crate::dialect::{Dialect, Encoding};
+use crate::hub::{Engine, EngineAttempt, Publication, PublishError};
+use crate::metrics::Metrics;
+use crate::session_id::SessionId;
+use crate::shard::tests::bench::{Bench, new_session};
+use crate::shard::tests::name;
+use crate::shard::{Forwarded, NewSession, Reader};
+use crate::topic_name::{Scope, TopicName};
+
+/// The publishes that a session has time for in a tick.
+const PER_TICK: u64 = 5;
+
+/// An engine of no topic. Each publish takes a part of the tick.
+struct Slow(Clock);
+
+impl Engine for Slow {
+    fn accepts(&self, _: &TopicName) -> Option<bool> {
+        self.0.advance(Duration::from_micros(512) / PER_TICK as u32);
+        None
+    }
+    fn publish(&self, _: &TopicName, _: &Publication<'_>, _: &Waker) -> Option<Result<EngineAttempt, PublishError>> {
+        None
+    }
+    fn when_room(&self, _: &Waker) {}
+    fn forget(&self, _: &Waker) {}
+}
+
+/// A shard in which publishes take time.
+struct House {
+    bench: Bench,
+    services: Arc<Services>,
+}
+
+impl House {
+    fn new() -> Self {
+        let mut bench = Bench::new();
+        let (env, metrics) = (&bench.state().env, Arc::new(Metrics::new()));
+        let clock = env.clock();
+        env.hub().set_engine(Arc::new(Slow(clock.clone())));
+        let all = vec![Scope::parse(">").unwrap()];
+        let mut config = Config::default();
+        config.auth.anonymous = Some(GrantLists { subscribe: all.clone(), publish: all });
+        let auth = Arc::new(Auth::new(&config.auth, clock.clone()).unwrap());
+        let live = Arc::new(Live::new(&config, &metrics));
+        Self { bench, services: Arc::new(Services { auth, live, clock, failures: Arc::new(()) }) }
+    }
+
+    /// Adds a session of `purpose` over a WebSocket, whose client has sent `messages`.
+    fn add(&mut self, purpose: Purpose, messages: &[&str]) {
+        let (id, identity, dialect) = (SessionId::random(), Ok(self.services.auth.anonymous()), purpose.dialect());
+        self.enter(id, open_websocket(Opening { id, purpose, identity, agreement: None }, &self.services), dialect);
+        self.bench.arrive_with(&messages.iter().flat_map(|message| frame(message)).collect::<Vec<u8>>());
+        self.bench.flush(); // what a session is told first goes out before it is read
+    }
+
+    fn enter(&mut self, id: SessionId, reader: Box<dyn Reader>, dialect: Dialect) {
+        self.bench.replace_with(NewSession { id, reader, encoding: Encoding::websocket(dialect, None), ..new_session() });
+    }
+
+    /// How many messages were published when the next tick has read.
+    fn published(&mut self) -> u64 {
+        self.bench.state().begin_tick();
+        self.bench.sessions.read_ready(&mut [0; 64]);
+        self.bench.flush();
+        self.bench.state().env.hub().topic(&name("c.a")).map_or(0, |info| info.position.offset.0)
+    }
+}
+
+/// A masked text frame, with a mask of zeros.
+fn frame(text: &str) -> Vec<u8> {
+    let length = if text.len() < 126 { vec![0x80 | text.len() as u8] } else { [&[0xfe][..], &(text.len() as u16).to_be_bytes()].concat() };
+    [&[0x81][..], &length, &[0; 4], text.as_bytes()].concat()
+}
+
+/// A frame of Centrifugo's protocol: `connect`, then publishes.
+fn frame_of_publishes(publishes: u64) -> String {
+    let publish = |id| format!("\n{{\"id\":{id},\"publish\":{{\"channel\":\"c.a\",\"data\":1}}}}");
+    r#"{"id":1,"connect":{}}"#.to_owned() + &(2..2 + publishes).map(publish).collect::<String>()
+}
+
+/// The commands of native and raw sessions are carried out for as long as a tick may read, and go on in the next.
+#[test]
+fn a_burst_of_messages_takes_several_ticks() {
+    let native = Purpose::Native { topics: Vec::new(), last: None };
+    let raw = Purpose::Raw { topic: name("c.a"), last: None, echo: false };
+    for (purpose, message) in [(native, r#"{"op":"publish","topic":"c.a","data":1}"#), (raw, "1")] {
+        let mut house = House::new();
+        house.add(purpose, &[message; 2 * PER_TICK as usize + 1]);
+        assert_eq!([house.published(), house.published(), house.published()], [PER_TICK, 2 * PER_TICK, 2 * PER_TICK + 1]);
+        assert!(!house.bench.state().table.has_more());
+    }
+}
+
+/// The commands of one frame of Centrifugo's protocol are interrupted, and go on in the next tick. (All of them were
+/// carried out in one tick: those of a hundred sessions that return stopped a shard for a second.)
+#[test]
+fn the_commands_of_one_frame_take_several_ticks() {
+    let mut house = House::new();
+    house.add(Purpose::Centrifugo { wire: Wire::Json }, &[&frame_of_publishes(2 * PER_TICK + 1)]);
+    assert_eq!([house.published(), house.published(), house.published()], [PER_TICK, 2 * PER_TICK, 2 * PER_TICK + 1]);
+    assert!(!house.bench.state().table.has_more());
+}
+
+/// The same holds for frames that requests carry, and each such frame waits for the turn of its session.
+#[test]
+fn the_commands_of_forwarded_frames_take_several_ticks() {
+    let mut house = House::new();
+    let (id, identity, first) = (SessionId::random(), Ok(house.services.auth.anonymous()), frame_of_publishes(PER_TICK + 1).into());
+    let reader = open_emulated(EmulatedOpening { id, wire: Wire::Json, identity, first, node: "n".into() }, &house.services);
+    let secret = reader.secret().unwrap();
+    house.enter(id, reader, Dialect::Centrifugo(Wire::Json));
+    assert_eq!(house.published(), PER_TICK);
+    let more = Bytes::from_static(br#"{"id":100,"publish":{"channel":"c.a","data":1}}"#);
+    assert_eq!(house.bench.sessions.forward_frame(secret, more), Forwarded::Accepted);
+    house.bench.arrive_with(b"");
+    assert_eq!([house.published(), house.published()], [PER_TICK + 2; 2]);
+    assert!(!house.bench.state().table.has_more());
+}
