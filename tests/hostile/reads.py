@@ -2,7 +2,7 @@
 
 import time
 
-from client import ADDRESS, Closed, Refused, Session, dial, exchange, other_address
+from client import ADDRESS, Closed, Refused, Session, command_frame, dial, exchange, other_address, read_all
 from memory import fill_history
 from outcome import MIB, Outcome
 from process import until
@@ -185,5 +185,28 @@ def slowly_read_answer():
         (size, whole), witness, _ = measured(gateway, read, seconds=60)
         outcome.note("bytes read", str(size), True)
         outcome.true("the answer is whole", whole and size > 1_000_000)
+    outcome.beside(witness)
+    return outcome
+
+
+def members_at_once():
+    """100 of the 1,000 members of a room who each ask for its members 60 times at the same time."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        members = [Session(gateway, address=other_address(number // 900)) for number in range(1000)]
+        for member in members:
+            member.say(op="subscribe", topics=["chat.members"])
+        until("all are members", lambda: gateway.total("subscriptions") >= 1000, 20)
+        burst = b"".join(command_frame(op="presence", id=9, topic="chat.members") for _ in range(60))
+
+        def ask(gateway):
+            for member in members[:100]:
+                member.send(burst)
+            deadline = time.monotonic() + 20
+            return read_all(members[:100], lambda: time.monotonic() > deadline or gateway.total("commands_total", op="presence") >= 6000)
+
+        received, witness, used = measured(gateway, ask, seconds=60)
+        outcome.at_least("MiB of members", received // MIB, 50)
+        outcome.at_most("CPU seconds", used, 6.0)
     outcome.beside(witness)
     return outcome

@@ -1,11 +1,13 @@
 """Subscribing in ways whose work was the product of two things that a client chooses."""
 
 import itertools
+import json
 import time
 
-from client import Session
+from client import Session, command_frame, read_all
 from outcome import Outcome
 from stage import Gateway, measured, populate
+from websocket import frame
 
 
 def wild(count, tokens, first="chat"):
@@ -127,5 +129,50 @@ def much_since():
         answers, witness, used = measured(gateway, subscribe, seconds=60)
         outcome.at_least("times answered", answers, 3)
         outcome.at_most("CPU milliseconds for each", used * 1000 / answers, 50.0)
+    outcome.beside(witness)
+    return outcome
+
+
+def small_subscribes():
+    """200 sessions that each send 62 small subscribes at the same time, within their bursts."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        names = [[f"chat.r{16 * command + number}" for number in range(16)] for command in range(62)]
+        burst = b"".join(command_frame(op="subscribe", topics=topics, last=0) for topics in names)
+        sessions = [Session(gateway) for _ in range(200)]
+
+        def subscribe(gateway):
+            for session in sessions:
+                session.send(burst)
+            return {session.ask(op="ping", id=7)["op"] for session in sessions}
+
+        answers, witness, used = measured(gateway, subscribe, seconds=60)
+        outcome.equal("answers", answers, {"pong"})
+        outcome.at_least("subscriptions", gateway.total("subscriptions"), 198_400)
+        outcome.at_most("CPU seconds", used, 6.0)
+    outcome.beside(witness)
+    return outcome
+
+
+def returning_sdks():
+    """100 sessions of Centrifugo's protocol that each subscribe to 1,000 channels in one frame."""
+    outcome = Outcome()
+    with Gateway() as gateway:
+        commands = [{"id": 2 + number, "subscribe": {"channel": f"chat.r{number}"}} for number in range(1000)]
+        burst = frame(1, b"\n".join(json.dumps(command, separators=(",", ":")).encode() for command in commands))
+        sessions = [Session(gateway, "/connection/websocket") for _ in range(100)]
+        for session in sessions:
+            session.send(frame(1, b'{"id":1,"connect":{}}'))
+            session.receive()
+
+        def subscribe(gateway):
+            for session in sessions:
+                session.send(burst)
+            deadline = time.monotonic() + 30
+            read_all(sessions, lambda: time.monotonic() > deadline or gateway.total("subscriptions") >= 100_000)
+
+        _, witness, used = measured(gateway, subscribe, seconds=60)
+        outcome.at_least("subscriptions", gateway.total("subscriptions"), 100_000)
+        outcome.at_most("CPU seconds", used, 6.0)
     outcome.beside(witness)
     return outcome
