@@ -1,4 +1,4 @@
-//! The gateway from the hub to the sockets, without HTTP before it: many cases share one.
+//! The gateway from the hub to the sockets, without its HTTP server. Many cases share one gateway.
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
@@ -17,12 +17,11 @@ use belfry::session_id::SessionId;
 use belfry::shard::{Arrived, NewSession, Shards, Stream};
 use socket2::SockRef;
 
-/// How long a fact may take to come true, on the slowest of machines.
+/// The time after which a wait for a fact fails.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Small bounds, so that little traffic reaches them (an inbox is full with a few messages), and no pings, which these clients don't
-/// answer: a long replay into little room in the kernel takes its time; a total of histories so small that a case's own last, and no
-/// older one's.
+/// Limits are small, so that a few messages reach them. There are no pings, because a session with small buffers
+/// answers late. `history_bytes` has room for the histories of one case, and evicts those of earlier cases.
 const FILE: &str = r#"
 [server]
 shards = 2
@@ -49,7 +48,7 @@ history = 30
 presence = true
 on_slow = "drop_oldest"
 [[topics]]
-match = "*.cut.>"
+match = "*.disconnect.>"
 history = 200
 on_slow = "disconnect"
 [[topics]]
@@ -64,7 +63,7 @@ on_slow = "disconnect"
 max_age = "10ms"
 "#;
 
-/// Hub, shards and what they share.
+/// A hub and its shards.
 pub struct Gateway {
     pub hub: Arc<Hub>,
     pub metrics: Arc<Metrics>,
@@ -73,23 +72,23 @@ pub struct Gateway {
     listener: TcpListener,
     runtime: tokio::runtime::Runtime,
     cases: u64,
-    /// What a reload puts in force, in turn: the configuration as it began, and one with other bounds.
+    /// The configurations between which reloads alternate: that of the start, and one with other limits.
     configs: [Config; 2],
     reloads: AtomicUsize,
 }
 
-/// One rule's figures: what was routed, and its ends.
+/// The counts of one rule.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Account {
     pub routed: f64,
     pub delivered: f64,
     pub conflated: f64,
     pub dropped: f64,
-    pub waiting: f64,
+    pub in_outboxes: f64,
 }
 
 impl Gateway {
-    /// Starts one.
+    /// Starts a gateway.
     pub fn start() -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), FILE).unwrap();
@@ -109,32 +108,32 @@ impl Gateway {
         Self { hub, metrics, shards, services, listener, runtime, cases: 0, configs, reloads: AtomicUsize::new(0) }
     }
 
-    /// A number for the next case, which its topics are named by.
+    /// The number of the next case, which is in the names of its topics.
     pub fn next_case(&mut self) -> u64 {
         while self.hub.upkeep() {}
         self.cases += 1;
         self.cases
     }
 
-    /// Puts the other configuration in force, as SIGHUP does.
+    /// Makes the other configuration take effect, as SIGHUP does.
     pub fn reload(&self) {
         let count = self.reloads.fetch_add(1, Ordering::Relaxed) + 1;
         self.services.live.replace(&self.configs[count % 2]);
         self.shards.wake();
     }
 
-    /// A session's far end. With `tight`, the kernel takes as little for it as it can on both sides.
-    pub fn connect(&self, tight: bool, purpose: Purpose) -> TcpStream {
-        let far = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        if tight {
-            far.set_recv_buffer_size(2048).unwrap();
+    /// The client's end of a new session. `small_buffers` makes the socket buffers of both ends as small as possible.
+    pub fn connect(&self, small_buffers: bool, purpose: Purpose) -> TcpStream {
+        let client = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        if small_buffers {
+            client.set_recv_buffer_size(2048).unwrap();
         }
-        far.connect(&self.listener.local_addr().unwrap().into()).unwrap();
-        let (near, address) = self.listener.accept().unwrap();
-        near.set_nonblocking(true).unwrap();
-        near.set_nodelay(true).unwrap();
-        if tight {
-            SockRef::from(&near).set_send_buffer_size(2048).unwrap();
+        client.connect(&self.listener.local_addr().unwrap().into()).unwrap();
+        let (server, address) = self.listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        server.set_nodelay(true).unwrap();
+        if small_buffers {
+            SockRef::from(&server).set_send_buffer_size(2048).unwrap();
         }
         let id = SessionId::random();
         let (dialect, subscribes_at_once) = match purpose {
@@ -147,21 +146,21 @@ impl Gateway {
         let session = NewSession { id, address, encoding, reader, permit: Box::new(()), subscribes_at_once };
         let expected = self.runtime.block_on(self.shards.expect(session));
         self.runtime.block_on(expected.arrive(Arrived {
-            stream: Stream::Plain(near),
+            stream: Stream::Plain(server),
             head: Vec::new(),
             already_read: bytes::Bytes::new(),
         }));
-        far.into()
+        client.into()
     }
 
-    /// PROTOCOL 9: waits until nothing waits any more and each rule's accounts close; gives them.
+    /// PROTOCOL 9: waits until no session is left and each rule's accounts close; gives the accounts.
     pub fn closed_accounts(&self) -> Result<BTreeMap<String, Account>, String> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let text = self.metrics.render();
             let accounts = accounts(&text);
             let closed =
-                |account: &Account| account.waiting == 0.0 && account.routed == account.delivered + account.conflated + account.dropped;
+                |account: &Account| account.in_outboxes == 0.0 && account.routed == account.delivered + account.conflated + account.dropped;
             let at_rest = ["sessions", "subscriptions", "outbox_bytes", "slow_sessions"].map(|name| (name, sample(&text, name)));
             if accounts.values().all(closed) && at_rest.iter().all(|(_, value)| *value == 0.0) {
                 return Ok(accounts);
@@ -197,7 +196,7 @@ fn accounts(text: &str) -> BTreeMap<String, Account> {
             Some("belfry_deliveries_total") => account.delivered += value,
             Some("belfry_messages_conflated_total") => account.conflated += value,
             Some("belfry_messages_dropped_total") => account.dropped += value,
-            Some("belfry_outbox_messages") => account.waiting += value,
+            Some("belfry_outbox_messages") => account.in_outboxes += value,
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! One case on the gateway, step by step, and then the verdict.
+//! Runs the steps of one case on the gateway, and checks the result.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,33 +14,33 @@ use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 
 use crate::case::{Case, Step, TARGETS, TOPICS};
+use crate::checker::{Checker, Members, Published, Rule, check_raw};
 use crate::gateway::{Account, Gateway};
-use crate::judge::{Judge, Present, Published, Rule, judge_raw};
 use crate::session::{Entry, Offsets, Session};
 
-/// Runs `case` and judges what each session heard, and the accounts.
+/// Runs `case`, and checks the events of each session and the accounts.
 pub fn run(gateway: &mut Gateway, case: &Case) -> Result<(), TestCaseError> {
     let number = gateway.next_case();
     let before = gateway.closed_accounts().map_err(TestCaseError::fail)?;
     let mut run = Run::new(gateway, case, number);
-    let outcome = run.go(&case.steps).and_then(|()| run.finish());
-    let verdict = outcome.and_then(|()| run.judge());
-    // What an interval holds back of an aged topic may come after the case's end.
+    let outcome = run.run_steps(&case.steps).and_then(|()| run.finish());
+    let outcome = outcome.and_then(|()| run.check());
+    // A held message of an aged topic may come after the end of the case.
     let paced = case.steps.iter().any(|step| matches!(step, Step::Subscribe { interval: Some(_), .. }));
-    let (heard, whole) = (run.heard(), run.is_whole() && !paced);
+    let (received, is_exact) = (run.received(), run.has_read_all() && !paced);
     drop(run);
-    verdict.map_err(TestCaseError::fail)?;
+    outcome.map_err(TestCaseError::fail)?;
     let after = gateway.closed_accounts().map_err(TestCaseError::fail)?;
     let delivered = sum(&after, |account| account.delivered) - sum(&before, |account| account.delivered);
-    let agrees = if whole { delivered == heard } else { delivered >= heard };
-    if agrees { Ok(()) } else { Err(TestCaseError::fail(format!("{delivered} messages were delivered, {heard} were heard"))) }
+    let agrees = if is_exact { delivered == received } else { delivered >= received };
+    if agrees { Ok(()) } else { Err(TestCaseError::fail(format!("{delivered} messages were delivered, {received} were received"))) }
 }
 
 fn sum(accounts: &BTreeMap<String, Account>, figure: impl Fn(&Account) -> f64) -> f64 {
     accounts.values().map(figure).sum()
 }
 
-/// A thread that waits for its turn at a full inbox.
+/// A thread that waits for room in an inbox.
 struct Parked(Thread);
 
 impl Wake for Parked {
@@ -49,7 +49,7 @@ impl Wake for Parked {
     }
 }
 
-/// Publishes past the sessions, from any thread.
+/// Publishes without a session, from any thread.
 #[derive(Clone)]
 struct Publisher {
     hub: Arc<Hub>,
@@ -68,7 +68,7 @@ impl Publisher {
         for _ in 0..count {
             let (n, data) = self.data(bytes);
             let payload = data.to_string();
-            // A line of a batch is JSON; the body of a POST is text of any kind.
+            // A line of a batch is JSON. The body of a POST is any text.
             let kind = if n % 2 == 0 { PayloadKind::Json } else { PayloadKind::Text };
             let publication = Publication::new(payload.as_bytes(), kind, PublishSource::Http);
             let position = loop {
@@ -81,7 +81,7 @@ impl Publisher {
                     _ => panic!("this hub has no engine"),
                 }
             };
-            self.published.lock().unwrap().note(topic.as_str(), position.offset.0, n);
+            self.published.lock().unwrap().insert(topic.as_str(), position.offset.0, n);
         }
     }
 }
@@ -92,14 +92,14 @@ struct Run<'a> {
     topics: Vec<TopicName>,
     publisher: Publisher,
     sessions: Vec<Session>,
-    /// The plain WebSocket, and its topic.
+    /// The raw session, and its topic.
     raw: Session,
     raw_topic: TopicName,
-    /// Connections that have ended before the case's end.
+    /// The connections that were cut.
     ended: Vec<Session>,
-    storms: Vec<std::thread::JoinHandle<()>>,
-    /// Who was in each topic in the end, as the hub has it.
-    present: Present,
+    publishers: Vec<std::thread::JoinHandle<()>>,
+    /// The members of each topic at the end, as the hub has them.
+    members: Members,
 }
 
 impl<'a> Run<'a> {
@@ -107,7 +107,7 @@ impl<'a> Run<'a> {
         let prefix = format!("m{number}");
         let topics: Vec<TopicName> = TOPICS.iter().map(|topic| TopicName::parse(&format!("{prefix}.{topic}")).unwrap()).collect();
         let publisher = Publisher { hub: Arc::clone(&gateway.hub), next: Arc::default(), published: Arc::default() };
-        let sessions = case.tight.iter().map(|&tight| Session::new(gateway.connect(tight, native()), tight)).collect();
+        let sessions = case.small_buffers.iter().map(|&small| Session::new(gateway.connect(small, native()), small)).collect();
         let raw_topic = topics[case.raw.0].clone();
         let purpose = Purpose::Raw { topic: raw_topic.clone(), last: case.raw.1, echo: true };
         let raw = Session::new(gateway.connect(false, purpose), false);
@@ -120,20 +120,21 @@ impl<'a> Run<'a> {
             raw,
             raw_topic,
             ended: Vec::new(),
-            storms: Vec::new(),
-            present: Present::new(),
+            publishers: Vec::new(),
+            members: Members::new(),
         }
     }
 
+    /// Reads the newest offset of each existing topic.
     fn newest(&self) -> impl Fn() -> Offsets + use<> {
         let (hub, topics) = (Arc::clone(&self.gateway.hub), self.topics.clone());
         move || {
-            let living = topics.iter().filter_map(|topic| hub.topic(topic));
-            living.map(|info| (info.topic.as_str().to_owned(), info.position.offset.0)).collect()
+            let existing = topics.iter().filter_map(|topic| hub.topic(topic));
+            existing.map(|info| (info.topic.as_str().to_owned(), info.position.offset.0)).collect()
         }
     }
 
-    fn go(&mut self, steps: &[Step]) -> Result<(), String> {
+    fn run_steps(&mut self, steps: &[Step]) -> Result<(), String> {
         steps.iter().try_for_each(|step| self.step(step))
     }
 
@@ -141,11 +142,11 @@ impl<'a> Run<'a> {
         let newest = self.newest();
         match *step {
             Step::Publish { topic, count, bytes } => self.publisher.publish(&self.topics[topic], count, bytes),
-            Step::Storm { topic, count, bytes } => {
+            Step::PublishConcurrently { topic, count, bytes } => {
                 let (publisher, topic) = (self.publisher.clone(), self.topics[topic].clone());
-                self.storms.push(std::thread::spawn(move || publisher.publish(&topic, count, bytes)));
+                self.publishers.push(std::thread::spawn(move || publisher.publish(&topic, count, bytes)));
             }
-            Step::Say { session, topic, echo } => return self.say(session, topic, echo),
+            Step::SessionPublish { session, topic, echo } => return self.session_publish(session, topic, echo),
             Step::Subscribe { session, ref targets, last, interval, presence } => {
                 let targets: Vec<String> = targets.iter().map(|&target| format!("{}.{}", self.prefix, TARGETS[target])).collect();
                 let mut command = json!({"op": "subscribe", "topics": targets});
@@ -155,67 +156,67 @@ impl<'a> Run<'a> {
                     command["presence"] = true.into();
                 }
                 let session = &mut self.sessions[session];
-                session.say(command, newest());
+                session.send_command(command, newest());
                 session.subscriptions.extend(targets);
             }
             Step::Unsubscribe { session, target } => {
                 let target = format!("{}.{}", self.prefix, TARGETS[target]);
                 let session = &mut self.sessions[session];
                 if session.subscriptions.remove(&target) {
-                    session.say(json!({"op": "unsubscribe", "topics": [target]}), Offsets::new());
+                    session.send_command(json!({"op": "unsubscribe", "topics": [target]}), Offsets::new());
                 }
             }
-            Step::Return { session, topic, count, bytes } => self.leave_and_return(session, topic, count, bytes),
+            Step::Resubscribe { session, topic, count, bytes } => self.resubscribe(session, topic, count, bytes),
             Step::Read { session } => self.sessions[session].read_on(&newest),
-            Step::RawSay => {
+            Step::RawPublish => {
                 let (_, data) = self.publisher.data(20);
                 self.raw.send(&data);
             }
             Step::Reload => self.gateway.reload(),
-            Step::Fence { session } => return self.sessions[session].fence(&newest),
+            Step::Barrier { session } => return self.sessions[session].barrier(&newest),
             Step::Reconnect { session, back } => self.reconnect(session, back),
         }
         Ok(())
     }
 
-    fn leave_and_return(&mut self, session: usize, topic: usize, count: usize, bytes: usize) {
+    fn resubscribe(&mut self, session: usize, topic: usize, count: usize, bytes: usize) {
         let (publisher, topic, newest) = (self.publisher.clone(), self.topics[topic].clone(), self.newest());
         let session = &mut self.sessions[session];
         let command = |op: &str| json!({"op": op, "topics": [topic.as_str()]});
         if session.subscriptions.insert(topic.as_str().to_owned()) {
-            session.say(command("subscribe"), newest());
+            session.send_command(command("subscribe"), newest());
         }
-        self.storms.push(std::thread::spawn({
+        self.publishers.push(std::thread::spawn({
             let topic = topic.clone();
             move || publisher.publish(&topic, count, bytes)
         }));
-        session.say(command("unsubscribe"), Offsets::new());
-        session.say(command("subscribe"), newest());
+        session.send_command(command("unsubscribe"), Offsets::new());
+        session.send_command(command("subscribe"), newest());
     }
 
-    fn say(&mut self, session: usize, topic: usize, echo: bool) -> Result<(), String> {
+    fn session_publish(&mut self, session: usize, topic: usize, echo: bool) -> Result<(), String> {
         let (newest, (n, data)) = (self.newest(), self.publisher.data(20));
         let topic = self.topics[topic].as_str().to_owned();
         let session = &mut self.sessions[session];
         if !session.open {
             return Ok(());
         }
-        let id = session.say(json!({"op": "publish", "topic": topic, "data": data, "echo": echo}), Offsets::new());
+        let id = session.send_command(json!({"op": "publish", "topic": topic, "data": data, "echo": echo}), Offsets::new());
         session.read_until("the answer to a publish", &newest, |session| session.has_answer(id))?;
         if let Some(offset) = session.answer(id).and_then(|answer| answer["offset"].as_u64()) {
-            self.publisher.published.lock().unwrap().note(&topic, offset, n);
+            self.publisher.published.lock().unwrap().insert(&topic, offset, n);
             if !echo {
-                session.unheard.insert((topic, offset));
+                session.without_echo.insert((topic, offset));
             }
         }
         Ok(())
     }
 
-    /// Cuts a connection and resumes on another, as a client does that remembers what it has heard.
+    /// Cuts a connection and resumes on another from the client's positions.
     fn reconnect(&mut self, index: usize, back: u64) {
         let newest = self.newest();
-        let (tight, subscriptions) = (self.sessions[index].tight, self.sessions[index].subscriptions.clone());
-        let mut session = Session::new(self.gateway.connect(tight, native()), tight);
+        let (small, subscriptions) = (self.sessions[index].has_small_buffers, self.sessions[index].subscriptions.clone());
+        let mut session = Session::new(self.gateway.connect(small, native()), small);
         let known = self.sessions[index].positions.iter();
         let since: BTreeMap<String, Value> = known
             .filter(|(topic, _)| covers(&subscriptions, topic))
@@ -223,7 +224,7 @@ impl<'a> Run<'a> {
             .collect();
         session.positions = self.sessions[index].positions.clone();
         if !subscriptions.is_empty() {
-            session.say(json!({"op": "subscribe", "topics": subscriptions, "since": since}), newest());
+            session.send_command(json!({"op": "subscribe", "topics": subscriptions, "since": since}), newest());
             session.subscriptions = subscriptions;
         }
         let mut old = std::mem::replace(&mut self.sessions[index], session);
@@ -231,81 +232,85 @@ impl<'a> Run<'a> {
         self.ended.push(old);
     }
 
-    /// Lets all come to rest, publishes once more to each topic, and has each session hear that.
+    /// Waits for the publishers, publishes once more to each topic, and waits until each session has these messages.
     fn finish(&mut self) -> Result<(), String> {
         let newest = self.newest();
-        self.storms.drain(..).for_each(|storm| storm.join().unwrap());
-        // What a plain WebSocket has sent is published once it is read, and nothing answers that.
+        self.publishers.drain(..).for_each(|publisher| publisher.join().unwrap());
+        // A message of the raw session is published once it is read, and has no answer.
         self.raw.await_pong(&newest)?;
-        self.sessions.iter_mut().try_for_each(|session| session.fence(&newest))?;
+        self.sessions.iter_mut().try_for_each(|session| session.barrier(&newest))?;
         self.topics.iter().for_each(|topic| self.publisher.publish(topic, 1, 0));
         let last = newest();
         for session in &mut self.sessions {
             let behind = |session: &Session| {
-                // A plain WebSocket may have been read after that: then more comes.
-                // What an interval holds back may become too old by that, and then it is dropped.
-                let owed = last.iter().filter(|(topic, _)| !topic.contains(".aged."));
-                let covered = owed.filter(|(topic, _)| covers(&session.subscriptions, topic));
+                // A later message of the raw session may come too.
+                // A held message may become too old, and is dropped then.
+                let expected = last.iter().filter(|(topic, _)| !topic.contains(".aged."));
+                let covered = expected.filter(|(topic, _)| covers(&session.subscriptions, topic));
                 let behind = covered.filter(|(topic, last)| session.positions.get(*topic).is_none_or(|(_, offset)| offset < *last));
                 behind.map(|(topic, last)| format!("{topic} {last}")).collect::<Vec<_>>()
             };
             let outcome = session.read_until("each topic's newest message", &newest, |session| behind(session).is_empty());
-            outcome.and_then(|()| session.fence(&newest)).map_err(|why| format!("{why}: {:?}\n{}", behind(session), told(session)))?;
+            outcome
+                .and_then(|()| session.barrier(&newest))
+                .map_err(|why| format!("{why}: {:?}\n{}", behind(session), trace_of(session)))?;
         }
-        self.hear_raw_out()?;
-        let before = self.members();
-        self.sessions.iter_mut().try_for_each(|session| session.fence(&newest))?;
-        // A session that was cut is gone when its shard notices; what changed meanwhile may not have been told yet.
-        let after = self.members();
-        self.present = before.into_iter().filter(|(topic, members)| after[topic] == *members).collect();
+        self.await_raw_newest()?;
+        let before = self.hub_members();
+        self.sessions.iter_mut().try_for_each(|session| session.barrier(&newest))?;
+        // A session that was cut leaves when its shard notices. Watchers may not have the events of changes meanwhile.
+        let after = self.hub_members();
+        self.members = before.into_iter().filter(|(topic, members)| after[topic] == *members).collect();
         Ok(())
     }
 
-    /// Who is in each topic, as the hub has it.
-    fn members(&self) -> Present {
+    /// The members of each topic, as the hub has them.
+    fn hub_members(&self) -> Members {
         let members = |topic: &TopicName| self.gateway.hub.presence(topic).ok().into_iter().flatten();
         let members = |topic: &TopicName| members(topic).map(|member| member.session.to_string()).collect();
         self.topics.iter().map(|topic| (topic.as_str().to_owned(), members(topic))).collect()
     }
 
-    /// The plain WebSocket reads the newest message of its topic.
-    fn hear_raw_out(&mut self) -> Result<(), String> {
+    /// Waits until the raw session has the newest message of its topic.
+    fn await_raw_newest(&mut self) -> Result<(), String> {
         let newest = self.newest();
         let last = newest()[self.raw_topic.as_str()];
-        // A session that was closed before it read its answer may have published the last one; nobody knows its number then.
+        // The newest message may be that of a session that was closed before it read the answer. Its number is unknown.
         let Some(n) = self.publisher.published.lock().unwrap().number(self.raw_topic.as_str(), last) else { return Ok(()) };
-        let has_newest = |session: &Session| session.trace.iter().any(|entry| matches!(entry, Entry::Heard(event, _) if event["n"] == n));
+        let has_newest =
+            |session: &Session| session.trace.iter().any(|entry| matches!(entry, Entry::Received(event, _) if event["n"] == n));
         let outcome = self.raw.read_until("the newest message", &newest, has_newest);
         let outcome =
             outcome.and_then(|()| if has_newest(&self.raw) { Ok(()) } else { Err("closed before its newest message".to_owned()) });
-        outcome.map_err(|why| format!("the plain WebSocket on {}: {why}\n{}", self.raw_topic, told(&self.raw)))
+        outcome.map_err(|why| format!("the raw session on {}: {why}\n{}", self.raw_topic, trace_of(&self.raw)))
     }
 
-    fn judge(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let published = self.publisher.published.lock().unwrap();
         let rules = |topic: &str| Rule::of(topic.split('.').nth(1).unwrap_or_default());
         for session in self.ended.iter().chain(&self.sessions) {
-            let present = session.open.then_some(&self.present);
-            let outcome = Judge::new(&self.topics, &published, session, rules).hear_all(&session.trace, present);
-            outcome.map_err(|why| format!("{why}\n{}", told(session)))?;
+            let members = session.open.then_some(&self.members);
+            let outcome = Checker::new(&self.topics, &published, session, rules).check(&session.trace, members);
+            outcome.map_err(|why| format!("{why}\n{}", trace_of(session)))?;
         }
-        judge_raw(&self.raw.trace, self.raw_topic.as_str(), &published).map_err(|why| format!("{why}\n{}", told(&self.raw)))
+        check_raw(&self.raw.trace, self.raw_topic.as_str(), &published).map_err(|why| format!("{why}\n{}", trace_of(&self.raw)))
     }
 
-    fn heard(&self) -> f64 {
+    /// The number of messages that all connections have received.
+    fn received(&self) -> f64 {
         let entries = self.ended.iter().chain(&self.sessions).chain([&self.raw]).flat_map(|session| &session.trace);
-        entries.filter(|entry| matches!(entry, Entry::Heard(event, _) if event["op"] == "message" || event["n"].is_u64())).count() as f64
+        entries.filter(|entry| matches!(entry, Entry::Received(event, _) if event["op"] == "message" || event["n"].is_u64())).count() as f64
     }
 
-    /// Whether every connection has read all that was written to it.
-    fn is_whole(&self) -> bool {
+    /// Whether every connection has read everything that was written to it.
+    fn has_read_all(&self) -> bool {
         self.ended.is_empty() && self.sessions.iter().chain([&self.raw]).all(|session| session.open)
     }
 }
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        self.storms.drain(..).for_each(|storm| storm.join().unwrap());
+        self.publishers.drain(..).for_each(|publisher| publisher.join().unwrap());
     }
 }
 
@@ -318,17 +323,17 @@ fn covers(subscriptions: &std::collections::BTreeSet<String>, topic: &str) -> bo
     subscriptions.iter().any(|pattern| Pattern::parse(pattern).unwrap().matches(&topic))
 }
 
-/// A connection's trace.
-fn told(session: &Session) -> String {
+/// The trace of a connection, for an error.
+fn trace_of(session: &Session) -> String {
     let trace: Vec<String> = session.trace.iter().map(brief).collect();
-    format!("tight: {}; its connection:\n{}", session.tight, trace.join("\n"))
+    format!("small buffers: {}; trace:\n{}", session.has_small_buffers, trace.join("\n"))
 }
 
 /// An entry without its padding.
 fn brief(entry: &Entry) -> String {
     match entry {
-        Entry::Said(command, _) => format!("> {command}"),
-        Entry::Heard(event, _) if event["op"] == "message" => {
+        Entry::Sent(command, _) => format!("> {command}"),
+        Entry::Received(event, _) if event["op"] == "message" => {
             format!(
                 "< {} {}{} n={}",
                 event["topic"],
@@ -337,7 +342,7 @@ fn brief(entry: &Entry) -> String {
                 event["data"]["n"]
             )
         }
-        Entry::Heard(event, _) => format!("< {event}"),
+        Entry::Received(event, _) => format!("< {event}"),
         Entry::Closed(code) => format!("closed {code}"),
     }
 }

@@ -1,4 +1,4 @@
-//! A session's far end: it says commands, reads when it is told to, and writes down both.
+//! The client's end of a session. It sends commands, reads when the case says so, and keeps a trace of both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
@@ -12,14 +12,14 @@ use crate::gateway::DEADLINE;
 /// Offsets by topic.
 pub type Offsets = BTreeMap<String, u64>;
 
-/// What happened to a session, in order.
+/// An entry of a session's trace.
 #[derive(Debug, Clone)]
 pub enum Entry {
-    /// It sent this; the newest offsets were these, then.
-    Said(Value, Offsets),
-    /// It heard this; and for the answer to a subscribe, the newest offsets by then.
-    Heard(Value, Offsets),
-    /// It was closed.
+    /// A command, and the newest offsets before it was sent.
+    Sent(Value, Offsets),
+    /// An event, and for the answer to a subscribe the newest offsets after it was received.
+    Received(Value, Offsets),
+    /// The end of the connection, with the code of its Close.
     Closed(u16),
 }
 
@@ -27,46 +27,46 @@ pub enum Entry {
 pub struct Session {
     socket: TcpStream,
     read: Vec<u8>,
-    pub tight: bool,
+    pub has_small_buffers: bool,
     pub open: bool,
     pub trace: Vec<Entry>,
-    /// As a well-behaved client remembers it: of each topic the epoch and the last offset.
+    /// The epoch and the last offset of each topic.
     pub positions: BTreeMap<String, (String, u64)>,
     pub subscriptions: BTreeSet<String>,
-    /// What it has published without wanting to hear it: topics and offsets.
-    pub unheard: BTreeSet<(String, u64)>,
-    said: u64,
+    /// The topics and offsets of its messages that were published with `echo` false.
+    pub without_echo: BTreeSet<(String, u64)>,
+    commands: u64,
     pongs: u64,
 }
 
 impl Session {
-    /// A session on a fresh connection.
-    pub fn new(socket: TcpStream, tight: bool) -> Self {
+    /// A session on a new connection.
+    pub fn new(socket: TcpStream, has_small_buffers: bool) -> Self {
         socket.set_nodelay(true).unwrap();
         Self {
             socket,
             read: Vec::new(),
-            tight,
+            has_small_buffers,
             open: true,
             trace: Vec::new(),
             positions: BTreeMap::new(),
             subscriptions: BTreeSet::new(),
-            unheard: BTreeSet::new(),
-            said: 0,
+            without_echo: BTreeSet::new(),
+            commands: 0,
             pongs: 0,
         }
     }
 
     /// Sends `command` with an `id`; gives the id.
-    pub fn say(&mut self, mut command: Value, newest: Offsets) -> u64 {
-        self.said += 1;
-        command["id"] = self.said.into();
+    pub fn send_command(&mut self, mut command: Value, newest: Offsets) -> u64 {
+        self.commands += 1;
+        command["id"] = self.commands.into();
         self.send(&command);
-        self.trace.push(Entry::Said(command, newest));
-        self.said
+        self.trace.push(Entry::Sent(command, newest));
+        self.commands
     }
 
-    /// Sends `value` as one text.
+    /// Sends `value` as one text message.
     pub fn send(&mut self, value: &Value) {
         let text = value.to_string();
         let mut frame = vec![0x81];
@@ -77,56 +77,57 @@ impl Session {
         frame.extend([0; 4]); // a mask of zeros leaves the payload as it is
         frame.extend_from_slice(text.as_bytes());
         self.socket.set_nonblocking(false).unwrap();
-        // A connection that the gateway has given up shows that when it is read.
+        // A connection that the gateway has closed shows that when it is read.
         let _ = self.socket.write_all(&frame);
     }
 
-    /// Ends the connection without a word.
+    /// Ends the connection without a Close.
     pub fn cut(&mut self) {
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
         self.open = false;
     }
 
-    /// Reads what is there.
+    /// Reads the bytes that have come.
     pub fn read_on(&mut self, newest: &impl Fn() -> Offsets) {
         self.socket.set_nonblocking(true).unwrap();
         while self.open && self.receive(newest) {}
     }
 
-    /// Reads until `fact` is true of what it has written down, or it is closed.
+    /// Reads until `fact` is true, or the session is closed.
     pub fn read_until(&mut self, what: &str, newest: &impl Fn() -> Offsets, fact: impl Fn(&Self) -> bool) -> Result<(), String> {
         let deadline = Instant::now() + DEADLINE;
         self.socket.set_nonblocking(false).unwrap();
         self.socket.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
         while self.open && !fact(self) {
             if Instant::now() > deadline {
-                return Err(format!("waited {DEADLINE:?} in vain for {what}"));
+                return Err(format!("waited {DEADLINE:?} for {what}"));
             }
             self.receive(newest);
         }
         Ok(())
     }
 
-    /// Reads until all has come that was published before: an unsubscribe is answered after that, even if it ends nothing.
-    pub fn fence(&mut self, newest: &impl Fn() -> Offsets) -> Result<(), String> {
+    /// Reads until all messages published before have come: the answer to an unsubscribe follows them, also if it is an
+    /// error.
+    pub fn barrier(&mut self, newest: &impl Fn() -> Offsets) -> Result<(), String> {
         if !self.open {
             return Ok(());
         }
-        let id = self.say(json!({"op": "unsubscribe", "topics": ["nothing"]}), Offsets::new());
-        self.read_until("the answer to a fence", newest, |session| session.has_answer(id))
+        let id = self.send_command(json!({"op": "unsubscribe", "topics": ["nothing"]}), Offsets::new());
+        self.read_until("the answer to an unsubscribe", newest, |session| session.has_answer(id))
     }
 
-    /// Reads until everything that the session has sent is carried out: RFC 6455 messages are read in order, so the pong to a ping comes
-    /// after that.
+    /// Reads until the gateway has carried out everything that the session has sent. It reads frames in order, so the
+    /// pong follows that.
     pub fn await_pong(&mut self, newest: &impl Fn() -> Offsets) -> Result<(), String> {
         let before = self.pongs;
         self.socket.set_nonblocking(false).unwrap();
-        // A connection that the gateway has given up shows that when it is read.
+        // A connection that the gateway has closed shows that when it is read.
         let _ = self.socket.write_all(&[0x89, 0x80, 0, 0, 0, 0]);
         self.read_until("a pong", newest, |session| session.pongs > before)
     }
 
-    /// Whether the command `id` was answered.
+    /// Whether the command `id` has an answer.
     pub fn has_answer(&self, id: u64) -> bool {
         self.answer(id).is_some()
     }
@@ -134,12 +135,12 @@ impl Session {
     /// The answer to the command `id`.
     pub fn answer(&self, id: u64) -> Option<&Value> {
         self.trace.iter().rev().find_map(|entry| match entry {
-            Entry::Heard(event, _) if event["id"] == id => Some(event),
+            Entry::Received(event, _) if event["id"] == id => Some(event),
             _ => None,
         })
     }
 
-    /// One read; `false`: there was nothing.
+    /// Reads once; `false` if no bytes had come.
     fn receive(&mut self, newest: &impl Fn() -> Offsets) -> bool {
         let mut bytes = [0; 16 << 10];
         match self.socket.read(&mut bytes) {
@@ -150,7 +151,7 @@ impl Session {
         }
         while let Some((opcode, payload)) = self.take_frame() {
             match opcode {
-                1 => self.hear(serde_json::from_slice(&payload).unwrap(), newest),
+                1 => self.record(serde_json::from_slice(&payload).unwrap(), newest),
                 10 => self.pongs += 1,
                 8 => self.end(payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))),
                 _ => {}
@@ -159,9 +160,9 @@ impl Session {
         true
     }
 
-    fn hear(&mut self, event: Value, newest: &impl Fn() -> Offsets) {
+    fn record(&mut self, event: Value, newest: &impl Fn() -> Offsets) {
         let topic = || event["topic"].as_str().unwrap_or_default().to_owned();
-        let mut by_then = Offsets::new();
+        let mut offsets = Offsets::new();
         match event["op"].as_str().unwrap_or_default() {
             "message" => {
                 let epoch = event["epoch"].as_str().unwrap_or_default().to_owned();
@@ -172,10 +173,10 @@ impl Session {
                     *offset = event["to"].as_u64().unwrap_or_default();
                 }
             }
-            "subscribed" => by_then = newest(),
+            "subscribed" => offsets = newest(),
             _ => {}
         }
-        self.trace.push(Entry::Heard(event, by_then));
+        self.trace.push(Entry::Received(event, offsets));
     }
 
     fn end(&mut self, code: u16) {
