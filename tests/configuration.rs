@@ -1,6 +1,7 @@
-//! Holds the configuration to its reference, `docs/configuration.md`: keys, defaults, ranges, and what a wrong value is told.
+//! Compares the configuration with its reference, `docs/configuration.md`: keys, defaults, ranges, and the errors of
+//! wrong values.
 
-#![allow(clippy::unwrap_used, reason = "a test says by its panic what is wrong")]
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its failure")]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,16 +10,16 @@ use std::sync::Arc;
 use belfry::config::{Config, DEFAULT_FILE, Problem, Sources, keys};
 
 const REFERENCE: &str = include_str!("../docs/configuration.md");
-/// The built-in file as the contract has it: the keys alone that it is about.
+/// The built-in file of PROTOCOL 8. It has only the keys that the contract names.
 const CONTRACT: &str = include_str!("vectors/built-in.toml");
 
 /// One row of the reference.
 struct Row {
     key: &'static str,
     kind: &'static str,
-    /// As TOML; left out where there is none.
+    /// The default as TOML, if the key has one.
     default: Option<&'static str>,
-    /// Both ends as TOML.
+    /// Both bounds as TOML.
     range: Option<(&'static str, &'static str)>,
     meaning: &'static str,
 }
@@ -27,7 +28,7 @@ fn rows() -> Vec<Row> {
     REFERENCE.lines().filter_map(row).collect()
 }
 
-/// A row of a table of keys; those of values begin with a quote.
+/// A row of a table of keys. Rows of tables of values begin with a quote.
 fn row(line: &'static str) -> Option<Row> {
     let line = Some(line).filter(|line| !line.starts_with("| `\""))?;
     let cells: Vec<_> = line.strip_prefix("| `")?.strip_suffix(" |")?.split('|').map(str::trim).collect();
@@ -37,7 +38,7 @@ fn row(line: &'static str) -> Option<Row> {
     Some(Row { key: key.strip_suffix('`')?, kind, default: literal(default), range, meaning })
 }
 
-/// A folder with what the files below name.
+/// A folder with the files that the configurations below name.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -54,7 +55,7 @@ impl Folder {
     }
 }
 
-/// What an entry of the list that `key` stands in needs besides it.
+/// The other keys that a table with `key` needs.
 fn siblings(key: &str) -> &'static str {
     match key {
         "auth.keys[].public_key" | "auth.keys[].jwks" => "",
@@ -69,7 +70,8 @@ fn siblings(key: &str) -> &'static str {
     }
 }
 
-/// A file in which `key` is `value`, with what must stand beside it; without a value, the siblings alone.
+/// A file with `key = value` and the other keys that the table needs. Without a value, the file has the other keys
+/// alone.
 fn file_with(key: &str, value: Option<&str>) -> String {
     let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
     let own = format!("{name} = ");
@@ -83,30 +85,32 @@ fn file_with(key: &str, value: Option<&str>) -> String {
     }
 }
 
-fn told(problems: &[Problem]) -> String {
+fn text_of(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
-/// PROTOCOL 8: keys left out have the default of the reference, so each key must stand in it, and nothing else.
+/// PROTOCOL 8: the reference has each key once, and no others.
 #[test]
-fn every_key_stands_in_the_reference() {
+fn every_key_is_in_the_reference() {
     let documented: BTreeSet<_> = rows().iter().map(|row| row.key.to_owned()).collect();
     assert_eq!(documented, keys().into_iter().collect());
-    assert_eq!(documented.len(), rows().len(), "a key stands there twice");
+    assert_eq!(documented.len(), rows().len(), "a key is there twice");
 }
 
+/// PROTOCOL 8: a key that is left out has the default of the reference.
 #[test]
 fn every_default_is_as_documented() {
     let folder = Folder::new();
     for row in rows() {
         let Some(default) = row.default else { continue };
         let (left_out, written) = (file_with(row.key, None), file_with(row.key, Some(default)));
-        let left_out = folder.load(&left_out).unwrap_or_else(|problems| panic!("{left_out}\n{}", told(&problems)));
-        let written = folder.load(&written).unwrap_or_else(|problems| panic!("{written}\n{}", told(&problems)));
+        let left_out = folder.load(&left_out).unwrap_or_else(|problems| panic!("{left_out}\n{}", text_of(&problems)));
+        let written = folder.load(&written).unwrap_or_else(|problems| panic!("{written}\n{}", text_of(&problems)));
         assert_eq!(left_out, written, "{} = {default}", row.key);
     }
 }
 
+/// PROTOCOL 8: the bounds of each documented range are valid, and values past them are not.
 #[test]
 fn every_range_is_as_documented() {
     let folder = Folder::new();
@@ -121,17 +125,17 @@ fn every_range_is_as_documented() {
             _ => [least.parse::<i128>().unwrap() - 1, most.parse::<i128>().unwrap() + 1].map(|end| end.to_string()).into(),
         };
         for value in beyond {
-            // Some ends are those of TOML's integers, and 0.5us lies within a range that begins at 0.
-            let is_sayable = value.parse::<toml::Value>().is_ok() && !(least == "\"0s\"" && value == "\"0.5us\"");
-            if is_sayable {
+            // Some bounds are those of TOML's integers, and 0.5us is in a range that begins at 0.
+            let is_testable = value.parse::<toml::Value>().is_ok() && !(least == "\"0s\"" && value == "\"0.5us\"");
+            if is_testable {
                 let problems = folder.load(&file_with(row.key, Some(&value))).expect_err(&format!("{} = {value}", row.key));
-                assert!(told(&problems).contains("is out of range; write "), "{}", told(&problems));
+                assert!(text_of(&problems).contains("is out of range; write "), "{}", text_of(&problems));
             }
         }
     }
 }
 
-/// Values that no key of `kind` takes.
+/// Values that are wrong for each key of `kind`.
 fn wrong_values(kind: &str) -> &'static [&'static str] {
     match kind {
         "whole number" => &["\"1\"", "\"\"", "1.5", "true", "[]", "{}", "-1", "\"64K\""],
@@ -171,7 +175,7 @@ fn wrong_values(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// How a problem shows `value`: of a list, its only item.
+/// The text of `value` in a problem. A list with one item is shown as the item.
 fn shown(key: &str, value: &str) -> String {
     let is_secret =
         ["auth.anonymous", "auth.authenticated", "auth.keys", "auth.api_keys", "auth.keys[].secret", "auth.api_keys[].key"].contains(&key);
@@ -181,39 +185,44 @@ fn shown(key: &str, value: &str) -> String {
     format!("{}{index} = {shown} ", key.replace("[]", "[0]"))
 }
 
-/// threats.md T14: every key × {wrong type, out of range, empty, unit missing}; each is told with key, value and remedy.
+/// PROTOCOL 8: a value of a wrong type, out of range, empty or without a unit is reported with the key, the value and
+/// what would be right.
 #[test]
-fn every_wrong_value_is_told_with_key_value_and_remedy() {
+fn every_wrong_value_is_reported_with_key_value_and_remedy() {
     let folder = Folder::new();
     let mut files = 0;
     for row in rows() {
         for value in wrong_values(row.kind) {
             let problems = folder.load(&file_with(row.key, Some(value))).expect_err(&format!("{} = {value}", row.key));
             let expected = shown(row.key, value);
-            let names_it = |problem: &&Problem| problem.0.contains(&expected) && problem.0.contains("; ");
-            assert!(problems.iter().any(|problem| names_it(&problem)), "{expected}: {}", told(&problems));
+            let is_reported = problems.iter().any(|problem| problem.0.contains(&expected) && problem.0.contains("; "));
+            assert!(is_reported, "{expected}: {}", text_of(&problems));
             files += 1;
         }
     }
     assert!(files >= 200, "{files} files");
 }
 
-/// threats.md T14: an unknown key beside each key; the nearest one that there is, is proposed.
+/// PROTOCOL 8: an unknown key is reported with the nearest known one.
 #[test]
-fn every_unknown_key_is_told_with_the_nearest() {
+fn every_unknown_key_is_reported_with_the_nearest() {
     let folder = Folder::new();
     for row in rows() {
         let misspelt = format!("{}x", row.key);
         let text = file_with(&misspelt, Some("1"));
         let problems = folder.load(&text).expect_err(&misspelt);
         let (named, advice) = (format!("{} = ", misspelt.replace("[]", "[0]")), format!("is not a key; did you mean {}", row.key));
-        assert!(problems.iter().any(|problem| problem.0.contains(&named) && problem.0.ends_with(&advice)), "{text}\n{}", told(&problems));
+        assert!(
+            problems.iter().any(|problem| problem.0.contains(&named) && problem.0.ends_with(&advice)),
+            "{text}\n{}",
+            text_of(&problems)
+        );
     }
 }
 
-/// What may not be left out, or be empty.
+/// PROTOCOL 8: a required key that is missing or empty is reported.
 #[test]
-fn what_is_required_is_told() {
+fn missing_required_keys_are_reported() {
     let folder = Folder::new();
     for (text, key) in [
         ("[[topics]]\nhistory = 1", "topics[0].match is missing; "),
@@ -227,66 +236,66 @@ fn what_is_required_is_told() {
         ("[[feed.replay]]\nfile = 'ticks.csv'", "feed.replay[0].topic is missing; "),
         ("[[feed.replay]]\nfile = ''\ntopic = ''\ntime = ''", "feed.replay[0].time = \"\" is empty; "),
     ] {
-        let problems = told(&folder.load(text).expect_err(text));
+        let problems = text_of(&folder.load(text).expect_err(text));
         assert!(problems.contains(key), "{text}: {problems}");
     }
 }
 
-/// What is no list is told with the list that was meant: a table of TOML with one pair of brackets, a text without any.
+/// PROTOCOL 8: a table or a text in the place of a list is reported with the list that was probably meant.
 #[test]
-fn the_list_that_was_meant_is_told() {
+fn a_value_in_the_place_of_a_list_is_reported_with_the_list() {
     let folder = Folder::new();
-    for (text, right) in [
+    for (text, advice) in [
         ("[topics]\nmatch = 'a'", "topics = {…} is not a list; write [[topics]] and"),
         ("[auth.api_keys]\nname = 'a'", "auth.api_keys = (not shown) is not a list; write [[auth.api_keys]] and"),
         ("[feed.replay]\nfile = 'a'", "feed.replay = {…} is not a list; write [[feed.replay]] and"),
         ("auth.anonymous = { subscribe = 'chat.>' }", "is not a list; write one in square brackets, as in [\"chat.>\"]"),
         ("server.origins = 5", "is not a list; write one in square brackets, as in [] for none"),
     ] {
-        let problems = told(&folder.load(text).expect_err(text));
-        assert!(problems.contains(right), "{text}: {problems}");
+        let problems = text_of(&folder.load(text).expect_err(text));
+        assert!(problems.contains(advice), "{text}: {problems}");
     }
 }
 
-/// The bug: a variable with single underscores was passed over without a word.
+/// A variable with single underscores in the place of double ones is reported. The bug: it was ignored.
 #[test]
-fn a_variable_with_single_underscores_is_told() {
+fn a_variable_with_single_underscores_is_reported() {
     let unread = ["BELFRY_SERVER_LISTEN", "BELFRY_LIMITS__MESSAGE_BYTES", "BELFRY_TOKEN", "BELFRY_SERVICE_HOST", "BELFRY_PAGE"];
     let problems = Config::load(&Sources { unread: unread.map(str::to_owned).into(), ..Sources::default() }).unwrap_err();
-    assert_eq!(problems.len(), 2, "{}", told(&problems));
-    for (problem, right) in problems.iter().zip(["BELFRY__SERVER__LISTEN for server.listen", "BELFRY__LIMITS__MESSAGE_BYTES for"]) {
-        assert!(problem.0.contains(&format!("is not read; write {right}")), "{problem}");
+    assert_eq!(problems.len(), 2, "{}", text_of(&problems));
+    for (problem, advice) in problems.iter().zip(["BELFRY__SERVER__LISTEN for server.listen", "BELFRY__LIMITS__MESSAGE_BYTES for"]) {
+        assert!(problem.0.contains(&format!("is not read; write {advice}")), "{problem}");
     }
 }
 
-/// PROTOCOL 8: `check` says everything that is wrong at once.
+/// PROTOCOL 8: `check` reports all problems at once.
 #[test]
-fn all_problems_are_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let text = "colour = 1\nserver.shards = -1\nlimits.sessions = 0\n[[topics]]\nmatch = 'a'\nlast = 'x'\n[feed.simulator]\nseed = true";
     let problems = Folder::new().load(text).unwrap_err();
-    assert_eq!(problems.len(), 5, "{}", told(&problems));
+    assert_eq!(problems.len(), 5, "{}", text_of(&problems));
 }
 
-/// The examples of the reference, and the built-in file through the eyes of `--config`.
+/// The examples of the reference are valid, and so is the built-in file as a file of `--config`.
 #[test]
-fn every_example_is_right() {
+fn every_example_is_valid() {
     let folder = Folder::new();
     let examples: Vec<_> = REFERENCE.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```")).collect();
     assert!(!examples.is_empty());
     for text in examples.into_iter().map(|(text, _)| text).chain([DEFAULT_FILE]) {
-        folder.load(text).unwrap_or_else(|problems| panic!("{text}\n{}", told(&problems)));
+        folder.load(text).unwrap_or_else(|problems| panic!("{text}\n{}", text_of(&problems)));
     }
 }
 
-/// PROTOCOL 8: the built-in file means what stands in the contract; so whatever it holds besides has the default of its key.
+/// PROTOCOL 8: the built-in file has the same values as the one in the contract. So its other keys have their defaults.
 #[test]
-fn the_built_in_file_means_what_the_contract_says() {
+fn the_built_in_file_has_the_values_of_the_contract() {
     let folder = Folder::new();
-    let load = |text| folder.load(text).unwrap_or_else(|problems| panic!("{}", told(&problems)));
+    let load = |text| folder.load(text).unwrap_or_else(|problems| panic!("{}", text_of(&problems)));
     assert_eq!(load(DEFAULT_FILE), load(CONTRACT));
 }
 
-/// The built-in file with all of its examples: a line of it that begins with `#` and no blank is a setting.
+/// The built-in file with its examples as settings. An example is a line that begins with `#` and no space.
 fn with_examples() -> String {
     let shown = |line: &str| {
         let setting = line.trim_start().strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
@@ -295,7 +304,7 @@ fn with_examples() -> String {
     DEFAULT_FILE.lines().map(shown).collect()
 }
 
-/// The keys of `table` as the reference spells them; of `[endpoints]`, the table alone.
+/// Adds the keys of `table` to `found`, as the reference spells them. The paths in `[endpoints]` are no keys.
 fn keys_of(path: &str, table: &toml::Table, found: &mut BTreeSet<String>) {
     for (name, value) in table {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -309,7 +318,7 @@ fn keys_of(path: &str, table: &toml::Table, found: &mut BTreeSet<String>) {
     }
 }
 
-/// A new key without a line there fails this: the built-in file shows every key, those that have a default as settings.
+/// The built-in file has every key, as a setting or as an example. A key with a default is a setting.
 #[test]
 fn the_built_in_file_shows_every_key() {
     let (mut live, mut shown) = (BTreeSet::new(), BTreeSet::new());
@@ -318,32 +327,33 @@ fn the_built_in_file_shows_every_key() {
     assert_eq!(shown, keys().into_iter().collect());
     let of_an_example = |key: &str| key.contains("[]") && !key.starts_with("topics[]");
     for row in rows().iter().filter(|row| row.default.is_some() && !of_an_example(row.key)) {
-        assert!(live.contains(row.key), "{} has a default, which stands nowhere in the built-in file", row.key);
+        assert!(live.contains(row.key), "the built-in file does not have {} and its default", row.key);
     }
 }
 
-/// What it shows can be taken over as it stands, once the files are there that it names.
+/// The examples of the built-in file are valid, where the files that they name exist.
 #[test]
-fn the_examples_of_the_built_in_file_are_right() {
+fn the_examples_of_the_built_in_file_are_valid() {
     let folder = Folder::new();
-    let beside = |name: &str, text: &str| std::fs::write(folder.0.path().join(name), text).unwrap();
-    ["nats.creds", "roots.pem", "gateway.pem", "gateway.key"].iter().for_each(|name| beside(name, ""));
-    beside("public.pem", include_str!("../src/auth/testdata/ec-p256.pub.pem"));
-    beside("keys.json", "{\"keys\": []}");
+    let write = |name: &str, text: &str| std::fs::write(folder.0.path().join(name), text).unwrap();
+    ["nats.creds", "roots.pem", "gateway.pem", "gateway.key"].iter().for_each(|name| write(name, ""));
+    write("public.pem", include_str!("../src/auth/testdata/ec-p256.pub.pem"));
+    write("keys.json", "{\"keys\": []}");
     let text = with_examples().replace("urls = []", "urls = [\"nats://127.0.0.1:4222\"]");
-    folder.load(&text).unwrap_or_else(|problems| panic!("{}", told(&problems)));
+    folder.load(&text).unwrap_or_else(|problems| panic!("{}", text_of(&problems)));
 }
 
-/// Each setting of the built-in file is explained, beside it or above it, where its table has it for the first time.
+/// Each key of the built-in file has a comment on its line, on the line above or on the line of its table, where it is
+/// first in its table.
 #[test]
 fn the_built_in_file_explains_every_key() {
-    let (mut table, mut above, mut seen) = ("", "", BTreeSet::new());
+    let (mut table, mut above, mut known) = ("", "", BTreeSet::new());
     for line in DEFAULT_FILE.lines() {
         if line.starts_with('[') {
             table = line;
         } else if let Some((name, rest)) = line.trim_start_matches('#').split_once(" = ").filter(|_| !line.starts_with([' ', ']']))
             && !line.starts_with("# ")
-            && seen.insert((table, name))
+            && known.insert((table, name))
         {
             let explained = rest.contains(" # ") || above.starts_with("# ") || table.contains(" # ");
             assert!(explained, "{table}: {line}");
@@ -352,9 +362,9 @@ fn the_built_in_file_explains_every_key() {
     }
 }
 
-/// PROTOCOL 8: SIGHUP can't change `server.listen`, `server.shards`, `admin.listen`, `feed.replay`; nor `log.format` and `store.dir`.
+/// PROTOCOL 8: the reference marks the keys that a reload can't change.
 #[test]
-fn what_needs_a_restart_is_marked() {
+fn keys_that_need_a_restart_are_marked() {
     let folder = Folder::new();
     let changed = "server = { listen = '127.0.0.1:1', unix_mode = '0666', shards = 200 }\nadmin = { listen = '127.0.0.1:2', unix_mode = '0666' }\n\
         feed.replay = [{ file = 'ticks.csv', topic = 'a' }]\nstore.dir = '/var/lib/belfry'\nlog.format = 'json'\ncluster.urls = ['nats://h:4222']";

@@ -1,9 +1,10 @@
-//! The fuzz targets of `fuzz/` on a stable toolchain: their corpora, and inputs made from those by a seeded mutator.
+//! The fuzz targets of `fuzz/` on a stable toolchain: their corpora, and inputs that a seeded mutator derives from the
+//! corpora.
 //!
-//! Coverage guides nothing here, so `tests/fuzz/run` goes on with cargo-fuzz where that is installed. `FUZZ_SECONDS` has each
-//! target run for that long in place of [`INPUTS`] inputs, `FUZZ_SEED` with another seed.
+//! The mutator is not guided by coverage, so `tests/fuzz/run` then runs cargo-fuzz where that is installed.
+//! `FUZZ_SECONDS` sets the time for each target, in place of [`INPUTS`] inputs. `FUZZ_SEED` sets the seed.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+#![allow(clippy::unwrap_used, reason = "the panic of a test is its failure")]
 
 extern crate self as libfuzzer_sys;
 
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Makes a test of each target.
+/// Declares a test for each target.
 macro_rules! targets {
     ($($name:ident in $path:literal,)*) => {$(
         #[path = $path]
@@ -24,10 +25,10 @@ macro_rules! targets {
 
         #[test]
         fn $name() {
-            hold(stringify!($name), $name::run);
+            fuzz(stringify!($name), $name::run);
         }
     )*
-        /// Each target in `fuzz/` is run here.
+        /// Each target of `fuzz/` has a test here.
         #[test]
         fn no_target_is_left_out() {
             let known = [$(stringify!($name)),*];
@@ -53,8 +54,8 @@ targets! {
     topic_name in "../fuzz/fuzz_targets/topic_name.rs",
 }
 
-/// Stands in for libfuzzer's macro: the target becomes a function.
-/// It stands below its users, which take it by its path as they take libfuzzer's.
+/// Replaces libfuzzer's macro, so that a target is a function. The targets name the macro by its path, so it may follow
+/// them.
 #[macro_export]
 macro_rules! fuzz_target {
     (|$data:ident: &[u8]| $body:block) => {
@@ -68,11 +69,11 @@ macro_rules! fuzz_target {
     };
 }
 
-/// Inputs to a target in the ordinary run, beside its corpus.
+/// The number of derived inputs for a target.
 const INPUTS: usize = 3_000;
 const INPUT_BYTES_MAX: usize = 4_096;
-/// Bytes that mean something to one of the readers.
-const TELLING: &[u8] = b"\x00\x01\x7d\x7e\x7f\x80\x81\x82\x88\x89\x8a\xc1\xc2\xfe\xff\xed\xa0{}[]\":,\\.*>$ =;\n09-eE";
+/// Bytes with a meaning in one of the formats.
+const SPECIAL: &[u8] = b"\x00\x01\x7d\x7e\x7f\x80\x81\x82\x88\x89\x8a\xc1\xc2\xfe\xff\xed\xa0{}[]\":,\\.*>$ =;\n09-eE";
 
 fn names(folder: &str) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -84,25 +85,26 @@ fn names(folder: &str) -> Vec<String> {
     names
 }
 
-fn hold(target: &str, run: fn(&[u8])) {
+/// Runs a target on its corpus and on derived inputs.
+fn fuzz(target: &str, run: fn(&[u8])) {
     let folder = format!("fuzz/corpus/{target}");
     let corpus: Vec<Vec<u8>> =
         names(&folder).iter().map(|name| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(&folder).join(name)).unwrap()).collect();
-    assert!(!corpus.is_empty(), "{folder} has nothing");
+    assert!(!corpus.is_empty(), "{folder} is empty");
     corpus.iter().for_each(|input| try_one(target, run, input));
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is no number")));
     let seconds = number("FUZZ_SECONDS").map(Duration::from_secs);
     let mut random = StdRng::seed_from_u64(number("FUZZ_SEED").unwrap_or(1));
-    let began = Instant::now();
+    let start = Instant::now();
     let mut tried = 0;
-    while seconds.map_or(tried < INPUTS, |seconds| began.elapsed() < seconds) {
+    while seconds.map_or(tried < INPUTS, |seconds| start.elapsed() < seconds) {
         try_one(target, run, &mutated(&corpus, &mut random));
         tried += 1;
     }
-    println!("{target}: {} inputs of the corpus, {tried} made from them", corpus.len());
+    println!("{target}: {} inputs of the corpus, {tried} derived inputs", corpus.len());
 }
 
-/// Runs one input; where it fails, the input is told, ready for the corpus.
+/// Runs one input. An input that fails is printed in a form for the corpus.
 fn try_one(target: &str, run: fn(&[u8]), input: &[u8]) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
         eprintln!("{target} fails with the input b\"{}\"", input.escape_ascii());
@@ -110,7 +112,7 @@ fn try_one(target: &str, run: fn(&[u8]), input: &[u8]) {
     }
 }
 
-/// A few changes to one input of the corpus.
+/// One input of the corpus with a few changes.
 fn mutated(corpus: &[Vec<u8>], random: &mut StdRng) -> Vec<u8> {
     let mut input = corpus[random.random_range(0..corpus.len())].clone();
     for _ in 0..random.random_range(1..=6) {
@@ -119,8 +121,8 @@ fn mutated(corpus: &[Vec<u8>], random: &mut StdRng) -> Vec<u8> {
         match random.random_range(0..7) {
             0 if rest > 0 => input[at] ^= 1 << random.random_range(0..8),
             1 if rest > 0 => input[at] = random.random(),
-            2 if rest > 0 => input[at] = TELLING[random.random_range(0..TELLING.len())],
-            3 => input.insert(at, TELLING[random.random_range(0..TELLING.len())]),
+            2 if rest > 0 => input[at] = SPECIAL[random.random_range(0..SPECIAL.len())],
+            3 => input.insert(at, SPECIAL[random.random_range(0..SPECIAL.len())]),
             4 => drop(input.drain(at..at + random.random_range(0..=rest.min(16)))),
             5 => {
                 let piece = input[at..at + random.random_range(0..=rest.min(64))].repeat(random.random_range(1..=20));
