@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rand::Rng;
 
 /// The public name of a session: 64 random bits, written as 16 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(u64);
 
 impl SessionId {

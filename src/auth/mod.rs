@@ -80,15 +80,13 @@ impl Auth {
             return Ok(by_api_key(key));
         }
         let verified = token::verify(credential, keys, self.clock.now())?;
+        let grants = keys.with_common(&verified.own, verified.user.as_deref());
         Ok(Arc::new(Identity {
-            grants: keys.with_common(&verified.own, verified.user.as_deref()),
             user: verified.user,
             expires: verified.expires,
-            key: None,
-            admin: false,
             connection: verified.connection,
-            commands_per_second: None,
             credential: Credential::Token { key: verified.key, own: verified.own },
+            ..Identity::anonymous(grants)
         }))
     }
 
@@ -136,12 +134,10 @@ fn joined(problems: Vec<config::Problem>) -> config::Problem {
 fn by_api_key(key: &Arc<ApiKey>) -> Arc<Identity> {
     Arc::new(Identity {
         user: Some(Arc::clone(&key.name)),
-        grants: Arc::clone(&key.grants),
-        expires: None,
         key: Some(Arc::clone(&key.name)),
         admin: key.admin,
-        connection: None,
         commands_per_second: key.commands_per_second,
         credential: Credential::ApiKey(Arc::clone(key)),
+        ..Identity::anonymous(Arc::clone(&key.grants))
     })
 }

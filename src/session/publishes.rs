@@ -54,14 +54,8 @@ impl Unsubmitted {
     }
 
     fn publication(&self) -> Publication<'_> {
-        Publication {
-            payload: &self.payload,
-            kind: self.kind,
-            except: self.except,
-            source: PublishSource::Session,
-            payer: None,
-            extra: self.extra.as_ref(),
-        }
+        let Self { payload, kind, except, extra, .. } = self;
+        Publication { except: *except, extra: extra.as_ref(), ..Publication::new(payload, *kind, PublishSource::Session) }
     }
 }
 

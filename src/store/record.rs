@@ -10,13 +10,14 @@
 //! Integers are little-endian. A text is two bytes of length and UTF-8. Each record can be checked by itself, so records of one
 //! file can be copied into another.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::damage::Damage;
 use super::extra;
 use super::fields::{Fields, put_text};
 use crate::clock::Timestamp;
-use crate::hub::{Extra, PayloadKind};
+use crate::hub::{KeptMessage, PayloadKind};
 use crate::position::{Epoch, Offset};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
@@ -47,18 +48,7 @@ pub(super) enum Record<'a> {
         rule: &'a str,
     },
     /// A message of the topic before it.
-    Message {
-        topic: u32,
-        offset: Offset,
-        /// Unix milliseconds.
-        published_at: Timestamp,
-        kind: PayloadKind,
-        /// A session that does not receive the message.
-        except: Option<SessionId>,
-        /// The parts beside the payload.
-        extra: Option<Arc<Extra>>,
-        payload: &'a [u8],
-    },
+    Message { topic: u32, message: Cow<'a, KeptMessage> },
     /// The end of a complete file.
     Seal { topics: u32, messages: u64, written_at: Timestamp },
 }
@@ -77,7 +67,8 @@ impl<'a> Record<'a> {
                 put_text(name.as_str(), out);
                 put_text(rule, out);
             }
-            Self::Message { topic, offset, published_at, kind, except, extra, payload } => {
+            Self::Message { topic, message } => {
+                let KeptMessage { offset, published_at, kind, except, extra, payload } = &**message;
                 out.push(MESSAGE);
                 out.extend_from_slice(&topic.to_le_bytes());
                 out.extend_from_slice(&offset.0.to_le_bytes());
@@ -131,7 +122,9 @@ impl<'a> Record<'a> {
                 }
                 let except = if flags & HAS_EXCEPT > 0 { Some(SessionId::from_number(fields.u64()?)) } else { None };
                 let extra = if flags & HAS_EXTRA > 0 { Some(Arc::new(extra::decode(&mut fields)?)) } else { None };
-                return Ok(Self::Message { topic, offset, published_at, kind, except, extra, payload: fields.rest() });
+                let payload = fields.rest().into();
+                let message = Cow::Owned(KeptMessage { offset, published_at, kind, except, extra, payload });
+                return Ok(Self::Message { topic, message });
             }
             SEAL => Self::Seal { topics: fields.u32()?, messages: fields.u64()?, written_at: Timestamp(fields.u64()?) },
             _ => return Err(Damage::Malformed("a record's kind")),

@@ -1,13 +1,14 @@
 //! Writes and reads all topics as one file: a head, each topic with its messages, and a seal. A file that is not
 //! complete is refused.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
 
 use super::damage::Damage;
 use super::record::{HEAD_BYTES, Record};
 use crate::clock::Timestamp;
-use crate::hub::{KeptMessage, TopicState};
+use crate::hub::TopicState;
 
 /// The first bytes of a file. The last of them is the version of the format.
 const HEAD: [u8; 8] = *b"belfry\0\x01";
@@ -41,16 +42,7 @@ pub fn write(mut out: impl Write, topics: impl Iterator<Item = TopicState>, writ
         let topic = totals.topics;
         put(&Record::Topic { id: topic, epoch, newest, name, rule: &rule }, &mut buffer, &mut totals);
         for message in &messages {
-            let record = Record::Message {
-                topic,
-                offset: message.offset,
-                published_at: message.published_at,
-                kind: message.kind,
-                except: message.except,
-                extra: message.extra.clone(),
-                payload: &message.payload,
-            };
-            put(&record, &mut buffer, &mut totals);
+            put(&Record::Message { topic, message: Cow::Borrowed(message) }, &mut buffer, &mut totals);
             flush(&mut buffer, WRITE_BYTES)?;
         }
         totals.topics += 1;
@@ -99,14 +91,14 @@ pub fn read(mut source: impl Read, mut found: impl FnMut(TopicState)) -> Result<
                 let next = TopicState { name, epoch, newest, rule: rule.into(), messages: Vec::new() };
                 close(open.replace(next), &mut found)?;
             }
-            Record::Message { topic, offset, published_at, kind, except, extra, payload } => {
+            Record::Message { topic, message } => {
                 let Some(owner) = open.as_mut().filter(|_| topic.checked_add(1) == Some(totals.topics)) else {
                     return Err(Damage::Order("a message in it stands behind another topic"));
                 };
-                if owner.messages.last().is_some_and(|before| before.offset.0.checked_add(1) != Some(offset.0)) {
+                if owner.messages.last().is_some_and(|before| before.offset.0.checked_add(1) != Some(message.offset.0)) {
                     return Err(Damage::Order("a history in it has a hole"));
                 }
-                owner.messages.push(KeptMessage { offset, published_at, kind, except, extra, payload: payload.into() });
+                owner.messages.push(message.into_owned());
                 totals.messages += 1;
             }
             Record::Seal { topics, messages, .. } => {

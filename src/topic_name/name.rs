@@ -1,6 +1,7 @@
 //! `TopicName`: one topic.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::error::TopicNameError;
@@ -35,6 +36,14 @@ impl TopicName {
     /// Whether it is one of the gateway's own (`$belfry.…`), where nobody else publishes.
     pub fn is_own(&self) -> bool {
         self.tokens().next() == Some(OWN_TOKEN)
+    }
+}
+
+impl FromStr for TopicName {
+    type Err = TopicNameError;
+
+    fn from_str(text: &str) -> Result<Self, TopicNameError> {
+        Self::parse(text)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::metrics::{Counter, LimitKey, Metrics};
 use crate::topic_name::Pattern;
 use own::{OwnMembers, write_page};
 use peers::{Action, Peers};
-use wire::{Announcement, Page, PageRequest};
+use wire::{Announcement, PageRequest};
 
 /// The time between two heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -110,7 +110,7 @@ impl Presence {
         loop {
             tokio::select! {
                 () = self.stopping.notified() => {
-                    exchange.announce(wire::leaving()).await;
+                    exchange.announce(wire::to_json(&Announcement::Leaving {})).await;
                     _ = tokio::time::timeout(SEND_TIMEOUT, exchange.client.flush()).await;
                     return Ok(());
                 }
@@ -162,7 +162,7 @@ impl<'a> Exchange<'a> {
 
     fn receive_announcement(&mut self, message: &Message) {
         let Some(from) = last_token(message).and_then(GatewayId::parse).filter(|from| *from != self.presence.id) else { return };
-        match Announcement::read(&message.payload) {
+        match serde_json::from_slice(&message.payload) {
             Ok(announcement) => self.peers.receive(from, announcement, Instant::now()),
             Err(error) => tracing::debug!(gateway = ?from, %error, "an announcement of another gateway can't be read"),
         }
@@ -173,7 +173,7 @@ impl<'a> Exchange<'a> {
         if message.status.is_some() {
             return; // the gateway is gone
         }
-        match Page::read(&message.payload) {
+        match serde_json::from_slice(&message.payload) {
             Ok(page) => self.peers.receive_page(from, page, Instant::now()),
             Err(error) => tracing::debug!(gateway = ?from, %error, "another gateway's list of members can't be read"),
         }
@@ -181,7 +181,7 @@ impl<'a> Exchange<'a> {
 
     async fn answer_request(&self, message: &Message) {
         let Some(reply) = message.reply.clone() else { return };
-        let Ok(PageRequest { after }) = PageRequest::read(&message.payload) else { return };
+        let Ok(PageRequest { after }) = serde_json::from_slice(&message.payload) else { return };
         let page = self.presence.own.lock().page(after.as_ref());
         let written = write_page(after.as_ref(), page, self.message_bytes());
         self.send(reply.as_str().to_owned(), written).await;
@@ -204,7 +204,7 @@ impl<'a> Exchange<'a> {
     async fn send_heartbeat(&mut self) {
         self.follow_settings();
         let (n, members) = self.presence.own.lock().announced();
-        self.announce(wire::heartbeat(n, members, self.name)).await;
+        self.announce(wire::to_json(&Announcement::Heartbeat { n, members, name: self.name.into() })).await;
     }
 
     fn check_timeouts(&mut self) {
@@ -228,7 +228,8 @@ impl<'a> Exchange<'a> {
                 Action::RequestPage(gateway, after) => {
                     self.context.metrics.count(Counter::ClusterMemberPages, 1);
                     let reply = format!("{}.{gateway}", self.inbox);
-                    let sent = self.client.publish_with_reply(request_subject(gateway), reply, wire::page_request(after.as_ref()).into());
+                    let request = wire::to_json(&PageRequest { after });
+                    let sent = self.client.publish_with_reply(request_subject(gateway), reply, request.into());
                     _ = tokio::time::timeout(SEND_TIMEOUT, sent).await; // a lost request is sent again
                 }
             }

@@ -132,7 +132,7 @@ impl Peers {
 
     /// Handles an announcement of the gateway `from`.
     pub fn receive(&mut self, from: GatewayId, announcement: Announcement, now: Instant) {
-        if matches!(announcement, Announcement::Leaving) {
+        if matches!(announcement, Announcement::Leaving {}) {
             return self.remove(from, "it has ended");
         }
         if !self.peers.contains_key(&from) {
@@ -157,7 +157,7 @@ impl Peers {
                     peer.receive(after + 1 + index as u64, change, &mut self.shared, now);
                 }
             }
-            Announcement::Leaving => {}
+            Announcement::Leaving {} => {}
         }
         self.start_fetches(now);
     }

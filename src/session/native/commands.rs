@@ -165,8 +165,6 @@ impl Native {
 }
 
 impl Protocol for Native {
-    const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
-
     fn principal(&self) -> &Principal {
         &self.principal
     }

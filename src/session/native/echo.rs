@@ -51,8 +51,6 @@ fn rate(limits: &Limits) -> Rate {
 }
 
 impl Protocol for Echo {
-    const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
-
     fn principal(&self) -> &Principal {
         &self.principal
     }

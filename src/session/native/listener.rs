@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::admin;
 use crate::auth::Identity;
 use crate::codes::{CloseCode, ErrorCode};
-use crate::metrics::{CloseReason, LimitKey};
+use crate::metrics::CloseReason;
 use crate::session::carrier::OneWay;
 use crate::session::opening::Services;
 use crate::session::principal::Principal;
@@ -105,8 +105,6 @@ impl Listener {
 }
 
 impl Protocol for Listener {
-    const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
-
     fn principal(&self) -> &Principal {
         &self.principal
     }

@@ -3,7 +3,7 @@
 use super::admin;
 use crate::codes::CloseCode;
 use crate::hub::{PayloadKind, Publication, PublishError};
-use crate::metrics::{CloseReason, CommandOp, LimitKey, PublishSource};
+use crate::metrics::{CloseReason, CommandOp, PublishSource};
 use crate::position::Position;
 use crate::session::command_rate::Verdict;
 use crate::session::principal::Principal;
@@ -57,8 +57,6 @@ impl Raw {
 }
 
 impl Protocol for Raw {
-    const LONGEST_MESSAGE: LimitKey = LimitKey::MessageBytes;
-
     fn principal(&self) -> &Principal {
         &self.principal
     }
@@ -82,12 +80,9 @@ impl Protocol for Raw {
         }
         let extra = self.principal.extra(&self.topic, context);
         let publication = Publication {
-            payload: message,
-            kind: if is_text { PayloadKind::Text } else { PayloadKind::Binary },
             except: (!self.echo).then_some(self.principal.id()),
-            source: PublishSource::Session,
-            payer: None,
             extra: extra.as_ref(),
+            ..Publication::new(message, if is_text { PayloadKind::Text } else { PayloadKind::Binary }, PublishSource::Session)
         };
         match self.publishes.publish(&self.topic, &publication, || (), 0, context) {
             Answer::Ready(published) => end_if_refused(published, context),

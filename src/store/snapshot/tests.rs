@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::hub::{Extra, PayloadKind};
+use crate::hub::{Extra, KeptMessage, PayloadKind};
 use crate::position::{Epoch, Offset};
 use crate::session_id::{Member, MemberInfo, SessionId};
 use crate::topic_name::TopicName;

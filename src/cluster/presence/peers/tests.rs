@@ -61,7 +61,7 @@ impl Gateway {
 
     fn send_heartbeat(&mut self) {
         let (n, members) = self.own.announced();
-        self.announcements.push_back(wire::heartbeat(n, members, "a"));
+        self.announcements.push_back(wire::to_json(&Announcement::Heartbeat { n, members, name: "a".into() }));
     }
 }
 
@@ -93,7 +93,7 @@ impl World {
                     assert_eq!(self.seen.remove(&MemberKey::of(&change)).as_ref(), Some(&change.member), "another member left");
                 }
                 Action::RequestPage(id, after) => {
-                    let PageRequest { after } = PageRequest::read(&wire::page_request(after.as_ref())).unwrap();
+                    let PageRequest { after } = serde_json::from_slice(&wire::to_json(&PageRequest { after })).unwrap();
                     let Some(gateway) = self.others.iter_mut().find(|gateway| gateway.id == id) else { continue };
                     gateway.pages.push_back(write_page(after.as_ref(), gateway.own.page(after.as_ref()), PAGE_BYTES));
                 }
@@ -107,7 +107,7 @@ impl World {
     fn deliver(&mut self, of: usize) {
         let gateway = &mut self.others[of];
         if let Some(text) = gateway.announcements.pop_front() {
-            self.peers.receive(gateway.id, Announcement::read(&text).unwrap(), self.now);
+            self.peers.receive(gateway.id, serde_json::from_slice(&text).unwrap(), self.now);
         }
         self.perform_actions();
     }
@@ -115,7 +115,7 @@ impl World {
     fn deliver_page(&mut self, of: usize) {
         let gateway = &mut self.others[of];
         if let Some(text) = gateway.pages.pop_front() {
-            self.peers.receive_page(gateway.id, Page::read(&text).unwrap(), self.now);
+            self.peers.receive_page(gateway.id, serde_json::from_slice(&text).unwrap(), self.now);
         }
         self.perform_actions();
     }
@@ -198,7 +198,7 @@ fn run(world: &mut World, events: Vec<(usize, Event)>) {
             }
             Event::Restart => *gateway = Gateway::new(),
             Event::Leave => {
-                gateway.announcements.push_back(wire::leaving());
+                gateway.announcements.push_back(wire::to_json(&Announcement::Leaving {}));
             }
         }
     }
