@@ -350,7 +350,7 @@ impl Publisher {
     }
 
     fn refuse(&self, failure: PublishFailure, reason: &'static str) -> PublishError {
-        self.metrics.cluster_publish_failed(failure);
+        self.metrics.count(failure, 1);
         PublishError::Unavailable(reason)
     }
 }

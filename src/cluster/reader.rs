@@ -352,7 +352,7 @@ impl StreamReader {
             }
         };
         if let Some(reason) = skipped {
-            metrics.cluster_skipped(reason);
+            metrics.count(reason, 1);
         }
     }
 
@@ -364,7 +364,7 @@ impl StreamReader {
         self.follower.finish_load();
         let (stream, topics) = (&self.state.settings.name, logs.len());
         self.context.hub.begin_stream(&self.state.settings.pattern, &life, logs).await;
-        self.context.metrics.cluster_loaded(self.load_reason);
+        self.context.metrics.count(self.load_reason, 1);
         // This comes before anything is published in the new epoch, whose numbers may be lower than those of the epoch before.
         self.context.publisher.read_to(&self.state, self.follower.cursor());
         self.state.set_live(life.epoch());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::labels::{ClusterLoad, ClusterState, ForeignSkipped, PublishFailure};
+use super::labels::ClusterState;
 use super::registry::{Metrics, gauge_value};
 
 impl Metrics {
@@ -25,20 +25,5 @@ impl Metrics {
     /// Records the time until a publish was acknowledged.
     pub fn cluster_acknowledged(&self, after: Duration) {
         self.families.cluster.publish.observe(after.as_secs_f64());
-    }
-
-    /// Counts a publish without an acknowledgement.
-    pub fn cluster_publish_failed(&self, failure: PublishFailure) {
-        self.families.cluster.publish_errors[failure.index()].inc();
-    }
-
-    /// Counts a read of a stream from its beginning.
-    pub fn cluster_loaded(&self, reason: ClusterLoad) {
-        self.families.cluster.loads[reason.index()].inc();
-    }
-
-    /// Counts a message of another NATS client that is not valid here.
-    pub fn cluster_skipped(&self, reason: ForeignSkipped) {
-        self.families.cluster.foreign_skipped[reason.index()].inc();
     }
 }

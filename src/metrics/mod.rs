@@ -1,8 +1,10 @@
 //! The gateway's metrics (PROTOCOL section 9).
 
 mod cluster;
+mod counters;
 mod families;
 mod labels;
+mod maker;
 mod registry;
 mod rule_id;
 mod tally;

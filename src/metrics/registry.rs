@@ -3,11 +3,11 @@
 use parking_lot::RwLock;
 use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 
+use super::counters::Counted;
 use super::families::{Families, RuleSeries};
-use super::labels::{AddressTable, LimitKey, PublishSource, RecoveredEpoch, RejectReason};
+use super::labels::{AddressTable, LimitKey, PublishSource, RecoveredEpoch};
 use super::rule_id::{RuleId, RuleTable};
 use super::unlabelled::{Counter, Gauge};
-use crate::codes::ErrorCode;
 
 /// The gateway's metrics, shared by all parts. Events of each message and subscriber are counted in a shard's
 /// [`Tally`](super::Tally) first.
@@ -66,9 +66,9 @@ impl Metrics {
         self.families.gauges[gauge.index()].add(change);
     }
 
-    /// Adds to `counter`.
-    pub fn count(&self, counter: Counter, by: u64) {
-        self.families.counters[counter.index()].inc_by(by);
+    /// Adds to the counter of `what`. Events of sessions are counted in their shard's tally.
+    pub fn count(&self, what: impl Counted, by: u64) {
+        what.series(&self.families.counters).inc_by(by);
     }
 
     /// The value of `gauge`, at least 0. A gauge is negative for a moment if a shard's decrease is handed over before
@@ -86,19 +86,9 @@ impl Metrics {
         self.rule_series(rule).published[source.index()].inc();
     }
 
-    /// Counts a connection that did not become a session.
-    pub fn handshake_rejected(&self, reason: RejectReason) {
-        self.families.sessions.rejected[reason.index()].inc();
-    }
-
     /// Counts a hit of a limit (PROTOCOL section 7).
     pub fn limit_hit(&self, limit: LimitKey) {
-        self.limit_hit_times(limit, 1);
-    }
-
-    /// Counts several hits of a limit.
-    pub fn limit_hit_times(&self, limit: LimitKey, times: u64) {
-        self.families.limit_hits[limit.index()].inc_by(times);
+        self.count(limit, 1);
     }
 
     /// Sets the number of addresses or credentials in a table.
@@ -125,16 +115,6 @@ impl Metrics {
         inboxes[shard].set(gauge_value(messages));
     }
 
-    /// Counts a refused HTTP command. Commands of sessions are counted in their shard's tally.
-    pub fn command_error(&self, code: ErrorCode) {
-        self.command_errors(code, 1);
-    }
-
-    /// Counts refused HTTP commands.
-    pub fn command_errors(&self, code: ErrorCode, count: usize) {
-        self.families.commands.errors[code.index()].inc_by(count as u64);
-    }
-
     /// Calls `read` each time before the metrics are read, to set gauges.
     pub fn before_each_reading(&self, read: impl Fn(&Metrics) + Send + Sync + 'static) {
         self.readings.write().push(Box::new(read));
@@ -149,7 +129,7 @@ impl Metrics {
         self.read();
         let rules = self.rules.read();
         let used = || rules.used();
-        let count = |counter: Counter| self.families.counters[counter.index()].get();
+        let count = |counter: Counter| counter.series(&self.families.counters).get();
         Totals {
             sessions: self.total(Gauge::Sessions),
             topics: self.total(Gauge::Topics),

@@ -4,15 +4,15 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntGauge;
 use prometheus::local::LocalHistogram;
-use prometheus::{IntCounter, IntGauge};
 
+use super::counters::{Counted, Counts, add, add_each};
 use super::families::RuleSeries;
-use super::labels::{CloseReason, CommandOp, DeflateHow, DropReason, LimitKey, NoReference, Recovery};
+use super::labels::{CloseReason, DropReason, LimitKey};
 use super::registry::{Metrics, gauge_value};
 use super::rule_id::RuleId;
 use super::unlabelled::{Counter, Gauge};
-use crate::codes::ErrorCode;
 
 /// The counts of one shard since its last [`Tally::hand_over`].
 #[derive(Debug)]
@@ -23,18 +23,11 @@ pub struct Tally {
     /// The counts by the rule's index; `None` if the shard has not used the rule.
     rules: Vec<Option<RuleCounts>>,
     fanout: LocalHistogram,
-    counters: [u64; Counter::ALL.len()],
+    counts: Counts,
     /// The changes of gauges.
     gauges: [i64; Gauge::ALL.len()],
     /// This shard's parts of the gauges that it sets.
     parts: [i64; Gauge::ALL.len()],
-    deflate_messages: [u64; DeflateHow::ALL.len()],
-    deflate_no_reference: [u64; NoReference::ALL.len()],
-    sessions_closed: [u64; CloseReason::ALL.len()],
-    commands: [u64; CommandOp::ALL.len()],
-    command_errors: [u64; ErrorCode::ALL.len()],
-    recoveries: [u64; Recovery::ALL.len()],
-    limit_hits: [u64; LimitKey::ALL.len()],
 }
 
 /// The counts of one rule, and its series.
@@ -52,20 +45,13 @@ impl Tally {
     /// An empty tally for `metrics`.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self {
-            fanout: metrics.families.traffic.fanout.local(),
+            fanout: metrics.families.fanout.local(),
             metrics,
             changed: false,
             rules: Vec::new(),
-            counters: [0; Counter::ALL.len()],
+            counts: Counts::new(),
             gauges: [0; Gauge::ALL.len()],
             parts: [0; Gauge::ALL.len()],
-            deflate_messages: [0; DeflateHow::ALL.len()],
-            deflate_no_reference: [0; NoReference::ALL.len()],
-            sessions_closed: [0; CloseReason::ALL.len()],
-            commands: [0; CommandOp::ALL.len()],
-            command_errors: [0; ErrorCode::ALL.len()],
-            recoveries: [0; Recovery::ALL.len()],
-            limit_hits: [0; LimitKey::ALL.len()],
         }
     }
 
@@ -94,10 +80,10 @@ impl Tally {
         self.rule(rule).queued += change;
     }
 
-    /// Adds to `counter`.
-    pub fn count(&mut self, counter: Counter, by: u64) {
+    /// Adds to the counter of `what`.
+    pub fn count(&mut self, what: impl Counted, by: u64) {
         self.changed = true;
-        self.counters[counter.index()] += by;
+        *what.count(&mut self.counts) += by;
     }
 
     /// Adds to `gauge`.
@@ -130,43 +116,12 @@ impl Tally {
     /// Counts the end of a session.
     pub fn session_closed(&mut self, reason: CloseReason) {
         self.add(Gauge::Sessions, -1);
-        self.sessions_closed[reason.index()] += 1;
-    }
-
-    /// Counts a command.
-    pub fn command(&mut self, op: CommandOp) {
-        self.changed = true;
-        self.commands[op.index()] += 1;
-    }
-
-    /// Counts a refused command.
-    pub fn command_error(&mut self, code: ErrorCode) {
-        self.changed = true;
-        self.command_errors[code.index()] += 1;
-    }
-
-    /// Counts the result of a `since`.
-    pub fn recovery(&mut self, result: Recovery) {
-        self.changed = true;
-        self.recoveries[result.index()] += 1;
+        self.count(reason, 1);
     }
 
     /// Counts a hit of a limit.
     pub fn limit_hit(&mut self, limit: LimitKey) {
-        self.changed = true;
-        self.limit_hits[limit.index()] += 1;
-    }
-
-    /// Counts messages that were written compressed to a socket.
-    pub fn deflated_messages(&mut self, how: DeflateHow, messages: u64) {
-        self.changed = true;
-        self.deflate_messages[how.index()] += messages;
-    }
-
-    /// Counts messages that could not refer to an earlier one.
-    pub fn no_reference(&mut self, why: NoReference, messages: u64) {
-        self.changed = true;
-        self.deflate_no_reference[why.index()] += messages;
+        self.count(limit, 1);
     }
 
     /// Adds all counts to the registry and resets them. Does nothing if nothing was counted. Never allocates.
@@ -180,14 +135,7 @@ impl Tally {
         for (gauge, change) in families.gauges.iter().zip(&mut self.gauges) {
             add_to_gauge(gauge, change);
         }
-        add_each(&families.counters, &mut self.counters);
-        add_each(&families.sessions.closed, &mut self.sessions_closed);
-        add_each(&families.deflate.messages, &mut self.deflate_messages);
-        add_each(&families.deflate.no_reference, &mut self.deflate_no_reference);
-        add_each(&families.commands.given, &mut self.commands);
-        add_each(&families.commands.errors, &mut self.command_errors);
-        add_each(&families.commands.recoveries, &mut self.recoveries);
-        add_each(&families.limit_hits, &mut self.limit_hits);
+        self.counts.hand_over(&families.counters);
     }
 
     fn rule(&mut self, rule: RuleId) -> &mut RuleCounts {
@@ -234,15 +182,4 @@ fn add_to_gauge(gauge: &IntGauge, change: &mut i64) {
         0 => {}
         change => gauge.add(change),
     }
-}
-
-fn add(counter: &IntCounter, count: &mut u64) {
-    match take(count) {
-        0 => {}
-        count => counter.inc_by(count),
-    }
-}
-
-fn add_each<const N: usize>(counters: &[IntCounter; N], counts: &mut [u64; N]) {
-    counters.iter().zip(counts).for_each(|(counter, count)| add(counter, count));
 }

@@ -62,9 +62,11 @@ fn the_docs_have_every_limit() {
 fn the_docs_have_every_metric() {
     let families = read("src/metrics/families.rs");
     let labelled = families.split("make.").skip(1).filter_map(|call| call.split('"').nth(1)).map(str::to_owned);
-    let names = labelled.chain(spellings("src/metrics/unlabelled.rs", |_| true));
+    let counters = read("src/metrics/counters.rs");
+    let counters = counters.split('"').skip(1).step_by(2).filter(|word| word.ends_with("_total")).map(str::to_owned);
+    let names = labelled.chain(counters).chain(spellings("src/metrics/unlabelled.rs", |_| true));
     let names: BTreeSet<_> = names.map(|name| format!("belfry_{name}")).collect();
-    let known = ["belfry_sessions", "belfry_commands_total"].map(str::to_owned);
+    let known = ["belfry_sessions", "belfry_commands_total", "belfry_addresses"].map(str::to_owned);
     assert!(known.iter().all(|name| names.contains(name)), "this test reads the metrics: {names:?}");
     expect_in_page("docs/metrics.md", &names);
 }

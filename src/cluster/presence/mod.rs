@@ -212,7 +212,7 @@ impl<'a> Exchange<'a> {
         let (totals, refused) = self.peers.totals();
         *self.presence.totals.lock() = totals;
         if refused > 0 {
-            self.context.metrics.limit_hit_times(LimitKey::MembersBytes, refused);
+            self.context.metrics.count(LimitKey::MembersBytes, refused);
         }
     }
 

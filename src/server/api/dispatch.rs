@@ -120,7 +120,7 @@ impl Api {
         }
         if head.method == Method::POST {
             let published = self.publish(&resource, &request, body).await;
-            return published.inspect_err(|problem| problem.error().into_iter().for_each(|code| self.metrics.command_error(code)));
+            return published.inspect_err(|problem| problem.error().into_iter().for_each(|code| self.metrics.count(code, 1)));
         }
         let answer = match resource {
             Resource::Asset(asset) => return Ok(asset.answer(&head.headers)),

@@ -75,7 +75,7 @@ impl BatchAnswer {
         match outcome {
             Ok(()) => self.published += 1,
             Err(error) => {
-                metrics.command_error(error.code);
+                metrics.count(error.code, 1);
                 self.list(|| error);
             }
         }
@@ -146,7 +146,7 @@ impl Publishing {
                 _ if let Err(too_fast) = metering.take(allowance) => {
                     answer.list(|| refused(ErrorCode::RateLimited, too_fast.to_string()));
                     let others = answer.refuse_received(lines, &mut number, too_fast);
-                    self.metrics.command_errors(ErrorCode::RateLimited, 1 + others);
+                    self.metrics.count(ErrorCode::RateLimited, 1 + others as u64);
                     tokio::task::yield_now().await;
                     continue;
                 }

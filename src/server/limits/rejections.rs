@@ -49,7 +49,7 @@ impl Rejections {
     }
 
     fn tell(&self, reason: RejectReason, peer: IpAddr, detail: &str) {
-        self.metrics.handshake_rejected(reason);
+        self.metrics.count(reason, 1);
         if self.may_log(reason) {
             tracing::debug!(?reason, peer = peer_name(peer), detail = escaped(detail), "rejected");
         } else {

@@ -74,12 +74,12 @@ impl<'a> SessionContext<'a> {
 
     /// Counts a command.
     pub fn count_command(&mut self, op: CommandOp) {
-        self.state.env.tally.command(op);
+        self.state.env.tally.count(op, 1);
     }
 
     /// Counts whether a subscription with `since` got all messages that it had missed.
     pub fn count_recovery(&mut self, recovery: Recovery) {
-        self.state.env.tally.recovery(recovery);
+        self.state.env.tally.count(recovery, 1);
     }
 
     /// Counts that this session has reached `limit`.
@@ -131,7 +131,7 @@ impl<'a> SessionContext<'a> {
 
     /// Refuses a command in Centrifugo's protocol. `code` is the error that the metrics count.
     pub fn refuse_with(&mut self, id: u32, error: ErrorReply, code: ErrorCode) {
-        self.state.env.tally.command_error(code);
+        self.state.env.tally.count(code, 1);
         self.reply(&Reply::Error { id, error });
     }
 
@@ -142,7 +142,7 @@ impl<'a> SessionContext<'a> {
 
     /// Refuses a command.
     pub fn refuse(&mut self, id: Option<RequestId<'_>>, code: ErrorCode, message: &str) {
-        self.state.env.tally.command_error(code);
+        self.state.env.tally.count(code, 1);
         self.send(&Event::Error { id, code, message });
     }
 

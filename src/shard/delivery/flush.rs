@@ -306,7 +306,7 @@ impl Delivery {
                     tally.count(Counter::DeliveredBytes, written as u64);
                     let unreferred = outbox.take_unreferred();
                     if unreferred > 0 && session.encoding.kept_window().is_some() {
-                        tally.no_reference(NoReference::Cleared, unreferred);
+                        tally.count(NoReference::Cleared, unreferred);
                     }
                     // The socket was full and has room again, so the peer reads.
                     connection.liveness().note_activity(now);

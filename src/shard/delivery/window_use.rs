@@ -175,19 +175,19 @@ impl WindowUse {
     /// Applies the additions to the session's `window` and books the messages, once the socket has accepted the bytes.
     pub fn apply_to(&self, window: &mut ClientWindow, topics_max: usize, tally: &mut Tally) {
         if self.alone > 0 {
-            tally.deflated_messages(DeflateHow::Alone, self.alone);
+            tally.count(DeflateHow::Alone, self.alone);
         }
         if self.topics.is_empty() {
             return window.advance(self.inflated);
         }
-        tally.deflated_messages(DeflateHow::History, self.referring);
+        tally.count(DeflateHow::History, self.referring);
         for (&why, &messages) in NoReference::ALL.iter().zip(&self.no_reference) {
             if messages > 0 {
-                tally.no_reference(why, messages);
+                tally.count(why, messages);
             }
         }
         for topic in self.topics.iter().filter(|topic| topic.unreferred > 0) {
-            tally.no_reference(topic.why(NoReference::First, window), topic.unreferred);
+            tally.count(topic.why(NoReference::First, window), topic.unreferred);
         }
         let overflows = window.overflows(self.inflated);
         for &TopicUse { topic, after, .. } in self.topics.iter().filter(|_| !overflows) {
@@ -215,7 +215,7 @@ impl WindowUse {
     /// Books why the frame at `index` of the chain, which went to the client that has `window`, has no reference.
     pub fn book_unreferred(&self, index: usize, window: &ClientWindow, tally: &mut Tally) {
         let Some(Own { place, frame: OwnFrame::Alone(_, Some(why)), .. }) = self.own(index) else { return };
-        tally.no_reference(self.topics[*place].why(*why, window), 1);
+        tally.count(self.topics[*place].why(*why, window), 1);
     }
 
     fn own(&self, index: usize) -> Option<&Own> {

@@ -128,8 +128,8 @@ fn ten_thousand_unknown_ops_add_no_series() {
     for number in 0..10_000 {
         let text = format!(r#"{{"op":"op{number}"}}"#);
         let refusal = request(text.as_bytes()).expect_err("the op is unknown");
-        tally.command(refusal.op);
-        tally.command_error(refusal.code);
+        tally.count(refusal.op, 1);
+        tally.count(refusal.code, 1);
     }
     tally.hand_over();
     let text = metrics.render();

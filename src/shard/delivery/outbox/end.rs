@@ -57,6 +57,6 @@ pub fn book_delivered(queued: &Queued, tally: &mut Tally) {
     let Some(message) = queued.message() else { return };
     End::Delivered.book(message.rule.id, tally);
     if let Some(how) = queued.frame.deflated() {
-        tally.deflated_messages(how, 1);
+        tally.count(how, 1);
     }
 }
