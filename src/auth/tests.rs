@@ -68,12 +68,16 @@ fn signed_text(head: &str, claims: &str, algorithm: Algorithm, key: &EncodingKey
     format!("{message}.{signature}")
 }
 
+fn by_secret(head: &str, claims: &str, algorithm: Algorithm) -> String {
+    signed_text(head, claims, algorithm, &EncodingKey::from_secret(SECRET.as_bytes()))
+}
+
 fn hs256(head: &Value, claims: &Value) -> String {
-    signed_text(&head.to_string(), &claims.to_string(), Algorithm::HS256, &EncodingKey::from_secret(SECRET.as_bytes()))
+    by_secret(&head.to_string(), &claims.to_string(), Algorithm::HS256)
 }
 
 fn with_claims(claims: &str) -> String {
-    signed_text(r#"{"alg":"HS256"}"#, claims, Algorithm::HS256, &EncodingKey::from_secret(SECRET.as_bytes()))
+    by_secret(r#"{"alg":"HS256"}"#, claims, Algorithm::HS256)
 }
 
 fn good_claims() -> Value {

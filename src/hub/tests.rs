@@ -78,6 +78,15 @@ impl Fixture {
         self.hub.subscribe(&name(topic), self.id, &member(), None, wanted).unwrap().1
     }
 
+    /// Why `publication` is refused; `None`: it was accepted.
+    fn refusal(&self, topic: &str, publication: &Publication<'_>) -> Option<PublishError> {
+        self.hub.try_publish(&name(topic), publication, Waker::noop()).err()
+    }
+
+    fn topics(&self) -> Vec<String> {
+        self.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect()
+    }
+
     fn upkeep(&self, later: Duration) {
         self.clock.advance(later);
         while self.hub.upkeep() {}
@@ -149,21 +158,16 @@ fn histories_are_trimmed_from_the_topic_published_to_longest_ago() {
 /// Each publisher frees only the bytes beyond the bound at its moment: 16 concurrent publishers do not empty the histories.
 #[test]
 fn publishers_at_once_do_not_empty_the_histories() {
-    let fixture = Arc::new(fixture(&[("limits.history_bytes", "40000"), ("topics", r#"[{ match = ">", history = 1000 }]"#)]));
+    let fixture = fixture(&[("limits.history_bytes", "40000"), ("topics", r#"[{ match = ">", history = 1000 }]"#)]);
     (0..320).for_each(|message| _ = fixture.publish(&format!("chat.t{}", message % 50), "x"));
-    let threads: Vec<_> = (0..16)
-        .map(|thread| {
-            let fixture = Arc::clone(&fixture);
-            std::thread::spawn(move || {
-                for message in 0..200 {
-                    fixture.publish(&format!("chat.t{}", (thread * 7 + message) % 50), "x");
-                    let bytes = fixture.hub.topics.histories_bytes();
-                    assert!((36_000..46_000).contains(&bytes), "{bytes} bytes of 40,000");
-                }
-            })
-        })
-        .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let publish = &|thread| {
+        for message in 0..200 {
+            fixture.publish(&format!("chat.t{}", (thread * 7 + message) % 50), "x");
+            let bytes = fixture.hub.topics.histories_bytes();
+            assert!((36_000..46_000).contains(&bytes), "{bytes} bytes of 40,000");
+        }
+    };
+    std::thread::scope(|scope| (0..16).for_each(|thread| _ = scope.spawn(move || publish(thread))));
 }
 
 /// An engine with a stream for every topic. It accepts every publication and answers none, unless it refuses all or is full.
@@ -211,14 +215,13 @@ fn a_payer_has_its_share_of_a_streams_topics() {
 #[test]
 fn a_refused_publication_makes_no_topic() {
     let fixture = fixture(&[("limits.topics", "1")]);
-    let topics = || fixture.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
     fixture.publish("chat.a", "x");
     fixture.clock.advance(Duration::from_secs(2));
     fixture.hub.follow_stream(&Pattern::parse("chat.>").unwrap());
     fixture.hub.set_engine(Arc::new(Silent { refuses: true, ..Silent::default() }));
     let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Session);
-    let refused = fixture.hub.try_publish(&name("chat.b"), &publication, Waker::noop()).err();
-    assert_eq!((refused, topics()), (Some(PublishError::Unavailable("")), vec!["chat.a".to_owned()]));
+    assert_eq!(fixture.refusal("chat.b", &publication), Some(PublishError::Unavailable("")));
+    assert_eq!(fixture.topics(), ["chat.a"]);
 }
 
 /// A publisher that waits for room in the engine and goes is forgotten there. (The engine woke it, and kept room for it.)
@@ -238,7 +241,7 @@ fn expect_shares(fixture: &Fixture) {
     let payers = ["192.0.2.1", "192.0.2.2"].map(|address| Payer::of_address(address.parse().unwrap()));
     let publish = |topic: &str, payer| {
         let publication = Publication { payer: Some(payer), ..Publication::new(b"1", PayloadKind::Json, PublishSource::Session) };
-        fixture.hub.try_publish(&name(topic), &publication, Waker::noop()).err()
+        fixture.refusal(topic, &publication)
     };
     let subscribe =
         |topic: &str, payer| fixture.hub.subscribe(&name(topic), fixture.id, &member(), Some(payer), ReplayRequest::default()).err();
@@ -273,17 +276,16 @@ fn topics_with_a_history_or_a_feed_are_evicted_last() {
     fixture.publish("chat.a", "x");
     fixture.clock.advance(Duration::from_secs(2));
     let publication = Publication::new(b"1", PayloadKind::Json, PublishSource::Feed);
-    assert!(fixture.hub.try_publish(&name("fed.b"), &publication, Waker::noop()).is_ok());
+    assert_eq!(fixture.refusal("fed.b", &publication), None);
     for topic in ["plain.c", "plain.d", "plain.e", "plain.f"] {
         fixture.clock.advance(Duration::from_secs(2));
         fixture.publish(topic, "x");
     }
-    let names = |fixture: &Fixture| fixture.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(&fixture), ["chat.a", "fed.b", "plain.e", "plain.f"]);
+    assert_eq!(fixture.topics(), ["chat.a", "fed.b", "plain.e", "plain.f"]);
     fixture.start("plain.e", None, None);
     fixture.start("plain.f", None, None);
     fixture.publish("plain.g", "x");
-    assert_eq!(names(&fixture), ["fed.b", "plain.e", "plain.f", "plain.g"], "the oldest of those with a history or a feed");
+    assert_eq!(fixture.topics(), ["fed.b", "plain.e", "plain.f", "plain.g"], "the oldest of those with a history or a feed");
 }
 
 /// With many patterns, a message visits only as many nodes as are needed to find all outlets.
@@ -321,15 +323,11 @@ fn the_least_recently_used_topic_is_evicted() {
     fixture.clock.advance(Duration::from_secs(1));
     fixture.publish("chat.b", "x");
     fixture.publish("chat.c", "x");
-    let names = |fixture: &Fixture| fixture.hub.topics(None, None, 10).iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(&fixture), ["chat.b", "chat.c"]);
+    assert_eq!(fixture.topics(), ["chat.b", "chat.c"]);
     fixture.start("chat.b", None, None);
     fixture.start("chat.c", None, None);
     let publication = Publication::new(b"", PayloadKind::Text, PublishSource::Http);
-    assert_eq!(
-        fixture.hub.try_publish(&name("chat.d"), &publication, Waker::noop()).err(),
-        Some(PublishError::NotMade(NotMade::TopicsFull))
-    );
+    assert_eq!(fixture.refusal("chat.d", &publication), Some(PublishError::NotMade(NotMade::TopicsFull)));
 }
 
 /// A pattern matches existing and later topics. Its outlet gets each message once.
@@ -366,15 +364,10 @@ fn presence_tells_of_members_once() {
 /// With publishers on several threads, an outlet gets the offsets of a topic in order and without holes.
 #[test]
 fn outlets_hear_offsets_in_order() {
-    let fixture = Arc::new(fixture(&[]));
+    let fixture = fixture(&[]);
     fixture.start("chat.a", None, None);
-    let threads: Vec<_> = (0..4)
-        .map(|_| {
-            let fixture = Arc::clone(&fixture);
-            std::thread::spawn(move || (0..500).for_each(|_| _ = fixture.publish("chat.a", "x")))
-        })
-        .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let publish = || (0..500).for_each(|_| _ = fixture.publish("chat.a", "x"));
+    std::thread::scope(|scope| (0..4).for_each(|_| _ = scope.spawn(publish)));
     assert_eq!(fixture.outlet.offsets(), (1..=2_000).collect::<Vec<u64>>());
 }
 
@@ -385,9 +378,7 @@ fn a_topic_that_is_taken_out_goes_on_elsewhere() {
     let rules = [("topics", "[{ match = \"chat.>\", history = 2, history_ttl = \"10s\" }]")];
     let (one, other) = (fixture(&rules), fixture(&rules));
     let topic = name("chat.a");
-    ["1", "2", "3"].into_iter().for_each(|payload| {
-        one.publish("chat.a", payload);
-    });
+    ["1", "2", "3"].into_iter().for_each(|payload| _ = one.publish("chat.a", payload));
     let newest = one.publish("plain.b", "x");
     one.clock.advance(Duration::from_secs(4));
     other.clock.advance(Duration::from_secs(8)); // four seconds go by without any gateway

@@ -40,6 +40,12 @@ impl Stream {
         StreamInfo { first, last: self.last, epoch: self.epoch(), recognized: kept }
     }
 
+    /// Loses any number of the newest messages.
+    fn lose_end(&mut self, rng: &mut StdRng) {
+        self.kept.truncate(rng.random_range(0..=self.kept.len()));
+        self.last = self.kept.last().map_or(0, |kept| kept.sequence);
+    }
+
     /// A conditional write, refused if another epoch message came before.
     fn name_epoch(&mut self, epoch: Epoch, expected: u64) {
         if self.epoch().map_or(0, |(sequence, _)| sequence) == expected {
@@ -82,7 +88,7 @@ fn a_number_has_one_content_in_an_epoch_and_none_is_missed() {
             let index = rng.random_range(0..2);
             let (follower, taken) = &mut followers[index];
             let steps = rng.random_range(0..60);
-            follow(follower, taken, &mut stream, &mut rng, steps);
+            follow(follower, taken, &mut stream, &mut rng, steps, true);
             let change = rng.random_range(0..10);
             match change {
                 0 => {
@@ -90,17 +96,13 @@ fn a_number_has_one_content_in_an_epoch_and_none_is_missed() {
                     stream.kept.clear();
                     stream.last = 0;
                 }
-                1 | 2 => {
-                    let kept = rng.random_range(0..=stream.kept.len());
-                    stream.kept.truncate(kept);
-                    stream.last = stream.kept.last().map_or(0, |kept| kept.sequence);
-                }
+                1 | 2 => stream.lose_end(&mut rng),
                 3 | 4 => drop(stream.kept.drain(..stream.kept.len() / 2)),
                 _ => (0..rng.random_range(0..20)).for_each(|_| stream.append(None)),
             }
             // A stream loses messages with its leader: every consumer ends, and each follower asks before there is another message.
             if change <= 2 {
-                followers.iter_mut().for_each(|(follower, taken)| follow(follower, taken, &mut stream, &mut rng, 0));
+                followers.iter_mut().for_each(|(follower, taken)| follow(follower, taken, &mut stream, &mut rng, 0, true));
             }
         }
         let (first, second) = (&followers[0].1.contents, &followers[1].1.contents);
@@ -110,17 +112,8 @@ fn a_number_has_one_content_in_an_epoch_and_none_is_missed() {
     }
 }
 
-/// Follows the stream with one consumer for some steps, as `StreamReader` does.
-fn follow(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize) {
-    follow_and(follower, taken, stream, rng, steps, true);
-}
-
-/// The same, while the stream removes no old messages.
-fn follow_whole(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize) {
-    follow_and(follower, taken, stream, rng, steps, false);
-}
-
-fn follow_and(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize, pushes_out: bool) {
+/// Follows the stream with one consumer for some steps, as `StreamReader` does. `pushes_out`: the stream removes old messages meanwhile.
+fn follow(follower: &mut Follower, taken: &mut Taken, stream: &mut Stream, rng: &mut StdRng, steps: usize, pushes_out: bool) {
     let start = loop {
         match follower.start(stream.info(follower.recognizable())) {
             Start::NameEpoch { expected } => stream.name_epoch(Epoch::random(), expected),
@@ -265,11 +258,9 @@ fn a_number_is_received_once_in_an_epoch() {
         let (mut follower, mut taken) = (Follower::default(), Taken::default());
         for _ in 0..40 {
             let steps = rng.random_range(0..60);
-            follow_whole(&mut follower, &mut taken, &mut stream, &mut rng, steps);
+            follow(&mut follower, &mut taken, &mut stream, &mut rng, steps, false);
             if rng.random_ratio(1, 3) {
-                let kept = rng.random_range(0..=stream.kept.len());
-                stream.kept.truncate(kept);
-                stream.last = stream.kept.last().map_or(0, |kept| kept.sequence);
+                stream.lose_end(&mut rng);
             }
             (0..rng.random_range(0..20)).for_each(|_| stream.append(None));
         }

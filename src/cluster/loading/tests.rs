@@ -176,6 +176,16 @@ impl Gateway {
         }
     }
 
+    /// A load of these numbers, each with the index of its topic; an epoch message has none.
+    fn load(&self, epoch: Epoch, numbers: &[(u64, Option<usize>)]) -> Loading {
+        let mut loading = Loading::new(epoch, numbers[0].0, None);
+        for &(number, topic) in numbers {
+            loading.note_number(number);
+            topic.into_iter().for_each(|topic| loading.append(name(topic), &streamed(number, b"1"), &self.live, &self.clock));
+        }
+        loading
+    }
+
     fn take(&mut self, stored: Stored, loading: Option<&mut Loading>) {
         let payload = stored.content.to_string();
         let streamed = streamed(stored.sequence, payload.as_bytes());
@@ -202,8 +212,8 @@ impl Gateway {
     /// The gateway is live again. Sessions reconnect with the positions that they had before.
     fn begin_to_tell(&mut self, stream: &Stream) {
         for (topic, epoch, offset) in std::mem::take(&mut self.positions) {
-            let (position, since) = (Position { epoch, offset }, (Some(epoch.as_str()), offset));
-            let recovered = self.log(topic).start(ReplayRequest { since: Some(since), last: None }, 0).recovered == Some(true);
+            let position = Position { epoch, offset };
+            let recovered = recovered(self.log(topic), epoch, offset.0);
             self.asked[0] += 1;
             self.asked[1] += usize::from(recovered);
             if !recovered {
@@ -228,6 +238,11 @@ impl Gateway {
 fn streamed(number: u64, payload: &[u8]) -> StreamMessage<'_> {
     let (offset, published_at, kind) = (Offset(number), Timestamp(0), PayloadKind::Text);
     StreamMessage { offset, published_at, kind, except: None, extra: None, payload }
+}
+
+/// Whether a subscriber at `offset` of `epoch` gets all messages that it has missed.
+fn recovered(log: &Log, epoch: Epoch, offset: u64) -> bool {
+    log.start(ReplayRequest { since: Some((Some(epoch.as_str()), Offset(offset))), last: None }, 0).recovered == Some(true)
 }
 
 fn name(topic: usize) -> TopicName {
@@ -257,20 +272,11 @@ fn nothing_is_missing_where_a_position_is_recovered() {
 #[test]
 fn a_topic_that_was_cut_stays_incomplete_when_more_is_kept() {
     let (gateway, epoch) = (Gateway::new(), Epoch::random());
-    let mut loading = Loading::new(epoch, 1, None);
-    for (number, topic) in [(1, None), (3, Some("t.b")), (4, Some("t.a")), (5, Some("t.a")), (6, Some("t.a"))] {
-        loading.note_number(number);
-        if let Some(topic) = topic {
-            loading.append(TopicName::parse(topic).unwrap(), &streamed(number, b"1"), &gateway.live, &gateway.clock);
-        }
-    }
+    let loading = gateway.load(epoch, &[(1, None), (3, Some(1)), (4, Some(0)), (5, Some(0)), (6, Some(0))]);
     let (_, logs) = loading.finish(1, 6, 10);
-    let recovered = |topic, offset| {
-        let since = Some((Some(epoch.as_str()), Offset(offset)));
-        logs[&name(topic)].start(ReplayRequest { since, last: None }, 0).recovered
-    };
-    assert_eq!([1, 2, 3].map(|offset| recovered(0, offset)), [Some(false), Some(true), Some(true)], "2 was cut");
-    assert_eq!([1, 2].map(|offset| recovered(1, offset)), [Some(false), Some(true)], "2 may have been of t.b");
+    let recovered = |topic, offset| recovered(&logs[&name(topic)], epoch, offset);
+    assert_eq!([1, 2, 3].map(|offset| recovered(0, offset)), [false, true, true], "2 was cut");
+    assert_eq!([1, 2].map(|offset| recovered(1, offset)), [false, true], "2 may have been of t.b");
 }
 
 /// Numbers that were followed before a load stay known after the stream has removed their messages. (A topic without messages was not
@@ -280,19 +286,12 @@ fn what_was_followed_before_a_load_stays_known() {
     let (gateway, epoch) = (Gateway::new(), Epoch::random());
     let followed = StreamLife::new(epoch, Offset(0), Offset(90));
     let empty = Log::of_stream(&followed, followed.base(), gateway.clock.moment());
-    let mut loading = Loading::new(epoch, 51, None);
-    for (number, topic) in [(51, Some("t.a")), (101, Some("t.b")), (102, None)] {
-        loading.note_number(number);
-        if let Some(topic) = topic {
-            loading.append(TopicName::parse(topic).unwrap(), &streamed(number, b"1"), &gateway.live, &gateway.clock);
-        }
-    }
+    let loading = gateway.load(epoch, &[(51, Some(0)), (101, Some(1)), (102, None)]);
     let (life, mut logs) = loading.finish(51, 102, 10);
-    let recovered =
-        |log: &Log, offset| log.start(ReplayRequest { since: Some((Some(epoch.as_str()), Offset(offset))), last: None }, 0).recovered;
+    let recovered = |log: &Log| recovered(log, epoch, 30);
     let mut quiet = Log::of_stream(&life, life.base(), gateway.clock.moment());
     let busy = logs.get_mut(&name(1)).expect("it has a message");
-    assert_eq!([recovered(&quiet, 30), recovered(busy, 30)], [Some(false); 2], "the removed messages may have been theirs");
+    assert_eq!([recovered(&quiet), recovered(busy)], [false; 2], "the removed messages may have been theirs");
     [&mut quiet, busy].into_iter().for_each(|log| log.reach_back(&empty));
-    assert_eq!([recovered(&quiet, 30), recovered(busy, 30)], [Some(true), Some(false)], "t.b may have had one of 91 to 100");
+    assert_eq!([recovered(&quiet), recovered(busy)], [true, false], "t.b may have had one of 91 to 100");
 }

@@ -9,12 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::*;
-use crate::clock::{Moment, Timestamp};
 use crate::config::Rule;
 use crate::hub::{About, Extra, Message, PayloadKind};
 use crate::position::{Epoch, Offset, Position};
 use crate::session_id::{Member, MemberInfo, SessionId};
-use crate::topic_name::TopicName;
 
 const COMMANDS: &str = include_str!("../../../tests/vectors/centrifugo/codec-commands.json");
 const REPLIES: &str = include_str!("../../../tests/vectors/centrifugo/codec-replies.json");
@@ -112,17 +110,9 @@ fn member(client: u64, user: Option<&str>, info: Option<&str>) -> Member {
 }
 
 fn message(channel: &str, payload: &[u8], kind: PayloadKind, offset: u64, extra: Option<Extra>) -> Message {
-    let about = About {
-        topic: TopicName::parse(channel).unwrap(),
-        position: Position { epoch: Epoch::parse("k3f9x2ab").unwrap(), offset: Offset(offset) },
-        published_at: Timestamp(0),
-        moment: Moment::default(),
-        kind,
-        except: None,
-        rule: Arc::new(Rule { history: usize::from(offset > 0), ..Rule::plain(None) }),
-        extra: extra.map(Arc::new),
-    };
-    Message::new(about, payload)
+    let position = Position { epoch: Epoch::parse("k3f9x2ab").unwrap(), offset: Offset(offset) };
+    let rule = Arc::new(Rule { history: usize::from(offset > 0), ..Rule::plain(None) });
+    Message::new(About { rule, extra: extra.map(Arc::new), ..About::of_test(channel, position, kind) }, payload)
 }
 
 fn written(said: &Reply<'_>) -> (String, Vec<u8>) {

@@ -335,22 +335,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::clock::Timestamp;
     use crate::hub::message::{About, PayloadKind};
-    use crate::topic_name::TopicName;
 
     fn message(position: Position, history: usize) -> Message {
-        let about = About {
-            topic: TopicName::parse("chat.a").unwrap(),
-            position,
-            published_at: Timestamp(0),
-            moment: Moment::default(),
-            kind: PayloadKind::Text,
-            except: None,
-            rule: Arc::new(Rule { history, ..Rule::plain(None) }),
-            extra: None,
-        };
-        Message::new(about, b"x")
+        let rule = Arc::new(Rule { history, ..Rule::plain(None) });
+        Message::new(About { rule, ..About::of_test("chat.a", position, PayloadKind::Text) }, b"x")
     }
 
     /// A log continues from a message whose position it did not assign, as a restored history has them.

@@ -114,6 +114,16 @@ mod tests {
     use super::*;
     use crate::shard::tests::bench::{Bench, events};
 
+    /// Runs the command to its end, and `between` its slices. Returns the number of slices.
+    fn run(unsubscribing: &mut Unsubscribing, bench: &mut Bench, mut between: impl FnMut(&mut Bench)) -> usize {
+        let mut slices = 1;
+        while unsubscribing.run_slice(&mut bench.context_for_slice()) == Answer::Pending {
+            between(bench);
+            slices += 1;
+        }
+        slices
+    }
+
     /// An unsubscribe from 1,000 topics is executed in slices. (It blocked its shard for some milliseconds.)
     #[test]
     fn a_long_unsubscribe_is_done_in_slices() {
@@ -123,10 +133,7 @@ mod tests {
         names.iter().for_each(|name| bench.subscribe(name));
         let topics = names.iter().map(|name| Pattern::parse(name)).collect();
         let mut unsubscribing = Unsubscribing::new(topics, None, bench.context().pushed());
-        let mut slices = 1;
-        while unsubscribing.run_slice(&mut bench.context_for_slice()) == Answer::Pending {
-            slices += 1;
-        }
+        let slices = run(&mut unsubscribing, &mut bench, |_| ());
         assert!(slices >= TOPICS * STEPS_PER_TOPIC / STEPS_PER_SLICE, "{slices} slices");
         assert_eq!(bench.context().subscription_count(), 0);
     }
@@ -145,11 +152,7 @@ mod tests {
         assert!(bench.context().reserve_subscription(&pattern).is_ok());
         bench.context().subscribe_pattern(&pattern, None);
         let mut unsubscribing = Unsubscribing::new(vec![Ok(pattern)], None, bench.context().pushed());
-        let mut slices = 1;
-        while unsubscribing.run_slice(&mut bench.context_for_slice()) == Answer::Pending {
-            assert!(!bench.state().catch_up.is_replaying(0));
-            slices += 1;
-        }
+        let slices = run(&mut unsubscribing, &mut bench, |bench| assert!(!bench.state().catch_up.is_replaying(0)));
         assert!(slices >= TOPICS / STEPS_PER_SLICE, "{slices} slices");
         assert!(bench.state().catch_up.is_replaying(0));
         assert_eq!((bench.context().subscription_count(), bench.context().take_work(1_000)), (TOPICS, 2));
@@ -166,10 +169,7 @@ mod tests {
         bench.flush();
         let topic = Pattern::parse("d.a").unwrap();
         let mut unsubscribing = Unsubscribing::new(vec![Ok(topic)], None, bench.context().pushed());
-        let mut slices = 1;
-        while unsubscribing.run_slice(&mut bench.context_for_slice()) == Answer::Pending {
-            slices += 1;
-        }
+        let slices = run(&mut unsubscribing, &mut bench, |_| ());
         assert!(slices >= FRAMES / STEPS_PER_SLICE, "{slices} slices");
         assert_eq!((bench.context().subscription_count(), bench.context().take_work(1_000)), (0, 2));
     }
@@ -189,7 +189,7 @@ mod tests {
         let mut unsubscribing = Unsubscribing::new(vec![Ok(topic)], Some(RequestId("1")), bench.context().pushed());
         assert_eq!(unsubscribing.run_slice(&mut bench.context_for_slice()), Answer::Pending);
         bench.flush(); // its socket accepts no bytes yet
-        while unsubscribing.run_slice(&mut bench.context_for_slice()) == Answer::Pending {}
+        run(&mut unsubscribing, &mut bench, |_| ());
         bench.publish("r.a");
         bench.flush();
         let mut client = bench.arrive(b"");
