@@ -1,9 +1,6 @@
-"""The gateway of the scenarios: everybody may everything, and no rate is in a load's way."""
+"""The scenarios' gateway: anonymous clients may do everything, and no rate limits a load."""
 
-import random
-import socket
-
-from process import Process
+from process import Process, free_port
 
 KEY = "the-operator-of-this-test"
 
@@ -24,25 +21,14 @@ http_connections_per_address = 100000
 {rates}
 {limits}
 """
-# What a load never reaches.
+# Rates that no load reaches.
 NO_RATES = "commands_per_second = 1000000\ncommands_burst = 1000000\nframes_per_second = 1000000\nframes_burst = 1000000"
 
 
 class Gateway(Process):
-    """A gateway with these rules and limits on a port that it keeps when it is started again."""
+    """A gateway with these rules and limits; a restart keeps its port."""
 
     def __init__(self, rules="", limits="", drain="10s", rates=NO_RATES, host="127.0.0.1", wrapper=()):
         config = HEAD.format(drain=drain, key=KEY, rates=rates, limits=limits) + rules
         super().__init__(config, host=host, port=free_port(), wrapper=wrapper, key=KEY)
 
-
-def free_port():
-    """A port below those that the kernel gives to outgoing connections, so that none of them takes it meanwhile."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as own:
-            try:
-                own.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

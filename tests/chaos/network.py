@@ -1,4 +1,4 @@
-"""Faults of a real network: a namespace of its own for the subscribers, behind a link that is narrow, loses, resets, goes dark, and swallows farewells."""
+"""Faults of a real network: the subscribers' namespace is behind a link that is narrow, loses packets, resets, or drops all."""
 
 import ctypes
 import os
@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import time
 
-from crew import Books, crews_of, mixed_wishes, publishers_of
-from errand import Flags
+from client_process import PublishCounts, subscribers_of, mixed_subscriptions, publishers_of
+from worker import Flags
 from gateway import Gateway
 from ledger import Ledger
 from process import Skipped, until
@@ -15,7 +15,7 @@ from recovery import KEPT, settle
 
 CLONE_NEWNET = 0x40000000
 GATEWAY, SUBSCRIBERS = "10.213.77.1", "10.213.77.2"
-# A dead peer is noticed within these two, a sweep, and the 2 s that its socket may still have.
+# A dead peer is detected within these two, a sweep, and the 2 s that its socket may still have.
 LIMITS = 'ping_interval = "2s"\npong_timeout = "1s"'
 SILENCE = 5.0
 PUBLISHERS = 3
@@ -23,7 +23,7 @@ SECONDS = 15
 
 
 class Link:
-    """A veth pair between this namespace and one of its own, and what is done to it."""
+    """A veth pair to a namespace of its own, and the faults on it."""
 
     def __init__(self):
         self.name = f"belfry{os.getpid()}"
@@ -46,16 +46,16 @@ class Link:
             subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
 
     def enter(self):
-        """This process's sockets are made in the namespace from now on."""
-        with open(f"/run/netns/{self.name}") as there:
-            if ctypes.CDLL(None, use_errno=True).setns(there.fileno(), CLONE_NEWNET):
+        """From now on this process makes its sockets in the namespace."""
+        with open(f"/run/netns/{self.name}") as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "the namespace can't be entered")
 
-    def incoming(self, *what):
-        call("nft", "add", "rule", "inet", self.name, "in", "iifname", self.near, *what)
+    def incoming(self, *rule):
+        call("nft", "add", "rule", "inet", self.name, "in", "iifname", self.near, *rule)
 
-    def outgoing(self, *what):
-        call("nft", "add", "rule", "inet", self.name, "out", "oifname", self.near, *what)
+    def outgoing(self, *rule):
+        call("nft", "add", "rule", "inet", self.name, "out", "oifname", self.near, *rule)
 
     def heal(self):
         call("nft", "flush", "chain", "inet", self.name, "in")
@@ -81,39 +81,39 @@ def resetting(link, port):
     link.incoming("tcp", "dport", str(port), "numgen", "random", "mod", "200", "<", "1", "reject", "with", "tcp", "reset")
 
 
-def dark(link, _port):
+def all_lost(link, _port):
     link.incoming("drop")
     link.outgoing("drop")
 
 
-def swallowing(link, _port):
-    """Sessions end without a word: neither FIN nor RST arrives, and the other end answers nothing."""
+def no_ends(link, _port):
+    """No connection ends visibly: neither a FIN nor a RST arrives."""
     link.incoming("tcp", "flags", "&", "(fin|rst)", "!=", "0", "drop")
 
 
-# By name: what is done to the link, for how long, and whether subscribers drop meanwhile.
+# By name: the fault, its duration, and whether subscribers drop meanwhile.
 FAULTS = {
     "256 kbit/s": (narrow, SECONDS, False),
     "5 % loss": (lossy, SECONDS, False),
     "resets": (resetting, SECONDS, False),
-    "10 s dark": (dark, 10, False),
-    "swallowed farewells": (swallowing, SECONDS, True),
+    "10 s without packets": (all_lost, 10, False),
+    "lost FINs and RSTs": (no_ends, SECONDS, True),
 }
 
 
 def faults_of_a_network(long):
-    """Each fault 15 s for 50 subscribers: in the end each has every message once and in order, and the silent are closed with 4005."""
+    """Each fault lasts 15 s: each of 50 subscribers gets every message once, in order; dead peers' sessions end with 4005."""
     if not long:
         raise Skipped("takes two minutes; only with --long")
     if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "tc", "nft"))):
         raise Skipped("needs root, ip, tc and nft (packages iproute2 and nftables)")
     count, figures = 50, []
-    topics, wishes = mixed_wishes(count, 5, 4, seed=13)
-    ledger, books, flags = Ledger(count, topics), Books(PUBLISHERS), Flags()
+    topics, subscriptions = mixed_subscriptions(count, 5, 4, seed=13)
+    ledger, counts, flags = Ledger(count, topics), PublishCounts(PUBLISHERS), Flags()
     with Link() as link, Gateway(rules=KEPT, limits=LIMITS, host=GATEWAY) as gateway:
-        crews = crews_of(flags, ledger, wishes, [gateway.port], 2, silence=SILENCE, drop_every=4.0, host=GATEWAY, enter=link.enter)
-        publishers = publishers_of(flags, books, topics, gateway.port, 60, host=GATEWAY)
-        until("all are subscribed", lambda: all(ledger.seated_at(index) for index in range(count)), 20)
+        clients = subscribers_of(flags, ledger, subscriptions, [gateway.port], 2, silence=SILENCE, drop_every=4.0, host=GATEWAY, enter=link.enter)
+        publishers = publishers_of(flags, counts, topics, gateway.port, 60, host=GATEWAY)
+        until("all are subscribed", lambda: all(ledger.subscribed_at(index) for index in range(count)), 20)
         for name, (fault, seconds, drops) in FAULTS.items():
             received, silent = ledger.received(), gateway.total("sessions_closed_total", reason="pong_timeout")
             flags["publishes"] = True
@@ -124,18 +124,18 @@ def faults_of_a_network(long):
             during, silent = ledger.received() - received, gateway.total("sessions_closed_total", reason="pong_timeout") - silent
             left = gateway.total("sessions") - PUBLISHERS
             link.heal()
-            if fault is dark:
-                # 2 s to the ping, 1 s to its pong's deadline, 2 s for the socket, and the sweeps between.
+            if fault is all_lost:
+                # 2 s until the ping, 1 s until its pong's deadline, 2 s for the socket, and the sweeps.
                 assert left == 0, f"{left} sessions outlived 10 s of silence; ping_interval and pong_timeout are 3 s together"
-            if fault in (dark, swallowing):
-                assert silent, f"{name}: no session was closed for its silence"
-            settle(gateway, ledger, books, wishes, exact=True)
-            until(lambda: f"{name}: no ghosts; {gateway.total('sessions')} sessions for {count}", lambda: gateway.total("sessions") == count + PUBLISHERS, 30)
-            figures.append(f"{name}: {during} received meanwhile, {silent} closed with 4005")
+            if fault in (all_lost, no_ends):
+                assert silent, f"{name}: no session was closed with pong_timeout"
+            settle(gateway, ledger, counts, subscriptions, exact=True)
+            until(lambda: f"{name}: no session of a vanished peer; {gateway.total('sessions')} sessions for {count}", lambda: gateway.total("sessions") == count + PUBLISHERS, 30)
+            figures.append(f"{name}: {during} received, {silent} closed with 4005")
         opened = gateway.total("sessions_opened_total")
         flags["ends"] = True
-        for crew in [*crews, publishers]:
-            crew.end()
+        for client in [*clients, publishers]:
+            client.end()
         gateway.close_accounts(">")
         recovered, lost = ledger.recoveries()
         return f"{count} subscribers; {'; '.join(figures)}; {ledger.received()} received once and in order, {opened} sessions, {recovered} topics recovered, {lost} lost"

@@ -1,4 +1,4 @@
-"""A byte proxy that mistreats what passes: it delays, throttles, splits, stalls, cuts, resets, swallows."""
+"""A byte proxy with faults: it delays, throttles, splits, stalls, cuts, resets, swallows."""
 
 import asyncio
 import random
@@ -9,40 +9,40 @@ CHUNK = 16 << 10
 
 
 class Toxic:
-    """What happens to the bytes of one direction; the default lets them pass."""
+    """The fault of one direction; this base class passes all bytes."""
 
     def __init__(self, seed):
         self.rng = random.Random(seed)
 
-    async def pass_on(self, data, writer, _passed):
-        """Passes `data` on; `False` ends the connection."""
+    async def forward(self, data, writer, _passed):
+        """Forwards `data`; `False` ends the connection."""
         writer.write(data)
         await writer.drain()
         return True
 
 
 class Delay(Toxic):
-    """50 ms in each direction, plus up to 50."""
+    """50 to 100 ms in each direction."""
 
-    async def pass_on(self, data, writer, passed):
+    async def forward(self, data, writer, passed):
         await asyncio.sleep(self.rng.uniform(0.05, 0.1))
-        return await super().pass_on(data, writer, passed)
+        return await super().forward(data, writer, passed)
 
 
 class Throttle(Toxic):
     """8 KiB a second."""
 
-    async def pass_on(self, data, writer, passed):
+    async def forward(self, data, writer, passed):
         for begin in range(0, len(data), 512):
-            await super().pass_on(data[begin : begin + 512], writer, passed)
+            await super().forward(data[begin : begin + 512], writer, passed)
             await asyncio.sleep(512 / 8192)
         return True
 
 
 class Split(Toxic):
-    """Every byte in a packet of its own."""
+    """Each byte in a write of its own."""
 
-    async def pass_on(self, data, writer, _passed):
+    async def forward(self, data, writer, _passed):
         for begin in range(len(data)):
             writer.write(data[begin : begin + 1])
             if begin % 8 == 0:
@@ -52,47 +52,47 @@ class Split(Toxic):
 
 
 class Cut(Toxic):
-    """A FIN after so many bytes, wherever in a frame or in the handshake that is."""
+    """A FIN after a random number of bytes, amid a frame or the handshake."""
 
     def __init__(self, seed):
         super().__init__(seed)
         self.bytes = self.rng.choice((self.rng.randrange(200), self.rng.randrange(20_000)))
 
-    async def pass_on(self, data, writer, passed):
-        await super().pass_on(data[: max(0, self.bytes - passed)], writer, passed)
+    async def forward(self, data, writer, passed):
+        await super().forward(data[: max(0, self.bytes - passed)], writer, passed)
         return passed + len(data) <= self.bytes
 
 
 class Reset(Cut):
-    """A RST after so many bytes."""
+    """A RST after a random number of bytes."""
 
-    async def pass_on(self, data, writer, passed):
-        goes_on = await super().pass_on(data, writer, passed)
-        if not goes_on:
+    async def forward(self, data, writer, passed):
+        continues = await super().forward(data, writer, passed)
+        if not continues:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
-        return goes_on
+        return continues
 
 
 class Stall(Toxic):
-    """Nothing at all for a second, now and then."""
+    """A pause of a second before one in twenty reads is forwarded."""
 
-    async def pass_on(self, data, writer, passed):
+    async def forward(self, data, writer, passed):
         if self.rng.random() < 0.05:
             await asyncio.sleep(1)
-        return await super().pass_on(data, writer, passed)
+        return await super().forward(data, writer, passed)
 
 
 class Swallow(Toxic):
-    """After so many bytes nothing arrives any more, and nobody is told: a cable that was pulled."""
+    """After a random number of bytes no more are forwarded, and neither side gets an end, as after an unplugged cable."""
 
     def __init__(self, seed):
         super().__init__(seed)
         self.bytes = self.rng.randrange(500, 30_000)
 
-    async def pass_on(self, data, writer, passed):
+    async def forward(self, data, writer, passed):
         if passed + len(data) <= self.bytes:
-            return await super().pass_on(data, writer, passed)
+            return await super().forward(data, writer, passed)
         return True
 
 
@@ -100,36 +100,36 @@ TOXICS = {"none": Toxic, "delay": Delay, "throttle": Throttle, "split": Split, "
 
 
 class Proxy:
-    """A port in front of the gateway's, all of whose connections suffer from one toxic, until it is healed."""
+    """A port in front of the gateway's whose connections have one kind of fault, until the flag `drops` is cleared."""
 
     def __init__(self, target, port, toxic):
         self.target, self.port, self.toxic = target, port, TOXICS[toxic]
-        self.ways = set()
+        self.directions = set()
 
-    async def live(self, flags):
+    async def run(self, flags):
         server = await asyncio.start_server(self.serve, "127.0.0.1", self.port)
         while flags["drops"]:
             await asyncio.sleep(0.05)
         self.toxic = Toxic
-        for way in self.ways:
-            way.cancel()
+        for direction in self.directions:
+            direction.cancel()
         await server.serve_forever()
 
     async def serve(self, reader, writer):
         toxic, seed = self.toxic, random.random()
         try:
-            there_reader, there = await asyncio.open_connection("127.0.0.1", self.target)
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             writer.close()
             return
-        ways = {asyncio.ensure_future(pump(reader, there, toxic(seed))), asyncio.ensure_future(pump(there_reader, writer, toxic(seed + 1)))}
-        self.ways |= ways
-        # A pulled cable doesn't tell one side that the other has gone.
-        await asyncio.wait(ways, return_when=asyncio.ALL_COMPLETED if toxic is Swallow else asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        self.ways -= ways
-        for end in (writer, there):
+        directions = {asyncio.ensure_future(pump(reader, target_writer, toxic(seed))), asyncio.ensure_future(pump(target_reader, writer, toxic(seed + 1)))}
+        self.directions |= directions
+        # An unplugged cable does not pass one side's end to the other.
+        await asyncio.wait(directions, return_when=asyncio.ALL_COMPLETED if toxic is Swallow else asyncio.FIRST_COMPLETED)
+        for direction in directions:
+            direction.cancel()
+        self.directions -= directions
+        for end in (writer, target_writer):
             end.close()
 
 
@@ -137,7 +137,7 @@ async def pump(reader, writer, toxic):
     passed = 0
     try:
         while data := await reader.read(CHUNK):
-            if not await toxic.pass_on(data, writer, passed):
+            if not await toxic.forward(data, writer, passed):
                 return
             passed += len(data)
     except OSError:

@@ -1,4 +1,4 @@
-"""Sessions that read too slowly, or nothing: each rule's way with them, the others' latency, and accounts that close."""
+"""Sessions that read too slowly, or nothing: each `on_slow`, the latency of the other sessions, and the accounts."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ import re
 import struct
 import time
 
-from errand import Errand, Flags
+from worker import Worker, Flags
 from gateway import Gateway
 from process import until
 from websocket import connect
@@ -33,32 +33,32 @@ LIMITS = 'outbox_bytes = 16384\nwrite_timeout = "1h"'
 TOPICS = 3
 FILLING = "x" * 512
 TRICKLE_BYTES_PER_SECOND = 1024
-# What the kernel takes in for a session that does not read is not the gateway's any more.
+# Bytes in the kernel's receive buffer have left the gateway's outbox.
 RECEIVE_BUFFER = 16384
-# A message as the gateway spells it; a JSON parser would make these listeners the slow ones.
+# A message in the gateway's spelling; a JSON parser would make these listeners slow.
 MESSAGE = re.compile(rb'\{"op":"message","topic":"([^"]+)","epoch":"[^"]+","offset":(\d+),(?:"replay":true,)?"data":\{"n":(\d+),"t":([\d.e-]+),"x":"x+"\}\}')
 
 
 class Listener:
-    """One session on all topics of a rule, which checks what its rule promises."""
+    """One session on all topics of a rule; checks its events against the rule's `on_slow`."""
 
-    def __init__(self, port, topics, flags, kind, reached, place):
+    def __init__(self, port, topics, flags, kind, reached, slot):
         self.port, self.topics, self.flags, self.kind = port, topics, flags, kind
-        self.reached, self.place = reached, place
+        self.reached, self.slot = reached, slot
         self.rule = topics[0].partition(".")[0]
         self.offsets = dict.fromkeys(topics, 0)
         self.values = dict.fromkeys(topics, 0)
         self.epochs = {}
         self.latencies = []
         self.codes = []
-        self.jumped = self.in_gaps = self.recovered = 0
+        self.skipped = self.in_gaps = self.recovered = 0
         self.websocket = None
 
-    async def live(self):
+    async def run(self):
         slow = self.kind != "fast"
         rate = TRICKLE_BYTES_PER_SECOND if self.kind == "trickling" else None
-        self.websocket = await connect(self.port, self.hear, receive_buffer=RECEIVE_BUFFER if slow else None, bytes_per_second=rate)
-        self.websocket.say({"op": "subscribe", "topics": self.topics, "id": 1, "last": 0})
+        self.websocket = await connect(self.port, self.receive, receive_buffer=RECEIVE_BUFFER if slow else None, bytes_per_second=rate)
+        self.websocket.send_command({"op": "subscribe", "topics": self.topics, "id": 1, "last": 0})
         if self.kind == "stalled":
             await asyncio.sleep(0.2)
             self.websocket.pause()
@@ -75,14 +75,14 @@ class Listener:
 
     async def resume(self):
         assert self.rule == "closing", f"a session under {self.rule} was closed with {self.codes[-1]}"
-        self.websocket = await connect(self.port, self.hear)
+        self.websocket = await connect(self.port, self.receive)
         since = {topic: {"epoch": self.epochs[topic], "offset": self.offsets[topic]} for topic in self.topics}
-        self.websocket.say({"op": "subscribe", "topics": self.topics, "id": 2, "since": since})
+        self.websocket.send_command({"op": "subscribe", "topics": self.topics, "id": 2, "since": since})
 
-    def hear(self, text):
+    def receive(self, text):
         if message := MESSAGE.fullmatch(text):
             topic, offset, number, sent_at = message.groups()
-            return self.hear_message(topic.decode(), int(offset), int(number), float(sent_at))
+            return self.receive_message(topic.decode(), int(offset), int(number), float(sent_at))
         event = json.loads(text)
         op = event["op"]
         if op == "gap":
@@ -99,56 +99,56 @@ class Listener:
                 else:
                     self.epochs[entry["topic"]], self.offsets[entry["topic"]] = entry["epoch"], entry["offset"]
         elif op != "welcome":
-            raise AssertionError(f"a session was told {event}")
+            raise AssertionError(f"a session got {event}")
 
-    def hear_message(self, topic, offset, number, sent_at):
+    def receive_message(self, topic, offset, number, sent_at):
         expected = self.offsets[topic] + 1
         exact = self.rule != "conflated" or self.kind == "fast"
         assert offset == expected or (offset > expected and not exact), f"{self.kind} under {self.rule}: offset {offset} of {topic} where {expected} was next"
-        self.jumped += offset - expected
+        self.skipped += offset - expected
         self.offsets[topic], self.values[topic] = offset, number
-        struct.pack_into("<Q", self.reached, 8 * self.place, sum(self.values.values()))
+        struct.pack_into("<Q", self.reached, 8 * self.slot, sum(self.values.values()))
         if self.kind == "fast":
             self.latencies.append(time.monotonic() - sent_at)
 
 
-async def listen(port, topics, flags, kinds, reached, place):
-    """Listeners of these kinds until the scenario ends, their places in `reached` from `place` on; answers what each has seen."""
+async def listen(port, topics, flags, kinds, reached, slot):
+    """Runs listeners of these kinds until the scenario ends, with slots in `reached` from `slot` on; returns their results."""
     failed = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failed.append(context.get("exception") or context["message"]))
-    listeners = [Listener(port, topics, flags, kind, reached, place + index) for index, kind in enumerate(kinds)]
-    lives = [asyncio.ensure_future(listener.live()) for listener in listeners]
+    listeners = [Listener(port, topics, flags, kind, reached, slot + index) for index, kind in enumerate(kinds)]
+    tasks = [asyncio.ensure_future(listener.run()) for listener in listeners]
     while not flags["ends"] and not failed:
         await asyncio.sleep(0.05)
-        failed.extend(life.exception() for life in lives if life.done() and life.exception())
+        failed.extend(task.exception() for task in tasks if task.done() and task.exception())
     assert not failed, f"{failed[0]!r}" if not isinstance(failed[0], AssertionError) else str(failed[0])
-    await asyncio.gather(*lives)
+    await asyncio.gather(*tasks)
     return [
-        {name: getattr(listener, name) for name in ("kind", "offsets", "values", "latencies", "codes", "jumped", "in_gaps", "recovered")}
+        {name: getattr(listener, name) for name in ("kind", "offsets", "values", "latencies", "codes", "skipped", "in_gaps", "recovered")}
         for listener in listeners
     ]
 
 
 async def publish(port, topics, flags, per_second):
-    """Publishes in turn to the topics, with the number and the moment of each message; answers the last number of each."""
+    """Publishes to the topics in turn, with each message's number and time; returns the last number of each topic."""
     numbers = dict.fromkeys(topics, 0)
     websocket = await connect(port, lambda _text: None)
     while not flags["publishes"] and not flags["ends"]:
         await asyncio.sleep(0.01)
-    begun, sent = time.monotonic(), 0
+    start, sent = time.monotonic(), 0
     while flags["publishes"]:
         await asyncio.sleep(0.002)
-        while sent < (time.monotonic() - begun) * per_second:
+        while sent < (time.monotonic() - start) * per_second:
             topic = topics[sent % len(topics)]
             numbers[topic] += 1
             sent += 1
-            websocket.say({"op": "publish", "topic": topic, "data": {"n": numbers[topic], "t": time.monotonic(), "x": FILLING}})
+            websocket.send_command({"op": "publish", "topic": topic, "data": {"n": numbers[topic], "t": time.monotonic(), "x": FILLING}})
     await websocket.close()
     return numbers
 
 
 def load(gateway, rule, fast, slow, seconds, per_second):
-    """One load under one rule; answers what the listeners saw, and the last number of each topic."""
+    """One load under one rule; returns the listeners' results, the accounts, the slow closes and the peak of `outbox_bytes`."""
     topics = [f"{rule}.t{index}" for index in range(TOPICS)]
     flags = Flags()
     flags["drops"] = True
@@ -158,8 +158,8 @@ def load(gateway, rule, fast, slow, seconds, per_second):
     count = 2 * half + len(slow)
     reached = mmap.mmap(-1, 8 * count)  # by each listener, the sum of the numbers that it has of its topics
     parts = ((["fast"] * half, 0), (["fast"] * half, half), (slow, 2 * half))
-    errands = [Errand(listen, gateway.port, topics, flags, kinds, reached, place) for kinds, place in parts]
-    publisher = Errand(publish, gateway.port, topics, flags, per_second)
+    workers = [Worker(listen, gateway.port, topics, flags, kinds, reached, slot) for kinds, slot in parts]
+    publisher = Worker(publish, gateway.port, topics, flags, per_second)
     until("all sessions and their subscriptions", lambda: gateway.total("sessions") - before == count + 1 and gateway.total("subscriptions") == count * TOPICS, 30)
     time.sleep(0.5)
     flags["publishes"] = True
@@ -170,34 +170,34 @@ def load(gateway, rule, fast, slow, seconds, per_second):
         if rule == "closing" and flags["drops"] and stalled and gateway.total("sessions_closed_total", reason="slow") - closed_before >= stalled:
             flags["drops"] = slow.count("trickling") > 0 and gateway.total("sessions_closed_total", reason="slow") - closed_before < len(slow)
     flags["publishes"] = False
-    numbers = publisher.answer(20)
+    numbers = publisher.result(20)
     slow_closed = gateway.total("sessions_closed_total", reason="slow") - closed_before
     peak = gateway.total("outbox_bytes")
     flags["drops"] = False
-    due = sum(numbers.values())
+    total = sum(numbers.values())
 
     def behind():
-        for errand in errands:
-            errand.look()
-        return sum(at != due for (at,) in struct.iter_unpack("<Q", reached))
+        for worker in workers:
+            worker.check()
+        return sum(sum_reached != total for (sum_reached,) in struct.iter_unpack("<Q", reached))
 
-    until(lambda: f"the newest of each topic at all sessions; {behind()} of {count} have it not", lambda: not behind(), 30)
+    until(lambda: f"the newest of each topic at all sessions; {behind()} of {count} lack it", lambda: not behind(), 30)
     accounts = gateway.close_accounts(f"{rule}.>")
     flags["ends"] = True
-    seen = [listener for errand in errands for listener in errand.answer(20)]
-    for listener in seen:
+    results = [listener for worker in workers for listener in worker.result(20)]
+    for listener in results:
         assert listener["values"] == numbers, f"a {listener['kind']} session under {rule} ended at {listener['values']}, the newest are {numbers}"
     until("no session is left", lambda: gateway.total("sessions") == before, 10)
-    return seen, accounts, slow_closed, peak
+    return results, accounts, slow_closed, peak
 
 
-def p99(seen):
-    latencies = sorted(latency for listener in seen for latency in listener["latencies"])
+def p99(results):
+    latencies = sorted(latency for listener in results for latency in listener["latencies"])
     return latencies[int(len(latencies) * 0.99)] * 1000
 
 
 def slow_sessions(long):
-    """Twelve in a hundred read 1 KiB/s or nothing: conflated, dropped with exact gaps, closed with 4004 and recovered, or read on."""
+    """12 % of the sessions read 1 KiB/s or nothing: conflated, exact gaps, 4004 and recovery, or a replay."""
     count, seconds, per_second = (1000, 20, 30) if long else (100, 5, 150)
     trickling, stalled = count // 10, count // 50
     slow = ["trickling"] * trickling + ["stalled"] * stalled
@@ -206,35 +206,35 @@ def slow_sessions(long):
     with Gateway(rules=RULES, limits=LIMITS) as gateway:
         for rule in ("conflated", "dropping", "closing", "replayed"):
             alone, *_ = load(gateway, rule, fast, [], seconds / 2, per_second)
-            seen, accounts, closed, peak = load(gateway, rule, fast, slow, seconds, per_second)
+            results, accounts, closed, peak = load(gateway, rule, fast, slow, seconds, per_second)
             routed, delivered, conflated, dropped, _ = accounts
-            before, beside = p99(alone), p99(seen)
-            # Who is blocked by a slow session is so for seconds; less than that may be the machine. Where the listeners can't keep up
-            # even without slow ones, or without --long, so may all of it.
-            assert not long or before > 200 or beside <= max(5 * before, 2000), f"p99 of the fast sessions under {rule}: {before:.1f} ms alone, {beside:.1f} ms beside slow ones"
-            assert peak <= len(slow) * 20_000, f"{peak} bytes wait for {len(slow)} slow sessions of 16 KiB each"
-            jumped, in_gaps = sum(one["jumped"] for one in seen), sum(one["in_gaps"] for one in seen)
+            before, during = p99(alone), p99(results)
+            # A fast session behind a slow one would wait for seconds; a shorter delay may be the machine's. The latency proves
+            # nothing if the listeners can't keep up even without slow sessions, or without --long.
+            assert not long or before > 200 or during <= max(5 * before, 2000), f"p99 of the fast sessions under {rule}: {before:.1f} ms alone, {during:.1f} ms beside slow ones"
+            assert peak <= len(slow) * 20_000, f"{peak} bytes are in the outboxes of {len(slow)} slow sessions of 16 KiB each"
+            skipped, in_gaps = sum(one["skipped"] for one in results), sum(one["in_gaps"] for one in results)
             if rule == "conflated":
-                assert conflated == jumped > 0 and dropped == 0, f"{jumped} offsets were jumped, {conflated} conflated, {dropped} dropped"
-                told = f"{conflated} conflated"
+                assert conflated == skipped > 0 and dropped == 0, f"{skipped} offsets were skipped, {conflated} conflated, {dropped} dropped"
+                outcome = f"{conflated} conflated"
             elif rule == "dropping":
                 assert dropped == in_gaps > 0 and conflated == 0, f"gaps named {in_gaps} offsets, {dropped} were dropped, {conflated} conflated"
-                told = f"{dropped} dropped and named in gaps"
+                outcome = f"{dropped} dropped and named in gaps"
             elif rule == "replayed":
-                assert dropped == conflated == closed == in_gaps == jumped == 0 and routed == delivered, f"{accounts}, {closed} closed, {in_gaps} in gaps"
-                told = f"{routed} delivered to all, {peak} bytes queued at most"
+                assert dropped == conflated == closed == in_gaps == skipped == 0 and routed == delivered, f"{accounts}, {closed} closed, {in_gaps} in gaps"
+                outcome = f"{routed} delivered to all, {peak} bytes queued at most"
             else:
-                told = check_closed(seen, closed, slow, long)
-            figures.append(f"{rule}: {routed} routed, {told}, p99 {before:.1f} → {beside:.1f} ms ({beside / before:.2f} ×)")
+                outcome = check_closed(results, closed, slow, long)
+            figures.append(f"{rule}: {routed} routed, {outcome}, p99 {before:.1f} → {during:.1f} ms ({during / before:.2f} ×)")
     return f"{fast} fast and {len(slow)} slow sessions; " + "; ".join(figures)
 
 
-def check_closed(seen, closed, slow, long):
+def check_closed(results, closed, slow, long):
     assert closed == len(slow), f"{closed} sessions were closed as slow, {len(slow)} are"
-    codes = [(one["kind"], one["codes"]) for one in seen if one["codes"]]
-    # Who reads on within 2 s of its Close sees 4004; on a busy machine not all of them do.
-    assert not long or [4004] in [found for kind, found in codes if kind == "stalled"], f"no session that read on at once saw 4004: {codes}"
+    codes = [(one["kind"], one["codes"]) for one in results if one["codes"]]
+    # A session that resumes reading within 2 s of its Close sees 4004; on a busy machine not all of them do.
+    assert not long or [4004] in [found for kind, found in codes if kind == "stalled"], f"no stalled session saw 4004: {codes}"
     assert all(kind != "fast" and found in ([4004], [1006]) for kind, found in codes), f"sessions were closed with {codes}"
-    recovered = sum(one["recovered"] for one in seen)
-    assert recovered == len(slow) * TOPICS, f"{recovered} topics were recovered, {len(slow) * TOPICS} were due"
+    recovered = sum(one["recovered"] for one in results)
+    assert recovered == len(slow) * TOPICS, f"{recovered} topics were recovered, not {len(slow) * TOPICS}"
     return f"{closed} closed with 4004, {recovered} topics recovered"

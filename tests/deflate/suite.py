@@ -20,7 +20,7 @@ sys.dont_write_bytecode = True
 
 from gate import Gate
 from market import QUOTES, Market
-from process import PATIENCE, Process
+from process import DEADLINE_FACTOR, Process
 from websocket import connect
 
 # Quotes conflate, ticks and talk are read on from history, books give way.
@@ -83,16 +83,16 @@ class Client:
             self.texts.append(line.decode().removesuffix("\n"))
             self.came.set()
 
-    def say(self, command):
+    def send_command(self, command):
         self.process.stdin.write(json.dumps(command).encode() + b"\n")
 
     async def until(self, what, fact, seconds=20):
         """Waits until `fact` holds of what was read."""
-        deadline = time.monotonic() + PATIENCE * seconds
+        deadline = time.monotonic() + DEADLINE_FACTOR * seconds
         while not fact():
             self.came.clear()
             assert not self.reading.done(), f"the client ended with {await self.process.wait()} before {what}"
-            assert time.monotonic() < deadline, f"not within {PATIENCE * seconds} s: {what}; {len(self.texts)} texts"
+            assert time.monotonic() < deadline, f"not within {DEADLINE_FACTOR * seconds} s: {what}; {len(self.texts)} texts"
             try:
                 await asyncio.wait_for(self.came.wait(), 1)
             except TimeoutError:
@@ -182,7 +182,7 @@ async def a_client_reads_a_mixed_stream(name):
             try:
                 await client.until("the welcome", lambda: client.texts)
                 # Whatever is compressed alone by then is in the window, too.
-                client.say({"op": "subscribe", "id": 1, "topics": ["quotes.>", *NEVER_MISSED, "end.all"], "last": 0})
+                client.send_command({"op": "subscribe", "id": 1, "topics": ["quotes.>", *NEVER_MISSED, "end.all"], "last": 0})
                 await client.until("an answer", lambda: '"op":"subscribed"' in client.texts[-1])
                 await play(stream, gateway, gate, client)
                 return await judge(stream, gateway, gate, client)
@@ -193,7 +193,7 @@ async def a_client_reads_a_mixed_stream(name):
 async def play(stream, gateway, gate, client):
     for begun in range(0, MESSAGES, REPLY_EVERY):
         if begun == 2_000:
-            client.say({"op": "subscribe", "topics": ["books.AAPL"]})
+            client.send_command({"op": "subscribe", "topics": ["books.AAPL"]})
         is_still = begun in STANDSTILLS
         if is_still:
             gate.shut()
@@ -201,7 +201,7 @@ async def play(stream, gateway, gate, client):
                 await stream.publish(BATCH)
         await stream.publish(REPLY_EVERY)
         gate.open()
-        client.say({"op": "history", "id": begun, "topic": "ticks.USDJPY", "limit": 4 + begun % 7})
+        client.send_command({"op": "history", "id": begun, "topic": "ticks.USDJPY", "limit": 4 + begun % 7})
         await client.until("a reply", lambda: any(f'"op":"history","id":{begun},' in text for text in client.texts[-3_000:]))
     await stream.publish_batch([("end.all", "1")])
     await client.until("the end", lambda: '"topic":"end.all"' in "".join(client.texts[-50:]))
@@ -239,7 +239,7 @@ async def the_other_dialects_refer_too():
                 client = await Client.start(CLIENTS["websockets"], f"ws://127.0.0.1:{gate.port}{path}")
                 try:
                     for command in commands:
-                        client.say(command)
+                        client.send_command(command)
                     await client.until("answers", lambda: len(client.texts) >= before and gate.answer)
                     quotes = [data for name, data in (stream.market.next() for _ in range(DIALECT_MESSAGES)) if name == topic]
                     for data in quotes:
@@ -270,7 +270,7 @@ async def the_page_shows_quotes():
                 newest[parts[1]] = int(parts[3])
 
         other = await connect(gateway.port, hear)
-        other.say({"op": "subscribe", "topics": ["quotes.>"]})
+        other.send_command({"op": "subscribe", "topics": ["quotes.>"]})
         client = await Client.start([*NODE, "page"], f"http://127.0.0.1:{gateway.port}/")
         try:
             await client.until("quotes", lambda: len(client.texts) > PAGE_MESSAGES)

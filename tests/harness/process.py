@@ -1,13 +1,15 @@
-"""A gateway as a process: started, asked, measured, reloaded, killed and started again on the same port."""
+"""A gateway as a process: tests start, query, measure, reload, kill and restart it on the same port."""
 
 import functools
 import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import resource
 import signal
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -15,20 +17,21 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("BELFRY", str(ROOT / "target" / "release" / "belfry"))
-# Deadlines are this much longer than a wait should take: the machine may be slow, or busy with something else.
-PATIENCE = 4
+# Deadlines are this much longer than a wait should take, for a machine that is slow or busy.
+DEADLINE_FACTOR = 4
 SERIES = re.compile(r"^belfry_([a-z_]+)(?:\{(.*)\})? (\S+)$")
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Skipped(Exception):
-    """A scenario can't be had here; the words say what it needs."""
+    """A scenario can't run on this machine; the message says what it needs."""
 
 
 class Process:
-    """One gateway; leaving the `with` kills it. `config` is the text of a file, `settings` go by `--set`, `wrapper` is a command that starts it.
+    """One gateway; the end of the `with` block kills it. `config` is the text of its configuration file.
 
-    `descriptors` lowers its limit of open files. `key` is the credential of `request`; `tls` says whether it listens with TLS.
+    `settings` are arguments of `--set`, and `wrapper` is a command that executes the gateway. `descriptors` lowers the
+    limit of open files. `key` is the credential of `request`; `tls` says whether the gateway listens with TLS.
     """
 
     def __init__(self, config=None, settings=(), host="127.0.0.1", port=0, wrapper=(), descriptors=None, key=None, tls=False):
@@ -54,7 +57,7 @@ class Process:
         self.folder.cleanup()
 
     def start(self):
-        """Starts it, on the port that it had before; back when it listens. Answers the time before it could."""
+        """Starts the gateway, on its port from before, and waits until it listens; returns the time just before the start."""
         port_file = pathlib.Path(self.folder.name) / "port"
         port_file.unlink(missing_ok=True)
         command = [*self.wrapper, BINARY, "serve", "--listen", f"{self.host}:{self.port}", "--port-file", port_file, "--log", "warn"]
@@ -62,34 +65,34 @@ class Process:
             command += ["--config", self.config]
         for setting in self.settings:
             command += ["--set", setting]
-        began = time.monotonic()  # a subscriber may be back before the port file has been looked at
+        started = time.monotonic()  # a subscriber may connect before the port file is read
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, preexec_fn=self.limit_descriptors)
-        deadline = began + 20
+        deadline = started + 20
         while not (port_file.exists() and port_file.read_text().strip()):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError("the gateway did not come up: " + " ".join(self.log_tail()))
+                raise AssertionError("the gateway did not start: " + " ".join(self.log_tail()))
             time.sleep(0.005)
         self.port = int(port_file.read_text().strip().rpartition(":")[2])
-        return began
+        return started
 
     def limit_descriptors(self):
         if self.descriptors_max:
             resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors_max, self.descriptors_max))
 
     def kill(self):
-        """As the kernel's out-of-memory killer would."""
+        """Sends SIGKILL, as the kernel's out-of-memory killer does."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     def stop(self, seconds=20):
-        """As an operator does: drained, and gone with status 0."""
+        """Sends SIGTERM, and checks that the gateway drains and exits with status 0."""
         self.signal(signal.SIGTERM)
-        status = self.process.wait(PATIENCE * seconds)
+        status = self.process.wait(DEADLINE_FACTOR * seconds)
         assert status == 0, f"the gateway ended with {status}: " + " ".join(self.log_tail())
 
     def reload(self, text):
-        """Puts `text` in the configuration's place, in one step, and says so."""
+        """Replaces the configuration file by `text` in one step, and sends SIGHUP."""
         written = self.config.with_suffix(".new")
         written.write_text(text)
         written.replace(self.config)
@@ -107,25 +110,25 @@ class Process:
         return self.log_text().splitlines()[-10:]
 
     def connection(self, address=None):
-        """An HTTP connection from `address`, or from any."""
+        """An HTTP connection from `address`, or from any address."""
         source = address and (address, 0)
         if not self.tls:
             return http.client.HTTPConnection(self.host, self.port, timeout=30, source_address=source)
         return http.client.HTTPSConnection(self.host, self.port, timeout=30, source_address=source, context=any_certificate())
 
     def request(self, method, path, body=None, address=None, headers=None):
-        """Status and body of one request, with the operator's key where there is one."""
-        asked = self.connection(address)
+        """Status and body of one request, with the operator's key if there is one."""
+        connection = self.connection(address)
         try:
             credential = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-            asked.request(method, path, body, credential | (headers or {}))
-            answer = asked.getresponse()
+            connection.request(method, path, body, credential | (headers or {}))
+            answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
-            asked.close()
+            connection.close()
 
     def status(self, path):
-        """The status of a GET; 0 where nobody answers."""
+        """The status of a GET; 0 if there is no response."""
         try:
             return self.request("GET", path)[0]
         except (OSError, http.client.HTTPException):
@@ -157,7 +160,7 @@ class Process:
             after = page[-1]["topic"]
 
     def metrics(self):
-        """Every series, by name and its labels as a dictionary's items."""
+        """Every series, keyed by its name and its sorted labels."""
         status, body = self.request("GET", "/metrics")
         assert status == 200, f"/metrics was answered {status}"
         found = {}
@@ -181,8 +184,8 @@ class Process:
         return tuple(sums.values())
 
     def close_accounts(self, rule, seconds=10):
-        """Waits until routed = delivered + conflated + dropped + in outboxes; answers the five."""
-        deadline = time.monotonic() + PATIENCE * seconds
+        """Waits until routed = delivered + conflated + dropped + in outboxes; returns the five."""
+        deadline = time.monotonic() + DEADLINE_FACTOR * seconds
         while True:
             routed, *ends = accounts = self.accounts(rule)
             if routed == sum(ends):
@@ -191,7 +194,7 @@ class Process:
             time.sleep(0.1)
 
     def cpu_seconds(self):
-        """User and system time that the process has used so far."""
+        """User and system time of the process since its start."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
@@ -201,11 +204,11 @@ class Process:
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
 
     def peak(self):
-        """The most resident bytes since the start, or since the last `forget_peak`."""
+        """The most resident bytes since the start, or since the last `reset_peak`."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
 
-    def forget_peak(self):
+    def reset_peak(self):
         pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def descriptors(self):
@@ -214,19 +217,37 @@ class Process:
 
 @functools.cache
 def any_certificate():
-    """A client's TLS that asks for no certificate's name: the gateway's is made by its test."""
+    """A client's TLS context that verifies no certificate: each test makes the gateway's own."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
+given_ports = set()  # each port that `free_port` has returned
+
+
+def free_port():
+    """A free port below those that the kernel gives to outgoing connections, so that none takes it before a restart."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        if port in given_ports:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        given_ports.add(port)
+        return port
+
+
 def until(what, fact, seconds):
-    """Waits for `fact()` to be true, and answers it; `what` says which fact was missed."""
-    deadline = time.monotonic() + PATIENCE * seconds
+    """Waits until `fact()` is true, and returns its value; `what` names the fact in the error."""
+    deadline = time.monotonic() + DEADLINE_FACTOR * seconds
     while True:
         if found := fact():
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {PATIENCE * seconds} s: {what() if callable(what) else what}")
+            raise AssertionError(f"not within {DEADLINE_FACTOR * seconds} s: {what() if callable(what) else what}")
         time.sleep(0.05)

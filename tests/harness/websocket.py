@@ -1,4 +1,4 @@
-"""One WebSocket to the gateway that can do what a good citizen does not: stop reading, trickle, cut a frame in the middle."""
+"""One WebSocket to the gateway that can misbehave: stop reading, read slowly, cut a frame in the middle."""
 
 import asyncio
 import base64
@@ -7,11 +7,11 @@ import os
 import socket
 import struct
 
-NO_MASK = bytes(4)  # a mask of zeros is a mask, and costs nothing
+NO_MASK = bytes(4)  # a mask of zeros is valid, and needs no computation
 
 
 class WebSocket(asyncio.BufferedProtocol):
-    """The gateway's frames to `on_text`, as they come; what went wrong at the end is in `code` (1006: no Close came)."""
+    """Passes each text message to `on_text`; at the end `code` is the Close's code (1006: no Close came)."""
 
     def __init__(self, on_text, bytes_per_second=None):
         loop = asyncio.get_running_loop()
@@ -21,23 +21,23 @@ class WebSocket(asyncio.BufferedProtocol):
         self.code = 1006
         self.status = 0
         self.transport = None
-        self.bytes_per_second = bytes_per_second  # None: as fast as it comes
-        self.room = bytearray(64 << 10)
-        self.held = bytearray()  # received, and not yet a whole frame
+        self.bytes_per_second = bytes_per_second  # None: no limit
+        self.buffer = bytearray(64 << 10)
+        self.held = bytearray()  # received bytes that are not yet a whole frame
         self.parts = bytearray()  # of a fragmented message
         self.read_again = None
-        self.heard_at = loop.time()
+        self.received_at = loop.time()
 
     def connection_made(self, transport):
         self.transport = transport
 
     def get_buffer(self, _hint):
-        room = memoryview(self.room)
-        return room if self.bytes_per_second is None else room[: max(1, self.bytes_per_second // 10)]
+        buffer = memoryview(self.buffer)
+        return buffer if self.bytes_per_second is None else buffer[: max(1, self.bytes_per_second // 10)]
 
     def buffer_updated(self, size):
-        self.heard_at = asyncio.get_running_loop().time()
-        self.held += memoryview(self.room)[:size]
+        self.received_at = asyncio.get_running_loop().time()
+        self.held += memoryview(self.buffer)[:size]
         if self.bytes_per_second is not None and self.open.done():
             self.transport.pause_reading()
             self.read_again = asyncio.get_running_loop().call_later(size / self.bytes_per_second, self.resume)
@@ -52,7 +52,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self.status = int(head.split(b" ", 2)[1])
         if self.status != 101:
             self.open.set_exception(ConnectionError(f"the upgrade was answered {self.status}"))
-            self.open.exception()  # whoever waits may have gone
+            self.open.exception()  # marks it as retrieved: there may be no waiter any more
             self.transport.abort()
             return False
         self.held = bytearray(rest)
@@ -72,10 +72,10 @@ class WebSocket(asyncio.BufferedProtocol):
                 break
             payload = held[at + head : at + head + length]
             at += head + length
-            self.take(first & 0x0F, bool(first & 0x80), payload)
+            self.handle_frame(first & 0x0F, bool(first & 0x80), payload)
         del held[:at]
 
-    def take(self, opcode, final, payload):
+    def handle_frame(self, opcode, final, payload):
         if opcode == 8:
             self.code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
             self.send_frame(8, payload[:2])
@@ -103,7 +103,7 @@ class WebSocket(asyncio.BufferedProtocol):
         if self.transport and not self.transport.is_closing():
             self.transport.write(frame(opcode, payload))
 
-    def say(self, command):
+    def send_command(self, command):
         self.send_frame(1, json.dumps(command, separators=(",", ":")).encode())
 
     def pause(self):
@@ -114,21 +114,21 @@ class WebSocket(asyncio.BufferedProtocol):
             self.transport.resume_reading()
 
     async def close(self):
-        """As the contract would have it: Close, and the gateway's answer."""
+        """Closes the session as the contract prescribes: a Close, and the gateway's answer."""
         self.send_frame(8, struct.pack("!H", 1000))
         return await asyncio.wait_for(self.closed, 5)
 
     def cut(self):
-        """A FIN, without a word."""
+        """A FIN without a Close."""
         self.transport.close()
 
     def cut_mid_frame(self, whole):
-        """`whole` bytes of a frame that promises a hundred more, then a FIN."""
+        """The begin of a frame of 100 bytes, with `whole` bytes of the topic, then a FIN."""
         self.transport.write(bytes([0x81, 0x80 | 100]) + NO_MASK + b'{"op":"publish","topic":"' + b"x" * whole)
         self.transport.close()
 
     def reset(self):
-        """A RST; what was on its way in either direction is lost."""
+        """A RST: bytes in flight in either direction are lost."""
         if self.transport.is_closing():
             return
         own = self.transport.get_extra_info("socket")
@@ -137,7 +137,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
 
 def frame(opcode, payload):
-    """A masked frame, as a client sends it."""
+    """A client's frame, masked."""
     size = len(payload)
     if size < 126:
         head = bytes([0x80 | opcode, 0x80 | size])
@@ -149,7 +149,7 @@ def frame(opcode, payload):
 
 
 async def connect(port, on_text, path="/ws", receive_buffer=None, bytes_per_second=None, host="127.0.0.1"):
-    """A WebSocket that the gateway has answered with 101; `receive_buffer` in bytes bounds what the kernel takes in for it."""
+    """A WebSocket after the gateway's 101; `receive_buffer` bounds, in bytes, the kernel's receive buffer."""
     own = socket.socket()
     own.setblocking(False)
     if receive_buffer is not None:

@@ -70,7 +70,7 @@ class Account:
         self.gateway.key = KEY
         self.gateway.publish("other.warm", 1)
         self.resting = self.gateway.rss()
-        self.gateway.forget_peak()
+        self.gateway.reset_peak()
         return self
 
     def __exit__(self, *exception):
@@ -209,7 +209,7 @@ def changes():
                 member.say(op=op, id=op, topics=rooms)
                 most = max(most, account.gateway.total("presence_bytes"))
             for member in members:
-                member.hear(lambda event: event.get("id") == op)
+                member.receive_event(lambda event: event.get("id") == op)
         # A command's changes come at once, and the inbox of a shard may be full of them as well.
         account.outcome.at_least("presence_bytes at most", most, 1)
         account.outcome.at_most("presence_bytes of their bound", most / (2 * each), 1.3)
@@ -378,7 +378,7 @@ def commands():
 def is_answered(session):
     """Whether the refusal of what went beyond the limit has come, which is the last that a subscribe is answered."""
     try:
-        return session.hear(lambda event: event.get("code"), 0.05) is not None
+        return session.receive_event(lambda event: event.get("code"), 0.05) is not None
     except TimeoutError:
         return False
 

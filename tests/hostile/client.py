@@ -141,7 +141,7 @@ class Session:
     def say(self, **command):
         self.send(command_frame(**command))
 
-    def hear(self, wanted, seconds=SECONDS):
+    def receive_event(self, wanted, seconds=SECONDS):
         """The next event that `wanted` takes; the others are kept in `events`."""
         self.socket.settimeout(seconds)
         while True:
@@ -154,7 +154,7 @@ class Session:
         """Says it, and answers the reply: also an error, which then has its `code`."""
         command.setdefault("id", 1)
         self.say(**command)
-        return self.hear(lambda event: event.get("id") == command["id"], seconds)
+        return self.receive_event(lambda event: event.get("id") == command["id"], seconds)
 
     def ask_until_done(self, seconds=SECONDS, **command):
         """The same again while the answer is `rate_limited`, in the pace that the bucket allows."""

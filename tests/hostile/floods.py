@@ -5,7 +5,7 @@ import threading
 import time
 
 from client import Closed, Session, command_frame, deflated_frame, other_address, read_all
-from errand import Errand, Flags
+from worker import Worker, Flags
 from outcome import MIB, Outcome
 from process import until
 from stage import Gateway, measured
@@ -25,10 +25,10 @@ def presence_storm():
     outcome = Outcome()
     with Gateway() as gateway:
         flags = Flags()
-        watchers = Errand(watch, gateway, 30, flags, "chat.>", nice=True)
+        watchers = Worker(watch, gateway, 30, flags, "chat.>", nice=True)
         until("the watchers watch", lambda: gateway.total("subscriptions") == 30, 10)
         resting = gateway.rss()
-        gateway.forget_peak()
+        gateway.reset_peak()
 
         def join_and_leave(gateway):
             rooms = [f"chat.room.r{number}" for number in range(1000)]
@@ -39,14 +39,14 @@ def presence_storm():
                     for session in sessions:
                         session.say(op=op, id=op, topics=rooms)
                     for session in sessions:
-                        rounds += session.hear(lambda event: event.get("id") == op)["op"] == op + "d"
+                        rounds += session.receive_event(lambda event: event.get("id") == op)["op"] == op + "d"
                         session.events.clear()
                 time.sleep(0.02)
             return rounds
 
         commands, witness, used = measured(gateway, join_and_leave, seconds=60)
         flags["ends"] = True
-        received = watchers.answer(20)
+        received = watchers.result(20)
         outcome.note("commands done", str(commands), True)
         outcome.note("MiB to watchers", str(received // MIB), True)
         # A busy machine may be too slow for the clients to come to their rate.
@@ -62,10 +62,10 @@ def watched_command():
     outcome = Outcome()
     with Gateway() as gateway:
         flags = Flags()
-        watchers = Errand(watch, gateway, 2000, flags, "chat.room.>", nice=True)
+        watchers = Worker(watch, gateway, 2000, flags, "chat.room.>", nice=True)
         until("the watchers watch", lambda: gateway.total("subscriptions") == 2000, 30)
         resting = gateway.rss()
-        gateway.forget_peak()
+        gateway.reset_peak()
 
         def join_and_leave(gateway):
             session, rooms = Session(gateway), [f"chat.room.r{number}" for number in range(1000)]
@@ -80,7 +80,7 @@ def watched_command():
 
         took, witness, used = measured(gateway, join_and_leave, seconds=60)
         flags["ends"] = True
-        watchers.answer(30)
+        watchers.result(30)
         outcome.at_most("milliseconds for a command", took * 1000, 1000)
         outcome.at_most("memory rose by MiB", (gateway.peak() - resting) // MIB, 96)
         outcome.note("CPU seconds", f"{used:.1f}", True)
@@ -136,9 +136,9 @@ def full_inbox():
     ]  # fmt: skip
     with Gateway(settings=settings) as gateway:
         flags = Flags()
-        listeners = [Errand(listen, gateway, 60, flags) for _ in range(2)]
+        listeners = [Worker(listen, gateway, 60, flags) for _ in range(2)]
         until("all listen", lambda: gateway.total("subscriptions") == 120, 10)
-        publishers = [Errand(publish_on, gateway, f"chat.flood.p{number}", flags) for number in range(4)]
+        publishers = [Worker(publish_on, gateway, f"chat.flood.p{number}", flags) for number in range(4)]
         time.sleep(6)
         counts = {}
         for number in range(4):
@@ -147,8 +147,8 @@ def full_inbox():
         waited = gateway.total("limit_hits_total", limit="inbox_bytes")
         silent = gateway.total("sessions_closed_total", reason="pong_timeout")
         flags["ends"] = True
-        for errand in publishers + listeners:
-            errand.answer(20)
+        for worker in publishers + listeners:
+            worker.result(20)
         outcome.note("messages of each", str(sorted(counts.values())), True)
         outcome.at_least("times that the inbox was full", waited, 1)
         outcome.at_least("the fewest of the most", min(counts.values()) / max(1, *counts.values()), 0.6)

@@ -19,12 +19,12 @@ def held_messages():
         assert holder.ask(op="subscribe", topics=["chat.held.*"], interval_ms=3_600_000, last=0)["op"] == "subscribed"
         populate(gateway, topics, "first")
         for _ in topics:
-            holder.hear(lambda event: event["op"] == "message")
+            holder.receive_event(lambda event: event["op"] == "message")
         other = Session(gateway, address=other_address(1), receive_buffer=4096)
         other.ask(op="subscribe", topics=["chat.other"], last=0)
         gateway.publish_batch([("chat.other", "o" * 60_000) for _ in range(8)], other_address(2))
         resting = gateway.rss()
-        gateway.forget_peak()
+        gateway.reset_peak()
 
         def publish(gateway):
             for part in range(0, len(topics), 150):
@@ -50,7 +50,7 @@ def unread_answers():
     outcome = Outcome()
     with Gateway() as gateway:
         fill_history(gateway, "chat.long")
-        gateway.forget_peak()
+        gateway.reset_peak()
         resting = gateway.rss()
 
         def ask(gateway):
@@ -78,7 +78,7 @@ def held_bodies():
     """Row 7: 60 batches of 16 MiB without a grant for what is in them, whose last byte never comes."""
     outcome = Outcome()
     with Gateway() as gateway:
-        gateway.forget_peak()
+        gateway.reset_peak()
         resting = gateway.rss()
         line = b'{"topic":"quotes.AAPL","data":"' + b"x" * 60_000 + b'"}\n'
         bodies = [line * (16 * MIB // len(line)), b"x" * (16 * MIB)]
@@ -145,7 +145,7 @@ def half_sent_frames():
     """Found by reading: 400 clients of Centrifugo's protocol that have not said who they are, each in the midst of a frame of 1 MiB."""
     outcome = Outcome()
     with Gateway() as gateway:
-        gateway.forget_peak()
+        gateway.reset_peak()
         resting = gateway.rss()
 
         def send(gateway):

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 
 from client import other_address
-from errand import Errand
+from worker import Worker
 from process import Process
 from witness import Witness
 
@@ -58,7 +58,7 @@ def measured(gateway, attack, *arguments, seconds=30):
     with Witness(gateway) as witness:
         before = gateway.cpu_seconds()
         witness.restart()
-        answer = Errand(attack, gateway, *arguments, nice=True).answer(seconds)
+        answer = Worker(attack, gateway, *arguments, nice=True).result(seconds)
         witness.stop()
         used = gateway.cpu_seconds() - before
     return answer, witness, used

@@ -26,7 +26,7 @@ def replaced_options():
         first = session.ask(op="subscribe", topics=patterns, interval_ms=60_000)
         outcome.equal("subscribed", first["op"], "subscribed")
         populate(gateway, topics, "seen")
-        heard = sum(1 for _ in range(250) if session.hear(lambda event: event["op"] == "message"))
+        heard = sum(1 for _ in range(250) if session.receive_event(lambda event: event["op"] == "message"))
         outcome.equal("topics seen", heard, 250)
 
         def again(gateway):
@@ -120,7 +120,7 @@ def much_since():
                     session.say(op="subscribe", id=2, topics=["chat.q.*", "chat.q.>"], since=since)
                     session.say(op="unsubscribe", id=3, topics=["chat.q.*", "chat.q.>"])
                 for session in sessions:
-                    session.hear(lambda event: event.get("id") == 3)
+                    session.receive_event(lambda event: event.get("id") == 3)
                     session.events.clear()
                     answers += 1
                 time.sleep(0.05)

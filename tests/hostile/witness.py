@@ -7,7 +7,7 @@ import ssl
 import time
 
 from client import Closed, Session
-from errand import Errand, Flags
+from worker import Worker, Flags
 from process import until
 
 TOPIC = "chat.witness"
@@ -32,7 +32,7 @@ class Witness:
         self.flags, self.began, self.ended = Flags(), None, None
 
     def __enter__(self):
-        self.errand = Errand(witness, self.gateway, self.flags)
+        self.worker = Worker(witness, self.gateway, self.flags)
         until("the witness is there", lambda: self.gateway.total("subscriptions") >= SESSIONS, 10)
         time.sleep(0.3)
         self.quiet_began = time.monotonic()
@@ -53,10 +53,10 @@ class Witness:
             self.stop()
         self.flags["ends"] = True
         if kind is not None:
-            self.errand.process.kill()
+            self.worker.process.kill()
             return
         try:
-            self.samples, self.trouble = self.errand.answer(10)
+            self.samples, self.trouble = self.worker.result(10)
         except AssertionError as error:
             self.samples, self.trouble = [], str(error)
 
@@ -81,23 +81,23 @@ def witness(gateway, flags):
     Answers (sent at, took) of each message and session, what never came included, and what went wrong.
     """
     gc.disable()
-    sessions = [Ear(gateway, address="127.0.0.1") for _ in range(SESSIONS)]
-    for ear in sessions:
-        answer = ear.ask(op="subscribe", topics=[TOPIC], last=0)
+    sessions = [OrderedSession(gateway, address="127.0.0.1") for _ in range(SESSIONS)]
+    for session in sessions:
+        answer = session.ask(op="subscribe", topics=[TOPIC], last=0)
         assert answer["op"] == "subscribed", f"the witness was told {answer}"
     sent, samples, trouble = [], [], None
     try:
         listen(sessions, flags, sent, samples)
     except (AssertionError, Closed) as error:
         trouble = str(error)
-    missed = [sent_at for ear in sessions for sent_at in sent[ear.number :]]
+    missed = [sent_at for session in sessions for sent_at in sent[session.number :]]
     if missed and not trouble:
         trouble = f"{len(missed)} of {SESSIONS * len(sent)} messages did not come within {PATIENCE_AT_END} s"
     samples += [(sent_at, time.monotonic() - sent_at) for sent_at in missed]
     return samples, trouble
 
 
-class Ear(Session):
+class OrderedSession(Session):
     """A session that takes its messages in order."""
 
     number = 0
@@ -134,10 +134,10 @@ class Ear(Session):
 def listen(sessions, flags, sent, samples):
     """One message after the other at its time, noted in `sent`; what `sessions` hear goes into `samples`."""
     poll, due, deadline = select.epoll(), time.monotonic(), None
-    by_descriptor = {ear.socket.fileno(): ear for ear in sessions}
-    for descriptor, ear in by_descriptor.items():
+    by_descriptor = {session.socket.fileno(): session for session in sessions}
+    for descriptor, session in by_descriptor.items():
         poll.register(descriptor, select.EPOLLIN)
-        ear.socket.settimeout(0)
+        session.socket.settimeout(0)
     while True:
         now = time.monotonic()
         if flags["ends"]:

@@ -1,4 +1,4 @@
-"""Subscribers that come and go, and publishers, in processes of their own that may be killed at any moment."""
+"""Subscribers that drop and resume, and publishers, in processes of their own that may be killed at any moment."""
 
 import asyncio
 import json
@@ -9,17 +9,17 @@ import signal
 import struct
 import time
 
-from errand import FORK
+from worker import FORK
 from ledger import payload
-from process import PATIENCE
+from process import DEADLINE_FACTOR
 from websocket import connect
 
 ALL_OF_HISTORY = 1_000_000
 DROPS = ("close", "cut", "cut mid-frame", "reset", "stall and reset", "leave")
 
 
-class Books:
-    """What each publisher has sent, and what of it was acknowledged; and how often each way to drop was taken."""
+class PublishCounts:
+    """How many messages each publisher has sent, and how many of them were acknowledged."""
 
     SIZE = 16
 
@@ -27,7 +27,7 @@ class Books:
         self.memory = mmap.mmap(-1, self.SIZE * publishers)
         self.publishers = publishers
 
-    def note(self, publisher, sent, acknowledged):
+    def set(self, publisher, sent, acknowledged):
         self.memory[self.SIZE * publisher : self.SIZE * (publisher + 1)] = struct.pack("<QQ", sent, acknowledged)
 
     def totals(self):
@@ -36,25 +36,25 @@ class Books:
 
 
 class Subscriber:
-    """Keeps topic, epoch and offset of what it takes, and resumes by `since` whatever happens to its session."""
+    """Records each topic's epoch and offset in the ledger, and resumes by `since` after each end of its session."""
 
-    def __init__(self, index, ledger, wishes, port, restarts=False, strict=True, host="127.0.0.1"):
+    def __init__(self, index, ledger, subscriptions, port, restarts=False, strict=True, host="127.0.0.1"):
         self.index, self.ledger, self.port, self.host = index, ledger, port, host
-        self.wishes = wishes
+        self.subscriptions = subscriptions
         self.restarts, self.strict = restarts, strict
-        covered = [topic for topic in ledger.topics if any(matches(wish, topic) for wish in wishes)]
+        covered = [topic for topic in ledger.topics if any(matches(pattern, topic) for pattern in subscriptions)]
         self.accounts = {topic: ledger.account(index, topic) for topic in covered}
         self.websocket = None
         self.since = {}
-        self.left = asyncio.Event()
-        self.has_left = False
+        self.unsubscribed = asyncio.Event()
+        self.is_unsubscribed = False
         self.codes = {}
         self.draining = None
 
-    async def live(self, flags):
+    async def run(self, flags):
         while not flags["ends"]:
             try:
-                self.websocket = await connect(self.port, self.hear, host=self.host)
+                self.websocket = await connect(self.port, self.receive, host=self.host)
             except (OSError, asyncio.TimeoutError):
                 await asyncio.sleep(random.uniform(0.02, 0.1))
                 continue
@@ -64,47 +64,47 @@ class Subscriber:
             await asyncio.sleep(random.uniform(0, 0.05))
 
     def subscribe(self):
-        self.has_left = False
+        self.is_unsubscribed = False
         self.since = {topic: {"epoch": at.epoch, "offset": at.offset} for topic, at in self.accounts.items() if at.epoch}
-        self.websocket.say({"op": "subscribe", "id": 1, "topics": self.wishes, "since": self.since, "last": ALL_OF_HISTORY})
+        self.websocket.send_command({"op": "subscribe", "id": 1, "topics": self.subscriptions, "since": self.since, "last": ALL_OF_HISTORY})
 
-    def hear(self, text):
+    def receive(self, text):
         event = json.loads(text)
         op = event["op"]
         if op == "message":
             account = self.accounts[event["topic"]]
-            if self.has_left:
+            if self.is_unsubscribed:
                 account.fault("after unsubscribed")
-            account.take(event, self.strict)
+            account.receive(event, self.strict)
         elif op == "subscribed":
-            self.hear_subscribed(event["topics"])
+            self.receive_subscribed(event["topics"])
         elif op == "unsubscribed":
-            self.has_left = True
-            self.left.set()
+            self.is_unsubscribed = True
+            self.unsubscribed.set()
         elif op == "draining":
             self.draining = event["retry_after_ms"]
         elif op != "welcome":
-            raise AssertionError(f"subscriber {self.index} was told {event}")
+            raise AssertionError(f"subscriber {self.index} got {event}")
 
-    def hear_subscribed(self, entries):
-        told = {entry["topic"]: entry for entry in entries}
+    def receive_subscribed(self, entries):
+        by_topic = {entry["topic"]: entry for entry in entries}
         for topic in self.since:
-            entry = told.get(topic, {"recovered": False})
+            entry = by_topic.get(topic, {"recovered": False})
             self.accounts[topic].resume(entry["recovered"], entry.get("epoch"), self.restarts)
-        for topic, entry in told.items():
+        for topic, entry in by_topic.items():
             if topic in self.accounts and topic not in self.since:
                 self.accounts[topic].begin(entry["epoch"])
-        self.ledger.note_seated(self.index, time.monotonic())
+        self.ledger.record_subscribed(self.index, time.monotonic())
 
-    async def notice_silence(self, flags, seconds):
-        """The gateway pings; who hears nothing for that long has lost it, whatever the kernel says."""
+    async def detect_silence(self, flags, seconds):
+        """Drops a connection that has been silent for so long: the gateway pings, so the connection must be dead."""
         while not flags["ends"]:
             await asyncio.sleep(0.2)
             websocket = self.websocket
-            if websocket and asyncio.get_running_loop().time() - websocket.heard_at > seconds:
+            if websocket and asyncio.get_running_loop().time() - websocket.received_at > seconds:
                 websocket.transport.abort()
 
-    async def drop_at_times(self, flags, every):
+    async def drop_randomly(self, flags, every):
         while not flags["ends"]:
             await asyncio.sleep(random.expovariate(1 / every))
             if flags["drops"] and self.websocket and not self.websocket.transport.is_closing():
@@ -125,9 +125,9 @@ class Subscriber:
             await asyncio.sleep(random.uniform(0.1, 1))
             websocket.reset()
         else:
-            self.left.clear()
-            websocket.say({"op": "unsubscribe", "id": 2, "topics": self.wishes})
-            gone = asyncio.ensure_future(self.left.wait())
+            self.unsubscribed.clear()
+            websocket.send_command({"op": "unsubscribe", "id": 2, "topics": self.subscriptions})
+            gone = asyncio.ensure_future(self.unsubscribed.wait())
             await asyncio.wait({gone, websocket.closed}, timeout=5, return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
             await asyncio.sleep(random.uniform(0, 0.2))
@@ -138,59 +138,59 @@ class Subscriber:
 class Publisher:
     """Publishes to topics at random at a steady rate, each message with its number."""
 
-    def __init__(self, index, books, topics, port, per_second, size=64, host="127.0.0.1"):
-        self.index, self.books, self.topics, self.port, self.host, self.size = index, books, topics, port, host, size
+    def __init__(self, index, counts, topics, port, per_second, size=64, host="127.0.0.1"):
+        self.index, self.counts, self.topics, self.port, self.host, self.size = index, counts, topics, port, host, size
         self.per_second = per_second
         self.numbers = dict.fromkeys(topics, 0)
         self.sent = self.acknowledged = 0
 
-    async def live(self, flags):
+    async def run(self, flags):
         while not flags["ends"]:
             try:
-                websocket = await connect(self.port, self.hear, host=self.host)
+                websocket = await connect(self.port, self.receive, host=self.host)
             except (OSError, asyncio.TimeoutError):
                 await asyncio.sleep(0.05)
                 continue
             await self.publish_on(websocket, flags)
 
     async def publish_on(self, websocket, flags):
-        owed, before = 0.0, time.monotonic()
+        due, before = 0.0, time.monotonic()
         while not websocket.closed.done():
             await asyncio.sleep(0.01)
             now = time.monotonic()
-            owed, before = owed + (now - before) * self.per_second, now
+            due, before = due + (now - before) * self.per_second, now
             if not flags["publishes"]:
-                owed = 0
+                due = 0
             if flags["ends"] and self.sent == self.acknowledged:
                 await websocket.close()
                 return
-            while owed >= 1 and not websocket.closed.done():
-                owed -= 1
+            while due >= 1 and not websocket.closed.done():
+                due -= 1
                 topic = random.choice(self.topics)
                 self.numbers[topic] += 1
                 self.sent += 1
-                websocket.say({"op": "publish", "id": self.sent, "topic": topic, "data": payload(self.index, self.numbers[topic], self.size)})
-            self.books.note(self.index, self.sent, self.acknowledged)
+                websocket.send_command({"op": "publish", "id": self.sent, "topic": topic, "data": payload(self.index, self.numbers[topic], self.size)})
+            self.counts.set(self.index, self.sent, self.acknowledged)
 
-    def hear(self, text):
+    def receive(self, text):
         event = json.loads(text)
         if event["op"] == "published":
             self.acknowledged += 1
-            self.books.note(self.index, self.sent, self.acknowledged)
+            self.counts.set(self.index, self.sent, self.acknowledged)
         elif event["op"] not in ("welcome", "draining"):
-            raise AssertionError(f"publisher {self.index} was told {event}")
+            raise AssertionError(f"publisher {self.index} got {event}")
 
 
-class Crew:
-    """A process that runs `parts`: functions that make something with a `live(flags)`."""
+class ClientProcess:
+    """A process that runs the coroutines that `factories` make, until the flag `ends`."""
 
-    def __init__(self, flags, *makes):
-        self.flags, self.makes = flags, makes
+    def __init__(self, flags, *factories):
+        self.flags, self.factories = flags, factories
         self.process = None
         self.start()
 
     def start(self):
-        self.process = FORK.Process(target=run_crew, args=(self.flags, self.makes), daemon=True)
+        self.process = FORK.Process(target=run_client_process, args=(self.flags, self.factories), daemon=True)
         self.process.start()
 
     def kill(self):
@@ -198,88 +198,88 @@ class Crew:
         self.process.join()
 
     def end(self, seconds=10):
-        self.process.join(PATIENCE * seconds)
+        self.process.join(DEADLINE_FACTOR * seconds)
         if self.process.is_alive():
             self.kill()
             raise AssertionError("a process of subscribers did not end")
-        assert self.process.exitcode == 0, f"a process of subscribers ended with {self.process.exitcode}; its words are above"
+        assert self.process.exitcode == 0, f"a process of subscribers ended with {self.process.exitcode}; its error is above"
 
 
-def replace_some(crews, seconds, pauses):
-    """Kills one of the crews and starts it again, with random pauses; returns how often."""
+def replace_some(clients, seconds, pauses):
+    """Kills and restarts a random client after each random pause; returns the number of kills."""
     kills, deadline = 0, time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(random.uniform(*pauses))
-        crew = random.choice(crews)
-        crew.kill()
-        crew.start()
+        client = random.choice(clients)
+        client.kill()
+        client.start()
         kills += 1
     return kills
 
 
-def run_crew(flags, makes):
+def run_client_process(flags, factories):
     random.seed()
-    asyncio.run(live_together(flags, makes))
+    asyncio.run(run_together(flags, factories))
 
 
-async def live_together(flags, makes):
+async def run_together(flags, factories):
     failed = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failed.append(context.get("exception") or context["message"]))
-    lives = [asyncio.ensure_future(life) for make in makes for life in make()]
+    tasks = [asyncio.ensure_future(task) for make in factories for task in make()]
     while not flags["ends"] and not failed:
         await asyncio.sleep(0.05)
-        failed.extend(life.exception() for life in lives if life.done() and not life.cancelled() and life.exception())
+        failed.extend(task.exception() for task in tasks if task.done() and not task.cancelled() and task.exception())
     if failed:
         raise SystemExit(f"    {failed[0]!r}")
     await asyncio.sleep(0.2)
-    for life in lives:
-        life.cancel()
-    await asyncio.gather(*lives, return_exceptions=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def crews_of(flags, ledger, wishes, ports, processes, restarts=False, strict=True, drop_every=None, silence=None, host="127.0.0.1", enter=None):
-    """The subscribers of `wishes`, dealt to so many processes, and in turn to `ports`; `enter` is called first in each process."""
+def subscribers_of(flags, ledger, subscriptions, ports, processes, restarts=False, strict=True, drop_every=None, silence=None, host="127.0.0.1", enter=None):
+    """One subscriber for each of `subscriptions`, spread over processes and `ports`; each process calls `enter` first."""
 
     def make(indices):
-        def lives():
+        def tasks():
             if enter:
                 enter()
             for index in indices:
-                subscriber = Subscriber(index, ledger, wishes[index], ports[index % len(ports)], restarts, strict, host)
-                yield subscriber.live(flags)
+                subscriber = Subscriber(index, ledger, subscriptions[index], ports[index % len(ports)], restarts, strict, host)
+                yield subscriber.run(flags)
                 if drop_every:
-                    yield subscriber.drop_at_times(flags, drop_every)
+                    yield subscriber.drop_randomly(flags, drop_every)
                 if silence:
-                    yield subscriber.notice_silence(flags, silence)
+                    yield subscriber.detect_silence(flags, silence)
 
-        return lives
+        return tasks
 
-    return [Crew(flags, make(range(process, len(wishes), processes))) for process in range(processes)]
-
-
-def publishers_of(flags, books, topics, port, per_second, size=64, host="127.0.0.1"):
-    def lives():
-        for index in range(books.publishers):
-            yield Publisher(index, books, topics, port, per_second / books.publishers, size, host).live(flags)
-
-    return Crew(flags, lives)
+    return [ClientProcess(flags, make(range(process, len(subscriptions), processes))) for process in range(processes)]
 
 
-def mixed_wishes(count, groups, per_group, seed):
-    """Topics `room.g0.t0` …, and what each of `count` subscribers asks for: names, a pattern, or both at once."""
+def publishers_of(flags, counts, topics, port, per_second, size=64, host="127.0.0.1"):
+    def tasks():
+        for index in range(counts.publishers):
+            yield Publisher(index, counts, topics, port, per_second / counts.publishers, size, host).run(flags)
+
+    return ClientProcess(flags, tasks)
+
+
+def mixed_subscriptions(count, groups, per_group, seed):
+    """Topics `room.g0.t0` …, and the subscriptions of each of `count` subscribers: names, a pattern, or both."""
     rng = random.Random(seed)
     topics = [f"room.g{group}.t{topic}" for group in range(groups) for topic in range(per_group)]
-    wishes = []
+    subscriptions = []
     for index in range(count):
         group = rng.randrange(groups)
         kind = index % 4
         if kind < 2:
-            wishes.append(rng.sample(topics, per_group))
+            subscriptions.append(rng.sample(topics, per_group))
         elif kind == 2:
-            wishes.append([f"room.g{group}.*"])
+            subscriptions.append([f"room.g{group}.*"])
         else:
-            wishes.append([f"room.g{group}.>", f"room.g{group}.t0", f"room.g{rng.randrange(groups)}.*"])
-    return topics, wishes
+            subscriptions.append([f"room.g{group}.>", f"room.g{group}.t0", f"room.g{rng.randrange(groups)}.*"])
+    return topics, subscriptions
 
 
 def matches(pattern, topic):
