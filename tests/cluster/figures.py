@@ -1,4 +1,4 @@
-"""What the engine costs: the figures of docs/performance.md. Nothing is asserted but that nothing was lost."""
+"""Measures the costs of a cluster, for docs/performance.md; asserts only that no message is lost."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ on_slow = "disconnect"
 
 
 async def loadtest(gateways, *arguments):
-    """The report of a load test on these gateways, or on what `arguments` name."""
+    """The report of a load test on these gateways, or on a peer that `arguments` name."""
     command = [LOADTEST, "fanout", "--json", "--peers", str(ROOT / "loadtest" / "peers"), *arguments]
     for gateway in gateways:
         command += ["--url", f"ws://127.0.0.1:{gateway.port}/ws", "--server-pid", str(gateway.process.pid)]
@@ -74,7 +74,7 @@ def median(reports, *keys):
 
 
 async def cost_of_a_delivery():
-    """1,000 subscribers at each of two gateways, beside 1,000 at one that has its topics alone; interleaved."""
+    """1,000 subscribers at each of two gateways, and 1,000 at one gateway without a cluster, in alternating runs."""
     alone, pair = [], []
     load = ["--rate", "100", "--duration", "8", "--publishers", "2"]
     with Servers(1) as servers, Process(settings()) as single, Process(settings(servers.urls)) as one, Process(settings(servers.urls)) as two:
@@ -87,7 +87,7 @@ async def cost_of_a_delivery():
 
 
 async def latency():
-    """From a publish at one gateway to a subscriber at another, beside a gateway alone and plain NATS over WebSocket."""
+    """From a publish at one gateway to a subscriber at another; with a single gateway and plain NATS over WebSocket for comparison."""
     load = ["-n", "20", "--rate", "200", "--duration", "8", "--publishers", "2"]
     found = {}
     with Servers(1) as r1, Servers(3) as r3, Process(settings()) as alone:
@@ -104,7 +104,7 @@ async def latency():
 
 
 async def fill(port, subjects, window=2000):
-    """Stores a message on each of `subjects`, so many on their way at a time."""
+    """Stores a message in each of `subjects`, `window` at a time."""
     client = await nats.Client.open(port)
     acks = client.subscribe(f"{client.inbox}.ack")
     for start in range(0, len(subjects), window):
@@ -116,7 +116,7 @@ async def fill(port, subjects, window=2000):
 
 
 async def start_up():
-    """A start on a stream with 500,000 messages in 100,000 topics: until /readyz says 200."""
+    """A start with a stream of 500,000 messages in 100,000 topics, until /readyz answers 200."""
     took, memory = [], 0
     with Servers(1) as servers:
         text = settings(servers.urls, retain=20, history=10)
@@ -126,32 +126,32 @@ async def start_up():
             await fill(servers.all[0].port, [f"chat.t{number}" for number in range(100_000)])
         for _ in range(ROUNDS):
             with Process(text) as gateway:
-                began = time.monotonic()
+                started = time.monotonic()
                 while gateway.status("/readyz") != 200:
                     await asyncio.sleep(0.01)
-                took.append(time.monotonic() - began)
+                took.append(time.monotonic() - started)
                 cpu, memory = gateway.cpu_seconds(), gateway.rss()
     return f"500,000 messages in 100,000 topics: ready after {statistics.median(took):.1f} s, {cpu:.1f} s of CPU, {memory >> 20} MiB resident"
 
 
 async def following():
-    """Messages of a NATS client, as fast as one server stores them, at a gateway without subscribers."""
+    """A NATS client's messages, as fast as one server stores them, at a gateway without subscribers."""
     count = 200_000
     with Servers(1) as servers, Process(settings(servers.urls, retain=count)) as gateway:
         await eventually("it follows the stream", lambda: all_ready([gateway]), 20)
         subjects = [f"chat.t{number % 100}" for number in range(count)]
-        before, began = gateway.cpu_seconds(), time.monotonic()
+        before, started = gateway.cpu_seconds(), time.monotonic()
         await fill(servers.all[0].port, subjects)
         while gateway.total("cluster_received_total") < count:
             await asyncio.sleep(0.01)
-        seconds, cpu = time.monotonic() - began, gateway.cpu_seconds() - before
+        seconds, cpu = time.monotonic() - started, gateway.cpu_seconds() - before
         loads = gateway.total("cluster_loads_total")
     assert loads == 1, f"the gateway read the stream {loads} times"
     return f"following: {count / seconds:,.0f} messages a second as they were stored, {cpu / count * 1e6:.1f} us of CPU each, so {count / cpu:,.0f} a second at most"
 
 
 async def publishing():
-    """Sessions that publish as fast as acknowledgements come: each message reaches one subscriber."""
+    """Sessions that publish as fast as acknowledgements come; each message goes to one subscriber."""
     found = {}
     with Servers(1) as r1, Servers(3) as r3:
         for name, servers in (("1 server", r1), ("3 servers", r3)):

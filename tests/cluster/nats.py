@@ -1,4 +1,4 @@
-"""As much of a NATS client as the tests need: the protocol's text, requests, and questions to JetStream."""
+"""A minimal NATS client: the text protocol, requests, and JetStream's API."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import os
 
 
 class Client:
-    """One connection to one server. Messages come to the queue of their subscription, as (subject, headers, payload, reply)."""
+    """A connection to one server. Each subscription has a queue of (subject, headers, payload, reply)."""
 
     @classmethod
     async def open(cls, port, host="127.0.0.1"):
@@ -14,7 +14,7 @@ class Client:
         self.reader, self.writer = await asyncio.wait_for(asyncio.open_connection(host, port), 2)
         await asyncio.wait_for(self.reader.readline(), 2)  # INFO
         self.writer.write(b'CONNECT {"verbose":false,"headers":true,"no_responders":true,"lang":"test"}\r\n')
-        self.inbox, self.queues, self.answers, self.asked = f"_INBOX.{os.urandom(8).hex()}", {}, {}, 0
+        self.inbox, self.queues, self.answers, self.requests = f"_INBOX.{os.urandom(8).hex()}", {}, {}, 0
         self.reading = asyncio.ensure_future(self.read())
         self.subscribe(f"{self.inbox}.*", self.answers)
         return self
@@ -37,9 +37,9 @@ class Client:
             self.writer.write(f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n")
 
     async def request(self, subject, payload=b"", seconds=2, headers=None):
-        """The payload of the answer; `TimeoutError` without one, `ConnectionError` where nobody listens."""
-        self.asked += 1
-        number = self.asked
+        """The payload of the answer; `TimeoutError` without one, `ConnectionError` if the subject has no responder."""
+        self.requests += 1
+        number = self.requests
         answer = self.answers[str(number)] = asyncio.get_running_loop().create_future()
         try:
             self.publish(subject, payload, f"{self.inbox}.{number}", headers)
@@ -47,10 +47,10 @@ class Client:
         finally:
             del self.answers[str(number)]
 
-    async def ask(self, what, body=None, seconds=2):
-        """JetStream's answer, as an object."""
+    async def ask(self, operation, body=None, seconds=2):
+        """JetStream's answer to an API request, as an object."""
         payload = json.dumps(body).encode() if body is not None else b""
-        return json.loads(await self.request(f"$JS.API.{what}", payload, seconds))
+        return json.loads(await self.request(f"$JS.API.{operation}", payload, seconds))
 
     async def read(self):
         try:
@@ -59,7 +59,7 @@ class Client:
                 if word == b"PING":
                     self.writer.write(b"PONG\r\n")
                 elif word in (b"MSG", b"HMSG"):
-                    await self.take(word, [part.decode() for part in rest])
+                    await self.receive_message(word, [part.decode() for part in rest])
         except OSError:
             pass
         finally:
@@ -68,7 +68,7 @@ class Client:
                     answer.set_exception(ConnectionError("the connection ended"))
                     answer.exception()
 
-    async def take(self, word, rest):
+    async def receive_message(self, word, rest):
         subject, sid, *rest = rest
         sizes = [int(size) for size in rest[-(2 if word == b"HMSG" else 1) :]]
         reply = rest[0] if len(rest) > len(sizes) else ""
@@ -79,13 +79,13 @@ class Client:
             queue.put_nowait((subject, head, payload, reply))
         elif (answer := queue.get(subject.rpartition(".")[2])) and not answer.done():
             if head.startswith(b"NATS/1.0 503"):
-                answer.set_exception(ConnectionError("nobody listens"))
+                answer.set_exception(ConnectionError("no responder"))
             else:
                 answer.set_result(payload)
 
 
-async def ask_any(ports, what, body=None, seconds=30):
-    """JetStream's answer by whichever server can give it, awaited over elections."""
+async def ask_any(ports, operation, body=None, seconds=30):
+    """JetStream's answer by any of the servers; retries while an election goes on."""
     loop = asyncio.get_running_loop()
     deadline, error = loop.time() + seconds, None
     while loop.time() < deadline:
@@ -95,7 +95,7 @@ async def ask_any(ports, what, body=None, seconds=30):
             except (OSError, asyncio.TimeoutError):
                 continue
             try:
-                answer = await client.ask(what, body)
+                answer = await client.ask(operation, body)
                 if answer.get("error", {}).get("code") != 503:
                     return answer
                 error = answer["error"]
@@ -104,11 +104,11 @@ async def ask_any(ports, what, body=None, seconds=30):
             finally:
                 client.close()
         await asyncio.sleep(0.1)
-    raise AssertionError(f"no answer to {what} within {seconds} s: {error!r}")
+    raise AssertionError(f"no answer to {operation} within {seconds} s: {error!r}")
 
 
 async def read_stream(ports, name):
-    """All messages that the stream has: (number, subject, payload)."""
+    """All messages of the stream: (number, subject, payload)."""
     state = (await ask_any(ports, f"STREAM.INFO.{name}"))["state"]
     if not state["messages"]:
         return []

@@ -1,35 +1,17 @@
-"""NATS servers with JetStream on loopback, alone or three as a cluster; ports are chosen by the system."""
+"""NATS servers with JetStream on loopback, single or as a cluster of three."""
 
 import os
 import pathlib
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.request
 
+from process import free_port
+
 NATS_SERVER = os.environ.get("NATS_SERVER", "nats-server")
-
-
-given = set()  # ports that this process has named already, listened to or not
-
-
-def free_port():
-    """A port below those that the kernel gives to outgoing connections, so that a server that starts again finds it free."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        if port in given:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            given.add(port)
-            return port
 
 
 class Server:
@@ -62,7 +44,7 @@ class Server:
             self.process.wait()
 
     def pause(self):
-        """As if its machine were cut off: connections stay, and nothing passes."""
+        """Stops the process, as on a machine that is cut off: its connections stay open, and no byte passes."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self):
@@ -82,7 +64,7 @@ class Server:
 
 
 class Servers:
-    """As a context: started at its beginning, ended at its end."""
+    """The servers that run in a `with` block."""
 
     def __init__(self, count, binary=NATS_SERVER):
         self.folder = tempfile.mkdtemp(prefix="belfry-nats-")
