@@ -12,6 +12,7 @@ mod held;
 mod patterns;
 mod pending_handshakes;
 mod reading_on;
+mod reloads;
 mod returning;
 mod turns;
 mod unsubscribing;

@@ -134,6 +134,7 @@ impl Worker {
         self.sessions.charge_work();
         self.sessions.drop_closing();
         self.sessions.show_input();
+        let follows = self.sessions.are_following();
         let state = &mut self.sessions.state;
         state.unsubscribe_ended_sessions();
         state.release_ended();
@@ -147,6 +148,7 @@ impl Worker {
         left || !all_answered
             || !all_written
             || state.table.has_more()
+            || follows
             || state.slices.len() > 0
             || state.delivery.subscribers.has_ended()
             || state.pacing.has_adapting()

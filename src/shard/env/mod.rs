@@ -104,6 +104,11 @@ impl Env {
         Some(std::mem::replace(&mut self.config, self.parts.live.load()))
     }
 
+    /// The number of the configuration of this tick. Each reload counts it up.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Counts a session that begins in the shard's load.
     pub fn occupy(&self) {
         self.parts.load.occupy();

@@ -1,5 +1,6 @@
 //! The sessions of a shard with their readers.
 
+mod following;
 mod reading;
 mod requests;
 mod shard_sessions;

@@ -17,6 +17,8 @@ pub struct Reading {
     pub reader: Option<Box<dyn Reader>>,
     /// Bytes that were read from the socket and that the reader has not used yet.
     pub unread: UnusedInput,
+    /// The generation of the configuration that the reader follows.
+    pub generation: u64,
     /// What a pending command waits for. The reader is called again even without new input, and the socket is not read
     /// until then.
     pub waits: InputWait,
@@ -42,10 +44,10 @@ impl Readings {
         Self { by_slot: SlotMap::default(), secrets: HashMap::default(), inputs }
     }
 
-    /// Begins a session in `slot`.
-    pub fn open(&mut self, slot: u32, reader: Box<dyn Reader>) {
+    /// Begins a session in `slot`, under the configuration of this `generation`.
+    pub fn open(&mut self, slot: u32, reader: Box<dyn Reader>, generation: u64) {
         reader.secret().into_iter().for_each(|secret| _ = self.secrets.insert(secret, slot));
-        self.by_slot.put(slot, Reading::new(reader));
+        self.by_slot.put(slot, Reading::new(reader, generation));
     }
 
     /// Drops the reading side of the session in `slot`, which closes.
@@ -86,13 +88,8 @@ impl Readings {
 
 impl Reading {
     /// The reading side of a session whose socket was not read yet.
-    fn new(reader: Box<dyn Reader>) -> Self {
-        Self {
-            reader: Some(reader),
-            unread: UnusedInput::default(),
-            waits: InputWait::Nothing,
-            awaits_engine: false,
-            input: Input::default(),
-        }
+    fn new(reader: Box<dyn Reader>, generation: u64) -> Self {
+        let (unread, waits, input) = (UnusedInput::default(), InputWait::Nothing, Input::default());
+        Self { reader: Some(reader), unread, generation, waits, awaits_engine: false, input }
     }
 }

@@ -1,13 +1,12 @@
 //! Requests to a shard's sessions from outside: frames of HTTP requests, administrators' commands, closes, the list of
-//! the slowest, counts of subscriptions, new rules of presence.
+//! the slowest, counts of subscriptions.
 
 use bytes::Bytes;
 
 use super::shard_sessions::Sessions;
 use crate::codes::CloseCode;
-use crate::config::Rules;
 use crate::metrics::{CloseReason, Counter};
-use crate::session_id::{Member, SessionId, SessionSecret};
+use crate::session_id::{SessionId, SessionSecret};
 use crate::shard::admin_command::{AdminCommand, UserSessions};
 use crate::shard::intake::SessionView;
 use crate::shard::reader::Forwarded;
@@ -96,22 +95,5 @@ impl Sessions {
             outbox_bytes: state.owed_bytes(slot),
             oldest: oldest.map(|(topic, moment)| (topic.clone(), state.env.now.since(moment))),
         })
-    }
-
-    /// Enters sessions into the presence of the topics they are subscribed to by name, where the rules in force turn
-    /// presence on and the rules `former` had it off.
-    pub fn enter_presence(&self, former: &Rules) {
-        let ShardState { table, delivery, env, .. } = &self.state;
-        let rules = &env.config.rules;
-        if rules == former || !rules.iter().any(|rule| rule.presence) {
-            return;
-        }
-        let turned_on = |topic: &TopicName| rules.of(topic).presence && !former.of(topic).presence;
-        for (slot, connection) in table.open() {
-            let info = |topic: &TopicName| self.reader(slot).and_then(|reader| reader.info(topic));
-            let member = |topic: &TopicName| Member { session: connection.id(), user: self.user(slot), info: info(topic) };
-            let names = delivery.subscribers.of(slot).iter().filter_map(|subscription| subscription.pattern().as_name());
-            names.filter(turned_on).for_each(|topic| env.hub().enter(&topic, &member(&topic)));
-        }
     }
 }

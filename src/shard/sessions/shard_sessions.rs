@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::following::{FOLLOWING_TIME, Following};
 use super::reading::{Reading, Readings};
 use crate::codes::CloseCode;
 use crate::dialect::Event;
 use crate::frame::Inflater;
 use crate::metrics::{CloseReason, Gauge, LimitKey};
-use crate::session_id::{SessionId, SessionSecret};
+use crate::session_id::{Member, SessionId, SessionSecret};
 use crate::shard::context::SessionContext;
 use crate::shard::delivery::{FrameKind, Queued};
 use crate::shard::env::ShardParts;
@@ -18,6 +19,7 @@ use crate::shard::reader::Reader;
 use crate::shard::slot::{Connection, InputWait, Socket};
 use crate::shard::state::ShardState;
 use crate::shard::upkeep::{Drain, act_on, due_for};
+use crate::topic_name::TopicName;
 
 /// One shard's sessions.
 pub struct Sessions {
@@ -26,6 +28,8 @@ pub struct Sessions {
     /// The reading sides of open sessions.
     readings: Readings,
     inflater: Inflater,
+    /// Sessions whose readers may still follow a former configuration.
+    following: Following,
     /// Set once the gateway drains. A session that begins from then on is told so and closed too.
     draining: Option<Drain>,
 }
@@ -34,7 +38,13 @@ impl Sessions {
     /// A shard without sessions.
     pub fn new(parts: ShardParts) -> Self {
         let state = ShardState::new(parts);
-        Self { readings: Readings::new(state.env.input_account()), state, inflater: Inflater::default(), draining: None }
+        Self {
+            readings: Readings::new(state.env.input_account()),
+            state,
+            inflater: Inflater::default(),
+            following: Following::default(),
+            draining: None,
+        }
     }
 
     /// Begins a session whose socket is registered with this thread's runtime. `rest` is what the client has sent
@@ -91,14 +101,47 @@ impl Sessions {
         self.draining.is_some()
     }
 
-    /// Adopts the configuration in force if it has changed, and has every reader follow it.
+    /// Adopts the configuration in force if it has changed, and has some readers follow it.
     pub fn follow_config(&mut self) {
-        let Some(former) = self.state.env.follow_config() else { return };
-        self.state.delivery.follow_config(&self.state.env.config);
-        for slot in self.state.table.open_slots() {
-            self.call(slot, |reader, context, _| reader.on_reload(context));
+        let ShardState { table, delivery, env, .. } = &mut self.state;
+        if let Some(former) = env.follow_config() {
+            delivery.follow_config(&env.config);
+            self.following.begin(&env.config.rules, &former.rules, table.end());
         }
-        self.enter_presence(&former.rules);
+        while let Some(slot) = self.following.next() {
+            if self.follow(slot) && self.state.env.moment().since(self.state.env.now) >= FOLLOWING_TIME {
+                return;
+            }
+        }
+    }
+
+    /// Whether readers may still follow a former configuration.
+    pub fn are_following(&self) -> bool {
+        !self.following.is_over()
+    }
+
+    /// Has the reader of the session in `slot` follow the configuration of this tick. Returns `false` if it did already.
+    fn follow(&mut self, slot: u32) -> bool {
+        let generation = self.state.env.generation();
+        let Some(reading) = self.readings.get_mut(slot) else { return false };
+        if std::mem::replace(&mut reading.generation, generation) == generation || !self.state.table.is_open(slot) {
+            return false;
+        }
+        self.call(slot, |reader, context, _| reader.on_reload(context));
+        if self.following.may_enter_presence() {
+            self.enter_presence(slot);
+        }
+        true
+    }
+
+    /// Enters a session into the presence of the topics it is subscribed to by name, where the rules have presence on.
+    fn enter_presence(&self, slot: u32) {
+        let ShardState { table, delivery, env, .. } = &self.state;
+        let Some(connection) = table.get(slot).filter(|connection| connection.is_open()) else { return };
+        let info = |topic: &TopicName| self.reader(slot).and_then(|reader| reader.info(topic));
+        let member = |topic: &TopicName| Member { session: connection.id(), user: self.user(slot), info: info(topic) };
+        let names = delivery.subscribers.of(slot).iter().filter_map(|subscription| subscription.pattern().as_name());
+        names.filter(|topic| env.config.rules.of(topic).presence).for_each(|topic| env.hub().enter(&topic, &member(&topic)));
     }
 
     /// Visits every session once and does what is due for it: deadlines, heartbeats, time-outs, closes.
@@ -148,7 +191,7 @@ impl Sessions {
         let ShardState { table, delivery, env, .. } = &mut self.state;
         let slot = table.add(|waker| Connection::new(id, address, permit, waker, env.now));
         delivery.outgoing.open(slot, encoding);
-        self.readings.open(slot, reader);
+        self.readings.open(slot, reader, env.generation());
         env.occupy();
         env.tally.session_opened();
         slot
@@ -227,8 +270,12 @@ impl Sessions {
         }
     }
 
-    /// Calls the session's reader. Returns the result of `act`; `None` if the reader is being called or missing.
+    /// Calls the session's reader, which follows the configuration of this tick first. Returns the result of `act`;
+    /// `None` if the reader is being called or missing, or if the configuration has ended the session.
     pub fn call<R>(&mut self, slot: u32, act: impl FnOnce(&mut dyn Reader, &mut SessionContext<'_>, &mut Inflater) -> R) -> Option<R> {
+        if self.follow(slot) && !self.state.table.is_open(slot) {
+            return None;
+        }
         let mut reader = self.readings.get_mut(slot)?.reader.take()?;
         let mut context = SessionContext::new(&mut self.state, slot);
         let result = act(&mut *reader, &mut context, &mut self.inflater);

@@ -39,6 +39,7 @@ impl Reader for Silent {
 pub struct Bench {
     pub sessions: Sessions,
     pub inbox: Arc<Inbox>,
+    pub live: Arc<Live>,
     session: SessionId,
 }
 
@@ -47,9 +48,10 @@ impl Bench {
     /// of `k.>` disconnect, those of `h.>` have a history, and those of `r.>` are read on from their history.
     pub fn new() -> Self {
         let (parts, inbox) = parts();
+        let live = Arc::clone(&parts.live);
         let mut sessions = Sessions::new(parts);
         let session = expect(&mut sessions);
-        Self { sessions, inbox, session }
+        Self { sessions, inbox, live, session }
     }
 
     /// Replaces the session by another one with `reader`.

@@ -1,0 +1,116 @@
+//! Tests of reloads, which readers follow over several ticks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::bench::Bench;
+use super::{name, pattern};
+use crate::clock::Clock;
+use crate::codes::CloseCode;
+use crate::config::{Config, Rule, Rules};
+use crate::frame::Inflater;
+use crate::metrics::CloseReason;
+use crate::shard::context::SessionContext;
+use crate::shard::reader::Reader;
+
+/// A reader for which following a configuration takes long.
+struct Slow {
+    name: char,
+    closes: bool,
+    clock: Clock,
+    /// The names of readers that have followed, in order.
+    followed: Arc<Mutex<String>>,
+}
+
+impl Reader for Slow {
+    fn on_open(&mut self, _: &mut SessionContext<'_>) {}
+    fn read(&mut self, input: &mut [u8], _: &mut Inflater, _: &mut SessionContext<'_>) -> usize {
+        input.len()
+    }
+    fn on_reload(&mut self, context: &mut SessionContext<'_>) {
+        self.followed.lock().push(self.name);
+        self.clock.advance(Duration::from_millis(1));
+        if self.closes {
+            context.close(CloseCode::TokenInvalid, "its API key is gone", CloseReason::TokenInvalid);
+        }
+    }
+}
+
+/// A bench with sessions that follow slowly. Their slots begin at 1.
+fn house(names: &str) -> (Bench, Arc<Mutex<String>>) {
+    let (mut bench, followed) = (Bench::new(), Arc::<Mutex<String>>::default());
+    for name in names.chars() {
+        let clock = bench.state().env.clock();
+        bench.replace(Slow { name, closes: name == 'x', clock, followed: Arc::clone(&followed) });
+    }
+    (bench, followed)
+}
+
+fn tick(bench: &mut Bench) {
+    bench.state().begin_tick();
+    bench.sessions.follow_config();
+}
+
+/// Readers follow a reload over several ticks, each once. A reader that is called before follows first. (All readers
+/// followed in one tick.)
+#[test]
+fn readers_follow_a_reload_over_several_ticks() {
+    let (mut bench, followed) = house("abcd");
+    bench.live.replace(&Config::default());
+    tick(&mut bench);
+    assert_eq!(*followed.lock(), "a");
+    assert_eq!(bench.sessions.call(3, |_, _, _| followed.lock().clone()).unwrap(), "ac");
+    while bench.sessions.are_following() {
+        tick(&mut bench);
+    }
+    assert_eq!(*followed.lock(), "acbd");
+    tick(&mut bench);
+    assert_eq!(*followed.lock(), "acbd");
+}
+
+/// A second reload before all have followed the first reaches all sessions, and not those that open later.
+#[test]
+fn a_second_reload_begins_anew() {
+    let (mut bench, followed) = house("abc");
+    for _ in 0..2 {
+        bench.live.replace(&Config::default());
+        tick(&mut bench);
+    }
+    let clock = bench.state().env.clock();
+    bench.replace(Slow { name: 'd', closes: false, clock, followed: Arc::clone(&followed) });
+    while bench.sessions.are_following() {
+        tick(&mut bench);
+    }
+    assert_eq!(*followed.lock(), "aabc");
+}
+
+/// A session that a reload closes carries out nothing behind it.
+#[test]
+fn a_session_that_a_reload_closes_is_not_called() {
+    let (mut bench, followed) = house("ax");
+    bench.live.replace(&Config::default());
+    tick(&mut bench);
+    assert_eq!(bench.sessions.call(2, |_, _, _| ()), None);
+    assert_eq!((&**followed.lock(), bench.state().table.is_open(2)), ("ax", false));
+}
+
+/// PROTOCOL 3: a reload that turns presence on makes sessions members, even if another reload follows before all have
+/// followed.
+#[test]
+fn a_second_reload_leaves_nobody_out_of_presence() {
+    let (mut bench, _) = house("ab");
+    bench.subscribe_with(2, "h.a", 0);
+    let members = |bench: &mut Bench| bench.state().env.hub().presence(&name("h.a")).map(|members| members.len());
+    assert!(members(&mut bench).is_err());
+    let rule = Rule { presence: true, ..Rule::plain(Some(pattern("h.>").into())) };
+    let config = Config { rules: Rules::new(vec![rule]), ..Config::default() };
+    for _ in 0..2 {
+        bench.live.replace(&config);
+        tick(&mut bench);
+        assert_eq!(members(&mut bench), Ok(0));
+    }
+    tick(&mut bench);
+    assert_eq!(members(&mut bench), Ok(1));
+}
