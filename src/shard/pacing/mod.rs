@@ -262,6 +262,11 @@ impl Pacing {
         self.paced.get(&slot).map_or(0, PacedTopics::bytes)
     }
 
+    /// The number of topics whose interval runs for the session in `slot`.
+    pub fn topics(&self, slot: u32) -> usize {
+        self.paced.get(&slot).map_or(0, PacedTopics::topics)
+    }
+
     /// The oldest message that is held for the session in `slot`.
     pub fn oldest(&self, slot: u32) -> Option<&Message> {
         self.paced.get(&slot)?.oldest()

@@ -16,10 +16,14 @@ use crate::shard::delivery::{FrameKind, Queued};
 use crate::shard::env::ShardParts;
 use crate::shard::intake::{Admitted, Arrived, NewSession};
 use crate::shard::reader::Reader;
-use crate::shard::slot::{Connection, InputWait, Socket};
+use crate::shard::slot::{Connection, Finding, InputWait, Socket};
 use crate::shard::state::ShardState;
 use crate::shard::upkeep::{Drain, act_on, due_for};
 use crate::topic_name::TopicName;
+
+/// About the most held messages that one sweep of a drain sends: a millisecond's work. Sessions that are due beyond
+/// these are closed by the next sweeps.
+const RELEASED_PER_SWEEP: usize = 4_096;
 
 /// One shard's sessions.
 pub struct Sessions {
@@ -147,13 +151,21 @@ impl Sessions {
     /// Visits every session once and does what is due for it: deadlines, heartbeats, time-outs, closes.
     pub fn sweep(&mut self) {
         self.state.table.excuse_queued(self.state.env.now);
+        let mut released = 0;
         for slot in 0..self.state.table.end() {
             let now = self.state.env.now;
             // A deadline does not replace the ping: a client can cause deadlines without end.
             if self.state.table.get_mut(slot).is_some_and(|connection| connection.liveness().take_deadline(now)) {
                 self.call(slot, |reader, context, _| reader.on_deadline(context));
             }
-            due_for(&self.state, slot).into_iter().for_each(|found| act_on(&mut self.state, slot, found));
+            let Some(found) = due_for(&self.state, slot) else { continue };
+            if found == Finding::DrainDue {
+                if released >= RELEASED_PER_SWEEP {
+                    continue; // the next sweep finds it again
+                }
+                released += self.state.pacing.topics(slot);
+            }
+            act_on(&mut self.state, slot, found);
         }
         let env = &mut self.state.env;
         self.state.delivery.outgoing.end_aged(env.now, &mut env.tally);

@@ -6,18 +6,24 @@ use super::bench::Bench;
 use super::pattern;
 use crate::codes::ErrorCode;
 use crate::dialect::Event;
-use crate::shard::upkeep::{bound_outboxes, bound_paced};
+use crate::shard::context::SessionContext;
+use crate::shard::upkeep::{Drain, bound_outboxes, bound_paced};
 
 /// A session with an interval on `topic`. Topics of `c.>` conflate, those of `k.>` disconnect. Its outbox holds 900
 /// bytes.
 fn paced(topic: &str) -> Bench {
     let mut bench = Bench::new();
-    let mut context = bench.context();
+    pace(&mut bench, 0, topic);
+    bench
+}
+
+/// Subscribes the session in `slot` to `topic`, with an interval.
+fn pace(bench: &mut Bench, slot: u32, topic: &str) {
+    let mut context = SessionContext::new(bench.state(), slot);
     assert!(context.reserve_subscription(&pattern(topic)).is_ok());
     context.subscribe_pattern(&pattern(topic), Some(Duration::from_secs(1)));
     context.set_interval(&pattern(topic), Some(Duration::from_secs(1)));
     context.adapt_intervals();
-    bench
 }
 
 /// Held messages count against `outbox_bytes`. Past it, the oldest gives way, or the session is closed. (124 MiB were
@@ -63,4 +69,23 @@ async fn replies_leave_room_for_held_messages() {
     bound_paced(bench.state());
     assert!(bench.state().delivery.outgoing.outbox_bytes(0) > 900, "the reply waits");
     assert!(bench.state().pacing.bytes(0) > 0 && bench.state().table.is_open(0));
+}
+
+/// PROTOCOL 6: a session that leaves a draining gateway gets what was held for it before its Close. Sessions with many
+/// held messages leave in several sweeps. (All that left in one sweep were sent theirs at once.)
+#[test]
+fn held_messages_of_a_drain_go_out_over_several_sweeps() {
+    const TOPICS: usize = 1_500;
+    let mut bench = Bench::new();
+    (0..3).for_each(|_| _ = bench.join());
+    (0..4).for_each(|slot| pace(&mut bench, slot, "c.*"));
+    (0..2 * TOPICS).for_each(|number| bench.publish_bytes(&format!("c.{}", number % TOPICS), 1));
+    assert_eq!(bench.state().pacing.holding().count(), 4);
+    let now = bench.state().env.now;
+    bench.sessions.drain(Drain::new(Duration::ZERO, now));
+    for left in [vec![3], vec![]] {
+        bench.sessions.sweep();
+        assert_eq!(bench.state().table.open_slots(), left);
+        assert_eq!(bench.state().pacing.holding().collect::<Vec<_>>(), left);
+    }
 }
