@@ -283,6 +283,18 @@ fn history_is_charged_by_its_bytes() {
     assert_eq!((centrifugo, native), (3, 3));
 }
 
+/// PROTOCOL 7 and 10: a `refresh` costs 1 unit more for each 100 subscriptions, as `auth` does: each is compared with the
+/// new grants. After `connect`, a bucket of 10 units lasts for two of 6 units. (They were compared for nothing.)
+#[test]
+fn a_refresh_is_charged_by_the_subscriptions() {
+    let gateway = Gateway::with_limits("commands_per_second = 1\ncommands_burst = 10");
+    let token = token("ann", &["chat.>"], &[]);
+    let (mut session, _) = connected_with(&gateway, json!({"token": token}));
+    (0..500).for_each(|number| _ = subscribe(&mut session, &format!("chat.{number}"), json!({})));
+    let refresh = json!({"id": 3, "refresh": {"token": token}});
+    assert_eq!((0..10).take_while(|_| session.ask(refresh.clone()).get("refresh").is_some()).count(), 2);
+}
+
 /// Mapping, section 4: presence lists sessions. A subscriber with `join_leave` gets joins and leaves, its own join
 /// included.
 #[test]

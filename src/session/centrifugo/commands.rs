@@ -260,7 +260,9 @@ impl Centrifugo {
             }
             Err(too_many @ IdentifyError::TooMany) => return Err(too_many.code().into()),
         };
-        self.subscriber.principal_mut().set_identity(identity, context);
+        let principal = self.subscriber.principal_mut();
+        principal.charge(work::of_names(context.subscription_count()), context); // each is checked against the grants
+        principal.set_identity(identity, context);
         let (client, expiry) = (self.subscriber.principal().id(), self.subscriber.expiry());
         context.reply(&Reply::Refresh { id, client, expiry });
         self.subscriber.end_uncovered(context);
