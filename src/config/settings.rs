@@ -9,7 +9,7 @@ use super::auth::Auth;
 use super::cluster::Cluster;
 use super::limits::Limits;
 use super::listen_address::ListenAddress;
-use super::notation::OriginPattern;
+use super::notation::{OriginPattern, TopicTemplate};
 use super::rules::Rules;
 use crate::topic_name::TopicName;
 
@@ -231,8 +231,8 @@ impl Default for Simulator {
 pub struct Replay {
     /// The file: `.csv` with a header, or `.jsonl`.
     pub file: PathBuf,
-    /// The topic, which may have `{column}` in it.
-    pub topic: String,
+    /// The topic.
+    pub topic: TopicTemplate,
     /// The column with the time stamps; empty for none.
     pub time: String,
     /// The factor of the pace; 0 for as fast as possible.

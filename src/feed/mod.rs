@@ -9,7 +9,6 @@ mod simulator;
 mod sink;
 mod split_mix;
 mod stats;
-mod template;
 #[cfg(test)]
 mod tests;
 mod time_stamp;

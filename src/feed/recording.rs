@@ -10,9 +10,8 @@ use serde_json::value::RawValue;
 
 use super::lines::{Line, Lines};
 use super::rows::{self, Row, Rows};
-use super::template::TopicTemplate;
 use super::time_stamp;
-use crate::config::{Problem, Replay};
+use crate::config::{Problem, Replay, TopicTemplate};
 use crate::topic_name::TopicName;
 
 /// One recorded message.
@@ -57,17 +56,16 @@ struct Header {
 impl Recording {
     /// Opens the file of `settings`. The error also reports a missing column, and a file without records.
     pub fn open(settings: &Replay) -> Result<Self, Problem> {
-        let topic = TopicTemplate::parse(&settings.topic)?;
         let shown = settings.file.display();
         if settings.time.is_empty() && settings.speed != 0.0 {
             return Err(Problem(format!("feed.replay.time is empty for {shown}; name the column that paces it, or set `speed = 0`")));
         }
         let source = match settings.file.extension().and_then(|extension| extension.to_str()) {
-            Some("csv") => open_csv(settings, &topic)?,
-            Some("jsonl") => open_json_lines(settings, &topic)?,
+            Some("csv") => open_csv(settings)?,
+            Some("jsonl") => open_json_lines(settings)?,
             _ => return Err(Problem(format!("feed.replay.file: {shown} is neither a .csv nor a .jsonl file by its name"))),
         };
-        Ok(Self { source, time: settings.time.clone(), topic })
+        Ok(Self { source, time: settings.time.clone(), topic: settings.topic.clone() })
     }
 
     /// The next tick, or the problem of its record; `None` at the end.
@@ -87,7 +85,7 @@ impl Recording {
     }
 }
 
-fn open_csv(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem> {
+fn open_csv(settings: &Replay) -> Result<Source, Problem> {
     let shown = settings.file.display();
     let open = || File::open(&settings.file).map(Rows::new).map_err(|error| unreadable(settings, &error));
     let mut rows = open()?;
@@ -96,7 +94,7 @@ fn open_csv(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem>
         Some(Row { cells: Err(reason), .. }) => return Err(Problem(format!("feed.replay.file: {shown}, line 1: {reason}"))),
         None => return Err(Problem(format!("feed.replay.file: {shown} is empty; its first line names the columns"))),
     };
-    check_columns(&names, settings, topic)?;
+    check_columns(&names, settings)?;
     if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
         return Err(Problem(format!("feed.replay.file: {shown} has the column {:?} twice", twice.1)));
     }
@@ -112,7 +110,7 @@ fn open_csv(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem>
 
 /// Opens a JSON Lines file, and looks for the columns in its first line. A bad first line is skipped later, as any other,
 /// unless it shows that the file has other line ends.
-fn open_json_lines(settings: &Replay, topic: &TopicTemplate) -> Result<Source, Problem> {
+fn open_json_lines(settings: &Replay) -> Result<Source, Problem> {
     let open = || File::open(&settings.file).map(|file| Lines::new(BufReader::new(file)));
     let mut lines = open().map_err(|error| unreadable(settings, &error))?;
     let Some(first) = lines.next().map_err(|error| unreadable(settings, &error))? else {
@@ -121,7 +119,7 @@ fn open_json_lines(settings: &Replay, topic: &TopicTemplate) -> Result<Source, P
     if let Ok(text) = first.text {
         match fields(text) {
             Ok(fields) if fields.is_empty() => {}
-            Ok(fields) => check_columns(&fields.into_keys().collect::<Vec<_>>(), settings, topic)?,
+            Ok(fields) => check_columns(&fields.into_keys().collect::<Vec<_>>(), settings)?,
             // With such line ends the whole file is one bad record.
             Err(reason) if text.contains('\r') => {
                 return Err(Problem(format!("feed.replay.file: {}, line {}: {reason}", settings.file.display(), first.number)));
@@ -137,10 +135,10 @@ fn unreadable(settings: &Replay, error: &io::Error) -> Problem {
 }
 
 /// Checks that the columns of `settings` exist.
-fn check_columns(columns: &[String], settings: &Replay, topic: &TopicTemplate) -> Result<(), Problem> {
+fn check_columns(columns: &[String], settings: &Replay) -> Result<(), Problem> {
     let time = settings.time.as_str();
     let paced = [("time", time, time)].into_iter().filter(|_| !time.is_empty());
-    let mut wanted = topic.columns().map(|column| ("topic", settings.topic.as_str(), column)).chain(paced);
+    let mut wanted = settings.topic.columns().map(|column| ("topic", settings.topic.as_str(), column)).chain(paced);
     match wanted.find(|(_, _, column)| !columns.iter().any(|name| name == column)) {
         None => Ok(()),
         Some((key, value, column)) => {
@@ -190,11 +188,15 @@ fn nanos<'a>(time: &str, cell: impl Fn(&str) -> Option<Cow<'a, str>>) -> Result<
 mod tests {
     use super::*;
 
+    fn topic(text: &str) -> TopicTemplate {
+        TopicTemplate::parse(text).unwrap()
+    }
+
     fn settings(name: &str, content: &str) -> (tempfile::TempDir, Replay) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(name);
         std::fs::write(&file, content).unwrap();
-        (folder, Replay { file, topic: "quotes.{symbol}".into(), time: "time".into(), speed: 1.0, repeat: false })
+        (folder, Replay { file, topic: topic("quotes.{symbol}"), time: "time".into(), speed: 1.0, repeat: false })
     }
 
     fn read(name: &str, content: &str) -> Vec<Result<(i128, String, String), BadRecord>> {
@@ -269,9 +271,7 @@ mod tests {
         let csv = "when,symbol\n1,A\n";
         assert!(problem("t.csv", csv, |_| {}).ends_with("has no column \"time\"; it has when, symbol"));
         assert!(problem("t.jsonl", "{\"when\":1,\"symbol\":\"A\"}", |_| {}).ends_with("has no column \"time\"; it has symbol, when"));
-        assert!(problem("t.csv", csv, |replay| replay.topic = "quotes.{name}".into()).contains("no column \"name\""));
-        assert!(problem("t.csv", csv, |replay| replay.topic = "quotes.{name".into()).contains("quotes.{symbol}"));
-        assert!(problem("t.csv", csv, |replay| replay.topic = "$belfry.x".into()).contains("the gateway's own"));
+        assert!(problem("t.csv", csv, |replay| replay.topic = topic("quotes.{name}")).contains("no column \"name\""));
         assert!(problem("t.csv", csv, |replay| replay.time.clear()).contains("speed = 0"));
         assert!(problem("t.csv", "", |_| {}).contains("is empty"));
         for header in ["time,symbol", "time,symbol\r\n", "time,symbol\r", "time,symbol\n\n"] {

@@ -44,7 +44,15 @@ fn replay_of(content: &str, repeat: bool) -> (tempfile::TempDir, config::Replay)
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ticks.csv");
     std::fs::write(&file, content).unwrap();
-    (folder, config::Replay { file, topic: "quotes.USDJPY".into(), time: "t".into(), speed: 1_000.0, repeat })
+    let topic = config::TopicTemplate::parse("quotes.USDJPY").unwrap();
+    (folder, config::Replay { file, topic, time: "t".into(), speed: 1_000.0, repeat })
+}
+
+/// A replay of a file with this content.
+fn replayed(content: &str, repeat: bool) -> (tempfile::TempDir, Task, Seen) {
+    let (folder, settings) = replay_of(content, repeat);
+    let (shelf, seen) = shelf();
+    (folder, Task::spawn(replay::run(replay::prepare(&settings).unwrap(), shelf)), seen)
 }
 
 /// The symbols are quoted in order, each on its topic.
@@ -74,9 +82,7 @@ async fn a_feed_ends_with_its_task() {
 /// A bad row is skipped, the others are published in order, and the replay ends with the file.
 #[tokio::test]
 async fn a_replay_publishes_the_file() {
-    let (_folder, settings) = replay_of("t,bid\n1,86.650\nbad,1\n2,86.70\n1.5,0\n", false);
-    let (shelf, mut seen) = shelf();
-    let _task = Task::spawn(replay::run(replay::prepare(&settings).unwrap(), shelf));
+    let (_folder, _task, mut seen) = replayed("t,bid\n1,86.650\nbad,1\n2,86.70\n1.5,0\n", false);
     for expected in [r#"{"t":1,"bid":86.650}"#, r#"{"t":2,"bid":86.70}"#, r#"{"t":1.5,"bid":0}"#] {
         assert_eq!(seen.next().await.unwrap(), ("quotes.USDJPY".into(), expected.into(), PublishSource::Feed));
     }
@@ -86,9 +92,7 @@ async fn a_replay_publishes_the_file() {
 /// `repeat` starts over.
 #[tokio::test]
 async fn a_replay_repeats() {
-    let (_folder, settings) = replay_of("t\n1\n2\n", true);
-    let (shelf, mut seen) = shelf();
-    let _task = Task::spawn(replay::run(replay::prepare(&settings).unwrap(), shelf));
+    let (_folder, _task, mut seen) = replayed("t\n1\n2\n", true);
     for expected in [1, 2, 1, 2, 1] {
         assert_eq!(seen.next().await.unwrap().1, format!(r#"{{"t":{expected}}}"#));
     }
@@ -97,9 +101,7 @@ async fn a_replay_repeats() {
 /// The replay of a file without a valid row ends, even with `repeat`.
 #[tokio::test]
 async fn nothing_is_not_repeated() {
-    let (_folder, settings) = replay_of("t\nbad\n", true);
-    let (shelf, mut seen) = shelf();
-    let _task = Task::spawn(replay::run(replay::prepare(&settings).unwrap(), shelf));
+    let (_folder, _task, mut seen) = replayed("t\nbad\n", true);
     assert!(seen.next().await.is_none());
 }
 

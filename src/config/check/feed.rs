@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use crate::config::notation::TopicTemplate;
 use crate::config::settings::{Feed, Replay, Simulator};
 use crate::config::tree::{Entry, Raw, Section, refuse_unread};
 use crate::topic_name::TopicName;
@@ -53,7 +54,7 @@ fn replay(section: &Section<'_>, raw: &Raw) -> Option<Replay> {
         .and_then(|(_, entry)| recording(&entry, raw));
     let topic =
         section.required("topic", section.entry("topic"), "write the topic to publish on, as in \"quotes.USDJPY\" or \"quotes.{symbol}\"");
-    let topic = topic.and_then(|(text, entry)| entry.parsed(topic_form).map(|()| text.to_owned()));
+    let topic = topic.and_then(|(_, entry)| entry.parsed(TopicTemplate::parse));
     let time = match section.entry("time") {
         entry @ Some(_) => {
             section.required("time", entry, "write the column that paces it, as in \"timestamp\"").map(|(text, _)| text.to_owned())
@@ -76,23 +77,4 @@ fn recording(entry: &Entry<'_>, raw: &Raw) -> Option<PathBuf> {
         entry.refuse("is a folder; give a file that ends in .csv or .jsonl");
     }
     Some(file)
-}
-
-/// Checks a topic's name, in which `{column}` may stand anywhere in a token.
-fn topic_form(text: &str) -> Result<(), String> {
-    let mut name = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        let column_ends =
-            after.find('}').filter(|end| *end > 0).ok_or("has a brace without column and end; write as in \"quotes.{symbol}\"")?;
-        name.push_str(before);
-        name.push('x');
-        rest = &after[column_ends + 1..];
-    }
-    name.push_str(rest);
-    match TopicName::parse(&name) {
-        Ok(topic) if topic.is_own() => Err("is the gateway's own; write a topic whose first token is not $belfry".to_owned()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("is not a topic: {error}")),
-    }
 }

@@ -90,25 +90,20 @@ impl<'a> Resource<'a> {
     pub fn methods(&self, surface: Surface) -> &'static str {
         const NONE: &str = "";
         const READ: &str = "GET, HEAD";
-        match (self, surface) {
-            (Self::Healthz | Self::Readyz, _) => READ,
-            (Self::Asset(_) | Self::Stream, Surface::Whole | Surface::Public) => READ,
-            (Self::WebSocket, Surface::Whole | Surface::Public) => "GET",
-            (Self::Transport(transport), Surface::Whole | Surface::Public) => transport.methods(),
-            (Self::Topic(_), Surface::Whole) => "GET, HEAD, POST",
-            (Self::Publish | Self::Api(_) | Self::Emulation, Surface::Whole | Surface::Public) | (Self::Topic(_), Surface::Public) => {
-                "POST"
-            }
-            (
-                Self::Metrics | Self::Topics | Self::Topic(_) | Self::History(_) | Self::Presence(_) | Self::Sessions,
-                Surface::Whole | Surface::Admin,
-            ) => READ,
-            (Self::Session(_), Surface::Whole | Surface::Admin) => "DELETE",
-            (Self::Asset(_) | Self::WebSocket | Self::Stream | Self::Transport(_), Surface::Admin) => NONE,
-            (Self::Publish | Self::Api(_) | Self::Emulation, Surface::Admin) => NONE,
-            (Self::Metrics | Self::Topics | Self::History(_) | Self::Presence(_) | Self::Sessions | Self::Session(_), Surface::Public) => {
-                NONE
-            }
+        let (whole, public, admin) = match self {
+            Self::Healthz | Self::Readyz => (READ, READ, READ),
+            Self::Asset(_) | Self::Stream => (READ, READ, NONE),
+            Self::WebSocket => ("GET", "GET", NONE),
+            Self::Transport(transport) => (transport.methods(), transport.methods(), NONE),
+            Self::Publish | Self::Api(_) | Self::Emulation => ("POST", "POST", NONE),
+            Self::Topic(_) => ("GET, HEAD, POST", "POST", READ),
+            Self::Metrics | Self::Topics | Self::History(_) | Self::Presence(_) | Self::Sessions => (READ, NONE, READ),
+            Self::Session(_) => ("DELETE", NONE, "DELETE"),
+        };
+        match surface {
+            Surface::Whole => whole,
+            Surface::Public => public,
+            Surface::Admin => admin,
         }
     }
 }

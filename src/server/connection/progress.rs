@@ -54,7 +54,6 @@ impl Phase {
 }
 
 /// The phase, shared by the socket and the service above it. Both run in one task, so the lock is never contended.
-#[derive(Debug)]
 pub struct Progress(Mutex<State>);
 
 struct State {
@@ -69,12 +68,6 @@ struct State {
     pending: Option<Box<dyn Send>>,
     /// Its place in `limits.http_connections`, from the first plain request on.
     place: Option<HttpPlace>,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("phase", &self.phase).field("bytes_received", &self.bytes_received).finish_non_exhaustive()
-    }
 }
 
 impl Progress {

@@ -145,11 +145,15 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (Tcp, tokio::net::TcpStream) {
+    fn listening() -> (Accepting, SocketAddr) {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
-        let accepting = Accepting::new(socket.into()).unwrap();
+        (Accepting::new(socket.into()).unwrap(), address)
+    }
+
+    async fn pair() -> (Tcp, tokio::net::TcpStream) {
+        let (accepting, address) = listening();
         let peer = tokio::net::TcpStream::connect(address).await.unwrap();
         (Tcp::Unregistered(accepting.accept().await.unwrap().0), peer)
     }
@@ -173,10 +177,7 @@ mod tests {
     /// Accepting yields to other tasks, however many connections wait.
     #[tokio::test]
     async fn accepting_leaves_others_their_turns() {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let address = socket.local_addr().unwrap();
-        let accepting = Accepting::new(socket.into()).unwrap();
+        let (accepting, address) = listening();
         let mut peers = vec![TcpStream::connect(address).unwrap()];
         accepting.accept().await.unwrap(); // from now on the runtime knows that the listener is readable
         let (mut turns, mut accepted) = (0, 1);

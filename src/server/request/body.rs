@@ -68,7 +68,7 @@ impl From<BodyError> for Problem {
 /// small message does not keep hyper's read buffer alive.
 pub async fn read(
     headers: &HeaderMap,
-    body: Incoming,
+    mut body: Incoming,
     bytes_max: usize,
     timeout: Duration,
     account: &Arc<HttpBytes>,
@@ -78,24 +78,33 @@ pub async fn read(
         refuse(headers, body, timeout);
         return Err(BodyError::TooLong { bytes_max });
     }
-    collect(body, declared, bytes_max, timeout, account).await
+    let mut reservation = account.reserve(declared)?;
+    let mut bytes = BytesMut::with_capacity(declared);
+    while let Some(data) = next_bytes(&mut body, timeout).await? {
+        let sum = bytes.len() + data.len();
+        if sum > bytes_max {
+            discard(body, timeout);
+            return Err(BodyError::TooLong { bytes_max });
+        }
+        if sum > declared {
+            reservation.grow(data.len())?;
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.freeze(), reservation))
 }
 
 /// Discards the body of a request that was refused by its head, beside the answer, which is written at once. A close
 /// while the peer sends would reset the connection, and the peer could lose the answer.
 pub fn refuse(headers: &HeaderMap, body: Incoming, timeout: Duration) {
-    if !waits_for_leave(headers) {
+    // A client that waits for 100 Continue has not sent its body (RFC 9110 §10.1.1).
+    if !headers.contains_key(header::EXPECT) {
         discard(body, timeout);
     }
 }
 
 fn discard(body: Incoming, timeout: Duration) {
     tokio::spawn(tokio::time::timeout(timeout.min(DISCARD_TIME_MAX), drop_all(body)));
-}
-
-/// Whether the client waits for 100 Continue before it sends its body (RFC 9110 §10.1.1).
-fn waits_for_leave(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::EXPECT)
 }
 
 async fn drop_all(mut body: Incoming) {
@@ -117,27 +126,4 @@ pub(super) async fn next_bytes(body: &mut Incoming, timeout: Duration) -> Result
             return Ok(Some(data));
         }
     }
-}
-
-async fn collect(
-    mut body: Incoming,
-    declared: usize,
-    bytes_max: usize,
-    timeout: Duration,
-    account: &Arc<HttpBytes>,
-) -> Result<(Bytes, Reservation), BodyError> {
-    let mut reservation = account.reserve(declared)?;
-    let mut bytes = BytesMut::with_capacity(declared);
-    while let Some(data) = next_bytes(&mut body, timeout).await? {
-        let sum = bytes.len() + data.len();
-        if sum > bytes_max {
-            discard(body, timeout);
-            return Err(BodyError::TooLong { bytes_max });
-        }
-        if sum > declared {
-            reservation.grow(data.len())?;
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok((bytes.freeze(), reservation))
 }

@@ -5,6 +5,9 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
+/// The initial capacity of a written head, in bytes.
+const HEAD_BYTES: usize = 256;
+
 /// An answer with its whole body.
 pub type Answer = Response<Full<Bytes>>;
 
@@ -28,6 +31,19 @@ pub fn of_type(content_type: &'static str, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
+}
+
+/// The bytes of a head with this status line and these fields, for an answer that hyper does not write.
+pub fn written_head<'a, N: AsRef<str>>(status: &str, fields: impl IntoIterator<Item = (N, &'a [u8])>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(HEAD_BYTES);
+    text.extend([b"HTTP/1.1 ", status.as_bytes(), b"\r\n"].into_iter().flatten());
+    for (name, value) in fields {
+        for part in [name.as_ref().as_bytes(), b": ", value, b"\r\n"] {
+            text.extend_from_slice(part);
+        }
+    }
+    text.extend_from_slice(b"\r\n");
+    text
 }
 
 /// An answer without a body.

@@ -4,6 +4,6 @@ mod answer;
 mod problem;
 mod refused;
 
-pub use answer::{Answer, empty, json, json_bytes, json_of, of_type, with_security_headers};
+pub use answer::{Answer, empty, json, json_bytes, json_of, of_type, with_security_headers, written_head};
 pub use problem::Problem;
 pub use refused::Refused;

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
 
-use super::answer::{Answer, json_of};
+use super::answer::{Answer, json_of, written_head};
 use crate::codes::ErrorCode;
 use crate::hub::PublishError;
 use crate::topic_name::TopicNameError;
@@ -131,12 +131,10 @@ impl Problem {
     /// The whole HTTP/1.1 answer as bytes, for a connection that is refused before its request is read.
     pub fn written(&self) -> Vec<u8> {
         let body = serde_json::to_vec(&self.body()).unwrap_or_default();
-        let mut text =
-            format!("HTTP/1.1 {}\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {}\r\n", self.status, body.len()).into_bytes();
-        for (name, value) in &self.headers {
-            text.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-        }
-        text.extend(b"\r\n");
+        let length = body.len().to_string();
+        let always = [(header::CONTENT_TYPE, CONTENT_TYPE.as_bytes()), (header::CONTENT_LENGTH, length.as_bytes())];
+        let others = self.headers.iter().map(|(name, value)| (name.clone(), value.as_bytes()));
+        let mut text = written_head(&self.status.to_string(), always.into_iter().chain(others));
         text.extend(body);
         text
     }

@@ -5,10 +5,7 @@ use hyper::{StatusCode, Version};
 
 use super::kind::Kind;
 use crate::server::request::Sender;
-use crate::server::response::{Answer, empty};
-
-/// The initial capacity of a head, in bytes.
-const WRITTEN_BYTES: usize = 512;
+use crate::server::response::{Answer, empty, written_head};
 
 /// Turns buffering off in nginx.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -27,21 +24,11 @@ fn fields(content_type: &'static str) -> [(HeaderName, &'static str); 5] {
 /// The bytes of the 200 to a request of `from`. The body ends with its last chunk, or over HTTP/1.0 with the
 /// connection. No other request follows on the connection.
 pub fn written(content_type: &'static str, version: Version, from: &Sender<'_>) -> Vec<u8> {
-    let mut text = Vec::with_capacity(WRITTEN_BYTES);
-    text.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-    let mut put = |name: &HeaderName, value: &[u8]| {
-        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
-            text.extend_from_slice(part);
-        }
-    };
-    fields(content_type).iter().for_each(|(name, value)| put(name, value.as_bytes()));
-    from.marks().iter().for_each(|(name, value)| put(name, value.as_bytes()));
-    put(&header::CONNECTION, b"close");
-    if has_chunks(version) {
-        put(&header::TRANSFER_ENCODING, b"chunked");
-    }
-    text.extend_from_slice(b"\r\n");
-    text
+    let marks = from.marks();
+    let always = fields(content_type).into_iter().map(|(name, value)| (name, value.as_bytes()));
+    let marks = marks.iter().map(|(name, value)| (name.clone(), value.as_bytes()));
+    let chunked = has_chunks(version).then_some((header::TRANSFER_ENCODING, &b"chunked"[..]));
+    written_head("200 OK", always.chain(marks).chain([(header::CONNECTION, &b"close"[..])]).chain(chunked))
 }
 
 /// The answer to `HEAD`, without CORS headers.

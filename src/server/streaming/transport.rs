@@ -2,34 +2,30 @@
 
 use hyper::{Method, header};
 
+use super::kind::Kind;
 use crate::dialect::Framing;
 use crate::dialect::centrifugo::Wire;
 use crate::server::request::Fields;
 
-/// A transport, by its path.
+/// A transport, by its path: server-sent events, or JSON lines and length-prefixed protobuf messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// `/connection/sse`: server-sent events.
-    Events,
-    /// `/connection/http_stream`: JSON lines, or length-prefixed protobuf messages.
-    Lines,
-}
+pub struct Transport(Kind);
 
 impl Transport {
     /// The transport at `path`, if it is one.
     pub fn at(path: &str) -> Option<Self> {
         match path {
-            "/connection/sse" => Some(Self::Events),
-            "/connection/http_stream" => Some(Self::Lines),
+            "/connection/sse" => Some(Self(Kind::Events)),
+            "/connection/http_stream" => Some(Self(Kind::Lines)),
             _ => None,
         }
     }
 
     /// Its methods. The first command is in the query for an EventSource, and in the body for other clients.
     pub fn methods(self) -> &'static str {
-        match self {
-            Self::Events => "GET, POST",
-            Self::Lines => "POST",
+        match self.0 {
+            Kind::Events => "GET, POST",
+            Kind::Lines => "POST",
         }
     }
 
@@ -40,27 +36,24 @@ impl Transport {
 
     /// The wire format for a request with these fields. Server-sent events are always JSON.
     pub fn wire<'a>(self, fields: impl Fields<'a>) -> Wire {
-        match self {
-            Self::Events => Wire::Json,
-            Self::Lines => wire_of_body(fields),
+        match self.0 {
+            Kind::Events => Wire::Json,
+            Kind::Lines => wire_of_body(fields),
         }
     }
 
     /// The `Content-Type` of its answer.
     pub fn content_type(self, wire: Wire) -> &'static str {
-        match (self, wire) {
-            (Self::Events, _) => "text/event-stream; charset=utf-8",
-            (Self::Lines, Wire::Json) => "application/json",
-            (Self::Lines, Wire::Protobuf) => "application/octet-stream",
+        match (self.0, wire) {
+            (Kind::Events, _) => Kind::Events.content_type(),
+            (Kind::Lines, Wire::Json) => "application/json",
+            (Kind::Lines, Wire::Protobuf) => "application/octet-stream",
         }
     }
 
     /// Its framing; HTTP/1.0 has no chunks.
     pub fn framing(self, is_chunked: bool) -> Framing {
-        match self {
-            Self::Events => Framing::EventStream { is_chunked },
-            Self::Lines => Framing::Lines { is_chunked },
-        }
+        self.0.framing(is_chunked)
     }
 }
 

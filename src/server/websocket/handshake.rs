@@ -8,7 +8,7 @@ use hyper::{StatusCode, Version};
 use crate::codes::ErrorCode;
 use crate::frame::accept_key;
 use crate::server::request::Fields;
-use crate::server::response::{Answer, Problem};
+use crate::server::response::{Answer, Problem, written_head};
 
 /// The supported subprotocols. Each belongs to one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,6 @@ impl Subprotocol {
 
 /// The size of a decoded `Sec-WebSocket-Key`, in bytes.
 const KEY_BYTES: usize = 16;
-/// The initial capacity of a 101, in bytes.
-const WRITTEN_BYTES: usize = 192;
 
 /// Why a handshake is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -146,15 +144,7 @@ impl Switching {
 
     /// The bytes of the answer.
     pub fn written(&self) -> Vec<u8> {
-        let mut text = Vec::with_capacity(WRITTEN_BYTES);
-        text.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-        for (name, value) in self.fields() {
-            for part in [name.as_str(), ": ", value, "\r\n"] {
-                text.extend_from_slice(part.as_bytes());
-            }
-        }
-        text.extend_from_slice(b"\r\n");
-        text
+        written_head("101 Switching Protocols", self.fields().map(|(name, value)| (name, value.as_bytes())))
     }
 }
 
