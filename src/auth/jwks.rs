@@ -1,9 +1,9 @@
 //! Reads a JWK set (RFC 7517): a file of public keys.
 
-use jsonwebtoken::DecodingKey;
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
-use super::verifying::VerifyingKey;
+use super::verifying::{VerifyingKey, names};
 use crate::config::Problem;
 
 #[derive(Deserialize)]
@@ -33,14 +33,15 @@ struct Entry {
 impl Entry {
     /// The algorithm of the key's type; `None`: the key is for encryption or for an algorithm that isn't verified here. A secret (`oct`) in a
     /// file of public keys is ignored too.
-    fn algorithm(&self) -> Option<&'static str> {
+    fn algorithm(&self) -> Option<Algorithm> {
         let algorithm = match (self.kty.as_str(), self.crv.as_deref()) {
-            ("RSA", _) => "RS256",
-            ("EC", Some("P-256")) => "ES256",
-            ("OKP", Some("Ed25519")) => "EdDSA",
+            ("RSA", _) => Algorithm::RS256,
+            ("EC", Some("P-256")) => Algorithm::ES256,
+            ("OKP", Some("Ed25519")) => Algorithm::EdDSA,
             _ => return None,
         };
-        let wanted = self.alg.as_deref().is_none_or(|alg| alg == algorithm) && self.usage.as_deref().is_none_or(|usage| usage == "sig");
+        let wanted =
+            self.alg.as_deref().is_none_or(|alg| names(alg, algorithm)) && self.usage.as_deref().is_none_or(|usage| usage == "sig");
         wanted.then_some(algorithm)
     }
 }
@@ -66,10 +67,10 @@ fn key(place: &str, value: serde_json::Value) -> Result<Option<VerifyingKey>, Pr
     let entry: Entry = serde_json::from_value(value).map_err(|error| Problem(format!("{place} is not a JSON Web Key: {error}")))?;
     let Some(algorithm) = entry.algorithm() else { return Ok(None) };
     let key = match algorithm {
-        "RS256" => DecodingKey::from_rsa_components(&entry.n, &entry.e),
-        "ES256" => DecodingKey::from_ec_components(&entry.x, &entry.y),
+        Algorithm::RS256 => DecodingKey::from_rsa_components(&entry.n, &entry.e),
+        Algorithm::ES256 => DecodingKey::from_ec_components(&entry.x, &entry.y),
         _ => DecodingKey::from_ed_components(&entry.x),
     };
-    let key = key.map_err(|error| Problem(format!("{place} is not a key for {algorithm}: {error}")))?;
+    let key = key.map_err(|error| Problem(format!("{place} is not a key for {algorithm:?}: {error}")))?;
     VerifyingKey::public(place, algorithm, entry.kid, key).map(Some)
 }

@@ -11,7 +11,6 @@ const RSA_DER_BYTES: std::ops::RangeInclusive<usize> = 266..=530;
 /// A key that verifies tokens. The key has one algorithm. A token's `alg` must be the same, and does not select one.
 #[derive(Debug)]
 pub(super) struct VerifyingKey {
-    name: &'static str,
     algorithm: Algorithm,
     kid: Option<String>,
     key: DecodingKey,
@@ -20,16 +19,14 @@ pub(super) struct VerifyingKey {
 impl VerifyingKey {
     /// A shared secret.
     pub fn from_secret(place: &str, algorithm: &str, secret: &str) -> Result<Self, Problem> {
-        let (name, algorithm) = match algorithm {
-            "HS256" => ("HS256", Algorithm::HS256),
-            "HS384" => ("HS384", Algorithm::HS384),
-            "HS512" => ("HS512", Algorithm::HS512),
+        let algorithm = match algorithm.parse() {
+            Ok(algorithm @ (Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)) => algorithm,
             _ => return Err(Problem(format!("{place}.algorithm: {algorithm:?} is not for a secret; write HS256, HS384 or HS512"))),
         };
         if secret.is_empty() {
             return Err(Problem(format!("{place}.secret is empty; give {SECRET_BYTES_ADVISED} random bytes or more")));
         }
-        Ok(Self { name, algorithm, kid: None, key: DecodingKey::from_secret(secret.as_bytes()) })
+        Ok(Self { algorithm, kid: None, key: DecodingKey::from_secret(secret.as_bytes()) })
     }
 
     /// A public key in PEM. Its type gives the algorithm; the `given` one must be the same.
@@ -44,27 +41,21 @@ impl VerifyingKey {
         }
         let bytes = pem.as_bytes();
         let kinds = [
-            ("RS256", DecodingKey::from_rsa_pem(bytes)),
-            ("ES256", DecodingKey::from_ec_pem(bytes)),
-            ("EdDSA", DecodingKey::from_ed_pem(bytes)),
+            (Algorithm::RS256, DecodingKey::from_rsa_pem(bytes)),
+            (Algorithm::ES256, DecodingKey::from_ec_pem(bytes)),
+            (Algorithm::EdDSA, DecodingKey::from_ed_pem(bytes)),
         ];
         let Some((algorithm, key)) = kinds.into_iter().find_map(|(algorithm, key)| Some((algorithm, key.ok()?))) else {
             return Err(Problem(format!("{place}.public_key is not a key for RS256, ES256 or EdDSA")));
         };
-        if let Some(given) = given.filter(|&given| given != algorithm) {
-            return Err(Problem(format!("{place}.algorithm: {given:?} is not for this public_key, which is one for {algorithm}")));
+        if let Some(given) = given.filter(|&given| !names(given, algorithm)) {
+            return Err(Problem(format!("{place}.algorithm: {given:?} is not for this public_key, which is one for {algorithm:?}")));
         }
         Self::public(&format!("{place}.public_key"), algorithm, None, key)
     }
 
-    /// A public key for `algorithm`. An error: it has another type or curve, or an unsafe length.
-    pub fn public(place: &str, algorithm: &str, kid: Option<String>, key: DecodingKey) -> Result<Self, Problem> {
-        let (name, algorithm) = match algorithm {
-            "RS256" => ("RS256", Algorithm::RS256),
-            "ES256" => ("ES256", Algorithm::ES256),
-            "EdDSA" => ("EdDSA", Algorithm::EdDSA),
-            _ => return Err(Problem(format!("{place}: {algorithm:?} is not for a public key; write RS256, ES256 or EdDSA"))),
-        };
+    /// A public key for `algorithm`: RS256, ES256 or EdDSA. An error: it has another type or curve, or an unsafe length.
+    pub fn public(place: &str, algorithm: Algorithm, kid: Option<String>, key: DecodingKey) -> Result<Self, Problem> {
         let fits = match (algorithm, key.kind()) {
             (Algorithm::RS256, DecodingKeyKind::SecretOrDer(der)) => RSA_DER_BYTES.contains(&der.len()),
             (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => (256..=512).contains(&n.len()) && !e.is_empty(),
@@ -73,19 +64,19 @@ impl VerifyingKey {
             _ => crypto::verify("", b"", &key, algorithm).is_ok(),
         };
         if fits {
-            return Ok(Self { name, algorithm, kid, key });
+            return Ok(Self { algorithm, kid, key });
         }
         let right = match algorithm {
             Algorithm::RS256 => "RSA has 2,048 to 4,096 bits",
             Algorithm::ES256 => "the curve is P-256",
             _ => "the curve is Ed25519",
         };
-        Err(Problem(format!("{place} is not a key for {name}: {right}")))
+        Err(Problem(format!("{place} is not a key for {algorithm:?}: {right}")))
     }
 
     /// Whether the key may have signed a token with this header. A `kid` selects among the keys that have one.
     pub fn may_have_signed(&self, algorithm: &str, kid: Option<&str>) -> bool {
-        self.name == algorithm && (kid.is_none() || self.kid.is_none() || self.kid.as_deref() == kid)
+        names(algorithm, self.algorithm) && (kid.is_none() || self.kid.is_none() || self.kid.as_deref() == kid)
     }
 
     /// Whether `signature`, in base64url, is that of this key over `message`.
@@ -102,4 +93,9 @@ impl VerifyingKey {
                 _ => false,
             }
     }
+}
+
+/// Whether `name`, as in a token's `alg` or a JWK's, is that of `algorithm`.
+pub(super) fn names(name: &str, algorithm: Algorithm) -> bool {
+    name.parse().is_ok_and(|named: Algorithm| named == algorithm)
 }
