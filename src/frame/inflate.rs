@@ -2,6 +2,8 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
+use super::violation::Violation;
+
 /// The capacity that the scratch buffer keeps from one message to the next, in bytes.
 const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
 
@@ -22,21 +24,10 @@ pub struct Inflater {
     scratch: Vec<u8>,
 }
 
-/// Why a message could not be inflated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NotInflated {
-    /// The message inflates to more bytes than allowed.
-    #[error("the inflated message is larger than allowed")]
-    TooBig,
-    /// The payload is not a deflate stream, or the stream ends within a block.
-    #[error("the message is not a whole deflate stream")]
-    Corrupt,
-}
-
 impl Inflater {
     /// Inflates `payload`, the payload of a compressed message, to at most `limit` bytes. The scratch buffer never holds more than one byte above
     /// `limit`. An empty payload is an empty message: senders should write `00` (RFC 7692 §7.2.3.6), but some always remove the tail.
-    pub(super) fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&[u8], NotInflated> {
+    pub(super) fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&[u8], Violation> {
         let Self { stream, scratch } = self;
         scratch.clear();
         if payload.is_empty() {
@@ -50,7 +41,7 @@ impl Inflater {
         if !feed(stream, payload, scratch, limit)? {
             let length = scratch.len();
             if !feed(stream, &TAIL_AND_END, scratch, limit)? || scratch.len() > length {
-                return Err(NotInflated::Corrupt);
+                return Err(corrupt());
             }
         }
         Ok(scratch)
@@ -70,34 +61,40 @@ impl Inflater {
     }
 }
 
+/// The payload is not a deflate stream, or the stream ends within a block. Neither RFC defines a close code for that, so it is 1007:
+/// inconsistent data (RFC 6455 §7.4.1).
+fn corrupt() -> Violation {
+    Violation::not_consistent("a compressed message is not a deflate stream")
+}
+
 /// Inflates all of `input`; `true`: a last block (BFINAL) ended exactly with it. After a last block that ends earlier, a new stream with an
 /// empty window begins at the next byte, because the sender's compressor began a new window too.
-fn feed(stream: &mut Decompress, mut input: &[u8], scratch: &mut Vec<u8>, limit: usize) -> Result<bool, NotInflated> {
+fn feed(stream: &mut Decompress, mut input: &[u8], scratch: &mut Vec<u8>, limit: usize) -> Result<bool, Violation> {
     loop {
         if scratch.len() > limit {
-            return Err(NotInflated::TooBig);
+            return Err(Violation::too_big());
         }
         if scratch.len() == scratch.capacity() {
             let double = scratch.len();
             reserve(scratch, double, limit);
         }
         let (read, length) = (stream.total_in(), scratch.len());
-        let status = stream.decompress_vec(input, scratch, FlushDecompress::Sync).map_err(|_| NotInflated::Corrupt)?;
+        let status = stream.decompress_vec(input, scratch, FlushDecompress::Sync).map_err(|_| corrupt())?;
         let used = (stream.total_in() - read) as usize;
         input = &input[used..];
         if status == Status::StreamEnd {
             if input.is_empty() {
-                return if scratch.len() > limit { Err(NotInflated::TooBig) } else { Ok(true) };
+                return if scratch.len() > limit { Err(Violation::too_big()) } else { Ok(true) };
             }
             stream.reset(false);
             continue;
         }
         // If room is left, all output for the input was written.
         if input.is_empty() && scratch.len() < scratch.capacity() {
-            return if scratch.len() > limit { Err(NotInflated::TooBig) } else { Ok(false) };
+            return if scratch.len() > limit { Err(Violation::too_big()) } else { Ok(false) };
         }
         if used == 0 && scratch.len() == length {
-            return Err(NotInflated::Corrupt);
+            return Err(corrupt());
         }
     }
 }

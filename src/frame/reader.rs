@@ -5,7 +5,7 @@ use fastwebsockets::{OpCode, unmask};
 use super::assembly::{Assembly, Whole, check_utf8};
 use super::close::read_close;
 use super::head::{CLIENT_HEAD_BYTES_MAX, Head};
-use super::inflate::{Inflater, NotInflated};
+use super::inflate::Inflater;
 use super::offer::Agreement;
 use super::violation::Violation;
 
@@ -179,7 +179,7 @@ impl FrameReader {
     }
 
     fn receive_lent<'a>(&self, head: &Head, payload: &'a [u8], inflater: &'a mut Inflater) -> Result<Received<'a>, Violation> {
-        let payload = if head.compressed { self.inflate(payload, inflater)? } else { payload };
+        let payload = if head.compressed { inflater.inflate(payload, self.message_bytes)? } else { payload };
         if head.opcode == OpCode::Text {
             check_utf8(payload)?;
         }
@@ -190,19 +190,11 @@ impl FrameReader {
         if !whole.compressed {
             return received(whole.opcode, inflater.lend(whole.payload));
         }
-        let payload = self.inflate(&whole.payload, inflater)?;
+        let payload = inflater.inflate(&whole.payload, self.message_bytes)?;
         if whole.opcode == OpCode::Text {
             check_utf8(payload)?;
         }
         received(whole.opcode, payload)
-    }
-
-    /// Inflates a message. Neither RFC defines a close code for a damaged deflate stream, so it is 1007: inconsistent data (RFC 6455 §7.4.1).
-    fn inflate<'a>(&self, payload: &[u8], inflater: &'a mut Inflater) -> Result<&'a [u8], Violation> {
-        inflater.inflate(payload, self.message_bytes).map_err(|not_inflated| match not_inflated {
-            NotInflated::TooBig => Violation::too_big(),
-            NotInflated::Corrupt => Violation::not_consistent("a compressed message is not a deflate stream"),
-        })
     }
 }
 
