@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::follower::Unproven;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Live;
-use crate::hub::{About, Log, Message, StreamLife, StreamMessage};
-use crate::position::{Epoch, Offset, Position};
+use crate::hub::{Log, StreamLife, StreamMessage};
+use crate::position::{Epoch, Offset};
 use crate::topic_name::TopicName;
 
 /// The topics of a stream, as far as they were read. Nobody else sees them before [`Loading::finish`].
@@ -48,7 +48,6 @@ impl Loading {
     /// Appends a message to the log of its topic. Messages beyond `limits.history_bytes` and `limits.topics` are not kept, and noted as missing.
     pub fn append(&mut self, name: TopicName, streamed: &StreamMessage<'_>, live: &Live, clock: &Clock) {
         let config = live.load();
-        let rule = Arc::clone(config.rules.of(&name));
         if self.topics.len() >= config.limits.topics && !self.topics.contains_key(&name) {
             return self.life.raise_base(streamed.offset);
         }
@@ -56,18 +55,8 @@ impl Loading {
         let new = || Loaded { log: Log::of_stream(life, Offset(0), clock.moment()), first, gap };
         let loaded = self.topics.entry(name.clone()).or_insert_with(new);
         let before = loaded.log.bytes();
-        let about = About {
-            topic: name,
-            position: Position { epoch: life.epoch(), offset: streamed.offset },
-            published_at: streamed.published_at,
-            moment: clock.moment_of(streamed.published_at),
-            kind: streamed.kind,
-            except: streamed.except,
-            rule,
-            extra: streamed.extra.cloned(),
-        };
-        let message = Message::of_stream(about, loaded.log.newest(), streamed.payload);
-        loaded.log.append(&message);
+        let moment = clock.moment_of(streamed.published_at);
+        loaded.log.append(&streamed.message(&name, life, loaded.log.newest(), config.rules.of(&name), moment));
         let over = (self.bytes + loaded.log.bytes()).saturating_sub(before).saturating_sub(config.limits.history_bytes);
         if over > 0 {
             loaded.log.trim(over);

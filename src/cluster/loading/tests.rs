@@ -11,6 +11,7 @@ use super::*;
 use crate::config::{Config, Rule, Rules};
 use crate::hub::{PayloadKind, ReplayRequest};
 use crate::metrics::Metrics;
+use crate::position::Position;
 use crate::topic_name::Pattern;
 
 const HISTORY: usize = 3;

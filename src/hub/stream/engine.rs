@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::life::StreamLife;
 use super::receipt::Receipt;
-use crate::clock::Timestamp;
-use crate::hub::message::{Extra, PayloadKind, Publication};
+use crate::clock::{Moment, Timestamp};
+use crate::config::Rule;
+use crate::hub::message::{About, Extra, Message, PayloadKind, Publication};
 use crate::hub::outlet::PresenceChange;
 use crate::hub::refusal::PublishError;
-use crate::position::Offset;
+use crate::position::{Offset, Position};
 use crate::session_id::SessionId;
 use crate::topic_name::TopicName;
 
@@ -27,6 +29,23 @@ pub struct StreamMessage<'a> {
     pub extra: Option<&'a Arc<Extra>>,
     /// The bytes, as published.
     pub payload: &'a [u8],
+}
+
+impl StreamMessage<'_> {
+    /// The message of `topic` in `life`, under `rule`. The newest message of the topic before it has the offset `prev`.
+    pub fn message(&self, topic: &TopicName, life: &StreamLife, prev: Offset, rule: &Arc<Rule>, moment: Moment) -> Message {
+        let about = About {
+            topic: topic.clone(),
+            position: Position { epoch: life.epoch(), offset: self.offset },
+            published_at: self.published_at,
+            moment,
+            kind: self.kind,
+            except: self.except,
+            rule: Arc::clone(rule),
+            extra: self.extra.cloned(),
+        };
+        Message::of_stream(about, prev, self.payload)
+    }
 }
 
 /// Takes publications on topics of streams, and changes of presence. Sessions call an engine, so it never waits.

@@ -122,17 +122,7 @@ impl Topic {
     ) -> Result<Published, Gone> {
         self.deliver(follower, live, |state| {
             life.advance(streamed.offset);
-            let about = About {
-                topic: self.name.clone(),
-                position: Position { epoch: life.epoch(), offset: streamed.offset },
-                published_at: streamed.published_at,
-                moment: clock.moment(),
-                kind: streamed.kind,
-                except: streamed.except,
-                rule: Arc::clone(&state.rule),
-                extra: streamed.extra.cloned(),
-            };
-            Message::of_stream(about, state.log.newest(), streamed.payload)
+            streamed.message(&self.name, life, state.log.newest(), &state.rule, clock.moment())
         })
     }
 

@@ -15,10 +15,8 @@ pub enum Pending {
     Subscribe(Box<Subscribe>),
     /// An unsubscribe, which is executed in slices. Messages that the inbox held before it are sent before its answer.
     Unsubscribe(Box<Unsubscribing>),
-    /// A read of a history.
-    History(History),
-    /// A read of a topic's members.
-    Presence(Presence),
+    /// A read of a topic's history or members.
+    Read(Read),
 }
 
 /// The client's `id`, as JSON text, if its command has one.
@@ -34,18 +32,17 @@ pub struct Subscribe {
     id: OwnedId,
 }
 
-/// A `history` command.
-pub struct History {
+/// A `history` or `presence` command.
+pub struct Read {
     topic: TopicName,
-    since: Option<Offset>,
-    limit: usize,
+    /// What of the topic is read.
+    part: Part,
     id: OwnedId,
 }
 
-/// A `presence` command.
-pub struct Presence {
-    topic: TopicName,
-    id: OwnedId,
+enum Part {
+    History { since: Option<Offset>, limit: usize },
+    Members,
 }
 
 impl Pending {
@@ -63,12 +60,12 @@ impl Pending {
 
     /// A `history` command: at most `limit` messages of `topic`, after `since` or else the newest ones.
     pub fn history(topic: TopicName, since: Option<Offset>, limit: usize, id: Option<RequestId<'_>>) -> Self {
-        Self::History(History { topic, since, limit, id: owned(id) })
+        Self::Read(Read { topic, part: Part::History { since, limit }, id: owned(id) })
     }
 
     /// A `presence` command for `topic`.
     pub fn presence(topic: TopicName, id: Option<RequestId<'_>>) -> Self {
-        Self::Presence(Presence { topic, id: owned(id) })
+        Self::Read(Read { topic, part: Part::Members, id: owned(id) })
     }
 
     /// An `unsubscribe` command for `topics`.
@@ -84,8 +81,7 @@ impl Pending {
                 let answer = unsubscribing.run_slice(context);
                 (answer == Answer::Pending).then_some(Self::Unsubscribe(unsubscribing))
             }
-            Self::History(history) => history.resume(principal, context).map(Self::History),
-            Self::Presence(presence) => presence.resume(principal, context).map(Self::Presence),
+            Self::Read(read) => read.resume(principal, context).map(Self::Read),
         }
     }
 
@@ -94,7 +90,7 @@ impl Pending {
         let inner = match self {
             Self::Subscribe(subscribe) => subscribe.subscribing.bytes(),
             Self::Unsubscribe(unsubscribing) => unsubscribing.bytes(),
-            Self::History(_) | Self::Presence(_) => 0,
+            Self::Read(_) => 0,
         };
         size_of::<Self>() + inner
     }
@@ -117,49 +113,36 @@ impl Subscribe {
     }
 }
 
-impl History {
+impl Read {
     fn resume(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
         let (topic, id) = (&self.topic, borrowed(&self.id));
-        if !may_read(topic, id, principal, context) {
+        if !principal.may_read(topic) {
+            context.refuse(id, ErrorCode::NotAllowed, &format!("reading {topic} is not allowed for this session"));
             return None;
         }
-        match context.history(topic, self.since, self.limit) {
-            Answer::Ready(Ok(page)) => {
-                principal.charge(work::of_history(page.messages.iter().map(|message| message.payload().len()).sum()), context);
-                context.send(&Event::History { id, topic, page: &page });
-            }
-            Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
-            Answer::Pending => return Some(self),
-        }
+        let off = match self.part {
+            Part::History { since, limit } => match context.history(topic, since, limit) {
+                Answer::Pending => return Some(self),
+                Answer::Ready(Ok(page)) => {
+                    principal.charge(work::of_history(page.messages.iter().map(|message| message.payload().len()).sum()), context);
+                    context.send(&Event::History { id, topic, page: &page });
+                    return None;
+                }
+                Answer::Ready(Err(off)) => off,
+            },
+            Part::Members => match context.presence(topic) {
+                Answer::Pending => return Some(self),
+                Answer::Ready(Ok(members)) => {
+                    principal.charge(work::of_members(members.len()), context);
+                    context.send(&Event::Presence { id, topic, members: &members });
+                    return None;
+                }
+                Answer::Ready(Err(off)) => off,
+            },
+        };
+        context.refuse(id, off.code(), &format!("{topic}: {off}"));
         None
     }
-}
-
-impl Presence {
-    fn resume(self, principal: &mut Principal, context: &mut SessionContext<'_>) -> Option<Self> {
-        let (topic, id) = (&self.topic, borrowed(&self.id));
-        if !may_read(topic, id, principal, context) {
-            return None;
-        }
-        match context.presence(topic) {
-            Answer::Ready(Ok(members)) => {
-                principal.charge(work::of_members(members.len()), context);
-                context.send(&Event::Presence { id, topic, members: &members });
-            }
-            Answer::Ready(Err(off)) => context.refuse(id, off.code(), &format!("{topic}: {off}")),
-            Answer::Pending => return Some(self),
-        }
-        None
-    }
-}
-
-/// Whether the session may read `topic`. If not, the command was refused.
-fn may_read(topic: &TopicName, id: Option<RequestId<'_>>, principal: &Principal, context: &mut SessionContext<'_>) -> bool {
-    let may = principal.may_read(topic);
-    if !may {
-        context.refuse(id, ErrorCode::NotAllowed, &format!("reading {topic} is not allowed for this session"));
-    }
-    may
 }
 
 /// A copy of `id` that outlives the text of its command.
