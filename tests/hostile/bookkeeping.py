@@ -1,4 +1,4 @@
-"""Found by reading: what the gateway says of itself, and what it gives up, at bounds that few reach."""
+"""Metrics and accounts of the gateway at its bounds."""
 
 import time
 
@@ -9,7 +9,7 @@ from stage import Gateway, measured
 
 
 def stale_gauges():
-    """`belfry_topics` and `belfry_history_bytes` as they are at the moment of the scrape."""
+    """A scrape right after a publish has the new values of `belfry_topics` and `belfry_history_bytes`."""
     outcome = Outcome()
     with Gateway(settings=["feed.simulator.enabled=false"]) as gateway:
         stale = 0
@@ -17,14 +17,14 @@ def stale_gauges():
             before = gateway.metrics()
             gateway.publish(f"chat.g{number}", "g" * 1000)
             after = gateway.metrics()
-            rose = [after[name, ()] - before[name, ()] for name in ("topics", "history_bytes")]
-            stale += not (1 <= rose[0] <= 2 and rose[1] >= 1000)
-        outcome.equal("of twenty scrapes, stale", stale, 0)
+            growth = [after[name, ()] - before[name, ()] for name in ("topics", "history_bytes")]
+            stale += not (1 <= growth[0] <= 2 and growth[1] >= 1000)
+        outcome.equal("stale scrapes of twenty", stale, 0)
     return outcome
 
 
 def trimmed_histories():
-    """Histories are at their bound, 90,000 topics have none, and four sessions publish to the eight that have: who looks for what gives way?"""
+    """At the bound of `history_bytes`, publishes to 8 topics with history stay cheap beside 90,000 topics without."""
     outcome = Outcome()
     bound = 8 * MIB
     with Gateway(settings=[f"limits.history_bytes={bound}"]) as gateway:
@@ -37,7 +37,7 @@ def trimmed_histories():
             sent, deadline = 0, time.monotonic() + 4
             while time.monotonic() < deadline:
                 for session in sessions:
-                    session.say(op="publish", topic=f"chat.large.t{sent % 8}", data="l" * 60_000)
+                    session.send_command(op="publish", topic=f"chat.large.t{sent % 8}", data="l" * 60_000)
                     sent += 1
                 time.sleep(0.011)
             for session in sessions:
@@ -45,10 +45,10 @@ def trimmed_histories():
             return sent
 
         sent, witness, used = measured(gateway, publish, seconds=60)
-        outcome.note("published", str(sent), True)
+        outcome.report("published", sent)
         outcome.at_least("limit_hits_total{history_bytes}", gateway.total("limit_hits_total", limit="history_bytes"), 1)
         outcome.at_most("CPU seconds", used, 1.0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
@@ -63,20 +63,20 @@ on_slow = "drop_oldest"
 
 
 def many_gaps():
-    """20 sessions that don't read are owed a gap of each of 60,000 topics; what remembers them counts in an outbox."""
+    """Sessions that don't read miss messages of 60,000 topics: the memory of their gaps counts in their outboxes."""
     outcome = Outcome()
     with Gateway(DROPPING) as gateway:
         gateway.key = "the-feed-of-this-test-has-a-key-too"
         readers = [Session(gateway, receive_buffer=4096) for _ in range(20)]
         for reader in readers:
-            reader.say(op="subscribe", topics=["drop.*"])
+            reader.send_command(op="subscribe", topics=["drop.*"])
         until("all are subscribed", lambda: gateway.total("subscriptions") == len(readers), 10)
-        resting = gateway.rss()
+        rss_before = gateway.rss()
 
         for part in range(0, 60_000, 2_000):
             gateway.publish_batch((f"drop.t{number}", "d" * 300) for number in range(part, part + 2_000))
-        outcome.note("sessions left", str(gateway.total("sessions")), True)
-        outcome.at_most("memory rose by MiB", (gateway.rss() - resting) // MIB, 90)
+        outcome.report("remaining sessions", gateway.total("sessions"))
+        outcome.at_most("memory growth in MiB", (gateway.rss() - rss_before) // MIB, 90)
     return outcome
 
 
@@ -88,17 +88,17 @@ api_keys = [{ name = "operator", key = "the-operator-of-this-test-has-a-key", ad
 
 
 def many_rules():
-    """Eight reloads, each with 9,000 rules of new names: a topic counts for its own rule, not for the last one of a 16-bit number."""
+    """More rules than a 16-bit number counts, over eight reloads: a topic counts for its own rule."""
     outcome = Outcome()
 
-    def config(generation):
-        return RULES + "".join(f'[[topics]]\nmatch = "g{generation}r{number}.>"\nhistory = 1\n' for number in range(9_000))
+    def config(reload):
+        return RULES + "".join(f'[[topics]]\nmatch = "g{reload}r{number}.>"\nhistory = 1\n' for number in range(9_000))
 
     with Gateway(config(0)) as gateway:
         gateway.key = "the-operator-of-this-test-has-a-key"
-        for generation in range(1, 9):
-            gateway.reload(config(generation))
-            name = f"g{generation}r8999"
+        for reload in range(1, 9):
+            gateway.reload(config(reload))
+            name = f"g{reload}r8999"
             probe = iter(range(10_000))
 
             def has_rule():
@@ -107,7 +107,7 @@ def many_rules():
                 return f'"rule":"{name}.>"'.encode() in gateway.request("GET", f"/v1/topics/{topic}")[1]
 
             try:
-                until(f"the rules of reload {generation} hold", has_rule, 2)
+                until(f"the rules of reload {reload} apply", has_rule, 2)
             except AssertionError as error:
                 outcome.true(str(error), False)
                 break

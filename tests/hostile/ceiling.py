@@ -1,4 +1,4 @@
-"""The ceiling that docs/security.md computes: each account is filled to its bound, and resident memory compared with what that allows."""
+"""Fills each account of docs/security.md to its bound, and compares the resident memory with the account."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from stage import Gateway
 from websocket import frame
 
 KEY = "the-operator-of-this-test-has-a-key"
-# Everybody may do everything, rates bind nobody, and no time-out ends what is being filled.
+# Anonymous clients may do everything, and no rate or timeout disturbs the filling.
 CONFIG = f"""
 [server]
 shards = 2
@@ -52,14 +52,14 @@ presence = true
 match = "refer.>"
 deflate = "history"
 """
-# What the allocator and the kernel's pages may take beside what is counted.
+# The allocator's and the pages' share beside the counted bytes.
 ROUNDING = 1.4
-# What a program that has done something keeps: its threads' arenas, buffers for reading and writing.
-ROOM_MIB = 8
+# The threads' arenas and buffers of any busy program.
+BASE_MIB = 8
 
 
 class Account:
-    """A gateway whose `limits` are small, and what filling one account did to its memory."""
+    """A gateway with small `limits`, and its memory while one account is filled."""
 
     def __init__(self, limits):
         self.gateway = Gateway(CONFIG.replace("LIMITS", limits))
@@ -69,27 +69,36 @@ class Account:
         self.gateway.__enter__()
         self.gateway.key = KEY
         self.gateway.publish("other.warm", 1)
-        self.resting = self.gateway.rss()
+        self.rss_before = self.gateway.rss()
         self.gateway.reset_peak()
         return self
 
     def __exit__(self, *exception):
         return self.gateway.__exit__(*exception)
 
-    def filled(self, name, value, bound):
-        """It has come near its bound, and not past it."""
+    def check_filled(self, name, value, bound):
+        """The account is near its bound, and not above it."""
         self.outcome.at_least(f"{name} filled to", value / bound, 0.8)
         self.outcome.at_most(f"{name} at most", value / bound, 1.02)
 
-    def holds(self, bound):
-        """Memory has risen by no more than `bound` allows."""
-        rose = (self.gateway.peak() - self.resting) / MIB
-        self.outcome.at_most("memory rose by MiB", rose, bound / MIB * ROUNDING + ROOM_MIB)
+    def await_filled(self, name, bound, sessions):
+        """Waits until the gauge is near its bound, while no session is closed."""
+        until(f"{name} is filled", lambda: self.gateway.total(name) >= 0.8 * bound, 10)
+        self.check_filled(name, self.gateway.total(name), bound)
+        self.outcome.equal("sessions", self.gateway.total("sessions"), sessions)
+
+    def await_slow_closes(self, sessions):
+        until("all sessions are closed as slow", lambda: self.gateway.total("sessions_closed_total", reason="slow") == sessions, 10)
+
+    def check_memory(self, bound):
+        """Memory has grown by no more than `bound` allows; returns the outcome."""
+        growth = (self.gateway.peak() - self.rss_before) / MIB
+        self.outcome.at_most("memory growth in MiB", growth, bound / MIB * ROUNDING + BASE_MIB)
         return self.outcome
 
 
-def offer(gateway, topics, size, each=1):
-    """`each` messages of `size` bytes to each topic."""
+def publish_each(gateway, topics, size, each=1):
+    """Publishes `each` messages of `size` bytes to each topic."""
     lines = [(topic, "x" * size) for _ in range(each) for topic in topics]
     per_batch = max(1, MIB // (size + 100))
     for begin in range(0, len(lines), per_batch):
@@ -101,7 +110,7 @@ def readers(gateway, count, **subscribe):
     sessions = [Session(gateway, receive_buffer=4096) for _ in range(count)]
     before = gateway.total("subscriptions")
     for session in sessions:
-        session.say(op="subscribe", **subscribe)
+        session.send_command(op="subscribe", **subscribe)
     until("all are subscribed", lambda: gateway.total("subscriptions") >= before + count, 10)
     return sessions
 
@@ -109,22 +118,22 @@ def readers(gateway, count, **subscribe):
 def histories():
     bound = 48 * MIB
     with Account(f"history_bytes = {bound}") as account:
-        offer(account.gateway, [f"kept.t{number}" for number in range(200)], 4000, each=100)
-        account.filled("history_bytes", account.gateway.total("history_bytes"), bound)
-        return account.holds(bound)
+        publish_each(account.gateway, [f"kept.t{number}" for number in range(200)], 4000, each=100)
+        account.check_filled("history_bytes", account.gateway.total("history_bytes"), bound)
+        return account.check_memory(bound)
 
 
 def outboxes():
     each, count = MIB, 24
     with Account(f"outbox_bytes = {each}") as account:
         held = readers(account.gateway, count, topics=["drop.*"])
-        # No two frames are shared: each session has a topic of its own beside.
+        # Each session also has a topic of its own, so that no two sessions share a frame.
         for number, session in enumerate(held):
-            session.say(op="subscribe", topics=[f"drop.own.s{number}"])
+            session.send_command(op="subscribe", topics=[f"drop.own.s{number}"])
         until("all are subscribed", lambda: account.gateway.total("subscriptions") == 2 * count, 10)
-        offer(account.gateway, [f"drop.own.s{number}" for number in range(count)], 4000, each=900)
-        account.filled("outbox_bytes", account.gateway.total("outbox_bytes"), count * each)
-        return account.holds(count * each)
+        publish_each(account.gateway, [f"drop.own.s{number}" for number in range(count)], 4000, each=900)
+        account.check_filled("outbox_bytes", account.gateway.total("outbox_bytes"), count * each)
+        return account.check_memory(count * each)
 
 
 def held_messages():
@@ -134,29 +143,29 @@ def held_messages():
         for number, session in enumerate(holders):
             session.ask(op="subscribe", topics=[f"drop.s{number}.*"], interval_ms=3_600_000)
         topics = [f"drop.s{number}.t{topic}" for number in range(count) for topic in range(400)]
-        offer(account.gateway, topics, 4000, each=2)
-        account.filled("outbox_bytes", account.gateway.total("outbox_bytes"), count * each)
-        # Payloads alone are counted; each message has its topic, its position and a place in the schedule. The topics are in
-        # an account of their own, at 1 KB.
-        return account.holds(count * (each + each // 4000 * 400 + 40 * 1024) + len(topics) * 1000)
+        publish_each(account.gateway, topics, 4000, each=2)
+        account.check_filled("outbox_bytes", account.gateway.total("outbox_bytes"), count * each)
+        # The account counts payloads; each message also has its topic, position and time. Topics have an account of their own,
+        # at 1 KB.
+        return account.check_memory(count * (each + each // 4000 * 400 + 40 * 1024) + len(topics) * 1000)
 
 
 def gaps():
     each, count = MIB // 2, 20
     with Account(f"outbox_bytes = {each}") as account:
         held = readers(account.gateway, count, topics=["drop.*"])
-        # A topic's gap takes 152 bytes in the account; what waits beside is in the account of outboxes.
+        # A topic's gap takes 152 bytes in the account; queued messages are in the account of outboxes.
         most = each // 152
         for part in range(0, 2 * most, 500):
-            offer(account.gateway, [f"drop.t{number}" for number in range(part, part + 500)], 2000)
+            publish_each(account.gateway, [f"drop.t{number}" for number in range(part, part + 500)], 2000)
             filled = account.gateway.total("gap_bytes")
             if filled >= 0.9 * count * each:
                 break
-        account.filled("gap_bytes", filled, count * each)
+        account.check_filled("gap_bytes", filled, count * each)
         account.outcome.equal("sessions", account.gateway.total("sessions"), count)
-        account.holds(count * 2 * each)
-        offer(account.gateway, [f"drop.t{number}" for number in range(2 * most)], 2000)
-        until("who is owed more is closed", lambda: account.gateway.total("sessions_closed_total", reason="slow") == len(held), 10)
+        account.check_memory(count * 2 * each)
+        publish_each(account.gateway, [f"drop.t{number}" for number in range(2 * most)], 2000)
+        account.await_slow_closes(len(held))
         return account.outcome
 
 
@@ -164,21 +173,19 @@ def cursors():
     each, count = MIB // 4, 20
     with Account(f"outbox_bytes = {each}") as account:
         held = readers(account.gateway, count, topics=["replay.*"], last=0)
-        offer(account.gateway, ["replay.full"], 60_000, each=20)
+        publish_each(account.gateway, ["replay.full"], 60_000, each=20)
         topics = 4 * each // 128
-        offer(account.gateway, [f"replay.t{number}" for number in range(int(0.95 * topics))], 100)
-        until("all is told", lambda: account.gateway.total("cursor_bytes") >= 0.8 * count * 4 * each, 10)
-        account.filled("cursor_bytes", account.gateway.total("cursor_bytes"), count * 4 * each)
-        account.outcome.equal("sessions", account.gateway.total("sessions"), count)
-        # The topics themselves, at 1 KB, are in the account of topics.
-        account.holds(count * 5 * each + topics * 1000)
-        offer(account.gateway, [f"replay.u{number}" for number in range(topics // 4)], 100)
-        until("who is to read more is closed", lambda: account.gateway.total("sessions_closed_total", reason="slow") == len(held), 10)
+        publish_each(account.gateway, [f"replay.t{number}" for number in range(int(0.95 * topics))], 100)
+        account.await_filled("cursor_bytes", count * 4 * each, len(held))
+        # The topics have an account of their own, at 1 KB.
+        account.check_memory(count * 5 * each + topics * 1000)
+        publish_each(account.gateway, [f"replay.u{number}" for number in range(topics // 4)], 100)
+        account.await_slow_closes(len(held))
         return account.outcome
 
 
 def intervals():
-    """Sessions with an interval of an hour and a pattern whose topics each have had their message."""
+    """Sessions with an interval of an hour, and a message of each of many topics."""
     each, count = MIB // 4, 20
     with Account(f"outbox_bytes = {each}") as account:
         held = [Session(account.gateway) for _ in range(count)]
@@ -186,19 +193,17 @@ def intervals():
             session.ask(op="subscribe", topics=["by.*"], interval_ms=3_600_000)
         topics = 4 * each // 160
         for part in range(0, int(0.95 * topics), 500):
-            offer(account.gateway, [f"by.t{number}" for number in range(part, min(part + 500, int(0.95 * topics)))], 10)
+            publish_each(account.gateway, [f"by.t{number}" for number in range(part, min(part + 500, int(0.95 * topics)))], 10)
             read_all(held, lambda: account.gateway.total("outbox_bytes") == 0)
-        until("all is told", lambda: account.gateway.total("interval_bytes") >= 0.8 * count * 4 * each, 10)
-        account.filled("interval_bytes", account.gateway.total("interval_bytes"), count * 4 * each)
-        account.outcome.equal("sessions", account.gateway.total("sessions"), count)
-        account.holds(count * 5 * each + topics * 1000)
-        offer(account.gateway, [f"by.u{number}" for number in range(topics // 4)], 10)
-        until("who has more is closed", lambda: account.gateway.total("sessions_closed_total", reason="slow") == len(held), 10)
+        account.await_filled("interval_bytes", count * 4 * each, len(held))
+        account.check_memory(count * 5 * each + topics * 1000)
+        publish_each(account.gateway, [f"by.u{number}" for number in range(topics // 4)], 10)
+        account.await_slow_closes(len(held))
         return account.outcome
 
 
 def changes():
-    """300 watch while 20 sessions join and leave 1,000 rooms each: what waits stays below `inbox_bytes` for each shard."""
+    """20 sessions join and leave 1,000 topics before 300 watchers: queued changes stay below `inbox_bytes` for each shard."""
     each, count, outbox = MIB, 300, 64 * 1024
     with Account(f"inbox_bytes = {each}\noutbox_bytes = {outbox}") as account:
         watchers = readers(account.gateway, count, topics=["room.>"], presence=True)
@@ -206,20 +211,20 @@ def changes():
         rooms, most = [f"room.r{number}" for number in range(1000)], 0
         for op in ("subscribe", "unsubscribe") * 2:
             for member in members:
-                member.say(op=op, id=op, topics=rooms)
+                member.send_command(op=op, id=op, topics=rooms)
                 most = max(most, account.gateway.total("presence_bytes"))
             for member in members:
                 member.receive_event(lambda event: event.get("id") == op)
-        # A command's changes come at once, and the inbox of a shard may be full of them as well.
+        # A command's changes arrive together, and the inbox of a shard may be full of them as well.
         account.outcome.at_least("presence_bytes at most", most, 1)
         account.outcome.at_most("presence_bytes of their bound", most / (2 * each), 1.3)
-        # A frame of a join has a note of three times its size beside it.
+        # A join's frame has metadata of three times its size.
         account.outcome.at_least("watchers that did not read and were closed", sum(is_closed(watcher.socket) for watcher in watchers), 1)
-        return account.holds(4 * each + count * 4 * outbox + 20_000 * 2 * 500)
+        return account.check_memory(4 * each + count * 4 * outbox + 20_000 * 2 * 500)
 
 
-def answer(own):
-    """The status of what a connection is answered, None where it waits for more of the body."""
+def response_status(own):
+    """The status of a connection's response; None if the gateway waits for more of the body."""
     own.settimeout(1)
     try:
         return read_response(own)[0]
@@ -242,14 +247,14 @@ def bodies():
             return own
 
         held = [send() for _ in range(30)]
-        until("they have come", lambda: account.gateway.total("http_bytes") >= 30 * MIB, 10)
-        account.filled("http_bytes", account.gateway.total("http_bytes"), bound)
-        # There is room for two of them; which two is not told by the order in which they were sent.
+        until("the gateway has read the bodies", lambda: account.gateway.total("http_bytes") >= 30 * MIB, 10)
+        account.check_filled("http_bytes", account.gateway.total("http_bytes"), bound)
+        # `http_bytes` allows two of these, which need not be the first two.
         late = [send() for _ in range(8)]
-        statuses = [status for status in map(answer, late) if status]
-        account.outcome.at_least("answers to those that have no room", len(statuses), 6)
-        account.outcome.equal("which are", set(statuses), {503})
-        return account.holds(bound + (len(held) + len(late)) * 80 * 1024)
+        statuses = [status for status in map(response_status, late) if status]
+        account.outcome.at_least("responses above the bound", len(statuses), 6)
+        account.outcome.equal("their statuses", set(statuses), {503})
+        return account.check_memory(bound + (len(held) + len(late)) * 80 * 1024)
 
 
 def unfinished_heads():
@@ -262,7 +267,7 @@ def unfinished_heads():
             held.append(own)
         time.sleep(0.5)
         account.outcome.at_least("held", sum(not is_closed(own) for own in held), int(0.9 * count))
-        return account.holds(count * (18 + (40 if account.gateway.tls else 64)) * 1024)
+        return account.check_memory(count * (18 + (40 if account.gateway.tls else 64)) * 1024)
 
 
 def idle_connections():
@@ -273,29 +278,29 @@ def idle_connections():
             own = dial(account.gateway)
             own.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             held.append(own)
-        until("all are there", lambda: account.gateway.total("http_connections") >= count, 10)
-        return account.holds(count * 80 * 1024)
+        until("all are connected", lambda: account.gateway.total("http_connections") >= count, 10)
+        return account.check_memory(count * 80 * 1024)
 
 
 def sessions():
-    """Silent ones, and then each in the midst of a message."""
+    """Idle sessions, and then sessions with an incomplete message each."""
     count = 400
     with Account("") as account:
         held = [Session(account.gateway) for _ in range(count)]
-        until("all are there", lambda: account.gateway.total("sessions") == count, 10)
-        account.holds(count * (40 if account.gateway.tls else 1) * 1024)
+        until("all are connected", lambda: account.gateway.total("sessions") == count, 10)
+        account.check_memory(count * (40 if account.gateway.tls else 1) * 1024)
         part = bytes([0x01, 0xFE]) + (60_000).to_bytes(2, "big") + bytes(4) + b"x" * 60_000
         for session in held:
             session.send(part)
-        until("all has come", lambda: account.gateway.total("received_bytes_total") >= count * 60_000, 10)
-        return account.holds(count * (40 + 64 + 64) * 1024)
+        until("the gateway has read the parts", lambda: account.gateway.total("received_bytes_total") >= count * 60_000, 10)
+        return account.check_memory(count * (40 + 64 + 64) * 1024)
 
 
 def unread_input():
-    """Sessions whose answers fill their outboxes send on: what they have sent ahead is left in the kernel but for a piece."""
+    """Sessions whose answers fill their outboxes send more commands: the gateway leaves these in the kernel."""
     count, each = 30, MIB // 4
     with Account(f"outbox_bytes = {each}") as account:
-        offer(account.gateway, ["kept.long"], 4000, each=50)
+        publish_each(account.gateway, ["kept.long"], 4000, each=50)
         held = [Session(account.gateway, receive_buffer=4096) for _ in range(count)]
         ask = frame(1, b'{"op":"history","id":1,"topic":"kept.long","limit":50}') * 300
         for session in held:
@@ -305,8 +310,8 @@ def unread_input():
             except TimeoutError:
                 pass
         until("the outboxes are full", lambda: account.gateway.total("outbox_bytes") >= 0.8 * count * each, 10)
-        # One answer more than the bound may wait, and a piece of input.
-        return account.holds(count * (each + 210_000 + 128 * 1024) + 50 * 5000)
+        # Each session may hold one answer above the bound, and a buffer of input.
+        return account.check_memory(count * (each + 210_000 + 128 * 1024) + 50 * 5000)
 
 
 def topics():
@@ -316,42 +321,42 @@ def topics():
         held = [Session(account.gateway) for _ in range(count // 1000)]
         for part, session in enumerate(held):
             session.ask(op="subscribe", topics=[f"{name}{part}s{number}" for number in range(200)])
-        offer(account.gateway, [f"{name}p{number}" for number in range(count)], 1)
+        publish_each(account.gateway, [f"{name}p{number}" for number in range(count)], 1)
         alive = account.gateway.total("topics")
-        account.outcome.note("topics", str(alive), True)
+        account.outcome.report("topics", alive)
         subscriptions = account.gateway.total("subscriptions")
-        return account.holds(alive * 1000 + subscriptions * 500)
+        return account.check_memory(alive * 1000 + subscriptions * 500)
 
 
 def patterns():
-    """Patterns of 16 tokens that share none."""
+    """Patterns of 16 tokens without shared tokens."""
     with Account("message_bytes = 262144") as account:
         held = [Session(account.gateway) for _ in range(20)]
         for number, session in enumerate(held):
             names = [".".join([f"s{number}", f"p{pattern}", *("tok%x%x" % (pattern, depth) for depth in range(13)), ">"]) for pattern in range(1000)]
             session.ask(op="subscribe", topics=names, last=0)
         subscriptions = account.gateway.total("subscriptions")
-        account.outcome.note("patterns", str(subscriptions), True)
-        return account.holds(subscriptions * (500 + 2 * 16 * 200))
+        account.outcome.report("patterns", subscriptions)
+        return account.check_memory(subscriptions * (500 + 2 * 16 * 200))
 
 
 def references():
-    """Texts that no two topics share, of twice as many bytes as may be referred to, in each shard."""
+    """Texts without repetition, of twice `reference_bytes` in each shard."""
     bound = 16 * MIB
     with Account(f"reference_bytes = {bound}") as account:
         held = [Session(account.gateway, deflate=True) for _ in range(4)]
-        account.outcome.true("compression was agreed to", all(session.granted for session in held))
+        account.outcome.true("compression is accepted", all(session.granted for session in held))
         for session in held:
             session.ask(op="subscribe", topics=["refer.*"], last=0)
-        topics, drained = 400, 0
+        topics, published = 400, 0
         for part in range(0, topics, 20):
             lines = [(f"refer.t{number}", random_text(4000)) for number in range(part, part + 20) for _ in range(8)]
             account.gateway.publish_batch(lines)
-            drained += len(lines)
-            read_all(held, lambda: account.gateway.total("deliveries_total") >= drained * len(held))
-        account.filled("deflate_reference_bytes", account.gateway.total("deflate_reference_bytes"), bound)
-        # The topics are in an account of their own; what a text has beside it is a third of its length at most.
-        return account.holds(bound * 4 // 3 + topics * 1000)
+            published += len(lines)
+            read_all(held, lambda: account.gateway.total("deliveries_total") >= published * len(held))
+        account.check_filled("deflate_reference_bytes", account.gateway.total("deflate_reference_bytes"), bound)
+        # Topics have an account of their own; the index of a text is at most a third of its length.
+        return account.check_memory(bound * 4 // 3 + topics * 1000)
 
 
 def random_text(size):
@@ -359,24 +364,24 @@ def random_text(size):
 
 
 def commands():
-    """Many sessions each have a command of 60 KB done at the same time, with as many names in it as fit."""
+    """Many sessions each send a command of 60 KB at the same time, with as many names as fit."""
     count, names = 60, [f"c.{number}" for number in range(6500)]
     with Account("") as account:
         held = [Session(account.gateway) for _ in range(count)]
         most = 0
         for session in held:
-            session.say(op="subscribe", id=1, topics=names)
+            session.send_command(op="subscribe", id=1, topics=names)
         for session in held:
             while not is_answered(session):
                 most = max(most, account.gateway.total("input_bytes"))
         account.outcome.at_least("input_bytes at most", most, 100_000)
         account.outcome.at_most("of 1.2 MiB for each", most / (count * 1.2 * MIB), 1.0)
         account.outcome.equal("subscriptions", account.gateway.total("subscriptions"), count * 1000)
-        return account.holds(int(count * 1.2 * MIB) + count * 1000 * 500 + 6500 * 1000)
+        return account.check_memory(int(count * 1.2 * MIB) + count * 1000 * 500 + 6500 * 1000)
 
 
 def is_answered(session):
-    """Whether the refusal of what went beyond the limit has come, which is the last that a subscribe is answered."""
+    """Whether the error of the names above the limit has arrived, the last answer of the subscribe."""
     try:
         return session.receive_event(lambda event: event.get("code"), 0.05) is not None
     except TimeoutError:
@@ -384,25 +389,25 @@ def is_answered(session):
 
 
 def unfinished_frames():
-    """Of long frames that are not whole, the sessions of one address hold no more than that address may."""
+    """The incomplete long frames of one address stay below `unfinished_bytes_per_address`."""
     bound = 8 * MIB
     with Account(f"unfinished_bytes_per_address = {bound}") as account:
         held = [amid_a_frame(account.gateway) for _ in range(40)]
         until("some are closed", lambda: account.gateway.total("sessions_closed_total", reason="too_full") >= 20, 10)
         kept = account.gateway.total("sessions")
-        account.filled("input_bytes", account.gateway.total("input_bytes") - kept * 65_536, bound)
-        return account.holds(bound + len(held) * (64 + 64 + 64) * 1024)
+        account.check_filled("input_bytes", account.gateway.total("input_bytes") - kept * 65_536, bound)
+        return account.check_memory(bound + len(held) * (64 + 64 + 64) * 1024)
 
 
 def orders():
-    """Requests that speak for a session wait in its shard's inbox, one for each connection of HTTP."""
+    """Requests to /emulation wait in the inbox of the session's shard, one for each HTTP connection."""
     count = 600
     with Account(f"http_connections = {count + 50}") as account:
-        stream, told = dial(account.gateway), b""
+        stream, received = dial(account.gateway), b""
         stream.sendall(b"GET /connection/sse?cf_connect=%7B%22id%22:1,%22connect%22:%7B%7D%7D HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        while b'"node":"' not in told:
-            told += stream.recv(1 << 16)
-        session, node = (re.search(f'"{key}":"([^"]+)"'.encode(), told)[1].decode() for key in ("session", "node"))
+        while b'"node":"' not in received:
+            received += stream.recv(1 << 16)
+        session, node = (re.search(f'"{key}":"([^"]+)"'.encode(), received)[1].decode() for key in ("session", "node"))
         held = [dial(account.gateway) for _ in range(count)]
         body = json.dumps({"session": session, "node": node, "data": "{}"}).encode()
         head = f"POST /emulation HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
@@ -410,11 +415,11 @@ def orders():
             for own in held:
                 own.sendall(head + body)
             account.outcome.equal("answers", {read_response(own)[0] for own in held}, {204})
-        return account.holds(count * 80 * 1024)
+        return account.check_memory(count * 80 * 1024)
 
 
 def addresses():
-    """20,000 addresses each have a bucket, a topic and a wrong credential remembered."""
+    """20,000 addresses, each with a bucket, a topic and a failed credential."""
     count = 20_000
     with Account("") as account:
         wrong = ["Authorization: Bearer nobody-has-this-key"]
@@ -425,7 +430,7 @@ def addresses():
         account.outcome.at_least("topics", account.gateway.total("topics"), 0.8 * count)
         for table in ("rates", "failures", "topics"):
             account.outcome.at_least(f"addresses{{{table}}}", account.gateway.total("addresses", table=table), 0.8 * count)
-        return account.holds(count * (1000 + 1000 + 600))
+        return account.check_memory(count * (1000 + 1000 + 600))
 
 
 ACCOUNTS = {

@@ -1,4 +1,4 @@
-"""A client as an attacker has it: blocking sockets, any source address, frames in bulk, no manners."""
+"""An attacker's client: blocking sockets, any source address, and many frames in one write."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ import zlib
 from process import any_certificate
 from websocket import frame
 
-# Every attack comes from this address or from those of `other_address`, so that no limit per address is spent for the witness.
+# Attacks use this address or those of `other_address`, so that the witness's limits per address are unaffected.
 ADDRESS = "127.0.0.66"
 SECONDS = 60
 LOST = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -25,7 +25,7 @@ def other_address(number):
 
 
 def dial(gateway, address=ADDRESS, receive_buffer=None):
-    """A TCP connection, with TLS where the gateway has it."""
+    """A TCP connection, with TLS if the gateway has it."""
     own = socket.socket()
     own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if receive_buffer is not None:
@@ -38,7 +38,7 @@ def dial(gateway, address=ADDRESS, receive_buffer=None):
 
 
 class Closed(Exception):
-    """The gateway has closed the WebSocket; `code` is 1006 where no Close came."""
+    """The gateway has closed the WebSocket; `code` is 1006 if no Close came."""
 
     def __init__(self, code, reason=""):
         super().__init__(f"closed with {code} {reason}")
@@ -46,7 +46,7 @@ class Closed(Exception):
 
 
 class Refused(Exception):
-    """The upgrade was answered with another status than 101."""
+    """The response to the upgrade has a status other than 101."""
 
     def __init__(self, status):
         super().__init__(f"the upgrade was answered {status}")
@@ -54,13 +54,13 @@ class Refused(Exception):
 
 
 class Session:
-    """One WebSocket. `deflate` offers compression; `granted` says whether it was agreed to."""
+    """One WebSocket. `deflate` offers compression; `granted` says whether the gateway accepted it."""
 
     def __init__(self, gateway, path="/ws", address=ADDRESS, deflate=False, receive_buffer=None, headers=()):
         self.socket = dial(gateway, address, receive_buffer)
         self.held = bytearray()
         self.inflater = zlib.decompressobj(wbits=-15)
-        self.events = []  # received while something else was waited for
+        self.events = []  # received while waiting for another event
         key = base64.b64encode(os.urandom(16)).decode()
         lines = [f"GET {path} HTTP/1.1", f"Host: {gateway.host}:{gateway.port}", "Upgrade: websocket", "Connection: Upgrade"]
         lines += ["Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", *headers]
@@ -81,7 +81,7 @@ class Session:
         self.drop()
 
     def drop(self):
-        """A reset, without a word."""
+        """A reset without a Close."""
         try:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
@@ -121,7 +121,7 @@ class Session:
         return first, self.read_exactly(length)
 
     def receive(self):
-        """The next text; a ping is answered on the way."""
+        """The payload of the next text or binary message; answers pings."""
         while True:
             first, payload = self.receive_frame()
             if first & 15 == 8:
@@ -138,11 +138,11 @@ class Session:
         except LOST:
             raise Closed(1006) from None
 
-    def say(self, **command):
+    def send_command(self, **command):
         self.send(command_frame(**command))
 
     def receive_event(self, wanted, seconds=SECONDS):
-        """The next event that `wanted` takes; the others are kept in `events`."""
+        """The next event for which `wanted` is true; keeps the others in `events`."""
         self.socket.settimeout(seconds)
         while True:
             event = json.loads(self.receive())
@@ -151,20 +151,20 @@ class Session:
             self.events.append(event)
 
     def ask(self, seconds=SECONDS, **command):
-        """Says it, and answers the reply: also an error, which then has its `code`."""
+        """Sends the command, and returns its reply, which may be an error."""
         command.setdefault("id", 1)
-        self.say(**command)
+        self.send_command(**command)
         return self.receive_event(lambda event: event.get("id") == command["id"], seconds)
 
     def ask_until_done(self, seconds=SECONDS, **command):
-        """The same again while the answer is `rate_limited`, in the pace that the bucket allows."""
+        """As `ask`, with retries while the reply is `rate_limited`."""
         deadline = time.monotonic() + seconds
         while (answer := self.ask(seconds, **command)).get("code") == "rate_limited" and time.monotonic() < deadline:
             time.sleep(0.25)
         return answer
 
     def close_code(self):
-        """Reads on up to the Close, and answers its code."""
+        """Reads up to the Close, and returns its code."""
         try:
             while True:
                 self.receive()
@@ -176,12 +176,12 @@ def command_frame(**command):
     return frame(1, json.dumps(command, separators=(",", ":")).encode())
 
 
-# A frame of 1 MiB that is never whole.
+# The first 900 KB of a frame of 1 MiB.
 HALF_FRAME = bytes([0x81, 0xFF]) + (1 << 20).to_bytes(8, "big") + bytes(4) + b"{" * 900_000
 
 
 def amid_a_frame(gateway, address=ADDRESS):
-    """A session of Centrifugo's protocol that has sent `HALF_FRAME`, or as much of it as was taken before the session was closed."""
+    """A session of Centrifugo's protocol that sends `HALF_FRAME` until it is closed."""
     session = Session(gateway, "/connection/websocket", address=address)
     session.socket.settimeout(2)
     try:
@@ -192,7 +192,7 @@ def amid_a_frame(gateway, address=ADDRESS):
 
 
 def deflated_frame(text):
-    """One compressed text, as a client without context takeover sends it."""
+    """A compressed text frame of a client without context takeover."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     packed = packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH)
     plain = frame(1, packed[:-4])
@@ -200,7 +200,7 @@ def deflated_frame(text):
 
 
 def is_closed(own):
-    """Whether the other side has ended this connection; nothing is waited for, what came is thrown away."""
+    """Whether the gateway has ended this connection; discards received bytes, and does not block."""
     own.settimeout(0)
     try:
         while own.recv(1 << 16):
@@ -213,14 +213,14 @@ def is_closed(own):
 
 
 def read_all(sessions, until):
-    """Reads and drops what comes on all of them until `until()` says so; answers the bytes. Closed ones are left out from then on."""
+    """Reads and discards all input until `until()` is true or every session is closed; returns the number of bytes."""
     own = {session.socket.fileno(): session.socket for session in sessions}
     poll, total = select.epoll(), 0
     for descriptor in own:
         poll.register(descriptor, select.EPOLLIN)
     while own and not until():
         for descriptor, _ in poll.poll(0.05):
-            size = read_what_is_there(own[descriptor])
+            size = read_available(own[descriptor])
             if not size:
                 poll.unregister(descriptor)
                 del own[descriptor]
@@ -228,8 +228,8 @@ def read_all(sessions, until):
     return total
 
 
-def read_what_is_there(own):
-    """How many bytes have come, at least one; 0 where the other side has ended the connection. TLS may hold more than its socket shows."""
+def read_available(own):
+    """Reads the buffered bytes of a readable socket, with TLS's own; returns their number, 0 at the connection's end."""
     try:
         size = len(own.recv(1 << 18))
         while size and isinstance(own, ssl.SSLSocket) and own.pending():
@@ -272,7 +272,7 @@ def read_response(own, is_head=False):
 
 
 def is_whole(fields):
-    """Whether a body with these header fields is there; chunks are left as they came."""
+    """A function that says whether a body with these header fields is complete; chunks stay encoded."""
     if "content-length" in fields:
         length = int(fields["content-length"])
         return lambda body: len(body) >= length

@@ -1,4 +1,4 @@
-"""Memory that no account has: held messages, answers and bodies of HTTP, replay cursors, compressed copies."""
+"""Memory of held messages, HTTP responses and bodies, replay cursors, incomplete frames and compressed copies."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from process import until
 
 
 def held_messages():
-    """Row 5: `interval_ms` of an hour and 2,000 topics, the newest message of each 60 KB; and another session with a small outbox of its own."""
+    """An interval of an hour holds 2,000 messages of 60 KB: `outbox_bytes` bounds them, and another session is not closed."""
     outcome = Outcome()
     settings = ["limits.history_bytes=1048576", "limits.outbox_total_bytes=33554432"]
     with Gateway(settings=settings) as gateway:
@@ -23,7 +23,7 @@ def held_messages():
         other = Session(gateway, address=other_address(1), receive_buffer=4096)
         other.ask(op="subscribe", topics=["chat.other"], last=0)
         gateway.publish_batch([("chat.other", "o" * 60_000) for _ in range(8)], other_address(2))
-        resting = gateway.rss()
+        rss_before = gateway.rss()
         gateway.reset_peak()
 
         def publish(gateway):
@@ -32,54 +32,54 @@ def held_messages():
             time.sleep(1)
 
         _, witness, _ = measured(gateway, publish)
-        outcome.at_most("memory rose by MiB", (gateway.rss() - resting) // MIB, 48)
+        outcome.at_most("memory growth in MiB", (gateway.rss() - rss_before) // MIB, 48)
         outcome.at_most("bytes in outboxes", gateway.total("outbox_bytes"), 2 * MIB)
         outcome.at_least("limit_hits_total{outbox_bytes}", gateway.total("limit_hits_total", limit="outbox_bytes"), 1)
         outcome.equal("others closed as too_full", gateway.total("sessions_closed_total", reason="too_full"), 0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def fill_history(gateway, topic, messages=100, size=10_300):
-    """About 1 MiB of history."""
+    """Publishes about 1 MiB of history."""
     gateway.publish_batch([(topic, "h" * size) for _ in range(messages)], other_address(50))
 
 
 def unread_answers():
-    """Row 6: 1,500 HTTP connections of fifteen addresses ask for 1 MiB of history and don't read."""
+    """1,500 HTTP connections of fifteen addresses request 1 MiB of history each, and don't read."""
     outcome = Outcome()
     with Gateway() as gateway:
         fill_history(gateway, "chat.long")
         gateway.reset_peak()
-        resting = gateway.rss()
+        rss_before = gateway.rss()
 
         def ask(gateway):
-            asked = []
+            connections = []
             request = b"GET /v1/topics/chat.long/history?limit=100 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
             for number in range(1500):
                 try:
                     own = dial(gateway, other_address(number % 15), receive_buffer=4096)
                     own.sendall(request)
-                    asked.append(own)
+                    connections.append(own)
                 except OSError:
                     continue
             time.sleep(2)
-            return len(asked)
+            return len(connections)
 
-        asked, witness, _ = measured(gateway, ask)
-        outcome.note("connections that asked", str(asked), True)
-        # limits.http_bytes is 256 MiB; each of the 1,500 connections has buffers beside it.
-        outcome.at_most("memory rose by MiB", (gateway.peak() - resting) // MIB, 340)
-    outcome.beside(witness)
+        requests, witness, _ = measured(gateway, ask)
+        outcome.report("requests", requests)
+        # `http_bytes` is 256 MiB, and each of the 1,500 connections also has buffers.
+        outcome.at_most("memory growth in MiB", (gateway.peak() - rss_before) // MIB, 340)
+    outcome.check_witness(witness)
     return outcome
 
 
 def held_bodies():
-    """Row 7: 60 batches of 16 MiB without a grant for what is in them, whose last byte never comes."""
+    """60 batches of 16 MiB that lack their last byte, from a client without a grant for their topics."""
     outcome = Outcome()
     with Gateway() as gateway:
         gateway.reset_peak()
-        resting = gateway.rss()
+        rss_before = gateway.rss()
         line = b'{"topic":"quotes.AAPL","data":"' + b"x" * 60_000 + b'"}\n'
         bodies = [line * (16 * MIB // len(line)), b"x" * (16 * MIB)]
 
@@ -90,7 +90,7 @@ def held_bodies():
                     own = dial(gateway, other_address(number % 3))
                     own.settimeout(6)
                     own.sendall(f"POST /v1/publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode())
-                    for begin in range(0, len(body), 256 << 10):  # in a pace that leaves the machine to others
+                    for begin in range(0, len(body), 256 << 10):  # slowly, so that the machine has time for the witness
                         own.sendall(memoryview(body)[begin : min(begin + (256 << 10), len(body) - 1)])
                         time.sleep(0.05)
                     held.append(own)
@@ -106,22 +106,22 @@ def held_bodies():
             time.sleep(1)
             return len(held)
 
-        taken, witness, _ = measured(gateway, send, seconds=60)
-        outcome.note("bodies taken to their last byte but one", str(taken), True)
-        outcome.at_most("memory rose by MiB", (gateway.peak() - resting) // MIB, 128)
-    outcome.beside(witness)
+        bodies_read, witness, _ = measured(gateway, send, seconds=60)
+        outcome.report("bodies read except for their last byte", bodies_read)
+        outcome.at_most("memory growth in MiB", (gateway.peak() - rss_before) // MIB, 128)
+    outcome.check_witness(witness)
     return outcome
 
 
 def replay_cursors():
-    """Row 12: 100 readers that don't read, each with the replay of 19,500 topics before it, and 300 messages meanwhile."""
+    """100 sessions that don't read, each with cursors in 19,500 topics, and 300 messages meanwhile."""
     outcome = Outcome()
     with Gateway() as gateway:
         populate(gateway, (f"chat.c.t{number}" for number in range(19_500)), "c" * 100)
-        resting = gateway.rss()
+        rss_before = gateway.rss()
         readers = [Session(gateway, receive_buffer=4096) for _ in range(100)]
         for reader in readers:
-            reader.say(op="subscribe", topics=["chat.c.*"], last=1)
+            reader.send_command(op="subscribe", topics=["chat.c.*"], last=1)
         until("all are subscribed", lambda: gateway.total("subscriptions") == len(readers), 10)
         time.sleep(1)
 
@@ -129,52 +129,52 @@ def replay_cursors():
             with Session(gateway) as session:
                 session.ask(op="subscribe", topics=["chat.c.live"])
                 for number in range(300):
-                    session.say(op="publish", topic="chat.c.live", data=number)
+                    session.send_command(op="publish", topic="chat.c.live", data=number)
                     time.sleep(0.011)
                 return session.ask(op="publish", id=2, topic="chat.c.live", data="last")["op"]
 
         answer, witness, used = measured(gateway, publish)
         outcome.equal("the last publish", answer, "published")
         outcome.at_most("CPU seconds", used, 0.8)
-        outcome.at_most("memory rose by MiB", (gateway.rss() - resting) // MIB, 80)
-    outcome.beside(witness)
+        outcome.at_most("memory growth in MiB", (gateway.rss() - rss_before) // MIB, 80)
+    outcome.check_witness(witness)
     return outcome
 
 
 def half_sent_frames():
-    """Found by reading: 400 clients of Centrifugo's protocol that have not said who they are, each in the midst of a frame of 1 MiB."""
+    """400 clients of Centrifugo's protocol without a `connect`, each with an incomplete frame of 1 MiB."""
     outcome = Outcome()
     with Gateway() as gateway:
         gateway.reset_peak()
-        resting = gateway.rss()
+        rss_before = gateway.rss()
 
         def send(gateway):
             held = []
             for number in range(400):
                 held.append(amid_a_frame(gateway, other_address(number % 4)))
-                time.sleep(0.01)  # without a rest it is the senders that take the machine from the witness
+                time.sleep(0.01)  # otherwise the senders would delay the witness
             return len(held)
 
         sent, witness, _ = measured(gateway, send, seconds=60)
-        outcome.note("sent by", str(sent), True)
-        outcome.at_most("memory rose by MiB", (gateway.peak() - resting) // MIB, 96)
-    outcome.beside(witness)
+        outcome.report("senders", sent)
+        outcome.at_most("memory growth in MiB", (gateway.peak() - rss_before) // MIB, 96)
+    outcome.check_witness(witness)
     return outcome
 
 
 def paced_copies():
-    """Row 25: 200 compressed sessions with `interval_ms`; each message is deflated once for all of them, not once for each."""
+    """200 compressed sessions with `interval_ms`: each message is deflated for all of them together."""
     outcome = Outcome()
     with Gateway() as gateway:
         sessions = [Session(gateway, deflate=True) for _ in range(200)]
         for session in sessions:
-            session.say(op="subscribe", topics=["chat.paced"], interval_ms=100, last=0)
+            session.send_command(op="subscribe", topics=["chat.paced"], interval_ms=100, last=0)
         until("all are subscribed", lambda: gateway.total("subscriptions") == 200, 10)
 
         def publish(gateway):
             with Session(gateway) as session:
                 for number in range(30):
-                    session.say(op="publish", topic="chat.paced", data=f"{number:05}" + "lorem ipsum " * 166)
+                    session.send_command(op="publish", topic="chat.paced", data=f"{number:05}" + "lorem ipsum " * 166)
                     time.sleep(0.05)
             time.sleep(0.5)
 
@@ -183,5 +183,5 @@ def paced_copies():
         deflated = gateway.total("deflate_in_bytes_total") - before
         outcome.at_most("bytes deflated for each byte published", deflated / (30 * 1997), 8.0)
         outcome.at_most("CPU seconds", used, 1.0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome

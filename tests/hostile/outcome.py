@@ -1,4 +1,4 @@
-"""What an attack did: each figure beside its bound, and whether it keeps to it."""
+"""The figures of an attack, each with its bound."""
 
 from witness import BOUND_SECONDS, WORST_SECONDS
 
@@ -6,40 +6,44 @@ MIB = 1 << 20
 
 
 class Outcome:
-    """The figures of one attack; `misses` are those that break their bound, `late` those of a witness that had to wait."""
+    """The figures of one attack; `failures` names those outside their bounds, `late` those of a delayed witness."""
 
     def __init__(self):
-        self.figures, self.misses, self.late = [], [], []
+        self.figures, self.failures, self.late = [], [], []
 
-    def note(self, name, told, good, misses=None):
-        self.figures.append(f"{name} {told}" if good else f"✗ {name} {told}")
-        if not good:
-            (self.misses if misses is None else misses).append(name)
+    def record(self, name, text, passed, failures=None):
+        self.figures.append(f"{name} {text}" if passed else f"✗ {name} {text}")
+        if not passed:
+            (self.failures if failures is None else failures).append(name)
+
+    def report(self, name, value):
+        """A figure without a bound."""
+        self.record(name, str(value), True)
 
     def at_most(self, name, value, bound):
-        self.note(name, f"{told(value)} (at most {told(bound)})", value <= bound)
+        self.record(name, f"{formatted(value)} (at most {formatted(bound)})", value <= bound)
 
     def at_least(self, name, value, bound):
-        self.note(name, f"{told(value)} (at least {told(bound)})", value >= bound)
+        self.record(name, f"{formatted(value)} (at least {formatted(bound)})", value >= bound)
 
-    def equal(self, name, value, wanted):
-        self.note(name, f"{value!r} (is to be {wanted!r})" if value != wanted else f"{value!r}", value == wanted)
+    def equal(self, name, value, expected):
+        self.record(name, f"{value!r} (expected {expected!r})" if value != expected else f"{value!r}", value == expected)
 
-    def one_of(self, name, value, wanted):
-        self.note(name, f"{value!r} (is to be one of {wanted!r})" if value not in wanted else f"{value!r}", value in wanted)
+    def one_of(self, name, value, expected):
+        self.record(name, f"{value!r} (expected one of {expected!r})" if value not in expected else f"{value!r}", value in expected)
 
     def true(self, name, value):
-        self.note(name, "yes" if value else "no", bool(value))
+        self.record(name, "yes" if value else "no", bool(value))
 
-    def beside(self, witness):
-        """The promise to the witness: its p99 in the median window of the attack, no long stall, and every message in order."""
+    def check_witness(self, witness):
+        """The witness's p99 in the median window of the attack, its longest delay, and the order of its messages."""
         quiet, p99, worst = witness.figures()
         bound = max(BOUND_SECONDS, 2 * quiet)
-        self.note("witness p99", f"{quiet * 1000:.1f} → {p99 * 1000:.1f} ms (at most {bound * 1000:.1f})", p99 <= bound, self.late)
-        self.note("worst", f"{worst * 1000:.0f} ms (at most {WORST_SECONDS * 1000:.0f})", worst <= WORST_SECONDS, self.late)
-        if witness.trouble:
-            self.note("witness", witness.trouble, False)
+        self.record("witness p99", f"{quiet * 1000:.1f} → {p99 * 1000:.1f} ms (at most {bound * 1000:.1f})", p99 <= bound, self.late)
+        self.record("worst", f"{worst * 1000:.0f} ms (at most {WORST_SECONDS * 1000:.0f})", worst <= WORST_SECONDS, self.late)
+        if witness.error:
+            self.record("witness", witness.error, False)
 
 
-def told(value):
+def formatted(value):
     return f"{value:.2f}" if isinstance(value, float) else str(value)

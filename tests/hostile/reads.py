@@ -1,4 +1,4 @@
-"""Requests that cost more than they are charged: reads, wrong credentials, batches of nothing."""
+"""Expensive requests: reads, wrong credentials, and batches of invalid lines."""
 
 import time
 
@@ -12,7 +12,7 @@ SECONDS = 3
 
 
 def statuses_of(gateway, method, path, headers=(), connections=8, body=b""):
-    """How often each status came in three seconds of one request after the other."""
+    """Sends a request again and again for three seconds; returns how often each status came."""
     statuses = {}
     held = []
     deadline = time.monotonic() + SECONDS
@@ -31,62 +31,62 @@ def statuses_of(gateway, method, path, headers=(), connections=8, body=b""):
 
 
 def wrong_keys():
-    """Row 15: as many wrong keys of an administrator as fit into three seconds."""
+    """Wrong admin keys at full speed for three seconds."""
     outcome = Outcome()
     with Gateway() as gateway:
         statuses, witness, used = measured(gateway, statuses_of, "GET", "/v1/sessions", ("Authorization: Bearer guessed",))
-        outcome.note("answers", str(statuses), True)
+        outcome.report("answers", statuses)
         outcome.at_most("401", statuses.get(401, 0), 70)
         outcome.at_least("429", statuses.get(429, 0), 1)
         outcome.at_least("limit_hits_total{failures_per_minute}", gateway.total("limit_hits_total", limit="failures_per_minute"), 1)
         outcome.equal("another address may try", gateway.request("GET", "/v1/sessions", headers={"Authorization": "Bearer other"}, address=other_address(9))[0], 401)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def history_reads(method, most):
-    """Row 15: GET (or HEAD) of 1 MiB of history without end; so many may be answered."""
+    """GET (or HEAD) of 1 MiB of history at full speed; at most `most` are answered with 200."""
 
     def attack():
         outcome = Outcome()
         with Gateway() as gateway:
             fill_history(gateway, "chat.long")
             statuses, witness, used = measured(gateway, statuses_of, method, "/v1/topics/chat.long/history?limit=100")
-            outcome.note("answers", str(statuses), True)
+            outcome.report("answers", statuses)
             outcome.at_most("200", statuses.get(200, 0), most)
             outcome.at_least("429", statuses.get(429, 0), 1)
             outcome.at_least("limit_hits_total{commands_per_second}", gateway.total("limit_hits_total", limit="commands_per_second"), 1)
             outcome.at_most("CPU seconds", used, 2.5)
-        outcome.beside(witness)
+        outcome.check_witness(witness)
         return outcome
 
     return attack
 
 
 def presence_reads():
-    """Row 15: GET of a room's 800 members without end."""
+    """GET of 800 members at full speed."""
     outcome = Outcome()
     with Gateway() as gateway:
         members = [Session(gateway, address=other_address(3)) for _ in range(800)]
         for member in members:
-            member.say(op="subscribe", topics=["chat.room"])
-        until("all are in the room", lambda: gateway.total("subscriptions") == len(members), 10)
+            member.send_command(op="subscribe", topics=["chat.room"])
+        until("all are members", lambda: gateway.total("subscriptions") == len(members), 10)
         statuses, witness, used = measured(gateway, statuses_of, "GET", "/v1/topics/chat.room/presence")
-        outcome.note("answers", str(statuses), True)
+        outcome.report("answers", statuses)
         outcome.at_most("200", statuses.get(200, 0), 600)
         outcome.at_least("429", statuses.get(429, 0), 1)
         outcome.at_most("CPU seconds", used, 2.5)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def bad_tokens():
-    """Row 15: upgrades with a token that is none."""
+    """Upgrades with an invalid token at full speed."""
     outcome = Outcome()
     token = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJhIiwiZXhwIjo0MTAyNDQ0ODAwfQ." + "A" * 342
     with Gateway() as gateway:
 
-        def come(gateway):
+        def connect(gateway):
             codes = {}
             deadline = time.monotonic() + SECONDS
             while time.monotonic() < deadline:
@@ -98,21 +98,21 @@ def bad_tokens():
                 codes[code] = codes.get(code, 0) + 1
             return codes
 
-        codes, witness, _ = measured(gateway, come)
-        outcome.note("answers", str(codes), True)
+        codes, witness, _ = measured(gateway, connect)
+        outcome.report("answers", codes)
         outcome.at_most("4001", codes.get(4001, 0), 70)
         outcome.at_least("429", codes.get(429, 0), 1)
         outcome.at_least("limit_hits_total{failures_per_minute}", gateway.total("limit_hits_total", limit="failures_per_minute"), 1)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def short_streams():
-    """Streams of 64 topics each are opened and cut as fast as it goes."""
+    """Streams of 64 topics each, opened and cut at full speed."""
     outcome = Outcome()
     with Gateway() as gateway:
 
-        def come(gateway):
+        def connect(gateway):
             statuses = {}
             deadline = time.monotonic() + SECONDS
             number = 0
@@ -125,18 +125,18 @@ def short_streams():
                 statuses[status] = statuses.get(status, 0) + 1
             return statuses
 
-        statuses, witness, used = measured(gateway, come)
-        outcome.note("answers", str(statuses), True)
+        statuses, witness, used = measured(gateway, connect)
+        outcome.report("answers", statuses)
         outcome.at_most("200", statuses.get(200, 0), 200 + 2 * SECONDS * 100)
         outcome.at_least("429", statuses.get(429, 0), 1)
         outcome.at_least("handshakes_rejected_total{commands_per_second}", gateway.total("handshakes_rejected_total", reason="commands_per_second"), 1)
         outcome.at_most("CPU seconds", used, 2.5)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def lines_of_nothing():
-    """Row 14: batches of 16 MiB whose lines are not JSON, of four addresses in turn."""
+    """Batches of 16 MiB whose lines are not JSON, from four addresses in turn."""
     outcome = Outcome()
     with Gateway() as gateway:
         body = b"x\n" * (8 * MIB)
@@ -154,15 +154,15 @@ def lines_of_nothing():
             return statuses
 
         statuses, witness, used = measured(gateway, send, seconds=60)
-        outcome.note("answers", str(statuses), True)
+        outcome.report("answers", statuses)
         outcome.at_most("CPU seconds", used, 1.5)
         outcome.at_least("limit_hits_total{commands_per_second}", gateway.total("limit_hits_total", limit="commands_per_second"), 1)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def slowly_read_answer():
-    """Row 26: a client reads 1 MiB for longer than `keep_alive`, a little at a time."""
+    """A client that reads 1 MiB slowly, for longer than `keep_alive`, gets the whole response."""
     outcome = Outcome()
     with Gateway(settings=['limits.keep_alive="1s"']) as gateway:
         fill_history(gateway, "chat.long")
@@ -183,19 +183,19 @@ def slowly_read_answer():
             return len(received), b'"epoch"' in received and received.rstrip(b"\r\n0").endswith(b"}")
 
         (size, whole), witness, _ = measured(gateway, read, seconds=60)
-        outcome.note("bytes read", str(size), True)
-        outcome.true("the answer is whole", whole and size > 1_000_000)
-    outcome.beside(witness)
+        outcome.report("bytes read", size)
+        outcome.true("the response is whole", whole and size > 1_000_000)
+    outcome.check_witness(witness)
     return outcome
 
 
 def members_at_once():
-    """100 of the 1,000 members of a room who each ask for its members 60 times at the same time."""
+    """100 of a topic's 1,000 members each send 60 presence commands at the same time."""
     outcome = Outcome()
     with Gateway() as gateway:
         members = [Session(gateway, address=other_address(number // 900)) for number in range(1000)]
         for member in members:
-            member.say(op="subscribe", topics=["chat.members"])
+            member.send_command(op="subscribe", topics=["chat.members"])
         until("all are members", lambda: gateway.total("subscriptions") >= 1000, 20)
         burst = b"".join(command_frame(op="presence", id=9, topic="chat.members") for _ in range(60))
 
@@ -208,5 +208,5 @@ def members_at_once():
         received, witness, used = measured(gateway, ask, seconds=60)
         outcome.at_least("MiB of members", received // MIB, 50)
         outcome.at_most("CPU seconds", used, 6.0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome

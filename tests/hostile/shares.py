@@ -1,4 +1,4 @@
-"""What one address may take of the things that all share: topics, places of those who connect, descriptors."""
+"""An address's share of common resources: topics, pending connections, descriptors."""
 
 import json
 import time
@@ -10,20 +10,20 @@ from stage import Gateway, measured
 OTHER = other_address(1)
 
 
-def let_in(gateway, address=OTHER):
-    """Whether somebody of another address gets an answer and a session, and in what time."""
-    began = time.monotonic()
+def is_served(gateway, address=OTHER):
+    """Whether another address gets a response and a session, and the seconds that this took."""
+    started = time.monotonic()
     try:
         status, _ = gateway.request("GET", "/healthz", address=address)
         with Session(gateway, address=address) as session:
             session.socket.settimeout(5)
-            return status == 200 and session.ask(op="ping")["op"] == "pong", time.monotonic() - began
+            return status == 200 and session.ask(op="ping")["op"] == "pong", time.monotonic() - started
     except (OSError, Closed, Refused):
-        return False, time.monotonic() - began
+        return False, time.monotonic() - started
 
 
 def all_topics():
-    """Row 8: one address names 120,000 topics; then it publishes to new ones."""
+    """One address subscribes to 120,000 topics, and then publishes to new ones."""
     outcome = Outcome()
     with Gateway() as gateway:
         gateway.publish_batch([("chat.kept", "kept")], OTHER)
@@ -42,15 +42,15 @@ def all_topics():
             return codes, refused
 
         (codes, refused), witness, used = measured(gateway, take, seconds=60)
-        outcome.note("subscribes of 1,000", str(codes), True)
+        outcome.report("subscribes of 1,000", codes)
         outcome.at_most("topics", gateway.total("topics"), 100_100)
-        outcome.at_least("of 200 publishes to new topics, refused", refused, 200)
+        outcome.at_least("refused of 200 publishes to new topics", refused, 200)
         outcome.at_least("limit_hits_total{topics_per_address}", gateway.total("limit_hits_total", limit="topics_per_address"), 1)
         status, body = gateway.request("GET", "/v1/topics/chat.kept/history", address=OTHER)
-        outcome.true("another's history is there", status == 200 and b"kept" in body)
-        outcome.equal("another's new topic", gateway.request("POST", "/v1/topics/chat.new", b"1", OTHER)[0], 200)
+        outcome.true("another address's history is there", status == 200 and b"kept" in body)
+        outcome.equal("another address's new topic", gateway.request("POST", "/v1/topics/chat.new", b"1", OTHER)[0], 200)
         outcome.at_most("CPU seconds", used, 4.0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
@@ -65,7 +65,7 @@ history = 1
 
 
 def all_topics_over_http():
-    """Row 8 over HTTP: one API key, whose rate would let it, publishes to 102,000 new topics."""
+    """One API key with a high rate publishes to 102,000 new topics over HTTP."""
     outcome = Outcome()
     with Gateway(FED) as gateway:
         gateway.key = "the-feed-of-this-test-has-a-key-too"
@@ -85,13 +85,13 @@ def all_topics_over_http():
         outcome.at_most("published", published, 100_000)
         outcome.at_least("refused", refused, 2_000)
         outcome.at_least("limit_hits_total{topics_per_address}", gateway.total("limit_hits_total", limit="topics_per_address"), 1)
-        outcome.equal("another's new topic", gateway.request("POST", "/v1/topics/chat.new", b"1", OTHER)[0], 200)
-    outcome.beside(witness)
+        outcome.equal("another address's new topic", gateway.request("POST", "/v1/topics/chat.new", b"1", OTHER)[0], 200)
+    outcome.check_witness(witness)
     return outcome
 
 
 def crowded_out():
-    """Row 8: all topics are taken, and one address goes on to publish to new ones, each of which looks for a topic that gives way."""
+    """At the limit of topics, publishes to new topics, for which another must give way, stay cheap."""
     outcome = Outcome()
     with Gateway(settings=["limits.topics=20000"]) as gateway:
 
@@ -99,21 +99,21 @@ def crowded_out():
             sessions = [Session(gateway) for _ in range(25)]
             for index, session in enumerate(sessions):
                 session.ask(op="subscribe", topics=[f"chat.s{index}.t{number}" for number in range(1000)])
-            began, answers = time.monotonic(), []
+            started, answers = time.monotonic(), []
             for index, session in enumerate(sessions):
                 for number in range(20):
                     answers.append(session.ask(id=number, op="publish", topic=f"chat.p{index}.t{number}", data=0).get("code", "published"))
-            return (time.monotonic() - began) / len(answers)
+            return (time.monotonic() - started) / len(answers)
 
         seconds, witness, used = measured(gateway, take, seconds=60)
         outcome.at_most("CPU seconds", used, 2.0)
         outcome.at_most("milliseconds for a publish past the bound", seconds * 1000, 5.0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def silent_connections():
-    """Row 9: 4,200 connections of one address that say nothing."""
+    """4,200 connections of one address that send nothing."""
     outcome = Outcome()
     with Gateway() as gateway:
 
@@ -127,20 +127,20 @@ def silent_connections():
                 if number % 1000 == 999:
                     time.sleep(0.2)
             time.sleep(0.5)
-            let = let_in(gateway)
-            return sum(not is_closed(own) for own in held), let
+            served = is_served(gateway)
+            return sum(not is_closed(own) for own in held), served
 
-        (open_still, (let, took)), witness, _ = measured(gateway, connect)
-        outcome.at_most("of 4,200 open still", open_still, 300)
-        outcome.true("another address is let in", let)
-        outcome.at_most("seconds for it", took, 1.0)
+        (still_open, (served, took)), witness, _ = measured(gateway, connect)
+        outcome.at_most("still open of 4,200", still_open, 300)
+        outcome.true("another address is served", served)
+        outcome.at_most("seconds for that", took, 1.0)
         outcome.at_least("limit_hits_total{pending_per_address}", gateway.total("limit_hits_total", limit="pending_per_address"), 1)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def dial_plainly(gateway):
-    """A connection without any TLS, which a silent one never begins."""
+    """A connection without TLS, which a silent client never begins."""
     tls, gateway.tls = gateway.tls, False
     try:
         return dial(gateway, ADDRESS)
@@ -149,7 +149,7 @@ def dial_plainly(gateway):
 
 
 def idle_connections():
-    """Row 10: 1,479 connections of one address that are kept alive after a GET, where the gateway has 1,500 descriptors."""
+    """1,479 keep-alive connections of one address after a GET; the gateway has 1,500 descriptors."""
     outcome = Outcome()
     with Gateway(descriptors=1500) as gateway:
 
@@ -165,27 +165,27 @@ def idle_connections():
                     status = type(error).__name__
                 statuses[status] = statuses.get(status, 0) + 1
             time.sleep(0.3)
-            let = let_in(gateway)
-            return sum(not is_closed(own) for own in held), statuses, let
+            served = is_served(gateway)
+            return sum(not is_closed(own) for own in held), statuses, served
 
-        (open_still, statuses, (let, took)), witness, _ = measured(gateway, connect, seconds=40)
-        outcome.note("answers", str(statuses), True)
-        outcome.at_most("open still", open_still, 150)
-        outcome.true("another address is let in", let)
-        outcome.at_most("seconds for it", took, 1.0)
+        (still_open, statuses, (served, took)), witness, _ = measured(gateway, connect, seconds=40)
+        outcome.report("answers", statuses)
+        outcome.at_most("still open", still_open, 150)
+        outcome.true("another address is served", served)
+        outcome.at_most("seconds for that", took, 1.0)
         hits = sum(gateway.total("limit_hits_total", limit=limit) for limit in ("http_connections", "http_connections_per_address"))
         outcome.at_least("limit_hits_total{http_connections…}", hits, 1)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def lingering_places():
-    """Found by reading: a session's place is given back at its Close, while its socket lingers for 2 s."""
+    """Closed sessions whose sockets linger do not hold more descriptors than `sessions_per_address` allows."""
     outcome = Outcome()
     with Gateway(settings=["limits.sessions_per_address=50"]) as gateway:
-        resting = gateway.descriptors()
+        rss_before = gateway.descriptors()
 
-        def come_and_go(gateway):
+        def open_sessions(gateway):
             most, opened, refused, held = 0, 0, 0, []
             deadline = time.monotonic() + 3
             while time.monotonic() < deadline:
@@ -196,14 +196,14 @@ def lingering_places():
                     time.sleep(0.01)
                     continue
                 opened += 1
-                session.send(bytes([0x8F, 0x80, 0, 0, 0, 0]))  # an opcode that there is not: the gateway closes, and the client stays
+                session.send(bytes([0x8F, 0x80, 0, 0, 0, 0]))  # an invalid opcode: the gateway closes the session, and the client keeps its socket open
                 held.append(session)
                 if opened % 20 == 0:
                     most = max(most, gateway.descriptors())
             return opened, refused, most
 
-        (opened, refused, most), witness, _ = measured(gateway, come_and_go)
-        outcome.note("opened and refused", f"{opened}, {refused}", True)
-        outcome.at_most("descriptors more than at rest", most - resting, 50 + 25)
-    outcome.beside(witness)
+        (opened, refused, most), witness, _ = measured(gateway, open_sessions)
+        outcome.report("opened and refused", f"{opened}, {refused}")
+        outcome.at_most("descriptors more than at rest", most - rss_before, 50 + 25)
+    outcome.check_witness(witness)
     return outcome

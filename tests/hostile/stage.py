@@ -1,4 +1,4 @@
-"""The gateway that is attacked: a release build with the default configuration."""
+"""The gateway under attack, with the default configuration."""
 
 import pathlib
 import re
@@ -10,14 +10,14 @@ from worker import Worker
 from process import Process
 from witness import Witness
 
-# Whether every gateway listens with TLS, and so every session has it.
+# Whether every gateway listens with TLS.
 TLS = False
-# A certificate of this run, made once.
-MADE = None
+# The temporary folder, certificate and key of this run.
+CERTIFICATE = None
 
 
 class Gateway(Process):
-    """Without `config`, the built-in configuration; `settings` go over it. `own_tls`: the configuration says whether it has TLS."""
+    """`settings` override `config`, or the built-in configuration. With `own_tls`, `config` itself configures TLS."""
 
     def __init__(self, config=None, settings=(), descriptors=None, own_tls=False):
         settings = list(settings)
@@ -27,7 +27,7 @@ class Gateway(Process):
         super().__init__(config, settings, descriptors=descriptors, tls=TLS or own_tls)
 
     def admin_key(self):
-        """The key that a gateway without a file makes for its run."""
+        """The admin key that a gateway without a configuration file generates."""
         return re.search(r"admin key\s+(\S+)", self.log_text())[1]
 
     def admin_request(self, method, path):
@@ -35,30 +35,30 @@ class Gateway(Process):
 
 
 def certificate_files():
-    """A certificate for 127.0.0.1 and its key, as files that last as long as this run."""
-    global MADE
-    if MADE is None:
+    """The files of a certificate for 127.0.0.1 and its key, which exist until the end of this run."""
+    global CERTIFICATE
+    if CERTIFICATE is None:
         folder = tempfile.TemporaryDirectory(prefix="belfry-hostile-")
         certificate, key = (pathlib.Path(folder.name) / name for name in ("cert.pem", "key.pem"))
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
         subprocess.run([*command, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate], check=True, capture_output=True)
-        MADE = folder, certificate, key
-    return MADE[1:]
+        CERTIFICATE = folder, certificate, key
+    return CERTIFICATE[1:]
 
 
 def populate(gateway, topics, data):
-    """Publishes `data` once to each topic, over HTTP from as many addresses as their rates demand."""
+    """Publishes `data` once to each topic over HTTP, from many addresses to stay within the rates."""
     topics = list(topics)
     for part in range(0, len(topics), 150):
         gateway.publish_batch(((topic, data) for topic in topics[part : part + 150]), other_address(10_000 + part // 150))
 
 
 def measured(gateway, attack, *arguments, seconds=30):
-    """Runs `attack` in a process that is nice, beside a witness; answers what it answered, the witness, and the gateway's processor seconds."""
+    """Runs `attack` in a process beside a witness; returns its result, the witness, and the gateway's CPU seconds."""
     with Witness(gateway) as witness:
         before = gateway.cpu_seconds()
         witness.restart()
-        answer = Worker(attack, gateway, *arguments, nice=True).result(seconds)
+        result = Worker(attack, gateway, *arguments, nice=True).result(seconds)
         witness.stop()
         used = gateway.cpu_seconds() - before
-    return answer, witness, used
+    return result, witness, used

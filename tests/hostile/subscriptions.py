@@ -1,4 +1,4 @@
-"""Subscribing in ways whose work was the product of two things that a client chooses."""
+"""Subscribes whose work could be the product of two numbers that a client chooses."""
 
 import itertools
 import json
@@ -10,14 +10,14 @@ from stage import Gateway, measured, populate
 from websocket import frame
 
 
-def wild(count, tokens, first="chat"):
-    """`count` patterns that all match `chat` and so many tokens `a`."""
-    made = itertools.islice(itertools.product("*a", repeat=tokens), count + 1)
-    return [".".join((first, *tail)) for tail in made if "*" in tail][:count]
+def matching_patterns(count, tokens, first="chat"):
+    """`count` patterns that all match `chat` followed by `tokens` tokens `a`."""
+    tails = itertools.islice(itertools.product("*a", repeat=tokens), count + 1)
+    return [".".join((first, *tail)) for tail in tails if "*" in tail][:count]
 
 
 def replaced_options():
-    """Row 1: 1,000 wildcard subscriptions with `interval_ms`, 250 topics seen, and the same `subscribe` again."""
+    """1,000 wildcard subscriptions with `interval_ms`, messages of 250 topics, and the same `subscribe` again."""
     outcome = Outcome()
     with Gateway() as gateway:
         topics = [f"chat.room.r{number}" for number in range(250)]
@@ -25,36 +25,36 @@ def replaced_options():
         session = Session(gateway)
         first = session.ask(op="subscribe", topics=patterns, interval_ms=60_000)
         outcome.equal("subscribed", first["op"], "subscribed")
-        populate(gateway, topics, "seen")
-        heard = sum(1 for _ in range(250) if session.receive_event(lambda event: event["op"] == "message"))
-        outcome.equal("topics seen", heard, 250)
+        populate(gateway, topics, "data")
+        received = sum(1 for _ in range(250) if session.receive_event(lambda event: event["op"] == "message"))
+        outcome.equal("messages", received, 250)
 
-        def again(gateway):
-            began = time.monotonic()
+        def subscribe_again(gateway):
+            started = time.monotonic()
             try:
                 answer = session.ask_until_done(8, op="subscribe", topics=patterns, interval_ms=60_000)
             except TimeoutError:
                 answer = {"op": "none within 8 s"}
-            return answer["op"], time.monotonic() - began
+            return answer["op"], time.monotonic() - started
 
-        (op, took), witness, used = measured(gateway, again, seconds=15)
+        (op, took), witness, used = measured(gateway, subscribe_again, seconds=15)
         outcome.equal("the answer", op, "subscribed")
-        outcome.at_most("seconds for it", took, 4.0)
+        outcome.at_most("its seconds", took, 4.0)
         outcome.at_most("CPU seconds", used, 2.0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def many_matches():
-    """Row 2: 20,000 topics, and one `subscribe` with 1,000 patterns that all match them."""
+    """One `subscribe` with 1,000 patterns, each of which matches 20,000 topics."""
     outcome = Outcome()
     with Gateway() as gateway:
         tail = ".".join("a" * 11)
         named = [Session(gateway) for _ in range(20)]
         for index, session in enumerate(named):
             answer = session.ask(op="subscribe", topics=[f"chat.t{index}x{number}.{tail}" for number in range(1000)])
-            assert answer["op"] == "subscribed", f"naming topics was answered {answer}"
-        patterns = [pattern.replace("chat.", "chat.*.") for pattern in wild(1000, 11)]
+            assert answer["op"] == "subscribed", f"the subscribe was answered {answer}"
+        patterns = [pattern.replace("chat.", "chat.*.") for pattern in matching_patterns(1000, 11)]
 
         def subscribe(gateway):
             codes = []
@@ -68,28 +68,28 @@ def many_matches():
 
         codes, witness, used = measured(gateway, subscribe)
         outcome.at_most("CPU seconds", used, 2.0)
-        outcome.note("ten commands behind it", str(codes), True)
-    outcome.beside(witness)
+        outcome.report("the next ten commands", codes)
+    outcome.check_witness(witness)
     return outcome
 
 
 def many_patterns():
-    """Row 3: 2^15 patterns of `a` and `*`; then publishes that match them all, and 1,000 new names."""
+    """2^15 patterns of `a` and `*`; then publishes that match all of them, and 1,000 new names."""
     outcome = Outcome()
     with Gateway() as gateway:
-        patterns = wild((1 << 15) - 1, 15)
+        patterns = matching_patterns((1 << 15) - 1, 15)
         holders = [Session(gateway) for _ in range(33)]
-        taken = 0
+        accepted = 0
         for index, session in enumerate(holders):
             answer = session.ask(op="subscribe", topics=patterns[index::33])
-            taken += len(answer.get("topics", ()))
-        outcome.note("patterns taken", str(taken), True)
+            accepted += len(answer.get("topics", ()))
+        outcome.report("accepted patterns", accepted)
         topic = ".".join(("chat", *"a" * 15))
 
         def publish(gateway):
             with Session(gateway) as session:
                 for number in range(150):
-                    session.say(op="publish", topic=topic, data=number)
+                    session.send_command(op="publish", topic=topic, data=number)
                 last = session.ask(op="publish", id=2, topic=topic, data="last")
                 names = [topic[:-1] + f"n{number}" for number in range(1000)]
                 subscribed = session.ask_until_done(op="subscribe", id=3, topics=names)
@@ -98,12 +98,12 @@ def many_patterns():
         answers, witness, used = measured(gateway, publish, seconds=40)
         outcome.equal("answers", answers, ("published", "subscribed"))
         outcome.at_most("CPU seconds", used, 2.0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def much_since():
-    """Row 4: `since` of 1,150 topics on top of 1,000 subscriptions, again and again."""
+    """Repeated subscribes with `since` of 1,150 topics beside 1,000 subscriptions."""
     outcome = Outcome()
     with Gateway() as gateway:
         since = {f"chat.q.n{number}": {"epoch": "aaaaaa", "offset": 1} for number in range(1150)}
@@ -117,8 +117,8 @@ def much_since():
             deadline = time.monotonic() + 4
             while time.monotonic() < deadline:
                 for session in sessions:
-                    session.say(op="subscribe", id=2, topics=["chat.q.*", "chat.q.>"], since=since)
-                    session.say(op="unsubscribe", id=3, topics=["chat.q.*", "chat.q.>"])
+                    session.send_command(op="subscribe", id=2, topics=["chat.q.*", "chat.q.>"], since=since)
+                    session.send_command(op="unsubscribe", id=3, topics=["chat.q.*", "chat.q.>"])
                 for session in sessions:
                     session.receive_event(lambda event: event.get("id") == 3)
                     session.events.clear()
@@ -127,14 +127,14 @@ def much_since():
             return answers
 
         answers, witness, used = measured(gateway, subscribe, seconds=60)
-        outcome.at_least("times answered", answers, 3)
+        outcome.at_least("answers", answers, 3)
         outcome.at_most("CPU milliseconds for each", used * 1000 / answers, 50.0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def small_subscribes():
-    """200 sessions that each send 62 small subscribes at the same time, within their bursts."""
+    """200 sessions each send 62 small subscribes at the same time, within their bursts."""
     outcome = Outcome()
     with Gateway() as gateway:
         names = [[f"chat.r{16 * command + number}" for number in range(16)] for command in range(62)]
@@ -150,12 +150,12 @@ def small_subscribes():
         outcome.equal("answers", answers, {"pong"})
         outcome.at_least("subscriptions", gateway.total("subscriptions"), 198_400)
         outcome.at_most("CPU seconds", used, 6.0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
 
 
 def returning_sdks():
-    """100 sessions of Centrifugo's protocol that each subscribe to 1,000 channels in one frame."""
+    """100 sessions of Centrifugo's protocol each subscribe to 1,000 channels in one frame."""
     outcome = Outcome()
     with Gateway() as gateway:
         commands = [{"id": 2 + number, "subscribe": {"channel": f"chat.r{number}"}} for number in range(1000)]
@@ -174,5 +174,5 @@ def returning_sdks():
         _, witness, used = measured(gateway, subscribe, seconds=60)
         outcome.at_least("subscriptions", gateway.total("subscriptions"), 100_000)
         outcome.at_most("CPU seconds", used, 6.0)
-    outcome.beside(witness)
+    outcome.check_witness(witness)
     return outcome
