@@ -175,6 +175,6 @@ def topics_past_the_cap(long):
         # The least of each half, because the allocator frees some memory a moment later.
         half = (generations - warm) // 2
         growth = (min(measures[-half:]) - min(measures[warm : warm + half])) / MIB / (generations - warm - half)
-        # A topic with its message takes about 650 bytes, by `crowd-of-topics`; the allocator's caches may grow by a fifth of that.
+        # A topic with its message takes about 650 bytes, by `crowd-of-topics`; the allocator's caches may grow by a fifth.
         assert growth * MIB / cap <= 200, f"each {cap} topics that gave way leave {growth:.1f} MiB behind ({growth * MIB / cap:.0f} bytes a topic)"
         return f"{generations} × {cap} names, {cap} at once: each generation leaves {growth:+.1f} MiB behind"

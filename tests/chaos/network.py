@@ -1,4 +1,4 @@
-"""Faults of a real network: the subscribers' namespace is behind a link that is narrow, loses packets, resets, or drops all."""
+"""Faults of a real network: the subscribers' namespace is behind a link that is narrow, loses packets or resets."""
 
 import ctypes
 import os

@@ -87,7 +87,7 @@ async def cost_of_a_delivery():
 
 
 async def latency():
-    """From a publish at one gateway to a subscriber at another; with a single gateway and plain NATS over WebSocket for comparison."""
+    """From a publish at one gateway to a subscriber at another, compared with one gateway, and with plain NATS."""
     load = ["-n", "20", "--rate", "200", "--duration", "8", "--publishers", "2"]
     found = {}
     with Servers(1) as r1, Servers(3) as r3, Process(settings()) as alone:

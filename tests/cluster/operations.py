@@ -53,7 +53,7 @@ def failures(report):
 
 
 async def failover():
-    """The longest silences while a gateway is killed, the stream's leader is killed and a gateway is cut off, by the load test."""
+    """The longest silences when a gateway is killed, the stream's leader is killed, or a gateway is cut off."""
     with Servers(3) as servers, tempfile.TemporaryDirectory() as folder:
         links = [await Links(servers).start() for _ in range(3)]
         gateways = [await asyncio.to_thread(Process, settings(link.urls), port=free_port()) for link in links]
@@ -119,7 +119,7 @@ async def failover():
 
 
 async def one_to_three():
-    """From one gateway to a cluster of three, as in docs/cluster.md, under load: no publish is refused, and each topic is not recovered once."""
+    """From one gateway to a cluster of three under load, as in docs/cluster.md: no publish is refused."""
     checker, rng = Checker(), random.Random(0)
     with Process(alone(), port=free_port()) as first, Servers(3) as servers:
         gateways = [first]  # as the load balancer's list
