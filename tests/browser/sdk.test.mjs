@@ -1,13 +1,13 @@
-// Centrifugo's SDK in a real Chromium, in each encoding over each transport, before real gateways that end and come back.
+// Centrifugo's SDK in a real Chromium, in each encoding over each transport, with real gateways that restart.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startGateway, startProxy, until } from '../js/gateway.mjs';
-import { folder, has, openPage, publish, skip } from './chromium.mjs';
+import { folder, hasEntries, openPage, publish, skip } from './chromium.mjs';
 
-const WAYS = [['json', 'websocket'], ['protobuf', 'websocket'], ['json', 'sse'], ['json', 'http_stream'], ['protobuf', 'http_stream']];
+const VARIANTS = [['json', 'websocket'], ['protobuf', 'websocket'], ['json', 'sse'], ['json', 'http_stream'], ['protobuf', 'http_stream']];
 const SECRET = 'a secret of this suite, which has 32 bytes';
 const CONFIG = `
 [auth]
@@ -31,7 +31,7 @@ function token(seconds) {
   return `${text}.${createHmac('sha256', SECRET).update(text).digest('base64url')}`;
 }
 
-/** Publishes the numbers from 1 to `count`, each in so many bytes. */
+/** Publishes the numbers from 1 to `count`, each with `bytes` more bytes. */
 async function publishMany(gateway, topic, count, bytes) {
   const lines = Array.from({ length: count }, (_, n) => JSON.stringify({ topic, data: { n: n + 1, text: '_'.repeat(bytes) } }));
   for (let from = 0; from < count; from += 1000) {
@@ -40,17 +40,17 @@ async function publishMany(gateway, topic, count, bytes) {
   }
 }
 
-/** Waits until a session of the gateway is behind. */
+/** Waits until the gateway has a slow session. */
 async function untilSlow(gateway) {
   const deadline = Date.now() + 20_000;
   const isSlow = async () => (await (await fetch(`http://${gateway.address}/metrics`)).text()).includes('\nbelfry_slow_sessions 1\n');
   while (!(await isSlow())) {
-    assert.ok(Date.now() < deadline, 'no session is behind within 20 s');
+    assert.ok(Date.now() < deadline, 'no slow session within 20 s');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
-for (const [codec, transport] of WAYS) {
+for (const [codec, transport] of VARIANTS) {
   test(`Centrifugo's SDK in ${codec} over ${transport} loses nothing, from a page of another origin`, { skip, timeout: 120_000 }, async (t) => {
     const gateway = await startGateway(t, { server: 'drain = "300ms"\norigins = ["http://localhost:*"]\n' });
     const page = await openPage(t, `http://${gateway.address.replace('127.0.0.1', 'localhost')}`);
@@ -58,35 +58,35 @@ for (const [codec, transport] of WAYS) {
     await page.evaluate(([transport, address]) => {
       const endpoint = `${transport === 'websocket' ? 'ws' : 'http'}://${address}/connection/${transport}`;
       window.sdk = new Centrifuge([{ transport, endpoint }], { emulationEndpoint: `http://${address}/emulation`, minReconnectDelay: 20, maxReconnectDelay: 200 });
-      [window.seen, window.begun, window.codes] = [[], [], []];
+      [window.received, window.subscribed, window.codes] = [[], [], []];
       const read = (data) => (data instanceof Uint8Array ? JSON.parse(new TextDecoder().decode(data)) : data);
       sdk.on('connecting', ({ code }) => codes.push(code));
       window.subscription = sdk.newSubscription('chat.a', { joinLeave: true });
-      subscription.on('publication', ({ data }) => seen.push(read(data)));
-      subscription.on('subscribed', ({ wasRecovering, recovered }) => begun.push([wasRecovering, recovered]));
+      subscription.on('publication', ({ data }) => received.push(read(data)));
+      subscription.on('subscribed', ({ wasRecovering, recovered }) => subscribed.push([wasRecovering, recovered]));
       subscription.subscribe();
       sdk.connect();
     }, [transport, gateway.address]);
-    await has(page, 'begun', 1);
+    await hasEntries(page, 'subscribed', 1);
     await publish(gateway, 'chat.a', 1);
-    await has(page, 'seen', 1);
+    await hasEntries(page, 'received', 1);
     await page.evaluate((codec) => subscription.publish(codec === 'json' ? 2 : new TextEncoder().encode('2')), codec);
-    await has(page, 'seen', 2);
+    await hasEntries(page, 'received', 2);
     await page.evaluate(() => sdk.disconnect());
     for (const n of [3, 4]) await publish(gateway, 'chat.a', n);
     await page.evaluate(() => sdk.connect());
-    await has(page, 'seen', 4);
-    assert.deepEqual(await page.evaluate(() => [seen, begun]), [[1, 2, 3, 4], [[false, false], [true, true]]]);
-    assert.equal(await page.evaluate(() => subscription.presenceStats().then(({ numClients }) => numClients)), 1, 'the first has left');
+    await hasEntries(page, 'received', 4);
+    assert.deepEqual(await page.evaluate(() => [received, subscribed]), [[1, 2, 3, 4], [[false, false], [true, true]]]);
+    assert.equal(await page.evaluate(() => subscription.presenceStats().then(({ numClients }) => numClients)), 1, 'the first session has left');
     assert.equal(await gateway.stop('SIGTERM'), 0);
     await gateway.start();
-    await has(page, 'begun', 3);
+    await hasEntries(page, 'subscribed', 3);
     assert.equal(await page.evaluate(() => codes.at(-1)), 3001);
   });
 }
 
-for (const [codec, transport] of WAYS) {
-  const name = `Centrifugo's SDK in ${codec} over ${transport}: a thousand subscriptions at once, a token that is refreshed, a slow phase, kill -9`;
+for (const [codec, transport] of VARIANTS) {
+  const name = `Centrifugo's SDK in ${codec} over ${transport}: a thousand subscriptions, a refreshed token, a slow phase, kill -9`;
   test(name, { skip, timeout: 120_000 }, async (t) => {
     const [THOUSAND, COUNT] = [1000, 4000];
     const gateway = await startGateway(t, { config: CONFIG, server: 'origins = ["http://localhost:*"]\n' });
@@ -99,37 +99,37 @@ for (const [codec, transport] of WAYS) {
       const endpoint = `${transport === 'websocket' ? 'ws' : 'http'}://${through}/connection/${transport}`;
       const options = { emulationEndpoint: `http://${address}/emulation`, getToken: () => fetchToken(), minReconnectDelay: 20, maxReconnectDelay: 200 };
       window.sdk = new Centrifuge([{ transport, endpoint }], options);
-      [window.seen, window.begun, window.connections, window.failed] = [[], [], [], []];
+      [window.received, window.subscribed, window.connections, window.failed] = [[], [], [], []];
       const read = (data) => (data instanceof Uint8Array ? JSON.parse(new TextDecoder().decode(data)) : data);
       sdk.on('connected', ({ client }) => connections.push(client));
       for (let n = 0; n < thousand; n++) {
         const subscription = sdk.newSubscription(`chat.${n}`);
-        subscription.on('publication', ({ data }) => seen.push(read(data).n));
-        subscription.on('subscribed', ({ wasRecovering, recovered }) => begun.push(`${wasRecovering} ${recovered}`));
+        subscription.on('publication', ({ data }) => received.push(read(data).n));
+        subscription.on('subscribed', ({ wasRecovering, recovered }) => subscribed.push(`${wasRecovering} ${recovered}`));
         subscription.on('error', ({ error }) => failed.push(error.message));
         subscription.subscribe();
       }
       sdk.connect();
     }, [transport, new URL(proxy.url).host, gateway.address, THOUSAND]);
-    await has(page, 'begun', THOUSAND);
+    await hasEntries(page, 'subscribed', THOUSAND);
     await until(() => fetched >= 2, 'a second token');
     proxy.stand();
     await publishMany(gateway, 'chat.7', COUNT, 4000);
     await untilSlow(gateway);
     proxy.go();
-    await has(page, 'seen', COUNT);
+    await hasEntries(page, 'received', COUNT);
     await publish(gateway, 'chat.8', { n: COUNT + 1 });
-    await has(page, 'seen', COUNT + 1);
-    const numbers = await page.evaluate(() => seen);
-    assert.ok(numbers.length === COUNT + 1 && numbers.every((n, index) => n === index + 1), 'each once, in order');
-    const [sessions, failed, begun] = await page.evaluate(() => [connections.length, failed, begun.length]);
-    assert.deepEqual([sessions, failed, begun], [1, [], THOUSAND], 'the session lived on');
+    await hasEntries(page, 'received', COUNT + 1);
+    const numbers = await page.evaluate(() => received);
+    assert.ok(numbers.length === COUNT + 1 && numbers.every((n, index) => n === index + 1), 'each message once, in order');
+    const [sessions, failed, subscribed] = await page.evaluate(() => [connections.length, failed, subscribed.length]);
+    assert.deepEqual([sessions, failed, subscribed], [1, [], THOUSAND], 'the session and its subscriptions go on');
     await gateway.stop('SIGKILL');
     await gateway.start();
-    await has(page, 'begun', 2 * THOUSAND);
-    const again = await page.evaluate((thousand) => [...new Set(begun.slice(thousand))], THOUSAND);
-    assert.deepEqual(again, ['true false'], 'each is told that its topic lives anew');
+    await hasEntries(page, 'subscribed', 2 * THOUSAND);
+    const again = await page.evaluate((thousand) => [...new Set(subscribed.slice(thousand))], THOUSAND);
+    assert.deepEqual(again, ['true false'], 'each topic has a new epoch');
     await publish(gateway, 'chat.9', { n: 0 });
-    await has(page, 'seen', COUNT + 2);
+    await hasEntries(page, 'received', COUNT + 2);
   });
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""centrifuge-python's own suite against a real gateway: tests/centrifugo/python_suite.py FOLDER [--cluster]
+"""Runs centrifuge-python's own test suite with a real gateway: tests/centrifugo/python_suite.py FOLDER [--cluster]
 
-FOLDER has the source distribution of centrifuge-python 0.7.0. The gateway is $BELFRY, or target/release/belfry. With `--cluster` the suite's
-channels are kept in a stream of a NATS server, which is $NATS_SERVER, or nats-server on the path.
+FOLDER has the source distribution of centrifuge-python 0.7.0. The gateway is $BELFRY, or target/release/belfry. With
+`--cluster` the suite's channels are in a stream of a NATS server, which is $NATS_SERVER, or nats-server on the path.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from servers import Servers  # noqa: E402
 
 NAME = "centrifuge_python-0.7.0"
 TESTS = 185
-SECONDS = 300  # a gateway that does not answer as the suite expects may hang it
-# What the suite's server is to be: https://github.com/centrifugal/centrifuge-python, docker-compose.yml.
+SECONDS = 300  # for a suite that hangs
+# The configuration of the suite's server, from docker-compose.yml of https://github.com/centrifugal/centrifuge-python.
 CONFIG = """
 [auth]
 require_exp = false
@@ -45,7 +45,7 @@ presence = true
 join_leave = "push"
 publish_for_subscribers = true
 """
-# The rule of the channels that are kept in a stream: a stream's subject begins with a token of its own.
+# The stream of the channels, whose names begin with a token of the stream's own.
 CLUSTER = """
 [cluster]
 urls = ["URL"]
@@ -56,13 +56,13 @@ replicas = 1
 storage = "memory"
 """
 CHANNEL = re.compile(r'(f?")([a-z_]\w*(?:\{i\}\w*)?)("(?:,)? \+ uuid\.uuid4\(\)\.hex)')
-CHANNELS = 10  # at least so many of its channels have such a name
-# One test finds its place in a list by the offset; those of a stream have holes.
+CHANNELS = 10  # the least number of channels that `CHANNEL` must match
+# One test uses the offset as a list index, but a stream's offsets have holes.
 BY_OFFSET = ("futures[ctx.pub.offset - 1]", "[future for future in futures if not future.done()][0]")
 
 
-def unpacked(folder, address, clustered):
-    """The suite, told the address of its server, and with names of channels that a stream can have."""
+def unpack(folder, address, clustered):
+    """Unpacks the suite, and replaces its server's address, and with `clustered` its channels' names."""
     suite = folder / NAME
     shutil.rmtree(suite, ignore_errors=True)
     with tarfile.open(folder / f"{NAME}.tar.gz") as archive:
@@ -80,28 +80,28 @@ def unpacked(folder, address, clustered):
 def main():
     arguments = argparse.ArgumentParser(description="runs centrifuge-python's own suite")
     arguments.add_argument("folder", type=pathlib.Path)
-    arguments.add_argument("--cluster", action="store_true", help="keep its channels in a stream")
+    arguments.add_argument("--cluster", action="store_true", help="uses a stream for its channels")
     chosen = arguments.parse_args()
     with contextlib.ExitStack() as stack:
         config = CONFIG
         if chosen.cluster:
             (url,) = stack.enter_context(Servers(1)).urls
-            # Its rule comes first, and is that for all channels otherwise.
-            rest = CONFIG[CONFIG.index('match = ">"') :]
-            config = CONFIG.replace("[[topics]]", "[[topics]]\n" + rest.replace('">"', '"suite.>"') + "[[topics]]", 1) + CLUSTER.replace("URL", url)
+            # The stream's rule comes first, with the settings of the rule for all channels.
+            last_rule = CONFIG[CONFIG.index('match = ">"') :]
+            config = CONFIG.replace("[[topics]]", "[[topics]]\n" + last_rule.replace('">"', '"suite.>"') + "[[topics]]", 1) + CLUSTER.replace("URL", url)
         gateway = stack.enter_context(Process(config))
         until("the gateway is ready", lambda: gateway.status("/readyz") == 200, 10)
-        suite = unpacked(chosen.folder, f"{gateway.host}:{gateway.port}", chosen.cluster)
+        suite = unpack(chosen.folder, f"{gateway.host}:{gateway.port}", chosen.cluster)
         command = [sys.executable, "-m", "unittest", "discover", "-s", "tests"]
         done = subprocess.run(command, cwd=suite, capture_output=True, text=True, timeout=SECONDS)
         ran = re.search(r"^Ran (\d+) tests", done.stderr, re.MULTILINE)
         if done.returncode != 0 or ran is None or int(ran[1]) != TESTS:
             print(done.stderr[-20_000:])
-            sys.exit(f"centrifuge-python's suite: status {done.returncode}, {ran[0] if ran else 'no tests'}; {TESTS} are to pass")
+            sys.exit(f"centrifuge-python's suite: status {done.returncode}, {ran[0] if ran else 'no tests'}; {TESTS} must pass")
         if chosen.cluster:
             received = gateway.total("cluster_received_total")
-            assert received > TESTS / 4, f"the stream had {received} messages only"
-        print(f"centrifuge-python's suite{' over a stream' if chosen.cluster else ''}: {TESTS} tests passed")
+            assert received > TESTS / 4, f"the stream had only {received} messages"
+        print(f"centrifuge-python's suite{' with a stream' if chosen.cluster else ''}: {TESTS} tests passed")
 
 
 if __name__ == "__main__":

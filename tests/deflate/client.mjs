@@ -1,5 +1,5 @@
-// A JavaScript client as it comes: client.mjs built-in|ws|chromium|page URL. Sends each line that it is given, and prints each text
-// that it reads. `page` is the gateway's own page in Chromium, whose commands are its own.
+// A JavaScript client with its defaults: client.mjs built-in|ws|chromium|page URL. Sends each line of its input, and prints
+// each text that it reads. `page` is the gateway's own page in Chromium, which sends commands of its own.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -10,27 +10,27 @@ import { fileURLToPath } from 'node:url';
 const require = createRequire(fileURLToPath(new URL('../../target/deflate-test/', import.meta.url)));
 const [kind, url] = process.argv.slice(2);
 const lines = createInterface({ input: process.stdin });
-let isOver = false;
+let hasEnded = false;
 lines.on('close', () => {
-  isOver = true;
+  hasEnded = true;
 });
 const show = (text) => process.stdout.write(`${text}\n`);
 
-function speak(WebSocket) {
+function run(WebSocket) {
   const socket = new WebSocket(url);
   socket.onmessage = ({ data }) => show(data);
   socket.onclose = ({ code, reason }) => fail(`closed with ${code} ${reason}`);
   socket.onopen = () => lines.on('line', (line) => socket.send(line));
 }
 
-/** What goes wrong once no more is wanted is nobody's fault. */
-function fail(words) {
-  if (isOver) return;
-  console.error(words);
+/** Ends the client with an error, unless its input has ended. */
+function fail(message) {
+  if (hasEnded) return;
+  console.error(message);
   process.exit(1);
 }
 
-/** A page of Chromium, which has an empty profile. */
+/** A page of Chromium with an empty profile. */
 async function openPage() {
   const { chromium } = require('playwright-core');
   const profile = mkdtempSync(join(tmpdir(), 'belfry-deflate-'));
@@ -44,8 +44,8 @@ async function openPage() {
   return browser.newPage();
 }
 
-/** A socket of a page that is otherwise empty. What it reads is fetched in parts, for a call for each message would take longer. */
-async function speakInChromium() {
+/** A WebSocket of an empty page. The texts are fetched in batches, because a call for each would be slow. */
+async function runInChromium() {
   const page = await openPage();
   await page.goto(`${url.replace('ws:', 'http:').replace('/ws', '')}/healthz`);
   await page.evaluate((address) => new Promise((opened) => {
@@ -58,22 +58,22 @@ async function speakInChromium() {
   lines.on('line', (line) => page.evaluate((text) => socket.send(text), line));
   for (;;) {
     const texts = await page.evaluate(() => new Promise((done) => {
-      const look = () => (read.length ? done(read.splice(0)) : setTimeout(look, 20));
-      look();
+      const poll = () => (read.length ? done(read.splice(0)) : setTimeout(poll, 20));
+      poll();
     }));
     texts.forEach(show);
   }
 }
 
-async function watchThePage() {
+async function readPage() {
   const page = await openPage();
   page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => show(payload)));
   await page.goto(url);
 }
 
 if (kind === 'chromium' || kind === 'page') {
-  await (kind === 'page' ? watchThePage() : speakInChromium()).catch((error) => fail(error.message));
+  await (kind === 'page' ? readPage() : runInChromium()).catch((error) => fail(error.message));
 } else {
   lines.on('close', () => process.exit(0));
-  speak(kind === 'ws' ? require('ws') : globalThis.WebSocket ?? fail('this Node has no WebSocket of its own'));
+  run(kind === 'ws' ? require('ws') : globalThis.WebSocket ?? fail('this Node has no WebSocket of its own'));
 }

@@ -1,20 +1,20 @@
-"""A mixed stream of messages, always the same: quotes, ticks, order books, and what no reference can help."""
+"""A reproducible mix of messages: quotes, ticks, order books, and data that no reference compresses."""
 
 import json
 import random
 
 QUOTES = [f"quotes.{symbol}" for symbol in ("AAPL", "MSFT", "GOOG", "AMZN", "TSLA", "NVDA")]
-BEGINNING = 1_732_233_600_000
+START_TIME = 1_732_233_600_000
 
 
 class Market:
-    """`next` is a message as (topic, the JSON text of its data)."""
+    """`next` returns a message as (topic, the JSON text of its data)."""
 
     def __init__(self, seed=15):
         self.chance = random.Random(seed)
         self.prices = {topic: self.chance.randrange(5_000, 40_000) for topic in QUOTES}
         self.book = [self.chance.randrange(1, 900) for _ in range(20)]
-        self.moment = BEGINNING
+        self.moment = START_TIME
 
     def next(self):
         self.moment += self.chance.randrange(1, 40)
@@ -52,5 +52,5 @@ class Market:
         return "chat.房間", {"said": "".join(self.chance.choices("你好早安晚安謝謝🙂é", k=self.chance.randrange(1, 60)))}
 
     def large(self):
-        """Too long to be copied into a write, or to be referred to."""
+        """Data too long to be copied into a write, or to be referred to."""
         return "large.all", {"bytes": "%x" % self.chance.getrandbits(self.chance.choice((20_000, 60_000, 160_000)))}

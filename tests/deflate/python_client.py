@@ -1,4 +1,4 @@
-"""A Python client as its library comes: python_client.py LIBRARY URL. Sends each line that it is given, and prints each text that it reads."""
+"""A client with a Python library's defaults: python_client.py LIBRARY URL. Sends each line of its input, prints each text."""
 
 import asyncio
 import os
@@ -8,16 +8,16 @@ import aiohttp
 import websockets.asyncio.client
 
 
-async def with_websockets(url, told):
+async def with_websockets(url, start_sending):
     async with websockets.asyncio.client.connect(url, max_size=None) as socket:
-        told(socket.send)
+        start_sending(socket.send)
         async for text in socket:
             show(text)
 
 
-async def with_aiohttp(url, told):
+async def with_aiohttp(url, start_sending):
     async with aiohttp.ClientSession() as session, session.ws_connect(url, compress=15, max_msg_size=0) as socket:
-        told(socket.send_str)
+        start_sending(socket.send_str)
         async for message in socket:
             show(message.data)
 
@@ -32,15 +32,15 @@ async def main(library, url):
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     senders = set()
 
-    def told(send):
-        async def pass_on():
+    def start_sending(send):
+        async def send_lines():
             while line := await lines.readline():
                 await send(line.decode().rstrip("\n"))
-            os._exit(0)  # no more is wanted
+            os._exit(0)  # the end of the input ends the client
 
-        senders.add(asyncio.create_task(pass_on()))
+        senders.add(asyncio.create_task(send_lines()))
 
-    await {"websockets": with_websockets, "aiohttp": with_aiohttp}[library](url, told)
+    await {"websockets": with_websockets, "aiohttp": with_aiohttp}[library](url, start_sending)
 
 
 asyncio.run(main(*sys.argv[1:]))

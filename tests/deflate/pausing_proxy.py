@@ -1,17 +1,17 @@
-"""A gate between a client and the gateway, which can be shut: it notes what the gateway's frames took, and its socket is a small one."""
+"""A proxy between a client and the gateway that can pause, and records the sizes of the gateway's frames."""
 
 import asyncio
 import socket
 
 HEAD_END = b"\r\n\r\n"
-# What the kernel takes in for a reader that stands still, so that it is the gateway which has to wait.
+# The kernel's receive buffer, small so that a paused proxy soon blocks the gateway.
 RECEIVE_BUFFER = 8 << 10
-# Short segments keep the gateway's own send buffer small: on a loopback the kernel makes it megabytes.
+# Short segments keep the gateway's send buffer small, which would be megabytes on loopback.
 SEGMENT_BYTES = 1_000
 
 
-class Gate:
-    """`frames` has of each data frame that went to the client through a WebSocket whether it was compressed, and its payload's bytes."""
+class PausingProxy:
+    """`frames` has for each data frame to the client whether it was compressed, and the bytes of its payload."""
 
     def __init__(self, port):
         self.gateway_port = port
@@ -21,7 +21,7 @@ class Gate:
         self.is_open.set()
 
     async def __aenter__(self):
-        self.server = await asyncio.start_server(self.take, "127.0.0.1", 0)
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
         self.tasks = set()
         return self
@@ -31,49 +31,49 @@ class Gate:
         for task in self.tasks:
             task.cancel()
 
-    def shut(self):
+    def pause(self):
         self.is_open.clear()
 
-    def open(self):
+    def resume(self):
         self.is_open.set()
 
-    async def take(self, reader, writer):
+    async def serve(self, reader, writer):
         self.tasks.add(asyncio.current_task())
         loop, own = asyncio.get_running_loop(), socket.socket()
         own.setblocking(False)
         own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         own.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)
         await loop.sock_connect(own, ("127.0.0.1", self.gateway_port))
-        sender = asyncio.create_task(self.send(reader, own))
+        sender = asyncio.create_task(self.forward_commands(reader, own))
         self.tasks.add(sender)
-        notes = Notes(self)
+        recorder = FrameRecorder(self)
         try:
             while data := await loop.sock_recv(own, 64 << 10):
-                notes.take(data)
+                recorder.record(data)
                 writer.write(data)
                 await writer.drain()
                 await self.is_open.wait()
         except (OSError, asyncio.CancelledError):
-            pass  # the client or the suite is done
+            pass  # the client or the suite has ended
         finally:
             sender.cancel()
             own.close()
             writer.close()
 
-    async def send(self, reader, own):
+    async def forward_commands(self, reader, own):
         while data := await reader.read(64 << 10):
             await asyncio.get_running_loop().sock_sendall(own, data)
 
 
-class Notes:
-    """Reads along what one connection is sent, if it is a WebSocket."""
+class FrameRecorder:
+    """Parses the bytes of one connection to the client, and records its frames if it is a WebSocket."""
 
-    def __init__(self, gate):
-        self.gate = gate
+    def __init__(self, proxy):
+        self.proxy = proxy
         self.held = bytearray()
-        self.is_websocket = None  # until the head has come
+        self.is_websocket = None  # unknown before the response's head
 
-    def take(self, data):
+    def record(self, data):
         self.held += data
         if self.is_websocket is None:
             head, found, rest = bytes(self.held).partition(HEAD_END)
@@ -81,7 +81,7 @@ class Notes:
                 return
             self.is_websocket, self.held = head.startswith(b"HTTP/1.1 101"), bytearray(rest)
             if self.is_websocket:
-                self.gate.answer = extensions(head.decode())
+                self.proxy.answer = extensions(head.decode())
         if not self.is_websocket:
             self.held.clear()
             return
@@ -89,7 +89,7 @@ class Notes:
         while (length := frame_length(self.held, at)) and at + sum(length) <= len(self.held):
             head, payload = length
             if self.held[at] & 0x0F == 1:
-                self.gate.frames.append((bool(self.held[at] & 0x40), payload))
+                self.proxy.frames.append((bool(self.held[at] & 0x40), payload))
             at += head + payload
         del self.held[:at]
 
@@ -100,7 +100,7 @@ def extensions(head):
 
 
 def frame_length(held, at):
-    """The bytes of the head and the payload of the frame that begins there, if that much has come."""
+    """The lengths of the head and the payload of the frame at `at`, or None if its head is incomplete."""
     if len(held) < at + 2:
         return None
     short = held[at + 1]
