@@ -73,15 +73,13 @@ pub fn table(before: &Reports, after: &Reports) -> anyhow::Result<String> {
         let date = |report: &Value| report.pointer("/provenance/date").and_then(Value::as_str).unwrap_or("before").to_owned();
         let _ =
             write!(out, "### {}\n\n| figure | {} | {} | ratio |\n| --- | --- | --- | --- |\n", name(earlier), date(earlier), date(later));
-        for (column, figure) in COLUMNS {
-            let (Some(earlier), Some(later)) = (figure(earlier), figure(later)) else { continue };
+        let columns = COLUMNS.iter().map(|(column, figure)| ((*column).to_owned(), figure(earlier), figure(later)));
+        let figures = earlier["figures"].as_object().into_iter().flatten();
+        let figures = figures.map(|(key, figure)| (key.replace('_', " "), figure.as_f64(), later["figures"][key].as_f64()));
+        for (name, earlier, later) in columns.chain(figures) {
+            let (Some(earlier), Some(later)) = (earlier, later) else { continue };
             let ratio = if earlier > 0.0 { format!("{:.2}", later / earlier) } else { "–".to_owned() };
-            let _ = writeln!(out, "| {column} | {} | {} | {ratio} |", written(earlier), written(later));
-        }
-        for (key, figure) in earlier["figures"].as_object().into_iter().flatten() {
-            let (Some(earlier), Some(later)) = (figure.as_f64(), later["figures"][key].as_f64()) else { continue };
-            let ratio = if earlier > 0.0 { format!("{:.2}", later / earlier) } else { "–".to_owned() };
-            let _ = writeln!(out, "| {} | {} | {} | {ratio} |", key.replace('_', " "), written(earlier), written(later));
+            let _ = writeln!(out, "| {name} | {} | {} | {ratio} |", written(earlier), written(later));
         }
         out.push('\n');
     }

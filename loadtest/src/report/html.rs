@@ -138,11 +138,11 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
         tiles.push(("CPU a delivery", format!("{:.2} µs", server.cpu_us_per_delivery)));
     }
     let about_sessions = matches!(report.settings.scenario, Scenario::Idle | Scenario::Handshake);
-    for figure in &FIGURES {
+    for (key, label, written) in FIGURES {
         // Every scenario connects, but only some are about connecting.
-        let beside = ["resident_bytes_per_session", "handshake_cpu_us", "connects_per_s"].contains(&figure.key) && !about_sessions;
-        if let Some(value) = report.figures.get(figure.key).filter(|_| !beside) {
-            tiles.push((figure.label, (figure.written)(*value)));
+        let beside = ["resident_bytes_per_session", "handshake_cpu_us", "connects_per_s"].contains(&key) && !about_sessions;
+        if let Some(value) = report.figures.get(key).filter(|_| !beside) {
+            tiles.push((label, written(*value)));
         }
     }
     tiles

@@ -47,8 +47,8 @@ impl Display for Report {
             row(f, "server", &cost(server))?;
         }
         row(f, "load test", &cost(&self.own))?;
-        let known = FIGURES.iter().filter_map(|figure| Some((figure.key, *self.figures.get(figure.key)?)));
-        let others = self.figures.iter().filter(|(key, _)| FIGURES.iter().all(|figure| figure.key != *key));
+        let known = FIGURES.iter().filter_map(|(key, ..)| Some((*key, *self.figures.get(*key)?)));
+        let others = self.figures.iter().filter(|(key, _)| FIGURES.iter().all(|(known, ..)| known != key));
         for (key, value) in known.chain(others.map(|(key, value)| (key.as_str(), *value))) {
             let (label, value) = figures::written(key, value);
             row(f, &label, &value)?;

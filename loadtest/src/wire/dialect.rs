@@ -208,23 +208,13 @@ impl Dialect {
     pub fn push_publish(self, out: &mut Vec<u8>, topic: &str, payload: &[u8], id: Option<u64>) {
         match self {
             Self::Json => {
-                let mut text = Vec::with_capacity(payload.len() + topic.len() + 60);
-                text.extend_from_slice(b"{\"op\":\"publish\",");
-                if let Some(id) = id {
-                    text.extend_from_slice(format!("\"id\":{id},").as_bytes());
-                }
-                text.extend_from_slice(b"\"topic\":\"");
-                text.extend_from_slice(topic.as_bytes());
-                text.extend_from_slice(b"\",\"data\":");
-                text.extend_from_slice(payload);
-                text.push(b'}');
-                push_masked(out, Opcode::Text, &text);
+                let id = id.map(|id| format!("\"id\":{id},")).unwrap_or_default();
+                let head = format!("{{\"op\":\"publish\",{id}\"topic\":\"{topic}\",\"data\":");
+                push_masked(out, Opcode::Text, &[head.as_bytes(), payload, b"}"].concat());
             }
             Self::Nats => {
-                let mut text = format!("PUB {topic} {}\r\n", payload.len()).into_bytes();
-                text.extend_from_slice(payload);
-                text.extend_from_slice(b"\r\n");
-                push_masked(out, Opcode::Binary, &text);
+                let head = format!("PUB {topic} {}\r\n", payload.len());
+                push_masked(out, Opcode::Binary, &[head.as_bytes(), payload, b"\r\n"].concat());
             }
             Self::Bare => {
                 let text = [b"PUB ", topic.as_bytes(), b"\n", payload].concat();
