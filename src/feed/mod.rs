@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::{self, Problem};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
+use recording::Recording;
 use sink::FeedSink;
 
 /// The problems of `settings` that only their files and topics show, for `belfry check`; empty if the feeds can be
@@ -29,7 +30,7 @@ use sink::FeedSink;
 pub fn check(settings: &config::Feed) -> Vec<Problem> {
     let simulator = settings.simulator.iter().filter_map(|simulator| simulator::topics(simulator).err());
     let replays = settings.replay.iter().enumerate().filter_map(|(index, replay)| {
-        let Problem(told) = replay::prepare(replay).err()?;
+        let Problem(told) = Recording::open(replay).err()?;
         Some(Problem(told.replacen("feed.replay", &format!("feed.replay[{index}]"), 1)))
     });
     simulator.chain(replays).collect()
@@ -56,8 +57,8 @@ impl Feeds {
         }
         let mut others = vec![Task::spawn(stats::run(Arc::clone(&hub), metrics, clock.clone()))];
         for settings in &settings.replay {
-            let prepared = replay::prepare(settings).map_err(|problem| vec![problem])?;
-            others.push(Task::spawn(replay::run(prepared, Arc::clone(&hub))));
+            let recording = Recording::open(settings).map_err(|problem| vec![problem])?;
+            others.push(Task::spawn(replay::run(recording, Arc::clone(&hub))));
         }
         let feeds = Self { hub, clock, simulator: Mutex::new(None), others: Mutex::new(others) };
         feeds.reload(settings).map_err(|problem| vec![problem])?;

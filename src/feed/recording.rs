@@ -37,8 +37,7 @@ pub(super) struct BadRecord {
 /// Reads a recording record by record.
 pub(super) struct Recording {
     source: Source,
-    time: String,
-    topic: TopicTemplate,
+    settings: Replay,
 }
 
 enum Source {
@@ -65,20 +64,26 @@ impl Recording {
             Some("jsonl") => open_json_lines(settings)?,
             _ => return Err(Problem(format!("feed.replay.file: {shown} is neither a .csv nor a .jsonl file by its name"))),
         };
-        Ok(Self { source, time: settings.time.clone(), topic: settings.topic.clone() })
+        Ok(Self { source, settings: settings.clone() })
+    }
+
+    /// The settings with which it was opened.
+    pub fn settings(&self) -> &Replay {
+        &self.settings
     }
 
     /// The next tick, or the problem of its record; `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Result<Tick, BadRecord>>> {
+        let Replay { time, topic, .. } = &self.settings;
         let (line, tick) = match &mut self.source {
             Source::Csv { rows, header } => {
                 let Some(Row { line, cells }) = rows.next()? else { return Ok(None) };
-                let tick = cells.map_err(str::to_owned).and_then(|cells| from_row(&cells, header, &self.time, &self.topic));
+                let tick = cells.map_err(str::to_owned).and_then(|cells| from_row(&cells, header, time, topic));
                 (line, tick)
             }
             Source::JsonLines(lines) => {
                 let Some(Line { number, text }) = lines.next()? else { return Ok(None) };
-                (number, text.map_err(str::to_owned).and_then(|text| from_line(text, &self.time, &self.topic)))
+                (number, text.map_err(str::to_owned).and_then(|text| from_line(text, time, topic)))
             }
         };
         Ok(Some(tick.map_err(|reason| BadRecord { line, reason })))

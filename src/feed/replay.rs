@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::recording::{BadRecord, Recording, Tick};
 use super::sink::FeedSink;
-use crate::config::{Problem, Replay};
+use crate::config::Replay;
 use crate::metrics::PublishSource;
 
 /// The number of ticks that are read ahead.
@@ -21,20 +21,9 @@ const STALL: Duration = Duration::from_secs(1);
 /// The longest wait between two ticks. A timer overflows well above it.
 const WAIT_MAX: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
-/// A replay whose file and columns were checked.
-pub(super) struct Prepared {
-    settings: Replay,
-    first: Recording,
-}
-
-/// Opens the file of `settings`. The error also reports a missing column.
-pub(super) fn prepare(settings: &Replay) -> Result<Prepared, Problem> {
-    Ok(Prepared { first: Recording::open(settings)?, settings: settings.clone() })
-}
-
 /// Publishes to the end of the file, or for ever with `repeat`.
-pub(super) async fn run(prepared: Prepared, sink: impl FeedSink) {
-    let Prepared { settings, first } = prepared;
+pub(super) async fn run(first: Recording, sink: impl FeedSink) {
+    let settings = first.settings().clone();
     let file = settings.file.clone();
     let mut pace = Pace::new(settings.speed, Instant::now());
     let (ahead, mut ticks) = mpsc::channel(AHEAD);

@@ -52,7 +52,7 @@ fn replay_of(content: &str, repeat: bool) -> (tempfile::TempDir, config::Replay)
 fn replayed(content: &str, repeat: bool) -> (tempfile::TempDir, Task, Seen) {
     let (folder, settings) = replay_of(content, repeat);
     let (shelf, seen) = shelf();
-    (folder, Task::spawn(replay::run(replay::prepare(&settings).unwrap(), shelf)), seen)
+    (folder, Task::spawn(replay::run(Recording::open(&settings).unwrap(), shelf)), seen)
 }
 
 /// The symbols are quoted in order, each on its topic.

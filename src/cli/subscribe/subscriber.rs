@@ -23,6 +23,10 @@ pub(super) struct Subscriber {
     backoff: Backoff,
     /// The number of this session's `subscribe` commands that were not refused; `None` once one was accepted.
     unrefused: Option<usize>,
+    /// The longest silence of this session.
+    silence_max: Duration,
+    /// The moment that this session's `draining` named.
+    not_before: Option<Instant>,
 }
 
 /// How a session ended.
@@ -34,19 +38,12 @@ enum End {
     Lost(String, Option<Instant>),
 }
 
-/// The effect of one event.
-enum Heard {
-    Nothing,
-    Welcome { silence_max: Duration },
-    Draining(Instant),
-    Done,
-}
-
 impl Subscriber {
     /// A subscriber of `topics`, which are names or patterns. It is not connected yet.
     pub(super) fn new(gateway: Gateway, topics: Vec<String>, last: Option<u32>, count: Option<u64>, output: Output) -> Self {
         let resume = Resume::new(topics, last);
-        Self { gateway, resume, left: count, output, backoff: Backoff::default(), unrefused: None }
+        let backoff = Backoff::default();
+        Self { gateway, resume, left: count, output, backoff, unrefused: None, silence_max: WELCOME_WITHIN, not_before: None }
     }
 
     /// Prints messages until the count is reached, standard output is closed, or the gateway refuses permanently.
@@ -82,8 +79,7 @@ impl Subscriber {
 
     /// One session, from `welcome` to its end.
     async fn listen(&mut self, mut socket: WebSocket) -> anyhow::Result<End> {
-        let mut silence_max = WELCOME_WITHIN;
-        let mut not_before = None;
+        (self.silence_max, self.not_before) = (WELCOME_WITHIN, None);
         loop {
             let incoming = match socket.take_received() {
                 Ok(Some(incoming)) => Ok(incoming),
@@ -91,32 +87,33 @@ impl Subscriber {
                     if is_closed(self.output.flush())? {
                         return Ok(End::Done);
                     }
-                    match tokio::time::timeout(silence_max, socket.next()).await {
+                    match tokio::time::timeout(self.silence_max, socket.next()).await {
                         Ok(incoming) => incoming,
-                        Err(_) => return Ok(End::Lost(format!("nothing heard for {} s", silence_max.as_secs()), not_before)),
+                        Err(_) => {
+                            let told = format!("nothing heard for {} s", self.silence_max.as_secs());
+                            return Ok(End::Lost(told, self.not_before));
+                        }
                     }
                 }
                 Err(error) => Err(error),
             };
             match incoming {
                 Ok(Incoming::Alive) => {}
-                Ok(Incoming::Close(code, reason)) => return after_close(code, &reason, not_before),
-                Ok(Incoming::Text(text)) => match self.hear(&text, &mut socket)? {
-                    Heard::Nothing => {}
-                    Heard::Welcome { silence_max: longer } => silence_max = longer,
-                    Heard::Draining(until) => not_before = Some(until),
-                    Heard::Done => {
+                Ok(Incoming::Close(code, reason)) => return after_close(code, &reason, self.not_before),
+                Ok(Incoming::Text(text)) => {
+                    if self.hear(&text, &mut socket)? {
                         is_closed(self.output.flush())?;
                         socket.close().await;
                         return Ok(End::Done);
                     }
-                },
-                Err(error) => return Ok(End::Lost(error.to_string(), not_before)),
+                }
+                Err(error) => return Ok(End::Lost(error.to_string(), self.not_before)),
             }
         }
     }
 
-    fn hear(&mut self, text: &str, socket: &mut WebSocket) -> anyhow::Result<Heard> {
+    /// Handles one event. Returns whether the subscriber is done.
+    fn hear(&mut self, text: &str, socket: &mut WebSocket) -> anyhow::Result<bool> {
         if let Some(message) = Message::read(text) {
             return self.print(text, &message);
         }
@@ -126,8 +123,7 @@ impl Subscriber {
                 self.unrefused = Some(commands.len());
                 commands.iter().for_each(|command| socket.queue_text(command));
                 // Two ping intervals, and five seconds for the network.
-                let silence_max = Duration::from_millis(ping_interval_ms.saturating_mul(2)) + Duration::from_secs(5);
-                return Ok(Heard::Welcome { silence_max });
+                self.silence_max = Duration::from_millis(ping_interval_ms.saturating_mul(2)) + Duration::from_secs(5);
             }
             Some(Event::Subscribed { topics }) => {
                 self.backoff.reset();
@@ -143,7 +139,7 @@ impl Subscriber {
                 tell(format_args!("{topic}: messages from {from} to {to} were dropped, or the gateway no longer has them"))
             }
             Some(Event::Draining { retry_after_ms }) => {
-                return Ok(Heard::Draining(Instant::now() + Duration::from_millis(retry_after_ms)));
+                self.not_before = Some(Instant::now() + Duration::from_millis(retry_after_ms));
             }
             Some(Event::Error { id, code, message }) => {
                 let of_subscribe = id.and_then(|id| id.as_u64()) == Some(SUBSCRIBE_ID);
@@ -158,18 +154,19 @@ impl Subscriber {
             }
             Some(Event::Published { .. }) | None => {}
         }
-        Ok(Heard::Nothing)
+        Ok(false)
     }
 
-    fn print(&mut self, event: &str, message: &Message<'_>) -> anyhow::Result<Heard> {
+    /// Prints a message. Returns whether the subscriber is done.
+    fn print(&mut self, event: &str, message: &Message<'_>) -> anyhow::Result<bool> {
         if !self.resume.is_new(&message.topic, &message.epoch, message.offset) {
-            return Ok(Heard::Nothing);
+            return Ok(false);
         }
         if is_closed(self.output.print(event, message))? {
-            return Ok(Heard::Done);
+            return Ok(true);
         }
         self.left = self.left.map(|left| left.saturating_sub(1));
-        Ok(if self.left == Some(0) { Heard::Done } else { Heard::Nothing })
+        Ok(self.left == Some(0))
     }
 }
 

@@ -142,15 +142,10 @@ fn draw_sessions(frame: &mut Frame<'_>, area: Rect, view: &View) {
             .oldest
             .as_ref()
             .map_or_else(|| ("-".to_owned(), String::new()), |oldest| (format!("{} ms", oldest.age_ms), printable(&oldest.topic)));
-        Row::new([
-            Cell::from(bytes(session.outbox_bytes)).style(Style::new().fg(colour)),
-            Cell::from(age),
-            Cell::from(printable(session.user.as_deref().unwrap_or("-"))),
-            Cell::from(printable(&session.session)),
-            Cell::from(printable(&session.dialect)),
-            Cell::from(printable(&session.address)),
-            Cell::from(topic),
-        ])
+        let outbox = Cell::from(bytes(session.outbox_bytes)).style(Style::new().fg(colour));
+        let [user, id] = [session.user.as_deref().unwrap_or("-"), &session.session].map(printable);
+        let others = [age, user, id, printable(&session.dialect), printable(&session.address), topic];
+        Row::new(std::iter::once(outbox).chain(others.map(Cell::from)))
     });
     let widths = [
         Constraint::Length(10),

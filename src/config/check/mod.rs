@@ -3,7 +3,6 @@
 
 mod auth;
 mod cluster;
-mod earlier_rules;
 mod feed;
 mod warnings;
 

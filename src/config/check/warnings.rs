@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::earlier_rules::EarlierRules;
 use crate::config::auth::{ApiKey, Auth, SECRET_BYTES_ADVISED};
+use crate::config::rules::RuleIndex;
 use crate::config::settings::Config;
 
 /// The shortest API key without a warning, in bytes.
@@ -68,14 +68,15 @@ impl Config {
     }
 
     fn idle_rules(&self, warnings: &mut Vec<String>) {
-        let mut earlier_rules = EarlierRules::default();
-        for (index, rule) in self.rules.iter().enumerate() {
+        let (rules, mut earlier_rules) = (self.rules.iter().collect::<Vec<_>>(), RuleIndex::default());
+        for (index, rule) in rules.iter().enumerate() {
             if rule.last > rule.history {
                 let (last, history) = (rule.last, rule.history);
                 warnings.push(format!("topics[{index}].last = {last} asks for more than its history = {history} keeps; raise history"));
             }
             let Some(pattern) = &rule.pattern else { continue };
-            if let Some(earlier) = earlier_rules.first(pattern, |wide| wide.covers_all_of(pattern)) {
+            let covers = |wide: usize| rules[wide].pattern.as_ref().is_some_and(|wide| wide.covers_all_of(pattern));
+            if let Some(earlier) = earlier_rules.first(pattern.as_str(), covers) {
                 warnings.push(format!("topics[{index}].match = \"{pattern}\" never rules, for topics[{earlier}] covers it; put it before"));
             }
             earlier_rules.add(index, pattern);

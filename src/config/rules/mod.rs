@@ -4,5 +4,5 @@ mod index;
 mod rule;
 mod shape;
 
+pub use index::RuleIndex;
 pub use rule::{OnSlow, Rule, Rules, TopicDeflate};
-pub use shape::{Piece, shape_of, texts};

@@ -128,7 +128,7 @@ impl Rules {
         let unmatched = if topic.is_own() { &self.own } else { &self.unmatched };
         let matches = |rule: &Rule| rule.pattern.as_ref().is_some_and(|pattern| pattern.matches(topic));
         let found = match &self.index {
-            Some(index) => index.first(topic, |number| matches(&self.entries[number])).map(|number| &self.entries[number]),
+            Some(index) => index.first(topic.as_str(), |number| matches(&self.entries[number])).map(|number| &self.entries[number]),
             None => self.entries.iter().find(|rule| matches(rule)),
         };
         found.unwrap_or(unmatched)

@@ -1,5 +1,6 @@
 //! `/v1/sessions`: the sessions, the slowest first, and closing one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -37,11 +38,6 @@ struct Oldest<'a> {
     age_ms: u64,
 }
 
-#[derive(serde::Serialize)]
-struct List<'a> {
-    sessions: Vec<Listed<'a>>,
-}
-
 impl SessionsApi {
     /// For the sessions of `shards`.
     pub fn new(shards: &Arc<Shards>) -> Self {
@@ -56,8 +52,8 @@ impl SessionsApi {
         }
         let limit = query.number("limit")?.unwrap_or(SESSIONS_LISTED).min(SESSIONS_LISTED_MAX);
         let views = self.shards.slowest(limit).await;
-        let list = List { sessions: views.iter().map(Listed::from).collect() };
-        Ok(json_of(&list))
+        let listed: Vec<_> = views.iter().map(Listed::from).collect();
+        Ok(json_of(&BTreeMap::from([("sessions", listed)])))
     }
 
     /// `DELETE /v1/sessions/{id}`: closes the session with 4009.

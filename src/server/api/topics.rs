@@ -1,5 +1,6 @@
 //! `/v1/topics`: topics, their histories and their members.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -47,11 +48,6 @@ struct Listed<'a> {
     rule: &'a str,
 }
 
-#[derive(serde::Serialize)]
-struct List<'a> {
-    topics: Vec<Listed<'a>>,
-}
-
 impl TopicsApi {
     /// For the topics of `hub`, and the subscriptions of `shards`.
     pub fn new(hub: &Arc<Hub>, shards: &Arc<Shards>, bytes: &Arc<HttpBytes>) -> Self {
@@ -73,7 +69,7 @@ impl TopicsApi {
             let counts = self.shards.count_by_pattern(&names).await;
             topics.iter_mut().zip(counts).for_each(|(topic, count)| topic.by_pattern = Some(count));
         }
-        Ok(json_of(&List { topics }))
+        Ok(json_of(&BTreeMap::from([("topics", topics)])))
     }
 
     /// `GET /v1/topics/{topic}`.

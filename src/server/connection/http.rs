@@ -20,7 +20,7 @@ use crate::client_address::counting_unit;
 use crate::config::{Limits, Live};
 use crate::metrics::{LimitKey, RejectReason};
 use crate::server::granted::Granted;
-use crate::server::limits::{Accounts, HttpConnections, Rejections};
+use crate::server::limits::{Accounts, HttpConnections, Rejections, no_place};
 use crate::server::request::{FIELDS_MAX, Fields, Head, is_trusted_proxy};
 use crate::server::response::{Answer, Problem};
 use crate::server::routes::{Entrance, Outcome, Routes};
@@ -104,7 +104,7 @@ impl Http {
             return Ok(());
         }
         let is_proxy = is_trusted_proxy(peer.ip(), &self.live.load().server);
-        progress.hold(self.connections.enter((!is_proxy).then(|| counting_unit(peer.ip())))?);
+        progress.hold(self.connections.enter((!is_proxy).then(|| counting_unit(peer.ip()))).map_err(no_place)?);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use std::task::Waker;
 use hyper::StatusCode;
 use parking_lot::Mutex;
 
+use super::places::Full;
 use crate::codes::ErrorCode;
 use crate::config::Live;
 use crate::metrics::{Gauge, LimitKey, Metrics};
@@ -53,30 +54,19 @@ struct PerAddress {
     idle: BTreeSet<u64>,
 }
 
-/// The limit that leaves no room for another connection: all its connections are busy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoRoom {
-    /// `limits.http_connections`.
-    All,
-    /// `limits.http_connections_per_address`.
-    Address,
-}
-
-impl From<NoRoom> for Problem {
-    fn from(no_room: NoRoom) -> Self {
-        match no_room {
-            NoRoom::All => {
-                let detail = "there are as many busy connections as limits.http_connections allows";
-                Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", detail)
-            }
-            NoRoom::Address => {
-                let detail = "this address has as many busy connections as limits.http_connections_per_address allows";
-                Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail)
-            }
+/// The answer to a connection that finds no place, because all connections under the limit are busy.
+pub fn no_place(full: Full) -> Problem {
+    let problem = match full {
+        Full::All => {
+            let detail = "there are as many busy connections as limits.http_connections allows";
+            Problem::of_http(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", detail)
         }
-        .retry_after(RETRY_SECONDS)
-        .closing()
-    }
+        Full::Address => {
+            let detail = "this address has as many busy connections as limits.http_connections_per_address allows";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, detail)
+        }
+    };
+    problem.retry_after(RETRY_SECONDS).closing()
 }
 
 /// Whether a connection must be closed in favour of another.
@@ -119,7 +109,7 @@ impl HttpConnections {
 
     /// Takes a place for a connection from `address`, if need be that of the connection that has been idle for longest. For `None`, the
     /// limit per address does not hold.
-    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<HttpPlace, NoRoom> {
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<HttpPlace, Full> {
         let config = self.live.load();
         let (all, each) = (config.limits.http_connections, config.limits.http_connections_per_address);
         let mut evicted = Vec::new();
@@ -145,16 +135,16 @@ impl HttpConnections {
         all: usize,
         each: usize,
         evicted: &mut Vec<Arc<Eviction>>,
-    ) -> Result<(), NoRoom> {
+    ) -> Result<(), Full> {
         let here = address.and_then(|address| state.by_address.get(&address));
         if let Some(here) = here.filter(|here| here.open >= each) {
             self.metrics.limit_hit(LimitKey::HttpConnectionsPerAddress);
-            let longest = here.idle.first().copied().ok_or(NoRoom::Address)?;
+            let longest = here.idle.first().copied().ok_or(Full::Address)?;
             evicted.extend(state.evict(longest));
         }
         if state.open.len() >= all {
             self.metrics.limit_hit(LimitKey::HttpConnections);
-            let longest = state.idle.keys().next().copied().ok_or(NoRoom::All)?;
+            let longest = state.idle.keys().next().copied().ok_or(Full::All)?;
             evicted.extend(state.evict(longest));
         }
         Ok(())
@@ -267,9 +257,9 @@ mod tests {
     fn the_longest_idle_gives_way() {
         let connections = connections(3, 2);
         let (one, two) = (connections.enter(at(1)).unwrap(), connections.enter(at(1)).unwrap());
-        assert_eq!(connections.enter(at(1)).unwrap_err(), NoRoom::Address);
+        assert_eq!(connections.enter(at(1)).unwrap_err(), Full::Address);
         let other = connections.enter(at(2)).unwrap();
-        assert_eq!(connections.enter(at(3)).unwrap_err(), NoRoom::All);
+        assert_eq!(connections.enter(at(3)).unwrap_err(), Full::All);
         other.idle();
         two.idle();
         one.idle();
@@ -278,7 +268,7 @@ mod tests {
         let fourth = connections.enter(at(3)).unwrap();
         assert_eq!([&one, &other].map(is_due), [false, true], "the longest idle of all");
         one.busy();
-        assert_eq!(connections.enter(at(4)).unwrap_err(), NoRoom::All);
+        assert_eq!(connections.enter(at(4)).unwrap_err(), Full::All);
         drop((one, two, other, third, fourth));
         let state = connections.state.lock();
         assert!(state.open.is_empty() && state.idle.is_empty() && state.by_address.is_empty());
@@ -289,7 +279,7 @@ mod tests {
     fn a_proxy_has_no_limit_of_its_own() {
         let connections = connections(3, 1);
         let places: Vec<_> = (0..3).map(|_| connections.enter(None).unwrap()).collect();
-        assert_eq!(connections.enter(None).unwrap_err(), NoRoom::All);
+        assert_eq!(connections.enter(None).unwrap_err(), Full::All);
         drop(places);
     }
 }

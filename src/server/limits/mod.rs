@@ -15,7 +15,7 @@ pub use accounts::Accounts;
 pub use admission::Admission;
 pub use failures::Failures;
 pub use http_bytes::{HttpBytes, NoBytes, Reservation};
-pub use http_connections::{HttpConnections, HttpPlace};
+pub use http_connections::{HttpConnections, HttpPlace, no_place};
 pub use pending::{PendingHandshakes, PendingPlace};
 pub use rate::{Rates, bucket_of};
 pub use rejections::Rejections;

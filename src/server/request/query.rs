@@ -68,13 +68,9 @@ impl<'a> Query<'a> {
 
     /// The whole number of a parameter.
     pub fn number<N: FromStr>(&self, name: &'static str) -> Result<Option<N>, QueryError> {
-        let wrong = || QueryError::Value { name, right: "a whole number from 0" };
-        self.text(name)?
-            .map(|text| match text.bytes().all(|byte| byte.is_ascii_digit()) {
-                true => text.parse().map_err(|_| wrong()),
-                false => Err(wrong()),
-            })
-            .transpose()
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+        number.map(Some).ok_or(QueryError::Value { name, right: "a whole number from 0" })
     }
 
     /// Whether a parameter is `true`; `false` if it is absent.

@@ -9,8 +9,7 @@ use super::accept::{Accepted, accepted};
 use super::kind::Kind;
 use crate::metrics::RejectReason;
 use crate::server::request::{Fields, Head};
-use crate::server::response::Refused;
-use crate::server::response::{Answer, Problem, of_type};
+use crate::server::response::{Answer, Refused, of_type};
 
 /// The answer to a refused request for a stream of `kind`. An EventSource never reconnects after an HTTP error. So a
 /// temporary refusal is a stream that only has `retry:` and ends; each gets another time.
@@ -30,10 +29,6 @@ pub fn answer<'a>(refused: Refused, head: &Head<'a, impl Fields<'a>>, kind: Kind
     if !(is_for_now && is_event_source) {
         return problem.into();
     }
-    let after = retry_after(&problem).mul_f64(1.0 + rand::rng().random::<f64>());
+    let after = Duration::from_secs(problem.retry_after_seconds().unwrap_or(1)).mul_f64(1.0 + rand::rng().random::<f64>());
     of_type(kind.content_type(), Bytes::from(format!("retry: {}\n\n", after.as_millis())))
-}
-
-fn retry_after(problem: &Problem) -> Duration {
-    Duration::from_secs(problem.retry_after_seconds().unwrap_or(1))
 }

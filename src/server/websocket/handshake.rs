@@ -117,35 +117,14 @@ fn has_token<'a>(fields: impl Fields<'a>, name: HeaderName, token: &[u8]) -> boo
     fields.elements(name).any(|found| found.eq_ignore_ascii_case(token))
 }
 
-/// The 101.
-#[derive(Debug)]
-pub struct Switching {
-    /// `Sec-WebSocket-Accept` (RFC 6455 §4.2.2).
-    accept: String,
-    /// The subprotocol that was chosen.
-    subprotocol: Option<Subprotocol>,
-    /// The agreed extensions.
-    extensions: Option<String>,
-}
-
-impl Switching {
-    /// The answer to a handshake with this `key`.
-    pub fn new(key: &[u8], subprotocol: Option<Subprotocol>, extensions: Option<String>) -> Self {
-        Self { accept: accept_key(key), subprotocol, extensions }
-    }
-
-    fn fields(&self) -> impl Iterator<Item = (HeaderName, &str)> {
-        let always =
-            [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, self.accept.as_str())];
-        let subprotocol = self.subprotocol.map(|chosen| (header::SEC_WEBSOCKET_PROTOCOL, chosen.as_str()));
-        let extensions = self.extensions.as_deref().map(|agreed| (header::SEC_WEBSOCKET_EXTENSIONS, agreed));
-        always.into_iter().chain(subprotocol).chain(extensions)
-    }
-
-    /// The bytes of the answer.
-    pub fn written(&self) -> Vec<u8> {
-        written_head("101 Switching Protocols", self.fields().map(|(name, value)| (name, value.as_bytes())))
-    }
+/// The bytes of the 101 to a handshake with this `key` (RFC 6455 §4.2.2).
+pub fn switching(key: &[u8], subprotocol: Option<Subprotocol>, extensions: Option<&str>) -> Vec<u8> {
+    let accept = accept_key(key);
+    let always = [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, accept.as_str())];
+    let subprotocol = subprotocol.map(|chosen| (header::SEC_WEBSOCKET_PROTOCOL, chosen.as_str()));
+    let extensions = extensions.map(|agreed| (header::SEC_WEBSOCKET_EXTENSIONS, agreed));
+    let fields = always.into_iter().chain(subprotocol).chain(extensions);
+    written_head("101 Switching Protocols", fields.map(|(name, value)| (name, value.as_bytes())))
 }
 
 #[cfg(test)]
@@ -202,12 +181,11 @@ mod tests {
     fn a_key_is_accepted() {
         let handshake = handshake(&[]);
         let key = check(Version::HTTP_11, &handshake).unwrap();
-        let plain = String::from_utf8(Switching::new(key, None, None).written()).unwrap();
+        let plain = String::from_utf8(switching(key, None, None)).unwrap();
         let expected = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                         sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
         assert_eq!(plain, expected);
-        let full = Switching::new(key, Some(Subprotocol::Native), Some("permessage-deflate".to_owned()));
-        let text = String::from_utf8(full.written()).unwrap();
+        let text = String::from_utf8(switching(key, Some(Subprotocol::Native), Some("permessage-deflate"))).unwrap();
         assert!(text.ends_with("sec-websocket-protocol: belfry.json.v1\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"), "{text}");
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyper::header;
 
-use super::handshake::{self, Subprotocol, Switching};
+use super::handshake::{self, Subprotocol};
 use super::target::{Target, purpose, target};
 use crate::auth::{AuthError, Identity};
 use crate::config::Config;
@@ -55,13 +55,13 @@ impl Upgrades {
         if matches!(opening.identity, Err(AuthError::Invalid(_))) {
             self.failures.count(address.ip());
         }
-        let extensions = opening.agreement.as_ref().map(|agreed| agreed.response.clone());
+        let head = handshake::switching(key, subprotocol, opening.agreement.as_ref().map(|agreed| agreed.response.as_str()));
         let window = opening.agreement.as_ref().map(|agreed| agreed.window);
         let (id, encoding) = (opening.id, Encoding::websocket(opening.purpose.dialect(), window));
         let subscribes_at_once = opening.purpose.subscribes_at_once();
         let reader = session::open_websocket(opening, &self.services);
         let session = NewSession { id, address, encoding, reader, permit: Box::new(permit), subscribes_at_once };
-        Ok(Granted { head: Switching::new(key, subprotocol, extensions).written(), session })
+        Ok(Granted { head, session })
     }
 
     fn opening<'a>(

@@ -13,7 +13,6 @@ use super::failed::Failed;
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct ChannelRequest<'a> {
-    /// The topic's name.
     #[serde(borrow)]
     pub channel: Cow<'a, str>,
 }
@@ -22,7 +21,6 @@ pub struct ChannelRequest<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct BroadcastRequest<'a> {
-    /// The names of the topics.
     #[serde(borrow)]
     pub channels: Vec<Cow<'a, str>>,
 }
@@ -71,7 +69,6 @@ pub struct HistoryRequest<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Since<'a> {
-    /// The offset.
     pub offset: u64,
     /// The epoch; an empty one is not compared.
     #[serde(borrow)]
@@ -82,7 +79,6 @@ pub struct Since<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct ChannelsRequest<'a> {
-    /// The pattern of the names.
     #[serde(borrow)]
     pub pattern: Cow<'a, str>,
 }
@@ -103,7 +99,6 @@ pub struct DisconnectRequest<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct UserRequest<'a> {
-    /// The user.
     #[serde(borrow)]
     pub user: Cow<'a, str>,
     /// The id of one of the user's sessions; empty for all.
@@ -118,7 +113,6 @@ pub struct UserRequest<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct SubscribeRequest<'a> {
-    /// The topic.
     #[serde(borrow)]
     pub channel: Cow<'a, str>,
     /// The `chan_info` of the subscriber in presence and publications.
@@ -161,7 +155,6 @@ pub struct OtherRule {
 #[derive(Deserialize, Default, Clone, Copy)]
 #[serde(default)]
 pub struct BoolValue {
-    /// The option's value.
     pub value: bool,
 }
 
