@@ -1,4 +1,5 @@
-//! Turns: which session is read next, and for how long. A tick reads for a bounded time, whatever the sessions have sent.
+//! Turns: which session is read next, and for how long. A tick reads for a bounded time, whatever the sessions have
+//! sent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -56,7 +57,8 @@ impl Turns {
         self.tick_ends = now + TIME_PER_TICK;
     }
 
-    /// Takes the next slot and begins its turn. `None`: no slot is queued, or the time for reading in this tick is over.
+    /// Takes the next slot and begins its turn. `None`: no slot is queued, or the time for reading in this tick is
+    /// over.
     pub fn next(&mut self, now: Moment) -> Option<u32> {
         let left = self.tick_ends.since(now);
         if left.is_zero() {
