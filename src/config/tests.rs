@@ -7,26 +7,29 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn load_text(text: &str) -> Result<std::sync::Arc<Config>, Vec<Problem>> {
+type Loaded = Result<std::sync::Arc<Config>, Vec<Problem>>;
+
+fn load_text(text: &str) -> Loaded {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("belfry.toml");
     std::fs::write(&file, text).unwrap();
     load(&file, &[])
 }
 
-fn load(file: &Path, settings: &[&str]) -> Result<std::sync::Arc<Config>, Vec<Problem>> {
-    let mut sources = Sources { file: Some(file.to_owned()), ..Sources::default() };
+fn load(file: &Path, settings: &[&str]) -> Loaded {
+    load_over(Sources { file: Some(file.to_owned()), ..Sources::default() }, settings)
+}
+
+fn with_settings(settings: &[&str]) -> Loaded {
+    load_over(Sources::default(), settings)
+}
+
+fn load_over(mut sources: Sources, settings: &[&str]) -> Loaded {
     settings.iter().for_each(|setting| sources.set(setting).unwrap());
     Config::load(&sources)
 }
 
-fn with_settings(settings: &[&str]) -> Result<std::sync::Arc<Config>, Vec<Problem>> {
-    let mut sources = Sources::default();
-    settings.iter().for_each(|setting| sources.set(setting).unwrap());
-    Config::load(&sources)
-}
-
-fn told(result: Result<std::sync::Arc<Config>, Vec<Problem>>) -> String {
+fn told(result: Loaded) -> String {
     result.unwrap_err().iter().map(|problem| format!("{problem}\n")).collect()
 }
 
@@ -151,12 +154,10 @@ fn no_problem_shows_a_secret_in_the_wrong_place() {
     for value in [SECRET, pem.as_str(), &format!("secret={SECRET}"), &format!("{{\"k\":\"{SECRET}\"}}")] {
         for key in keys().into_iter().filter(|key| !key.contains("[]")).chain(["sekret", "auth.sekret", "feed.a"].map(str::to_owned)) {
             let settings = vec![(key.clone(), format!("{value:?}"))];
-            let problems = Config::load(&Sources { settings, ..Sources::default() })
-                .map_or_else(|problems| format!("{problems:?}"), |_| String::new());
+            let problems = format!("{:?}", Config::load(&Sources { settings, ..Sources::default() }).err());
             assert!(!problems.contains("Q2mR7"), "{key}: {problems}");
             let environment = vec![(format!("BELFRY__{}", key.to_uppercase().replace('.', "__")), value.to_owned())];
-            let problems = Config::load(&Sources { environment, ..Sources::default() })
-                .map_or_else(|problems| format!("{problems:?}"), |_| String::new());
+            let problems = format!("{:?}", Config::load(&Sources { environment, ..Sources::default() }).err());
             assert!(!problems.contains("Q2mR7"), "{key}: {problems}");
         }
         let quoted = format!("{value:?}");
@@ -172,7 +173,7 @@ fn no_problem_shows_a_secret_in_the_wrong_place() {
             format!("endpoints = {{ '/a' = {quoted} }}"),
             format!("server.origins = [{quoted}]"),
         ] {
-            let problems = load_text(&text).map_or_else(|problems| format!("{problems:?}"), |_| String::new());
+            let problems = format!("{:?}", load_text(&text).err());
             assert!(!problems.contains("Q2mR7"), "{problems}");
         }
         assert!(!Sources::default().set(value.split('=').next().unwrap()).unwrap_err().0.contains("Q2mR7"));
@@ -269,10 +270,7 @@ fn a_reload_keeps_the_cluster() {
         let text = format!(
             "topics = [{{ match = 'q.>', history_ttl = '{ttl}' }}]\n[cluster]\n{cluster}\n[[cluster.streams]]\nname = 'Q'\nmatch = 'q.>'\n{stream}"
         );
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("belfry.toml");
-        std::fs::write(&file, text).unwrap();
-        load(&file, &[]).unwrap()
+        load_text(&text).unwrap()
     };
     let old = load("1h", "urls = ['nats://a:1']", "");
     let new = load("2h", "urls = ['nats://b:1']\nname = 'x'\npublish_inflight = 7\npresence_timeout = '9s'", "max_bytes = '4GiB'");

@@ -7,9 +7,6 @@ use rand::Rng;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The wait before a reconnect after an operator closed the session (4009).
-pub const AFTER_OPERATOR: Duration = Duration::from_secs(1);
-
 /// Waits that double, half of each random, so that clients of a lost gateway do not reconnect at the same time.
 #[derive(Debug, Clone)]
 pub struct Backoff {

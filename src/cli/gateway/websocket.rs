@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use super::frame::{Frame, MESSAGE_BYTES_MAX, NoFrame, read_frame, write_frame};
 use crate::frame::OpCode;
 
+/// The wait before a reconnect after an operator closed the session (4009).
+const AFTER_OPERATOR: Duration = Duration::from_secs(1);
 /// How long [`WebSocket::close`] waits for the gateway's Close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -29,6 +33,21 @@ pub enum Incoming {
 /// The end of a session by the gateway's Close, for people.
 pub fn close_told(code: u16, reason: &str) -> String {
     if reason.is_empty() { format!("the gateway closed with {code}") } else { format!("the gateway closed with {code}, {reason}") }
+}
+
+/// Whether another session may follow the one that the gateway's Close has ended (PROTOCOL section 6): the reason for
+/// people, and the moment before which none may begin. The error is the end for good.
+pub fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::Result<(String, Option<Instant>)> {
+    let said = close_told(code, reason);
+    match code {
+        4001 => bail!("{said}: the token is not one that it knows; give another --token"),
+        4002 => bail!("{said}: the token has expired; give a new --token"),
+        1008 => bail!("{said}: not allowed without credentials? give a --token"),
+        // 4009 closes one session, so the client may reconnect. An operator who wants to exclude a user removes the key.
+        4009 => Ok((said, Some(not_before.unwrap_or_else(|| Instant::now() + AFTER_OPERATOR)))),
+        1002 | 1003 | 1007 | 1009 | 1010 => bail!("{said}: it doesn't understand this version of belfry"),
+        _ => Ok((said, not_before)),
+    }
 }
 
 /// Why a WebSocket ended.
@@ -155,6 +174,18 @@ mod tests {
 
     use super::*;
     use crate::frame::server_head;
+
+    /// PROTOCOL 6, 8: `sub` reconnects after a drain, 4004 and 4009, but not after a bad token.
+    #[test]
+    fn some_closes_are_final() {
+        for code in [1000, 1001, 1005, 1011, 1013, 4003, 4004, 4005, 4009] {
+            assert!(after_close(code, "", None).is_ok(), "{code}");
+        }
+        for code in [1002, 1008, 4001, 4002] {
+            let error = after_close(code, "why", None).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains("why") && error.contains(&code.to_string()), "{error}");
+        }
+    }
 
     fn unmasked(fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
         let (mut head, head_bytes) = server_head(opcode, false, payload.len());

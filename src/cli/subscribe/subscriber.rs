@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::output::Output;
 use super::resume::{Resume, SUBSCRIBE_ID};
-use crate::cli::gateway::{AFTER_OPERATOR, Backoff, ConnectError, Event, Gateway, Incoming, Message, WebSocket, close_told, read_event};
+use crate::cli::gateway::{Backoff, ConnectError, Event, Gateway, Incoming, Message, WebSocket, after_close, read_event};
 use crate::cli::tell::{is_closed, tell};
 
 /// The longest silence of the gateway before its `welcome`, which has the ping interval.
@@ -99,7 +99,9 @@ impl Subscriber {
             };
             match incoming {
                 Ok(Incoming::Alive) => {}
-                Ok(Incoming::Close(code, reason)) => return after_close(code, &reason, self.not_before),
+                Ok(Incoming::Close(code, reason)) => {
+                    return after_close(code, &reason, self.not_before).map(|(said, not_before)| End::Lost(said, not_before));
+                }
                 Ok(Incoming::Text(text)) => {
                     if self.hear(&text, &mut socket)? {
                         is_closed(self.output.flush())?;
@@ -178,37 +180,5 @@ fn remedy(code: &str) -> &'static str {
              quotes.>, chat.> and $belfry.>), and --token brings others"
         }
         _ => "",
-    }
-}
-
-/// The end of a session by the gateway's Close (PROTOCOL section 6): reconnect, or an error with the reason.
-fn after_close(code: u16, reason: &str, not_before: Option<Instant>) -> anyhow::Result<End> {
-    let said = close_told(code, reason);
-    match code {
-        4001 => bail!("{said}: the token is not one that it knows; give another --token"),
-        4002 => bail!("{said}: the token has expired; give a new --token"),
-        1008 => bail!("{said}: not allowed without credentials? give a --token"),
-        // 4009 closes one session, so the subscriber may reconnect. An operator who wants to exclude a user removes the
-        // key.
-        4009 => Ok(End::Lost(said, Some(not_before.unwrap_or_else(|| Instant::now() + AFTER_OPERATOR)))),
-        1002 | 1003 | 1007 | 1009 | 1010 => bail!("{said}: it doesn't understand this version of belfry"),
-        _ => Ok(End::Lost(said, not_before)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// PROTOCOL 6, 8: `sub` reconnects after a drain, 4004 and 4009, but not after a bad token.
-    #[test]
-    fn some_closes_are_final() {
-        for code in [1000, 1001, 1005, 1011, 1013, 4003, 4004, 4005, 4009] {
-            assert!(after_close(code, "", None).is_ok(), "{code}");
-        }
-        for code in [1002, 1008, 4001, 4002] {
-            let error = after_close(code, "why", None).err().map(|error| error.to_string()).unwrap_or_default();
-            assert!(error.contains("why") && error.contains(&code.to_string()), "{error}");
-        }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::cli::gateway::{AFTER_OPERATOR, Event, Incoming, Message, WebSocket, close_told, read_event};
+use crate::cli::gateway::{Event, Incoming, Message, WebSocket, after_close, read_event};
 
 const SUBSCRIBE: &str = r#"{"op":"subscribe","id":1,"topics":["$belfry.stats"],"last":1}"#;
 /// The longest silence of the stats, which come once a second. After it the gateway counts as gone.
@@ -106,13 +106,10 @@ impl StatsFeed {
 
 /// The end of a session by the gateway's Close (PROTOCOL section 6), as `belfry sub` takes it.
 fn closed(code: u16, reason: &str, not_before: Option<Instant>) -> FeedError {
-    let told = anyhow!(close_told(code, reason));
-    match code {
-        4001 | 4002 => FeedError::Refused(anyhow!("the gateway does not take this token; give another --token")),
-        1008 => FeedError::Refused(anyhow!("{told}: not allowed without credentials? give a --token")),
-        1002 | 1003 | 1007 | 1009 | 1010 => FeedError::Refused(anyhow!("{told}: it doesn't understand this version of belfry")),
-        4009 => FeedError::Lost(told, Some(not_before.unwrap_or_else(|| Instant::now() + AFTER_OPERATOR))),
-        _ => FeedError::Lost(told, not_before),
+    match after_close(code, reason, not_before) {
+        Ok((said, not_before)) => FeedError::Lost(anyhow!(said), not_before),
+        Err(_) if matches!(code, 4001 | 4002) => FeedError::Refused(anyhow!("the gateway does not take this token; give another --token")),
+        Err(error) => FeedError::Refused(error),
     }
 }
 
